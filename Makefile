@@ -1,0 +1,42 @@
+# Everything runs from the repository root on a machine with Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+HOME_OF_ASSETS := $(if $(findstring ://,$(ML_ASSETS_HOME)),.ml_assets,$(or $(ML_ASSETS_HOME),.ml_assets))
+
+.PHONY: help install demo test lint dev serve bench browser-test clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
+	@touch $@
+
+install: $(INSTALLED) ## Make .venv and install the project
+
+demo: $(INSTALLED) ## Six synthetic months, every model, the leaderboard
+	@$(BIN)/ml-assets run --first 2023-01 --last 2023-06
+
+test: $(INSTALLED) lint ## Lint, types, architecture and the whole test suite
+	$(BIN)/python -m pytest -m "not browser"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+dev: $(INSTALLED) ## The Dagster UI on 127.0.0.1:3000
+	@$(BIN)/ml-assets dev
+
+bench: $(INSTALLED) ## The benchmark suite; writes benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+browser-test: $(INSTALLED) ## Press Materialize all in a real browser (Debian's Chromium)
+	$(BIN)/python -m pytest -m browser
+
+clean: ## Remove the virtual environment and all assets
+	rm -rf $(VENV) .ml_assets

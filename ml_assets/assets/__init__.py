@@ -1,0 +1,1 @@
+"""The asset graph, one file for each step of the story."""

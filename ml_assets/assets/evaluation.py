@@ -1,0 +1,163 @@
+"""Judging and choosing: the leaderboard of all models and baselines, and the champion."""
+
+from typing import TYPE_CHECKING, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from ml_assets.assets.groups import EVALUATION, OWNERS
+from ml_assets.assets.models import model_asset_name
+from ml_assets.modeling.families import FAMILIES
+from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord, TrainingSet
+from ml_assets.resources.tracking import MlflowTracking
+from ml_assets.resources.trips import TripStoreResource
+
+if TYPE_CHECKING:
+    from ml_assets.storage.record_store import RecordStore
+
+MODEL_ASSETS = [model_asset_name(name) for name in FAMILIES]
+
+
+class ChampionConfig(dg.Config):
+    """What is served when a model is crowned."""
+
+    serve: Literal["judged", "refitted_on_all_months"] = Field(
+        default="judged",
+        description="Serve the very model that was judged, or the same parameters fitted again on "
+        "all months, the judged one included (newer, but nobody has judged it).",
+    )
+
+
+@dg.asset(
+    deps=[*MODEL_ASSETS, "training_set"],
+    group_name=EVALUATION,
+    owners=OWNERS,
+    kinds={"markdown"},
+    description="Every model and every baseline on the same judged month, best first.",
+)
+def model_leaderboard(
+    context: dg.AssetExecutionContext, trip_store: TripStoreResource
+) -> dg.MaterializeResult:
+    from ml_assets.modeling.judged import judge_baselines, load_months
+    from ml_assets.modeling.leaderboard import leaderboard
+
+    records = trip_store.records()
+    training_set = records.read("training_set", TrainingSet)
+    judged = _judged_models(records, training_set)
+    absent = [name for name in FAMILIES if name not in {record.model for record in judged}]
+    if absent:
+        context.log.warning(
+            f"not on the leaderboard, since not trained on this training set: {', '.join(absent)}"
+        )
+    baselines = judge_baselines(training_set, load_months(trip_store.tables(), training_set))
+    board = Leaderboard(
+        training_set=training_set.fingerprint,
+        judged_month=", ".join(str(month) for month in training_set.months_of("judge")),
+        synthetic=training_set.synthetic,
+        caveat=training_set.caveat,
+        rows=leaderboard([*judged, *baselines]),
+    )
+    records.write("model_leaderboard", board)
+    return dg.MaterializeResult(metadata=_leaderboard_metadata(board, training_set, absent))
+
+
+@dg.asset(
+    deps=[model_leaderboard],
+    group_name=EVALUATION,
+    owners=OWNERS,
+    kinds={"mlflow"},
+    description="The model that serves: registered in MLflow under the alias `champion`.",
+)
+def champion_model(
+    context: dg.AssetExecutionContext,
+    config: ChampionConfig,
+    trip_store: TripStoreResource,
+    tracking: MlflowTracking,
+) -> dg.MaterializeResult:
+    from ml_assets.modeling.promotion import NothingToPromote
+    from ml_assets.tracking.crowning import crown_winner
+
+    records = trip_store.records()
+    training_set = records.read("training_set", TrainingSet)
+    board = records.read("model_leaderboard", Leaderboard)
+    if board.training_set != training_set.fingerprint:
+        raise dg.Failure(
+            "the leaderboard was made from another training set: materialize model_leaderboard "
+            "again, then champion_model"
+        )
+    client = tracking.client()
+    try:
+        decision = crown_winner(
+            client,
+            tracking.registered_model,
+            board,
+            training_set,
+            trip_store.tables(),
+            serve=config.serve,
+        )
+    except NothingToPromote as error:
+        raise dg.Failure(str(error)) from error
+    records.write("champion_model", decision)
+    context.log.info(f"{'promoted' if decision.promoted else 'kept'}: {decision.reason}")
+    return dg.MaterializeResult(metadata=_champion_metadata(decision, board))
+
+
+def _judged_models(records: "RecordStore", training_set: TrainingSet) -> list[ModelRecord]:
+    """The stored records of models trained on this very training set."""
+    found = (records.find(name, ModelRecord) for name in MODEL_ASSETS)
+    return [
+        record
+        for record in found
+        if record is not None and record.training_set == training_set.fingerprint
+    ]
+
+
+def _leaderboard_metadata(
+    board: Leaderboard, training_set: TrainingSet, absent: list[str]
+) -> dict[str, dg.MetadataValue]:
+    from ml_assets.modeling.charts import as_markdown_image, leaderboard_bars
+    from ml_assets.modeling.leaderboard import leaderboard_markdown, slices_markdown
+
+    best = board.models[0] if board.models else None
+    chart = leaderboard_bars(
+        board.rows,
+        training_set.months_of("judge"),
+        champion=best.model if best else None,
+        synthetic=board.synthetic,
+    )
+    metadata: dict[str, dg.MetadataValue] = {
+        "leaderboard": dg.MetadataValue.md(leaderboard_markdown(board.rows)),
+        "chart": dg.MetadataValue.md(as_markdown_image(chart, "RMSE of every model and baseline")),
+        "judged_month": dg.MetadataValue.text(board.judged_month),
+        "trips": dg.MetadataValue.text(
+            "synthetic sample" if board.synthetic else training_set.dataset
+        ),
+        **{f"rmse/{row.model}": dg.MetadataValue.float(row.test.rmse) for row in board.rows},
+    }
+    if best:
+        metadata["best_test_rmse"] = dg.MetadataValue.float(best.test.rmse)
+        metadata["slices_of_the_best"] = dg.MetadataValue.md(
+            slices_markdown(best.slices, best.test)
+        )
+    if absent:
+        metadata["not_trained_on_this_training_set"] = dg.MetadataValue.text(", ".join(absent))
+    if board.caveat:
+        metadata["caveat"] = dg.MetadataValue.text(board.caveat)
+    return metadata
+
+
+def _champion_metadata(
+    decision: ChampionDecision, board: Leaderboard
+) -> dict[str, dg.MetadataValue]:
+    metadata: dict[str, dg.MetadataValue] = {
+        "decision": dg.MetadataValue.text("promoted" if decision.promoted else "kept"),
+        "reason": dg.MetadataValue.text(decision.reason),
+        "champion": dg.MetadataValue.text(decision.champion),
+        "registry_version": dg.MetadataValue.text(decision.registry_version),
+        "served": dg.MetadataValue.text(decision.served),
+        "judged_month": dg.MetadataValue.text(board.judged_month),
+        "trips": dg.MetadataValue.text("synthetic sample" if board.synthetic else "published"),
+    }
+    if decision.test_rmse is not None:
+        metadata["test_rmse"] = dg.MetadataValue.float(decision.test_rmse)
+    return metadata

@@ -1,0 +1,9 @@
+"""Asset groups and owners: the names under which the UI arranges the graph."""
+
+INGESTION = "ingestion"
+REFERENCE = "reference"
+TRAINING = "training"
+MODELS = "models"
+EVALUATION = "evaluation"
+
+OWNERS = ["team:ml_assets"]

@@ -1,0 +1,211 @@
+"""Ingestion: the published file as it is, then kept and rejected trips, month by month.
+
+All three assets take any number of months in one run and hold one of them in memory at a time. A
+month that the source has not published yet is materialized as just that, with no rows and no
+file: a failed or skipped partition would keep a whole backfill, and with it training, from ending.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from ml_assets.assets.columns import column_lineage, column_schema
+from ml_assets.assets.groups import INGESTION, OWNERS
+from ml_assets.resources.monthly_table import MonthlyTable
+from ml_assets.resources.trips import TripSourceResource, TripStoreResource
+from ml_assets.sources.bringing import BroughtMonth, bring_month
+from ml_assets.sources.published import BadPublication, SourceUnavailable
+from ml_assets.storage.trip_store import Lineage, PublishedFileRecord, TripStore
+from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
+from ml_assets.trips.month import Month
+from ml_assets.trips.published_schema import published_columns
+from ml_assets.version import code_version
+
+PREVIEW_ROWS = 5
+
+
+def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """``raw_trips``, ``trip_features`` and ``rejected_trips`` over these monthly partitions."""
+    shared: dict[str, Any] = {
+        "partitions_def": partitions,
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+        "group_name": INGESTION,
+        "owners": OWNERS,
+    }
+
+    @dg.asset(
+        kinds={"parquet"},
+        description="Trips as published: the file byte for byte, with its checksum and source.",
+        **shared,
+    )
+    def raw_trips(
+        context: dg.AssetExecutionContext,
+        trip_source: TripSourceResource,
+        trip_store: TripStoreResource,
+    ) -> dg.MaterializeResult:
+        bring_months(context, trip_source, trip_store.tables())
+        return dg.MaterializeResult()
+
+    @dg.asset(
+        kinds={"polars", "parquet"},
+        deps=[raw_trips],
+        io_manager_key="monthly_table",
+        code_version=code_version(),
+        metadata={"dagster/column_schema": column_schema("trip_features")},
+        description=(
+            "Kept trips, cleaned by the course's rule (1 ≤ minutes ≤ 60): only what is known when "
+            "a ride is requested, plus the target `duration_minutes`."
+        ),
+        **shared,
+    )
+    def trip_features(
+        context: dg.AssetExecutionContext, trip_store: TripStoreResource
+    ) -> MonthlyTable:
+        return _table(context, trip_store.tables(), kept_trips)
+
+    @dg.asset(
+        name="rejected_trips",
+        kinds={"polars", "parquet"},
+        deps=[raw_trips],
+        io_manager_key="monthly_table",
+        code_version=code_version(),
+        metadata={"dagster/column_schema": column_schema("rejected_trips")},
+        description=(
+            "Every published trip that is not kept, with one reason from a closed list. "
+            "Kept + rejected = published, always."
+        ),
+        **shared,
+    )
+    def rejected_trips_asset(
+        context: dg.AssetExecutionContext, trip_store: TripStoreResource
+    ) -> MonthlyTable:
+        return _table(context, trip_store.tables(), rejected_trips)
+
+    return [raw_trips, trip_features, rejected_trips_asset]
+
+
+def bring_months(
+    context: dg.AssetExecutionContext, trip_source: TripSourceResource, store: TripStore
+) -> None:
+    """Bring every month of the run; months that fail are named together, after the others.
+
+    Raises:
+        dg.Failure: when at least one month could not be brought. What was stored before stays, and
+            the months that were brought are recorded as materialized.
+    """
+    source = trip_source.open()
+    months = [Month.parse(key) for key in context.partition_keys]
+    try:
+        published = source.published(months)
+    except SourceUnavailable as error:
+        raise dg.Failure(str(error)) from error
+    faults: dict[Month, str] = {}
+    brought: list[BroughtMonth] = []
+    for number, month in enumerate(months, start=1):
+        try:
+            begun = time.perf_counter()
+            done = bring_month(source, store, month, published.get(month))
+            brought.append(done)
+            seconds = time.perf_counter() - begun
+            context.log.info(f"raw_trips {month} ({number}/{len(months)}): {done.outcome}")
+            context.add_asset_metadata(_raw_metadata(done, seconds), partition_key=str(month))
+        except (BadPublication, SourceUnavailable) as error:
+            faults[month] = str(error)
+            context.log.error(f"raw_trips {month}: {error}")
+    if faults:
+        for done in brought:
+            context.log_event(dg.AssetMaterialization(context.asset_key, partition=str(done.month)))
+        raise dg.Failure(
+            f"{len(faults)} of {len(months)} months could not be brought: "
+            + " | ".join(f"{month}: {fault}" for month, fault in faults.items())
+        )
+
+
+def _raw_metadata(brought: BroughtMonth, seconds: float) -> dict[str, Any]:
+    record = brought.record
+    if record is None:
+        return {"status": "not published yet", "dagster/row_count": 0}
+    status = brought.outcome if brought.outcome != "not published" else "no longer listed; kept"
+    return {
+        "status": status,
+        "dagster/row_count": record.rows,
+        "source": f"{record.source}{' (synthetic sample)' if record.synthetic else ''}",
+        "location": record.location,
+        "version": record.version,
+        "sha256": record.sha256,
+        "size_bytes": record.size_bytes,
+        "seconds": seconds,
+    }
+
+
+def _table(
+    context: dg.AssetExecutionContext,
+    store: TripStore,
+    half: Callable[[pl.DataFrame, Month], pl.DataFrame],
+) -> MonthlyTable:
+    """One half of every month of the run, made when the IO manager asks for it."""
+    table = context.asset_key.path[-1]
+    months = [Month.parse(key) for key in context.partition_keys]
+    # Bound here: the IO manager drains the months after the asset's function has returned.
+    add_metadata = context.add_asset_metadata
+
+    def make() -> Iterator[tuple[pl.DataFrame, Lineage]]:
+        for month in months:
+            record = store.raw_record(month)
+            if record is None:
+                store.remove(table, [month])
+                add_metadata(
+                    {"status": "not published yet", "dagster/row_count": 0},
+                    partition_key=str(month),
+                )
+                continue
+            with store.open_raw(month) as file:
+                published = read_published(file, store.taxi, month, store.raw_path(month))
+            frame = half(published, month)
+            yield frame, _lineage(record, store)
+            add_metadata(
+                _table_metadata(table, frame, record, store.taxi), partition_key=str(month)
+            )
+
+    return MonthlyTable(make())
+
+
+def _lineage(record: PublishedFileRecord, store: TripStore) -> Lineage:
+    return Lineage(
+        month=record.month,
+        dataset=store.dataset,
+        source=record.source,
+        raw_sha256=record.sha256,
+        published_rows=record.rows,
+        code_version=code_version(),
+    )
+
+
+def _table_metadata(
+    table: str, frame: pl.DataFrame, record: PublishedFileRecord, taxi: str
+) -> dict[str, Any]:
+    names = {column.project: column.published for column in published_columns(taxi)}
+    metadata: dict[str, Any] = {
+        "status": "synthetic sample" if record.synthetic else "published",
+        "dagster/row_count": frame.height,
+        "share_of_published": frame.height / record.rows if record.rows else 0.0,
+        "preview": dg.MetadataValue.md(_preview(frame)),
+        "dagster/column_schema": column_schema(table),
+        "dagster/column_lineage": column_lineage(table, names),
+    }
+    if table == "rejected_trips":
+        counts = dict(frame["reason"].value_counts(sort=True).iter_rows())
+        metadata |= {f"rejected/{reason}": count for reason, count in counts.items()}
+    elif frame.height:
+        metadata["mean_duration_minutes"] = float(frame["duration_minutes"].mean())  # type: ignore[arg-type]
+    return metadata
+
+
+def _preview(frame: pl.DataFrame) -> str:
+    head = frame.head(PREVIEW_ROWS)
+    lines = [" | ".join(head.columns), " | ".join("---" for _ in head.columns)]
+    lines += [" | ".join(str(value) for value in row) for row in head.iter_rows()]
+    return "\n".join(f"| {line} |" for line in lines)

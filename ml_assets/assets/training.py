@@ -1,0 +1,85 @@
+"""The training set: which months train, which tunes and which judges."""
+
+import dagster as dg
+
+from ml_assets.assets.groups import OWNERS, TRAINING
+from ml_assets.modeling.records import TrainingSet
+from ml_assets.resources.trips import TripStoreResource
+from ml_assets.trips.month import Month
+from ml_assets.trips.windows import WindowError, choose_window
+from ml_assets.version import code_version
+
+
+class TrainingSetConfig(dg.Config):
+    """Which months to use.
+
+    Attributes:
+        train_months: So many months train; by default as many as are there, up to 12.
+        judge_month: This month (YYYY-MM) judges; by default the newest.
+        exclude_months: Months (YYYY-MM) to leave out, a damaged one say.
+    """
+
+    train_months: int | None = None
+    judge_month: str | None = None
+    exclude_months: list[str] = []
+
+
+@dg.asset(
+    deps=["trip_features", "rejected_trips"],
+    group_name=TRAINING,
+    owners=OWNERS,
+    kinds={"parquet"},
+    code_version=code_version(),
+    description=(
+        "Which months train, which tunes and stops early, and which judges: with their rows, file "
+        "checksums and the code that made them. The trips themselves stay in `trip_features`."
+    ),
+)
+def training_set(
+    context: dg.AssetExecutionContext, config: TrainingSetConfig, trip_store: TripStoreResource
+) -> dg.MaterializeResult:
+    from ml_assets.modeling.training_set import TABLE, TrainingSetError, describe_training_set
+
+    store = trip_store.tables()
+    excluded = {Month.parse(text) for text in config.exclude_months}
+    available = [month for month in store.months(TABLE) if month not in excluded]
+    judge = Month.parse(config.judge_month) if config.judge_month else None
+    try:
+        window = choose_window(available, config.train_months, judge)
+        described = describe_training_set(store, window)
+    except (WindowError, TrainingSetError) as error:
+        raise dg.Failure(str(error)) from error
+    trip_store.records().write("training_set", described)
+    context.log.info(window.describe())
+    return dg.MaterializeResult(metadata=_metadata(described, window.describe()))
+
+
+def _metadata(described: TrainingSet, window: str) -> dict[str, dg.MetadataValue]:
+    table = dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "month": use.month,
+                    "role": use.role,
+                    "trips": use.rows,
+                    "raw_sha256": use.raw_sha256[:12],
+                    "source": use.source,
+                }
+            )
+            for use in described.months
+        ]
+    )
+    metadata: dict[str, dg.MetadataValue] = {
+        "window": dg.MetadataValue.text(window),
+        "months": table,
+        "train_trips": dg.MetadataValue.int(described.rows_of("train")),
+        "tune_trips": dg.MetadataValue.int(described.rows_of("tune")),
+        "judge_trips": dg.MetadataValue.int(described.rows_of("judge")),
+        "fingerprint": dg.MetadataValue.text(described.fingerprint),
+        "trips": dg.MetadataValue.text(
+            "synthetic sample" if described.synthetic else described.dataset
+        ),
+    }
+    if described.caveat:
+        metadata["caveat"] = dg.MetadataValue.text(described.caveat)
+    return metadata

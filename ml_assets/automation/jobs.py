@@ -1,0 +1,26 @@
+"""Jobs: named pieces of the graph to launch by hand, by schedule or by sensor."""
+
+from typing import Any
+
+import dagster as dg
+
+from ml_assets.assets.groups import EVALUATION, INGESTION, MODELS, TRAINING
+
+TRAINING_SELECTION = dg.AssetSelection.groups(TRAINING, MODELS, EVALUATION)
+
+
+def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
+    """Ingest months; train, judge and decide on what is there."""
+    return [
+        dg.define_asset_job(
+            "ingest_trips",
+            selection=dg.AssetSelection.groups(INGESTION),
+            partitions_def=partitions,
+            description="Bring published months and split them into kept and rejected trips.",
+        ),
+        dg.define_asset_job(
+            "train_models",
+            selection=TRAINING_SELECTION,
+            description="Choose the months, train every family, judge them, decide on a champion.",
+        ),
+    ]

@@ -1,0 +1,43 @@
+"""Dagster's own home: made on first use, with settings that suit one machine."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+DAGSTER_YAML = """\
+# Written once by ml-assets; yours to change.
+telemetry:
+  enabled: false
+# A run whose process was killed is noticed and marked failed.
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 15
+# One run at a time: training uses every core by itself.
+concurrency:
+  runs:
+    max_concurrent_runs: 1
+"""
+
+
+def dagster_home(settings: Settings) -> Path:
+    """``DAGSTER_HOME``, or a folder under ``ML_ASSETS_HOME``; made with its ``dagster.yaml``."""
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.local_home / "dagster").resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    instance_settings = home / "dagster.yaml"
+    if not instance_settings.exists():
+        instance_settings.write_text(DAGSTER_YAML)
+    return home
+
+
+def open_instance(settings: Settings) -> "DagsterInstance":
+    """The Dagster instance in that home, the same that ``make dev`` shows."""
+    home = dagster_home(settings)
+    os.environ["DAGSTER_HOME"] = str(home)
+    from dagster import DagsterInstance
+
+    return DagsterInstance.get()

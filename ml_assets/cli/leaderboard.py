@@ -1,0 +1,91 @@
+"""``ml-assets leaderboard``: the last one, and how it is printed."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ml_assets.modeling.records import ChampionDecision, Leaderboard
+from ml_assets.settings import read_settings
+from ml_assets.storage.record_store import MissingRecord, RecordStore
+from ml_assets.storage.trip_store import TripStore
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def leaderboard(as_json: bool) -> None:
+    """Show the last leaderboard and the champion."""
+    settings = read_settings()
+    dataset = TripStore(settings.home, settings.taxi, settings.synthetic).dataset
+    records = RecordStore(settings.home, dataset)
+    try:
+        board = records.read("model_leaderboard", Leaderboard)
+    except MissingRecord as error:
+        raise click.ClickException(str(error)) from error
+    decision = records.find("champion_model", ChampionDecision)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(summary(board, decision)))
+        return
+    print_leaderboard(Console(), board, decision)
+
+
+def summary(board: Leaderboard, decision: ChampionDecision | None) -> dict[str, object]:
+    """The machine-readable form that ``--json`` prints."""
+
+    def figures(kind: str) -> list[dict[str, object]]:
+        return [
+            {
+                "model": row.model,
+                "validation_rmse": row.validation.rmse,
+                "test_rmse": row.test.rmse,
+                "test_mae": row.test.mae,
+                "fit_seconds": row.fit_seconds,
+            }
+            for row in board.rows
+            if row.kind == kind
+        ]
+
+    return {
+        "models": figures("model"),
+        "baselines": figures("baseline"),
+        "judged_month": board.judged_month,
+        "synthetic": board.synthetic,
+        "caveat": board.caveat,
+        "champion": decision.champion if decision else None,
+        "registry_version": decision.registry_version if decision else None,
+        "promoted": decision.promoted if decision else None,
+        "reason": decision.reason if decision else None,
+    }
+
+
+def print_leaderboard(
+    console: Console, board: Leaderboard, decision: ChampionDecision | None
+) -> None:
+    """Print the leaderboard for people; the champion bears a crown, baselines are dim."""
+    trips = " · synthetic sample" if board.synthetic else ""
+    table = Table(title=f"Leaderboard, judged on {board.judged_month}{trips}")
+    table.add_column("model")
+    for name in ("test RMSE", "test MAE", "within 5 min", "tuning RMSE", "fit s"):
+        table.add_column(name, justify="right")
+    for row in board.rows:
+        crowned = decision is not None and row.kind == "model" and row.model == decision.champion
+        table.add_row(
+            f"{row.model}{' ♛' if crowned else ''}",
+            f"{row.test.rmse:.3f}",
+            f"{row.test.mae:.3f}",
+            f"{row.test.share_within_5_minutes:.1%}",
+            f"{row.validation.rmse:.3f}",
+            f"{row.fit_seconds:.2f}",
+            style="dim" if row.kind == "baseline" else "bold" if crowned else None,
+        )
+    console.print(table)
+    console.print("Errors in minutes.", style="dim")
+    if board.caveat:
+        console.print(board.caveat, style="yellow")
+    if decision is not None:
+        verb = "promoted" if decision.promoted else "kept"
+        console.print(
+            f"Champion: {decision.champion}, version {decision.registry_version} ({verb}): "
+            f"{decision.reason}"
+        )

@@ -1,0 +1,56 @@
+"""``ml-assets months``: what is published, and what is here."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import click
+
+from ml_assets.settings import read_settings
+from ml_assets.sources import open_source
+from ml_assets.sources.calendar import latest_published_month
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import months_between
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def months(as_json: bool) -> None:
+    """Show which months the source has published, and which are ingested."""
+    settings = read_settings()
+    wanted = list(months_between(settings.first_month, latest_published_month(date.today())))
+    published = open_source(settings.trips, settings.taxi).published(wanted)
+    store = TripStore(settings.home, settings.taxi, settings.synthetic)
+    ingested = set(store.months("trip_features"))
+    rows = [
+        {
+            "month": str(month),
+            "published": month in published,
+            "version": published[month].version if month in published else None,
+            "ingested": month in ingested,
+            "kept_trips": store.lineage("trip_features", month)[1] if month in ingested else None,
+        }
+        for month in wanted
+    ]
+    if as_json:
+        click.echo(json.dumps({"source": settings.trips, "months": rows}))
+        return
+    _print_table(settings.trips, rows)
+
+
+def _print_table(source: str, rows: Sequence[Mapping[str, object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{source}{' (synthetic sample)' if source == 'sample' else ''}")
+    for name in ("month", "published", "ingested", "kept trips"):
+        table.add_column(name, justify="right" if name == "kept trips" else "left")
+    for row in rows:
+        kept = row["kept_trips"]
+        table.add_row(
+            str(row["month"]),
+            "yes" if row["published"] else "not yet",
+            "yes" if row["ingested"] else "–",
+            f"{kept:,}" if kept is not None else "",
+        )
+    Console().print(table)

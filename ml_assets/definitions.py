@@ -1,0 +1,38 @@
+"""The one place that assembles the project; nothing else imports it."""
+
+import warnings
+
+import dagster as dg
+
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+from ml_assets.assets.evaluation import champion_model, model_leaderboard  # noqa: E402
+from ml_assets.assets.ingestion import ingestion_assets  # noqa: E402
+from ml_assets.assets.models import model_assets  # noqa: E402
+from ml_assets.assets.partitions import published_months  # noqa: E402
+from ml_assets.assets.reference import taxi_zones_asset  # noqa: E402
+from ml_assets.assets.training import training_set  # noqa: E402
+from ml_assets.automation.jobs import project_jobs  # noqa: E402
+from ml_assets.resources import project_resources  # noqa: E402
+from ml_assets.settings import Settings, read_settings  # noqa: E402
+
+
+def assemble(settings: Settings) -> dg.Definitions:
+    """The whole project for these settings."""
+    partitions = published_months(settings)
+    return dg.Definitions(
+        assets=[
+            *ingestion_assets(partitions),
+            taxi_zones_asset,
+            training_set,
+            *model_assets(),
+            model_leaderboard,
+            champion_model,
+        ],
+        jobs=project_jobs(partitions),
+        resources=project_resources(settings),
+        executor=dg.in_process_executor,
+    )
+
+
+defs = assemble(read_settings())

@@ -1,0 +1,1 @@
+"""The models, free of any orchestrator: features, families, tuning, judging, promotion."""

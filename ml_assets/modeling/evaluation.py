@@ -1,0 +1,258 @@
+"""How good predictions are: on the whole judged month, by slice, and against each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_assets.trips.zones import AIRPORT_ZONES, borough_by_location
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml_assets.modeling.records import MetricsRecord
+
+    Figures: TypeAlias = "Metrics | MetricsRecord"
+
+CLOSE_MINUTES = 5.0
+"""A prediction this near to the trip's duration counts as close."""
+
+LONGEST_SANE_MINUTES = 180.0
+"""Kept trips last up to 60 minutes; three times that is no prediction any more but a fault."""
+
+HOUR_BANDS = (
+    ("night 0-6", 0, 6),
+    ("morning 6-10", 6, 10),
+    ("midday 10-16", 10, 16),
+    ("evening 16-20", 16, 20),
+    ("late 20-24", 20, 24),
+)
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Errors over ``rows`` trips, e = predicted - actual, in minutes where a unit applies.
+
+    Attributes:
+        rmse: sqrt(mean(e²)), minutes.
+        mae: mean(abs(e)), minutes.
+        mape: mean(abs(e) / actual), a fraction (0.25 is 25 %).
+        r2: 1 - sum(e²) / sum((actual - mean(actual))²); NaN for a single trip.
+        share_within_5_minutes: mean(abs(e) <= 5), a fraction.
+        rows: how many trips were compared.
+    """
+
+    rmse: float
+    mae: float
+    mape: float
+    r2: float
+    share_within_5_minutes: float
+    rows: int
+
+    def as_dict(self) -> dict[str, float]:
+        """The figures by name, for tracking and metadata."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def measure(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> Metrics:
+    """Compare predictions with what happened.
+
+    Args:
+        actual: durations in minutes, shape (n,), above 0.
+        predicted: predicted minutes in the same order, shape (n,).
+
+    Raises:
+        ValueError: when the two differ in length, are empty or not one-dimensional, hold NaN or
+            infinity, or when an actual duration is not above 0 (MAPE divides by it).
+    """
+    from sklearn import metrics as sklearn_metrics
+
+    actual_minutes = _minutes("actual", actual)
+    predicted_minutes = _minutes("predicted", predicted)
+    if len(actual_minutes) != len(predicted_minutes):
+        raise ValueError(
+            f"actual has {len(actual_minutes)} rows but predicted has {len(predicted_minutes)}: "
+            "both must be of the same trips, in the same order"
+        )
+    if actual_minutes.min() <= 0:
+        raise ValueError(
+            f"actual holds a duration of {actual_minutes.min():g} minutes: durations are above 0"
+        )
+    error = np.abs(predicted_minutes - actual_minutes)
+    pair = (actual_minutes, predicted_minutes)
+    return Metrics(
+        rmse=float(sklearn_metrics.root_mean_squared_error(*pair)),
+        mae=float(sklearn_metrics.mean_absolute_error(*pair)),
+        mape=float(sklearn_metrics.mean_absolute_percentage_error(*pair)),
+        r2=float(sklearn_metrics.r2_score(*pair)) if len(error) > 1 else float("nan"),
+        share_within_5_minutes=float(np.mean(error <= CLOSE_MINUTES)),
+        rows=len(error),
+    )
+
+
+def pair_codes(trips: "pd.DataFrame") -> npt.NDArray[np.int64]:
+    """One integer per row for its pick-up and drop-off zone: ``PULocationID * 1000 + DO…``."""
+    codes: npt.NDArray[np.int64] = trips["PULocationID"].to_numpy(dtype=np.int64) * 1000
+    codes += trips["DOLocationID"].to_numpy(dtype=np.int64)
+    return codes
+
+
+def slice_masks(judge: "pd.DataFrame", train_pairs: npt.NDArray[np.int64]) -> dict[str, Mask]:
+    """Which rows of the judged month belong to which slice; slices overlap.
+
+    Args:
+        judge: request fields ``PULocationID``, ``DOLocationID``, ``trip_distance`` (miles) and
+            ``pickup_datetime``, one row a trip.
+        train_pairs: ``pair_codes`` of the training rows; duplicates are welcome.
+
+    Returns:
+        Slice name, ``group/value``, to a mask of shape (rows,). Boroughs are of the pick-up and
+        only those that occur.
+    """
+    pickup = judge["PULocationID"].to_numpy(dtype=np.int64)
+    dropoff = judge["DOLocationID"].to_numpy(dtype=np.int64)
+    hour = judge["pickup_datetime"].dt.hour.to_numpy()
+    seen = np.isin(pair_codes(judge), train_pairs)
+    masks: dict[str, Mask] = {
+        "pair/seen": seen,
+        "pair/unseen": ~seen,
+        "airport/either end": np.isin(pickup, AIRPORT_ZONES) | np.isin(dropoff, AIRPORT_ZONES),
+        "distance/zero": judge["trip_distance"].to_numpy() == 0,
+    }
+    for name, first, end in HOUR_BANDS:
+        masks[f"hour/{name}"] = (hour >= first) & (hour < end)
+    return masks | _borough_masks(pickup)
+
+
+def _borough_masks(pickup: npt.NDArray[np.int64]) -> dict[str, Mask]:
+    """One mask per borough that occurs; zones outside the table are of unknown borough."""
+    names, name_of_zone = np.unique(borough_by_location(), return_inverse=True)
+    in_table = (pickup >= 0) & (pickup < len(name_of_zone))
+    borough = name_of_zone[np.where(in_table, pickup, 0)]
+    return {f"borough/{names[code]}": borough == code for code in np.unique(borough)}
+
+
+@dataclass(frozen=True)
+class SliceMetrics:
+    """The figures of one slice of the judged month."""
+
+    slice: str
+    metrics: Metrics
+
+
+def measure_slices(
+    judge: "pd.DataFrame",
+    predicted: npt.ArrayLike,
+    train_pairs: npt.NDArray[np.int64],
+    least_rows: int = 30,
+) -> list[SliceMetrics]:
+    """Measure every slice of the judged month that holds enough trips to say anything.
+
+    Args:
+        judge: request fields and ``duration_minutes``, one row a trip.
+        predicted: predicted minutes, shape (rows,), in the order of ``judge``.
+        train_pairs: ``pair_codes`` of the training rows.
+        least_rows: slices with fewer trips are left out; their RMSE is mostly chance.
+
+    Raises:
+        ValueError: as :func:`measure`, and when ``predicted`` has another length than ``judge``.
+    """
+    actual = _minutes("duration_minutes", judge["duration_minutes"])
+    predicted_minutes = _minutes("predicted", predicted)
+    if len(predicted_minutes) != len(actual):
+        raise ValueError(f"judge has {len(actual)} rows, predicted has {len(predicted_minutes)}")
+    return [
+        SliceMetrics(name, measure(actual[mask], predicted_minutes[mask]))
+        for name, mask in slice_masks(judge, train_pairs).items()
+        if np.count_nonzero(mask) >= max(least_rows, 1)
+    ]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one check of a model: whether it passed, why, and the figures behind it."""
+
+    passed: bool
+    reason: str
+    figures: dict[str, float]
+
+
+def beats_baselines(metrics: "Figures", baselines: Mapping[str, "Figures"]) -> Verdict:
+    """Whether the model's RMSE is below that of every baseline on the same trips.
+
+    Args:
+        metrics: the model's figures.
+        baselines: baseline name to its figures.
+
+    Raises:
+        ValueError: when there is no baseline, or one was measured on other trips.
+    """
+    if not baselines:
+        raise ValueError("no baseline to compare with: measure at least one")
+    for name, baseline in baselines.items():
+        if baseline.rows != metrics.rows:
+            raise ValueError(
+                f"baseline {name} was measured on {baseline.rows} trips, the model on "
+                f"{metrics.rows}: measure both on the same month"
+            )
+    rmse_of = {name: baseline.rmse for name, baseline in baselines.items()}
+    # Negated, so that a NaN never counts as beaten.
+    unbeaten = [name for name, rmse in rmse_of.items() if not metrics.rmse < rmse]
+    worst = ", ".join(f"{name} ({rmse_of[name]:.3f})" for name in unbeaten)
+    best = min(rmse_of, key=lambda name: rmse_of[name])
+    reason = (
+        f"RMSE {metrics.rmse:.3f} min is not below {worst}"
+        if unbeaten
+        else f"RMSE {metrics.rmse:.3f} min is below every baseline, the best being "
+        f"{best} ({rmse_of[best]:.3f})"
+    )
+    figures = {"rmse": metrics.rmse} | {f"rmse_{name}": rmse for name, rmse in rmse_of.items()}
+    return Verdict(not unbeaten, reason, figures)
+
+
+def predictions_sane(predicted: npt.ArrayLike) -> Verdict:
+    """Whether every prediction is finite, above 0 and at most ``LONGEST_SANE_MINUTES``.
+
+    Args:
+        predicted: predicted minutes, shape (rows,); none at all is not sane.
+    """
+    minutes = np.asarray(predicted, dtype=np.float64).ravel()
+    finite = minutes[np.isfinite(minutes)]
+    not_finite = len(minutes) - len(finite)
+    not_positive = int(np.count_nonzero(finite <= 0))
+    too_long = int(np.count_nonzero(finite > LONGEST_SANE_MINUTES))
+    figures: dict[str, float] = {
+        "rows": len(minutes),
+        "not_finite": not_finite,
+        "not_positive": not_positive,
+        "too_long": too_long,
+    }
+    if len(finite):
+        figures |= {"shortest": float(finite.min()), "longest": float(finite.max())}
+    allowed = f"finite, above 0 and at most {LONGEST_SANE_MINUTES:.0f} minutes"
+    if not len(minutes):
+        return Verdict(False, "there is no prediction to judge", figures)
+    if not_finite or not_positive or too_long:
+        reason = (
+            f"of {len(minutes)} predictions {not_finite} are not finite, {not_positive} are not "
+            f"above 0 and {too_long} exceed {LONGEST_SANE_MINUTES:.0f} minutes; allowed: {allowed}"
+        )
+        return Verdict(False, reason, figures)
+    return Verdict(True, f"all {len(minutes)} predictions are {allowed}", figures)
+
+
+def _minutes(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """One-dimensional finite floats, or a ValueError that says which of these they are not."""
+    minutes = np.asarray(values, dtype=np.float64)
+    if minutes.ndim != 1:
+        raise ValueError(f"{name} has shape {minutes.shape}: one number a trip is needed")
+    if not len(minutes):
+        raise ValueError(f"{name} is empty: there is nothing to measure")
+    not_finite = int(np.count_nonzero(~np.isfinite(minutes)))
+    if not_finite:
+        raise ValueError(f"{name} holds {not_finite} NaN or infinite values of {len(minutes)}")
+    return minutes

@@ -1,0 +1,119 @@
+"""What a training leaves behind, as small JSON records: inputs, figures and decisions."""
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from ml_assets.trips.month import Month
+
+Role = Literal["train", "tune", "judge"]
+
+
+class MonthUse(BaseModel):
+    """One month of a training set: its role, its size and what exactly it is."""
+
+    month: str
+    role: Role
+    rows: int
+    raw_sha256: str
+    source: str
+    code_version: str
+
+
+class TrainingSet(BaseModel):
+    """Which months train, tune and judge; the same content has the same fingerprint."""
+
+    dataset: str
+    taxi: str
+    synthetic: bool
+    months: list[MonthUse]
+    caveat: str | None
+    gaps: list[str]
+    code_version: str
+
+    def months_of(self, *roles: Role) -> list[Month]:
+        """The months with one of these roles, in order, each once."""
+        return sorted({Month.parse(use.month) for use in self.months if use.role in roles})
+
+    def rows_of(self, *roles: Role) -> int:
+        """Kept trips in the months with one of these roles."""
+        rows = {use.month: use.rows for use in self.months if use.role in roles}
+        return sum(rows.values())
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over everything that decides what a model learns from and is judged on."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    @property
+    def tunes_on_the_judged_month(self) -> bool:
+        """Whether only two months were there, so that one had to serve for both."""
+        return self.months_of("tune") == self.months_of("judge")
+
+
+class MetricsRecord(BaseModel):
+    """Figures of predictions against durations; units as in ``modeling.evaluation.Metrics``."""
+
+    rmse: float
+    mae: float
+    mape: float
+    r2: float
+    share_within_5_minutes: float
+    rows: int
+
+
+class SliceRecord(BaseModel):
+    """Figures on one slice of the judged month."""
+
+    slice: str
+    metrics: MetricsRecord
+
+
+class ModelRecord(BaseModel):
+    """A fitted and judged model: what it stands on, how good it is and where it lies."""
+
+    model: str
+    kind: Literal["model", "baseline"]
+    training_set: str
+    fitted_on: list[str]
+    parameters: dict[str, Any]
+    trials: int
+    validation: MetricsRecord
+    test: MetricsRecord
+    slices: list[SliceRecord]
+    fit_seconds: float
+    tuning_seconds: float
+    predict_seconds: float
+    size_bytes: int
+    mlflow_run_id: str | None = None
+    model_uri: str | None = None
+
+
+class Leaderboard(BaseModel):
+    """Every model and baseline on the same judged month, best first."""
+
+    training_set: str
+    judged_month: str
+    synthetic: bool
+    caveat: str | None
+    rows: list[ModelRecord]
+
+    @property
+    def models(self) -> list[ModelRecord]:
+        """The rows that can be served, best first."""
+        return [row for row in self.rows if row.kind == "model"]
+
+
+class ChampionDecision(BaseModel):
+    """Which model serves, and why."""
+
+    promoted: bool
+    reason: str
+    champion: str
+    registry_version: str
+    previous_version: str | None
+    training_set: str
+    synthetic: bool
+    served: str
+    test_rmse: float | None

@@ -1,0 +1,172 @@
+"""Fitting a family with given parameters: encode once, fit, measure on the tune month."""
+
+import os
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from ml_assets.modeling.estimators import BoundedRegressor
+from ml_assets.modeling.families import ModelFamily
+from ml_assets.modeling.features import TARGET_COLUMN
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of a study.
+
+    Attributes:
+        number: its number in the study, from 0.
+        parameters: what was tried; with early stopping, ``n_estimators`` is the round it stopped at.
+        tune_rmse: minutes on the tune month; None when the trial did not get that far.
+        state: ``COMPLETE``, ``PRUNED`` or ``FAIL``.
+        seconds: how long it took.
+    """
+
+    number: int
+    parameters: dict[str, Any]
+    tune_rmse: float | None
+    state: str
+    seconds: float
+
+
+@dataclass
+class FittedModel:
+    """A fitted pipeline and how it came about.
+
+    Attributes:
+        family: name of the family.
+        pipeline: from a frame of requests to minutes.
+        parameters: all parameters of its estimator, the tuned number of rounds included.
+        tune_rmse: RMSE of this pipeline on the tune month, in minutes.
+        fit_seconds: encoding and fitting of this pipeline, without the tuning.
+        trials: the study, in order of number; empty without tuning.
+    """
+
+    family: str
+    pipeline: Pipeline
+    parameters: dict[str, Any]
+    tune_rmse: float
+    fit_seconds: float
+    trials: list[TrialRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class EncodedTrips:
+    """Train and tune month after the first two steps of a pipeline, shared by all its trials.
+
+    Attributes:
+        steps: the fitted steps before the model.
+        train: encoded training rows, (n, m), dense or CSR.
+        train_minutes: shape (n,).
+        tune: encoded tune rows, (k, m).
+        tune_minutes: shape (k,).
+        seconds: how long the training rows took.
+    """
+
+    steps: Pipeline
+    train: Any
+    train_minutes: npt.NDArray[np.float64]
+    tune: Any
+    tune_minutes: npt.NDArray[np.float64]
+    seconds: float
+
+    def sample(self, rows: int | None, seed: int) -> tuple[Any, npt.NDArray[np.float64]]:
+        """At most so many training rows, drawn without replacement; all when ``rows`` is None."""
+        if rows is None or rows >= len(self.train_minutes):
+            return self.train, self.train_minutes
+        chosen = np.random.default_rng(seed).choice(len(self.train_minutes), rows, replace=False)
+        chosen.sort()
+        return self.train[chosen], self.train_minutes[chosen]
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_count(n_jobs: int) -> int:
+    """``n_jobs`` as a number of threads: -1 means every core of this process.
+
+    Raises:
+        ValueError: when it is 0 or below -1.
+    """
+    if n_jobs == -1:
+        return available_cores()
+    if n_jobs < 1:
+        raise ValueError(f"n_jobs is {n_jobs}: give 1 or more threads, or -1 for every core")
+    return n_jobs
+
+
+def minutes_of(trips: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    """The target of a frame of trips, checked.
+
+    Args:
+        trips: with ``duration_minutes``.
+        name: what the frame is, for the message.
+
+    Raises:
+        ValueError: when the column is absent, the frame is empty, or a value is not a positive
+            finite number.
+    """
+    if TARGET_COLUMN not in trips.columns:
+        raise ValueError(f"the {name} trips lack the column {TARGET_COLUMN}")
+    minutes = trips[TARGET_COLUMN].to_numpy(dtype=np.float64)
+    if len(minutes) == 0:
+        raise ValueError(f"there are no {name} trips: ingest more months or widen the window")
+    if not np.all(np.isfinite(minutes) & (minutes > 0)):
+        raise ValueError(
+            f"{TARGET_COLUMN} of the {name} trips holds values that are missing, infinite or not "
+            "above 0: clean them first (trip_features does)"
+        )
+    return minutes
+
+
+def root_mean_squared_error(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+    """Square root of the mean squared difference, in the unit of its arguments."""
+    return float(np.sqrt(np.mean((np.asarray(actual) - np.asarray(predicted)) ** 2)))
+
+
+def encode_trips(family: ModelFamily, train: pd.DataFrame, tune: pd.DataFrame) -> EncodedTrips:
+    """Fit the steps before the model on ``train`` and encode both frames, once for all trials."""
+    train_minutes, tune_minutes = minutes_of(train, "train"), minutes_of(tune, "tune")
+    started = time.perf_counter()
+    steps = family.make_pipeline()[:-1]
+    encoded = steps.fit_transform(train, train_minutes)
+    seconds = time.perf_counter() - started
+    return EncodedTrips(
+        steps, encoded, train_minutes, steps.transform(tune), tune_minutes, seconds
+    )
+
+
+def fit_encoded(
+    family: ModelFamily, encoded: EncodedTrips, parameters: dict[str, Any], seed: int, n_jobs: int
+) -> FittedModel:
+    """Fit the model on all encoded training rows; the result equals ``pipeline.fit(train)``."""
+    started = time.perf_counter()
+    model = BoundedRegressor(family.make_estimator(parameters, seed, n_jobs))
+    model.fit(encoded.train, encoded.train_minutes)
+    seconds = encoded.seconds + time.perf_counter() - started
+    rmse = root_mean_squared_error(encoded.tune_minutes, model.predict(encoded.tune))
+    pipeline = Pipeline([*encoded.steps.steps, ("model", model)])
+    return FittedModel(family.name, pipeline, dict(parameters), rmse, seconds)
+
+
+def refit(fitted: FittedModel, trips: pd.DataFrame) -> FittedModel:
+    """Fit the same pipeline, with the same parameters and rounds, on other trips.
+
+    For serving: once judged, the model may learn from all months. ``tune_rmse`` and ``trials``
+    stay those of the judged fit, since no month is left to measure the new one on.
+
+    Raises:
+        ValueError: when the trips lack a column or a usable target.
+    """
+    minutes = minutes_of(trips, "refit")
+    started = time.perf_counter()
+    pipeline = clone(fitted.pipeline).fit(trips, minutes)
+    return replace(fitted, pipeline=pipeline, fit_seconds=time.perf_counter() - started)

@@ -1,0 +1,112 @@
+"""Build the record of a training set from stored months, and load the trips it names."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ml_assets.modeling.records import MonthUse, Role, TrainingSet
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.cleaning import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.month import Month
+from ml_assets.trips.windows import TrainingWindow
+from ml_assets.version import code_version
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE = "trip_features"
+
+
+class TrainingSetError(ValueError):
+    """A training set that cannot be built or loaded; names the months and the way out."""
+
+
+def describe_training_set(store: TripStore, window: TrainingWindow) -> TrainingSet:
+    """Record which months, rows, file checksums and code a training stands on.
+
+    Reads footers only. A month with no kept trip is refused here as well as by its check: a check
+    guards only the run that it is part of.
+
+    Raises:
+        TrainingSetError: when a month of the window holds no kept trips.
+    """
+    uses = [
+        use
+        for role, months in (
+            ("train", window.train),
+            ("tune", window.tune),
+            ("judge", window.judge),
+        )
+        for use in _uses(store, role, months)  # type: ignore[arg-type]
+    ]
+    empty = sorted({use.month for use in uses if use.rows == 0})
+    if empty:
+        raise TrainingSetError(
+            f"no trip was kept in {', '.join(empty)}: see rejected_trips for the reasons, correct "
+            "the month at its source, or leave it out (exclude_months of training_set)"
+        )
+    return TrainingSet(
+        dataset=store.dataset,
+        taxi=store.taxi,
+        synthetic=store.synthetic,
+        months=uses,
+        caveat=window.caveat,
+        gaps=[str(month) for month in window.gaps],
+        code_version=code_version(),
+    )
+
+
+def load_trips(store: TripStore, training_set: TrainingSet, *roles: Role) -> "pd.DataFrame":
+    """The trips of the months with these roles, one month after the other.
+
+    Only the result and one month are in memory at a time: columns are allocated once at their
+    final length and filled.
+
+    Args:
+        store: Where the months are.
+        training_set: The record that names them.
+        roles: Any of ``train``, ``tune`` and ``judge``.
+
+    Returns:
+        Request columns and ``duration_minutes``, one row a trip, months in order.
+
+    Raises:
+        TrainingSetError: when a month was replaced by other content since the record was made.
+        MissingMonth: when a month is gone.
+    """
+    import numpy as np
+    import pandas as pd
+
+    checksums = {use.month: use.raw_sha256 for use in training_set.months if use.role in roles}
+    columns = [*REQUEST_COLUMNS, TARGET]
+    filled: dict[str, np.ndarray] = {}
+    start, total = 0, training_set.rows_of(*roles)
+    for month in training_set.months_of(*roles):
+        lineage, rows = store.lineage(TABLE, month)
+        if lineage.raw_sha256 != checksums[str(month)] or start + rows > total:
+            raise TrainingSetError(
+                f"{TABLE} of {month} was replaced since the training set was made: materialize "
+                "training_set again, then the models"
+            )
+        frame = store.read_table(TABLE, month, columns)
+        for name in columns:
+            values = frame[name].to_numpy()
+            filled.setdefault(name, np.empty(total, values.dtype))[start : start + rows] = values
+        start += rows
+    return pd.DataFrame(filled, copy=False)
+
+
+def _uses(store: TripStore, role: Role, months: Sequence[Month]) -> list[MonthUse]:
+    uses = []
+    for month in months:
+        lineage, rows = store.lineage(TABLE, month)
+        uses.append(
+            MonthUse(
+                month=str(month),
+                role=role,
+                rows=rows,
+                raw_sha256=lineage.raw_sha256,
+                source=lineage.source,
+                code_version=lineage.code_version,
+            )
+        )
+    return uses

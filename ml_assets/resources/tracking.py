@@ -1,0 +1,66 @@
+"""The Dagster resource for MLflow: opens the store, and runs that end as their step ends."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from ml_assets.tracking.runs import DAGSTER_RUN_TAG, TrackedRun, close_abandoned_runs, tracked_run
+from ml_assets.tracking.store import TrackingStore
+from ml_assets.version import code_version
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_OUTCOMES = {
+    dg.DagsterRunStatus.SUCCESS: "FINISHED",
+    dg.DagsterRunStatus.FAILURE: "FAILED",
+    dg.DagsterRunStatus.CANCELED: "KILLED",
+}
+
+
+class MlflowTracking(dg.ConfigurableResource):
+    """MLflow tracking and registry (``MLFLOW_TRACKING_URI``).
+
+    Unlike dagster-mlflow's ``mlflow_tracking`` it has no effect until a step asks for a client,
+    opens one MLflow run a training asset, and closes it with the step's own outcome.
+    """
+
+    tracking_uri: str
+    experiment: str
+    registered_model: str
+    artifact_location: str
+    lock_folder: str
+
+    def client(self) -> "MlflowClient":
+        """A client of the store, which is reachable, migrated and has the experiment."""
+        return self._store().client()
+
+    @contextlib.contextmanager
+    def run(self, context: dg.AssetExecutionContext, name: str) -> Iterator[TrackedRun]:
+        """An MLflow run for the step that is executing."""
+        client = self.client()
+        self.close_abandoned(client, context.instance)
+        tags = {
+            DAGSTER_RUN_TAG: context.run.run_id,
+            "dagster_asset": context.asset_key.to_user_string(),
+            "code_version": code_version(),
+        }
+        with tracked_run(client, self.experiment, name, tags) as run:
+            yield run
+
+    def close_abandoned(self, client: "MlflowClient", instance: dg.DagsterInstance) -> list[str]:
+        """End MLflow runs that a killed Dagster run left RUNNING; returns their ids."""
+
+        def outcome(dagster_run_id: str) -> str | None:
+            run = instance.get_run_by_id(dagster_run_id)
+            return "KILLED" if run is None else _OUTCOMES.get(run.status)
+
+        return close_abandoned_runs(client, self.experiment, outcome)
+
+    def _store(self) -> TrackingStore:
+        return TrackingStore(
+            self.tracking_uri, self.experiment, self.artifact_location, Path(self.lock_folder)
+        )

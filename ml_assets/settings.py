@@ -1,0 +1,125 @@
+"""Typed settings from the environment: read once, checked at once.
+
+A wrong value stops with one line that names the variable, the value and what is allowed.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from ml_assets.trips.month import Month
+
+PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+EXPERIMENT = "taxi-trip-duration"
+REGISTERED_MODEL = "taxi-trip-duration"
+
+
+class SettingsError(ValueError):
+    """An environment variable has a value that is not allowed."""
+
+    def __init__(self, variable: str, value: str, allowed: str) -> None:
+        super().__init__(f"{variable}={value!r} is not allowed: {allowed}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment decides.
+
+    Attributes:
+        trips: Source of published months: ``sample``, ``tlc``, or a folder or URL.
+        taxi: ``green`` or ``yellow``.
+        home: Where assets live: a local folder (absolute) or an fsspec URL.
+        first_month: First monthly partition.
+        tracking_uri: MLflow tracking server.
+    """
+
+    trips: str
+    taxi: str
+    home: str
+    first_month: Month
+    tracking_uri: str
+
+    @property
+    def home_is_local(self) -> bool:
+        """Whether ``home`` is a folder of this machine rather than a URL."""
+        return "://" not in self.home
+
+    @property
+    def local_home(self) -> Path:
+        """A local folder for databases and scratch files, also when assets live at a URL."""
+        return Path(self.home) if self.home_is_local else PROJECT_FOLDER / ".ml_assets"
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether trips are the embedded sample's rather than published ones."""
+        return self.trips == "sample"
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from environment variables (``os.environ`` unless given).
+
+    Raises:
+        SettingsError: for the first variable whose value is not allowed.
+    """
+    variables = os.environ if environment is None else environment
+    home = _home(variables.get("ML_ASSETS_HOME") or str(PROJECT_FOLDER / ".ml_assets"))
+    default_store = PROJECT_FOLDER / ".ml_assets" if "://" in home else Path(home)
+    return Settings(
+        trips=_trips(variables.get("ML_ASSETS_TRIPS") or "sample"),
+        taxi=_taxi(variables.get("ML_ASSETS_TAXI") or "green"),
+        home=home,
+        first_month=_first_month(variables.get("ML_ASSETS_FIRST_MONTH") or "2023-01"),
+        tracking_uri=_tracking_uri(
+            variables.get("MLFLOW_TRACKING_URI") or f"sqlite:///{default_store / 'mlflow.db'}"
+        ),
+    )
+
+
+def _trips(value: str) -> str:
+    allowed = "use sample, tlc, a folder that exists, or a URL (https://, s3://, memory://, …)"
+    if value in ("sample", "tlc"):
+        return value
+    if "://" in value:
+        if not re.match(r"^[a-z][a-z0-9+.-]*(::[a-z0-9+.-]+)*://", value):
+            raise SettingsError("ML_ASSETS_TRIPS", value, allowed)
+        return value
+    folder = Path(value).expanduser()
+    if not folder.is_dir():
+        raise SettingsError("ML_ASSETS_TRIPS", value, allowed)
+    return str(folder.resolve())
+
+
+def _taxi(value: str) -> str:
+    if value not in ("green", "yellow"):
+        raise SettingsError("ML_ASSETS_TAXI", value, "use green or yellow")
+    return value
+
+
+def _home(value: str) -> str:
+    if "://" in value:
+        return value.rstrip("/")
+    folder = Path(value).expanduser().resolve()
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError("ML_ASSETS_HOME", value, "use a folder, not a file, or an fsspec URL")
+    return str(folder)
+
+
+def _first_month(value: str) -> Month:
+    allowed = "use a month from 2009-01 to this one, written YYYY-MM, for example 2023-01"
+    try:
+        month = Month.parse(value)
+    except ValueError as error:
+        raise SettingsError("ML_ASSETS_FIRST_MONTH", value, allowed) from error
+    if not Month(2009, 1) <= month <= Month.of(date.today()):
+        raise SettingsError("ML_ASSETS_FIRST_MONTH", value, allowed)
+    return month
+
+
+def _tracking_uri(value: str) -> str:
+    allowed = "use sqlite:///…, postgresql://…, mysql://…, mssql://… or an http(s):// server"
+    if not re.match(r"^(sqlite|postgresql|mysql|mssql|https?|databricks)", value):
+        raise SettingsError("MLFLOW_TRACKING_URI", value, allowed)
+    return value

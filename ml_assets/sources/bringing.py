@@ -1,0 +1,68 @@
+"""Bring one published month into the store, unless the stored copy is that very publication."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow.parquet as pq
+
+from ml_assets.sources.published import Progress, PublishedMonth, TripSource
+from ml_assets.storage.trip_store import PublishedFileRecord, TripStore, checksum
+from ml_assets.trips.month import Month
+
+Outcome = Literal["fetched", "republished", "unchanged", "not published"]
+
+
+@dataclass(frozen=True)
+class BroughtMonth:
+    """What became of one month: the outcome, and the stored file's record if there is one."""
+
+    month: Month
+    outcome: Outcome
+    record: PublishedFileRecord | None
+
+
+def bring_month(
+    source: TripSource,
+    store: TripStore,
+    month: Month,
+    published: PublishedMonth | None,
+    progress: Progress | None = None,
+) -> BroughtMonth:
+    """Fetch a month's file as published, byte for byte, and record what it is.
+
+    Args:
+        source: Where months come from.
+        store: Where they go.
+        month: The month.
+        published: What the source says of it; None when it is not there (yet). A copy that was
+            stored before is then kept.
+        progress: Told the bytes so far and in all.
+
+    Raises:
+        SourceUnavailable: when the source is down; the stored copy stays.
+        BadPublication: when what came is no trip file; the stored copy stays.
+    """
+    stored = store.raw_record(month)
+    if published is None:
+        return BroughtMonth(month, "not published", stored)
+    if stored is not None and (stored.version, stored.source) == (published.version, source.name):
+        return BroughtMonth(month, "unchanged", stored)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / Path(store.raw_path(month)).name
+        source.fetch(published, file, progress)
+        record = PublishedFileRecord(
+            month=str(month),
+            taxi=source.taxi,
+            source=source.name,
+            location=published.location,
+            version=published.version,
+            sha256=checksum(file),
+            size_bytes=file.stat().st_size,
+            rows=pq.ParquetFile(file).metadata.num_rows,
+            synthetic=source.synthetic,
+        )
+        store.put_raw(month, file, record)
+    changed = stored is not None and stored.sha256 != record.sha256
+    return BroughtMonth(month, "republished" if changed else "fetched", record)

@@ -1,0 +1,32 @@
+"""From the value of ``ML_ASSETS_TRIPS`` to a source."""
+
+from ml_assets.sources.published import TripSource, WrongSource
+
+
+def open_source(trips: str, taxi: str, rows_scale: float = 1.0) -> TripSource:
+    """The source that ``ML_ASSETS_TRIPS`` names; nothing is asked over the network yet.
+
+    Args:
+        trips: ``sample``, ``tlc``, an ``http(s)://`` URL, or any folder or URL that fsspec opens.
+        taxi: ``green`` or ``yellow``.
+        rows_scale: size of the sample's months, as a share of the usual; no other source heeds it.
+
+    Raises:
+        WrongSource: when the value names nothing that can be opened; for a remote folder that does
+            not exist, only its first use tells.
+    """
+    # Each source is imported only when it is the one asked for, so that no one pays for the rest.
+    value = trips.strip()
+    if value == "sample":
+        from ml_assets.sources.sample_source import SampleSource
+
+        return SampleSource(taxi, rows_scale)
+    if value == "tlc" or value.startswith(("http://", "https://")):
+        from ml_assets.sources.http_source import TLC_URL, HttpSource
+
+        return HttpSource(TLC_URL, taxi, "tlc") if value == "tlc" else HttpSource(value, taxi)
+    if not value:
+        raise WrongSource(trips, "the value is empty", taxi)
+    from ml_assets.sources.folder_source import FolderSource
+
+    return FolderSource(value, taxi)

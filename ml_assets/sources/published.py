@@ -1,0 +1,117 @@
+"""What every source of published months offers, and the ways in which one can fail."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ml_assets.trips.month import Month
+from ml_assets.trips.published_schema import TAXIS
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes so far and the total, where known; falls back when a transfer restarts."""
+
+OTHER_SOURCES = (
+    "try again later, or set ML_ASSETS_TRIPS to a folder that holds the files, "
+    "or to sample (synthetic)"
+)
+
+
+class SourceUnavailable(RuntimeError):
+    """The source did not answer, or not as it should; says what was tried and what to do."""
+
+
+class RepublishedMeanwhile(SourceUnavailable):
+    """The month changed between listing and fetching: list it again, then fetch."""
+
+
+class BadPublication(ValueError):
+    """A file came whole but is not a month of trips; names the file, the column, the way out."""
+
+
+class WrongSource(ValueError):
+    """ML_ASSETS_TRIPS names no source; one line with the value and what is allowed."""
+
+    def __init__(self, trips: str, fault: str, taxi: str) -> None:
+        super().__init__(
+            f"ML_ASSETS_TRIPS={without_credentials(trips)!r}: {fault}; allowed are sample, tlc, or "
+            f"a folder or URL that fsspec opens and that holds {taxi}_tripdata_YYYY-MM.parquet"
+        )
+
+
+@dataclass(frozen=True)
+class PublishedMonth:
+    """One month as a source lists it.
+
+    Attributes:
+        month: the month of the trips.
+        taxi: ``green`` or ``yellow``.
+        location: the file's path or URL, without credentials.
+        version: differs when the month is republished: the ETag or a checksum, else size and time.
+        size_bytes: size of the file, where the source tells it.
+    """
+
+    month: Month
+    taxi: str
+    location: str
+    version: str
+    size_bytes: int | None
+
+
+class TripSource(Protocol):
+    """A place where months are published."""
+
+    @property
+    def name(self) -> str:
+        """``sample``, ``tlc``, or the folder or URL as given (without credentials)."""
+        ...
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the trips are made up; whoever shows them says so."""
+        ...
+
+    @property
+    def taxi(self) -> str:
+        """``green`` or ``yellow``."""
+        ...
+
+    def published(self, months: Iterable[Month]) -> dict[Month, PublishedMonth]:
+        """Those of the months that are there, in the order asked.
+
+        Raises:
+            SourceUnavailable: when the source cannot be asked.
+            WrongSource: when there is no such source.
+        """
+        ...
+
+    def fetch(
+        self, published: PublishedMonth, destination: Path, progress: Progress | None = None
+    ) -> None:
+        """Bring one month to ``destination``, whole and verified, or leave that path untouched.
+
+        Raises:
+            SourceUnavailable: when the source cannot deliver.
+            RepublishedMeanwhile: when it has another version than ``published`` by now.
+            BadPublication: when what it has is no readable Parquet file of this taxi's trips.
+            OSError: when ``destination`` cannot be written, for instance on a full disk.
+        """
+        ...
+
+
+def published_filename(taxi: str, month: Month) -> str:
+    """The TLC's name of a month's file: ``green_tripdata_2023-01.parquet``.
+
+    Raises:
+        ValueError: when there is no such taxi.
+    """
+    if taxi not in TAXIS:
+        raise ValueError(f"ML_ASSETS_TAXI={taxi!r}: allowed are {' and '.join(TAXIS)}")
+    return f"{taxi}_tripdata_{month}.parquet"
+
+
+def without_credentials(url: str) -> str:
+    """The URL without ``user:password@`` and query (which may hold a signature), fit to show."""
+    shown = re.sub(r"://[^/@:]*:[^/@]*@", "://", url)
+    return shown.partition("?")[0] if "://" in shown else shown

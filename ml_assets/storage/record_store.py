@@ -1,0 +1,63 @@
+"""Small JSON records beside the tables: training sets, figures, decisions."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import fsspec
+from pydantic import BaseModel, ValidationError
+
+from ml_assets.storage.atomic import write_text
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+class MissingRecord(LookupError):
+    """A record that was never written; names the asset to materialize."""
+
+
+class UnreadableRecord(ValueError):
+    """A record written by other code, or damaged; names the file and the way out."""
+
+
+@dataclass(frozen=True)
+class RecordStore:
+    """Records of one dataset below one home, one JSON file an asset."""
+
+    home: str
+    dataset: str
+
+    def path(self, asset: str) -> str:
+        """Path or URL of an asset's record."""
+        return f"{self.home}/{asset}/{self.dataset}.json"
+
+    def write(self, asset: str, record: BaseModel) -> None:
+        """Replace an asset's record."""
+        write_text(self.path(asset), record.model_dump_json(indent=1))
+
+    def read(self, asset: str, kind: type[Record]) -> Record:
+        """Read an asset's record.
+
+        Raises:
+            MissingRecord: when it was never written.
+            UnreadableRecord: when it does not hold what this code expects.
+        """
+        record = self.find(asset, kind)
+        if record is None:
+            raise MissingRecord(
+                f"{asset} has no record for {self.dataset}: materialize {asset} first "
+                "(`ml-assets run`, or the asset's Materialize button)"
+            )
+        return record
+
+    def find(self, asset: str, kind: type[Record]) -> Record | None:
+        """Like :meth:`read`, but None when the record was never written."""
+        file_system, place = fsspec.core.url_to_fs(self.path(asset))
+        if not file_system.exists(place):
+            return None
+        try:
+            return kind.model_validate_json(file_system.cat_file(place))
+        except ValidationError as error:
+            raise UnreadableRecord(
+                f"{self.path(asset)} cannot be read as {kind.__name__} "
+                f"({error.error_count()} faults): materialize {asset} again"
+            ) from error

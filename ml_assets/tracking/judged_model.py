@@ -1,0 +1,58 @@
+"""What a training logs to MLflow: parameters, figures, trials, data lineage, the pipeline."""
+
+from typing import TYPE_CHECKING
+
+from ml_assets.modeling.records import ModelRecord, TrainingSet
+from ml_assets.tracking.models import log_pipeline
+from ml_assets.tracking.runs import TrackedRun
+from ml_assets.trips.cleaning import REQUEST_COLUMNS
+
+if TYPE_CHECKING:
+    from ml_assets.modeling.judged import JudgedModel
+
+EXAMPLE_ROWS = 5
+
+
+def log_judged_model(
+    run: TrackedRun, judged: "JudgedModel", training_set: TrainingSet
+) -> ModelRecord:
+    """Log everything that a model stands on and is.
+
+    Args:
+        run: The open run of the training asset; trials become its children.
+        judged: The model, its figures and its trials.
+        training_set: The months, rows and checksums that it stands on.
+
+    Returns:
+        The model's record with its MLflow run and model URI.
+    """
+    record = judged.record
+    run.log_params({**record.parameters, "fitted_on": ",".join(record.fitted_on)})
+    run.log_metrics(record.validation.model_dump(), "validation_")
+    run.log_metrics(record.test.model_dump(), "test_")
+    run.log_metrics(
+        {
+            "fit_seconds": record.fit_seconds,
+            "tuning_seconds": record.tuning_seconds,
+            "predict_seconds": record.predict_seconds,
+            "size_bytes": record.size_bytes,
+        }
+    )
+    run.log_dict(training_set.model_dump(), "training_set.json")
+    run.log_dict({"slices": [entry.model_dump() for entry in record.slices]}, "slices.json")
+    run.set_tags(
+        {
+            "training_set": training_set.fingerprint,
+            "dataset": training_set.dataset,
+            "synthetic": str(training_set.synthetic).lower(),
+            "model": record.model,
+        }
+    )
+    for trial in judged.trials:
+        figures = {} if trial.tune_rmse is None else {"tune_rmse": trial.tune_rmse}
+        run.log_child(
+            f"trial {trial.number}", trial.parameters, figures, tags={"state": trial.state}
+        )
+    example = judged.judged[list(REQUEST_COLUMNS)].head(EXAMPLE_ROWS)
+    uri = log_pipeline(run, judged.pipeline, example)
+    return record.model_copy(update={"mlflow_run_id": run.run_id, "model_uri": uri})

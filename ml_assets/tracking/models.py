@@ -1,0 +1,137 @@
+"""Fitted pipelines in MLflow: logged, registered, given an alias, loaded again.
+
+Saved as skops, MLflow's default since 3.0: it rebuilds only types named in a closed list, where
+pickle runs whatever code the file holds. The list is below; ``log_pipeline`` loads what it has
+written before it is called logged.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from sklearn.pipeline import Pipeline
+
+    from ml_assets.tracking.runs import TrackedRun
+
+TRUSTED_PACKAGES = ("ml_assets.modeling.", "sklearn.", "xgboost.", "numpy.", "scipy.")
+"""Packages whose types a saved pipeline may hold; all are dependencies of this project."""
+
+ARTIFACT_NAME = "pipeline"
+CHAMPION = "champion"
+PREVIOUS = "previous"
+CHALLENGER = "challenger"
+
+
+class NoSuchVersion(LookupError):
+    """The registry has no model under this name, alias or version."""
+
+
+def log_pipeline(run: "TrackedRun", pipeline: "Pipeline", example: "pd.DataFrame") -> str:
+    """Log a fitted pipeline with its signature and an input example.
+
+    Args:
+        run: The run that it belongs to.
+        pipeline: Fitted, from request fields to minutes.
+        example: A few requests; integers are declared as doubles, since a signature with integers
+            would refuse a missing value later.
+
+    Returns:
+        The model's URI.
+
+    Raises:
+        TypeError: when the pipeline holds a type of a package that is not trusted.
+    """
+    import mlflow
+    from mlflow.models import infer_signature
+
+    requests = as_doubles(example)
+    logged = mlflow.sklearn.log_model(
+        pipeline,
+        name=ARTIFACT_NAME,
+        signature=infer_signature(requests, pipeline.predict(requests)),
+        input_example=requests,
+        serialization_format="skops",
+        skops_trusted_types=trusted_types(pipeline),
+        pip_requirements=_requirements(),
+        run_id=run.run_id,
+    )
+    return str(logged.model_uri)
+
+
+def trusted_types(pipeline: "Pipeline") -> list[str]:
+    """The types that skops has to be told to trust to load this pipeline again.
+
+    Raises:
+        TypeError: when one of them is of a package outside ``TRUSTED_PACKAGES``.
+    """
+    import skops.io
+
+    untrusted: list[str] = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
+    foreign = [name for name in untrusted if not name.startswith(TRUSTED_PACKAGES)]
+    if foreign:
+        raise TypeError(
+            f"the pipeline holds types that are not trusted: {', '.join(foreign)}. Add their "
+            "package to TRUSTED_PACKAGES in ml_assets/tracking/models.py if it may be loaded"
+        )
+    return untrusted
+
+
+def load_pipeline(uri: str) -> "Pipeline":
+    """Load a pipeline from a model URI such as ``models:/taxi-trip-duration@champion``."""
+    import mlflow
+
+    return mlflow.sklearn.load_model(uri)
+
+
+def register(
+    client: "MlflowClient", name: str, model_uri: str, run_id: str, tags: dict[str, str]
+) -> str:
+    """Register a logged model as a new version; returns the version, without any alias yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        client.create_registered_model(name)
+    version = client.create_model_version(name, source=model_uri, run_id=run_id, tags=tags)
+    return str(version.version)
+
+
+def version_with_alias(client: "MlflowClient", name: str, alias: str) -> Any | None:
+    """The model version that bears an alias, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def crown(client: "MlflowClient", name: str, version: str) -> None:
+    """Make a version the champion; the one before becomes ``previous``.
+
+    The old champion is noted first: if the process dies in between, it is still the champion.
+    """
+    current = version_with_alias(client, name, CHAMPION)
+    if current is not None and str(current.version) != version:
+        client.set_registered_model_alias(name, PREVIOUS, current.version)
+    client.set_registered_model_alias(name, CHAMPION, version)
+
+
+def as_doubles(requests: "pd.DataFrame") -> "pd.DataFrame":
+    """The same requests with every number as float64."""
+    numbers = requests.select_dtypes("number").columns
+    return requests.astype(dict.fromkeys(numbers, "float64"))
+
+
+def _requirements() -> list[str]:
+    """What a loader needs; stated, since MLflow spends seconds on finding it out."""
+    from importlib.metadata import version
+
+    packages = ("scikit-learn", "xgboost", "pandas", "numpy", "skops")
+    return [f"{package}=={version(package)}" for package in packages]

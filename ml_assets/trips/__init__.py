@@ -1,0 +1,1 @@
+"""The trip domain: months, schemas, cleaning, windows, zones, the synthetic sample."""

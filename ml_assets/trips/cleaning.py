@@ -1,0 +1,165 @@
+"""From a published month to kept trips and rejected ones: the course's rule, and its reasons.
+
+Pure and vectorised (Polars): one classification, from which both halves are taken, so that
+kept + rejected = published holds by construction.
+"""
+
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+
+from ml_assets.trips.month import Month
+from ml_assets.trips.published_schema import (
+    TripSchemaError,
+    match_columns,
+    open_parquet,
+    published_columns,
+)
+
+MICROSECONDS_PER_MINUTE: Final = 60_000_000
+SHORTEST_MINUTES: Final = 1  # the course's rule: 1 <= duration <= 60, both included
+LONGEST_MINUTES: Final = 60
+FIRST_ZONE: Final = 1
+LAST_ZONE: Final = 265  # 264 (unknown) and 265 (outside the city) are zones of the published map
+
+REASONS: Final = {
+    "missing_value": "pick-up, drop-off, a zone or the distance is absent",
+    "pickup_outside_month": "the pick-up does not lie in the published month",
+    "dropoff_before_pickup": "the drop-off is earlier than the pick-up",
+    "under_one_minute": f"the trip took less than {SHORTEST_MINUTES} minute",
+    "over_one_hour": f"the trip took more than {LONGEST_MINUTES} minutes",
+    "zone_outside_map": f"a zone is not one of {FIRST_ZONE}-{LAST_ZONE}",
+    "impossible_distance": "the distance is negative, infinite or not a number",
+}
+"""Closed list: each rejected trip bears the first of these that applies."""
+
+REQUEST_COLUMNS: Final = (
+    "PULocationID",
+    "DOLocationID",
+    "trip_distance",
+    "pickup_datetime",
+    "passenger_count",
+)
+TARGET: Final = "duration_minutes"
+FEATURE_COLUMNS: Final = ("trip_id", *REQUEST_COLUMNS, TARGET)
+"""Columns of ``trip_features``: nothing that is not known when a ride is requested, plus target."""
+
+
+def read_published(file: object, taxi: str, month: Month, name: str) -> pl.DataFrame:
+    """Read the needed columns of one published file, under the project's names and types.
+
+    Args:
+        file: A local path or an open binary file.
+        taxi: ``green`` or ``yellow``.
+        month: The month that the file is published for; named in errors.
+        name: The file's name for messages.
+
+    Returns:
+        ``trip_id`` (row position, Int64), ``pickup_datetime`` and ``dropoff_datetime``
+        (microseconds, New York wall time), ``PULocationID`` and ``DOLocationID`` (Float64 or
+        integer, as published), ``trip_distance`` (miles, Float64), ``passenger_count`` (Float32).
+
+    Raises:
+        TripSchemaError: when the file is unreadable, or a column is missing or of another kind.
+    """
+    title = f"{name} ({taxi}, {month})"
+    with open_parquet(file, title) as parquet:  # type: ignore[arg-type]
+        names = match_columns(parquet.schema_arrow, taxi, title)
+        try:
+            table = parquet.read(columns=list(names.values()))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise TripSchemaError(f"{title} is damaged ({error}): fetch the month again") from error
+    frame = pl.from_arrow(table, rechunk=False)
+    assert isinstance(frame, pl.DataFrame)
+    return normalise(frame.rename({actual: name for name, actual in names.items()}), taxi)
+
+
+def normalise(frame: pl.DataFrame, taxi: str) -> pl.DataFrame:
+    """Give published columns the project's names and types; adds ``trip_id``."""
+    casts: dict[str, Any] = {
+        "pickup_datetime": pl.Datetime("us"),
+        "dropoff_datetime": pl.Datetime("us"),
+        "trip_distance": pl.Float64,
+        "passenger_count": pl.Float32,
+    }
+    columns = []
+    for column in published_columns(taxi):
+        expression = pl.col(column.published).alias(column.project)
+        wanted = casts.get(column.project)
+        if wanted is not None and frame.schema[column.published] != wanted:
+            expression = expression.cast(wanted)
+        columns.append(expression)
+    return frame.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("trip_id"), *columns)
+
+
+def reason_of(month: Month) -> pl.Expr:
+    """The first reason why a trip is rejected, as an index into ``REASONS``; null when it is kept.
+
+    Durations are compared in whole microseconds, so that the limits 1 and 60 minutes are exact.
+    """
+    pickup, dropoff = pl.col("pickup_datetime"), pl.col("dropoff_datetime")
+    zones = (pl.col("PULocationID"), pl.col("DOLocationID"))
+    distance = pl.col("trip_distance")
+    duration = dropoff.to_physical() - pickup.to_physical()
+    inside = pickup.is_between(pl.lit(month.start), pl.lit(month.end), closed="left")
+    on_map = [zone.is_between(FIRST_ZONE, LAST_ZONE) for zone in zones]
+    conditions = {
+        "missing_value": pl.any_horizontal(
+            column.is_null() for column in (pickup, dropoff, *zones, distance)
+        ),
+        "pickup_outside_month": ~inside,
+        "dropoff_before_pickup": duration < 0,
+        "under_one_minute": duration < SHORTEST_MINUTES * MICROSECONDS_PER_MINUTE,
+        "over_one_hour": duration > LONGEST_MINUTES * MICROSECONDS_PER_MINUTE,
+        "zone_outside_map": ~(on_map[0] & on_map[1]),
+        "impossible_distance": ~(distance.is_finite() & (distance >= 0)),
+    }
+    expression = pl.lit(None, dtype=pl.UInt8)
+    for index, reason in reversed(list(enumerate(REASONS))):
+        then = pl.lit(index, dtype=pl.UInt8)
+        expression = pl.when(conditions[reason]).then(then).otherwise(expression)
+    return expression
+
+
+def kept_trips(published: pl.DataFrame, month: Month) -> pl.DataFrame:
+    """The trips that models learn from: ``FEATURE_COLUMNS``, one row a kept trip.
+
+    Args:
+        published: What ``read_published`` returns.
+        month: The published month.
+    """
+    duration = pl.col("dropoff_datetime").to_physical() - pl.col("pickup_datetime").to_physical()
+    return (
+        published.lazy()
+        .filter(reason_of(month).is_null())
+        .select(
+            "trip_id",
+            pl.col("PULocationID").cast(pl.Int16),
+            pl.col("DOLocationID").cast(pl.Int16),
+            "trip_distance",
+            "pickup_datetime",
+            "passenger_count",
+            (duration / MICROSECONDS_PER_MINUTE).alias(TARGET),
+        )
+        .collect()
+    )
+
+
+def rejected_trips(published: pl.DataFrame, month: Month) -> pl.DataFrame:
+    """Every dropped row with the one reason for it, beside the fields that were judged."""
+    reasons = pl.Enum(list(REASONS))
+    return (
+        published.lazy()
+        .with_columns(reason_of(month).alias("reason"))
+        .filter(pl.col("reason").is_not_null())
+        .select(
+            "trip_id",
+            pl.col("reason").cat.to(reasons).cast(pl.String),
+            "pickup_datetime",
+            "dropoff_datetime",
+            pl.col("PULocationID", "DOLocationID").cast(pl.Float64),
+            "trip_distance",
+        )
+        .collect()
+    )

@@ -1,0 +1,60 @@
+"""A calendar month of published trips: the unit of publication, partitioning and windows."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Self
+
+_PATTERN = re.compile(r"^(\d{4})-(0[1-9]|1[0-2])$")
+
+
+@dataclass(frozen=True, order=True)
+class Month:
+    """One month, ordered in time; ``str(month)`` is the partition key ``YYYY-MM``."""
+
+    year: int
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``YYYY-MM``.
+
+        Raises:
+            ValueError: when the text is anything else; the message shows an example.
+        """
+        match = _PATTERN.match(text.strip())
+        if match is None:
+            raise ValueError(f"{text!r} is not a month: write it as YYYY-MM, for example 2023-01")
+        return cls(int(match[1]), int(match[2]))
+
+    @classmethod
+    def of(cls, day: date) -> Self:
+        """The month that a date or datetime lies in."""
+        return cls(day.year, day.month)
+
+    def __str__(self) -> str:
+        return f"{self.year:04d}-{self.number:02d}"
+
+    def shift(self, months: int) -> "Month":
+        """The month so many months later (earlier when negative)."""
+        index = self.year * 12 + self.number - 1 + months
+        return Month(index // 12, index % 12 + 1)
+
+    @property
+    def start(self) -> datetime:
+        """Midnight of the first day, New York wall time (naive, as the files have it)."""
+        return datetime(self.year, self.number, 1)
+
+    @property
+    def end(self) -> datetime:
+        """Midnight after the last day: the first instant that is no longer in the month."""
+        return self.shift(1).start
+
+
+def months_between(first: Month, last: Month) -> Iterator[Month]:
+    """All months from ``first`` to ``last``, both included; none when last is before first."""
+    month = first
+    while month <= last:
+        yield month
+        month = month.shift(1)

@@ -1,0 +1,172 @@
+"""The figures of one stored month by which it is judged: small, so that many months fit in memory.
+
+A profile is made from one month of ``trip_features`` and ``rejected_trips``, and kept, so that a
+new month is compared with earlier ones without reading their trips again.
+"""
+
+import functools
+import zlib
+from collections.abc import Mapping
+from datetime import timedelta
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from ml_assets.trips.cleaning import FEATURE_COLUMNS, LAST_ZONE, TARGET
+from ml_assets.trips.month import Month
+
+ZONES = LAST_ZONE + 1
+SAME_TRIP = ("pickup_datetime", "duration_minutes", "PULocationID", "DOLocationID", "trip_distance")
+"""Two rows that agree in these are one ride, published twice."""
+
+_COMPARED_WITH_TARGET = ("PULocationID", "DOLocationID", "trip_distance", "passenger_count")
+
+PairCounts = npt.NDArray[np.uint32]
+
+
+class KeptFigures(BaseModel):
+    """Figures of the kept trips of a month; shares are worked out by those who judge.
+
+    Attributes:
+        outside_month: trips with a pick-up in another month.
+        days_without_trips: days of the month, from 1, on which none was picked up.
+        duplicates: rows beyond the first that agree in ``SAME_TRIP``.
+        zero_distances: trips of 0 miles.
+        missing_passengers: trips without passenger count.
+        median_miles: of the trips that state a distance above 0; None when none does.
+        shortest, tenth, median, ninetieth, longest: minutes; the 0, 10, 50, 90 and 100 % points.
+        target_twins: request columns that all but equal the target, with their correlation.
+        pair_trips: trips per pair of zones, dense and compressed.
+    """
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    outside_month: int
+    days_without_trips: list[int]
+    duplicates: int
+    zero_distances: int
+    missing_passengers: int
+    median_miles: float | None
+    shortest: float
+    tenth: float
+    median: float
+    ninetieth: float
+    longest: float
+    target_correlation: dict[str, float]
+    pair_trips: bytes
+
+    @functools.cached_property
+    def pairs(self) -> PairCounts:
+        """Trips per pair, shape (266 * 266,), indexed by pick-up zone * 266 + drop-off zone."""
+        return np.frombuffer(zlib.decompress(self.pair_trips), dtype=np.uint32)
+
+
+class MonthProfile(BaseModel):
+    """What is known of one stored month.
+
+    Attributes:
+        month: ``YYYY-MM``.
+        raw_sha256: of the published file that the trips were taken from.
+        published: rows of that file.
+        published_columns: its columns in lower case, with their Arrow types; empty when the file
+            is no longer there.
+        columns: columns of the stored ``trip_features``.
+        contract_fault: how that table breaks its contract; None when it does not.
+        kept: rows of ``trip_features``.
+        rejected: rows of ``rejected_trips`` by reason; None when it was not made from this file.
+        figures: of the kept trips; None when there are none or their columns are wrong.
+    """
+
+    month: str
+    raw_sha256: str
+    published: int
+    published_columns: dict[str, str]
+    columns: list[str]
+    contract_fault: str | None
+    kept: int
+    rejected: dict[str, int] | None
+    figures: KeptFigures | None
+
+    @property
+    def kept_share(self) -> float:
+        """Kept trips as a share of the published rows; 0 when none was published."""
+        return self.kept / self.published if self.published else 0.0
+
+    def share(self, count: int) -> float:
+        """A count of kept trips as a share of them."""
+        return count / self.kept if self.kept else 0.0
+
+    def rejected_share(self, reason: str) -> float:
+        """Trips rejected for a reason as a share of the published rows."""
+        return (self.rejected or {}).get(reason, 0) / self.published if self.published else 0.0
+
+
+def kept_figures(trips: pl.DataFrame, month: Month) -> KeptFigures | None:
+    """Measure the kept trips of a month.
+
+    Args:
+        trips: ``trip_features`` of the month.
+        month: The month.
+
+    Returns:
+        The figures; None when there are no rows.
+    """
+    if trips.is_empty():
+        return None
+    pickup, minutes = pl.col("pickup_datetime"), pl.col(TARGET)
+    inside = pickup.is_between(pl.lit(month.start), pl.lit(month.end), closed="left")
+    stated = pl.col("trip_distance").filter(pl.col("trip_distance") > 0)
+    row = trips.select(
+        outside_month=(~inside).sum(),
+        days=pickup.filter(inside).dt.day().unique().implode(),
+        zero_distances=(pl.col("trip_distance") == 0).sum(),
+        missing_passengers=pl.col("passenger_count").is_null().sum(),
+        median_miles=stated.median(),
+        shortest=minutes.min(),
+        tenth=minutes.quantile(0.1),
+        median=minutes.median(),
+        ninetieth=minutes.quantile(0.9),
+        longest=minutes.max(),
+    ).row(0, named=True)
+    seen = set(row.pop("days"))
+    return KeptFigures(
+        **row,
+        days_without_trips=[day for day in range(1, _days(month) + 1) if day not in seen],
+        duplicates=trips.height - trips.select(SAME_TRIP).n_unique(),
+        target_correlation=_correlations(trips),
+        pair_trips=_pair_trips(trips),
+    )
+
+
+def unseen_share(pairs: PairCounts, seen: npt.NDArray[np.bool_]) -> float:
+    """Trips between zones that ``seen`` does not mark, as a share of all trips of ``pairs``."""
+    total = int(pairs.sum())
+    return float(pairs[~seen].sum()) / total if total else 0.0
+
+
+def has_feature_columns(schema: Mapping[str, pl.DataType], wanted: Mapping[str, object]) -> bool:
+    """Whether a table holds every column of ``trip_features`` in its type, so as to be measured."""
+    return all(name in schema and schema[name] == wanted[name] for name in FEATURE_COLUMNS)
+
+
+def _days(month: Month) -> int:
+    return (month.end - month.start) // timedelta(days=1)
+
+
+def _correlations(trips: pl.DataFrame) -> dict[str, float]:
+    """Correlation of numeric request columns with the target, where there is one."""
+    row = trips.select(pl.corr(name, TARGET) for name in _COMPARED_WITH_TARGET).row(0)
+    found = zip(_COMPARED_WITH_TARGET, row, strict=True)
+    return {name: value for name, value in found if value is not None and np.isfinite(value)}
+
+
+def _pair_trips(trips: pl.DataFrame) -> bytes:
+    pickup = trips["PULocationID"].drop_nulls().to_numpy().astype(np.int64)
+    dropoff = trips["DOLocationID"].drop_nulls().to_numpy().astype(np.int64)
+    if len(pickup) != len(dropoff):  # nulls: the contract is broken, and the month refused for it
+        pickup = dropoff = np.empty(0, dtype=np.int64)
+    codes = pickup.clip(0, LAST_ZONE) * ZONES + dropoff.clip(0, LAST_ZONE)
+    counts = np.bincount(codes, minlength=ZONES * ZONES).astype(np.uint32)
+    return zlib.compress(counts.tobytes(), level=1)

@@ -1,0 +1,130 @@
+"""Who travels: when a trip starts, from which zone, to which zone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml_assets.trips.month import Month
+from ml_assets.trips.sample.city import City
+from ml_assets.trips.sample.draws import Booleans, Draws, Floats, Integers
+from ml_assets.trips.sample.rhythm import (
+    HOURLY_TRIPS,
+    clock_change,
+    daily_trips,
+    slow_wave,
+    weekdays,
+)
+from ml_assets.trips.zones import OUTSIDE_ZONE, UNKNOWN_ZONE
+
+DAY = 86_400
+HOUR = 3_600
+_SATURDAY = 5
+# Share of rows that came through a dispatcher, not a street hail: published 6.3 to 7.9 % (green,
+# 2023), where they are the block of rows without passenger count at the end of the file.
+_DISPATCHED_SHARE = {"green": 0.070, "yellow": 0.035}
+# Share of trips to or from outside the city, and of trips whose zones are not known.
+_TO_OUTSIDE, _TO_OUTSIDE_DISPATCHED, _FROM_OUTSIDE = 0.0039, 0.0080, 0.0009
+_TO_UNKNOWN, _FROM_UNKNOWN = 0.0012, 0.0005
+_MORNING, _DAYTIME, _AFTERNOON, _DISPATCH = range(4)
+
+
+@dataclass
+class Trips:
+    """Trips by column, each of shape (trips,); times in seconds of wall time."""
+
+    pickup: Integers
+    """Seconds since the month began."""
+    pickup_zone: Integers
+    dropoff_zone: Integers
+    dispatched: Booleans
+
+    @property
+    def day(self) -> Integers:
+        """Day of the month, from 0."""
+        return self.pickup // DAY
+
+    @property
+    def hour(self) -> Integers:
+        """Hour of the day, 0 to 23."""
+        return self.pickup % DAY // HOUR
+
+
+def draw_trips(month: Month, taxi: str, city: City, count: int) -> Trips:
+    """Draw who travels in a month: ``count`` trips, in no order."""
+    draws = Draws("demand", month.year, month.number, taxi)
+    dispatched = draws.chance(count, _DISPATCHED_SHARE[taxi])
+    pickup = _draw_pickup_times(month, dispatched, draws)
+    trips = Trips(pickup, np.zeros_like(pickup), np.zeros_like(pickup), dispatched)
+    origin = draws.pick(_pickup_weights(month, city), trips.hour + 24 * dispatched)
+    kind = _dropoff_kind(trips)
+    zones = len(city.attraction)
+    destination = draws.pick(_dropoff_weights(month, city), kind * zones + origin)
+    trips.pickup_zone = origin + 1
+    trips.dropoff_zone = destination + 1
+    _send_out_of_town(trips, draws)
+    return trips
+
+
+def _draw_pickup_times(month: Month, dispatched: Booleans, draws: Draws) -> Integers:
+    count = len(dispatched)
+    day_weights = daily_trips(month, draws)
+    day = draws.choose(np.arange(len(day_weights)), day_weights, count)
+    weekend = weekdays(month)[day] >= _SATURDAY
+    table = np.where(dispatched, 2, weekend.astype(np.int64))
+    hour = draws.pick(HOURLY_TRIPS, table)
+    second = np.floor(draws.uniform(count) * HOUR).astype(np.int64)
+    change = clock_change(month)
+    if change is not None and change[1] > 0:
+        # The hour from 2 to 3 does not exist on that day.
+        hour = np.where((day == change[0].day - 1) & (hour == 2), 3, hour)
+    return day * DAY + hour * HOUR + second
+
+
+def _pickup_weights(month: Month, city: City) -> Floats:
+    """Tables (48, zones): by hour, hails first, then dispatched trips, which spread out more."""
+    hours = np.arange(24)
+    morning = np.clip((12.5 - hours) / 9.0, -0.5, 0.5) * (hours >= 5)
+    night = ((hours >= 22) | (hours <= 5)).astype(np.float64)
+    lean = np.outer(morning, city.morning_lean) + np.outer(night, city.night_lean)
+    drift = np.exp(0.16 * slow_wave(month, 48.0, city.phase))
+    hailed = city.pickups * drift * np.exp(lean)
+    return np.vstack([hailed, hailed**0.75])
+
+
+def _dropoff_kind(trips: Trips) -> Integers:
+    """Which of the drop-off tables a trip follows."""
+    hour = trips.hour
+    kind = np.where(hour < 5, _DAYTIME, np.where(hour < 12, _MORNING, _DAYTIME))
+    kind = np.where((hour >= 15) & (hour < 20), _AFTERNOON, kind)
+    return np.where(trips.dispatched, _DISPATCH, kind)
+
+
+def _dropoff_weights(month: Month, city: City) -> Floats:
+    """Tables (4 kinds x zones of pick-up, zones of drop-off): a gravity model with likes.
+
+    Decay with distance, and the preference for the own borough, fit the published pairs best among
+    those tried: (miles + 1) to the power -1.5, 5 miles, times 3.
+    """
+    affinity = city.affinity + 0.35 * slow_wave(month, 36.0, city.pair_phase)
+    near = (city.straight_miles + 1.0) ** -1.5 * np.exp(-city.straight_miles / 5.0)
+    far = (city.straight_miles + 1.0) ** -0.9 * np.exp(-city.straight_miles / 12.0)
+    loyal = np.where(city.borough[:, None] == city.borough, 3.0, 1.0)
+    airports = np.where(city.airport, 0.35 * slow_wave(month, 96.0), 0.0)
+    pull = city.attraction * np.exp(airports)
+    base = pull * loyal * np.exp(affinity)
+    np.fill_diagonal(base, np.diagonal(base) * 0.28)
+    lean = np.exp(0.5 * city.dropoff_morning_lean)
+    return np.vstack([base * near * lean, base * near, base * near / lean, base * far])
+
+
+def _send_out_of_town(trips: Trips, draws: Draws) -> None:
+    """Give some trips an end outside the city (265) or one that nobody noted (264)."""
+    count = len(trips.pickup)
+    outside = np.where(trips.dispatched, _TO_OUTSIDE_DISPATCHED, _TO_OUTSIDE)
+    trips.dropoff_zone[draws.chance(count, outside)] = OUTSIDE_ZONE
+    trips.pickup_zone[draws.chance(count, _FROM_OUTSIDE)] = OUTSIDE_ZONE
+    hailed = ~trips.dispatched
+    trips.dropoff_zone[draws.chance(count, _TO_UNKNOWN) & hailed] = UNKNOWN_ZONE
+    nowhere = draws.chance(count, _FROM_UNKNOWN) & hailed
+    trips.pickup_zone[nowhere] = UNKNOWN_ZONE
+    trips.dropoff_zone[nowhere] = UNKNOWN_ZONE

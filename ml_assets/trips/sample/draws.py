@@ -1,0 +1,67 @@
+"""Random draws that come out the same on every platform and with every NumPy.
+
+NumPy promises a stable stream only for its bit generators, not for what ``Generator`` makes of the
+bits, so everything here is built on the raw 64-bit stream of PCG64.
+"""
+
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+SAMPLE_SEED = 20_230_101
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+
+
+class Draws:
+    """One stream of random numbers, named by its key; streams of other keys are independent."""
+
+    def __init__(self, *key: int | str) -> None:
+        words = [crc32(part.encode()) if isinstance(part, str) else part for part in key]
+        self._bits = np.random.PCG64(np.random.SeedSequence([SAMPLE_SEED, *words]))
+
+    def uniform(self, count: int) -> Floats:
+        """Numbers spread evenly between 0 and 1, neither of which occurs."""
+        raw = self._bits.random_raw(count)
+        return ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+    def normal(self, count: int) -> Floats:
+        """Standard normal numbers (Box and Muller's transform)."""
+        radius = np.sqrt(-2.0 * np.log(self.uniform(count)))
+        return radius * np.cos(2.0 * np.pi * self.uniform(count))
+
+    def heavy_tailed(self, count: int, core: float, tail: float, tail_share: float) -> Floats:
+        """Noise around 0: mostly of deviation ``core``, a share ``tail_share`` of it of ``tail``."""
+        deviation = np.where(self.chance(count, tail_share), tail, core)
+        return deviation * self.normal(count)
+
+    def chance(self, count: int, probability: float | Floats) -> Booleans:
+        """True with the given probability, one for all or one for each."""
+        return self.uniform(count) < probability
+
+    def choose(self, values: npt.ArrayLike, weights: npt.ArrayLike, count: int) -> npt.NDArray:
+        """Values drawn with the given weights."""
+        options = np.asarray(values)
+        table = np.asarray(weights, dtype=np.float64)[None, :]
+        return options[self.pick(table, np.zeros(count, dtype=np.int64))]
+
+    def pick(self, weights: Floats, rows: Integers) -> Integers:
+        """For each entry of ``rows``, a column of ``weights`` drawn by the weights of that row.
+
+        Args:
+            weights: shape (tables, options), not negative, each row with something above 0.
+            rows: shape (n,), which of the tables to draw from.
+
+        Returns:
+            Shape (n,), the drawn column numbers.
+        """
+        cumulative = np.cumsum(weights, axis=1)
+        cumulative /= cumulative[:, -1:]
+        options = weights.shape[1]
+        # Laid end to end, row r spans (r, r + 1], so that one search serves all rows.
+        ladder = (cumulative + np.arange(len(weights))[:, None]).ravel()
+        found = np.searchsorted(ladder, rows + self.uniform(len(rows)), side="right")
+        return np.clip(found - rows * options, 0, options - 1)

@@ -1,0 +1,54 @@
+"""The published columns of a month, in order and with the types that its file would have."""
+
+import pyarrow as pa
+
+from ml_assets.trips.month import Month
+
+SAMPLE_METADATA = {b"ml_assets": b"synthetic sample"}
+# Seen in the green files of 2023; the yellow ones changed, ``airport_fee`` to ``Airport_fee``
+# included, with the same month.
+_NARROW_TYPES = Month(2023, 2)
+_CONGESTION_RELIEF = Month(2025, 1)
+
+_GREEN = (
+    "VendorID lpep_pickup_datetime lpep_dropoff_datetime store_and_fwd_flag RatecodeID "
+    "PULocationID DOLocationID passenger_count trip_distance fare_amount extra mta_tax tip_amount "
+    "tolls_amount ehail_fee improvement_surcharge total_amount payment_type trip_type "
+    "congestion_surcharge"
+).split()
+_YELLOW = (
+    "VendorID tpep_pickup_datetime tpep_dropoff_datetime passenger_count trip_distance RatecodeID "
+    "store_and_fwd_flag PULocationID DOLocationID payment_type fare_amount extra mta_tax "
+    "tip_amount tolls_amount improvement_surcharge total_amount congestion_surcharge airport_fee"
+).split()
+_NUMBERS = ("VendorID", "PULocationID", "DOLocationID")
+_CODES = ("RatecodeID", "passenger_count", "payment_type", "trip_type")
+
+
+def published_layout(month: Month, taxi: str) -> pa.Schema:
+    """The schema of one month's file, marked as a synthetic sample in its metadata."""
+    names = list(_GREEN if taxi == "green" else _YELLOW)
+    if month >= _CONGESTION_RELIEF:
+        names.append("cbd_congestion_fee")
+    narrow = month >= _NARROW_TYPES
+    fields = [pa.field(_spelling(name, narrow), _type(name, taxi, narrow)) for name in names]
+    return pa.schema(fields, metadata=SAMPLE_METADATA)
+
+
+def _spelling(name: str, narrow: bool) -> str:
+    return "Airport_fee" if name == "airport_fee" and narrow else name
+
+
+def _type(name: str, taxi: str, narrow: bool) -> pa.DataType:
+    if name.endswith("_datetime"):
+        return pa.timestamp("us")
+    if name == "store_and_fwd_flag":
+        return pa.large_string() if narrow else pa.string()
+    if name in _NUMBERS:
+        return pa.int32() if narrow else pa.int64()
+    if name in _CODES:
+        always = taxi == "yellow" and name == "payment_type"
+        return pa.int64() if narrow or always else pa.float64()
+    if name == "ehail_fee" and not narrow:
+        return pa.null()
+    return pa.float64()

@@ -1,0 +1,124 @@
+"""The contract of the stored trip tables, as pandera schemas: one object a table.
+
+The storage layer enforces them on write and on read; the Dagster assets and the documentation show
+their columns. Importing this module costs pandas: import it where tables move, not at load.
+"""
+
+import pandera.polars as pa
+import polars as pl
+
+from ml_assets.trips.cleaning import (
+    FIRST_ZONE,
+    LAST_ZONE,
+    LONGEST_MINUTES,
+    REASONS,
+    SHORTEST_MINUTES,
+)
+
+_TRIP_ID = pa.Column(
+    pl.Int64,
+    pa.Check.ge(0),
+    description="Row position in the published file: the same on every rerun.",
+)
+
+
+def _zone(which: str) -> pa.Column:
+    return pa.Column(
+        pl.Int16,
+        pa.Check.in_range(FIRST_ZONE, LAST_ZONE),
+        description=f"{which} zone, 1-265 (264 unknown, 265 outside the city).",
+    )
+
+
+TRIP_FEATURES = pa.DataFrameSchema(
+    {
+        "trip_id": _TRIP_ID,
+        "PULocationID": _zone("Pick-up"),
+        "DOLocationID": _zone("Drop-off"),
+        "trip_distance": pa.Column(
+            pl.Float64,
+            pa.Check.ge(0),
+            description="Miles. Metered, so known only after the trip: a request gives an "
+            "estimate of it.",
+        ),
+        "pickup_datetime": pa.Column(
+            pl.Datetime("us"),
+            description="Start of the ride, New York wall time.",
+        ),
+        "passenger_count": pa.Column(
+            pl.Float32,
+            nullable=True,
+            description="Passengers, as entered by the driver; absent for 5-6 % of trips.",
+        ),
+        "duration_minutes": pa.Column(
+            pl.Float64,
+            pa.Check.in_range(SHORTEST_MINUTES, LONGEST_MINUTES),
+            description="Target: drop-off minus pick-up, in minutes.",
+        ),
+    },
+    name="trip_features",
+    description="Kept trips: what is known when a ride is requested, plus the target.",
+    strict=True,
+    ordered=True,
+)
+
+REJECTED_TRIPS = pa.DataFrameSchema(
+    {
+        "trip_id": _TRIP_ID,
+        "reason": pa.Column(
+            pl.String,
+            pa.Check.isin(list(REASONS)),
+            description="; ".join(f"{reason}: {meaning}" for reason, meaning in REASONS.items()),
+        ),
+        "pickup_datetime": pa.Column(
+            pl.Datetime("us"), nullable=True, description="Pick-up, as published."
+        ),
+        "dropoff_datetime": pa.Column(
+            pl.Datetime("us"), nullable=True, description="Drop-off, as published."
+        ),
+        "PULocationID": pa.Column(
+            pl.Float64, nullable=True, description="Pick-up zone, as published."
+        ),
+        "DOLocationID": pa.Column(
+            pl.Float64, nullable=True, description="Drop-off zone, as published."
+        ),
+        "trip_distance": pa.Column(
+            pl.Float64, nullable=True, description="Miles, as published, however impossible."
+        ),
+    },
+    name="rejected_trips",
+    description="Every published row that is not kept, with one reason from a closed list.",
+    strict=True,
+    ordered=True,
+)
+
+TABLES = {schema.name: schema for schema in (TRIP_FEATURES, REJECTED_TRIPS)}
+
+
+class TableError(ValueError):
+    """A table that does not meet its contract; names the table, month, column and rule."""
+
+
+def enforce(table: str, frame: pl.DataFrame, where: str) -> pl.DataFrame:
+    """Hold a frame to its table's contract.
+
+    Args:
+        table: A key of ``TABLES``.
+        frame: The rows to be written, or those just read.
+        where: What the rows are (file or month), for the message.
+
+    Raises:
+        TableError: naming the first columns and rules that are broken.
+    """
+    import pandera.errors
+
+    try:
+        return TABLES[table].validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        cases = error.failure_cases
+        faults = sorted({f"{row[0]}: {row[1]}" for row in cases.select("column", "check").rows()})
+        raise TableError(
+            f"{where} breaks the contract of {table}: {'; '.join(faults[:5])}. Materialize the "
+            "month again; if it persists, the schema in ml_assets/trips/schema.py and the code "
+            "that makes the table have come apart"
+        ) from error

@@ -1,0 +1,242 @@
+"""Figures that people decide on: they equal their formulas, and nonsense is refused by name."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from sklearn import metrics as sklearn_metrics
+
+from ml_assets.modeling.evaluation import (
+    Metrics,
+    SliceMetrics,
+    beats_baselines,
+    measure,
+    measure_slices,
+    pair_codes,
+    predictions_sane,
+    slice_masks,
+)
+from ml_assets.modeling.leaderboard import leaderboard, leaderboard_markdown, slices_markdown
+from ml_assets.modeling.records import MetricsRecord, ModelRecord
+
+GOOD = Metrics(rmse=4.0, mae=2.5, mape=0.2, r2=0.8, share_within_5_minutes=0.85, rows=100)
+
+
+def figures(rmse: float, rows: int = 100) -> Metrics:
+    return Metrics(rmse, rmse / 2, 0.25, 0.5, 0.75, rows)
+
+
+def record(model: str, rmse: float, kind: str = "model", predict_seconds: float = 0.5):
+    measured = MetricsRecord(**figures(rmse).as_dict())
+    return ModelRecord(
+        model=model,
+        kind=kind,
+        training_set="0" * 16,
+        fitted_on=["2023-01"],
+        parameters={},
+        trials=0,
+        validation=measured,
+        test=measured,
+        slices=[],
+        fit_seconds=1.5,
+        tuning_seconds=0.0,
+        predict_seconds=predict_seconds,
+        size_bytes=12_000,
+    )
+
+
+def test_a_case_worked_out_by_hand():
+    measured = measure([10.0, 20.0, 30.0, 40.0], [12.0, 20.0, 24.0, 45.0])
+    assert measured.rmse == pytest.approx(math.sqrt((4 + 0 + 36 + 25) / 4))
+    assert measured.mae == pytest.approx((2 + 0 + 6 + 5) / 4)
+    assert measured.mape == pytest.approx((2 / 10 + 0 + 6 / 30 + 5 / 40) / 4)
+    assert measured.r2 == pytest.approx(1 - 65 / 500)
+    assert measured.share_within_5_minutes == 0.75, "five minutes off still counts as close"
+    assert measured.rows == 4
+
+
+minutes = st.floats(1, 60, allow_nan=False)
+
+
+@given(data=st.data(), rows=st.integers(2, 60))
+def test_figures_are_those_of_scikit_learn(data, rows):
+    actual = data.draw(npst.arrays(float, rows, elements=minutes))
+    predicted = data.draw(npst.arrays(float, rows, elements=st.floats(-500, 500)))
+    measured = measure(actual, predicted)
+    pair = (actual, predicted)
+    assert measured.rmse == pytest.approx(sklearn_metrics.root_mean_squared_error(*pair))
+    assert measured.mae == pytest.approx(sklearn_metrics.mean_absolute_error(*pair))
+    assert measured.mape == pytest.approx(sklearn_metrics.mean_absolute_percentage_error(*pair))
+    assert measured.r2 == pytest.approx(sklearn_metrics.r2_score(*pair))
+    assert measured.mae <= measured.rmse * (1 + 1e-9)
+    assert 0 <= measured.share_within_5_minutes <= 1
+    assert all(type(value) in (float, int) for value in measured.as_dict().values())
+
+
+def test_one_trip_has_no_r2_but_its_other_figures():
+    measured = measure([10.0], [13.0])
+    assert math.isnan(measured.r2)
+    assert (measured.rmse, measured.rows) == (3.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("actual", "predicted", "said"),
+    [
+        ([], [], "actual is empty"),
+        ([1.0, 2.0], [1.0], "actual has 2 rows but predicted has 1"),
+        ([1.0, math.nan], [1.0, 2.0], "actual holds 1 NaN or infinite values of 2"),
+        ([1.0, 2.0], [math.inf, math.nan], "predicted holds 2 NaN or infinite values of 2"),
+        ([[1.0], [2.0]], [1.0, 2.0], r"actual has shape \(2, 1\)"),
+        ([1.0, 0.0], [1.0, 2.0], "actual holds a duration of 0 minutes"),
+        (["soon"], [1.0], "soon"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_by_name(actual, predicted, said):
+    with pytest.raises(ValueError, match=said):
+        measure(actual, predicted)
+
+
+@pytest.fixture
+def judged() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "PULocationID": np.array([74, 74, 132, 1, 265], dtype="int16"),
+            "DOLocationID": np.array([75, 138, 74, 264, 74], dtype="int16"),
+            "trip_distance": [1.5, 0.0, 12.0, 9.0, 0.0],
+            "pickup_datetime": pd.to_datetime(
+                [
+                    "2023-02-01 00:00:00",
+                    "2023-02-01 06:00:00",
+                    "2023-02-01 15:59:59",
+                    "2023-02-01 16:00:00",
+                    "2023-02-01 23:59:59",
+                ]
+            ),
+            "duration_minutes": [5.0, 10.0, 40.0, 30.0, 20.0],
+        }
+    )
+
+
+def test_slices_hold_the_rows_that_their_names_say(judged):
+    masks = slice_masks(judged, train_pairs=np.array([74075, 74075, 132074, 999]))
+    rows = {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()}
+    assert rows["pair/seen"] == [0, 2]
+    assert rows["pair/unseen"] == [1, 3, 4]
+    assert rows["airport/either end"] == [1, 2, 3]
+    assert rows["distance/zero"] == [1, 4]
+    assert rows["hour/night 0-6"] == [0]
+    assert rows["hour/morning 6-10"] == [1]
+    assert rows["hour/midday 10-16"] == [2]
+    assert rows["hour/evening 16-20"] == [3]
+    assert rows["hour/late 20-24"] == [4]
+    assert rows["borough/Manhattan"] == [0, 1], "the borough is the pick-up's"
+    assert rows["borough/Queens"] == [2]
+    assert rows["borough/EWR"] == [3]
+
+
+def test_pairs_do_not_run_into_each_other_in_narrow_columns():
+    trips = pd.DataFrame(
+        {
+            "PULocationID": np.array([1, 265, 12], dtype="int16"),
+            "DOLocationID": np.array([123, 265, 3], dtype="int16"),
+        }
+    )
+    assert pair_codes(trips).tolist() == [1123, 265265, 12003]
+
+
+@given(
+    pickups=st.lists(st.integers(0, 300), min_size=1, max_size=40),
+    hours=st.integers(0, 23),
+    known=st.lists(st.integers(1000, 266_000), max_size=20),
+)
+def test_each_group_that_should_cover_all_rows_does_so_once(pickups, hours, known):
+    trips = pd.DataFrame({"PULocationID": pickups})
+    trips["DOLocationID"] = 74
+    trips["trip_distance"] = 1.0
+    trips["pickup_datetime"] = pd.Timestamp(2023, 2, 1, hours)
+    masks = slice_masks(trips, np.array(known, dtype=np.int64))
+    for group in ("pair/", "hour/", "borough/"):
+        cover = sum(mask.astype(int) for name, mask in masks.items() if name.startswith(group))
+        assert (cover == 1).all(), group
+
+
+def test_slices_too_small_to_mean_anything_are_left_out(judged):
+    many = pd.concat([judged] * 10 + [judged.head(1)] * 20, ignore_index=True)
+    predicted = many["duration_minutes"] + 2.0
+    seen = np.array([74075])
+    by_name = {line.slice: line.metrics for line in measure_slices(many, predicted, seen)}
+    assert by_name["pair/seen"].rows == 30
+    assert by_name["pair/seen"].rmse == pytest.approx(2.0)
+    assert by_name["pair/unseen"].rows == 40
+    assert "distance/zero" not in by_name, "20 rows are below the usual 30"
+    by_name = {line.slice for line in measure_slices(many, predicted, seen, least_rows=20)}
+    assert "distance/zero" in by_name
+    with pytest.raises(ValueError, match="judge has 70 rows, predicted has 69"):
+        measure_slices(many, predicted[:-1], seen)
+
+
+def test_the_leaderboard_puts_the_lowest_error_on_the_judged_month_first():
+    rows = [record("lasso", 6.0), record("global_mean", 9.1, "baseline"), record("xgboost", 4.2)]
+    assert [row.model for row in leaderboard(rows)] == ["xgboost", "lasso", "global_mean"]
+    lines = leaderboard_markdown(rows).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0][:3] == ["model", "validation RMSE", "test RMSE"]
+    assert cells[2] == [
+        "**xgboost**", "4.200", "4.200", "2.100", "25.0%", "0.500", "75.0%", "1.50", "200", "12",
+    ]  # fmt: skip
+    assert cells[4][0] == "*global_mean*"
+    assert len({len(row) for row in cells}) == 1
+
+
+def test_a_prediction_too_fast_for_the_clock_has_no_rate():
+    assert "| – |" in leaderboard_markdown([record("global_mean", 9.0, predict_seconds=0.0)])
+
+
+def test_the_slice_table_starts_with_all_trips():
+    table = slices_markdown([SliceMetrics("distance/zero", figures(7.0, rows=1234))], overall=GOOD)
+    lines = table.splitlines()
+    assert lines[2].startswith("| **all trips** | 100 | 4.000 |")
+    assert lines[3].startswith("| distance/zero | 1,234 | 7.000 |")
+    assert "all trips" not in slices_markdown([])
+
+
+def test_a_model_must_beat_every_baseline_not_just_some():
+    verdict = beats_baselines(GOOD, {"global_mean": figures(9.0), "distance_line": figures(6.0)})
+    assert verdict.passed
+    assert "distance_line (6.000)" in verdict.reason
+    assert verdict.figures == {"rmse": 4.0, "rmse_global_mean": 9.0, "rmse_distance_line": 6.0}
+    verdict = beats_baselines(GOOD, {"global_mean": figures(9.0), "distance_line": figures(4.0)})
+    assert not verdict.passed, "as good as a baseline is not better"
+    assert "distance_line (4.000)" in verdict.reason
+    assert "global_mean" not in verdict.reason
+    assert not beats_baselines(figures(math.nan), {"global_mean": figures(9.0)}).passed
+
+
+def test_a_comparison_without_a_fair_baseline_is_refused():
+    with pytest.raises(ValueError, match="no baseline"):
+        beats_baselines(GOOD, {})
+    with pytest.raises(ValueError, match="global_mean was measured on 7 trips"):
+        beats_baselines(GOOD, {"global_mean": figures(9.0, rows=7)})
+
+
+@pytest.mark.parametrize(
+    ("predicted", "passed", "figure"),
+    [
+        ([0.1, 12.0, 180.0], True, ("longest", 180.0)),
+        ([12.0, math.nan], False, ("not_finite", 1)),
+        ([12.0, -math.inf, math.inf], False, ("not_finite", 2)),
+        ([12.0, 0.0, -3.0], False, ("not_positive", 2)),
+        ([12.0, 180.1], False, ("too_long", 1)),
+        ([math.nan], False, ("rows", 1)),
+        ([], False, ("rows", 0)),
+    ],
+)
+def test_sane_predictions_are_finite_positive_and_of_believable_length(predicted, passed, figure):
+    verdict = predictions_sane(predicted)
+    assert verdict.passed is passed
+    assert verdict.reason
+    assert verdict.figures[figure[0]] == figure[1]
