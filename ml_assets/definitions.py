@@ -13,6 +13,8 @@ from ml_assets.assets.partitions import published_months  # noqa: E402
 from ml_assets.assets.reference import taxi_zones_asset  # noqa: E402
 from ml_assets.assets.training import training_set  # noqa: E402
 from ml_assets.automation.jobs import project_jobs  # noqa: E402
+from ml_assets.automation.tracking_sensors import tracking_sensors  # noqa: E402
+from ml_assets.checks import project_checks  # noqa: E402
 from ml_assets.resources import project_resources  # noqa: E402
 from ml_assets.settings import Settings, read_settings  # noqa: E402
 
@@ -29,7 +31,9 @@ def assemble(settings: Settings) -> dg.Definitions:
             model_leaderboard,
             champion_model,
         ],
+        asset_checks=project_checks(),
         jobs=project_jobs(partitions),
+        sensors=tracking_sensors(),
         resources=project_resources(settings),
         executor=dg.in_process_executor,
     )

@@ -165,9 +165,7 @@ def is_day_off(days: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     day = (date - months).astype(np.int64) + 1
     weekday = (days + 3) % 7
     fixed = (
-        ((month == 1) & (day == 1))
-        | ((month == 7) & (day == 4))
-        | ((month == 12) & (day == 25))
+        ((month == 1) & (day == 1)) | ((month == 7) & (day == 4)) | ((month == 12) & (day == 25))
     )
     memorial = (month == 5) & (weekday == 0) & (day >= 25)
     labor = (month == 9) & (weekday == 0) & (day <= 7)

@@ -143,6 +143,7 @@ def judge(
 ) -> "tuple[ModelRecord, npt.NDArray[np.float64]]":
     """Measure a fitted pipeline or baseline on the judged month, overall and by slice."""
     from ml_assets.modeling.evaluation import measure, measure_slices, pair_codes
+    from ml_assets.modeling.model_quality import predictions_digest
 
     begun = time.perf_counter()
     predicted = pipeline.predict(months.judge[list(REQUEST_COLUMNS)])
@@ -162,6 +163,7 @@ def judge(
         tuning_seconds=0.0,
         predict_seconds=predict_seconds,
         size_bytes=_size(pipeline),
+        predictions_sha256=predictions_digest(predicted),
     )
     return record, predicted
 

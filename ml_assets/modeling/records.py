@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from ml_assets.trips.month import Month
 
@@ -55,6 +55,8 @@ class TrainingSet(BaseModel):
 class MetricsRecord(BaseModel):
     """Figures of predictions against durations; units as in ``modeling.evaluation.Metrics``."""
 
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # R² of a single trip is NaN
+
     rmse: float
     mae: float
     mape: float
@@ -71,7 +73,10 @@ class SliceRecord(BaseModel):
 
 
 class ModelRecord(BaseModel):
-    """A fitted and judged model: what it stands on, how good it is and where it lies."""
+    """A fitted and judged model: what it stands on, how good it is and where it lies.
+
+    ``predictions_sha256`` is of its predictions for the judged month in the process that fitted it.
+    """
 
     model: str
     kind: Literal["model", "baseline"]
@@ -86,6 +91,7 @@ class ModelRecord(BaseModel):
     tuning_seconds: float
     predict_seconds: float
     size_bytes: int
+    predictions_sha256: str | None = None
     mlflow_run_id: str | None = None
     model_uri: str | None = None
 

@@ -139,9 +139,7 @@ def encode_trips(family: ModelFamily, train: pd.DataFrame, tune: pd.DataFrame) -
     steps = family.make_pipeline()[:-1]
     encoded = steps.fit_transform(train, train_minutes)
     seconds = time.perf_counter() - started
-    return EncodedTrips(
-        steps, encoded, train_minutes, steps.transform(tune), tune_minutes, seconds
-    )
+    return EncodedTrips(steps, encoded, train_minutes, steps.transform(tune), tune_minutes, seconds)
 
 
 def fit_encoded(

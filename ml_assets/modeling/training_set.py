@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ml_assets.modeling.records import MonthUse, Role, TrainingSet
+from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.cleaning import REQUEST_COLUMNS, TARGET
 from ml_assets.trips.month import Month
+from ml_assets.trips.quality import refusals
 from ml_assets.trips.windows import TrainingWindow
 from ml_assets.version import code_version
 
@@ -23,12 +25,14 @@ class TrainingSetError(ValueError):
 def describe_training_set(store: TripStore, window: TrainingWindow) -> TrainingSet:
     """Record which months, rows, file checksums and code a training stands on.
 
-    Reads footers only. A month with no kept trip is refused here as well as by its check: a check
-    guards only the run that it is part of.
+    A month that a blocking data check refuses is refused here by the same rules: a check guards
+    only the run that it is part of. Reads footers and the kept profiles of months.
 
     Raises:
-        TrainingSetError: when a month of the window holds no kept trips.
+        TrainingSetError: when a month of the window is not fit to be trained on; names each such
+            month, why, and the way out.
     """
+    _refuse_unfit(store, sorted({*window.train, *window.tune, *window.judge}))
     uses = [
         use
         for role, months in (
@@ -38,12 +42,6 @@ def describe_training_set(store: TripStore, window: TrainingWindow) -> TrainingS
         )
         for use in _uses(store, role, months)  # type: ignore[arg-type]
     ]
-    empty = sorted({use.month for use in uses if use.rows == 0})
-    if empty:
-        raise TrainingSetError(
-            f"no trip was kept in {', '.join(empty)}: see rejected_trips for the reasons, correct "
-            "the month at its source, or leave it out (exclude_months of training_set)"
-        )
     return TrainingSet(
         dataset=store.dataset,
         taxi=store.taxi,
@@ -93,6 +91,16 @@ def load_trips(store: TripStore, training_set: TrainingSet, *roles: Role) -> "pd
             filled.setdefault(name, np.empty(total, values.dtype))[start : start + rows] = values
         start += rows
     return pd.DataFrame(filled, copy=False)
+
+
+def _refuse_unfit(store: TripStore, months: Sequence[Month]) -> None:
+    unfit = [
+        f"{month.month}: {'; '.join(found)}"
+        for month, earlier in MonthProfiles(store).with_history(months)
+        if (found := refusals(month, earlier))
+    ]
+    if unfit:
+        raise TrainingSetError("not fit to be trained on: " + " | ".join(unfit))
 
 
 def _uses(store: TripStore, role: Role, months: Sequence[Month]) -> list[MonthUse]:

@@ -104,7 +104,9 @@ def tune_and_fit(
         study = _open_study(family, encoded, budget, storage, study_name)
         _enqueue(study, family, parameters)
         _optimize(study, family, encoded, budget, threads, on_trial)
-        trials = [_record(trial) for trial in study.get_trials(deepcopy=False) if trial.datetime_complete]
+        trials = [
+            _record(trial) for trial in study.get_trials(deepcopy=False) if trial.datetime_complete
+        ]
         parameters = _best_parameters(study) or parameters
     fitted = fit_encoded(family, encoded, parameters, budget.seed, threads)
     return replace(fitted, trials=trials)
@@ -187,9 +189,7 @@ def _optimize(
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        study.optimize(
-            objective, n_trials=budget.trials, timeout=budget.seconds, callbacks=[after]
-        )
+        study.optimize(objective, n_trials=budget.trials, timeout=budget.seconds, callbacks=[after])
     finally:
         optuna.logging.set_verbosity(verbosity)
 

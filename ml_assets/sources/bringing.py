@@ -1,6 +1,5 @@
 """Bring one published month into the store, unless the stored copy is that very publication."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,8 +48,8 @@ def bring_month(
         return BroughtMonth(month, "not published", stored)
     if stored is not None and (stored.version, stored.source) == (published.version, source.name):
         return BroughtMonth(month, "unchanged", stored)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / Path(store.raw_path(month)).name
+    with store.scratch() as folder:
+        file = folder / Path(store.raw_path(month)).name
         source.fetch(published, file, progress)
         record = PublishedFileRecord(
             month=str(month),

@@ -8,9 +8,11 @@ Layout below the home (a folder or an fsspec URL), a dataset being ``green`` or 
     {home}/{table}/{dataset}/YYYY-MM.parquet                     lineage inside the Parquet footer
 """
 
+import contextlib
 import hashlib
 import shutil
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -93,10 +95,24 @@ class TripStore:
         return record
 
     def put_raw(self, month: Month, file: Path, record: PublishedFileRecord) -> None:
-        """Store a fetched file under the month, then its record; replaces what was there."""
+        """Store a fetched file under the month, then its record; replaces what was there.
+
+        The old record goes first: a process killed in between leaves a file without a record,
+        which counts as not fetched, and never a record that tells of another file.
+        """
+        _remove(_record_path(self.raw_path(month)))
         with replacing(self.raw_path(month)) as temporary:
             _move(file, temporary)
         write_text(_record_path(self.raw_path(month)), record.model_dump_json(indent=1))
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for files on their way in: on the home's own disk where it is local."""
+        local = None if "://" in self.home else self.home
+        if local is not None:
+            Path(local).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=local, prefix=".incoming_") as folder:
+            yield Path(folder)
 
     def open_raw(self, month: Month) -> BinaryIO:
         """Open a month's raw file for reading.
@@ -171,10 +187,7 @@ class TripStore:
     def remove(self, table: str, months: Iterable[Month]) -> None:
         """Remove months of a table, where they are there."""
         for month in months:
-            path = self.table_path(table, month)
-            if _exists(path):
-                file_system, place = fsspec.core.url_to_fs(path)
-                file_system.rm_file(place)
+            _remove(self.table_path(table, month))
 
 
 def checksum(path: Path) -> str:
@@ -195,12 +208,18 @@ def _record_path(raw_path: str) -> str:
 
 
 def _move(source: Path, target: Path) -> None:
-    shutil.move(str(source), str(target))
+    shutil.move(source, target)
 
 
 def _exists(path: str) -> bool:
     file_system, place = fsspec.core.url_to_fs(path)
     return bool(file_system.exists(place))
+
+
+def _remove(path: str) -> None:
+    file_system, place = fsspec.core.url_to_fs(path)
+    if file_system.exists(place):
+        file_system.rm_file(place)
 
 
 def _size(path: str) -> int:

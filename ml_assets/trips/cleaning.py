@@ -7,10 +7,10 @@ kept + rejected = published holds by construction.
 from typing import Any, Final
 
 import polars as pl
-import pyarrow as pa
 
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import (
+    DAMAGE,
     TripSchemaError,
     match_columns,
     open_parquet,
@@ -68,7 +68,7 @@ def read_published(file: object, taxi: str, month: Month, name: str) -> pl.DataF
         names = match_columns(parquet.schema_arrow, taxi, title)
         try:
             table = parquet.read(columns=list(names.values()))
-        except (pa.ArrowInvalid, OSError) as error:
+        except DAMAGE as error:
             raise TripSchemaError(f"{title} is damaged ({error}): fetch the month again") from error
     frame = pl.from_arrow(table, rechunk=False)
     assert isinstance(frame, pl.DataFrame)

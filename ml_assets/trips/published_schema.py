@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 
 Kind = Literal["timestamp", "number"]
 TAXIS = ("green", "yellow")
+DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises on a damaged file, depending on which byte is wrong."""
+
 _TIME_PREFIX = {"green": "lpep", "yellow": "tpep"}
 
 
@@ -51,7 +54,7 @@ def open_parquet(file: Path | BinaryIO, name: str) -> pq.ParquetFile:
     """
     try:
         return pq.ParquetFile(file)
-    except (pa.ArrowInvalid, OSError) as error:
+    except DAMAGE as error:
         raise TripSchemaError(
             f"{name} is not a readable Parquet file ({str(error).splitlines()[0]}): "
             "fetch the month again, or correct the file at its source"
@@ -98,7 +101,7 @@ def verify_published_file(path: Path, taxi: str) -> None:
         try:
             for batch in parquet.iter_batches(columns=list(columns.values())):
                 batch.validate()
-        except (pa.ArrowInvalid, OSError) as error:
+        except DAMAGE as error:
             raise TripSchemaError(
                 f"{path.name} is damaged ({str(error).splitlines()[0]}): fetch the month again"
             ) from error

@@ -31,20 +31,12 @@ def taxi_zones() -> pa.Table:
     Returns:
         Columns ``LocationID`` (int16, 1 to 263, unique), ``zone`` and ``borough`` (string).
     """
-    source = resources.files(__package__).joinpath("taxi_zones.csv")
-    rows: dict[int, tuple[str, str]] = {}
-    with source.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            location = int(row["LocationID"])
-            while location in rows:
-                location += 1
-            rows[location] = (row["zone"], row["borough"])
-    numbers = sorted(rows)
+    rows = sorted(_read_zones().items())
     return pa.table(
         {
-            "LocationID": pa.array(numbers, pa.int16()),
-            "zone": pa.array([rows[number][0] for number in numbers], pa.string()),
-            "borough": pa.array([rows[number][1] for number in numbers], pa.string()),
+            "LocationID": pa.array([location for location, _ in rows], pa.int16()),
+            "zone": pa.array([zone for _, (zone, _) in rows], pa.string()),
+            "borough": pa.array([borough for _, (_, borough) in rows], pa.string()),
         }
     )
 
@@ -56,11 +48,22 @@ def borough_by_location() -> npt.NDArray[np.str_]:
     Returns:
         Read-only array of 266 names: 0 and 264 are ``Unknown``, 265 is ``Outside of NYC``.
     """
-    zones = taxi_zones()
-    boroughs = zones["borough"].to_pylist()
-    longest = max(len(name) for name in (*boroughs, UNKNOWN_BOROUGH, OUTSIDE_BOROUGH))
-    lookup = np.full(OUTSIDE_ZONE + 1, UNKNOWN_BOROUGH, dtype=f"<U{longest}")
-    lookup[zones["LocationID"].to_numpy()] = boroughs
-    lookup[OUTSIDE_ZONE] = OUTSIDE_BOROUGH
+    names = [UNKNOWN_BOROUGH] * OUTSIDE_ZONE + [OUTSIDE_BOROUGH]
+    for location, (_, borough) in _read_zones().items():
+        names[location] = borough
+    lookup = np.array(names)
     lookup.flags.writeable = False
     return lookup
+
+
+@cache
+def _read_zones() -> dict[int, tuple[str, str]]:
+    """Zone name and borough by location number."""
+    text = resources.files(__package__).joinpath("taxi_zones.csv").read_text(encoding="utf-8")
+    rows: dict[int, tuple[str, str]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        location = int(row["LocationID"])
+        while location in rows:
+            location += 1
+        rows[location] = (row["zone"], row["borough"])
+    return rows

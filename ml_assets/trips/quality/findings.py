@@ -69,7 +69,8 @@ def within(value: float, band: Band | None, what: str, unit: str = "{:.1%}") -> 
     """
     shown = unit.format(value)
     if band is None:
-        return Finding(Verdict.UNJUDGED, f"{what} {shown}; too few earlier months to compare", value)
+        sentence = f"{what} {shown}; too few earlier months to compare"
+        return Finding(Verdict.UNJUDGED, sentence, value)
     limits = f"{unit.format(band.lower)} to {unit.format(band.upper)}"
     if value in band:
         return Finding(

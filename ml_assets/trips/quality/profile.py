@@ -6,7 +6,6 @@ new month is compared with earlier ones without reading their trips again.
 
 import functools
 import zlib
-from collections.abc import Mapping
 from datetime import timedelta
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from ml_assets.trips.cleaning import FEATURE_COLUMNS, LAST_ZONE, TARGET
+from ml_assets.trips.cleaning import LAST_ZONE, TARGET
 from ml_assets.trips.month import Month
 
 ZONES = LAST_ZONE + 1
@@ -34,10 +33,12 @@ class KeptFigures(BaseModel):
         days_without_trips: days of the month, from 1, on which none was picked up.
         duplicates: rows beyond the first that agree in ``SAME_TRIP``.
         zero_distances: trips of 0 miles.
+        endless_distances: trips of infinitely many miles, or not a number.
         missing_passengers: trips without passenger count.
         median_miles: of the trips that state a distance above 0; None when none does.
         shortest, tenth, median, ninetieth, longest: minutes; the 0, 10, 50, 90 and 100 % points.
-        target_twins: request columns that all but equal the target, with their correlation.
+        target_correlation: rank correlation of numeric request columns with the target, where it
+            is defined.
         pair_trips: trips per pair of zones, dense and compressed.
     """
 
@@ -47,6 +48,7 @@ class KeptFigures(BaseModel):
     days_without_trips: list[int]
     duplicates: int
     zero_distances: int
+    endless_distances: int
     missing_passengers: int
     median_miles: float | None
     shortest: float
@@ -76,7 +78,7 @@ class MonthProfile(BaseModel):
         contract_fault: how that table breaks its contract; None when it does not.
         kept: rows of ``trip_features``.
         rejected: rows of ``rejected_trips`` by reason; None when it was not made from this file.
-        figures: of the kept trips; None when there are none or their columns are wrong.
+        figures: of the kept trips; None when there are none or the contract is broken.
     """
 
     month: str
@@ -107,7 +109,7 @@ def kept_figures(trips: pl.DataFrame, month: Month) -> KeptFigures | None:
     """Measure the kept trips of a month.
 
     Args:
-        trips: ``trip_features`` of the month.
+        trips: ``trip_features`` of the month, under its contract.
         month: The month.
 
     Returns:
@@ -117,13 +119,14 @@ def kept_figures(trips: pl.DataFrame, month: Month) -> KeptFigures | None:
         return None
     pickup, minutes = pl.col("pickup_datetime"), pl.col(TARGET)
     inside = pickup.is_between(pl.lit(month.start), pl.lit(month.end), closed="left")
-    stated = pl.col("trip_distance").filter(pl.col("trip_distance") > 0)
+    miles = pl.col("trip_distance")
     row = trips.select(
         outside_month=(~inside).sum(),
         days=pickup.filter(inside).dt.day().unique().implode(),
-        zero_distances=(pl.col("trip_distance") == 0).sum(),
+        zero_distances=(miles == 0).sum(),
+        endless_distances=(~miles.is_finite()).sum(),
         missing_passengers=pl.col("passenger_count").is_null().sum(),
-        median_miles=stated.median(),
+        median_miles=miles.filter(miles.is_finite() & (miles > 0)).median(),
         shortest=minutes.min(),
         tenth=minutes.quantile(0.1),
         median=minutes.median(),
@@ -146,27 +149,20 @@ def unseen_share(pairs: PairCounts, seen: npt.NDArray[np.bool_]) -> float:
     return float(pairs[~seen].sum()) / total if total else 0.0
 
 
-def has_feature_columns(schema: Mapping[str, pl.DataType], wanted: Mapping[str, object]) -> bool:
-    """Whether a table holds every column of ``trip_features`` in its type, so as to be measured."""
-    return all(name in schema and schema[name] == wanted[name] for name in FEATURE_COLUMNS)
-
-
 def _days(month: Month) -> int:
     return (month.end - month.start) // timedelta(days=1)
 
 
 def _correlations(trips: pl.DataFrame) -> dict[str, float]:
-    """Correlation of numeric request columns with the target, where there is one."""
-    row = trips.select(pl.corr(name, TARGET) for name in _COMPARED_WITH_TARGET).row(0)
+    """Rank correlation of numeric request columns with the target, where there is one."""
+    ranks = (pl.corr(name, TARGET, method="spearman") for name in _COMPARED_WITH_TARGET)
+    row = trips.select(ranks).row(0)
     found = zip(_COMPARED_WITH_TARGET, row, strict=True)
     return {name: value for name, value in found if value is not None and np.isfinite(value)}
 
 
 def _pair_trips(trips: pl.DataFrame) -> bytes:
-    pickup = trips["PULocationID"].drop_nulls().to_numpy().astype(np.int64)
-    dropoff = trips["DOLocationID"].drop_nulls().to_numpy().astype(np.int64)
-    if len(pickup) != len(dropoff):  # nulls: the contract is broken, and the month refused for it
-        pickup = dropoff = np.empty(0, dtype=np.int64)
-    codes = pickup.clip(0, LAST_ZONE) * ZONES + dropoff.clip(0, LAST_ZONE)
+    pickup = trips["PULocationID"].to_numpy().astype(np.int64)
+    codes = pickup * ZONES + trips["DOLocationID"].to_numpy()
     counts = np.bincount(codes, minlength=ZONES * ZONES).astype(np.uint32)
     return zlib.compress(counts.tobytes(), level=1)

@@ -34,7 +34,7 @@ class Draws:
         return radius * np.cos(2.0 * np.pi * self.uniform(count))
 
     def heavy_tailed(self, count: int, core: float, tail: float, tail_share: float) -> Floats:
-        """Noise around 0: mostly of deviation ``core``, a share ``tail_share`` of it of ``tail``."""
+        """Noise around 0 of deviation ``core``, but for a share ``tail_share`` of ``tail``."""
         deviation = np.where(self.chance(count, tail_share), tail, core)
         return deviation * self.normal(count)
 
@@ -64,4 +64,5 @@ class Draws:
         # Laid end to end, row r spans (r, r + 1], so that one search serves all rows.
         ladder = (cumulative + np.arange(len(weights))[:, None]).ravel()
         found = np.searchsorted(ladder, rows + self.uniform(len(rows)), side="right")
-        return np.clip(found - rows * options, 0, options - 1)
+        columns: Integers = np.clip(found - rows * options, 0, options - 1)
+        return columns

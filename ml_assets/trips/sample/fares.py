@@ -99,7 +99,8 @@ def _fares(month: Month, trips: Trips, faults: Faults, rate: Integers, draws: Dr
     fare = np.where(rate == NEGOTIATED_RATE, agreed, fare)
     by_app = fare * np.exp(0.12 * draws.normal(count)) + 1.5
     free = draws.chance(count, 0.0013)
-    return np.round(np.where(free, 0.0, np.where(trips.dispatched, by_app, fare)), 2)
+    charged = np.where(free, 0.0, np.where(trips.dispatched, by_app, fare))
+    return charged.astype(np.float64).round(2)
 
 
 def _extras(month: Month, trips: Trips) -> Floats:
@@ -131,4 +132,4 @@ def _tips(fare: Floats, by_card: Booleans, draws: Draws) -> Floats:
     """Only tips by card are known."""
     share = np.clip(0.24 * np.exp(0.35 * draws.normal(len(fare))), 0.0, 1.0)
     tips = by_card & draws.chance(len(fare), 0.88)
-    return np.round(np.where(tips, np.maximum(fare, 0.0) * share, 0.0), 2)
+    return np.where(tips, fare * share, 0.0).astype(np.float64).round(2)

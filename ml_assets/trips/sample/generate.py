@@ -1,12 +1,13 @@
 """A month of published trips, made up: offline, seeded, the same on every machine.
 
-What is real in it: the columns, their order and types; the shares of pick-ups by zone and hour, the
-fall of trips with distance, the medians of minutes by miles, and the shares of dirt, all measured on
-the published green months January to September 2023. What is made up: each single trip, the city's
-and each pair's likes and paces, the drift, and yellow taxis' proportions. A month has about 9,500
-green rows (the files had about 66,000), so that training stays quick; with so few, some 13 % of the
-trips of a month join zones that the month before did not (in whole published files 5 %, in samples
-of this size from them 13 to 14 %).
+What is real in it: the columns, their order and types; the shares of pick-ups by zone and hour,
+the fall of trips with distance, the medians of minutes by miles, and the shares of dirt, all
+measured on the published green months January to September 2023. What is made up: each single
+trip, the city's and each pair's likes and paces, the drift, and the proportions of yellow taxis.
+
+A month has about 9,500 green rows (the files had about 66,000), so that training stays quick. With
+so few, some 14 % of the trips of a month join zones that the month before did not: in whole
+published files 5 %, in samples of this size from them 13 to 14 %.
 """
 
 import numpy as np
@@ -19,14 +20,20 @@ from ml_assets.trips.sample.demand import HOUR, Trips, draw_trips
 from ml_assets.trips.sample.dirt import Faults, spoil
 from ml_assets.trips.sample.draws import Draws, Integers
 from ml_assets.trips.sample.fares import NEGOTIATED_RATE, charge
-from ml_assets.trips.sample.layout import published_layout
+from ml_assets.trips.sample.layout import arrow_column, published_layout
 from ml_assets.trips.sample.rhythm import expected_trips
 from ml_assets.trips.sample.travel import drive_miles, drive_seconds, wall_seconds
 
 _TAXIS = ("green", "yellow")
 # Of 1,000 green trips with 0 to 6 passengers.
 _PASSENGERS_PER_THOUSAND = (8, 848, 86, 14, 5, 26, 13)
-_BLANK = ("store_and_fwd_flag", "RatecodeID", "passenger_count", "trip_type", "congestion_surcharge")
+_BLANK = (
+    "store_and_fwd_flag",
+    "RatecodeID",
+    "passenger_count",
+    "trip_type",
+    "congestion_surcharge",
+)
 _BLANK_WHEN_DISPATCHED = {
     "green": (*_BLANK, "payment_type"),
     "yellow": (*_BLANK, "airport_fee"),
@@ -77,7 +84,7 @@ def generate_month(month: Month, taxi: str = "green", rows_scale: float = 1.0) -
         if name in amounts:
             values = np.where(refund & (values > 0), -values, values)
         mask = blank if name in _BLANK_WHEN_DISPATCHED[taxi] else None
-        arrays.append(pa.array(values, mask=mask).cast(field.type))
+        arrays.append(arrow_column(values, mask, field.type))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -100,7 +107,7 @@ def _describe(
         "VendorID": faults.vendor,
         f"{prefix}_pickup_datetime": pickup,
         f"{prefix}_dropoff_datetime": pickup + faults.seconds.astype("timedelta64[s]"),
-        "store_and_fwd_flag": np.where(draws.chance(count, 0.004), "Y", "N"),
+        "store_and_fwd_flag": np.where(draws.chance(count, 0.004), b"Y", b"N"),
         "PULocationID": trips.pickup_zone,
         "DOLocationID": trips.dropoff_zone,
         "passenger_count": draws.choose(np.arange(7), _PASSENGERS_PER_THOUSAND, count),

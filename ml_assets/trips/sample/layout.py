@@ -1,5 +1,7 @@
 """The published columns of a month, in order and with the types that its file would have."""
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ml_assets.trips.month import Month
@@ -11,16 +13,54 @@ _NARROW_TYPES = Month(2023, 2)
 _CONGESTION_RELIEF = Month(2025, 1)
 
 _GREEN = (
-    "VendorID lpep_pickup_datetime lpep_dropoff_datetime store_and_fwd_flag RatecodeID "
-    "PULocationID DOLocationID passenger_count trip_distance fare_amount extra mta_tax tip_amount "
-    "tolls_amount ehail_fee improvement_surcharge total_amount payment_type trip_type "
-    "congestion_surcharge"
-).split()
+    "VendorID",
+    "lpep_pickup_datetime",
+    "lpep_dropoff_datetime",
+    "store_and_fwd_flag",
+    "RatecodeID",
+    "PULocationID",
+    "DOLocationID",
+    "passenger_count",
+    "trip_distance",
+    "fare_amount",
+    "extra",
+    "mta_tax",
+    "tip_amount",
+    "tolls_amount",
+    "ehail_fee",
+    "improvement_surcharge",
+    "total_amount",
+    "payment_type",
+    "trip_type",
+    "congestion_surcharge",
+)
 _YELLOW = (
-    "VendorID tpep_pickup_datetime tpep_dropoff_datetime passenger_count trip_distance RatecodeID "
-    "store_and_fwd_flag PULocationID DOLocationID payment_type fare_amount extra mta_tax "
-    "tip_amount tolls_amount improvement_surcharge total_amount congestion_surcharge airport_fee"
-).split()
+    "VendorID",
+    "tpep_pickup_datetime",
+    "tpep_dropoff_datetime",
+    "passenger_count",
+    "trip_distance",
+    "RatecodeID",
+    "store_and_fwd_flag",
+    "PULocationID",
+    "DOLocationID",
+    "payment_type",
+    "fare_amount",
+    "extra",
+    "mta_tax",
+    "tip_amount",
+    "tolls_amount",
+    "improvement_surcharge",
+    "total_amount",
+    "congestion_surcharge",
+    "airport_fee",
+)
+_STORED = {
+    "i": ("int64", pa.int64()),
+    "f": ("float64", pa.float64()),
+    "M": ("datetime64[us]", pa.timestamp("us")),
+    "S": ("S1", pa.string()),
+}
 _NUMBERS = ("VendorID", "PULocationID", "DOLocationID")
 _CODES = ("RatecodeID", "passenger_count", "payment_type", "trip_type")
 
@@ -33,6 +73,27 @@ def published_layout(month: Month, taxi: str) -> pa.Schema:
     narrow = month >= _NARROW_TYPES
     fields = [pa.field(_spelling(name, narrow), _type(name, taxi, narrow)) for name in names]
     return pa.schema(fields, metadata=SAMPLE_METADATA)
+
+
+def arrow_column(
+    values: np.ndarray, blank: npt.NDArray[np.bool_] | None, kind: pa.DataType
+) -> pa.Array:
+    """One column from a NumPy array, without ``pa.array``, which imports pandas.
+
+    Args:
+        values: integers, floats, datetimes, or ``S1`` for texts of one letter.
+        blank: where the column holds nothing; None when it is complete.
+        kind: the published type.
+    """
+    count = len(values)
+    known = None
+    if blank is not None:
+        known = pa.py_buffer(np.packbits(~blank, bitorder="little"))
+    numpy_type, arrow_type = _STORED[values.dtype.kind]
+    buffers = [known, pa.py_buffer(np.ascontiguousarray(values, dtype=numpy_type))]
+    if arrow_type == pa.string():
+        buffers.insert(1, pa.py_buffer(np.arange(count + 1, dtype=np.int32)))
+    return pa.Array.from_buffers(arrow_type, count, buffers).cast(kind)
 
 
 def _spelling(name: str, narrow: bool) -> str:

@@ -51,7 +51,7 @@ def slow_wave(month: Month, period_months: float, phase: float | Floats = 0.0) -
 
 
 def city_pace(month: Month) -> float:
-    """Log minutes a mile, citywide: the season, and congestion rising by some 5 % a year in 2023."""
+    """Log minutes a mile, citywide: the season, and congestion that in 2023 rises by 5 % a year."""
     return float(_MONTH_PACE[month.number - 1] + 0.06 * slow_wave(month, 84.0))
 
 

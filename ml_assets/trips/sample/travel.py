@@ -51,9 +51,10 @@ def drive_seconds(month: Month, taxi: str, city: City, trips: Trips, miles: Floa
     pace += draws.heavy_tailed(count, core=0.175, tail=0.45, tail_share=0.17)
     log_minutes = np.interp(np.log(miles), np.log(_MILES), np.log(_MINUTES))
     minutes = np.exp(log_minutes + pace)
-    waiting = draws.chance(count, 0.007)
+    waiting = draws.chance(count, 0.009)
     minutes += np.where(waiting, 28.0 * np.exp(0.8 * draws.normal(count)), 0.0)
-    return np.round(np.clip(minutes, 0.1, 400.0) * 60.0).astype(np.int64)
+    moving: Integers = np.round(np.clip(minutes, 0.1, 400.0) * 60.0).astype(np.int64)
+    return moving
 
 
 def wall_seconds(month: Month, trips: Trips, seconds: Integers) -> Integers:
@@ -63,7 +64,9 @@ def wall_seconds(month: Month, trips: Trips, seconds: Integers) -> Integers:
         return seconds
     moment = (change[0].day - 1) * DAY + 2 * HOUR
     crosses = (trips.pickup < moment) & (trips.pickup + seconds >= moment)
-    return seconds + np.where(crosses, change[1] * 60, 0)
+    wall = seconds.copy()
+    wall[crosses] += change[1] * 60
+    return wall
 
 
 def _street_pace(month: Month, city: City, trips: Trips) -> Floats:
@@ -71,24 +74,28 @@ def _street_pace(month: Month, city: City, trips: Trips) -> Floats:
     origin, destination = _known(trips.pickup_zone), _known(trips.dropoff_zone)
     weekend = weekdays(month)[trips.day] >= 5
     amplitude = _by_borough(city, _RUSH_AMPLITUDE, 0.7)[origin]
-    pace = amplitude * HOURLY_PACE[weekend.astype(np.int64), trips.hour]
+    pace: Floats = amplitude * HOURLY_PACE[weekend.astype(np.int64), trips.hour]
     core = city.below_60th[origin] | city.below_60th[destination]
     busy = ~weekend & (trips.hour >= 8) & (trips.hour < 19)
     pace += np.where(core & busy, _MIDTOWN_DAYTIME, 0.0)
-    relief = -0.05 if month >= _CONGESTION_PRICING else 0.0
-    return pace + np.where(core, relief, 0.0)
+    if month >= _CONGESTION_PRICING:
+        pace += np.where(core, -0.05, 0.0)
+    return pace
 
 
 def _place_pace(month: Month, city: City, trips: Trips) -> Floats:
     """What only past trips tell: each zone's and pair's own pace, which drifts over the years."""
     origin, destination = _known(trips.pickup_zone), _known(trips.dropoff_zone)
     drift = 0.07 * slow_wave(month, 44.0, city.phase)
-    pace = (city.pickup_pace + drift)[origin] + (city.dropoff_pace + drift[::-1])[destination]
+    pace: Floats = (city.pickup_pace + drift)[origin] + (city.dropoff_pace + drift[::-1])[
+        destination
+    ]
     pace += city.pair_pace[origin, destination]
     pace += _by_borough(city, _BOROUGH_PACE, 0.0)[origin]
     airport = city.airport[origin] | city.airport[destination]
     laguardia = trips.dropoff_zone == LAGUARDIA_AIRPORT_ZONE
-    return pace + np.where(laguardia, _TO_LAGUARDIA, np.where(airport, _AIRPORT_PACE, 0.0))
+    pace += np.where(laguardia, _TO_LAGUARDIA, np.where(airport, _AIRPORT_PACE, 0.0))
+    return pace
 
 
 def _by_borough(city: City, values: dict[str, float], otherwise: float) -> Floats:
@@ -96,5 +103,6 @@ def _by_borough(city: City, values: dict[str, float], otherwise: float) -> Float
 
 
 def _known(zone: Integers) -> Integers:
-    """Index of a zone; those beyond the map count as the last zone, whose pace is as good as any."""
-    return np.minimum(zone, ZONES) - 1
+    """Index of a zone; those beyond the map go by the pace of the last one on it."""
+    index: Integers = np.minimum(zone, ZONES) - 1
+    return index

@@ -1,0 +1,217 @@
+"""Checks of models: good enough, sane, the same once stored and loaded, and fitted in time.
+
+They load every model from MLflow and predict the whole judged month with it. None of them blocks,
+since one poor family must not keep the others from being compared; the check of the leaderboard's
+winner does, and with it the champion.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from ml_assets.assets.models import model_asset_name
+from ml_assets.checks.results import single_result
+from ml_assets.modeling.families import FAMILIES
+from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord, TrainingSet
+from ml_assets.resources.tracking import MlflowTracking
+from ml_assets.resources.trips import TripStoreResource
+from ml_assets.trips.quality import Finding, Verdict, worst
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SPECS = {
+    "better_than_baselines": "RMSE below that of every baseline on the same judged month.",
+    "sane_predictions": "Every prediction is finite and a possible number of minutes.",
+    "same_after_round_trip": "Stored and loaded again, the model predicts the same.",
+    "fit_time_within_budget": "Fitting takes no longer than the budget for so many trips.",
+}
+_LEADERBOARD = dg.AssetKey("model_leaderboard")
+_CHAMPION = dg.AssetKey("champion_model")
+_WINNER = dg.AssetCheckKey(_LEADERBOARD, "winner_fit_to_serve")
+
+
+def model_checks() -> list[dg.AssetChecksDefinition]:
+    """The checks of every family's model, of the winner and of the champion."""
+    return [_judged_model_checks(), champion_checks]
+
+
+def _judged_model_checks() -> dg.AssetChecksDefinition:
+    specs = [
+        dg.AssetCheckSpec(
+            name,
+            asset=model_asset_name(family),
+            description=description,
+            additional_deps=[_LEADERBOARD],
+        )
+        for family in FAMILIES
+        for name, description in _SPECS.items()
+    ]
+    winner = dg.AssetCheckSpec(
+        _WINNER.name,
+        asset=_WINNER.asset_key,
+        description="The best model beats the baselines, is sane and predicts the same once loaded.",
+        blocking=True,
+    )
+
+    @dg.multi_asset_check(name="model_checks", specs=[*specs, winner], can_subset=True)
+    def judged_model_checks(
+        context: dg.AssetCheckExecutionContext,
+        trip_store: TripStoreResource,
+        tracking: MlflowTracking,
+    ) -> Iterator[dg.AssetCheckResult]:
+        """Load the models that this run speaks of and hold them to their rules."""
+        tracking.client()
+        bench = Bench.of(trip_store)
+        selected = context.selected_asset_check_keys
+        for family in FAMILIES:
+            asset = dg.AssetKey(model_asset_name(family))
+            keys = sorted(key for key in selected if key.asset_key == asset)
+            findings = bench.findings(family) if keys else {}
+            for key in keys:
+                yield single_result(key, findings[key.name])
+        if _WINNER in selected:
+            yield single_result(_WINNER, bench.winner())
+
+    return judged_model_checks
+
+
+@dg.multi_asset_check(
+    name="champion_checks",
+    specs=[
+        dg.AssetCheckSpec(
+            "serves_what_was_judged",
+            asset=_CHAMPION,
+            description="The registry's champion loads, is sane, and is the model that was judged.",
+            blocking=True,
+        )
+    ],
+)
+def champion_checks(
+    trip_store: TripStoreResource, tracking: MlflowTracking
+) -> Iterator[dg.AssetCheckResult]:
+    """Load the champion as a server would, and predict the judged month with it."""
+    from ml_assets.tracking.models import CHAMPION
+
+    tracking.client()
+    finding = Bench.of(trip_store).champion(f"models:/{tracking.registered_model}@{CHAMPION}")
+    yield single_result(dg.AssetCheckKey(_CHAMPION, "serves_what_was_judged"), finding)
+
+
+@dataclass
+class Bench:
+    """The judged month and the records, read once; each model is loaded at most once."""
+
+    trip_store: TripStoreResource
+    training_set: TrainingSet
+    board: Leaderboard | None
+    judged: "pd.DataFrame"
+    examined: dict[str, dict[str, Finding]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, trip_store: TripStoreResource) -> "Bench":
+        """Read what models of the current training set are judged on."""
+        from ml_assets.modeling.training_set import load_trips
+
+        records = trip_store.records()
+        training_set = records.read("training_set", TrainingSet)
+        board = records.find("model_leaderboard", Leaderboard)
+        current = board is not None and board.training_set == training_set.fingerprint
+        judged = load_trips(trip_store.tables(), training_set, "judge")
+        return cls(trip_store, training_set, board if current else None, judged)
+
+    def findings(self, family: str) -> dict[str, Finding]:
+        """What the rules say of a family's model, by the name of the check."""
+        if family not in self.examined:
+            asset = model_asset_name(family)
+            record = self.trip_store.records().find(asset, ModelRecord)
+            self.examined[family] = self._examine(asset, record)
+        return self.examined[family]
+
+    def winner(self) -> Finding:
+        """What they say of the leaderboard's best model."""
+        if self.board is None or not self.board.models:
+            return Finding(Verdict.UNJUDGED, "the leaderboard of this training set has no model")
+        best = self.board.models[0]
+        findings = self.findings(best.model)
+        found = worst([findings[name] for name in _SPECS if name != "fit_time_within_budget"])
+        # What is merely odd in any family is no longer so in the one that is to serve.
+        verdict = Verdict.REFUSED if found.verdict == Verdict.ODD else found.verdict
+        sentence = f"{best.model}: {found.sentence}"
+        return Finding(verdict, sentence, found.value, found.lower, found.upper)
+
+    def champion(self, uri: str) -> Finding:
+        """Whether the model at this URI is sane and the one that the decision speaks of."""
+        from ml_assets.modeling.model_quality import same_predictions, sane_predictions
+
+        decision = self.trip_store.records().read("champion_model", ChampionDecision)
+        predicted = self._predict(uri)
+        if isinstance(predicted, Finding):
+            return predicted
+        sane = sane_predictions(predicted)
+        if sane.verdict != Verdict.FINE or self.board is None:
+            return sane
+        judged = next((row for row in self.board.models if row.model == decision.champion), None)
+        if not decision.promoted or judged is None or not decision.served.startswith("judged"):
+            sentence = f"version {decision.registry_version} ({decision.served}): {sane.sentence}"
+            return Finding(Verdict.FINE, sentence, sane.value)
+        return worst([sane, same_predictions(judged, predicted, self._actual())])
+
+    def _examine(self, asset: str, record: ModelRecord | None) -> dict[str, Finding]:
+        from ml_assets.modeling.model_quality import (
+            better_than_baselines,
+            fit_time_within_budget,
+            same_predictions,
+            sane_predictions,
+        )
+
+        if record is None or record.training_set != self.training_set.fingerprint:
+            stale = Finding(
+                Verdict.ODD,
+                f"{asset} was not trained on the current training set: materialize it again",
+            )
+            return dict.fromkeys(_SPECS, stale)
+        predicted = self._predict(record.model_uri or "")
+        loaded = not isinstance(predicted, Finding)
+        return {
+            "better_than_baselines": better_than_baselines(record, self._baselines()),
+            "sane_predictions": sane_predictions(predicted) if loaded else predicted,
+            "same_after_round_trip": same_predictions(record, predicted, self._actual())
+            if loaded
+            else predicted,
+            "fit_time_within_budget": fit_time_within_budget(record, self._fitted_on(record)),
+        }
+
+    def _predict(self, uri: str) -> Any:
+        """Predictions for the judged month; a finding when the model cannot be loaded."""
+        from ml_assets.tracking.models import load_pipeline
+        from ml_assets.trips.cleaning import REQUEST_COLUMNS
+
+        try:
+            return load_pipeline(uri).predict(self.judged[list(REQUEST_COLUMNS)])
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the finding
+            return Finding(
+                Verdict.REFUSED,
+                f"{uri or 'a model without URI'} cannot be loaded and used "
+                f"({type(error).__name__}: {error}): materialize the model again",
+            )
+
+    def _actual(self) -> "pd.Series[float]":
+        from ml_assets.trips.cleaning import TARGET
+
+        return self.judged[TARGET]
+
+    def _baselines(self) -> Sequence[ModelRecord]:
+        """Those of the leaderboard, or measured now when it is of another training set."""
+        if self.board is not None:
+            return [row for row in self.board.rows if row.kind == "baseline"]
+        from ml_assets.modeling.judged import judge_baselines, load_months
+
+        months = load_months(self.trip_store.tables(), self.training_set)
+        return judge_baselines(self.training_set, months)
+
+    def _fitted_on(self, record: ModelRecord) -> int:
+        uses = {use.month: use.rows for use in self.training_set.months}
+        return sum(uses.get(month, 0) for month in record.fitted_on)

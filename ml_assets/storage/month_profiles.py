@@ -1,0 +1,176 @@
+"""Profiles of stored months: measured once, kept, and measured anew when the tables change.
+
+``{home}/month_profiles/{dataset}/YYYY-MM.json`` holds a profile and what it was made from: digests
+of the tables' Parquet footers, the raw file's checksum and the code version. Thus to compare a
+month with earlier ones costs a small file for each of them, and one month of trips in memory.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import fsspec
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ValidationError
+
+from ml_assets.storage.atomic import write_text
+from ml_assets.storage.trip_store import Lineage, MissingMonth, TripStore
+from ml_assets.trips.month import Month
+from ml_assets.trips.quality import (
+    HISTORY_MONTHS,
+    MonthProfile,
+    kept_figures,
+    nearest_earlier,
+)
+from ml_assets.version import code_version
+
+History = list[MonthProfile]
+
+FEATURES = "trip_features"
+REJECTED = "rejected_trips"
+_FOOTER_TAIL = 8
+"""A Parquet file ends with the footer, its length in four bytes, and ``PAR1``."""
+
+
+class DamagedMonth(ValueError):
+    """Stored files of a month that cannot be read; names the month and the way out."""
+
+
+class _StoredProfile(BaseModel):
+    made_from: str
+    profile: MonthProfile
+
+
+@dataclass(frozen=True)
+class MonthProfiles:
+    """Profiles of the months in a store."""
+
+    store: TripStore
+
+    def months(self) -> list[Month]:
+        """Months that have kept trips stored, in order."""
+        return self.store.months(FEATURES)
+
+    def of(self, month: Month) -> MonthProfile:
+        """The profile of one stored month.
+
+        Raises:
+            MissingMonth: when ``trip_features`` has no such month.
+        """
+        made_from = self._made_from(month)
+        path = f"{self.store.home}/month_profiles/{self.store.dataset}/{month}.json"
+        kept = _read(path)
+        if kept is not None and kept.made_from == made_from:
+            return kept.profile
+        profile = self._measure(month)
+        write_text(path, _StoredProfile(made_from=made_from, profile=profile).model_dump_json())
+        return profile
+
+    def with_history(self, months: Iterable[Month]) -> list[tuple[MonthProfile, History]]:
+        """Profiles of stored months, each with those of the stored months to compare it with.
+
+        Args:
+            months: The months; those that are not stored are passed over.
+        """
+        stored = self.months()
+        places = [stored.index(month) for month in sorted(set(months)) if month in stored]
+        if not places:
+            return []
+        first = max(places[0] - HISTORY_MONTHS, 0)
+        profiles = [self.of(month) for month in stored[first : places[-1] + 1]]
+        wanted = [profiles[place - first] for place in places]
+        return [(profile, nearest_earlier(profiles, profile.month)) for profile in wanted]
+
+    def _made_from(self, month: Month) -> str:
+        raw = self.store.raw_record(month)
+        parts = [
+            code_version(),
+            raw.sha256 if raw else "",
+            _footer_digest(self.store.table_path(FEATURES, month)),
+            _footer_digest(self.store.table_path(REJECTED, month)),
+        ]
+        return " ".join(parts)
+
+    def _measure(self, month: Month) -> MonthProfile:
+        store = self.store
+        try:
+            lineage, kept = store.lineage(FEATURES, month)
+            columns, fault, trips = _trips(store, month)
+            published, published_columns = _published(store, month, lineage)
+            rejected = _rejected(store, month, lineage)
+        except (pa.ArrowInvalid, KeyError, ValidationError) as error:
+            raise DamagedMonth(
+                f"the files of {month} cannot be read ({type(error).__name__}: {error}): "
+                f"materialize raw_trips, {FEATURES} and {REJECTED} of {month} again"
+            ) from error
+        return MonthProfile(
+            month=str(month),
+            raw_sha256=lineage.raw_sha256,
+            published=published,
+            published_columns=published_columns,
+            columns=columns,
+            contract_fault=fault,
+            kept=kept,
+            rejected=rejected,
+            figures=None if trips is None else kept_figures(trips, month),
+        )
+
+
+def _trips(store: TripStore, month: Month) -> tuple[list[str], str | None, pl.DataFrame | None]:
+    """Columns of a stored month, how it breaks its contract, and the trips when it does not."""
+    from ml_assets.trips.schema import TableError
+
+    with fsspec.open(store.table_path(FEATURES, month), "rb") as file:
+        columns = list(pq.ParquetFile(file).schema_arrow.names)
+    try:
+        return columns, None, store.read_table(FEATURES, month)
+    except TableError as error:
+        return columns, str(error), None
+
+
+def _published(store: TripStore, month: Month, lineage: Lineage) -> tuple[int, dict[str, str]]:
+    """Rows and columns of the published file, from its own footer while it is the same file."""
+    raw = store.raw_record(month)
+    if raw is None or raw.sha256 != lineage.raw_sha256:
+        return lineage.published_rows, {}
+    with store.open_raw(month) as file:
+        parquet = pq.ParquetFile(file)
+        schema = parquet.schema_arrow
+        columns = {field.name.lower(): str(field.type) for field in schema}
+        return parquet.metadata.num_rows, columns
+
+
+def _rejected(store: TripStore, month: Month, lineage: Lineage) -> dict[str, int] | None:
+    """Rejected trips by reason; None when they are not there, or of another published file."""
+    try:
+        other, _ = store.lineage(REJECTED, month)
+    except MissingMonth:
+        return None
+    if other.raw_sha256 != lineage.raw_sha256:
+        return None
+    reasons = store.read_table(REJECTED, month, ["reason"])["reason"]
+    return dict(reasons.value_counts(sort=True).iter_rows())
+
+
+def _footer_digest(path: str) -> str:
+    """SHA-256 of a Parquet file's footer, which holds every column's size and statistics."""
+    file_system, place = fsspec.core.url_to_fs(path)
+    if not file_system.exists(place):
+        return "absent"
+    size = file_system.size(place)
+    tail = file_system.cat_file(place, start=max(size - _FOOTER_TAIL, 0))
+    length = int.from_bytes(tail[:4], "little") + _FOOTER_TAIL
+    return hashlib.sha256(file_system.cat_file(place, start=max(size - length, 0))).hexdigest()
+
+
+def _read(path: str) -> _StoredProfile | None:
+    """A kept profile; None when there is none, or other code wrote it."""
+    file_system, place = fsspec.core.url_to_fs(path)
+    if not file_system.exists(place):
+        return None
+    try:
+        return _StoredProfile.model_validate_json(file_system.cat_file(place))
+    except ValidationError:
+        return None  # measured anew and written again

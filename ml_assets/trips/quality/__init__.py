@@ -1,0 +1,144 @@
+"""Is a month of trips fit to be trained on? Rules, each a pure function of a month's figures.
+
+A rule compares a month's profile with those of earlier months. It is an asset check by itself
+(``ml_assets.checks.ingestion``), and those that can refuse a month are asked again when a training
+set is made: a check guards only the run that it is part of. To add one, write the function and give
+it an entry in ``RULES``.
+"""
+
+from collections.abc import Sequence
+
+from ml_assets.trips.quality.bands import HISTORY_MONTHS
+from ml_assets.trips.quality.counting import (
+    kept_and_rejected_is_published,
+    pickups_inside_month,
+    published_schema,
+    reject_shares,
+    row_count,
+)
+from ml_assets.trips.quality.findings import Finding, Rule, Verdict, worst
+from ml_assets.trips.quality.profile import KeptFigures, MonthProfile, kept_figures
+from ml_assets.trips.quality.values import (
+    feature_distribution,
+    few_duplicates,
+    known_at_request,
+    target_distribution,
+    values_as_agreed,
+    zone_pairs_seen,
+)
+
+RULES = (
+    Rule(
+        "published_schema",
+        "raw_trips",
+        False,
+        "The published columns and their kinds are those of the month before.",
+        published_schema,
+    ),
+    Rule(
+        "known_at_request",
+        "trip_features",
+        True,
+        "No column tells what is known only after the ride: by name, and by following the target.",
+        known_at_request,
+    ),
+    Rule(
+        "values_as_agreed",
+        "trip_features",
+        True,
+        "Types, missing values and ranges are those of the table's contract, the target's too.",
+        values_as_agreed,
+    ),
+    Rule(
+        "row_count",
+        "trip_features",
+        True,
+        "As many kept trips as a band learned from earlier months says; never none.",
+        row_count,
+    ),
+    Rule(
+        "pickups_inside_month",
+        "trip_features",
+        True,
+        "Pick-ups lie in the month that they were published for, and on each of its days.",
+        pickups_inside_month,
+    ),
+    Rule(
+        "few_duplicates",
+        "trip_features",
+        True,
+        "Rides are published once, or about as rarely twice as in earlier months.",
+        few_duplicates,
+    ),
+    Rule(
+        "target_distribution",
+        "trip_features",
+        True,
+        "Durations vary, and their median and spread move no further than usual.",
+        target_distribution,
+    ),
+    Rule(
+        "feature_distribution",
+        "trip_features",
+        True,
+        "Distances are stated, in miles, and passengers counted, about as often as usual.",
+        feature_distribution,
+    ),
+    Rule(
+        "zone_pairs_seen",
+        "trip_features",
+        True,
+        "Trips go between zones that were paired before, new pairs about as often as usual.",
+        zone_pairs_seen,
+    ),
+    Rule(
+        "kept_and_rejected_is_published",
+        "rejected_trips",
+        True,
+        "Every published trip is in exactly one of trip_features and rejected_trips.",
+        kept_and_rejected_is_published,
+    ),
+    Rule(
+        "reject_shares",
+        "rejected_trips",
+        True,
+        "The kept share never halves; no reason for rejection grows or vanishes suddenly.",
+        reject_shares,
+    ),
+)
+
+__all__ = [
+    "HISTORY_MONTHS",
+    "RULES",
+    "Finding",
+    "KeptFigures",
+    "MonthProfile",
+    "Rule",
+    "Verdict",
+    "kept_figures",
+    "nearest_earlier",
+    "refusals",
+    "worst",
+]
+
+
+def nearest_earlier(profiles: Sequence[MonthProfile], month: str) -> list[MonthProfile]:
+    """The profiles that a month is compared with: those before it, at most ``HISTORY_MONTHS``.
+
+    Args:
+        profiles: In any order.
+        month: ``YYYY-MM``.
+    """
+    before = [profile for profile in profiles if profile.month < month]
+    return sorted(before, key=lambda profile: profile.month)[-HISTORY_MONTHS:]
+
+
+def refusals(month: MonthProfile, earlier: Sequence[MonthProfile]) -> list[str]:
+    """Why a month may not be trained on: a sentence for each rule that refuses it.
+
+    Args:
+        month: The month.
+        earlier: The months to compare it with, in order.
+    """
+    findings = (rule.judge(month, earlier) for rule in RULES if rule.refuses)
+    return [found.sentence for found in findings if found.verdict == Verdict.REFUSED]
