@@ -38,6 +38,7 @@ class ChampionConfig(dg.Config):
 def model_leaderboard(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource
 ) -> dg.MaterializeResult:
+    """Gather the models of this training set, judge the baselines, rank them all."""
     from ml_assets.modeling.judged import judge_baselines, load_months
     from ml_assets.modeling.leaderboard import leaderboard
 
@@ -74,6 +75,7 @@ def champion_model(
     trip_store: TripStoreResource,
     tracking: MlflowTracking,
 ) -> dg.MaterializeResult:
+    """Decide on the leaderboard's winner and carry the decision out in the registry."""
     from ml_assets.modeling.promotion import NothingToPromote
     from ml_assets.tracking.crowning import crown_winner
 

@@ -1,6 +1,7 @@
 """The training set: which months train, which tunes and which judges."""
 
 import dagster as dg
+from pydantic import Field
 
 from ml_assets.assets.groups import OWNERS, TRAINING
 from ml_assets.modeling.records import TrainingSet
@@ -21,7 +22,7 @@ class TrainingSetConfig(dg.Config):
 
     train_months: int | None = None
     judge_month: str | None = None
-    exclude_months: list[str] = []
+    exclude_months: list[str] = Field(default_factory=list)
 
 
 @dg.asset(

@@ -91,7 +91,7 @@ def _sentence(found: Sequence[MonthFinding], shown: Sequence[MonthFinding]) -> s
     if not own:
         return "no stored month to judge"
     newest = own[-1]
-    count = "" if len(own) == 1 else f"{len(own)} months are as they should be; the newest, "
+    count = "" if len(own) == 1 else f"{len(own)} months, none of them odd; the newest, "
     return f"{count}{newest.month}: {newest.finding.sentence}"
 
 

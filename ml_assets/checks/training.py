@@ -39,19 +39,16 @@ def training_set_checks(
 
     store = trip_store.tables()
     training_set = trip_store.records().read("training_set", TrainingSet)
-    profiles = {
-        role: [
-            month for month, _ in MonthProfiles(store).with_history(training_set.months_of(role))
-        ]
-        for role in ("train", "tune", "judge")
-    }
-    every = [month for months in profiles.values() for month in months]
+    profiles = MonthProfiles(store)
+    every = profiles.of_stored(training_set.months_of("train", "tune", "judge"))
+    train = profiles.of_stored(training_set.months_of("train"))
+    judge = profiles.of_stored(training_set.months_of("judge"))
     findings = {
         "months_in_order": quality.months_in_order(training_set),
         "months_as_recorded": quality.months_as_recorded(training_set, store),
         "only_known_at_request": quality.only_known_at_request(every),
         "target_in_range": quality.target_in_range(every),
-        "judged_pairs_seen": quality.judged_pairs_seen(profiles["train"], profiles["judge"]),
+        "judged_pairs_seen": quality.judged_pairs_seen(train, judge),
     }
     for key in sorted(context.selected_asset_check_keys):
         yield single_result(key, findings[key.name])

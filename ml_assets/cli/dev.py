@@ -1,13 +1,16 @@
 """``ml-assets dev``: Dagster's UI and daemon on this project."""
 
 import os
-import sys
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from ml_assets.cli.instance import dagster_home
 from ml_assets.settings import PROJECT_FOLDER, read_settings
+
+DAGSTER_DAEMON = "dagster._daemon"
+PROMPT_DAEMON = "ml_assets.automation.prompt_daemon"
 
 
 @click.command()
@@ -17,8 +20,21 @@ def dev(host: str, port: int) -> None:
     """Open the project in Dagster's UI, with the daemon that runs sensors and backfills."""
     settings = read_settings()
     os.environ["DAGSTER_HOME"] = str(dagster_home(settings))
-    dagster = Path(sys.executable).parent / "dagster"
     click.echo(f"Trips from {settings.trips}; everything is kept in {settings.home}")
     click.echo(f"Open http://{host}:{port} , then Materialize all… and All. Stop with Ctrl-C.")
     os.chdir(PROJECT_FOLDER)
-    os.execv(dagster, [str(dagster), "dev", "--host", host, "--port", str(port)])
+    _dagster_dev(["--host", host, "--port", str(port)])
+
+
+def _dagster_dev(arguments: list[str]) -> None:
+    """``dagster dev`` in this process, with the project's daemon in place of Dagster's own."""
+    from dagster._cli import dev as dagster_dev
+
+    launch = dagster_dev.open_ipc_subprocess  # type: ignore[attr-defined]
+
+    def launch_with_prompt_daemon(parts: Sequence[str], **options: Any) -> Any:
+        chosen = [PROMPT_DAEMON if part == DAGSTER_DAEMON else part for part in parts]
+        return launch(chosen, **options)
+
+    dagster_dev.open_ipc_subprocess = launch_with_prompt_daemon  # type: ignore[attr-defined]
+    dagster_dev.dev_command.main(args=arguments, prog_name="dagster dev")

@@ -21,6 +21,9 @@ run_monitoring:
 concurrency:
   runs:
     max_concurrent_runs: 1
+# A press waits a second for its run to be launched, not five.
+run_queue:
+  dequeue_interval_seconds: 1
 """
 
 

@@ -15,7 +15,7 @@ from ml_assets.settings import Settings, read_settings
 from ml_assets.trips.month import Month
 
 if TYPE_CHECKING:
-    import dagster as dg
+    pass
 
 
 class MonthType(click.ParamType):

@@ -68,6 +68,10 @@ class MonthProfiles:
         write_text(path, _StoredProfile(made_from=made_from, profile=profile).model_dump_json())
         return profile
 
+    def of_stored(self, months: Iterable[Month]) -> list[MonthProfile]:
+        """The profiles of those of the months that are stored, in order."""
+        return [self.of(month) for month in sorted(set(self.months()).intersection(months))]
+
     def with_history(self, months: Iterable[Month]) -> list[tuple[MonthProfile, History]]:
         """Profiles of stored months, each with those of the stored months to compare it with.
 

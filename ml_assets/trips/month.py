@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Self
 
-_PATTERN = re.compile(r"^(\d{4})-(0[1-9]|1[0-2])$")
+_PATTERN = re.compile(r"([12][0-9]{3})-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, order=True)
@@ -23,7 +23,7 @@ class Month:
         Raises:
             ValueError: when the text is anything else; the message shows an example.
         """
-        match = _PATTERN.match(text.strip())
+        match = _PATTERN.fullmatch(text.strip())
         if match is None:
             raise ValueError(f"{text!r} is not a month: write it as YYYY-MM, for example 2023-01")
         return cls(int(match[1]), int(match[2]))

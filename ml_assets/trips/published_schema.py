@@ -20,6 +20,12 @@ DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 _TIME_PREFIX = {"green": "lpep", "yellow": "tpep"}
 
 
+_NEEDED = {
+    "timestamp": "a timestamp without time zone",
+    "number": "an integer or floating-point number",
+}
+
+
 class TripSchemaError(ValueError):
     """A published file that cannot be read as trips; names the file, column and type."""
 
@@ -67,21 +73,23 @@ def match_columns(schema: pa.Schema, taxi: str, name: str) -> dict[str, str]:
     Letter case is ignored: the TLC itself has published ``Airport_fee`` and ``airport_fee``.
 
     Raises:
-        TripSchemaError: naming every column that is missing or of another kind.
+        TripSchemaError: naming every column that is missing, there twice, or of another kind.
     """
-    by_lower = {column.lower(): column for column in schema.names}
+    bearers: dict[str, list[str]] = {}
+    for actual in schema.names:
+        bearers.setdefault(actual.lower(), []).append(actual)
     found: dict[str, str] = {}
     faults: list[str] = []
     for column in published_columns(taxi):
-        actual = by_lower.get(column.published.lower())
-        if actual is None:
-            faults.append(f"column {column.published} is missing")
-        elif not _is_kind(schema.field(actual).type, column):
-            faults.append(
-                f"column {actual} is {schema.field(actual).type}, a {column.kind} is needed"
-            )
+        named = bearers.get(column.published.lower(), [])
+        if len(named) != 1:
+            state = f"there {len(named)} times ({', '.join(named)})" if named else "missing"
+            faults.append(f"column {column.published} is {state}")
+        elif not _is_kind(schema.field(named[0]).type, column):
+            kind = schema.field(named[0]).type
+            faults.append(f"column {named[0]} is {kind}, {_NEEDED[column.kind]} is needed")
         else:
-            found[column.published] = actual
+            found[column.published] = named[0]
     if faults:
         raise TripSchemaError(
             f"{name} is no file of {taxi} trips: {'; '.join(faults)}. It has the columns "

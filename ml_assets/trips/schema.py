@@ -4,6 +4,8 @@ The storage layer enforces them on write and on read; the Dagster assets and the
 their columns. Importing this module costs pandas: import it where tables move, not at load.
 """
 
+import math
+
 import pandera.polars as pa
 import polars as pl
 
@@ -15,9 +17,14 @@ from ml_assets.trips.cleaning import (
     SHORTEST_MINUTES,
 )
 
+
+def _rising(data: pa.PolarsData) -> pl.LazyFrame:
+    return data.lazyframe.select(pl.col(data.key).diff().fill_null(1) > 0)
+
+
 _TRIP_ID = pa.Column(
     pl.Int64,
-    pa.Check.ge(0),
+    [pa.Check.ge(0), pa.Check(_rising, name="strictly_rising")],
     description="Row position in the published file: the same on every rerun.",
 )
 
@@ -37,7 +44,7 @@ TRIP_FEATURES = pa.DataFrameSchema(
         "DOLocationID": _zone("Drop-off"),
         "trip_distance": pa.Column(
             pl.Float64,
-            pa.Check.ge(0),
+            [pa.Check.ge(0), pa.Check.lt(math.inf)],
             description="Miles. Metered, so known only after the trip: a request gives an "
             "estimate of it.",
         ),
@@ -116,9 +123,23 @@ def enforce(table: str, frame: pl.DataFrame, where: str) -> pl.DataFrame:
         return TABLES[table].validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:
         cases = error.failure_cases
-        faults = sorted({f"{row[0]}: {row[1]}" for row in cases.select("column", "check").rows()})
+        rows = cases.select("column", "check", "failure_case").rows()
+        faults = sorted({_fault(column, check, case) for column, check, case in rows})
         raise TableError(
             f"{where} breaks the contract of {table}: {'; '.join(faults[:5])}. Materialize the "
             "month again; if it persists, the schema in ml_assets/trips/schema.py and the code "
             "that makes the table have come apart"
         ) from error
+
+
+def _fault(column: str, check: str, case: object) -> str:
+    """One fault as people say it; pandera puts the column elsewhere for faults of the table."""
+    of_the_table = {
+        "column_in_schema": f"column {case} does not belong there",
+        "column_in_dataframe": f"column {case} is missing",
+        "column_ordered": f"column {case} is out of order",
+        "not_nullable": f"{column} has missing values",
+    }
+    if check.startswith("dtype("):
+        return f"{column} is {case}, not {check.removeprefix('dtype(').strip(chr(39) + ')')}"
+    return of_the_table.get(check) or f"{column} breaks {check}, for example {case}"

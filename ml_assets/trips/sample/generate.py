@@ -72,19 +72,26 @@ def generate_month(month: Month, taxi: str = "green", rows_scale: float = 1.0) -
     amounts, codes = charge(month, taxi, city, trips, faults)
     columns = _describe(month, taxi, trips, faults, codes["RatecodeID"]) | codes | amounts
     order, refund = _file_order(month, taxi, trips, faults)
-    blank = trips.dispatched[order]
+    published = {name: values[order] for name, values in columns.items()}
+    for name in amounts:
+        values = published[name]
+        published[name] = np.where(refund & (values > 0), -values, values)
+    return _table(month, taxi, published, blank=trips.dispatched[order])
+
+
+def _table(
+    month: Month, taxi: str, published: dict[str, np.ndarray], blank: npt.NDArray[np.bool_]
+) -> pa.Table:
+    """The columns as the month's file has them; what nobody reports (``ehail_fee``) is empty."""
     schema = published_layout(month, taxi)
     arrays = []
     for field in schema:
         name = field.name.replace("Airport", "airport")
-        if name not in columns:
-            arrays.append(pa.nulls(len(order), field.type))
-            continue
-        values = columns[name][order]
-        if name in amounts:
-            values = np.where(refund & (values > 0), -values, values)
-        mask = blank if name in _BLANK_WHEN_DISPATCHED[taxi] else None
-        arrays.append(arrow_column(values, mask, field.type))
+        if name in published:
+            mask = blank if name in _BLANK_WHEN_DISPATCHED[taxi] else None
+            arrays.append(arrow_column(published[name], mask, field.type))
+        else:
+            arrays.append(pa.nulls(len(blank), field.type))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -1,0 +1,25 @@
+"""Dagster's daemon with a short wait between looks at backfills.
+
+A press of *Materialize all* is a backfill of several runs, one after the other, and the daemon
+looks whether the next one is due every 30 seconds: a constant, which no setting changes. On the
+sample that was 58 of the 66 seconds from the press to a green graph; so ``ml-assets dev`` starts
+this module in place of ``dagster._daemon``. On a home of one machine a look costs a few queries of
+SQLite.
+"""
+
+from dagster._daemon import controller
+
+SECONDS_BETWEEN_LOOKS = 2
+
+
+def look_often() -> None:
+    """Make the backfill loop of this process wait two seconds instead of thirty."""
+    # The loop reads the constant when its thread starts, which is after this.
+    controller.DEFAULT_DAEMON_INTERVAL_SECONDS = SECONDS_BETWEEN_LOOKS
+
+
+if __name__ == "__main__":
+    from dagster._daemon.cli import main
+
+    look_often()
+    main()

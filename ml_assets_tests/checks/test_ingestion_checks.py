@@ -1,0 +1,218 @@
+"""Checks of ingested months in real runs: what fails a run, what is shown, what training refuses."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from ml_assets.storage.month_profiles import MonthProfiles
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import Month
+from ml_assets.trips.quality import RULES
+from ml_assets_tests.planted import FAULTS, publish, sample_month
+from ml_assets_tests.project import Project, open_project, settings_for
+
+GOOD = ("2023-01", "2023-02", "2023-03", "2023-04")
+SPOILED = "2023-05"
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A source with four good months."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    for month in GOOD:
+        publish(folder, month, sample_month(month))
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, published: Path) -> Iterator[Project]:
+    with open_project(settings_for(tmp_path / "home", published)) as opened:
+        yield opened
+
+
+def results(run: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {found.check_name: found for found in run.get_asset_check_evaluations()}
+
+
+def not_passed(run: dg.ExecuteInProcessResult) -> dict[str, str]:
+    return {name: found.severity.value for name, found in results(run).items() if not found.passed}
+
+
+def check_alone(project: Project, names: Sequence[str] = ("trip_features",)) -> dict[str, str]:
+    """Run the checks of these assets without making anything, as the UI's Execute does."""
+    selection = dg.AssetSelection.checks_for_assets(*(dg.AssetKey(name) for name in names))
+    job = dg.define_asset_job("checks_alone", selection=selection)
+    definitions = dg.Definitions.merge(project.definitions, dg.Definitions(jobs=[job]))
+    return not_passed(
+        definitions.resolve_job_def("checks_alone").execute_in_process(
+            instance=project.instance, raise_on_error=False
+        )
+    )
+
+
+def test_good_months_pass_every_check_in_one_step(project):
+    run = project.ingest("2023-01", "2023-04")
+    assert run.success
+    found = results(run)
+    assert set(found) == {rule.name for rule in RULES}
+    assert not_passed(run) == {}
+    steps = [event.step_key for event in run.all_events if event.is_step_success]
+    assert sorted(steps) == ["ingestion_checks", "raw_trips", "rejected_trips", "trip_features"]
+    counted = found["row_count"]
+    assert counted.metadata["months_judged"].value == 4
+    assert counted.metadata["newest_month"].value == "2023-04"
+    assert counted.metadata["lower"].value < counted.metadata["value"].value
+    assert "2023-04" in counted.description
+    months = [record.data["month"] for record in counted.metadata["months"].records]
+    assert months == list(GOOD)
+
+
+def test_a_spoiled_month_fails_the_run_and_names_the_way_out(project, published):
+    assert project.ingest("2023-01", "2023-04").success
+    publish(published, SPOILED, FAULTS["40 % of the rows repeated"](sample_month(SPOILED)))
+    run = project.ingest(SPOILED, SPOILED)
+    assert not run.success
+    assert not_passed(run) == {"few_duplicates": "ERROR"}
+    description = results(run)["few_duplicates"].description
+    assert description.startswith("2023-05: 4")
+    assert "exclude_months" in description
+
+
+def test_training_refuses_the_spoiled_month_although_no_check_runs(project, published):
+    publish(published, SPOILED, FAULTS["all distances 0"](sample_month(SPOILED)))
+    project.ingest("2023-01", "2023-05")
+    refused = project.run("train_models", selection=["training_set"])
+    assert not refused.success
+    message = refused.failure_data_for_node("training_set").error.message
+    assert "2023-05" in message
+    assert "0 miles" in message
+    without = {"training_set": {"config": {"exclude_months": [SPOILED]}}}
+    assert project.run("train_models", without, ["training_set"]).success
+
+
+def test_an_odd_month_is_shown_and_nothing_fails(project, published):
+    assert project.ingest("2023-01", "2023-04").success
+    publish(published, SPOILED, FAULTS["every second row missing"](sample_month(SPOILED)))
+    run = project.ingest(SPOILED, SPOILED)
+    assert run.success
+    assert not_passed(run)["row_count"] == "WARN"
+    assert project.run("train_models", selection=["training_set"]).success
+
+
+def test_a_refused_month_stays_in_sight_but_fails_no_other_month_s_run(project, published):
+    publish(published, SPOILED, FAULTS["all durations within a minute"](sample_month(SPOILED)))
+    assert not project.ingest("2023-01", SPOILED).success
+    publish(published, "2023-06", sample_month("2023-06"))
+    run = project.ingest("2023-06", "2023-06")
+    assert run.success
+    assert not_passed(run)["target_distribution"] == "WARN"
+    assert "2023-05" in results(run)["target_distribution"].description
+    assert check_alone(project)["target_distribution"] == "ERROR"
+
+
+def test_a_month_corrected_at_its_source_is_fine_again(project, published):
+    publish(published, SPOILED, FAULTS["one row in twenty"](sample_month(SPOILED)))
+    assert not project.ingest("2023-01", SPOILED).success
+    publish(published, SPOILED, sample_month(SPOILED))
+    run = project.ingest(SPOILED, SPOILED)
+    assert run.success
+    assert not_passed(run) == {}
+
+
+def test_a_copy_of_another_month_is_refused(project, published):
+    publish(published, SPOILED, sample_month("2023-04"))
+    run = project.ingest("2023-01", SPOILED)
+    assert not run.success
+    refused = {name for name, severity in not_passed(run).items() if severity == "ERROR"}
+    assert {"few_duplicates", "pickups_inside_month", "row_count", "reject_shares"} <= refused
+
+
+def test_a_month_not_published_yet_is_told_and_is_no_fault(project):
+    run = project.ingest("2023-03", "2023-05")
+    assert run.success
+    assert not_passed(run) == {}
+    assert "not published yet: 2023-05" in results(run)["row_count"].description
+
+
+def test_with_nothing_published_the_checks_pass(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with open_project(settings_for(tmp_path / "home", empty)) as project:
+        run = project.ingest("2023-01", "2023-02")
+        assert run.success
+        assert "no stored month" in results(run)["row_count"].description
+        assert check_alone(project) == {}
+
+
+def store_of(project: Project) -> TripStore:
+    return TripStore(project.settings.home, "green", synthetic=False)
+
+
+def rewrite(store: TripStore, month: str, change) -> None:
+    """Put other columns into a stored month, past the contract that guards the door."""
+    path = store.table_path("trip_features", Month.parse(month))
+    before = pq.read_table(path)
+    frame = change(pl.DataFrame(before))
+    pq.write_table(frame.to_arrow().replace_schema_metadata(before.schema.metadata), path)
+
+
+def test_a_column_that_leaks_the_future_is_refused(project):
+    assert project.ingest("2023-01", "2023-04").success
+    rewrite(
+        store_of(project), "2023-03", lambda trips: trips.with_columns(total_amount=pl.lit(9.0))
+    )
+    found = check_alone(project)
+    assert found["known_at_request"] == "ERROR"
+    assert found["values_as_agreed"] == "ERROR"
+    refused = project.run("train_models", selection=["training_set"])
+    assert "total_amount" in refused.failure_data_for_node("training_set").error.message
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("duration_minutes", 600.0), ("trip_distance", None)]
+)
+def test_one_value_out_of_range_or_missing_is_refused(project, column, value):
+    assert project.ingest("2023-01", "2023-01").success
+    one = pl.when(pl.int_range(pl.len()) == 7).then(pl.lit(value)).otherwise(pl.col(column))
+    rewrite(store_of(project), "2023-01", lambda trips: trips.with_columns(one.alias(column)))
+    assert check_alone(project)["values_as_agreed"] == "ERROR"
+
+
+def test_lost_rows_do_not_add_up(project):
+    assert project.ingest("2023-01", "2023-04").success
+    rewrite(store_of(project), "2023-02", lambda trips: trips.head(trips.height - 3))
+    found = check_alone(project, ["rejected_trips"])
+    assert found == {"kept_and_rejected_is_published": "ERROR"}
+
+
+def test_a_profile_is_measured_once_and_again_when_the_month_changes(project, monkeypatch):
+    assert project.ingest("2023-01", "2023-02").success
+    store = store_of(project)
+    profiles, month = MonthProfiles(store), Month(2023, 2)
+    first = profiles.of(month)
+    reads: list[str] = []
+    read = TripStore.read_table
+
+    def counting(self: TripStore, table: str, *rest: object) -> pl.DataFrame:
+        reads.append(table)
+        return read(self, table, *rest)
+
+    monkeypatch.setattr(TripStore, "read_table", counting)
+    assert profiles.of(month) == first
+    assert reads == []
+    rewrite(store, "2023-02", lambda trips: trips.head(500))
+    assert profiles.of(month).kept == 500
+    assert "trip_features" in reads
+
+
+def test_a_damaged_month_says_which_and_what_to_do(project):
+    assert project.ingest("2023-01", "2023-02").success
+    path = Path(store_of(project).table_path("trip_features", Month(2023, 2)))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"2023-02 cannot be read.*materialize"):
+        MonthProfiles(store_of(project)).of(Month(2023, 2))

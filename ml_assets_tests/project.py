@@ -1,0 +1,81 @@
+"""A whole project for a test: its own home, its own Dagster instance, the real graph."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from ml_assets.definitions import assemble
+from ml_assets.settings import Settings, read_settings
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+
+def settings_for(home: Path, trips: str | Path = "sample", **variables: str) -> Settings:
+    """Settings of a project that lives in ``home``."""
+    return read_settings({"ML_ASSETS_HOME": str(home), "ML_ASSETS_TRIPS": str(trips), **variables})
+
+
+class Project:
+    """Runs jobs of the real graph in this process."""
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+        self.settings = settings
+        self.instance = instance
+        self.definitions = assemble(settings)
+
+    def ingest(self, first: str, last: str) -> dg.ExecuteInProcessResult:
+        """Materialize the ingestion of these months in one run."""
+        return self.run("ingest_trips", tags={RANGE_START: first, RANGE_END: last})
+
+    def train(
+        self, models: Sequence[str] = ("linear_regression",), **config: Mapping[str, Any]
+    ) -> dg.ExecuteInProcessResult:
+        """Materialize training set, these models, leaderboard and champion, without tuning."""
+        names = [f"{model}_model" for model in models]
+        steps = {name: {"config": {"trials": 0}} for name in names}
+        steps |= {name: {"config": dict(values)} for name, values in config.items()}
+        keys = ["training_set", *names, "model_leaderboard", "champion_model"]
+        return self.run("train_models", steps, keys)
+
+    def run(
+        self,
+        job: str,
+        steps: Mapping[str, Any] | None = None,
+        selection: Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> dg.ExecuteInProcessResult:
+        """Run a job, or the part of it that makes these assets."""
+        return self.definitions.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            run_config={
+                "ops": dict(steps or {}),
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+            asset_selection=[dg.AssetKey(name) for name in selection] if selection else None,
+            tags=dict(tags or {}),
+            raise_on_error=False,
+        )
+
+    def metadata(self, asset: str, partition: str | None = None) -> dict[str, Any]:
+        """Metadata of an asset's newest materialization, by name."""
+        records = self.instance.fetch_materializations(
+            dg.AssetRecordsFilter(
+                asset_key=dg.AssetKey(asset),
+                asset_partitions=[partition] if partition else None,
+            ),
+            limit=1,
+        ).records
+        materialization = records[0].asset_materialization
+        assert materialization is not None
+        return {name: entry.value for name, entry in materialization.metadata.items()}
+
+
+@contextmanager
+def open_project(settings: Settings) -> Iterator[Project]:
+    """A project with an ephemeral Dagster instance."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Project(settings, instance)

@@ -1,0 +1,230 @@
+"""Rules on months: planted faults are caught, months as they come are not."""
+
+from functools import cache
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_assets.trips.cleaning import (
+    kept_trips,
+    normalise,
+    read_published,
+    rejected_trips,
+)
+from ml_assets.trips.month import Month, months_between
+from ml_assets.trips.quality import (
+    RULES,
+    Finding,
+    MonthProfile,
+    Verdict,
+    kept_figures,
+    nearest_earlier,
+    refusals,
+)
+from ml_assets.trips.quality.bands import ratio_band, share_band
+from ml_assets.trips.sample import generate_month
+from ml_assets_tests.planted import FAULTS, sample_month
+
+HISTORY = ("2023-01", "2023-02", "2023-03", "2023-04")
+JUDGED = "2023-05"
+
+
+def profile(published: pl.DataFrame, month: str, columns: dict[str, str]) -> MonthProfile:
+    """The profile of a month, from rows under the project's names."""
+    kept = kept_trips(published, Month.parse(month))
+    rejected = rejected_trips(published, Month.parse(month))
+    return MonthProfile(
+        month=month,
+        raw_sha256=f"checksum of {month}",
+        published=published.height,
+        published_columns=columns,
+        columns=kept.columns,
+        contract_fault=None,
+        kept=kept.height,
+        rejected=dict(rejected["reason"].value_counts().iter_rows()),
+        figures=kept_figures(kept, Month.parse(month)),
+    )
+
+
+def profile_of_file(frame: pl.DataFrame, month: str) -> MonthProfile:
+    types = {field.name.lower(): str(field.type) for field in frame.to_arrow().schema}
+    return profile(normalise(frame, "green"), month, types)
+
+
+@cache
+def history() -> list[MonthProfile]:
+    return [profile_of_file(sample_month(month), month) for month in HISTORY]
+
+
+def findings(month: MonthProfile, earlier: list[MonthProfile]) -> dict[str, Finding]:
+    return {rule.name: rule.judge(month, earlier) for rule in RULES}
+
+
+def spoiled(fault: str) -> dict[str, Finding]:
+    return findings(profile_of_file(FAULTS[fault](sample_month(JUDGED)), JUDGED), history())
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [
+        ("40 % of the rows repeated", "few_duplicates"),
+        ("all distances 0", "feature_distribution"),
+        ("all durations within a minute", "target_distribution"),
+        ("distance made from the duration", "known_at_request"),
+        ("one row in twenty", "row_count"),
+        ("no rows", "row_count"),
+        ("every row rejected", "row_count"),
+        ("60 % under a minute", "reject_shares"),
+        ("zones renumbered", "zone_pairs_seen"),
+    ],
+)
+def test_a_month_that_would_harm_training_is_refused(fault, rule):
+    found = spoiled(fault)[rule]
+    assert found.verdict == Verdict.REFUSED
+    assert "exclude_months" in found.sentence
+    assert found.value is not None
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [
+        ("every second row missing", "row_count"),
+        ("cut off after the 20th", "pickups_inside_month"),
+        ("kilometres for miles", "feature_distribution"),
+        ("half as long again", "target_distribution"),
+        ("no passengers counted", "feature_distribution"),
+        ("10 % of another year", "pickups_inside_month"),
+        ("a tenth over an hour", "reject_shares"),
+        ("a column of another kind", "published_schema"),
+        ("a column gone", "published_schema"),
+        ("a column new", "published_schema"),
+    ],
+)
+def test_an_odd_month_is_shown_and_trained_on(fault, rule):
+    found = spoiled(fault)
+    assert found[rule].verdict == Verdict.ODD
+    assert Verdict.REFUSED not in {finding.verdict for finding in found.values()}
+
+
+def test_every_fault_that_is_planted_is_tested():
+    tested = [
+        mark.args[1]
+        for test in (
+            test_a_month_that_would_harm_training_is_refused,
+            test_an_odd_month_is_shown_and_trained_on,
+        )
+        for mark in test.pytestmark
+    ]
+    assert {fault for cases in tested for fault, _ in cases} == set(FAULTS)
+
+
+def test_a_copy_of_another_month_is_refused_as_such():
+    copied = profile_of_file(sample_month("2023-04"), JUDGED)
+    copied = copied.model_copy(update={"raw_sha256": history()[-1].raw_sha256})
+    found = findings(copied, history())
+    assert found["few_duplicates"].verdict == Verdict.REFUSED
+    assert "2023-04" in found["few_duplicates"].sentence
+    assert found["pickups_inside_month"].verdict == Verdict.REFUSED
+    assert found["row_count"].verdict == Verdict.REFUSED
+
+
+def test_real_months_pass_as_they_come(real_trips):
+    profiles = []
+    for file in sorted(real_trips.glob("green_tripdata_*.parquet")):
+        month = file.stem.removeprefix("green_tripdata_")
+        types = {field.name.lower(): str(field.type) for field in pq.read_schema(file)}
+        rows = read_published(file, "green", Month.parse(month), file.name)
+        profiles.append(profile(rows, month, types))
+    assert profiles
+    odd = {
+        (month.month, name): finding.sentence
+        for month in profiles
+        for name, finding in findings(month, nearest_earlier(profiles, month.month)).items()
+        if finding.verdict >= Verdict.ODD
+    }
+    assert odd == {}
+
+
+@pytest.mark.parametrize("taxi", ["green", "yellow"])
+def test_sample_months_pass_as_they_come(taxi):
+    profiles = []
+    for month in months_between(Month(2024, 1), Month(2025, 2)):
+        table = generate_month(month, taxi)
+        types = {field.name.lower(): str(field.type) for field in table.schema}
+        rows = normalise(pl.DataFrame(table), taxi)
+        profiles.append(profile(rows, str(month), types))
+    odd = [
+        (month.month, name)
+        for month in profiles
+        for name, finding in findings(month, nearest_earlier(profiles, month.month)).items()
+        if finding.verdict >= Verdict.ODD
+    ]
+    assert odd == [("2025-01", "published_schema")]  # that is when cbd_congestion_fee came
+
+
+def test_the_first_months_have_nothing_to_be_compared_with_and_pass():
+    for number, month in enumerate(history()[:3]):
+        found = findings(month, history()[:number])
+        assert found["row_count"].verdict == Verdict.UNJUDGED
+        assert "too few earlier months" in found["row_count"].sentence
+        assert max(finding.verdict for finding in found.values()) <= Verdict.UNJUDGED
+
+
+def test_kept_and_rejected_that_do_not_add_up_are_refused():
+    month = history()[0]
+    lost = month.model_copy(update={"published": month.published + 1})
+    assert findings(lost, [])["kept_and_rejected_is_published"].verdict == Verdict.REFUSED
+    assert findings(month, [])["kept_and_rejected_is_published"].verdict == Verdict.FINE
+
+
+def test_a_leaked_column_is_refused_by_name():
+    month = history()[0]
+    leaked = month.model_copy(update={"columns": [*month.columns, "dropoff_datetime"]})
+    assert refusals(month, []) == []
+    assert any("dropoff_datetime" in sentence for sentence in refusals(leaked, []))
+
+
+def test_rules_that_only_show_never_refuse():
+    month = history()[0].model_copy(update={"published_columns": {"other": "int64"}})
+    assert findings(month, history())["published_schema"].verdict == Verdict.ODD
+    assert refusals(month, []) == []
+
+
+def test_a_month_is_compared_with_the_year_before_it_and_nothing_later():
+    every = [
+        history()[0].model_copy(update={"month": str(month)})
+        for month in months_between(Month(2022, 1), Month(2023, 12))
+    ]
+    compared = [month.month for month in nearest_earlier(every[::-1], "2023-06")]
+    assert compared == [str(month) for month in months_between(Month(2022, 6), Month(2023, 5))]
+
+
+def test_a_profile_survives_being_stored():
+    for month in (*history(), profile_of_file(FAULTS["no rows"](sample_month(JUDGED)), JUDGED)):
+        assert MonthProfile.model_validate_json(month.model_dump_json()) == month
+
+
+@given(st.lists(st.floats(1e-3, 1e9), min_size=3, max_size=12))
+def test_the_middle_of_earlier_months_is_always_inside_the_band(values):
+    band = ratio_band(values, 1.5, 2)
+    assert band is not None
+    assert band.usual in band
+    assert band.usual / 2 <= band.lower * (1 + 1e-9)
+    assert band.upper <= band.usual * 2 * (1 + 1e-9)
+
+
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=12), st.floats(0, 1))
+def test_a_share_may_rise_by_the_slack_and_no_band_excludes_the_usual(values, slack):
+    band = share_band(values, 3, slack)
+    assert band is not None
+    assert band.usual in band
+    assert band.usual + slack in band
+
+
+@given(st.lists(st.floats(0, 1), max_size=2))
+def test_two_months_make_no_band(values):
+    assert share_band(values, 3, 0.01) is None
+    assert ratio_band(values, 1.5, 2) is None
