@@ -6,7 +6,7 @@ A wrong value stops with one line that names the variable, the value and what is
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -15,13 +15,21 @@ from ml_assets.trips.month import Month
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 EXPERIMENT = "taxi-trip-duration"
 REGISTERED_MODEL = "taxi-trip-duration"
+_VARIABLES = (
+    "ML_ASSETS_TRIPS",
+    "ML_ASSETS_TAXI",
+    "ML_ASSETS_HOME",
+    "ML_ASSETS_FIRST_MONTH",
+    "MLFLOW_TRACKING_URI",
+)
 
 
 class SettingsError(ValueError):
     """An environment variable has a value that is not allowed."""
 
     def __init__(self, variable: str, value: str, allowed: str) -> None:
-        super().__init__(f"{variable}={value!r} is not allowed: {allowed}")
+        shown = without_credentials(value)
+        super().__init__(f"{variable}={shown!r} is not allowed: {allowed}")
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,12 @@ class Settings:
     taxi: str
     home: str
     first_month: Month
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)
+
+    @property
+    def shown_tracking_uri(self) -> str:
+        """The tracking server without user and password, fit to be shown."""
+        return without_credentials(self.tracking_uri)
 
     @property
     def home_is_local(self) -> bool:
@@ -64,7 +77,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     Raises:
         SettingsError: for the first variable whose value is not allowed.
     """
-    variables = os.environ if environment is None else environment
+    given = os.environ if environment is None else environment
+    variables = {name: value.strip() for name, value in given.items() if name in _VARIABLES}
     home = _home(variables.get("ML_ASSETS_HOME") or str(PROJECT_FOLDER / ".ml_assets"))
     default_store = PROJECT_FOLDER / ".ml_assets" if "://" in home else Path(home)
     return Settings(
@@ -99,12 +113,25 @@ def _taxi(value: str) -> str:
 
 
 def _home(value: str) -> str:
+    for prefix in ("file://", "local://"):
+        value = value.removeprefix(prefix)
     if "://" in value:
+        _require_writable_protocol(value)
         return value.rstrip("/")
     folder = Path(value).expanduser().resolve()
-    if folder.exists() and not folder.is_dir():
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
         raise SettingsError("ML_ASSETS_HOME", value, "use a folder, not a file, or an fsspec URL")
     return str(folder)
+
+
+def _require_writable_protocol(url: str) -> None:
+    from fsspec import available_protocols
+
+    protocols = url.partition("://")[0].split("::")
+    if {"http", "https"} & {*protocols} or not {*protocols} <= {*available_protocols()}:
+        allowed = "use a folder, or an fsspec URL that can be written (s3://, gs://, memory://, …)"
+        raise SettingsError("ML_ASSETS_HOME", url, allowed)
 
 
 def _first_month(value: str) -> Month:
@@ -120,6 +147,14 @@ def _first_month(value: str) -> Month:
 
 def _tracking_uri(value: str) -> str:
     allowed = "use sqlite:///…, postgresql://…, mysql://…, mssql://… or an http(s):// server"
-    if not re.match(r"^(sqlite|postgresql|mysql|mssql|https?|databricks)", value):
+    database = r"sqlite:///.+|(postgresql|mysql|mssql)(\+\w+)?://.+"
+    if not re.fullmatch(rf"{database}|https?://.+|databricks(-uc)?(://.*)?", value):
         raise SettingsError("MLFLOW_TRACKING_URI", value, allowed)
     return value
+
+
+def without_credentials(url: str) -> str:
+    """A URL without user, password and query (which may hold a signature), fit to be shown."""
+    if "://" not in url:
+        return url
+    return re.sub(r"://[^/@]*@", "://***@", url.partition("?")[0])

@@ -1,4 +1,4 @@
-"""Small months in the published schema, made by hand: trips whose duration follows distance."""
+"""Small months in the published schema: durations follow the distance and the two zones."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +29,10 @@ def published_month(
     random = np.random.default_rng(month.year * 12 + month.number)
     seconds = np.sort(random.integers(0, 27 * 24 * 3600, rows))
     miles = random.gamma(2.0, 1.5, rows).round(2)
-    lengths = np.clip(4 + 3 * miles + random.normal(0, 2, rows), 1.5, 59).round(2)
+    zones = random.choice([41, 74, 75, 166], (2, rows))
+    by_zones = 5.0 * (zones[0] % 3) + 4.0 * (zones[1] % 2)
+    noise = random.normal(0, 1, rows)
+    lengths = np.clip(3 + 2 * miles + by_zones + noise, 1.5, 59).round(2)
     pickups = [month.start + timedelta(seconds=int(at)) for at in seconds]
     dropoffs = [at + timedelta(minutes=float(n)) for at, n in zip(pickups, lengths, strict=True)]
     columns: dict[str, Any] = {
@@ -38,8 +41,8 @@ def published_month(
         "dropoff": pa.array(dropoffs, pa.timestamp("us")),
         "store_and_fwd_flag": pa.array(["N"] * rows, pa.string()),
         "RatecodeID": pa.array(np.ones(rows)),
-        "PULocationID": pa.array(random.integers(60, 80, rows)),
-        "DOLocationID": pa.array(random.integers(60, 80, rows)),
+        "PULocationID": pa.array(zones[0]),
+        "DOLocationID": pa.array(zones[1]),
         "passenger_count": pa.array(random.integers(1, 6, rows).astype(float)),
         "trip_distance": pa.array(miles),
         "fare_amount": pa.array((3 + lengths / 2).round(2)),

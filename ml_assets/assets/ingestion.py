@@ -6,7 +6,7 @@ file: a failed or skipped partition would keep a whole backfill, and with it tra
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -17,11 +17,13 @@ from ml_assets.assets.groups import INGESTION, OWNERS
 from ml_assets.resources.monthly_table import MonthlyTable
 from ml_assets.resources.trips import TripSourceResource, TripStoreResource
 from ml_assets.sources.bringing import BroughtMonth, bring_month
+from ml_assets.sources.progress import progress_of
 from ml_assets.sources.published import BadPublication, SourceUnavailable
 from ml_assets.storage.trip_store import Lineage, PublishedFileRecord, TripStore
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month
-from ml_assets.trips.published_schema import published_columns
+from ml_assets.trips.published_schema import TripSchemaError, published_columns
+from ml_assets.trips.windows import span
 from ml_assets.version import code_version
 
 PREVIEW_ROWS = 5
@@ -45,9 +47,9 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         context: dg.AssetExecutionContext,
         trip_source: TripSourceResource,
         trip_store: TripStoreResource,
-    ) -> dg.MaterializeResult:
-        bring_months(context, trip_source, trip_store.tables())
-        return dg.MaterializeResult()
+    ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult]:
+        yield from bring_months(context, trip_source, trip_store.tables())
+        yield dg.MaterializeResult()
 
     @dg.asset(
         kinds={"polars", "parquet"},
@@ -89,12 +91,15 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
 
 def bring_months(
     context: dg.AssetExecutionContext, trip_source: TripSourceResource, store: TripStore
-) -> None:
+) -> Iterator[dg.AssetMaterialization]:
     """Bring every month of the run; months that fail are named together, after the others.
 
+    Yields:
+        When the run is about to fail, the months that were brought nevertheless: Dagster records
+        the months of a step only when it succeeds.
+
     Raises:
-        dg.Failure: when at least one month could not be brought. What was stored before stays, and
-            the months that were brought are recorded as materialized.
+        dg.Failure: when at least one month could not be brought. What was stored before stays.
     """
     source = trip_source.open()
     months = [Month.parse(key) for key in context.partition_keys]
@@ -103,25 +108,37 @@ def bring_months(
     except SourceUnavailable as error:
         raise dg.Failure(str(error)) from error
     faults: dict[Month, str] = {}
-    brought: list[BroughtMonth] = []
+    brought: dict[Month, dict[str, Any]] = {}
     for number, month in enumerate(months, start=1):
         try:
             begun = time.perf_counter()
-            done = bring_month(source, store, month, published.get(month))
-            brought.append(done)
-            seconds = time.perf_counter() - begun
+            done = bring_month(source, store, month, published.get(month), progress_of(month))
+            brought[month] = _raw_metadata(done, time.perf_counter() - begun)
             context.log.info(f"raw_trips {month} ({number}/{len(months)}): {done.outcome}")
-            context.add_asset_metadata(_raw_metadata(done, seconds), partition_key=str(month))
-        except (BadPublication, SourceUnavailable) as error:
+        except (BadPublication, SourceUnavailable, OSError) as error:
             faults[month] = str(error)
             context.log.error(f"raw_trips {month}: {error}")
+            if isinstance(error, OSError):  # a disk without room has none for the next month
+                break
     if faults:
-        for done in brought:
-            context.log_event(dg.AssetMaterialization(context.asset_key, partition=str(done.month)))
-        raise dg.Failure(
-            f"{len(faults)} of {len(months)} months could not be brought: "
-            + " | ".join(f"{month}: {fault}" for month, fault in faults.items())
-        )
+        for month, metadata in brought.items():
+            yield dg.AssetMaterialization(
+                context.asset_key, partition=str(month), metadata=metadata
+            )
+        raise dg.Failure(_told(faults, brought, months))
+    for month, metadata in brought.items():
+        context.add_asset_metadata(metadata, partition_key=str(month))
+
+
+def _told(faults: Mapping[Month, str], brought: Collection[Month], months: list[Month]) -> str:
+    untried = [month for month in months if month not in faults and month not in brought]
+    line = f"{len(faults)} of {len(months)} months could not be brought: "
+    line += " | ".join(f"{month}: {fault}" for month, fault in faults.items())
+    if untried:
+        line += f" | not tried: {span(untried)}"
+    if brought:
+        line += f" | brought and kept: {span(list(brought))}"
+    return line
 
 
 def _raw_metadata(brought: BroughtMonth, seconds: float) -> dict[str, Any]:
@@ -154,7 +171,7 @@ def _table(
 
     def make() -> Iterator[tuple[pl.DataFrame, Lineage]]:
         for month in months:
-            record = store.raw_record(month)
+            record = store.require_raw(month)
             if record is None:
                 store.remove(table, [month])
                 add_metadata(
@@ -162,15 +179,22 @@ def _table(
                     partition_key=str(month),
                 )
                 continue
-            with store.open_raw(month) as file:
-                published = read_published(file, store.taxi, month, store.raw_path(month))
-            frame = half(published, month)
+            frame = half(_read_raw(store, month), month)
             yield frame, _lineage(record, store)
             add_metadata(
                 _table_metadata(table, frame, record, store.taxi), partition_key=str(month)
             )
 
     return MonthlyTable(make())
+
+
+def _read_raw(store: TripStore, month: Month) -> pl.DataFrame:
+    path = store.raw_path(month)
+    try:
+        with store.open_raw(month) as file:
+            return read_published(file, store.taxi, month, path)
+    except TripSchemaError as error:
+        raise dg.Failure(f"{error}: materialize raw_trips of {month} for that") from error
 
 
 def _lineage(record: PublishedFileRecord, store: TripStore) -> Lineage:

@@ -113,6 +113,7 @@ def _metadata(
 ) -> dict[str, dg.MetadataValue]:
     """What one looks at on the asset's page: figures that Dagster plots, tables and a picture."""
     from ml_assets.modeling.charts import as_markdown_image, predicted_versus_actual
+    from ml_assets.modeling.importance import importance_picture
     from ml_assets.modeling.leaderboard import slices_markdown
     from ml_assets.trips.cleaning import TARGET
 
@@ -136,6 +137,12 @@ def _metadata(
         "parameters": dg.MetadataValue.json(record.parameters),
         "predicted_versus_actual": dg.MetadataValue.md(
             as_markdown_image(picture, f"predicted against actual minutes of {record.model}")
+        ),
+        "feature_importance": dg.MetadataValue.md(
+            as_markdown_image(
+                importance_picture(judged.pipeline, record, training_set.synthetic),
+                f"feature importance of {record.model}",
+            )
         ),
         "slices": dg.MetadataValue.md(slices_markdown(record.slices, record.test)),
         "mlflow_run_id": dg.MetadataValue.text(record.mlflow_run_id or ""),

@@ -39,6 +39,7 @@ class TrainingSetConfig(dg.Config):
 def training_set(
     context: dg.AssetExecutionContext, config: TrainingSetConfig, trip_store: TripStoreResource
 ) -> dg.MaterializeResult:
+    """Choose the months, refuse those that nothing should be learned from, record the choice."""
     from ml_assets.modeling.training_set import TABLE, TrainingSetError, describe_training_set
 
     store = trip_store.tables()

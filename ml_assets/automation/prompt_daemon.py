@@ -7,15 +7,21 @@ this module in place of ``dagster._daemon``. On a home of one machine a look cos
 SQLite.
 """
 
+import logging
+
 from dagster._daemon import controller
 
 SECONDS_BETWEEN_LOOKS = 2
+# Each tells at every look that there is nothing new: thousands of lines while one model trains.
+TALKATIVE = ("dagster.daemon.BackfillDaemon", "dagster.daemon.QueuedRunCoordinatorDaemon")
 
 
 def look_often() -> None:
-    """Make the backfill loop of this process wait two seconds instead of thirty."""
+    """Make the backfill loop of this process wait two seconds instead of thirty, and say less."""
     # The loop reads the constant when its thread starts, which is after this.
     controller.DEFAULT_DAEMON_INTERVAL_SECONDS = SECONDS_BETWEEN_LOOKS
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

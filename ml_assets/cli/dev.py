@@ -1,6 +1,8 @@
 """``ml-assets dev``: Dagster's UI and daemon on this project."""
 
+import importlib
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,13 +30,17 @@ def dev(host: str, port: int) -> None:
 
 def _dagster_dev(arguments: list[str]) -> None:
     """``dagster dev`` in this process, with the project's daemon in place of Dagster's own."""
-    from dagster._cli import dev as dagster_dev
+    import dagster as dg
 
-    launch = dagster_dev.open_ipc_subprocess  # type: ignore[attr-defined]
+    # Its advice, to type `dg dev` instead, is not for those who typed `ml-assets dev`.
+    warnings.filterwarnings("ignore", category=dg.SupersessionWarning)
+    # Untyped: what is replaced here is not exported.
+    dagster_dev: Any = importlib.import_module("dagster._cli.dev")
+    launch = dagster_dev.open_ipc_subprocess
 
     def launch_with_prompt_daemon(parts: Sequence[str], **options: Any) -> Any:
         chosen = [PROMPT_DAEMON if part == DAGSTER_DAEMON else part for part in parts]
         return launch(chosen, **options)
 
-    dagster_dev.open_ipc_subprocess = launch_with_prompt_daemon  # type: ignore[attr-defined]
+    dagster_dev.open_ipc_subprocess = launch_with_prompt_daemon
     dagster_dev.dev_command.main(args=arguments, prog_name="dagster dev")

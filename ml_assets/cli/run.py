@@ -150,10 +150,11 @@ def _show_plan(
 
 
 def _show_next(console: Console, settings: Settings) -> None:
-    tool = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else sys.argv[0]
+    called = sys.argv[0]
+    tool = os.path.relpath(called) if called.endswith(f"{os.sep}ml-assets") else "ml-assets"
     console.print(
         f"""
-Everything is kept in {settings.home}: trips, records, MLflow (runs and the model registry), Dagster.
+Everything is kept in {settings.home}: trips, records, MLflow (runs, registry), Dagster.
 What to do next:
   make dev                       the same in Dagster's UI: history, charts, Materialize all…
   {tool} months     what is published and what is ingested

@@ -7,16 +7,11 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ml_assets.modeling.features import FEATURE_NAMES, LARGEST_ZONE, Matrix
-from ml_assets.modeling.history import (
-    ENCODING_NAMES,
-    LearnedHistory,
-    learn_history,
-    usual_log_miles,
-)
+from ml_assets.modeling.features import FEATURE_NAMES, Matrix
+from ml_assets.modeling.geography import PAIRS, ZONES, ZoneMap, learn_map
+from ml_assets.modeling.history import ENCODING_NAMES, Groups, TripTables, learn_tables
 
 _COLUMN = {name: position for position, name in enumerate(FEATURE_NAMES)}
-_ZONES = LARGEST_ZONE + 1
 _KEPT_NAMES = tuple(name for name in FEATURE_NAMES if name != "log_miles")
 _KEPT = [_COLUMN[name] for name in _KEPT_NAMES]
 
@@ -24,7 +19,8 @@ _KEPT = [_COLUMN[name] for name in _KEPT_NAMES]
 class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Append what past trips between the same places, at such hours, say about a request.
 
-    Input: the matrix of :class:`RequestFeatures`, (n, 11). Output: float32, (n, 10 + encodings), no NaN.
+    Input: the matrix of :class:`RequestFeatures`, (n, 11). Output: float32,
+    (n, 10 + encodings), no NaN.
 
     ``fit`` learns from all rows, for requests that are not among them. ``fit_transform`` encodes
     the fitted rows themselves, each by the rows of the other folds only, so its own duration
@@ -35,7 +31,7 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         folds: number of folds of ``fit_transform``, at least 2.
 
     Attributes:
-        history_: the learned tables.
+        tables_: the learned tables.
     """
 
     def __init__(self, folds: int = 5) -> None:
@@ -43,14 +39,13 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, features: Matrix, target: npt.ArrayLike) -> Self:
         """Learn the tables from features (n, 11) and minutes (n,)."""
-        self.history_: LearnedHistory = learn_history(
-            features, np.asarray(target, dtype=np.float64)
-        )
+        minutes = np.asarray(target, dtype=np.float64)
+        self.tables_: TripTables = learn_tables(features, minutes, _zone_map(features))
         return self
 
     def transform(self, features: Matrix) -> npt.NDArray[np.float32]:
         """Encode requests that are not among the fitted rows."""
-        return _beside(features, self.history_.encode(features))
+        return _beside(features, self.tables_.encode(features))
 
     def fit_transform(  # type: ignore[override]
         self, features: Matrix, target: npt.ArrayLike
@@ -64,6 +59,7 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"folds is {self.folds}: encoding out of fold needs at least 2")
         minutes = np.asarray(target, dtype=np.float64)
         fold_of_row = content_folds(features, self.folds)
+        zone_map = _zone_map(features)
         encoded = np.empty((len(features), len(ENCODING_NAMES)))
         for fold in range(self.folds):
             inside = fold_of_row == fold
@@ -72,9 +68,9 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     f"all {len(features)} training rows are the same request: there is nothing "
                     "to learn from; train on more trips"
                 )
-            history = learn_history(features[~inside], minutes[~inside])
-            encoded[inside] = history.encode(features[inside])
-        self.fit(features, minutes)
+            tables = learn_tables(features[~inside], minutes[~inside], zone_map)
+            encoded[inside] = tables.encode(features[inside])
+        self.tables_ = learn_tables(features, minutes, zone_map)
         return _beside(features, encoded)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -122,7 +118,8 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         column_of_: per group of indicators, the column of each code, -1 without one.
-        usual_log_miles_: the typical log distance of each pair, for requests that state none.
+        zone_map_: the typical distance of each pair, for requests that state none.
+        spread_: standard deviation of each column in the fitted rows.
     """
 
     def __init__(self, least_rows: int = 2) -> None:
@@ -130,8 +127,8 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, features: Matrix, target: Any = None) -> Self:
         """Learn which values occur, and the usual distance of each pair, from (n, 11)."""
-        self.usual_log_miles_ = usual_log_miles(features)
-        start = len(_KNOTS) + 2
+        self.zone_map_: ZoneMap = _zone_map(features)
+        start = len(_KNOTS) + 1
         self.column_of_: list[npt.NDArray[np.int32]] = []
         for codes, size in _indicator_codes(features):
             frequent = np.bincount(codes, minlength=size) >= self.least_rows
@@ -140,6 +137,7 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             start += int(frequent.sum())
             self.column_of_.append(column_of)
         self.columns_ = start
+        self.spread_: Matrix = _spread(self.transform(features))
         return self
 
     def transform(self, features: Matrix) -> sparse.csr_matrix:
@@ -164,28 +162,58 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _distance_columns(self, features: Matrix) -> Matrix:
         stated = features[:, _COLUMN["log_miles"]]
-        pair = _pair_codes(features)
-        log_miles = np.where(np.isnan(stated), self.usual_log_miles_[pair], stated)
+        usual = self.zone_map_.usual_log_miles[Groups.of(features).pair]
+        log_miles = np.where(np.isnan(stated), usual, stated)
         miles = np.exp(log_miles)
-        hinges = np.maximum(miles[:, None] - _KNOTS, 0.0) / (20.0 - _KNOTS)
-        return np.column_stack([hinges, np.isnan(stated), features[:, _COLUMN["airport_trip"]]])
+        # How far into each stretch the trip goes: the same broken lines as hinges would draw, from
+        # columns that barely resemble each other, so that Lasso's coordinate descent is quick.
+        driven = np.maximum((miles[:, None] - _KNOTS[:-1]) / np.diff(_KNOTS), 0.0)
+        driven[:, :-1] = np.minimum(driven[:, :-1], 1.0)
+        return np.column_stack([driven, np.isnan(stated), features[:, _COLUMN["airport_trip"]]])
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """The names of the columns, ``group=code`` for an indicator."""
+        stretches = (f"miles={start:g}" for start in _KNOTS[:-1])
+        names = [*stretches, "no_stated_miles", "airport_trip"]
+        for group, column_of in zip(INDICATOR_GROUPS, self.column_of_, strict=True):
+            names.extend(f"{group}={code}" for code in np.flatnonzero(column_of >= 0))
+        return np.asarray(names, dtype=object)
 
 
-_KNOTS = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0])
-"""Miles at which the line of minutes by distance may bend."""
+_KNOTS = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])
+"""Miles between which minutes by distance are a straight line; the last one goes on for ever."""
+
+INDICATOR_GROUPS = (
+    "pickup_zone",
+    "dropoff_zone",
+    "zone_pair",
+    "hour_of_week",
+    "distance_and_hour",
+    "pickup_zone_and_hour",
+    "dropoff_zone_and_hour",
+    "passenger_count",
+)
+"""What the indicators say, in the order of their groups."""
 
 
-def _pair_codes(features: Matrix) -> npt.NDArray[np.int64]:
-    pickup = features[:, _COLUMN["pickup_zone"]].astype(np.int64)
-    return pickup * _ZONES + features[:, _COLUMN["dropoff_zone"]].astype(np.int64)
+def _spread(encoded: sparse.csr_matrix) -> Matrix:
+    mean = np.asarray(encoded.mean(axis=0)).ravel()
+    mean_square = np.asarray(encoded.power(2).mean(axis=0)).ravel()
+    spread: Matrix = np.sqrt(np.maximum(mean_square - mean**2, 0.0))
+    return spread
+
+
+def _zone_map(features: Matrix) -> ZoneMap:
+    """Learned from all rows, those to be encoded included: it uses no duration."""
+    groups = Groups.of(features)
+    return learn_map(groups.pickup, groups.dropoff, features[:, _COLUMN["log_miles"]])
 
 
 def _indicator_codes(features: Matrix) -> list[tuple[npt.NDArray[np.int64], int]]:
     """The groups of indicators: integer codes of shape (n,) and how many codes there can be."""
-    pickup = features[:, _COLUMN["pickup_zone"]].astype(np.int64)
-    dropoff = features[:, _COLUMN["dropoff_zone"]].astype(np.int64)
+    groups = Groups.of(features)
+    pickup, dropoff = groups.pickup, groups.dropoff
     hour = features[:, _COLUMN["hour"]].astype(np.int64)
-    weekday = features[:, _COLUMN["weekday"]].astype(np.int64)
     day_off = features[:, _COLUMN["day_off"]].astype(np.int64)
     known = ~np.isnan(features[:, _COLUMN["log_miles"]])
     miles = np.exp(np.where(known, features[:, _COLUMN["log_miles"]], 0.0))
@@ -193,12 +221,12 @@ def _indicator_codes(features: Matrix) -> list[tuple[npt.NDArray[np.int64], int]
     band = hour // 4 + 6 * day_off
     passengers = features[:, _COLUMN["passenger_count"]].astype(np.int64) + 1
     return [
-        (pickup, _ZONES),
-        (dropoff, _ZONES),
-        (pickup * _ZONES + dropoff, _ZONES * _ZONES),
-        (weekday * 24 + hour, 168),
+        (pickup, ZONES),
+        (dropoff, ZONES),
+        (groups.pair, PAIRS),
+        (groups.week_hour, 168),
         (reach * 48 + day_off * 24 + hour, 6 * 48),
-        (pickup * 12 + band, _ZONES * 12),
-        (dropoff * 12 + band, _ZONES * 12),
+        (pickup * 12 + band, ZONES * 12),
+        (dropoff * 12 + band, ZONES * 12),
         (passengers, 11),
     ]

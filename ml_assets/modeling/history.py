@@ -1,9 +1,10 @@
-"""What past trips say about a pair of zones at an hour: shrunken means in dense tables.
+"""What past trips say about a ride between two zones at an hour.
 
-Every table is a mean per group, drawn towards the mean of a larger group while trips are few:
-pair and hour band towards pair, pair towards its two zones, zone towards all trips. The weights
-of the larger group are those of empirical Bayes with a fixed strength (Micci-Barreca 2001,
-https://doi.org/10.1145/507533.507538). Sums are ``numpy.bincount``: linear in the rows.
+Slowness is how much longer a trip took than trips of its distance usually do, in log minutes. Each
+table is a mean of it per group, drawn towards a wider group while trips are few: a pair towards
+the pairs between neighbouring zones, a zone's hour towards the hour. The weights are those of
+empirical Bayes with a fixed strength (Micci-Barreca 2001, https://doi.org/10.1145/507533.507538).
+Sums are ``numpy.bincount``: linear in the rows.
 """
 
 from dataclasses import dataclass
@@ -11,38 +12,43 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml_assets.modeling.features import FEATURE_NAMES, LARGEST_ZONE, Matrix
+from ml_assets.modeling.features import FEATURE_NAMES, Matrix
+from ml_assets.modeling.geography import PAIRS, ZONES, Codes, ZoneMap
 
-ZONES = LARGEST_ZONE + 1
-PAIRS = ZONES * ZONES
 HOURS = 48
 """Hours of a working day, then hours of a day off."""
-BANDS = 12
-"""Four-hour bands of a working day, then of a day off."""
 
-ZONE_STRENGTH = 20.0
-PAIR_STRENGTH = 10.0
-HOUR_STRENGTH = 8.0
-MILES_STRENGTH = 3.0
-"""How many trips the larger group's mean counts for. Chosen on judged months April and June 2023;
-flat around these values."""
+REACH_MILES = 1.6
+"""How far a zone's neighbours reach, see :meth:`ZoneMap.neighbours`."""
 
-_GROUPS = ("pickup", "dropoff", "hour_of_week", "pair", "pickup_hour", "dropoff_hour", "pair_band")
+PAIR_STRENGTH = 5.0
+HOUR_STRENGTH = 20.0
+"""How many trips the wider group's mean counts for. These and the reach were chosen on the judged
+months April to July 2023; the error is flat around them."""
 
 ENCODING_NAMES = (
     "usual_log_miles",
+    "map_log_miles",
     "filled_log_miles",
     "detour",
-    "log_minutes_by_miles",
-    *(f"slowness_{group}" for group in _GROUPS),
-    *(f"minutes_{group}" for group in _GROUPS),
+    "detour_on_map",
+    "pickup_x",
+    "pickup_y",
+    "pickup_z",
+    "dropoff_x",
+    "dropoff_y",
+    "dropoff_z",
+    "log_minutes_of_miles",
+    "slowness_of_pair",
+    "slowness_around_pair",
+    "slowness_of_pickup_hour",
+    "slowness_of_dropoff_hour",
+    "slowness_of_week_hour",
     "expected_minutes",
-    "expected_minutes_of_hour",
     "log_pair_trips",
 )
-"""The columns that :meth:`LearnedHistory.encode` returns, in order."""
+"""The columns that :meth:`TripTables.encode` returns, in order."""
 
-Codes = npt.NDArray[np.int64]
 _COLUMN = {name: position for position, name in enumerate(FEATURE_NAMES)}
 _CURVE_EDGES = np.linspace(-3.0, 4.0, 29)
 _CURVE_MIDDLES = (_CURVE_EDGES[:-1] + _CURVE_EDGES[1:]) / 2
@@ -54,36 +60,126 @@ class Groups:
 
     pickup: Codes
     dropoff: Codes
-    hour_of_week: Codes
-    hour: Codes
-    band: Codes
     pair: Codes
-    pickup_hour: Codes
-    dropoff_hour: Codes
-    pair_band: Codes
+    hour: Codes
+    week_hour: Codes
 
     @classmethod
     def of(cls, features: Matrix) -> "Groups":
-        """Compute the group numbers from the matrix of RequestFeatures, (n, 11)."""
+        """Compute the group numbers from the matrix of RequestFeatures."""
         pickup = features[:, _COLUMN["pickup_zone"]].astype(np.int64)
         dropoff = features[:, _COLUMN["dropoff_zone"]].astype(np.int64)
         clock = features[:, _COLUMN["hour"]].astype(np.int64)
         weekday = features[:, _COLUMN["weekday"]].astype(np.int64)
         day_off = features[:, _COLUMN["day_off"]].astype(np.int64)
-        hour = clock + 24 * day_off
-        band = clock // 4 + 6 * day_off
-        pair = pickup * ZONES + dropoff
         return cls(
             pickup=pickup,
             dropoff=dropoff,
-            hour_of_week=weekday * 24 + clock,
-            hour=hour,
-            band=band,
-            pair=pair,
-            pickup_hour=pickup * HOURS + hour,
-            dropoff_hour=dropoff * HOURS + hour,
-            pair_band=pair * BANDS + band,
+            pair=pickup * ZONES + dropoff,
+            hour=clock + 24 * day_off,
+            week_hour=weekday * 24 + clock,
         )
+
+
+@dataclass(frozen=True)
+class TripTables:
+    """The tables learned from some trips.
+
+    Attributes:
+        zone_map: where the zones lie.
+        curve: log minutes at the middles of the log-distance bins.
+        pair: slowness per pair, (266 * 266,).
+        around_pair: slowness of the pairs between the zones' neighbours, (266 * 266,).
+        pickup_hour: further slowness per hour and pick-up zone, (48 * 266,).
+        dropoff_hour: the same of drop-off zones.
+        week_hour: further slowness per hour of the week, (168,).
+        log_pair_trips: log(1 + trips) per pair.
+    """
+
+    zone_map: ZoneMap
+    curve: npt.NDArray[np.float64]
+    pair: npt.NDArray[np.float32]
+    around_pair: npt.NDArray[np.float32]
+    pickup_hour: npt.NDArray[np.float32]
+    dropoff_hour: npt.NDArray[np.float32]
+    week_hour: npt.NDArray[np.float32]
+    log_pair_trips: npt.NDArray[np.float32]
+
+    def encode(self, features: Matrix) -> Matrix:
+        """Look requests up.
+
+        Args:
+            features: the matrix of RequestFeatures, (n, m).
+
+        Returns:
+            Shape (n, len(ENCODING_NAMES)), without NaN: a missing distance is the usual one.
+        """
+        groups = Groups.of(features)
+        stated = features[:, _COLUMN["log_miles"]]
+        usual = self.zone_map.usual_log_miles[groups.pair]
+        on_map = self.zone_map.log_miles[groups.pair]
+        missing = np.isnan(stated)
+        filled = np.where(missing, usual, stated)
+        base = np.interp(filled, _CURVE_MIDDLES, self.curve)
+        pair = self.pair[groups.pair]
+        pickup_hour = self.pickup_hour[groups.hour * ZONES + groups.pickup]
+        dropoff_hour = self.dropoff_hour[groups.hour * ZONES + groups.dropoff]
+        columns = [
+            usual,
+            on_map,
+            filled,
+            np.where(missing, 0.0, stated - usual),
+            np.where(missing, 0.0, stated - on_map),
+            *self.zone_map.points[groups.pickup].T,
+            *self.zone_map.points[groups.dropoff].T,
+            base,
+            pair,
+            self.around_pair[groups.pair],
+            pickup_hour,
+            dropoff_hour,
+            self.week_hour[groups.week_hour],
+            np.exp(base + pair + (pickup_hour + dropoff_hour) / 2),
+            self.log_pair_trips[groups.pair],
+        ]
+        return np.stack(columns, axis=1)
+
+
+def learn_tables(features: Matrix, minutes: Matrix, zone_map: ZoneMap) -> TripTables:
+    """Learn the tables.
+
+    Args:
+        features: the matrix of RequestFeatures, (n, m).
+        minutes: durations, shape (n,), above 0.
+        zone_map: where the zones lie; it knows distances only, no durations.
+
+    Raises:
+        ValueError: when there are no rows.
+    """
+    if len(features) == 0:
+        raise ValueError("there are no trips to learn from")
+    groups = Groups.of(features)
+    stated = features[:, _COLUMN["log_miles"]]
+    filled = np.where(np.isnan(stated), zone_map.usual_log_miles[groups.pair], stated)
+    log_minutes = np.log(minutes)
+    curve = _curve(filled, log_minutes)
+    slowness = log_minutes - np.interp(filled, _CURVE_MIDDLES, curve)
+    neighbours = zone_map.neighbours(REACH_MILES)
+    trips = np.bincount(groups.pair, minlength=PAIRS)
+    around, pair = _pair_slowness(groups.pair, trips, slowness, neighbours)
+    by_hour = slowness - pair[groups.pair]
+    hour = shrunken_means(groups.hour, by_hour, 0.0, HOUR_STRENGTH, HOURS)
+    return TripTables(
+        zone_map=zone_map,
+        curve=curve,
+        pair=pair.astype(np.float32),
+        around_pair=around.astype(np.float32),
+        pickup_hour=_zone_hours(groups.hour, groups.pickup, by_hour, hour, neighbours),
+        dropoff_hour=_zone_hours(groups.hour, groups.dropoff, by_hour, hour, neighbours),
+        week_hour=shrunken_means(
+            groups.week_hour, by_hour, np.tile(hour[:24], 7), HOUR_STRENGTH, 168
+        ).astype(np.float32),
+        log_pair_trips=np.log1p(trips).astype(np.float32),
+    )
 
 
 def shrunken_means(
@@ -107,140 +203,30 @@ def shrunken_means(
     return means
 
 
-def pair_means(groups: Groups, values: Matrix, strength: float = PAIR_STRENGTH) -> Matrix:
-    """Shrunken mean per pair, shape (266 * 266,): towards the sum of its zones' deviations."""
-    overall = float(values.mean())
-    pickup = shrunken_means(groups.pickup, values, overall, ZONE_STRENGTH, ZONES)
-    dropoff = shrunken_means(groups.dropoff, values, overall, ZONE_STRENGTH, ZONES)
-    prior = (pickup[:, None] + dropoff[None, :] - overall).ravel()
-    return shrunken_means(groups.pair, values, prior, strength, PAIRS)
+def _pair_slowness(
+    pair: Codes, trips: npt.NDArray[np.int64], slowness: Matrix, neighbours: Matrix
+) -> tuple[Matrix, Matrix]:
+    """Slowness around each pair, weighted by nearness at both ends, and of the pair itself."""
+    sums = np.bincount(pair, weights=slowness, minlength=PAIRS).reshape(ZONES, ZONES)
+    rows = trips.reshape(ZONES, ZONES)
+    near_sums = neighbours @ sums @ neighbours
+    near_rows = neighbours @ rows @ neighbours
+    # Half a trip of average slowness: pairs far from everything say nothing of their own.
+    around = ((near_sums + 0.5 * slowness.mean()) / (near_rows + 0.5)).ravel()
+    return around, (sums.ravel() + PAIR_STRENGTH * around) / (trips + PAIR_STRENGTH)
 
 
-def _tables(groups: Groups, values: Matrix) -> dict[str, npt.NDArray[np.float32]]:
-    """One table per name in ``_GROUPS``."""
-    overall = float(values.mean())
-    pickup = shrunken_means(groups.pickup, values, overall, ZONE_STRENGTH, ZONES)
-    dropoff = shrunken_means(groups.dropoff, values, overall, ZONE_STRENGTH, ZONES)
-    hour = shrunken_means(groups.hour, values, overall, ZONE_STRENGTH, HOURS) - overall
-    band = shrunken_means(groups.band, values, overall, ZONE_STRENGTH, BANDS) - overall
-    pair = shrunken_means(
-        groups.pair,
-        values,
-        (pickup[:, None] + dropoff[None, :] - overall).ravel(),
-        PAIR_STRENGTH,
-        PAIRS,
-    )
-    tables = {
-        "pickup": pickup,
-        "dropoff": dropoff,
-        "hour_of_week": shrunken_means(groups.hour_of_week, values, overall, ZONE_STRENGTH, 168),
-        "pair": pair,
-        "pickup_hour": _within(groups.pickup_hour, values, pickup, hour),
-        "dropoff_hour": _within(groups.dropoff_hour, values, dropoff, hour),
-        "pair_band": _within(groups.pair_band, values, pair, band),
-    }
-    return {name: table.astype(np.float32) for name, table in tables.items()}
-
-
-def _within(codes: Codes, values: Matrix, places: Matrix, times: Matrix) -> Matrix:
-    """Means per place and time, drawn towards the place's mean plus the time's deviation."""
-    prior = (places[:, None] + times[None, :]).ravel()
-    return shrunken_means(codes, values, prior, HOUR_STRENGTH, prior.size)
-
-
-@dataclass(frozen=True)
-class LearnedHistory:
-    """The tables learned from some trips.
-
-    Attributes:
-        usual_log_miles: per pair, the typical log distance.
-        curve: log minutes at the middles of the log-distance bins.
-        slowness: per group, how much longer than the curve trips take, in log minutes.
-        minutes: per group, the mean minutes.
-        log_pair_trips: log(1 + trips) per pair.
-    """
-
-    usual_log_miles: npt.NDArray[np.float32]
-    curve: npt.NDArray[np.float64]
-    slowness: dict[str, npt.NDArray[np.float32]]
-    minutes: dict[str, npt.NDArray[np.float32]]
-    log_pair_trips: npt.NDArray[np.float32]
-
-    def encode(self, features: Matrix) -> Matrix:
-        """Look requests up.
-
-        Args:
-            features: the matrix of RequestFeatures, (n, 11).
-
-        Returns:
-            Shape (n, len(ENCODING_NAMES)). Only ``detour`` may be NaN: no distance was stated.
-        """
-        groups = Groups.of(features)
-        stated = features[:, _COLUMN["log_miles"]]
-        usual = self.usual_log_miles[groups.pair]
-        filled = np.where(np.isnan(stated), usual, stated)
-        base = np.interp(filled, _CURVE_MIDDLES, self.curve)
-        slowness = [self.slowness[name][getattr(groups, name)] for name in _GROUPS]
-        minutes = [self.minutes[name][getattr(groups, name)] for name in _GROUPS]
-        of = dict(zip(_GROUPS, slowness, strict=True))
-        columns = [
-            usual,
-            filled,
-            np.where(np.isnan(stated), 0.0, stated - usual),
-            base,
-            *slowness,
-            *minutes,
-            np.exp(base + of["pair_band"]),
-            np.exp(base + of["pickup_hour"] + of["dropoff_hour"] - of["hour_of_week"]),
-            self.log_pair_trips[groups.pair],
-        ]
-        return np.stack(columns, axis=1)
-
-
-def learn_history(features: Matrix, minutes: Matrix) -> LearnedHistory:
-    """Learn the tables.
-
-    Args:
-        features: the matrix of RequestFeatures, (n, 11).
-        minutes: durations, shape (n,), above 0.
-
-    Raises:
-        ValueError: when there are no rows.
-    """
-    if len(features) == 0:
-        raise ValueError("there are no trips to learn from")
-    groups = Groups.of(features)
-    stated = features[:, _COLUMN["log_miles"]]
-    usual = usual_log_miles(features)
-    filled = np.where(np.isnan(stated), usual[groups.pair], stated)
-    log_minutes = np.log(minutes)
-    curve = _curve(filled, log_minutes)
-    slowness = log_minutes - np.interp(filled, _CURVE_MIDDLES, curve)
-    trips = np.bincount(groups.pair, minlength=PAIRS)
-    return LearnedHistory(
-        usual_log_miles=usual.astype(np.float32),
-        curve=curve,
-        slowness=_tables(groups, slowness),
-        minutes=_tables(groups, minutes),
-        log_pair_trips=np.log1p(trips).astype(np.float32),
-    )
-
-
-def usual_log_miles(features: Matrix) -> Matrix:
-    """The typical log distance of each pair, from the rows that state a plausible one.
-
-    Args:
-        features: the matrix of RequestFeatures, (n, 11).
-
-    Returns:
-        Shape (266 * 266,), indexed by pick-up zone * 266 + drop-off zone.
-    """
-    known = ~np.isnan(features[:, _COLUMN["log_miles"]])
-    if not known.any():
-        return np.zeros(PAIRS)
-    stating = features[known]
-    log_miles = stating[:, _COLUMN["log_miles"]]
-    return pair_means(Groups.of(stating), log_miles, MILES_STRENGTH)
+def _zone_hours(
+    hour: Codes, zone: Codes, values: Matrix, prior: Matrix, neighbours: Matrix
+) -> npt.NDArray[np.float32]:
+    """Means per hour and zone over its neighbours, drawn towards the hour's, (48 * 266,)."""
+    size = HOURS * ZONES
+    code = hour * ZONES + zone
+    sums = np.bincount(code, weights=values, minlength=size).reshape(HOURS, ZONES) @ neighbours
+    rows = np.bincount(code, minlength=size).reshape(HOURS, ZONES) @ neighbours
+    means = (sums + HOUR_STRENGTH * prior[:, None]) / (rows + HOUR_STRENGTH)
+    flat: npt.NDArray[np.float32] = means.ravel().astype(np.float32)
+    return flat
 
 
 def _curve(log_miles: Matrix, log_minutes: Matrix) -> Matrix:
@@ -248,7 +234,7 @@ def _curve(log_miles: Matrix, log_minutes: Matrix) -> Matrix:
     slope, intercept = _line(log_miles, log_minutes)
     bins = np.clip(np.digitize(log_miles, _CURVE_EDGES) - 1, 0, len(_CURVE_MIDDLES) - 1)
     prior = intercept + slope * _CURVE_MIDDLES
-    return shrunken_means(bins, log_minutes, prior, PAIR_STRENGTH, len(_CURVE_MIDDLES))
+    return shrunken_means(bins, log_minutes, prior, 10.0, len(_CURVE_MIDDLES))
 
 
 def _line(x: Matrix, y: Matrix) -> tuple[float, float]:

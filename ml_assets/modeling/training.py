@@ -22,7 +22,7 @@ class TrialRecord:
 
     Attributes:
         number: its number in the study, from 0.
-        parameters: what was tried; with early stopping, ``n_estimators`` is the round it stopped at.
+        parameters: what was tried; with early stopping, ``n_estimators`` is where it stopped.
         tune_rmse: minutes on the tune month; None when the trial did not get that far.
         state: ``COMPLETE``, ``PRUNED`` or ``FAIL``.
         seconds: how long it took.

@@ -68,19 +68,22 @@ def load_trips(store: TripStore, training_set: TrainingSet, *roles: Role) -> "pd
         Request columns and ``duration_minutes``, one row a trip, months in order.
 
     Raises:
-        TrainingSetError: when a month was replaced by other content since the record was made.
+        TrainingSetError: when a month was replaced since the record was made, by another
+            publication or by other code.
         MissingMonth: when a month is gone.
     """
     import numpy as np
     import pandas as pd
 
-    checksums = {use.month: use.raw_sha256 for use in training_set.months if use.role in roles}
+    uses = {use.month: use for use in training_set.months if use.role in roles}
     columns = [*REQUEST_COLUMNS, TARGET]
     filled: dict[str, np.ndarray] = {}
     start, total = 0, training_set.rows_of(*roles)
     for month in training_set.months_of(*roles):
+        use = uses[str(month)]
         lineage, rows = store.lineage(TABLE, month)
-        if lineage.raw_sha256 != checksums[str(month)] or start + rows > total:
+        stored = (lineage.raw_sha256, lineage.code_version, rows)
+        if stored != (use.raw_sha256, use.code_version, use.rows):
             raise TrainingSetError(
                 f"{TABLE} of {month} was replaced since the training set was made: materialize "
                 "training_set again, then the models"

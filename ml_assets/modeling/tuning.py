@@ -1,13 +1,15 @@
 """Choosing a family's parameters on the tune month with Optuna, and the final fit."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
 import pandas as pd
+from sqlalchemy.exc import DBAPIError
 
 from ml_assets.modeling.families import ModelFamily
 from ml_assets.modeling.training import (
@@ -26,6 +28,7 @@ __all__ = ["FittedModel", "TrialRecord", "TuningBudget", "refit", "tune_and_fit"
 _LOG = logging.getLogger(__name__)
 _PARAMETERS = "parameters"
 _DATA = "trips"
+_OPENINGS = 5
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,10 @@ def tune_and_fit(
     parameters = {**family.defaults, **_known(family, warm_start or {})}
     trials: list[TrialRecord] = []
     if budget.trials > 0:
-        study = _open_study(family, encoded, budget, storage, study_name)
-        _enqueue(study, family, parameters)
-        _optimize(study, family, encoded, budget, threads, on_trial)
+        with _quiet_optuna():
+            study = _open_study(family, encoded, budget, storage, study_name)
+            _enqueue(study, family, parameters)
+            _optimize(study, family, encoded, budget, threads, on_trial)
         trials = [
             _record(trial) for trial in study.get_trials(deepcopy=False) if trial.datetime_complete
         ]
@@ -122,6 +126,33 @@ def _known(family: ModelFamily, warm_start: Mapping[str, Any]) -> dict[str, Any]
     return {name: value for name, value in warm_start.items() if name in family.defaults}
 
 
+@contextlib.contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Optuna logs warnings only: each trial is told to ``on_trial``."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _open_storage(url: str) -> optuna.storages.RDBStorage:
+    """Open a database of studies, and make its tables if it is new.
+
+    Optuna looks whether a table is there and then makes it: of two workers that open a new
+    database at once, one fails on what the other has just made, and finds it when it looks again.
+    """
+    for attempt in range(_OPENINGS):
+        try:
+            return optuna.storages.RDBStorage(url)
+        except DBAPIError as error:
+            if attempt == _OPENINGS - 1 or "exist" not in str(error.orig):
+                raise
+            time.sleep(0.2 * (attempt + 1))
+    raise AssertionError("the last attempt returns or raises")
+
+
 def _open_study(
     family: ModelFamily,
     encoded: EncodedTrips,
@@ -130,7 +161,7 @@ def _open_study(
     study_name: str | None,
 ) -> optuna.Study:
     study = optuna.create_study(
-        storage=storage,
+        storage=None if storage is None else _open_storage(storage),
         study_name=study_name,
         direction="minimize",
         load_if_exists=True,
@@ -186,12 +217,7 @@ def _optimize(
         if on_trial is not None:
             on_trial(_record(trial))
 
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        study.optimize(objective, n_trials=budget.trials, timeout=budget.seconds, callbacks=[after])
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+    study.optimize(objective, n_trials=budget.trials, timeout=budget.seconds, callbacks=[after])
 
 
 def _best_parameters(study: optuna.Study) -> dict[str, Any] | None:

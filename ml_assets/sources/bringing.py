@@ -6,7 +6,12 @@ from typing import Literal
 
 import pyarrow.parquet as pq
 
-from ml_assets.sources.published import Progress, PublishedMonth, TripSource
+from ml_assets.sources.published import (
+    Progress,
+    PublishedMonth,
+    RepublishedMeanwhile,
+    TripSource,
+)
 from ml_assets.storage.trip_store import PublishedFileRecord, TripStore, checksum
 from ml_assets.trips.month import Month
 
@@ -39,18 +44,27 @@ def bring_month(
             stored before is then kept.
         progress: Told the bytes so far and in all.
 
+    Returns:
+        What became of it. A stored copy is left alone (``unchanged``) when it is that publication
+        and still has its checksum; one that was damaged on the disk is fetched again.
+
     Raises:
         SourceUnavailable: when the source is down; the stored copy stays.
         BadPublication: when what came is no trip file; the stored copy stays.
+        StorageError: when there is no room, or no permission to write; the stored copy stays.
     """
     stored = store.raw_record(month)
     if published is None:
         return BroughtMonth(month, "not published", stored)
-    if stored is not None and (stored.version, stored.source) == (published.version, source.name):
+    same = stored is not None and (stored.version, stored.source) == (
+        published.version,
+        source.name,
+    )
+    if stored is not None and same and store.raw_is_whole(month, stored):
         return BroughtMonth(month, "unchanged", stored)
     with store.scratch() as folder:
         file = folder / Path(store.raw_path(month)).name
-        source.fetch(published, file, progress)
+        published = _fetch(source, published, file, progress)
         record = PublishedFileRecord(
             month=str(month),
             taxi=source.taxi,
@@ -65,3 +79,18 @@ def bring_month(
         store.put_raw(month, file, record)
     changed = stored is not None and stored.sha256 != record.sha256
     return BroughtMonth(month, "republished" if changed else "fetched", record)
+
+
+def _fetch(
+    source: TripSource, published: PublishedMonth, file: Path, progress: Progress | None
+) -> PublishedMonth:
+    """Fetch a month; when it was republished since the listing, list and fetch it once more."""
+    try:
+        source.fetch(published, file, progress)
+    except RepublishedMeanwhile:
+        newer = source.published([published.month]).get(published.month)
+        if newer is None:
+            raise
+        source.fetch(newer, file, progress)
+        return newer
+    return published

@@ -5,7 +5,9 @@ uploaded in one put, which object stores make visible only when it is complete.
 """
 
 import contextlib
+import errno
 import os
+import shutil
 import tempfile
 import time
 import uuid
@@ -14,7 +16,15 @@ from pathlib import Path
 
 import fsspec
 
+from ml_assets.storage.places import local_path
+
 STALE_SECONDS = 24 * 3600
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_FOLDER = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT}
+
+
+class StorageError(OSError):
+    """Something could not be stored; names it, why, and the way out."""
 
 
 @contextlib.contextmanager
@@ -28,7 +38,8 @@ def replacing(target: str) -> Iterator[Path]:
         The path to write to. On an error (a full disk, say) it is removed and the target is left
         as it was.
     """
-    if "://" in target:
+    final = local_path(target)
+    if final is None:
         with tempfile.TemporaryDirectory() as folder:
             temporary = Path(folder) / target.rsplit("/", 1)[-1]
             yield temporary
@@ -36,9 +47,8 @@ def replacing(target: str) -> Iterator[Path]:
             file_system.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             file_system.put_file(str(temporary), path)
         return
-    final = Path(target)
     final.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(final.parent)
+    remove_stale(final.parent, ".*.tmp")
     temporary = final.parent / f".{final.name}.{uuid.uuid4().hex}.tmp"
     try:
         yield temporary
@@ -49,16 +59,48 @@ def replacing(target: str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def storing(target: str) -> Iterator[None]:
+    """Tell of a full disk or a home that cannot be written as such, and of the way out.
+
+    Raises:
+        StorageError: in place of the operating system's own error.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            way_out = "free space on that disk, or set ML_ASSETS_HOME to another"
+        elif error.errno in _NO_FOLDER:
+            way_out = "make that folder writable, or set ML_ASSETS_HOME to one that is"
+        else:
+            raise
+        raise StorageError(
+            f"{target} could not be stored ({os.strerror(error.errno)}): {way_out}. What was "
+            "there before is untouched"
+        ) from error
+
+
 def write_text(target: str, text: str) -> None:
-    """Replace ``target`` (path or URL) by this text, whole or not at all."""
-    with replacing(target) as temporary:
+    """Replace ``target`` (path or URL) by this text, whole or not at all.
+
+    Raises:
+        StorageError: when there is no room, or no permission to write.
+    """
+    with storing(target), replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _remove_stale(folder: Path) -> None:
+def remove_stale(folder: Path, pattern: str) -> None:
     """Remove what a killed process left behind, once it is surely no longer being written."""
     limit = time.time() - STALE_SECONDS
-    for leftover in folder.glob(".*.tmp"):
+    for leftover in folder.glob(pattern):
         with contextlib.suppress(FileNotFoundError):  # another run may be tidying, too
-            if leftover.stat().st_mtime < limit:
+            if leftover.stat().st_mtime >= limit:
+                continue
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
                 leftover.unlink()

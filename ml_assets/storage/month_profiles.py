@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
 from ml_assets.storage.atomic import write_text
-from ml_assets.storage.trip_store import Lineage, MissingMonth, TripStore
+from ml_assets.storage.trip_store import DamagedMonth, Lineage, MissingMonth, TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import (
     HISTORY_MONTHS,
@@ -32,10 +32,6 @@ FEATURES = "trip_features"
 REJECTED = "rejected_trips"
 _FOOTER_TAIL = 8
 """A Parquet file ends with the footer, its length in four bytes, and ``PAR1``."""
-
-
-class DamagedMonth(ValueError):
-    """Stored files of a month that cannot be read; names the month and the way out."""
 
 
 class _StoredProfile(BaseModel):

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TypeVar
 
-import fsspec
 from pydantic import BaseModel, ValidationError
 
+from ml_assets.storage import places
 from ml_assets.storage.atomic import write_text
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -31,7 +31,11 @@ class RecordStore:
         return f"{self.home}/{asset}/{self.dataset}.json"
 
     def write(self, asset: str, record: BaseModel) -> None:
-        """Replace an asset's record."""
+        """Replace an asset's record.
+
+        Raises:
+            StorageError: when there is no room, or no permission to write.
+        """
         write_text(self.path(asset), record.model_dump_json(indent=1))
 
     def read(self, asset: str, kind: type[Record]) -> Record:
@@ -51,11 +55,10 @@ class RecordStore:
 
     def find(self, asset: str, kind: type[Record]) -> Record | None:
         """Like :meth:`read`, but None when the record was never written."""
-        file_system, place = fsspec.core.url_to_fs(self.path(asset))
-        if not file_system.exists(place):
+        if not places.exists(self.path(asset)):
             return None
         try:
-            return kind.model_validate_json(file_system.cat_file(place))
+            return kind.model_validate_json(places.read_bytes(self.path(asset)))
         except ValidationError as error:
             raise UnreadableRecord(
                 f"{self.path(asset)} cannot be read as {kind.__name__} "

@@ -17,19 +17,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import fsspec
 import polars as pl
 import pyarrow.parquet as pq
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from ml_assets.storage.atomic import replacing, write_text
+from ml_assets.storage import places
+from ml_assets.storage.atomic import remove_stale, replacing, storing
 from ml_assets.trips.month import Month
+from ml_assets.trips.published_schema import DAMAGE
 
 LINEAGE_KEY = b"ml_assets.lineage"
+INCOMING = ".incoming_"
 
 
 class MissingMonth(LookupError):
     """A month that is not in the store; names the table, the month and the way to bring it."""
+
+
+class DamagedMonth(ValueError):
+    """Stored files of a month that cannot be read; names the month and the way out."""
 
 
 class PublishedFileRecord(BaseModel):
@@ -87,32 +93,68 @@ class TripStore:
     def raw_record(self, month: Month) -> PublishedFileRecord | None:
         """The record of a stored raw file; None when there is no whole file with its record."""
         record_path = _record_path(self.raw_path(month))
-        if not (_exists(record_path) and _exists(self.raw_path(month))):
+        if not (places.exists(record_path) and places.exists(self.raw_path(month))):
             return None
-        record = PublishedFileRecord.model_validate_json(_read_bytes(record_path))
-        if _size(self.raw_path(month)) != record.size_bytes:
+        try:
+            record = PublishedFileRecord.model_validate_json(places.read_bytes(record_path))
+        except ValidationError:
+            return None  # damaged, or written by other code: fetch again
+        if places.size(self.raw_path(month)) != record.size_bytes:
             return None  # killed between the two renames: fetch again
         return record
 
-    def put_raw(self, month: Month, file: Path, record: PublishedFileRecord) -> None:
-        """Store a fetched file under the month, then its record; replaces what was there.
+    def require_raw(self, month: Month) -> PublishedFileRecord | None:
+        """Like :meth:`raw_record`, for those who read the file; None when no month is there.
 
-        The old record goes first: a process killed in between leaves a file without a record,
-        which counts as not fetched, and never a record that tells of another file.
+        Raises:
+            DamagedMonth: when a file is there without the record of that very file.
         """
-        _remove(_record_path(self.raw_path(month)))
-        with replacing(self.raw_path(month)) as temporary:
-            _move(file, temporary)
-        write_text(_record_path(self.raw_path(month)), record.model_dump_json(indent=1))
+        record = self.raw_record(month)
+        if record is None and places.exists(self.raw_path(month)):
+            raise DamagedMonth(
+                f"{self.raw_path(month)} lacks a record that fits it, as if its writing had been "
+                f"broken off: materialize raw_trips of {month} again"
+            )
+        return record
+
+    def raw_is_whole(self, month: Month, record: PublishedFileRecord) -> bool:
+        """Whether the stored raw file still has the checksum of its record; reads all of it."""
+        with self.open_raw(month) as file:
+            digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+            return digest.hexdigest() == record.sha256
+
+    def put_raw(self, month: Month, file: Path, record: PublishedFileRecord) -> None:
+        """Store a fetched file under the month, and its record; replaces what was there.
+
+        The new record is written first, so that a full disk is met before anything is touched. The
+        old one goes just before the file is replaced: a process killed in between leaves a file
+        without a record, which counts as not fetched, and never a record that tells of another.
+
+        Raises:
+            StorageError: when there is no room, or no permission to write.
+        """
+        target = self.raw_path(month)
+        with storing(target), replacing(_record_path(target)) as new_record:
+            new_record.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+            with replacing(target) as temporary:
+                shutil.move(file, temporary)
+                places.remove(_record_path(target))
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder for files on their way in: on the home's own disk where it is local."""
-        local = None if "://" in self.home else self.home
-        if local is not None:
-            Path(local).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=local, prefix=".incoming_") as folder:
-            yield Path(folder)
+        """A folder for files on their way in: on the home's own disk where it is local.
+
+        Raises:
+            StorageError: when the home cannot be written.
+        """
+        local = places.local_path(self.home)
+        with storing(self.home):
+            if local is not None:
+                local.mkdir(parents=True, exist_ok=True)
+                remove_stale(local, f"{INCOMING}*")
+            folder = tempfile.TemporaryDirectory(dir=local, prefix=INCOMING)
+        with folder as name:
+            yield Path(name)
 
     def open_raw(self, month: Month) -> BinaryIO:
         """Open a month's raw file for reading.
@@ -120,15 +162,16 @@ class TripStore:
         Raises:
             MissingMonth: when it was never fetched.
         """
-        if not _exists(self.raw_path(month)):
+        if not places.exists(self.raw_path(month)):
             raise MissingMonth(_missing("raw_trips", month))
-        return _open(self.raw_path(month))
+        return places.open_binary(self.raw_path(month))
 
     def write_table(self, table: str, frame: pl.DataFrame, lineage: Lineage) -> int:
         """Write one month of a table under its contract; returns the file's size in bytes.
 
         Raises:
             TableError: when the frame breaks the contract; what was stored before stays.
+            StorageError: when there is no room, or no permission to write.
         """
         from ml_assets.trips.schema import enforce
 
@@ -136,7 +179,8 @@ class TripStore:
         arrow = frame.to_arrow().replace_schema_metadata(
             {LINEAGE_KEY: lineage.model_dump_json().encode()}
         )
-        with replacing(self.table_path(table, Month.parse(lineage.month))) as temporary:
+        path = self.table_path(table, Month.parse(lineage.month))
+        with storing(path), replacing(path) as temporary:
             pq.write_table(arrow, temporary, compression="zstd")
             return temporary.stat().st_size
 
@@ -147,14 +191,13 @@ class TripStore:
 
         Raises:
             MissingMonth: when the month is not there.
+            DamagedMonth: when the file cannot be read, or lacks one of the columns.
             TableError: when the file does not meet the contract.
         """
         from ml_assets.trips.schema import enforce
 
         path = self.table_path(table, month)
-        if not _exists(path):
-            raise MissingMonth(_missing(table, month))
-        with _open(path) as file:
+        with self._opened(table, month) as file:
             frame = pl.from_arrow(pq.read_table(file, columns=columns))
         assert isinstance(frame, pl.DataFrame)
         return frame if columns is not None else enforce(table, frame, path)
@@ -164,30 +207,38 @@ class TripStore:
 
         Raises:
             MissingMonth: when the month is not there.
+            DamagedMonth: when the file cannot be read, or was not written by this project.
         """
-        path = self.table_path(table, month)
-        if not _exists(path):
-            raise MissingMonth(_missing(table, month))
-        with _open(path) as file:
+        with self._opened(table, month) as file:
             footer = pq.ParquetFile(file).metadata
-            return Lineage.model_validate_json(footer.metadata[LINEAGE_KEY]), footer.num_rows
+        written = (footer.metadata or {}).get(LINEAGE_KEY, b"")
+        try:
+            return Lineage.model_validate_json(written), footer.num_rows
+        except ValidationError as error:
+            path, fault = self.table_path(table, month), "its footer does not tell its origin"
+            raise DamagedMonth(_damaged(path, fault, table, month)) from error
 
     def months(self, table: str) -> list[Month]:
-        """The months of a table that are there, in order."""
-        file_system, folder = fsspec.core.url_to_fs(f"{self.home}/{table}/{self.dataset}")
-        if not file_system.exists(folder):
-            return []
-        names = (path.rsplit("/", 1)[-1] for path in file_system.ls(folder, detail=False))
-        return sorted(
-            Month.parse(name.removesuffix(".parquet"))
-            for name in names
-            if name.endswith(".parquet") and not name.startswith(".")
-        )
+        """The months of a table that are there, in order; files of other names are passed over."""
+        stored = (_month_of(name) for name in places.names(f"{self.home}/{table}/{self.dataset}"))
+        return sorted(month for month in stored if month is not None)
 
     def remove(self, table: str, months: Iterable[Month]) -> None:
         """Remove months of a table, where they are there."""
         for month in months:
-            _remove(self.table_path(table, month))
+            places.remove(self.table_path(table, month))
+
+    @contextlib.contextmanager
+    def _opened(self, table: str, month: Month) -> Iterator[BinaryIO]:
+        path = self.table_path(table, month)
+        if not places.exists(path):
+            raise MissingMonth(_missing(table, month))
+        try:
+            with places.open_binary(path) as file:
+                yield file
+        except DAMAGE as error:
+            fault = str(error).splitlines()[0]
+            raise DamagedMonth(_damaged(path, fault, table, month)) from error
 
 
 def checksum(path: Path) -> str:
@@ -203,34 +254,17 @@ def _missing(table: str, month: Month) -> str:
     )
 
 
+def _damaged(path: str, fault: str, table: str, month: Month) -> str:
+    return f"{path} cannot be read ({fault}): materialize {table} of {month} again"
+
+
+def _month_of(name: str) -> Month | None:
+    """The month whose file bears this name; None for any other file."""
+    try:
+        return Month.parse(name.removesuffix(".parquet")) if name.endswith(".parquet") else None
+    except ValueError:
+        return None
+
+
 def _record_path(raw_path: str) -> str:
     return raw_path.removesuffix(".parquet") + ".json"
-
-
-def _move(source: Path, target: Path) -> None:
-    shutil.move(source, target)
-
-
-def _exists(path: str) -> bool:
-    file_system, place = fsspec.core.url_to_fs(path)
-    return bool(file_system.exists(place))
-
-
-def _remove(path: str) -> None:
-    file_system, place = fsspec.core.url_to_fs(path)
-    if file_system.exists(place):
-        file_system.rm_file(place)
-
-
-def _size(path: str) -> int:
-    file_system, place = fsspec.core.url_to_fs(path)
-    return int(file_system.size(place))
-
-
-def _open(path: str) -> BinaryIO:
-    return fsspec.open(path, "rb").open()  # type: ignore[no-any-return]
-
-
-def _read_bytes(path: str) -> bytes:
-    with _open(path) as file:
-        return file.read()

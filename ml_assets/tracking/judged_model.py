@@ -39,6 +39,7 @@ def log_judged_model(
         }
     )
     run.log_dict(training_set.model_dump(), "training_set.json")
+    _log_importance(run, judged, training_set)
     run.log_dict({"slices": [entry.model_dump() for entry in record.slices]}, "slices.json")
     run.set_tags(
         {
@@ -56,3 +57,11 @@ def log_judged_model(
     example = judged.judged[list(REQUEST_COLUMNS)].head(EXAMPLE_ROWS)
     uri = log_pipeline(run, judged.pipeline, example)
     return record.model_copy(update={"mlflow_run_id": run.run_id, "model_uri": uri})
+
+
+def _log_importance(run: TrackedRun, judged: "JudgedModel", training_set: TrainingSet) -> None:
+    from ml_assets.modeling.importance import feature_importance, importance_picture
+
+    run.log_dict(feature_importance(judged.pipeline), "feature_importance.json")
+    picture = importance_picture(judged.pipeline, judged.record, training_set.synthetic)
+    run.log_bytes(picture, "feature_importance.png")

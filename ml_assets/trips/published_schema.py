@@ -1,8 +1,9 @@
 """What a published trip file must hold, in every variant seen since 2019.
 
 The Taxi and Limousine Commission (TLC) changes integer widths, string types and fee columns from
-month to month; only the columns that the project reads are held to a type, and by kind rather
-than by width. Column meanings: the TLC data dictionaries for green (``lpep``) and yellow (``tpep``) trips.
+month to month; only the columns that the project reads are held to a type, and by kind rather than
+by width. Column meanings: the TLC data dictionaries for green (``lpep``) and yellow (``tpep``)
+trips.
 """
 
 from dataclasses import dataclass

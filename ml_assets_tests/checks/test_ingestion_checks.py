@@ -1,4 +1,4 @@
-"""Checks of ingested months in real runs: what fails a run, what is shown, what training refuses."""
+"""Checks of ingested months in real runs: what fails one, what is shown, what training refuses."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -214,5 +214,5 @@ def test_a_damaged_month_says_which_and_what_to_do(project):
     assert project.ingest("2023-01", "2023-02").success
     path = Path(store_of(project).table_path("trip_features", Month(2023, 2)))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"2023-02 cannot be read.*materialize"):
+    with pytest.raises(ValueError, match=r"2023-02.*cannot be read.*materialize"):
         MonthProfiles(store_of(project)).of(Month(2023, 2))

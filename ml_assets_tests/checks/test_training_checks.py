@@ -1,6 +1,7 @@
 """Checks of the training set and of models in real runs, MLflow included."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -40,12 +41,11 @@ def made(tmp_path_factory) -> Iterator[tuple[Project, dg.ExecuteInProcessResult]
 def project(made) -> Iterator[Project]:
     """That project; records that a test spoils are put back."""
     opened, _ = made
-    kept = {name: records(opened).path(name) for name in ASSETS}
-    contents = {path: open(path).read() for path in kept.values()}
+    paths = [Path(records(opened).path(name)) for name in ASSETS]
+    contents = [path.read_text() for path in paths]
     yield opened
-    for path, content in contents.items():
-        with open(path, "w") as file:
-            file.write(content)
+    for path, content in zip(paths, contents, strict=True):
+        path.write_text(content)
 
 
 def records(project: Project) -> RecordStore:

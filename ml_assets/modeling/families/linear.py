@@ -40,7 +40,7 @@ def _lasso(parameters: Parameters, seed: int, n_jobs: int) -> Any:
 
 def _lasso_space(trial: "BaseTrial") -> dict[str, Any]:
     # Around 1, where the course searched, every coefficient is zero and the mean is predicted.
-    return {"alpha": trial.suggest_float("alpha", 2e-4, 2e-2, log=True)}
+    return {"alpha": trial.suggest_float("alpha", 5e-4, 2e-2, log=True)}
 
 
 LASSO = ModelFamily(
@@ -50,7 +50,8 @@ LASSO = ModelFamily(
     make_encoder=trip_indicators,
     make_estimator=_lasso,
     search_space=_lasso_space,
-    defaults={"alpha": 1e-3, "max_iter": 300, "tol": 1e-2},
+    # A looser tolerance errs no more on later months, and converges in a tenth of the time.
+    defaults={"alpha": 1e-3, "max_iter": 500, "tol": 0.1},
     tuning_rows=30_000,
     tags=frozenset({"linear"}),
 )

@@ -1,0 +1,70 @@
+"""The graph's work without the graph: ``python -m benchmarks.plain_process FIRST LAST``."""
+
+import sys
+
+from ml_assets.modeling.families import FAMILIES
+from ml_assets.settings import read_settings
+from ml_assets.sources import open_source
+from ml_assets.sources.bringing import bring_month
+from ml_assets.storage.trip_store import Lineage, TripStore
+from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
+from ml_assets.trips.month import Month, months_between
+from ml_assets.version import code_version
+
+
+def ingest(store: TripStore, trips: str, months: list[Month]) -> None:
+    """Bring every month and store its kept and rejected trips, read once for each as the graph."""
+    source = open_source(trips, store.taxi)
+    published = source.published(months)
+    for month in months:
+        record = bring_month(source, store, month, published.get(month)).record
+        if record is None:
+            raise SystemExit(f"{month} is not published: choose other months")
+        lineage = Lineage(
+            month=record.month,
+            dataset=store.dataset,
+            source=record.source,
+            raw_sha256=record.sha256,
+            published_rows=record.rows,
+            code_version=code_version(),
+        )
+        for table, half in (("trip_features", kept_trips), ("rejected_trips", rejected_trips)):
+            with store.open_raw(month) as file:
+                frame = read_published(file, store.taxi, month, store.raw_path(month))
+            store.write_table(table, half(frame, month), lineage)
+
+
+def train(store: TripStore) -> None:
+    """Choose the months, then train and judge every family and baseline, loading as the graph."""
+    from ml_assets.modeling.judged import (
+        TuningOptions,
+        judge_baselines,
+        load_months,
+        train_and_judge,
+    )
+    from ml_assets.modeling.leaderboard import leaderboard
+    from ml_assets.modeling.training_set import TABLE, describe_training_set
+    from ml_assets.modeling.tuning import TuningBudget
+    from ml_assets.trips.windows import choose_window
+
+    training_set = describe_training_set(store, choose_window(store.months(TABLE)))
+    options = TuningOptions(TuningBudget(trials=0))
+    records = [
+        train_and_judge(family, training_set, load_months(store, training_set), options).record
+        for family in FAMILIES.values()
+    ]
+    baselines = judge_baselines(training_set, load_months(store, training_set))
+    print(leaderboard([*records, *baselines])[0].model)
+
+
+def main() -> None:
+    """Do both for the months of the command line, under the settings of the environment."""
+    settings = read_settings()
+    store = TripStore(settings.home, settings.taxi, settings.synthetic)
+    first, last = (Month.parse(text) for text in sys.argv[1:3])
+    ingest(store, settings.trips, list(months_between(first, last)))
+    train(store)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""An empty project in the UI, and a real browser in front of it."""
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ml_assets.sources.calendar import latest_published_month
+from ml_assets_tests.browser.dagster_ui import DagsterUi, running_ui
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# Debian's Chromium in a container: no sandbox, no GPU, and no talk with the world.
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--no-first-run",
+]
+MONTHS = 8
+PAGE_MILLISECONDS = 60_000
+
+
+class Pictures:
+    """Screenshots of what a person would see, numbered in the order in which they were taken."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._taken = 0
+
+    def take(self, page: "Page", name: str) -> None:
+        self._taken += 1
+        page.screenshot(path=self.folder / f"{self._taken:02}_{name}.png", full_page=True)
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Pictures:
+    """Where screenshots go: ``.artifacts/browser``, or ``ML_ASSETS_ARTIFACTS``."""
+    folder = Path(os.environ.get("ML_ASSETS_ARTIFACTS") or REPOSITORY / ".artifacts" / "browser")
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("[0-9]*.png"):
+        old.unlink()
+    return Pictures(folder)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of Chromium; without it the tests are skipped, loudly, or fail where ``CI=true``."""
+    found = shutil.which("chromium")
+    if found is None:
+        reason = "Chromium is not installed, so nobody presses the button: apt-get install chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        warnings.warn(reason, stacklevel=1)
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="session")
+def ui(
+    chromium: str, pictures: Pictures, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DagsterUi]:
+    """The UI on an empty home, with the synthetic sample's newest months."""
+    environment = {
+        "ML_ASSETS_HOME": str(tmp_path_factory.mktemp("home")),
+        "ML_ASSETS_TRIPS": "sample",
+        "ML_ASSETS_TAXI": "green",
+        "ML_ASSETS_FIRST_MONTH": str(latest_published_month(date.today()).shift(1 - MONTHS)),
+        "MLFLOW_TRACKING_URI": "",
+    }
+    with running_ui(environment, pictures.folder / "dagster_dev.log") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def page(ui: DagsterUi, chromium: str, pictures: Pictures) -> Iterator["Page"]:
+    """A tab of the browser; what it showed last is kept as a picture too."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        opened = browser.new_page(viewport={"width": 1600, "height": 1000})
+        opened.set_default_timeout(PAGE_MILLISECONDS)
+        yield opened
+        pictures.take(opened, "last_seen")
+        browser.close()

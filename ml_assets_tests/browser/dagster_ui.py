@@ -1,0 +1,148 @@
+"""``ml-assets dev`` as a process of its own, and what its GraphQL says about launches and runs."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+
+READY_SECONDS = 120
+STOP_SECONDS = 30
+ENDED = ("SUCCESS", "FAILURE", "CANCELED")
+Awaited = TypeVar("Awaited")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a press started: a backfill, or a single run where one run is enough."""
+
+    id: str
+    status: str
+
+
+class DagsterUi:
+    """A running UI with its daemon and code server."""
+
+    def __init__(self, address: str, log: Path) -> None:
+        self.address = address
+        self.log = log
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The data of a GraphQL answer."""
+        answer = requests.post(
+            f"{self.address}/graphql", json={"query": query, "variables": variables}, timeout=30
+        )
+        answer.raise_for_status()
+        assert not answer.json().get("errors"), answer.json()["errors"]
+        return answer.json()["data"]
+
+    def newest_launch(self) -> Launch | None:
+        """The newest backfill, or run outside of a backfill; None when nothing was launched."""
+        feed = self.ask(
+            "{ runsFeedOrError(limit: 1, view: ROOTS)"
+            " { ... on RunsFeedConnection { results { id runStatus } } } }"
+        )["runsFeedOrError"]["results"]
+        return Launch(feed[0]["id"], feed[0]["runStatus"]) if feed else None
+
+    def wait_for_launch(self, after: Launch | None, seconds: float) -> Launch:
+        """What was launched after ``after``, once it has ended, whichever way."""
+
+        def ended() -> Launch | None:
+            newest = self.newest_launch()
+            if newest is None or (after is not None and newest.id == after.id):
+                return None
+            return newest if newest.status in ENDED else None
+
+        return wait_for(ended, seconds, f"the end of what was launched; see {self.log}")
+
+    def failures(self) -> list[str]:
+        """Failed runs with their failed steps, for the message of a failing test."""
+        runs = self.ask(
+            "{ runsOrError(filter: {statuses: [FAILURE, CANCELED]}) { ... on Runs { results"
+            " { runId status stepStats { stepKey status } } } } }"
+        )["runsOrError"]["results"]
+        return [
+            f"run {run['runId']} {run['status']}: "
+            + (", ".join(s["stepKey"] for s in run["stepStats"] if s["status"] == "FAILURE") or "-")
+            for run in runs
+        ]
+
+    def not_green(self) -> list[str]:
+        """Assets without a materialization, or with partitions missing or failed."""
+        nodes = self.ask(
+            "{ assetNodes { assetKey { path } assetMaterializations(limit: 1) { timestamp }"
+            " partitionStats { numPartitions numMaterialized numFailed } } }"
+        )["assetNodes"]
+        return [
+            f"{node['assetKey']['path'][-1]}: {node['partitionStats'] or 'never materialized'}"
+            for node in nodes
+            if not node["assetMaterializations"] or not _complete(node["partitionStats"])
+        ]
+
+
+@contextmanager
+def running_ui(environment: Mapping[str, str], log: Path) -> Iterator[DagsterUi]:
+    """``ml-assets dev`` with these variables added; stopped, with all its children, at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    inherited = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    command = [str(Path(sys.executable).parent / "ml-assets"), "dev", "--port", str(port)]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            env={**inherited, **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    ui = DagsterUi(f"http://127.0.0.1:{port}", log)
+    try:
+        wait_for(lambda: _is_ready(ui, process), READY_SECONDS, f"the UI; see {log}")
+        yield ui
+    finally:
+        _stop(process)
+
+
+def wait_for(look: Callable[[], Awaited | None], seconds: float, what: str) -> Awaited:
+    """What ``look`` returns, as soon as that is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.5)
+    raise TimeoutError(f"waited {seconds} s for {what}")
+
+
+def _is_ready(ui: DagsterUi, process: subprocess.Popen) -> bool:
+    assert process.poll() is None, f"ml-assets dev ended: {ui.log.read_text()[-2000:]}"
+    try:
+        return bool(ui.ask("{ assetNodes { id } }")["assetNodes"])
+    except requests.ConnectionError:
+        return False
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """As Ctrl-C does; whatever of its process group is left after that is killed."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _complete(partitions: dict[str, int] | None) -> bool:
+    return partitions is None or partitions["numMaterialized"] == partitions["numPartitions"]

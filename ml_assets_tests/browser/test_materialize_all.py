@@ -1,0 +1,102 @@
+"""What a newcomer does: open the UI on an empty project, press Materialize all, find a champion."""
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ml_assets.modeling.families import FAMILIES
+from ml_assets_tests.browser.conftest import Pictures
+from ml_assets_tests.browser.dagster_ui import DagsterUi, Launch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = pytest.mark.browser
+
+GREEN_SECONDS = 900
+# The mean of all trips misses by about this many minutes: a model that does worse learnt nothing.
+MEAN_RMSE = 9.0
+
+
+@pytest.fixture(scope="module")
+def all_pressed(ui: DagsterUi, page: "Page", pictures: Pictures) -> Launch:
+    """Materialize all… → All on the empty project, from the press to the end."""
+    page.goto(f"{ui.address}/asset-groups")
+    page.get_by_role("button", name="Skip").click()  # a first visit asks to join the community
+    materialize_all(page).wait_for()
+    pictures.take(page, "empty_project")
+    launched = press(ui, page, pictures, "All")
+    show_graph(ui, page)
+    pictures.take(page, "graph_after_all")
+    return launched
+
+
+def test_all_on_an_empty_project_ends_green(ui, all_pressed):
+    assert all_pressed.status == "SUCCESS", ui.failures()
+    assert ui.not_green() == []
+
+
+def test_champion_page_tells_who_won_by_how_much_and_on_what(ui, page, pictures, all_pressed):
+    page.goto(f"{ui.address}/assets/champion_model")
+    shown = metadata_value(page, "champion")
+    shown.wait_for()
+    pictures.take(page, "champion")
+    assert shown.inner_text() in FAMILIES
+    assert 0 < float(metadata_value(page, "test_rmse").inner_text()) < MEAN_RMSE
+    assert metadata_value(page, "trips").inner_text() == "synthetic sample"
+
+
+def test_leaderboard_page_draws_its_chart(ui, page, pictures, all_pressed):
+    page.goto(f"{ui.address}/assets/model_leaderboard")
+    metadata_value(page, "chart").get_by_text("Show Markdown").click()
+    chart = page.get_by_role("dialog").locator("img")
+    chart.wait_for()
+    pictures.take(page, "leaderboard_chart")
+    assert chart.evaluate("image => image.complete && image.naturalWidth > 0")
+
+
+def test_latest_after_all_ends_green(ui, page, pictures, all_pressed):
+    page.goto(f"{ui.address}/asset-groups")
+    materialize_all(page).wait_for()
+    launched = press(ui, page, pictures, "Latest")
+    page.goto(f"{ui.address}/runs")
+    page.get_by_text("Success").first.wait_for()
+    pictures.take(page, "runs_after_latest")
+    assert launched.status == "SUCCESS", ui.failures()
+    assert ui.not_green() == []
+
+
+def press(ui: DagsterUi, page: "Page", pictures: Pictures, partitions: str) -> Launch:
+    """Press Materialize all…, choose the partitions, launch, and wait for the end."""
+    before = ui.newest_launch()
+    materialize_all(page).click()
+    dialog = page.get_by_role("dialog").filter(has_text="Launch runs to materialize")
+    dialog.get_by_role("button", name=partitions, exact=True).click()
+    # Several partitions are a backfill, a single one is a run.
+    launch = dialog.get_by_role("button", name=re.compile(r"^Launch (backfill|\d+ runs?)$"))
+    launch.wait_for()
+    pictures.take(page, f"dialog_{partitions.lower()}")
+    launch.click()
+    dialog.wait_for(state="hidden")
+    pictures.take(page, f"launched_{partitions.lower()}")
+    return ui.wait_for_launch(before, GREEN_SECONDS)
+
+
+def materialize_all(page: "Page") -> "Locator":
+    return page.get_by_role("button", name=re.compile("^Materialize all"))
+
+
+def show_graph(ui: DagsterUi, page: "Page") -> None:
+    """The asset graph with every group unfolded."""
+    page.goto(f"{ui.address}/asset-groups")
+    materialize_all(page).wait_for()
+    page.get_by_text("evaluation").last.wait_for()
+    page.keyboard.press("Alt+KeyE")
+    page.get_by_text("champion_model").last.wait_for()
+    page.wait_for_timeout(2000)  # the picture is drawn anew while the graph unfolds
+
+
+def metadata_value(page: "Page", key: str) -> "Locator":
+    """The value's cell in the table of an asset's page, by the metadata's key."""
+    return page.locator("tr", has=page.get_by_text(key, exact=True)).locator("td").last

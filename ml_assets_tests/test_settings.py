@@ -1,0 +1,138 @@
+"""Settings: a wrong value is one line that names the variable, the value and what is allowed."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from ml_assets.settings import PROJECT_FOLDER, SettingsError, read_settings
+from ml_assets.trips.month import Month
+
+
+def test_an_empty_environment_is_the_offline_sample_in_the_checkout():
+    for environment in ({}, dict.fromkeys(("ML_ASSETS_TRIPS", "ML_ASSETS_HOME"), "")):
+        settings = read_settings(environment)
+        assert (settings.trips, settings.taxi) == ("sample", "green")
+        assert settings.synthetic
+        assert settings.home == str(PROJECT_FOLDER / ".ml_assets")
+        assert settings.first_month == Month(2023, 1)
+        assert settings.tracking_uri == f"sqlite:///{PROJECT_FOLDER}/.ml_assets/mlflow.db"
+
+
+def test_everything_lives_below_the_home(tmp_path):
+    settings = read_settings({"ML_ASSETS_HOME": str(tmp_path / "home")})
+    assert settings.home == str(tmp_path / "home")
+    assert settings.local_home == tmp_path / "home"
+    assert settings.tracking_uri == f"sqlite:///{tmp_path}/home/mlflow.db"
+
+
+def test_paths_are_absolute_wherever_the_command_is_called_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read_settings({"ML_ASSETS_HOME": "home"}).home == str(tmp_path / "home")
+    assert read_settings({"ML_ASSETS_HOME": "~/home"}).home == str(tmp_path / "home")
+    assert read_settings({"ML_ASSETS_TRIPS": "."}).trips == str(tmp_path)
+    assert read_settings({"ML_ASSETS_TRIPS": "~"}).trips == str(tmp_path)
+
+
+@pytest.mark.parametrize("scheme", ["file://", "local://"])
+def test_a_file_url_is_a_folder_of_this_machine(tmp_path, scheme):
+    settings = read_settings({"ML_ASSETS_HOME": f"{scheme}{tmp_path}/home/"})
+    assert settings.home_is_local
+    assert settings.home == str(tmp_path / "home")
+    assert settings.local_home == tmp_path / "home"
+
+
+def test_a_remote_home_keeps_databases_on_this_machine():
+    settings = read_settings({"ML_ASSETS_HOME": "memory://bucket/home/"})
+    assert not settings.home_is_local
+    assert settings.home == "memory://bucket/home"
+    assert settings.local_home == PROJECT_FOLDER / ".ml_assets"
+    assert settings.tracking_uri.startswith(f"sqlite:///{PROJECT_FOLDER}")
+
+
+def test_spaces_around_a_value_do_not_matter(tmp_path):
+    settings = read_settings(
+        {"ML_ASSETS_TRIPS": " tlc ", "ML_ASSETS_TAXI": "yellow\n", "ML_ASSETS_HOME": f" {tmp_path}"}
+    )
+    assert (settings.trips, settings.taxi, settings.home) == ("tlc", "yellow", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("ML_ASSETS_TRIPS", "smaple", "use sample, tlc, a folder that exists, or a URL"),
+        ("ML_ASSETS_TRIPS", "/nowhere/at/all", "a folder that exists"),
+        ("ML_ASSETS_TRIPS", __file__, "a folder that exists"),
+        ("ML_ASSETS_TRIPS", "://trips", "a URL"),
+        ("ML_ASSETS_TRIPS", "S3 ://trips", "a URL"),
+        ("ML_ASSETS_TAXI", "Green", "use green or yellow"),
+        ("ML_ASSETS_TAXI", "fhv", "use green or yellow"),
+        ("ML_ASSETS_HOME", __file__, "use a folder, not a file"),
+        ("ML_ASSETS_HOME", f"{__file__}/home", "use a folder"),
+        ("ML_ASSETS_HOME", "s4://bucket", "an fsspec URL"),
+        ("ML_ASSETS_HOME", "https://example.org/home", "an fsspec URL that can be written"),
+        ("ML_ASSETS_FIRST_MONTH", "2023", "written YYYY-MM, for example 2023-01"),
+        ("ML_ASSETS_FIRST_MONTH", "2023-13", "written YYYY-MM"),
+        ("ML_ASSETS_FIRST_MONTH", "2008-12", "from 2009-01"),
+        ("ML_ASSETS_FIRST_MONTH", "2098-01", "from 2009-01"),
+        ("MLFLOW_TRACKING_URI", "./mlruns", "sqlite:///"),
+        ("MLFLOW_TRACKING_URI", "file:///mlruns", "sqlite:///"),
+        ("MLFLOW_TRACKING_URI", "sqlitefoo", "sqlite:///"),
+        ("MLFLOW_TRACKING_URI", "sqlite:mlflow.db", "sqlite:///"),
+        ("MLFLOW_TRACKING_URI", "httpx://server", "http(s)://"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_the_variable_the_value_and_what_is_allowed(
+    variable, value, allowed
+):
+    with pytest.raises(SettingsError) as error:
+        read_settings({variable: value})
+    line = str(error.value)
+    assert line.startswith(f"{variable}={value!r} is not allowed: ")
+    assert allowed in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ML_ASSETS_TRIPS", "https://trips.example.org/data"),
+        ("ML_ASSETS_TRIPS", "simplecache::s3://bucket/trips"),
+        ("ML_ASSETS_TAXI", "yellow"),
+        ("ML_ASSETS_FIRST_MONTH", str(Month.of(date.today()))),
+        ("ML_ASSETS_FIRST_MONTH", "2009-01"),
+        ("MLFLOW_TRACKING_URI", "sqlite:////tmp/mlflow.db"),
+        ("MLFLOW_TRACKING_URI", "postgresql+psycopg2://user@server/mlflow"),
+        ("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000"),
+        ("MLFLOW_TRACKING_URI", "databricks"),
+    ],
+)
+def test_what_is_allowed_is_taken(variable, value):
+    read_settings({variable: value})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MLFLOW_TRACKING_URI", "postgres://mlflow:s3cret@server/mlflow"),
+        ("ML_ASSETS_HOME", "s4://key:s3cret@bucket"),
+        ("ML_ASSETS_TRIPS", "S3://key:s3cret@bucket?signature=s3cret"),
+    ],
+)
+def test_a_password_in_a_wrong_value_is_not_shown(variable, value):
+    with pytest.raises(SettingsError) as error:
+        read_settings({variable: value})
+    assert "s3cret" not in str(error.value)
+    assert variable in str(error.value)
+
+
+def test_a_password_is_not_shown_where_settings_are_described():
+    settings = read_settings({"MLFLOW_TRACKING_URI": "postgresql://mlflow:s3cret@server/mlflow"})
+    assert settings.shown_tracking_uri == "postgresql://***@server/mlflow"
+    assert "s3cret" not in repr(settings)
+
+
+def test_the_project_folder_is_the_checkout():
+    assert (PROJECT_FOLDER / "ml_assets" / "settings.py").is_file()
+    assert Path(__file__).is_relative_to(PROJECT_FOLDER)
