@@ -6,7 +6,7 @@ file: a failed or skipped partition would keep a whole backfill, and with it tra
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -125,20 +125,22 @@ def bring_months(
             yield dg.AssetMaterialization(
                 context.asset_key, partition=str(month), metadata=metadata
             )
-        raise dg.Failure(_told(faults, brought, months))
+        kept = [month for month, metadata in brought.items() if "sha256" in metadata]
+        untried = [month for month in months if month not in faults and month not in brought]
+        raise dg.Failure(_told(faults, kept, untried, len(months)))
     for month, metadata in brought.items():
         context.add_asset_metadata(metadata, partition_key=str(month))
 
 
-def _told(faults: Mapping[Month, str], brought: Collection[Month], months: list[Month]) -> str:
-    untried = [month for month in months if month not in faults and month not in brought]
-    line = f"{len(faults)} of {len(months)} months could not be brought: "
-    line += " | ".join(f"{month}: {fault}" for month, fault in faults.items())
+def _told(faults: Mapping[Month, str], kept: list[Month], untried: list[Month], all_: int) -> str:
+    parts = [f"{month}: {fault}" for month, fault in faults.items()]
     if untried:
-        line += f" | not tried: {span(untried)}"
-    if brought:
-        line += f" | brought and kept: {span(list(brought))}"
-    return line
+        parts.append(f"not tried: {span(untried)}")
+    if kept:
+        parts.append(f"brought and kept: {span(kept)}")
+        without = ",".join(str(month) for month in faults)
+        parts.append(f"to go on without: `ml-assets run … --exclude {without}`")
+    return f"{len(faults)} of {all_} months could not be brought: {' | '.join(parts)}"
 
 
 def _raw_metadata(brought: BroughtMonth, seconds: float) -> dict[str, Any]:

@@ -21,7 +21,12 @@ def look_often() -> None:
     # The loop reads the constant when its thread starts, which is after this.
     controller.DEFAULT_DAEMON_INTERVAL_SECONDS = SECONDS_BETWEEN_LOOKS
     for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        # A filter, since Dagster resets the levels when it configures logging.
+        logging.getLogger(name).addFilter(_is_warning)
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
 
 
 if __name__ == "__main__":

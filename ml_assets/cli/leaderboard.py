@@ -65,8 +65,8 @@ def print_leaderboard(
     """Print the leaderboard for people; the champion bears a crown, baselines are dim."""
     trips = " · synthetic sample" if board.synthetic else ""
     table = Table(title=f"Leaderboard, judged on {board.judged_month}{trips}")
-    table.add_column("model")
-    for name in ("test RMSE", "test MAE", "within 5 min", "tuning RMSE", "fit s"):
+    table.add_column("model", no_wrap=True)
+    for name in ("test RMSE", "test MAE", "in 5 min", "tune RMSE", "fit s"):
         table.add_column(name, justify="right")
     for row in board.rows:
         crowned = decision is not None and row.kind == "model" and row.model == decision.champion
@@ -82,10 +82,12 @@ def print_leaderboard(
     console.print(table)
     console.print("Errors in minutes.", style="dim")
     if board.caveat:
-        console.print(board.caveat, style="yellow")
+        console.print(board.caveat, style="yellow", soft_wrap=True)
     if decision is not None:
         verb = "promoted" if decision.promoted else "kept"
         console.print(
             f"Champion: {decision.champion}, version {decision.registry_version} ({verb}): "
-            f"{decision.reason}"
+            f"{decision.reason}",
+            soft_wrap=True,
+            markup=False,
         )

@@ -1,5 +1,6 @@
 """Entry point: subcommands, and errors as one line with an exit status."""
 
+import os
 import sys
 
 import click
@@ -10,6 +11,11 @@ from ml_assets.cli.months import months
 from ml_assets.cli.run import run
 from ml_assets.settings import SettingsError
 from ml_assets.sources.published import BadPublication, SourceUnavailable, WrongSource
+from ml_assets.storage.atomic import StorageError
+from ml_assets.storage.record_store import UnreadableRecord
+from ml_assets.storage.trip_store import DamagedMonth
+
+FAILED, WRONG_USE, STOPPED = 1, 2, 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -27,12 +33,41 @@ for command in (run, dev, months, leaderboard):
 
 
 def main() -> None:
-    """Run the command; an error that a user can mend is one line on standard error, status 2."""
+    """Run the command; an error that a user can mend is one line on standard error.
+
+    Exits with 0 when all went well, 2 for a wrong option or environment variable, 1 for work that
+    failed, 130 when it was stopped by Ctrl-C.
+    """
+    sys.exit(_status())
+
+
+def _status() -> int:
     try:
-        commands()
+        return commands(prog_name="ml-assets", standalone_mode=False) or 0
+    except click.UsageError as error:
+        return _told(_usage_line(error), WRONG_USE)
     except (SettingsError, WrongSource) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except (SourceUnavailable, BadPublication) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        return _told(f"error: {error}", WRONG_USE)
+    except click.ClickException as error:
+        return _told(f"error: {error.format_message()}", FAILED)
+    except (SourceUnavailable, BadPublication, StorageError, UnreadableRecord, DamagedMonth) as e:
+        return _told(f"error: {e}", FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        return _told("stopped; what was finished is kept, and is not done again", STOPPED)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; the interpreter must not flush to it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _usage_line(error: click.UsageError) -> str:
+    message = error.format_message()
+    if "\n" in message:  # a bare `ml-assets`: its help
+        return message
+    command = error.ctx.command_path if error.ctx else "ml-assets run"
+    return f"error: {message} (see {command} --help)"
+
+
+def _told(line: str, status: int) -> int:
+    click.echo(line, err=True)
+    return status

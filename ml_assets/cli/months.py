@@ -9,8 +9,8 @@ import click
 from ml_assets.settings import read_settings
 from ml_assets.sources import open_source
 from ml_assets.sources.calendar import latest_published_month
-from ml_assets.storage.trip_store import TripStore
-from ml_assets.trips.month import months_between
+from ml_assets.storage.trip_store import DamagedMonth, TripStore
+from ml_assets.trips.month import Month, months_between
 
 
 @click.command()
@@ -28,7 +28,7 @@ def months(as_json: bool) -> None:
             "published": month in published,
             "version": published[month].version if month in published else None,
             "ingested": month in ingested,
-            "kept_trips": store.lineage("trip_features", month)[1] if month in ingested else None,
+            **(_stored(store, month) if month in ingested else {"kept_trips": None}),
         }
         for month in wanted
     ]
@@ -36,6 +36,14 @@ def months(as_json: bool) -> None:
         click.echo(json.dumps({"source": settings.trips, "months": rows}))
         return
     _print_table(settings.trips, rows)
+
+
+def _stored(store: TripStore, month: Month) -> dict[str, object]:
+    """Kept trips of a month, or what is wrong with it; the other months are shown all the same."""
+    try:
+        return {"kept_trips": store.lineage("trip_features", month)[1]}
+    except DamagedMonth as error:
+        return {"kept_trips": None, "fault": str(error)}
 
 
 def _print_table(source: str, rows: Sequence[Mapping[str, object]]) -> None:
@@ -50,7 +58,11 @@ def _print_table(source: str, rows: Sequence[Mapping[str, object]]) -> None:
         table.add_row(
             str(row["month"]),
             "yes" if row["published"] else "not yet",
-            "yes" if row["ingested"] else "–",
+            "damaged" if row.get("fault") else "yes" if row["ingested"] else "–",
             f"{kept:,}" if kept is not None else "",
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for row in rows:
+        if row.get("fault"):
+            console.print(str(row["fault"]), markup=False, soft_wrap=True)

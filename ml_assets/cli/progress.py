@@ -1,15 +1,25 @@
 """Progress of a run in the terminal: a line a step, the current one turning."""
 
-import time
+import re
+import threading
+from collections.abc import Hashable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from dagster import DagsterEvent, DagsterEventType, EventLogEntry
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from ml_assets.trips.month import Month
+
 _SHOWN_FIGURES = ("test_rmse", "best_test_rmse", "window", "reason")
+_MEGABYTE = 1_000_000
+_SIGNS = {
+    DagsterEventType.STEP_SUCCESS: "[green]✓[/green]",
+    DagsterEventType.STEP_FAILURE: "[red]✗[/red]",
+    DagsterEventType.STEP_SKIPPED: "[yellow]–[/yellow]",
+}
 
 
 class StepProgress:
@@ -19,8 +29,11 @@ class StepProgress:
         self._console = console
         self._steps = steps
         self._done = 0
+        self._step = ""
         self._started: dict[str, float] = {}
         self._figures: dict[str, str] = {}
+        self._seen: set[Hashable] = set()
+        self._lock = threading.Lock()
         self._status: Status | None = None
         self.errors: list[str] = []
 
@@ -43,26 +56,42 @@ class StepProgress:
         if self._status is not None:
             self._status.update(escape(text))
 
-    def on_event(self, entry: EventLogEntry, _cursor: str) -> None:
-        """Show one event; meant for ``DagsterInstance.watch_event_logs``."""
+    def transferred(self, month: Month, done: int, total: int | None) -> None:
+        """Show how far a month's transfer is; meant for ``watching_transfers``."""
+        of_all = f" of {total / _MEGABYTE:.1f}" if total else ""
+        self.say(f"{self._step} {month}: {done / _MEGABYTE:.1f}{of_all} MB")
+
+    def on_event(self, entry: EventLogEntry, _cursor: str = "") -> None:
+        """Show one event, once; meant for ``DagsterInstance.watch_event_logs``.
+
+        A watcher delivers late, and from another thread: whoever waits for the end of a run hands
+        over all of its events again.
+        """
         event = entry.dagster_event
         if event is None:
             return
+        with self._lock:
+            identity = (event.event_type, event.step_key, _subject(event))
+            if identity not in self._seen:
+                self._seen.add(identity)
+                self._show(event, entry.timestamp)
+
+    def _show(self, event: DagsterEvent, timestamp: float) -> None:
         step = event.step_key or ""
         if event.event_type == DagsterEventType.STEP_START:
-            self._started[step] = time.monotonic()
-            self.say(f"[{self._done + 1}/{self._steps}] {step} …")
+            self._started[step] = timestamp
+            self._step = f"[{self._done + 1}/{self._steps}] {step} …"
+            self.say(self._step)
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
             self._note_figures(step, event)
-        elif event.event_type == DagsterEventType.STEP_SUCCESS:
-            self._finish(step, "[green]✓[/green]")
-        elif event.event_type == DagsterEventType.STEP_FAILURE:
-            self._finish(step, "[red]✗[/red]")
-            self.errors.append(f"{step}: {_message(event)}")
-        elif event.event_type == DagsterEventType.STEP_SKIPPED:
-            self._finish(step, "[yellow]–[/yellow]")
         elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
             self._note_check(event)
+        elif event.event_type in _SIGNS:
+            self._finish(step, _SIGNS[event.event_type], timestamp)
+            if event.event_type == DagsterEventType.STEP_FAILURE:
+                self.errors.append(f"{step}: {cause(event.step_failure_data.error)}")
+        elif event.event_type == DagsterEventType.RUN_FAILURE and not self.errors:
+            self.errors.append(cause(event.job_failure_data.error) or event.message or "failed")
 
     def _note_figures(self, step: str, event: DagsterEvent) -> None:
         metadata = event.step_materialization_data.materialization.metadata
@@ -75,24 +104,37 @@ class StepProgress:
     def _note_check(self, event: DagsterEvent) -> None:
         check = event.asset_check_evaluation_data
         if not check.passed:
-            self._console.print(
-                f"  [yellow]![/yellow] check {check.check_name} of "
-                f"{check.asset_key.to_user_string()}: {escape(check.description or 'not passed')}"
-            )
+            name = f"{check.check_name} of {check.asset_key.to_user_string()}"
+            told = escape(check.description or "not passed")
+            self._console.print(f"  [yellow]![/yellow] check {name}: {told}", soft_wrap=True)
 
-    def _finish(self, step: str, sign: str) -> None:
+    def _finish(self, step: str, sign: str, timestamp: float) -> None:
         self._done += 1
-        seconds = time.monotonic() - self._started.get(step, time.monotonic())
+        seconds = timestamp - self._started.get(step, timestamp)
         figures = escape(self._figures.get(step, ""))
-        self._console.print(f"{sign} {step:<28} {seconds:6.1f} s  {figures}")
+        self._console.print(f"{sign} {step:<28} {seconds:6.1f} s  {figures}", soft_wrap=True)
 
 
-def _message(event: DagsterEvent) -> str:
-    """The cause of a failure in its own words, without Dagster's frame around it."""
-    error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
+def cause(error: Any) -> str:
+    """What went wrong, in one line and its own words, without Dagster's frame around it.
+
+    Args:
+        error: Dagster's ``SerializableErrorInfo``, or None.
+    """
+    while error is not None and error.cause and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
     if error is None:
-        return event.message or "failed"
-    text = error.message.strip()
-    return text.removeprefix("dagster._core.definitions.events.Failure: ")
+        return ""
+    line = "; ".join(part.strip() for part in error.message.splitlines() if part.strip())
+    own = rf"^(ml_assets\.[\w.]*|dagster\.[\w.]*(Failure|{re.escape(error.cls_name or '')})): "
+    return re.sub(own, "", line)
+
+
+def _subject(event: DagsterEvent) -> Hashable:
+    """What tells two events of one type and step apart."""
+    if event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
+        materialization = event.step_materialization_data.materialization
+        return (materialization.asset_key, materialization.partition)
+    if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+        return event.asset_check_evaluation_data.asset_check_key
+    return None

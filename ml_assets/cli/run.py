@@ -5,58 +5,21 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.console import Console
 
+from ml_assets.cli.options import ModelsType, MonthsType, MonthType
+from ml_assets.cli.plan import RunPlan, look_ahead, plan_lines
 from ml_assets.modeling.families import FAMILIES
-from ml_assets.settings import Settings, read_settings
-from ml_assets.trips.month import Month
-
-if TYPE_CHECKING:
-    pass
-
-
-class MonthType(click.ParamType):
-    """A month written YYYY-MM."""
-
-    name = "YYYY-MM"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Month:
-        """Read it, or fail with an example."""
-        try:
-            return value if isinstance(value, Month) else Month.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class ModelsType(click.ParamType):
-    """Family names, separated by commas."""
-
-    name = "NAME[,NAME…]"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        """Read them, or fail naming the unknown ones and all that there are."""
-        names = value if isinstance(value, tuple) else tuple(filter(None, value.split(",")))
-        unknown = [name for name in names if name not in FAMILIES]
-        if unknown or not names:
-            self.fail(
-                f"no model family is called {', '.join(unknown) or 'nothing'}: choose from "
-                f"{', '.join(FAMILIES)}",
-                param,
-                ctx,
-            )
-        return names
+from ml_assets.settings import Settings, read_settings, without_credentials
 
 
 @click.command()
 @click.option("--first", type=MonthType(), required=True, help="First month to ingest.")
 @click.option("--last", type=MonthType(), required=True, help="Last month; the newest judges.")
+@click.option("--exclude", type=MonthsType(), default=(), help="Months in between to leave out.")
 @click.option(
     "--models",
     type=ModelsType(),
@@ -66,102 +29,75 @@ class ModelsType(click.ParamType):
 )
 @click.option("--trials", type=click.IntRange(min=0), help="Tuning trials a model; 0: defaults.")
 @click.option("--train-months", type=click.IntRange(min=1), help="Months to train on, at most.")
+@click.option("--ingest-only", is_flag=True, help="Ingest the months, and train nothing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.option("--verbose", is_flag=True, help="Show Dagster's own log as well.")
-def run(
-    first: Month,
-    last: Month,
-    models: tuple[str, ...],
-    trials: int | None,
-    train_months: int | None,
-    dry_run: bool,
-    as_json: bool,
-    verbose: bool,
-) -> None:
+@click.option("--verbose", is_flag=True, help="Show Dagster's and MLflow's own logs as well.")
+def run(dry_run: bool, as_json: bool, verbose: bool, **asked: Any) -> None:
     """Ingest the months, train and judge the models, decide on the champion.
 
     The newest month judges, the one before tunes, those before train. Months that the source has
     not published are passed over.
     """
     settings = read_settings()
-    _check_months(settings, first, last)
-    console = Console(stderr=True, highlight=False)
+    plan = RunPlan(**asked)
+    plan.require_possible(settings)
     if dry_run:
-        _show_plan(console, settings, first, last, models, train_months)
+        ahead = look_ahead(settings, plan)
+        click.echo(json.dumps(ahead) if as_json else "\n".join(plan_lines(ahead)))
         return
     with _standard_output_kept() if as_json else contextlib.nullcontext():
-        from ml_assets.cli.execution import Execution
-
-        execution = Execution(settings, console, verbose=verbose)
-        execution.ingest(first, last)
-        board, decision = execution.train(first, last, models, trials, train_months)
+        outcome = _execute(settings, plan, verbose)
+    if outcome is None:
+        if as_json:
+            click.echo(json.dumps({"models": [], "champion": None, "registry_version": None}))
+        return
     from ml_assets.cli.leaderboard import print_leaderboard, summary
 
     if as_json:
-        click.echo(json.dumps(summary(board, decision)))
+        click.echo(json.dumps(summary(*outcome)))
         return
     out = Console(highlight=False)
-    print_leaderboard(out, board, decision)
+    print_leaderboard(out, *outcome)
     _show_next(out, settings)
 
 
-def _check_months(settings: Settings, first: Month, last: Month) -> None:
-    from datetime import date
+def _execute(settings: Settings, plan: RunPlan, verbose: bool) -> Any:
+    """Run the plan; the leaderboard and the decision, or None when nothing was to be trained."""
+    from ml_assets.cli.execution import Execution
 
-    from ml_assets.sources.calendar import latest_published_month
-
-    newest = latest_published_month(date.today())
-    if last < first:
-        raise click.BadParameter(f"--last {last} is before --first {first}")
-    if first < settings.first_month:
-        raise click.BadParameter(
-            f"--first {first} is before the first monthly partition: set "
-            f"ML_ASSETS_FIRST_MONTH={first} (now {settings.first_month})"
-        )
-    if last > newest:
-        raise click.BadParameter(f"--last {last}: the newest month that can be out is {newest}")
-
-
-def _show_plan(
-    console: Console,
-    settings: Settings,
-    first: Month,
-    last: Month,
-    models: tuple[str, ...],
-    train_months: int | None,
-) -> None:
-    from ml_assets.sources import open_source
-    from ml_assets.trips.month import months_between
-    from ml_assets.trips.windows import WindowError, choose_window, span
-
-    months = list(months_between(first, last))
-    published = open_source(settings.trips, settings.taxi).published(months)
-    absent = [month for month in months if month not in published]
-    console.print(f"from {settings.trips}: {span(list(published))}")
-    if absent:
-        console.print(f"not published: {span(absent)}")
-    try:
-        console.print(choose_window(list(published), train_months).describe())
-    except WindowError as error:
-        raise click.ClickException(str(error)) from error
-    console.print(f"models: {', '.join(models)}")
-    console.print(f"kept in {settings.home}; tracked at {settings.tracking_uri}")
+    execution = Execution(settings, Console(stderr=True, highlight=False), verbose=verbose)
+    for first, last in plan.spans:
+        execution.ingest(first, last)
+    return None if plan.ingest_only else execution.train(plan)
 
 
 def _show_next(console: Console, settings: Settings) -> None:
-    called = sys.argv[0]
-    tool = os.path.relpath(called) if called.endswith(f"{os.sep}ml-assets") else "ml-assets"
-    console.print(
-        f"""
-Everything is kept in {settings.home}: trips, records, MLflow (runs, registry), Dagster.
-What to do next:
-  make dev                       the same in Dagster's UI: history, charts, Materialize all…
-  {tool} months     what is published and what is ingested
-  ML_ASSETS_TRIPS=tlc {tool} run --first 2023-01 --last 2023-06
-                                 real trips, from the Taxi and Limousine Commission""",
-        soft_wrap=True,
-    )
+    tool = _as_typed(sys.argv[0])
+    third = [f"  {tool + ' leaderboard':<30} the last leaderboard again"]
+    if settings.synthetic:
+        third = [
+            f"  ML_ASSETS_TRIPS=tlc {tool} run --first 2023-01 --last 2023-06",
+            "                                 real trips, from the Taxi and Limousine Commission",
+        ]
+    lines = [
+        "",
+        f"Everything is kept in {without_credentials(settings.home)}: "
+        "trips, records, MLflow (runs, registry), Dagster.",
+        "What to do next:",
+        "  make dev                       the same in Dagster's UI: history, Materialize all…",
+        f"  {tool + ' months':<30} what is published and what is ingested",
+        *third,
+    ]
+    console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+def _as_typed(called: str) -> str:
+    """How to call this command again: by its path from here, or by its name."""
+    if not called.endswith(f"{os.sep}ml-assets"):
+        return "ml-assets"
+    from_here = os.path.relpath(called)
+    return called if from_here.startswith(os.pardir) else from_here
 
 
 @contextlib.contextmanager

@@ -250,7 +250,8 @@ def checksum(path: Path) -> str:
 def _missing(table: str, month: Month) -> str:
     return (
         f"{table} has no month {month}: bring it with `ml-assets run --first {month} "
-        f"--last {month}`, or materialize that partition of raw_trips and {table} in the UI"
+        f"--last {month} --ingest-only`, or materialize that partition of raw_trips and {table} "
+        "in the UI"
     )
 
 

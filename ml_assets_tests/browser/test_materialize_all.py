@@ -72,19 +72,20 @@ def press(ui: DagsterUi, page: "Page", pictures: Pictures, partitions: str) -> L
     before = ui.newest_launch()
     materialize_all(page).click()
     dialog = page.get_by_role("dialog").filter(has_text="Launch runs to materialize")
-    dialog.get_by_role("button", name=partitions, exact=True).click()
+    dialog.get_by_text(partitions, exact=True).click()
     # Several partitions are a backfill, a single one is a run.
-    launch = dialog.get_by_role("button", name=re.compile(r"^Launch (backfill|\d+ runs?)$"))
+    launch = dialog.get_by_role("button", name=re.compile(r"Launch (backfill|\d+ run)"))
     launch.wait_for()
     pictures.take(page, f"dialog_{partitions.lower()}")
     launch.click()
     dialog.wait_for(state="hidden")
+    page.wait_for_timeout(1500)  # the note that tells what was launched slides in
     pictures.take(page, f"launched_{partitions.lower()}")
     return ui.wait_for_launch(before, GREEN_SECONDS)
 
 
 def materialize_all(page: "Page") -> "Locator":
-    return page.get_by_role("button", name=re.compile("^Materialize all"))
+    return page.get_by_role("button", name="Materialize all").first
 
 
 def show_graph(ui: DagsterUi, page: "Page") -> None:
@@ -94,7 +95,7 @@ def show_graph(ui: DagsterUi, page: "Page") -> None:
     page.get_by_text("evaluation").last.wait_for()
     page.keyboard.press("Alt+KeyE")
     page.get_by_text("champion_model").last.wait_for()
-    page.wait_for_timeout(2000)  # the picture is drawn anew while the graph unfolds
+    page.wait_for_timeout(6000)  # states arrive some seconds after the graph is drawn
 
 
 def metadata_value(page: "Page", key: str) -> "Locator":

@@ -2,6 +2,7 @@
 
 import io
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ def odd_requests() -> pd.DataFrame:
         "pickup_datetime": pd.Timestamp("2023-05-02 08:30"),
         "passenger_count": 1.0,
     }
-    odd = {
+    odd: dict[str, list[Any]] = {
         "PULocationID": [0, 264, 265, 999, -1, np.nan, np.inf, 1e308],
         "DOLocationID": [0, 264, 265, 999, -1, np.nan, np.inf, 1e308],
         "trip_distance": [0, np.nan, np.inf, -np.inf, 1e308, -5, 1e-300, 201_421],

@@ -1,0 +1,56 @@
+"""The command, called in this process or as a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from ml_assets.cli import main
+from ml_assets_tests.conftest import REPOSITORY
+
+COMMAND = [sys.executable, "-c", "from ml_assets.cli import main; main()"]
+_VARIABLES = ("ML_ASSETS_", "MLFLOW_", "DAGSTER_")
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    out: str
+    err: str
+
+
+def call(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    environment: Mapping[str, object],
+) -> Answer:
+    """Call the command in this process; the environment is put back when the test ends."""
+    for name in [*os.environ, "DAGSTER_HOME", "MLFLOW_LOGGING_LEVEL"]:
+        if name.startswith(_VARIABLES):
+            monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(sys, "argv", ["ml-assets", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    captured = capsys.readouterr()
+    return Answer(ended.value.code or 0, captured.out, captured.err)
+
+
+def start(arguments: list[str], environment: Mapping[str, object]) -> "subprocess.Popen[str]":
+    """Start the command as a process of its own."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(_VARIABLES)
+    }
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=REPOSITORY,
+        env={**inherited, **{name: str(value) for name, value in environment.items()}},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

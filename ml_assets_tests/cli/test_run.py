@@ -1,0 +1,186 @@
+"""``ml-assets run`` as a user meets it: the whole way, and where it fails."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from ml_assets.cli.run import _as_typed
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import Month
+from ml_assets_tests.cli.calling import call, start
+from ml_assets_tests.published_months import publish, published_month
+
+MODEL = ["--models", "linear_regression", "--trials", "0"]
+RANGE = ["--first", "2023-01", "--last", "2023-06"]
+
+
+def published_in(folder, numbers=(1, 2, 4, 5)):
+    """Months 3 and 6 are not published: one in the middle, one at the end."""
+    for number in numbers:
+        publish(folder, Month(2023, number))
+    return folder
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, tmp_path):
+    def called(*arguments, **environment):
+        variables = {
+            "ML_ASSETS_HOME": tmp_path / "home",
+            "ML_ASSETS_TRIPS": tmp_path / "published",
+        } | environment
+        return call(monkeypatch, capsys, list(arguments), variables)
+
+    return called
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A whole run as a process of its own, with ``--json``."""
+    home = tmp_path_factory.mktemp("home")
+    environment = {
+        "ML_ASSETS_HOME": home,
+        "ML_ASSETS_TRIPS": published_in(tmp_path_factory.mktemp("published")),
+    }
+    process = start(["run", *RANGE, *MODEL, "--json"], environment)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return environment, out, err
+
+
+def test_json_is_one_object_and_nothing_else_on_standard_output(finished):
+    _, out, _ = finished
+    assert out.count("\n") == 1
+    answer = json.loads(out)
+    (model,) = answer["models"]
+    assert {"model", "validation_rmse", "test_rmse", "test_mae", "fit_seconds"} == set(model)
+    assert model["model"] == answer["champion"] == "linear_regression"
+    assert model["test_rmse"] > 0
+    assert (answer["registry_version"], answer["judged_month"]) == ("1", "2023-05")
+
+
+def test_progress_is_a_line_a_step_without_the_libraries_own_logs(finished):
+    _, _, err = finished
+    steps = [line for line in err.splitlines() if line.startswith("✓ ")]
+    assert [line.split()[1] for line in steps] == [
+        *("raw_trips", "rejected_trips", "trip_features", "ingestion_checks"),
+        *("training_set", "training_set_checks", "linear_regression_model"),
+        *("model_leaderboard", "model_checks", "champion_model", "champion_checks"),
+    ]
+    window = "train 2023-01 to 2023-02 (2) · tune 2023-04 · judge 2023-05 · missing in between: "
+    assert any(line.endswith(f"{window}2023-03") for line in steps)
+    assert "INFO" not in err
+    assert "Traceback" not in err
+    others = [line for line in err.splitlines() if not line.startswith(("✓ ", "  ! "))]
+    assert others == []
+
+
+def test_the_last_leaderboard_can_be_shown_again(finished, monkeypatch, capsys):
+    environment, out, _ = finished
+    again = call(monkeypatch, capsys, ["leaderboard", "--json"], environment)
+    assert json.loads(again.out) == json.loads(out)
+    table = call(monkeypatch, capsys, ["leaderboard"], environment)
+    assert "linear_regression ♛" in table.out
+    assert "Champion: linear_regression, version 1 (promoted): " in table.out
+
+
+def test_a_folder_without_files_fails_in_one_line(cli, tmp_path):
+    (tmp_path / "published").mkdir()
+    answer = cli("run", *RANGE, *MODEL)
+    assert (answer.status, answer.out) == (1, "")
+    (told,) = errors(answer)
+    assert told.startswith("error: training_set: no month of trips is there")
+    assert "`ml-assets run --first" in told
+
+
+def errors(answer):
+    """The lines that tell what failed, without the last, which names the run."""
+    lines = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert lines[-1].startswith("error: run ")
+    assert "What was good before is kept" in lines[-1]
+    assert "Traceback" not in answer.err
+    return lines[:-1]
+
+
+def test_a_damaged_month_is_named_with_the_way_out_and_the_others_are_kept(cli, tmp_path):
+    published_in(tmp_path / "published")
+    bad = tmp_path / "published" / "green_tripdata_2023-02.parquet"
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[: len(whole) // 2])
+    answer = cli("run", *RANGE, *MODEL)
+    assert (answer.status, answer.out) == (1, "")
+    (told,) = errors(answer)
+    for text in ("raw_trips: 1 of 6 months could not be brought", "2023-02: ", str(bad),
+                 "not a readable Parquet file", "at its source", "kept: 2023-01, 2023-04 to 2023-05", "--exclude 2023-02"):  # fmt: skip
+        assert text in told
+    store = TripStore(str(tmp_path / "home"), "green", synthetic=False)
+    assert store.raw_record(Month(2023, 1)) is not None
+    assert store.raw_record(Month(2023, 2)) is None
+    around = cli("run", *RANGE, "--exclude", "2023-02", "--ingest-only", "--json")
+    assert around.status == 0
+    assert json.loads(around.out) == {"models": [], "champion": None, "registry_version": None}
+    assert [str(month) for month in store.months("trip_features")] == [
+        "2023-01", "2023-04", "2023-05",
+    ]  # fmt: skip
+
+
+def test_a_month_that_a_check_refuses_is_named_with_the_way_out(cli, tmp_path):
+    published_in(tmp_path / "published")
+    publish(tmp_path / "published", Month(2023, 2), published_month(Month(2023, 2), 0))
+    answer = cli("run", *RANGE, *MODEL)
+    assert (answer.status, answer.out) == (1, "")
+    assert "2023-02" in answer.err
+    assert "row_count" in "".join(errors(answer))
+
+
+def test_a_window_longer_than_what_is_published_fails_in_one_line(cli, tmp_path):
+    published_in(tmp_path / "published")
+    answer = cli("run", *RANGE, *MODEL, "--train-months", "4")
+    assert (answer.status, answer.out) == (1, "")
+    (told,) = errors(answer)
+    assert told.startswith("error: training_set: 4 month(s) to train")
+    assert "missing: 2022-12, 2023-03" in told
+
+
+def test_a_home_that_cannot_be_made_is_one_line(cli, tmp_path, monkeypatch):
+    published_in(tmp_path / "published")
+    answer = cli("run", *RANGE, *MODEL, ML_ASSETS_HOME="/proc/ml_assets")
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err.count("\n") == 1
+    for text in ("error: ", "/proc/ml_assets", "could not be stored", "ML_ASSETS_HOME"):
+        assert text in answer.err
+
+
+def test_an_mlflow_that_does_not_answer_stops_the_run_before_it_trains(cli, tmp_path):
+    published_in(tmp_path / "published")
+    answer = cli("run", *RANGE, *MODEL, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert answer.status == 1
+    told = " ".join(errors(answer))
+    assert "linear_regression_model: MLflow does not answer at MLFLOW_TRACKING_URI=" in told
+    assert "Nothing was trained" in told
+
+
+def test_ctrl_c_ends_with_130_in_one_line_and_keeps_what_was_done(tmp_path):
+    home = tmp_path / "home"
+    process = start(["run", *RANGE, "--ingest-only"], {"ML_ASSETS_HOME": home})
+    january = home / "raw_trips" / "sample_green" / "green_tripdata_2023-01.json"
+    deadline = time.monotonic() + 60
+    while not january.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1].startswith("stopped; what was finished is kept")
+    assert "Traceback" not in err
+    store = TripStore(str(home), "green", synthetic=True)
+    assert store.raw_record(Month(2023, 1)) is not None
+
+
+def test_what_to_do_next_names_the_command_as_it_can_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert _as_typed(os.path.join(tmp_path, ".venv", "bin", "ml-assets")) == ".venv/bin/ml-assets"
+    assert _as_typed("/opt/venv/bin/ml-assets") == "/opt/venv/bin/ml-assets"
+    for odd in ("-c", "ml-assets", "/usr/lib/python3/ml_assets/__main__.py", ""):
+        assert _as_typed(odd) == "ml-assets"

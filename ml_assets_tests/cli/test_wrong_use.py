@@ -1,0 +1,174 @@
+"""A wrong option or variable: one line that names it, its value and what is allowed; status 2."""
+
+import json
+
+import pytest
+
+from ml_assets.trips.month import Month
+from ml_assets_tests.cli.calling import call
+from ml_assets_tests.published_months import publish
+from ml_assets_tests.storage.stored_months import put_month, store_at
+
+RANGE = ["--first", "2023-01", "--last", "2023-04"]
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, tmp_path):
+    """Call the command with a home of its own and, unless told otherwise, the sample."""
+
+    def called(*arguments, **environment):
+        variables = {"ML_ASSETS_HOME": tmp_path / "home"} | environment
+        return call(monkeypatch, capsys, list(arguments), variables)
+
+    return called
+
+
+@pytest.fixture
+def published(tmp_path):
+    folder = tmp_path / "published"
+    for number in (1, 2, 4, 5):
+        publish(folder, Month(2023, number))
+    return folder
+
+
+def assert_one_line(answer, status, *told):
+    assert answer.status == status, answer.err
+    assert answer.out == ""
+    assert answer.err.count("\n") == 1, answer.err
+    assert answer.err.startswith("error: ")
+    for text in told:
+        assert text in answer.err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--models", "xgbost"], ["--models", "xgbost", "linear_regression", "xgboost"]),
+        (["--models", ","], ["--models", "nothing", "choose from"]),
+        (["--trials", "-1"], ["--trials", "-1", "x>=0"]),
+        (["--trials", "many"], ["--trials", "many", "integer"]),
+        (["--train-months", "0"], ["--train-months", "0", "x>=1"]),
+        (["--train-months", "3"], ["--train-months 3", "make 5", "only 4", "2022-12"]),
+        (["--first", "2023-05"], ["--last 2023-04", "before --first 2023-05"]),
+        (["--first", "2022-12"], ["--first 2022-12", "ML_ASSETS_FIRST_MONTH", "2023-01"]),
+        (["--last", "2098-01"], ["--last 2098-01", "newest month that can be out"]),
+        (["--last", "2023-1"], ["--last", "2023-1", "YYYY-MM", "2023-01"]),
+        (["--last", "2023-01"], ["--first 2023-01 --last 2023-01", "two months can"]),
+        (["--exclude", "2023-02,march"], ["--exclude", "march", "YYYY-MM"]),
+        (["--exclude", "2023-02,2023-03,2023-04"], ["only 2023-01 itself"]),
+        (["--nonsense"], ["--nonsense"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_a_wrong_option_is_one_line_and_status_2_before_anything_is_fetched(
+    cli, tmp_path, options, told
+):
+    assert_one_line(cli("run", *RANGE, *options), 2, "ml-assets run --help", *told)
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("ML_ASSETS_TRIPS", "smaple", "use sample, tlc"),
+        ("ML_ASSETS_TRIPS", "gopher://trips", "folder or URL that fsspec opens"),
+        ("ML_ASSETS_TAXI", "purple", "use green or yellow"),
+        ("ML_ASSETS_FIRST_MONTH", "January", "2023-01"),
+        ("ML_ASSETS_HOME", __file__, "use a folder, not a file"),
+        ("MLFLOW_TRACKING_URI", "./mlruns", "sqlite:///"),
+    ],
+)
+@pytest.mark.parametrize("command", [("run", *RANGE, "--dry-run"), ("months",)], ids=lambda c: c[0])
+def test_a_wrong_variable_is_one_line_and_status_2(cli, command, variable, value, allowed):
+    assert_one_line(cli(*command, **{variable: value}), 2, variable, repr(value), allowed)
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["months"], ["leaderboard"], ["dev"]])
+def test_help_tells_what_a_command_does(cli, command):
+    for option in ("--help", "-h"):
+        answer = cli(*command, option)
+        assert (answer.status, answer.err) == (0, "")
+        assert answer.out.startswith(f"Usage: {' '.join(['ml-assets', *command])}")
+        assert len(answer.out.splitlines()) > 4
+
+
+def test_a_bare_command_shows_its_help_and_an_unknown_one_is_named(cli):
+    bare = cli()
+    assert bare.status == 2
+    assert "leaderboard" in bare.out + bare.err
+    assert_one_line(cli("train"), 2, "train")
+
+
+def test_a_leaderboard_that_was_never_made_names_the_way_to_it(cli):
+    assert_one_line(cli("leaderboard"), 1, "model_leaderboard", "ml-assets run")
+    assert_one_line(cli("leaderboard", "--json"), 1, "model_leaderboard")
+
+
+def test_a_damaged_record_is_told_not_thrown(cli, tmp_path):
+    record = tmp_path / "home" / "model_leaderboard" / "sample_green.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("{")
+    assert_one_line(cli("leaderboard"), 1, str(record), "materialize model_leaderboard again")
+
+
+def test_a_folder_that_is_gone_is_told(cli, tmp_path):
+    answer = cli("months", ML_ASSETS_TRIPS=f"memory://{tmp_path.name}/nothing")
+    assert_one_line(answer, 2, "ML_ASSETS_TRIPS", "no such folder")
+
+
+def test_a_dry_run_tells_what_would_be_done_and_does_nothing(cli, published, tmp_path):
+    options = ["run", "--first", "2023-01", "--last", "2023-06", "--dry-run", "--models",
+               "linear_regression, lasso,linear_regression"]  # fmt: skip
+    answer = cli(*options, ML_ASSETS_TRIPS=published)
+    assert answer.status == 0
+    assert answer.out.splitlines() == [
+        f"from {published}: 2023-01 to 2023-02, 2023-04 to 2023-05",
+        "not published: 2023-03, 2023-06",
+        "train 2023-01 to 2023-02 · tune 2023-04 · judge 2023-05",
+        "models: linear_regression, lasso",
+        f"kept in {tmp_path}/home; tracked at sqlite:///{tmp_path}/home/mlflow.db",
+    ]
+    machine = cli(*options, "--json", ML_ASSETS_TRIPS=published)
+    assert json.loads(machine.out)["window"] == {
+        "train": ["2023-01", "2023-02"],
+        "tune": ["2023-04"],
+        "judge": ["2023-05"],
+    }
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_dry_run_counts_on_months_that_are_stored_already(cli, published, tmp_path):
+    for number in (3, 6):
+        put_month(store_at(tmp_path / "home"), Month(2023, number))
+    answer = cli("run", "--first", "2023-01", "--last", "2023-04", "--exclude", "2023-01",
+                 "--dry-run", ML_ASSETS_TRIPS=published)  # fmt: skip
+    assert "stored already: 2023-03" in answer.out
+    assert "train 2023-02 · tune 2023-03 · judge 2023-04" in answer.out
+
+
+def test_a_dry_run_fails_as_the_run_would_when_too_little_is_published(cli, published):
+    answer = cli("run", "--first", "2023-01", "--last", "2023-05", "--train-months", "3",
+                 "--dry-run", ML_ASSETS_TRIPS=published)  # fmt: skip
+    assert_one_line(answer, 1, "missing: 2023-03", "fewer months")
+
+
+def test_a_dry_run_shows_no_password(cli):
+    answer = cli("run", *RANGE, "--dry-run", MLFLOW_TRACKING_URI="http://me:s3cret@server:5000")
+    assert answer.status == 0
+    assert "s3cret" not in answer.out + answer.err
+
+
+def test_months_shows_what_is_published_and_what_is_stored(cli, published, tmp_path):
+    store = store_at(tmp_path / "home")
+    for number in (1, 2):
+        put_month(store, Month(2023, number))
+    (tmp_path / "home" / "trip_features" / "green" / "2023-02.parquet").write_bytes(b"")
+    answer = cli("months", "--json", ML_ASSETS_TRIPS=published)
+    assert answer.status == 0
+    shown = {row["month"]: row for row in json.loads(answer.out)["months"]}
+    assert (shown["2023-01"]["published"], shown["2023-01"]["kept_trips"]) == (True, 180)
+    assert (shown["2023-03"]["published"], shown["2023-03"]["ingested"]) == (False, False)
+    assert "materialize trip_features of 2023-02 again" in shown["2023-02"]["fault"]
+    table = cli("months", ML_ASSETS_TRIPS=published)
+    assert table.status == 0
+    assert "damaged" in table.out
