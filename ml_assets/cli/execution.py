@@ -119,3 +119,5 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read when MLflow is imported
     for library in ("mlflow", "alembic", "optuna"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    # Ctrl-C while a connection is being closed: it is closed all the same, with a traceback.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)

@@ -38,6 +38,9 @@ ENCODING_NAMES = (
     "dropoff_x",
     "dropoff_y",
     "dropoff_z",
+    "heading_x",
+    "heading_y",
+    "heading_z",
     "log_minutes_of_miles",
     "slowness_of_pair",
     "slowness_around_pair",
@@ -124,14 +127,17 @@ class TripTables:
         pair = self.pair[groups.pair]
         pickup_hour = self.pickup_hour[groups.hour * ZONES + groups.pickup]
         dropoff_hour = self.dropoff_hour[groups.hour * ZONES + groups.dropoff]
+        start = self.zone_map.points[groups.pickup]
+        end = self.zone_map.points[groups.dropoff]
         columns = [
             usual,
             on_map,
             filled,
             np.where(missing, 0.0, stated - usual),
             np.where(missing, 0.0, stated - on_map),
-            *self.zone_map.points[groups.pickup].T,
-            *self.zone_map.points[groups.dropoff].T,
+            *start.T,
+            *end.T,
+            *(end - start).T,
             base,
             pair,
             self.around_pair[groups.pair],

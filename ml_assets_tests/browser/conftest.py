@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import Iterator
 from datetime import date
@@ -76,8 +77,11 @@ def ui(
         "ML_ASSETS_FIRST_MONTH": str(latest_published_month(date.today()).shift(1 - MONTHS)),
         "MLFLOW_TRACKING_URI": "",
     }
+    # A time limit around the tests ends them with SIGTERM: let that stop the servers as well.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with running_ui(environment, pictures.folder / "dagster_dev.log") as running:
         yield running
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,10 @@ def _gradient_boosting(parameters: Parameters, seed: int, n_jobs: int) -> Any:
 
 def _gradient_boosting_space(trial: "BaseTrial") -> dict[str, Any]:
     return {
-        "learning_rate": trial.suggest_float("learning_rate", 0.05, 0.2, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 0.06, 0.2, log=True),
         "max_depth": trial.suggest_int("max_depth", 4, 8),
         "min_samples_leaf": trial.suggest_int("min_samples_leaf", 10, 60),
-        "max_features": trial.suggest_float("max_features", 0.15, 0.5),
+        "max_features": trial.suggest_float("max_features", 0.1, 0.3),
     }
 
 
@@ -34,9 +34,9 @@ GRADIENT_BOOSTING = ModelFamily(
     defaults={
         "n_estimators": 100,
         "learning_rate": 0.1,
-        "max_depth": 6,
-        "min_samples_leaf": 20,
-        "max_features": 0.3,
+        "max_depth": 7,
+        "min_samples_leaf": 30,
+        "max_features": 0.2,
         "subsample": 0.5,
     },
     rounds="staged",
@@ -59,12 +59,12 @@ def _xgboost(parameters: Parameters, seed: int, n_jobs: int) -> Any:
 
 def _xgboost_space(trial: "BaseTrial") -> dict[str, Any]:
     return {
-        "learning_rate": trial.suggest_float("learning_rate", 0.03, 0.15, log=True),
-        "max_depth": trial.suggest_int("max_depth", 6, 11),
+        "learning_rate": trial.suggest_float("learning_rate", 0.03, 0.1, log=True),
+        "max_depth": trial.suggest_int("max_depth", 7, 11),
         "min_child_weight": trial.suggest_float("min_child_weight", 2.0, 60.0, log=True),
-        "subsample": trial.suggest_float("subsample", 0.6, 1.0),
-        "colsample_bytree": trial.suggest_float("colsample_bytree", 0.3, 1.0),
-        "reg_lambda": trial.suggest_float("reg_lambda", 0.5, 20.0, log=True),
+        "subsample": trial.suggest_float("subsample", 0.7, 1.0),
+        "colsample_bytree": trial.suggest_float("colsample_bytree", 0.25, 0.7),
+        "reg_lambda": trial.suggest_float("reg_lambda", 2.0, 40.0, log=True),
     }
 
 
@@ -76,13 +76,13 @@ XGBOOST = ModelFamily(
     make_estimator=_xgboost,
     search_space=_xgboost_space,
     defaults={
-        "n_estimators": 300,
-        "learning_rate": 0.05,
-        "max_depth": 8,
+        "n_estimators": 400,
+        "learning_rate": 0.045,
+        "max_depth": 9,
         "min_child_weight": 10.0,
         "subsample": 0.8,
-        "colsample_bytree": 0.6,
-        "reg_lambda": 5.0,
+        "colsample_bytree": 0.4,
+        "reg_lambda": 10.0,
     },
     rounds="evaluation_set",
     tags=frozenset({"tree", "boosting"}),

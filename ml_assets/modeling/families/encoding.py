@@ -10,8 +10,8 @@ def trip_history() -> Any:
     return TripHistory()
 
 
-def trip_indicators() -> Any:
-    """Sparse indicators, for linear models."""
+def trip_indicators(least_rows: int = 2) -> Any:
+    """Sparse indicators of what occurs in at least so many training rows, for linear models."""
     from ml_assets.modeling.encoders import TripIndicators
 
-    return TripIndicators()
+    return TripIndicators(least_rows)

@@ -14,7 +14,7 @@ _TUNING_ROWS = 20_000
 def _forest_space(trial: "BaseTrial") -> dict[str, Any]:
     return {
         "min_samples_leaf": trial.suggest_int("min_samples_leaf", 2, 12),
-        "max_features": trial.suggest_float("max_features", 0.2, 0.8),
+        "max_features": trial.suggest_float("max_features", 0.15, 0.5),
     }
 
 
@@ -34,8 +34,8 @@ RANDOM_FOREST = ModelFamily(
     defaults={
         "n_estimators": 60,
         "min_samples_leaf": 4,
-        "max_features": 0.3,
-        "max_samples": 0.5,
+        "max_features": 0.25,
+        "max_samples": 0.4,
     },
     tuning_rows=_TUNING_ROWS,
     tags=frozenset({"tree", "forest"}),
@@ -55,7 +55,7 @@ EXTRA_TREES = ModelFamily(
     make_encoder=trip_history,
     make_estimator=_extra_trees,
     search_space=_forest_space,
-    defaults={"n_estimators": 60, "min_samples_leaf": 4, "max_features": 0.5},
+    defaults={"n_estimators": 60, "min_samples_leaf": 4, "max_features": 0.4},
     tuning_rows=_TUNING_ROWS,
     tags=frozenset({"tree", "forest"}),
 )
