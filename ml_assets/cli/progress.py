@@ -73,8 +73,8 @@ class StepProgress:
         with self._lock:
             identity = (event.event_type, event.step_key, _subject(event))
             if identity not in self._seen:
-                self._seen.add(identity)
                 self._show(event, entry.timestamp)
+                self._seen.add(identity)
 
     def _show(self, event: DagsterEvent, timestamp: float) -> None:
         step = event.step_key or ""
@@ -125,7 +125,7 @@ def cause(error: Any) -> str:
         error = error.cause
     if error is None:
         return ""
-    line = "; ".join(part.strip() for part in error.message.splitlines() if part.strip())
+    line = " ".join(error.message.split())
     own = rf"^(ml_assets\.[\w.]*|dagster\.[\w.]*(Failure|{re.escape(error.cls_name or '')})): "
     return re.sub(own, "", line)
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from ml_assets.cli.options import ModelsType, MonthsType, MonthType
 from ml_assets.cli.plan import RunPlan, look_ahead, plan_lines
+from ml_assets.cli.streams import standard_output_kept, unredirected_console
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.settings import Settings, read_settings, without_credentials
 
@@ -46,7 +46,7 @@ def run(dry_run: bool, as_json: bool, verbose: bool, **asked: Any) -> None:
         ahead = look_ahead(settings, plan)
         click.echo(json.dumps(ahead) if as_json else "\n".join(plan_lines(ahead)))
         return
-    with _standard_output_kept() if as_json else contextlib.nullcontext():
+    with standard_output_kept() if as_json else contextlib.nullcontext():
         outcome = _execute(settings, plan, verbose)
     if outcome is None:
         if as_json:
@@ -66,10 +66,11 @@ def _execute(settings: Settings, plan: RunPlan, verbose: bool) -> Any:
     """Run the plan; the leaderboard and the decision, or None when nothing was to be trained."""
     from ml_assets.cli.execution import Execution
 
-    execution = Execution(settings, Console(stderr=True, highlight=False), verbose=verbose)
-    for first, last in plan.spans:
-        execution.ingest(first, last)
-    return None if plan.ingest_only else execution.train(plan)
+    with unredirected_console() as console:
+        execution = Execution(settings, console, verbose=verbose)
+        for first, last in plan.spans:
+            execution.ingest(first, last)
+        return None if plan.ingest_only else execution.train(plan)
 
 
 def _show_next(console: Console, settings: Settings) -> None:
@@ -98,17 +99,3 @@ def _as_typed(called: str) -> str:
         return "ml-assets"
     from_here = os.path.relpath(called)
     return called if from_here.startswith(os.pardir) else from_here
-
-
-@contextlib.contextmanager
-def _standard_output_kept() -> Iterator[None]:
-    """Send whatever writes to standard output meanwhile to standard error, C libraries included."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)

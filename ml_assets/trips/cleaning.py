@@ -22,6 +22,9 @@ SHORTEST_MINUTES: Final = 1  # the course's rule: 1 <= duration <= 60, both incl
 LONGEST_MINUTES: Final = 60
 FIRST_ZONE: Final = 1
 LAST_ZONE: Final = 265  # 264 (unknown) and 265 (outside the city) are zones of the published map
+MOST_MILES: Final = 1_000_000
+"""Faulty meters reach 278,990 miles (green, September 2023), which the course's rule keeps; far
+larger numbers would overflow when a least-squares fit squares them."""
 
 REASONS: Final = {
     "missing_value": "pick-up, drop-off, a zone or the distance is absent",
@@ -30,7 +33,7 @@ REASONS: Final = {
     "under_one_minute": f"the trip took less than {SHORTEST_MINUTES} minute",
     "over_one_hour": f"the trip took more than {LONGEST_MINUTES} minutes",
     "zone_outside_map": f"a zone is not one of {FIRST_ZONE}-{LAST_ZONE}",
-    "impossible_distance": "the distance is negative, infinite or not a number",
+    "impossible_distance": f"the distance is negative, no number, or above {MOST_MILES:,} miles",
 }
 """Closed list: each rejected trip bears the first of these that applies."""
 
@@ -114,7 +117,7 @@ def reason_of(month: Month) -> pl.Expr:
         "under_one_minute": duration < SHORTEST_MINUTES * MICROSECONDS_PER_MINUTE,
         "over_one_hour": duration > LONGEST_MINUTES * MICROSECONDS_PER_MINUTE,
         "zone_outside_map": ~(on_map[0] & on_map[1]),
-        "impossible_distance": ~(distance.is_finite() & (distance >= 0)),
+        "impossible_distance": ~(distance.is_not_nan() & distance.is_between(0, MOST_MILES)),
     }
     expression = pl.lit(None, dtype=pl.UInt8)
     for index, reason in reversed(list(enumerate(REASONS))):

@@ -4,8 +4,6 @@ The storage layer enforces them on write and on read; the Dagster assets and the
 their columns. Importing this module costs pandas: import it where tables move, not at load.
 """
 
-import math
-
 import pandera.polars as pa
 import polars as pl
 
@@ -13,6 +11,7 @@ from ml_assets.trips.cleaning import (
     FIRST_ZONE,
     LAST_ZONE,
     LONGEST_MINUTES,
+    MOST_MILES,
     REASONS,
     SHORTEST_MINUTES,
 )
@@ -44,7 +43,7 @@ TRIP_FEATURES = pa.DataFrameSchema(
         "DOLocationID": _zone("Drop-off"),
         "trip_distance": pa.Column(
             pl.Float64,
-            [pa.Check.ge(0), pa.Check.lt(math.inf)],
+            pa.Check.in_range(0, MOST_MILES),
             description="Miles. Metered, so known only after the trip: a request gives an "
             "estimate of it.",
         ),

@@ -26,7 +26,7 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-MONTHS = 8
+MONTHS = 4
 PAGE_MILLISECONDS = 60_000
 
 
@@ -94,5 +94,6 @@ def page(ui: DagsterUi, chromium: str, pictures: Pictures) -> Iterator["Page"]:
         opened = browser.new_page(viewport={"width": 1600, "height": 1000})
         opened.set_default_timeout(PAGE_MILLISECONDS)
         yield opened
-        pictures.take(opened, "last_seen")
-        browser.close()
+        if browser.is_connected():
+            pictures.take(opened, "last_seen")
+            browser.close()

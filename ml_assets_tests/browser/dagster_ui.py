@@ -1,6 +1,7 @@
 """``ml-assets dev`` as a process of its own, and what its GraphQL says about launches and runs."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -62,6 +63,48 @@ class DagsterUi:
             return newest if newest.status in ENDED else None
 
         return wait_for(ended, seconds, f"the end of what was launched; see {self.log}")
+
+    def launch_job(self, job: str) -> str:
+        """Launch a job with its defaults; returns the run's id."""
+        launched = self.ask(
+            "mutation($job: String!) { launchPipelineExecution(executionParams: {selector:"
+            ' {repositoryLocationName: "ml_assets", repositoryName: "__repository__",'
+            " pipelineName: $job}, runConfigData: {}}) { __typename"
+            " ... on LaunchRunSuccess { run { runId } } } }",
+            job=job,
+        )["launchPipelineExecution"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return launched["run"]["runId"]
+
+    def terminate(self, run_id: str) -> None:
+        """Cancel a run."""
+        self.ask("mutation($run: String!) { terminateRun(runId: $run) { __typename } }", run=run_id)
+
+    def ended_as(self, run_id: str) -> str | None:
+        """How a run ended; None while it goes on."""
+        status = self.ask(
+            "query($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }", run=run_id
+        )["runOrError"]["status"]
+        return status if status in ENDED else None
+
+    def worker_of(self, run_id: str) -> int | None:
+        """The process that executes a run; None while there is none."""
+        events = self.ask(
+            "query($run: ID!) { logsForRun(runId: $run) { ... on EventConnection"
+            " { events { ... on MessageEvent { message } } } } }",
+            run=run_id,
+        )["logsForRun"]["events"]
+        told = re.search(
+            r"Executing steps in process \(pid: (\d+)\)", " ".join(e["message"] for e in events)
+        )
+        return int(told[1]) if told else None
+
+    def unhealthy_daemons(self) -> list[str]:
+        """Daemons that should send heartbeats and do not."""
+        daemons = self.ask(
+            "{ instance { daemonHealth { allDaemonStatuses { daemonType healthy required } } } }"
+        )["instance"]["daemonHealth"]["allDaemonStatuses"]
+        return [d["daemonType"] for d in daemons if d["required"] and not d["healthy"]]
 
     def failures(self) -> list[str]:
         """Failed runs with their failed steps, for the message of a failing test."""

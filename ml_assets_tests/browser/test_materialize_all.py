@@ -1,13 +1,18 @@
-"""What a newcomer does: open the UI on an empty project, press Materialize all, find a champion."""
+"""What a newcomer does: open the UI on an empty project, press Materialize all, find a champion.
 
+And what may go wrong there without a word: a run whose process is killed.
+"""
+
+import os
 import re
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ml_assets.modeling.families import FAMILIES
 from ml_assets_tests.browser.conftest import Pictures
-from ml_assets_tests.browser.dagster_ui import DagsterUi, Launch
+from ml_assets_tests.browser.dagster_ui import DagsterUi, Launch, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -15,6 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 GREEN_SECONDS = 900
+START_SECONDS = 120
 # The mean of all trips misses by about this many minutes: a model that does worse learnt nothing.
 MEAN_RMSE = 9.0
 
@@ -37,6 +43,11 @@ def test_all_on_an_empty_project_ends_green(ui, all_pressed):
     assert ui.not_green() == []
 
 
+def test_terminal_is_not_flooded_by_the_daemon(ui, all_pressed):
+    # Only the daemon of this project keeps quiet, so this tells as well that it is the one at work.
+    assert "Evaluating asset backfill" not in ui.log.read_text()
+
+
 def test_champion_page_tells_who_won_by_how_much_and_on_what(ui, page, pictures, all_pressed):
     page.goto(f"{ui.address}/assets/champion_model")
     shown = metadata_value(page, "champion")
@@ -52,6 +63,7 @@ def test_leaderboard_page_draws_its_chart(ui, page, pictures, all_pressed):
     metadata_value(page, "chart").get_by_text("Show Markdown").click()
     chart = page.get_by_role("dialog").locator("img")
     chart.wait_for()
+    page.wait_for_timeout(1000)  # the dialog fades in
     pictures.take(page, "leaderboard_chart")
     assert chart.evaluate("image => image.complete && image.naturalWidth > 0")
 
@@ -65,6 +77,21 @@ def test_latest_after_all_ends_green(ui, page, pictures, all_pressed):
     pictures.take(page, "runs_after_latest")
     assert launched.status == "SUCCESS", ui.failures()
     assert ui.not_green() == []
+
+
+def test_run_whose_process_is_killed_fails_and_takes_nothing_with_it(ui, all_pressed):
+    killed = ui.launch_job("train_models")
+    worker = wait_for(lambda: ui.worker_of(killed), START_SECONDS, "the worker of a run")
+    os.kill(worker, signal.SIGKILL)
+    ended = wait_for(lambda: ui.ended_as(killed), START_SECONDS, "the end of the killed run")
+    assert ended == "FAILURE"
+
+    following = ui.launch_job("train_models")
+    wait_for(lambda: ui.worker_of(following), START_SECONDS, "the worker of the next run")
+    ui.terminate(following)
+    ended = wait_for(lambda: ui.ended_as(following), START_SECONDS, "the end of the next run")
+    assert ended == "CANCELED"
+    assert ui.unhealthy_daemons() == []
 
 
 def press(ui: DagsterUi, page: "Page", pictures: Pictures, partitions: str) -> Launch:

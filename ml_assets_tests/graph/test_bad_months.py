@@ -1,6 +1,8 @@
 """Published months that are damaged, strange or empty: told with the way out, and kept apart."""
 
+import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from ml_assets.trips.month import Month
@@ -8,154 +10,160 @@ from ml_assets_tests.graph.test_ingestion import failure, store_of
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish, published_month
 
-JANUARY, BAD, MARCH = (Month(2023, number) for number in (1, 2, 3))
+JANUARY, FEBRUARY, MARCH = (Month(2023, number) for number in (1, 2, 3))
 ROWS = 200
 
 
-def without(*columns):
-    return published_month(BAD, ROWS, **dict.fromkeys(columns))
-
-
-def written(folder, content):
-    path = publish(folder, BAD)
-    if isinstance(content, pa.Table):
-        publish(folder, BAD, content)
-    else:
-        path.write_bytes(content(path.read_bytes()))
-
-
 @pytest.fixture
-def published(tmp_path):
-    folder = tmp_path / "published"
-    for month in (JANUARY, BAD, MARCH):
-        publish(folder, month)
-    return folder
-
-
-@pytest.fixture
-def project(tmp_path, published):
-    with open_project(settings_for(tmp_path / "home", published)) as opened:
+def project(tmp_path):
+    """A project whose source has three small months."""
+    for month in (JANUARY, FEBRUARY, MARCH):
+        publish(tmp_path / "published", month)
+    with open_project(settings_for(tmp_path / "home", tmp_path / "published")) as opened:
         yield opened
 
 
-UNREADABLE = {
-    "zero bytes": (lambda whole: b"", "not a readable Parquet file"),
-    "cut short": (lambda whole: whole[: len(whole) // 2], "not a readable Parquet file"),
-    "CSV named .parquet": (lambda whole: b"VendorID,zone\n1,2\n", "not a readable Parquet file"),
-    "column missing": (without("PULocationID"), "column PULocationID is missing"),
-    "column renamed": (
-        published_month(BAD, ROWS, trip_distance=None, distance=[1.0] * ROWS),
-        "column trip_distance is missing",
+def damage(folder, month, change):
+    path = publish(folder, month)
+    path.write_bytes(change(path.read_bytes()))
+
+
+def test_unreadable_months_are_each_named_with_the_fault_and_the_good_ones_are_kept(
+    project, tmp_path
+):
+    published = tmp_path / "published"
+    damage(published, Month(2023, 2), lambda whole: b"")
+    damage(published, Month(2023, 4), lambda whole: whole[: len(whole) // 2])
+    damage(published, Month(2023, 5), lambda whole: b"VendorID,zone\n1,2\n")
+    for number, overrides in enumerate(STRANGE_COLUMNS, start=6):
+        month = Month(2023, number)
+        publish(published, month, published_month(month, ROWS, **overrides))
+    run = project.ingest("2023-01", "2023-09")
+    assert not run.success
+    message = failure(run, "raw_trips")
+    assert "7 of 9 months could not be brought" in message
+    assert "brought and kept: 2023-01, 2023-03" in message
+    assert "--exclude 2023-02,2023-04,2023-05,2023-06,2023-07,2023-08,2023-09" in message
+    expected = [*["not a readable Parquet file"] * 3, *COLUMN_FAULTS]
+    for number, fault in zip(BAD_NUMBERS, expected, strict=True):
+        line = message.split(f"2023-0{number}: ", 1)[1].split(" | ")[0]
+        assert line.startswith(f"{published}/green_tripdata_2023-0{number}.parquet")
+        assert fault in line
+        assert "at its source" in line
+
+    store = store_of(project)
+    for month in (JANUARY, MARCH):
+        assert project.metadata("raw_trips", str(month))["dagster/row_count"] == ROWS
+        assert store.raw_record(month).rows == ROWS
+    assert store.raw_record(FEBRUARY) is None
+    recorded = project.instance.get_materialized_partitions(asset_key=dg.AssetKey("raw_trips"))
+    assert recorded == {"2023-01", "2023-03"}
+
+    publish(published, FEBRUARY)
+    assert project.ingest("2023-01", "2023-03").success
+
+
+BAD_NUMBERS = (2, 4, 5, 6, 7, 8, 9)
+STRANGE_COLUMNS = (
+    {"PULocationID": None},
+    {"trip_distance": None, "distance": [1.0] * ROWS},
+    {"trip_distance": ["1.0"] * ROWS},
+    {"DOLocationID": pa.nulls(ROWS)},
+)
+COLUMN_FAULTS = (
+    "column PULocationID is missing",
+    "column trip_distance is missing",
+    "column trip_distance is string",
+    "column DOLocationID is null",
+)
+
+
+def test_a_month_republished_damaged_keeps_the_good_one(project, tmp_path):
+    assert project.ingest("2023-01", "2023-03").success
+    damage(tmp_path / "published", FEBRUARY, lambda whole: whole[:-100])
+    assert not project.ingest("2023-01", "2023-03").success
+    store = store_of(project)
+    assert store.raw_record(FEBRUARY).rows == ROWS
+    assert store.raw_is_whole(FEBRUARY, store.raw_record(FEBRUARY))
+    assert store.read_table("trip_features", FEBRUARY).height == ROWS
+    assert project.run("train_models", selection=["training_set"]).success
+
+
+def lasting(month, minutes):
+    table = published_month(month, ROWS)
+    length = pa.scalar(round(minutes * 60e6), pa.duration("us"))
+    return {"dropoff": pc.add(table["lpep_pickup_datetime"], length)}
+
+
+WITHOUT_TRIPS = {
+    "no rows": lambda month: published_month(month, 0),
+    "only trips under a minute": lambda month: published_month(month, ROWS, **lasting(month, 0.2)),
+    "only trips over an hour": lambda month: published_month(month, ROWS, **lasting(month, 90)),
+    "drop-off before pick-up": lambda month: published_month(month, ROWS, **lasting(month, -5)),
+    "all zones absent": lambda month: published_month(
+        month, ROWS, PULocationID=pa.nulls(ROWS, pa.int64())
     ),
-    "column re-typed": (
-        published_month(BAD, ROWS, trip_distance=["1.0"] * ROWS),
-        "column trip_distance is string",
+    "all distances absent": lambda month: published_month(
+        month, ROWS, trip_distance=pa.nulls(ROWS, pa.float64())
     ),
-    "column without type": (
-        published_month(BAD, ROWS, DOLocationID=pa.nulls(ROWS)),
-        "column DOLocationID is null",
+    "pick-ups of 2098": lambda month: published_month(
+        month,
+        ROWS,
+        pickup=pa.array([4_040_000_000] * ROWS, pa.timestamp("s")),
+        dropoff=pa.array([4_040_000_600] * ROWS, pa.timestamp("s")),
     ),
 }
 
 
-@pytest.mark.parametrize("fault", UNREADABLE)
-def test_an_unreadable_month_is_named_and_the_good_ones_are_kept(project, published, fault):
-    content, told = UNREADABLE[fault]
-    written(published, content)
-    run = project.ingest("2023-01", "2023-03")
-    assert not run.success
-    message = failure(run, "raw_trips")
-    for text in ("2023-02: ", "green_tripdata_2023-02.parquet", told, "at its source",
-                 "1 of 3 months", "brought and kept: 2023-01, 2023-03"):  # fmt: skip
-        assert text in message
-    for month in (JANUARY, MARCH):
-        assert project.metadata("raw_trips", str(month))["dagster/row_count"] == ROWS
-        assert store_of(project).raw_record(month).rows == ROWS
-    assert store_of(project).raw_record(BAD) is None
-    assert project.instance.get_materialized_partitions(asset_key(project)) == {
-        "2023-01",
-        "2023-03",
-    }
-    publish(published, BAD)
-    assert project.ingest("2023-01", "2023-03").success
-
-
-def asset_key(project):
-    import dagster as dg
-
-    return dg.AssetKey("raw_trips")
-
-
-def test_a_month_republished_damaged_keeps_the_good_one(project, published):
-    assert project.ingest("2023-01", "2023-03").success
-    written(published, lambda whole: whole[:-100])
-    assert not project.ingest("2023-01", "2023-03").success
+def test_months_without_a_kept_trip_are_stored_told_and_left_out_on_request(project, tmp_path):
+    bad = {Month(2023, number): make for number, make in enumerate(WITHOUT_TRIPS.values(), start=4)}
+    for month, make in bad.items():
+        publish(tmp_path / "published", month, make(month))
+    project.ingest("2023-01", "2023-10")
     store = store_of(project)
-    assert store.raw_record(BAD).rows == ROWS
-    assert store.raw_is_whole(BAD, store.raw_record(BAD))
-    assert store.read_table("trip_features", BAD).height == ROWS
-    assert project.run("train_models", selection=["training_set"]).success
-
-
-def shifted(minutes):
-    import pyarrow.compute as pc
-
-    table = published_month(BAD, ROWS)
-    pickups = table["lpep_pickup_datetime"]
-    later = pc.add(pickups, pa.scalar(round(minutes * 60e6), pa.duration("us")))
-    return published_month(BAD, ROWS, dropoff=later)
-
-
-WITHOUT_TRIPS = {
-    "no rows": published_month(BAD, 0),
-    "only trips under a minute": shifted(0.2),
-    "only trips over an hour": shifted(90),
-    "drop-off before pick-up": shifted(-5),
-    "all zones absent": published_month(BAD, ROWS, PULocationID=pa.nulls(ROWS, pa.int64())),
-    "all distances absent": published_month(BAD, ROWS, trip_distance=pa.nulls(ROWS, pa.float64())),
-    "pick-ups of 2098": published_month(
-        BAD, ROWS, pickup=pa.array([4_040_000_000] * ROWS, pa.timestamp("s")),
-        dropoff=pa.array([4_040_000_600] * ROWS, pa.timestamp("s")),
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("fault", WITHOUT_TRIPS)
-def test_a_month_without_a_kept_trip_is_stored_told_and_left_out_on_request(
-    project, published, fault
-):
-    publish(published, Month(2023, 4))
-    written(published, WITHOUT_TRIPS[fault])
-    project.ingest("2023-01", "2023-04")
-    store = store_of(project)
-    rows = WITHOUT_TRIPS[fault].num_rows
-    assert store.read_table("trip_features", BAD).height == 0
-    assert store.read_table("rejected_trips", BAD).height == rows
+    for month, make in bad.items():
+        assert store.read_table("trip_features", month).height == 0
+        assert store.read_table("rejected_trips", month).height == make(month).num_rows
     refused = project.run("train_models", selection=["training_set"])
     assert not refused.success
     message = failure(refused, "training_set")
-    assert "2023-02" in message
     assert "exclude_months" in message
-    config = {"training_set": {"config": {"exclude_months": ["2023-02"]}}}
+    assert all(f"{month}: " in message for month in bad)
+    config = {"training_set": {"config": {"exclude_months": [str(month) for month in bad]}}}
     assert project.run("train_models", config, ["training_set"]).success
 
 
-def test_duplicate_rows_are_all_there_to_be_counted(project, published):
-    once = published_month(BAD, ROWS // 2)
-    written(published, pa.concat_tables([once, once]))
+def test_duplicate_rows_are_all_there_to_be_counted(project, tmp_path):
+    once = published_month(FEBRUARY, ROWS // 2)
+    publish(tmp_path / "published", FEBRUARY, pa.concat_tables([once, once]))
     project.ingest("2023-02", "2023-02")
-    assert store_of(project).read_table("trip_features", BAD).height == ROWS
+    assert store_of(project).read_table("trip_features", FEBRUARY).height == ROWS
 
 
-def test_wild_values_become_rejected_trips_and_the_rest_goes_on(project, published):
-    distances = published_month(BAD, ROWS)["trip_distance"].to_pylist()
+def test_wild_values_become_rejected_trips_and_the_rest_goes_on(project, tmp_path):
+    distances = published_month(FEBRUARY, ROWS)["trip_distance"].to_pylist()
     distances[:4] = [-1.0, float("nan"), float("inf"), 201_421.0]
-    zones = published_month(BAD, ROWS)["PULocationID"].to_pylist()
+    zones = published_month(FEBRUARY, ROWS)["PULocationID"].to_pylist()
     zones[4:7] = [0, 264, 999]
-    written(published, published_month(BAD, ROWS, trip_distance=distances, PULocationID=zones))
+    wild = published_month(FEBRUARY, ROWS, trip_distance=distances, PULocationID=zones)
+    publish(tmp_path / "published", FEBRUARY, wild)
     assert project.ingest("2023-01", "2023-03").success
     metadata = project.metadata("rejected_trips", "2023-02")
     assert metadata["rejected/impossible_distance"] == 3
     assert metadata["rejected/zone_outside_map"] == 2
     assert project.metadata("trip_features", "2023-02")["dagster/row_count"] == ROWS - 5
-    assert project.train().success
+    assert project.run("train_models", selection=["training_set"]).success
+
+
+def test_a_home_that_cannot_take_a_month_is_told_once_and_not_tried_for_every_month(
+    project, tmp_path
+):
+    (tmp_path / "home" / "raw_trips").mkdir(parents=True)
+    (tmp_path / "home" / "raw_trips" / "green").write_text("in the way")
+    run = project.ingest("2023-01", "2023-03")
+    assert not run.success
+    message = failure(run, "raw_trips")
+    assert "1 of 3 months could not be brought: 2023-01: " in message
+    assert "could not be stored (" in message
+    assert "not tried: 2023-02 to 2023-03" in message
+    assert not list((tmp_path / "home").glob(".incoming_*"))

@@ -109,7 +109,7 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_month(tmp_path):
 
 
 def test_two_processes_that_write_one_month_leave_one_whole_month(tmp_path):
-    writers = [start_writer(tmp_path, rounds=25) for _ in range(2)]
+    writers = [start_writer(tmp_path, rounds=12) for _ in range(2)]
     while any(writer.poll() is None for writer in writers):
         assert store_at(tmp_path).read_table("trip_features", MONTH).height in CONTENTS
     assert [writer.wait() for writer in writers] == [0, 0]
