@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 import pandas as pd
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ml_assets.modeling.families import ModelFamily
 from ml_assets.modeling.training import (
@@ -137,20 +137,30 @@ def _quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _open_storage(url: str) -> optuna.storages.RDBStorage:
+def open_storage(url: str) -> optuna.storages.RDBStorage:
     """Open a database of studies, and make its tables if it is new.
 
-    Optuna looks whether a table is there and then makes it: of two workers that open a new
-    database at once, one fails on what the other has just made, and finds it when it looks again.
+    Optuna looks whether a table or its version row is there and then makes it: of workers that open
+    a new database at once, all but one may fail on what another has just made ("already exists",
+    "UNIQUE constraint failed", "database is locked", as the database words it), and find it when
+    they look again.
+
+    Raises:
+        DBAPIError: of SQLAlchemy, when the database cannot be opened.
     """
     for attempt in range(_OPENINGS):
         try:
             return optuna.storages.RDBStorage(url)
         except DBAPIError as error:
-            if attempt == _OPENINGS - 1 or "exist" not in str(error.orig):
+            if attempt == _OPENINGS - 1 or not _lost_a_race(error):
                 raise
             time.sleep(0.2 * (attempt + 1))
     raise AssertionError("the last attempt returns or raises")
+
+
+def _lost_a_race(error: DBAPIError) -> bool:
+    words = str(error.orig)
+    return isinstance(error, IntegrityError) or "already exists" in words or "locked" in words
 
 
 def _open_study(
@@ -161,7 +171,7 @@ def _open_study(
     study_name: str | None,
 ) -> optuna.Study:
     study = optuna.create_study(
-        storage=None if storage is None else _open_storage(storage),
+        storage=None if storage is None else open_storage(storage),
         study_name=study_name,
         direction="minimize",
         load_if_exists=True,

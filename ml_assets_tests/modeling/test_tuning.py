@@ -1,18 +1,21 @@
 """Tuning: what is tried first, what a budget means, and studies that processes share."""
 
 import multiprocessing
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from ml_assets.modeling.families import FAMILIES, ModelFamily
 from ml_assets.modeling.families.encoding import trip_history
 from ml_assets.modeling.training import FittedModel
-from ml_assets.modeling.tuning import TuningBudget, tune_and_fit
+from ml_assets.modeling.tuning import TuningBudget, open_storage, tune_and_fit
 from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
 
 SVR = FAMILIES["linear_svr"]
@@ -143,6 +146,27 @@ def test_two_processes_share_a_study_in_sqlite(tmp_path: Path) -> None:
             storage=storage,
             study_name="shared",
         )
+
+
+def test_workers_that_open_a_new_database_at_once_all_get_in(tmp_path: Path) -> None:
+    """Optuna's own making of tables races: "already exists", "UNIQUE constraint failed", …"""
+    workers = 6
+    for attempt in range(8):
+        storage = f"sqlite:///{tmp_path / f'studies_{attempt}.db'}"
+        start = threading.Barrier(workers)
+
+        def work(storage: str = storage, start: threading.Barrier = start) -> str:
+            start.wait()
+            return open_storage(storage).get_head_version()
+
+        with ThreadPoolExecutor(workers) as pool:
+            versions = [future.result() for future in [pool.submit(work) for _ in range(workers)]]
+        assert len(set(versions)) == 1
+
+
+def test_a_database_that_is_not_there_is_not_asked_again_and_again() -> None:
+    with pytest.raises(DBAPIError):
+        open_storage("postgresql+psycopg://nobody@127.0.0.1:9/studies")
 
 
 def test_two_processes_share_a_study_in_postgres(tmp_path: Path) -> None:
