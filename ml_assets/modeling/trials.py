@@ -17,9 +17,9 @@ PATIENCE = 40
 """XGBoost stops when so many rounds in a row brought nothing on the tune month."""
 
 STAGE = 20
-MOST_STAGES = 10
+MOST_STAGES = 8
 STAGES_OF_PATIENCE = 2
-"""Gradient boosting grows by so many trees at a time, up to 200: it has one core and no bins."""
+"""Gradient boosting grows by so many trees at a time, up to 160: it has one core and no bins."""
 
 _REPORT_EVERY = 10
 

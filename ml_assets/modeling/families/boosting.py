@@ -18,9 +18,9 @@ def _gradient_boosting(parameters: Parameters, seed: int, n_jobs: int) -> Any:
 def _gradient_boosting_space(trial: "BaseTrial") -> dict[str, Any]:
     return {
         "learning_rate": trial.suggest_float("learning_rate", 0.06, 0.2, log=True),
-        "max_depth": trial.suggest_int("max_depth", 4, 8),
+        "max_depth": trial.suggest_int("max_depth", 4, 7),
         "min_samples_leaf": trial.suggest_int("min_samples_leaf", 10, 60),
-        "max_features": trial.suggest_float("max_features", 0.1, 0.3),
+        "max_features": trial.suggest_float("max_features", 0.1, 0.25),
     }
 
 
