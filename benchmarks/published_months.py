@@ -8,8 +8,9 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
 
-from ml_assets.trips.cleaning import REQUEST_COLUMNS, TARGET, kept_trips, read_published
+from ml_assets.trips.cleaning import kept_trips, read_published
 from ml_assets.trips.month import Month
+from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
 TAXI = "green"
 VARIABLE = "ML_ASSETS_REAL_TRIPS"

@@ -11,8 +11,8 @@ from benchmarks.figures import Figure, Section
 from benchmarks.published_months import PublishedMonths
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.tuning import FittedModel, TuningBudget, refit, tune_and_fit
-from ml_assets.trips.cleaning import REQUEST_COLUMNS, TARGET
 from ml_assets.trips.month import Month, months_between
+from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
 if TYPE_CHECKING:
     from ml_assets.modeling.families import ModelFamily

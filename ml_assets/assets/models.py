@@ -115,7 +115,7 @@ def _metadata(
     from ml_assets.modeling.charts import as_markdown_image, predicted_versus_actual
     from ml_assets.modeling.importance import importance_picture
     from ml_assets.modeling.leaderboard import slices_markdown
-    from ml_assets.trips.cleaning import TARGET
+    from ml_assets.trips.rules import TARGET
 
     picture = predicted_versus_actual(
         judged.judged[TARGET],

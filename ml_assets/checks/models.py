@@ -191,7 +191,7 @@ class Bench:
     def _predict(self, uri: str) -> Any:
         """Predictions for the judged month; a finding when the model cannot be loaded."""
         from ml_assets.tracking.models import load_pipeline
-        from ml_assets.trips.cleaning import REQUEST_COLUMNS
+        from ml_assets.trips.rules import REQUEST_COLUMNS
 
         try:
             return load_pipeline(uri).predict(self.judged[list(REQUEST_COLUMNS)])
@@ -203,7 +203,7 @@ class Bench:
             )
 
     def _actual(self) -> "pd.Series[float]":
-        from ml_assets.trips.cleaning import TARGET
+        from ml_assets.trips.rules import TARGET
 
         return self.judged[TARGET]
 

@@ -8,8 +8,9 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ml_assets.modeling.features import FEATURE_NAMES, Matrix
-from ml_assets.modeling.geography import PAIRS, ZONES, ZoneMap, learn_map
+from ml_assets.modeling.geography import PAIRS, ZoneMap, learn_map
 from ml_assets.modeling.history import ENCODING_NAMES, Groups, TripTables, learn_tables
+from ml_assets.trips.rules import ZONE_CODES
 
 _COLUMN = {name: position for position, name in enumerate(FEATURE_NAMES)}
 _KEPT_NAMES = tuple(name for name in FEATURE_NAMES if name != "log_miles")
@@ -221,12 +222,12 @@ def _indicator_codes(features: Matrix) -> list[tuple[npt.NDArray[np.int64], int]
     band = hour // 4 + 6 * day_off
     passengers = features[:, _COLUMN["passenger_count"]].astype(np.int64) + 1
     return [
-        (pickup, ZONES),
-        (dropoff, ZONES),
+        (pickup, ZONE_CODES),
+        (dropoff, ZONE_CODES),
         (groups.pair, PAIRS),
         (groups.week_hour, 168),
         (reach * 48 + day_off * 24 + hour, 6 * 48),
-        (pickup * 12 + band, ZONES * 12),
-        (dropoff * 12 + band, ZONES * 12),
+        (pickup * 12 + band, ZONE_CODES * 12),
+        (dropoff * 12 + band, ZONE_CODES * 12),
         (passengers, 11),
     ]

@@ -6,15 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 
-SHORTEST_MINUTES = 1.0
-LONGEST_MINUTES = 60.0
-"""The trip rule: only trips of 1 to 60 minutes are kept, so nothing else can be right."""
+from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
 
 
 class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Clip the predictions of ``regressor`` to the range of the target.
 
-    An unbounded linear model answers hours, or less than nothing, for a far or absurd request.
+    Only trips of 1 to 60 minutes are kept, so nothing else can be right; an unbounded linear model
+    answers hours, or less than nothing, for a far or absurd request.
 
     Args:
         regressor: any regressor; it is cloned and the clone is fitted.

@@ -7,16 +7,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-REQUEST_COLUMNS = (
-    "PULocationID",
-    "DOLocationID",
-    "trip_distance",
-    "pickup_datetime",
-    "passenger_count",
-)
-"""All that a model may read; whatever else a frame holds is ignored."""
-
-TARGET_COLUMN = "duration_minutes"
+from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS
+from ml_assets.trips.zones import AIRPORT_ZONES
 
 FEATURE_NAMES = (
     "pickup_zone",
@@ -33,17 +25,13 @@ FEATURE_NAMES = (
 )
 """The columns of the matrix, in order."""
 
-LARGEST_ZONE = 265
-UNKNOWN_ZONE = 0
+NO_ZONE = 0
 """Where every location outside 1 to 265 is put."""
 
 LEAST_MILES = 0.05
 MOST_MILES = 60.0
 """A metered distance outside these is a fault of the meter (0 in 3 to 5 % of the rows, 201,421
 miles at the other end), so it says nothing about how far the trip goes."""
-
-AIRPORT_ZONES = (1, 132, 138)
-"""Newark, JFK and LaGuardia in the Commission's zone table."""
 
 _NEW_YORK = "America/New_York"
 _MINUTES_A_DAY = 1440
@@ -128,7 +116,7 @@ def _numbers(column: "pd.Series[Any]") -> Matrix:
 
 def _zones(column: "pd.Series[Any]") -> Matrix:
     zones = _numbers(column)
-    return np.where((zones >= 1) & (zones <= LARGEST_ZONE), np.floor(zones), UNKNOWN_ZONE)
+    return np.where((zones >= FIRST_ZONE) & (zones <= LAST_ZONE), np.floor(zones), NO_ZONE)
 
 
 def _wall_minutes(column: "pd.Series[Any]") -> npt.NDArray[np.int64]:

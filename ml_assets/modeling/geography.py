@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse.csgraph import shortest_path
 
-from ml_assets.modeling.features import LARGEST_ZONE, Matrix
+from ml_assets.modeling.features import Matrix
+from ml_assets.trips.rules import ZONE_CODES
 
-ZONES = LARGEST_ZONE + 1
-PAIRS = ZONES * ZONES
+PAIRS = ZONE_CODES * ZONE_CODES
 DIMENSIONS = 3
 
 MILES_STRENGTH = 3.0
@@ -65,14 +65,14 @@ def learn_map(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> ZoneMap:
     pickup, dropoff, log_miles = pickup[stated], dropoff[stated], log_miles[stated]
     if len(log_miles) == 0:
         nowhere = np.zeros(PAIRS, dtype=np.float32)
-        return ZoneMap(np.zeros((ZONES, DIMENSIONS), dtype=np.float32), nowhere, nowhere)
+        return ZoneMap(np.zeros((ZONE_CODES, DIMENSIONS), dtype=np.float32), nowhere, nowhere)
     overall = float(log_miles.mean())
     points, placed = _place(pickup, dropoff, log_miles)
     between = np.log(np.maximum(_miles_apart(points), _LEAST_MILES_APART))
     between[~placed, :] = overall
     between[:, ~placed] = overall
-    between[np.diag_indices(ZONES)] = _inside(pickup, dropoff, log_miles)
-    pair = pickup * ZONES + dropoff
+    between[np.diag_indices(ZONE_CODES)] = _inside(pickup, dropoff, log_miles)
+    pair = pickup * ZONE_CODES + dropoff
     trips = np.bincount(pair, minlength=PAIRS)
     sums = np.bincount(pair, weights=log_miles, minlength=PAIRS)
     usual = (sums + MILES_STRENGTH * between.ravel()) / (trips + MILES_STRENGTH)
@@ -87,8 +87,8 @@ def _inside(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> Matrix:
     """Typical log distance of trips that end in the zone they began in, (266,)."""
     same = pickup == dropoff
     overall = float(log_miles[same].mean()) if same.any() else float(np.log(_LEAST_MILES_APART))
-    sums = np.bincount(pickup[same], weights=log_miles[same], minlength=ZONES)
-    trips = np.bincount(pickup[same], minlength=ZONES)
+    sums = np.bincount(pickup[same], weights=log_miles[same], minlength=ZONE_CODES)
+    trips = np.bincount(pickup[same], minlength=ZONE_CODES)
     means: Matrix = (sums + _ZONE_STRENGTH * overall) / (trips + _ZONE_STRENGTH)
     return means
 
@@ -104,16 +104,16 @@ def _place(
 ) -> tuple[Matrix, npt.NDArray[np.bool_]]:
     """Points (266, 3), and which zones have trips to another zone and so a place."""
     first, second, miles, trips = _joined_pairs(pickup, dropoff, log_miles)
-    placed = np.zeros(ZONES, dtype=bool)
+    placed = np.zeros(ZONE_CODES, dtype=bool)
     placed[first] = placed[second] = True
     if len(first) == 0:
-        return np.zeros((ZONES, DIMENSIONS)), placed
+        return np.zeros((ZONE_CODES, DIMENSIONS)), placed
     weight = trips / (trips + MILES_STRENGTH) / miles**_CLOSE_PAIRS_COUNT_MORE
     points = _classical_scaling(first, second, miles)
     laplacian = _laplacian(first, second, weight)
     # A little inertia keeps zones without trips, and separate parts of the map, where they are.
     inertia = 1e-3 * float(np.median(np.diag(laplacian)[placed]))
-    step = np.linalg.inv(laplacian + inertia * np.eye(ZONES))
+    step = np.linalg.inv(laplacian + inertia * np.eye(ZONE_CODES))
     for _ in range(_STEPS):
         apart = np.sqrt(((points[first] - points[second]) ** 2).sum(axis=1)) + 1e-9
         pull = _laplacian(first, second, weight * miles / apart)
@@ -129,22 +129,22 @@ def _joined_pairs(
     other = pickup != dropoff
     lower = np.minimum(pickup, dropoff)[other]
     upper = np.maximum(pickup, dropoff)[other]
-    code = lower * ZONES + upper
+    code = lower * ZONE_CODES + upper
     trips = np.bincount(code, minlength=PAIRS)
     sums = np.bincount(code, weights=log_miles[other], minlength=PAIRS)
     joined = np.flatnonzero(trips)
     miles = np.exp(sums[joined] / trips[joined])
-    return joined // ZONES, joined % ZONES, miles, trips[joined].astype(np.float64)
+    return joined // ZONE_CODES, joined % ZONE_CODES, miles, trips[joined].astype(np.float64)
 
 
 def _classical_scaling(first: Codes, second: Codes, miles: Matrix) -> Matrix:
     """A first layout (266, 3): Torgerson's, on the shortest ways over the known pairs."""
-    graph = np.zeros((ZONES, ZONES))
+    graph = np.zeros((ZONE_CODES, ZONE_CODES))
     graph[first, second] = miles
     ways = shortest_path(graph, directed=False)
     reachable = np.isfinite(ways)
     ways = np.where(reachable, ways, ways[reachable].max())
-    centring = np.eye(ZONES) - 1.0 / ZONES
+    centring = np.eye(ZONE_CODES) - 1.0 / ZONE_CODES
     values, vectors = np.linalg.eigh(-0.5 * centring @ (ways**2) @ centring)
     scale = np.sqrt(np.maximum(values[-DIMENSIONS:], 1e-9))
     layout: Matrix = vectors[:, -DIMENSIONS:] * scale
@@ -152,8 +152,8 @@ def _classical_scaling(first: Codes, second: Codes, miles: Matrix) -> Matrix:
 
 
 def _laplacian(first: Codes, second: Codes, weight: Matrix) -> Matrix:
-    matrix = np.zeros((ZONES, ZONES))
+    matrix = np.zeros((ZONE_CODES, ZONE_CODES))
     matrix[first, second] = -weight
     matrix += matrix.T
-    matrix[np.diag_indices(ZONES)] = -matrix.sum(axis=1)
+    matrix[np.diag_indices(ZONE_CODES)] = -matrix.sum(axis=1)
     return matrix

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_assets.modeling.features import FEATURE_NAMES, Matrix
-from ml_assets.modeling.geography import PAIRS, ZONES, Codes, ZoneMap
+from ml_assets.modeling.geography import PAIRS, Codes, ZoneMap
+from ml_assets.trips.rules import ZONE_CODES
 
 HOURS = 48
 """Hours of a working day, then hours of a day off."""
@@ -78,7 +79,7 @@ class Groups:
         return cls(
             pickup=pickup,
             dropoff=dropoff,
-            pair=pickup * ZONES + dropoff,
+            pair=pickup * ZONE_CODES + dropoff,
             hour=clock + 24 * day_off,
             week_hour=weekday * 24 + clock,
         )
@@ -125,8 +126,8 @@ class TripTables:
         filled = np.where(missing, usual, stated)
         base = np.interp(filled, _CURVE_MIDDLES, self.curve)
         pair = self.pair[groups.pair]
-        pickup_hour = self.pickup_hour[groups.hour * ZONES + groups.pickup]
-        dropoff_hour = self.dropoff_hour[groups.hour * ZONES + groups.dropoff]
+        pickup_hour = self.pickup_hour[groups.hour * ZONE_CODES + groups.pickup]
+        dropoff_hour = self.dropoff_hour[groups.hour * ZONE_CODES + groups.dropoff]
         start = self.zone_map.points[groups.pickup]
         end = self.zone_map.points[groups.dropoff]
         columns = [
@@ -213,8 +214,8 @@ def _pair_slowness(
     pair: Codes, trips: npt.NDArray[np.int64], slowness: Matrix, neighbours: Matrix
 ) -> tuple[Matrix, Matrix]:
     """Slowness around each pair, weighted by nearness at both ends, and of the pair itself."""
-    sums = np.bincount(pair, weights=slowness, minlength=PAIRS).reshape(ZONES, ZONES)
-    rows = trips.reshape(ZONES, ZONES)
+    sums = np.bincount(pair, weights=slowness, minlength=PAIRS).reshape(ZONE_CODES, ZONE_CODES)
+    rows = trips.reshape(ZONE_CODES, ZONE_CODES)
     near_sums = neighbours @ sums @ neighbours
     near_rows = neighbours @ rows @ neighbours
     # Half a trip of average slowness: pairs far from everything say nothing of their own.
@@ -226,10 +227,10 @@ def _zone_hours(
     hour: Codes, zone: Codes, values: Matrix, prior: Matrix, neighbours: Matrix
 ) -> npt.NDArray[np.float32]:
     """Means per hour and zone over its neighbours, drawn towards the hour's, (48 * 266,)."""
-    size = HOURS * ZONES
-    code = hour * ZONES + zone
-    sums = np.bincount(code, weights=values, minlength=size).reshape(HOURS, ZONES) @ neighbours
-    rows = np.bincount(code, minlength=size).reshape(HOURS, ZONES) @ neighbours
+    size = HOURS * ZONE_CODES
+    code = hour * ZONE_CODES + zone
+    sums = np.bincount(code, weights=values, minlength=size).reshape(HOURS, ZONE_CODES) @ neighbours
+    rows = np.bincount(code, minlength=size).reshape(HOURS, ZONE_CODES) @ neighbours
     means = (sums + HOUR_STRENGTH * prior[:, None]) / (rows + HOUR_STRENGTH)
     flat: npt.NDArray[np.float32] = means.ravel().astype(np.float32)
     return flat

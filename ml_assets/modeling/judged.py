@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ml_assets.modeling.records import MetricsRecord, ModelRecord, SliceRecord, TrainingSet
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.trips.cleaning import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
 if TYPE_CHECKING:
     import numpy as np

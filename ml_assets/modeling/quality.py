@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from ml_assets.modeling.records import TrainingSet
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import MissingMonth, TripStore
-from ml_assets.trips.cleaning import LONGEST_MINUTES, REQUEST_COLUMNS, SHORTEST_MINUTES, TARGET
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Finding, MonthProfile, Verdict, refusals
+from ml_assets.trips.rules import LONGEST_MINUTES, REQUEST_COLUMNS, SHORTEST_MINUTES, TARGET
 from ml_assets.trips.windows import span
 
 _IDS_AND_TARGET = ("trip_id", TARGET)
@@ -94,9 +94,10 @@ def judged_pairs_seen(train: Sequence[MonthProfile], judge: Sequence[MonthProfil
     """Most judged trips go between zones that training has seen paired."""
     import numpy as np
 
-    from ml_assets.trips.quality.profile import ZONES, unseen_share
+    from ml_assets.trips.quality.profile import unseen_share
+    from ml_assets.trips.rules import ZONE_CODES
 
-    seen = np.zeros(ZONES * ZONES, dtype=np.bool_)
+    seen = np.zeros(ZONE_CODES * ZONE_CODES, dtype=np.bool_)
     for month in train:
         if month.figures is not None:
             seen |= month.figures.pairs > 0

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.modeling.estimators import BoundedRegressor
 from ml_assets.modeling.families import ModelFamily
-from ml_assets.modeling.features import TARGET_COLUMN
+from ml_assets.trips.rules import TARGET
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,14 @@ def minutes_of(trips: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
         ValueError: when the column is absent, the frame is empty, or a value is not a positive
             finite number.
     """
-    if TARGET_COLUMN not in trips.columns:
-        raise ValueError(f"the {name} trips lack the column {TARGET_COLUMN}")
-    minutes = trips[TARGET_COLUMN].to_numpy(dtype=np.float64)
+    if TARGET not in trips.columns:
+        raise ValueError(f"the {name} trips lack the column {TARGET}")
+    minutes = trips[TARGET].to_numpy(dtype=np.float64)
     if len(minutes) == 0:
         raise ValueError(f"there are no {name} trips: ingest more months or widen the window")
     if not np.all(np.isfinite(minutes) & (minutes > 0)):
         raise ValueError(
-            f"{TARGET_COLUMN} of the {name} trips holds values that are missing, infinite or not "
+            f"{TARGET} of the {name} trips holds values that are missing, infinite or not "
             "above 0: clean them first (trip_features does)"
         )
     return minutes

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from ml_assets.modeling.records import MonthUse, Role, TrainingSet
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.trips.cleaning import REQUEST_COLUMNS, TARGET
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import refusals
+from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 from ml_assets.trips.windows import TrainingWindow
 from ml_assets.version import code_version
 

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import optuna
 from xgboost.callback import TrainingCallback
 
-from ml_assets.modeling.estimators import LONGEST_MINUTES, SHORTEST_MINUTES
 from ml_assets.modeling.families import ModelFamily
 from ml_assets.modeling.training import EncodedTrips, root_mean_squared_error
+from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
 
 MOST_ROUNDS = 3000
 PATIENCE = 40

@@ -14,7 +14,7 @@ from ml_assets.tracking.models import (
     version_with_alias,
 )
 from ml_assets.tracking.runs import TrackedRun
-from ml_assets.trips.cleaning import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ml_assets.modeling.records import ModelRecord, TrainingSet
 from ml_assets.tracking.models import log_pipeline
 from ml_assets.tracking.runs import TrackedRun
-from ml_assets.trips.cleaning import REQUEST_COLUMNS
+from ml_assets.trips.rules import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
     from ml_assets.modeling.judged import JudgedModel

@@ -16,16 +16,16 @@ from ml_assets.trips.published_schema import (
     open_parquet,
     published_columns,
 )
+from ml_assets.trips.rules import (
+    FIRST_ZONE,
+    LAST_ZONE,
+    LONGEST_MINUTES,
+    MOST_MILES,
+    SHORTEST_MINUTES,
+    TARGET,
+)
 
 MICROSECONDS_PER_MINUTE: Final = 60_000_000
-SHORTEST_MINUTES: Final = 1  # the course's rule: 1 <= duration <= 60, both included
-LONGEST_MINUTES: Final = 60
-FIRST_ZONE: Final = 1
-LAST_ZONE: Final = 265  # 264 (unknown) and 265 (outside the city) are zones of the published map
-MOST_MILES: Final = 1_000_000
-"""Faulty meters reach 278,990 miles (green, September 2023), which the course's rule keeps; far
-larger numbers would overflow when a least-squares fit squares them."""
-
 REASONS: Final = {
     "missing_value": "pick-up, drop-off, a zone or the distance is absent",
     "pickup_outside_month": "the pick-up does not lie in the published month",
@@ -36,17 +36,6 @@ REASONS: Final = {
     "impossible_distance": f"the distance is negative, no number, or above {MOST_MILES:,} miles",
 }
 """Closed list: each rejected trip bears the first of these that applies."""
-
-REQUEST_COLUMNS: Final = (
-    "PULocationID",
-    "DOLocationID",
-    "trip_distance",
-    "pickup_datetime",
-    "passenger_count",
-)
-TARGET: Final = "duration_minutes"
-FEATURE_COLUMNS: Final = ("trip_id", *REQUEST_COLUMNS, TARGET)
-"""Columns of ``trip_features``: nothing that is not known when a ride is requested, plus target."""
 
 
 def read_published(file: object, taxi: str, month: Month, name: str) -> pl.DataFrame:

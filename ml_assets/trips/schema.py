@@ -7,12 +7,12 @@ their columns. Importing this module costs pandas: import it where tables move, 
 import pandera.polars as pa
 import polars as pl
 
-from ml_assets.trips.cleaning import (
+from ml_assets.trips.cleaning import REASONS
+from ml_assets.trips.rules import (
     FIRST_ZONE,
     LAST_ZONE,
     LONGEST_MINUTES,
     MOST_MILES,
-    REASONS,
     SHORTEST_MINUTES,
 )
 

@@ -9,10 +9,13 @@ times), while trips are published with the numbers of TLC's lookup table, in whi
 import csv
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NEWARK_AIRPORT_ZONE = 1
 JFK_AIRPORT_ZONE = 132
@@ -25,12 +28,14 @@ OUTSIDE_BOROUGH = "Outside of NYC"
 
 
 @cache
-def taxi_zones() -> pa.Table:
+def taxi_zones() -> "pa.Table":
     """The 263 zones on the map, ordered by number.
 
     Returns:
         Columns ``LocationID`` (int16, 1 to 263, unique), ``zone`` and ``borough`` (string).
     """
+    import pyarrow as pa
+
     rows = sorted(_read_zones().items())
     return pa.table(
         {

@@ -5,8 +5,8 @@ import pytest
 
 from ml_assets.modeling.training_set import TrainingSetError, describe_training_set, load_trips
 from ml_assets.storage.trip_store import MissingMonth
-from ml_assets.trips.cleaning import REQUEST_COLUMNS, TARGET
 from ml_assets.trips.month import Month
+from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 from ml_assets.trips.windows import choose_window
 from ml_assets.version import code_version
 from ml_assets_tests.storage.stored_months import put_features, put_month, put_tables, store_at

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from ml_assets.modeling.geography import ZONES, ZoneMap, learn_map
+from ml_assets.modeling.geography import ZoneMap, learn_map
+from ml_assets.trips.rules import ZONE_CODES
 
 TOWN = np.random.default_rng(0).uniform(0.0, 12.0, (40, 2))
 """Zones 1 to 40 of a town, in miles."""
@@ -15,7 +16,7 @@ def trips_in_town(rows: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def stated(zone_map: ZoneMap, pickup: int, dropoff: int) -> float:
-    return float(np.exp(zone_map.usual_log_miles[pickup * ZONES + dropoff]))
+    return float(np.exp(zone_map.usual_log_miles[pickup * ZONE_CODES + dropoff]))
 
 
 def test_a_pair_that_no_trip_joined_is_as_far_apart_as_the_town_has_it() -> None:

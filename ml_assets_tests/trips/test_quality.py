@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_assets.trips.cleaning import (
-    kept_trips,
-    normalise,
-    read_published,
-    rejected_trips,
-)
+from ml_assets.trips.cleaning import kept_trips, normalise, read_published, rejected_trips
 from ml_assets.trips.month import Month, months_between
 from ml_assets.trips.quality import (
     RULES,

@@ -5,7 +5,7 @@ from datetime import datetime
 import polars as pl
 import pytest
 
-from ml_assets.trips.cleaning import FEATURE_COLUMNS
+from ml_assets.trips.rules import FEATURE_COLUMNS
 from ml_assets.trips.schema import REJECTED_TRIPS, TABLES, TRIP_FEATURES, TableError, enforce
 
 NOON = datetime(2023, 1, 15, 12)

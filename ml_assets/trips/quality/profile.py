@@ -13,10 +13,9 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from ml_assets.trips.cleaning import LAST_ZONE, TARGET
 from ml_assets.trips.month import Month
+from ml_assets.trips.rules import TARGET, ZONE_CODES
 
-ZONES = LAST_ZONE + 1
 SAME_TRIP = ("pickup_datetime", "duration_minutes", "PULocationID", "DOLocationID", "trip_distance")
 """Two rows that agree in these are one ride, published twice."""
 
@@ -166,6 +165,6 @@ def _correlations(trips: pl.DataFrame) -> dict[str, float]:
 
 def _pair_trips(trips: pl.DataFrame) -> bytes:
     pickup = trips["PULocationID"].to_numpy().astype(np.int64)
-    codes = pickup * ZONES + trips["DOLocationID"].to_numpy()
-    counts = np.bincount(codes, minlength=ZONES * ZONES).astype(np.uint32)
+    codes = pickup * ZONE_CODES + trips["DOLocationID"].to_numpy()
+    counts = np.bincount(codes, minlength=ZONE_CODES * ZONE_CODES).astype(np.uint32)
     return zlib.compress(counts.tobytes(), level=1)

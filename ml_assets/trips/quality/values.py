@@ -5,11 +5,11 @@ from statistics import median
 
 import numpy as np
 
-from ml_assets.trips.cleaning import FEATURE_COLUMNS, LONGEST_MINUTES, SHORTEST_MINUTES
 from ml_assets.trips.quality.bands import LEAST_HISTORY, Band, ratio_band, share_band
 from ml_assets.trips.quality.counting import WAY_OUT
 from ml_assets.trips.quality.findings import Finding, Verdict, within, worst
-from ml_assets.trips.quality.profile import ZONES, KeptFigures, MonthProfile, unseen_share
+from ml_assets.trips.quality.profile import KeptFigures, MonthProfile, unseen_share
+from ml_assets.trips.rules import FEATURE_COLUMNS, LONGEST_MINUTES, SHORTEST_MINUTES, ZONE_CODES
 
 LEAST_TRIPS = 100
 """Below this, the shape of a month's values is mostly chance."""
@@ -28,7 +28,7 @@ def known_at_request(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
         return Finding(
             Verdict.REFUSED,
             f"{', '.join(unknown)} may not be known when a ride is requested: drop it, or add it "
-            "to REQUEST_COLUMNS in ml_assets/trips/cleaning.py if every request has it",
+            "to REQUEST_COLUMNS in ml_assets/trips/rules.py if every request has it",
             len(unknown),
             0.0,
             0.0,
@@ -167,7 +167,7 @@ def zone_pairs_seen(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fin
     others = [figures for _, figures in _measured(earlier)]
     if month.figures is None or not others:
         return Finding(Verdict.UNJUDGED, "there is no earlier month to know zone pairs from")
-    seen = np.zeros(ZONES * ZONES, dtype=np.bool_)
+    seen = np.zeros(ZONE_CODES * ZONE_CODES, dtype=np.bool_)
     shares: list[float] = []
     for figures in others:
         shares.append(unseen_share(figures.pairs, seen))
