@@ -35,7 +35,8 @@ class ModelConfig(dg.Config):
     )
     study_storage: str | None = Field(
         default=None,
-        description="Optuna RDB URL (sqlite:///…, postgresql://…) that several workers share.",
+        description="Optuna RDB URL (sqlite:///…, postgresql://…) that several workers share; each "
+        "training set has a study of its own there.",
     )
 
 
@@ -72,7 +73,7 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         from ml_assets.tracking.judged_model import log_judged_model
 
         training_set = trip_store.records().read("training_set", TrainingSet)
-        options = _tuning_options(config, family, trip_store)
+        options = _tuning_options(config, family, trip_store, training_set)
         with tracking.run(context, name) as run:
             months = load_months(trip_store.tables(), training_set)
             judged = train_and_judge(
@@ -93,7 +94,10 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
 
 
 def _tuning_options(
-    config: ModelConfig, family: ModelFamily, trip_store: TripStoreResource
+    config: ModelConfig,
+    family: ModelFamily,
+    trip_store: TripStoreResource,
+    training_set: TrainingSet,
 ) -> "TuningOptions":
     from ml_assets.modeling.judged import TuningOptions
     from ml_assets.modeling.tuning import TuningBudget
@@ -104,7 +108,8 @@ def _tuning_options(
         fit_on=config.fit_on,
         warm_start=last.parameters if last is not None and config.warm_start else None,
         storage=config.study_storage,
-        study_name=f"{family.name}_{trip_store.tables().dataset}" if config.study_storage else None,
+        # Trials compare on the same trips only: another training set has another study.
+        study_name=f"{family.name} on {training_set.dataset} {training_set.fingerprint}",
     )
 
 
