@@ -3,6 +3,7 @@
 A wrong value stops with one line that names the variable, the value and what is allowed.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -21,6 +22,11 @@ _VARIABLES = (
     "ML_ASSETS_HOME",
     "ML_ASSETS_FIRST_MONTH",
     "MLFLOW_TRACKING_URI",
+)
+
+_CREDENTIALS = re.compile(
+    r"://(?:[^/?#]*"  # everything up to the last @ of the server's part
+    r"|[^/?#@:]*:(?!\d+(?:/|$)|:|//)(?:(?!://)[^@])*)@"  # user:pass/word@, but no port and path
 )
 
 
@@ -62,8 +68,11 @@ class Settings:
 
     @property
     def local_home(self) -> Path:
-        """A local folder for databases and scratch files, also when assets live at a URL."""
-        return Path(self.home) if self.home_is_local else PROJECT_FOLDER / ".ml_assets"
+        """A local folder for databases and scratch files, also when assets live at a URL.
+
+        Each URL has one of its own below ``.ml_assets``: homes must not share a registry.
+        """
+        return _local_home(self.home)
 
     @property
     def synthetic(self) -> bool:
@@ -80,14 +89,13 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     given = os.environ if environment is None else environment
     variables = {name: value.strip() for name, value in given.items() if name in _VARIABLES}
     home = _home(variables.get("ML_ASSETS_HOME") or str(PROJECT_FOLDER / ".ml_assets"))
-    default_store = PROJECT_FOLDER / ".ml_assets" if "://" in home else Path(home)
     return Settings(
         trips=_trips(variables.get("ML_ASSETS_TRIPS") or "sample"),
         taxi=_taxi(variables.get("ML_ASSETS_TAXI") or "green"),
         home=home,
         first_month=_first_month(variables.get("ML_ASSETS_FIRST_MONTH") or "2023-01"),
         tracking_uri=_tracking_uri(
-            variables.get("MLFLOW_TRACKING_URI") or f"sqlite:///{default_store / 'mlflow.db'}"
+            variables.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_local_home(home) / 'mlflow.db'}"
         ),
     )
 
@@ -125,6 +133,16 @@ def _home(value: str) -> str:
     return str(folder)
 
 
+def _local_home(home: str) -> Path:
+    if "://" not in home:
+        return Path(home)
+    readable = re.sub(r"[^a-z0-9]+", "-", without_credentials(home).lower()).strip("-")[:60]
+    # The user tells two homes of one server apart; a new password does not make another home.
+    place = re.sub(r"(://[^/@:]*):[^/]*@", r"\1@", home)
+    digest = hashlib.sha256(place.encode()).hexdigest()[:8]
+    return PROJECT_FOLDER / ".ml_assets" / f"{readable}-{digest}"
+
+
 def _require_writable_protocol(url: str) -> None:
     from fsspec import available_protocols
 
@@ -154,7 +172,13 @@ def _tracking_uri(value: str) -> str:
 
 
 def without_credentials(url: str) -> str:
-    """A URL without user, password and query (which may hold a signature), fit to be shown."""
+    """A URL without user, password and query (which may hold a signature), fit to be shown.
+
+    Passwords with ``@``, ``/``, ``?`` or ``#`` in them, which SQLAlchemy takes as they are, go too.
+
+    Args:
+        url: A URL, also a chain of them (``simplecache::s3://…``); a path is returned as it is.
+    """
     if "://" not in url:
         return url
-    return re.sub(r"://[^/@]*@", "://***@", url.partition("?")[0])
+    return _CREDENTIALS.sub("://***@", url).partition("?")[0]

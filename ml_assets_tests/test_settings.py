@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.settings import PROJECT_FOLDER, SettingsError, read_settings
+from ml_assets.settings import (
+    PROJECT_FOLDER,
+    SettingsError,
+    read_settings,
+    without_credentials,
+)
 from ml_assets.trips.month import Month
 
 
@@ -43,12 +48,28 @@ def test_a_file_url_is_a_folder_of_this_machine(tmp_path, scheme):
     assert settings.local_home == tmp_path / "home"
 
 
-def test_a_remote_home_keeps_databases_on_this_machine():
+def test_a_remote_home_keeps_databases_on_this_machine_in_a_folder_of_its_own():
     settings = read_settings({"ML_ASSETS_HOME": "memory://bucket/home/"})
     assert not settings.home_is_local
     assert settings.home == "memory://bucket/home"
-    assert settings.local_home == PROJECT_FOLDER / ".ml_assets"
-    assert settings.tracking_uri.startswith(f"sqlite:///{PROJECT_FOLDER}")
+    assert settings.local_home.parent == PROJECT_FOLDER / ".ml_assets"
+    assert settings.local_home.name.startswith("memory-bucket-home-")
+    assert settings.tracking_uri == f"sqlite:///{settings.local_home}/mlflow.db"
+
+
+def test_no_two_homes_share_a_local_folder():
+    homes = ["s3://a/b-c", "s3://a/b/c", "s3://A/b/c", "gs://a/b/c", "sftp://me@a/b", "sftp://a/b"]
+    folders = {read_settings({"ML_ASSETS_HOME": home}).local_home for home in homes}
+    assert len(folders) == len(homes)
+
+
+def test_a_new_password_keeps_the_local_folder_and_is_not_in_its_name():
+    folders = {
+        read_settings({"ML_ASSETS_HOME": f"sftp://me:{password}@host/home"}).local_home
+        for password in ("s3cret", "0ther")
+    }
+    assert len(folders) == 1
+    assert "s3cret" not in str(folders)
 
 
 def test_spaces_around_a_value_do_not_matter(tmp_path):
@@ -125,6 +146,30 @@ def test_a_password_in_a_wrong_value_is_not_shown(variable, value):
         read_settings({variable: value})
     assert "s3cret" not in str(error.value)
     assert variable in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sample", "sample"),
+        ("/data/me:s3cret@host", "/data/me:s3cret@host"),
+        ("https://host:8000/trips", "https://host:8000/trips"),
+        ("https://host:8000/a@b/c", "https://host:8000/a@b/c"),
+        ("s3://bucket/path@2", "s3://bucket/path@2"),
+        ("postgresql://user@server/mlflow", "postgresql://***@server/mlflow"),
+        ("https://me:s3cret@host/a?b=c", "https://***@host/a"),
+        ("https://host/file?signature=s3cret", "https://host/file"),
+        ("postgresql://me:s3cret@s3cret@server/db", "postgresql://***@server/db"),
+        ("postgresql://me:s3cret/s3cret@server/db", "postgresql://***@server/db"),
+        ("postgresql://me:s3cret?s3cret@server/db", "postgresql://***@server/db"),
+        ("postgresql://me:s3cret#s3cret@server/db", "postgresql://***@server/db"),
+        ("simplecache::s3://key:s3cret@bucket/x", "simplecache::s3://***@bucket/x"),
+        ("zip://a.csv::https://me:s3cret@host/x", "zip://a.csv::https://***@host/x"),
+        ("https://:s3cret@host/", "https://***@host/"),
+    ],
+)
+def test_a_url_is_shown_without_what_opens_it(url, shown):
+    assert without_credentials(url) == shown
 
 
 def test_a_password_is_not_shown_where_settings_are_described():

@@ -11,6 +11,7 @@ from fsspec.core import split_protocol, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import known_implementations, registry
 
+from ml_assets.settings import without_credentials
 from ml_assets.sources.landing import landing
 from ml_assets.sources.published import (
     OTHER_SOURCES,
@@ -20,7 +21,6 @@ from ml_assets.sources.published import (
     SourceUnavailable,
     WrongSource,
     published_filename,
-    without_credentials,
 )
 from ml_assets.trips.month import Month
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
+from ml_assets.settings import without_credentials
 from ml_assets.sources.http_download import HttpDownload
 from ml_assets.sources.http_responses import (
     NOT_PUBLISHED,
@@ -24,7 +25,6 @@ from ml_assets.sources.published import (
     PublishedMonth,
     WrongSource,
     published_filename,
-    without_credentials,
 )
 from ml_assets.trips.month import Month
 

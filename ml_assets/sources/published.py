@@ -1,11 +1,11 @@
 """What every source of published months offers, and the ways in which one can fail."""
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ml_assets.settings import without_credentials
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import TAXIS
 
@@ -109,9 +109,3 @@ def published_filename(taxi: str, month: Month) -> str:
     if taxi not in TAXIS:
         raise ValueError(f"ML_ASSETS_TAXI={taxi!r}: allowed are {' and '.join(TAXIS)}")
     return f"{taxi}_tripdata_{month}.parquet"
-
-
-def without_credentials(url: str) -> str:
-    """The URL without ``user:password@`` and query (which may hold a signature), fit to show."""
-    shown = re.sub(r"://[^/@:]*:[^/@]*@", "://", url)
-    return shown.partition("?")[0] if "://" in shown else shown
