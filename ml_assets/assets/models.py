@@ -4,34 +4,41 @@ A family that is added to ``ml_assets.modeling.families`` gets its asset, checks
 from here by itself.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
 from ml_assets.assets.groups import MODELS, OWNERS
+from ml_assets.assets.metadata import figure, table
 from ml_assets.modeling.families import FAMILIES, ModelFamily
-from ml_assets.modeling.records import ModelRecord, TrainingSet
+from ml_assets.modeling.records import FitOn, ModelRecord, TrainingSet
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripStoreResource
+from ml_assets.trips.month import Month
+from ml_assets.trips.windows import span
 from ml_assets.version import code_version
 
 if TYPE_CHECKING:
     from ml_assets.modeling.judged import JudgedModel, TuningOptions
+    from ml_assets.modeling.training import TrialRecord
 
 
 class ModelConfig(dg.Config):
     """How a model is tuned and fitted."""
 
-    trials: int = Field(default=5, description="Tuning trials; 0 takes the given parameters.")
+    trials: int = Field(
+        default=5, description="Tuning trials; 0 takes the last parameters, else the defaults."
+    )
     tuning_seconds: float | None = Field(default=None, description="Stop tuning after this long.")
     seed: int = Field(default=42, description="Seed of the tuning and of the estimator.")
-    fit_on: Literal["train", "train_and_tune"] = Field(
+    fit_on: FitOn = Field(
         default="train_and_tune",
         description="What the judged model is fitted on once it is tuned; never the judged month.",
     )
     warm_start: bool = Field(
-        default=True, description="Try the family's last parameters in MLflow first."
+        default=True,
+        description="Try the family's last parameters first, unless the judged month chose them.",
     )
     study_storage: str | None = Field(
         default=None,
@@ -73,27 +80,32 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         from ml_assets.tracking.judged_model import log_judged_model
 
         training_set = trip_store.records().read("training_set", TrainingSet)
-        options = _tuning_options(config, family, trip_store, training_set)
+        options = _tuning_options(context, config, family, trip_store, training_set)
+        # Whatever can fail is inside, so that MLflow's status is the step's own outcome.
         with tracking.run(context, name) as run:
-            months = load_months(trip_store.tables(), training_set)
             judged = train_and_judge(
                 family,
                 training_set,
-                months,
+                load_months(trip_store.tables(), training_set),
                 options,
-                on_trial=lambda trial: context.log.info(
-                    f"{family.name} trial {trial.number}: tune RMSE {trial.tune_rmse} "
-                    f"({trial.state}, {trial.seconds:.1f} s)"
-                ),
+                on_trial=lambda trial: context.log.info(_told(family, trial, config.trials)),
             )
             record = log_judged_model(run, judged, training_set)
-        trip_store.records().write(name, record)
-        return dg.MaterializeResult(metadata=_metadata(judged, record, training_set))
+            trip_store.records().write(name, record)
+            return dg.MaterializeResult(metadata=_metadata(judged, record, training_set))
 
     return model
 
 
+def _told(family: ModelFamily, trial: "TrialRecord", trials: int) -> str:
+    outcome = trial.state.lower()
+    if trial.tune_rmse is not None:
+        outcome = f"validation RMSE {trial.tune_rmse:.3f}"
+    return f"{family.name} trial {trial.number + 1} of {trials}: {outcome} ({trial.seconds:.1f} s)"
+
+
 def _tuning_options(
+    context: dg.AssetExecutionContext,
     config: ModelConfig,
     family: ModelFamily,
     trip_store: TripStoreResource,
@@ -102,57 +114,67 @@ def _tuning_options(
     from ml_assets.modeling.judged import TuningOptions
     from ml_assets.modeling.tuning import TuningBudget
 
-    last = trip_store.records().find(model_asset_name(family.name), ModelRecord)
+    earlier = _earlier_record(context, family, trip_store) if config.warm_start else None
+    if earlier is not None and earlier.has_seen(training_set.months_of("judge")[0]):
+        context.log.info("no warm start: the last parameters know the month that is to judge")
+        earlier = None
     return TuningOptions(
         budget=TuningBudget(config.trials, config.tuning_seconds, config.seed),
         fit_on=config.fit_on,
-        warm_start=last.parameters if last is not None and config.warm_start else None,
+        warm_start=None if earlier is None else earlier.parameters,
         storage=config.study_storage,
         # Trials compare on the same trips only: another training set has another study.
         study_name=f"{family.name} on {training_set.dataset} {training_set.fingerprint}",
     )
 
 
+def _earlier_record(
+    context: dg.AssetExecutionContext, family: ModelFamily, trip_store: TripStoreResource
+) -> ModelRecord | None:
+    """The family's last model here, to start from; one that cannot be read is no obstacle."""
+    from ml_assets.storage.record_store import UnreadableRecord
+
+    try:
+        return trip_store.records().find(model_asset_name(family.name), ModelRecord)
+    except UnreadableRecord as error:
+        context.log.warning(f"no warm start: {error}")
+        return None
+
+
 def _metadata(
     judged: "JudgedModel", record: ModelRecord, training_set: TrainingSet
 ) -> dict[str, dg.MetadataValue]:
-    """What one looks at on the asset's page: figures that Dagster plots, tables and a picture."""
-    from ml_assets.modeling.charts import as_markdown_image, predicted_versus_actual
-    from ml_assets.modeling.importance import importance_picture
-    from ml_assets.modeling.leaderboard import slices_markdown
-    from ml_assets.trips.rules import TARGET
+    """What one looks at on the asset's page: figures that Dagster plots, tables and pictures."""
+    from ml_assets.modeling.charts import as_markdown_image
+    from ml_assets.modeling.leaderboard import slices_table
+    from ml_assets.modeling.model_pictures import model_pictures
 
-    picture = predicted_versus_actual(
-        judged.judged[TARGET],
-        judged.predicted,
-        training_set.months_of("judge"),
-        model=record.model,
-        synthetic=training_set.synthetic,
-    )
+    pictures = {
+        name: dg.MetadataValue.md(
+            as_markdown_image(png, f"{name.replace('_', ' ')} of {record.model}")
+        )
+        for name, png in model_pictures(judged, training_set).items()
+    }
     metadata: dict[str, dg.MetadataValue] = {
-        "test_rmse": dg.MetadataValue.float(record.test.rmse),
-        "test_mae": dg.MetadataValue.float(record.test.mae),
-        "validation_rmse": dg.MetadataValue.float(record.validation.rmse),
-        "share_within_5_minutes": dg.MetadataValue.float(record.test.share_within_5_minutes),
-        "fit_seconds": dg.MetadataValue.float(record.fit_seconds),
+        "test_rmse": figure(record.test.rmse),
+        "test_mae": figure(record.test.mae),
+        "validation_rmse": figure(record.validation.rmse),
+        "share_within_5_minutes": figure(record.test.share_within_5_minutes),
+        "fit_seconds": figure(record.fit_seconds),
         "trips": dg.MetadataValue.text(
             "synthetic sample" if training_set.synthetic else training_set.dataset
         ),
-        "fitted_on": dg.MetadataValue.text(", ".join(record.fitted_on)),
+        "judged_month": dg.MetadataValue.text(span(training_set.months_of("judge"))),
+        "fitted_on": dg.MetadataValue.text(span([Month.parse(m) for m in record.fitted_on])),
+        "training_set": dg.MetadataValue.text(training_set.fingerprint),
         "parameters": dg.MetadataValue.json(record.parameters),
-        "predicted_versus_actual": dg.MetadataValue.md(
-            as_markdown_image(picture, f"predicted against actual minutes of {record.model}")
-        ),
-        "feature_importance": dg.MetadataValue.md(
-            as_markdown_image(
-                importance_picture(judged.pipeline, record, training_set.synthetic),
-                f"feature importance of {record.model}",
-            )
-        ),
-        "slices": dg.MetadataValue.md(slices_markdown(record.slices, record.test)),
+        "slices": table(slices_table(record)),
+        **pictures,
         "mlflow_run_id": dg.MetadataValue.text(record.mlflow_run_id or ""),
         "model_uri": dg.MetadataValue.text(record.model_uri or ""),
     }
+    if record.train is not None:
+        metadata["train_rmse"] = figure(record.train.rmse)
     if training_set.caveat:
         metadata["caveat"] = dg.MetadataValue.text(training_set.caveat)
     return metadata

@@ -1,8 +1,7 @@
 """How good predictions are: on the whole judged month, by slice, and against each other."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +11,8 @@ from ml_assets.trips.zones import AIRPORT_ZONES, borough_by_location
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml_assets.modeling.records import MetricsRecord
-
-    Figures: TypeAlias = "Metrics | MetricsRecord"
-
 CLOSE_MINUTES = 5.0
 """A prediction this near to the trip's duration counts as close."""
-
-LONGEST_SANE_MINUTES = 180.0
-"""Kept trips last up to 60 minutes; three times that is no prediction any more but a fault."""
 
 HOUR_BANDS = (
     ("night 0-6", 0, 6),
@@ -170,79 +162,6 @@ def measure_slices(
         for name, mask in slice_masks(judge, train_pairs).items()
         if np.count_nonzero(mask) >= max(least_rows, 1)
     ]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome of one check of a model: whether it passed, why, and the figures behind it."""
-
-    passed: bool
-    reason: str
-    figures: dict[str, float]
-
-
-def beats_baselines(metrics: "Figures", baselines: Mapping[str, "Figures"]) -> Verdict:
-    """Whether the model's RMSE is below that of every baseline on the same trips.
-
-    Args:
-        metrics: the model's figures.
-        baselines: baseline name to its figures.
-
-    Raises:
-        ValueError: when there is no baseline, or one was measured on other trips.
-    """
-    if not baselines:
-        raise ValueError("no baseline to compare with: measure at least one")
-    for name, baseline in baselines.items():
-        if baseline.rows != metrics.rows:
-            raise ValueError(
-                f"baseline {name} was measured on {baseline.rows} trips, the model on "
-                f"{metrics.rows}: measure both on the same month"
-            )
-    rmse_of = {name: baseline.rmse for name, baseline in baselines.items()}
-    # Negated, so that a NaN never counts as beaten.
-    unbeaten = [name for name, rmse in rmse_of.items() if not metrics.rmse < rmse]
-    worst = ", ".join(f"{name} ({rmse_of[name]:.3f})" for name in unbeaten)
-    best = min(rmse_of, key=lambda name: rmse_of[name])
-    reason = (
-        f"RMSE {metrics.rmse:.3f} min is not below {worst}"
-        if unbeaten
-        else f"RMSE {metrics.rmse:.3f} min is below every baseline, the best being "
-        f"{best} ({rmse_of[best]:.3f})"
-    )
-    figures = {"rmse": metrics.rmse} | {f"rmse_{name}": rmse for name, rmse in rmse_of.items()}
-    return Verdict(not unbeaten, reason, figures)
-
-
-def predictions_sane(predicted: npt.ArrayLike) -> Verdict:
-    """Whether every prediction is finite, above 0 and at most ``LONGEST_SANE_MINUTES``.
-
-    Args:
-        predicted: predicted minutes, shape (rows,); none at all is not sane.
-    """
-    minutes = np.asarray(predicted, dtype=np.float64).ravel()
-    finite = minutes[np.isfinite(minutes)]
-    not_finite = len(minutes) - len(finite)
-    not_positive = int(np.count_nonzero(finite <= 0))
-    too_long = int(np.count_nonzero(finite > LONGEST_SANE_MINUTES))
-    figures: dict[str, float] = {
-        "rows": len(minutes),
-        "not_finite": not_finite,
-        "not_positive": not_positive,
-        "too_long": too_long,
-    }
-    if len(finite):
-        figures |= {"shortest": float(finite.min()), "longest": float(finite.max())}
-    allowed = f"finite, above 0 and at most {LONGEST_SANE_MINUTES:.0f} minutes"
-    if not len(minutes):
-        return Verdict(False, "there is no prediction to judge", figures)
-    if not_finite or not_positive or too_long:
-        reason = (
-            f"of {len(minutes)} predictions {not_finite} are not finite, {not_positive} are not "
-            f"above 0 and {too_long} exceed {LONGEST_SANE_MINUTES:.0f} minutes; allowed: {allowed}"
-        )
-        return Verdict(False, reason, figures)
-    return Verdict(True, f"all {len(minutes)} predictions are {allowed}", figures)
 
 
 def _minutes(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:

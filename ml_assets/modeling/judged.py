@@ -4,9 +4,16 @@ import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from ml_assets.modeling.records import MetricsRecord, ModelRecord, SliceRecord, TrainingSet
+from ml_assets.modeling.records import (
+    FitOn,
+    MetricsRecord,
+    ModelRecord,
+    Role,
+    SliceRecord,
+    TrainingSet,
+)
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
@@ -17,19 +24,29 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from ml_assets.modeling.families import ModelFamily
-    from ml_assets.modeling.training import TrialRecord
+    from ml_assets.modeling.training import FittedModel, TrialRecord
     from ml_assets.modeling.tuning import TuningBudget
 
-FitOn = Literal["train", "train_and_tune"]
+MOST_FITTED_ROWS_MEASURED = 50_000
+"""The error on rows that a model was fitted on is measured on so many of them: it is only to be
+compared with the error on months it has not seen, and forests predict slowly."""
 
 
 @dataclass(frozen=True)
 class TrainingMonths:
-    """The trips of a training set by role; request columns and ``duration_minutes``."""
+    """The trips of a training set by role; request columns and ``duration_minutes``.
 
+    ``train`` and ``tune`` are views of ``train_and_tune``, so that nothing is held twice.
+    """
+
+    train_and_tune: "pd.DataFrame"
     train: "pd.DataFrame"
     tune: "pd.DataFrame"
     judge: "pd.DataFrame"
+
+    def of(self, *roles: Role) -> "pd.DataFrame":
+        """The trips of the months with these roles, ``train`` or ``train`` and ``tune``."""
+        return self.train_and_tune if "tune" in roles else self.train
 
 
 @dataclass(frozen=True)
@@ -67,11 +84,20 @@ def load_months(store: TripStore, training_set: TrainingSet) -> TrainingMonths:
     """Load the trips of each role; see :func:`ml_assets.modeling.training_set.load_trips`."""
     from ml_assets.modeling.training_set import load_trips
 
-    return TrainingMonths(
-        train=load_trips(store, training_set, "train"),
-        tune=load_trips(store, training_set, "tune"),
-        judge=load_trips(store, training_set, "judge"),
-    )
+    judge = load_trips(store, training_set, "judge")
+    if training_set.tunes_on_the_judged_month:
+        train = load_trips(store, training_set, "train")
+        return TrainingMonths(train, train, judge, judge)
+    both = load_trips(store, training_set, "train", "tune")
+    rows = training_set.rows_of("train")  # months come in order, and tuning ones are the newest
+    return TrainingMonths(both, both.iloc[:rows], both.iloc[rows:], judge)
+
+
+def fitted_roles(training_set: TrainingSet, fit_on: FitOn) -> tuple[Role, ...]:
+    """The roles whose months a model is fitted on in the end; never the judged month."""
+    if fit_on == "train_and_tune" and not training_set.tunes_on_the_judged_month:
+        return ("train", "tune")
+    return ("train",)
 
 
 def train_and_judge(
@@ -90,13 +116,60 @@ def train_and_judge(
         options: Budget and choices.
         on_trial: Told of each finished trial.
     """
-    import pandas as pd
-
     from ml_assets.modeling.training import refit
-    from ml_assets.modeling.tuning import tune_and_fit
 
     begun = time.perf_counter()
-    fitted = tune_and_fit(
+    fitted = _tune(family, months, options, on_trial)
+    tuning_seconds = time.perf_counter() - begun - fitted.fit_seconds
+    validation = _figures(fitted.pipeline, months.tune)
+    roles = fitted_roles(training_set, options.fit_on)
+    if "tune" in roles:
+        fitted = refit(fitted, months.of(*roles))
+    measured, predicted = _judge(fitted.pipeline, training_set, months, roles)
+    record = ModelRecord(
+        model=family.name,
+        kind="model",
+        validation=validation,
+        fit_seconds=fitted.fit_seconds,
+        tuning_seconds=tuning_seconds,
+        parameters=dict(fitted.parameters),
+        trials=len(fitted.trials),
+        tuned_on=[str(month) for month in training_set.months_of("tune")],
+        seed=options.budget.seed,
+        fit_on=options.fit_on,
+        **measured,
+    )
+    return JudgedModel(fitted.pipeline, record, months.judge, predicted, fitted.trials)
+
+
+def judge_baselines(training_set: TrainingSet, months: TrainingMonths) -> list[ModelRecord]:
+    """Fit and judge every baseline as models are: on the same months, and the same ones unseen."""
+    from ml_assets.modeling.baselines import BASELINES
+
+    roles = fitted_roles(training_set, "train_and_tune")
+    records = []
+    for name, make in BASELINES.items():
+        validation = _figures(_fitted(make(), months.train), months.tune)
+        begun = time.perf_counter()
+        baseline = _fitted(make(), months.of(*roles))
+        seconds = time.perf_counter() - begun
+        measured, _ = _judge(baseline, training_set, months, roles)
+        record = ModelRecord(
+            model=name, kind="baseline", validation=validation, fit_seconds=seconds, **measured
+        )
+        records.append(record)
+    return records
+
+
+def _tune(
+    family: "ModelFamily",
+    months: TrainingMonths,
+    options: TuningOptions,
+    on_trial: "Callable[[TrialRecord], None] | None",
+) -> "FittedModel":
+    from ml_assets.modeling.tuning import tune_and_fit
+
+    return tune_and_fit(
         family,
         months.train,
         months.tune,
@@ -106,81 +179,44 @@ def train_and_judge(
         study_name=options.study_name,
         on_trial=on_trial,
     )
-    tuning_seconds = time.perf_counter() - begun - fitted.fit_seconds
-    validation = _figures(fitted.pipeline, months.tune)
-    roles = ["train"]
-    if options.fit_on == "train_and_tune" and not training_set.tunes_on_the_judged_month:
-        roles.append("tune")
-        fitted = refit(fitted, pd.concat([months.train, months.tune], ignore_index=True))
-    record, predicted = judge(
-        fitted.pipeline,
-        fitted.family,
-        "model",
-        training_set,
-        months,
-        validation,
-        fitted.fit_seconds,
-    )
-    record = record.model_copy(
-        update={
-            "fitted_on": [str(month) for month in training_set.months_of(*roles)],  # type: ignore[arg-type]
-            "parameters": dict(fitted.parameters),
-            "trials": len(fitted.trials),
-            "tuning_seconds": tuning_seconds,
-        }
-    )
-    return JudgedModel(fitted.pipeline, record, months.judge, predicted, fitted.trials)
 
 
-def judge(
-    pipeline: Any,
-    name: str,
-    kind: Literal["model", "baseline"],
-    training_set: TrainingSet,
-    months: TrainingMonths,
-    validation: MetricsRecord,
-    fit_seconds: float,
-) -> "tuple[ModelRecord, npt.NDArray[np.float64]]":
-    """Measure a fitted pipeline or baseline on the judged month, overall and by slice."""
+def _fitted(baseline: Any, trips: "pd.DataFrame") -> Any:
+    return baseline.fit(trips[list(REQUEST_COLUMNS)], trips[TARGET])
+
+
+def _judge(
+    pipeline: Any, training_set: TrainingSet, months: TrainingMonths, roles: tuple[Role, ...]
+) -> "tuple[dict[str, Any], npt.NDArray[np.float64]]":
+    """Measure what is fitted on these roles on the judged month, overall and by slice.
+
+    Returns:
+        Fields of a ``ModelRecord``, and the predictions in minutes.
+    """
     from ml_assets.modeling.evaluation import measure, measure_slices, pair_codes
     from ml_assets.modeling.model_quality import predictions_digest
 
+    fitted_on = months.of(*roles)
     begun = time.perf_counter()
     predicted = pipeline.predict(months.judge[list(REQUEST_COLUMNS)])
     predict_seconds = time.perf_counter() - begun
-    slices = measure_slices(months.judge, predicted, pair_codes(months.train))
-    record = ModelRecord(
-        model=name,
-        kind=kind,
-        training_set=training_set.fingerprint,
-        fitted_on=[str(month) for month in training_set.months_of("train")],
-        parameters={},
-        trials=0,
-        validation=validation,
-        test=_record(measure(months.judge[TARGET], predicted)),
-        slices=[SliceRecord(slice=s.slice, metrics=_record(s.metrics)) for s in slices],
-        fit_seconds=fit_seconds,
-        tuning_seconds=0.0,
-        predict_seconds=predict_seconds,
-        size_bytes=_size(pipeline),
-        predictions_sha256=predictions_digest(predicted),
-    )
-    return record, predicted
+    slices = measure_slices(months.judge, predicted, pair_codes(fitted_on))
+    measured = {
+        "training_set": training_set.fingerprint,
+        "fitted_on": [str(month) for month in training_set.months_of(*roles)],
+        "train": _figures(pipeline, _some_rows(fitted_on)),
+        "test": _record(measure(months.judge[TARGET], predicted)),
+        "slices": [SliceRecord(slice=s.slice, metrics=_record(s.metrics)) for s in slices],
+        "predict_seconds": predict_seconds,
+        "size_bytes": _size(pipeline),
+        "predictions_sha256": predictions_digest(predicted),
+    }
+    return measured, predicted
 
 
-def judge_baselines(training_set: TrainingSet, months: TrainingMonths) -> list[ModelRecord]:
-    """Fit and judge every baseline, on the same months as the models."""
-    from ml_assets.modeling.baselines import BASELINES
-
-    records = []
-    for name, make in BASELINES.items():
-        begun = time.perf_counter()
-        baseline = make().fit(months.train[list(REQUEST_COLUMNS)], months.train[TARGET])
-        seconds = time.perf_counter() - begun
-        validation = _figures(baseline, months.tune)
-        record, _ = judge(baseline, name, "baseline", training_set, months, validation, seconds)
-        records.append(record)
-    return records
+def _some_rows(trips: "pd.DataFrame") -> "pd.DataFrame":
+    """Every n-th row, so that all months are among them."""
+    return trips.iloc[:: -(-len(trips) // MOST_FITTED_ROWS_MEASURED)]
 
 
 def _figures(pipeline: Any, trips: "pd.DataFrame") -> MetricsRecord:

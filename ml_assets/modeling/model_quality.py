@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml_assets.modeling.evaluation import beats_baselines, measure, predictions_sane
+from ml_assets.modeling.evaluation import measure
 from ml_assets.modeling.records import ModelRecord
 from ml_assets.trips.quality import Finding, Verdict
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+LONGEST_SANE_MINUTES = 180.0
+"""Kept trips last up to 60 minutes; three times that is no prediction any more but a fault."""
 
 FIT_SECONDS_AT_LEAST = 60.0
 FIT_SECONDS_PER_MILLION_TRIPS = 300.0
@@ -28,19 +31,61 @@ def predictions_digest(predicted: "npt.ArrayLike") -> str:
 
 
 def better_than_baselines(record: ModelRecord, baselines: Sequence[ModelRecord]) -> Finding:
-    """The model's RMSE is below that of every baseline on the same judged month."""
-    found = beats_baselines(record.test, {row.model: row.test for row in baselines})
-    best = min(row.test.rmse for row in baselines)
-    verdict = Verdict.FINE if found.passed else Verdict.ODD
-    way_out = "" if found.passed else ": more trials or months may mend it; it is never served so"
-    return Finding(verdict, found.reason + way_out, record.test.rmse, 0.0, best)
+    """The model's RMSE is below that of every baseline on the same judged month.
+
+    Raises:
+        ValueError: when there is no baseline, or one was measured on other trips.
+    """
+    if not baselines:
+        raise ValueError("no baseline to compare with: measure at least one")
+    for baseline in baselines:
+        if baseline.test.rows != record.test.rows:
+            raise ValueError(
+                f"baseline {baseline.model} was measured on {baseline.test.rows} trips, "
+                f"{record.model} on {record.test.rows}: measure both on the same month"
+            )
+    rmse = record.test.rmse
+    # Negated, so that a NaN never counts as beaten.
+    unbeaten = [row for row in baselines if not rmse < row.test.rmse]
+    best = min(baselines, key=lambda row: row.test.rmse)
+    if unbeaten:
+        named = ", ".join(f"{row.model} ({row.test.rmse:.3f})" for row in unbeaten)
+        sentence = (
+            f"RMSE {rmse:.3f} min is not below {named}: more trials or months may mend it; it is "
+            "never served so"
+        )
+        return Finding(Verdict.ODD, sentence, rmse, 0.0, best.test.rmse)
+    sentence = (
+        f"RMSE {rmse:.3f} min is below every baseline, the best being {best.model} "
+        f"({best.test.rmse:.3f})"
+    )
+    return Finding(Verdict.FINE, sentence, rmse, 0.0, best.test.rmse)
 
 
 def sane_predictions(predicted: "npt.ArrayLike") -> Finding:
-    """Every prediction is finite and a possible number of minutes."""
-    found = predictions_sane(predicted)
-    verdict = Verdict.FINE if found.passed else Verdict.REFUSED
-    return Finding(verdict, found.reason, found.figures.get("longest"))
+    """Every prediction is finite, above 0 and at most ``LONGEST_SANE_MINUTES``; none is no sign.
+
+    Args:
+        predicted: minutes, shape (n,).
+    """
+    minutes = np.asarray(predicted, dtype=np.float64).ravel()
+    if not len(minutes):
+        return Finding(Verdict.REFUSED, "there is no prediction to judge")
+    finite = minutes[np.isfinite(minutes)]
+    not_finite = len(minutes) - len(finite)
+    not_positive = int(np.count_nonzero(finite <= 0))
+    too_long = int(np.count_nonzero(finite > LONGEST_SANE_MINUTES))
+    longest = float(finite.max()) if len(finite) else None
+    allowed = f"finite, above 0 and at most {LONGEST_SANE_MINUTES:.0f} minutes"
+    if not_finite or not_positive or too_long:
+        sentence = (
+            f"of {len(minutes):,} predictions {not_finite:,} are not finite, {not_positive:,} are "
+            f"not above 0 and {too_long:,} exceed {LONGEST_SANE_MINUTES:.0f} minutes; allowed: "
+            f"{allowed}"
+        )
+        return Finding(Verdict.REFUSED, sentence, longest, 0.0, LONGEST_SANE_MINUTES)
+    sentence = f"all {len(minutes):,} predictions are {allowed}"
+    return Finding(Verdict.FINE, sentence, longest, 0.0, LONGEST_SANE_MINUTES)
 
 
 def same_predictions(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from ml_assets.trips.month import Month
 
 Role = Literal["train", "tune", "judge"]
+FitOn = Literal["train", "train_and_tune"]
 
 
 class MonthUse(BaseModel):
@@ -75,25 +76,41 @@ class SliceRecord(BaseModel):
 class ModelRecord(BaseModel):
     """A fitted and judged model: what it stands on, how good it is and where it lies.
 
-    ``predictions_sha256`` is of its predictions for the judged month in the process that fitted it.
+    What has a default came later than the first records, or is not said of baselines.
+
+    Attributes:
+        train: Figures on (some of) the very rows that it was fitted on; to compare with ``test``.
+        validation: Figures on the tuning month, of the fit that had not seen it.
+        test: Figures on the judged month.
+        tuned_on: Months that chose its parameters and rounds.
+        predictions_sha256: Of its predictions for the judged month in the process that fitted it.
     """
 
     model: str
     kind: Literal["model", "baseline"]
     training_set: str
     fitted_on: list[str]
-    parameters: dict[str, Any]
-    trials: int
+    tuned_on: list[str] = []
+    parameters: dict[str, Any] = {}
+    trials: int = 0
+    seed: int = 42
+    fit_on: FitOn = "train_and_tune"
+    train: MetricsRecord | None = None
     validation: MetricsRecord
     test: MetricsRecord
     slices: list[SliceRecord]
-    fit_seconds: float
-    tuning_seconds: float
+    fit_seconds: float = 0.0
+    tuning_seconds: float = 0.0
     predict_seconds: float
     size_bytes: int
     predictions_sha256: str | None = None
     mlflow_run_id: str | None = None
     model_uri: str | None = None
+
+    def has_seen(self, month: Month) -> bool:
+        """Whether a month, or a later one, had a say in its parameters or its fit."""
+        seen = [Month.parse(text) for text in (*self.fitted_on, *self.tuned_on)]
+        return not self.tuned_on or max(seen) >= month
 
 
 class Leaderboard(BaseModel):

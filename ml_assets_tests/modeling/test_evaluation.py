@@ -13,11 +13,9 @@ from sklearn import metrics as sklearn_metrics
 from ml_assets.modeling.evaluation import (
     Metrics,
     SliceMetrics,
-    beats_baselines,
     measure,
     measure_slices,
     pair_codes,
-    predictions_sane,
     slice_masks,
 )
 from ml_assets.modeling.leaderboard import leaderboard, leaderboard_markdown, slices_markdown
@@ -202,41 +200,3 @@ def test_the_slice_table_starts_with_all_trips():
     assert lines[2].startswith("| **all trips** | 100 | 4.000 |")
     assert lines[3].startswith("| distance/zero | 1,234 | 7.000 |")
     assert "all trips" not in slices_markdown([])
-
-
-def test_a_model_must_beat_every_baseline_not_just_some():
-    verdict = beats_baselines(GOOD, {"global_mean": figures(9.0), "distance_line": figures(6.0)})
-    assert verdict.passed
-    assert "distance_line (6.000)" in verdict.reason
-    assert verdict.figures == {"rmse": 4.0, "rmse_global_mean": 9.0, "rmse_distance_line": 6.0}
-    verdict = beats_baselines(GOOD, {"global_mean": figures(9.0), "distance_line": figures(4.0)})
-    assert not verdict.passed, "as good as a baseline is not better"
-    assert "distance_line (4.000)" in verdict.reason
-    assert "global_mean" not in verdict.reason
-    assert not beats_baselines(figures(math.nan), {"global_mean": figures(9.0)}).passed
-
-
-def test_a_comparison_without_a_fair_baseline_is_refused():
-    with pytest.raises(ValueError, match="no baseline"):
-        beats_baselines(GOOD, {})
-    with pytest.raises(ValueError, match="global_mean was measured on 7 trips"):
-        beats_baselines(GOOD, {"global_mean": figures(9.0, rows=7)})
-
-
-@pytest.mark.parametrize(
-    ("predicted", "passed", "figure"),
-    [
-        ([0.1, 12.0, 180.0], True, ("longest", 180.0)),
-        ([12.0, math.nan], False, ("not_finite", 1)),
-        ([12.0, -math.inf, math.inf], False, ("not_finite", 2)),
-        ([12.0, 0.0, -3.0], False, ("not_positive", 2)),
-        ([12.0, 180.1], False, ("too_long", 1)),
-        ([math.nan], False, ("rows", 1)),
-        ([], False, ("rows", 0)),
-    ],
-)
-def test_sane_predictions_are_finite_positive_and_of_believable_length(predicted, passed, figure):
-    verdict = predictions_sane(predicted)
-    assert verdict.passed is passed
-    assert verdict.reason
-    assert verdict.figures[figure[0]] == figure[1]

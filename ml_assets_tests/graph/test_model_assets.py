@@ -1,0 +1,63 @@
+"""Model assets in the real graph: their warm start, and what becomes of a step that fails late."""
+
+import mlflow
+import pytest
+
+from ml_assets.modeling.families import FAMILIES
+from ml_assets.modeling.records import ModelRecord
+from ml_assets.storage.record_store import RecordStore
+from ml_assets_tests.project import Project, open_project, settings_for
+
+
+@pytest.fixture
+def project(tmp_path):
+    with open_project(settings_for(tmp_path / "home")) as opened:
+        assert opened.ingest("2023-01", "2023-04").success
+        yield opened
+
+
+def record_of(project: Project, model: str) -> ModelRecord:
+    return RecordStore(project.settings.home, "sample_green").read(f"{model}_model", ModelRecord)
+
+
+def statuses(project: Project) -> list[str]:
+    client = mlflow.MlflowClient(project.settings.tracking_uri)
+    experiment = client.get_experiment_by_name("taxi-trip-duration")
+    return [run.info.status for run in client.search_runs([experiment.experiment_id])]
+
+
+def test_parameters_that_the_judged_month_chose_are_no_warm_start(project):
+    """Judged on April, tuned on March; then March is to judge, so nothing of that may count."""
+    tuned = {"trials": 2}
+    assert project.train(("xgboost",), xgboost_model=tuned).success
+    rounds = record_of(project, "xgboost").parameters["n_estimators"]
+    assert rounds != FAMILIES["xgboost"].defaults["n_estimators"]
+
+    earlier = {"judge_month": "2023-03"}
+    assert project.train(("xgboost",), training_set=earlier).success
+    assert record_of(project, "xgboost").parameters == FAMILIES["xgboost"].defaults
+
+
+def test_without_trials_the_parameters_tuned_before_serve_again(project):
+    assert project.train(("xgboost",), xgboost_model={"trials": 2}).success
+    before = record_of(project, "xgboost").parameters
+    assert project.train(("xgboost",)).success
+    assert record_of(project, "xgboost").parameters == before
+    assert project.train(("xgboost",), xgboost_model={"trials": 0, "warm_start": False}).success
+    assert record_of(project, "xgboost").parameters == FAMILIES["xgboost"].defaults
+
+
+def test_a_record_that_cannot_be_read_is_replaced_and_no_obstacle(project):
+    assert project.train().success
+    store = RecordStore(project.settings.home, "sample_green")
+    with open(store.path("linear_regression_model"), "w") as file:
+        file.write('{"model": "linear_regression"}')
+    assert project.train().success
+    assert record_of(project, "linear_regression").model == "linear_regression"
+
+
+def test_a_step_that_fails_after_the_fit_is_failed_in_mlflow_too(project):
+    (project.settings.local_home / "linear_regression_model").write_text("no folder")
+    result = project.train()
+    assert not result.success
+    assert statuses(project) == ["FAILED"]
