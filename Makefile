@@ -3,9 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-HOME_OF_ASSETS := $(if $(findstring ://,$(ML_ASSETS_HOME)),.ml_assets,$(or $(ML_ASSETS_HOME),.ml_assets))
 
-.PHONY: help install demo test lint dev serve bench browser-test clean
+.PHONY: help install demo test lint dev bench browser-test clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
