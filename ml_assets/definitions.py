@@ -12,6 +12,8 @@ from ml_assets.assets.models import model_assets  # noqa: E402
 from ml_assets.assets.partitions import published_months  # noqa: E402
 from ml_assets.assets.reference import taxi_zones_asset  # noqa: E402
 from ml_assets.assets.training import training_set  # noqa: E402
+from ml_assets.automation.dead_runs import dead_runs_sensor  # noqa: E402
+from ml_assets.automation.executor import telling_in_process_executor  # noqa: E402
 from ml_assets.automation.jobs import project_jobs  # noqa: E402
 from ml_assets.automation.tracking_sensors import tracking_sensors  # noqa: E402
 from ml_assets.checks import project_checks  # noqa: E402
@@ -33,9 +35,9 @@ def assemble(settings: Settings) -> dg.Definitions:
         ],
         asset_checks=project_checks(),
         jobs=project_jobs(partitions),
-        sensors=tracking_sensors(),
+        sensors=[dead_runs_sensor, *tracking_sensors()],
         resources=project_resources(settings),
-        executor=dg.in_process_executor,
+        executor=telling_in_process_executor,
     )
 
 

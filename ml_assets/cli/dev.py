@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from ml_assets.cli.instance import dagster_home
-from ml_assets.settings import PROJECT_FOLDER, read_settings
+from ml_assets.cli.instance import open_instance
+from ml_assets.settings import PROJECT_FOLDER, Settings, read_settings, without_credentials
+from ml_assets.storage.atomic import storing
 
 DAGSTER_DAEMON = "dagster._daemon"
 PROMPT_DAEMON = "ml_assets.automation.prompt_daemon"
@@ -21,11 +22,23 @@ PROMPT_DAEMON = "ml_assets.automation.prompt_daemon"
 def dev(host: str, port: int) -> None:
     """Open the project in Dagster's UI, with the daemon that runs sensors and backfills."""
     settings = read_settings()
-    os.environ["DAGSTER_HOME"] = str(dagster_home(settings))
-    click.echo(f"Trips from {settings.trips}; everything is kept in {settings.home}")
+    _end_dead_runs(settings)
+    click.echo(
+        f"Trips from {without_credentials(settings.trips)}; everything is kept in "
+        f"{without_credentials(settings.home)}"
+    )
     click.echo(f"Open http://{host}:{port} , then Materialize all… and All. Stop with Ctrl-C.")
     os.chdir(PROJECT_FOLDER)
     _dagster_dev(["--host", host, "--port", str(port)])
+
+
+def _end_dead_runs(settings: Settings) -> None:
+    """Open Dagster's home, and mark runs failed that were killed while nobody was looking."""
+    from ml_assets.cli.other_runs import end_dead_runs
+
+    with storing(str(settings.local_home)), open_instance(settings) as instance:
+        for line in end_dead_runs(instance):
+            click.echo(line)
 
 
 def _dagster_dev(arguments: list[str]) -> None:

@@ -3,6 +3,8 @@
 import logging
 import os
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -10,19 +12,37 @@ import dagster as dg
 from rich.console import Console
 
 from ml_assets.assets.models import model_asset_name
+from ml_assets.automation.run_process import process_tags
 from ml_assets.cli.instance import open_instance
+from ml_assets.cli.other_runs import end_dead_runs, require_alone
 from ml_assets.cli.plan import RunPlan
 from ml_assets.cli.progress import StepProgress
 from ml_assets.modeling.records import ChampionDecision, Leaderboard
 from ml_assets.settings import Settings
 from ml_assets.sources.progress import watching_transfers
 from ml_assets.storage.atomic import storing
+from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 _INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to.
+
+    Attributes:
+        leaderboard: Its leaderboard.
+        decision: On the champion; None when the run failed before there was one.
+        failure: One line on why it failed; None when it ended well.
+    """
+
+    leaderboard: Leaderboard
+    decision: ChampionDecision | None
+    failure: str | None
 
 
 class Execution:
@@ -42,49 +62,80 @@ class Execution:
             _quiet_libraries()
         with storing(str(settings.local_home)):
             self._instance = open_instance(settings)
+        for line in end_dead_runs(self._instance):
+            console.print(line, soft_wrap=True)
         self._definitions = assemble(settings)
         if settings.synthetic:
             console.print("Trips are the synthetic sample; ML_ASSETS_TRIPS=tlc takes real ones.")
 
-    def ingest(self, first: Month, last: Month) -> None:
-        """Bring the months and split them into kept and rejected trips."""
-        job = self._definitions.resolve_job_def("ingest_trips")
-        self._execute(job, {}, None, {RANGE_START: str(first), RANGE_END: str(last)})
+    def require_alone(self) -> None:
+        """Refuse to go on while another run is in progress, if the plan is to train.
 
-    def train(self, plan: RunPlan) -> tuple[Leaderboard, ChampionDecision]:
-        """Train on the plan's months, judge, decide; returns both records."""
+        Raises:
+            click.ClickException: naming that run and the way out.
+        """
+        require_alone(self._instance)
+
+    def ingest(self, first: Month, last: Month) -> None:
+        """Bring the months and split them into kept and rejected trips.
+
+        Raises:
+            click.ClickException: when the run fails.
+        """
+        job = self._definitions.resolve_job_def("ingest_trips")
+        tags = {RANGE_START: str(first), RANGE_END: str(last)}
+        _, failure = self._execute(job, tags=tags)
+        if failure is not None:
+            raise click.ClickException(failure)
+
+    def train(self, plan: RunPlan) -> Outcome:
+        """Train on the plan's months, judge, decide.
+
+        Raises:
+            click.ClickException: when another run is in progress, when the run fails before it has
+                a leaderboard, or when another run changed the training set meanwhile.
+        """
+        self.require_alone()
         store = TripStore(self._settings.home, self._settings.taxi, self._settings.synthetic)
-        stored = store.months("trip_features")
+        left_out = [month for month in store.months("trip_features") if month not in plan.months]
         names = [model_asset_name(model) for model in plan.models]
-        window: dict[str, Any] = {
-            "exclude_months": [str(month) for month in stored if month not in plan.months]
-        }
-        if plan.train_months is not None:
-            window["train_months"] = plan.train_months
-        steps: dict[str, Any] = {"training_set": {"config": window}}
-        if plan.trials is not None:
-            steps |= {name: {"config": {"trials": plan.trials}} for name in names}
-        selection = ["training_set", *names, "model_leaderboard", "champion_model"]
-        keys = [dg.AssetKey(name) for name in selection]
-        self._execute(self._definitions.resolve_job_def("train_models"), steps, keys, {})
-        records = self._definitions.resources["trip_store"].records()  # type: ignore[index]
-        return (
-            records.read("model_leaderboard", Leaderboard),
-            records.read("champion_model", ChampionDecision),
+        result, failure = self._execute(
+            self._definitions.resolve_job_def("train_models"),
+            steps=_training_config(plan, names, left_out),
+            selection=["training_set", *names, "model_leaderboard", "champion_model"],
+            trials=dict.fromkeys(names, plan.trials),
         )
+        if failure is not None and _materialized(result, "model_leaderboard") is None:
+            raise click.ClickException(failure)
+        records = RecordStore(self._settings.home, store.dataset)
+        board = records.read("model_leaderboard", Leaderboard)
+        decision = None if failure else records.read("champion_model", ChampionDecision)
+        _require_same_training_set(result, board, decision)
+        return Outcome(board, decision, failure)
 
     def _execute(
         self,
         job: dg.JobDefinition,
-        steps: dict[str, Any],
-        selection: list[dg.AssetKey] | None,
-        tags: dict[str, str],
-    ) -> None:
+        *,
+        steps: Mapping[str, Any] | None = None,
+        selection: list[str] | None = None,
+        trials: Mapping[str, int] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> tuple[dg.ExecuteInProcessResult, str | None]:
+        """Run a job, or the part of it that makes these assets, and show its progress.
+
+        Returns:
+            The result, and why it failed, in one line; None when it ended well.
+
+        Raises:
+            click.Abort: when Ctrl-C stopped it.
+        """
         run_id = str(uuid.uuid4())
+        keys = [dg.AssetKey(name) for name in selection] if selection else None
+        chosen = job.get_subset(asset_selection={*keys}) if keys else job
         level = "INFO" if self._verbose else "CRITICAL"
-        chosen = job.get_subset(asset_selection={*selection}) if selection else job
         with (
-            StepProgress(self._console, len(chosen.graph.node_defs)) as progress,
+            StepProgress(self._console, len(chosen.graph.node_defs), trials) as progress,
             watching_transfers(progress.transferred),
         ):
             self._instance.watch_event_logs(run_id, None, progress.on_event)
@@ -92,11 +143,11 @@ class Execution:
                 result = job.execute_in_process(
                     instance=self._instance,
                     run_config={
-                        "ops": steps,
+                        "ops": dict(steps or {}),
                         "loggers": {"console": {"config": {"log_level": level}}},
                     },
-                    asset_selection=selection,
-                    tags=tags,
+                    asset_selection=keys,
+                    tags={**process_tags(), **(tags or {})},
                     run_id=run_id,
                     raise_on_error=False,
                 )
@@ -104,14 +155,54 @@ class Execution:
                 self._instance.end_watch_event_logs(run_id, progress.on_event)
                 for entry in self._instance.all_logs(run_id):
                     progress.on_event(entry)
-        if not result.success:
-            if any(_INTERRUPTED in error for error in progress.errors):
-                raise click.Abort
-            for error in progress.errors:
-                self._console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-            raise click.ClickException(
-                f"run {run_id} failed; `ml-assets dev` shows its log. What was good before is kept"
-            )
+        return result, None if result.success else self._failure(run_id, progress.errors)
+
+    def _failure(self, run_id: str, errors: list[str]) -> str:
+        if any(_INTERRUPTED in error for error in errors):
+            raise click.Abort
+        for error in errors:
+            self._console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        return f"run {run_id} failed; `ml-assets dev` shows its log. What was good before is kept"
+
+
+def _training_config(plan: RunPlan, names: list[str], left_out: list[Month]) -> dict[str, Any]:
+    """The configuration of the training steps that the plan's options stand for."""
+    window: dict[str, Any] = {"exclude_months": [str(month) for month in left_out]}
+    if plan.train_months is not None:
+        window["train_months"] = plan.train_months
+    model = {"config": {"trials": plan.trials, "seed": plan.seed}}
+    return {
+        "training_set": {"config": window},
+        "champion_model": {"config": {"serve": plan.serve}},
+        **dict.fromkeys(names, model),
+    }
+
+
+def _materialized(result: dg.ExecuteInProcessResult, asset: str) -> dg.AssetMaterialization | None:
+    """What the run recorded of an asset; None when it did not get that far."""
+    for event in result.get_asset_materialization_events():
+        materialization = event.step_materialization_data.materialization
+        if materialization.asset_key == dg.AssetKey(asset):
+            return materialization
+    return None
+
+
+def _require_same_training_set(
+    result: dg.ExecuteInProcessResult, board: Leaderboard, decision: ChampionDecision | None
+) -> None:
+    """Refuse to show, as this run's, what was made from a training set of another run.
+
+    There is one record of the training set, which every run of this home reads and replaces.
+    """
+    made = _materialized(result, "training_set")
+    fingerprint = made.metadata["fingerprint"].value if made else None
+    found = {board.training_set, *([decision.training_set] if decision else [])}
+    if found != {fingerprint}:
+        raise click.ClickException(
+            f"run {result.run_id} chose the training set {fingerprint}, but the leaderboard or the "
+            f"champion is of {', '.join(sorted(found - {fingerprint}))}: another run changed the "
+            "training set meanwhile, so these are not this run's results. Run it again, alone"
+        )
 
 
 def _quiet_libraries() -> None:

@@ -13,7 +13,8 @@ DAGSTER_YAML = """\
 # Written once by ml-assets; yours to change.
 telemetry:
   enabled: false
-# A run whose process was killed is noticed and marked failed.
+# A run that does not start, or does not stop, within three minutes is ended. (One whose process
+# was killed is noticed by the project's sensor fail_dead_runs, not by this.)
 run_monitoring:
   enabled: true
   poll_interval_seconds: 15

@@ -66,7 +66,7 @@ def print_leaderboard(
     trips = " · synthetic sample" if board.synthetic else ""
     table = Table(title=f"Leaderboard, judged on {board.judged_month}{trips}")
     table.add_column("model", no_wrap=True)
-    for name in ("test RMSE", "test MAE", "in 5 min", "tune RMSE", "fit s"):
+    for name in ("test RMSE", "test MAE", "in 5 min", "validation RMSE", "fit s"):
         table.add_column(name, justify="right")
     for row in board.rows:
         crowned = decision is not None and row.kind == "model" and row.model == decision.champion

@@ -16,6 +16,10 @@ from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.storage.trip_store import DamagedMonth
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
+INTERRUPTED = (
+    "stopped; what was finished is kept: the next run fetches no month again, "
+    "but trains its models anew"
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -53,7 +57,7 @@ def _status() -> int:
     except (SourceUnavailable, BadPublication, StorageError, UnreadableRecord, DamagedMonth) as e:
         return _told(f"error: {e}", FAILED)
     except (click.Abort, KeyboardInterrupt):
-        return _told("stopped; what was finished is kept, and is not done again", STOPPED)
+        return _told(INTERRUPTED, STOPPED)
     except BrokenPipeError:
         # The reader (head, less) has seen enough; the interpreter must not flush to it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
 
 import click
 
-from ml_assets.settings import read_settings
+from ml_assets.settings import read_settings, without_credentials
 from ml_assets.sources import open_source
-from ml_assets.sources.calendar import latest_published_month
+from ml_assets.sources.calendar import latest_published_month, new_york_date
 from ml_assets.storage.trip_store import DamagedMonth, TripStore
 from ml_assets.trips.month import Month, months_between
 
@@ -18,7 +17,7 @@ from ml_assets.trips.month import Month, months_between
 def months(as_json: bool) -> None:
     """Show which months the source has published, and which are ingested."""
     settings = read_settings()
-    wanted = list(months_between(settings.first_month, latest_published_month(date.today())))
+    wanted = list(months_between(settings.first_month, latest_published_month(new_york_date())))
     published = open_source(settings.trips, settings.taxi).published(wanted)
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
     ingested = set(store.months("trip_features"))
@@ -32,10 +31,11 @@ def months(as_json: bool) -> None:
         }
         for month in wanted
     ]
+    source = without_credentials(settings.trips)
     if as_json:
-        click.echo(json.dumps({"source": settings.trips, "months": rows}))
+        click.echo(json.dumps({"source": source, "months": rows}))
         return
-    _print_table(settings.trips, rows)
+    _print_table(source, rows)
 
 
 def _stored(store: TripStore, month: Month) -> dict[str, object]:

@@ -1,16 +1,18 @@
 """What a run is going to do: checked before anything is fetched, and shown by ``--dry-run``."""
 
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import click
 
 from ml_assets.settings import Settings, without_credentials
 from ml_assets.sources import latest_published_month, open_source
+from ml_assets.sources.calendar import new_york_date
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month, months_between
 from ml_assets.trips.windows import WindowError, choose_window, span
+
+SERVED = ("judged", "refitted_on_all_months")
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,10 @@ class RunPlan:
         last: Last month.
         exclude: Months in between to leave alone.
         models: Families to train.
-        trials: Tuning trials a model; None takes the asset's default.
-        train_months: Months to train on, at most.
+        trials: Tuning trials a model; 0 takes the last parameters, or the defaults.
+        seed: Of the tuning and of the models.
+        train_months: So many months train; None takes all that are there, up to 12.
+        serve: What a new champion serves, one of ``SERVED``.
         ingest_only: Whether to stop before training.
     """
 
@@ -31,8 +35,10 @@ class RunPlan:
     last: Month
     exclude: tuple[Month, ...]
     models: tuple[str, ...]
-    trials: int | None
+    trials: int
+    seed: int
     train_months: int | None
+    serve: str
     ingest_only: bool
 
     @property
@@ -58,7 +64,7 @@ class RunPlan:
         Raises:
             click.UsageError: naming the option, its value and what is allowed.
         """
-        newest = latest_published_month(date.today())
+        newest = latest_published_month(new_york_date())
         if self.last < self.first:
             raise click.UsageError(
                 f"--last {self.last} is before --first {self.first}: give the earlier month first"
@@ -114,6 +120,7 @@ def look_ahead(settings: Settings, plan: RunPlan) -> dict[str, Any]:
     roles = {"train": window.train, "tune": window.tune, "judge": window.judge}
     ahead["window"] = {role: [str(month) for month in months] for role, months in roles.items()}
     ahead["caveat"] = window.caveat
+    ahead |= {"trials": plan.trials, "seed": plan.seed, "serve": plan.serve}
     return ahead
 
 
@@ -126,7 +133,12 @@ def plan_lines(ahead: dict[str, Any]) -> list[str]:
         lines.append(f"stored already: {_span(ahead['stored'])}")
     if ahead["models"]:
         roles = " · ".join(f"{role} {_span(months)}" for role, months in ahead["window"].items())
-        lines += [roles, f"models: {', '.join(ahead['models'])}"]
+        lines += [
+            roles,
+            f"models: {', '.join(ahead['models'])}",
+            f"tuning trials a model: {ahead['trials']} · seed {ahead['seed']} · "
+            f"serve {ahead['serve']}",
+        ]
     if ahead.get("caveat"):
         lines.append(ahead["caveat"])
     return [*lines, f"kept in {ahead['home']}; tracked at {ahead['tracking']}"]

@@ -2,19 +2,22 @@
 
 import re
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from dagster import DagsterEvent, DagsterEventType, EventLogEntry
 from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
 
+from ml_assets.cli.screen import Screen
 from ml_assets.trips.month import Month
 
 _SHOWN_FIGURES = ("test_rmse", "best_test_rmse", "window", "reason")
 _MEGABYTE = 1_000_000
+# "xgboost trial 3 of 5: validation RMSE 4.293 (1.2 s)", as the model assets log it; a trial that was
+# given up has its state in place of the figure.
+_TRIAL = re.compile(r"\btrial \d+ of \d+: (\w+ RMSE (?P<rmse>\d+\.\d+)|\w+)")
 _SIGNS = {
     DagsterEventType.STEP_SUCCESS: "[green]✓[/green]",
     DagsterEventType.STEP_FAILURE: "[red]✗[/red]",
@@ -22,24 +25,52 @@ _SIGNS = {
 }
 
 
+class Tuning:
+    """How far the trials of one training step are, by the lines that the step logs of them."""
+
+    def __init__(self, trials: int) -> None:
+        self._trials = trials
+        self._ended = 0
+        self._best: float | None = None
+
+    def note(self, message: str) -> bool:
+        """Take note of a logged line; whether it told of a trial that has ended."""
+        told = _TRIAL.search(message)
+        if told is None:
+            return False
+        self._ended += 1
+        if told["rmse"]:
+            rmse = float(told["rmse"])
+            self._best = rmse if self._best is None else min(self._best, rmse)
+        return True
+
+    def describe(self) -> str:
+        """Which trial is running, or that all have ended, and the best so far."""
+        at = "fitting" if self._ended >= self._trials else f"trial {self._ended + 1}/{self._trials}"
+        return at if self._best is None else f"{at}, best so far {self._best:.3f}"
+
+
 class StepProgress:
     """Listens to a run's events and shows them; nothing of it goes to standard output."""
 
-    def __init__(self, console: Console, steps: int) -> None:
+    def __init__(
+        self, console: Console, steps: int, trials: Mapping[str, int] | None = None
+    ) -> None:
+        """Show a run of so many steps; ``trials`` tells how many each training step tries."""
         self._console = console
         self._steps = steps
+        self._tuning = {step: Tuning(count) for step, count in (trials or {}).items() if count}
         self._done = 0
         self._step = ""
         self._started: dict[str, float] = {}
         self._figures: dict[str, str] = {}
         self._seen: set[Hashable] = set()
         self._lock = threading.Lock()
-        self._status: Status | None = None
+        self._screen = Screen(console)
         self.errors: list[str] = []
 
     def __enter__(self) -> Self:
-        self._status = self._console.status("starting …")
-        self._status.start()
+        self._screen.__enter__()
         return self
 
     def __exit__(
@@ -48,18 +79,15 @@ class StepProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def say(self, text: str) -> None:
-        """Show what the current step is at."""
-        if self._status is not None:
-            self._status.update(escape(text))
+        self._screen.__exit__(kind, error, traceback)
 
     def transferred(self, month: Month, done: int, total: int | None) -> None:
         """Show how far a month's transfer is; meant for ``watching_transfers``."""
-        of_all = f" of {total / _MEGABYTE:.1f}" if total else ""
-        self.say(f"{self._step} {month}: {done / _MEGABYTE:.1f}{of_all} MB")
+        if total:
+            self._screen.say(f"{self._step} {month}")
+            self._screen.transfer(month, done, total)
+        else:
+            self._screen.say(f"{self._step} {month}: {done / _MEGABYTE:.1f} MB")
 
     def on_event(self, entry: EventLogEntry, _cursor: str = "") -> None:
         """Show one event, once; meant for ``DagsterInstance.watch_event_logs``.
@@ -68,20 +96,27 @@ class StepProgress:
         over all of its events again.
         """
         event = entry.dagster_event
-        if event is None:
-            return
         with self._lock:
-            identity = (event.event_type, event.step_key, _subject(event))
-            if identity not in self._seen:
+            identity = _identity(entry)
+            if identity in self._seen:
+                return
+            self._seen.add(identity)
+            if event is not None:
                 self._show(event, entry.timestamp)
-                self._seen.add(identity)
+            elif entry.step_key in self._tuning:
+                self._note_trial(entry.step_key, entry.user_message)
+
+    def _note_trial(self, step: str, message: str) -> None:
+        if self._tuning[step].note(message):
+            self._screen.say(f"{self._step} {self._tuning[step].describe()}")
 
     def _show(self, event: DagsterEvent, timestamp: float) -> None:
         step = event.step_key or ""
         if event.event_type == DagsterEventType.STEP_START:
             self._started[step] = timestamp
             self._step = f"[{self._done + 1}/{self._steps}] {step} …"
-            self.say(self._step)
+            tuning = self._tuning.get(step)
+            self._screen.say(f"{self._step} {tuning.describe()}" if tuning else self._step)
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
             self._note_figures(step, event)
         elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -110,6 +145,7 @@ class StepProgress:
 
     def _finish(self, step: str, sign: str, timestamp: float) -> None:
         self._done += 1
+        self._screen.clear_transfers()
         seconds = timestamp - self._started.get(step, timestamp)
         figures = escape(self._figures.get(step, ""))
         self._console.print(f"{sign} {step:<28} {seconds:6.1f} s  {figures}", soft_wrap=True)
@@ -128,6 +164,14 @@ def cause(error: Any) -> str:
     line = " ".join(error.message.split())
     own = rf"^(ml_assets\.[\w.]*|dagster\.[\w.]*(Failure|{re.escape(error.cls_name or '')})): "
     return re.sub(own, "", line)
+
+
+def _identity(entry: EventLogEntry) -> Hashable:
+    """What tells two entries of a run's log apart."""
+    event = entry.dagster_event
+    if event is None:
+        return (entry.step_key, entry.user_message)
+    return (event.event_type, event.step_key, _subject(event))
 
 
 def _subject(event: DagsterEvent) -> Hashable:

@@ -4,16 +4,19 @@ import contextlib
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
 from ml_assets.cli.options import ModelsType, MonthsType, MonthType
-from ml_assets.cli.plan import RunPlan, look_ahead, plan_lines
+from ml_assets.cli.plan import SERVED, RunPlan, look_ahead, plan_lines
 from ml_assets.cli.streams import standard_output_kept, unredirected_console
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.settings import Settings, read_settings, without_credentials
+
+if TYPE_CHECKING:
+    from ml_assets.cli.execution import Outcome
 
 
 @click.command()
@@ -27,8 +30,35 @@ from ml_assets.settings import Settings, read_settings, without_credentials
     show_default="all",
     help=f"Families to train: {', '.join(FAMILIES)}.",
 )
-@click.option("--trials", type=click.IntRange(min=0), help="Tuning trials a model; 0: defaults.")
-@click.option("--train-months", type=click.IntRange(min=1), help="Months to train on, at most.")
+@click.option(
+    "--trials",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="Tuning trials a model; with 0 it takes the parameters of its last training, or the "
+    "family's defaults when there was none.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0, max=2**32 - 1),
+    default=42,
+    show_default=True,
+    help="Seed of the tuning and of the models.",
+)
+@click.option(
+    "--train-months",
+    type=click.IntRange(min=1),
+    show_default="all before the tuning month, up to 12",
+    help="Train on exactly so many months.",
+)
+@click.option(
+    "--serve",
+    type=click.Choice(SERVED),
+    default=SERVED[0],
+    show_default=True,
+    help="What a new champion serves: the very model that was judged, or its parameters fitted "
+    "again on all months.",
+)
 @click.option("--ingest-only", is_flag=True, help="Ingest the months, and train nothing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -48,29 +78,42 @@ def run(dry_run: bool, as_json: bool, verbose: bool, **asked: Any) -> None:
         return
     with standard_output_kept() if as_json else contextlib.nullcontext():
         outcome = _execute(settings, plan, verbose)
-    if outcome is None:
-        if as_json:
-            click.echo(json.dumps({"models": [], "champion": None, "registry_version": None}))
-        return
-    from ml_assets.cli.leaderboard import print_leaderboard, summary
-
-    if as_json:
-        click.echo(json.dumps(summary(*outcome)))
-        return
-    out = Console(highlight=False)
-    print_leaderboard(out, *outcome)
-    _show_next(out, settings)
+    if outcome is not None:
+        _show(outcome, settings, as_json)
+    elif as_json:
+        click.echo(json.dumps({"models": [], "champion": None, "registry_version": None}))
 
 
-def _execute(settings: Settings, plan: RunPlan, verbose: bool) -> Any:
-    """Run the plan; the leaderboard and the decision, or None when nothing was to be trained."""
+def _execute(settings: Settings, plan: RunPlan, verbose: bool) -> "Outcome | None":
+    """Run the plan; what the training came to, or None when nothing was to be trained."""
     from ml_assets.cli.execution import Execution
 
     with unredirected_console() as console:
         execution = Execution(settings, console, verbose=verbose)
+        if not plan.ingest_only:
+            execution.require_alone()  # now, not when the months are here
         for first, last in plan.spans:
             execution.ingest(first, last)
         return None if plan.ingest_only else execution.train(plan)
+
+
+def _show(outcome: "Outcome", settings: Settings, as_json: bool) -> None:
+    """Print the leaderboard, also of a run that then failed, whose failure is told after it.
+
+    Raises:
+        click.ClickException: with that failure.
+    """
+    from ml_assets.cli.leaderboard import print_leaderboard, summary
+
+    out = Console(highlight=False)
+    if as_json:
+        click.echo(json.dumps(summary(outcome.leaderboard, outcome.decision)))
+    else:
+        print_leaderboard(out, outcome.leaderboard, outcome.decision)
+    if outcome.failure is not None:
+        raise click.ClickException(outcome.failure)
+    if not as_json:
+        _show_next(out, settings)
 
 
 def _show_next(console: Console, settings: Settings) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from ml_assets.sources.calendar import latest_published_month
+from ml_assets.sources.calendar import latest_published_month, new_york_date
 from ml_assets.sources.landing import landing
 from ml_assets.sources.published import (
     Progress,
@@ -30,14 +30,14 @@ class SampleSource:
     Args:
         taxi: ``green`` or ``yellow``.
         rows_scale: how many rows to make, as a share of the usual number.
-        today: tells the date, which decides which months count as published.
+        today: tells the date (New York's), which decides which months count as published.
     """
 
     name = "sample"
     synthetic = True
 
     def __init__(
-        self, taxi: str, rows_scale: float = 1.0, today: Callable[[], date] = date.today
+        self, taxi: str, rows_scale: float = 1.0, today: Callable[[], date] = new_york_date
     ) -> None:
         self.taxi = taxi
         self._rows_scale = rows_scale

@@ -1,6 +1,8 @@
 """What a run's progress shows: every step once, and what went wrong in one line."""
 
 import io
+import re
+from contextlib import contextmanager
 
 import dagster as dg
 import pytest
@@ -86,9 +88,66 @@ def test_a_run_that_fails_before_its_first_step_says_why():
     assert "\n" not in errors[0]
 
 
-@pytest.mark.parametrize(("total", "told"), [(48_100_000, "12.3 of 48.1 MB"), (None, "12.3 MB")])
-def test_a_transfer_shows_month_and_megabytes(total, told):
+@contextmanager
+def on_a_terminal(*arguments):
+    """Progress on a terminal of 100 columns, and what the terminal was sent of it by then."""
     terminal = io.StringIO()
-    with StepProgress(Console(file=terminal, force_terminal=True, width=80), 3) as progress:
-        progress.transferred(Month(2023, 2), 12_340_000, total)
-    assert f"2023-02: {told}" in terminal.getvalue()
+    console = Console(file=terminal, force_terminal=True, width=100, color_system=None)
+    with StepProgress(console, *arguments) as progress:
+
+        def sent():
+            terminal.truncate(0)
+            progress._screen._live.refresh()
+            return terminal.getvalue()
+
+        yield progress, sent
+
+
+def test_a_transfer_has_a_bar_with_month_and_megabytes_until_all_has_come():
+    with on_a_terminal(3) as (progress, sent):
+        progress.transferred(Month(2023, 2), 12_340_000, 48_100_000)
+        (line,) = [line for line in sent().splitlines() if "MB" in line]
+        assert re.search(r" 2023-02 ━+[╸╺ ]*━* 12\.3 of 48\.1 MB ", line)
+        progress.transferred(Month(2023, 2), 30_000_000, 48_100_000)
+        assert "30.0 of 48.1 MB" in sent()
+        progress.transferred(Month(2023, 2), 48_100_000, 48_100_000)
+        assert "MB" not in sent()
+        progress.transferred(Month(2023, 3), 12_340_000, None)
+        assert "2023-03: 12.3 MB" in sent()
+
+
+def test_a_file_gets_plain_lines_only():
+    printed = io.StringIO()
+    with StepProgress(Console(file=printed, width=100), 3) as progress:
+        progress.transferred(Month(2023, 2), 12_340_000, 48_100_000)
+    assert printed.getvalue() == ""
+
+
+@dg.op
+def xgboost_model(context: dg.OpExecutionContext):
+    for line in ("1 of 3: validation RMSE 4.532 (1.2 s)", "2 of 3: pruned (0.1 s)",
+                 "3 of 3: validation RMSE 4.291 (1.2 s)"):  # fmt: skip
+        context.log.info(f"xgboost trial {line}")
+
+
+def test_a_training_step_shows_which_trial_is_running_and_the_best_so_far():
+    @dg.job(executor_def=dg.in_process_executor)
+    def work() -> None:
+        xgboost_model()
+
+    shown = []
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        on_a_terminal(4, {"xgboost_model": 3}) as (progress, sent),
+    ):
+        run = work.execute_in_process(instance=instance)
+        for entry in instance.all_logs(run.run_id):
+            for _ in range(2):  # a watcher, and then whoever waits for the end of the run
+                progress.on_event(entry)
+            shown += re.findall(r"xgboost_model … (.*?) *$", sent(), re.MULTILINE)
+    assert list(dict.fromkeys(shown)) == [
+        "trial 1/3",
+        "trial 2/3, best so far 4.532",
+        "trial 3/3, best so far 4.532",
+        "fitting, best so far 4.291",
+    ]

@@ -126,6 +126,7 @@ def test_a_dry_run_tells_what_would_be_done_and_does_nothing(cli, published, tmp
         "not published: 2023-03, 2023-06",
         "train 2023-01 to 2023-02 · tune 2023-04 · judge 2023-05",
         "models: linear_regression, lasso",
+        "tuning trials a model: 5 · seed 42 · serve judged",
         f"kept in {tmp_path}/home; tracked at sqlite:///{tmp_path}/home/mlflow.db",
     ]
     machine = cli(*options, "--json", ML_ASSETS_TRIPS=published)

@@ -1,0 +1,42 @@
+"""Dagster's in-process executor, which also tells in the run's tags which process does the work."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from ml_assets.automation.run_process import process_tags
+
+
+class _TellingExecutor(dg.Executor):
+    """Tags the run, and leaves everything else to another executor."""
+
+    def __init__(self, inner: dg.Executor) -> None:
+        self._inner = inner
+
+    @property
+    def retries(self) -> Any:
+        return self._inner.retries
+
+    @property
+    def step_dependency_config(self) -> Any:
+        return self._inner.step_dependency_config
+
+    def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
+        """Tag the run, then execute its steps."""
+        plan_context.instance.add_run_tags(plan_context.run_id, process_tags())
+        yield from self._inner.execute(plan_context, execution_plan)
+
+
+@dg.executor(
+    name=dg.in_process_executor.name,
+    config_schema=dg.in_process_executor.config_schema.as_field(),
+)
+def telling_in_process_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
+    """Execute all steps in the run's own process, and tell which process of which host that is.
+
+    Dagster's launcher for one machine does not watch over the processes that it starts, beyond the
+    life of the code server that started them: ``fail_dead_runs`` goes by these tags.
+    """
+    create: Any = dg.in_process_executor.executor_creation_fn
+    return _TellingExecutor(create(init_context))

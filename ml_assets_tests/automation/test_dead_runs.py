@@ -1,0 +1,206 @@
+"""A run whose process was killed ends failed, and keeps nothing from running."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import dagster as dg
+import pytest
+
+from ml_assets.automation.dead_runs import dead_runs_sensor, fail_dead_runs
+from ml_assets.automation.executor import telling_in_process_executor
+from ml_assets.automation.run_process import HOST_TAG, PROCESS_TAG, is_gone, process_tags
+from ml_assets.trips.month import Month
+from ml_assets_tests.cli.calling import start
+from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.published_months import publish
+
+PATIENCE_SECONDS = 120
+MONTHS = ["--first", "2023-01", "--last", "2023-02"]
+
+
+@contextmanager
+def instance_in(home):
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+def awaited(condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come about in time")
+
+
+def started_run(instance, tags, status=dg.DagsterRunStatus.STARTED):
+    """A run in progress, as its own process would have left it."""
+
+    @dg.job
+    def work() -> None: ...
+
+    run = instance.create_run_for_job(work, status=status, tags=tags)
+    assert instance.get_run_by_id(run.run_id).status == status
+    return run.run_id
+
+
+@pytest.fixture
+def ended():
+    """A process that was there and is gone."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    tags = process_tags(process.pid)
+    process.kill()
+    process.communicate()
+    return tags
+
+
+def test_a_killed_command_is_failed_and_the_next_one_ends_well(tmp_path):
+    home, published = tmp_path / "home", tmp_path / "published"
+    for number in (1, 2):
+        publish(published, Month(2023, number))
+    environment = {"ML_ASSETS_HOME": home, "ML_ASSETS_TRIPS": published}
+    process = start(["run", *MONTHS, "--models", "xgboost", "--trials", "1000"], environment)
+    try:
+        awaited((home / "dagster" / "dagster.yaml").exists)
+        with instance_in(home / "dagster") as instance:
+            run_id = awaited(lambda: _training(instance))
+            assert fail_dead_runs(instance) == []  # it works
+            process.kill()
+            process.communicate()
+            assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.STARTED
+    finally:
+        process.kill()
+        process.communicate()
+
+    again = start(["run", *MONTHS, "--models", "linear_regression", "--trials", "0"], environment)
+    _, err = again.communicate(timeout=PATIENCE_SECONDS)
+    assert again.returncode == 0, err
+    assert err.startswith(f"run {run_id} was still in progress, but its process is gone")
+    with instance_in(home / "dagster") as instance:
+        assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
+        told = [entry.message for entry in instance.all_logs(run_id)][-1]
+        assert f"pid {process.pid}" in told
+        assert instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])) == []
+
+
+def _training(instance):
+    """The run that is in the middle of a step that takes long."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        starts = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
+        if any(entry.step_key == "xgboost_model" for entry in starts):
+            return run.run_id
+    return None
+
+
+WORKER = """
+import os, signal, sys
+import dagster as dg
+from ml_assets.automation.executor import telling_in_process_executor
+
+@dg.op
+def dies():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@dg.job(executor_def=telling_in_process_executor)
+def deadly():
+    dies()
+
+if __name__ == "__main__":
+    with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+        dg.execute_job(dg.reconstructable(deadly), instance=instance)
+"""
+
+
+def test_a_killed_worker_of_the_ui_is_found_by_the_sensor(tmp_path):
+    module = tmp_path / "worker.py"
+    module.write_text(WORKER)
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    worker = subprocess.run(
+        [sys.executable, module, tmp_path], cwd=REPOSITORY, capture_output=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )  # fmt: skip
+    assert worker.returncode == -signal.SIGKILL, worker.stderr.decode()
+    with instance_in(tmp_path) as instance:
+        (run,) = instance.get_runs()
+        assert run.status == dg.DagsterRunStatus.STARTED
+        context = dg.build_sensor_context(instance=instance)
+        assert "1 run" in dead_runs_sensor(context).skip_message
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
+        assert "no run" in dead_runs_sensor(context).skip_message
+
+
+def test_the_executor_runs_the_steps_as_dagsters_own_does():
+    @dg.asset
+    def answer() -> int:
+        return 42
+
+    job = dg.define_asset_job("job", executor_def=telling_in_process_executor)
+    definitions = dg.Definitions(assets=[answer], jobs=[job])
+    own = dg.in_process_executor
+    assert telling_in_process_executor.name == own.name
+    assert definitions.resolve_job_def("job").executor_def.get_requirements({}) == (
+        own.get_requirements({})
+    )
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+def test_a_run_of_a_process_that_is_gone_fails(ended, status):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, ended, status)
+        assert fail_dead_runs(instance) == [run_id]
+        assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_that_was_to_be_cancelled_when_its_process_died_is_cancelled(ended):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, ended, dg.DagsterRunStatus.CANCELING)
+        assert fail_dead_runs(instance) == [run_id]
+        assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.CANCELED
+
+
+def test_runs_that_are_not_started_or_over_are_left_alone(ended):
+    with dg.DagsterInstance.ephemeral() as instance:
+        for status in (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.SUCCESS):
+            started_run(instance, ended, status)
+        assert fail_dead_runs(instance) == []
+
+
+def test_a_run_is_left_alone_unless_its_process_is_surely_gone(ended):
+    alive = process_tags()
+    assert not is_gone(alive)
+    assert is_gone(ended)
+    for unsure in (
+        {},
+        {HOST_TAG: ended[HOST_TAG]},
+        {PROCESS_TAG: ended[PROCESS_TAG]},
+        {**ended, HOST_TAG: "another-machine"},
+        {**ended, PROCESS_TAG: "once upon a time"},
+    ):
+        assert not is_gone(unsure), unsure
+        with dg.DagsterInstance.ephemeral() as instance:
+            started_run(instance, unsure)
+            assert fail_dead_runs(instance) == []
+
+
+def test_another_process_with_the_same_number_does_not_stand_for_the_dead_one():
+    alive = process_tags()
+    _, _, beginning = alive[PROCESS_TAG].partition(":")
+    reused = alive[PROCESS_TAG].replace(beginning, "1" + beginning)
+    assert is_gone({**alive, PROCESS_TAG: reused})
+    # Where a system does not tell when a process began, the number alone decides.
+    assert not is_gone({**alive, PROCESS_TAG: f"{os.getpid()}:"})
+
+
+def test_a_killed_process_that_nobody_has_waited_for_is_gone():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    tags = process_tags(process.pid)
+    assert not is_gone(tags)
+    process.kill()
+    try:
+        awaited(lambda: is_gone(tags))
+    finally:
+        process.communicate()
