@@ -1,5 +1,7 @@
 """Columns of a table as Dagster shows them, taken from the table's contract."""
 
+from typing import Any
+
 import dagster as dg
 
 from ml_assets.trips.schema import TABLES
@@ -23,15 +25,27 @@ def column_schema(table: str) -> dg.TableSchema:
     columns = [
         dg.TableColumn(
             name=name,
-            type=str(column.dtype),
+            type=str(column.dtype).partition("(")[0],
             description=column.description,
             constraints=dg.TableColumnConstraints(
-                nullable=column.nullable, other=[str(check) for check in column.checks]
+                nullable=column.nullable, other=[_in_words(check) for check in column.checks]
             ),
         )
         for name, column in schema.columns.items()
     ]
     return dg.TableSchema(columns=columns)
+
+
+def _in_words(check: Any) -> str:
+    """A pandera check as people say it."""
+    limits = check.statistics or {}
+    if check.name == "in_range":
+        return f"{limits['min_value']:,} to {limits['max_value']:,}"
+    if check.name == "greater_than_or_equal_to":
+        return f"at least {limits['min_value']:,}"
+    if check.name == "isin":
+        return f"one of {len(limits['allowed_values'])} values"
+    return str(check.name).replace("_", " ")
 
 
 def column_lineage(table: str, published: dict[str, str]) -> dg.TableColumnLineage:

@@ -12,21 +12,22 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from ml_assets.assets.columns import column_lineage, column_schema
+from ml_assets.assets.columns import column_schema
 from ml_assets.assets.groups import INGESTION, OWNERS
+from ml_assets.assets.ingestion_metadata import raw_metadata, table_metadata
 from ml_assets.resources.monthly_table import MonthlyTable
 from ml_assets.resources.trips import TripSourceResource, TripStoreResource
-from ml_assets.sources.bringing import BroughtMonth, bring_month
+from ml_assets.sources.bringing import bring_month
 from ml_assets.sources.progress import progress_of
 from ml_assets.sources.published import BadPublication, SourceUnavailable
 from ml_assets.storage.trip_store import Lineage, PublishedFileRecord, TripStore
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month
-from ml_assets.trips.published_schema import TripSchemaError, published_columns
+from ml_assets.trips.published_schema import (
+    TripSchemaError,
+)
 from ml_assets.trips.windows import span
 from ml_assets.version import code_version
-
-PREVIEW_ROWS = 5
 
 
 def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -113,7 +114,7 @@ def bring_months(
         try:
             begun = time.perf_counter()
             done = bring_month(source, store, month, published.get(month), progress_of(month))
-            brought[month] = _raw_metadata(done, time.perf_counter() - begun)
+            brought[month] = raw_metadata(store, done, time.perf_counter() - begun)
             context.log.info(f"raw_trips {month} ({number}/{len(months)}): {done.outcome}")
         except (BadPublication, SourceUnavailable, OSError) as error:
             faults[month] = str(error)
@@ -143,31 +144,15 @@ def _told(faults: Mapping[Month, str], kept: list[Month], untried: list[Month], 
     return f"{len(faults)} of {all_} months could not be brought: {' | '.join(parts)}"
 
 
-def _raw_metadata(brought: BroughtMonth, seconds: float) -> dict[str, Any]:
-    record = brought.record
-    if record is None:
-        return {"status": "not published yet", "dagster/row_count": 0}
-    status = brought.outcome if brought.outcome != "not published" else "no longer listed; kept"
-    return {
-        "status": status,
-        "dagster/row_count": record.rows,
-        "source": f"{record.source}{' (synthetic sample)' if record.synthetic else ''}",
-        "location": record.location,
-        "version": record.version,
-        "sha256": record.sha256,
-        "size_bytes": record.size_bytes,
-        "seconds": seconds,
-    }
-
-
 def _table(
     context: dg.AssetExecutionContext,
     store: TripStore,
     half: Callable[[pl.DataFrame, Month], pl.DataFrame],
 ) -> MonthlyTable:
     """One half of every month of the run, made when the IO manager asks for it."""
-    table = context.asset_key.path[-1]
+    name = context.asset_key.path[-1]
     months = [Month.parse(key) for key in context.partition_keys]
+    brought = context.instance.get_materialized_partitions(dg.AssetKey("raw_trips"))
     # Bound here: the IO manager drains the months after the asset's function has returned.
     add_metadata = context.add_asset_metadata
 
@@ -175,7 +160,7 @@ def _table(
         for month in months:
             record = store.require_raw(month)
             if record is None:
-                store.remove(table, [month])
+                _require_unpublished(store, name, month, brought)
                 add_metadata(
                     {"status": "not published yet", "dagster/row_count": 0},
                     partition_key=str(month),
@@ -183,11 +168,26 @@ def _table(
                 continue
             frame = half(_read_raw(store, month), month)
             yield frame, _lineage(record, store)
-            add_metadata(
-                _table_metadata(table, frame, record, store.taxi), partition_key=str(month)
-            )
+            add_metadata(table_metadata(name, frame, record, store.taxi), partition_key=str(month))
 
     return MonthlyTable(make())
+
+
+def _require_unpublished(store: TripStore, name: str, month: Month, brought: set[str]) -> None:
+    """A month without a raw file is in order only if ``raw_trips`` has looked for it in vain.
+
+    Raises:
+        dg.Failure: when nobody looked, or when the file was there once; what is stored stays.
+    """
+    if month in store.months(name):
+        raise dg.Failure(
+            f"the raw file that {name} of {month} was made from is gone: materialize raw_trips of "
+            f"{month} first. The stored month is kept"
+        )
+    if str(month) not in brought:
+        raise dg.Failure(
+            f"raw_trips of {month} was never brought: materialize it first, then {name}"
+        )
 
 
 def _read_raw(store: TripStore, month: Month) -> pl.DataFrame:
@@ -208,30 +208,3 @@ def _lineage(record: PublishedFileRecord, store: TripStore) -> Lineage:
         published_rows=record.rows,
         code_version=code_version(),
     )
-
-
-def _table_metadata(
-    table: str, frame: pl.DataFrame, record: PublishedFileRecord, taxi: str
-) -> dict[str, Any]:
-    names = {column.project: column.published for column in published_columns(taxi)}
-    metadata: dict[str, Any] = {
-        "status": "synthetic sample" if record.synthetic else "published",
-        "dagster/row_count": frame.height,
-        "share_of_published": frame.height / record.rows if record.rows else 0.0,
-        "preview": dg.MetadataValue.md(_preview(frame)),
-        "dagster/column_schema": column_schema(table),
-        "dagster/column_lineage": column_lineage(table, names),
-    }
-    if table == "rejected_trips":
-        counts = dict(frame["reason"].value_counts(sort=True).iter_rows())
-        metadata |= {f"rejected/{reason}": count for reason, count in counts.items()}
-    elif frame.height:
-        metadata["mean_duration_minutes"] = float(frame["duration_minutes"].mean())  # type: ignore[arg-type]
-    return metadata
-
-
-def _preview(frame: pl.DataFrame) -> str:
-    head = frame.head(PREVIEW_ROWS)
-    lines = [" | ".join(head.columns), " | ".join("---" for _ in head.columns)]
-    lines += [" | ".join(str(value) for value in row) for row in head.iter_rows()]
-    return "\n".join(f"| {line} |" for line in lines)

@@ -1,9 +1,14 @@
 """Reference data: the taxi zones and their boroughs."""
 
+from collections import Counter
+
 import dagster as dg
 
 from ml_assets.assets.groups import OWNERS, REFERENCE
+from ml_assets.assets.metadata import table
 from ml_assets.trips.zones import taxi_zones
+
+PREVIEW_ROWS = 5
 
 
 @dg.asset(
@@ -16,4 +21,13 @@ from ml_assets.trips.zones import taxi_zones
 def taxi_zones_asset() -> dg.MaterializeResult:
     """Show the zones that ship with the package."""
     zones = taxi_zones()
-    return dg.MaterializeResult(metadata={"dagster/row_count": zones.num_rows})
+    boroughs = Counter(zones["borough"].to_pylist())
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": zones.num_rows,
+            "zones_by_borough": table(
+                [{"borough": name, "zones": number} for name, number in boroughs.most_common()]
+            ),
+            "preview": table(zones.slice(0, PREVIEW_ROWS).to_pylist()),
+        }
+    )

@@ -4,6 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.assets.groups import OWNERS, TRAINING
+from ml_assets.assets.metadata import table
 from ml_assets.modeling.records import TrainingSet
 from ml_assets.resources.trips import TripStoreResource
 from ml_assets.trips.month import Month
@@ -57,23 +58,20 @@ def training_set(
 
 
 def _metadata(described: TrainingSet, window: str) -> dict[str, dg.MetadataValue]:
-    table = dg.MetadataValue.table(
-        [
-            dg.TableRecord(
-                {
-                    "month": use.month,
-                    "role": use.role,
-                    "trips": use.rows,
-                    "raw_sha256": use.raw_sha256[:12],
-                    "source": use.source,
-                }
-            )
-            for use in described.months
-        ]
-    )
+    months = [
+        {
+            "month": use.month,
+            "role": use.role,
+            "trips": use.rows,
+            "raw_sha256": use.raw_sha256[:12],
+            "source": use.source,
+            "made_by": use.code_version,
+        }
+        for use in described.months
+    ]
     metadata: dict[str, dg.MetadataValue] = {
         "window": dg.MetadataValue.text(window),
-        "months": table,
+        "months": table(months),
         "train_trips": dg.MetadataValue.int(described.rows_of("train")),
         "tune_trips": dg.MetadataValue.int(described.rows_of("tune")),
         "judge_trips": dg.MetadataValue.int(described.rows_of("judge")),

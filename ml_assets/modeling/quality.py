@@ -49,6 +49,8 @@ def months_as_recorded(training_set: TrainingSet, store: TripStore) -> Finding:
             continue
         if (lineage.raw_sha256, rows) != (use.raw_sha256, use.rows):
             faults.append(f"{use.month} was replaced since ({use.rows:,} trips then, {rows:,} now)")
+        elif lineage.code_version != use.code_version:
+            faults.append(f"{use.month} was made anew since, by other code")
     months = training_set.months_of("train", "tune", "judge")
     for month, earlier in MonthProfiles(store).with_history(months):
         faults += [f"{month.month}: {sentence}" for sentence in refusals(month, earlier)]

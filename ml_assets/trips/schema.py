@@ -1,7 +1,8 @@
 """The contract of the stored trip tables, as pandera schemas: one object a table.
 
 The storage layer enforces them on write and on read; the Dagster assets and the documentation show
-their columns. Importing this module costs pandas: import it where tables move, not at load.
+their columns. Importing this module costs pandas (pandera needs it): the code location pays that
+to show the columns of a project in which nothing has been materialized yet.
 """
 
 import pandera.polars as pa

@@ -1,10 +1,14 @@
 """Ingestion as it runs: what is kept, what is brought again, and what never mixes."""
 
+import subprocess
+import sys
+
 import dagster as dg
 import pytest
 
 from ml_assets.modeling.records import TrainingSet
 from ml_assets.sources.progress import watching_transfers
+from ml_assets.storage import places
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore, checksum
 from ml_assets.trips.month import Month
@@ -212,3 +216,45 @@ def test_a_month_republished_between_listing_and_fetching_is_listed_again(publis
     assert bring_month(source, store, JANUARY, source.published([JANUARY])[JANUARY]).outcome == (
         "unchanged"
     )
+
+
+def test_features_of_a_month_that_nobody_brought_say_what_to_do_first(project):
+    selection = ["trip_features"]
+    run = project.run("ingest_trips", selection=selection, tags=one(JANUARY))
+    assert not run.success
+    told = failure(run, "trip_features")
+    assert "raw_trips of 2023-01 was never brought: materialize it first" in told
+
+
+def test_a_raw_file_that_went_astray_takes_no_good_month_with_it(project):
+    assert project.ingest("2023-01", "2023-01").success
+    store = store_of(project)
+    good = store.read_table("trip_features", JANUARY)
+    places.remove(store.raw_path(JANUARY))
+    run = project.run("ingest_trips", selection=["trip_features"], tags=one(JANUARY))
+    assert "is gone: materialize raw_trips of 2023-01 first" in failure(run, "trip_features")
+    assert store.read_table("trip_features", JANUARY).equals(good)
+    assert project.ingest("2023-01", "2023-01").success
+
+
+def test_two_runs_on_one_month_at_once_leave_one_whole_month(project, tmp_path):
+    """Two processes of the real graph; whoever renames last wins, and nothing is half of each."""
+    command = [sys.executable, "-m", "ml_assets_tests.graph.ingest_months"]
+    arguments = [str(project.settings.home), project.settings.trips, "2023-01", "2023-03"]
+    runs = [subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE) for _ in range(2)]
+    told = [run.communicate(timeout=120)[1].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], told
+    store = store_of(project)
+    for month in (JANUARY, FEBRUARY, MARCH):
+        record = store.raw_record(month)
+        assert record is not None
+        assert store.raw_is_whole(month, record)
+        kept = store.read_table("trip_features", month).height
+        assert kept + store.read_table("rejected_trips", month).height == record.rows
+
+
+def test_the_first_rows_of_a_month_are_shown(project):
+    assert project.ingest("2023-01", "2023-01").success
+    shown = project.metadata("raw_trips", "2023-01")["preview"].records
+    assert shown[0].data["lpep_pickup_datetime"].startswith("2023-01-")
+    assert len(shown) == 5

@@ -1,0 +1,81 @@
+"""What the pages of the ingestion assets show of a month."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from ml_assets.assets.columns import column_lineage, column_schema
+from ml_assets.assets.metadata import figure, table
+from ml_assets.sources.bringing import BroughtMonth
+from ml_assets.storage.trip_store import PublishedFileRecord, TripStore
+from ml_assets.trips.month import Month
+from ml_assets.trips.published_schema import match_columns, open_parquet, published_columns
+
+PREVIEW_ROWS = 5
+
+
+def raw_metadata(store: TripStore, brought: BroughtMonth, seconds: float) -> dict[str, Any]:
+    """Of a month of ``raw_trips``: what it is, where it came from, and its first rows."""
+    record = brought.record
+    if record is None:
+        return {"status": "not published yet", "dagster/row_count": 0}
+    status = brought.outcome if brought.outcome != "not published" else "no longer listed; kept"
+    return {
+        "status": status,
+        "dagster/row_count": record.rows,
+        "source": f"{record.source}{' (synthetic sample)' if record.synthetic else ''}",
+        "location": record.location,
+        "version": record.version,
+        "sha256": record.sha256,
+        "size_bytes": record.size_bytes,
+        "seconds": figure(seconds),
+        "preview": table(_first_rows(store, brought.month)),
+    }
+
+
+def table_metadata(
+    name: str, frame: pl.DataFrame, record: PublishedFileRecord, taxi: str
+) -> dict[str, Any]:
+    """Of a month of ``trip_features`` or ``rejected_trips``: counts, columns and first rows."""
+    names = {column.project: column.published for column in published_columns(taxi)}
+    metadata: dict[str, Any] = {
+        "status": "synthetic sample" if record.synthetic else "published",
+        "dagster/row_count": frame.height,
+        "share_of_published": figure(frame.height / record.rows if record.rows else 0.0),
+        "preview": table(frame.head(PREVIEW_ROWS).to_dicts()),
+        "dagster/column_schema": column_schema(name),
+        "dagster/column_lineage": column_lineage(name, names),
+    }
+    if name == "rejected_trips":
+        counts = {str(reason): int(rows) for reason, rows in _counts(frame)}
+        metadata |= {f"rejected/{reason}": rows for reason, rows in counts.items()}
+        if counts:
+            metadata["reasons"] = _reasons_picture(counts, record)
+    elif frame.height:
+        metadata["mean_duration_minutes"] = figure(frame["duration_minutes"].mean())  # type: ignore[arg-type]
+    return metadata
+
+
+def _counts(frame: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
+    return iter(frame["reason"].value_counts(sort=True).iter_rows())
+
+
+def _reasons_picture(counts: dict[str, int], record: PublishedFileRecord) -> dg.MetadataValue:
+    from ml_assets.modeling.charts import as_markdown_image, rejected_by_reason
+
+    month = Month.parse(record.month)
+    picture = rejected_by_reason(counts, record.rows, [month], synthetic=record.synthetic)
+    return dg.MetadataValue.md(as_markdown_image(picture, f"rejected rows of {month} by reason"))
+
+
+def _first_rows(store: TripStore, month: Month) -> list[dict[str, Any]]:
+    """The first rows as published, of the columns that the project reads."""
+    with store.open_raw(month) as file:
+        parquet = open_parquet(file, store.raw_path(month))
+        names = match_columns(parquet.schema_arrow, store.taxi, store.raw_path(month))
+        columns = list(names.values())
+        batches = parquet.iter_batches(batch_size=PREVIEW_ROWS, columns=columns)
+        rows: list[dict[str, Any]] = next((batch.to_pylist() for batch in batches), [])
+    return rows
