@@ -95,7 +95,8 @@ def tune_and_fit(
 
     Raises:
         ValueError: when a frame lacks a column, rows or a usable target; when ``storage`` comes
-            without ``study_name``; when the study was made on other trips.
+            without ``study_name``; when the study was made on other trips; when every trial failed,
+        as the first of them did.
     """
     threads = thread_count(n_jobs)
     if storage is not None and study_name is None:
@@ -216,10 +217,17 @@ def _optimize(
 ) -> None:
     deadline = None if budget.seconds is None else time.monotonic() + budget.seconds
 
+    failed: list[Exception] = []
+
     def objective(trial: optuna.Trial) -> float:
         parameters = {**family.defaults, **family.search_space(trial)}
         watch = Watch(trial, deadline)
-        rmse, parameters = run_trial(family, encoded, parameters, watch, budget.seed, threads)
+        try:
+            rmse, parameters = run_trial(family, encoded, parameters, watch, budget.seed, threads)
+        except (ValueError, ArithmeticError) as error:
+            _LOG.warning("%s failed with %s: %s", family.name, parameters, error)
+            failed.append(error)
+            raise
         trial.set_user_attr(_PARAMETERS, parameters)
         return rmse
 
@@ -227,7 +235,17 @@ def _optimize(
         if on_trial is not None:
             on_trial(_record(trial))
 
-    study.optimize(objective, n_trials=budget.trials, timeout=budget.seconds, callbacks=[after])
+    # Parameters that an estimator cannot be fitted with end a trial, not the study.
+    study.optimize(
+        objective,
+        n_trials=budget.trials,
+        timeout=budget.seconds,
+        callbacks=[after],
+        catch=(ValueError, ArithmeticError),
+    )
+    trials = study.get_trials(deepcopy=False)
+    if failed and len(failed) == len(trials):
+        raise failed[0]
 
 
 def _best_parameters(study: optuna.Study) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ import multiprocessing
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +33,40 @@ def _nearest(parameters: Any, seed: int, n_jobs: int) -> Any:
     return KNeighborsRegressor(**parameters)
 
 
+NEAREST = ModelFamily(
+    name="nearest",
+    title="Nearest trips",
+    description="Averages the trips that resemble the request.",
+    make_encoder=trip_history,
+    make_estimator=_nearest,
+    search_space=lambda trial: {"n_neighbors": trial.suggest_int("n_neighbors", 2, 30)},
+    defaults={"n_neighbors": 5},
+)
+
+
 def test_a_new_family_is_one_entry() -> None:
-    family = ModelFamily(
-        name="nearest",
-        title="Nearest trips",
-        description="Averages the trips that resemble the request.",
-        make_encoder=trip_history,
-        make_estimator=_nearest,
-        search_space=lambda trial: {"n_neighbors": trial.suggest_int("n_neighbors", 2, 30)},
-        defaults={"n_neighbors": 5},
-    )
-    model = tuned(family, trials=4)
+    model = tuned(NEAREST, trials=4)
     assert [trial.state for trial in model.trials] == ["COMPLETE"] * 4
     assert model.parameters == min(model.trials, key=lambda t: t.tune_rmse or 99).parameters
     assert np.isfinite(model.pipeline.predict(tune_trips())).all()
+
+
+def test_a_trial_that_cannot_be_fitted_does_not_end_the_study() -> None:
+    def sometimes(trial: Any) -> dict[str, Any]:
+        neighbours = trial.suggest_int("n_neighbors", 5, 6)
+        return {"n_neighbors": neighbours, "p": trial.suggest_categorical("p", [2, -1])}
+
+    family = replace(NEAREST, search_space=sometimes, defaults={"n_neighbors": 5, "p": -1})
+    model = tuned(family, trials=8)
+    states = [trial.state for trial in model.trials]
+    assert states[0] == "FAIL" and "COMPLETE" in states
+    assert model.parameters["p"] == 2
+
+
+def test_when_no_trial_can_be_fitted_the_reason_is_told() -> None:
+    family = replace(NEAREST, defaults={"n_neighbors": 5, "p": -1})
+    with pytest.raises(ValueError, match="'p' parameter"):
+        tuned(family, trials=3)
 
 
 def test_no_trials_take_the_defaults_or_the_warm_start() -> None:
