@@ -26,6 +26,16 @@ class MlflowTracking(dg.ConfigurableResource):
 
     Unlike dagster-mlflow's ``mlflow_tracking`` it has no effect until a step asks for a client,
     opens one MLflow run a training asset, and closes it with the step's own outcome.
+
+    Attributes:
+        tracking_uri: A database URL or a server.
+        experiment: Experiment that runs are logged to.
+        registered_model: Name under which champions are registered.
+        artifact_location: Where models and pictures of a database-backed store go: below
+            ``ML_ASSETS_HOME`` where MLflow can store there (a folder, ``s3://``, ``gs://``,
+            ``wasbs://``, ``abfss://``, ``hdfs://``, ``ftp://``, ``sftp://``, without a password),
+            else below the home's local folder. A server decides by itself.
+        lock_folder: Local folder for the lock that keeps two processes from migrating at once.
     """
 
     tracking_uri: str
@@ -52,11 +62,20 @@ class MlflowTracking(dg.ConfigurableResource):
             yield run
 
     def close_abandoned(self, client: "MlflowClient", instance: dg.DagsterInstance) -> list[str]:
-        """End MLflow runs that a killed Dagster run left RUNNING; returns their ids."""
+        """End MLflow runs that a killed Dagster run left RUNNING.
+
+        Args:
+            client: Of the store.
+            instance: A Dagster run that it does not know is left alone: on a shared tracking
+                server that is a live run of another instance.
+
+        Returns:
+            Ids of the MLflow runs that were ended.
+        """
 
         def outcome(dagster_run_id: str) -> str | None:
             run = instance.get_run_by_id(dagster_run_id)
-            return "KILLED" if run is None else _OUTCOMES.get(run.status)
+            return None if run is None else _OUTCOMES.get(run.status)
 
         return close_abandoned_runs(client, self.experiment, outcome)
 

@@ -2,29 +2,44 @@
 
 The integration dagster-mlflow makes one process-wide run when its resource starts and leaves the
 status to exit hooks, which mark failures FINISHED under MLflow 3. Here a run is opened where the
-work is done and closed by how that ended. Runs carry the same tag as dagster-mlflow's
-(``dagster_run_id``), so that either finds the other's.
+work is done and closed by how that ended. While it is open it is MLflow's active run, so what
+dagster-mlflow's resource or MLflow's autologging logs in the same step lands in it.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DAGSTER_RUN_TAG = "dagster_run_id"
+"""The tag that dagster-mlflow sets, too: a search by it finds all that a Dagster run has logged."""
+
+OWNER_TAG = "ml_assets.dagster_run"
+"""Of runs that this project opens and closes, children included. Not ``dagster_run_id``, since
+dagster-mlflow takes the newest run with that one for its own: a trial must not be it, and a run of
+its resource is not ours to close."""
+
 PARENT_TAG = "mlflow.parentRunId"
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """One open MLflow run; everything is logged by its id, not to whatever run is active."""
+    """One open MLflow run; everything is logged by its id, not to whatever run is active.
+
+    Attributes:
+        client: Of the store.
+        run_id: Its id.
+        experiment_id: Id of its experiment.
+        inherited: Tags that its children bear as well, by which they are closed with it.
+    """
 
     client: "MlflowClient"
     run_id: str
     experiment_id: str
+    inherited: Mapping[str, str] = field(default_factory=dict)
 
     def log_params(self, parameters: Mapping[str, Any]) -> None:
         """Log parameters; MLflow keeps them as text of at most 6,000 characters."""
@@ -67,33 +82,42 @@ class TrackedRun:
     ) -> None:
         """Log a finished piece of this run's work, a tuning trial say, as a child run."""
         child = self.client.create_run(
-            self.experiment_id, tags={PARENT_TAG: self.run_id, **(tags or {})}, run_name=name
+            self.experiment_id,
+            tags={**self.inherited, PARENT_TAG: self.run_id, **(tags or {})},
+            run_name=name,
         )
         tracked = TrackedRun(self.client, child.info.run_id, self.experiment_id)
-        tracked.log_params(parameters)
-        tracked.log_metrics(metrics)
-        self.client.set_terminated(tracked.run_id, "FAILED" if failed else "FINISHED")
+        with _ended_as_the_work(self.client, tracked.run_id, "FAILED" if failed else "FINISHED"):
+            tracked.log_params(parameters)
+            tracked.log_metrics(metrics)
 
 
 @contextlib.contextmanager
 def tracked_run(
     client: "MlflowClient", experiment: str, name: str, tags: Mapping[str, str]
 ) -> Iterator[TrackedRun]:
-    """Open a run; it ends FINISHED, FAILED on an exception, KILLED on an interruption."""
+    """Open a run; it ends FINISHED, FAILED on an exception, KILLED on an interruption.
+
+    Args:
+        client: Of the store, which MLflow's fluent API points at as well.
+        experiment: Name of an experiment that exists.
+        name: Name of the run.
+        tags: Its tags; with ``dagster_run_id`` among them it is closed when that run has died.
+
+    Raises:
+        LookupError: when there is no such experiment.
+    """
+    import mlflow
+
     found = client.get_experiment_by_name(experiment)
     if found is None:
         raise LookupError(f"MLflow has no experiment {experiment!r}: open the store first")
-    run = client.create_run(found.experiment_id, tags=dict(tags), run_name=name)
-    tracked = TrackedRun(client, run.info.run_id, found.experiment_id)
-    try:
-        yield tracked
-    except Exception:
-        client.set_terminated(tracked.run_id, "FAILED")
-        raise
-    except BaseException:  # an interrupted step, Ctrl-C, SystemExit
-        client.set_terminated(tracked.run_id, "KILLED")
-        raise
-    client.set_terminated(tracked.run_id, "FINISHED")
+    inherited = {OWNER_TAG: tags[DAGSTER_RUN_TAG]} if DAGSTER_RUN_TAG in tags else {}
+    run = client.create_run(found.experiment_id, tags={**tags, **inherited}, run_name=name)
+    run_id = run.info.run_id
+    # MLflow itself would call an interrupted run FAILED: ours has the last word.
+    with _ended_as_the_work(client, run_id), mlflow.start_run(run_id=run_id, nested=True):
+        yield TrackedRun(client, run_id, found.experiment_id, inherited)
 
 
 def close_abandoned_runs(
@@ -101,10 +125,13 @@ def close_abandoned_runs(
 ) -> list[str]:
     """End runs still RUNNING although the Dagster run behind them is over (its worker died).
 
+    Only runs of :func:`tracked_run` and their children: others are not ours to close.
+
     Args:
         client: Of the store.
         experiment: Experiment to look in.
-        outcome: Dagster run id to FINISHED, FAILED or KILLED; None while that run goes on.
+        outcome: Dagster run id to FINISHED, FAILED or KILLED; None while that run goes on, or when
+            it is not known here, since a store may be shared with another Dagster.
 
     Returns:
         Ids of the MLflow runs that were ended.
@@ -113,14 +140,36 @@ def close_abandoned_runs(
     if found is None:
         return []
     closed = []
-    running = client.search_runs(
-        [found.experiment_id], filter_string="attributes.status = 'RUNNING'", max_results=1000
-    )
-    for run in running:
-        dagster_run = run.data.tags.get(DAGSTER_RUN_TAG)
+    for run in _running(client, found.experiment_id):
+        dagster_run = run.data.tags.get(OWNER_TAG)
         status = outcome(dagster_run) if dagster_run else None
         if status is not None:
             # A dead worker cannot have finished its step, whatever its run went on to do.
             client.set_terminated(run.info.run_id, "FAILED" if status == "FINISHED" else status)
             closed.append(run.info.run_id)
     return closed
+
+
+def _running(client: "MlflowClient", experiment_id: str) -> list[Any]:
+    asked = {"filter_string": "attributes.status = 'RUNNING'"}
+    page = client.search_runs([experiment_id], **asked)
+    running = list(page)
+    while page.token:
+        page = client.search_runs([experiment_id], page_token=page.token, **asked)
+        running += page
+    return running
+
+
+@contextlib.contextmanager
+def _ended_as_the_work(
+    client: "MlflowClient", run_id: str, finished: str = "FINISHED"
+) -> Iterator[None]:
+    status = "KILLED"  # an interrupted step, Ctrl-C, SystemExit
+    try:
+        yield
+        status = finished
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        client.set_terminated(run_id, status)

@@ -9,14 +9,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ml_assets.settings import without_credentials
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 REACH_SECONDS = 5.0
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_ARTIFACT_SCHEMES = {"s3", "gs", "wasbs", "abfss", "hdfs", "ftp", "sftp"}
+"""Of fsspec URLs under which MLflow can store artifacts as well; under ``dbfs`` it can only when
+Databricks tracks, which then decides by itself."""
 
 
 class TrackingUnreachable(RuntimeError):
     """The tracking server does not answer; raised before hours of work, not after them."""
+
+
+def artifact_location(home: str, local_home: Path) -> str:
+    """Where a database-backed store keeps artifacts: in the home, if MLflow can store there.
+
+    It cannot in ``memory://``, ``abfs://``, ``az://`` and others, and says so only after the fit.
+    It shows the location of every artifact, so that it must not hold a password either.
+
+    Args:
+        home: Where assets live, a folder or an fsspec URL.
+        local_home: Folder to take instead.
+
+    Returns:
+        A folder or URL.
+    """
+    parts = urlsplit(home)
+    secret = parts.password is not None or bool(parts.query)
+    fit = "://" not in home or (parts.scheme in _ARTIFACT_SCHEMES and not secret)
+    return f"{home if fit else local_home}/mlartifacts"
 
 
 @dataclass(frozen=True)
@@ -65,26 +90,61 @@ class TrackingStore:
 
     def _reach(self) -> None:
         """MLflow itself would retry for minutes: knock first, for seconds."""
-        parts = urlsplit(self.uri)
-        if parts.scheme.startswith("sqlite"):
+        scheme = urlsplit(self.uri).scheme.partition("+")[0]
+        if scheme == "sqlite":
             Path(self.uri.split("///", 1)[1]).parent.mkdir(parents=True, exist_ok=True)
-            return
-        if parts.hostname is None:
-            return
+        elif scheme in ("http", "https"):
+            self._reach_server()
+        elif scheme in _DATABASE_PORTS:
+            self._reach_database(_DATABASE_PORTS[scheme])
+
+    def _reach_server(self) -> None:
+        import requests
+        from mlflow.environment_variables import (
+            MLFLOW_TRACKING_INSECURE_TLS,
+            MLFLOW_TRACKING_SERVER_CERT_PATH,
+        )
+
+        insecure, certificate = (
+            MLFLOW_TRACKING_INSECURE_TLS.get(),
+            MLFLOW_TRACKING_SERVER_CERT_PATH.get(),
+        )
+        try:
+            # Only the status is awaited, not the body.
+            with requests.get(
+                f"{self.uri.rstrip('/')}/health",
+                timeout=REACH_SECONDS,
+                stream=True,
+                allow_redirects=False,
+                verify=not insecure and (certificate or True),
+            ) as answer:
+                status = answer.status_code
+        except requests.RequestException as error:
+            raise TrackingUnreachable(self._advice(error)) from error
+        # Managed servers have no such page (404) or want a token first (401): they do answer.
+        if status >= 500:
+            raise TrackingUnreachable(self._advice(f"status {status}"))
+
+    def _reach_database(self, default_port: int) -> None:
         import socket
 
-        default = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-        port = parts.port or default.get(parts.scheme.split("+")[0], 443)
+        parts = urlsplit(self.uri)
+        if parts.hostname is None:
+            return
+        address = (parts.hostname, parts.port or default_port)
         try:
-            socket.create_connection((parts.hostname, port), timeout=REACH_SECONDS).close()
+            socket.create_connection(address, timeout=REACH_SECONDS).close()
         except OSError as error:
             raise TrackingUnreachable(self._advice(error)) from error
 
-    def _advice(self, error: Exception) -> str:
+    def _advice(self, fault: Exception | str) -> str:
+        said = f"{type(fault).__name__}: {fault}" if isinstance(fault, Exception) else fault
+        shown = without_credentials(self.uri)
         return (
-            f"MLflow does not answer at MLFLOW_TRACKING_URI={_without_password(self.uri)} "
-            f"({type(error).__name__}: {error}): start that server, correct the variable, or unset "
-            "it to track in SQLite under ML_ASSETS_HOME. Nothing was trained"
+            f"MLflow does not answer at MLFLOW_TRACKING_URI={shown} "
+            f"({said.replace(self.uri, shown)}): start that server, correct the variable, or unset "
+            "it to track in SQLite under ML_ASSETS_HOME. Nothing was trained, registered or "
+            "changed by this step"
         )
 
     @contextlib.contextmanager
@@ -94,10 +154,3 @@ class TrackingStore:
         with open(self.lock_folder / ".mlflow_migration.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@")
