@@ -14,7 +14,7 @@ import polars as pl
 
 from ml_assets.assets.columns import column_schema
 from ml_assets.assets.groups import INGESTION, OWNERS
-from ml_assets.assets.ingestion_metadata import raw_metadata, table_metadata
+from ml_assets.assets.ingestion_metadata import month_picture, raw_metadata, table_metadata
 from ml_assets.resources.monthly_table import MonthlyTable
 from ml_assets.resources.trips import TripSourceResource, TripStoreResource
 from ml_assets.sources.bringing import bring_month
@@ -23,9 +23,7 @@ from ml_assets.sources.published import BadPublication, SourceUnavailable
 from ml_assets.storage.trip_store import Lineage, PublishedFileRecord, TripStore
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month
-from ml_assets.trips.published_schema import (
-    TripSchemaError,
-)
+from ml_assets.trips.published_schema import TripSchemaError
 from ml_assets.trips.windows import span
 from ml_assets.version import code_version
 
@@ -155,6 +153,7 @@ def _table(
     brought = context.instance.get_materialized_partitions(dg.AssetKey("raw_trips"))
     # Bound here: the IO manager drains the months after the asset's function has returned.
     add_metadata = context.add_asset_metadata
+    newest = max((month for month in months if store.raw_record(month)), default=None)
 
     def make() -> Iterator[tuple[pl.DataFrame, Lineage]]:
         for month in months:
@@ -168,7 +167,10 @@ def _table(
                 continue
             frame = half(_read_raw(store, month), month)
             yield frame, _lineage(record, store)
-            add_metadata(table_metadata(name, frame, record, store.taxi), partition_key=str(month))
+            metadata = table_metadata(name, frame, record, store.taxi)
+            if month == newest:  # to draw every month of a long history would take its time
+                metadata |= month_picture(name, frame, record)
+            add_metadata(metadata, partition_key=str(month))
 
     return MonthlyTable(make())
 

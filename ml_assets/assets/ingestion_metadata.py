@@ -1,6 +1,5 @@
 """What the pages of the ingestion assets show of a month."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -49,25 +48,34 @@ def table_metadata(
         "dagster/column_lineage": column_lineage(name, names),
     }
     if name == "rejected_trips":
-        counts = {str(reason): int(rows) for reason, rows in _counts(frame)}
-        metadata |= {f"rejected/{reason}": rows for reason, rows in counts.items()}
-        if counts:
-            metadata["reasons"] = _reasons_picture(counts, record)
+        metadata |= {f"rejected/{reason}": rows for reason, rows in _reasons(frame).items()}
     elif frame.height:
         metadata["mean_duration_minutes"] = figure(frame["duration_minutes"].mean())  # type: ignore[arg-type]
     return metadata
 
 
-def _counts(frame: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
-    return iter(frame["reason"].value_counts(sort=True).iter_rows())
+def month_picture(
+    name: str, frame: pl.DataFrame, record: PublishedFileRecord
+) -> dict[str, dg.MetadataValue]:
+    """A month at a glance: kept trips by day and hour, or rejected rows by reason."""
+    from ml_assets.modeling import charts
+
+    month, synthetic = Month.parse(record.month), record.synthetic
+    if name == "rejected_trips":
+        picture = charts.rejected_by_reason(
+            _reasons(frame), record.rows, [month], synthetic=synthetic
+        )
+        shows = f"rejected rows of {month} by reason"
+    else:
+        pickups = frame["pickup_datetime"].to_numpy()
+        picture = charts.trips_of_month(pickups, month, synthetic=synthetic)
+        shows = f"trips of {month} by day and by hour"
+    return {"picture": dg.MetadataValue.md(charts.as_markdown_image(picture, shows))}
 
 
-def _reasons_picture(counts: dict[str, int], record: PublishedFileRecord) -> dg.MetadataValue:
-    from ml_assets.modeling.charts import as_markdown_image, rejected_by_reason
-
-    month = Month.parse(record.month)
-    picture = rejected_by_reason(counts, record.rows, [month], synthetic=record.synthetic)
-    return dg.MetadataValue.md(as_markdown_image(picture, f"rejected rows of {month} by reason"))
+def _reasons(frame: pl.DataFrame) -> dict[str, int]:
+    counts = frame["reason"].value_counts(sort=True).iter_rows()
+    return {str(reason): int(rows) for reason, rows in counts}
 
 
 def _first_rows(store: TripStore, month: Month) -> list[dict[str, Any]]:

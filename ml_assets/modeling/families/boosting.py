@@ -41,7 +41,6 @@ GRADIENT_BOOSTING = ModelFamily(
     },
     rounds="staged",
     tuning_rows=20_000,
-    tags=frozenset({"tree", "boosting"}),
 )
 
 
@@ -85,5 +84,4 @@ XGBOOST = ModelFamily(
         "reg_lambda": 10.0,
     },
     rounds="evaluation_set",
-    tags=frozenset({"tree", "boosting"}),
 )

@@ -1,7 +1,7 @@
 """What a model family is: one entry with everything that training and reporting need to know."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ class ModelFamily:
             as XGBoost does) or ``staged`` (grown in chunks with ``warm_start``).
         tuning_rows: trials are fitted on at most so many training rows, drawn at random; the final
             fit has all of them. None: all.
-        tags: what kind of model it is, for filters and labels.
     """
 
     name: str
@@ -40,12 +39,6 @@ class ModelFamily:
     defaults: dict[str, Any]
     rounds: Literal["fixed", "evaluation_set", "staged"] = "fixed"
     tuning_rows: int | None = None
-    tags: frozenset[str] = field(default_factory=frozenset)
-
-    @property
-    def stops_early(self) -> bool:
-        """Whether the number of rounds is found while tuning, and bad trials are pruned."""
-        return self.rounds != "fixed"
 
     def make_pipeline(
         self, parameters: Parameters | None = None, seed: int = 42, n_jobs: int = 1

@@ -42,7 +42,6 @@ RANDOM_FOREST = ModelFamily(
         "max_leaf_nodes": _MOST_LEAVES,
     },
     tuning_rows=_TUNING_ROWS,
-    tags=frozenset({"tree", "forest"}),
 )
 
 
@@ -66,5 +65,4 @@ EXTRA_TREES = ModelFamily(
         "max_leaf_nodes": _MOST_LEAVES,
     },
     tuning_rows=_TUNING_ROWS,
-    tags=frozenset({"tree", "forest"}),
 )

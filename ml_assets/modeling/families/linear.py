@@ -29,7 +29,6 @@ LINEAR_REGRESSION = ModelFamily(
     make_estimator=_linear_regression,
     search_space=_linear_regression_space,
     defaults={"fit_intercept": True, "tol": 1e-4},
-    tags=frozenset({"linear"}),
 )
 
 
@@ -54,7 +53,6 @@ LASSO = ModelFamily(
     # A looser tolerance errs no more on later months, and converges in a tenth of the time.
     defaults={"alpha": 1e-3, "max_iter": 500, "tol": 0.1},
     tuning_rows=30_000,
-    tags=frozenset({"linear"}),
 )
 
 
@@ -83,5 +81,4 @@ LINEAR_SVR = ModelFamily(
     make_estimator=_linear_svr,
     search_space=_linear_svr_space,
     defaults={"C": 0.1, "epsilon": 0.5, "max_iter": 2000},
-    tags=frozenset({"linear"}),
 )
