@@ -1,69 +1,152 @@
-"""What the asset graph costs: its wall time against the same functions in one plain process."""
+"""What the asset graph costs: pressed or commanded, against its functions in a plain process."""
 
 import statistics
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 from benchmarks.figures import Figure, Section
-from benchmarks.subprocesses import last_json, run_alone
+from benchmarks.options import Options
+from benchmarks.press import materialize_all
+from benchmarks.servers import serving
+from benchmarks.subprocesses import REPOSITORY, last_json, run_alone
+from benchmarks.timeline import breakdown, run_name
+from ml_assets.assets.models import ModelConfig
+from ml_assets.sources.calendar import latest_published_month
 
-FIRST, LAST = "2023-01", "2023-06"
-ROUNDS = 1
+LAST = latest_published_month(date.today())
+FIRST = LAST.shift(-5)
+"""The newest six months: exactly those that the button's *All* covers when FIRST is the first."""
+TRIALS = ModelConfig().trials
+ROUNDS = 3
 CLI = "from ml_assets.cli import main; main()"
 OVERHEAD_SHARE = 0.25
 SECONDS_A_STEP = 1.0
+PRESS, COMMAND = "Materialize all… → All", "`ml-assets run`"
 NOTES = [
-    "Graph: `ml-assets run --trials 0` on an empty home, from process start to exit, with MLflow, "
-    "charts, metadata and every check. Not in it: the UI's launch of a run.",
-    "Plain: one process that fetches, cleans, stores, loads, trains and judges all models and "
-    "baselines with the same functions; no MLflow, charts or checks, so these count as overhead.",
-    "Allowed: 25 % of the plain time plus one second a step. Steps that materialize assets give "
-    "the allowance of the figure; `steps_with_checks` is what Dagster ran.",
+    f"{PRESS}: the UI's own GraphQL mutation to `ml-assets dev` on an empty home, from the "
+    "mutation until the backfill and all its runs have succeeded, polled every 0.2 s.",
+    f"{COMMAND}: an empty home too, from process start to exit. Both with MLflow, charts, metadata "
+    "and every check.",
+    "Plain: one process, from start to exit, that fetches, cleans, stores, loads, tunes, trains "
+    "and judges all models and baselines with the same functions; no MLflow, charts or checks, so "
+    "these count as overhead.",
+    f"All three: {FIRST} to {LAST}, {TRIALS} trials a model (the default). They take turns; "
+    "medians count.",
+    "Allowed: 25 % of the plain time plus one second for each step that materializes an asset; "
+    "checks' steps get none.",
 ]
 
 
-def measure(scratch: Path) -> Section:
-    """Both in turn, each on its own empty home."""
-    graph, plain = [], []
-    for turn in range(ROUNDS):
-        home = scratch / f"graph_{turn}"
-        command = ["-c", CLI, "run", "--first", FIRST, "--last", LAST, "--trials", "0"]
-        plain_home = scratch / f"plain_{turn}"
-        plain.append(
-            run_alone(["-m", "benchmarks.plain_process", FIRST, LAST], _home(plain_home))[0]
+@dataclass(frozen=True)
+class Timed:
+    """Wall seconds of one way through the graph, and the runs that Dagster recorded."""
+
+    seconds: float
+    runs: list[dict[str, Any]]
+    breakdown: dict[str, float]
+
+    @property
+    def asset_steps(self) -> int:
+        """Steps that materialized an asset."""
+        return sum(run["asset_steps"] for run in self.runs)
+
+
+def measure(options: Options) -> Section:
+    """All three in turn, each on an empty home."""
+    plain: list[float] = []
+    timed: dict[str, list[Timed]] = {PRESS: [], COMMAND: []}
+    rounds = options.rounds_or(ROUNDS)
+    for turn in range(rounds):
+        plain.append(_plain(options.scratch / f"plain_{turn}"))
+        timed[PRESS].append(_pressed(options.scratch / f"press_{turn}"))
+        timed[COMMAND].append(_commanded(options.scratch / f"command_{turn}"))
+        options.say(
+            f"round {turn + 1} of {rounds}: plain {plain[-1]:.1f} s, "
+            + ", ".join(f"{way} {taken[-1].seconds:.1f} s" for way, taken in timed.items())
         )
-        graph.append(run_alone(command, _home(home))[0])
-    counted = last_json(run_alone(["-m", "benchmarks.count_steps"], _home(scratch / "graph_0"))[1])
-    graph_seconds, plain_seconds = statistics.median(graph), statistics.median(plain)
-    overhead = graph_seconds - plain_seconds
-    allowed = OVERHEAD_SHARE * plain_seconds + SECONDS_A_STEP * counted["asset_steps"]
-    detail = {
-        "graph_seconds": [round(value, 2) for value in graph],
-        "plain_seconds": [round(value, 2) for value in plain],
-        "overhead_seconds": round(overhead, 2),
-        "allowed_seconds": round(allowed, 2),
-        "asset_steps": counted["asset_steps"],
-        "steps_with_checks": counted["steps"],
-    }
-    return Section(
-        [
-            Figure(
-                f"overhead of the whole graph, {counted['asset_steps']} asset steps",
-                "what is allowed (25 % + 1 s a step)",
-                overhead / allowed,
-                1.0,
-                detail=detail,
-            ),
-            Figure(
-                "wall time of the whole graph",
-                "one plain process",
-                graph_seconds / plain_seconds,
-                detail=detail,
-            ),
-        ],
-        "SYNTHETIC sample (by design: it is what the Materialize button runs on first)",
-        NOTES,
+    figures = [_overhead(way, taken, plain) for way, taken in timed.items()]
+    figures += [
+        Figure(
+            f"{way}, wall time of the whole graph",
+            "one plain process",
+            statistics.median(one.seconds for one in taken) / statistics.median(plain),
+            detail=figure.detail,
+        )
+        for (way, taken), figure in zip(timed.items(), figures, strict=True)
+    ]
+    trips = "SYNTHETIC sample (by design: it is what the Materialize button runs on first)"
+    return Section(figures, trips, [*NOTES, _told(timed[PRESS])])
+
+
+def _overhead(way: str, taken: list[Timed], plain: list[float]) -> Figure:
+    seconds, plain_seconds = statistics.median(t.seconds for t in taken), statistics.median(plain)
+    steps = taken[0].asset_steps
+    overhead = seconds - plain_seconds
+    allowed = OVERHEAD_SHARE * plain_seconds + SECONDS_A_STEP * steps
+    return Figure(
+        f"{way}, overhead of the whole graph, {steps} asset steps",
+        "what is allowed (25 % + 1 s a step)",
+        overhead / allowed,
+        1.0,
+        detail={
+            "seconds": [round(one.seconds, 2) for one in taken],
+            "plain_seconds": [round(value, 2) for value in plain],
+            "overhead_seconds": round(overhead, 2),
+            "allowed_seconds": round(allowed, 2),
+            "asset_steps": steps,
+            "steps_with_checks": sum(run["steps"] for run in taken[0].runs),
+            "breakdowns": [one.breakdown for one in taken],
+        },
     )
 
 
+def _plain(home: Path) -> float:
+    arguments = ["-m", "benchmarks.plain_process", str(FIRST), str(LAST), str(TRIALS)]
+    return run_alone(arguments, _home(home))[0]
+
+
+def _commanded(home: Path) -> Timed:
+    arguments = ["-c", CLI, "run", "--first", str(FIRST), "--last", str(LAST)]
+    seconds, _ = run_alone(arguments, _home(home))
+    runs = _runs(home)
+    inside = {run_name(run): run["ended"] - run["started"] for run in runs}
+    rest = {"outside of runs (imports, leaderboard)": seconds - sum(inside.values())}
+    return Timed(seconds, runs, _rounded(inside | rest))
+
+
+def _pressed(home: Path) -> Timed:
+    home.mkdir()
+    log = home / "server.log"
+    with serving(["ml-assets", "dev"], _home(home), REPOSITORY, log, least_assets=1) as server:
+        pressed, green = materialize_all(server)
+    runs = _runs(home)
+    return Timed(green - pressed, runs, _rounded(breakdown(runs, pressed, green)))
+
+
+def _told(pressed: list[Timed]) -> str:
+    """The breakdown of the press with the median time, as a sentence."""
+    middle = sorted(pressed, key=lambda one: one.seconds)[len(pressed) // 2]
+    parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in middle.breakdown.items())
+    return f"A press of {middle.seconds:.1f} s: {parts}."
+
+
+def _runs(home: Path) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = last_json(
+        run_alone(["-m", "benchmarks.dagster_runs"], _home(home))[1]
+    )
+    return runs
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 2) for name, value in seconds.items()}
+
+
 def _home(folder: Path) -> dict[str, str]:
-    return {"ML_ASSETS_TRIPS": "sample", "ML_ASSETS_TAXI": "green", "ML_ASSETS_HOME": str(folder)}
+    return {
+        "ML_ASSETS_TRIPS": "sample",
+        "ML_ASSETS_TAXI": "green",
+        "ML_ASSETS_HOME": str(folder),
+        "ML_ASSETS_FIRST_MONTH": str(FIRST),
+    }

@@ -1,4 +1,4 @@
-"""The graph's work without the graph: ``python -m benchmarks.plain_process FIRST LAST``."""
+"""The graph's work without the graph: ``python -m benchmarks.plain_process FIRST LAST TRIALS``."""
 
 import sys
 
@@ -34,7 +34,7 @@ def ingest(store: TripStore, trips: str, months: list[Month]) -> None:
             store.write_table(table, half(frame, month), lineage)
 
 
-def train(store: TripStore) -> None:
+def train(store: TripStore, trials: int) -> None:
     """Choose the months, then train and judge every family and baseline, loading as the graph."""
     from ml_assets.modeling.judged import (
         TuningOptions,
@@ -48,7 +48,7 @@ def train(store: TripStore) -> None:
     from ml_assets.trips.windows import choose_window
 
     training_set = describe_training_set(store, choose_window(store.months(TABLE)))
-    options = TuningOptions(TuningBudget(trials=0))
+    options = TuningOptions(TuningBudget(trials))
     records = [
         train_and_judge(family, training_set, load_months(store, training_set), options).record
         for family in FAMILIES.values()
@@ -58,12 +58,12 @@ def train(store: TripStore) -> None:
 
 
 def main() -> None:
-    """Do both for the months of the command line, under the settings of the environment."""
+    """Do both for what the command line says, under the settings of the environment."""
     settings = read_settings()
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
     first, last = (Month.parse(text) for text in sys.argv[1:3])
     ingest(store, settings.trips, list(months_between(first, last)))
-    train(store)
+    train(store, int(sys.argv[3]))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.course_protocol import read_dataframe
 from benchmarks.figures import Figure, Section, median_seconds
+from benchmarks.options import Options
 from benchmarks.published_months import FIRST_MONTH, LAST_MONTH, TAXI, PublishedMonths
 from ml_assets.trips.cleaning import kept_trips, read_published
 from ml_assets.trips.month import months_between
@@ -22,19 +23,22 @@ FILE_TO_PANDAS = 20.0
 NOTES = [
     "The file holds all real months, repeated to about 1.7 M rows, each moved to January 2023 so "
     "that the transform keeps what it would keep (rows rejected early would be cheaper).",
-    "The transform is asked for 10 M rows/s or 0.4 of the decode rate: one of the two is enough.",
+    "The transform is asked for 10 M rows/s or 0.4 of the rate at which pyarrow decodes the "
+    "columns; one of the two is enough, so the target is on the ratio to the lower.",
     "The course's code is measured with `.dt.total_seconds()`, the quicker of its two variants.",
 ]
 
 
-def measure(scratch: Path) -> Section:
+def measure(options: Options) -> Section:
     """The transform, the decode and the course's code on one file, which the page cache holds."""
-    trips = PublishedMonths.open(scratch)
-    path = scratch / "all_months.parquet"
+    trips = PublishedMonths.open(options.scratch)
+    path = options.scratch / "all_months.parquet"
+    options.say("writing all months into one file")
     rows = _write_all_months(trips, path)
     columns = [column.published for column in published_columns(TAXI)]
     published = read_published(path, TAXI, FIRST_MONTH, path.name)
     kept = kept_trips(published, FIRST_MONTH).height
+    options.say(f"{rows:,} rows: the transform, the decode, the way from file to features")
     seconds = median_seconds(
         {
             "transform": lambda: kept_trips(published, FIRST_MONTH),
@@ -43,14 +47,15 @@ def measure(scratch: Path) -> Section:
                 read_published(path, TAXI, FIRST_MONTH, path.name), FIRST_MONTH
             ),
         },
-        ROUNDS,
+        options.rounds_or(ROUNDS),
     )
+    options.say("the course's pandas")
     course = median_seconds(
         {
             "course": lambda: read_dataframe(path),
             "course_apply": lambda: read_dataframe(path, apply_row_by_row=True),
         },
-        PANDAS_ROUNDS,
+        options.rounds_or(PANDAS_ROUNDS),
     )
     return Section(_figures(rows, kept, seconds | course), trips.describe(), NOTES)
 
@@ -59,25 +64,30 @@ def _figures(rows: int, kept: int, seconds: dict[str, float]) -> list[Figure]:
     rates = {f"{name}_rows_per_second": round(rows / taken) for name, taken in seconds.items()}
     detail = {"rows": rows, "kept": kept, **rates}
     transform = rows / seconds["transform"]
-    to_decode = seconds["decode"] / seconds["transform"]
-    either = transform >= TRANSFORM_ROWS_PER_SECOND or to_decode >= TRANSFORM_TO_DECODE
+    asked = min(TRANSFORM_ROWS_PER_SECOND, TRANSFORM_TO_DECODE * rows / seconds["decode"])
     return [
         Figure(
-            "pure transform, million rows/s",
-            "(a rate)",
-            transform / 1e6,
-            TRANSFORM_ROWS_PER_SECOND / 1e6,
+            "pure transform",
+            "10 M rows/s or 0.4 of pyarrow's decoding, the lower",
+            transform / asked,
+            1.0,
             "higher",
-            "M rows/s",
-            detail | {"either_target_met": either},
+            detail=detail,
         ),
         Figure(
             "pure transform",
             "pyarrow decoding the columns",
-            to_decode,
-            TRANSFORM_TO_DECODE,
-            "higher",
-            detail=detail | {"either_target_met": either},
+            seconds["decode"] / seconds["transform"],
+            better="higher",
+            detail=detail,
+        ),
+        Figure(
+            "pure transform, million rows/s",
+            "(a rate)",
+            transform / 1e6,
+            better="higher",
+            unit="M rows/s",
+            detail=detail,
         ),
         Figure(
             "raw file to features",

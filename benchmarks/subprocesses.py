@@ -5,41 +5,57 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-_REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parent.parent
 _OURS = ("ML_ASSETS_", "DAGSTER_", "MLFLOW_")
 
 
-def run_alone(arguments: list[str], variables: Mapping[str, str]) -> tuple[float, str]:
+def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment, with these as its only variables of the project's tools.
+
+    Args:
+        variables: the only ``ML_ASSETS_…``, ``DAGSTER_…`` and ``MLFLOW_…`` there are to be.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    return {**kept, **variables}
+
+
+def run_alone(
+    arguments: list[str],
+    variables: Mapping[str, str],
+    on_start: Callable[[int], None] | None = None,
+) -> tuple[float, str]:
     """Run ``python <arguments>``; returns wall seconds and standard output.
 
     Args:
         arguments: after the interpreter.
-        variables: the only ``ML_ASSETS_…``, ``DAGSTER_…`` and ``MLFLOW_…`` the process gets.
+        variables: see :func:`environment_with`.
+        on_start: told the process's id once it runs.
 
     Raises:
         RuntimeError: when it fails; with the end of its standard error.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     begun = time.perf_counter()
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, *arguments],
-        env={**kept, **variables},
-        cwd=_REPOSITORY,
-        capture_output=True,
+        env=environment_with(variables),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
+    if on_start is not None:
+        on_start(process.pid)
+    output, errors = process.communicate()
     seconds = time.perf_counter() - begun
-    if done.returncode != 0:
-        raise RuntimeError(f"python {' '.join(arguments)} failed:\n{done.stderr[-3000:]}")
-    return seconds, done.stdout
+    if process.returncode != 0:
+        raise RuntimeError(f"python {' '.join(arguments)} failed:\n{errors[-3000:]}")
+    return seconds, output
 
 
-def last_json(output: str) -> dict[str, Any]:
-    """The JSON object on the last line of a process's output."""
-    result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
-    return result
+def last_json(output: str) -> Any:
+    """The JSON value on the last line of a process's output."""
+    return json.loads(output.strip().splitlines()[-1])

@@ -1,0 +1,86 @@
+"""Months through a stage of the graph: ``python -m benchmarks.peak_of_stage STAGE FIRST LAST``.
+
+``ingestion`` is the job with its checks; ``training_set`` is that, then the training set with its
+checks, in one process; ``load_trips`` loads the trips of a training set that an earlier process
+made. Prints one JSON line: memory before and at the peak, in megabytes.
+"""
+
+import json
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from ml_assets.cli.instance import open_instance
+from ml_assets.definitions import assemble
+from ml_assets.settings import Settings, read_settings
+from ml_assets.trips.month import Month, months_between
+
+_STATUS = Path("/proc/self/status")
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has had resident."""
+    if _STATUS.is_file():
+        lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) / 1024
+    unit = 1024 * 1024 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def run_graph(settings: Settings, first: Month, last: Month, *, with_training_set: bool) -> None:
+    """Ingest the months; then choose them for training, if that is asked for."""
+    instance = open_instance(settings)
+    definitions = assemble(settings)
+    quiet: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+    definitions.resolve_job_def("ingest_trips").execute_in_process(
+        instance=instance,
+        run_config=quiet,
+        tags={
+            "dagster/asset_partition_range_start": str(first),
+            "dagster/asset_partition_range_end": str(last),
+        },
+    )
+    if with_training_set:
+        # A run of one asset brings its checks along, as a press does.
+        definitions.resolve_job_def("train_models").execute_in_process(
+            instance=instance, run_config=quiet, asset_selection=[dg.AssetKey("training_set")]
+        )
+
+
+def load(settings: Settings) -> dict[str, float]:
+    """Load the trips of every role at once; how large they are, and the memory before."""
+    from ml_assets.modeling.records import TrainingSet
+    from ml_assets.modeling.training_set import load_trips
+    from ml_assets.resources.trips import TripStoreResource
+
+    store = TripStoreResource(home=settings.home, taxi=settings.taxi, synthetic=settings.synthetic)
+    training_set = store.records().read("training_set", TrainingSet)
+    newest = training_set.model_copy(
+        update={"months": [use for use in training_set.months if use.role == "judge"]}
+    )
+    # Once for a month, so that libraries and their pools are there before the measurement.
+    load_trips(store.tables(), newest, "judge")
+    before = peak_megabytes()
+    trips = load_trips(store.tables(), training_set, "train", "tune", "judge")
+    size = trips.memory_usage(index=False, deep=True).sum() / 1024**2
+    return {"before_megabytes": before, "decoded_megabytes": float(size), "rows": len(trips)}
+
+
+def main() -> None:
+    """Do what the command line says, under the settings of the environment."""
+    stage = sys.argv[1]
+    settings = read_settings()
+    if stage == "load_trips":
+        told = load(settings)
+    else:
+        first, last = (Month.parse(text) for text in sys.argv[2:4])
+        told = {"before_megabytes": peak_megabytes(), "months": len([*months_between(first, last)])}
+        run_graph(settings, first, last, with_training_set=stage == "training_set")
+    print(json.dumps(told | {"peak_megabytes": peak_megabytes()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""``dagster dev`` and its like as processes: how soon they answer, and an end to all of them."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from benchmarks.subprocesses import environment_with
+
+READY_SECONDS = 180.0
+STOP_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+_LOADED = """{
+  assetNodes { id }
+  workspaceOrError { ... on Workspace { locationEntries {
+    loadStatus locationOrLoadError { __typename }
+  } } }
+}"""
+
+
+@dataclass
+class Server:
+    """A UI with its daemon and code server.
+
+    Attributes:
+        address: where it listens.
+        log: what it has printed.
+        ready_seconds: from its start to the first answer with everything loaded.
+    """
+
+    address: str
+    log: Path
+    ready_seconds: float = 0.0
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The data of a GraphQL answer.
+
+        Raises:
+            RuntimeError: when GraphQL answers with errors.
+            requests.RequestException: when there is no answer.
+        """
+        question = {"query": query, "variables": variables}
+        response = requests.post(f"{self.address}/graphql", json=question, timeout=30)
+        response.raise_for_status()
+        answer: dict[str, Any] = response.json()
+        if answer.get("errors"):
+            raise RuntimeError(f"GraphQL: {answer['errors']}")
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    def told_last(self) -> str:
+        """The end of what it printed."""
+        return self.log.read_text()[-2000:]
+
+
+@contextlib.contextmanager
+def serving(
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    folder: Path,
+    log: Path,
+    least_assets: int,
+) -> Iterator[Server]:
+    """Run a UI until the block ends; it is entered once the code location is loaded.
+
+    Args:
+        command: a script beside this interpreter, with its arguments; ``--port`` is added.
+        variables: see :func:`environment_with`.
+        folder: where it is started.
+        log: gets its output.
+        least_assets: it is ready when GraphQL lists at least so many.
+
+    Raises:
+        RuntimeError: when it ends or is not ready in time.
+    """
+    port = _free_port()
+    script = str(Path(sys.executable).parent / command[0])
+    begun = time.perf_counter()
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [script, *command[1:], "--port", str(port)],
+            env=environment_with(variables),
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    server = Server(f"http://127.0.0.1:{port}", log)
+    try:
+        while not _is_ready(server, least_assets):
+            if process.poll() is not None or time.perf_counter() - begun > READY_SECONDS:
+                raise RuntimeError(f"{command} did not get ready:\n{server.told_last()}")
+            time.sleep(_POLL_SECONDS)
+        server.ready_seconds = time.perf_counter() - begun
+        yield server
+    finally:
+        _stop(process)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_ready(server: Server, least_assets: int) -> bool:
+    try:
+        answer = server.ask(_LOADED)
+    except requests.RequestException:
+        return False
+    entries = answer["workspaceOrError"].get("locationEntries", [])
+    if not entries or any(entry["loadStatus"] != "LOADED" for entry in entries):
+        return False
+    for entry in entries:
+        if entry["locationOrLoadError"]["__typename"] != "RepositoryLocation":
+            raise RuntimeError(f"the code location does not load: {server.told_last()}")
+    return len(answer["assetNodes"]) >= least_assets
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """As Ctrl-C does; whatever of its process group is left after that is killed."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
