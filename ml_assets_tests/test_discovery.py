@@ -1,0 +1,63 @@
+"""Dagster's own commands find the project from a checkout, without being told where it is."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ml_assets.definitions import defs
+from ml_assets_tests.conftest import REPOSITORY
+
+BIN = Path(sys.executable).parent
+_VARIABLES = ("ML_ASSETS_", "MLFLOW_", "DAGSTER_")
+
+
+@pytest.fixture
+def called(tmp_path):
+    """Call one of the environment's commands from the checkout, with a home of its own."""
+
+    def call(*command):
+        kept = {name: v for name, v in os.environ.items() if not name.startswith(_VARIABLES)}
+        environment = {
+            **kept,
+            "ML_ASSETS_HOME": str(tmp_path / "home"),
+            "DAGSTER_HOME": str(tmp_path),
+            "HOME": str(tmp_path),
+            "VIRTUAL_ENV": str(BIN.parent),
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "DG_CLI_DISABLE_UPDATE_CHECK": "1",
+        }
+        (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        done = subprocess.run(
+            [BIN / command[0], *command[1:]],
+            cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return call
+
+
+def asset_names():
+    return {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
+
+
+def test_dagster_finds_the_project_by_workspace_yaml(called):
+    done = called("dagster", "definitions", "validate")
+    told = done.stdout + done.stderr
+    assert "Validation successful for code location ml_assets" in told
+
+
+def test_dagster_finds_the_assets(called):
+    done = called("dagster", "asset", "list", "-m", "ml_assets.definitions")
+    assert {line.strip() for line in done.stdout.splitlines()} >= asset_names()
+
+
+def test_dg_finds_the_project_and_its_assets(called):
+    listed = json.loads(called("dg", "list", "defs", "--json").stdout)
+    assert {asset["asset_key"] for asset in listed["assets"]} == asset_names()
+    assert {job["name"] for job in listed["jobs"]} >= {"ingest_trips", "train_models"}
+    assert "fail_dead_runs" in {sensor["name"] for sensor in listed["sensors"]}
