@@ -24,12 +24,17 @@ def dev(host: str, port: int) -> None:
     settings = read_settings()
     _end_dead_runs(settings)
     click.echo(
-        f"Trips from {without_credentials(settings.trips)}; everything is kept in "
-        f"{without_credentials(settings.home)}"
+        f"{announcement(settings)}\n"
+        f"Open http://{host}:{port} , then Materialize all… and All. Stop with Ctrl-C."
     )
-    click.echo(f"Open http://{host}:{port} , then Materialize all… and All. Stop with Ctrl-C.")
     os.chdir(PROJECT_FOLDER)
     _dagster_dev(["--host", host, "--port", str(port)])
+
+
+def announcement(settings: Settings) -> str:
+    """Where trips come from and where all is kept, in one line, without a password."""
+    trips, home = without_credentials(settings.trips), without_credentials(settings.home)
+    return f"Trips from {trips}; everything is kept in {home}"
 
 
 def _end_dead_runs(settings: Settings) -> None:

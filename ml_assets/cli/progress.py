@@ -15,8 +15,8 @@ from ml_assets.trips.month import Month
 
 _SHOWN_FIGURES = ("test_rmse", "best_test_rmse", "window", "reason")
 _MEGABYTE = 1_000_000
-# "xgboost trial 3 of 5: validation RMSE 4.293 (1.2 s)", as the model assets log it; a trial that was
-# given up has its state in place of the figure.
+# "xgboost trial 3 of 5: validation RMSE 4.293 (1.2 s)", as the model assets log it; a trial that
+# was given up has its state in place of the figure.
 _TRIAL = re.compile(r"\btrial \d+ of \d+: (\w+ RMSE (?P<rmse>\d+\.\d+)|\w+)")
 _SIGNS = {
     DagsterEventType.STEP_SUCCESS: "[green]✓[/green]",

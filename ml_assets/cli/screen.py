@@ -62,7 +62,6 @@ class Screen:
         else:
             moved = f"{done / _MEGABYTE:.1f} of {total / _MEGABYTE:.1f} MB"
             if month not in self._tasks:
-                # Nothing known yet: the first bytes of a resumed transfer came at another speed.
                 self._tasks[month] = self._bars.add_task(str(month), total=total, moved=moved)
             self._bars.update(self._tasks[month], completed=done, total=total, moved=moved)
         self._draw()

@@ -4,10 +4,18 @@ import json
 import os
 import signal
 import time
+from datetime import timedelta
 
+import dagster as dg
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from ml_assets.cli.run import _as_typed
+from ml_assets.assets.evaluation import ChampionConfig
+from ml_assets.assets.models import ModelConfig
+from ml_assets.cli.run import _as_typed, run
+from ml_assets.modeling.records import ChampionDecision
+from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import call, start
@@ -86,6 +94,8 @@ def test_the_last_leaderboard_can_be_shown_again(finished, monkeypatch, capsys):
     table = call(monkeypatch, capsys, ["leaderboard"], environment)
     assert "linear_regression ♛" in table.out
     assert "Champion: linear_regression, version 1 (promoted): " in table.out
+    assert "validation" in table.out
+    assert "tune RMSE" not in table.out
 
 
 def test_a_folder_without_files_fails_in_one_line(cli, tmp_path):
@@ -164,6 +174,53 @@ def test_an_mlflow_that_does_not_answer_stops_the_run_before_it_trains(cli, tmp_
     assert "Nothing was trained" in told
 
 
+def test_seed_and_what_is_served_reach_the_run(cli, tmp_path):
+    published_in(tmp_path / "published", (1, 2))
+    months = ["--first", "2023-01", "--last", "2023-02"]
+    options = ["--seed", "7", "--serve", "refitted_on_all_months", "--json"]
+    answer = cli("run", *months, *MODEL, *options)
+    assert answer.status == 0, answer.err
+    records = RecordStore(str(tmp_path / "home"), "green")
+    served = records.read("champion_model", ChampionDecision).served
+    assert served == "refitted_on_all_months: fitted on 2023-01, 2023-02"
+    with dg.DagsterInstance.from_config(str(tmp_path / "home" / "dagster")) as instance:
+        (run,) = instance.get_runs(dg.RunsFilter(job_name="train_models"))
+    assert run.run_config["ops"]["linear_regression_model"]["config"] == {"trials": 0, "seed": 7}
+
+
+def test_the_options_have_the_defaults_of_the_assets():
+    defaults = {option.name: option.default for option in run.params}
+    assert (defaults["trials"], defaults["seed"]) == (ModelConfig().trials, ModelConfig().seed)
+    assert defaults["serve"] == ChampionConfig().serve
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_leaderboard_without_a_model_that_can_serve_is_shown_and_the_status_is_1(
+    cli, tmp_path, as_json
+):
+    for number in (1, 2, 3):  # lengths that nothing tells: the more a model learns, the worse
+        month = Month(2023, number)
+        pickups = published_month(month)["lpep_pickup_datetime"].to_pylist()
+        minutes = np.random.default_rng(number).uniform(2, 58, len(pickups))
+        ends = [at + timedelta(minutes=float(n)) for at, n in zip(pickups, minutes, strict=True)]
+        table = published_month(month, dropoff=pa.array(ends, pa.timestamp("us")))
+        publish(tmp_path / "published", month, table)
+    months = ["--first", "2023-01", "--last", "2023-03"]
+    answer = cli("run", *months, *MODEL, *(["--json"] if as_json else []))
+    assert answer.status == 1
+    (told,) = errors(answer)
+    assert "winner_fit_to_serve" in told
+    assert "! check winner_fit_to_serve of model_leaderboard: linear_regression: RMSE" in answer.err
+    if as_json:
+        shown = json.loads(answer.out)
+        assert [row["model"] for row in shown["models"]] == ["linear_regression"]
+        assert (shown["champion"], shown["registry_version"]) == (None, None)
+    else:
+        assert "Leaderboard, judged on 2023-03" in answer.out
+        assert "linear_regression" in answer.out
+        assert "Champion" not in answer.out
+
+
 def test_ctrl_c_ends_with_130_in_one_line_and_keeps_what_was_done(tmp_path):
     home = tmp_path / "home"
     process = start(["run", *RANGE, "--ingest-only"], {"ML_ASSETS_HOME": home})
@@ -174,7 +231,9 @@ def test_ctrl_c_ends_with_130_in_one_line_and_keeps_what_was_done(tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert err.splitlines()[-1].startswith("stopped; what was finished is kept")
+    told = err.splitlines()[-1]
+    assert told.startswith("stopped; what was finished is kept: the next run fetches no month")
+    assert told.endswith("but trains its models anew")
     assert "Traceback" not in err
     store = TripStore(str(home), "green", synthetic=True)
     assert store.raw_record(Month(2023, 1)) is not None

@@ -2,11 +2,15 @@
 
 import json
 
+import fsspec
+import pyarrow.parquet as pq
 import pytest
 
+from ml_assets.cli.dev import announcement
+from ml_assets.settings import read_settings
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import call
-from ml_assets_tests.published_months import publish
+from ml_assets_tests.published_months import publish, published_month
 from ml_assets_tests.storage.stored_months import put_month, store_at
 
 RANGE = ["--first", "2023-01", "--last", "2023-04"]
@@ -157,6 +161,20 @@ def test_a_dry_run_shows_no_password(cli):
     answer = cli("run", *RANGE, "--dry-run", MLFLOW_TRACKING_URI="http://me:s3cret@server:5000")
     assert answer.status == 0
     assert "s3cret" not in answer.out + answer.err
+
+
+def test_months_and_dev_show_no_password(cli):
+    trips = "memory://me:s3cret@bucket"
+    with fsspec.open(f"{trips}/green_tripdata_2023-01.parquet", "wb") as file:
+        pq.write_table(published_month(Month(2023, 1)), file)
+    for option in ((), ("--json",)):
+        answer = cli("months", *option, ML_ASSETS_TRIPS=trips)
+        assert answer.status == 0, answer.err
+        assert "bucket" in answer.out
+        assert "s3cret" not in answer.out + answer.err
+    shown = announcement(read_settings({"ML_ASSETS_TRIPS": trips, "ML_ASSETS_HOME": trips}))
+    assert "bucket" in shown
+    assert "s3cret" not in shown
 
 
 def test_months_shows_what_is_published_and_what_is_stored(cli, published, tmp_path):
