@@ -26,6 +26,11 @@ class ChampionConfig(dg.Config):
         description="Serve the very model that was judged, or the same parameters fitted again on "
         "all months, the judged one included (newer, but nobody has judged it).",
     )
+    replace_other_dataset: bool = Field(
+        default=False,
+        description="Let a model take the place of a champion that was trained on other real trips "
+        "(the other taxi's). One of the synthetic sample may always be replaced.",
+    )
 
 
 @dg.asset(
@@ -77,7 +82,7 @@ def champion_model(
 ) -> dg.MaterializeResult:
     """Decide on the leaderboard's winner and carry the decision out in the registry."""
     from ml_assets.modeling.promotion import NothingToPromote
-    from ml_assets.tracking.crowning import crown_winner
+    from ml_assets.tracking.crowning import UnfitToServe, crown_winner
 
     records = trip_store.records()
     training_set = records.read("training_set", TrainingSet)
@@ -96,12 +101,16 @@ def champion_model(
             training_set,
             trip_store.tables(),
             serve=config.serve,
+            replace_other_dataset=config.replace_other_dataset,
         )
-    except NothingToPromote as error:
+    except (NothingToPromote, UnfitToServe) as error:
         raise dg.Failure(str(error)) from error
     records.write("champion_model", decision)
+    if decision.unscored is not None:
+        context.log.warning(f"the champion before can no longer be scored: {decision.unscored}")
     context.log.info(f"{'promoted' if decision.promoted else 'kept'}: {decision.reason}")
-    return dg.MaterializeResult(metadata=_champion_metadata(decision, board))
+    links = tracking.where_to_look(client, decision.registry_version)
+    return dg.MaterializeResult(metadata={**_champion_metadata(decision, board), **links})
 
 
 def _judged_models(records: "RecordStore", training_set: TrainingSet) -> list[ModelRecord]:
@@ -158,8 +167,14 @@ def _champion_metadata(
         "registry_version": dg.MetadataValue.text(decision.registry_version),
         "served": dg.MetadataValue.text(decision.served),
         "judged_month": dg.MetadataValue.text(board.judged_month),
-        "trips": dg.MetadataValue.text("synthetic sample" if board.synthetic else "published"),
+        "trips": dg.MetadataValue.text(
+            "synthetic sample" if decision.synthetic else decision.dataset or "unknown trips"
+        ),
     }
     if decision.test_rmse is not None:
         metadata["test_rmse"] = dg.MetadataValue.float(decision.test_rmse)
+    if decision.caveat is not None:
+        metadata["caveat"] = dg.MetadataValue.text(decision.caveat)
+    if decision.unscored is not None:
+        metadata["unscored"] = dg.MetadataValue.text(decision.unscored)
     return metadata

@@ -156,7 +156,7 @@ class Bench:
         if sane.verdict != Verdict.FINE or self.board is None:
             return sane
         judged = next((row for row in self.board.models if row.model == decision.champion), None)
-        if not decision.promoted or judged is None or not decision.served.startswith("judged"):
+        if not decision.promoted or judged is None or decision.serve != "judged":
             sentence = f"version {decision.registry_version} ({decision.served}): {sane.sentence}"
             return Finding(Verdict.FINE, sentence, sane.value)
         same = same_predictions(judged, predicted, self._actual())

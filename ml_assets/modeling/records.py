@@ -129,7 +129,23 @@ class Leaderboard(BaseModel):
 
 
 class ChampionDecision(BaseModel):
-    """Which model serves, and why."""
+    """Which model serves, and why. What has a default came later than the first records.
+
+    Attributes:
+        promoted: Whether the leaderboard's winner took the alias.
+        reason: Why, or why not, in a sentence.
+        champion: Family that serves now.
+        registry_version: Its version.
+        previous_version: The version that served before.
+        training_set: Fingerprint of the training set that the decision was made on.
+        synthetic: Whether what serves was trained on the synthetic sample.
+        dataset: What it was trained on.
+        serve: Whether the judged model itself serves, or its parameters fitted on all months.
+        served: The same in words, with the months.
+        test_rmse: Of what was judged on the judged month, minutes; None when nobody could.
+        caveat: What ``test_rmse`` must be shown with, or None.
+        unscored: Why the champion before could no longer be scored, or None.
+    """
 
     promoted: bool
     reason: str
@@ -138,5 +154,9 @@ class ChampionDecision(BaseModel):
     previous_version: str | None
     training_set: str
     synthetic: bool
+    dataset: str = ""
+    serve: Literal["judged", "refitted_on_all_months"] = "judged"
     served: str
     test_rmse: float | None
+    caveat: str | None = None
+    unscored: str | None = None

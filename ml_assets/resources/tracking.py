@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from ml_assets.tracking.pages import how_to_open, pages
 from ml_assets.tracking.runs import DAGSTER_RUN_TAG, TrackedRun, close_abandoned_runs, tracked_run
 from ml_assets.tracking.store import TrackingStore
 from ml_assets.version import code_version
@@ -78,6 +79,20 @@ class MlflowTracking(dg.ConfigurableResource):
             return None if run is None else _OUTCOMES.get(run.status)
 
         return close_abandoned_runs(client, self.experiment, outcome)
+
+    def where_to_look(self, client: "MlflowClient", version: str) -> dict[str, dg.MetadataValue]:
+        """Links to a registered version and its run; for a database, the command that shows it."""
+        experiment = client.get_experiment_by_name(self.experiment)
+        found = pages(
+            self.tracking_uri,
+            self.registered_model,
+            version,
+            experiment.experiment_id if experiment else "",
+            client.get_model_version(self.registered_model, version).run_id or "",
+        )
+        if not found:
+            return {"open_mlflow": dg.MetadataValue.text(how_to_open(self.tracking_uri))}
+        return {shown: dg.MetadataValue.url(address) for shown, address in found.items()}
 
     def _store(self) -> TrackingStore:
         return TrackingStore(

@@ -1,25 +1,54 @@
-"""Carry out a promotion: judge the serving champion again, decide, register, set the alias."""
+"""Carry out a promotion: judge what serves again, decide, register, verify, set the alias."""
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ml_assets.modeling.promotion import Champion, Promotion, decide
-from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord, TrainingSet
-from ml_assets.storage.trip_store import TripStore
-from ml_assets.tracking.models import (
-    CHAMPION,
-    crown,
-    load_pipeline,
-    log_pipeline,
-    register,
-    version_with_alias,
+from ml_assets.modeling.promotion import Champion, Promotion, Serve, decide
+from ml_assets.modeling.records import (
+    ChampionDecision,
+    Leaderboard,
+    MetricsRecord,
+    ModelRecord,
+    TrainingSet,
 )
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.tracking.models import crown, load_pipeline, log_pipeline, register
 from ml_assets.tracking.runs import TrackedRun
+from ml_assets.tracking.serving_champion import serving_champion
+from ml_assets.trips.quality import Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
+    from sklearn.pipeline import Pipeline
 
-Serve = Literal["judged", "refitted_on_all_months"]
+
+class UnfitToServe(RuntimeError):
+    """A registered version does not do what was judged; the champion before it keeps serving."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A logged model that is to serve.
+
+    Attributes:
+        uri: Where it was logged.
+        serve: The judged model itself, or its parameters fitted on all months.
+        fitted_on: The months that it was fitted on.
+        expected: The winner's record, with what this fit predicts for the judged month.
+    """
+
+    uri: str
+    serve: Serve
+    fitted_on: list[str]
+    expected: ModelRecord
+
+    @property
+    def in_words(self) -> str:
+        """Which fit serves, and what its figures are of."""
+        said = f"{self.serve}: fitted on {', '.join(self.fitted_on)}"
+        return said if self.serve == "judged" else f"{said}; figures are those of the judged fit"
 
 
 def crown_winner(
@@ -28,123 +57,183 @@ def crown_winner(
     board: Leaderboard,
     training_set: TrainingSet,
     store: TripStore,
+    *,
     serve: Serve = "judged",
+    replace_other_dataset: bool = False,
 ) -> ChampionDecision:
     """Decide on the leaderboard's winner and, if it is promoted, make it the champion.
 
-    The version is registered and whole before the alias moves: until then the old champion serves.
+    The version is registered, loaded back and verified before the alias moves: until then, and if
+    it fails, the old champion serves.
 
     Args:
         client: Of the registry.
         name: Registered model.
         board: The leaderboard.
         training_set: The training set that it was made from.
-        store: Where the judged month lies.
+        store: Where its months lie.
         serve: The judged model itself, or the same parameters fitted again on all months.
+        replace_other_dataset: Whether a champion of other real trips may be replaced.
+
+    Returns:
+        The decision, carried out.
 
     Raises:
         NothingToPromote: when no model beats the baselines.
+        UnfitToServe: when the registry does not give back what was judged.
     """
-    champion = _serving(client, name, training_set, store)
-    promotion = decide(board, training_set.dataset, champion)
-    if not promotion.promoted and champion is not None:
-        version, served = champion.version, champion.served
-        return _decision(
-            promotion, board, version, champion.model, version, served, champion.test_rmse
-        )
-    winner = promotion.winner
-    uri, fitted_on = _what_is_served(client, winner, training_set, store, serve)
-    tags = {
-        "model": winner.model,
-        "dataset": training_set.dataset,
-        "synthetic": str(training_set.synthetic).lower(),
-        "fitted_on": ",".join(fitted_on),
-        "judged_month": board.judged_month,
-        "test_rmse": f"{winner.test.rmse:.6f}",
-        "training_set": training_set.fingerprint,
-        "served": f"{serve}: fitted on {', '.join(fitted_on)}",
-        "reason": promotion.reason,
-    }
-    version = register(client, name, uri, winner.mlflow_run_id or "", tags)
-    crown(client, name, version)
-    previous = champion.version if champion else None
-    return _decision(
-        promotion, board, version, winner.model, previous, tags["served"], winner.test.rmse
-    )
-
-
-def _serving(
-    client: "MlflowClient", name: str, training_set: TrainingSet, store: TripStore
-) -> Champion | None:
-    """The serving champion, judged on the training set's judged month."""
-    version = version_with_alias(client, name, CHAMPION)
-    if version is None:
-        return None
-    dataset = version.tags.get("dataset", "")
-    judged = {str(month) for month in training_set.months_of("judge")}
-    same = dataset == training_set.dataset
-    return Champion(
-        version=str(version.version),
-        model=version.tags.get("model", "unknown"),
-        served=version.tags.get("served", ""),
-        dataset=dataset,
-        test_rmse=_score(f"models:/{name}/{version.version}", training_set, store)
-        if same
-        else None,
-        saw_judged_month=bool(judged & set(version.tags.get("fitted_on", "").split(","))),
-    )
-
-
-def _score(uri: str, training_set: TrainingSet, store: TripStore) -> float:
-    from ml_assets.modeling.evaluation import measure
     from ml_assets.modeling.training_set import load_trips
 
-    trips = load_trips(store, training_set, "judge")
-    return measure(trips[TARGET], load_pipeline(uri).predict(trips[list(REQUEST_COLUMNS)])).rmse
+    judged = load_trips(store, training_set, "judge")
+    champion = serving_champion(client, name, training_set, judged)
+    promotion = decide(
+        board, training_set.dataset, champion, replace_other_dataset=replace_other_dataset
+    )
+    if not promotion.promoted and champion is not None:
+        return _kept(promotion, board, champion)
+    if serve == "judged":
+        served = _as_judged(promotion.winner)
+    else:
+        served = _refitted(client, promotion.winner, training_set, store, judged)
+    tags = _tags(promotion, board, training_set, served)
+    version = register(client, name, served.uri, promotion.winner.mlflow_run_id or "", tags)
+    _verify(client, name, version, served.expected, judged)
+    crown(client, name, version)
+    return _promoted(promotion, board, training_set, served, version, champion)
 
 
-def _what_is_served(
+def _as_judged(winner: ModelRecord) -> Served:
+    return Served(_logged(winner), "judged", winner.fitted_on, winner)
+
+
+def _refitted(
     client: "MlflowClient",
     winner: ModelRecord,
     training_set: TrainingSet,
     store: TripStore,
-    serve: Serve,
-) -> tuple[str, list[str]]:
-    """URI of the model to register, and the months that it was fitted on."""
-    if winner.model_uri is None or winner.mlflow_run_id is None:
-        raise LookupError(f"{winner.model} was never logged to MLflow: materialize it again")
-    if serve == "judged":
-        return winner.model_uri, winner.fitted_on
+    judged: "pd.DataFrame",
+) -> Served:
+    """The winner's parameters, fitted on all months and logged to the winner's run."""
     from sklearn.base import clone
 
     from ml_assets.modeling.training_set import load_trips
 
+    fresh = clone(load_pipeline(_logged(winner)))
     trips = load_trips(store, training_set, "train", "tune", "judge")
     requests = trips[list(REQUEST_COLUMNS)]
-    pipeline = clone(load_pipeline(winner.model_uri)).fit(requests, trips[TARGET])
-    run = client.get_run(winner.mlflow_run_id)
+    pipeline = fresh.fit(requests, trips[TARGET])
+    run = client.get_run(winner.mlflow_run_id or "")
     tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
     uri = log_pipeline(tracked, pipeline, requests.head())
-    return uri, [str(month) for month in training_set.months_of("train", "tune", "judge")]
+    months = [str(month) for month in training_set.months_of("train", "tune", "judge")]
+    expected = _expected_of(pipeline, winner, judged)
+    return Served(uri, "refitted_on_all_months", months, expected)
 
 
-def _decision(
+def _expected_of(pipeline: "Pipeline", winner: ModelRecord, judged: "pd.DataFrame") -> ModelRecord:
+    from ml_assets.modeling.evaluation import measure
+    from ml_assets.modeling.model_quality import predictions_digest
+
+    predicted = pipeline.predict(judged[list(REQUEST_COLUMNS)])
+    figures = MetricsRecord.model_validate(measure(judged[TARGET], predicted).as_dict())
+    digest = predictions_digest(predicted)
+    return winner.model_copy(update={"test": figures, "predictions_sha256": digest})
+
+
+def _logged(winner: ModelRecord) -> str:
+    if winner.model_uri is None or winner.mlflow_run_id is None:
+        raise LookupError(f"{winner.model} was never logged to MLflow: materialize it again")
+    return winner.model_uri
+
+
+def _tags(
+    promotion: Promotion, board: Leaderboard, training_set: TrainingSet, served: Served
+) -> dict[str, str]:
+    """What the registry shows of a version, and what a later decision reads there."""
+    winner = promotion.winner
+    tags = {
+        "model": winner.model,
+        "dataset": training_set.dataset,
+        "synthetic": str(training_set.synthetic).lower(),
+        "fitted_on": ",".join(served.fitted_on),
+        "tuned_on": ",".join(str(month) for month in training_set.months_of("tune")),
+        "judged_month": board.judged_month,
+        "test_rmse": f"{winner.test.rmse:.6f}",
+        "training_set": training_set.fingerprint,
+        "served": served.in_words,
+        "reason": promotion.reason,
+    }
+    return tags if board.caveat is None else {**tags, "caveat": board.caveat}
+
+
+def _verify(
+    client: "MlflowClient", name: str, version: str, expected: ModelRecord, judged: "pd.DataFrame"
+) -> None:
+    """Load a version as a server would, and hold it to what was judged.
+
+    The champion's check says the same, but only in a run that it is part of.
+    """
+    from ml_assets.modeling.model_quality import same_predictions, sane_predictions
+
+    try:
+        predicted = load_pipeline(f"models:/{name}/{version}").predict(
+            judged[list(REQUEST_COLUMNS)]
+        )
+    except Exception as error:
+        raise _unfit(client, name, version, f"{type(error).__name__}: {error}") from error
+    for found in (
+        sane_predictions(predicted),
+        same_predictions(expected, predicted, judged[TARGET]),
+    ):
+        if found.verdict != Verdict.FINE:
+            raise _unfit(client, name, version, found.sentence)
+
+
+def _unfit(client: "MlflowClient", name: str, version: str, why: str) -> UnfitToServe:
+    client.set_model_version_tag(name, version, "refused", why[:5000])
+    return UnfitToServe(
+        f"version {version} of {name} was registered, but does not serve ({why}); what served "
+        "before still does: materialize the model again, then the leaderboard and champion_model"
+    )
+
+
+def _kept(promotion: Promotion, board: Leaderboard, champion: Champion) -> ChampionDecision:
+    return ChampionDecision(
+        promoted=False,
+        reason=promotion.reason,
+        champion=champion.model,
+        registry_version=champion.version,
+        previous_version=champion.version,
+        training_set=board.training_set,
+        synthetic=champion.synthetic,
+        dataset=champion.dataset,
+        serve=champion.serve,
+        served=champion.served,
+        test_rmse=champion.test_rmse,
+        caveat=board.caveat or champion.caveat,
+    )
+
+
+def _promoted(
     promotion: Promotion,
     board: Leaderboard,
+    training_set: TrainingSet,
+    served: Served,
     version: str,
-    model: str,
-    previous: str | None,
-    served: str,
-    test_rmse: float | None,
+    champion: Champion | None,
 ) -> ChampionDecision:
     return ChampionDecision(
-        promoted=promotion.promoted,
+        promoted=True,
         reason=promotion.reason,
-        champion=model,
+        champion=promotion.winner.model,
         registry_version=version,
-        previous_version=previous,
+        previous_version=champion.version if champion else None,
         training_set=board.training_set,
-        synthetic=board.synthetic,
-        served=served,
-        test_rmse=test_rmse,
+        synthetic=training_set.synthetic,
+        dataset=training_set.dataset,
+        serve=served.serve,
+        served=served.in_words,
+        test_rmse=promotion.winner.test.rmse,
+        caveat=board.caveat,
+        unscored=champion.unscored if champion else None,
     )

@@ -47,6 +47,7 @@ def log_judged_model(
             "dataset": training_set.dataset,
             "synthetic": str(training_set.synthetic).lower(),
             "model": record.model,
+            **({} if training_set.caveat is None else {"caveat": training_set.caveat}),
         }
     )
     for trial in judged.trials:

@@ -1,8 +1,8 @@
 """Fitted pipelines in MLflow: logged, registered, given an alias, loaded again.
 
 Saved as skops, MLflow's default since 3.0: it rebuilds only types named in a closed list, where
-pickle runs whatever code the file holds. The list is below; ``log_pipeline`` loads what it has
-written before it is called logged.
+pickle runs whatever code the file holds. The list is below, and holds for what is written and for
+what is loaded.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,8 @@ PREVIOUS = "previous"
 CHALLENGER = "challenger"
 
 
-class NoSuchVersion(LookupError):
-    """The registry has no model under this name, alias or version."""
+class UntrustedModel(ValueError):
+    """A stored model that might run foreign code when it is loaded."""
 
 
 def log_pipeline(run: "TrackedRun", pipeline: "Pipeline", example: "pd.DataFrame") -> str:
@@ -68,7 +68,7 @@ def trusted_types(pipeline: "Pipeline") -> list[str]:
     import skops.io
 
     untrusted: list[str] = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
-    foreign = [name for name in untrusted if not name.startswith(TRUSTED_PACKAGES)]
+    foreign = _foreign(untrusted)
     if foreign:
         raise TypeError(
             f"the pipeline holds types that are not trusted: {', '.join(foreign)}. Add their "
@@ -78,10 +78,53 @@ def trusted_types(pipeline: "Pipeline") -> list[str]:
 
 
 def load_pipeline(uri: str) -> "Pipeline":
-    """Load a pipeline from a model URI such as ``models:/taxi-trip-duration@champion``."""
+    """Load a pipeline from a model URI such as ``models:/taxi-trip-duration@champion``.
+
+    MLflow takes the format and the trusted types from the stored model itself, which whoever can
+    write there may have changed: both are held to the rules before anything of it is loaded.
+
+    Args:
+        uri: Of a model that :func:`log_pipeline` has logged.
+
+    Returns:
+        The fitted pipeline.
+
+    Raises:
+        UntrustedModel: when the model is of another format, or asks for types of other packages.
+    """
+    import tempfile
+
     import mlflow
 
-    return mlflow.sklearn.load_model(uri)
+    with tempfile.TemporaryDirectory() as folder:
+        # What is examined is what is loaded: a copy that nobody changes in between.
+        copy = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
+        _require_trusted(uri, mlflow.models.Model.load(copy).flavors)
+        return mlflow.sklearn.load_model(copy)
+
+
+def _require_trusted(uri: str, flavors: dict[str, Any]) -> None:
+    flavor = flavors.get("sklearn")
+    if flavor is None:
+        raise UntrustedModel(f"{uri} is no scikit-learn pipeline of this project")
+    found = flavor.get("serialization_format", "pickle")
+    if found != "skops":
+        raise UntrustedModel(
+            f"{uri} is stored as {found}, which may run any code when it is loaded: only skops is "
+            "loaded; materialize the model again"
+        )
+    if flavor.get("code"):
+        raise UntrustedModel(f"{uri} brings code of its own ({flavor['code']}), which is not run")
+    foreign = _foreign(flavor.get("skops_trusted_types") or [])
+    if foreign:
+        raise UntrustedModel(
+            f"{uri} asks to trust types of other packages: {', '.join(foreign)}. Somebody has "
+            "changed it, or it is not of this project: materialize the model again"
+        )
+
+
+def _foreign(types: list[str]) -> list[str]:
+    return [name for name in types if not name.startswith(TRUSTED_PACKAGES)]
 
 
 def register(

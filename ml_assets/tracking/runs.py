@@ -151,11 +151,14 @@ def close_abandoned_runs(
 
 
 def _running(client: "MlflowClient", experiment_id: str) -> list[Any]:
-    asked = {"filter_string": "attributes.status = 'RUNNING'"}
-    page = client.search_runs([experiment_id], **asked)
+    def page_after(token: str | None) -> Any:
+        asked = "attributes.status = 'RUNNING'"
+        return client.search_runs([experiment_id], filter_string=asked, page_token=token)
+
+    page = page_after(None)
     running = list(page)
     while page.token:
-        page = client.search_runs([experiment_id], page_token=page.token, **asked)
+        page = page_after(page.token)
         running += page
     return running
 

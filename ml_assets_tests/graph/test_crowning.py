@@ -1,0 +1,179 @@
+"""A champion is replaced only by a version that the registry gives back as it was judged."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import mlflow
+import pytest
+
+from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.tracking.models import CHAMPION, PREVIOUS, load_pipeline, register
+from ml_assets_tests.project import Project, open_project, settings_for
+
+NAME = "taxi-trip-duration"
+MODELS = ("linear_regression", "linear_svr")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Iterator[Project]:
+    """Three sample months, two families."""
+    with open_project(settings_for(tmp_path_factory.mktemp("home"))) as project:
+        assert project.ingest("2023-01", "2023-03").success
+        assert project.train(MODELS).success
+        yield project
+
+
+@pytest.fixture
+def project(trained) -> Iterator[Project]:
+    """That project, without a champion; its leaderboard is put back."""
+    for alias in (CHAMPION, PREVIOUS):
+        client(trained).delete_registered_model_alias(NAME, alias)
+    path = Path(records(trained).path("model_leaderboard"))
+    content = path.read_text()
+    yield trained
+    path.write_text(content)
+
+
+def records(project: Project) -> RecordStore:
+    return RecordStore(project.settings.home, "sample_green")
+
+
+def client(project: Project) -> mlflow.MlflowClient:
+    uri = project.settings.tracking_uri
+    mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient(uri)
+
+
+def board(project: Project) -> Leaderboard:
+    return records(project).read("model_leaderboard", Leaderboard)
+
+
+def decision(project: Project) -> ChampionDecision:
+    return records(project).read("champion_model", ChampionDecision)
+
+
+def decide(project: Project, **config: object) -> dg.ExecuteInProcessResult:
+    steps = {"champion_model": {"config": config}}
+    return project.run("train_models", steps, ["champion_model"])
+
+
+def put_on_the_throne(project: Project, row: ModelRecord) -> str:
+    """Let a model of the leaderboard serve, whatever a decision would say."""
+    tags = {"model": row.model, "dataset": "sample_green", "synthetic": "true",
+            "fitted_on": "2023-01,2023-02"}  # fmt: skip
+    version = register(client(project), NAME, row.model_uri or "", row.mlflow_run_id or "", tags)
+    client(project).set_registered_model_alias(NAME, CHAMPION, version)
+    return version
+
+
+def serving(project: Project, alias: str = CHAMPION) -> str:
+    return str(client(project).get_model_version_by_alias(NAME, alias).version)
+
+
+def errors(run: dg.ExecuteInProcessResult) -> str:
+    failures = run.filter_events(lambda event: event.is_step_failure)
+    return " ".join(str(event.step_failure_data.error) for event in failures)
+
+
+def test_the_champion_before_is_kept_under_the_alias_previous(project):
+    best, second = board(project).models
+    old = put_on_the_throne(project, second)
+    assert decide(project).success
+    found = decision(project)
+    assert (found.promoted, found.champion, found.previous_version) == (True, best.model, old)
+    assert found.reason.startswith("better: ")
+    assert serving(project) == found.registry_version != old
+    assert serving(project, PREVIOUS) == old
+
+
+def test_a_champion_whose_artifacts_are_gone_is_replaced_and_the_reason_is_recorded(project):
+    best, second = board(project).models
+    version = put_on_the_throne(project, second)
+    run = client(project).get_run(second.mlflow_run_id or "")
+    logged = Path(run.info.artifact_uri).parent.parent / "models"
+    model_id = (second.model_uri or "").rpartition("/")[2]
+    kept = logged / f"{model_id}.kept"
+    shutil.move(logged / model_id, kept)
+    try:
+        result = decide(project)
+    finally:
+        shutil.move(kept, logged / model_id)
+    assert result.success
+    found = decision(project)
+    assert (found.promoted, found.champion) == (True, best.model)
+    assert f"version {version}) can no longer be scored on 2023-03 (" in found.reason
+    assert found.unscored
+    assert found.unscored in found.reason
+    assert project.metadata("champion_model")["unscored"] == found.unscored
+    told = [
+        entry.user_message
+        for entry in project.instance.all_logs(result.run_id)
+        if entry.level == 30 and "can no longer be scored" in entry.user_message
+    ]
+    assert len(told) == 1
+
+
+def test_a_version_that_predicts_otherwise_is_not_crowned(project):
+    best, second = board(project).models
+    old = put_on_the_throne(project, second)
+    swapped = best.model_copy(update={"model_uri": second.model_uri})
+    found = board(project)
+    rows = [swapped if row.model == best.model else row for row in found.rows]
+    records(project).write("model_leaderboard", found.model_copy(update={"rows": rows}))
+    result = decide(project)
+    assert not result.success
+    assert "does not serve" in errors(result)
+    assert "predicts otherwise" in errors(result)
+    assert serving(project) == old
+    newest = max(client(project).search_model_versions(f"name='{NAME}'"), key=lambda v: v.version)
+    assert "predicts otherwise" in newest.tags["refused"]
+
+
+def test_a_version_that_cannot_be_loaded_is_not_crowned(project):
+    best, second = board(project).models
+    old = put_on_the_throne(project, second)
+    run = client(project).get_run(best.mlflow_run_id or "")
+    model_id = (best.model_uri or "").rpartition("/")[2]
+    logged = Path(run.info.artifact_uri).parent.parent / "models" / model_id
+    shutil.move(logged, logged.with_suffix(".kept"))
+    try:
+        result = decide(project)
+    finally:
+        shutil.move(logged.with_suffix(".kept"), logged)
+    assert not result.success
+    assert "does not serve" in errors(result)
+    assert serving(project) == old
+
+
+def test_the_same_parameters_fitted_on_all_months_serve_on_request(project):
+    best = board(project).models[0]
+    assert decide(project, serve="refitted_on_all_months").success
+    found = decision(project)
+    assert (found.promoted, found.serve) == (True, "refitted_on_all_months")
+    assert found.served == (
+        "refitted_on_all_months: fitted on 2023-01, 2023-02, 2023-03; "
+        "figures are those of the judged fit"
+    )
+    assert found.test_rmse == best.test.rmse
+    version = client(project).get_model_version_by_alias(NAME, CHAMPION)
+    assert version.tags["fitted_on"] == "2023-01,2023-02,2023-03"
+    assert version.tags["served"] == found.served
+    assert version.source != best.model_uri
+    assert len(load_pipeline(f"models:/{NAME}@{CHAMPION}").named_steps) > 1
+    # It has seen the judged month, so its figure there flatters it, and the next decision says so.
+    assert decide(project).success
+    assert "fitted or tuned on that month, which flatters it" in decision(project).reason
+    assert decision(project).serve == "refitted_on_all_months"
+
+
+def test_the_champion_s_page_says_how_to_open_mlflow(project):
+    assert decide(project).success
+    shown = project.metadata("champion_model")
+    assert shown["open_mlflow"] == (
+        f"mlflow ui --backend-store-uri {project.settings.tracking_uri}"
+    )
+    assert shown["decision"] == "promoted"
+    assert shown["reason"].startswith("nothing served yet")
