@@ -1,0 +1,157 @@
+"""What MLflow is told of a model, and what of it is loaded again; on two months, with the caveat."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import yaml
+from mlflow.types import DataType
+
+from ml_assets.modeling.records import ChampionDecision, ModelRecord, TrainingSet
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.tracking.models import UntrustedModel, load_pipeline
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets_tests.project import Project, open_project, settings_for
+
+NAME = "taxi-trip-duration"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Iterator[Project]:
+    """Two sample months, one family, one tuning trial."""
+    with open_project(settings_for(tmp_path_factory.mktemp("home"))) as project:
+        assert project.ingest("2023-01", "2023-02").success
+        assert project.train(lasso_model={"trials": 1}, models=("lasso",)).success
+        mlflow.set_tracking_uri(project.settings.tracking_uri)
+        yield project
+
+
+@pytest.fixture
+def record(project) -> ModelRecord:
+    return RecordStore(project.settings.home, "sample_green").read("lasso_model", ModelRecord)
+
+
+@pytest.fixture
+def training_set(project) -> TrainingSet:
+    return RecordStore(project.settings.home, "sample_green").read("training_set", TrainingSet)
+
+
+@pytest.fixture
+def logged(record) -> Any:
+    return mlflow.MlflowClient().get_run(record.mlflow_run_id)
+
+
+@pytest.fixture
+def model_folder(record) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=record.model_uri))
+
+
+def artifact(run: Any, name: str) -> Any:
+    return json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}"))
+
+
+def test_parameters_and_the_months_that_it_was_fitted_on(logged, record):
+    expected = {name: str(value) for name, value in record.parameters.items()}
+    assert logged.data.params.items() >= expected.items()
+    assert logged.data.params["fitted_on"] == "2023-01"
+
+
+def test_figures_of_both_months_and_what_it_cost(logged, record):
+    figures = logged.data.metrics
+    for prefix, metrics in (("validation_", record.validation), ("test_", record.test)):
+        for name, value in metrics.model_dump().items():
+            assert figures[f"{prefix}{name}"] == value, name
+    assert {"fit_seconds", "tuning_seconds", "predict_seconds", "size_bytes"} < set(figures)
+
+
+def test_tags_say_whose_run_it_is_and_what_its_figures_must_be_shown_with(logged, training_set):
+    assert training_set.caveat
+    expected = {
+        "model": "lasso",
+        "dataset": "sample_green",
+        "synthetic": "true",
+        "training_set": training_set.fingerprint,
+        "caveat": training_set.caveat,
+        "dagster_asset": "lasso_model",
+    }
+    assert logged.data.tags.items() >= expected.items()
+    assert logged.data.tags["dagster_run_id"] == logged.data.tags["ml_assets.dagster_run"]
+    assert logged.info.status == "FINISHED"
+
+
+def test_the_training_set_with_months_and_checksums(logged, training_set):
+    stored = TrainingSet.model_validate(artifact(logged, "training_set.json"))
+    assert stored == training_set
+    assert [(use.month, use.role) for use in stored.months] == [
+        ("2023-01", "train"), ("2023-02", "tune"), ("2023-02", "judge"),
+    ]  # fmt: skip
+    assert all(len(use.raw_sha256) == 64 for use in stored.months)
+
+
+def test_feature_importance_and_slices(logged):
+    importance = artifact(logged, "feature_importance.json")
+    assert importance
+    assert all(isinstance(value, float) for value in importance.values())
+    assert artifact(logged, "slices.json")["slices"]
+    names = {file.path for file in mlflow.MlflowClient().list_artifacts(logged.info.run_id)}
+    assert "feature_importance.png" in names
+
+
+def test_signature_with_doubles_and_an_input_example(record):
+    model = mlflow.models.Model.load(record.model_uri)
+    columns = {column.name: column.type for column in model.signature.inputs}
+    assert set(columns) == set(REQUEST_COLUMNS)
+    numbers = {name: kind for name, kind in columns.items() if name != "pickup_datetime"}
+    assert set(numbers.values()) == {DataType.double}
+    example = model.load_input_example(str(mlflow.artifacts.download_artifacts(record.model_uri)))
+    assert list(example.columns) == list(REQUEST_COLUMNS)
+    assert len(example) == 5
+
+
+def test_a_trial_is_a_child(logged):
+    client = mlflow.MlflowClient()
+    children = client.search_runs(
+        [logged.info.experiment_id], f"tags.`mlflow.parentRunId` = '{logged.info.run_id}'"
+    )
+    assert [child.info.status for child in children] == ["FINISHED"]
+    assert "tune_rmse" in children[0].data.metrics
+    assert "dagster_run_id" not in children[0].data.tags
+
+
+def test_the_caveat_travels_to_the_registry_the_decision_and_its_page(project, training_set):
+    records = RecordStore(project.settings.home, "sample_green")
+    decision = records.read("champion_model", ChampionDecision)
+    version = mlflow.MlflowClient().get_model_version_by_alias(NAME, "champion")
+    assert decision.caveat == version.tags["caveat"] == training_set.caveat
+    assert project.metadata("champion_model")["caveat"] == training_set.caveat
+    assert project.train(("lasso",)).success  # the same months again: kept, with the caveat
+    kept = records.read("champion_model", ChampionDecision)
+    assert (kept.promoted, kept.caveat) == (False, training_set.caveat)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"serialization_format": "pickle"}, "stored as pickle"),
+        ({"serialization_format": "cloudpickle"}, "stored as cloudpickle"),
+        ({"serialization_format": None}, "stored as None"),
+        ({"skops_trusted_types": ["sklearn.linear_model.Lasso", "os.system"]}, "os.system"),
+        ({"code": "code"}, "brings code of its own"),
+    ],
+)
+def test_a_model_that_was_tampered_with_is_not_loaded(record, model_folder, change, told):
+    described = model_folder / "MLmodel"
+    content = described.read_text()
+    load_pipeline(record.model_uri)
+    tampered = yaml.safe_load(content)
+    tampered["flavors"]["sklearn"].update(change)
+    described.write_text(yaml.safe_dump(tampered))
+    try:
+        with pytest.raises(UntrustedModel, match=told) as error:
+            load_pipeline(record.model_uri)
+    finally:
+        described.write_text(content)
+    assert record.model_uri in str(error.value)

@@ -1,0 +1,50 @@
+"""One registry, several kinds of trips: which champion may be replaced by whose model."""
+
+import pyarrow.parquet as pq
+import pytest
+
+from ml_assets.modeling.records import ChampionDecision
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.trips.month import Month
+from ml_assets.trips.sample import generate_month
+from ml_assets_tests.planted import publish, sample_month
+from ml_assets_tests.project import open_project, settings_for
+
+MONTHS = ("2023-01", "2023-02")
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Months of both taxis in a folder: to the project these are real trips."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    for month in MONTHS:
+        publish(folder, month, sample_month(month))
+        yellow = generate_month(Month.parse(month), "yellow")
+        pq.write_table(yellow, folder / f"yellow_tripdata_{month}.parquet")
+    return folder
+
+
+def test_real_trips_take_the_place_of_the_sample_and_keep_it(tmp_path, published):
+    def champion_after(trips, taxi="green", **config):
+        settings = settings_for(tmp_path / "home", trips, ML_ASSETS_TAXI=taxi)
+        with open_project(settings) as project:
+            assert project.ingest(*MONTHS).success
+            assert project.train(champion_model=config).success
+            dataset = taxi if trips == published else f"sample_{taxi}"
+            found = RecordStore(settings.home, dataset).read("champion_model", ChampionDecision)
+            return found, project.metadata("champion_model")
+
+    first, _ = champion_after("sample")
+    assert (first.promoted, first.dataset) == (True, "sample_green")
+    real, shown = champion_after(published)  # the newcomer's path: demo first, then real trips
+    assert (real.promoted, real.dataset, shown["trips"]) == (True, "green", "green")
+    again, shown = champion_after("sample")
+    assert not again.promoted
+    assert again.registry_version == real.registry_version
+    assert (again.synthetic, shown["trips"]) == (False, "green")
+    assert "another ML_ASSETS_HOME or MLFLOW_TRACKING_URI" in again.reason
+    other, _ = champion_after(published, "yellow")
+    assert (other.promoted, other.registry_version) == (False, real.registry_version)
+    asked, _ = champion_after(published, "yellow", replace_other_dataset=True)
+    assert (asked.promoted, asked.dataset) == (True, "yellow")
