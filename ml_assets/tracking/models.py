@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from ml_assets.tracking.runs import TrackedRun
 
-TRUSTED_PACKAGES = ("ml_assets.modeling.", "sklearn.", "xgboost.", "numpy.", "scipy.")
-"""Packages whose types a saved pipeline may hold; all are dependencies of this project."""
+TRUSTED_PACKAGES = ("ml_assets.modeling.", "sklearn.", "xgboost.")
+"""Packages whose types a saved pipeline may hold, beside those that skops itself trusts. All are
+dependencies of this project; NumPy is not among them, since it has functions that run any code."""
 
 ARTIFACT_NAME = "pipeline"
 CHAMPION = "champion"

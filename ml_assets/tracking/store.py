@@ -22,7 +22,7 @@ Databricks tracks, which then decides by itself."""
 
 
 class TrackingUnreachable(RuntimeError):
-    """The tracking server does not answer; raised before hours of work, not after them."""
+    """The tracking server does not answer, or refuses; raised before hours of work, not after."""
 
 
 def artifact_location(home: str, local_home: Path) -> str:
@@ -65,7 +65,7 @@ class TrackingStore:
         """A client of this store, ready to be used; MLflow's fluent API points there as well.
 
         Raises:
-            TrackingUnreachable: when the store does not answer within a few seconds.
+            TrackingUnreachable: when the store does not answer within a few seconds, or refuses.
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         self._reach()
@@ -78,7 +78,7 @@ class TrackingStore:
             try:
                 self._create_experiment(client)
             except Exception as error:
-                raise TrackingUnreachable(self._advice(error)) from error
+                raise TrackingUnreachable(self._advice(error, "cannot be used")) from error
         mlflow.set_experiment(self.experiment)
         return client
 
@@ -137,11 +137,11 @@ class TrackingStore:
         except OSError as error:
             raise TrackingUnreachable(self._advice(error)) from error
 
-    def _advice(self, fault: Exception | str) -> str:
+    def _advice(self, fault: Exception | str, what: str = "does not answer") -> str:
         said = f"{type(fault).__name__}: {fault}" if isinstance(fault, Exception) else fault
         shown = without_credentials(self.uri)
         return (
-            f"MLflow does not answer at MLFLOW_TRACKING_URI={shown} "
+            f"MLflow {what} at MLFLOW_TRACKING_URI={shown} "
             f"({said.replace(self.uri, shown)}): start that server, correct the variable, or unset "
             "it to track in SQLite under ML_ASSETS_HOME. Nothing was trained, registered or "
             "changed by this step"

@@ -74,6 +74,12 @@ def test_a_server_that_answers_is_reached_also_when_it_has_no_such_page(tmp_path
     assert asked == ["/health"]
 
 
+def test_a_server_that_refuses_is_not_said_to_be_silent(tmp_path):
+    refused = pytest.raises(TrackingUnreachable, match="MLflow cannot be used at .*401")
+    with server(401) as (uri, _), refused:
+        store(uri, tmp_path).client()
+
+
 def test_the_advice_is_true_of_every_step_not_only_of_trainings(tmp_path):
     with pytest.raises(TrackingUnreachable) as error:
         store("http://127.0.0.1:9", tmp_path).client()
