@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.assets.groups import EVALUATION, OWNERS
+from ml_assets.assets.metadata import figure, table
 from ml_assets.assets.models import model_asset_name
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord, TrainingSet
@@ -37,7 +38,7 @@ class ChampionConfig(dg.Config):
     deps=[*MODEL_ASSETS, "training_set"],
     group_name=EVALUATION,
     owners=OWNERS,
-    kinds={"markdown"},
+    kinds={"table"},
     description="Every model and every baseline on the same judged month, best first.",
 )
 def model_leaderboard(
@@ -49,7 +50,7 @@ def model_leaderboard(
 
     records = trip_store.records()
     training_set = records.read("training_set", TrainingSet)
-    judged = _judged_models(records, training_set)
+    judged = _judged_models(context, records, training_set)
     absent = [name for name in FAMILIES if name not in {record.model for record in judged}]
     if absent:
         context.log.warning(
@@ -113,21 +114,29 @@ def champion_model(
     return dg.MaterializeResult(metadata={**_champion_metadata(decision, board), **links})
 
 
-def _judged_models(records: "RecordStore", training_set: TrainingSet) -> list[ModelRecord]:
+def _judged_models(
+    context: dg.AssetExecutionContext, records: "RecordStore", training_set: TrainingSet
+) -> list[ModelRecord]:
     """The stored records of models trained on this very training set."""
-    found = (records.find(name, ModelRecord) for name in MODEL_ASSETS)
-    return [
-        record
-        for record in found
-        if record is not None and record.training_set == training_set.fingerprint
-    ]
+    from ml_assets.storage.record_store import UnreadableRecord
+
+    judged = []
+    for name in MODEL_ASSETS:
+        try:
+            record = records.find(name, ModelRecord)
+        except UnreadableRecord as error:
+            context.log.warning(str(error))
+            continue
+        if record is not None and record.training_set == training_set.fingerprint:
+            judged.append(record)
+    return judged
 
 
 def _leaderboard_metadata(
     board: Leaderboard, training_set: TrainingSet, absent: list[str]
 ) -> dict[str, dg.MetadataValue]:
     from ml_assets.modeling.charts import as_markdown_image, leaderboard_bars
-    from ml_assets.modeling.leaderboard import leaderboard_markdown, slices_markdown
+    from ml_assets.modeling.leaderboard import leaderboard_table, slices_side_by_side
 
     best = board.models[0] if board.models else None
     chart = leaderboard_bars(
@@ -137,19 +146,17 @@ def _leaderboard_metadata(
         synthetic=board.synthetic,
     )
     metadata: dict[str, dg.MetadataValue] = {
-        "leaderboard": dg.MetadataValue.md(leaderboard_markdown(board.rows)),
-        "chart": dg.MetadataValue.md(as_markdown_image(chart, "RMSE of every model and baseline")),
         "judged_month": dg.MetadataValue.text(board.judged_month),
         "trips": dg.MetadataValue.text(
             "synthetic sample" if board.synthetic else training_set.dataset
         ),
-        **{f"rmse/{row.model}": dg.MetadataValue.float(row.test.rmse) for row in board.rows},
+        "leaderboard": table(leaderboard_table(board.rows)),
+        "chart": dg.MetadataValue.md(as_markdown_image(chart, "RMSE of every model and baseline")),
+        "rmse_by_slice": table(slices_side_by_side(board.rows)),
+        **{f"rmse/{row.model}": figure(row.test.rmse) for row in board.rows},
     }
     if best:
-        metadata["best_test_rmse"] = dg.MetadataValue.float(best.test.rmse)
-        metadata["slices_of_the_best"] = dg.MetadataValue.md(
-            slices_markdown(best.slices, best.test)
-        )
+        metadata["best_test_rmse"] = figure(best.test.rmse)
     if absent:
         metadata["not_trained_on_this_training_set"] = dg.MetadataValue.text(", ".join(absent))
     if board.caveat:
@@ -172,7 +179,7 @@ def _champion_metadata(
         ),
     }
     if decision.test_rmse is not None:
-        metadata["test_rmse"] = dg.MetadataValue.float(decision.test_rmse)
+        metadata["test_rmse"] = figure(decision.test_rmse)
     if decision.caveat is not None:
         metadata["caveat"] = dg.MetadataValue.text(decision.caveat)
     if decision.unscored is not None:

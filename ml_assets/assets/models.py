@@ -4,7 +4,7 @@ A family that is added to ``ml_assets.modeling.families`` gets its asset, checks
 from here by itself.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -38,7 +38,8 @@ class ModelConfig(dg.Config):
     )
     warm_start: bool = Field(
         default=True,
-        description="Try the family's last parameters first, unless the judged month chose them.",
+        description="Start from the champion's parameters if it is of this family, else from the "
+        "family's last ones; never from any that the judged month had a say in.",
     )
     study_storage: str | None = Field(
         default=None,
@@ -80,9 +81,14 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         from ml_assets.tracking.judged_model import log_judged_model
 
         training_set = trip_store.records().read("training_set", TrainingSet)
-        options = _tuning_options(context, config, family, trip_store, training_set)
         # Whatever can fail is inside, so that MLflow's status is the step's own outcome.
         with tracking.run(context, name) as run:
+            warm_start = None
+            if config.warm_start:
+                champion = tracking.champion_parameters(run.client, family.name, training_set)
+                last = _last_parameters(context, family, trip_store, training_set)
+                warm_start = _known(family, champion) or last
+            options = _tuning_options(config, family, training_set, warm_start)
             judged = train_and_judge(
                 family,
                 training_set,
@@ -105,40 +111,52 @@ def _told(family: ModelFamily, trial: "TrialRecord", trials: int) -> str:
 
 
 def _tuning_options(
-    context: dg.AssetExecutionContext,
     config: ModelConfig,
     family: ModelFamily,
-    trip_store: TripStoreResource,
     training_set: TrainingSet,
+    warm_start: dict[str, Any] | None,
 ) -> "TuningOptions":
     from ml_assets.modeling.judged import TuningOptions
     from ml_assets.modeling.tuning import TuningBudget
 
-    earlier = _earlier_record(context, family, trip_store) if config.warm_start else None
-    if earlier is not None and earlier.has_seen(training_set.months_of("judge")[0]):
-        context.log.info("no warm start: the last parameters know the month that is to judge")
-        earlier = None
     return TuningOptions(
         budget=TuningBudget(config.trials, config.tuning_seconds, config.seed),
         fit_on=config.fit_on,
-        warm_start=None if earlier is None else earlier.parameters,
+        warm_start=warm_start,
         storage=config.study_storage,
         # Trials compare on the same trips only: another training set has another study.
         study_name=f"{family.name} on {training_set.dataset} {training_set.fingerprint}",
     )
 
 
-def _earlier_record(
-    context: dg.AssetExecutionContext, family: ModelFamily, trip_store: TripStoreResource
-) -> ModelRecord | None:
-    """The family's last model here, to start from; one that cannot be read is no obstacle."""
+def _known(family: ModelFamily, logged: dict[str, Any] | None) -> dict[str, Any]:
+    """Of what MLflow has of a run, the parameters of the family."""
+    return {name: value for name, value in (logged or {}).items() if name in family.defaults}
+
+
+def _last_parameters(
+    context: dg.AssetExecutionContext,
+    family: ModelFamily,
+    trip_store: TripStoreResource,
+    training_set: TrainingSet,
+) -> dict[str, Any] | None:
+    """Those of the family's last model here, unless the month that is to judge had a say in them.
+
+    A record that cannot be read is no obstacle: it is about to be replaced.
+    """
     from ml_assets.storage.record_store import UnreadableRecord
 
     try:
-        return trip_store.records().find(model_asset_name(family.name), ModelRecord)
+        last = trip_store.records().find(model_asset_name(family.name), ModelRecord)
     except UnreadableRecord as error:
         context.log.warning(f"no warm start: {error}")
         return None
+    if last is None:
+        return None
+    if last.has_seen(training_set.months_of("judge")[0]):
+        context.log.info("no warm start: the last parameters know the month that is to judge")
+        return None
+    return last.parameters
 
 
 def _metadata(

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -14,6 +14,8 @@ from ml_assets.version import code_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from ml_assets.modeling.records import TrainingSet
 
 _OUTCOMES = {
     dg.DagsterRunStatus.SUCCESS: "FINISHED",
@@ -61,6 +63,14 @@ class MlflowTracking(dg.ConfigurableResource):
         }
         with tracked_run(client, self.experiment, name, tags) as run:
             yield run
+
+    def champion_parameters(
+        self, client: "MlflowClient", model: str, training_set: "TrainingSet"
+    ) -> dict[str, Any] | None:
+        """Parameters of the serving champion, if it is of that family; see ``tracking``."""
+        from ml_assets.tracking.serving_champion import champion_parameters
+
+        return champion_parameters(client, self.registered_model, model, training_set)
 
     def close_abandoned(self, client: "MlflowClient", instance: dg.DagsterInstance) -> list[str]:
         """End MLflow runs that a killed Dagster run left RUNNING.

@@ -27,7 +27,19 @@ def log_judged_model(
         The model's record with its MLflow run and model URI.
     """
     record = judged.record
-    run.log_params({**record.parameters, "fitted_on": ",".join(record.fitted_on)})
+    run.log_params(
+        {
+            **record.parameters,
+            "fitted_on": ",".join(record.fitted_on),
+            "tuned_on": ",".join(record.tuned_on),
+            "judged_on": ",".join(str(month) for month in training_set.months_of("judge")),
+            "fit_on": record.fit_on,
+            "trials": record.trials,
+            "seed": record.seed,
+        }
+    )
+    if record.train is not None:
+        run.log_metrics(record.train.model_dump(), "train_")
     run.log_metrics(record.validation.model_dump(), "validation_")
     run.log_metrics(record.test.model_dump(), "test_")
     run.log_metrics(
@@ -53,7 +65,11 @@ def log_judged_model(
     for trial in judged.trials:
         figures = {} if trial.tune_rmse is None else {"tune_rmse": trial.tune_rmse}
         run.log_child(
-            f"trial {trial.number}", trial.parameters, figures, tags={"state": trial.state}
+            f"trial {trial.number}",
+            trial.parameters,
+            figures,
+            failed=trial.state == "FAIL",
+            tags={"state": trial.state},
         )
     example = judged.judged[list(REQUEST_COLUMNS)].head(EXAMPLE_ROWS)
     uri = log_pipeline(run, judged.pipeline, example)

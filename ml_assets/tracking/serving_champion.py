@@ -1,5 +1,6 @@
 """What serves now: the registry's champion, judged again on the month that judges the others."""
 
+from ast import literal_eval
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,42 @@ def serving_champion(
         saw_judged_month=saw,
         caveat=tags.get("caveat") if saw else None,
     )
+
+
+def champion_parameters(
+    client: "MlflowClient", name: str, model: str, training_set: TrainingSet
+) -> dict[str, Any] | None:
+    """The parameters of the champion, to start tuning from; None when they are of no use.
+
+    Args:
+        client: Of the registry.
+        name: Registered model.
+        model: The family that is about to be tuned.
+        training_set: Of that tuning: a month that is to judge must have had no say in them.
+
+    Returns:
+        Name to value. None when nothing serves, when it is of another family or of other trips,
+        and when it was fitted or tuned on the judged month or a later one.
+    """
+    version = version_with_alias(client, name, CHAMPION)
+    if version is None or not version.run_id:
+        return None
+    if (version.tags.get("model"), version.tags.get("dataset")) != (model, training_set.dataset):
+        return None
+    months = f"{version.tags.get('fitted_on', '')},{version.tags.get('tuned_on', '')}".split(",")
+    judged = str(training_set.months_of("judge")[0])
+    if not version.tags.get("tuned_on") or max(months) >= judged:
+        return None
+    logged = client.get_run(version.run_id).data.params
+    return {parameter: _value(text) for parameter, text in logged.items()}
+
+
+def _value(text: str) -> Any:
+    """What a logged parameter was: MLflow keeps its text."""
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _serve(tags: dict[str, str]) -> Any:

@@ -1,5 +1,7 @@
 """Model assets in the real graph: their warm start, and what becomes of a step that fails late."""
 
+import pathlib
+
 import mlflow
 import pytest
 
@@ -61,3 +63,13 @@ def test_a_step_that_fails_after_the_fit_is_failed_in_mlflow_too(project):
     result = project.train()
     assert not result.success
     assert statuses(project) == ["FAILED"]
+
+
+def test_tuning_starts_from_the_champion_s_parameters(project):
+    """They outlive the local record: another machine on the same registry starts from them too."""
+    assert project.train(("xgboost",), xgboost_model={"trials": 2}).success
+    tuned = record_of(project, "xgboost").parameters
+    store = RecordStore(project.settings.home, "sample_green")
+    pathlib.Path(store.path("xgboost_model")).unlink()
+    assert project.train(("xgboost",)).success
+    assert record_of(project, "xgboost").parameters == tuned

@@ -12,14 +12,18 @@ from sklearn import metrics as sklearn_metrics
 
 from ml_assets.modeling.evaluation import (
     Metrics,
-    SliceMetrics,
     measure,
     measure_slices,
     pair_codes,
     slice_masks,
 )
-from ml_assets.modeling.leaderboard import leaderboard, leaderboard_markdown, slices_markdown
-from ml_assets.modeling.records import MetricsRecord, ModelRecord
+from ml_assets.modeling.leaderboard import (
+    leaderboard,
+    leaderboard_table,
+    slices_side_by_side,
+    slices_table,
+)
+from ml_assets.modeling.records import MetricsRecord, ModelRecord, SliceRecord
 
 GOOD = Metrics(rmse=4.0, mae=2.5, mape=0.2, r2=0.8, share_within_5_minutes=0.85, rows=100)
 
@@ -180,23 +184,39 @@ def test_slices_too_small_to_mean_anything_are_left_out(judged):
 def test_the_leaderboard_puts_the_lowest_error_on_the_judged_month_first():
     rows = [record("lasso", 6.0), record("global_mean", 9.1, "baseline"), record("xgboost", 4.2)]
     assert [row.model for row in leaderboard(rows)] == ["xgboost", "lasso", "global_mean"]
-    lines = leaderboard_markdown(rows).splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells[0][:3] == ["model", "validation RMSE", "test RMSE"]
-    assert cells[2] == [
-        "**xgboost**", "4.200", "4.200", "2.100", "25.0%", "0.500", "75.0%", "1.50", "200", "12",
-    ]  # fmt: skip
-    assert cells[4][0] == "*global_mean*"
-    assert len({len(row) for row in cells}) == 1
+    table = leaderboard_table(rows)
+    assert table[0] == {
+        "model": "xgboost", "kind": "model", "validation_rmse": 4.2, "test_rmse": 4.2,
+        "test_mae": 2.1, "test_mape": 25.0, "test_r2": 0.5, "test_within_5_minutes": 75.0,
+        "fit_seconds": 1.5, "predictions_per_second": "200", "size_kb": 12,
+    }  # fmt: skip
+    assert table[2]["kind"] == "baseline"
 
 
 def test_a_prediction_too_fast_for_the_clock_has_no_rate():
-    assert "| – |" in leaderboard_markdown([record("global_mean", 9.0, predict_seconds=0.0)])
+    row = record("global_mean", 9.0, predict_seconds=0.0)
+    assert leaderboard_table([row])[0]["predictions_per_second"] == "–"
+
+
+def part(name: str, rmse: float, rows: int) -> SliceRecord:
+    return SliceRecord(slice=name, metrics=MetricsRecord(**figures(rmse, rows).as_dict()))
 
 
 def test_the_slice_table_starts_with_all_trips():
-    table = slices_markdown([SliceMetrics("distance/zero", figures(7.0, rows=1234))], overall=GOOD)
-    lines = table.splitlines()
-    assert lines[2].startswith("| **all trips** | 100 | 4.000 |")
-    assert lines[3].startswith("| distance/zero | 1,234 | 7.000 |")
-    assert "all trips" not in slices_markdown([])
+    measured = record("lasso", 6.0).model_copy(update={"slices": [part("distance/zero", 7, 1234)]})
+    table = slices_table(measured)
+    assert [(line["slice"], line["trips"], line["rmse"]) for line in table] == [
+        ("all trips", 100, 6.0),
+        ("distance/zero", 1234, 7.0),
+    ]
+
+
+def test_slices_of_all_models_stand_side_by_side_best_first():
+    good = record("xgboost", 4.0).model_copy(update={"slices": [part("pair/unseen", 8.0, 50)]})
+    poor = record("lasso", 6.0).model_copy(update={"slices": [part("pair/unseen", 9.0, 50)]})
+    bare = record("extra_trees", 7.0)
+    mean = record("global_mean", 9.0, "baseline")
+    assert slices_side_by_side([poor, mean, bare, good]) == [
+        {"slice": "pair/unseen", "trips": 50, "xgboost": 8.0, "lasso": 9.0, "extra_trees": ""}
+    ]
+    assert slices_side_by_side([mean]) == []
