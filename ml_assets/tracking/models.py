@@ -19,6 +19,7 @@ TRUSTED_PACKAGES = ("ml_assets.modeling.", "sklearn.", "xgboost.")
 dependencies of this project; NumPy is not among them, since it has functions that run any code."""
 
 ARTIFACT_NAME = "pipeline"
+_LOGGED = "models:/"
 CHAMPION = "champion"
 PREVIOUS = "previous"
 CHALLENGER = "challenger"
@@ -140,7 +141,11 @@ def register(
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         client.create_registered_model(name)
-    version = client.create_model_version(name, source=model_uri, run_id=run_id, tags=tags)
+    # A server takes a logged model's URI only together with its id.
+    model_id = model_uri.removeprefix(_LOGGED) if model_uri.startswith(f"{_LOGGED}m-") else None
+    version = client.create_model_version(
+        name, source=model_uri, run_id=run_id, tags=tags, model_id=model_id
+    )
     return str(version.version)
 
 

@@ -68,6 +68,7 @@ class TrackingStore:
             TrackingUnreachable: when the store does not answer within a few seconds, or refuses.
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self._reach()
         import mlflow
 
