@@ -24,12 +24,13 @@ def main() -> None:
 
 
 def _told(instance: DagsterInstance, run_id: str) -> dict[str, Any]:
-    """Moments of a run (seconds since the epoch), its assets, and how many steps ended well.
+    """Moments of a run (seconds since the epoch), its assets, and the steps that ended well.
 
     A run without a queue has no moments before ``started``.
     """
     told: dict[str, Any] = {}
-    steps: set[str | None] = set()
+    begun: dict[str | None, float] = {}
+    steps: dict[str | None, float] = {}
     assets: dict[str, str | None] = {}
     for entry in instance.all_logs(run_id):
         event = entry.dagster_event
@@ -37,14 +38,16 @@ def _told(instance: DagsterInstance, run_id: str) -> dict[str, Any]:
             continue
         if event.event_type in _MOMENTS:
             told[_MOMENTS[event.event_type]] = entry.timestamp
+        elif event.event_type == DagsterEventType.STEP_START:
+            begun[event.step_key] = entry.timestamp
         elif event.event_type == DagsterEventType.STEP_SUCCESS:
-            steps.add(event.step_key)
+            steps[event.step_key] = round(entry.timestamp - begun[event.step_key], 2)
         elif event.asset_key and event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
             assets[event.asset_key.to_user_string()] = event.step_key
     return told | {
         "assets": sorted(assets),
-        "steps": len(steps),
-        "asset_steps": len(steps & set(assets.values())),
+        "asset_steps": len(steps.keys() & set(assets.values())),
+        "step_seconds": steps,
     }
 
 

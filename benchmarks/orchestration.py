@@ -52,10 +52,23 @@ class Timed:
         """Steps that materialized an asset."""
         return sum(run["asset_steps"] for run in self.runs)
 
+    @property
+    def step_seconds(self) -> dict[str, float]:
+        """Seconds of each step, those of checks too."""
+        return {name: taken for run in self.runs for name, taken in run["step_seconds"].items()}
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Wall seconds of the plain process, and of its parts."""
+
+    seconds: float
+    parts: dict[str, float]
+
 
 def measure(options: Options) -> Section:
     """All three in turn, each on an empty home."""
-    plain: list[float] = []
+    plain: list[Plain] = []
     timed: dict[str, list[Timed]] = {PRESS: [], COMMAND: []}
     rounds = options.rounds_or(ROUNDS)
     for turn in range(rounds):
@@ -63,7 +76,7 @@ def measure(options: Options) -> Section:
         timed[PRESS].append(_pressed(options.scratch / f"press_{turn}"))
         timed[COMMAND].append(_commanded(options.scratch / f"command_{turn}"))
         options.say(
-            f"round {turn + 1} of {rounds}: plain {plain[-1]:.1f} s, "
+            f"round {turn + 1} of {rounds}: plain {plain[-1].seconds:.1f} s, "
             + ", ".join(f"{way} {taken[-1].seconds:.1f} s" for way, taken in timed.items())
         )
     figures = [_overhead(way, taken, plain) for way, taken in timed.items()]
@@ -71,7 +84,8 @@ def measure(options: Options) -> Section:
         Figure(
             f"{way}, wall time of the whole graph",
             "one plain process",
-            statistics.median(one.seconds for one in taken) / statistics.median(plain),
+            statistics.median(one.seconds for one in taken)
+            / statistics.median(one.seconds for one in plain),
             detail=figure.detail,
         )
         for (way, taken), figure in zip(timed.items(), figures, strict=True)
@@ -80,8 +94,9 @@ def measure(options: Options) -> Section:
     return Section(figures, trips, [*NOTES, _told(timed[PRESS])])
 
 
-def _overhead(way: str, taken: list[Timed], plain: list[float]) -> Figure:
-    seconds, plain_seconds = statistics.median(t.seconds for t in taken), statistics.median(plain)
+def _overhead(way: str, taken: list[Timed], plain: list[Plain]) -> Figure:
+    seconds = statistics.median(one.seconds for one in taken)
+    plain_seconds = statistics.median(one.seconds for one in plain)
     steps = taken[0].asset_steps
     overhead = seconds - plain_seconds
     allowed = OVERHEAD_SHARE * plain_seconds + SECONDS_A_STEP * steps
@@ -92,19 +107,22 @@ def _overhead(way: str, taken: list[Timed], plain: list[float]) -> Figure:
         1.0,
         detail={
             "seconds": [round(one.seconds, 2) for one in taken],
-            "plain_seconds": [round(value, 2) for value in plain],
+            "plain_seconds": [round(one.seconds, 2) for one in plain],
             "overhead_seconds": round(overhead, 2),
             "allowed_seconds": round(allowed, 2),
             "asset_steps": steps,
-            "steps_with_checks": sum(run["steps"] for run in taken[0].runs),
+            "steps_with_checks": len(taken[0].step_seconds),
             "breakdowns": [one.breakdown for one in taken],
+            "step_seconds": [one.step_seconds for one in taken],
+            "plain_step_seconds": [one.parts for one in plain],
         },
     )
 
 
-def _plain(home: Path) -> float:
+def _plain(home: Path) -> Plain:
     arguments = ["-m", "benchmarks.plain_process", str(FIRST), str(LAST), str(TRIALS)]
-    return run_alone(arguments, _home(home))[0]
+    seconds, output = run_alone(arguments, _home(home))
+    return Plain(seconds, last_json(output))
 
 
 def _commanded(home: Path) -> Timed:

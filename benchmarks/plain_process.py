@@ -1,6 +1,11 @@
-"""The graph's work without the graph: ``python -m benchmarks.plain_process FIRST LAST TRIALS``."""
+"""The graph's work without the graph: ``python -m benchmarks.plain_process FIRST LAST TRIALS``.
 
+Prints one JSON line: the seconds of each part, named as the graph's steps.
+"""
+
+import json
 import sys
+import time
 
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.settings import read_settings
@@ -34,8 +39,12 @@ def ingest(store: TripStore, trips: str, months: list[Month]) -> None:
             store.write_table(table, half(frame, month), lineage)
 
 
-def train(store: TripStore, trials: int) -> None:
-    """Choose the months, then train and judge every family and baseline, loading as the graph."""
+def train(store: TripStore, trials: int) -> dict[str, float]:
+    """Choose the months, then train and judge every family and baseline, loading as the graph.
+
+    Returns:
+        Seconds of each part; imports count in the part that needs them first.
+    """
     from ml_assets.modeling.judged import (
         TuningOptions,
         judge_baselines,
@@ -47,14 +56,19 @@ def train(store: TripStore, trials: int) -> None:
     from ml_assets.modeling.tuning import TuningBudget
     from ml_assets.trips.windows import choose_window
 
+    begun = time.perf_counter()
+    seconds: dict[str, float] = {}
     training_set = describe_training_set(store, choose_window(store.months(TABLE)))
     options = TuningOptions(TuningBudget(trials))
-    records = [
-        train_and_judge(family, training_set, load_months(store, training_set), options).record
-        for family in FAMILIES.values()
-    ]
+    records = []
+    for family in FAMILIES.values():
+        months = load_months(store, training_set)
+        records.append(train_and_judge(family, training_set, months, options).record)
+        seconds[f"{family.name}_model"] = time.perf_counter() - begun - sum(seconds.values())
     baselines = judge_baselines(training_set, load_months(store, training_set))
-    print(leaderboard([*records, *baselines])[0].model)
+    leaderboard([*records, *baselines])
+    seconds["model_leaderboard"] = time.perf_counter() - begun - sum(seconds.values())
+    return seconds
 
 
 def main() -> None:
@@ -62,8 +76,11 @@ def main() -> None:
     settings = read_settings()
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
     first, last = (Month.parse(text) for text in sys.argv[1:3])
+    begun = time.perf_counter()
     ingest(store, settings.trips, list(months_between(first, last)))
-    train(store, int(sys.argv[3]))
+    ingestion = time.perf_counter() - begun
+    seconds = {"ingestion": ingestion, **train(store, int(sys.argv[3]))}
+    print(json.dumps({name: round(value, 2) for name, value in seconds.items()}))
 
 
 if __name__ == "__main__":
