@@ -208,6 +208,7 @@ def _require_same_training_set(
 def _quiet_libraries() -> None:
     """Keep what MLflow, Alembic and Optuna note for their own sake out of the progress."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read when MLflow is imported
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for library in ("mlflow", "alembic", "optuna"):
         logging.getLogger(library).setLevel(logging.WARNING)
     # Ctrl-C while a connection is being closed: it is closed all the same, with a traceback.

@@ -1,10 +1,12 @@
 """Dagster's own home: made on first use, with settings that suit one machine."""
 
+import fcntl
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_assets.settings import Settings
+from ml_assets.storage.atomic import write_text
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -34,14 +36,23 @@ def dagster_home(settings: Settings) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     instance_settings = home / "dagster.yaml"
     if not instance_settings.exists():
-        instance_settings.write_text(DAGSTER_YAML)
+        write_text(str(instance_settings), DAGSTER_YAML)
     return home
 
 
 def open_instance(settings: Settings) -> "DagsterInstance":
-    """The Dagster instance in that home, the same that ``make dev`` shows."""
+    """The Dagster instance in that home, the same that ``make dev`` shows.
+
+    Dagster looks whether a database is there and then makes it: of two commands that open a new
+    home at once, both may make it, and leave one that neither can open any more. So they enter one
+    after the other.
+    """
     home = dagster_home(settings)
     os.environ["DAGSTER_HOME"] = str(home)
     from dagster import DagsterInstance
 
-    return DagsterInstance.get()
+    with open(home / ".opening.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = DagsterInstance.get()
+        instance.all_asset_keys()  # the index of events is made when it is first asked for
+    return instance

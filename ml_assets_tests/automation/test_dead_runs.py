@@ -2,10 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import dagster as dg
 import pytest
@@ -65,9 +66,10 @@ def test_a_killed_command_is_failed_and_the_next_one_ends_well(tmp_path):
     environment = {"ML_ASSETS_HOME": home, "ML_ASSETS_TRIPS": published}
     process = start(["run", *MONTHS, "--models", "xgboost", "--trials", "1000"], environment)
     try:
-        awaited((home / "dagster" / "dagster.yaml").exists)
+        awaited(lambda: _tracked(home / "mlflow.db") == ["RUNNING"])  # it is in a training step
         with instance_in(home / "dagster") as instance:
-            run_id = awaited(lambda: _training(instance))
+            (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            run_id = run.run_id
             assert fail_dead_runs(instance) == []  # it works
             process.kill()
             process.communicate()
@@ -85,15 +87,17 @@ def test_a_killed_command_is_failed_and_the_next_one_ends_well(tmp_path):
         told = [entry.message for entry in instance.all_logs(run_id)][-1]
         assert f"pid {process.pid}" in told
         assert instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])) == []
+    assert _tracked(home / "mlflow.db") == ["FAILED", "FINISHED"]
 
 
-def _training(instance):
-    """The run that is in the middle of a step that takes long."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        starts = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
-        if any(entry.step_key == "xgboost_model" for entry in starts):
-            return run.run_id
-    return None
+def _tracked(store):
+    """Status of every MLflow run in order; none while the store is being made."""
+    if not store.exists():
+        return []
+    with closing(sqlite3.connect(store)) as database, suppress(sqlite3.OperationalError):
+        found = database.execute("SELECT status FROM runs ORDER BY start_time").fetchall()
+        return [status for (status,) in found]
+    return []
 
 
 WORKER = """

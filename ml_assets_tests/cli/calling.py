@@ -29,7 +29,12 @@ def call(
     environment: Mapping[str, object],
 ) -> Answer:
     """Call the command in this process; the environment is put back when the test ends."""
-    for name in [*os.environ, "DAGSTER_HOME", "MLFLOW_LOGGING_LEVEL"]:
+    set_by_the_command = (
+        "DAGSTER_HOME",
+        "MLFLOW_LOGGING_LEVEL",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR",
+    )
+    for name in [*os.environ, *set_by_the_command]:
         if name.startswith(_VARIABLES):
             monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
