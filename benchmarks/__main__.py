@@ -34,8 +34,8 @@ NAME is any of these; without one, all are measured.
 Real published months come from the folder in {VARIABLE}; without them the synthetic sample serves,
 and the table says so. A section that was not named keeps its figures in the results file.
 
---thorough adds what takes many minutes, and no target: the course's protocol on a whole history
-(quality), and months of 3 million rows (memory).
+--thorough adds what takes many minutes: the course's protocol on a whole history (quality; reported
+without a target), and months of 3 million rows (memory).
 """
 
 

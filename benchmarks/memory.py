@@ -27,9 +27,8 @@ NOTES = [
     "The ratio alone is weak, as most of the peak is libraries; so the growth is also shown in "
     "months: how many decoded months the further ones added to the peak (all of them, if all were "
     "held).",
-    "The slack of two months: the largest of many months is larger than the largest of few; "
-    "allocators keep what they have freed, up to about a month of it; and Dagster's events of "
-    "each month add some megabytes.",
+    "The slack of two months: the largest of many months is larger than the largest of few, "
+    "allocators keep some of what was freed, and Dagster holds each month's events.",
     "A single pair of peaks differs by some tens of megabytes from run to run, which is one to "
     "three months of this size; hence the medians.",
     "load_trips makes the table that a fit needs whole. Its multiple is what it adds to the peak "
