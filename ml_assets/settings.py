@@ -8,12 +8,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 
+from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+FIRST_PUBLISHED = Month(2009, 1)
 EXPERIMENT = "taxi-trip-duration"
 REGISTERED_MODEL = "taxi-trip-duration"
 _VARIABLES = (
@@ -153,12 +154,16 @@ def _require_writable_protocol(url: str) -> None:
 
 
 def _first_month(value: str) -> Month:
-    allowed = "use a month from 2009-01 to this one, written YYYY-MM, for example 2023-01"
+    newest = latest_published_month(new_york_date())
+    allowed = (
+        f"use a month from {FIRST_PUBLISHED} to {newest}, the newest that can be out, written "
+        "YYYY-MM, for example 2023-01"
+    )
     try:
         month = Month.parse(value)
     except ValueError as error:
         raise SettingsError("ML_ASSETS_FIRST_MONTH", value, allowed) from error
-    if not Month(2009, 1) <= month <= Month.of(date.today()):
+    if not FIRST_PUBLISHED <= month <= newest:
         raise SettingsError("ML_ASSETS_FIRST_MONTH", value, allowed)
     return month
 

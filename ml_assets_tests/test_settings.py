@@ -1,6 +1,5 @@
 """Settings: a wrong value is one line that names the variable, the value and what is allowed."""
 
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,10 @@ from ml_assets.settings import (
     read_settings,
     without_credentials,
 )
+from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month
+
+NEWEST = latest_published_month(new_york_date())
 
 
 def test_an_empty_environment_is_the_offline_sample_in_the_checkout():
@@ -97,6 +99,7 @@ def test_spaces_around_a_value_do_not_matter(tmp_path):
         ("ML_ASSETS_FIRST_MONTH", "2023-13", "written YYYY-MM"),
         ("ML_ASSETS_FIRST_MONTH", "2008-12", "from 2009-01"),
         ("ML_ASSETS_FIRST_MONTH", "2098-01", "from 2009-01"),
+        ("ML_ASSETS_FIRST_MONTH", str(NEWEST.shift(1)), f"to {NEWEST}, the newest that can be out"),
         ("MLFLOW_TRACKING_URI", "./mlruns", "sqlite:///"),
         ("MLFLOW_TRACKING_URI", "file:///mlruns", "sqlite:///"),
         ("MLFLOW_TRACKING_URI", "sqlitefoo", "sqlite:///"),
@@ -121,7 +124,7 @@ def test_a_wrong_value_is_one_line_with_the_variable_the_value_and_what_is_allow
         ("ML_ASSETS_TRIPS", "https://trips.example.org/data"),
         ("ML_ASSETS_TRIPS", "simplecache::s3://bucket/trips"),
         ("ML_ASSETS_TAXI", "yellow"),
-        ("ML_ASSETS_FIRST_MONTH", str(Month.of(date.today()))),
+        ("ML_ASSETS_FIRST_MONTH", str(NEWEST)),
         ("ML_ASSETS_FIRST_MONTH", "2009-01"),
         ("MLFLOW_TRACKING_URI", "sqlite:////tmp/mlflow.db"),
         ("MLFLOW_TRACKING_URI", "postgresql+psycopg2://user@server/mlflow"),

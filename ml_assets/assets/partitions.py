@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ml_assets.settings import Settings
-from ml_assets.sources.calendar import PUBLICATION_LAG_MONTHS
+from ml_assets.trips.calendar import PUBLICATION_LAG_MONTHS
 
 
 def published_months(settings: Settings) -> dg.MonthlyPartitionsDefinition:

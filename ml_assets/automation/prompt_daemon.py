@@ -13,7 +13,11 @@ from dagster._daemon import controller
 
 SECONDS_BETWEEN_LOOKS = 2
 # Each tells at every look that there is nothing new: thousands of lines while one model trains.
-TALKATIVE = ("dagster.daemon.BackfillDaemon", "dagster.daemon.QueuedRunCoordinatorDaemon")
+TALKATIVE = (
+    "dagster.daemon.BackfillDaemon",
+    "dagster.daemon.QueuedRunCoordinatorDaemon",
+    "dagster.daemon.SensorDaemon",
+)
 
 
 def look_often() -> None:

@@ -1,7 +1,7 @@
 """Sensors that keep MLflow's run status true when a Dagster run dies without a word.
 
 A step that ends, fails or is interrupted closes its own MLflow run. A killed process cannot: once
-Dagster has noticed (run monitoring does, for runs that its daemon launched), these close it.
+its Dagster run is marked as ended (``dead_runs`` sees to that), these close it.
 """
 
 import dagster as dg

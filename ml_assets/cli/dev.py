@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +29,10 @@ def dev(host: str, port: int) -> None:
         f"Open http://{host}:{port} , then Materialize all… and All. Stop with Ctrl-C."
     )
     os.chdir(PROJECT_FOLDER)
+    # Stopped like that, Dagster stops what it has started; by default a SIGTERM ends this process
+    # alone, and a job in a shell's background does not hear of SIGINT.
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, signal.default_int_handler)
     _dagster_dev(["--host", host, "--port", str(port)])
 
 

@@ -7,8 +7,8 @@ import click
 
 from ml_assets.settings import Settings, without_credentials
 from ml_assets.sources import latest_published_month, open_source
-from ml_assets.sources.calendar import new_york_date
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.calendar import new_york_date
 from ml_assets.trips.month import Month, months_between
 from ml_assets.trips.windows import WindowError, choose_window, span
 

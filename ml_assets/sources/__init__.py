@@ -1,6 +1,5 @@
 """Where published months of trips come from: the sample, the TLC's site, or a folder or URL."""
 
-from ml_assets.sources.calendar import PUBLICATION_LAG_MONTHS, latest_published_month
 from ml_assets.sources.open import open_source
 from ml_assets.sources.published import (
     BadPublication,
@@ -12,6 +11,7 @@ from ml_assets.sources.published import (
     WrongSource,
     published_filename,
 )
+from ml_assets.trips.calendar import PUBLICATION_LAG_MONTHS, latest_published_month
 
 __all__ = [
     "PUBLICATION_LAG_MONTHS",

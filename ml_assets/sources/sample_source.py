@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from ml_assets.sources.calendar import latest_published_month, new_york_date
 from ml_assets.sources.landing import landing
 from ml_assets.sources.published import (
     Progress,
@@ -14,6 +13,7 @@ from ml_assets.sources.published import (
     RepublishedMeanwhile,
     published_filename,
 )
+from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month
 from ml_assets.trips.sample import SAMPLE_SEED, generate_month
 

@@ -5,13 +5,12 @@ import shutil
 import signal
 import warnings
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ml_assets.sources.calendar import latest_published_month
+from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets_tests.browser.dagster_ui import DagsterUi, running_ui
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def ui(
         "ML_ASSETS_HOME": str(tmp_path_factory.mktemp("home")),
         "ML_ASSETS_TRIPS": "sample",
         "ML_ASSETS_TAXI": "green",
-        "ML_ASSETS_FIRST_MONTH": str(latest_published_month(date.today()).shift(1 - MONTHS)),
+        "ML_ASSETS_FIRST_MONTH": str(latest_published_month(new_york_date()).shift(1 - MONTHS)),
         "MLFLOW_TRACKING_URI": "",
     }
     # A time limit around the tests ends them with SIGTERM: let that stop the servers as well.

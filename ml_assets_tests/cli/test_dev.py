@@ -1,0 +1,73 @@
+"""``ml-assets dev`` stops with all that it started, however it is asked to."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+READY_SECONDS, STOP_SECONDS = 90, 30
+
+
+def processes_of(session: int) -> list[int]:
+    """Processes of a session that are more than a remnant."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # gone meanwhile
+            continue
+        if int(fields[3]) == session and fields[0] not in "ZX":
+            found.append(int(folder.name))
+    return found
+
+
+def wait_for_answer(port: int, process: subprocess.Popen) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end:
+        assert process.poll() is None, "ml-assets dev ended by itself"
+        try:
+            requests.get(f"http://127.0.0.1:{port}/server_info", timeout=5).raise_for_status()
+            return
+        except requests.RequestException:
+            time.sleep(0.5)
+    raise TimeoutError("the UI did not come up")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_it_leaves_no_process_behind(tmp_path, asked):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    variables = {"ML_ASSETS_HOME": str(tmp_path / "home"), "ML_ASSETS_TRIPS": "sample"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")}
+    command = [str(Path(sys.executable).parent / "ml-assets"), "dev", "--port", str(port)]
+    # A shell that starts a job in the background has it ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = subprocess.Popen(
+            command,
+            env={**kept, **variables},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        wait_for_answer(port, process)
+        process.send_signal(asked)
+        process.wait(STOP_SECONDS)
+        end = time.monotonic() + STOP_SECONDS
+        while processes_of(process.pid) and time.monotonic() < end:
+            time.sleep(0.5)
+        assert processes_of(process.pid) == []
+    finally:
+        if processes_of(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
