@@ -51,6 +51,22 @@ class Served:
         return said if self.serve == "judged" else f"{said}; figures are those of the judged fit"
 
 
+@dataclass(frozen=True)
+class Contest:
+    """A promotion, what it was decided on, and the trips of the judged month."""
+
+    promotion: Promotion
+    board: Leaderboard
+    training_set: TrainingSet
+    judged: "pd.DataFrame"
+
+    @property
+    def as_judged(self) -> Served:
+        """The very model that was judged."""
+        winner = self.promotion.winner
+        return Served(_logged(winner), "judged", winner.fitted_on, winner)
+
+
 def crown_winner(
     client: "MlflowClient",
     name: str,
@@ -91,33 +107,28 @@ def crown_winner(
     )
     if not promotion.promoted and champion is not None:
         return _kept(promotion, board, champion)
-    if serve == "judged":
-        served = _as_judged(promotion.winner)
-    else:
-        served = _refitted(client, promotion.winner, training_set, store, judged)
-    tags = _tags(promotion, board, training_set, served)
-    version = register(client, name, served.uri, promotion.winner.mlflow_run_id or "", tags)
-    _verify(client, name, version, served.expected, judged)
+    contest = Contest(promotion, board, training_set, judged)
+    served = contest.as_judged if serve == "judged" else _refitted(client, contest, store)
+    version = _crown(client, name, contest, served)
+    return _promoted(contest, served, version, champion)
+
+
+def _crown(client: "MlflowClient", name: str, contest: Contest, served: Served) -> str:
+    """Register what is to serve, verify it, and only then move the alias."""
+    run_id = contest.promotion.winner.mlflow_run_id or ""
+    version = register(client, name, served.uri, run_id, _tags(contest, served))
+    _verify(client, name, version, served.expected, contest.judged)
     crown(client, name, version)
-    return _promoted(promotion, board, training_set, served, version, champion)
+    return version
 
 
-def _as_judged(winner: ModelRecord) -> Served:
-    return Served(_logged(winner), "judged", winner.fitted_on, winner)
-
-
-def _refitted(
-    client: "MlflowClient",
-    winner: ModelRecord,
-    training_set: TrainingSet,
-    store: TripStore,
-    judged: "pd.DataFrame",
-) -> Served:
+def _refitted(client: "MlflowClient", contest: Contest, store: TripStore) -> Served:
     """The winner's parameters, fitted on all months and logged to the winner's run."""
     from sklearn.base import clone
 
     from ml_assets.modeling.training_set import load_trips
 
+    winner, training_set = contest.promotion.winner, contest.training_set
     fresh = clone(load_pipeline(_logged(winner)))
     trips = load_trips(store, training_set, "train", "tune", "judge")
     requests = trips[list(REQUEST_COLUMNS)]
@@ -126,7 +137,7 @@ def _refitted(
     tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
     uri = log_pipeline(tracked, pipeline, requests.head())
     months = [str(month) for month in training_set.months_of("train", "tune", "judge")]
-    expected = _expected_of(pipeline, winner, judged)
+    expected = _expected_of(pipeline, winner, contest.judged)
     return Served(uri, "refitted_on_all_months", months, expected)
 
 
@@ -146,10 +157,9 @@ def _logged(winner: ModelRecord) -> str:
     return winner.model_uri
 
 
-def _tags(
-    promotion: Promotion, board: Leaderboard, training_set: TrainingSet, served: Served
-) -> dict[str, str]:
+def _tags(contest: Contest, served: Served) -> dict[str, str]:
     """What the registry shows of a version, and what a later decision reads there."""
+    promotion, board, training_set = contest.promotion, contest.board, contest.training_set
     winner = promotion.winner
     tags = {
         "model": winner.model,
@@ -215,25 +225,21 @@ def _kept(promotion: Promotion, board: Leaderboard, champion: Champion) -> Champ
 
 
 def _promoted(
-    promotion: Promotion,
-    board: Leaderboard,
-    training_set: TrainingSet,
-    served: Served,
-    version: str,
-    champion: Champion | None,
+    contest: Contest, served: Served, version: str, champion: Champion | None
 ) -> ChampionDecision:
+    winner, training_set = contest.promotion.winner, contest.training_set
     return ChampionDecision(
         promoted=True,
-        reason=promotion.reason,
-        champion=promotion.winner.model,
+        reason=contest.promotion.reason,
+        champion=winner.model,
         registry_version=version,
         previous_version=champion.version if champion else None,
-        training_set=board.training_set,
+        training_set=contest.board.training_set,
         synthetic=training_set.synthetic,
         dataset=training_set.dataset,
         serve=served.serve,
         served=served.in_words,
-        test_rmse=promotion.winner.test.rmse,
-        caveat=board.caveat,
+        test_rmse=winner.test.rmse,
+        caveat=contest.board.caveat,
         unscored=champion.unscored if champion else None,
     )

@@ -27,6 +27,18 @@ def log_judged_model(
         The model's record with its MLflow run and model URI.
     """
     record = judged.record
+    _log_parameters(run, record, training_set)
+    _log_figures(run, record)
+    run.log_dict(training_set.model_dump(), "training_set.json")
+    _log_importance(run, judged, training_set)
+    run.log_dict({"slices": [entry.model_dump() for entry in record.slices]}, "slices.json")
+    _log_trials(run, judged)
+    example = judged.judged[list(REQUEST_COLUMNS)].head(EXAMPLE_ROWS)
+    uri = log_pipeline(run, judged.pipeline, example)
+    return record.model_copy(update={"mlflow_run_id": run.run_id, "model_uri": uri})
+
+
+def _log_parameters(run: TrackedRun, record: ModelRecord, training_set: TrainingSet) -> None:
     run.log_params(
         {
             **record.parameters,
@@ -38,6 +50,18 @@ def log_judged_model(
             "seed": record.seed,
         }
     )
+    tags = {
+        "training_set": training_set.fingerprint,
+        "dataset": training_set.dataset,
+        "synthetic": str(training_set.synthetic).lower(),
+        "model": record.model,
+    }
+    if training_set.caveat is not None:
+        tags["caveat"] = training_set.caveat
+    run.set_tags(tags)
+
+
+def _log_figures(run: TrackedRun, record: ModelRecord) -> None:
     if record.train is not None:
         run.log_metrics(record.train.model_dump(), "train_")
     run.log_metrics(record.validation.model_dump(), "validation_")
@@ -50,18 +74,9 @@ def log_judged_model(
             "size_bytes": record.size_bytes,
         }
     )
-    run.log_dict(training_set.model_dump(), "training_set.json")
-    _log_importance(run, judged, training_set)
-    run.log_dict({"slices": [entry.model_dump() for entry in record.slices]}, "slices.json")
-    run.set_tags(
-        {
-            "training_set": training_set.fingerprint,
-            "dataset": training_set.dataset,
-            "synthetic": str(training_set.synthetic).lower(),
-            "model": record.model,
-            **({} if training_set.caveat is None else {"caveat": training_set.caveat}),
-        }
-    )
+
+
+def _log_trials(run: TrackedRun, judged: "JudgedModel") -> None:
     for trial in judged.trials:
         figures = {} if trial.tune_rmse is None else {"tune_rmse": trial.tune_rmse}
         run.log_child(
@@ -71,9 +86,6 @@ def log_judged_model(
             failed=trial.state == "FAIL",
             tags={"state": trial.state},
         )
-    example = judged.judged[list(REQUEST_COLUMNS)].head(EXAMPLE_ROWS)
-    uri = log_pipeline(run, judged.pipeline, example)
-    return record.model_copy(update={"mlflow_run_id": run.run_id, "model_uri": uri})
 
 
 def _log_importance(run: TrackedRun, judged: "JudgedModel", training_set: TrainingSet) -> None:
