@@ -20,7 +20,7 @@ from ml_assets.trips.windows import span
 from ml_assets.version import code_version
 
 if TYPE_CHECKING:
-    from ml_assets.modeling.judged import JudgedModel, TuningOptions
+    from ml_assets.modeling.judged import TuningOptions
     from ml_assets.modeling.training import TrialRecord
 
 
@@ -78,6 +78,7 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         tracking: MlflowTracking,
     ) -> dg.MaterializeResult:
         from ml_assets.modeling.judged import load_months, train_and_judge
+        from ml_assets.modeling.model_pictures import model_pictures
         from ml_assets.tracking.judged_model import log_judged_model
 
         training_set = trip_store.records().read("training_set", TrainingSet)
@@ -96,9 +97,10 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
                 options,
                 on_trial=lambda trial: context.log.info(_told(family, trial, config.trials)),
             )
-            record = log_judged_model(run, judged, training_set)
+            pictures = model_pictures(judged, training_set)
+            record = log_judged_model(run, judged, training_set, pictures)
             trip_store.records().write(name, record)
-            return dg.MaterializeResult(metadata=_metadata(judged, record, training_set))
+            return dg.MaterializeResult(metadata=_metadata(record, training_set, pictures))
 
     return model
 
@@ -160,19 +162,12 @@ def _last_parameters(
 
 
 def _metadata(
-    judged: "JudgedModel", record: ModelRecord, training_set: TrainingSet
+    record: ModelRecord, training_set: TrainingSet, pictures: dict[str, bytes]
 ) -> dict[str, dg.MetadataValue]:
     """What one looks at on the asset's page: figures that Dagster plots, tables and pictures."""
     from ml_assets.modeling.charts import as_markdown_image
     from ml_assets.modeling.leaderboard import slices_table
-    from ml_assets.modeling.model_pictures import model_pictures
 
-    pictures = {
-        name: dg.MetadataValue.md(
-            as_markdown_image(png, f"{name.replace('_', ' ')} of {record.model}")
-        )
-        for name, png in model_pictures(judged, training_set).items()
-    }
     metadata: dict[str, dg.MetadataValue] = {
         "test_rmse": figure(record.test.rmse),
         "test_mae": figure(record.test.mae),
@@ -187,7 +182,12 @@ def _metadata(
         "training_set": dg.MetadataValue.text(training_set.fingerprint),
         "parameters": dg.MetadataValue.json(record.parameters),
         "slices": table(slices_table(record)),
-        **pictures,
+        **{
+            name: dg.MetadataValue.md(
+                as_markdown_image(png, f"{name.replace('_', ' ')} of {record.model}")
+            )
+            for name, png in pictures.items()
+        },
         "mlflow_run_id": dg.MetadataValue.text(record.mlflow_run_id or ""),
         "model_uri": dg.MetadataValue.text(record.model_uri or ""),
     }

@@ -11,7 +11,7 @@ import logging
 
 from dagster._daemon import controller
 
-SECONDS_BETWEEN_LOOKS = 2
+SECONDS_BETWEEN_LOOKS = 1
 # Each tells at every look that there is nothing new: thousands of lines while one model trains.
 TALKATIVE = (
     "dagster.daemon.BackfillDaemon",
@@ -21,7 +21,7 @@ TALKATIVE = (
 
 
 def look_often() -> None:
-    """Make the backfill loop of this process wait two seconds instead of thirty, and say less."""
+    """Make the backfill loop of this process wait a second instead of thirty, and say less."""
     # The loop reads the constant when its thread starts, which is after this.
     controller.DEFAULT_DAEMON_INTERVAL_SECONDS = SECONDS_BETWEEN_LOOKS
     for name in TALKATIVE:

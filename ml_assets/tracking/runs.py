@@ -7,8 +7,10 @@ dagster-mlflow's resource or MLflow's autologging logs in the same step lands in
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ dagster-mlflow takes the newest run with that one for its own: a trial must not 
 its resource is not ours to close."""
 
 PARENT_TAG = "mlflow.parentRunId"
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -41,20 +44,28 @@ class TrackedRun:
     experiment_id: str
     inherited: Mapping[str, str] = field(default_factory=dict)
 
-    def log_params(self, parameters: Mapping[str, Any]) -> None:
-        """Log parameters; MLflow keeps them as text of at most 6,000 characters."""
-        for name, value in parameters.items():
-            self.client.log_param(self.run_id, name, str(value)[:6000])
+    def log(
+        self,
+        parameters: Mapping[str, Any] = _NONE,
+        metrics: Mapping[str, float] = _NONE,
+        tags: Mapping[str, str] = _NONE,
+    ) -> None:
+        """Log all of these in one transaction of the store, where each on its own takes one.
 
-    def log_metrics(self, metrics: Mapping[str, float], prefix: str = "") -> None:
-        """Log figures under ``prefix + name``."""
-        for name, value in metrics.items():
-            self.client.log_metric(self.run_id, f"{prefix}{name}", float(value))
+        Args:
+            parameters: MLflow keeps them as text of at most 6,000 characters; at most 100.
+            metrics: Figures.
+            tags: Tags of the run.
+        """
+        from mlflow.entities import Metric, Param, RunTag
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Tag the run."""
-        for name, value in tags.items():
-            self.client.set_tag(self.run_id, name, value)
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            self.run_id,
+            metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()],
+            params=[Param(name, str(value)[:6000]) for name, value in parameters.items()],
+            tags=[RunTag(name, value) for name, value in tags.items()],
+        )
 
     def log_dict(self, content: dict[str, Any], file: str) -> None:
         """Log a JSON or YAML file (by its suffix)."""
@@ -88,8 +99,7 @@ class TrackedRun:
         )
         tracked = TrackedRun(self.client, child.info.run_id, self.experiment_id)
         with _ended_as_the_work(self.client, tracked.run_id, "FAILED" if failed else "FINISHED"):
-            tracked.log_params(parameters)
-            tracked.log_metrics(metrics)
+            tracked.log(parameters, metrics)
 
 
 @contextlib.contextmanager

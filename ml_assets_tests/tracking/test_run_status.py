@@ -38,8 +38,7 @@ def runs(client):
 @dg.asset
 def fine_model(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> None:
     with tracking.run(context, "fine_model") as run:
-        run.log_params({"depth": 3})
-        run.log_metrics({"rmse": 4.5}, "test_")
+        run.log({"depth": 3}, {"test_rmse": 4.5})
         run.log_child("trial 0", {"depth": 3}, {"tune_rmse": 4.4})
 
 
@@ -242,7 +241,7 @@ def test_a_real_postgres_holds_runs_and_models(tmp_path):
         store = TrackingStore(server.get_uri(), EXPERIMENT, str(tmp_path / "artifacts"), tmp_path)
         client = store.client()
         with tracked_run(client, EXPERIMENT, "xgboost_model", {}) as run:
-            run.log_metrics({"test_rmse": 4.2})
+            run.log(metrics={"test_rmse": 4.2})
         assert [found.data.metrics for found in runs(client)] == [{"test_rmse": 4.2}]
         # MLflow asks its store once more when the process exits; that server is gone by then.
         mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
