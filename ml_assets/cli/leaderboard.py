@@ -68,8 +68,10 @@ def print_leaderboard(
     table.add_column("model", no_wrap=True)
     for name in ("test RMSE", "test MAE", "in 5 min", "validation RMSE", "fit s"):
         table.add_column(name, justify="right")
+    # A champion that was kept is an earlier model: no row of this board is it.
+    champion = decision.champion if decision is not None and decision.promoted else None
     for row in board.rows:
-        crowned = decision is not None and row.kind == "model" and row.model == decision.champion
+        crowned = row.kind == "model" and row.model == champion
         table.add_row(
             f"{row.model}{' ♛' if crowned else ''}",
             f"{row.test.rmse:.3f}",

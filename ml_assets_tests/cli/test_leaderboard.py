@@ -1,0 +1,35 @@
+"""The leaderboard in a terminal: who bears the crown."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from ml_assets.cli.leaderboard import print_leaderboard
+from ml_assets.modeling.records import ChampionDecision, Leaderboard, MetricsRecord, ModelRecord
+
+
+def row(model: str, rmse: float) -> ModelRecord:
+    figures = MetricsRecord(
+        rmse=rmse, mae=2.0, mape=0.2, r2=0.8, share_within_5_minutes=0.8, rows=9
+    )
+    return ModelRecord(
+        model=model, kind="model", training_set="0", fitted_on=["2023-01"], validation=figures,
+        test=figures, slices=[], predict_seconds=0.1, size_bytes=1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("promoted", "crowned"), [(True, True), (False, False)])
+def test_only_a_model_that_was_promoted_from_this_board_bears_the_crown(promoted, crowned):
+    board = Leaderboard(
+        training_set="0", judged_month="2023-03", synthetic=False, caveat=None,
+        rows=[row("lasso", 4.0), row("xgboost", 5.0)],
+    )  # fmt: skip
+    decision = ChampionDecision(
+        promoted=promoted, reason="because", champion="lasso", registry_version="7",
+        previous_version=None, training_set="0", synthetic=False, served="judged", test_rmse=4.0,
+    )  # fmt: skip
+    out = io.StringIO()
+    print_leaderboard(Console(file=out, width=120), board, decision)
+    assert ("lasso ♛" in out.getvalue()) is crowned
+    assert "Champion: lasso, version 7" in out.getvalue()
