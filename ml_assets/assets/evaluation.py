@@ -142,7 +142,7 @@ def _leaderboard_metadata(
     chart = leaderboard_bars(
         board.rows,
         training_set.months_of("judge"),
-        champion=best.model if best else None,
+        best=best.model if best else None,
         synthetic=board.synthetic,
     )
     metadata: dict[str, dg.MetadataValue] = {

@@ -34,15 +34,15 @@ def leaderboard_bars(
     rows: Sequence["ModelRecord"],
     months: Sequence[Month],
     *,
-    champion: str | None = None,
+    best: str | None = None,
     synthetic: bool = False,
 ) -> bytes:
-    """Test RMSE of every row, best on top: baselines grey, the champion highlighted.
+    """Test RMSE of every row, best on top: baselines grey, the best model highlighted.
 
     Args:
         rows: lines of the leaderboard, in any order.
         months: the judging months.
-        champion: the name of the row to highlight, if there is one.
+        best: the name of the row to highlight, if there is one.
         synthetic: whether the trips are the embedded sample's, which the subtitle then says.
     """
     from ml_assets.modeling.leaderboard import leaderboard
@@ -50,7 +50,7 @@ def leaderboard_bars(
     ordered = leaderboard(rows)[::-1]
     figure, (axes,) = canvas("RMSE on the judging month", months, synthetic, lines=len(ordered))
     colours = [
-        HIGHLIGHT if row.model == champion else GREY if row.kind == "baseline" else BLUE
+        HIGHLIGHT if row.model == best else GREY if row.kind == "baseline" else BLUE
         for row in ordered
     ]
     bars = axes.barh([row.model for row in ordered], [row.test.rmse for row in ordered])
@@ -59,7 +59,7 @@ def leaderboard_bars(
     axes.bar_label(bars, fmt="%.2f", padding=4, color=INK)
     axes.margins(x=0.1)
     axes.set_xlabel("RMSE, minutes (lower is better)")
-    meaning = {"champion": HIGHLIGHT, "model": BLUE, "baseline": GREY}
+    meaning = {"best model": HIGHLIGHT, "model": BLUE, "baseline": GREY}
     legend(figure, {name: colour for name, colour in meaning.items() if colour in colours})
     return png(figure)
 

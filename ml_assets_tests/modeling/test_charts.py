@@ -50,7 +50,7 @@ LINES = [
 
 DRAWN = {
     "leaderboard": lambda synthetic: charts.leaderboard_bars(
-        LINES, [MARCH], champion="a_rather_long_family_name_0", synthetic=synthetic
+        LINES, [MARCH], best="a_rather_long_family_name_0", synthetic=synthetic
     ),
     "leaderboard-of-nothing": lambda synthetic: charts.leaderboard_bars(
         [], [MARCH], synthetic=synthetic
@@ -128,10 +128,10 @@ def test_a_title_names_the_months_and_the_synthetic_sample(name, monkeypatch):
     assert titles[1].endswith("\nsynthetic sample")
 
 
-def test_the_champion_is_highlighted_and_baselines_are_grey(monkeypatch):
+def test_the_best_model_is_highlighted_and_baselines_are_grey(monkeypatch):
     figures = []
     monkeypatch.setattr(charts, "png", lambda figure: figures.append(figure) or b"")
-    charts.leaderboard_bars(LINES, [MARCH], champion="a_rather_long_family_name_0")
+    charts.leaderboard_bars(LINES, [MARCH], best="a_rather_long_family_name_0")
     (axes,) = figures[0].axes
     from matplotlib.colors import to_hex
 
