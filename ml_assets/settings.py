@@ -17,7 +17,7 @@ PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 FIRST_PUBLISHED = Month(2009, 1)
 EXPERIMENT = "taxi-trip-duration"
 REGISTERED_MODEL = "taxi-trip-duration"
-_VARIABLES = (
+VARIABLES = (
     "ML_ASSETS_TRIPS",
     "ML_ASSETS_TAXI",
     "ML_ASSETS_HOME",
@@ -88,7 +88,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         SettingsError: for the first variable whose value is not allowed.
     """
     given = os.environ if environment is None else environment
-    variables = {name: value.strip() for name, value in given.items() if name in _VARIABLES}
+    variables = {name: value.strip() for name, value in given.items() if name in VARIABLES}
     home = _home(variables.get("ML_ASSETS_HOME") or str(PROJECT_FOLDER / ".ml_assets"))
     return Settings(
         trips=_trips(variables.get("ML_ASSETS_TRIPS") or "sample"),

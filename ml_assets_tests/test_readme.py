@@ -80,7 +80,7 @@ def test_every_phony_target_of_the_makefile_has_a_recipe_and_every_help_line_a_t
     ("variables", "arguments"), CALLS, ids=[" ".join(arguments) for _, arguments in CALLS]
 )
 def test_a_call_of_ml_assets_does_what_can_be_done_without_a_network(cli, variables, arguments):
-    assert set(variables) <= set(settings._VARIABLES)
+    assert set(variables) <= set(settings.VARIABLES)
     name = arguments[0]
     if name == "run":
         answer = cli([*arguments, "--dry-run"], variables)
@@ -124,7 +124,7 @@ def test_every_option_that_a_sentence_names_is_one_of_a_subcommand():
 
 def test_the_table_of_variables_is_what_the_settings_read():
     documented = re.findall(r"^\| `([A-Z][A-Z0-9_]+)` \|", README, re.MULTILINE)
-    assert sorted(documented) == sorted(settings._VARIABLES)
+    assert sorted(documented) == sorted(settings.VARIABLES)
 
 
 def test_the_table_tells_the_defaults():

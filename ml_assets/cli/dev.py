@@ -3,6 +3,7 @@
 import importlib
 import os
 import signal
+import socket
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -19,10 +20,17 @@ PROMPT_DAEMON = "ml_assets.automation.prompt_daemon"
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=3000, show_default=True, help="Port to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=3000,
+    show_default=True,
+    help="Port to listen on.",
+)
 def dev(host: str, port: int) -> None:
     """Open the project in Dagster's UI, with the daemon that runs sensors and backfills."""
     settings = read_settings()
+    _require_free(host, port)
     _end_dead_runs(settings)
     click.echo(
         f"{announcement(settings)}\n"
@@ -34,6 +42,24 @@ def dev(host: str, port: int) -> None:
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, signal.default_int_handler)
     _dagster_dev(["--host", host, "--port", str(port)])
+
+
+def _require_free(host: str, port: int) -> None:
+    """Dagster says that it serves before it finds the port taken, and goes on without its pages.
+
+    Raises:
+        click.UsageError: when nothing can listen there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise click.UsageError(
+                f"--host {host} --port {port} cannot be listened on ({error.strerror}): choose "
+                f"another with --port, for example --port {port % 65535 + 1}"
+            ) from error
 
 
 def announcement(settings: Settings) -> str:

@@ -15,7 +15,7 @@ from ml_assets.assets.models import model_asset_name
 from ml_assets.automation.run_process import process_tags
 from ml_assets.cli.instance import open_instance
 from ml_assets.cli.other_runs import end_dead_runs, require_alone
-from ml_assets.cli.plan import RunPlan
+from ml_assets.cli.plan import RunPlan, require_any
 from ml_assets.cli.progress import StepProgress
 from ml_assets.modeling.records import ChampionDecision, Leaderboard
 from ml_assets.settings import Settings
@@ -97,7 +97,9 @@ class Execution:
         """
         self.require_alone()
         store = TripStore(self._settings.home, self._settings.taxi, self._settings.synthetic)
-        left_out = [month for month in store.months("trip_features") if month not in plan.months]
+        stored = store.months("trip_features")
+        require_any(self._settings, plan, {*stored} & {*plan.months})
+        left_out = [month for month in stored if month not in plan.months]
         names = [model_asset_name(model) for model in plan.models]
         result, failure = self._execute(
             self._definitions.resolve_job_def("train_models"),

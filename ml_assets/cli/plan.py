@@ -1,5 +1,6 @@
 """What a run is going to do: checked before anything is fetched, and shown by ``--dry-run``."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,20 @@ class RunPlan:
             raise click.UsageError(f"{asked}: {error}; --ingest-only takes any") from error
 
 
+def require_any(settings: Settings, plan: RunPlan, available: Collection[Month]) -> None:
+    """Tell of a source that has none of the months, which is most often another one than meant.
+
+    Raises:
+        click.ClickException: naming the source, the files that it should hold, and what to check.
+    """
+    if not available:
+        source, files = without_credentials(settings.trips), f"{settings.taxi}_tripdata"
+        raise click.ClickException(
+            f"{source} has no {files}_YYYY-MM.parquet of {span(plan.months)}: check "
+            f"ML_ASSETS_TRIPS, ML_ASSETS_TAXI ({settings.taxi}) and the months"
+        )
+
+
 def look_ahead(settings: Settings, plan: RunPlan) -> dict[str, Any]:
     """What the plan comes to with what is published and stored now; changes nothing.
 
@@ -113,6 +128,7 @@ def look_ahead(settings: Settings, plan: RunPlan) -> dict[str, Any]:
     }
     if plan.ingest_only:
         return ahead
+    require_any(settings, plan, available)
     try:
         window = choose_window(available, plan.train_months)
     except WindowError as error:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from ml_assets.cli.options import ModelsType, MonthsType, MonthType
 from ml_assets.cli.plan import SERVED, RunPlan, look_ahead, plan_lines
 from ml_assets.cli.streams import standard_output_kept, unredirected_console
 from ml_assets.modeling.families import FAMILIES
-from ml_assets.settings import Settings, read_settings, without_credentials
+from ml_assets.settings import VARIABLES, Settings, read_settings, without_credentials
 
 if TYPE_CHECKING:
     from ml_assets.cli.execution import Outcome
@@ -117,23 +118,38 @@ def _show(outcome: "Outcome", settings: Settings, as_json: bool) -> None:
 
 
 def _show_next(console: Console, settings: Settings) -> None:
-    tool = _as_typed(sys.argv[0])
-    third = [f"  {tool + ' leaderboard':<30} the last leaderboard again"]
+    given = _given_variables()
+    tool = f"{given}{_as_typed(sys.argv[0])}"
+    steps = [
+        (f"{given}make dev", "the same in Dagster's UI: history, Materialize all…"),
+        (f"{tool} months", "what is published and what is ingested"),
+        (f"{tool} leaderboard", "the last leaderboard again"),
+    ]
     if settings.synthetic:
-        third = [
-            f"  ML_ASSETS_TRIPS=tlc {tool} run --first 2023-01 --last 2023-06",
-            "                                 real trips, from the Taxi and Limousine Commission",
-        ]
+        real = f"ML_ASSETS_TRIPS=tlc {_as_typed(sys.argv[0])} run --first 2023-01 --last 2023-06"
+        steps[2] = (real, "real trips, from the Taxi and Limousine Commission")
     lines = [
         "",
         f"Everything is kept in {without_credentials(settings.home)}: "
         "trips, records, MLflow (runs, registry), Dagster.",
         "What to do next:",
-        "  make dev                       the same in Dagster's UI: history, Materialize all…",
-        f"  {tool + ' months':<30} what is published and what is ingested",
-        *third,
+        *(f"  {call:<30} {what}" for call, what in steps[:2]),
+        f"  {steps[2][0]}\n{'':<33}{steps[2][1]}",
     ]
     console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+def _given_variables() -> str:
+    """The project's variables as they were given to this call, to stand before the next one.
+
+    Those with a password are left out: they are in the environment that the user has set up.
+    """
+    given = {
+        name: os.environ[name]
+        for name in VARIABLES
+        if os.environ.get(name) and without_credentials(os.environ[name]) == os.environ[name]
+    }
+    return "".join(f"{name}={shlex.quote(value)} " for name, value in given.items())
 
 
 def _as_typed(called: str) -> str:

@@ -1,7 +1,7 @@
 """The pictures that a judged model is looked at with."""
 
 from ml_assets.modeling import charts
-from ml_assets.modeling.importance import importance_picture
+from ml_assets.modeling.importance import feature_importance, importance_picture
 from ml_assets.modeling.judged import JudgedModel
 from ml_assets.modeling.records import TrainingSet
 from ml_assets.trips.rules import TARGET
@@ -20,8 +20,11 @@ def model_pictures(judged: JudgedModel, training_set: TrainingSet) -> dict[str, 
         "error_by_hour": charts.error_by_hour(
             hours, actual, predicted, months, model=model, synthetic=synthetic
         ),
-        "feature_importance": importance_picture(judged.pipeline, judged.record, synthetic),
     }
+    if feature_importance(judged.pipeline):  # some estimators tell none
+        pictures["feature_importance"] = importance_picture(
+            judged.pipeline, judged.record, synthetic
+        )
     if judged.trials:
         pictures["tuning_history"] = charts.tuning_history(
             [trial.tune_rmse for trial in judged.trials],

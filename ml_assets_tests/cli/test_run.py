@@ -102,9 +102,9 @@ def test_a_folder_without_files_fails_in_one_line(cli, tmp_path):
     (tmp_path / "published").mkdir()
     answer = cli("run", "--first", "2023-01", "--last", "2023-02", *MODEL)
     assert (answer.status, answer.out) == (1, "")
-    (told,) = errors(answer)
-    assert told.startswith("error: training_set: no month of trips is there")
-    assert "`ml-assets run --first" in told
+    (told,) = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert "published has no green_tripdata_YYYY-MM.parquet of 2023-01 to 2023-02" in told
+    assert "Traceback" not in answer.err
 
 
 def errors(answer):
@@ -245,3 +245,13 @@ def test_what_to_do_next_names_the_command_as_it_can_be_typed(tmp_path, monkeypa
     assert _as_typed("/opt/venv/bin/ml-assets") == "/opt/venv/bin/ml-assets"
     for odd in ("-c", "ml-assets", "/usr/lib/python3/ml_assets/__main__.py", ""):
         assert _as_typed(odd) == "ml-assets"
+
+
+def test_what_to_do_next_goes_on_with_the_same_home_and_source(monkeypatch):
+    from ml_assets.cli.run import _given_variables
+
+    for name in ("ML_ASSETS_TRIPS", "ML_ASSETS_TAXI", "ML_ASSETS_FIRST_MONTH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ML_ASSETS_HOME", "/tmp/my home")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example.org")
+    assert _given_variables() == "ML_ASSETS_HOME='/tmp/my home' "

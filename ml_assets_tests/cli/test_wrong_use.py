@@ -191,3 +191,24 @@ def test_months_shows_what_is_published_and_what_is_stored(cli, published, tmp_p
     table = cli("months", ML_ASSETS_TRIPS=published)
     assert table.status == 0
     assert "damaged" in table.out
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(cli):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert_one_line(cli("dev", "--port", str(port)), 2, f"--port {port}", "choose another")
+    assert_one_line(cli("dev", "--port", "99999"), 2, "--port", "99999")
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--models=lasso"])
+def test_a_source_without_any_of_the_months_is_told_as_such(cli, published, option):
+    months = ("--first", "2023-01", "--last", "2023-04")
+    answer = cli("run", *months, option, ML_ASSETS_TRIPS=published, ML_ASSETS_TAXI="yellow")
+    assert answer.status == 1
+    told = answer.err.splitlines()[-1]
+    assert f"{published} has no yellow_tripdata_YYYY-MM.parquet of 2023-01 to 2023-04" in told
+    assert "ML_ASSETS_TAXI (yellow)" in told
