@@ -144,6 +144,7 @@ def _leaderboard_metadata(
         training_set.months_of("judge"),
         best=best.model if best else None,
         synthetic=board.synthetic,
+        caveat=board.caveat,
     )
     metadata: dict[str, dg.MetadataValue] = {
         "judged_month": dg.MetadataValue.text(board.judged_month),

@@ -38,6 +38,7 @@ def canvas(
     height: float = 4.5,
     lines: int | None = None,
     panels: int = 1,
+    caveat: str | None = None,
 ) -> "tuple[Figure, list[Axes]]":
     """An empty chart, 800 pixels wide.
 
@@ -48,6 +49,7 @@ def canvas(
         height: inches.
         lines: for horizontal bars, their number, which then sets the height.
         panels: axes, one above the other.
+        caveat: what the figures have to be shown with; stands under the title.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -56,6 +58,8 @@ def canvas(
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
     figure = Figure(figsize=(WIDTH_INCHES, inches), dpi=DOTS_PER_INCH, layout=layout)
     subtitle = "\nsynthetic sample" if synthetic else ""
+    if caveat is not None:
+        subtitle += f"\n{fill(caveat, TITLE_CHARACTERS)}"
     headline = fill(f"{title} · {span(months)}", TITLE_CHARACTERS)
     figure.suptitle(headline + subtitle, fontsize=13, color=INK)
     grid = figure.subplots(panels, 1, squeeze=False)

@@ -36,6 +36,7 @@ def leaderboard_bars(
     *,
     best: str | None = None,
     synthetic: bool = False,
+    caveat: str | None = None,
 ) -> bytes:
     """Test RMSE of every row, best on top: baselines grey, the best model highlighted.
 
@@ -44,11 +45,13 @@ def leaderboard_bars(
         months: the judging months.
         best: the name of the row to highlight, if there is one.
         synthetic: whether the trips are the embedded sample's, which the subtitle then says.
+        caveat: what the figures have to be shown with, if anything.
     """
     from ml_assets.modeling.leaderboard import leaderboard
 
     ordered = leaderboard(rows)[::-1]
-    figure, (axes,) = canvas("RMSE on the judging month", months, synthetic, lines=len(ordered))
+    title = "RMSE on the judging month"
+    figure, (axes,) = canvas(title, months, synthetic, lines=len(ordered), caveat=caveat)
     colours = [
         HIGHLIGHT if row.model == best else GREY if row.kind == "baseline" else BLUE
         for row in ordered
@@ -71,6 +74,7 @@ def predicted_versus_actual(
     *,
     model: str,
     synthetic: bool = False,
+    caveat: str | None = None,
 ) -> bytes:
     """Density of trips by actual and predicted minutes, with the line where both agree.
 
@@ -80,11 +84,13 @@ def predicted_versus_actual(
         months: the months of these trips.
         model: the model's name, for the title.
         synthetic: as in :func:`leaderboard_bars`.
+        caveat: as there.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
     end = LONGEST_DRAWN_MINUTES
-    figure, (axes,) = canvas(f"{model}: predicted versus actual", months, synthetic, height=5.6)
+    title = f"{model}: predicted versus actual"
+    figure, (axes,) = canvas(title, months, synthetic, height=5.6, caveat=caveat)
     density = axes.hexbin(
         np.clip(np.asarray(actual, dtype=float), 0, end),
         np.clip(np.asarray(predicted, dtype=float), 0, end),
@@ -112,6 +118,7 @@ def error_by_hour(
     *,
     model: str,
     synthetic: bool = False,
+    caveat: str | None = None,
 ) -> bytes:
     """Mean absolute error and bias (mean of predicted - actual) by hour of the pick-up.
 
@@ -122,6 +129,7 @@ def error_by_hour(
         months: the months of these trips.
         model: the model's name, for the title.
         synthetic: as in :func:`leaderboard_bars`.
+        caveat: as there.
     """
     hour = np.asarray(pickup_hour, dtype=np.int64)
     error = np.asarray(predicted, dtype=float) - np.asarray(actual, dtype=float)
@@ -130,7 +138,8 @@ def error_by_hour(
     with np.errstate(invalid="ignore"):
         mean_absolute = np.bincount(hour, np.abs(error), minlength=24) / trips
         bias = np.bincount(hour, error, minlength=24) / trips
-    figure, (axes,) = canvas(f"{model}: error by hour of pick-up", months, synthetic)
+    title = f"{model}: error by hour of pick-up"
+    figure, (axes,) = canvas(title, months, synthetic, caveat=caveat)
     axes.bar(range(24), mean_absolute, color=BLUE, label="mean absolute error")
     axes.plot(range(24), bias, color=HIGHLIGHT, marker="o", markersize=4, label="bias")
     axes.axhline(0, color=INK, linewidth=0.8)

@@ -12,13 +12,13 @@ def model_pictures(judged: JudgedModel, training_set: TrainingSet) -> dict[str, 
     model, synthetic = judged.record.model, training_set.synthetic
     actual, predicted = judged.judged[TARGET], judged.predicted
     hours = judged.judged["pickup_datetime"].dt.hour
-    months = training_set.months_of("judge")
+    months, caveat = training_set.months_of("judge"), training_set.caveat
     pictures = {
         "predicted_versus_actual": charts.predicted_versus_actual(
-            actual, predicted, months, model=model, synthetic=synthetic
+            actual, predicted, months, model=model, synthetic=synthetic, caveat=caveat
         ),
         "error_by_hour": charts.error_by_hour(
-            hours, actual, predicted, months, model=model, synthetic=synthetic
+            hours, actual, predicted, months, model=model, synthetic=synthetic, caveat=caveat
         ),
     }
     if feature_importance(judged.pipeline):  # some estimators tell none

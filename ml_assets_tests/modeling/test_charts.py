@@ -159,3 +159,15 @@ def test_a_markdown_image_carries_the_very_bytes():
     assert match is not None
     assert match[1] == "tuning of (xgboost) 12 trials"
     assert base64.b64decode(match[2]) == image
+
+
+def test_figures_that_need_a_caveat_carry_it(monkeypatch):
+    figures = []
+    monkeypatch.setattr(charts, "png", lambda figure: figures.append(figure) or b"")
+    caveat = "Only two months were there: the newest both tuned and judged."
+    minutes, hours = np.array([5.0, 20.0]), np.array([3, 4])
+    charts.leaderboard_bars(LINES, [MARCH], caveat=caveat)
+    charts.predicted_versus_actual(minutes, minutes, [MARCH], model="lasso", caveat=caveat)
+    charts.error_by_hour(hours, minutes, minutes, [MARCH], model="lasso", caveat=caveat)
+    assert all(figure.get_suptitle().endswith(caveat) for figure in figures)
+    assert len(figures) == 3
