@@ -5,5 +5,6 @@ REFERENCE = "reference"
 TRAINING = "training"
 MODELS = "models"
 EVALUATION = "evaluation"
+MONITORING = "monitoring"
 
 OWNERS = ["team:ml_assets"]

@@ -128,16 +128,38 @@ class Leaderboard(BaseModel):
         return [row for row in self.rows if row.kind == "model"]
 
 
+class Criterion(BaseModel):
+    """One thing that a challenger had to show, with its figure.
+
+    Attributes:
+        name: ``better_by_paired_bootstrap``, ``guarded_slice: airport/either end``, …
+        passed: Whether it showed it.
+        finding: What was found, in a sentence with figures.
+        value: The figure, where there is one.
+        limit: What it was held to, where there is one.
+    """
+
+    name: str
+    passed: bool
+    finding: str
+    value: float | None = None
+    limit: float | None = None
+
+
+DecisionKind = Literal["training", "rollback", "override"]
+
+
 class ChampionDecision(BaseModel):
     """Which model serves, and why. What has a default came later than the first records.
 
     Attributes:
-        promoted: Whether the leaderboard's winner took the alias.
+        promoted: Whether another version took the alias.
         reason: Why, or why not, in a sentence.
-        champion: Family that serves now.
+        champion: Family that serves now; None when nothing does.
         registry_version: Its version.
         previous_version: The version that served before.
-        training_set: Fingerprint of the training set that the decision was made on.
+        training_set: Fingerprint of the training set that the decision was made on; empty for a
+            person's decision.
         synthetic: Whether what serves was trained on the synthetic sample.
         dataset: What it was trained on.
         serve: Whether the judged model itself serves, or its parameters fitted on all months.
@@ -145,12 +167,27 @@ class ChampionDecision(BaseModel):
         test_rmse: Of what was judged on the judged month, minutes; None when nobody could.
         caveat: What ``test_rmse`` must be shown with, or None.
         unscored: Why the champion before could no longer be scored, or None.
+        decision_id: Tells decisions apart; the files of a decision bear it.
+        kind: After a training, a rollback, or a person's override.
+        decided_at: When, in ISO 8601 with offset.
+        started_because: Why the training started, or why a person decided so.
+        dagster_run_id: The run that decided.
+        judged_month: The month that was judged on.
+        challenger: Family that asked for the place; None when none did.
+        challenger_version: Its version in the registry.
+        criteria: Each thing that it had to show.
+        months: What it was trained, tuned and judged on, with checksums.
+        code_version: Of the code that decided.
+        seconds: Wall time of training the models that were compared, judging and deciding.
+        cpu_seconds: The same in processor time.
+        carried_out: False from before the alias moves until it has; it stays so when the process
+            died in between or the registry did not answer.
     """
 
     promoted: bool
     reason: str
-    champion: str
-    registry_version: str
+    champion: str | None
+    registry_version: str | None
     previous_version: str | None
     training_set: str
     synthetic: bool
@@ -160,3 +197,17 @@ class ChampionDecision(BaseModel):
     test_rmse: float | None
     caveat: str | None = None
     unscored: str | None = None
+    decision_id: str = ""
+    kind: DecisionKind = "training"
+    decided_at: str = ""
+    started_because: str = ""
+    dagster_run_id: str = ""
+    judged_month: str = ""
+    challenger: str | None = None
+    challenger_version: str | None = None
+    criteria: list[Criterion] = []
+    months: list[MonthUse] = []
+    code_version: str = ""
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    carried_out: bool = True

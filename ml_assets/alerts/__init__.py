@@ -1,0 +1,1 @@
+"""Alerts: what is told, to whom, and folded; e-mail and webhook."""

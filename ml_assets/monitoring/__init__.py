@@ -1,0 +1,1 @@
+"""Drift of what comes in, and decay of what serves: measures, limits, and when they breach."""
