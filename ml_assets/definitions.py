@@ -6,7 +6,8 @@ import dagster as dg
 
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from ml_assets.assets.evaluation import champion_model, model_leaderboard  # noqa: E402
+from ml_assets.assets.champion import champion_model  # noqa: E402
+from ml_assets.assets.evaluation import model_leaderboard  # noqa: E402
 from ml_assets.assets.ingestion import ingestion_assets  # noqa: E402
 from ml_assets.assets.models import model_assets  # noqa: E402
 from ml_assets.assets.partitions import published_months  # noqa: E402

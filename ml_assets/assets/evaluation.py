@@ -1,37 +1,21 @@
-"""Judging and choosing: the leaderboard of all models and baselines, and the champion."""
+"""Judging: the leaderboard of all models and baselines."""
 
-from typing import TYPE_CHECKING, Literal
+import time
+from typing import TYPE_CHECKING
 
 import dagster as dg
-from pydantic import Field
 
 from ml_assets.assets.groups import EVALUATION, OWNERS
 from ml_assets.assets.metadata import figure, table
 from ml_assets.assets.models import model_asset_name
 from ml_assets.modeling.families import FAMILIES
-from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord, TrainingSet
-from ml_assets.resources.tracking import MlflowTracking
+from ml_assets.modeling.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.resources.trips import TripStoreResource
 
 if TYPE_CHECKING:
     from ml_assets.storage.record_store import RecordStore
 
 MODEL_ASSETS = [model_asset_name(name) for name in FAMILIES]
-
-
-class ChampionConfig(dg.Config):
-    """What is served when a model is crowned."""
-
-    serve: Literal["judged", "refitted_on_all_months"] = Field(
-        default="judged",
-        description="Serve the very model that was judged, or the same parameters fitted again on "
-        "all months, the judged one included (newer, but nobody has judged it).",
-    )
-    replace_other_dataset: bool = Field(
-        default=False,
-        description="Let a model take the place of a champion that was trained on other real trips "
-        "(the other taxi's). One of the synthetic sample may always be replaced.",
-    )
 
 
 @dg.asset(
@@ -48,6 +32,7 @@ def model_leaderboard(
     from ml_assets.modeling.judged import judge_baselines, load_months
     from ml_assets.modeling.leaderboard import leaderboard
 
+    begun, processed = time.perf_counter(), time.process_time()
     records = trip_store.records()
     training_set = records.read("training_set", TrainingSet)
     judged = _judged_models(context, records, training_set)
@@ -63,55 +48,11 @@ def model_leaderboard(
         synthetic=training_set.synthetic,
         caveat=training_set.caveat,
         rows=leaderboard([*judged, *baselines]),
+        seconds=time.perf_counter() - begun,
+        cpu_seconds=time.process_time() - processed,
     )
     records.write("model_leaderboard", board)
     return dg.MaterializeResult(metadata=_leaderboard_metadata(board, training_set, absent))
-
-
-@dg.asset(
-    deps=[model_leaderboard],
-    group_name=EVALUATION,
-    owners=OWNERS,
-    kinds={"mlflow"},
-    description="The model that serves: registered in MLflow under the alias `champion`.",
-)
-def champion_model(
-    context: dg.AssetExecutionContext,
-    config: ChampionConfig,
-    trip_store: TripStoreResource,
-    tracking: MlflowTracking,
-) -> dg.MaterializeResult:
-    """Decide on the leaderboard's winner and carry the decision out in the registry."""
-    from ml_assets.modeling.promotion import NothingToPromote
-    from ml_assets.tracking.crowning import UnfitToServe, crown_winner
-
-    records = trip_store.records()
-    training_set = records.read("training_set", TrainingSet)
-    board = records.read("model_leaderboard", Leaderboard)
-    if board.training_set != training_set.fingerprint:
-        raise dg.Failure(
-            "the leaderboard was made from another training set: materialize model_leaderboard "
-            "again, then champion_model"
-        )
-    client = tracking.client()
-    try:
-        decision = crown_winner(
-            client,
-            tracking.registered_model,
-            board,
-            training_set,
-            trip_store.tables(),
-            serve=config.serve,
-            replace_other_dataset=config.replace_other_dataset,
-        )
-    except (NothingToPromote, UnfitToServe) as error:
-        raise dg.Failure(str(error)) from error
-    records.write("champion_model", decision)
-    if decision.unscored is not None:
-        context.log.warning(f"the champion before can no longer be scored: {decision.unscored}")
-    context.log.info(f"{'promoted' if decision.promoted else 'kept'}: {decision.reason}")
-    links = tracking.where_to_look(client, decision.registry_version)
-    return dg.MaterializeResult(metadata={**_champion_metadata(decision, board), **links})
 
 
 def _judged_models(
@@ -162,27 +103,4 @@ def _leaderboard_metadata(
         metadata["not_trained_on_this_training_set"] = dg.MetadataValue.text(", ".join(absent))
     if board.caveat:
         metadata["caveat"] = dg.MetadataValue.text(board.caveat)
-    return metadata
-
-
-def _champion_metadata(
-    decision: ChampionDecision, board: Leaderboard
-) -> dict[str, dg.MetadataValue]:
-    metadata: dict[str, dg.MetadataValue] = {
-        "decision": dg.MetadataValue.text("promoted" if decision.promoted else "kept"),
-        "reason": dg.MetadataValue.text(decision.reason),
-        "champion": dg.MetadataValue.text(decision.champion),
-        "registry_version": dg.MetadataValue.text(decision.registry_version),
-        "served": dg.MetadataValue.text(decision.served),
-        "judged_month": dg.MetadataValue.text(board.judged_month),
-        "trips": dg.MetadataValue.text(
-            "synthetic sample" if decision.synthetic else decision.dataset or "unknown trips"
-        ),
-    }
-    if decision.test_rmse is not None:
-        metadata["test_rmse"] = figure(decision.test_rmse)
-    if decision.caveat is not None:
-        metadata["caveat"] = dg.MetadataValue.text(decision.caveat)
-    if decision.unscored is not None:
-        metadata["unscored"] = dg.MetadataValue.text(decision.unscored)
     return metadata

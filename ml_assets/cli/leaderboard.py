@@ -85,7 +85,9 @@ def print_leaderboard(
     console.print("Errors in minutes.", style="dim")
     if board.caveat:
         console.print(board.caveat, style="yellow", soft_wrap=True)
-    if decision is not None:
+    if decision is not None and decision.champion is None:
+        console.print(f"No champion: {decision.reason}", soft_wrap=True, markup=False)
+    elif decision is not None:
         verb = "promoted" if decision.promoted else "kept"
         console.print(
             f"Champion: {decision.champion}, version {decision.registry_version} ({verb}): "

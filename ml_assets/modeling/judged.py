@@ -118,7 +118,7 @@ def train_and_judge(
     """
     from ml_assets.modeling.training import refit
 
-    begun = time.perf_counter()
+    begun, processed = time.perf_counter(), time.process_time()
     fitted = _tune(family, months, options, on_trial)
     tuning_seconds = time.perf_counter() - begun - fitted.fit_seconds
     validation = _figures(fitted.pipeline, months.tune)
@@ -137,6 +137,8 @@ def train_and_judge(
         tuned_on=[str(month) for month in training_set.months_of("tune")],
         seed=options.budget.seed,
         fit_on=options.fit_on,
+        seconds=time.perf_counter() - begun,
+        cpu_seconds=time.process_time() - processed,
         **measured,
     )
     return JudgedModel(fitted.pipeline, record, months.judge, predicted, fitted.trials)

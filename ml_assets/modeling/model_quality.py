@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ml_assets.modeling.evaluation import measure
-from ml_assets.modeling.records import ModelRecord
+from ml_assets.modeling.records import ModelRecord, TrainingSet
 from ml_assets.trips.quality import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ FIT_SECONDS_PER_MILLION_TRIPS = 300.0
 SAME_FIGURES = 1e-9
 """Relative difference up to which figures count as the same: threads that add up trees in another
 order change the last bits of a forest's predictions."""
+
+LEAST_SHARE_OF_ERROR = 0.8
+"""On judged months 2023-03 to 2023-09 of green trips, a model's error moved from the tuning to the
+judged month as the baselines' did, to within
+LEAKSPREAD; one that knows the judged trips by heart has hardly any error left."""
 
 
 def predictions_digest(predicted: "npt.ArrayLike") -> str:
@@ -129,6 +134,48 @@ def same_predictions(
         0.0,
         SAME_FIGURES,
     )
+
+
+def knows_nothing_of(
+    training_set: TrainingSet, record: ModelRecord, baselines: Sequence[ModelRecord]
+) -> Finding:
+    """The model has not learned from what it is judged on: neither by its record, nor by its error.
+
+    A month may be easier than the one before, but then it is so for the baselines, too: a model
+    whose error falls far more than theirs has seen the answers.
+
+    Args:
+        training_set: Its months.
+        record: Of the model.
+        baselines: Measured on the same months.
+    """
+    judged = {str(month) for month in training_set.months_of("judge")}
+    learned = {*record.fitted_on}
+    if not training_set.tunes_on_the_judged_month:
+        learned |= {*record.tuned_on}
+    known = sorted(month for month in learned if month >= min(judged))
+    if known:
+        return Finding(
+            Verdict.REFUSED,
+            f"it was fitted or tuned on {', '.join(known)}, and is judged on "
+            f"{', '.join(sorted(judged))}: materialize it again on months before that",
+        )
+    moves = [row.test.rmse / row.validation.rmse for row in baselines if row.validation.rmse > 0]
+    expected = record.validation.rmse * float(np.median(moves)) if moves else 0.0
+    if training_set.tunes_on_the_judged_month or not expected:
+        return Finding(Verdict.FINE, "it was fitted on earlier months only")
+    share = record.test.rmse / expected
+    sentence = (
+        f"RMSE went from {record.validation.rmse:.3f} on the tuning month to "
+        f"{record.test.rmse:.3f} on the judged one, {share:.2f} of what the baselines' move allows"
+    )
+    if share >= LEAST_SHARE_OF_ERROR:
+        return Finding(Verdict.FINE, sentence, share, LEAST_SHARE_OF_ERROR)
+    sentence += (
+        f" (at least {LEAST_SHARE_OF_ERROR} is believable): it seems to know the judged trips. "
+        "Look at what its features and its fit can read"
+    )
+    return Finding(Verdict.REFUSED, sentence, share, LEAST_SHARE_OF_ERROR)
 
 
 def fit_time_within_budget(record: ModelRecord, trips: int) -> Finding:

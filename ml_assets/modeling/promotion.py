@@ -1,132 +1,177 @@
 """Which model serves: the promotion decision.
 
-For now the plainest rule that is never wrong: crown the winner when nothing serves, or when it
-beats the serving champion on the same judged month, on equal terms. The paired test, guarded slices
-and rollback belong here too.
+The best model of a leaderboard asks for the champion's place. It gets it when it has shown every
+criterion: better than the baselines and, by a paired bootstrap over the trips of a month that
+neither was tuned on, better than the champion; no guarded slice much worse; its checks passed; and
+fast enough to serve. Whatever is missing keeps the champion, and so does a tie.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ml_assets.modeling.records import Leaderboard, ModelRecord
+from ml_assets.modeling import criteria as shown
+from ml_assets.modeling.champion import Champion
+from ml_assets.modeling.criteria import PromotionLimits
+from ml_assets.modeling.guarded_slices import guarded_changes
+from ml_assets.modeling.paired_bootstrap import paired_bootstrap
+from ml_assets.modeling.records import Criterion, Leaderboard, ModelRecord, TrainingSet
+from ml_assets.trips.quality import Finding
+from ml_assets.trips.rules import TARGET
 
-Serve = Literal["judged", "refitted_on_all_months"]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
 
 
 class NothingToPromote(ValueError):
-    """No model can be crowned; says why."""
+    """No model asks for the place; says why."""
 
 
 @dataclass(frozen=True)
-class Champion:
-    """The serving champion as the registry knows it, judged again on the same month.
+class Challenge:
+    """All that a decision is made on.
 
     Attributes:
-        version: Registry version.
-        model: Family name.
-        serve: Which fit of it serves.
-        served: The same in words.
-        dataset: What it was trained on (``green``, ``sample_green``, …); empty when nobody knows.
-        synthetic: Whether that is the synthetic sample.
-        test_rmse: On the leaderboard's judged month, minutes; None when it was not scored.
-        unscored: Why it can no longer be scored.
-        saw_judged_month: Whether that month was among those it was fitted or tuned on.
-        caveat: What its figure must be shown with.
+        board: The leaderboard; its best model is the challenger.
+        training_set: What it was made from.
+        champion: What serves; None when nothing does.
+        judged: Trips of the judged month.
+        fitted_on: Trips that the challenger was fitted on.
+        predicted: The challenger's predictions for the judged month, as loaded from where it was
+            logged; None when it could not be loaded, which ``findings`` then tell.
+        findings: What its checks say, by name.
+        milliseconds: Median time of one request; None when it could not be loaded.
     """
 
-    version: str
-    model: str
-    serve: Serve
-    served: str
-    dataset: str
-    synthetic: bool
-    test_rmse: float | None = None
-    unscored: str | None = None
-    saw_judged_month: bool = False
-    caveat: str | None = None
+    board: Leaderboard
+    training_set: TrainingSet
+    champion: Champion | None
+    judged: "pd.DataFrame"
+    fitted_on: "pd.DataFrame"
+    predicted: "npt.NDArray[np.float64] | None"
+    findings: Mapping[str, Finding]
+    milliseconds: float | None
 
-    def __str__(self) -> str:
-        return f"the champion ({self.model}, version {self.version})"
+    @property
+    def winner(self) -> ModelRecord:
+        """The best model of the leaderboard.
+
+        Raises:
+            NothingToPromote: when there is none.
+        """
+        if not self.board.models:
+            raise NothingToPromote(
+                "the leaderboard holds no model: materialize one model asset first"
+            )
+        return self.board.models[0]
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """The decision: the winner, whether it is promoted, and the reason in a sentence."""
+    """The decision: the challenger, whether it is promoted, the reason, and what it had to show."""
 
     winner: ModelRecord
     promoted: bool
     reason: str
+    criteria: list[Criterion] = field(default_factory=list)
 
 
 def decide(
-    leaderboard: Leaderboard,
-    dataset: str,
-    champion: Champion | None,
+    challenge: Challenge,
+    limits: PromotionLimits | None = None,
     *,
     replace_other_dataset: bool = False,
 ) -> Promotion:
     """Decide whether the leaderboard's best model becomes the champion.
 
     Args:
-        leaderboard: Of the training set.
-        dataset: What its models were trained on.
-        champion: What serves; None when nothing does.
+        challenge: The two, and the trips of the judged month.
+        limits: What is asked.
         replace_other_dataset: Whether a champion of other real trips may be replaced.
 
     Raises:
-        NothingToPromote: when the leaderboard holds no model, or its best is worse than a baseline.
+        NothingToPromote: when the leaderboard holds no model.
     """
-    if not leaderboard.models:
-        raise NothingToPromote("the leaderboard holds no model: materialize one model asset first")
-    winner = leaderboard.models[0]
-    if leaderboard.rows[0].kind == "baseline":
-        raise NothingToPromote(
-            f"the best model, {winner.model} (RMSE {winner.test.rmse:.3f}), is worse than the "
-            f"baseline {leaderboard.rows[0].model} ({leaderboard.rows[0].test.rmse:.3f}) on "
-            f"{leaderboard.judged_month}: look at the data checks before training again"
-        )
-    if champion is None:
-        month, rmse = leaderboard.judged_month, winner.test.rmse
-        reason = f"nothing served yet; {winner.model} is best on {month} (RMSE {rmse:.3f})"
-        return Promotion(winner, True, reason)
-    if champion.dataset != dataset:
-        promoted, reason = _of_other_trips(winner, dataset, champion, replace_other_dataset)
-    else:
-        promoted, reason = _compare(winner, leaderboard, champion)
-    return Promotion(winner, promoted, reason)
+    limits = limits or PromotionLimits()
+    winner = challenge.winner
+    if _serves_already(winner, challenge.champion):
+        reason = f"{challenge.champion} is the best model of this training already"
+        return Promotion(winner, False, reason)
+    criteria = _on_its_own(challenge, limits)
+    champion = challenge.champion
+    if champion is not None and champion.dataset != challenge.training_set.dataset:
+        dataset = challenge.training_set.dataset
+        criteria.append(shown.of_the_same_trips(winner, dataset, champion, replace_other_dataset))
+    elif champion is not None and champion.predicted is not None:
+        criteria += _against(champion, challenge, limits)
+    failed = [criterion for criterion in criteria if not criterion.passed]
+    reason = _refused(failed, challenge) if failed else _promoted(criteria, challenge)
+    return Promotion(winner, not failed, reason, criteria)
 
 
-def _of_other_trips(
-    winner: ModelRecord, dataset: str, champion: Champion, replace: bool
-) -> tuple[bool, str]:
-    trips = champion.dataset or "unknown trips"
-    apart = f"{champion} was trained on {trips}, not on {dataset}"
-    if champion.synthetic:
-        return True, f"{apart}; a champion of the synthetic sample may always be replaced"
-    if replace:
-        return True, f"{apart}; replace_other_dataset lets {winner.model} take its place"
-    return False, (
-        f"{apart}, so {winner.model} does not take its place: give {dataset} a registry of its own "
-        "(another ML_ASSETS_HOME or MLFLOW_TRACKING_URI), or set `replace_other_dataset: true` in "
-        "champion_model's config"
+def _serves_already(winner: ModelRecord, champion: Champion | None) -> bool:
+    """Whether the champion came from the winner's own training."""
+    return (
+        champion is not None and bool(champion.run_id) and champion.run_id == winner.mlflow_run_id
     )
 
 
-def _compare(winner: ModelRecord, leaderboard: Leaderboard, champion: Champion) -> tuple[bool, str]:
-    month, rmse = leaderboard.judged_month, winner.test.rmse
-    if champion.test_rmse is None:
-        why = f" ({champion.unscored})" if champion.unscored else ""
-        return True, f"{champion} can no longer be scored on {month}{why}"
-    comparison = f"{winner.model} {rmse:.3f} against {champion.test_rmse:.3f} of {champion}"
-    comparison += f" on {month}"
-    if rmse >= champion.test_rmse:
-        if champion.saw_judged_month:
-            reason = "kept, but it was fitted or tuned on that month, which flatters it"
-            return False, f"{reason}: {comparison}"
-        return False, f"no better: {comparison}"
-    if leaderboard.caveat is not None and not champion.saw_judged_month:
-        return False, (
-            f"kept, since that month also tuned {winner.model}, which flatters it and not the "
-            f"champion: {comparison}; a third month would tell"
+def _on_its_own(challenge: Challenge, limits: PromotionLimits) -> list[Criterion]:
+    criteria = [shown.beats_baselines(challenge.board)]
+    criteria += [shown.passes_check(name, found) for name, found in challenge.findings.items()]
+    if challenge.milliseconds is not None:
+        criteria.append(shown.fast_enough(challenge.milliseconds, limits))
+    return criteria
+
+
+def _against(champion: Champion, challenge: Challenge, limits: PromotionLimits) -> list[Criterion]:
+    held = shown.on_new_data(challenge.training_set, champion)
+    criteria = [shown.on_equal_terms(challenge.board, champion), *([held] if held else [])]
+    before, after = champion.predicted, challenge.predicted
+    if before is None or after is None:
+        return criteria
+    actual = challenge.judged[TARGET].to_numpy()
+    difference = paired_bootstrap(actual, before, after, confidence=limits.confidence)
+    winner, month = challenge.winner.model, challenge.board.judged_month
+    changes = guarded_changes(challenge.judged, before, after, challenge.fitted_on, limits.guard)
+    return [
+        *criteria,
+        shown.better_by_paired_bootstrap(difference, limits, winner, month),
+        *shown.slices_hold(changes),
+    ]
+
+
+def _promoted(criteria: list[Criterion], challenge: Challenge) -> str:
+    winner, month = challenge.winner, challenge.board.judged_month
+    champion = challenge.champion
+    if champion is None:
+        return (
+            f"nothing served yet; {winner.model} is best on {month} (RMSE {winner.test.rmse:.3f})"
         )
-    return True, f"better: {comparison}"
+    found = {criterion.name: criterion.finding for criterion in criteria}
+    if "of_the_same_trips" in found:
+        return found["of_the_same_trips"]
+    if champion.predicted is None:
+        why = f" ({champion.unscored})" if champion.unscored else ""
+        return (
+            f"{champion} can no longer be scored on {month}{why}, so the baselines decide: "
+            f"{found['beats_baselines']}"
+        )
+    return f"better than {champion}: {found['better_by_paired_bootstrap']}"
+
+
+def _refused(failed: list[Criterion], challenge: Challenge) -> str:
+    said = "; ".join(f"{criterion.name}: {criterion.finding}" for criterion in failed)
+    champion = challenge.champion
+    if champion is None:
+        return f"{challenge.winner.model} is not fit to serve: {said}"
+    unscored = (
+        f" {champion} can no longer be scored ({champion.unscored})." if champion.unscored else ""
+    )
+    only = failed[0] if len(failed) == 1 else None
+    if only is not None and only.name == "better_by_paired_bootstrap":
+        flattered = ", which was fitted or tuned on that month" if champion.saw_judged_month else ""
+        return f"no better than {champion}{flattered}: {only.finding}"
+    return f"{champion} is kept, since {challenge.winner.model} lacks {said}.{unscored}"

@@ -84,6 +84,8 @@ class ModelRecord(BaseModel):
         test: Figures on the judged month.
         tuned_on: Months that chose its parameters and rounds.
         predictions_sha256: Of its predictions for the judged month in the process that fitted it.
+        seconds: Wall time of tuning, fitting and judging.
+        cpu_seconds: Processor time of the same, over all threads.
     """
 
     model: str
@@ -106,6 +108,8 @@ class ModelRecord(BaseModel):
     predictions_sha256: str | None = None
     mlflow_run_id: str | None = None
     model_uri: str | None = None
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
     def has_seen(self, month: Month) -> bool:
         """Whether a month, or a later one, had a say in its parameters or its fit."""
@@ -114,13 +118,18 @@ class ModelRecord(BaseModel):
 
 
 class Leaderboard(BaseModel):
-    """Every model and baseline on the same judged month, best first."""
+    """Every model and baseline on the same judged month, best first.
+
+    ``seconds`` and ``cpu_seconds`` are those of judging the baselines and ranking.
+    """
 
     training_set: str
     judged_month: str
     synthetic: bool
     caveat: str | None
     rows: list[ModelRecord]
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
     @property
     def models(self) -> list[ModelRecord]:

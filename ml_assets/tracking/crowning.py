@@ -1,27 +1,44 @@
-"""Carry out a promotion: judge what serves again, decide, register, verify, set the alias."""
+"""Carry out a promotion: register the challenger, examine it, decide, record, move the alias.
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+The decision is recorded before the alias moves, and marked as carried out after: a process that
+dies in between leaves the old champion serving and a decision that says it was not carried out.
+"""
 
-from ml_assets.modeling.promotion import Champion, Promotion, Serve, decide
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.modeling.champion import Champion, Serve
+from ml_assets.modeling.criteria import PromotionLimits
+from ml_assets.modeling.promotion import Challenge, NothingToPromote, Promotion, decide
 from ml_assets.modeling.records import (
     ChampionDecision,
     Leaderboard,
-    MetricsRecord,
     ModelRecord,
     TrainingSet,
 )
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.tracking.models import crown, load_pipeline, log_pipeline, register
-from ml_assets.tracking.runs import TrackedRun
+from ml_assets.tracking.aliases import move_champion, name_challenger, settle
+from ml_assets.tracking.challenger import (
+    Examined,
+    Served,
+    as_judged,
+    examine,
+    refitted,
+    registered,
+)
 from ml_assets.tracking.serving_champion import serving_champion
-from ml_assets.trips.quality import Verdict
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.version import code_version
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
-    from sklearn.pipeline import Pipeline
+
+Record = Callable[[ChampionDecision], None]
 
 
 class UnfitToServe(RuntimeError):
@@ -29,217 +46,273 @@ class UnfitToServe(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Served:
-    """A logged model that is to serve.
+class Registry:
+    """Where champions are registered.
 
     Attributes:
-        uri: Where it was logged.
-        serve: The judged model itself, or its parameters fitted on all months.
-        fitted_on: The months that it was fitted on.
-        expected: The winner's record, with what this fit predicts for the judged month.
+        client: Of the registry.
+        name: Registered model.
+        lock_folder: Local folder of the lock under which the alias moves.
     """
 
-    uri: str
-    serve: Serve
-    fitted_on: list[str]
-    expected: ModelRecord
-
-    @property
-    def in_words(self) -> str:
-        """Which fit serves, and what its figures are of."""
-        said = f"{self.serve}: fitted on {', '.join(self.fitted_on)}"
-        return said if self.serve == "judged" else f"{said}; figures are those of the judged fit"
+    client: "MlflowClient"
+    name: str
+    lock_folder: Path
 
 
 @dataclass(frozen=True)
-class Contest:
-    """A promotion, what it was decided on, and the trips of the judged month."""
+class CrowningOptions:
+    """What an operator may choose.
 
-    promotion: Promotion
-    board: Leaderboard
-    training_set: TrainingSet
-    judged: "pd.DataFrame"
+    Attributes:
+        serve: The judged model itself, or the same parameters fitted again on all months.
+        replace_other_dataset: Whether a champion of other real trips may be replaced.
+        limits: What a challenger has to show.
+        started_because: Why the training started.
+        dagster_run_id: The run that decides.
+    """
 
-    @property
-    def as_judged(self) -> Served:
-        """The very model that was judged."""
-        winner = self.promotion.winner
-        return Served(_logged(winner), "judged", winner.fitted_on, winner)
+    serve: Serve = "judged"
+    replace_other_dataset: bool = False
+    limits: PromotionLimits = field(default_factory=PromotionLimits)
+    started_because: str = ""
+    dagster_run_id: str = ""
 
 
 def crown_winner(
-    client: "MlflowClient",
-    name: str,
+    registry: Registry,
     board: Leaderboard,
     training_set: TrainingSet,
     store: TripStore,
-    *,
-    serve: Serve = "judged",
-    replace_other_dataset: bool = False,
+    record: Record,
+    options: CrowningOptions,
 ) -> ChampionDecision:
     """Decide on the leaderboard's winner and, if it is promoted, make it the champion.
 
-    The version is registered, loaded back and verified before the alias moves: until then, and if
-    it fails, the old champion serves.
-
     Args:
-        client: Of the registry.
-        name: Registered model.
+        registry: Where champions are registered.
         board: The leaderboard.
         training_set: The training set that it was made from.
         store: Where its months lie.
-        serve: The judged model itself, or the same parameters fitted again on all months.
-        replace_other_dataset: Whether a champion of other real trips may be replaced.
+        record: Keeps a decision; called before the alias moves, and again once it has.
+        options: An operator's choices.
 
     Returns:
-        The decision, carried out.
+        The decision, carried out and recorded.
 
     Raises:
-        NothingToPromote: when no model beats the baselines.
-        UnfitToServe: when the registry does not give back what was judged.
+        NothingToPromote: when the leaderboard holds no model.
+        UnfitToServe: when the fit on all months is not given back as it was.
+        ChampionMoved: when another process moved the alias meanwhile.
     """
-    from ml_assets.modeling.training_set import load_trips
-
-    judged = load_trips(store, training_set, "judge")
-    champion = serving_champion(client, name, training_set, judged)
-    promotion = decide(
-        board, training_set.dataset, champion, replace_other_dataset=replace_other_dataset
+    begun, processed = time.perf_counter(), time.process_time()
+    contest = _Contest.prepare(registry, board, training_set, store)
+    promotion, served, version = contest.decide(options)
+    if promotion.promoted and options.serve == "refitted_on_all_months":
+        served, version = contest.refit()
+    spent = (time.perf_counter() - begun, time.process_time() - processed)
+    decision = _decision(contest, promotion, served, version, options, spent)
+    if not promotion.promoted:
+        record(decision)
+        contest.tell(decision)
+        return decision
+    record(decision.model_copy(update={"carried_out": False}))
+    contest.tell(decision)
+    move_champion(
+        registry.client,
+        registry.name,
+        version or "",
+        instead_of=contest.champion.version if contest.champion else None,
+        lock_folder=registry.lock_folder,
     )
-    if not promotion.promoted and champion is not None:
-        return _kept(promotion, board, champion)
-    contest = Contest(promotion, board, training_set, judged)
-    served = contest.as_judged if serve == "judged" else _refitted(client, contest, store)
-    version = _crown(client, name, contest, served)
-    return _promoted(contest, served, version, champion)
+    record(decision)
+    return decision
 
 
-def _crown(client: "MlflowClient", name: str, contest: Contest, served: Served) -> str:
-    """Register what is to serve, verify it, and only then move the alias."""
-    run_id = contest.promotion.winner.mlflow_run_id or ""
-    version = register(client, name, served.uri, run_id, _tags(contest, served))
-    _verify(client, name, version, served.expected, contest.judged)
-    crown(client, name, version)
-    return version
+@dataclass(frozen=True)
+class _Contest:
+    registry: Registry
+    board: Leaderboard
+    training_set: TrainingSet
+    store: TripStore
+    judged: "pd.DataFrame"
+    champion: Champion | None
 
+    @classmethod
+    def prepare(
+        cls, registry: Registry, board: Leaderboard, training_set: TrainingSet, store: TripStore
+    ) -> "_Contest":
+        from ml_assets.modeling.training_set import load_trips
 
-def _refitted(client: "MlflowClient", contest: Contest, store: TripStore) -> Served:
-    """The winner's parameters, fitted on all months and logged to the winner's run."""
-    from sklearn.base import clone
+        if not board.models:
+            raise NothingToPromote(
+                "the leaderboard holds no model: materialize one model asset first"
+            )
+        settle(registry.client, registry.name)
+        judged = load_trips(store, training_set, "judge")
+        champion = serving_champion(registry.client, registry.name, training_set, judged)
+        return cls(registry, board, training_set, store, judged, champion)
 
-    from ml_assets.modeling.training_set import load_trips
-
-    winner, training_set = contest.promotion.winner, contest.training_set
-    fresh = clone(load_pipeline(_logged(winner)))
-    trips = load_trips(store, training_set, "train", "tune", "judge")
-    requests = trips[list(REQUEST_COLUMNS)]
-    pipeline = fresh.fit(requests, trips[TARGET])
-    run = client.get_run(winner.mlflow_run_id or "")
-    tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
-    uri = log_pipeline(tracked, pipeline, requests.head())
-    months = [str(month) for month in training_set.months_of("train", "tune", "judge")]
-    expected = _expected_of(pipeline, winner, contest.judged)
-    return Served(uri, "refitted_on_all_months", months, expected)
-
-
-def _expected_of(pipeline: "Pipeline", winner: ModelRecord, judged: "pd.DataFrame") -> ModelRecord:
-    from ml_assets.modeling.evaluation import measure
-    from ml_assets.modeling.model_quality import predictions_digest
-
-    predicted = pipeline.predict(judged[list(REQUEST_COLUMNS)])
-    figures = MetricsRecord.model_validate(measure(judged[TARGET], predicted).as_dict())
-    digest = predictions_digest(predicted)
-    return winner.model_copy(update={"test": figures, "predictions_sha256": digest})
-
-
-def _logged(winner: ModelRecord) -> str:
-    if winner.model_uri is None or winner.mlflow_run_id is None:
-        raise LookupError(f"{winner.model} was never logged to MLflow: materialize it again")
-    return winner.model_uri
-
-
-def _tags(contest: Contest, served: Served) -> dict[str, str]:
-    """What the registry shows of a version, and what a later decision reads there."""
-    promotion, board, training_set = contest.promotion, contest.board, contest.training_set
-    winner = promotion.winner
-    tags = {
-        "model": winner.model,
-        "dataset": training_set.dataset,
-        "synthetic": str(training_set.synthetic).lower(),
-        "fitted_on": ",".join(served.fitted_on),
-        "tuned_on": ",".join(str(month) for month in training_set.months_of("tune")),
-        "judged_month": board.judged_month,
-        "test_rmse": f"{winner.test.rmse:.6f}",
-        "training_set": training_set.fingerprint,
-        "served": served.in_words,
-        "reason": promotion.reason,
-    }
-    return tags if board.caveat is None else {**tags, "caveat": board.caveat}
-
-
-def _verify(
-    client: "MlflowClient", name: str, version: str, expected: ModelRecord, judged: "pd.DataFrame"
-) -> None:
-    """Load a version as a server would, and hold it to what was judged.
-
-    The champion's check says the same, but only in a run that it is part of.
-    """
-    from ml_assets.modeling.model_quality import same_predictions, sane_predictions
-
-    try:
-        predicted = load_pipeline(f"models:/{name}/{version}").predict(
-            judged[list(REQUEST_COLUMNS)]
+    def decide(self, options: CrowningOptions) -> tuple[Promotion, Served, str | None]:
+        """The decision on the winner as it was judged, and its version in the registry."""
+        winner = self.board.models[0]
+        served = as_judged(winner)
+        if self.champion is not None and self.champion.run_id == winner.mlflow_run_id:
+            examined, version = Examined(None, {}, None), self.champion.version
+        else:
+            version = self._register(served)
+            examined = self._examine(served, version)
+            if not examined.faults:
+                name_challenger(self.registry.client, self.registry.name, version)
+        challenge = Challenge(
+            board=self.board,
+            training_set=self.training_set,
+            champion=self.champion,
+            judged=self.judged,
+            fitted_on=self._fitted_on(),
+            predicted=examined.predicted,
+            findings=examined.findings,
+            milliseconds=examined.milliseconds,
         )
-    except Exception as error:
-        raise _unfit(client, name, version, f"{type(error).__name__}: {error}") from error
-    for found in (
-        sane_predictions(predicted),
-        same_predictions(expected, predicted, judged[TARGET]),
-    ):
-        if found.verdict != Verdict.FINE:
-            raise _unfit(client, name, version, found.sentence)
+        promotion = decide(
+            challenge, options.limits, replace_other_dataset=options.replace_other_dataset
+        )
+        return promotion, served, version
+
+    def refit(self) -> tuple[Served, str]:
+        """The winner's parameters fitted on all months, registered and held to what was fitted.
+
+        Raises:
+            UnfitToServe: when the registry does not give that back.
+        """
+        client, name = self.registry.client, self.registry.name
+        winner = self.board.models[0]
+        served = refitted(client, winner, self.training_set, self.store, self.judged)
+        version = self._register(served)
+        faults = self._examine(served, version).faults
+        if faults:
+            client.set_model_version_tag(name, version, "refused", "; ".join(faults)[:5000])
+            raise UnfitToServe(
+                f"version {version} of {name}, fitted on all months, does not serve "
+                f"({'; '.join(faults)}); what served before still does: materialize the model "
+                "again, then the leaderboard and champion_model"
+            )
+        return served, version
+
+    def tell(self, decision: ChampionDecision) -> None:
+        """Keep the decision with the version in the registry, and whole with the training's run."""
+        client, name = self.registry.client, self.registry.name
+        version = decision.challenger_version
+        if version is None or (self.champion is not None and version == self.champion.version):
+            return
+        told = {
+            "decision": "promoted" if decision.promoted else "refused",
+            "decision_id": decision.decision_id,
+            "decided_at": decision.decided_at,
+            "started_because": decision.started_because,
+            "reason": decision.reason[:5000],
+            "criteria": ", ".join(
+                f"{'✓' if criterion.passed else '✗'} {criterion.name}"
+                for criterion in decision.criteria
+            )[:5000],
+        }
+        for tag, value in told.items():
+            client.set_model_version_tag(name, version, tag, value)
+        run_id = self.board.models[0].mlflow_run_id
+        if run_id:
+            file = f"decision_{decision.decision_id}.json"
+            client.log_dict(run_id, decision.model_dump(), file)
+
+    def _register(self, served: Served) -> str:
+        return registered(
+            self.registry.client, self.registry.name, served, self.board, self.training_set
+        )
+
+    def _examine(self, served: Served, version: str) -> Examined:
+        from ml_assets.modeling.model_quality import knows_nothing_of
+
+        found = examine(
+            self.registry.client, self.registry.name, version, served.expected, self.judged
+        )
+        if served.serve != "judged":
+            return found
+        baselines = [row for row in self.board.rows if row.kind == "baseline"]
+        leak = knows_nothing_of(self.training_set, served.expected, baselines)
+        return replace(found, findings={**found.findings, "knows_no_judged_trip": leak})
+
+    def _fitted_on(self) -> "pd.DataFrame":
+        from ml_assets.modeling.judged import fitted_roles
+        from ml_assets.modeling.training_set import load_trips
+
+        roles = fitted_roles(self.training_set, self.board.models[0].fit_on)
+        return load_trips(self.store, self.training_set, *roles)
 
 
-def _unfit(client: "MlflowClient", name: str, version: str, why: str) -> UnfitToServe:
-    client.set_model_version_tag(name, version, "refused", why[:5000])
-    return UnfitToServe(
-        f"version {version} of {name} was registered, but does not serve ({why}); what served "
-        "before still does: materialize the model again, then the leaderboard and champion_model"
-    )
-
-
-def _kept(promotion: Promotion, board: Leaderboard, champion: Champion) -> ChampionDecision:
-    return ChampionDecision(
-        promoted=False,
-        reason=promotion.reason,
-        champion=champion.model,
-        registry_version=champion.version,
-        previous_version=champion.version,
-        training_set=board.training_set,
-        synthetic=champion.synthetic,
-        dataset=champion.dataset,
-        serve=champion.serve,
-        served=champion.served,
-        test_rmse=champion.test_rmse,
-        caveat=board.caveat or champion.caveat,
-    )
-
-
-def _promoted(
-    contest: Contest, served: Served, version: str, champion: Champion | None
+def _decision(
+    contest: _Contest,
+    promotion: Promotion,
+    served: Served,
+    version: str | None,
+    options: CrowningOptions,
+    spent: tuple[float, float],
 ) -> ChampionDecision:
-    winner, training_set = contest.promotion.winner, contest.training_set
+    board, training_set, before = contest.board, contest.training_set, contest.champion
+    parts: list[ModelRecord | Leaderboard] = [*board.models, board]
+    serves = _serving(contest, promotion, served, version)
     return ChampionDecision(
-        promoted=True,
-        reason=contest.promotion.reason,
-        champion=winner.model,
-        registry_version=version,
-        previous_version=champion.version if champion else None,
-        training_set=contest.board.training_set,
-        synthetic=training_set.synthetic,
-        dataset=training_set.dataset,
-        serve=served.serve,
-        served=served.in_words,
-        test_rmse=winner.test.rmse,
-        caveat=contest.board.caveat,
-        unscored=champion.unscored if champion else None,
+        promoted=promotion.promoted,
+        reason=promotion.reason,
+        previous_version=before.version if before else None,
+        training_set=board.training_set,
+        unscored=before.unscored if before else None,
+        decision_id=uuid.uuid4().hex[:8],
+        decided_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        started_because=options.started_because,
+        dagster_run_id=options.dagster_run_id,
+        judged_month=board.judged_month,
+        challenger=promotion.winner.model,
+        challenger_version=version,
+        criteria=promotion.criteria,
+        months=training_set.months,
+        code_version=code_version(),
+        seconds=sum(part.seconds for part in parts) + spent[0],
+        cpu_seconds=sum(part.cpu_seconds for part in parts) + spent[1],
+        **serves,
     )
+
+
+def _serving(
+    contest: _Contest, promotion: Promotion, served: Served, version: str | None
+) -> dict[str, Any]:
+    """What the record says of the model that serves after the decision."""
+    board, training_set, before = contest.board, contest.training_set, contest.champion
+    if promotion.promoted:
+        return {
+            "champion": promotion.winner.model,
+            "registry_version": version,
+            "synthetic": training_set.synthetic,
+            "dataset": training_set.dataset,
+            "serve": served.serve,
+            "served": served.in_words,
+            "test_rmse": promotion.winner.test.rmse,
+            "caveat": board.caveat,
+        }
+    if before is None:
+        return {
+            "champion": None,
+            "registry_version": None,
+            "synthetic": training_set.synthetic,
+            "dataset": training_set.dataset,
+            "served": "nothing serves",
+            "test_rmse": None,
+        }
+    return {
+        "champion": before.model,
+        "registry_version": before.version,
+        "synthetic": before.synthetic,
+        "dataset": before.dataset,
+        "serve": before.serve,
+        "served": before.served,
+        "test_rmse": before.test_rmse,
+        "caveat": board.caveat or before.caveat,
+    }

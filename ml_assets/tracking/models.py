@@ -161,17 +161,6 @@ def version_with_alias(client: "MlflowClient", name: str, alias: str) -> Any | N
         raise
 
 
-def crown(client: "MlflowClient", name: str, version: str) -> None:
-    """Make a version the champion; the one before becomes ``previous``.
-
-    The old champion is noted first: if the process dies in between, it is still the champion.
-    """
-    current = version_with_alias(client, name, CHAMPION)
-    if current is not None and str(current.version) != version:
-        client.set_registered_model_alias(name, PREVIOUS, current.version)
-    client.set_registered_model_alias(name, CHAMPION, version)
-
-
 def as_doubles(requests: "pd.DataFrame") -> "pd.DataFrame":
     """The same requests with every number as float64."""
     numbers = requests.select_dtypes("number").columns

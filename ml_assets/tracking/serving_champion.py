@@ -1,23 +1,36 @@
-"""What serves now: the registry's champion, judged again on the month that judges the others."""
+"""What serves now: the registry's champion, asked again for the month that judges the others."""
 
+import json
 from ast import literal_eval
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.modeling.promotion import Champion
+from ml_assets.modeling.champion import Champion, Hold, Serve
 from ml_assets.modeling.records import TrainingSet
 from ml_assets.tracking.models import CHAMPION, load_pipeline, version_with_alias
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
     from mlflow import MlflowClient
+
+KNOWN_MINUTES = "known_minutes"
+"""Tag of a version: what it answered to ``modeling.known_requests`` when it was registered."""
+
+HOLD = "hold"
+"""Tag of a version that a person chose: the fields of ``Hold`` as JSON."""
+
+
+class AnswersOtherwise(RuntimeError):
+    """A registered model that, run by the code of today, is not what it was any more."""
 
 
 def serving_champion(
     client: "MlflowClient", name: str, training_set: TrainingSet, judged: "pd.DataFrame"
 ) -> Champion | None:
-    """The champion, with its RMSE on these trips when it was trained on the same kind of trips.
+    """The champion, with its predictions for these trips when it was trained on the same kind.
 
     Args:
         client: Of the registry.
@@ -36,9 +49,9 @@ def serving_champion(
     saw = bool(
         months & {*tags.get("fitted_on", "").split(","), *tags.get("tuned_on", "").split(",")}
     )
-    rmse, unscored = None, None
+    predicted, unscored = None, None
     if tags.get("dataset") == training_set.dataset:
-        rmse, unscored = _score(f"models:/{name}/{version.version}", judged)
+        predicted, unscored = _predict(f"models:/{name}/{version.version}", tags, judged)
     return Champion(
         version=str(version.version),
         model=tags.get("model", "unknown"),
@@ -46,11 +59,37 @@ def serving_champion(
         served=tags.get("served", ""),
         dataset=tags.get("dataset", ""),
         synthetic=tags.get("synthetic") == "true",
-        test_rmse=rmse,
+        test_rmse=None if predicted is None else _rmse(judged, predicted),
         unscored=unscored,
         saw_judged_month=saw,
         caveat=tags.get("caveat") if saw else None,
+        run_id=version.run_id or "",
+        hold=_hold(tags),
+        predicted=predicted,
     )
+
+
+def load_as_registered(uri: str, tags: dict[str, str]) -> Any:
+    """Load a registered version, and make sure that today's code answers as it did then.
+
+    Args:
+        uri: Of the version.
+        tags: Its tags; without ``known_minutes`` there is nothing to compare with.
+
+    Raises:
+        AnswersOtherwise: when a feature, say, means another thing by now.
+    """
+    from ml_assets.modeling.known_requests import answers_as_before, known_minutes
+
+    pipeline = load_pipeline(uri)
+    if KNOWN_MINUTES in tags:
+        before, now = json.loads(tags[KNOWN_MINUTES]), known_minutes(pipeline)
+        if not answers_as_before(before, now):
+            raise AnswersOtherwise(
+                f"the code has changed since {uri} was registered: to the same requests it "
+                f"answered {_rounded(before)} minutes then and {_rounded(now)} now"
+            )
+    return pipeline
 
 
 def champion_parameters(
@@ -89,18 +128,36 @@ def _value(text: str) -> Any:
         return text
 
 
-def _serve(tags: dict[str, str]) -> Any:
+def _serve(tags: dict[str, str]) -> Serve:
     refitted = tags.get("served", "").startswith("refitted_on_all_months")
     return "refitted_on_all_months" if refitted else "judged"
 
 
-def _score(uri: str, judged: "pd.DataFrame") -> tuple[float | None, str | None]:
-    """RMSE, or why there is none: a broken champion must not keep a sound one from serving."""
-    from ml_assets.modeling.evaluation import measure
+def _hold(tags: dict[str, str]) -> Hold | None:
+    return Hold(**json.loads(tags[HOLD])) if tags.get(HOLD) else None
+
+
+def _predict(
+    uri: str, tags: dict[str, str], judged: "pd.DataFrame"
+) -> "tuple[npt.NDArray[np.float64] | None, str | None]":
+    """Minutes, or why there are none: a broken champion must not keep a sound one from serving."""
+    import numpy as np
 
     try:
-        predicted = load_pipeline(uri).predict(judged[list(REQUEST_COLUMNS)])
-        rmse = measure(judged[TARGET], predicted).rmse
-        return (rmse, None) if isfinite(rmse) else (None, f"its RMSE is {rmse}")
+        predicted = load_as_registered(uri, tags).predict(judged[list(REQUEST_COLUMNS)])
     except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the reason
         return None, f"{type(error).__name__}: {error}"
+    minutes = np.asarray(predicted, dtype=np.float64)
+    if not isfinite(_rmse(judged, minutes)):
+        return None, "its predictions are not all finite"
+    return minutes, None
+
+
+def _rmse(judged: "pd.DataFrame", predicted: "npt.NDArray[np.float64]") -> float:
+    import numpy as np
+
+    return float(np.sqrt(np.mean((predicted - judged[TARGET].to_numpy()) ** 2)))
+
+
+def _rounded(minutes: list[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in minutes)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ml_assets.assets.evaluation import ChampionConfig
+from ml_assets.assets.champion import ChampionConfig
 from ml_assets.assets.models import ModelConfig
 from ml_assets.cli.run import _as_typed, run
 from ml_assets.modeling.records import ChampionDecision

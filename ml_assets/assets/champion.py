@@ -1,0 +1,131 @@
+"""The champion: the decision on the leaderboard's winner, carried out in the registry."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from ml_assets.assets.decision_metadata import decision_metadata
+from ml_assets.assets.groups import EVALUATION, OWNERS
+from ml_assets.assets.started import why_started
+from ml_assets.modeling.decision_log import DecisionLog
+from ml_assets.modeling.records import ChampionDecision, Leaderboard, TrainingSet
+from ml_assets.resources.tracking import MlflowTracking
+from ml_assets.resources.trips import TripStoreResource
+
+if TYPE_CHECKING:
+    from ml_assets.modeling.criteria import PromotionLimits
+    from ml_assets.tracking.crowning import CrowningOptions
+
+
+class ChampionConfig(dg.Config):
+    """What a challenger has to show, and what is served when it is crowned."""
+
+    serve: Literal["judged", "refitted_on_all_months"] = Field(
+        default="judged",
+        description="Serve the very model that was judged, or the same parameters fitted again on "
+        "all months, the judged one included (newer, but nobody has judged it).",
+    )
+    replace_other_dataset: bool = Field(
+        default=False,
+        description="Let a model take the place of a champion that was trained on other real trips "
+        "(the other taxi's). One of the synthetic sample may always be replaced.",
+    )
+    confidence: float = Field(
+        default=0.95, gt=0, lt=1, description="Of the paired bootstrap over trips."
+    )
+    least_improvement: float = Field(
+        default=0.0,
+        ge=0,
+        description="Minutes of RMSE that the bootstrap's lower limit has to exceed.",
+    )
+    slice_tolerance: dict[str, float] | None = Field(
+        default=None,
+        description="By how much a guarded slice may get worse, as a share of its RMSE: the "
+        "beginning of its name (airport, pair, borough, borough/Queens) to the share. Unset: 0.03 "
+        "each.",
+    )
+    least_slice_trips: int = Field(
+        default=300, ge=1, description="Guarded slices with fewer judged trips are left out."
+    )
+    most_milliseconds: float = Field(
+        default=50.0, gt=0, description="Median time that one request may take."
+    )
+
+    def limits(self) -> "PromotionLimits":
+        """The same for the domain."""
+        from ml_assets.modeling.criteria import PromotionLimits
+        from ml_assets.modeling.guarded_slices import SliceGuard
+
+        guard = SliceGuard(least_trips=self.least_slice_trips)
+        if self.slice_tolerance is not None:
+            guard = SliceGuard(self.slice_tolerance, self.least_slice_trips)
+        return PromotionLimits(
+            self.confidence, self.least_improvement, guard, self.most_milliseconds
+        )
+
+
+@dg.asset(
+    deps=["model_leaderboard"],
+    group_name=EVALUATION,
+    owners=OWNERS,
+    kinds={"mlflow"},
+    description="The model that serves: registered in MLflow under the alias `champion`. Each "
+    "materialization is a decision, promoted or refused, with what it was made on.",
+)
+def champion_model(
+    context: dg.AssetExecutionContext,
+    config: ChampionConfig,
+    trip_store: TripStoreResource,
+    tracking: MlflowTracking,
+) -> dg.MaterializeResult:
+    """Decide on the leaderboard's winner and carry the decision out in the registry."""
+    from ml_assets.modeling.promotion import NothingToPromote
+    from ml_assets.tracking.aliases import ChampionMoved
+    from ml_assets.tracking.crowning import Registry, UnfitToServe, crown_winner
+
+    records = trip_store.records()
+    log = DecisionLog(records.home, records.dataset)
+    training_set = records.read("training_set", TrainingSet)
+    board = records.read("model_leaderboard", Leaderboard)
+    if board.training_set != training_set.fingerprint:
+        raise dg.Failure(
+            "the leaderboard was made from another training set: materialize model_leaderboard "
+            "again, then champion_model"
+        )
+    client = tracking.client()
+    registry = Registry(client, tracking.registered_model, Path(tracking.lock_folder))
+    try:
+        decision = crown_winner(
+            registry, board, training_set, trip_store.tables(), log.write, _options(context, config)
+        )
+    except (NothingToPromote, UnfitToServe, ChampionMoved) as error:
+        raise dg.Failure(str(error)) from error
+    records.write("champion_model", decision)
+    _tell(context, decision)
+    if decision.registry_version is None:
+        raise dg.Failure(f"nothing serves: {decision.reason}")
+    links = tracking.where_to_look(client, decision.registry_version)
+    return dg.MaterializeResult(metadata={**decision_metadata(decision, log.all()), **links})
+
+
+def _options(context: dg.AssetExecutionContext, config: ChampionConfig) -> "CrowningOptions":
+    from ml_assets.tracking.crowning import CrowningOptions
+
+    return CrowningOptions(
+        serve=config.serve,
+        replace_other_dataset=config.replace_other_dataset,
+        limits=config.limits(),
+        started_because=why_started(context.run.tags),
+        dagster_run_id=context.run.run_id,
+    )
+
+
+def _tell(context: dg.AssetExecutionContext, decision: ChampionDecision) -> None:
+    if decision.unscored is not None:
+        context.log.warning(f"the champion before can no longer be scored: {decision.unscored}")
+    for criterion in decision.criteria:
+        mark = "shown" if criterion.passed else "lacking"
+        context.log.info(f"{criterion.name}: {mark}: {criterion.finding}")
+    context.log.info(f"{'promoted' if decision.promoted else 'kept'}: {decision.reason}")

@@ -1,0 +1,43 @@
+"""A few fixed requests, by whose answers a stored model is known again."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+SAME_MINUTES = 1e-6
+"""Minutes up to which answers count as the same: forests add their trees up in any order."""
+
+_REQUESTS = (
+    # pick-up zone, drop-off zone, miles, when, passengers
+    (74, 75, 1.2, "2023-03-06 08:30:00", 1.0),
+    (75, 138, 7.9, "2023-03-10 17:45:00", 2.0),
+    (41, 42, 0.9, "2023-03-12 02:15:00", None),
+    (97, 132, 14.6, "2023-07-04 12:00:00", 4.0),
+    (166, 264, 0.0, "2023-11-23 23:59:00", 1.0),
+    (244, 116, 2.3, "2024-02-29 06:05:00", 1.0),
+)
+
+
+def known_requests() -> "pd.DataFrame":
+    """The requests: weekdays and a holiday, an airport, an unknown zone, no distance, no count."""
+    import pandas as pd
+
+    from ml_assets.trips.rules import REQUEST_COLUMNS
+
+    frame = pd.DataFrame(list(_REQUESTS), columns=list(REQUEST_COLUMNS))
+    frame["pickup_datetime"] = pd.to_datetime(frame["pickup_datetime"]).astype("datetime64[us]")
+    return frame
+
+
+def known_minutes(pipeline: "Pipeline") -> list[float]:
+    """What a pipeline answers to them, minutes."""
+    return [float(minutes) for minutes in pipeline.predict(known_requests())]
+
+
+def answers_as_before(before: list[float], now: list[float]) -> bool:
+    """Whether both are the answers of one model and one code."""
+    return len(before) == len(now) and all(
+        abs(one - other) <= SAME_MINUTES for one, other in zip(before, now, strict=True)
+    )

@@ -1,0 +1,29 @@
+"""How long a fitted pipeline takes for one request, as a service asks it."""
+
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+MOST_MILLISECONDS = 50.0
+"""The families take 1 to 3 ms on two cores; people notice a tenth of a second (Nielsen, *Usability
+Engineering*, 1993, chapter 5), of which half is left to everything else."""
+
+_REPEATS = 15
+
+
+def milliseconds_per_request(pipeline: "Pipeline") -> float:
+    """Median wall time of one request at a time, after a first one that warms up."""
+    from ml_assets.modeling.known_requests import known_requests
+
+    requests = known_requests()
+    singles = [requests.iloc[[at]] for at in range(len(requests))]
+    pipeline.predict(singles[0])
+    taken = []
+    for number in range(_REPEATS):
+        begun = time.perf_counter()
+        pipeline.predict(singles[number % len(singles)])
+        taken.append(time.perf_counter() - begun)
+    return 1000 * statistics.median(taken)

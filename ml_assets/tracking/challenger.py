@@ -1,0 +1,177 @@
+"""The leaderboard's winner in the registry: registered, loaded as a server would, examined."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ml_assets.modeling.champion import Serve
+from ml_assets.modeling.records import Leaderboard, MetricsRecord, ModelRecord, TrainingSet
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.tracking.models import load_pipeline, log_pipeline, register
+from ml_assets.tracking.runs import TrackedRun
+from ml_assets.tracking.serving_champion import KNOWN_MINUTES
+from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+    from mlflow import MlflowClient
+    from sklearn.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Served:
+    """A logged model that is to serve.
+
+    Attributes:
+        uri: Where it was logged.
+        serve: The judged model itself, or its parameters fitted on all months.
+        fitted_on: The months that it was fitted on.
+        expected: The winner's record, with what this fit predicts for the judged month.
+    """
+
+    uri: str
+    serve: Serve
+    fitted_on: list[str]
+    expected: ModelRecord
+
+    @property
+    def in_words(self) -> str:
+        """Which fit serves, and what its figures are of."""
+        said = f"{self.serve}: fitted on {', '.join(self.fitted_on)}"
+        return said if self.serve == "judged" else f"{said}; figures are those of the judged fit"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A registered version after it was loaded and asked.
+
+    Attributes:
+        predicted: Minutes for the judged month; None when it could not be loaded and used.
+        findings: What its checks say, by name.
+        milliseconds: Median time of one request; None when it could not be loaded and used.
+    """
+
+    predicted: "npt.NDArray[np.float64] | None"
+    findings: Mapping[str, Finding]
+    milliseconds: float | None
+
+    @property
+    def faults(self) -> list[str]:
+        """What keeps it from serving; nothing when it is fit."""
+        found = self.findings.values()
+        return [finding.sentence for finding in found if finding.verdict != Verdict.FINE]
+
+
+def as_judged(winner: ModelRecord) -> Served:
+    """The very model that was judged.
+
+    Raises:
+        LookupError: when it was never logged.
+    """
+    return Served(_logged(winner), "judged", winner.fitted_on, winner)
+
+
+def refitted(
+    client: "MlflowClient",
+    winner: ModelRecord,
+    training_set: TrainingSet,
+    store: TripStore,
+    judged: "pd.DataFrame",
+) -> Served:
+    """The winner's parameters, fitted on all months and logged to the winner's run."""
+    from sklearn.base import clone
+
+    from ml_assets.modeling.training_set import load_trips
+
+    fresh = clone(load_pipeline(_logged(winner)))
+    trips = load_trips(store, training_set, "train", "tune", "judge")
+    requests = trips[list(REQUEST_COLUMNS)]
+    pipeline = fresh.fit(requests, trips[TARGET])
+    run = client.get_run(winner.mlflow_run_id or "")
+    tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
+    uri = log_pipeline(tracked, pipeline, requests.head())
+    months = [str(month) for month in training_set.months_of("train", "tune", "judge")]
+    expected = _expected_of(pipeline, winner, judged)
+    return Served(uri, "refitted_on_all_months", months, expected)
+
+
+def registered(
+    client: "MlflowClient", name: str, served: Served, board: Leaderboard, training_set: TrainingSet
+) -> str:
+    """The version of a model in the registry: registered now, unless it was before.
+
+    A process that dies between registering and deciding leaves a version behind, which the next
+    one takes up.
+    """
+    run_id = served.expected.mlflow_run_id or ""
+    tags = _tags(served, board, training_set)
+    for version in client.search_model_versions(f"name='{name}' and run_id='{run_id}'"):
+        if version.source == served.uri:
+            for tag, value in tags.items():
+                client.set_model_version_tag(name, version.version, tag, value)
+            return str(version.version)
+    return register(client, name, served.uri, run_id, tags)
+
+
+def examine(
+    client: "MlflowClient", name: str, version: str, expected: ModelRecord, judged: "pd.DataFrame"
+) -> Examined:
+    """Load a version as a server would, ask it for the judged month, and hold it to its rules.
+
+    What it answers to the known requests becomes a tag of it, by which later code can tell whether
+    it still is the same model.
+    """
+    from ml_assets.modeling.known_requests import known_minutes
+    from ml_assets.modeling.model_quality import same_predictions, sane_predictions
+    from ml_assets.modeling.serving_speed import milliseconds_per_request
+
+    try:
+        pipeline = load_pipeline(f"models:/{name}/{version}")
+        predicted = pipeline.predict(judged[list(REQUEST_COLUMNS)])
+        answers = json.dumps(known_minutes(pipeline))
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the finding
+        sentence = f"cannot be loaded and used ({type(error).__name__}: {error})"
+        return Examined(None, {"loads": Finding(Verdict.REFUSED, sentence)}, None)
+    client.set_model_version_tag(name, version, KNOWN_MINUTES, answers)
+    findings = {
+        "sane_predictions": sane_predictions(predicted),
+        "same_after_round_trip": same_predictions(expected, predicted, judged[TARGET]),
+    }
+    return Examined(predicted, findings, milliseconds_per_request(pipeline))
+
+
+def _expected_of(pipeline: "Pipeline", winner: ModelRecord, judged: "pd.DataFrame") -> ModelRecord:
+    from ml_assets.modeling.evaluation import measure
+    from ml_assets.modeling.model_quality import predictions_digest
+
+    predicted = pipeline.predict(judged[list(REQUEST_COLUMNS)])
+    figures = MetricsRecord.model_validate(measure(judged[TARGET], predicted).as_dict())
+    digest = predictions_digest(predicted)
+    return winner.model_copy(update={"test": figures, "predictions_sha256": digest})
+
+
+def _logged(winner: ModelRecord) -> str:
+    if winner.model_uri is None or winner.mlflow_run_id is None:
+        raise LookupError(f"{winner.model} was never logged to MLflow: materialize it again")
+    return winner.model_uri
+
+
+def _tags(served: Served, board: Leaderboard, training_set: TrainingSet) -> dict[str, str]:
+    """What the registry shows of a version, and what a later decision reads there."""
+    winner = board.models[0]
+    tags = {
+        "model": winner.model,
+        "dataset": training_set.dataset,
+        "synthetic": str(training_set.synthetic).lower(),
+        "fitted_on": ",".join(served.fitted_on),
+        "tuned_on": ",".join(str(month) for month in training_set.months_of("tune")),
+        "judged_month": board.judged_month,
+        "test_rmse": f"{winner.test.rmse:.6f}",
+        "training_set": training_set.fingerprint,
+        "served": served.in_words,
+    }
+    return tags if board.caveat is None else {**tags, "caveat": board.caveat}
