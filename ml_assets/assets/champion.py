@@ -1,6 +1,5 @@
 """The champion: the decision on the leaderboard's winner, carried out in the registry."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
@@ -83,7 +82,7 @@ def champion_model(
     """Decide on the leaderboard's winner and carry the decision out in the registry."""
     from ml_assets.modeling.promotion import NothingToPromote
     from ml_assets.tracking.aliases import ChampionMoved
-    from ml_assets.tracking.crowning import Registry, UnfitToServe, crown_winner
+    from ml_assets.tracking.crowning import UnfitToServe, crown_winner
 
     records = trip_store.records()
     log = DecisionLog(records.home, records.dataset)
@@ -94,11 +93,10 @@ def champion_model(
             "the leaderboard was made from another training set: materialize model_leaderboard "
             "again, then champion_model"
         )
-    client = tracking.client()
-    registry = Registry(client, tracking.registered_model, Path(tracking.lock_folder))
+    registry = tracking.registry()
     try:
         decision = crown_winner(
-            registry, board, training_set, trip_store.tables(), log.write, _options(context, config)
+            registry, board, training_set, trip_store.tables(), log, _options(context, config)
         )
     except (NothingToPromote, UnfitToServe, ChampionMoved) as error:
         raise dg.Failure(str(error)) from error
@@ -106,7 +104,7 @@ def champion_model(
     _tell(context, decision)
     if decision.registry_version is None:
         raise dg.Failure(f"nothing serves: {decision.reason}")
-    links = tracking.where_to_look(client, decision.registry_version)
+    links = tracking.where_to_look(registry.client, decision.registry_version)
     return dg.MaterializeResult(metadata={**decision_metadata(decision, log.all()), **links})
 
 

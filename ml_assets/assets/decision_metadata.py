@@ -10,17 +10,6 @@ from ml_assets.modeling.records import ChampionDecision
 _SHOWN_DECISIONS = 20
 
 
-def outcome(decision: ChampionDecision) -> str:
-    """A decision in a word or two: promoted, kept, rolled back, overridden; or not carried out."""
-    if not decision.carried_out:
-        return "not carried out"
-    if decision.kind == "rollback":
-        return "rolled back"
-    if decision.kind == "override":
-        return "overridden by hand"
-    return "promoted" if decision.promoted else "kept"
-
-
 def decision_metadata(
     decision: ChampionDecision, history: Sequence[ChampionDecision]
 ) -> dict[str, dg.MetadataValue]:
@@ -31,7 +20,7 @@ def decision_metadata(
         history: All, oldest first.
     """
     texts = {
-        "decision": outcome(decision),
+        "decision": decision.outcome,
         "reason": decision.reason,
         "started_because": decision.started_because,
         "champion": decision.champion or "nothing serves",
@@ -75,7 +64,7 @@ def _named(model: str | None, version: str | None) -> str | None:
 def _line(decision: ChampionDecision) -> dict[str, object]:
     return {
         "when": decision.decided_at[:16].replace("T", " "),
-        "outcome": outcome(decision),
+        "outcome": decision.outcome,
         "serves": _named(decision.champion, decision.registry_version) or "nothing",
         "challenger": _named(decision.challenger, decision.challenger_version) or "",
         "judged_month": decision.judged_month,

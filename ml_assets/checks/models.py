@@ -158,7 +158,9 @@ class Bench:
         if sane.verdict != Verdict.FINE or self.board is None:
             return sane
         judged = next((row for row in self.board.models if row.model == decision.champion), None)
-        if not decision.promoted or judged is None or decision.serve != "judged":
+        of_this_board = decision.training_set == self.board.training_set
+        as_judged = of_this_board and decision.promoted and decision.serve == "judged"
+        if judged is None or not as_judged:
             sentence = f"version {decision.registry_version} ({decision.served}): {sane.sentence}"
             return Finding(Verdict.FINE, sentence, sane.value)
         same = same_predictions(judged, predicted, self._actual())

@@ -115,6 +115,18 @@ class Execution:
         _require_same_training_set(result, board, decision)
         return Outcome(board, decision, failure)
 
+    def decide_by_hand(self, job: str, op: str, config: Mapping[str, Any]) -> None:
+        """Run the job by which a person decides who serves.
+
+        Raises:
+            click.ClickException: when the run fails.
+        """
+        _, failure = self._execute(
+            self._definitions.resolve_job_def(job), steps={op: {"config": dict(config)}}
+        )
+        if failure is not None:
+            raise click.ClickException(failure)
+
     def _execute(
         self,
         job: dg.JobDefinition,

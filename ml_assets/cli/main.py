@@ -5,9 +5,11 @@ import sys
 
 import click
 
+from ml_assets.cli.decisions import decisions
 from ml_assets.cli.dev import dev
 from ml_assets.cli.leaderboard import leaderboard
 from ml_assets.cli.months import months
+from ml_assets.cli.reinstate import promote, rollback
 from ml_assets.cli.run import run
 from ml_assets.settings import SettingsError
 from ml_assets.sources.published import BadPublication, SourceUnavailable, WrongSource
@@ -32,7 +34,7 @@ def commands() -> None:
     """
 
 
-for command in (run, dev, months, leaderboard):
+for command in (run, dev, months, leaderboard, decisions, rollback, promote):
     commands.add_command(command)
 
 

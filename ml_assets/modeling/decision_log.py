@@ -49,6 +49,18 @@ class DecisionLog:
         trainings = [decision for decision in self.all() if decision.kind == "training"]
         return trainings[-1] if trainings else None
 
+    def settle(self, serving: str | None) -> None:
+        """Mark the newest decision carried out if it was, and its process died before it said so.
+
+        Args:
+            serving: The version that serves now.
+        """
+        decisions = self.all()
+        if decisions and not decisions[-1].carried_out:
+            last = decisions[-1]
+            if serving is not None and last.registry_version == serving:
+                self.write(last.model_copy(update={"carried_out": True}))
+
     @property
     def _folder(self) -> str:
         return f"{self.home}/{_FOLDER}/{self.dataset}"

@@ -220,3 +220,11 @@ class ChampionDecision(BaseModel):
     seconds: float | None = None
     cpu_seconds: float | None = None
     carried_out: bool = True
+
+    @property
+    def outcome(self) -> str:
+        """The decision in a word or two."""
+        if not self.carried_out:
+            return "not carried out"
+        by_hand = {"rollback": "rolled back", "override": "promoted by hand"}
+        return by_hand.get(self.kind, "promoted" if self.promoted else "kept")

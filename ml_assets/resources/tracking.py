@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from ml_assets.modeling.records import TrainingSet
+    from ml_assets.tracking.registry import Registry
 
 _OUTCOMES = {
     dg.DagsterRunStatus.SUCCESS: "FINISHED",
@@ -50,6 +51,12 @@ class MlflowTracking(dg.ConfigurableResource):
     def client(self) -> "MlflowClient":
         """A client of the store, which is reachable, migrated and has the experiment."""
         return self._store().client()
+
+    def registry(self) -> "Registry":
+        """The registered model, and a client of its store."""
+        from ml_assets.tracking.registry import Registry
+
+        return Registry(self.client(), self.registered_model, Path(self.lock_folder))
 
     @contextlib.contextmanager
     def run(self, context: dg.AssetExecutionContext, name: str) -> Iterator[TrackedRun]:

@@ -6,14 +6,13 @@ dies in between leaves the old champion serving and a decision that says it was 
 
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.modeling.champion import Champion, Serve
 from ml_assets.modeling.criteria import PromotionLimits
+from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.promotion import Challenge, NothingToPromote, Promotion, decide
 from ml_assets.modeling.records import (
     ChampionDecision,
@@ -31,33 +30,16 @@ from ml_assets.tracking.challenger import (
     refitted,
     registered,
 )
-from ml_assets.tracking.serving_champion import serving_champion
+from ml_assets.tracking.registry import Registry
+from ml_assets.tracking.serving_champion import HOLD, serving_champion
 from ml_assets.version import code_version
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
-
-Record = Callable[[ChampionDecision], None]
 
 
 class UnfitToServe(RuntimeError):
     """A registered version does not do what was judged; the champion before it keeps serving."""
-
-
-@dataclass(frozen=True)
-class Registry:
-    """Where champions are registered.
-
-    Attributes:
-        client: Of the registry.
-        name: Registered model.
-        lock_folder: Local folder of the lock under which the alias moves.
-    """
-
-    client: "MlflowClient"
-    name: str
-    lock_folder: Path
 
 
 @dataclass(frozen=True)
@@ -84,7 +66,7 @@ def crown_winner(
     board: Leaderboard,
     training_set: TrainingSet,
     store: TripStore,
-    record: Record,
+    log: DecisionLog,
     options: CrowningOptions,
 ) -> ChampionDecision:
     """Decide on the leaderboard's winner and, if it is promoted, make it the champion.
@@ -94,7 +76,7 @@ def crown_winner(
         board: The leaderboard.
         training_set: The training set that it was made from.
         store: Where its months lie.
-        record: Keeps a decision; called before the alias moves, and again once it has.
+        log: Keeps the decision: before the alias moves, and again once it has.
         options: An operator's choices.
 
     Returns:
@@ -107,16 +89,17 @@ def crown_winner(
     """
     begun, processed = time.perf_counter(), time.process_time()
     contest = _Contest.prepare(registry, board, training_set, store)
+    log.settle(contest.champion.version if contest.champion else None)
     promotion, served, version = contest.decide(options)
     if promotion.promoted and options.serve == "refitted_on_all_months":
         served, version = contest.refit()
     spent = (time.perf_counter() - begun, time.process_time() - processed)
     decision = _decision(contest, promotion, served, version, options, spent)
     if not promotion.promoted:
-        record(decision)
+        log.write(decision)
         contest.tell(decision)
         return decision
-    record(decision.model_copy(update={"carried_out": False}))
+    log.write(decision.model_copy(update={"carried_out": False}))
     contest.tell(decision)
     move_champion(
         registry.client,
@@ -125,7 +108,7 @@ def crown_winner(
         instead_of=contest.champion.version if contest.champion else None,
         lock_folder=registry.lock_folder,
     )
-    record(decision)
+    log.write(decision)
     return decision
 
 
@@ -206,6 +189,7 @@ class _Contest:
         if version is None or (self.champion is not None and version == self.champion.version):
             return
         told = {
+            HOLD: "",  # a person may have chosen this version once
             "decision": "promoted" if decision.promoted else "refused",
             "decision_id": decision.decision_id,
             "decided_at": decision.decided_at,

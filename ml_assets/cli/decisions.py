@@ -1,0 +1,112 @@
+"""``ml-assets decisions``: who was to serve when, and why."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ml_assets.modeling.decision_log import DecisionLog
+from ml_assets.modeling.records import ChampionDecision
+from ml_assets.settings import read_settings
+from ml_assets.storage.trip_store import TripStore
+
+
+@click.command()
+@click.argument("decision_id", required=False)
+@click.option(
+    "--last",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="So many, the newest first.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def decisions(decision_id: str | None, last: int, as_json: bool) -> None:
+    """List the decisions on the champion, promoted or refused, or show one by its id.
+
+    With a DECISION_ID: every criterion with its figure, the months, and what it cost.
+    """
+    settings = read_settings()
+    dataset = TripStore(settings.home, settings.taxi, settings.synthetic).dataset
+    made = DecisionLog(settings.home, dataset).all()[::-1]
+    if not made:
+        raise click.ClickException(
+            f"there is no decision on {dataset} yet: train first (`ml-assets run`, or the "
+            "Materialize button)"
+        )
+    if decision_id is not None:
+        chosen = _chosen(made, decision_id)
+        _print_json([chosen]) if as_json else _print_whole(chosen)
+    elif as_json:
+        _print_json(made[:last])
+    else:
+        _print_table(dataset, made[:last], len(made))
+
+
+def _chosen(made: list[ChampionDecision], decision_id: str) -> ChampionDecision:
+    found = [decision for decision in made if decision.decision_id.startswith(decision_id)]
+    if len(found) != 1:
+        known = ", ".join(decision.decision_id for decision in made[:5])
+        fault = "fits several decisions" if found else "is none of them"
+        raise click.UsageError(f"DECISION_ID {decision_id!r} {fault}; the newest are {known}")
+    return found[0]
+
+
+def _print_json(made: list[ChampionDecision]) -> None:
+    import json
+
+    click.echo(json.dumps({"decisions": [decision.model_dump() for decision in made]}))
+
+
+def _print_table(dataset: str, made: list[ChampionDecision], of: int) -> None:
+    table = Table(title=f"Decisions on {dataset}, newest first ({len(made)} of {of})")
+    for name in ("id", "when (UTC)", "outcome", "serves", "judged on"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for decision in made:
+        table.add_row(
+            decision.decision_id,
+            decision.decided_at[:16].replace("T", " "),
+            decision.outcome,
+            _serves(decision),
+            decision.judged_month,
+            f"{decision.started_because} → {decision.reason}",
+        )
+    Console().print(table)
+    click.echo("One of them in full: ml-assets decisions ID")
+
+
+def _print_whole(decision: ChampionDecision) -> None:
+    console = Console(highlight=False)
+    lines = {
+        "decision": f"{decision.decision_id}, {decision.decided_at}",
+        "outcome": decision.outcome,
+        "reason": decision.reason,
+        "started because": decision.started_because,
+        "serves": _serves(decision),
+        "served before": f"version {decision.previous_version or 'none'}",
+        "challenger": f"{decision.challenger or 'none'}, version {decision.challenger_version}",
+        "judged on": decision.judged_month,
+        "code": decision.code_version,
+        "run": decision.dagster_run_id,
+    }
+    if decision.seconds is not None and decision.cpu_seconds is not None:
+        lines["cost"] = f"{decision.seconds:.1f} s, {decision.cpu_seconds:.1f} s of processor time"
+    for name, text in lines.items():
+        console.print(f"{name:<16} {text}", soft_wrap=True, markup=False)
+    for criterion in decision.criteria:
+        mark = "✓" if criterion.passed else "✗"
+        console.print(
+            f"  {mark} {criterion.name}: {criterion.finding}", soft_wrap=True, markup=False
+        )
+    for use in decision.months:
+        console.print(
+            f"  {use.role:<6} {use.month}: {use.rows:,} trips, {use.raw_sha256[:12]}, {use.source}",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def _serves(decision: ChampionDecision) -> str:
+    if decision.champion is None:
+        return "nothing"
+    return f"{decision.champion} (version {decision.registry_version})"

@@ -1,0 +1,188 @@
+"""A person's say on who serves: back to an earlier champion, or a version by name.
+
+It is checked like any other version before the alias moves, recorded like any other decision, and
+held until there is data that it was not made on.
+"""
+
+import dataclasses
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from ml_assets.modeling.champion import Hold
+from ml_assets.modeling.decision_log import DecisionLog
+from ml_assets.modeling.records import ChampionDecision
+from ml_assets.tracking.aliases import move_champion, settle
+from ml_assets.tracking.models import CHAMPION, PREVIOUS, version_with_alias
+from ml_assets.tracking.registry import Registry
+from ml_assets.tracking.serving_champion import HOLD, load_as_registered
+from ml_assets.version import code_version
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Kind = Literal["rollback", "override"]
+
+
+class CannotReinstate(ValueError):
+    """The version that a person asked for cannot serve; says why, and what can be done."""
+
+
+def reinstate(
+    registry: Registry,
+    log: DecisionLog,
+    *,
+    kind: Kind,
+    version: str | None,
+    reason: str,
+    dagster_run_id: str = "",
+) -> ChampionDecision:
+    """Let another version serve, on a person's word.
+
+    Args:
+        registry: Where champions are registered.
+        log: Decisions; the newest training's tells on which data the person chose.
+        kind: ``rollback`` (to the version that served before, unless one is named) or
+            ``override``.
+        version: The version; None, with a rollback, means the one before.
+        reason: The person's.
+        dagster_run_id: The run that carries it out.
+
+    Returns:
+        The decision, carried out and recorded.
+
+    Raises:
+        CannotReinstate: when there is no such version, it serves already, or cannot be served.
+        ChampionMoved: when another process moved the alias meanwhile.
+    """
+    client, name = registry.client, registry.name
+    settle(client, name)
+    serving = version_with_alias(client, name, CHAMPION)
+    log.settle(None if serving is None else str(serving.version))
+    target = _target(client, name, kind, version, serving)
+    _require_servable(name, target)
+    hold = _hold(log, kind, reason)
+    decision = _decision(log, kind, serving, target, hold, dagster_run_id)
+    log.write(decision.model_copy(update={"carried_out": False}))
+    _tell(client, name, decision, hold)
+    move_champion(
+        client,
+        name,
+        str(target.version),
+        instead_of=None if serving is None else str(serving.version),
+        lock_folder=registry.lock_folder,
+    )
+    log.write(decision)
+    return decision
+
+
+def _target(
+    client: "MlflowClient", name: str, kind: Kind, version: str | None, serving: Any
+) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    if version is None:
+        if serving is None:
+            raise CannotReinstate(
+                f"nothing serves under {name}, so there is nothing to go back from"
+            )
+        found = version_with_alias(client, name, PREVIOUS)
+        if found is None:
+            raise CannotReinstate(
+                f"no version served before version {serving.version} of {name}: name one of "
+                f"{_versions(client, name)}"
+            )
+    else:
+        try:
+            found = client.get_model_version(name, version)
+        except MlflowException as error:
+            raise CannotReinstate(
+                f"{name} has no version {version}: choose one of {_versions(client, name)}"
+            ) from error
+    if serving is not None and str(found.version) == str(serving.version):
+        raise CannotReinstate(f"version {found.version} of {name} serves already")
+    return found
+
+
+def _versions(client: "MlflowClient", name: str) -> str:
+    found = client.search_model_versions(f"name='{name}'")
+    named = [f"{entry.version} ({entry.tags.get('model', 'unknown')})" for entry in found]
+    return ", ".join(sorted(named)) or "none; train first"
+
+
+def _require_servable(name: str, target: Any) -> None:
+    """Load it as a server would, under today's code.
+
+    Raises:
+        CannotReinstate: with why it cannot serve.
+    """
+    from ml_assets.modeling.known_requests import known_minutes
+    from ml_assets.modeling.model_quality import sane_predictions
+    from ml_assets.trips.quality import Verdict
+
+    try:
+        pipeline = load_as_registered(f"models:/{name}/{target.version}", target.tags)
+        found = sane_predictions(known_minutes(pipeline))
+    except Exception as error:
+        raise CannotReinstate(
+            f"version {target.version} of {name} cannot serve ({type(error).__name__}: {error}); "
+            "what serves now goes on: choose another version, or train again"
+        ) from error
+    if found.verdict != Verdict.FINE:
+        raise CannotReinstate(f"version {target.version} of {name} cannot serve: {found.sentence}")
+
+
+def _hold(log: DecisionLog, kind: Kind, reason: str) -> Hold:
+    """Until when the choice stands: as long as trainings judge on nothing newer than by now."""
+    last = log.last_training()
+    if last is None:
+        return Hold(kind, reason, "", "")
+    judged = [use for use in last.months if use.role == "judge"]
+    return Hold(kind, reason, last.judged_month, judged[0].raw_sha256 if judged else "")
+
+
+def _decision(
+    log: DecisionLog, kind: Kind, serving: Any, target: Any, hold: Hold, dagster_run_id: str
+) -> ChampionDecision:
+    tags = target.tags
+    model = tags.get("model", "unknown")
+    came = "nothing" if serving is None else f"version {serving.version}"
+    said = "rolled back" if kind == "rollback" else "put in place by hand"
+    refitted = tags.get("served", "").startswith("refitted_on_all_months")
+    until = (
+        f" It stands until a month after {hold.judged_month} judges." if hold.judged_month else ""
+    )
+    return ChampionDecision(
+        promoted=True,
+        reason=f"{said} from {came} to version {target.version} ({model}): {hold.reason}.{until}",
+        champion=model,
+        registry_version=str(target.version),
+        previous_version=None if serving is None else str(serving.version),
+        training_set="",
+        synthetic=tags.get("synthetic") == "true",
+        dataset=tags.get("dataset", ""),
+        serve="refitted_on_all_months" if refitted else "judged",
+        served=tags.get("served", ""),
+        test_rmse=float(tags["test_rmse"]) if "test_rmse" in tags else None,
+        caveat=tags.get("caveat"),
+        decision_id=uuid.uuid4().hex[:8],
+        kind=kind,
+        decided_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        started_because=hold.reason,
+        dagster_run_id=dagster_run_id,
+        judged_month=tags.get("judged_month", ""),
+        code_version=code_version(),
+    )
+
+
+def _tell(client: "MlflowClient", name: str, decision: ChampionDecision, hold: Hold) -> None:
+    told = {
+        HOLD: json.dumps(dataclasses.asdict(hold)),
+        "decision": decision.kind,
+        "decision_id": decision.decision_id,
+        "decided_at": decision.decided_at,
+        "reason": decision.reason[:5000],
+    }
+    for tag, value in told.items():
+        client.set_model_version_tag(name, decision.registry_version or "", tag, value)
