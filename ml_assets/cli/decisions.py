@@ -2,7 +2,6 @@
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision
@@ -39,7 +38,7 @@ def decisions(decision_id: str | None, last: int, as_json: bool) -> None:
     elif as_json:
         _print_json(made[:last])
     else:
-        _print_table(dataset, made[:last], len(made))
+        _print_lines(dataset, made[:last], len(made))
 
 
 def _chosen(made: list[ChampionDecision], decision_id: str) -> ChampionDecision:
@@ -57,22 +56,22 @@ def _print_json(made: list[ChampionDecision]) -> None:
     click.echo(json.dumps({"decisions": [decision.model_dump() for decision in made]}))
 
 
-def _print_table(dataset: str, made: list[ChampionDecision], of: int) -> None:
-    table = Table(title=f"Decisions on {dataset}, newest first ({len(made)} of {of})")
-    for name in ("id", "when (UTC)", "outcome", "serves", "judged on"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("why", overflow="fold")
+def _print_lines(dataset: str, made: list[ChampionDecision], of: int) -> None:
+    console = Console(highlight=False)
+    console.print(f"Decisions on {dataset}, newest first ({len(made)} of {of})\n", style="bold")
     for decision in made:
-        table.add_row(
-            decision.decision_id,
-            decision.decided_at[:16].replace("T", " "),
-            decision.outcome,
-            _serves(decision),
-            decision.judged_month,
-            f"{decision.started_because} → {decision.reason}",
+        when = decision.decided_at[:16].replace("T", " ")
+        judged = f", judged on {decision.judged_month}" if decision.judged_month else ""
+        head = f"{decision.decision_id}  {when} UTC  {decision.outcome}"
+        console.print(f"{head}: {_serves(decision)} serves{judged}", soft_wrap=True, markup=False)
+        console.print(
+            f"{'':<10}started because: {decision.started_because}",
+            style="dim",
+            soft_wrap=True,
+            markup=False,
         )
-    Console().print(table)
-    click.echo("One of them in full: ml-assets decisions ID")
+        console.print(f"{'':<10}{decision.reason}", soft_wrap=True, markup=False)
+    console.print("\nOne of them in full: ml-assets decisions ID", style="dim")
 
 
 def _print_whole(decision: ChampionDecision) -> None:

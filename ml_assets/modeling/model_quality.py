@@ -24,10 +24,11 @@ SAME_FIGURES = 1e-9
 """Relative difference up to which figures count as the same: threads that add up trees in another
 order change the last bits of a forest's predictions."""
 
-LEAST_SHARE_OF_ERROR = 0.8
-"""On judged months 2023-03 to 2023-09 of green trips, a model's error moved from the tuning to the
-judged month as the baselines' did, to within
-LEAKSPREAD; one that knows the judged trips by heart has hardly any error left."""
+LEAST_SHARE_OF_ERROR = 0.9
+"""Measured with five families on green months 2023-03 to 2023-09: from the tuning to the judged month
+an honest model's error moved by 0.98 to 1.08 of the baselines' move. With the judged month among
+three that were fitted, xgboost and the forests went down to 0.82 to 0.95; one that has learned it
+by heart has hardly any error left."""
 
 
 def predictions_digest(predicted: "npt.ArrayLike") -> str:
@@ -172,7 +173,7 @@ def knows_nothing_of(
     if share >= LEAST_SHARE_OF_ERROR:
         return Finding(Verdict.FINE, sentence, share, LEAST_SHARE_OF_ERROR)
     sentence += (
-        f" (at least {LEAST_SHARE_OF_ERROR} is believable): it seems to know the judged trips. "
+        f" ({LEAST_SHARE_OF_ERROR} and more is believable): it seems to know the judged trips. "
         "Look at what its features and its fit can read"
     )
     return Finding(Verdict.REFUSED, sentence, share, LEAST_SHARE_OF_ERROR)

@@ -163,15 +163,17 @@ def _promoted(criteria: list[Criterion], challenge: Challenge) -> str:
 
 
 def _refused(failed: list[Criterion], challenge: Challenge) -> str:
+    champion, winner = challenge.champion, challenge.winner.model
     said = "; ".join(f"{criterion.name}: {criterion.finding}" for criterion in failed)
-    champion = challenge.champion
     if champion is None:
-        return f"{challenge.winner.model} is not fit to serve: {said}"
-    unscored = (
-        f" {champion} can no longer be scored ({champion.unscored})." if champion.unscored else ""
-    )
-    only = failed[0] if len(failed) == 1 else None
-    if only is not None and only.name == "better_by_paired_bootstrap":
+        return f"{winner} is not fit to serve: {said}"
+    found = {criterion.name: criterion.finding for criterion in failed}
+    no_better = found.pop("better_by_paired_bootstrap", None)
+    # One that is worse on the whole is so on its slices: they are among the criteria.
+    if no_better and all(name.startswith("guarded_slice") for name in found):
         flattered = ", which was fitted or tuned on that month" if champion.saw_judged_month else ""
-        return f"no better than {champion}{flattered}: {only.finding}"
-    return f"{champion} is kept, since {challenge.winner.model} lacks {said}.{unscored}"
+        return f"no better than {champion}{flattered}: {no_better}"
+    kept = f"{champion} is kept, since {winner} lacks {said}"
+    return (
+        f"{kept}. It can no longer be scored ({champion.unscored})" if champion.unscored else kept
+    )
