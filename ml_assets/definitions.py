@@ -6,6 +6,7 @@ import dagster as dg
 
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
+from ml_assets.assets.backtest import backtest  # noqa: E402
 from ml_assets.assets.champion import champion_model  # noqa: E402
 from ml_assets.assets.evaluation import model_leaderboard  # noqa: E402
 from ml_assets.assets.ingestion import ingestion_assets  # noqa: E402
@@ -34,6 +35,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             *model_assets(),
             model_leaderboard,
             champion_model,
+            backtest,
         ],
         asset_checks=project_checks(),
         jobs=[*project_jobs(partitions), *reinstating_jobs()],

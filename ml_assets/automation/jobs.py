@@ -6,7 +6,9 @@ import dagster as dg
 
 from ml_assets.assets.groups import EVALUATION, INGESTION, MODELS, TRAINING
 
-TRAINING_SELECTION = dg.AssetSelection.groups(TRAINING, MODELS, EVALUATION)
+TRAINING_SELECTION = dg.AssetSelection.groups(
+    TRAINING, MODELS, EVALUATION
+) - dg.AssetSelection.assets("backtest")
 
 
 def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
@@ -22,5 +24,11 @@ def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
             "train_models",
             selection=TRAINING_SELECTION,
             description="Choose the months, train every family, judge them, decide on a champion.",
+        ),
+        dg.define_asset_job(
+            "run_backtest",
+            selection=dg.AssetSelection.assets("backtest"),
+            description="Judge the champion's parameters, every family and the baselines on every "
+            "stored month, each trained on the months before it.",
         ),
     ]
