@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ml_assets.cron import CronError, check_cron
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month
 
@@ -23,7 +24,15 @@ VARIABLES = (
     "ML_ASSETS_HOME",
     "ML_ASSETS_FIRST_MONTH",
     "MLFLOW_TRACKING_URI",
+    "ML_ASSETS_INGEST_CRON",
+    "ML_ASSETS_SCORE_CRON",
+    "ML_ASSETS_RETRAIN_CRON",
 )
+OFF = "off"
+INGEST_CRON = "0 6 5 * *"
+SCORE_CRON = "0 8 5 * *"
+RETRAIN_CRON = "0 4 * * 0"
+"""When schedules look, New York time: on the 5th at 6:00 and at 8:00, on Sundays at 4:00."""
 
 _CREDENTIALS = re.compile(
     r"://(?:[^/?#]*"  # everything up to the last @ of the server's part
@@ -49,6 +58,9 @@ class Settings:
         home: Where assets live: a local folder (absolute) or an fsspec URL.
         first_month: First monthly partition.
         tracking_uri: MLflow tracking server.
+        ingest_cron: When new months are looked for, however the sensor did; None for never.
+        score_cron: When drift and the champion's error are measured; None for never.
+        retrain_cron: When models are trained again if anything changed; None for never.
     """
 
     trips: str
@@ -56,6 +68,9 @@ class Settings:
     home: str
     first_month: Month
     tracking_uri: str = field(repr=False)
+    ingest_cron: str | None = INGEST_CRON
+    score_cron: str | None = SCORE_CRON
+    retrain_cron: str | None = RETRAIN_CRON
 
     @property
     def shown_tracking_uri(self) -> str:
@@ -98,6 +113,9 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         tracking_uri=_tracking_uri(
             variables.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_local_home(home) / 'mlflow.db'}"
         ),
+        ingest_cron=_cron(variables, "ML_ASSETS_INGEST_CRON", INGEST_CRON),
+        score_cron=_cron(variables, "ML_ASSETS_SCORE_CRON", SCORE_CRON),
+        retrain_cron=_cron(variables, "ML_ASSETS_RETRAIN_CRON", RETRAIN_CRON),
     )
 
 
@@ -174,6 +192,19 @@ def _tracking_uri(value: str) -> str:
     if not re.fullmatch(rf"{database}|https?://.+|databricks(-uc)?(://.*)?", value):
         raise SettingsError("MLFLOW_TRACKING_URI", value, allowed)
     return value
+
+
+def _cron(variables: Mapping[str, str], variable: str, default: str) -> str | None:
+    """A schedule; None when it is switched off."""
+    value = variables.get(variable) or default
+    if value == OFF:
+        return None
+    try:
+        check_cron(value)
+    except CronError as error:
+        allowed = f"use five fields of cron in New York time, for example {default!r}, or {OFF}"
+        raise SettingsError(variable, value, f"{allowed} ({error})") from error
+    return " ".join(value.split())
 
 
 def without_credentials(url: str) -> str:

@@ -105,6 +105,10 @@ def test_spaces_around_a_value_do_not_matter(tmp_path):
         ("MLFLOW_TRACKING_URI", "sqlitefoo", "sqlite:///"),
         ("MLFLOW_TRACKING_URI", "sqlite:mlflow.db", "sqlite:///"),
         ("MLFLOW_TRACKING_URI", "httpx://server", "http(s)://"),
+        ("ML_ASSETS_INGEST_CRON", "monthly", "five fields of cron in New York time"),
+        ("ML_ASSETS_SCORE_CRON", "0 25 * * *", "'25' is no hour (0 to 23)"),
+        ("ML_ASSETS_RETRAIN_CRON", "0 4 30 2 *", "no year has such a day"),
+        ("ML_ASSETS_RETRAIN_CRON", "OFF", "for example '0 4 * * 0', or off"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_the_variable_the_value_and_what_is_allowed(
@@ -130,6 +134,7 @@ def test_a_wrong_value_is_one_line_with_the_variable_the_value_and_what_is_allow
         ("MLFLOW_TRACKING_URI", "postgresql+psycopg2://user@server/mlflow"),
         ("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000"),
         ("MLFLOW_TRACKING_URI", "databricks"),
+        ("ML_ASSETS_RETRAIN_CRON", "*/15 0-6,12 1-7/2 JAN,jul mon-FRI"),
     ],
 )
 def test_what_is_allowed_is_taken(variable, value):
@@ -179,6 +184,13 @@ def test_a_password_is_not_shown_where_settings_are_described():
     settings = read_settings({"MLFLOW_TRACKING_URI": "postgresql://mlflow:s3cret@server/mlflow"})
     assert settings.shown_tracking_uri == "postgresql://***@server/mlflow"
     assert "s3cret" not in repr(settings)
+
+
+def test_schedules_have_a_default_and_are_switched_off_one_by_one():
+    usual = read_settings({"ML_ASSETS_INGEST_CRON": "", "ML_ASSETS_SCORE_CRON": " 5  4 * * * "})
+    assert (usual.ingest_cron, usual.score_cron) == ("0 6 5 * *", "5 4 * * *")
+    some = read_settings({"ML_ASSETS_INGEST_CRON": "off", "ML_ASSETS_RETRAIN_CRON": "off"})
+    assert (some.ingest_cron, some.score_cron, some.retrain_cron) == (None, "0 8 5 * *", None)
 
 
 def test_the_project_folder_is_the_checkout():
