@@ -54,7 +54,7 @@ def _values(text: str, field: str, least: int, most: int, names: tuple[str, ...]
         elif match["step"] and not match["last"]:
             raise CronError(f"{part!r}: a step goes with * or a range")
         step = int(match["step"] or 1)
-        if first > last or not 1 <= step <= most - least:
+        if first > last or not 1 <= step <= max(last - first, 1):
             raise CronError(f"{part!r} is no {field}")
         values.update(range(first, last + 1, step))
     return values
