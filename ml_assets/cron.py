@@ -51,10 +51,12 @@ def _values(text: str, field: str, least: int, most: int, names: tuple[str, ...]
             if match["last"]:
                 raise CronError(f"{part!r} is no {field}")
             first, last = least, most
+        elif match["last"] and first >= last:
+            raise CronError(f"{part!r} is no range of a {field}")
         elif match["step"] and not match["last"]:
             raise CronError(f"{part!r}: a step goes with * or a range")
         step = int(match["step"] or 1)
-        if first > last or not 1 <= step <= max(last - first, 1):
+        if not 1 <= step <= max(last - first, 1):
             raise CronError(f"{part!r} is no {field}")
         values.update(range(first, last + 1, step))
     return values

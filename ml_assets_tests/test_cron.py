@@ -39,7 +39,7 @@ def accepted(expression):
 
 
 @pytest.mark.filterwarnings("error")
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(_EXPRESSION)
 @example("0 0 31 2,4 *")
 @example("0 0 31 2 sat-7")
