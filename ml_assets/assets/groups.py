@@ -7,4 +7,9 @@ MODELS = "models"
 EVALUATION = "evaluation"
 MONITORING = "monitoring"
 
+TRAINING_POOL = "training"
+"""Runs with a step of it go one at a time, however many runs the instance allows."""
+INGESTION_POOL = "ingestion"
+"""The same for runs that bring months."""
+
 OWNERS = ["team:ml_assets"]

@@ -13,19 +13,30 @@ import dagster as dg
 import polars as pl
 
 from ml_assets.assets.columns import column_schema
-from ml_assets.assets.groups import INGESTION, OWNERS
+from ml_assets.assets.groups import INGESTION, INGESTION_POOL, OWNERS
 from ml_assets.assets.ingestion_metadata import month_picture, raw_metadata, table_metadata
 from ml_assets.resources.monthly_table import MonthlyTable
 from ml_assets.resources.trips import TripSourceResource, TripStoreResource
 from ml_assets.sources.bringing import bring_month
 from ml_assets.sources.progress import progress_of
-from ml_assets.sources.published import BadPublication, SourceUnavailable
+from ml_assets.sources.published import (
+    BadPublication,
+    PublishedMonth,
+    SourceUnavailable,
+    TripSource,
+    WrongSource,
+)
 from ml_assets.storage.trip_store import Lineage, PublishedFileRecord, TripStore
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import TripSchemaError
 from ml_assets.trips.windows import span
 from ml_assets.version import code_version
+
+_STEP_RETRIES = 2
+_FIRST_WAIT_SECONDS = 1.0
+_PATIENT_SECONDS = 20.0
+"""A source that was tried for longer has been patient by itself: the step does not try again."""
 
 
 def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -35,6 +46,7 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         "backfill_policy": dg.BackfillPolicy.single_run(),
         "group_name": INGESTION,
         "owners": OWNERS,
+        "pool": INGESTION_POOL,
     }
 
     @dg.asset(
@@ -98,40 +110,68 @@ def bring_months(
         the months of a step only when it succeeds.
 
     Raises:
+        dg.RetryRequested: when the source fell over at once, a few times.
         dg.Failure: when at least one month could not be brought. What was stored before stays.
     """
-    source = trip_source.open()
+    begun = time.monotonic()
     months = [Month.parse(key) for key in context.partition_keys]
     try:
+        source = trip_source.open()
         published = source.published(months)
-    except SourceUnavailable as error:
-        raise dg.Failure(str(error)) from error
-    faults: dict[Month, str] = {}
+    except (SourceUnavailable, WrongSource) as error:
+        raise _failure(context, str(error), down=True, begun=begun) from error
+    faults: dict[Month, Exception] = {}
     brought: dict[Month, dict[str, Any]] = {}
     for number, month in enumerate(months, start=1):
         try:
-            begun = time.perf_counter()
-            done = bring_month(source, store, month, published.get(month), progress_of(month))
-            brought[month] = raw_metadata(store, done, time.perf_counter() - begun)
-            context.log.info(f"raw_trips {month} ({number}/{len(months)}): {done.outcome}")
+            brought[month], outcome = _bring(source, store, month, published.get(month))
+            context.log.info(f"raw_trips {month} ({number}/{len(months)}): {outcome}")
         except (BadPublication, SourceUnavailable, OSError) as error:
-            faults[month] = str(error)
+            faults[month] = error
             context.log.error(f"raw_trips {month}: {error}")
             if isinstance(error, OSError):  # a disk without room has none for the next month
                 break
     if faults:
-        for month, metadata in brought.items():
+        kept = [month for month, metadata in brought.items() if "sha256" in metadata]
+        untried = [month for month in months if month not in faults and month not in brought]
+        told = _told(faults, kept, untried, len(months))
+        # The cause is what may pass, if anything may: the jobs' hook tells it by that.
+        cause = min(faults.values(), key=lambda fault: isinstance(fault, BadPublication))
+        down = any(isinstance(fault, SourceUnavailable) for fault in faults.values())
+        failure = _failure(context, told, down=down, begun=begun)
+        for month, metadata in brought.items() if isinstance(failure, dg.Failure) else ():
             yield dg.AssetMaterialization(
                 context.asset_key, partition=str(month), metadata=metadata
             )
-        kept = [month for month, metadata in brought.items() if "sha256" in metadata]
-        untried = [month for month in months if month not in faults and month not in brought]
-        raise dg.Failure(_told(faults, kept, untried, len(months)))
+        raise failure from cause
     for month, metadata in brought.items():
         context.add_asset_metadata(metadata, partition_key=str(month))
 
 
-def _told(faults: Mapping[Month, str], kept: list[Month], untried: list[Month], all_: int) -> str:
+def _bring(
+    source: TripSource, store: TripStore, month: Month, published: PublishedMonth | None
+) -> tuple[dict[str, Any], str]:
+    """Bring a month; its metadata, and what became of it in a word."""
+    begun = time.perf_counter()
+    done = bring_month(source, store, month, published, progress_of(month))
+    return raw_metadata(store, done, time.perf_counter() - begun), done.outcome
+
+
+def _failure(
+    context: dg.AssetExecutionContext, told: str, *, down: bool, begun: float
+) -> dg.Failure | dg.RetryRequested:
+    """How the step ends: tried again in a moment when the source is down, or failed."""
+    retry = context.retry_number
+    if not down or retry >= _STEP_RETRIES or time.monotonic() - begun > _PATIENT_SECONDS:
+        return dg.Failure(told, allow_retries=False)
+    context.log.warning(f"{told}; trying again in a moment")
+    wait = _FIRST_WAIT_SECONDS * 4.0**retry
+    return dg.RetryRequested(max_retries=_STEP_RETRIES, seconds_to_wait=wait)
+
+
+def _told(
+    faults: Mapping[Month, Exception], kept: list[Month], untried: list[Month], all_: int
+) -> str:
     parts = [f"{month}: {fault}" for month, fault in faults.items()]
     if untried:
         parts.append(f"not tried: {span(untried)}")

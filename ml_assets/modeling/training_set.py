@@ -1,21 +1,23 @@
 """Build the record of a training set from stored months, and load the trips it names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ml_assets.modeling.records import MonthUse, Role, TrainingSet
 from ml_assets.storage.month_profiles import MonthProfiles
-from ml_assets.storage.trip_store import TripStore
+from ml_assets.storage.trip_store import DamagedMonth, TripStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import refusals
+from ml_assets.trips.quality import MonthProfile, nearest_earlier, refusals
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 from ml_assets.trips.windows import TrainingWindow
 from ml_assets.version import code_version
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
 
 TABLE = "trip_features"
+COLUMNS = [*REQUEST_COLUMNS, TARGET]
 
 
 class TrainingSetError(ValueError):
@@ -53,6 +55,25 @@ def describe_training_set(store: TripStore, window: TrainingWindow) -> TrainingS
     )
 
 
+def refused_months(store: TripStore, months: Sequence[Month]) -> dict[Month, str]:
+    """Those of the stored months that nothing should be learned from, each with why.
+
+    A month whose files are damaged is among them, and no other month is compared with it.
+    """
+    profiles = MonthProfiles(store)
+    refused: dict[Month, str] = {}
+    whole: list[MonthProfile] = []
+    for month in profiles.months():
+        try:
+            whole.append(profiles.of(month))
+        except DamagedMonth as error:
+            refused[month] = str(error)
+    for profile in whole:
+        if found := refusals(profile, nearest_earlier(whole, profile.month)):
+            refused[Month.parse(profile.month)] = "; ".join(found)
+    return {month: refused[month] for month in sorted(set(months) & set(refused))}
+
+
 def load_trips(store: TripStore, training_set: TrainingSet, *roles: Role) -> "pd.DataFrame":
     """The trips of the months with these roles, one month after the other.
 
@@ -72,28 +93,42 @@ def load_trips(store: TripStore, training_set: TrainingSet, *roles: Role) -> "pd
             publication or by other code.
         MissingMonth: when a month is gone.
     """
+    uses = {use.month: use for use in training_set.months if use.role in roles}
+    frames = (_recorded(store, month, uses[str(month)]) for month in training_set.months_of(*roles))
+    return one_after_the_other(frames, training_set.rows_of(*roles))
+
+
+def one_after_the_other(frames: "Iterable[pl.DataFrame]", rows: int) -> "pd.DataFrame":
+    """Frames of trips as one, of which only the result and one frame are in memory at a time.
+
+    Args:
+        frames: Read when they are asked for; request columns and ``duration_minutes``.
+        rows: How many they have together.
+    """
     import numpy as np
     import pandas as pd
 
-    uses = {use.month: use for use in training_set.months if use.role in roles}
-    columns = [*REQUEST_COLUMNS, TARGET]
     filled: dict[str, np.ndarray] = {}
-    start, total = 0, training_set.rows_of(*roles)
-    for month in training_set.months_of(*roles):
-        use = uses[str(month)]
-        lineage, rows = store.lineage(TABLE, month)
-        stored = (lineage.raw_sha256, lineage.code_version, rows)
-        if stored != (use.raw_sha256, use.code_version, use.rows):
-            raise TrainingSetError(
-                f"{TABLE} of {month} was replaced since the training set was made: materialize "
-                "training_set again, then the models"
-            )
-        frame = store.read_table(TABLE, month, columns)
-        for name in columns:
+    start = 0
+    for frame in frames:
+        for name in COLUMNS:
             values = frame[name].to_numpy()
-            filled.setdefault(name, np.empty(total, values.dtype))[start : start + rows] = values
-        start += rows
+            column = filled.setdefault(name, np.empty(rows, values.dtype))
+            column[start : start + frame.height] = values
+        start += frame.height
     return pd.DataFrame(filled, copy=False)
+
+
+def _recorded(store: TripStore, month: Month, use: MonthUse) -> "pl.DataFrame":
+    """The trips of a month, which has to be the one of the record."""
+    lineage, rows = store.lineage(TABLE, month)
+    stored = (lineage.raw_sha256, lineage.code_version, rows)
+    if stored != (use.raw_sha256, use.code_version, use.rows):
+        raise TrainingSetError(
+            f"{TABLE} of {month} was replaced since the training set was made: materialize "
+            "training_set again, then the models"
+        )
+    return store.read_table(TABLE, month, COLUMNS)
 
 
 def _refuse_unfit(store: TripStore, months: Sequence[Month]) -> None:
