@@ -17,7 +17,10 @@ from ml_assets.assets.training import training_set  # noqa: E402
 from ml_assets.automation.dead_runs import dead_runs_sensor  # noqa: E402
 from ml_assets.automation.executor import telling_in_process_executor  # noqa: E402
 from ml_assets.automation.jobs import project_jobs  # noqa: E402
+from ml_assets.automation.new_months import new_months_sensor  # noqa: E402
 from ml_assets.automation.reinstating import reinstating_jobs  # noqa: E402
+from ml_assets.automation.retraining import retraining_sensor  # noqa: E402
+from ml_assets.automation.schedules import project_schedules  # noqa: E402
 from ml_assets.automation.tracking_sensors import tracking_sensors  # noqa: E402
 from ml_assets.checks import project_checks  # noqa: E402
 from ml_assets.resources import project_resources  # noqa: E402
@@ -39,7 +42,13 @@ def assemble(settings: Settings) -> dg.Definitions:
         ],
         asset_checks=project_checks(),
         jobs=[*project_jobs(partitions), *reinstating_jobs()],
-        sensors=[dead_runs_sensor, *tracking_sensors()],
+        schedules=project_schedules(settings),
+        sensors=[
+            dead_runs_sensor,
+            *tracking_sensors(),
+            new_months_sensor(settings),
+            retraining_sensor(),
+        ],
         resources=project_resources(settings),
         executor=telling_in_process_executor,
     )

@@ -7,7 +7,7 @@ would stay in progress for ever, and with one run at a time nothing would start 
 
 import dagster as dg
 
-from ml_assets.automation.run_process import HOST_TAG, is_gone, process_number
+from ml_assets.automation.run_process import HOST_TAG, PROCESS_TAG, is_gone, process_number
 
 IN_PROGRESS = (
     dg.DagsterRunStatus.STARTING,
@@ -31,9 +31,19 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """
     reported = []
     for run in instance.get_runs(dg.RunsFilter(statuses=list(IN_PROGRESS))):
-        if is_gone(run.tags) and _report(instance, run.run_id):
+        own = is_gone(run.tags) and not _is_inherited(instance, run)
+        if own and _report(instance, run.run_id):
             reported.append(run.run_id)
     return reported
+
+
+def _is_inherited(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a retry still has the tags of the run that it retries: its own process has not begun.
+
+    Dagster hands on all tags, and the dead process of the one run is not the other's.
+    """
+    parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    return parent is not None and parent.tags.get(PROCESS_TAG) == run.tags.get(PROCESS_TAG)
 
 
 def _report(instance: dg.DagsterInstance, run_id: str) -> bool:

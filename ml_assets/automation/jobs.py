@@ -4,7 +4,8 @@ from typing import Any
 
 import dagster as dg
 
-from ml_assets.assets.groups import EVALUATION, INGESTION, MODELS, TRAINING
+from ml_assets.assets.groups import EVALUATION, INGESTION, MODELS, MONITORING, TRAINING
+from ml_assets.automation.failures import tell_passing_failures
 
 TRAINING_SELECTION = dg.AssetSelection.groups(
     TRAINING, MODELS, EVALUATION
@@ -18,12 +19,26 @@ def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
             "ingest_trips",
             selection=dg.AssetSelection.groups(INGESTION),
             partitions_def=partitions,
+            hooks={tell_passing_failures},
             description="Bring published months and split them into kept and rejected trips.",
         ),
         dg.define_asset_job(
             "train_models",
             selection=TRAINING_SELECTION,
             description="Choose the months, train every family, judge them, decide on a champion.",
+        ),
+        dg.define_asset_job(
+            "retrain",
+            selection=TRAINING_SELECTION,
+            config={"ops": {"training_set": {"config": {"refused_months": "leave_out"}}}},
+            hooks={tell_passing_failures},
+            description="The same as train_models, except that months which a data rule refuses "
+            "are left out: what sensors and schedules start.",
+        ),
+        dg.define_asset_job(
+            "monitor_trips",
+            selection=dg.AssetSelection.groups(MONITORING),
+            description="Measure drift, and the champion's error on months that came in since.",
         ),
         dg.define_asset_job(
             "run_backtest",

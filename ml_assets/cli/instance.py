@@ -1,6 +1,7 @@
 """Dagster's own home: made on first use, with settings that suit one machine."""
 
 import fcntl
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,24 +21,44 @@ telemetry:
 run_monitoring:
   enabled: true
   poll_interval_seconds: 15
-# One run at a time: training uses every core by itself.
+# A run whose process was killed is started again, twice at most, from where it was. Not so one that
+# a step has failed: what may pass is asked for again by the project's sensors, later each time.
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
+# One run at a time: training uses every core by itself. Raise max_concurrent_runs for more; the
+# pools (ingestion, training) still keep it to one run each that brings months or trains.
 concurrency:
+  pools:
+    granularity: run
+    default_limit: 1
   runs:
     max_concurrent_runs: 1
 # A press waits a second for its run to be launched, not five.
 run_queue:
   dequeue_interval_seconds: 1
 """
+_FORMER_DAGSTER_YAML = {"43ed54f96beb30ad16cebdfc0b16d8786f988204113a6d4c6c75464c0d1e1cb7"}
+"""SHA-256 of what was written before; such a file is replaced, one that was changed is not."""
 
 
 def dagster_home(settings: Settings) -> Path:
-    """``DAGSTER_HOME``, or a folder under ``ML_ASSETS_HOME``; made with its ``dagster.yaml``."""
+    """``DAGSTER_HOME``, or a folder under ``ML_ASSETS_HOME``; made with its ``dagster.yaml``.
+
+    A ``dagster.yaml`` that an earlier version wrote, and nobody changed, is brought up to date.
+    """
     home = Path(os.environ.get("DAGSTER_HOME") or settings.local_home / "dagster").resolve()
     home.mkdir(parents=True, exist_ok=True)
     instance_settings = home / "dagster.yaml"
-    if not instance_settings.exists():
+    if not instance_settings.exists() or _is_former(instance_settings):
         write_text(str(instance_settings), DAGSTER_YAML)
     return home
+
+
+def _is_former(instance_settings: Path) -> bool:
+    digest = hashlib.sha256(instance_settings.read_bytes()).hexdigest()
+    return digest in _FORMER_DAGSTER_YAML
 
 
 def open_instance(settings: Settings) -> "DagsterInstance":

@@ -1,0 +1,84 @@
+"""What became of runs that were asked for, and what is under way."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+import dagster as dg
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+
+from ml_assets.assets.groups import INGESTION_POOL, TRAINING_POOL
+from ml_assets.automation.failures import FAILURE_TAG, PASSING
+from ml_assets.sources.asking_again import Outcome, RunState
+
+RUN_KEY_TAG = "dagster/run_key"
+ASKED_FOR_TAG = "ml_assets/asked_for"
+"""The same for all attempts at one thing, which have a run key each."""
+_FAILURE_REASON_TAG, _STEP_FAILURE = "dagster/failure_reason", "STEP_FAILURE"
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_ASSETS = {
+    INGESTION_POOL: ("raw_trips", "trip_features", "rejected_trips"),
+    TRAINING_POOL: ("training_set", "champion_model"),
+}
+_STATES = {
+    dg.DagsterRunStatus.SUCCESS: RunState.SUCCEEDED,
+    dg.DagsterRunStatus.CANCELED: RunState.CANCELLED,
+}
+
+
+def outcome_of(instance: dg.DagsterInstance, run_key: str) -> Outcome:
+    """What became of the run with this key, or of the newest that took its place as a retry."""
+    records = instance.get_run_records(dg.RunsFilter(tags={RUN_KEY_TAG: run_key}), limit=1)
+    return _outcome(records[0]) if records else Outcome(RunState.UNKNOWN)
+
+
+def attempts_at(instance: dg.DagsterInstance, asked_for: str) -> tuple[int, Outcome]:
+    """How often something was asked for, and what became of the last attempt."""
+    records = instance.get_run_records(dg.RunsFilter(tags={ASKED_FOR_TAG: asked_for}))
+    keys = {record.dagster_run.tags.get(RUN_KEY_TAG) for record in records}
+    return len(keys), _outcome(records[0]) if records else Outcome(RunState.UNKNOWN)
+
+
+def _outcome(record: dg.RunRecord) -> Outcome:
+    run = record.dagster_run
+    ended = record.end_time or record.update_timestamp.timestamp()
+    return Outcome(_state(run), datetime.fromtimestamp(ended, UTC), run.run_id)
+
+
+def _state(run: dg.DagsterRun) -> RunState:
+    if run.status in UNFINISHED:
+        return RunState.ONGOING
+    if run.status in _STATES:
+        return _STATES[run.status]
+    passing = run.tags.get(FAILURE_TAG) == PASSING
+    of_a_step = run.tags.get(_FAILURE_REASON_TAG) == _STEP_FAILURE
+    return RunState.REFUSED if of_a_step and not passing else RunState.PASSING
+
+
+def under_way(instance: dg.DagsterInstance, *pools: str) -> str | None:
+    """A run or backfill that has not ended and has a step in one of these pools; None if none has.
+
+    Returns:
+        A phrase for people that names it.
+    """
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+        concurrency = run.run_op_concurrency
+        if concurrency is not None and {*pools} & {*(concurrency.all_pools or ())}:
+            return f"run {run.run_id[:8]} ({run.job_name}) is {run.status.value.lower()}"
+    names = {name for pool in pools for name in _ASSETS[pool]}
+    return _backfill_of(instance, names)
+
+
+def _backfill_of(instance: dg.DagsterInstance, names: Collection[str]) -> str | None:
+    statuses = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
+    for backfill in instance.get_backfills(BulkActionsFilter(statuses=statuses)):
+        keys = backfill.asset_selection
+        if not keys or {key.to_user_string() for key in keys} & {*names}:
+            return f"backfill {backfill.backfill_id} is in progress"
+    return None
