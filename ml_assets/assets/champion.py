@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.assets.decision_metadata import decision_metadata
-from ml_assets.assets.groups import EVALUATION, OWNERS
+from ml_assets.assets.groups import EVALUATION, OWNERS, TRAINING_POOL
 from ml_assets.assets.started import why_started
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision, Leaderboard, TrainingSet
@@ -68,6 +68,7 @@ class ChampionConfig(dg.Config):
 @dg.asset(
     deps=["model_leaderboard"],
     group_name=EVALUATION,
+    pool=TRAINING_POOL,
     owners=OWNERS,
     kinds={"mlflow"},
     description="The model that serves: registered in MLflow under the alias `champion`. Each "

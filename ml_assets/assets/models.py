@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from ml_assets.assets.groups import MODELS, OWNERS
+from ml_assets.assets.groups import MODELS, OWNERS, TRAINING_POOL
 from ml_assets.assets.metadata import figure, table
 from ml_assets.modeling.families import FAMILIES, ModelFamily
 from ml_assets.modeling.records import FitOn, ModelRecord, TrainingSet
@@ -65,6 +65,7 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         name=name,
         deps=["training_set"],
         group_name=MODELS,
+        pool=TRAINING_POOL,
         owners=OWNERS,
         kinds={"xgboost" if family.name == "xgboost" else "scikitlearn", "mlflow"},
         code_version=code_version(),
