@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.modeling.records import ModelRecord, TrainingSet
+from ml_assets.tracking.environment import this_environment
 from ml_assets.tracking.models import log_pipeline
 from ml_assets.tracking.runs import TrackedRun
 from ml_assets.trips.rules import REQUEST_COLUMNS
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from ml_assets.modeling.judged import JudgedModel
 
 EXAMPLE_ROWS = 5
+TRAINING_SET_FILE, RECORD_FILE = "training_set.json", "model_record.json"
 
 
 def log_judged_model(
@@ -35,7 +37,10 @@ def log_judged_model(
 
     record = judged.record
     run.log(_parameters(record, training_set), _figures(record), _tags(record, training_set))
-    run.log_dict(training_set.model_dump(), "training_set.json")
+    run.log_dict(training_set.model_dump(), TRAINING_SET_FILE)
+    # Parameters proper are kept as text: here they keep their types, with what the fit ran on.
+    environment = this_environment().model_dump()
+    run.log_dict({"record": record.model_dump(), "environment": environment}, RECORD_FILE)
     run.log_dict({"slices": [entry.model_dump() for entry in record.slices]}, "slices.json")
     run.log_dict(feature_importance(judged.pipeline), "feature_importance.json")
     for name, picture in pictures.items():
