@@ -75,7 +75,8 @@ def backtest(
 
     def note(so_far: BacktestRecord) -> None:
         records.write("backtest", so_far)  # a run that is killed does not lose what it has
-        context.log.info(f"{so_far.computed} figures new, {len(so_far.left)} months to go")
+        done = len(so_far.months)
+        context.log.info(f"{done} of {len({*map(str, so_far.months), *so_far.left})} months judged")
 
     try:
         made = run_backtest(

@@ -121,6 +121,14 @@ class Execution:
         Raises:
             click.ClickException: when the run fails.
         """
+        self.run_step(job, op, config)
+
+    def run_step(self, job: str, op: str, config: Mapping[str, Any]) -> None:
+        """Run a job of one step.
+
+        Raises:
+            click.ClickException: when the run fails.
+        """
         _, failure = self._execute(
             self._definitions.resolve_job_def(job), steps={op: {"config": dict(config)}}
         )

@@ -5,11 +5,13 @@ import sys
 
 import click
 
+from ml_assets.cli.backtest import backtest
 from ml_assets.cli.decisions import decisions
 from ml_assets.cli.dev import dev
 from ml_assets.cli.leaderboard import leaderboard
 from ml_assets.cli.months import months
 from ml_assets.cli.reinstate import promote, rollback
+from ml_assets.cli.reproduce import reproduce
 from ml_assets.cli.run import run
 from ml_assets.settings import SettingsError
 from ml_assets.sources.published import BadPublication, SourceUnavailable, WrongSource
@@ -34,7 +36,7 @@ def commands() -> None:
     """
 
 
-for command in (run, dev, months, leaderboard, decisions, rollback, promote):
+for command in (run, dev, months, leaderboard, decisions, rollback, promote, backtest, reproduce):
     commands.add_command(command)
 
 

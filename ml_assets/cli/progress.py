@@ -18,6 +18,8 @@ _MEGABYTE = 1_000_000
 # "xgboost trial 3 of 5: validation RMSE 4.293 (1.2 s)", as the model assets log it; a trial that
 # was given up has its state in place of the figure.
 _TRIAL = re.compile(r"\btrial \d+ of \d+: (\w+ RMSE (?P<rmse>\d+\.\d+)|\w+)")
+# "2 of 5 months judged", as the backtest logs it.
+_MONTHS = re.compile(r"\d+ of \d+ months judged")
 _SIGNS = {
     DagsterEventType.STEP_SUCCESS: "[green]✓[/green]",
     DagsterEventType.STEP_FAILURE: "[red]✗[/red]",
@@ -105,6 +107,8 @@ class StepProgress:
                 self._show(event, entry.timestamp)
             elif entry.step_key in self._tuning:
                 self._note_trial(entry.step_key, entry.user_message)
+            elif told := _MONTHS.search(entry.user_message):
+                self._screen.say(f"{self._step} {told[0]}")
 
     def _note_trial(self, step: str, message: str) -> None:
         if self._tuning[step].note(message):

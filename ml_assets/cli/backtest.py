@@ -1,0 +1,124 @@
+"""``ml-assets backtest``: every stored month judged by what the months before it taught."""
+
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ml_assets.cli.options import ModelsType
+from ml_assets.cli.streams import standard_output_kept, unredirected_console
+from ml_assets.modeling.backtest_record import CHAMPION, BacktestRecord
+from ml_assets.modeling.families import FAMILIES
+from ml_assets.settings import Settings, read_settings
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.storage.trip_store import TripStore
+
+MOST_ROWS = 100_000
+
+
+@click.command()
+@click.option(
+    "--train-months",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="So many months, just before the judged one, train.",
+)
+@click.option(
+    "--families",
+    type=ModelsType(),
+    default=tuple(FAMILIES),
+    show_default="all",
+    help="Families beside the champion's parameters and the baselines.",
+)
+@click.option(
+    "--most-rows",
+    type=click.IntRange(min=100),
+    default=MOST_ROWS,
+    show_default=True,
+    help="At most so many trips train and at most so many are judged: a fixed random sample.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    show_default="no limit",
+    help="Begin no further month after so long; the newest come first, the next call goes on.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=42, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--verbose", is_flag=True, help="Show Dagster's and MLflow's own logs as well.")
+def backtest(as_json: bool, verbose: bool, families: tuple[str, ...], **asked: Any) -> None:
+    """Judge every stored month by what the months before it taught.
+
+    The champion's parameters, every family and the baselines, without tuning: how far the error
+    moves by itself, and how much better a challenger should be. Months, code and parameters that
+    have not changed are not computed again.
+    """
+    settings = read_settings()
+    config = {**asked, "families": list(families)}
+    with standard_output_kept():
+        from ml_assets.cli.execution import Execution
+
+        with unredirected_console() as console:
+            execution = Execution(settings, console, verbose=verbose)
+            execution.run_step("run_backtest", "backtest", config)
+    made = _last(settings)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(summary(made)))
+    else:
+        print_backtest(Console(highlight=False), made)
+
+
+def summary(made: BacktestRecord) -> dict[str, object]:
+    """The machine-readable form that ``--json`` prints."""
+    won, months = made.months_won
+    return {
+        **made.model_dump(),
+        "months_judged": months,
+        "months_better_than_baselines": won,
+        "usual_relative_error": made.usual_relative_error,
+        "relative_error_noise": made.relative_error_noise,
+        "rmse_noise": made.rmse_noise,
+        "suggested_least_improvement": made.suggested_least_improvement,
+        "summary": made.summary,
+    }
+
+
+def print_backtest(console: Console, made: BacktestRecord) -> None:
+    """Print a line a month and a column a model: RMSE in minutes; the best of a month in bold."""
+    trips = " · synthetic sample" if made.synthetic else ""
+    rows = f"at most {made.most_rows:,} trips"
+    table = Table(
+        title=f"Backtest of {made.dataset}, RMSE by judged month{trips}",
+        caption=f"Errors in minutes; trained on the {made.train_months} months before, {rows}.",
+    )
+    table.add_column("model", no_wrap=True)
+    for month in made.months:
+        table.add_column(str(month), justify="right")
+    best = {
+        str(month): min(e.rmse for e in made.entries if e.month == str(month))
+        for month in made.months
+    }
+    for model in made.models:
+        line = {entry.month: entry for entry in made.line(model)}
+        cells = [
+            _cell(line[str(month)].rmse, best[str(month)]) if str(month) in line else ""
+            for month in made.months
+        ]
+        name = f"{model} ({made.champion})" if model == CHAMPION else model
+        kind = next(iter(line.values())).kind
+        table.add_row(name, *cells, style="dim" if kind == "baseline" else "")
+    console.print(table)
+    console.print(made.summary, soft_wrap=True, markup=False)
+
+
+def _cell(rmse: float, best: float) -> str:
+    return f"[bold]{rmse:.3f}[/bold]" if rmse <= best else f"{rmse:.3f}"
+
+
+def _last(settings: Settings) -> BacktestRecord:
+    dataset = TripStore(settings.home, settings.taxi, settings.synthetic).dataset
+    return RecordStore(settings.home, dataset).read("backtest", BacktestRecord)

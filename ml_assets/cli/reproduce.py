@@ -1,0 +1,94 @@
+"""``ml-assets reproduce``: fit a registered version again, and hold it to what it predicts."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, read_settings
+from ml_assets.storage.trip_store import TripStore
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from ml_assets.tracking.reproduction import Reproduction
+
+TOLERANCE, MOST_REQUESTS = 1e-6, 20_000
+
+
+@click.command()
+@click.argument("version", default="champion")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=TOLERANCE,
+    show_default=True,
+    help="Minutes by which no prediction may be apart.",
+)
+@click.option(
+    "--requests",
+    "most_requests",
+    type=click.IntRange(min=1),
+    default=MOST_REQUESTS,
+    show_default=True,
+    help="Compare on at most so many requests of the judged month, spread evenly over it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def reproduce(version: str, tolerance: float, most_requests: int, as_json: bool) -> None:
+    """Fit a registered VERSION again from what its training recorded, and compare predictions.
+
+    VERSION is a number or an alias (champion, previous, challenger). Months, checksums, parameters
+    and seed are those of its training; each input that differs by now is named. Exits with 0 when
+    every prediction is the same, or within the tolerance, and with 1 otherwise.
+    """
+    settings = read_settings()
+    from ml_assets.cli.streams import standard_output_kept
+    from ml_assets.tracking.recorded_version import UnknownVersion
+    from ml_assets.tracking.reproduction import CannotReproduce
+    from ml_assets.tracking.reproduction import reproduce as reproduce_version
+    from ml_assets.tracking.store import TrackingUnreachable
+
+    store = TripStore(settings.home, settings.taxi, settings.synthetic)
+    with standard_output_kept():
+        try:
+            found = reproduce_version(
+                _client(settings),
+                REGISTERED_MODEL,
+                version,
+                store,
+                tolerance=tolerance,
+                most_requests=most_requests,
+            )
+        except (UnknownVersion, CannotReproduce, TrackingUnreachable) as error:
+            raise click.ClickException(str(error)) from error
+    if as_json:
+        import json
+
+        click.echo(json.dumps({**found.model_dump(), "sentence": found.sentence}))
+    else:
+        click.echo("\n".join(_lines(found)))
+    if found.verdict == "differs":
+        raise click.exceptions.Exit(1)
+
+
+def _client(settings: Settings) -> "MlflowClient":
+    from ml_assets.tracking.store import TrackingStore, artifact_location
+
+    location = artifact_location(settings.home, settings.local_home)
+    store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
+    return store.client()
+
+
+def _lines(found: "Reproduction") -> list[str]:
+    lines = [
+        f"version {found.version} ({found.model}, {found.serve}), fitted again on "
+        f"{', '.join(found.fitted_on)} in {found.seconds:.1f} s",
+        found.sentence,
+        f"RMSE on these requests: {found.rmse_recorded:.6f} min as registered, "
+        f"{found.rmse_reproduced:.6f} min fitted again",
+    ]
+    if not found.differences:
+        return [*lines, "no input differs"]
+    lines.append("inputs that differ:")
+    return lines + [
+        f"  {entry.input}: {entry.recorded} then, {entry.now} now" for entry in found.differences
+    ]
