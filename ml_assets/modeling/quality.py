@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from ml_assets.modeling.records import TrainingSet
-from ml_assets.storage.month_profiles import MonthProfiles
+from ml_assets.modeling.training_set import refused_months
 from ml_assets.storage.trip_store import MissingMonth, TripStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import Finding, MonthProfile, Verdict, refusals
+from ml_assets.trips.quality import Finding, MonthProfile, Verdict
 from ml_assets.trips.rules import LONGEST_MINUTES, REQUEST_COLUMNS, SHORTEST_MINUTES, TARGET
 from ml_assets.trips.windows import span
 
@@ -52,8 +52,7 @@ def months_as_recorded(training_set: TrainingSet, store: TripStore) -> Finding:
         elif lineage.code_version != use.code_version:
             faults.append(f"{use.month} was made anew since, by other code")
     months = training_set.months_of("train", "tune", "judge")
-    for month, earlier in MonthProfiles(store).with_history(months):
-        faults += [f"{month.month}: {sentence}" for sentence in refusals(month, earlier)]
+    faults += [f"{month}: {why}" for month, why in refused_months(store, months).items()]
     if faults:
         return Finding(Verdict.REFUSED, f"{'; '.join(dict.fromkeys(faults))}. {_AGAIN}")
     rows = training_set.rows_of("train", "tune", "judge")

@@ -132,11 +132,8 @@ def _recorded(store: TripStore, month: Month, use: MonthUse) -> "pl.DataFrame":
 
 
 def _refuse_unfit(store: TripStore, months: Sequence[Month]) -> None:
-    unfit = [
-        f"{month.month}: {'; '.join(found)}"
-        for month, earlier in MonthProfiles(store).with_history(months)
-        if (found := refusals(month, earlier))
-    ]
+    refused = refused_months(store, months)
+    unfit = [f"{month}: {why}" for month, why in refused.items()]
     if unfit:
         raise TrainingSetError("not fit to be trained on: " + " | ".join(unfit))
 
