@@ -166,6 +166,27 @@ def test_a_run_that_was_to_be_cancelled_when_its_process_died_is_cancelled(ended
         assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.CANCELED
 
 
+def test_a_retry_that_has_not_begun_is_not_taken_for_the_dead_run_whose_tags_it_has(ended):
+    with dg.DagsterInstance.ephemeral() as instance:
+        killed = started_run(instance, ended)
+        assert fail_dead_runs(instance) == [killed]
+
+        @dg.job
+        def work() -> None: ...
+
+        retry = instance.create_run_for_job(
+            work,
+            status=dg.DagsterRunStatus.STARTED,
+            tags=ended,
+            parent_run_id=killed,
+            root_run_id=killed,
+        ).run_id
+        assert fail_dead_runs(instance) == []
+        another = {**ended, PROCESS_TAG: ended[PROCESS_TAG].replace(":", ":1")}
+        instance.add_run_tags(retry, another)  # its own process, which is gone as well
+        assert fail_dead_runs(instance) == [retry]
+
+
 def test_runs_that_are_not_started_or_over_are_left_alone(ended):
     with dg.DagsterInstance.ephemeral() as instance:
         for status in (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.SUCCESS):

@@ -52,6 +52,7 @@ def evaluate(
         instance=project.instance,
         scheduled_execution_time=at,
         resources=project_resources(project.settings),
+        repository_def=project.definitions.get_repository_def(),
     ) as context:
         result = schedule.evaluate_tick(context)
     return list(result.run_requests or []), result.skip_message

@@ -4,8 +4,12 @@ import subprocess
 import sys
 import time
 
+import dagster as dg
 import pytest
+from dagster._core.instance.config import PoolGranularity
 
+from ml_assets.cli.instance import DAGSTER_YAML, dagster_home
+from ml_assets.settings import read_settings
 from ml_assets_tests.conftest import REPOSITORY
 
 OPEN = """
@@ -20,6 +24,51 @@ with open_instance(settings) as instance:
     instance.get_runs()
     instance.all_asset_keys()
 """
+
+
+FORMER = """\
+# Written once by ml-assets; yours to change.
+telemetry:
+  enabled: false
+# A run that does not start, or does not stop, within three minutes is ended. (One whose process
+# was killed is noticed by the project's sensor fail_dead_runs, not by this.)
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 15
+# One run at a time: training uses every core by itself.
+concurrency:
+  runs:
+    max_concurrent_runs: 1
+# A press waits a second for its run to be launched, not five.
+run_queue:
+  dequeue_interval_seconds: 1
+"""
+
+
+def test_settings_of_an_earlier_version_are_brought_up_to_date_unless_someone_changed_them(
+    tmp_path, monkeypatch
+):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    settings = read_settings({"ML_ASSETS_HOME": str(tmp_path)})
+    file = dagster_home(settings) / "dagster.yaml"
+    assert file.read_text() == DAGSTER_YAML
+    file.write_text(FORMER)
+    dagster_home(settings)
+    assert file.read_text() == DAGSTER_YAML
+    changed = FORMER.replace("max_concurrent_runs: 1", "max_concurrent_runs: 3")
+    file.write_text(changed)
+    dagster_home(settings)
+    assert file.read_text() == changed
+
+
+def test_one_run_trains_at_a_time_and_only_killed_runs_are_taken_up_again(tmp_path):
+    (tmp_path / "dagster.yaml").write_text(DAGSTER_YAML)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        pools = instance.get_concurrency_config().pool_config
+        assert (pools.pool_granularity, pools.default_pool_limit) == (PoolGranularity.RUN, 1)
+        assert instance.run_retries_enabled
+        assert instance.run_retries_max_retries == 2
+        assert not instance.run_retries_retry_on_asset_or_op_failure
 
 
 @pytest.mark.parametrize("attempt", range(2))

@@ -3,7 +3,6 @@
 import pytest
 
 from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.modeling.records import ChampionDecision
 from ml_assets.modeling.retraining import (
     data_state,
     last_carried_out,
@@ -12,6 +11,7 @@ from ml_assets.modeling.retraining import (
 )
 from ml_assets.modeling.training_set import refused_months
 from ml_assets.trips.month import Month
+from ml_assets_tests.modeling.made_decisions import decision_on
 from ml_assets_tests.storage.stored_months import put_features, put_month, store_at
 
 MONTHS = [Month(2023, number) for number in (1, 2, 3, 4)]
@@ -23,24 +23,6 @@ def store(tmp_path):
     for month in MONTHS[:3]:
         put_month(store, month, 200)
     return store
-
-
-def decision_on(training_set, **changed):
-    made = {
-        "promoted": True,
-        "reason": "better",
-        "champion": "xgboost",
-        "registry_version": "1",
-        "previous_version": None,
-        "training_set": training_set.fingerprint,
-        "synthetic": False,
-        "served": "xgboost",
-        "test_rmse": 1.0,
-        "months": training_set.months,
-        "decision_id": "d1",
-        "decided_at": "2026-11-01T00:00:00+0000",
-    }
-    return ChampionDecision(**{**made, **changed})
 
 
 def ahead_of(store):
