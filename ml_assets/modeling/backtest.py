@@ -25,6 +25,7 @@ from ml_assets.modeling.backtest_inputs import (
 from ml_assets.modeling.backtest_record import (
     BacktestEntry,
     BacktestRecord,
+    SkippedOrigin,
 )
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.storage.trip_store import TripStore
@@ -60,8 +61,8 @@ class BacktestOptions:
         families: Names of those to judge beside the champion and the baselines.
         most_rows: At most so many trips train and at most so many are judged: larger months are
             represented by a random sample that is the same each time.
-        seconds: No origin begins later than this after the start; None without a limit. The newest
-            months come first.
+        seconds: No origin but the first begins later than this after the start; None without a
+            limit. The newest months come first.
         seed: Of the samples and the estimators.
 
     Raises:
@@ -118,35 +119,53 @@ def run_backtest(
     bench = _Bench(store, options, stamped, field_of)
     known = {entry.inputs: entry for entry in (earlier.entries if earlier else [])}
     entries = {origin: bench.kept(origin, known) for origin in found}
-    open_ = [origin for origin in reversed(found) if len(entries[origin]) < len(field_of)]
-    computed = 0
-
-    def so_far() -> BacktestRecord:
-        return BacktestRecord(
-            dataset=store.dataset,
-            synthetic=store.synthetic,
-            train_months=options.train_months,
-            most_rows=options.most_rows,
-            champion=champion.family if champion else None,
-            champion_version=champion.version if champion else None,
-            champion_parameters_know=str(champion.newest_month)
-            if champion and champion.newest_month
-            else None,
-            entries=[entry for origin in found for entry in entries[origin]],
-            skipped=[*skipped, *refused],
-            left=sorted(str(origin.judge) for origin in open_),
-            computed=computed,
-            code_version=code_version(),
-        )
-
-    while open_ and (options.seconds is None or time.monotonic() - begun < options.seconds):
-        origin = open_.pop(0)
+    ledger = _Ledger(store, options, champion, [*skipped, *refused], entries)
+    ledger.open = [origin for origin in reversed(found) if len(entries[origin]) < len(field_of)]
+    while ledger.open and ledger.in_time(time.monotonic() - begun):
+        origin = ledger.open.pop(0)
         before = len(entries[origin])
         entries[origin] = bench.judged(origin, known)
-        computed += len(entries[origin]) - before
+        ledger.computed += len(entries[origin]) - before
         if on_origin is not None:
-            on_origin(so_far())
-    return so_far()
+            on_origin(ledger.record())
+    return ledger.record()
+
+
+@dataclass
+class _Ledger:
+    """How far the backtest is: entries by origin, in order, and the origins that lack some."""
+
+    store: TripStore
+    options: BacktestOptions
+    champion: ServedParameters | None
+    skipped: list[SkippedOrigin]
+    entries: dict[Origin, list[BacktestEntry]]
+    open: list[Origin] = field(default_factory=list)
+    computed: int = 0
+
+    def in_time(self, spent: float) -> bool:
+        """Whether another origin may begin after so many seconds; the first always may."""
+        limit = self.options.seconds
+        return self.computed == 0 or limit is None or spent < limit
+
+    def record(self) -> BacktestRecord:
+        """The backtest so far."""
+        champion = self.champion
+        newest = champion.newest_month if champion else None
+        return BacktestRecord(
+            dataset=self.store.dataset,
+            synthetic=self.store.synthetic,
+            train_months=self.options.train_months,
+            most_rows=self.options.most_rows,
+            champion=champion.family if champion else None,
+            champion_version=champion.version if champion else None,
+            champion_parameters_know=str(newest) if newest else None,
+            entries=[entry for of_origin in self.entries.values() for entry in of_origin],
+            skipped=self.skipped,
+            left=sorted(str(origin.judge) for origin in self.open),
+            computed=self.computed,
+            code_version=code_version(),
+        )
 
 
 class _Bench:

@@ -213,7 +213,7 @@ class BacktestRecord(BaseModel):
         saw = [entry.month for entry in self.line(CHAMPION) if entry.parameters_saw_month]
         if saw:
             said += (
-                f" The champion's parameters were chosen on {self.champion_parameters_know}, so "
+                f" The champion's parameters know {self.champion_parameters_know or 'any month'}: "
                 f"{len(saw)} of these months, or later ones, had a say in them."
             )
         if self.skipped:

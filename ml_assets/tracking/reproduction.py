@@ -87,7 +87,8 @@ class Reproduction(BaseModel):
         asked = f"{self.requests:,} predictions for {self.judged_month}"
         if self.verdict == "identical":
             return f"identical: {asked} are the same bit for bit"
-        far = f"at most {self.largest_difference:.2g} min apart, {self.mean_difference:.2g} on average"
+        largest, mean = self.largest_difference, self.mean_difference
+        far = f"at most {largest:.2g} min apart, {mean:.2g} on average"
         if self.verdict == "within tolerance":
             return f"within tolerance ({self.tolerance:g} min): {asked} are {far}"
         why = "" if self.differences else "; no input differs, so it lies in the fit itself"

@@ -1,0 +1,142 @@
+"""The backtest in the graph: alone before there is a champion, beside it, and by command."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ml_assets.modeling.backtest_record import BacktestRecord
+from ml_assets.modeling.records import ChampionDecision
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.trips.month import Month
+from ml_assets_tests.cli.calling import call
+from ml_assets_tests.project import Project, open_project, settings_for
+from ml_assets_tests.published_months import publish, published_month
+
+QUICK = {"families": ["linear_svr"], "train_months": 2}
+BASELINES = ["global_mean", "median_per_pair", "distance_line"]
+
+
+@pytest.fixture(scope="module")
+def trips(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trips")
+    for number in range(1, 7):
+        publish(folder, Month(2023, number), published_month(Month(2023, number), 300))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, trips) -> Iterator[Project]:
+    with open_project(settings_for(tmp_path_factory.mktemp("home"), trips)) as project:
+        yield project
+
+
+@pytest.fixture
+def served(project) -> Project:
+    """The same project, in which a champion serves."""
+    if RecordStore(project.settings.home, "green").find("champion_model", ChampionDecision) is None:
+        assert project.ingest("2023-01", "2023-05").success
+        assert project.train(("xgboost",)).success
+    return project
+
+
+def backtest(project, **config):
+    return project.run("run_backtest", {"backtest": {"config": {**QUICK, **config}}})
+
+
+def record(project) -> BacktestRecord:
+    return RecordStore(project.settings.home, "green").read("backtest", BacktestRecord)
+
+
+@pytest.mark.parametrize("job", ["train_models"])
+def test_a_training_does_not_wait_for_the_backtest(project, job):
+    made = {key.to_user_string() for key in project.definitions.resolve_job_def(job).asset_layer
+            .selected_asset_keys}  # fmt: skip
+    assert "champion_model" in made
+    assert "backtest" not in made
+
+
+def test_it_goes_from_no_months_to_no_champion_to_one(project):
+    _too_few_months(project)
+    _without_a_champion(project)
+    _with_a_champion(project)
+
+
+def _too_few_months(project):
+    assert project.ingest("2023-01", "2023-02").success
+    run = backtest(project)
+    assert not run.success
+    (failed,) = [e for e in run.all_events if e.is_step_failure]
+    assert "a backtest needs 3 months of green in a row" in str(failed.event_specific_data)
+
+
+def _without_a_champion(project):
+    assert project.ingest("2023-03", "2023-05").success
+    run = backtest(project)
+    assert run.success
+    made = record(project)
+    assert made.models == ["linear_svr", *BASELINES]
+    assert project.metadata("backtest")["champion"] == "none serves"
+    assert "no champion serves" in project.metadata("backtest")["summary"]
+    (check,) = run.get_asset_check_evaluations()
+    assert check.passed and "no champion serves" in check.description
+
+
+def _with_a_champion(project):
+    before = record(project)
+    assert project.train(("xgboost",)).success
+    run = backtest(project)
+    assert run.success
+    made = record(project)
+    assert made.models == ["champion", "linear_svr", *BASELINES]
+    assert (made.champion, made.champion_version) == ("xgboost", "1")
+    assert made.computed == 3, "only the champion's figures are new"
+    assert [e for e in made.entries if e.model != "champion"] == before.entries
+    assert [e.parameters_saw_month for e in made.line("champion")] == [True, True, False]
+    shown = project.metadata("backtest")
+    assert shown["relative_error_noise"] == pytest.approx(made.relative_error_noise, abs=1e-4)
+    assert shown["chart"].startswith("![error of every model by judged month](data:image/png")
+    assert [row.data["month"] for row in shown["rmse_by_month"].records] == [
+        "2023-03", "2023-04", "2023-05",
+    ]  # fmt: skip
+    (check,) = run.get_asset_check_evaluations()
+    assert check.passed and "beat every baseline in 3 of 3 months" in check.description
+
+
+def test_what_was_asked_for_last_is_kept_where_nobody_says_otherwise(served):
+    project = served
+    assert backtest(project, most_rows=150).success
+    run = project.run("run_backtest", {"backtest": {"config": {"families": ["linear_svr"]}}})
+    assert run.success
+    assert (record(project).most_rows, record(project).train_months) == (150, 2)
+    assert record(project).computed == 0
+
+
+def test_a_record_that_cannot_be_read_is_made_anew(served):
+    project = served
+    path = Path(RecordStore(project.settings.home, "green").path("backtest"))
+    path.write_text("{}")
+    assert backtest(project).success
+    assert record(project).computed > 0
+
+
+def test_the_command_prints_a_table_or_json_and_what_is_wrong(
+    served, trips, monkeypatch, capfd, tmp_path
+):
+    project = served
+    environment = {"ML_ASSETS_HOME": project.settings.home, "ML_ASSETS_TRIPS": trips,
+                   "DAGSTER_HOME": tmp_path / "dagster"}  # fmt: skip
+    asked = ["backtest", "--families", "linear_svr", "--train-months", "2"]
+    shown = call(monkeypatch, capfd, asked, environment)
+    assert shown.status == 0, shown.err
+    for part in ("champion (xgboost)", "distance_line", "2023-05", "most 100,000 trips"):
+        assert part in shown.out
+    assert "✓ backtest" in shown.err
+    told = call(monkeypatch, capfd, [*asked, "--json"], environment)
+    made = json.loads(told.out)
+    assert (made["computed"], made["months_judged"]) == (0, 3), "the first call computed them"
+    assert made["relative_error_noise"] == record(project).relative_error_noise
+    few = call(monkeypatch, capfd, [*asked[:-1], "9"], environment)
+    assert (few.status, few.out) == (1, "")
+    assert "a backtest needs 10 months of green in a row" in few.err
