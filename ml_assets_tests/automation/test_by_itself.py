@@ -62,7 +62,7 @@ def decision_on(ui, log, month):
 def runs_of(ui, job):
     runs = ui.ask(
         "query($job: String!) { runsOrError(filter: {pipelineName: $job})"
-        " { ... on Runs { results { runId status parentRunId } } } }",
+        " { ... on Runs { results { runId status } } } }",
         job=job,
     )["runsOrError"]["results"]
     return list(reversed(runs))
@@ -124,13 +124,9 @@ def test_a_retraining_whose_process_is_killed_is_taken_up_again_and_a_cancelled_
     running.terminate(cancelled)
     os.kill(worker, signal.SIGKILL)
     assert wait_for(lambda: running.ended_as(killed), 90, "the end of what was killed") == "FAILURE"
-    taken_up = wait_for(lambda: retry_of(running, killed), 60, "the killed run's retry")
+    taken_up = wait_for(lambda: running.retry_of(killed), 60, "the killed run's retry")
     ended = wait_for(lambda: running.ended_as(taken_up), DECISION_SECONDS, "the retry's end")
     assert ended == "SUCCESS"
     assert log.all()[-1].dagster_run_id == taken_up
     assert running.ended_as(cancelled) == "CANCELED"
-    assert retry_of(running, cancelled) is None
-
-
-def retry_of(ui, run_id):
-    return next((r["runId"] for r in runs_of(ui, "retrain") if r["parentRunId"] == run_id), None)
+    assert running.retry_of(cancelled) is None

@@ -87,6 +87,15 @@ class DagsterUi:
         )["runOrError"]["status"]
         return status if status in ENDED else None
 
+    def retry_of(self, run_id: str) -> str | None:
+        """The run that took up another by itself; None when there is none."""
+        runs = self.ask(
+            "query($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags})"
+            " { ... on Runs { results { runId } } } }",
+            tags=[{"key": "dagster/parent_run_id", "value": run_id}],
+        )["runsOrError"]["results"]
+        return runs[0]["runId"] if runs else None
+
     def worker_of(self, run_id: str) -> int | None:
         """The process that executes a run; None while there is none."""
         events = self.ask(

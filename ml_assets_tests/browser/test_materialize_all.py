@@ -79,18 +79,19 @@ def test_latest_after_all_ends_green(ui, page, pictures, all_pressed):
     assert ui.not_green() == []
 
 
-def test_run_whose_process_is_killed_fails_and_takes_nothing_with_it(ui, all_pressed):
+def test_run_whose_process_is_killed_fails_and_is_taken_up_again(ui, all_pressed):
     killed = ui.launch_job("train_models")
     worker = wait_for(lambda: ui.worker_of(killed), START_SECONDS, "the worker of a run")
     os.kill(worker, signal.SIGKILL)
     ended = wait_for(lambda: ui.ended_as(killed), START_SECONDS, "the end of the killed run")
     assert ended == "FAILURE"
 
-    following = ui.launch_job("train_models")
-    wait_for(lambda: ui.worker_of(following), START_SECONDS, "the worker of the next run")
+    following = wait_for(lambda: ui.retry_of(killed), START_SECONDS, "the killed run's retry")
+    wait_for(lambda: ui.worker_of(following), START_SECONDS, "the worker of the retry")
     ui.terminate(following)
-    ended = wait_for(lambda: ui.ended_as(following), START_SECONDS, "the end of the next run")
+    ended = wait_for(lambda: ui.ended_as(following), START_SECONDS, "the end of the retry")
     assert ended == "CANCELED"
+    assert ui.retry_of(following) is None
     assert ui.unhealthy_daemons() == []
 
 
