@@ -8,13 +8,12 @@ from rich.table import Table
 
 from ml_assets.cli.options import ModelsType
 from ml_assets.cli.streams import standard_output_kept, unredirected_console
+from ml_assets.modeling.backtest import MOST_ROWS
 from ml_assets.modeling.backtest_record import CHAMPION, BacktestRecord
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.settings import Settings, read_settings
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
-
-MOST_ROWS = 100_000
 
 
 @click.command()
@@ -45,7 +44,13 @@ MOST_ROWS = 100_000
     show_default="no limit",
     help="Begin no further month after so long; the newest come first, the next call goes on.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=42, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=42,
+    show_default=True,
+    help="Of the samples and of the models.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--verbose", is_flag=True, help="Show Dagster's and MLflow's own logs as well.")
 def backtest(as_json: bool, verbose: bool, families: tuple[str, ...], **asked: Any) -> None:

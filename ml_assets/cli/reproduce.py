@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ml_assets.modeling.known_requests import SAME_MINUTES
 from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, read_settings
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.tracking.reproduction import MOST_REQUESTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from ml_assets.tracking.reproduction import Reproduction
-
-TOLERANCE, MOST_REQUESTS = 1e-6, 20_000
 
 
 @click.command()
@@ -20,7 +20,7 @@ TOLERANCE, MOST_REQUESTS = 1e-6, 20_000
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
-    default=TOLERANCE,
+    default=SAME_MINUTES,
     show_default=True,
     help="Minutes by which no prediction may be apart.",
 )
