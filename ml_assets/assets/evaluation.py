@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ml_assets.assets.groups import EVALUATION, OWNERS
+from ml_assets.assets.groups import EVALUATION, OWNERS, TRAINING_POOL
 from ml_assets.assets.metadata import figure, table
 from ml_assets.assets.models import model_asset_name
 from ml_assets.modeling.families import FAMILIES
@@ -22,6 +22,7 @@ MODEL_ASSETS = [model_asset_name(name) for name in FAMILIES]
     deps=[*MODEL_ASSETS, "training_set"],
     group_name=EVALUATION,
     owners=OWNERS,
+    pool=TRAINING_POOL,
     kinds={"table"},
     description="Every model and every baseline on the same judged month, best first.",
 )

@@ -140,7 +140,7 @@ def test_settling_what_is_in_order_changes_nothing(registry):
 
 
 def test_the_lock_lets_one_at_a_time(registry):
-    client, home = registry
+    _, home = registry
     with aliases._one_at_a_time(home):
         import fcntl
 
