@@ -1,0 +1,54 @@
+"""A process that decides on the champion and is killed (SIGKILL) at a named moment of it."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import mlflow
+
+from ml_assets.modeling.decision_log import DecisionLog
+from ml_assets.tracking import challenger, crowning
+from ml_assets_tests.project import open_project, settings_for
+
+
+def die(*_arguments, **_named):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def then_die(function):
+    def called(*arguments, **named):
+        function(*arguments, **named)
+        die()
+
+    return called
+
+
+def before_alias(alias):
+    """Die as the registry is asked to give this alias."""
+    given = mlflow.MlflowClient.set_registered_model_alias
+
+    def give(client, name, asked, version):
+        if asked == alias:
+            die()
+        return given(client, name, asked, version)
+
+    mlflow.MlflowClient.set_registered_model_alias = give
+
+
+MOMENTS = {
+    "registering": lambda: setattr(challenger, "register", die),
+    "registered": lambda: setattr(challenger, "register", then_die(challenger.register)),
+    "examined": lambda: setattr(crowning, "decide", die),
+    "recording": lambda: setattr(DecisionLog, "write", die),
+    "recorded": lambda: setattr(DecisionLog, "write", then_die(DecisionLog.write)),
+    "noting the champion before": lambda: before_alias("previous"),
+    "moving the alias": lambda: before_alias("champion"),
+    "moved": lambda: setattr(crowning, "move_champion", then_die(crowning.move_champion)),
+}
+
+if __name__ == "__main__":
+    home, trips, moment = sys.argv[1:]
+    MOMENTS[moment]()
+    with open_project(settings_for(Path(home), trips)) as project:
+        project.run("train_models", selection=["champion_model"])

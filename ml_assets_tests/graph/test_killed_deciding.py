@@ -1,0 +1,89 @@
+"""Killed at any moment of a decision: one champion, whole, and the next run finishes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import mlflow
+import pytest
+
+from ml_assets.modeling.decision_log import DecisionLog
+from ml_assets.modeling.records import Leaderboard
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.tracking.models import CHAMPION, PREVIOUS, load_pipeline, register
+from ml_assets.trips.month import Month
+from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.graph.killed_deciding import MOMENTS
+from ml_assets_tests.project import open_project, settings_for
+from ml_assets_tests.published_months import publish
+
+NAME = "taxi-trip-duration"
+MODULE = "ml_assets_tests.graph.killed_deciding"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A home whose best model has not been decided on, and where a synthetic champion serves."""
+    home, trips = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("published")
+    for number in (1, 2, 3):
+        publish(trips, Month(2023, number))
+    with open_project(settings_for(home, trips)) as project:
+        assert project.ingest("2023-01", "2023-03").success
+        keys = ["training_set", "linear_regression_model", "model_leaderboard"]
+        steps = {"linear_regression_model": {"config": {"trials": 0}}}
+        assert project.run("train_models", steps, keys).success
+    client = registry(home)
+    best = RecordStore(str(home), "green").read("model_leaderboard", Leaderboard).models[0]
+    # One of the synthetic sample, which every model of real trips may replace.
+    tags = {"model": "lasso", "dataset": "sample_green", "synthetic": "true"}
+    run = client.create_run("0").info.run_id
+    old = register(client, NAME, best.model_uri, run, tags)
+    client.set_registered_model_alias(NAME, CHAMPION, old)
+    return home, trips
+
+
+@pytest.fixture
+def home(trained, tmp_path):
+    """A copy of that home; what was logged stays where it is."""
+    home, trips = trained
+    return shutil.copytree(home, tmp_path / "home"), trips
+
+
+def registry(home):
+    uri = f"sqlite:///{home}/mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    return mlflow.MlflowClient(uri, registry_uri=uri)
+
+
+def serving(home, alias=CHAMPION):
+    return str(registry(home).get_model_version_by_alias(NAME, alias).version)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_while_deciding(home, moment):
+    home, trips = home
+    old = serving(home)
+    killed = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", MODULE, home, trips, moment],
+        cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    moved = moment == "moved"
+    assert (serving(home) != old) is moved
+    assert len(load_pipeline(f"models:/{NAME}@{CHAMPION}").named_steps) > 1
+    log = DecisionLog(str(home), "green")
+    assert all(not decision.carried_out for decision in log.all())
+
+    with open_project(settings_for(home, trips)) as project:
+        assert project.run("train_models", selection=["champion_model"]).success
+    assert serving(home) != old
+    assert serving(home, PREVIOUS) == old
+    versions = registry(home).search_model_versions(f"name='{NAME}'")
+    assert len(versions) == 2  # what was registered before it died was taken up
+    carried_out = [decision for decision in log.all() if decision.carried_out]
+    assert [d.promoted for d in carried_out] == ([True, False] if moved else [True])
+    assert all(decision.registry_version == serving(home) for decision in carried_out)
