@@ -1,0 +1,203 @@
+"""A person decides who serves: back in one step, on record, and not undone on the same data."""
+
+import json
+
+import mlflow
+import pytest
+
+from ml_assets.modeling.decision_log import DecisionLog
+from ml_assets.modeling.records import ChampionDecision, Leaderboard
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.tracking.models import CHAMPION, PREVIOUS, register
+from ml_assets.trips.month import Month
+from ml_assets_tests.cli.calling import call
+from ml_assets_tests.project import open_project, settings_for
+from ml_assets_tests.published_months import publish, published_month
+
+NAME = "taxi-trip-duration"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Real trips; the best of two models serves, after one that was a hopeless case by its tags."""
+    home, trips = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("published")
+    for number in (1, 2, 3, 4):
+        publish(trips, Month(2023, number), published_month(Month(2023, number), rows=2000))
+    with open_project(settings_for(home, trips)) as project:
+        assert project.ingest("2023-01", "2023-03").success
+        assert project.train(("linear_regression", "lasso")).success
+        yield project
+
+
+def client(project):
+    uri = project.settings.tracking_uri
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    return mlflow.MlflowClient(uri, registry_uri=uri)
+
+
+@pytest.fixture
+def two(project):
+    """Version numbers: what served before, and what serves."""
+    asked = client(project)
+    for alias in (CHAMPION, PREVIOUS):
+        asked.delete_registered_model_alias(NAME, alias)
+    records = RecordStore(project.settings.home, "green")
+    best, second = records.read("model_leaderboard", Leaderboard).models
+    tags = {"model": second.model, "dataset": "green", "fitted_on": "2023-01,2023-02",
+            "synthetic": "false"}  # fmt: skip
+    old = register(asked, NAME, second.model_uri, second.mlflow_run_id, tags)
+    asked.set_registered_model_alias(NAME, CHAMPION, old)
+    tags = {**tags, "model": best.model}
+    new = register(asked, NAME, best.model_uri, best.mlflow_run_id, tags)
+    asked.set_registered_model_alias(NAME, PREVIOUS, old)
+    asked.set_registered_model_alias(NAME, CHAMPION, new)
+    return old, new
+
+
+def roll_back(project, **config):
+    steps = {"roll_back": {"config": {"reason": "errs at night", **config}}}
+    return project.run("roll_back_champion", steps)
+
+
+def promote(project, version, reason="I know"):
+    steps = {"promote": {"config": {"version": version, "reason": reason}}}
+    return project.run("promote_version", steps)
+
+
+def decide(project):
+    assert project.run("train_models", selection=["champion_model"]).success
+    return log(project).all()[-1]
+
+
+def log(project):
+    return DecisionLog(project.settings.home, "green")
+
+
+def serving(project, alias=CHAMPION):
+    return str(client(project).get_model_version_by_alias(NAME, alias).version)
+
+
+def told(result):
+    failures = result.filter_events(lambda event: event.is_step_failure)
+    return " ".join(str(event.step_failure_data.error) for event in failures)
+
+
+def test_back_to_the_champion_before_in_one_step_and_on_record(project, two):
+    old, new = two
+    assert roll_back(project).success
+    assert (serving(project), serving(project, PREVIOUS)) == (old, new)
+    found = log(project).all()[-1]
+    assert (found.kind, found.outcome, found.carried_out) == ("rollback", "rolled back", True)
+    assert (found.registry_version, found.previous_version) == (old, new)
+    assert "errs at night" in found.reason
+    shown = project.metadata("champion_model")
+    assert shown["decision"] == "rolled back"
+    assert shown["registry_version"] == old
+    version = client(project).get_model_version(NAME, old)
+    assert version.tags["decision"] == "rollback"
+    assert json.loads(version.tags["hold"])["judged_month"] == "2023-03"
+
+
+def test_it_is_not_undone_by_a_decision_on_the_same_data(project, two):
+    old, _ = two
+    assert roll_back(project).success
+    found = decide(project)
+    assert not found.promoted
+    assert serving(project) == old
+    assert "on_new_data" in [c.name for c in found.criteria if not c.passed]
+    assert "rollback: errs at night" in found.reason
+
+
+def test_to_a_named_version_and_the_override_back(project, two):
+    old, new = two
+    assert roll_back(project, version=old).success
+    assert serving(project) == old
+    assert promote(project, new).success
+    assert serving(project) == new
+    found = log(project).all()[-1]
+    assert (found.kind, found.started_because) == ("override", "I know")
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        (lambda project, two: roll_back(project, version="99"), "has no version 99: choose one of"),
+        (lambda project, two: promote(project, two[1]), "serves already"),
+        (lambda project, two: promote(project, two[0], reason=" "), "a reason is needed"),
+    ],
+)
+def test_what_cannot_be_is_told_and_changes_nothing(project, two, asked, answer):
+    before = len(log(project).all())
+    result = asked(project, two)
+    assert not result.success
+    assert answer in told(result)
+    assert serving(project) == two[1]
+    assert len(log(project).all()) == before
+
+
+def test_without_one_before_there_is_nothing_to_go_back_to(project, two):
+    client(project).delete_registered_model_alias(NAME, PREVIOUS)
+    result = roll_back(project)
+    assert not result.success
+    assert f"no version served before version {two[1]}" in told(result)
+
+
+def test_a_version_that_the_code_of_today_does_not_answer_for_is_not_served(project, two):
+    old, new = two
+    answers = json.dumps([1.0] * 6)
+    client(project).set_model_version_tag(NAME, old, "known_minutes", answers)
+    result = roll_back(project)
+    assert not result.success
+    assert "the code has changed since" in told(result)
+    assert serving(project) == new
+
+
+def test_such_a_champion_can_no_longer_be_scored_and_the_baselines_decide(project, two):
+    old, _ = two
+    client(project).set_registered_model_alias(NAME, CHAMPION, old)
+    client(project).set_model_version_tag(NAME, old, "known_minutes", json.dumps([1.0] * 6))
+    found = decide(project)
+    assert found.promoted
+    assert "can no longer be scored" in found.reason
+    assert "so the baselines decide" in found.reason
+    assert found.unscored.startswith("AnswersOtherwise: the code has changed since")
+
+
+def test_a_month_that_came_later_may_decide_again(project, two):
+    assert roll_back(project).success
+    assert project.ingest("2023-04", "2023-04").success
+    assert project.train(("linear_regression", "lasso")).success
+    found = log(project).all()[-1]
+    by_name = {criterion.name: criterion for criterion in found.criteria}
+    assert by_name["on_new_data"].passed
+    assert found.judged_month == "2023-04"
+    assert "better_by_paired_bootstrap" in by_name
+
+
+def test_the_commands_list_and_show_decisions(project, two, monkeypatch, capsys):
+    assert roll_back(project).success
+    environment = {
+        "ML_ASSETS_HOME": project.settings.home,
+        "ML_ASSETS_TRIPS": project.settings.trips,
+    }
+    listed = call(monkeypatch, capsys, ["decisions", "--last", "1"], environment)
+    assert listed.status == 0
+    assert "rolled back" in listed.out
+    assert "errs at night" in listed.out
+    asked = call(monkeypatch, capsys, ["decisions", "--json"], environment)
+    made = [ChampionDecision(**entry) for entry in json.loads(asked.out)["decisions"]]
+    assert made == log(project).all()[::-1][:20]
+    training = next(decision for decision in made if decision.kind == "training")
+    whole = call(monkeypatch, capsys, ["decisions", training.decision_id], environment)
+    assert all(criterion.finding in whole.out for criterion in training.criteria)
+    assert "processor time" in whole.out
+    wrong = call(monkeypatch, capsys, ["decisions", "zzz"], environment)
+    assert wrong.status == 2
+    assert "the newest are" in wrong.err
+
+
+def test_without_a_decision_the_command_says_what_to_do(tmp_path, monkeypatch, capsys):
+    answer = call(monkeypatch, capsys, ["decisions"], {"ML_ASSETS_HOME": tmp_path})
+    assert answer.status == 1
+    assert "train first" in answer.err
