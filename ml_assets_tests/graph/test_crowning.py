@@ -8,6 +8,7 @@ import dagster as dg
 import mlflow
 import pytest
 
+from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.tracking.models import CHAMPION, PREVIOUS, load_pipeline, register
@@ -161,6 +162,45 @@ def test_a_version_that_cannot_be_loaded_is_not_crowned(project):
         shutil.move(logged.with_suffix(".kept"), logged)
     assert not alone.success  # and nothing is left that serves
     assert "nothing serves" in errors(alone)
+
+
+def test_a_winner_that_has_learned_the_judged_month_is_refused_on_record(project):
+    best, second = board(project).models
+    old = put_on_the_throne(project, second)
+    leaking = best.model_copy(update={"fitted_on": [*best.fitted_on, "2023-03"]})
+    found = board(project)
+    rows = [leaking if row.model == best.model else row for row in found.rows]
+    records(project).write("model_leaderboard", found.model_copy(update={"rows": rows}))
+    assert decide(project).success
+    made = decision(project)
+    assert not made.promoted
+    assert "knows_no_judged_trip: it was fitted or tuned on 2023-03" in made.reason
+    assert serving(project) == old
+
+
+def test_a_registry_that_is_gone_as_the_alias_moves_keeps_the_old_champion(project, monkeypatch):
+    _, second = board(project).models
+    old = put_on_the_throne(project, second)
+    give = mlflow.MlflowClient.set_registered_model_alias
+
+    def give_but_to_champions(self, name, alias, version):
+        if alias == CHAMPION:
+            raise mlflow.exceptions.MlflowException("connection refused")
+        return give(self, name, alias, version)
+
+    with monkeypatch.context() as gone:
+        gone.setattr(mlflow.MlflowClient, "set_registered_model_alias", give_but_to_champions)
+        result = decide(project)
+    assert not result.success
+    assert "connection refused" in errors(result)
+    assert serving(project) == old
+    log = DecisionLog(project.settings.home, "sample_green")
+    broken_off = log.all()[-1]
+    assert (broken_off.promoted, broken_off.carried_out) == (True, False)
+    assert broken_off.outcome == "not carried out"
+    assert decide(project).success
+    assert serving(project) != old
+    assert log.all()[-1].carried_out
 
 
 def test_the_same_parameters_fitted_on_all_months_serve_on_request(project):

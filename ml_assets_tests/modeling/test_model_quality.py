@@ -10,11 +10,12 @@ from ml_assets.modeling.model_quality import (
     FIT_SECONDS_AT_LEAST,
     better_than_baselines,
     fit_time_within_budget,
+    knows_nothing_of,
     predictions_digest,
     same_predictions,
     sane_predictions,
 )
-from ml_assets.modeling.records import MetricsRecord, ModelRecord
+from ml_assets.modeling.records import MetricsRecord, ModelRecord, MonthUse, TrainingSet
 from ml_assets.trips.quality import Verdict
 
 
@@ -98,3 +99,56 @@ def test_a_fit_beyond_its_budget_is_odd():
     assert fit_time_within_budget(quick, 1000).verdict == Verdict.FINE
     assert fit_time_within_budget(slow, 1000).verdict == Verdict.ODD
     assert fit_time_within_budget(slow, 1_000_000).verdict == Verdict.FINE
+
+
+def months(train="2023-01", tune="2023-02", judge="2023-03") -> TrainingSet:
+    uses = [
+        MonthUse(month=month, role=role, rows=9, raw_sha256="a", source="s", code_version="1")
+        for month, role in ((train, "train"), (tune, "tune"), (judge, "judge"))
+    ]
+    return TrainingSet(
+        dataset="green", taxi="green", synthetic=False, months=uses, caveat=None, gaps=[],
+        code_version="1",
+    )  # fmt: skip
+
+
+def moved(model: str, before: float, after: float, rows: int = 60_000, **fields) -> ModelRecord:
+    """A model whose RMSE went from the one on the tuning month to the other on the judged one."""
+    return record(
+        model, after, rows, validation=record("", before, rows).test,
+        fitted_on=fields.pop("fitted_on", ["2023-01", "2023-02"]), tuned_on=["2023-02"], **fields,
+    )  # fmt: skip
+
+
+HARDER_MONTH = [moved("global_mean", 9.0, 9.9), moved("distance_line", 6.0, 6.6)]
+
+
+def test_a_model_that_was_fitted_on_the_judged_month_is_refused():
+    leaking = moved("xgboost", 4.0, 4.4, fitted_on=["2023-01", "2023-03"])
+    found = knows_nothing_of(months(), leaking, HARDER_MONTH)
+    assert found.verdict == Verdict.REFUSED
+    assert "fitted or tuned on 2023-03" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict"),
+    [(4.4, Verdict.FINE), (4.0, Verdict.FINE), (3.9, Verdict.REFUSED), (0.1, Verdict.REFUSED)],
+)
+def test_an_error_that_falls_far_more_than_the_baselines_tells_of_a_leak(after, verdict):
+    """In a month that is a tenth harder, an honest model errs about a tenth more."""
+    found = knows_nothing_of(months(), moved("xgboost", 4.0, after), HARDER_MONTH)
+    assert found.verdict == verdict
+    if verdict == Verdict.REFUSED:
+        assert "it seems to know the judged trips" in found.sentence
+
+
+def test_a_few_judged_trips_tell_of_a_gross_leak_only():
+    for after, verdict in ((3.0, Verdict.FINE), (1.0, Verdict.REFUSED)):
+        found = knows_nothing_of(months(), moved("lasso", 4.0, after, rows=400), HARDER_MONTH)
+        assert found.verdict == verdict
+
+
+def test_with_two_months_that_one_tunes_and_judges_is_no_leak():
+    two = months(tune="2023-02", judge="2023-02")
+    model = moved("xgboost", 4.0, 4.0, fitted_on=["2023-01"])
+    assert knows_nothing_of(two, model, HARDER_MONTH).verdict == Verdict.FINE
