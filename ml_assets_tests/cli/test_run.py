@@ -77,7 +77,7 @@ def test_progress_is_a_line_a_step_without_the_libraries_own_logs(finished):
     assert [line.split()[1] for line in steps] == [
         *("raw_trips", "rejected_trips", "trip_features", "ingestion_checks"),
         *("training_set", "training_set_checks", "linear_regression_model"),
-        *("model_leaderboard", "model_checks", "champion_model", "champion_checks"),
+        *("model_leaderboard", "champion_model", "model_checks", "champion_checks"),
     ]
     window = "train 2023-01 to 2023-02 (2) · tune 2023-04 · judge 2023-05 · missing in between: "
     assert any(line.endswith(f"{window}2023-03") for line in steps)
@@ -209,7 +209,7 @@ def test_a_leaderboard_without_a_model_that_can_serve_is_shown_and_the_status_is
     answer = cli("run", *months, *MODEL, *(["--json"] if as_json else []))
     assert answer.status == 1
     (told,) = errors(answer)
-    assert "winner_fit_to_serve" in told
+    assert "nothing serves: linear_regression is not fit to serve: beats_baselines" in told
     assert "! check winner_fit_to_serve of model_leaderboard: linear_regression: RMSE" in answer.err
     if as_json:
         shown = json.loads(answer.out)
