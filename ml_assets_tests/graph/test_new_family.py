@@ -18,6 +18,7 @@ def test_one_entry_brings_asset_checks_leaderboard_row_and_charts(tmp_path):
         "better_than_baselines",
         "fit_time_within_budget",
         "same_after_round_trip",
+        "knows_no_judged_trip",
         "sane_predictions",
     }
     assert told["rows"][0] == "ridge"
