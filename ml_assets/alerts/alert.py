@@ -1,7 +1,12 @@
 """One alert: what, where, since when, and what to do."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from ml_assets.alerts.secrets import one_line, without_secrets
+
+_LONGEST_SUBJECT = 150
+_LONGEST_LINE = 1500
 
 
 @dataclass(frozen=True)
@@ -9,12 +14,15 @@ class Alert:
     """What someone must know.
 
     Attributes:
-        kind: What repeated alerts are folded by, such as ``run_failed:train``.
+        kind: What repeated alerts are folded by, such as ``retrain: xgboost_model``.
         what: One sentence.
         where: Link to the run or asset.
         since: When it began, with a time zone.
         what_to_do: The next step.
+        details: Further sentences, a line each.
+        job: The job whose success ends the folding of this kind; None when none does.
         folded: How many of this kind were held back since the last one told.
+        folded_since: When that one was told.
     """
 
     kind: str
@@ -22,24 +30,41 @@ class Alert:
     where: str
     since: datetime
     what_to_do: str
+    details: tuple[str, ...] = ()
+    job: str | None = None
     folded: int = 0
+    folded_since: datetime | None = None
 
     @property
     def subject(self) -> str:
         """One line, whatever ``what`` holds."""
-        line = " ".join("".join(c if c.isprintable() else " " for c in self.what).split())
-        return f"[ml-assets] {line if len(line) <= 150 else line[:149] + '…'}"
+        more = f" ({self.folded} more)" if self.folded else ""
+        return f"[ml-assets] {one_line(self.what, _LONGEST_SUBJECT - len(more))}{more}"
 
     @property
     def text(self) -> str:
-        """The message."""
-        lines = [
-            self.what,
-            "",
+        """The message: each part on a line of its own, without control characters."""
+        lines = [self.what, *self.details, ""]
+        lines += [
             f"Where: {self.where}",
-            f"Since: {self.since.isoformat(sep=' ', timespec='minutes')}",
+            f"Since: {shown_time(self.since)}",
             f"What to do: {self.what_to_do}",
         ]
         if self.folded:
-            lines.append(f"Happened {self.folded} more times since the last message.")
-        return "\n".join(lines) + "\n"
+            since = shown_time(self.folded_since) if self.folded_since else "the last message"
+            lines.append(f"Repeated: {self.folded} more since {since}, told with this one.")
+        return "".join(f"{one_line(line, _LONGEST_LINE)}\n" for line in lines)
+
+    def without(self, secrets: tuple[str, ...]) -> "Alert":
+        """The same with these, and the credentials of every URL, struck out."""
+        return replace(
+            self,
+            what=without_secrets(self.what, secrets),
+            what_to_do=without_secrets(self.what_to_do, secrets),
+            details=tuple(without_secrets(line, secrets) for line in self.details),
+        )
+
+
+def shown_time(at: datetime) -> str:
+    """An instant, to the minute."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,12 +1,17 @@
 """Where alerts go, from the environment; credentials are never shown."""
 
+import ipaddress
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from email.errors import MessageError
 from email.headerregistry import Address
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from ml_assets.settings import SettingsError
 
@@ -21,8 +26,12 @@ VARIABLES = (
     "ML_ASSETS_SMTP_CA_FILE",
     "ML_ASSETS_ALERT_WEBHOOK",
     "ML_ASSETS_ALERT_ON_SUCCESS",
+    "ML_ASSETS_ALERT_FOLD_HOURS",
     "ML_ASSETS_UI_URL",
 )
+UI_URL = "http://127.0.0.1:3000"
+FOLD_HOURS = 6.0
+_MOST_FOLD_HOURS = 720.0
 
 
 class Security(StrEnum):
@@ -52,12 +61,34 @@ class EmailSettings:
 
 @dataclass(frozen=True)
 class AlertSettings:
-    """The channels there are (None for none), and what is told."""
+    """The channels there are (None for none), and what is told.
+
+    Attributes:
+        email: By e-mail.
+        webhook: URL to post to. Whoever knows it can post, so it is a secret.
+        on_success: Whether runs that succeed are told, too.
+        fold_window: For so long after a message, repeated failures of its kind are counted only.
+        ui_url: Where links lead to, without a slash at the end.
+    """
 
     email: EmailSettings | None = None
     webhook: str | None = field(default=None, repr=False)
     on_success: bool = False
-    ui_url: str = "http://localhost:3000"
+    fold_window: timedelta = timedelta(hours=FOLD_HOURS)
+    ui_url: str = UI_URL
+
+    @property
+    def on(self) -> bool:
+        """Whether anybody is told."""
+        return self.email is not None or self.webhook is not None
+
+    @property
+    def shown_webhook(self) -> str | None:
+        """The webhook's server, fit to be shown."""
+        if self.webhook is None:
+            return None
+        parts = urlsplit(self.webhook)
+        return f"{parts.scheme}://{parts.hostname}/…"
 
 
 def read_alert_settings(environment: Mapping[str, str] | None = None) -> AlertSettings:
@@ -72,7 +103,8 @@ def read_alert_settings(environment: Mapping[str, str] | None = None) -> AlertSe
         email=_email(values),
         webhook=_url(values, "ML_ASSETS_ALERT_WEBHOOK", shown="…") or None,
         on_success=_switch(values, "ML_ASSETS_ALERT_ON_SUCCESS"),
-        ui_url=(_url(values, "ML_ASSETS_UI_URL") or "http://localhost:3000").rstrip("/"),
+        fold_window=_fold_window(values["ML_ASSETS_ALERT_FOLD_HOURS"] or str(FOLD_HOURS)),
+        ui_url=_ui_url(values) or UI_URL,
     )
 
 
@@ -84,21 +116,33 @@ def _email(values: Mapping[str, str]) -> EmailSettings | None:
         return None
     for each in to:
         _check_address("ML_ASSETS_ALERT_EMAIL_TO", each)
-    sender = values["ML_ASSETS_ALERT_EMAIL_FROM"] or to[0]
+    user, password = values["ML_ASSETS_SMTP_USER"], values["ML_ASSETS_SMTP_PASSWORD"]
+    own = user if "@" in user else to[0]
+    sender = values["ML_ASSETS_ALERT_EMAIL_FROM"] or own
     _check_address("ML_ASSETS_ALERT_EMAIL_FROM", sender)
     host = values["ML_ASSETS_SMTP_HOST"]
-    if not host:
-        raise SettingsError("ML_ASSETS_SMTP_HOST", host, "name the mail server alerts go through")
-    user, password = values["ML_ASSETS_SMTP_USER"], values["ML_ASSETS_SMTP_PASSWORD"]
+    if not re.fullmatch(r"[A-Za-z0-9._:-]+", host) or host.count(":") == 1:
+        allowed = "name the mail server alerts go through; its port goes into ML_ASSETS_SMTP_PORT"
+        raise SettingsError("ML_ASSETS_SMTP_HOST", host, allowed)
     if bool(user) != bool(password):
         name = "ML_ASSETS_SMTP_PASSWORD" if user else "ML_ASSETS_SMTP_USER"
         raise SettingsError(name, "", "set user and password, or neither")
+    if user and security is Security.PLAIN and not _is_this_machine(host):
+        allowed = "use starttls or tls: with plain, anyone on the way could read the password"
+        raise SettingsError("ML_ASSETS_SMTP_SECURITY", security, allowed)
     ca_file = values["ML_ASSETS_SMTP_CA_FILE"]
     if ca_file and not Path(ca_file).is_file():
         raise SettingsError("ML_ASSETS_SMTP_CA_FILE", ca_file, "name a file of certificates")
     return EmailSettings(
         to, sender, host, port, security, user or None, password or None, ca_file or None
     )
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _check_address(variable: str, value: str) -> None:
@@ -136,6 +180,36 @@ def _switch(values: Mapping[str, str], name: str) -> bool:
 
 def _url(values: Mapping[str, str], name: str, shown: str | None = None) -> str:
     value = values[name]
-    if value and not value.startswith(("http://", "https://")):
+    if value and _parts(value) is None:
         raise SettingsError(name, shown or value, "use a URL that starts with http:// or https://")
     return value
+
+
+def _ui_url(values: Mapping[str, str]) -> str:
+    value = _url(values, "ML_ASSETS_UI_URL")
+    parts = _parts(value)
+    if parts and (parts.username is not None or parts.query or parts.fragment):
+        allowed = f"use the address of Dagster's UI and nothing more, for example {UI_URL}"
+        raise SettingsError("ML_ASSETS_UI_URL", value, allowed)
+    return value.rstrip("/")
+
+
+def _parts(value: str) -> SplitResult | None:
+    """The parts of an http(s) URL; None when it is not one that can be asked for."""
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if known and re.fullmatch(r"[!-~]+", value) else None
+
+
+def _fold_window(value: str) -> timedelta:
+    try:
+        hours = float(value)
+    except ValueError:
+        hours = math.nan
+    if not 0 <= hours <= _MOST_FOLD_HOURS:
+        allowed = f"use hours from 0 (each failure is told) to {_MOST_FOLD_HOURS:.0f}"
+        raise SettingsError("ML_ASSETS_ALERT_FOLD_HOURS", value, allowed)
+    return timedelta(hours=hours)

@@ -98,7 +98,7 @@ def test_a_message_arrives_as_written(serve, security):
     assert encrypted == (security is not Security.PLAIN)
     for part in (
         "Where: http://ui/runs/1",
-        "Since: 2026-11-25 07:00+00:00",
+        "Since: 2026-11-25 07:00 UTC",
         "What to do: Run it again.",
     ):
         assert part in message.get_content()
@@ -147,7 +147,7 @@ def test_repeats_are_folded_for_six_hours(tmp_path):
     assert fold(ALERT, state, NOW + timedelta(hours=5, minutes=59)) is None
     later = fold(ALERT, state, NOW + timedelta(hours=6))
     assert later is not None
-    assert "Happened 2 more times" in later.text
+    assert "Repeated: 2 more since 2026-11-25 07:00 UTC" in later.text
 
 
 @pytest.mark.parametrize(
