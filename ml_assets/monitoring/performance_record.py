@@ -1,0 +1,177 @@
+"""What is known of the error of champions on months with labels: scores, references, limits."""
+
+from collections.abc import Iterable
+from typing import Self
+
+from pydantic import BaseModel
+
+from ml_assets.monitoring.breaches import Window
+from ml_assets.monitoring.champion import MEASURED, Status
+from ml_assets.trips.month import Month
+
+TOLERANCE = 0.10
+"""So much above its reference, as a share, a champion's relative error may be before it counts as
+decayed, while no backtest has measured how far it moves by itself. On green trips of 2023 that of
+one champion (XGBoost, fitted on January to April) moves by 3.4 % (standard deviation of the months
+from May to September): a tenth is three of these."""
+
+NOISE_FACTOR = 2.0
+"""So many standard deviations above the reference is the limit once a backtest has measured them:
+one month in 40 is beyond by chance, and two of five hardly ever."""
+
+MOST_SCORES = 600
+"""So many scores, the newest, are kept of all champions."""
+
+
+class Score(BaseModel):
+    """How one version of the registered model did on one month.
+
+    Attributes:
+        version: Of the registered model.
+        model: Its family.
+        month: ``YYYY-MM``.
+        raw_sha256: Of the month's published file.
+        trips: Kept trips in it, all of which were predicted.
+        rmse: Minutes.
+        mae: Minutes.
+        relative_error: RMSE divided by the RMSE of predicting the month's own mean duration for
+            every trip: comparable between months, 1 is as good as knowing that mean.
+        seen: Whether the version was fitted or tuned on this month, so that the error flatters it.
+    """
+
+    version: str
+    model: str
+    month: str
+    raw_sha256: str
+    trips: int
+    rmse: float
+    mae: float
+    relative_error: float
+    seen: bool
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What was scored on what: the same is not scored twice."""
+        return (self.version, self.month, self.raw_sha256, self.trips)
+
+
+class Reference(BaseModel):
+    """What a version's error is held against.
+
+    Attributes:
+        version: Of the registered model.
+        month: The month that judged it.
+        relative_error: On that month.
+        newest_fitted: The newest month that the version was fitted or tuned on; later ones tell of
+            decay.
+    """
+
+    version: str
+    month: str
+    relative_error: float
+    newest_fitted: str
+
+
+class PerformanceRecord(BaseModel):
+    """Scores of champions, now and before.
+
+    Attributes:
+        dataset: What the months are of.
+        synthetic: Whether that is the synthetic sample.
+        status: Whether months could be scored.
+        why: Why they could not be, in a sentence.
+        measured_at: When, in ISO 8601 with offset.
+        version: Of the champion that serves; None when there is none.
+        model: Its family.
+        tolerance: Share above the reference that is allowed while ``noise`` is unknown.
+        noise: Standard deviation over the months of the relative error, as a backtest has measured
+            it; None before there was one.
+        scores: In the order of months, those of one month in the order they were made.
+        references: By version.
+        skipped: Stored months that could not be scored, and why.
+    """
+
+    dataset: str
+    synthetic: bool
+    status: Status = MEASURED
+    why: str = ""
+    measured_at: str = ""
+    version: str | None = None
+    model: str | None = None
+    tolerance: float = TOLERANCE
+    noise: float | None = None
+    scores: list[Score] = []
+    references: dict[str, Reference] = {}
+    skipped: dict[str, str] = {}
+
+    def add_score(self, *scores: Score) -> Self:
+        """A record with these scores as well, in place of those of the same version and month."""
+        replaced = {(score.version, score.month) for score in scores}
+        others = [each for each in self.scores if (each.version, each.month) not in replaced]
+        ordered = sorted([*others, *scores], key=lambda score: score.month)
+        return self.model_copy(update={"scores": ordered[-MOST_SCORES:]})
+
+    def find(self, key: tuple[str, str, str, int]) -> Score | None:
+        """The score with this key; None when it was not made."""
+        return next((score for score in self.scores if score.key == key), None)
+
+    def of_version(self, version: str | None) -> list[Score]:
+        """The scores of a version, months in order."""
+        return [score for score in self.scores if score.version == version]
+
+    def limit_of(self, version: str | None) -> float | None:
+        """The relative error above which a version has decayed; None without a reference."""
+        reference = self.references.get(version or "")
+        if reference is None:
+            return None
+        if self.noise is not None:
+            return reference.relative_error + NOISE_FACTOR * self.noise
+        return reference.relative_error * (1 + self.tolerance)
+
+    @property
+    def new_scores(self) -> list[Score]:
+        """Of the champion of now, on the months after all that it was fitted or tuned on."""
+        reference = self.references.get(self.version or "")
+        if reference is None:
+            return []
+        return [
+            score
+            for score in self.of_version(self.version)
+            if score.month > reference.newest_fitted and not score.seen
+        ]
+
+    @property
+    def windows(self) -> list[Window]:
+        """The new months as the rule on retraining sees them."""
+        limit = self.limit_of(self.version)
+        if limit is None or self.status != MEASURED:
+            return []
+        return [
+            Window(Month.parse(score.month), score.relative_error, limit, "relative error")
+            for score in self.new_scores
+        ]
+
+
+def months_of(scores: Iterable[Score]) -> list[Month]:
+    """The months of these scores, in order, each once."""
+    return sorted({Month.parse(score.month) for score in scores})
+
+
+def performance_sentence(record: PerformanceRecord) -> str:
+    """The newest labelled month in a sentence for people."""
+    if record.status != MEASURED:
+        return record.why
+    limit = record.limit_of(record.version)
+    who = f"version {record.version} ({record.model})"
+    if limit is None:
+        return f"{who} has no reference: the month that judged it is not stored"
+    if not record.new_scores:
+        return f"no month has come in that {who} was not trained on"
+    newest, reference = record.new_scores[-1], record.references[record.version or ""]
+    relation = "within" if newest.relative_error <= limit else "over"
+    how = "2 × the backtest's noise" if record.noise is not None else f"{record.tolerance:.0%}"
+    return (
+        f"{newest.month}: RMSE of {who} {newest.rmse:.2f} min, relative error "
+        f"{newest.relative_error:.3f}, {relation} the limit {limit:.3f} "
+        f"({reference.relative_error:.3f} in {reference.month}, which judged it, plus {how})"
+    )
