@@ -14,6 +14,7 @@ from ml_assets.assets.models import model_assets  # noqa: E402
 from ml_assets.assets.partitions import published_months  # noqa: E402
 from ml_assets.assets.reference import taxi_zones_asset  # noqa: E402
 from ml_assets.assets.training import training_set  # noqa: E402
+from ml_assets.automation.alert_sensors import alert_sensors  # noqa: E402
 from ml_assets.automation.dead_runs import dead_runs_sensor  # noqa: E402
 from ml_assets.automation.executor import telling_in_process_executor  # noqa: E402
 from ml_assets.automation.jobs import project_jobs  # noqa: E402
@@ -48,6 +49,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             *tracking_sensors(),
             new_months_sensor(settings),
             retraining_sensor(),
+            *alert_sensors(settings),
         ],
         resources=project_resources(settings),
         executor=telling_in_process_executor,

@@ -56,11 +56,10 @@ class Alert:
         return "".join(f"{one_line(line, _LONGEST_LINE)}\n" for line in lines)
 
     def without(self, secrets: tuple[str, ...]) -> "Alert":
-        """The same with these, and the credentials of every URL, struck out."""
+        """The same with these, and the credentials of every URL in what happened, struck out."""
         return replace(
             self,
             what=without_secrets(self.what, secrets),
-            what_to_do=without_secrets(self.what_to_do, secrets),
             details=tuple(without_secrets(line, secrets) for line in self.details),
         )
 

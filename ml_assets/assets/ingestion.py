@@ -13,6 +13,7 @@ import dagster as dg
 import polars as pl
 
 from ml_assets.assets.columns import column_schema
+from ml_assets.assets.freshness import MONTHS_FRESH
 from ml_assets.assets.groups import INGESTION, INGESTION_POOL, OWNERS
 from ml_assets.assets.ingestion_metadata import month_picture, raw_metadata, table_metadata
 from ml_assets.resources.monthly_table import MonthlyTable
@@ -68,6 +69,7 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         io_manager_key="monthly_table",
         code_version=code_version(),
         metadata={"dagster/column_schema": column_schema("trip_features")},
+        freshness_policy=MONTHS_FRESH,
         description=(
             "Kept trips, cleaned by the course's rule (1 ≤ minutes ≤ 60): only what is known when "
             "a ride is requested, plus the target `duration_minutes`."

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from ml_assets.cli.alerts import alerts
 from ml_assets.cli.backtest import backtest
 from ml_assets.cli.decisions import decisions
 from ml_assets.cli.dev import dev
@@ -36,7 +37,18 @@ def commands() -> None:
     """
 
 
-for command in (run, dev, months, leaderboard, decisions, rollback, promote, backtest, reproduce):
+for command in (
+    run,
+    dev,
+    months,
+    leaderboard,
+    decisions,
+    rollback,
+    promote,
+    backtest,
+    reproduce,
+    alerts,
+):
     commands.add_command(command)
 
 
