@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.assets.decision_metadata import decision_metadata
+from ml_assets.assets.freshness import CHAMPION_FRESH
 from ml_assets.assets.groups import EVALUATION, OWNERS, TRAINING_POOL
 from ml_assets.assets.started import why_started
 from ml_assets.modeling.decision_log import DecisionLog
@@ -71,6 +72,7 @@ class ChampionConfig(dg.Config):
     pool=TRAINING_POOL,
     owners=OWNERS,
     kinds={"mlflow"},
+    freshness_policy=CHAMPION_FRESH,
     description="The model that serves: registered in MLflow under the alias `champion`. Each "
     "materialization is a decision, promoted or refused, with what it was made on.",
 )
