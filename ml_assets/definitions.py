@@ -11,6 +11,7 @@ from ml_assets.assets.champion import champion_model  # noqa: E402
 from ml_assets.assets.evaluation import model_leaderboard  # noqa: E402
 from ml_assets.assets.ingestion import ingestion_assets  # noqa: E402
 from ml_assets.assets.models import model_assets  # noqa: E402
+from ml_assets.assets.monitoring import feature_drift, prediction_performance  # noqa: E402
 from ml_assets.assets.partitions import published_months  # noqa: E402
 from ml_assets.assets.reference import taxi_zones_asset  # noqa: E402
 from ml_assets.assets.training import training_set  # noqa: E402
@@ -18,6 +19,7 @@ from ml_assets.automation.alert_sensors import alert_sensors  # noqa: E402
 from ml_assets.automation.dead_runs import dead_runs_sensor  # noqa: E402
 from ml_assets.automation.executor import telling_in_process_executor  # noqa: E402
 from ml_assets.automation.jobs import project_jobs  # noqa: E402
+from ml_assets.automation.monitoring import monitoring_sensor  # noqa: E402
 from ml_assets.automation.new_months import new_months_sensor  # noqa: E402
 from ml_assets.automation.reinstating import reinstating_jobs  # noqa: E402
 from ml_assets.automation.retraining import retraining_sensor  # noqa: E402
@@ -40,6 +42,8 @@ def assemble(settings: Settings) -> dg.Definitions:
             model_leaderboard,
             champion_model,
             backtest,
+            feature_drift,
+            prediction_performance,
         ],
         asset_checks=project_checks(),
         jobs=[*project_jobs(partitions), *reinstating_jobs()],
@@ -49,6 +53,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             *tracking_sensors(),
             new_months_sensor(settings),
             retraining_sensor(),
+            monitoring_sensor(),
             *alert_sensors(settings),
         ],
         resources=project_resources(settings),

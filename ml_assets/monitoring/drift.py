@@ -5,10 +5,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 import polars as pl
-from pydantic import BaseModel
 
-from ml_assets.monitoring.breaches import Window
-from ml_assets.monitoring.champion import MEASURED, ServedChampion, Status
+from ml_assets.monitoring.champion import ServedChampion
 from ml_assets.monitoring.distributions import (
     FEATURES,
     MonthCounts,
@@ -16,17 +14,13 @@ from ml_assets.monitoring.distributions import (
     binned,
     count_month,
 )
+from ml_assets.monitoring.drift_record import DRIFT_LIMIT, DriftEntry, DriftRecord
 from ml_assets.monitoring.stability_index import population_stability_index
 from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets.trips.windows import span
 
 TABLE = "trip_features"
-
-DRIFT_LIMIT = 0.25
-"""The conventional bar of a major shift (Siddiqi 2006). Green trips of 2023 stay below 0.12 against
-whatever months came before, while kilometres for miles make 0.38 and UTC for New York 0.69."""
 
 LEAST_TRIPS = 100
 """A month with fewer trips tells nothing of a distribution."""
@@ -36,88 +30,6 @@ MOST_MONTHS = 24
 
 MOST_ENTRIES = 600
 """So many entries, the newest, are kept of all champions."""
-
-
-class DriftEntry(BaseModel):
-    """One month against what one champion was fitted on.
-
-    Attributes:
-        version: Of the champion.
-        month: ``YYYY-MM``.
-        raw_sha256: Of the month's published file.
-        trips: Kept trips in it.
-        in_reference: Whether the champion was fitted on this very month.
-        psi: Population stability index by feature; see :mod:`.stability_index`.
-    """
-
-    version: str
-    month: str
-    raw_sha256: str
-    trips: int
-    in_reference: bool
-    psi: dict[str, float]
-
-    @property
-    def worst(self) -> tuple[str, float]:
-        """The feature that has moved most, and its index."""
-        return max(self.psi.items(), key=lambda item: item[1])
-
-
-class DriftRecord(BaseModel):
-    """What is known of drift.
-
-    Attributes:
-        dataset: What the months are of.
-        synthetic: Whether that is the synthetic sample.
-        status: Whether months could be measured.
-        why: Why they could not be, in a sentence.
-        measured_at: When, in ISO 8601 with offset.
-        version: Of the champion that months were measured against; None when there was none.
-        model: Its family.
-        reference: The months that it was fitted on, as far as they are stored.
-        reference_trips: Their trips.
-        reference_sha256: Of their published files, in the same order.
-        limit: Index above which a feature has drifted.
-        entries: Months in order, those of earlier champions first.
-        skipped: Stored months that could not be measured, and why.
-    """
-
-    dataset: str
-    synthetic: bool
-    status: Status = MEASURED
-    why: str = ""
-    measured_at: str = ""
-    version: str | None = None
-    model: str | None = None
-    reference: list[str] = []
-    reference_trips: int = 0
-    reference_sha256: list[str] = []
-    limit: float = DRIFT_LIMIT
-    entries: list[DriftEntry] = []
-    skipped: dict[str, str] = {}
-
-    @property
-    def months(self) -> list[DriftEntry]:
-        """The months against the champion of now, in order."""
-        return [entry for entry in self.entries if entry.version == self.version]
-
-    @property
-    def new_months(self) -> list[DriftEntry]:
-        """Of these, the ones that came after all that the champion was fitted on."""
-        newest = max(self.reference, default="")
-        return [entry for entry in self.months if entry.month > newest]
-
-    @property
-    def windows(self) -> list[Window]:
-        """The new months as the rule on retraining sees them: by their worst feature."""
-        if self.status != MEASURED:
-            return []
-        return [
-            Window(
-                Month.parse(entry.month), entry.worst[1], self.limit, f"drift of {entry.worst[0]}"
-            )
-            for entry in self.new_months
-        ]
 
 
 def measure_drift(
@@ -248,20 +160,3 @@ def _entry(
 
 def _requests(store: TripStore, month: Month) -> pl.DataFrame:
     return store.read_table(TABLE, month, list(REQUEST_COLUMNS))
-
-
-def drift_sentence(record: DriftRecord) -> str:
-    """The newest month in a sentence for people."""
-    if record.status != MEASURED:
-        return record.why
-    if not record.months:
-        return f"no stored month has {LEAST_TRIPS} trips or more"
-    newest = record.months[-1]
-    feature, index = newest.worst
-    relation = "over" if index > record.limit else "within"
-    against = span([Month.parse(text) for text in record.reference])
-    own = " (which it was fitted on, too)" if newest.in_reference else ""
-    return (
-        f"{newest.month}{own}: {feature} has moved most, by {index:.3f}, {relation} the limit "
-        f"{record.limit:g}, against {against}, which version {record.version} was fitted on"
-    )

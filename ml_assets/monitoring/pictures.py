@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.modeling.canvas import BLUE, GREY, HIGHLIGHT, INK, canvas, legend, png
 from ml_assets.monitoring.distributions import FEATURES
-from ml_assets.monitoring.drift import DriftRecord
+from ml_assets.monitoring.drift_record import DriftRecord
 from ml_assets.monitoring.performance_record import PerformanceRecord, Score, months_of
 from ml_assets.trips.month import Month
 
@@ -78,7 +78,7 @@ def error_lines(record: PerformanceRecord) -> bytes | None:
         axes.scatter([], [], s=36, color="white", edgecolors=INK, label="had seen the month")
     axes.set_ylabel("RMSE / RMSE of\nthe month's mean")
     _label_months(axes, months)
-    legend(figure)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return png(figure)
 
 

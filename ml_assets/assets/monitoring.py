@@ -1,0 +1,170 @@
+"""Watching what serves: whether requests have drifted from it, and how it errs on newer months.
+
+Both assets measure what is there and say so when there is nothing to measure: no champion, one of
+other trips, or one that no longer predicts is a status of the asset and fails no run.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import dagster as dg
+
+from ml_assets.assets.groups import MONITORING, OWNERS
+from ml_assets.assets.monitoring_metadata import drift_metadata, performance_metadata
+from ml_assets.modeling.backtest_record import BacktestRecord
+from ml_assets.monitoring.champion import ServedChampion, Status
+from ml_assets.monitoring.drift_record import DriftRecord, drift_sentence
+from ml_assets.monitoring.performance_record import PerformanceRecord, performance_sentence
+from ml_assets.resources.tracking import MlflowTracking
+from ml_assets.resources.trips import TripStoreResource
+from ml_assets.storage.record_store import Record, UnreadableRecord
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Watched = TypeVar("Watched", DriftRecord, PerformanceRecord)
+
+_CHAMPION = dg.AssetKey("champion_model")
+
+
+def when_months_or_champion_changed() -> dg.AutomationCondition:
+    """Once for all that changed since the last time, and when nothing of it is under way.
+
+    Many partitions of ``trip_features`` may be missing, so that is no obstacle; without a champion
+    there is nothing to watch. Asks for the first measurement, too, if a champion was made before
+    anybody looked.
+    """
+    changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
+    never_tried = dg.AutomationCondition.missing() & ~dg.AutomationCondition.execution_failed()
+    champion_made = dg.AutomationCondition.asset_matches(
+        _CHAMPION, ~dg.AutomationCondition.missing()
+    )
+    return (
+        (changed | never_tried)
+        & champion_made
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+    ).with_label("months_or_champion_changed")
+
+
+_SHARED: dict[str, Any] = {
+    "deps": ["trip_features", _CHAMPION],
+    "group_name": MONITORING,
+    "owners": OWNERS,
+    "automation_condition": when_months_or_champion_changed(),
+}
+
+
+@dg.asset(
+    kinds={"polars"},
+    description="How far the requests of each month have moved from the months that the serving "
+    "champion was fitted on: a population stability index for each feature.",
+    **_SHARED,
+)
+def feature_drift(
+    context: dg.AssetExecutionContext, trip_store: TripStoreResource, tracking: MlflowTracking
+) -> dg.MaterializeResult:
+    """Measure months that were not measured against this champion before."""
+    from ml_assets.monitoring.drift import measure_drift
+
+    store, records = trip_store.tables(), trip_store.records()
+    earlier = _earlier(context, trip_store, DriftRecord)
+    blank = DriftRecord(dataset=store.dataset, synthetic=store.synthetic)
+    champion, status, why = _served(tracking.client(), tracking.registered_model, store.dataset)
+    if champion is None:
+        record = _unmeasured(earlier or blank, status, why)
+    else:
+        record = measure_drift(store, champion, earlier)
+    records.write("feature_drift", record)
+    context.log.info(drift_sentence(record))
+    return dg.MaterializeResult(metadata=drift_metadata(record))
+
+
+@dg.asset(
+    kinds={"mlflow"},
+    description="The serving champion's error on each month with labels, against its error on the "
+    "month that judged it; with the scores of champions before.",
+    **_SHARED,
+)
+def prediction_performance(
+    context: dg.AssetExecutionContext, trip_store: TripStoreResource, tracking: MlflowTracking
+) -> dg.MaterializeResult:
+    """Score the champion on months that it was not scored on before."""
+    from ml_assets.monitoring.performance import CannotScore, measure_performance
+
+    store, records = trip_store.tables(), trip_store.records()
+    earlier = _earlier(context, trip_store, PerformanceRecord)
+    blank = PerformanceRecord(dataset=store.dataset, synthetic=store.synthetic)
+    client, name = tracking.client(), tracking.registered_model
+    champion, status, why = _served(client, name, store.dataset)
+    if champion is None:
+        record = _unmeasured(earlier or blank, status, why)
+    else:
+        noise = _noise(context, trip_store)
+        load = _loading(client, name, champion)
+        try:
+            record = measure_performance(store, champion, load, earlier, noise)
+        except CannotScore as error:
+            context.log.warning(str(error))
+            record = _unmeasured(earlier or blank, "unscorable", str(error), champion)
+    records.write("prediction_performance", record)
+    context.log.info(performance_sentence(record))
+    return dg.MaterializeResult(metadata=performance_metadata(record))
+
+
+def _served(
+    client: "MlflowClient", name: str, dataset: str
+) -> tuple[ServedChampion | None, Status, str]:
+    """The champion if it is of these trips; else what it is instead, and in a sentence."""
+    from ml_assets.tracking.served_champion import served_champion
+
+    champion = served_champion(client, name)
+    if champion is None:
+        return None, "nothing_serves", "nothing serves yet: train_models makes a champion"
+    if champion.dataset != dataset:
+        made_on = champion.dataset or "unknown trips"
+        why = f"{champion} was trained on {made_on}: months of {dataset} tell nothing of it"
+        return None, "other_dataset", why
+    return champion, "measured", ""
+
+
+def _unmeasured(
+    record: Watched, status: Status, why: str, champion: ServedChampion | None = None
+) -> Watched:
+    """What was known before, with why nothing was measured now."""
+    told = {
+        "status": status,
+        "why": why,
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": champion.version if champion else None,
+        "model": champion.model if champion else None,
+    }
+    return record.model_copy(update=told)
+
+
+def _loading(client: "MlflowClient", name: str, champion: ServedChampion) -> Callable[[], Any]:
+    from ml_assets.tracking.served_champion import load_served
+
+    return lambda: load_served(client, name, champion)
+
+
+def _earlier(
+    context: dg.AssetExecutionContext, trip_store: TripStoreResource, kind: type[Record]
+) -> Record | None:
+    """The record before; one that cannot be read is about to be replaced."""
+    try:
+        return trip_store.records().find(context.asset_key.to_user_string(), kind)
+    except UnreadableRecord as error:
+        context.log.warning(f"all months are measured anew: {error}")
+        return None
+
+
+def _noise(context: dg.AssetExecutionContext, trip_store: TripStoreResource) -> float | None:
+    """How far the relative error moves by itself, as the backtest has measured it."""
+    try:
+        made = trip_store.records().find("backtest", BacktestRecord)
+    except UnreadableRecord as error:
+        context.log.warning(f"the limit is the default one: {error}")
+        return None
+    return None if made is None else made.relative_error_noise

@@ -1,0 +1,41 @@
+"""The checks of monitoring: the newest month is within its limits. One over them is a warning."""
+
+import dagster as dg
+
+from ml_assets.checks.results import single_result
+from ml_assets.monitoring.drift_record import DriftRecord
+from ml_assets.monitoring.findings import drift_finding, performance_finding
+from ml_assets.monitoring.performance_record import PerformanceRecord
+from ml_assets.resources.trips import TripStoreResource
+
+_DRIFT = dg.AssetCheckKey(dg.AssetKey("feature_drift"), "requests_as_fitted_on")
+_PERFORMANCE = dg.AssetCheckKey(dg.AssetKey("prediction_performance"), "error_as_judged")
+
+
+def monitoring_checks() -> list[dg.AssetChecksDefinition]:
+    """One check for each of the two assets."""
+    return [requests_as_fitted_on, error_as_judged]
+
+
+@dg.asset_check(
+    name=_DRIFT.name,
+    asset=_DRIFT.asset_key,
+    description="No request feature of the newest month has moved beyond the limit from what the "
+    "champion was fitted on.",
+)
+def requests_as_fitted_on(trip_store: TripStoreResource) -> dg.AssetCheckResult:
+    """Look at the newest month that the champion was not fitted on."""
+    record = trip_store.records().read("feature_drift", DriftRecord)
+    return single_result(_DRIFT, drift_finding(record))
+
+
+@dg.asset_check(
+    name=_PERFORMANCE.name,
+    asset=_PERFORMANCE.asset_key,
+    description="On the newest labelled month the champion errs about as on the month that judged "
+    "it.",
+)
+def error_as_judged(trip_store: TripStoreResource) -> dg.AssetCheckResult:
+    """Look at the newest month that the champion was not trained on."""
+    record = trip_store.records().read("prediction_performance", PerformanceRecord)
+    return single_result(_PERFORMANCE, performance_finding(record))
