@@ -17,6 +17,7 @@ from ml_assets.assets.reference import taxi_zones_asset  # noqa: E402
 from ml_assets.assets.training import training_set  # noqa: E402
 from ml_assets.automation.alert_sensors import alert_sensors  # noqa: E402
 from ml_assets.automation.dead_runs import dead_runs_sensor  # noqa: E402
+from ml_assets.automation.degradation import degradation_sensors  # noqa: E402
 from ml_assets.automation.executor import telling_in_process_executor  # noqa: E402
 from ml_assets.automation.jobs import project_jobs  # noqa: E402
 from ml_assets.automation.monitoring import monitoring_sensor  # noqa: E402
@@ -54,6 +55,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             new_months_sensor(settings),
             retraining_sensor(),
             monitoring_sensor(),
+            *degradation_sensors(),
             *alert_sensors(settings),
         ],
         resources=project_resources(settings),
