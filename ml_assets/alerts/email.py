@@ -3,7 +3,8 @@
 import contextlib
 import smtplib
 import ssl
-from email.message import EmailMessage
+from email.header import Header
+from email.mime.text import MIMEText
 from email.utils import formatdate, make_msgid
 
 from ml_assets.alerts.alert import Alert
@@ -30,14 +31,7 @@ def send_email(alert: Alert, settings: EmailSettings, timeout: float = TIMEOUT_S
         OSError: when the server is not reached, not trusted, or refuses (``SMTPException``).
         SomeRefused: when it got through, but not to everyone.
     """
-    message = EmailMessage()
-    message["Subject"] = alert.subject
-    message["From"] = settings.sender
-    message["To"] = ", ".join(settings.to)
-    message["Date"] = formatdate()
-    message["Message-ID"] = make_msgid(domain="ml-assets.invalid")
-    message["Auto-Submitted"] = "auto-generated"  # no vacation notes in answer, please
-    message.set_content(alert.text)
+    message = _message(alert, settings)
     server = _connect(settings, timeout)
     try:
         if settings.user is not None and settings.password is not None:
@@ -49,6 +43,21 @@ def send_email(alert: Alert, settings: EmailSettings, timeout: float = TIMEOUT_S
         server.close()
     if refused:
         raise SomeRefused(f"refused for {', '.join(sorted(refused))}")
+
+
+def _message(alert: Alert, settings: EmailSettings) -> MIMEText:
+    """As old servers take it, too: all of it in ASCII.
+
+    Not an ``EmailMessage``, which loses the space between two words that are not.
+    """
+    message = MIMEText(alert.text, "plain", "utf-8")
+    message["Subject"] = Header(alert.subject, None if alert.subject.isascii() else "utf-8")  # type: ignore[assignment]
+    message["From"] = settings.sender
+    message["To"] = ", ".join(settings.to)
+    message["Date"] = formatdate()
+    message["Message-ID"] = make_msgid(domain="ml-assets.invalid")
+    message["Auto-Submitted"] = "auto-generated"  # no vacation notes in answer, please
+    return message
 
 
 def _connect(settings: EmailSettings, timeout: float) -> smtplib.SMTP:

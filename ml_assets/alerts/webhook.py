@@ -6,8 +6,6 @@ from http.client import HTTPResponse
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
-
 from ml_assets.alerts.alert import Alert
 
 TIMEOUT_SECONDS = 5.0
@@ -28,6 +26,8 @@ def send_webhook(alert: Alert, url: str, timeout: float = TIMEOUT_SECONDS) -> No
     Raises:
         OSError: when it is not reached or refuses; its text may hold the URL.
     """
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
     context = ssl.create_default_context()
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
     body = json.dumps({"text": as_slack_shows_it(alert.text)}).encode()

@@ -1,0 +1,204 @@
+"""A mail server and a webhook of this machine, as real as any."""
+
+import base64
+import contextlib
+import email
+import email.policy
+import json
+import socket
+import ssl
+import threading
+import time
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import trustme
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+from ml_assets.alerts.settings import EmailSettings, Security
+
+USER, PASSWORD = "mailer-of-alerts", "hunter2/s3cret"
+
+
+def logged(caplog) -> str:
+    """Everything that was logged, but by the mail server itself."""
+    own = [entry for entry in caplog.records if entry.name != "mail.log"]
+    return "\n".join(f"{entry.name} {entry.getMessage()} {entry.exc_text or ''}" for entry in own)
+
+
+def require_no_secret(*texts):
+    encoded = base64.b64encode(PASSWORD.encode()).decode()
+    for text in texts:
+        for secret in (PASSWORD, encoded, USER, "T0KEN123", "B0T4567", "hunter2"):
+            assert secret not in text
+
+
+def free_port():
+    """A port on which nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+@dataclass
+class Inbox:
+    """What a mail server has taken."""
+
+    envelopes: list = field(default_factory=list)
+    encrypted: list = field(default_factory=list)
+    refused: tuple = ()
+
+    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
+        if address in self.refused:
+            return "550 no such user here"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        self.encrypted.append(server.transport.get_extra_info("ssl_object") is not None)
+        self.envelopes.append(envelope)
+        return "250 OK"
+
+    @property
+    def messages(self) -> list[EmailMessage]:
+        return [
+            email.message_from_bytes(each.content, policy=email.policy.default)
+            for each in self.envelopes
+        ]
+
+    @property
+    def subjects(self) -> list[str]:
+        return [message["Subject"] for message in self.messages]
+
+
+def _right(server, session, envelope, mechanism, data):
+    right = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
+    return AuthResult(success=right, handled=False)
+
+
+class MailServer(Controller):
+    """Asks for user and password; speaks TLS from the first byte on, STARTTLS, or neither."""
+
+    def __init__(self, security, context=None):
+        self.inbox = Inbox()
+        self.security = security
+        options = {"authenticator": _right, "auth_required": True, "auth_require_tls": False}
+        if security is Security.STARTTLS:
+            options |= {
+                "tls_context": context,
+                "require_starttls": True,
+                "auth_require_tls": True,
+            }
+        tls = {"ssl_context": context} if security is Security.TLS else {}
+        super().__init__(self.inbox, hostname="127.0.0.1", port=free_port(), **tls, **options)
+
+    def settings(self, **changed) -> EmailSettings:
+        given = {
+            "to": ("a@example.org", "b@example.org"),
+            "sender": "ml@example.org",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "security": self.security,
+            "user": USER,
+            "password": PASSWORD,
+        }
+        return EmailSettings(**{**given, **changed})
+
+
+@contextlib.contextmanager
+def running_mail(security=Security.PLAIN, context=None):
+    server = MailServer(security, context)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Authority:
+    """Who signs the mail server's certificate; ``ca_file`` is to be trusted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._authority = trustme.CA()
+        self.ca_file = str(folder / "authority.pem")
+        self._authority.cert_pem.write_to_path(self.ca_file)
+
+    def context_for(self, name: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.issue_cert(name).configure_cert(context)
+        return context
+
+
+class Webhook(ThreadingHTTPServer):
+    """Answers every post with a status, after a while, and keeps what was posted."""
+
+    daemon_threads = True
+
+    def __init__(self, status=200, seconds=0.0, headers=()):
+        self.posts = []
+        self.status, self.seconds, self.headers = status, seconds, headers
+        super().__init__(("127.0.0.1", 0), _Hook)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/services/T0KEN123/B0T4567"
+
+    @property
+    def texts(self):
+        return [post["text"] for _, post in self.posts]
+
+
+class _Hook(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.posts.append((self.path, json.loads(body)))
+        time.sleep(self.server.seconds)
+        self.send_response(self.server.status)
+        for name, value in self.server.headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(b"T0KEN123 is unknown" if self.server.status >= 400 else b"ok")
+
+    def do_GET(self):
+        self.do_POST()
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def running_webhook(**options):
+    with Webhook(**options) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextlib.contextmanager
+def trickling_mail():
+    """A mail server that greets for ever: a byte every half second."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                connection, _ = listening.accept()
+                with connection:
+                    while not over.wait(0.5):
+                        connection.sendall(b"2")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            over.set()
+            listening.close()
+            thread.join(2)
