@@ -106,9 +106,8 @@ class PerformanceRecord(BaseModel):
 
     def add_score(self, *scores: Score) -> Self:
         """A record with these scores as well, in place of those of the same version and month."""
-        replaced = {(score.version, score.month) for score in scores}
-        others = [each for each in self.scores if (each.version, each.month) not in replaced]
-        ordered = sorted([*others, *scores], key=lambda score: score.month)
+        newest = {(score.version, score.month): score for score in (*self.scores, *scores)}
+        ordered = sorted(newest.values(), key=lambda score: score.month)
         return self.model_copy(update={"scores": ordered[-MOST_SCORES:]})
 
     def find(self, key: tuple[str, str, str, int]) -> Score | None:

@@ -1,0 +1,96 @@
+"""Months in a store for measures to look at, without an orchestrator and without raw files."""
+
+import hashlib
+import io
+from functools import cache
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from ml_assets.monitoring.champion import ServedChampion
+from ml_assets.storage.trip_store import Lineage, TripStore
+from ml_assets.trips.cleaning import kept_trips, read_published
+from ml_assets.trips.month import Month
+from ml_assets_tests.planted import DROPOFF, FAULTS, PICKUP, Fault, sample_month
+
+PLANTED: dict[str, Fault] = {
+    **{name: FAULTS[name] for name in ("kilometres for miles", "zones renumbered",
+                                       "all distances 0", "no passengers counted")},
+    "the clock of Greenwich": lambda frame: frame.with_columns(
+        pl.col(PICKUP, DROPOFF).dt.offset_by("4h")
+    ),
+    "the clock of Los Angeles": lambda frame: frame.with_columns(
+        pl.col(PICKUP, DROPOFF).dt.offset_by("-3h")
+    ),
+}  # fmt: skip
+"""Shifts of what requests hold, and nothing else."""
+
+SHIFTED = {
+    "kilometres for miles": "trip_distance",
+    "zones renumbered": "pickup_zone",
+    "all distances 0": "trip_distance",
+    "no passengers counted": "passenger_count",
+    "the clock of Greenwich": "hour_of_week",
+    "the clock of Los Angeles": "hour_of_week",
+}
+"""The feature that each of them moves most."""
+
+FITTED_ON = ("2023-01", "2023-02", "2023-03")
+
+
+def store_at(home: Path, synthetic: bool = True) -> TripStore:
+    return TripStore(str(home), "green", synthetic)
+
+
+def champion_of(store: TripStore, version: str = "1", **changed: object) -> ServedChampion:
+    made = {
+        "version": version,
+        "model": "xgboost",
+        "dataset": store.dataset,
+        "fitted_on": FITTED_ON,
+        "tuned_on": FITTED_ON[-1:],
+        "judged_month": "2023-04",
+    }
+    return ServedChampion(**{**made, **changed})
+
+
+@cache
+def kept_sample(month: str) -> pl.DataFrame:
+    return _kept(sample_month(month), month)
+
+
+def put(store: TripStore, month: str, fault: Fault | None = None) -> pl.DataFrame:
+    """Store the kept trips of a sample month, spoiled or not."""
+    trips = kept_sample(month) if fault is None else _kept(fault(sample_month(month)), month)
+    return put_trips(store, month, trips)
+
+
+def put_trips(store: TripStore, month: str, trips: pl.DataFrame) -> pl.DataFrame:
+    """Store trips under a checksum that tells different ones apart."""
+    content = trips.hash_rows(seed=1).to_numpy().tobytes()
+    lineage = Lineage(
+        month=month,
+        dataset=store.dataset,
+        source="test",
+        raw_sha256=hashlib.sha256(content).hexdigest(),
+        published_rows=trips.height,
+        code_version="1",
+    )
+    store.write_table("trip_features", trips, lineage)
+    return trips
+
+
+def put_published(store: TripStore, month: str, file: Path) -> None:
+    """Store the kept trips of a real published file."""
+    with open(file, "rb") as opened:
+        published = read_published(opened, store.taxi, Month.parse(month), str(file))
+    put_trips(store, month, kept_trips(published, Month.parse(month)))
+
+
+def _kept(published: pl.DataFrame, month: str) -> pl.DataFrame:
+    file = io.BytesIO()
+    pq.write_table(published.to_arrow(), file)
+    file.seek(0)
+    at = Month.parse(month)
+    return kept_trips(read_published(file, "green", at, "sample"), at)
