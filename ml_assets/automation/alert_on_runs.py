@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+from dagster._core.events import JobFailureData
 
 from ml_assets.alerts.alert import Alert
 from ml_assets.alerts.messages import (
@@ -83,7 +84,10 @@ def failure_alert(context: dg.RunFailureSensorContext, run: EndedRun, ui_url: st
     broken += [("a blocking check", str(check)) for check in checks]
     if not broken:
         event = context.failure_event
-        broken = [("", cause(_root(event.job_failure_data.error)) or event.message or "")]
+        # A run that was marked as failed from outside has a message only.
+        data = event.event_specific_data
+        error = data.error if isinstance(data, JobFailureData) else None
+        broken = [("", cause(_root(error)) or event.message or "")]
     return run_failed(run, ui_url, broken)
 
 
