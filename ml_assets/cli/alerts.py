@@ -66,7 +66,7 @@ def _email_as_json(email: EmailSettings) -> dict[str, Any]:
 def _print(settings: AlertSettings) -> None:
     email, hours = settings.email, settings.fold_window.total_seconds() / 3600
     lines = {
-        "e-mail": "off: ML_ASSETS_ALERT_EMAIL_TO is not set" if email is None else _told(email),
+        "email": "off: ML_ASSETS_ALERT_EMAIL_TO is not set" if email is None else _told(email),
         "webhook": settings.shown_webhook or "off: ML_ASSETS_ALERT_WEBHOOK is not set",
         "success": "told, too" if settings.on_success else "not told",
         "repeated": f"failures of a kind are told once in {hours:g} h" if hours else "each is told",
