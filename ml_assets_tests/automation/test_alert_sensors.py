@@ -1,7 +1,5 @@
-"""Alerts of real runs and decisions: told once, with what to do, and never at a run's expense."""
+"""Alerts of overdue assets and of decisions, and sensors without a channel."""
 
-import logging
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -11,244 +9,18 @@ from dagster._core.definitions.freshness import FreshnessState, FreshnessStateCh
 from ml_assets.alerts.settings import AlertSettings
 from ml_assets.automation.alert_on_runs import FAILED_RUNS, SUCCEEDED_RUNS
 from ml_assets.automation.alert_sensors import DECISIONS, OVERDUE_ASSETS, alert_sensors
-from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.modeling.records import ChampionDecision
-from ml_assets.resources import project_resources
-from ml_assets.sources import published_filename
-from ml_assets.trips.month import Month
 from ml_assets_tests.alerts.servers import (
     PASSWORD,
     free_port,
-    logged,
     require_no_secret,
-    running_mail,
-    running_webhook,
 )
+from ml_assets_tests.automation.alerted_home import MONTHS, UI, Decisions, Home
 from ml_assets_tests.automation.ticks import Ticking
 from ml_assets_tests.project import open_project, settings_for
-from ml_assets_tests.published_months import publish, published_month
+from ml_assets_tests.published_months import publish
 
-pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
-MONTHS = [Month(2023, number) for number in (1, 2, 3)]
-UI = "http://dagster.example.org"
 ALERTS = {FAILED_RUNS, OVERDUE_ASSETS, DECISIONS}
-
-
-class Home:
-    """A project whose alerts go to a mail server of this machine."""
-
-    def __init__(self, project, folder, mail, **changed):
-        self.project, self.folder, self.mail = project, folder, mail
-        self.later = timedelta()
-        alerts = {"email": mail.settings(), "ui_url": UI, "on_success": True, **changed}
-        self.sensors = alert_sensors(project.settings, AlertSettings(**alerts), self.now)
-        self.ticking = {sensor.name: Ticking(project, sensor) for sensor in self.sensors}
-        for name in self.ticking:
-            self.tick(name)
-
-    def now(self):
-        return datetime.now(UTC) + self.later
-
-    def tick(self, name):
-        ticking = self.ticking[name]
-        with dg.build_sensor_context(
-            instance=self.project.instance,
-            cursor=ticking.cursor,
-            resources=project_resources(self.project.settings),
-            definitions=self.project.definitions,
-        ) as context:
-            result = ticking.sensor.evaluate_tick(context)
-        assert not result.run_requests
-        # What a sensor of runs raises is no error of the tick, but of its reaction to the run.
-        for reaction in result.dagster_run_reactions or []:
-            assert reaction.error is None, reaction.error.to_string()
-        ticking.cursor = result.cursor
-        return result.skip_message
-
-    def bad_month(self, month=MONTHS[0]):
-        (self.folder / published_filename("green", month)).write_text("<html>unavailable</html>")
-
-    def ingest(self, first=MONTHS[0], last=MONTHS[0]):
-        return self.project.ingest(str(first), str(last))
-
-    @property
-    def messages(self):
-        return [message.get_content() for message in self.mail.inbox.messages]
-
-    @property
-    def subjects(self):
-        return self.mail.inbox.subjects
-
-
-@pytest.fixture(scope="module")
-def server():
-    with running_mail() as running:
-        yield running
-
-
-@pytest.fixture
-def folder(tmp_path):
-    folder = tmp_path / "published"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def project(tmp_path, folder):
-    with open_project(settings_for(tmp_path / "home", folder)) as project:
-        yield project
-
-
-@pytest.fixture
-def home(project, folder, server):
-    server.inbox.envelopes.clear()
-    return Home(project, folder, server)
-
-
-def test_a_failed_run_is_told_with_step_reason_link_and_what_to_do(home):
-    home.bad_month()
-    failed = home.ingest()
-    home.tick(FAILED_RUNS)
-    (subject,), (text,) = home.subjects, home.messages
-    assert subject.startswith("[ml-assets] ingest_trips failed at raw_trips: 1 of 1 months could")
-    assert f"Where: {UI}/runs/{failed.run_id}\n" in text
-    ended = home.project.instance.get_run_record_by_id(failed.run_id).end_time
-    assert f"Since: {datetime.fromtimestamp(ended, UTC):%Y-%m-%d %H:%M} UTC\n" in text
-    assert "No run of ingest_trips has succeeded before.\n" in text
-    assert "What to do: Open the run and read the log of raw_trips." in text
-    home.tick(FAILED_RUNS)
-    assert len(home.messages) == 1
-
-
-def test_what_failed_before_the_first_look_is_not_told(project, folder, server):
-    server.inbox.envelopes.clear()
-    (folder / published_filename("green", MONTHS[0])).write_text("bad")
-    project.ingest("2023-01", "2023-01")
-    home = Home(project, folder, server)
-    home.tick(FAILED_RUNS)
-    assert home.messages == []
-
-
-def test_repeated_failures_are_one_message_until_the_window_is_over(home):
-    home.bad_month()
-    for _ in range(3):
-        home.ingest()
-        home.tick(FAILED_RUNS)
-    assert len(home.messages) == 1
-    home.later = timedelta(hours=6, minutes=1)
-    home.ingest()
-    home.tick(FAILED_RUNS)
-    assert "Repeated: 2 more since " in home.messages[1]
-
-
-def test_a_success_ends_the_fold_and_is_told_where_that_was_asked_for(home):
-    home.bad_month()
-    home.ingest()
-    home.tick(FAILED_RUNS)
-    publish(home.folder, MONTHS[0])
-    assert home.ingest().success
-    home.tick(SUCCEEDED_RUNS)
-    assert home.subjects[1] == "[ml-assets] ingest_trips succeeded again, after it had failed"
-    home.bad_month()
-    home.ingest()
-    home.tick(FAILED_RUNS)
-    assert "ingest_trips last succeeded at " in home.messages[2]
-    assert "Repeated" not in home.messages[2]
-
-
-def test_a_success_ends_the_fold_where_it_is_not_told(project, folder, server):
-    server.inbox.envelopes.clear()
-    home = Home(project, folder, server, on_success=False)
-    assert SUCCEEDED_RUNS not in home.ticking
-    home.bad_month()
-    home.ingest()
-    home.tick(FAILED_RUNS)
-    publish(home.folder, MONTHS[0])
-    assert home.ingest().success
-    home.bad_month()
-    home.ingest()
-    home.tick(FAILED_RUNS)
-    assert len(home.messages) == 2
-
-
-def test_a_blocking_check_is_told_with_its_finding_once_for_a_run(home):
-    publish(home.folder, MONTHS[0], published_month(MONTHS[0], rows=0))
-    failed = home.ingest()
-    assert not failed.success
-    home.tick(FAILED_RUNS)
-    home.tick(FAILED_RUNS)
-    (subject,), (text,) = home.subjects, home.messages
-    evaluations = [
-        check
-        for check in failed.get_asset_check_evaluations()
-        if check.blocking and not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
-    ]
-    first = evaluations[0]
-    name = f"{first.check_name} of {first.asset_key.to_user_string()}"
-    assert subject.startswith(f"[ml-assets] Blocking check {name}: ")
-    assert text.startswith(f"Blocking check {name}: {first.description}")
-    assert f"See {UI}/assets/{first.asset_key.to_user_string()}?view=checks ." in text
-    assert f"Where: {UI}/runs/{failed.run_id}\n" in text
-
-
-def test_a_run_whose_process_was_killed_is_told_unless_it_is_started_again(home):
-    instance = home.project.instance
-    job = home.project.definitions.resolve_job_def("retrain")
-    for tags in ({"dagster/will_retry": "true"}, {}):
-        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
-        instance.report_run_failed(run, "The process that worked on this run is gone.")
-    assert "is started again by itself" in home.tick(FAILED_RUNS)
-    home.tick(FAILED_RUNS)
-    assert home.subjects == [
-        "[ml-assets] retrain failed: The process that worked on this run is gone."
-    ]
-
-
-@pytest.mark.parametrize("broken", [{"password": f"not-{PASSWORD}"}, {"port": None}])
-def test_a_channel_that_fails_fails_no_run_and_no_sensor(
-    project, folder, server, caplog, capfd, broken
-):
-    caplog.set_level(logging.DEBUG)
-    server.inbox.envelopes.clear()
-    broken = {name: value or free_port() for name, value in broken.items()}
-    with running_webhook() as hook:
-        mail = server.settings(**broken)
-        home = Home(project, folder, server, email=mail, webhook=hook.url)
-        home.bad_month()
-        failed = home.ingest()
-        home.tick(FAILED_RUNS)
-        publish(folder, MONTHS[1])
-        assert home.ingest(MONTHS[1], MONTHS[1]).success
-        assert len(hook.texts) == 1
-    assert f"{UI}/runs/{failed.run_id}" in hook.texts[0]
-    assert home.messages == []
-    told = capfd.readouterr()
-    assert "was not sent by email: " in told.err + told.out
-    events = "\n".join(str(entry) for entry in project.instance.all_logs(failed.run_id))
-    tags = str(project.instance.get_run_by_id(failed.run_id).tags)
-    require_no_secret(logged(caplog), told.err, told.out, events, tags, repr(home.sensors))
-
-
-def test_a_failure_that_nobody_could_be_told_of_comes_with_the_next(
-    project, folder, server, monkeypatch
-):
-    server.inbox.envelopes.clear()
-    down = Home(project, folder, server, email=server.settings(port=free_port()))
-    down.bad_month()
-    down.ingest()
-    assert "no channel took it" in down.tick(FAILED_RUNS)
-    up = Home(project, folder, server)
-    up.ingest()
-    up.tick(FAILED_RUNS)
-    assert "Repeated: 1 more since " in up.messages[0]
-
-
-def test_a_home_that_cannot_be_written_keeps_nobody_from_being_told(home, tmp_path):
-    home.bad_month()
-    home.ingest()
-    (tmp_path / "home" / "alerts").write_text("in the way")
-    home.tick(FAILED_RUNS)
-    assert len(home.messages) == 1
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
 
 
 def change(home, asset, state, at):
@@ -302,36 +74,6 @@ def test_dagster_s_own_daemon_finds_months_overdue_by_the_policy(home, monkeypat
     assert states == {34: "PASS", 36: "WARN", 46: "FAIL"}
 
 
-class Decisions:
-    """Decisions as trainings and people leave them."""
-
-    def __init__(self, home):
-        self.home, self.number = home, 0
-        self.log = DecisionLog(home.project.settings.home, "green")
-
-    def add(self, kind="training", promoted=False, **changed):
-        self.number += 1
-        made = {
-            "decision_id": f"d{self.number}",
-            "decided_at": (self.home.now() + timedelta(seconds=self.number)).isoformat(),
-            "kind": kind,
-            "promoted": promoted,
-            "reason": f"reason {self.number}",
-            "champion": "xgboost",
-            "registry_version": "3",
-            "previous_version": "2",
-            "training_set": "",
-            "synthetic": False,
-            "served": "xgboost",
-            "test_rmse": 1.0,
-            "judged_month": "2023-03",
-            "dagster_run_id": f"run{self.number}",
-        }
-        decision = ChampionDecision(**{**made, **changed})
-        self.log.write(decision)
-        return decision
-
-
 @pytest.fixture
 def decisions(home):
     return Decisions(home)
@@ -378,7 +120,6 @@ def test_a_champion_changed_by_a_person_is_told_once(home, decisions, kind, titl
 
 
 def test_decisions_of_before_the_first_look_are_not_told(project, folder, server):
-    server.inbox.envelopes.clear()
     early = Home(project, folder, server, email=None)
     before = Decisions(early)
     for kind in ("training", "training", "rollback"):
@@ -433,7 +174,6 @@ def test_without_a_channel_sensors_are_there_look_hourly_and_say_what_to_set(pro
 def test_a_channel_that_comes_after_a_time_without_begins_with_what_is_to_come(
     project, folder, server
 ):
-    server.inbox.envelopes.clear()
     off = {s.name: Ticking(project, s) for s in alert_sensors(project.settings, AlertSettings())}
     for ticking in off.values():
         ticking.tick()
@@ -465,8 +205,7 @@ def test_the_project_has_them_all_on_and_its_definitions_hold_no_secret(tmp_path
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with ExitStack() as stack:
-        project = stack.enter_context(open_project(settings_for(tmp_path)))
+    with open_project(settings_for(tmp_path)) as project:
         repository = project.definitions.get_repository_def()
         sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
         assert {*ALERTS, SUCCEEDED_RUNS} <= set(sensors)
