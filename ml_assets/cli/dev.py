@@ -36,12 +36,19 @@ def dev(host: str, port: int) -> None:
         f"{announcement(settings)}\n"
         f"Open http://{host}:{port} , then Materialize all… and All. Stop with Ctrl-C."
     )
+    os.environ.setdefault("ML_ASSETS_UI_URL", _reached_at(host, port))
     os.chdir(PROJECT_FOLDER)
     # Stopped like that, Dagster stops what it has started; by default a SIGTERM ends this process
     # alone, and a job in a shell's background does not hear of SIGINT.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, signal.default_int_handler)
     _dagster_dev(["--host", host, "--port", str(port)])
+
+
+def _reached_at(host: str, port: int) -> str:
+    """Where the links of alerts lead: to this UI, at this machine if it listens everywhere."""
+    named = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{named}:{port}"
 
 
 def _require_free(host: str, port: int) -> None:
