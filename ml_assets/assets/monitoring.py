@@ -35,11 +35,12 @@ def when_months_or_champion_changed() -> dg.AutomationCondition:
     there is nothing to watch. Asks for the first measurement, too, if a champion was made before
     anybody looked.
     """
-    changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
-    never_tried = dg.AutomationCondition.missing() & ~dg.AutomationCondition.execution_failed()
     champion_made = dg.AutomationCondition.asset_matches(
         _CHAMPION, ~dg.AutomationCondition.missing()
     )
+    handled = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
+    never_tried = (dg.AutomationCondition.missing() & champion_made).newly_true().since(handled)
+    changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
     return (
         (changed | never_tried)
         & champion_made

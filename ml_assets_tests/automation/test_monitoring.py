@@ -1,0 +1,203 @@
+"""Drift and error are measured by themselves: once for all that changed, and not while it changes."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ml_assets.assets.started import why_started
+from ml_assets.automation.monitoring import NAME, monitoring_sensor
+from ml_assets.monitoring.drift_record import DriftRecord
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.trips.month import Month
+from ml_assets_tests.automation.ticks import left_in_progress
+from ml_assets_tests.browser.dagster_ui import DagsterUi, running_ui, wait_for
+from ml_assets_tests.cli.calling import call
+from ml_assets_tests.project import Project, settings_for
+from ml_assets_tests.published_months import publish, published_month
+
+MEASURES = [dg.AssetKey("feature_drift"), dg.AssetKey("prediction_performance")]
+MONTHS = [Month(2023, number) for number in (1, 2, 3)]
+NEXT = Month(2023, 4)
+
+
+class Watching:
+    """The condition of both assets, evaluated tick after tick as the daemon does."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.cursor = None
+
+    def tick(self) -> list[str]:
+        """The assets that would be made now; the daemon asks for all of a tick in one run."""
+        result = dg.evaluate_automation_conditions(
+            self.project.definitions,
+            self.project.instance,
+            asset_selection=monitoring_sensor().asset_selection,
+            cursor=self.cursor,
+        )
+        self.cursor = result.cursor
+        return [key.to_user_string() for key in MEASURES if result.get_num_requested(key)]
+
+    def make(self, *assets: str, months: tuple[str, ...] = ()) -> None:
+        """Materializations in a run of their own."""
+        for asset in assets:
+            for month in months or (None,):
+                event = dg.AssetMaterialization(asset, partition=month)
+                self.project.instance.report_runless_asset_event(event)
+
+
+BOTH = [key.to_user_string() for key in MEASURES]
+
+
+@pytest.fixture
+def watching(tmp_path):
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Watching(Project(settings_for(tmp_path), instance))
+
+
+def test_nothing_is_measured_before_there_is_a_champion(watching):
+    assert watching.tick() == []
+    watching.make("trip_features", months=("2023-01", "2023-02"))
+    assert watching.tick() == []
+    watching.make("champion_model")
+    assert watching.tick() == BOTH
+    assert watching.tick() == []
+
+
+def test_a_champion_that_was_made_before_anybody_looked_is_measured(watching):
+    watching.make("trip_features", months=("2023-01",))
+    watching.make("champion_model")
+    assert watching.tick() == BOTH
+    assert watching.tick() == [], "asked for once, whatever became of the run"
+
+
+@pytest.fixture
+def measured(watching):
+    """A champion, and both measures made since."""
+    watching.make("trip_features", months=("2023-01", "2023-02"))
+    watching.make("champion_model")
+    watching.tick()
+    watching.make(*BOTH)
+    assert watching.tick() == []
+    return watching
+
+
+def test_many_months_at_once_are_measured_once_though_others_are_missing(measured):
+    measured.make("trip_features", months=("2023-03", "2023-04", "2023-05"))
+    assert measured.tick() == BOTH
+    measured.make(*BOTH)
+    assert measured.tick() == []
+
+
+def test_another_champion_is_measured(measured):
+    measured.make("champion_model")
+    assert measured.tick() == BOTH
+
+
+@pytest.mark.parametrize("job", ["ingest_trips", "train_models", "monitor_trips"])
+def test_it_waits_while_months_the_champion_or_the_measures_are_under_way(measured, job):
+    tags = {"dagster/asset_partition_range_start": "2023-03",
+            "dagster/asset_partition_range_end": "2023-04"}  # fmt: skip
+    run = left_in_progress(
+        measured.project, job, dg.DagsterRunStatus.STARTED, **(tags if "ingest" in job else {})
+    )
+    measured.make("trip_features", months=("2023-03",))
+    if job == "ingest_trips":  # the run that brings months plans them when it is launched
+        plan(measured.project.instance, run, "trip_features", "2023-03")
+    assert measured.tick() == []
+    measured.project.instance.report_run_failed(run)
+    assert measured.tick() == BOTH
+
+
+def plan(instance, run, asset, partition):
+    """Note that a run is going to make a partition."""
+    event = dg.DagsterEvent(
+        event_type_value="ASSET_MATERIALIZATION_PLANNED",
+        job_name=run.job_name,
+        event_specific_data=dg._core.events.AssetMaterializationPlannedData(
+            dg.AssetKey(asset), partition=partition
+        ),
+    )
+    instance.report_dagster_event(event, run.run_id)
+
+
+def test_a_run_that_makes_the_measures_itself_is_not_followed_by_another(measured):
+    project = measured.project
+    keys = [dg.AssetKey("champion_model"), *MEASURES]
+
+    def made_by(key):
+        @dg.asset(key=key, deps=[] if key == keys[0] else [keys[0]])
+        def stand_in():
+            return None
+
+        return stand_in
+
+    # One run with all three, as Materialize all launches it.
+    assert dg.materialize([made_by(key) for key in keys], instance=project.instance).success
+    assert measured.tick() == []
+
+
+def test_training_is_not_slowed_by_the_measures(watching):
+    for job in ("train_models", "retrain"):
+        layer = watching.project.definitions.resolve_job_def(job).asset_layer
+        assert not {*MEASURES} & layer.selected_asset_keys
+
+
+def test_the_sensor_is_on_and_says_why_it_starts_a_run():
+    sensor = monitoring_sensor()
+    assert sensor.name == NAME
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    assert why_started(sensor.run_tags) == "months or the champion changed"
+
+
+@pytest.fixture
+def trained_home(tmp_path, monkeypatch, capfd):
+    """A home with a champion of three months, made by the command: nothing was measured yet."""
+    home, published = tmp_path / "home", tmp_path / "published"
+    for month in MONTHS:
+        publish(published, month, published_month(month, 400))
+    environment = {"ML_ASSETS_HOME": str(home), "ML_ASSETS_TRIPS": str(published),
+                   "MLFLOW_TRACKING_URI": ""}  # fmt: skip
+    arguments = ["run", "--first", "2023-01", "--last", "2023-03", "--trials", "0",
+                 "--models", "linear_regression"]  # fmt: skip
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    answer = call(monkeypatch, capfd, arguments, environment)
+    assert answer.status == 0, answer.err
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    return environment, published
+
+
+def checks_of_monitoring(ui: DagsterUi) -> list[str]:
+    """How the checks of both measures fared in the newest run."""
+    nodes = ui.ask(
+        '{ assetNodes(group: {groupName: "monitoring", repositoryName: "__repository__",'
+        ' repositoryLocationName: "ml_assets"}) { assetChecksOrError { ... on AssetChecks'
+        " { checks { executionForLatestMaterialization { status } } } } } }"
+    )["assetNodes"]
+    found = [node["assetChecksOrError"]["checks"] for node in nodes]
+    return [
+        check["executionForLatestMaterialization"]["status"] for part in found for check in part
+    ]
+
+
+def test_for_real_the_daemon_measures_a_champion_and_then_a_month_that_is_published(
+    trained_home, tmp_path
+):
+    environment, published = trained_home
+    assert "DAGSTER_HOME" not in os.environ
+    records = RecordStore(environment["ML_ASSETS_HOME"], "green")
+
+    def newest() -> str | None:
+        made = records.find("feature_drift", DriftRecord)
+        return made.months[-1].month if made and made.months else None
+
+    with running_ui(environment, tmp_path / "dagster_dev.log") as ui:
+        wait_for(lambda: newest() == "2023-03", 120, f"the first measurement; see {ui.log}")
+        written = publish(tmp_path / "being_written", NEXT, published_month(NEXT, 400))
+        written.replace(Path(published) / written.name)
+        wait_for(lambda: newest() == "2023-04", 150, f"the new month's; see {ui.log}")
+        wait_for(lambda: "IN_PROGRESS" not in checks_of_monitoring(ui), 60, "the checks")
+        assert checks_of_monitoring(ui) == ["SUCCEEDED", "SUCCEEDED"]
+        assert ui.failures() == []
