@@ -71,7 +71,7 @@ def backtest(
     from ml_assets.modeling.backtest import BacktestError, run_backtest
 
     records = trip_store.records()
-    earlier = _earlier(context, trip_store)
+    earlier = last_backtest(context, trip_store)
 
     def note(so_far: BacktestRecord) -> None:
         records.write("backtest", so_far)  # a run that is killed does not lose what it has
@@ -110,16 +110,16 @@ def _options(config: BacktestConfig, earlier: BacktestRecord | None) -> "Backtes
         raise dg.Failure(str(error)) from error
 
 
-def _earlier(
+def last_backtest(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource
 ) -> BacktestRecord | None:
-    """The backtest before; one that cannot be read is about to be replaced."""
+    """The newest backtest; None before there was one, and when it cannot be read."""
     from ml_assets.storage.record_store import UnreadableRecord
 
     try:
         return trip_store.records().find("backtest", BacktestRecord)
     except UnreadableRecord as error:
-        context.log.warning(f"all figures are computed anew: {error}")
+        context.log.warning(f"goes on as if there was no backtest before: {error}")
         return None
 
 

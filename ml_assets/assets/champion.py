@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Literal
 import dagster as dg
 from pydantic import Field
 
+from ml_assets.assets.backtest import last_backtest
 from ml_assets.assets.decision_metadata import decision_metadata
 from ml_assets.assets.freshness import CHAMPION_FRESH
 from ml_assets.assets.groups import EVALUATION, OWNERS, TRAINING_POOL
 from ml_assets.assets.started import why_started
+from ml_assets.modeling.backtest_record import BacktestRecord
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision, Leaderboard, TrainingSet
 from ml_assets.resources.tracking import MlflowTracking
@@ -35,10 +37,11 @@ class ChampionConfig(dg.Config):
     confidence: float = Field(
         default=0.95, gt=0, lt=1, description="Of the paired bootstrap over trips."
     )
-    least_improvement: float = Field(
-        default=0.0,
+    least_improvement: float | None = Field(
+        default=None,
         ge=0,
-        description="Minutes of RMSE that the bootstrap's lower limit has to exceed.",
+        description="Minutes of RMSE that the bootstrap's lower limit has to exceed. Unset: by how "
+        "much a lead moves from month to month in the newest backtest, or 0 before there was one.",
     )
     slice_tolerance: dict[str, float] | None = Field(
         default=None,
@@ -53,16 +56,21 @@ class ChampionConfig(dg.Config):
         default=50.0, gt=0, description="Median time that one request may take."
     )
 
-    def limits(self) -> "PromotionLimits":
-        """The same for the domain."""
+    def limits(self, suggested: float | None) -> "PromotionLimits":
+        """The same for the domain; the backtest has ``suggested`` a least improvement, minutes."""
         from ml_assets.modeling.criteria import PromotionLimits
         from ml_assets.modeling.guarded_slices import SliceGuard
 
         guard = SliceGuard(least_trips=self.least_slice_trips)
         if self.slice_tolerance is not None:
             guard = SliceGuard(self.slice_tolerance, self.least_slice_trips)
+        from_backtest = self.least_improvement is None and suggested is not None
         return PromotionLimits(
-            self.confidence, self.least_improvement, guard, self.most_milliseconds
+            confidence=self.confidence,
+            least_improvement=(suggested if from_backtest else self.least_improvement) or 0.0,
+            from_backtest=from_backtest,
+            guard=guard,
+            most_milliseconds=self.most_milliseconds,
         )
 
 
@@ -85,7 +93,8 @@ def champion_model(
     """Decide on the leaderboard's winner and carry the decision out in the registry."""
     from ml_assets.modeling.promotion import NothingToPromote
     from ml_assets.tracking.aliases import ChampionMoved
-    from ml_assets.tracking.crowning import UnfitToServe, crown_winner
+    from ml_assets.tracking.contest import UnfitToServe
+    from ml_assets.tracking.crowning import crown_winner
 
     records = trip_store.records()
     log = DecisionLog(records.home, records.dataset)
@@ -98,9 +107,8 @@ def champion_model(
         )
     registry = tracking.registry()
     try:
-        decision = crown_winner(
-            registry, board, training_set, trip_store.tables(), log, _options(context, config)
-        )
+        options = _options(context, config, last_backtest(context, trip_store))
+        decision = crown_winner(registry, board, training_set, trip_store.tables(), log, options)
     except (NothingToPromote, UnfitToServe, ChampionMoved) as error:
         raise dg.Failure(str(error)) from error
     records.write("champion_model", decision)
@@ -111,13 +119,15 @@ def champion_model(
     return dg.MaterializeResult(metadata={**decision_metadata(decision, log.all()), **links})
 
 
-def _options(context: dg.AssetExecutionContext, config: ChampionConfig) -> "CrowningOptions":
+def _options(
+    context: dg.AssetExecutionContext, config: ChampionConfig, backtest: BacktestRecord | None
+) -> "CrowningOptions":
     from ml_assets.tracking.crowning import CrowningOptions
 
     return CrowningOptions(
         serve=config.serve,
         replace_other_dataset=config.replace_other_dataset,
-        limits=config.limits(),
+        limits=config.limits(backtest.suggested_least_improvement if backtest else None),
         started_because=why_started(context.run.tags),
         dagster_run_id=context.run.run_id,
     )

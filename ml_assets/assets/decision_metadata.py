@@ -53,6 +53,13 @@ def decision_metadata(
                 for criterion in decision.criteria
             ]
         )
+    if decision.other_challengers:
+        metadata["other_challengers"] = table(
+            [
+                {"challenger": _named(other.model, other.version), "refused": other.reason}
+                for other in decision.other_challengers
+            ]
+        )
     metadata["decisions"] = table([_line(entry) for entry in reversed(history[-_SHOWN_DECISIONS:])])
     return metadata
 

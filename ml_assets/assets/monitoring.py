@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 
+from ml_assets.assets.backtest import last_backtest
 from ml_assets.assets.groups import MONITORING, OWNERS
 from ml_assets.assets.monitoring_metadata import drift_metadata, performance_metadata
-from ml_assets.modeling.backtest_record import BacktestRecord
 from ml_assets.monitoring.champion import ServedChampion, Status
 from ml_assets.monitoring.drift_record import DriftRecord, drift_sentence
 from ml_assets.monitoring.performance_record import PerformanceRecord, performance_sentence
@@ -102,7 +102,8 @@ def prediction_performance(
     if champion is None:
         record = _unmeasured(earlier or blank, status, why)
     else:
-        noise = _noise(context, trip_store)
+        measured = last_backtest(context, trip_store)
+        noise = measured.relative_error_noise if measured else None
         load = _loading(client, name, champion)
         try:
             record = measure_performance(store, champion, load, earlier, noise)
@@ -159,13 +160,3 @@ def _earlier(
     except UnreadableRecord as error:
         context.log.warning(f"all months are measured anew: {error}")
         return None
-
-
-def _noise(context: dg.AssetExecutionContext, trip_store: TripStoreResource) -> float | None:
-    """How far the relative error moves by itself, as the backtest has measured it."""
-    try:
-        made = trip_store.records().find("backtest", BacktestRecord)
-    except UnreadableRecord as error:
-        context.log.warning(f"the limit is the default one: {error}")
-        return None
-    return None if made is None else made.relative_error_noise

@@ -97,6 +97,9 @@ def _print_whole(decision: ChampionDecision) -> None:
         console.print(
             f"  {mark} {criterion.name}: {criterion.finding}", soft_wrap=True, markup=False
         )
+    for other in decision.other_challengers:
+        said = f"  ✗ {other.model}, version {other.version}, asked as well: {other.reason}"
+        console.print(said, soft_wrap=True, markup=False)
     for use in decision.months:
         console.print(
             f"  {use.role:<6} {use.month}: {use.rows:,} trips, {use.raw_sha256[:12]}, {use.source}",

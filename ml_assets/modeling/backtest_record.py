@@ -16,6 +16,11 @@ CHAMPION = "champion"
 LEAST_MONTHS = 3
 """Fewer judged months say nothing about what is usual."""
 
+MOST_ASKED = 0.02
+"""No more than this share of the champion's mean RMSE is asked of a challenger, however much the
+lead moves: a rival of another kind, which errs in other months, must not keep every successor out.
+On green trips of 2023 the lead of XGBoost over random forests moves by 0.5 % of its RMSE."""
+
 LineKind = Literal["champion", "family", "baseline"]
 
 
@@ -153,15 +158,18 @@ class BacktestRecord(BaseModel):
 
     @property
     def suggested_least_improvement(self) -> float | None:
-        """Minutes of RMSE that a challenger should be better by; a suggestion for promotion.
+        """Minutes of RMSE that a challenger has to be better by, unless somebody says otherwise.
 
         The sample standard deviation over the months of the lead, RMSE_rival - RMSE_champion: a
-        lead on one month that is smaller may well be gone in the next. None with fewer than 3
-        months, or without champion or rival.
+        lead on one month that is smaller may well be gone in the next. At most :data:`MOST_ASKED`
+        of the champion's mean RMSE. None with fewer than 3 months, or without champion or rival.
         """
         rivals = {entry.month: entry.rmse for entry in self.line(self.rival or "")}
-        champion = self.line(CHAMPION)
-        return _deviation([rivals[e.month] - e.rmse for e in champion if e.month in rivals])
+        champion = [entry for entry in self.line(CHAMPION) if entry.month in rivals]
+        moves = _deviation([rivals[entry.month] - entry.rmse for entry in champion])
+        if moves is None:
+            return None
+        return min(moves, MOST_ASKED * statistics.fmean(entry.rmse for entry in champion))
 
     @property
     def months_won(self) -> tuple[int, int]:
@@ -205,7 +213,7 @@ class BacktestRecord(BaseModel):
         if self.rmse_noise is not None:
             said += f"; from one month to the next its RMSE moves by {self.rmse_noise:.2f} min"
         if lead is not None:
-            said += f". A lead over {self.rival} below {lead:.2f} min may be gone in the next month"
+            said += f". A lead over {self.rival} below {lead:.3f} min may be gone in the next month"
         return f"{said}.{self._notes()}"
 
     def _notes(self) -> str:

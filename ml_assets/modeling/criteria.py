@@ -18,12 +18,14 @@ class PromotionLimits:
     Attributes:
         confidence: Of the paired bootstrap, a fraction.
         least_improvement: Minutes of RMSE that its lower limit has to exceed.
+        from_backtest: Whether the backtest has measured that.
         guard: Tolerances of the guarded slices.
         most_milliseconds: Median time that one request may take.
     """
 
     confidence: float = 0.95
     least_improvement: float = 0.0
+    from_backtest: bool = False
     guard: SliceGuard = field(default_factory=SliceGuard)
     most_milliseconds: float = MOST_MILLISECONDS
 
@@ -138,7 +140,9 @@ def better_by_paired_bootstrap(
 ) -> Criterion:
     """The lower confidence limit of the improvement exceeds the least that is asked."""
     passed = difference.at_least > limits.least_improvement
-    asked = f"more than {limits.least_improvement:g} min is asked"
+    asked = f"more than {limits.least_improvement:.3g} min is asked"
+    if limits.from_backtest:
+        asked += ", by which a lead moves from month to month in the backtest"
     return Criterion(
         name="better_by_paired_bootstrap",
         passed=passed,

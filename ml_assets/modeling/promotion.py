@@ -3,7 +3,8 @@
 The best model of a leaderboard asks for the champion's place. It gets it when it has shown every
 criterion: better than the baselines and, by a paired bootstrap over the trips of a month that
 neither was tuned on, better than the champion; no guarded slice much worse; its checks passed; and
-fast enough to serve. Whatever is missing keeps the champion, and so does a tie.
+fast enough to serve. Whatever is missing keeps the champion, and so does a tie. When what is
+missing is the model's own (a check, a slice, its speed), the next of the leaderboard may ask.
 """
 
 from collections.abc import Mapping
@@ -76,6 +77,23 @@ class Promotion:
     promoted: bool
     reason: str
     criteria: list[Criterion] = field(default_factory=list)
+
+    @property
+    def next_may_do_better(self) -> bool:
+        """Whether it was refused for what the next model of the leaderboard may have.
+
+        That is so when a check of its own failed, or when it was better than the champion but slow
+        or worse on a slice. One that errs more than the champion or a baseline is followed by
+        models that err more still; and trips, months and a person's choice are the same for all.
+        """
+        failed = {criterion.name for criterion in self.criteria if not criterion.passed}
+        if not failed or failed & _SAME_FOR_ALL:
+            return False
+        return not failed & _RANKED or any(name.startswith("check: ") for name in failed)
+
+
+_SAME_FOR_ALL = {"of_the_same_trips", "on_new_data", "on_equal_terms"}
+_RANKED = {"beats_baselines", "better_by_paired_bootstrap"}
 
 
 def decide(

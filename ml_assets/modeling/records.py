@@ -1,7 +1,7 @@
 """What a training leaves behind, as small JSON records: inputs, figures and decisions."""
 
 import hashlib
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -136,6 +136,11 @@ class Leaderboard(BaseModel):
         """The rows that can be served, best first."""
         return [row for row in self.rows if row.kind == "model"]
 
+    def without(self, model: str) -> Self:
+        """The leaderboard that there would be if nobody had trained this family."""
+        rows = [row for row in self.rows if row.model != model]
+        return self.model_copy(update={"rows": rows})
+
 
 class Criterion(BaseModel):
     """One thing that a challenger had to show, with its figure.
@@ -153,6 +158,22 @@ class Criterion(BaseModel):
     finding: str
     value: float | None = None
     limit: float | None = None
+
+
+class OtherChallenger(BaseModel):
+    """Another model of the leaderboard that asked for the place as well, and did not get it.
+
+    Attributes:
+        model: Family name.
+        version: Its version in the registry.
+        reason: Why not, in a sentence.
+        criteria: Each thing that it had to show.
+    """
+
+    model: str
+    version: str | None
+    reason: str
+    criteria: list[Criterion] = []
 
 
 DecisionKind = Literal["training", "rollback", "override"]
@@ -185,6 +206,8 @@ class ChampionDecision(BaseModel):
         challenger: Family that asked for the place; None when none did.
         challenger_version: Its version in the registry.
         criteria: Each thing that it had to show.
+        other_challengers: Those that asked before it and were refused for a fault of their own; or,
+            when nobody got the place, those that asked after it.
         months: What it was trained, tuned and judged on, with checksums.
         code_version: Of the code that decided.
         seconds: Wall time of training the models that were compared, judging and deciding.
@@ -215,6 +238,7 @@ class ChampionDecision(BaseModel):
     challenger: str | None = None
     challenger_version: str | None = None
     criteria: list[Criterion] = []
+    other_challengers: list[OtherChallenger] = []
     months: list[MonthUse] = []
     code_version: str = ""
     seconds: float | None = None

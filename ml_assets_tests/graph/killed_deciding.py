@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 
 from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.tracking import challenger, crowning
+from ml_assets.tracking import challenger, contest, crowning
 from ml_assets_tests.project import open_project, settings_for
 
 
@@ -39,7 +39,7 @@ def before_alias(alias):
 MOMENTS = {
     "registering": lambda: setattr(challenger, "register", die),
     "registered": lambda: setattr(challenger, "register", then_die(challenger.register)),
-    "examined": lambda: setattr(crowning, "decide", die),
+    "examined": lambda: setattr(contest, "decide", die),
     "recording": lambda: setattr(DecisionLog, "write", die),
     "recorded": lambda: setattr(DecisionLog, "write", then_die(DecisionLog.write)),
     "noting the champion before": lambda: before_alias("previous"),

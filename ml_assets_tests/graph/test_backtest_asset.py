@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ml_assets.modeling.backtest_record import BacktestRecord
+from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
@@ -140,3 +141,24 @@ def test_the_command_prints_a_table_or_json_and_what_is_wrong(
     few = call(monkeypatch, capfd, [*asked[:-1], "9"], environment)
     assert (few.status, few.out) == (1, "")
     assert "a backtest needs 10 months of green in a row" in few.err
+
+
+def test_what_the_backtest_measured_is_asked_of_the_next_challenger(served):
+    project = served
+    assert backtest(project).success
+    suggested = record(project).suggested_least_improvement
+    assert suggested is not None and suggested > 0
+    assert project.ingest("2023-06", "2023-06").success
+    assert project.train(("xgboost", "linear_svr")).success
+    [asked] = _criteria(project, "better_by_paired_bootstrap")
+    assert asked.limit == pytest.approx(suggested)
+    assert "by which a lead moves from month to month in the backtest" in asked.finding
+    options = {"champion_model": {"config": {"least_improvement": 0.5}}}
+    assert project.run("train_models", options, ["champion_model"]).success
+    [asked] = _criteria(project, "better_by_paired_bootstrap")
+    assert (asked.limit, "backtest" in asked.finding) == (0.5, False)
+
+
+def _criteria(project, name):
+    log = DecisionLog(project.settings.home, "green")
+    return [found for found in log.all()[-1].criteria if found.name == name]

@@ -153,6 +153,7 @@ def test_a_version_that_cannot_be_loaded_is_not_crowned(project):
         shutil.move(logged.with_suffix(".kept"), logged)
     assert result.success
     assert "cannot be loaded and used" in decision(project).reason
+    assert decision(project).other_challengers == []  # the second serves already
     assert serving(project) == old
     client(project).delete_registered_model_alias(NAME, CHAMPION)
     shutil.move(logged, logged.with_suffix(".kept"))
@@ -160,8 +161,50 @@ def test_a_version_that_cannot_be_loaded_is_not_crowned(project):
         alone = decide(project)
     finally:
         shutil.move(logged.with_suffix(".kept"), logged)
-    assert not alone.success  # and nothing is left that serves
-    assert "nothing serves" in errors(alone)
+    assert alone.success  # the second best asks, and nothing serves that it had to beat
+    assert (decision(project).promoted, decision(project).champion) == (True, second.model)
+
+
+def test_the_second_best_asks_when_the_best_has_a_fault_of_its_own(project):
+    best, second = board(project).models
+    faulty = best.model_copy(update={"fitted_on": [*best.fitted_on, "2023-03"]})
+    found = board(project)
+    rows = [faulty if row.model == best.model else row for row in found.rows]
+    records(project).write("model_leaderboard", found.model_copy(update={"rows": rows}))
+    assert decide(project).success
+    made = decision(project)
+    assert (made.promoted, made.champion, made.challenger) == (True, second.model, second.model)
+    [other] = made.other_challengers
+    assert other.model == best.model
+    assert "knows_no_judged_trip" in other.reason
+    assert f"Asked before it and refused: {best.model} (" in made.reason
+    assert made.registry_version == serving(project)
+    refused = client(project).get_model_version(NAME, other.version)
+    assert refused.tags["decision"] == "refused"
+    assert "knows_no_judged_trip" in refused.tags["reason"]
+    assert refused.aliases == []
+    shown = project.metadata("champion_model")["other_challengers"].records
+    assert [entry.data["challenger"] for entry in shown] == [
+        f"{best.model}, version {other.version}"
+    ]
+
+
+def test_nobody_gets_the_place_when_all_have_faults_and_the_best_is_the_one_on_record(project):
+    found = board(project)
+    rows = [
+        row.model_copy(update={"fitted_on": [*row.fitted_on, "2023-03"]})
+        if row.kind == "model" else row
+        for row in found.rows
+    ]  # fmt: skip
+    records(project).write("model_leaderboard", found.model_copy(update={"rows": rows}))
+    result = decide(project)
+    assert not result.success
+    assert "nothing serves" in errors(result)
+    made = decision(project)
+    best, second = found.models
+    assert (made.promoted, made.challenger) == (False, best.model)
+    assert [other.model for other in made.other_challengers] == [second.model]
+    assert "Asked after it and refused" in made.reason
 
 
 def test_a_winner_that_has_learned_the_judged_month_is_refused_on_record(project):

@@ -8,7 +8,7 @@ import pytest
 from ml_assets.modeling import backtest_picture, canvas
 from ml_assets.modeling.backtest_picture import backtest_lines, backtest_table
 from ml_assets.modeling.backtest_quality import better_in_most_months
-from ml_assets.modeling.backtest_record import BacktestEntry, BacktestRecord
+from ml_assets.modeling.backtest_record import MOST_ASKED, BacktestEntry, BacktestRecord
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Verdict
 
@@ -82,8 +82,18 @@ def test_without_a_champion_there_is_no_noise_and_the_summary_says_who_is_alone(
 def test_the_rival_is_the_best_other_family_and_its_lead_suggests_the_least_improvement():
     made = record(LINES)
     assert made.rival == "linear_svr"
+    steady = {**LINES, "linear_svr": [4.80, 5.25, 4.90, 5.35, 4.98]}
+    lead = [b - a for a, b in zip(CHAMPION, steady["linear_svr"], strict=True)]
+    suggested = record(steady).suggested_least_improvement
+    assert suggested == pytest.approx(statistics.stdev(lead))
+    assert suggested < 0.05
+
+
+def test_a_rival_that_errs_in_other_months_does_not_keep_every_successor_out():
     lead = [b - a for a, b in zip(CHAMPION, LINES["linear_svr"], strict=True)]
-    assert made.suggested_least_improvement == pytest.approx(statistics.stdev(lead))
+    assert statistics.stdev(lead) > 0.2
+    suggested = record(LINES).suggested_least_improvement
+    assert suggested == pytest.approx(MOST_ASKED * statistics.fmean(CHAMPION))
 
 
 @pytest.mark.parametrize(

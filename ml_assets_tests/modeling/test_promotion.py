@@ -222,6 +222,34 @@ def test_one_that_cannot_be_loaded_is_refused_and_nothing_is_compared():
     assert decision.promoted is False
 
 
+LEAK = {**FINE, "knows_no_judged_trip": Finding(Verdict.REFUSED, "it seems to know them")}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (challenge(), False),
+        (challenge(findings=LEAK), True),
+        (challenge(milliseconds=51.0), True),
+        (challenge(erring(3.0, at_the_airport=5.5)), True),
+        (challenge(erring(WORSE)), False),
+        (challenge(erring(WORSE), milliseconds=51.0), False),
+        (challenge(erring(WORSE), findings=LEAK), True),
+        (challenge(baseline=3.0), False),
+        (challenge(findings=LEAK, caveat="two months only"), False),
+        (challenge(findings=LEAK, serving=None), True),
+        (challenge(serving=champion(), months=training_set("yellow")), False),
+    ],
+    ids=[
+        "promoted", "leaks", "slow", "worse at the airport", "errs more", "errs more and slow",
+        "errs more and leaks", "a baseline is better", "its month tuned it", "nothing serves",
+        "other trips",
+    ],
+)  # fmt: skip
+def test_the_next_asks_when_the_fault_is_the_first_one_s_own(asked, expected):
+    assert decide(asked).next_may_do_better is expected
+
+
 def test_the_champion_of_this_very_training_is_left_alone():
     decision = decide(challenge(serving=champion(erring(CHAMPION_RMSE), run_id="r")))
     assert not decision.promoted
