@@ -13,9 +13,15 @@ import dagster as dg
 from ml_assets.assets.backtest import last_backtest
 from ml_assets.assets.groups import MONITORING, OWNERS
 from ml_assets.assets.monitoring_metadata import drift_metadata, performance_metadata
+from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.monitoring.champion import ServedChampion, Status
+from ml_assets.monitoring.decided_scores import scores_of_decisions
 from ml_assets.monitoring.drift_record import DriftRecord, drift_sentence
-from ml_assets.monitoring.performance_record import PerformanceRecord, performance_sentence
+from ml_assets.monitoring.performance_record import (
+    PerformanceRecord,
+    Score,
+    performance_sentence,
+)
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripStoreResource
 from ml_assets.storage.record_store import Record, UnreadableRecord
@@ -95,21 +101,23 @@ def prediction_performance(
     from ml_assets.monitoring.performance import CannotScore, measure_performance
 
     store, records = trip_store.tables(), trip_store.records()
-    earlier = _earlier(context, trip_store, PerformanceRecord)
-    blank = PerformanceRecord(dataset=store.dataset, synthetic=store.synthetic)
+    earlier = _earlier(context, trip_store, PerformanceRecord) or PerformanceRecord(
+        dataset=store.dataset, synthetic=store.synthetic
+    )
+    known = earlier.add_missing(_decided(context, DecisionLog(records.home, records.dataset)))
     client, name = tracking.client(), tracking.registered_model
     champion, status, why = _served(client, name, store.dataset)
     if champion is None:
-        record = _unmeasured(earlier or blank, status, why)
+        record = _unmeasured(known, status, why)
     else:
         measured = last_backtest(context, trip_store)
         noise = measured.relative_error_noise if measured else None
         load = _loading(client, name, champion)
         try:
-            record = measure_performance(store, champion, load, earlier, noise)
+            record = measure_performance(store, champion, load, known, noise)
         except CannotScore as error:
             context.log.warning(str(error))
-            record = _unmeasured(earlier or blank, "unscorable", str(error), champion)
+            record = _unmeasured(known, "unscorable", str(error), champion)
     records.write("prediction_performance", record)
     context.log.info(performance_sentence(record))
     return dg.MaterializeResult(metadata=performance_metadata(record))
@@ -143,6 +151,15 @@ def _unmeasured(
         "model": champion.model if champion else None,
     }
     return record.model_copy(update=told)
+
+
+def _decided(context: dg.AssetExecutionContext, log: DecisionLog) -> list[Score]:
+    """What decisions have scored; a damaged one is no reason not to measure."""
+    try:
+        return scores_of_decisions(log.all())
+    except UnreadableRecord as error:
+        context.log.warning(f"scores of earlier decisions are left out: {error}")
+        return []
 
 
 def _loading(client: "MlflowClient", name: str, champion: ServedChampion) -> Callable[[], Any]:

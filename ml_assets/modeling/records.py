@@ -176,6 +176,22 @@ class OtherChallenger(BaseModel):
     criteria: list[Criterion] = []
 
 
+class ChampionBefore(BaseModel):
+    """The champion that a decision was made against, as it did on the judged month.
+
+    Attributes:
+        model: Family name.
+        version: Its version in the registry.
+        test: Its figures on that month.
+        saw_judged_month: Whether it was fitted or tuned on that month, which flatters them.
+    """
+
+    model: str
+    version: str
+    test: MetricsRecord
+    saw_judged_month: bool
+
+
 DecisionKind = Literal["training", "rollback", "override"]
 
 
@@ -188,6 +204,7 @@ class ChampionDecision(BaseModel):
         champion: Family that serves now; None when nothing does.
         registry_version: Its version.
         previous_version: The version that served before.
+        champion_before: How that one did on the judged month; None when it could not be scored.
         training_set: Fingerprint of the training set that the decision was made on; empty for a
             person's decision.
         synthetic: Whether what serves was trained on the synthetic sample.
@@ -221,6 +238,7 @@ class ChampionDecision(BaseModel):
     champion: str | None
     registry_version: str | None
     previous_version: str | None
+    champion_before: ChampionBefore | None = None
     training_set: str
     synthetic: bool
     dataset: str = ""

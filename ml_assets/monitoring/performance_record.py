@@ -110,6 +110,13 @@ class PerformanceRecord(BaseModel):
         ordered = sorted(newest.values(), key=lambda score: score.month)
         return self.model_copy(update={"scores": ordered[-MOST_SCORES:]})
 
+    def add_missing(self, scores: Iterable[Score]) -> Self:
+        """A record with those of these scores as well whose version and month have none yet."""
+        known = {(score.version, score.month) for score in self.scores}
+        return self.add_score(
+            *(score for score in scores if (score.version, score.month) not in known)
+        )
+
     def find(self, key: tuple[str, str, str, int]) -> Score | None:
         """The score with this key; None when it was not made."""
         return next((score for score in self.scores if score.key == key), None)

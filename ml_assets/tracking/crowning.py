@@ -15,8 +15,10 @@ from ml_assets.modeling.criteria import PromotionLimits
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.promotion import Promotion
 from ml_assets.modeling.records import (
+    ChampionBefore,
     ChampionDecision,
     Leaderboard,
+    MetricsRecord,
     ModelRecord,
     TrainingSet,
 )
@@ -24,6 +26,7 @@ from ml_assets.storage.trip_store import TripStore
 from ml_assets.tracking.aliases import move_champion
 from ml_assets.tracking.contest import Asked, Contest, tell
 from ml_assets.tracking.registry import Registry
+from ml_assets.trips.rules import TARGET
 from ml_assets.version import code_version
 
 
@@ -114,6 +117,7 @@ def _decision(
         promoted=promotion.promoted,
         reason=_reason(promotion, [other.promotion for other in others]),
         previous_version=before.version if before else None,
+        champion_before=_before(contest),
         training_set=board.training_set,
         unscored=before.unscored if before else None,
         decision_id=uuid.uuid4().hex[:8],
@@ -130,6 +134,21 @@ def _decision(
         seconds=sum(part.seconds for part in parts) + spent[0],
         cpu_seconds=sum(part.cpu_seconds for part in parts) + spent[1],
         **_serving(contest, asked),
+    )
+
+
+def _before(contest: Contest) -> ChampionBefore | None:
+    from ml_assets.modeling.evaluation import measure
+
+    champion = contest.champion
+    if champion is None or champion.predicted is None:
+        return None
+    figures = measure(contest.judged[TARGET], champion.predicted)
+    return ChampionBefore(
+        model=champion.model,
+        version=champion.version,
+        test=MetricsRecord.model_validate(figures.as_dict()),
+        saw_judged_month=champion.saw_judged_month,
     )
 
 

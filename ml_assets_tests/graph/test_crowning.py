@@ -10,6 +10,7 @@ import pytest
 
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord
+from ml_assets.monitoring.performance_record import PerformanceRecord
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.tracking.models import CHAMPION, PREVIOUS, load_pipeline, register
 from ml_assets_tests.project import Project, open_project, settings_for
@@ -92,6 +93,21 @@ def test_the_champion_before_is_kept_under_the_alias_previous(project):
     assert all(criterion.passed for criterion in found.criteria)
     assert serving(project) == found.registry_version != old
     assert serving(project, PREVIOUS) == old
+
+
+def test_the_champion_before_keeps_its_score_on_the_month_that_judged(project):
+    _, second = board(project).models
+    old = put_on_the_throne(project, second)
+    assert decide(project).success
+    before = decision(project).champion_before
+    assert (before.model, before.version, before.saw_judged_month) == (second.model, old, False)
+    assert before.test.rmse == pytest.approx(second.test.rmse)
+    assert project.run("monitor_trips", selection=["prediction_performance"]).success
+    watched = records(project).read("prediction_performance", PerformanceRecord)
+    [score] = watched.of_version(old)
+    assert (score.month, score.trips, score.rmse) == ("2023-03", second.test.rows, before.test.rmse)
+    [judged] = [entry for entry in watched.of_version(serving(project)) if entry.month == "2023-03"]
+    assert score.relative_error / judged.relative_error == pytest.approx(score.rmse / judged.rmse)
 
 
 def test_a_champion_whose_artifacts_are_gone_is_replaced_and_the_reason_is_recorded(project):
