@@ -77,10 +77,11 @@ def run(dry_run: bool, as_json: bool, verbose: bool, **asked: Any) -> None:
         ahead = look_ahead(settings, plan)
         click.echo(json.dumps(ahead) if as_json else "\n".join(plan_lines(ahead)))
         return
+    given = _given_variables()  # MLflow sets some for this process while it runs
     with standard_output_kept() if as_json else contextlib.nullcontext():
         outcome = _execute(settings, plan, verbose)
     if outcome is not None:
-        _show(outcome, settings, as_json)
+        _show(outcome, settings, as_json, given)
     elif as_json:
         click.echo(json.dumps({"models": [], "champion": None, "registry_version": None}))
 
@@ -98,7 +99,7 @@ def _execute(settings: Settings, plan: RunPlan, verbose: bool) -> "Outcome | Non
         return None if plan.ingest_only else execution.train(plan)
 
 
-def _show(outcome: "Outcome", settings: Settings, as_json: bool) -> None:
+def _show(outcome: "Outcome", settings: Settings, as_json: bool, given: str) -> None:
     """Print the leaderboard, also of a run that then failed, whose failure is told after it.
 
     Raises:
@@ -114,11 +115,10 @@ def _show(outcome: "Outcome", settings: Settings, as_json: bool) -> None:
     if outcome.failure is not None:
         raise click.ClickException(outcome.failure)
     if not as_json:
-        _show_next(out, settings)
+        _show_next(out, settings, given)
 
 
-def _show_next(console: Console, settings: Settings) -> None:
-    given = _given_variables()
+def _show_next(console: Console, settings: Settings, given: str) -> None:
     tool = f"{given}{_as_typed(sys.argv[0])}"
     steps = [
         (f"{given}make dev", "the same in Dagster's UI: history, Materialize all…"),

@@ -177,9 +177,12 @@ def test_an_mlflow_that_does_not_answer_stops_the_run_before_it_trains(cli, tmp_
 def test_seed_and_what_is_served_reach_the_run(cli, tmp_path):
     published_in(tmp_path / "published", (1, 2))
     months = ["--first", "2023-01", "--last", "2023-02"]
-    options = ["--seed", "7", "--serve", "refitted_on_all_months", "--json"]
+    options = ["--seed", "7", "--serve", "refitted_on_all_months"]
     answer = cli("run", *months, *MODEL, *options)
     assert answer.status == 0, answer.err
+    what_next = answer.out[answer.out.index("What to do next:") :]
+    assert f"ML_ASSETS_HOME={tmp_path}/home " in what_next
+    assert "MLFLOW_TRACKING_URI" not in what_next  # MLflow set it, nobody gave it
     records = RecordStore(str(tmp_path / "home"), "green")
     served = records.read("champion_model", ChampionDecision).served
     assert served.startswith("refitted_on_all_months: fitted on 2023-01, 2023-02")
