@@ -1,6 +1,7 @@
 """What the page of ``champion_model`` shows of a decision, and of those before it."""
 
 from collections.abc import Sequence
+from textwrap import shorten
 
 import dagster as dg
 
@@ -8,6 +9,7 @@ from ml_assets.assets.metadata import figure, table
 from ml_assets.modeling.records import ChampionDecision
 
 _SHOWN_DECISIONS = 20
+_MOST_CHARACTERS = 70
 
 
 def decision_metadata(
@@ -69,12 +71,13 @@ def _named(model: str | None, version: str | None) -> str | None:
 
 
 def _line(decision: ChampionDecision) -> dict[str, object]:
+    """A decision in a line that fits on the page; `ml-assets decisions ID` has all of it."""
     return {
+        "decision": decision.decision_id,
         "when": decision.decided_at[:16].replace("T", " "),
         "outcome": decision.outcome,
         "serves": _named(decision.champion, decision.registry_version) or "nothing",
-        "challenger": _named(decision.challenger, decision.challenger_version) or "",
         "judged_month": decision.judged_month,
-        "started_because": decision.started_because,
-        "reason": decision.reason,
+        "started_because": shorten(decision.started_because, _MOST_CHARACTERS, placeholder=" …"),
+        "reason": shorten(decision.reason, _MOST_CHARACTERS, placeholder=" …"),
     }
