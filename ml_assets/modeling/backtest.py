@@ -6,14 +6,13 @@ months and judged on the same trips. Boosting has the fixed number of rounds of 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ml_assets.modeling.backtest_bench import Bench
 from ml_assets.modeling.backtest_inputs import (
     BacktestError,
-    Contender,
-    MonthStamp,
     Origin,
     SampledMonths,
     ServedParameters,
@@ -29,15 +28,9 @@ from ml_assets.modeling.backtest_record import (
 )
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.trips.month import Month
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 from ml_assets.version import code_version
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
-
     from ml_assets.modeling.records import ModelRecord
 
 __all__ = [
@@ -116,7 +109,8 @@ def run_backtest(
     found, skipped = origins(sorted(stamped), options.train_months)
     require_origins(store, found, [*skipped, *refused], options.train_months)
     field_of = contenders(champion, options.families, last or {})
-    bench = _Bench(store, options, stamped, field_of)
+    months = SampledMonths(store, stamped, options.most_rows, options.seed)
+    bench = Bench(months, field_of)
     known = {entry.inputs: entry for entry in (earlier.entries if earlier else [])}
     entries = {origin: bench.kept(origin, known) for origin in found}
     ledger = _Ledger(store, options, champion, [*skipped, *refused], entries)
@@ -166,142 +160,3 @@ class _Ledger:
             computed=self.computed,
             code_version=code_version(),
         )
-
-
-class _Bench:
-    """Fits and judges all contenders of an origin, except what is known already."""
-
-    def __init__(
-        self,
-        store: TripStore,
-        options: BacktestOptions,
-        stamped: Mapping[Month, MonthStamp],
-        field_of: Sequence[Contender],
-    ) -> None:
-        self._options = options
-        self._stamped = stamped
-        self._contenders = field_of
-        self._months = SampledMonths(store, stamped, options.most_rows, options.seed)
-
-    def kept(self, origin: Origin, known: Mapping[str, BacktestEntry]) -> list[BacktestEntry]:
-        """The entries of an origin that need no computing, in the order of the contenders."""
-        digests = [self._inputs(origin, contender) for contender in self._contenders]
-        return [
-            _renamed(known[digest], contender, origin)
-            for contender, digest in zip(self._contenders, digests, strict=True)
-            if digest in known
-        ]
-
-    def judged(self, origin: Origin, known: Mapping[str, BacktestEntry]) -> list[BacktestEntry]:
-        """All entries of an origin; contenders with the same parameters are fitted once."""
-        found = dict(known)
-        missing = {
-            digest: contender
-            for contender in self._contenders
-            if (digest := self._inputs(origin, contender)) not in found
-        }
-        train, judge = self._months.train(origin), self._months.judge(origin)
-        for digest, entry in self._fitted(origin, missing, train, judge):
-            found[digest] = entry
-        return self.kept(origin, found)
-
-    def _inputs(self, origin: Origin, contender: Contender) -> str:
-        options, stamped = self._options, self._stamped
-        return contender.inputs(
-            origin.judge,
-            [stamped[month] for month in (*origin.train, origin.judge)],
-            [options.most_rows, options.seed],
-        )
-
-    def _fitted(
-        self,
-        origin: Origin,
-        missing: Mapping[str, Contender],
-        train: "pd.DataFrame",
-        judge: "pd.DataFrame",
-    ) -> Iterator[tuple[str, BacktestEntry]]:
-        predictions = _predictions(origin, missing, train, judge, self._options.seed)
-        for digest, predicted in predictions:
-            yield (
-                digest,
-                _entry(origin, missing[digest], digest, len(train), judge[TARGET], predicted),
-            )
-
-
-def _predictions(
-    origin: Origin,
-    missing: Mapping[str, Contender],
-    train: "pd.DataFrame",
-    judge: "pd.DataFrame",
-    seed: int,
-) -> "Iterator[tuple[str, npt.NDArray[np.float64]]]":
-    """Digest and predicted minutes of each contender, each encoding made once and then let go."""
-    from ml_assets.modeling.baselines import BASELINES
-    from ml_assets.modeling.estimators import BoundedRegressor
-    from ml_assets.modeling.training import encode_trips, thread_count
-
-    requests = list(REQUEST_COLUMNS)
-    by_encoder: dict[Any, dict[str, Contender]] = {}
-    for digest, contender in missing.items():
-        if contender.kind == "baseline":
-            baseline: Any = BASELINES[contender.model]()
-            yield digest, baseline.fit(train[requests], train[TARGET]).predict(judge[requests])
-        else:
-            encoder = FAMILIES[contender.family].make_encoder
-            by_encoder.setdefault(encoder, {})[digest] = contender
-    for group in by_encoder.values():
-        encoded = encode_trips(FAMILIES[next(iter(group.values())).family], train, judge)
-        for digest, contender in group.items():
-            parameters = contender.parameters_for(origin.judge)
-            make = FAMILIES[contender.family].make_estimator
-            model = BoundedRegressor(make(parameters, seed, thread_count(-1)))
-            try:
-                model.fit(encoded.train, encoded.train_minutes)
-            except (ValueError, TypeError) as error:
-                raise BacktestError(
-                    f"{contender.family} cannot be fitted for {origin.judge} with {parameters}: "
-                    f"{error}"
-                ) from error
-            yield digest, model.predict(encoded.tune)
-
-
-def _entry(
-    origin: Origin,
-    contender: Contender,
-    digest: str,
-    training_rows: int,
-    actual: "pd.Series[float]",
-    predicted: "npt.NDArray[np.float64]",
-) -> BacktestEntry:
-    from ml_assets.modeling.evaluation import measure
-
-    figures = measure(actual, predicted)
-    deviation = float(actual.std(ddof=0))
-    return BacktestEntry(
-        month=str(origin.judge),
-        model=contender.model,
-        kind=contender.kind,
-        rmse=figures.rmse,
-        mae=figures.mae,
-        relative_error=figures.rmse / deviation if deviation > 0 else float("inf"),
-        trips=figures.rows,
-        mean_predicted=float(predicted.mean()),
-        mean_actual=float(actual.mean()),
-        trained_on=[str(month) for month in origin.train],
-        training_rows=training_rows,
-        parameters=contender.origin_of_parameters(origin.judge),
-        parameters_saw_month=contender.saw(origin.judge),
-        inputs=digest,
-    )
-
-
-def _renamed(entry: BacktestEntry, contender: Contender, origin: Origin) -> BacktestEntry:
-    """The same figures, under the name of the contender that they are asked for."""
-    return entry.model_copy(
-        update={
-            "model": contender.model,
-            "kind": contender.kind,
-            "parameters": contender.origin_of_parameters(origin.judge),
-            "parameters_saw_month": contender.saw(origin.judge),
-        }
-    )

@@ -10,7 +10,7 @@ import pytest
 
 from ml_assets.settings import REGISTERED_MODEL
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.tracking import reproduction
+from ml_assets.tracking import differing_inputs, reproduction
 from ml_assets.tracking.environment import this_environment
 from ml_assets.tracking.recorded_version import UnknownVersion, read_version, served_parameters
 from ml_assets.tracking.reproduction import CannotReproduce, reproduce, threads_of
@@ -175,7 +175,7 @@ def test_other_libraries_and_cores_are_named(made):
 
 def test_other_code_is_named(made, monkeypatch):
     project, versions, _ = made
-    monkeypatch.setattr(reproduction, "code_version", lambda: "0.1.0+another")
+    monkeypatch.setattr(differing_inputs, "code_version", lambda: "0.1.0+another")
     (told,) = again(project, versions["linear_svr"]).differences
     assert (told.input, told.now) == ("code", "0.1.0+another")
 
