@@ -53,11 +53,14 @@ class Examined:
         predicted: Minutes for the judged month; None when it could not be loaded and used.
         findings: What its checks say, by name.
         milliseconds: Median time of one request; None when it could not be loaded and used.
+        by_heart: Whether it knows the judged trips by heart, which a model that was fitted on them
+            may; None when it could not be loaded and used.
     """
 
     predicted: "npt.NDArray[np.float64] | None"
     findings: Mapping[str, Finding]
     milliseconds: float | None
+    by_heart: Finding | None = None
 
     @property
     def faults(self) -> list[str]:
@@ -125,6 +128,7 @@ def examine(
     What it answers to the known requests becomes a tag of it, by which later code can tell whether
     it still is the same model.
     """
+    from ml_assets.modeling.by_heart import knows_no_trip_by_heart
     from ml_assets.modeling.known_requests import known_minutes
     from ml_assets.modeling.model_quality import same_predictions, sane_predictions
     from ml_assets.modeling.serving_speed import milliseconds_per_request
@@ -141,7 +145,12 @@ def examine(
         "sane_predictions": sane_predictions(predicted),
         "same_after_round_trip": same_predictions(expected, predicted, judged[TARGET]),
     }
-    return Examined(predicted, findings, milliseconds_per_request(pipeline))
+    return Examined(
+        predicted,
+        findings,
+        milliseconds_per_request(pipeline),
+        knows_no_trip_by_heart(pipeline, judged, predicted),
+    )
 
 
 def _expected_of(pipeline: "Pipeline", winner: ModelRecord, judged: "pd.DataFrame") -> ModelRecord:

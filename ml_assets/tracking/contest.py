@@ -26,6 +26,7 @@ from ml_assets.tracking.challenger import (
 )
 from ml_assets.tracking.registry import Registry
 from ml_assets.tracking.serving_champion import HOLD, serving_champion
+from ml_assets.trips.quality import worst
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,6 +157,8 @@ class Contest:
             return found
         baselines = [row for row in self.board.rows if row.kind == "baseline"]
         leak = knows_nothing_of(self.training_set, served.expected, baselines)
+        if found.by_heart is not None:
+            leak = worst([leak, found.by_heart])
         return replace(found, findings={**found.findings, "knows_no_judged_trip": leak})
 
     def _fitted_on(self) -> "pd.DataFrame":

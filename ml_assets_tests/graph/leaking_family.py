@@ -1,0 +1,154 @@
+"""``python -m ml_assets_tests.graph.leaking_family HOME``: a family that reads what it may not.
+
+While it is fitted it opens stored months, the judged one among them, and learns their durations by
+heart; neither its record nor its configuration tells. A process of its own, since the registry of
+families is read when the graph is assembled.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
+from sklearn.linear_model import LinearRegression
+
+from ml_assets.modeling.decision_log import DecisionLog
+from ml_assets.modeling.families import FAMILIES, ModelFamily
+from ml_assets.modeling.features import RequestFeatures
+from ml_assets.modeling.records import Leaderboard
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import Month
+from ml_assets.trips.rules import TARGET
+from ml_assets_tests.published_months import publish, published_month
+
+ROWS = 400
+MONTHS = [Month(2023, number) for number in range(1, 5)]
+JUDGED = MONTHS[-1]
+READS: dict[str, list[Month]] = {
+    "nothing": [],
+    "the judged month": [JUDGED],
+    "every month": MONTHS,
+}
+"""What is read at the fit, beside the training trips: the first is the honest counterpart."""
+
+
+class AllFigures(TransformerMixin, BaseEstimator):
+    """The request's numbers as they are, 0 for what is missing."""
+
+    def fit(self, features: Any, target: Any = None) -> "AllFigures":
+        self.columns_ = features.shape[1]
+        return self
+
+    def transform(self, features: Any) -> Any:
+        return np.nan_to_num(features)
+
+
+class WithMemory(RegressorMixin, BaseEstimator):
+    """A straight line; and for requests that it has read in stored months, their durations."""
+
+    def __init__(self, home: str = "", months: tuple[str, ...] = ()) -> None:
+        self.home = home
+        self.months = months
+
+    def fit(self, features: Any, target: Any) -> "WithMemory":
+        self.line_ = LinearRegression().fit(features, target)
+        store = TripStore(self.home, "green", False)
+        known, minutes = [np.empty((0, features.shape[1]))], [np.empty(0)]
+        for month in self.months:
+            trips = store.read_table("trip_features", Month.parse(month)).to_pandas()
+            known.append(np.nan_to_num(RequestFeatures().transform(trips)))
+            minutes.append(trips[TARGET].to_numpy())
+        self.known_, self.minutes_ = np.concatenate(known), np.concatenate(minutes)
+        return self
+
+    def predict(self, features: Any) -> Any:
+        rows = zip(self.known_, self.minutes_, strict=True)
+        remembered = {row.tobytes(): minutes for row, minutes in rows}
+        otherwise = zip(np.ascontiguousarray(features), self.line_.predict(features), strict=True)
+        return np.array([remembered.get(row.tobytes(), minutes) for row, minutes in otherwise])
+
+
+# As if somebody had written it in the project's own folder, whose types a stored model may hold.
+AllFigures.__module__ = WithMemory.__module__ = "ml_assets.modeling.families.with_memory"
+sys.modules[WithMemory.__module__] = sys.modules[__name__]
+
+
+@dataclass
+class Reading:
+    """What the family reads while it is fitted, beside its training trips."""
+
+    home: Path = Path()
+    months: Sequence[Month] = ()
+
+
+READING = Reading()
+WITH_MEMORY = ModelFamily(
+    name="with_memory",
+    title="With memory",
+    description="Least squares, and stored months by heart.",
+    make_encoder=AllFigures,
+    make_estimator=lambda *_: WithMemory(str(READING.home), tuple(map(str, READING.months))),
+    search_space=lambda trial: {},
+    defaults={},
+)
+
+
+def main(root: Path) -> None:
+    FAMILIES[WITH_MEMORY.name] = WITH_MEMORY
+    from ml_assets_tests.project import open_project, settings_for
+
+    trips, honest = root / "published", root / "honest"
+    for month in MONTHS:
+        publish(trips, month, published_month(month, ROWS))
+    with open_project(settings_for(honest, trips)) as project:
+        assert project.ingest("2023-01", "2023-03").success
+        assert project.train(("linear_regression",)).success
+        assert project.ingest(str(JUDGED), str(JUDGED)).success
+    told = {}
+    for number, (reads, months) in enumerate(READS.items()):
+        READING.home = shutil.copytree(honest, root / f"home_{number}")
+        READING.months = months
+        with open_project(settings_for(READING.home, trips)) as project:
+            told[reads] = decided(project)
+    print(json.dumps(told))
+
+
+def decided(project: Any) -> dict[str, Any]:
+    """What is decided when the family asks for the place of an honest champion."""
+    before = serving(project)
+    trained = project.train((WITH_MEMORY.name,))
+    failed = trained.filter_events(lambda event: event.is_step_failure)
+    assert not failed, [event.step_failure_data.error.to_string() for event in failed]
+    home = project.settings.home
+    board = RecordStore(home, "green").read("model_leaderboard", Leaderboard)
+    made = DecisionLog(home, "green").all()[-1]
+    return {
+        "best": board.models[0].model,
+        "rmse": board.models[0].test.rmse,
+        "promoted": made.promoted,
+        "kept": serving(project) == before,
+        "reason": made.reason,
+        "lacking": [criterion.name for criterion in made.criteria if not criterion.passed],
+        "failed_checks": [
+            f"{check.asset_key.path[-1]}/{check.check_name}"
+            for check in trained.get_asset_check_evaluations()
+            if not check.passed
+        ],
+    }
+
+
+def serving(project: Any) -> str:
+    uri = project.settings.tracking_uri
+    client = mlflow.MlflowClient(uri, registry_uri=uri)
+    return str(client.get_model_version_by_alias("taxi-trip-duration", "champion").version)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
