@@ -26,7 +26,7 @@ RULE_TAG = "ml_assets/degradation"
 LATEST_TAG = "ml_assets/degradation_latest"
 """The newest month that was measured when it did."""
 
-_MINIMUM_INTERVAL_SECONDS = 60
+_MINIMUM_INTERVAL_SECONDS = 30
 _CHAMPION = dg.AssetKey("champion_model")
 
 
@@ -124,7 +124,7 @@ def _decide(
         if now < (due := next_attempt_at(attempts, outcome.at)):
             return _skip(f"{wanted}: {outcome}; next attempt at {due:%Y-%m-%d %H:%M %Z}")
     else:
-        verdict = judge(windows, _last_asked_for(instance, measure), now)
+        verdict = judge(windows, _last_asked_for(instance), now)
         if not verdict.retrain:
             return _skip(verdict.sentence, None if verdict.passing else looked)
     if known := _nothing_to_learn(trip_store):
@@ -139,9 +139,10 @@ def _decide(
     return dg.SensorResult([dg.RunRequest(run_key(wanted, attempts), tags=tags)])
 
 
-def _last_asked_for(instance: dg.DagsterInstance, measure: Measure) -> Retrained | None:
-    """The newest retraining that this measure asked for, whatever became of it."""
-    records = instance.get_run_records(dg.RunsFilter(tags={RULE_TAG: measure.name}), limit=1)
+def _last_asked_for(instance: dg.DagsterInstance) -> Retrained | None:
+    """The newest retraining that either measure asked for, whatever became of it."""
+    either = [measure.name for measure in MEASURES]
+    records = instance.get_run_records(dg.RunsFilter(tags={RULE_TAG: either}), limit=1)
     if not records:
         return None
     at = records[0].create_timestamp.replace(tzinfo=UTC)
