@@ -1,0 +1,66 @@
+"""A run of the command that is killed at a named moment of its training."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow.sklearn
+
+from ml_assets.modeling import tuning
+from ml_assets.tracking.runs import TrackedRun
+from ml_assets_tests.graph.killing import die, die_when, run_command, then_die
+
+FAMILY = "lasso"
+TRAIN = ["run", "--first", "2023-01", "--last", "2023-04", "--models", FAMILY, "--trials", "2",
+         "--json"]  # fmt: skip
+
+
+def before_the_record_is_in_place(asset: str) -> Callable[[], None]:
+    """Die with an asset's record written, but not under its name."""
+
+    def arrange() -> None:
+        Path.replace = die_when(
+            lambda temporary, final: Path(final).parent.name == asset, Path.replace
+        )
+
+    return arrange
+
+
+def in_the_second_trial() -> None:
+    tried: list[Any] = []
+
+    def second(*arguments: Any) -> bool:
+        tried.append(arguments)
+        return len(tried) == 2
+
+    tuning.run_trial = die_when(second, tuning.run_trial)
+
+
+def while_logging_a_trial() -> None:
+    def log_child(run: TrackedRun, *arguments: Any, **named: Any) -> None:
+        TrackedRun.log = die
+        logged(run, *arguments, **named)
+
+    logged = TrackedRun.log_child
+    TrackedRun.log_child = log_child
+
+
+def with_the_model_saved() -> None:
+    mlflow.sklearn.save_model = then_die(mlflow.sklearn.save_model)
+
+
+MOMENTS: dict[str, Callable[[], None]] = {
+    "choosing months": before_the_record_is_in_place("training_set"),
+    "tuning": in_the_second_trial,
+    "logging a trial": while_logging_a_trial,
+    "logging the model": with_the_model_saved,
+    "recording the model": before_the_record_is_in_place(f"{FAMILY}_model"),
+    "ranking": before_the_record_is_in_place("model_leaderboard"),
+}
+TRACKING = ("tuning", "logging a trial", "logging the model", "recording the model")
+"""Of these, the moments at which an MLflow run is open."""
+
+
+def work(moment: str, environment: Mapping[str, str]) -> None:
+    MOMENTS[moment]()
+    run_command(TRAIN, environment)

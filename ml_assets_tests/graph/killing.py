@@ -1,0 +1,98 @@
+"""Processes that are killed (SIGKILL) at a named moment of their work."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_assets.storage.atomic import STALE_SECONDS
+
+PRELOADED = [
+    "ml_assets_tests.graph.killed_ingesting",
+    "ml_assets_tests.graph.killed_training",
+    "mlflow.sklearn",
+    "optuna",
+    "skops.io",
+]
+"""What such a process works with, imported once for all of them."""
+
+
+def die(*_arguments: Any, **_named: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def then_die(function: Callable[..., Any]) -> Callable[..., None]:
+    """The function, and the end of the process as soon as it has returned."""
+
+    def called(*arguments: Any, **named: Any) -> None:
+        function(*arguments, **named)
+        die()
+
+    return called
+
+
+def die_when(
+    matches: Callable[..., bool], function: Callable[..., Any], *, after: bool = False
+) -> Callable[..., Any]:
+    """The function; but the process ends before (or after) a call that matches."""
+
+    def called(*arguments: Any, **named: Any) -> Any:
+        fatal = matches(*arguments, **named)
+        if fatal and not after:
+            die()
+        answer = function(*arguments, **named)
+        if fatal:
+            die()
+        return answer
+
+    return called
+
+
+def killed(work: Callable[..., None], log: Path, *arguments: Any) -> None:
+    """Do this work in a process, which has to be killed on the way."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=_logged, args=(work, log, arguments))
+    process.start()
+    process.join(120)
+    if process.is_alive():
+        process.kill()
+    told = log.read_text()[-3000:]
+    assert process.exitcode == -signal.SIGKILL, f"it ended as {process.exitcode}: {told}"
+
+
+def _logged(work: Callable[..., None], log: Path, arguments: tuple[Any, ...]) -> None:
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    work(*arguments)
+
+
+def run_command(arguments: list[str], environment: Mapping[str, str]) -> None:
+    """The command as this process, which is ended with it."""
+    from ml_assets.cli import main
+
+    for name in [*os.environ]:
+        if name.startswith(("ML_ASSETS_", "MLFLOW_", "DAGSTER_")):
+            del os.environ[name]
+    os.environ.update(environment)
+    sys.argv = ["ml-assets", *arguments]
+    main()
+
+
+def aged(home: Path) -> list[Path]:
+    """What a killed process left below a home, made two days old; a later run may then tidy up."""
+    found = leftovers(home)
+    then = time.time() - 2 * STALE_SECONDS
+    for path in found:
+        os.utime(path, (then, then))
+    return found
+
+
+def leftovers(home: Path) -> list[Path]:
+    """Files and folders on their way to somewhere."""
+    return [*home.rglob(".*.tmp"), *home.glob(".incoming_*")]

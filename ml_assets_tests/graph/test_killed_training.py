@@ -1,0 +1,54 @@
+"""Killed at any moment of a training: the old champion serves, and the next run finishes."""
+
+import pytest
+
+from ml_assets.modeling.records import Leaderboard, ModelRecord, TrainingSet
+from ml_assets.storage.record_store import RecordStore
+from ml_assets_tests.cli.calling import call
+from ml_assets_tests.graph.good_home import MONTHS, GoodHome
+from ml_assets_tests.graph.killed_training import FAMILY, MOMENTS, TRACKING, TRAIN, work
+from ml_assets_tests.graph.killing import aged, killed, leftovers
+from ml_assets_tests.project import open_project, settings_for
+
+RECORDS = {
+    "training_set": TrainingSet,
+    f"{FAMILY}_model": ModelRecord,
+    "model_leaderboard": Leaderboard,
+}
+
+
+@pytest.fixture(scope="module")
+def ingested(good_home, tmp_path_factory) -> GoodHome:
+    """The good home with the months that came since."""
+    home = good_home.copy(tmp_path_factory.mktemp("ingested"))
+    with open_project(settings_for(home.home, home.trips)) as project:
+        assert project.ingest(str(MONTHS[0]), str(MONTHS[-1])).success
+    return home
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_while_training(ingested, tmp_path, monkeypatch, capsys, moment):
+    home = ingested.copy(tmp_path)
+    champion, before = home.champion(), home.decisions()
+    killed(work, tmp_path / "log", moment, home.environment)
+    assert home.champion() == champion
+    assert home.decisions() == before
+    assert ("RUNNING" in home.tracked()) is (moment in TRACKING), "it died at another moment"
+    records = RecordStore(str(home.home), "green")
+    for asset, kind in RECORDS.items():
+        records.find(asset, kind)  # the old one, the new one or none: never half of one
+    aged(home.home)
+
+    again = call(monkeypatch, capsys, TRAIN, home.environment)
+    assert again.status == 0, again.err
+    assert "its process is gone: it is marked as failed" in again.err
+    statuses = home.tracked()
+    assert "RUNNING" not in statuses
+    assert ("FAILED" in statuses) is (moment in TRACKING)
+    made = home.decisions()
+    assert len(made) == len(before) + 1
+    assert made[-1].carried_out
+    assert made[-1].challenger == FAMILY
+    assert made[-1].judged_month == str(MONTHS[-1])
+    assert home.champion() == made[-1].registry_version
+    assert leftovers(home.home) == []
