@@ -60,7 +60,7 @@ def reinstate(
     settle(client, name)
     serving = version_with_alias(client, name, CHAMPION)
     log.settle(None if serving is None else str(serving.version))
-    target = _target(client, name, kind, version, serving)
+    target = _target(client, name, version, serving, log.dataset)
     _require_servable(name, target)
     hold = _hold(log, kind, reason)
     decision = _decision(log, kind, serving, target, hold, dagster_run_id)
@@ -78,8 +78,13 @@ def reinstate(
 
 
 def _target(
-    client: "MlflowClient", name: str, kind: Kind, version: str | None, serving: Any
+    client: "MlflowClient", name: str, version: str | None, serving: Any, dataset: str
 ) -> Any:
+    """The version to reinstate; None for the one that served before.
+
+    Raises:
+        CannotReinstate: when there is none, it serves already, or it is of other trips.
+    """
     from mlflow.exceptions import MlflowException
 
     if version is None:
@@ -91,24 +96,37 @@ def _target(
         if found is None:
             raise CannotReinstate(
                 f"no version served before version {serving.version} of {name}: name one of "
-                f"{_versions(client, name)}"
+                f"{_versions(client, name, dataset)}"
             )
     else:
         try:
             found = client.get_model_version(name, version)
         except MlflowException as error:
             raise CannotReinstate(
-                f"{name} has no version {version}: choose one of {_versions(client, name)}"
+                f"{name} has no version {version}: choose one of {_versions(client, name, dataset)}"
             ) from error
     if serving is not None and str(found.version) == str(serving.version):
         raise CannotReinstate(f"version {found.version} of {name} serves already")
+    trained_on = found.tags.get("dataset")
+    if trained_on != dataset:
+        before = ", which served before," if version is None else ""
+        raise CannotReinstate(
+            f"version {found.version} of {name}{before} was trained on "
+            f"{trained_on or 'unknown trips'}, not on {dataset}: choose one of "
+            f"{_versions(client, name, dataset)}"
+        )
     return found
 
 
-def _versions(client: "MlflowClient", name: str) -> str:
+def _versions(client: "MlflowClient", name: str, dataset: str) -> str:
+    """Those of these trips, with their families, for people."""
     found = client.search_model_versions(f"name='{name}'")
-    named = [f"{entry.version} ({entry.tags.get('model', 'unknown')})" for entry in found]
-    return ", ".join(sorted(named)) or "none; train first"
+    named = [
+        f"{entry.version} ({entry.tags.get('model', 'unknown')})"
+        for entry in sorted(found, key=lambda entry: int(entry.version))
+        if entry.tags.get("dataset") == dataset
+    ]
+    return ", ".join(named) or "none; train first"
 
 
 def _require_servable(name: str, target: Any) -> None:

@@ -136,6 +136,18 @@ def test_what_cannot_be_is_told_and_changes_nothing(project, two, asked, answer)
     assert len(log(project).all()) == before
 
 
+@pytest.mark.parametrize("by", ["rollback", "override"])
+def test_a_model_of_other_trips_is_not_put_in_front_of_these(project, two, by):
+    old, new = two
+    client(project).set_model_version_tag(NAME, old, "dataset", "sample_green")
+    result = roll_back(project) if by == "rollback" else promote(project, old)
+    assert not result.success
+    assert "was trained on sample_green, not on green: choose one of" in told(result)
+    assert f"{new} (linear_regression)" in told(result) or f"{new} (lasso)" in told(result)
+    assert f"{old} (" not in told(result).partition("choose one of")[2]
+    assert serving(project) == new
+
+
 def test_without_one_before_there_is_nothing_to_go_back_to(project, two):
     client(project).delete_registered_model_alias(NAME, PREVIOUS)
     result = roll_back(project)
