@@ -13,6 +13,7 @@ import dagster as dg
 from ml_assets.assets.backtest import last_backtest
 from ml_assets.assets.groups import MONITORING, OWNERS
 from ml_assets.assets.monitoring_metadata import drift_metadata, performance_metadata
+from ml_assets.modeling.backtest_record import CHAMPION, BacktestRecord
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.monitoring.champion import ServedChampion, Status
 from ml_assets.monitoring.decided_scores import scores_of_decisions
@@ -20,6 +21,7 @@ from ml_assets.monitoring.drift_record import DriftRecord, drift_sentence
 from ml_assets.monitoring.performance_record import (
     PerformanceRecord,
     Score,
+    noise_allowance,
     performance_sentence,
 )
 from ml_assets.resources.tracking import MlflowTracking
@@ -110,11 +112,10 @@ def prediction_performance(
     if champion is None:
         record = _unmeasured(known, status, why)
     else:
-        measured = last_backtest(context, trip_store)
-        noise = measured.relative_error_noise if measured else None
+        allowance = _allowance(champion, last_backtest(context, trip_store))
         load = _loading(client, name, champion)
         try:
-            record = measure_performance(store, champion, load, known, noise)
+            record = measure_performance(store, champion, load, known, allowance)
         except CannotScore as error:
             context.log.warning(str(error))
             record = _unmeasured(known, "unscorable", str(error), champion)
@@ -148,6 +149,7 @@ def _unmeasured(
         "why": why,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": champion.version if champion else None,
+        "run_id": champion.run_id if champion else "",
         "model": champion.model if champion else None,
     }
     return record.model_copy(update=told)
@@ -160,6 +162,13 @@ def _decided(context: dg.AssetExecutionContext, log: DecisionLog) -> list[Score]
     except UnreadableRecord as error:
         context.log.warning(f"scores of earlier decisions are left out: {error}")
         return []
+
+
+def _allowance(champion: ServedChampion, made: BacktestRecord | None) -> float | None:
+    """How far the error may move, by the backtest; None when that was of another family."""
+    if made is None or made.champion != champion.model:
+        return None
+    return noise_allowance(made.relative_error_noise, len(made.line(CHAMPION)))
 
 
 def _loading(client: "MlflowClient", name: str, champion: ServedChampion) -> Callable[[], Any]:

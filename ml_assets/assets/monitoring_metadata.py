@@ -49,19 +49,21 @@ def performance_metadata(record: PerformanceRecord) -> dict[str, dg.MetadataValu
     if record.status == MEASURED:
         shown |= _figures_of_champion(record)
     if record.scores:
-        rows = [score.model_dump(exclude={"raw_sha256"}) for score in reversed(record.scores)]
+        rows = [
+            score.model_dump(exclude={"raw_sha256", "run_id"}) for score in reversed(record.scores)
+        ]
         shown["scores"] = table(rows[:_SHOWN_ROWS])
     return shown | _chart_of_error(record)
 
 
 def _figures_of_champion(record: PerformanceRecord) -> dict[str, dg.MetadataValue]:
     shown: dict[str, dg.MetadataValue] = {}
-    reference, limit = record.references.get(record.version or ""), record.limit_of(record.version)
+    reference, limit = record.references.get(record.champion), record.limit_of(record.champion)
     if reference is not None and limit is not None:
         shown["reference_month"] = dg.MetadataValue.text(reference.month)
         shown["reference_relative_error"] = figure(reference.relative_error)
         shown["limit"] = figure(limit)
-    unseen = [score for score in record.of_version(record.version) if not score.seen]
+    unseen = [score for score in record.scores_of(record.champion) if not score.seen]
     if unseen:
         newest = unseen[-1]
         shown |= {

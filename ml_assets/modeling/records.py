@@ -182,12 +182,14 @@ class ChampionBefore(BaseModel):
     Attributes:
         model: Family name.
         version: Its version in the registry.
+        run_id: Its MLflow run.
         test: Its figures on that month.
         saw_judged_month: Whether it was fitted or tuned on that month, which flatters them.
     """
 
     model: str
     version: str
+    run_id: str = ""
     test: MetricsRecord
     saw_judged_month: bool
 

@@ -10,6 +10,11 @@ does not predict any more, ``no_reference`` one none of whose months is stored."
 MEASURED: Final = "measured"
 
 
+def identity(version: str, run_id: str) -> str:
+    """What tells a version from one of the same number in another registry: its MLflow run."""
+    return f"{version}@{run_id}" if run_id else version
+
+
 @dataclass(frozen=True)
 class ServedChampion:
     """What the registry tells of the version that serves.
@@ -22,6 +27,7 @@ class ServedChampion:
         tuned_on: Months that chose its parameters and rounds.
         judged_month: The month that it was judged on; empty when nobody knows.
         test_rmse: Of the judged fit on that month, minutes; None when nobody knows.
+        run_id: Its MLflow run; empty when nobody knows.
     """
 
     version: str
@@ -31,6 +37,12 @@ class ServedChampion:
     tuned_on: tuple[str, ...] = ()
     judged_month: str = ""
     test_rmse: float | None = None
+    run_id: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Tells it from a version of the same number in another registry."""
+        return identity(self.version, self.run_id)
 
     def has_seen(self, month: str) -> bool:
         """Whether a month was among those that it was fitted or tuned on."""

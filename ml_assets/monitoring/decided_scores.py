@@ -33,6 +33,7 @@ def scores_of_decisions(decisions: Iterable[ChampionDecision]) -> list[Score]:
                 mae=before.test.mae,
                 relative_error=sqrt(1 - before.test.r2),
                 seen=before.saw_judged_month,
+                run_id=before.run_id,
             )
         )
     return scores

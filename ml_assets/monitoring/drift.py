@@ -59,6 +59,7 @@ def measure_drift(
         synthetic=store.synthetic,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         version=champion.version,
+        run_id=champion.run_id,
         model=champion.model,
         limit=limit,
     )
@@ -67,7 +68,7 @@ def measure_drift(
         why = f"none of the months that {champion} was fitted on is stored: bring them again"
         return record.model_copy(update={"status": "no_reference", "why": why, "entries": kept})
     if earlier is None or not reference.is_of(earlier):
-        kept = [entry for entry in kept if entry.version != champion.version]
+        kept = [entry for entry in kept if entry.champion != champion.identity]
     skipped = dict(reference.skipped)
     entries = []
     for month in list(stored.values())[-MOST_MONTHS:]:
@@ -75,7 +76,7 @@ def measure_drift(
             entries.append(_entry(store, month, champion, reference, kept))
         except (DamagedMonth, MissingMonth, TooFewTrips) as error:
             skipped[str(month)] = str(error)
-    others = [entry for entry in kept if entry.version != champion.version]
+    others = [entry for entry in kept if entry.champion != champion.identity]
     return record.model_copy(
         update={
             "reference": [str(month) for month in reference.months],
@@ -142,14 +143,15 @@ def _entry(
     kept: Sequence[DriftEntry],
 ) -> DriftEntry:
     lineage, rows = store.lineage(TABLE, month)
-    wanted = (champion.version, str(month), lineage.raw_sha256, rows)
+    wanted = (champion.identity, str(month), lineage.raw_sha256, rows)
     for entry in kept:
-        if (entry.version, entry.month, entry.raw_sha256, entry.trips) == wanted:
+        if (entry.champion, entry.month, entry.raw_sha256, entry.trips) == wanted:
             return entry
     if rows < LEAST_TRIPS:
         raise TooFewTrips(f"{rows} trips: at least {LEAST_TRIPS} tell of a distribution")
     return DriftEntry(
         version=champion.version,
+        run_id=champion.run_id,
         month=str(month),
         raw_sha256=lineage.raw_sha256,
         trips=rows,

@@ -3,7 +3,7 @@
 from pydantic import BaseModel
 
 from ml_assets.monitoring.breaches import Window
-from ml_assets.monitoring.champion import MEASURED, Status
+from ml_assets.monitoring.champion import MEASURED, Status, identity
 from ml_assets.trips.month import Month
 from ml_assets.trips.windows import span
 
@@ -17,6 +17,7 @@ class DriftEntry(BaseModel):
 
     Attributes:
         version: Of the champion.
+        run_id: Its MLflow run.
         month: ``YYYY-MM``.
         raw_sha256: Of the month's published file.
         trips: Kept trips in it.
@@ -30,6 +31,12 @@ class DriftEntry(BaseModel):
     trips: int
     in_reference: bool
     psi: dict[str, float]
+    run_id: str = ""
+
+    @property
+    def champion(self) -> str:
+        """Which champion it is of, across registries."""
+        return identity(self.version, self.run_id)
 
     @property
     def worst(self) -> tuple[str, float]:
@@ -47,6 +54,7 @@ class DriftRecord(BaseModel):
         why: Why they could not be, in a sentence.
         measured_at: When, in ISO 8601 with offset.
         version: Of the champion that months were measured against; None when there was none.
+        run_id: Its MLflow run.
         model: Its family.
         reference: The months that it was fitted on, as far as they are stored.
         reference_trips: Their trips.
@@ -62,6 +70,7 @@ class DriftRecord(BaseModel):
     why: str = ""
     measured_at: str = ""
     version: str | None = None
+    run_id: str = ""
     model: str | None = None
     reference: list[str] = []
     reference_trips: int = 0
@@ -73,7 +82,8 @@ class DriftRecord(BaseModel):
     @property
     def months(self) -> list[DriftEntry]:
         """The months against the champion of now, in order."""
-        return [entry for entry in self.entries if entry.version == self.version]
+        champion = identity(self.version or "", self.run_id)
+        return [entry for entry in self.entries if entry.champion == champion]
 
     @property
     def new_months(self) -> list[DriftEntry]:

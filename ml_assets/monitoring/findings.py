@@ -32,7 +32,7 @@ def performance_finding(record: PerformanceRecord) -> Finding:
     """Whether the champion still predicts, and its newest labelled month is within the limit."""
     if record.status == "unscorable":
         return Finding(Verdict.ODD, f"{record.why}; retrain, or roll back to one that predicts")
-    limit, windows = record.limit_of(record.version), record.windows
+    limit, windows = record.limit_of(record.champion), record.windows
     if limit is None or not windows:
         return Finding(Verdict.UNJUDGED, performance_sentence(record))
     newest = windows[-1]

@@ -28,6 +28,9 @@ one before them. The month that judged the champion is scored as well, however o
 LEAST_TRIPS = 100
 """The error on fewer trips is mostly chance."""
 
+_ROWS_AT_ONCE = 250_000
+"""Encoded features of a whole yellow month would take gigabytes."""
+
 _LEAST_SPREAD_MINUTES = 0.01
 """A month all of whose trips last the same has no spread to compare with."""
 
@@ -44,7 +47,7 @@ def measure_performance(
     champion: ServedChampion,
     load: Callable[[], Pipeline],
     earlier: PerformanceRecord | None = None,
-    noise: float | None = None,
+    allowance: float | None = None,
 ) -> PerformanceRecord:
     """Score the champion on the newest stored months and on the one that judged it.
 
@@ -56,7 +59,7 @@ def measure_performance(
         champion: Of the store's dataset.
         load: Loads its pipeline; called when a month has to be scored.
         earlier: The record before, whose scores and references are kept.
-        noise: Standard deviation over the months of the relative error, as a backtest measured it.
+        allowance: By how much the relative error may exceed the reference, from a backtest.
 
     Raises:
         CannotScore: when it cannot be loaded, or does not predict finite minutes.
@@ -79,15 +82,16 @@ def measure_performance(
             "why": "",
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "version": champion.version,
+            "run_id": champion.run_id,
             "model": champion.model,
-            "noise": noise,
+            "allowance": allowance,
             "skipped": skipped,
         }
     )
-    reference = record.references.get(champion.version) or _reference(champion, scores)
+    reference = record.references.get(champion.identity) or _reference(champion, scores)
     if reference is None:
         return record
-    references = {**record.references, champion.version: reference}
+    references = {**record.references, champion.identity: reference}
     return record.model_copy(update={"references": references})
 
 
@@ -126,6 +130,7 @@ def score_of(
         mae=found.mae,
         relative_error=found.rmse / spread,
         seen=champion.has_seen(month),
+        run_id=champion.run_id,
     )
 
 
@@ -151,7 +156,7 @@ class _Bench:
 
     def score(self, month: Month) -> Score:
         lineage, rows = self._store.lineage(TABLE, month)
-        known = self._earlier.find((self._champion.version, str(month), lineage.raw_sha256, rows))
+        known = self._earlier.find((self._champion.identity, str(month), lineage.raw_sha256, rows))
         if known is not None:
             return known
         if rows < LEAST_TRIPS:
@@ -176,7 +181,13 @@ class _Bench:
         try:
             if self._pipeline is None:
                 self._pipeline = self._load()
-            predicted = self._pipeline.predict(trips[list(REQUEST_COLUMNS)])
+            requests = trips[list(REQUEST_COLUMNS)]
+            predicted = np.concatenate(
+                [
+                    self._pipeline.predict(requests.iloc[first : first + _ROWS_AT_ONCE])
+                    for first in range(0, len(requests), _ROWS_AT_ONCE)
+                ]
+            )
         except Exception as error:
             raise CannotScore(
                 f"{self._champion} can no longer be scored ({type(error).__name__}: {error})"

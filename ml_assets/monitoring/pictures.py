@@ -65,14 +65,14 @@ def error_lines(record: PerformanceRecord) -> bytes | None:
     months = months_of(record.scores)
     title = f"{record.dataset}: error of what served, relative to the month's mean"
     figure, (axes,) = canvas(title, months, record.synthetic, height=4.8)
-    versions = list(dict.fromkeys(score.version for score in record.scores))
-    versions.sort(key=lambda version: max(s.month for s in record.of_version(version)))
-    if record.version in versions:
-        versions.remove(record.version)
-        versions.append(record.version)
-    for version in versions:
-        _draw_version(axes, record, version, months)
-    if versions[:-1]:
+    champions = list(dict.fromkeys(score.champion for score in record.scores))
+    champions.sort(key=lambda champion: max(s.month for s in record.scores_of(champion)))
+    if record.champion in champions:
+        champions.remove(record.champion)
+        champions.append(record.champion)
+    for champion in champions:
+        _draw_champion(axes, record, champion, months)
+    if champions[:-1]:
         axes.plot([], [], color=GREY, linewidth=1.2, label="versions before")
     if any(score.seen for score in record.scores):
         axes.scatter([], [], s=36, color="white", edgecolors=INK, label="had seen the month")
@@ -82,19 +82,19 @@ def error_lines(record: PerformanceRecord) -> bytes | None:
     return png(figure)
 
 
-def _draw_version(
-    axes: "Axes", record: PerformanceRecord, version: str, months: Sequence[Month]
+def _draw_champion(
+    axes: "Axes", record: PerformanceRecord, champion: str, months: Sequence[Month]
 ) -> None:
-    scores = record.of_version(version)
-    serves = version == record.version
+    scores = record.scores_of(champion)
+    serves = champion == record.champion
     colour = BLUE if serves else GREY
     values = {Month.parse(score.month): score.relative_error for score in scores}
     positions, heights = _with_gaps(values, months)
-    label = f"version {version} ({scores[-1].model}), which serves" if serves else None
+    label = f"version {record.version} ({scores[-1].model}), which serves" if serves else None
     axes.plot(positions, heights, color=colour, linewidth=2.2 if serves else 1.2, label=label)
     _points(axes, [score for score in scores if not score.seen], months, colour, colour)
     _points(axes, [score for score in scores if score.seen], months, "white", colour)
-    limit, reference = record.limit_of(version), record.references.get(version)
+    limit, reference = record.limit_of(champion), record.references.get(champion)
     if not serves or limit is None or reference is None:
         return
     axes.axhline(limit, color=HIGHLIGHT, linestyle="dashed", label="limit")

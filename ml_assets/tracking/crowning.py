@@ -147,6 +147,7 @@ def _before(contest: Contest) -> ChampionBefore | None:
     return ChampionBefore(
         model=champion.model,
         version=champion.version,
+        run_id=champion.run_id,
         test=MetricsRecord.model_validate(figures.as_dict()),
         saw_judged_month=champion.saw_judged_month,
     )

@@ -29,6 +29,7 @@ def served_champion(client: "MlflowClient", name: str) -> ServedChampion | None:
         tuned_on=_months(tags.get("tuned_on", "")),
         judged_month=tags.get("judged_month", ""),
         test_rmse=_number(tags.get("test_rmse", "")),
+        run_id=version.run_id or "",
     )
 
 

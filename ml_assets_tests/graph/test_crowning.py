@@ -104,9 +104,9 @@ def test_the_champion_before_keeps_its_score_on_the_month_that_judged(project):
     assert before.test.rmse == pytest.approx(second.test.rmse)
     assert project.run("monitor_trips", selection=["prediction_performance"]).success
     watched = records(project).read("prediction_performance", PerformanceRecord)
-    [score] = watched.of_version(old)
+    [score] = [entry for entry in watched.scores if entry.version == old]
     assert (score.month, score.trips, score.rmse) == ("2023-03", second.test.rows, before.test.rmse)
-    [judged] = [entry for entry in watched.of_version(serving(project)) if entry.month == "2023-03"]
+    [judged] = [s for s in watched.scores_of(watched.champion) if s.month == "2023-03"]
     assert score.relative_error / judged.relative_error == pytest.approx(score.rmse / judged.rmse)
 
 

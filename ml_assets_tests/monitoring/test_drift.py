@@ -54,6 +54,15 @@ def real(tmp_path_factory, real_trips):
     return store
 
 
+def test_the_same_number_in_another_registry_is_another_champion(store):
+    first = measure_drift(store, champion_of(store))
+    other = champion_of(store, run_id="b", fitted_on=FITTED_ON[:1])
+    moved = measure_drift(store, other, first)
+    assert [entry.month for entry in moved.new_months] == [*FITTED_ON[1:], "2023-04"]
+    assert [entry.psi for entry in moved.months] != [entry.psi for entry in first.months]
+    assert moved.entries[: len(first.entries)] == first.entries
+
+
 def read_months(monkeypatch):
     """The months that are read from here on."""
     read = []
