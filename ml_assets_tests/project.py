@@ -1,7 +1,11 @@
 """A whole project for a test: its own home, its own Dagster instance, the real graph."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,28 @@ RANGE_END = "dagster/asset_partition_range_end"
 def settings_for(home: Path, trips: str | Path = "sample", **variables: str) -> Settings:
     """Settings of a project that lives in ``home``."""
     return read_settings({"ML_ASSETS_HOME": str(home), "ML_ASSETS_TRIPS": str(trips), **variables})
+
+
+@cache
+def _tables_of_mlflow() -> Path:
+    """A database as MLflow leaves it when it is first opened, before anybody has used it."""
+    import mlflow
+
+    folder = Path(tempfile.mkdtemp(prefix="mlflow_tables_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+    return folder / "mlflow.db"
+
+
+def lay_tables_of_mlflow(settings: Settings) -> None:
+    """Spare a new home MLflow's migrations, which are hundreds of writes, each waited for.
+
+    A home that tracks elsewhere, or has begun to, is left alone.
+    """
+    database = settings.local_home / "mlflow.db"
+    if settings.tracking_uri == f"sqlite:///{database}" and not database.exists():
+        database.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_tables_of_mlflow(), database)
 
 
 class Project:
@@ -49,6 +75,8 @@ class Project:
         tags: Mapping[str, str] | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Run a job, or the part of it that makes these assets."""
+        if job != "ingest_trips":
+            lay_tables_of_mlflow(self.settings)
         return self.definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             run_config={
