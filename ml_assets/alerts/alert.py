@@ -23,6 +23,7 @@ class Alert:
         job: The job whose success ends the folding of this kind; None when none does.
         folded: How many of this kind were held back since the last one told.
         folded_since: When that one was told.
+        summary: Whether this is itself the newest of those, told as the time of folding is over.
     """
 
     kind: str
@@ -34,6 +35,12 @@ class Alert:
     job: str | None = None
     folded: int = 0
     folded_since: datetime | None = None
+    summary: bool = False
+
+    @property
+    def counted(self) -> int:
+        """For how many of its kind it stands."""
+        return self.folded if self.summary else self.folded + 1
 
     @property
     def subject(self) -> str:
@@ -52,7 +59,8 @@ class Alert:
         ]
         if self.folded:
             since = shown_time(self.folded_since) if self.folded_since else "the last message"
-            lines.append(f"Repeated: {self.folded} more since {since}, told with this one.")
+            told = "; this is the newest of them." if self.summary else ", told with this one."
+            lines.append(f"Repeated: {self.folded} more since {since}{told}")
         return "".join(f"{one_line(line, _LONGEST_LINE)}\n" for line in lines)
 
     def without(self, secrets: tuple[str, ...]) -> "Alert":
@@ -61,6 +69,17 @@ class Alert:
             self,
             what=without_secrets(self.what, secrets),
             details=tuple(without_secrets(line, secrets) for line in self.details),
+        )
+
+    def alone(self) -> "Alert":
+        """The same without what was folded into it, each part as short as it is shown."""
+        return replace(
+            self,
+            what=one_line(self.what, _LONGEST_LINE),
+            details=tuple(one_line(line, _LONGEST_LINE) for line in self.details),
+            folded=0,
+            folded_since=None,
+            summary=False,
         )
 
 

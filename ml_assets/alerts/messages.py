@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ml_assets.alerts.alert import Alert, shown_time
+from ml_assets.alerts.causes import cause_digest
 
 _PRESSED = "__ASSET_JOB"
 """Dagster's name for the job of assets that were pressed one by one."""
@@ -75,7 +76,7 @@ def run_failed(run: EndedRun, ui_url: str, faults: Sequence[tuple[str, str]]) ->
     others = [f"Also {name}: {reason}" for name, reason in faults[1 : _SHOWN + 1]]
     log = f"the log of {step}" if step else "its log"
     return Alert(
-        kind=f"{run.job}: {step or 'the run'}",
+        kind=f"{run.job}: {step or 'the run'}: {_digest(faults)}",
         what=f"{run.shown_job} failed{at_step}: {why or 'see its log'}",
         where=run_link(ui_url, run.run_id),
         since=run.at,
@@ -86,12 +87,16 @@ def run_failed(run: EndedRun, ui_url: str, faults: Sequence[tuple[str, str]]) ->
     )
 
 
+def _digest(faults: Sequence[tuple[str, str]]) -> str:
+    return cause_digest(*(f"{step}: {why}" for step, why in faults))
+
+
 def check_failed(run: EndedRun, ui_url: str, checks: Sequence[FailedCheck]) -> Alert:
     """Blocking checks failed, and with them the run."""
     first, *others = checks
     names = ", ".join(sorted({f"{check.name} of {check.asset}" for check in checks}))
     return Alert(
-        kind=f"{run.job}: check {names}",
+        kind=f"{run.job}: check {names}: {cause_digest(*(str(check) for check in checks))}",
         what=f"Blocking check {first}",
         where=run_link(ui_url, run.run_id),
         since=run.at,
@@ -111,13 +116,12 @@ def run_succeeded(run: EndedRun, ui_url: str, because: str, *, recovered: bool) 
     """A run succeeded, perhaps after failures that people were told of."""
     again = " again, after it had failed" if recovered else ""
     return Alert(
-        kind=f"{run.job}: succeeded",
+        kind=f"{run.job}: succeeded: {run.run_id}",
         what=f"{run.shown_job} succeeded{again}",
         where=run_link(ui_url, run.run_id),
         since=run.at,
         what_to_do="Nothing.",
         details=(f"Started because: {because}.",),
-        job=run.job,
     )
 
 
@@ -127,75 +131,11 @@ def overdue(
     """An asset was not materialized for longer than its freshness policy allows."""
     materialized = f"since {shown_time(last)}" if last else "yet"
     return Alert(
-        kind=f"overdue: {asset}",
+        kind=f"overdue: {asset} since {shown_time(since)}",
         what=f"{asset} is overdue: it has not been materialized {materialized}",
         where=asset_link(ui_url, asset),
         since=since,
         what_to_do=what_to_do,
-    )
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A decision on the champion.
-
-    Attributes:
-        decision_id: Its id.
-        at: When.
-        run_id: The run that decided; empty when none did.
-        reason: Why so.
-        serves: Which model serves now; None when none does.
-        before: The version that served before; None when none did.
-        judged_month: What it was judged on; empty for a person's decision.
-    """
-
-    decision_id: str
-    at: datetime
-    run_id: str
-    reason: str
-    serves: str | None
-    before: str | None = None
-    judged_month: str = ""
-
-    def where(self, ui_url: str) -> str:
-        """The run that decided, or else the champion's page."""
-        if self.run_id:
-            return run_link(ui_url, self.run_id)
-        return asset_link(ui_url, "champion_model")
-
-
-def refused_twice(first: Decided, second: Decided, ui_url: str) -> Alert:
-    """Two retrainings one after the other gave no better champion."""
-    goes_on = f"{second.serves} goes on serving" if second.serves else "nothing serves"
-    details = [
-        f"{shown_time(each.at)}, judged on {each.judged_month or 'no month'}: {each.reason}"
-        for each in (first, second)
-    ]
-    return Alert(
-        kind="refused twice",
-        what=f"Retraining was refused twice in a row: {goes_on}",
-        where=second.where(ui_url),
-        since=first.at,
-        what_to_do=f"See what was lacking with `ml-assets decisions {second.decision_id}`, and "
-        "whether the champion still errs no more than `ml-assets backtest` shows for its months. "
-        "If it does, look at data and features; if not, nothing needs to be done.",
-        details=tuple(details),
-    )
-
-
-def changed_by_hand(decided: Decided, ui_url: str, *, rolled_back: bool) -> Alert:
-    """A person let another version serve."""
-    how = "rolled back" if rolled_back else "changed by hand"
-    before = f" instead of version {decided.before}" if decided.before else ""
-    back = decided.before or "VERSION"
-    return Alert(
-        kind="changed by hand",
-        what=f"The champion was {how}: {decided.serves or 'nothing'} serves{before}",
-        where=decided.where(ui_url),
-        since=decided.at,
-        what_to_do=f"If that was not meant: `ml-assets promote {back} --reason …`. It stands until "
-        "a retraining is better on a newer month.",
-        details=(f"Reason: {decided.reason}",),
     )
 
 

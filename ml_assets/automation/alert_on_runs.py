@@ -23,6 +23,8 @@ from ml_assets.assets.started import why_started
 FAILED_RUNS, SUCCEEDED_RUNS = "alert_on_failed_runs", "alert_on_succeeded_runs"
 WILL_RETRY_TAG = "dagster/will_retry"
 _MINIMUM_INTERVAL_SECONDS = 30
+_RUNS_LOOKED_AT = 20
+"""They are listed by when they began, and the one that ended last need not have begun last."""
 _CHECK_FAILED = "DagsterAssetCheckFailedError"
 """What Dagster lets a step fail with when a blocking check of it does."""
 
@@ -127,14 +129,18 @@ def _failed_checks(instance: dg.DagsterInstance, run_id: str) -> Sequence[Failed
 
 def _ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> EndedRun:
     record = instance.get_run_record_by_id(run.run_id)
-    succeeded = instance.get_run_records(
-        dg.RunsFilter(job_name=run.job_name, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1
+    ended = record.end_time if record else None
+    at = datetime.now(UTC) if ended is None else datetime.fromtimestamp(ended, UTC)
+    return EndedRun(run.run_id, run.job_name, at, _last_success(instance, run, at))
+
+
+def _last_success(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, before: datetime
+) -> datetime | None:
+    """When the job last succeeded before that; a run may have succeeded since."""
+    filters = dg.RunsFilter(
+        job_name=run.job_name, statuses=[dg.DagsterRunStatus.SUCCESS], created_before=before
     )
-    at = record.end_time if record else None
-    last = succeeded[0].end_time if succeeded else None
-    return EndedRun(
-        run_id=run.run_id,
-        job=run.job_name,
-        at=datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC),
-        last_success=None if last is None else datetime.fromtimestamp(last, UTC),
-    )
+    records = instance.get_run_records(filters, limit=_RUNS_LOOKED_AT)
+    ends = [datetime.fromtimestamp(each.end_time, UTC) for each in records if each.end_time]
+    return max((end for end in ends if end < before), default=None)

@@ -5,7 +5,10 @@ from ml_assets.monitoring.drift_record import DriftRecord, drift_sentence
 from ml_assets.monitoring.performance_record import PerformanceRecord, performance_sentence
 from ml_assets.trips.quality import Finding, Verdict
 
-_WAY_OUT = "look at the month's checks and chart; it is retrained for when two of five months are"
+_WAY_OUT = (
+    "look at the month's checks and chart; it is retrained for when two of five months are, unless "
+    "they were trained on already: then look at its data and features, or roll back"
+)
 
 
 def drift_finding(record: DriftRecord) -> Finding:

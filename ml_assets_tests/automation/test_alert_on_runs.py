@@ -1,12 +1,14 @@
 """Alerts of real runs: told once, with what to do, and never at a run's expense."""
 
 import logging
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 
 from ml_assets.automation.alert_on_runs import FAILED_RUNS, SUCCEEDED_RUNS
+from ml_assets.automation.alert_sensors import AGAIN
 from ml_assets.sources import published_filename
 from ml_assets_tests.alerts.servers import (
     PASSWORD,
@@ -54,6 +56,47 @@ def test_repeated_failures_are_one_message_until_the_window_is_over(home):
     home.ingest()
     home.tick(FAILED_RUNS)
     assert "Repeated: 2 more since " in home.messages[1]
+
+
+def test_how_often_a_failure_has_repeated_is_told_when_the_window_is_over_though_it_is_gone(home):
+    home.bad_month()
+    for _ in range(3):
+        newest = home.ingest()
+        home.tick(FAILED_RUNS)
+    assert home.tick(AGAIN) == "nothing waits to be told"
+    home.later = timedelta(hours=6, minutes=1)
+    home.tick(AGAIN)
+    home.tick(AGAIN)
+    _, text = home.messages
+    assert "Repeated: 2 more since " in text
+    assert "; this is the newest of them.\n" in text
+    assert f"Where: {UI}/runs/{newest.run_id}\n" in text
+
+
+def test_a_failure_for_another_reason_is_told_though_the_same_step_failed_a_moment_ago(home):
+    home.bad_month(MONTHS[0])
+    home.ingest(MONTHS[0], MONTHS[0])
+    home.tick(FAILED_RUNS)
+    (home.folder / published_filename("green", MONTHS[1])).write_bytes(b"PAR1 cut short")
+    for month in (MONTHS[1], MONTHS[0]):
+        home.ingest(month, month)
+        home.tick(FAILED_RUNS)
+    first, second = home.subjects
+    assert "2023-01: " in first and "a web page" in home.messages[0]
+    assert "2023-02: " in second and "a web page" not in home.messages[1]
+
+
+def test_when_the_job_was_last_well_is_told_as_it_was_when_the_run_failed(home):
+    home.bad_month()
+    home.ingest()
+    publish(home.folder, MONTHS[1])
+    assert home.ingest(MONTHS[1], MONTHS[1]).success
+    home.bad_month()
+    home.ingest()
+    home.tick(FAILED_RUNS)
+    early, late = home.messages
+    assert "No run of ingest_trips has succeeded before.\n" in early
+    assert "ingest_trips last succeeded at " in late
 
 
 def test_a_success_ends_the_fold_and_is_told_where_that_was_asked_for(home):
@@ -142,22 +185,74 @@ def test_a_channel_that_fails_fails_no_run_and_no_sensor(
     require_no_secret(logged(caplog), told.err, told.out, events, tags, repr(home.sensors))
 
 
-def test_a_failure_that_nobody_could_be_told_of_comes_with_the_next(
-    project, folder, server, monkeypatch
-):
-    down = Home(project, folder, server, email=server.settings(port=free_port()))
-    down.bad_month()
-    down.ingest()
-    assert "no channel took it" in down.tick(FAILED_RUNS)
-    up = Home(project, folder, server)
-    up.ingest()
-    up.tick(FAILED_RUNS)
-    assert "Repeated: 1 more since " in up.messages[0]
+@pytest.fixture
+def outage(server):
+    """The mail server refuses everyone while this is on."""
+    everyone = server.settings().to
+
+    def switch(on):
+        server.inbox.refused = everyone if on else ()
+
+    yield switch
+    switch(False)
+
+
+def test_a_failure_that_nobody_could_be_told_of_is_told_when_the_channel_is_back(home, outage):
+    outage(True)
+    home.bad_month()
+    failed = home.ingest()
+    assert "no channel took it, it is tried again" in home.tick(FAILED_RUNS)
+    home.tick(AGAIN)
+    outage(False)
+    home.tick(AGAIN)
+    assert home.tick(AGAIN) == "nothing waits to be told"
+    (text,) = home.messages
+    assert text.startswith("ingest_trips failed at raw_trips: ")
+    assert f"Where: {UI}/runs/{failed.run_id}\n" in text
+
+
+def test_a_failure_that_nobody_could_be_told_of_comes_with_the_next(home, outage):
+    outage(True)
+    home.bad_month()
+    home.ingest()
+    home.tick(FAILED_RUNS)
+    outage(False)
+    home.ingest()
+    home.tick(FAILED_RUNS)
+    home.tick(AGAIN)
+    (text,) = home.messages
+    assert "Repeated: 1 more since " in text
+
+
+def test_what_nobody_could_be_told_of_for_days_is_given_up_with_a_warning(home, outage, capfd):
+    outage(True)
+    home.bad_month()
+    home.ingest()
+    home.tick(FAILED_RUNS)
+    home.later = timedelta(days=3, minutes=1)
+    home.tick(AGAIN)
+    outage(False)
+    home.tick(AGAIN)
+    assert home.messages == []
+    logged_text = "".join(capfd.readouterr())
+    assert "No channel took this alert for days, given up: ingest_trips failed at" in logged_text
+
+
+def test_a_success_that_nobody_could_be_told_of_is_told_when_the_channel_is_back(home, outage):
+    outage(True)
+    publish(home.folder, MONTHS[0])
+    home.ingest()
+    home.tick(SUCCEEDED_RUNS)
+    outage(False)
+    home.tick(AGAIN)
+    assert home.subjects == ["[ml-assets] ingest_trips succeeded"]
 
 
 def test_a_home_that_cannot_be_written_keeps_nobody_from_being_told(home, tmp_path):
     home.bad_month()
     home.ingest()
+    shutil.rmtree(tmp_path / "home" / "alerts")
     (tmp_path / "home" / "alerts").write_text("in the way")
     home.tick(FAILED_RUNS)
+    home.tick(AGAIN)
     assert len(home.messages) == 1

@@ -7,8 +7,10 @@ import pytest
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 
 from ml_assets.alerts.settings import AlertSettings
+from ml_assets.automation.alert_on_decisions import DECISIONS
+from ml_assets.automation.alert_on_degradation import DEGRADATION
 from ml_assets.automation.alert_on_runs import FAILED_RUNS, SUCCEEDED_RUNS
-from ml_assets.automation.alert_sensors import DECISIONS, OVERDUE_ASSETS, alert_sensors
+from ml_assets.automation.alert_sensors import AGAIN, OVERDUE_ASSETS, alert_sensors
 from ml_assets_tests.alerts.servers import (
     PASSWORD,
     free_port,
@@ -19,7 +21,7 @@ from ml_assets_tests.automation.ticks import Ticking
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish
 
-ALERTS = {FAILED_RUNS, OVERDUE_ASSETS, DECISIONS}
+ALERTS = {FAILED_RUNS, OVERDUE_ASSETS, DECISIONS, DEGRADATION, AGAIN}
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
 
 
@@ -53,6 +55,17 @@ def test_an_overdue_asset_is_told_once_and_again_when_it_is_overdue_anew(home):
     assert len(home.messages) == 2
 
 
+def test_an_overdue_asset_that_could_not_be_told_is_told_when_the_channel_is_back(
+    home, project, folder, server
+):
+    down = Home(project, folder, server, email=server.settings(port=free_port()))
+    change(down, "trip_features", FreshnessState.FAIL, datetime.now(UTC) - timedelta(days=2))
+    assert "no channel took it" in down.tick(OVERDUE_ASSETS)
+    home.tick(AGAIN)
+    (subject,) = home.subjects
+    assert subject.startswith("[ml-assets] trip_features is overdue: ")
+
+
 def test_dagster_s_own_daemon_finds_months_overdue_by_the_policy(home, monkeypatch):
     """The state that the sensor reads is what the evaluator of Dagster's daemon makes of it."""
     import asyncio
@@ -72,92 +85,6 @@ def test_dagster_s_own_daemon_finds_months_overdue_by_the_policy(home, monkeypat
         context = LoadingContextForTest(home.project.instance)
         states[days] = asyncio.run(evaluator.evaluate_freshness(context, node)).value
     assert states == {34: "PASS", 36: "WARN", 46: "FAIL"}
-
-
-@pytest.fixture
-def decisions(home):
-    return Decisions(home)
-
-
-def test_two_refusals_in_a_row_are_told_with_both_reasons_and_so_is_each_further_one(
-    home, decisions
-):
-    decisions.add(promoted=True)
-    decisions.add()
-    home.tick(DECISIONS)
-    assert home.messages == []
-    decisions.add()
-    home.tick(DECISIONS)
-    (text,) = home.messages
-    assert text.startswith("Retraining was refused twice in a row: xgboost, version 3, goes on")
-    assert ", judged on 2023-03: reason 2\n" in text
-    assert ", judged on 2023-03: reason 3\n" in text
-    assert f"Where: {UI}/runs/run3\n" in text
-    assert "`ml-assets decisions d3`" in text
-    home.tick(DECISIONS)
-    decisions.add("rollback", promoted=True)  # a person's word between two trainings
-    decisions.add()
-    home.tick(DECISIONS)
-    assert [subject.split(":")[0] for subject in home.subjects[1:]] == [
-        "[ml-assets] The champion was rolled back",
-        "[ml-assets] Retraining was refused twice in a row",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("kind", "title"), [("rollback", "was rolled back"), ("override", "was changed by hand")]
-)
-def test_a_champion_changed_by_a_person_is_told_once(home, decisions, kind, title):
-    decisions.add(kind, promoted=True, dagster_run_id="")
-    home.tick(DECISIONS)
-    home.tick(DECISIONS)
-    (text,) = home.messages
-    what = f"The champion {title}: xgboost, version 3, serves instead of version 2\n"
-    assert text.startswith(what)
-    assert "Reason: reason 1\n" in text
-    assert f"Where: {UI}/assets/champion_model\n" in text
-    assert "`ml-assets promote 2 --reason …`" in text
-
-
-def test_decisions_of_before_the_first_look_are_not_told(project, folder, server):
-    early = Home(project, folder, server, email=None)
-    before = Decisions(early)
-    for kind in ("training", "training", "rollback"):
-        before.add(kind)
-    home = Home(project, folder, server)
-    home.tick(DECISIONS)
-    assert home.messages == []
-
-
-def test_a_rollback_on_its_way_is_told_when_it_is_carried_out(home, decisions):
-    on_its_way = decisions.add("rollback", promoted=True, carried_out=False)
-    home.tick(DECISIONS)
-    assert home.messages == []
-    decisions.log.write(on_its_way.model_copy(update={"carried_out": True}))
-    home.tick(DECISIONS)
-    assert len(home.messages) == 1
-
-
-def test_a_rollback_that_could_not_be_told_is_told_a_minute_later_but_not_for_ever(
-    home, decisions, project, folder, server
-):
-    down = Home(project, folder, server, email=server.settings(port=free_port()))
-    decisions.add("rollback", promoted=True)
-    assert "no channel took it" in down.tick(DECISIONS)
-    home.ticking[DECISIONS].cursor = down.ticking[DECISIONS].cursor
-    home.tick(DECISIONS)
-    assert len(home.messages) == 1
-    decisions.add("rollback", promoted=True)
-    down.later = timedelta(hours=2)
-    assert "no channel took it" in down.tick(DECISIONS)
-    assert down.tick(DECISIONS) == "no decision that people must know of"
-
-
-def test_a_damaged_decision_is_a_skip_with_its_reason(home, decisions, tmp_path):
-    decisions.add()
-    (file,) = (tmp_path / "home" / "decisions" / "green").glob("*.json")
-    file.write_text("{")
-    assert "cannot be read as a decision" in home.tick(DECISIONS)
 
 
 def test_without_a_channel_sensors_are_there_look_hourly_and_say_what_to_set(project, server):
