@@ -54,26 +54,20 @@ class MonthStamp:
 
 
 def stamps(store: TripStore) -> tuple[dict[Month, MonthStamp], list[SkippedOrigin]]:
-    """The stored months that may be learned from, and those that a blocking data rule refuses.
+    """The stored months that may be learned from, and those that are damaged or refused by a rule.
 
     Reads footers and the kept profiles of months.
     """
-    from ml_assets.modeling.training_set import TABLE
-    from ml_assets.storage.month_profiles import MonthProfiles
-    from ml_assets.trips.quality import refusals
+    from ml_assets.modeling.training_set import TABLE, refused_months
 
     months = store.months(TABLE)
-    refused = {
-        month.month: "; ".join(found)
-        for month, earlier in MonthProfiles(store).with_history(months)
-        if (found := refusals(month, earlier))
-    }
+    refused = refused_months(store, months)
     stamped = {}
     for month in months:
-        if str(month) not in refused:
+        if month not in refused:
             lineage, rows = store.lineage(TABLE, month)
             stamped[month] = MonthStamp(str(month), lineage.raw_sha256, lineage.code_version, rows)
-    skipped = [SkippedOrigin(month=month, reason=why) for month, why in refused.items()]
+    skipped = [SkippedOrigin(month=str(month), reason=why) for month, why in refused.items()]
     return stamped, skipped
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ml_assets.modeling.champion import Serve
 from ml_assets.modeling.records import Leaderboard, MetricsRecord, ModelRecord, TrainingSet
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.tracking.models import load_pipeline, log_pipeline, register
+from ml_assets.tracking.models import NotLogged, load_pipeline, log_pipeline, register
 from ml_assets.tracking.runs import TrackedRun
 from ml_assets.tracking.serving_champion import KNOWN_MINUTES
 from ml_assets.trips.quality import Finding, Verdict
@@ -73,7 +73,7 @@ def as_judged(winner: ModelRecord) -> Served:
     """The very model that was judged.
 
     Raises:
-        LookupError: when it was never logged.
+        NotLogged: when it was never logged.
     """
     return Served(_logged(winner), "judged", winner.fitted_on, winner)
 
@@ -165,7 +165,7 @@ def _expected_of(pipeline: "Pipeline", winner: ModelRecord, judged: "pd.DataFram
 
 def _logged(winner: ModelRecord) -> str:
     if winner.model_uri is None or winner.mlflow_run_id is None:
-        raise LookupError(f"{winner.model} was never logged to MLflow: materialize it again")
+        raise NotLogged(f"{winner.model} was never logged to MLflow: materialize it again")
     return winner.model_uri
 
 

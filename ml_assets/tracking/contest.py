@@ -24,9 +24,10 @@ from ml_assets.tracking.challenger import (
     refitted,
     registered,
 )
+from ml_assets.tracking.models import NotLogged
 from ml_assets.tracking.registry import Registry
 from ml_assets.tracking.serving_champion import HOLD, serving_champion
-from ml_assets.trips.quality import worst
+from ml_assets.trips.quality import Finding, Verdict, worst
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,13 +99,17 @@ class Contest:
     def ask(self, limits: PromotionLimits, *, replace_other_dataset: bool) -> "Asked":
         """The decision on the leaderboard's best model as it was judged."""
         winner = self.board.models[0]
-        served = as_judged(winner)
-        serves = self._serves(winner)
-        if self.champion is not None and serves:
-            examined, version = Examined(None, {}, None), self.champion.version
+        served, version, examined = None, None, Examined(None, {}, None)
+        if self.champion is not None and self._serves(winner):
+            served, version = as_judged(winner), self.champion.version
         else:
-            version = self._register(served)
-            examined = self._examine(served, version)
+            try:
+                served = as_judged(winner)
+                version = self._register(served)
+                examined = self._examine(served, version)
+            except NotLogged as error:
+                lost = {"logged": Finding(Verdict.REFUSED, str(error))}
+                examined = Examined(None, lost, None)
         challenge = Challenge(
             board=self.board,
             training_set=self.training_set,
@@ -116,7 +121,9 @@ class Contest:
             milliseconds=examined.milliseconds,
         )
         promotion = decide(challenge, limits, replace_other_dataset=replace_other_dataset)
-        return Asked(self, promotion, served, version, not serves and not examined.faults)
+        return Asked(
+            self, promotion, served, version, bool(examined.findings) and not examined.faults
+        )
 
     def refit(self) -> tuple[Served, str]:
         """The best model's parameters fitted on all months, registered and held to that fit.
@@ -176,14 +183,14 @@ class Asked:
     Attributes:
         contest: What it was the best model of.
         promotion: What was decided on it.
-        served: What would serve.
+        served: What would serve; None when it is not there.
         version: Its version in the registry.
         sound: Whether it may be tried: another version than the champion, without a fault.
     """
 
     contest: Contest
     promotion: Promotion
-    served: Served
+    served: Served | None
     version: str | None
     sound: bool
 
@@ -215,9 +222,11 @@ def tell(contest: Contest, decision: ChampionDecision) -> None:
         tags = _tags(decision, outcome, reason, criteria)
         for tag, value in tags.items():
             registry.client.set_model_version_tag(registry.name, version, tag, value)
-    asked = {decision.challenger, *(other.model for other in decision.other_challengers)}
+    asked = [(decision.challenger, decision.challenger_version)]
+    asked += [(other.model, other.version) for other in decision.other_challengers]
+    registered_ones = {model for model, version in asked if version is not None}
     for row in contest.board.models:
-        if row.model in asked and row.mlflow_run_id:
+        if row.model in registered_ones and row.mlflow_run_id:
             file = f"decision_{decision.decision_id}.json"
             registry.client.log_dict(row.mlflow_run_id, decision.model_dump(), file)
 

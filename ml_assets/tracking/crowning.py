@@ -166,7 +166,7 @@ def _serving(contest: Contest, asked: Asked) -> dict[str, Any]:
     """What the record says of the model that serves after the decision."""
     board, training_set, before = contest.board, contest.training_set, contest.champion
     promotion, served = asked.promotion, asked.served
-    if promotion.promoted:
+    if promotion.promoted and served is not None:
         return {
             "champion": promotion.winner.model,
             "registry_version": asked.version,

@@ -25,6 +25,10 @@ PREVIOUS = "previous"
 CHALLENGER = "challenger"
 
 
+class NotLogged(LookupError):
+    """A model that this MLflow does not have; says which, and the way out."""
+
+
 class UntrustedModel(ValueError):
     """A stored model that might run foreign code when it is loaded."""
 
@@ -132,7 +136,11 @@ def _foreign(types: list[str]) -> list[str]:
 def register(
     client: "MlflowClient", name: str, model_uri: str, run_id: str, tags: dict[str, str]
 ) -> str:
-    """Register a logged model as a new version; returns the version, without any alias yet."""
+    """Register a logged model as a new version; returns the version, without any alias yet.
+
+    Raises:
+        NotLogged: when this MLflow does not have the model.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -143,10 +151,26 @@ def register(
         client.create_registered_model(name)
     # A server takes a logged model's URI only together with its id.
     model_id = model_uri.removeprefix(_LOGGED) if model_uri.startswith(f"{_LOGGED}m-") else None
+    if model_id is not None:
+        _require_logged(client, model_id)
     version = client.create_model_version(
         name, source=model_uri, run_id=run_id, tags=tags, model_id=model_id
     )
     return str(version.version)
+
+
+def _require_logged(client: "MlflowClient", model_id: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_logged_model(model_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise NotLogged(
+            f"MLflow does not have the model {model_id}: it was logged to another one, or deleted. "
+            "Materialize the model again"
+        ) from error
 
 
 def version_with_alias(client: "MlflowClient", name: str, alias: str) -> Any | None:

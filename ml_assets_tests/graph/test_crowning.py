@@ -205,6 +205,21 @@ def test_the_second_best_asks_when_the_best_has_a_fault_of_its_own(project):
     ]
 
 
+def test_a_winner_that_this_mlflow_does_not_have_is_named_and_the_next_asks(project):
+    best, second = board(project).models
+    gone = best.model_copy(update={"model_uri": f"models:/m-{'0' * 32}"})
+    found = board(project)
+    rows = [gone if row.model == best.model else row for row in found.rows]
+    records(project).write("model_leaderboard", found.model_copy(update={"rows": rows}))
+    result = decide(project)
+    assert result.success, errors(result)
+    made = decision(project)
+    assert (made.promoted, made.champion) == (True, second.model)
+    [other] = made.other_challengers
+    assert other.version is None
+    assert "it was logged to another one, or deleted. Materialize the model again" in other.reason
+
+
 def test_nobody_gets_the_place_when_all_have_faults_and_the_best_is_the_one_on_record(project):
     found = board(project)
     rows = [

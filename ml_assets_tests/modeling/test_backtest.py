@@ -1,6 +1,7 @@
 """The backtest: no month is judged by what it or a later one taught, and nothing is done twice."""
 
 import hashlib
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -126,6 +127,16 @@ def test_a_month_that_a_data_rule_refuses_neither_trains_nor_is_judged(store):
     made = run_backtest(store, BacktestOptions(train_months=1, families=()))
     assert "2023-03" not in {entry.month for entry in made.entries}
     assert {entry.month for entry in made.skipped} == {"2023-03", "2023-04"}
+
+
+def test_a_damaged_month_does_not_cost_the_others(store):
+    damaged = Path(store.table_path("trip_features", MONTHS[2]))
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    made = run_backtest(store, BacktestOptions(train_months=1, families=()))
+    assert [str(month) for month in made.months] == ["2023-02", "2023-05", "2023-06"]
+    skipped = {entry.month: entry.reason for entry in made.skipped}
+    assert {*skipped} == {"2023-03", "2023-04"}
+    assert "materialize" in skipped["2023-03"]
 
 
 def test_too_few_months_are_told_with_the_way_to_more(store):
