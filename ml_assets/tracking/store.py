@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 REACH_SECONDS = 5.0
+RETRIES = "4"
+"""Of a request to a server that has gone meanwhile: half a minute, in which one that is restarted
+comes back. MLflow's own seven take four minutes each, while a run waits and holds its pool."""
+
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _ARTIFACT_SCHEMES = {"s3", "gs", "wasbs", "abfss", "hdfs", "ftp", "sftp"}
 """Of fsspec URLs under which MLflow can store artifacts as well; under ``dbfs`` it can only when
@@ -69,6 +73,7 @@ class TrackingStore:
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
         self._reach()
         import mlflow
 

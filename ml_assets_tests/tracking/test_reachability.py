@@ -97,3 +97,15 @@ def test_a_password_is_not_shown(tmp_path, uri):
 
 def test_a_databricks_profile_is_no_host_to_knock_at(tmp_path):
     store("databricks://production", tmp_path)._reach()
+
+
+def test_a_server_that_goes_away_meanwhile_is_waited_for_half_a_minute(tmp_path, monkeypatch):
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
+
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    patient = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
+    store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path).client()
+    assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == 4 < patient
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "6")
+    store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path).client()
+    assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == 6, "whoever set it wins"

@@ -1,0 +1,69 @@
+"""A real MLflow server on loopback, which can be stopped and started again."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+READY_SECONDS, STOP_SECONDS = 120, 30
+
+
+class TrackingServer:
+    """A server of one worker, whose runs, registry and artifacts lie in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
+                   "--port", str(self._port), "--workers", "1",
+                   "--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db",
+                   "--artifacts-destination", str(self._folder / "artifacts")]  # fmt: skip
+        log = self._folder / "log"
+        with open(log, "a") as output:
+            self._process = subprocess.Popen(
+                command, stdout=output, stderr=output, cwd=self._folder
+            )
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.answers():
+            assert self._process.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < deadline, log.read_text()[-2000:]
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Stop it, and wait until nobody answers; nothing to do when it is stopped."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        self._process.wait(STOP_SECONDS)
+        self._process = None
+        assert not self.answers()
+
+    def answers(self) -> bool:
+        """Whether somebody is there."""
+        try:
+            return requests.get(f"{self.uri}/health", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+
+@contextmanager
+def running_server(folder: Path) -> Iterator[TrackingServer]:
+    """A server, stopped at the end."""
+    server = TrackingServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
