@@ -48,7 +48,9 @@ def when_months_or_champion_changed() -> dg.AutomationCondition:
     )
     handled = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
     never_tried = (dg.AutomationCondition.missing() & champion_made).newly_true().since(handled)
-    changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
+    updated = dg.AutomationCondition.any_deps_updated()
+    # Not since_last_handled(): what was measured and then changed between two looks would be lost.
+    changed = updated.since(handled & ~updated)
     return (
         (changed | never_tried)
         & champion_made

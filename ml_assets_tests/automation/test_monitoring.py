@@ -96,6 +96,19 @@ def test_another_champion_is_measured(measured):
     assert measured.tick() == BOTH
 
 
+def test_a_month_that_comes_right_after_a_measurement_is_measured_though_nobody_looked_between(
+    measured,
+):
+    measured.make("champion_model")
+    assert measured.tick() == BOTH
+    assert measured.tick() == []
+    measured.make(*BOTH)
+    measured.make("trip_features", months=("2023-03",))
+    assert measured.tick() == BOTH
+    measured.make(*BOTH)
+    assert measured.tick() == []
+
+
 @pytest.mark.parametrize("job", ["ingest_trips", "train_models", "monitor_trips"])
 def test_it_waits_while_months_the_champion_or_the_measures_are_under_way(measured, job):
     tags = {"dagster/asset_partition_range_start": "2023-03",
@@ -124,19 +137,19 @@ def plan(instance, run, asset, partition):
 
 
 def test_a_run_that_makes_the_measures_itself_is_not_followed_by_another(measured):
-    project = measured.project
-    keys = [dg.AssetKey("champion_model"), *MEASURES]
-
-    def made_by(key):
-        @dg.asset(key=key, deps=[] if key == keys[0] else [keys[0]])
-        def stand_in():
-            return None
-
-        return stand_in
-
-    # One run with all three, as Materialize all launches it.
-    assert dg.materialize([made_by(key) for key in keys], instance=project.instance).success
-    assert measured.tick() == []
+    instance, keys = measured.project.instance, [dg.AssetKey("champion_model"), *MEASURES]
+    # One run with all three, which names them as a press of Materialize all does.
+    run = instance.create_run_for_job(
+        measured.project.definitions.resolve_implicit_global_asset_job_def(),
+        asset_selection=frozenset(keys),
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    for key in keys:
+        made = dg._core.events.StepMaterializationData(dg.AssetMaterialization(key))
+        event = dg.DagsterEvent("ASSET_MATERIALIZATION", run.job_name, event_specific_data=made)
+        instance.report_dagster_event(event, run.run_id)
+    instance.report_dagster_event(dg.DagsterEvent("PIPELINE_SUCCESS", run.job_name), run.run_id)
+    assert [measured.tick(), measured.tick()] == [[], []]
 
 
 def test_training_is_not_slowed_by_the_measures(watching):
