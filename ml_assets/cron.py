@@ -31,7 +31,7 @@ def check_cron(expression: str) -> None:
     """
     fields = expression.split()
     if len(fields) != len(_FIELDS):
-        raise CronError(f"it has {len(fields)} fields, not 5")
+        raise CronError(f"it has {len(fields)} field{'s' if len(fields) != 1 else ''}, not 5")
     _, _, days, months, _ = (
         _values(text, *field) for text, field in zip(fields, _FIELDS, strict=True)
     )

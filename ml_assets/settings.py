@@ -44,7 +44,7 @@ class SettingsError(ValueError):
     """An environment variable has a value that is not allowed."""
 
     def __init__(self, variable: str, value: str, allowed: str) -> None:
-        shown = without_credentials(value)
+        shown = without_credentials(str(value))
         super().__init__(f"{variable}={shown!r} is not allowed: {allowed}")
 
 

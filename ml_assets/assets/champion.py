@@ -53,7 +53,7 @@ class ChampionConfig(dg.Config):
         default=300, ge=1, description="Guarded slices with fewer judged trips are left out."
     )
     most_milliseconds: float = Field(
-        default=50.0, gt=0, description="Median time that one request may take."
+        default=50.0, gt=0, description="Time that one request may take."
     )
 
     def limits(self, suggested: float | None) -> "PromotionLimits":

@@ -1,7 +1,7 @@
 """The sensor that brings months as they are published, or published anew."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 import dagster as dg
@@ -36,6 +36,9 @@ LISTING_SECONDS = 40.0
 _FOLDER_SECONDS = 30
 _FOLDER_OF_A_REMOTE_HOME_SECONDS = 300
 _REMOTE_SECONDS = 3600
+
+_STILL = timedelta(seconds=5)
+"""A file that changed no longer ago may be half a file; the next look takes it."""
 
 Clock = Callable[[], datetime]
 
@@ -77,12 +80,16 @@ def new_months_sensor(settings: Settings, now: Clock = utc_now) -> dg.SensorDefi
         store = trip_store.tables()
         try:
             wanted = look_for_months(trip_source, store, months, asked.newest_at_first or "")
+            growing = [month for month in wanted if month.changed_within(_STILL, now())]
         except (SourceUnavailable, WrongSource, OSError) as error:
             return _skip(str(error))
-        plan = plan_requests(wanted, asked, partial(outcome_of, context.instance), now())
+        settled = [month for month in wanted if month not in growing]
+        plan = plan_requests(settled, asked, partial(outcome_of, context.instance), now())
         cursor = remember(asked, wanted, plan, now()).model_dump_json()
         if not plan.requests:
-            return _skip("; ".join(plan.waiting) or _nothing_new(store, months), cursor)
+            waiting = [f"{month}: its file is still being written" for month in growing]
+            waiting += plan.waiting
+            return _skip("; ".join(waiting) or _nothing_new(store, months), cursor)
         return dg.SensorResult([run_request(request) for request in plan.requests], cursor=cursor)
 
     return new_months

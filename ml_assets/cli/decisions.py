@@ -83,7 +83,7 @@ def _print_whole(decision: ChampionDecision) -> None:
         "started because": decision.started_because,
         "serves": _serves(decision),
         "served before": f"version {decision.previous_version or 'none'}",
-        "challenger": f"{decision.challenger or 'none'}, version {decision.challenger_version}",
+        "challenger": _challenger(decision),
         "judged on": decision.judged_month,
         "code": decision.code_version,
         "run": decision.dagster_run_id,
@@ -91,6 +91,8 @@ def _print_whole(decision: ChampionDecision) -> None:
     if decision.seconds is not None and decision.cpu_seconds is not None:
         lines["cost"] = f"{decision.seconds:.1f} s, {decision.cpu_seconds:.1f} s of processor time"
     for name, text in lines.items():
+        if not text:
+            continue
         console.print(f"{name:<16} {text}", soft_wrap=True, markup=False)
     for criterion in decision.criteria:
         mark = "✓" if criterion.passed else "✗"
@@ -106,6 +108,12 @@ def _print_whole(decision: ChampionDecision) -> None:
             soft_wrap=True,
             markup=False,
         )
+
+
+def _challenger(decision: ChampionDecision) -> str:
+    if decision.challenger is None:
+        return ""
+    return f"{decision.challenger}, version {decision.challenger_version or 'none'}"
 
 
 def _serves(decision: ChampionDecision) -> str:

@@ -1,16 +1,19 @@
 """``ml-assets dev``: Dagster's UI and daemon on this project."""
 
+import contextlib
+import fcntl
 import importlib
 import os
 import signal
 import socket
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
-from ml_assets.cli.instance import open_instance
+from ml_assets.alerts.settings import read_alert_settings
+from ml_assets.cli.instance import dagster_home, open_instance
 from ml_assets.settings import PROJECT_FOLDER, Settings, read_settings, without_credentials
 from ml_assets.storage.atomic import storing
 
@@ -30,19 +33,42 @@ PROMPT_DAEMON = "ml_assets.automation.prompt_daemon"
 def dev(host: str, port: int) -> None:
     """Open the project in Dagster's UI, with the daemon that runs sensors and backfills."""
     settings = read_settings()
+    read_alert_settings()  # a wrong value is told now, not in the log of the code server
     _require_free(host, port)
-    _end_dead_runs(settings)
-    click.echo(
-        f"{announcement(settings)}\n"
-        f"Open http://{host}:{port} , then Materialize all… and All. Stop with Ctrl-C."
-    )
-    os.environ.setdefault("ML_ASSETS_UI_URL", _reached_at(host, port))
-    os.chdir(PROJECT_FOLDER)
-    # Stopped like that, Dagster stops what it has started; by default a SIGTERM ends this process
-    # alone, and a job in a shell's background does not hear of SIGINT.
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, signal.default_int_handler)
-    _dagster_dev(["--host", host, "--port", str(port)])
+    with _only_one(settings, f"http://{host}:{port}"):
+        _end_dead_runs(settings)
+        click.echo(
+            f"{announcement(settings)}\n"
+            f"Open http://{host}:{port} , then Materialize all… and All. Stop with Ctrl-C."
+        )
+        os.environ.setdefault("ML_ASSETS_UI_URL", _reached_at(host, port))
+        os.chdir(PROJECT_FOLDER)
+        # Stopped like that, Dagster stops what it has started; by default a SIGTERM ends this
+        # process alone, and a job in a shell's background does not hear of SIGINT.
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stop, signal.default_int_handler)
+        _dagster_dev(["--host", host, "--port", str(port)])
+
+
+@contextlib.contextmanager
+def _only_one(settings: Settings, url: str) -> Iterator[None]:
+    """Keep a second UI and daemon from this home.
+
+    Raises:
+        click.ClickException: naming the address of the one that is there already.
+    """
+    with open(dagster_home(settings) / ".dev.lock", "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            raise click.ClickException(
+                f"`ml-assets dev` works on this home already, at {lock.read().strip()}: open that, "
+                "stop it, or choose another home (ML_ASSETS_HOME)"
+            ) from error
+        lock.truncate(0)
+        print(url, file=lock, flush=True)
+        yield
 
 
 def _reached_at(host: str, port: int) -> str:
@@ -65,7 +91,8 @@ def _require_free(host: str, port: int) -> None:
         except OSError as error:
             raise click.UsageError(
                 f"--host {host} --port {port} cannot be listened on ({error.strerror}): choose "
-                f"another with --port, for example --port {port % 65535 + 1}"
+                f"another with --port, for example --port {port % 65535 + 1} (`make dev "
+                f"PORT={port % 65535 + 1}`)"
             ) from error
 
 

@@ -88,10 +88,9 @@ def print_leaderboard(
     if decision is not None and decision.champion is None:
         console.print(f"No champion: {decision.reason}", soft_wrap=True, markup=False)
     elif decision is not None:
-        verb = "promoted" if decision.promoted else "kept"
+        serves = f"{decision.champion}, version {decision.registry_version}"
         console.print(
-            f"Champion: {decision.champion}, version {decision.registry_version} ({verb}): "
-            f"{decision.reason}",
+            f"Champion: {serves} ({decision.outcome}): {decision.reason}",
             soft_wrap=True,
             markup=False,
         )

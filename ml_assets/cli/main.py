@@ -14,6 +14,7 @@ from ml_assets.cli.months import months
 from ml_assets.cli.reinstate import promote, rollback
 from ml_assets.cli.reproduce import reproduce
 from ml_assets.cli.run import run
+from ml_assets.cli.unknown_variables import unknown_variables
 from ml_assets.settings import SettingsError
 from ml_assets.sources.published import BadPublication, SourceUnavailable, WrongSource
 from ml_assets.storage.atomic import StorageError
@@ -35,6 +36,8 @@ def commands() -> None:
     Where trips come from is set by ML_ASSETS_TRIPS: sample (synthetic, the default), tlc (the Taxi
     and Limousine Commission), or a folder or URL. Results live in ML_ASSETS_HOME.
     """
+    for line in unknown_variables(os.environ):
+        click.echo(line, err=True)
 
 
 for command in (

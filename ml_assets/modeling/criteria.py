@@ -20,7 +20,7 @@ class PromotionLimits:
         least_improvement: Minutes of RMSE that its lower limit has to exceed.
         from_backtest: Whether the backtest has measured that.
         guard: Tolerances of the guarded slices.
-        most_milliseconds: Median time that one request may take.
+        most_milliseconds: Time that one request may take.
     """
 
     confidence: float = 0.95
@@ -80,7 +80,7 @@ def fast_enough(milliseconds: float, limits: PromotionLimits) -> Criterion:
     )
 
 
-def of_the_same_trips(
+def may_be_replaced(
     winner: ModelRecord, dataset: str, champion: Champion, replace: bool
 ) -> Criterion:
     """The champion was trained on these trips, or may be replaced by a model of others."""
@@ -97,7 +97,7 @@ def of_the_same_trips(
             "own (another ML_ASSETS_HOME or MLFLOW_TRACKING_URI), or set `replace_other_dataset: "
             "true` in champion_model's config",
         )
-    return Criterion(name="of_the_same_trips", passed=passed, finding=finding)
+    return Criterion(name="champion_may_be_replaced", passed=passed, finding=finding)
 
 
 def on_new_data(training_set: TrainingSet, champion: Champion) -> Criterion | None:

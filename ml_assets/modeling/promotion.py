@@ -43,7 +43,7 @@ class Challenge:
         predicted: The challenger's predictions for the judged month, as loaded from where it was
             logged; None when it could not be loaded, which ``findings`` then tell.
         findings: What its checks say, by name.
-        milliseconds: Median time of one request; None when it could not be loaded.
+        milliseconds: Time of one request; None when it could not be loaded.
     """
 
     board: Leaderboard
@@ -92,7 +92,7 @@ class Promotion:
         return not failed & _RANKED or any(name.startswith("check: ") for name in failed)
 
 
-_SAME_FOR_ALL = {"of_the_same_trips", "on_new_data", "on_equal_terms"}
+_SAME_FOR_ALL = {"champion_may_be_replaced", "on_new_data", "on_equal_terms"}
 _RANKED = {"beats_baselines", "better_by_paired_bootstrap"}
 
 
@@ -121,7 +121,7 @@ def decide(
     champion = challenge.champion
     if champion is not None and champion.dataset != challenge.training_set.dataset:
         dataset = challenge.training_set.dataset
-        criteria.append(shown.of_the_same_trips(winner, dataset, champion, replace_other_dataset))
+        criteria.append(shown.may_be_replaced(winner, dataset, champion, replace_other_dataset))
     elif champion is not None and champion.predicted is not None:
         criteria += _against(champion, challenge, limits)
     failed = [criterion for criterion in criteria if not criterion.passed]
@@ -169,8 +169,8 @@ def _promoted(criteria: list[Criterion], challenge: Challenge) -> str:
             f"nothing served yet; {winner.model} is best on {month} (RMSE {winner.test.rmse:.3f})"
         )
     found = {criterion.name: criterion.finding for criterion in criteria}
-    if "of_the_same_trips" in found:
-        return found["of_the_same_trips"]
+    if "champion_may_be_replaced" in found:
+        return found["champion_may_be_replaced"]
     if champion.predicted is None:
         why = f" ({champion.unscored})" if champion.unscored else ""
         return (

@@ -68,8 +68,14 @@ class FolderSource:
             entry = entries.get(published_filename(self.taxi, month))
             if entry is not None:
                 location = _shown(filesystem, entry["name"])
-                size = entry.get("size")
-                there[month] = PublishedMonth(month, self.taxi, location, _version(entry), size)
+                there[month] = PublishedMonth(
+                    month,
+                    self.taxi,
+                    location,
+                    _version(entry),
+                    entry.get("size"),
+                    _changed_at(filesystem, entry),
+                )
         return there
 
     def fetch(
@@ -163,6 +169,14 @@ def _version(entry: dict[str, Any]) -> str:
             shown = moment.isoformat() if isinstance(moment, datetime) else str(moment)
             return f"{size}, modified {shown}"
     return size
+
+
+def _changed_at(filesystem: AbstractFileSystem, entry: dict[str, Any]) -> datetime | None:
+    """When a file of this machine changed last; what a store lists was written whole."""
+    moment = entry.get("mtime")
+    if not isinstance(filesystem, LocalFileSystem) or not isinstance(moment, int | float):
+        return None
+    return datetime.fromtimestamp(moment, UTC)
 
 
 def _shown(filesystem: AbstractFileSystem, path: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -50,6 +51,7 @@ class PublishedMonth:
         location: the file's path or URL, without credentials.
         version: differs when the month is republished: the ETag or a checksum, else size and time.
         size_bytes: size of the file, where the source tells it.
+        changed_at: when a file on this machine changed last, with its offset.
     """
 
     month: Month
@@ -57,6 +59,7 @@ class PublishedMonth:
     location: str
     version: str
     size_bytes: int | None
+    changed_at: datetime | None = None
 
 
 class TripSource(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Self
 
@@ -27,11 +27,17 @@ class WantedMonth:
             and the source.
         why: ``new``, ``republished``, or ``lost on the way`` (the file is there, but not what is
             made from it).
+        changed_at: When its file changed last, where it is one on this machine.
     """
 
     month: Month
     publication: str
     why: str
+    changed_at: datetime | None = None
+
+    def changed_within(self, period: timedelta, now: datetime) -> bool:
+        """Whether its file changed in the period before now; one dated later has not."""
+        return self.changed_at is not None and timedelta(0) <= now - self.changed_at < period
 
     def __str__(self) -> str:
         return f"{self.month} ({self.why})"
@@ -104,7 +110,9 @@ def wanted_months(
     """
     found = ((month, _why(source, published[month], store)) for month in sorted(published))
     return [
-        WantedMonth(month, f"{published[month].version} from {source}", why)
+        WantedMonth(
+            month, f"{published[month].version} from {source}", why, published[month].changed_at
+        )
         for month, why in found
         if why is not None
     ]

@@ -52,7 +52,7 @@ class Examined:
     Attributes:
         predicted: Minutes for the judged month; None when it could not be loaded and used.
         findings: What its checks say, by name.
-        milliseconds: Median time of one request; None when it could not be loaded and used.
+        milliseconds: Time of one request; None when it could not be loaded and used.
         by_heart: Whether it knows the judged trips by heart, which a model that was fitted on them
             may; None when it could not be loaded and used.
     """

@@ -82,6 +82,16 @@ def test_new_months_come_in_once_and_more_of_them_as_they_are_published(ticking,
     assert ticking.tick() == []
 
 
+def test_a_file_that_is_still_being_written_is_left_until_it_is_still(ticking, published, clock):
+    file = publish(published, MONTHS[0])
+    changed = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    clock.now = changed + timedelta(seconds=2)
+    assert ticking.tick() == []
+    assert ticking.skipped == "2023-01 (new): its file is still being written"
+    clock.now = changed + timedelta(seconds=6)
+    assert months_of(ticking.tick()) == [("2023-01", "2023-01")]
+
+
 def test_a_month_is_asked_for_once_while_nothing_becomes_of_it(ticking, published):
     publish(published, MONTHS[0])
     assert len(ticking.tick()) == 1

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from ml_assets_tests.cli.calling import call
+
 READY_SECONDS, STOP_SECONDS = 90, 30
 
 
@@ -62,6 +64,14 @@ def test_it_leaves_no_process_behind(tmp_path, asked):
         signal.signal(signal.SIGINT, before)
     try:
         wait_for_answer(port, process)
+        second = subprocess.run(
+            [*command[:-1], str(port + 1)],
+            env={**kept, **variables},
+            capture_output=True,
+            text=True,
+        )
+        assert second.returncode == 1
+        assert f"works on this home already, at http://127.0.0.1:{port}" in second.stderr
         process.send_signal(asked)
         process.wait(STOP_SECONDS)
         end = time.monotonic() + STOP_SECONDS
@@ -71,3 +81,19 @@ def test_it_leaves_no_process_behind(tmp_path, asked):
     finally:
         if processes_of(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_wrong_variable_of_alerts_is_told_before_anything_starts(monkeypatch, capsys, tmp_path):
+    variables = {"ML_ASSETS_HOME": tmp_path, "ML_ASSETS_SMTP_PORT": "0"}
+    answer = call(monkeypatch, capsys, ["dev", "--port", "39999"], variables)
+    assert answer.status == 2
+    assert "ML_ASSETS_SMTP_PORT='0' is not allowed" in answer.err
+    assert answer.out == ""
+
+
+def test_a_misspelt_variable_is_told_with_the_one_that_is_meant(monkeypatch, capsys, tmp_path):
+    variables = {"ML_ASSETS_HOME": tmp_path, "ML_ASSETS_ALERT_WEBHOKO": "x", "ML_ASSETS_XYZZY": "1"}
+    answer = call(monkeypatch, capsys, ["decisions"], variables)
+    assert "the variable ML_ASSETS_ALERT_WEBHOKO: is ML_ASSETS_ALERT_WEBHOOK meant?" in answer.err
+    assert "the variable ML_ASSETS_XYZZY\n" in answer.err
+    assert "ML_ASSETS_HOME" not in answer.err

@@ -1,0 +1,27 @@
+"""Variables that look like the project's and are none: most likely a slip of the pen."""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+
+from ml_assets.alerts.settings import VARIABLES as ALERT_VARIABLES
+from ml_assets.settings import VARIABLES
+
+_PREFIX = "ML_ASSETS_"
+_OF_TESTS = ("ML_ASSETS_REAL_TRIPS", "ML_ASSETS_BENCH_EXECUTOR", "ML_ASSETS_ARTIFACTS")
+"""Known to tests and benchmarks alone."""
+
+_KNOWN = (*VARIABLES, *ALERT_VARIABLES, "ML_ASSETS_API_TOKEN", *_OF_TESTS)
+_ENDINGS = [name.removeprefix(_PREFIX) for name in _KNOWN if name.startswith(_PREFIX)]
+
+
+def unknown_variables(given: Iterable[str]) -> Iterator[str]:
+    """A line on each name that begins with ``ML_ASSETS_`` and that nobody reads.
+
+    Args:
+        given: Names of environment variables.
+    """
+    for name in sorted(given):
+        if name.startswith(_PREFIX) and name not in _KNOWN:
+            near = get_close_matches(name.removeprefix(_PREFIX), _ENDINGS, n=1)
+            meant = f": is {_PREFIX}{near[0]} meant?" if near else ""
+            yield f"warning: nobody reads the variable {name}{meant}"
