@@ -30,11 +30,12 @@ class Launch:
 
 
 class DagsterUi:
-    """A running UI with its daemon and code server."""
+    """A running UI with its daemon and code server, all in the session of one process."""
 
-    def __init__(self, address: str, log: Path) -> None:
+    def __init__(self, address: str, log: Path, session: int) -> None:
         self.address = address
         self.log = log
+        self.session = session
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of a GraphQL answer."""
@@ -156,7 +157,7 @@ def running_ui(environment: Mapping[str, str], log: Path) -> Iterator[DagsterUi]
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    ui = DagsterUi(f"http://127.0.0.1:{port}", log)
+    ui = DagsterUi(f"http://127.0.0.1:{port}", log, process.pid)
     try:
         wait_for(lambda: _is_ready(ui, process), READY_SECONDS, f"the UI; see {log}")
         yield ui

@@ -1,0 +1,83 @@
+"""``ml-assets dev`` killed with all that it started, in the middle of a retraining.
+
+As after a power failure: it is started again, and nobody does anything else.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from ml_assets.cli.instance import DAGSTER_YAML
+from ml_assets_tests.browser.dagster_ui import running_ui, wait_for
+from ml_assets_tests.cli.calling import call
+from ml_assets_tests.cli.test_dev import processes_of
+from ml_assets_tests.graph.good_home import MONTHS, make_good_home
+
+FAMILY = "xgboost_model"
+TRIALS = 30
+"""Some seconds of tuning, in the middle of which all is killed."""
+
+INGEST = ["run", "--first", str(MONTHS[0]), "--last", str(MONTHS[-1]), "--ingest-only", "--json"]
+
+
+def retrain(ui):
+    """Launch a retraining of one family."""
+    keys = ["training_set", FAMILY, "model_leaderboard", "champion_model"]
+    launched = ui.ask(
+        "mutation($config: RunConfigData!, $keys: [AssetKeyInput!]) {"
+        " launchPipelineExecution(executionParams: {selector: {repositoryLocationName:"
+        ' "ml_assets", repositoryName: "__repository__", pipelineName: "retrain",'
+        " assetSelection: $keys}, runConfigData: $config}) { __typename"
+        " ... on LaunchRunSuccess { run { runId } } } }",
+        config={"ops": {FAMILY: {"config": {"trials": TRIALS}}}},
+        keys=[{"path": [key]} for key in keys],
+    )["launchPipelineExecution"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    return launched["run"]["runId"]
+
+
+def kill_all(session):
+    """SIGKILL to everything: UI, daemon, code server and the run's process, until none is left."""
+    end = time.monotonic() + 10
+    while found := processes_of(session):
+        assert time.monotonic() < end
+        for process in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
+def test_a_retraining_is_finished_after_everything_was_killed(tmp_path, monkeypatch, capsys):
+    home = make_good_home(tmp_path)
+    (home.home / "dagster").mkdir()
+    raised = DAGSTER_YAML.replace("max_concurrent_runs: 1", "max_concurrent_runs: 4")
+    (home.home / "dagster" / "dagster.yaml").write_text(raised)  # monitoring need not be waited for
+    assert call(monkeypatch, capsys, INGEST, home.environment).status == 0
+    environment = {**home.environment, "MLFLOW_TRACKING_URI": ""}
+    champion, before = home.champion(), home.decisions()
+
+    with running_ui(environment, tmp_path / "killed.log") as ui:
+        run_id = retrain(ui)
+        wait_for(lambda: "RUNNING" in home.tracked(), 60, f"the training; see {ui.log}")
+        worker = wait_for(lambda: ui.worker_of(run_id), 10, "the run's process")
+        assert worker in processes_of(ui.session)
+        kill_all(ui.session)
+    assert home.champion() == champion
+    assert home.decisions() == before
+    assert "RUNNING" in home.tracked(), "it was killed at another moment"
+
+    with running_ui(environment, tmp_path / "again.log") as ui:
+        assert ui.ended_as(run_id) == "FAILURE"
+        taken_up = wait_for(lambda: ui.retry_of(run_id), 60, f"the retry; see {ui.log}")
+        ended = wait_for(lambda: ui.ended_as(taken_up), 120, f"the retry's end; see {ui.log}")
+        assert ended == "SUCCESS"
+    (made,) = home.decisions()[len(before) :]
+    assert (made.dagster_run_id, made.carried_out) == (taken_up, True)
+    assert made.judged_month == str(MONTHS[-1])
+    assert home.champion() == made.registry_version
+    assert "RUNNING" not in home.tracked()
