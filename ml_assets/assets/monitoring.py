@@ -77,6 +77,7 @@ def feature_drift(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource, tracking: MlflowTracking
 ) -> dg.MaterializeResult:
     """Measure months that were not measured against this champion before."""
+    from ml_assets.modeling.training_set import refused_months
     from ml_assets.monitoring.drift import measure_drift
 
     store, records = trip_store.tables(), trip_store.records()
@@ -86,7 +87,8 @@ def feature_drift(
     if champion is None:
         record = _unmeasured(earlier or blank, status, why)
     else:
-        record = measure_drift(store, champion, earlier)
+        refused = refused_months(store, store.months("trip_features"))
+        record = measure_drift(store, champion, earlier, refused=refused)
     records.write("feature_drift", record)
     context.log.info(drift_sentence(record))
     return dg.MaterializeResult(metadata=drift_metadata(record))
@@ -102,6 +104,7 @@ def prediction_performance(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource, tracking: MlflowTracking
 ) -> dg.MaterializeResult:
     """Score the champion on months that it was not scored on before."""
+    from ml_assets.modeling.training_set import refused_months
     from ml_assets.monitoring.performance import CannotScore, measure_performance
 
     store, records = trip_store.tables(), trip_store.records()
@@ -117,7 +120,8 @@ def prediction_performance(
         allowance = _allowance(champion, last_backtest(context, trip_store))
         load = _loading(client, name, champion)
         try:
-            record = measure_performance(store, champion, load, known, allowance)
+            refused = refused_months(store, store.months("trip_features"))
+            record = measure_performance(store, champion, load, known, allowance, refused)
         except CannotScore as error:
             context.log.warning(str(error))
             record = _unmeasured(known, "unscorable", str(error), champion)

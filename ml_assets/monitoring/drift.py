@@ -1,6 +1,6 @@
 """Drift: how far the requests of each month have moved from what the champion was fitted on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -37,6 +37,7 @@ def measure_drift(
     champion: ServedChampion,
     earlier: DriftRecord | None = None,
     limit: float = DRIFT_LIMIT,
+    refused: Mapping[Month, str] | None = None,
 ) -> DriftRecord:
     """Measure the newest stored months against what the champion was fitted on.
 
@@ -48,6 +49,8 @@ def measure_drift(
         champion: Of the store's dataset.
         earlier: The record before, whose entries are kept.
         limit: Index above which a feature has drifted.
+        refused: Months that nothing is to be learned from, and why: they tell of their data, not of
+            requests.
 
     Returns:
         The record; it says so when no month of the reference is stored.
@@ -72,6 +75,9 @@ def measure_drift(
     skipped = dict(reference.skipped)
     entries = []
     for month in list(stored.values())[-MOST_MONTHS:]:
+        if refused and month in refused:
+            skipped[str(month)] = f"a data rule refuses it: {refused[month]}"
+            continue
         try:
             entries.append(_entry(store, month, champion, reference, kept))
         except (DamagedMonth, MissingMonth, TooFewTrips) as error:

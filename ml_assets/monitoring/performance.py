@@ -1,6 +1,6 @@
 """The serving champion's error on months with labels, scored once each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ def measure_performance(
     load: Callable[[], Pipeline],
     earlier: PerformanceRecord | None = None,
     allowance: float | None = None,
+    refused: Mapping[Month, str] | None = None,
 ) -> PerformanceRecord:
     """Score the champion on the newest stored months and on the one that judged it.
 
@@ -60,6 +61,7 @@ def measure_performance(
         load: Loads its pipeline; called when a month has to be scored.
         earlier: The record before, whose scores and references are kept.
         allowance: By how much the relative error may exceed the reference, from a backtest.
+        refused: Months that nothing is to be learned from, and why: their labels are not trusted.
 
     Raises:
         CannotScore: when it cannot be loaded, or does not predict finite minutes.
@@ -72,6 +74,9 @@ def measure_performance(
     skipped: dict[str, str] = {}
     scores = []
     for month in sorted(wanted):
+        if refused and month in refused:
+            skipped[str(month)] = f"a data rule refuses it: {refused[month]}"
+            continue
         try:
             scores.append(bench.score(month))
         except (DamagedMonth, MissingMonth, TooFewTrips) as error:

@@ -162,3 +162,16 @@ def test_what_the_backtest_measured_is_asked_of_the_next_challenger(served):
 def _criteria(project, name):
     log = DecisionLog(project.settings.home, "green")
     return [found for found in log.all()[-1].criteria if found.name == name]
+
+
+def test_a_month_that_a_data_rule_refuses_is_left_out_by_all_that_watch(served, trips):
+    project, month = served, Month(2023, 7)
+    publish(trips, month, published_month(month, 3))
+    assert not project.ingest("2023-07", "2023-07").success
+    assert project.run("monitor_trips").success
+    for asset in ("feature_drift", "prediction_performance"):
+        skipped = {row.data["month"]: row.data["why"] for row in
+                   project.metadata(asset)["skipped"].records}  # fmt: skip
+        assert skipped["2023-07"].startswith("a data rule refuses it: 3 kept trips"), asset
+    assert backtest(project).success
+    assert "2023-07" in {entry.month for entry in record(project).skipped}

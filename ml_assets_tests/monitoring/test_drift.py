@@ -54,6 +54,14 @@ def real(tmp_path_factory, real_trips):
     return store
 
 
+def test_a_month_that_a_data_rule_refuses_tells_nothing_of_requests(store):
+    refused = {Month(2023, 4): "row_count: 12 trips"}
+    made = measure_drift(store, champion_of(store), refused=refused)
+    assert made.new_months == []
+    assert made.skipped == {"2023-04": "a data rule refuses it: row_count: 12 trips"}
+    assert len(measure_drift(store, champion_of(store), made).new_months) == 1
+
+
 def test_the_same_number_in_another_registry_is_another_champion(store):
     first = measure_drift(store, champion_of(store))
     other = champion_of(store, run_id="b", fitted_on=FITTED_ON[:1])

@@ -116,6 +116,15 @@ def test_the_same_number_in_another_registry_is_another_champion(store, measured
     assert error_lines(moved) != error_lines(measured)
 
 
+def test_a_month_that_a_data_rule_refuses_is_not_scored(store):
+    from ml_assets.trips.month import Month
+
+    refused = {Month(2023, 5): "row_count: 12 trips"}
+    made = measure_performance(store, champion_of(store), loaded(), refused=refused)
+    assert made.windows[-1].month == Month(2023, 4)
+    assert made.skipped == {"2023-05": "a data rule refuses it: row_count: 12 trips"}
+
+
 def test_a_long_month_is_asked_in_parts_and_answered_as_a_whole(store, measured, monkeypatch):
     monkeypatch.setattr(performance, "_ROWS_AT_ONCE", 100)
     asked = []
