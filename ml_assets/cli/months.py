@@ -10,17 +10,21 @@ from ml_assets.sources import open_source
 from ml_assets.storage.trip_store import DamagedMonth, TripStore
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month, months_between
+from ml_assets.trips.windows import span
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def months(as_json: bool) -> None:
     """Show which months the source has published, and which are ingested."""
+    from ml_assets.modeling.training_set import refused_months
+
     settings = read_settings()
     wanted = list(months_between(settings.first_month, latest_published_month(new_york_date())))
     published = open_source(settings.trips, settings.taxi).published(wanted)
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
     ingested = set(store.months("trip_features"))
+    faults = refused_months(store, sorted(ingested))
     rows = [
         {
             "month": str(month),
@@ -28,6 +32,7 @@ def months(as_json: bool) -> None:
             "version": published[month].version if month in published else None,
             "ingested": month in ingested,
             **(_stored(store, month) if month in ingested else {"kept_trips": None}),
+            **({"refused": faults[month]} if month in faults else {}),
         }
         for month in wanted
     ]
@@ -46,6 +51,14 @@ def _stored(store: TripStore, month: Month) -> dict[str, object]:
         return {"kept_trips": None, "fault": str(error)}
 
 
+def _up_to_the_last_known(
+    rows: Sequence[Mapping[str, object]],
+) -> Sequence[Mapping[str, object]]:
+    """The rows without the months at the end that nobody has published."""
+    known = [at for at, row in enumerate(rows) if row["published"] or row["ingested"]]
+    return rows[: known[-1] + 1] if known else rows[:0]
+
+
 def _print_table(source: str, rows: Sequence[Mapping[str, object]]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -53,16 +66,31 @@ def _print_table(source: str, rows: Sequence[Mapping[str, object]]) -> None:
     table = Table(title=f"{source}{' (synthetic sample)' if source == 'sample' else ''}")
     for name in ("month", "published", "ingested", "kept trips"):
         table.add_column(name, justify="right" if name == "kept trips" else "left")
-    for row in rows:
+    shown = _up_to_the_last_known(rows)
+    for row in shown:
         kept = row["kept_trips"]
         table.add_row(
             str(row["month"]),
             "yes" if row["published"] else "not yet",
-            "damaged" if row.get("fault") else "yes" if row["ingested"] else "–",
+            _ingested(row),
             f"{kept:,}" if kept is not None else "",
         )
     console = Console()
     console.print(table)
-    for row in rows:
-        if row.get("fault"):
-            console.print(str(row["fault"]), markup=False, soft_wrap=True)
+    if hidden := rows[len(shown) :]:
+        months = span([Month.parse(str(row["month"])) for row in hidden])
+        console.print(f"Not published yet: {months}.", style="dim")
+    for row in shown:
+        if why := row.get("fault"):
+            console.print(str(why), markup=False, soft_wrap=True)
+        elif why := row.get("refused"):
+            told = f"{row['month']} is refused, and nothing learns from it: {why}"
+            console.print(told, markup=False, soft_wrap=True)
+
+
+def _ingested(row: Mapping[str, object]) -> str:
+    if row.get("fault"):
+        return "damaged"
+    if row.get("refused"):
+        return "refused"
+    return "yes" if row["ingested"] else "–"

@@ -191,6 +191,19 @@ def test_months_shows_what_is_published_and_what_is_stored(cli, published, tmp_p
     table = cli("months", ML_ASSETS_TRIPS=published)
     assert table.status == 0
     assert "damaged" in table.out
+    assert "Not published yet: 2023-06 to " in table.out
+    assert "2023-06" not in table.out.partition("Not published yet")[0]
+
+
+def test_months_says_which_month_is_refused_and_why(cli, published, tmp_path):
+    store = store_at(tmp_path / "home")
+    for number, rows in ((1, 200), (2, 200), (3, 200), (4, 5)):
+        put_month(store, Month(2023, number), rows)
+    table = cli("months", ML_ASSETS_TRIPS=published)
+    assert "refused" in table.out
+    assert "2023-04 is refused, and nothing learns from it: " in table.out
+    shown = json.loads(cli("months", "--json", ML_ASSETS_TRIPS=published).out)["months"]
+    assert [row["month"] for row in shown if "refused" in row] == ["2023-04"]
 
 
 def test_a_port_that_is_taken_is_told_before_anything_starts(cli):
