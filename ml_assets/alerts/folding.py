@@ -50,7 +50,7 @@ class Fold(BaseModel):
 
     def claimed(self, now: datetime) -> "Fold":
         """As if all of it were told now; :func:`settle` tells whether it was."""
-        return self.model_copy(update={"at": now, "until": None if self.at else self.until})
+        return self.model_copy(update={"at": now})
 
 
 def fold(alert: Alert, state: Path, now: datetime, window: timedelta = WINDOW) -> Alert | None:

@@ -69,7 +69,9 @@ def _print(settings: AlertSettings) -> None:
         "email": "off: ML_ASSETS_ALERT_EMAIL_TO is not set" if email is None else _told(email),
         "webhook": settings.shown_webhook or "off: ML_ASSETS_ALERT_WEBHOOK is not set",
         "success": "told, too" if settings.on_success else "not told",
-        "repeated": f"failures of a kind are told once in {hours:g} h" if hours else "each is told",
+        "repeated": f"a failure for the same reason is told once in {hours:g} h, then how often"
+        if hours
+        else "each is told",
         "links": f"to {settings.ui_url}",
     }
     console = Console(highlight=False)

@@ -50,6 +50,7 @@ class Inbox:
     envelopes: list = field(default_factory=list)
     encrypted: list = field(default_factory=list)
     refused: tuple = ()
+    refused_text: str | None = None
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
         if address in self.refused:
@@ -58,6 +59,9 @@ class Inbox:
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        subject = email.message_from_bytes(envelope.content)["Subject"]
+        if self.refused_text is not None and self.refused_text in subject:
+            return "554 this looks like spam"
         self.encrypted.append(server.transport.get_extra_info("ssl_object") is not None)
         self.envelopes.append(envelope)
         return "250 OK"

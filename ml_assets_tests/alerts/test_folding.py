@@ -158,6 +158,7 @@ def test_a_success_does_not_silence_a_failure_that_nobody_was_told_of(state):
 def test_words_that_no_file_can_hold_are_kept_as_they_are_shown(state):
     alert = Alert("kind", "what \udcff\x1b[2J", "http://ui", NOW, "Look.", ("a\nb" * 9999,))
     fold(alert, state, NOW, taken=False)
+    assert len(state.read_text()) < 5000
     assert [told.text for told in tell_waiting(state, NOW)] == [alert.text]
 
 

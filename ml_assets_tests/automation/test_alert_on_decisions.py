@@ -49,8 +49,9 @@ def test_what_a_person_decided_or_what_was_not_carried_out_breaks_no_row_and_add
 ):
     decisions.add()
     decisions.add("rollback", promoted=True)
-    decisions.add(carried_out=False, decided_at="2026-11-20T00:00:00+00:00")
-    decisions.add(promoted=True, carried_out=False, decided_at="2026-11-20T00:00:01+00:00")
+    decisions.add(carried_out=False)
+    decisions.add(promoted=True, carried_out=False)
+    home.later = timedelta(hours=2)
     home.tick(DECISIONS)
     assert [subject.split(":")[0] for subject in home.subjects] == [
         "[ml-assets] The champion was rolled back"
@@ -123,6 +124,8 @@ def test_a_decision_that_cannot_be_read_is_told_once_with_its_file_and_the_way_o
     file.write_text("{")
     for _ in range(3):
         assert "cannot be read as a decision" in home.tick(DECISIONS)
+    home.later = timedelta(hours=7)
+    home.tick(AGAIN)
     (text,) = home.messages
     assert f"{file} cannot be read as a decision" in text
     assert "move it away" in text

@@ -18,6 +18,7 @@ from ml_assets_tests.alerts.servers import (
     running_webhook,
 )
 from ml_assets_tests.automation.alerted_home import MONTHS, UI, Home
+from ml_assets_tests.automation.ticks import left_in_progress
 from ml_assets_tests.published_months import publish, published_month
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
@@ -97,6 +98,17 @@ def test_when_the_job_was_last_well_is_told_as_it_was_when_the_run_failed(home):
     early, late = home.messages
     assert "No run of ingest_trips has succeeded before.\n" in early
     assert "ingest_trips last succeeded at " in late
+
+
+def test_a_run_that_began_before_and_succeeded_after_the_failure_was_no_success_before_it(home):
+    other = left_in_progress(home.project, "ingest_trips", dg.DagsterRunStatus.STARTED)
+    home.bad_month()
+    home.ingest()
+    ended = dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name=other.job_name)
+    home.project.instance.report_dagster_event(ended, other.run_id)
+    home.tick(FAILED_RUNS)
+    (text,) = home.messages
+    assert "No run of ingest_trips has succeeded before.\n" in text
 
 
 def test_a_success_ends_the_fold_and_is_told_where_that_was_asked_for(home):
