@@ -1,27 +1,13 @@
 """A process that decides on the champion and is killed (SIGKILL) at a named moment of it."""
 
-import os
-import signal
-import sys
 from pathlib import Path
 
 import mlflow
 
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.tracking import challenger, contest, crowning
+from ml_assets_tests.graph.killing import die, then_die
 from ml_assets_tests.project import open_project, settings_for
-
-
-def die(*_arguments, **_named):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def then_die(function):
-    def called(*arguments, **named):
-        function(*arguments, **named)
-        die()
-
-    return called
 
 
 def before_alias(alias):
@@ -47,8 +33,8 @@ MOMENTS = {
     "moved": lambda: setattr(crowning, "move_champion", then_die(crowning.move_champion)),
 }
 
-if __name__ == "__main__":
-    home, trips, moment = sys.argv[1:]
+
+def work(moment: str, home: Path, trips: Path) -> None:
     MOMENTS[moment]()
-    with open_project(settings_for(Path(home), trips)) as project:
+    with open_project(settings_for(home, trips)) as project:
         project.run("train_models", selection=["champion_model"])

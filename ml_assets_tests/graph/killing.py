@@ -12,6 +12,7 @@ from typing import Any
 from ml_assets.storage.atomic import STALE_SECONDS
 
 PRELOADED = [
+    "ml_assets_tests.graph.killed_deciding",
     "ml_assets_tests.graph.killed_ingesting",
     "ml_assets_tests.graph.killed_training",
     "mlflow.sklearn",

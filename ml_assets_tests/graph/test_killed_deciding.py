@@ -1,10 +1,6 @@
 """Killed at any moment of a decision: one champion, whole, and the next run finishes."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 
 import mlflow
 import pytest
@@ -14,13 +10,12 @@ from ml_assets.modeling.records import Leaderboard
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.tracking.models import CHAMPION, PREVIOUS, load_pipeline, register
 from ml_assets.trips.month import Month
-from ml_assets_tests.conftest import REPOSITORY
-from ml_assets_tests.graph.killed_deciding import MOMENTS
+from ml_assets_tests.graph.killed_deciding import MOMENTS, work
+from ml_assets_tests.graph.killing import killed
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish
 
 NAME = "taxi-trip-duration"
-MODULE = "ml_assets_tests.graph.killed_deciding"
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +58,10 @@ def serving(home, alias=CHAMPION):
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_while_deciding(home, moment):
+def test_killed_while_deciding(home, tmp_path, moment):
     home, trips = home
     old = serving(home)
-    killed = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", MODULE, home, trips, moment],
-        cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    killed(work, tmp_path / "log", moment, home, trips)
     moved = moment == "moved"
     assert (serving(home) != old) is moved
     assert len(load_pipeline(f"models:/{NAME}@{CHAMPION}").named_steps) > 1
