@@ -64,6 +64,8 @@ _SHARED: dict[str, Any] = {
     "group_name": MONITORING,
     "owners": OWNERS,
     "automation_condition": when_months_or_champion_changed(),
+    # The condition asks once: a registry that is away for a moment must not cost the measurement.
+    "retry_policy": dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL),
 }
 
 

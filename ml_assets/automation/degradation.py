@@ -93,7 +93,7 @@ def _sensor(measure: Measure, now: Clock) -> dg.SensorDefinition:
         looked = Looked(storage_id=measured).model_dump_json()
         try:
             return _decide(instance, trip_store, measure, now(), looked)
-        except UnreadableRecord as error:
+        except (UnreadableRecord, OSError) as error:
             return _skip(str(error))
 
     return retrain_on_degradation
@@ -121,6 +121,9 @@ def _decide(
     wanted = f"{measure.name} up to {latest} of version {record.version}"
     attempts, outcome = attempts_at(instance, wanted)
     if outcome.state == RunState.PASSING and outcome.at is not None:
+        still = judge(windows, None, now)  # months may have been published anew meanwhile
+        if not still.retrain:
+            return _skip(still.sentence, looked)
         if now < (due := next_attempt_at(attempts, outcome.at)):
             return _skip(f"{wanted}: {outcome}; next attempt at {due:%Y-%m-%d %H:%M %Z}")
     else:

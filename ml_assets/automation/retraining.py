@@ -33,9 +33,10 @@ _BLOCKING = [dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name) for rule in RU
 
 
 class Settled(BaseModel):
-    """The sensor's memory: up to which event of ``trip_features`` nothing is left to do."""
+    """The sensor's memory: up to which event of ``trip_features`` all is done, and why."""
 
     storage_id: int = 0
+    why: str = ""
 
     @classmethod
     def parse(cls, text: str | None) -> "Settled":
@@ -60,24 +61,25 @@ def retraining_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, trip_store: TripStoreResource
     ) -> dg.SensorResult:
         instance = context.instance
-        newest = _newest(instance)
-        if newest is None or newest.storage_id <= Settled.parse(context.cursor).storage_id:
-            return _skip("no month has come in since the last look")
+        newest, before = _newest(instance), Settled.parse(context.cursor)
+        if newest is None or newest.storage_id <= before.storage_id:
+            known = f": {before.why}" if before.why else ""
+            return _skip(f"no month has come in since the last look{known}")
         if busy := under_way(instance, INGESTION_POOL, TRAINING_POOL):
             return _skip(f"waiting: {busy}")
         if now().timestamp() - newest.timestamp < QUIET_SECONDS:
             return _skip(f"a month has just come in: waiting {QUIET_SECONDS} s for more")
-        settled = Settled(storage_id=newest.storage_id).model_dump_json()
+        settled = Settled(storage_id=newest.storage_id)
         try:
             return _decide(instance, trip_store, now, settled)
-        except UnreadableRecord as error:
+        except (UnreadableRecord, OSError) as error:
             return _skip(str(error))
 
     return retrain_on_new_months
 
 
 def _decide(
-    instance: dg.DagsterInstance, trip_store: TripStoreResource, now: Clock, settled: str
+    instance: dg.DagsterInstance, trip_store: TripStoreResource, now: Clock, settled: Settled
 ) -> dg.SensorResult:
     """Request the retraining, or tell why not; ``settled`` when that is for as long as data stay.
 
@@ -140,5 +142,8 @@ def _newest(instance: dg.DagsterInstance) -> dg.EventLogRecord | None:
     return records[0] if records else None
 
 
-def _skip(reason: str, settled: str | None = None) -> dg.SensorResult:
-    return dg.SensorResult(skip_reason=reason, cursor=settled)
+def _skip(reason: str, settled: Settled | None = None) -> dg.SensorResult:
+    if settled is None:
+        return dg.SensorResult(skip_reason=reason)
+    cursor = settled.model_copy(update={"why": reason}).model_dump_json()
+    return dg.SensorResult(skip_reason=reason, cursor=cursor)

@@ -127,7 +127,7 @@ def _retrain_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleD
             return dg.SkipReason(f"not enough to train on: {ahead.fault}")
         try:
             last = last_carried_out(DecisionLog(records.home, records.dataset))
-        except UnreadableRecord as error:
+        except (UnreadableRecord, OSError) as error:
             return dg.SkipReason(str(error))
         if last is not None and last.training_set == ahead.training_set.fingerprint:
             return dg.SkipReason("months and code are those of the last training")

@@ -258,6 +258,16 @@ def test_a_retraining_whose_process_was_killed_is_asked_for_again_an_hour_later(
     assert why_started(again.tags) == WHY["decay"]
 
 
+def test_one_whose_process_was_killed_is_not_asked_for_again_when_the_month_is_fine_by_now(watched):
+    watched.measure("decay", "xx")
+    (asked,) = watched.tick("decay")
+    watched.project.instance.report_run_failed(watched.launched(asked))
+    watched.measure("decay", "x.")  # published anew
+    watched.later = timedelta(hours=1, minutes=1)
+    assert watched.tick("decay") == []
+    assert "2023-04, within the limit" in watched.skipped("decay")
+
+
 def test_one_that_failed_for_good_is_not_asked_for_again_for_the_same_month(watched):
     watched.measure("decay", "xx")
     (asked,) = watched.tick("decay")
