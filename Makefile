@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PORT ?= 3000
 
 .PHONY: help install demo test lint dev bench browser-test clean
 
@@ -20,7 +21,7 @@ demo: $(INSTALLED) ## Six synthetic months, every model, the leaderboard
 	@$(BIN)/ml-assets run --first 2023-01 --last 2023-06
 
 test: $(INSTALLED) lint ## Lint, types, architecture and the whole test suite
-	$(BIN)/python -m pytest -m "not browser"
+	$(BIN)/python -m pytest -m "not browser" -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -28,8 +29,8 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-dev: $(INSTALLED) ## The Dagster UI on 127.0.0.1:3000
-	@$(BIN)/ml-assets dev
+dev: $(INSTALLED) ## The Dagster UI on 127.0.0.1:3000 (PORT=3001 for another)
+	@$(BIN)/ml-assets dev --port $(PORT)
 
 bench: $(INSTALLED) ## The benchmark suite; writes benchmarks/results.json
 	$(BIN)/python -m benchmarks

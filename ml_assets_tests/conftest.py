@@ -1,12 +1,37 @@
 """Fixtures that every test may use."""
 
 import os
+import shutil
 import warnings
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+MOST_WORKERS = 8
+MEMORY = Path("/dev/shm")
+LEAST_MEMORY_BYTES = 4 * 2**30
+"""So much has to be free there before homes are made in memory; a whole run takes less than a
+quarter of it."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto``: one more than there are cores, since some tests mostly wait for a daemon."""
+    return min((os.cpu_count() or 1) + 1, MOST_WORKERS)
+
+
+def pytest_configure() -> None:
+    """Homes of tests lie in memory where that is a folder, unless somebody names another place.
+
+    Dagster and MLflow wait for the disk after each of thousands of small writes.
+    """
+    # An example takes as long as the other workers leave it.
+    settings.register_profile("suite", deadline=None)
+    settings.load_profile("suite")
+    fit = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > LEAST_MEMORY_BYTES
+    if fit and "TMPDIR" not in os.environ:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture(scope="session")

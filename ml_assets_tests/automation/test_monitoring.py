@@ -1,25 +1,17 @@
-"""Drift and error are measured by themselves: once for all that changed, and not while it changes."""
+"""Drift and error are measured by themselves: once for all that changed, and not while it changes.
 
-import os
-from pathlib import Path
+With the daemon running: see ``test_degradation_by_itself``.
+"""
 
 import dagster as dg
 import pytest
 
 from ml_assets.assets.started import why_started
 from ml_assets.automation.monitoring import NAME, monitoring_sensor
-from ml_assets.monitoring.drift_record import DriftRecord
-from ml_assets.storage.record_store import RecordStore
-from ml_assets.trips.month import Month
 from ml_assets_tests.automation.ticks import left_in_progress
-from ml_assets_tests.browser.dagster_ui import DagsterUi, running_ui, wait_for
-from ml_assets_tests.cli.calling import call
 from ml_assets_tests.project import Project, settings_for
-from ml_assets_tests.published_months import publish, published_month
 
 MEASURES = [dg.AssetKey("feature_drift"), dg.AssetKey("prediction_performance")]
-MONTHS = [Month(2023, number) for number in (1, 2, 3)]
-NEXT = Month(2023, 4)
 
 
 class Watching:
@@ -163,54 +155,3 @@ def test_the_sensor_is_on_and_says_why_it_starts_a_run():
     assert sensor.name == NAME
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     assert why_started(sensor.run_tags) == "months or the champion changed"
-
-
-@pytest.fixture
-def trained_home(tmp_path, monkeypatch, capfd):
-    """A home with a champion of three months, made by the command: nothing was measured yet."""
-    home, published = tmp_path / "home", tmp_path / "published"
-    for month in MONTHS:
-        publish(published, month, published_month(month, 400))
-    environment = {"ML_ASSETS_HOME": str(home), "ML_ASSETS_TRIPS": str(published),
-                   "MLFLOW_TRACKING_URI": ""}  # fmt: skip
-    arguments = ["run", "--first", "2023-01", "--last", "2023-03", "--trials", "0",
-                 "--models", "linear_regression"]  # fmt: skip
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    answer = call(monkeypatch, capfd, arguments, environment)
-    assert answer.status == 0, answer.err
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    return environment, published
-
-
-def checks_of_monitoring(ui: DagsterUi) -> list[str]:
-    """How the checks of both measures fared in the newest run."""
-    nodes = ui.ask(
-        '{ assetNodes(group: {groupName: "monitoring", repositoryName: "__repository__",'
-        ' repositoryLocationName: "ml_assets"}) { assetChecksOrError { ... on AssetChecks'
-        " { checks { executionForLatestMaterialization { status } } } } } }"
-    )["assetNodes"]
-    found = [node["assetChecksOrError"]["checks"] for node in nodes]
-    return [
-        check["executionForLatestMaterialization"]["status"] for part in found for check in part
-    ]
-
-
-def test_for_real_the_daemon_measures_a_champion_and_then_a_month_that_is_published(
-    trained_home, tmp_path
-):
-    environment, published = trained_home
-    assert "DAGSTER_HOME" not in os.environ
-    records = RecordStore(environment["ML_ASSETS_HOME"], "green")
-
-    def newest() -> str | None:
-        made = records.find("feature_drift", DriftRecord)
-        return made.months[-1].month if made and made.months else None
-
-    with running_ui(environment, tmp_path / "dagster_dev.log") as ui:
-        wait_for(lambda: newest() == "2023-03", 120, f"the first measurement; see {ui.log}")
-        written = publish(tmp_path / "being_written", NEXT, published_month(NEXT, 400))
-        written.replace(Path(published) / written.name)
-        wait_for(lambda: newest() == "2023-04", 150, f"the new month's; see {ui.log}")
-        wait_for(lambda: "IN_PROGRESS" not in checks_of_monitoring(ui), 60, "the checks")
-        assert checks_of_monitoring(ui) == ["SUCCEEDED", "SUCCEEDED"]
-        assert ui.failures() == []
