@@ -8,18 +8,23 @@ import pytest
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.records import ModelRecord
 from ml_assets.storage.record_store import RecordStore
+from ml_assets.trips.month import Month
 from ml_assets_tests.project import Project, open_project, settings_for
+from ml_assets_tests.published_months import publish, published_month
 
 
 @pytest.fixture
 def project(tmp_path):
-    with open_project(settings_for(tmp_path / "home")) as opened:
+    published = tmp_path / "published"
+    for number in (1, 2, 3, 4):
+        publish(published, Month(2023, number), published_month(Month(2023, number), 400))
+    with open_project(settings_for(tmp_path / "home", published)) as opened:
         assert opened.ingest("2023-01", "2023-04").success
         yield opened
 
 
 def record_of(project: Project, model: str) -> ModelRecord:
-    return RecordStore(project.settings.home, "sample_green").read(f"{model}_model", ModelRecord)
+    return RecordStore(project.settings.home, "green").read(f"{model}_model", ModelRecord)
 
 
 def statuses(project: Project) -> list[str]:
@@ -51,7 +56,7 @@ def test_without_trials_the_parameters_tuned_before_serve_again(project):
 
 def test_a_record_that_cannot_be_read_is_replaced_and_no_obstacle(project):
     assert project.train().success
-    store = RecordStore(project.settings.home, "sample_green")
+    store = RecordStore(project.settings.home, "green")
     with open(store.path("linear_regression_model"), "w") as file:
         file.write('{"model": "linear_regression"}')
     assert project.train().success
@@ -69,7 +74,7 @@ def test_tuning_starts_from_the_champion_s_parameters(project):
     """They outlive the local record: another machine on the same registry starts from them too."""
     assert project.train(("xgboost",), xgboost_model={"trials": 2}).success
     tuned = record_of(project, "xgboost").parameters
-    store = RecordStore(project.settings.home, "sample_green")
+    store = RecordStore(project.settings.home, "green")
     pathlib.Path(store.path("xgboost_model")).unlink()
     assert project.train(("xgboost",)).success
     assert record_of(project, "xgboost").parameters == tuned
