@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 
+from ml_assets.modeling.intervals import PredictionIntervals
 from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
 
 
@@ -22,6 +23,9 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
 
     Attributes:
         regressor_: the fitted clone.
+        intervals_: bounds of its predictions, where they were calibrated; a new fit has none, and
+            models stored before there were intervals lack the attribute
+            (``modeling.intervals.intervals_of`` knows both).
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
         if hasattr(fitted, "estimators_") and "n_jobs" in fitted.get_params():
             fitted.set_params(n_jobs=1)
         self.regressor_ = fitted
+        self.intervals_: PredictionIntervals | None = None
         return self
 
     def predict(self, features: Any) -> npt.NDArray[np.float64]:

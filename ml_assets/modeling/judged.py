@@ -109,6 +109,10 @@ def train_and_judge(
 ) -> JudgedModel:
     """Tune on the tuning month, fit, and judge on the judged month, which neither has seen.
 
+    What the tuned fit errs on the tuning month calibrates the prediction intervals, which a refit
+    on both keeps. With two months that is the judged month: the training set's caveat holds for
+    their figures, too.
+
     Args:
         family: The model family.
         training_set: Names the months; its fingerprint goes into the record.
@@ -116,12 +120,13 @@ def train_and_judge(
         options: Budget and choices.
         on_trial: Told of each finished trial.
     """
+    from ml_assets.modeling.coverage import measure_intervals
     from ml_assets.modeling.training import refit
 
     begun, processed = time.perf_counter(), time.process_time()
     fitted = _tune(family, months, options, on_trial)
     tuning_seconds = time.perf_counter() - begun - fitted.fit_seconds
-    validation = _figures(fitted.pipeline, months.tune)
+    validation = _calibrated(fitted.pipeline, months.tune)
     roles = fitted_roles(training_set, options.fit_on)
     if "tune" in roles:
         fitted = refit(fitted, months.of(*roles))
@@ -139,6 +144,9 @@ def train_and_judge(
         fit_on=options.fit_on,
         seconds=time.perf_counter() - begun,
         cpu_seconds=time.process_time() - processed,
+        interval=measure_intervals(
+            fitted.pipeline, months.judge, predicted, fitted_on=months.of(*roles)
+        ),
         **measured,
     )
     return JudgedModel(fitted.pipeline, record, months.judge, predicted, fitted.trials)
@@ -161,6 +169,16 @@ def judge_baselines(training_set: TrainingSet, months: TrainingMonths) -> list[M
         )
         records.append(record)
     return records
+
+
+def _calibrated(pipeline: "Pipeline", tune: "pd.DataFrame") -> MetricsRecord:
+    """Give a pipeline its intervals, from trips that it was not fitted on, and measure it there."""
+    from ml_assets.modeling.evaluation import measure
+    from ml_assets.modeling.intervals import calibrate, keep_intervals
+
+    predicted = pipeline.predict(tune[list(REQUEST_COLUMNS)])
+    keep_intervals(pipeline, calibrate(predicted, tune[TARGET]))
+    return _record(measure(tune[TARGET], predicted))
 
 
 def _tune(

@@ -73,6 +73,26 @@ class SliceRecord(BaseModel):
     metrics: MetricsRecord
 
 
+class IntervalSlice(BaseModel):
+    """Share of a slice's trips that intervals hold, and their mean width in minutes."""
+
+    slice: str
+    coverage: float
+    mean_width: float
+    rows: int
+
+
+class IntervalRecord(BaseModel):
+    """Prediction intervals on the judged month: share to hold, share held, mean width (minutes)."""
+
+    nominal: float
+    coverage: float
+    mean_width: float
+    rows: int
+    calibrated_rows: int
+    slices: list[IntervalSlice]
+
+
 class ModelRecord(BaseModel):
     """A fitted and judged model: what it stands on, how good it is and where it lies.
 
@@ -82,7 +102,8 @@ class ModelRecord(BaseModel):
         train: Figures on (some of) the very rows that it was fitted on; to compare with ``test``.
         validation: Figures on the tuning month, of the fit that had not seen it.
         test: Figures on the judged month.
-        tuned_on: Months that chose its parameters and rounds.
+        tuned_on: Months that chose its parameters and rounds, and calibrated its intervals.
+        interval: How its prediction intervals do on the judged month.
         predictions_sha256: Of its predictions for the judged month in the process that fitted it.
         seconds: Wall time of tuning, fitting and judging.
         cpu_seconds: Processor time of the same, over all threads.
@@ -101,6 +122,7 @@ class ModelRecord(BaseModel):
     validation: MetricsRecord
     test: MetricsRecord
     slices: list[SliceRecord]
+    interval: IntervalRecord | None = None
     fit_seconds: float = 0.0
     tuning_seconds: float = 0.0
     predict_seconds: float

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.modeling.estimators import BoundedRegressor
 from ml_assets.modeling.families import ModelFamily
+from ml_assets.modeling.intervals import intervals_of, keep_intervals
 from ml_assets.trips.rules import TARGET
 
 
@@ -158,8 +159,8 @@ def fit_encoded(
 def refit(fitted: FittedModel, trips: pd.DataFrame) -> FittedModel:
     """Fit the same pipeline, with the same parameters and rounds, on other trips.
 
-    For serving: once judged, the model may learn from all months. ``tune_rmse`` and ``trials``
-    stay those of the judged fit, since no month is left to measure the new one on.
+    For serving: once judged, the model may learn from all months. ``tune_rmse``, ``trials`` and the
+    prediction intervals stay those of the fit before, since no month is left to measure on.
 
     Raises:
         ValueError: when the trips lack a column or a usable target.
@@ -167,4 +168,5 @@ def refit(fitted: FittedModel, trips: pd.DataFrame) -> FittedModel:
     minutes = minutes_of(trips, "refit")
     started = time.perf_counter()
     pipeline = clone(fitted.pipeline).fit(trips, minutes)
+    keep_intervals(pipeline, intervals_of(fitted.pipeline))
     return replace(fitted, pipeline=pipeline, fit_seconds=time.perf_counter() - started)

@@ -85,15 +85,22 @@ def refitted(
     store: TripStore,
     judged: "pd.DataFrame",
 ) -> Served:
-    """The winner's parameters, fitted on all months and logged to the winner's run."""
+    """The winner's parameters, fitted on all months and logged to the winner's run.
+
+    Its intervals stay the winner's: no month is left that it has not seen to calibrate others on.
+    """
     from sklearn.base import clone
 
+    from ml_assets.modeling.intervals import intervals_of, keep_intervals
     from ml_assets.modeling.training_set import load_trips
 
-    fresh = clone(load_pipeline(_logged(winner)))
+    judged_fit = load_pipeline(_logged(winner))
+    intervals, fresh = intervals_of(judged_fit), clone(judged_fit)
+    del judged_fit  # a forest takes much memory, and so does fitting the next
     trips = load_trips(store, training_set, "train", "tune", "judge")
     requests = trips[list(REQUEST_COLUMNS)]
     pipeline = fresh.fit(requests, trips[TARGET])
+    keep_intervals(pipeline, intervals)
     run = client.get_run(winner.mlflow_run_id or "")
     tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
     uri = log_pipeline(tracked, pipeline, requests.head())

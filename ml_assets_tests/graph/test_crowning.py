@@ -6,9 +6,11 @@ from pathlib import Path
 
 import dagster as dg
 import mlflow
+import numpy as np
 import pytest
 
 from ml_assets.modeling.decision_log import DecisionLog
+from ml_assets.modeling.intervals import interval_bounds
 from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord
 from ml_assets.monitoring.performance_record import PerformanceRecord
 from ml_assets.storage.record_store import RecordStore
@@ -291,7 +293,11 @@ def test_the_same_parameters_fitted_on_all_months_serve_on_request(project):
     assert version.tags["fitted_on"] == "2023-01,2023-02,2023-03"
     assert version.tags["served"] == found.served
     assert version.source != best.model_uri
-    assert len(load_pipeline(f"models:/{NAME}@{CHAMPION}").named_steps) > 1
+    champion = load_pipeline(f"models:/{NAME}@{CHAMPION}")
+    assert len(champion.named_steps) > 1
+    as_judged = interval_bounds(load_pipeline(best.model_uri), [5.0, 20.0])
+    assert as_judged is not None
+    np.testing.assert_array_equal(interval_bounds(champion, [5.0, 20.0]), as_judged)
     assert decide(project).success
     assert "is the best model of this training already" in decision(project).reason
     assert decision(project).serve == "refitted_on_all_months"

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from ml_assets.modeling.families import FAMILIES
+from ml_assets.modeling.intervals import calibrate, interval_bounds, intervals_of
 from ml_assets.modeling.judged import (
     TrainingMonths,
     TuningOptions,
@@ -112,3 +113,35 @@ def test_a_record_knows_which_months_had_a_say_in_it(judge: str, seen: bool) -> 
     assert record.has_seen(Month.parse(judge)) is seen
     unknown = record.model_copy(update={"tuned_on": []})  # as records were written before
     assert unknown.has_seen(Month.parse("2023-03"))
+
+
+def test_intervals_are_calibrated_on_the_fit_that_had_not_seen_the_tuning_month() -> None:
+    family, budget = FAMILIES["linear_svr"], TuningBudget(trials=0)
+    judged = train_and_judge(family, THREE, months(), TuningOptions(budget))
+    trained = family.make_pipeline().fit(months().train, months().train["duration_minutes"])
+    predicted = trained.predict(months().tune)
+    expected = calibrate(predicted, months().tune["duration_minutes"])
+    kept = intervals_of(judged.pipeline)
+    assert kept is not None and judged.record.fitted_on == ["2023-01", "2023-02"]
+    np.testing.assert_allclose(kept.bounds(predicted), expected.bounds(predicted))
+
+
+def test_the_record_says_how_many_judged_trips_the_intervals_hold_and_how_wide_they_are() -> None:
+    judged = train_and_judge(
+        FAMILIES["lasso"], THREE, months(), TuningOptions(TuningBudget(trials=0), fit_on="train")
+    )
+    bounds = interval_bounds(judged.pipeline, judged.predicted)
+    assert bounds is not None and judged.record.interval is not None
+    measured, (lower, upper) = judged.record.interval, bounds
+    actual = judged.judged["duration_minutes"]
+    assert measured.coverage == pytest.approx(actual.between(lower, upper).mean())
+    assert measured.mean_width == pytest.approx(np.mean(upper - lower))
+    # Golden, on the synthetic sample.
+    assert measured.coverage == pytest.approx(0.829, abs=0.005)
+    assert measured.mean_width == pytest.approx(12.33, abs=0.05)
+    sizes = {part.slice: part.metrics.rows for part in judged.record.slices}
+    assert {part.slice: part.rows for part in measured.slices} == sizes
+
+
+def test_a_baseline_has_no_intervals() -> None:
+    assert {row.interval for row in judge_baselines(THREE, months())} == {None}
