@@ -167,6 +167,7 @@ def _metadata(
 ) -> dict[str, dg.MetadataValue]:
     """What one looks at on the asset's page: figures that Dagster plots, tables and pictures."""
     from ml_assets.modeling.charts import as_markdown_image
+    from ml_assets.modeling.coverage import interval_table
     from ml_assets.modeling.leaderboard import slices_table
 
     metadata: dict[str, dg.MetadataValue] = {
@@ -192,6 +193,10 @@ def _metadata(
         "mlflow_run_id": dg.MetadataValue.text(record.mlflow_run_id or ""),
         "model_uri": dg.MetadataValue.text(record.model_uri or ""),
     }
+    if record.interval is not None:
+        metadata["interval_coverage"] = figure(record.interval.coverage)
+        metadata["interval_mean_width"] = figure(record.interval.mean_width)
+        metadata["intervals"] = table(interval_table(record.interval))
     if record.train is not None:
         metadata["train_rmse"] = figure(record.train.rmse)
     if training_set.caveat:

@@ -6,16 +6,23 @@ leaderboard's winner: the decision on the champion holds the winner to the same 
 records why it is refused, which a blocked step could not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from ml_assets.assets.metadata import figure, table
 from ml_assets.assets.models import model_asset_name
 from ml_assets.checks.results import single_result
 from ml_assets.modeling.families import FAMILIES
-from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord, TrainingSet
+from ml_assets.modeling.records import (
+    ChampionDecision,
+    IntervalRecord,
+    Leaderboard,
+    ModelRecord,
+    TrainingSet,
+)
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripStoreResource
 from ml_assets.trips.quality import Finding, Verdict, worst
@@ -33,7 +40,10 @@ _SPECS = {
     "knows_no_judged_trip": "Neither its months nor its error tell of the judged month, and it "
     "errs as much when the judged trips are told a little otherwise.",
     "fit_time_within_budget": "Fitting takes no longer than the budget for so many trips.",
+    "interval_covers": "The intervals hold as many judged trips as they promise, within 3 points.",
 }
+_NOT_ASKED_OF_THE_WINNER = ("fit_time_within_budget", "interval_covers")
+_NO_INTERVALS = Finding(Verdict.UNJUDGED, "it cannot be loaded and used, so no interval is known")
 _LEADERBOARD = dg.AssetKey("model_leaderboard")
 _CHAMPION = dg.AssetKey("champion_model")
 _WINNER = dg.AssetCheckKey(_LEADERBOARD, "winner_fit_to_serve")
@@ -77,7 +87,8 @@ def _judged_model_checks() -> dg.AssetChecksDefinition:
             keys = sorted(key for key in selected if key.asset_key == asset)
             findings = bench.findings(family) if keys else {}
             for key in keys:
-                yield single_result(key, findings[key.name])
+                shown = bench.slices(asset) if key.name == "interval_covers" else None
+                yield single_result(key, findings[key.name], shown)
         if _WINNER in selected:
             yield single_result(_WINNER, bench.winner())
 
@@ -92,7 +103,10 @@ def _judged_model_checks() -> dg.AssetChecksDefinition:
             asset=_CHAMPION,
             description="The registry's champion loads, is sane, and is the model that was judged.",
             blocking=True,
-        )
+        ),
+        dg.AssetCheckSpec(
+            "interval_covers", asset=_CHAMPION, description=_SPECS["interval_covers"]
+        ),
     ],
 )
 def champion_checks(
@@ -102,8 +116,11 @@ def champion_checks(
     from ml_assets.tracking.models import CHAMPION
 
     tracking.client()
-    finding = Bench.of(trip_store).champion(f"models:/{tracking.registered_model}@{CHAMPION}")
-    yield single_result(dg.AssetCheckKey(_CHAMPION, "serves_what_was_judged"), finding)
+    bench = Bench.of(trip_store)
+    serves, covers = bench.champion(f"models:/{tracking.registered_model}@{CHAMPION}")
+    yield single_result(dg.AssetCheckKey(_CHAMPION, "serves_what_was_judged"), serves)
+    key = dg.AssetCheckKey(_CHAMPION, "interval_covers")
+    yield single_result(key, covers, bench.slices(_CHAMPION))
 
 
 @dataclass
@@ -115,6 +132,7 @@ class Bench:
     board: Leaderboard | None
     judged: "pd.DataFrame"
     examined: dict[str, dict[str, Finding]] = field(default_factory=dict)
+    intervals: dict[dg.AssetKey, IntervalRecord] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trip_store: TripStoreResource) -> "Bench":
@@ -142,7 +160,7 @@ class Bench:
             return Finding(Verdict.UNJUDGED, "the leaderboard of this training set has no model")
         best = self.board.models[0]
         findings = self.findings(best.model)
-        asked = [findings[name] for name in _SPECS if name != "fit_time_within_budget"]
+        asked = [findings[name] for name in _SPECS if name not in _NOT_ASKED_OF_THE_WINNER]
         found = worst(asked)
         # What is merely odd in any family is no longer so in the one that is to serve.
         verdict = Verdict.REFUSED if found.verdict == Verdict.ODD else found.verdict
@@ -150,15 +168,34 @@ class Bench:
         sentence = f"{best.model}: {'; '.join(finding.sentence for finding in said)}"
         return Finding(verdict, sentence, found.value, found.lower, found.upper)
 
-    def champion(self, uri: str) -> Finding:
-        """Whether the model at this URI is sane and the one that the decision speaks of."""
-        from ml_assets.modeling.model_quality import same_predictions, sane_predictions
+    def slices(self, asset: dg.AssetKey) -> Mapping[str, dg.MetadataValue]:
+        """What the examined model's intervals hold of each slice of the judged month."""
+        from ml_assets.modeling.coverage import interval_table
 
+        found = self.intervals.get(asset)
+        if found is None:
+            return {}
+        return {"mean_width": figure(found.mean_width), "slices": table(interval_table(found))}
+
+    def champion(self, uri: str) -> tuple[Finding, Finding]:
+        """Whether the model at this URI is the one decided on, and what its intervals hold."""
         decision = self.trip_store.records().read("champion_model", ChampionDecision)
         asked = self._ask(uri)
         if isinstance(asked, Finding):
-            return asked
-        _, predicted = asked
+            return asked, _NO_INTERVALS
+        pipeline, predicted = asked
+        before = None if decision.promoted else decision.champion_before
+        saw = self.training_set.tunes_on_the_judged_month or decision.serve != "judged"
+        covers = self._covers(
+            _CHAMPION, pipeline, predicted, before.saw_judged_month if before else saw
+        )
+        return self._as_decided(decision, predicted), covers
+
+    def _as_decided(
+        self, decision: ChampionDecision, predicted: "npt.NDArray[np.float64]"
+    ) -> Finding:
+        from ml_assets.modeling.model_quality import same_predictions, sane_predictions
+
         sane = sane_predictions(predicted)
         if sane.verdict != Verdict.FINE or self.board is None:
             return sane
@@ -171,6 +208,20 @@ class Bench:
         same = same_predictions(judged, predicted, self._actual())
         sentence = f"{decision.champion}, version {decision.registry_version}: {same.sentence}"
         return Finding(same.verdict, sentence, same.value, same.lower, same.upper)
+
+    def _covers(
+        self,
+        asset: dg.AssetKey,
+        pipeline: "Pipeline",
+        predicted: "npt.NDArray[np.float64]",
+        saw_judged_month: bool,
+    ) -> Finding:
+        from ml_assets.modeling.coverage import interval_covers, measure_intervals
+
+        measured = measure_intervals(pipeline, self.judged, predicted)
+        if measured is not None:
+            self.intervals[asset] = measured
+        return interval_covers(measured, saw_judged_month)
 
     def _examine(self, asset: str, record: ModelRecord | None) -> dict[str, Finding]:
         from ml_assets.modeling.by_heart import knows_no_trip_by_heart
@@ -193,17 +244,21 @@ class Bench:
         leak = knows_nothing_of(self.training_set, record, baselines)
         if isinstance(asked, Finding):
             sane = same = asked
+            covers = _NO_INTERVALS
         else:
             pipeline, predicted = asked
             sane = sane_predictions(predicted)
             same = same_predictions(record, predicted, self._actual())
             leak = worst([leak, knows_no_trip_by_heart(pipeline, self.judged, predicted)])
+            key, saw = dg.AssetKey(asset), self.training_set.tunes_on_the_judged_month
+            covers = self._covers(key, pipeline, predicted, saw)
         return {
             "better_than_baselines": better_than_baselines(record, baselines),
             "knows_no_judged_trip": leak,
             "sane_predictions": sane,
             "same_after_round_trip": same,
             "fit_time_within_budget": fit_time_within_budget(record, self._fitted_on(record)),
+            "interval_covers": covers,
         }
 
     def _ask(self, uri: str) -> "tuple[Pipeline, npt.NDArray[np.float64]] | Finding":

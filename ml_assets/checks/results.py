@@ -1,6 +1,6 @@
 """From findings of the domain's rules to results that Dagster shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -19,15 +19,27 @@ class MonthFinding:
     of_this_run: bool
 
 
-def single_result(key: dg.AssetCheckKey, finding: Finding) -> dg.AssetCheckResult:
-    """The result of a check that speaks of the whole asset."""
+def single_result(
+    key: dg.AssetCheckKey, finding: Finding, shown: Mapping[str, dg.MetadataValue] | None = None
+) -> dg.AssetCheckResult:
+    """The result of a check that speaks of the whole asset.
+
+    Args:
+        key: The check.
+        finding: What it found.
+        shown: More metadata.
+    """
     return dg.AssetCheckResult(
         asset_key=key.asset_key,
         check_name=key.name,
         passed=finding.verdict < Verdict.ODD,
         severity=_severity(finding.verdict),
         description=finding.sentence,
-        metadata={"verdict": finding.verdict.name.lower(), **_figures(finding)},
+        metadata={
+            "verdict": finding.verdict.name.lower(),
+            **_figures(finding),
+            **(shown or {}),
+        },
     )
 
 

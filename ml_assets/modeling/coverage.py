@@ -81,13 +81,19 @@ def tolerated(measured: IntervalRecord) -> float:
     return max(TOLERANCE, STANDARD_ERRORS * float(np.sqrt(of_chance)))
 
 
-def interval_covers(measured: IntervalRecord, flattered: str | None = None) -> Finding:
+def interval_covers(measured: IntervalRecord | None, saw_judged_month: bool = False) -> Finding:
     """The share of judged trips that the intervals hold is near the one they are made for.
 
     Args:
-        measured: On the judged month.
-        flattered: Why the share tells less than it seems to, if it does; stands in the sentence.
+        measured: On the judged month; None for a model without intervals.
+        saw_judged_month: Whether the model was fitted, or its intervals calibrated, on that month.
     """
+    if measured is None:
+        return Finding(
+            Verdict.ODD,
+            "it has no prediction intervals, since it was trained before there were any, and "
+            "answers with minutes alone: train models again",
+        )
     nominal, share = measured.nominal, measured.coverage
     tolerance = tolerated(measured)
     lower, upper = nominal - tolerance, nominal + tolerance
@@ -106,8 +112,8 @@ def interval_covers(measured: IntervalRecord, flattered: str | None = None) -> F
             f"; farthest off is {farthest.slice} with {farthest.coverage:.1%} of "
             f"{farthest.rows:,} trips"
         )
-    if flattered is not None:
-        sentence += f"; {flattered}"
+    if saw_judged_month:
+        sentence += "; it was fitted or calibrated on this very month, so the share tells little"
     if lower <= share <= upper:
         return Finding(Verdict.FINE, sentence, share, lower, upper)
     sentence += (
@@ -119,12 +125,6 @@ def interval_covers(measured: IntervalRecord, flattered: str | None = None) -> F
 
 def interval_table(measured: IntervalRecord) -> list[Row]:
     """Share held in percent and width in minutes, of all judged trips, then of each slice."""
-    everything = IntervalSlice(
-        slice="all trips",
-        coverage=measured.coverage,
-        mean_width=measured.mean_width,
-        rows=measured.rows,
-    )
     return [
         {
             "slice": part.slice,
@@ -132,5 +132,16 @@ def interval_table(measured: IntervalRecord) -> list[Row]:
             "held_percent": round(100 * part.coverage, 1),
             "mean_width": round(part.mean_width, 2),
         }
-        for part in (everything, *measured.slices)
+        for part in overall_and_slices(measured)
     ]
+
+
+def overall_and_slices(measured: IntervalRecord) -> list[IntervalSlice]:
+    """All trips as the first slice, then the others."""
+    everything = IntervalSlice(
+        slice="all trips",
+        coverage=measured.coverage,
+        mean_width=measured.mean_width,
+        rows=measured.rows,
+    )
+    return [everything, *measured.slices]

@@ -2,13 +2,14 @@
 
 from ml_assets.modeling import charts
 from ml_assets.modeling.importance import feature_importance, importance_picture
+from ml_assets.modeling.interval_picture import interval_picture
 from ml_assets.modeling.judged import JudgedModel
 from ml_assets.modeling.records import TrainingSet
 from ml_assets.trips.rules import TARGET
 
 
 def model_pictures(judged: JudgedModel, training_set: TrainingSet) -> dict[str, bytes]:
-    """Name to PNG: predictions against actual minutes, error by hour, importance, tuning."""
+    """Name to PNG: predicted against actual, error by hour, intervals, importance, tuning."""
     model, synthetic = judged.record.model, training_set.synthetic
     actual, predicted = judged.judged[TARGET], judged.predicted
     hours = judged.judged["pickup_datetime"].dt.hour
@@ -21,6 +22,10 @@ def model_pictures(judged: JudgedModel, training_set: TrainingSet) -> dict[str, 
             hours, actual, predicted, months, model=model, synthetic=synthetic, caveat=caveat
         ),
     }
+    if judged.record.interval is not None:
+        pictures["interval_coverage_by_slice"] = interval_picture(
+            judged.record.interval, months, model=model, synthetic=synthetic, caveat=caveat
+        )
     if feature_importance(judged.pipeline):  # some estimators tell none
         pictures["feature_importance"] = importance_picture(
             judged.pipeline, judged.record, synthetic

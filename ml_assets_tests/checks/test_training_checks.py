@@ -91,7 +91,7 @@ def test_a_good_training_passes_every_check_of_what_it_makes(made):
     found = evaluations(run)
     of_models = {f"{model}_model.{check}" for model in MODELS for check in (
         "better_than_baselines", "sane_predictions", "same_after_round_trip",
-        "knows_no_judged_trip", "fit_time_within_budget",
+        "knows_no_judged_trip", "fit_time_within_budget", "interval_covers",
     )}  # fmt: skip
     of_training_set = {f"training_set.{check}" for check in (
         "months_in_order", "months_as_recorded", "only_known_at_request", "target_in_range",
@@ -99,6 +99,7 @@ def test_a_good_training_passes_every_check_of_what_it_makes(made):
     )}  # fmt: skip
     assert set(found) == of_models | of_training_set | {
         "model_leaderboard.winner_fit_to_serve", "champion_model.serves_what_was_judged",
+        "champion_model.interval_covers",
     }  # fmt: skip
     assert [name for name, result in found.items() if not result.passed] == []
 

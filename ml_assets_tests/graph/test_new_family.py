@@ -17,6 +17,7 @@ def test_one_entry_brings_asset_checks_leaderboard_row_and_charts(tmp_path):
     assert {check.partition("/")[2] for check in checks} == {
         "better_than_baselines",
         "fit_time_within_budget",
+        "interval_covers",
         "same_after_round_trip",
         "knows_no_judged_trip",
         "sane_predictions",
