@@ -11,6 +11,7 @@ from ml_assets.cli.decisions import decisions
 from ml_assets.cli.dev import dev
 from ml_assets.cli.leaderboard import leaderboard
 from ml_assets.cli.months import months
+from ml_assets.cli.predict import predict
 from ml_assets.cli.reinstate import promote, rollback
 from ml_assets.cli.reproduce import reproduce
 from ml_assets.cli.run import run
@@ -50,6 +51,7 @@ for command in (
     promote,
     backtest,
     reproduce,
+    predict,
     alerts,
 ):
     commands.add_command(command)

@@ -99,7 +99,40 @@ REJECTED_TRIPS = pa.DataFrameSchema(
     ordered=True,
 )
 
-TABLES = {schema.name: schema for schema in (TRIP_FEATURES, REJECTED_TRIPS)}
+_MINUTES = pa.Check.in_range(0, 24 * 60, include_min=False)
+
+TRIP_PREDICTIONS = pa.DataFrameSchema(
+    {
+        "trip_id": pa.Column(
+            pl.Int64,
+            [pa.Check.ge(0), pa.Check(_rising, name="strictly_rising")],
+            description="That of trip_features: the same on every rerun.",
+        ),
+        "predicted_minutes": pa.Column(
+            pl.Float64, _MINUTES, description="How long the ride takes."
+        ),
+        "lower_minutes": pa.Column(
+            pl.Float64,
+            _MINUTES,
+            nullable=True,
+            description="Nine of ten such rides take longer; absent if the model has no intervals.",
+        ),
+        "upper_minutes": pa.Column(
+            pl.Float64,
+            _MINUTES,
+            nullable=True,
+            description="Nine of ten such rides take less; absent if the model has no intervals.",
+        ),
+        "model_version": pa.Column(pl.String, description="Registry version that predicted."),
+        "scored_at": pa.Column(pl.Datetime("us", "UTC"), description="When, UTC."),
+    },
+    name="trip_predictions",
+    description="What the champion predicted for each kept trip's request.",
+    strict=True,
+    ordered=True,
+)
+
+TABLES = {schema.name: schema for schema in (TRIP_FEATURES, REJECTED_TRIPS, TRIP_PREDICTIONS)}
 
 
 class TableError(ValueError):

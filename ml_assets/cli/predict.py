@@ -1,0 +1,112 @@
+"""``ml-assets predict``: answers to a file of requests."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from ml_assets.cli.streams import standard_output_kept, unredirected_console
+from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, read_settings
+
+if TYPE_CHECKING:
+    from ml_assets.predictions.batch import BatchSummary
+
+
+@click.command()
+@click.argument("requests", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    "target",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Where the answers go; its ending tells the format.",
+)
+@click.option(
+    "--version",
+    default="champion",
+    show_default=True,
+    help="Registry version, by number or alias.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file of answers if it is there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def predict(requests: Path, target: Path, version: str, overwrite: bool, as_json: bool) -> None:
+    """Predict the minutes of every request in FILE: Parquet, CSV or JSON lines (.jsonl).
+
+    A request has PULocationID, DOLocationID, trip_distance (miles) and, if known, pickup_datetime
+    (New York time unless it has an offset; default now) and passenger_count. Each row comes out
+    with its own columns, predicted_minutes, lower_minutes, upper_minutes, model_version, scored_at,
+    or with a reason why it could not be scored. A file of any length takes the same memory.
+    """
+    settings = read_settings()
+    from ml_assets.predictions.request_files import RequestFileError
+
+    with standard_output_kept():
+        try:
+            summary = _predict(settings, requests, target, version, overwrite=overwrite)
+        except RequestFileError as error:
+            raise click.ClickException(str(error)) from error
+    if as_json:
+        told = {
+            "rows": summary.rows,
+            "scored": summary.scored,
+            "refused": summary.refused,
+            "reasons": dict(summary.reasons),
+            "model_version": summary.model_version,
+            "seconds": round(summary.seconds, 3),
+            "out": str(target),
+        }
+        click.echo(json.dumps(told))
+    else:
+        click.echo("\n".join(_lines(summary, target)))
+
+
+def _predict(
+    settings: Settings, requests: Path, target: Path, version: str, *, overwrite: bool
+) -> "BatchSummary":
+    from ml_assets.predictions.batch import predict_file, require_possible
+    from ml_assets.tracking.prediction_model import NoModel, load_model
+    from ml_assets.tracking.store import TrackingStore, TrackingUnreachable, artifact_location
+
+    require_possible(requests, target, overwrite=overwrite)  # before seconds of loading
+    location = artifact_location(settings.home, settings.local_home)
+    store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
+    try:
+        model = load_model(store.client(), REGISTERED_MODEL, version)
+    except (NoModel, TrackingUnreachable) as error:
+        raise click.ClickException(str(error)) from error
+    with unredirected_console() as console:
+        bar = Progress(
+            TextColumn(f"{requests.name}, version {model.version}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        with bar:
+            task = bar.add_task("")
+            return predict_file(
+                model,
+                requests,
+                target,
+                overwrite=overwrite,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+
+
+def _lines(summary: "BatchSummary", target: Path) -> list[str]:
+    lines = [
+        f"{target}: {summary.scored:,} of {summary.rows:,} requests scored with version "
+        f"{summary.model_version} in {summary.seconds:.1f} s"
+    ]
+    if summary.refused:
+        by_field = ", ".join(f"{name} {rows:,}" for name, rows in summary.reasons.most_common())
+        lines.append(
+            f"{summary.refused:,} could not be scored, by wrong field: {by_field} (column reason "
+            "tells each)"
+        )
+    return lines

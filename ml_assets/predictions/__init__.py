@@ -1,0 +1,1 @@
+"""Batch predictions: frames and files of requests, scored by one fitted pipeline."""

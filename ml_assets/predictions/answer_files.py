@@ -1,0 +1,136 @@
+"""Files of answers, written a few rows at a time: the requests' own columns and the answers."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from ml_assets.predictions.request_files import RequestFileError, ending
+from ml_assets.predictions.scoring import ANSWER_TYPES, REASON
+from ml_assets.trips.rules import REQUEST_COLUMNS
+
+ANSWER_COLUMNS: Final = (*ANSWER_TYPES, REASON)
+
+Own: TypeAlias = "pa.Table | list[dict[str, Any]]"
+"""Rows as ``request_files.Chunk`` holds them."""
+Write = Callable[[Own, pl.DataFrame], None]
+"""Takes some rows as they were read, and the answers to them."""
+
+
+@contextmanager
+def answer_file(path: Path, named: Path) -> Iterator[Write]:
+    """Write answers to ``path``, in the format that the ending of ``named`` tells.
+
+    A file of no rows has its header, or schema, all the same.
+
+    Raises:
+        RequestFileError: when the requests already have a column of an answer's name, or when JSON
+            lines come with a field that the table written so far has no column for.
+    """
+    if ending(named) in (".parquet", ".csv"):
+        table = _TableFile(path, parquet=ending(named) == ".parquet")
+        try:
+            yield table.write
+        finally:
+            table.close()
+    else:
+        with open(path, "w", encoding="utf-8") as file:
+            yield lambda own, answers: file.writelines(_json_lines(own, answers))
+
+
+def _json_lines(own: Own, answers: pl.DataFrame) -> Iterator[str]:
+    rows = own if isinstance(own, list) else own.to_pylist()
+    for row, answer in zip(rows, answers.iter_rows(named=True), strict=True):
+        _require_free(row)
+        told = {
+            name: value for name, value in answer.items() if name != REASON or value is not None
+        }
+        yield json.dumps({**row, **told}, default=_as_json) + "\n"
+
+
+class _TableFile:
+    """Parquet or CSV; its columns are those of the first chunk."""
+
+    def __init__(self, path: Path, *, parquet: bool) -> None:
+        self._path = path
+        self._parquet = parquet
+        self._writer: Any = None
+        self._names: list[str] | None = None
+
+    def write(self, own: Own, answers: pl.DataFrame) -> None:
+        if isinstance(own, list):
+            own = self._as_table(own)
+        _require_free(own.column_names)
+        table = own
+        arrow = answers.select(ANSWER_COLUMNS).to_arrow()
+        for name in ANSWER_COLUMNS:
+            column = arrow[name]
+            if column.type in (pa.large_string(), pa.string_view()):
+                column = column.cast(pa.string())
+            table = table.append_column(name, column)
+        if not self._parquet:
+            table = _flat(table)
+        if self._writer is None:
+            self._writer = (
+                pq.ParquetWriter(self._path, table.schema, compression="zstd")
+                if self._parquet
+                else pa_csv.CSVWriter(str(self._path), table.schema)
+            )
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _as_table(self, rows: list[dict[str, Any]]) -> pa.Table:
+        """JSON objects as a table of text: their values are of whatever type."""
+        if self._names is None:
+            self._names = list(dict.fromkeys([*REQUEST_COLUMNS, *(n for row in rows for n in row)]))
+        unknown = next((name for row in rows for name in row if name not in self._names), None)
+        if unknown is not None:
+            raise RequestFileError(
+                f"the field {unknown!r} comes first after many rows without it, so it has no "
+                "column: write to a file that ends with .jsonl"
+            )
+        columns = {name: [_as_text(row.get(name)) for row in rows] for name in self._names}
+        return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """The same with lists, structs and bytes as text, which CSV has no other form for."""
+    for at, kind in enumerate(table.schema.types):
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_dictionary(kind):
+            text = pa.array(
+                [_as_text(value) for value in table.column(at).to_pylist()], pa.string()
+            )
+            table = table.set_column(at, table.schema.names[at], text)
+    return table
+
+
+def _require_free(names: Any) -> None:
+    taken = [name for name in ANSWER_COLUMNS if name in names]
+    if taken:
+        raise RequestFileError(
+            f"the requests have a column {', '.join(taken)} of their own, where an answer would be "
+            "written: rename it, or give the file without it"
+        )
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, default=_as_json)
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _as_json(value: Any) -> str:
+    if isinstance(value, date | datetime | time):
+        return value.isoformat()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,127 @@
+"""``ml-assets predict``: a file of requests, answered by a registered version."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ml_assets.tracking.models import load_pipeline
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets_tests.cli.calling import call
+from ml_assets_tests.project import open_project, settings_for
+from ml_assets_tests.published_months import Month, publish
+
+REQUESTS = """PULocationID,DOLocationID,trip_distance
+41,74,2.5
+41,74,-1
+75,166,1.0
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A champion of small published months."""
+    folder = tmp_path_factory.mktemp("published")
+    for month in ("2023-01", "2023-02", "2023-03"):
+        publish(folder, Month.parse(month))
+    with open_project(settings_for(tmp_path_factory.mktemp("home"), folder)) as project:
+        assert project.ingest("2023-01", "2023-03").success
+        assert project.train().success
+        yield project
+
+
+@pytest.fixture
+def predict(monkeypatch, capsys, project, tmp_path):
+    """The command in a folder that holds requests.csv."""
+    (tmp_path / "requests.csv").write_text(REQUESTS)
+    monkeypatch.chdir(tmp_path)
+
+    def predicted(*arguments, home=project.settings.home):
+        variables = {"ML_ASSETS_HOME": home, "ML_ASSETS_TRIPS": project.settings.trips}
+        return call(monkeypatch, capsys, ["predict", *arguments], variables)
+
+    return predicted
+
+
+def test_requests_are_answered_by_the_champion_and_refused_ones_counted(predict, tmp_path):
+    answer = predict("requests.csv", "--out", "minutes.csv")
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.startswith("minutes.csv: 2 of 3 requests scored with version 1 in ")
+    assert "1 could not be scored, by wrong field: trip_distance 1" in answer.out
+    minutes = pl.read_csv(tmp_path / "minutes.csv")
+    assert minutes["PULocationID"].to_list() == [41, 41, 75]
+    assert minutes["predicted_minutes"].is_null().to_list() == [False, True, False]
+    assert minutes["reason"].is_null().to_list() == [True, False, True]
+    assert (minutes["lower_minutes"] <= minutes["upper_minutes"]).drop_nulls().to_list() == [
+        True,
+        True,
+    ]
+
+
+def test_json_is_one_object_and_nothing_else(predict, tmp_path):
+    answer = predict("requests.csv", "--out", "minutes.parquet", "--version", "1", "--json")
+    assert answer.status == 0
+    told = json.loads(answer.out)
+    seconds = told.pop("seconds")
+    assert 0 < seconds < 60
+    assert told == {
+        "rows": 3,
+        "scored": 2,
+        "refused": 1,
+        "reasons": {"trip_distance": 1},
+        "model_version": "1",
+        "out": "minutes.parquet",
+    }
+
+
+def test_an_existing_file_is_replaced_only_with_overwrite(predict, tmp_path):
+    (tmp_path / "minutes.csv").write_text("mine")
+    answer = predict("requests.csv", "--out", "minutes.csv")
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err == (
+        "error: minutes.csv is there already: name another file, or --overwrite it\n"
+    )
+    assert (tmp_path / "minutes.csv").read_text() == "mine"
+    assert predict("requests.csv", "--out", "minutes.csv", "--overwrite").status == 0
+    assert (tmp_path / "minutes.csv").read_text() != "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["absent.csv", "--out", "minutes.csv"], "absent.csv cannot be read: No such file"),
+        (["requests.csv", "--out", "minutes.txt"], "minutes.txt must end with one of .parquet"),
+        (
+            ["requests.csv", "--out", "minutes.csv", "--version", "99"],
+            "has no version or alias '99'",
+        ),
+        (
+            ["requests.csv", "--out", "minutes.csv", "--version", "gone"],
+            "has no version or alias 'gone'",
+        ),
+    ],
+)
+def test_an_error_is_one_line(predict, tmp_path, arguments, told):
+    answer = predict(*arguments)
+    assert (answer.status, answer.out) == (1, "")
+    assert told in answer.err
+    assert answer.err.count("\n") == 1
+    assert not list(tmp_path.glob("minutes*"))
+
+
+def test_without_a_champion_it_says_how_to_make_one(predict, tmp_path):
+    answer = predict("requests.csv", "--out", "minutes.csv", home=tmp_path / "empty")
+    assert (answer.status, answer.out) == (1, "")
+    assert "there is no champion yet: train one first (`ml-assets run`" in answer.err
+
+
+def test_the_champions_own_predictions_come_out(predict, project, tmp_path):
+    trips = pl.read_parquet(
+        f"{project.settings.home}/trip_features/green/2023-03.parquet", columns=REQUEST_COLUMNS
+    )
+    trips.write_parquet(tmp_path / "trips.parquet")
+    assert predict("trips.parquet", "--out", "minutes.parquet").status == 0
+    told = pl.read_parquet(tmp_path / "minutes.parquet")["predicted_minutes"]
+    pipeline = load_pipeline("models:/taxi-trip-duration@champion")
+    assert np.array_equal(told.to_numpy(), pipeline.predict(trips.to_pandas()))

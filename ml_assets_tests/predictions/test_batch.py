@@ -1,0 +1,308 @@
+"""Files of requests in, files of answers out: every row, its own columns, the pipeline's bits."""
+
+import csv
+import json
+import tracemalloc
+import warnings
+from datetime import UTC, datetime
+from functools import cache
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ml_assets.modeling.families import FAMILIES
+from ml_assets.modeling.intervals import calibrate, interval_bounds, keep_intervals
+from ml_assets.predictions import request_files
+from ml_assets.predictions.batch import predict_file
+from ml_assets.predictions.request_files import RequestFileError
+from ml_assets.predictions.scoring import Model
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
+
+NOW = datetime(2024, 5, 6, 12, 0, tzinfo=UTC)
+GOOD = {"PULocationID": 74, "DOLocationID": 75, "trip_distance": 2.5}
+
+
+@cache
+def model(family="xgboost", *, intervals=True) -> Model:
+    trips = train_trips()
+    trees = {"n_estimators": 20} if "n_estimators" in FAMILIES[family].defaults else None
+    pipeline = FAMILIES[family].make_pipeline(trees, n_jobs=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline.fit(trips, trips["duration_minutes"])
+    if intervals:
+        told = pipeline.predict(tune_trips())
+        keep_intervals(pipeline, calibrate(told, tune_trips()["duration_minutes"]))
+    return Model(pipeline, "7")
+
+
+@pytest.fixture
+def predict(tmp_path, monkeypatch):
+    """Answers to a file of this name and content; chunks of three rows, to have several."""
+
+    def predicted(source, out="answers.jsonl", chunk_rows=3, by=None, **options):
+        monkeypatch.setattr(request_files, "CHUNK_ROWS", chunk_rows)
+        return predict_file(by or model(), source, tmp_path / out, now=NOW, **options)
+
+    return predicted
+
+
+def rows_of(path):
+    """The rows of a file as text and numbers, whatever its format."""
+    if path.suffix == ".parquet":
+        return pq.read_table(path).to_pylist()
+    if path.suffix == ".csv":
+        return list(csv.DictReader(path.read_text().splitlines()))
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def write(path, rows):
+    """A file of these rows, in the format of its name."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".csv":
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return path
+
+
+def some_trips(count=500):
+    trips = tune_trips().iloc[:count]
+    rows = trips[list(REQUEST_COLUMNS)].to_dict("records")
+    for row in rows:
+        row["pickup_datetime"] = row["pickup_datetime"].isoformat()
+        row["passenger_count"] = (
+            None if np.isnan(row["passenger_count"]) else row["passenger_count"]
+        )
+    return trips, rows
+
+
+@pytest.mark.parametrize("out", ["out.parquet", "out.csv", "out.jsonl"])
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
+def test_every_format_gives_the_minutes_of_the_pipeline_to_the_last_bit(
+    predict, tmp_path, name, out
+):
+    trips, rows = some_trips()
+    summary = predict(write(tmp_path / name, rows), out, chunk_rows=64)
+    assert (summary.rows, summary.scored, summary.refused) == (500, 500, 0)
+    minutes = model().pipeline.predict(trips)
+    lower, upper = interval_bounds(model().pipeline, minutes)
+    answers = rows_of(tmp_path / out)
+    for column, expected in (
+        ("predicted_minutes", minutes),
+        ("lower_minutes", lower),
+        ("upper_minutes", upper),
+    ):
+        assert [float(answer[column]) for answer in answers] == expected.tolist()
+    assert {answer["model_version"] for answer in answers} == {"7"}
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_minutes_do_not_depend_on_the_rows_beside(family):
+    trips = pl.from_pandas(tune_trips().iloc[:300])
+    together = model(family).pipeline.predict(tune_trips().iloc[:300])
+    apart = pl.concat([model(family).answers(part) for part in trips.iter_slices(7)])
+    assert apart["predicted_minutes"].to_list() == together.tolist()
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
+def test_a_row_that_cannot_be_scored_comes_out_with_its_reason_and_the_rest_is_scored(
+    predict, tmp_path, name
+):
+    rows = [GOOD | {"mine": "a"} for _ in range(7)]
+    rows[1] |= {"PULocationID": 300, "trip_distance": -1.0}
+    rows[5] |= {"trip_distance": None}
+    summary = predict(write(tmp_path / name, rows))
+    answers = rows_of(tmp_path / "answers.jsonl")
+    assert [answer["mine"] for answer in answers] == ["a"] * 7
+    refused = [number for number, answer in enumerate(answers) if "reason" in answer]
+    assert refused == [1, 5]
+    assert "PULocationID must be a zone number from 1 to 265, not 300" in answers[1]["reason"]
+    assert answers[5]["reason"].startswith("trip_distance is missing")
+    assert [answer["predicted_minutes"] is None for answer in answers] == [
+        number in refused for number in range(7)
+    ]
+    assert answers[1]["model_version"] is None
+    assert (summary.scored, summary.refused) == (5, 2)
+    assert summary.reasons == {"PULocationID": 1, "trip_distance": 2}
+
+
+def test_the_requests_own_columns_keep_their_types_in_parquet(predict, tmp_path):
+    own = pa.table(
+        {
+            "PULocationID": pa.array([74.0, 75.0]),
+            "DOLocationID": pa.array(["75", "76"]).dictionary_encode(),
+            "trip_distance": pa.array([1.0, 2.0], pa.float32()),
+            "tags": pa.array([["a"], []]),
+            "blob": pa.array([b"\xff", None]),
+            "day": pa.array([1, 2], pa.date32()),
+        }
+    )
+    pq.write_table(own, tmp_path / "in.parquet")
+    assert predict(tmp_path / "in.parquet", "out.parquet").scored == 2
+    assert pq.read_table(tmp_path / "out.parquet").select(own.column_names).equals(own)
+    for out in ("out.csv", "out.jsonl"):
+        predict(tmp_path / "in.parquet", out)
+        assert [str(row["day"]) for row in rows_of(tmp_path / out)] == ["1970-01-02", "1970-01-03"]
+
+
+def test_json_lines_keep_fields_of_any_kind_and_broken_lines_keep_their_place(predict, tmp_path):
+    lines = [
+        json.dumps(GOOD | {"mine": {"deep": [1, None]}}),
+        "{broken",
+        "",
+        "[]",
+        json.dumps(GOOD | {"PULocationID": [1], "other": "é\ud800"}),
+        "[" * 100_000,
+        json.dumps(GOOD)[:-1] + ', "passenger_count": ' + "9" * 5000 + "}",
+        json.dumps(GOOD | {"trip_distance": float("nan")}),
+        json.dumps(GOOD),
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    summary = predict(tmp_path / "in.jsonl")
+    answers = rows_of(tmp_path / "answers.jsonl")
+    assert len(answers) == summary.rows == 8
+    assert answers[0]["mine"] == {"deep": [1, None]}
+    assert answers[1]["reason"] == "line 2 is no JSON object"
+    assert answers[2]["reason"] == "line 4 is no JSON object"
+    assert answers[3]["other"] == "é\ud800"
+    assert [answer.get("reason") is None for answer in answers] == [True] + [False] * 6 + [True]
+    assert summary.reasons["row"] == 4
+
+
+def test_a_csv_row_of_another_width_is_refused_and_quoted_fields_are_kept(predict, tmp_path):
+    (tmp_path / "in.csv").write_text(
+        "\ufeffPULocationID,DOLocationID,trip_distance,note\n"
+        '74,75,1.5,"two\nlines, and ""quotes"""\n'
+        "74,75\n"
+        "\n"
+        "74,75,1.5,x,too many\n"
+        "74,75,1.5,\n",
+        encoding="utf-8",
+    )
+    assert predict(tmp_path / "in.csv", "out.parquet").scored == 2
+    answers = rows_of(tmp_path / "out.parquet")
+    assert [answer["note"] for answer in answers] == ['two\nlines, and "quotes"', None, "x", None]
+    assert answers[1]["reason"] == "the row has 2 fields, and the header 4"
+    assert answers[2]["reason"] == "the row has 5 fields, and the header 4"
+
+
+def test_a_model_without_intervals_gives_minutes_without_bounds(predict, tmp_path):
+    source = write(tmp_path / "in.jsonl", [GOOD])
+    predict(source, "out.parquet", by=model("linear_regression", intervals=False))
+    (answer,) = rows_of(tmp_path / "out.parquet")
+    assert answer["predicted_minutes"] > 0
+    assert answer["lower_minutes"] is answer["upper_minutes"] is None
+
+
+def test_requests_without_a_time_are_all_asked_for_the_same_moment(predict, tmp_path):
+    write(tmp_path / "in.jsonl", [GOOD] * 7)
+    write(tmp_path / "at.jsonl", [GOOD | {"pickup_datetime": NOW.isoformat()}] * 7)
+    predict(tmp_path / "in.jsonl", "none.jsonl")
+    predict(tmp_path / "at.jsonl", "told.jsonl")
+    none, told = (
+        [row["predicted_minutes"] for row in rows_of(tmp_path / name)]
+        for name in ("none.jsonl", "told.jsonl")
+    )
+    assert none == told
+
+
+FULL = "PULocationID,DOLocationID,trip_distance"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("in.csv", b"", "lacks the column PULocationID, DOLocationID, trip_distance"),
+        ("in.csv", f"{FULL}\n".encode(), "holds no requests"),
+        ("in.csv", b"PULocationID,miles\n1,2\n", "lacks the column DOLocationID, trip_distance"),
+        ("in.csv", f"{FULL},a,a\n1,2,3,4,5\n".encode(), "more than one column a"),
+        ("in.csv", f"{FULL},reason\n1,2,3,4\n".encode(), "have a column reason of their own"),
+        ("in.csv", f"{FULL},note\n1,2,3,caf\xe9\n".encode("latin-1"), "is not UTF-8 text"),
+        ("in.csv", f"{FULL}\n{'1' * 200_000},2,3\n".encode(), "cannot be read: field larger"),
+        ("in.jsonl", b"", "holds no requests"),
+        ("in.jsonl", b" " * 1_000_001, "line 1 of"),
+        ("in.jsonl", json.dumps(GOOD | {"predicted_minutes": 1}).encode(), "predicted_minutes of"),
+        ("in.parquet", b"PAR1 no such thing", "cannot be read"),
+        ("in.xlsx", b"PK", "must end with one of .parquet, .csv, .jsonl"),
+    ],
+)
+def test_a_file_that_cannot_be_answered_is_an_error_in_a_line_and_leaves_nothing(
+    predict, tmp_path, name, content, told
+):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RequestFileError, match=told) as error:
+        predict(tmp_path / name)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_that_breaks_off_leaves_what_was_there_before(predict, tmp_path):
+    whole = write(tmp_path / "whole.parquet", [GOOD] * 50_000).read_bytes()
+    half = len(whole) // 2
+    broken = whole[:200] + b"\x00" * (half - 200) + whole[half:]
+    (tmp_path / "in.parquet").write_bytes(broken)
+    (tmp_path / "answers.jsonl").write_text("before")
+    with pytest.raises(RequestFileError, match="in.parquet cannot be read"):
+        predict(tmp_path / "in.parquet", overwrite=True, chunk_rows=1000)
+    assert (tmp_path / "answers.jsonl").read_text() == "before"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_answers_that_are_there_are_replaced_only_when_told_so(predict, tmp_path):
+    source = write(tmp_path / "in.jsonl", [GOOD])
+    predict(source)
+    first = (tmp_path / "answers.jsonl").read_text()
+    with pytest.raises(RequestFileError, match="is there already: name another file, or"):
+        predict(source)
+    assert (tmp_path / "answers.jsonl").read_text() == first
+    predict(write(tmp_path / "in.jsonl", [GOOD] * 2), overwrite=True)
+    assert len(rows_of(tmp_path / "answers.jsonl")) == 2
+
+
+def test_a_file_of_answers_that_cannot_be_written_is_named(predict, tmp_path):
+    source = write(tmp_path / "in.jsonl", [GOOD])
+    with pytest.raises(RequestFileError, match="is no folder: make it first"):
+        predict(source, "absent/answers.jsonl")
+    with pytest.raises(RequestFileError, match="cannot be read: No such file"):
+        predict(tmp_path / "absent.csv")
+
+
+def test_a_later_json_field_without_a_column_is_an_error_that_names_the_way_out(predict, tmp_path):
+    source = write(tmp_path / "in.jsonl", [GOOD] * 3 + [GOOD | {"late": 1}])
+    with pytest.raises(RequestFileError, match=r"'late'.*ends with .jsonl"):
+        predict(source, "out.parquet")
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl"])
+def test_memory_does_not_grow_with_the_length_of_the_file(predict, tmp_path, name):
+    def peak(rows):
+        source = write(tmp_path / name, [GOOD | {"note": "x" * 100}] * rows)
+        tracemalloc.start()
+        predict(source, f"{rows}.jsonl", chunk_rows=500)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(500)  # what is loaded once
+    assert peak(10_000) < 1.5 * peak(1000)
+
+
+def test_progress_ends_at_the_whole_file(predict, tmp_path):
+    for name in ("in.parquet", "in.csv", "in.jsonl"):
+        told = []
+        predict(
+            write(tmp_path / name, [GOOD] * 10),
+            f"{name}.jsonl",
+            progress=lambda done, total, told=told: told.append((done, total)),
+        )
+        assert len(told) == 4
+        assert told[-1][0] == told[-1][1] > 0
