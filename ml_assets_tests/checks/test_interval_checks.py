@@ -11,9 +11,11 @@ from ml_assets.modeling.records import ModelRecord
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.tracking.models import CHAMPION, load_pipeline, log_pipeline, register
 from ml_assets.tracking.runs import TrackedRun
+from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.modeling.sample_trips import trips_of
 from ml_assets_tests.project import Project, open_project, settings_for
+from ml_assets_tests.published_months import publish, published_month
 
 NAME = "taxi-trip-duration"
 
@@ -118,3 +120,15 @@ def test_a_champion_that_cannot_be_loaded_is_one_fault_not_two(made, champion):
     assert not found["champion_model.serves_what_was_judged"].passed
     assert found["champion_model.interval_covers"].passed
     assert found["champion_model.interval_covers"].metadata["verdict"].value == "unjudged"
+
+
+def test_with_two_months_the_check_says_that_the_share_tells_little(tmp_path):
+    for month in (Month(2023, 1), Month(2023, 2)):
+        publish(tmp_path / "published", month, published_month(month, 300))
+    with open_project(settings_for(tmp_path / "home", tmp_path / "published")) as project:
+        assert project.ingest("2023-01", "2023-02").success
+        run = project.train(("lasso",))
+        for asset in ("lasso_model", "champion_model"):
+            told = evaluations(run)[f"{asset}.interval_covers"].description
+            assert "calibrated on this very month, so the share tells little" in told
+            assert "standard errors instead of 3 points" in told
