@@ -13,6 +13,7 @@ from ml_assets.assets.ingestion import ingestion_assets  # noqa: E402
 from ml_assets.assets.models import model_assets  # noqa: E402
 from ml_assets.assets.monitoring import feature_drift, prediction_performance  # noqa: E402
 from ml_assets.assets.partitions import published_months  # noqa: E402
+from ml_assets.assets.predictions import prediction_assets  # noqa: E402
 from ml_assets.assets.reference import taxi_zones_asset  # noqa: E402
 from ml_assets.assets.training import training_set  # noqa: E402
 from ml_assets.automation.alert_sensors import alert_sensors  # noqa: E402
@@ -43,6 +44,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             model_leaderboard,
             champion_model,
             backtest,
+            *prediction_assets(partitions),
             feature_drift,
             prediction_performance,
         ],

@@ -5,6 +5,7 @@ REFERENCE = "reference"
 TRAINING = "training"
 MODELS = "models"
 EVALUATION = "evaluation"
+PREDICTIONS = "predictions"
 MONITORING = "monitoring"
 
 TRAINING_POOL = "training"

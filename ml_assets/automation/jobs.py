@@ -4,7 +4,14 @@ from typing import Any
 
 import dagster as dg
 
-from ml_assets.assets.groups import EVALUATION, INGESTION, MODELS, MONITORING, TRAINING
+from ml_assets.assets.groups import (
+    EVALUATION,
+    INGESTION,
+    MODELS,
+    MONITORING,
+    PREDICTIONS,
+    TRAINING,
+)
 from ml_assets.automation.failures import tell_passing_failures
 
 TRAINING_SELECTION = dg.AssetSelection.groups(
@@ -13,7 +20,7 @@ TRAINING_SELECTION = dg.AssetSelection.groups(
 
 
 def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
-    """Ingest months; train, judge and decide on what is there."""
+    """Ingest months; train, judge and decide on what is there; predict, and watch."""
     return [
         dg.define_asset_job(
             "ingest_trips",
@@ -34,6 +41,12 @@ def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
             hooks={tell_passing_failures},
             description="The same as train_models, except that months which a data rule refuses "
             "are left out: what sensors and schedules start.",
+        ),
+        dg.define_asset_job(
+            "predict_trips",
+            selection=dg.AssetSelection.groups(PREDICTIONS),
+            partitions_def=partitions,
+            description="Score the requests of stored months with the champion.",
         ),
         dg.define_asset_job(
             "monitor_trips",

@@ -1,0 +1,142 @@
+"""``trip_predictions``: each month scored with the champion, to the last bit as everywhere else."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import mlflow
+import polars as pl
+import pytest
+
+from ml_assets.modeling.intervals import interval_bounds
+from ml_assets.predictions.batch import predict_file
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.tracking.models import CHAMPION
+from ml_assets.tracking.prediction_model import load_model
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets_tests.project import RANGE_END, RANGE_START, Project, open_project, settings_for
+from ml_assets_tests.published_months import Month, publish
+
+NAME = "taxi-trip-duration"
+MARCH = Month(2023, 3)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A champion of three small months; a fourth is not published."""
+    folder = tmp_path_factory.mktemp("published")
+    for month in ("2023-01", "2023-02", "2023-03"):
+        publish(folder, Month.parse(month))
+    with open_project(settings_for(tmp_path_factory.mktemp("home"), folder)) as project:
+        assert project.ingest("2023-01", "2023-04").success
+        assert project.train(["xgboost"]).success
+        yield project
+
+
+def predict(project: Project, first="2023-01", last="2023-04"):
+    return project.run("predict_trips", tags={RANGE_START: first, RANGE_END: last})
+
+
+def stored(project: Project, month=MARCH) -> pl.DataFrame:
+    return TripStore(project.settings.home, "green", False).read_table("trip_predictions", month)
+
+
+def registry(project: Project) -> mlflow.MlflowClient:
+    mlflow.set_tracking_uri(project.settings.tracking_uri)
+    return mlflow.MlflowClient(project.settings.tracking_uri)
+
+
+def test_process_file_and_asset_give_the_same_bits(project, tmp_path):
+    assert predict(project).success
+    store = TripStore(project.settings.home, "green", False)
+    model = load_model(registry(project), NAME)
+    for month in store.months("trip_features"):
+        trips = store.read_table("trip_features", month)
+        requests = trips.select(REQUEST_COLUMNS)
+        minutes = model.pipeline.predict(requests.to_pandas())
+        lower, upper = interval_bounds(model.pipeline, minutes)
+        requests.write_parquet(tmp_path / f"{month}.parquet")
+        requests.write_csv(tmp_path / f"{month}.csv")
+        frames = [stored(project, month)]
+        assert frames[0]["trip_id"].equals(trips["trip_id"])
+        for ending in ("parquet", "csv"):
+            out = tmp_path / f"{month}.{ending}.answers.parquet"
+            predict_file(model, tmp_path / f"{month}.{ending}", out)
+            frames.append(pl.read_parquet(out))
+        for frame in frames:
+            assert frame["predicted_minutes"].to_list() == minutes.tolist()
+            assert frame["lower_minutes"].to_list() == lower.tolist()
+            assert frame["upper_minutes"].to_list() == upper.tolist()
+            assert set(frame["model_version"]) == {model.version}
+
+
+def test_scored_again_a_trip_keeps_its_id_and_its_minutes(project):
+    assert predict(project, "2023-03", "2023-03").success
+    first = stored(project)
+    before = datetime.now(UTC)
+    assert predict(project, "2023-03", "2023-03").success
+    again = stored(project)
+    assert again.drop("scored_at").equals(first.drop("scored_at"))
+    assert first["scored_at"].max() < before <= again["scored_at"].min()
+
+
+def test_a_month_shows_its_rows_version_and_mean(project):
+    assert predict(project).success
+    shown = project.metadata("trip_predictions", "2023-03")
+    frame = stored(project)
+    assert shown["dagster/row_count"] == frame.height > 0
+    serving = registry(project).get_model_version_by_alias(NAME, CHAMPION)
+    assert shown["model_version"] == str(serving.version)
+    assert shown["mean_predicted_minutes"] == pytest.approx(
+        frame["predicted_minutes"].mean(), abs=1e-4
+    )
+    assert shown["preview"].records[0].data["PULocationID"] > 0
+    assert len(shown["preview"].records) == 5
+
+
+def test_a_month_without_trips_is_told_and_has_no_file(project):
+    assert predict(project).success
+    shown = project.metadata("trip_predictions", "2023-04")
+    assert shown["status"].startswith("no trip_features of 2023-04")
+    assert shown["dagster/row_count"] == 0
+    assert Month(2023, 4) not in TripStore(project.settings.home, "green", False).months(
+        "trip_predictions"
+    )
+
+
+@pytest.fixture
+def without_champion(project):
+    client = registry(project)
+    version = client.get_model_version_by_alias(NAME, CHAMPION).version
+    client.delete_registered_model_alias(NAME, CHAMPION)
+    yield project
+    client.set_registered_model_alias(NAME, CHAMPION, version)
+
+
+def test_without_a_champion_it_fails_naming_the_way_out_and_keeps_what_is_stored(without_champion):
+    project = without_champion
+    before = stored(project)
+    result = predict(project, "2023-03", "2023-03")
+    assert not result.success
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    assert "there is no champion to score with yet" in event.step_failure_data.error.to_string()
+    assert stored(project).equals(before)
+
+
+def test_a_champion_of_other_trips_does_not_score(project):
+    client = registry(project)
+    version = client.get_model_version_by_alias(NAME, CHAMPION).version
+    client.set_model_version_tag(NAME, version, "dataset", "sample_green")
+    try:
+        result = predict(project, "2023-03", "2023-03")
+        assert not result.success
+        (event,) = [event for event in result.all_events if event.is_step_failure]
+        told = event.step_failure_data.error.to_string()
+        assert "was trained on sample_green, and these are green" in told
+    finally:
+        client.set_model_version_tag(NAME, version, "dataset", "green")
+
+
+def test_all_months_are_scored_in_one_run(project):
+    node = project.definitions.resolve_asset_graph().get(dg.AssetKey("trip_predictions"))
+    assert node.backfill_policy.max_partitions_per_run is None
+    assert {key.to_user_string() for key in node.parent_keys} == {"trip_features", "champion_model"}
