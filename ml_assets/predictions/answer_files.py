@@ -28,11 +28,10 @@ Write = Callable[[Own, pl.DataFrame], None]
 def answer_file(path: Path, named: Path) -> Iterator[Write]:
     """Write answers to ``path``, in the format that the ending of ``named`` tells.
 
-    A file of no rows has its header, or schema, all the same.
-
     Raises:
-        RequestFileError: when the requests already have a column of an answer's name, or when JSON
-            lines come with a field that the table written so far has no column for.
+        RequestFileError: when the requests already have a column of an answer's name, when JSON
+            lines come with a field that the table written so far has no column for, or when a
+            column holds what that format cannot.
     """
     if ending(named) in (".parquet", ".csv"):
         table = _TableFile(path, parquet=ending(named) == ".parquet")
@@ -46,7 +45,7 @@ def answer_file(path: Path, named: Path) -> Iterator[Write]:
 
 
 def _json_lines(own: Own, answers: pl.DataFrame) -> Iterator[str]:
-    rows = own if isinstance(own, list) else own.to_pylist()
+    rows = own if isinstance(own, list) else _as_rows(own)
     for row, answer in zip(rows, answers.iter_rows(named=True), strict=True):
         _require_free(row)
         told = {
@@ -83,7 +82,13 @@ class _TableFile:
                 if self._parquet
                 else pa_csv.CSVWriter(str(self._path), table.schema)
             )
-        self._writer.write_table(table)
+        try:
+            self._writer.write_table(table)
+        except pa.ArrowInvalid as error:
+            raise RequestFileError(
+                f"the rows cannot be written in this format ({error}): write to a file that ends "
+                "with .parquet"
+            ) from error
 
     def close(self) -> None:
         if self._writer is not None:
@@ -106,12 +111,45 @@ class _TableFile:
 def _flat(table: pa.Table) -> pa.Table:
     """The same with lists, structs and bytes as text, which CSV has no other form for."""
     for at, kind in enumerate(table.schema.types):
-        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_dictionary(kind):
-            text = pa.array(
-                [_as_text(value) for value in table.column(at).to_pylist()], pa.string()
-            )
-            table = table.set_column(at, table.schema.names[at], text)
+        if pa.types.is_nested(kind) or pa.types.is_dictionary(kind) or _is_bytes(kind):
+            name = table.schema.names[at]
+            text = [_as_text(value) for value in _values(name, table.column(at))]
+            table = table.set_column(at, name, pa.array(text, pa.string()))
     return table
+
+
+def _is_bytes(kind: Any) -> bool:
+    kinds = pa.types
+    return bool(
+        kinds.is_binary(kind)
+        or kinds.is_large_binary(kind)
+        or kinds.is_fixed_size_binary(kind)
+        or kinds.is_binary_view(kind)
+    )
+
+
+def _as_rows(table: pa.Table) -> list[dict[str, Any]]:
+    names = table.column_names
+    columns = [_values(name, table.column(name)) for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _values(name: str, column: Any) -> list[Any]:
+    """The values of a column; as text where they are times beyond Python's calendar.
+
+    Raises:
+        RequestFileError: when such times lie within lists or structs.
+    """
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError):
+        try:
+            return list(column.cast(pa.string()).to_pylist())
+        except pa.ArrowException as error:
+            raise RequestFileError(
+                f"the column {name} holds times beyond the year 9999 within its values: write to a "
+                "file that ends with .parquet"
+            ) from error
 
 
 def _require_free(names: Any) -> None:

@@ -154,6 +154,43 @@ def test_the_requests_own_columns_keep_their_types_in_parquet(predict, tmp_path)
         assert [str(row["day"]) for row in rows_of(tmp_path / out)] == ["1970-01-02", "1970-01-03"]
 
 
+@pytest.mark.parametrize("out", ["out.parquet", "out.csv", "out.jsonl"])
+@pytest.mark.parametrize(
+    "own",
+    [
+        pa.array([2**63 - 1, 0], pa.timestamp("us")),
+        pa.array([2**63 - 1, 0], pa.timestamp("us", "America/New_York")),
+        pa.array([2**31 - 1, 0], pa.date32()),
+        pa.array([2**63 - 1, 0], pa.duration("us")),
+        pa.array([b"ab", b"\xff\xff"], pa.binary(2)),
+        pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int32())),
+        pa.array([2**64 - 1, 0], pa.uint64()),
+        pa.nulls(2),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_a_column_of_any_kind_is_kept_and_refused_as_a_time(predict, tmp_path, own, out):
+    columns = {name: pa.array([value] * 2) for name, value in GOOD.items()}
+    pq.write_table(pa.table(columns | {"own": own}), tmp_path / "in.parquet")
+    assert predict(tmp_path / "in.parquet", out).scored == 2
+    if out == "out.parquet":
+        assert pq.read_table(tmp_path / out)["own"].combine_chunks().equals(own)
+    else:
+        assert len(rows_of(tmp_path / out)) == 2
+    pq.write_table(pa.table(columns | {"pickup_datetime": own}), tmp_path / "in.parquet")
+    summary = predict(tmp_path / "in.parquet", out, overwrite=True)
+    assert (summary.rows, summary.refused) == (2, 2 - own.null_count)
+
+
+def test_times_in_lists_that_json_cannot_hold_are_an_error_that_names_the_column(predict, tmp_path):
+    nested = pa.array([[2**63 - 1], None], pa.list_(pa.timestamp("us")))
+    columns = {name: pa.array([value] * 2) for name, value in GOOD.items()}
+    pq.write_table(pa.table(columns | {"nested": nested}), tmp_path / "in.parquet")
+    with pytest.raises(RequestFileError, match=r"the column nested holds times.*\.parquet"):
+        predict(tmp_path / "in.parquet")
+    assert predict(tmp_path / "in.parquet", "out.parquet").scored == 2
+
+
 def test_json_lines_keep_fields_of_any_kind_and_broken_lines_keep_their_place(predict, tmp_path):
     lines = [
         json.dumps(GOOD | {"mine": {"deep": [1, None]}}),
