@@ -17,6 +17,7 @@ from ml_assets.assets.predictions import prediction_assets  # noqa: E402
 from ml_assets.assets.reference import taxi_zones_asset  # noqa: E402
 from ml_assets.assets.training import training_set  # noqa: E402
 from ml_assets.automation.alert_sensors import alert_sensors  # noqa: E402
+from ml_assets.automation.asking import predict_requests  # noqa: E402
 from ml_assets.automation.dead_runs import dead_runs_sensor  # noqa: E402
 from ml_assets.automation.degradation import degradation_sensors  # noqa: E402
 from ml_assets.automation.executor import telling_in_process_executor  # noqa: E402
@@ -49,7 +50,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             prediction_performance,
         ],
         asset_checks=project_checks(),
-        jobs=[*project_jobs(partitions), *reinstating_jobs()],
+        jobs=[*project_jobs(partitions), predict_requests, *reinstating_jobs()],
         schedules=project_schedules(settings),
         sensors=[
             dead_runs_sensor,

@@ -140,3 +140,46 @@ def test_all_months_are_scored_in_one_run(project):
     node = project.definitions.resolve_asset_graph().get(dg.AssetKey("trip_predictions"))
     assert node.backfill_policy.max_partitions_per_run is None
     assert {key.to_user_string() for key in node.parent_keys} == {"trip_features", "champion_model"}
+
+
+def ask(project: Project, *requests, **config):
+    step = {"predict": {"config": {"requests": list(requests), **config}}}
+    result = project.run("predict_requests", step)
+    outputs = [event for event in result.all_events if event.is_successful_output]
+    shown = outputs[0].step_output_data.metadata if outputs else {}
+    return result, {name: entry.value for name, entry in shown.items()}
+
+
+ASKED = {"PULocationID": 41, "DOLocationID": 74, "trip_distance": 2.5,
+         "pickup_datetime": "2024-05-06T17:30", "passenger_count": 1}  # fmt: skip
+
+
+def test_requests_typed_into_the_launchpad_are_answered_in_a_table(project):
+    result, shown = ask(
+        project, ASKED, ASKED | {"DOLocationID": 300}, {**ASKED, "trip_distance": 5}
+    )
+    assert result.success
+    rows = [record.data for record in shown["predictions"].records]
+    model = load_model(registry(project), NAME)
+    trips = [dict(ASKED, trip_distance=miles) for miles in (2.5, 5.0)]
+    frame = pl.DataFrame(trips).with_columns(pl.col("pickup_datetime").str.to_datetime())
+    expected = model.pipeline.predict(frame.to_pandas()).round(4).tolist()
+    assert [rows[0]["predicted_minutes"], rows[2]["predicted_minutes"]] == expected
+    assert rows[0]["lower_minutes"] <= rows[0]["predicted_minutes"] <= rows[0]["upper_minutes"]
+    assert rows[1]["reason"].startswith("DOLocationID must be a zone number from 1 to 265, not 300")
+    assert (shown["scored"], shown["refused"], shown["model_version"]) == (2, 1, model.version)
+
+
+@pytest.mark.parametrize(
+    ("requests", "config", "told"),
+    [
+        ([ASKED | {"trip_distance": -1.0}], {}, "request 1: trip_distance must be"),
+        ([], {}, "there is no request"),
+        ([ASKED], {"version": "99"}, "has no version or alias '99'"),
+    ],
+)
+def test_a_launch_that_can_answer_nothing_fails_with_its_reason(project, requests, config, told):
+    result, _ = ask(project, *requests, **config)
+    assert not result.success
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    assert told in event.step_failure_data.error.to_string()

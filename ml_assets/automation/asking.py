@@ -1,0 +1,97 @@
+"""A job whose launchpad takes requests, and whose run shows the predictions as a table."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from ml_assets.assets.metadata import table
+from ml_assets.resources.tracking import MlflowTracking
+from ml_assets.trips.requests import RULES
+
+PREDICT_REQUESTS = "predict_requests"
+
+
+class RequestConfig(dg.Config):
+    """One request: a ride that somebody wants to know the minutes of."""
+
+    PULocationID: int = Field(description=f"Pick-up: {RULES['PULocationID']}.")
+    DOLocationID: int = Field(description=f"Drop-off: {RULES['DOLocationID']}.")
+    trip_distance: float = Field(description=f"{RULES['trip_distance']}.".capitalize())
+    pickup_datetime: str | None = Field(
+        default=None, description=f"{RULES['pickup_datetime']}; unset: now."
+    )
+    passenger_count: int | None = Field(
+        default=None, description=f"{RULES['passenger_count']}, if known.".capitalize()
+    )
+
+
+class PredictRequestsConfig(dg.Config):
+    """Which requests, and what answers them."""
+
+    requests: list[RequestConfig] = Field(description="At least one.")
+    version: str = Field(default="champion", description="Registry version, by number or alias.")
+
+
+@dg.op(name="predict", out=dg.Out(dg.Nothing))
+def predict_op(
+    context: dg.OpExecutionContext, config: PredictRequestsConfig, tracking: MlflowTracking
+) -> Iterator[dg.Output[None]]:
+    """Predict the minutes of each request; the table is in the metadata of the output."""
+    rows = _predictions(tracking, config)
+    for row in rows:
+        context.log.info(_sentence(row))
+    scored = [row for row in rows if row["reason"] is None]
+    if not scored:
+        told = "; ".join(f"request {row['request']}: {row['reason']}" for row in rows)
+        raise dg.Failure(told or "there is no request: give at least one", allow_retries=False)
+    yield dg.Output(
+        None,
+        metadata={
+            "predictions": table(rows),
+            "scored": len(scored),
+            "refused": len(rows) - len(scored),
+            "model_version": scored[0]["model_version"],
+        },
+    )
+
+
+@dg.job(
+    name=PREDICT_REQUESTS,
+    description="Predict the minutes of requests typed into the launchpad, or sent with GraphQL; "
+    "the run shows them as a table in the output of its step.",
+)
+def predict_requests() -> None:
+    """Predict a few requests."""
+    predict_op()
+
+
+def _predictions(tracking: MlflowTracking, config: PredictRequestsConfig) -> list[dict[str, Any]]:
+    """A row for each request, in order: its number from 1, its fields, and the answer or a reason.
+
+    Raises:
+        dg.Failure: when there is no such version, or it cannot be used.
+    """
+    from ml_assets.tracking.prediction_model import NoModel, load_model
+    from ml_assets.trips.requests import requests_frame
+
+    try:
+        model = load_model(tracking.client(), tracking.registered_model, config.version)
+    except NoModel as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    requests = [request.model_dump() for request in config.requests]
+    answers = model.answers_or_reasons(requests_frame(requests)).to_dicts()
+    return [
+        {"request": number, **request, **answer}
+        for number, (request, answer) in enumerate(zip(requests, answers, strict=True), start=1)
+    ]
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    if row["reason"] is not None:
+        return f"request {row['request']}: {row['reason']}"
+    within = ""
+    if row["lower_minutes"] is not None:
+        within = f" ({row['lower_minutes']:.1f} to {row['upper_minutes']:.1f})"
+    return f"request {row['request']}: {row['predicted_minutes']:.1f} minutes{within}"
