@@ -38,7 +38,10 @@ class PredictRequestsConfig(dg.Config):
 def predict_op(
     context: dg.OpExecutionContext, config: PredictRequestsConfig, tracking: MlflowTracking
 ) -> Iterator[dg.Output[None]]:
-    """Predict the minutes of each request; the table is in the metadata of the output."""
+    """Predict the minutes of each request.
+
+    The metadata of the output has them as a table for people, and unrounded for programs.
+    """
     rows = _predictions(tracking, config)
     for row in rows:
         context.log.info(_sentence(row))
@@ -50,6 +53,7 @@ def predict_op(
         None,
         metadata={
             "predictions": table(rows),
+            "answers": dg.MetadataValue.json([_unrounded(row) for row in rows]),
             "scored": len(scored),
             "refused": len(rows) - len(scored),
             "model_version": scored[0]["model_version"],
@@ -86,6 +90,10 @@ def _predictions(tracking: MlflowTracking, config: PredictRequestsConfig) -> lis
         {"request": number, **request, **answer}
         for number, (request, answer) in enumerate(zip(requests, answers, strict=True), start=1)
     ]
+
+
+def _unrounded(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"scored_at": row["scored_at"] and row["scored_at"].isoformat()}
 
 
 def _sentence(row: dict[str, Any]) -> str:

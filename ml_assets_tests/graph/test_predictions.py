@@ -163,8 +163,9 @@ def test_requests_typed_into_the_launchpad_are_answered_in_a_table(project):
     model = load_model(registry(project), NAME)
     trips = [dict(ASKED, trip_distance=miles) for miles in (2.5, 5.0)]
     frame = pl.DataFrame(trips).with_columns(pl.col("pickup_datetime").str.to_datetime())
-    expected = model.pipeline.predict(frame.to_pandas()).round(4).tolist()
-    assert [rows[0]["predicted_minutes"], rows[2]["predicted_minutes"]] == expected
+    minutes = model.pipeline.predict(frame.to_pandas())
+    for found, expected in ((rows, minutes.round(4)), (shown["answers"], minutes)):
+        assert [found[0]["predicted_minutes"], found[2]["predicted_minutes"]] == expected.tolist()
     assert rows[0]["lower_minutes"] <= rows[0]["predicted_minutes"] <= rows[0]["upper_minutes"]
     assert rows[1]["reason"].startswith("DOLocationID must be a zone number from 1 to 265, not 300")
     assert (shown["scored"], shown["refused"], shown["model_version"]) == (2, 1, model.version)
