@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def pytest_configure() -> None:
     fit = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > LEAST_MEMORY_BYTES
     if fit and "TMPDIR" not in os.environ:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registry_of_its_own() -> None:
+    """MLflow's registry is that of the tracking store, whatever a test before has set."""
+    if "mlflow" in sys.modules:
+        sys.modules["mlflow"].set_registry_uri("")
+        os.environ.pop("MLFLOW_REGISTRY_URI", None)
 
 
 @pytest.fixture(scope="session")

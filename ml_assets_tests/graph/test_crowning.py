@@ -48,7 +48,7 @@ def records(project: Project) -> RecordStore:
 def client(project: Project) -> mlflow.MlflowClient:
     uri = project.settings.tracking_uri
     mlflow.set_tracking_uri(uri)
-    return mlflow.MlflowClient(uri)
+    return mlflow.MlflowClient(uri, registry_uri=uri)
 
 
 def board(project: Project) -> Leaderboard:

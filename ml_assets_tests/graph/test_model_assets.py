@@ -28,7 +28,9 @@ def record_of(project: Project, model: str) -> ModelRecord:
 
 
 def statuses(project: Project) -> list[str]:
-    client = mlflow.MlflowClient(project.settings.tracking_uri)
+    client = mlflow.MlflowClient(
+        project.settings.tracking_uri, registry_uri=project.settings.tracking_uri
+    )
     experiment = client.get_experiment_by_name("taxi-trip-duration")
     return [run.info.status for run in client.search_runs([experiment.experiment_id])]
 

@@ -26,7 +26,7 @@ def test_the_whole_graph_on_a_remote_home_ends_with_a_champion(settings, tmp_pat
         assert project.train().success
     decision = RecordStore(settings.home, "sample_green").read("champion_model", ChampionDecision)
     assert decision.promoted
-    client = mlflow.MlflowClient(settings.tracking_uri)
+    client = mlflow.MlflowClient(settings.tracking_uri, registry_uri=settings.tracking_uri)
     version = client.get_model_version_by_alias("taxi-trip-duration", "champion")
     assert str(version.version) == decision.registry_version
     run = client.get_run(version.run_id)

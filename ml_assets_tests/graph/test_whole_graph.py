@@ -29,7 +29,9 @@ def records(project: Project) -> RecordStore:
 
 
 def client(project: Project) -> mlflow.MlflowClient:
-    return mlflow.MlflowClient(project.settings.tracking_uri)
+    return mlflow.MlflowClient(
+        project.settings.tracking_uri, registry_uri=project.settings.tracking_uri
+    )
 
 
 def test_the_contract_s_asset_keys_exist(trained):

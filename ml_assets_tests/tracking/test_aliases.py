@@ -15,7 +15,7 @@ def store(tmp_path_factory):
     home = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{home}/mlflow.db"
     mlflow.set_tracking_uri(uri)
-    return mlflow.MlflowClient(uri), home
+    return mlflow.MlflowClient(uri, registry_uri=uri), home
 
 
 @pytest.fixture
