@@ -87,6 +87,17 @@ def _figures(record: ModelRecord) -> dict[str, float]:
         "tuning_seconds": record.tuning_seconds,
         "predict_seconds": record.predict_seconds,
         "size_bytes": record.size_bytes,
+        **_interval_figures(record),
+    }
+
+
+def _interval_figures(record: ModelRecord) -> dict[str, float]:
+    interval = record.interval
+    if interval is None:
+        return {}
+    return {
+        "interval_coverage": interval.coverage,
+        "interval_mean_width": interval.mean_width,
     }
 
 

@@ -1,5 +1,6 @@
 """``ml-assets dev`` as a process of its own, and what its GraphQL says about launches and runs."""
 
+import json
 import os
 import re
 import signal
@@ -80,6 +81,18 @@ class DagsterUi:
     def terminate(self, run_id: str) -> None:
         """Cancel a run."""
         self.ask("mutation($run: String!) { terminateRun(runId: $run) { __typename } }", run=run_id)
+
+    def answers_of(self, run_id: str) -> list[dict[str, Any]]:
+        """What a run of ``predict_requests`` has answered, from the JSON of its step's output."""
+        events = self.ask(
+            "query ($run: ID!) { runOrError(runId: $run) { ... on Run { eventConnection { events {"
+            " ... on ExecutionStepOutputEvent { metadataEntries { label"
+            " ... on JsonMetadataEntry { jsonString } } } } } } } }",
+            run=run_id,
+        )["runOrError"]["eventConnection"]["events"]
+        entries = [entry for event in events for entry in event.get("metadataEntries", [])]
+        [found] = [entry["jsonString"] for entry in entries if entry["label"] == "answers"]
+        return json.loads(found)
 
     def ended_as(self, run_id: str) -> str | None:
         """How a run ended; None while it goes on."""

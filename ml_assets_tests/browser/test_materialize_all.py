@@ -3,8 +3,10 @@
 And what may go wrong there without a word: a run whose process is killed.
 """
 
+import json
 import os
 import re
+import shlex
 import signal
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ import pytest
 from ml_assets.modeling.families import FAMILIES
 from ml_assets_tests.browser.conftest import Pictures
 from ml_assets_tests.browser.dagster_ui import DagsterUi, Launch, wait_for
+from ml_assets_tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -21,6 +24,7 @@ pytestmark = pytest.mark.browser
 
 GREEN_SECONDS = 900
 START_SECONDS = 120
+README = REPOSITORY / "README.md"
 # The mean of all trips misses by about this many minutes: a model that does worse learnt nothing.
 MEAN_RMSE = 9.0
 
@@ -77,6 +81,20 @@ def test_latest_after_all_ends_green(ui, page, pictures, all_pressed):
     pictures.take(page, "runs_after_latest")
     assert launched.status == "SUCCESS", ui.failures()
     assert ui.not_green() == []
+
+
+def test_the_call_of_the_readme_predicts_and_the_run_shows_it(ui, page, pictures, all_pressed):
+    (call,) = re.findall(r"^curl .*graphql.*$", README.read_text(), re.MULTILINE)
+    body = json.loads(shlex.split(call)[-1])
+    run_id = ui.ask(body["query"], **body["variables"])["launchRun"]["run"]["id"]
+    ended = wait_for(lambda: ui.ended_as(run_id), START_SECONDS, "the end of the prediction")
+    assert ended == "SUCCESS"
+    [answer] = ui.answers_of(run_id)
+    assert answer["PULocationID"] == 74
+    assert 1 <= answer["lower_minutes"] <= answer["predicted_minutes"] <= answer["upper_minutes"]
+    page.goto(f"{ui.address}/runs/{run_id}")
+    page.get_by_text("predictions").first.wait_for()
+    pictures.take(page, "predicted")
 
 
 def test_run_whose_process_is_killed_fails_and_is_taken_up_again(ui, all_pressed):
