@@ -1,6 +1,6 @@
-"""``ml-assets dev`` killed with all that it started, in the middle of a retraining.
+"""``ml-assets dev`` killed with all that it started, or its daemon alone, in the middle of a run.
 
-As after a power failure: it is started again, and nobody does anything else.
+It is started again, and nobody does anything else.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from ml_assets.cli.instance import DAGSTER_YAML
 from ml_assets_tests.browser.dagster_ui import running_ui, wait_for
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.cli.test_dev import processes_of
-from ml_assets_tests.graph.good_home import MONTHS, make_good_home
+from ml_assets_tests.graph.good_home import MONTHS, NEXT, make_good_home
 
 FAMILY = "xgboost_model"
 TRIALS = 30
@@ -27,14 +27,28 @@ INGEST = ["run", "--first", str(MONTHS[0]), "--last", str(MONTHS[-1]), "--ingest
 def retrain(ui):
     """Launch a retraining of one family."""
     keys = ["training_set", FAMILY, "model_leaderboard", "champion_model"]
+    config = {"ops": {FAMILY: {"config": {"trials": TRIALS}}}}
+    return launch(ui, "retrain", config, keys)
+
+
+def ingest(ui):
+    """Launch the ingestion of a month that was published since the others came in."""
+    keys = ["raw_trips", "trip_features", "rejected_trips"]
+    return launch(ui, "ingest_trips", {}, keys, {"dagster/partition": str(NEXT)})
+
+
+def launch(ui, job, config, keys, tags=None):
     launched = ui.ask(
-        "mutation($config: RunConfigData!, $keys: [AssetKeyInput!]) {"
+        "mutation($job: String!, $config: RunConfigData!, $keys: [AssetKeyInput!],"
+        " $tags: [ExecutionTag!]) {"
         " launchPipelineExecution(executionParams: {selector: {repositoryLocationName:"
-        ' "ml_assets", repositoryName: "__repository__", pipelineName: "retrain",'
-        " assetSelection: $keys}, runConfigData: $config}) { __typename"
-        " ... on LaunchRunSuccess { run { runId } } } }",
-        config={"ops": {FAMILY: {"config": {"trials": TRIALS}}}},
+        ' "ml_assets", repositoryName: "__repository__", pipelineName: $job,'
+        " assetSelection: $keys}, runConfigData: $config, executionMetadata: {tags: $tags}})"
+        " { __typename ... on LaunchRunSuccess { run { runId } } } }",
+        job=job,
+        config=config,
         keys=[{"path": [key]} for key in keys],
+        tags=[{"key": key, "value": value} for key, value in (tags or {}).items()],
     )["launchPipelineExecution"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
     return launched["run"]["runId"]
@@ -81,3 +95,38 @@ def test_a_retraining_is_finished_after_everything_was_killed(tmp_path, monkeypa
     assert made.judged_month == str(MONTHS[-1])
     assert home.champion() == made.registry_version
     assert "RUNNING" not in home.tracked()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
+@pytest.mark.parametrize("start", [ingest, retrain])
+def test_a_run_ends_well_though_its_daemon_is_killed(tmp_path, monkeypatch, capsys, start):
+    home = make_good_home(tmp_path)
+    if start is retrain:
+        assert call(monkeypatch, capsys, INGEST, home.environment).status == 0
+    environment = {**home.environment, "MLFLOW_TRACKING_URI": ""}
+
+    with running_ui(environment, tmp_path / "killed.log") as ui:
+        run_id = start(ui)
+        worker = wait_for(lambda: ui.worker_of(run_id), 60, f"the run's process; see {ui.log}")
+        os.kill(daemon_of(ui.session), signal.SIGKILL)
+        assert worker in processes_of(ui.session), "the run had ended already"
+        wait_for(lambda: ui.session not in processes_of(ui.session), 60, "the end of ml-assets dev")
+        wait_for(lambda: worker not in processes_of(ui.session), 120, "the end of the run")
+
+    with running_ui(environment, tmp_path / "again.log") as ui:
+        assert ui.ended_as(run_id) == "SUCCESS"
+        assert ui.unhealthy_daemons() == []
+    assert NEXT in home.store.months("trip_features")
+    made = [each for each in home.decisions() if each.carried_out]
+    assert start is ingest or run_id in [each.dagster_run_id for each in made]
+    assert home.champion() == made[-1].registry_version
+
+
+def daemon_of(session):
+    """The one process of a session that is the daemon."""
+    (found,) = [
+        process
+        for process in processes_of(session)
+        if b"prompt_daemon" in Path(f"/proc/{process}/cmdline").read_bytes()
+    ]
+    return found
