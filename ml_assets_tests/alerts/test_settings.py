@@ -101,6 +101,12 @@ def test_a_wrong_value_is_one_line_with_the_variable_and_what_is_allowed_but_no_
     require_no_secret(line)
 
 
+def test_a_wrong_choice_of_security_is_shown_as_it_was_given():
+    given = GOOD | {"ML_ASSETS_SMTP_SECURITY": "plain", "ML_ASSETS_SMTP_HOST": "mail.example.org"}
+    with pytest.raises(SettingsError, match=r"^ML_ASSETS_SMTP_SECURITY='plain' is not allowed"):
+        read_alert_settings(given)
+
+
 def test_nothing_secret_is_in_what_settings_show():
     settings = read_alert_settings(GOOD | {"ML_ASSETS_ALERT_WEBHOOK": HOOK})
     assert settings.shown_webhook == "https://hooks.example.org/…"

@@ -97,6 +97,16 @@ def test_it_follows_new_months_once(home):
     assert why_started(asked.tags) == "new: 2023-04"
 
 
+def test_a_home_that_cannot_be_read_for_a_moment_is_a_skip_with_its_reason(home, tmp_path):
+    home.bring(*MONTHS[:3])
+    in_the_way = tmp_path / "home" / "decisions" / "green" / "2026-11-01_d0.json"
+    in_the_way.mkdir(parents=True)  # what a file system says that is no longer what it was
+    assert home.tick() == []
+    assert str(in_the_way) in home.skipped
+    in_the_way.rmdir()
+    assert len(home.tick()) == 1
+
+
 def test_the_job_leaves_refused_months_out(home):
     home.bring(*MONTHS[:3])
     assert not home.bring(MONTHS[3], rows=0).success

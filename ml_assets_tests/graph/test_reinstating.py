@@ -204,6 +204,11 @@ def test_the_commands_list_and_show_decisions(project, two, monkeypatch, capsys)
     whole = call(monkeypatch, capsys, ["decisions", training.decision_id], environment)
     assert all(criterion.finding in whole.out for criterion in training.criteria)
     assert "processor time" in whole.out
+    by_hand = call(monkeypatch, capsys, ["decisions", made[0].decision_id], environment)
+    assert "rolled back" in by_hand.out
+    assert "challenger" not in by_hand.out  # nobody asked for the place
+    board = call(monkeypatch, capsys, ["leaderboard"], environment)
+    assert f"version {two[0]} (rolled back): rolled back from" in board.out
     wrong = call(monkeypatch, capsys, ["decisions", "zzz"], environment)
     assert wrong.status == 2
     assert "the newest are" in wrong.err
