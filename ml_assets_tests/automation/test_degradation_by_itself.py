@@ -71,12 +71,24 @@ class Watched:
         )["sensorOrError"]
 
     def switch_off(self, name):
-        """As the switch on the page Automation does."""
-        self.ui.ask(
-            "mutation($id: String!) { stopSensor(id: $id) { __typename } }",
-            id=self.sensor(name)["id"],
-        )
-        assert self.sensor(name)["sensorState"]["status"] == "STOPPED"
+        """As the switch on the page Automation does, again until it stays off.
+
+        Dagster writes a sensor's whole state at the begin and the end of a tick, with the status
+        that was read before: a switch pressed in between is lost.
+        """
+
+        def stays_off():
+            self.ui.ask(
+                "mutation($id: String!) { stopSensor(id: $id) { __typename } }",
+                id=self.sensor(name)["id"],
+            )
+            for _ in range(5):
+                time.sleep(1)
+                if self.sensor(name)["sensorState"]["status"] != "STOPPED":
+                    return False
+            return True
+
+        wait_for(stays_off, 60, f"{name} to stay switched off")
 
     def last_words_of(self, name):
         """Why a sensor started nothing when it looked last."""
