@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_assets.trips.calendar import NEW_YORK
+from ml_assets.trips.pickup_times import convertible, new_york_time, wall_times
 from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS
 
 if TYPE_CHECKING:
@@ -45,16 +45,16 @@ RULES: Final = {
 }
 """What each field must be, in words: ``f"{field} must be {RULES[field]}, not {value}"``."""
 
-_SHOWN_CHARACTERS = 40
+WHOLE_NUMBERS: Final = {
+    "PULocationID": (FIRST_ZONE, LAST_ZONE),
+    "DOLocationID": (FIRST_ZONE, LAST_ZONE),
+    "passenger_count": (FEWEST_PASSENGERS, MOST_PASSENGERS),
+}
+"""Fields that hold a whole number, with the least and the largest."""
+
+SHOWN_CHARACTERS: Final = 40
+"""So much of a wrong value is shown in the reason."""
 _READ_CHARACTERS = 1000
-_ISO_TIME = (
-    r"^(?P<day>\d{4}-\d\d-\d\d)(?:[Tt ](?P<minute>(?:[01]\d|2[0-3]):[0-5]\d)"
-    r"(?P<second>:[0-5]\d)?(?:[.,](?P<part>\d{1,9}))?"
-    r" ?(?:[Zz]|(?P<sign>[+-])(?P<hours>[01]\d|2[0-3]):?(?P<minutes>[0-5]\d)?)?)?$"
-)
-_ANY_OFFSET = r"[Tt ].*([Zz]|[+-]\d\d:?(\d\d)?)$"
-_FIRST_CONVERTED, _LAST_CONVERTED = datetime(2000, 1, 1), datetime(2200, 1, 1)
-"""Times outside are refused anyway, and may be more than a calendar can convert."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,14 @@ def latest_pickup(now: datetime | None = None) -> datetime:
     return new_york_time(now) + timedelta(days=PICKUP_DAYS_AHEAD)
 
 
-def new_york_time(now: datetime | None = None) -> datetime:
-    """An instant (by default the present one) on the wall clock of New York, naive."""
-    instant = now or datetime.now(NEW_YORK)
-    return instant.astimezone(NEW_YORK).replace(tzinfo=None)
+def missing(field: str) -> str:
+    """The reason for a request that lacks a field."""
+    return f"{field} is missing: it must be {RULES[field]}"
+
+
+def wrong(field: str, shown: str) -> str:
+    """The reason for a value that breaks a field's rule."""
+    return f"{field} must be {RULES[field]}, not {shown}"
 
 
 def requests_frame(requests: Iterable[Any]) -> "pl.DataFrame":
@@ -98,7 +102,7 @@ def requests_frame(requests: Iterable[Any]) -> "pl.DataFrame":
     import polars as pl
 
     rows = [row if isinstance(row, Mapping) else {} for row in requests]
-    columns = {name: [_text(row.get(name)) for row in rows] for name in REQUEST_COLUMNS}
+    columns = {name: [as_text(row.get(name)) for row in rows] for name in REQUEST_COLUMNS}
     return pl.DataFrame(columns, schema=dict.fromkeys(REQUEST_COLUMNS, pl.String))
 
 
@@ -126,7 +130,7 @@ def check_requests(frame: "pl.DataFrame", now: datetime | None = None) -> Checke
     )
     read = pl.DataFrame(
         [
-            (_wall_times if name == "pickup_datetime" else _numbers)(given[name]).alias(name)
+            (wall_times if name == "pickup_datetime" else _numbers)(given[name]).alias(name)
             for name in REQUEST_COLUMNS
         ]
     )
@@ -143,16 +147,16 @@ def _ranges(here: datetime) -> dict[str, "pl.Expr"]:
     """Whether each field that is there is within its range."""
     import polars as pl
 
-    def whole(name: str, first: int, last: int) -> pl.Expr:
-        return pl.col(name).is_between(first, last) & (pl.col(name) == pl.col(name).floor())
-
     last = here + timedelta(days=PICKUP_DAYS_AHEAD)
+    inside: dict[str, tuple[Any, Any]] = {
+        **WHOLE_NUMBERS,
+        "trip_distance": (LEAST_MILES, MOST_MILES),
+        "pickup_datetime": (EARLIEST_PICKUP, last),
+    }
     return {
-        "PULocationID": whole("PULocationID", FIRST_ZONE, LAST_ZONE),
-        "DOLocationID": whole("DOLocationID", FIRST_ZONE, LAST_ZONE),
-        "trip_distance": pl.col("trip_distance").is_between(LEAST_MILES, MOST_MILES),
-        "pickup_datetime": pl.col("pickup_datetime").is_between(EARLIEST_PICKUP, last),
-        "passenger_count": whole("passenger_count", FEWEST_PASSENGERS, MOST_PASSENGERS),
+        name: pl.col(name).is_between(*inside[name])
+        & (pl.col(name) == pl.col(name).floor() if name in WHOLE_NUMBERS else True)
+        for name in REQUEST_COLUMNS
     }
 
 
@@ -175,11 +179,11 @@ def _reasons(given: "pl.DataFrame", fits: "pl.DataFrame", valid: "pl.Series") ->
     kept = fits.filter(~valid)
     parts = []
     for name in REQUEST_COLUMNS:
-        wrong = pl.format(f"{name} must be {{}}, not {{}}", pl.lit(RULES[name]), pl.col("shown"))
-        missing = pl.lit(f"{name} is missing: it must be {RULES[name]}")
-        told = pl.when("fits").then(None).when(pl.col("shown").is_null()).then(missing)
+        absent = pl.col("shown").is_null()
+        told = pl.when("fits").then(None).when(absent).then(pl.lit(missing(name)))
+        text = told.otherwise(pl.format(wrong(name, "{}"), pl.col("shown")))
         shown = pl.DataFrame({"shown": _shown(refused[name]), "fits": kept[name]})
-        parts.append(shown.select(told.otherwise(wrong).alias(name)))
+        parts.append(shown.select(text.alias(name)))
     reasons = pl.concat(parts, how="horizontal").select(
         reason=pl.concat_str(pl.all(), separator="; ", ignore_nulls=True)
     )
@@ -200,7 +204,7 @@ def _given(column: "pl.Series") -> "pl.Series":
     if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
         text = column.cast(pl.String).str.strip_chars().alias("text")
     elif dtype == pl.Object:
-        text = pl.Series("text", [_text(value) for value in column.to_list()], pl.String)
+        text = pl.Series("text", [as_text(value) for value in column.to_list()], pl.String)
     else:
         kind = {pl.Boolean: "true or false", pl.Struct: "an object"}.get(
             dtype.base_type(), "a list"
@@ -226,13 +230,18 @@ def _shown(column: "pl.Series") -> "pl.Series":
     import polars as pl
 
     if column.dtype in (pl.Datetime, pl.Date):
-        kept = _convertible(column).rename("kept")
+        kept = convertible(column).rename("kept")
         far = pl.when(column.is_not_null()).then(pl.lit("a time far out of range"))
         return kept.to_frame().select(shown=pl.col("kept").cast(pl.String).fill_null(far))["shown"]
-    return column.cast(pl.String).str.slice(0, _SHOWN_CHARACTERS)
+    return column.cast(pl.String).str.slice(0, SHOWN_CHARACTERS)
 
 
-def _text(value: Any) -> str | None:
+def says_nothing(text: str) -> bool:
+    """Whether text counts as a missing value."""
+    return not text or text.lower() == "nan"
+
+
+def as_text(value: Any) -> str | None:
     """Whatever a field holds, as text that means the same number or time, or none at all."""
     if value is None:
         return None
@@ -242,59 +251,8 @@ def _text(value: Any) -> str | None:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, float):
-        return repr(value)
+        return float.__repr__(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return repr(value) if abs(value) < 10**18 else "a number of many digits"
     kind = {bool: "true or false", list: "a list", dict: "an object"}.get(type(value))
     return kind or f"of type {type(value).__name__}"
-
-
-def _wall_times(column: "pl.Series") -> "pl.Series":
-    """New York wall time in microseconds; null where it is no time, or one far out of range."""
-    import polars as pl
-
-    if column.dtype not in (pl.Datetime, pl.Date):
-        return _parsed(column.cast(pl.String))
-    kept = _convertible(column)
-    if getattr(column.dtype, "time_zone", None):
-        kept = kept.dt.convert_time_zone(str(NEW_YORK)).dt.replace_time_zone(None)
-    return kept.cast(pl.Datetime("us"))
-
-
-def _convertible(column: "pl.Series") -> "pl.Series":
-    """Times that a calendar can convert; null for others."""
-    import polars as pl
-
-    if column.dtype == pl.Date:
-        a_day = 1.0
-    else:
-        unit = column.dtype.time_unit  # type: ignore[attr-defined]
-        a_day = 86400.0 * {"ms": 1e3, "us": 1e6, "ns": 1e9}[unit]
-    first, last = (
-        int((bound - datetime(1970, 1, 1)).days * a_day)
-        for bound in (_FIRST_CONVERTED, _LAST_CONVERTED)
-    )
-    inside = column.to_physical().is_between(first, last)
-    return pl.select(kept=pl.when(inside).then(column).otherwise(None))["kept"]
-
-
-def _parsed(texts: "pl.Series") -> "pl.Series":
-    """Times written in ISO 8601, on the wall clock of New York."""
-    import polars as pl
-
-    part = pl.col("text").str.extract_groups(_ISO_TIME).struct
-    written = pl.concat_str(
-        part["day"], pl.lit(" "), part["minute"].fill_null("00:00"),
-        part["second"].fill_null(":00"), pl.lit("."), part["part"].fill_null("0"),
-    )  # fmt: skip
-    naive = written.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
-    hours, minutes = (
-        part[name].cast(pl.Int64, strict=False).fill_null(0) for name in ("hours", "minutes")
-    )
-    east = pl.when(part["sign"] == "-").then(-1).otherwise(1) * (hours * 60 + minutes)
-    inside = naive.is_between(_FIRST_CONVERTED, _LAST_CONVERTED)
-    instant = pl.when(inside).then(naive).otherwise(None) - pl.duration(minutes=east)
-    here = instant.dt.replace_time_zone("UTC").dt.convert_time_zone(str(NEW_YORK))
-    offset = pl.col("text").str.contains(_ANY_OFFSET)
-    time = pl.when(offset).then(here.dt.replace_time_zone(None)).otherwise(naive)
-    return texts.rename("text").to_frame().select(time=time)["time"]

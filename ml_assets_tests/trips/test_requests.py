@@ -120,6 +120,10 @@ def test_a_column_of_instants_is_converted_and_one_of_wall_times_is_not():
         ("pickup_datetime", "2027-11-25T12:01"),
         ("pickup_datetime", "2023-02-29"),
         ("pickup_datetime", "2024-05-06T24:00"),
+        # The minutes of an offset in another script's digits, and a part of no second.
+        ("pickup_datetime", "2024-05-06T17:30+05:3٠"),
+        ("pickup_datetime", "2024-05-06T17:30.5"),
+        ("pickup_datetime", "2024-05-06T17:30+05:"),
         ("pickup_datetime", "yesterday"),
         ("pickup_datetime", 1714980000),
         ("passenger_count", 10),

@@ -1,0 +1,191 @@
+"""One request as it comes from JSON, read by the rules of ``check_requests`` in microseconds.
+
+Plain Python: a service that answers single requests imports no table library for them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ml_assets.trips.pickup_times import new_york_time, read_time
+from ml_assets.trips.requests import (
+    EARLIEST_PICKUP,
+    LEAST_MILES,
+    MOST_MILES,
+    PICKUP_DAYS_AHEAD,
+    SHOWN_CHARACTERS,
+    WHOLE_NUMBERS,
+    as_text,
+    missing,
+    says_nothing,
+    wrong,
+)
+from ml_assets.trips.rules import REQUEST_COLUMNS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import polars as pl
+
+    Columns = dict[str, npt.NDArray[Any]]
+
+_DAYS_AHEAD = timedelta(days=PICKUP_DAYS_AHEAD)
+
+
+class Request(NamedTuple):
+    """A valid request, in the order of ``REQUEST_COLUMNS``.
+
+    Attributes:
+        PULocationID: Zone where the ride begins.
+        DOLocationID: Zone where it ends.
+        trip_distance: Miles.
+        pickup_datetime: New York wall time, naive, in microseconds.
+        passenger_count: None where unknown.
+    """
+
+    PULocationID: int
+    DOLocationID: int
+    trip_distance: float
+    pickup_datetime: datetime
+    passenger_count: float | None
+
+
+class Problem(NamedTuple):
+    """What is wrong with a field: the reason that ``check_requests`` gives for it."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No valid request.
+
+    Attributes:
+        problems: One for each wrong or missing field, in the order of ``REQUEST_COLUMNS``.
+    """
+
+    problems: tuple[Problem, ...]
+
+
+def read_request(fields: object, now: datetime | None = None) -> Request | Refused:
+    """Read one request.
+
+    Args:
+        fields: A mapping of whatever values JSON can hold; further fields are left aside, and
+            anything else counts as a request without fields.
+        now: The pick-up time of a request that states none; by default the present.
+
+    Returns:
+        The verdict, the values and the reasons of ``check_requests(requests_frame([fields]))``.
+    """
+    given: Mapping[Any, Any] = fields if isinstance(fields, Mapping) else {}
+    here = new_york_time(now)
+    pickup_zone = _whole("PULocationID", given.get("PULocationID"))
+    dropoff_zone = _whole("DOLocationID", given.get("DOLocationID"))
+    miles = _miles(given.get("trip_distance"))
+    pickup = _pickup(given.get("pickup_datetime"), here)
+    stated = given.get("passenger_count")
+    passengers = None if stated is None else _whole("passenger_count", stated)
+    unknown = passengers is None and _is_missing(stated)
+    if (
+        pickup_zone is None
+        or dropoff_zone is None
+        or miles is None
+        or pickup is None
+        or (passengers is None and not unknown)
+    ):
+        fits = (pickup_zone, dropoff_zone, miles, pickup, 0.0 if unknown else passengers)
+        refused = [
+            _problem(name, given.get(name))
+            for name, value in zip(REQUEST_COLUMNS, fits, strict=True)
+            if value is None
+        ]
+        return Refused(tuple(refused))
+    return Request(int(pickup_zone), int(dropoff_zone), miles, pickup, passengers)
+
+
+def request_columns(requests: Sequence[Request]) -> "Columns":
+    """Requests as equal-length arrays by ``REQUEST_COLUMNS``, which a pipeline predicts.
+
+    Returns:
+        Zones int16, miles float64, New York wall time in microseconds, passengers float32 with NaN
+        where unknown: the types that models are trained on.
+    """
+    import numpy as np
+
+    types = _column_types()
+    columns = zip(*requests, strict=True) if requests else ((),) * len(types)
+    return {
+        name: np.array(column, dtype=dtype)
+        for (name, dtype), column in zip(types.items(), columns, strict=True)
+    }
+
+
+def columns_of(frame: "pl.DataFrame") -> "Columns":
+    """The same arrays of a frame of valid requests.
+
+    Args:
+        frame: ``CheckedRequests.requests`` or ``trip_features``; further columns are left aside.
+    """
+    return {
+        name: frame[name].to_numpy().astype(dtype, copy=False)
+        for name, dtype in _column_types().items()
+    }
+
+
+def _column_types() -> "dict[str, np.dtype[Any]]":
+    import numpy as np
+
+    types = ("int16", "int16", "float64", "datetime64[us]", "float32")
+    return {name: np.dtype(text) for name, text in zip(REQUEST_COLUMNS, types, strict=True)}
+
+
+def _number(value: Any) -> float | None:
+    """A value as a number, also a written one; None where it is none."""
+    if type(value) is float:
+        return value
+    if type(value) is not int:
+        text = as_text(value)
+        # Python also reads other scripts' digits, and 1_000.
+        if text is None or not text.isascii() or "_" in text:
+            return None
+        value = text
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _whole(field: str, value: Any) -> float | None:
+    first, last = WHOLE_NUMBERS[field]
+    number = _number(value)
+    fits = number is not None and first <= number <= last and number.is_integer()
+    return number if fits else None
+
+
+def _miles(value: Any) -> float | None:
+    number = _number(value)
+    return number if number is not None and LEAST_MILES <= number <= MOST_MILES else None
+
+
+def _pickup(value: Any, here: datetime) -> datetime | None:
+    text = as_text(value)
+    if text is None or says_nothing(text):
+        return here
+    time = read_time(text)
+    inside = time is not None and EARLIEST_PICKUP <= time <= here + _DAYS_AHEAD
+    return time if inside else None
+
+
+def _is_missing(value: Any) -> bool:
+    text = as_text(value)
+    return text is None or says_nothing(text)
+
+
+def _problem(field: str, value: Any) -> Problem:
+    text = as_text(value)
+    if text is None or says_nothing(text):
+        return Problem(field, missing(field))
+    return Problem(field, wrong(field, text[:SHOWN_CHARACTERS]))
