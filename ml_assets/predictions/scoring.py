@@ -1,4 +1,4 @@
-"""A fitted pipeline with its version, and its answers to frames of requests."""
+"""A fitted pipeline with its version, and its answers to requests: columns or frames of them."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from ml_assets.trips.request_reading import columns_of
 from ml_assets.trips.requests import check_requests
-from ml_assets.trips.rules import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from sklearn.pipeline import Pipeline
+
+    from ml_assets.modeling.features import RequestColumns
 
 ANSWER_TYPES: Final = {
     "predicted_minutes": pl.Float64(),
@@ -26,16 +30,42 @@ REASON: Final = "reason"
 
 
 @dataclass(frozen=True)
+class Answers:
+    """Minutes for requests, in their order.
+
+    Attributes:
+        minutes: Predicted, shape (n,).
+        lower: Lower bounds of the prediction intervals, shape (n,); None when the model has none.
+        upper: Upper bounds likewise.
+    """
+
+    minutes: "npt.NDArray[np.float64]"
+    lower: "npt.NDArray[np.float64] | None"
+    upper: "npt.NDArray[np.float64] | None"
+
+
+@dataclass(frozen=True)
 class Model:
     """What predicts.
 
     Attributes:
-        pipeline: Fitted, from a frame of requests to minutes.
+        pipeline: Fitted, from requests to minutes.
         version: Registry version.
     """
 
     pipeline: "Pipeline"
     version: str
+
+    def minutes(self, columns: "RequestColumns") -> Answers:
+        """Predict valid requests, at least one.
+
+        Args:
+            columns: As ``trips.request_reading`` makes them, of one request or of many.
+        """
+        from ml_assets.modeling.intervals import interval_bounds
+
+        minutes = self.pipeline.predict(columns)
+        return Answers(minutes, *(interval_bounds(self.pipeline, minutes) or (None, None)))
 
     def answers(self, requests: pl.DataFrame, scored_at: datetime | None = None) -> pl.DataFrame:
         """Predict valid requests.
@@ -48,16 +78,16 @@ class Model:
         Returns:
             A row for each request, in order, with the columns of ``ANSWER_TYPES``.
         """
-        from ml_assets.modeling.intervals import interval_bounds
-
         at = pl.lit(scored_at or datetime.now(UTC), ANSWER_TYPES["scored_at"])
         if requests.is_empty():  # scikit-learn refuses to predict nothing
             return pl.DataFrame(schema=ANSWER_TYPES)
-        minutes = self.pipeline.predict(requests.select(REQUEST_COLUMNS).to_pandas())
-        bounds = interval_bounds(self.pipeline, minutes)
-        lower, upper = bounds if bounds is not None else (None, None)
+        answers = self.minutes(columns_of(requests))
         frame = pl.DataFrame(
-            {"predicted_minutes": minutes, "lower_minutes": lower, "upper_minutes": upper},
+            {
+                "predicted_minutes": answers.minutes,
+                "lower_minutes": answers.lower,
+                "upper_minutes": answers.upper,
+            },
             schema_overrides=dict.fromkeys(("lower_minutes", "upper_minutes"), pl.Float64),
         )
         return frame.with_columns(model_version=pl.lit(self.version), scored_at=at)
