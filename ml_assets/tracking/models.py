@@ -1,11 +1,12 @@
 """Fitted pipelines in MLflow: logged, registered, given an alias, loaded again.
 
-Saved as skops, MLflow's default since 3.0: it rebuilds only types named in a closed list, where
-pickle runs whatever code the file holds. The list is below, and holds for what is written and for
-what is loaded.
+Saved as skops, MLflow's default since 3.0, with the types that ``modeling.stored_pipeline`` allows,
+which holds for what is written and for what is loaded.
 """
 
 from typing import TYPE_CHECKING, Any
+
+from ml_assets.modeling.stored_pipeline import UntrustedModel, foreign_types
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from ml_assets.tracking.runs import TrackedRun
-
-TRUSTED_PACKAGES = ("ml_assets.modeling.", "sklearn.", "xgboost.")
-"""Packages whose types a saved pipeline may hold, beside those that skops itself trusts. All are
-dependencies of this project; NumPy is not among them, since it has functions that run any code."""
 
 ARTIFACT_NAME = "pipeline"
 _LOGGED = "models:/"
@@ -27,10 +24,6 @@ CHALLENGER = "challenger"
 
 class NotLogged(LookupError):
     """A model that this MLflow does not have; says which, and the way out."""
-
-
-class UntrustedModel(ValueError):
-    """A stored model that might run foreign code when it is loaded."""
 
 
 def log_pipeline(run: "TrackedRun", pipeline: "Pipeline", example: "pd.DataFrame") -> str:
@@ -74,11 +67,12 @@ def trusted_types(pipeline: "Pipeline") -> list[str]:
     import skops.io
 
     untrusted: list[str] = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
-    foreign = _foreign(untrusted)
+    foreign = foreign_types(untrusted)
     if foreign:
         raise TypeError(
             f"the pipeline holds types that are not trusted: {', '.join(foreign)}. Add their "
-            "package to TRUSTED_PACKAGES in ml_assets/tracking/models.py if it may be loaded"
+            "package to TRUSTED_PACKAGES in ml_assets/modeling/stored_pipeline.py if it may be "
+            "loaded"
         )
     return untrusted
 
@@ -105,11 +99,20 @@ def load_pipeline(uri: str) -> "Pipeline":
     with tempfile.TemporaryDirectory() as folder:
         # What is examined is what is loaded: a copy that nobody changes in between.
         copy = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
-        _require_trusted(uri, mlflow.models.Model.load(copy).flavors)
+        require_trusted(uri, mlflow.models.Model.load(copy).flavors)
         return mlflow.sklearn.load_model(copy)
 
 
-def _require_trusted(uri: str, flavors: dict[str, Any]) -> None:
+def require_trusted(uri: str, flavors: dict[str, Any]) -> None:
+    """Hold what MLflow tells of a stored model to the rules, before anything of it is loaded.
+
+    Args:
+        uri: Names it.
+        flavors: As in its ``MLmodel`` file.
+
+    Raises:
+        UntrustedModel: when it is of another format, or asks for types of other packages.
+    """
     flavor = flavors.get("sklearn")
     if flavor is None:
         raise UntrustedModel(f"{uri} is no scikit-learn pipeline of this project")
@@ -121,16 +124,12 @@ def _require_trusted(uri: str, flavors: dict[str, Any]) -> None:
         )
     if flavor.get("code"):
         raise UntrustedModel(f"{uri} brings code of its own ({flavor['code']}), which is not run")
-    foreign = _foreign(flavor.get("skops_trusted_types") or [])
+    foreign = foreign_types(flavor.get("skops_trusted_types") or [])
     if foreign:
         raise UntrustedModel(
             f"{uri} asks to trust types of other packages: {', '.join(foreign)}. Somebody has "
             "changed it, or it is not of this project: materialize the model again"
         )
-
-
-def _foreign(types: list[str]) -> list[str]:
-    return [name for name in types if not name.startswith(TRUSTED_PACKAGES)]
 
 
 def register(

@@ -1,0 +1,88 @@
+"""Who may ask: whoever knows the token, or, when none is set, whoever is on this machine."""
+
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ml_assets.serving.replies import Reply, request_id_of, send_reply
+from ml_assets.settings import SettingsError
+
+TOKEN_VARIABLE: Final = "ML_ASSETS_API_TOKEN"
+OPEN_PATHS: Final = ("/", "/health", "/ready", "/docs", "/openapi.json")
+OPEN_FOLDERS: Final = ("/page/",)
+"""What anybody may fetch: whether the service is well, its pages and its description."""
+
+_SCHEME: Final = b"bearer "
+
+
+def read_api_token(environment: Mapping[str, str]) -> str | None:
+    """The token that clients must send; None when the variable is unset or empty.
+
+    Raises:
+        SettingsError: when no header could hold it; the message does not show it.
+    """
+    token = environment.get(TOKEN_VARIABLE, "").strip()
+    if not token:
+        return None
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise SettingsError(
+            TOKEN_VARIABLE, "***", "use letters, digits and signs of ASCII, without spaces"
+        )
+    return token
+
+
+class Guard:
+    """Lets requests through to the application, or answers 401.
+
+    Args:
+        app: What is guarded.
+        token: That clients must send as ``Authorization: Bearer``; None: only this machine asks.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app = app
+        self._token = None if token is None else token.encode("ascii")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 401, or pass on."""
+        if scope["type"] != "http" or self._allowed(scope):
+            await self._app(scope, receive, send)
+            return
+        if self._token is None:
+            told = (
+                f"this service answers its own machine only: set {TOKEN_VARIABLE} where it runs, "
+                "and send that as Authorization: Bearer"
+            )
+        else:
+            told = "send the service's token as Authorization: Bearer"
+        challenge = (b"www-authenticate", b"Bearer")
+        reply = Reply(401, orjson.dumps({"detail": told}), close=True, headers=(challenge,))
+        await send_reply(send, reply, request_id_of(scope))
+
+    def _allowed(self, scope: Scope) -> bool:
+        path = scope["path"]
+        if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
+            return True
+        if self._token is None:
+            return _is_loopback(scope.get("client"))
+        for name, value in scope["headers"]:
+            if name == b"authorization" and value[: len(_SCHEME)].lower() == _SCHEME:
+                return hmac.compare_digest(value[len(_SCHEME) :].strip(), self._token)
+        return False
+
+
+def _is_loopback(client: tuple[str, int] | None) -> bool:
+    if client is None:
+        return False
+    if client[0] == "127.0.0.1":
+        return True
+    try:
+        address = ipaddress.ip_address(client[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

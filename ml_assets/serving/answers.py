@@ -1,0 +1,80 @@
+"""From valid requests to the JSON of their answers."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from ml_assets.predictions.scoring import Answers, Model
+from ml_assets.serving.replies import Reply
+from ml_assets.trips.request_reading import Request, request_columns
+
+_NOTHING: Final = Answers(np.empty(0), None, None)
+
+
+def answer_one(
+    model: Model, request: Request, request_id: str, *, explain: bool
+) -> tuple[Reply, Answers]:
+    """Predict one request.
+
+    Args:
+        model: What predicts.
+        request: Valid.
+        request_id: Goes into the answer.
+        explain: Whether to tell what each field contributed.
+
+    Returns:
+        The reply, and the same figures to keep.
+    """
+    columns = request_columns([request])
+    answers = model.minutes(columns)
+    answer: dict[str, Any] = {
+        "predicted_minutes": float(answers.minutes[0]),
+        "lower_minutes": None if answers.lower is None else float(answers.lower[0]),
+        "upper_minutes": None if answers.upper is None else float(answers.upper[0]),
+        "model_version": model.version,
+        "request_id": request_id,
+    }
+    if explain:
+        answer["explanation"] = _explanation(model, columns)
+    return Reply(200, orjson.dumps(answer)), answers
+
+
+def answer_list(
+    model: Model, requests: Sequence[Request], request_id: str, *, explain: bool
+) -> tuple[Reply, Answers]:
+    """Predict a list of them, in its order; the same arguments and results."""
+    answers = model.minutes(request_columns(requests)) if requests else _NOTHING
+    minutes = answers.minutes.tolist()
+    none = [None] * len(minutes)
+    lower = none if answers.lower is None else answers.lower.tolist()
+    upper = none if answers.upper is None else answers.upper.tolist()
+    version = model.version
+    predictions: list[dict[str, Any]] = [
+        {
+            "predicted_minutes": predicted,
+            "lower_minutes": low,
+            "upper_minutes": high,
+            "model_version": version,
+        }
+        for predicted, low, high in zip(minutes, lower, upper, strict=True)
+    ]
+    if explain:
+        for prediction, request in zip(predictions, requests, strict=True):
+            prediction["explanation"] = _explanation(model, request_columns([request]))
+    answer = {"predictions": predictions, "model_version": version, "request_id": request_id}
+    return Reply(200, orjson.dumps(answer)), answers
+
+
+def _explanation(model: Model, columns: Any) -> dict[str, Any] | None:
+    """As JSON; None when the model is of a kind, or a time, that has none."""
+    from ml_assets.modeling.explanation import explain  # type: ignore[import-not-found]
+
+    explanation = explain(model.pipeline, columns)
+    if explanation is None:
+        return None
+    return {
+        "typical_minutes": explanation.typical_minutes,
+        "contributions": explanation.contributions,
+    }

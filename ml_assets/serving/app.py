@@ -1,0 +1,56 @@
+"""The service as an ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from ml_assets.serving import status_routes
+from ml_assets.serving.access import Guard
+from ml_assets.serving.limits import Limits
+from ml_assets.serving.model_source import ModelSource
+from ml_assets.serving.predict import PredictEndpoint
+from ml_assets.serving.service import Service
+
+if TYPE_CHECKING:
+    from ml_assets.storage.request_log import RequestLog
+
+
+def create_app(
+    models: ModelSource,
+    *,
+    token: str | None = None,
+    limits: Limits | None = None,
+    log: "RequestLog | None" = None,
+) -> FastAPI:
+    """The application; ``app.state.service`` is what its routes share.
+
+    Args:
+        models: Where the model comes from.
+        token: That clients must send; None: only this machine asks.
+        limits: Of requests.
+        log: Keeps what was answered, and is closed when the application ends.
+    """
+    service = Service(models, limits or Limits(), log)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = FastAPI(title="Trip duration", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.service = service
+    app.add_route("/predict", PredictEndpoint(service), methods=["POST"])  # type: ignore[arg-type]
+    app.include_router(status_routes.router)
+    app.add_middleware(Guard, token=token)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": "the service failed; its log tells why"}, status_code=500)
+
+    return app

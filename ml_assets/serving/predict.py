@@ -1,0 +1,184 @@
+"""``POST /predict``: one request or a list of them in, minutes out.
+
+An ASGI endpoint of its own, without parameters that a framework would resolve and validate: one
+request is answered in the event loop, in well under a millisecond. Lists and explanations take a
+thread, so that they keep no single request waiting.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from ml_assets.serving.answers import answer_list, answer_one
+from ml_assets.serving.bodies import BodyTooLarge, BodyTooSlow, ClientGone, read_body
+from ml_assets.serving.bundle import ServedModel
+from ml_assets.serving.replies import Reply, problem, request_id_of, send_reply, told, wrong
+from ml_assets.serving.service import Service
+from ml_assets.storage.request_log import Answered
+from ml_assets.trips.request_reading import Refused, Request, read_request
+from ml_assets.trips.requests import REQUIRED_FIELDS
+
+_LOGGER = logging.getLogger(__name__)
+_TRUTHS: Final = {"true": True, "1": True, "false": False, "0": False}
+_NO_OBJECT: Final = f"must be an object with {', '.join(REQUIRED_FIELDS)}"
+
+
+class WrongQuery(ValueError):
+    """A query parameter has a value that is not allowed."""
+
+
+class PredictEndpoint:
+    """The route.
+
+    Args:
+        service: What it shares with the others.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._waiting = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        request_id = request_id_of(scope)
+        try:
+            reply = await self._reply(scope, receive, request_id)
+        except ClientGone:
+            self._service.metrics.client_gone()
+            return
+        except Exception:
+            _LOGGER.exception("request %s could not be answered", request_id)
+            reply = told(500, "the service failed; its log tells why, under this request id")
+        self._service.metrics.answered(reply.status)
+        await send_reply(send, reply, request_id)
+
+    async def _reply(self, scope: Scope, receive: Receive, request_id: str) -> Reply:
+        limits = self._service.limits
+        try:
+            explain = _wants_explanation(scope["query_string"])
+            raw = await read_body(scope, receive, limits)
+        except WrongQuery as error:
+            return wrong([problem(("query", "explain"), str(error))], 1)
+        except BodyTooLarge:
+            text = f"a body may have {limits.body_bytes:,} bytes: send fewer requests at a time"
+            return told(413, text, close=True)
+        except BodyTooSlow:
+            text = f"the body did not arrive within {limits.body_seconds:g} seconds"
+            return told(408, text, close=True)
+        served = self._service.model
+        if served is None:
+            return told(503, self._service.why_no_model)
+        if len(raw) <= limits.inline_bytes and not explain:
+            return self._answer(raw, served, request_id, explain=False)
+        if self._waiting >= limits.waiting:
+            return told(503, "too many lists are waiting for their turn: try again later")
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(
+                self._service.threads,
+                lambda: self._answer(raw, served, request_id, explain=explain),
+            )
+        finally:
+            self._waiting -= 1
+
+    def _answer(self, raw: bytes, served: ServedModel, request_id: str, *, explain: bool) -> Reply:
+        begun = time.perf_counter()
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            return wrong([problem(("body",), f"the body is no JSON: {error}", "json_invalid")], 1)
+        if isinstance(body, list):
+            return self._many(body, served, request_id, begun, explain=explain)
+        if not isinstance(body, dict):
+            return wrong([problem(("body",), f"the body {_NO_OBJECT}, or a list of such")], 1)
+        request = read_request(body)
+        if isinstance(request, Refused):
+            return wrong(_problems(request, ("body",)), self._service.limits.problems)
+        reply, answers = answer_one(served.model, request, request_id, explain=explain)
+        self._keep(request_id, served, begun, [request], answers, is_list=False)
+        return reply
+
+    def _many(
+        self,
+        body: list[Any],
+        served: ServedModel,
+        request_id: str,
+        begun: float,
+        *,
+        explain: bool,
+    ) -> Reply:
+        limits = self._service.limits
+        most = limits.explained_length if explain else limits.list_length
+        if len(body) > most:
+            of = "that is to be explained may have" if explain else "may have"
+            return told(413, f"a list {of} {most:,} requests, and this one has {len(body):,}")
+        now = datetime.now(UTC)
+        read = [read_request(fields, now) for fields in body]
+        requests = [request for request in read if isinstance(request, Request)]
+        if len(requests) < len(body):
+            return wrong(_problems_of_list(body, read), limits.problems)
+        reply, answers = answer_list(served.model, requests, request_id, explain=explain)
+        self._keep(request_id, served, begun, requests, answers, is_list=True)
+        return reply
+
+    def _keep(
+        self,
+        request_id: str,
+        served: ServedModel,
+        begun: float,
+        requests: Sequence[Request],
+        answers: Any,
+        *,
+        is_list: bool,
+    ) -> None:
+        """Count and log what was answered."""
+        seconds = time.perf_counter() - begun
+        self._service.metrics.predicted(len(requests), seconds, is_list=is_list)
+        if self._service.log is not None and requests:
+            self._service.log.add(
+                Answered(
+                    request_id,
+                    datetime.now(UTC),
+                    served.model.version,
+                    1000 * seconds,
+                    requests,
+                    answers.minutes,
+                    answers.lower,
+                    answers.upper,
+                )
+            )
+
+
+def _wants_explanation(query: bytes) -> bool:
+    """Whether ``?explain=`` says so."""
+    if not query:
+        return False
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=None)
+    given = values.get("explain")
+    if given is None:
+        return False
+    if len(given) > 1 or given[0] not in _TRUTHS:
+        raise WrongQuery(f"explain must be true or false, not {given[0][:40]}")
+    return _TRUTHS[given[0]]
+
+
+def _problems(refused: Refused, loc: tuple[str | int, ...]) -> list[dict[str, Any]]:
+    return [problem((*loc, found.field), found.message) for found in refused.problems]
+
+
+def _problems_of_list(body: list[Any], read: Sequence[Request | Refused]) -> list[dict[str, Any]]:
+    found = []
+    for at, (fields, request) in enumerate(zip(body, read, strict=True)):
+        if not isinstance(fields, dict):
+            found.append(problem(("body", at), f"an entry of the list {_NO_OBJECT}"))
+        elif isinstance(request, Refused):
+            found += _problems(request, ("body", at))
+    return found
