@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from ml_assets.serving import status_routes
+from ml_assets.serving import playground, status_routes
 from ml_assets.serving.access import Guard
 from ml_assets.serving.limits import Limits
 from ml_assets.serving.model_source import ModelSource
@@ -47,6 +47,7 @@ def create_app(
     app.state.service = service
     app.add_route("/predict", PredictEndpoint(service), methods=["POST"])  # type: ignore[arg-type]
     app.include_router(status_routes.router)
+    app.include_router(playground.router)
     app.add_middleware(Guard, token=token)
 
     @app.exception_handler(Exception)

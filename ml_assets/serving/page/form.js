@@ -1,0 +1,124 @@
+// The form: what is in it is what is sent, and what the page's address carries.
+
+import { ZoneField } from './combobox.js';
+import { Distance, isNumber } from './distance.js';
+import { now } from './new_york.js';
+import { Zones } from './zone_search.js';
+
+/** Filled in on a first visit, so that the first press answers. */
+const EXAMPLE = { PULocationID: '74', DOLocationID: '138', trip_distance: '5' };
+const FIELDS = ['PULocationID', 'DOLocationID', 'trip_distance', 'pickup_datetime', 'passenger_count'];
+const LABELS = {
+  PULocationID: 'The pick-up zone',
+  DOLocationID: 'The drop-off zone',
+  trip_distance: 'The distance',
+  pickup_datetime: 'The pick-up time',
+  passenger_count: 'The number of passengers',
+};
+
+const find = (selector) => document.querySelector(selector);
+
+export class Form {
+  /** @param {() => void} changed Called when something else is in the form. */
+  constructor(changed) {
+    const tell = (text) => (find('#found').textContent = text);
+    const edited = () => {
+      this.distance.follow(this.pickup.value, this.dropoff.value);
+      changed();
+    };
+    this.distance = new Distance(changed);
+    this.pickup = new ZoneField(find('#pickup'), new Zones([]), edited, tell);
+    this.dropoff = new ZoneField(find('#dropoff'), new Zones([]), edited, tell);
+    this.when = find('#when');
+    this.passengers = find('#passengers');
+    for (const input of [this.when, this.passengers]) input.addEventListener('input', changed);
+    find('#now').addEventListener('click', () => {
+      this.when.value = now();
+      changed();
+    });
+    find('#swap').addEventListener('click', () => {
+      [this.pickup.value, this.dropoff.value] = [this.dropoff.value, this.pickup.value];
+      edited();
+    });
+  }
+
+  /** @param {Zones} zones The names, once they are there. */
+  rename(zones) {
+    this.pickup.rename(zones);
+    this.dropoff.rename(zones);
+    this.distance.follow(this.pickup.value, this.dropoff.value);
+  }
+
+  /** The request: numbers where numbers were typed, else the text, which the service refuses. */
+  read() {
+    const texts = this.texts();
+    return Object.fromEntries(
+      FIELDS.filter((name) => texts[name] !== '').map((name) => {
+        const text = texts[name];
+        return [name, name !== 'pickup_datetime' && isNumber(text) ? Number(text) : text];
+      }),
+    );
+  }
+
+  texts() {
+    return {
+      PULocationID: String(this.pickup.value),
+      DOLocationID: String(this.dropoff.value),
+      trip_distance: this.distance.value,
+      pickup_datetime: this.when.value,
+      passenger_count: this.passengers.value.trim(),
+    };
+  }
+
+  /** The form as the query of an address. */
+  query() {
+    const filled = Object.entries(this.texts()).filter(([, text]) => text !== '');
+    return `?${new URLSearchParams(filled)}`.replaceAll('%3A', ':');
+  }
+
+  /** Fill the form from an address; the example where it states nothing. */
+  fill(query) {
+    const stated = new URLSearchParams(query);
+    const blank = !FIELDS.some((name) => stated.has(name));
+    const text = (name) => stated.get(name) ?? (blank ? (EXAMPLE[name] ?? '') : '');
+    this.pickup.value = text('PULocationID');
+    this.dropoff.value = text('DOLocationID');
+    this.distance.write(text('trip_distance'), stated.has('trip_distance'));
+    this.when.value = stated.get('pickup_datetime')?.slice(0, 16) ?? (blank ? now() : '');
+    this.passengers.value = text('passenger_count');
+    this.distance.follow(this.pickup.value, this.dropoff.value);
+    this.forget();
+  }
+
+  /** Whether the time is half typed: the browser then hands out nothing, which would mean now. */
+  get halfTime() {
+    return this.when.validity.badInput;
+  }
+
+  /** Show what is wrong beside each field; returns what belongs to none. */
+  refuse(problems) {
+    this.forget();
+    const others = problems.filter(({ field }) => !FIELDS.includes(field));
+    const inputs = problems.filter(({ field }) => FIELDS.includes(field)).map((problem) => mark(problem));
+    inputs[0]?.focus();
+    return others;
+  }
+
+  /** Take all complaints away. */
+  forget() {
+    for (const field of document.querySelectorAll('[data-field]')) {
+      field.querySelector('.error').hidden = true;
+      field.querySelector('input').removeAttribute('aria-invalid');
+    }
+  }
+}
+
+function mark({ field, message }) {
+  const part = find(`[data-field=${field}]`);
+  const error = part.querySelector('.error');
+  error.textContent = message.replaceAll(field, LABELS[field]);
+  error.hidden = false;
+  const input = part.querySelector('input');
+  input.setAttribute('aria-invalid', 'true');
+  return input;
+}

@@ -1,0 +1,167 @@
+// The page: asks POST /predict for what is in the form, and shows what it answers.
+
+import * as answer from './answer.js';
+import { ModelCard } from './model_card.js';
+import { body, copy, curl } from './command.js';
+import { Form } from './form.js';
+import { ask, Refused, token } from './service.js';
+import { Zones } from './zone_search.js';
+
+const find = (selector) => document.querySelector(selector);
+
+let zones = new Zones([]);
+/** The newest answer that is shown: what was sent, and what came. */
+let answered = null;
+/** Counts the presses, so that only the newest one's answer is shown. */
+let presses = 0;
+
+const card = new ModelCard();
+const form = new Form(edited);
+
+function edited() {
+  const draft = history.state?.answered ? 'pushState' : 'replaceState';
+  history[draft](null, '', form.query());
+  showStale();
+  if (!answered) find('#command').textContent = curl(body(form.read()));
+}
+
+function showStale() {
+  const stale = answered !== null && answered.sent !== body(form.read());
+  find('#answer').classList.toggle('is-stale', stale);
+}
+
+async function press() {
+  const mine = ++presses;
+  busy(true);
+  await form.distance.settled;
+  const sent = body(form.read());
+  if (form.halfTime) {
+    busy(false);
+    form.refuse([{ field: 'pickup_datetime', message: 'The time is half filled in: complete or clear it.' }]);
+    return;
+  }
+  try {
+    const { told, text } = await ask('predict?explain=true', sent);
+    if (mine === presses) accept({ sent, told, text });
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (mine === presses) refuse(error, sent);
+  } finally {
+    if (mine === presses) busy(false);
+  }
+}
+
+function busy(whether) {
+  find('#predict').setAttribute('aria-busy', String(whether));
+  find('#headline').setAttribute('aria-busy', String(whether));
+}
+
+function accept(newest) {
+  form.forget();
+  notice(null);
+  find('#access').hidden = true;
+  history.replaceState({ answered: newest }, '', form.query());
+  showAnswer(newest);
+  card.bring(newest.told.model_version);
+  reveal(find('#answer'));
+}
+
+function showAnswer(newest) {
+  answered = newest;
+  answer.show(newest.told, JSON.parse(newest.sent), zones, card.percent);
+  find('#command').textContent = curl(newest.sent);
+  find('#raw').textContent = JSON.stringify(newest.told, null, 2);
+  showStale();
+}
+
+function refuse(error, sent) {
+  answered = null;
+  answer.blank();
+  showStale();
+  find('#command').textContent = curl(sent);
+  find('#words').textContent = 'No answer yet.';
+  const others = error.status === 422 && error.problems.length ? form.refuse(error.problems) : null;
+  if (others?.length === 0) notice('Something in the form needs another look.');
+  else if (error.status === 401) askForToken(error, true);
+  else {
+    notice(...explained(error));
+    reveal(find('#answer'));
+  }
+}
+
+function explained({ status, message }) {
+  if (status === 0) return [message, 'Is it still running? Your entries are kept: press Predict to try again.'];
+  if (status === 503) return [message, 'This page goes on by itself once there is one.'];
+  if (status === 422) return [message];
+  return [`The service answered with status ${status}.`, message];
+}
+
+function notice(what, then = '') {
+  find('#notice').hidden = what === null;
+  find('#notice').replaceChildren(
+    ...[what, then].filter(Boolean).map((text) => Object.assign(document.createElement('p'), { textContent: text })),
+  );
+}
+
+function askForToken({ message }, pressed = false) {
+  find('#access-told').textContent = message;
+  find('#access').hidden = false;
+  if (pressed) notice('The service asks for a token.');
+  if (pressed) find('#token').focus();
+}
+
+/** On a phone the answer is below the form. */
+function reveal(element) {
+  const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  const { top } = element.getBoundingClientRect();
+  if (top > innerHeight * 0.6 || top < 0) element.scrollIntoView({ behavior: calm ? 'auto' : 'smooth' });
+}
+
+/** Names and card; what cannot be had now is asked again later. */
+async function bring() {
+  try {
+    zones = new Zones((await ask('zones')).told);
+    form.rename(zones);
+    await card.bring();
+    form.distance.askAgain();
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (error.status === 401) askForToken(error);
+  }
+}
+
+find('#ride').addEventListener('submit', (event) => {
+  event.preventDefault();
+  press();
+});
+
+find('#access-form').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  token.set(find('#token').value.trim());
+  find('#access').hidden = true;
+  notice(null);
+  await bring();
+  if (find('#access').hidden) press();
+});
+
+find('#copy').addEventListener('click', async () => {
+  find('#copied').textContent = (await copy(find('#command'))) ? 'Copied.' : 'Select it and copy it by hand.';
+});
+
+addEventListener('popstate', ({ state }) => {
+  form.fill(location.search);
+  notice(null);
+  answered = null;
+  answer.blank();
+  if (state?.answered) showAnswer(state.answered);
+  else showStale();
+});
+
+answer.blank();
+form.fill(location.search);
+find('#command').textContent = curl(body(form.read()));
+card.onArrival = () => {
+  form.distance.askAgain();
+  if (answered) showAnswer(answered);
+};
+await bring();
