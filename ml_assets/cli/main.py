@@ -5,22 +5,9 @@ import sys
 
 import click
 
-from ml_assets.cli.alerts import alerts
-from ml_assets.cli.backtest import backtest
-from ml_assets.cli.decisions import decisions
-from ml_assets.cli.dev import dev
-from ml_assets.cli.leaderboard import leaderboard
-from ml_assets.cli.months import months
-from ml_assets.cli.predict import predict
-from ml_assets.cli.reinstate import promote, rollback
-from ml_assets.cli.reproduce import reproduce
-from ml_assets.cli.run import run
+from ml_assets.cli.lazy_group import LazyGroup
 from ml_assets.cli.unknown_variables import unknown_variables
 from ml_assets.settings import SettingsError
-from ml_assets.sources.published import BadPublication, SourceUnavailable, WrongSource
-from ml_assets.storage.atomic import StorageError
-from ml_assets.storage.record_store import UnreadableRecord
-from ml_assets.storage.trip_store import DamagedMonth
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
 INTERRUPTED = (
@@ -28,8 +15,28 @@ INTERRUPTED = (
     "but trains its models anew"
 )
 
+COMMANDS = {
+    "run": "ml_assets.cli.run.run",
+    "dev": "ml_assets.cli.dev.dev",
+    "serve": "ml_assets.cli.serve.serve",
+    "predict": "ml_assets.cli.predict.predict",
+    "months": "ml_assets.cli.months.months",
+    "leaderboard": "ml_assets.cli.leaderboard.leaderboard",
+    "decisions": "ml_assets.cli.decisions.decisions",
+    "rollback": "ml_assets.cli.reinstate.rollback",
+    "promote": "ml_assets.cli.reinstate.promote",
+    "backtest": "ml_assets.cli.backtest.backtest",
+    "reproduce": "ml_assets.cli.reproduce.reproduce",
+    "alerts": "ml_assets.cli.alerts.alerts",
+}
+"""Where each is defined: only the one that is called is imported."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+@click.group(
+    cls=LazyGroup,
+    lazy_subcommands=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="ml-assets")
 def commands() -> None:
     """Predict how long a New York taxi trip takes, and keep predicting it well.
@@ -39,22 +46,6 @@ def commands() -> None:
     """
     for line in unknown_variables(os.environ):
         click.echo(line, err=True)
-
-
-for command in (
-    run,
-    dev,
-    months,
-    leaderboard,
-    decisions,
-    rollback,
-    promote,
-    backtest,
-    reproduce,
-    predict,
-    alerts,
-):
-    commands.add_command(command)
 
 
 def main() -> None:
@@ -71,18 +62,36 @@ def _status() -> int:
         return commands(prog_name="ml-assets", standalone_mode=False) or 0
     except click.UsageError as error:
         return _told(_usage_line(error), WRONG_USE)
-    except (SettingsError, WrongSource) as error:
+    except SettingsError as error:
         return _told(f"error: {error}", WRONG_USE)
     except click.ClickException as error:
         return _told(f"error: {error.format_message()}", FAILED)
-    except (SourceUnavailable, BadPublication, StorageError, UnreadableRecord, DamagedMonth) as e:
-        return _told(f"error: {e}", FAILED)
+    except _wrong_use() as error:
+        return _told(f"error: {error}", WRONG_USE)
+    except _failures() as error:
+        return _told(f"error: {error}", FAILED)
     except (click.Abort, KeyboardInterrupt):
         return _told(INTERRUPTED, STOPPED)
     except BrokenPipeError:
         # The reader (head, less) has seen enough; the interpreter must not flush to it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+# Asked only once something is wrong: the service starts without the rooms that define these.
+def _wrong_use() -> tuple[type[Exception], ...]:
+    from ml_assets.sources.published import WrongSource
+
+    return (WrongSource,)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from ml_assets.sources.published import BadPublication, SourceUnavailable
+    from ml_assets.storage.atomic import StorageError
+    from ml_assets.storage.record_store import UnreadableRecord
+    from ml_assets.storage.trip_store import DamagedMonth
+
+    return (SourceUnavailable, BadPublication, StorageError, UnreadableRecord, DamagedMonth)
 
 
 def _usage_line(error: click.UsageError) -> str:

@@ -68,21 +68,24 @@ class Guard:
         if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
             return True
         if self._token is None:
-            return _is_loopback(scope.get("client"))
+            return _is_local(scope.get("client"))
         for name, value in scope["headers"]:
             if name == b"authorization" and value[: len(_SCHEME)].lower() == _SCHEME:
                 return hmac.compare_digest(value[len(_SCHEME) :].strip(), self._token)
         return False
 
 
-def _is_loopback(client: tuple[str, int] | None) -> bool:
-    if client is None:
-        return False
-    if client[0] == "127.0.0.1":
+def _is_local(client: tuple[str, int] | None) -> bool:
+    return client is not None and is_loopback(client[0])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is one of this machine alone."""
+    if host == "127.0.0.1":
         return True
     try:
-        address = ipaddress.ip_address(client[0])
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    return bool((mapped or address).is_loopback)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from sklearn.pipeline import Pipeline
 
+INTERVAL_TAGS = ("interval_nominal", "interval_coverage", "interval_mean_width")
+"""Tags of a version: share of trips that its intervals are to hold, the share of the judged trips
+that they held, and their mean width there in minutes."""
+
 
 @dataclass(frozen=True)
 class Served:
@@ -190,4 +194,7 @@ def _tags(served: Served, board: Leaderboard, training_set: TrainingSet) -> dict
         "training_set": training_set.fingerprint,
         "served": served.in_words,
     }
+    if winner.interval is not None:
+        figures = (winner.interval.nominal, winner.interval.coverage, winner.interval.mean_width)
+        tags |= {tag: f"{figure:.6f}" for tag, figure in zip(INTERVAL_TAGS, figures, strict=True)}
     return tags if board.caveat is None else {**tags, "caveat": board.caveat}

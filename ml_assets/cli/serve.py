@@ -1,0 +1,85 @@
+"""``ml-assets serve``: the prediction service."""
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import click
+
+from ml_assets.settings import read_settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen on; 0 for any that is free.",
+)
+def serve(host: str, port: int) -> None:
+    """Answer prediction requests over HTTP with the registry's champion.
+
+    POST /predict takes a request or a list of them; there is a page at /, a description at /docs.
+    Another champion is taken up within seconds, while requests go on. With ML_ASSETS_API_TOKEN set
+    clients must send it as `Authorization: Bearer`; without it only this machine is answered.
+    """
+    settings = read_settings()
+    from ml_assets.serving.access import TOKEN_VARIABLE, is_loopback, read_api_token
+
+    token = read_api_token(os.environ)
+    listening = _listen(host, port)
+    bound, taken = listening.getsockname()[:2]
+    if token is None and not is_loopback(bound):
+        click.echo(
+            f"warning: without {TOKEN_VARIABLE} only clients on this machine are answered", err=True
+        )
+    from ml_assets.serving.server import serve as serve_until_told
+    from ml_assets.storage.request_log_files import FOLDER
+
+    def tell(app: "FastAPI") -> None:
+        click.echo(_announcement(app, _url(bound, taken)))
+
+    serve_until_told(listening, settings.local_home, settings.local_home / FOLDER, tell)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket bound to this address.
+
+    Raises:
+        click.UsageError: when nothing can listen there.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen()
+    except OSError as error:
+        other = port % 65535 + 1
+        raise click.UsageError(
+            f"--host {host} --port {port} cannot be listened on ({error.strerror}): choose another "
+            f"with --port, for example --port {other} (`make serve PORT={other}`)"
+        ) from error
+    return listening
+
+
+def _url(address: str, port: int) -> str:
+    named = "127.0.0.1" if address in ("0.0.0.0", "::") else address
+    return f"http://[{named}]:{port}" if ":" in named else f"http://{named}:{port}"
+
+
+def _announcement(app: "FastAPI", url: str) -> str:
+    """One line: where the page, the docs and the model are."""
+    served = app.state.service.model
+    if served is None:
+        what = "No champion yet, the service takes it up once there is one"
+    else:
+        trips = " on the synthetic sample" if served.card.synthetic else ""
+        what = f"Version {served.card.version} ({served.card.model}{trips}) answers"
+    return f"{what}: page {url}/ , docs {url}/docs , model {url}/model . Stop with Ctrl-C."

@@ -1,0 +1,85 @@
+"""The service as a process: uvicorn on a socket, until a signal ends it."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from ml_assets.serving.access import TOKEN_VARIABLE, read_api_token
+from ml_assets.serving.app import create_app
+from ml_assets.serving.handover import SERVING_FOLDER
+from ml_assets.serving.http_protocol import BoundedHttpProtocol
+from ml_assets.serving.sidecar import Sidecar
+from ml_assets.serving.watched_champion import WatchedChampion
+from ml_assets.storage.request_log import RequestLog
+
+WATCH: Final = "ml_assets.tracking.champion_watch"
+"""The module that watches the registry, in a process of its own since it needs MLflow."""
+
+GRACE_SECONDS: Final = 20
+"""For requests under way when a signal comes: twice what a body may take to arrive."""
+
+_SWITCH_SECONDS = 0.001
+"""A list that is worked on in a thread gives way to single requests after so long (Python's own
+interval is five times that, which each of them would have to wait)."""
+
+
+def serve(
+    listening: socket.socket,
+    local_home: Path,
+    log_folder: Path,
+    when_ready: Callable[[FastAPI], None],
+) -> None:
+    """Answer requests until SIGTERM or Ctrl-C, then finish those under way.
+
+    Args:
+        listening: Bound.
+        local_home: Where champions are handed over.
+        log_folder: Where answers are kept.
+        when_ready: Called once requests are answered.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("ml_assets").setLevel(logging.INFO)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    token = read_api_token(os.environ)
+    variables = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    watch = Sidecar([sys.executable, "-m", WATCH], variables)
+    models = WatchedChampion(local_home / SERVING_FOLDER, watch)
+    app = create_app(models, token=token, log=RequestLog(log_folder))
+    config = uvicorn.Config(
+        app,
+        http=BoundedHttpProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    server = _Server(config, lambda: when_ready(app))
+    # uvicorn raises what it has caught again when it is done: it has been heard by then.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.end)
+    server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Tells when it answers."""
+
+    def __init__(self, config: uvicorn.Config, when_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._when_ready = when_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._when_ready()
+
+    def end(self, number: int, frame: object) -> None:
+        self.should_exit = True

@@ -1,0 +1,206 @@
+"""``python -m ml_assets.tracking.champion_watch``: hands the registry's champion to the service.
+
+A process of its own, so that the one that answers requests needs no MLflow, and a registry that
+hangs holds nobody up. It asks each second, ends when its standard input does, and is started again
+by the server when it dies.
+"""
+
+import os
+import sys
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from ml_assets.serving.handover import (
+    CHAMPION_FILE,
+    REGISTRY_FILE,
+    SERVING_FOLDER,
+    ChampionNote,
+    NoteFile,
+    RegistryNote,
+)
+from ml_assets.settings import (
+    EXPERIMENT,
+    REGISTERED_MODEL,
+    Settings,
+    read_settings,
+    without_credentials,
+)
+from ml_assets.storage.atomic import write_text
+from ml_assets.tracking.champion_export import bundle_name, export, is_whole, remove_others
+from ml_assets.tracking.models import CHAMPION, version_with_alias
+from ml_assets.tracking.store import TrackingStore, TrackingUnreachable, artifact_location
+
+ASK_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 10.0
+"""A version that could not be handed over is tried again after so long."""
+
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+"""Of one question to a server: the next second brings another."""
+
+_SHOWN_CHARACTERS = 500
+
+
+class RegistryAway(RuntimeError):
+    """There is no registry to ask."""
+
+
+class ChampionWatch:
+    """Asks the registry, and writes what it says.
+
+    Args:
+        settings: Name the registry and the home.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = settings.local_home / SERVING_FOLDER
+        self._client: Any = None
+        self._database: tuple[int, int] | None = None
+        self._exporter = ThreadPoolExecutor(1)
+        self._export: tuple[str, Future[Path]] | None = None
+        self._retry_at = 0.0
+        self._export_problem: str | None = None
+        self._handed = NoteFile(self._folder / CHAMPION_FILE, ChampionNote)
+        self._verified: str | None = None
+        self._note = RegistryNote()
+
+    def look(self) -> None:
+        """Ask once, and write down what there is to tell."""
+        try:
+            version = self._ask()
+        except Exception as error:  # noqa: BLE001 - whatever keeps the registry from answering
+            self._note = self._note.model_copy(update={"problem": self._in_words(error)})
+        else:
+            if version is not None:
+                self._hand_over(version)
+            self._note = RegistryNote(
+                answered_at=datetime.now(UTC),
+                names=None if version is None else str(version.version),
+                problem=self._export_problem if version is not None else None,
+            )
+        self._write()
+
+    def _in_words(self, error: Exception) -> str:
+        """What is wrong, on one line and without a password."""
+        uri = self._settings.tracking_uri.rstrip("/")
+        told = " ".join(str(error).replace(uri, without_credentials(uri)).split())
+        if not isinstance(error, RegistryAway | TrackingUnreachable):
+            told = f"the registry does not answer: {type(error).__name__}: {told}"
+        return told[:_SHOWN_CHARACTERS]
+
+    def _ask(self) -> Any | None:
+        """MLflow's record of the champion; None when there is none."""
+        self._require_database()
+        if self._client is None:
+            location = artifact_location(self._settings.home, self._settings.local_home)
+            self._client = TrackingStore(
+                self._settings.tracking_uri, EXPERIMENT, location, self._settings.local_home
+            ).client()
+        return version_with_alias(self._client, REGISTERED_MODEL, CHAMPION)
+
+    def _require_database(self) -> None:
+        """SQLite makes a database that is not there, and goes on reading one that was removed.
+
+        Raises:
+            RegistryAway: when the file is not there.
+        """
+        uri = self._settings.tracking_uri
+        if urlsplit(uri).scheme.partition("+")[0] != "sqlite":
+            return
+        file = Path(uri.split("///", 1)[1])
+        try:
+            stat = file.stat()
+        except FileNotFoundError as error:
+            raise RegistryAway(f"the registry is away: there is no {file}") from error
+        database = (stat.st_dev, stat.st_ino)
+        if self._database is not None and database != self._database:
+            # MLflow keeps its connections to the old one; a new process has none.
+            print(f"{file} is another database now: starting again", file=sys.stderr, flush=True)
+            os._exit(0)
+        self._database = database
+
+    def _hand_over(self, version: Any) -> None:
+        name = bundle_name(version)
+        self._finish_export()
+        if self._export is not None or self._is_handed(name) or time.monotonic() < self._retry_at:
+            return
+        work = self._exporter.submit(export, version, REGISTERED_MODEL, self._folder)
+        self._export = (str(version.version), work)
+
+    def rest(self) -> None:
+        """Wait for the next question, but hand over at once what has been brought meanwhile."""
+        if self._export is None:
+            time.sleep(ASK_SECONDS)
+            return
+        wait([self._export[1]], ASK_SECONDS)
+        self._finish_export()
+
+    def _finish_export(self) -> None:
+        if self._export is None or not self._export[1].done():
+            return
+        number, work = self._export
+        self._export = None
+        try:
+            bundle = work.result()
+            note = ChampionNote(version=number, folder=bundle.name)
+            write_text(str(self._folder / CHAMPION_FILE), note.model_dump_json())
+            remove_others(self._folder, bundle)
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from being handed over
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            self._export_problem = f"version {number} cannot be handed over ({told})"
+        else:
+            self._export_problem, self._verified = None, bundle.name
+
+    def _is_handed(self, name: str) -> bool:
+        """Whether this bundle is the one to serve, and whole (looked at once by each process)."""
+        try:
+            self._handed.refresh()
+        except (OSError, ValueError):
+            return False
+        if self._handed.note is None or self._handed.note.folder != name:
+            return False
+        bundle = self._folder / name
+        if self._verified != name and is_whole(bundle):
+            self._verified = name
+        return self._verified == name and bundle.is_dir()
+
+    def _write(self) -> None:
+        """Replace the note; it is of a moment, so that the disk need not be waited for."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / f".{REGISTRY_FILE}.{os.getpid()}.tmp"
+        temporary.write_text(self._note.model_dump_json(), encoding="utf-8")
+        temporary.replace(self._folder / REGISTRY_FILE)
+
+
+def main() -> None:
+    """Watch until standard input ends."""
+    os.environ.update(_PATIENCE)
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    watch = ChampionWatch(read_settings())
+    told = ""
+    while True:
+        try:
+            watch.look()
+            told = ""
+        except OSError as error:  # a full disk: the service sees that nothing is heard any more
+            if str(error) != told:
+                print(f"the registry's state cannot be written: {error}", file=sys.stderr)
+            told = str(error)
+        watch.rest()
+
+
+def _end_with_server() -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
