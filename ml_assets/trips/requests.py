@@ -4,6 +4,7 @@ The constants cost no import; the check of a frame imports Polars when it is cal
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -94,7 +95,9 @@ def wrong(field: str, shown: str) -> str:
 
 
 def requests_frame(requests: Iterable[Any]) -> "pl.DataFrame":
-    """Requests as they come from JSON, as a frame of text that :func:`check_requests` takes.
+    """Requests as they come from JSON, as a frame that :func:`check_requests` takes.
+
+    A column of plain numbers or texts stays one; one of anything else becomes text.
 
     Args:
         requests: Mappings with whatever values; anything else counts as a request without fields.
@@ -102,8 +105,21 @@ def requests_frame(requests: Iterable[Any]) -> "pl.DataFrame":
     import polars as pl
 
     rows = [row if isinstance(row, Mapping) else {} for row in requests]
-    columns = {name: [as_text(row.get(name)) for row in rows] for name in REQUEST_COLUMNS}
-    return pl.DataFrame(columns, schema=dict.fromkeys(REQUEST_COLUMNS, pl.String))
+    return pl.DataFrame(
+        [_column([row.get(name) for row in rows]).alias(name) for name in REQUEST_COLUMNS]
+    )
+
+
+def _column(values: list[Any]) -> "pl.Series":
+    """Values of a field; text wherever a column of their own type would tell of them otherwise."""
+    import polars as pl
+
+    found = {*map(type, values)} - {type(None)}
+    plain = {float: pl.Float64, int: pl.Int64}.get(found.pop()) if len(found) == 1 else None
+    if plain is not None:
+        with suppress(OverflowError, TypeError):  # an integer that no column holds
+            return pl.Series(values, dtype=plain)
+    return pl.Series([as_text(value) for value in values], dtype=pl.String)
 
 
 def check_requests(frame: "pl.DataFrame", now: datetime | None = None) -> CheckedRequests:
@@ -233,6 +249,8 @@ def _shown(column: "pl.Series") -> "pl.Series":
         kept = convertible(column).rename("kept")
         far = pl.when(column.is_not_null()).then(pl.lit("a time far out of range"))
         return kept.to_frame().select(shown=pl.col("kept").cast(pl.String).fill_null(far))["shown"]
+    if column.dtype == pl.Float64:  # as Python writes it, which is as a request in JSON shows it
+        return pl.Series([as_text(value) for value in column.to_list()], dtype=pl.String)
     return column.cast(pl.String).str.slice(0, SHOWN_CHARACTERS)
 
 
@@ -246,13 +264,14 @@ def as_text(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
+        text = value[:_READ_CHARACTERS].strip()
         # Half a surrogate pair is text in JSON and none in UTF-8.
-        return value[:_READ_CHARACTERS].encode("utf-8", "replace").decode("utf-8").strip()
+        return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, float):
         return float.__repr__(value)
     if isinstance(value, int) and not isinstance(value, bool):
-        return repr(value) if abs(value) < 10**18 else "a number of many digits"
+        return int.__repr__(value) if -(2**63) <= value < 2**63 else "a number of many digits"
     kind = {bool: "true or false", list: "a list", dict: "an object"}.get(type(value))
     return kind or f"of type {type(value).__name__}"

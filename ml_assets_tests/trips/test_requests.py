@@ -9,7 +9,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ml_assets.trips.requests import RULES, check_requests, latest_pickup, requests_frame
+from ml_assets.trips.requests import (
+    RULES,
+    as_text,
+    check_requests,
+    latest_pickup,
+    requests_frame,
+)
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 NOW = datetime(2026, 11, 25, 17, 0, tzinfo=UTC)
@@ -195,6 +201,42 @@ def test_whatever_comes_is_read_within_its_range_or_refused_with_a_reason(reques
         assert datetime(2009, 1, 1) <= row["pickup_datetime"] <= HERE + timedelta(days=365)
         assert row["passenger_count"] in (None, *range(10))
     json.dumps(checked.reasons.to_list(), ensure_ascii=False).encode()
+
+
+def as_texts(requests):
+    """Every value written out, one by one: what a column of another type must be read as, too."""
+    rows = [row if isinstance(row, dict) else {} for row in requests]
+    columns = {name: [as_text(row.get(name)) for row in rows] for name in REQUEST_COLUMNS}
+    return pl.DataFrame(columns, schema=dict.fromkeys(REQUEST_COLUMNS, pl.String))
+
+
+PLAIN = st.sampled_from(
+    [
+        st.none() | st.integers(-1, 267),
+        st.integers() | st.integers(-(2**63) - 2, 2**63 + 2),
+        st.none() | st.floats(),
+        st.floats(-1, 1001) | st.integers(-1, 1001),
+        st.none() | st.text(max_size=5) | st.sampled_from(["2024-05-06T17:30Z", "7", "\ud800"]),
+        st.booleans(),
+    ]
+)
+
+
+@given(st.data())
+def test_a_column_of_plain_values_is_read_as_their_texts_are(data):
+    rows = data.draw(st.integers(1, 5))
+    columns = {
+        name: data.draw(st.lists(data.draw(PLAIN), min_size=rows, max_size=rows))
+        for name in REQUEST_COLUMNS
+    }
+    requests = [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+    found = check_requests(requests_frame(requests), NOW)
+    expected = check_requests(as_texts(requests), NOW)
+    assert found.reasons.to_list() == expected.reasons.to_list()
+    assert found.requests.schema == expected.requests.schema
+    assert repr(found.requests.rows()) == repr(expected.requests.rows())
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
