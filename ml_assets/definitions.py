@@ -12,6 +12,7 @@ from ml_assets.assets.evaluation import model_leaderboard  # noqa: E402
 from ml_assets.assets.ingestion import ingestion_assets  # noqa: E402
 from ml_assets.assets.models import model_assets  # noqa: E402
 from ml_assets.assets.monitoring import feature_drift, prediction_performance  # noqa: E402
+from ml_assets.assets.online_predictions import online_predictions  # noqa: E402
 from ml_assets.assets.partitions import published_months  # noqa: E402
 from ml_assets.assets.predictions import prediction_assets  # noqa: E402
 from ml_assets.assets.reference import taxi_zones_asset  # noqa: E402
@@ -48,6 +49,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             *prediction_assets(partitions),
             feature_drift,
             prediction_performance,
+            online_predictions,
         ],
         asset_checks=project_checks(),
         jobs=[*project_jobs(partitions), predict_requests, *reinstating_jobs()],

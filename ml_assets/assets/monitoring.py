@@ -85,7 +85,9 @@ def feature_drift(
     store, records = trip_store.tables(), trip_store.records()
     earlier = _earlier(context, trip_store, DriftRecord)
     blank = DriftRecord(dataset=store.dataset, synthetic=store.synthetic)
-    champion, status, why = _served(tracking.client(), tracking.registered_model, store.dataset)
+    champion, status, why = watched_champion(
+        tracking.client(), tracking.registered_model, store.dataset
+    )
     if champion is None:
         record = _unmeasured(earlier or blank, status, why)
     else:
@@ -115,7 +117,7 @@ def prediction_performance(
     )
     known = earlier.add_missing(_decided(context, DecisionLog(records.home, records.dataset)))
     client, name = tracking.client(), tracking.registered_model
-    champion, status, why = _served(client, name, store.dataset)
+    champion, status, why = watched_champion(client, name, store.dataset)
     if champion is None:
         record = _unmeasured(known, status, why)
     else:
@@ -132,7 +134,7 @@ def prediction_performance(
     return dg.MaterializeResult(metadata=performance_metadata(record))
 
 
-def _served(
+def watched_champion(
     client: "MlflowClient", name: str, dataset: str
 ) -> tuple[ServedChampion | None, Status, str]:
     """The champion if it is of these trips; else what it is instead, and in a sentence."""

@@ -1,4 +1,7 @@
-"""Schedules, in New York time: bring and score monthly, retrain weekly, each only if need be."""
+"""Schedules, in New York time: bring and score monthly, retrain weekly, watch the service daily.
+
+Each starts something only if need be.
+"""
 
 from collections.abc import Callable
 
@@ -18,18 +21,23 @@ from ml_assets.automation.outcomes import under_way
 from ml_assets.automation.retraining import RETRAIN_JOB
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.retraining import last_carried_out, news_since, prospect
+from ml_assets.resources.request_log import RequestLogResource
 from ml_assets.resources.trips import TripSourceResource, TripStoreResource
 from ml_assets.settings import Settings
 from ml_assets.sources import SourceUnavailable, WrongSource
 from ml_assets.sources.asking_again import Outcome, RunState
 from ml_assets.sources.wanted_months import Asked, plan_requests
 from ml_assets.storage.record_store import UnreadableRecord
+from ml_assets.storage.request_log_files import last_written
 from ml_assets.trips.calendar import new_york_date
 
 TIMEZONE = "America/New_York"
 SCORE_JOB = "monitor_trips"
 _INPUTS = ("trip_features", "champion_model")
 _SCORES = ("feature_drift", "prediction_performance")
+_ONLINE = dg.AssetKey("online_predictions")
+WATCH_CRON = "30 5 * * *"
+"""After the end of the day in UTC, by which the request log goes."""
 
 Answer = list[dg.RunRequest] | dg.SkipReason
 
@@ -40,6 +48,7 @@ def project_schedules(settings: Settings, now: Clock = utc_now) -> list[dg.Sched
         (settings.ingest_cron, _ingest_schedule),
         (settings.score_cron, _score_schedule),
         (settings.retrain_cron, _retrain_schedule),
+        (WATCH_CRON, _watch_schedule),
     )
     return [make(cron, settings, now) for cron, make in made if cron is not None]
 
@@ -137,6 +146,29 @@ def _retrain_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleD
 
     assert isinstance(retrain_weekly, dg.ScheduleDefinition)
     return retrain_weekly
+
+
+def _watch_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDefinition:
+    @_scheduled(
+        "watch_service_daily",
+        SCORE_JOB,
+        cron,
+        "Measure what the prediction service answered, when it answered anything since.",
+    )
+    def watch_service_daily(
+        context: dg.ScheduleEvaluationContext, request_log: RequestLogResource
+    ) -> Answer:
+        written = last_written(request_log.folder)
+        if written is None:
+            return dg.SkipReason("nothing has been served yet")
+        measured = context.instance.fetch_materializations(_ONLINE, limit=1).records
+        if measured and measured[0].timestamp > written:
+            return dg.SkipReason("nothing was served since the last measurement")
+        served = reason_tag("the prediction service answered requests")
+        return [dg.RunRequest(asset_selection=[_ONLINE], tags=served)]
+
+    assert isinstance(watch_service_daily, dg.ScheduleDefinition)
+    return watch_service_daily
 
 
 def _newest(instance: dg.DagsterInstance, asset: str) -> int:

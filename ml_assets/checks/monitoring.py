@@ -1,20 +1,23 @@
-"""The checks of monitoring: the newest month is within its limits. One over them is a warning."""
+"""The checks of monitoring: the newest are within their limits. One over them is a warning."""
 
 import dagster as dg
 
 from ml_assets.checks.results import single_result
 from ml_assets.monitoring.drift_record import DriftRecord
 from ml_assets.monitoring.findings import drift_finding, performance_finding
+from ml_assets.monitoring.online_findings import online_finding
+from ml_assets.monitoring.online_record import OnlineRecord
 from ml_assets.monitoring.performance_record import PerformanceRecord
 from ml_assets.resources.trips import TripStoreResource
 
 _DRIFT = dg.AssetCheckKey(dg.AssetKey("feature_drift"), "requests_as_fitted_on")
 _PERFORMANCE = dg.AssetCheckKey(dg.AssetKey("prediction_performance"), "error_as_judged")
+_ONLINE = dg.AssetCheckKey(dg.AssetKey("online_predictions"), "served_requests_as_fitted_on")
 
 
 def monitoring_checks() -> list[dg.AssetChecksDefinition]:
-    """One check for each of the two assets."""
-    return [requests_as_fitted_on, error_as_judged]
+    """One check for each of the assets."""
+    return [requests_as_fitted_on, error_as_judged, served_requests_as_fitted_on]
 
 
 @dg.asset_check(
@@ -39,3 +42,16 @@ def error_as_judged(trip_store: TripStoreResource) -> dg.AssetCheckResult:
     """Look at the newest month that the champion was not trained on."""
     record = trip_store.records().read("prediction_performance", PerformanceRecord)
     return single_result(_PERFORMANCE, performance_finding(record))
+
+
+@dg.asset_check(
+    name=_ONLINE.name,
+    asset=_ONLINE.asset_key,
+    description="No feature of the requests that the service answered in four weeks is beyond the "
+    "limit from what the champion was fitted on, and no answer of the last week is missing in the "
+    "request log.",
+)
+def served_requests_as_fitted_on(trip_store: TripStoreResource) -> dg.AssetCheckResult:
+    """Look at the window that was measured last."""
+    record = trip_store.records().read("online_predictions", OnlineRecord)
+    return single_result(_ONLINE, online_finding(record))

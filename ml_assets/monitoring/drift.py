@@ -56,7 +56,7 @@ def measure_drift(
         The record; it says so when no month of the reference is stored.
     """
     stored = {str(month): month for month in store.months(TABLE)}
-    reference = _Reference(store, [stored[text] for text in champion.fitted_on if text in stored])
+    reference = Reference(store, [stored[text] for text in champion.fitted_on if text in stored])
     record = DriftRecord(
         dataset=store.dataset,
         synthetic=store.synthetic,
@@ -98,7 +98,7 @@ class TooFewTrips(ValueError):
     """A month that tells nothing; says how many trips it has and how many it takes."""
 
 
-class _Reference:
+class Reference:
     """What the champion was fitted on: counted when the first month needs it."""
 
     def __init__(self, store: TripStore, months: Sequence[Month]) -> None:
@@ -129,6 +129,7 @@ class _Reference:
 
     @cached_property
     def counts(self) -> MonthCounts:
+        """Its trips per value of every feature."""
         return added(count_month(_requests(self._store, month)) for month in self.months)
 
     def index_of(self, counts: MonthCounts) -> dict[str, float]:
@@ -145,7 +146,7 @@ def _entry(
     store: TripStore,
     month: Month,
     champion: ServedChampion,
-    reference: _Reference,
+    reference: Reference,
     kept: Sequence[DriftEntry],
 ) -> DriftEntry:
     lineage, rows = store.lineage(TABLE, month)

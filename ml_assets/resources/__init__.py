@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from ml_assets.resources.monthly_table import MonthlyTableIOManager
+from ml_assets.resources.request_log import RequestLogResource
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripSourceResource, TripStoreResource
 from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, without_credentials
@@ -29,6 +30,7 @@ def project_resources(settings: Settings) -> dict[str, Any]:
         ),
         "trip_store": store,
         "monthly_table": MonthlyTableIOManager(store=store),
+        "request_log": RequestLogResource(local_home=str(settings.local_home)),
         "tracking": MlflowTracking(
             tracking_uri=_shown("MLFLOW_TRACKING_URI", settings.tracking_uri),
             experiment=EXPERIMENT,

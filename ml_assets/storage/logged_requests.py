@@ -13,6 +13,7 @@ import polars as pl
 
 from ml_assets.storage.request_log import LOST
 from ml_assets.storage.request_log_files import day_files
+from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE
 
 COLUMNS: Final = {
     "request_id": pl.String(),
@@ -33,6 +34,7 @@ COLUMNS: Final = {
 
 _OPTIONAL = ("passenger_count", "lower_minutes", "upper_minutes")
 _TIMES = ("answered_at", "pickup_datetime")
+_ZONES = ("PULocationID", "DOLocationID")
 _READ = {
     **{name: pl.String() if name in _TIMES else kind for name, kind in COLUMNS.items()},
     LOST: pl.Int64(),
@@ -106,6 +108,8 @@ def _piece(day: date, data: bytes) -> LoggedPiece:
     times = [pl.col(name).str.to_datetime(**_format(name), strict=False) for name in _TIMES]
     answers = answers.with_columns(times).select(*COLUMNS)
     answers = answers.drop_nulls([name for name in COLUMNS if name not in _OPTIONAL])
+    on_the_map = pl.all_horizontal(pl.col(_ZONES).is_between(FIRST_ZONE, LAST_ZONE))
+    answers = answers.filter(on_the_map)
     unreadable = lines - lost.height - answers.height
     return LoggedPiece(day, answers, int(lost[LOST].sum()), unreadable)
 

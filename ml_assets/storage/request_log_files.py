@@ -51,6 +51,11 @@ def day_files(folder: Path) -> Iterator[tuple[date, Path]]:
                 yield day, path
 
 
+def last_written(folder: Path) -> float | None:
+    """When a file of the log was last written, in seconds since 1970; None when there is none."""
+    return max((path.stat().st_mtime for _, path in day_files(folder)), default=None)
+
+
 def append(path: Path, lines: Sequence[bytes], *, after_torn: bool = False) -> Appended:
     """Append lines, and cut off what an error leaves of one.
 

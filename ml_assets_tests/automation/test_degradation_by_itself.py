@@ -111,7 +111,8 @@ class Watched:
             " { checks { name executionForLatestMaterialization { status } } } } } }"
         )["assetNodes"]
         found = [check for node in nodes for check in node["assetChecksOrError"]["checks"]]
-        return {check["name"]: check["executionForLatestMaterialization"] for check in found}
+        made = {check["name"]: check["executionForLatestMaterialization"] for check in found}
+        return {name: result for name, result in made.items() if result is not None}
 
     def retrainings(self):
         """Why each run of ``retrain`` was started, the first one first."""

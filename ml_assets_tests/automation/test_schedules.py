@@ -12,12 +12,15 @@ from ml_assets.assets.started import why_started
 from ml_assets.automation.schedules import project_schedules
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.retraining import prospect
+from ml_assets.storage.request_log import RequestLog
+from ml_assets.storage.request_log_files import FOLDER
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.automation.ticks import evaluate, left_in_progress, months_of
 from ml_assets_tests.modeling.made_decisions import decision_on
 from ml_assets_tests.project import Project, settings_for
 from ml_assets_tests.published_months import publish
+from ml_assets_tests.storage.answered_requests import one
 
 NEW_YORK = ZoneInfo("America/New_York")
 AT = datetime(2026, 11, 22, 4, tzinfo=NEW_YORK)
@@ -95,6 +98,27 @@ def test_scoring_waits_for_a_champion_and_then_for_something_newer_than_itself(p
     assert "not while months or the champion may change" in tick(project, "score_monthly")[1]
 
 
+def test_the_service_is_watched_when_it_has_answered_since_the_last_measurement(project):
+    log = project.settings.local_home / FOLDER
+    assert "nothing has been served yet" in tick(project, "watch_service_daily")[1]
+    answered(log)
+    (asked,), _ = tick(project, "watch_service_daily")
+    assert asked.asset_selection == [dg.AssetKey("online_predictions")]
+    result = project.run("monitor_trips", selection=["online_predictions"], tags=asked.tags)
+    assert result.success
+    assert "nothing was served since" in tick(project, "watch_service_daily")[1]
+    answered(log)
+    assert len(tick(project, "watch_service_daily")[0]) == 1
+
+
+def answered(folder):
+    """The service answers a request."""
+    log = RequestLog(folder)
+    log.add(one())
+    log.close(10)
+    assert log.written == 1
+
+
 def test_the_weekly_retraining_asks_whether_months_or_code_changed(project, published):
     assert "no month of trips is there" in tick(project, "retrain_weekly")[1]
     for month in MONTHS[:2]:
@@ -124,7 +148,7 @@ def test_each_is_switched_off_by_itself(tmp_path):
         tmp_path, ML_ASSETS_INGEST_CRON="off", ML_ASSETS_RETRAIN_CRON="5 5 * * 1"
     )
     schedules = {schedule.name: schedule for schedule in project_schedules(settings)}
-    assert {*schedules} == {"score_monthly", "retrain_weekly"}
+    assert {*schedules} == {"score_monthly", "retrain_weekly", "watch_service_daily"}
     assert schedules["retrain_weekly"].cron_schedule == "5 5 * * 1"
     for schedule in schedules.values():
         assert schedule.execution_timezone == "America/New_York"
@@ -152,7 +176,7 @@ def test_where_clocks_change_each_schedule_still_comes_once_at_its_hour(
         )
         while (at := next(times)).timestamp() < end.timestamp():
             ticks.append(at.astimezone(NEW_YORK))
-        hours = {"ingest_monthly": 6, "retrain_weekly": 4, "score_monthly": 2}
+        hours = {"ingest_monthly": 6, "retrain_weekly": 4, "watch_service_daily": 5}
         assert len(ticks) == 1, schedule.name
         if schedule.name != "score_monthly":
             assert ticks[0].hour == hours[schedule.name]

@@ -79,6 +79,12 @@ def test_a_line_with_a_field_of_another_kind_is_no_answer(tmp_path, line, name, 
     assert (answers, unreadable) == ((2, 0) if optional else (1, 1))
 
 
+@pytest.mark.parametrize("zone", [0, -1, 266, 10**12])
+def test_a_line_with_a_zone_that_is_on_no_map_is_no_answer(tmp_path, line, zone):
+    fields = orjson.loads(line) | {"DOLocationID": zone}
+    assert read(tmp_path, line + orjson.dumps(fields) + b"\n") == (1, 1, 0)
+
+
 def test_a_torn_last_line_counts_once_nobody_writes_on(tmp_path, line):
     torn = line + line[:50]
     assert read(tmp_path, torn) == (1, 0, 0)

@@ -1,0 +1,72 @@
+"""``online_predictions``: from the service's log to the asset's page and its check."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from ml_assets.storage.request_log_files import FOLDER, day_file
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import Month
+from ml_assets_tests.monitoring.served_requests import serve
+from ml_assets_tests.project import open_project, settings_for
+from ml_assets_tests.published_months import publish
+
+NAME = "online_predictions"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    for month in ("2023-01", "2023-02", "2023-03"):
+        publish(folder, Month.parse(month))
+    with open_project(settings_for(tmp_path_factory.mktemp("home"), folder)) as project:
+        assert project.ingest("2023-01", "2023-03").success
+        yield project
+
+
+def measure(project):
+    result = project.run("monitor_trips", selection=[NAME])
+    assert result.success
+    (check,) = result.get_asset_check_evaluations()
+    return project.metadata(NAME), check
+
+
+def test_the_log_is_measured_from_nothing_to_drift_and_lost_answers(project):
+    shown, check = measure(project)
+    assert shown["status"] == "nothing served"
+    assert shown["finding"].startswith("nothing has been served yet: `ml-assets serve`")
+    assert check.passed
+
+    store = TripStore(project.settings.home, "green", False)
+    trips = store.read_table("trip_features", Month(2023, 3))
+    folder, today = project.settings.local_home / FOLDER, datetime.now(UTC).date()
+    serve(folder, today, trips)
+    shown, check = measure(project)
+    assert "nothing serves yet" in shown["finding"]
+    assert check.passed
+
+    assert project.train().success
+    shown, check = measure(project)
+    assert check.passed
+    assert shown["answers_in_window"] == trips.height
+    assert shown["psi/trip_distance"] < 0.25
+    assert shown["days"].records[0].data["answers"] == trips.height
+    assert shown["chart"].startswith("![")
+    assert "bears no id of a trip" in shown["truth"]
+
+    with open(day_file(folder, today, "killed"), "ab") as file:
+        file.write(b'{"lost_answers":5}\n{"request_id":"to')
+        file.write(b"rn\n")
+    shown, check = measure(project)
+    assert (shown["lost_answers"], shown["unreadable_lines"]) == (5, 1)
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert "5 answers" in check.description
+
+
+def test_a_record_that_cannot_be_read_is_replaced(project):
+    path = project.settings.local_home / NAME / "green.json"
+    path.write_text("{")
+    shown, _ = measure(project)
+    assert shown["status"] == "measured"
