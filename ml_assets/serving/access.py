@@ -64,8 +64,7 @@ class Guard:
         await send_reply(send, reply, request_id_of(scope))
 
     def _allowed(self, scope: Scope) -> bool:
-        path = scope["path"]
-        if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
+        if is_open(scope["path"]):
             return True
         if self._token is None:
             return _is_local(scope.get("client"))
@@ -73,6 +72,11 @@ class Guard:
             if name == b"authorization" and value[: len(_SCHEME)].lower() == _SCHEME:
                 return hmac.compare_digest(value[len(_SCHEME) :].strip(), self._token)
         return False
+
+
+def is_open(path: str) -> bool:
+    """Whether anybody may fetch this path."""
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
 
 
 def _is_local(client: tuple[str, int] | None) -> bool:

@@ -69,7 +69,7 @@ def answer_list(
 
 def _explanation(model: Model, columns: Any) -> dict[str, Any] | None:
     """As JSON; None when the model is of a kind, or a time, that has none."""
-    from ml_assets.modeling.explanation import explain  # type: ignore[import-not-found]
+    from ml_assets.modeling.explanation import explain
 
     explanation = explain(model.pipeline, columns)
     if explanation is None:

@@ -2,17 +2,21 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
 
 from ml_assets.serving import playground, status_routes
 from ml_assets.serving.access import Guard
+from ml_assets.serving.description import describe
+from ml_assets.serving.docs_page import docs_page
 from ml_assets.serving.limits import Limits
 from ml_assets.serving.model_source import ModelSource
 from ml_assets.serving.predict import PredictEndpoint
 from ml_assets.serving.service import Service
+from ml_assets.version import code_version
 
 if TYPE_CHECKING:
     from ml_assets.storage.request_log import RequestLog
@@ -43,15 +47,37 @@ def create_app(
         finally:
             await service.stop()
 
-    app = FastAPI(title="Trip duration", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Trip duration",
+        version=code_version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
     app.state.service = service
     app.add_route("/predict", PredictEndpoint(service), methods=["POST"])  # type: ignore[arg-type]
     app.include_router(status_routes.router)
     app.include_router(playground.router)
     app.add_middleware(Guard, token=token)
 
+    _add_description(app, describe(app, service.limits, with_token=token is not None))
+
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": "the service failed; its log tells why"}, status_code=500)
 
     return app
+
+
+def _add_description(app: FastAPI, document: dict[str, Any]) -> None:
+    """Add the document, and the page that shows it."""
+    as_json, as_page = orjson.dumps(document), docs_page(document)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return Response(as_json, media_type="application/json")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(as_page, headers=dict(playground.PAGE_HEADERS))

@@ -26,7 +26,7 @@ from ml_assets.trips.request_reading import Refused, Request, read_request
 from ml_assets.trips.requests import REQUIRED_FIELDS
 
 _LOGGER = logging.getLogger(__name__)
-_TRUTHS: Final = {"true": True, "1": True, "false": False, "0": False}
+_TRUTHS: Final = {"true": True, "false": False}
 _NO_OBJECT: Final = f"must be an object with {', '.join(REQUIRED_FIELDS)}"
 
 
@@ -161,7 +161,7 @@ def _wants_explanation(query: bytes) -> bool:
     """Whether ``?explain=`` says so."""
     if not query:
         return False
-    values = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=None)
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True)
     given = values.get("explain")
     if given is None:
         return False
