@@ -28,6 +28,7 @@ from ml_assets.automation.new_months import new_months_sensor  # noqa: E402
 from ml_assets.automation.reinstating import reinstating_jobs  # noqa: E402
 from ml_assets.automation.retraining import retraining_sensor  # noqa: E402
 from ml_assets.automation.schedules import project_schedules  # noqa: E402
+from ml_assets.automation.scoring import scoring_sensor  # noqa: E402
 from ml_assets.automation.tracking_sensors import tracking_sensors  # noqa: E402
 from ml_assets.checks import project_checks  # noqa: E402
 from ml_assets.resources import project_resources  # noqa: E402
@@ -60,6 +61,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             new_months_sensor(settings),
             retraining_sensor(),
             monitoring_sensor(),
+            scoring_sensor(),
             *degradation_sensors(),
             *alert_sensors(settings),
         ],

@@ -1,6 +1,7 @@
 """Predictions in batch: the requests of each month, scored with the champion that serves now."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ import polars as pl
 from ml_assets.assets.columns import column_schema
 from ml_assets.assets.groups import OWNERS, PREDICTIONS
 from ml_assets.assets.metadata import figure, table
+from ml_assets.assets.started import REASON_TAG
 from ml_assets.resources.monthly_table import MonthlyTable
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripStoreResource
@@ -22,6 +24,32 @@ if TYPE_CHECKING:
 
 _FEATURES, _PREDICTIONS = "trip_features", "trip_predictions"
 _PREVIEW_ROWS = 5
+_ROWS_AT_ONCE = 100_000
+"""A prediction takes half a kilobyte a row on its way; a month of yellow trips has 3 million."""
+
+_CHAMPION = dg.AssetKey("champion_model")
+
+
+class NoChampion(LookupError):
+    """Nothing that may score these trips serves; says what to do."""
+
+
+def when_a_month_came() -> dg.AutomationCondition:
+    """Once for each month that comes, or comes anew, while there is a champion.
+
+    The champion of that very time scores it, before a retraining has seen the month. Another
+    champion is no reason to score again what was scored, nor to score the months it learned from.
+    """
+    features = dg.AssetSelection.assets(_FEATURES)
+    served = dg.AutomationCondition.asset_matches(_CHAMPION, ~dg.AutomationCondition.missing())
+    came = dg.AutomationCondition.any_deps_updated().allow(features) & served
+    handled = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
+    # Not since_last_handled(): a month that came between two looks would be lost.
+    return (
+        came.since(handled & ~came)
+        & ~dg.AutomationCondition.any_deps_in_progress().allow(features)
+        & ~dg.AutomationCondition.in_progress()
+    ).with_label("month_came")
 
 
 def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -30,12 +58,15 @@ def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
     @dg.asset(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[_FEATURES, "champion_model"],
+        deps=[_FEATURES, _CHAMPION],
         io_manager_key="monthly_table",
         group_name=PREDICTIONS,
         owners=OWNERS,
         kinds={"polars", "parquet"},
         code_version=code_version(),
+        automation_condition=when_a_month_came(),
+        # The condition asks once: a registry that is away for a moment must not cost a month.
+        retry_policy=dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL),
         metadata={"dagster/column_schema": column_schema(_PREDICTIONS)},
         description="What the champion that serves now predicts for each kept trip's request: "
         "minutes, with their interval. Scored again, a trip keeps its `trip_id`.",
@@ -47,10 +78,18 @@ def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
     ) -> MonthlyTable:
         store = trip_store.tables()
         months = [Month.parse(key) for key in context.partition_keys]
+        try:
+            model = _champion(tracking, store)
+        except NoChampion as error:
+            if REASON_TAG not in context.run.tags:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            # Nobody has asked for it: the first real months come while the sample's model serves.
+            for month in months:
+                told = {"status": f"not scored: {error}"}
+                context.add_asset_metadata(told, partition_key=str(month))
+            return MonthlyTable(iter(()))
         # Bound here: the IO manager drains the months after this function has returned.
-        return MonthlyTable(
-            _scored(store, months, _champion(tracking, store), context.add_asset_metadata)
-        )
+        return MonthlyTable(_scored(store, months, model, context.add_asset_metadata))
 
     return [trip_predictions]
 
@@ -59,7 +98,8 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
     """The champion, loaded.
 
     Raises:
-        dg.Failure: when there is none, it is of other trips, or it cannot be used any more.
+        NoChampion: when there is none, or it is of other trips.
+        dg.Failure: when it cannot be used any more.
     """
     from ml_assets.tracking.prediction_model import NoModel, load_model
     from ml_assets.tracking.served_champion import served_champion
@@ -67,16 +107,14 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
     client, name = tracking.client(), tracking.registered_model
     champion = served_champion(client, name)
     if champion is None:
-        raise dg.Failure(
+        raise NoChampion(
             "there is no champion to score with yet: materialize champion_model first (the job "
-            "train_models, or `ml-assets run`)",
-            allow_retries=False,
+            "train_models, or `ml-assets run`)"
         )
     if champion.dataset != store.dataset:
-        raise dg.Failure(
+        raise NoChampion(
             f"{champion} was trained on {champion.dataset or 'unknown trips'}, and these are "
-            f"{store.dataset}: train on them first (the job train_models, or `ml-assets run`)",
-            allow_retries=False,
+            f"{store.dataset}: train on them first (the job train_models, or `ml-assets run`)"
         )
     try:
         return load_model(client, name, champion.version)
@@ -101,7 +139,9 @@ def _scored(
             continue
         trips = store.read_table(_FEATURES, month, ["trip_id", *REQUEST_COLUMNS])
         lineage, _ = store.lineage(_FEATURES, month)
-        frame = trips.select("trip_id").hstack(model.answers(trips))
+        at = datetime.now(UTC)
+        parts = [model.answers(part, at) for part in trips.iter_slices(_ROWS_AT_ONCE)]
+        frame = trips.select("trip_id").hstack(pl.concat(parts))
         yield frame, lineage.model_copy(update={"code_version": code_version()})
         add_metadata(_metadata(frame, trips, model.version), partition_key=str(month))
 

@@ -7,6 +7,8 @@ import mlflow
 import polars as pl
 import pytest
 
+from ml_assets.assets import predictions
+from ml_assets.automation.scoring import scoring_sensor
 from ml_assets.modeling.intervals import interval_bounds
 from ml_assets.predictions.batch import predict_file
 from ml_assets.storage.trip_store import TripStore
@@ -79,6 +81,16 @@ def test_scored_again_a_trip_keeps_its_id_and_its_minutes(project):
     assert first["scored_at"].max() < before <= again["scored_at"].min()
 
 
+def test_a_month_that_is_scored_piece_by_piece_gets_the_same_bits(project, monkeypatch):
+    assert predict(project, "2023-03", "2023-03").success
+    whole = stored(project)
+    monkeypatch.setattr(predictions, "_ROWS_AT_ONCE", whole.height // 3)
+    assert predict(project, "2023-03", "2023-03").success
+    pieces = stored(project)
+    assert pieces.drop("scored_at").equals(whole.drop("scored_at"))
+    assert pieces["scored_at"].n_unique() == 1
+
+
 def test_a_month_shows_its_rows_version_and_mean(project):
     assert predict(project).success
     shown = project.metadata("trip_predictions", "2023-03")
@@ -134,6 +146,16 @@ def test_a_champion_of_other_trips_does_not_score(project):
         assert "was trained on sample_green, and these are green" in told
     finally:
         client.set_model_version_tag(NAME, version, "dataset", "green")
+
+
+def test_a_month_that_comes_by_itself_under_another_champion_fails_no_run(without_champion):
+    project = without_champion
+    before = stored(project)
+    tags = {"dagster/partition": "2023-03", **scoring_sensor().run_tags}
+    assert project.run("predict_trips", tags=tags).success
+    told = project.metadata("trip_predictions", "2023-03")["status"]
+    assert told.startswith("not scored: there is no champion to score with yet")
+    assert stored(project).equals(before)
 
 
 def test_all_months_are_scored_in_one_run(project):
