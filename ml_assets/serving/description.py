@@ -106,7 +106,8 @@ def describe(app: FastAPI, limits: Limits, *, with_token: bool) -> dict[str, Any
     for path, operations in document["paths"].items():
         for operation in operations.values():
             if not is_open(path):
-                operation["responses"]["401"] = refusal
+                answers = {**operation["responses"], "401": refusal}
+                operation["responses"] = dict(sorted(answers.items()))
                 if with_token:
                     operation["security"] = [{"token": []}]
     if with_token:
@@ -171,7 +172,8 @@ def _pickup_pattern(last_year: int) -> str:
 
 def _predict(limits: Limits) -> dict[str, Any]:
     request = {"$ref": REFERENCE.format(model="Request")}
-    body = {"anyOf": [request, {"type": "array", "items": request, "maxItems": limits.list_length}]}
+    # How long a list may be is told in words: more is a matter of size (413), not of form (422).
+    body = {"anyOf": [request, {"type": "array", "items": request}]}
     examples = {
         "one": {"summary": "One request, without a time: now", "value": ONE},
         "full": {"summary": "All fields", "value": FULL},

@@ -4,7 +4,7 @@ FastAPI's own pages fetch Swagger UI from a CDN, so that they stay blank without
 try requests by hand there is the playground.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -102,8 +102,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
         return "empty text" if schema["const"] == "" else _code(str(schema["const"]))
     kind = str(schema.get("type", "any value"))
     if kind == "array":
-        most = f" (at most {schema['maxItems']:,})" if "maxItems" in schema else ""
-        return f"list of {_kind(schema.get('items', {}))}{most}"
+        return f"list of {_kind(schema.get('items', {}))}"
     named = {"string": "text", "object": "object"}.get(kind, kind)
     if "minimum" in schema and "maximum" in schema:
         return f"{named} from {schema['minimum']} to {schema['maximum']}"
@@ -116,7 +115,7 @@ def _curl(path: str, value: Any) -> str:
     return f"<pre><code>{escape(command)}</code></pre>\n"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Cells are HTML already."""
     names = "".join(f'<th scope="col">{name}</th>' for name in head)
     lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in rows)
