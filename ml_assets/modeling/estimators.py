@@ -7,6 +7,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 
 from ml_assets.modeling.intervals import PredictionIntervals
+from ml_assets.modeling.typical_requests import TypicalRequests
 from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
 
 
@@ -26,6 +27,8 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
         intervals_: bounds of its predictions, where they were calibrated; a new fit has none, and
             models stored before there were intervals lack the attribute
             (``modeling.intervals.intervals_of`` knows both).
+        typical_requests_: what explanations compare a request with, kept likewise
+            (``modeling.typical_requests``).
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
             fitted.set_params(n_jobs=1)
         self.regressor_ = fitted
         self.intervals_: PredictionIntervals | None = None
+        self.typical_requests_: TypicalRequests | None = None
         return self
 
     def predict(self, features: Any) -> npt.NDArray[np.float64]:

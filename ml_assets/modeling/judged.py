@@ -122,11 +122,13 @@ def train_and_judge(
     """
     from ml_assets.modeling.coverage import measure_intervals
     from ml_assets.modeling.training import refit
+    from ml_assets.modeling.typical_requests import keep_typical_requests
 
     begun, processed = time.perf_counter(), time.process_time()
     fitted = _tune(family, months, options, on_trial)
     tuning_seconds = time.perf_counter() - begun - fitted.fit_seconds
     validation = _calibrated(fitted.pipeline, months.tune)
+    keep_typical_requests(fitted.pipeline, months.train)
     roles = fitted_roles(training_set, options.fit_on)
     if "tune" in roles:
         fitted = refit(fitted, months.of(*roles))

@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from ml_assets.modeling.estimators import BoundedRegressor
 from ml_assets.modeling.families import ModelFamily
 from ml_assets.modeling.intervals import intervals_of, keep_intervals
+from ml_assets.modeling.typical_requests import keep_typical_requests
 from ml_assets.trips.rules import TARGET
 
 
@@ -160,7 +161,8 @@ def refit(fitted: FittedModel, trips: pd.DataFrame) -> FittedModel:
     """Fit the same pipeline, with the same parameters and rounds, on other trips.
 
     For serving: once judged, the model may learn from all months. ``tune_rmse``, ``trials`` and the
-    prediction intervals stay those of the fit before, since no month is left to measure on.
+    prediction intervals stay those of the fit before, since no month is left to measure on; its
+    typical requests are among the trips.
 
     Raises:
         ValueError: when the trips lack a column or a usable target.
@@ -168,5 +170,7 @@ def refit(fitted: FittedModel, trips: pd.DataFrame) -> FittedModel:
     minutes = minutes_of(trips, "refit")
     started = time.perf_counter()
     pipeline = clone(fitted.pipeline).fit(trips, minutes)
+    seconds = time.perf_counter() - started
     keep_intervals(pipeline, intervals_of(fitted.pipeline))
-    return replace(fitted, pipeline=pipeline, fit_seconds=time.perf_counter() - started)
+    keep_typical_requests(pipeline, trips)
+    return replace(fitted, pipeline=pipeline, fit_seconds=seconds)

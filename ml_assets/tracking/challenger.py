@@ -97,6 +97,7 @@ def refitted(
 
     from ml_assets.modeling.intervals import intervals_of, keep_intervals
     from ml_assets.modeling.training_set import load_trips
+    from ml_assets.modeling.typical_requests import keep_typical_requests
 
     judged_fit = load_pipeline(_logged(winner))
     intervals, fresh = intervals_of(judged_fit), clone(judged_fit)
@@ -105,6 +106,7 @@ def refitted(
     requests = trips[list(REQUEST_COLUMNS)]
     pipeline = fresh.fit(requests, trips[TARGET])
     keep_intervals(pipeline, intervals)
+    keep_typical_requests(pipeline, requests)
     run = client.get_run(winner.mlflow_run_id or "")
     tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
     uri = log_pipeline(tracked, pipeline, requests.head())

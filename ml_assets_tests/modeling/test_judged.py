@@ -16,6 +16,7 @@ from ml_assets.modeling.judged import (
 )
 from ml_assets.modeling.records import MonthUse, TrainingSet
 from ml_assets.modeling.tuning import TuningBudget
+from ml_assets.modeling.typical_requests import typical_requests_of
 from ml_assets_tests.modeling.sample_trips import train_trips, trips_of, tune_trips
 
 
@@ -145,3 +146,14 @@ def test_the_record_says_how_many_judged_trips_the_intervals_hold_and_how_wide_t
 
 def test_a_baseline_has_no_intervals() -> None:
     assert {row.interval for row in judge_baselines(THREE, months())} == {None}
+
+
+@pytest.mark.parametrize("fit_on", ["train", "train_and_tune"])
+def test_typical_requests_are_of_the_months_that_the_model_was_fitted_on(fit_on: str) -> None:
+    options = TuningOptions(TuningBudget(trials=0), fit_on=fit_on)  # type: ignore[arg-type]
+    judged = train_and_judge(FAMILIES["lasso"], THREE, months(), options)
+    kept = typical_requests_of(judged.pipeline)
+    assert kept is not None
+    chosen = set(kept.pickup_datetime.astype("datetime64[M]").astype(str))
+    both = {"2023-01", "2023-02"}  # train_trips() are of two months, tune_trips() of a third
+    assert chosen == (both if fit_on == "train" else {*both, "2023-03"})
