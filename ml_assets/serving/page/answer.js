@@ -3,13 +3,14 @@
 import { inKilometres } from './distance.js';
 import { day, timeOfDay } from './new_york.js';
 
-const PUSHES = {
-  pickup_zone: ['Pick-up zone', ({ PULocationID }, zones) => zones.name(PULocationID)],
-  dropoff_zone: ['Drop-off zone', ({ DOLocationID }, zones) => zones.name(DOLocationID)],
-  trip_distance: ['Distance', ({ trip_distance: miles }) => `${miles} mi, ${inKilometres(miles)}`],
-  time_of_day: ['Time of day', ({ pickup_datetime: at }) => (at ? timeOfDay(at) : 'now')],
-  day: ['Day', ({ pickup_datetime: at }) => (at ? day(at) : 'today')],
-  passenger_count: ['Passengers', ({ passenger_count: count }) => String(count ?? 'not stated')],
+/** What was stated about each thing that pushes. */
+const STATED = {
+  pickup_zone: ({ PULocationID }, zones) => zones.name(PULocationID),
+  dropoff_zone: ({ DOLocationID }, zones) => zones.name(DOLocationID),
+  trip_distance: ({ trip_distance: miles }) => `${miles} mi, ${inKilometres(miles)}`,
+  time_of_day: ({ pickup_datetime: at }) => (at ? timeOfDay(at) : 'now'),
+  day: ({ pickup_datetime: at }) => (at ? day(at) : 'today'),
+  passenger_count: ({ passenger_count: count }) => String(count ?? 'not stated'),
 };
 
 const find = (selector) => document.querySelector(selector);
@@ -35,22 +36,23 @@ export function blank() {
  * @param {object} told The service's answer.
  * @param {object} request What was asked.
  * @param {import('./zone_search.js').Zones} zones
- * @param {number} percent How many of a hundred trips the interval is meant to hold.
+ * @param {import('./model_card.js').ModelCard} card
  */
-export function show(told, request, zones, percent) {
+export function show(told, request, zones, card) {
   const { predicted_minutes: minutes, lower_minutes: lower, upper_minutes: upper, explanation } = told;
   find('#answer').classList.add('answered');
   find('#minutes').textContent = one(minutes);
   find('#minutes').value = String(minutes);
   const bounds = lower === null || lower === undefined ? null : [lower, upper];
   find('#words').textContent = bounds
-    ? `${percent} of 100 such trips take between ${one(lower)} and ${one(upper)} minutes.`
+    ? `${card.percent} of 100 such trips take between ${one(lower)} and ${one(upper)} minutes.`
     : 'This model states no interval.';
   const typical = explanation?.typical_minutes;
   const furthest = Math.max(30, minutes, upper ?? 0, typical ?? 0);
   drawScale(Math.ceil(furthest / 10) * 10, minutes, bounds, typical);
   drawPushes(explanation, minutes, request, zones);
-  find('#answered').textContent = `Model version ${told.model_version}, request ${told.request_id}`;
+  find('#answered').textContent = 
+    `Model version ${told.model_version}${card.synthetic ? ' (synthetic sample data)' : ''}, request ${told.request_id}`;
 }
 
 function drawScale(end, minutes, bounds, typical) {
@@ -78,51 +80,41 @@ function drawScale(end, minutes, bounds, typical) {
 }
 
 function drawPushes(explanation, minutes, request, zones) {
+  drawNoPushes();
   if (!explanation) {
     find('#pushed').textContent = 'This model does not tell what made its minutes.';
-    drawNoPushes();
     return;
   }
   const { typical_minutes: typical, contributions } = explanation;
   find('#pushed').textContent =
     `A typical trip takes ${one(typical)} minutes; these make it ${one(minutes)}.`;
   const pushes = Object.entries(contributions).sort(([, a], [, b]) => Math.abs(b) - Math.abs(a));
-  const [least, most] = [Math.min(-0.2, ...Object.values(contributions)), Math.max(0.2, ...Object.values(contributions))];
+  const least = Math.min(-0.2, ...Object.values(contributions));
+  const most = Math.max(0.2, ...Object.values(contributions));
   const place = (at) => `${((at - least) / (most - least)) * 100}%`;
   find('#pushes').style.setProperty('--zero', place(0));
-  find('#pushes').replaceChildren(
-    ...pushes.map(([name, push]) => {
-      const made = row(name, PUSHES[name]?.[1](request, zones), `${signed(push)} min`);
-      made.querySelector('.value').dataset.minutes = push;
-      if (signed(push) === '0.0') return made;
-      const strip = text('span', push < 0 ? 'shorter' : 'longer', '');
-      strip.style.setProperty('--from', place(Math.min(0, push)));
-      strip.style.setProperty('--length', `${(Math.abs(push) / (most - least)) * 100}%`);
-      made.querySelector('.bar').append(strip);
-      return made;
-    }),
-  );
+  for (const [name, push] of pushes) {
+    const row = find(`[data-push="${name}"]`);
+    find('#pushes').append(row);
+    row.querySelector('small').textContent = STATED[name](request, zones);
+    row.querySelector('.value').textContent = `${signed(push)} min`;
+    row.querySelector('.value').dataset.minutes = push;
+    if (signed(push) === '0.0') continue;
+    const bar = document.createElement('span');
+    bar.className = push < 0 ? 'shorter' : 'longer';
+    bar.style.setProperty('--from', place(Math.min(0, push)));
+    bar.style.setProperty('--length', `${(Math.abs(push) / (most - least)) * 100}%`);
+    row.querySelector('.bar').append(bar);
+  }
 }
 
 /** The rows without bars, so that nothing moves when they come. */
 function drawNoPushes() {
   find('#pushes').style.setProperty('--zero', '30%');
-  find('#pushes').replaceChildren(...Object.keys(PUSHES).map((name) => row(name, '\u00a0', '–')));
-}
-
-function row(name, stated, value) {
-  const made = document.createElement('div');
-  const term = text('dt', '', PUSHES[name]?.[0] ?? name.replaceAll('_', ' '));
-  term.append(' ', text('small', '', stated ?? ''));
-  const bar = text('dd', 'bar', '');
-  bar.ariaHidden = 'true';
-  made.append(term, bar, text('dd', 'value', value));
-  return made;
-}
-
-function text(tag, name, content) {
-  const made = document.createElement(tag);
-  made.className = name;
-  made.textContent = content;
-  return made;
+  for (const row of document.querySelectorAll('[data-push]')) {
+    row.querySelector('small').textContent = '\u00a0';
+    row.querySelector('.bar').replaceChildren();
+    row.querySelector('.value').textContent = '–';
+    delete row.querySelector('.value').dataset.minutes;
+  }
 }

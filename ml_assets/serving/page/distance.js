@@ -78,6 +78,8 @@ export class Distance {
   fill(text) {
     const other = text !== this.input.value;
     this.input.value = text;
+    // Somebody who has just come into the field would type behind the number that arrives.
+    if (other && document.activeElement === this.input) this.input.select();
     this.show();
     if (other) this.changed();
   }

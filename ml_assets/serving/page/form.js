@@ -16,6 +16,8 @@ const LABELS = {
   passenger_count: 'The number of passengers',
 };
 
+const UNREADABLE = 'The time in this page’s address cannot be read: enter it here.';
+
 const find = (selector) => document.querySelector(selector);
 
 export class Form {
@@ -84,10 +86,13 @@ export class Form {
     this.pickup.value = text('PULocationID');
     this.dropoff.value = text('DOLocationID');
     this.distance.write(text('trip_distance'), stated.has('trip_distance'));
-    this.when.value = stated.get('pickup_datetime')?.slice(0, 16) ?? (blank ? now() : '');
+    const time = stated.get('pickup_datetime') ?? (blank ? now() : '');
+    this.when.value = time;
     this.passengers.value = text('passenger_count');
     this.distance.follow(this.pickup.value, this.dropoff.value);
     this.forget();
+    // A field for wall times empties itself of anything else, and empty would mean now.
+    if (time && !this.when.value) this.refuse([{ field: 'pickup_datetime', message: UNREADABLE }]);
   }
 
   /** Whether the time is half typed: the browser then hands out nothing, which would mean now. */

@@ -26,12 +26,12 @@ export function months(list) {
 }
 
 const ROWS = {
-  Version: ({ version, alias }) => (alias ? `${version} (${alias})` : version),
-  Family: ({ model }) => model?.replaceAll('_', ' '),
-  'Learnt from': ({ fitted_on: list }) => months(list),
-  'Judged on': ({ judged_month: month }) => month && named(month),
-  'Typical error there': ({ test_rmse: error }) => error && `${two(error)} minutes (RMSE)`,
-  'Intervals hold': ({ interval }) =>
+  version: ({ version, alias }) => (alias ? `${version} (${alias})` : version),
+  family: ({ model }) => model?.replaceAll('_', ' '),
+  months: ({ fitted_on: list }) => months(list),
+  judged: ({ judged_month: month }) => month && named(month),
+  error: ({ test_rmse: error }) => error && `${two(error)} minutes (RMSE)`,
+  intervals: ({ interval }) =>
     interval?.coverage && `${percentage(interval.coverage)} of its trips (${Math.round(interval.nominal * 100)} % meant)`,
 };
 
@@ -40,12 +40,15 @@ export class ModelCard {
     this.told = null;
     this.onArrival = () => {};
     this.usual = find('#taxi').textContent;
-    this.show({});
   }
 
   /** What the interval is meant to hold, in percent. */
   get percent() {
     return Math.round((this.told?.interval?.nominal ?? USUAL_PERCENT / 100) * 100);
+  }
+
+  get synthetic() {
+    return Boolean(this.told?.synthetic);
   }
 
   /** Ask for the card, unless it is already that of the version. */
@@ -65,16 +68,9 @@ export class ModelCard {
   }
 
   show(told) {
-    find('#card').replaceChildren(
-      ...Object.entries(ROWS).map(([name, read]) => {
-        const pair = document.createElement('div');
-        const [term, value] = ['dt', 'dd'].map((tag) => document.createElement(tag));
-        term.textContent = name;
-        value.textContent = this.told ? read(told) || 'not known' : '…';
-        pair.append(term, value);
-        return pair;
-      }),
-    );
+    for (const [name, read] of Object.entries(ROWS)) {
+      find(`#card-${name}`).textContent = read(told) || 'not known';
+    }
     find('#taxi').textContent = told.dataset?.endsWith('yellow') ? 'yellow taxis' : this.usual;
     find('#synthetic').hidden = !told.synthetic;
     find('#caveat').hidden = !told.caveat;

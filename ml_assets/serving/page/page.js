@@ -7,6 +7,9 @@ import { Form } from './form.js';
 import { ask, Refused, token } from './service.js';
 import { Zones } from './zone_search.js';
 
+/** Browsers count changes of the address: not one a key. */
+const SETTLED_MILLISECONDS = 400;
+
 const find = (selector) => document.querySelector(selector);
 
 let zones = new Zones([]);
@@ -14,15 +17,26 @@ let zones = new Zones([]);
 let answered = null;
 /** Counts the presses, so that only the newest one's answer is shown. */
 let presses = 0;
+/** Whether there was no model to answer the newest press. */
+let waiting = false;
+let later = null;
 
 const card = new ModelCard();
 const form = new Form(edited);
 
 function edited() {
-  const draft = history.state?.answered ? 'pushState' : 'replaceState';
-  history[draft](null, '', form.query());
+  clearTimeout(later);
+  later = setTimeout(keepAddress, SETTLED_MILLISECONDS);
   showStale();
   if (!answered) find('#command').textContent = curl(body(form.read()));
+}
+
+/** What is edited after an answer is a new entry of the history, so that back leads to the answer. */
+function keepAddress() {
+  if (later === null) return;
+  clearTimeout(later);
+  later = null;
+  history[history.state?.answered ? 'pushState' : 'replaceState'](null, '', form.query());
 }
 
 function showStale() {
@@ -32,8 +46,10 @@ function showStale() {
 
 async function press() {
   const mine = ++presses;
+  waiting = false;
   busy(true);
   await form.distance.settled;
+  keepAddress();
   const sent = body(form.read());
   if (form.halfTime) {
     busy(false);
@@ -68,7 +84,7 @@ function accept(newest) {
 
 function showAnswer(newest) {
   answered = newest;
-  answer.show(newest.told, JSON.parse(newest.sent), zones, card.percent);
+  answer.show(newest.told, JSON.parse(newest.sent), zones, card);
   find('#command').textContent = curl(newest.sent);
   find('#raw').textContent = JSON.stringify(newest.told, null, 2);
   showStale();
@@ -80,6 +96,7 @@ function refuse(error, sent) {
   showStale();
   find('#command').textContent = curl(sent);
   find('#words').textContent = 'No answer yet.';
+  waiting = error.status === 503 && !card.told;
   const others = error.status === 422 && error.problems.length ? form.refuse(error.problems) : null;
   if (others?.length === 0) notice('Something in the form needs another look.');
   else if (error.status === 401) askForToken(error, true);
@@ -91,20 +108,23 @@ function refuse(error, sent) {
 
 function explained({ status, message }) {
   if (status === 0) return [message, 'Is it still running? Your entries are kept: press Predict to try again.'];
-  if (status === 503) return [message, 'This page goes on by itself once there is one.'];
+  if (waiting) return [message, 'This page asks again as soon as there is one.'];
   if (status === 422) return [message];
   return [`The service answered with status ${status}.`, message];
 }
 
 function notice(what, then = '') {
   find('#notice').hidden = what === null;
+  find('#answer').classList.toggle('refused', what !== null);
   find('#notice').replaceChildren(
-    ...[what, then].filter(Boolean).map((text) => Object.assign(document.createElement('p'), { textContent: text })),
+    ...[what, then].filter(Boolean).map((text) => Object.assign(document.createElement('p'), { textContent: sentence(text) })),
   );
 }
 
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
+
 function askForToken({ message }, pressed = false) {
-  find('#access-told').textContent = message;
+  find('#access-told').textContent = sentence(message);
   find('#access').hidden = false;
   if (pressed) notice('The service asks for a token.');
   if (pressed) find('#token').focus();
@@ -149,6 +169,8 @@ find('#copy').addEventListener('click', async () => {
 });
 
 addEventListener('popstate', ({ state }) => {
+  clearTimeout(later);
+  later = null;
   form.fill(location.search);
   notice(null);
   answered = null;
@@ -163,5 +185,6 @@ find('#command').textContent = curl(body(form.read()));
 card.onArrival = () => {
   form.distance.askAgain();
   if (answered) showAnswer(answered);
+  else if (waiting) press();
 };
 await bring();
