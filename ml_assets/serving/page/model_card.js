@@ -60,10 +60,10 @@ export class ModelCard {
       this.onArrival();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      if (error.status === 401) throw error;
       find('#caveat').hidden = false;
       find('#caveat').textContent = error.message;
-      setTimeout(() => this.bring(), AGAIN_MILLISECONDS);
+      // A token is asked for by the page, and brings the card with it.
+      if (error.status !== 401) setTimeout(() => this.bring(), AGAIN_MILLISECONDS);
     }
   }
 

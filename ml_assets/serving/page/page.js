@@ -78,7 +78,8 @@ function accept(newest) {
   find('#access').hidden = true;
   history.replaceState({ answered: newest }, '', form.query());
   showAnswer(newest);
-  card.bring(newest.told.model_version);
+  if (zones.zones.length) card.bring(newest.told.model_version);
+  else bring();
   reveal(find('#answer'));
 }
 

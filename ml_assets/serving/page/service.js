@@ -34,7 +34,6 @@ export async function ask(path, body) {
       method: body === undefined ? 'GET' : 'POST',
       headers,
       body,
-      cache: 'no-cache',
       signal: AbortSignal.timeout(PATIENCE_MILLISECONDS),
     });
     text = await answer.text();
