@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS
+from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS, ZONE_CODES
 from ml_assets.trips.zones import AIRPORT_ZONES
 
 FEATURE_NAMES = (
@@ -33,6 +33,8 @@ LEAST_MILES = 0.05
 MOST_MILES = 60.0
 """A metered distance outside these is a fault of the meter (0 in 3 to 5 % of the rows, 201,421
 miles at the other end), so it says nothing about how far the trip goes."""
+
+_AT_AIRPORT = np.isin(np.arange(ZONE_CODES), AIRPORT_ZONES)
 
 _NEW_YORK = "America/New_York"
 _MINUTES_A_DAY = 1440
@@ -95,7 +97,7 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         matrix[:, 7] = np.where((miles >= 0) & (miles <= MOST_MILES), miles, -1.0)
         matrix[:, 8] = np.where(plausible, np.log(np.where(plausible, miles, 1.0)), np.nan)
         matrix[:, 9] = _passengers(requests, len(miles))
-        matrix[:, 10] = np.isin(pickup, AIRPORT_ZONES) | np.isin(dropoff, AIRPORT_ZONES)
+        matrix[:, 10] = _AT_AIRPORT[pickup.astype(np.intp)] | _AT_AIRPORT[dropoff.astype(np.intp)]
         return matrix
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
