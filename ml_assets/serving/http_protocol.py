@@ -15,6 +15,9 @@ HEADER_BYTES: Final = 64 * 1024
 HEADER_SECONDS: Final = 10.0
 """From the connection, or the first byte of a later request, to the end of its headers."""
 
+DRAIN_SECONDS: Final = 0.3
+"""When the service ends: for requests that were sent before their client could know of it."""
+
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
     b"content-type: application/json\r\ncontent-length: 40\r\n\r\n"
@@ -33,6 +36,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _in_headers = True
     _too_large = False
     _late: asyncio.TimerHandle | None = None
+    _ending = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for headers."""
@@ -75,6 +79,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_headers, self._header_bytes = False, 0
         self._wait_no_more()
         super().on_headers_complete()
+        self.cycle.keep_alive = self.cycle.keep_alive and not self._ending
+
+    def shutdown(self) -> None:
+        """End the connection once what the client has sent is answered.
+
+        uvicorn closes one that is idle at once, and a request that has arrived there unread then
+        meets a reset: under load that is every connection but the one that is being answered.
+        """
+        self._ending = True
+        if self._is_idle():
+            self.loop.call_later(DRAIN_SECONDS, self._close_if_idle)
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn answers to whatever it cannot parse."""
@@ -82,6 +99,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse()
         else:
             super().send_400_response(msg)
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _close_if_idle(self) -> None:
+        """By now a connection that has had a request closes by itself with its answer."""
+        if self._is_idle() and not self.transport.is_closing():
+            self.transport.close()
 
     def _count(self, length: int) -> None:
         self._header_bytes += length

@@ -1,0 +1,177 @@
+"""The prediction service as its users have it: a process of its own, spoken to over HTTP."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_assets_tests.conftest import REPOSITORY
+
+READY_SECONDS, STOP_SECONDS = 120, 60
+GOOD = {
+    "PULocationID": 74,
+    "DOLocationID": 75,
+    "trip_distance": 2.5,
+    "pickup_datetime": "2024-05-06T17:30",
+    "passenger_count": 1,
+}
+_OURS = ("ML_ASSETS_", "MLFLOW_", "DAGSTER_")
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def content(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class Service:
+    """A running service."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+        self.process, self.port, self.log = process, port, log
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = 60,
+    ) -> Answer:
+        """One request on a connection of its own; a body that is no bytes is sent as JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
+        sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        try:
+            connection.request(method, path, sent, dict(headers or {}))
+            answer = connection.getresponse()
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, found, answer.read())
+        finally:
+            connection.close()
+
+    def connect(self, seconds: float = 60) -> socket.socket:
+        """A bare connection."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
+
+    def version(self) -> str | None:
+        """The version that answers now."""
+        answer = self.ask("GET", "/ready")
+        return str(answer.content["model_version"]) if answer.status == 200 else None
+
+    def metric(self, name: str) -> float:
+        """A figure of ``/metrics``, over all its labels."""
+        lines = self.ask("GET", "/metrics").body.decode().splitlines()
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in lines
+            if line.startswith((f"{name} ", f"{name}{{"))
+        )
+
+    def memory(self) -> int:
+        """Resident bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(status.split("VmRSS:")[1].split()[0])
+
+    def peak_memory(self) -> int:
+        """The most resident bytes since :meth:`forget_peak`."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+    def forget_peak(self) -> None:
+        """Count the peak of memory anew."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def sockets(self) -> int:
+        """Open sockets."""
+        return sum(
+            str(entry.readlink()).startswith("socket:")
+            for entry in _entries(Path(f"/proc/{self.process.pid}/fd"))
+        )
+
+    def terminate(self) -> int:
+        """Send SIGTERM and wait for the end; returns the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def running_service(variables: Mapping[str, str], log: Path) -> Iterator[Service]:
+    """A service that answers, until the block ends.
+
+    Args:
+        variables: The only ``ML_ASSETS_…`` and ``MLFLOW_…`` there are to be.
+        log: Gets its output.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    kept |= {"MLFLOW_DISABLE_TELEMETRY": "true", **variables}
+    port = free_port()
+    command = [sys.executable, "-c", "from ml_assets.cli import main; main()", "serve"]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            env=kept, cwd=REPOSITORY, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    service = Service(process, port, log)
+    try:
+        wait_until(lambda: _answers(service), READY_SECONDS, service)
+        yield service
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
+
+
+def wait_until(true: Any, seconds: float, service: Service | None = None) -> None:
+    """Wait for something to become true.
+
+    Raises:
+        AssertionError: when it does not; with what the service printed.
+    """
+    deadline = time.monotonic() + seconds
+    while not true():
+        told = service.log.read_text()[-3000:] if service else ""
+        assert time.monotonic() < deadline, f"not in {seconds} s:\n{told}"
+        assert service is None or service.process.poll() is None, f"it ended:\n{told}"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(service: Service) -> bool:
+    try:
+        return service.ask("GET", "/ready").status == 200
+    except OSError:
+        return False
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    for entry in folder.iterdir():
+        if entry.is_symlink():
+            yield entry

@@ -1,0 +1,111 @@
+"""A home whose registry has two small versions that answer clearly otherwise."""
+
+import json
+import os
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from ml_assets.modeling.families import FAMILIES
+from ml_assets.modeling.intervals import calibrate, keep_intervals
+from ml_assets.modeling.known_requests import known_minutes
+from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL
+from ml_assets.tracking.models import CHAMPION, log_pipeline, register
+from ml_assets.tracking.runs import tracked_run
+from ml_assets.tracking.serving_champion import KNOWN_MINUTES
+from ml_assets.tracking.store import TrackingStore
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
+from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
+
+SHORTER = 0.4
+"""Of the minutes, on which the second version is fitted: no answer of one is the other's."""
+TAGS = {
+    "model": "xgboost",
+    "dataset": "sample/green",
+    "synthetic": "true",
+    "fitted_on": "2023-01,2023-02",
+    "tuned_on": "2023-03",
+    "judged_month": "2023-04",
+    "test_rmse": "4.000000",
+    "served": "judged",
+}
+
+
+@cache
+def small_pipeline(share: float) -> Pipeline:
+    """Fitted on so large a share of the minutes, with intervals."""
+    trips, tune = train_trips(), tune_trips()
+    pipeline = FAMILIES["xgboost"].make_pipeline({"n_estimators": 20}, n_jobs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline.fit(trips, trips["duration_minutes"] * share)
+    keep_intervals(pipeline, calibrate(pipeline.predict(tune), tune["duration_minutes"] * share))
+    return pipeline
+
+
+@dataclass
+class ServedHome:
+    """A home with a registry.
+
+    Attributes:
+        variables: The settings that lead to it.
+        pipelines: Each registered version's pipeline.
+        store: Of the registry.
+    """
+
+    variables: dict[str, str]
+    pipelines: dict[str, Pipeline]
+    store: TrackingStore
+
+    def crown(self, version: str | None) -> None:
+        """Give a version the alias ``champion``, or take it away."""
+        client = self.store.client()
+        if version is None:
+            client.delete_registered_model_alias(REGISTERED_MODEL, CHAMPION)
+        else:
+            client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)
+
+    def minutes(self, version: str, requests: pd.DataFrame) -> list[float]:
+        """What a version predicts."""
+        return [float(value) for value in self.pipelines[version].predict(requests)]
+
+
+def served_home(folder: Path, **variables: str) -> ServedHome:
+    """Make one in this folder; version 1 is the champion, version 2 answers otherwise.
+
+    Args:
+        folder: Empty, or not there yet.
+        variables: Further settings, such as ``MLFLOW_TRACKING_URI``.
+    """
+    settings = settings_for(folder, **variables)
+    lay_tables_of_mlflow(settings)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    location = f"{folder}/mlartifacts"
+    store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
+    client = store.client()
+    pipelines = {}
+    for share in (1.0, SHORTER):
+        pipeline = small_pipeline(share)
+        with tracked_run(client, EXPERIMENT, "small", {}) as run:
+            uri = log_pipeline(run, pipeline, tune_trips()[list(REQUEST_COLUMNS)].head(5))
+        tags = {**TAGS, KNOWN_MINUTES: json.dumps(known_minutes(pipeline))}
+        pipelines[register(client, REGISTERED_MODEL, uri, run.run_id, tags)] = pipeline
+    named = {"ML_ASSETS_HOME": str(folder), "ML_ASSETS_TRIPS": "sample", **variables}
+    home = ServedHome(named, pipelines, store)
+    home.crown("1")
+    return home
+
+
+def asked(count: int) -> tuple[list[dict[str, object]], pd.DataFrame]:
+    """Requests as JSON has them, and the same as a frame."""
+    frame = tune_trips()[list(REQUEST_COLUMNS)].head(count)
+    records = json.loads(frame.astype({"passenger_count": "float64"}).to_json(orient="records"))
+    times = [time.isoformat() for time in frame["pickup_datetime"]]
+    return [
+        {**one, "pickup_datetime": time} for one, time in zip(records, times, strict=True)
+    ], frame
