@@ -1,0 +1,280 @@
+"""Clients that send too much, too slowly or not to the end: others are answered, nothing is left."""
+
+import json
+import re
+import socket
+import threading
+import time
+
+import pytest
+
+from ml_assets_tests.serving.service_process import GOOD, running_service, wait_until
+from ml_assets_tests.serving.two_versions import served_home
+
+MEBIBYTE = 2**20
+BODY = json.dumps(GOOD).encode()
+ANSWERED_SECONDS = 20.0
+"""Of a good request meanwhile, on a busy machine."""
+MORE_MEMORY = 64 * MEBIBYTE
+"""At the worst moment, for one bad client."""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bad_clients")
+    with running_service(served_home(folder / "home").variables, folder / "log") as started:
+        started.ask("POST", "/predict", [GOOD] * 10_000)  # what the longest list leaves behind
+        yield started
+
+
+@pytest.fixture
+def service(running):
+    """After the test it answers, its sockets and its memory are back, and it told of no error."""
+    sockets, memory = running.sockets(), running.memory()
+    yield running
+    assert running.ask("POST", "/predict", GOOD, seconds=ANSWERED_SECONDS).status == 200
+    wait_until(lambda: running.sockets() <= sockets, 30)
+    assert running.memory() < memory + MORE_MEMORY
+    assert "Traceback" not in running.log.read_text()
+
+
+def head(length: int | None = len(BODY), *more: str, end: bool = True) -> bytes:
+    """The head of a POST; with no length, the body is sent in chunks."""
+    of_body = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+    lines = ["POST /predict HTTP/1.1", "Host: service", of_body, *more]
+    return "\r\n".join(lines).encode() + (b"\r\n\r\n" if end else b"\r\n")
+
+
+def chunk(content: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(content), content)
+
+
+def send(connection: socket.socket, content: bytes) -> bool:
+    """Whether the server took it all."""
+    try:
+        connection.sendall(content)
+    except OSError:
+        return False
+    return True
+
+
+def read_to_end(connection: socket.socket, seconds: float = 30) -> bytes:
+    """What the server says until it ends the connection."""
+    connection.settimeout(seconds)
+    told = b""
+    try:
+        while piece := connection.recv(65536):
+            told += piece
+    except ConnectionError:
+        pass
+    return told
+
+
+def answers(told: bytes) -> list[int]:
+    """The status of each answer; a body ends without a new line."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", told)]
+
+
+def peak_over(service, before: int) -> int:
+    return service.peak_memory() - before
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_ten_megabytes_are_too_much(service, chunked):
+    service.forget_peak()
+    before = service.memory()
+    with service.connect() as connection:
+        if chunked:
+            send(connection, head(None))
+            for _ in range(160):
+                if not send(connection, chunk(b"[" + b" " * 65535)):
+                    break
+            send(connection, chunk(b""))
+        else:
+            send(connection, head(10 * MEBIBYTE) + b"[" + b" " * (10 * MEBIBYTE - 1))
+        connection.shutdown(socket.SHUT_WR)
+        assert answers(read_to_end(connection)) == [413]
+    assert peak_over(service, before) < MORE_MEMORY
+
+
+def test_a_body_without_end_is_broken_off(service):
+    """Up to 200 MB are offered in chunks: the server must not take and keep them."""
+    service.forget_peak()
+    before = service.memory()
+    with service.connect() as connection:
+        taken = send(connection, head(None))
+        for _ in range(200):
+            taken = taken and send(connection, chunk(b" " * MEBIBYTE))
+        assert not taken
+    assert peak_over(service, before) < MORE_MEMORY
+
+
+@pytest.mark.parametrize("length", ["-1", "abc", "1e3", "99999999999999999999999", "+5", "5, 6"])
+def test_a_length_that_is_none_is_refused(service, length):
+    with service.connect() as connection:
+        lines = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+        send(connection, lines.encode() + BODY)
+        connection.shutdown(socket.SHUT_WR)
+        told = answers(read_to_end(connection))
+        assert told in ([], [400], [413], [422])
+
+
+def test_more_bytes_than_announced_are_no_part_of_the_body(service):
+    """What follows the body is read as the next request, which it is none: both may be refused."""
+    with service.connect() as connection:
+        send(connection, head() + BODY + b"rubbish\r\n\r\n")
+        told = answers(read_to_end(connection))
+        assert told in ([200], [200, 400], [400])
+
+
+def test_fewer_bytes_than_announced_are_waited_for_while_others_are_answered(service):
+    with service.connect() as connection:
+        send(connection, head(len(BODY) + 10) + BODY)
+        assert service.ask("POST", "/predict", GOOD, seconds=ANSWERED_SECONDS).status == 200
+
+
+def test_length_and_chunks_at_once_are_refused_or_read_as_chunks(service):
+    """Two readings of one request are how requests are smuggled past a proxy."""
+    with service.connect() as connection:
+        both = head(3, "Transfer-Encoding: chunked")
+        send(connection, both + chunk(BODY) + chunk(b""))
+        connection.shutdown(socket.SHUT_WR)
+        told = answers(read_to_end(connection))
+        assert told in ([], [200], [400])
+
+
+@pytest.mark.parametrize("lines", [1, 5_000, 100_000])
+def test_a_flood_of_headers_is_bounded(service, lines):
+    """Ten megabytes of them, in one line or in many."""
+    service.forget_peak()
+    before = service.memory()
+    with service.connect() as connection:
+        flood = [f"X-{number}: " + "a" * (10 * MEBIBYTE // lines) for number in range(lines)]
+        send(connection, head(len(BODY), *flood) + BODY)
+        connection.settimeout(30)
+        try:
+            told = answers(connection.recv(65536))
+        except ConnectionError:
+            told = []
+        assert told in ([], [400], [431])
+    assert peak_over(service, before) < MORE_MEMORY
+
+
+def test_a_header_without_end_is_broken_off(service):
+    service.forget_peak()
+    before = service.memory()
+    with service.connect() as connection:
+        taken = send(connection, head(end=False) + b"X-Long: ")
+        for _ in range(200):
+            taken = taken and send(connection, b"a" * MEBIBYTE)
+        assert not taken
+    assert peak_over(service, before) < MORE_MEMORY
+
+
+@pytest.mark.parametrize("what", ["header", "body"])
+def test_a_hundred_slow_clients_keep_nobody_waiting(service, what):
+    """Each sends a byte now and then, and never all."""
+    slow = [service.connect() for _ in range(100)]
+    try:
+        for connection in slow:
+            send(connection, head(end=False) if what == "header" else head())
+        for at in range(5):
+            for connection in slow:
+                send(
+                    connection,
+                    b"X-Slow: abc"[at : at + 1] if what == "header" else BODY[at : at + 1],
+                )
+            assert service.ask("POST", "/predict", GOOD, seconds=ANSWERED_SECONDS).status == 200
+            time.sleep(0.05)
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+@pytest.mark.parametrize("what", ["header", "body"])
+def test_a_client_that_never_ends_is_hung_up_on(service, what):
+    with service.connect() as connection:
+        send(connection, head(end=False) if what == "header" else head() + BODY[:10])
+        told = read_to_end(connection, 45)
+        assert answers(told) in ([], [400], [408])
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST", head(end=False), head(), head() + BODY[:20]])
+def test_a_client_may_hang_up_in_mid_request(service, sent):
+    for _ in range(20):
+        with service.connect() as connection:
+            send(connection, sent)
+
+
+@pytest.mark.parametrize("content", [GOOD, [GOOD] * 5_000])
+def test_a_client_may_hang_up_before_its_answer(service, content):
+    body = json.dumps(content).encode()
+    for _ in range(10):
+        with service.connect() as connection:
+            # Reset rather than closed in good order.
+            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            send(connection, head(len(body)) + body)
+
+
+def test_a_client_that_does_not_read_its_answers_keeps_nobody_waiting(service):
+    body = json.dumps([GOOD] * 5_000).encode()
+    service.forget_peak()
+    before = service.memory()
+    deaf = [service.connect() for _ in range(5)]
+    writers = [
+        threading.Thread(target=lambda one=one: [send(one, head(len(body)) + body) for _ in "abcd"])
+        for one in deaf
+    ]
+    for writer in writers:
+        writer.start()
+    assert service.ask("POST", "/predict", GOOD, seconds=ANSWERED_SECONDS).status == 200
+    for connection in deaf:
+        connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
+    for writer in writers:
+        writer.join(30)
+    assert peak_over(service, before) < 4 * MORE_MEMORY
+
+
+def test_requests_sent_in_one_go_are_answered_in_order(service):
+    """HTTP pipelining: the second is on its way before the first is answered."""
+    ids = [f"piped-{number}" for number in range(50)]
+    with service.connect() as connection:
+        for name in ids[:-1]:
+            send(connection, head(len(BODY), f"X-Request-ID: {name}") + BODY)
+        send(connection, head(len(BODY), f"X-Request-ID: {ids[-1]}", "Connection: close") + BODY)
+        told = read_to_end(connection)
+    assert answers(told) == [200] * len(ids)
+    at = [told.index(f'"{name}"'.encode()) for name in ids]
+    assert at == sorted(at)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),  # TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x00" * 1000,
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"\r\n" * 1000,
+        b"GET /health HTTP/1.1\r\nHost: a\r\nX: \x00\xff\r\n\r\n",
+        b"GET http://[::1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused(service, sent):
+    with service.connect() as connection:
+        send(connection, sent)
+        connection.shutdown(socket.SHUT_WR)
+        told = answers(read_to_end(connection))
+        assert all(status in (200, 400) for status in told)
+
+
+def test_a_request_id_that_is_no_id_is_not_passed_on(service):
+    for name in ("a" * 65, "a b", "ä", "<script>", ""):
+        headers = {"X-Request-ID": name.encode().decode("latin-1")}
+        answer = service.ask("POST", "/predict", GOOD, headers)
+        assert answer.content["request_id"] == answer.headers["x-request-id"] != name
+    answer = service.ask("POST", "/predict", GOOD, {"X-Request-ID": "my-own.id_1"})
+    assert answer.content["request_id"] == answer.headers["x-request-id"] == "my-own.id_1"

@@ -1,0 +1,55 @@
+"""Whatever its own OpenAPI document lets a machine think of: no 500, and only what it promises."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ml_assets_tests.serving.service_process import GOOD, running_service
+from ml_assets_tests.serving.two_versions import served_home
+
+EXAMPLES = os.environ.get("ML_ASSETS_FUZZ_EXAMPLES")
+"""Random cases of each operation, for a longer run by hand, which is not the same each time."""
+CONFIGURATION = """[checks]
+positive_data_acceptance.expected-statuses = [200, 413]
+negative_data_rejection.expected-statuses = [404, 405, 413, 422]
+"""
+"""A long list is fine by its schema, and too long all the same where it is to be explained."""
+FEW = ["--max-examples", "50", "--generation-deterministic"]
+LEAST_CASES = 300
+MOST_SECONDS = 1800
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fuzzed")
+    with running_service(served_home(folder / "home").variables, folder / "log") as running:
+        yield running
+
+
+def test_its_own_document_leads_to_no_answer_that_is_not_in_it(service, tmp_path):
+    """Valid requests are accepted, others refused; status, type and shape are the documented."""
+    report = tmp_path / "report.json"
+    (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
+    command = [
+        sys.executable, "-m", "schemathesis.cli", "run",
+        f"http://127.0.0.1:{service.port}/openapi.json",
+        "--checks", "all", "--mode", "all", "--phases", "examples,coverage,fuzzing",
+        "--continue-on-failure", "--no-color", "--report", "json",
+        "--report-json-path", str(report),
+        *(["--max-examples", EXAMPLES] if EXAMPLES else FEW),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=MOST_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    told = json.loads(report.read_text())
+    print(told["test_cases"], told["valid_rates"])
+    assert told["complete"]
+    assert told["operations"]["tested"] == told["operations"]["total"] >= 6
+    assert told["test_cases"]["generated"] >= LEAST_CASES
+    assert told["valid_rates"]["POST /predict"]["fuzzing"]["accepted"] > 0
+    assert service.ask("POST", "/predict", GOOD).status == 200
+    assert "Traceback" not in service.log.read_text()
