@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from ml_assets.checks.answers_alike import answers_alike
 from ml_assets.checks.backtest import backtest_checks
 from ml_assets.checks.ingestion import ingestion_checks
 from ml_assets.checks.models import model_checks
@@ -15,6 +16,7 @@ def project_checks() -> list[dg.AssetChecksDefinition]:
         ingestion_checks,
         training_set_checks,
         *model_checks(),
+        answers_alike,
         backtest_checks,
         *monitoring_checks(),
     ]

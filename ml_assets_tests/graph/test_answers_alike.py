@@ -1,0 +1,269 @@
+"""A decision's champion is asked in every way there is, and a fault in any of them is told."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import mlflow
+import pandas as pd
+import pytest
+
+from ml_assets.modeling import features
+from ml_assets.modeling.intervals import intervals_of
+from ml_assets.modeling.records import TrainingSet
+from ml_assets.modeling.training_set import load_trips
+from ml_assets.predictions import batch
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.tracking import answers_alike, trial_service
+from ml_assets.tracking.answers_alike import BY_THE_PAGE, ONE_BY_ONE, PAGE_PATH, chosen, compare
+from ml_assets.tracking.models import CHAMPION
+from ml_assets.tracking.prediction_model import load_model
+from ml_assets.trips.quality import Verdict
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets_tests.project import SERVICE_CHECK as CHECK
+from ml_assets_tests.project import open_project, settings_for
+from ml_assets_tests.published_months import Month, publish, published_month
+
+NAME = "taxi-trip-duration"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A champion of three small months, and the run that made it."""
+    folder = tmp_path_factory.mktemp("published")
+    for month in ("2023-01", "2023-02", "2023-03"):
+        publish(folder, Month.parse(month), published_month(Month.parse(month), 1500))
+    with open_project(settings_for(tmp_path_factory.mktemp("home"), folder)) as project:
+        assert project.ingest("2023-01", "2023-03").success
+        run = project.train(["xgboost"], service=True)
+        assert run.success
+        yield project, run
+
+
+@pytest.fixture(scope="module")
+def champion(made):
+    """The champion, and the judged month."""
+    settings = made[0].settings
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    training_set = RecordStore(settings.home, "green").read("training_set", TrainingSet)
+    judged = load_trips(TripStore(settings.home, "green", False), training_set, "judge")
+    return load_model(mlflow.MlflowClient(settings.tracking_uri), NAME), judged
+
+
+@pytest.fixture(scope="module")
+def ask(made, champion):
+    """One service for all tests of this module."""
+    version = mlflow.MlflowClient().get_model_version_by_alias(NAME, CHAMPION)
+    with trial_service.trial_service(version, NAME) as service:
+        yield service.ask
+
+
+def evaluation(run: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+    (found,) = [e for e in run.get_asset_check_evaluations() if e.asset_check_key == CHECK]
+    return found
+
+
+def check_again(project) -> dg.AssetCheckEvaluation:
+    job = dg.define_asset_job("alike", selection=dg.AssetSelection.checks(CHECK))
+    definitions = dg.Definitions.merge(project.definitions, dg.Definitions(jobs=[job]))
+    run = definitions.resolve_job_def("alike").execute_in_process(
+        instance=project.instance, raise_on_error=False
+    )
+    return evaluation(run)
+
+
+def running(word: str) -> list[int]:
+    """Processes that have a word in their command."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if word.encode() in command and state != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+def test_a_champion_is_asked_in_every_way_when_it_is_decided_on(made, champion):
+    found = evaluation(made[1])
+    assert found.passed, found.description
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    asked = len(chosen(champion[1]))
+    assert asked == 1000
+    counts = {name: entry.value for name, entry in found.metadata.items()}
+    assert counts["batch_parquet"] == counts["batch_csv"] == counts["http_list"] == asked
+    assert counts["features"] == asked
+    assert (counts["http_single"], counts["page"]) == (ONE_BY_ONE, BY_THE_PAGE)
+
+
+def test_every_request_is_answered_alike_one_by_one_too(champion, ask):
+    model, judged = champion
+    found = compare(model, chosen(judged, 200), ask, one_by_one=200, by_the_page=200)
+    assert found.difference is None
+    assert set(found.compared.values()) == {200}
+
+
+def test_trips_that_are_no_valid_requests_are_left_out_and_the_choice_is_always_the_same(champion):
+    _, judged = champion
+    far = pd.concat([judged.assign(trip_distance=5000.0).iloc[:50], judged])
+    assert chosen(far, 300).trip_distance.max() <= 1000
+    assert chosen(judged, 300).equals(chosen(judged, 300))
+    assert list(chosen(judged, 300).columns) == list(REQUEST_COLUMNS)
+
+
+class Fault:
+    """Ways to answer otherwise, each in one place only."""
+
+    def __init__(self, monkeypatch, ask, model):
+        self.monkeypatch, self.ask, self.model = monkeypatch, ask, model
+
+    def in_this_process(self):
+        """A pipeline that another version's would be: the bounds are a little wider."""
+        pipeline = load_model(mlflow.MlflowClient(), NAME).pipeline
+        intervals_of(pipeline).above *= 1.0 + 1e-12
+        real = batch.predict_file
+        as_stored = lambda _, *files: real(self.model, *files)  # noqa: E731
+        self.monkeypatch.setattr(batch, "predict_file", as_stored)
+        return self.ask, replace(self.model, pipeline=pipeline)
+
+    def in_files(self, suffix):
+        """Distances lose their last digits on the way."""
+        import polars as pl
+
+        real = batch.predict_file
+
+        def rounding(model, source, target):
+            if source.suffix == suffix:
+                csv = suffix == ".csv"
+                frame = pl.read_csv(source) if csv else pl.read_parquet(source)
+                frame = frame.with_columns(pl.col("trip_distance").round(0))
+                frame.write_csv(source) if csv else frame.write_parquet(source)
+            return real(model, source, target)
+
+        self.monkeypatch.setattr(batch, "predict_file", rounding)
+        return self.ask, self.model
+
+    def in_what_is_sent(self, single, page):
+        """The zone pair is dropped, as a form that asks for something else does."""
+
+        def dropping(body, path="/predict"):
+            sent = json.loads(body)
+            if isinstance(sent, dict) == single and (path == PAGE_PATH) == page:
+                for one in [sent] if single else sent[-1:]:
+                    one |= {"PULocationID": 264, "DOLocationID": 264}
+            return self.ask(json.dumps(sent).encode(), path)
+
+        return dropping, self.model
+
+    def in_features(self):
+        """The service takes the times for UTC."""
+        real = features._wall_minutes
+
+        def shifted(column):
+            minutes = real(column)
+            return minutes if isinstance(column, pd.Series) else minutes - 300
+
+        self.monkeypatch.setattr(features, "_wall_minutes", shifted)
+        self.monkeypatch.setattr(answers_alike, "_difference", lambda *_: None)
+        return self.ask, self.model
+
+    def in_the_version(self):
+        return self.ask, replace(self.model, version="99")
+
+
+@pytest.mark.parametrize(
+    ("plant", "way"),
+    [
+        (lambda fault: fault.in_this_process(), "batch_parquet: upper_minutes"),
+        (lambda fault: fault.in_files(".parquet"), "batch_parquet: predicted_minutes"),
+        (lambda fault: fault.in_files(".csv"), "batch_csv: predicted_minutes"),
+        (lambda fault: fault.in_what_is_sent(single=False, page=False), "http_list: predicted_min"),
+        (lambda fault: fault.in_what_is_sent(single=True, page=False), "http_single: predicted_m"),
+        (lambda fault: fault.in_what_is_sent(single=True, page=True), "page: predicted_minutes"),
+        (lambda fault: fault.in_the_version(), "http_list: model_version is '1' instead of '99'"),
+        (lambda fault: fault.in_features(), "features: hour is"),
+    ],
+)
+def test_a_fault_in_one_way_is_told_with_its_request(monkeypatch, champion, ask, plant, way):
+    model, judged = champion
+    asked, model = plant(Fault(monkeypatch, ask, model))
+    found = compare(model, chosen(judged, 50), asked, one_by_one=50, by_the_page=50)
+    assert found.finding().verdict == Verdict.REFUSED
+    assert found.difference.startswith(way)
+    assert '"PULocationID": ' in found.difference
+
+
+def test_an_answer_that_is_missing_is_a_difference(champion, ask):
+    model, judged = champion
+
+    def shortened(body, path="/predict"):
+        answer = ask(body, path)
+        return {**answer, "predictions": answer.get("predictions", [None])[1:]}
+
+    found = compare(model, chosen(judged, 20), shortened)
+    assert found.difference == "http_list: 19 answers to 20 requests"
+
+
+def test_a_service_that_cannot_start_fails_the_check_with_its_reason(made, monkeypatch):
+    monkeypatch.setattr(trial_service.sys, "executable", "/bin/false")
+    found = check_again(made[0])
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "the service ended with status 1" in found.description
+
+
+def test_without_a_port_the_check_fails_with_its_reason(made, monkeypatch):
+    def refused(address):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(socket, "create_server", refused)
+    found = check_again(made[0])
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "the service cannot be started: [Errno 1] Operation not permitted" in found.description
+
+
+def test_no_process_and_no_folder_is_left(made, monkeypatch, tmp_path):
+    monkeypatch.setattr(trial_service.tempfile, "tempdir", str(tmp_path))
+    before = set(running(trial_service.__name__))
+    assert check_again(made[0]).passed
+    assert set(running(trial_service.__name__)) <= before
+    assert list(tmp_path.iterdir()) == []
+
+
+STARTING = """
+import sys, mlflow
+from ml_assets.tracking.trial_service import trial_service
+client = mlflow.MlflowClient(sys.argv[1])
+mlflow.set_tracking_uri(sys.argv[1])
+with trial_service(client.get_model_version_by_alias("taxi-trip-duration", "champion"),
+                   "taxi-trip-duration") as service:
+    service.ask(b"[]")
+    print(service.process.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_service_ends_when_whoever_started_it_is_killed(made):
+    command = [sys.executable, "-W", "ignore", "-c", STARTING, made[0].settings.tracking_uri]
+    starter = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        service = int(starter.stdout.readline())
+        os.kill(starter.pid, signal.SIGKILL)
+    finally:
+        starter.kill()
+        starter.wait()
+    deadline = time.monotonic() + 60
+    while service in running(trial_service.__name__):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
