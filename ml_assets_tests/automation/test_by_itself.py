@@ -11,6 +11,7 @@ import pytest
 
 from ml_assets.cli.instance import DAGSTER_YAML
 from ml_assets.modeling.decision_log import DecisionLog
+from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.browser.dagster_ui import running_ui, wait_for
 from ml_assets_tests.published_months import publish, published_month
@@ -94,6 +95,15 @@ def test_a_month_dropped_into_the_folder_ends_in_another_decision(ui, second):
     # Three months at once were one run, and each state of the data was trained on once.
     assert [run["status"] for run in runs_of(running, "ingest_trips")] == ["SUCCESS"] * 2
     assert len(runs_of(running, "retrain")) == 2
+
+
+def test_that_month_alone_was_scored_by_the_champion_it_came_under(ui, first, second):
+    running, _, log = ui
+    store = TripStore(log.home, "green", synthetic=False)
+    wait_for(lambda: store.months("trip_predictions"), 60, f"predictions; see {running.log}")
+    assert store.months("trip_predictions") == [NEXT]
+    scored = store.read_table("trip_predictions", NEXT)
+    assert {*scored["model_version"]} == {first.registry_version}
 
 
 @pytest.fixture(scope="module")
