@@ -150,6 +150,7 @@ def examine(
         pipeline = load_pipeline(f"models:/{name}/{version}")
         predicted = pipeline.predict(judged[list(REQUEST_COLUMNS)])
         answers = json.dumps(known_minutes(pipeline))
+        milliseconds = milliseconds_per_request(pipeline)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the finding
         sentence = f"cannot be loaded and used ({type(error).__name__}: {error})"
         return Examined(None, {"loads": Finding(Verdict.REFUSED, sentence)}, None)
@@ -161,7 +162,7 @@ def examine(
     return Examined(
         predicted,
         findings,
-        milliseconds_per_request(pipeline),
+        milliseconds,
         knows_no_trip_by_heart(pipeline, judged, predicted),
     )
 

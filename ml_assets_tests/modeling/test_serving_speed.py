@@ -6,6 +6,7 @@ from itertools import count
 import pytest
 
 from ml_assets.modeling.serving_speed import milliseconds_per_request
+from ml_assets.trips.rules import REQUEST_COLUMNS
 
 
 class Answering:
@@ -15,7 +16,9 @@ class Answering:
         self.own, self.others, self.calls = own, others, count()
 
     def predict(self, requests):
-        assert len(requests) == 1
+        assert {name: column.shape for name, column in requests.items()} == dict.fromkeys(
+            REQUEST_COLUMNS, (1,)
+        )
         time.sleep(self.own + (self.others if next(self.calls) % 3 else 0))
         return [1.0]
 
