@@ -1,0 +1,223 @@
+"""The champion in a running service: taken up, swapped, kept when what comes is worse or nothing."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+import skops.io
+
+from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER
+from ml_assets.settings import REGISTERED_MODEL
+from ml_assets_tests.serving.service_process import GOOD, free_port, running_service, wait_until
+from ml_assets_tests.serving.two_versions import served_home
+
+NOTICED = 60
+"""Seconds until a change has surely been noticed, on a machine that is busy with other tests."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return served_home(tmp_path_factory.mktemp("life") / "home")
+
+
+@pytest.fixture(scope="module")
+def running(made, tmp_path_factory):
+    with running_service(made.variables, tmp_path_factory.mktemp("log") / "log") as service:
+        yield service
+
+
+@pytest.fixture
+def home(made):
+    made.crown("1")
+    return made
+
+
+@pytest.fixture
+def service(home, running):
+    """A service that answers with version 1."""
+    wait_until(
+        lambda: reachable(running) and running.version() == "1" and not problem(running),
+        NOTICED,
+        running,
+    )
+    return running
+
+
+class Foreign:
+    """A type of no package that a pipeline may hold."""
+
+
+def state(service):
+    return service.ask("GET", "/ready").content["registry"]
+
+
+def reachable(service):
+    return state(service)["reachable"]
+
+
+def problem(service):
+    return state(service)["problem"] or ""
+
+
+def minutes(service):
+    return service.ask("POST", "/predict", GOOD).content["predicted_minutes"]
+
+
+def serving_folder(home):
+    return home.store.lock_folder / SERVING_FOLDER
+
+
+def test_another_champion_is_taken_up_and_the_one_before_again(service, home):
+    first = minutes(service)
+    home.crown("2")
+    wait_until(lambda: service.version() == "2", NOTICED, service)
+    assert minutes(service) < first
+    assert service.ask("GET", "/model").content["version"] == "2"
+    home.crown("1")
+    wait_until(lambda: service.version() == "1", NOTICED, service)
+    assert minutes(service) == first
+    assert state(service)["problem"] is None
+
+
+def test_a_champion_that_cannot_be_used_leaves_the_one_before(service, home):
+    client = home.store.client()
+    known = client.get_model_version(REGISTERED_MODEL, "2").tags["known_minutes"]
+    shutil.rmtree(serving_folder(home), ignore_errors=True)
+    client.set_model_version_tag(REGISTERED_MODEL, "2", "known_minutes", json.dumps([1.0] * 6))
+    try:
+        home.crown("2")
+        wait_until(lambda: "another model under this code" in problem(service), NOTICED, service)
+        assert service.version() == "1"
+        assert service.metric("ml_assets_model_problem") == 1
+        assert minutes(service)
+    finally:
+        client.set_model_version_tag(REGISTERED_MODEL, "2", "known_minutes", known)
+        shutil.rmtree(serving_folder(home))
+    # Its bundle is brought anew, and then is what was registered.
+    wait_until(lambda: service.version() == "2", NOTICED, service)
+    assert service.metric("ml_assets_model_problem") == 0
+
+
+def test_a_champion_that_brings_foreign_types_is_not_loaded(service, home):
+    """Somebody who may write to the folder of bundles cannot make the service run their code."""
+    folder = serving_folder(home) / "3-foreign"
+    good = next(serving_folder(home).glob("1-*"))
+    shutil.copytree(good, folder)
+    skops.io.dump(Foreign(), folder / "model.skops")
+    card = json.loads((folder / "card.json").read_text())
+    card["sha256"] = hashlib.sha256((folder / "model.skops").read_bytes()).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card))
+    note = json.dumps({"version": "3", "folder": folder.name})
+    (serving_folder(home) / CHAMPION_FILE).write_text(note)
+    wait_until(
+        lambda: "asks to trust types of other packages" in service.log.read_text(), NOTICED, service
+    )
+    assert service.version() == "1"
+
+
+def test_a_registry_whose_file_is_gone_is_told_and_not_missed(service, home):
+    database = home.store.lock_folder / "mlflow.db"
+    away = database.with_suffix(".away")
+    database.rename(away)
+    try:
+        wait_until(lambda: "the registry is away" in problem(service), NOTICED, service)
+        wait_until(lambda: not reachable(service), NOTICED, service)
+        assert "has not answered since 20" in problem(service)
+        assert service.ask("GET", "/ready").status == 200
+        assert minutes(service)
+        assert not database.exists()  # SQLite makes what it does not find
+    finally:
+        away.rename(database)
+    wait_until(lambda: reachable(service) and not problem(service), NOTICED, service)
+
+
+def test_another_database_in_its_place_is_read(service, home):
+    database = home.store.lock_folder / "mlflow.db"
+    away, other = database.with_suffix(".away"), database.with_suffix(".other")
+    shutil.copyfile(database, other)
+    with sqlite3.connect(other) as connection:
+        connection.execute("UPDATE registered_model_aliases SET version = 2")
+    connection.close()
+    database.rename(away)
+    other.rename(database)
+    try:
+        wait_until(lambda: service.version() == "2", NOTICED, service)
+    finally:
+        away.replace(database)
+
+
+def test_a_restart_without_a_registry_serves_the_last_champion(service, home, tmp_path):
+    nobody = f"http://127.0.0.1:{free_port()}"
+    variables = {**home.variables, "MLFLOW_TRACKING_URI": nobody}
+    shutil.copytree(serving_folder(home), tmp_path / "home" / SERVING_FOLDER)
+    variables["ML_ASSETS_HOME"] = str(tmp_path / "home")
+    with running_service(variables, tmp_path / "log") as restarted:
+        assert restarted.version() == "1"
+        assert minutes(restarted) == minutes(service)
+        wait_until(lambda: nobody in problem(restarted), NOTICED, restarted)
+
+
+def test_a_registry_that_names_no_champion_any_more_is_told(service, home):
+    home.crown(None)
+    wait_until(lambda: "names no champion: version 1" in problem(service), NOTICED, service)
+    assert minutes(service)
+
+
+def test_a_damaged_bundle_is_brought_anew(service, home, tmp_path):
+    bundle = next(serving_folder(home).glob("1-*"))
+    content = (bundle / "model.skops").read_bytes()
+    (bundle / "model.skops").write_bytes(content[:-100])
+    with running_service(home.variables, tmp_path / "log") as another:
+        assert another.version() == "1"
+        assert "is damaged" in another.log.read_text()
+    assert (bundle / "model.skops").read_bytes() == content
+
+
+def test_two_bundles_are_kept(service, home):
+    for name in ("8-old", "9-older"):
+        shutil.copytree(next(serving_folder(home).glob("1-*")), serving_folder(home) / name)
+    home.crown("2")
+    wait_until(lambda: service.version() == "2", NOTICED, service)
+    wait_until(lambda: len(list(serving_folder(home).glob("*-*"))) == 2, NOTICED, service)
+    assert list(serving_folder(home).glob("2-*"))
+
+
+def test_what_watches_the_registry_is_started_again_when_it_is_killed(service, home):
+    watcher = child_of(service.process.pid)
+    assert b"champion_watch" in (watcher / "cmdline").read_bytes()
+    kill(watcher, signal.SIGKILL)
+    home.crown("2")
+    wait_until(lambda: service.version() == "2", NOTICED, service)
+    assert child_of(service.process.pid) != watcher
+
+
+def test_what_watches_the_registry_ends_with_a_killed_service(service, home, tmp_path):
+    with running_service(home.variables, tmp_path / "log") as another:
+        watcher = child_of(another.process.pid)
+        another.process.kill()
+        another.process.wait()
+        deadline = time.monotonic() + NOTICED
+        while watcher.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def child_of(pid):
+    """The folder in ``/proc`` of the one child of a process."""
+    deadline = time.monotonic() + NOTICED
+    while True:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if children:
+            return Path(f"/proc/{children[0]}")
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def kill(process, number):
+    os.kill(int(process.name), number)

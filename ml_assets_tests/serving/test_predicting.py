@@ -1,0 +1,219 @@
+"""What is answered to a request, to a list, and to what is not one; who is answered at all."""
+
+import logging
+import math
+
+import pytest
+from fastapi.testclient import TestClient
+
+from ml_assets.modeling.typical_requests import keep_typical_requests
+from ml_assets.predictions.scoring import Model
+from ml_assets.serving.app import create_app
+from ml_assets.serving.bundle import ServedModel
+from ml_assets.serving.limits import Limits
+from ml_assets.serving.model_card import ModelCard
+from ml_assets.serving.model_source import FixedModel
+from ml_assets.storage.logged_requests import read_log
+from ml_assets.storage.request_log import RequestLog
+from ml_assets_tests.modeling.sample_trips import train_trips
+from ml_assets_tests.serving.two_versions import TAGS, asked, small_pipeline
+
+HERE, ELSEWHERE = ("127.0.0.1", 50000), ("192.0.2.7", 50000)
+REFERENCES_BODY = {"PULocationID": 236, "DOLocationID": "239", "trip_distance": 1.98}
+THREE = ("predicted_minutes", "lower_minutes", "upper_minutes")
+
+
+@pytest.fixture(scope="module")
+def served():
+    facts = {**TAGS, "fitted_on": ["2023-01"], "tuned_on": ["2023-03"]}
+    card = ModelCard(version="7", loaded_at="2026-01-01T00:00:00Z", **facts)
+    pipeline = small_pipeline(1.0)
+    keep_typical_requests(pipeline, train_trips())
+    return ServedModel(Model(pipeline, "7"), card)
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    limits = Limits(list_length=200, explained_length=3)
+    with TestClient(create_app(FixedModel(served), limits=limits), client=HERE) as client:
+        yield client
+
+
+def test_the_answer_to_one(client):
+    answer = client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": "ride.1_A-b"})
+    assert answer.status_code == 200
+    assert list(answer.json()) == [*THREE, "model_version", "request_id"]
+    told = answer.json()
+    assert told["lower_minutes"] <= told["predicted_minutes"] <= told["upper_minutes"]
+    assert told["model_version"] == "7"
+    assert told["request_id"] == answer.headers["x-request-id"] == "ride.1_A-b"
+
+
+def test_the_answer_to_a_list_is_in_its_order_and_the_same_as_to_each_alone(client, served):
+    requests, frame = asked(40)
+    answer = client.post("/predict", json=requests).json()
+    assert list(answer) == ["predictions", "model_version", "request_id"]
+    minutes = [one["predicted_minutes"] for one in answer["predictions"]]
+    assert minutes == served.model.pipeline.predict(frame).tolist()
+    assert len(set(minutes)) > 10
+    alone = [client.post("/predict", json=request).json() for request in requests]
+    for one, other in zip(answer["predictions"], alone, strict=True):
+        assert one == {name: other[name] for name in (*THREE, "model_version")}
+
+
+def test_an_id_that_is_not_fit_is_replaced_by_one_of_its_own_for_each_request(client):
+    for unfit in ("", "a b", "ä".encode(), "x" * 65):
+        answers = [
+            client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": unfit}).json()
+            for _ in range(2)
+        ]
+        ids = {answer["request_id"] for answer in answers}
+        assert len(ids) == 2
+        assert all(len(found) == 32 for found in ids)
+
+
+def test_an_explanation_adds_up_to_the_minutes(client):
+    answer = client.post("/predict?explain=true", json=REFERENCES_BODY).json()
+    explained = client.post("/predict?explain=true", json=[REFERENCES_BODY] * 2).json()
+    for told in (answer, *explained["predictions"]):
+        explanation = told["explanation"]
+        assert explanation["contributions"]
+        total = explanation["typical_minutes"] + sum(explanation["contributions"].values())
+        assert math.isclose(total, told["predicted_minutes"], abs_tol=1e-6)
+    assert "explanation" not in client.post("/predict?explain=false", json=REFERENCES_BODY).json()
+
+
+@pytest.mark.parametrize("given", ["yes", "", "1", "true&explain=true"])
+def test_explain_is_true_or_false(client, given):
+    answer = client.post(f"/predict?explain={given}", json=REFERENCES_BODY)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["query", "explain"]
+
+
+def test_a_wrong_field_is_named_with_its_range(client):
+    body = {**REFERENCES_BODY, "DOLocationID": 266, "passenger_count": "many"}
+    answer = client.post("/predict", json=body)
+    assert answer.status_code == 422
+    assert [entry["loc"] for entry in answer.json()["detail"]] == [
+        ["body", "DOLocationID"],
+        ["body", "passenger_count"],
+    ]
+    assert "from 1 to 265, not 266" in answer.json()["detail"][0]["msg"]
+    assert answer.headers["x-request-id"]
+
+
+def test_of_many_wrong_fields_a_hundred_are_named_and_all_counted(client):
+    body = [REFERENCES_BODY, *([{**REFERENCES_BODY, "trip_distance": -1}] * 150)]
+    told = client.post("/predict", json=body).json()
+    assert (len(told["detail"]), told["problems"]) == (100, 150)
+    assert told["detail"][0]["loc"] == ["body", 1, "trip_distance"]
+
+
+@pytest.mark.parametrize(
+    ("query", "length", "status"),
+    [("", 200, 200), ("", 201, 413), ("?explain=true", 3, 200), ("?explain=true", 4, 413)],
+)
+def test_a_list_over_the_limit_is_too_much(client, query, length, status):
+    answer = client.post(f"/predict{query}", json=[REFERENCES_BODY] * length)
+    assert answer.status_code == status
+
+
+def test_without_a_champion_a_client_is_told_what_to_do():
+    with TestClient(create_app(FixedModel(None)), client=HERE) as client:
+        for answer in (client.post("/predict", json=REFERENCES_BODY), client.get("/model")):
+            assert answer.status_code == 503
+            assert "there is no champion yet: train one first" in answer.json()["detail"]
+        assert client.get("/health").status_code == 200
+        assert client.get("/ready").status_code == 503
+        assert client.get("/ready").json()["ready"] is False
+
+
+@pytest.mark.parametrize("path", ["/model", "/metrics", "/zones", "/nothing", "/page"])
+@pytest.mark.parametrize(
+    "sent",
+    [None, "Bearer wrong", "Bearer", "Basic s3cret", "s3cret", "Bearer s3cre", b"Bearer \xff\xfe"],
+)
+def test_without_the_token_nothing_is_told(served, path, sent):
+    headers = {} if sent is None else {"Authorization": sent}
+    with TestClient(create_app(FixedModel(served), token="s3cret"), client=HERE) as client:
+        answers = [client.get(path, headers=headers)]
+        answers.append(client.post("/predict", json=REFERENCES_BODY, headers=headers))
+    for answer in answers:
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert "s3cret" not in answer.text
+
+
+@pytest.mark.parametrize("client", [HERE, ELSEWHERE])
+def test_with_the_token_everybody_is_answered(served, client):
+    headers = {"Authorization": "bearer s3cret"}
+    with TestClient(create_app(FixedModel(served), token="s3cret"), client=client) as asking:
+        assert asking.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == 200
+        for path in ("/health", "/ready", "/", "/docs", "/openapi.json"):
+            assert asking.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("127.0.0.1", 200), ("::1", 200), ("::ffff:127.0.0.1", 200), ("127.8.8.8", 200),
+     ("192.0.2.7", 401), ("::ffff:192.0.2.7", 401), ("testclient", 401)],
+)  # fmt: skip
+def test_without_a_token_only_this_machine_is_answered(served, host, status):
+    with TestClient(create_app(FixedModel(served)), client=(host, 1)) as client:
+        answer = client.post("/predict", json=REFERENCES_BODY)
+        assert answer.status_code == status
+        assert (status == 200) == ("ML_ASSETS_API_TOKEN" not in answer.text)
+
+
+def test_what_is_answered_is_logged_without_who_asked(served, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    headers = {"Authorization": "Bearer s3cret", "X-Request-ID": "mine"}
+    app = create_app(FixedModel(served), token="s3cret", log=RequestLog(tmp_path))
+    with TestClient(app, client=ELSEWHERE) as client:
+        one = client.post("/predict", json=REFERENCES_BODY, headers=headers).json()
+        client.post("/predict", json=[REFERENCES_BODY] * 3, headers=headers)
+        client.post("/predict", json={}, headers=headers)
+    rows = read_log(tmp_path)
+    assert rows.height == 4
+    assert rows["predicted_minutes"][0] == one["predicted_minutes"]
+    assert set(rows["request_id"]) == {"mine"}
+    written = "".join(path.read_text() for path in tmp_path.iterdir())
+    for secret in ("s3cret", "192.0.2.7", "authorization"):
+        assert secret not in written + caplog.text
+
+
+def test_figures_count_what_was_answered(served):
+    with TestClient(create_app(FixedModel(served)), client=HERE) as client:
+        client.post("/predict", json=REFERENCES_BODY)
+        client.post("/predict", json=[REFERENCES_BODY] * 5)
+        client.post("/predict", json={})
+        lines = client.get("/metrics").text.splitlines()
+    for line in (
+        'ml_assets_predict_requests_total{status="200"} 2.0',
+        'ml_assets_predict_requests_total{status="422"} 1.0',
+        "ml_assets_predictions_total 6.0",
+        'ml_assets_predict_seconds_count{kind="list"} 1.0',
+        'ml_assets_model{version="7"} 1.0',
+    ):
+        assert line in lines
+
+
+def test_the_card_tells_version_months_and_figures(client):
+    card = client.get("/model").json()
+    assert (card["version"], card["alias"], card["model"]) == ("7", "champion", "xgboost")
+    assert (card["fitted_on"], card["judged_month"], card["test_rmse"]) == (
+        ["2023-01"],
+        "2023-04",
+        4.0,
+    )
+
+
+def test_what_fails_inside_is_a_500_under_the_request_id(client, served, monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("the pipeline is broken")
+
+    monkeypatch.setattr("ml_assets.predictions.scoring.Model.minutes", broken)
+    answer = client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": "it"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (500, "it")
+    assert "the pipeline is broken" not in answer.text
+    assert "the pipeline is broken" in caplog.text

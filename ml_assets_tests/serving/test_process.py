@@ -1,0 +1,152 @@
+"""The service as a process: what it imports, when it stops, how it starts from nothing."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ml_assets_tests.cli.calling import start
+from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.serving.service_process import GOOD, free_port, running_service
+from ml_assets_tests.serving.two_versions import served_home
+
+NOTICED = 60
+NEVER = ("dagster", "mlflow", "optuna", "matplotlib")
+NEVER_OF_OURS = ("families", "training", "tuning", "promotion", "evaluation")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home whose champion was handed over before."""
+    folder = tmp_path_factory.mktemp("process")
+    made = served_home(folder / "home")
+    made.crown(None)
+    return made
+
+
+def test_without_a_champion_it_waits_for_one(home, tmp_path):
+    port = free_port()
+    process = start(["serve", "--port", str(port)], home.variables)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("No champion yet")
+        assert f"page http://127.0.0.1:{port}/ , docs http://127.0.0.1:{port}/docs ," in line
+        assert ask(port)[0] == 503
+        home.crown("1")
+        deadline = time.monotonic() + NOTICED
+        while ask(port)[0] == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        status, answer = ask(port)
+        assert (status, answer["model_version"]) == (200, "1")
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=NOTICED)
+    assert process.returncode == 0
+    assert "version 1 serves" in errors
+    assert "Traceback" not in errors
+
+
+def test_stopped_it_finishes_what_it_began_and_closes_the_log(home, tmp_path):
+    with running_service(home.variables, tmp_path / "log") as service:
+        body = json.dumps(GOOD).encode()
+        slow = service.connect()
+        slow.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
+        slow.sendall(body[:20])
+        time.sleep(0.5)
+        service.process.terminate()
+        wait_until_refused(service.port)
+        assert service.process.poll() is None
+        slow.sendall(body[20:])
+        answer = slow.makefile("rb").read()
+        slow.close()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert service.process.wait(NOTICED) == 0
+    request_id = json.loads(answer.split(b"\r\n\r\n")[1])["request_id"]
+    logged = "".join(
+        path.read_text() for path in (home.store.lock_folder / "request_log").iterdir()
+    )
+    assert request_id in logged
+
+
+def test_a_taken_port_is_one_line(home):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = start(["serve", "--port", str(port)], home.variables)
+        out, errors = process.communicate(timeout=NOTICED)
+    assert (process.returncode, out) == (2, "")
+    assert errors.count("\n") == 1
+    assert f"--port {port} cannot be listened on" in errors
+
+
+def test_a_token_that_no_header_can_hold_is_refused_unseen(home):
+    process = start(["serve"], {**home.variables, "ML_ASSETS_API_TOKEN": "geheim\u00e4"})
+    out, errors = process.communicate(timeout=NOTICED)
+    assert (process.returncode, out) == (2, "")
+    assert "ML_ASSETS_API_TOKEN" in errors
+    assert "geheim" not in errors
+
+
+def test_it_imports_neither_the_orchestrator_nor_what_trains(home, tmp_path):
+    """Asked of the process itself as it ends, after it has answered."""
+    customize = tmp_path / "sitecustomize.py"
+    customize.write_text(
+        "import atexit, os, sys\n"
+        "if 'serve' in sys.argv or any('cli' in a for a in sys.orig_argv):\n"
+        "    atexit.register(lambda: open(os.environ['MODULES'], 'w')"
+        ".write('\\n'.join(sorted(sys.modules))))\n"
+    )
+    modules = tmp_path / "modules"
+    paths = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+    variables = {**home.variables, "PYTHONPATH": paths, "MODULES": str(modules)}
+    with running_service(variables, tmp_path / "log") as service:
+        assert service.ask("POST", "/predict", [GOOD] * 100).status == 200
+        assert service.ask("POST", "/predict?explain=true", GOOD).status == 200
+        assert service.ask("GET", "/").status == 200
+        assert service.ask("GET", "/zones").status == 200
+    imported = modules.read_text().split()
+    assert "ml_assets.serving.predict" in imported
+    found = {name.split(".")[0] for name in imported}
+    assert not found & set(NEVER)
+    for part in NEVER_OF_OURS:
+        assert not [name for name in imported if name.startswith(f"ml_assets.modeling.{part}")]
+
+
+def test_help_imports_no_command_and_a_command_no_other():
+    code = (
+        "import sys; sys.argv = ['ml-assets', 'serve', '--help']\n"
+        "from ml_assets.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: print(*[n for n in sys.modules if n.startswith('ml_assets.cli.')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    imported = done.stdout.splitlines()[-1].split()
+    assert "ml_assets.cli.serve" in imported
+    assert "ml_assets.cli.run" not in imported
+
+
+def wait_until_refused(port):
+    deadline = time.monotonic() + NOTICED
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def ask(port):
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", "/predict", json.dumps(GOOD))
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
