@@ -1,7 +1,8 @@
 """uvicorn's quicker HTTP protocol, with bounds that it lacks.
 
-httptools parses in C and, measured beside h11, answers about a fifth more single requests, but it
-takes headers of any length and waits for them for ever. h11 bounds the length, not the time.
+httptools parses in C: all that surrounds the model takes about 0.1 ms of a request so, and twice
+that with h11. But it takes headers of any length and waits for them for ever; h11 bounds the
+length, not the time.
 """
 
 import asyncio
