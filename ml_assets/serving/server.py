@@ -57,6 +57,7 @@ def serve(
         app,
         http=BoundedHttpProtocol,
         ws="none",
+        lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,

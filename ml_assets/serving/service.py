@@ -44,7 +44,7 @@ class Service:
     def why_no_model(self) -> str:
         """What a client is told while there is none."""
         problem = self.models.registry.problem
-        return NO_MODEL if problem is None else f"{NO_MODEL}. {problem}"
+        return NO_MODEL if problem is None else f"{NO_MODEL} ({problem})"
 
     async def start(self) -> None:
         """Load the model, if there is one."""

@@ -116,7 +116,7 @@ class ChampionWatch:
         try:
             stat = file.stat()
         except FileNotFoundError as error:
-            raise RegistryAway(f"the registry is away: there is no {file}") from error
+            raise RegistryAway(f"the registry is away: {file} is not there") from error
         database = (stat.st_dev, stat.st_ino)
         if self._database is not None and database != self._database:
             # MLflow keeps its connections to the old one; a new process has none.
