@@ -95,7 +95,8 @@ class ChampionWatch:
 
     def _ask(self) -> Any | None:
         """MLflow's record of the champion; None when there is none."""
-        self._require_database()
+        if not self._has_database():
+            return None
         if self._client is None:
             location = artifact_location(self._settings.home, self._settings.local_home)
             self._client = TrackingStore(
@@ -103,19 +104,23 @@ class ChampionWatch:
             ).client()
         return version_with_alias(self._client, REGISTERED_MODEL, CHAMPION)
 
-    def _require_database(self) -> None:
-        """SQLite makes a database that is not there, and goes on reading one that was removed.
+    def _has_database(self) -> bool:
+        """Whether there is a registry to ask: SQLite would make a file that is not there.
+
+        It also goes on reading one that was removed.
 
         Raises:
-            RegistryAway: when the file is not there.
+            RegistryAway: when the file is gone from which a champion has come.
         """
         uri = self._settings.tracking_uri
         if urlsplit(uri).scheme.partition("+")[0] != "sqlite":
-            return
+            return True
         file = Path(uri.split("///", 1)[1])
         try:
             stat = file.stat()
         except FileNotFoundError as error:
+            if self._database is None and not (self._folder / CHAMPION_FILE).exists():
+                return False  # nobody has trained yet
             raise RegistryAway(f"the registry is away: {file} is not there") from error
         database = (stat.st_dev, stat.st_ino)
         if self._database is not None and database != self._database:
@@ -123,6 +128,7 @@ class ChampionWatch:
             print(f"{file} is another database now: starting again", file=sys.stderr, flush=True)
             os._exit(0)
         self._database = database
+        return True
 
     def _hand_over(self, version: Any) -> None:
         name = bundle_name(version)
