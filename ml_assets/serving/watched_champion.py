@@ -116,6 +116,8 @@ class WatchedChampion:
         self._model, self._loaded = model, note.folder
         self._failed = self._problem = None
         _LOGGER.info("version %s serves", note.version)
+        # It answers meanwhile, with the same bits.
+        self._hurrying = asyncio.create_task(asyncio.to_thread(model.model.pipeline[-1].hurry))
 
     def _tell(self, problem: str) -> None:
         if problem != self._problem:
