@@ -263,12 +263,12 @@ class Bench:
 
     def _ask(self, uri: str) -> "tuple[Pipeline, npt.NDArray[np.float64]] | Finding":
         """A model and its predictions for the judged month; a finding when it cannot be used."""
+        from ml_assets.modeling.predicting import predict_trips
         from ml_assets.tracking.models import load_pipeline
-        from ml_assets.trips.rules import REQUEST_COLUMNS
 
         try:
             pipeline = load_pipeline(uri)
-            return pipeline, pipeline.predict(self.judged[list(REQUEST_COLUMNS)])
+            return pipeline, predict_trips(pipeline, self.judged)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the finding
             return Finding(
                 Verdict.REFUSED,

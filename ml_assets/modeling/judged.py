@@ -177,8 +177,9 @@ def _calibrated(pipeline: "Pipeline", tune: "pd.DataFrame") -> MetricsRecord:
     """Give a pipeline its intervals, from trips that it was not fitted on, and measure it there."""
     from ml_assets.modeling.evaluation import measure
     from ml_assets.modeling.intervals import calibrate, keep_intervals
+    from ml_assets.modeling.predicting import predict_trips
 
-    predicted = pipeline.predict(tune[list(REQUEST_COLUMNS)])
+    predicted = predict_trips(pipeline, tune)
     keep_intervals(pipeline, calibrate(predicted, tune[TARGET]))
     return _record(measure(tune[TARGET], predicted))
 
@@ -217,10 +218,11 @@ def _judge(
     """
     from ml_assets.modeling.evaluation import measure, measure_slices, pair_codes
     from ml_assets.modeling.model_quality import predictions_digest
+    from ml_assets.modeling.predicting import predict_trips
 
     fitted_on = months.of(*roles)
     begun = time.perf_counter()
-    predicted = pipeline.predict(months.judge[list(REQUEST_COLUMNS)])
+    predicted = predict_trips(pipeline, months.judge)
     predict_seconds = time.perf_counter() - begun
     slices = measure_slices(months.judge, predicted, pair_codes(fitted_on))
     measured = {

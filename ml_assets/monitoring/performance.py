@@ -12,7 +12,7 @@ from ml_assets.monitoring.performance_record import (
 )
 from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import TARGET
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +27,6 @@ one before them. The month that judged the champion is scored as well, however o
 
 LEAST_TRIPS = 100
 """The error on fewer trips is mostly chance."""
-
-_ROWS_AT_ONCE = 250_000
-"""Encoded features of a whole yellow month would take gigabytes."""
 
 _LEAST_SPREAD_MINUTES = 0.01
 """A month all of whose trips last the same has no spread to compare with."""
@@ -183,16 +180,12 @@ class _Bench:
         """
         import numpy as np
 
+        from ml_assets.modeling.predicting import predict_trips
+
         try:
             if self._pipeline is None:
                 self._pipeline = self._load()
-            requests = trips[list(REQUEST_COLUMNS)]
-            predicted = np.concatenate(
-                [
-                    self._pipeline.predict(requests.iloc[first : first + _ROWS_AT_ONCE])
-                    for first in range(0, len(requests), _ROWS_AT_ONCE)
-                ]
-            )
+            predicted = predict_trips(self._pipeline, trips)
         except Exception as error:
             raise CannotScore(
                 f"{self._champion} can no longer be scored ({type(error).__name__}: {error})"

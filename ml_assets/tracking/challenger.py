@@ -144,11 +144,12 @@ def examine(
     from ml_assets.modeling.by_heart import knows_no_trip_by_heart
     from ml_assets.modeling.known_requests import known_minutes
     from ml_assets.modeling.model_quality import same_predictions, sane_predictions
+    from ml_assets.modeling.predicting import predict_trips
     from ml_assets.modeling.serving_speed import milliseconds_per_request
 
     try:
         pipeline = load_pipeline(f"models:/{name}/{version}")
-        predicted = pipeline.predict(judged[list(REQUEST_COLUMNS)])
+        predicted = predict_trips(pipeline, judged)
         answers = json.dumps(known_minutes(pipeline))
         milliseconds = milliseconds_per_request(pipeline)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the finding
@@ -170,8 +171,9 @@ def examine(
 def _expected_of(pipeline: "Pipeline", winner: ModelRecord, judged: "pd.DataFrame") -> ModelRecord:
     from ml_assets.modeling.evaluation import measure
     from ml_assets.modeling.model_quality import predictions_digest
+    from ml_assets.modeling.predicting import predict_trips
 
-    predicted = pipeline.predict(judged[list(REQUEST_COLUMNS)])
+    predicted = predict_trips(pipeline, judged)
     figures = MetricsRecord.model_validate(measure(judged[TARGET], predicted).as_dict())
     digest = predictions_digest(predicted)
     return winner.model_copy(update={"test": figures, "predictions_sha256": digest})

@@ -17,10 +17,9 @@ from ml_assets.tracking.differing_inputs import Difference, differing_inputs
 from ml_assets.tracking.models import load_pipeline
 from ml_assets.tracking.recorded_version import RecordedVersion, read_version
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import TARGET
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pandas as pd
     from mlflow import MlflowClient
     from sklearn.pipeline import Pipeline
@@ -232,11 +231,11 @@ def _compared(
 ) -> dict[str, Any]:
     import numpy as np
 
+    from ml_assets.modeling.predicting import predict_trips
     from ml_assets.modeling.training import root_mean_squared_error
 
-    requests, actual = judged[list(REQUEST_COLUMNS)], judged[TARGET]
-    before: npt.NDArray[np.float64] = registered.predict(requests)
-    after: npt.NDArray[np.float64] = fitted.predict(requests)
+    actual = judged[TARGET]
+    before, after = (predict_trips(pipeline, judged) for pipeline in (registered, fitted))
     apart = np.abs(after - before)
     verdict: Verdict = "within tolerance" if apart.max() <= tolerance else "differs"
     return {

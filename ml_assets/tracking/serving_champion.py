@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ml_assets.modeling.champion import Champion, Hold, Serve
 from ml_assets.modeling.records import TrainingSet
 from ml_assets.tracking.models import CHAMPION, load_pipeline, version_with_alias
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import TARGET
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,8 +143,10 @@ def _predict(
     """Minutes, or why there are none: a broken champion must not keep a sound one from serving."""
     import numpy as np
 
+    from ml_assets.modeling.predicting import predict_trips
+
     try:
-        predicted = load_as_registered(uri, tags).predict(judged[list(REQUEST_COLUMNS)])
+        predicted = predict_trips(load_as_registered(uri, tags), judged)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the reason
         return None, f"{type(error).__name__}: {error}"
     minutes = np.asarray(predicted, dtype=np.float64)
