@@ -2,10 +2,17 @@
 
 import pytest
 
-from ml_assets.modeling.records import ChampionDecision, Leaderboard
+from ml_assets.modeling.records import ChampionDecision, Leaderboard, TrainingSet
+from ml_assets.modeling.training_set import load_trips
 from ml_assets.storage.record_store import RecordStore
-from ml_assets.tracking.models import load_pipeline
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.tracking.answers_alike import chosen, compare
+from ml_assets.tracking.models import CHAMPION, load_pipeline, version_with_alias
+from ml_assets.tracking.prediction_model import load_model
+from ml_assets.tracking.trial_service import trial_service
 from ml_assets_tests.project import Project, open_project, settings_for
+
+NAME = "taxi-trip-duration"
 
 
 def outcome(project: Project, dataset: str) -> tuple[Leaderboard, ChampionDecision]:
@@ -47,6 +54,23 @@ def test_its_champion_answers_a_request(on_real_months):
     near, far = champion.predict(east_harlem_to_jfk)
     assert 2 < near < 12
     assert 35 < far <= 60
+
+
+def test_a_thousand_real_trips_are_answered_alike_in_every_way(on_real_months):
+    import mlflow
+
+    settings = on_real_months.settings
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    training_set = RecordStore(settings.home, "green").read("training_set", TrainingSet)
+    judged = load_trips(TripStore(settings.home, "green", False), training_set, "judge")
+    model, trips = load_model(client, NAME), chosen(judged, 1000)
+    with trial_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
+        found = compare(model, trips, service.ask, one_by_one=1000, by_the_page=1000)
+    assert found.difference is None
+    assert found.compared == dict.fromkeys(
+        ("batch_parquet", "batch_csv", "http_list", "http_single", "page", "features"), 1000
+    )
 
 
 def test_no_result_on_real_months_is_called_synthetic(on_real_months):

@@ -128,6 +128,7 @@ FIELDS = {
 @example(GOOD | {"trip_distance": -0.0, "passenger_count": -0.0})
 @example(GOOD | {"PULocationID": "\ud800", "pickup_datetime": "\udfff" * 1001})
 @example(GOOD | {"PULocationID": np.float64(74)})
+@example(GOOD | {"PULocationID": "1_0"})
 def test_whatever_comes_is_read_as_the_check_of_a_frame_reads_it(fields):
     same_as_the_check(fields)
 

@@ -52,7 +52,7 @@ def test_a_request_is_read_with_the_types_that_models_are_trained_on():
     assert checked.requests.row(0) == (74, 75, 2.5, datetime(2024, 5, 6, 17, 30), 1.0)
 
 
-@pytest.mark.parametrize("zone", ["75", 75, 75.0, "75.0", " 75 "])
+@pytest.mark.parametrize("zone", ["75", 75, 75.0, "75.0", " 75 ", np.float64(75)])
 def test_a_zone_may_be_text_or_a_whole_float(zone):
     assert read(DOLocationID=zone)["DOLocationID"] == 75
 
@@ -111,6 +111,7 @@ def test_a_column_of_instants_is_converted_and_one_of_wall_times_is_not():
         ("PULocationID", 266),
         ("PULocationID", 74.5),
         ("DOLocationID", "Harlem"),
+        ("DOLocationID", "1_0"),
         ("DOLocationID", True),
         ("DOLocationID", [75]),
         ("trip_distance", -0.1),
