@@ -20,6 +20,7 @@ SECTIONS = {
     "orchestration": "the Materialize button and the command, against one plain process",
     "readiness": "how much later `dagster dev` is ready than an empty project's",
     "executors": "the training job in process, and in processes of its own for each step",
+    "serving": "the prediction service, against a bare route, MLflow's server and the pipeline",
     "memory": "whether more months need more memory before the fit",
 }
 RESULTS = Path(__file__).resolve().parent / "results.json"

@@ -1,0 +1,276 @@
+"""The prediction service against a bare route on the booster, MLflow's server, and the pipeline."""
+
+import contextlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.figures import Figure, Section
+from benchmarks.http_load import Connection, Load, latencies, post, saturate
+from benchmarks.http_processes import HttpServer, answering
+from benchmarks.options import Options
+from benchmarks.published_months import PublishedMonths
+from benchmarks.registered_champion import COMMAND, URI, RegisteredChampion, train_champion
+
+MOST_TIMES_BARE = 2.0
+LEAST_TIMES_MLFLOW = 10.0
+MOST_TIMES_PIPELINE = 3.0
+MOST_SECONDS_TO_START = 3.0
+SINGLES = 512
+"""Different requests; asked over and over."""
+LIST = 10_000
+TURNS = 24
+ASKED_A_TURN = 128
+LOAD_ROUNDS = 3
+LOAD_SECONDS = 4.0
+LOAD_MOST = 40_000
+CONNECTIONS = 8
+LIST_ROUNDS = 9
+STARTS = 3
+OURS, BARE, BARE_QUIET, MLFLOW = "ours", "bare", "bare, our options", "mlflow"
+OUR_OPTIONS = ["--no-access-log", "--no-server-header"]
+"""Of ``uvicorn``: what the service sets and that costs or saves time."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server and what to ask it.
+
+    Attributes:
+        server: Where it answers.
+        singles: Requests of one trip each.
+    """
+
+    server: HttpServer
+    singles: list[bytes]
+
+
+def measure(options: Options) -> Section:
+    """Latency and throughput of single requests, a long list, and the start."""
+    trips = PublishedMonths.open(options.scratch)
+    options.say("training the champion that all of them serve")
+    champion = train_champion(trips, options.scratch)
+    figures: list[Figure] = []
+    with _all_running(champion, options) as peers:
+        _require_same_answers(champion, peers)
+        figures += _latency(peers, options)
+        figures += _throughput(peers, options)
+        figures.append(_long_list(peers[OURS].server.port, champion, options))
+    figures.append(_start(champion, options))
+    return Section(figures, trips.describe(), _notes(champion))
+
+
+@contextlib.contextmanager
+def _all_running(champion: RegisteredChampion, options: Options) -> Iterator[dict[str, Peer]]:
+    """Every server, each with one worker; only one of them is asked at a time."""
+    booster, rows = options.scratch / "booster.ubj", options.scratch / "rows.npy"
+    champion.write_booster(booster, rows, SINGLES)
+    bodies = champion.bodies(SINGLES)
+    ours = [post("/predict", body) for body in bodies]
+    theirs = [post("/invocations", {"dataframe_split": _as_split(body)}) for body in bodies]
+    bare = [sys.executable, "-m", "uvicorn", "benchmarks.bare_route:app"]
+    files = {"BENCH_BOOSTER": str(booster), "BENCH_ROWS": str(rows)}
+    mlflow = [sys.executable, "-m", "mlflow", "models", "serve", "-m", URI, "--env-manager"]
+    commands: dict[str, tuple[list[str], Mapping[str, str], list[bytes]]] = {
+        OURS: ([sys.executable, *COMMAND, "serve"], champion.variables, ours),
+        BARE: (bare, files, ours),
+        BARE_QUIET: ([*bare, *OUR_OPTIONS], files, ours),
+        MLFLOW: ([*mlflow, "local"], {**champion.variables, **_path()}, theirs),
+    }
+    with contextlib.ExitStack() as stack:
+        peers = {}
+        for name, (command, variables, singles) in commands.items():
+            options.say(f"starting {name}")
+            log = options.scratch / f"{name.replace(', ', '_').replace(' ', '_')}.log"
+            server = stack.enter_context(answering(command, variables, log, singles[0]))
+            peers[name] = Peer(server, singles)
+        yield peers
+
+
+def _require_same_answers(champion: RegisteredChampion, peers: Mapping[str, Peer]) -> None:
+    """What is measured has to be right, or it is worth nothing.
+
+    Raises:
+        RuntimeError: when a server answers otherwise than the pipeline.
+    """
+    minutes = champion.pipeline.predict(champion.requests.head(SINGLES))
+    for name, read in ((OURS, _our_minutes), (MLFLOW, _mlflow_minutes)):
+        connection = Connection(peers[name].server.port)
+        answers = [read(connection.ask(request)) for request in peers[name].singles[:100]]
+        connection.close()
+        if answers != minutes[:100].tolist():
+            raise RuntimeError(f"{name} does not answer what the pipeline predicts")
+
+
+def _latency(peers: Mapping[str, Peer], options: Options) -> list[Figure]:
+    """One request after the other on one connection, the servers taking short turns."""
+    names = (OURS, BARE, BARE_QUIET)
+    connections = {name: Connection(peers[name].server.port) for name in names}
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    turns = options.rounds_or(TURNS)
+    options.say(f"{turns} turns of {ASKED_A_TURN} single requests each")
+    busy = time.process_time()
+    for turn in range(turns + 2):  # two to warm up
+        start = turn * ASKED_A_TURN % SINGLES
+        for name in names:
+            asked = peers[name].singles[start : start + ASKED_A_TURN]
+            milliseconds = latencies(connections[name], asked)
+            taken[name] += milliseconds if turn >= 2 else []
+    client = 1e6 * (time.process_time() - busy) / (len(names) * ASKED_A_TURN * (turns + 2))
+    for connection in connections.values():
+        connection.close()
+    quantiles = {name: _quantiles(values) for name, values in taken.items()}
+    detail = {"milliseconds": quantiles, "client_microseconds_a_request": round(client, 1)}
+    against = {BARE: "a bare FastAPI route on the booster", BARE_QUIET: "the same, our options"}
+    return [
+        Figure(
+            f"one request, {quantile}",
+            peer,
+            quantiles[OURS][quantile] / quantiles[name][quantile],
+            MOST_TIMES_BARE,
+            detail=detail,
+        )
+        for name, peer in against.items()
+        for quantile in ("p50", "p99")
+    ]
+
+
+def _throughput(peers: Mapping[str, Peer], options: Options) -> list[Figure]:
+    """All connections busy with single requests, the servers in turn."""
+    loads: dict[str, list[Load]] = {name: [] for name in (OURS, MLFLOW, BARE_QUIET)}
+    used = {name: -peers[name].server.processor_seconds() for name in loads}
+    for turn in range(options.rounds_or(LOAD_ROUNDS)):
+        for name, taken in loads.items():
+            peer = peers[name]
+            taken.append(
+                saturate(peer.server.port, peer.singles, CONNECTIONS, LOAD_SECONDS, LOAD_MOST)
+            )
+        options.say(
+            f"load, round {turn + 1}: "
+            + ", ".join(f"{name} {one[-1].answers_a_second:.0f}/s" for name, one in loads.items())
+        )
+    for name, taken in loads.items():
+        used[name] += peers[name].server.processor_seconds()
+        used[name] *= 1000 / sum(one.answers for one in taken)
+    rates = {name: statistics.median(one.answers_a_second for one in loads[name]) for name in loads}
+    detail = {
+        "answers_a_second": {name: round(rate, 1) for name, rate in rates.items()},
+        "client_share_of_a_core": {
+            name: round(max(one.client_share for one in taken), 2) for name, taken in loads.items()
+        },
+        "server_processor_milliseconds_an_answer": {
+            name: round(milliseconds, 3) for name, milliseconds in used.items()
+        },
+        "connections": CONNECTIONS,
+    }
+    against = {MLFLOW: "`mlflow models serve`", BARE_QUIET: "a bare FastAPI route on the booster"}
+    return [
+        Figure(
+            f"single requests a second, {CONNECTIONS} connections",
+            peer,
+            rates[OURS] / rates[name],
+            LEAST_TIMES_MLFLOW if name == MLFLOW else None,
+            better="higher",
+            detail=detail,
+        )
+        for name, peer in against.items()
+    ]
+
+
+def _long_list(port: int, champion: RegisteredChampion, options: Options) -> Figure:
+    """A list over HTTP, from the first byte sent to the last byte read, and the frame, in turn."""
+    frame = champion.requests.head(LIST)
+    request = post("/predict", champion.bodies(LIST))
+    connection = Connection(port)
+    minutes = champion.pipeline.predict(frame)
+    if [one["predicted_minutes"] for one in _predictions(connection, request)] != minutes.tolist():
+        raise RuntimeError("the list's answers are not what the pipeline predicts")
+    seconds: dict[str, list[float]] = {"http": [], "pipeline": []}
+    for _ in range(options.rounds_or(LIST_ROUNDS)):
+        begun = time.perf_counter()
+        connection.ask(request)
+        asked = time.perf_counter()
+        champion.pipeline.predict(frame)
+        seconds["http"].append(asked - begun)
+        seconds["pipeline"].append(time.perf_counter() - asked)
+    connection.close()
+    medians = {name: statistics.median(taken) for name, taken in seconds.items()}
+    options.say(
+        f"a list of {len(frame)}: " + ", ".join(f"{k} {v:.3f} s" for k, v in medians.items())
+    )
+    return Figure(
+        f"a list of {len(frame):,} over HTTP",
+        "`pipeline.predict` on the frame",
+        medians["http"] / medians["pipeline"],
+        MOST_TIMES_PIPELINE,
+        detail={"seconds": medians, "request_bytes": len(request)},
+    )
+
+
+def _start(champion: RegisteredChampion, options: Options) -> Figure:
+    """From the start of the process to the first prediction; it has served this champion before."""
+    request = post("/predict", champion.bodies(1)[0])
+    seconds = []
+    for number in range(options.rounds_or(STARTS)):
+        log = options.scratch / f"start_{number}.log"
+        command = [sys.executable, *COMMAND, "serve"]
+        with answering(command, champion.variables, log, request) as server:
+            seconds.append(server.seconds)
+    return Figure(
+        "from the start to the first prediction",
+        "seconds",
+        statistics.median(seconds),
+        MOST_SECONDS_TO_START,
+        unit="s",
+        detail={"seconds": [round(value, 2) for value in seconds]},
+    )
+
+
+def _notes(champion: RegisteredChampion) -> list[str]:
+    rounds = champion.pipeline[-1].regressor_.get_booster().num_boosted_rounds()
+    return [
+        f"The champion is what `ml-assets run` trained and registered: XGBoost, {rounds} trees. "
+        "Each server has one worker; they run side by side and are asked in turn.",
+        "The bare route reads the same JSON by a pydantic model and calls `inplace_predict` with "
+        "one thread on a row encoded before: no encoding, no rules, no interval, no log. Once with "
+        f"uvicorn's defaults, once with `{' '.join(OUR_OPTIONS)}` as the service has.",
+        f"Latency: {TURNS} turns of {ASKED_A_TURN} requests, one connection that is kept alive; "
+        f"throughput: {CONNECTIONS} connections, {LOAD_ROUNDS} rounds of {LOAD_SECONDS:.0f} s. One "
+        "client process on raw sockets; its own cost is in the detail.",
+        "Every server's answers are first compared with `pipeline.predict`, to the last bit.",
+    ]
+
+
+def _as_split(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {"columns": list(body), "data": [list(body.values())]}
+
+
+def _our_minutes(body: bytes) -> float:
+    return float(json.loads(body)["predicted_minutes"])
+
+
+def _mlflow_minutes(body: bytes) -> float:
+    return float(json.loads(body)["predictions"][0])
+
+
+def _predictions(connection: Connection, request: bytes) -> Sequence[Mapping[str, Any]]:
+    answered: list[dict[str, Any]] = json.loads(connection.ask(request))["predictions"]
+    return answered
+
+
+def _quantiles(milliseconds: Sequence[float]) -> dict[str, float]:
+    p50, p99 = np.percentile(milliseconds, (50, 99))
+    return {"p50": round(float(p50), 4), "p99": round(float(p99), 4)}
+
+
+def _path() -> dict[str, str]:
+    """MLflow starts ``uvicorn`` by name."""
+    return {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
