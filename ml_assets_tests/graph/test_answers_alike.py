@@ -233,6 +233,8 @@ def test_without_a_port_the_check_fails_with_its_reason(made, monkeypatch):
 
 def test_no_process_and_no_folder_is_left(made, monkeypatch, tmp_path):
     monkeypatch.setattr(trial_service.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("ML_ASSETS_API_TOKEN", "of the real service")  # the one on trial has none
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     before = set(running(trial_service.__name__))
     assert check_again(made[0]).passed
     assert set(running(trial_service.__name__)) <= before
