@@ -28,7 +28,7 @@ REQUESTS: Final = 1000
 ONE_BY_ONE: Final = 300
 """So many of them are also asked for one by one."""
 
-BY_THE_PAGE: Final = 100
+BY_THE_PAGE: Final = 50
 """And so many as the page asks: it takes an explanation with each, which is ten times the work."""
 
 SEED: Final = 4

@@ -254,10 +254,14 @@ with trial_service(client.get_model_version_by_alias("taxi-trip-duration", "cham
 """
 
 
-def test_the_service_ends_when_whoever_started_it_is_killed(made):
+def test_the_service_ends_when_whoever_started_it_is_killed(made, tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", STARTING, made[0].settings.tracking_uri]
     starter = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     try:
         service = int(starter.stdout.readline())
