@@ -10,6 +10,7 @@ import pytest
 from ml_assets import settings
 from ml_assets.alerts.settings import VARIABLES as ALERT_VARIABLES
 from ml_assets.cli.main import commands
+from ml_assets.serving.access import TOKEN_VARIABLE
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.conftest import REPOSITORY
 
@@ -44,6 +45,8 @@ def ml_assets_commands():
 
 
 CALLS = ml_assets_commands()
+_GROUP = click.Context(commands)
+SUBCOMMANDS = {name: commands.get_command(_GROUP, name) for name in commands.list_commands(_GROUP)}
 
 
 @pytest.fixture
@@ -57,7 +60,8 @@ def cli(monkeypatch, capsys, tmp_path):
 
 
 def test_the_readme_names_commands():
-    assert {"demo", "test", "dev"} <= set(TARGETS)
+    assert {"demo", "test", "dev", "serve"} <= set(TARGETS)
+    assert {"run", "dev", "serve"} <= set(SUBCOMMANDS)
     assert any(arguments[0] == "run" for _, arguments in CALLS)
 
 
@@ -88,15 +92,15 @@ def test_a_call_of_ml_assets_does_what_can_be_done_without_a_network(cli, variab
         assert (answer.status, answer.err) == (0, "")
         assert answer.out.startswith("from sample: ")
         assert ("judge" in answer.out) != ("--ingest-only" in arguments)
-    elif name in commands.commands and "--help" not in arguments:
+    elif name in SUBCOMMANDS and "--help" not in arguments:
         # Reads the options, and does nothing yet.
         group = click.Context(commands, **commands.context_settings)
-        commands.commands[name].make_context(name, arguments[1:], parent=group)
+        SUBCOMMANDS[name].make_context(name, arguments[1:], parent=group)
     else:
         assert cli(arguments, variables).status == 0
 
 
-@pytest.mark.parametrize("name", sorted(commands.commands))
+@pytest.mark.parametrize("name", sorted(SUBCOMMANDS))
 def test_every_subcommand_is_in_the_readme_and_has_help(cli, name):
     assert f"`{name}`" in README or any(arguments[0] == name for _, arguments in CALLS)
     answer = cli([name, "--help"], {})
@@ -113,7 +117,7 @@ def test_months_of_the_sample_can_be_shown(cli):
 def test_every_option_that_a_sentence_names_is_one_of_a_subcommand():
     options = {
         spelling
-        for command in commands.commands.values()
+        for command in SUBCOMMANDS.values()
         for parameter in command.params
         if isinstance(parameter, click.Option)
         for spelling in parameter.opts
@@ -125,7 +129,7 @@ def test_every_option_that_a_sentence_names_is_one_of_a_subcommand():
 
 def test_the_table_of_variables_is_what_the_settings_read():
     documented = re.findall(r"^\| `([A-Z][A-Z0-9_]+)` \|", README, re.MULTILINE)
-    assert sorted(documented) == sorted((*settings.VARIABLES, *ALERT_VARIABLES))
+    assert sorted(documented) == sorted((*settings.VARIABLES, *ALERT_VARIABLES, TOKEN_VARIABLE))
 
 
 def test_the_table_tells_the_defaults():

@@ -225,3 +225,9 @@ def test_a_source_without_any_of_the_months_is_told_as_such(cli, published, opti
     told = answer.err.splitlines()[-1]
     assert f"{published} has no yellow_tripdata_YYYY-MM.parquet of 2023-01 to 2023-04" in told
     assert "ML_ASSETS_TAXI (yellow)" in told
+
+
+def test_a_misspelt_command_is_told_with_the_one_that_is_meant(monkeypatch, capsys):
+    answer = call(monkeypatch, capsys, ["reproduc"], {})
+    assert answer.status == 2
+    assert "No such command 'reproduc'. Did you mean 'reproduce'?" in answer.err
