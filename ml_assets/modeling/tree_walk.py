@@ -4,6 +4,10 @@ XGBoost lays its trees out anew for each call, which takes as long for one row a
 ms for 935 trees, and 20 ms where another process keeps the second of its threads waiting. Walking
 all trees at once, a level at a time, through an array that was laid out once takes 0.1 ms for a
 row. The bits are the same: comparisons and sums in single precision, tree after tree.
+
+A library would be better, and was tried: treelite's GTIL takes 0.4 ms and differs in the last bits.
+Without this walk the service answers 7 times as many requests as `mlflow models serve`, with it 17
+times (section `serving` of the benchmarks).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

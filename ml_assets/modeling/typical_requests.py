@@ -5,7 +5,7 @@ Systematic sampling of the training rows ordered by what the model predicts for 
 
 Measured on green trips (2023-01 to 03): the mean prediction for 32 such rows is within 0.2 minutes
 of the mean for all, and within 1.5 for 32 drawn at random. Contributions to single requests were
-those of 1,000 typical ones to 0.4 to 0.6 minutes (pick-up, drop-off, miles, time of day), to 0.2
+those of 1,000 typical ones to 0.4 to 0.9 minutes (pick-up, drop-off, miles, time of day), to 0.2
 (day) and to 0.04 (passengers); four times as many rows would halve that, and take four times as
 long.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -43,6 +43,16 @@ class Answers:
     lower: "npt.NDArray[np.float64] | None"
     upper: "npt.NDArray[np.float64] | None"
 
+    def of(self, row: int) -> "Answers":
+        """Those of one request."""
+        one = slice(row, row + 1)
+        lower, upper = self.lower, self.upper
+        return Answers(
+            self.minutes[one],
+            None if lower is None else lower[one],
+            None if upper is None else upper[one],
+        )
+
 
 @dataclass(frozen=True)
 class Model:
@@ -64,7 +74,11 @@ class Model:
         """
         from ml_assets.modeling.intervals import interval_bounds
 
-        minutes = self.pipeline.predict(columns)
+        # What Pipeline.predict does, less its 0.07 ms of asking each step for its tags.
+        features: Any = columns
+        for _, step in self.pipeline.steps[:-1]:
+            features = step.transform(features)
+        minutes = self.pipeline[-1].predict(features)
         return Answers(minutes, *(interval_bounds(self.pipeline, minutes) or (None, None)))
 
     def answers(self, requests: pl.DataFrame, scored_at: datetime | None = None) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """From valid requests to the JSON of their answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -13,38 +13,42 @@ from ml_assets.trips.request_reading import Request, request_columns
 _NOTHING: Final = Answers(np.empty(0), None, None)
 
 
-def answer_one(
-    model: Model, request: Request, request_id: str, *, explain: bool
-) -> tuple[Reply, Answers]:
-    """Predict one request.
+def reply_to_one(
+    answers: Answers, version: str, request_id: str, more: Mapping[str, Any] | None = None
+) -> Reply:
+    """The reply to one request.
 
     Args:
-        model: What predicts.
-        request: Valid.
+        answers: Of this request alone.
+        version: That gave them.
         request_id: Goes into the answer.
-        explain: Whether to tell what each field contributed.
-
-    Returns:
-        The reply, and the same figures to keep.
+        more: Further fields.
     """
-    columns = request_columns([request])
-    answers = model.minutes(columns)
     answer: dict[str, Any] = {
         "predicted_minutes": float(answers.minutes[0]),
         "lower_minutes": None if answers.lower is None else float(answers.lower[0]),
         "upper_minutes": None if answers.upper is None else float(answers.upper[0]),
-        "model_version": model.version,
+        "model_version": version,
         "request_id": request_id,
+        **(more or {}),
     }
-    if explain:
-        answer["explanation"] = _explanation(model, columns)
-    return Reply(200, orjson.dumps(answer)), answers
+    return Reply(200, orjson.dumps(answer))
 
 
 def answer_list(
     model: Model, requests: Sequence[Request], request_id: str, *, explain: bool
 ) -> tuple[Reply, Answers]:
-    """Predict a list of them, in its order; the same arguments and results."""
+    """Predict a list of requests, in its order.
+
+    Args:
+        model: What predicts.
+        requests: Valid.
+        request_id: Goes into the answer.
+        explain: Whether to tell of each what its fields contributed.
+
+    Returns:
+        The reply, and the same figures to keep.
+    """
     answers = model.minutes(request_columns(requests)) if requests else _NOTHING
     minutes = answers.minutes.tolist()
     none = [None] * len(minutes)
@@ -62,12 +66,12 @@ def answer_list(
     ]
     if explain:
         for prediction, request in zip(predictions, requests, strict=True):
-            prediction["explanation"] = _explanation(model, request_columns([request]))
+            prediction["explanation"] = explanation_of(model, request_columns([request]))
     answer = {"predictions": predictions, "model_version": version, "request_id": request_id}
     return Reply(200, orjson.dumps(answer)), answers
 
 
-def _explanation(model: Model, columns: Any) -> dict[str, Any] | None:
+def explanation_of(model: Model, columns: Any) -> dict[str, Any] | None:
     """As JSON; None when the model is of a kind, or a time, that has none."""
     from ml_assets.modeling.explanation import explain
 

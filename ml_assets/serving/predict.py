@@ -16,13 +16,14 @@ from urllib.parse import parse_qs
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from ml_assets.serving.answers import answer_list, answer_one
+from ml_assets.serving.answers import answer_list, explanation_of, reply_to_one
 from ml_assets.serving.bodies import BodyTooLarge, BodyTooSlow, ClientGone, read_body
 from ml_assets.serving.bundle import ServedModel
+from ml_assets.serving.gathering import Gathering
 from ml_assets.serving.replies import Reply, problem, request_id_of, send_reply, told, wrong
 from ml_assets.serving.service import Service
 from ml_assets.storage.request_log import Answered
-from ml_assets.trips.request_reading import Refused, Request, read_request
+from ml_assets.trips.request_reading import Refused, Request, read_request, request_columns
 from ml_assets.trips.requests import REQUIRED_FIELDS
 
 _LOGGER = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class PredictEndpoint:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._gathering = Gathering(lambda: service.model)
         self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,7 +78,7 @@ class PredictEndpoint:
         if served is None:
             return told(503, self._service.why_no_model)
         if len(raw) <= limits.inline_bytes and not explain:
-            return self._answer(raw, served, request_id, explain=False)
+            return await self._inline(raw, served, request_id)
         if self._waiting >= limits.waiting:
             return told(503, "too many lists are waiting for their turn: try again later")
         self._waiting += 1
@@ -89,22 +91,46 @@ class PredictEndpoint:
         finally:
             self._waiting -= 1
 
-    def _answer(self, raw: bytes, served: ServedModel, request_id: str, *, explain: bool) -> Reply:
+    async def _inline(self, raw: bytes, served: ServedModel, request_id: str) -> Reply:
+        """Answer in the event loop; one request together with others that are there now."""
         begun = time.perf_counter()
+        asked = self._parsed(raw)
+        if isinstance(asked, Reply):
+            return asked
+        if isinstance(asked, list):
+            return self._many(asked, served, request_id, begun, explain=False)
+        served, answers = await self._gathering.ask(asked)
+        self._keep(request_id, served, begun, [asked], answers, is_list=False)
+        return reply_to_one(answers, served.model.version, request_id)
+
+    def _answer(self, raw: bytes, served: ServedModel, request_id: str, *, explain: bool) -> Reply:
+        """Answer in a thread."""
+        begun = time.perf_counter()
+        asked = self._parsed(raw)
+        if isinstance(asked, Reply):
+            return asked
+        if isinstance(asked, list):
+            return self._many(asked, served, request_id, begun, explain=explain)
+        columns = request_columns([asked])
+        answers = served.model.minutes(columns)
+        more = {"explanation": explanation_of(served.model, columns)} if explain else {}
+        self._keep(request_id, served, begun, [asked], answers, is_list=False)
+        return reply_to_one(answers, served.model.version, request_id, more)
+
+    def _parsed(self, raw: bytes) -> list[Any] | Request | Reply:
+        """The list or the request that a body holds, or what is wrong with it."""
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             return wrong([problem(("body",), f"the body is no JSON: {error}", "json_invalid")], 1)
         if isinstance(body, list):
-            return self._many(body, served, request_id, begun, explain=explain)
+            return body
         if not isinstance(body, dict):
             return wrong([problem(("body",), f"the body {_NO_OBJECT}, or a list of such")], 1)
         request = read_request(body)
         if isinstance(request, Refused):
             return wrong(_problems(request, ("body",)), self._service.limits.problems)
-        reply, answers = answer_one(served.model, request, request_id, explain=explain)
-        self._keep(request_id, served, begun, [request], answers, is_list=False)
-        return reply
+        return request
 
     def _many(
         self,
