@@ -23,7 +23,14 @@ from ml_assets.predictions import batch
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.tracking import answers_alike, trial_service
-from ml_assets.tracking.answers_alike import BY_THE_PAGE, ONE_BY_ONE, PAGE_PATH, chosen, compare
+from ml_assets.tracking.answers_alike import (
+    FEWER_BY_THE_PAGE,
+    FEWER_ONE_BY_ONE,
+    PAGE_PATH,
+    chosen,
+    compare,
+    compare_champion,
+)
 from ml_assets.tracking.models import CHAMPION
 from ml_assets.tracking.prediction_model import load_model
 from ml_assets.trips.quality import Verdict
@@ -33,6 +40,7 @@ from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import Month, publish, published_month
 
 NAME = "taxi-trip-duration"
+WAYS = ("batch_parquet", "batch_csv", "http_list", "http_single", "page", "features")
 
 
 @pytest.fixture(scope="module")
@@ -100,17 +108,16 @@ def test_a_champion_is_asked_in_every_way_when_it_is_decided_on(made, champion):
     assert found.severity == dg.AssetCheckSeverity.WARN
     asked = len(chosen(champion[1]))
     assert asked == 1000
-    counts = {name: entry.value for name, entry in found.metadata.items()}
-    assert counts["batch_parquet"] == counts["batch_csv"] == counts["http_list"] == asked
-    assert counts["features"] == asked
-    assert (counts["http_single"], counts["page"]) == (ONE_BY_ONE, BY_THE_PAGE)
+    counts = {way: found.metadata[way].value for way in WAYS}
+    assert counts == dict.fromkeys(WAYS, asked)
 
 
-def test_every_request_is_answered_alike_one_by_one_too(champion, ask):
-    model, judged = champion
-    found = compare(model, chosen(judged, 200), ask, one_by_one=200, by_the_page=200)
+def test_made_up_trips_are_asked_fewer_times_in_the_slow_ways(made, champion):
+    client = mlflow.MlflowClient(made[0].settings.tracking_uri)
+    found = compare_champion(client, NAME, champion[1], all_ways_alike=False)
     assert found.difference is None
-    assert set(found.compared.values()) == {200}
+    slow = {"http_single": FEWER_ONE_BY_ONE, "page": FEWER_BY_THE_PAGE}
+    assert found.compared == dict.fromkeys(WAYS, 1000) | slow
 
 
 def test_trips_that_are_no_valid_requests_are_left_out_and_the_choice_is_always_the_same(champion):

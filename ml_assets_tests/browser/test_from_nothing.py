@@ -1,0 +1,151 @@
+"""From nothing to a prediction: train on the sample, serve, ask by page, HTTP, file and pipeline."""
+
+import csv
+import json
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ml_assets_tests.cli.calling import start
+from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.serving.service_process import Service, running_service
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from ml_assets_tests.browser.conftest import Pictures
+
+pytestmark = pytest.mark.browser
+
+ASKED = [
+    {
+        "PULocationID": 74,
+        "DOLocationID": 75,
+        "trip_distance": 2.5,
+        "pickup_datetime": "2023-07-03T08:15",
+    },
+    {
+        "PULocationID": 75,
+        "DOLocationID": 138,
+        "trip_distance": 5.75,
+        "pickup_datetime": "2023-07-04T17:30",
+        "passenger_count": 2,
+    },
+    {
+        "PULocationID": 41,
+        "DOLocationID": 265,
+        "trip_distance": 0,
+        "pickup_datetime": "2023-07-09T02:05",
+        "passenger_count": 6,
+    },
+]
+README = REPOSITORY / "README.md"
+MINUTES = ("predicted_minutes", "lower_minutes", "upper_minutes")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An empty folder in which the README's first command has been run, for two families."""
+    home = tmp_path_factory.mktemp("from_nothing")
+    variables = {"ML_ASSETS_HOME": str(home / "home"), "MLFLOW_TRACKING_URI": ""}
+    arguments = "run --first 2023-01 --last 2023-06 --models xgboost,linear_regression --trials 0"
+    process = start([*arguments.split(), "--json"], variables)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    assert json.loads(out)["champion"] in ("xgboost", "linear_regression")
+    return variables
+
+
+@pytest.fixture(scope="module")
+def service(trained: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> "Service":
+    with running_service(trained, tmp_path_factory.mktemp("log") / "serve.log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def over_http(service: Service) -> list[dict]:
+    return [service.ask("POST", "/predict", asked).content for asked in ASKED]
+
+
+def minutes_of(answer: dict) -> tuple[float, ...]:
+    return tuple(float(answer[name]) for name in MINUTES)
+
+
+def test_pipeline_and_http_agree_to_the_last_bit(trained, over_http, monkeypatch):
+    import pandas as pd
+
+    from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, read_settings
+    from ml_assets.tracking.prediction_model import load_model
+    from ml_assets.tracking.store import TrackingStore, artifact_location
+
+    settings = read_settings(trained)
+    location = artifact_location(settings.home, settings.local_home)
+    store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
+    model = load_model(store.client(), REGISTERED_MODEL)
+    frame = pd.DataFrame(ASKED)
+    frame["pickup_datetime"] = pd.to_datetime(frame["pickup_datetime"])
+    assert list(model.pipeline.predict(frame)) == [
+        answer["predicted_minutes"] for answer in over_http
+    ]
+    assert {answer["model_version"] for answer in over_http} == {model.version}
+
+
+def test_one_by_one_and_as_a_list_agree(service, over_http):
+    answer = service.ask("POST", "/predict", ASKED).content
+    assert [minutes_of(found) for found in answer["predictions"]] == list(
+        map(minutes_of, over_http)
+    )
+
+
+def test_a_file_agrees(trained, over_http, tmp_path):
+    asked, answered = tmp_path / "asked.csv", tmp_path / "answered.csv"
+    with asked.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*ASKED[1]])
+        writer.writeheader()
+        writer.writerows(ASKED)
+    process = start(["predict", str(asked), "--out", str(answered)], trained)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    with answered.open(newline="") as file:
+        assert [minutes_of(row) for row in csv.DictReader(file)] == list(map(minutes_of, over_http))
+
+
+def test_the_page_shows_these_minutes(service, over_http, page: "Page", pictures: "Pictures"):
+    page.goto(f"http://127.0.0.1:{service.port}/")
+    for asked, expected in zip(ASKED, over_http, strict=True):
+        page.locator("#pickup").fill(str(asked["PULocationID"]))
+        page.locator("#dropoff").fill(str(asked["DOLocationID"]))
+        page.locator("#miles").fill(str(asked["trip_distance"]))
+        page.locator("#when").fill(asked["pickup_datetime"])
+        page.locator("#passengers").fill(str(asked.get("passenger_count", "")))
+        with page.expect_response(lambda response: "/predict" in response.url) as heard:
+            page.locator("#predict").click()
+        assert minutes_of(heard.value.json()) == minutes_of(expected)
+        shown = page.locator("#minutes")
+        page.wait_for_function(
+            "expected => Number(document.querySelector('#minutes').value) === expected",
+            arg=expected["predicted_minutes"],
+        )
+        assert float(shown.inner_text()) == pytest.approx(expected["predicted_minutes"], abs=0.051)
+    pictures.take(page, "playground")
+
+
+def test_the_page_s_command_gives_them_too(service, over_http, page: "Page"):
+    command = page.locator("#command").inner_text()
+    told = subprocess.run(
+        command, shell=True, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert minutes_of(json.loads(told.stdout)) == minutes_of(over_http[-1])
+
+
+def test_the_readme_s_call_is_answered(service):
+    (command,) = re.findall(r"^curl .*/predict .*$", README.read_text(), re.MULTILINE)
+    here = command.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}")
+    told = subprocess.run(here, shell=True, capture_output=True, text=True, timeout=60, check=True)
+    lower, predicted, upper = (
+        json.loads(told.stdout)[name]
+        for name in ("lower_minutes", "predicted_minutes", "upper_minutes")
+    )
+    assert 1 <= lower <= predicted <= upper <= 60
