@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 REQUESTS: Final = 1000
 """Trips that are asked for at once."""
 
-FEWER_ONE_BY_ONE: Final = 300
-FEWER_BY_THE_PAGE: Final = 50
-"""Trips of the synthetic sample are enough to show how it works: only so many are asked for one by
-one, and as the page asks, which takes an explanation with each and 20 ms."""
+LEAST_ONE_BY_ONE: Final = 20
+TRIPS_FOR_ONE: Final = 30
+"""One by one, and as the page asks (with an explanation of each, which takes 20 ms), all of them are
+asked for in a month of 30,000 trips or more, fewer in a smaller one, 20 at least."""
 
 SEED: Final = 4
 PAGE_PATH: Final = "/predict?explain=true"
@@ -65,16 +65,13 @@ class Comparison:
         return Finding(Verdict.FINE, f"requests answered alike to the last bit: {ways}", total)
 
 
-def compare_champion(
-    client: "MlflowClient", name: str, judged: "pd.DataFrame", *, all_ways_alike: bool = True
-) -> Comparison:
+def compare_champion(client: "MlflowClient", name: str, judged: "pd.DataFrame") -> Comparison:
     """Ask the champion for trips of the judged month in every way there is.
 
     Args:
         client: Of the registry.
         name: Registered model.
         judged: Request columns, as models are trained on them.
-        all_ways_alike: Whether the slow ways are asked for as many trips as the others.
 
     Returns:
         What came of it; a champion or a service that cannot be asked is a difference, too.
@@ -88,9 +85,8 @@ def compare_champion(
     try:
         with trial_service(version, name) as service:
             model = load_model(client, name, str(version.version))
-            if all_ways_alike:
-                return compare(model, trips, service.ask)
-            return compare(model, trips, service.ask, FEWER_ONE_BY_ONE, FEWER_BY_THE_PAGE)
+            one_by_one = max(LEAST_ONE_BY_ONE, min(REQUESTS, len(judged) // TRIPS_FOR_ONE))
+            return compare(model, trips, service.ask, one_by_one)
     except (NoModel, ServiceSilent, UntrustedModel, StorageError) as error:
         return Comparison(difference=f"{type(error).__name__}: {error}")
 
@@ -109,7 +105,6 @@ def compare(
     trips: "pd.DataFrame",
     ask: Ask,
     one_by_one: int = REQUESTS,
-    by_the_page: int = REQUESTS,
 ) -> Comparison:
     """Ask for the same trips in each way.
 
@@ -117,8 +112,7 @@ def compare(
         model: As this process has it.
         trips: Request columns, as models are trained on them.
         ask: The service.
-        one_by_one: How many of them are asked for one by one.
-        by_the_page: And how many as the page asks.
+        one_by_one: How many of them are asked for one by one, and as the page asks.
     """
     expected = _of_process(model, trips)
     requests = _as_json(trips)
@@ -128,9 +122,9 @@ def compare(
         "batch_csv": lambda: _of_file(model, trips, "requests.csv"),
         "http_list": lambda: ask(json.dumps(requests).encode())["predictions"],
         "http_single": lambda: [ask(json.dumps(one).encode()) for one in requests[:one_by_one]],
-        "page": lambda: [ask(_form(one), PAGE_PATH) for one in requests[:by_the_page]],
+        "page": lambda: [ask(_form(one), PAGE_PATH) for one in requests[:one_by_one]],
     }
-    asked = {"http_single": requests[:one_by_one], "page": requests[:by_the_page]}
+    asked = {"http_single": requests[:one_by_one], "page": requests[:one_by_one]}
     for way, answer in ways.items():
         answers = answer()
         found.compared[way] = len(answers)

@@ -66,7 +66,7 @@ def test_a_thousand_real_trips_are_answered_alike_in_every_way(on_real_months):
     judged = load_trips(TripStore(settings.home, "green", False), training_set, "judge")
     model, trips = load_model(client, NAME), chosen(judged, 1000)
     with trial_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
-        found = compare(model, trips, service.ask, one_by_one=1000, by_the_page=1000)
+        found = compare(model, trips, service.ask, one_by_one=1000)
     assert found.difference is None
     assert found.compared == dict.fromkeys(
         ("batch_parquet", "batch_csv", "http_list", "http_single", "page", "features"), 1000
