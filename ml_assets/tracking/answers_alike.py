@@ -27,8 +27,8 @@ REQUESTS: Final = 1000
 
 LEAST_ONE_BY_ONE: Final = 20
 TRIPS_FOR_ONE: Final = 30
-"""One by one, and as the page asks (with an explanation of each, which takes 20 ms), all of them are
-asked for in a month of 30,000 trips or more, fewer in a smaller one, 20 at least."""
+"""One by one, and as the page asks (with an explanation of each, which takes 20 ms), all of them
+are asked for in a month of 30,000 trips or more, fewer in a smaller one, 20 at least."""
 
 SEED: Final = 4
 PAGE_PATH: Final = "/predict?explain=true"
