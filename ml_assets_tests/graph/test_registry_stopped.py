@@ -64,7 +64,7 @@ def test_the_old_champion_serves_until_the_next_run(project, server, monkeypatch
 
     with monkeypatch.context() as moving:
         moving.setattr(mlflow.MlflowClient, "set_registered_model_alias", stop_before_the_move)
-        result = project.run("retrain", selection=["champion_model"])
+        result = project.run("retrain", selection=["champion_model"], service=True)
     assert not result.success
     assert time.monotonic() - stopped_at[0] < PATIENCE_SECONDS
     (run,) = project.instance.get_runs(limit=1)
@@ -77,7 +77,7 @@ def test_the_old_champion_serves_until_the_next_run(project, server, monkeypatch
     assert serving() == old
     assert len(load_pipeline(f"models:/{NAME}@{CHAMPION}").named_steps) > 1
 
-    assert project.run("retrain", selection=["champion_model"]).success
+    assert project.run("retrain", selection=["champion_model"], service=True).success
     assert serving() == broken_off.challenger_version
     assert serving(PREVIOUS) == old
     made = log.all()[-1]
