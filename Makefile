@@ -39,8 +39,8 @@ serve: $(INSTALLED) ## The prediction service on 127.0.0.1:8000 (PORT=8001 for a
 bench: $(INSTALLED) ## The benchmark suite; writes benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
-browser-test: $(INSTALLED) ## Press Materialize all in a real browser (Debian's Chromium)
-	$(BIN)/python -m pytest -m browser
+browser-test: $(INSTALLED) ## Materialize all and the playground in a real browser (Debian's Chromium)
+	$(BIN)/python -m pytest -m browser -n 2 --dist loadfile --no-loadscope-reorder
 
 clean: ## Remove the virtual environment and all assets
 	rm -rf $(VENV) .ml_assets

@@ -46,8 +46,12 @@ class Pictures:
 
 @pytest.fixture(scope="session")
 def pictures() -> Pictures:
-    """Where screenshots go: ``.artifacts/browser``, or ``ML_ASSETS_ARTIFACTS``."""
+    """Where screenshots go: ``.artifacts/browser``, or ``ML_ASSETS_ARTIFACTS``.
+
+    There each process of the tests has a folder of its own.
+    """
     folder = Path(os.environ.get("ML_ASSETS_ARTIFACTS") or REPOSITORY / ".artifacts" / "browser")
+    folder /= os.environ.get("PYTEST_XDIST_WORKER", "")
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("[0-9]*.png"):
         old.unlink()
