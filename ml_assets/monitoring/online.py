@@ -51,8 +51,10 @@ def measure_online(
     last = today or datetime.now(UTC).date()
     window_from = last - timedelta(days=WINDOW_DAYS - 1)
     kept = earlier or OnlineRecord(dataset=store.dataset, synthetic=store.synthetic)
-    known = {entry.day for entry in kept.days} | kept.faults.keys()
-    unread = [day for day, _ in day_files(folder) if day < window_from and str(day) not in known]
+    known = {entry.day for entry in kept.days} | kept.faults.keys() | {*kept.empty}
+    logged = {str(day): day for day, _ in day_files(folder)}
+    newest = sorted(known | logged.keys())[-MOST_DAYS:]
+    unread = [logged[day] for day in newest if day not in known and logged[day] < window_from]
     first = min(unread, default=window_from)
     days = [entry for entry in kept.days if entry.day < str(first)]
     faults = {day: lacks for day, lacks in kept.faults.items() if day < str(first)}
@@ -63,14 +65,16 @@ def measure_online(
         days += found
         faults |= {str(day): lacks} if lacks else {}
     drift, why = (None, why) if trips is None else window.drift(trips)
+    told = {entry.day for entry in days} | faults.keys()
     return OnlineRecord(
         dataset=store.dataset,
         synthetic=store.synthetic,
         status="measured" if days or faults else "nothing_served",
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         first=str(window_from),
-        days=days[-MOST_DAYS:],
-        faults=dict(list(faults.items())[-MOST_DAYS:]),
+        days=[entry for entry in days if entry.day in newest],
+        faults={day: lacks for day, lacks in faults.items() if day in newest},
+        empty=[day for day in newest if day < str(window_from) and day not in told],
         window_answers=window.answers,
         drift=drift,
         why_no_drift=why,

@@ -109,6 +109,7 @@ class OnlineRecord(BaseModel):
         first: First day of the window.
         days: In order.
         faults: By day, where there are any.
+        empty: Days before the window whose log was read and holds nothing.
         window_answers: Answers in the window.
         drift: None when it could not be measured.
         why_no_drift: Why it could not.
@@ -121,6 +122,7 @@ class OnlineRecord(BaseModel):
     first: str = ""
     days: list[OnlineDay] = []
     faults: dict[str, DayFaults] = {}
+    empty: list[str] = []
     window_answers: int = 0
     drift: OnlineDrift | None = None
     why_no_drift: str = ""

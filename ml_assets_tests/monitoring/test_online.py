@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
+from ml_assets.monitoring import online
 from ml_assets.monitoring.drift_record import DRIFT_LIMIT
 from ml_assets.monitoring.odd_distances import UsualMiles
 from ml_assets.monitoring.online import measure_online
@@ -17,6 +18,7 @@ from ml_assets.monitoring.online_record import (
     OnlineRecord,
     online_sentence,
 )
+from ml_assets.storage.logged_requests import read_pieces
 from ml_assets.storage.request_log_files import day_file
 from ml_assets.trips.quality import Verdict
 from ml_assets_tests.monitoring.served_requests import serve
@@ -32,6 +34,7 @@ from ml_assets_tests.monitoring.watched_months import (
 
 TODAY = date(2026, 11, 25)
 YESTERDAY = TODAY - timedelta(days=1)
+WINDOW_FROM = TODAY - timedelta(days=WINDOW_DAYS - 1)
 LONG_AGO = TODAY - timedelta(days=WINDOW_DAYS)
 
 
@@ -186,6 +189,40 @@ def test_days_that_nobody_has_measured_are_read_however_old(store, tmp_path):
     serve(tmp_path, LONG_AGO, trips.head(3))
     second = measured(store, tmp_path, first)
     assert [day.answers for day in second.days] == [7, 3]
+
+
+def test_whole_days_are_kept_however_many_versions_answered(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(online, "MOST_DAYS", 3)
+    trips = kept_sample("2023-04").head(2)
+    days = [LONG_AGO - timedelta(days=back) for back in (3, 2, 1, 0)]
+    for day in days:
+        serve(tmp_path, day, trips)
+        serve(tmp_path, day, trips, version="2")
+    record = measured(store, tmp_path)
+    kept = [str(day) for day in days[1:] for _ in range(2)]
+    assert [entry.day for entry in record.days] == kept
+    assert first_read(monkeypatch, store, tmp_path, record) == WINDOW_FROM
+
+
+def test_a_day_whose_log_is_empty_is_read_once(store, tmp_path, monkeypatch):
+    tmp_path.joinpath(f"{LONG_AGO}_w.jsonl").touch()
+    serve(tmp_path, TODAY, kept_sample("2023-04").head(2))
+    record = measured(store, tmp_path)
+    assert record.empty == [str(LONG_AGO)]
+    assert first_read(monkeypatch, store, tmp_path, record) == WINDOW_FROM
+
+
+def first_read(monkeypatch, store, folder, earlier):
+    """The first day that a further measurement reads from the log."""
+    asked = []
+
+    def reading(folder, first):
+        asked.append(first)
+        return read_pieces(folder, first)
+
+    monkeypatch.setattr(online, "read_pieces", reading)
+    assert measured(store, folder, earlier).days == earlier.days
+    return asked[0]
 
 
 def test_a_record_survives_its_file_and_is_drawn(store, tmp_path):
