@@ -39,6 +39,7 @@ RETRY_SECONDS: Final = 1.0
 LOST: Final = "lost_answers"
 """The field of a line that counts answers of which there is no line."""
 
+_FAULT = "answers cannot be written to the request log, and are counted as lost"
 _MOST_LINES = 1_000
 _YIELD_LINES = 250
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
@@ -106,7 +107,7 @@ class RequestLog:
         self._told = 0
         self._lines: deque[tuple[date, bytes]] = deque()
         self._torn: set[Path] = set()
-        self._failing = False
+        self._failing = self._faulty = False
         self._today: date | None = None
         self._thread = threading.Thread(target=self._work, name="request-log", daemon=True)
         self._thread.start()
@@ -149,7 +150,7 @@ class RequestLog:
             closing = self._closing.wait(GATHER_SECONDS)
             self._remove_old()
             while self._serialise():
-                if self._write():
+                if self._write_or_drop():
                     continue
                 if self._closing.is_set():
                     return
@@ -161,16 +162,29 @@ class RequestLog:
         """Make lines of some that wait, unless there are lines; whether there is work to do."""
         while len(self._lines) < _MOST_LINES and self._queue:
             answered = self._queue.popleft()
-            day, lines = answered.answered_at.astimezone(UTC).date(), len(self._lines)
+            lines = len(self._lines)
             try:
+                day = answered.answered_at.astimezone(UTC).date()
                 for line in _lines_of(answered):
                     self._lines.append((day, line))
                     if len(self._lines) % _YIELD_LINES == 0:
                         self._closing.wait(0.0005)  # whoever answers gets the interpreter
             except Exception:
-                _LOGGER.exception("an answer cannot be written to the request log")
+                if self._first_fault():
+                    _LOGGER.exception(_FAULT)
             self._count_lost(len(answered.minutes) - (len(self._lines) - lines))
         return bool(self._lines) or self._lost > self._told
+
+    def _write_or_drop(self) -> bool:
+        """Write; what fails for another reason than the disk is lost, and the thread goes on."""
+        try:
+            return self._write()
+        except Exception:
+            if self._first_fault():
+                _LOGGER.exception(_FAULT)
+            self._count_lost(len(self._lines))
+            self._lines.clear()
+            return False
 
     def _write(self) -> bool:
         """Write lines of one day; False when something stopped it."""
@@ -205,6 +219,11 @@ class RequestLog:
         elif error is None and self._failing:
             _LOGGER.warning("the request log is written again; %d answers are lost", self._lost)
         self._failing = error is not None
+
+    def _first_fault(self) -> bool:
+        """Whether no error but the disk's was met before; the first alone is logged."""
+        first, self._faulty = not self._faulty, True
+        return first
 
     def _remove_old(self) -> None:
         today = datetime.now(UTC).date()

@@ -19,6 +19,7 @@ FOLDER: Final = "request_log"
 KEPT_DAYS: Final = 400
 """Older files are removed: a year, and a month to compare it with the one before."""
 
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})_[A-Za-z0-9-]+\.jsonl")
 
 
@@ -69,7 +70,7 @@ def append(path: Path, lines: Sequence[bytes], *, after_torn: bool = False) -> A
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Opened each time: a file that was removed meanwhile would take lines and keep none.
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = os.open(path, _APPENDING, 0o666)
     except OSError as error:
         return Appended(0, after_torn, error)
     try:

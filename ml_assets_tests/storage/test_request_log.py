@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from ml_assets.storage import request_log
 from ml_assets.storage.logged_requests import read_log, read_pieces
 from ml_assets.storage.request_log import RequestLog
 from ml_assets.storage.request_log_files import append, day_file, remove_before
@@ -282,3 +283,33 @@ def test_a_service_that_starts_removes_old_days_off_the_requests_path(tmp_path):
     settled(log, 1)
     log.close(5)
     assert not old.exists()
+
+
+def test_an_error_that_is_not_the_disks_loses_its_batch_alone(log, monkeypatch, caplog):
+    def broken(*_, **__):
+        raise AttributeError("no such flag here")
+
+    monkeypatch.setattr(request_log, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(request_log, "append", broken)
+    log.add(one(0))
+    wait_until(lambda: log.lost == 1)
+    log.add(one(1))
+    wait_until(lambda: log.lost == 2)
+    monkeypatch.setattr(request_log, "append", append)
+    log.add(one(2))
+    settled(log, 1)
+    log.close(5)
+    assert read_log(log.folder)["request_id"].to_list() == ["r2"]
+    assert told_lost(log.folder) == 2
+    assert caplog.text.count("cannot be written to the request log") == 1
+
+
+def test_an_answer_that_is_no_line_is_lost_alone(log, caplog):
+    for number in range(3):
+        log.add(one(number)._replace(model_version=object()))
+    log.add(one(3)._replace(answered_at="today"))
+    log.add(one(4))
+    settled(log, 1)
+    log.close(5)
+    assert (log.written, log.lost, told_lost(log.folder)) == (1, 4, 4)
+    assert caplog.text.count("cannot be written to the request log") == 1
