@@ -160,8 +160,8 @@ def _number(value: Any) -> float | None:
         return value
     if type(value) is not int:
         text = as_text(value)
-        # Python also reads other scripts' digits, and 1_000.
-        if text is None or not text.isascii() or "_" in text:
+        # Python also reads other scripts' digits, 1_000, and more white space around a number.
+        if text is None or not text.isascii() or "_" in text or text != text.strip():
             return None
         value = text
     try:

@@ -55,7 +55,12 @@ WHOLE_NUMBERS: Final = {
 
 SHOWN_CHARACTERS: Final = 40
 """So much of a wrong value is shown in the reason."""
-_READ_CHARACTERS = 1000
+READ_CHARACTERS: Final = 1000
+"""Longer text, without the white space around it, is no value."""
+TOO_LONG: Final = f"text over {READ_CHARACTERS} characters"
+"""What a reason shows of it; neither a number nor a time."""
+WHITE_SPACE: Final = " \t\n\v\f\r"
+"""Taken off both ends of text. What counts as space beyond it differs between libraries."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +223,7 @@ def _given(column: "pl.Series") -> "pl.Series":
     if dtype.is_numeric() or dtype in (pl.Datetime, pl.Date):
         return column
     if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
-        text = column.cast(pl.String).str.strip_chars().alias("text")
+        text = _short(column.cast(pl.String).str.strip_chars(WHITE_SPACE))
     elif dtype == pl.Object:
         text = pl.Series("text", [as_text(value) for value in column.to_list()], pl.String)
     else:
@@ -230,6 +235,15 @@ def _given(column: "pl.Series") -> "pl.Series":
         text = there.select(text=pl.when("there").then(pl.lit(kind)).otherwise(None))["text"]
     empty = (pl.col("text") == "") | (pl.col("text").str.to_lowercase() == "nan")
     return text.to_frame().select(text=pl.when(empty).then(None).otherwise("text"))["text"]
+
+
+def _short(texts: "pl.Series") -> "pl.Series":
+    """Texts, without what is too long to be a value."""
+    import polars as pl
+
+    text = pl.col("text")
+    short = pl.when(text.str.len_chars() > READ_CHARACTERS).then(pl.lit(TOO_LONG)).otherwise(text)
+    return texts.rename("text").to_frame().select(text=short)["text"]
 
 
 def _numbers(column: "pl.Series") -> "pl.Series":
@@ -264,7 +278,9 @@ def as_text(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
-        text = value[:_READ_CHARACTERS].strip()
+        text = value.strip(WHITE_SPACE)
+        if len(text) > READ_CHARACTERS:
+            return TOO_LONG
         # Half a surrogate pair is text in JSON and none in UTF-8.
         return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, datetime):

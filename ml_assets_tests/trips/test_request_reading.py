@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -58,7 +59,11 @@ NUMBERS = (
     | st.sampled_from([10**18, 10**18 - 1, -(10**18), 2**53 + 1, 10**400, 1e308, -0.0, 5e-324])
     | st.sampled_from([-1, 0, 1, 9, 10, 264, 265, 266, 0.5, 1000, 1000.0, 1000.0000000000001])
 )
-WHITE = st.sampled_from(["", " ", "\n", "\t ", "\x1c", "\x85", " ", " ", "​", "﻿", "\x00"])
+WHITE = (
+    st.just("")
+    | st.text(" \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u2003\u200b\ufeff\x00", max_size=3)
+    | st.builds(str.__mul__, st.sampled_from(" \t\x1c\xa00"), st.integers(985, 1015))
+)
 WRITTEN = (
     NUMBERS.map(str)
     | text_of("0123456789+-.eE")
@@ -129,6 +134,11 @@ FIELDS = {
 @example(GOOD | {"PULocationID": "\ud800", "pickup_datetime": "\udfff" * 1001})
 @example(GOOD | {"PULocationID": np.float64(74)})
 @example(GOOD | {"PULocationID": "1_0"})
+@example(GOOD | {"PULocationID": "\x1c74"})
+@example(GOOD | {"PULocationID": "74\x1f", "trip_distance": "\x852.5"})
+@example(GOOD | {"pickup_datetime": " " * 1001 + "1970-01-01"})
+@example(GOOD | {"PULocationID": "0" * 1100 + "74"})
+@example(GOOD | {"PULocationID": " " * 1100 + "74"})
 def test_whatever_comes_is_read_as_the_check_of_a_frame_reads_it(fields):
     same_as_the_check(fields)
 
@@ -243,3 +253,36 @@ def test_reading_a_request_imports_no_table_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_white_space_of_any_length_is_no_part_of_a_value_and_digits_without_end_are_none():
+    padded = same_as_the_check(GOOD | {"PULocationID": " \t\n" * 1000 + "74"})
+    assert padded.PULocationID == 74
+    long = same_as_the_check(GOOD | {"PULocationID": "0" * 1100 + "74"})
+    assert long.problems[0].message.endswith("not text over 1000 characters")
+    separated = same_as_the_check(GOOD | {"PULocationID": "\x1c74"})
+    assert [problem.field for problem in separated.problems] == ["PULocationID"]
+    old = same_as_the_check(GOOD | {"pickup_datetime": " " * 1001 + "1970-01-01"})
+    assert [problem.field for problem in old.problems] == ["pickup_datetime"]
+
+
+TEXTS = {name: (values.map(str) | spaced(WRITTEN)) for name, values in FIELDS.items()}
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.fixed_dictionaries(TEXTS))
+@example(GOOD | {"PULocationID": "\x1c74"})
+@example(GOOD | {"PULocationID": "74\x1f", "trip_distance": "\x852.5"})
+@example(GOOD | {"pickup_datetime": " " * 1001 + "1970-01-01"})
+@example(GOOD | {"PULocationID": "0" * 1100 + "74"})
+@example(GOOD | {"PULocationID": " " * 1100 + "74"})
+def test_a_file_of_texts_is_read_as_the_same_texts_in_json(fields):
+    """A file's column comes as it is, and not through the reading of JSON."""
+    texts = {name: str(value) for name, value in fields.items()}
+    texts = {name: text.encode("utf-8", "replace").decode() for name, text in texts.items()}
+    checked = check_requests(pl.DataFrame({name: [text] for name, text in texts.items()}), NOW)
+    found = read_request(texts, NOW)
+    if checked.valid[0]:
+        assert repr(tuple(found)) == repr(checked.requests.row(0))
+    else:
+        assert "; ".join(problem.message for problem in found.problems) == checked.reasons[0]
