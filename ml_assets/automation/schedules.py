@@ -21,6 +21,7 @@ from ml_assets.automation.outcomes import under_way
 from ml_assets.automation.retraining import RETRAIN_JOB
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.retraining import last_carried_out, news_since, prospect
+from ml_assets.monitoring.online_record import OnlineRecord
 from ml_assets.resources.request_log import RequestLogResource
 from ml_assets.resources.trips import TripSourceResource, TripStoreResource
 from ml_assets.settings import Settings
@@ -156,13 +157,18 @@ def _watch_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDef
         "Measure what the prediction service answered, when it answered anything since.",
     )
     def watch_service_daily(
-        context: dg.ScheduleEvaluationContext, request_log: RequestLogResource
+        context: dg.ScheduleEvaluationContext,
+        request_log: RequestLogResource,
+        trip_store: TripStoreResource,
     ) -> Answer:
         written = last_written(request_log.folder)
         if written is None:
             return dg.SkipReason("nothing has been served yet")
-        measured = context.instance.fetch_materializations(_ONLINE, limit=1).records
-        if measured and measured[0].timestamp > written:
+        try:
+            record = trip_store.records().find(_ONLINE.to_user_string(), OnlineRecord)
+        except UnreadableRecord:
+            record = None  # it is measured anew
+        if record is not None and record.log_written is not None and record.log_written >= written:
             return dg.SkipReason("nothing was served since the last measurement")
         served = reason_tag("the prediction service answered requests")
         return [dg.RunRequest(asset_selection=[_ONLINE], tags=served)]

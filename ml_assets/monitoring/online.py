@@ -21,7 +21,7 @@ from ml_assets.monitoring.online_record import (
     OnlineRecord,
 )
 from ml_assets.storage.logged_requests import LoggedPiece, read_pieces
-from ml_assets.storage.request_log_files import day_files
+from ml_assets.storage.request_log_files import day_files, last_written
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
@@ -48,6 +48,7 @@ def measure_online(
         earlier: The record before, whose days are kept.
         today: In UTC; by default the present day.
     """
+    written = last_written(folder)  # before the reading: what comes during it is news
     last = today or datetime.now(UTC).date()
     window_from = last - timedelta(days=WINDOW_DAYS - 1)
     kept = earlier or OnlineRecord(dataset=store.dataset, synthetic=store.synthetic)
@@ -71,6 +72,7 @@ def measure_online(
         synthetic=store.synthetic,
         status="measured" if days or faults else "nothing_served",
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        log_written=written,
         first=str(window_from),
         days=[entry for entry in days if entry.day in newest],
         faults={day: lacks for day, lacks in faults.items() if day in newest},

@@ -106,6 +106,7 @@ class OnlineRecord(BaseModel):
         synthetic: Whether that is the synthetic sample.
         status: Whether anything was ever served.
         measured_at: When, in ISO 8601 with offset.
+        log_written: When the log was last written before it was read, in seconds since 1970.
         first: First day of the window.
         days: In order.
         faults: By day, where there are any.
@@ -119,6 +120,7 @@ class OnlineRecord(BaseModel):
     synthetic: bool
     status: OnlineStatus = MEASURED
     measured_at: str = ""
+    log_written: float | None = None
     first: str = ""
     days: list[OnlineDay] = []
     faults: dict[str, DayFaults] = {}

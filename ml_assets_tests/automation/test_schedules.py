@@ -1,5 +1,6 @@
 """Schedules: in New York time whatever happens to the clocks, and only when something changed."""
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -108,6 +109,17 @@ def test_the_service_is_watched_when_it_has_answered_since_the_last_measurement(
     assert result.success
     assert "nothing was served since" in tick(project, "watch_service_daily")[1]
     answered(log)
+    assert len(tick(project, "watch_service_daily")[0]) == 1
+
+
+def test_answers_written_while_the_log_is_measured_are_asked_for_again(project):
+    log = project.settings.local_home / FOLDER
+    answered(log)
+    assert project.run("monitor_trips", selection=["online_predictions"]).success
+    (before,) = (path.stat().st_mtime for path in log.iterdir())
+    answered(log)
+    for path in log.iterdir():  # after the log was read, before the asset was materialized
+        os.utime(path, (before + 0.001, before + 0.001))
     assert len(tick(project, "watch_service_daily")[0]) == 1
 
 
