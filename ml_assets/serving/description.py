@@ -16,7 +16,14 @@ from pydantic.json_schema import models_json_schema
 from ml_assets.serving.access import is_open
 from ml_assets.serving.limits import Limits
 from ml_assets.serving.status_routes import Detail
-from ml_assets.trips.requests import EARLIEST_PICKUP, REQUIRED_FIELDS, RULES, WHOLE_NUMBERS
+from ml_assets.trips.requests import (
+    EARLIEST_PICKUP,
+    LEAST_MILES,
+    MOST_MILES,
+    REQUIRED_FIELDS,
+    RULES,
+    WHOLE_NUMBERS,
+)
 
 REFERENCE: Final = "#/components/schemas/{model}"
 ONE: Final = {"PULocationID": 236, "DOLocationID": "239", "trip_distance": 1.98}
@@ -31,7 +38,7 @@ _INTRODUCTION: Final = (
     "How long will a New York taxi trip take? `POST /predict` answers with the registry's "
     "champion: minutes, an interval, and the version that predicted them."
 )
-_MILES_TEXT = r"^(1000(\.0{1,9})?|[0-9]{1,3}(\.[0-9]{1,9})?)$"
+_MILES_TEXT = rf"^({MOST_MILES:.0f}(\.0{{1,9}})?|[0-9]{{1,3}}(\.[0-9]{{1,9}})?)$"
 
 
 class Explanation(BaseModel):
@@ -128,7 +135,7 @@ def request_schema(now: datetime) -> dict[str, Any]:
     kinds: dict[str, list[dict[str, Any]]] = {
         **{field: _whole(*bounds) for field, bounds in WHOLE_NUMBERS.items()},
         "trip_distance": [
-            {"type": "number", "minimum": 0, "maximum": 1000},
+            {"type": "number", "minimum": LEAST_MILES, "maximum": MOST_MILES},
             {"type": "string", "pattern": _MILES_TEXT},
         ],
         "pickup_datetime": [{"type": "string", "pattern": _pickup_pattern(now.year)}],

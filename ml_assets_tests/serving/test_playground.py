@@ -13,6 +13,7 @@ from ml_assets.serving.app import create_app
 from ml_assets.serving.bundle import ServedModel
 from ml_assets.serving.model_card import ModelCard
 from ml_assets.serving.model_source import FixedModel
+from ml_assets.trips.requests import EARLIEST_PICKUP
 from ml_assets_tests.modeling.sample_trips import train_trips
 from ml_assets_tests.serving.two_versions import TAGS, small_pipeline
 
@@ -166,3 +167,10 @@ def luminance(colour: str) -> float:
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
     ]
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_the_page_takes_times_from_the_first_that_the_rules_take():
+    page = (PAGE / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r'type="datetime-local" min="([^"]*)"', page) == [
+        EARLIEST_PICKUP.isoformat(timespec="minutes")
+    ]
