@@ -12,7 +12,7 @@ import pytest
 
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets_tests.browser.dagster_ui import DagsterUi, running_ui
-from ml_assets_tests.browser.playground_visits import Visits, let_explain
+from ml_assets_tests.browser.playground_visits import Visits
 from ml_assets_tests.serving.service_process import Service, running_service
 from ml_assets_tests.serving.two_versions import served_home
 
@@ -129,6 +129,5 @@ def visits(browser: "Browser", pictures: Pictures) -> Iterator[Visits]:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The prediction service as a process of its own, with a small model of synthetic trips."""
     folder = tmp_path_factory.mktemp("served")
-    let_explain()
     with running_service(served_home(folder / "home").variables, folder / "serve.log") as running:
         yield running

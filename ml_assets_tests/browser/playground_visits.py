@@ -12,13 +12,11 @@ from urllib.parse import urlencode
 import requests
 import uvicorn
 
-from ml_assets.modeling.typical_requests import keep_typical_requests, typical_requests_of
 from ml_assets.predictions.scoring import Model
 from ml_assets.serving.app import create_app
 from ml_assets.serving.bundle import ServedModel
 from ml_assets.serving.model_card import ModelCard
 from ml_assets.serving.model_source import FixedModel
-from ml_assets_tests.modeling.sample_trips import train_trips
 from ml_assets_tests.serving.service_process import free_port
 from ml_assets_tests.serving.two_versions import TAGS, small_pipeline
 
@@ -154,15 +152,8 @@ def local_service(
         running.stop()
 
 
-def let_explain() -> None:
-    """Let the small pipeline explain its minutes, as every trained one does."""
-    if typical_requests_of(small_pipeline(1.0)) is None:
-        keep_typical_requests(small_pipeline(1.0), train_trips())
-
-
 def small_model() -> ServedModel:
     """What a service answers with."""
-    let_explain()
     facts: dict[str, Any] = {**TAGS, "fitted_on": ["2023-01", "2023-02"], "tuned_on": ["2023-03"]}
     card = ModelCard(version="1", loaded_at="2026-01-01T00:00:00Z", **facts)  # type: ignore[arg-type]
     return ServedModel(Model(small_pipeline(1.0), "1"), card)

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.intervals import calibrate, keep_intervals
 from ml_assets.modeling.known_requests import known_minutes
+from ml_assets.modeling.typical_requests import keep_typical_requests
 from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL
 from ml_assets.tracking.models import CHAMPION, log_pipeline, register
 from ml_assets.tracking.runs import tracked_run
@@ -38,13 +39,14 @@ TAGS = {
 
 @cache
 def small_pipeline(share: float) -> Pipeline:
-    """Fitted on so large a share of the minutes, with intervals."""
+    """Fitted on so large a share of the minutes, with intervals and typical requests."""
     trips, tune = train_trips(), tune_trips()
     pipeline = FAMILIES["xgboost"].make_pipeline({"n_estimators": 20}, n_jobs=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pipeline.fit(trips, trips["duration_minutes"] * share)
     keep_intervals(pipeline, calibrate(pipeline.predict(tune), tune["duration_minutes"] * share))
+    keep_typical_requests(pipeline, trips)
     return pipeline
 
 
