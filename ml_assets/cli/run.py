@@ -121,20 +121,21 @@ def _show(outcome: "Outcome", settings: Settings, as_json: bool, given: str) -> 
 def _show_next(console: Console, settings: Settings, given: str) -> None:
     tool = f"{given}{_as_typed(sys.argv[0])}"
     steps = [
+        (f"{given}make serve", "its predictions: a page, and POST /predict"),
         (f"{given}make dev", "the same in Dagster's UI: history, Materialize all…"),
         (f"{tool} months", "what is published and what is ingested"),
         (f"{tool} leaderboard", "the last leaderboard again"),
     ]
     if settings.synthetic:
         real = f"ML_ASSETS_TRIPS=tlc {_as_typed(sys.argv[0])} run --first 2023-01 --last 2023-06"
-        steps[2] = (real, "real trips, from the Taxi and Limousine Commission")
+        steps[3] = (real, "real trips, from the Taxi and Limousine Commission")
     lines = [
         "",
         f"Everything is kept in {without_credentials(settings.home)}: "
         "trips, records, MLflow (runs, registry), Dagster.",
         "What to do next:",
-        *(f"  {call:<30} {what}" for call, what in steps[:2]),
-        f"  {steps[2][0]}\n{'':<33}{steps[2][1]}",
+        *(f"  {call:<30} {what}" for call, what in steps[:3]),
+        f"  {steps[3][0]}\n{'':<33}{steps[3][1]}",
     ]
     console.print("\n".join(lines), soft_wrap=True, markup=False)
 

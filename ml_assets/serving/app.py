@@ -1,5 +1,6 @@
 """The service as an ASGI application."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ml_assets.serving import playground, status_routes
 from ml_assets.serving.access import Guard
 from ml_assets.serving.description import describe
-from ml_assets.serving.docs_page import docs_page
+from ml_assets.serving.docs_page import USUAL_ADDRESS, docs_page
 from ml_assets.serving.limits import Limits
 from ml_assets.serving.model_source import ModelSource
 from ml_assets.serving.predict import PredictEndpoint
@@ -20,6 +21,7 @@ from ml_assets.serving.service import Service
 from ml_assets.version import code_version
 
 PREDICT: Final = "/predict"
+_FIT_ADDRESS: Final = re.compile(r"[A-Za-z0-9.\[\]:-]{1,255}")
 
 if TYPE_CHECKING:
     from ml_assets.storage.request_log import RequestLog
@@ -73,7 +75,7 @@ def create_app(
     )
     app.state.service = service
     endpoint = PredictEndpoint(service)
-    app.predict = Guard(endpoint, token)
+    app.predict = Guard(endpoint, token, service.metrics.answered)
     app.add_route(PREDICT, endpoint, methods=["POST"])  # type: ignore[arg-type]
     app.include_router(status_routes.router)
     app.include_router(playground.router)
@@ -97,5 +99,8 @@ def _add_description(app: FastAPI, document: dict[str, Any]) -> None:
         return Response(as_json, media_type="application/json")
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return HTMLResponse(as_page, headers=dict(playground.PAGE_HEADERS))
+    async def docs(request: Request) -> Response:
+        address = request.headers.get("host", "")
+        known = address if _FIT_ADDRESS.fullmatch(address) else USUAL_ADDRESS
+        shown = as_page.replace(USUAL_ADDRESS, known)
+        return HTMLResponse(shown, headers=dict(playground.PAGE_HEADERS))

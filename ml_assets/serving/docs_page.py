@@ -6,7 +6,7 @@ try requests by hand there is the playground.
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -25,6 +25,9 @@ _HEAD = """<!doctype html>
 <p>{description} This page is made from <a href="openapi.json">openapi.json</a>.</p></header>
 <main>
 """
+
+USUAL_ADDRESS: Final = "127.0.0.1:8000"
+"""In the page's commands, where the address of whoever looks at it is put."""
 
 
 def docs_page(document: Mapping[str, Any]) -> str:
@@ -111,7 +114,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 def _curl(path: str, value: Any) -> str:
     body = orjson.dumps(value).decode()
-    command = f"curl -s http://127.0.0.1:8000{path} -d '{body}'"
+    command = f"curl -s http://{USUAL_ADDRESS}{path} -d '{body}'"
     return f"<pre><code>{escape(command)}</code></pre>\n"
 
 

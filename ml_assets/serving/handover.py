@@ -52,12 +52,14 @@ class NoteFile(Generic[Note]):
 
     Attributes:
         note: As it was last read; None before there was one.
+        damaged: Whether the file is no note any more since then.
     """
 
     def __init__(self, path: Path, kind: type[Note]) -> None:
         self._path, self._kind = path, kind
         self._seen: tuple[int, int] | None = None
         self.note: Note | None = None
+        self.damaged = False
 
     def refresh(self) -> bool:
         """Read the file again if it is another than before; one that is not there changes nothing.
@@ -76,6 +78,7 @@ class NoteFile(Generic[Note]):
         identity = (stat.st_ino, stat.st_mtime_ns)
         if identity == self._seen:
             return False
-        self._seen = identity
+        self._seen, self.damaged = identity, True
         self.note = self._kind.model_validate_json(self._path.read_bytes())
+        self.damaged = False
         return True

@@ -19,10 +19,10 @@ HEADER_SECONDS: Final = 10.0
 DRAIN_SECONDS: Final = 0.3
 """When the service ends: for requests that were sent before their client could know of it."""
 
+_TOLD: Final = b'{"detail":"headers may have %d bytes"}' % HEADER_BYTES
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
-    b"content-type: application/json\r\ncontent-length: 40\r\n\r\n"
-    b'{"detail":"headers may have 65536 bytes"}'
+    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(_TOLD), _TOLD)
 )
 
 
@@ -33,7 +33,9 @@ class HeadersTooLarge(ValueError):
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Closes a connection whose headers are too long or too late."""
 
-    _header_bytes = 0
+    _parsed_bytes = 0
+    _raw_bytes = 0
+    _messages = 0
     _in_headers = True
     _too_large = False
     _late: asyncio.TimerHandle | None = None
@@ -50,19 +52,26 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and count what belongs to headers that are not whole yet."""
+        """Parse, and count what belongs to headers that are not whole yet.
+
+        A header that is not whole is not reported by the parser, so that pieces are counted which
+        hold nothing else; one in which a request begins may hold another's body as well.
+        """
+        begun = self._messages if self._in_headers else None
         super().data_received(data)
         if not self._in_headers:
             return
-        self._header_bytes += len(data)
         if self._late is None:
             self._wait()
-        if self._header_bytes > HEADER_BYTES and not self.transport.is_closing():
+        if self._messages == begun:
+            self._raw_bytes += len(data)
+        if self._raw_bytes > HEADER_BYTES and not self.transport.is_closing():
             self._refuse()
 
     def on_message_begin(self) -> None:
         """Headers of a request begin."""
-        self._in_headers, self._header_bytes = True, 0
+        self._in_headers, self._parsed_bytes, self._raw_bytes = True, 0, 0
+        self._messages += 1
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -77,7 +86,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """All of them are here."""
-        self._in_headers, self._header_bytes = False, 0
+        self._in_headers = False
         self._wait_no_more()
         super().on_headers_complete()
         self.cycle.keep_alive = self.cycle.keep_alive and not self._ending
@@ -110,13 +119,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _count(self, length: int) -> None:
-        self._header_bytes += length
-        if self._header_bytes > HEADER_BYTES:
+        self._parsed_bytes += length
+        if self._parsed_bytes > HEADER_BYTES:
             self._too_large = True
             raise HeadersTooLarge
 
     def _refuse(self) -> None:
-        self.transport.write(_TOO_LARGE)
+        if self._is_idle():  # else an answer to what was asked before is on its way
+            self.transport.write(_TOO_LARGE)
         self.transport.close()
 
     def _wait(self) -> None:
@@ -130,5 +140,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         self._late = None
-        if self._in_headers and not self.transport.is_closing():
+        if not self._in_headers or self.transport.is_closing():
+            return
+        if self._is_idle():
             self.transport.close()
+        else:  # what was asked before is being answered
+            self._wait()

@@ -14,6 +14,7 @@ class RegistryState(BaseModel):
 
     reachable: bool = Field(description="Whether it has answered within the last ten seconds")
     answered_at: datetime | None = Field(default=None, description="When it last answered (UTC)")
+    names: str | None = Field(default=None, description="The version that it calls champion")
     problem: str | None = Field(
         default=None, description="What keeps it, or its champion, from serving"
     )

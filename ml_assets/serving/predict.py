@@ -74,11 +74,12 @@ class PredictEndpoint:
         except BodyTooSlow:
             text = f"the body did not arrive within {limits.body_seconds:g} seconds"
             return told(408, text, close=True)
+        begun = time.perf_counter()
         served = self._service.model
         if served is None:
             return told(503, self._service.why_no_model)
         if len(raw) <= limits.inline_bytes and not explain:
-            return await self._inline(raw, served, request_id)
+            return await self._inline(raw, served, request_id, begun)
         if self._waiting >= limits.waiting:
             return told(503, "too many lists are waiting for their turn: try again later")
         self._waiting += 1
@@ -86,14 +87,15 @@ class PredictEndpoint:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
                 self._service.threads,
-                lambda: self._answer(raw, served, request_id, explain=explain),
+                lambda: self._answer(raw, served, request_id, begun, explain=explain),
             )
         finally:
             self._waiting -= 1
 
-    async def _inline(self, raw: bytes, served: ServedModel, request_id: str) -> Reply:
+    async def _inline(
+        self, raw: bytes, served: ServedModel, request_id: str, begun: float
+    ) -> Reply:
         """Answer in the event loop; one request together with others that are there now."""
-        begun = time.perf_counter()
         asked = self._parsed(raw)
         if isinstance(asked, Reply):
             return asked
@@ -103,9 +105,10 @@ class PredictEndpoint:
         self._keep(request_id, served, begun, [asked], answers, is_list=False)
         return reply_to_one(answers, served.model.version, request_id)
 
-    def _answer(self, raw: bytes, served: ServedModel, request_id: str, *, explain: bool) -> Reply:
+    def _answer(
+        self, raw: bytes, served: ServedModel, request_id: str, begun: float, *, explain: bool
+    ) -> Reply:
         """Answer in a thread."""
-        begun = time.perf_counter()
         asked = self._parsed(raw)
         if isinstance(asked, Reply):
             return asked

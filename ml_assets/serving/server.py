@@ -61,6 +61,8 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        # Without a token a client's address decides, which nobody may make up.
+        proxy_headers=token is not None,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

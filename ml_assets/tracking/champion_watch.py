@@ -87,11 +87,16 @@ class ChampionWatch:
 
     def _in_words(self, error: Exception) -> str:
         """What is wrong, on one line and without a password."""
-        uri = self._settings.tracking_uri.rstrip("/")
-        told = " ".join(str(error).replace(uri, without_credentials(uri)).split())
+        told = self._without_password(error)
         if not isinstance(error, RegistryAway | TrackingUnreachable):
             told = f"the registry does not answer: {type(error).__name__}: {told}"
         return told[:_SHOWN_CHARACTERS]
+
+    def _without_password(self, error: Exception) -> str:
+        """An error's text on one line, as anybody may read it at ``/ready``."""
+        uri = self._settings.tracking_uri.rstrip("/")
+        told = str(error).replace(uri, without_credentials(uri))
+        return " ".join(without_credentials(word) for word in told.split())
 
     def _ask(self) -> Any | None:
         """MLflow's record of the champion; None when there is none."""
@@ -158,7 +163,7 @@ class ChampionWatch:
             remove_others(self._folder, bundle)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from being handed over
             self._retry_at = time.monotonic() + RETRY_SECONDS
-            told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            told = f"{type(error).__name__}: {self._without_password(error)}"[:_SHOWN_CHARACTERS]
             self._export_problem = f"version {number} cannot be handed over ({told})"
         else:
             self._export_problem, self._verified = None, bundle.name

@@ -60,6 +60,7 @@ def reinstate(
     settle(client, name)
     serving = version_with_alias(client, name, CHAMPION)
     log.settle(None if serving is None else str(serving.version))
+    _require_same_trips(serving, log.dataset)
     target = _target(client, name, version, serving, log.dataset)
     _require_servable(name, target)
     hold = _hold(log, kind, reason)
@@ -75,6 +76,23 @@ def reinstate(
     )
     log.write(decision)
     return decision
+
+
+def _require_same_trips(serving: Any, dataset: str) -> None:
+    """What serves for real trips gives way to a version of these trips only.
+
+    Raises:
+        CannotReinstate: when it was trained on others than those that are named now.
+    """
+    if serving is None or serving.tags.get("synthetic") != "false":
+        return
+    trained_on = serving.tags.get("dataset")
+    if trained_on != dataset:
+        raise CannotReinstate(
+            f"version {serving.version}, which serves, was trained on {trained_on}, and the trips "
+            f"named now are those of {dataset}: set ML_ASSETS_TRIPS and ML_ASSETS_TAXI as they "
+            "were when it was trained"
+        )
 
 
 def _target(

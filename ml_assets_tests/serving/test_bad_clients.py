@@ -160,6 +160,37 @@ def test_a_flood_of_headers_is_bounded(service, lines):
     assert peak_over(service, before) < MORE_MEMORY
 
 
+def test_a_flood_s_answer_is_whole(service):
+    with service.connect() as connection:
+        send(connection, head(len(BODY), "X-Long: " + "a" * 70_000) + BODY)
+        told = read_to_end(connection)
+    start, _, body = told.partition(b"\r\n\r\n")
+    assert start.startswith(b"HTTP/1.1 431 ")
+    assert b"content-length: %d" % len(body) in start.lower()
+    assert json.loads(body) == {"detail": "headers may have 65536 bytes"}
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 9])
+def test_the_same_headers_are_within_bounds_in_however_many_pieces(service, pieces):
+    more = [f"X-{number}: " + "a" * 1000 for number in range(55)]
+    whole = head(len(BODY), *more) + BODY
+    length = len(whole) // pieces + 1
+    with service.connect() as connection:
+        for start in range(0, len(whole), length):
+            send(connection, whole[start : start + length])
+            time.sleep(0.05)
+        assert answers(connection.recv(65536)) == [200]
+
+
+def test_a_long_body_with_the_begin_of_the_next_request_behind_it_is_answered(service):
+    long = json.dumps([GOOD] * 800).encode()
+    with service.connect() as connection:
+        send(connection, head(len(long)) + long + b"POST /predict HTTP/1.1\r\nHost: ser")
+        connection.settimeout(30)
+        told = connection.recv(65536)
+        assert answers(told)[:1] == [200]
+
+
 def test_a_header_without_end_is_broken_off(service):
     service.forget_peak()
     before = service.memory()

@@ -1,5 +1,6 @@
 """The champion in a running service: taken up, swapped, kept when what comes is worse or nothing."""
 
+import gc
 import hashlib
 import json
 import os
@@ -8,11 +9,13 @@ import signal
 import sqlite3
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import skops.io
 
 from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER
+from ml_assets.serving.watched_champion import _settle
 from ml_assets.settings import REGISTERED_MODEL
 from ml_assets_tests.serving.service_process import GOOD, free_port, running_service, wait_until
 from ml_assets_tests.serving.two_versions import served_home
@@ -221,3 +224,19 @@ def child_of(pid):
 
 def kill(process, number):
     os.kill(int(process.name), number)
+
+
+def test_a_model_that_cannot_be_hurried_serves_all_the_same(caplog):
+    class Slow:
+        def hurry(self):
+            raise RuntimeError("no trees")
+
+    for last in (Slow(), object()):
+        served = SimpleNamespace(
+            model=SimpleNamespace(pipeline=[last]), card=SimpleNamespace(version="9")
+        )
+        _settle(served)
+    gc.unfreeze()
+    assert [record.getMessage() for record in caplog.records] == [
+        "version 9 answers more slowly than it might"
+    ]

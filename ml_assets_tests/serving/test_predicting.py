@@ -2,11 +2,11 @@
 
 import logging
 import math
+import time
 
 import pytest
 from fastapi.testclient import TestClient
 
-from ml_assets.modeling.typical_requests import keep_typical_requests
 from ml_assets.predictions.scoring import Model
 from ml_assets.serving.app import create_app
 from ml_assets.serving.bundle import ServedModel
@@ -15,7 +15,6 @@ from ml_assets.serving.model_card import ModelCard
 from ml_assets.serving.model_source import FixedModel
 from ml_assets.storage.logged_requests import read_log
 from ml_assets.storage.request_log import RequestLog
-from ml_assets_tests.modeling.sample_trips import train_trips
 from ml_assets_tests.serving.two_versions import TAGS, asked, small_pipeline
 
 HERE, ELSEWHERE = ("127.0.0.1", 50000), ("192.0.2.7", 50000)
@@ -27,9 +26,7 @@ THREE = ("predicted_minutes", "lower_minutes", "upper_minutes")
 def served():
     facts = {**TAGS, "fitted_on": ["2023-01"], "tuned_on": ["2023-03"]}
     card = ModelCard(version="7", loaded_at="2026-01-01T00:00:00Z", **facts)
-    pipeline = small_pipeline(1.0)
-    keep_typical_requests(pipeline, train_trips())
-    return ServedModel(Model(pipeline, "7"), card)
+    return ServedModel(Model(small_pipeline(1.0), "7"), card)
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +160,47 @@ def test_without_a_token_only_this_machine_is_answered(served, host, status):
         answer = client.post("/predict", json=REFERENCES_BODY)
         assert answer.status_code == status
         assert (status == 200) == ("ML_ASSETS_API_TOKEN" not in answer.text)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Origin": "http://127.0.0.1:8000"}, 200), ({"Origin": "http://localhost:8000"}, 200),
+     ({"Origin": "http://[::1]:8000"}, 200), ({"Origin": "http://evil.example"}, 401),
+     ({"Origin": "null"}, 401), ({"Origin": "http://["}, 401),
+     ({"X-Forwarded-For": "127.0.0.1"}, 401), ({"Forwarded": "for=127.0.0.1"}, 401),
+     ({"Origin": "http://localhost", "X-Forwarded-For": "127.0.0.1"}, 401)],
+)  # fmt: skip
+def test_without_a_token_no_proxy_and_no_page_from_elsewhere_is_answered(served, headers, status):
+    app = create_app(FixedModel(served))
+    with TestClient(app, client=HERE) as client:
+        assert client.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == status
+        refused = 'ml_assets_predict_requests_total{status="401"}'
+        assert f"{refused} {int(status == 401)}.0" in client.get("/metrics").text
+    with TestClient(create_app(FixedModel(served), token="s3cret"), client=HERE) as client:
+        headers = {**headers, "Authorization": "Bearer s3cret"}
+        assert client.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == 200
+
+
+def test_the_time_a_list_waits_for_its_turn_is_part_of_its_latency(served, tmp_path):
+    log = RequestLog(tmp_path)
+    app = create_app(FixedModel(served), log=log)
+    with TestClient(app, client=HERE) as client:
+        threads = app.state.service.threads
+        for _ in range(2):
+            threads.submit(time.sleep, 0.5)
+        client.post("/predict", json=[REFERENCES_BODY] * 200)
+    assert read_log(tmp_path)["latency_milliseconds"].min() > 300
+
+
+def test_the_docs_name_the_address_at_which_they_are_read(served):
+    with TestClient(create_app(FixedModel(served)), client=HERE) as client:
+        assert (
+            "curl -s http://rides.example:81/predict"
+            in client.get("/docs", headers={"Host": "rides.example:81"}).text
+        )
+        told = client.get("/docs", headers={"Host": '"><script>'}).text
+    assert "<script>" not in told
+    assert "http://127.0.0.1:8000/predict" in told
 
 
 def test_what_is_answered_is_logged_without_who_asked(served, tmp_path, caplog):

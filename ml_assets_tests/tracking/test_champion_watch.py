@@ -1,6 +1,7 @@
 """What the process beside the prediction service writes down of the registry."""
 
 import json
+from concurrent.futures import Future
 
 import pytest
 
@@ -39,3 +40,18 @@ def test_a_server_that_is_away_is_named_without_its_password(tmp_path, end):
     assert address in note["problem"]
     assert "geheim" not in note["problem"]
     assert note["answered_at"] is None
+
+
+def test_a_hand_over_that_fails_is_told_without_the_password(tmp_path):
+    """Whatever the library's error quotes: this note is shown to anybody."""
+    secret = "http://user:geheim@127.0.0.1:1/api/2.0/mlflow"
+    watch = ChampionWatch(
+        settings_for(tmp_path, MLFLOW_TRACKING_URI="http://user:geheim@127.0.0.1:1")
+    )
+    failed = Future()
+    failed.set_exception(RuntimeError(f"API request to {secret} failed with exception ({secret})"))
+    watch._export = ("7", failed)
+    watch.rest()
+    assert "geheim" not in watch._export_problem
+    assert "version 7 cannot be handed over" in watch._export_problem
+    assert "127.0.0.1:1" in watch._export_problem
