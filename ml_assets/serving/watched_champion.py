@@ -105,9 +105,9 @@ class WatchedChampion:
             self._tell(f"{self._folder} cannot be read ({type(error).__name__}: {error})")
             return
         note = self._champion.note
-        if self._champion.damaged or note is None:
-            return  # whatever was wrong still is
-        if note.folder == self._loaded:
+        if self._champion.damaged:
+            return  # it still is
+        if note is None or note.folder == self._loaded:
             self._problem = None
         elif self._failed is None or time.monotonic() - self._failed > RETRY_SECONDS:
             await self._load(note)

@@ -148,6 +148,19 @@ def test_a_model_of_other_trips_is_not_put_in_front_of_these(project, two, by):
     assert serving(project) == new
 
 
+@pytest.mark.parametrize("by", ["rollback", "override"])
+def test_a_champion_of_real_trips_stays_when_others_are_named_in_this_shell(project, two, by):
+    """A shell without ML_ASSETS_TRIPS names the sample: its models must not take over from it."""
+    old, new = two
+    client(project).set_model_version_tag(NAME, new, "dataset", "yellow")
+    client(project).set_model_version_tag(NAME, new, "synthetic", "false")
+    result = roll_back(project) if by == "rollback" else promote(project, old)
+    assert not result.success
+    assert "which serves, was trained on yellow" in told(result)
+    assert "set ML_ASSETS_TRIPS and ML_ASSETS_TAXI" in told(result)
+    assert serving(project) == new
+
+
 def test_without_one_before_there_is_nothing_to_go_back_to(project, two):
     client(project).delete_registered_model_alias(NAME, PREVIOUS)
     result = roll_back(project)

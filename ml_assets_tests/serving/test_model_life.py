@@ -1,5 +1,6 @@
 """The champion in a running service: taken up, swapped, kept when what comes is worse or nothing."""
 
+import asyncio
 import gc
 import hashlib
 import json
@@ -15,7 +16,7 @@ import pytest
 import skops.io
 
 from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER
-from ml_assets.serving.watched_champion import _settle
+from ml_assets.serving.watched_champion import WatchedChampion, _settle
 from ml_assets.settings import REGISTERED_MODEL
 from ml_assets_tests.serving.service_process import GOOD, free_port, running_service, wait_until
 from ml_assets_tests.serving.two_versions import served_home
@@ -170,6 +171,26 @@ def test_a_registry_that_names_no_champion_any_more_is_told(service, home):
     home.crown(None)
     wait_until(lambda: "names no champion: version 1" in problem(service), NOTICED, service)
     assert minutes(service)
+
+
+def test_a_damaged_note_is_told_until_there_is_a_good_one(service, home, tmp_path):
+    """With the registry away nobody writes another: what is wrong must not be called no champion."""
+    models = WatchedChampion(tmp_path / SERVING_FOLDER)
+    (tmp_path / SERVING_FOLDER).mkdir()
+    note = tmp_path / SERVING_FOLDER / CHAMPION_FILE
+    note.write_text("{")
+
+    async def look(times):
+        for _ in range(times):
+            await models._look()
+
+    asyncio.run(look(3))
+    assert "serving cannot be read" in models.registry.problem
+    shutil.copytree(next(serving_folder(home).glob("1-*")), tmp_path / SERVING_FOLDER / "1-good")
+    note.write_text('{"version": "1", "folder": "1-good"}')
+    asyncio.run(look(1))
+    assert models.model.card.version == "1"
+    assert models.registry.problem is None
 
 
 def test_a_damaged_bundle_is_brought_anew(service, home, tmp_path):
