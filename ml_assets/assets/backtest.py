@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from ml_assets.assets.groups import EVALUATION, OWNERS
+from ml_assets.assets.groups import EVALUATION, OWNERS, TRAINING_POOL
 from ml_assets.assets.metadata import figure, table
 from ml_assets.assets.models import model_asset_name
 from ml_assets.modeling.backtest_record import BacktestRecord
@@ -57,6 +57,7 @@ class BacktestConfig(dg.Config):
     group_name=EVALUATION,
     owners=OWNERS,
     kinds={"table"},
+    pool=TRAINING_POOL,
     description="Rolling origin over all stored months: the champion's parameters, every family "
     "and the baselines, each trained on the months before and judged on the next, without tuning. "
     "How far the error moves by itself is what the limits of monitoring start from.",

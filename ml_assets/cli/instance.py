@@ -27,19 +27,22 @@ run_retries:
   enabled: true
   max_retries: 2
   retry_on_asset_or_op_failure: false
-# One run at a time: training uses every core by itself. Raise max_concurrent_runs for more; the
-# pools (ingestion, training) still keep it to one run each that brings months or trains.
+# Two runs at a time, so that months are ingested while a model trains. The pools (ingestion,
+# training) allow one run each; raise max_concurrent_runs for more predictions and measurements.
 concurrency:
   pools:
     granularity: run
     default_limit: 1
   runs:
-    max_concurrent_runs: 1
+    max_concurrent_runs: 2
 # A press waits a second for its run to be launched, not five.
 run_queue:
   dequeue_interval_seconds: 1
 """
-_FORMER_DAGSTER_YAML = {"43ed54f96beb30ad16cebdfc0b16d8786f988204113a6d4c6c75464c0d1e1cb7"}
+_FORMER_DAGSTER_YAML = {
+    "43ed54f96beb30ad16cebdfc0b16d8786f988204113a6d4c6c75464c0d1e1cb7",
+    "a7f8bf3e1be7bbe82dae5bde7e125dbf12634e4d3dbdbbce56c9f1283e421a6f",
+}
 """SHA-256 of what was written before; such a file is replaced, one that was changed is not."""
 
 

@@ -36,7 +36,7 @@ def ui(tmp_path_factory):
     home, published = root / "home", root / "published"
     published.mkdir()
     (home / "dagster").mkdir(parents=True)
-    raised = DAGSTER_YAML.replace("max_concurrent_runs: 1", "max_concurrent_runs: 4")
+    raised = DAGSTER_YAML.replace("max_concurrent_runs: 2", "max_concurrent_runs: 4")
     assert raised != DAGSTER_YAML
     (home / "dagster" / "dagster.yaml").write_text(raised)
     for month in MONTHS:

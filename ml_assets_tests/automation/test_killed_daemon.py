@@ -69,7 +69,7 @@ def kill_all(session):
 def test_a_retraining_is_finished_after_everything_was_killed(tmp_path, monkeypatch, capsys):
     home = make_good_home(tmp_path)
     (home.home / "dagster").mkdir()
-    raised = DAGSTER_YAML.replace("max_concurrent_runs: 1", "max_concurrent_runs: 4")
+    raised = DAGSTER_YAML.replace("max_concurrent_runs: 2", "max_concurrent_runs: 4")
     (home.home / "dagster" / "dagster.yaml").write_text(raised)  # monitoring need not be waited for
     assert call(monkeypatch, capsys, INGEST, home.environment).status == 0
     environment = {**home.environment, "MLFLOW_TRACKING_URI": ""}

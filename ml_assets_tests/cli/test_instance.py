@@ -26,7 +26,7 @@ with open_instance(settings) as instance:
 """
 
 
-FORMER = """\
+FIRST_SETTINGS = """\
 # Written once by ml-assets; yours to change.
 telemetry:
   enabled: false
@@ -43,19 +43,47 @@ concurrency:
 run_queue:
   dequeue_interval_seconds: 1
 """
+ONE_RUN_AT_A_TIME = """\
+# Written once by ml-assets; yours to change.
+telemetry:
+  enabled: false
+# A run that does not start, or does not stop, within three minutes is ended. (One whose process
+# was killed is noticed by the project's sensor fail_dead_runs, not by this.)
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 15
+# A run whose process was killed is started again, twice at most, from where it was. Not so one that
+# a step has failed: what may pass is asked for again by the project's sensors, later each time.
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
+# One run at a time: training uses every core by itself. Raise max_concurrent_runs for more; the
+# pools (ingestion, training) still keep it to one run each that brings months or trains.
+concurrency:
+  pools:
+    granularity: run
+    default_limit: 1
+  runs:
+    max_concurrent_runs: 1
+# A press waits a second for its run to be launched, not five.
+run_queue:
+  dequeue_interval_seconds: 1
+"""
 
 
+@pytest.mark.parametrize("former", [FIRST_SETTINGS, ONE_RUN_AT_A_TIME])
 def test_settings_of_an_earlier_version_are_brought_up_to_date_unless_someone_changed_them(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, former
 ):
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     settings = read_settings({"ML_ASSETS_HOME": str(tmp_path)})
     file = dagster_home(settings) / "dagster.yaml"
     assert file.read_text() == DAGSTER_YAML
-    file.write_text(FORMER)
+    file.write_text(former)
     dagster_home(settings)
     assert file.read_text() == DAGSTER_YAML
-    changed = FORMER.replace("max_concurrent_runs: 1", "max_concurrent_runs: 3")
+    changed = former.replace("max_concurrent_runs: 1", "max_concurrent_runs: 3")
     file.write_text(changed)
     dagster_home(settings)
     assert file.read_text() == changed
