@@ -57,7 +57,24 @@ def of_another_year(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(*columns)
 
 
+def shifted(hours: int, share: float = 1.0) -> Fault:
+    """Times moved by some hours in the first rows of the file, up to a share of them."""
+
+    def fault(frame: pl.DataFrame) -> pl.DataFrame:
+        moved = pl.int_range(pl.len()) < share * pl.len()
+        return frame.with_columns(
+            pl.when(moved).then(pl.col(name).dt.offset_by(f"{hours}h")).otherwise(name).alias(name)
+            for name in (PICKUP, DROPOFF)
+        )
+
+    return fault
+
+
 FAULTS: dict[str, Fault] = {
+    "times written as UTC": shifted(4),
+    "times an hour late": shifted(1),
+    "times half a day early": shifted(-12),
+    "a third of the times as UTC": shifted(4, share=1 / 3),
     "40 % of the rows repeated": repeated,
     "all distances 0": lambda frame: frame.with_columns(trip_distance=pl.lit(0.0)),
     "all durations within a minute": lambda frame: frame.with_columns(

@@ -51,6 +51,11 @@ class Month:
         """Midnight after the last day: the first instant that is no longer in the month."""
         return self.shift(1).start
 
+    @property
+    def days(self) -> int:
+        """The number of days in the month."""
+        return (self.end - self.start).days
+
 
 def months_between(first: Month, last: Month) -> Iterator[Month]:
     """All months from ``first`` to ``last``, both included; none when last is before first."""

@@ -1,6 +1,7 @@
 """Rules on months: planted faults are caught, months as they come are not."""
 
 from functools import cache
+from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -74,6 +75,9 @@ def spoiled(fault: str) -> dict[str, Finding]:
         ("every row rejected", "row_count"),
         ("60 % under a minute", "reject_shares"),
         ("zones renumbered", "zone_pairs_seen"),
+        ("times written as UTC", "no_time_shift"),
+        ("times an hour late", "no_time_shift"),
+        ("times half a day early", "no_time_shift"),
     ],
 )
 def test_a_month_that_would_harm_training_is_refused(fault, rule):
@@ -96,6 +100,7 @@ def test_a_month_that_would_harm_training_is_refused(fault, rule):
         ("a column of another kind", "published_schema"),
         ("a column gone", "published_schema"),
         ("a column new", "published_schema"),
+        ("a third of the times as UTC", "no_time_shift"),
     ],
 )
 def test_an_odd_month_is_shown_and_trained_on(fault, rule):
@@ -114,6 +119,40 @@ def test_every_fault_that_is_planted_is_tested():
         for mark in test.pytestmark
     ]
     assert {fault for cases in tested for fault, _ in cases} == set(FAULTS)
+
+
+def real_profile(folder: Path, month: str, hours: int = 0) -> MonthProfile:
+    """The profile of a real month, its times moved by some hours before it was published."""
+    file = folder / f"green_tripdata_{month}.parquet"
+    rows = read_published(file, "green", Month.parse(month), file.name)
+    times = pl.col("pickup_datetime", "dropoff_datetime").dt.offset_by(f"{hours}h")
+    return profile(rows.with_columns(times), month, {})
+
+
+@pytest.mark.parametrize("hours", [-5, -1, 1, 2, 4, 12])
+def test_a_real_month_shifted_by_hours_is_refused_by_that_rule_alone(real_trips, hours):
+    earlier = [real_profile(real_trips, month) for month in HISTORY]
+    found = findings(real_profile(real_trips, JUDGED, hours), earlier)
+    assert found["no_time_shift"].value == hours
+    assert [name for name, rule in found.items() if rule.verdict == Verdict.REFUSED] == [
+        "no_time_shift"
+    ]
+    where = f"moved {abs(hours)} hour{'s' * (abs(hours) > 1)} {'earlier' if hours > 0 else 'later'}"
+    assert where in found["no_time_shift"].sentence
+
+
+def test_without_earlier_months_the_place_of_the_night_tells_of_a_shift():
+    first = findings(history()[0], [])["no_time_shift"]
+    assert first.verdict == Verdict.UNJUDGED
+    as_utc = profile_of_file(FAULTS["times written as UTC"](sample_month(JUDGED)), JUDGED)
+    found = findings(as_utc, [])["no_time_shift"]
+    assert found.verdict == Verdict.ODD
+    assert "begin at 7:00" in found.sentence
+
+
+def test_a_month_cut_short_is_not_called_shifted():
+    cut = profile_of_file(FAULTS["cut off after the 20th"](sample_month(JUDGED)), JUDGED)
+    assert findings(cut, history())["no_time_shift"].verdict == Verdict.FINE
 
 
 def test_a_copy_of_another_month_is_refused_as_such():

@@ -18,6 +18,7 @@ from ml_assets.trips.quality.counting import (
 )
 from ml_assets.trips.quality.findings import Finding, Rule, Verdict, worst
 from ml_assets.trips.quality.profile import KeptFigures, MonthProfile, kept_figures
+from ml_assets.trips.quality.time_shift import no_time_shift
 from ml_assets.trips.quality.values import (
     feature_distribution,
     few_duplicates,
@@ -62,6 +63,13 @@ RULES = (
         True,
         "Pick-ups lie in the month that they were published for, and on each of its days.",
         pickups_inside_month,
+    ),
+    Rule(
+        "no_time_shift",
+        "trip_features",
+        True,
+        "Trips by hour of the week fit earlier months best as they are, not shifted by hours.",
+        no_time_shift,
     ),
     Rule(
         "few_duplicates",

@@ -6,7 +6,6 @@ new month is compared with earlier ones without reading their trips again.
 
 import functools
 import zlib
-from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +38,7 @@ class KeptFigures(BaseModel):
         shortest, tenth, median, ninetieth, longest: minutes; the 0, 10, 50, 90 and 100 % points.
         target_correlation: rank correlation of numeric request columns with the target, where it
             is defined.
+        hour_of_week_trips: trips per hour of the week, 168 counts from Monday 0:00.
         pair_trips: trips per pair of zones, dense and compressed.
     """
 
@@ -57,6 +57,7 @@ class KeptFigures(BaseModel):
     ninetieth: float
     longest: float
     target_correlation: dict[str, float]
+    hour_of_week_trips: list[int]
     pair_trips: bytes
 
     @functools.cached_property
@@ -136,10 +137,11 @@ def kept_figures(trips: pl.DataFrame, month: Month) -> KeptFigures | None:
     seen = set(row.pop("days"))
     return KeptFigures(
         **row,
-        days_without_trips=[day for day in range(1, _days(month) + 1) if day not in seen],
+        days_without_trips=[day for day in range(1, month.days + 1) if day not in seen],
         # 64 bits of hash: three times as fast, and a chance in millions to miss one in a month.
         duplicates=trips.height - trips.select(pl.struct(SAME_TRIP).hash().n_unique()).item(),
         target_correlation=_correlations(trips),
+        hour_of_week_trips=_hour_of_week_trips(trips),
         pair_trips=_pair_trips(trips),
     )
 
@@ -150,10 +152,6 @@ def unseen_share(pairs: PairCounts, seen: npt.NDArray[np.bool_]) -> float:
     return float(pairs[~seen].sum()) / total if total else 0.0
 
 
-def _days(month: Month) -> int:
-    return (month.end - month.start) // timedelta(days=1)
-
-
 def _correlations(trips: pl.DataFrame) -> dict[str, float]:
     """Rank correlation of numeric request columns with the target, over evenly chosen rows."""
     chosen = trips.gather_every(max(trips.height // _COMPARED_ROWS, 1))
@@ -161,6 +159,12 @@ def _correlations(trips: pl.DataFrame) -> dict[str, float]:
     row = chosen.select(ranks).row(0)
     found = zip(_COMPARED_WITH_TARGET, row, strict=True)
     return {name: value for name, value in found if value is not None and np.isfinite(value)}
+
+
+def _hour_of_week_trips(trips: pl.DataFrame) -> list[int]:
+    pickup = trips["pickup_datetime"].dt
+    codes = (pickup.weekday().cast(pl.Int64) - 1) * 24 + pickup.hour()
+    return [int(trips) for trips in np.bincount(codes.to_numpy(), minlength=7 * 24)]
 
 
 def _pair_trips(trips: pl.DataFrame) -> bytes:
