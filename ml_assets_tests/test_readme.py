@@ -9,6 +9,7 @@ import pytest
 
 from ml_assets import settings
 from ml_assets.alerts.settings import VARIABLES as ALERT_VARIABLES
+from ml_assets.assets.groups import UNFOLDED_LINEAGE
 from ml_assets.cli.main import commands
 from ml_assets.serving.access import TOKEN_VARIABLE
 from ml_assets_tests.cli.calling import call
@@ -105,6 +106,11 @@ def test_every_subcommand_is_in_the_readme_and_has_help(cli, name):
     assert f"`{name}`" in README or any(arguments[0] == name for _, arguments in CALLS)
     answer = cli([name, "--help"], {})
     assert (answer.status, answer.err) == (0, "")
+
+
+def test_its_link_opens_the_graph_with_every_group_unfolded():
+    links = re.findall(r"\]\((http://127\.0\.0\.1:3000[^)]*)\)", README)
+    assert links == [f"http://127.0.0.1:3000{UNFOLDED_LINEAGE}"]
 
 
 def test_months_of_the_sample_can_be_shown(cli):

@@ -8,6 +8,11 @@ EVALUATION = "evaluation"
 PREDICTIONS = "predictions"
 MONITORING = "monitoring"
 
+GROUPS = (INGESTION, REFERENCE, TRAINING, MODELS, EVALUATION, PREDICTIONS, MONITORING)
+
+UNFOLDED_LINEAGE = "/asset-groups?expanded=" + ",".join(f"global@global:{name}" for name in GROUPS)
+"""Page of Dagster's UI with every group of the graph unfolded; without this it opens folded."""
+
 TRAINING_POOL = "training"
 """Runs with a step of it go one at a time, however many runs the instance allows."""
 INGESTION_POOL = "ingestion"

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ml_assets.alerts.settings import read_alert_settings
+from ml_assets.assets.groups import UNFOLDED_LINEAGE
 from ml_assets.cli.instance import dagster_home, open_instance
 from ml_assets.settings import PROJECT_FOLDER, Settings, read_settings, without_credentials
 from ml_assets.storage.atomic import storing
@@ -39,7 +40,9 @@ def dev(host: str, port: int) -> None:
         _end_dead_runs(settings)
         click.echo(
             f"{announcement(settings)}\n"
-            f"Open http://{host}:{port} , then Materialize all… and All. Stop with Ctrl-C."
+            "The asset graph, every group unfolded (click Materialize all…, then All):\n"
+            f"  {_reached_at(host, port)}{UNFOLDED_LINEAGE}\n"
+            "Stop with Ctrl-C."
         )
         os.environ.setdefault("ML_ASSETS_UI_URL", _reached_at(host, port))
         os.chdir(PROJECT_FOLDER)
@@ -72,7 +75,7 @@ def _only_one(settings: Settings, url: str) -> Iterator[None]:
 
 
 def _reached_at(host: str, port: int) -> str:
-    """Where the links of alerts lead: to this UI, at this machine if it listens everywhere."""
+    """Where links lead: to this UI, at this machine if it listens everywhere."""
     named = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     return f"http://{named}:{port}"
 

@@ -16,6 +16,9 @@ DAGSTER_YAML = """\
 # Written once by ml-assets; yours to change.
 telemetry:
   enabled: false
+# No invitation to Dagster's community in front of the first page.
+nux:
+  enabled: false
 # A run that does not start, or does not stop, within three minutes is ended. (One whose process
 # was killed is noticed by the project's sensor fail_dead_runs, not by this.)
 run_monitoring:

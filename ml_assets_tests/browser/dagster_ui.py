@@ -38,6 +38,11 @@ class DagsterUi:
         self.log = log
         self.session = session
 
+    def printed_address(self) -> str:
+        """The page that ``ml-assets dev`` told to open."""
+        (printed,) = re.findall(r"^ +(http://\S+)$", self.log.read_text(), re.MULTILINE)
+        return printed
+
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of a GraphQL answer."""
         answer = requests.post(

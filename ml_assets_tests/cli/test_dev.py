@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from ml_assets.assets.groups import UNFOLDED_LINEAGE
 from ml_assets_tests.cli.calling import call
 
 READY_SECONDS, STOP_SECONDS = 90, 30
@@ -81,6 +82,14 @@ def test_it_leaves_no_process_behind(tmp_path, asked):
     finally:
         if processes_of(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_the_address_that_it_prints_unfolds_every_group():
+    from ml_assets.definitions import defs
+
+    specs = defs.resolve_all_asset_specs()
+    unfolded = UNFOLDED_LINEAGE.partition("=")[2].split(",")
+    assert {f"global@global:{spec.group_name}" for spec in specs} == {*unfolded}
 
 
 def test_a_wrong_variable_of_alerts_is_told_before_anything_starts(monkeypatch, capsys, tmp_path):

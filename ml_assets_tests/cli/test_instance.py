@@ -89,6 +89,12 @@ def test_settings_of_an_earlier_version_are_brought_up_to_date_unless_someone_ch
     assert file.read_text() == changed
 
 
+def test_no_dialog_covers_the_first_page(tmp_path):
+    (tmp_path / "dagster.yaml").write_text(DAGSTER_YAML)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert not instance.nux_enabled
+
+
 def test_one_run_trains_at_a_time_and_only_killed_runs_are_taken_up_again(tmp_path):
     (tmp_path / "dagster.yaml").write_text(DAGSTER_YAML)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
