@@ -1,4 +1,7 @@
-"""Clients that send too much, too slowly or not to the end: others are answered, nothing is left."""
+"""Clients that send too much, too slowly, not to the end, or what the service does not support.
+
+Others are answered meanwhile, and nothing is left.
+"""
 
 import json
 import re
@@ -41,7 +44,7 @@ def service(running):
 def head(length: int | None = len(BODY), *more: str, end: bool = True) -> bytes:
     """The head of a POST; with no length, the body is sent in chunks."""
     of_body = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-    lines = ["POST /predict HTTP/1.1", "Host: service", of_body, *more]
+    lines = ["POST /predict HTTP/1.1", "Host: localhost", of_body, *more]
     return "\r\n".join(lines).encode() + (b"\r\n\r\n" if end else b"\r\n")
 
 
@@ -112,7 +115,7 @@ def test_a_body_without_end_is_broken_off(service):
 @pytest.mark.parametrize("length", ["-1", "abc", "1e3", "99999999999999999999999", "+5", "5, 6"])
 def test_a_length_that_is_none_is_refused(service, length):
     with service.connect() as connection:
-        lines = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+        lines = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
         send(connection, lines.encode() + BODY)
         connection.shutdown(socket.SHUT_WR)
         told = answers(read_to_end(connection))
@@ -185,7 +188,7 @@ def test_the_same_headers_are_within_bounds_in_however_many_pieces(service, piec
 def test_a_long_body_with_the_begin_of_the_next_request_behind_it_is_answered(service):
     long = json.dumps([GOOD] * 800).encode()
     with service.connect() as connection:
-        send(connection, head(len(long)) + long + b"POST /predict HTTP/1.1\r\nHost: ser")
+        send(connection, head(len(long)) + long + b"POST /predict HTTP/1.1\r\nHost: loc")
         connection.settimeout(30)
         told = connection.recv(65536)
         assert answers(told)[:1] == [200]
@@ -290,8 +293,8 @@ def test_requests_sent_in_one_go_are_answered_in_order(service):
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET\r\n\r\n",
         b"\r\n" * 1000,
-        b"GET /health HTTP/1.1\r\nHost: a\r\nX: \x00\xff\r\n\r\n",
-        b"GET http://[::1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: \x00\xff\r\n\r\n",
+        b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
 )
 def test_what_is_no_http_is_refused(service, sent):
@@ -300,6 +303,99 @@ def test_what_is_no_http_is_refused(service, sent):
         connection.shutdown(socket.SHUT_WR)
         told = answers(read_to_end(connection))
         assert all(status in (200, 400) for status in told)
+
+
+UPGRADES = {
+    "Java's HttpClient": (
+        "Connection: Upgrade, HTTP2-Settings",
+        "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+        "Upgrade: h2c",
+    ),
+    "a WebSocket": ("Connection: keep-alive, Upgrade", "Upgrade: websocket"),
+    "several": ("Connection: upgrade", "Upgrade: foo/2, bar", "uPGRADE: h2c"),
+    "TLS": ("Connection: Upgrade", "Upgrade: TLS/1.2"),
+}
+FIRST, SECOND = {**GOOD, "DOLocationID": 132}, GOOD
+
+
+@pytest.mark.parametrize("client", UPGRADES)
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("pieces", [1, 15])
+def test_an_upgrade_is_ignored_and_the_body_read(service, client, chunked, pieces):
+    """And what follows on the connection, which sends the offer again or does not."""
+    requests = [(FIRST, UPGRADES[client]), (SECOND, ()), (FIRST, UPGRADES[client])]
+    expected = [service.ask("POST", "/predict", body).content for body, _ in requests]
+    sent = b""
+    for body, more in requests:
+        content = json.dumps(body).encode()
+        of_body = chunk(content[:9]) + chunk(content[9:]) + chunk(b"") if chunked else content
+        sent += head(None if chunked else len(content), *more) + of_body
+    length = len(sent) // pieces + 1
+    with service.connect() as connection:
+        for start in range(0, len(sent), length):
+            send(connection, sent[start : start + length])
+            time.sleep(0.01)
+        connection.shutdown(socket.SHUT_WR)
+        told = read_to_end(connection)
+    assert answers(told) == [200, 200, 200], told
+    minutes = [float(found) for found in re.findall(rb'"predicted_minutes":([0-9.]+)', told)]
+    assert minutes == [answer["predicted_minutes"] for answer in expected]
+
+
+def test_a_body_behind_an_upgrade_is_no_request_of_its_own(service):
+    """Read as one it would pass by whatever stands before the service and sees the body."""
+    inner = b"GET /model HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with service.connect() as connection:
+        send(connection, head(len(inner), *UPGRADES["Java's HttpClient"]) + inner)
+        connection.shutdown(socket.SHUT_WR)
+        assert answers(read_to_end(connection)) == [422]
+
+
+def test_an_upgrade_keeps_the_bounds_of_headers_and_bodies(service):
+    offer = UPGRADES["Java's HttpClient"]
+    for more, length, status in (
+        (("X: " + "a" * 70_000,), len(BODY), 431),
+        ((), 99 * MEBIBYTE, 413),
+    ):
+        with service.connect() as connection:
+            send(connection, head(length, *offer, *more) + BODY)
+            assert answers(read_to_end(connection)) == [status]
+
+
+def test_upgrades_without_bodies_in_one_piece_are_answered_one_by_one(service):
+    lines = ("GET /health HTTP/1.1", "Host: localhost", *UPGRADES["a WebSocket"], "", "")
+    with service.connect() as connection:
+        send(connection, "\r\n".join(lines).encode() * 2_000)
+        connection.shutdown(socket.SHUT_WR)
+        assert answers(read_to_end(connection)) == [200] * 2_000
+
+
+@pytest.mark.parametrize("method", ["CONNECT localhost:80", "CONNECT /predict"])
+def test_a_tunnel_is_refused(service, method):
+    with service.connect() as connection:
+        send(connection, f"{method} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() + BODY)
+        assert answers(read_to_end(connection)) == [400]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("content", [GOOD, [GOOD] * 5_000])
+def test_a_client_that_has_closed_its_sending_side_gets_its_answers(service, content, count):
+    body = json.dumps(content).encode()
+    with service.connect() as connection:
+        send(connection, (head(len(body)) + body) * count)
+        connection.shutdown(socket.SHUT_WR)
+        told = read_to_end(connection)
+    assert answers(told) == [200] * count
+    assert told.endswith(b"}")
+
+
+@pytest.mark.parametrize("rest", [head(end=False), head() + BODY[:20]])
+def test_half_a_request_takes_nothing_from_the_whole_ones_before_it(service, rest):
+    long = json.dumps([GOOD] * 5_000).encode()
+    with service.connect() as connection:
+        send(connection, head(len(long)) + long + head() + BODY + rest)
+        connection.shutdown(socket.SHUT_WR)
+        assert answers(read_to_end(connection)) == [200, 200]
 
 
 def test_a_request_id_that_is_no_id_is_not_passed_on(service):
