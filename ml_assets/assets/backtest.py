@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.assets.groups import EVALUATION, OWNERS, TRAINING_POOL
-from ml_assets.assets.metadata import figure, table
+from ml_assets.assets.metadata import figure, safe_metadata, table
 from ml_assets.assets.models import model_asset_name
 from ml_assets.modeling.backtest_record import BacktestRecord
 from ml_assets.modeling.families import FAMILIES
@@ -92,7 +92,9 @@ def backtest(
         raise dg.Failure(str(error)) from error
     records.write("backtest", made)
     context.log.info(made.summary)
-    return dg.MaterializeResult(metadata=_metadata(made))
+    return dg.MaterializeResult(
+        metadata=safe_metadata(context.log, "backtest", lambda: _metadata(made))
+    )
 
 
 def _options(config: BacktestConfig, earlier: BacktestRecord | None) -> "BacktestOptions":

@@ -9,6 +9,7 @@ from ml_assets.assets.backtest import last_backtest
 from ml_assets.assets.decision_metadata import decision_metadata
 from ml_assets.assets.freshness import CHAMPION_FRESH
 from ml_assets.assets.groups import EVALUATION, OWNERS, TRAINING_POOL
+from ml_assets.assets.metadata import safe_metadata
 from ml_assets.assets.started import why_started
 from ml_assets.modeling.backtest_record import BacktestRecord
 from ml_assets.modeling.decision_log import DecisionLog
@@ -115,8 +116,13 @@ def champion_model(
     _tell(context, decision)
     if decision.registry_version is None:
         raise dg.Failure(f"nothing serves: {decision.reason}")
-    links = tracking.where_to_look(registry.client, decision.registry_version)
-    return dg.MaterializeResult(metadata={**decision_metadata(decision, log.all()), **links})
+    version = decision.registry_version
+
+    def metadata() -> dict[str, dg.MetadataValue]:
+        links = tracking.where_to_look(registry.client, version)
+        return {**decision_metadata(decision, log.all()), **links}
+
+    return dg.MaterializeResult(metadata=safe_metadata(context.log, "champion_model", metadata))
 
 
 def _options(

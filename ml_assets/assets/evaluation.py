@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from ml_assets.assets.groups import EVALUATION, OWNERS, TRAINING_POOL
-from ml_assets.assets.metadata import figure, table
+from ml_assets.assets.metadata import figure, safe_metadata, table
 from ml_assets.assets.models import model_asset_name
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.records import Leaderboard, ModelRecord, TrainingSet
@@ -53,7 +53,13 @@ def model_leaderboard(
         cpu_seconds=time.process_time() - processed,
     )
     records.write("model_leaderboard", board)
-    return dg.MaterializeResult(metadata=_leaderboard_metadata(board, training_set, absent))
+    return dg.MaterializeResult(
+        metadata=safe_metadata(
+            context.log,
+            "model_leaderboard",
+            lambda: _leaderboard_metadata(board, training_set, absent),
+        )
+    )
 
 
 def _judged_models(

@@ -6,7 +6,7 @@ file: a failed or skipped partition would keep a whole backfill, and with it tra
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -16,12 +16,13 @@ from ml_assets.assets.columns import column_schema
 from ml_assets.assets.freshness import MONTHS_FRESH
 from ml_assets.assets.groups import INGESTION, INGESTION_POOL, OWNERS
 from ml_assets.assets.ingestion_metadata import month_picture, raw_metadata, table_metadata
-from ml_assets.resources.monthly_table import MonthlyTable
+from ml_assets.assets.metadata import safe_metadata
+from ml_assets.resources.month_failures import MonthFailures
+from ml_assets.resources.monthly_table import MonthlyTable, TableMonth
 from ml_assets.resources.trips import TripSourceResource, TripStoreResource
 from ml_assets.sources.bringing import bring_month
 from ml_assets.sources.progress import progress_of
 from ml_assets.sources.published import (
-    BadPublication,
     PublishedMonth,
     SourceUnavailable,
     TripSource,
@@ -31,7 +32,6 @@ from ml_assets.storage.trip_store import Lineage, PublishedFileRecord, TripStore
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import TripSchemaError
-from ml_assets.trips.windows import span
 from ml_assets.version import code_version
 
 _STEP_RETRIES = 2
@@ -122,41 +122,41 @@ def bring_months(
         published = source.published(months)
     except (SourceUnavailable, WrongSource) as error:
         raise _failure(context, str(error), down=True, begun=begun) from error
-    faults: dict[Month, Exception] = {}
-    brought: dict[Month, dict[str, Any]] = {}
+    failures = MonthFailures(months, "brought", context.log)
     for number, month in enumerate(months, start=1):
-        try:
-            brought[month], outcome = _bring(source, store, month, published.get(month))
+        with failures.of(month):
+            failures.metadata[month], outcome = _bring(
+                context, source, store, month, published.get(month)
+            )
             context.log.info(f"raw_trips {month} ({number}/{len(months)}): {outcome}")
-        except (BadPublication, SourceUnavailable, OSError) as error:
-            faults[month] = error
-            context.log.error(f"raw_trips {month}: {error}")
-            if isinstance(error, OSError):  # a disk without room has none for the next month
-                break
-    if faults:
-        kept = [month for month, metadata in brought.items() if "sha256" in metadata]
-        untried = [month for month in months if month not in faults and month not in brought]
-        told = _told(faults, kept, untried, len(months))
+        if failures.stopped:
+            break
+    if failures.errors:
+        kept = [month for month, metadata in failures.metadata.items() if "sha256" in metadata]
         # The cause is what may pass, if anything may: the jobs' hook tells it by that.
-        cause = min(faults.values(), key=lambda fault: isinstance(fault, BadPublication))
-        down = any(isinstance(fault, SourceUnavailable) for fault in faults.values())
-        failure = _failure(context, told, down=down, begun=begun)
-        for month, metadata in brought.items() if isinstance(failure, dg.Failure) else ():
+        cause = failures.cause()
+        down = any(isinstance(error, SourceUnavailable) for error in failures.errors.values())
+        failure = _failure(context, failures.message(kept), down=down, begun=begun)
+        for month, metadata in failures.metadata.items() if isinstance(failure, dg.Failure) else ():
             yield dg.AssetMaterialization(
                 context.asset_key, partition=str(month), metadata=metadata
             )
         raise failure from cause
-    for month, metadata in brought.items():
+    for month, metadata in failures.metadata.items():
         context.add_asset_metadata(metadata, partition_key=str(month))
 
 
 def _bring(
-    source: TripSource, store: TripStore, month: Month, published: PublishedMonth | None
+    context: dg.AssetExecutionContext,
+    source: TripSource,
+    store: TripStore,
+    month: Month,
+    published: PublishedMonth | None,
 ) -> tuple[dict[str, Any], str]:
     """Bring a month; its metadata, and what became of it in a word."""
     begun = time.perf_counter()
     done = bring_month(source, store, month, published, progress_of(month))
-    return raw_metadata(store, done, time.perf_counter() - begun), done.outcome
+    return raw_metadata(store, done, time.perf_counter() - begun, context.log), done.outcome
 
 
 def _failure(
@@ -171,19 +171,6 @@ def _failure(
     return dg.RetryRequested(max_retries=_STEP_RETRIES, seconds_to_wait=wait)
 
 
-def _told(
-    faults: Mapping[Month, Exception], kept: list[Month], untried: list[Month], all_: int
-) -> str:
-    parts = [f"{month}: {fault}" for month, fault in faults.items()]
-    if untried:
-        parts.append(f"not tried: {span(untried)}")
-    if kept:
-        parts.append(f"brought and kept: {span(kept)}")
-        without = ",".join(str(month) for month in faults)
-        parts.append(f"to go on without: `ml-assets run … --exclude {without}`")
-    return f"{len(faults)} of {all_} months could not be brought: {' | '.join(parts)}"
-
-
 def _table(
     context: dg.AssetExecutionContext,
     store: TripStore,
@@ -193,28 +180,34 @@ def _table(
     name = context.asset_key.path[-1]
     months = [Month.parse(key) for key in context.partition_keys]
     brought = context.instance.get_materialized_partitions(dg.AssetKey("raw_trips"))
-    # Bound here: the IO manager drains the months after the asset's function has returned.
-    add_metadata = context.add_asset_metadata
+    log = context.log
     newest = max((month for month in months if store.raw_record(month)), default=None)
 
-    def make() -> Iterator[tuple[pl.DataFrame, Lineage]]:
-        for month in months:
-            record = store.require_raw(month)
-            if record is None:
-                _require_unpublished(store, name, month, brought)
-                add_metadata(
-                    {"status": "not published yet", "dagster/row_count": 0},
-                    partition_key=str(month),
-                )
-                continue
-            frame = half(_read_raw(store, month), month)
-            yield frame, _lineage(record, store)
-            metadata = table_metadata(name, frame, record, store.taxi)
-            if month == newest:  # to draw every month of a long history would take its time
-                metadata |= month_picture(name, frame, record)
-            add_metadata(metadata, partition_key=str(month))
+    def make(month: Month) -> TableMonth:
+        record = store.require_raw(month)
+        if record is None:
+            _require_unpublished(store, name, month, brought)
+            return TableMonth(None, lambda: {"status": "not published yet", "dagster/row_count": 0})
+        frame = half(_read_raw(store, month), month)
 
-    return MonthlyTable(make())
+        def describe() -> dict[str, Any]:
+            metadata: dict[str, Any] = {"dagster/row_count": frame.height}
+            metadata |= safe_metadata(
+                log,
+                f"{name} {month}",
+                lambda: table_metadata(name, frame, record, store.taxi),
+            )
+            if month == newest:  # to draw every month of a long history would take its time
+                metadata |= safe_metadata(
+                    log,
+                    f"the picture of {name} {month}",
+                    lambda: month_picture(name, frame, record),
+                )
+            return metadata
+
+        return TableMonth((frame, _lineage(record, store)), describe)
+
+    return MonthlyTable(months, make, context.add_asset_metadata)
 
 
 def _require_unpublished(store: TripStore, name: str, month: Month, brought: set[str]) -> None:

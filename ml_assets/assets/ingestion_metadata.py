@@ -1,12 +1,13 @@
 """What the pages of the ingestion assets show of a month."""
 
+import logging
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from ml_assets.assets.columns import column_lineage, column_schema
-from ml_assets.assets.metadata import figure, table
+from ml_assets.assets.metadata import figure, preview, safe_metadata
 from ml_assets.sources.bringing import BroughtMonth
 from ml_assets.storage.trip_store import PublishedFileRecord, TripStore
 from ml_assets.trips.month import Month
@@ -15,7 +16,9 @@ from ml_assets.trips.published_schema import match_columns, open_parquet, publis
 PREVIEW_ROWS = 5
 
 
-def raw_metadata(store: TripStore, brought: BroughtMonth, seconds: float) -> dict[str, Any]:
+def raw_metadata(
+    store: TripStore, brought: BroughtMonth, seconds: float, log: logging.Logger
+) -> dict[str, Any]:
     """Of a month of ``raw_trips``: what it is, where it came from, and its first rows."""
     record = brought.record
     if record is None:
@@ -30,7 +33,11 @@ def raw_metadata(store: TripStore, brought: BroughtMonth, seconds: float) -> dic
         "sha256": record.sha256,
         "size_bytes": record.size_bytes,
         "seconds": figure(seconds),
-        "preview": table(_first_rows(store, brought.month)),
+        **safe_metadata(
+            log,
+            f"raw_trips {brought.month}",
+            lambda: {"preview": preview(_first_rows(store, brought.month), PREVIEW_ROWS)},
+        ),
     }
 
 
@@ -41,9 +48,8 @@ def table_metadata(
     names = {column.project: column.published for column in published_columns(taxi)}
     metadata: dict[str, Any] = {
         "status": "synthetic sample" if record.synthetic else "published",
-        "dagster/row_count": frame.height,
         "share_of_published": figure(frame.height / record.rows if record.rows else 0.0),
-        "preview": table(frame.head(PREVIEW_ROWS).to_dicts()),
+        "preview": preview(frame, PREVIEW_ROWS),
         "dagster/column_schema": column_schema(name),
         "dagster/column_lineage": column_lineage(name, names),
     }
@@ -78,12 +84,13 @@ def _reasons(frame: pl.DataFrame) -> dict[str, int]:
     return {str(reason): int(rows) for reason, rows in counts}
 
 
-def _first_rows(store: TripStore, month: Month) -> list[dict[str, Any]]:
+def _first_rows(store: TripStore, month: Month) -> pl.DataFrame:
     """The first rows as published, of the columns that the project reads."""
     with store.open_raw(month) as file:
         parquet = open_parquet(file, store.raw_path(month))
         names = match_columns(parquet.schema_arrow, store.taxi, store.raw_path(month))
         columns = list(names.values())
         batches = parquet.iter_batches(batch_size=PREVIEW_ROWS, columns=columns)
-        rows: list[dict[str, Any]] = next((batch.to_pylist() for batch in batches), [])
-    return rows
+        rows = pl.from_arrow(next(batches, parquet.schema_arrow.empty_table().select(columns)))
+    assert isinstance(rows, pl.DataFrame)
+    return rows.select(columns)

@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.assets.groups import MODELS, OWNERS, TRAINING_POOL
-from ml_assets.assets.metadata import figure, table
+from ml_assets.assets.metadata import figure, optional, safe_metadata, table
 from ml_assets.modeling.families import FAMILIES, ModelFamily
 from ml_assets.modeling.records import FitOn, ModelRecord, TrainingSet
 from ml_assets.resources.tracking import MlflowTracking
@@ -98,10 +98,16 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
                 options,
                 on_trial=lambda trial: context.log.info(_told(family, trial, config.trials)),
             )
-            pictures = model_pictures(judged, training_set)
+            pictures: dict[str, bytes] = optional(
+                context.log, f"pictures of {name}", lambda: model_pictures(judged, training_set), {}
+            )
             record = log_judged_model(run, judged, training_set, pictures)
             trip_store.records().write(name, record)
-            return dg.MaterializeResult(metadata=_metadata(record, training_set, pictures))
+            return dg.MaterializeResult(
+                metadata=safe_metadata(
+                    context.log, name, lambda: _metadata(record, training_set, pictures)
+                )
+            )
 
     return model
 

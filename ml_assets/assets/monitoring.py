@@ -12,6 +12,7 @@ import dagster as dg
 
 from ml_assets.assets.backtest import last_backtest
 from ml_assets.assets.groups import MONITORING, OWNERS
+from ml_assets.assets.metadata import safe_metadata
 from ml_assets.assets.monitoring_metadata import drift_metadata, performance_metadata
 from ml_assets.modeling.backtest_record import CHAMPION, BacktestRecord
 from ml_assets.modeling.decision_log import DecisionLog
@@ -95,7 +96,9 @@ def feature_drift(
         record = measure_drift(store, champion, earlier, refused=refused)
     records.write("feature_drift", record)
     context.log.info(drift_sentence(record))
-    return dg.MaterializeResult(metadata=drift_metadata(record))
+    return dg.MaterializeResult(
+        metadata=safe_metadata(context.log, "feature_drift", lambda: drift_metadata(record))
+    )
 
 
 @dg.asset(
@@ -131,7 +134,11 @@ def prediction_performance(
             record = _unmeasured(known, "unscorable", str(error), champion)
     records.write("prediction_performance", record)
     context.log.info(performance_sentence(record))
-    return dg.MaterializeResult(metadata=performance_metadata(record))
+    return dg.MaterializeResult(
+        metadata=safe_metadata(
+            context.log, "prediction_performance", lambda: performance_metadata(record)
+        )
+    )
 
 
 def watched_champion(

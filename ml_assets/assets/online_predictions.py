@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from ml_assets.assets.groups import MONITORING, OWNERS
-from ml_assets.assets.metadata import figure, table
+from ml_assets.assets.metadata import figure, safe_metadata, table
 from ml_assets.assets.monitoring import watched_champion
 from ml_assets.monitoring.online_record import OnlineDrift, OnlineRecord, online_sentence
 from ml_assets.resources.request_log import RequestLogResource
@@ -52,7 +52,9 @@ def online_predictions(
     record = measure_online(request_log.folder, store, champion, why_none, earlier)
     records.write(name, record)
     context.log.info(online_sentence(record))
-    return dg.MaterializeResult(metadata=_metadata(record))
+    return dg.MaterializeResult(
+        metadata=safe_metadata(context.log, name, lambda: _metadata(record))
+    )
 
 
 def _metadata(record: OnlineRecord) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Predictions in batch: the requests of each month, scored with the champion that serves now."""
 
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +8,12 @@ import polars as pl
 
 from ml_assets.assets.columns import column_schema
 from ml_assets.assets.groups import OWNERS, PREDICTIONS
-from ml_assets.assets.metadata import figure, table
+from ml_assets.assets.metadata import figure, preview, safe_metadata
 from ml_assets.assets.started import REASON_TAG
-from ml_assets.resources.monthly_table import MonthlyTable
+from ml_assets.resources.monthly_table import MonthlyTable, TableMonth
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripStoreResource
-from ml_assets.storage.trip_store import Lineage, TripStore
+from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets.version import code_version
@@ -84,12 +83,11 @@ def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
             if REASON_TAG not in context.run.tags:
                 raise dg.Failure(str(error), allow_retries=False) from error
             # Nobody has asked for it: the first real months come while the sample's model serves.
-            for month in months:
-                told = {"status": f"not scored: {error}"}
-                context.add_asset_metadata(told, partition_key=str(month))
-            return MonthlyTable(iter(()))
-        # Bound here: the IO manager drains the months after this function has returned.
-        return MonthlyTable(_scored(store, months, model, context.add_asset_metadata))
+            unscored = {"status": f"not scored: {error}"}
+            return MonthlyTable(
+                months, lambda _: TableMonth(None, lambda: unscored), context.add_asset_metadata
+            )
+        return _scored(context, store, months, model)
 
     return [trip_predictions]
 
@@ -123,38 +121,38 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
 
 
 def _scored(
-    store: TripStore, months: list[Month], model: "Model", add_metadata: Callable[..., None]
-) -> Iterator[tuple[pl.DataFrame, Lineage]]:
+    context: dg.AssetExecutionContext, store: TripStore, months: list[Month], model: "Model"
+) -> MonthlyTable:
     """Each month's predictions, made when the IO manager asks for them."""
     stored = set(store.months(_FEATURES))
-    for month in months:
+    log = context.log
+
+    def make(month: Month) -> TableMonth:
         if month not in stored:
-            add_metadata(
-                {
-                    "status": f"no {_FEATURES} of {month}: not published yet, or never brought",
-                    "dagster/row_count": 0,
-                },
-                partition_key=str(month),
-            )
-            continue
+            status = f"no {_FEATURES} of {month}: not published yet, or never brought"
+            return TableMonth(None, lambda: {"status": status, "dagster/row_count": 0})
         trips = store.read_table(_FEATURES, month, ["trip_id", *REQUEST_COLUMNS])
         lineage, _ = store.lineage(_FEATURES, month)
         at = datetime.now(UTC)
         parts = [model.answers(part, at) for part in trips.iter_slices(_ROWS_AT_ONCE)]
         frame = trips.select("trip_id").hstack(pl.concat(parts))
-        yield frame, lineage.model_copy(update={"code_version": code_version()})
-        add_metadata(_metadata(frame, trips, model.version), partition_key=str(month))
+        return TableMonth(
+            (frame, lineage.model_copy(update={"code_version": code_version()})),
+            lambda: {
+                "status": "scored",
+                "dagster/row_count": frame.height,
+                "model_version": model.version,
+                **safe_metadata(log, f"{_PREDICTIONS} {month}", lambda: _metadata(frame, trips)),
+            },
+        )
+
+    return MonthlyTable(months, make, context.add_asset_metadata)
 
 
-def _metadata(frame: pl.DataFrame, trips: pl.DataFrame, version: str) -> dict[str, Any]:
+def _metadata(frame: pl.DataFrame, trips: pl.DataFrame) -> dict[str, Any]:
     """Of a month that was scored."""
     first = trips.head(_PREVIEW_ROWS).join(frame, on="trip_id", maintain_order="left")
-    metadata: dict[str, Any] = {
-        "status": "scored",
-        "dagster/row_count": frame.height,
-        "model_version": version,
-        "preview": table(first.to_dicts()),
-    }
+    metadata: dict[str, Any] = {"preview": preview(first, _PREVIEW_ROWS)}
     if frame.height:
         metadata["mean_predicted_minutes"] = figure(frame["predicted_minutes"].mean())  # type: ignore[arg-type]
     return metadata

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.assets.groups import OWNERS, TRAINING, TRAINING_POOL
-from ml_assets.assets.metadata import table
+from ml_assets.assets.metadata import safe_metadata, table
 from ml_assets.modeling.records import TrainingSet
 from ml_assets.resources.trips import TripStoreResource
 from ml_assets.trips.month import Month
@@ -72,7 +72,16 @@ def training_set(
         raise dg.Failure(str(error)) from error
     trip_store.records().write("training_set", described)
     context.log.info(window.describe())
-    return dg.MaterializeResult(metadata=_metadata(described, window.describe(), left_out))
+    return dg.MaterializeResult(
+        metadata={
+            "fingerprint": described.fingerprint,
+            **safe_metadata(
+                context.log,
+                "training_set",
+                lambda: _metadata(described, window.describe(), left_out),
+            ),
+        }
+    )
 
 
 def _metadata(
@@ -95,7 +104,6 @@ def _metadata(
         "train_trips": dg.MetadataValue.int(described.rows_of("train")),
         "tune_trips": dg.MetadataValue.int(described.rows_of("tune")),
         "judge_trips": dg.MetadataValue.int(described.rows_of("judge")),
-        "fingerprint": dg.MetadataValue.text(described.fingerprint),
         "trips": dg.MetadataValue.text(
             "synthetic sample" if described.synthetic else described.dataset
         ),

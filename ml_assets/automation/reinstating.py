@@ -4,6 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.assets.decision_metadata import decision_metadata
+from ml_assets.assets.metadata import safe_metadata
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripStoreResource
@@ -104,6 +105,10 @@ def _reinstate(
         raise dg.Failure(str(error)) from error
     records.write("champion_model", decision)
     context.log.info(decision.reason)
-    links = tracking.where_to_look(registry.client, decision.registry_version or "")
-    metadata = {**decision_metadata(decision, log.all()), **links}
-    context.log_event(dg.AssetMaterialization(_CHAMPION, metadata=metadata))
+
+    def metadata() -> dict[str, dg.MetadataValue]:
+        links = tracking.where_to_look(registry.client, decision.registry_version or "")
+        return {**decision_metadata(decision, log.all()), **links}
+
+    shown = safe_metadata(context.log, "champion_model", metadata)
+    context.log_event(dg.AssetMaterialization(_CHAMPION, metadata=shown))

@@ -12,6 +12,7 @@ from ml_assets.sources.published import BadPublication, PublishedMonth
 from ml_assets.storage.atomic import replacing
 from ml_assets.trips.published_schema import TripSchemaError, verify_published_file
 
+_BLANKS = b"\t\n\r"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -44,7 +45,7 @@ def landing(published: PublishedMonth, destination: Path) -> Iterator[BinaryIO]:
 def _verify(partial: Path, published: PublishedMonth) -> None:
     with partial.open("rb") as file:
         start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start.startswith(b"<"):
+    if start.startswith(b"<") and not any(byte < 0x20 and byte not in _BLANKS for byte in start):
         raise web_page_came(published)
     try:
         verify_published_file(partial, published.taxi)

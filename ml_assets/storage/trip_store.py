@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 from ml_assets.storage import places
 from ml_assets.storage.atomic import remove_stale, replacing, storing
 from ml_assets.trips.month import Month
-from ml_assets.trips.published_schema import DAMAGE
+from ml_assets.trips.published_schema import DAMAGE, error_reason
 
 LINEAGE_KEY = b"ml_assets.lineage"
 INCOMING = ".incoming_"
@@ -237,8 +237,7 @@ class TripStore:
             with places.open_binary(path) as file:
                 yield file
         except DAMAGE as error:
-            fault = str(error).splitlines()[0]
-            raise DamagedMonth(_damaged(path, fault, table, month)) from error
+            raise DamagedMonth(_damaged(path, error_reason(error), table, month)) from error
 
 
 def checksum(path: Path) -> str:

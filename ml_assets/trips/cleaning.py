@@ -12,6 +12,7 @@ from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import (
     DAMAGE,
     TripSchemaError,
+    error_reason,
     match_columns,
     open_parquet,
     published_columns,
@@ -61,7 +62,9 @@ def read_published(file: object, taxi: str, month: Month, name: str) -> pl.DataF
         try:
             table = parquet.read(columns=list(names.values()))
         except DAMAGE as error:
-            raise TripSchemaError(f"{title} is damaged ({error}): fetch the month again") from error
+            raise TripSchemaError(
+                f"{title} is damaged ({error_reason(error)}): fetch the month again"
+            ) from error
     frame = pl.from_arrow(table, rechunk=False)
     assert isinstance(frame, pl.DataFrame)
     return normalise(frame.rename({actual: name for name, actual in names.items()}), taxi)

@@ -6,6 +6,8 @@ by width. Column meanings: the TLC data dictionaries for green (``lpep``) and ye
 trips.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -19,7 +21,9 @@ DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What pyarrow raises on a damaged file, depending on which byte is wrong."""
 
 _TIME_PREFIX = {"green": "lpep", "yellow": "tpep"}
-
+_MAX_NAME_CHARACTERS = 60
+_MAX_NAMES = 40
+_MAX_REASON_CHARACTERS = 300
 
 _NEEDED = {
     "timestamp": "a timestamp without time zone",
@@ -54,18 +58,48 @@ def published_columns(taxi: str) -> tuple[PublishedColumn, ...]:
 
 
 def open_parquet(file: Path | BinaryIO, name: str) -> pq.ParquetFile:
-    """Open a Parquet file.
+    """Open a Parquet file; pages that carry a checksum are checked against it when they are read.
 
     Raises:
-        TripSchemaError: when it is empty, cut short or not Parquet; the message tells which.
+        TripSchemaError: when it is empty, cut short, encrypted or not Parquet; the message tells
+            which.
     """
     try:
-        return pq.ParquetFile(file)
+        # INT96 (Spark, Hive) holds years that nanoseconds would wrap around.
+        return pq.ParquetFile(
+            file, page_checksum_verification=True, coerce_int96_timestamp_unit="us"
+        )
     except DAMAGE as error:
         raise TripSchemaError(
-            f"{name} is not a readable Parquet file ({str(error).splitlines()[0]}): "
+            f"{name} is not a readable Parquet file ({error_reason(error)}): "
             "fetch the month again, or correct the file at its source"
         ) from error
+
+
+def error_reason(error: BaseException) -> str:
+    """Return the first line of a library's error text, bounded and without control characters."""
+    lines = str(error).splitlines()
+    return shown_name(lines[0] if lines else type(error).__name__, _MAX_REASON_CHARACTERS)
+
+
+def shown_name(name: str, max_characters: int = _MAX_NAME_CHARACTERS) -> str:
+    """Return a name out of a foreign file as it may stand in a message.
+
+    Args:
+        name: Of any length, with any characters.
+        max_characters: Longer ones are cut; their length is stated.
+    """
+    cut = name[:max_characters]
+    if not cut.isprintable():
+        cut = json.dumps(cut)[1:-1]
+    return cut if len(name) <= max_characters else f"{cut}… ({len(name):,} characters)"
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """Return names as a list for a message: the first ones, and how many more there are."""
+    shown = ", ".join(shown_name(name) for name in names[:_MAX_NAMES])
+    more = len(names) - _MAX_NAMES
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def match_columns(schema: pa.Schema, taxi: str, name: str) -> dict[str, str]:
@@ -84,17 +118,17 @@ def match_columns(schema: pa.Schema, taxi: str, name: str) -> dict[str, str]:
     for column in published_columns(taxi):
         named = bearers.get(column.published.lower(), [])
         if len(named) != 1:
-            state = f"there {len(named)} times ({', '.join(named)})" if named else "missing"
+            state = f"there {len(named)} times ({shown_names(named)})" if named else "missing"
             faults.append(f"column {column.published} is {state}")
         elif not _is_kind(schema.field(named[0]).type, column):
-            kind = schema.field(named[0]).type
+            kind = shown_name(str(schema.field(named[0]).type))
             faults.append(f"column {named[0]} is {kind}, {_NEEDED[column.kind]} is needed")
         else:
             found[column.published] = named[0]
     if faults:
         raise TripSchemaError(
             f"{name} is no file of {taxi} trips: {'; '.join(faults)}. It has the columns "
-            f"{', '.join(schema.names)}. Check ML_ASSETS_TAXI and the file at its source"
+            f"{shown_names(schema.names)}. Check ML_ASSETS_TAXI and the file at its source"
         )
     return found
 
@@ -112,7 +146,7 @@ def verify_published_file(path: Path, taxi: str) -> None:
                 batch.validate()
         except DAMAGE as error:
             raise TripSchemaError(
-                f"{path.name} is damaged ({str(error).splitlines()[0]}): fetch the month again"
+                f"{path.name} is damaged ({error_reason(error)}): fetch the month again"
             ) from error
 
 

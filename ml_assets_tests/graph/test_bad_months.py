@@ -7,11 +7,12 @@ import pytest
 
 from ml_assets.trips.month import Month
 from ml_assets_tests.graph.test_ingestion import failure, store_of
-from ml_assets_tests.project import open_project, settings_for
+from ml_assets_tests.project import RANGE_END, RANGE_START, open_project, settings_for
 from ml_assets_tests.published_months import publish, published_month
 
 JANUARY, FEBRUARY, MARCH = (Month(2023, number) for number in (1, 2, 3))
 ROWS = 200
+MONTHS = {RANGE_START: "2023-01", RANGE_END: "2023-03"}
 
 
 @pytest.fixture
@@ -167,3 +168,35 @@ def test_a_home_that_cannot_take_a_month_is_told_once_and_not_tried_for_every_mo
     assert "could not be stored (" in message
     assert "not tried: 2023-02 to 2023-03" in message
     assert not list((tmp_path / "home").glob(".incoming_*"))
+
+
+def test_a_stored_month_that_cannot_be_read_keeps_no_other_from_its_table(project):
+    assert project.run("ingest_trips", selection=["raw_trips"], tags=MONTHS).success
+    store = store_of(project)
+    with open(store.raw_path(FEBRUARY), "r+b") as file:
+        size = len(file.read())
+        file.truncate(0)
+        file.truncate(size)
+    run = project.run("ingest_trips", selection=["trip_features"], tags=MONTHS)
+    message = failure(run, "trip_features")
+    assert "1 of 3 months could not be stored: 2023-02: " in message
+    assert "stored and kept: 2023-01, 2023-03" in message
+    assert store.months("trip_features") == [JANUARY, MARCH]
+    key = dg.AssetKey("trip_features")
+    assert project.instance.get_materialized_partitions(key) == {"2023-01", "2023-03"}
+    assert project.metadata("trip_features", "2023-03")["dagster/row_count"] == ROWS
+
+
+def test_a_wild_time_in_the_first_rows_is_shown_and_stops_nothing(project, tmp_path):
+    pickups = published_month(FEBRUARY, ROWS)["lpep_pickup_datetime"].cast(pa.int64()).to_pylist()
+    pickups[:2] = [253_402_300_800_000_000, 2**63 - 1]  # 10000-01-01, and the last instant
+    wild = published_month(FEBRUARY, ROWS, pickup=pa.array(pickups, pa.timestamp("us")))
+    publish(tmp_path / "published", FEBRUARY, wild)
+    assert project.ingest("2023-01", "2023-03").success
+    for asset, column in (
+        ("raw_trips", "lpep_pickup_datetime"),
+        ("rejected_trips", "pickup_datetime"),
+    ):
+        shown = project.metadata(asset, "2023-02")["preview"].records
+        assert shown[0].data[column] == "253,402,300,800,000,000 us since 1970"
+    assert project.metadata("rejected_trips", "2023-02")["rejected/pickup_outside_month"] == 2

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from ml_assets.trips.cleaning import REASONS
+from ml_assets.trips.published_schema import shown_name, shown_names
 from ml_assets.trips.quality.bands import LEAST_HISTORY, ratio_band, share_band
 from ml_assets.trips.quality.findings import Finding, Verdict, within, worst
 from ml_assets.trips.quality.profile import MonthProfile
@@ -16,6 +17,7 @@ WAY_OUT = (
 USUAL_KEPT_SHARE = 0.95
 """Share of published trips that is kept while no earlier month tells: 94.7-96.7 % over 2023."""
 
+_MAX_CHANGES = 20
 _TIMES_OFF = 10
 _LEAST_DAILY_TRIPS = 20
 _MUCH_OUTSIDE = 0.5
@@ -139,21 +141,26 @@ def published_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
             "there is no earlier file, or trip_features was not made from the stored one",
         )
     old, new = before.published_columns, month.published_columns
-    changes = [f"{name} is new" for name in sorted(new.keys() - old.keys())]
-    changes += [f"{name} is gone" for name in sorted(old.keys() - new.keys())]
+    changes = [f"{shown_name(name)} is new" for name in sorted(new.keys() - old.keys())]
+    changes += [f"{shown_name(name)} is gone" for name in sorted(old.keys() - new.keys())]
     retyped = [name for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
     others = [name for name in retyped if not _same_kind(old[name], new[name])]
-    changes += [f"{name} was {old[name]} and is {new[name]}" for name in others]
+    changes += [
+        f"{shown_name(name)} was {shown_name(old[name])} and is {shown_name(new[name])}"
+        for name in others
+    ]
     if changes:
+        more = len(changes) - _MAX_CHANGES
+        shown = [*changes[:_MAX_CHANGES], *([f"and {more:,} more changes"] if more > 0 else [])]
         return Finding(
             Verdict.ODD,
-            f"against {before.month}, {'; '.join(changes)}: see the TLC's data dictionary for what "
+            f"against {before.month}, {'; '.join(shown)}: see the TLC's data dictionary for what "
             "that means; the columns that the project reads are all there",
             len(changes),
             0.0,
             0.0,
         )
-    widths = f"; other width or kind of number: {', '.join(retyped)}" if retyped else ""
+    widths = f"; other width or kind of number: {shown_names(retyped)}" if retyped else ""
     return Finding(Verdict.FINE, f"the same columns as {before.month}{widths}", 0.0, 0.0, 0.0)
 
 

@@ -1,0 +1,72 @@
+"""Every malformed monthly file is ingested as it should, or refused in one line, and alone."""
+
+import re
+
+import pytest
+
+from ml_assets.trips.month import Month
+from ml_assets_tests.graph.test_ingestion import failure, store_of
+from ml_assets_tests.malformed_months import CASES
+from ml_assets_tests.project import open_project, settings_for
+from ml_assets_tests.published_months import publish
+
+FIRST = Month(2010, 1)
+MONTHS = {name: FIRST.shift(number) for number, name in enumerate(CASES, start=1)}
+LAST = FIRST.shift(len(CASES) + 1)
+MAX_LINE = 4_000
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory):
+    """All cases between two good months: the failure of one run over them, and the project.
+
+    The files that were refused are then taken away, and the run is repeated.
+    """
+    folder = tmp_path_factory.mktemp("published")
+    for month in (FIRST, LAST):
+        publish(folder, month)
+    for name, month in MONTHS.items():
+        CASES[name].write(folder / f"green_tripdata_{month}.parquet", month)
+    home = tmp_path_factory.mktemp("home")
+    settings = settings_for(home, folder, ML_ASSETS_FIRST_MONTH=str(FIRST))
+    with open_project(settings) as project:
+        run = project.ingest(str(FIRST), str(LAST))
+        assert not run.success
+        message = failure(run, "raw_trips")
+        for name, month in MONTHS.items():
+            if CASES[name].kept is None:
+                (folder / f"green_tripdata_{month}.parquet").unlink()
+        again = project.ingest(str(FIRST), str(LAST))
+        tables = [event.step_key for event in again.all_events if event.is_step_success]
+        yield project, message, tables
+
+
+def test_the_months_around_them_come_in(ingested):
+    project, message, tables = ingested
+    refused = sum(case.kept is None for case in CASES.values())
+    assert f"{refused} of {len(CASES) + 2} months could not be brought" in message
+    assert {"raw_trips", "trip_features", "rejected_trips"} <= {*tables}
+    for month in (FIRST, LAST):
+        assert store_of(project).read_table("trip_features", month).height == 200
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_malformed_month(ingested, name):
+    project, message, _ = ingested
+    case, month, store = CASES[name], MONTHS[name], store_of(project)
+    if case.kept is None:
+        (line,) = re.findall(rf"(?:^|[|:] ){month}: (.*?)(?= \| |$)", message, re.MULTILINE)
+        assert f"green_tripdata_{month}.parquet" in line
+        assert case.fault in line
+        assert line.isprintable()
+        assert len(line) < MAX_LINE
+        assert store.raw_record(month) is None
+        return
+    assert f"{month}: " not in message
+    assert store.read_table("trip_features", month).height == case.kept
+    reasons = store.read_table("rejected_trips", month)["reason"].value_counts()
+    assert dict(reasons.iter_rows()) == case.rejected
+    shown = project.metadata("raw_trips", str(month))
+    assert "not_shown" not in shown
+    assert "not_shown" not in project.metadata("trip_features", str(month))
+    assert "not_shown" not in project.metadata("rejected_trips", str(month))
