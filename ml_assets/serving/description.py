@@ -16,6 +16,7 @@ from pydantic.json_schema import models_json_schema
 from ml_assets.serving.access import is_open
 from ml_assets.serving.limits import Limits
 from ml_assets.serving.status_routes import Detail
+from ml_assets.trips.request_fields import PUBLISHED_NAMES
 from ml_assets.trips.requests import (
     EARLIEST_PICKUP,
     LEAST_MILES,
@@ -143,7 +144,13 @@ def request_schema(now: datetime) -> dict[str, Any]:
     return {
         "type": "object",
         "title": "Request",
-        "description": "Further fields are ignored.",
+        "additionalProperties": False,
+        "description": (
+            "Also accepted: a field's name in another letter case, and "
+            f"{' or '.join(f'`{name}`' for name in PUBLISHED_NAMES)} for `pickup_datetime`, as "
+            "in published trip files. A field under two names, or a name that is no field, is a "
+            "422 that names the nearest field."
+        ),
         "required": list(REQUIRED_FIELDS),
         "properties": {
             field: {

@@ -23,6 +23,7 @@ from ml_assets.serving.gathering import Gathering
 from ml_assets.serving.replies import Reply, problem, request_id_of, send_reply, told, wrong
 from ml_assets.serving.service import Service
 from ml_assets.storage.request_log import Answered
+from ml_assets.trips.request_fields import MAX_SHOWN_NAME, unknown_field
 from ml_assets.trips.request_reading import Refused, Request, read_request, request_columns
 from ml_assets.trips.requests import REQUIRED_FIELDS
 
@@ -132,7 +133,8 @@ class PredictEndpoint:
             return wrong([problem(("body",), f"the body {_NO_OBJECT}, or a list of such")], 1)
         request = read_request(body)
         if isinstance(request, Refused):
-            return wrong(_problems(request, ("body",)), self._service.limits.problems)
+            most = self._service.limits.problems
+            return wrong(_problems(request, ("body",), most), most, request.count)
         return request
 
     def _many(
@@ -153,7 +155,8 @@ class PredictEndpoint:
         read = [read_request(fields, now) for fields in body]
         requests = [request for request in read if isinstance(request, Request)]
         if len(requests) < len(body):
-            return wrong(_problems_of_list(body, read), limits.problems)
+            problems, count = _problems_of_list(body, read, limits.problems)
+            return wrong(problems, limits.problems, count)
         reply, answers = answer_list(served.model, requests, request_id, explain=explain)
         self._keep(request_id, served, begun, requests, answers, is_list=True)
         return reply
@@ -199,15 +202,31 @@ def _wants_explanation(query: bytes) -> bool:
     return _TRUTHS[given[0]]
 
 
-def _problems(refused: Refused, loc: tuple[str | int, ...]) -> list[dict[str, Any]]:
-    return [problem((*loc, found.field), found.message) for found in refused.problems]
-
-
-def _problems_of_list(body: list[Any], read: Sequence[Request | Refused]) -> list[dict[str, Any]]:
-    found = []
-    for at, (fields, request) in enumerate(zip(body, read, strict=True)):
-        if not isinstance(fields, dict):
-            found.append(problem(("body", at), f"an entry of the list {_NO_OBJECT}"))
-        elif isinstance(request, Refused):
-            found += _problems(request, ("body", at))
+def _problems(refused: Refused, loc: tuple[str | int, ...], most: int) -> list[dict[str, Any]]:
+    """Entries of a 422, at most so many: a body has room for 100,000 unknown names."""
+    found = [problem((*loc, fault.field), fault.message) for fault in refused.problems[:most]]
+    found += [
+        problem((*loc, name[:MAX_SHOWN_NAME]), unknown_field(name), "extra_forbidden")
+        for name in refused.unknown[: most - len(found)]
+    ]
     return found
+
+
+def _problems_of_list(
+    body: list[Any], read: Sequence[Request | Refused], most: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Entries of a 422, at most so many, and how many faults there are."""
+    found: list[dict[str, Any]] = []
+    count = 0
+    for at, (fields, request) in enumerate(zip(body, read, strict=True)):
+        if isinstance(request, Request):
+            continue
+        is_object = isinstance(fields, dict)
+        count += request.count if is_object else 1
+        if len(found) >= most:
+            continue
+        if is_object:
+            found += _problems(request, ("body", at), most - len(found))
+        else:
+            found.append(problem(("body", at), f"an entry of the list {_NO_OBJECT}"))
+    return found, count

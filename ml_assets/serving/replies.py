@@ -35,14 +35,16 @@ def told(status: int, detail: str, *, close: bool = False) -> Reply:
     return Reply(status, orjson.dumps({"detail": detail}), close)
 
 
-def wrong(problems: Sequence[dict[str, Any]], most: int) -> Reply:
-    """Wrong fields, in the shape that FastAPI gives them, so many at most, and how many there are.
+def wrong(problems: Sequence[dict[str, Any]], most: int, count: int | None = None) -> Reply:
+    """A 422 with the wrong fields, in the shape that FastAPI gives them.
 
     Args:
-        problems: As of :func:`problem`.
-        most: So many are named.
+        problems: As of :func:`problem`; the first ``most`` of them are in the body.
+        most: Entries in the body.
+        count: How many there are, where ``problems`` holds only the first of them.
     """
-    return Reply(422, orjson.dumps({"detail": problems[:most], "problems": len(problems)}))
+    total = len(problems) if count is None else count
+    return Reply(422, orjson.dumps({"detail": problems[:most], "problems": total}))
 
 
 def problem(loc: Sequence[str | int], message: str, kind: str = "value_error") -> dict[str, Any]:

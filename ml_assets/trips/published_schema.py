@@ -15,12 +15,13 @@ from typing import BinaryIO, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ml_assets.trips.rules import TIME_PREFIXES
+
 Kind = Literal["timestamp", "number"]
 TAXIS = ("green", "yellow")
 DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What pyarrow raises on a damaged file, depending on which byte is wrong."""
 
-_TIME_PREFIX = {"green": "lpep", "yellow": "tpep"}
 _MAX_NAME_CHARACTERS = 60
 _MAX_NAMES = 40
 _MAX_REASON_CHARACTERS = 300
@@ -46,7 +47,7 @@ class PublishedColumn:
 
 def published_columns(taxi: str) -> tuple[PublishedColumn, ...]:
     """The columns read from a file of this taxi; all others are passed over, whatever they are."""
-    prefix = _TIME_PREFIX[taxi]
+    prefix = TIME_PREFIXES[taxi]
     return (
         PublishedColumn(f"{prefix}_pickup_datetime", "timestamp", "pickup_datetime"),
         PublishedColumn(f"{prefix}_dropoff_datetime", "timestamp", "dropoff_datetime"),

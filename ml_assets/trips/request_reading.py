@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ml_assets.trips.pickup_times import new_york_time, read_time
+from ml_assets.trips.request_fields import OWN_NAMES, MatchedNames, match_names, repeated_field
 from ml_assets.trips.requests import (
     EARLIEST_PICKUP,
     LEAST_MILES,
@@ -55,7 +56,7 @@ class Request(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong with a field: the reason that ``check_requests`` gives for it."""
+    """What is wrong with a field, and the name under which the request has it."""
 
     field: str
     message: str
@@ -66,24 +67,37 @@ class Refused:
     """No valid request.
 
     Attributes:
-        problems: One for each wrong or missing field, in the order of ``REQUEST_COLUMNS``.
+        problems: One for each wrong or missing field, in the order of ``REQUEST_COLUMNS``, then
+            one for each name that repeats a field.
+        unknown: Names that are no field; ``request_fields.unknown_field`` has the message.
     """
 
     problems: tuple[Problem, ...]
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many faults there are."""
+        return len(self.problems) + len(self.unknown)
 
 
 def read_request(fields: object, now: datetime | None = None) -> Request | Refused:
     """Read one request.
 
     Args:
-        fields: A mapping of whatever values JSON can hold; further fields are left aside, and
-            anything else counts as a request without fields.
+        fields: A mapping of whatever values JSON can hold, with names as ``request_fields`` knows
+            them; anything else counts as a request without fields.
         now: The pick-up time of a request that states none; by default the present.
 
     Returns:
-        The verdict, the values and the reasons of ``check_requests(requests_frame([fields]))``.
+        The verdict, the values and the reasons of ``check_requests(requests_frame([fields]))``;
+        besides, unknown names and fields under two names are refused.
     """
     given: Mapping[Any, Any] = fields if isinstance(fields, Mapping) else {}
+    names = None
+    if not given.keys() <= OWN_NAMES:
+        names = match_names(given)
+        given = {field: given[name] for field, name in names.name_of.items()}
     here = new_york_time() if now is None else _new_york_time(now)
     pickup_zone = _whole("PULocationID", given.get("PULocationID"))
     dropoff_zone = _whole("DOLocationID", given.get("DOLocationID"))
@@ -100,12 +114,14 @@ def read_request(fields: object, now: datetime | None = None) -> Request | Refus
         or (passengers is None and not unknown)
     ):
         fits = (pickup_zone, dropoff_zone, miles, pickup, 0.0 if unknown else passengers)
-        refused = [
+        problems = [
             _problem(name, given.get(name))
             for name, value in zip(REQUEST_COLUMNS, fits, strict=True)
             if value is None
         ]
-        return Refused(tuple(refused))
+        return _refused(problems, names)
+    if names is not None and (names.unknown or names.repeated):
+        return _refused([], names)
     return Request(int(pickup_zone), int(dropoff_zone), miles, pickup, passengers)
 
 
@@ -194,6 +210,15 @@ def _pickup(value: Any, here: datetime) -> datetime | None:
 def _is_missing(value: Any) -> bool:
     text = as_text(value)
     return text is None or says_nothing(text)
+
+
+def _refused(problems: list[Problem], names: MatchedNames | None) -> Refused:
+    """A refusal whose problems bear the names that the request has."""
+    if names is None:
+        return Refused(tuple(problems))
+    found = [Problem(names.name_of.get(field, field), message) for field, message in problems]
+    found += [Problem(repeated[0], repeated_field(*repeated)) for repeated in names.repeated]
+    return Refused(tuple(found), tuple(names.unknown))
 
 
 def _problem(field: str, value: Any) -> Problem:

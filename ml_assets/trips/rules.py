@@ -15,6 +15,9 @@ REQUEST_COLUMNS: Final = (
 )
 """What is known when a ride is requested: all that a model may read."""
 
+TIME_PREFIXES: Final = {"green": "lpep", "yellow": "tpep"}
+"""By taxi, what published files put before the names of their times."""
+
 TARGET: Final = "duration_minutes"
 FEATURE_COLUMNS: Final = ("trip_id", *REQUEST_COLUMNS, TARGET)
 """Columns of ``trip_features``: nothing that is not known when a ride is requested, plus target."""

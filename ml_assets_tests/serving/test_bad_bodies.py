@@ -172,9 +172,13 @@ def test_of_a_key_that_is_there_twice_the_last_counts_as_in_every_json_reader(se
     )
 
 
-def test_fields_that_nobody_asked_for_change_nothing(service):
-    more = {**GOOD, "💥": "𝒳", "fare_amount": 12, "__class__": [], "predicted_minutes": -1}
-    assert minutes(service, more) == minutes(service, GOOD)
+def test_names_that_are_no_field_are_refused_one_by_one(service):
+    more = {"💥": "𝒳", "fare_amount": 12, "__class__": [], "predicted_minutes": -1}
+    answer = service.ask("POST", "/predict", {**GOOD, **more})
+    assert answer.status == 422
+    assert [problem["loc"] for problem in answer.content["detail"]] == [
+        ["body", name] for name in more
+    ]
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "multipart/form-data", "💥"])

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from datetime import datetime
 
 import pytest
 from fastapi.testclient import TestClient
@@ -97,6 +98,57 @@ def test_a_wrong_field_is_named_with_its_range(client):
     ]
     assert "from 1 to 265, not 266" in answer.json()["detail"][0]["msg"]
     assert answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("pickup_time", "pickup_datetime"),
+        ("passengers", "passenger_count"),
+        ("PU_location", "PULocationID"),
+        ("datetime", "pickup_datetime"),
+        ("fare_amount", "PULocationID, DOLocationID"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(client, name, nearest):
+    body = {**REFERENCES_BODY, name: 3}
+    for sent, loc in ((body, ["body", name]), ([REFERENCES_BODY, body], ["body", 1, name])):
+        answer = client.post("/predict", json=sent)
+        assert answer.status_code == 422
+        (entry,) = answer.json()["detail"]
+        assert (entry["loc"], entry["type"]) == (loc, "extra_forbidden")
+        assert entry["msg"].startswith(f"{name!r} is not a request field: ")
+        assert nearest in entry["msg"]
+
+
+@pytest.mark.parametrize(
+    "name", ["lpep_pickup_datetime", "tpep_pickup_datetime", "Pickup_Datetime"]
+)
+def test_a_published_name_or_another_letter_case_is_the_field_itself(client, served, name):
+    plain = {**REFERENCES_BODY, "pickup_datetime": "2023-04-03T08:30", "passenger_count": 1}
+    other = {"pulocationid": 236, "DOLOCATIONID": "239", "Trip_Distance": 1.98,
+             name: "2023-04-03T08:30", "Passenger_count": 1}  # fmt: skip
+    answers = [client.post("/predict", json=sent).json() for sent in (plain, other)]
+    assert answers[0]["predicted_minutes"] == answers[1]["predicted_minutes"]
+    at_night = client.post("/predict", json=other | {name: "2023-04-03T03:30"}).json()
+    assert at_night["predicted_minutes"] != answers[0]["predicted_minutes"]
+
+
+def test_a_body_of_nothing_but_unknown_names_is_refused_quickly_and_briefly(client):
+    for body in (
+        {f"passanger_count{number}": 1 for number in range(50_000)},
+        [{f"a{number}": 1, "x" * 1000: 2} for number in range(200)],
+        {"x" * 10**6: 1},
+    ):
+        begun = time.process_time()
+        answer = client.post("/predict", json=body)
+        assert time.process_time() - begun < 2
+        assert answer.status_code == 422
+        assert len(answer.json()["detail"]) <= 100
+        assert answer.json()["problems"] == sum(
+            len(entry) + 3 for entry in (body if isinstance(body, list) else [body])
+        )
+        assert len(answer.content) < 60_000
 
 
 def test_of_many_wrong_fields_a_hundred_are_named_and_all_counted(client):
@@ -211,8 +263,11 @@ def test_what_is_answered_is_logged_without_who_asked(served, tmp_path, caplog):
         one = client.post("/predict", json=REFERENCES_BODY, headers=headers).json()
         client.post("/predict", json=[REFERENCES_BODY] * 3, headers=headers)
         client.post("/predict", json={}, headers=headers)
+        published = {**REFERENCES_BODY, "lpep_pickup_datetime": "2023-04-03T08:30"}
+        client.post("/predict", json=published, headers=headers)
     rows = read_log(tmp_path)
-    assert rows.height == 4
+    assert rows.height == 5
+    assert rows["pickup_datetime"][4] == datetime(2023, 4, 3, 8, 30)
     assert rows["predicted_minutes"][0] == one["predicted_minutes"]
     assert set(rows["request_id"]) == {"mine"}
     written = "".join(path.read_text() for path in tmp_path.iterdir())

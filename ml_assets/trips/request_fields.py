@@ -1,0 +1,173 @@
+"""Which key or column means which request field: one rule for HTTP, files and the launchpad.
+
+A field's own name, its names in published trip files, and any letter case of these are the field,
+as ingestion reads them. Every other name is unknown. An interface that accepts only known names
+(HTTP, the launchpad) refuses it with :func:`unknown_field`; one whose rows have columns of their
+own (files) keeps it, unless :func:`looks_like` finds that it means a field under another name.
+
+Plain Python without a table library, since the prediction service reads every request with it.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
+from typing import Final, NamedTuple
+
+from ml_assets.trips.rules import REQUEST_COLUMNS, TIME_PREFIXES
+
+OWN_NAMES: Final = frozenset(REQUEST_COLUMNS)
+"""The names that need no look-up."""
+
+PUBLISHED_NAMES: Final = {
+    f"{prefix}_pickup_datetime": "pickup_datetime" for prefix in TIME_PREFIXES.values()
+}
+"""Field by its name in published files, where that differs; the others bear their own."""
+
+MAX_SHOWN_NAME: Final = 60
+"""Characters of a name that a message shows."""
+
+_FIELD_BY_LOWER_NAME: Final = {
+    **{field.lower(): field for field in REQUEST_COLUMNS},
+    **PUBLISHED_NAMES,
+}
+_MAX_NAME = max(map(len, _FIELD_BY_LOWER_NAME))
+_MAX_COMPARED = 2 * _MAX_NAME
+"""A longer name is not compared letter by letter: it is no misspelling."""
+_TYPO_SIMILARITY = 0.85  # passanger_count is 0.93, lpep_dropoff_datetime (another column) 0.75
+_SUGGESTED_SIMILARITY = 0.7
+
+_PUNCTUATION = re.compile(r"[\W_]+")
+_SAME_LETTERS: Final = {
+    _PUNCTUATION.sub("", name): field for name, field in _FIELD_BY_LOWER_NAME.items()
+}
+"""Field by its name without underscores."""
+
+_ANOTHER_NAME: Final = (
+    (re.compile(r"^pu(loc|zone)|pickup.*(loc|zone)"), "PULocationID"),
+    (re.compile(r"^do(loc|zone)|dropoff.*(loc|zone)"), "DOLocationID"),
+    (re.compile(r"pickup"), "pickup_datetime"),
+    (
+        re.compile(r"^(n|no|num|numberof|nr|total)?passengers?(cnt|count|no|nr|num|number)?$"),
+        "passenger_count",
+    ),
+)
+"""Names, in lower case without punctuation, that can hardly mean anything else."""
+
+_POSSIBLE_NAME: Final = (
+    (re.compile(r"^(pu|origin|from|start|source)(id|loc.*|zone.*)?$"), "PULocationID"),
+    (re.compile(r"^(do|dropoff|dest|destination|to|end)(id|loc.*|zone.*)?$"), "DOLocationID"),
+    (
+        re.compile(
+            r"^(trip|ride|travel|est|estimated)?(dist|distance|miles?|mileage|km|kilomet(er|re)s?)"
+            r"(in)?(mi|miles?|km)?$"
+        ),
+        "trip_distance",
+    ),
+    (
+        re.compile(
+            r"^(pu|start|started|begin|departure|request|requested)?"
+            r"(at|date|dates|datetime|hour|time|timestamp)$"
+        ),
+        "pickup_datetime",
+    ),
+    (
+        re.compile(
+            r"passenger|^(n|no|num|number|numberof)?(pax|people|persons?|psgrs?|riders?)"
+            r"(cnt|count|no|num|number)?$"
+        ),
+        "passenger_count",
+    ),
+)
+"""Names that may mean a field, if nothing else does."""
+
+
+class MatchedNames(NamedTuple):
+    """The names of a request's values, or of a file's columns, by what they mean.
+
+    Attributes:
+        name_of: The given name of each field that is there.
+        repeated: Further names of a field that is already there: (name, first name, field).
+        unknown: Names that are no field.
+    """
+
+    name_of: dict[str, str]
+    repeated: list[tuple[str, str, str]]
+    unknown: list[str]
+
+
+def field_of(name: object) -> str | None:
+    """The field that a name means; None for an unknown name."""
+    if not isinstance(name, str) or len(name) > _MAX_NAME:
+        return None
+    return _FIELD_BY_LOWER_NAME.get(name.lower())
+
+
+def match_names(names: Iterable[str]) -> MatchedNames:
+    """Sort names into fields, repeated fields and unknown names.
+
+    Args:
+        names: Keys of a request or columns of a file, in their order.
+    """
+    matched = MatchedNames({}, [], [])
+    for name in names:
+        field = field_of(name)
+        if field is None:
+            matched.unknown.append(name)
+        elif field in matched.name_of:
+            matched.repeated.append((name, matched.name_of[field], field))
+        else:
+            matched.name_of[field] = name
+    return matched
+
+
+def looks_like(name: str, absent: Collection[str] = ()) -> str | None:
+    """The field that an unknown name seems to mean.
+
+    Args:
+        name: As :func:`match_names` finds it unknown.
+        absent: Fields that no other name means. For these a weaker resemblance counts as well
+            (``time``, ``miles``, a misspelling), since without the column a default would be used.
+
+    Returns:
+        None for a name that means something else.
+    """
+    letters = _letters(name)
+    field = _SAME_LETTERS.get(letters) or _first_match(_ANOTHER_NAME, letters)
+    if field is not None or not absent:
+        return field
+    found = _first_match(_POSSIBLE_NAME, letters) or _similar(letters, _TYPO_SIMILARITY)
+    return found if found in absent else None
+
+
+def unknown_field(name: object) -> str:
+    """The message for a name that is no field, with the nearest field."""
+    text = str(name)
+    field = looks_like(text, REQUEST_COLUMNS) or _similar(_letters(text), _SUGGESTED_SIMILARITY)
+    known = f"did you mean {field}?" if field else f"the fields are {', '.join(REQUEST_COLUMNS)}"
+    return f"{shown_name(text)} is not a request field: {known}"
+
+
+def repeated_field(name: str, first: str, field: str) -> str:
+    """The message for a field that is there under two names."""
+    return f"{shown_name(first)} and {shown_name(name)} both mean {field}: leave one out"
+
+
+def shown_name(name: str) -> str:
+    """A name in quotes, on one line and no longer than a message should be."""
+    if len(name) <= MAX_SHOWN_NAME:
+        return repr(name)
+    return f"{name[:MAX_SHOWN_NAME]!r}… ({len(name):,} characters)"
+
+
+def _letters(name: str) -> str:
+    """A name in lower case without punctuation; empty where it is too long for a field's."""
+    return _PUNCTUATION.sub("", name.lower()) if len(name) <= _MAX_COMPARED else ""
+
+
+def _first_match(table: tuple[tuple[re.Pattern[str], str], ...], letters: str) -> str | None:
+    return next((field for pattern, field in table if pattern.search(letters)), None)
+
+
+def _similar(letters: str, similarity: float) -> str | None:
+    close = get_close_matches(letters, _SAME_LETTERS, 1, similarity)
+    return _SAME_LETTERS[close[0]] if close else None
