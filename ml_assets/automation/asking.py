@@ -8,19 +8,33 @@ from pydantic import Field
 
 from ml_assets.assets.metadata import table
 from ml_assets.resources.tracking import MlflowTracking
+from ml_assets.trips.request_fields import match_names, repeated_field, unknown_field
 from ml_assets.trips.requests import RULES
+from ml_assets.trips.rules import REQUEST_COLUMNS
 
 PREDICT_REQUESTS = "predict_requests"
 
 
-class RequestConfig(dg.Config):
-    """One request: a ride that somebody wants to know the minutes of."""
+class RequestConfig(dg.PermissiveConfig):
+    """One request: a ride whose minutes are to be predicted.
 
-    PULocationID: int = Field(description=f"Pick-up: {RULES['PULocationID']}.")
-    DOLocationID: int = Field(description=f"Drop-off: {RULES['DOLocationID']}.")
-    trip_distance: float = Field(description=f"{RULES['trip_distance']}.".capitalize())
+    PULocationID, DOLocationID and trip_distance are required. Dagster does not check that, since a
+    field may have its published name or another letter case; the step does.
+    """
+
+    PULocationID: int | None = Field(
+        default=None, description=f"Required: pick-up, {RULES['PULocationID']}."
+    )
+    DOLocationID: int | None = Field(
+        default=None, description=f"Required: drop-off, {RULES['DOLocationID']}."
+    )
+    trip_distance: float | None = Field(
+        default=None, description=f"Required: {RULES['trip_distance']}."
+    )
     pickup_datetime: str | None = Field(
-        default=None, description=f"{RULES['pickup_datetime']}; unset: now."
+        default=None,
+        description=f"{RULES['pickup_datetime']}; unset: now. Also lpep_pickup_datetime or "
+        "tpep_pickup_datetime.",
     )
     passenger_count: int | None = Field(
         default=None, description=f"{RULES['passenger_count']}, if known.".capitalize()
@@ -84,12 +98,24 @@ def _predictions(tracking: MlflowTracking, config: PredictRequestsConfig) -> lis
         model = load_model(tracking.client(), tracking.registered_model, config.version)
     except NoModel as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    requests = [request.model_dump() for request in config.requests]
-    answers = model.answers_or_reasons(requests_frame(requests)).to_dicts()
+    given = [_fields(request) for request in config.requests]
+    requests = [fields for fields, _ in given]
+    faults = {row: fault for row, (_, fault) in enumerate(given) if fault}
+    answers = model.answers_or_reasons(requests_frame(requests), faults=faults).to_dicts()
     return [
         {"request": number, **request, **answer}
         for number, (request, answer) in enumerate(zip(requests, answers, strict=True), start=1)
     ]
+
+
+def _fields(request: RequestConfig) -> tuple[dict[str, Any], str]:
+    """The values of a request by field, and what is wrong with its names, if anything."""
+    given = {name: value for name, value in request.model_dump().items() if value is not None}
+    names = match_names(given)
+    faults = [unknown_field(name) for name in names.unknown]
+    faults += [repeated_field(*repeated) for repeated in names.repeated]
+    values = {field: given[name] for field, name in names.name_of.items()}
+    return {field: values.get(field) for field in REQUEST_COLUMNS}, "; ".join(faults)
 
 
 def _unrounded(row: dict[str, Any]) -> dict[str, Any]:

@@ -30,22 +30,41 @@ if TYPE_CHECKING:
     show_default=True,
     help="Registry version, by number or alias.",
 )
+@click.option(
+    "--ignore-column",
+    "ignored",
+    metavar="NAME",
+    multiple=True,
+    help="Keep this column without reading it, though its name looks like a request field. "
+    "May be repeated.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the file of answers if it is there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def predict(requests: Path, target: Path, version: str, overwrite: bool, as_json: bool) -> None:
+def predict(
+    requests: Path,
+    target: Path,
+    version: str,
+    ignored: tuple[str, ...],
+    overwrite: bool,
+    as_json: bool,
+) -> None:
     """Predict the minutes of every request in FILE: Parquet, CSV or JSON lines (.jsonl).
 
     A request has PULocationID, DOLocationID, trip_distance (miles) and, if known, pickup_datetime
-    (New York time unless it has an offset; default now) and passenger_count. Each row comes out
+    (New York time unless it has an offset; default now) and passenger_count. Published names
+    (lpep_pickup_datetime, tpep_pickup_datetime) and other letter case mean the same; a column that
+    looks like a field under another name (pickup_time, passengers) is refused. Each row comes out
     with its own columns, predicted_minutes, lower_minutes, upper_minutes, model_version, scored_at,
     or with a reason why it could not be scored. A file of any length takes the same memory.
     """
     settings = read_settings()
-    from ml_assets.predictions.request_files import RequestFileError
+    from ml_assets.predictions.request_names import RequestFileError
 
     with standard_output_kept():
         try:
-            summary = _predict(settings, requests, target, version, overwrite=overwrite)
+            summary = _predict(
+                settings, requests, target, version, overwrite=overwrite, ignored=ignored
+            )
         except RequestFileError as error:
             raise click.ClickException(str(error)) from error
     if as_json:
@@ -55,6 +74,8 @@ def predict(requests: Path, target: Path, version: str, overwrite: bool, as_json
             "refused": summary.refused,
             "reasons": dict(summary.reasons),
             "model_version": summary.model_version,
+            "without_pickup_time": summary.without_pickup_time,
+            "scored_as_of": summary.scored_as_of.isoformat(timespec="seconds"),
             "seconds": round(summary.seconds, 3),
             "out": str(target),
         }
@@ -64,13 +85,20 @@ def predict(requests: Path, target: Path, version: str, overwrite: bool, as_json
 
 
 def _predict(
-    settings: Settings, requests: Path, target: Path, version: str, *, overwrite: bool
+    settings: Settings,
+    requests: Path,
+    target: Path,
+    version: str,
+    *,
+    overwrite: bool,
+    ignored: tuple[str, ...],
 ) -> "BatchSummary":
     from ml_assets.predictions.batch import predict_file, require_possible
     from ml_assets.tracking.prediction_model import NoModel, load_model
     from ml_assets.tracking.store import TrackingStore, TrackingUnreachable, artifact_location
 
-    require_possible(requests, target, overwrite=overwrite)  # before seconds of loading
+    # Before seconds of loading.
+    require_possible(requests, target, overwrite=overwrite, ignored=ignored)
     location = artifact_location(settings.home, settings.local_home)
     store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
     try:
@@ -94,6 +122,7 @@ def _predict(
                 requests,
                 target,
                 overwrite=overwrite,
+                ignored=ignored,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
 
@@ -103,6 +132,11 @@ def _lines(summary: "BatchSummary", target: Path) -> list[str]:
         f"{target}: {summary.scored:,} of {summary.rows:,} requests scored with version "
         f"{summary.model_version} in {summary.seconds:.1f} s"
     ]
+    if summary.without_pickup_time:
+        lines.append(
+            f"{_pickup_times(summary)} scored as of {summary.scored_as_of:%Y-%m-%d %H:%M} "
+            "(New York time)"
+        )
     if summary.refused:
         by_field = ", ".join(f"{name} {rows:,}" for name, rows in summary.reasons.most_common())
         lines.append(
@@ -110,3 +144,11 @@ def _lines(summary: "BatchSummary", target: Path) -> list[str]:
             "tells each)"
         )
     return lines
+
+
+def _pickup_times(summary: "BatchSummary") -> str:
+    """How many requests give no pick-up time."""
+    count = summary.without_pickup_time
+    if count == summary.scored:
+        return "no pick-up time given: all rows"
+    return f"not every row gives a pick-up time: {count:,} {'row' if count == 1 else 'rows'}"

@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from ml_assets.predictions.request_files import RequestFileError, ending
+from ml_assets.predictions.request_files import ending
+from ml_assets.predictions.request_names import RequestFileError
 from ml_assets.predictions.scoring import ANSWER_TYPES, REASON
+from ml_assets.trips.request_fields import field_of, shown_name
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 ANSWER_COLUMNS: Final = (*ANSWER_TYPES, REASON)
@@ -74,19 +76,20 @@ class _TableFile:
             if column.type in (pa.large_string(), pa.string_view()):
                 column = column.cast(pa.string())
             table = table.append_column(name, column)
-        if not self._parquet:
-            table = _flat(table)
-        if self._writer is None:
-            self._writer = (
-                pq.ParquetWriter(self._path, table.schema, compression="zstd")
-                if self._parquet
-                else pa_csv.CSVWriter(str(self._path), table.schema)
-            )
         try:
+            if not self._parquet:
+                table = _flat(table)
+            if self._writer is None:
+                self._writer = (
+                    pq.ParquetWriter(self._path, table.schema, compression="zstd")
+                    if self._parquet
+                    else pa_csv.CSVWriter(str(self._path), table.schema)
+                )
             self._writer.write_table(table)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            reason = " ".join(str(error).split())
             raise RequestFileError(
-                f"the rows cannot be written in this format ({error}): write to a file that ends "
+                f"the rows cannot be written in this format ({reason}): write to a file that ends "
                 "with .parquet"
             ) from error
 
@@ -97,12 +100,15 @@ class _TableFile:
     def _as_table(self, rows: list[dict[str, Any]]) -> pa.Table:
         """JSON objects as a table of text: their values are of whatever type."""
         if self._names is None:
-            self._names = list(dict.fromkeys([*REQUEST_COLUMNS, *(n for row in rows for n in row)]))
+            names = list(dict.fromkeys(name for row in rows for name in row))
+            # A later row may state an optional field that no row has stated so far.
+            absent = {*REQUEST_COLUMNS} - {*map(field_of, names)}
+            self._names = [*(name for name in REQUEST_COLUMNS if name in absent), *names]
         unknown = next((name for row in rows for name in row if name not in self._names), None)
         if unknown is not None:
             raise RequestFileError(
-                f"the field {unknown!r} comes first after many rows without it, so it has no "
-                "column: write to a file that ends with .jsonl"
+                f"the field {shown_name(unknown)} comes first after many rows without it, so it "
+                "has no column: write to a file that ends with .jsonl"
             )
         columns = {name: [_as_text(row.get(name)) for row in rows] for name in self._names}
         return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
@@ -110,11 +116,16 @@ class _TableFile:
 
 def _flat(table: pa.Table) -> pa.Table:
     """The same with lists, structs and bytes as text, which CSV has no other form for."""
-    for at, kind in enumerate(table.schema.types):
-        if pa.types.is_nested(kind) or pa.types.is_dictionary(kind) or _is_bytes(kind):
-            name = table.schema.names[at]
-            text = [_as_text(value) for value in _values(name, table.column(at))]
-            table = table.set_column(at, name, pa.array(text, pa.string()))
+    for at, name in enumerate(table.column_names):
+        column = table.column(at)
+        if isinstance(column.type, pa.BaseExtensionType):
+            column = column.cast(column.type.storage_type)
+        kind = column.type
+        if kind == pa.string_view():
+            column = column.cast(pa.large_string())
+        elif pa.types.is_nested(kind) or pa.types.is_dictionary(kind) or _is_bytes(kind):
+            column = pa.array([_as_text(value) for value in _values(name, column)], pa.string())
+        table = table.set_column(at, name, column)
     return table
 
 

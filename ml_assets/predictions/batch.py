@@ -4,7 +4,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,9 +13,11 @@ from pathlib import Path
 import polars as pl
 
 from ml_assets.predictions.answer_files import answer_file
-from ml_assets.predictions.request_files import Chunk, RequestFileError, ending, length, read_chunks
-from ml_assets.predictions.scoring import ANSWER_TYPES, REASON, Model
-from ml_assets.trips.requests import RULES
+from ml_assets.predictions.request_files import ending, length, read_chunks, require_readable
+from ml_assets.predictions.request_names import RequestFileError
+from ml_assets.predictions.scoring import REASON, Model
+from ml_assets.trips.pickup_times import new_york_time
+from ml_assets.trips.requests import RULES, states_no_pickup
 
 Progress = Callable[[int, int], None]
 """Told how much of the file is done, and of how much."""
@@ -31,11 +33,17 @@ class BatchSummary:
         reasons: Rows refused by the field that was wrong; a row with two wrong ones counts twice.
         model_version: Registry version that answered.
         seconds: How long it took.
+        scored_as_of: New York time of requests that give no pick-up time.
+        without_pickup_time: Rows scored as of that time.
+        first_reason: Why the first refused row is refused.
     """
 
     model_version: str
+    scored_as_of: datetime
     rows: int = 0
     scored: int = 0
+    without_pickup_time: int = 0
+    first_reason: str | None = None
     reasons: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
@@ -44,26 +52,32 @@ class BatchSummary:
         """Rows that have a reason instead of an answer."""
         return self.rows - self.scored
 
-    def count(self, answers: pl.DataFrame) -> None:
+    def count(self, requests: pl.DataFrame, answers: pl.DataFrame) -> None:
         """Count the answers to a chunk."""
-        refused = answers[REASON].drop_nulls()
+        reasons = answers[REASON]
+        refused = reasons.drop_nulls()
         self.rows += answers.height
         self.scored += answers.height - len(refused)
+        self.without_pickup_time += int((states_no_pickup(requests) & reasons.is_null()).sum())
         for reason in refused:
             fields = [part.split(" ", 1)[0] for part in reason.split("; ")]
             self.reasons.update({name if name in RULES else "row" for name in fields})
+        if self.first_reason is None and len(refused):
+            self.first_reason = refused[0]
 
 
-def require_possible(source: Path, target: Path, *, overwrite: bool) -> None:
+def require_possible(
+    source: Path, target: Path, *, overwrite: bool, ignored: Collection[str] = ()
+) -> None:
     """Refuse what cannot end well, before anything is loaded or read.
 
     Raises:
-        RequestFileError: when a name does not end as it should, when there is no such file of
-            requests, or when the file of answers is there already.
+        RequestFileError: when a name does not end as it should, when there is no file of requests
+            with the columns of one, or when the file of answers is there already.
     """
     ending(source)
     ending(target)
-    length(source)
+    require_readable(source, ignored)
     if target.is_dir():
         raise RequestFileError(f"{target} is a folder: name a file")
     if target.exists() and not overwrite:
@@ -78,6 +92,7 @@ def predict_file(
     target: Path,
     *,
     overwrite: bool = False,
+    ignored: Collection[str] = (),
     progress: Progress | None = None,
     now: datetime | None = None,
 ) -> BatchSummary:
@@ -88,37 +103,34 @@ def predict_file(
         source: Parquet, CSV or JSON lines, by its ending.
         target: The same; it appears when it is whole.
         overwrite: Whether it may take the place of another file.
+        ignored: Columns of the requests that are no field, whatever they are called.
         progress: Told after every chunk.
         now: The pick-up time of requests that state none; by default the present, once for all.
 
     Raises:
-        RequestFileError: when the one cannot be read or the other not be written; what was there
-            before stays.
+        RequestFileError: when the one cannot be read or the other not be written, or when no row
+            can be scored; what was there before stays.
     """
-    require_possible(source, target, overwrite=overwrite)
+    require_possible(source, target, overwrite=overwrite, ignored=ignored)
     begun, whole = time.perf_counter(), length(source)
     started = now or datetime.now(UTC)
-    summary = BatchSummary(model.version)
+    summary = BatchSummary(model.version, new_york_time(started))
     with _replacing(target) as temporary, answer_file(temporary, target) as write:
-        for chunk in read_chunks(source):
-            answers = _answers(model, chunk, started)
+        for chunk in read_chunks(source, ignored):
+            answers = model.answers_or_reasons(chunk.requests, started, faults=chunk.faults)
             write(chunk.own, answers)
-            summary.count(answers)
+            summary.count(chunk.requests, answers)
             if progress is not None:
                 progress(chunk.read, whole)
         if summary.rows == 0:
             raise RequestFileError(f"{source} holds no requests")
+        if summary.scored == 0:
+            raise RequestFileError(
+                f"{source}: 0 of {summary.rows:,} rows can be scored, so {target.name} is not "
+                f"written. The first: {summary.first_reason}"
+            )
     summary.seconds = time.perf_counter() - begun
     return summary
-
-
-def _answers(model: Model, chunk: Chunk, now: datetime) -> pl.DataFrame:
-    answers = model.answers_or_reasons(chunk.requests, now)
-    if not chunk.faults:
-        return answers
-    told = pl.Series([chunk.faults.get(row) for row in range(answers.height)], dtype=pl.String)
-    empty = {name: pl.when(told.is_null()).then(pl.col(name)) for name in ANSWER_TYPES}
-    return answers.with_columns(**empty, reason=told.fill_null(answers[REASON]))
 
 
 @contextmanager

@@ -4,9 +4,10 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -14,17 +15,25 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml_assets.trips.requests import REQUIRED_FIELDS, requests_frame
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.predictions.request_file_content import (
+    require_content,
+    require_header,
+    width_fault,
+)
+from ml_assets.predictions.request_names import (
+    JsonFields,
+    RequestFileError,
+    column_of,
+    named,
+    require_columns,
+)
+from ml_assets.trips.request_fields import shown_name
+from ml_assets.trips.requests import requests_frame
 
 ENDINGS: Final = (".parquet", ".csv", ".jsonl", ".ndjson")
 CHUNK_ROWS: Final = 50_000
 _LONGEST_LINE = 1_000_000
 """Characters of a line of text; so much of it is held in memory."""
-
-
-class RequestFileError(ValueError):
-    """A file that cannot be read as requests, or answered to; names it, the fault, the way out."""
 
 
 @dataclass(frozen=True)
@@ -70,76 +79,142 @@ def length(path: Path) -> int:
         raise _unreadable(path, error) from error
 
 
-def read_chunks(path: Path) -> Iterator[Chunk]:
-    """Read a file in chunks of at most ``CHUNK_ROWS`` rows.
+def require_readable(path: Path, ignored: Collection[str] = ()) -> None:
+    """Refuse a file of requests whose format, header or columns are wrong, before any row is read.
+
+    Args:
+        path: The file.
+        ignored: Columns that are no field.
 
     Raises:
-        RequestFileError: when it cannot be read, or lacks a column that every request must have.
+        RequestFileError: naming the file, the fault and its likely cause.
+    """
+    found = ending(path)
+    with _faults_named(path):
+        require_content(path, found)
+        if found == ".parquet":
+            _parquet_columns(path, pq.read_schema(path).names, ignored)
+        elif found == ".csv":
+            with open(path, "rb") as raw, _text_of(raw) as text:
+                _csv_header(path, text, ignored)
+
+
+def read_chunks(path: Path, ignored: Collection[str] = ()) -> Iterator[Chunk]:
+    """Read a file in chunks of at most ``CHUNK_ROWS`` rows.
+
+    Args:
+        path: The file.
+        ignored: Columns that are no field; they stay among the file's own.
+
+    Raises:
+        RequestFileError: when it cannot be read, lacks a column that every request must have, or
+            has one that looks like a field under another name.
     """
     read = {".parquet": _parquet, ".csv": _csv}.get(ending(path), _json_lines)
+    with _faults_named(path):
+        yield from read(path, ignored)
+
+
+@contextmanager
+def _faults_named(path: Path) -> Iterator[None]:
+    """Errors of reading, with the name of the file."""
     try:
-        yield from read(path)
+        yield
     except (OSError, pa.ArrowException, csv.Error) as error:
         raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise RequestFileError(
             f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8"
-        ) from (error)
+        ) from error
 
 
-def _parquet(path: Path) -> Iterator[Chunk]:
+def _parquet(path: Path, ignored: Collection[str]) -> Iterator[Chunk]:
     with pq.ParquetFile(path) as file:
-        _require_columns(path, file.schema_arrow.names)
-        named = [name for name in REQUEST_COLUMNS if name in file.schema_arrow.names]
+        column = _parquet_columns(path, file.schema_arrow.names, ignored)
         read = 0
         for batch in file.iter_batches(batch_size=CHUNK_ROWS):
             table = pa.Table.from_batches([batch])
-            requests = pl.from_arrow(table.select(named))
-            assert isinstance(requests, pl.DataFrame)
             read += table.num_rows
-            yield Chunk(table, requests, read)
+            yield Chunk(table, _requests(path, table, column), read)
 
 
-def _csv(path: Path) -> Iterator[Chunk]:
+def _parquet_columns(path: Path, names: list[str], ignored: Collection[str]) -> dict[str, str]:
+    column = column_of(str(path), names, ignored)
+    require_columns(str(path), names, ignored)
+    return column
+
+
+def _requests(path: Path, table: pa.Table, column: Mapping[str, str]) -> pl.DataFrame:
+    """The fields of some rows, under their own names."""
+    series = []
+    for field_name, name in column.items():
+        values = table[name]
+        if pa.types.is_decimal256(values.type):
+            values = values.cast(pa.string())  # Polars panics
+        try:
+            series.append(pl.Series(field_name, pl.from_arrow(values)))
+        except (pl.exceptions.PolarsError, pa.ArrowException) as error:
+            raise RequestFileError(
+                f"{path}: the column {shown_name(name)} is of the type {table[name].type}, which "
+                f"holds no {field_name}"
+            ) from error
+    return pl.DataFrame(series)
+
+
+def _csv(path: Path, ignored: Collection[str]) -> Iterator[Chunk]:
     with open(path, "rb") as raw, _text_of(raw) as text:
-        rows = csv.reader(_lines(path, text))
-        header = next(rows, [])
-        _require_columns(path, header)
+        rows, header, column = _csv_header(path, text, ignored)
         while some := list(islice(rows, CHUNK_ROWS)):
             some = [row for row in some if row]  # csv's own rule: an empty line is no row
-            faults = {
-                at: f"the row has {len(row)} fields, and the header {len(header)}"
-                for at, row in enumerate(some)
-                if len(row) != len(header)
-            }
             width = len(header)
+            faults = {
+                at: width_fault(row, width) for at, row in enumerate(some) if len(row) != width
+            }
             even = [(row + [""] * width)[:width] for row in some] if faults else some
             columns = zip(*even, strict=True) if even else [()] * width
             own = pa.table(
                 {
-                    name: pa.array([value or None for value in column], pa.string())
-                    for name, column in zip(header, columns, strict=True)
+                    name: pa.array([value or None for value in column_values], pa.string())
+                    for name, column_values in zip(header, columns, strict=True)
                 }
             )
-            requests = pl.from_arrow(own.select([n for n in REQUEST_COLUMNS if n in header]))
-            assert isinstance(requests, pl.DataFrame)
-            yield Chunk(own, requests, raw.tell(), faults)
+            yield Chunk(own, _requests(path, own, column), raw.tell(), faults)
 
 
-def _json_lines(path: Path) -> Iterator[Chunk]:
+def _csv_header(
+    path: Path, text: TextIO, ignored: Collection[str]
+) -> tuple[Iterator[list[str]], list[str], dict[str, str]]:
+    """The rows after the header, the header, and the column of each field."""
+    lines = _lines(path, text)
+    first = next(lines, "")
+    rows = csv.reader(chain([first], lines))
+    header = next(rows, [])
+    require_header(path, first, header)
+    column = column_of(str(path), header, ignored)
+    require_columns(str(path), header, ignored)
+    return rows, header, column
+
+
+def _json_lines(path: Path, ignored: Collection[str]) -> Iterator[Chunk]:
+    fields = JsonFields(path.name, ignored)
     with open(path, "rb") as raw, _text_of(raw) as text:
         numbered = enumerate(_lines(path, text), start=1)
         filled = ((number, line) for number, line in numbered if line.strip())
         while some := list(islice(filled, CHUNK_ROWS)):
             own: list[dict[str, Any]] = []
+            requests: list[Mapping[str, Any]] = []
             faults: dict[int, str] = {}
             for at, (number, line) in enumerate(some):
-                found = _json(line)
-                if not isinstance(found, dict):
+                row = _json(line)
+                if not isinstance(row, dict):
                     faults[at] = f"line {number} is no JSON object"
-                    found = {}
-                own.append(found)
-            yield Chunk(own, requests_frame(own), raw.tell(), faults)
+                    row = {}
+                values = fields.read(number, row)
+                if row and not values:
+                    faults[at] = f"line {number} has no field of a request, but {named(row)}"
+                own.append(row)
+                requests.append(values)
+            yield Chunk(own, requests_frame(requests), raw.tell(), faults)
 
 
 def _json(line: str) -> Any:
@@ -165,18 +240,7 @@ def _lines(path: Path, text: TextIO) -> Iterator[str]:
         yield line
 
 
-def _require_columns(path: Path, names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise RequestFileError(f"{path} has more than one column {', '.join(twice)}: rename them")
-    lacking = [name for name in REQUIRED_FIELDS if name not in names]
-    if lacking:
-        raise RequestFileError(
-            f"{path} lacks the column {', '.join(lacking)}: requests have "
-            f"{', '.join(REQUIRED_FIELDS)} and, if known, pickup_datetime and passenger_count"
-        )
-
-
 def _unreadable(path: Path, error: BaseException) -> RequestFileError:
     told = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-    return RequestFileError(f"{path} cannot be read: {' '.join(told.split())}")
+    cause = " (is a quote left open?)" if "field larger" in told else ""
+    return RequestFileError(f"{path} cannot be read: {' '.join(told.split())}{cause}")

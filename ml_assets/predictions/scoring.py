@@ -1,5 +1,6 @@
 """A fitted pipeline with its version, and its answers to requests: columns or frames of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -111,6 +112,7 @@ class Model:
         frame: pl.DataFrame,
         now: datetime | None = None,
         scored_at: datetime | None = None,
+        faults: Mapping[int, str] | None = None,
     ) -> pl.DataFrame:
         """Predict the valid ones among any rows.
 
@@ -118,6 +120,7 @@ class Model:
             frame: Rows as ``check_requests`` takes them.
             now: The pick-up time of requests that state none.
             scored_at: An instant; by default the present.
+            faults: Why rows (from 0) are no requests, whatever their values.
 
         Returns:
             A row for each row, in order: the columns of ``ANSWER_TYPES``, all null where the row is
@@ -130,4 +133,9 @@ class Model:
         answered = rows.filter(checked.valid).select("row")
         answered = answered.hstack(self.answers(checked.requests, scored_at))
         joined = rows.join(answered, on="row", how="left", maintain_order="left")
-        return joined.select(*ANSWER_TYPES, REASON)
+        answers = joined.select(*ANSWER_TYPES, REASON)
+        if not faults:
+            return answers
+        fault = pl.Series([faults.get(row) for row in range(frame.height)], dtype=pl.String)
+        kept = {name: pl.when(fault.is_null()).then(pl.col(name)) for name in ANSWER_TYPES}
+        return answers.with_columns(**kept, **{REASON: fault.fill_null(answers[REASON])})

@@ -164,6 +164,19 @@ def check_requests(frame: "pl.DataFrame", now: datetime | None = None) -> Checke
     )
 
 
+def states_no_pickup(frame: "pl.DataFrame") -> "pl.Series":
+    """Whether each row leaves the pick-up time out, so that it is predicted as of now.
+
+    Args:
+        frame: As :func:`check_requests` takes it.
+    """
+    import polars as pl
+
+    if "pickup_datetime" not in frame.columns:
+        return pl.Series([True] * frame.height, dtype=pl.Boolean)
+    return _given(frame["pickup_datetime"]).is_null()
+
+
 def _ranges(here: datetime) -> dict[str, "pl.Expr"]:
     """Whether each field that is there is within its range."""
     import polars as pl

@@ -1,14 +1,18 @@
 """``ml-assets predict``: a file of requests, answered by a registered version."""
 
 import json
+import re
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
 from ml_assets.tracking.models import load_pipeline
+from ml_assets.trips.pickup_times import new_york_time
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.cli.calling import call
+from ml_assets_tests.predictions.malformed_files import MALFORMED
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import Month, publish
 
@@ -49,6 +53,11 @@ def test_requests_are_answered_by_the_champion_and_refused_ones_counted(predict,
     assert (answer.status, answer.err) == (0, "")
     assert answer.out.startswith("minutes.csv: 2 of 3 requests scored with version 1 in ")
     assert "1 could not be scored, by wrong field: trip_distance 1" in answer.out
+    told = re.search(
+        r"^no pick-up time given: all rows scored as of (.*)$", answer.out, re.MULTILINE
+    )
+    as_of = datetime.strptime(told[1], "%Y-%m-%d %H:%M (New York time)")
+    assert abs(as_of - new_york_time()) < timedelta(minutes=5)
     minutes = pl.read_csv(tmp_path / "minutes.csv")
     assert minutes["PULocationID"].to_list() == [41, 41, 75]
     assert minutes["predicted_minutes"].is_null().to_list() == [False, True, False]
@@ -65,12 +74,15 @@ def test_json_is_one_object_and_nothing_else(predict, tmp_path):
     told = json.loads(answer.out)
     seconds = told.pop("seconds")
     assert 0 < seconds < 60
+    as_of = datetime.fromisoformat(told.pop("scored_as_of"))
+    assert abs(as_of - new_york_time()) < timedelta(minutes=5)
     assert told == {
         "rows": 3,
         "scored": 2,
         "refused": 1,
         "reasons": {"trip_distance": 1},
         "model_version": "1",
+        "without_pickup_time": 2,
         "out": "minutes.parquet",
     }
 
@@ -108,6 +120,45 @@ def test_an_error_is_one_line(predict, tmp_path, arguments, told):
     assert told in answer.err
     assert answer.err.count("\n") == 1
     assert not list(tmp_path.glob("minutes*"))
+
+
+def test_of_pick_up_times_that_are_not_all_given_the_missing_ones_are_counted(predict, tmp_path):
+    (tmp_path / "some.csv").write_text(
+        "PULocationID,DOLocationID,trip_distance,lpep_pickup_datetime\n"
+        "41,74,2.5,2023-04-03 08:30\n"
+        "41,74,2.5,\n"
+    )
+    answer = predict("some.csv", "--out", "minutes.csv")
+    assert (answer.status, answer.err) == (0, "")
+    assert "not every row gives a pick-up time: 1 row scored as of 20" in answer.out
+
+
+def test_a_column_that_looks_like_a_field_is_kept_with_the_option(predict, tmp_path):
+    (tmp_path / "named.csv").write_text(
+        "PULocationID,DOLocationID,trip_distance,pickup_time\n41,74,2.5,08:30\n"
+    )
+    answer = predict("named.csv", "--out", "minutes.csv")
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err == (
+        "error: named.csv has a column that is no request field but looks like one: 'pickup_time' "
+        "(looks like pickup_datetime). Rename it to the field, or keep it as a column of your own "
+        "with --ignore-column 'pickup_time'\n"
+    )
+    assert not (tmp_path / "minutes.csv").exists()
+    kept = predict("named.csv", "--out", "minutes.csv", "--ignore-column", "pickup_time")
+    assert kept.status == 0
+    assert pl.read_csv(tmp_path / "minutes.csv")["pickup_time"].to_list() == ["08:30"]
+
+
+@pytest.mark.parametrize("name", ["semicolons", "kilometres in words", "an array", "no bytes"])
+def test_a_malformed_file_is_an_error_in_a_line_and_leaves_no_answers(predict, tmp_path, name):
+    source, content, told = MALFORMED[name]
+    (tmp_path / source).write_bytes(content())
+    answer = predict(source, "--out", "minutes.csv", "--json")
+    assert (answer.status, answer.out) == (1, "")
+    assert told in answer.err
+    assert answer.err.count("\n") == 1
+    assert not list(tmp_path.glob("*minutes*"))
 
 
 def test_without_a_champion_it_says_how_to_make_one(predict, tmp_path):

@@ -165,7 +165,8 @@ def test_all_months_are_scored_in_one_run(project):
 
 
 def ask(project: Project, *requests, **config):
-    step = {"predict": {"config": {"requests": list(requests), **config}}}
+    given = [{name: v for name, v in one.items() if v is not None} for one in requests]
+    step = {"predict": {"config": {"requests": given, **config}}}
     result = project.run("predict_requests", step)
     outputs = [event for event in result.all_events if event.is_successful_output]
     shown = outputs[0].step_output_data.metadata if outputs else {}
@@ -193,9 +194,31 @@ def test_requests_typed_into_the_launchpad_are_answered_in_a_table(project):
     assert (shown["scored"], shown["refused"], shown["model_version"]) == (2, 1, model.version)
 
 
+def test_the_launchpad_takes_published_names_and_refuses_unknown_ones(project):
+    others = {"pulocationid": 41, "DOLOCATIONID": 74, "Trip_Distance": 2.5,
+              "lpep_pickup_datetime": "2024-05-06T17:30", "Passenger_Count": 1}  # fmt: skip
+    result, shown = ask(
+        project,
+        ASKED,
+        others,
+        ASKED | {"pickup_time": "2024-05-06T17:30"},
+        ASKED | {"tpep_pickup_datetime": "2024-05-06T17:30"},
+    )
+    assert result.success
+    plain, other, unknown, repeated = shown["answers"]
+    assert plain["predicted_minutes"] == other["predicted_minutes"] > 0
+    assert plain.keys() == other.keys()
+    assert (
+        unknown["reason"] == "'pickup_time' is not a request field: did you mean pickup_datetime?"
+    )
+    assert "both mean pickup_datetime: leave one out" in repeated["reason"]
+
+
 @pytest.mark.parametrize(
     ("requests", "config", "told"),
     [
+        ([{**ASKED, "PULocationID": None}], {}, "request 1: PULocationID is missing"),
+        ([{"PU": 41, "DOLocationID": 74, "trip_distance": 1.0}], {}, "did you mean PULocationID?"),
         ([ASKED | {"trip_distance": -1.0}], {}, "request 1: trip_distance must be"),
         ([], {}, "there is no request"),
         ([ASKED], {"version": "99"}, "has no version or alias '99'"),

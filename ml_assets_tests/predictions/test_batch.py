@@ -5,6 +5,7 @@ import json
 import tracemalloc
 import warnings
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 
 import numpy as np
@@ -15,12 +16,13 @@ import pytest
 
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.intervals import calibrate, interval_bounds, keep_intervals
-from ml_assets.predictions import request_files
+from ml_assets.predictions import request_files, request_names
 from ml_assets.predictions.batch import predict_file
-from ml_assets.predictions.request_files import RequestFileError
+from ml_assets.predictions.request_names import RequestFileError
 from ml_assets.predictions.scoring import Model
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
+from ml_assets_tests.predictions.malformed_files import MALFORMED
 
 NOW = datetime(2024, 5, 6, 12, 0, tzinfo=UTC)
 GOOD = {"PULocationID": 74, "DOLocationID": 75, "trip_distance": 2.5}
@@ -165,6 +167,9 @@ def test_the_requests_own_columns_keep_their_types_in_parquet(predict, tmp_path)
         pa.array([b"ab", b"\xff\xff"], pa.binary(2)),
         pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int32())),
         pa.array([2**64 - 1, 0], pa.uint64()),
+        pa.array(["a", "b"], pa.string_view()),
+        pa.array([b"0" * 16, b"1" * 16], pa.uuid()),
+        pa.array([Decimal("2.5"), Decimal("1")], pa.decimal256(50, 2)),
         pa.nulls(2),
     ],
     ids=lambda column: str(column.type),
@@ -178,6 +183,10 @@ def test_a_column_of_any_kind_is_kept_and_refused_as_a_time(predict, tmp_path, o
     else:
         assert len(rows_of(tmp_path / out)) == 2
     pq.write_table(pa.table(columns | {"pickup_datetime": own}), tmp_path / "in.parquet")
+    if own.null_count == 0:
+        with pytest.raises(RequestFileError, match="0 of 2 rows.*pickup_datetime must be"):
+            predict(tmp_path / "in.parquet", out, overwrite=True)
+        return
     summary = predict(tmp_path / "in.parquet", out, overwrite=True)
     assert (summary.rows, summary.refused) == (2, 2 - own.null_count)
 
@@ -261,7 +270,7 @@ FULL = "PULocationID,DOLocationID,trip_distance"
         ("in.csv", b"", "lacks the column PULocationID, DOLocationID, trip_distance"),
         ("in.csv", f"{FULL}\n".encode(), "holds no requests"),
         ("in.csv", b"PULocationID,miles\n1,2\n", "lacks the column DOLocationID, trip_distance"),
-        ("in.csv", f"{FULL},a,a\n1,2,3,4,5\n".encode(), "more than one column a"),
+        ("in.csv", f"{FULL},a,a\n1,2,3,4,5\n".encode(), "more than one column 'a'"),
         ("in.csv", f"{FULL},reason\n1,2,3,4\n".encode(), "have a column reason of their own"),
         ("in.csv", f"{FULL},note\n1,2,3,caf\xe9\n".encode("latin-1"), "is not UTF-8 text"),
         ("in.csv", f"{FULL}\n{'1' * 200_000},2,3\n".encode(), "cannot be read: field larger"),
@@ -280,6 +289,115 @@ def test_a_file_that_cannot_be_answered_is_an_error_in_a_line_and_leaves_nothing
         predict(tmp_path / name)
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_file_is_one_line_that_names_the_cause_and_leaves_nothing(
+    predict, tmp_path, name
+):
+    source, content, told = MALFORMED[name]
+    (tmp_path / source).write_bytes(content())
+    with pytest.raises(RequestFileError) as error:
+        predict(tmp_path / source, "out.csv")
+    assert told in str(error.value)
+    assert len(str(error.value)) < 600
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == [source]
+
+
+PUBLISHED = {
+    "green": "VendorID lpep_pickup_datetime lpep_dropoff_datetime store_and_fwd_flag RatecodeID "
+    "PULocationID DOLocationID passenger_count trip_distance fare_amount extra mta_tax tip_amount "
+    "tolls_amount ehail_fee improvement_surcharge total_amount payment_type trip_type "
+    "congestion_surcharge cbd_congestion_fee",
+    "yellow": "VendorID tpep_pickup_datetime tpep_dropoff_datetime passenger_count trip_distance "
+    "RatecodeID store_and_fwd_flag PULocationID DOLocationID payment_type fare_amount extra "
+    "mta_tax tip_amount tolls_amount improvement_surcharge total_amount congestion_surcharge "
+    "Airport_fee cbd_congestion_fee",
+}
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
+@pytest.mark.parametrize("taxi", PUBLISHED)
+def test_a_published_month_is_predicted_at_its_own_pick_up_times(predict, tmp_path, taxi, name):
+    trips, rows = some_trips(200)
+    published = [
+        dict.fromkeys(PUBLISHED[taxi].split(), 1)
+        | {column: value for column, value in row.items() if column != "pickup_datetime"}
+        | {f"{'lpep' if taxi == 'green' else 'tpep'}_pickup_datetime": row["pickup_datetime"]}
+        for row in rows
+    ]
+    summary = predict(write(tmp_path / name, published), "out.csv", chunk_rows=64)
+    assert (summary.scored, summary.without_pickup_time) == (200, 0)
+    answers = rows_of(tmp_path / "out.csv")
+    assert [float(answer["predicted_minutes"]) for answer in answers] == model().pipeline.predict(
+        trips
+    ).tolist()
+    assert set(PUBLISHED[taxi].split()) < {*answers[0]}
+    assert "pickup_datetime" not in answers[0]
+    again = predict(tmp_path / "in.csv", "out.csv", overwrite=True) if name == "in.csv" else summary
+    assert again.scored == 200
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
+def test_columns_in_other_letter_case_are_the_fields(predict, tmp_path, name):
+    rows = some_trips(20)[1]
+    predict(write(tmp_path / name, rows))
+    upper = [{column.upper(): value for column, value in row.items()} for row in rows]
+    predict(write(tmp_path / f"upper{name}", upper), "upper.jsonl")
+    plain, other = (rows_of(tmp_path / out) for out in ("answers.jsonl", "upper.jsonl"))
+    assert [row["predicted_minutes"] for row in other] == [
+        row["predicted_minutes"] for row in plain
+    ]
+    assert [row["PICKUP_DATETIME"] for row in other] == [row["pickup_datetime"] for row in plain]
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
+def test_a_column_that_looks_like_a_field_is_kept_where_it_is_to_be_ignored(
+    predict, tmp_path, name
+):
+    rows = [GOOD | {"pickup_time": "noon", "passengers": 2}] * 3
+    source = write(tmp_path / name, rows)
+    with pytest.raises(RequestFileError, match="--ignore-column 'pickup_time' --ignore-column"):
+        predict(source)
+    summary = predict(source, ignored=["pickup_time", "passengers"])
+    assert (summary.scored, summary.without_pickup_time) == (3, 3)
+    assert [row["pickup_time"] for row in rows_of(tmp_path / "answers.jsonl")] == ["noon"] * 3
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
+def test_of_two_names_of_a_field_one_may_be_ignored(predict, tmp_path, name):
+    times = {"pickup_datetime": "2024-05-06T17:30", "lpep_pickup_datetime": "2024-05-06T03:30"}
+    source = write(tmp_path / name, [GOOD | times])
+    for ignored, other in (tuple(times), tuple(reversed(times))):
+        predict(source, f"{ignored}.jsonl", ignored=[ignored])
+        alone = write(tmp_path / "alone.jsonl", [GOOD | {"pickup_datetime": times[other]}])
+        predict(alone, "expected.jsonl", overwrite=True)
+        found, expected = (
+            rows_of(tmp_path / f"{out}.jsonl")[0]["predicted_minutes"]
+            for out in (ignored, "expected")
+        )
+        assert found == expected
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv"])
+def test_a_column_to_ignore_that_is_not_there_is_an_error(predict, tmp_path, name):
+    source = write(tmp_path / name, [GOOD | {"note": "a"}])
+    with pytest.raises(RequestFileError, match="no column 'noet', as --ignore-column says; it has"):
+        predict(source, ignored=["noet"])
+
+
+def test_rows_without_a_pick_up_time_are_counted_among_the_scored(predict, tmp_path):
+    rows = [GOOD, GOOD | {"pickup_datetime": ""}, GOOD | {"pickup_datetime": "2024-05-06T17:30"}]
+    summary = predict(write(tmp_path / "in.jsonl", [*rows, {**GOOD, "PULocationID": 0}]))
+    assert (summary.rows, summary.scored, summary.without_pickup_time) == (4, 3, 2)
+    assert summary.scored_as_of == datetime(2024, 5, 6, 8, 0)
+
+
+def test_lines_whose_keys_always_differ_take_no_more_memory(predict, tmp_path, monkeypatch):
+    monkeypatch.setattr(request_names, "_MAX_REMEMBERED", 10)
+    rows = [GOOD | {f"note{number}": number} for number in range(100)]
+    assert predict(write(tmp_path / "in.jsonl", rows)).scored == 100
 
 
 def test_a_file_that_breaks_off_leaves_what_was_there_before(predict, tmp_path):
