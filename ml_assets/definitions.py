@@ -25,6 +25,7 @@ from ml_assets.automation.executor import telling_in_process_executor  # noqa: E
 from ml_assets.automation.jobs import project_jobs  # noqa: E402
 from ml_assets.automation.monitoring import monitoring_sensor  # noqa: E402
 from ml_assets.automation.new_months import new_months_sensor  # noqa: E402
+from ml_assets.automation.queued_runs import queued_runs_sensor  # noqa: E402
 from ml_assets.automation.reinstating import reinstating_jobs  # noqa: E402
 from ml_assets.automation.retraining import retraining_sensor  # noqa: E402
 from ml_assets.automation.schedules import project_schedules  # noqa: E402
@@ -57,6 +58,7 @@ def assemble(settings: Settings) -> dg.Definitions:
         schedules=project_schedules(settings),
         sensors=[
             dead_runs_sensor,
+            queued_runs_sensor,
             *tracking_sensors(),
             new_months_sensor(settings),
             retraining_sensor(),

@@ -1,27 +1,42 @@
-"""Runs whose process is gone: found by the tags that tell it, and marked as what they are.
+"""Runs whose process is gone: found by the tags and heartbeats of runs, and marked as ended.
 
 Dagster's run monitoring asks the launcher whether a worker lives, and the launcher for one machine
 cannot tell. So a run whose process was killed, ran out of memory or went down with the machine
-would stay in progress for ever, and with one run at a time nothing would start any more.
+would stay in progress for ever, and with one training at a time nothing would start any more.
 """
+
+from datetime import UTC, datetime
 
 import dagster as dg
 
-from ml_assets.automation.run_process import HOST_TAG, PROCESS_TAG, is_gone, process_number
+from ml_assets.automation.run_process import (
+    PROCESS_TAG,
+    RUN_TAG,
+    STALE_HEARTBEAT_SECONDS,
+    Heartbeats,
+    Liveness,
+    RunProcess,
+)
 
 IN_PROGRESS = (
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+UNCLAIMED_SECONDS = 300.0
+"""A run is submitted right after it is created, and its process starts within seconds of the
+launch. One that no process has taken up for so long lost the process that was about to; Dagster's
+own run monitoring gives up a launch after three minutes, where a daemon runs."""
+
+_UNCLAIMED = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
 _MINIMUM_INTERVAL_SECONDS = 30
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Report every run in progress whose process on this machine is gone as failed.
+    """Report every unfinished run whose process is gone as failed.
 
     One that was being cancelled is reported cancelled. A run is left alone when nothing tells which
-    process works on it, or when that is on another machine.
+    process executes it, or when that is out of sight and has kept no heartbeat.
 
     Args:
         instance: Where the runs are.
@@ -29,39 +44,94 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     Returns:
         Ids of the runs that were reported.
     """
-    reported = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=list(IN_PROGRESS))):
-        own = is_gone(run.tags) and not _is_inherited(instance, run)
-        if own and _report(instance, run.run_id):
-            reported.append(run.run_id)
+    heartbeats = Heartbeats.of(instance)
+    statuses = [dg.DagsterRunStatus.NOT_STARTED, *IN_PROGRESS]
+    causes: dict[str, str] = {}
+    out_of_sight: dict[str, str] = {}
+    records = instance.get_run_records(dg.RunsFilter(statuses=statuses))
+    for record in records:
+        run = record.dagster_run
+        process = process_of(instance, run)
+        if process is None:
+            if _is_unclaimed(record):
+                causes[run.run_id] = (
+                    f"No process has started this run for {UNCLAIMED_SECONDS / 60:.0f} minutes: "
+                    "the one that was about to was killed. Launch the run again."
+                )
+            continue
+        found = liveness_of(process, heartbeats, run.run_id)
+        who = f"The process that executed this run (pid {process.pid} on {process.host})"
+        kept = "What it had stored is kept; launch the run again."
+        if found is Liveness.DEAD:
+            causes[run.run_id] = (
+                f"{who} is gone: it was killed, ran out of memory, or the machine was restarted. "
+                f"{kept}"
+            )
+        elif found is Liveness.UNKNOWN:
+            out_of_sight[run.run_id] = (
+                f"{who} has given no heartbeat for {STALE_HEARTBEAT_SECONDS:.0f} seconds: it is "
+                f"gone. {kept}"
+            )
+    for run_id in heartbeats.stale(list(out_of_sight)):
+        causes[run_id] = out_of_sight[run_id]
+    reported = [run_id for run_id, cause in causes.items() if _report(instance, run_id, cause)]
+    _remove_heartbeats(heartbeats, {record.dagster_run.run_id for record in records} - {*reported})
     return reported
 
 
-def _is_inherited(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a retry still has the tags of the run that it retries: its own process has not begun.
+def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunProcess | None:
+    """The process that executes a run; None while none has taken it up, or none says so.
 
-    Dagster hands on all tags, and the dead process of the one run is not the other's.
+    A retry starts with all tags of the run that it retries, and that run's dead process is not its
+    own.
     """
+    if RUN_TAG in run.tags:
+        return RunProcess.from_tags(run.tags) if run.tags[RUN_TAG] == run.run_id else None
+    # Tags of an earlier version, which did not say which run they are about.
     parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
-    return parent is not None and parent.tags.get(PROCESS_TAG) == run.tags.get(PROCESS_TAG)
+    if parent is not None and parent.tags.get(PROCESS_TAG) == run.tags.get(PROCESS_TAG):
+        return None
+    return RunProcess.from_tags(run.tags)
 
 
-def _report(instance: dg.DagsterInstance, run_id: str) -> bool:
+def liveness_of(process: RunProcess, heartbeats: Heartbeats, run_id: str) -> Liveness:
+    """Whether a run's process is alive, by the system's own word or by its heartbeat.
+
+    UNKNOWN when it is out of sight and its heartbeat has stopped, or was never kept.
+    """
+    found = process.liveness()
+    if found is not Liveness.UNKNOWN:
+        return found
+    age = heartbeats.seconds_since(run_id)
+    if age is None:
+        return Liveness.DEAD if process.ended_with_an_earlier_boot() else Liveness.UNKNOWN
+    return Liveness.ALIVE if age <= STALE_HEARTBEAT_SECONDS else Liveness.UNKNOWN
+
+
+def _is_unclaimed(record: dg.RunRecord) -> bool:
+    age = datetime.now(UTC) - record.update_timestamp.astimezone(UTC)
+    return record.dagster_run.status in _UNCLAIMED and age.total_seconds() > UNCLAIMED_SECONDS
+
+
+def _report(instance: dg.DagsterInstance, run_id: str, cause: str) -> bool:
     """Report a run whose process is gone, unless it had ended before that."""
     # Read again: a process that ended well has written so by now, though not when it was listed.
     run = instance.get_run_by_id(run_id)
     if run is None or run.is_finished:
         return False
-    message = (
-        f"The process that worked on this run (pid {process_number(run.tags)} on "
-        f"{run.tags[HOST_TAG]}) is gone: it was killed, ran out of memory, or the machine was "
-        "restarted. What it had stored is kept; launch the run again."
-    )
     if run.status == dg.DagsterRunStatus.CANCELING:
-        instance.report_run_canceled(run, message)
+        instance.report_run_canceled(run, cause)
     else:
-        instance.report_run_failed(run, message)
+        instance.report_run_failed(run, cause)
     return True
+
+
+def _remove_heartbeats(heartbeats: Heartbeats, unfinished: set[str]) -> None:
+    """Remove what killed processes have left; a process that is alive writes its own again."""
+    for run_id in heartbeats.run_ids():
+        age = heartbeats.seconds_since(run_id)
+        if run_id not in unfinished and (age is None or age > STALE_HEARTBEAT_SECONDS):
+            heartbeats.remove(run_id)
 
 
 @dg.sensor(

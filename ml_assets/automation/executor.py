@@ -1,15 +1,15 @@
-"""Dagster's in-process executor, which also tells in the run's tags which process does the work."""
+"""Dagster's in-process executor, whose process is named by the run's tags and keeps a heartbeat."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from ml_assets.automation.run_process import process_tags
+from ml_assets.automation.run_process import Heartbeats, process_tags
 
 
 class _TellingExecutor(dg.Executor):
-    """Tags the run, and leaves everything else to another executor."""
+    """Tags the run and keeps its heartbeat, and leaves everything else to another executor."""
 
     def __init__(self, inner: dg.Executor) -> None:
         self._inner = inner
@@ -24,8 +24,10 @@ class _TellingExecutor(dg.Executor):
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
         """Tag the run, then execute its steps."""
-        plan_context.instance.add_run_tags(plan_context.run_id, process_tags())
-        yield from self._inner.execute(plan_context, execution_plan)
+        instance, run_id = plan_context.instance, plan_context.run_id
+        with Heartbeats.of(instance).beating(run_id):
+            instance.add_run_tags(run_id, process_tags(run_id))
+            yield from self._inner.execute(plan_context, execution_plan)
 
 
 @dg.executor(
@@ -33,10 +35,11 @@ class _TellingExecutor(dg.Executor):
     config_schema=dg.in_process_executor.config_schema.as_field(),
 )
 def telling_in_process_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
-    """Execute all steps in the run's own process, and tell which process of which host that is.
+    """Execute all steps in the run's own process, which the run's tags name.
 
     Dagster's launcher for one machine does not watch over the processes that it starts, beyond the
-    life of the code server that started them: ``fail_dead_runs`` goes by these tags.
+    life of the code server that started them: ``fail_dead_runs`` goes by these tags and by the
+    heartbeat.
     """
     create: Any = dg.in_process_executor.executor_creation_fn
     return _TellingExecutor(create(init_context))

@@ -1,60 +1,228 @@
-"""Which process of which machine does a run's work: told by the run's tags."""
+"""Which process executes a run, by the run's tags, and whether it is alive.
 
+Where this machine can look the process up, its start and boot decide. Where it cannot (another
+host, a container with process numbers of its own), the heartbeat that the process keeps in
+Dagster's home decides.
+"""
+
+import contextlib
+import enum
+import logging
 import os
 import socket
-from collections.abc import Mapping
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 HOST_TAG = "ml_assets/host"
 PROCESS_TAG = "ml_assets/process"
+RUN_TAG = "ml_assets/process_of_run"
+"""Id of the run that the other two tags are about: Dagster hands all tags on to a retry."""
+
+HEARTBEAT_FOLDER: Final = "heartbeats"
+"""In Dagster's home; one file for each run in progress, named by its id."""
+
+HEARTBEAT_SECONDS = 5.0
+"""Interval of the heartbeat of a run's process."""
+
+STALE_HEARTBEAT_SECONDS = 60.0
+"""Without a heartbeat for so long, a run whose process cannot be looked up is dead: twelve beats,
+since a disk may stall, and a library may keep the interpreter to itself for some seconds."""
 
 _STATE, _STARTED = 0, 19  # of the fields after the name in /proc/PID/stat; see proc(5)
+_LOGGER = logging.getLogger(__name__)
 
 
-def process_tags(pid: int | None = None) -> dict[str, str]:
-    """Tags for a run that this process, or the one with that number, works on."""
+class Liveness(enum.Enum):
+    """What is known of the process that executes a run."""
+
+    ALIVE = "alive"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class RunProcess:
+    """A process, so that it is not mistaken for a later one with the same number.
+
+    Attributes:
+        host: Name of its machine.
+        pid: Its number.
+        start: When it began, in clock ticks since the boot; empty where the system does not say.
+        boot: Id of the boot.
+        namespace: The namespace of process numbers that its number belongs to.
+    """
+
+    host: str
+    pid: int
+    start: str = ""
+    boot: str = ""
+    namespace: str = ""
+
+    @classmethod
+    def find(cls, pid: int) -> Self | None:
+        """The process of this machine with that number; None when there is none.
+
+        What is left of a process until its parent takes note does not count.
+        """
+        try:
+            # The name stands in brackets, and may hold spaces and brackets of its own.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        except OSError:  # no /proc, or it hides the processes of others
+            return cls(socket.gethostname(), pid) if _exists(pid) else None
+        if fields[_STATE] in "ZXx":
+            return None
+        return cls(socket.gethostname(), pid, fields[_STARTED], boot, _pid_namespace())
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> Self | None:
+        """The process that a run's tags name; None when they name none."""
+        number, _, identity = tags.get(PROCESS_TAG, "").partition(":")
+        if not number.isdecimal() or HOST_TAG not in tags:
+            return None
+        return cls(tags[HOST_TAG], int(number), *identity.split("@")[:3])
+
+    def to_tags(self, run_id: str) -> dict[str, str]:
+        """Tags for a run that this process executes."""
+        identity = "@".join((self.start, self.boot, self.namespace)).rstrip("@")
+        return {HOST_TAG: self.host, PROCESS_TAG: f"{self.pid}:{identity}", RUN_TAG: run_id}
+
+    def liveness(self) -> Liveness:
+        """Whether it is alive, as far as this machine can look it up."""
+        here = RunProcess.find(os.getpid())
+        if here is None or (self.boot and not self._has_numbers_of(here)):
+            return Liveness.UNKNOWN
+        found = RunProcess.find(self.pid)
+        same_host = self.host == socket.gethostname()
+        if not self.start or not here.start:  # the number alone, and not that of another machine
+            if not same_host:
+                return Liveness.UNKNOWN
+            return Liveness.DEAD if found is None else Liveness.ALIVE
+        if found is not None and found.start == self.start:
+            return Liveness.ALIVE  # whatever its machine was called then
+        return Liveness.DEAD if same_host else Liveness.UNKNOWN
+
+    def ended_with_an_earlier_boot(self) -> bool:
+        """Whether a machine of this name has been started again since."""
+        here = RunProcess.find(os.getpid())
+        same_host = self.host == socket.gethostname()
+        return bool(here and same_host and self.boot and here.boot and self.boot != here.boot)
+
+    def _has_numbers_of(self, here: "RunProcess") -> bool:
+        same_namespace = not self.namespace or self.namespace == here.namespace
+        return self.boot == here.boot and same_namespace
+
+
+def process_tags(run_id: str, pid: int | None = None) -> dict[str, str]:
+    """Tags for a run that this process, or the one with that number, executes."""
     pid = os.getpid() if pid is None else pid
-    return {HOST_TAG: socket.gethostname(), PROCESS_TAG: f"{pid}:{_beginning(pid) or ''}"}
+    found = RunProcess.find(pid) or RunProcess(socket.gethostname(), pid)
+    return found.to_tags(run_id)
 
 
-def process_number(tags: Mapping[str, str]) -> int | None:
-    """The number of the process that works on the run with these tags; None when they lack it."""
-    number = tags.get(PROCESS_TAG, "").partition(":")[0]
-    return int(number) if number.isdecimal() else None
+@dataclass(frozen=True)
+class Heartbeats:
+    """Heartbeats of the processes that execute runs.
 
-
-def is_gone(tags: Mapping[str, str]) -> bool:
-    """Whether the process that these tags name is gone for sure.
-
-    False for a process of another machine, of which this one knows nothing, and for tags that name
-    none. A process that has its number by now, but began at another time, is another one.
+    Attributes:
+        folder: Where their files lie.
     """
-    pid = process_number(tags)
-    if pid is None or tags.get(HOST_TAG) != socket.gethostname():
-        return False
-    now, then = _beginning(pid), tags[PROCESS_TAG].partition(":")[2]
-    if now is None:
-        return True
-    return bool(now and then) and now != then
+
+    folder: Path
+
+    @classmethod
+    def of(cls, instance: "dg.DagsterInstance") -> Self:
+        """The heartbeats of a Dagster instance."""
+        return cls(Path(instance.root_directory) / HEARTBEAT_FOLDER)
+
+    @contextlib.contextmanager
+    def beating(self, run_id: str) -> Iterator[None]:
+        """Keep a run's heartbeat in this process until the block ends, however it does."""
+        over = threading.Event()
+        self._beat(run_id)
+        thread = threading.Thread(target=self._beat_until, args=(run_id, over), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            self.remove(run_id)
+
+    def seconds_since(self, run_id: str) -> float | None:
+        """Age of a run's last heartbeat; None when it has none.
+
+        Both times are those that the file system gives: clocks of two machines may differ.
+        """
+        then = self._last(run_id)
+        if then is None:
+            return None
+        with tempfile.TemporaryFile(dir=self.folder) as now:
+            return max(os.fstat(now.fileno()).st_mtime - then, 0.0)
+
+    def stale(self, run_ids: list[str]) -> list[str]:
+        """Those of the runs whose heartbeat has stopped.
+
+        Each of them is watched for two intervals as well: after a suspension, or when the clock
+        was set, the last heartbeat of a process that is alive looks old.
+        """
+        old = {}
+        for run_id in run_ids:
+            age = self.seconds_since(run_id)
+            if age is not None and age > STALE_HEARTBEAT_SECONDS:
+                old[run_id] = self._last(run_id)
+        if old:
+            time.sleep(2 * HEARTBEAT_SECONDS)
+        return [run_id for run_id, then in old.items() if self._last(run_id) == then]
+
+    def remove(self, run_id: str) -> None:
+        """Remove a run's heartbeat, if it has one."""
+        (self.folder / run_id).unlink(missing_ok=True)
+
+    def run_ids(self) -> list[str]:
+        """Runs that have a heartbeat, stopped or not."""
+        return sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
+
+    def _last(self, run_id: str) -> float | None:
+        try:
+            # Opened: a network file system then asks its server, and does not tell what it keeps.
+            with open(self.folder / run_id) as file:
+                return os.fstat(file.fileno()).st_mtime
+        except FileNotFoundError:
+            return None
+
+    def _beat_until(self, run_id: str, over: threading.Event) -> None:
+        failing = False
+        while not over.wait(HEARTBEAT_SECONDS):
+            try:
+                self._beat(run_id)
+                failing = False
+            except OSError as error:
+                if not failing:
+                    _LOGGER.warning("the heartbeat of run %s cannot be written: %s", run_id, error)
+                failing = True
+
+    def _beat(self, run_id: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / run_id).write_text(f"{socket.gethostname()} {os.getpid()}\n")
 
 
-def _beginning(pid: int) -> str | None:
-    """What tells a process from others with its number: when it began, and since which boot.
-
-    Returns:
-        An empty string for a process whose beginning the system does not tell; None when there is
-        no such process, or only what is left of it until its parent takes note.
-    """
+def _pid_namespace() -> str:
     try:
-        # The name stands in brackets, and may hold spaces and brackets of its own.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # no /proc, or it hides the processes of others
-        return "" if _answers(pid) else None
-    return None if fields[_STATE] in "ZXx" else f"{fields[_STARTED]}@{boot}"
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
-def _answers(pid: int) -> bool:
+def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -14,6 +14,7 @@ import click
 
 from ml_assets.alerts.settings import read_alert_settings
 from ml_assets.assets.groups import UNFOLDED_LINEAGE
+from ml_assets.cli.dev_processes import SupervisedProcess, hide_dagsters_traceback
 from ml_assets.cli.instance import dagster_home, open_instance
 from ml_assets.settings import PROJECT_FOLDER, Settings, read_settings, without_credentials
 from ml_assets.storage.atomic import storing
@@ -37,7 +38,7 @@ def dev(host: str, port: int) -> None:
     read_alert_settings()  # a wrong value is told now, not in the log of the code server
     _require_free(host, port)
     with _only_one(settings, f"http://{host}:{port}"):
-        _end_dead_runs(settings)
+        _prepare_instance(settings)
         click.echo(
             f"{announcement(settings)}\n"
             "The asset graph, every group unfolded (click Materialize all…, then All):\n"
@@ -105,17 +106,23 @@ def announcement(settings: Settings) -> str:
     return f"Trips from {trips}; everything is kept in {home}"
 
 
-def _end_dead_runs(settings: Settings) -> None:
+def _prepare_instance(settings: Settings) -> None:
     """Open Dagster's home, and mark runs failed that were killed while nobody was looking."""
+    from ml_assets.automation.queued_runs import set_pool_limits
     from ml_assets.cli.other_runs import end_dead_runs
 
     with storing(str(settings.local_home)), open_instance(settings) as instance:
+        set_pool_limits(instance)
         for line in end_dead_runs(instance):
             click.echo(line)
 
 
 def _dagster_dev(arguments: list[str]) -> None:
-    """``dagster dev`` in this process, with the project's daemon in place of Dagster's own."""
+    """``dagster dev`` in this process, with the project's daemon in place of Dagster's own.
+
+    Raises:
+        click.ClickException: when the UI or the daemon dies again and again.
+    """
     import dagster as dg
 
     # Its advice, to type `dg dev` instead, is not for those who typed `ml-assets dev`.
@@ -123,10 +130,17 @@ def _dagster_dev(arguments: list[str]) -> None:
     # Untyped: what is replaced here is not exported.
     dagster_dev: Any = importlib.import_module("dagster._cli.dev")
     launch = dagster_dev.open_ipc_subprocess
+    services: list[SupervisedProcess] = []
 
-    def launch_with_prompt_daemon(parts: Sequence[str], **options: Any) -> Any:
+    def launch_supervised(parts: Sequence[str], **options: Any) -> SupervisedProcess:
         chosen = [PROMPT_DAEMON if part == DAGSTER_DAEMON else part for part in parts]
-        return launch(chosen, **options)
+        name = "Dagster's daemon" if PROMPT_DAEMON in chosen else "Dagster's UI"
+        services.append(SupervisedProcess(name, lambda: launch(chosen, **options)))
+        return services[-1]
 
-    dagster_dev.open_ipc_subprocess = launch_with_prompt_daemon
-    dagster_dev.dev_command.main(args=arguments, prog_name="dagster dev")
+    dagster_dev.open_ipc_subprocess = launch_supervised
+    hide_dagsters_traceback()
+    dagster_dev.dev_command.main(args=arguments, prog_name="dagster dev", standalone_mode=False)
+    for service in services:
+        if service.failure is not None:
+            raise click.ClickException(service.failure)

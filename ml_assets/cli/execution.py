@@ -12,7 +12,7 @@ import dagster as dg
 from rich.console import Console
 
 from ml_assets.assets.models import model_asset_name
-from ml_assets.automation.run_process import process_tags
+from ml_assets.automation.run_process import Heartbeats, process_tags
 from ml_assets.cli.instance import open_instance
 from ml_assets.cli.other_runs import end_dead_runs, require_alone
 from ml_assets.cli.plan import RunPlan, require_any
@@ -63,7 +63,7 @@ class Execution:
         with storing(str(settings.local_home)):
             self._instance = open_instance(settings)
         for line in end_dead_runs(self._instance):
-            console.print(line, soft_wrap=True)
+            self._print_line(line)
         self._definitions = assemble(settings)
         if settings.synthetic:
             console.print("Trips are the synthetic sample; ML_ASSETS_TRIPS=tlc takes real ones.")
@@ -74,7 +74,10 @@ class Execution:
         Raises:
             click.ClickException: naming that run and the way out.
         """
-        require_alone(self._instance)
+        require_alone(self._instance, self._print_line)
+
+    def _print_line(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, markup=False)
 
     def ingest(self, first: Month, last: Month) -> None:
         """Bring the months and split them into kept and rejected trips.
@@ -159,6 +162,7 @@ class Execution:
         with (
             StepProgress(self._console, len(chosen.graph.node_defs), trials) as progress,
             watching_transfers(progress.transferred),
+            Heartbeats.of(self._instance).beating(run_id),
         ):
             self._instance.watch_event_logs(run_id, None, progress.on_event)
             try:
@@ -169,7 +173,7 @@ class Execution:
                         "loggers": {"console": {"config": {"log_level": level}}},
                     },
                     asset_selection=keys,
-                    tags={**process_tags(), **(tags or {})},
+                    tags={**process_tags(run_id), **(tags or {})},
                     run_id=run_id,
                     raise_on_error=False,
                 )

@@ -20,6 +20,7 @@ COMMANDS = {
     "dev": "ml_assets.cli.dev.dev",
     "serve": "ml_assets.cli.serve.serve",
     "predict": "ml_assets.cli.predict.predict",
+    "runs": "ml_assets.cli.runs.runs",
     "months": "ml_assets.cli.months.months",
     "leaderboard": "ml_assets.cli.leaderboard.leaderboard",
     "decisions": "ml_assets.cli.decisions.decisions",

@@ -1,11 +1,19 @@
 """Other runs of the same Dagster instance: dead ones are ended, and living ones are waited for."""
 
+import time
+from collections.abc import Callable
 from datetime import datetime
 
 import click
 import dagster as dg
 
-from ml_assets.automation.dead_runs import IN_PROGRESS, fail_dead_runs
+from ml_assets.automation.dead_runs import IN_PROGRESS, fail_dead_runs, process_of
+from ml_assets.automation.run_process import (
+    HEARTBEAT_SECONDS,
+    STALE_HEARTBEAT_SECONDS,
+    Heartbeats,
+    Liveness,
+)
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -16,20 +24,58 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     ]
 
 
-def require_alone(instance: dg.DagsterInstance) -> None:
+def require_alone(instance: dg.DagsterInstance, echo: Callable[[str], None]) -> None:
     """Refuse to train beside another run: both would read and replace the one training set.
+
+    A run whose process is out of sight is watched until it gives a heartbeat, or has given none for
+    so long that it is dead.
+
+    Args:
+        instance: Where the runs are.
+        echo: Prints a line on what is waited for, and on runs that turn out to be dead.
 
     Raises:
         click.ClickException: naming the run in progress, since when, and the way out.
     """
-    records = instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS)), limit=1)
-    for record in records:
-        run = record.dagster_run
-        begun = record.create_timestamp
-        if record.start_time is not None:
-            begun = datetime.fromtimestamp(record.start_time).astimezone()
-        raise click.ClickException(
-            f"run {run.run_id} ({run.job_name}) is in progress since {begun:%Y-%m-%d %H:%M %Z}, "
-            "and a training beside it could mix its months with that run's: wait until it has "
-            "ended, or cancel it in the UI (`ml-assets dev`, Runs), then run this again"
-        )
+    for record in instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS))):
+        if not _turns_out_dead(instance, record.dagster_run, echo):
+            _refuse(record)
+
+
+def _turns_out_dead(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, echo: Callable[[str], None]
+) -> bool:
+    process, heartbeats = process_of(instance, run), Heartbeats.of(instance)
+    age = heartbeats.seconds_since(run.run_id)
+    if process is None or process.liveness() is not Liveness.UNKNOWN or age is None:
+        return False
+    echo(
+        f"run {run.run_id} of {process.host} gave its last heartbeat {age:.0f} s ago: watching it "
+        f"until the next one, or until {STALE_HEARTBEAT_SECONDS:.0f} s without one"
+    )
+    while age <= STALE_HEARTBEAT_SECONDS:
+        time.sleep(min(1.0, HEARTBEAT_SECONDS))
+        before, now = age, heartbeats.seconds_since(run.run_id)
+        if now is None or now < before:
+            return _has_ended(instance, run)
+        age = now
+    for line in end_dead_runs(instance):
+        echo(line)
+    return _has_ended(instance, run)
+
+
+def _has_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    now = instance.get_run_by_id(run.run_id)
+    return now is None or now.is_finished
+
+
+def _refuse(record: dg.RunRecord) -> None:
+    run, begun = record.dagster_run, record.create_timestamp
+    if record.start_time is not None:
+        begun = datetime.fromtimestamp(record.start_time).astimezone()
+    raise click.ClickException(
+        f"run {run.run_id} ({run.job_name}) is in progress since {begun:%Y-%m-%d %H:%M %Z}, "
+        "and a training beside it could mix its months with that run's: wait until it has "
+        f"ended, or cancel it in the UI or with `ml-assets runs end {run.run_id[:8]}`, then run "
+        "this again"
+    )

@@ -7,13 +7,22 @@ import subprocess
 import sys
 import time
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 
 import dagster as dg
 import pytest
 
+from ml_assets.automation import dead_runs, run_process
 from ml_assets.automation.dead_runs import dead_runs_sensor, fail_dead_runs
 from ml_assets.automation.executor import telling_in_process_executor
-from ml_assets.automation.run_process import HOST_TAG, PROCESS_TAG, is_gone, process_tags
+from ml_assets.automation.run_process import (
+    HOST_TAG,
+    PROCESS_TAG,
+    RUN_TAG,
+    Heartbeats,
+    Liveness,
+    RunProcess,
+)
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import start
 from ml_assets_tests.conftest import REPOSITORY
@@ -38,25 +47,48 @@ def awaited(condition):
     raise AssertionError("it did not come about in time")
 
 
-def started_run(instance, tags, status=dg.DagsterRunStatus.STARTED):
-    """A run in progress, as its own process would have left it."""
+@dg.job
+def work() -> None: ...
 
-    @dg.job
-    def work() -> None: ...
 
-    run = instance.create_run_for_job(work, status=status, tags=tags)
+def started_run(instance, tags, status=dg.DagsterRunStatus.STARTED, **parents):
+    """A run in progress, as its own process would have left it.
+
+    ``tags`` are as they are, or a process that the run's own tags then name.
+    """
+    given = {} if isinstance(tags, RunProcess) else tags
+    run = instance.create_run_for_job(work, status=status, tags=given, **parents)
+    if isinstance(tags, RunProcess):
+        instance.add_run_tags(run.run_id, tags.to_tags(run.run_id))
     assert instance.get_run_by_id(run.run_id).status == status
     return run.run_id
 
 
 @pytest.fixture
-def ended():
+def gone():
     """A process that was there and is gone."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    tags = process_tags(process.pid)
+    found = RunProcess.find(process.pid)
     process.kill()
     process.communicate()
+    return found
+
+
+@pytest.fixture
+def ended(gone):
+    """Its tags, as an earlier version wrote them."""
+    tags = gone.to_tags("")
+    del tags[RUN_TAG]
+    tags[PROCESS_TAG] = tags[PROCESS_TAG].rpartition("@")[0]
     return tags
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Heartbeats that stop within a second."""
+    monkeypatch.setattr(run_process, "HEARTBEAT_SECONDS", 0.2)
+    for module in (run_process, dead_runs):
+        monkeypatch.setattr(module, "STALE_HEARTBEAT_SECONDS", 0.5)
 
 
 def test_a_killed_command_is_failed_and_the_next_one_ends_well(tmp_path):
@@ -103,6 +135,7 @@ def _tracked(store):
 WORKER = """
 import os, signal, sys
 import dagster as dg
+from ml_assets.automation import dead_runs, run_process
 from ml_assets.automation.executor import telling_in_process_executor
 
 @dg.op
@@ -171,9 +204,6 @@ def test_a_retry_that_has_not_begun_is_not_taken_for_the_dead_run_whose_tags_it_
         killed = started_run(instance, ended)
         assert fail_dead_runs(instance) == [killed]
 
-        @dg.job
-        def work() -> None: ...
-
         retry = instance.create_run_for_job(
             work,
             status=dg.DagsterRunStatus.STARTED,
@@ -187,17 +217,41 @@ def test_a_retry_that_has_not_begun_is_not_taken_for_the_dead_run_whose_tags_it_
         assert fail_dead_runs(instance) == [retry]
 
 
-def test_runs_that_are_not_started_or_over_are_left_alone(ended):
+def test_a_retry_is_told_from_its_run_though_that_was_deleted(gone):
     with dg.DagsterInstance.ephemeral() as instance:
-        for status in (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.SUCCESS):
-            started_run(instance, ended, status)
+        inherited = gone.to_tags("the-run-that-was-deleted")
+        parents = {"parent_run_id": "deleted", "root_run_id": "deleted"}
+        for status in (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING):
+            started_run(instance, inherited, status, **parents)
         assert fail_dead_runs(instance) == []
 
 
+def test_a_run_that_is_over_is_left_alone(gone):
+    with dg.DagsterInstance.ephemeral() as instance:
+        started_run(instance, gone, dg.DagsterRunStatus.SUCCESS)
+        assert fail_dead_runs(instance) == []
+
+
+def test_a_run_whose_process_was_killed_before_it_started_fails(gone, ended):
+    with dg.DagsterInstance.ephemeral() as instance:
+        for tags in (gone, ended):
+            run_id = started_run(instance, tags, dg.DagsterRunStatus.NOT_STARTED)
+            assert fail_dead_runs(instance) == [run_id]
+            assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING])
+def test_a_run_that_no_process_takes_up_fails_after_a_while(monkeypatch, status):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, {}, status)
+        assert fail_dead_runs(instance) == []  # it may be about to
+        monkeypatch.setattr(dead_runs, "UNCLAIMED_SECONDS", -1.0)
+        assert fail_dead_runs(instance) == [run_id]
+        assert "No process has started" in [e.message for e in instance.all_logs(run_id)][-1]
+
+
 def test_a_run_is_left_alone_unless_its_process_is_surely_gone(ended):
-    alive = process_tags()
-    assert not is_gone(alive)
-    assert is_gone(ended)
+    assert RunProcess.find(os.getpid()).liveness() is Liveness.ALIVE
     for unsure in (
         {},
         {HOST_TAG: ended[HOST_TAG]},
@@ -205,27 +259,71 @@ def test_a_run_is_left_alone_unless_its_process_is_surely_gone(ended):
         {**ended, HOST_TAG: "another-machine"},
         {**ended, PROCESS_TAG: "once upon a time"},
     ):
-        assert not is_gone(unsure), unsure
         with dg.DagsterInstance.ephemeral() as instance:
             started_run(instance, unsure)
-            assert fail_dead_runs(instance) == []
+            assert fail_dead_runs(instance) == [], unsure
 
 
 def test_another_process_with_the_same_number_does_not_stand_for_the_dead_one():
-    alive = process_tags()
-    _, _, beginning = alive[PROCESS_TAG].partition(":")
-    reused = alive[PROCESS_TAG].replace(beginning, "1" + beginning)
-    assert is_gone({**alive, PROCESS_TAG: reused})
+    alive = RunProcess.find(os.getpid())
+    assert replace(alive, start="1" + alive.start).liveness() is Liveness.DEAD
     # Where a system does not tell when a process began, the number alone decides.
-    assert not is_gone({**alive, PROCESS_TAG: f"{os.getpid()}:"})
+    assert RunProcess(alive.host, alive.pid).liveness() is Liveness.ALIVE
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [{"host": "renamed"}, {"namespace": "pid:[1]"}, {"host": "other", "boot": "another"}],
+)
+def test_out_of_sight_a_process_is_dead_once_its_heartbeat_has_stopped(quick, gone, elsewhere):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, replace(gone, **elsewhere))
+        assert fail_dead_runs(instance) == []  # it keeps no heartbeat: nothing is known
+        with Heartbeats.of(instance).beating(run_id):
+            time.sleep(1.2)
+            assert fail_dead_runs(instance) == []
+        Heartbeats.of(instance)._beat(run_id)  # killed: its file stays
+        assert fail_dead_runs(instance) == []
+        time.sleep(0.7)
+        assert fail_dead_runs(instance) == [run_id]
+        assert "no heartbeat" in [entry.message for entry in instance.all_logs(run_id)][-1]
+
+
+def test_a_heartbeat_that_looks_old_after_a_suspension_is_watched_before_it_counts(quick, gone):
+    with dg.DagsterInstance.ephemeral() as instance:
+        heartbeats = Heartbeats.of(instance)
+        run_id = started_run(instance, replace(gone, host="another-machine"))
+        with heartbeats.beating(run_id):
+            os.utime(heartbeats.folder / run_id, (0, 0))
+            assert fail_dead_runs(instance) == []
+
+
+def test_a_living_process_is_left_alone_whatever_its_machine_is_called_now(quick):
+    alive = RunProcess.find(os.getpid())
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, replace(alive, host="before-it-was-renamed"))
+        heartbeats = Heartbeats.of(instance)
+        heartbeats._beat(run_id)
+        os.utime(heartbeats.folder / run_id, (0, 0))  # as if it hung
+        assert fail_dead_runs(instance) == []
+
+
+def test_a_run_of_before_a_reboot_fails_and_no_heartbeat_is_left_behind(quick, gone):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, replace(gone, boot="the-boot-before"))
+        heartbeats = Heartbeats.of(instance)
+        heartbeats._beat("a-run-that-ended-long-ago")
+        time.sleep(0.7)
+        assert fail_dead_runs(instance) == [run_id]
+        assert heartbeats.run_ids() == []
 
 
 def test_a_killed_process_that_nobody_has_waited_for_is_gone():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    tags = process_tags(process.pid)
-    assert not is_gone(tags)
+    found = RunProcess.find(process.pid)
+    assert found.liveness() is Liveness.ALIVE
     process.kill()
     try:
-        awaited(lambda: is_gone(tags))
+        awaited(lambda: found.liveness() is Liveness.DEAD)
     finally:
         process.communicate()
