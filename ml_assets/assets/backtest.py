@@ -175,7 +175,6 @@ def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
     return {
         "summary": dg.MetadataValue.text(made.summary),
         "trips": dg.MetadataValue.text("synthetic sample" if made.synthetic else made.dataset),
-        "chart": dg.MetadataValue.md(picture),
         "rmse_by_month": table(backtest_table(made)),
         "champion": dg.MetadataValue.text(made.champion or "none serves"),
         "months_judged": dg.MetadataValue.int(months),
@@ -185,6 +184,7 @@ def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
         "figures_computed": dg.MetadataValue.int(made.computed),
         **{name: figure(value) for name, value in figures.items() if value is not None},
         **_lists(made),
+        "chart": dg.MetadataValue.md(picture),
     }
 
 

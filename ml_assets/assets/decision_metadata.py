@@ -1,32 +1,35 @@
 """What the page of ``champion_model`` shows of a decision, and of those before it."""
 
-from collections.abc import Sequence
-from textwrap import shorten
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from ml_assets.assets.metadata import figure, table
-from ml_assets.modeling.records import ChampionDecision
+from ml_assets.modeling.records import ChampionDecision, Criterion
 
 _SHOWN_DECISIONS = 20
-_MOST_CHARACTERS = 70
 
 
 def decision_metadata(
     decision: ChampionDecision, history: Sequence[ChampionDecision]
 ) -> dict[str, dg.MetadataValue]:
-    """Figures, criteria and the history, newest first.
+    """A summary in words first, then facts, criteria and the history, newest first.
+
+    Dagster shows the entries in this order, in a column of 500 px where the window has 1500.
 
     Args:
         decision: The one that was just made.
         history: All, oldest first.
     """
     texts = {
-        "decision": decision.outcome,
-        "reason": decision.reason,
-        "started_because": decision.started_because,
+        "summary": decision.summary,
         "champion": decision.champion or "nothing serves",
         "registry_version": decision.registry_version or "none",
+        "decision": decision.outcome,
+        "started_because": decision.started_because,
+        "reason": decision.reason,
+    }
+    further_texts = {
         "served": decision.served,
         "challenger": _named(decision.challenger, decision.challenger_version),
         "judged_month": decision.judged_month,
@@ -40,30 +43,32 @@ def decision_metadata(
         "seconds": decision.seconds,
         "cpu_seconds": decision.cpu_seconds,
     }
-    metadata: dict[str, dg.MetadataValue] = {
-        name: dg.MetadataValue.text(text) for name, text in texts.items() if text
-    }
-    metadata |= {name: figure(value) for name, value in figures.items() if value is not None}
+    shown = _texts(texts)
+    shown |= {name: figure(value) for name, value in figures.items() if value is not None}
     if decision.criteria:
-        metadata["criteria"] = table(
-            [
-                {
-                    "criterion": criterion.name,
-                    "shown": "yes" if criterion.passed else "NO",
-                    "finding": criterion.finding,
-                }
-                for criterion in decision.criteria
-            ]
-        )
+        shown["criteria"] = table([_criterion(criterion) for criterion in decision.criteria])
     if decision.other_challengers:
-        metadata["other_challengers"] = table(
+        shown["other_challengers"] = table(
             [
                 {"challenger": _named(other.model, other.version), "refused": other.reason}
                 for other in decision.other_challengers
             ]
         )
-    metadata["decisions"] = table([_line(entry) for entry in reversed(history[-_SHOWN_DECISIONS:])])
-    return metadata
+    shown["decisions"] = table([_line(entry) for entry in reversed(history[-_SHOWN_DECISIONS:])])
+    return shown | _texts(further_texts)
+
+
+def _texts(texts: Mapping[str, str | None]) -> dict[str, dg.MetadataValue]:
+    return {name: dg.MetadataValue.text(text) for name, text in texts.items() if text}
+
+
+def _criterion(criterion: Criterion) -> dict[str, object]:
+    """Its name with spaces, at which the page may break it."""
+    return {
+        "passed": "yes" if criterion.passed else "NO",
+        "criterion": criterion.name.replace("_", " "),
+        "finding": criterion.finding,
+    }
 
 
 def _named(model: str | None, version: str | None) -> str | None:
@@ -73,11 +78,8 @@ def _named(model: str | None, version: str | None) -> str | None:
 def _line(decision: ChampionDecision) -> dict[str, object]:
     """A decision in a line that fits on the page; `ml-assets decisions ID` has all of it."""
     return {
-        "decision": decision.decision_id,
         "when": decision.decided_at[:16].replace("T", " "),
         "outcome": decision.outcome,
         "serves": _named(decision.champion, decision.registry_version) or "nothing",
-        "judged_month": decision.judged_month,
-        "started_because": shorten(decision.started_because, _MOST_CHARACTERS, placeholder=" …"),
-        "reason": shorten(decision.reason, _MOST_CHARACTERS, placeholder=" …"),
+        "decision": decision.decision_id,
     }

@@ -1,6 +1,6 @@
 """The leaderboard: every family and every baseline on the same judged month, best first."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 Row = dict[str, str | int | float]
@@ -16,19 +16,44 @@ def leaderboard(rows: "Iterable[ModelRecord]") -> "list[ModelRecord]":
 
 
 def leaderboard_table(rows: "Iterable[ModelRecord]") -> list[Row]:
-    """One row for each model and baseline, best first, with rounded figures for people.
+    """Who is ahead: a row for each model and baseline, best first. Errors are in minutes.
 
-    Errors are in minutes, ``mape`` and ``within_5_minutes`` in percent.
+    Few columns, so that an asset's page shows them all; :func:`figures_table` and
+    :func:`cost_table` have the others.
     """
     return [
         {
+            "test_rmse": round(row.test.rmse, 3),
             "model": row.model,
             "kind": row.kind,
-            "validation_rmse": round(row.validation.rmse, 3),
-            **{f"test_{name}": value for name, value in _figures(row.test).items()},
+            "test_mae": round(row.test.mae, 3),
+        }
+        for row in leaderboard(rows)
+    ]
+
+
+def figures_table(rows: "Iterable[ModelRecord]") -> list[Row]:
+    """The other figures of the same rows: ``mape`` and ``in_5_min`` in percent."""
+    return [
+        {
+            "model": row.model,
+            "val_rmse": round(row.validation.rmse, 3),
+            "mape": round(100 * row.test.mape, 1),
+            "r2": round(row.test.r2, 3),
+            "in_5_min": round(100 * row.test.share_within_5_minutes, 1),
+        }
+        for row in leaderboard(rows)
+    ]
+
+
+def cost_table(rows: "Iterable[ModelRecord]") -> list[Row]:
+    """What the same rows cost: seconds to fit, size as stored, trips predicted per second."""
+    return [
+        {
+            "model": row.model,
             "fit_seconds": round(row.fit_seconds, 2),
-            "predictions_per_second": _rows_per_second(row),
             "size_kb": round(row.size_bytes / 1000),
+            "trips_per_s": _rows_per_second(row),
         }
         for row in leaderboard(rows)
     ]
@@ -53,6 +78,25 @@ def slices_side_by_side(rows: "Iterable[ModelRecord]") -> list[Row]:
             line[row.model] = "" if found is None else round(found, 3)
         table.append(line)
     return table
+
+
+def best_by_slice(rows: "Iterable[ModelRecord]") -> list[Row]:
+    """RMSE of the best model and of the next on every slice."""
+    ahead = [row for row in leaderboard(rows) if row.kind == "model"][:2]
+    names = dict(zip(("best_rmse", "next_rmse"), (row.model for row in ahead), strict=False))
+    return [
+        {"slice": line["slice"], "trips": line["trips"]}
+        | {column: line[model] for column, model in names.items()}
+        for line in slices_side_by_side(ahead)
+    ]
+
+
+def as_markdown_table(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table, for what is too wide to stand on a page."""
+    if not rows:
+        return ""
+    lines = [[*rows[0]], ["---"] * len(rows[0]), *(row.values() for row in rows)]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def _figures(metrics: "MetricsRecord") -> Row:

@@ -158,6 +158,33 @@ class Leaderboard(BaseModel):
         """The rows that can be served, best first."""
         return [row for row in self.rows if row.kind == "model"]
 
+    @property
+    def summary(self) -> str:
+        """Which model is best, and by how much, in sentences for people."""
+        if not self.models:
+            return f"No model was evaluated on {self.judged_month}, only baselines."
+        best, *others = self.models
+        said = [
+            f"{best.model} is the best of {len(self.models)} models on {self.judged_month}: its "
+            f"error on {best.test.rows:,} trips is {best.test.rmse:.2f} minutes (RMSE), and "
+            f"{best.test.share_within_5_minutes:.0%} of them are off by 5 minutes or less."
+        ]
+        ahead = [
+            _lead(best.test.rmse, row.test.rmse, f"{row.model}, the next,") for row in others[:1]
+        ]
+        baselines = [row for row in self.rows if row.kind == "baseline"]
+        if baselines:
+            bar = min(baselines, key=lambda row: row.test.rmse)
+            ahead.append(_lead(best.test.rmse, bar.test.rmse, f"{bar.model}, the best baseline"))
+        if ahead:
+            said.append(f"That is {' and '.join(ahead)}.")
+        if self.caveat:
+            said.append(f"{_sentence(self.caveat)}.")
+        if self.synthetic:
+            said.append("The trips are the synthetic sample.")
+        said.append("champion_model says which model serves.")
+        return " ".join(said)
+
     def without(self, model: str) -> Self:
         """The leaderboard that there would be if nobody had trained this family."""
         rows = [row for row in self.rows if row.model != model]
@@ -288,9 +315,56 @@ class ChampionDecision(BaseModel):
     carried_out: bool = True
 
     @property
+    def summary(self) -> str:
+        """Who serves, how well, and why, in sentences for people."""
+        if self.champion is None:
+            return f"Nothing serves: {self.reason}."
+        changed = self.promoted and self.carried_out
+        serves = "serves now" if changed else "still serves"
+        if self.promoted and not self.carried_out:
+            serves = "is to serve, but the registry has not been changed yet"
+        said = [f"{self.champion}, version {self.registry_version}, {serves}.", *self._how_well()]
+        said.append(f"Why: {self.reason.rstrip('.')}.")
+        if self.caveat:
+            said.append(f"{_sentence(self.caveat)}.")
+        if self.synthetic:
+            said.append("The trips are the synthetic sample.")
+        return " ".join(said)
+
+    def _how_well(self) -> list[str]:
+        """The error of what serves on the test month, and by how much it is better."""
+        before = self.champion_before
+        rmse = self.test_rmse
+        if not self.promoted:  # what was kept has its own error from an earlier month
+            rmse = before.test.rmse if before is not None else None
+        if rmse is None or not self.judged_month:
+            return []
+        apart = []
+        if self.promoted and before is not None:
+            named = f"the champion before ({before.model}, version {before.version})"
+            apart.append(_lead(rmse, before.test.rmse, named))
+        bar = next((shown for shown in self.criteria if shown.name == "beats_baselines"), None)
+        if bar is not None and bar.limit is not None:
+            apart.append(_lead(rmse, bar.limit, "the best baseline"))
+        said = f"On {self.judged_month} its error is {rmse:.2f} minutes (RMSE)"
+        return [f"{said}, {' and '.join(apart)}." if apart else f"{said}."]
+
+    @property
     def outcome(self) -> str:
         """The decision in a word or two."""
         if not self.carried_out:
             return "not carried out"
         by_hand = {"rollback": "rolled back", "override": "promoted by hand"}
         return by_hand.get(self.kind, "promoted" if self.promoted else "kept")
+
+
+def _lead(rmse: float, other: float, named: str) -> str:
+    """By how much an error is below another's: ``0.21 minutes (5 %) less than …``."""
+    share = f" ({abs(other - rmse) / other:.1%})" if other > 0 else ""
+    return (
+        f"{abs(other - rmse):.2f} minutes{share} {'less' if rmse <= other else 'more'} than {named}"
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".")

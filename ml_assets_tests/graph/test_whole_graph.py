@@ -122,6 +122,36 @@ def test_synthetic_results_say_so(trained):
     assert trained.metadata("trip_features", "2023-01")["status"] == "synthetic sample"
 
 
+@pytest.mark.parametrize("asset", ["model_leaderboard", "champion_model"])
+def test_a_page_begins_in_words_and_fits_a_window_of_1500_pixels(trained, asset):
+    shown = trained.metadata(asset)
+    names = [*shown]
+    assert names[0] == "summary"
+    assert "minutes (RMSE)" in shown["summary"] and "the best baseline" in shown["summary"]
+    pictures = [name for name, value in shown.items() if str(value).startswith("![")]
+    assert pictures == names[-1:] if asset == "model_leaderboard" else not pictures
+    # Measured in Chromium at 1500 px: this much is left to a key of so many characters and a value.
+    room = 624 - 8.4 * max(len(name) for name in names)
+    for name, value in shown.items():
+        if isinstance(value, dg.TableMetadataValue):
+            assert narrowest(value) <= room, name
+    first = shown["leaderboard" if asset == "model_leaderboard" else "criteria"].schema.columns[0]
+    assert first.name in ("test_rmse", "passed")
+
+
+def narrowest(shown: dg.TableMetadataValue) -> float:
+    """Pixels that a table needs, measured likewise: cells break between words."""
+    columns = [column.name for column in shown.schema.columns]
+    return sum(
+        16.5 + max([7.2 * len(name), *(8.4 * longest(row.data[name]) for row in shown.records)])
+        for name in columns
+    )
+
+
+def longest(cell: object) -> int:
+    return max((len(word) for word in str(cell).split()), default=0)
+
+
 def test_a_second_training_on_the_same_months_keeps_the_champion(trained):
     before = records(trained).read("champion_model", ChampionDecision)
     assert trained.train(MODELS).success

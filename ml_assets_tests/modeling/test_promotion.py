@@ -11,6 +11,9 @@ from ml_assets.modeling.criteria import PromotionLimits
 from ml_assets.modeling.guarded_slices import SliceGuard
 from ml_assets.modeling.promotion import Challenge, NothingToPromote, decide
 from ml_assets.modeling.records import (
+    ChampionBefore,
+    ChampionDecision,
+    Criterion,
     Leaderboard,
     MetricsRecord,
     ModelRecord,
@@ -352,3 +355,43 @@ def test_a_champion_of_unknown_trips_is_taken_for_real_ones():
     decision = decide(challenge(serving=champion(dataset="")))
     assert not decision.promoted
     assert "unknown trips" in decision.reason
+
+
+def test_the_summary_of_a_decision_says_who_serves_how_well_and_why():
+    bar = Criterion(name="beats_baselines", passed=True, finding="", value=4.0, limit=8.0)
+    figures = MetricsRecord(
+        rmse=5.0, mae=3.0, mape=0.2, r2=0.5, share_within_5_minutes=0.8, rows=10
+    )
+    before = ChampionBefore(model="lasso", version="1", test=figures, saw_judged_month=False)
+    made = ChampionDecision(
+        promoted=True,
+        reason="better",
+        champion="xgboost",
+        registry_version="2",
+        previous_version="1",
+        champion_before=before,
+        training_set="0",
+        synthetic=False,
+        served="judged",
+        test_rmse=4.0,
+        judged_month="2023-05",
+        criteria=[bar],
+    )
+    assert made.summary == (
+        "xgboost, version 2, serves now. On 2023-05 its error is 4.00 minutes (RMSE), 1.00 minutes "
+        "(20.0%) less than the champion before (lasso, version 1) and 4.00 minutes (50.0%) less "
+        "than the best baseline. Why: better."
+    )
+    pending = made.model_copy(update={"carried_out": False})
+    assert "is to serve, but the registry has not been changed yet" in pending.summary
+    # What was kept is measured on this month; its recorded error is that of an earlier one.
+    kept = made.model_copy(
+        update={"promoted": False, "champion": "lasso", "registry_version": "1", "test_rmse": 3.0}
+    )
+    assert kept.summary.startswith(
+        "lasso, version 1, still serves. On 2023-05 its error is 5.00 minutes (RMSE), 3.00 minutes"
+    )
+    unscored = kept.model_copy(update={"champion_before": None})
+    assert unscored.summary == "lasso, version 1, still serves. Why: better."
+    nothing = made.model_copy(update={"promoted": False, "champion": None})
+    assert nothing.summary == "Nothing serves: better."
