@@ -39,7 +39,8 @@ _SPECS = {
     "same_after_round_trip": "Stored and loaded again, the model predicts the same.",
     "knows_no_judged_trip": "Neither its months nor its error tell of the judged month, and it "
     "errs as much when the judged trips are told a little otherwise.",
-    "fit_time_within_budget": "Fitting takes no longer than the budget for so many trips.",
+    "fit_time_within_budget": "Fitting takes no more processor time than the budget for so many "
+    "trips.",
     "interval_covers": "The intervals hold as many judged trips as they promise, within 3 points.",
 }
 _NOT_ASKED_OF_THE_WINNER = ("fit_time_within_budget", "interval_covers")

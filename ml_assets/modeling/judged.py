@@ -138,6 +138,7 @@ def train_and_judge(
         kind="model",
         validation=validation,
         fit_seconds=fitted.fit_seconds,
+        fit_cpu_seconds=fitted.fit_cpu_seconds,
         tuning_seconds=tuning_seconds,
         parameters=dict(fitted.parameters),
         trials=len(fitted.trials),

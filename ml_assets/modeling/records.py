@@ -105,6 +105,8 @@ class ModelRecord(BaseModel):
         tuned_on: Months that chose its parameters and rounds, and calibrated its intervals.
         interval: How its prediction intervals do on the judged month.
         predictions_sha256: Of its predictions for the judged month in the process that fitted it.
+        fit_cpu_seconds: Processor time of the fit that ``fit_seconds`` took, over all threads; None
+            in older records and of baselines.
         seconds: Wall time of tuning, fitting and judging.
         cpu_seconds: Processor time of the same, over all threads.
     """
@@ -124,6 +126,7 @@ class ModelRecord(BaseModel):
     slices: list[SliceRecord]
     interval: IntervalRecord | None = None
     fit_seconds: float = 0.0
+    fit_cpu_seconds: float | None = None
     tuning_seconds: float = 0.0
     predict_seconds: float
     size_bytes: int

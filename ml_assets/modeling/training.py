@@ -47,6 +47,7 @@ class FittedModel:
         parameters: all parameters of its estimator, the tuned number of rounds included.
         tune_rmse: RMSE of this pipeline on the tune month, in minutes.
         fit_seconds: encoding and fitting of this pipeline, without the tuning.
+        fit_cpu_seconds: processor time of the same, over all threads.
         trials: the study, in order of number; empty without tuning.
     """
 
@@ -55,6 +56,7 @@ class FittedModel:
     parameters: dict[str, Any]
     tune_rmse: float
     fit_seconds: float
+    fit_cpu_seconds: float = 0.0
     trials: list[TrialRecord] = field(default_factory=list)
 
 
@@ -69,6 +71,7 @@ class EncodedTrips:
         tune: encoded tune rows, (k, m).
         tune_minutes: shape (k,).
         seconds: how long the training rows took.
+        cpu_seconds: processor time of the same.
     """
 
     steps: Pipeline
@@ -77,6 +80,7 @@ class EncodedTrips:
     tune: Any
     tune_minutes: npt.NDArray[np.float64]
     seconds: float
+    cpu_seconds: float
 
     def sample(self, rows: int | None, seed: int) -> tuple[Any, npt.NDArray[np.float64]]:
         """At most so many training rows, drawn without replacement; all when ``rows`` is None."""
@@ -137,24 +141,30 @@ def root_mean_squared_error(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> 
 def encode_trips(family: ModelFamily, train: pd.DataFrame, tune: pd.DataFrame) -> EncodedTrips:
     """Fit the steps before the model on ``train`` and encode both frames, once for all trials."""
     train_minutes, tune_minutes = minutes_of(train, "train"), minutes_of(tune, "tune")
-    started = time.perf_counter()
+    clock = _Clock()
     steps = family.make_pipeline()[:-1]
     encoded = steps.fit_transform(train, train_minutes)
-    seconds = time.perf_counter() - started
-    return EncodedTrips(steps, encoded, train_minutes, steps.transform(tune), tune_minutes, seconds)
+    spent = clock.spent()
+    return EncodedTrips(steps, encoded, train_minutes, steps.transform(tune), tune_minutes, *spent)
 
 
 def fit_encoded(
     family: ModelFamily, encoded: EncodedTrips, parameters: dict[str, Any], seed: int, n_jobs: int
 ) -> FittedModel:
     """Fit the model on all encoded training rows; the result equals ``pipeline.fit(train)``."""
-    started = time.perf_counter()
+    clock = _Clock()
     model = BoundedRegressor(family.make_estimator(parameters, seed, n_jobs))
     model.fit(encoded.train, encoded.train_minutes)
-    seconds = encoded.seconds + time.perf_counter() - started
+    seconds, cpu_seconds = clock.spent()
     rmse = root_mean_squared_error(encoded.tune_minutes, model.predict(encoded.tune))
-    pipeline = Pipeline([*encoded.steps.steps, ("model", model)])
-    return FittedModel(family.name, pipeline, dict(parameters), rmse, seconds)
+    return FittedModel(
+        family=family.name,
+        pipeline=Pipeline([*encoded.steps.steps, ("model", model)]),
+        parameters=dict(parameters),
+        tune_rmse=rmse,
+        fit_seconds=encoded.seconds + seconds,
+        fit_cpu_seconds=encoded.cpu_seconds + cpu_seconds,
+    )
 
 
 def refit(fitted: FittedModel, trips: pd.DataFrame) -> FittedModel:
@@ -168,9 +178,19 @@ def refit(fitted: FittedModel, trips: pd.DataFrame) -> FittedModel:
         ValueError: when the trips lack a column or a usable target.
     """
     minutes = minutes_of(trips, "refit")
-    started = time.perf_counter()
+    clock = _Clock()
     pipeline = clone(fitted.pipeline).fit(trips, minutes)
-    seconds = time.perf_counter() - started
+    seconds, cpu_seconds = clock.spent()
     keep_intervals(pipeline, intervals_of(fitted.pipeline))
     keep_typical_requests(pipeline, trips)
-    return replace(fitted, pipeline=pipeline, fit_seconds=seconds)
+    return replace(fitted, pipeline=pipeline, fit_seconds=seconds, fit_cpu_seconds=cpu_seconds)
+
+
+class _Clock:
+    """Wall and processor time since it was made, in seconds."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def spent(self) -> tuple[float, float]:
+        return time.perf_counter() - self._wall, time.process_time() - self._cpu

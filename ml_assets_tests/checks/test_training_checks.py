@@ -228,7 +228,7 @@ def test_last_bits_may_differ_and_no_more(project):
 
 def test_a_fit_over_its_budget_is_odd(project):
     record = records(project).read("xgboost_model", ModelRecord)
-    slow = record.model_copy(update={"fit_seconds": 3600.0})
+    slow = record.model_copy(update={"fit_cpu_seconds": 3600.0})
     assert fit_time_within_budget(record, 10_000).verdict == Verdict.FINE
     assert fit_time_within_budget(slow, 10_000).verdict == Verdict.ODD
 
