@@ -27,8 +27,10 @@ VARIABLES = (
     "ML_ASSETS_INGEST_CRON",
     "ML_ASSETS_SCORE_CRON",
     "ML_ASSETS_RETRAIN_CRON",
+    "ML_ASSETS_MAX_MONTH_ROWS",
 )
 OFF = "off"
+MAX_MAX_MONTH_ROWS = 2**31 - 1
 INGEST_CRON = "0 6 5 * *"
 SCORE_CRON = "0 8 5 * *"
 RETRAIN_CRON = "0 4 * * 0"
@@ -61,6 +63,7 @@ class Settings:
         ingest_cron: When new months are looked for, however the sensor did; None for never.
         score_cron: When drift and the champion's error are measured; None for never.
         retrain_cron: When models are trained again if anything changed; None for never.
+        max_month_rows: How many rows a published month may have; None for the taxi's default.
     """
 
     trips: str
@@ -71,6 +74,7 @@ class Settings:
     ingest_cron: str | None = INGEST_CRON
     score_cron: str | None = SCORE_CRON
     retrain_cron: str | None = RETRAIN_CRON
+    max_month_rows: int | None = None
 
     @property
     def shown_tracking_uri(self) -> str:
@@ -116,6 +120,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         ingest_cron=_cron(variables, "ML_ASSETS_INGEST_CRON", INGEST_CRON),
         score_cron=_cron(variables, "ML_ASSETS_SCORE_CRON", SCORE_CRON),
         retrain_cron=_cron(variables, "ML_ASSETS_RETRAIN_CRON", RETRAIN_CRON),
+        max_month_rows=_max_month_rows(variables.get("ML_ASSETS_MAX_MONTH_ROWS")),
     )
 
 
@@ -192,6 +197,17 @@ def _tracking_uri(value: str) -> str:
     if not re.fullmatch(rf"{database}|https?://.+|databricks(-uc)?(://.*)?", value):
         raise SettingsError("MLFLOW_TRACKING_URI", value, allowed)
     return value
+
+
+def _max_month_rows(value: str | None) -> int | None:
+    """A number of rows; None when the taxi's default counts."""
+    if not value:
+        return None
+    digits = value.replace("_", "").replace(",", "")
+    if not (digits.isdecimal() and digits.isascii() and 0 < int(digits) <= MAX_MAX_MONTH_ROWS):
+        allowed = f"use a whole number of rows from 1 to {MAX_MAX_MONTH_ROWS:,}"
+        raise SettingsError("ML_ASSETS_MAX_MONTH_ROWS", value, allowed)
+    return int(digits)
 
 
 def _cron(variables: Mapping[str, str], variable: str, default: str) -> str | None:

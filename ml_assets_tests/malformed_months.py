@@ -187,6 +187,48 @@ def _row_groups(*sizes: int) -> Callable[[Path, Month], None]:
     return write
 
 
+def _lying(place: str) -> Callable[[bytes], bytes]:
+    """State another number of rows or bytes, in as many bytes, than there are.
+
+    Args:
+        place: ``rows`` of the footer, ``group`` for the rows of its row group, ``values`` of a
+            column, or ``page`` for the decoded size of its first page.
+    """
+
+    def change(whole: bytes) -> bytes:
+        damaged = bytearray(whole)
+        footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+        rows = varint(2 * ROWS)
+        if place == "rows":  # field 3 of FileMetaData, a 64-bit integer after a list
+            at = whole.index(b"\x16" + rows + b"\x19", footer) + 1
+        elif place == "group":  # field 3 of RowGroup, before file_offset and total_compressed_size
+            at = whole.rindex(b"\x16" + rows + b"\x26", footer) + 1
+        elif place == "values":  # field 5 of ColumnMetaData, before total_uncompressed_size
+            found, lie = b"\x16" + rows + b"\x16", b"\x16" + b"\x7e" * len(rows) + b"\x16"
+            return whole[:footer] + whole[footer:].replace(found, lie)
+        else:  # fields 1 and 2 of PageHeader: its kind, then its decoded size
+            column = pq.ParquetFile(io.BytesIO(whole)).metadata.row_group(0).column(5)
+            at = column.data_page_offset + 3
+            rows = bytes(_varint_length(whole, at))
+        damaged[at : at + len(rows)] = b"\xfe" * (len(rows) - 1) + b"\x7e"
+        return bytes(damaged)
+
+    return change
+
+
+def varint(number: int) -> bytes:
+    """Encode a number as Thrift does: seven bits a byte, the lowest first."""
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*encoded, number])
+
+
+def _varint_length(whole: bytes, at: int) -> int:
+    return next(length for length in range(1, 10) if whole[at + length - 1] < 0x80)
+
+
 def _of_month(month: Month) -> Callable[[Path, Month], None]:
     return lambda path, _: pq.write_table(published_month(month, ROWS), path)
 
@@ -225,8 +267,14 @@ BYTES = {
         fault="damaged",
     ),
     "an encrypted footer": Malformed(_encrypted(False), fault="encrypt"),
-    "an encrypted column": Malformed(_encrypted(True), fault="decrypt"),
+    "an encrypted column": Malformed(_encrypted(True), fault="trip_distance is encrypted"),
     "text after the end": Malformed(_bytes(lambda whole: whole + b"\n"), fault=NOT_PARQUET),
+}
+LIES = {
+    "rows of the footer": Malformed(_bytes(_lying("rows")), fault="the footer states 63 rows"),
+    "rows of a row group": Malformed(_bytes(_lying("group")), fault="its row groups 63"),
+    "values of a column": Malformed(_bytes(_lying("values")), fault="has 63 values for 60 rows"),
+    "bytes of a page": Malformed(_bytes(_lying("page"), use_dictionary=False), fault="damaged"),
 }
 COLUMNS = {
     "a column missing": Malformed(
@@ -297,7 +345,10 @@ COLUMNS = {
         _columns(**{"fee\n\x1b[31m\u202e": [1] * ROWS, "trip_distance": None}),
         fault="fee\\n\\u001b[31m\\u202e",
     ),
-    "a name with a dot": Malformed(_with("trip_distance.miles"), kept=ROWS),
+    "a name with a dot": Malformed(_with("fare.amount"), kept=ROWS),
+    "a name with a dot that is read": Malformed(
+        _with("trip_distance.miles"), fault="column trip_distance.miles: rename it"
+    ),
     "900 more columns": Malformed(
         _columns(**{f"more_{number}": [1] * ROWS for number in range(900)}), kept=ROWS
     ),
@@ -407,4 +458,4 @@ VALUES = {
     ),
     "one row again and again": Malformed(_table(lambda table: table.take([7] * ROWS)), kept=ROWS),
 }
-CASES = {**BYTES, **COLUMNS, **KINDS, **VALUES}
+CASES = {**BYTES, **LIES, **COLUMNS, **KINDS, **VALUES}

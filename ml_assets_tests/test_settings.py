@@ -109,6 +109,9 @@ def test_spaces_around_a_value_do_not_matter(tmp_path):
         ("ML_ASSETS_SCORE_CRON", "0 25 * * *", "'25' is no hour (0 to 23)"),
         ("ML_ASSETS_RETRAIN_CRON", "0 4 30 2 *", "no year has such a day"),
         ("ML_ASSETS_RETRAIN_CRON", "OFF", "for example '0 4 * * 0', or off"),
+        ("ML_ASSETS_MAX_MONTH_ROWS", "0", "a whole number of rows from 1 to 2,147,483,647"),
+        ("ML_ASSETS_MAX_MONTH_ROWS", "1e6", "a whole number of rows"),
+        ("ML_ASSETS_MAX_MONTH_ROWS", "99999999999", "a whole number of rows"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_the_variable_the_value_and_what_is_allowed(
@@ -196,3 +199,9 @@ def test_schedules_have_a_default_and_are_switched_off_one_by_one():
 def test_the_project_folder_is_the_checkout():
     assert (PROJECT_FOLDER / "ml_assets" / "settings.py").is_file()
     assert Path(__file__).is_relative_to(PROJECT_FOLDER)
+
+
+def test_the_rows_of_a_month_are_those_of_the_taxi_unless_they_are_set():
+    assert read_settings({}).max_month_rows is None
+    for value in ("5000000", "5_000_000", "5,000,000"):
+        assert read_settings({"ML_ASSETS_MAX_MONTH_ROWS": value}).max_month_rows == 5_000_000

@@ -31,6 +31,7 @@ from ml_assets.sources.published import (
 from ml_assets.storage.trip_store import Lineage, PublishedFileRecord, TripStore
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month
+from ml_assets.trips.month_limits import MonthLimits
 from ml_assets.trips.published_schema import TripSchemaError
 from ml_assets.version import code_version
 
@@ -79,7 +80,7 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
     def trip_features(
         context: dg.AssetExecutionContext, trip_store: TripStoreResource
     ) -> MonthlyTable:
-        return _table(context, trip_store.tables(), kept_trips)
+        return _table(context, trip_store, kept_trips)
 
     @dg.asset(
         name="rejected_trips",
@@ -97,7 +98,7 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
     def rejected_trips_asset(
         context: dg.AssetExecutionContext, trip_store: TripStoreResource
     ) -> MonthlyTable:
-        return _table(context, trip_store.tables(), rejected_trips)
+        return _table(context, trip_store, rejected_trips)
 
     return [raw_trips, trip_features, rejected_trips_asset]
 
@@ -173,11 +174,11 @@ def _failure(
 
 def _table(
     context: dg.AssetExecutionContext,
-    store: TripStore,
+    trip_store: TripStoreResource,
     half: Callable[[pl.DataFrame, Month], pl.DataFrame],
 ) -> MonthlyTable:
     """One half of every month of the run, made when the IO manager asks for it."""
-    name = context.asset_key.path[-1]
+    name, store = context.asset_key.path[-1], trip_store.tables()
     months = [Month.parse(key) for key in context.partition_keys]
     brought = context.instance.get_materialized_partitions(dg.AssetKey("raw_trips"))
     log = context.log
@@ -188,7 +189,7 @@ def _table(
         if record is None:
             _require_unpublished(store, name, month, brought)
             return TableMonth(None, lambda: {"status": "not published yet", "dagster/row_count": 0})
-        frame = half(_read_raw(store, month), month)
+        frame = half(_read_raw(store, month, trip_store.limits()), month)
 
         def describe() -> dict[str, Any]:
             metadata: dict[str, Any] = {"dagster/row_count": frame.height}
@@ -227,11 +228,11 @@ def _require_unpublished(store: TripStore, name: str, month: Month, brought: set
         )
 
 
-def _read_raw(store: TripStore, month: Month) -> pl.DataFrame:
+def _read_raw(store: TripStore, month: Month, limits: MonthLimits) -> pl.DataFrame:
     path = store.raw_path(month)
     try:
         with store.open_raw(month) as file:
-            return read_published(file, store.taxi, month, path)
+            return read_published(file, store.taxi, month, path, limits)
     except TripSchemaError as error:
         raise dg.Failure(f"{error}: materialize raw_trips of {month} for that") from error
 

@@ -23,10 +23,13 @@ def project_resources(settings: Settings) -> dict[str, Any]:
         home=_shown("ML_ASSETS_HOME", settings.home),
         taxi=settings.taxi,
         synthetic=settings.synthetic,
+        max_month_rows=settings.max_month_rows,
     )
     return {
         "trip_source": TripSourceResource(
-            trips=_shown("ML_ASSETS_TRIPS", settings.trips), taxi=settings.taxi
+            trips=_shown("ML_ASSETS_TRIPS", settings.trips),
+            taxi=settings.taxi,
+            max_month_rows=settings.max_month_rows,
         ),
         "trip_store": store,
         "monthly_table": MonthlyTableIOManager(store=store),

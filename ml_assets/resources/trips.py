@@ -5,6 +5,7 @@ import dagster as dg
 from ml_assets.sources import TripSource, open_source
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month_limits import MonthLimits
 
 
 class TripSourceResource(dg.ConfigurableResource):
@@ -12,10 +13,11 @@ class TripSourceResource(dg.ConfigurableResource):
 
     trips: str
     taxi: str
+    max_month_rows: int | None = None
 
     def open(self) -> TripSource:
         """The source; makes no network call yet."""
-        return open_source(self.trips, self.taxi)
+        return open_source(self.trips, self.taxi, max_month_rows=self.max_month_rows)
 
 
 class TripStoreResource(dg.ConfigurableResource):
@@ -24,6 +26,11 @@ class TripStoreResource(dg.ConfigurableResource):
     home: str
     taxi: str
     synthetic: bool
+    max_month_rows: int | None = None
+
+    def limits(self) -> MonthLimits:
+        """How large a published month may be."""
+        return MonthLimits.of(self.taxi, self.max_month_rows)
 
     def tables(self) -> TripStore:
         """Raw files and monthly tables."""

@@ -23,6 +23,7 @@ from ml_assets.sources.published import (
     published_filename,
 )
 from ml_assets.trips.month import Month
+from ml_assets.trips.month_limits import MonthLimits
 
 _CHUNK_BYTES = 1024 * 1024
 # What stores call them: s3fs, adlfs, gcsfs, webdav; git hosts; Hugging Face; zip archives.
@@ -36,6 +37,7 @@ class FolderSource:
     Args:
         folder: a path (``~`` and relative ones too) or an fsspec URL.
         taxi: ``green`` or ``yellow``.
+        limits: how large a month may be; by default that of the taxi.
 
     Raises:
         WrongSource: when fsspec knows no such protocol, or a local folder does not exist. A remote
@@ -44,7 +46,8 @@ class FolderSource:
 
     synthetic = False
 
-    def __init__(self, folder: str, taxi: str) -> None:
+    def __init__(self, folder: str, taxi: str, limits: MonthLimits | None = None) -> None:
+        self._limits = limits
         self.name = without_credentials(folder)
         self.taxi = taxi
         self._folder = folder
@@ -84,7 +87,7 @@ class FolderSource:
         """Copy one month; see ``TripSource.fetch`` for what is raised and kept."""
         filesystem, entries = self._entries()
         entry = self._same(published, entries)
-        with landing(published, destination) as file:
+        with landing(published, destination, self._limits) as file:
             with self._failures(published.location):
                 source = filesystem.open(entry["name"], "rb")
             with source:

@@ -27,6 +27,7 @@ from ml_assets.sources.published import (
     published_filename,
 )
 from ml_assets.trips.month import Month
+from ml_assets.trips.month_limits import MonthLimits
 
 TLC_URL = "https://d37ci6vzurychx.cloudfront.net/trip-data/"
 """The links on https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page lead here."""
@@ -43,6 +44,7 @@ class HttpSource:
         name: how to call the source, the address by default.
         patience: time-outs, retries and speed limits.
         connections: how many months are asked for at a time.
+        limits: how large a month may be; by default that of the taxi.
 
     Raises:
         WrongSource: when the address has no host.
@@ -57,6 +59,7 @@ class HttpSource:
         name: str | None = None,
         patience: Patience | None = None,
         connections: int = 6,
+        limits: MonthLimits | None = None,
     ) -> None:
         if not urlsplit(base_url).hostname:
             raise WrongSource(base_url, "this address has no host", taxi)
@@ -65,6 +68,7 @@ class HttpSource:
         self._base_url = base_url
         self._patience = patience or Patience()
         self._connections = connections
+        self._limits = limits
 
     def published(self, months: Iterable[Month]) -> dict[Month, PublishedMonth]:
         """Ask for each month, several at a time; those answered with 403 or 404 are not there.
@@ -92,7 +96,7 @@ class HttpSource:
     ) -> None:
         """Download one month; see ``TripSource.fetch`` for what is raised and kept."""
         url = self._url(published.month)
-        with landing(published, destination) as file, self._session() as session:
+        with landing(published, destination, self._limits) as file, self._session() as session:
             HttpDownload(session, url, published, file, self._patience, progress).run()
 
     def _look_up(self, months: list[Month], give_up: Event) -> list[PublishedMonth]:

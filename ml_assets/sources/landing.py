@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ml_assets.sources.published import BadPublication, PublishedMonth
 from ml_assets.storage.atomic import replacing
+from ml_assets.trips.month_limits import MonthLimits
 from ml_assets.trips.published_schema import TripSchemaError, verify_published_file
 
 _BLANKS = b"\t\n\r"
@@ -17,10 +18,17 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def landing(published: PublishedMonth, destination: Path) -> Iterator[BinaryIO]:
+def landing(
+    published: PublishedMonth, destination: Path, limits: MonthLimits | None = None
+) -> Iterator[BinaryIO]:
     """A file to write the month to; it replaces ``destination`` when the block ends well.
 
     Whatever goes wrong, ``destination`` stays as it was and nothing is left beside it.
+
+    Args:
+        published: The month.
+        destination: Its place.
+        limits: How large it may be; by default that of its taxi.
 
     Raises:
         BadPublication: when what was written is no readable Parquet file of this taxi's trips.
@@ -30,7 +38,7 @@ def landing(published: PublishedMonth, destination: Path) -> Iterator[BinaryIO]:
         with replacing(str(destination)) as partial:
             with partial.open("xb") as file:
                 yield file
-            _verify(partial, published)
+            _verify(partial, published, limits)
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
@@ -42,13 +50,13 @@ def landing(published: PublishedMonth, destination: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _verify(partial: Path, published: PublishedMonth) -> None:
+def _verify(partial: Path, published: PublishedMonth, limits: MonthLimits | None) -> None:
     with partial.open("rb") as file:
         start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"<") and not any(byte < 0x20 and byte not in _BLANKS for byte in start):
         raise web_page_came(published)
     try:
-        verify_published_file(partial, published.taxi)
+        verify_published_file(partial, published.taxi, limits)
     except TripSchemaError as error:
         reason = str(error).replace(partial.name, "the file")
         raise BadPublication(f"{published.location}: {reason}") from error

@@ -9,6 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from ml_assets.trips.month import Month
+from ml_assets.trips.month_limits import MonthLimits
 from ml_assets.trips.published_schema import (
     DAMAGE,
     TripSchemaError,
@@ -16,6 +17,7 @@ from ml_assets.trips.published_schema import (
     match_columns,
     open_parquet,
     published_columns,
+    require_size,
 )
 from ml_assets.trips.rules import (
     FIRST_ZONE,
@@ -39,7 +41,9 @@ REASONS: Final = {
 """Closed list: each rejected trip bears the first of these that applies."""
 
 
-def read_published(file: object, taxi: str, month: Month, name: str) -> pl.DataFrame:
+def read_published(
+    file: object, taxi: str, month: Month, name: str, limits: MonthLimits | None = None
+) -> pl.DataFrame:
     """Read the needed columns of one published file, under the project's names and types.
 
     Args:
@@ -47,6 +51,7 @@ def read_published(file: object, taxi: str, month: Month, name: str) -> pl.DataF
         taxi: ``green`` or ``yellow``.
         month: The month that the file is published for; named in errors.
         name: The file's name for messages.
+        limits: How large the month may be; by default that of the taxi.
 
     Returns:
         ``trip_id`` (row position, Int64), ``pickup_datetime`` and ``dropoff_datetime``
@@ -54,11 +59,13 @@ def read_published(file: object, taxi: str, month: Month, name: str) -> pl.DataF
         integer, as published), ``trip_distance`` (miles, Float64), ``passenger_count`` (Float32).
 
     Raises:
-        TripSchemaError: when the file is unreadable, or a column is missing or of another kind.
+        TripSchemaError: when the file is unreadable or too large, or a column is missing or of
+            another kind.
     """
     title = f"{name} ({taxi}, {month})"
     with open_parquet(file, title) as parquet:  # type: ignore[arg-type]
         names = match_columns(parquet.schema_arrow, taxi, title)
+        require_size(parquet, names.values(), title, limits or MonthLimits.of(taxi))
         try:
             table = parquet.read(columns=list(names.values()))
         except DAMAGE as error:

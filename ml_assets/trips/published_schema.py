@@ -7,7 +7,7 @@ trips.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -15,6 +15,13 @@ from typing import BinaryIO, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ml_assets.trips.month_limits import (
+    DamagedPages,
+    MonthLimits,
+    MonthTooLarge,
+    check_pages,
+    check_rows,
+)
 from ml_assets.trips.rules import TIME_PREFIXES
 
 Kind = Literal["timestamp", "number"]
@@ -134,21 +141,53 @@ def match_columns(schema: pa.Schema, taxi: str, name: str) -> dict[str, str]:
     return found
 
 
-def verify_published_file(path: Path, taxi: str) -> None:
+def verify_published_file(path: Path, taxi: str, limits: MonthLimits | None = None) -> None:
     """Check that a file is whole, readable Parquet with the columns of this taxi's trips.
+
+    Nothing is decoded before footer and page headers say that it is no larger than a month may be.
 
     Raises:
         TripSchemaError: otherwise, naming the file, the column and what to do.
     """
+    limits = limits or MonthLimits.of(taxi)
     with open_parquet(path, path.name) as parquet:
         columns = match_columns(parquet.schema_arrow, taxi, path.name)
+        require_size(parquet, columns.values(), path.name, limits)
         try:
+            check_pages(path, columns.values(), limits)
             for batch in parquet.iter_batches(columns=list(columns.values())):
                 batch.validate()
-        except DAMAGE as error:
+        except MonthTooLarge as error:
+            raise TripSchemaError(f"{path.name} is too large: {error}") from error
+        except (DamagedPages, *DAMAGE) as error:
             raise TripSchemaError(
                 f"{path.name} is damaged ({error_reason(error)}): fetch the month again"
             ) from error
+
+
+def require_size(
+    parquet: pq.ParquetFile, columns: Collection[str], name: str, limits: MonthLimits
+) -> None:
+    """Check in a file's footer that these columns have no more rows than a month may.
+
+    Raises:
+        TripSchemaError: naming the file, what is too large, the limit and the way out.
+    """
+    schema = parquet.metadata.schema
+    for path in (schema.column(at).path for at in range(parquet.metadata.num_columns)):
+        if path not in columns and path.partition(".")[0] in columns:
+            # pyarrow reads it with the column whose name it begins with.
+            raise TripSchemaError(
+                f"{name} has a column {shown_name(path)}: rename it at its source, without the dot"
+            )
+    try:
+        check_rows(parquet.metadata, limits)
+    except MonthTooLarge as error:
+        raise TripSchemaError(f"{name} is too large: {error}") from error
+    except (DamagedPages, *DAMAGE) as error:
+        raise TripSchemaError(
+            f"{name} is damaged ({error_reason(error)}): fetch the month again"
+        ) from error
 
 
 def _is_kind(arrow_type: pa.DataType, column: PublishedColumn) -> bool:

@@ -170,6 +170,21 @@ def test_a_home_that_cannot_take_a_month_is_told_once_and_not_tried_for_every_mo
     assert not list((tmp_path / "home").glob(".incoming_*"))
 
 
+def test_a_month_with_more_rows_than_is_set_is_refused_also_when_it_is_stored(project, tmp_path):
+    publish(tmp_path / "published", FEBRUARY, published_month(FEBRUARY, ROWS + 1))
+    limited = settings_for(
+        tmp_path / "home", tmp_path / "published", ML_ASSETS_MAX_MONTH_ROWS=str(ROWS)
+    )
+    with open_project(limited) as other:
+        message = failure(other.ingest("2023-01", "2023-03"), "raw_trips")
+        assert "1 of 3 months could not be brought: 2023-02: " in message
+        assert f"too large: it has {ROWS + 1} rows, more than the {ROWS} rows" in message
+    assert project.run("ingest_trips", selection=["raw_trips"], tags=MONTHS).success
+    with open_project(limited) as other:
+        run = other.run("ingest_trips", selection=["trip_features"], tags=MONTHS)
+        assert "ML_ASSETS_MAX_MONTH_ROWS" in failure(run, "trip_features")
+
+
 def test_a_stored_month_that_cannot_be_read_keeps_no_other_from_its_table(project):
     assert project.run("ingest_trips", selection=["raw_trips"], tags=MONTHS).success
     store = store_of(project)

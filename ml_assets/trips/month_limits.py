@@ -1,0 +1,251 @@
+"""How large a published month may be: checked in a file's description, before it is decoded.
+
+A Parquet file of a few megabytes can stand for hundreds of millions of rows, since equal values
+take next to no room. Its footer says how many there are, so that is checked first. A footer can lie
+about sizes, so the header of every page that is going to be decoded is checked, too: it states the
+memory that its page takes, and the decoder trusts it.
+"""
+
+import mmap
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import pyarrow.parquet as pq
+
+MAX_ROWS: Final = {"green": 3_000_000, "yellow": 24_000_000}
+"""One and a half times the largest months: the TLC published up to 1.8 million green trips a month
+(2015) and up to 16 million yellow ones (2009 to 2013)."""
+
+VARIABLE: Final = "ML_ASSETS_MAX_MONTH_ROWS"
+MAX_BYTES_PER_VALUE: Final = 16
+"""The widest number or time takes 12 bytes (INT96); the rest is for levels and page headers."""
+
+_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 5, 7, 8
+_PAGES = (_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2)
+_MAX_DEPTH = 16
+
+
+class MonthTooLarge(ValueError):
+    """A file that stands for more rows or bytes than a month may have; does not name the file."""
+
+
+class DamagedPages(ValueError):
+    """A file whose footer and pages contradict each other."""
+
+
+@dataclass(frozen=True)
+class MonthLimits:
+    """The size that a published month may have.
+
+    Attributes:
+        taxi: ``green`` or ``yellow``.
+        rows: Trips of a month.
+    """
+
+    taxi: str
+    rows: int
+
+    @classmethod
+    def of(cls, taxi: str, rows: int | None = None) -> Self:
+        """The limits of a taxi; its default unless a number of rows is given."""
+        return cls(taxi, MAX_ROWS[taxi] if rows is None else rows)
+
+    @property
+    def column_bytes(self) -> int:
+        """Bytes that one column of a month may take when it is decoded."""
+        return self.rows * MAX_BYTES_PER_VALUE
+
+
+def check_rows(footer: pq.FileMetaData, limits: MonthLimits) -> None:
+    """Check the number of rows as the footer states it.
+
+    Args:
+        footer: The file's.
+        limits: What a month may have.
+
+    Raises:
+        MonthTooLarge: naming the rows, the limit and the way out.
+        DamagedPages: when the footer contradicts itself.
+    """
+    sizes = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
+    rows = sum(sizes)
+    if max(rows, footer.num_rows) > limits.rows:
+        raise _too_large(f"it has {max(rows, footer.num_rows):,} rows", limits)
+    if rows != footer.num_rows or min(sizes, default=0) < 0:
+        raise DamagedPages(
+            f"the footer states {footer.num_rows:,} rows, and its row groups {rows:,}"
+        )
+
+
+def check_pages(path: Path, columns: Collection[str], limits: MonthLimits) -> None:
+    """Check the decoded size of every page of these columns by the page's own header.
+
+    Args:
+        path: A Parquet file whose rows are checked.
+        columns: Those that are going to be decoded, by path.
+        limits: What a month may have.
+
+    Raises:
+        MonthTooLarge: naming the column, the limit and the way out.
+        DamagedPages: when no pages are where the footer says, or they are encrypted.
+    """
+    sizes = dict.fromkeys(columns, 0)
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        for chunk in _chunks(whole):
+            if chunk.column not in sizes:
+                continue
+            if chunk.encrypted:
+                raise DamagedPages(f"column {chunk.column} is encrypted")
+            if chunk.values != chunk.rows:
+                raise DamagedPages(
+                    f"column {chunk.column} has {chunk.values:,} values for {chunk.rows:,} rows"
+                )
+            for values, size in _pages(whole, chunk):
+                if values > limits.rows:
+                    raise _too_large(f"a page of {chunk.column} has {values:,} values", limits)
+                sizes[chunk.column] += size
+                _check_size(chunk.column, sizes[chunk.column], limits)
+
+
+def _check_size(name: str, size: int, limits: MonthLimits) -> None:
+    if size > limits.column_bytes:
+        told = f"column {name} takes {size:,} bytes when it is decoded"
+        raise _too_large(told, limits, f"{limits.column_bytes:,} bytes for ")
+
+
+def _too_large(told: str, limits: MonthLimits, room: str = "") -> MonthTooLarge:
+    return MonthTooLarge(
+        f"{told}, more than the {room}{limits.rows:,} rows that a month of {limits.taxi} trips may "
+        f"have: correct the file at its source, or raise {VARIABLE} if it is right"
+    )
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """The values of a column in a row group: where they are, by the footer."""
+
+    column: str
+    rows: int
+    values: int
+    start: int
+    encrypted: bool
+
+
+def _chunks(whole: mmap.mmap) -> Iterator[_Chunk]:
+    """All column chunks of a file.
+
+    pyarrow's own description of an encrypted one ends the process.
+    """
+    footer_bytes = int.from_bytes(whole[-8:-4], "little")
+    try:
+        footer, _ = _struct(whole, len(whole) - 8 - footer_bytes)
+        for group in footer[4]:
+            for column in group[1]:
+                values = column.get(3, {})
+                starts = [values.get(11, 0), values.get(9, 0)]
+                yield _Chunk(
+                    column=b".".join(values.get(3, [])).decode("utf-8", "replace"),
+                    rows=group[3],
+                    values=values.get(5, 0),
+                    start=min((start for start in starts if start > 0), default=0),
+                    encrypted=8 in column or 3 not in column,
+                )
+    except _NOT_THRIFT as error:
+        raise DamagedPages("its footer cannot be read") from error
+
+
+def _pages(whole: mmap.mmap, chunk: _Chunk) -> Iterator[tuple[int, int]]:
+    """Number of values and decoded bytes of each page of a column chunk, by its header."""
+    at, left = chunk.start, chunk.values
+    while left > 0:
+        try:
+            header, at = _struct(whole, at)
+            size, packed = int(header[2]), int(header[3])
+            counts = [int(header[kind].get(1, 0)) for kind in _PAGES if kind in header]
+        except _NOT_THRIFT as error:
+            raise DamagedPages(f"column {chunk.column} has no page at byte {at:,}") from error
+        if min(packed, size, *counts) < 0 or at + packed > len(whole):
+            raise DamagedPages(f"column {chunk.column} has a broken page before byte {at:,}")
+        yield max(counts, default=0), size
+        if _DICTIONARY_PAGE not in header:
+            left -= max(counts, default=0)
+        at += packed
+
+
+# Footers and page headers are Thrift structs in the compact protocol, which no library that the
+# project has lets one read: https://github.com/apache/thrift/blob/master/doc/specs/
+# thrift-compact-protocol.md; the numbers of fields are those of
+# https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
+_TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
+_INTEGERS = (4, 5, 6)
+_NOT_THRIFT = (IndexError, KeyError, AttributeError, TypeError, ValueError)
+"""What the reading of other bytes raises: the end of the file, or another kind of field."""
+
+
+def _struct(whole: mmap.mmap, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
+    """The fields of a struct by number, and where it ends."""
+    if depth > _MAX_DEPTH or at < 0:
+        raise ValueError
+    fields: dict[int, Any] = {}
+    number = 0
+    while (head := whole[at]) != 0:
+        at += 1
+        if head >> 4:
+            number += head >> 4
+        else:
+            number, at = _integer(whole, at)
+        if head & 15 not in (_TRUE, _FALSE):
+            fields[number], at = _value(whole, at, head & 15, depth + 1)
+    return fields, at + 1
+
+
+def _value(whole: mmap.mmap, at: int, kind: int, depth: int) -> tuple[Any, int]:
+    if kind in _INTEGERS:
+        return _integer(whole, at)
+    if kind == _BINARY:
+        length, at = _varint(whole, at)
+        return whole[at : at + length], at + length
+    if kind == _STRUCT:
+        return _struct(whole, at, depth)
+    if kind in (_LIST, _SET):
+        return _list(whole, at, depth)
+    if kind in (_TRUE, _FALSE, _BYTE):
+        return None, at + 1
+    if kind == _DOUBLE:
+        return None, at + 8
+    raise ValueError
+
+
+def _list(whole: mmap.mmap, at: int, depth: int) -> tuple[list[Any], int]:
+    if depth > _MAX_DEPTH:
+        raise ValueError
+    head, at = whole[at], at + 1
+    length, kind = head >> 4, head & 15
+    if length == 15:
+        length, at = _varint(whole, at)
+    if length > len(whole) - at:
+        raise ValueError
+    values = []
+    for _ in range(length):
+        value, at = _value(whole, at, kind, depth + 1)
+        values.append(value)
+    return values, at
+
+
+def _integer(whole: mmap.mmap, at: int) -> tuple[int, int]:
+    number, at = _varint(whole, at)
+    return (number >> 1) ^ -(number & 1), at
+
+
+def _varint(whole: mmap.mmap, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = whole[at]
+        number |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return number, at
+        if shift > 63:
+            raise ValueError
