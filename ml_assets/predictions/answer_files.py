@@ -13,9 +13,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from ml_assets.predictions.request_files import ending
-from ml_assets.predictions.request_names import RequestFileError
+from ml_assets.predictions.request_names import RequestFileError, printable
 from ml_assets.predictions.scoring import ANSWER_TYPES, REASON
-from ml_assets.trips.request_fields import field_of, shown_name
+from ml_assets.trips.request_fields import field_of, quoted_name
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 ANSWER_COLUMNS: Final = (*ANSWER_TYPES, REASON)
@@ -87,7 +87,7 @@ class _TableFile:
                 )
             self._writer.write_table(table)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            reason = " ".join(str(error).split())
+            reason = printable(" ".join(str(error).split()))
             raise RequestFileError(
                 f"the rows cannot be written in this format ({reason}): write to a file that ends "
                 "with .parquet"
@@ -107,7 +107,7 @@ class _TableFile:
         unknown = next((name for row in rows for name in row if name not in self._names), None)
         if unknown is not None:
             raise RequestFileError(
-                f"the field {shown_name(unknown)} comes first after many rows without it, so it "
+                f"the field {quoted_name(unknown)} comes first after many rows without it, so it "
                 "has no column: write to a file that ends with .jsonl"
             )
         columns = {name: [_as_text(row.get(name)) for row in rows] for name in self._names}

@@ -14,7 +14,7 @@ import polars as pl
 
 from ml_assets.predictions.answer_files import answer_file
 from ml_assets.predictions.request_files import ending, length, read_chunks, require_readable
-from ml_assets.predictions.request_names import RequestFileError
+from ml_assets.predictions.request_names import RequestFileError, printable
 from ml_assets.predictions.scoring import REASON, Model
 from ml_assets.trips.pickup_times import new_york_time
 from ml_assets.trips.requests import RULES, states_no_pickup
@@ -127,7 +127,7 @@ def predict_file(
         if summary.scored == 0:
             raise RequestFileError(
                 f"{source}: 0 of {summary.rows:,} rows can be scored, so {target.name} is not "
-                f"written. The first: {summary.first_reason}"
+                f"written. The first: {printable(summary.first_reason or '')}"
             )
     summary.seconds = time.perf_counter() - begun
     return summary

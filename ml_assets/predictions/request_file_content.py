@@ -11,7 +11,7 @@ from typing import Final
 
 from ml_assets.predictions.request_names import RequestFileError, stripped
 from ml_assets.trips.pickup_times import read_time
-from ml_assets.trips.request_fields import field_of, shown_name
+from ml_assets.trips.request_fields import field_of, quoted_name
 from ml_assets.trips.requests import REQUIRED_FIELDS
 
 _HEAD_BYTES = 4096
@@ -72,6 +72,24 @@ def require_header(path: Path, line: str, header: Sequence[str]) -> None:
         raise RequestFileError(f"{path} {cause}")
 
 
+def require_unpadded_quotes(path: Path, row: Sequence[str]) -> None:
+    """Refuse a CSV file that has white space before the quotes of a value.
+
+    Args:
+        path: The file, for the message.
+        row: The fields of its first row that are values of a request.
+
+    Raises:
+        RequestFileError: quoting the value: CSV takes the quotes for a part of it.
+    """
+    for value in row:
+        if value != value.lstrip() and value.lstrip().startswith('"'):
+            raise RequestFileError(
+                f"{path} has the value {quoted_name(value)}, with white space before its quote, "
+                "which then is a part of the value: remove the space after the comma"
+            )
+
+
 def width_fault(row: Sequence[str], width: int) -> str:
     """Why a CSV row does not fit its header.
 
@@ -102,7 +120,7 @@ def _parquet_fault(path: Path, head: bytes) -> str | None:
         if found is None:
             text = head.split(b"\n", 1)[0].decode("utf-8", "replace").strip()
             remedy = ": name it .csv" if _count_fields(text.split(",")) else ""
-            found = f"begins with {shown_name(text)}{remedy}"
+            found = f"begins with {quoted_name(text)}{remedy}"
         return f"cannot be read as Parquet: it {found}"
     with open(path, "rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - 4))
@@ -147,7 +165,7 @@ def _json_fault(text: str) -> str | None:
     if first == "{":
         return "has JSON objects that go over several lines: write each on one line"
     if not text.startswith("{") and _count_fields(map(stripped, first.split(","))):
-        return f"is CSV (it begins with {shown_name(first)}): name it .csv"
+        return f"is CSV (it begins with {quoted_name(first)}): name it .csv"
     return None
 
 
@@ -155,23 +173,23 @@ def _header_cause(line: str, header: Sequence[str], known: int) -> str | None:
     if not line.strip():
         return "begins with an empty line: remove it, the first line is the header"
     if line.lower().startswith("sep="):
-        return f"begins with the line {shown_name(line)}, which is Excel's own: remove it"
+        return f"begins with the line {quoted_name(line)}, which is Excel's own: remove it"
     if len(header) == 1 and _count_fields(map(stripped, header[0].split(","))) > known:
         return (
-            f"has the header {shown_name(header[0])} in one pair of quotes: quote each name, or "
+            f"has the header {quoted_name(header[0])} in one pair of quotes: quote each name, or "
             "none"
         )
     for separator, called in _OTHER_SEPARATORS.items():
         if _count_fields(map(stripped, line.split(separator))) > max(known, 1):
             return (
                 f"is separated by {called} ({separator!r}) and not by commas: its header is "
-                f"{shown_name(line)}"
+                f"{quoted_name(line)}"
             )
     if header and all(not name.strip() or _is_value(name.strip()) for name in header):
-        return f"has no header: its first line is {shown_name(line)}. Name the columns there"
+        return f"has no header: its first line is {quoted_name(line)}. Name the columns there"
     if line.lstrip().startswith(("#", "//")):
         return (
-            f"begins with the comment {shown_name(line)}: remove it, the first line is the header"
+            f"begins with the comment {quoted_name(line)}: remove it, the first line is the header"
         )
     return None
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from ml_assets.predictions.request_file_content import (
     require_content,
     require_header,
+    require_unpadded_quotes,
     width_fault,
 )
 from ml_assets.predictions.request_names import (
@@ -25,9 +26,10 @@ from ml_assets.predictions.request_names import (
     RequestFileError,
     column_of,
     named,
+    printable,
     require_columns,
 )
-from ml_assets.trips.request_fields import shown_name
+from ml_assets.trips.request_fields import quoted_name
 from ml_assets.trips.requests import requests_frame
 
 ENDINGS: Final = (".parquet", ".csv", ".jsonl", ".ndjson")
@@ -133,6 +135,7 @@ def _parquet(path: Path, ignored: Collection[str]) -> Iterator[Chunk]:
         column = _parquet_columns(path, file.schema_arrow.names, ignored)
         read = 0
         for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+            batch.validate(full=True)  # Polars panics on text that is not UTF-8
             table = pa.Table.from_batches([batch])
             read += table.num_rows
             yield Chunk(table, _requests(path, table, column), read)
@@ -155,7 +158,7 @@ def _requests(path: Path, table: pa.Table, column: Mapping[str, str]) -> pl.Data
             series.append(pl.Series(field_name, pl.from_arrow(values)))
         except (pl.exceptions.PolarsError, pa.ArrowException) as error:
             raise RequestFileError(
-                f"{path}: the column {shown_name(name)} is of the type {table[name].type}, which "
+                f"{path}: the column {quoted_name(name)} is of the type {table[name].type}, which "
                 f"holds no {field_name}"
             ) from error
     return pl.DataFrame(series)
@@ -167,6 +170,9 @@ def _csv(path: Path, ignored: Collection[str]) -> Iterator[Chunk]:
         while some := list(islice(rows, CHUNK_ROWS)):
             some = [row for row in some if row]  # csv's own rule: an empty line is no row
             width = len(header)
+            for row in some[:1]:
+                values = dict(zip(header, row, strict=False))
+                require_unpadded_quotes(path, [values.get(name, "") for name in column.values()])
             faults = {
                 at: width_fault(row, width) for at, row in enumerate(some) if len(row) != width
             }
@@ -243,4 +249,4 @@ def _lines(path: Path, text: TextIO) -> Iterator[str]:
 def _unreadable(path: Path, error: BaseException) -> RequestFileError:
     told = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
     cause = " (is a quote left open?)" if "field larger" in told else ""
-    return RequestFileError(f"{path} cannot be read: {' '.join(told.split())}{cause}")
+    return RequestFileError(f"{path} cannot be read: {printable(' '.join(told.split()))}{cause}")

@@ -13,8 +13,8 @@ from ml_assets.trips.request_fields import (
     field_of,
     looks_like,
     match_names,
+    quoted_name,
     repeated_field,
-    shown_name,
 )
 from ml_assets.trips.requests import REQUIRED_FIELDS
 from ml_assets.trips.rules import REQUEST_COLUMNS
@@ -24,6 +24,8 @@ IGNORE_OPTION: Final = "--ignore-column"
 
 _MAX_NAMED = 5
 """Columns that one message names."""
+_MAX_TEXT = 400
+"""Characters of a reason or of another library's message."""
 _MAX_REMEMBERED = 10_000
 """Sets of keys whose meaning is remembered while JSON lines are read."""
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
@@ -54,9 +56,8 @@ def column_of(
     matched = match_names(name for name in names if name not in ignored)
     if matched.repeated:
         name, first, field = matched.repeated[0]
-        raise RequestFileError(
-            f"{where}: {repeated_field(name, first, field)} (or {IGNORE_OPTION} {shown_name(name)})"
-        )
+        both = repeated_field(name, first, field)
+        raise RequestFileError(f"{where}: {both} (or {IGNORE_OPTION} {quoted_name(name)})")
     absent = [field for field in REQUEST_COLUMNS if field not in matched.name_of]
     found = {name: looks_like(name, absent) for name in matched.unknown}
     doubtful = {name: field for name, field in found.items() if field is not None}
@@ -126,7 +127,14 @@ def named(names: Iterable[str]) -> str:
     """Names in quotes, the first few."""
     shown = list(names)
     more = f" and {len(shown) - _MAX_NAMED:,} more" if len(shown) > _MAX_NAMED else ""
-    return ", ".join(map(shown_name, shown[:_MAX_NAMED])) + more
+    return ", ".join(map(quoted_name, shown[:_MAX_NAMED])) + more
+
+
+def printable(text: str) -> str:
+    """A text that quotes what a file holds, on one line and without control characters."""
+    return "".join(
+        letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[:_MAX_TEXT]
+    )
 
 
 def stripped(name: str) -> str:
@@ -147,7 +155,7 @@ def _misspelled(doubtful: Iterable[str]) -> str | None:
             if any(quote in name for quote in _QUOTES)
             else "with an invisible character in it"
         )
-        return f"has the column name {shown_name(name)}, {fault}: write {stripped(name)}"
+        return f"has the column name {quoted_name(name)}, {fault}: write {stripped(name)}"
     return None
 
 
@@ -164,7 +172,7 @@ def _lacking(lacking: Sequence[str], misnamed: Mapping[str, str], names: Sequenc
 
 def _doubtful(doubtful: Mapping[str, str]) -> str:
     options = " ".join(
-        f"{IGNORE_OPTION} {shown_name(name)}" for name in list(doubtful)[:_MAX_NAMED]
+        f"{IGNORE_OPTION} {quoted_name(name)}" for name in list(doubtful)[:_MAX_NAMED]
     )
     if len(doubtful) == 1:
         return (
@@ -179,4 +187,4 @@ def _doubtful(doubtful: Mapping[str, str]) -> str:
 
 def _looking(doubtful: Mapping[str, str]) -> str:
     first = list(doubtful.items())[:_MAX_NAMED]
-    return ", ".join(f"{shown_name(name)} (looks like {field})" for name, field in first)
+    return ", ".join(f"{quoted_name(name)} (looks like {field})" for name, field in first)

@@ -23,7 +23,7 @@ from ml_assets.serving.gathering import Gathering
 from ml_assets.serving.replies import Reply, problem, request_id_of, send_reply, told, wrong
 from ml_assets.serving.service import Service
 from ml_assets.storage.request_log import Answered
-from ml_assets.trips.request_fields import MAX_SHOWN_NAME, unknown_field
+from ml_assets.trips.request_fields import MAX_QUOTED_NAME, unknown_field
 from ml_assets.trips.request_reading import Refused, Request, read_request, request_columns
 from ml_assets.trips.requests import REQUIRED_FIELDS
 
@@ -206,7 +206,7 @@ def _problems(refused: Refused, loc: tuple[str | int, ...], most: int) -> list[d
     """Entries of a 422, at most so many: a body has room for 100,000 unknown names."""
     found = [problem((*loc, fault.field), fault.message) for fault in refused.problems[:most]]
     found += [
-        problem((*loc, name[:MAX_SHOWN_NAME]), unknown_field(name), "extra_forbidden")
+        problem((*loc, name[:MAX_QUOTED_NAME]), unknown_field(name), "extra_forbidden")
         for name in refused.unknown[: most - len(found)]
     ]
     return found

@@ -23,7 +23,7 @@ PUBLISHED_NAMES: Final = {
 }
 """Field by its name in published files, where that differs; the others bear their own."""
 
-MAX_SHOWN_NAME: Final = 60
+MAX_QUOTED_NAME: Final = 60
 """Characters of a name that a message shows."""
 
 _FIELD_BY_LOWER_NAME: Final = {
@@ -144,19 +144,19 @@ def unknown_field(name: object) -> str:
     text = str(name)
     field = looks_like(text, REQUEST_COLUMNS) or _similar(_letters(text), _SUGGESTED_SIMILARITY)
     known = f"did you mean {field}?" if field else f"the fields are {', '.join(REQUEST_COLUMNS)}"
-    return f"{shown_name(text)} is not a request field: {known}"
+    return f"{quoted_name(text)} is not a request field: {known}"
 
 
 def repeated_field(name: str, first: str, field: str) -> str:
     """The message for a field that is there under two names."""
-    return f"{shown_name(first)} and {shown_name(name)} both mean {field}: leave one out"
+    return f"{quoted_name(first)} and {quoted_name(name)} both mean {field}: leave one out"
 
 
-def shown_name(name: str) -> str:
+def quoted_name(name: str) -> str:
     """A name in quotes, on one line and no longer than a message should be."""
-    if len(name) <= MAX_SHOWN_NAME:
+    if len(name) <= MAX_QUOTED_NAME:
         return repr(name)
-    return f"{name[:MAX_SHOWN_NAME]!r}… ({len(name):,} characters)"
+    return f"{name[:MAX_QUOTED_NAME]!r}… ({len(name):,} characters)"
 
 
 def _letters(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import random
 import tracemalloc
 import warnings
 from datetime import UTC, datetime
@@ -303,6 +304,25 @@ def test_a_malformed_file_is_one_line_that_names_the_cause_and_leaves_nothing(
     assert len(str(error.value)) < 600
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == [source]
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
+@pytest.mark.parametrize("out", ["out.parquet", "out.csv", "out.jsonl"])
+def test_bytes_changed_at_random_are_answered_or_refused_in_a_line(predict, tmp_path, name, out):
+    whole = write(tmp_path / name, [row | {"note": "é"} for row in some_trips(30)[1]]).read_bytes()
+    change = random.Random(7)
+    for _ in range(40):
+        content = bytearray(whole)
+        for _ in range(change.choice([1, 2, 20])):
+            content[change.randrange(len(content))] = change.randrange(256)
+        (tmp_path / name).write_bytes(content)
+        try:
+            assert predict(tmp_path / name, out, overwrite=True, chunk_rows=20).rows > 0
+        except RequestFileError as error:
+            assert str(error).isprintable()
+            assert not (tmp_path / out).exists()
+        (tmp_path / out).unlink(missing_ok=True)
+        assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 PUBLISHED = {

@@ -8,7 +8,7 @@ from ml_assets.trips.request_fields import (
     field_of,
     looks_like,
     match_names,
-    shown_name,
+    quoted_name,
     unknown_field,
 )
 from ml_assets.trips.request_reading import Refused, Request, read_request
@@ -120,8 +120,8 @@ def test_a_name_like_no_field_gets_them_all():
 
 
 @pytest.mark.parametrize("name", ["x" * 10**6, "a\nb\x1b[31m\u202e", "\ufeffid", "\ud800"])
-def test_a_shown_name_is_short_printable_and_on_one_line(name):
-    for text in (shown_name(name), unknown_field(name)):
+def test_a_quoted_name_is_short_printable_and_on_one_line(name):
+    for text in (quoted_name(name), unknown_field(name)):
         assert len(text) < 250
         assert text.isprintable()
 
