@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml_assets.cron import CronError, check_cron
+from ml_assets.http_origin import parse_host
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month
 
@@ -18,6 +19,7 @@ PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 FIRST_PUBLISHED = Month(2009, 1)
 EXPERIMENT = "taxi-trip-duration"
 REGISTERED_MODEL = "taxi-trip-duration"
+ALLOWED_HOSTS_VARIABLE = "ML_ASSETS_ALLOWED_HOSTS"
 VARIABLES = (
     "ML_ASSETS_TRIPS",
     "ML_ASSETS_TAXI",
@@ -28,6 +30,7 @@ VARIABLES = (
     "ML_ASSETS_SCORE_CRON",
     "ML_ASSETS_RETRAIN_CRON",
     "ML_ASSETS_MAX_MONTH_ROWS",
+    ALLOWED_HOSTS_VARIABLE,
 )
 OFF = "off"
 MAX_MAX_MONTH_ROWS = 2**31 - 1
@@ -64,6 +67,8 @@ class Settings:
         score_cron: When drift and the champion's error are measured; None for never.
         retrain_cron: When models are trained again if anything changed; None for never.
         max_month_rows: How many rows a published month may have; None for the taxi's default.
+        allowed_hosts: Names besides this machine's own by which clients may address the prediction
+            service and Dagster's UI, also through a proxy on this machine.
     """
 
     trips: str
@@ -75,6 +80,7 @@ class Settings:
     score_cron: str | None = SCORE_CRON
     retrain_cron: str | None = RETRAIN_CRON
     max_month_rows: int | None = None
+    allowed_hosts: tuple[str, ...] = ()
 
     @property
     def shown_tracking_uri(self) -> str:
@@ -121,6 +127,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         score_cron=_cron(variables, "ML_ASSETS_SCORE_CRON", SCORE_CRON),
         retrain_cron=_cron(variables, "ML_ASSETS_RETRAIN_CRON", RETRAIN_CRON),
         max_month_rows=_max_month_rows(variables.get("ML_ASSETS_MAX_MONTH_ROWS")),
+        allowed_hosts=read_allowed_hosts(variables),
     )
 
 
@@ -208,6 +215,26 @@ def _max_month_rows(value: str | None) -> int | None:
         allowed = f"use a whole number of rows from 1 to {MAX_MAX_MONTH_ROWS:,}"
         raise SettingsError("ML_ASSETS_MAX_MONTH_ROWS", value, allowed)
     return int(digits)
+
+
+def read_allowed_hosts(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Further names of this machine, or of a proxy on it.
+
+    Raises:
+        SettingsError: when one is no name of a host.
+    """
+    value = environment.get(ALLOWED_HOSTS_VARIABLE, "")
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    for name in names:
+        found = parse_host(name)
+        if found is None or found.port is not None:
+            raise SettingsError(
+                ALLOWED_HOSTS_VARIABLE,
+                value,
+                "use names of hosts separated by commas, without scheme and port, for example "
+                "rides.example.com",
+            )
+    return tuple(names)
 
 
 def _cron(variables: Mapping[str, str], variable: str, default: str) -> str | None:

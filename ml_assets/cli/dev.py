@@ -16,11 +16,16 @@ from ml_assets.alerts.settings import read_alert_settings
 from ml_assets.assets.groups import UNFOLDED_LINEAGE
 from ml_assets.cli.dev_processes import SupervisedProcess, hide_dagsters_traceback
 from ml_assets.cli.instance import dagster_home, open_instance
+from ml_assets.http_origin import is_loopback_host
 from ml_assets.settings import PROJECT_FOLDER, Settings, read_settings, without_credentials
 from ml_assets.storage.atomic import storing
 
-DAGSTER_DAEMON = "dagster._daemon"
 PROMPT_DAEMON = "ml_assets.automation.prompt_daemon"
+OWN_MODULES = {
+    "dagster._daemon": PROMPT_DAEMON,
+    "dagster_webserver": "ml_assets.cli.webserver",
+}
+"""What is started in place of Dagster's daemon and webserver."""
 
 
 @click.command()
@@ -45,6 +50,12 @@ def dev(host: str, port: int) -> None:
             f"  {_reached_at(host, port)}{UNFOLDED_LINEAGE}\n"
             "Stop with Ctrl-C."
         )
+        if not is_loopback_host(host):
+            click.echo(
+                f"warning: --host {host} lets everybody who reaches this machine use Dagster's UI, "
+                "which has no password: start runs, change the champion, read all logs",
+                err=True,
+            )
         os.environ.setdefault("ML_ASSETS_UI_URL", _reached_at(host, port))
         os.chdir(PROJECT_FOLDER)
         # Stopped like that, Dagster stops what it has started; by default a SIGTERM ends this
@@ -118,7 +129,7 @@ def _prepare_instance(settings: Settings) -> None:
 
 
 def _dagster_dev(arguments: list[str]) -> None:
-    """``dagster dev`` in this process, with the project's daemon in place of Dagster's own.
+    """``dagster dev`` in this process, with the project's daemon and webserver.
 
     Raises:
         click.ClickException: when the UI or the daemon dies again and again.
@@ -133,7 +144,7 @@ def _dagster_dev(arguments: list[str]) -> None:
     services: list[SupervisedProcess] = []
 
     def launch_supervised(parts: Sequence[str], **options: Any) -> SupervisedProcess:
-        chosen = [PROMPT_DAEMON if part == DAGSTER_DAEMON else part for part in parts]
+        chosen = [OWN_MODULES.get(part, part) for part in parts]
         name = "Dagster's daemon" if PROMPT_DAEMON in chosen else "Dagster's UI"
         services.append(SupervisedProcess(name, lambda: launch(chosen, **options)))
         return services[-1]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ml_assets.http_origin import hosts_of, is_loopback
 from ml_assets.settings import read_settings
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def serve(host: str, port: int) -> None:
     # XGBoost's threads otherwise wait for each other by spinning: on a busy machine one request
     # took 58 ms so, and 7 asleep. Read once, when the library is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from ml_assets.serving.access import TOKEN_VARIABLE, is_loopback, read_api_token
+    from ml_assets.serving.access import TOKEN_VARIABLE, read_api_token
 
     token = read_api_token(os.environ)
     listening = _listen(host, port)
@@ -47,7 +48,8 @@ def serve(host: str, port: int) -> None:
     def tell(app: "FastAPI") -> None:
         click.echo(_announcement(app, _url(bound, taken)))
 
-    serve_until_told(listening, settings.local_home, settings.local_home / FOLDER, tell)
+    hosts = hosts_of(host, settings.allowed_hosts)
+    serve_until_told(listening, settings.local_home, settings.local_home / FOLDER, tell, hosts)
 
 
 def _listen(host: str, port: int) -> socket.socket:

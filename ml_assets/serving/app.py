@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ml_assets.http_origin import LOOPBACK_HOSTS, KnownHosts
 from ml_assets.serving import playground, status_routes
 from ml_assets.serving.access import Guard
 from ml_assets.serving.description import describe
@@ -44,6 +45,7 @@ def create_app(
     models: ModelSource,
     *,
     token: str | None = None,
+    hosts: KnownHosts = LOOPBACK_HOSTS,
     limits: Limits | None = None,
     log: "RequestLog | None" = None,
 ) -> PredictionService:
@@ -52,6 +54,7 @@ def create_app(
     Args:
         models: Where the model comes from.
         token: That clients must send; None: only this machine asks.
+        hosts: Names of the service, for when there is no token.
         limits: Of requests.
         log: Keeps what was answered, and is closed when the application ends.
     """
@@ -75,11 +78,11 @@ def create_app(
     )
     app.state.service = service
     endpoint = PredictEndpoint(service)
-    app.predict = Guard(endpoint, token, service.metrics.answered)
+    app.predict = Guard(endpoint, token, hosts, service.metrics.answered)
     app.add_route(PREDICT, endpoint, methods=["POST"])  # type: ignore[arg-type]
     app.include_router(status_routes.router)
     app.include_router(playground.router)
-    app.add_middleware(Guard, token=token)
+    app.add_middleware(Guard, token=token, hosts=hosts)
 
     _add_description(app, describe(app, service.limits, with_token=token is not None))
 

@@ -12,6 +12,7 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
+from ml_assets.http_origin import LOOPBACK_HOSTS, KnownHosts
 from ml_assets.serving.access import TOKEN_VARIABLE, read_api_token
 from ml_assets.serving.app import create_app
 from ml_assets.serving.handover import SERVING_FOLDER
@@ -36,6 +37,7 @@ def serve(
     local_home: Path,
     log_folder: Path,
     when_ready: Callable[[FastAPI], None],
+    hosts: KnownHosts = LOOPBACK_HOSTS,
 ) -> None:
     """Answer requests until SIGTERM or Ctrl-C, then finish those under way.
 
@@ -44,6 +46,7 @@ def serve(
         local_home: Where champions are handed over.
         log_folder: Where answers are kept.
         when_ready: Called once requests are answered.
+        hosts: Names of the service, for when there is no token.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("ml_assets").setLevel(logging.INFO)
@@ -52,7 +55,7 @@ def serve(
     variables = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     watch = Sidecar([sys.executable, "-m", WATCH], variables)
     models = WatchedChampion(local_home / SERVING_FOLDER, watch)
-    app = create_app(models, token=token, log=RequestLog(log_folder))
+    app = create_app(models, token=token, hosts=hosts, log=RequestLog(log_folder))
     config = uvicorn.Config(
         app,
         http=BoundedHttpProtocol,

@@ -65,6 +65,8 @@ def test_it_leaves_no_process_behind(tmp_path, asked):
         signal.signal(signal.SIGINT, before)
     try:
         wait_for_answer(port, process)
+        address = f"http://127.0.0.1:{port}/server_info"
+        assert requests.get(address, headers={"Host": "evil.example"}).status_code == 403
         second = subprocess.run(
             [*command[:-1], str(port + 1)],
             env={**kept, **variables},

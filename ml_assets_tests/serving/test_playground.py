@@ -19,7 +19,7 @@ from ml_assets_tests.serving.two_versions import TAGS, small_pipeline
 
 PAGE = Path(ml_assets.serving.__file__).parent / "page"
 FILES = sorted(path.name for path in PAGE.iterdir())
-HERE = ("127.0.0.1", 50000)
+HERE, ADDRESS = ("127.0.0.1", 50000), "http://127.0.0.1:8000"
 TOKEN = {"Authorization": "Bearer secret"}
 
 
@@ -36,7 +36,7 @@ def served() -> ServedModel:
 
 @pytest.fixture(scope="module")
 def client(served):
-    with TestClient(app_with(served), client=HERE) as client:
+    with TestClient(app_with(served), base_url=ADDRESS, client=HERE) as client:
         yield client
 
 
@@ -110,7 +110,7 @@ def test_typical_distance_of_no_zone_is_refused(client, zone):
 
 
 def test_without_a_champion_the_page_is_there_and_says_what_to_do():
-    with TestClient(app_with(None), client=HERE) as client:
+    with TestClient(app_with(None), base_url=ADDRESS, client=HERE) as client:
         assert client.get("/").status_code == 200
         assert len(client.get("/zones").json()) == 265
         asked = {"PULocationID": 74, "DOLocationID": 75}

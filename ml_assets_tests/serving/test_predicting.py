@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 from fastapi.testclient import TestClient
 
+from ml_assets.http_origin import hosts_of
 from ml_assets.predictions.scoring import Model
 from ml_assets.serving.app import create_app
 from ml_assets.serving.bundle import ServedModel
@@ -23,6 +24,11 @@ REFERENCES_BODY = {"PULocationID": 236, "DOLocationID": "239", "trip_distance": 
 THREE = ("predicted_minutes", "lower_minutes", "upper_minutes")
 
 
+def calling(app, client=HERE):
+    """A client of the service, on this machine unless it is told otherwise."""
+    return TestClient(app, base_url="http://127.0.0.1:8000", client=client)
+
+
 @pytest.fixture(scope="module")
 def served():
     facts = {**TAGS, "fitted_on": ["2023-01"], "tuned_on": ["2023-03"]}
@@ -33,7 +39,7 @@ def served():
 @pytest.fixture(scope="module")
 def client(served):
     limits = Limits(list_length=200, explained_length=3)
-    with TestClient(create_app(FixedModel(served), limits=limits), client=HERE) as client:
+    with calling(create_app(FixedModel(served), limits=limits)) as client:
         yield client
 
 
@@ -168,7 +174,7 @@ def test_a_list_over_the_limit_is_too_much(client, query, length, status):
 
 
 def test_without_a_champion_a_client_is_told_what_to_do():
-    with TestClient(create_app(FixedModel(None)), client=HERE) as client:
+    with calling(create_app(FixedModel(None))) as client:
         for answer in (client.post("/predict", json=REFERENCES_BODY), client.get("/model")):
             assert answer.status_code == 503
             assert "there is no champion yet: train one first" in answer.json()["detail"]
@@ -184,7 +190,7 @@ def test_without_a_champion_a_client_is_told_what_to_do():
 )
 def test_without_the_token_nothing_is_told(served, path, sent):
     headers = {} if sent is None else {"Authorization": sent}
-    with TestClient(create_app(FixedModel(served), token="s3cret"), client=HERE) as client:
+    with calling(create_app(FixedModel(served), token="s3cret")) as client:
         answers = [client.get(path, headers=headers)]
         answers.append(client.post("/predict", json=REFERENCES_BODY, headers=headers))
     for answer in answers:
@@ -196,7 +202,7 @@ def test_without_the_token_nothing_is_told(served, path, sent):
 @pytest.mark.parametrize("client", [HERE, ELSEWHERE])
 def test_with_the_token_everybody_is_answered(served, client):
     headers = {"Authorization": "bearer s3cret"}
-    with TestClient(create_app(FixedModel(served), token="s3cret"), client=client) as asking:
+    with calling(create_app(FixedModel(served), token="s3cret"), client) as asking:
         assert asking.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == 200
         for path in ("/health", "/ready", "/", "/docs", "/openapi.json"):
             assert asking.get(path).status_code == 200
@@ -208,7 +214,7 @@ def test_with_the_token_everybody_is_answered(served, client):
      ("192.0.2.7", 401), ("::ffff:192.0.2.7", 401), ("testclient", 401)],
 )  # fmt: skip
 def test_without_a_token_only_this_machine_is_answered(served, host, status):
-    with TestClient(create_app(FixedModel(served)), client=(host, 1)) as client:
+    with calling(create_app(FixedModel(served)), (host, 1)) as client:
         answer = client.post("/predict", json=REFERENCES_BODY)
         assert answer.status_code == status
         assert (status == 200) == ("ML_ASSETS_API_TOKEN" not in answer.text)
@@ -224,11 +230,11 @@ def test_without_a_token_only_this_machine_is_answered(served, host, status):
 )  # fmt: skip
 def test_without_a_token_no_proxy_and_no_page_from_elsewhere_is_answered(served, headers, status):
     app = create_app(FixedModel(served))
-    with TestClient(app, client=HERE) as client:
+    with calling(app) as client:
         assert client.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == status
         refused = 'ml_assets_predict_requests_total{status="401"}'
         assert f"{refused} {int(status == 401)}.0" in client.get("/metrics").text
-    with TestClient(create_app(FixedModel(served), token="s3cret"), client=HERE) as client:
+    with calling(create_app(FixedModel(served), token="s3cret")) as client:
         headers = {**headers, "Authorization": "Bearer s3cret"}
         assert client.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == 200
 
@@ -236,7 +242,7 @@ def test_without_a_token_no_proxy_and_no_page_from_elsewhere_is_answered(served,
 def test_the_time_a_list_waits_for_its_turn_is_part_of_its_latency(served, tmp_path):
     log = RequestLog(tmp_path)
     app = create_app(FixedModel(served), log=log)
-    with TestClient(app, client=HERE) as client:
+    with calling(app) as client:
         threads = app.state.service.threads
         for _ in range(2):
             threads.submit(time.sleep, 0.5)
@@ -244,8 +250,43 @@ def test_the_time_a_list_waits_for_its_turn_is_part_of_its_latency(served, tmp_p
     assert read_log(tmp_path)["latency_milliseconds"].min() > 300
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "evil.example"}, {"Host": "evil.example:8000"}, {"Host": "localhost.evil.example"},
+     {"Via": "1.1 squid"}, {"X-Real-IP": "127.0.0.1"}, {"X-Forwarded-Host": "localhost"},
+     {"CF-Connecting-IP": "127.0.0.1"}, {"True-Client-IP": "127.0.0.1"},
+     {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
+)  # fmt: skip
+def test_without_a_token_nothing_is_told_to_who_is_not_of_this_machine(served, headers):
+    with calling(create_app(FixedModel(served))) as client:
+        answers = [
+            client.get(path, headers=headers) for path in ("/model", "/metrics", "/zones", "/no")
+        ]
+        answers += [client.post("/predict", json=REFERENCES_BODY, headers=headers)]
+        opened = [client.get(path, headers=headers) for path in ("/", "/ready", "/docs")]
+    for answer in answers:
+        assert answer.status_code == 401
+        assert "ML_ASSETS_ALLOWED_HOSTS" in answer.json()["detail"]
+    assert {answer.status_code for answer in opened} == {401 if "Host" in headers else 200}
+
+
+def test_a_probe_may_name_the_address_that_it_calls(served):
+    with calling(create_app(FixedModel(served)), ELSEWHERE) as client:
+        for host, status in (("10.1.2.3:8000", 200), ("pod.example", 401)):
+            assert client.get("/health", headers={"Host": host}).status_code == status
+        assert client.get("/model", headers={"Host": "10.1.2.3:8000"}).status_code == 401
+
+
+def test_a_proxy_on_this_machine_forwards_for_the_names_that_are_allowed(served):
+    hosts = hosts_of("127.0.0.1", ["rides.example"])
+    forwarded = {"X-Forwarded-For": "192.0.2.7", "Origin": "https://rides.example"}
+    with calling(create_app(FixedModel(served), hosts=hosts)) as client:
+        for named, status in (({"Host": "rides.example"}, 200), ({"Host": "localhost"}, 401)):
+            assert client.get("/model", headers={**forwarded, **named}).status_code == status
+
+
 def test_the_docs_name_the_address_at_which_they_are_read(served):
-    with TestClient(create_app(FixedModel(served)), client=HERE) as client:
+    with calling(create_app(FixedModel(served), token="s3cret")) as client:
         assert (
             "curl -s http://rides.example:81/predict"
             in client.get("/docs", headers={"Host": "rides.example:81"}).text
@@ -259,7 +300,7 @@ def test_what_is_answered_is_logged_without_who_asked(served, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     headers = {"Authorization": "Bearer s3cret", "X-Request-ID": "mine"}
     app = create_app(FixedModel(served), token="s3cret", log=RequestLog(tmp_path))
-    with TestClient(app, client=ELSEWHERE) as client:
+    with calling(app, ELSEWHERE) as client:
         one = client.post("/predict", json=REFERENCES_BODY, headers=headers).json()
         client.post("/predict", json=[REFERENCES_BODY] * 3, headers=headers)
         client.post("/predict", json={}, headers=headers)
@@ -276,7 +317,7 @@ def test_what_is_answered_is_logged_without_who_asked(served, tmp_path, caplog):
 
 
 def test_figures_count_what_was_answered(served):
-    with TestClient(create_app(FixedModel(served)), client=HERE) as client:
+    with calling(create_app(FixedModel(served))) as client:
         client.post("/predict", json=REFERENCES_BODY)
         client.post("/predict", json=[REFERENCES_BODY] * 5)
         client.post("/predict", json={})

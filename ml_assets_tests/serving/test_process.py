@@ -56,7 +56,9 @@ def test_stopped_it_finishes_what_it_began_and_closes_the_log(home, tmp_path):
     with running_service(home.variables, tmp_path / "log") as service:
         body = json.dumps(GOOD).encode()
         slow = service.connect()
-        slow.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
+        slow.sendall(
+            b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body)
+        )
         slow.sendall(body[:20])
         time.sleep(0.5)
         service.process.terminate()

@@ -1,0 +1,112 @@
+"""``python -m ml_assets.cli.webserver``: Dagster's webserver, for those who may use it.
+
+Dagster's UI has no password, its API launches runs, and ``dagster-webserver`` answers whatever
+reaches its port: any page that is open in a browser on this machine could start runs, or roll the
+champion back. So ``ml-assets dev`` starts this module in place of ``dagster_webserver``: it puts a
+guard in front of all paths and of the WebSocket.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import uvicorn
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ml_assets.http_origin import KnownHosts, hosts_of, is_loopback_host, refusal
+from ml_assets.serving.http_protocol import BoundedHttpProtocol
+from ml_assets.settings import ALLOWED_HOSTS_VARIABLE, read_allowed_hosts
+
+UI_URL_VARIABLE: Final = "ML_ASSETS_UI_URL"
+API_PATH: Final = "/graphql"
+"""No link opens this path, where a request may change something."""
+
+_MUTATION: Final = re.compile(r"\bmutation\b")
+_POLICY_VIOLATION: Final = 1008
+"""Status of a WebSocket that is closed (RFC 6455, section 7.4.1); uvicorn answers 403."""
+
+
+class WebserverGuard:
+    """Answers 403 to requests that a proxy or a page from elsewhere sent.
+
+    Args:
+        app: Dagster's webserver.
+        hosts: Names of the webserver.
+        is_local: Whether it listens to this machine only: then no proxy may forward requests.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: KnownHosts, *, is_local: bool) -> None:
+        self._app, self._hosts, self._is_local = app, hosts, is_local
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 403 or 405, or pass on."""
+        refused = None if scope["type"] == "lifespan" else self._refused(scope)
+        if refused is None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        else:
+            await refused(scope, receive, send)
+
+    def _refused(self, scope: Scope) -> PlainTextResponse | None:
+        method, is_api = scope.get("method", "GET"), scope["path"].startswith(API_PATH)
+        reason = refusal(
+            method, scope["headers"], self._hosts, is_page=not is_api, proxies=not self._is_local
+        )
+        if reason is not None:
+            text = (
+                f"This request {reason}, which is not answered: open the address that `ml-assets "
+                f"dev` prints. Further names of this machine, and of a proxy in front of it, go "
+                f"into {ALLOWED_HOSTS_VARIABLE}.\n"
+            )
+            return PlainTextResponse(text, 403)
+        if is_api and scope["type"] == "http" and method == "GET" and _changes(scope):
+            return PlainTextResponse("Send a mutation by POST.\n", 405, {"Allow": "POST"})
+        return None
+
+
+def _changes(scope: Scope) -> bool:
+    """Whether a query in the address is a mutation, which a GET must not run (RFC 9110, 9.2.1)."""
+    queries = parse_qs(scope["query_string"].decode("latin-1")).get("query", [])
+    return any(_MUTATION.search(query) for query in queries)
+
+
+def guarded(app: ASGIApp, host: str, environment: Mapping[str, str]) -> WebserverGuard:
+    """The webserver behind its guard.
+
+    Args:
+        app: Dagster's webserver.
+        host: Name or address on which it listens.
+        environment: Names further hosts.
+
+    Raises:
+        SettingsError: when these are none.
+    """
+    is_local = is_loopback_host(host)
+    allowed = [*read_allowed_hosts(environment)]
+    linked = urlsplit(environment.get(UI_URL_VARIABLE, "")).hostname
+    if linked is not None and linked != host and not is_loopback_host(linked):
+        allowed.append(linked)  # alerts send people there
+    hosts = hosts_of(host, allowed, any_address=not is_local)
+    return WebserverGuard(app, hosts, is_local=is_local)
+
+
+def main() -> None:
+    """Run Dagster's command with the guard in front of the application that it serves."""
+    from dagster_webserver import cli
+
+    run = uvicorn.run
+
+    def run_guarded(app: ASGIApp, *, host: str, **options: Any) -> None:
+        run(guarded(app, host, os.environ), host=host, http=BoundedHttpProtocol, **options)
+
+    # Dagster's command calls it by this name, and has no option for middleware.
+    setattr(uvicorn, "run", run_guarded)  # noqa: B010
+    cli.main()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    main()
