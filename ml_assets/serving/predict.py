@@ -23,7 +23,7 @@ from ml_assets.serving.gathering import Gathering
 from ml_assets.serving.replies import Reply, problem, request_id_of, send_reply, told, wrong
 from ml_assets.serving.service import Service
 from ml_assets.storage.request_log import Answered
-from ml_assets.trips.request_fields import MAX_QUOTED_NAME, unknown_field
+from ml_assets.trips.request_fields import MAX_QUOTED_NAME, quoted_name, unknown_field
 from ml_assets.trips.request_reading import Refused, Request, read_request, request_columns
 from ml_assets.trips.requests import REQUIRED_FIELDS
 
@@ -195,6 +195,9 @@ def _wants_explanation(query: bytes) -> bool:
         return False
     values = parse_qs(query.decode("latin-1"), keep_blank_values=True)
     given = values.get("explain")
+    for name in values:
+        if name != "explain" and name.lower().startswith("expl"):
+            raise WrongQuery(f"{quoted_name(name)} is not a parameter: did you mean explain?")
     if given is None:
         return False
     if len(given) > 1 or given[0] not in _TRUTHS:

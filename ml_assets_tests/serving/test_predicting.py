@@ -94,6 +94,14 @@ def test_explain_is_true_or_false(client, given):
     assert answer.json()["detail"][0]["loc"] == ["query", "explain"]
 
 
+@pytest.mark.parametrize("name", ["Explain", "explian", "explanation"])
+def test_another_name_of_explain_is_refused_and_any_other_parameter_ignored(client, name):
+    answer = client.post(f"/predict?{name}=true", json=REFERENCES_BODY)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["msg"].endswith("did you mean explain?")
+    assert client.post("/predict?trace=1", json=REFERENCES_BODY).status_code == 200
+
+
 def test_a_wrong_field_is_named_with_its_range(client):
     body = {**REFERENCES_BODY, "DOLocationID": 266, "passenger_count": "many"}
     answer = client.post("/predict", json=body)
