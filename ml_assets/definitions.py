@@ -30,10 +30,13 @@ from ml_assets.automation.reinstating import reinstating_jobs  # noqa: E402
 from ml_assets.automation.retraining import retraining_sensor  # noqa: E402
 from ml_assets.automation.schedules import project_schedules  # noqa: E402
 from ml_assets.automation.scoring import scoring_sensor  # noqa: E402
+from ml_assets.automation.scrubbed_errors import scrub_errors  # noqa: E402
 from ml_assets.automation.tracking_sensors import tracking_sensors  # noqa: E402
 from ml_assets.checks import project_checks  # noqa: E402
 from ml_assets.resources import project_resources  # noqa: E402
 from ml_assets.settings import Settings, read_settings  # noqa: E402
+
+scrub_errors()
 
 
 def assemble(settings: Settings) -> dg.Definitions:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ml_assets.cron import CronError, check_cron
 from ml_assets.http_origin import parse_host
+from ml_assets.secrets import ShownError, shown_value, without_credentials
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month
 
@@ -39,18 +40,12 @@ SCORE_CRON = "0 8 5 * *"
 RETRAIN_CRON = "0 4 * * 0"
 """When schedules look, New York time: on the 5th at 6:00 and at 8:00, on Sundays at 4:00."""
 
-_CREDENTIALS = re.compile(
-    r"://(?:[^/?#]*"  # everything up to the last @ of the server's part
-    r"|[^/?#@:]*:(?!\d+(?:/|$)|:|//)(?:(?!://)[^@])*)@"  # user:pass/word@, but no port and path
-)
 
-
-class SettingsError(ValueError):
+class SettingsError(ShownError, ValueError):
     """An environment variable has a value that is not allowed."""
 
     def __init__(self, variable: str, value: str, allowed: str) -> None:
-        shown = without_credentials(str(value))
-        super().__init__(f"{variable}={shown!r} is not allowed: {allowed}")
+        super().__init__(f"{variable}={shown_value(str(value))} is not allowed: {allowed}")
 
 
 @dataclass(frozen=True)
@@ -71,9 +66,9 @@ class Settings:
             service and Dagster's UI, also through a proxy on this machine.
     """
 
-    trips: str
+    trips: str = field(repr=False)
     taxi: str
-    home: str
+    home: str = field(repr=False)
     first_month: Month
     tracking_uri: str = field(repr=False)
     ingest_cron: str | None = INGEST_CRON
@@ -248,16 +243,3 @@ def _cron(variables: Mapping[str, str], variable: str, default: str) -> str | No
         allowed = f"use five fields of cron in New York time, for example {default!r}, or {OFF}"
         raise SettingsError(variable, value, f"{allowed} ({error})") from error
     return " ".join(value.split())
-
-
-def without_credentials(url: str) -> str:
-    """A URL without user, password and query (which may hold a signature), fit to be shown.
-
-    Passwords with ``@``, ``/``, ``?`` or ``#`` in them, which SQLAlchemy takes as they are, go too.
-
-    Args:
-        url: A URL, also a chain of them (``simplecache::s3://…``); a path is returned as it is.
-    """
-    if "://" not in url:
-        return url
-    return _CREDENTIALS.sub("://***@", url).partition("?")[0]

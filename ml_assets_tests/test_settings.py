@@ -4,12 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.settings import (
-    PROJECT_FOLDER,
-    SettingsError,
-    read_settings,
-    without_credentials,
-)
+from ml_assets.secrets import without_credentials
+from ml_assets.settings import PROJECT_FOLDER, SettingsError, read_settings
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month
 

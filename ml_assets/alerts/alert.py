@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from ml_assets.alerts.secrets import one_line, without_secrets
+from ml_assets.secrets import one_line, scrub
 
 _LONGEST_SUBJECT = 150
 _LONGEST_LINE = 1500
@@ -67,8 +67,8 @@ class Alert:
         """The same with these, and the credentials of every URL in what happened, struck out."""
         return replace(
             self,
-            what=without_secrets(self.what, secrets),
-            details=tuple(without_secrets(line, secrets) for line in self.details),
+            what=scrub(self.what, *secrets),
+            details=tuple(scrub(line, *secrets) for line in self.details),
         )
 
     def alone(self) -> "Alert":

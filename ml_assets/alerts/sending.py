@@ -12,9 +12,9 @@ from urllib.error import HTTPError, URLError
 
 from ml_assets.alerts.alert import Alert
 from ml_assets.alerts.email import SomeRefused, send_email
-from ml_assets.alerts.secrets import one_line, secrets_of, without_secrets
 from ml_assets.alerts.settings import AlertSettings
 from ml_assets.alerts.webhook import send_webhook
+from ml_assets.secrets import error_text, one_line, scrub
 
 LOGGER = logging.getLogger(__name__)
 DEADLINE_SECONDS = 8.0
@@ -39,7 +39,7 @@ def attempt(alert: Alert, settings: AlertSettings) -> dict[str, tuple[str | None
         By channel: what went wrong, in words without a secret (None for nothing), and whether
         anybody has got it.
     """
-    secrets = secrets_of(settings)
+    secrets = settings.secrets
     told = alert.without(secrets)
     channels: dict[str, Callable[[], None]] = {}
     if (email := settings.email) is not None:
@@ -55,7 +55,7 @@ def attempt(alert: Alert, settings: AlertSettings) -> dict[str, tuple[str | None
             channels[name]()
             answers[name] = (None, True)
         except Exception as error:  # noqa: BLE001 - an alert must never fail what it tells of
-            fault = one_line(without_secrets(reason(error), secrets), _LONGEST_REASON)
+            fault = one_line(scrub(reason(error), *secrets), _LONGEST_REASON)
             answers[name] = (fault, isinstance(error, SomeRefused))
 
     threads = [threading.Thread(target=act, args=(name,), daemon=True) for name in channels]
@@ -106,11 +106,7 @@ def _connection_reason(error: BaseException) -> str:
         return "nobody answers there, or the connection broke"
     if isinstance(error, HTTPException):
         return f"the server's answer makes no sense ({type(error).__name__})"
-    return (
-        f"{type(error).__name__}: {error}"
-        if isinstance(error, SomeRefused)
-        else (type(error).__name__)
-    )
+    return error_text(error) if isinstance(error, SomeRefused) else (type(error).__name__)
 
 
 def _decoded(words: bytes | str) -> str:

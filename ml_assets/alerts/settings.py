@@ -1,5 +1,6 @@
 """Where alerts go, from the environment; credentials are never shown."""
 
+import base64
 import ipaddress
 import math
 import os
@@ -13,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from ml_assets.secrets import secrets_of_webhook
 from ml_assets.settings import SettingsError
 
 VARIABLES = (
@@ -32,6 +34,8 @@ VARIABLES = (
 UI_URL = "http://127.0.0.1:3000"
 FOLD_HOURS = 6.0
 _MOST_FOLD_HOURS = 720.0
+_MIN_USER = 6
+"""A shorter user name is part of other words."""
 
 
 class Security(StrEnum):
@@ -81,6 +85,17 @@ class AlertSettings:
     def on(self) -> bool:
         """Whether anybody is told."""
         return self.email is not None or self.webhook is not None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may hold: password, user (unless it is an address) and webhook."""
+        found = secrets_of_webhook(self.webhook) if self.webhook else set()
+        if (email := self.email) is not None and email.user and email.password:
+            login = base64.b64encode(f"\0{email.user}\0{email.password}".encode()).decode()
+            found |= {email.password, login}
+            if email.user not in (email.sender, *email.to) and len(email.user) >= _MIN_USER:
+                found.add(email.user)
+        return tuple(sorted(found))
 
     @property
     def shown_webhook(self) -> str | None:

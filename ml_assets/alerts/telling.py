@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ml_assets.alerts.alert import Alert
 from ml_assets.alerts.folding import end_folds, fold, give_up, next_waiting, settle
-from ml_assets.alerts.secrets import secrets_of
 from ml_assets.alerts.sending import LOGGER, send
 from ml_assets.alerts.settings import AlertSettings
 
@@ -64,7 +63,7 @@ class Teller:
 
     def tell(self, alert: Alert) -> Told:
         """Tell at once, whatever was told before; what no channel takes waits for the next look."""
-        alert = alert.without(secrets_of(self.settings))
+        alert = alert.without(self.settings.secrets)
         by = send(alert, self.settings, self.logger)
         try:
             settle(alert, self._state, self.now(), taken=bool(by))
@@ -75,7 +74,7 @@ class Teller:
 
     def tell_folded(self, alert: Alert) -> Told:
         """Tell unless another of its kind was told within the window; then only count it."""
-        alert = alert.without(secrets_of(self.settings))
+        alert = alert.without(self.settings.secrets)
         try:
             folded = fold(alert, self._state, self.now(), self.settings.fold_window)
         except OSError as error:

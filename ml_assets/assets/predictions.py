@@ -13,6 +13,7 @@ from ml_assets.assets.started import REASON_TAG
 from ml_assets.resources.monthly_table import MonthlyTable, TableMonth
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripStoreResource
+from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS
@@ -29,7 +30,7 @@ _ROWS_AT_ONCE = 100_000
 _CHAMPION = dg.AssetKey("champion_model")
 
 
-class NoChampion(LookupError):
+class NoChampion(ShownError, LookupError):
     """Nothing that may score these trips serves; says what to do."""
 
 

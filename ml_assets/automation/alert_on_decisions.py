@@ -16,12 +16,12 @@ from ml_assets.alerts.champion_messages import (
     refused_in_a_row,
     unreadable,
 )
-from ml_assets.alerts.secrets import without_secrets
 from ml_assets.alerts.telling import Teller
 from ml_assets.automation.alert_cursors import parsed
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision
 from ml_assets.resources.trips import TripStoreResource
+from ml_assets.secrets import scrub
 from ml_assets.storage.record_store import UnreadableRecord
 
 DECISIONS = "alert_on_decisions"
@@ -62,9 +62,9 @@ def decisions_sensor(teller: Teller, seconds: int, description: str) -> dg.Senso
         try:
             made = DecisionLog(records.home, records.dataset).all()
         except UnreadableRecord as error:
-            return _unreadable(telling, seen, without_secrets(str(error)))
+            return _unreadable(telling, seen, scrub(str(error)))
         except OSError as error:
-            return dg.SensorResult(skip_reason=without_secrets(str(error)))
+            return dg.SensorResult(skip_reason=scrub(str(error)))
         if seen.dataset != records.dataset:
             newest = _seen(records.dataset, made[-1]) if made else Seen(dataset=records.dataset)
             return _looked("begins with the decisions to come", newest)

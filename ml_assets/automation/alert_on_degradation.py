@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 from ml_assets.alerts.alert import Alert
 from ml_assets.alerts.champion_messages import Degraded, degraded, unreadable
-from ml_assets.alerts.secrets import without_secrets
 from ml_assets.alerts.telling import Teller, utc_now
 from ml_assets.automation.alert_cursors import parsed
 from ml_assets.automation.alert_on_decisions import decided
@@ -19,6 +18,7 @@ from ml_assets.monitoring.breaches import judge
 from ml_assets.monitoring.drift_record import DriftRecord
 from ml_assets.monitoring.performance_record import PerformanceRecord
 from ml_assets.resources.trips import TripStoreResource
+from ml_assets.secrets import scrub
 from ml_assets.storage.record_store import UnreadableRecord
 
 DEGRADATION = "alert_on_degradation"
@@ -70,7 +70,7 @@ def degradation_alert_sensor(teller: Teller, seconds: int, description: str) -> 
         try:
             found = _alerts(trip_store, telling)
         except (UnreadableRecord, OSError) as error:  # of a decision alert_on_decisions tells
-            return dg.SensorResult(skip_reason=without_secrets(str(error)))
+            return dg.SensorResult(skip_reason=scrub(str(error)))
         new = [alert for alert in found if alert.kind not in told]
         outcomes = [f"{alert.kind}: {telling.tell(alert)}" for alert in new]
         present = {alert.kind for alert in found}
@@ -98,7 +98,7 @@ def _alerts(trip_store: TripStoreResource, telling: Teller) -> list[Alert]:
         try:
             record = records.find(asset, kind)
         except UnreadableRecord as error:
-            fault = without_secrets(str(error))
+            fault = scrub(str(error))
             alerts.append(unreadable(f"record of {asset}", asset, ui_url, fault, telling.now()))
             continue
         found = None if record is None else beyond_help(Measured(name, asset, record), made)

@@ -25,6 +25,7 @@ from ml_assets.modeling.records import (
 )
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripStoreResource
+from ml_assets.secrets import error_text
 from ml_assets.trips.quality import Finding, Verdict, worst
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ class Bench:
             return Finding(
                 Verdict.REFUSED,
                 f"{uri or 'a model without URI'} cannot be loaded and used "
-                f"({type(error).__name__}: {error}): materialize the model again",
+                f"({error_text(error)}): materialize the model again",
             )
 
     def _actual(self) -> "pd.Series[float]":

@@ -17,7 +17,8 @@ from ml_assets.assets.groups import UNFOLDED_LINEAGE
 from ml_assets.cli.dev_processes import SupervisedProcess, hide_dagsters_traceback
 from ml_assets.cli.instance import dagster_home, open_instance
 from ml_assets.http_origin import is_loopback_host
-from ml_assets.settings import PROJECT_FOLDER, Settings, read_settings, without_credentials
+from ml_assets.secrets import without_credentials
+from ml_assets.settings import PROJECT_FOLDER, Settings, read_settings
 from ml_assets.storage.atomic import storing
 
 PROMPT_DAEMON = "ml_assets.automation.prompt_daemon"

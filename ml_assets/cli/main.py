@@ -7,6 +7,7 @@ import click
 
 from ml_assets.cli.lazy_group import LazyGroup
 from ml_assets.cli.unknown_variables import unknown_variables
+from ml_assets.secrets import scrub, scrub_logs
 from ml_assets.settings import SettingsError
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
@@ -55,6 +56,7 @@ def main() -> None:
     Exits with 0 when all went well, 2 for a wrong option or environment variable, 1 for work that
     failed, 130 when it was stopped by Ctrl-C.
     """
+    scrub_logs()
     sys.exit(_status())
 
 
@@ -104,5 +106,5 @@ def _usage_line(error: click.UsageError) -> str:
 
 
 def _told(line: str, status: int) -> int:
-    click.echo(line, err=True)
+    click.echo(scrub(line), err=True)
     return status

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from ml_assets.settings import read_settings, without_credentials
+from ml_assets.secrets import without_credentials
+from ml_assets.settings import read_settings
 from ml_assets.sources import open_source
 from ml_assets.storage.trip_store import DamagedMonth, TripStore
 from ml_assets.trips.calendar import latest_published_month, new_york_date

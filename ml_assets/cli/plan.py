@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from ml_assets.settings import Settings, without_credentials
+from ml_assets.secrets import without_credentials
+from ml_assets.settings import Settings
 from ml_assets.sources import latest_published_month, open_source
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.calendar import new_york_date

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ml_assets.cli.screen import Screen
+from ml_assets.secrets import one_line, scrub
 from ml_assets.trips.month import Month
 
 _SHOWN_FIGURES = ("test_rmse", "best_test_rmse", "window", "reason")
@@ -165,7 +166,7 @@ def cause(error: Any) -> str:
         error = error.cause
     if error is None:
         return ""
-    line = " ".join(error.message.split())
+    line = one_line(scrub(error.message))
     own = rf"^(ml_assets\.[\w.]*|dagster\.[\w.]*(Failure|{re.escape(error.cls_name or '')})): "
     return re.sub(own, "", line)
 

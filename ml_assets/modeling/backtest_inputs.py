@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ml_assets.modeling.backtest_record import CHAMPION, LineKind, SkippedOrigin
 from ml_assets.modeling.families import FAMILIES
+from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month, months_between
 from ml_assets.version import code_version
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ml_assets.modeling.records import ModelRecord
 
 
-class BacktestError(ValueError):
+class BacktestError(ShownError, ValueError):
     """A backtest that cannot be made; says why, and what can be done."""
 
 

@@ -17,6 +17,7 @@ from ml_assets.modeling.criteria import PromotionLimits
 from ml_assets.modeling.guarded_slices import guarded_changes
 from ml_assets.modeling.paired_bootstrap import paired_bootstrap
 from ml_assets.modeling.records import Criterion, Leaderboard, ModelRecord, TrainingSet
+from ml_assets.secrets import ShownError
 from ml_assets.trips.quality import Finding
 from ml_assets.trips.rules import TARGET
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class NothingToPromote(ValueError):
+class NothingToPromote(ShownError, ValueError):
     """No model asks for the place; says why."""
 
 

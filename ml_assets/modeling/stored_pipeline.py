@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml_assets.secrets import ShownError
+
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
@@ -16,7 +18,7 @@ TRUSTED_PACKAGES = ("ml_assets.modeling.", "sklearn.", "xgboost.")
 dependencies of this project; NumPy is not among them, since it has functions that run any code."""
 
 
-class UntrustedModel(ValueError):
+class UntrustedModel(ShownError, ValueError):
     """A stored model that might run foreign code when it is loaded."""
 
 

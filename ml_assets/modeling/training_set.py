@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ml_assets.modeling.records import MonthUse, Role, TrainingSet
+from ml_assets.secrets import ShownError
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import DamagedMonth, TripStore
 from ml_assets.trips.month import Month
@@ -20,7 +21,7 @@ TABLE = "trip_features"
 COLUMNS = [*REQUEST_COLUMNS, TARGET]
 
 
-class TrainingSetError(ValueError):
+class TrainingSetError(ShownError, ValueError):
     """A training set that cannot be built or loaded; names the months and the way out."""
 
 

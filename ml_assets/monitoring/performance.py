@@ -10,6 +10,7 @@ from ml_assets.monitoring.performance_record import (
     Reference,
     Score,
 )
+from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import TARGET
@@ -35,7 +36,7 @@ Pipeline = Any
 """A fitted pipeline, from request columns to minutes."""
 
 
-class CannotScore(RuntimeError):
+class CannotScore(ShownError, RuntimeError):
     """The champion does not predict; says why."""
 
 
@@ -188,7 +189,7 @@ class _Bench:
             predicted = predict_trips(self._pipeline, trips)
         except Exception as error:
             raise CannotScore(
-                f"{self._champion} can no longer be scored ({type(error).__name__}: {error})"
+                f"{self._champion} can no longer be scored ({error_text(error)})"
             ) from error
         minutes = np.asarray(predicted, dtype=np.float64)
         if not np.isfinite(minutes).all():

@@ -8,6 +8,7 @@ place of that field.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from ml_assets.secrets import ShownError
 from ml_assets.trips.request_fields import (
     OWN_NAMES,
     field_of,
@@ -31,7 +32,7 @@ _MAX_REMEMBERED = 10_000
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 
 
-class RequestFileError(ValueError):
+class RequestFileError(ShownError, ValueError):
     """A file that cannot be read as requests, or answered to; names it, the fault, the way out."""
 
 

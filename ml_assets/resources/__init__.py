@@ -9,7 +9,8 @@ from ml_assets.resources.monthly_table import MonthlyTableIOManager
 from ml_assets.resources.request_log import RequestLogResource
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripSourceResource, TripStoreResource
-from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, without_credentials
+from ml_assets.secrets import without_credentials
+from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings
 from ml_assets.tracking.store import artifact_location
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel
 
 from ml_assets.predictions.scoring import Model
+from ml_assets.secrets import ShownError, error_text
 from ml_assets.serving.model_card import ModelCard, VersionFacts
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class BundleRecord(BaseModel):
     known_minutes: list[float] | None = None
 
 
-class UnusableBundle(RuntimeError):
+class UnusableBundle(ShownError, RuntimeError):
     """A bundle that is damaged, not to be trusted, or answers otherwise than it did."""
 
 
@@ -70,9 +71,7 @@ def load_bundle(folder: Path) -> ServedModel:
     except UnusableBundle:
         raise
     except Exception as error:
-        raise UnusableBundle(
-            f"{folder} cannot be loaded ({type(error).__name__}: {error})"
-        ) from error
+        raise UnusableBundle(f"{folder} cannot be loaded ({error_text(error)})") from error
     card = ModelCard(**record.facts.model_dump(), loaded_at=datetime.now(UTC))
     return ServedModel(Model(pipeline, record.facts.version), card)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from ml_assets.secrets import error_text
 from ml_assets.serving.bundle import ServedModel, UnusableBundle, load_bundle
 from ml_assets.serving.handover import (
     CHAMPION_FILE,
@@ -102,7 +103,7 @@ class WatchedChampion:
             if self._champion.refresh():
                 self._failed = None
         except (OSError, ValueError) as error:
-            self._tell(f"{self._folder} cannot be read ({type(error).__name__}: {error})")
+            self._tell(f"{self._folder} cannot be read ({error_text(error)})")
             return
         note = self._champion.note
         if self._champion.damaged:

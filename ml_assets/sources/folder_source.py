@@ -11,7 +11,7 @@ from fsspec.core import split_protocol, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import known_implementations, registry
 
-from ml_assets.settings import without_credentials
+from ml_assets.secrets import error_text, without_credentials
 from ml_assets.sources.landing import landing
 from ml_assets.sources.published import (
     OTHER_SOURCES,
@@ -123,8 +123,7 @@ class FolderSource:
             try:
                 filesystem, path = url_to_fs(self._folder)
             except (ImportError, ValueError) as error:
-                fault = " ".join(str(error).split())
-                raise WrongSource(self._folder, fault, self.taxi) from error
+                raise WrongSource(self._folder, str(error), self.taxi) from error
             try:
                 filesystem.invalidate_cache()
                 listed = filesystem.ls(path, detail=True)
@@ -144,7 +143,7 @@ class FolderSource:
             raise
         except Exception as error:  # each store raises its own kinds; many are no OSError
             raise SourceUnavailable(
-                f"{location} could not be read ({type(error).__name__}: {error}); {OTHER_SOURCES}"
+                f"{location} could not be read ({error_text(error, self._folder)}); {OTHER_SOURCES}"
             ) from error
 
 

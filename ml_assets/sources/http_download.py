@@ -66,7 +66,7 @@ class HttpDownload:
         headers = {}
         if received and self._validator:
             headers = {"Range": f"bytes={received}-", "If-Range": self._validator}
-        with network_failures():
+        with network_failures(self._url):
             response = self._session.get(
                 self._url,
                 headers=headers,
@@ -125,7 +125,7 @@ class HttpDownload:
             total = self._published.size_bytes
         pace = Pace(self._patience, self._deadline)
         while True:
-            with network_failures():
+            with network_failures(self._url):
                 # read1 returns what has arrived; read would wait for a full chunk out of a trickle
                 chunk = response.raw.read1(_CHUNK_BYTES, decode_content=False)
             if not chunk:

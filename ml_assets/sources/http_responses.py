@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 import requests
 import urllib3
 
+from ml_assets.secrets import error_text
 from ml_assets.sources.patience import PassingFailure
 from ml_assets.sources.published import OTHER_SOURCES, SourceUnavailable
 
@@ -19,8 +20,11 @@ _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 
 
 @contextmanager
-def network_failures() -> Iterator[None]:
+def network_failures(address: str) -> Iterator[None]:
     """Tell failures of the network that may pass from those that will not.
+
+    Args:
+        address: What is requested; its password and query are in no message.
 
     Raises:
         PassingFailure: for refused, cut or timed-out connections.
@@ -34,10 +38,10 @@ def network_failures() -> Iterator[None]:
         requests.exceptions.ChunkedEncodingError,
         urllib3.exceptions.HTTPError,
     ) as error:
-        raise PassingFailure(_root_cause(error)) from error
+        raise PassingFailure(error_text(_root_cause(error), address)) from error
     except requests.RequestException as error:
         raise SourceUnavailable(
-            f"the address cannot be used ({type(error).__name__}: {error}); {OTHER_SOURCES}"
+            f"the address cannot be used ({error_text(error, address)}); {OTHER_SOURCES}"
         ) from error
 
 
@@ -118,10 +122,10 @@ def _time(text: str | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
-def _root_cause(error: BaseException) -> str:
+def _root_cause(error: BaseException) -> BaseException:
     """The innermost error: "Connection refused" rather than the layers that wrap it."""
     while (inner := error.__cause__ or error.__context__) is not None:
         if isinstance(inner, ValueError):
             break  # from http.client's parsing of a chunk that was cut: says less than its wrapper
         error = inner
-    return f"{type(error).__name__}: {error}"
+    return error

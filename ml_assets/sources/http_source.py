@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
-from ml_assets.settings import without_credentials
+from ml_assets.secrets import without_credentials
 from ml_assets.sources.http_download import HttpDownload
 from ml_assets.sources.http_responses import (
     NOT_PUBLISHED,
@@ -61,7 +61,12 @@ class HttpSource:
         connections: int = 6,
         limits: MonthLimits | None = None,
     ) -> None:
-        if not urlsplit(base_url).hostname:
+        try:
+            parts = urlsplit(base_url)
+            known = parts.hostname and parts.port != 0
+        except ValueError as error:  # brackets, or a port that is no number
+            raise WrongSource(base_url, f"this address is wrong ({error})", taxi) from error
+        if not known:
             raise WrongSource(base_url, "this address has no host", taxi)
         self.name = name or without_credentials(base_url)
         self.taxi = taxi
@@ -122,7 +127,7 @@ class HttpSource:
     def _ask(self, session: requests.Session, month: Month) -> PublishedMonth | None:
         url = self._url(month)
         timeout = (self._patience.connect_seconds, self._patience.stall_seconds)
-        with network_failures():
+        with network_failures(self._base_url):
             response = session.head(url, allow_redirects=True, timeout=timeout)
             if response.status_code in _HEAD_REFUSED:
                 first = {"Range": "bytes=0-0"}

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
+from ml_assets.secrets import error_text
 from ml_assets.sources.published import BadPublication, PublishedMonth
 from ml_assets.storage.atomic import replacing
 from ml_assets.trips.month_limits import MonthLimits
@@ -62,7 +63,7 @@ def _verify(partial: Path, published: PublishedMonth, limits: MonthLimits | None
         raise BadPublication(f"{published.location}: {reason}") from error
     except (pa.ArrowException, UnicodeDecodeError) as error:  # where the file's footer is damaged
         raise BadPublication(
-            f"{published.location} is damaged ({type(error).__name__}: {error}): fetch the month "
+            f"{published.location} is damaged ({error_text(error)}): fetch the month "
             "again, or correct the file at its source"
         ) from error
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import TypeVar
 
+from ml_assets.secrets import ShownError
 from ml_assets.sources.published import OTHER_SOURCES, SourceUnavailable
 
 Result = TypeVar("Result")
@@ -36,7 +37,7 @@ class Patience:
     deadline_seconds: float = 1_800.0
 
 
-class PassingFailure(Exception):
+class PassingFailure(ShownError):
     """A failure of one try that the next may not meet.
 
     Args:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from ml_assets.settings import without_credentials
+from ml_assets.secrets import ShownError, one_line, scrub, shown_value
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import TAXIS
 
@@ -19,7 +19,7 @@ OTHER_SOURCES = (
 )
 
 
-class SourceUnavailable(RuntimeError):
+class SourceUnavailable(ShownError, RuntimeError):
     """The source did not answer, or not as it should; says what was tried and what to do."""
 
 
@@ -27,16 +27,17 @@ class RepublishedMeanwhile(SourceUnavailable):
     """The month changed between listing and fetching: list it again, then fetch."""
 
 
-class BadPublication(ValueError):
+class BadPublication(ShownError, ValueError):
     """A file came whole but is not a month of trips; names the file, the column, the way out."""
 
 
-class WrongSource(ValueError):
+class WrongSource(ShownError, ValueError):
     """ML_ASSETS_TRIPS names no source; one line with the value and what is allowed."""
 
     def __init__(self, trips: str, fault: str, taxi: str) -> None:
         super().__init__(
-            f"ML_ASSETS_TRIPS={without_credentials(trips)!r}: {fault}; allowed are sample, tlc, or "
+            f"ML_ASSETS_TRIPS={shown_value(trips)}: {one_line(scrub(fault, trips))}; "
+            "allowed are sample, tlc, or "
             f"a folder or URL that fsspec opens and that holds {taxi}_tripdata_YYYY-MM.parquet"
         )
 

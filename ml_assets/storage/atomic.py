@@ -16,6 +16,7 @@ from pathlib import Path
 
 import fsspec
 
+from ml_assets.secrets import ShownError
 from ml_assets.storage.places import local_path
 
 STALE_SECONDS = 24 * 3600
@@ -23,7 +24,7 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_FOLDER = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT}
 
 
-class StorageError(OSError):
+class StorageError(ShownError, OSError):
     """Something could not be stored; names it, why, and the way out."""
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
+from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import write_text
 from ml_assets.storage.trip_store import DamagedMonth, Lineage, MissingMonth, TripStore
 from ml_assets.trips.month import Month
@@ -102,7 +103,7 @@ class MonthProfiles:
             rejected = _rejected(store, month, lineage)
         except (pa.ArrowInvalid, KeyError, ValidationError) as error:
             raise DamagedMonth(
-                f"the files of {month} cannot be read ({type(error).__name__}: {error}): "
+                f"the files of {month} cannot be read ({error_text(error)}): "
                 f"materialize raw_trips, {FEATURES} and {REJECTED} of {month} again"
             ) from error
         return MonthProfile(

@@ -5,17 +5,18 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from ml_assets.secrets import ShownError
 from ml_assets.storage import places
 from ml_assets.storage.atomic import write_text
 
 Record = TypeVar("Record", bound=BaseModel)
 
 
-class MissingRecord(LookupError):
+class MissingRecord(ShownError, LookupError):
     """A record that was never written; names the asset to materialize."""
 
 
-class UnreadableRecord(ValueError):
+class UnreadableRecord(ShownError, ValueError):
     """A record written by other code, or damaged; names the file and the way out."""
 
 

@@ -21,6 +21,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
+from ml_assets.secrets import ShownError
 from ml_assets.storage import places
 from ml_assets.storage.atomic import remove_stale, replacing, storing
 from ml_assets.trips.month import Month
@@ -30,11 +31,11 @@ LINEAGE_KEY = b"ml_assets.lineage"
 INCOMING = ".incoming_"
 
 
-class MissingMonth(LookupError):
+class MissingMonth(ShownError, LookupError):
     """A month that is not in the store; names the table, the month and the way to bring it."""
 
 
-class DamagedMonth(ValueError):
+class DamagedMonth(ShownError, ValueError):
     """Stored files of a month that cannot be read; names the month and the way out."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml_assets.secrets import ShownError
 from ml_assets.tracking.models import CHALLENGER, CHAMPION, PREVIOUS, version_with_alias
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 REPLACES = "replaces"
 
 
-class ChampionMoved(RuntimeError):
+class ChampionMoved(ShownError, RuntimeError):
     """Another process made another version champion meanwhile; nothing was changed."""
 
 

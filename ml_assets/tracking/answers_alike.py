@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ml_assets.modeling.stored_pipeline import UntrustedModel
 from ml_assets.predictions.scoring import Model
+from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import StorageError
 from ml_assets.tracking.models import CHAMPION, version_with_alias
 from ml_assets.tracking.prediction_model import NoModel, load_model
@@ -88,7 +89,7 @@ def compare_champion(client: "MlflowClient", name: str, judged: "pd.DataFrame") 
             one_by_one = max(LEAST_ONE_BY_ONE, min(REQUESTS, len(judged) // TRIPS_FOR_ONE))
             return compare(model, trips, service.ask, one_by_one)
     except (NoModel, ServiceSilent, UntrustedModel, StorageError) as error:
-        return Comparison(difference=f"{type(error).__name__}: {error}")
+        return Comparison(difference=error_text(error))
 
 
 def chosen(judged: "pd.DataFrame", requests: int = REQUESTS) -> "pd.DataFrame":

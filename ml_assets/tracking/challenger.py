@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ml_assets.modeling.champion import Serve
 from ml_assets.modeling.records import Leaderboard, MetricsRecord, ModelRecord, TrainingSet
+from ml_assets.secrets import error_text
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.tracking.models import NotLogged, load_pipeline, log_pipeline, register
 from ml_assets.tracking.runs import TrackedRun
@@ -153,7 +154,7 @@ def examine(
         answers = json.dumps(known_minutes(pipeline))
         milliseconds = milliseconds_per_request(pipeline)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the finding
-        sentence = f"cannot be loaded and used ({type(error).__name__}: {error})"
+        sentence = f"cannot be loaded and used ({error_text(error)})"
         return Examined(None, {"loads": Finding(Verdict.REFUSED, sentence)}, None)
     client.set_model_version_tag(name, version, KNOWN_MINUTES, answers)
     findings = {

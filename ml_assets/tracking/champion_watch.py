@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from ml_assets.secrets import ShownError, error_text, one_line, scrub_logs
 from ml_assets.serving.handover import (
     CHAMPION_FILE,
     REGISTRY_FILE,
@@ -23,13 +24,7 @@ from ml_assets.serving.handover import (
     NoteFile,
     RegistryNote,
 )
-from ml_assets.settings import (
-    EXPERIMENT,
-    REGISTERED_MODEL,
-    Settings,
-    read_settings,
-    without_credentials,
-)
+from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, read_settings
 from ml_assets.storage.atomic import write_text
 from ml_assets.tracking.champion_export import bundle_name, export, is_whole, remove_others
 from ml_assets.tracking.models import CHAMPION, version_with_alias
@@ -45,7 +40,7 @@ _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOU
 _SHOWN_CHARACTERS = 500
 
 
-class RegistryAway(RuntimeError):
+class RegistryAway(ShownError, RuntimeError):
     """There is no registry to ask."""
 
 
@@ -87,16 +82,13 @@ class ChampionWatch:
 
     def _in_words(self, error: Exception) -> str:
         """What is wrong, on one line and without a password."""
-        told = self._without_password(error)
-        if not isinstance(error, RegistryAway | TrackingUnreachable):
-            told = f"the registry does not answer: {type(error).__name__}: {told}"
-        return told[:_SHOWN_CHARACTERS]
+        if isinstance(error, RegistryAway | TrackingUnreachable):
+            return one_line(str(error), _SHOWN_CHARACTERS)
+        return f"the registry does not answer: {self._shown(error)}"
 
-    def _without_password(self, error: Exception) -> str:
+    def _shown(self, error: Exception) -> str:
         """An error's text on one line, as anybody may read it at ``/ready``."""
-        uri = self._settings.tracking_uri.rstrip("/")
-        told = str(error).replace(uri, without_credentials(uri))
-        return " ".join(without_credentials(word) for word in told.split())
+        return error_text(error, self._settings.tracking_uri, limit=_SHOWN_CHARACTERS)
 
     def _ask(self) -> Any | None:
         """MLflow's record of the champion; None when there is none."""
@@ -163,8 +155,7 @@ class ChampionWatch:
             remove_others(self._folder, bundle)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from being handed over
             self._retry_at = time.monotonic() + RETRY_SECONDS
-            told = f"{type(error).__name__}: {self._without_password(error)}"[:_SHOWN_CHARACTERS]
-            self._export_problem = f"version {number} cannot be handed over ({told})"
+            self._export_problem = f"version {number} cannot be handed over ({self._shown(error)})"
         else:
             self._export_problem, self._verified = None, bundle.name
 
@@ -191,6 +182,7 @@ class ChampionWatch:
 
 def main() -> None:
     """Watch until standard input ends."""
+    scrub_logs()
     os.environ.update(_PATIENCE)
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     threading.Thread(target=_end_with_server, daemon=True).start()
@@ -202,7 +194,8 @@ def main() -> None:
             told = ""
         except OSError as error:  # a full disk: the service sees that nothing is heard any more
             if str(error) != told:
-                print(f"the registry's state cannot be written: {error}", file=sys.stderr)
+                told_now = error_text(error)
+                print(f"the registry's state cannot be written: {told_now}", file=sys.stderr)
             told = str(error)
         watch.rest()
 

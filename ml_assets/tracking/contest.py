@@ -14,6 +14,7 @@ from ml_assets.modeling.records import (
     OtherChallenger,
     TrainingSet,
 )
+from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.tracking.aliases import name_challenger, settle
 from ml_assets.tracking.challenger import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class UnfitToServe(RuntimeError):
+class UnfitToServe(ShownError, RuntimeError):
     """A registered version does not do what was judged; the champion before it keeps serving."""
 
 

@@ -7,6 +7,7 @@ which holds for what is written and for what is loaded.
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.modeling.stored_pipeline import UntrustedModel, foreign_types
+from ml_assets.secrets import ShownError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ PREVIOUS = "previous"
 CHALLENGER = "challenger"
 
 
-class NotLogged(LookupError):
+class NotLogged(ShownError, LookupError):
     """A model that this MLflow does not have; says which, and the way out."""
 
 

@@ -1,6 +1,6 @@
 """Where to look: pages of a tracking server, or the command that shows a database."""
 
-from ml_assets.settings import without_credentials
+from ml_assets.secrets import without_credentials
 
 
 def pages(uri: str, name: str, version: str, experiment_id: str, run_id: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.predictions.scoring import Model
+from ml_assets.secrets import ShownError, error_text
 from ml_assets.tracking.models import CHAMPION, version_with_alias
 from ml_assets.tracking.serving_champion import load_as_registered
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-class NoModel(LookupError):
+class NoModel(ShownError, LookupError):
     """No registered version by that name, or one that cannot be used; says what to do."""
 
 
@@ -32,7 +33,7 @@ def load_model(client: "MlflowClient", name: str, which: str = CHAMPION) -> Mode
     except Exception as error:  # whatever keeps it from predicting is the reason
         raise NoModel(
             f"version {version.version} of {name} cannot be used "
-            f"({type(error).__name__}: {error}): name another version, or train again with "
+            f"({error_text(error)}): name another version, or train again with "
             "`ml-assets run`"
         ) from error
     return Model(pipeline, str(version.version))

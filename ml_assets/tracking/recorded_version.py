@@ -9,6 +9,7 @@ from ml_assets.modeling.backtest_inputs import ServedParameters
 from ml_assets.modeling.champion import Serve
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.records import FitOn, TrainingSet
+from ml_assets.secrets import ShownError, error_text
 from ml_assets.tracking.environment import Environment
 from ml_assets.tracking.judged_model import RECORD_FILE, TRAINING_SET_FILE
 from ml_assets.tracking.models import CHAMPION, version_with_alias
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-class UnknownVersion(LookupError):
+class UnknownVersion(ShownError, LookupError):
     """A version that is not there, or of which too little is kept; says what there is."""
 
 
@@ -83,7 +84,7 @@ def read_version(client: "MlflowClient", name: str, which: str) -> RecordedVersi
     except Exception as error:
         raise UnknownVersion(
             f"what the training of version {version.version} of {name} recorded in MLflow (run "
-            f"{version.run_id or 'unknown'}) cannot be read ({type(error).__name__}: {error})"
+            f"{version.run_id or 'unknown'}) cannot be read ({error_text(error)})"
         ) from error
     kept = _kept_record(client, run)
     parameters = kept["record"]["parameters"] if kept else run.data.params

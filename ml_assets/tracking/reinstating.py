@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ml_assets.modeling.champion import Hold
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision
+from ml_assets.secrets import ShownError, error_text
 from ml_assets.tracking.aliases import move_champion, settle
 from ml_assets.tracking.models import CHAMPION, PREVIOUS, version_with_alias
 from ml_assets.tracking.registry import Registry
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Kind = Literal["rollback", "override"]
 
 
-class CannotReinstate(ValueError):
+class CannotReinstate(ShownError, ValueError):
     """The version that a person asked for cannot serve; says why, and what can be done."""
 
 
@@ -162,7 +163,7 @@ def _require_servable(name: str, target: Any) -> None:
         found = sane_predictions(known_minutes(pipeline))
     except Exception as error:
         raise CannotReinstate(
-            f"version {target.version} of {name} cannot serve ({type(error).__name__}: {error}); "
+            f"version {target.version} of {name} cannot serve ({error_text(error)}); "
             "what serves now goes on: choose another version, or train again"
         ) from error
     if found.verdict != Verdict.FINE:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from ml_assets.modeling.known_requests import SAME_MINUTES
 from ml_assets.modeling.records import MonthUse, Role, TrainingSet
+from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.tracking.differing_inputs import Difference, differing_inputs
 from ml_assets.tracking.models import load_pipeline
@@ -29,7 +30,7 @@ MOST_REQUESTS = 20_000
 Verdict = Literal["identical", "within tolerance", "differs"]
 
 
-class CannotReproduce(ValueError):
+class CannotReproduce(ShownError, ValueError):
     """A version that cannot be fitted again here; says why, and the way out."""
 
 
@@ -193,7 +194,7 @@ def _registered(recorded: RecordedVersion) -> "Pipeline":
     except Exception as error:
         raise CannotReproduce(
             f"version {recorded.version} ({recorded.family}) cannot be loaded by this code, so "
-            f"there is nothing to compare with ({type(error).__name__}: {error}): use the code "
+            f"there is nothing to compare with ({error_text(error)}): use the code "
             f"that registered it ({recorded.code_version or 'unknown'})"
         ) from error
 

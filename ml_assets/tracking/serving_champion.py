@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.modeling.champion import Champion, Hold, Serve
 from ml_assets.modeling.records import TrainingSet
+from ml_assets.secrets import ShownError, error_text
 from ml_assets.tracking.models import CHAMPION, load_pipeline, version_with_alias
 from ml_assets.trips.rules import TARGET
 
@@ -23,7 +24,7 @@ HOLD = "hold"
 """Tag of a version that a person chose: the fields of ``Hold`` as JSON."""
 
 
-class AnswersOtherwise(RuntimeError):
+class AnswersOtherwise(ShownError, RuntimeError):
     """A registered model that, run by the code of today, is not what it was any more."""
 
 
@@ -148,7 +149,7 @@ def _predict(
     try:
         predicted = predict_trips(load_as_registered(uri, tags), judged)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the reason
-        return None, f"{type(error).__name__}: {error}"
+        return None, error_text(error)
     minutes = np.asarray(predicted, dtype=np.float64)
     if not isfinite(_rmse(judged, minutes)):
         return None, "its predictions are not all finite"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ml_assets.settings import without_credentials
+from ml_assets.secrets import ShownError, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +25,7 @@ _ARTIFACT_SCHEMES = {"s3", "gs", "wasbs", "abfss", "hdfs", "ftp", "sftp"}
 Databricks tracks, which then decides by itself."""
 
 
-class TrackingUnreachable(RuntimeError):
+class TrackingUnreachable(ShownError, RuntimeError):
     """The tracking server does not answer, or refuses; raised before hours of work, not after."""
 
 

@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ml_assets.secrets import ShownError, error_text
+
 _LOG: Final = "service.log"
 _END_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 """Until an answer, the first one's start of the service included, on a machine that is busy."""
 
 
-class ServiceSilent(RuntimeError):
+class ServiceSilent(ShownError, RuntimeError):
     """The service did not start, or does not answer; says why."""
 
 
@@ -75,7 +77,7 @@ class TrialService:
         status = self.process.returncode
         ended = "does not answer" if status is None else f"ended with status {status}"
         last = f"; it said: {told[-1]}" if told else ""
-        return f"the service {ended} ({type(error).__name__}: {error}){last}"
+        return f"the service {ended} ({error_text(error)}){last}"
 
     def end(self) -> None:
         """Have it finish and end; kill it when it does not."""

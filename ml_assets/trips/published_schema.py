@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ml_assets.secrets import ShownError
 from ml_assets.trips.month_limits import (
     DamagedPages,
     MonthLimits,
@@ -39,7 +40,7 @@ _NEEDED = {
 }
 
 
-class TripSchemaError(ValueError):
+class TripSchemaError(ShownError, ValueError):
     """A published file that cannot be read as trips; names the file, column and type."""
 
 

@@ -8,6 +8,7 @@ to show the columns of a project in which nothing has been materialized yet.
 import pandera.polars as pa
 import polars as pl
 
+from ml_assets.secrets import ShownError
 from ml_assets.trips.cleaning import REASONS
 from ml_assets.trips.rules import (
     FIRST_ZONE,
@@ -135,7 +136,7 @@ TRIP_PREDICTIONS = pa.DataFrameSchema(
 TABLES = {schema.name: schema for schema in (TRIP_FEATURES, REJECTED_TRIPS, TRIP_PREDICTIONS)}
 
 
-class TableError(ValueError):
+class TableError(ShownError, ValueError):
     """A table that does not meet its contract; names the table, month, column and rule."""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ml_assets.secrets import ShownError
 from ml_assets.trips.month import Month, months_between
 
 MOST_TRAIN_MONTHS = 12
@@ -14,7 +15,7 @@ TWO_MONTHS_CAVEAT = (
 )
 
 
-class WindowError(ValueError):
+class WindowError(ShownError, ValueError):
     """The months at hand do not make the window that was asked for."""
 
 

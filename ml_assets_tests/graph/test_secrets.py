@@ -1,11 +1,18 @@
 """Dagster's UI shows the configuration of resources: no password may be in it."""
 
+from functools import partial
+
 import dagster as dg
 import pytest
 from dagster._core.remote_representation.external_data import RepositorySnap
 
+from ml_assets.assets import ingestion
 from ml_assets.definitions import assemble
 from ml_assets.settings import read_settings
+from ml_assets.sources import http_source
+from ml_assets.sources.patience import Patience
+from ml_assets_tests.alerts.servers import free_port
+from ml_assets_tests.cli.calling import call
 
 SECRETS = {
     "ML_ASSETS_TRIPS": "https://me:s3cret@trips.example.org/data?signature=s3cret",
@@ -65,3 +72,59 @@ def test_what_holds_no_secret_is_shown_as_it_is(tmp_path):
     told = shown({"ML_ASSETS_HOME": str(tmp_path)})
     assert f"'home': '\"{tmp_path}\"'" in told
     assert "ResourceConfigEnvVarSnap" not in told
+
+
+UNREACHABLE = {
+    "unparsable": "http://me:s3cret/p4ssw0rd@127.0.0.1:{port}/trips",
+    "signed": "http://127.0.0.1:{port}/trips?sig=s3cret%2Bp4ssw0rd&se=2026",
+    "chained": "zip://*::http://me:s3cret@127.0.0.1:{port}/trips.zip?sig=s3cret",
+}
+
+
+@pytest.mark.parametrize("kind", UNREACHABLE)
+def test_no_message_nor_file_holds_a_secret_of_a_source_that_fails(
+    monkeypatch, capfd, tmp_path, kind
+):
+    """What the step's error came from is in Dagster's database as well, and so in GraphQL."""
+    monkeypatch.setattr(http_source, "Patience", partial(Patience, attempts=1))
+    monkeypatch.setattr(ingestion, "_STEP_RETRIES", 0)
+    environment = {
+        "ML_ASSETS_HOME": tmp_path,
+        "ML_ASSETS_TRIPS": UNREACHABLE[kind].format(port=free_port()),
+        "ML_ASSETS_SMTP_PASSWORD": "s3cret",
+    }
+    month = ["--first", "2023-01", "--last", "2023-01"]
+    for arguments in (["months"], ["run", *month, "--ingest-only", "--verbose"]):
+        answer = call(monkeypatch, capfd, arguments, environment)
+        assert answer.status
+        told = answer.out + answer.err
+        assert "ML_ASSETS_TRIPS" in told
+        assert "s3cret" not in told
+        assert "p4ssw0rd" not in told
+    assert len([*tmp_path.rglob("*.db")]) > 1
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or b"s3cret" not in file.read_bytes(), file
+
+
+def test_an_error_and_those_that_led_to_it_are_stored_without_secrets(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", SECRETS["MLFLOW_TRACKING_URI"])
+
+    @dg.op
+    def failing(context: dg.OpExecutionContext) -> None:
+        context.log.warning("connecting to %s", SECRETS["MLFLOW_TRACKING_URI"])
+        try:
+            raise OSError(f"no answer from {SECRETS['MLFLOW_TRACKING_URI']}")
+        except OSError as error:
+            raise ValueError(f"{'x' * 1_000_000} s3cret") from error
+
+    @dg.job
+    def failing_job() -> None:
+        failing()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = failing_job.execute_in_process(instance=instance, raise_on_error=False)
+        kept = repr(instance.all_logs(result.run_id))
+    assert "no answer from postgresql://***@server/mlflow" in kept
+    assert "connecting to postgresql://***@server/mlflow" in kept
+    assert "s3cret" not in kept
+    assert len(kept) < 200_000

@@ -26,7 +26,10 @@ def test_opening_asks_nothing_over_the_network(server: TripServer) -> None:
     assert list(source.published([JANUARY])) == [JANUARY]
 
 
-@pytest.mark.parametrize("trips", ["", "  ", "http://", "https:///trips", "no-such-folder"])
+@pytest.mark.parametrize(
+    "trips",
+    ["", "  ", "http://", "https:///trips", "no-such-folder", "http://[::1/x", "http://h:x/"],
+)
 def test_a_wrong_value_is_one_line_naming_variable_value_and_what_is_allowed(trips: str) -> None:
     with pytest.raises(WrongSource, match=r"^ML_ASSETS_TRIPS='.*allowed are sample, tlc, or .*$"):
         open_source(trips, "green")
