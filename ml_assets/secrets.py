@@ -35,7 +35,7 @@ MAX_LOG_CHARACTERS: Final = 20_000
 MAX_VALUE_CHARACTERS: Final = 200
 """Of one value that a message quotes."""
 
-_MAX_SCANNED: Final = 65_536
+_MAX_SCANNED: Final = 32_768
 """A longer text loses its middle before it is searched, so that a megabyte costs nothing."""
 _MIN_ANYWHERE: Final = 6
 """A shorter secret, or a plain word, is masked only where it stands alone: it is part of others."""
@@ -46,7 +46,7 @@ _CREDENTIALS = re.compile(
     r"://(?:[^/?#]*"  # everything up to the last @ of the server's part
     r"|[^/?#@:]*:(?!\d+(?:/|$)|:|//)(?:(?!://)[^@])*)@"  # user:pass/word@, but no port and path
 )
-_USER_INFO_WITHOUT_SCHEME = re.compile(r"[^/\s]*:/?[^@\s]*@")
+_USER_INFO_WITHOUT_SCHEME = re.compile(r"\A[^/\s]*:/?[^@\s]*@")
 """Of a URL with a slip in it: ``me:password@host``, ``http:/me:password@host``."""
 _URL = re.compile(r"(?<![^\s'\"<>])[^\s'\"<>]*://[^\s'\"<>]+")
 _URL_VALUE = re.compile(r"[a-z][\w+.-]*(?:::[\w+.-]+)*://", re.IGNORECASE)
@@ -109,6 +109,7 @@ def without_credentials(url: str) -> str:
 
 def shown_value(value: str) -> str:
     """A configured value that is wrong, quoted for a message; it may be a URL with a slip in it."""
+    value = _cut(value)
     text = without_credentials(value)
     if "://" not in value:
         text = _USER_INFO_WITHOUT_SCHEME.sub(f"{MASK}@", _QUERY.sub("", value))
