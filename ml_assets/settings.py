@@ -13,6 +13,7 @@ from pathlib import Path
 from ml_assets.cron import CronError, check_cron
 from ml_assets.http_origin import parse_host
 from ml_assets.secrets import ShownError, shown_value, without_credentials
+from ml_assets.sqlite_url import resolved, sqlite_url
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month
 
@@ -116,7 +117,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         home=home,
         first_month=_first_month(variables.get("ML_ASSETS_FIRST_MONTH") or "2023-01"),
         tracking_uri=_tracking_uri(
-            variables.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_local_home(home) / 'mlflow.db'}"
+            variables.get("MLFLOW_TRACKING_URI") or sqlite_url(_local_home(home) / "mlflow.db")
         ),
         ingest_cron=_cron(variables, "ML_ASSETS_INGEST_CRON", INGEST_CRON),
         score_cron=_cron(variables, "ML_ASSETS_SCORE_CRON", SCORE_CRON),
@@ -195,10 +196,13 @@ def _first_month(value: str) -> Month:
 
 def _tracking_uri(value: str) -> str:
     allowed = "use sqlite:///…, postgresql://…, mysql://…, mssql://… or an http(s):// server"
-    database = r"sqlite:///.+|(postgresql|mysql|mssql)(\+\w+)?://.+"
+    database = r"sqlite(\+pysqlite)?:///.+|(postgresql|mysql|mssql)(\+\w+)?://.+"
     if not re.fullmatch(rf"{database}|https?://.+|databricks(-uc)?(://.*)?", value):
         raise SettingsError("MLFLOW_TRACKING_URI", value, allowed)
-    return value
+    try:
+        return resolved(value)
+    except ValueError as error:
+        raise SettingsError("MLFLOW_TRACKING_URI", value, str(error)) from error
 
 
 def _max_month_rows(value: str | None) -> int | None:

@@ -1,7 +1,6 @@
 """The MLflow store: reachable, migrated and with its experiment, before any step logs to it."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ml_assets.secrets import ShownError, without_credentials
+from ml_assets.sqlite_url import sqlite_path
+from ml_assets.storage.sqlite import locked
+from ml_assets.tracking.database import UnusableDatabase, move_artifact_locations, prepare
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,12 +42,15 @@ def artifact_location(home: str, local_home: Path) -> str:
         local_home: Folder to take instead.
 
     Returns:
-        A folder or URL.
+        A folder or URL; a folder with ``%``, ``?`` or ``#`` in its path as a ``file:`` URL, since
+        MLflow reads those as a URL's.
     """
     parts = urlsplit(home)
     secret = parts.password is not None or bool(parts.query)
-    fit = "://" not in home or (parts.scheme in _ARTIFACT_SCHEMES and not secret)
-    return f"{home if fit else local_home}/mlartifacts"
+    if "://" in home and parts.scheme in _ARTIFACT_SCHEMES and not secret:
+        return f"{home}/mlartifacts"
+    folder = (local_home if "://" in home else Path(home)) / "mlartifacts"
+    return folder.as_uri() if {*"%?#"} & {*str(folder)} else str(folder)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class TrackingStore:
         experiment: Experiment name.
         artifact_location: Where artifacts of a database-backed store go (folder or URL); a server
             decides by itself.
-        lock_folder: Local folder for the lock that keeps two processes from migrating at once.
+        lock_folder: The home's local folder, for the lock that keeps two processes from migrating
+            at once.
     """
 
     uri: str
@@ -80,13 +86,30 @@ class TrackingStore:
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         with self._migration_lock():
-            client = mlflow.MlflowClient(self.uri, registry_uri=self.uri)
             try:
+                self._prepare_database()
+                client = mlflow.MlflowClient(self.uri, registry_uri=self.uri)
                 self._create_experiment(client)
+            except UnusableDatabase as error:
+                raise TrackingUnreachable(str(error)) from error
             except Exception as error:
                 raise TrackingUnreachable(self._advice(error, "cannot be used")) from error
         mlflow.set_experiment(self.experiment)
         return client
+
+    @property
+    def _database(self) -> Path | None:
+        """The SQLite database, if it is one."""
+        file = sqlite_path(self.uri)
+        return None if file is None else file.resolve()
+
+    def _prepare_database(self) -> None:
+        if self._database is None:
+            return
+        prepare(self._database, self.artifact_location)
+        move_artifact_locations(
+            self._database, self.experiment, self.artifact_location, self.lock_folder.resolve()
+        )
 
     def _create_experiment(self, client: "MlflowClient") -> None:
         if client.get_experiment_by_name(self.experiment) is not None:
@@ -97,8 +120,8 @@ class TrackingStore:
     def _reach(self) -> None:
         """MLflow itself would retry for minutes: knock first, for seconds."""
         scheme = urlsplit(self.uri).scheme.partition("+")[0]
-        if scheme == "sqlite":
-            Path(self.uri.split("///", 1)[1]).parent.mkdir(parents=True, exist_ok=True)
+        if self._database is not None:
+            self._database.parent.mkdir(parents=True, exist_ok=True)
         elif scheme in ("http", "https"):
             self._reach_server()
         elif scheme in _DATABASE_PORTS:
@@ -156,7 +179,6 @@ class TrackingStore:
     @contextlib.contextmanager
     def _migration_lock(self) -> Iterator[None]:
         """MLflow checks for its tables outside its own lock, so two first steps would race."""
-        self.lock_folder.mkdir(parents=True, exist_ok=True)
-        with open(self.lock_folder / ".mlflow_migration.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = self.lock_folder if self._database is None else self._database.parent
+        with locked(folder / ".mlflow_migration.lock"):
             yield
