@@ -1,13 +1,14 @@
 """Dagster's own home: made on first use, with settings that suit one machine."""
 
-import fcntl
 import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_assets.settings import Settings
+from ml_assets.sqlite_url import sqlite_url
 from ml_assets.storage.atomic import write_text
+from ml_assets.storage.sqlite import locked
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -42,6 +43,18 @@ concurrency:
 run_queue:
   dequeue_interval_seconds: 1
 """
+DAGSTER_YAML_STORAGE = """\
+# Dagster's SQLite storage cannot be in a folder with such characters in its path; this one can.
+storage:
+  custom:
+    module: ml_assets.cli.dagster_storage
+    class: SqliteStorage
+    config:
+      base_dir:
+        env: DAGSTER_HOME
+"""
+"""Follows the rest where the home's path has ``%41``, ``?`` or the like in it."""
+
 _FORMER_DAGSTER_YAML = {
     "43ed54f96beb30ad16cebdfc0b16d8786f988204113a6d4c6c75464c0d1e1cb7",
     "a7f8bf3e1be7bbe82dae5bde7e125dbf12634e4d3dbdbbce56c9f1283e421a6f",
@@ -52,19 +65,29 @@ _FORMER_DAGSTER_YAML = {
 def dagster_home(settings: Settings) -> Path:
     """``DAGSTER_HOME``, or a folder under ``ML_ASSETS_HOME``; made with its ``dagster.yaml``.
 
-    A ``dagster.yaml`` that an earlier version wrote, and nobody changed, is brought up to date.
+    A ``dagster.yaml`` that an earlier version wrote, or this one when the home was elsewhere, and
+    nobody changed, is brought up to date.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or settings.local_home / "dagster").resolve()
     home.mkdir(parents=True, exist_ok=True)
     instance_settings = home / "dagster.yaml"
-    if not instance_settings.exists() or _is_former(instance_settings):
-        write_text(str(instance_settings), DAGSTER_YAML)
+    wanted = DAGSTER_YAML + ("" if _fits_in_a_url(home) else DAGSTER_YAML_STORAGE)
+    if not instance_settings.exists() or _is_former(instance_settings, wanted):
+        write_text(str(instance_settings), wanted)
     return home
 
 
-def _is_former(instance_settings: Path) -> bool:
-    digest = hashlib.sha256(instance_settings.read_bytes()).hexdigest()
-    return digest in _FORMER_DAGSTER_YAML
+def _fits_in_a_url(folder: Path) -> bool:
+    """Whether Dagster's way to write the URL of a database there names that database."""
+    return sqlite_url(folder / "runs.db") == f"sqlite:///{folder}/runs.db"
+
+
+def _is_former(instance_settings: Path, wanted: str) -> bool:
+    written = instance_settings.read_bytes()
+    ours = {DAGSTER_YAML.encode(), (DAGSTER_YAML + DAGSTER_YAML_STORAGE).encode()}
+    return hashlib.sha256(written).hexdigest() in _FORMER_DAGSTER_YAML or written in ours - {
+        wanted.encode()
+    }
 
 
 def open_instance(settings: Settings) -> "DagsterInstance":
@@ -78,8 +101,10 @@ def open_instance(settings: Settings) -> "DagsterInstance":
     os.environ["DAGSTER_HOME"] = str(home)
     from dagster import DagsterInstance
 
-    with open(home / ".opening.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    from ml_assets.cli.dagster_storage import create_databases
+
+    with locked(home / ".opening.lock"):
+        create_databases(home)
         instance = DagsterInstance.get()
         instance.all_asset_keys()  # the index of events is made when it is first asked for
     return instance

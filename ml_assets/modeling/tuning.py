@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -22,6 +23,8 @@ from ml_assets.modeling.training import (
     thread_count,
 )
 from ml_assets.modeling.trials import Watch, run_trial
+from ml_assets.sqlite_url import resolved, sqlite_path, sqlite_url
+from ml_assets.storage.sqlite import creating, locked, tables
 
 __all__ = ["FittedModel", "TrialRecord", "TuningBudget", "refit", "tune_and_fit"]
 
@@ -141,14 +144,22 @@ def _quiet_optuna() -> Iterator[None]:
 def open_storage(url: str) -> optuna.storages.RDBStorage:
     """Open a database of studies, and make its tables if it is new.
 
+    A database of SQLite is created whole or not at all, whatever interrupts it. Of other databases:
     Optuna looks whether a table or its version row is there and then makes it: of workers that open
     a new database at once, all but one may fail on what another has just made ("already exists",
     "UNIQUE constraint failed", "database is locked", as the database words it), and find it when
     they look again.
 
+    Args:
+        url: Of SQLAlchemy; a relative path of SQLite is taken from the working directory.
+
     Raises:
         DBAPIError: of SQLAlchemy, when the database cannot be opened.
     """
+    url = resolved(url)
+    if (database := sqlite_path(url)) is not None:
+        with locked(database.with_name(f".{database.name}.lock")):
+            _create_if_missing(database)
     for attempt in range(_OPENINGS):
         try:
             return optuna.storages.RDBStorage(url)
@@ -157,6 +168,15 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
                 raise
             time.sleep(0.2 * (attempt + 1))
     raise AssertionError("the last attempt returns or raises")
+
+
+def _create_if_missing(database: Path) -> None:
+    if tables(database):
+        return
+    with creating(database) as temporary:
+        storage = optuna.storages.RDBStorage(sqlite_url(temporary))
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _lost_a_race(error: DBAPIError) -> bool:

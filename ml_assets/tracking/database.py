@@ -57,7 +57,9 @@ def prepare(database: Path, artifact_location: str) -> None:
     newest = scripts.get_current_head()
     if revision == newest:
         return
-    if revision is not None and revision not in {each.revision for each in scripts.walk_revisions()}:
+    if revision is not None and revision not in {
+        each.revision for each in scripts.walk_revisions()
+    }:
         raise UnusableDatabase(
             f"{database} was made by a newer MLflow (schema {revision}): install that version, or "
             "choose another home (ML_ASSETS_HOME)"
@@ -168,7 +170,7 @@ def _migrate(database: Path, revision: str | None) -> Path:
             with creating(kept) as copy:
                 _copy(current, copy)
             _copy(current, migrated)
-            mlflow.db.upgrade.callback(sqlite_url(migrated))
+            mlflow.db.upgrade.main([sqlite_url(migrated)], standalone_mode=False)
             if _data_version(current) != state:
                 raise RuntimeError("another process writes to it: stop that one first")
             with closing(connect(migrated)) as whole:

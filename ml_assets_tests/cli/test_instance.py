@@ -1,16 +1,22 @@
 """Dagster's home, opened for the first time by several commands at once."""
 
+import os
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.instance.config import PoolGranularity
 
-from ml_assets.cli.instance import DAGSTER_YAML, dagster_home
+from ml_assets.cli.instance import DAGSTER_YAML, dagster_home, open_instance
 from ml_assets.settings import read_settings
 from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.interrupting import interrupted
 
 OPEN = """
 import sys, time
@@ -120,3 +126,72 @@ def test_commands_that_open_a_new_home_at_once_all_get_in(tmp_path, monkeypatch,
         [*command[:-1], "0"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert again.returncode == 0, again.stderr
+
+
+def open_home(home: Path) -> None:
+    os.environ["DAGSTER_HOME"] = ""  # opening an instance sets it
+    with open_instance(read_settings({"ML_ASSETS_HOME": str(home)})) as instance:
+        instance.all_asset_keys()
+
+
+def made_by_dagster(dagster_home: Path) -> dict[str, list[list[tuple]]]:
+    """Tables, indexes, schema and finished migrations of the three databases of a home."""
+    found = {}
+    for name in ("history/runs.db", "history/runs/index.db", "schedules/schedules.db"):
+        with closing(sqlite3.connect(dagster_home / name)) as connection:
+            found[name] = [
+                sorted(connection.execute(query))
+                for query in (
+                    "SELECT type, name FROM sqlite_master",
+                    "SELECT version_num FROM alembic_version",
+                    "SELECT name FROM secondary_indexes WHERE migration_completed IS NOT NULL",
+                    "PRAGMA journal_mode",
+                )
+            ]
+    return found
+
+
+def test_a_first_start_that_is_killed_leaves_dagster_whole(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    reference = tmp_path / "reference"
+    reference.mkdir()
+    with dg.DagsterInstance.local_temp(str(reference)) as instance:
+        instance.all_asset_keys()
+    expected = made_by_dagster(reference)
+    for statement in (36, 50, 92, 120, 190):  # each left Dagster without indexes or migrations
+        home = tmp_path / str(statement)
+        assert interrupted(lambda home=home: open_home(home), statement, signal.SIGKILL) == -9
+        open_home(home)
+        assert made_by_dagster(home / "dagster") == expected
+        assert not [*home.rglob("*.tmp*")]
+
+
+def test_a_storage_that_somebody_configured_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    elsewhere = tmp_path / "elsewhere"
+    home = dagster_home(read_settings({"ML_ASSETS_HOME": str(tmp_path / "home")}))
+    (home / "dagster.yaml").write_text(
+        f"run_storage:\n  module: dagster._core.storage.runs\n  class: SqliteRunStorage\n"
+        f"  config:\n    base_dir: {elsewhere}\n"
+    )
+    open_home(tmp_path / "home")
+    assert (elsewhere / "runs.db").exists()
+    assert not (home / "history" / "runs.db").exists()
+
+
+@pytest.mark.parametrize("name", ["a%41b", "what?", "no #1", "with a space"])
+def test_dagster_keeps_its_databases_in_a_home_of_any_name(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    home = tmp_path / name
+    open_home(home)
+    with dg.DagsterInstance.get() as instance:  # as Dagster's other processes do
+        instance.add_run(dg.DagsterRun("any_job"))
+        (run,) = instance.get_runs()
+        instance.report_engine_event("hello", run)
+    assert (home / "dagster" / "history" / "runs" / f"{run.run_id}.db").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    home.rename(tmp_path / "moved")
+    open_home(tmp_path / "moved")
+    assert (tmp_path / "moved" / "dagster" / "dagster.yaml").read_text() == DAGSTER_YAML
+    with closing(sqlite3.connect(tmp_path / "moved/dagster/history/runs.db")) as connection:
+        assert connection.execute("SELECT run_id FROM runs").fetchall() == [(run.run_id,)]

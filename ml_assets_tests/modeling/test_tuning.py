@@ -1,9 +1,12 @@
 """Tuning: what is tried first, what a budget means, and studies that processes share."""
 
 import multiprocessing
+import signal
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ from ml_assets.modeling.families import FAMILIES, ModelFamily
 from ml_assets.modeling.families.encoding import trip_history
 from ml_assets.modeling.training import FittedModel
 from ml_assets.modeling.tuning import TuningBudget, open_storage, tune_and_fit
+from ml_assets.sqlite_url import sqlite_url
+from ml_assets_tests.interrupting import interrupted
 from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
 
 SVR = FAMILIES["linear_svr"]
@@ -183,6 +188,36 @@ def test_workers_that_open_a_new_database_at_once_all_get_in(tmp_path: Path) -> 
         with ThreadPoolExecutor(workers) as pool:
             versions = [future.result() for future in [pool.submit(work) for _ in range(workers)]]
         assert len(set(versions)) == 1
+
+
+def _schema(database: Path) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+        return sorted(connection.execute("SELECT type, name FROM sqlite_master"))
+
+
+def test_a_new_database_of_studies_is_whole_whenever_a_worker_is_killed(tmp_path: Path) -> None:
+    open_storage(f"sqlite:///{tmp_path}/reference.db")
+    expected = _schema(tmp_path / "reference.db")
+    storage = f"sqlite:///{tmp_path}/studies.db"
+    for statement in (3, 21, 30, 45):
+        assert interrupted(lambda: open_storage(storage), statement, signal.SIGKILL) == -9
+        assert not (tmp_path / "studies.db").exists()
+    open_storage(storage)
+    assert _schema(tmp_path / "studies.db") == expected
+    assert not [*tmp_path.glob("*.tmp*")]
+
+
+def test_a_database_of_studies_may_be_in_a_folder_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a%41b?"
+    folder.mkdir()
+    open_storage(sqlite_url(folder / "studies.db"))
+    monkeypatch.chdir(folder)
+    open_storage("sqlite:///others.db")
+    assert {*map(str, folder.glob("*.db"))} == {f"{folder}/studies.db", f"{folder}/others.db"}
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
 def test_a_database_that_is_not_there_is_not_asked_again_and_again() -> None:

@@ -1,21 +1,18 @@
 """The SQLite database behind MLflow: interrupted, migrated, moved."""
 
-import os
 import resource
 import signal
 import sqlite3
-import traceback
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-import mlflow.store.tracking.sqlalchemy_store
 import pytest
-from sqlalchemy import event
-from sqlalchemy.engine import Engine, create_engine
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import create_engine
 
 from ml_assets.sqlite_url import sqlite_url
 from ml_assets.tracking.store import TrackingStore, TrackingUnreachable
+from ml_assets_tests.interrupting import in_a_process, interrupted
 
 EXPERIMENT = "taxi-trip-duration"
 STATEMENTS = 1700
@@ -28,46 +25,8 @@ def store_in(home: Path) -> TrackingStore:
     return TrackingStore(database, EXPERIMENT, str(home / "mlartifacts"), home)
 
 
-def in_a_process(work: Callable[[], object]) -> int:
-    """Do this work in a fork of this process; returns its exit status, negative for a signal."""
-    process = os.fork()
-    if process == 0:
-        status = 1
-        try:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            work()
-            status = 0
-        except KeyboardInterrupt:
-            status = 130
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
-def interrupted(work: Callable[[], object], statement: int, by: signal.Signals) -> int:
-    """Do this work in a process that gets a signal before this statement."""
-
-    def interrupted_work() -> None:
-        statements = 0
-
-        @event.listens_for(Engine, "before_cursor_execute")
-        def count(*_: object) -> None:
-            nonlocal statements
-            statements += 1
-            if statements == statement:
-                signal.raise_signal(by)
-
-        work()
-
-    return in_a_process(interrupted_work)
-
-
 def create_in_place(database: Path) -> None:
     """What MLflow does by itself with a database that is not there."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
     SqlAlchemyStore(sqlite_url(database), str(database.parent / "mlartifacts"))
 
 
@@ -113,7 +72,9 @@ def test_what_an_interrupted_first_start_of_an_earlier_version_left_is_made_agai
     assert unfinished
     client = store_in(tmp_path).client()
     assert client.get_experiment_by_name(EXPERIMENT) is not None
-    (told,) = [record.getMessage() for record in caplog.records if record.name.startswith("ml_assets")]
+    (told,) = [
+        record.getMessage() for record in caplog.records if record.name.startswith("ml_assets")
+    ]
     assert "first start that was interrupted" in told
     assert "\n" not in told
     assert rows(tmp_path / "mlflow.db.unfinished", "SELECT name FROM sqlite_master") == unfinished
