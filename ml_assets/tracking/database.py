@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from ml_assets.secrets import ShownError
 from ml_assets.sqlite_url import sqlite_url
 from ml_assets.storage.sqlite import connect, creating, remove_attempts, set_aside, tables
 
@@ -31,7 +32,7 @@ _OF_A_NEW_DATABASE = {"alembic_version", "experiments", "workspaces"}
 """Tables with rows before anybody has tracked anything."""
 
 
-class UnusableDatabase(RuntimeError):
+class UnusableDatabase(ShownError, RuntimeError):
     """A database that MLflow cannot use; names the file, what is wrong and the way out."""
 
 
