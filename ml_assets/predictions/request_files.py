@@ -221,6 +221,7 @@ def _json_lines(path: Path, ignored: Collection[str]) -> Iterator[Chunk]:
                 own.append(row)
                 requests.append(values)
             yield Chunk(own, requests_frame(requests), raw.tell(), faults)
+    fields.require_ignored()
 
 
 def _json(line: str) -> Any:

@@ -5,7 +5,9 @@ kept, except those that look like a field under another name: a default would si
 place of that field.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final
 
 from ml_assets.secrets import ShownError
@@ -51,10 +53,11 @@ def column_of(
         RequestFileError: when a required field is not there, when a field is there twice, or when
             another name looks like a field.
     """
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise RequestFileError(f"{where} has more than one column {named(twice)}: rename them")
-    matched = match_names(name for name in names if name not in ignored)
+    names = [name for name in names if name not in ignored]
+    matched = match_names(names)
     if matched.repeated:
         name, first, field = matched.repeated[0]
         both = repeated_field(name, first, field)
@@ -82,8 +85,9 @@ def require_columns(where: str, names: Sequence[str], ignored: Collection[str]) 
     """
     absent = [name for name in ignored if name not in names]
     if absent:
+        close = get_close_matches(absent[0], names, 3) or names
         raise RequestFileError(
-            f"{where} has no column {named(absent)}, as {IGNORE_OPTION} says; it has {named(names)}"
+            f"{where} has no column {named(absent)}, as {IGNORE_OPTION} says; it has {named(close)}"
         )
 
 
@@ -99,6 +103,7 @@ class JsonFields:
         self._where = where
         self._ignored = frozenset(ignored)
         self._key_of: dict[tuple[str, ...], dict[str, str]] = {}
+        self._unseen = set(ignored)
 
     def read(self, number: int, row: dict[str, Any]) -> Mapping[str, Any]:
         """The values of a line by field.
@@ -121,7 +126,17 @@ class JsonFields:
             if len(self._key_of) >= _MAX_REMEMBERED:
                 self._key_of.clear()
             self._key_of[keys] = key_of
+            self._unseen.difference_update(keys)
         return {field: row[key] for field, key in key_of.items()}
+
+    def require_ignored(self) -> None:
+        """Refuse, at the end of the file, keys to ignore that no line has.
+
+        Raises:
+            RequestFileError: naming them, and the keys of some line.
+        """
+        keys = [key for known in self._key_of for key in known]
+        require_columns(self._where, list(dict.fromkeys(keys)), self._unseen)
 
 
 def named(names: Iterable[str]) -> str:

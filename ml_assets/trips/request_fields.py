@@ -11,6 +11,7 @@ Plain Python without a table library, since the prediction service reads every r
 import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ml_assets.trips.rules import REQUEST_COLUMNS, TIME_PREFIXES
@@ -168,6 +169,7 @@ def _first_match(table: tuple[tuple[re.Pattern[str], str], ...], letters: str) -
     return next((field for pattern, field in table if pattern.search(letters)), None)
 
 
+@lru_cache(maxsize=4096)
 def _similar(letters: str, similarity: float) -> str | None:
     close = get_close_matches(letters, _SAME_LETTERS, 1, similarity)
     return _SAME_LETTERS[close[0]] if close else None

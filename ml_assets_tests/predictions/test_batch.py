@@ -359,6 +359,24 @@ def test_a_published_month_is_predicted_at_its_own_pick_up_times(predict, tmp_pa
     assert again.scored == 200
 
 
+def test_real_published_months_are_predicted_as_they_are(predict, tmp_path, real_trips):
+    for month in sorted(real_trips.glob("green_tripdata_2023-0*.parquet")):
+        request_files.require_readable(month)
+    trips = pl.read_parquet(real_trips / "green_tripdata_2023-04.parquet").head(2000)
+    trips.write_parquet(tmp_path / "in.parquet")
+    trips.cast({"passenger_count": pl.Int64}).write_csv(tmp_path / "in.csv")
+    renamed = trips.rename({"lpep_pickup_datetime": "pickup_datetime"})
+    renamed.select(REQUEST_COLUMNS).write_parquet(tmp_path / "renamed.parquet")
+    minutes = []
+    for name in ("in.parquet", "in.csv", "renamed.parquet"):
+        summary = predict(tmp_path / name, f"{name}.parquet", chunk_rows=1000)
+        assert summary.without_pickup_time == 0
+        assert summary.scored > 1990
+        minutes.append(pl.read_parquet(tmp_path / f"{name}.parquet")["predicted_minutes"])
+    assert minutes[0].equals(minutes[1]) and minutes[0].equals(minutes[2])
+    assert pl.read_parquet(tmp_path / "in.parquet.parquet", columns=trips.columns).equals(trips)
+
+
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
 def test_columns_in_other_letter_case_are_the_fields(predict, tmp_path, name):
     rows = some_trips(20)[1]
@@ -400,11 +418,15 @@ def test_of_two_names_of_a_field_one_may_be_ignored(predict, tmp_path, name):
         assert found == expected
 
 
-@pytest.mark.parametrize("name", ["in.parquet", "in.csv"])
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
 def test_a_column_to_ignore_that_is_not_there_is_an_error(predict, tmp_path, name):
     source = write(tmp_path / name, [GOOD | {"note": "a"}])
-    with pytest.raises(RequestFileError, match="no column 'noet', as --ignore-column says; it has"):
+    told = "no column 'noet', as --ignore-column says; it has 'note'$"
+    with pytest.raises(RequestFileError, match=told):
         predict(source, ignored=["noet"])
+    with pytest.raises(RequestFileError, match="lacks the column PULocationID; it has 'DOLoc"):
+        predict(write(tmp_path / "in.csv", [GOOD]), ignored=["PULocationID"])
+    assert not (tmp_path / "answers.jsonl").exists()
 
 
 def test_rows_without_a_pick_up_time_are_counted_among_the_scored(predict, tmp_path):
