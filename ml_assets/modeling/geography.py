@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse.csgraph import shortest_path
 
-from ml_assets.modeling.features import Matrix
+from ml_assets.modeling.feature_registry import Matrix
 from ml_assets.trips.rules import ZONE_CODES
 
 PAIRS = ZONE_CODES * ZONE_CODES

@@ -7,12 +7,21 @@ empirical Bayes with a fixed strength (Micci-Barreca 2001, https://doi.org/10.11
 Sums are ``numpy.bincount``: linear in the rows.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from ml_assets.modeling.features import FEATURE_NAMES, Matrix
+from ml_assets.modeling.feature_registry import (
+    Feature,
+    FeatureRegistry,
+    Matrix,
+    NamedColumns,
+    Versions,
+)
+from ml_assets.modeling.features import LOG_MILES
 from ml_assets.modeling.geography import PAIRS, Codes, ZoneMap
 from ml_assets.trips.rules import ZONE_CODES
 
@@ -27,33 +36,8 @@ HOUR_STRENGTH = 20.0
 """How many trips the wider group's mean counts for. Looked at on the judged months April and June
 2023: halving or doubling any of these moves XGBoost's error by less than 0.2 %."""
 
-ENCODING_NAMES = (
-    "usual_log_miles",
-    "map_log_miles",
-    "filled_log_miles",
-    "detour",
-    "detour_on_map",
-    "pickup_x",
-    "pickup_y",
-    "pickup_z",
-    "dropoff_x",
-    "dropoff_y",
-    "dropoff_z",
-    "heading_x",
-    "heading_y",
-    "heading_z",
-    "log_minutes_of_miles",
-    "slowness_of_pair",
-    "slowness_around_pair",
-    "slowness_of_pickup_hour",
-    "slowness_of_dropoff_hour",
-    "slowness_of_week_hour",
-    "expected_minutes",
-    "log_pair_trips",
-)
-"""The columns that :meth:`TripTables.encode` returns, in order."""
+Values = npt.NDArray[np.floating]
 
-_COLUMN = {name: position for position, name in enumerate(FEATURE_NAMES)}
 _CURVE_EDGES = np.linspace(-3.0, 4.0, 29)
 _CURVE_MIDDLES = (_CURVE_EDGES[:-1] + _CURVE_EDGES[1:]) / 2
 
@@ -69,13 +53,13 @@ class Groups:
     week_hour: Codes
 
     @classmethod
-    def of(cls, features: Matrix) -> "Groups":
-        """Compute the group numbers from the matrix of RequestFeatures."""
-        pickup = features[:, _COLUMN["pickup_zone"]].astype(np.int64)
-        dropoff = features[:, _COLUMN["dropoff_zone"]].astype(np.int64)
-        clock = features[:, _COLUMN["hour"]].astype(np.int64)
-        weekday = features[:, _COLUMN["weekday"]].astype(np.int64)
-        day_off = features[:, _COLUMN["day_off"]].astype(np.int64)
+    def of(cls, features: NamedColumns) -> "Groups":
+        """Compute the group numbers from the features of requests."""
+        pickup = features["pickup_zone"].astype(np.int64)
+        dropoff = features["dropoff_zone"].astype(np.int64)
+        clock = features["hour"].astype(np.int64)
+        weekday = features["weekday"].astype(np.int64)
+        day_off = features["day_off"].astype(np.int64)
         return cls(
             pickup=pickup,
             dropoff=dropoff,
@@ -91,7 +75,8 @@ class TripTables:
 
     Attributes:
         zone_map: where the zones lie.
-        curve: log minutes at the middles of the log-distance bins.
+        curve_at: log miles at which the curve was measured, ascending.
+        curve: log minutes there.
         pair: slowness per pair, (266 * 266,).
         around_pair: slowness of the pairs between the zones' neighbours, (266 * 266,).
         pickup_hour: further slowness per hour and pick-up zone, (48 * 266,).
@@ -101,6 +86,7 @@ class TripTables:
     """
 
     zone_map: ZoneMap
+    curve_at: npt.NDArray[np.float64]
     curve: npt.NDArray[np.float64]
     pair: npt.NDArray[np.float32]
     around_pair: npt.NDArray[np.float32]
@@ -109,53 +95,211 @@ class TripTables:
     week_hour: npt.NDArray[np.float32]
     log_pair_trips: npt.NDArray[np.float32]
 
-    def encode(self, features: Matrix) -> Matrix:
+    def encode(self, features: NamedColumns, encodings: Versions) -> Matrix:
         """Look requests up.
 
         Args:
-            features: the matrix of RequestFeatures, (n, m).
+            features: the features of requests, n rows.
+            encodings: names and versions of ``ENCODINGS``.
 
         Returns:
-            Shape (n, len(ENCODING_NAMES)), without NaN: a missing distance is the usual one.
+            Shape (n, len(encodings)), without NaN: a missing distance is the usual one.
         """
-        groups = Groups.of(features)
-        stated = features[:, _COLUMN["log_miles"]]
-        usual = self.zone_map.usual_log_miles[groups.pair]
-        on_map = self.zone_map.log_miles[groups.pair]
-        missing = np.isnan(stated)
-        filled = np.where(missing, usual, stated)
-        base = np.interp(filled, _CURVE_MIDDLES, self.curve)
-        pair = self.pair[groups.pair]
-        pickup_hour = self.pickup_hour[groups.hour * ZONE_CODES + groups.pickup]
-        dropoff_hour = self.dropoff_hour[groups.hour * ZONE_CODES + groups.dropoff]
-        start = self.zone_map.points[groups.pickup]
-        end = self.zone_map.points[groups.dropoff]
-        columns = [
-            usual,
-            on_map,
-            filled,
-            np.where(missing, 0.0, stated - usual),
-            np.where(missing, 0.0, stated - on_map),
-            *start.T,
-            *end.T,
-            *(end - start).T,
-            base,
-            pair,
-            self.around_pair[groups.pair],
-            pickup_hour,
-            dropoff_hour,
-            self.week_hour[groups.week_hour],
-            np.exp(base + pair + (pickup_hour + dropoff_hour) / 2),
-            self.log_pair_trips[groups.pair],
+        return ENCODINGS.compute(encodings, LookedUp(self, features), len(features))
+
+
+@dataclass(frozen=True)
+class LookedUp:
+    """What the tables hold for n requests; the source of encodings.
+
+    Attributes:
+        tables: the learned tables.
+        features: the features of the requests.
+    """
+
+    tables: TripTables
+    features: NamedColumns
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The group numbers of the requests."""
+        return Groups.of(self.features)
+
+    @cached_property
+    def stated_log_miles(self) -> Values:
+        """Log of the stated miles, NaN where not plausible."""
+        return self.features[LOG_MILES]
+
+    @cached_property
+    def usual_log_miles(self) -> Values:
+        """Log of the usual miles of the pair."""
+        return self.tables.zone_map.usual_log_miles[self.groups.pair]
+
+    @cached_property
+    def map_log_miles(self) -> Values:
+        """Log of the miles between the zones by the map."""
+        return self.tables.zone_map.log_miles[self.groups.pair]
+
+    @cached_property
+    def filled_log_miles(self) -> Values:
+        """Log of the stated miles, of the usual ones where none are stated."""
+        return np.where(
+            np.isnan(self.stated_log_miles), self.usual_log_miles, self.stated_log_miles
+        )
+
+    @cached_property
+    def pickup_point(self) -> Values:
+        """Where the pick-up zone lies, (n, 3)."""
+        return self.tables.zone_map.points[self.groups.pickup]
+
+    @cached_property
+    def dropoff_point(self) -> Values:
+        """Where the drop-off zone lies, (n, 3)."""
+        return self.tables.zone_map.points[self.groups.dropoff]
+
+    @cached_property
+    def heading(self) -> Values:
+        """From the pick-up to the drop-off zone, (n, 3)."""
+        heading: Values = self.dropoff_point - self.pickup_point
+        return heading
+
+    @cached_property
+    def log_minutes_of_miles(self) -> Values:
+        """Log of the minutes that trips of this distance take."""
+        return np.interp(self.filled_log_miles, self.tables.curve_at, self.tables.curve)
+
+    @cached_property
+    def pair(self) -> Values:
+        """Slowness of the pair."""
+        return self.tables.pair[self.groups.pair]
+
+    @cached_property
+    def pickup_hour(self) -> Values:
+        """Further slowness of the pick-up zone at this hour."""
+        slowness: Values = self.tables.pickup_hour[
+            self.groups.hour * ZONE_CODES + self.groups.pickup
         ]
-        return np.stack(columns, axis=1)
+        return slowness
+
+    @cached_property
+    def dropoff_hour(self) -> Values:
+        """Further slowness of the drop-off zone at this hour."""
+        slowness: Values = self.tables.dropoff_hour[
+            self.groups.hour * ZONE_CODES + self.groups.dropoff
+        ]
+        return slowness
+
+    def detour(self, reference: Values) -> Values:
+        """By how much the stated log miles exceed others; 0 where none are stated."""
+        stated = self.stated_log_miles
+        return np.where(np.isnan(stated), 0.0, stated - reference)
+
+    @property
+    def expected_minutes(self) -> Values:
+        """What the tables alone would predict."""
+        hours = (self.pickup_hour + self.dropoff_hour) / 2
+        minutes: Values = np.exp(self.log_minutes_of_miles + self.pair + hours)
+        return minutes
 
 
-def learn_tables(features: Matrix, minutes: Matrix, zone_map: ZoneMap) -> TripTables:
+def _coordinates(
+    name: str, where: str, points: Callable[[LookedUp], Values]
+) -> list[Feature[LookedUp]]:
+    """The three coordinates of points, in miles on the learned map."""
+    return [
+        Feature(
+            f"{name}_{axis}",
+            f"{where}, {axis} on the learned map, miles.",
+            lambda found, at=at: points(found)[:, at],  # type: ignore[misc]
+        )
+        for at, axis in enumerate("xyz")
+    ]
+
+
+ENCODINGS: FeatureRegistry[LookedUp] = FeatureRegistry(
+    Feature(
+        "usual_log_miles",
+        "Log of the usual miles of the zone pair.",
+        lambda found: found.usual_log_miles,
+    ),
+    Feature(
+        "map_log_miles",
+        "Log of the miles between the zones on the learned map.",
+        lambda found: found.map_log_miles,
+    ),
+    Feature(
+        "filled_log_miles",
+        "Log of the stated miles, of the usual ones where none are stated.",
+        lambda found: found.filled_log_miles,
+    ),
+    Feature(
+        "detour",
+        "By how much the stated log miles exceed the usual ones.",
+        lambda found: found.detour(found.usual_log_miles),
+    ),
+    Feature(
+        "detour_on_map",
+        "By how much the stated log miles exceed those on the map.",
+        lambda found: found.detour(found.map_log_miles),
+    ),
+    *_coordinates("pickup", "Pick-up zone", lambda found: found.pickup_point),
+    *_coordinates("dropoff", "Drop-off zone", lambda found: found.dropoff_point),
+    *_coordinates(
+        "heading",
+        "From the pick-up to the drop-off zone",
+        lambda found: found.heading,
+    ),
+    Feature(
+        "log_minutes_of_miles",
+        "Log of the minutes that trips of this distance take.",
+        lambda found: found.log_minutes_of_miles,
+    ),
+    Feature(
+        "slowness_of_pair",
+        "How much longer trips of this zone pair take than others of their distance, log minutes.",
+        lambda found: found.pair,
+    ),
+    Feature(
+        "slowness_around_pair",
+        "The same of trips between the neighbouring zones.",
+        lambda found: found.tables.around_pair[found.groups.pair],
+    ),
+    Feature(
+        "slowness_of_pickup_hour",
+        "Further slowness of the pick-up zone at this hour.",
+        lambda found: found.pickup_hour,
+    ),
+    Feature(
+        "slowness_of_dropoff_hour",
+        "Further slowness of the drop-off zone at this hour.",
+        lambda found: found.dropoff_hour,
+    ),
+    Feature(
+        "slowness_of_week_hour",
+        "Further slowness of this hour of the week.",
+        lambda found: found.tables.week_hour[found.groups.week_hour],
+    ),
+    Feature(
+        "expected_minutes",
+        "Minutes by distance, zone pair and hour alone.",
+        lambda found: found.expected_minutes,
+    ),
+    Feature(
+        "log_pair_trips",
+        "Log of one plus the number of past trips of the zone pair.",
+        lambda found: found.tables.log_pair_trips[found.groups.pair],
+    ),
+)
+"""Every feature that is looked up in the tables of past trips. Entries are added and changed as
+those of ``FEATURES``; what a new one needs beside these tables is a further field of
+:class:`TripTables`, which registered models lack and do not read."""
+
+
+def learn_tables(features: NamedColumns, minutes: Matrix, zone_map: ZoneMap) -> TripTables:
     """Learn the tables.
 
     Args:
-        features: the matrix of RequestFeatures, (n, m).
+        features: the features of requests, n rows.
         minutes: durations, shape (n,), above 0.
         zone_map: where the zones lie; it knows distances only, no durations.
 
@@ -165,7 +309,7 @@ def learn_tables(features: Matrix, minutes: Matrix, zone_map: ZoneMap) -> TripTa
     if len(features) == 0:
         raise ValueError("there are no trips to learn from")
     groups = Groups.of(features)
-    stated = features[:, _COLUMN["log_miles"]]
+    stated = features[LOG_MILES]
     filled = np.where(np.isnan(stated), zone_map.usual_log_miles[groups.pair], stated)
     log_minutes = np.log(minutes)
     curve = _curve(filled, log_minutes)
@@ -177,6 +321,7 @@ def learn_tables(features: Matrix, minutes: Matrix, zone_map: ZoneMap) -> TripTa
     hour = shrunken_means(groups.hour, by_hour, 0.0, HOUR_STRENGTH, HOURS)
     return TripTables(
         zone_map=zone_map,
+        curve_at=_CURVE_MIDDLES,
         curve=curve,
         pair=pair.astype(np.float32),
         around_pair=around.astype(np.float32),

@@ -4,7 +4,8 @@ skops rebuilds only types named in a closed list, where pickle runs whatever cod
 The list is here, and holds for what is written and for what is loaded.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ dependencies of this project; NumPy is not among them, since it has functions th
 
 class UntrustedModel(ShownError, ValueError):
     """A stored model that might run foreign code when it is loaded."""
+
+
+class OutdatedModel(ValueError):
+    """A stored model of another version of this package, which this code cannot use."""
 
 
 def foreign_types(types: Iterable[str]) -> list[str]:
@@ -38,6 +43,8 @@ def load_stored(file: Path) -> "Pipeline":
 
     Raises:
         UntrustedModel: when the file asks for types of other packages.
+        OutdatedModel: when it was stored by another version of this package.
+        UnknownFeature: when it was fitted with a feature that this code does not define.
     """
     import skops.io
 
@@ -48,5 +55,53 @@ def load_stored(file: Path) -> "Pipeline":
             f"{file} asks to trust types of other packages: {', '.join(foreign)}. Somebody has "
             "changed it, or it is not of this project: materialize the model again"
         )
-    pipeline: Pipeline = skops.io.load(file, trusted=types)
+    with outdated_if_unreadable(str(file)):
+        pipeline: Pipeline = skops.io.load(file, trusted=types)
+    require_definitions(pipeline, str(file))
     return pipeline
+
+
+@contextlib.contextmanager
+def outdated_if_unreadable(source: str) -> Iterator[None]:
+    """Say in one line that a stored model names types that this code does not have.
+
+    Args:
+        source: The file or URI of the model, for the message.
+
+    Raises:
+        OutdatedModel: in place of an error of the import.
+    """
+    try:
+        yield
+    except (ImportError, AttributeError) as error:
+        raise OutdatedModel(_outdated(source, str(error).partition("\n")[0])) from error
+
+
+def require_definitions(pipeline: "Pipeline", source: str) -> None:
+    """Make sure that this code can compute every feature that a pipeline was fitted with.
+
+    Args:
+        pipeline: Fitted; steps of other packages are left alone.
+        source: The file or URI that it comes from, for the message.
+
+    Raises:
+        OutdatedModel: when it does not keep the list of its features.
+        UnknownFeature: when one of them is not defined; the message names it.
+    """
+    for _, step in pipeline.steps:
+        check = getattr(step, "require_definitions", None)
+        if check is None:
+            continue
+        try:
+            check()
+        except AttributeError as error:
+            raise OutdatedModel(
+                _outdated(source, "it does not say which features it was fitted with")
+            ) from error
+
+
+def _outdated(source: str, reason: str) -> str:
+    return (
+        f"{source} was stored by another version of ml-assets ({reason}): train again with "
+        "`ml-assets run`, or use the version that stored it"
+    )

@@ -138,11 +138,23 @@ def root_mean_squared_error(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> 
     return float(np.sqrt(np.mean((np.asarray(actual) - np.asarray(predicted)) ** 2)))
 
 
-def encode_trips(family: ModelFamily, train: pd.DataFrame, tune: pd.DataFrame) -> EncodedTrips:
-    """Fit the steps before the model on ``train`` and encode both frames, once for all trials."""
+def encode_trips(
+    family: ModelFamily,
+    train: pd.DataFrame,
+    tune: pd.DataFrame,
+    steps: Pipeline | None = None,
+) -> EncodedTrips:
+    """Fit the steps before the model on ``train`` and encode both frames, once for all trials.
+
+    Args:
+        family: Makes the steps.
+        train: Trips to fit on.
+        tune: Trips to measure on.
+        steps: Unfitted ones to take instead, with the features of an earlier fit.
+    """
     train_minutes, tune_minutes = minutes_of(train, "train"), minutes_of(tune, "tune")
     clock = _Clock()
-    steps = family.make_pipeline()[:-1]
+    steps = family.make_pipeline()[:-1] if steps is None else steps
     encoded = steps.fit_transform(train, train_minutes)
     spent = clock.spent()
     return EncodedTrips(steps, encoded, train_minutes, steps.transform(tune), tune_minutes, *spent)

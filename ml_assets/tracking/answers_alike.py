@@ -22,6 +22,7 @@ from ml_assets.trips.rules import REQUEST_COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from sklearn.pipeline import Pipeline
 
 REQUESTS: Final = 1000
 """Trips that are asked for at once."""
@@ -133,7 +134,7 @@ def compare(
         if found.difference is not None:
             return found
     found.compared["features"] = len(trips)
-    found.difference = _features_differ(trips, requests)
+    found.difference = _features_differ(model.pipeline, trips, requests)
     return found
 
 
@@ -209,11 +210,11 @@ def _difference(
     return None
 
 
-def _features_differ(trips: "pd.DataFrame", requests: Sequence[Mapping[str, Any]]) -> str | None:
+def _features_differ(
+    pipeline: "Pipeline", trips: "pd.DataFrame", requests: Sequence[Mapping[str, Any]]
+) -> str | None:
     """Whether a request's features are another's than those of its trip in training."""
     import numpy as np
-
-    from ml_assets.modeling.features import FEATURE_NAMES, RequestFeatures
 
     read = []
     for request in requests:
@@ -221,13 +222,15 @@ def _features_differ(trips: "pd.DataFrame", requests: Sequence[Mapping[str, Any]
         if isinstance(found, Refused):
             return f"features: {json.dumps(request)} is refused: {found.problems[0].message}"
         read.append(found)
-    trained = RequestFeatures().transform(trips)
-    served = RequestFeatures().transform(request_columns(read))
+    features = pipeline[0]
+    trained = features.transform(trips)
+    served = features.transform(request_columns(read))
     other = (trained != served) & ~(np.isnan(trained) & np.isnan(served))
     if not other.any():
         return None
     row, column = np.argwhere(other)[0]
+    name = features.get_feature_names_out()[column]
     return (
-        f"features: {FEATURE_NAMES[column]} is {served[row, column]} in the service and "
+        f"features: {name} is {served[row, column]} in the service and "
         f"{trained[row, column]} in training for {json.dumps(requests[row])}"
     )

@@ -6,7 +6,12 @@ which holds for what is written and for what is loaded.
 
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.modeling.stored_pipeline import UntrustedModel, foreign_types
+from ml_assets.modeling.stored_pipeline import (
+    UntrustedModel,
+    foreign_types,
+    outdated_if_unreadable,
+    require_definitions,
+)
 from ml_assets.secrets import ShownError
 
 if TYPE_CHECKING:
@@ -92,6 +97,8 @@ def load_pipeline(uri: str) -> "Pipeline":
 
     Raises:
         UntrustedModel: when the model is of another format, or asks for types of other packages.
+        OutdatedModel: when it was stored by another version of this package.
+        UnknownFeature: when it was fitted with a feature that this code does not define.
     """
     import tempfile
 
@@ -101,7 +108,10 @@ def load_pipeline(uri: str) -> "Pipeline":
         # What is examined is what is loaded: a copy that nobody changes in between.
         copy = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
         require_trusted(uri, mlflow.models.Model.load(copy).flavors)
-        return mlflow.sklearn.load_model(copy)
+        with outdated_if_unreadable(uri):
+            pipeline: Pipeline = mlflow.sklearn.load_model(copy)
+    require_definitions(pipeline, uri)
+    return pipeline
 
 
 def require_trusted(uri: str, flavors: dict[str, Any]) -> None:

@@ -117,7 +117,7 @@ def reproduce(
     registered = _registered(recorded)
     judged = _requests(store, now, most_requests)
     begun = time.perf_counter()
-    fitted = _fitted_again(recorded, store, now, threads_of(registered))
+    fitted = _fitted_again(recorded, store, now, registered)
     seconds = time.perf_counter() - begun
     compared = _compared(registered, fitted, judged, tolerance)
     return Reproduction(
@@ -208,21 +208,29 @@ def _requests(store: TripStore, now: TrainingSet, most: int) -> "pd.DataFrame":
 
 
 def _fitted_again(
-    recorded: RecordedVersion, store: TripStore, now: TrainingSet, threads: int
+    recorded: RecordedVersion, store: TripStore, now: TrainingSet, registered: "Pipeline"
 ) -> "Pipeline":
-    """The fit of training: on the months before the tuning one, or refitted on more of them."""
+    """The fit of training: on the months before the tuning one, or refitted on more of them.
+
+    Its features are those of the registered model, whatever features there are by now.
+    """
+    from sklearn.base import clone
+    from sklearn.pipeline import Pipeline
+
     from ml_assets.modeling.families import family_named
     from ml_assets.modeling.training import FittedModel, encode_trips, fit_encoded, refit
     from ml_assets.modeling.training_set import load_trips
 
     family, roles = family_named(recorded.family), _roles(recorded)
     parameters = {**family.defaults, **recorded.parameters}
+    steps, threads = clone(registered[:-1]), threads_of(registered)
     trips = load_trips(store, now, *roles)
     if roles == ("train",):
         # The second frame is only measured on.
-        encoded = encode_trips(family, trips, trips.head())
+        encoded = encode_trips(family, trips, trips.head(), steps)
         return fit_encoded(family, encoded, parameters, recorded.seed, threads).pipeline
-    unfitted = family.make_pipeline(parameters, recorded.seed, threads)
+    made = family.make_pipeline(parameters, recorded.seed, threads)
+    unfitted = Pipeline([*steps.steps, *made.steps[-1:]])
     nothing = FittedModel(family.name, unfitted, parameters, float("nan"), 0.0)
     return refit(nothing, trips).pipeline
 

@@ -5,8 +5,9 @@ import pytest
 from sklearn.base import clone
 
 from ml_assets.modeling.encoders import TripHistory, TripIndicators, content_folds
-from ml_assets.modeling.features import Matrix, RequestFeatures
-from ml_assets.modeling.history import ENCODING_NAMES, shrunken_means
+from ml_assets.modeling.feature_registry import Matrix, NamedColumns
+from ml_assets.modeling.features import FEATURES, RequestFeatures
+from ml_assets.modeling.history import ENCODINGS, shrunken_means
 from ml_assets_tests.modeling.sample_trips import odd_requests, train_trips, tune_trips
 
 
@@ -48,9 +49,11 @@ def test_new_requests_are_encoded_by_all_training_rows() -> None:
     features, minutes = features_and_minutes()
     encoder = TripHistory()
     out_of_fold = encoder.fit_transform(features, minutes)
-    learned = TripHistory().fit(features, minutes).tables_.encode(features).astype(np.float32)
+    named = NamedColumns(features, list(FEATURES.current))
+    tables = TripHistory().fit(features, minutes).tables_
+    learned = tables.encode(named, ENCODINGS.current).astype(np.float32)
     encoded = encoder.transform(features)
-    np.testing.assert_array_equal(encoded[:, -len(ENCODING_NAMES) :], learned)
+    np.testing.assert_array_equal(encoded[:, -len(ENCODINGS.current) :], learned)
     np.testing.assert_array_equal(encoded, TripHistory().fit(features, minutes).transform(features))
     assert (encoded != out_of_fold).any()
 

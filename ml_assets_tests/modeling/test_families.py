@@ -104,7 +104,7 @@ def test_no_request_breaks_a_model(
 
 
 @every_family
-@pytest.mark.parametrize("absent", REQUEST_COLUMNS[:4])
+@pytest.mark.parametrize("absent", REQUEST_COLUMNS[:3])
 def test_a_missing_request_column_is_named(name: str, absent: str) -> None:
     with pytest.raises(ValueError, match=f"lack {absent}"):
         fitted(name).predict(tune_trips().drop(columns=absent))

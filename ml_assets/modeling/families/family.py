@@ -53,12 +53,12 @@ class ModelFamily:
         from sklearn.pipeline import Pipeline
 
         from ml_assets.modeling.estimators import BoundedRegressor
-        from ml_assets.modeling.features import RequestFeatures
+        from ml_assets.modeling.features import FEATURES, RequestFeatures
 
         estimator = self.make_estimator({**self.defaults, **(parameters or {})}, seed, n_jobs)
         return Pipeline(
             [
-                ("features", RequestFeatures()),
+                ("features", RequestFeatures(FEATURES.current)),
                 ("encoder", self.make_encoder()),
                 ("model", BoundedRegressor(estimator)),
             ]

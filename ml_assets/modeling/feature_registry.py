@@ -1,0 +1,159 @@
+"""Features as entries of a registry: name, one sentence, computation, and a version of the meaning.
+
+A fitted pipeline stores which features it was fitted with, as names and versions, and computes only
+those. So a feature that is added later changes no registered model, and a feature whose meaning
+changes becomes a new entry beside the old one, which registered models go on using.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+
+Source = TypeVar("Source")
+"""What a feature is computed from, such as the fields of requests."""
+
+Versions = Mapping[str, int]
+"""Names of features to the versions of their definitions, in the order of the columns."""
+
+
+class UnknownFeature(LookupError):
+    """A model needs a feature, or a version of one, that this code does not define."""
+
+
+@dataclass(frozen=True)
+class Feature(Generic[Source]):
+    """One column that a model sees.
+
+    Attributes:
+        name: Identifier, unique among the features of its registry.
+        description: One sentence for people.
+        compute: Takes the source of all rows at once and returns the column, shape (n,).
+        version: Version of the definition. A change of meaning is a new entry with the same name
+            and the next version; the old entry stays as long as a registered model uses it.
+        retired: Whether new models leave it out. Set it on the newest version to remove a feature.
+    """
+
+    name: str
+    description: str
+    compute: Callable[[Source], npt.ArrayLike]
+    version: int = 1
+    retired: bool = False
+
+
+class FeatureRegistry(Generic[Source]):
+    """All definitions of one kind of feature.
+
+    Args:
+        features: In the order of the columns. A later version takes the place of the first one.
+
+    Raises:
+        ValueError: when two entries have the same name and version.
+    """
+
+    def __init__(self, *features: Feature[Source]) -> None:
+        self._defined = {(feature.name, feature.version): feature for feature in features}
+        if len(self._defined) < len(features):
+            names = [(feature.name, feature.version) for feature in features]
+            twice = next(key for key in names if names.count(key) > 1)
+            raise ValueError(
+                f"the feature {twice[0]} is defined twice with version {twice[1]}: give the new "
+                "definition the next version"
+            )
+
+    def __iter__(self) -> Iterator[Feature[Source]]:
+        return iter(self._defined.values())
+
+    @property
+    def current(self) -> dict[str, int]:
+        """What a new model is fitted with: the newest version of each feature in use."""
+        newest: dict[str, Feature[Source]] = {}
+        for feature in self:
+            if feature.name not in newest or feature.version > newest[feature.name].version:
+                newest[feature.name] = feature
+        return {name: feature.version for name, feature in newest.items() if not feature.retired}
+
+    def select(self, versions: Versions) -> list[Feature[Source]]:
+        """The definitions that a model was fitted with.
+
+        Args:
+            versions: Names and versions.
+
+        Raises:
+            UnknownFeature: when one is not defined; the message names it and the way out.
+        """
+        try:
+            return [self._defined[key] for key in versions.items()]
+        except KeyError:
+            raise UnknownFeature(self._explain(versions)) from None
+
+    def compute(self, versions: Versions, source: Source, rows: int) -> Matrix:
+        """Compute columns.
+
+        Args:
+            versions: Which, in order.
+            source: What they are computed from.
+            rows: Number of rows.
+
+        Returns:
+            float64, shape (rows, len(versions)).
+
+        Raises:
+            UnknownFeature: as :meth:`select`.
+        """
+        matrix = np.empty((rows, len(versions)))
+        for column, feature in enumerate(self.select(versions)):
+            matrix[:, column] = feature.compute(source)
+        return matrix
+
+    def _explain(self, versions: Versions) -> str:
+        parts = []
+        for name, version in versions.items():
+            if (name, version) in self._defined:
+                continue
+            defined = sorted(v for other, v in self._defined if other == name)
+            now = f"versions {', '.join(map(str, defined))}" if defined else "no such feature"
+            parts.append(f"{name} version {version} (this code has {now})")
+        return (
+            f"the model was fitted with {', '.join(parts)}: use a version that was trained with "
+            "this code, or restore that definition"
+        )
+
+
+class NamedColumns:
+    """The columns of a matrix by name.
+
+    Args:
+        matrix: Shape (n, m).
+        names: Names of its columns.
+
+    Raises:
+        ValueError: when there are not as many names as columns.
+    """
+
+    def __init__(self, matrix: Matrix, names: Sequence[str]) -> None:
+        if matrix.shape[1] != len(names):
+            raise ValueError(
+                f"the matrix has {matrix.shape[1]} columns, and {len(names)} were expected: "
+                f"{', '.join(names)}"
+            )
+        self.matrix = matrix
+        self._position = {name: position for position, name in enumerate(names)}
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.matrix[:, self._position[name]]
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    def rows(self, chosen: npt.NDArray[Any]) -> "NamedColumns":
+        """Some of the rows, by a mask or by numbers."""
+        return NamedColumns(self.matrix[chosen], list(self._position))
+
+    def without(self, name: str) -> Matrix:
+        """All columns but one."""
+        return self.matrix[:, [at for other, at in self._position.items() if other != name]]

@@ -1,0 +1,63 @@
+"""A release that adds a feature can still be rolled back: train, add, train, roll back, predict."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import mlflow
+import pandas as pd
+import polars as pl
+
+from ml_assets.tracking.prediction_model import load_model
+from ml_assets.trips.month import Month
+from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.modeling.sample_trips import trips_of
+from ml_assets_tests.project import open_project, settings_for
+from ml_assets_tests.published_months import publish, published_month
+
+ADDED = """    Feature("night", "Whether it is before five.", lambda request: request.minute_of_day < 300),
+"""
+
+
+def changed_package(folder):
+    """A copy of the package with one entry more among its features, as a user would write it."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "ml_assets", folder / "ml_assets", ignore=ignored)
+    file = folder / "ml_assets" / "modeling" / "features.py"
+    last = '    Feature("airport_trip"'
+    content = file.read_text()
+    assert last in content
+    file.write_text(content.replace(last, ADDED + last))
+    return folder
+
+
+def test_a_champion_of_before_a_feature_was_added_serves_the_same_minutes(tmp_path):
+    home, trips, requests = (tmp_path / name for name in ("home", "published", "asked.parquet"))
+    columns = ["PULocationID", "DOLocationID", "trip_distance", "pickup_datetime"]
+    asked = trips_of(3)[columns].head(20).astype({"PULocationID": int, "DOLocationID": int})
+    pl.from_pandas(asked).write_parquet(requests)
+    for number in (1, 2, 3):
+        publish(trips, Month(2023, number), published_month(Month(2023, number), rows=600))
+    with open_project(settings_for(home, trips)) as project:
+        assert project.ingest("2023-01", "2023-03").success
+        assert project.train(("extra_trees",)).success
+        mlflow.set_tracking_uri(project.settings.tracking_uri)
+        client = mlflow.MlflowClient(project.settings.tracking_uri)
+        before = load_model(client, "taxi-trip-duration").pipeline.predict(asked).tolist()
+    code = changed_package(tmp_path / "code")
+    made = subprocess.run(
+        [sys.executable, "-m", "ml_assets_tests.graph.with_a_new_feature", home, trips, requests],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{code}{os.pathsep}{REPOSITORY}"},
+    )
+    assert made.returncode == 0, made.stderr[-3000:]
+    told = json.loads(made.stdout.splitlines()[-1])
+    assert told["columns"] == [32, 33]
+    assert told["champion"] == "1"
+    assert told["file"] == told["service"] == before
+    assert told["newer"] != before
+    assert pd.Series(before).between(1, 60).all()

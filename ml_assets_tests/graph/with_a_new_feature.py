@@ -1,0 +1,64 @@
+"""``python -m ml_assets_tests.graph.with_a_new_feature HOME TRIPS REQUESTS``: train, roll back, predict.
+
+A process of its own, which runs on a copy of the package that has one feature more.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ml_assets.modeling.decision_log import DecisionLog
+from ml_assets.predictions.batch import predict_file
+from ml_assets.tracking.models import CHAMPION, version_with_alias
+from ml_assets.tracking.prediction_model import load_model
+from ml_assets.tracking.reinstating import reinstate
+from ml_assets.tracking.trial_service import trial_service
+from ml_assets_tests.project import Project, open_project, settings_for
+
+NAME = "taxi-trip-duration"
+
+
+def main(home: Path, trips: Path, requests: Path) -> None:
+    with open_project(settings_for(home, trips)) as project:
+        assert project.train(("extra_trees",)).success
+        registry = project.definitions.resources["tracking"].registry()
+        log = DecisionLog(project.settings.home, "green")
+        reinstate(registry, log, kind="override", version="2", reason="the new feature")
+        newer = _in_file(project, registry.client, requests)
+        reinstate(registry, log, kind="rollback", version=None, reason="it errs")
+        told = {
+            "columns": [len(_features(registry.client, version)) for version in "12"],
+            "champion": str(version_with_alias(registry.client, NAME, CHAMPION).version),
+            "newer": newer,
+            "file": _in_file(project, registry.client, requests),
+            "service": _by_service(registry.client, requests),
+        }
+    print(json.dumps(told))
+
+
+def _features(client: Any, version: str) -> list[str]:
+    return list(load_model(client, NAME, version).pipeline[:-1].get_feature_names_out())
+
+
+def _in_file(project: Project, client: Any, requests: Path) -> list[float]:
+    """What the champion predicts for a file of requests."""
+    target = Path(project.settings.home) / "predicted.parquet"
+    target.unlink(missing_ok=True)
+    predict_file(load_model(client, NAME), requests, target)
+    return pl.read_parquet(target)["predicted_minutes"].to_list()
+
+
+def _by_service(client: Any, requests: Path) -> list[float]:
+    """What the service answers when it serves the champion."""
+    rows = pl.read_parquet(requests).to_dicts()
+    sent = [{**row, "pickup_datetime": row["pickup_datetime"].isoformat()} for row in rows]
+    with trial_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
+        answers = service.ask(json.dumps(sent).encode())["predictions"]
+    return [answer["predicted_minutes"] for answer in answers]
+
+
+if __name__ == "__main__":
+    main(*(Path(argument) for argument in sys.argv[1:]))
