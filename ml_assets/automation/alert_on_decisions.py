@@ -18,7 +18,7 @@ from ml_assets.alerts.champion_messages import (
 )
 from ml_assets.alerts.telling import Teller
 from ml_assets.automation.alert_cursors import parsed
-from ml_assets.modeling.decision_log import DecisionLog
+from ml_assets.modeling.decision_log import DecisionLog, position
 from ml_assets.modeling.records import ChampionDecision
 from ml_assets.resources.trips import TripStoreResource
 from ml_assets.secrets import scrub
@@ -34,12 +34,14 @@ class Seen(BaseModel):
 
     Attributes:
         dataset: What the trips are of; empty before the first look that could read decisions.
+        sequence: Its number.
         decided_at: When that decision was made.
         decision_id: Its id.
         unreadable: What was told of a file that cannot be read; empty when all can.
     """
 
     dataset: str = ""
+    sequence: int = 0
     decided_at: str = ""
     decision_id: str = ""
     unreadable: str = ""
@@ -81,7 +83,7 @@ def _tell_new(
     outcomes = []
     seen = seen.model_copy(update={"unreadable": ""})
     for number, decision in enumerate(made, start=1):
-        if (decision.decided_at, decision.decision_id) <= (seen.decided_at, seen.decision_id):
+        if position(decision) <= (seen.sequence, seen.decided_at, seen.decision_id):
             continue
         on_its_way = not decision.carried_out and telling.now() - when(decision) < _ON_ITS_WAY
         if on_its_way:
@@ -148,7 +150,12 @@ def when(decision: ChampionDecision) -> datetime:
 
 
 def _seen(dataset: str, decision: ChampionDecision) -> Seen:
-    return Seen(dataset=dataset, decided_at=decision.decided_at, decision_id=decision.decision_id)
+    return Seen(
+        dataset=dataset,
+        sequence=decision.sequence,
+        decided_at=decision.decided_at,
+        decision_id=decision.decision_id,
+    )
 
 
 def _looked(reason: str, seen: Seen) -> dg.SensorResult:

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from ml_assets.automation.run_process import Heartbeats, process_tags
+from ml_assets.storage.leftovers import process_folder
 
 
 class _TellingExecutor(dg.Executor):
@@ -25,7 +26,7 @@ class _TellingExecutor(dg.Executor):
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
         """Tag the run, then execute its steps."""
         instance, run_id = plan_context.instance, plan_context.run_id
-        with Heartbeats.of(instance).beating(run_id):
+        with process_folder(), Heartbeats.of(instance).beating(run_id):
             instance.add_run_tags(run_id, process_tags(run_id))
             yield from self._inner.execute(plan_context, execution_plan)
 

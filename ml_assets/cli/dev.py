@@ -8,18 +8,25 @@ import signal
 import socket
 import warnings
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from ml_assets.alerts.settings import read_alert_settings
 from ml_assets.assets.groups import UNFOLDED_LINEAGE
-from ml_assets.cli.dev_processes import SupervisedProcess, hide_dagsters_traceback
+from ml_assets.cli.dev_processes import (
+    SupervisedProcess,
+    hand_over_runs,
+    hide_dagsters_traceback,
+    stop_launched_runs,
+)
 from ml_assets.cli.instance import dagster_home, open_instance
 from ml_assets.http_origin import is_loopback_host
 from ml_assets.secrets import without_credentials
 from ml_assets.settings import PROJECT_FOLDER, Settings, read_settings
 from ml_assets.storage.atomic import storing
+from ml_assets.storage.leftovers import tidy
 
 PROMPT_DAEMON = "ml_assets.automation.prompt_daemon"
 OWN_MODULES = {
@@ -59,11 +66,24 @@ def dev(host: str, port: int) -> None:
             )
         os.environ.setdefault("ML_ASSETS_UI_URL", _reached_at(host, port))
         os.chdir(PROJECT_FOLDER)
+        interrupted: list[datetime] = []
+
+        def interrupt(_number: int, _frame: object) -> None:
+            interrupted.append(datetime.now(UTC))
+            raise KeyboardInterrupt
+
         # Stopped like that, Dagster stops what it has started; by default a SIGTERM ends this
         # process alone, and a job in a shell's background does not hear of SIGINT.
         for stop in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(stop, signal.default_int_handler)
-        _dagster_dev(["--host", host, "--port", str(port)])
+            signal.signal(stop, interrupt)
+        try:
+            _dagster_dev(["--host", host, "--port", str(port)])
+        finally:
+            with open_instance(settings) as instance:
+                if interrupted:
+                    stop_launched_runs(instance, interrupted[0], click.echo)
+                else:
+                    hand_over_runs(instance, click.echo)
 
 
 @contextlib.contextmanager
@@ -127,6 +147,7 @@ def _prepare_instance(settings: Settings) -> None:
         set_pool_limits(instance)
         for line in end_dead_runs(instance):
             click.echo(line)
+        tidy(settings.local_home)
 
 
 def _dagster_dev(arguments: list[str]) -> None:

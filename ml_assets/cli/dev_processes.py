@@ -4,18 +4,28 @@
 the death of another it ends with a traceback, and the runs that were launched go on without it.
 """
 
+import contextlib
 import logging
+import os
+import signal
 import subprocess
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 MAX_RESTARTS = 3
 """Of one process within ``RESTART_SECONDS``: one that dies at once each time is not worth more."""
 
 RESTART_SECONDS = 600.0
+
+STOP_SECONDS = 30.0
+"""Time for launched runs to end after they were interrupted."""
 
 _DAGSTERS_LINE = "An unexpected exception has occurred"
 
@@ -92,3 +102,77 @@ def describe_exit(status: int) -> str:
 def hide_dagsters_traceback() -> None:
     """Keep the traceback of ``dagster dev`` off the terminal: one line says what has ended."""
     logging.getLogger("dagster").addFilter(lambda record: record.msg != _DAGSTERS_LINE)
+
+
+def stop_launched_runs(
+    instance: "DagsterInstance", since: datetime, echo: Callable[[str], None]
+) -> None:
+    """Interrupt the runs that were launched from the UI or by the daemon, and say what becomes.
+
+    Ctrl-C in a terminal reaches them as well; a signal to ``ml-assets dev`` alone does not. Runs of
+    commands (``ml-assets run``) are left alone.
+
+    Args:
+        instance: Where the runs are.
+        since: When ``ml-assets dev`` was interrupted.
+        echo: Prints a line on each run.
+    """
+    from dagster import DagsterRunStatus
+
+    from ml_assets.automation.dead_runs import IN_PROGRESS, process_of
+    from ml_assets.automation.run_process import Liveness
+
+    launched = {run.run_id: run for run in _launched(instance, IN_PROGRESS)}
+    stopped = {run.run_id: run for run in _launched(instance, (DagsterRunStatus.FAILURE,), since)}
+    limit = time.monotonic() + STOP_SECONDS
+    interrupted: set[int] = set()
+    with contextlib.suppress(KeyboardInterrupt):  # once more: what still runs is handed over
+        while launched and time.monotonic() < limit:
+            for run_id in list(launched):
+                run = instance.get_run_by_id(run_id)
+                if run is None or run.is_finished:
+                    stopped[run_id] = launched.pop(run_id)
+                    continue
+                process = process_of(instance, run)  # None until it has begun
+                if process is None or process.pid in interrupted:
+                    continue
+                if process.liveness() is Liveness.ALIVE:
+                    with contextlib.suppress(ProcessLookupError):  # it ends in this moment
+                        os.kill(process.pid, signal.SIGINT)
+                    interrupted.add(process.pid)
+            time.sleep(0.2)
+    for run in stopped.values():
+        echo(
+            f"run {run.run_id} ({run.job_name}) was stopped; what it finished is kept, and the "
+            "next `ml-assets dev` goes on with it"
+        )
+    hand_over_runs(instance, echo)
+
+
+def hand_over_runs(instance: "DagsterInstance", echo: Callable[[str], None]) -> None:
+    """Say which runs go on without ``ml-assets dev``, and which wait for the next one."""
+    from dagster import DagsterRunStatus
+
+    from ml_assets.automation.dead_runs import IN_PROGRESS
+
+    for run in _launched(instance, IN_PROGRESS):
+        echo(
+            f"run {run.run_id} ({run.job_name}) goes on by itself: `ml-assets runs end "
+            f"{run.run_id[:8]}` ends it"
+        )
+    queued = len(_launched(instance, (DagsterRunStatus.QUEUED,)))
+    if queued:
+        runs = "1 queued run waits" if queued == 1 else f"{queued} queued runs wait"
+        echo(f"{runs} for the next `ml-assets dev`")
+
+
+def _launched(
+    instance: "DagsterInstance",
+    statuses: "Collection[DagsterRunStatus]",
+    since: datetime | None = None,
+) -> "list[DagsterRun]":
+    """Runs that a code server has launched, or is to launch."""
+    from dagster import RunsFilter
+
+    asked = RunsFilter(statuses=list(statuses), updated_after=since)
+    return [run for run in instance.get_runs(asked) if run.remote_job_origin is not None]

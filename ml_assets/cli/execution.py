@@ -21,6 +21,7 @@ from ml_assets.modeling.records import ChampionDecision, Leaderboard
 from ml_assets.settings import Settings
 from ml_assets.sources.progress import watching_transfers
 from ml_assets.storage.atomic import storing
+from ml_assets.storage.leftovers import tidy
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
@@ -64,6 +65,7 @@ class Execution:
             self._instance = open_instance(settings)
         for line in end_dead_runs(self._instance):
             self._print_line(line)
+        tidy(settings.local_home)
         self._definitions = assemble(settings)
         if settings.synthetic:
             console.print("Trips are the synthetic sample; ML_ASSETS_TRIPS=tlc takes real ones.")

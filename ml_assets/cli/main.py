@@ -9,6 +9,7 @@ from ml_assets.cli.lazy_group import LazyGroup
 from ml_assets.cli.unknown_variables import unknown_variables
 from ml_assets.secrets import scrub, scrub_logs
 from ml_assets.settings import SettingsError
+from ml_assets.storage.leftovers import process_folder
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
 INTERRUPTED = (
@@ -57,7 +58,9 @@ def main() -> None:
     failed, 130 when it was stopped by Ctrl-C.
     """
     scrub_logs()
-    sys.exit(_status())
+    with process_folder():
+        status = _status()
+    sys.exit(status)
 
 
 def _status() -> int:

@@ -1,5 +1,6 @@
 """The history of champion decisions: one small file each, never changed once carried out."""
 
+import contextlib
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -10,6 +11,11 @@ from ml_assets.storage.atomic import write_text
 from ml_assets.storage.record_store import UnreadableRecord
 
 _FOLDER = "decisions"
+
+
+def position(decision: ChampionDecision) -> tuple[int, str, str]:
+    """Sort key of decisions on one dataset, the oldest first."""
+    return decision.sequence, decision.decided_at, decision.decision_id
 
 
 @dataclass(frozen=True)
@@ -25,14 +31,15 @@ class DecisionLog:
     dataset: str
 
     def write(self, decision: ChampionDecision) -> None:
-        """Add a decision, or replace the one with the same time and id.
+        """Add a decision as the newest, or replace the one with the same time and id.
 
         Raises:
             StorageError: when there is no room, or no permission to write.
         """
         when = decision.decided_at.replace(":", "").replace("+0000", "Z")
-        path = f"{self._folder}/{when}_{decision.decision_id}.json"
-        write_text(path, decision.model_dump_json(indent=1))
+        name = f"{when}_{decision.decision_id}.json"
+        numbered = decision.model_copy(update={"sequence": self._sequence(name)})
+        write_text(f"{self._folder}/{name}", numbered.model_dump_json(indent=1))
 
     def all(self) -> list[ChampionDecision]:
         """Every decision, oldest first.
@@ -40,9 +47,7 @@ class DecisionLog:
         Raises:
             UnreadableRecord: when a file of it is damaged, or was written by other code.
         """
-        names = (name for name in places.names(self._folder) if name.endswith(".json"))
-        decisions = [self._read(name) for name in names if not name.startswith(".")]
-        return sorted(decisions, key=lambda decision: (decision.decided_at, decision.decision_id))
+        return sorted((self._read(name) for name in self._names()), key=position)
 
     def last_training(self) -> ChampionDecision | None:
         """The newest decision that a training led to, promoted or not; None before the first."""
@@ -60,6 +65,19 @@ class DecisionLog:
             last = decisions[-1]
             if serving is not None and last.registry_version == serving:
                 self.write(last.model_copy(update={"carried_out": True}))
+
+    def _sequence(self, name: str) -> int:
+        """The number of the decision in this file, or of a new one."""
+        numbers = {}
+        for other in self._names():
+            # One that cannot be read must not keep others from being written; readers name it.
+            with contextlib.suppress(UnreadableRecord):
+                numbers[other] = self._read(other).sequence
+        return numbers.get(name, max(numbers.values(), default=0) + 1)
+
+    def _names(self) -> list[str]:
+        names = places.names(self._folder)
+        return [name for name in names if name.endswith(".json") and not name.startswith(".")]
 
     @property
     def _folder(self) -> str:

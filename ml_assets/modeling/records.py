@@ -269,6 +269,8 @@ class ChampionDecision(BaseModel):
         caveat: What ``test_rmse`` must be shown with, or None.
         unscored: Why the champion before could no longer be scored, or None.
         decision_id: Tells decisions apart; the files of a decision bear it.
+        sequence: Position among the decisions on this dataset, from 1: a clock may be set back. 0
+            for decisions of versions that did not count, which come before.
         kind: After a training, a rollback, or a person's override.
         decided_at: When, in ISO 8601 with offset.
         started_because: Why the training started, or why a person decided so.
@@ -302,6 +304,7 @@ class ChampionDecision(BaseModel):
     caveat: str | None = None
     unscored: str | None = None
     decision_id: str = ""
+    sequence: int = 0
     kind: DecisionKind = "training"
     decided_at: str = ""
     started_because: str = ""

@@ -1,5 +1,6 @@
 """A file of requests in, a file of answers out, in bounded memory however long it is."""
 
+import glob
 import os
 import time
 import uuid
@@ -16,6 +17,7 @@ from ml_assets.predictions.answer_files import answer_file
 from ml_assets.predictions.request_files import ending, length, read_chunks, require_readable
 from ml_assets.predictions.request_names import RequestFileError, printable
 from ml_assets.predictions.scoring import REASON, Model
+from ml_assets.storage.leftovers import in_use, remove_leftovers
 from ml_assets.trips.pickup_times import new_york_time
 from ml_assets.trips.requests import RULES, states_no_pickup
 
@@ -138,10 +140,13 @@ def _replacing(target: Path) -> Iterator[Path]:
     """A temporary name beside the target, which it gets when the block ends without an error."""
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
-        yield temporary
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(target)
+        remove_leftovers(target.parent, f".{glob.escape(target.name)}.*.tmp")
+        temporary.touch(exist_ok=False)
+        with in_use(temporary):
+            yield temporary
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(target)
     except OSError as error:
         told = os.strerror(error.errno) if error.errno else str(error)
         raise RequestFileError(f"{target} could not be written: {told}") from error

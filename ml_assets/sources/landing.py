@@ -37,7 +37,7 @@ def landing(
     """
     try:
         with replacing(str(destination)) as partial:
-            with partial.open("xb") as file:
+            with partial.open("wb") as file:
                 yield file
             _verify(partial, published, limits)
     except OSError as error:

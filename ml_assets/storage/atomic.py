@@ -7,9 +7,7 @@ uploaded in one put, which object stores make visible only when it is complete.
 import contextlib
 import errno
 import os
-import shutil
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +15,9 @@ from pathlib import Path
 import fsspec
 
 from ml_assets.secrets import ShownError
+from ml_assets.storage.leftovers import in_use, remove_leftovers
 from ml_assets.storage.places import local_path
 
-STALE_SECONDS = 24 * 3600
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_FOLDER = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT}
 
@@ -36,8 +34,8 @@ def replacing(target: str) -> Iterator[Path]:
         target: A local path or an fsspec URL.
 
     Yields:
-        The path to write to. On an error (a full disk, say) it is removed and the target is left
-        as it was.
+        The path to write to, an empty file. On an error (a full disk, say) it is removed and the
+        target is left as it was.
     """
     final = local_path(target)
     if final is None:
@@ -49,13 +47,15 @@ def replacing(target: str) -> Iterator[Path]:
             file_system.put_file(str(temporary), path)
         return
     final.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(final.parent, ".*.tmp")
+    remove_leftovers(final.parent, ".*.tmp")
     temporary = final.parent / f".{final.name}.{uuid.uuid4().hex}.tmp"
+    temporary.touch(exist_ok=False)
     try:
-        yield temporary
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(final)
+        with in_use(temporary):
+            yield temporary
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -92,16 +92,3 @@ def write_text(target: str, text: str) -> None:
     """
     with storing(target), replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def remove_stale(folder: Path, pattern: str) -> None:
-    """Remove what a killed process left behind, once it is surely no longer being written."""
-    limit = time.time() - STALE_SECONDS
-    for leftover in folder.glob(pattern):
-        with contextlib.suppress(FileNotFoundError):  # another run may be tidying, too
-            if leftover.stat().st_mtime >= limit:
-                continue
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()

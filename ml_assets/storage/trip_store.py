@@ -23,7 +23,8 @@ from pydantic import BaseModel, ValidationError
 
 from ml_assets.secrets import ShownError
 from ml_assets.storage import places
-from ml_assets.storage.atomic import remove_stale, replacing, storing
+from ml_assets.storage.atomic import replacing, storing
+from ml_assets.storage.leftovers import in_use, remove_leftovers
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import DAMAGE, error_reason
 
@@ -137,7 +138,7 @@ class TripStore:
         target = self.raw_path(month)
         with storing(target), replacing(_record_path(target)) as new_record:
             new_record.write_text(record.model_dump_json(indent=1), encoding="utf-8")
-            with replacing(target) as temporary:
+            with in_use(file), replacing(target) as temporary:
                 shutil.move(file, temporary)
                 places.remove(_record_path(target))
 
@@ -152,9 +153,9 @@ class TripStore:
         with storing(self.home):
             if local is not None:
                 local.mkdir(parents=True, exist_ok=True)
-                remove_stale(local, f"{INCOMING}*")
+                remove_leftovers(local, f"{INCOMING}*")
             folder = tempfile.TemporaryDirectory(dir=local, prefix=INCOMING)
-        with folder as name:
+        with folder as name, in_use(Path(name)):
             yield Path(name)
 
     def open_raw(self, month: Month) -> BinaryIO:

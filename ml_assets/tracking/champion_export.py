@@ -17,7 +17,8 @@ from ml_assets.serving.bundle import (
     read_record,
 )
 from ml_assets.serving.model_card import IntervalFigures, VersionFacts
-from ml_assets.storage.atomic import remove_stale, storing
+from ml_assets.storage.atomic import storing
+from ml_assets.storage.leftovers import in_use, remove_leftovers
 from ml_assets.tracking.challenger import INTERVAL_TAGS
 from ml_assets.tracking.models import CHAMPION, require_trusted
 from ml_assets.tracking.serving_champion import KNOWN_MINUTES
@@ -67,8 +68,11 @@ def export(version: Any, name: str, folder: Path) -> Path:
     uri = f"models:/{name}/{version.version}"
     with storing(str(final)):
         folder.mkdir(parents=True, exist_ok=True)
-        remove_stale(folder, ".*.tmp")
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp") as place:
+        remove_leftovers(folder, ".*.tmp")
+        with (
+            tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp") as place,
+            in_use(Path(place)),
+        ):
             copy = mlflow.artifacts.download_artifacts(
                 artifact_uri=uri, dst_path=f"{place}/download"
             )

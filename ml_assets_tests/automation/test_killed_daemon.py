@@ -125,6 +125,24 @@ def test_a_run_ends_well_though_its_daemon_is_killed(tmp_path, monkeypatch, caps
     assert home.champion() == made[-1].registry_version
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
+def test_a_signal_to_the_command_alone_stops_the_run_that_it_launched_and_says_so(
+    tmp_path, monkeypatch, capsys
+):
+    home = make_good_home(tmp_path)
+    assert call(monkeypatch, capsys, INGEST, home.environment).status == 0
+    environment = {**home.environment, "MLFLOW_TRACKING_URI": ""}
+    with running_ui(environment, tmp_path / "stopped.log") as ui:
+        run_id = retrain(ui)
+        wait_for(lambda: "RUNNING" in home.tracked(), 120, f"the training; see {ui.log}")
+        os.kill(ui.session, signal.SIGINT)
+        wait_for(lambda: not processes_of(ui.session), 120, "the end of all processes")
+        told = ui.log.read_text()
+    assert f"run {run_id} (retrain) was stopped; what it finished is kept" in told
+    assert "Traceback" not in told.rpartition("KeyboardInterrupt received")[2]
+    assert "RUNNING" not in home.tracked()
+
+
 def daemon_of(session):
     """The one process of a session that is the daemon."""
     (found,) = [

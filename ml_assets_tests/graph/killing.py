@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_assets.storage.atomic import STALE_SECONDS
+from ml_assets.storage.leftovers import STALE_SECONDS
 
 PRELOADED = [
     "ml_assets_tests.graph.killed_deciding",

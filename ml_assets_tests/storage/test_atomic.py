@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.storage.atomic import STALE_SECONDS, StorageError, replacing, write_text
+from ml_assets.storage.atomic import StorageError, replacing, write_text
+from ml_assets.storage.leftovers import STALE_SECONDS
 from ml_assets_tests.conftest import REPOSITORY
 from ml_assets_tests.storage.stored_months import CONTENTS, MONTH, put_month, put_raw, store_at
 

@@ -1,0 +1,105 @@
+"""What a killed process leaves behind is removed by the next one, and what is in use stays."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from ml_assets.storage import leftovers
+from ml_assets.storage.leftovers import PROCESS_FOLDER, process_folder, tidy
+from ml_assets_tests.conftest import REPOSITORY
+
+WRITER = """
+import sys, tempfile, time
+from pathlib import Path
+from ml_assets.storage.atomic import replacing
+from ml_assets.storage.leftovers import process_folder
+from ml_assets.storage.trip_store import TripStore
+
+home = sys.argv[1]
+with (
+    process_folder(),
+    replacing(f"{home}/decisions/green/one.json") as temporary,
+    TripStore(home, "green", synthetic=False).scratch() as folder,
+):
+    temporary.write_text("half")
+    (folder / "half.parquet").write_text("half")
+    Path(tempfile.mkdtemp(), "model").write_text("half")
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def writing(home, temporary):
+    """A process in the middle of writing to a home."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(home)],
+        cwd=REPOSITORY,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def found(home, temporary):
+    """Everything temporary, by the beginnings of names."""
+    below = [*home.rglob(".*.tmp"), *home.glob(".incoming_*"), *temporary.iterdir()]
+    return sorted(path.name[:9] for path in below)
+
+
+def test_the_next_process_removes_what_a_killed_one_has_left_and_nothing_in_use(
+    tmp_path, monkeypatch
+):
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(leftovers, "UNMARKED_SECONDS", 0.0)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    everything = [".incoming", ".one.json", PROCESS_FOLDER[:9]]
+
+    def tidied():
+        with process_folder():
+            tidy(home)
+        return found(home, temporary)
+
+    with writing(home, temporary) as process:
+        assert tidied() == everything  # it lives
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert found(home, temporary) == everything
+        assert tidied() == []
+    assert not (home / "decisions" / "green" / "one.json").exists()
+
+
+def test_what_was_made_this_moment_is_left_alone_as_it_may_still_get_its_mark(tmp_path):
+    path = tmp_path / "raw_trips" / ".half.tmp"
+    path.parent.mkdir()
+    path.touch()
+    tidy(tmp_path)
+    assert path.exists()
+    hour_ahead = time.time() + 3600  # the clock was set back since
+    os.utime(path, (hour_ahead, hour_ahead))
+    tidy(tmp_path)
+    assert not path.exists()
+
+
+def test_a_process_started_by_another_has_a_folder_beside_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("TMPDIR", raising=False)
+    with process_folder():
+        outer = Path(tempfile.gettempdir())
+        assert os.environ["TMPDIR"] == str(outer)
+        with process_folder():
+            assert Path(tempfile.gettempdir()).parent == outer.parent == tmp_path
+        assert Path(tempfile.gettempdir()) == outer
+    assert "TMPDIR" not in os.environ
+    assert list(tmp_path.iterdir()) == []
