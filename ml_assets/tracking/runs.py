@@ -157,20 +157,41 @@ def close_abandoned_runs(
             # A dead worker cannot have finished its step, whatever its run went on to do.
             client.set_terminated(run.info.run_id, "FAILED" if status == "FINISHED" else status)
             closed.append(run.info.run_id)
+    _fail_half_logged_models(client, found.experiment_id, outcome)
     return closed
 
 
-def _running(client: "MlflowClient", experiment_id: str) -> list[Any]:
-    def page_after(token: str | None) -> Any:
-        asked = "attributes.status = 'RUNNING'"
-        return client.search_runs([experiment_id], filter_string=asked, page_token=token)
+def _fail_half_logged_models(
+    client: "MlflowClient", experiment_id: str, outcome: Callable[[str], str | None]
+) -> None:
+    """Mark models FAILED that a killed process was logging: MLflow would show them as PENDING."""
+    for model in _pages(
+        lambda token: client.search_logged_models(
+            [experiment_id], filter_string="status = 'PENDING'", page_token=token
+        )
+    ):
+        source = model.source_run_id
+        owner = client.get_run(source).data.tags.get(OWNER_TAG) if source else None
+        if owner is not None and outcome(owner) is not None:
+            client.finalize_logged_model(model.model_id, "FAILED")
 
+
+def _running(client: "MlflowClient", experiment_id: str) -> list[Any]:
+    return _pages(
+        lambda token: client.search_runs(
+            [experiment_id], filter_string="attributes.status = 'RUNNING'", page_token=token
+        )
+    )
+
+
+def _pages(page_after: Callable[[str | None], Any]) -> list[Any]:
+    """All that a search of MLflow finds, which it hands out in pages."""
     page = page_after(None)
-    running = list(page)
+    found = list(page)
     while page.token:
         page = page_after(page.token)
-        running += page
-    return running
+        found += page
+    return found
 
 
 @contextlib.contextmanager

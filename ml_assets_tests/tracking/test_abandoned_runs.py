@@ -27,7 +27,9 @@ def tracking_in(folder: Path) -> MlflowTracking:
 
 @dg.asset
 def endless_model(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> None:
-    with tracking.run(context, "endless_model"):
+    with tracking.run(context, "endless_model") as run:
+        # As MLflow does when it begins to log a model.
+        run.client.create_logged_model(run.experiment_id, "pipeline", source_run_id=run.run_id)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -69,6 +71,12 @@ def statuses(folder: Path) -> list[str]:
     return [run.info.status for run in found]
 
 
+def models(folder: Path) -> list[str]:
+    client = tracking_in(folder).client()
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    return [str(model.status) for model in client.search_logged_models([experiment])]
+
+
 def report(instance: dg.DagsterInstance, run_id: str, status: dg.DagsterRunStatus) -> None:
     """What run monitoring does when it has noticed."""
     run = instance.get_run_by_id(run_id)
@@ -102,11 +110,13 @@ def test_a_run_of_another_dagster_on_the_same_store_is_left_alone(tmp_path):
     with instance_in(tmp_path / "two") as other:
         assert tracking.close_abandoned(tracking.client(), other) == []
     assert statuses(tmp_path) == ["RUNNING"]
+    assert models(tmp_path) == ["PENDING"]
     with instance_in(tmp_path / "one") as own:
         assert tracking.close_abandoned(tracking.client(), own) == []  # it goes on, as far as known
         report(own, run_id, FAILURE)
         assert len(tracking.close_abandoned(tracking.client(), own)) == 1
     assert statuses(tmp_path) == ["FAILED"]
+    assert models(tmp_path) == ["FAILED"]
 
 
 @pytest.mark.parametrize(
