@@ -25,6 +25,9 @@ dagster-mlflow takes the newest run with that one for its own: a trial must not 
 its resource is not ours to close."""
 
 PARENT_TAG = "mlflow.parentRunId"
+_NEWEST_MODELS = 100
+"""So many are looked through for half logged ones, which are among the newest at the next start."""
+
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -164,34 +167,29 @@ def close_abandoned_runs(
 def _fail_half_logged_models(
     client: "MlflowClient", experiment_id: str, outcome: Callable[[str], str | None]
 ) -> None:
-    """Mark models FAILED that a killed process was logging: MLflow would show them as PENDING."""
-    for model in _pages(
-        lambda token: client.search_logged_models(
-            [experiment_id], filter_string="status = 'PENDING'", page_token=token
-        )
-    ):
-        source = model.source_run_id
-        owner = client.get_run(source).data.tags.get(OWNER_TAG) if source else None
+    """Mark models FAILED that a killed process was logging: MLflow would show them as PENDING.
+
+    A search by status finds none: MLflow compares the word with the number that it stores.
+    """
+    for model in client.search_logged_models([experiment_id], max_results=_NEWEST_MODELS):
+        if model.status != "PENDING" or not model.source_run_id:
+            continue
+        owner = client.get_run(model.source_run_id).data.tags.get(OWNER_TAG)
         if owner is not None and outcome(owner) is not None:
             client.finalize_logged_model(model.model_id, "FAILED")
 
 
 def _running(client: "MlflowClient", experiment_id: str) -> list[Any]:
-    return _pages(
-        lambda token: client.search_runs(
-            [experiment_id], filter_string="attributes.status = 'RUNNING'", page_token=token
-        )
-    )
+    def page_after(token: str | None) -> Any:
+        asked = "attributes.status = 'RUNNING'"
+        return client.search_runs([experiment_id], filter_string=asked, page_token=token)
 
-
-def _pages(page_after: Callable[[str | None], Any]) -> list[Any]:
-    """All that a search of MLflow finds, which it hands out in pages."""
     page = page_after(None)
-    found = list(page)
+    running = list(page)
     while page.token:
         page = page_after(page.token)
-        found += page
-    return found
+        running += page
+    return running
 
 
 @contextlib.contextmanager
