@@ -6,6 +6,7 @@ rejected), or refused in one line that names the file and what is wrong with it.
 
 import gzip
 import io
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -458,4 +459,35 @@ VALUES = {
     ),
     "one row again and again": Malformed(_table(lambda table: table.take([7] * ROWS)), kept=ROWS),
 }
-CASES = {**BYTES, **LIES, **COLUMNS, **KINDS, **VALUES}
+
+
+def _parts(*slices: tuple[int, int]) -> Callable[[Path, Month], None]:
+    """Write a folder of parts, each with rows from the one number up to the other."""
+
+    def write(path: Path, month: Month) -> None:
+        path.mkdir()
+        (path / "_SUCCESS").touch()
+        for number, (first, last) in enumerate(slices):
+            part = published_month(month, ROWS).slice(first, last - first)
+            pq.write_table(part, path / f"part-{number}.parquet")
+            (path / f".part-{number}.parquet.crc").write_bytes(b"crc")
+
+    return write
+
+
+def _broken_part(path: Path, month: Month) -> None:
+    _parts((0, 20), (20, ROWS))(path, month)
+    (path / "part-1.parquet").write_bytes(b"PAR1")
+
+
+PLACES = {
+    "a folder of parts": Malformed(_parts((0, 20), (20, 20), (20, ROWS)), kept=ROWS),
+    "a folder of one part": Malformed(_parts((0, ROWS)), kept=ROWS),
+    "a broken part": Malformed(_broken_part, fault="part-1.parquet is not a readable Parquet"),
+    "a named pipe": Malformed(lambda path, _: os.mkfifo(path), fault="is a named pipe"),
+    "a link to itself": Malformed(
+        lambda path, _: path.symlink_to(path), fault="is a link to itself"
+    ),
+    "a device": Malformed(lambda path, _: path.symlink_to("/dev/zero"), fault="is a device"),
+}
+CASES = {**BYTES, **LIES, **COLUMNS, **KINDS, **VALUES, **PLACES}

@@ -16,7 +16,7 @@ from ml_assets.assets.columns import column_schema
 from ml_assets.assets.freshness import MONTHS_FRESH
 from ml_assets.assets.groups import INGESTION, INGESTION_POOL, OWNERS
 from ml_assets.assets.ingestion_metadata import month_picture, raw_metadata, table_metadata
-from ml_assets.assets.metadata import safe_metadata
+from ml_assets.assets.metadata import optional, safe_metadata
 from ml_assets.resources.month_failures import MonthFailures
 from ml_assets.resources.monthly_table import MonthlyTable, TableMonth
 from ml_assets.resources.trips import TripSourceResource, TripStoreResource
@@ -123,13 +123,19 @@ def bring_months(
         published = source.published(months)
     except (SourceUnavailable, WrongSource) as error:
         raise _failure(context, str(error), down=True, begun=begun) from error
+    absent = [month for month in months if month not in published]
+    not_read: dict[Month, str] = optional(
+        context.log, "the search for unread months", lambda: source.near_misses(absent), {}
+    )
     failures = MonthFailures(months, "brought", context.log)
     for number, month in enumerate(months, start=1):
         with failures.of(month):
             failures.metadata[month], outcome = _bring(
-                context, source, store, month, published.get(month)
+                context, source, store, month, published.get(month), not_read.get(month)
             )
             context.log.info(f"raw_trips {month} ({number}/{len(months)}): {outcome}")
+            if month in not_read:
+                context.log.warning(f"raw_trips {month}: {not_read[month]}")
         if failures.stopped:
             break
     if failures.errors:
@@ -153,11 +159,13 @@ def _bring(
     store: TripStore,
     month: Month,
     published: PublishedMonth | None,
+    near_miss: str | None,
 ) -> tuple[dict[str, Any], str]:
     """Bring a month; its metadata, and what became of it in a word."""
     begun = time.perf_counter()
     done = bring_month(source, store, month, published, progress_of(month))
-    return raw_metadata(store, done, time.perf_counter() - begun, context.log), done.outcome
+    seconds = time.perf_counter() - begun
+    return raw_metadata(store, done, seconds, context.log, near_miss), done.outcome
 
 
 def _failure(

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from ml_assets.assets.columns import column_lineage, column_schema
-from ml_assets.assets.metadata import figure, preview, safe_metadata
+from ml_assets.assets.metadata import figure, preview, safe_metadata, table
 from ml_assets.sources.bringing import BroughtMonth
 from ml_assets.storage.trip_store import PublishedFileRecord, TripStore
 from ml_assets.trips.month import Month
@@ -17,12 +17,28 @@ PREVIEW_ROWS = 5
 
 
 def raw_metadata(
-    store: TripStore, brought: BroughtMonth, seconds: float, log: logging.Logger
+    store: TripStore,
+    brought: BroughtMonth,
+    seconds: float,
+    log: logging.Logger,
+    near_miss: str | None = None,
 ) -> dict[str, Any]:
-    """Of a month of ``raw_trips``: what it is, where it came from, and its first rows."""
+    """Of a month of ``raw_trips``: what it is, where it came from, and its first rows.
+
+    Args:
+        store: Where it is.
+        brought: What became of it.
+        seconds: How long that took.
+        log: Where a preview that cannot be made is logged.
+        near_miss: What the source has in its place, and why that is not read.
+    """
     record = brought.record
     if record is None:
-        return {"status": "not published yet", "dagster/row_count": 0}
+        return {
+            "status": "not published yet",
+            "dagster/row_count": 0,
+            **({"not_read": near_miss} if near_miss else {}),
+        }
     status = brought.outcome if brought.outcome != "not published" else "no longer listed; kept"
     return {
         "status": status,
@@ -33,6 +49,7 @@ def raw_metadata(
         "sha256": record.sha256,
         "size_bytes": record.size_bytes,
         "seconds": figure(seconds),
+        **({"parts": table([part.model_dump() for part in record.parts])} if record.parts else {}),
         **safe_metadata(
             log,
             f"raw_trips {brought.month}",

@@ -12,7 +12,8 @@ from ml_assets.automation.outcomes import outcome_of, under_way
 from ml_assets.resources.trips import TripSourceResource, TripStoreResource
 from ml_assets.settings import Settings
 from ml_assets.sources import SourceUnavailable, WrongSource
-from ml_assets.sources.listing import list_within
+from ml_assets.sources.listing import list_within, near_misses_within
+from ml_assets.sources.published import near_miss_lines
 from ml_assets.sources.wanted_months import (
     Asked,
     Request,
@@ -89,7 +90,8 @@ def new_months_sensor(settings: Settings, now: Clock = utc_now) -> dg.SensorDefi
         if not plan.requests:
             waiting = [f"{month}: its file is still being written" for month in growing]
             waiting += plan.waiting
-            return _skip("; ".join(waiting) or _nothing_new(store, months), cursor)
+            reason = "; ".join(waiting) or _nothing_new(store, months)
+            return _skip(f"{reason}{not_read(trip_source, store, months)}", cursor)
         return dg.SensorResult([run_request(request) for request in plan.requests], cursor=cursor)
 
     return new_months
@@ -124,6 +126,20 @@ def look_for_months(
         for month in wanted
         if begun and (month.why != "new" or str(month.month) > sample_since)
     ]
+
+
+def not_read(trip_source: TripSourceResource, store: TripStore, months: list[Month]) -> str:
+    """What looks like months that are not stored, and why it is not read, to end a sentence.
+
+    Empty when there is nothing of the kind, or the source does not answer: it answered a moment
+    ago, and the next look tells.
+    """
+    absent = [month for month in months if store.raw_record(month) is None]
+    try:
+        found = near_misses_within(trip_source.open(), absent, LISTING_SECONDS / 4)
+    except (SourceUnavailable, WrongSource, OSError):
+        return ""
+    return "".join(f"; {line}" for line in near_miss_lines(found))
 
 
 def run_request(request: Request, name: str | None = None) -> dg.RunRequest:

@@ -14,6 +14,7 @@ from ml_assets.automation.new_months import (
     Clock,
     look_for_months,
     months_until,
+    not_read,
     run_request,
     utc_now,
 )
@@ -89,7 +90,8 @@ def _ingest_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDe
         # Whatever was asked for before, and came to nothing, is asked for once more.
         plan = plan_requests(wanted, Asked(), lambda _: Outcome(RunState.UNKNOWN), now())
         if not plan.requests:
-            return dg.SkipReason("every published month is stored as it is")
+            missed = not_read(trip_source, trip_store.tables(), months)
+            return dg.SkipReason(f"every published month is stored as it is{missed}")
         tick = f"{context.scheduled_execution_time:%Y-%m-%d %H:%M}"
         return [run_request(each, f"{each.run_key} at {tick}") for each in plan.requests]
 

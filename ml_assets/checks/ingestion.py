@@ -14,7 +14,7 @@ from ml_assets.resources.trips import TripStoreResource
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import RULES
+from ml_assets.trips.quality import RULES, Verdict, is_settled
 
 _RULES = {dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name): rule for rule in RULES}
 
@@ -41,14 +41,18 @@ def ingestion_checks(
     for key, rule in _RULES.items():
         if key not in context.selected_asset_check_keys:
             continue
-        found = [
-            MonthFinding(
-                month.month,
-                rule.judge(month, earlier),
-                made is None or Month.parse(month.month) in made,
+        found = []
+        for place, (month, earlier) in enumerate(with_history):
+            finding = rule.judge(month, earlier)
+            later = [profile for profile, _ in with_history[place + 1 :]]
+            found.append(
+                MonthFinding(
+                    month.month,
+                    finding,
+                    made is None or Month.parse(month.month) in made,
+                    finding.verdict == Verdict.ODD and is_settled(rule, month, later),
+                )
             )
-            for month, earlier in with_history
-        ]
         yield monthly_result(key, found, _unpublished(store, made, stored))
 
 

@@ -12,11 +12,19 @@ _NAMED_MONTHS = 3
 
 @dataclass(frozen=True)
 class MonthFinding:
-    """What a rule found in a month, and whether the run that asks has made that month."""
+    """What a rule found in a month.
+
+    Attributes:
+        month: ``YYYY-MM``.
+        finding: What the rule found.
+        of_this_run: Whether the run that asks has made that month.
+        settled: Whether an odd month is as usual by the months after it.
+    """
 
     month: str
     finding: Finding
     of_this_run: bool
+    settled: bool = False
 
 
 def single_result(
@@ -49,7 +57,8 @@ def monthly_result(
     """One result for all months: it fails the run for the run's own months only.
 
     A refused month that another run made stays in sight as a warning, since the latest result
-    stands for the asset. An odd one is shown by the run that makes it.
+    stands for the asset. An odd one is shown by the run that makes it, until the months after it
+    have settled that it was the beginning of something usual.
 
     Args:
         key: The check.
@@ -83,7 +92,7 @@ def monthly_result(
 
 
 def _is_shown(entry: MonthFinding) -> bool:
-    least = Verdict.ODD if entry.of_this_run else Verdict.REFUSED
+    least = Verdict.ODD if entry.of_this_run and not entry.settled else Verdict.REFUSED
     return entry.finding.verdict >= least
 
 
@@ -117,7 +126,8 @@ def _table(found: Sequence[MonthFinding]) -> dg.MetadataValue:
         dg.TableRecord(
             {
                 "month": entry.month,
-                "verdict": entry.finding.verdict.name.lower(),
+                "verdict": entry.finding.verdict.name.lower()
+                + (" (settled by later months)" if entry.settled else ""),
                 "value": _shown_number(entry.finding.value),
                 "lower": _shown_number(entry.finding.lower),
                 "upper": _shown_number(entry.finding.upper),

@@ -10,12 +10,13 @@ from typing import Any
 import click
 import dagster as dg
 from rich.console import Console
+from rich.markup import escape
 
 from ml_assets.assets.models import model_asset_name
 from ml_assets.automation.run_process import Heartbeats, process_tags
 from ml_assets.cli.instance import open_instance
 from ml_assets.cli.other_runs import end_dead_runs, require_alone
-from ml_assets.cli.plan import RunPlan, require_any
+from ml_assets.cli.plan import RunPlan, near_misses, require_any
 from ml_assets.cli.progress import StepProgress
 from ml_assets.modeling.records import ChampionDecision, Leaderboard
 from ml_assets.settings import Settings
@@ -81,17 +82,28 @@ class Execution:
     def _print_line(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, markup=False)
 
-    def ingest(self, first: Month, last: Month) -> None:
-        """Bring the months and split them into kept and rejected trips.
+    def ingest(self, plan: RunPlan) -> None:
+        """Bring the plan's months and split them into kept and rejected trips.
+
+        Months that the source has in a form that is not read are named.
 
         Raises:
-            click.ClickException: when the run fails.
+            click.ClickException: when a run fails, after those of all ranges of months, or when
+                none of the months is there.
         """
         job = self._definitions.resolve_job_def("ingest_trips")
-        tags = {RANGE_START: str(first), RANGE_END: str(last)}
-        _, failure = self._execute(job, tags=tags)
-        if failure is not None:
-            raise click.ClickException(failure)
+        failures = []
+        for first, last in plan.spans:
+            tags = {RANGE_START: str(first), RANGE_END: str(last)}
+            _, failure = self._execute(job, tags=tags)
+            failures += [failure] if failure is not None else []
+        if failures:
+            raise click.ClickException("; ".join(failures))
+        stored = {*self._store().months("trip_features")}
+        require_any(self._settings, plan, stored & {*plan.months})
+        absent = [month for month in plan.months if month not in stored]
+        for line in near_misses(self._settings, absent) if absent else ():
+            self._console.print(f"  [yellow]![/yellow] {escape(line)}", soft_wrap=True)
 
     def train(self, plan: RunPlan) -> Outcome:
         """Train on the plan's months, judge, decide.
@@ -101,7 +113,7 @@ class Execution:
                 a leaderboard, or when another run changed the training set meanwhile.
         """
         self.require_alone()
-        store = TripStore(self._settings.home, self._settings.taxi, self._settings.synthetic)
+        store = self._store()
         stored = store.months("trip_features")
         require_any(self._settings, plan, {*stored} & {*plan.months})
         left_out = [month for month in stored if month not in plan.months]
@@ -119,6 +131,9 @@ class Execution:
         decision = None if failure else records.read("champion_model", ChampionDecision)
         _require_same_training_set(result, board, decision)
         return Outcome(board, decision, failure)
+
+    def _store(self) -> TripStore:
+        return TripStore(self._settings.home, self._settings.taxi, self._settings.synthetic)
 
     def decide_by_hand(self, job: str, op: str, config: Mapping[str, Any]) -> None:
         """Run the job by which a person decides who serves.

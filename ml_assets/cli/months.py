@@ -8,6 +8,7 @@ import click
 from ml_assets.secrets import without_credentials
 from ml_assets.settings import read_settings
 from ml_assets.sources import open_source
+from ml_assets.sources.published import near_miss_lines
 from ml_assets.storage.trip_store import DamagedMonth, TripStore
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month, months_between
@@ -22,7 +23,9 @@ def months(as_json: bool) -> None:
 
     settings = read_settings()
     wanted = list(months_between(settings.first_month, latest_published_month(new_york_date())))
-    published = open_source(settings.trips, settings.taxi).published(wanted)
+    source = open_source(settings.trips, settings.taxi)
+    published = source.published(wanted)
+    not_read = source.near_misses([month for month in wanted if month not in published])
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
     ingested = set(store.months("trip_features"))
     faults = refused_months(store, sorted(ingested))
@@ -34,14 +37,17 @@ def months(as_json: bool) -> None:
             "ingested": month in ingested,
             **(_stored(store, month) if month in ingested else {"kept_trips": None}),
             **({"refused": faults[month]} if month in faults else {}),
+            **({"not_read": not_read[month]} if month in not_read else {}),
         }
         for month in wanted
     ]
-    source = without_credentials(settings.trips)
+    name = without_credentials(settings.trips)
     if as_json:
-        click.echo(json.dumps({"source": source, "months": rows}))
+        click.echo(json.dumps({"source": name, "months": rows}))
         return
-    _print_table(source, rows)
+    _print_table(name, rows)
+    for line in near_miss_lines(not_read):
+        click.echo(line)
 
 
 def _stored(store: TripStore, month: Month) -> dict[str, object]:

@@ -9,6 +9,7 @@ import click
 from ml_assets.secrets import without_credentials
 from ml_assets.settings import Settings
 from ml_assets.sources import latest_published_month, open_source
+from ml_assets.sources.published import near_miss_lines
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.calendar import new_york_date
 from ml_assets.trips.month import Month, months_between
@@ -100,11 +101,23 @@ def require_any(settings: Settings, plan: RunPlan, available: Collection[Month])
         click.ClickException: naming the source, the files that it should hold, and what to check.
     """
     if not available:
+        missed = "".join(f". {line}" for line in near_misses(settings, plan.months))
         source, files = without_credentials(settings.trips), f"{settings.taxi}_tripdata"
         raise click.ClickException(
             f"{source} has no {files}_YYYY-MM.parquet of {span(plan.months)}: check "
-            f"ML_ASSETS_TRIPS, ML_ASSETS_TAXI ({settings.taxi}) and the months"
+            f"ML_ASSETS_TRIPS, ML_ASSETS_TAXI ({settings.taxi}) and the months{missed}"
         )
+
+
+def near_misses(settings: Settings, months: Collection[Month]) -> list[str]:
+    """A line for each of these months that the source has in a form that is not read.
+
+    Raises:
+        SourceUnavailable: when the source cannot be asked.
+        WrongSource: when there is no such source.
+    """
+    found = open_source(settings.trips, settings.taxi).near_misses(months)
+    return near_miss_lines(found)
 
 
 def look_ahead(settings: Settings, plan: RunPlan) -> dict[str, Any]:
@@ -122,14 +135,15 @@ def look_ahead(settings: Settings, plan: RunPlan) -> dict[str, Any]:
         "source": without_credentials(settings.trips),
         "published": [str(month) for month in published],
         "not_published": [str(month) for month in plan.months if month not in published],
+        "not_read": near_misses(settings, [m for m in plan.months if m not in available]),
         "stored": [str(month) for month in stored],
         "models": [] if plan.ingest_only else list(plan.models),
         "home": without_credentials(settings.home),
         "tracking": settings.shown_tracking_uri,
     }
+    require_any(settings, plan, available)
     if plan.ingest_only:
         return ahead
-    require_any(settings, plan, available)
     try:
         window = choose_window(available, plan.train_months)
     except WindowError as error:
@@ -146,6 +160,7 @@ def plan_lines(ahead: dict[str, Any]) -> list[str]:
     lines = [f"from {ahead['source']}: {_span(ahead['published'])}"]
     if ahead["not_published"]:
         lines.append(f"not published: {_span(ahead['not_published'])}")
+    lines += ahead["not_read"]
     if ahead["stored"]:
         lines.append(f"stored already: {_span(ahead['stored'])}")
     if ahead["models"]:

@@ -95,8 +95,7 @@ def _execute(settings: Settings, plan: RunPlan, verbose: bool) -> "Outcome | Non
         execution = Execution(settings, console, verbose=verbose)
         if not plan.ingest_only:
             execution.require_alone()  # now, not when the months are here
-        for first, last in plan.spans:
-            execution.ingest(first, last)
+        execution.ingest(plan)
         return None if plan.ingest_only else execution.train(plan)
 
 

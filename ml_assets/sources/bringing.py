@@ -6,6 +6,7 @@ from typing import Literal
 
 import pyarrow.parquet as pq
 
+from ml_assets.sources.part_files import part_records
 from ml_assets.sources.published import (
     Progress,
     PublishedMonth,
@@ -36,6 +37,9 @@ def bring_month(
 ) -> BroughtMonth:
     """Fetch a month's file as published, byte for byte, and record what it is.
 
+    A month that was published as a folder of parts becomes one file with their rows in order; the
+    record then has the checksum of each part beside that of the file.
+
     Args:
         source: Where months come from.
         store: Where they go.
@@ -65,6 +69,7 @@ def bring_month(
     with store.scratch() as folder:
         file = folder / Path(store.raw_path(month)).name
         published = _fetch(source, published, file, progress)
+        footer = pq.read_metadata(file)
         record = PublishedFileRecord(
             month=str(month),
             taxi=source.taxi,
@@ -73,8 +78,9 @@ def bring_month(
             version=published.version,
             sha256=checksum(file),
             size_bytes=file.stat().st_size,
-            rows=pq.ParquetFile(file).metadata.num_rows,
+            rows=footer.num_rows,
             synthetic=source.synthetic,
+            parts=part_records(footer) if published.is_folder else [],
         )
         store.put_raw(month, file, record)
     changed = stored is not None and stored.sha256 != record.sha256

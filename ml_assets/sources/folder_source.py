@@ -1,10 +1,10 @@
 """Months in a folder: on this machine, or in any store that fsspec opens."""
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from fsspec import AbstractFileSystem
 from fsspec.core import split_protocol, url_to_fs
@@ -12,9 +12,19 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import known_implementations, registry
 
 from ml_assets.secrets import error_text, without_credentials
+from ml_assets.sources.folder_listing import (
+    Entry,
+    ListedMonth,
+    file_name,
+    list_folder,
+    listed_month,
+    near_misses,
+)
 from ml_assets.sources.landing import landing
+from ml_assets.sources.part_files import join_parts
 from ml_assets.sources.published import (
     OTHER_SOURCES,
+    BadPublication,
     Progress,
     PublishedMonth,
     RepublishedMeanwhile,
@@ -24,15 +34,16 @@ from ml_assets.sources.published import (
 )
 from ml_assets.trips.month import Month
 from ml_assets.trips.month_limits import MonthLimits
+from ml_assets.trips.published_schema import TripSchemaError
 
 _CHUNK_BYTES = 1024 * 1024
-# What stores call them: s3fs, adlfs, gcsfs, webdav; git hosts; Hugging Face; zip archives.
-_CONTENT_TAGS = ("ETag", "etag", "md5Hash", "checksum", "sha", "blob_id", "CRC")
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "modify", "created")
 
 
 class FolderSource:
     """A folder that holds the published files, read afresh at each call.
+
+    A month may also be a folder of part files under the month's file name, as Spark and Dask write
+    one; ``part_files`` says how it is read.
 
     Args:
         folder: a path (``~`` and relative ones too) or an fsspec URL.
@@ -59,7 +70,10 @@ class FolderSource:
             self._entries()
 
     def published(self, months: Iterable[Month]) -> dict[Month, PublishedMonth]:
-        """Those of the months whose file is in the folder, by one listing of it.
+        """Those of the months whose file, or folder of parts, is in the folder.
+
+        A month that is there but cannot be read (a named pipe, a link to itself) is listed, too:
+        its fetch says why.
 
         Raises:
             WrongSource: when there is no such folder.
@@ -68,57 +82,112 @@ class FolderSource:
         filesystem, entries = self._entries()
         there: dict[Month, PublishedMonth] = {}
         for month in months:
-            entry = entries.get(published_filename(self.taxi, month))
-            if entry is not None:
-                location = _shown(filesystem, entry["name"])
+            name = published_filename(self.taxi, month)
+            found = self._listed(filesystem, entries, name)
+            if found is not None:
+                location = _shown(filesystem, entries[name]["name"])
                 there[month] = PublishedMonth(
                     month,
                     self.taxi,
                     location,
-                    _version(entry),
-                    entry.get("size"),
-                    _changed_at(filesystem, entry),
+                    found.version,
+                    found.size_bytes,
+                    found.changed_at(filesystem),
+                    found.is_folder,
                 )
         return there
+
+    def near_misses(self, months: Iterable[Month]) -> dict[Month, str]:
+        """What looks like the files of these months but is not read as such; see ``TripSource``."""
+        filesystem, entries = self._entries()
+        wanted = [*months]
+        there = self.published(wanted)
+        absent = [month for month in wanted if month not in there]
+        with self._failures(self.name):
+            return near_misses(filesystem, entries.values(), self.taxi, absent)
 
     def fetch(
         self, published: PublishedMonth, destination: Path, progress: Progress | None = None
     ) -> None:
         """Copy one month; see ``TripSource.fetch`` for what is raised and kept."""
-        filesystem, entries = self._entries()
-        entry = self._same(published, entries)
+        filesystem, found = self._same(published)
+        if found.fault is not None:
+            raise BadPublication(f"{published.location} {found.fault}")
         with landing(published, destination, self._limits) as file:
-            with self._failures(published.location):
-                source = filesystem.open(entry["name"], "rb")
-            with source:
-                while True:
-                    with self._failures(published.location):
-                        chunk = source.read(_CHUNK_BYTES)
-                    if not chunk:
-                        break
-                    file.write(chunk)
+            if found.is_folder:
+                self._join(filesystem, found, published, destination.parent, file, progress)
+            else:
+                for done in self._copy(filesystem, found.files[0], file, published.location):
                     if progress is not None:
-                        progress(file.tell(), published.size_bytes)
+                        progress(done, published.size_bytes)
             # A file replaced while it was read would be half the one and half the other.
-            self._same(published, self._entries()[1])
+            self._same(published)
 
-    def _same(
-        self, published: PublishedMonth, entries: dict[str, dict[str, Any]]
-    ) -> dict[str, Any]:
-        entry = entries.get(published_filename(self.taxi, published.month))
-        if entry is None:
+    def _join(
+        self,
+        filesystem: AbstractFileSystem,
+        found: ListedMonth,
+        published: PublishedMonth,
+        beside: Path,
+        file: BinaryIO,
+        progress: Progress | None,
+    ) -> None:
+        """Copy the parts of a month to this machine, and write them into one file."""
+        limits = self._limits or MonthLimits.of(self.taxi)
+        with tempfile.TemporaryDirectory(dir=beside, prefix=".parts_") as folder:
+            parts: list[Path] = []
+            before = 0
+            for entry in found.files:
+                part = Path(folder) / file_name(entry)
+                with part.open("xb") as copy:
+                    for done in self._copy(filesystem, entry, copy, published.location):
+                        if progress is not None:
+                            progress(before + done, published.size_bytes)
+                    before += copy.tell()
+                parts.append(part)
+            try:
+                join_parts(parts, file, limits)
+            except TripSchemaError as error:
+                raise BadPublication(f"{published.location}: {error}") from error
+
+    def _copy(
+        self, filesystem: AbstractFileSystem, entry: Entry, file: BinaryIO, location: str
+    ) -> Iterator[int]:
+        """Copy one file; yields the bytes so far after each chunk."""
+        with self._failures(location):
+            source = filesystem.open(entry["name"], "rb")
+        with source:
+            while True:
+                with self._failures(location):
+                    chunk = source.read(_CHUNK_BYTES)
+                if not chunk:
+                    return
+                file.write(chunk)
+                yield file.tell()
+
+    def _same(self, published: PublishedMonth) -> tuple[AbstractFileSystem, ListedMonth]:
+        filesystem, entries = self._entries()
+        name = published_filename(self.taxi, published.month)
+        found = self._listed(filesystem, entries, name)
+        if found is None:
             raise SourceUnavailable(
                 f"{published.location} was listed, but is no longer there: list the months again"
             )
-        if _version(entry) != published.version:
+        if found.version != published.version:
             raise RepublishedMeanwhile(
                 f"{published.location} was republished between listing and fetching (version "
-                f"{published.version}, now {_version(entry)}): list the months again, then fetch"
+                f"{published.version}, now {found.version}): list the months again, then fetch"
             )
-        return entry
+        return filesystem, found
 
-    def _entries(self) -> tuple[AbstractFileSystem, dict[str, dict[str, Any]]]:
-        """The filesystem, and what its listing tells of each file in the folder, by file name."""
+    def _listed(
+        self, filesystem: AbstractFileSystem, entries: dict[str, Entry], name: str
+    ) -> ListedMonth | None:
+        with self._failures(f"{self.name}/{name}"):
+            return listed_month(filesystem, entries[name]) if name in entries else None
+
+    def _entries(self) -> tuple[AbstractFileSystem, dict[str, Entry]]:
+        """The filesystem, and what its listing tells of what is in the folder, by name."""
         with self._failures(self.name):
             try:
                 filesystem, path = url_to_fs(self._folder)
@@ -126,14 +195,12 @@ class FolderSource:
                 raise WrongSource(self._folder, str(error), self.taxi) from error
             try:
                 filesystem.invalidate_cache()
-                listed = filesystem.ls(path, detail=True)
-                entries = [_followed(filesystem, entry) for entry in listed]
+                entries = list_folder(filesystem, path)
             except FileNotFoundError as error:
                 raise WrongSource(self._folder, "there is no such folder", self.taxi) from error
-        files = [entry for entry in entries if entry is not None and entry["type"] == "file"]
-        if [file["name"] for file in files] == [path]:
+        if [entry["name"] for entry in entries if entry["type"] == "file"] == [path]:
             raise WrongSource(self._folder, "this is a file, not a folder", self.taxi)
-        return filesystem, {file["name"].rpartition("/")[2]: file for file in files}
+        return filesystem, {file_name(entry): entry for entry in entries}
 
     @contextmanager
     def _failures(self, location: str) -> Iterator[None]:
@@ -145,40 +212,6 @@ class FolderSource:
             raise SourceUnavailable(
                 f"{location} could not be read ({error_text(error, self._folder)}); {OTHER_SOURCES}"
             ) from error
-
-
-def _followed(filesystem: AbstractFileSystem, entry: dict[str, Any]) -> dict[str, Any] | None:
-    """The target of a link, whose own time and size a listing gives; None for a dangling one."""
-    if not entry.get("islink"):
-        return entry
-    try:
-        return {**filesystem.info(entry["name"]), "name": entry["name"]}
-    except FileNotFoundError:
-        return None
-
-
-def _version(entry: dict[str, Any]) -> str:
-    """A tag of the content where the store has one, else size and time."""
-    for key in _CONTENT_TAGS:
-        if entry.get(key):
-            return str(entry[key]).strip('"')
-    size = f"{entry.get('size', 'unknown')} bytes"
-    for key in _TIMES:
-        moment = entry.get(key)
-        if isinstance(moment, int | float):
-            moment = datetime.fromtimestamp(moment, UTC)
-        if moment:
-            shown = moment.isoformat() if isinstance(moment, datetime) else str(moment)
-            return f"{size}, modified {shown}"
-    return size
-
-
-def _changed_at(filesystem: AbstractFileSystem, entry: dict[str, Any]) -> datetime | None:
-    """When a file of this machine changed last; what a store lists was written whole."""
-    moment = entry.get("mtime")
-    if not isinstance(filesystem, LocalFileSystem) or not isinstance(moment, int | float):
-        return None
-    return datetime.fromtimestamp(moment, UTC)
 
 
 def _shown(filesystem: AbstractFileSystem, path: str) -> str:

@@ -96,6 +96,10 @@ class HttpSource:
                 give_up.set()  # lets the others end at once where one failed, or on Ctrl-C
         return {month: found[month] for month in wanted if month in found}
 
+    def near_misses(self, months: Iterable[Month]) -> dict[Month, str]:
+        """None: a web server does not list what it has."""
+        return {}
+
     def fetch(
         self, published: PublishedMonth, destination: Path, progress: Progress | None = None
     ) -> None:

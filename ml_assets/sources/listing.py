@@ -1,11 +1,13 @@
 """List what a source has within a time limit, for those who must not wait for long."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from ml_assets.sources.published import PublishedMonth, SourceUnavailable, TripSource
 from ml_assets.trips.month import Month
 
+Listed = TypeVar("Listed")
 _listing = threading.Lock()
 """Held by the listing that is under way, also when nobody waits for it any more."""
 
@@ -21,20 +23,36 @@ def list_within(
         SourceUnavailable: when it does not answer in time, or an earlier listing still has not.
         WrongSource: when there is no such source.
     """
+    return _within(source, lambda: source.published(months), seconds)
+
+
+def near_misses_within(
+    source: TripSource, months: Iterable[Month], seconds: float
+) -> dict[Month, str]:
+    """What looks like months that are not there, if the source answers in time.
+
+    Raises:
+        SourceUnavailable: as :func:`list_within` does.
+        WrongSource: likewise.
+    """
+    return _within(source, lambda: source.near_misses(months), seconds)
+
+
+def _within(source: TripSource, ask: Callable[[], Listed], seconds: float) -> Listed:
     if not _listing.acquire(blocking=False):
         raise SourceUnavailable(f"{source.name} has not answered an earlier listing yet")
-    answer: list[dict[Month, PublishedMonth]] = []
+    answer: list[Listed] = []
     faults: list[Exception] = []
 
-    def ask() -> None:
+    def run() -> None:
         try:
-            answer.append(source.published(months))
+            answer.append(ask())
         except Exception as error:  # noqa: BLE001 - raised again by the one who waits
             faults.append(error)
         finally:
             _listing.release()
 
-    thread = threading.Thread(target=ask, name="listing-of-months", daemon=True)
+    thread = threading.Thread(target=run, name="listing-of-months", daemon=True)
     thread.start()
     thread.join(seconds)
     if faults:

@@ -1,6 +1,6 @@
 """What every source of published months offers, and the ways in which one can fail."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,9 @@ OTHER_SOURCES = (
     "try again later, or set ML_ASSETS_TRIPS to a folder that holds the files, "
     "or to sample (synthetic)"
 )
+
+
+MAX_NEAR_MISSES = 5
 
 
 class SourceUnavailable(ShownError, RuntimeError):
@@ -53,6 +56,7 @@ class PublishedMonth:
         version: differs when the month is republished: the ETag or a checksum, else size and time.
         size_bytes: size of the file, where the source tells it.
         changed_at: when a file on this machine changed last, with its offset.
+        is_folder: whether it is a folder of part files.
     """
 
     month: Month
@@ -61,6 +65,7 @@ class PublishedMonth:
     version: str
     size_bytes: int | None
     changed_at: datetime | None = None
+    is_folder: bool = False
 
 
 class TripSource(Protocol):
@@ -83,6 +88,17 @@ class TripSource(Protocol):
 
     def published(self, months: Iterable[Month]) -> dict[Month, PublishedMonth]:
         """Those of the months that are there, in the order asked.
+
+        Raises:
+            SourceUnavailable: when the source cannot be asked.
+            WrongSource: when there is no such source.
+        """
+        ...
+
+    def near_misses(self, months: Iterable[Month]) -> dict[Month, str]:
+        """What looks like months that are not there, with why it is not read as them.
+
+        Empty for a source that cannot list what it has.
 
         Raises:
             SourceUnavailable: when the source cannot be asked.
@@ -113,3 +129,15 @@ def published_filename(taxi: str, month: Month) -> str:
     if taxi not in TAXIS:
         raise ValueError(f"ML_ASSETS_TAXI={taxi!r}: allowed are {' and '.join(TAXIS)}")
     return f"{taxi}_tripdata_{month}.parquet"
+
+
+def near_miss_lines(found: Mapping[Month, str]) -> list[str]:
+    """A line for each month that a source has in a form that is not read, the first ones.
+
+    Args:
+        found: What ``TripSource.near_misses`` returns.
+    """
+    lines = [f"{month}: {found[month]}" for month in sorted(found)]
+    more = len(lines) - MAX_NEAR_MISSES
+    rest = [f"and {more} more months in another form"] if more > 0 else []
+    return [*lines[:MAX_NEAR_MISSES], *rest]

@@ -48,6 +48,10 @@ class SampleSource:
         newest = latest_published_month(self._today())
         return {month: self._listed(month) for month in months if month <= newest}
 
+    def near_misses(self, months: Iterable[Month]) -> dict[Month, str]:
+        """None: every month has its own name."""
+        return {}
+
     def fetch(
         self, published: PublishedMonth, destination: Path, progress: Progress | None = None
     ) -> None:

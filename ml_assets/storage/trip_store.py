@@ -3,7 +3,8 @@
 Layout below the home (a folder or an fsspec URL), a dataset being ``green`` or ``yellow``, or
 ``sample_green`` and so on for the synthetic sample, so that the two never mix::
 
-    {home}/raw_trips/{dataset}/{taxi}_tripdata_YYYY-MM.parquet   as published, byte for byte
+    {home}/raw_trips/{dataset}/{taxi}_tripdata_YYYY-MM.parquet   as published, byte for byte, or
+                                                                 the rows of its parts in order
     {home}/raw_trips/{dataset}/{taxi}_tripdata_YYYY-MM.json      its checksum, version and source
     {home}/{table}/{dataset}/YYYY-MM.parquet                     lineage inside the Parquet footer
 """
@@ -40,8 +41,21 @@ class DamagedMonth(ShownError, ValueError):
     """Stored files of a month that cannot be read; names the month and the way out."""
 
 
+class PartRecord(BaseModel):
+    """What is known of one part of a month that was published as a folder of parts."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
 class PublishedFileRecord(BaseModel):
-    """What is known of a stored raw file."""
+    """What is known of a stored raw file.
+
+    Attributes:
+        parts: The published parts, in the order in which the stored file holds their rows; empty
+            for a file that is stored byte for byte.
+    """
 
     month: str
     taxi: str
@@ -52,6 +66,7 @@ class PublishedFileRecord(BaseModel):
     size_bytes: int
     rows: int
     synthetic: bool
+    parts: list[PartRecord] = []
 
 
 class Lineage(BaseModel):

@@ -82,6 +82,29 @@ def test_new_months_come_in_once_and_more_of_them_as_they_are_published(ticking,
     assert ticking.tick() == []
 
 
+def test_what_looks_like_a_month_is_named_while_it_is_not_read(ticking, published):
+    publish(published, MONTHS[0]).rename(published / "green_tripdata_2023-01 (1).parquet")
+    (published / "green_tripdata_2023-02.parquet").symlink_to("gone.parquet")
+    assert ticking.tick() == []
+    assert "nothing is published from 2023-01" in ticking.skipped
+    assert "; 2023-01: green_tripdata_2023-01 (1).parquet is there, but only" in ticking.skipped
+    assert "; 2023-02: green_tripdata_2023-02.parquet is a link to nothing" in ticking.skipped
+
+
+def test_a_month_that_is_no_file_is_asked_for_once_and_keeps_no_other_from_coming(
+    ticking, published
+):
+    os.mkfifo(published / "green_tripdata_2023-01.parquet")
+    publish(published, MONTHS[1])
+    (together,) = ticking.carry_out(ticking.tick())
+    assert not together.success
+    one_by_one = ticking.carry_out(ticking.tick())
+    assert [run.success for run in one_by_one] == [False, True]
+    assert store_of(ticking).months("trip_features") == [MONTHS[1]]
+    assert ticking.tick() == []
+    assert "2023-01 (new): run" in ticking.skipped
+
+
 def test_a_file_that_is_still_being_written_is_left_until_it_is_still(ticking, published, clock):
     file = publish(published, MONTHS[0])
     changed = datetime.fromtimestamp(file.stat().st_mtime, UTC)

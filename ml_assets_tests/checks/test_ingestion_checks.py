@@ -104,6 +104,32 @@ def test_an_odd_month_is_shown_and_nothing_fails(project, published):
     assert project.run("train_models", selection=["training_set"]).success
 
 
+def with_a_fee(trips: pl.DataFrame) -> pl.DataFrame:
+    return trips.with_columns(cbd_congestion_fee=pl.lit(0.75))
+
+
+def test_a_change_that_stays_is_settled_by_the_months_after_it(project, published):
+    for month in GOOD[2:]:
+        publish(published, month, with_a_fee(sample_month(month)))
+    first = project.ingest("2023-01", GOOD[2])
+    assert not_passed(first) == {"published_schema": "WARN"}
+    assert "cbd_congestion_fee is new" in results(first)["published_schema"].description
+    whole = project.ingest("2023-01", "2023-04")
+    assert not_passed(whole) == {}
+    assert check_alone(project, ("raw_trips", "trip_features")) == {}
+    months = results(whole)["published_schema"].metadata["months"].records
+    verdicts = {record.data["month"]: record.data["verdict"] for record in months}
+    assert verdicts[GOOD[2]] == "odd (settled by later months)"
+    assert verdicts[GOOD[3]] == "fine"
+
+
+def test_a_month_unlike_those_before_and_after_it_stays_odd(project, published):
+    publish(published, GOOD[2], with_a_fee(sample_month(GOOD[2])))
+    run = project.ingest("2023-01", "2023-04")
+    assert not_passed(run) == {"published_schema": "WARN"}
+    assert GOOD[2] in results(run)["published_schema"].description
+
+
 def test_a_refused_month_stays_in_sight_but_fails_no_other_month_s_run(project, published):
     publish(published, SPOILED, FAULTS["all durations within a minute"](sample_month(SPOILED)))
     assert not project.ingest("2023-01", SPOILED).success

@@ -123,6 +123,7 @@ __all__ = [
     "MonthProfile",
     "Rule",
     "Verdict",
+    "is_settled",
     "kept_figures",
     "nearest_earlier",
     "refusals",
@@ -139,6 +140,18 @@ def nearest_earlier(profiles: Sequence[MonthProfile], month: str) -> list[MonthP
     """
     before = [profile for profile in profiles if profile.month < month]
     return sorted(before, key=lambda profile: profile.month)[-HISTORY_MONTHS:]
+
+
+def is_settled(rule: Rule, month: MonthProfile, later: Sequence[MonthProfile]) -> bool:
+    """Whether an odd month is as usual by the months after it: what was new has stayed.
+
+    Args:
+        rule: The rule that found the month odd against the months before.
+        month: The month.
+        later: The months after it, in order; the nearest ``HISTORY_MONTHS`` count.
+    """
+    nearest_last = list(reversed(later[:HISTORY_MONTHS]))
+    return rule.judge(month, nearest_last).verdict == Verdict.FINE
 
 
 def refusals(month: MonthProfile, earlier: Sequence[MonthProfile]) -> list[str]:
