@@ -8,16 +8,18 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from ml_assets.secrets import error_text, one_line, scrub, shortened
 from ml_assets.sources.published import SourceUnavailable
 from ml_assets.storage.atomic import NO_ROOM, StorageError
 from ml_assets.trips.month import Month
-from ml_assets.trips.published_schema import shown_name
 from ml_assets.trips.windows import span
 
 ERRORS = (Exception, pl.exceptions.PanicException)
 """What a month's data can raise; a panic inside Polars is no ``Exception``."""
 
-_MAX_CHARACTERS = 2_000
+_MIN_CHARACTERS = 150
+_MAX_CHARACTERS_OF_ALL = 15_000
+"""Of all failures in one message; each is in the log in full. Dagster's storage keeps 20,000."""
 
 
 class MonthFailures:
@@ -61,7 +63,11 @@ class MonthFailures:
             kept: Months that are stored now; a month that went well may have had no file.
         """
         count = f"{len(self.errors)} of {len(self._months)} months could not be {self._done}"
-        parts = [f"{month}: {describe_error(error)}" for month, error in self.errors.items()]
+        room = max(_MIN_CHARACTERS, _MAX_CHARACTERS_OF_ALL // len(self.errors))
+        parts = [
+            f"{month}: {shortened(describe_error(error), room)}"
+            for month, error in self.errors.items()
+        ]
         tried = {*self.errors, *self.metadata}
         if untried := [month for month in self._months if month not in tried]:
             parts.append(f"not tried: {span(untried)}")
@@ -79,10 +85,9 @@ class MonthFailures:
 
 def describe_error(error: BaseException) -> str:
     """Return an error's own words in one bounded line, with its type where it is a foreign one."""
-    told = " ".join(str(error).split())
-    if not _is_known(error):
-        told = f"{type(error).__name__}: {told}" if told else type(error).__name__
-    return shown_name(told, _MAX_CHARACTERS)
+    if _is_known(error):
+        return one_line(scrub(str(error)))
+    return error_text(error) if str(error) else type(error).__name__
 
 
 def _is_known(error: BaseException) -> bool:
