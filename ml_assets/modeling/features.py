@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from ml_assets.modeling.feature_registry import Feature, FeatureRegistry, Matrix, Versions
 from ml_assets.trips.pickup_times import new_york_time
+from ml_assets.trips.request_fields import field_of, looks_like, quoted_name
 from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS, ZONE_CODES
 from ml_assets.trips.zones import AIRPORT_ZONES
 
@@ -205,10 +206,27 @@ def _require_columns(requests: "pd.DataFrame | RequestColumns", required: tuple[
     absent = [name for name in required if name not in requests]
     if absent:
         raise ValueError(f"the requests lack {', '.join(absent)}: a model needs all of these")
-    if not frame:
+    if frame:
+        _require_own_names([name for name in requests if isinstance(name, str)])
+    else:
         shapes = {name: np.shape(requests[name]) for name in REQUEST_COLUMNS if name in requests}
         if len(set(shapes.values())) != 1 or len(shapes["PULocationID"]) != 1:
             raise ValueError(f"the columns must be arrays of one length, not {shapes}")
+
+
+def _require_own_names(columns: list[str]) -> None:
+    """Refuse a column that means an optional field which is absent: a default would replace it.
+
+    A request's other interfaces know published names; a pipeline reads only its own.
+    """
+    optional = [name for name in REQUEST_COLUMNS[3:] if name not in columns]
+    for name in columns if optional else ():
+        field = field_of(name) or looks_like(name, optional)
+        if field in optional:
+            raise ValueError(
+                f"the requests have the column {quoted_name(name)}, which looks like {field}: "
+                f"rename it to {field}, or drop it"
+            )
 
 
 def _numbers(column: "pd.Series[Any] | npt.NDArray[Any]") -> Matrix:

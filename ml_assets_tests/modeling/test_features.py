@@ -57,6 +57,27 @@ def test_a_missing_column_is_named(absent: str) -> None:
         RequestFeatures().transform(requests)
 
 
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("pickup_datetime", "lpep_pickup_datetime"),
+        ("pickup_datetime", "pickup_time"),
+        ("passenger_count", "Passenger_Count"),
+        ("passenger_count", "passengers"),
+    ],
+)
+def test_an_optional_field_under_another_name_is_not_replaced_by_a_default(
+    field: str, name: str
+) -> None:
+    requests = trips_of(1).head(3)
+    features = RequestFeatures().fit(requests)
+    told = f"the column '{name}', which looks like {field}: rename it"
+    with pytest.raises(ValueError, match=told):
+        features.transform(requests.rename(columns={field: name}))
+    both = features.transform(requests.assign(**{name: 0}))
+    np.testing.assert_array_equal(both, features.transform(requests))
+
+
 def test_something_else_than_a_frame_is_refused_with_the_columns_it_needs() -> None:
     with pytest.raises(TypeError, match="PULocationID, DOLocationID, trip_distance"):
         RequestFeatures().transform(np.zeros((2, 5)))  # type: ignore[arg-type]
