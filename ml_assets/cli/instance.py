@@ -69,7 +69,7 @@ def dagster_home(settings: Settings) -> Path:
     nobody changed, is brought up to date.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or settings.local_home / "dagster").resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)  # run configs hold requests
     instance_settings = home / "dagster.yaml"
     wanted = DAGSTER_YAML + ("" if _fits_in_a_url(home) else DAGSTER_YAML_STORAGE)
     if not instance_settings.exists() or _is_former(instance_settings, wanted):

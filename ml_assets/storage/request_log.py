@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from ml_assets.storage.request_log_files import KEPT_DAYS, append, day_file, remove_before
+from ml_assets.storage.request_log_files import (
+    KEPT_BYTES,
+    KEPT_DAYS,
+    PART_BYTES,
+    append,
+    day_file,
+    remove_before,
+    remove_beyond,
+    restrict,
+)
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
@@ -77,7 +86,8 @@ class RequestLog:
     A disk that is full, slow or gone costs whoever answers nothing: what waits is bounded, what
     does not fit is counted, and the thread tries again until the disk is back. At any time, answers
     added = written + lost + those that wait. At its start and at each new day the thread removes
-    files of more than ``kept_days`` ago.
+    files of more than ``kept_days`` ago, and the oldest ones when all together have more than
+    ``kept_bytes``; of the latter it looks again whenever it has filled a file.
     """
 
     def __init__(
@@ -86,6 +96,8 @@ class RequestLog:
         capacity: int = CAPACITY,
         *,
         kept_days: int = KEPT_DAYS,
+        kept_bytes: int = KEPT_BYTES,
+        part_bytes: int = PART_BYTES,
         writer: str | None = None,
     ) -> None:
         """Start the thread.
@@ -94,12 +106,16 @@ class RequestLog:
             folder: Where the files go; made when there is something to write.
             capacity: Answers that wait at most.
             kept_days: Files of older days are removed.
+            kept_bytes: Of all files together, beyond which the oldest are removed.
+            part_bytes: Size at which a file is continued in another one.
             writer: Name of this process in the names of its files; by default one that no other
                 process has.
         """
         self.folder = folder
         self.writer = writer or f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._capacity, self._kept_days = capacity, kept_days
+        self._kept_bytes, self._part_bytes = kept_bytes, part_bytes
+        self._part = 0
         self._lock = threading.Lock()  # around counts alone, never while writing
         self._something, self._closing = threading.Event(), threading.Event()
         self._queue: deque[Answered] = deque()
@@ -193,7 +209,7 @@ class RequestLog:
         lines = [line for _, line in same_day]
         lost = self._lost
         told = [_lost_line(lost - self._told)] if lost > self._told else []
-        path = day_file(self.folder, day, self.writer)
+        path = day_file(self.folder, day, self.writer, self._part)
         done = append(path, [*told, *lines], after_torn=path in self._torn)
         (self._torn.add if done.torn else self._torn.discard)(path)
         if done.lines and told:
@@ -205,6 +221,9 @@ class RequestLog:
             self._written += written
             self._waiting -= written
         self._tell(done.error)
+        if done.size >= self._part_bytes:
+            self._part += 1
+            self._remove_beyond()
         return done.error is None
 
     def _count_lost(self, count: int) -> None:
@@ -232,8 +251,23 @@ class RequestLog:
         self._today = today
         try:
             remove_before(self.folder, today, self._kept_days)
+            restrict(self.folder)
         except OSError as error:
-            _LOGGER.warning("old files of the request log stay: %s", error)
+            _LOGGER.warning("old files of the request log stay as they are: %s", error)
+        self._remove_beyond()
+
+    def _remove_beyond(self) -> None:
+        try:
+            removed = remove_beyond(self.folder, self._kept_bytes)
+        except OSError as error:
+            _LOGGER.warning("the request log stays larger than it may be: %s", error)
+            return
+        if removed:
+            _LOGGER.warning(
+                "the request log had more than %.1f GB: its %d oldest files are removed",
+                self._kept_bytes / 1e9,
+                removed,
+            )
 
 
 def _lines_of(answered: Answered) -> Iterator[bytes]:

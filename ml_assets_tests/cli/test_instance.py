@@ -101,6 +101,12 @@ def test_no_dialog_covers_the_first_page(tmp_path):
         assert not instance.nux_enabled
 
 
+def test_only_its_owner_reads_dagsters_home_which_holds_requests(tmp_path, monkeypatch):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    home = dagster_home(read_settings({"ML_ASSETS_HOME": str(tmp_path)}))
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
 def test_one_run_trains_at_a_time_and_only_killed_runs_are_taken_up_again(tmp_path):
     (tmp_path / "dagster.yaml").write_text(DAGSTER_YAML)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:

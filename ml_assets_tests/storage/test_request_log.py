@@ -285,6 +285,35 @@ def test_a_service_that_starts_removes_old_days_off_the_requests_path(tmp_path):
     assert not old.exists()
 
 
+def test_the_log_stays_within_its_size_and_keeps_the_newest_answers(tmp_path, caplog):
+    (tmp_path / "2026-01-01_a.jsonl").write_bytes(b"x" * 30_000)
+    log = RequestLog(tmp_path, kept_bytes=20_000, part_bytes=4_000, kept_days=100_000)
+    for number in range(200):
+        log.add(one(number))
+        if number % 20 == 19:
+            settled(log, number + 1)
+    log.close(5)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 20_000 + 10_000
+    kept = read_log(tmp_path)["request_id"].to_list()
+    assert 20 < len(kept) < 200
+    assert kept[-1] == one(199).request_id
+    assert not (tmp_path / "2026-01-01_a.jsonl").exists()
+    assert "oldest files are removed" in caplog.text
+
+
+def test_only_its_owner_reads_the_log_also_what_an_earlier_version_wrote(tmp_path):
+    folder = tmp_path / "request_log"
+    folder.mkdir()
+    before = folder / "2999-01-01_a.jsonl"
+    before.touch(mode=0o644)
+    log = RequestLog(folder)
+    log.add(one())
+    settled(log, 1)
+    log.close(5)
+    modes = [path.stat().st_mode & 0o777 for path in folder.iterdir()]
+    assert modes == [0o600, 0o600]
+
+
 def test_an_error_that_is_not_the_disks_loses_its_batch_alone(log, monkeypatch, caplog):
     def broken(*_, **__):
         raise AttributeError("no such flag here")
