@@ -19,6 +19,7 @@ from ml_assets.assets.reference import taxi_zones_asset  # noqa: E402
 from ml_assets.assets.training import training_set  # noqa: E402
 from ml_assets.automation.alert_sensors import alert_sensors  # noqa: E402
 from ml_assets.automation.asking import predict_requests  # noqa: E402
+from ml_assets.automation.backtesting import backtest_sensor  # noqa: E402
 from ml_assets.automation.dead_runs import dead_runs_sensor  # noqa: E402
 from ml_assets.automation.degradation import degradation_sensors  # noqa: E402
 from ml_assets.automation.executor import telling_in_process_executor  # noqa: E402
@@ -68,6 +69,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             monitoring_sensor(),
             scoring_sensor(),
             *degradation_sensors(),
+            backtest_sensor(),
             *alert_sensors(settings),
         ],
         resources=project_resources(settings),

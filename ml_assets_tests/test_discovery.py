@@ -60,4 +60,4 @@ def test_dg_finds_the_project_and_its_assets(called):
     listed = json.loads(called("dg", "list", "defs", "--json").stdout)
     assert {asset["asset_key"] for asset in listed["assets"]} == asset_names()
     assert {job["name"] for job in listed["jobs"]} >= {"ingest_trips", "train_models"}
-    assert "fail_dead_runs" in {sensor["name"] for sensor in listed["sensors"]}
+    assert "fail_orphaned_runs" in {sensor["name"] for sensor in listed["sensors"]}

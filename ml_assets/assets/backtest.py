@@ -46,8 +46,8 @@ class BacktestConfig(dg.Config):
     seconds: float | None = Field(
         default=60.0,
         gt=0,
-        description="No further month is begun after so long, the newest come first, and the next "
-        "run goes on with the others. Unset: no limit.",
+        description="No further month is begun after so long; the newest come first, and the "
+        "sensor backtest_until_complete continues with the others. Unset: no limit.",
     )
     seed: int = Field(default=42, description="Of the samples and the estimators.")
 
@@ -90,6 +90,7 @@ def backtest(
         )
     except BacktestError as error:
         raise dg.Failure(str(error)) from error
+    made = made.model_copy(update={"run_id": context.run.run_id})
     records.write("backtest", made)
     context.log.info(made.summary)
     return dg.MaterializeResult(

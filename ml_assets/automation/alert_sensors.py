@@ -1,4 +1,4 @@
-"""Sensors that tell people what they must know; without a channel they do nothing.
+"""Sensors that notify people of what they must know; without a channel there are none.
 
 Each begins with the present: nothing is told of what happened before it was first switched on.
 """
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.definitions.freshness import FreshnessState
+from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData
 from pydantic import BaseModel
 
 from ml_assets.alerts.messages import overdue
@@ -19,16 +20,14 @@ from ml_assets.automation.alert_on_decisions import DECISIONS, decisions_sensor
 from ml_assets.automation.alert_on_degradation import DEGRADATION, degradation_alert_sensor
 from ml_assets.automation.alert_on_runs import (
     FAILED_RUNS,
+    SUCCEEDED_RUNS,
     failed_runs_sensor,
     succeeded_runs_sensor,
 )
 from ml_assets.automation.new_months import Clock, utc_now
 from ml_assets.settings import Settings
 
-OVERDUE_ASSETS, AGAIN = "alert_on_overdue_assets", "alert_again"
-OFF = "off"
-"""Cursor of a sensor without a channel: one that is switched on begins anew."""
-
+OVERDUE_ASSETS, AGAIN = "alert_on_overdue_assets", "retry_alerts"
 _DESCRIPTIONS = {
     FAILED_RUNS: "Tell of each run that failed, by a step, a blocking check, or as its process "
     "was killed for good; repeated failures are folded into one.",
@@ -41,22 +40,24 @@ _DESCRIPTIONS = {
     AGAIN: "Tell what no channel took when it happened, and how often what was folded has "
     "repeated.",
 }
+_NAMES = {*_DESCRIPTIONS, SUCCEEDED_RUNS}
 _MINIMUM_INTERVAL_SECONDS = 60
 _SELDOM_SECONDS = 300
-_OFF_SECONDS = 3600
 
 
 def alert_sensors(
     settings: Settings, alerts: AlertSettings | None = None, now: Clock = utc_now
 ) -> list[dg.SensorDefinition]:
-    """The sensors for these settings; ``alerts`` come from the environment unless given.
+    """The sensors for these settings: none without a channel.
+
+    ``alerts`` come from the environment unless given.
 
     Raises:
         SettingsError: for the first variable of alerts whose value is not allowed.
     """
     given = read_alert_settings() if alerts is None else alerts
     if not given.on:
-        return [_off(name, description) for name, description in _DESCRIPTIONS.items()]
+        return []
     teller = Teller(given, settings.local_home, now)
     # Each look reads the decisions: next to nothing in a folder at hand, not so on a server.
     seconds = _MINIMUM_INTERVAL_SECONDS if settings.home_is_local else _SELDOM_SECONDS
@@ -70,18 +71,15 @@ def alert_sensors(
     return [*sensors, succeeded_runs_sensor(teller)] if given.on_success else sensors
 
 
-def _off(name: str, description: str) -> dg.SensorDefinition:
-    @dg.sensor(
-        name=name,
-        minimum_interval_seconds=_OFF_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description=description,
-    )
-    def alerts_are_off() -> dg.SensorResult:
-        reason = "alerts are off: set ML_ASSETS_ALERT_EMAIL_TO or ML_ASSETS_ALERT_WEBHOOK"
-        return dg.SensorResult(skip_reason=reason, cursor=OFF)
+def forget_alert_cursors(instance: dg.DagsterInstance) -> None:
+    """Make the alert sensors begin with the present once a channel is configured again.
 
-    return alerts_are_off
+    Without a channel they do not exist, but Dagster keeps their cursors.
+    """
+    for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
+        data = state.instigator_data
+        if state.name in _NAMES and isinstance(data, SensorInstigatorData) and data.cursor:
+            instance.update_instigator_state(state.with_data(data._replace(cursor=None)))
 
 
 class Overdue(BaseModel):
@@ -137,11 +135,11 @@ def waiting_sensor(teller: Teller) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=_DESCRIPTIONS[AGAIN],
     )
-    def alert_again(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    def retry_alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         outcomes = replace(teller, logger=context.log).tell_waiting()
         return dg.SkipReason(" | ".join(outcomes) or "nothing waits to be told")
 
-    return alert_again
+    return retry_alerts
 
 
 def _last_materialized(instance: dg.DagsterInstance, name: str) -> datetime | None:

@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from ml_assets.automation.run_process import (
-    PROCESS_TAG,
-    RUN_TAG,
     STALE_HEARTBEAT_SECONDS,
     Heartbeats,
     Liveness,
     RunProcess,
 )
+from ml_assets.automation.run_tags import PROCESS_TAG, RUN_TAG, tag_value
 
 IN_PROGRESS = (
     dg.DagsterRunStatus.STARTING,
@@ -89,9 +88,13 @@ def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunProcess |
         return RunProcess.from_tags(run.tags) if run.tags[RUN_TAG] == run.run_id else None
     # Tags of an earlier version, which did not say which run they are about.
     parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
-    if parent is not None and parent.tags.get(PROCESS_TAG) == run.tags.get(PROCESS_TAG):
+    if parent is not None and _tagged_alike(parent, run):
         return None
     return RunProcess.from_tags(run.tags)
+
+
+def _tagged_alike(parent: dg.DagsterRun, run: dg.DagsterRun) -> bool:
+    return tag_value(parent.tags, PROCESS_TAG) == tag_value(run.tags, PROCESS_TAG)
 
 
 def liveness_of(process: RunProcess, heartbeats: Heartbeats, run_id: str) -> Liveness:
@@ -135,7 +138,7 @@ def _remove_heartbeats(heartbeats: Heartbeats, unfinished: set[str]) -> None:
 
 
 @dg.sensor(
-    name="fail_dead_runs",
+    name="fail_orphaned_runs",
     minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Mark runs failed whose process was killed, so that the next ones can start.",

@@ -9,8 +9,15 @@ from pydantic import BaseModel, ValidationError
 from ml_assets.assets.groups import INGESTION_POOL, TRAINING_POOL
 from ml_assets.assets.started import reason_tag
 from ml_assets.automation.new_months import Clock, utc_now
-from ml_assets.automation.outcomes import ASKED_FOR_TAG, attempts_at, under_way
+from ml_assets.automation.outcomes import attempts_at, under_way
 from ml_assets.automation.retraining import RETRAIN_JOB
+from ml_assets.automation.run_tags import (
+    REQUEST_KEY_TAG,
+    TRIGGER_MONTH_TAG,
+    TRIGGER_TAG,
+    runs_with_tag,
+    tag_value,
+)
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.retraining import last_carried_out, prospect
 from ml_assets.monitoring.breaches import LEAST_BREACHES, WINDOWS, Retrained, judge
@@ -20,11 +27,6 @@ from ml_assets.resources.trips import TripStoreResource
 from ml_assets.sources.asking_again import RunState, next_attempt_at, run_key
 from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.trips.month import Month
-
-RULE_TAG = "ml_assets/degradation"
-"""Which of the two measures asked for a retraining."""
-LATEST_TAG = "ml_assets/degradation_latest"
-"""The newest month that was measured when it did."""
 
 _MINIMUM_INTERVAL_SECONDS = 30
 _CHAMPION = dg.AssetKey("champion_model")
@@ -38,16 +40,24 @@ class Measure:
     asset: str
     record: type[DriftRecord] | type[PerformanceRecord]
     of_what: str
-
-    @property
-    def sensor_name(self) -> str:
-        """Name of its sensor."""
-        return f"retrain_on_{self.name}"
+    sensor_name: str
 
 
 MEASURES = (
-    Measure("drift", "feature_drift", DriftRecord, "drift from what the champion was fitted on"),
-    Measure("decay", "prediction_performance", PerformanceRecord, "the champion's error"),
+    Measure(
+        "drift",
+        "feature_drift",
+        DriftRecord,
+        "drift from what the champion was fitted on",
+        "retrain_on_drift",
+    ),
+    Measure(
+        "decay",
+        "prediction_performance",
+        PerformanceRecord,
+        "the champion's error",
+        "retrain_on_performance_decay",
+    ),
 )
 
 
@@ -66,7 +76,7 @@ class Looked(BaseModel):
 
 
 def degradation_sensors(now: Clock = utc_now) -> list[dg.SensorDefinition]:
-    """``retrain_on_drift`` and ``retrain_on_decay``; ``now`` tells the time."""
+    """``retrain_on_drift`` and ``retrain_on_performance_decay``; ``now`` tells the time."""
     return [_sensor(measure, now) for measure in MEASURES]
 
 
@@ -135,9 +145,9 @@ def _decide(
     reason = judge(windows, None, now).sentence
     tags = {
         **reason_tag(f"{measure.name}: {reason}"),
-        ASKED_FOR_TAG: wanted,
-        RULE_TAG: measure.name,
-        LATEST_TAG: str(latest),
+        REQUEST_KEY_TAG: wanted,
+        TRIGGER_TAG: measure.name,
+        TRIGGER_MONTH_TAG: str(latest),
     }
     return dg.SensorResult([dg.RunRequest(run_key(wanted, attempts), tags=tags)])
 
@@ -145,11 +155,13 @@ def _decide(
 def _last_asked_for(instance: dg.DagsterInstance) -> Retrained | None:
     """The newest retraining that either measure asked for, whatever became of it."""
     either = [measure.name for measure in MEASURES]
-    records = instance.get_run_records(dg.RunsFilter(tags={RULE_TAG: either}), limit=1)
+    records = runs_with_tag(instance, TRIGGER_TAG, either, limit=1)
     if not records:
         return None
     at = records[0].create_timestamp.replace(tzinfo=UTC)
-    return Retrained(at, Month.parse(records[0].dagster_run.tags[LATEST_TAG]))
+    return Retrained(
+        at, Month.parse(tag_value(records[0].dagster_run.tags, TRIGGER_MONTH_TAG) or "")
+    )
 
 
 def _nothing_to_learn(trip_store: TripStoreResource) -> str | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from ml_assets.assets.started import why_started
 from ml_assets.automation.run_process import Heartbeats, process_tags
 from ml_assets.storage.leftovers import process_folder
 
@@ -24,11 +25,17 @@ class _TellingExecutor(dg.Executor):
         return self._inner.step_dependency_config
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
-        """Tag the run, then execute its steps."""
+        """Tag the run, log why it was started, then execute its steps."""
         instance, run_id = plan_context.instance, plan_context.run_id
         with process_folder(), Heartbeats.of(instance).beating(run_id):
             instance.add_run_tags(run_id, process_tags(run_id))
+            log_reason(instance, plan_context.dagster_run)
             yield from self._inner.execute(plan_context, execution_plan)
+
+
+def log_reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Write into the run's events why it was started: its page shows tags only on request."""
+    instance.report_engine_event(f"Started because: {why_started(run.tags)}", run)
 
 
 @dg.executor(
@@ -39,7 +46,7 @@ def telling_in_process_executor(init_context: dg.InitExecutorContext) -> dg.Exec
     """Execute all steps in the run's own process, which the run's tags name.
 
     Dagster's launcher for one machine does not watch over the processes that it starts, beyond the
-    life of the code server that started them: ``fail_dead_runs`` goes by these tags and by the
+    life of the code server that started them: ``fail_orphaned_runs`` goes by these tags and by the
     heartbeat.
     """
     create: Any = dg.in_process_executor.executor_creation_fn

@@ -2,11 +2,10 @@
 
 import dagster as dg
 
+from ml_assets.automation.run_tags import FAILURE_TAG, PASSING
 from ml_assets.sources import SourceUnavailable, WrongSource
 from ml_assets.tracking.store import TrackingUnreachable
 
-FAILURE_TAG = "ml_assets/failure"
-PASSING = "passing"
 _PASSING = (SourceUnavailable, WrongSource, TrackingUnreachable, OSError)
 """A source or a server that is down, a folder that is not mounted, a disk without room."""
 

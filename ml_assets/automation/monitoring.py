@@ -5,7 +5,7 @@ import dagster as dg
 from ml_assets.assets.groups import MONITORING
 from ml_assets.assets.started import reason_tag
 
-NAME = "keep_monitoring_current"
+NAME = "monitoring_automation"
 _SECONDS = 30
 
 

@@ -27,7 +27,7 @@ from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month, months_between
 from ml_assets.trips.windows import span
 
-NAME = "new_months"
+NAME = "ingest_new_months"
 INGEST_JOB = "ingest_trips"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -67,7 +67,7 @@ def new_months_sensor(settings: Settings, now: Clock = utc_now) -> dg.SensorDefi
         description="Bring each month once it is published, and once more for each time that it is "
         "published anew.",
     )
-    def new_months(
+    def ingest_new_months(
         context: dg.SensorEvaluationContext,
         trip_source: TripSourceResource,
         trip_store: TripStoreResource,
@@ -94,7 +94,7 @@ def new_months_sensor(settings: Settings, now: Clock = utc_now) -> dg.SensorDefi
             return _skip(f"{reason}{not_read(trip_source, store, months)}", cursor)
         return dg.SensorResult([run_request(request) for request in plan.requests], cursor=cursor)
 
-    return new_months
+    return ingest_new_months
 
 
 def months_until(settings: Settings, today: date) -> list[Month]:

@@ -7,12 +7,16 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from ml_assets.assets.groups import INGESTION_POOL, TRAINING_POOL
-from ml_assets.automation.failures import FAILURE_TAG, PASSING
+from ml_assets.automation.run_tags import (
+    FAILURE_TAG,
+    PASSING,
+    REQUEST_KEY_TAG,
+    runs_with_tag,
+    tag_value,
+)
 from ml_assets.sources.asking_again import Outcome, RunState
 
 RUN_KEY_TAG = "dagster/run_key"
-ASKED_FOR_TAG = "ml_assets/asked_for"
-"""The same for all attempts at one thing, which have a run key each."""
 _FAILURE_REASON_TAG, _STEP_FAILURE = "dagster/failure_reason", "STEP_FAILURE"
 
 UNFINISHED = [
@@ -40,7 +44,7 @@ def outcome_of(instance: dg.DagsterInstance, run_key: str) -> Outcome:
 
 def attempts_at(instance: dg.DagsterInstance, asked_for: str) -> tuple[int, Outcome]:
     """How often something was asked for, and what became of the last attempt."""
-    records = instance.get_run_records(dg.RunsFilter(tags={ASKED_FOR_TAG: asked_for}))
+    records = runs_with_tag(instance, REQUEST_KEY_TAG, asked_for)
     keys = {record.dagster_run.tags.get(RUN_KEY_TAG) for record in records}
     return len(keys), _outcome(records[0]) if records else Outcome(RunState.UNKNOWN)
 
@@ -56,7 +60,7 @@ def _state(run: dg.DagsterRun) -> RunState:
         return RunState.ONGOING
     if run.status in _STATES:
         return _STATES[run.status]
-    passing = run.tags.get(FAILURE_TAG) == PASSING
+    passing = tag_value(run.tags, FAILURE_TAG) == PASSING
     of_a_step = run.tags.get(_FAILURE_REASON_TAG) == _STEP_FAILURE
     return RunState.REFUSED if of_a_step and not passing else RunState.PASSING
 

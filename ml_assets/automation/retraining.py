@@ -8,7 +8,8 @@ from pydantic import BaseModel, ValidationError
 from ml_assets.assets.groups import INGESTION_POOL, TRAINING_POOL
 from ml_assets.assets.started import reason_tag
 from ml_assets.automation.new_months import Clock, utc_now
-from ml_assets.automation.outcomes import ASKED_FOR_TAG, attempts_at, under_way
+from ml_assets.automation.outcomes import attempts_at, under_way
+from ml_assets.automation.run_tags import REQUEST_KEY_TAG
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.retraining import (
     Prospect,
@@ -106,7 +107,7 @@ def _decide(
     if outcome.at is not None and now() < (due := next_attempt_at(attempts, outcome.at)):
         wait = due - now() + timedelta(minutes=1)
         return _skip(f"{news}, but {outcome}: next attempt in {wait.total_seconds() // 60:.0f} min")
-    tags = {**reason_tag(str(news)), ASKED_FOR_TAG: state}
+    tags = {**reason_tag(str(news)), REQUEST_KEY_TAG: state}
     return dg.SensorResult([dg.RunRequest(run_key(state, attempts), tags=tags)])
 
 

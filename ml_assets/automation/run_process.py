@@ -18,13 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from ml_assets.automation.run_tags import HOST_TAG, PROCESS_TAG, RUN_TAG, tag_value
+
 if TYPE_CHECKING:
     import dagster as dg
-
-HOST_TAG = "ml_assets/host"
-PROCESS_TAG = "ml_assets/process"
-RUN_TAG = "ml_assets/process_of_run"
-"""Id of the run that the other two tags are about: Dagster hands all tags on to a retry."""
 
 HEARTBEAT_FOLDER: Final = "heartbeats"
 """In Dagster's home; one file for each run in progress, named by its id."""
@@ -85,10 +82,11 @@ class RunProcess:
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> Self | None:
         """The process that a run's tags name; None when they name none."""
-        number, _, identity = tags.get(PROCESS_TAG, "").partition(":")
-        if not number.isdecimal() or HOST_TAG not in tags:
+        host = tag_value(tags, HOST_TAG)
+        number, _, identity = (tag_value(tags, PROCESS_TAG) or "").partition(":")
+        if not number.isdecimal() or host is None:
             return None
-        return cls(tags[HOST_TAG], int(number), *identity.split("@")[:3])
+        return cls(host, int(number), *identity.split("@")[:3])
 
     def to_tags(self, run_id: str) -> dict[str, str]:
         """Tags for a run that this process executes."""

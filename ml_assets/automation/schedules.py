@@ -71,8 +71,8 @@ def _ingest_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDe
         "ingest_monthly",
         INGEST_JOB,
         cron,
-        "Bring every published month that is not stored as it is, also one that new_months has "
-        "given up.",
+        "Bring every published month that is not stored as it is, also one that "
+        "ingest_new_months has given up.",
     )
     def ingest_monthly(
         context: dg.ScheduleEvaluationContext,
@@ -101,12 +101,12 @@ def _ingest_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDe
 
 def _score_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDefinition:
     @_scheduled(
-        "score_monthly",
+        "monitor_monthly",
         SCORE_JOB,
         cron,
         "Measure drift and the champion's error, when there is another month or champion.",
     )
-    def score_monthly(context: dg.ScheduleEvaluationContext) -> Answer:
+    def monitor_monthly(context: dg.ScheduleEvaluationContext) -> Answer:
         instance = context.instance
         inputs = {name: _newest(instance, name) for name in _INPUTS}
         if missing := [name for name, newest in inputs.items() if not newest]:
@@ -117,8 +117,8 @@ def _score_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDef
             return dg.SkipReason(f"not while months or the champion may change: {busy}")
         return [dg.RunRequest(tags=reason_tag("monthly scoring"))]
 
-    assert isinstance(score_monthly, dg.ScheduleDefinition)
-    return score_monthly
+    assert isinstance(monitor_monthly, dg.ScheduleDefinition)
+    return monitor_monthly
 
 
 def _retrain_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDefinition:
@@ -153,12 +153,12 @@ def _retrain_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleD
 
 def _watch_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDefinition:
     @_scheduled(
-        "watch_service_daily",
+        "summarize_requests_daily",
         SCORE_JOB,
         cron,
         "Measure what the prediction service answered, when it answered anything since.",
     )
-    def watch_service_daily(
+    def summarize_requests_daily(
         context: dg.ScheduleEvaluationContext,
         request_log: RequestLogResource,
         trip_store: TripStoreResource,
@@ -175,8 +175,8 @@ def _watch_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDef
         served = reason_tag("the prediction service answered requests")
         return [dg.RunRequest(asset_selection=[_ONLINE], tags=served)]
 
-    assert isinstance(watch_service_daily, dg.ScheduleDefinition)
-    return watch_service_daily
+    assert isinstance(summarize_requests_daily, dg.ScheduleDefinition)
+    return summarize_requests_daily
 
 
 def _newest(instance: dg.DagsterInstance, asset: str) -> int:

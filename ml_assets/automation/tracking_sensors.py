@@ -15,8 +15,8 @@ _MINIMUM_INTERVAL_SECONDS = 30
 def tracking_sensors() -> list[dg.SensorDefinition]:
     """One sensor for failed runs and one for cancelled ones; both are on by default."""
     return [
-        _sensor("close_tracking_of_failed_runs", dg.DagsterRunStatus.FAILURE),
-        _sensor("close_tracking_of_cancelled_runs", dg.DagsterRunStatus.CANCELED),
+        _sensor("close_mlflow_runs_of_failed", dg.DagsterRunStatus.FAILURE),
+        _sensor("close_mlflow_runs_of_canceled", dg.DagsterRunStatus.CANCELED),
     ]
 
 

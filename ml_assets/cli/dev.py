@@ -48,10 +48,10 @@ OWN_MODULES = {
 def dev(host: str, port: int) -> None:
     """Open the project in Dagster's UI, with the daemon that runs sensors and backfills."""
     settings = read_settings()
-    read_alert_settings()  # a wrong value is told now, not in the log of the code server
+    alerts_on = read_alert_settings().on  # a wrong value is told now, not in the code server's log
     _require_free(host, port)
     with _only_one(settings, f"http://{host}:{port}"):
-        _prepare_instance(settings)
+        _prepare_instance(settings, alerts_on=alerts_on)
         click.echo(
             f"{announcement(settings)}\n"
             "The asset graph, every group unfolded (click Materialize all…, then All):\n"
@@ -138,13 +138,16 @@ def announcement(settings: Settings) -> str:
     return f"Trips from {trips}; everything is kept in {home}"
 
 
-def _prepare_instance(settings: Settings) -> None:
+def _prepare_instance(settings: Settings, *, alerts_on: bool) -> None:
     """Open Dagster's home, and mark runs failed that were killed while nobody was looking."""
+    from ml_assets.automation.alert_sensors import forget_alert_cursors
     from ml_assets.automation.queued_runs import set_pool_limits
     from ml_assets.cli.other_runs import end_dead_runs
 
     with storing(str(settings.local_home)), open_instance(settings) as instance:
         set_pool_limits(instance)
+        if not alerts_on:
+            forget_alert_cursors(instance)
         for line in end_dead_runs(instance):
             click.echo(line)
         tidy(settings.local_home)

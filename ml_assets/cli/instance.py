@@ -21,7 +21,7 @@ telemetry:
 nux:
   enabled: false
 # A run that does not start, or does not stop, within three minutes is ended. (One whose process
-# was killed is noticed by the project's sensor fail_dead_runs, not by this.)
+# was killed is noticed by the project's sensor fail_orphaned_runs, not by this.)
 run_monitoring:
   enabled: true
   poll_interval_seconds: 15

@@ -158,5 +158,7 @@ class _Ledger:
             skipped=self.skipped,
             left=sorted(str(origin.judge) for origin in self.open),
             computed=self.computed,
+            families=[*self.options.families],
+            seed=self.options.seed,
             code_version=code_version(),
         )

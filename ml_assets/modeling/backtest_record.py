@@ -84,6 +84,10 @@ class BacktestRecord(BaseModel):
         skipped: Months with a gap before them.
         left: Months that the time did not suffice for; the next run goes on with them.
         computed: Entries that this run computed; the others were kept.
+        families: Names of the families beside the champion and the baselines; empty in records of
+            before they were kept.
+        seed: Of the samples and the estimators.
+        run_id: The Dagster run that computed it; empty while that goes on.
         code_version: Of the code that computed them.
     """
 
@@ -98,6 +102,9 @@ class BacktestRecord(BaseModel):
     skipped: list[SkippedOrigin] = []
     left: list[str] = []
     computed: int = 0
+    families: list[str] = []
+    seed: int = 42
+    run_id: str = ""
     code_version: str = ""
 
     @property

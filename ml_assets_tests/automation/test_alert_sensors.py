@@ -5,19 +5,35 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
+from dagster._core.definitions.sensor_definition import SensorType
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+)
 
 from ml_assets.alerts.settings import AlertSettings
 from ml_assets.automation.alert_on_decisions import DECISIONS
 from ml_assets.automation.alert_on_degradation import DEGRADATION
 from ml_assets.automation.alert_on_runs import FAILED_RUNS, SUCCEEDED_RUNS
-from ml_assets.automation.alert_sensors import AGAIN, OVERDUE_ASSETS, alert_sensors
+from ml_assets.automation.alert_sensors import (
+    AGAIN,
+    OVERDUE_ASSETS,
+    alert_sensors,
+    forget_alert_cursors,
+)
 from ml_assets_tests.alerts.servers import (
     PASSWORD,
     free_port,
     require_no_secret,
 )
 from ml_assets_tests.automation.alerted_home import MONTHS, UI, Decisions, Home
-from ml_assets_tests.automation.ticks import Ticking
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish
 
@@ -87,36 +103,49 @@ def test_dagster_s_own_daemon_finds_months_overdue_by_the_policy(home, monkeypat
     assert states == {34: "PASS", 36: "WARN", 46: "FAIL"}
 
 
-def test_without_a_channel_sensors_are_there_look_hourly_and_say_what_to_set(project, server):
-    sensors = {sensor.name: sensor for sensor in alert_sensors(project.settings, AlertSettings())}
-    assert set(sensors) == ALERTS
-    for sensor in sensors.values():
-        assert sensor.minimum_interval_seconds == 3600
-        assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
-        ticking = Ticking(project, sensor)
-        assert ticking.tick() == []
-        assert "alerts are off: set ML_ASSETS_ALERT_EMAIL_TO" in ticking.skipped
+def test_without_a_channel_there_are_none(project):
+    assert alert_sensors(project.settings, AlertSettings()) == []
+    names = {sensor.name for sensor in project.definitions.get_repository_def().sensor_defs}
+    assert names and not [name for name in names if "alert" in name]
 
 
 def test_a_channel_that_comes_after_a_time_without_begins_with_what_is_to_come(
     project, folder, server
 ):
-    off = {s.name: Ticking(project, s) for s in alert_sensors(project.settings, AlertSettings())}
-    for ticking in off.values():
-        ticking.tick()
-    home = Home(project, folder, server, email=None, webhook=None)
+    home = Home(project, folder, server)
+    for name in home.ticking:
+        home.tick(name)
     home.bad_month()
     home.ingest()
     Decisions(home).add("rollback")
-    home = Home(project, folder, server)
-    for name, ticking in off.items():
-        home.ticking[name].cursor = ticking.cursor
+    home = Home(project, folder, server)  # its sensors have no cursors, as after a time without
+    for name in home.ticking:
         home.tick(name)
         home.tick(name)
     assert home.messages == []
     home.ingest()
     home.tick(FAILED_RUNS)
     assert len(home.messages) == 1
+
+
+def test_cursors_of_alerts_are_forgotten_and_no_others(tmp_path):
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        for name in (FAILED_RUNS, "another_sensor"):
+            instance.add_instigator_state(instigator_state(name, cursor="before"))
+        forget_alert_cursors(instance)  # as `ml-assets dev` does without a channel
+        states = instance.all_instigator_state()
+        cursors = {state.name: state.instigator_data.cursor for state in states}
+        assert cursors == {FAILED_RUNS: None, "another_sensor": "before"}
+        # What someone switched off in the UI stays so.
+        assert {state.status for state in states} == {InstigatorStatus.STOPPED}
+
+
+def instigator_state(name: str, cursor: str | None) -> InstigatorState:
+    """What Dagster keeps of a sensor that someone switched off."""
+    location = RegisteredCodeLocationOrigin("ml_assets")
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
+    data = SensorInstigatorData(cursor=cursor, sensor_type=SensorType.STANDARD)
+    return InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.STOPPED, data)
 
 
 def test_the_project_has_them_all_on_and_its_definitions_hold_no_secret(tmp_path, monkeypatch):

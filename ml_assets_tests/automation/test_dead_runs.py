@@ -16,13 +16,11 @@ from ml_assets.automation import dead_runs, run_process
 from ml_assets.automation.dead_runs import dead_runs_sensor, fail_dead_runs
 from ml_assets.automation.executor import telling_in_process_executor
 from ml_assets.automation.run_process import (
-    HOST_TAG,
-    PROCESS_TAG,
-    RUN_TAG,
     Heartbeats,
     Liveness,
     RunProcess,
 )
+from ml_assets.automation.run_tags import HOST_TAG, PROCESS_TAG, RUN_TAG
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import start
 from ml_assets_tests.conftest import REPOSITORY

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ml_assets.automation.degradation import RULE_TAG
+from ml_assets.automation.run_tags import TRIGGER_TAG
 from ml_assets.cli.instance import open_instance
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.trips.month import Month
@@ -121,7 +121,7 @@ class Watched:
             " { results { status tags { key value } } } } }"
         )["runsOrError"]["results"]
         tags = [{tag["key"]: tag["value"] for tag in run["tags"]} for run in reversed(runs)]
-        return [found.get(RULE_TAG, "something else") for found in tags]
+        return [found.get(TRIGGER_TAG, "something else") for found in tags]
 
     def a_week_later(self):
         """What was asked for until now was asked for eight days ago."""

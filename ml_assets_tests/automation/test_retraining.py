@@ -7,8 +7,9 @@ import pytest
 
 from ml_assets.assets.started import why_started
 from ml_assets.automation.failures import may_pass
-from ml_assets.automation.outcomes import ASKED_FOR_TAG, RUN_KEY_TAG
+from ml_assets.automation.outcomes import RUN_KEY_TAG
 from ml_assets.automation.retraining import QUIET_SECONDS, retraining_sensor
+from ml_assets.automation.run_tags import FAILURE_TAG, PASSING, REQUEST_KEY_TAG
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.retraining import prospect
 from ml_assets.sources import BadPublication, SourceUnavailable
@@ -211,7 +212,7 @@ def test_a_retraining_that_failed_for_good_is_not_asked_for_again_until_data_cha
 
 
 @pytest.mark.parametrize(
-    "tags", [{}, {"dagster/failure_reason": "STEP_FAILURE", "ml_assets/failure": "passing"}]
+    "tags", [{}, {"dagster/failure_reason": "STEP_FAILURE", FAILURE_TAG: PASSING}]
 )
 def test_a_retraining_that_was_killed_or_found_mlflow_down_is_asked_for_again_later(home, tags):
     home.bring(*MONTHS[:3])
@@ -222,7 +223,7 @@ def test_a_retraining_that_was_killed_or_found_mlflow_down_is_asked_for_again_la
     home.later += timedelta(hours=1)
     (again,) = home.tick()
     assert again.run_key == f"{asked.run_key} #2"
-    assert again.tags[ASKED_FOR_TAG] == asked.tags[ASKED_FOR_TAG]
+    assert again.tags[REQUEST_KEY_TAG] == asked.tags[REQUEST_KEY_TAG]
 
 
 def test_a_damaged_memory_asks_for_nothing_twice(home):
@@ -269,4 +270,4 @@ def test_a_training_that_finds_mlflow_down_says_so_by_a_tag(tmp_path):
         failed = project.run("retrain", selection=keys)
         assert not failed.success
         run = project.instance.get_run_by_id(failed.run_id)
-        assert run.tags["ml_assets/failure"] == "passing"
+        assert run.tags[FAILURE_TAG] == PASSING

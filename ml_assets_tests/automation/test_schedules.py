@@ -88,28 +88,28 @@ def test_of_the_sample_only_what_has_just_come_out_is_brought(tmp_path):
 
 
 def test_scoring_waits_for_a_champion_and_then_for_something_newer_than_itself(project):
-    assert "no trip_features and no champion_model" in tick(project, "score_monthly")[1]
+    assert "no trip_features and no champion_model" in tick(project, "monitor_monthly")[1]
     materialize(project, "trip_features", "champion_model")
-    assert len(tick(project, "score_monthly")[0]) == 1
+    assert len(tick(project, "monitor_monthly")[0]) == 1
     materialize(project, "feature_drift", "prediction_performance")
-    assert "newer than the last scoring" in tick(project, "score_monthly")[1]
+    assert "newer than the last scoring" in tick(project, "monitor_monthly")[1]
     materialize(project, "champion_model")
-    assert len(tick(project, "score_monthly")[0]) == 1
+    assert len(tick(project, "monitor_monthly")[0]) == 1
     left_in_progress(project, "retrain", dg.DagsterRunStatus.STARTED)
-    assert "not while months or the champion may change" in tick(project, "score_monthly")[1]
+    assert "not while months or the champion may change" in tick(project, "monitor_monthly")[1]
 
 
 def test_the_service_is_watched_when_it_has_answered_since_the_last_measurement(project):
     log = project.settings.local_home / FOLDER
-    assert "nothing has been served yet" in tick(project, "watch_service_daily")[1]
+    assert "nothing has been served yet" in tick(project, "summarize_requests_daily")[1]
     answered(log)
-    (asked,), _ = tick(project, "watch_service_daily")
+    (asked,), _ = tick(project, "summarize_requests_daily")
     assert asked.asset_selection == [dg.AssetKey("online_predictions")]
     result = project.run("monitor_trips", selection=["online_predictions"], tags=asked.tags)
     assert result.success
-    assert "nothing was served since" in tick(project, "watch_service_daily")[1]
+    assert "nothing was served since" in tick(project, "summarize_requests_daily")[1]
     answered(log)
-    assert len(tick(project, "watch_service_daily")[0]) == 1
+    assert len(tick(project, "summarize_requests_daily")[0]) == 1
 
 
 def test_answers_written_while_the_log_is_measured_are_asked_for_again(project):
@@ -120,7 +120,7 @@ def test_answers_written_while_the_log_is_measured_are_asked_for_again(project):
     answered(log)
     for path in log.iterdir():  # after the log was read, before the asset was materialized
         os.utime(path, (before + 0.001, before + 0.001))
-    assert len(tick(project, "watch_service_daily")[0]) == 1
+    assert len(tick(project, "summarize_requests_daily")[0]) == 1
 
 
 def answered(folder):
@@ -160,7 +160,7 @@ def test_each_is_switched_off_by_itself(tmp_path):
         tmp_path, ML_ASSETS_INGEST_CRON="off", ML_ASSETS_RETRAIN_CRON="5 5 * * 1"
     )
     schedules = {schedule.name: schedule for schedule in project_schedules(settings)}
-    assert {*schedules} == {"score_monthly", "retrain_weekly", "watch_service_daily"}
+    assert {*schedules} == {"monitor_monthly", "retrain_weekly", "summarize_requests_daily"}
     assert schedules["retrain_weekly"].cron_schedule == "5 5 * * 1"
     for schedule in schedules.values():
         assert schedule.execution_timezone == "America/New_York"
@@ -188,9 +188,9 @@ def test_where_clocks_change_each_schedule_still_comes_once_at_its_hour(
         )
         while (at := next(times)).timestamp() < end.timestamp():
             ticks.append(at.astimezone(NEW_YORK))
-        hours = {"ingest_monthly": 6, "retrain_weekly": 4, "watch_service_daily": 5}
+        hours = {"ingest_monthly": 6, "retrain_weekly": 4, "summarize_requests_daily": 5}
         assert len(ticks) == 1, schedule.name
-        if schedule.name != "score_monthly":
+        if schedule.name != "monitor_monthly":
             assert ticks[0].hour == hours[schedule.name]
     monkeypatch.undo()
     time.tzset()

@@ -5,7 +5,7 @@ import time
 import mlflow
 import pytest
 
-from ml_assets.automation.failures import FAILURE_TAG, PASSING
+from ml_assets.automation.run_tags import FAILURE_TAG, PASSING
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import Leaderboard
 from ml_assets.storage.record_store import RecordStore

@@ -122,8 +122,8 @@ def test_a_run_of_another_dagster_on_the_same_store_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("sensor", "status", "tracked"),
     [
-        ("close_tracking_of_failed_runs", FAILURE, "FAILED"),
-        ("close_tracking_of_cancelled_runs", CANCELED, "KILLED"),
+        ("close_mlflow_runs_of_failed", FAILURE, "FAILED"),
+        ("close_mlflow_runs_of_canceled", CANCELED, "KILLED"),
     ],
 )
 def test_a_sensor_closes_what_a_dead_run_left_open(tmp_path, sensor, status, tracked):
