@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ml_assets.cli.options import ModelsType
 from ml_assets.cli.streams import standard_output_kept, unredirected_console
+from ml_assets.cli.tables import columns_that_fit, print_table
 from ml_assets.modeling.backtest import MOST_ROWS
 from ml_assets.modeling.backtest_record import CHAMPION, BacktestRecord
 from ml_assets.modeling.families import FAMILIES
@@ -94,30 +95,36 @@ def summary(made: BacktestRecord) -> dict[str, object]:
 
 def print_backtest(console: Console, made: BacktestRecord) -> None:
     """Print a line a month and a column a model: RMSE in minutes; the best of a month in bold."""
+    names = {model: f"{model} ({made.champion})" if model == CHAMPION else model
+             for model in made.models}  # fmt: skip
+    longest = max((len(name) for name in names.values()), default=0)
+    months = [str(month) for month in made.months]
+    at_once = columns_that_fit(console, longest, len("2023-01"))
+    # What does not fit in one table comes in several, the newest months last.
+    for start in range(0, len(months), at_once):
+        print_table(console, _table(made, names, months[start : start + at_once]))
     trips = " · synthetic sample" if made.synthetic else ""
-    rows = f"at most {made.most_rows:,} trips"
-    table = Table(
-        title=f"Backtest of {made.dataset}, RMSE by judged month{trips}",
-        caption=f"Errors in minutes; trained on the {made.train_months} months before, {rows}.",
+    console.print(
+        f"Errors in minutes{trips}; trained on the {made.train_months} months before, at most "
+        f"{made.most_rows:,} trips.",
+        style="dim",
+        soft_wrap=True,
     )
-    table.add_column("model", no_wrap=True)
-    for month in made.months:
-        table.add_column(str(month), justify="right")
-    best = {
-        str(month): min(e.rmse for e in made.entries if e.month == str(month))
-        for month in made.months
-    }
-    for model in made.models:
+    console.print(made.summary, soft_wrap=True, markup=False)
+
+
+def _table(made: BacktestRecord, names: dict[str, str], months: list[str]) -> Table:
+    table = Table(title=f"Backtest of {made.dataset}, RMSE by judged month")
+    table.add_column("model")
+    for month in months:
+        table.add_column(month, justify="right")
+    best = {month: min(e.rmse for e in made.entries if e.month == month) for month in months}
+    for model, name in names.items():
         line = {entry.month: entry for entry in made.line(model)}
-        cells = [
-            _cell(line[str(month)].rmse, best[str(month)]) if str(month) in line else ""
-            for month in made.months
-        ]
-        name = f"{model} ({made.champion})" if model == CHAMPION else model
+        cells = [_cell(line[month].rmse, best[month]) if month in line else "" for month in months]
         kind = next(iter(line.values())).kind
         table.add_row(name, *cells, style="dim" if kind == "baseline" else "")
-    console.print(table)
-    console.print(made.summary, soft_wrap=True, markup=False)
+    return table
 
 
 def _cell(rmse: float, best: float) -> str:

@@ -3,9 +3,10 @@
 import click
 from rich.console import Console
 
+from ml_assets.cli.next_steps import next_command
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision
-from ml_assets.settings import read_settings
+from ml_assets.settings import Settings, read_settings
 from ml_assets.storage.trip_store import TripStore
 
 
@@ -29,8 +30,8 @@ def decisions(decision_id: str | None, last: int, as_json: bool) -> None:
     made = DecisionLog(settings.home, dataset).all()[::-1]
     if not made:
         raise click.ClickException(
-            f"there is no decision on {dataset} yet: train first (`ml-assets run`, or the "
-            "Materialize button)"
+            f"there is no decision on {dataset} yet: train first (Materialize in the UI, or "
+            f"{next_command(settings, 'run --help')})"
         )
     if decision_id is not None:
         chosen = _chosen(made, decision_id)
@@ -38,7 +39,7 @@ def decisions(decision_id: str | None, last: int, as_json: bool) -> None:
     elif as_json:
         _print_json(made[:last])
     else:
-        _print_lines(dataset, made[:last], len(made))
+        _print_lines(settings, dataset, made[:last], len(made))
 
 
 def _chosen(made: list[ChampionDecision], decision_id: str) -> ChampionDecision:
@@ -56,7 +57,7 @@ def _print_json(made: list[ChampionDecision]) -> None:
     click.echo(json.dumps({"decisions": [decision.model_dump() for decision in made]}))
 
 
-def _print_lines(dataset: str, made: list[ChampionDecision], of: int) -> None:
+def _print_lines(settings: Settings, dataset: str, made: list[ChampionDecision], of: int) -> None:
     console = Console(highlight=False)
     console.print(f"Decisions on {dataset}, newest first ({len(made)} of {of})\n", style="bold")
     for decision in made:
@@ -71,7 +72,8 @@ def _print_lines(dataset: str, made: list[ChampionDecision], of: int) -> None:
             markup=False,
         )
         console.print(f"{'':<10}{decision.reason}", soft_wrap=True, markup=False)
-    console.print("\nOne of them in full: ml-assets decisions ID", style="dim")
+    one = next_command(settings, f"decisions {made[0].decision_id}")
+    console.print(f"\nOne of them in full: {one}", style="dim", soft_wrap=True, markup=False)
 
 
 def _print_whole(decision: ChampionDecision) -> None:

@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from ml_assets.assets.models import model_asset_name
+from ml_assets.assets.started import reason_tag
 from ml_assets.automation.run_process import Heartbeats, process_tags
 from ml_assets.cli.instance import open_instance
+from ml_assets.cli.next_steps import next_command
 from ml_assets.cli.other_runs import end_dead_runs, require_alone
 from ml_assets.cli.plan import RunPlan, near_misses, require_any
 from ml_assets.cli.progress import StepProgress
@@ -190,7 +192,7 @@ class Execution:
                         "loggers": {"console": {"config": {"log_level": level}}},
                     },
                     asset_selection=keys,
-                    tags={**process_tags(run_id), **(tags or {})},
+                    tags={**_by_command(), **process_tags(run_id), **(tags or {})},
                     run_id=run_id,
                     raise_on_error=False,
                 )
@@ -205,7 +207,14 @@ class Execution:
             raise click.Abort
         for error in errors:
             self._console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        return f"run {run_id} failed; `ml-assets dev` shows its log. What was good before is kept"
+        dev = next_command(self._settings, "dev")
+        return f"run {run_id} failed; what was good before is kept. Its log: {dev}"
+
+
+def _by_command() -> dict[str, str]:
+    """The tag that says which command started a run."""
+    context = click.get_current_context(silent=True)
+    return reason_tag(f"by hand: {context.command_path}") if context is not None else {}
 
 
 def _training_config(plan: RunPlan, names: list[str], left_out: list[Month]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ml_assets.cli.tables import print_table
 from ml_assets.modeling.records import ChampionDecision, Leaderboard
 from ml_assets.settings import read_settings
 from ml_assets.storage.record_store import MissingRecord, RecordStore
@@ -65,7 +66,7 @@ def print_leaderboard(
     """Print the leaderboard for people; the champion bears a crown, baselines are dim."""
     trips = " · synthetic sample" if board.synthetic else ""
     table = Table(title=f"Leaderboard, judged on {board.judged_month}{trips}")
-    table.add_column("model", no_wrap=True)
+    table.add_column("model")
     for name in ("test RMSE", "test MAE", "in 5 min", "validation RMSE", "fit s"):
         table.add_column(name, justify="right")
     # A champion that was kept is an earlier model: no row of this board is it.
@@ -81,7 +82,7 @@ def print_leaderboard(
             f"{row.fit_seconds:.2f}",
             style="dim" if row.kind == "baseline" else "bold" if crowned else None,
         )
-    console.print(table)
+    print_table(console, table)
     console.print("Errors in minutes.", style="dim")
     if board.caveat:
         console.print(board.caveat, style="yellow", soft_wrap=True)

@@ -41,12 +41,14 @@ COMMANDS = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="ml-assets")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Predict how long a New York taxi trip takes, and keep predicting it well.
 
     Where trips come from is set by ML_ASSETS_TRIPS: sample (synthetic, the default), tlc (the Taxi
     and Limousine Commission), or a folder or URL. Results live in ML_ASSETS_HOME.
     """
+    context.obj = dict(os.environ)  # before MLflow and Dagster add to it
     for line in unknown_variables(os.environ):
         click.echo(line, err=True)
 

@@ -70,6 +70,8 @@ def _print_table(source: str, rows: Sequence[Mapping[str, object]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ml_assets.cli.tables import print_table
+
     table = Table(title=f"{source}{' (synthetic sample)' if source == 'sample' else ''}")
     for name in ("month", "published", "ingested", "kept trips"):
         table.add_column(name, justify="right" if name == "kept trips" else "left")
@@ -83,7 +85,7 @@ def _print_table(source: str, rows: Sequence[Mapping[str, object]]) -> None:
             f"{kept:,}" if kept is not None else "",
         )
     console = Console()
-    console.print(table)
+    print_table(console, table)
     if hidden := rows[len(shown) :]:
         months = span([Month.parse(str(row["month"])) for row in hidden])
         console.print(f"Not published yet: {months}.", style="dim")

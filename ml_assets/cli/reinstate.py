@@ -6,8 +6,7 @@ import click
 
 from ml_assets.cli.streams import standard_output_kept, unredirected_console
 from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.modeling.records import ChampionDecision
-from ml_assets.settings import Settings, read_settings
+from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, read_settings
 from ml_assets.storage.trip_store import TripStore
 
 _DEFAULT_REASON = "rolled back by hand"
@@ -43,11 +42,12 @@ def _decide(job: str, op: str, version: str | None, reason: str, as_json: bool) 
     if version is not None:
         config["version"] = version
     with standard_output_kept():
+        _require_possible(settings, version)
         from ml_assets.cli.execution import Execution
 
         with unredirected_console() as console:
             Execution(settings, console).decide_by_hand(job, op, config)
-    decision = _newest(settings)
+    decision = DecisionLog(settings.home, _dataset(settings)).all()[-1]
     if as_json:
         click.echo(decision.model_dump_json())
         return
@@ -55,6 +55,26 @@ def _decide(job: str, op: str, version: str | None, reason: str, as_json: bool) 
     click.echo(decision.reason)
 
 
-def _newest(settings: Settings) -> ChampionDecision:
-    dataset = TripStore(settings.home, settings.taxi, settings.synthetic).dataset
-    return DecisionLog(settings.home, dataset).all()[-1]
+def _require_possible(settings: Settings, version: str | None) -> None:
+    """Refuse before there is a run, which would stand as a failed one in the history.
+
+    Raises:
+        click.ClickException: with why that version cannot serve, and what can be done.
+    """
+    from ml_assets.tracking.aliases import settle
+    from ml_assets.tracking.registry import Registry
+    from ml_assets.tracking.reinstating import CannotReinstate, require_possible
+    from ml_assets.tracking.store import TrackingStore, TrackingUnreachable, artifact_location
+
+    location = artifact_location(settings.home, settings.local_home)
+    store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
+    try:
+        registry = Registry(store.client(), REGISTERED_MODEL, settings.local_home)
+        settle(registry.client, registry.name)  # of a promotion that was interrupted
+        require_possible(registry, _dataset(settings), version)
+    except (CannotReinstate, TrackingUnreachable) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _dataset(settings: Settings) -> str:
+    return TripStore(settings.home, settings.taxi, settings.synthetic).dataset

@@ -2,20 +2,18 @@
 
 import contextlib
 import json
-import os
-import shlex
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
+from ml_assets.cli.next_steps import executable, given_variables, next_command
 from ml_assets.cli.options import ModelsType, MonthsType, MonthType
 from ml_assets.cli.plan import SERVED, RunPlan, look_ahead, plan_lines
 from ml_assets.cli.streams import standard_output_kept, unredirected_console
 from ml_assets.modeling.families import FAMILIES
 from ml_assets.secrets import without_credentials
-from ml_assets.settings import VARIABLES, Settings, read_settings
+from ml_assets.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from ml_assets.cli.execution import Outcome
@@ -78,11 +76,10 @@ def run(dry_run: bool, as_json: bool, verbose: bool, **asked: Any) -> None:
         ahead = look_ahead(settings, plan)
         click.echo(json.dumps(ahead) if as_json else "\n".join(plan_lines(ahead)))
         return
-    given = _given_variables()  # MLflow sets some for this process while it runs
     with standard_output_kept() if as_json else contextlib.nullcontext():
         outcome = _execute(settings, plan, verbose)
     if outcome is not None:
-        _show(outcome, settings, as_json, given)
+        _show(outcome, settings, as_json)
     elif as_json:
         click.echo(json.dumps({"models": [], "champion": None, "registry_version": None}))
 
@@ -99,7 +96,7 @@ def _execute(settings: Settings, plan: RunPlan, verbose: bool) -> "Outcome | Non
         return None if plan.ingest_only else execution.train(plan)
 
 
-def _show(outcome: "Outcome", settings: Settings, as_json: bool, given: str) -> None:
+def _show(outcome: "Outcome", settings: Settings, as_json: bool) -> None:
     """Print the leaderboard, also of a run that then failed, whose failure is told after it.
 
     Raises:
@@ -115,47 +112,29 @@ def _show(outcome: "Outcome", settings: Settings, as_json: bool, given: str) -> 
     if outcome.failure is not None:
         raise click.ClickException(outcome.failure)
     if not as_json:
-        _show_next(out, settings, given)
+        _show_next(out, settings)
 
 
-def _show_next(console: Console, settings: Settings, given: str) -> None:
-    tool = f"{given}{_as_typed(sys.argv[0])}"
-    steps = [
-        (f"{given}make serve", "its predictions: a page, and POST /predict"),
-        (f"{given}make dev", "the same in Dagster's UI: history, Materialize all…"),
-        (f"{tool} months", "what is published and what is ingested"),
-        (f"{tool} leaderboard", "the last leaderboard again"),
-    ]
+def _show_next(console: Console, settings: Settings) -> None:
+    steps = {
+        "its predictions, as a page and by POST /predict": next_command(settings, "serve"),
+        "the same in Dagster's UI, with the history and Materialize all…": next_command(
+            settings, "dev"
+        ),
+        "what is published and what is ingested": next_command(settings, "months"),
+    }
     if settings.synthetic:
-        real = f"ML_ASSETS_TRIPS=tlc {_as_typed(sys.argv[0])} run --first 2023-01 --last 2023-06"
-        steps[3] = (real, "real trips, from the Taxi and Limousine Commission")
+        others = given_variables(settings, without=("ML_ASSETS_TRIPS",))
+        steps["real trips, from the Taxi and Limousine Commission"] = (
+            f"ML_ASSETS_TRIPS=tlc {others}{executable()} run --first 2023-01 --last 2023-06"
+        )
+    else:
+        steps["the last leaderboard again"] = next_command(settings, "leaderboard")
     lines = [
         "",
         f"Everything is kept in {without_credentials(settings.home)}: "
         "trips, records, MLflow (runs, registry), Dagster.",
         "What to do next:",
-        *(f"  {call:<30} {what}" for call, what in steps[:3]),
-        f"  {steps[3][0]}\n{'':<33}{steps[3][1]}",
+        *(f"  {what}:\n    {command}" for what, command in steps.items()),
     ]
     console.print("\n".join(lines), soft_wrap=True, markup=False)
-
-
-def _given_variables() -> str:
-    """The project's variables as they were given to this call, to stand before the next one.
-
-    Those with a password are left out: they are in the environment that the user has set up.
-    """
-    given = {
-        name: os.environ[name]
-        for name in VARIABLES
-        if os.environ.get(name) and without_credentials(os.environ[name]) == os.environ[name]
-    }
-    return "".join(f"{name}={shlex.quote(value)} " for name, value in given.items())
-
-
-def _as_typed(called: str) -> str:
-    """How to call this command again: by its path from here, or by its name."""
-    if not called.endswith(f"{os.sep}ml-assets"):
-        return "ml-assets"
-    from_here = os.path.relpath(called)
-    return called if from_here.startswith(os.pardir) else from_here

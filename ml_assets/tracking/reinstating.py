@@ -61,9 +61,7 @@ def reinstate(
     settle(client, name)
     serving = version_with_alias(client, name, CHAMPION)
     log.settle(None if serving is None else str(serving.version))
-    _require_same_trips(serving, log.dataset)
-    target = _target(client, name, version, serving, log.dataset)
-    _require_servable(name, target)
+    target = require_possible(registry, log.dataset, version)
     hold = _hold(log, kind, reason)
     decision = _decision(log, kind, serving, target, hold, dagster_run_id)
     log.write(decision.model_copy(update={"carried_out": False}))
@@ -77,6 +75,28 @@ def reinstate(
     )
     log.write(decision)
     return decision
+
+
+def require_possible(registry: Registry, dataset: str, version: str | None) -> Any:
+    """Refuse a version that cannot serve; changes nothing.
+
+    Args:
+        registry: Where champions are registered.
+        dataset: The trips that are named now.
+        version: The version; None means the one that served before.
+
+    Returns:
+        MLflow's entity of the version.
+
+    Raises:
+        CannotReinstate: when there is no such version, it serves already, or cannot be served.
+    """
+    client, name = registry.client, registry.name
+    serving = version_with_alias(client, name, CHAMPION)
+    _require_same_trips(serving, dataset)
+    target = _target(client, name, version, serving, dataset)
+    _require_servable(name, target)
+    return target
 
 
 def _require_same_trips(serving: Any, dataset: str) -> None:

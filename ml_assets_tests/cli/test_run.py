@@ -1,7 +1,6 @@
 """``ml-assets run`` as a user meets it: the whole way, and where it fails."""
 
 import json
-import os
 import signal
 import time
 from datetime import timedelta
@@ -13,7 +12,7 @@ import pytest
 
 from ml_assets.assets.champion import ChampionConfig
 from ml_assets.assets.models import ModelConfig
-from ml_assets.cli.run import _as_typed, run
+from ml_assets.cli.run import run
 from ml_assets.modeling.records import ChampionDecision
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
@@ -241,21 +240,3 @@ def test_ctrl_c_ends_with_130_in_one_line_and_keeps_what_was_done(tmp_path):
     assert "Traceback" not in err
     store = TripStore(str(home), "green", synthetic=True)
     assert store.raw_record(Month(2023, 1)) is not None
-
-
-def test_what_to_do_next_names_the_command_as_it_can_be_typed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert _as_typed(os.path.join(tmp_path, ".venv", "bin", "ml-assets")) == ".venv/bin/ml-assets"
-    assert _as_typed("/opt/venv/bin/ml-assets") == "/opt/venv/bin/ml-assets"
-    for odd in ("-c", "ml-assets", "/usr/lib/python3/ml_assets/__main__.py", ""):
-        assert _as_typed(odd) == "ml-assets"
-
-
-def test_what_to_do_next_goes_on_with_the_same_home_and_source(monkeypatch):
-    from ml_assets.cli.run import _given_variables
-
-    for name in ("ML_ASSETS_TRIPS", "ML_ASSETS_TAXI", "ML_ASSETS_FIRST_MONTH"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("ML_ASSETS_HOME", "/tmp/my home")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example.org")
-    assert _given_variables() == "ML_ASSETS_HOME='/tmp/my home' "

@@ -2,9 +2,11 @@
 
 import json
 
+import dagster as dg
 import mlflow
 import pytest
 
+from ml_assets.cli.instance import dagster_home
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision, Leaderboard
 from ml_assets.storage.record_store import RecordStore
@@ -198,6 +200,26 @@ def test_a_month_that_came_later_may_decide_again(project, two):
     assert by_name["on_new_data"].passed
     assert found.judged_month == "2023-04"
     assert "better_by_paired_bootstrap" in by_name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["promote", "99", "--reason", "better"], "has no version 99: choose one of"),
+        (["rollback", "99"], "has no version 99: choose one of"),
+    ],
+)
+def test_a_refused_command_leaves_no_run(
+    project, two, monkeypatch, capfd, tmp_path, arguments, answer
+):
+    environment = {"ML_ASSETS_HOME": project.settings.home, "ML_ASSETS_TRIPS": project.settings.trips,
+                   "DAGSTER_HOME": tmp_path / "dagster"}  # fmt: skip
+    asked = call(monkeypatch, capfd, arguments, environment)
+    assert (asked.status, asked.out) == (1, "")
+    assert answer in asked.err
+    with dg.DagsterInstance.from_config(str(dagster_home(project.settings))) as instance:
+        assert instance.get_runs() == []
+    assert serving(project) == two[1]
 
 
 def test_the_commands_list_and_show_decisions(project, two, monkeypatch, capsys):

@@ -1,0 +1,94 @@
+"""Commands that are printed can be typed in any folder; tables are printed with all figures."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from ml_assets.cli.backtest import print_backtest
+from ml_assets.cli.next_steps import executable, given_variables, next_command
+from ml_assets.cli.tables import print_table
+from ml_assets.modeling.backtest_record import BacktestEntry, BacktestRecord
+from ml_assets.settings import VARIABLES, read_settings
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    """Variables as a user sets them in a folder with a space, relative to it."""
+    (tmp_path / "my trips").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in (*VARIABLES, "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ML_ASSETS_HOME", "my home")
+    monkeypatch.setenv("ML_ASSETS_TRIPS", "my trips")
+    return tmp_path
+
+
+def test_a_printed_command_works_in_another_folder(environment, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(Path(sys.executable).parent / "ml-assets")])
+    command = next_command(read_settings(), "months --json")
+    for name in ("ML_ASSETS_HOME", "ML_ASSETS_TRIPS"):
+        monkeypatch.delenv(name)
+    done = subprocess.run(command, shell=True, cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f'"source": "{environment}/my trips"' in done.stdout
+
+
+def test_variables_are_quoted_and_passwords_left_out(environment, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example.org")
+    monkeypatch.setenv("DAGSTER_HOME", "elsewhere")
+    assert given_variables(read_settings(), without=("ML_ASSETS_TRIPS",)) == (
+        f"ML_ASSETS_HOME='{environment}/my home' DAGSTER_HOME={environment}/elsewhere "
+    )
+
+
+def test_the_command_is_named_as_the_shell_finds_it(tmp_path, monkeypatch):
+    called = tmp_path / "bin" / "ml-assets"
+    called.parent.mkdir()
+    called.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    assert executable("bin/ml-assets") == str(called)
+    monkeypatch.setenv("PATH", str(called.parent), prepend=os.pathsep)
+    assert executable(str(called)) == "ml-assets"
+    own = str(Path(sys.executable).parent / "ml-assets")
+    for odd in ("-c", "/usr/lib/python3/ml_assets/__main__.py", ""):
+        assert executable(odd) == own
+
+
+@pytest.mark.parametrize("width", [80, 40])
+def test_a_narrow_window_cuts_no_figure(width):
+    shown = io.StringIO()
+    table = Table()
+    for header in ("model", "validation RMSE", "in 5 min"):
+        table.add_column(header)
+    table.add_row("linear_regression of all trips", "12,345.678", "81.6%")
+    print_table(Console(file=shown, width=width), table)
+    for part in ("linear_regression of all trips", "12,345.678", "81.6%", "validation"):
+        assert part in shown.getvalue()
+
+
+def test_a_backtest_of_many_months_comes_in_tables_of_80_columns():
+    entries = [
+        BacktestEntry(
+            month=f"2023-{month:02}", model="global_mean", kind="baseline", rmse=month + 0.125,
+            mae=1.0, relative_error=0.5, trips=10, mean_predicted=1.0, mean_actual=1.0,
+            trained_on=[], training_rows=1, parameters="none", parameters_saw_month=False,
+            inputs="",
+        )
+        for month in range(1, 13)
+    ]  # fmt: skip
+    made = BacktestRecord(
+        dataset="green", synthetic=False, train_months=3, most_rows=9, champion=None,
+        entries=entries,
+    )  # fmt: skip
+    shown = io.StringIO()
+    print_backtest(Console(file=shown, width=80), made)
+    for entry in entries:
+        assert entry.month in shown.getvalue() and f"{entry.rmse:.3f}" in shown.getvalue()
+    tables = [line for line in shown.getvalue().splitlines() if line.startswith(("┃", "│"))]
+    assert max(map(len, tables)) <= 80
