@@ -81,9 +81,11 @@ def _url(address: str, port: int) -> str:
 
 def _announcement(app: "FastAPI", url: str) -> str:
     """One line: where the page, the docs and the model are."""
-    served = app.state.service.model
+    service = app.state.service
+    served, outlook = service.model, service.outlook
     if served is None:
-        what = "No champion yet, the service takes it up once there is one"
+        problem = service.models.registry.problem
+        what = outlook.value if problem is None else f"{outlook.value} ({problem})"
     else:
         trips = " on the synthetic sample" if served.card.synthetic else ""
         what = f"Version {served.card.version} ({served.card.model}{trips}) answers"

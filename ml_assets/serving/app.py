@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_assets.http_origin import LOOPBACK_HOSTS, KnownHosts
 from ml_assets.serving import playground, status_routes
@@ -22,6 +23,7 @@ from ml_assets.serving.service import Service
 from ml_assets.version import code_version
 
 PREDICT: Final = "/predict"
+_ALL_METHODS: Final = "GET, HEAD, OPTIONS, POST"
 _FIT_ADDRESS: Final = re.compile(r"[A-Za-z0-9.\[\]:-]{1,255}")
 
 if TYPE_CHECKING:
@@ -39,6 +41,49 @@ class PredictionService(FastAPI):
             await self.predict(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+
+class CommonMethods:
+    """HEAD wherever there is a GET, OPTIONS everywhere, and both in ``Allow`` (RFC 9110, 9.3).
+
+    Args:
+        app: Answers 405 with ``Allow`` to a method that a path does not have.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        method = scope["method"]
+        if method == "OPTIONS" and scope["path"] == "*":
+            await Response(status_code=204, headers={"Allow": _ALL_METHODS})(scope, receive, send)
+            return
+        has_body = method != "HEAD"
+
+        async def adapt(message: Message) -> None:
+            nonlocal has_body
+            if message["type"] == "http.response.start" and message["status"] == 405:
+                has_body = has_body and method != "OPTIONS"
+                message = _with_common_methods(message, is_options=method == "OPTIONS")
+            elif message["type"] == "http.response.body" and not has_body:
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"} if method == "HEAD" else scope, receive, adapt)
+
+
+def _with_common_methods(message: Message, *, is_options: bool) -> Message:
+    """The beginning of a 405 with all that is allowed; to OPTIONS, that is the answer."""
+    headers = Headers(raw=message["headers"])
+    allowed = {name.strip() for name in headers.get("allow", "").split(",")} - {""}
+    allowed |= {"OPTIONS", *(("HEAD",) if "GET" in allowed else ())}
+    allow = (b"allow", ", ".join(sorted(allowed)).encode("ascii"))
+    others = [] if is_options else [entry for entry in headers.raw if entry[0] != b"allow"]
+    return {**message, "status": 204 if is_options else 405, "headers": [*others, allow]}
 
 
 def create_app(
@@ -82,6 +127,7 @@ def create_app(
     app.add_route(PREDICT, endpoint, methods=["POST"])  # type: ignore[arg-type]
     app.include_router(status_routes.router)
     app.include_router(playground.router)
+    app.add_middleware(CommonMethods)
     app.add_middleware(Guard, token=token, hosts=hosts)
 
     _add_description(app, describe(app, service.limits, with_token=token is not None))

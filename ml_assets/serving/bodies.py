@@ -1,6 +1,7 @@
-"""The body of a request, read within its bounds of length and time."""
+"""The body of a request, read and decompressed within its bounds of length and time."""
 
 import asyncio
+import zlib
 from typing import Final
 
 from starlette.types import Receive, Scope
@@ -12,8 +13,25 @@ DRAINED_TIMES: Final = 16
 clients look at the answer only after they have sent everything."""
 
 
+CONTENT_CODINGS: Final = ("gzip", "deflate")
+"""Of RFC 9110, section 8.4.1, those that need no further library."""
+
+_MAX_GZIP_MEMBERS: Final = 100
+"""A gzip file may consist of several; each copies what follows it."""
+
+_GZIP_BITS: Final = 16 + zlib.MAX_WBITS
+
+
 class BodyTooLarge(Exception):
     """More bytes than a request may have."""
+
+
+class UnsupportedCoding(Exception):
+    """The body has a content coding that is not among ``CONTENT_CODINGS``."""
+
+
+class DamagedBody(ValueError):
+    """The body is not what its content coding says."""
 
 
 class BodyTooSlow(Exception):
@@ -67,6 +85,66 @@ async def _read(receive: Receive, limit: int) -> bytes:
     if length > limit:
         raise BodyTooLarge
     return b"".join(parts)
+
+
+def content_coding(scope: Scope) -> str | None:
+    """How the body is compressed; None when it is not.
+
+    Raises:
+        UnsupportedCoding: naming the coding, or several of them.
+    """
+    stated = [value for name, value in scope["headers"] if name == b"content-encoding"]
+    if not stated:
+        return None
+    codings = b",".join(stated).decode("latin-1").lower().split(",")
+    named = [coding.strip().removeprefix("x-") for coding in codings]
+    applied = [coding for coding in named if coding not in ("", "identity")]
+    if not applied:
+        return None
+    if len(applied) > 1 or applied[0] not in CONTENT_CODINGS:
+        raise UnsupportedCoding(", ".join(applied)[:60])
+    return applied[0]
+
+
+def decompress(raw: bytes, coding: str, limit: int) -> bytes:
+    """The body without its content coding.
+
+    Args:
+        raw: As it was sent.
+        coding: One of ``CONTENT_CODINGS``.
+        limit: Bytes that it may have when decompressed; no more memory than that is taken.
+
+    Raises:
+        BodyTooLarge: when it has more.
+        DamagedBody: when it is not of this coding, or not whole.
+    """
+    bits, members = _GZIP_BITS, _MAX_GZIP_MEMBERS
+    if coding == "deflate":
+        # RFC 9110 means zlib's format; some clients send what is inside of it.
+        bits, members = zlib.MAX_WBITS if _is_zlib(raw) else -zlib.MAX_WBITS, 1
+    parts: list[bytes] = []
+    room = limit + 1
+    try:
+        for _ in range(members):
+            member = zlib.decompressobj(bits)
+            part = member.decompress(raw, room)
+            room -= len(part)
+            if not room:
+                raise BodyTooLarge
+            if not member.eof:
+                raise DamagedBody(f"the body is not whole {coding} data")
+            parts.append(part)
+            raw = member.unused_data
+            if not raw:
+                return b"".join(parts)
+    except zlib.error:
+        raise DamagedBody(f"the body is not {coding} data, as its Content-Encoding says") from None
+    raise DamagedBody(f"there is more in the body than {coding} data")
+
+
+def _is_zlib(raw: bytes) -> bool:
+    """Whether it begins as RFC 1950 has it."""
+    return len(raw) >= 2 and raw[0] & 15 == zlib.DEFLATED and (raw[0] << 8 | raw[1]) % 31 == 0
 
 
 def _stated_length(scope: Scope) -> int | None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from ml_assets.serving.access import is_open
+from ml_assets.serving.bodies import CONTENT_CODINGS
 from ml_assets.serving.limits import Limits
 from ml_assets.serving.status_routes import Detail
 from ml_assets.trips.request_fields import PUBLISHED_NAMES
@@ -203,7 +204,8 @@ def _predict(limits: Limits) -> dict[str, Any]:
         "summary": "How long will it take?",
         "description": (
             f"One request, or a list of at most {limits.list_length:,} (with `explain=true` "
-            f"{limits.explained_length}), in a body of at most {limits.body_bytes:,} bytes."
+            f"{limits.explained_length}), in a body of at most {limits.body_bytes:,} bytes. "
+            f"It may be compressed (`Content-Encoding: {'` or `'.join(CONTENT_CODINGS)}`)."
         ),
         "parameters": [
             {
@@ -231,6 +233,7 @@ def _predict(limits: Limits) -> dict[str, Any]:
             },
             "408": {"description": "The body did not arrive in time", "content": _json("Detail")},
             "413": {"description": "More than is answered at a time", "content": _json("Detail")},
+            "415": {"description": "Another content coding", "content": _json("Detail")},
             "422": {"description": "Wrong fields", "content": _json("WrongFields")},
             "503": {"description": "No champion, or too much to do", "content": _json("Detail")},
         },

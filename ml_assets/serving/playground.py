@@ -56,13 +56,13 @@ class TypicalDistance(BaseModel):
 router = APIRouter(tags=["playground"])
 
 
-@router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+@router.get("/", include_in_schema=False)
 async def page(request: Request) -> Response:
     """The page itself."""
     return await _page_file("index.html", request)
 
 
-@router.api_route("/page/{name}", methods=["GET", "HEAD"], include_in_schema=False)
+@router.get("/page/{name}", include_in_schema=False)
 async def page_file(name: str, request: Request) -> Response:
     """A style sheet, script or picture of the page."""
     return await _page_file(name, request)

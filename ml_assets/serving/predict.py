@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -17,7 +18,17 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from ml_assets.serving.answers import answer_list, explanation_of, reply_to_one
-from ml_assets.serving.bodies import BodyTooLarge, BodyTooSlow, ClientGone, read_body
+from ml_assets.serving.bodies import (
+    CONTENT_CODINGS,
+    BodyTooLarge,
+    BodyTooSlow,
+    ClientGone,
+    DamagedBody,
+    UnsupportedCoding,
+    content_coding,
+    decompress,
+    read_body,
+)
 from ml_assets.serving.bundle import ServedModel
 from ml_assets.serving.gathering import Gathering
 from ml_assets.serving.replies import Reply, problem, request_id_of, send_reply, told, wrong
@@ -67,11 +78,13 @@ class PredictEndpoint:
         try:
             explain = _wants_explanation(scope["query_string"])
             raw = await read_body(scope, receive, limits)
+            coding = content_coding(scope)
         except WrongQuery as error:
             return wrong([problem(("query", "explain"), str(error))], 1)
         except BodyTooLarge:
-            text = f"a body may have {limits.body_bytes:,} bytes: send fewer requests at a time"
-            return told(413, text, close=True)
+            return self._too_large(close=True)
+        except UnsupportedCoding as error:
+            return _unsupported(str(error))
         except BodyTooSlow:
             text = f"the body did not arrive within {limits.body_seconds:g} seconds"
             return told(408, text, close=True)
@@ -79,7 +92,7 @@ class PredictEndpoint:
         served = self._service.model
         if served is None:
             return told(503, self._service.why_no_model)
-        if len(raw) <= limits.inline_bytes and not explain:
+        if len(raw) <= limits.inline_bytes and not explain and coding is None:
             return await self._inline(raw, served, request_id, begun)
         if self._waiting >= limits.waiting:
             return told(503, "too many lists are waiting for their turn: try again later")
@@ -88,7 +101,7 @@ class PredictEndpoint:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
                 self._service.threads,
-                lambda: self._answer(raw, served, request_id, begun, explain=explain),
+                lambda: self._answer(raw, coding, served, request_id, begun, explain=explain),
             )
         finally:
             self._waiting -= 1
@@ -107,9 +120,23 @@ class PredictEndpoint:
         return reply_to_one(answers, served.model.version, request_id)
 
     def _answer(
-        self, raw: bytes, served: ServedModel, request_id: str, begun: float, *, explain: bool
+        self,
+        raw: bytes,
+        coding: str | None,
+        served: ServedModel,
+        request_id: str,
+        begun: float,
+        *,
+        explain: bool,
     ) -> Reply:
         """Answer in a thread."""
+        if coding is not None:
+            try:
+                raw = decompress(raw, coding, self._service.limits.body_bytes)
+            except BodyTooLarge:
+                return self._too_large()
+            except DamagedBody as error:
+                return wrong([problem(("body",), str(error), "content_encoding")], 1)
         asked = self._parsed(raw)
         if isinstance(asked, Reply):
             return asked
@@ -120,6 +147,11 @@ class PredictEndpoint:
         more = {"explanation": explanation_of(served.model, columns)} if explain else {}
         self._keep(request_id, served, begun, [asked], answers, is_list=False)
         return reply_to_one(answers, served.model.version, request_id, more)
+
+    def _too_large(self, *, close: bool = False) -> Reply:
+        most = self._service.limits.body_bytes
+        text = f"a body may have {most:,} bytes (decompressed): send fewer requests at a time"
+        return told(413, text, close=close)
 
     def _parsed(self, raw: bytes) -> list[Any] | Request | Reply:
         """The list or the request that a body holds, or what is wrong with it."""
@@ -187,6 +219,14 @@ class PredictEndpoint:
                     answers.upper,
                 )
             )
+
+
+def _unsupported(coding: str) -> Reply:
+    text = (
+        f"Content-Encoding {coding} is not supported: send {' or '.join(CONTENT_CODINGS)}, or none"
+    )
+    accepted = (b"accept-encoding", ", ".join(CONTENT_CODINGS).encode("ascii"))
+    return replace(told(415, text), headers=(accepted,))
 
 
 def _wants_explanation(query: bytes) -> bool:

@@ -1,5 +1,6 @@
 """The service as a process: uvicorn on a socket, until a signal ends it."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -17,8 +18,9 @@ from ml_assets.serving.access import TOKEN_VARIABLE, read_api_token
 from ml_assets.serving.app import create_app
 from ml_assets.serving.handover import SERVING_FOLDER
 from ml_assets.serving.http_protocol import BoundedHttpProtocol
+from ml_assets.serving.service import Outlook, Service
 from ml_assets.serving.sidecar import Sidecar
-from ml_assets.serving.watched_champion import WatchedChampion
+from ml_assets.serving.watched_champion import LOOK_SECONDS, WatchedChampion
 from ml_assets.storage.request_log import RequestLog
 
 WATCH: Final = "ml_assets.tracking.champion_watch"
@@ -36,7 +38,7 @@ def serve(
     listening: socket.socket,
     local_home: Path,
     log_folder: Path,
-    when_ready: Callable[[FastAPI], None],
+    announce: Callable[[FastAPI], None],
     hosts: KnownHosts = LOOPBACK_HOSTS,
 ) -> None:
     """Answer requests until SIGTERM or Ctrl-C, then finish those under way.
@@ -45,7 +47,8 @@ def serve(
         listening: Bound.
         local_home: Where champions are handed over.
         log_folder: Where answers are kept.
-        when_ready: Called once requests are answered.
+        announce: Called once requests are answered, and again when more is known of the model, up
+            to which serves or that there is none.
         hosts: Names of the service, for when there is no token.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -69,7 +72,7 @@ def serve(
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    server = _Server(config, lambda: when_ready(app))
+    server = _Server(config, app.state.service, lambda: announce(app))
     # uvicorn raises what it has caught again when it is done: it has been heard by then.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.end)
@@ -77,15 +80,26 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers."""
+    """Announces that it answers, and with which model."""
 
-    def __init__(self, config: uvicorn.Config, when_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Service, announce: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._when_ready = when_ready
+        self._service, self._announce = service, announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._when_ready()
+        self._announce()
+        self._announcing = asyncio.create_task(self._announce_changes(self._service.outlook))
+
+    async def _announce_changes(self, announced: Outlook) -> None:
+        while announced not in (Outlook.SERVING, Outlook.NO_CHAMPION):
+            await asyncio.sleep(LOOK_SECONDS)
+            outlook = self._service.outlook
+            if outlook not in (announced, Outlook.UNKNOWN):
+                announced = outlook
+                self._announce()
 
     def end(self, number: int, frame: object) -> None:
         self.should_exit = True

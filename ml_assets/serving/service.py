@@ -1,6 +1,7 @@
 """What the routes share: the model of the moment, bounds, log and figures."""
 
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from ml_assets.serving.limits import Limits
@@ -15,8 +16,21 @@ NO_MODEL: Final = (
     "there is no champion yet: train one first (`ml-assets run`, or the job train_models); the "
     "service takes it up by itself"
 )
+REGISTRY_UNREAD: Final = (
+    "the registry has not answered yet, so it is not known whether there is a champion: try again "
+    "in a few seconds"
+)
 _LOG_SECONDS = 5.0
 _THREADS = 2
+
+
+class Outlook(Enum):
+    """What a service knows of its model: nothing yet, what keeps it away, or how it is."""
+
+    UNKNOWN = "Reading the registry"
+    PROBLEM = "No model yet"
+    NO_CHAMPION = "No champion yet, the service takes it up once there is one"
+    SERVING = "serving"
 
 
 class Service:
@@ -42,9 +56,27 @@ class Service:
 
     @property
     def why_no_model(self) -> str:
-        """What a client is told while there is none."""
-        problem = self.models.registry.problem
-        return NO_MODEL if problem is None else f"{NO_MODEL} ({problem})"
+        """Why there is none, and what to do."""
+        registry = self.models.registry
+        if not registry.reachable:
+            reason = REGISTRY_UNREAD
+        elif registry.names is not None:
+            reason = f"version {registry.names} is being loaded: try again in a few seconds"
+        else:
+            reason = NO_MODEL
+        return reason if registry.problem is None else f"{reason} ({registry.problem})"
+
+    @property
+    def outlook(self) -> Outlook:
+        """What is known of the model."""
+        registry = self.models.registry
+        if self.model is not None:
+            return Outlook.SERVING
+        if registry.problem is not None:
+            return Outlook.PROBLEM
+        if registry.reachable and registry.names is None:
+            return Outlook.NO_CHAMPION
+        return Outlook.UNKNOWN
 
     async def start(self) -> None:
         """Load the model, if there is one."""

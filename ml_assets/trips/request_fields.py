@@ -153,6 +153,15 @@ def repeated_field(name: str, first: str, field: str) -> str:
     return f"{quoted_name(first)} and {quoted_name(name)} both mean {field}: leave one out"
 
 
+def wrapped_request(name: str) -> str:
+    """The message for a request within a key that other servers want, such as ``instances``."""
+    return (
+        f"{quoted_name(name)} is not a request field: send the request itself, as "
+        '{"PULocationID": 236, "DOLocationID": 239, "trip_distance": 1.98}, or a list of requests '
+        "[{…}, {…}], without anything around it"
+    )
+
+
 def quoted_name(name: str) -> str:
     """A name in quotes, on one line and no longer than a message should be."""
     if len(name) <= MAX_QUOTED_NAME:

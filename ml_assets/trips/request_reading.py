@@ -10,7 +10,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ml_assets.trips.pickup_times import new_york_time, read_time
-from ml_assets.trips.request_fields import OWN_NAMES, MatchedNames, match_names, repeated_field
+from ml_assets.trips.request_fields import (
+    MAX_QUOTED_NAME,
+    OWN_NAMES,
+    MatchedNames,
+    match_names,
+    repeated_field,
+    wrapped_request,
+)
 from ml_assets.trips.requests import (
     EARLIEST_PICKUP,
     LEAST_MILES,
@@ -91,12 +98,15 @@ def read_request(fields: object, now: datetime | None = None) -> Request | Refus
 
     Returns:
         The verdict, the values and the reasons of ``check_requests(requests_frame([fields]))``;
-        besides, unknown names and fields under two names are refused.
+        besides, unknown names and fields under two names are refused, and a request within
+        another object has that as its only problem.
     """
     given: Mapping[Any, Any] = fields if isinstance(fields, Mapping) else {}
     names = None
     if not given.keys() <= OWN_NAMES:
         names = match_names(given)
+        if not names.name_of and (wrapper := _wrapper(given)) is not None:
+            return Refused((Problem(wrapper[:MAX_QUOTED_NAME], wrapped_request(wrapper)),))
         given = {field: given[name] for field, name in names.name_of.items()}
     here = new_york_time() if now is None else _new_york_time(now)
     pickup_zone = _whole("PULocationID", given.get("PULocationID"))
@@ -205,6 +215,11 @@ def _pickup(value: Any, here: datetime) -> datetime | None:
     time = read_time(text)
     inside = time is not None and EARLIEST_PICKUP <= time <= here + _DAYS_AHEAD
     return time if inside else None
+
+
+def _wrapper(given: Mapping[Any, Any]) -> str | None:
+    """The first key that holds an object or a list, as other servers wrap requests."""
+    return next((str(key) for key, value in given.items() if isinstance(value, dict | list)), None)
 
 
 def _is_missing(value: Any) -> bool:

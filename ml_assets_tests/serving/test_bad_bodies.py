@@ -227,9 +227,13 @@ def test_wrong_methods_and_paths(service, method, path, status):
     assert b"Traceback" not in answer.body and b"ml_assets/" not in answer.body
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/", "/predict"])
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
-def test_head_and_options_are_answered(service, path, method):
-    answer = service.ask(method, path)
-    assert answer.status < 500
-    assert method == "OPTIONS" or answer.body == b""
+@pytest.mark.parametrize(
+    ("path", "head", "options"),
+    [("/health", 200, 204), ("/ready", 200, 204), ("/model", 200, 204), ("/metrics", 200, 204),
+     ("/", 200, 204), ("/predict", 405, 204), ("/nothing", 404, 404), ("*", 404, 204)],
+)  # fmt: skip
+def test_head_and_options_are_answered(service, path, head, options):
+    answers = service.ask("HEAD", path), service.ask("OPTIONS", path)
+    assert [answer.status for answer in answers] == [head, options]
+    assert answers[0].body == b""
+    assert ("allow" in answers[1].headers) == (options == 204)

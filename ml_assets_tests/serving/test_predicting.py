@@ -6,34 +6,18 @@ import time
 from datetime import datetime
 
 import pytest
-from fastapi.testclient import TestClient
 
 from ml_assets.http_origin import hosts_of
-from ml_assets.predictions.scoring import Model
 from ml_assets.serving.app import create_app
-from ml_assets.serving.bundle import ServedModel
 from ml_assets.serving.limits import Limits
-from ml_assets.serving.model_card import ModelCard
-from ml_assets.serving.model_source import FixedModel
+from ml_assets.serving.model_source import FixedModel, RegistryState
 from ml_assets.storage.logged_requests import read_log
 from ml_assets.storage.request_log import RequestLog
-from ml_assets_tests.serving.two_versions import TAGS, asked, small_pipeline
+from ml_assets_tests.serving.conftest import ELSEWHERE, HERE, calling
+from ml_assets_tests.serving.two_versions import asked
 
-HERE, ELSEWHERE = ("127.0.0.1", 50000), ("192.0.2.7", 50000)
 REFERENCES_BODY = {"PULocationID": 236, "DOLocationID": "239", "trip_distance": 1.98}
 THREE = ("predicted_minutes", "lower_minutes", "upper_minutes")
-
-
-def calling(app, client=HERE):
-    """A client of the service, on this machine unless it is told otherwise."""
-    return TestClient(app, base_url="http://127.0.0.1:8000", client=client)
-
-
-@pytest.fixture(scope="module")
-def served():
-    facts = {**TAGS, "fitted_on": ["2023-01"], "tuned_on": ["2023-03"]}
-    card = ModelCard(version="7", loaded_at="2026-01-01T00:00:00Z", **facts)
-    return ServedModel(Model(small_pipeline(1.0), "7"), card)
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +173,28 @@ def test_without_a_champion_a_client_is_told_what_to_do():
         assert client.get("/health").status_code == 200
         assert client.get("/ready").status_code == 503
         assert client.get("/ready").json()["ready"] is False
+
+
+@pytest.mark.parametrize(
+    ("registry", "reason"),
+    [
+        (RegistryState(reachable=False), "the registry has not answered yet, so it is not known"),
+        (RegistryState(reachable=False, names="3"), "the registry has not answered yet"),
+        (RegistryState(reachable=True, names="3"), "version 3 is being loaded: try again"),
+        (
+            RegistryState(reachable=True, names="3", problem="the disk is full"),
+            "(the disk is full)",
+        ),
+    ],
+)
+def test_there_is_no_champion_only_when_the_registry_says_so(registry, reason):
+    with calling(create_app(FixedModel(None, registry))) as client:
+        answers = [client.post("/predict", json=REFERENCES_BODY), client.get("/model")]
+        answers.append(client.get("/ready"))
+    for answer in answers:
+        assert answer.status_code == 503
+        assert reason in answer.json()["detail"]
+        assert "no champion yet" not in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["/model", "/metrics", "/zones", "/nothing", "/page"])

@@ -1,0 +1,168 @@
+"""Clients that use more of HTTP, or know other servers: HEAD, OPTIONS, compression, wrapped bodies."""
+
+import gzip
+import json
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_assets.serving.app import create_app
+from ml_assets.serving.bodies import BodyTooLarge, DamagedBody, decompress
+from ml_assets.serving.limits import Limits
+from ml_assets.serving.model_source import FixedModel
+from ml_assets_tests.serving.conftest import calling
+from ml_assets_tests.serving.service_process import GOOD
+
+LIMITS = Limits(body_bytes=100_000)
+READ = ("/", "/health", "/ready", "/metrics", "/model", "/zones", "/docs", "/openapi.json")
+PAGE_FILES = ("/page/page.js", "/page/docs.css", "/typical-distance?PULocationID=1&DOLocationID=2")
+BODY = json.dumps(GOOD).encode()
+RAW_DEFLATE = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+CODED = {
+    "gzip": gzip.compress(BODY),
+    "x-gzip": gzip.compress(BODY),
+    "GZip": gzip.compress(BODY[:30]) + gzip.compress(BODY[30:]),
+    "deflate": zlib.compress(BODY),
+    "Deflate": RAW_DEFLATE.compress(BODY) + RAW_DEFLATE.flush(),
+    "identity": BODY,
+    "": BODY,
+}
+WRAPPED = {
+    "inputs": [GOOD],
+    "dataframe_records": [GOOD],
+    "dataframe_split": {"columns": [*GOOD], "data": [[*GOOD.values()]]},
+    "instances": [GOOD],
+    "ride": GOOD,
+    "data": {"ndarray": [[236, 239, 1.98]]},
+    "requests": [],
+    "x" * 200: {},
+}
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    with calling(create_app(FixedModel(served), limits=LIMITS)) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", [*READ, *PAGE_FILES])
+def test_head_is_get_without_the_body(client, path):
+    whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"") == (200, b"")
+    assert whole.content
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    if path != "/metrics":
+        assert head.headers["content-length"] == str(len(whole.content))
+
+
+@pytest.mark.parametrize("path", [*READ, *PAGE_FILES, "/predict"])
+def test_options_and_wrong_methods_are_told_what_is_allowed(client, path):
+    allowed = "OPTIONS, POST" if path == "/predict" else "GET, HEAD, OPTIONS"
+    answers = client.options(path), client.delete(path)
+    assert [answer.status_code for answer in answers] == [204, 405]
+    assert {answer.headers["allow"] for answer in answers} == {allowed}
+    assert answers[0].content == b""
+
+
+def test_methods_change_nothing_about_who_may_call(client):
+    assert client.head("/predict").status_code == 405
+    assert client.options("/nothing").status_code == client.head("/nothing").status_code == 404
+    for method in ("HEAD", "OPTIONS"):
+        assert client.request(method, "/model", headers={"Host": "evil.example"}).status_code == 401
+
+
+def test_head_without_a_champion_has_its_status():
+    with calling(create_app(FixedModel(None))) as client:
+        assert client.head("/ready").status_code == client.head("/model").status_code == 503
+
+
+@pytest.mark.parametrize("coding", CODED)
+def test_a_compressed_body_is_the_same_request(client, coding):
+    headers = {"Content-Encoding": coding}
+    answer = client.post("/predict", content=CODED[coding], headers=headers)
+    assert answer.status_code == 200, answer.text
+    expected = client.post("/predict", content=BODY).json()
+    assert answer.json()["predicted_minutes"] == expected["predicted_minutes"]
+
+
+def test_a_compressed_list_is_a_list(client):
+    content = gzip.compress(json.dumps([GOOD] * 500).encode())
+    answer = client.post("/predict", content=content, headers={"Content-Encoding": "gzip"})
+    assert len(answer.json()["predictions"]) == 500
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "gzip, br", "x" * 100])
+def test_another_coding_is_a_415_that_names_it(client, coding):
+    answer = client.post("/predict", content=BODY, headers={"Content-Encoding": coding})
+    assert answer.status_code == 415
+    assert coding[:60] in answer.json()["detail"]
+    assert answer.headers["accept-encoding"] == "gzip, deflate"
+    assert 'requests_total{status="415"}' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda sent: BODY, lambda sent: b"", lambda sent: sent[:-9], lambda sent: sent + b"rest",
+     lambda sent: sent[:15] + b"\xff" + sent[16:]],
+)  # fmt: skip
+def test_what_is_not_of_its_coding_is_a_422(client, coding, spoil):
+    content = spoil(CODED[coding])
+    answer = client.post("/predict", content=content, headers={"Content-Encoding": coding})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"][0]["loc"] == ["body"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_bomb_is_a_413_that_takes_little_memory(client, coding):
+    zeros = bytes(90 * 2**20)
+    bomb = gzip.compress(zeros) if coding == "gzip" else zlib.compress(zeros)
+    del zeros
+    assert len(bomb) <= LIMITS.body_bytes
+    tracemalloc.start()
+    answer = client.post("/predict", content=bomb, headers={"Content-Encoding": coding})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.status_code == 413
+    assert peak < 5 * 2**20
+
+
+def test_a_body_at_the_limit_is_read_and_one_byte_more_is_not():
+    assert decompress(gzip.compress(b"a" * 1000), "gzip", 1000) == b"a" * 1000
+    halves = gzip.compress(b"a" * 500) * 2
+    assert decompress(halves, "gzip", 1000) == b"a" * 1000
+    for content in (gzip.compress(b"a" * 1001), halves + gzip.compress(b"a")):
+        with pytest.raises(BodyTooLarge):
+            decompress(content, "gzip", 1000)
+    with pytest.raises(DamagedBody):
+        decompress(gzip.compress(b"") * 100_000, "gzip", 1000)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["gzip", "deflate"]), st.binary(max_size=5))
+def test_whatever_is_sent_is_decompressed_or_refused(content, coding, rest):
+    for sent in (content, gzip.compress(content) + rest, zlib.compress(content) + rest):
+        try:
+            assert len(decompress(sent, coding, 100)) <= 100
+        except (BodyTooLarge, DamagedBody):
+            continue
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+@pytest.mark.parametrize("in_list", [False, True])
+def test_a_wrapped_request_is_told_what_this_service_wants(client, name, in_list):
+    body = {"signature_name": "serving_default", name: WRAPPED[name]}
+    answer = client.post("/predict", json=[GOOD, body] if in_list else body)
+    assert answer.status_code == 422
+    assert answer.json()["problems"] == 1
+    (found,) = answer.json()["detail"]
+    assert found["loc"] == ["body", *([1] if in_list else []), name[:60]]
+    assert 'send the request itself, as {"PULocationID": 236' in found["msg"]
+    assert len(found["msg"]) < 300
+
+
+def test_a_field_beside_the_wrapper_is_judged_as_a_request(client):
+    answer = client.post("/predict", json={**GOOD, "ride": GOOD})
+    assert [found["loc"] for found in answer.json()["detail"]] == [["body", "ride"]]
