@@ -14,7 +14,7 @@ from ml_assets.resources.trips import TripStoreResource
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import RULES, Verdict, is_settled
+from ml_assets.trips.quality import RULES, Finding, Verdict, is_settled, nearest_earlier
 
 _RULES = {dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name): rule for rule in RULES}
 
@@ -32,19 +32,22 @@ _RULES = {dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name): rule for rule in
 def ingestion_checks(
     context: dg.AssetCheckExecutionContext, trip_store: TripStoreResource
 ) -> Iterator[dg.AssetCheckResult]:
-    """Judge every stored month by the months before it."""
+    """Judge every stored month by the months before it; one that cannot be read is refused."""
     store = trip_store.tables()
     profiles = MonthProfiles(store)
     stored = profiles.months()
     made = _months_made(context)
-    with_history = profiles.with_history(stored)
+    whole, damaged = profiles.whole_and_damaged()
     for key, rule in _RULES.items():
         if key not in context.selected_asset_check_keys:
             continue
-        found = []
-        for place, (month, earlier) in enumerate(with_history):
+        found = [
+            MonthFinding(str(month), Finding(Verdict.REFUSED, why), made is None or month in made)
+            for month, why in damaged.items()
+        ]
+        for place, month in enumerate(whole):
+            earlier, later = nearest_earlier(whole, month.month), whole[place + 1 :]
             finding = rule.judge(month, earlier)
-            later = [profile for profile, _ in with_history[place + 1 :]]
             found.append(
                 MonthFinding(
                     month.month,
@@ -53,6 +56,7 @@ def ingestion_checks(
                     finding.verdict == Verdict.ODD and is_settled(rule, month, later),
                 )
             )
+        found.sort(key=lambda entry: entry.month)
         yield monthly_result(key, found, _unpublished(store, made, stored))
 
 

@@ -112,7 +112,9 @@ def _sentence(found: Sequence[MonthFinding], shown: Sequence[MonthFinding]) -> s
     if not own:
         return "no stored month to judge"
     newest = own[-1]
-    count = "" if len(own) == 1 else f"{len(own)} months, none of them odd; the newest, "
+    settled = ", ".join(entry.month for entry in own if entry.settled)
+    odd = f"none of them odd but {settled}, which later months settled" if settled else ""
+    count = f"{len(own)} months, {odd or 'none of them odd'}; the newest, " if len(own) > 1 else ""
     return f"{count}{newest.month}: {newest.finding.sentence}"
 
 

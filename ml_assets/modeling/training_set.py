@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from ml_assets.modeling.records import MonthUse, Role, TrainingSet
 from ml_assets.secrets import ShownError
 from ml_assets.storage.month_profiles import MonthProfiles
-from ml_assets.storage.trip_store import DamagedMonth, TripStore
+from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import MonthProfile, nearest_earlier, refusals
+from ml_assets.trips.quality import nearest_earlier, refusals
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 from ml_assets.trips.windows import TrainingWindow
 from ml_assets.version import code_version
@@ -62,13 +62,7 @@ def refused_months(store: TripStore, months: Sequence[Month]) -> dict[Month, str
     A month whose files are damaged is among them, and no other month is compared with it.
     """
     profiles = MonthProfiles(store)
-    refused: dict[Month, str] = {}
-    whole: list[MonthProfile] = []
-    for month in profiles.months():
-        try:
-            whole.append(profiles.of(month))
-        except DamagedMonth as error:
-            refused[month] = str(error)
+    whole, refused = profiles.whole_and_damaged()
     for profile in whole:
         if found := refusals(profile, nearest_earlier(whole, profile.month)):
             refused[Month.parse(profile.month)] = "; ".join(found)

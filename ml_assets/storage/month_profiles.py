@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import fsspec
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
@@ -19,15 +18,9 @@ from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import write_text
 from ml_assets.storage.trip_store import DamagedMonth, Lineage, MissingMonth, TripStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import (
-    HISTORY_MONTHS,
-    MonthProfile,
-    kept_figures,
-    nearest_earlier,
-)
+from ml_assets.trips.published_schema import DAMAGE
+from ml_assets.trips.quality import MonthProfile, kept_figures
 from ml_assets.version import code_version
-
-History = list[MonthProfile]
 
 FEATURES = "trip_features"
 REJECTED = "rejected_trips"
@@ -69,20 +62,16 @@ class MonthProfiles:
         """The profiles of those of the months that are stored, in order."""
         return [self.of(month) for month in sorted(set(self.months()).intersection(months))]
 
-    def with_history(self, months: Iterable[Month]) -> list[tuple[MonthProfile, History]]:
-        """Profiles of stored months, each with those of the stored months to compare it with.
-
-        Args:
-            months: The months; those that are not stored are passed over.
-        """
-        stored = self.months()
-        places = [stored.index(month) for month in sorted(set(months)) if month in stored]
-        if not places:
-            return []
-        first = max(places[0] - HISTORY_MONTHS, 0)
-        profiles = [self.of(month) for month in stored[first : places[-1] + 1]]
-        wanted = [profiles[place - first] for place in places]
-        return [(profile, nearest_earlier(profiles, profile.month)) for profile in wanted]
+    def whole_and_damaged(self) -> tuple[list[MonthProfile], dict[Month, str]]:
+        """The profiles of all stored months, in order, and those that cannot be read, with why."""
+        whole: list[MonthProfile] = []
+        damaged: dict[Month, str] = {}
+        for month in self.months():
+            try:
+                whole.append(self.of(month))
+            except DamagedMonth as error:
+                damaged[month] = str(error)
+        return whole, damaged
 
     def _made_from(self, month: Month) -> str:
         raw = self.store.raw_record(month)
@@ -101,7 +90,7 @@ class MonthProfiles:
             columns, fault, trips = _trips(store, month)
             published, published_columns = _published(store, month, lineage)
             rejected = _rejected(store, month, lineage)
-        except (pa.ArrowInvalid, KeyError, ValidationError) as error:
+        except (*DAMAGE, KeyError, ValidationError, pl.exceptions.PolarsError) as error:
             raise DamagedMonth(
                 f"the files of {month} cannot be read ({error_text(error)}): "
                 f"materialize raw_trips, {FEATURES} and {REJECTED} of {month} again"

@@ -242,3 +242,24 @@ def test_a_damaged_month_says_which_and_what_to_do(project):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"2023-02.*cannot be read.*materialize"):
         MonthProfiles(store_of(project)).of(Month(2023, 2))
+
+
+def test_a_damaged_month_fails_the_checks_by_name_and_the_others_are_judged(project):
+    assert project.ingest("2023-01", "2023-04").success
+    path = Path(store_of(project).table_path("trip_features", Month(2023, 2)))
+    path.write_bytes(path.read_bytes()[:-100])
+    selection = dg.AssetSelection.checks_for_assets(dg.AssetKey("trip_features"))
+    job = dg.define_asset_job("checks_alone", selection=selection)
+    definitions = dg.Definitions.merge(project.definitions, dg.Definitions(jobs=[job]))
+    run = definitions.resolve_job_def("checks_alone").execute_in_process(
+        instance=project.instance, raise_on_error=False
+    )
+    counted = results(run)["row_count"]
+    assert (counted.passed, counted.severity.value) == (False, "ERROR")
+    assert counted.description.startswith(f"2023-02: {path} cannot be read")
+    verdicts = {
+        record.data["month"]: record.data["verdict"]
+        for record in counted.metadata["months"].records
+    }
+    assert verdicts["2023-02"] == "refused"
+    assert verdicts.keys() == {*GOOD}
