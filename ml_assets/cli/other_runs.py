@@ -14,6 +14,8 @@ from ml_assets.automation.run_process import (
     Heartbeats,
     Liveness,
 )
+from ml_assets.cli.next_steps import next_command
+from ml_assets.settings import read_settings
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -73,9 +75,9 @@ def _refuse(record: dg.RunRecord) -> None:
     run, begun = record.dagster_run, record.create_timestamp
     if record.start_time is not None:
         begun = datetime.fromtimestamp(record.start_time).astimezone()
+    end = next_command(read_settings(), f"runs end {run.run_id[:8]}")
     raise click.ClickException(
         f"run {run.run_id} ({run.job_name}) is in progress since {begun:%Y-%m-%d %H:%M %Z}, "
         "and a training beside it could mix its months with that run's: wait until it has "
-        f"ended, or cancel it in the UI or with `ml-assets runs end {run.run_id[:8]}`, then run "
-        "this again"
+        f"ended, or cancel it in the UI or with `{end}`, then run this again"
     )

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from ml_assets.cli.instance import open_instance
+from ml_assets.cli.next_steps import next_command
 from ml_assets.settings import read_settings
 from ml_assets.storage.atomic import storing
 
@@ -48,7 +49,8 @@ def runs(context: click.Context, as_json: bool) -> None:
             markup=False,
         )
     if found:
-        console.print("\nEnd one of them: ml-assets runs end ID", style="dim")
+        one = next_command(read_settings(), f"runs end {found[0]['id'][:8]}")
+        console.print(f"\nEnd one of them: {one}", style="dim", soft_wrap=True, markup=False)
 
 
 @runs.command()
