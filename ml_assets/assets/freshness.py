@@ -16,8 +16,8 @@ CHAMPION_FRESH = dg.FreshnessPolicy.time_window(
 
 WATCHED = {
     "trip_features": "See with `ml-assets months` what is published, and on the page Automation "
-    "whether new_months and ingest_monthly are on and why they skip. Nothing but a late source "
-    "needs patience; all else is in their ticks.",
+    "whether ingest_new_months and ingest_monthly are on and why they skip. Nothing but a late "
+    "source needs patience; all else is in their ticks.",
     "champion_model": "See on the page Automation whether retrain_on_new_months and "
     "retrain_weekly are on and why they skip, or train by hand: `ml-assets run`, or the job "
     "retrain.",
