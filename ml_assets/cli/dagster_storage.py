@@ -20,6 +20,7 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
 from ml_assets.sqlite_url import sqlite_url
+from ml_assets.storage.leftovers import in_use
 from ml_assets.storage.sqlite import creating, tables
 
 _DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
@@ -58,12 +59,14 @@ def create_databases(dagster_home: Path) -> None:
     under_way = dagster_home / _UNDER_WAY
     shutil.rmtree(under_way, ignore_errors=True)  # of a process that was killed
     try:
-        SqliteStorage(str(under_way))
-        for name in missing:
-            with closing(sqlite3.connect(under_way / name)) as created:
-                created.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            with creating(base / name) as temporary:
-                (under_way / name).replace(temporary)
+        under_way.mkdir()
+        with in_use(under_way):
+            SqliteStorage(str(under_way))
+            for name in missing:
+                with closing(sqlite3.connect(under_way / name)) as created:
+                    created.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                with creating(base / name) as temporary:
+                    (under_way / name).replace(temporary)
     finally:
         shutil.rmtree(under_way, ignore_errors=True)
 

@@ -27,11 +27,13 @@ class StorageError(ShownError, OSError):
 
 
 @contextlib.contextmanager
-def replacing(target: str) -> Iterator[Path]:
+def replacing(target: str, *, marked: bool = True) -> Iterator[Path]:
     """A local temporary path that becomes ``target`` when the block ends without an error.
 
     Args:
         target: A local path or an fsspec URL.
+        marked: Whether a local temporary file is marked as in use. Not so for databases: SQLite
+            locks its files itself, and a network file system may take the one lock for the other.
 
     Yields:
         The path to write to, an empty file. On an error (a full disk, say) it is removed and the
@@ -51,7 +53,7 @@ def replacing(target: str) -> Iterator[Path]:
     temporary = final.parent / f".{final.name}.{uuid.uuid4().hex}.tmp"
     temporary.touch(exist_ok=False)
     try:
-        with in_use(temporary):
+        with in_use(temporary) if marked else contextlib.nullcontext():
             yield temporary
             with open(temporary, "rb+") as written:
                 os.fsync(written.fileno())

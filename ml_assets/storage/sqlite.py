@@ -48,7 +48,7 @@ def creating(database: Path) -> Iterator[Path]:
     """
     remove_attempts(database)
     try:
-        with replacing(str(database)) as temporary:
+        with replacing(str(database), marked=False) as temporary:
             yield temporary
             with closing(sqlite3.connect(temporary)) as created:
                 created.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -92,6 +92,14 @@ def test_what_was_made_this_moment_is_left_alone_as_it_may_still_get_its_mark(tm
     assert not path.exists()
 
 
+def test_a_database_under_way_is_left_to_those_who_make_it(tmp_path):
+    made = tmp_path / ".mlflow.db.0123.tmp"
+    made.touch()
+    os.utime(made, (0, 0))
+    tidy(tmp_path)
+    assert made.exists()
+
+
 def test_a_process_started_by_another_has_a_folder_beside_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("TMPDIR", raising=False)
