@@ -154,7 +154,11 @@ def _home(value: str) -> str:
         _require_writable_protocol(value)
         return value.rstrip("/")
     folder = Path(value).expanduser().resolve()
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+    except OSError as error:
+        allowed = f"it cannot be reached ({os.strerror(error.errno or 0)}); use a folder that can"
+        raise SettingsError("ML_ASSETS_HOME", value, allowed) from error
     if not there.is_dir():
         raise SettingsError("ML_ASSETS_HOME", value, "use a folder, not a file, or an fsspec URL")
     return str(folder)

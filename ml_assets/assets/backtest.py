@@ -134,7 +134,7 @@ def _champion(
 
     dataset = trip_store.tables().dataset
     try:
-        champion = served_parameters(tracking.client(), tracking.registered_model, dataset)
+        champion = served_parameters(tracking.reader(), tracking.registered_model, dataset)
     except UnknownVersion as error:
         context.log.warning(f"the champion is left out: {error}")
         return None

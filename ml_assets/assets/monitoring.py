@@ -87,7 +87,7 @@ def feature_drift(
     earlier = _earlier(context, trip_store, DriftRecord)
     blank = DriftRecord(dataset=store.dataset, synthetic=store.synthetic)
     champion, status, why = watched_champion(
-        tracking.client(), tracking.registered_model, store.dataset
+        tracking.reader(), tracking.registered_model, store.dataset
     )
     if champion is None:
         record = _unmeasured(earlier or blank, status, why)
@@ -119,7 +119,7 @@ def prediction_performance(
         dataset=store.dataset, synthetic=store.synthetic
     )
     known = earlier.add_missing(_decided(context, DecisionLog(records.home, records.dataset)))
-    client, name = tracking.client(), tracking.registered_model
+    client, name = tracking.reader(), tracking.registered_model
     champion, status, why = watched_champion(client, name, store.dataset)
     if champion is None:
         record = _unmeasured(known, status, why)

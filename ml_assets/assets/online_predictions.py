@@ -47,7 +47,7 @@ def online_predictions(
         context.log.warning(f"all days are measured anew: {error}")
         earlier = None
     champion, _, why_none = watched_champion(
-        tracking.client(), tracking.registered_model, store.dataset
+        tracking.reader(), tracking.registered_model, store.dataset
     )
     record = measure_online(request_log.folder, store, champion, why_none, earlier)
     records.write(name, record)

@@ -103,7 +103,7 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
     from ml_assets.tracking.prediction_model import NoModel, load_model
     from ml_assets.tracking.served_champion import served_champion
 
-    client, name = tracking.client(), tracking.registered_model
+    client, name = tracking.reader(), tracking.registered_model
     champion = served_champion(client, name)
     if champion is None:
         raise NoChampion(

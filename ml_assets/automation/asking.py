@@ -95,7 +95,7 @@ def _predictions(tracking: MlflowTracking, config: PredictRequestsConfig) -> lis
     from ml_assets.trips.requests import requests_frame
 
     try:
-        model = load_model(tracking.client(), tracking.registered_model, config.version)
+        model = load_model(tracking.reader(), tracking.registered_model, config.version)
     except NoModel as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     given = [_fields(request) for request in config.requests]

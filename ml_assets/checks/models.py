@@ -81,7 +81,7 @@ def _judged_model_checks() -> dg.AssetChecksDefinition:
         tracking: MlflowTracking,
     ) -> Iterator[dg.AssetCheckResult]:
         """Load the models that this run speaks of and hold them to their rules."""
-        tracking.client()
+        tracking.reader()
         bench = Bench.of(trip_store)
         selected = context.selected_asset_check_keys
         for family in FAMILIES:
@@ -117,7 +117,7 @@ def champion_checks(
     """Load the champion as a server would, and predict the judged month with it."""
     from ml_assets.tracking.models import CHAMPION
 
-    tracking.client()
+    tracking.reader()
     bench = Bench.of(trip_store)
     serves, covers = bench.champion(f"models:/{tracking.registered_model}@{CHAMPION}")
     yield single_result(dg.AssetCheckKey(_CHAMPION, "serves_what_was_judged"), serves)

@@ -5,13 +5,18 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml_assets.secrets import error_text
 from ml_assets.settings import Settings
 from ml_assets.sqlite_url import sqlite_url
-from ml_assets.storage.atomic import write_text
+from ml_assets.storage.atomic import StorageError, write_text
+from ml_assets.storage.faults import knock, storage_failures, storage_fault
 from ml_assets.storage.sqlite import locked
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+
+DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+"""Of Dagster's SQLite storage, in its home."""
 
 DAGSTER_YAML = """\
 # Written once by ml-assets; yours to change.
@@ -103,8 +108,19 @@ def open_instance(settings: Settings) -> "DagsterInstance":
 
     from ml_assets.cli.dagster_storage import create_databases
 
-    with locked(home / ".opening.lock"):
-        create_databases(home)
-        instance = DagsterInstance.get()
-        instance.all_asset_keys()  # the index of events is made when it is first asked for
+    with storage_failures(home), locked(home / ".opening.lock"):
+        for name in DATABASES:
+            knock(home / name, write=True)
+        try:
+            create_databases(home)
+            instance = DagsterInstance.get()
+            instance.all_asset_keys()  # the index of events is made when it is first asked for
+        except Exception as error:
+            if storage_fault(error, home) is not None:
+                raise
+            raise StorageError(
+                f"Dagster's storage in {home} cannot be opened ({error_text(error, limit=400)}): "
+                f"bring it up to date (`DAGSTER_HOME={home} dagster instance migrate`), install "
+                "the version of Dagster that made it, or set ML_ASSETS_HOME to another home"
+            ) from error
     return instance

@@ -84,6 +84,19 @@ def _status() -> int:
         # The reader (head, less) has seen enough; the interpreter must not flush to it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except Exception as error:
+        line = _storage_fault(error)
+        if line is None:
+            raise  # a fault of this project, or one that nobody has met: its traceback tells where
+        return _told(f"error: {line}", FAILED)
+
+
+def _storage_fault(error: Exception) -> str | None:
+    """What a disk or a database has to do with it, in one line; None when neither has."""
+    from ml_assets.settings import read_settings
+    from ml_assets.storage.faults import storage_fault
+
+    return storage_fault(error, read_settings().local_home)
 
 
 # Asked only once something is wrong: the service starts without the rooms that define these.
@@ -98,8 +111,17 @@ def _failures() -> tuple[type[Exception], ...]:
     from ml_assets.storage.atomic import StorageError
     from ml_assets.storage.record_store import UnreadableRecord
     from ml_assets.storage.trip_store import DamagedMonth
+    from ml_assets.tracking.store import NothingTracked, TrackingUnreachable
 
-    return (SourceUnavailable, BadPublication, StorageError, UnreadableRecord, DamagedMonth)
+    return (
+        SourceUnavailable,
+        BadPublication,
+        StorageError,
+        UnreadableRecord,
+        DamagedMonth,
+        NothingTracked,
+        TrackingUnreachable,
+    )
 
 
 def _usage_line(error: click.UsageError) -> str:

@@ -102,7 +102,7 @@ def _predict(
     location = artifact_location(settings.home, settings.local_home)
     store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
     try:
-        model = load_model(store.client(), REGISTERED_MODEL, version)
+        model = load_model(store.reader(), REGISTERED_MODEL, version)
     except (NoModel, TrackingUnreachable) as error:
         raise click.ClickException(str(error)) from error
     with unredirected_console() as console:

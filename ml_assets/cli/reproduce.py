@@ -75,7 +75,7 @@ def _client(settings: Settings) -> "MlflowClient":
 
     location = artifact_location(settings.home, settings.local_home)
     store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
-    return store.client()
+    return store.reader()
 
 
 def _lines(found: "Reproduction") -> list[str]:

@@ -52,6 +52,19 @@ class MlflowTracking(dg.ConfigurableResource):
         """A client of the store, which is reachable, migrated and has the experiment."""
         return self._store().client()
 
+    def reader(self) -> "MlflowClient":
+        """A client to read runs and the registry with; it needs no experiment.
+
+        Where nothing was ever tracked, it is one of a store that is made now.
+        """
+        from ml_assets.tracking.store import NothingTracked
+
+        store = self._store()
+        try:
+            return store.reader()
+        except NothingTracked:
+            return store.client()
+
     def registry(self) -> "Registry":
         """The registered model, and a client of its store."""
         from ml_assets.tracking.registry import Registry
@@ -68,7 +81,7 @@ class MlflowTracking(dg.ConfigurableResource):
             "dagster_asset": context.asset_key.to_user_string(),
             "code_version": code_version(),
         }
-        with tracked_run(client, self.experiment, name, tags) as run:
+        with self._store().failures(), tracked_run(client, self.experiment, name, tags) as run:
             yield run
 
     def champion_parameters(

@@ -26,9 +26,15 @@ from ml_assets.serving.handover import (
 )
 from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, read_settings
 from ml_assets.storage.atomic import write_text
+from ml_assets.storage.faults import storage_fault
 from ml_assets.tracking.champion_export import bundle_name, export, is_whole, remove_others
 from ml_assets.tracking.models import CHAMPION, version_with_alias
-from ml_assets.tracking.store import TrackingStore, TrackingUnreachable, artifact_location
+from ml_assets.tracking.store import (
+    NothingTracked,
+    TrackingStore,
+    TrackingUnreachable,
+    artifact_location,
+)
 
 ASK_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 10.0
@@ -82,8 +88,11 @@ class ChampionWatch:
 
     def _in_words(self, error: Exception) -> str:
         """What is wrong, on one line and without a password."""
-        if isinstance(error, RegistryAway | TrackingUnreachable):
+        if isinstance(error, RegistryAway | TrackingUnreachable | NothingTracked):
             return one_line(str(error), _SHOWN_CHARACTERS)
+        fault = storage_fault(error, self._settings.local_home)
+        if fault is not None:
+            return one_line(fault, _SHOWN_CHARACTERS)
         return f"the registry does not answer: {self._shown(error)}"
 
     def _shown(self, error: Exception) -> str:
@@ -98,7 +107,7 @@ class ChampionWatch:
             location = artifact_location(self._settings.home, self._settings.local_home)
             self._client = TrackingStore(
                 self._settings.tracking_uri, EXPERIMENT, location, self._settings.local_home
-            ).client()
+            ).reader()
         return version_with_alias(self._client, REGISTERED_MODEL, CHAMPION)
 
     def _has_database(self) -> bool:

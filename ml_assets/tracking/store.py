@@ -2,14 +2,17 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ml_assets.secrets import ShownError, without_credentials
+from ml_assets.secrets import ShownError, error_text, without_credentials
 from ml_assets.sqlite_url import sqlite_path
+from ml_assets.storage.atomic import StorageError
+from ml_assets.storage.faults import knock, storage_failures, storage_fault
 from ml_assets.storage.sqlite import locked
 from ml_assets.tracking.database import UnusableDatabase, move_artifact_locations, prepare
 
@@ -25,6 +28,16 @@ _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _ARTIFACT_SCHEMES = {"s3", "gs", "wasbs", "abfss", "hdfs", "ftp", "sftp"}
 """Of fsspec URLs under which MLflow can store artifacts as well; under ``dbfs`` it can only when
 Databricks tracks, which then decides by itself."""
+
+
+_UNCHANGED = "Nothing was trained, registered or changed by this step"
+_OTHER_SCHEMA = re.compile(
+    r"out-of-date database schema|Can't locate revision|No such revision|no such (table|column)"
+)
+
+
+class NothingTracked(ShownError, LookupError):
+    """Nobody has trained with this store yet; says what to do."""
 
 
 class TrackingUnreachable(ShownError, RuntimeError):
@@ -77,10 +90,8 @@ class TrackingStore:
         Raises:
             TrackingUnreachable: when the store does not answer within a few seconds, or refuses.
         """
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
-        self._reach()
+        self._configure()
+        self._reach(write=True)
         import mlflow
 
         mlflow.set_tracking_uri(self.uri)
@@ -90,12 +101,54 @@ class TrackingStore:
                 self._prepare_database()
                 client = mlflow.MlflowClient(self.uri, registry_uri=self.uri)
                 self._create_experiment(client)
+            except TrackingUnreachable:
+                raise
             except UnusableDatabase as error:
-                raise TrackingUnreachable(str(error)) from error
+                raise TrackingUnreachable(f"{error}. {_UNCHANGED}") from error
             except Exception as error:
                 raise TrackingUnreachable(self._advice(error, "cannot be used")) from error
         mlflow.set_experiment(self.experiment)
         return client
+
+    def reader(self) -> "MlflowClient":
+        """A client to read the registry with; unlike :meth:`client` it creates nothing.
+
+        Raises:
+            NothingTracked: when nothing has been tracked yet.
+            TrackingUnreachable: when the store does not answer, or cannot be used.
+        """
+        file = self._database
+        if file is not None and (not file.exists() or file.stat().st_size == 0):
+            raise NothingTracked(
+                f"there is no champion yet, nor any other model: {file} is not there. Train first "
+                "(`ml-assets run`, or the job train_models), or set ML_ASSETS_HOME to the home "
+                "that has one"
+            )
+        self._configure()
+        self._reach(write=False)
+        import mlflow
+
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        try:
+            if file is not None and os.access(file.parent, os.W_OK):
+                with self._migration_lock():
+                    self._prepare_database()
+            client = mlflow.MlflowClient(self.uri, registry_uri=self.uri)
+            # The first request opens the store.
+            client.search_experiments(max_results=1)
+        except TrackingUnreachable:
+            raise
+        except UnusableDatabase as error:
+            raise TrackingUnreachable(str(error)) from error
+        except Exception as error:
+            raise TrackingUnreachable(self._advice(error, "cannot be used")) from error
+        return client
+
+    def _configure(self) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
 
     @property
     def _database(self) -> Path | None:
@@ -112,16 +165,26 @@ class TrackingStore:
         )
 
     def _create_experiment(self, client: "MlflowClient") -> None:
-        if client.get_experiment_by_name(self.experiment) is not None:
+        found = client.get_experiment_by_name(self.experiment)
+        if found is not None and found.lifecycle_stage != "active":
+            raise TrackingUnreachable(
+                f"MLflow's experiment {self.experiment} is deleted: restore it with `mlflow "
+                f"experiments restore --experiment-id {found.experiment_id}` "
+                f"(MLFLOW_TRACKING_URI={without_credentials(self.uri)}), or set ML_ASSETS_HOME to "
+                f"another home. {_UNCHANGED}"
+            )
+        if found is not None:
             return
         location = None if self.uri.startswith("http") else self.artifact_location
         client.create_experiment(self.experiment, artifact_location=location)
 
-    def _reach(self) -> None:
-        """MLflow itself would retry for minutes: knock first, for seconds."""
+    def _reach(self, *, write: bool) -> None:
+        """MLflow itself would retry for minutes, or give up a locked database: knock first."""
         scheme = urlsplit(self.uri).scheme.partition("+")[0]
-        if self._database is not None:
-            self._database.parent.mkdir(parents=True, exist_ok=True)
+        if (file := self._database) is not None:
+            with self._storage_failures(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                knock(file, write=write)
         elif scheme in ("http", "https"):
             self._reach_server()
         elif scheme in _DATABASE_PORTS:
@@ -166,19 +229,54 @@ class TrackingStore:
         except OSError as error:
             raise TrackingUnreachable(self._advice(error)) from error
 
+    @contextlib.contextmanager
+    def failures(self) -> Iterator[None]:
+        """Tell what a disk or a database has to do with an error in the block, which logs here.
+
+        Raises:
+            StorageError: in place of such an error; any other passes.
+        """
+        with storage_failures(self._database or self.artifact_location):
+            yield
+
+    @contextlib.contextmanager
+    def _storage_failures(self, place: Path) -> Iterator[None]:
+        """Turn what is wrong with a disk or a database into a message for people.
+
+        Raises:
+            TrackingUnreachable: in place of such an error.
+        """
+        try:
+            with storage_failures(place):
+                yield
+        except StorageError as error:
+            raise TrackingUnreachable(f"{error}. {_UNCHANGED}") from error
+
     def _advice(self, fault: Exception | str, what: str = "does not answer") -> str:
-        said = f"{type(fault).__name__}: {fault}" if isinstance(fault, Exception) else fault
-        shown = without_credentials(self.uri)
+        file = self._database
+        if file is not None and isinstance(fault, Exception):
+            known = storage_fault(fault, file)
+            if known is not None:
+                return f"{known}. {_UNCHANGED}"
+        if isinstance(fault, Exception) and _OTHER_SCHEMA.search(str(fault)):
+            return (
+                f"the database at MLFLOW_TRACKING_URI={without_credentials(self.uri)} has the "
+                f"schema of another version of MLflow ({error_text(fault, limit=300)}): that "
+                "version, or keep a backup and bring the database up to date with `mlflow db "
+                f"upgrade`. {_UNCHANGED}"
+            )
+        told = error_text(fault, self.uri) if isinstance(fault, Exception) else fault
         return (
-            f"MLflow {what} at MLFLOW_TRACKING_URI={shown} "
-            f"({said.replace(self.uri, shown)}): start that server, correct the variable, or unset "
-            "it to track in SQLite under ML_ASSETS_HOME. Nothing was trained, registered or "
-            "changed by this step"
+            f"MLflow {what} at MLFLOW_TRACKING_URI={without_credentials(self.uri)} ({told}): start "
+            "that server, correct the variable, or unset it to track in SQLite under "
+            f"ML_ASSETS_HOME. {_UNCHANGED}"
         )
 
     @contextlib.contextmanager
     def _migration_lock(self) -> Iterator[None]:
         """MLflow checks for its tables outside its own lock, so two first steps would race."""
         folder = self.lock_folder if self._database is None else self._database.parent
-        with locked(folder / ".mlflow_migration.lock"):
+        with contextlib.ExitStack() as stack:
+            with self._storage_failures(folder):
+                stack.enter_context(locked(folder / ".mlflow_migration.lock"))
             yield

@@ -1,0 +1,192 @@
+"""What is wrong with a home, its databases or its disk is one line, with the cause and the way out."""
+
+import ctypes
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from ml_assets.settings import EXPERIMENT
+from ml_assets.storage import faults
+from ml_assets.tracking.store import NothingTracked, TrackingStore, TrackingUnreachable
+from ml_assets_tests.cli.calling import COMMAND, call
+from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
+
+
+@pytest.fixture
+def home(tmp_path) -> Path:
+    """A home with MLflow's tables and nothing in them."""
+    lay_tables_of_mlflow(settings_for(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def store(home) -> TrackingStore:
+    return TrackingStore(f"sqlite:///{home}/mlflow.db", EXPERIMENT, f"{home}/mlartifacts", home)
+
+
+@pytest.fixture
+def requests(tmp_path) -> Path:
+    file = tmp_path / "requests.csv"
+    file.write_text("PULocationID,DOLocationID,trip_distance\n74,75,2.5\n")
+    return file
+
+
+def sql(file: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def assert_one_line(answer, *told):
+    assert answer.status == 1, answer.err
+    assert answer.out == ""
+    assert answer.err.count("\n") == 1, answer.err
+    assert answer.err.startswith("error: ")
+    for text in told:
+        assert text in answer.err
+
+
+def test_a_deleted_experiment_names_the_command_that_restores_it(store):
+    number = store.client().get_experiment_by_name(EXPERIMENT).experiment_id
+    mlflow.MlflowClient(store.uri).delete_experiment(number)
+    with pytest.raises(TrackingUnreachable) as caught:
+        store.client()
+    told = str(caught.value)
+    assert f"experiment {EXPERIMENT} is deleted: restore it" in told
+    assert f"`mlflow experiments restore --experiment-id {number}`" in told
+    store.reader()  # who only reads the registry needs no experiment
+
+
+def test_who_only_reads_creates_nothing(monkeypatch, capsys, tmp_path, requests):
+    empty = tmp_path / "empty"
+    out = tmp_path / "minutes.csv"
+    for arguments in (["predict", str(requests), "--out", str(out)], ["reproduce"]):
+        answer = call(monkeypatch, capsys, arguments, {"ML_ASSETS_HOME": empty})
+        assert_one_line(answer, "there is no champion yet", "`ml-assets run`")
+    assert not empty.exists()
+
+
+def test_who_only_reads_makes_no_experiment(store):
+    client = store.reader()
+    assert client.get_experiment_by_name(EXPERIMENT) is None
+    shutil.rmtree(store.lock_folder)
+    with pytest.raises(NothingTracked, match="is not there"):
+        store.reader()
+
+
+def test_the_schema_of_a_newer_mlflow_is_told(monkeypatch, capsys, home, requests):
+    sql(home / "mlflow.db", "UPDATE alembic_version SET version_num = 'from_the_future'")
+    for arguments in (["predict", str(requests), "--out", str(home / "x.csv")], ["reproduce"]):
+        answer = call(monkeypatch, capsys, arguments, {"ML_ASSETS_HOME": home})
+        assert_one_line(answer, "from_the_future", "install that version")
+
+
+@pytest.mark.parametrize("open_store", [TrackingStore.client, TrackingStore.reader])
+def test_a_damaged_database_of_mlflow_is_told(store, open_store):
+    (store.lock_folder / "mlflow.db").write_bytes(b"no database " * 1000)
+    with pytest.raises(TrackingUnreachable) as caught:
+        open_store(store)
+    told = str(caught.value)
+    assert told.startswith(f"{store.lock_folder}/mlflow.db is damaged (file is not a database)")
+    assert "restore it from a backup" in told
+    assert "start that server" not in told
+
+
+def test_a_locked_database_is_waited_for_and_then_told(monkeypatch, store):
+    monkeypatch.setattr(faults, "BUSY_SECONDS", 0.2)
+    file = store.lock_folder / "mlflow.db"
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(TrackingUnreachable, match=r"mlflow.db is locked by another process"):
+        store.client()
+    monkeypatch.setattr(faults, "BUSY_SECONDS", 20.0)
+    released = threading.Timer(0.5, connection.execute, ["ROLLBACK"])
+    released.start()
+    assert store.client().get_experiment_by_name(EXPERIMENT) is not None
+    connection.close()
+
+
+@pytest.mark.parametrize("database", ["history/runs.db", "history/runs/index.db"])
+def test_dagster_s_damaged_database_is_told(monkeypatch, capsys, home, database):
+    file = home / "dagster" / database
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no database " * 1000)
+    for arguments in (["backtest"], ["rollback"]):
+        answer = call(monkeypatch, capsys, arguments, {"ML_ASSETS_HOME": home})
+        assert_one_line(answer, f"{file} is damaged", "begin anew without what it holds")
+
+
+def test_dagster_s_locked_database_is_told(monkeypatch, capsys, home):
+    monkeypatch.setattr(faults, "BUSY_SECONDS", 0.2)
+    file = home / "dagster" / "history" / "runs.db"
+    file.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("CREATE TABLE runs (id INTEGER)")
+        connection.execute("BEGIN EXCLUSIVE")
+        answer = call(monkeypatch, capsys, ["backtest"], {"ML_ASSETS_HOME": home})
+    assert_one_line(answer, f"{file} is locked by another process", "stop it")
+
+
+def limited(arguments: list[str], home: Path, limit) -> "subprocess.CompletedProcess[str]":
+    """The command in a process of its own, which is limited before it begins."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ML_ASSETS_", "MLFLOW_", "DAGSTER_"))
+    }
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=REPOSITORY,
+        env={**inherited, "ML_ASSETS_HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+        check=False,
+    )
+
+
+def test_a_disk_without_room_is_told(home):
+    """A limit on the size of files stands for a full disk."""
+    room = (home / "mlflow.db").stat().st_size + 4096
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room // 8, room // 8))
+
+    answer = limited(["backtest"], home, limit)
+    assert answer.returncode == 1
+    assert answer.stderr.count("\n") == 2, answer.stderr
+    line = answer.stderr.splitlines()[1]
+    assert line.startswith(f"error: {home} cannot be opened or written (disk I/O error)")
+    assert "without a limit on file sizes" in line
+
+
+def test_a_home_that_cannot_be_written_is_told(home):
+    home.chmod(0o555)
+    try:
+        answer = limited(["backtest"], home, without_privileges)
+        assert answer.returncode == 1, answer.stderr
+        assert answer.stdout == ""
+        assert answer.stderr.count("\n") == 1, answer.stderr
+        assert answer.stderr.startswith("error: ")
+        assert str(home) in answer.stderr
+        assert "set ML_ASSETS_HOME to" in answer.stderr
+    finally:
+        home.chmod(0o755)
+
+
+def without_privileges() -> None:
+    """Root may write everywhere, unless the program that it starts may not have that right."""
+    if os.getuid() == 0:
+        for right in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            assert ctypes.CDLL(None).prctl(24, right, 0, 0, 0) == 0  # PR_CAPBSET_DROP
