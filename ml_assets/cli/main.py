@@ -7,7 +7,7 @@ import click
 
 from ml_assets.cli.lazy_group import LazyGroup
 from ml_assets.cli.unknown_variables import unknown_variables
-from ml_assets.secrets import scrub, scrub_logs
+from ml_assets.secrets import ShownError, scrub, scrub_logs
 from ml_assets.settings import SettingsError
 from ml_assets.storage.leftovers import process_folder
 
@@ -76,7 +76,7 @@ def _status() -> int:
         return _told(f"error: {error.format_message()}", FAILED)
     except _wrong_use() as error:
         return _told(f"error: {error}", WRONG_USE)
-    except _failures() as error:
+    except ShownError as error:
         return _told(f"error: {error}", FAILED)
     except (click.Abort, KeyboardInterrupt):
         return _told(INTERRUPTED, STOPPED)
@@ -104,24 +104,6 @@ def _wrong_use() -> tuple[type[Exception], ...]:
     from ml_assets.sources.published import WrongSource
 
     return (WrongSource,)
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    from ml_assets.sources.published import BadPublication, SourceUnavailable
-    from ml_assets.storage.atomic import StorageError
-    from ml_assets.storage.record_store import UnreadableRecord
-    from ml_assets.storage.trip_store import DamagedMonth
-    from ml_assets.tracking.store import NothingTracked, TrackingUnreachable
-
-    return (
-        SourceUnavailable,
-        BadPublication,
-        StorageError,
-        UnreadableRecord,
-        DamagedMonth,
-        NothingTracked,
-        TrackingUnreachable,
-    )
 
 
 def _usage_line(error: click.UsageError) -> str:

@@ -120,9 +120,8 @@ def _ambiguous(place: Path, told: str) -> str:
     if not os.access(folder, os.W_OK) or (place.is_file() and not os.access(place, os.W_OK)):
         return _unwritable(place)
     return (
-        f"{place} cannot be opened or written ({told}): see whether it is a file of its own on a "
-        "disk with free space and without a limit on file sizes, or set ML_ASSETS_HOME to another "
-        "folder"
+        f"{place} cannot be opened or written ({told}: the disk fails or is full, or a limit on "
+        "the size of files is reached): free space there, or set ML_ASSETS_HOME to another disk"
     )
 
 

@@ -19,6 +19,7 @@ from ml_assets.tracking.models import load_pipeline
 from ml_assets.tracking.recorded_version import RecordedVersion, read_version
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import TARGET
+from ml_assets.version import code_version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,9 +118,18 @@ def reproduce(
     registered = _registered(recorded)
     judged = _requests(store, now, most_requests)
     begun = time.perf_counter()
-    fitted = _fitted_again(recorded, store, now, registered)
-    seconds = time.perf_counter() - begun
-    compared = _compared(registered, fitted, judged, tolerance)
+    try:
+        fitted = _fitted_again(recorded, store, now, registered)
+        seconds = time.perf_counter() - begun
+        compared = _compared(registered, fitted, judged, tolerance)
+    except (ShownError, OSError):
+        raise
+    except Exception as error:
+        raise CannotReproduce(
+            f"version {recorded.version} ({recorded.family}) cannot be fitted again and compared "
+            f"by this code ({error_text(error)}): use the code that registered it "
+            f"({recorded.code_version or 'unknown'}; this is {code_version()})"
+        ) from error
     return Reproduction(
         version=recorded.version,
         model=recorded.family,

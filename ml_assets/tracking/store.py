@@ -91,7 +91,7 @@ class TrackingStore:
             TrackingUnreachable: when the store does not answer within a few seconds, or refuses.
         """
         self._configure()
-        self._reach(write=True)
+        self._reach()
         import mlflow
 
         mlflow.set_tracking_uri(self.uri)
@@ -178,7 +178,7 @@ class TrackingStore:
         location = None if self.uri.startswith("http") else self.artifact_location
         client.create_experiment(self.experiment, artifact_location=location)
 
-    def _reach(self, *, write: bool) -> None:
+    def _reach(self, *, write: bool = True) -> None:
         """MLflow itself would retry for minutes, or give up a locked database: knock first."""
         scheme = urlsplit(self.uri).scheme.partition("+")[0]
         if (file := self._database) is not None:

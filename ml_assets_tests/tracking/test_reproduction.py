@@ -275,3 +275,21 @@ def test_the_command_tells_and_exits_by_the_verdict(made, monkeypatch, capsys):
     assert "there are 1 (xgboost)" in unknown.err
     champion = call(monkeypatch, capsys, ["reproduce"], environment)
     assert champion.status == 0, champion.err
+
+
+@pytest.mark.parametrize("step", ["_fitted_again", "_compared"])
+def test_code_that_cannot_fit_or_compare_it_any_more_is_one_line(made, monkeypatch, capsys, step):
+    """As when a feature was added since: scikit-learn then speaks of its columns."""
+    project, versions, folder = made
+
+    def fail(*_: object) -> None:
+        raise ValueError("X has 33 features,\nbut XGBRegressor is expecting 32")
+
+    monkeypatch.setattr(reproduction, step, fail)
+    environment = {"ML_ASSETS_HOME": project.settings.home, "ML_ASSETS_TRIPS": folder}
+    answer = call(monkeypatch, capsys, ["reproduce", versions["linear_svr"]], environment)
+    assert answer.status == 1
+    assert answer.err.count("\n") == 1
+    assert answer.err.startswith(f"error: version {versions['linear_svr']} (linear_svr) cannot be")
+    assert "X has 33 features, but XGBRegressor is expecting 32" in answer.err
+    assert "use the code that registered it" in answer.err
