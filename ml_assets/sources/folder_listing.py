@@ -46,11 +46,13 @@ class ListedMonth:
         files: Its file, or its parts in the order of their names.
         is_folder: Whether it is a folder of parts.
         fault: Why it cannot be read; None when it can.
+        is_unfinished: Whether its writer says that it is not whole yet.
     """
 
     files: tuple[Entry, ...]
     is_folder: bool = False
     fault: str | None = None
+    is_unfinished: bool = False
 
     @property
     def version(self) -> str:
@@ -70,7 +72,12 @@ class ListedMonth:
         return sum(known) if len(known) == len(sizes) and known else None
 
     def changed_at(self, filesystem: AbstractFileSystem) -> datetime | None:
-        """When a file of this machine changed last; what a store lists was written whole."""
+        """When a file of this machine changed last; what a store lists was written whole.
+
+        What is unfinished changes now, wherever it is.
+        """
+        if self.is_unfinished:
+            return datetime.now(UTC)
         moments = [file.get("mtime") for file in self.files]
         known = [moment for moment in moments if isinstance(moment, int | float)]
         if not isinstance(filesystem, LocalFileSystem) or not known:
@@ -146,7 +153,7 @@ def _parts(filesystem: AbstractFileSystem, folder: Entry) -> ListedMonth | None:
         return ListedMonth((), is_folder=True, fault=f"{why}: make it readable")
     if any(file_name(entry).startswith("_temporary") for entry in entries):
         fault = "is still being written: its folder has a _temporary in it"
-        return ListedMonth((), is_folder=True, fault=fault)
+        return ListedMonth((), is_folder=True, fault=fault, is_unfinished=True)
     data = sorted(
         (entry for entry in entries if not file_name(entry).startswith(("_", "."))), key=file_name
     )

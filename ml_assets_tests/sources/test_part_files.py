@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import fsspec
@@ -65,6 +66,13 @@ def test_the_parts_are_one_month_in_the_order_of_their_names(folder: Path, tmp_p
     newer = source.published([JANUARY])[JANUARY]
     assert bring_month(source, store, JANUARY, newer).outcome == "republished"
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["raw_trips"]
+
+
+def test_a_folder_that_is_still_written_counts_as_changing(folder: Path) -> None:
+    (folder / "_temporary").mkdir()
+    found = listed(folder).published([JANUARY])[JANUARY]
+    assert found.changed_at is not None
+    assert datetime.now(UTC) - found.changed_at < timedelta(seconds=5)
 
 
 def test_a_single_part_is_kept_byte_for_byte(folder: Path, destination: Path) -> None:
