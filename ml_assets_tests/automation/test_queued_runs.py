@@ -2,6 +2,8 @@
 
 import json
 import logging
+import time
+from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
@@ -23,6 +25,7 @@ from ml_assets.automation.queued_runs import (
     queued_runs_sensor,
     set_pool_limits,
 )
+from ml_assets.cli.dev_processes import hand_over_runs, stop_launched_runs
 from ml_assets.cli.instance import DAGSTER_YAML
 
 TRAINING, STARTED = "train_models", dg.DagsterRunStatus.STARTED
@@ -127,3 +130,27 @@ def test_the_log_of_a_queued_run_says_it_once_for_each_thing(instance):
     assert json.loads(cursor).keys() == {waiting}
     instance.report_run_canceled(instance.get_run_by_id(waiting))
     assert json.loads(tick(cursor)) == {}
+
+
+def test_what_becomes_of_launched_runs_is_said_when_the_ui_is_stopped(instance):
+    """Ctrl-C in a terminal reaches the processes of runs as well: they have ended by then."""
+    earlier = run_of(instance, TRAINING, STARTED)
+    instance.report_run_failed(instance.get_run_by_id(earlier))
+    time.sleep(0.01)
+    interrupted = datetime.now(UTC)
+    stopped = run_of(instance, TRAINING, STARTED)
+    instance.report_run_failed(instance.get_run_by_id(stopped))
+    run_of(instance, TRAINING)
+    lines = []
+    stop_launched_runs(instance, interrupted, lines.append)
+    assert lines == [
+        f"run {stopped} (train_models) was stopped; what it finished is kept, and the next "
+        "`ml-assets dev` goes on with it",
+        "1 queued run waits for the next `ml-assets dev`",
+    ]
+    running = run_of(instance, TRAINING, STARTED)
+    lines.clear()
+    hand_over_runs(instance, lines.append)
+    assert lines[0] == (
+        f"run {running} (train_models) goes on by itself: `ml-assets runs end {running[:8]}` ends it"
+    )

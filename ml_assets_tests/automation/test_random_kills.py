@@ -1,7 +1,7 @@
 """A command killed at random moments leaves nothing behind that the next one does not tidy.
 
-``ML_ASSETS_KILLS=25`` kills as often, each time followed by a whole run and the look for leftovers;
-by default a few kills in a row share one.
+``ML_ASSETS_KILLS=25`` kills as often. Every command but the last is killed in its turn, so a whole
+run and the look for leftovers follow after five kills.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from ml_assets_tests.conftest import REPOSITORY
 from ml_assets_tests.published_months import publish
 
 KILLS = int(os.environ.get("ML_ASSETS_KILLS", "0"))
-ROUNDS = [1] * KILLS or [3]
+ROUNDS = [min(5, KILLS - done) for done in range(0, KILLS, 5)] or [3]
 """Kills before each look for leftovers."""
 
 RUN = [
@@ -89,10 +89,12 @@ def run_whole(home: Home, log: Path) -> float:
     return time.monotonic() - begun
 
 
-def kill_after(home: Home, seconds: float, log: Path) -> str:
-    """Start it, kill it; the last line that it printed."""
+def kill_after(home: Home, seconds: float, log: Path) -> str | None:
+    """Start it, kill it; the last line that it printed, or None when it was over before."""
     process = home.start(log)
-    time.sleep(seconds)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+        return None
     process.kill()
     process.wait()
     end = time.monotonic() + 30
@@ -108,18 +110,19 @@ def test_random_kills_leave_nothing_behind(tmp_path):
     seconds = run_whole(home, tmp_path / "first.log")
     seconds = run_whole(home, tmp_path / "second.log")  # the first one made the databases
     assert home.leftovers() == []
-    left: dict[int, list[str]] = {}
-    done, before = 0, 0
+    moments, left, done = random.Random(2026), {}, 0
     for kills in ROUNDS:
-        for _ in range(kills):
-            done += 1
-            after = random.Random(done).uniform(0.05, 1.0) * seconds
+        aim = done + kills
+        while done < aim:
+            after = moments.uniform(0.05, 1.0) * seconds
             last = kill_after(home, after, tmp_path / f"killed_{done}.log")
-            print(f"kill {done} after {after:.1f} of {seconds:.1f} s, at: {last[:90]}", flush=True)
+            if last is not None:
+                done += 1
+                print(f"kill {done} after {after:.1f} of {seconds:.1f} s, at: {last[:90]}")
         before = len(home.leftovers())
         run_whole(home, tmp_path / f"after_{done}.log")
         left[done] = home.leftovers()
-        print(f"after it {before} leftovers, after the next run {len(left[done])}", flush=True)
+        print(f"{before} leftovers before the next whole run, {len(left[done])} after it")
         newest = DecisionLog(str(home.home), "green").all()[-1]
         assert newest.carried_out
         assert newest.registry_version is not None

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from ml_assets.assets.groups import UNFOLDED_LINEAGE
+from ml_assets.cli.dev_processes import SupervisedProcess
 from ml_assets_tests.cli.calling import call
 
 READY_SECONDS, STOP_SECONDS = 90, 30
@@ -108,3 +109,37 @@ def test_a_misspelt_variable_is_told_with_the_one_that_is_meant(monkeypatch, cap
     assert "the variable ML_ASSETS_ALERT_WEBHOKO: is ML_ASSETS_ALERT_WEBHOOK meant?" in answer.err
     assert "the variable ML_ASSETS_XYZZY\n" in answer.err
     assert "ML_ASSETS_HOME" not in answer.err
+
+
+def test_a_service_that_dies_again_and_again_ends_with_one_line():
+    lines, status = [], None
+    service = SupervisedProcess("Dagster's UI", lambda: subprocess.Popen(["false"]), lines.append)
+    while status is None:
+        service.wait(STOP_SECONDS)
+        status = service.poll()
+    assert status == 1
+    assert lines == [
+        f"Dagster's UI ended with status 1: it is started again ({number} of 3)"
+        for number in (1, 2, 3)
+    ]
+    assert service.failure.startswith("Dagster's UI ended with status 1 for the 4th time within 10")
+
+
+def test_a_service_that_is_killed_is_started_again_and_another_one_left_alone():
+    lines = []
+    service = SupervisedProcess(
+        "Dagster's daemon", lambda: subprocess.Popen(["sleep", "600"]), lines.append
+    )
+    try:
+        first = service.pid
+        assert service.poll() is None
+        assert (service.pid, lines) == (first, [])
+        service.kill()
+        service.wait(STOP_SECONDS)
+        assert service.poll() is None
+        assert service.pid != first
+        assert lines == ["Dagster's daemon was killed by signal 9: it is started again (1 of 3)"]
+        assert service.returncode is None
+    finally:
+        service.kill()
+        service.wait(STOP_SECONDS)
