@@ -3,10 +3,11 @@
 A wrong value stops with one line that names the variable, the value and what is allowed.
 """
 
+import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,19 @@ VARIABLES = (
     "ML_ASSETS_MAX_MONTH_ROWS",
     ALLOWED_HOSTS_VARIABLE,
 )
+PATH_VARIABLES = (
+    "ML_ASSETS_TRIPS",
+    "ML_ASSETS_HOME",
+    "ML_ASSETS_SMTP_CA_FILE",
+    "DAGSTER_HOME",
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
+    "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+)
+"""What may hold a path, besides ``MLFLOW_TRACKING_URI``; the last three belong to libraries."""
+
+FOLDERS_TO_MAKE = ("ML_ASSETS_HOME", "DAGSTER_HOME")
+TRIPS = ("sample", "tlc")
+LOCAL = ("file://", "local://")
 OFF = "off"
 MAX_MAX_MONTH_ROWS = 2**31 - 1
 INGEST_CRON = "0 6 5 * *"
@@ -127,14 +141,47 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def make_paths_absolute(environment: MutableMapping[str, str]) -> None:
+    """Have every variable with a path in it mean the same in other working directories.
+
+    ``ml-assets dev`` works in another one than it was called in, and so do the processes that it
+    starts.
+
+    Args:
+        environment: ``os.environ``; changed in place. A value that leads nowhere, and is refused
+            where it is read, stays as it was typed.
+    """
+    for name in PATH_VARIABLES:
+        value = environment.get(name, "").strip()
+        path = Path(value.rpartition("::")[2].removeprefix("file://").removeprefix("local://"))
+        if value and value not in TRIPS and (name in FOLDERS_TO_MAKE or path.expanduser().exists()):
+            environment[name] = _absolute(value)
+    uri = environment.get("MLFLOW_TRACKING_URI", "").strip()
+    with contextlib.suppress(ValueError):  # read_settings says what is wrong
+        if uri:
+            environment["MLFLOW_TRACKING_URI"] = resolved(uri)
+
+
+def _absolute(place: str) -> str:
+    """A path, or a URL that leads to one (``file://``, ``zip://*::``), by the absolute path."""
+    chain, mark, last = place.rpartition("::")
+    if chain.count("[") > chain.count("]"):  # the address of an IPv6 server
+        return place
+    prefix = next((prefix for prefix in LOCAL if last.startswith(prefix)), "")
+    path = last.removeprefix(prefix)
+    if not path or "://" in path:
+        return place
+    return f"{chain}{mark}{prefix}{Path(path).expanduser().resolve()}"
+
+
 def _trips(value: str) -> str:
     allowed = "use sample, tlc, a folder that exists, or a URL (https://, s3://, memory://, …)"
-    if value in ("sample", "tlc"):
+    if value in TRIPS:
         return value
     if "://" in value:
         if not re.match(r"^[a-z][a-z0-9+.-]*(::[a-z0-9+.-]+)*://", value):
             raise SettingsError("ML_ASSETS_TRIPS", value, allowed)
-        return value
+        return _absolute(value)
     folder = Path(value).expanduser()
     if not folder.is_dir():
         raise SettingsError("ML_ASSETS_TRIPS", value, allowed)
@@ -148,7 +195,7 @@ def _taxi(value: str) -> str:
 
 
 def _home(value: str) -> str:
-    for prefix in ("file://", "local://"):
+    for prefix in LOCAL:
         value = value.removeprefix(prefix)
     if "://" in value:
         _require_writable_protocol(value)

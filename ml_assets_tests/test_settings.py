@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from ml_assets.secrets import without_credentials
-from ml_assets.settings import PROJECT_FOLDER, SettingsError, read_settings
+from ml_assets.settings import PROJECT_FOLDER, SettingsError, make_paths_absolute, read_settings
+from ml_assets.sqlite_url import sqlite_path
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month
 
@@ -201,3 +203,70 @@ def test_the_rows_of_a_month_are_those_of_the_taxi_unless_they_are_set():
     assert read_settings({}).max_month_rows is None
     for value in ("5000000", "5_000_000", "5,000,000"):
         assert read_settings({"ML_ASSETS_MAX_MONTH_ROWS": value}).max_month_rows == 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:///{here}/mlflow.db"),
+        ("sqlite:///below/mlflow.db?timeout=3", "sqlite:///{here}/below/mlflow.db?timeout=3"),
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("sqlite:////a%3Fb/c.db", "sqlite+pysqlite:////a%3Fb/c.db"),
+        ("postgresql://server/mlflow", "postgresql://server/mlflow"),
+    ],
+)
+def test_a_database_is_the_same_in_every_working_directory(tmp_path, monkeypatch, given, meant):
+    monkeypatch.chdir(tmp_path)
+    expected = meant.format(here=tmp_path)
+    settings = read_settings({"MLFLOW_TRACKING_URI": given})
+    assert settings.tracking_uri == expected
+    environment = {"MLFLOW_TRACKING_URI": given}
+    make_paths_absolute(environment)
+    monkeypatch.chdir("/")
+    assert read_settings(environment).tracking_uri == expected
+
+
+@pytest.mark.parametrize("name", ["a%41b", "what?", "no #1", "with a space", "müller@here"])
+def test_the_database_lies_in_the_home_whatever_that_is_called(tmp_path, name):
+    home = tmp_path / name
+    settings = read_settings({"ML_ASSETS_HOME": str(home)})
+    assert make_url(settings.tracking_uri).database == str(home / "mlflow.db")
+    assert sqlite_path(settings.tracking_uri) == home / "mlflow.db"
+
+
+def test_every_path_in_a_variable_is_made_absolute_where_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("trips", "other"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "months.zip").touch()
+    environment = {
+        "ML_ASSETS_HOME": "home",
+        "DAGSTER_HOME": "./dagster",
+        "ML_ASSETS_TRIPS": "trips",
+        "ML_ASSETS_SMTP_CA_FILE": "months.zip",
+        "MLFLOW_TRACKING_SERVER_CERT_PATH": "nowhere.pem",
+    }
+    make_paths_absolute(environment)
+    assert environment == {
+        "ML_ASSETS_HOME": f"{tmp_path}/home",
+        "DAGSTER_HOME": f"{tmp_path}/dagster",
+        "ML_ASSETS_TRIPS": f"{tmp_path}/trips",
+        "ML_ASSETS_SMTP_CA_FILE": f"{tmp_path}/months.zip",
+        "MLFLOW_TRACKING_SERVER_CERT_PATH": "nowhere.pem",
+    }
+    for given, meant in {
+        "file://trips": f"file://{tmp_path}/trips",
+        "zip://*::months.zip": f"zip://*::{tmp_path}/months.zip",
+        "simplecache::file://trips": f"simplecache::file://{tmp_path}/trips",
+        "http://[::1]:8000/trips": "http://[::1]:8000/trips",
+        "s3://bucket/trips": "s3://bucket/trips",
+    }.items():
+        environment = {"ML_ASSETS_TRIPS": given}
+        assert read_settings(environment).trips == meant
+        make_paths_absolute(environment)
+        assert environment == {"ML_ASSETS_TRIPS": meant}
+
+
+def test_sqlite_s_other_way_to_write_a_path_is_refused():
+    with pytest.raises(SettingsError, match="write the path itself"):
+        read_settings({"MLFLOW_TRACKING_URI": "sqlite:///file:mlflow.db?uri=true"})

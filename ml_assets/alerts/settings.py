@@ -148,8 +148,9 @@ def _email(values: Mapping[str, str]) -> EmailSettings | None:
     ca_file = values["ML_ASSETS_SMTP_CA_FILE"]
     if ca_file and not Path(ca_file).is_file():
         raise SettingsError("ML_ASSETS_SMTP_CA_FILE", ca_file, "name a file of certificates")
+    certificates = str(Path(ca_file).resolve()) if ca_file else None
     return EmailSettings(
-        to, sender, host, port, security, user or None, password or None, ca_file or None
+        to, sender, host, port, security, user or None, password or None, certificates
     )
 
 

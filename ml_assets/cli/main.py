@@ -8,7 +8,7 @@ import click
 from ml_assets.cli.lazy_group import LazyGroup
 from ml_assets.cli.unknown_variables import unknown_variables
 from ml_assets.secrets import ShownError, scrub, scrub_logs
-from ml_assets.settings import SettingsError
+from ml_assets.settings import SettingsError, make_paths_absolute
 from ml_assets.storage.leftovers import process_folder
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
@@ -48,6 +48,7 @@ def commands(context: click.Context) -> None:
     Where trips come from is set by ML_ASSETS_TRIPS: sample (synthetic, the default), tlc (the Taxi
     and Limousine Commission), or a folder or URL. Results live in ML_ASSETS_HOME.
     """
+    make_paths_absolute(os.environ)
     context.obj = dict(os.environ)  # before MLflow and Dagster add to it
     for line in unknown_variables(os.environ):
         click.echo(line, err=True)

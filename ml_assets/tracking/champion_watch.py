@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from ml_assets.secrets import ShownError, error_text, one_line, scrub_logs
 from ml_assets.serving.handover import (
@@ -25,6 +24,7 @@ from ml_assets.serving.handover import (
     RegistryNote,
 )
 from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, read_settings
+from ml_assets.sqlite_url import sqlite_path
 from ml_assets.storage.atomic import write_text
 from ml_assets.storage.faults import storage_fault
 from ml_assets.tracking.champion_export import bundle_name, export, is_whole, remove_others
@@ -118,10 +118,9 @@ class ChampionWatch:
         Raises:
             RegistryAway: when the file is gone from which a champion has come.
         """
-        uri = self._settings.tracking_uri
-        if urlsplit(uri).scheme.partition("+")[0] != "sqlite":
+        file = sqlite_path(self._settings.tracking_uri)
+        if file is None:
             return True
-        file = Path(uri.split("///", 1)[1])
         try:
             stat = file.stat()
         except FileNotFoundError as error:

@@ -1,5 +1,7 @@
 """Where to look: pages of a tracking server, or the command that shows a database."""
 
+import shlex
+
 from ml_assets.secrets import without_credentials
 
 
@@ -27,4 +29,4 @@ def pages(uri: str, name: str, version: str, experiment_id: str, run_id: str) ->
 
 def how_to_open(uri: str) -> str:
     """The command that opens a database-backed store in MLflow's own UI."""
-    return f"mlflow ui --backend-store-uri {without_credentials(uri)}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(without_credentials(uri))}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ml_assets.secrets import ShownError, error_text
+from ml_assets.sqlite_url import sqlite_url
 
 _LOG: Final = "service.log"
 _END_SECONDS = 10.0
@@ -126,7 +127,7 @@ def _start(home: Path) -> TrialService:
 
     variables = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     # A registry of its own, which is not there: the version that was handed over stays.
-    variables |= {"ML_ASSETS_HOME": str(home), "MLFLOW_TRACKING_URI": f"sqlite:///{home}/none.db"}
+    variables |= {"ML_ASSETS_HOME": str(home), "MLFLOW_TRACKING_URI": sqlite_url(home / "none.db")}
     try:
         # It listens here already, so that a question may wait for the service to start.
         with socket.create_server(("127.0.0.1", 0)) as listening, open(home / _LOG, "wb") as log:

@@ -143,3 +143,13 @@ def test_a_service_that_is_killed_is_started_again_and_another_one_left_alone():
     finally:
         service.kill()
         service.wait(STOP_SECONDS)
+
+
+def test_paths_in_variables_are_those_of_the_directory_that_dev_is_called_in(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    given = {"ML_ASSETS_HOME": "home", "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
+    call(monkeypatch, capsys, ["alerts"], given)
+    assert os.environ["ML_ASSETS_HOME"] == f"{tmp_path}/home"
+    assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/mlflow.db"

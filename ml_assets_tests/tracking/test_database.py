@@ -1,18 +1,21 @@
 """The SQLite database behind MLflow: interrupted, migrated, moved."""
 
 import resource
+import shutil
 import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import create_engine
 
 from ml_assets.sqlite_url import sqlite_url
-from ml_assets.tracking.store import TrackingStore, TrackingUnreachable
+from ml_assets.tracking.store import TrackingStore, TrackingUnreachable, artifact_location
 from ml_assets_tests.interrupting import in_a_process, interrupted
+from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 
 EXPERIMENT = "taxi-trip-duration"
 STATEMENTS = 1700
@@ -22,7 +25,7 @@ INTERRUPTIONS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 def store_in(home: Path) -> TrackingStore:
     database = sqlite_url(home / "mlflow.db")
-    return TrackingStore(database, EXPERIMENT, str(home / "mlartifacts"), home)
+    return TrackingStore(database, EXPERIMENT, artifact_location(str(home), home), home)
 
 
 def create_in_place(database: Path) -> None:
@@ -164,3 +167,101 @@ def test_a_database_of_a_newer_mlflow_is_named_and_not_touched(tmp_path):
     with pytest.raises(TrackingUnreachable, match="made by a newer MLflow .schema fedcba987654"):
         store_in(tmp_path).client()
     assert database.read_bytes() == before
+
+
+def tracked_in(home: Path) -> tuple[str, str]:
+    """A run, a model and a registered version in a home; returns the ids of run and model.
+
+    Made by another process, since MLflow remembers where a run's artifacts are.
+    """
+    lay_tables_of_mlflow(settings_for(home))
+    assert in_a_process(lambda: _track_in(home)) == 0
+    ((run, model),) = rows(home / "mlflow.db", "SELECT run_uuid, model_id FROM runs, logged_models")
+    return run, model
+
+
+def _track_in(home: Path) -> None:
+    client = store_in(home).client()
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    run = client.create_run(experiment).info.run_id
+    client.log_text(run, "of the run", "run.txt")
+    model = client.create_logged_model(experiment, name="pipeline", source_run_id=run)
+    (home / "MLmodel").write_text("of the model")
+    client.log_model_artifact(model.model_id, str(home / "MLmodel"))
+    client.create_registered_model("taxi")
+    client.create_model_version("taxi", f"models:/{model.model_id}", run, model_id=model.model_id)
+
+
+def locations(home: Path) -> set[str]:
+    queries = (
+        "SELECT artifact_location FROM experiments",
+        "SELECT artifact_uri FROM runs",
+        "SELECT artifact_location FROM logged_models",
+        "SELECT storage_location FROM model_versions",
+    )
+    return {found for query in queries for (found,) in rows(home / "mlflow.db", query)}
+
+
+def text_of(home: Path, uri: str, name: str = "") -> str:
+    store_in(home).client()
+    return (Path(mlflow.artifacts.download_artifacts(uri)) / name).read_text()
+
+
+@pytest.mark.parametrize("name", ["moved", "a%41b", "what? #1 & so on"])
+def test_a_moved_home_works_and_is_said_to_have_moved(tmp_path, caplog, name):
+    old, new = tmp_path / "old", tmp_path / name
+    run, model = tracked_in(old)
+    old.rename(new)
+    caplog.clear()
+    client = store_in(new).client()
+    (told,) = [each.getMessage() for each in caplog.records if each.name.startswith("ml_assets")]
+    assert "was moved or copied" in told
+    assert str(new / "mlartifacts") in told
+    assert text_of(new, f"runs:/{run}/run.txt") == "of the run"
+    assert text_of(new, f"models:/{model}", "MLmodel") == "of the model"
+    assert text_of(new, "models:/taxi/1", "MLmodel") == "of the model"
+    client.log_text(run, "later", "later.txt")
+    another = client.create_run(client.get_experiment_by_name(EXPERIMENT).experiment_id)
+    client.log_text(another.info.run_id, "another", "another.txt")
+    assert not any(str(old) in location for location in locations(new))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name]
+    caplog.clear()
+    store_in(new).client()
+    assert not caplog.records
+
+
+def test_a_copied_home_writes_nothing_into_the_original(tmp_path):
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    run, _ = tracked_in(original)
+    before = {path: path.read_bytes() for path in original.rglob("*") if path.is_file()}
+    shutil.copytree(original, copy)
+    client = store_in(copy).client()
+    client.log_text(run, "of the copy", "copy.txt")
+    another = client.create_run(client.get_experiment_by_name(EXPERIMENT).experiment_id)
+    client.log_text(another.info.run_id, "another", "another.txt")
+    assert {path: path.read_bytes() for path in original.rglob("*") if path.is_file()} == before
+    assert text_of(original, f"runs:/{run}/run.txt") == "of the run"
+    assert not any(str(original) in location for location in locations(copy))
+
+
+def test_a_database_that_homes_share_keeps_its_locations_until_the_home_has_moved(tmp_path):
+    database = sqlite_url(tmp_path / "shared.db")
+
+    def shared(home: Path) -> TrackingStore:
+        return TrackingStore(database, EXPERIMENT, str(home / "mlartifacts"), home)
+
+    first, second, moved = tmp_path / "first", tmp_path / "second", tmp_path / "moved"
+    client = shared(first).client()
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    model = client.create_logged_model(experiment, name="pipeline")
+    first.mkdir(exist_ok=True)
+    (first / "MLmodel").write_text("of the model")
+    client.log_model_artifact(model.model_id, str(first / "MLmodel"))
+    (second / "mlartifacts").mkdir(parents=True)
+    shared(second).client()
+    assert client.get_experiment(experiment).artifact_location == f"{first}/mlartifacts"
+    first.rename(moved)
+    shared(second).client()
+    assert client.get_experiment(experiment).artifact_location == f"{first}/mlartifacts"
+    shared(moved).client()
+    assert client.get_experiment(experiment).artifact_location == f"{moved}/mlartifacts"
