@@ -22,9 +22,10 @@ from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 
 
 @pytest.fixture
-def home(tmp_path) -> Path:
+def home(tmp_path, capsys) -> Path:
     """A home with MLflow's tables and nothing in them."""
     lay_tables_of_mlflow(settings_for(tmp_path))
+    capsys.readouterr()  # MLflow tells that it creates them
     return tmp_path
 
 
