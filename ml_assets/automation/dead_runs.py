@@ -74,7 +74,7 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     for run_id in heartbeats.stale(list(out_of_sight)):
         causes[run_id] = out_of_sight[run_id]
     reported = [run_id for run_id, cause in causes.items() if _report(instance, run_id, cause)]
-    _remove_heartbeats(heartbeats, {record.dagster_run.run_id for record in records} - {*reported})
+    _remove_heartbeats(instance, heartbeats)
     return reported
 
 
@@ -129,11 +129,12 @@ def _report(instance: dg.DagsterInstance, run_id: str, cause: str) -> bool:
     return True
 
 
-def _remove_heartbeats(heartbeats: Heartbeats, unfinished: set[str]) -> None:
-    """Remove what killed processes have left; a process that is alive writes its own again."""
+def _remove_heartbeats(instance: dg.DagsterInstance, heartbeats: Heartbeats) -> None:
+    """Remove heartbeats of runs that are over, and stopped ones of runs that never came to be."""
     for run_id in heartbeats.run_ids():
+        run = instance.get_run_by_id(run_id)
         age = heartbeats.seconds_since(run_id)
-        if run_id not in unfinished and (age is None or age > STALE_HEARTBEAT_SECONDS):
+        if run.is_finished if run is not None else (age or 0.0) > STALE_HEARTBEAT_SECONDS:
             heartbeats.remove(run_id)
 
 

@@ -280,10 +280,12 @@ def test_out_of_sight_a_process_is_dead_once_its_heartbeat_has_stopped(quick, go
         with Heartbeats.of(instance).beating(run_id):
             time.sleep(1.2)
             assert fail_dead_runs(instance) == []
+            assert Heartbeats.of(instance).run_ids() == [run_id]
         Heartbeats.of(instance)._beat(run_id)  # killed: its file stays
         assert fail_dead_runs(instance) == []
         time.sleep(0.7)
         assert fail_dead_runs(instance) == [run_id]
+        assert Heartbeats.of(instance).run_ids() == []
         assert "no heartbeat" in [entry.message for entry in instance.all_logs(run_id)][-1]
 
 
@@ -304,6 +306,14 @@ def test_a_living_process_is_left_alone_whatever_its_machine_is_called_now(quick
         heartbeats._beat(run_id)
         os.utime(heartbeats.folder / run_id, (0, 0))  # as if it hung
         assert fail_dead_runs(instance) == []
+
+
+def test_the_heartbeat_of_a_run_that_is_found_dead_goes_at_once(gone):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, gone)
+        Heartbeats.of(instance)._beat(run_id)
+        assert fail_dead_runs(instance) == [run_id]
+        assert Heartbeats.of(instance).run_ids() == []
 
 
 def test_a_run_of_before_a_reboot_fails_and_no_heartbeat_is_left_behind(quick, gone):
