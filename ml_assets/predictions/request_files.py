@@ -158,8 +158,8 @@ def _requests(path: Path, table: pa.Table, column: Mapping[str, str]) -> pl.Data
             series.append(pl.Series(field_name, pl.from_arrow(values)))
         except (pl.exceptions.PolarsError, pa.ArrowException) as error:
             raise RequestFileError(
-                f"{path}: the column {quoted_name(name)} is of the type {table[name].type}, which "
-                f"holds no {field_name}"
+                f"{path}: the column {quoted_name(name)} is of a type that holds no {field_name}: "
+                f"{printable(str(values.type))}"
             ) from error
     return pl.DataFrame(series)
 
@@ -170,8 +170,8 @@ def _csv(path: Path, ignored: Collection[str]) -> Iterator[Chunk]:
         while some := list(islice(rows, CHUNK_ROWS)):
             some = [row for row in some if row]  # csv's own rule: an empty line is no row
             width = len(header)
-            for row in some[:1]:
-                values = dict(zip(header, row, strict=False))
+            if some:
+                values = dict(zip(header, some[0], strict=False))
                 require_unpadded_quotes(path, [values.get(name, "") for name in column.values()])
             faults = {
                 at: width_fault(row, width) for at, row in enumerate(some) if len(row) != width

@@ -31,6 +31,8 @@ _MAX_TEXT = 400
 """Characters of a reason or of another library's message."""
 _MAX_REMEMBERED = 10_000
 """Sets of keys whose meaning is remembered while JSON lines are read."""
+_MAX_REMEMBERED_CHARACTERS = 2000
+"""Of the keys of a line; longer ones are looked up again, so that memory is bounded."""
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 
 
@@ -123,10 +125,11 @@ class JsonFields:
             key_of = column_of(
                 f"line {number:,} of {self._where}", keys, self._ignored, required=False
             )
-            if len(self._key_of) >= _MAX_REMEMBERED:
-                self._key_of.clear()
-            self._key_of[keys] = key_of
             self._unseen.difference_update(keys)
+            if sum(map(len, keys)) <= _MAX_REMEMBERED_CHARACTERS:
+                if len(self._key_of) >= _MAX_REMEMBERED:
+                    self._key_of.clear()
+                self._key_of[keys] = key_of
         return {field: row[key] for field, key in key_of.items()}
 
     def require_ignored(self) -> None:

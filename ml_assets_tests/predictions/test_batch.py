@@ -436,10 +436,17 @@ def test_rows_without_a_pick_up_time_are_counted_among_the_scored(predict, tmp_p
     assert summary.scored_as_of == datetime(2024, 5, 6, 8, 0)
 
 
-def test_lines_whose_keys_always_differ_take_no_more_memory(predict, tmp_path, monkeypatch):
-    monkeypatch.setattr(request_names, "_MAX_REMEMBERED", 10)
-    rows = [GOOD | {f"note{number}": number} for number in range(100)]
-    assert predict(write(tmp_path / "in.jsonl", rows)).scored == 100
+@pytest.mark.parametrize(("lines", "length"), [(300, 20_000), (2_000, 100)])
+def test_of_lines_whose_keys_always_differ_a_bounded_part_is_remembered(monkeypatch, lines, length):
+    monkeypatch.setattr(request_names, "_MAX_REMEMBERED", 100)
+    fields = request_names.JsonFields("in.jsonl", ["own"])
+    tracemalloc.start()
+    for number in range(lines):
+        row = GOOD | {f"note{number}{'x' * length}": 1, "PICKUP_DATETIME": NOW, "own": 2}
+        assert fields.read(number, row) == GOOD | {"pickup_datetime": NOW}
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 300_000
 
 
 def test_a_file_that_breaks_off_leaves_what_was_there_before(predict, tmp_path):
