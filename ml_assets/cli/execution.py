@@ -208,7 +208,7 @@ class Execution:
         for error in errors:
             self._console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         dev = next_command(self._settings, "dev")
-        return f"run {run_id} failed; what was good before is kept. Its log: {dev}"
+        return f"run {run_id} failed. What was good before is kept. Its log is shown by {dev}"
 
 
 def _by_command() -> dict[str, str]:
