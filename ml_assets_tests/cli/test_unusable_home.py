@@ -122,7 +122,7 @@ def test_dagster_s_damaged_database_is_told(monkeypatch, capsys, home, database)
     file = home / "dagster" / database
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no database " * 1000)
-    for arguments in (["backtest"], ["rollback"]):
+    for arguments in (["backtest"], ["runs"]):
         answer = call(monkeypatch, capsys, arguments, {"ML_ASSETS_HOME": home})
         assert_one_line(answer, f"{file} is damaged", "begin anew without what it holds")
 
