@@ -24,6 +24,6 @@ def answers_alike(trip_store: TripStoreResource, tracking: MlflowTracking) -> dg
 
     training_set = trip_store.records().read("training_set", TrainingSet)
     judged = load_trips(trip_store.tables(), training_set, "judge")
-    found = compare_champion(tracking.client(), tracking.registered_model, judged)
+    found = compare_champion(tracking.reader(), tracking.registered_model, judged)
     compared = {way: dg.MetadataValue.int(count) for way, count in found.compared.items()}
     return single_result(_ALIKE, found.finding(), compared)

@@ -69,7 +69,7 @@ def _require_possible(settings: Settings, version: str | None) -> None:
     location = artifact_location(settings.home, settings.local_home)
     store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
     try:
-        registry = Registry(store.client(), REGISTERED_MODEL, settings.local_home)
+        registry = Registry(store.reader(), REGISTERED_MODEL, settings.local_home)
         settle(registry.client, registry.name)  # of a promotion that was interrupted
         require_possible(registry, _dataset(settings), version)
     except (CannotReinstate, TrackingUnreachable) as error:

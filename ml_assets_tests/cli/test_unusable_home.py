@@ -71,7 +71,7 @@ def test_a_deleted_experiment_names_the_command_that_restores_it(store):
 def test_who_only_reads_creates_nothing(monkeypatch, capsys, tmp_path, requests):
     empty = tmp_path / "empty"
     out = tmp_path / "minutes.csv"
-    for arguments in (["predict", str(requests), "--out", str(out)], ["reproduce"]):
+    for arguments in (["predict", str(requests), "--out", str(out)], ["reproduce"], ["rollback"]):
         answer = call(monkeypatch, capsys, arguments, {"ML_ASSETS_HOME": empty})
         assert_one_line(answer, "there is no champion yet", "`ml-assets run`")
     assert not empty.exists()
