@@ -164,7 +164,8 @@ def test_a_malformed_file_is_an_error_in_a_line_and_leaves_no_answers(predict, t
 def test_without_a_champion_it_says_how_to_make_one(predict, tmp_path):
     answer = predict("requests.csv", "--out", "minutes.csv", home=tmp_path / "empty")
     assert (answer.status, answer.out) == (1, "")
-    assert "there is no champion yet: train one first (`ml-assets run`" in answer.err
+    assert answer.err.startswith("error: there is no champion yet, nor any other model: ")
+    assert "Train first (`ml-assets run`, or the job train_models)" in answer.err
 
 
 def test_the_champions_own_predictions_come_out(predict, project, tmp_path):
