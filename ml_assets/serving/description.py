@@ -111,7 +111,10 @@ def describe(app: FastAPI, limits: Limits, *, with_token: bool) -> dict[str, Any
         [(model, "serialization") for model in (*_MODELS, Detail)], ref_template=REFERENCE
     )
     schemas |= made["$defs"] | {"Request": request_schema(datetime.now())}
-    refusal = {"description": "No token, or a wrong one", "content": _json("Detail")}
+    refusal = {
+        "description": "No token or a wrong one; where none is set, not from this machine",
+        "content": _json("Detail"),
+    }
     for path, operations in document["paths"].items():
         for operation in operations.values():
             if not is_open(path):
