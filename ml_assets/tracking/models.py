@@ -4,6 +4,8 @@ Saved as skops, MLflow's default since 3.0, with the types that ``modeling.store
 which holds for what is written and for what is loaded.
 """
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.modeling.stored_pipeline import (
@@ -13,15 +15,20 @@ from ml_assets.modeling.stored_pipeline import (
     require_definitions,
 )
 from ml_assets.secrets import ShownError
+from ml_assets.tracking.descriptions import MODEL_DESCRIPTION
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
     from sklearn.pipeline import Pipeline
 
     from ml_assets.tracking.runs import TrackedRun
 
 ARTIFACT_NAME = "pipeline"
+WHEEL_FOLDER = "wheels"
+"""Folder of a logged model that holds this package; MLflow's own wheeled models call it so, too."""
+
 _LOGGED = "models:/"
 CHAMPION = "champion"
 PREVIOUS = "previous"
@@ -33,13 +40,12 @@ class NotLogged(ShownError, LookupError):
 
 
 def log_pipeline(run: "TrackedRun", pipeline: "Pipeline", example: "pd.DataFrame") -> str:
-    """Log a fitted pipeline with its signature and an input example.
+    """Log a fitted pipeline with its signature, an input example and this package as a wheel.
 
     Args:
         run: The run that it belongs to.
         pipeline: Fitted, from request fields to minutes.
-        example: A few requests; integers are declared as doubles, since a signature with integers
-            would refuse a missing value later.
+        example: A few requests.
 
     Returns:
         The model's URI.
@@ -48,20 +54,51 @@ def log_pipeline(run: "TrackedRun", pipeline: "Pipeline", example: "pd.DataFrame
         TypeError: when the pipeline holds a type of a package that is not trusted.
     """
     import mlflow
-    from mlflow.models import infer_signature
 
-    requests = as_doubles(example)
+    from ml_assets.tracking.package_wheel import wheel_name, write_wheel
+
+    requests = _as_clients_send(example)
+    types = trusted_types(pipeline)
     logged = mlflow.sklearn.log_model(
         pipeline,
         name=ARTIFACT_NAME,
-        signature=infer_signature(requests, pipeline.predict(requests)),
+        signature=request_signature(),
         input_example=requests,
         serialization_format="skops",
-        skops_trusted_types=trusted_types(pipeline),
-        pip_requirements=_requirements(),
+        skops_trusted_types=types,
+        pip_requirements=[*_requirements(types), f"{WHEEL_FOLDER}/{wheel_name()}"],
+        metadata=_features(pipeline),
         run_id=run.run_id,
     )
+    with tempfile.TemporaryDirectory() as folder:
+        write_wheel(Path(folder))
+        run.client.log_model_artifacts(logged.model_id, folder, WHEEL_FOLDER)
     return str(logged.model_uri)
+
+
+def request_signature() -> "ModelSignature":
+    """The fields of a request as MLflow checks them, and minutes as the output.
+
+    Zones are integers. MLflow refuses 64-bit integers for a double and a missing value for an
+    integer, so the miles and the passengers, which may be either, are declared without a type.
+    """
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType, ColSpec
+
+    return ModelSignature(
+        inputs=Schema(
+            [
+                ColSpec(DataType.long, "PULocationID"),
+                ColSpec(DataType.long, "DOLocationID"),
+                ColSpec(AnyType(), "trip_distance"),
+                ColSpec(DataType.datetime, "pickup_datetime", required=False),
+                ColSpec(AnyType(), "passenger_count", required=False),
+            ]
+        ),
+        outputs=Schema([TensorSpec(np.dtype(np.float64), (-1,))]),
+    )
 
 
 def trusted_types(pipeline: "Pipeline") -> list[str]:
@@ -100,8 +137,6 @@ def load_pipeline(uri: str) -> "Pipeline":
         OutdatedModel: when it was stored by another version of this package.
         UnknownFeature: when it was fitted with a feature that this code does not define.
     """
-    import tempfile
-
     import mlflow
 
     with tempfile.TemporaryDirectory() as folder:
@@ -144,9 +179,25 @@ def require_trusted(uri: str, flavors: dict[str, Any]) -> None:
 
 
 def register(
-    client: "MlflowClient", name: str, model_uri: str, run_id: str, tags: dict[str, str]
+    client: "MlflowClient",
+    name: str,
+    model_uri: str,
+    run_id: str,
+    tags: dict[str, str],
+    description: str | None = None,
 ) -> str:
-    """Register a logged model as a new version; returns the version, without any alias yet.
+    """Register a logged model as a new version.
+
+    Args:
+        client: Of the registry.
+        name: Registered model.
+        model_uri: Of the logged model.
+        run_id: The run that logged it.
+        tags: Tags of the version.
+        description: Of the version, in Markdown.
+
+    Returns:
+        The version, without any alias yet.
 
     Raises:
         NotLogged: when this MLflow does not have the model.
@@ -158,13 +209,13 @@ def register(
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=MODEL_DESCRIPTION)
     # A server takes a logged model's URI only together with its id.
     model_id = model_uri.removeprefix(_LOGGED) if model_uri.startswith(f"{_LOGGED}m-") else None
     if model_id is not None:
         _require_logged(client, model_id)
     version = client.create_model_version(
-        name, source=model_uri, run_id=run_id, tags=tags, model_id=model_id
+        name, source=model_uri, run_id=run_id, tags=tags, model_id=model_id, description=description
     )
     return str(version.version)
 
@@ -195,15 +246,31 @@ def version_with_alias(client: "MlflowClient", name: str, alias: str) -> Any | N
         raise
 
 
-def as_doubles(requests: "pd.DataFrame") -> "pd.DataFrame":
-    """The same requests with every number as float64."""
-    numbers = requests.select_dtypes("number").columns
-    return requests.astype(dict.fromkeys(numbers, "float64"))
+def _as_clients_send(requests: "pd.DataFrame") -> "pd.DataFrame":
+    """The same requests with zones as 64-bit integers and other numbers as doubles."""
+    numbers = dict.fromkeys(requests.select_dtypes("number").columns, "float64")
+    return requests.astype(numbers | {"PULocationID": "int64", "DOLocationID": "int64"})
 
 
-def _requirements() -> list[str]:
-    """What a loader needs; stated, since MLflow spends seconds on finding it out."""
+def _features(pipeline: "Pipeline") -> dict[str, dict[str, int]]:
+    """Names and versions of the definitions that a pipeline was fitted with, by their kind."""
+    return {
+        kind: versions
+        for _, step in pipeline.steps
+        for kind in ("features", "encodings", "indicators")
+        if isinstance(versions := getattr(step, f"{kind}_", None), dict)
+    }
+
+
+def _requirements(types: list[str]) -> list[str]:
+    """What loading a pipeline needs; stated, since MLflow spends seconds on finding it out.
+
+    Args:
+        types: The types that it holds; XGBoost is large, and is needed by its own models only.
+    """
     from importlib.metadata import version
 
-    packages = ("scikit-learn", "xgboost", "pandas", "numpy", "skops")
+    packages = ["scikit-learn", "pandas", "numpy", "scipy", "skops", "orjson"]
+    if any(name.startswith("xgboost.") for name in types):
+        packages.append("xgboost")
     return [f"{package}=={version(package)}" for package in packages]

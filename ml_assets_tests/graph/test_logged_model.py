@@ -101,12 +101,18 @@ def test_feature_importance_and_slices(logged):
     assert "feature_importance.png" in names
 
 
-def test_signature_with_doubles_and_an_input_example(record):
+def test_signature_and_an_input_example(record):
     model = mlflow.models.Model.load(record.model_uri)
-    columns = {column.name: column.type for column in model.signature.inputs}
-    assert set(columns) == set(REQUEST_COLUMNS)
-    numbers = {name: kind for name, kind in columns.items() if name != "pickup_datetime"}
-    assert set(numbers.values()) == {DataType.double}
+    columns = {
+        column.name: (str(column.type), column.required) for column in model.signature.inputs
+    }
+    assert columns == {
+        "PULocationID": (str(DataType.long), True),
+        "DOLocationID": (str(DataType.long), True),
+        "trip_distance": ("Any", True),
+        "pickup_datetime": (str(DataType.datetime), False),
+        "passenger_count": ("Any", False),
+    }
     example = model.load_input_example(str(mlflow.artifacts.download_artifacts(record.model_uri)))
     assert list(example.columns) == list(REQUEST_COLUMNS)
     assert len(example) == 5
