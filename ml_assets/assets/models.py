@@ -80,11 +80,12 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         from ml_assets.modeling.judged import load_months, train_and_judge
         from ml_assets.modeling.model_pictures import model_pictures
+        from ml_assets.tracking.descriptions import describe_training, run_name
         from ml_assets.tracking.judged_model import log_judged_model
 
         training_set = trip_store.records().read("training_set", TrainingSet)
         # Whatever can fail is inside, so that MLflow's status is the step's own outcome.
-        with tracking.run(context, name) as run:
+        with tracking.run(context, run_name(family.name, training_set, context.run_id)) as run:
             warm_start = None
             if config.warm_start:
                 champion = tracking.champion_parameters(run.client, family.name, training_set)
@@ -101,11 +102,15 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
             pictures: dict[str, bytes] = optional(
                 context.log, f"pictures of {name}", lambda: model_pictures(judged, training_set), {}
             )
-            record = log_judged_model(run, judged, training_set, pictures)
+            description = describe_training(
+                judged.record, training_set, family.title, context.run_id
+            )
+            record = log_judged_model(run, judged, training_set, pictures, description)
             trip_store.records().write(name, record)
+            links = tracking.run_links(run)
             return dg.MaterializeResult(
                 metadata=safe_metadata(
-                    context.log, name, lambda: _metadata(record, training_set, pictures)
+                    context.log, name, lambda: _metadata(record, training_set, pictures) | links
                 )
             )
 

@@ -145,11 +145,12 @@ def watched_champion(
     client: "MlflowClient", name: str, dataset: str
 ) -> tuple[ServedChampion | None, Status, str]:
     """The champion if it is of these trips; else what it is instead, and in a sentence."""
+    from ml_assets.tracking.registry import explain_missing_champion
     from ml_assets.tracking.served_champion import served_champion
 
     champion = served_champion(client, name)
     if champion is None:
-        return None, "nothing_serves", "nothing serves yet: train_models makes a champion"
+        return None, "nothing_serves", explain_missing_champion(client, name)
     if champion.dataset != dataset:
         made_on = champion.dataset or "unknown trips"
         why = f"{champion} was trained on {made_on}: months of {dataset} tell nothing of it"

@@ -101,15 +101,13 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
         dg.Failure: when it cannot be used any more.
     """
     from ml_assets.tracking.prediction_model import NoModel, load_model
+    from ml_assets.tracking.registry import explain_missing_champion
     from ml_assets.tracking.served_champion import served_champion
 
     client, name = tracking.reader(), tracking.registered_model
     champion = served_champion(client, name)
     if champion is None:
-        raise NoChampion(
-            "there is no champion to score with yet: materialize champion_model first (the job "
-            "train_models, or `ml-assets run`)"
-        )
+        raise NoChampion(explain_missing_champion(client, name))
     if champion.dataset != store.dataset:
         raise NoChampion(
             f"{champion} was trained on {champion.dataset or 'unknown trips'}, and these are "

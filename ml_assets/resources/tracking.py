@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ml_assets.tracking.pages import how_to_open, pages
+from ml_assets.tracking.pages import how_to_open, pages, run_page
 from ml_assets.tracking.runs import DAGSTER_RUN_TAG, TrackedRun, close_abandoned_runs, tracked_run
+from ml_assets.tracking.source import source_tags
 from ml_assets.tracking.store import TrackingStore
 from ml_assets.version import code_version
 
@@ -80,6 +81,7 @@ class MlflowTracking(dg.ConfigurableResource):
             DAGSTER_RUN_TAG: context.run.run_id,
             "dagster_asset": context.asset_key.to_user_string(),
             "code_version": code_version(),
+            **source_tags(context.asset_key.to_user_string()),
         }
         with self._store().failures(), tracked_run(client, self.experiment, name, tags) as run:
             yield run
@@ -120,9 +122,16 @@ class MlflowTracking(dg.ConfigurableResource):
             experiment.experiment_id if experiment else "",
             client.get_model_version(self.registered_model, version).run_id or "",
         )
-        if not found:
+        return self._as_metadata(found)
+
+    def run_links(self, run: TrackedRun) -> dict[str, dg.MetadataValue]:
+        """A link to a run; for a database, the command that shows it."""
+        return self._as_metadata(run_page(self.tracking_uri, run.experiment_id, run.run_id))
+
+    def _as_metadata(self, links: dict[str, str]) -> dict[str, dg.MetadataValue]:
+        if not links:
             return {"open_mlflow": dg.MetadataValue.text(how_to_open(self.tracking_uri))}
-        return {shown: dg.MetadataValue.url(address) for shown, address in found.items()}
+        return {shown: dg.MetadataValue.url(address) for shown, address in links.items()}
 
     def _store(self) -> TrackingStore:
         return TrackingStore(

@@ -9,6 +9,7 @@ from ml_assets.modeling.champion import Serve
 from ml_assets.modeling.records import Leaderboard, MetricsRecord, ModelRecord, TrainingSet
 from ml_assets.secrets import error_text
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.tracking.descriptions import describe_version
 from ml_assets.tracking.models import NotLogged, load_pipeline, log_pipeline, register
 from ml_assets.tracking.runs import TrackedRun
 from ml_assets.tracking.serving_champion import KNOWN_MINUTES
@@ -110,7 +111,7 @@ def refitted(
     keep_typical_requests(pipeline, requests)
     run = client.get_run(winner.mlflow_run_id or "")
     tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
-    uri = log_pipeline(tracked, pipeline, requests.head())
+    uri = log_pipeline(tracked, pipeline, requests.head(), winner.model)
     months = [str(month) for month in training_set.months_of("train", "tune", "judge")]
     expected = _expected_of(pipeline, winner, judged)
     return Served(uri, "refitted_on_all_months", months, expected)
@@ -131,7 +132,8 @@ def registered(
             for tag, value in tags.items():
                 client.set_model_version_tag(name, version.version, tag, value)
             return str(version.version)
-    return register(client, name, served.uri, run_id, tags)
+    description = describe_version(board, training_set, served.fitted_on, served.serve)
+    return register(client, name, served.uri, run_id, tags, description)
 
 
 def examine(

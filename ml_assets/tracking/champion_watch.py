@@ -29,6 +29,7 @@ from ml_assets.storage.atomic import write_text
 from ml_assets.storage.faults import storage_fault
 from ml_assets.tracking.champion_export import bundle_name, export, is_whole, remove_others
 from ml_assets.tracking.models import CHAMPION, version_with_alias
+from ml_assets.tracking.registry import explain_missing_champion, versions_of
 from ml_assets.tracking.store import (
     NothingTracked,
     TrackingStore,
@@ -69,11 +70,14 @@ class ChampionWatch:
         self._handed = NoteFile(self._folder / CHAMPION_FILE, ChampionNote)
         self._verified: str | None = None
         self._note = RegistryNote()
+        self._explanation: str | None = None
+        self._explain_at = 0.0
 
     def look(self) -> None:
         """Ask once, and write down what there is to tell."""
         try:
             version = self._ask()
+            missing = self._missing() if version is None else None
         except Exception as error:  # noqa: BLE001 - whatever keeps the registry from answering
             self._note = self._note.model_copy(update={"problem": self._in_words(error)})
         else:
@@ -82,9 +86,20 @@ class ChampionWatch:
             self._note = RegistryNote(
                 answered_at=datetime.now(UTC),
                 names=None if version is None else str(version.version),
-                problem=self._export_problem if version is not None else None,
+                problem=missing if version is None else self._export_problem,
             )
         self._write()
+
+    def _missing(self) -> str | None:
+        """Why there is no champion although there are versions; looked up now and then."""
+        if self._client is None:
+            return None
+        if self._note.names is not None or time.monotonic() >= self._explain_at:
+            self._explain_at = time.monotonic() + RETRY_SECONDS
+            versions = versions_of(self._client, REGISTERED_MODEL)
+            explained = explain_missing_champion(self._client, REGISTERED_MODEL)
+            self._explanation = explained if versions else None
+        return self._explanation
 
     def _in_words(self, error: Exception) -> str:
         """What is wrong, on one line and without a password."""

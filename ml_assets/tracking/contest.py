@@ -25,6 +25,7 @@ from ml_assets.tracking.challenger import (
     refitted,
     registered,
 )
+from ml_assets.tracking.descriptions import with_decision
 from ml_assets.tracking.models import NotLogged
 from ml_assets.tracking.registry import Registry
 from ml_assets.tracking.serving_champion import HOLD, serving_champion
@@ -32,6 +33,7 @@ from ml_assets.trips.quality import Finding, Verdict, worst
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow import MlflowClient
 
 
 class UnfitToServe(ShownError, RuntimeError):
@@ -220,9 +222,7 @@ def tell(contest: Contest, decision: ChampionDecision) -> None:
     for version, outcome, reason, criteria in said:
         if version is None or (champion is not None and version == champion.version):
             continue
-        tags = _tags(decision, outcome, reason, criteria)
-        for tag, value in tags.items():
-            registry.client.set_model_version_tag(registry.name, version, tag, value)
+        keep_decision(registry.client, registry.name, version, decision, outcome, reason, criteria)
     asked = [(decision.challenger, decision.challenger_version)]
     asked += [(other.model, other.version) for other in decision.other_challengers]
     registered_ones = {model for model, version in asked if version is not None}
@@ -232,17 +232,42 @@ def tell(contest: Contest, decision: ChampionDecision) -> None:
             registry.client.log_dict(row.mlflow_run_id, decision.model_dump(), file)
 
 
-def _tags(
-    decision: ChampionDecision, outcome: str, reason: str, criteria: list[Criterion]
-) -> dict[str, str]:
-    return {
-        HOLD: "",  # a person may have chosen this version once
+def keep_decision(
+    client: "MlflowClient",
+    name: str,
+    version: str,
+    decision: ChampionDecision,
+    outcome: str,
+    reason: str,
+    criteria: list[Criterion],
+) -> None:
+    """Keep with a version what was decided on it: which decision in tags, why in the description.
+
+    Args:
+        client: Of the registry.
+        name: Registered model.
+        version: The version.
+        decision: Of which this is a part.
+        outcome: Such as ``promoted``.
+        reason: For this version.
+        criteria: What it had to show; empty when a person decided.
+    """
+    record = client.get_model_version(name, version)
+    if HOLD in record.tags:  # a person may have chosen this version once
+        client.delete_model_version_tag(name, version, HOLD)
+    tags = {
         "decision": outcome,
         "decision_id": decision.decision_id,
         "decided_at": decision.decided_at,
-        "started_because": decision.started_because,
-        "reason": reason[:5000],
-        "criteria": ", ".join(
-            f"{'✓' if criterion.passed else '✗'} {criterion.name}" for criterion in criteria
-        )[:5000],
     }
+    for tag, value in tags.items():
+        client.set_model_version_tag(name, version, tag, value)
+    description = with_decision(
+        record.description,
+        outcome,
+        decision.decided_at,
+        decision.started_because,
+        reason,
+        criteria,
+    )
+    client.update_model_version(name, version, description)

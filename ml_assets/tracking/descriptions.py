@@ -1,5 +1,6 @@
 """What MLflow shows in words: names of runs, and the descriptions of runs and versions."""
 
+from ml_assets.modeling.champion import Serve
 from ml_assets.modeling.records import Criterion, Leaderboard, ModelRecord, TrainingSet
 from ml_assets.trips.month import Month
 from ml_assets.trips.windows import span
@@ -51,22 +52,26 @@ def describe_training(
 
 
 def describe_version(
-    board: Leaderboard, training_set: TrainingSet, served: str, fitted_on: list[str]
+    board: Leaderboard, training_set: TrainingSet, fitted_on: list[str], serve: Serve
 ) -> str:
     """The description of a registered version, in Markdown.
 
     Args:
         board: The leaderboard, whose first model it is.
         training_set: What it was trained on.
-        served: Which fit it is, in words.
         fitted_on: Its months.
+        serve: Whether it is the evaluated fit, or its parameters fitted on all months.
     """
     winner = board.models[0]
     lines = [
         f"**{winner.model}**, fitted on {_months(fitted_on)}: test RMSE "
         f"**{winner.test.rmse:.3f} min** on {board.judged_month}, on {_trips(training_set)}.",
-        f"Fit: {served}.",
     ]
+    if serve == "refitted_on_all_months":
+        lines.append(
+            "Fitted again on all months, the test month included: the RMSE is that of the "
+            "fit before."
+        )
     return _joined(lines, board.caveat)
 
 

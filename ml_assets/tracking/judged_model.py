@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.modeling.records import ModelRecord, TrainingSet
+from ml_assets.tracking.datasets import month_datasets
 from ml_assets.tracking.environment import this_environment
 from ml_assets.tracking.models import log_pipeline
 from ml_assets.tracking.runs import TrackedRun
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from ml_assets.modeling.judged import JudgedModel
 
 EXAMPLE_ROWS = 5
+DESCRIPTION_TAG = "mlflow.note.content"
+"""The tag in which MLflow keeps the description of a run."""
+
 TRAINING_SET_FILE, RECORD_FILE = "training_set.json", "model_record.json"
 
 
@@ -21,6 +25,7 @@ def log_judged_model(
     judged: "JudgedModel",
     training_set: TrainingSet,
     pictures: Mapping[str, bytes],
+    description: str = "",
 ) -> ModelRecord:
     """Log everything that a model stands on and is.
 
@@ -29,6 +34,7 @@ def log_judged_model(
         judged: The model, its figures and its trials.
         training_set: The months, rows and checksums that it stands on.
         pictures: Name to PNG, of ``model_pictures``.
+        description: Of the run, in Markdown.
 
     Returns:
         The model's record with its MLflow run and model URI.
@@ -36,7 +42,9 @@ def log_judged_model(
     from ml_assets.modeling.importance import feature_importance
 
     record = judged.record
-    run.log(_parameters(record, training_set), _figures(record), _tags(record, training_set))
+    tags = _tags(record, training_set) | ({DESCRIPTION_TAG: description} if description else {})
+    run.log(_parameters(record, training_set), _figures(record), tags)
+    run.log_datasets(month_datasets(training_set))
     run.log_dict(training_set.model_dump(), TRAINING_SET_FILE)
     # Parameters proper are kept as text: here they keep their types, with what the fit ran on.
     environment = this_environment().model_dump()
@@ -47,19 +55,23 @@ def log_judged_model(
         run.log_bytes(picture, f"{name}.png")
     _log_trials(run, judged)
     example = judged.judged[list(REQUEST_COLUMNS)].head(EXAMPLE_ROWS)
-    uri = log_pipeline(run, judged.pipeline, example)
+    uri = log_pipeline(run, judged.pipeline, example, record.model)
     return record.model_copy(update={"mlflow_run_id": run.run_id, "model_uri": uri})
+
+
+_TRIAL_STATUS = {"FAIL": "FAILED", "PRUNED": "KILLED"}
+"""MLflow has no status for a pruned trial; the tag ``state`` tells it from one that was stopped."""
 
 
 def _log_trials(run: TrackedRun, judged: "JudgedModel") -> None:
     for trial in judged.trials:
         figures = {} if trial.tune_rmse is None else {"tune_rmse": trial.tune_rmse}
         run.log_child(
-            f"trial {trial.number}",
+            f"{judged.record.model} trial {trial.number}",
             trial.parameters,
             figures,
-            failed=trial.state == "FAIL",
-            tags={"state": trial.state},
+            status=_TRIAL_STATUS.get(trial.state, "FINISHED"),
+            tags={"state": trial.state, "model": judged.record.model},
         )
 
 

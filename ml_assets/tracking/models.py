@@ -4,6 +4,7 @@ Saved as skops, MLflow's default since 3.0, with the types that ``modeling.store
 which holds for what is written and for what is loaded.
 """
 
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from ml_assets.tracking.runs import TrackedRun
 
-ARTIFACT_NAME = "pipeline"
 WHEEL_FOLDER = "wheels"
 """Folder of a logged model that holds this package; MLflow's own wheeled models call it so, too."""
 
@@ -39,13 +39,16 @@ class NotLogged(ShownError, LookupError):
     """A model that this MLflow does not have; says which, and the way out."""
 
 
-def log_pipeline(run: "TrackedRun", pipeline: "Pipeline", example: "pd.DataFrame") -> str:
+def log_pipeline(
+    run: "TrackedRun", pipeline: "Pipeline", example: "pd.DataFrame", name: str = "pipeline"
+) -> str:
     """Log a fitted pipeline with its signature, an input example and this package as a wheel.
 
     Args:
         run: The run that it belongs to.
         pipeline: Fitted, from request fields to minutes.
         example: A few requests.
+        name: Of the logged model, in MLflow's list of them.
 
     Returns:
         The model's URI.
@@ -61,7 +64,7 @@ def log_pipeline(run: "TrackedRun", pipeline: "Pipeline", example: "pd.DataFrame
     types = trusted_types(pipeline)
     logged = mlflow.sklearn.log_model(
         pipeline,
-        name=ARTIFACT_NAME,
+        name=name,
         signature=request_signature(),
         input_example=requests,
         serialization_format="skops",
@@ -217,6 +220,10 @@ def register(
     version = client.create_model_version(
         name, source=model_uri, run_id=run_id, tags=tags, model_id=model_id, description=description
     )
+    if model_id is not None:
+        # As mlflow.register_model does: the page of the logged model links its version by it.
+        link = json.dumps([{"name": name, "version": str(version.version)}])
+        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": link})
     return str(version.version)
 
 

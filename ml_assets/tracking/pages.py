@@ -18,13 +18,35 @@ def pages(uri: str, name: str, version: str, experiment_id: str, run_id: str) ->
     Returns:
         Nothing when the URI is no server whose pages can be opened.
     """
-    if not uri.startswith(("http://", "https://")):
+    base = _base(uri)
+    if base is None:
         return {}
-    base = f"{without_credentials(uri).replace('://***@', '://').rstrip('/')}/#"
     found = {"registered_version": f"{base}/models/{name}/versions/{version}"}
-    if run_id:
-        found["mlflow_run"] = f"{base}/experiments/{experiment_id}/runs/{run_id}"
-    return found
+    return found | run_page(uri, experiment_id, run_id)
+
+
+def run_page(uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
+    """The link to a run.
+
+    Args:
+        uri: MLflow tracking URI.
+        experiment_id: Id of its experiment.
+        run_id: Its id; empty when it is not known.
+
+    Returns:
+        Nothing when there is no run, or the URI is no server whose pages can be opened.
+    """
+    base = _base(uri)
+    if base is None or not run_id:
+        return {}
+    return {"mlflow_run": f"{base}/experiments/{experiment_id}/runs/{run_id}"}
+
+
+def _base(uri: str) -> str | None:
+    """Where a server's pages begin; None when it is no server."""
+    if not uri.startswith(("http://", "https://")):
+        return None
+    return f"{without_credentials(uri).replace('://***@', '://').rstrip('/')}/#"
 
 
 def how_to_open(uri: str) -> str:

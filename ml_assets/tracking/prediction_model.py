@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from ml_assets.predictions.scoring import Model
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.tracking.models import CHAMPION, version_with_alias
+from ml_assets.tracking.registry import explain_missing_champion, list_versions
 from ml_assets.tracking.serving_champion import load_as_registered
 
 if TYPE_CHECKING:
@@ -46,10 +47,7 @@ def _find(client: "MlflowClient", name: str, which: str) -> Any:
     if not which.isdigit():
         version = version_with_alias(client, name, which)
         if version is None and which == CHAMPION:
-            raise NoModel(
-                "there is no champion yet: train one first (`ml-assets run`, or the job "
-                "train_models)"
-            )
+            raise NoModel(explain_missing_champion(client, name))
     else:
         try:
             version = client.get_model_version(name, which)
@@ -59,7 +57,7 @@ def _find(client: "MlflowClient", name: str, which: str) -> Any:
             version = None
     if version is None:
         raise NoModel(
-            f"{name} has no version or alias {which!r}: `ml-assets decisions` shows who served, "
-            "and `champion` is the one that does"
+            f"{name} has no version or alias {which!r}: there are {list_versions(client, name)}; "
+            "`champion` is the one that serves, and `ml-assets decisions` shows who served before"
         )
     return version

@@ -13,6 +13,7 @@ from ml_assets.secrets import ShownError, error_text
 from ml_assets.tracking.environment import Environment
 from ml_assets.tracking.judged_model import RECORD_FILE, TRAINING_SET_FILE
 from ml_assets.tracking.models import CHAMPION, version_with_alias
+from ml_assets.tracking.registry import explain_missing_champion, list_versions
 from ml_assets.trips.month import Month
 
 if TYPE_CHECKING:
@@ -132,21 +133,20 @@ def _find(client: "MlflowClient", name: str, which: str) -> Any:
     if not which.isdecimal():
         found = version_with_alias(client, name, which)
         if found is None:
-            raise UnknownVersion(f"no version of {name} is called {which}: {_there(client, name)}")
+            if which == CHAMPION:
+                raise UnknownVersion(explain_missing_champion(client, name))
+            raise UnknownVersion(
+                f"no version of {name} is called {which}: there are {list_versions(client, name)}"
+            )
         return found
     try:
         return client.get_model_version(name, which)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        raise UnknownVersion(f"{name} has no version {which}: {_there(client, name)}") from error
-
-
-def _there(client: "MlflowClient", name: str) -> str:
-    found = client.search_model_versions(f"name='{name}'")
-    ordered = sorted(found, key=lambda entry: int(entry.version))
-    named = [f"{entry.version} ({entry.tags.get('model', 'unknown')})" for entry in ordered]
-    return f"there are {', '.join(named)}" if named else "there is none yet; train first"
+        raise UnknownVersion(
+            f"{name} has no version {which}: there are {list_versions(client, name)}"
+        ) from error
 
 
 def _artifact(client: "MlflowClient", run: Any, file: str) -> Any:

@@ -15,8 +15,14 @@ from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.tracking.aliases import move_champion, settle
+from ml_assets.tracking.contest import keep_decision
 from ml_assets.tracking.models import CHAMPION, PREVIOUS, version_with_alias
-from ml_assets.tracking.registry import Registry
+from ml_assets.tracking.registry import (
+    Registry,
+    explain_missing_champion,
+    list_versions,
+    versions_of,
+)
 from ml_assets.tracking.serving_champion import HOLD, load_as_registered
 from ml_assets.version import code_version
 
@@ -129,20 +135,20 @@ def _target(
     if version is None:
         if serving is None:
             raise CannotReinstate(
-                f"nothing serves under {name}, so there is nothing to go back from"
+                f"there is nothing to roll back from: {explain_missing_champion(client, name)}"
             )
         found = version_with_alias(client, name, PREVIOUS)
         if found is None:
             raise CannotReinstate(
-                f"no version served before version {serving.version} of {name}: name one of "
-                f"{_versions(client, name, dataset)}"
+                f"no version served before version {serving.version} of {name}, or it was deleted: "
+                f"{_choose(client, name, dataset)}"
             )
     else:
         try:
             found = client.get_model_version(name, version)
         except MlflowException as error:
             raise CannotReinstate(
-                f"{name} has no version {version}: choose one of {_versions(client, name, dataset)}"
+                f"{name} has no version {version}: {_choose(client, name, dataset)}"
             ) from error
     if serving is not None and str(found.version) == str(serving.version):
         raise CannotReinstate(f"version {found.version} of {name} serves already")
@@ -151,21 +157,21 @@ def _target(
         before = ", which served before," if version is None else ""
         raise CannotReinstate(
             f"version {found.version} of {name}{before} was trained on "
-            f"{trained_on or 'unknown trips'}, not on {dataset}: choose one of "
-            f"{_versions(client, name, dataset)}"
+            f"{trained_on or 'unknown trips'}, not on {dataset}: {_choose(client, name, dataset)}"
         )
     return found
 
 
-def _versions(client: "MlflowClient", name: str, dataset: str) -> str:
-    """Those of these trips, with their families, for people."""
-    found = client.search_model_versions(f"name='{name}'")
-    named = [
-        f"{entry.version} ({entry.tags.get('model', 'unknown')})"
-        for entry in sorted(found, key=lambda entry: int(entry.version))
-        if entry.tags.get("dataset") == dataset
+def _choose(client: "MlflowClient", name: str, dataset: str) -> str:
+    """What to choose from, with a command where there is another version of these trips."""
+    serving = version_with_alias(client, name, CHAMPION)
+    others = [
+        str(entry.version)
+        for entry in versions_of(client, name, dataset)
+        if serving is None or str(entry.version) != str(serving.version)
     ]
-    return ", ".join(named) or "none; train first"
+    hint = f", with `ml-assets promote {others[-1]}` for example" if others else ""
+    return f"choose one of {list_versions(client, name, dataset)}{hint}"
 
 
 def _require_servable(name: str, target: Any) -> None:
@@ -234,12 +240,6 @@ def _decision(
 
 
 def _tell(client: "MlflowClient", name: str, decision: ChampionDecision, hold: Hold) -> None:
-    told = {
-        HOLD: json.dumps(dataclasses.asdict(hold)),
-        "decision": decision.kind,
-        "decision_id": decision.decision_id,
-        "decided_at": decision.decided_at,
-        "reason": decision.reason[:5000],
-    }
-    for tag, value in told.items():
-        client.set_model_version_tag(name, decision.registry_version or "", tag, value)
+    version = decision.registry_version or ""
+    keep_decision(client, name, version, decision, decision.kind, decision.reason, [])
+    client.set_model_version_tag(name, version, HOLD, json.dumps(dataclasses.asdict(hold)))

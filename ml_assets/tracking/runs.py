@@ -8,13 +8,14 @@ dagster-mlflow's resource or MLflow's autologging logs in the same step lands in
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
 
 DAGSTER_RUN_TAG = "dagster_run_id"
 """The tag that dagster-mlflow sets, too: a search by it finds all that a Dagster run has logged."""
@@ -70,6 +71,10 @@ class TrackedRun:
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
 
+    def log_datasets(self, datasets: "Sequence[DatasetInput]") -> None:
+        """Log what the run read, which MLflow shows as its datasets."""
+        self.client.log_inputs(self.run_id, datasets)
+
     def log_dict(self, content: dict[str, Any], file: str) -> None:
         """Log a JSON or YAML file (by its suffix)."""
         self.client.log_dict(self.run_id, content, file)
@@ -91,17 +96,25 @@ class TrackedRun:
         parameters: Mapping[str, Any],
         metrics: Mapping[str, float],
         *,
-        failed: bool = False,
+        status: str = "FINISHED",
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Log a finished piece of this run's work, a tuning trial say, as a child run."""
+        """Log a piece of this run's work that is over, a tuning trial say, as a child run.
+
+        Args:
+            name: Name of the child.
+            parameters: As :meth:`log` takes them.
+            metrics: Likewise.
+            status: FINISHED, FAILED or KILLED.
+            tags: Tags of the child.
+        """
         child = self.client.create_run(
             self.experiment_id,
             tags={**self.inherited, PARENT_TAG: self.run_id, **(tags or {})},
             run_name=name,
         )
         tracked = TrackedRun(self.client, child.info.run_id, self.experiment_id)
-        with _ended_as_the_work(self.client, tracked.run_id, "FAILED" if failed else "FINISHED"):
+        with _ended_as_the_work(self.client, tracked.run_id, status):
             tracked.log(parameters, metrics)
 
 

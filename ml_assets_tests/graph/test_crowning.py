@@ -155,7 +155,7 @@ def test_a_version_that_predicts_otherwise_is_not_crowned(project):
     assert serving(project) == old
     newest = max(client(project).search_model_versions(f"name='{NAME}'"), key=lambda v: v.version)
     assert newest.tags["decision"] == "refused"
-    assert "predicts otherwise" in newest.tags["reason"]
+    assert "predicts otherwise" in newest.description
     assert "challenger" not in newest.aliases  # nobody should try it
 
 
@@ -200,7 +200,7 @@ def test_the_second_best_asks_when_the_best_has_a_fault_of_its_own(project):
     assert made.registry_version == serving(project)
     refused = client(project).get_model_version(NAME, other.version)
     assert refused.tags["decision"] == "refused"
-    assert "knows_no_judged_trip" in refused.tags["reason"]
+    assert "knows_no_judged_trip" in refused.description
     assert refused.aliases == []
     shown = project.metadata("champion_model")["other_challengers"].records
     assert [entry.data["challenger"] for entry in shown] == [

@@ -118,14 +118,68 @@ def test_signature_and_an_input_example(record):
     assert len(example) == 5
 
 
-def test_a_trial_is_a_child(logged):
+def test_a_trial_is_a_child_named_with_its_family(logged):
     client = mlflow.MlflowClient()
     children = client.search_runs(
         [logged.info.experiment_id], f"tags.`mlflow.parentRunId` = '{logged.info.run_id}'"
     )
     assert [child.info.status for child in children] == ["FINISHED"]
+    assert [child.info.run_name for child in children] == ["lasso trial 0"]
     assert "tune_rmse" in children[0].data.metrics
     assert "dagster_run_id" not in children[0].data.tags
+
+
+def test_the_published_months_are_its_datasets(logged, training_set):
+    found = {entry.dataset.name: entry for entry in logged.inputs.dataset_inputs}
+    assert set(found) == {"green_tripdata_2023-01", "green_tripdata_2023-02"}
+    contexts = {name: entry.tags[0].value for name, entry in found.items()}
+    assert contexts == {
+        "green_tripdata_2023-01": "train",
+        "green_tripdata_2023-02": "validation, test",
+    }
+    january = found["green_tripdata_2023-01"].dataset
+    use = training_set.months[0]
+    assert use.raw_sha256.startswith(january.digest)
+    assert json.loads(january.profile)["num_rows"] == use.rows
+    assert "sample" in january.source
+    assert mlflow.data.get_source(logged.inputs.dataset_inputs[0]) is not None
+
+
+def test_name_source_and_description_tell_it_from_other_trainings(logged, record):
+    tags = logged.data.tags
+    dagster_run = tags["dagster_run_id"]
+    assert logged.info.run_name == f"lasso, test 2023-02, {dagster_run[:8]}"
+    assert tags["mlflow.source.name"] == "Dagster asset lasso_model"
+    assert tags["mlflow.source.type"] == "JOB"
+    described = tags["mlflow.note.content"]
+    assert f"{record.test.rmse:.3f} min" in described
+    assert "Caveat: " in described
+    assert dagster_run in described
+
+
+def test_the_version_is_described_with_the_decision_and_without_internal_tags(project, record):
+    client = mlflow.MlflowClient()
+    version = client.get_model_version_by_alias(NAME, "champion")
+    what, decided = version.description.split("\n\n---\n\n")
+    assert f"{record.test.rmse:.3f} min" in what
+    assert decided.startswith("**promoted** on ")
+    assert "nothing served yet" in decided
+    assert set(version.tags) <= {
+        "model", "dataset", "synthetic", "fitted_on", "tuned_on", "judged_month", "test_rmse",
+        "training_set", "served", "interval_nominal", "interval_coverage", "interval_mean_width",
+        "caveat", "decision", "decision_id", "decided_at", "known_minutes",
+    }  # fmt: skip
+    logged = client.get_logged_model(record.model_uri.removeprefix("models:/"))
+    assert logged.name == "lasso"
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [
+        {"name": NAME, "version": str(version.version)}
+    ]
+    assert "zones 1 to 265" in client.get_registered_model(NAME).description
+
+
+def test_dagster_says_how_to_open_the_run(project):
+    shown = project.metadata("lasso_model")
+    assert shown["open_mlflow"].startswith("mlflow ui --backend-store-uri sqlite:///")
 
 
 def test_the_caveat_travels_to_the_registry_the_decision_and_its_page(project, training_set):

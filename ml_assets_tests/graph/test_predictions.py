@@ -130,7 +130,9 @@ def test_without_a_champion_it_fails_naming_the_way_out_and_keeps_what_is_stored
     result = predict(project, "2023-03", "2023-03")
     assert not result.success
     (event,) = [event for event in result.all_events if event.is_step_failure]
-    assert "there is no champion to score with yet" in event.step_failure_data.error.to_string()
+    told = event.step_failure_data.error.to_string()
+    assert "no version of taxi-trip-duration has the alias champion" in told
+    assert "`ml-assets promote 1`" in told
     assert stored(project).equals(before)
 
 
@@ -154,7 +156,7 @@ def test_a_month_that_comes_by_itself_under_another_champion_fails_no_run(withou
     tags = {"dagster/partition": "2023-03", **scoring_sensor().run_tags}
     assert project.run("predict_trips", tags=tags).success
     told = project.metadata("trip_predictions", "2023-03")["status"]
-    assert told.startswith("not scored: there is no champion to score with yet")
+    assert told.startswith("not scored: no version of taxi-trip-duration has the alias champion")
     assert stored(project).equals(before)
 
 
