@@ -143,9 +143,12 @@ class Heartbeats:
 
     @contextlib.contextmanager
     def beating(self, run_id: str) -> Iterator[None]:
-        """Keep a run's heartbeat in this process until the block ends, however it does."""
+        """Keep a run's heartbeat in this process until the block ends, however it does.
+
+        Where it cannot be written (a full disk), a warning says so, and the run goes on.
+        """
         over = threading.Event()
-        self._beat(run_id)
+        self._try_to_beat(run_id)
         thread = threading.Thread(target=self._beat_until, args=(run_id, over), daemon=True)
         thread.start()
         try:
@@ -153,7 +156,8 @@ class Heartbeats:
         finally:
             over.set()
             thread.join()
-            self.remove(run_id)
+            with contextlib.suppress(OSError):  # the next look at ended runs removes it
+                self.remove(run_id)
 
     def seconds_since(self, run_id: str) -> float | None:
         """Age of a run's last heartbeat; None when it has none.
@@ -200,13 +204,17 @@ class Heartbeats:
     def _beat_until(self, run_id: str, over: threading.Event) -> None:
         failing = False
         while not over.wait(HEARTBEAT_SECONDS):
-            try:
-                self._beat(run_id)
-                failing = False
-            except OSError as error:
-                if not failing:
-                    _LOGGER.warning("the heartbeat of run %s cannot be written: %s", run_id, error)
-                failing = True
+            failing = not self._try_to_beat(run_id, quietly=failing)
+
+    def _try_to_beat(self, run_id: str, *, quietly: bool = False) -> bool:
+        """Give a heartbeat; False when that cannot be written."""
+        try:
+            self._beat(run_id)
+        except OSError as error:
+            if not quietly:
+                _LOGGER.warning("the heartbeat of run %s cannot be written: %s", run_id, error)
+            return False
+        return True
 
     def _beat(self, run_id: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

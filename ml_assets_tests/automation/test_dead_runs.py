@@ -298,6 +298,14 @@ def test_a_heartbeat_that_looks_old_after_a_suspension_is_watched_before_it_coun
             assert fail_dead_runs(instance) == []
 
 
+def test_a_run_goes_on_though_its_heartbeat_cannot_be_written(quick, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    heartbeats = Heartbeats(tmp_path / "file")
+    with heartbeats.beating("run"):
+        time.sleep(0.5)
+    assert "the heartbeat of run run cannot be written" in caplog.text
+
+
 def test_a_living_process_is_left_alone_whatever_its_machine_is_called_now(quick):
     alive = RunProcess.find(os.getpid())
     with dg.DagsterInstance.ephemeral() as instance:
