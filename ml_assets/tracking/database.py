@@ -8,6 +8,7 @@ database, which takes its place once it is whole. All of it is to be called unde
 import logging
 import sqlite3
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -138,7 +139,9 @@ def _create(database: Path, artifact_location: str) -> None:
         SqlAlchemyStore(sqlite_url(temporary), artifact_location).engine.dispose()
 
 
+@cache
 def _scripts() -> "ScriptDirectory":
+    """MLflow's migrations; each step opens the store several times."""
     import mlflow.store.db_migrations
     from alembic.script import ScriptDirectory
 
