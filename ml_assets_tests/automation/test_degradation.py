@@ -38,7 +38,10 @@ class Watched:
         self.later = timedelta()
         sensors = degradation_sensors(lambda: datetime.now(UTC) + self.later)
         self.ticking = {
-            sensor.name.removeprefix("retrain_on_"): Ticking(project, sensor) for sensor in sensors
+            sensor.name.removeprefix("retrain_on_").removeprefix("performance_"): Ticking(
+                project, sensor
+            )
+            for sensor in sensors
         }
         self.store = project_resources(project.settings)["trip_store"]
         self.log = DecisionLog(project.settings.home, "green")
