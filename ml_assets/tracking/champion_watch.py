@@ -209,7 +209,8 @@ def main() -> None:
     os.environ.update(_PATIENCE)
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     threading.Thread(target=_end_with_server, daemon=True).start()
-    watch = ChampionWatch(read_settings())
+    settings = read_settings()
+    watch = ChampionWatch(settings)
     told = ""
     while True:
         try:
@@ -217,8 +218,8 @@ def main() -> None:
             told = ""
         except OSError as error:  # a full disk: the service sees that nothing is heard any more
             if str(error) != told:
-                told_now = error_text(error)
-                print(f"the registry's state cannot be written: {told_now}", file=sys.stderr)
+                fault = storage_fault(error, settings.local_home) or error_text(error)
+                print(f"the registry's state cannot be written: {fault}", file=sys.stderr)
             told = str(error)
         watch.rest()
 
