@@ -24,10 +24,10 @@ TRIALS = 30
 INGEST = ["run", "--first", str(MONTHS[0]), "--last", str(MONTHS[-1]), "--ingest-only", "--json"]
 
 
-def retrain(ui):
+def retrain(ui, trials=TRIALS):
     """Launch a retraining of one family."""
     keys = ["training_set", FAMILY, "model_leaderboard", "champion_model"]
-    config = {"ops": {FAMILY: {"config": {"trials": TRIALS}}}}
+    config = {"ops": {FAMILY: {"config": {"trials": trials}}}}
     return launch(ui, "retrain", config, keys)
 
 
@@ -133,7 +133,7 @@ def test_a_signal_to_the_command_alone_stops_the_run_that_it_launched_and_says_s
     assert call(monkeypatch, capsys, INGEST, home.environment).status == 0
     environment = {**home.environment, "MLFLOW_TRACKING_URI": ""}
     with running_ui(environment, tmp_path / "stopped.log") as ui:
-        run_id = retrain(ui)
+        run_id = retrain(ui, trials=1000)  # it would take longer than all of this
         wait_for(lambda: "RUNNING" in home.tracked(), 120, f"the training; see {ui.log}")
         os.kill(ui.session, signal.SIGINT)
         wait_for(lambda: not processes_of(ui.session), 120, "the end of all processes")
