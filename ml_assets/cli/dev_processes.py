@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ml_assets.cli.next_steps import next_command
+from ml_assets.settings import read_settings
+
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
@@ -131,7 +134,9 @@ def stop_launched_runs(
             for run_id in list(launched):
                 run = instance.get_run_by_id(run_id)
                 if run is None or run.is_finished:
-                    stopped[run_id] = launched.pop(run_id)
+                    launched.pop(run_id)
+                    if run is not None and run.status == DagsterRunStatus.FAILURE:
+                        stopped[run_id] = run
                     continue
                 process = process_of(instance, run)  # None until it has begun
                 if process is None or process.pid in interrupted:
@@ -156,10 +161,8 @@ def hand_over_runs(instance: "DagsterInstance", echo: Callable[[str], None]) -> 
     from ml_assets.automation.dead_runs import IN_PROGRESS
 
     for run in _launched(instance, IN_PROGRESS):
-        echo(
-            f"run {run.run_id} ({run.job_name}) goes on by itself: `ml-assets runs end "
-            f"{run.run_id[:8]}` ends it"
-        )
+        end = next_command(read_settings(), f"runs end {run.run_id[:8]}")
+        echo(f"run {run.run_id} ({run.job_name}) goes on by itself; to end it: {end}")
     queued = len(_launched(instance, (DagsterRunStatus.QUEUED,)))
     if queued:
         runs = "1 queued run waits" if queued == 1 else f"{queued} queued runs wait"

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import threading
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 import pytest
@@ -151,6 +153,16 @@ def test_what_becomes_of_launched_runs_is_said_when_the_ui_is_stopped(instance):
     running = run_of(instance, TRAINING, STARTED)
     lines.clear()
     hand_over_runs(instance, lines.append)
-    assert lines[0] == (
-        f"run {running} (train_models) goes on by itself: `ml-assets runs end {running[:8]}` ends it"
-    )
+    assert lines[0].startswith(f"run {running} (train_models) goes on by itself; to end it: ")
+    assert lines[0].endswith(f"ml-assets runs end {running[:8]}")
+
+
+def test_a_run_that_ends_otherwise_meanwhile_is_not_said_to_go_on(instance):
+    ending = run_of(instance, TRAINING, STARTED)
+    end = partial(instance.report_run_canceled, instance.get_run_by_id(ending))
+    lines = []
+    timer = threading.Timer(0.3, end)
+    timer.start()
+    stop_launched_runs(instance, datetime.now(UTC), lines.append)
+    timer.join()
+    assert lines == []
