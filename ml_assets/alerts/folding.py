@@ -5,7 +5,6 @@ better to be told twice than not at all. What was not told yet is kept whole, to
 """
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, NonNegativeInt, ValidationError
 
 from ml_assets.alerts.alert import Alert
-from ml_assets.storage.atomic import write_text
+from ml_assets.storage.atomic import locked, write_text
 
 WINDOW = timedelta(hours=6)
 GIVEN_UP_AFTER = timedelta(days=3)
@@ -193,9 +192,7 @@ def _told(each: Fold, counted: int) -> Fold:
 @contextlib.contextmanager
 def _changing(state: Path, now: datetime) -> Iterator[dict[str, Fold]]:
     """What was told, to be changed by one at a time: sensors tick side by side."""
-    state.parent.mkdir(parents=True, exist_ok=True)
-    with open(state.parent / f".{state.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(state.parent / f".{state.name}.lock"):
         before = _read(state)
         folds = {
             kind: each

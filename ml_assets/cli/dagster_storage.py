@@ -23,7 +23,9 @@ from ml_assets.sqlite_url import sqlite_url
 from ml_assets.storage.leftovers import in_use
 from ml_assets.storage.sqlite import creating, tables
 
-_DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+"""Of Dagster's SQLite storage, in its home."""
+
 _UNDER_WAY = ".new_databases.tmp"
 
 
@@ -53,7 +55,7 @@ def create_databases(dagster_home: Path) -> None:
     To be called under a lock. A home whose ``dagster.yaml`` names another storage is left alone.
     """
     base = _base_folder(dagster_home)
-    missing = [] if base is None else [name for name in _DATABASES if not tables(base / name)]
+    missing = [] if base is None else [name for name in DATABASES if not tables(base / name)]
     if base is None or not missing:
         return
     under_way = dagster_home / _UNDER_WAY

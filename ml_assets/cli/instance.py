@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING
 from ml_assets.secrets import error_text
 from ml_assets.settings import Settings
 from ml_assets.sqlite_url import sqlite_url
-from ml_assets.storage.atomic import StorageError, write_text
+from ml_assets.storage.atomic import StorageError, locked, write_text
 from ml_assets.storage.faults import knock, storage_failures, storage_fault
-from ml_assets.storage.sqlite import locked
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
-
-DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
-"""Of Dagster's SQLite storage, in its home."""
 
 DAGSTER_YAML = """\
 # Written once by ml-assets; yours to change.
@@ -106,7 +102,7 @@ def open_instance(settings: Settings) -> "DagsterInstance":
     os.environ["DAGSTER_HOME"] = str(home)
     from dagster import DagsterInstance
 
-    from ml_assets.cli.dagster_storage import create_databases
+    from ml_assets.cli.dagster_storage import DATABASES, create_databases
 
     with storage_failures(home), locked(home / ".opening.lock"):
         for name in DATABASES:

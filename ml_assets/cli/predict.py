@@ -8,7 +8,7 @@ import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ml_assets.cli.streams import standard_output_kept, unredirected_console
-from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, read_settings
+from ml_assets.settings import REGISTERED_MODEL, Settings, read_settings
 
 if TYPE_CHECKING:
     from ml_assets.predictions.batch import BatchSummary
@@ -95,14 +95,12 @@ def _predict(
 ) -> "BatchSummary":
     from ml_assets.predictions.batch import predict_file, require_possible
     from ml_assets.tracking.prediction_model import NoModel, load_model
-    from ml_assets.tracking.store import TrackingStore, TrackingUnreachable, artifact_location
+    from ml_assets.tracking.store import TrackingStore, TrackingUnreachable
 
     # Before seconds of loading.
     require_possible(requests, target, overwrite=overwrite, ignored=ignored)
-    location = artifact_location(settings.home, settings.local_home)
-    store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
     try:
-        model = load_model(store.reader(), REGISTERED_MODEL, version)
+        model = load_model(TrackingStore.of(settings).reader(), REGISTERED_MODEL, version)
     except (NoModel, TrackingUnreachable) as error:
         raise click.ClickException(str(error)) from error
     with unredirected_console() as console:

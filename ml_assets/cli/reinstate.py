@@ -6,7 +6,7 @@ import click
 
 from ml_assets.cli.streams import standard_output_kept, unredirected_console
 from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, read_settings
+from ml_assets.settings import REGISTERED_MODEL, Settings, read_settings
 from ml_assets.storage.trip_store import TripStore
 
 _DEFAULT_REASON = "rolled back by hand"
@@ -64,12 +64,11 @@ def _require_possible(settings: Settings, version: str | None) -> None:
     from ml_assets.tracking.aliases import settle
     from ml_assets.tracking.registry import Registry
     from ml_assets.tracking.reinstating import CannotReinstate, require_possible
-    from ml_assets.tracking.store import TrackingStore, TrackingUnreachable, artifact_location
+    from ml_assets.tracking.store import TrackingStore, TrackingUnreachable
 
-    location = artifact_location(settings.home, settings.local_home)
-    store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
     try:
-        registry = Registry(store.reader(), REGISTERED_MODEL, settings.local_home)
+        client = TrackingStore.of(settings).reader()
+        registry = Registry(client, REGISTERED_MODEL, settings.local_home)
         settle(registry.client, registry.name)  # of a promotion that was interrupted
         require_possible(registry, _dataset(settings), version)
     except (CannotReinstate, TrackingUnreachable) as error:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ml_assets.modeling.known_requests import SAME_MINUTES
-from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, read_settings
+from ml_assets.settings import REGISTERED_MODEL, Settings, read_settings
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.tracking.reproduction import MOST_REQUESTS
 
@@ -71,11 +71,9 @@ def reproduce(version: str, tolerance: float, most_requests: int, as_json: bool)
 
 
 def _client(settings: Settings) -> "MlflowClient":
-    from ml_assets.tracking.store import TrackingStore, artifact_location
+    from ml_assets.tracking.store import TrackingStore
 
-    location = artifact_location(settings.home, settings.local_home)
-    store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
-    return store.reader()
+    return TrackingStore.of(settings).reader()
 
 
 def _lines(found: "Reproduction") -> list[str]:

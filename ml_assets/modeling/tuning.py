@@ -24,7 +24,8 @@ from ml_assets.modeling.training import (
 )
 from ml_assets.modeling.trials import Watch, run_trial
 from ml_assets.sqlite_url import resolved, sqlite_path, sqlite_url
-from ml_assets.storage.sqlite import creating, locked, tables
+from ml_assets.storage.atomic import locked
+from ml_assets.storage.sqlite import creating, tables
 
 __all__ = ["FittedModel", "TrialRecord", "TuningBudget", "refit", "tune_and_fit"]
 

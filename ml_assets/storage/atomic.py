@@ -6,6 +6,7 @@ uploaded in one put, which object stores make visible only when it is complete.
 
 import contextlib
 import errno
+import fcntl
 import os
 import tempfile
 import uuid
@@ -24,6 +25,19 @@ _NO_FOLDER = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIS
 
 class StorageError(ShownError, OSError):
     """Something could not be stored; names it, why, and the way out."""
+
+
+@contextlib.contextmanager
+def locked(lock: Path) -> Iterator[None]:
+    """Let one process of this machine at a time into the block.
+
+    Args:
+        lock: A file that is made if need be, and stays.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

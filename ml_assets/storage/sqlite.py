@@ -5,7 +5,6 @@ meanwhile leaves a database that they can neither use nor complete.
 """
 
 import contextlib
-import fcntl
 import glob
 import sqlite3
 from collections.abc import Iterator
@@ -19,19 +18,6 @@ SIDE_FILES = ("-journal", "-wal", "-shm")
 
 BUSY_SECONDS = 30.0
 """How long to wait for another process that writes; as long as Dagster does."""
-
-
-@contextlib.contextmanager
-def locked(lock: Path) -> Iterator[None]:
-    """Let one process of this machine at a time into the block.
-
-    Args:
-        lock: A file that is made if need be, and stays.
-    """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager

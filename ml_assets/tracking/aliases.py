@@ -4,13 +4,11 @@ A version that takes the place bears the tag ``replaces``, written before any al
 a killed process left undone can be told from it, and :func:`settle` does it.
 """
 
-import contextlib
-import fcntl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_assets.secrets import ShownError
+from ml_assets.storage.atomic import locked
 from ml_assets.tracking.models import CHALLENGER, CHAMPION, PREVIOUS, version_with_alias
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ def move_champion(
     Raises:
         ChampionMoved: when another version serves by now.
     """
-    with _one_at_a_time(lock_folder):
+    with locked(lock_folder / ".champion.lock"):
         now = champion_version(client, name)
         if now != instead_of:
             raise ChampionMoved(
@@ -87,11 +85,3 @@ def _leave_challengers(client: "MlflowClient", name: str, champion: str) -> None
     challenger = version_with_alias(client, name, CHALLENGER)
     if challenger is not None and str(challenger.version) == champion:
         client.delete_registered_model_alias(name, CHALLENGER)
-
-
-@contextlib.contextmanager
-def _one_at_a_time(lock_folder: Path) -> Iterator[None]:
-    lock_folder.mkdir(parents=True, exist_ok=True)
-    with open(lock_folder / ".champion.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

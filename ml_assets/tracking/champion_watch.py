@@ -23,19 +23,14 @@ from ml_assets.serving.handover import (
     NoteFile,
     RegistryNote,
 )
-from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, Settings, read_settings
+from ml_assets.settings import REGISTERED_MODEL, Settings, read_settings
 from ml_assets.sqlite_url import sqlite_path
 from ml_assets.storage.atomic import write_text
 from ml_assets.storage.faults import storage_fault
 from ml_assets.tracking.champion_export import bundle_name, export, is_whole, remove_others
 from ml_assets.tracking.models import CHAMPION, version_with_alias
 from ml_assets.tracking.registry import explain_missing_champion, versions_of
-from ml_assets.tracking.store import (
-    NothingTracked,
-    TrackingStore,
-    TrackingUnreachable,
-    artifact_location,
-)
+from ml_assets.tracking.store import NothingTracked, TrackingStore, TrackingUnreachable
 
 ASK_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 10.0
@@ -119,10 +114,7 @@ class ChampionWatch:
         if not self._has_database():
             return None
         if self._client is None:
-            location = artifact_location(self._settings.home, self._settings.local_home)
-            self._client = TrackingStore(
-                self._settings.tracking_uri, EXPERIMENT, location, self._settings.local_home
-            ).reader()
+            self._client = TrackingStore.of(self._settings).reader()
         return version_with_alias(self._client, REGISTERED_MODEL, CHAMPION)
 
     def _has_database(self) -> bool:

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from ml_assets.secrets import ShownError, error_text, without_credentials
+from ml_assets.settings import EXPERIMENT, Settings
 from ml_assets.sqlite_url import sqlite_path
-from ml_assets.storage.atomic import StorageError
+from ml_assets.storage.atomic import StorageError, locked
 from ml_assets.storage.faults import knock, storage_failures, storage_fault
-from ml_assets.storage.sqlite import locked
 from ml_assets.tracking.database import UnusableDatabase, move_artifact_locations, prepare
 
 if TYPE_CHECKING:
@@ -83,6 +83,12 @@ class TrackingStore:
     experiment: str
     artifact_location: str
     lock_folder: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The store that the settings name, with the project's experiment."""
+        location = artifact_location(settings.home, settings.local_home)
+        return cls(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
 
     def client(self) -> "MlflowClient":
         """A client of this store, ready to be used; MLflow's fluent API points there as well.

@@ -76,14 +76,12 @@ def minutes_of(answer: dict) -> tuple[float, ...]:
 def test_pipeline_and_http_agree_to_the_last_bit(trained, over_http, monkeypatch):
     import pandas as pd
 
-    from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL, read_settings
+    from ml_assets.settings import REGISTERED_MODEL, read_settings
     from ml_assets.tracking.prediction_model import load_model
-    from ml_assets.tracking.store import TrackingStore, artifact_location
+    from ml_assets.tracking.store import TrackingStore
 
     settings = read_settings(trained)
-    location = artifact_location(settings.home, settings.local_home)
-    store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
-    model = load_model(store.client(), REGISTERED_MODEL)
+    model = load_model(TrackingStore.of(settings).client(), REGISTERED_MODEL)
     frame = pd.DataFrame(ASKED)
     frame["pickup_datetime"] = pd.to_datetime(frame["pickup_datetime"])
     assert list(model.pipeline.predict(frame)) == [

@@ -1,11 +1,14 @@
 """The registry's aliases: one champion, whole, wherever a process dies that moves them."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import mlflow
 import pytest
 
-from ml_assets.tracking import aliases
+from ml_assets.storage.atomic import locked
 from ml_assets.tracking.aliases import ChampionMoved, move_champion, name_challenger, settle
-from ml_assets.tracking.models import CHALLENGER, CHAMPION, PREVIOUS, register
+from ml_assets.tracking.models import CHALLENGER, CHAMPION, PREVIOUS, register, version_with_alias
 
 NAME = "taxi-trip-duration"
 
@@ -139,10 +142,12 @@ def test_settling_what_is_in_order_changes_nothing(registry):
     settle(DyingClient(client, 0), NAME)
 
 
-def test_the_lock_lets_one_at_a_time(registry):
-    _, home = registry
-    with aliases._one_at_a_time(home):
-        import fcntl
-
-        with open(home / ".champion.lock", "w") as lock, pytest.raises(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def test_a_promotion_waits_for_one_that_is_in_progress(registry):
+    client, home = registry
+    with ThreadPoolExecutor(1) as threads:
+        with locked(home / ".champion.lock"):
+            moving = threads.submit(move, registry, "1", None)
+            time.sleep(0.3)
+            assert version_with_alias(client, NAME, CHAMPION) is None
+        moving.result()
+    assert str(version_with_alias(client, NAME, CHAMPION).version) == "1"
