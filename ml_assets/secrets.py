@@ -68,6 +68,9 @@ _SECRET_VARIABLE = (
     "CONNECTION_STRING",
 )
 """How the names of variables end whose value is a secret as a whole."""
+_NO_SECRET = re.compile(r".{1,2}|true|false|yes|off|none|null", re.IGNORECASE)
+"""Switches (``MYSQL_ALLOW_EMPTY_PASSWORD=yes``), and what is too short for a secret: to mask it
+would take figures and words out of every message."""
 _OWN_VARIABLE = ("ML_ASSETS_", "MLFLOW_")
 _WEBHOOK = "ML_ASSETS_ALERT_WEBHOOK"
 _PLAIN_VALUE = re.compile(r"[a-z_-]{1,12}|[\dTZ:.+-]{1,32}", re.IGNORECASE)
@@ -269,7 +272,8 @@ def _known_secrets(
     found: set[str] = set()
     for name, value in variables:
         found |= secrets_of_webhook(value) if name == _WEBHOOK else secrets_in(value)
-        if name.endswith(_SECRET_VARIABLE) and not value.startswith(("/", "~", "./")):
+        is_path = value.startswith(("/", "~", "./"))
+        if name.endswith(_SECRET_VARIABLE) and not is_path and not _NO_SECRET.fullmatch(value):
             found |= _encoded(value)
     for value in further:
         found |= secrets_in(value) if "://" in value else _encoded(value)

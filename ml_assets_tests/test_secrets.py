@@ -99,6 +99,13 @@ def test_no_password_comes_through_however_it_is_written(monkeypatch, password, 
     assert told.startswith("cannot open ")
 
 
+@pytest.mark.parametrize("value", ["1", "yes", "true"])
+def test_a_switch_whose_name_ends_like_that_of_a_secret_masks_nothing(monkeypatch, value):
+    monkeypatch.setenv("MYSQL_ALLOW_EMPTY_PASSWORD", value)
+    text = "version 1 serves; passed: yes; carried out: true"
+    assert scrub(text) == text
+
+
 def test_values_that_no_variable_holds_are_given_with_the_text():
     told = scrub("no such host: me:pa55 w0rd@h (q9w8e7)", "http://me:pa55%20w0rd@h/x", "q9w8e7")
     assert told == "no such host: ***@h (***)"

@@ -16,7 +16,7 @@ from pathlib import Path
 import fsspec
 
 from ml_assets.secrets import ShownError
-from ml_assets.storage.leftovers import in_use, remove_leftovers
+from ml_assets.storage.leftovers import UNMARKED, in_use, remove_leftovers
 from ml_assets.storage.places import local_path
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -64,7 +64,8 @@ def replacing(target: str, *, marked: bool = True) -> Iterator[Path]:
         return
     final.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(final.parent, ".*.tmp")
-    temporary = final.parent / f".{final.name}.{uuid.uuid4().hex}.tmp"
+    ending = ".tmp" if marked else UNMARKED
+    temporary = final.parent / f".{final.name}.{uuid.uuid4().hex}{ending}"
     temporary.touch(exist_ok=False)
     try:
         with in_use(temporary) if marked else contextlib.nullcontext():

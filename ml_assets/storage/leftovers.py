@@ -23,11 +23,12 @@ STALE_SECONDS = 24 * 3600
 PROCESS_FOLDER: Final = "ml_assets_process_"
 """Beginning of the names of processes' own folders, where the system keeps temporary files."""
 
-_DATABASE: Final = ".db."
-"""In the names of databases under way, which are made and tidied under a lock of their own."""
+UNMARKED: Final = ".db.tmp"
+"""Ends the names of databases under way, which are made and tidied under a lock of their own."""
 
-_KEPT_FOLDERS = {"mlartifacts", "request_log"}
-"""Of a home; others write there, or nothing temporary lies there."""
+_KEPT_FOLDERS = {"mlartifacts", "request_log", "storage"}
+"""Of a home; others write there, or nothing temporary lies there. ``dagster/storage`` has a folder
+for each run."""
 
 
 @contextlib.contextmanager
@@ -108,7 +109,7 @@ def _shared_temporary_folder() -> Path:
 
 
 def _remove_unless_used(path: Path) -> None:
-    if _DATABASE in path.name:
+    if path.name.endswith(UNMARKED):
         return
     age = time.time() - path.lstat().st_mtime
     if abs(age) < UNMARKED_SECONDS or path.is_symlink():

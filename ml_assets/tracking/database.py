@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from ml_assets.secrets import ShownError
 from ml_assets.sqlite_url import sqlite_url
+from ml_assets.storage.leftovers import UNMARKED
 from ml_assets.storage.sqlite import connect, creating, remove_attempts, set_aside, tables
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _migrate(database: Path, revision: str | None) -> Path:
     import mlflow.db
 
     kept = database.with_name(f"{database.name}.schema-{revision}")
-    migrated = database.with_name(f".{database.name}.migrated.tmp")
+    migrated = database.with_name(f".{database.name}.migrated{UNMARKED}")
     remove_attempts(database)
     try:
         with closing(connect(database)) as current:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from ml_assets.storage import leftovers
 from ml_assets.storage.leftovers import PROCESS_FOLDER, process_folder, tidy
+from ml_assets.storage.sqlite import creating, tables
 from ml_assets_tests.conftest import REPOSITORY
 
 WRITER = """
@@ -93,11 +95,12 @@ def test_what_was_made_this_moment_is_left_alone_as_it_may_still_get_its_mark(tm
 
 
 def test_a_database_under_way_is_left_to_those_who_make_it(tmp_path):
-    made = tmp_path / ".mlflow.db.0123.tmp"
-    made.touch()
-    os.utime(made, (0, 0))
-    tidy(tmp_path)
-    assert made.exists()
+    with creating(tmp_path / "runs.sqlite") as made:
+        sqlite3.connect(made).execute("CREATE TABLE one (number)").connection.close()
+        os.utime(made, (0, 0))
+        tidy(tmp_path)
+        assert made.exists()
+    assert tables(tmp_path / "runs.sqlite") == {"one"}
 
 
 def test_a_process_started_by_another_has_a_folder_beside_its_own(tmp_path, monkeypatch):
