@@ -35,6 +35,8 @@ _SPECIAL = (
 _MONTH_IN_NAME = re.compile(r"(?<!\d)([12]\d{3})[-_.]?(0[1-9]|1[0-2])(?!\d)")
 _YEAR_FOLDER = re.compile(r"(?:\w+_)?(?:year|yr|y)=([12]\d{3})", re.IGNORECASE)
 _MONTH_FOLDER = re.compile(r"(?:\w+_)?(?:month|mon|m)=0?(1[0-2]|[1-9])", re.IGNORECASE)
+# .PARQUET, .pq, .parquet (1); not .parquet.gz
+_PARQUET_NAME = re.compile(r"\.(parquet|parq|pq)( ?\(\d+\)|[-_ ]?copy)?$", re.IGNORECASE)
 _LIKE_TRIPS = re.compile(r"tripdata|\.parq|=", re.IGNORECASE)
 
 
@@ -197,8 +199,18 @@ def _why_not(entry: Entry, taxi: str, month: Month) -> str:
     other = next((kind for kind in TAXIS if name == published_filename(kind, month)), None)
     if other is not None:
         return f"{name} is there, of the other taxi: ML_ASSETS_TAXI={other} takes it"
-    shown = f"{shown_name(name)}{'/' if entry['type'] == 'directory' else ''}"
-    return f"{shown} is there, but only {wanted} is read: rename it"
+    is_folder = entry["type"] == "directory"
+    shown = f"{shown_name(name)}{'/' if is_folder else ''}"
+    return f"{shown} is there, but only {wanted} is read: {_remedy(name, is_folder=is_folder)}"
+
+
+def _remedy(name: str, *, is_folder: bool) -> str:
+    """What makes a month of a file or folder; a new name makes no Parquet of a CSV file."""
+    if is_folder and _YEAR_FOLDER.fullmatch(name):
+        return "move the month's folder out of it and rename it"
+    if is_folder or _PARQUET_NAME.search(name):
+        return "rename it"
+    return "it has to be a Parquet file of that name"
 
 
 def _version(entry: Mapping[str, Any]) -> str:

@@ -16,7 +16,8 @@ from ml_assets_tests.sources.conftest import JANUARY, published_file
 
 FEBRUARY = Month(2023, 2)
 FILE = published_filename("green", FEBRUARY)
-RENAME = f"is there, but only {FILE} is read: rename it"
+READ = f"is there, but only {FILE} is read"
+RENAME = f"{READ}: rename it"
 
 
 @pytest.fixture
@@ -36,12 +37,15 @@ def folder(tmp_path: Path, january: bytes) -> Path:
         ("green_tripdata_2023-02 (1).parquet", f"green_tripdata_2023-02 (1).parquet {RENAME}"),
         ("Green_Tripdata_2023_02.parquet", f"Green_Tripdata_2023_02.parquet {RENAME}"),
         ("tripdata-202302.parq", f"tripdata-202302.parq {RENAME}"),
-        ("green_tripdata_2023-02.parquet.crdownload", f".crdownload {RENAME}"),
-        ("green_tripdata_2023-02.csv", f"green_tripdata_2023-02.csv {RENAME}"),
+        (
+            "green_tripdata_2023-02.parquet.crdownload",
+            f".crdownload {READ}: it has to be a Parquet file",
+        ),
+        ("green_tripdata_2023-02.csv", f"2023-02.csv {READ}: it has to be a Parquet file"),
         ("yellow_tripdata_2023-02.parquet", "of the other taxi: ML_ASSETS_TAXI=yellow takes it"),
         ("month=2023-02/part-0.parquet", f"month=2023-02/ {RENAME}"),
-        ("year=2023/month=02/part-0.parquet", f"year=2023/ {RENAME}"),
-        ("pickup_year=2023/pickup_month=2/part-0.parquet", f"pickup_year=2023/ {RENAME}"),
+        ("year=2023/month=02/part-0.parquet", f"year=2023/ {READ}: move the month's folder out"),
+        ("pickup_year=2023/pickup_month=2/part-0.parquet", f"pickup_year=2023/ {READ}: move"),
         (f"{FILE}/_SUCCESS", f"{FILE} is a folder without part files"),
     ],
 )
