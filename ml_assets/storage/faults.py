@@ -107,6 +107,8 @@ def _full(place: Path) -> str:
 
 
 def _unwritable(place: Path) -> str:
+    if os.access(place, os.F_OK) and not os.access(place, os.R_OK):
+        return f"{place} cannot be read (no permission): make it readable for this user"
     return (
         f"{place} cannot be written (read-only, or without permission): make it writable, or set "
         "ML_ASSETS_HOME to a folder that is"

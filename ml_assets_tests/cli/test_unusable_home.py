@@ -187,6 +187,20 @@ def test_a_home_that_cannot_be_written_is_told(home):
         home.chmod(0o755)
 
 
+def test_a_database_that_may_not_be_read_is_not_told_as_read_only(home, requests):
+    database = home / "mlflow.db"
+    before = database.stat().st_mode
+    database.chmod(0)
+    try:
+        arguments = ["predict", str(requests), "--out", str(home / "answers.csv")]
+        answer = limited(arguments, home, without_privileges)
+        assert answer.returncode == 1
+        assert answer.stderr.startswith(f"error: {database} cannot be read (no permission)")
+        assert answer.stderr.count("\n") == 1
+    finally:
+        database.chmod(before)
+
+
 def without_privileges() -> None:
     """Root may write everywhere, unless the program that it starts may not have that right."""
     if os.getuid() == 0:
