@@ -61,7 +61,8 @@ def _require_possible(settings: Settings, version: str | None) -> None:
     Raises:
         click.ClickException: with why that version cannot serve, and what can be done.
     """
-    from ml_assets.tracking.aliases import settle
+    from ml_assets.storage.atomic import locked
+    from ml_assets.tracking.aliases import LOCK, settle
     from ml_assets.tracking.registry import Registry
     from ml_assets.tracking.reinstating import CannotReinstate, require_possible
     from ml_assets.tracking.store import TrackingStore, TrackingUnreachable
@@ -69,7 +70,8 @@ def _require_possible(settings: Settings, version: str | None) -> None:
     try:
         client = TrackingStore.of(settings).reader()
         registry = Registry(client, REGISTERED_MODEL, settings.local_home)
-        settle(registry.client, registry.name)  # of a promotion that was interrupted
+        with locked(registry.lock_folder / LOCK):  # else it may meet a promotion half-way
+            settle(registry.client, registry.name)  # of one that was interrupted
         require_possible(registry, _dataset(settings), version)
     except (CannotReinstate, TrackingUnreachable) as error:
         raise click.ClickException(str(error)) from error

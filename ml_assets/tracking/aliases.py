@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 REPLACES = "replaces"
+LOCK = ".champion.lock"
+"""File in a home that is locked while aliases are moved."""
 
 
 class ChampionMoved(ShownError, RuntimeError):
@@ -45,7 +47,7 @@ def move_champion(
     Raises:
         ChampionMoved: when another version serves by now.
     """
-    with locked(lock_folder / ".champion.lock"):
+    with locked(lock_folder / LOCK):
         now = champion_version(client, name)
         if now != instead_of:
             raise ChampionMoved(
