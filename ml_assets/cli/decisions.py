@@ -84,7 +84,9 @@ def _print_whole(decision: ChampionDecision) -> None:
         "reason": decision.reason,
         "started because": decision.started_because,
         "serves": _serves(decision),
-        "served before": f"version {decision.previous_version or 'none'}",
+        "served before": (
+            f"version {decision.previous_version}" if decision.previous_version else "nothing"
+        ),
         "challenger": _challenger(decision),
         "judged on": decision.judged_month,
         "code": decision.code_version,

@@ -138,6 +138,11 @@ def _target(
                 f"there is nothing to roll back from: {explain_missing_champion(client, name)}"
             )
         found = version_with_alias(client, name, PREVIOUS)
+        if found is None and not _others(client, name, dataset):
+            raise CannotReinstate(
+                f"there is nothing to roll back to: version {serving.version} of {name} is the "
+                f"only one of {dataset}; train another with `ml-assets run`"
+            )
         if found is None:
             raise CannotReinstate(
                 f"no version served before version {serving.version} of {name}, or it was deleted: "
@@ -164,14 +169,19 @@ def _target(
 
 def _choose(client: "MlflowClient", name: str, dataset: str) -> str:
     """What to choose from, with a command where there is another version of these trips."""
+    others = _others(client, name, dataset)
+    hint = f", with `ml-assets promote {others[-1]}` for example" if others else ""
+    return f"choose one of {list_versions(client, name, dataset)}{hint}"
+
+
+def _others(client: "MlflowClient", name: str, dataset: str) -> list[str]:
+    """The versions of these trips that do not serve."""
     serving = version_with_alias(client, name, CHAMPION)
-    others = [
+    return [
         str(entry.version)
         for entry in versions_of(client, name, dataset)
         if serving is None or str(entry.version) != str(serving.version)
     ]
-    hint = f", with `ml-assets promote {others[-1]}` for example" if others else ""
-    return f"choose one of {list_versions(client, name, dataset)}{hint}"
 
 
 def _require_servable(name: str, target: Any) -> None:

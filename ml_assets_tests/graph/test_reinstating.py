@@ -170,6 +170,18 @@ def test_without_one_before_there_is_nothing_to_go_back_to(project, two):
     assert f"no version served before version {two[1]}" in told(result)
 
 
+def test_the_only_version_is_not_offered_in_its_own_place(project, two):
+    client(project).delete_registered_model_alias(NAME, PREVIOUS)
+    for entry in client(project).search_model_versions(f"name='{NAME}'"):
+        if str(entry.version) != str(two[1]):
+            client(project).delete_model_version(NAME, entry.version)
+    result = roll_back(project)
+    assert not result.success
+    assert f"nothing to roll back to: version {two[1]} of {NAME} is the only one" in told(result)
+    assert "choose one of" not in told(result)
+    assert serving(project) == two[1]
+
+
 def test_a_version_that_the_code_of_today_does_not_answer_for_is_not_served(project, two):
     old, new = two
     answers = json.dumps([1.0] * 6)
