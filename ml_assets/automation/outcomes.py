@@ -4,6 +4,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from ml_assets.assets.groups import INGESTION_POOL, TRAINING_POOL
@@ -17,6 +18,7 @@ from ml_assets.automation.run_tags import (
 from ml_assets.sources.asking_again import Outcome, RunState
 
 RUN_KEY_TAG = "dagster/run_key"
+_MOST_NAMED = 3
 _FAILURE_REASON_TAG, _STEP_FAILURE = "dagster/failure_reason", "STEP_FAILURE"
 
 UNFINISHED = [
@@ -34,6 +36,15 @@ _STATES = {
     dg.DagsterRunStatus.SUCCESS: RunState.SUCCEEDED,
     dg.DagsterRunStatus.CANCELED: RunState.CANCELLED,
 }
+
+
+def shown_job(run: dg.DagsterRun) -> str:
+    """The job of a run in words: what was pressed in the UI has no job, only assets."""
+    if run.job_name != IMPLICIT_ASSET_JOB_NAME:
+        return run.job_name
+    names = sorted(key.to_user_string() for key in run.asset_selection or ())
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"Materialize {', '.join(names[:_MOST_NAMED])}{more}".rstrip()
 
 
 def outcome_of(instance: dg.DagsterInstance, run_key: str) -> Outcome:
@@ -74,7 +85,7 @@ def under_way(instance: dg.DagsterInstance, *pools: str) -> str | None:
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         concurrency = run.run_op_concurrency
         if concurrency is not None and {*pools} & {*(concurrency.all_pools or ())}:
-            return f"run {run.run_id[:8]} ({run.job_name}) is {run.status.value.lower()}"
+            return f"run {run.run_id[:8]} ({shown_job(run)}) is {run.status.value.lower()}"
     names = {name for pool in pools for name in _ASSETS[pool]}
     return _backfill_of(instance, names)
 

@@ -7,6 +7,7 @@ import dagster as dg
 
 from ml_assets.assets.groups import INGESTION_POOL, TRAINING_POOL
 from ml_assets.automation.dead_runs import IN_PROGRESS
+from ml_assets.automation.outcomes import shown_job
 
 _MINIMUM_INTERVAL_SECONDS = 10
 DAEMON = "Dagster's daemon, which starts queued runs: `ml-assets dev` runs it"
@@ -54,12 +55,12 @@ def _reason(run: dg.DagsterRun, ahead: list[dg.DagsterRun], running: int, limit:
         if shared:
             state = "queued before it" if other.status == dg.DagsterRunStatus.QUEUED else "running"
             return (
-                f"the end of run {other.run_id[:_SHOWN_CHARACTERS]} ({other.job_name}, {state}): "
+                f"the end of run {other.run_id[:_SHOWN_CHARACTERS]} ({shown_job(other)}, {state}): "
                 f"one run at a time in the pool {', '.join(shared)}"
             )
     if 0 <= limit <= running:
         names = ", ".join(
-            f"{other.run_id[:_SHOWN_CHARACTERS]} ({other.job_name})" for other in ahead[:running]
+            f"{other.run_id[:_SHOWN_CHARACTERS]} ({shown_job(other)})" for other in ahead[:running]
         )
         return (
             f"the end of one of the {running} runs in progress: {names} (max_concurrent_runs: "

@@ -44,7 +44,7 @@ def runs(context: click.Context, as_json: bool) -> None:
         where = f", {run['where']}" if run["where"] else ""
         waits = f"\n{'':<10}waits for {run['waits_for']}" if run["waits_for"] else ""
         console.print(
-            f"{run['id'][:8]}  {run['job']}: {run['status']} since {run['since']}{where}{waits}",
+            f"{run['id'][:8]}  {run['name']}: {run['status']} since {run['since']}{where}{waits}",
             soft_wrap=True,
             markup=False,
         )
@@ -70,7 +70,9 @@ def end(run_id: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"id": run.run_id, "status": named, "how": how}))
     else:
-        click.echo(f"run {run.run_id} ({run.job_name}) is {named}: {how}")
+        from ml_assets.automation.outcomes import shown_job
+
+        click.echo(f"run {run.run_id} ({shown_job(run)}) is {named}: {how}")
 
 
 def _opened() -> "dg.DagsterInstance":
@@ -90,6 +92,7 @@ def _unfinished(instance: "dg.DagsterInstance") -> "list[dg.DagsterRun]":
 def _describe(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> dict[str, Any]:
     """A run as it is shown; times are those of this machine's time zone."""
     from ml_assets.automation.dead_runs import liveness_of, process_of
+    from ml_assets.automation.outcomes import shown_job
     from ml_assets.automation.queued_runs import queue_reasons
     from ml_assets.automation.run_process import Heartbeats
 
@@ -107,6 +110,7 @@ def _describe(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> dict[str,
     return {
         "id": run.run_id,
         "job": run.job_name,
+        "name": shown_job(run),
         "status": run.status.value.lower(),
         "since": "" if begun is None else begun.isoformat(sep=" ", timespec="minutes"),
         "where": where,
@@ -116,6 +120,8 @@ def _describe(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> dict[str,
 
 
 def _chosen(instance: "dg.DagsterInstance", run_id: str) -> "dg.DagsterRun":
+    from ml_assets.automation.outcomes import shown_job
+
     unfinished = _unfinished(instance)
     found = [run for run in unfinished if run.run_id.startswith(run_id)]
     if len(found) == 1:
@@ -123,7 +129,9 @@ def _chosen(instance: "dg.DagsterInstance", run_id: str) -> "dg.DagsterRun":
     ended = instance.get_run_by_id(run_id)
     if ended is not None:
         raise click.UsageError(f"run {run_id} has ended already: {ended.status.value.lower()}")
-    known = ", ".join(f"{run.run_id[:8]} ({run.job_name})" for run in unfinished) or "none"
+    if not unfinished:
+        raise click.UsageError(f"ID {run_id!r} is no run in progress or queued: there is none")
+    known = ", ".join(f"{run.run_id[:8]} ({shown_job(run)})" for run in unfinished)
     fault = "fits several runs" if found else "is no run in progress or queued"
     raise click.UsageError(f"ID {run_id!r} {fault}; there are: {known}")
 

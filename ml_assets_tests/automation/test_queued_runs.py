@@ -21,6 +21,7 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
 )
 
 from ml_assets.assets.groups import INGESTION_POOL, TRAINING_POOL
+from ml_assets.automation.outcomes import shown_job
 from ml_assets.automation.queued_runs import (
     DAEMON,
     queue_reasons,
@@ -97,6 +98,20 @@ def test_ingestion_does_not_wait_for_a_training_and_a_second_training_does(insta
     assert f"run {running[:8]} (train_models, running)" in reasons[training]
     assert "pool training" in reasons[training]
     assert reasons[ingestion] == DAEMON
+
+
+@pytest.mark.parametrize(
+    ("assets", "words"),
+    [
+        ("b a", "Materialize a, b"),
+        ("e d c b a", "Materialize a, b, c and 2 more"),
+        ("", "Materialize"),
+    ],
+)
+def test_a_run_of_the_button_is_named_by_what_it_materializes(assets, words):
+    keys = frozenset(dg.AssetKey(name) for name in assets.split())
+    assert shown_job(dg.DagsterRun(job_name="__ASSET_JOB", asset_selection=keys)) == words
+    assert shown_job(dg.DagsterRun(job_name=TRAINING, asset_selection=keys)) == TRAINING
 
 
 def test_a_limit_that_somebody_has_set_is_kept(instance):

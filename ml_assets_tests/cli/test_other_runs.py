@@ -161,6 +161,12 @@ def test_an_id_that_is_no_run_names_those_that_are(cli, working):
     assert f"there are: {working[:8]} (train_models)" in answer.err
 
 
+def test_without_a_run_an_id_is_refused_in_plain_words(cli):
+    answer = cli("runs", "end", "nonsense")
+    assert (answer.status, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert "'nonsense' is no run in progress or queued: there is none" in answer.err
+
+
 def test_a_run_that_died_out_of_sight_is_watched_until_it_is_surely_dead(
     cli, working, tmp_path, monkeypatch
 ):
