@@ -128,7 +128,11 @@ def _ambiguous(place: Path, told: str) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that led to it, also where SQLAlchemy keeps them."""
+    """An error, and those that led to it, also where SQLAlchemy keeps them.
+
+    What an error of Python's own types was raised beside counts only if it is named as its cause: a
+    ``KeyError`` while a locked database is handled is a mistake of its own.
+    """
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -138,10 +142,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(each))
         yield each
         original = getattr(each, "orig", None)
+        hidden = each.__suppress_context__ or type(each).__module__ == "builtins"
         waiting += [
             original if isinstance(original, BaseException) else None,
             each.__cause__,
-            each.__context__,
+            None if hidden else each.__context__,
         ]
 
 

@@ -187,9 +187,23 @@ def _fail_half_logged_models(
     for model in client.search_logged_models([experiment_id], max_results=_NEWEST_MODELS):
         if model.status != "PENDING" or not model.source_run_id:
             continue
-        owner = client.get_run(model.source_run_id).data.tags.get(OWNER_TAG)
-        if owner is not None and outcome(owner) is not None:
+        if _is_abandoned(client, model.source_run_id, outcome):
             client.finalize_logged_model(model.model_id, "FAILED")
+
+
+def _is_abandoned(
+    client: "MlflowClient", run_id: str, outcome: Callable[[str], str | None]
+) -> bool:
+    """Whether nobody goes on with this MLflow run: its Dagster run has ended, or it was purged."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        owner = client.get_run(run_id).data.tags.get(OWNER_TAG)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return True
+    return owner is not None and outcome(owner) is not None
 
 
 def _running(client: "MlflowClient", experiment_id: str) -> list[Any]:

@@ -135,3 +135,15 @@ def test_a_sensor_closes_what_a_dead_run_left_open(tmp_path, sensor, status, tra
         _, told = tick(tmp_path, instance, sensor, cursor)
     assert statuses(tmp_path) == [tracked]
     assert told is None or "closed 1 MLflow runs" in told
+
+
+def test_a_model_whose_run_was_purged_from_mlflow_keeps_no_other_from_being_closed(tmp_path):
+    leave_a_run(tmp_path, tmp_path / "instance")
+    tracking = tracking_in(tmp_path)
+    client = tracking.client()
+    (run,) = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+    client.delete_run(run.info.run_id)
+    client._tracking_client.store._hard_delete_run(run.info.run_id)  # as `mlflow gc` does
+    with instance_in(tmp_path / "instance") as instance:
+        tracking.close_abandoned(client, instance)
+    assert models(tmp_path) in ([], ["FAILED"])
