@@ -98,6 +98,7 @@ def process_folder() -> Iterator[None]:
         else:
             os.environ["TMPDIR"] = before[1]
         shutil.rmtree(folder, ignore_errors=True)  # children may still be ending
+        remove_leftovers(place, f"{PROCESS_FOLDER}*")  # those that were too young at the start
 
 
 def _shared_temporary_folder() -> Path:

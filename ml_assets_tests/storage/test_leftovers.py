@@ -94,6 +94,16 @@ def test_what_was_made_this_moment_is_left_alone_as_it_may_still_get_its_mark(tm
     assert not path.exists()
 
 
+def test_a_folder_of_a_process_killed_this_moment_is_removed_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(leftovers, "UNMARKED_SECONDS", 0.3)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"{PROCESS_FOLDER}killed").mkdir()
+    with process_folder():
+        assert len([*tmp_path.iterdir()]) == 2
+        time.sleep(0.4)
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_a_database_under_way_is_left_to_those_who_make_it(tmp_path):
     with creating(tmp_path / "runs.sqlite") as made:
         sqlite3.connect(made).execute("CREATE TABLE one (number)").connection.close()
