@@ -43,7 +43,7 @@ def test_the_log_is_measured_from_nothing_to_drift_and_lost_answers(project):
     folder, today = project.settings.local_home / FOLDER, datetime.now(UTC).date()
     serve(folder, today, trips)
     shown, check = measure(project)
-    assert "nothing serves yet" in shown["finding"]
+    assert "there is no champion yet" in shown["finding"]
     assert check.passed
 
     assert project.train().success
