@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
-REASON_TAG = "ml_assets/started_because"
-"""Set by whatever launches a run by itself: a sentence for people, of at most 200 characters."""
+REASON_TAG = "started_because"
+"""Set by whatever launches a run: a sentence for people, of at most 200 characters. The key is
+short, since the Runs page cuts key and value together."""
+_FORMER_REASON_TAG = "ml_assets/started_because"
 
 _LONGEST_REASON = 200
 _BY_PRESS = "dagster/backfill"
@@ -17,8 +19,9 @@ def reason_tag(reason: str) -> dict[str, str]:
 
 def why_started(tags: Mapping[str, str]) -> str:
     """Why the run with these tags was started, for people."""
-    if REASON_TAG in tags:
-        return tags[REASON_TAG]
+    for tag in (REASON_TAG, _FORMER_REASON_TAG):
+        if tag in tags:
+            return tags[tag]
     if "dagster/sensor_name" in tags:
         return f"sensor {tags['dagster/sensor_name']}"
     if "dagster/schedule_name" in tags:

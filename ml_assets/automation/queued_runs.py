@@ -1,4 +1,4 @@
-"""What a queued run waits for: said in the run's own log, and by ``ml-assets runs``."""
+"""What a queued run waits for: a tag and an event of the run itself, and ``ml-assets runs``."""
 
 import json
 from collections.abc import Mapping
@@ -13,6 +13,8 @@ _MINIMUM_INTERVAL_SECONDS = 10
 DAEMON = "Dagster's daemon, which starts queued runs: `ml-assets dev` runs it"
 _SHOWN_CHARACTERS = 8
 """Of a run's id, as the UI shows it."""
+QUEUE_REASON_TAG = "queue_reason"
+"""Dagster's page of a queued run shows its tags, but its log only once it has started."""
 
 
 def set_pool_limits(instance: dg.DagsterInstance) -> None:
@@ -75,7 +77,7 @@ def _pools(run: dg.DagsterRun) -> set[str]:
 
 
 def log_queue_reasons(instance: dg.DagsterInstance, logged: Mapping[str, str]) -> dict[str, str]:
-    """Say in the log of each queued run what it waits for, once for each thing.
+    """Say in a tag and in the log of each queued run what it waits for, once for each thing.
 
     Args:
         instance: Where the runs are.
@@ -89,6 +91,7 @@ def log_queue_reasons(instance: dg.DagsterInstance, logged: Mapping[str, str]) -
         run = instance.get_run_by_id(run_id)
         is_queued = run is not None and run.status == dg.DagsterRunStatus.QUEUED
         if is_queued and reason not in (logged.get(run_id), DAEMON):
+            instance.add_run_tags(run_id, {QUEUE_REASON_TAG: reason})
             instance.report_engine_event(f"Queued: this run waits for {reason}.", run)
     return reasons
 
@@ -97,11 +100,15 @@ def log_queue_reasons(instance: dg.DagsterInstance, logged: Mapping[str, str]) -
     name="explain_queued_runs",
     minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Say in the log of each queued run what it waits for.",
+    description="Say in a tag and in the log of each queued run what it waits for.",
 )
 def queued_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Look at the queue; what was said already is kept in the cursor."""
     reasons = log_queue_reasons(context.instance, json.loads(context.cursor or "{}"))
     count = len(reasons)
-    told = "no run is queued" if not count else f"{count} queued; the log of each says why"
+    told = (
+        "no run is queued"
+        if not count
+        else f"{count} queued; the tag {QUEUE_REASON_TAG} of each says why"
+    )
     return dg.SensorResult(skip_reason=told, cursor=json.dumps(reasons))

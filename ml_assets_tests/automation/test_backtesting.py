@@ -51,7 +51,7 @@ def test_it_goes_on_after_a_pause_while_nothing_else_runs_and_stops_when_it_is_c
 
     (request,) = ticking.tick()
     assert request.tags["dagster/priority"] == "-1", "whatever else is queued goes first"
-    assert request.tags["ml_assets/started_because"] == "the backtest has 2 months left"
+    assert request.tags["started_because"] == "the backtest has 2 months left"
     assert ticking.tick() == [], "a run that fails is not started again"
     config = request.run_config["ops"]["backtest"]["config"]
     assert config == {

@@ -24,6 +24,7 @@ from ml_assets.assets.groups import INGESTION_POOL, TRAINING_POOL
 from ml_assets.automation.outcomes import shown_job
 from ml_assets.automation.queued_runs import (
     DAEMON,
+    QUEUE_REASON_TAG,
     queue_reasons,
     queued_runs_sensor,
     set_pool_limits,
@@ -86,6 +87,10 @@ def taken_up(instance):
     return [run.run_id for run in runs]
 
 
+def tag_of(instance, run_id):
+    return instance.get_run_by_id(run_id).tags.get(QUEUE_REASON_TAG)
+
+
 def log_of(instance, run_id):
     return [entry.message for entry in instance.all_logs(run_id) if "waits for" in entry.message]
 
@@ -130,7 +135,7 @@ def test_a_run_of_no_pool_names_the_runs_that_fill_the_limit(instance):
     assert "max_concurrent_runs: 2" in queue_reasons(instance)[waiting]
 
 
-def test_the_log_of_a_queued_run_says_it_once_for_each_thing(instance):
+def test_a_queued_run_says_it_in_a_tag_and_once_for_each_thing_in_its_log(instance):
     first = run_of(instance, TRAINING, STARTED)
     waiting = run_of(instance, TRAINING)
 
@@ -140,10 +145,13 @@ def test_the_log_of_a_queued_run_says_it_once_for_each_thing(instance):
 
     cursor = tick(tick(None))
     assert [first[:8] in line for line in log_of(instance, waiting)] == [True]
+    assert tag_of(instance, waiting) == queue_reasons(instance)[waiting]
+    assert tag_of(instance, first) is None
     instance.report_run_failed(instance.get_run_by_id(first))
     second = run_of(instance, TRAINING, STARTED)
     cursor = tick(cursor)
     assert [second[:8] in line for line in log_of(instance, waiting)] == [False, True]
+    assert second[:8] in tag_of(instance, waiting)
     assert json.loads(cursor).keys() == {waiting}
     instance.report_run_canceled(instance.get_run_by_id(waiting))
     assert json.loads(tick(cursor)) == {}
