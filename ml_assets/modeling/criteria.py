@@ -138,9 +138,10 @@ def on_equal_terms(board: Leaderboard, champion: Champion) -> Criterion:
 def better_by_paired_bootstrap(
     difference: PairedDifference, limits: PromotionLimits, winner: str, month: str
 ) -> Criterion:
-    """The lower confidence limit of the improvement exceeds the least that is asked."""
+    """The lower confidence limit of the improvement exceeds the minimum that is required."""
     passed = difference.at_least > limits.least_improvement
-    asked = f"more than {limits.least_improvement:.3g} min is asked"
+    asked = f"more than {limits.least_improvement:.3g} min is required"
+    direction = "worse" if difference.improvement < 0 else "better"
     if limits.from_backtest:
         asked += ", by which a lead moves from month to month in the backtest"
     return Criterion(
@@ -148,9 +149,9 @@ def better_by_paired_bootstrap(
         passed=passed,
         finding=(
             f"{winner} {difference.challenger_rmse:.3f} against {difference.champion_rmse:.3f} on "
-            f"{difference.trips:,} trips of {month}: better by {difference.improvement:.3f} min, "
-            f"by {difference.at_least:.3f} at least with {difference.confidence:.0%} confidence "
-            f"({asked})"
+            f"{difference.trips:,} trips of {month}: {direction} by "
+            f"{abs(difference.improvement):.3f} min; with {difference.confidence:.0%} confidence "
+            f"the improvement is at least {difference.at_least:.3f} min ({asked})"
         ),
         value=difference.at_least,
         limit=limits.least_improvement,

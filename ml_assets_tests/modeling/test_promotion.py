@@ -170,14 +170,14 @@ def test_a_tie_keeps_the_champion():
 def test_a_worse_one_is_refused():
     decision = decide(challenge(erring(WORSE)))
     assert not decision.promoted
-    assert "better by -1." in decision.reason
+    assert "worse by 1." in decision.reason
 
 
 def test_more_can_be_asked_than_to_be_better():
     enough = decide(challenge(), PromotionLimits(least_improvement=0.9))
     too_little = decide(challenge(), PromotionLimits(least_improvement=1.1))
     assert (enough.promoted, too_little.promoted) == (True, False)
-    assert "more than 1.1 min is asked" in too_little.reason
+    assert "more than 1.1 min is required" in too_little.reason
 
 
 def test_one_that_is_better_on_the_whole_and_worse_at_the_airport_is_refused():
