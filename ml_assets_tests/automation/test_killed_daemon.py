@@ -56,7 +56,7 @@ def launch(ui, job, config, keys, tags=None):
 
 def kill_all(session):
     """SIGKILL to everything: UI, daemon, code server and the run's process, until none is left."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while found := processes_of(session):
         assert time.monotonic() < end
         for process in found:
