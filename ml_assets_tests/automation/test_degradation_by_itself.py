@@ -115,13 +115,15 @@ class Watched:
         return {name: result for name, result in made.items() if result is not None}
 
     def retrainings(self):
-        """Why each run of ``retrain`` was started, the first one first."""
-        runs = self.ui.ask(
-            '{ runsOrError(filter: {pipelineName: "retrain"}) { ... on Runs'
-            " { results { status tags { key value } } } } }"
-        )["runsOrError"]["results"]
-        tags = [{tag["key"]: tag["value"] for tag in run["tags"]} for run in reversed(runs)]
-        return [found.get(TRIGGER_TAG, "something else") for found in tags]
+        """Why each run of ``retrain`` was started, the first one first; the API hides these tags."""
+        with sqlite3.connect(self.home / "dagster" / "history" / "runs.db", timeout=30) as runs:
+            found = runs.execute(
+                "SELECT value FROM runs LEFT JOIN run_tags"
+                " ON run_tags.run_id = runs.run_id AND key = ?"
+                " WHERE pipeline_name = 'retrain' ORDER BY runs.id",
+                (TRIGGER_TAG,),
+            ).fetchall()
+        return [trigger or "something else" for (trigger,) in found]
 
     def a_week_later(self):
         """What was asked for until now was asked for eight days ago."""
