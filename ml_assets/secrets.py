@@ -30,6 +30,8 @@ from urllib.parse import unquote, unquote_plus
 MASK: Final = "***"
 MAX_CHARACTERS: Final = 2_000
 """Of one message. A line of a log that is longer is no longer read."""
+MAX_OWN_CHARACTERS: Final = 8_000
+"""Of a message of this project's, which may have a sentence for each of many months."""
 MAX_LOG_CHARACTERS: Final = 20_000
 """Of a log line or a traceback."""
 MAX_VALUE_CHARACTERS: Final = 200
@@ -94,7 +96,7 @@ class ShownError(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(scrub(message))
+        super().__init__(scrub(message, limit=MAX_OWN_CHARACTERS))
 
 
 def without_credentials(url: str) -> str:

@@ -133,7 +133,8 @@ def test_a_version_from_before_the_record_was_kept_is_fitted_again_from_its_para
         recorded = read_version(client(project), REGISTERED_MODEL, versions[way])
         assert recorded.environment is None
         assert recorded.parameters == whole.parameters
-        assert {"numpy", "scikit-learn", "xgboost"} <= set(recorded.libraries())
+        own = {"xgboost"} if way == "xgboost" else set()
+        assert {"numpy", "scikit-learn"} | own <= set(recorded.libraries())
         assert again(project, versions[way]).verdict == "identical"
 
 
