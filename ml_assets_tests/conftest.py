@@ -17,6 +17,17 @@ LEAST_MEMORY_BYTES = 4 * 2**30
 quarter of it."""
 
 
+OUR_VARIABLES = ("ML_ASSETS_", "MLFLOW_", "DAGSTER_")
+
+
+def inherited_environment() -> dict[str, str]:
+    """This process's variables for one that a test starts, without those that choose stores.
+
+    MLflow writes some of them itself, so that a test before may have set another store.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(OUR_VARIABLES)}
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """``-n auto``: one more than there are cores, since some tests mostly wait for a daemon."""
     return min((os.cpu_count() or 1) + 1, MOST_WORKERS)

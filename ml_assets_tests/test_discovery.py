@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from ml_assets.definitions import defs
-from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 
 BIN = Path(sys.executable).parent
-_VARIABLES = ("ML_ASSETS_", "MLFLOW_", "DAGSTER_")
 
 
 @pytest.fixture
@@ -20,9 +19,8 @@ def called(tmp_path):
     """Call one of the environment's commands from the checkout, with a home of its own."""
 
     def call(*command):
-        kept = {name: v for name, v in os.environ.items() if not name.startswith(_VARIABLES)}
         environment = {
-            **kept,
+            **inherited_environment(),
             "ML_ASSETS_HOME": str(tmp_path / "home"),
             "DAGSTER_HOME": str(tmp_path),
             "HOME": str(tmp_path),

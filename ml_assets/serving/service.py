@@ -72,10 +72,10 @@ class Service:
         registry = self.models.registry
         if self.model is not None:
             return Outlook.SERVING
-        if registry.problem is not None:
-            return Outlook.PROBLEM
         if registry.reachable and registry.names is None:
             return Outlook.NO_CHAMPION
+        if registry.problem is not None:
+            return Outlook.PROBLEM
         return Outlook.UNKNOWN
 
     async def start(self) -> None:

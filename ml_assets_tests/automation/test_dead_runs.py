@@ -23,7 +23,7 @@ from ml_assets.automation.run_process import (
 from ml_assets.automation.run_tags import HOST_TAG, PROCESS_TAG, RUN_TAG
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import start
-from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.published_months import publish
 
 PATIENCE_SECONDS = 120
@@ -156,7 +156,7 @@ def test_a_killed_worker_of_the_ui_is_found_by_the_sensor(tmp_path):
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     worker = subprocess.run(
         [sys.executable, module, tmp_path], cwd=REPOSITORY, capture_output=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={**inherited_environment(), "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
     assert worker.returncode == -signal.SIGKILL, worker.stderr.decode()
     with instance_in(tmp_path) as instance:

@@ -21,7 +21,7 @@ from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import COMMAND
 from ml_assets_tests.cli.test_dev import processes_of
-from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.published_months import publish
 
 KILLS = int(os.environ.get("ML_ASSETS_KILLS", "0"))
@@ -44,8 +44,7 @@ class Home:
         self.temporary.mkdir()
         for number in (1, 2):
             publish(folder / "published", Month(2023, number))
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("ML_", "DAGSTER_"))}
-        self._environment = inherited | {
+        self._environment = inherited_environment() | {
             "ML_ASSETS_HOME": str(self.home),
             "ML_ASSETS_TRIPS": str(folder / "published"),
             "TMPDIR": str(self.temporary),

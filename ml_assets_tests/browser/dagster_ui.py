@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import requests
 
+from ml_assets_tests.conftest import inherited_environment
+
 READY_SECONDS = 120
 STOP_SECONDS = 30
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
@@ -165,12 +167,11 @@ def running_ui(environment: Mapping[str, str], log: Path) -> Iterator[DagsterUi]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    inherited = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     command = [str(Path(sys.executable).parent / "ml-assets"), "dev", "--port", str(port)]
     with log.open("w") as output:
         process = subprocess.Popen(
             command,
-            env={**inherited, **environment},
+            env={**inherited_environment(), **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

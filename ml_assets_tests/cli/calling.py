@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from ml_assets.cli import main
-from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.conftest import OUR_VARIABLES, REPOSITORY, inherited_environment
 
 COMMAND = [sys.executable, "-c", "from ml_assets.cli import main; main()"]
-_VARIABLES = ("ML_ASSETS_", "MLFLOW_", "DAGSTER_")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def call(
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR",
     )
     for name in [*os.environ, *set_by_the_command]:
-        if name.startswith(_VARIABLES):
+        if name.startswith(OUR_VARIABLES):
             monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, str(value))
@@ -48,13 +47,13 @@ def call(
 
 def start(arguments: list[str], environment: Mapping[str, object]) -> "subprocess.Popen[str]":
     """Start the command as a process of its own."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(_VARIABLES)
-    }
     return subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=REPOSITORY,
-        env={**inherited, **{name: str(value) for name, value in environment.items()}},
+        env={
+            **inherited_environment(),
+            **{name: str(value) for name, value in environment.items()},
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

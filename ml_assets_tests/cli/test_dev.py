@@ -14,6 +14,7 @@ import requests
 from ml_assets.assets.groups import UNFOLDED_LINEAGE
 from ml_assets.cli.dev_processes import SupervisedProcess
 from ml_assets_tests.cli.calling import call
+from ml_assets_tests.conftest import inherited_environment
 
 READY_SECONDS, STOP_SECONDS = 90, 30
 
@@ -50,14 +51,13 @@ def test_it_leaves_no_process_behind(tmp_path, asked):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     variables = {"ML_ASSETS_HOME": str(tmp_path / "home"), "ML_ASSETS_TRIPS": "sample"}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")}
     command = [str(Path(sys.executable).parent / "ml-assets"), "dev", "--port", str(port)]
     # A shell that starts a job in the background has it ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = subprocess.Popen(
             command,
-            env={**kept, **variables},
+            env={**inherited_environment(), **variables},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -70,7 +70,7 @@ def test_it_leaves_no_process_behind(tmp_path, asked):
         assert requests.get(address, headers={"Host": "evil.example"}).status_code == 403
         second = subprocess.run(
             [*command[:-1], str(port + 1)],
-            env={**kept, **variables},
+            env={**inherited_environment(), **variables},
             capture_output=True,
             text=True,
         )
@@ -108,7 +108,7 @@ def test_a_misspelt_variable_is_told_with_the_one_that_is_meant(monkeypatch, cap
     answer = call(monkeypatch, capsys, ["decisions"], variables)
     assert "the variable ML_ASSETS_ALERT_WEBHOKO: is ML_ASSETS_ALERT_WEBHOOK meant?" in answer.err
     assert "the variable ML_ASSETS_XYZZY\n" in answer.err
-    assert "ML_ASSETS_HOME" not in answer.err
+    assert "the variable ML_ASSETS_HOME" not in answer.err
 
 
 def test_a_service_that_dies_again_and_again_ends_with_one_line():

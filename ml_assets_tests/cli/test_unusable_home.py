@@ -17,7 +17,7 @@ from ml_assets.settings import EXPERIMENT
 from ml_assets.storage import faults
 from ml_assets.tracking.store import NothingTracked, TrackingStore, TrackingUnreachable
 from ml_assets_tests.cli.calling import COMMAND, call
-from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 
 
@@ -141,15 +141,14 @@ def test_dagster_s_locked_database_is_told(monkeypatch, capsys, home):
 
 def limited(arguments: list[str], home: Path, limit) -> "subprocess.CompletedProcess[str]":
     """The command in a process of its own, which is limited before it begins."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("ML_ASSETS_", "MLFLOW_", "DAGSTER_"))
-    }
     return subprocess.run(
         [*COMMAND, *arguments],
         cwd=REPOSITORY,
-        env={**inherited, "ML_ASSETS_HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            **inherited_environment(),
+            "ML_ASSETS_HOME": str(home),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         capture_output=True,
         text=True,
         preexec_fn=limit,

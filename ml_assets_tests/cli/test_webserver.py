@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import re
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from ml_assets.cli.webserver import guarded
-from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.serving.service_process import free_port
 
 READY_SECONDS = 120
@@ -36,12 +35,11 @@ def running_webserver(home, *options, **variables):
     """Its port; it has no code location, so that it starts soon."""
     port = free_port()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ML_ASSETS_")}
     command = [sys.executable, "-m", "ml_assets.cli.webserver", "--empty-workspace", "--port"]
     with (home / "log").open("w") as log:
         process = subprocess.Popen(
             [*command, str(port), *options],
-            env={**kept, "DAGSTER_HOME": str(home), **variables},
+            env={**inherited_environment(), "DAGSTER_HOME": str(home), **variables},
             cwd=REPOSITORY,
             stdout=log,
             stderr=log,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_assets.storage.leftovers import STALE_SECONDS
+from ml_assets_tests.conftest import OUR_VARIABLES
 
 PRELOADED = [
     "ml_assets_tests.graph.killed_deciding",
@@ -78,7 +79,7 @@ def run_command(arguments: list[str], environment: Mapping[str, str]) -> None:
     from ml_assets.cli import main
 
     for name in [*os.environ]:
-        if name.startswith(("ML_ASSETS_", "MLFLOW_", "DAGSTER_")):
+        if name.startswith(OUR_VARIABLES):
             del os.environ[name]
     os.environ.update(environment)
     sys.argv = ["ml-assets", *arguments]

@@ -33,6 +33,7 @@ from ml_assets.tracking.models import CHAMPION
 from ml_assets.tracking.prediction_model import load_model
 from ml_assets.trips.quality import Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets_tests.conftest import inherited_environment
 from ml_assets_tests.project import SERVICE_CHECK as CHECK
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import Month, publish, published_month
@@ -260,7 +261,7 @@ def test_the_service_ends_when_whoever_started_it_is_killed(made, tmp_path):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**inherited_environment(), "TMPDIR": str(tmp_path)},
     )
     try:
         service = int(starter.stdout.readline())

@@ -12,7 +12,7 @@ import polars as pl
 
 from ml_assets.tracking.prediction_model import load_model
 from ml_assets.trips.month import Month
-from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.modeling.sample_trips import trips_of
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish, published_month
@@ -52,7 +52,7 @@ def test_a_champion_of_before_a_feature_was_added_serves_the_same_minutes(tmp_pa
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{code}{os.pathsep}{REPOSITORY}"},
+        env={**inherited_environment(), "PYTHONPATH": f"{code}{os.pathsep}{REPOSITORY}"},
     )
     assert made.returncode == 0, made.stderr[-3000:]
     told = json.loads(made.stdout.splitlines()[-1])

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 
 READY_SECONDS, STOP_SECONDS = 120, 60
 GOOD = {
@@ -24,7 +23,6 @@ GOOD = {
     "pickup_datetime": "2024-05-06T17:30",
     "passenger_count": 1,
 }
-_OURS = ("ML_ASSETS_", "MLFLOW_", "DAGSTER_")
 
 
 @dataclass
@@ -119,8 +117,7 @@ def running_service(variables: Mapping[str, str], log: Path) -> Iterator[Service
         variables: The only ``ML_ASSETS_…`` and ``MLFLOW_…`` there are to be.
         log: Gets its output.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    kept |= {"MLFLOW_DISABLE_TELEMETRY": "true", **variables}
+    kept = inherited_environment() | {"MLFLOW_DISABLE_TELEMETRY": "true", **variables}
     port = free_port()
     command = [sys.executable, "-c", "from ml_assets.cli import main; main()", "serve"]
     with log.open("w") as output:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ml_assets.storage import leftovers
 from ml_assets.storage.leftovers import PROCESS_FOLDER, process_folder, tidy
 from ml_assets.storage.sqlite import creating, tables
-from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 
 WRITER = """
 import sys, tempfile, time
@@ -42,7 +42,7 @@ def writing(home, temporary):
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(home)],
         cwd=REPOSITORY,
-        env={**os.environ, "TMPDIR": str(temporary)},
+        env={**inherited_environment(), "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
     )
     try:

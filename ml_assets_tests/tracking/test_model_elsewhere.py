@@ -1,7 +1,6 @@
 """A logged model outside this project: what it needs is named and carried, and it takes integers."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from ml_assets.modeling.families import FAMILIES
 from ml_assets.tracking.models import log_pipeline
 from ml_assets.tracking.runs import tracked_run
 from ml_assets.tracking.store import TrackingStore
+from ml_assets_tests.conftest import inherited_environment
 from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 
@@ -80,7 +80,7 @@ def test_it_loads_and_serves_from_what_it_carries(logged, tmp_path):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        env={**inherited_environment(), "PYTHONPATH": str(tmp_path / "site")},
     )
     assert made.returncode == 0, made.stderr[-3000:]
     told = json.loads(made.stdout.splitlines()[-1])
