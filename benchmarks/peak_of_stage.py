@@ -53,8 +53,8 @@ def run_graph(settings: Settings, first: Month, last: Month, *, with_training_se
 def load(settings: Settings) -> dict[str, float]:
     """Load the trips of every role at once; how large they are, and the memory before."""
     from ml_assets.modeling.records import TrainingSet
-    from ml_assets.modeling.training_set import load_trips
     from ml_assets.resources.trips import TripStoreResource
+    from ml_assets.training.training_set import load_trips
 
     store = TripStoreResource(home=settings.home, taxi=settings.taxi, synthetic=settings.synthetic)
     training_set = store.records().read("training_set", TrainingSet)

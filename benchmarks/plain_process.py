@@ -7,14 +7,14 @@ import json
 import sys
 import time
 
-from ml_assets.modeling.families import FAMILIES
+from ml_assets.config.code_version import model_code_version
 from ml_assets.settings import read_settings
 from ml_assets.sources import open_source
 from ml_assets.sources.bringing import bring_month
 from ml_assets.storage.trip_store import Lineage, TripStore
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month, months_between
-from ml_assets.version import code_version
 
 
 def ingest(store: TripStore, trips: str, months: list[Month]) -> None:
@@ -31,7 +31,7 @@ def ingest(store: TripStore, trips: str, months: list[Month]) -> None:
             source=record.source,
             raw_sha256=record.sha256,
             published_rows=record.rows,
-            code_version=code_version(),
+            code_version=model_code_version(),
         )
         for table, half in (("trip_features", kept_trips), ("rejected_trips", rejected_trips)):
             with store.open_raw(month) as file:
@@ -45,15 +45,15 @@ def train(store: TripStore, trials: int) -> dict[str, float]:
     Returns:
         Seconds of each part; imports count in the part that needs them first.
     """
-    from ml_assets.modeling.judged import (
+    from ml_assets.modeling.leaderboard import leaderboard
+    from ml_assets.training.train_and_evaluate import (
         TuningOptions,
         judge_baselines,
         load_months,
         train_and_judge,
     )
-    from ml_assets.modeling.leaderboard import leaderboard
-    from ml_assets.modeling.training_set import TABLE, describe_training_set
-    from ml_assets.modeling.tuning import TuningBudget
+    from ml_assets.training.training_set import TABLE, describe_training_set
+    from ml_assets.training.tune import TuningBudget
     from ml_assets.trips.windows import choose_window
 
     begun = time.perf_counter()

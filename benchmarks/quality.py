@@ -10,20 +10,20 @@ from benchmarks.figures import Figure, Section
 from benchmarks.options import Options
 from benchmarks.published_months import PublishedMonths
 from ml_assets.assets.models import ModelConfig
-from ml_assets.modeling.families import FAMILIES
-from ml_assets.modeling.training import FittedModel, refit
-from ml_assets.modeling.tuning import TuningBudget, tune_and_fit
+from ml_assets.training.families import FAMILIES
+from ml_assets.training.fit import FittedModel, refit
+from ml_assets.training.tune import TuningBudget, tune_and_fit
 from ml_assets.trips.month import Month, months_between
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
 if TYPE_CHECKING:
-    from ml_assets.modeling.families import ModelFamily
+    from ml_assets.training.families import ModelFamily
 
 FIRST = Month(2023, 1)
 PAIRS = (Month(2023, 2), Month(2023, 5), Month(2023, 7), Month(2023, 9))
 """Judged months of (a); the month before each one trains. Constants of the models were looked at on
-2023-04 and 2023-06 (``modeling/history.py``) and on 2023-08 (``modeling/families/forests.py``), so
-none of these may judge."""
+2023-04 and 2023-06 (``pipeline/trip_tables.py``) and on 2023-08 (``training/families/forests.py``),
+so none of these may judge."""
 HISTORIES = (Month(2023, 7), Month(2023, 9))
 """Judged months of (b), of those above; all months before each one train."""
 ONE_MONTH_TARGET = 0.83

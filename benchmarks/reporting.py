@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import Section
-from ml_assets.modeling.training import available_cores
-from ml_assets.version import code_version
+from ml_assets.config.code_version import model_code_version
+from ml_assets.training.fit import available_cores
 
 
 def print_section(console: Console, name: str, section: Section, seconds: float) -> None:
@@ -41,7 +41,7 @@ def write_section(results: Path, name: str, section: Section, seconds: float) ->
     known: dict[str, Any] = json.loads(results.read_text()) if results.is_file() else {}
     known[name] = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "code_version": code_version(),
+        "code_version": model_code_version(),
         "machine": {
             "cores": available_cores(),
             "python": platform.python_version(),

@@ -9,10 +9,10 @@ from ml_assets.assets.groups import EVALUATION, OWNERS, TRAINING_POOL
 from ml_assets.assets.metadata import figure, safe_metadata, table
 from ml_assets.assets.models import model_asset_name
 from ml_assets.modeling.backtest_record import BacktestRecord
-from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.records import ModelRecord
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripStoreResource
+from ml_assets.training.families import FAMILIES
 
 if TYPE_CHECKING:
     from ml_assets.modeling.backtest import BacktestOptions, ServedParameters

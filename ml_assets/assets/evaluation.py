@@ -8,9 +8,9 @@ import dagster as dg
 from ml_assets.assets.groups import EVALUATION, OWNERS, TRAINING_POOL
 from ml_assets.assets.metadata import figure, safe_metadata, table
 from ml_assets.assets.models import model_asset_name
-from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.resources.trips import TripStoreResource
+from ml_assets.training.families import FAMILIES
 
 if TYPE_CHECKING:
     from ml_assets.storage.record_store import RecordStore
@@ -30,8 +30,8 @@ def model_leaderboard(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource
 ) -> dg.MaterializeResult:
     """Gather the models of this training set, judge the baselines, rank them all."""
-    from ml_assets.modeling.judged import judge_baselines, load_months
     from ml_assets.modeling.leaderboard import leaderboard
+    from ml_assets.training.train_and_evaluate import judge_baselines, load_months
 
     begun, processed = time.perf_counter(), time.process_time()
     records = trip_store.records()

@@ -17,6 +17,7 @@ from ml_assets.assets.freshness import MONTHS_FRESH
 from ml_assets.assets.groups import INGESTION, INGESTION_POOL, OWNERS
 from ml_assets.assets.ingestion_metadata import month_picture, raw_metadata, table_metadata
 from ml_assets.assets.metadata import optional, safe_metadata
+from ml_assets.config.code_version import data_code_version
 from ml_assets.resources.month_failures import MonthFailures
 from ml_assets.resources.monthly_table import MonthlyTable, TableMonth
 from ml_assets.resources.trips import TripSourceResource, TripStoreResource
@@ -33,7 +34,6 @@ from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month
 from ml_assets.trips.month_limits import MonthLimits
 from ml_assets.trips.published_schema import TripSchemaError
-from ml_assets.version import code_version
 
 _STEP_RETRIES = 2
 _FIRST_WAIT_SECONDS = 1.0
@@ -68,7 +68,7 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         kinds={"polars", "parquet"},
         deps=[raw_trips],
         io_manager_key="monthly_table",
-        code_version=code_version(),
+        code_version=data_code_version(),
         metadata={"dagster/column_schema": column_schema("trip_features")},
         freshness_policy=MONTHS_FRESH,
         description=(
@@ -87,7 +87,7 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         kinds={"polars", "parquet"},
         deps=[raw_trips],
         io_manager_key="monthly_table",
-        code_version=code_version(),
+        code_version=data_code_version(),
         metadata={"dagster/column_schema": column_schema("rejected_trips")},
         description=(
             "Every published trip that is not kept, with one reason from a closed list. "
@@ -252,5 +252,5 @@ def _lineage(record: PublishedFileRecord, store: TripStore) -> Lineage:
         source=record.source,
         raw_sha256=record.sha256,
         published_rows=record.rows,
-        code_version=code_version(),
+        code_version=data_code_version(),
     )

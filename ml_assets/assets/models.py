@@ -1,6 +1,6 @@
 """One asset for each model family: tuned, fitted, judged and logged to MLflow.
 
-A family that is added to ``ml_assets.modeling.families`` gets its asset, checks and leaderboard row
+A family that is added to ``ml_assets.training.families`` gets its asset, checks and leaderboard row
 from here by itself.
 """
 
@@ -11,17 +11,17 @@ from pydantic import Field
 
 from ml_assets.assets.groups import MODELS, OWNERS, TRAINING_POOL
 from ml_assets.assets.metadata import figure, optional, safe_metadata, table
-from ml_assets.modeling.families import FAMILIES, ModelFamily
+from ml_assets.config.code_version import model_code_version
 from ml_assets.modeling.records import FitOn, ModelRecord, TrainingSet
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripStoreResource
+from ml_assets.training.families import FAMILIES, ModelFamily
 from ml_assets.trips.month import Month
 from ml_assets.trips.windows import span
-from ml_assets.version import code_version
 
 if TYPE_CHECKING:
-    from ml_assets.modeling.judged import TuningOptions
-    from ml_assets.modeling.training import TrialRecord
+    from ml_assets.training.fit import TrialRecord
+    from ml_assets.training.train_and_evaluate import TuningOptions
 
 
 class ModelConfig(dg.Config):
@@ -68,7 +68,7 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         pool=TRAINING_POOL,
         owners=OWNERS,
         kinds={"xgboost" if family.name == "xgboost" else "scikitlearn", "mlflow"},
-        code_version=code_version(),
+        code_version=model_code_version(),
         description=f"{family.title}: tuned, fitted and judged, as one pipeline from a request "
         "to minutes, logged to MLflow.",
     )
@@ -78,10 +78,10 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         trip_store: TripStoreResource,
         tracking: MlflowTracking,
     ) -> dg.MaterializeResult:
-        from ml_assets.modeling.judged import load_months, train_and_judge
         from ml_assets.modeling.model_pictures import model_pictures
         from ml_assets.tracking.descriptions import describe_training, run_name
         from ml_assets.tracking.judged_model import log_judged_model
+        from ml_assets.training.train_and_evaluate import load_months, train_and_judge
 
         training_set = trip_store.records().read("training_set", TrainingSet)
         # Whatever can fail is inside, so that MLflow's status is the step's own outcome.
@@ -130,8 +130,8 @@ def _tuning_options(
     training_set: TrainingSet,
     warm_start: dict[str, Any] | None,
 ) -> "TuningOptions":
-    from ml_assets.modeling.judged import TuningOptions
-    from ml_assets.modeling.tuning import TuningBudget
+    from ml_assets.training.train_and_evaluate import TuningOptions
+    from ml_assets.training.tune import TuningBudget
 
     return TuningOptions(
         budget=TuningBudget(config.trials, config.tuning_seconds, config.seed),

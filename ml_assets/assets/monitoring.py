@@ -80,8 +80,8 @@ def feature_drift(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource, tracking: MlflowTracking
 ) -> dg.MaterializeResult:
     """Measure months that were not measured against this champion before."""
-    from ml_assets.modeling.training_set import refused_months
     from ml_assets.monitoring.drift import measure_drift
+    from ml_assets.training.training_set import refused_months
 
     store, records = trip_store.tables(), trip_store.records()
     earlier = _earlier(context, trip_store, DriftRecord)
@@ -111,8 +111,8 @@ def prediction_performance(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource, tracking: MlflowTracking
 ) -> dg.MaterializeResult:
     """Score the champion on months that it was not scored on before."""
-    from ml_assets.modeling.training_set import refused_months
     from ml_assets.monitoring.performance import CannotScore, measure_performance
+    from ml_assets.training.training_set import refused_months
 
     store, records = trip_store.tables(), trip_store.records()
     earlier = _earlier(context, trip_store, PerformanceRecord) or PerformanceRecord(

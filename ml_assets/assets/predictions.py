@@ -10,6 +10,7 @@ from ml_assets.assets.columns import column_schema
 from ml_assets.assets.groups import OWNERS, PREDICTIONS
 from ml_assets.assets.metadata import figure, preview, safe_metadata
 from ml_assets.assets.started import REASON_TAG
+from ml_assets.config.code_version import model_code_version
 from ml_assets.resources.monthly_table import MonthlyTable, TableMonth
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripStoreResource
@@ -17,10 +18,9 @@ from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets.version import code_version
 
 if TYPE_CHECKING:
-    from ml_assets.predictions.scoring import Model
+    from ml_assets.pipeline.predict import Model
 
 _FEATURES, _PREDICTIONS = "trip_features", "trip_predictions"
 _PREVIEW_ROWS = 5
@@ -63,7 +63,7 @@ def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         group_name=PREDICTIONS,
         owners=OWNERS,
         kinds={"polars", "parquet"},
-        code_version=code_version(),
+        code_version=model_code_version(),
         automation_condition=when_a_month_came(),
         # The condition asks once: a registry that is away for a moment must not cost a month.
         retry_policy=dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL),
@@ -136,7 +136,7 @@ def _scored(
         parts = [model.answers(part, at) for part in trips.iter_slices(_ROWS_AT_ONCE)]
         frame = trips.select("trip_id").hstack(pl.concat(parts))
         return TableMonth(
-            (frame, lineage.model_copy(update={"code_version": code_version()})),
+            (frame, lineage.model_copy(update={"code_version": model_code_version()})),
             lambda: {
                 "status": "scored",
                 "dagster/row_count": frame.height,

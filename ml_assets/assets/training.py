@@ -8,11 +8,11 @@ from pydantic import Field
 
 from ml_assets.assets.groups import OWNERS, TRAINING, TRAINING_POOL
 from ml_assets.assets.metadata import safe_metadata, table
+from ml_assets.config.code_version import model_code_version
 from ml_assets.modeling.records import TrainingSet
 from ml_assets.resources.trips import TripStoreResource
 from ml_assets.trips.month import Month
 from ml_assets.trips.windows import WindowError, choose_window
-from ml_assets.version import code_version
 
 
 class TrainingSetConfig(dg.Config):
@@ -38,7 +38,7 @@ class TrainingSetConfig(dg.Config):
     owners=OWNERS,
     kinds={"parquet"},
     pool=TRAINING_POOL,
-    code_version=code_version(),
+    code_version=model_code_version(),
     description=(
         "Which months train, which tunes and stops early, and which judges: with their rows, file "
         "checksums and the code that made them. The trips themselves stay in `trip_features`."
@@ -48,7 +48,7 @@ def training_set(
     context: dg.AssetExecutionContext, config: TrainingSetConfig, trip_store: TripStoreResource
 ) -> dg.MaterializeResult:
     """Choose the months, refuse those that nothing should be learned from, record the choice."""
-    from ml_assets.modeling.training_set import (
+    from ml_assets.training.training_set import (
         TABLE,
         TrainingSetError,
         describe_training_set,

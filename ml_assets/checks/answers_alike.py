@@ -19,8 +19,8 @@ _ALIKE = dg.AssetCheckKey(dg.AssetKey("champion_model"), "answers_alike")
 )
 def answers_alike(trip_store: TripStoreResource, tracking: MlflowTracking) -> dg.AssetCheckResult:
     """Ask for a thousand trips of the judged month in each way."""
-    from ml_assets.modeling.training_set import load_trips
     from ml_assets.tracking.answers_alike import compare_champion
+    from ml_assets.training.training_set import load_trips
 
     training_set = trip_store.records().read("training_set", TrainingSet)
     judged = load_trips(trip_store.tables(), training_set, "judge")

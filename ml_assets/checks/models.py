@@ -15,7 +15,6 @@ import dagster as dg
 from ml_assets.assets.metadata import figure, table
 from ml_assets.assets.models import model_asset_name
 from ml_assets.checks.results import single_result
-from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.records import (
     ChampionDecision,
     IntervalRecord,
@@ -26,6 +25,7 @@ from ml_assets.modeling.records import (
 from ml_assets.resources.tracking import MlflowTracking
 from ml_assets.resources.trips import TripStoreResource
 from ml_assets.secrets import error_text
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.quality import Finding, Verdict, worst
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Bench:
     @classmethod
     def of(cls, trip_store: TripStoreResource) -> "Bench":
         """Read what models of the current training set are judged on."""
-        from ml_assets.modeling.training_set import load_trips
+        from ml_assets.training.training_set import load_trips
 
         records = trip_store.records()
         training_set = records.read("training_set", TrainingSet)
@@ -265,7 +265,7 @@ class Bench:
 
     def _ask(self, uri: str) -> "tuple[Pipeline, npt.NDArray[np.float64]] | Finding":
         """A model and its predictions for the judged month; a finding when it cannot be used."""
-        from ml_assets.modeling.predicting import predict_trips
+        from ml_assets.pipeline.predict import predict_trips
         from ml_assets.tracking.models import load_pipeline
 
         try:
@@ -287,7 +287,7 @@ class Bench:
         """Those of the leaderboard, or measured now when it is of another training set."""
         if self.board is not None:
             return [row for row in self.board.rows if row.kind == "baseline"]
-        from ml_assets.modeling.judged import judge_baselines, load_months
+        from ml_assets.training.train_and_evaluate import judge_baselines, load_months
 
         months = load_months(self.trip_store.tables(), self.training_set)
         return judge_baselines(self.training_set, months)

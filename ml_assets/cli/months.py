@@ -19,7 +19,7 @@ from ml_assets.trips.windows import span
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def months(as_json: bool) -> None:
     """Show which months the source has published, and which are ingested."""
-    from ml_assets.modeling.training_set import refused_months
+    from ml_assets.training.training_set import refused_months
 
     settings = read_settings()
     wanted = list(months_between(settings.first_month, latest_published_month(new_york_date())))

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ml_assets.modeling.families import FAMILIES
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.month import Month
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ml_assets.config.code_version import model_code_version
 from ml_assets.modeling.backtest_bench import Bench
 from ml_assets.modeling.backtest_inputs import (
     BacktestError,
@@ -26,9 +27,8 @@ from ml_assets.modeling.backtest_record import (
     BacktestRecord,
     SkippedOrigin,
 )
-from ml_assets.modeling.families import FAMILIES
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.version import code_version
+from ml_assets.training.families import FAMILIES
 
 if TYPE_CHECKING:
     from ml_assets.modeling.records import ModelRecord
@@ -69,7 +69,7 @@ class BacktestOptions:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        from ml_assets.modeling.families import family_named
+        from ml_assets.training.families import family_named
 
         for name in ("train_months", "most_rows", "seconds"):
             value = getattr(self, name)
@@ -160,5 +160,5 @@ class _Ledger:
             computed=self.computed,
             families=[*self.options.families],
             seed=self.options.seed,
-            code_version=code_version(),
+            code_version=model_code_version(),
         )

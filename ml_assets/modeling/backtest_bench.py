@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.modeling.backtest_inputs import BacktestError, Contender, Origin, SampledMonths
 from ml_assets.modeling.backtest_record import BacktestEntry
-from ml_assets.modeling.families import FAMILIES
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def _predictions(
     seed: int,
 ) -> "Iterator[tuple[str, npt.NDArray[np.float64]]]":
     """Digest and predicted minutes of each contender, each encoding made once and then let go."""
-    from ml_assets.modeling.baselines import BASELINES
-    from ml_assets.modeling.estimators import BoundedRegressor
-    from ml_assets.modeling.training import encode_trips, thread_count
+    from ml_assets.pipeline.bounded_regressor import BoundedRegressor
+    from ml_assets.training.baselines import BASELINES
+    from ml_assets.training.fit import encode_trips, thread_count
 
     requests = list(REQUEST_COLUMNS)
     by_encoder: dict[Any, dict[str, Contender]] = {}

@@ -6,18 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from ml_assets.config.code_version import MODEL, code_digest
 from ml_assets.modeling.backtest_record import CHAMPION, LineKind, SkippedOrigin
-from ml_assets.modeling.families import FAMILIES
 from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.month import Month, months_between
-from ml_assets.version import code_version
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
     from ml_assets.modeling.records import ModelRecord
+
+_EVALUATION = ("modeling/backtest_bench.py", "modeling/evaluation.py")
+"""Code that decides a backtest's figures beside the code of the models."""
 
 
 class BacktestError(ShownError, ValueError):
@@ -59,7 +62,7 @@ def stamps(store: TripStore) -> tuple[dict[Month, MonthStamp], list[SkippedOrigi
 
     Reads footers and the kept profiles of months.
     """
-    from ml_assets.modeling.training_set import TABLE, refused_months
+    from ml_assets.training.training_set import TABLE, refused_months
 
     months = store.months(TABLE)
     refused = refused_months(store, months)
@@ -109,7 +112,7 @@ def require_origins(
     Raises:
         BacktestError: with the months there are, and the way to more.
     """
-    from ml_assets.modeling.training_set import TABLE
+    from ml_assets.training.training_set import TABLE
 
     if found:
         return
@@ -153,14 +156,14 @@ class SampledMonths:
         return self._joined((origin.judge,), [min(self.stamped[origin.judge].rows, self.most_rows)])
 
     def _joined(self, months: Sequence[Month], rows: Sequence[int]) -> "pd.DataFrame":
-        from ml_assets.modeling.training_set import one_after_the_other
+        from ml_assets.training.training_set import one_after_the_other
 
         return one_after_the_other(self._read(months, rows), sum(rows))
 
     def _read(self, months: Sequence[Month], rows: Sequence[int]) -> "Iterator[pl.DataFrame]":
         import numpy as np
 
-        from ml_assets.modeling.training_set import COLUMNS, TABLE
+        from ml_assets.training.training_set import COLUMNS, TABLE
 
         for month, wanted in zip(months, rows, strict=True):
             frame = self.store.read_table(TABLE, month, COLUMNS)
@@ -227,7 +230,7 @@ class Contender:
     def inputs(self, judge: Month, months: Sequence[MonthStamp], options: Sequence[int]) -> str:
         """16 hex digits over all that decides the figures for a judged month."""
         made_of = [
-            code_version(),
+            code_digest(*MODEL, *_EVALUATION),
             self.family or self.model,
             self.parameters_for(judge),
             [[stamp.month, stamp.raw_sha256, stamp.code_version, stamp.rows] for stamp in months],
@@ -246,7 +249,7 @@ def contenders(
     last: "Mapping[str, ModelRecord]",
 ) -> list[Contender]:
     """The lines of a backtest: the champion if there is one, the families, the baselines."""
-    from ml_assets.modeling.baselines import BASELINES
+    from ml_assets.training.baselines import BASELINES
 
     lines = []
     if champion is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ml_assets.modeling.training import root_mean_squared_error
+from ml_assets.training.fit import root_mean_squared_error
 from ml_assets.trips.quality import Finding, Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 

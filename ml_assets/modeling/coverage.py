@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ml_assets.modeling.evaluation import Mask, pair_codes, slice_masks
-from ml_assets.modeling.intervals import Minutes, intervals_of
 from ml_assets.modeling.records import IntervalRecord, IntervalSlice
+from ml_assets.pipeline.conformal_intervals import Minutes, get_intervals
 from ml_assets.trips.quality import Finding, Verdict
 from ml_assets.trips.rules import TARGET
 
@@ -45,7 +45,7 @@ def measure_intervals(
     Returns:
         None for a pipeline that has no intervals.
     """
-    intervals = intervals_of(pipeline)
+    intervals = get_intervals(pipeline)
     if intervals is None:
         return None
     lower, upper = intervals.bounds(predicted)

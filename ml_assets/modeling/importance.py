@@ -8,8 +8,8 @@ import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
 from ml_assets.modeling import charts
-from ml_assets.modeling.encoders import TripIndicators
 from ml_assets.modeling.records import ModelRecord
+from ml_assets.pipeline.encoders import TripIndicators
 from ml_assets.trips.month import Month
 
 

@@ -3,8 +3,8 @@
 from ml_assets.modeling import charts
 from ml_assets.modeling.importance import feature_importance, importance_picture
 from ml_assets.modeling.interval_picture import interval_picture
-from ml_assets.modeling.judged import JudgedModel
 from ml_assets.modeling.records import TrainingSet
+from ml_assets.training.train_and_evaluate import JudgedModel
 from ml_assets.trips.rules import TARGET
 
 

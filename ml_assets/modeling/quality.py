@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from ml_assets.modeling.records import TrainingSet
-from ml_assets.modeling.training_set import refused_months
 from ml_assets.storage.trip_store import MissingMonth, TripStore
+from ml_assets.training.training_set import refused_months
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Finding, MonthProfile, Verdict
 from ml_assets.trips.rules import LONGEST_MINUTES, REQUEST_COLUMNS, SHORTEST_MINUTES, TARGET

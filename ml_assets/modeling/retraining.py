@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision, MonthUse, TrainingSet
-from ml_assets.modeling.training_set import (
+from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
+from ml_assets.training.training_set import (
     TABLE,
     TrainingSetError,
     describe_training_set,
     refused_months,
 )
-from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.windows import WindowError, choose_window, span
 

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ml_assets.modeling.features import LEAST_MILES, MOST_MILES
-from ml_assets.modeling.geography import learn_map
+from ml_assets.pipeline.features import LEAST_MILES, MOST_MILES
+from ml_assets.pipeline.zone_map import learn_map
 from ml_assets.trips.rules import REQUEST_COLUMNS, ZONE_CODES
 
 FAR_OFF = 3.0

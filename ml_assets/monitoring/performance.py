@@ -169,7 +169,7 @@ class _Bench:
         return score_of(self._champion, str(month), lineage.raw_sha256, trips[TARGET], predicted)
 
     def _trips(self, month: Month, rows: int) -> "pd.DataFrame":
-        from ml_assets.modeling.training_set import COLUMNS, one_after_the_other
+        from ml_assets.training.training_set import COLUMNS, one_after_the_other
 
         return one_after_the_other([self._store.read_table(TABLE, month, COLUMNS)], rows)
 
@@ -181,7 +181,7 @@ class _Bench:
         """
         import numpy as np
 
-        from ml_assets.modeling.predicting import predict_trips
+        from ml_assets.pipeline.predict import predict_trips
 
         try:
             if self._pipeline is None:

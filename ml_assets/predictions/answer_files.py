@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from ml_assets.pipeline.predict import ANSWER_TYPES, REASON
 from ml_assets.predictions.request_files import ending
 from ml_assets.predictions.request_names import RequestFileError, printable
-from ml_assets.predictions.scoring import ANSWER_TYPES, REASON
 from ml_assets.trips.request_fields import field_of, quoted_name
 from ml_assets.trips.rules import REQUEST_COLUMNS
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import polars as pl
 
+from ml_assets.pipeline.predict import REASON, Model
 from ml_assets.predictions.answer_files import answer_file
 from ml_assets.predictions.request_files import ending, length, read_chunks, require_readable
 from ml_assets.predictions.request_names import RequestFileError, printable
-from ml_assets.predictions.scoring import REASON, Model
 from ml_assets.storage.leftovers import in_use, remove_leftovers
 from ml_assets.trips.pickup_times import new_york_time
 from ml_assets.trips.requests import RULES, states_no_pickup

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ml_assets.config.code_version import model_code_version
 from ml_assets.tracking.pages import how_to_open, pages, run_page
 from ml_assets.tracking.runs import DAGSTER_RUN_TAG, TrackedRun, close_abandoned_runs, tracked_run
 from ml_assets.tracking.source import source_tags
 from ml_assets.tracking.store import TrackingStore
-from ml_assets.version import code_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -80,7 +80,7 @@ class MlflowTracking(dg.ConfigurableResource):
         tags = {
             DAGSTER_RUN_TAG: context.run.run_id,
             "dagster_asset": context.asset_key.to_user_string(),
-            "code_version": code_version(),
+            "code_version": model_code_version(),
             **source_tags(context.asset_key.to_user_string()),
         }
         with self._store().failures(), tracked_run(client, self.experiment, name, tags) as run:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from ml_assets.predictions.scoring import Answers, Model
+from ml_assets.pipeline.predict import Answers, Model
 from ml_assets.serving.replies import Reply
 from ml_assets.trips.request_reading import Request, request_columns
 
@@ -73,7 +73,7 @@ def answer_list(
 
 def explanation_of(model: Model, columns: Any) -> dict[str, Any] | None:
     """As JSON; None when the model is of a kind, or a time, that has none."""
-    from ml_assets.modeling.explanation import explain
+    from ml_assets.pipeline.explain import explain
 
     explanation = explain(model.pipeline, columns)
     if explanation is None:

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ml_assets.config.code_version import package_version
 from ml_assets.http_origin import LOOPBACK_HOSTS, KnownHosts
 from ml_assets.serving import playground, status_routes
 from ml_assets.serving.access import Guard
@@ -20,7 +21,6 @@ from ml_assets.serving.limits import Limits
 from ml_assets.serving.model_source import ModelSource
 from ml_assets.serving.predict import PredictEndpoint
 from ml_assets.serving.service import Service
-from ml_assets.version import code_version
 
 PREDICT: Final = "/predict"
 _ALL_METHODS: Final = "GET, HEAD, OPTIONS, POST"
@@ -115,7 +115,7 @@ def create_app(
 
     app = PredictionService(
         title="Trip duration",
-        version=code_version(),
+        version=package_version(),
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel
 
-from ml_assets.predictions.scoring import Model
+from ml_assets.pipeline.predict import Model
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.serving.model_card import ModelCard, VersionFacts
 
@@ -94,7 +94,7 @@ def digest(file: Path) -> str:
 
 def _load(folder: Path, record: BundleRecord) -> "Pipeline":
     from ml_assets.modeling.known_requests import answers_as_before, known_minutes
-    from ml_assets.modeling.stored_pipeline import load_stored
+    from ml_assets.pipeline.serialization import load_stored
 
     pipeline = load_stored(folder / PIPELINE_FILE)
     now = known_minutes(pipeline)

@@ -7,7 +7,7 @@ the same turn of the event loop; alone, a request waits for nobody.
 import asyncio
 from collections.abc import Callable
 
-from ml_assets.predictions.scoring import Answers
+from ml_assets.pipeline.predict import Answers
 from ml_assets.serving.bundle import ServedModel
 from ml_assets.trips.request_reading import Request, request_columns
 

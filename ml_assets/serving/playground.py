@@ -97,7 +97,7 @@ async def typical_distance(
     if served is None:
         return JSONResponse({"detail": service.why_no_model}, status_code=503)
 
-    from ml_assets.modeling.explanation import usual_miles
+    from ml_assets.pipeline.explain import usual_miles
 
     miles = usual_miles(served.model.pipeline, PULocationID, DOLocationID)
     return TypicalDistance(trip_distance=miles)

@@ -11,6 +11,7 @@ from typing import Final
 
 from ml_assets.secrets import error_text
 from ml_assets.serving.bundle import ServedModel, UnusableBundle, load_bundle
+from ml_assets.serving.fast_predict import enable_fast_path
 from ml_assets.serving.handover import (
     CHAMPION_FILE,
     REGISTRY_FILE,
@@ -150,9 +151,7 @@ def _settle(model: ServedModel) -> None:
     ms each time, in which nobody is answered.
     """
     try:
-        hurry = getattr(model.model.pipeline[-1], "hurry", None)
-        if hurry is not None:
-            hurry()
+        enable_fast_path(model.model.pipeline)
     except Exception:
         _LOGGER.exception("version %s answers more slowly than it might", model.card.version)
     gc.unfreeze()  # the model before may be in there
@@ -164,4 +163,4 @@ def _import_what_loads() -> None:
     import skops.io  # noqa: F401
     import xgboost  # noqa: F401
 
-    import ml_assets.modeling.features  # noqa: F401
+    import ml_assets.pipeline.features  # noqa: F401

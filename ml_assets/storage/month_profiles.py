@@ -14,16 +14,17 @@ import polars as pl
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
+from ml_assets.config.code_version import DATA, code_digest
 from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import write_text
 from ml_assets.storage.trip_store import DamagedMonth, Lineage, MissingMonth, TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import DAMAGE
 from ml_assets.trips.quality import MonthProfile, kept_figures
-from ml_assets.version import code_version
 
 FEATURES = "trip_features"
 REJECTED = "rejected_trips"
+_PROFILE = ("trips/quality/profile.py",)
 _FOOTER_TAIL = 8
 """A Parquet file ends with the footer, its length in four bytes, and ``PAR1``."""
 
@@ -76,7 +77,7 @@ class MonthProfiles:
     def _made_from(self, month: Month) -> str:
         raw = self.store.raw_record(month)
         parts = [
-            code_version(),
+            code_digest(*DATA, *_PROFILE),
             raw.sha256 if raw else "",
             _footer_digest(self.store.table_path(FEATURES, month)),
             _footer_digest(self.store.table_path(REJECTED, month)),

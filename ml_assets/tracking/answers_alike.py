@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_assets.modeling.stored_pipeline import UntrustedModel
-from ml_assets.predictions.scoring import Model
+from ml_assets.pipeline.predict import Model
+from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import StorageError
 from ml_assets.tracking.models import CHAMPION, version_with_alias
@@ -139,7 +139,7 @@ def compare(
 
 
 def _of_process(model: Model, trips: "pd.DataFrame") -> list[Answer]:
-    from ml_assets.modeling.intervals import interval_bounds
+    from ml_assets.pipeline.conformal_intervals import interval_bounds
 
     minutes = model.pipeline.predict(trips)
     none = [None] * len(minutes)

@@ -97,18 +97,18 @@ def refitted(
     """
     from sklearn.base import clone
 
-    from ml_assets.modeling.intervals import intervals_of, keep_intervals
-    from ml_assets.modeling.training_set import load_trips
-    from ml_assets.modeling.typical_requests import keep_typical_requests
+    from ml_assets.pipeline.background_sample import attach_background_sample
+    from ml_assets.pipeline.conformal_intervals import get_intervals, attach_intervals
+    from ml_assets.training.training_set import load_trips
 
     judged_fit = load_pipeline(_logged(winner))
-    intervals, fresh = intervals_of(judged_fit), clone(judged_fit)
+    intervals, fresh = get_intervals(judged_fit), clone(judged_fit)
     del judged_fit  # a forest takes much memory, and so does fitting the next
     trips = load_trips(store, training_set, "train", "tune", "judge")
     requests = trips[list(REQUEST_COLUMNS)]
     pipeline = fresh.fit(requests, trips[TARGET])
-    keep_intervals(pipeline, intervals)
-    keep_typical_requests(pipeline, requests)
+    attach_intervals(pipeline, intervals)
+    attach_background_sample(pipeline, requests)
     run = client.get_run(winner.mlflow_run_id or "")
     tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
     uri = log_pipeline(tracked, pipeline, requests.head(), winner.model)
@@ -147,8 +147,8 @@ def examine(
     from ml_assets.modeling.by_heart import knows_no_trip_by_heart
     from ml_assets.modeling.known_requests import known_minutes
     from ml_assets.modeling.model_quality import same_predictions, sane_predictions
-    from ml_assets.modeling.predicting import predict_trips
     from ml_assets.modeling.serving_speed import milliseconds_per_request
+    from ml_assets.pipeline.predict import predict_trips
 
     try:
         pipeline = load_pipeline(f"models:/{name}/{version}")
@@ -174,7 +174,7 @@ def examine(
 def _expected_of(pipeline: "Pipeline", winner: ModelRecord, judged: "pd.DataFrame") -> ModelRecord:
     from ml_assets.modeling.evaluation import measure
     from ml_assets.modeling.model_quality import predictions_digest
-    from ml_assets.modeling.predicting import predict_trips
+    from ml_assets.pipeline.predict import predict_trips
 
     predicted = predict_trips(pipeline, judged)
     figures = MetricsRecord.model_validate(measure(judged[TARGET], predicted).as_dict())

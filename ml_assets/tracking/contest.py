@@ -69,7 +69,7 @@ class Contest:
         Raises:
             NothingToPromote: when the leaderboard holds no model.
         """
-        from ml_assets.modeling.training_set import load_trips
+        from ml_assets.training.training_set import load_trips
 
         if not board.models:
             raise NothingToPromote(
@@ -172,8 +172,8 @@ class Contest:
         return replace(found, findings={**found.findings, "knows_no_judged_trip": leak})
 
     def _fitted_on(self) -> "pd.DataFrame":
-        from ml_assets.modeling.judged import fitted_roles
-        from ml_assets.modeling.training_set import load_trips
+        from ml_assets.training.train_and_evaluate import fitted_roles
+        from ml_assets.training.training_set import load_trips
 
         roles = fitted_roles(self.training_set, self.board.models[0].fit_on)
         return load_trips(self.store, self.training_set, *roles)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ml_assets.config.code_version import model_code_version
 from ml_assets.modeling.champion import Serve
 from ml_assets.modeling.criteria import PromotionLimits
 from ml_assets.modeling.decision_log import DecisionLog
@@ -27,7 +28,6 @@ from ml_assets.tracking.aliases import move_champion
 from ml_assets.tracking.contest import Asked, Contest, tell
 from ml_assets.tracking.registry import Registry
 from ml_assets.trips.rules import TARGET
-from ml_assets.version import code_version
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _decision(
         criteria=promotion.criteria,
         other_challengers=[other.as_other for other in others],
         months=training_set.months,
-        code_version=code_version(),
+        code_version=model_code_version(),
         seconds=sum(part.seconds for part in parts) + spent[0],
         cpu_seconds=sum(part.cpu_seconds for part in parts) + spent[1],
         **_serving(contest, asked),

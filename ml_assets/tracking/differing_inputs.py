@@ -2,11 +2,11 @@
 
 from pydantic import BaseModel
 
+from ml_assets.config.code_version import model_code_version
 from ml_assets.modeling.records import TrainingSet
 from ml_assets.tracking.environment import this_environment
 from ml_assets.tracking.recorded_version import RecordedVersion
 from ml_assets.tracking.serving_champion import AnswersOtherwise, load_as_registered
-from ml_assets.version import code_version
 
 
 class Difference(BaseModel):
@@ -26,7 +26,7 @@ def differing_inputs(recorded: RecordedVersion, now: TrainingSet) -> list[Differ
     """
     found = _months_apart(recorded.training_set, now)
     here = this_environment()
-    pairs = {"code": (recorded.code_version, code_version())}
+    pairs = {"code": (recorded.code_version, model_code_version())}
     for library, version in recorded.libraries().items():
         installed = here.libraries.get(library, version)
         pairs[f"library {library}"] = (version, installed)

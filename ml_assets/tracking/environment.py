@@ -27,7 +27,7 @@ class Environment(BaseModel):
 
 def this_environment() -> Environment:
     """The environment of this process."""
-    from ml_assets.modeling.training import available_cores
+    from ml_assets.training.fit import available_cores
 
     return Environment(
         python=platform.python_version(),

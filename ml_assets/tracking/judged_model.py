@@ -11,7 +11,7 @@ from ml_assets.tracking.runs import TrackedRun
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
-    from ml_assets.modeling.judged import JudgedModel
+    from ml_assets.training.train_and_evaluate import JudgedModel
 
 EXAMPLE_ROWS = 5
 DESCRIPTION_TAG = "mlflow.note.content"

@@ -1,6 +1,6 @@
 """Fitted pipelines in MLflow: logged, registered, given an alias, loaded again.
 
-Saved as skops, MLflow's default since 3.0, with the types that ``modeling.stored_pipeline`` allows,
+Saved as skops, MLflow's default since 3.0, with the types that ``pipeline.serialization`` allows,
 which holds for what is written and for what is loaded.
 """
 
@@ -9,11 +9,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.modeling.stored_pipeline import (
+from ml_assets.pipeline.serialization import (
     UntrustedModel,
-    foreign_types,
     outdated_if_unreadable,
     require_definitions,
+    require_trusted_types,
+    trusted_types,
 )
 from ml_assets.secrets import ShownError
 from ml_assets.tracking.descriptions import MODEL_DESCRIPTION
@@ -104,25 +105,6 @@ def request_signature() -> "ModelSignature":
     )
 
 
-def trusted_types(pipeline: "Pipeline") -> list[str]:
-    """The types that skops has to be told to trust to load this pipeline again.
-
-    Raises:
-        TypeError: when one of them is of a package outside ``TRUSTED_PACKAGES``.
-    """
-    import skops.io
-
-    untrusted: list[str] = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
-    foreign = foreign_types(untrusted)
-    if foreign:
-        raise TypeError(
-            f"the pipeline holds types that are not trusted: {', '.join(foreign)}. Add their "
-            "package to TRUSTED_PACKAGES in ml_assets/modeling/stored_pipeline.py if it may be "
-            "loaded"
-        )
-    return untrusted
-
-
 def load_pipeline(uri: str) -> "Pipeline":
     """Load a pipeline from a model URI such as ``models:/taxi-trip-duration@champion``.
 
@@ -161,6 +143,7 @@ def require_trusted(uri: str, flavors: dict[str, Any]) -> None:
 
     Raises:
         UntrustedModel: when it is of another format, or asks for types of other packages.
+        OutdatedModel: when it was stored by another version of this package.
     """
     flavor = flavors.get("sklearn")
     if flavor is None:
@@ -173,12 +156,7 @@ def require_trusted(uri: str, flavors: dict[str, Any]) -> None:
         )
     if flavor.get("code"):
         raise UntrustedModel(f"{uri} brings code of its own ({flavor['code']}), which is not run")
-    foreign = foreign_types(flavor.get("skops_trusted_types") or [])
-    if foreign:
-        raise UntrustedModel(
-            f"{uri} asks to trust types of other packages: {', '.join(foreign)}. Somebody has "
-            "changed it, or it is not of this project: materialize the model again"
-        )
+    require_trusted_types(flavor.get("skops_trusted_types") or [], uri)
 
 
 def register(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.predictions.scoring import Model
+from ml_assets.pipeline.predict import Model
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.tracking.models import CHAMPION, version_with_alias
 from ml_assets.tracking.registry import explain_missing_champion, list_versions

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.modeling.backtest_inputs import ServedParameters
 from ml_assets.modeling.champion import Serve
-from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.records import FitOn, TrainingSet
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.tracking.environment import Environment
 from ml_assets.tracking.judged_model import RECORD_FILE, TRAINING_SET_FILE
 from ml_assets.tracking.models import CHAMPION, version_with_alias
 from ml_assets.tracking.registry import explain_missing_champion, list_versions
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.month import Month
 
 if TYPE_CHECKING:

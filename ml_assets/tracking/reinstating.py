@@ -10,6 +10,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from ml_assets.config.code_version import model_code_version
 from ml_assets.modeling.champion import Hold
 from ml_assets.modeling.decision_log import DecisionLog
 from ml_assets.modeling.records import ChampionDecision
@@ -24,7 +25,6 @@ from ml_assets.tracking.registry import (
     versions_of,
 )
 from ml_assets.tracking.serving_champion import HOLD, load_as_registered
-from ml_assets.version import code_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -245,7 +245,7 @@ def _decision(
         started_because=hold.reason,
         dagster_run_id=dagster_run_id,
         judged_month=tags.get("judged_month", ""),
-        code_version=code_version(),
+        code_version=model_code_version(),
     )
 
 

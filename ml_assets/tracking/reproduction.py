@@ -1,6 +1,6 @@
 """Fit a registered version again from what its training recorded, and compare predictions.
 
-The fit takes the way that training takes (``modeling.training``): months, parameters, rounds, seed
+The fit takes the way that training takes (``training.fit``): months, parameters, rounds, seed
 and threads are the recorded ones, and nothing is tuned. Every input that is another one by now is
 named, whether or not it made a difference.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
+from ml_assets.config.code_version import model_code_version
 from ml_assets.modeling.known_requests import SAME_MINUTES
 from ml_assets.modeling.records import MonthUse, Role, TrainingSet
 from ml_assets.secrets import ShownError, error_text
@@ -19,7 +20,6 @@ from ml_assets.tracking.models import load_pipeline
 from ml_assets.tracking.recorded_version import RecordedVersion, read_version
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import TARGET
-from ml_assets.version import code_version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +128,7 @@ def reproduce(
         raise CannotReproduce(
             f"version {recorded.version} ({recorded.family}) cannot be fitted again and compared "
             f"by this code ({error_text(error)}): use the code that registered it "
-            f"({recorded.code_version or 'unknown'}; this is {code_version()})"
+            f"({recorded.code_version or 'unknown'}; this is {model_code_version()})"
         ) from error
     return Reproduction(
         version=recorded.version,
@@ -151,7 +151,7 @@ def threads_of(pipeline: "Pipeline") -> int:
 
 
 def _roles(recorded: RecordedVersion) -> tuple[Role, ...]:
-    from ml_assets.modeling.judged import fitted_roles
+    from ml_assets.training.train_and_evaluate import fitted_roles
 
     if recorded.serve == "refitted_on_all_months":
         return ("train", "tune", "judge")
@@ -160,7 +160,7 @@ def _roles(recorded: RecordedVersion) -> tuple[Role, ...]:
 
 def _as_stored(store: TripStore, recorded: RecordedVersion) -> TrainingSet:
     """The training set with its months as they are in the store by now."""
-    from ml_assets.modeling.training_set import TABLE
+    from ml_assets.training.training_set import TABLE
 
     training_set = recorded.training_set
     if training_set.dataset != store.dataset:
@@ -185,7 +185,7 @@ def _as_stored(store: TripStore, recorded: RecordedVersion) -> TrainingSet:
 
 
 def _use_now(store: TripStore, use: MonthUse) -> MonthUse:
-    from ml_assets.modeling.training_set import TABLE
+    from ml_assets.training.training_set import TABLE
 
     lineage, rows = store.lineage(TABLE, Month.parse(use.month))
     return use.model_copy(
@@ -211,7 +211,7 @@ def _registered(recorded: RecordedVersion) -> "Pipeline":
 
 def _requests(store: TripStore, now: TrainingSet, most: int) -> "pd.DataFrame":
     """Every n-th trip of the judged month: the same ones each time."""
-    from ml_assets.modeling.training_set import load_trips
+    from ml_assets.training.training_set import load_trips
 
     judged = load_trips(store, now, "judge")
     return judged.iloc[:: -(-len(judged) // most)]
@@ -227,9 +227,9 @@ def _fitted_again(
     from sklearn.base import clone
     from sklearn.pipeline import Pipeline
 
-    from ml_assets.modeling.families import family_named
-    from ml_assets.modeling.training import FittedModel, encode_trips, fit_encoded, refit
-    from ml_assets.modeling.training_set import load_trips
+    from ml_assets.training.families import family_named
+    from ml_assets.training.fit import FittedModel, encode_trips, fit_encoded, refit
+    from ml_assets.training.training_set import load_trips
 
     family, roles = family_named(recorded.family), _roles(recorded)
     parameters = {**family.defaults, **recorded.parameters}
@@ -250,8 +250,8 @@ def _compared(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from ml_assets.modeling.predicting import predict_trips
-    from ml_assets.modeling.training import root_mean_squared_error
+    from ml_assets.pipeline.predict import predict_trips
+    from ml_assets.training.fit import root_mean_squared_error
 
     actual = judged[TARGET]
     before, after = (predict_trips(pipeline, judged) for pipeline in (registered, fitted))

@@ -144,7 +144,7 @@ def _predict(
     """Minutes, or why there are none: a broken champion must not keep a sound one from serving."""
     import numpy as np
 
-    from ml_assets.modeling.predicting import predict_trips
+    from ml_assets.pipeline.predict import predict_trips
 
     try:
         predicted = predict_trips(load_as_registered(uri, tags), judged)

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import requests
 import uvicorn
 
-from ml_assets.predictions.scoring import Model
+from ml_assets.pipeline.predict import Model
 from ml_assets.serving.app import create_app
 from ml_assets.serving.bundle import ServedModel
 from ml_assets.serving.model_card import ModelCard

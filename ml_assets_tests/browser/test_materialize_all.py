@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ml_assets.modeling.families import FAMILIES
+from ml_assets.training.families import FAMILIES
 from ml_assets_tests.browser.conftest import Pictures
 from ml_assets_tests.browser.dagster_ui import DagsterUi, Launch, wait_for
 from ml_assets_tests.conftest import REPOSITORY

@@ -6,8 +6,8 @@ import dagster as dg
 import mlflow
 import pytest
 
-from ml_assets.modeling.intervals import intervals_of, keep_intervals
 from ml_assets.modeling.records import ModelRecord
+from ml_assets.pipeline.conformal_intervals import get_intervals, attach_intervals
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.tracking.models import CHAMPION, load_pipeline, log_pipeline, register
 from ml_assets.tracking.runs import TrackedRun
@@ -93,7 +93,7 @@ def test_the_model_s_page_shows_share_width_and_a_chart(made):
 
 def test_a_champion_of_before_there_were_intervals_is_told_of_and_serves_on(made, champion):
     old = load_pipeline(champion)
-    keep_intervals(old, None)
+    attach_intervals(old, None)
     crown(old)
     found = checks_of_champion(made[0])
     assert found["champion_model.serves_what_was_judged"].passed
@@ -104,8 +104,8 @@ def test_a_champion_of_before_there_were_intervals_is_told_of_and_serves_on(made
 
 def test_intervals_that_promise_too_much_are_a_warning_and_stop_nothing(made, champion):
     bold = load_pipeline(champion)
-    intervals_of(bold).below *= 0.3
-    intervals_of(bold).above *= 0.3
+    get_intervals(bold).below *= 0.3
+    get_intervals(bold).above *= 0.3
     crown(bold)
     found = checks_of_champion(made[0])
     assert found["champion_model.serves_what_was_judged"].passed

@@ -6,8 +6,8 @@ from typing import Any
 
 import mlflow.sklearn
 
-from ml_assets.modeling import tuning
 from ml_assets.tracking.runs import TrackedRun
+from ml_assets.training import tune
 from ml_assets_tests.graph.killing import die, die_when, run_command, then_die
 
 FAMILY = "lasso"
@@ -33,7 +33,7 @@ def in_the_second_trial() -> None:
         tried.append(arguments)
         return len(tried) == 2
 
-    tuning.run_trial = die_when(second, tuning.run_trial)
+    tune.run_trial = die_when(second, tune.run_trial)
 
 
 def while_logging_a_trial() -> None:

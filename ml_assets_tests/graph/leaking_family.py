@@ -19,11 +19,11 @@ from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.linear_model import LinearRegression
 
 from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.modeling.families import FAMILIES, ModelFamily
-from ml_assets.modeling.features import RequestFeatures
 from ml_assets.modeling.records import Leaderboard
+from ml_assets.pipeline.features import RequestFeatures
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.families import FAMILIES, ModelFamily
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import TARGET
 from ml_assets_tests.published_months import publish, published_month
@@ -76,7 +76,7 @@ class WithMemory(RegressorMixin, BaseEstimator):
 
 
 # As if somebody had written it in the project's own folder, whose types a stored model may hold.
-AllFigures.__module__ = WithMemory.__module__ = "ml_assets.modeling.families.with_memory"
+AllFigures.__module__ = WithMemory.__module__ = "ml_assets.training.families.with_memory"
 sys.modules[WithMemory.__module__] = sys.modules[__name__]
 
 

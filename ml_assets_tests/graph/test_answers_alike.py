@@ -15,10 +15,9 @@ import mlflow
 import pandas as pd
 import pytest
 
-from ml_assets.modeling import features
-from ml_assets.modeling.intervals import intervals_of
 from ml_assets.modeling.records import TrainingSet
-from ml_assets.modeling.training_set import load_trips
+from ml_assets.pipeline import features
+from ml_assets.pipeline.conformal_intervals import get_intervals
 from ml_assets.predictions import batch
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
@@ -31,6 +30,7 @@ from ml_assets.tracking.answers_alike import (
 )
 from ml_assets.tracking.models import CHAMPION
 from ml_assets.tracking.prediction_model import load_model
+from ml_assets.training.training_set import load_trips
 from ml_assets.trips.quality import Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.conftest import inherited_environment
@@ -130,7 +130,7 @@ class Fault:
     def in_this_process(self):
         """A pipeline that another version's would be: the bounds are a little wider."""
         pipeline = load_model(mlflow.MlflowClient(), NAME).pipeline
-        intervals_of(pipeline).above *= 1.0 + 1e-12
+        get_intervals(pipeline).above *= 1.0 + 1e-12
         real = batch.predict_file
         as_stored = lambda _, *files: real(self.model, *files)  # noqa: E731
         self.monkeypatch.setattr(batch, "predict_file", as_stored)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.modeling.intervals import interval_bounds
 from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord
-from ml_assets.modeling.typical_requests import typical_requests_of
 from ml_assets.monitoring.performance_record import PerformanceRecord
+from ml_assets.pipeline.background_sample import get_background_sample
+from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.tracking.models import CHAMPION, PREVIOUS, load_pipeline, register
 from ml_assets_tests.project import Project, open_project, settings_for
@@ -299,7 +299,7 @@ def test_the_same_parameters_fitted_on_all_months_serve_on_request(project):
     as_judged = interval_bounds(load_pipeline(best.model_uri), [5.0, 20.0])
     assert as_judged is not None
     np.testing.assert_array_equal(interval_bounds(champion, [5.0, 20.0]), as_judged)
-    typical = typical_requests_of(champion)
+    typical = get_background_sample(champion)
     assert typical is not None
     months = set(typical.pickup_datetime.astype("datetime64[M]").astype(str))
     assert months == {"2023-01", "2023-02", "2023-03"}

@@ -11,7 +11,7 @@ import yaml
 from mlflow.types import DataType
 
 from ml_assets.modeling.records import ChampionDecision, ModelRecord, TrainingSet
-from ml_assets.modeling.stored_pipeline import UntrustedModel
+from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.tracking.models import load_pipeline
 from ml_assets.trips.rules import REQUEST_COLUMNS

@@ -5,9 +5,9 @@ import pathlib
 import mlflow
 import pytest
 
-from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.records import ModelRecord
 from ml_assets.storage.record_store import RecordStore
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.month import Month
 from ml_assets_tests.project import Project, open_project, settings_for
 from ml_assets_tests.published_months import publish, published_month

@@ -25,7 +25,7 @@ def changed_package(folder):
     """A copy of the package with one entry more among its features, as a user would write it."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "ml_assets", folder / "ml_assets", ignore=ignored)
-    file = folder / "ml_assets" / "modeling" / "features.py"
+    file = folder / "ml_assets" / "pipeline" / "features.py"
     last = '    Feature("airport_trip"'
     content = file.read_text()
     assert last in content

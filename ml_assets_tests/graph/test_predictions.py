@@ -9,7 +9,7 @@ import pytest
 
 from ml_assets.assets import predictions
 from ml_assets.automation.scoring import scoring_sensor
-from ml_assets.modeling.intervals import interval_bounds
+from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.predictions.batch import predict_file
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.tracking.models import CHAMPION

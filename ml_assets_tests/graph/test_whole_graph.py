@@ -94,8 +94,8 @@ def test_the_registry_s_champion_predicts_what_was_judged(trained):
     decision = records(trained).read("champion_model", ChampionDecision)
     version = client(trained).get_model_version_by_alias("taxi-trip-duration", "champion")
     assert str(version.version) == decision.registry_version
-    from ml_assets.modeling.training_set import load_trips
     from ml_assets.storage.trip_store import TripStore
+    from ml_assets.training.training_set import load_trips
 
     store = TripStore(trained.settings.home, "green", synthetic=True)
     trips = load_trips(store, records(trained).read("training_set", TrainingSet), "judge")
@@ -106,8 +106,8 @@ def test_the_registry_s_champion_predicts_what_was_judged(trained):
 
 def test_a_model_cannot_see_what_is_known_only_later(trained):
     pipeline = load_pipeline("models:/taxi-trip-duration@champion")
-    from ml_assets.modeling.training_set import load_trips
     from ml_assets.storage.trip_store import TripStore
+    from ml_assets.training.training_set import load_trips
 
     store = TripStore(trained.settings.home, "green", synthetic=True)
     trips = load_trips(store, records(trained).read("training_set", TrainingSet), "judge").head(200)

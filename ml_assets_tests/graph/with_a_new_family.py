@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ml_assets.modeling.families import FAMILIES, ModelFamily
-from ml_assets.modeling.families.encoding import trip_indicators
+from ml_assets.training.families import FAMILIES, ModelFamily
+from ml_assets.training.families.encoding import trip_indicators
 
 
 def _ridge(parameters: Any, seed: int, n_jobs: int) -> Any:

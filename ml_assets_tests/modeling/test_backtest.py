@@ -17,8 +17,8 @@ from ml_assets.modeling.backtest import (
 )
 from ml_assets.modeling.backtest_inputs import Origin, SampledMonths, origins
 from ml_assets.modeling.backtest_record import CHAMPION
-from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.records import MetricsRecord, ModelRecord
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.month import Month
 from ml_assets_tests.storage.stored_months import put_features, put_month, store_at
 
@@ -179,7 +179,7 @@ def test_other_parameters_of_the_champion_are_computed_and_nothing_else(store):
 
 def test_other_code_makes_all_figures_anew(store, monkeypatch):
     made = run_backtest(store, OPTIONS)
-    monkeypatch.setattr(backtest_inputs, "code_version", lambda: "other")
+    monkeypatch.setattr(backtest_inputs, "code_digest", lambda *parts: "other")
     assert run_backtest(store, OPTIONS, earlier=made).computed == len(made.entries)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ml_assets.modeling.by_heart import FEW_TRIPS, knows_no_trip_by_heart, told_otherwise
-from ml_assets.modeling.families import FAMILIES
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.quality import Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 from ml_assets_tests.modeling.sample_trips import train_trips, trips_of

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from ml_assets.modeling.coverage import interval_covers, interval_table, measure_intervals
-from ml_assets.modeling.families import FAMILIES
 from ml_assets.modeling.interval_picture import interval_picture
-from ml_assets.modeling.intervals import calibrate, interval_bounds, keep_intervals
 from ml_assets.modeling.records import IntervalRecord, IntervalSlice
+from ml_assets.pipeline.conformal_intervals import calibrate, interval_bounds, attach_intervals
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.cleaning import kept_trips, read_published
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Verdict
@@ -76,7 +76,7 @@ def test_a_model_without_intervals_is_told_to_be_trained_again():
 
 def fitted(train: pd.DataFrame, tune: pd.DataFrame, family: str = "linear_svr"):
     pipeline = FAMILIES[family].make_pipeline().fit(train, train["duration_minutes"])
-    keep_intervals(pipeline, calibrate(pipeline.predict(tune), tune["duration_minutes"]))
+    attach_intervals(pipeline, calibrate(pipeline.predict(tune), tune["duration_minutes"]))
     return pipeline
 
 

@@ -9,7 +9,7 @@ from ml_assets.modeling.retraining import (
     news_since,
     prospect,
 )
-from ml_assets.modeling.training_set import refused_months
+from ml_assets.training.training_set import refused_months
 from ml_assets.trips.month import Month
 from ml_assets_tests.modeling.made_decisions import decision_on
 from ml_assets_tests.storage.stored_months import put_features, put_month, store_at

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from ml_assets.modeling import predicting
 from ml_assets.monitoring import performance
 from ml_assets.monitoring.findings import performance_finding
 from ml_assets.monitoring.performance import CannotScore, measure_performance, score_of
@@ -15,6 +14,7 @@ from ml_assets.monitoring.performance_record import (
     performance_sentence,
 )
 from ml_assets.monitoring.pictures import error_lines
+from ml_assets.pipeline import predict
 from ml_assets.trips.quality import Verdict
 from ml_assets_tests.monitoring.watched_months import (
     FITTED_ON,
@@ -127,7 +127,7 @@ def test_a_month_that_a_data_rule_refuses_is_not_scored(store):
 
 
 def test_a_long_month_is_asked_in_parts_and_answered_as_a_whole(store, measured, monkeypatch):
-    monkeypatch.setattr(predicting, "ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(predict, "ROWS_AT_ONCE", 100)
     asked = []
 
     class InParts(ByDistance):

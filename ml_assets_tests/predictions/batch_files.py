@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml_assets.modeling.families import FAMILIES
-from ml_assets.modeling.intervals import calibrate, keep_intervals
-from ml_assets.predictions.scoring import Model
+from ml_assets.pipeline.conformal_intervals import calibrate, attach_intervals
+from ml_assets.pipeline.predict import Model
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
 
@@ -30,7 +30,7 @@ def model(family="xgboost", *, intervals=True) -> Model:
         pipeline.fit(trips, trips["duration_minutes"])
     if intervals:
         told = pipeline.predict(tune_trips())
-        keep_intervals(pipeline, calibrate(told, tune_trips()["duration_minutes"]))
+        attach_intervals(pipeline, calibrate(told, tune_trips()["duration_minutes"]))
     return Model(pipeline, "7")
 
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ml_assets.modeling.families import FAMILIES
-from ml_assets.modeling.intervals import interval_bounds
+from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.predictions.request_names import RequestFileError
+from ml_assets.training.families import FAMILIES
 from ml_assets_tests.modeling.sample_trips import tune_trips
 from ml_assets_tests.predictions.batch_files import (
     GOOD,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ml_assets.predictions.scoring import Answers
+from ml_assets.pipeline.predict import Answers
 from ml_assets.serving.gathering import Gathering
 from ml_assets.trips.request_reading import read_request
 

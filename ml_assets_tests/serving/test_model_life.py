@@ -250,16 +250,16 @@ def kill(process, number):
     os.kill(int(process.name), number)
 
 
-def test_a_model_that_cannot_be_hurried_serves_all_the_same(caplog):
-    class Slow:
-        def hurry(self):
-            raise RuntimeError("no trees")
+def test_a_model_whose_fast_path_fails_serves_all_the_same(caplog, monkeypatch):
+    def fail(pipeline):
+        raise RuntimeError("no trees")
 
-    for last in (Slow(), object()):
-        served = SimpleNamespace(
-            model=SimpleNamespace(pipeline=[last]), card=SimpleNamespace(version="9")
-        )
-        _settle(served)
+    served = SimpleNamespace(
+        model=SimpleNamespace(pipeline=[object()]), card=SimpleNamespace(version="9")
+    )
+    _settle(served)
+    monkeypatch.setattr("ml_assets.serving.watched_champion.enable_fast_path", fail)
+    _settle(served)
     gc.unfreeze()
     assert [record.getMessage() for record in caplog.records] == [
         "version 9 answers more slowly than it might"

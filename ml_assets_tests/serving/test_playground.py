@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import ml_assets.serving
-from ml_assets.predictions.scoring import Model
+from ml_assets.pipeline.predict import Model
 from ml_assets.serving.app import create_app
 from ml_assets.serving.bundle import ServedModel
 from ml_assets.serving.model_card import ModelCard

@@ -360,7 +360,7 @@ def test_what_fails_inside_is_a_500_under_the_request_id(client, served, monkeyp
     def broken(*_):
         raise RuntimeError("the pipeline is broken")
 
-    monkeypatch.setattr("ml_assets.predictions.scoring.Model.minutes", broken)
+    monkeypatch.setattr("ml_assets.pipeline.predict.Model.minutes", broken)
     answer = client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": "it"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "it")
     assert "the pipeline is broken" not in answer.text

@@ -10,15 +10,15 @@ from pathlib import Path
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from ml_assets.modeling.families import FAMILIES
-from ml_assets.modeling.intervals import calibrate, keep_intervals
 from ml_assets.modeling.known_requests import known_minutes
-from ml_assets.modeling.typical_requests import keep_typical_requests
+from ml_assets.pipeline.background_sample import attach_background_sample
+from ml_assets.pipeline.conformal_intervals import calibrate, attach_intervals
 from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL
 from ml_assets.tracking.models import CHAMPION, log_pipeline, register
 from ml_assets.tracking.runs import tracked_run
 from ml_assets.tracking.serving_champion import KNOWN_MINUTES
 from ml_assets.tracking.store import TrackingStore
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
@@ -45,8 +45,8 @@ def small_pipeline(share: float) -> Pipeline:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pipeline.fit(trips, trips["duration_minutes"] * share)
-    keep_intervals(pipeline, calibrate(pipeline.predict(tune), tune["duration_minutes"] * share))
-    keep_typical_requests(pipeline, trips)
+    attach_intervals(pipeline, calibrate(pipeline.predict(tune), tune["duration_minutes"] * share))
+    attach_background_sample(pipeline, trips)
     return pipeline
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ml_assets.modeling.known_requests import known_requests
 from ml_assets.modeling.records import ModelRecord
-from ml_assets.modeling.stored_pipeline import UntrustedModel
+from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.serving.bundle import UnusableBundle, load_bundle
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.tracking.champion_export import bundle_name, export, is_whole, remove_others

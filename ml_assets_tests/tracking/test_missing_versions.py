@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 
 from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.modeling.training import TrialRecord
 from ml_assets.tracking import judged_model
 from ml_assets.tracking.champion_watch import ChampionWatch
 from ml_assets.tracking.models import CHAMPION, PREVIOUS
@@ -15,6 +14,7 @@ from ml_assets.tracking.registry import Registry
 from ml_assets.tracking.reinstating import CannotReinstate, reinstate
 from ml_assets.tracking.runs import tracked_run
 from ml_assets.tracking.store import TrackingStore
+from ml_assets.training.fit import TrialRecord
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 
 NAME = "taxi-trip-duration"

@@ -8,10 +8,10 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from ml_assets.modeling.families import FAMILIES
 from ml_assets.tracking.models import log_pipeline
 from ml_assets.tracking.runs import tracked_run
 from ml_assets.tracking.store import TrackingStore
+from ml_assets.training.families import FAMILIES
 from ml_assets_tests.conftest import inherited_environment
 from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for

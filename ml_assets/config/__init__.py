@@ -1,0 +1,1 @@
+"""What the project is configured with, and which code it is."""

@@ -1,0 +1,323 @@
+"""Encoders: what past trips say about a request, as dense numbers or as sparse indicators."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from ml_assets.pipeline.feature_registry import (
+    Feature,
+    FeatureRegistry,
+    Matrix,
+    NamedColumns,
+    Versions,
+)
+from ml_assets.pipeline.features import FEATURES, LOG_MILES
+from ml_assets.pipeline.trip_tables import ENCODINGS, Groups, TripTables, learn_tables
+from ml_assets.pipeline.zone_map import ZoneMap, learn_map
+
+
+class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Append what past trips between the same places, at such hours, say about a request.
+
+    Input: the matrix of :class:`RequestFeatures`, (n, features). Output: float32,
+    (n, features - 1 + encodings), no NaN: the stated log miles give way to their filled form.
+
+    ``fit`` learns from all rows, for requests that are not among them. ``fit_transform`` encodes
+    the fitted rows themselves, each by the rows of the other folds only, so its own duration
+    never reaches its features. A row's fold is a hash of its features: the same request, which
+    the published files repeat, is in one fold, and the order of rows changes nothing.
+
+    Args:
+        folds: number of folds of ``fit_transform``, at least 2.
+        features: names of the columns of its input; None means those of the current features.
+        encodings: names and versions of ``ENCODINGS``, in order; None means the current ones.
+
+    Attributes:
+        features_: names of the columns that it was fitted on.
+        encodings_: the encodings that it was fitted with.
+        tables_: the learned tables.
+    """
+
+    def __init__(
+        self,
+        folds: int = 5,
+        features: Sequence[str] | None = None,
+        encodings: Versions | None = None,
+    ) -> None:
+        self.folds = folds
+        self.features = features
+        self.encodings = encodings
+
+    def fit(self, features: Matrix, target: npt.ArrayLike) -> Self:
+        """Learn the tables from features (n, m) and minutes (n,)."""
+        named = self._fix_columns(features)
+        minutes = np.asarray(target, dtype=np.float64)
+        self.tables_: TripTables = learn_tables(named, minutes, _zone_map(named))
+        return self
+
+    def transform(self, features: Matrix) -> npt.NDArray[np.float32]:
+        """Encode requests that are not among the fitted rows."""
+        named = NamedColumns(features, self.features_)
+        return _beside(named, self.tables_.encode(named, self.encodings_))
+
+    def fit_transform(  # type: ignore[override]
+        self, features: Matrix, target: npt.ArrayLike
+    ) -> npt.NDArray[np.float32]:
+        """Learn from all rows and encode each by the folds it is not in.
+
+        Raises:
+            ValueError: when ``folds`` is below 2.
+        """
+        if self.folds < 2:
+            raise ValueError(f"folds is {self.folds}: encoding out of fold needs at least 2")
+        named = self._fix_columns(features)
+        minutes = np.asarray(target, dtype=np.float64)
+        fold_of_row = content_folds(features, self.folds)
+        zone_map = _zone_map(named)
+        encoded = np.empty((len(features), len(self.encodings_)))
+        for fold in range(self.folds):
+            inside = fold_of_row == fold
+            if inside.all():
+                raise ValueError(
+                    f"all {len(features)} training rows are the same request: there is nothing "
+                    "to learn from; train on more trips"
+                )
+            tables = learn_tables(named.rows(~inside), minutes[~inside], zone_map)
+            encoded[inside] = tables.encode(named.rows(inside), self.encodings_)
+        self.tables_ = learn_tables(named, minutes, zone_map)
+        return _beside(named, encoded)
+
+    def require_definitions(self) -> None:
+        """Raise ``UnknownFeature`` unless this code defines every encoding it was fitted with."""
+        ENCODINGS.select(self.encodings_)
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """The names of the columns of the matrix."""
+        kept = [name for name in self.features_ if name != LOG_MILES]
+        return np.asarray([*kept, *self.encodings_], dtype=object)
+
+    def _fix_columns(self, features: Matrix) -> NamedColumns:
+        self.features_: list[str] = _names(self.features)
+        chosen = ENCODINGS.current if self.encodings is None else self.encodings
+        self.encodings_: dict[str, int] = dict(chosen)
+        return NamedColumns(features, self.features_)
+
+
+def _names(features: Sequence[str] | None) -> list[str]:
+    return list(FEATURES.current if features is None else features)
+
+
+def _beside(features: NamedColumns, encoded: Matrix) -> npt.NDArray[np.float32]:
+    """The features without the one that may be NaN (its filled form is encoded), then the rest."""
+    return np.hstack([features.without(LOG_MILES), encoded]).astype(np.float32)
+
+
+def content_folds(features: Matrix, folds: int) -> npt.NDArray[np.int64]:
+    """Assign rows to folds by a hash of their content; equal rows share a fold.
+
+    Args:
+        features: float64 of shape (n, m).
+        folds: how many.
+
+    Returns:
+        Fold numbers, shape (n,), from 0 to folds - 1.
+    """
+    # Adding 0.0 turns -0.0 into 0.0, which is equal but has other bits.
+    words = np.ascontiguousarray(features + 0.0).view(np.uint64)
+    mixed = np.full(len(features), 0x9E3779B97F4A7C15, dtype=np.uint64)
+    for column in range(words.shape[1]):
+        # The multipliers and shifts are those of MurmurHash3's 64-bit finalizer.
+        mixed = (mixed ^ words[:, column]) * np.uint64(0xFF51AFD7ED558CCD)
+        mixed ^= mixed >> np.uint64(33)
+        mixed *= np.uint64(0xC4CEB9FE1A85EC53)
+        mixed ^= mixed >> np.uint64(29)
+    return (mixed % np.uint64(folds)).astype(np.int64)
+
+
+class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Sparse indicators of where and when, and a broken line of how far, for linear models.
+
+    Input: the matrix of :class:`RequestFeatures`, (n, features). Output: CSR float64 with 32-bit
+    indices (liblinear and the coordinate descent of Lasso refuse 64-bit ones), (n, learned
+    columns). All columns lie between 0 and about 1, so that one penalty is fair to all; a value
+    never seen in fitting has no column and adds nothing.
+
+    Args:
+        least_rows: a value needs so many training rows to get a column of its own.
+        features: names of the columns of its input; None means those of the current features.
+        indicators: names and versions of ``INDICATORS``, in order; None means the current ones.
+
+    Attributes:
+        features_: names of the columns that it was fitted on.
+        indicators_: the groups of indicators that it was fitted with.
+        column_of_: per group of indicators, the column of each code, -1 without one; the last
+            entry is of all higher codes.
+        knots_: miles between which minutes by distance are a straight line.
+        zone_map_: the typical distance of each pair, for requests that state none.
+        spread_: standard deviation of each column in the fitted rows.
+    """
+
+    def __init__(
+        self,
+        least_rows: int = 2,
+        features: Sequence[str] | None = None,
+        indicators: Versions | None = None,
+    ) -> None:
+        self.least_rows = least_rows
+        self.features = features
+        self.indicators = indicators
+
+    def fit(self, features: Matrix, target: Any = None) -> Self:
+        """Learn which values occur, and the usual distance of each pair, from (n, m)."""
+        self.features_: list[str] = _names(self.features)
+        chosen = INDICATORS.current if self.indicators is None else self.indicators
+        self.indicators_: dict[str, int] = dict(chosen)
+        self.knots_: npt.NDArray[np.float64] = _KNOTS
+        named = NamedColumns(features, self.features_)
+        self.zone_map_: ZoneMap = _zone_map(named)
+        start = len(self.knots_) + 1
+        self.column_of_: list[npt.NDArray[np.int32]] = []
+        for codes in self._codes(named):
+            # One entry more than there are codes: it stands for all codes that come later.
+            frequent = np.append(np.bincount(codes), 0) >= self.least_rows
+            frequent[-1] = False
+            column_of = np.full(len(frequent), -1, dtype=np.int32)
+            column_of[frequent] = start + np.arange(frequent.sum(), dtype=np.int32)
+            start += int(frequent.sum())
+            self.column_of_.append(column_of)
+        self.columns_ = start
+        self.spread_: Matrix = _spread(self.transform(features))
+        return self
+
+    def transform(self, features: Matrix) -> sparse.csr_matrix:
+        """Encode requests, fitted rows or new ones."""
+        named = NamedColumns(features, self.features_)
+        distance = self._distance_columns(named)
+        columns = [
+            column_of[np.minimum(codes, len(column_of) - 1)]
+            for codes, column_of in zip(self._codes(named), self.column_of_, strict=True)
+        ]
+        dense = distance.shape[1]
+        indices = np.empty((len(features), dense + len(columns)), dtype=np.int32)
+        indices[:, :dense] = np.arange(dense)
+        indices[:, dense:] = np.stack(columns, axis=1)
+        values = np.ones(indices.shape)
+        values[:, :dense] = distance
+        kept = (indices >= 0) & (values != 0)
+        row_ends = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
+        shape = (len(features), self.columns_)
+        return sparse.csr_matrix((values[kept], indices[kept], row_ends), shape=shape)
+
+    def _codes(self, features: NamedColumns) -> list[npt.NDArray[np.int64]]:
+        requests = GroupedRequests(features)
+        return [
+            np.asarray(indicator.compute(requests), dtype=np.int64)
+            for indicator in INDICATORS.select(self.indicators_)
+        ]
+
+    def _distance_columns(self, features: NamedColumns) -> Matrix:
+        stated = features[LOG_MILES]
+        usual = self.zone_map_.usual_log_miles[Groups.of(features).pair]
+        log_miles = np.where(np.isnan(stated), usual, stated)
+        miles = np.exp(log_miles)
+        # How far into each stretch the trip goes: the same broken lines as hinges would draw, from
+        # columns that barely resemble each other, so that Lasso's coordinate descent is quick.
+        knots = self.knots_
+        driven = np.maximum((miles[:, None] - knots[:-1]) / np.diff(knots), 0.0)
+        driven[:, :-1] = np.minimum(driven[:, :-1], 1.0)
+        return np.column_stack([driven, np.isnan(stated), features["airport_trip"]])
+
+    def require_definitions(self) -> None:
+        """Raise ``UnknownFeature`` unless this code defines every indicator it was fitted with."""
+        INDICATORS.select(self.indicators_)
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """The names of the columns, ``group=code`` for an indicator."""
+        stretches = (f"miles={start:g}" for start in self.knots_[:-1])
+        names = [*stretches, "no_stated_miles", "airport_trip"]
+        for group, column_of in zip(self.indicators_, self.column_of_, strict=True):
+            names.extend(f"{group}={code}" for code in np.flatnonzero(column_of >= 0))
+        return np.asarray(names, dtype=object)
+
+
+_KNOTS = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])
+"""Miles between which minutes by distance are a straight line; the last one goes on for ever."""
+
+
+@dataclass(frozen=True)
+class GroupedRequests:
+    """Requests as the groups of indicators read them; the source of ``INDICATORS``.
+
+    Attributes:
+        features: the features of n requests.
+    """
+
+    features: NamedColumns
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Zones, pairs and hours."""
+        return Groups.of(self.features)
+
+    @cached_property
+    def reach(self) -> npt.NDArray[np.int64]:
+        """How far by bands of miles, 0 to 4; 5 where no distance is stated."""
+        log_miles = self.features[LOG_MILES]
+        known = ~np.isnan(log_miles)
+        miles = np.exp(np.where(known, log_miles, 0.0))
+        return np.where(known, np.digitize(miles, (1.0, 2.0, 4.0, 8.0)), 5)
+
+    @cached_property
+    def band(self) -> npt.NDArray[np.int64]:
+        """Which four hours of a working day, 0 to 5, or of a day off, 6 to 11."""
+        hour = self.features["hour"].astype(np.int64)
+        return hour // 4 + 6 * self.features["day_off"].astype(np.int64)
+
+
+INDICATORS: FeatureRegistry[GroupedRequests] = FeatureRegistry(
+    Feature("pickup_zone", "Zone where the trip begins.", lambda requests: requests.groups.pickup),
+    Feature("dropoff_zone", "Zone where the trip ends.", lambda requests: requests.groups.dropoff),
+    Feature("zone_pair", "Both zones.", lambda requests: requests.groups.pair),
+    Feature("hour_of_week", "Hour of the week.", lambda requests: requests.groups.week_hour),
+    Feature(
+        "distance_and_hour",
+        "Band of miles, and hour of a working day or a day off.",
+        lambda requests: requests.reach * 48 + requests.groups.hour,
+    ),
+    Feature(
+        "pickup_zone_and_hour",
+        "Pick-up zone, and four hours of a working day or a day off.",
+        lambda requests: requests.groups.pickup * 12 + requests.band,
+    ),
+    Feature(
+        "dropoff_zone_and_hour",
+        "Drop-off zone, and four hours of a working day or a day off.",
+        lambda requests: requests.groups.dropoff * 12 + requests.band,
+    ),
+    Feature(
+        "passenger_count",
+        "Passengers.",
+        lambda requests: requests.features["passenger_count"].astype(np.int64) + 1,
+    ),
+)
+"""Every group of indicators, as integer codes from 0 on: each code that occurs often enough becomes
+a column of the linear models. Entries are added and changed as those of ``FEATURES``."""
+
+
+def _spread(encoded: sparse.csr_matrix) -> Matrix:
+    mean = np.asarray(encoded.mean(axis=0)).ravel()
+    mean_square = np.asarray(encoded.power(2).mean(axis=0)).ravel()
+    spread: Matrix = np.sqrt(np.maximum(mean_square - mean**2, 0.0))
+    return spread
+
+
+def _zone_map(features: NamedColumns) -> ZoneMap:
+    """Learned from all rows, those to be encoded included: it uses no duration."""
+    groups = Groups.of(features)
+    return learn_map(groups.pickup, groups.dropoff, features[LOG_MILES])

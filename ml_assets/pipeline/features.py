@@ -1,0 +1,291 @@
+"""From a frame of ride requests to a matrix of numbers, without learning anything."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from ml_assets.pipeline.feature_registry import Feature, FeatureRegistry, Matrix, Versions
+from ml_assets.trips.pickup_times import new_york_time
+from ml_assets.trips.request_fields import field_of, looks_like, quoted_name
+from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS, ZONE_CODES
+from ml_assets.trips.zones import AIRPORT_ZONES
+
+NO_ZONE = 0
+"""Where every location outside 1 to 265 is put."""
+
+LEAST_MILES = 0.05
+MOST_MILES = 60.0
+"""A metered distance outside these is a fault of the meter (0 in 3 to 5 % of the rows, 201,421
+miles at the other end), so it says nothing about how far the trip goes."""
+
+_AT_AIRPORT = np.isin(np.arange(ZONE_CODES), AIRPORT_ZONES)
+
+_NEW_YORK = "America/New_York"
+_MINUTES_A_DAY = 1440
+_MINUTES_A_WEEK = 7 * _MINUTES_A_DAY
+_MONDAY_OFFSET = 3 * _MINUTES_A_DAY
+"""1970-01-01 was a Thursday; with this shift, minute 0 of the week is Monday 00:00."""
+
+_USUAL_TIME = np.datetime64("2020-01-01T12:00", "m")
+"""Stands in for a missing pick-up time: noon in the middle of a week."""
+
+RequestColumns = Mapping[str, npt.NDArray[Any]]
+"""Requests as arrays of one length, by the names of ``REQUEST_COLUMNS``: zones as integers or
+doubles, miles, ``datetime64[us]`` on the wall clock of New York, passengers with NaN where unknown.
+What a service asks with: to build a DataFrame of one row takes longer than to answer it."""
+
+
+@dataclass(frozen=True)
+class RequestFields:
+    """The fields of n requests as features read them; every array has shape (n,).
+
+    Attributes:
+        pickup_zone: 1 to 265, 0 where it is none of these.
+        dropoff_zone: The same.
+        miles: As stated, NaN where it is not a number.
+        minutes: Whole minutes since 1970 on the wall clock of New York.
+        passengers: 0 to 9, -1 where unknown.
+    """
+
+    pickup_zone: Matrix
+    dropoff_zone: Matrix
+    miles: Matrix
+    minutes: npt.NDArray[np.int64]
+    passengers: Matrix
+
+    @classmethod
+    def read(cls, requests: "pd.DataFrame | RequestColumns") -> Self:
+        """Read the fields of requests; without pick-up times, all are of this moment."""
+        rows = len(requests["trip_distance"])
+        return cls(
+            pickup_zone=_zones(requests["PULocationID"]),
+            dropoff_zone=_zones(requests["DOLocationID"]),
+            miles=_numbers(requests["trip_distance"]),
+            minutes=_wall_minutes(
+                requests["pickup_datetime"]
+                if "pickup_datetime" in requests
+                else np.full(rows, new_york_time(), dtype="datetime64[us]")
+            ),
+            passengers=_passengers(requests, rows),
+        )
+
+    @cached_property
+    def minute_of_week(self) -> npt.NDArray[np.int64]:
+        """0 is Monday at midnight."""
+        return (self.minutes + _MONDAY_OFFSET) % _MINUTES_A_WEEK
+
+    @cached_property
+    def minute_of_day(self) -> npt.NDArray[np.int64]:
+        """0 is midnight."""
+        return self.minute_of_week % _MINUTES_A_DAY
+
+
+def _stated_miles(request: RequestFields) -> npt.ArrayLike:
+    miles = request.miles
+    return np.where((miles >= 0) & (miles <= MOST_MILES), miles, -1.0)
+
+
+def _log_miles(request: RequestFields) -> npt.ArrayLike:
+    miles = request.miles
+    plausible = (miles >= LEAST_MILES) & (miles <= MOST_MILES)
+    return np.where(plausible, np.log(np.where(plausible, miles, 1.0)), np.nan)
+
+
+def _airport_trip(request: RequestFields) -> npt.ArrayLike:
+    ends = (request.pickup_zone, request.dropoff_zone)
+    pickup, dropoff = (_AT_AIRPORT[zone.astype(np.intp)] for zone in ends)
+    return pickup | dropoff
+
+
+def _day_off(request: RequestFields) -> npt.ArrayLike:
+    return is_day_off(request.minutes // _MINUTES_A_DAY)
+
+
+FEATURES: FeatureRegistry[RequestFields] = FeatureRegistry(
+    Feature("pickup_zone", "Zone where the trip begins.", lambda request: request.pickup_zone),
+    Feature("dropoff_zone", "Zone where the trip ends.", lambda request: request.dropoff_zone),
+    Feature("hour", "Hour of the day, 0 to 23.", lambda request: request.minute_of_day // 60),
+    Feature(
+        "weekday",
+        "Day of the week, 0 is Monday.",
+        lambda request: request.minute_of_week // _MINUTES_A_DAY,
+    ),
+    Feature("minute_of_day", "Minutes since midnight.", lambda request: request.minute_of_day),
+    Feature(
+        "minute_of_week",
+        "Minutes since Monday at midnight.",
+        lambda request: request.minute_of_week,
+    ),
+    Feature("day_off", "Whether it is a weekend or a federal holiday.", _day_off),
+    Feature("stated_miles", "Miles as stated, -1 where absurd or missing.", _stated_miles),
+    Feature("log_miles", "Log of the stated miles, NaN where not plausible.", _log_miles),
+    Feature(
+        "passenger_count",
+        "Passengers, -1 where unknown.",
+        lambda request: request.passengers,
+    ),
+    Feature("airport_trip", "Whether it begins or ends at an airport.", _airport_trip),
+)
+"""Every feature that is computed from a request alone. To add one, add an entry: trees see it from
+the next training on, and registered models stay as they are. To change the meaning of one, add an
+entry with the same name and the next ``version``."""
+
+LOG_MILES = "log_miles"
+"""The only feature that may be NaN: encoders put the pair's usual distance in its place."""
+
+
+class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Turn request fields into numbers; stateless, so nothing can leak from what it was fitted on.
+
+    Input: a DataFrame of shape (n, ≥ 4) with ``PULocationID``, ``DOLocationID``, ``trip_distance``
+    (miles), ``pickup_datetime`` (naive New York time; an aware column is converted) and, if it is
+    known, ``passenger_count``; or :data:`RequestColumns` of the same. Other columns are ignored.
+    Once fitted it does without ``pickup_datetime``: the requests are then of this moment.
+
+    Output: float64 of shape (n, features). Only ``log_miles`` may be NaN: the stated distance is
+    then missing, zero or absurd, and a later step knows the pair's usual one.
+
+    Args:
+        features: Names and versions of ``FEATURES``, in order; None takes the current ones.
+
+    Attributes:
+        features_: The features that it was fitted with.
+    """
+
+    def __init__(self, features: Versions | None = None) -> None:
+        self.features = features
+
+    def fit(self, requests: "pd.DataFrame | RequestColumns", target: Any = None) -> Self:
+        """Check the columns and fix the features; there is nothing to learn."""
+        _require_columns(requests, REQUEST_COLUMNS[:4])
+        self.features_: dict[str, int] = dict(self._chosen())
+        self.n_features_in_ = len(REQUEST_COLUMNS)
+        return self
+
+    def transform(self, requests: "pd.DataFrame | RequestColumns") -> Matrix:
+        """Compute the matrix of shape (n, features).
+
+        Raises:
+            ValueError: when a required column is missing, or is no array as long as the others;
+                the message names it.
+            TypeError: when ``requests`` is neither a DataFrame nor a mapping.
+            UnknownFeature: when it was fitted with a feature that this code does not define.
+        """
+        _require_columns(requests, REQUEST_COLUMNS[:3])
+        fields = RequestFields.read(requests)
+        return FEATURES.compute(self._chosen(), fields, len(fields.miles))
+
+    def require_definitions(self) -> None:
+        """Raise ``UnknownFeature`` unless this code defines every feature it was fitted with."""
+        FEATURES.select(self.features_)
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """The names of the columns of the matrix."""
+        return np.asarray(list(self._chosen()), dtype=object)
+
+    def _chosen(self) -> Versions:
+        fitted: Versions | None = getattr(self, "features_", None)
+        if fitted is not None:
+            return fitted
+        return FEATURES.current if self.features is None else self.features
+
+
+def _require_columns(requests: "pd.DataFrame | RequestColumns", required: tuple[str, ...]) -> None:
+    frame = isinstance(requests, pd.DataFrame)
+    if not frame and not isinstance(requests, Mapping):
+        raise TypeError(
+            f"requests must be a pandas DataFrame with columns {', '.join(REQUEST_COLUMNS)}, or a "
+            f"mapping of these to arrays, not {type(requests).__name__}"
+        )
+    absent = [name for name in required if name not in requests]
+    if absent:
+        raise ValueError(f"the requests lack {', '.join(absent)}: a model needs all of these")
+    if frame:
+        _require_own_names([name for name in requests if isinstance(name, str)])
+    else:
+        shapes = {name: np.shape(requests[name]) for name in REQUEST_COLUMNS if name in requests}
+        if len(set(shapes.values())) != 1 or len(shapes["PULocationID"]) != 1:
+            raise ValueError(f"the columns must be arrays of one length, not {shapes}")
+
+
+def _require_own_names(columns: list[str]) -> None:
+    """Refuse a column that means an optional field which is absent: a default would replace it.
+
+    A request's other interfaces know published names; a pipeline reads only its own.
+    """
+    optional = [name for name in REQUEST_COLUMNS[3:] if name not in columns]
+    for name in columns if optional else ():
+        field = field_of(name) or looks_like(name, optional)
+        if field in optional:
+            raise ValueError(
+                f"the requests have the column {quoted_name(name)}, which looks like {field}: "
+                f"rename it to {field}, or drop it"
+            )
+
+
+def _numbers(column: "pd.Series[Any] | npt.NDArray[Any]") -> Matrix:
+    values = np.asarray(column)
+    if values.dtype.kind not in "fiu":
+        series = pd.Series(column)
+        values = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return values.astype(np.float64)
+
+
+def _zones(column: "pd.Series[Any] | npt.NDArray[Any]") -> Matrix:
+    zones = _numbers(column)
+    return np.where((zones >= FIRST_ZONE) & (zones <= LAST_ZONE), np.floor(zones), NO_ZONE)
+
+
+def _wall_minutes(column: "pd.Series[Any] | npt.NDArray[Any]") -> npt.NDArray[np.int64]:
+    """Whole minutes since 1970 on the wall clock of New York.
+
+    Seconds are dropped on purpose: rows entered by hand carry none, which tells how the row was
+    recorded and not how long the ride takes.
+    """
+    if not isinstance(column, np.ndarray) or column.dtype.kind != "M":
+        column = _naive_times(pd.Series(column))
+    times = column.astype("datetime64[m]")
+    return np.where(np.isnat(times), _USUAL_TIME, times).astype(np.int64)
+
+
+def _naive_times(column: "pd.Series[Any]") -> npt.NDArray[np.datetime64]:
+    if column.dtype.kind != "M":
+        column = pd.to_datetime(column, errors="coerce")
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_convert(_NEW_YORK).dt.tz_localize(None)
+    return column.to_numpy()
+
+
+def _passengers(requests: "pd.DataFrame | RequestColumns", rows: int) -> Matrix:
+    """Passengers from 0 to 9, or -1 where nobody counted (rides that an app dispatched)."""
+    if "passenger_count" not in requests:
+        return np.full(rows, -1.0)
+    passengers = _numbers(requests["passenger_count"])
+    return np.where((passengers >= 0) & (passengers <= 9), passengers, -1.0)
+
+
+def is_day_off(days: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether days (counted from 1970-01-01) are a Saturday, a Sunday or a federal holiday.
+
+    The holidays are those on which traffic is a Sunday's: New Year, Memorial Day, Independence
+    Day, Labor Day, Thanksgiving and Christmas (5 U.S.C. 6103), on their own date.
+    """
+    date = days.astype("datetime64[D]")
+    months = date.astype("datetime64[M]")
+    month = months.astype(np.int64) % 12 + 1
+    day = (date - months).astype(np.int64) + 1
+    weekday = (days + 3) % 7
+    fixed = (
+        ((month == 1) & (day == 1)) | ((month == 7) & (day == 4)) | ((month == 12) & (day == 25))
+    )
+    memorial = (month == 5) & (weekday == 0) & (day >= 25)
+    labor = (month == 9) & (weekday == 0) & (day <= 7)
+    thanksgiving = (month == 11) & (weekday == 3) & (day >= 22) & (day <= 28)
+    result: npt.NDArray[np.bool_] = (weekday >= 5) | fixed | memorial | labor | thanksgiving
+    return result

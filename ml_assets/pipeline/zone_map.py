@@ -1,0 +1,159 @@
+"""Where the zones lie, learned from how far trips between them went.
+
+The published files name zones and give no coordinates. Points in three dimensions whose distances
+match the typical miles between zones say how far apart two zones are that no trip has joined yet,
+and which zones are neighbours. Three rather than two, since roads go around water: the third lets
+zones that face each other across a river be far apart. Fitted by weighted SMACOF (de Leeuw 1977;
+Borg and Groenen, Modern Multidimensional Scaling, 2005, ch. 8): every step lowers the stress.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse.csgraph import shortest_path
+
+from ml_assets.pipeline.feature_registry import Matrix
+from ml_assets.trips.rules import ZONE_CODES
+
+PAIRS = ZONE_CODES * ZONE_CODES
+DIMENSIONS = 3
+
+MILES_STRENGTH = 3.0
+"""How many trips the map's distance of a pair counts for, against the pair's own trips."""
+
+_STEPS = 150
+_LEAST_MILES_APART = 0.3
+_ZONE_STRENGTH = 10.0
+_CLOSE_PAIRS_COUNT_MORE = 0.5
+"""Stress is weighted by 1 / miles to this power: between absolute (0) and relative (2) error."""
+
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ZoneMap:
+    """A map of the zones.
+
+    Attributes:
+        points: coordinates in miles, (266, 3); a zone without trips lies in the middle.
+        log_miles: log of the miles between two zones by the map, (266 * 266,), indexed by pick-up
+            zone * 266 + drop-off zone; inside a zone, the zone's own typical distance.
+        usual_log_miles: the same, drawn to what the pair's trips stated.
+    """
+
+    points: npt.NDArray[np.float32]
+    log_miles: npt.NDArray[np.float32]
+    usual_log_miles: npt.NDArray[np.float32]
+
+    def neighbours(self, reach: float) -> Matrix:
+        """How much each zone says about each other: exp(-(miles / reach)² / 2), (266, 266)."""
+        apart = _miles_apart(self.points.astype(np.float64))
+        kernel: Matrix = np.exp(-0.5 * (apart / reach) ** 2)
+        return kernel
+
+
+def learn_map(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> ZoneMap:
+    """Lay the zones out.
+
+    Args:
+        pickup: pick-up zone of each trip, 0 to 265, shape (n,).
+        dropoff: drop-off zone, shape (n,).
+        log_miles: log of the stated miles, NaN where none or no plausible ones, shape (n,).
+    """
+    stated = ~np.isnan(log_miles)
+    pickup, dropoff, log_miles = pickup[stated], dropoff[stated], log_miles[stated]
+    if len(log_miles) == 0:
+        nowhere = np.zeros(PAIRS, dtype=np.float32)
+        return ZoneMap(np.zeros((ZONE_CODES, DIMENSIONS), dtype=np.float32), nowhere, nowhere)
+    overall = float(log_miles.mean())
+    points, placed = _place(pickup, dropoff, log_miles)
+    between = np.log(np.maximum(_miles_apart(points), _LEAST_MILES_APART))
+    between[~placed, :] = overall
+    between[:, ~placed] = overall
+    between[np.diag_indices(ZONE_CODES)] = _inside(pickup, dropoff, log_miles)
+    pair = pickup * ZONE_CODES + dropoff
+    trips = np.bincount(pair, minlength=PAIRS)
+    sums = np.bincount(pair, weights=log_miles, minlength=PAIRS)
+    usual = (sums + MILES_STRENGTH * between.ravel()) / (trips + MILES_STRENGTH)
+    return ZoneMap(
+        points.astype(np.float32),
+        between.ravel().astype(np.float32),
+        usual.astype(np.float32),
+    )
+
+
+def _inside(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> Matrix:
+    """Typical log distance of trips that end in the zone they began in, (266,)."""
+    same = pickup == dropoff
+    overall = float(log_miles[same].mean()) if same.any() else float(np.log(_LEAST_MILES_APART))
+    sums = np.bincount(pickup[same], weights=log_miles[same], minlength=ZONE_CODES)
+    trips = np.bincount(pickup[same], minlength=ZONE_CODES)
+    means: Matrix = (sums + _ZONE_STRENGTH * overall) / (trips + _ZONE_STRENGTH)
+    return means
+
+
+def _miles_apart(points: Matrix) -> Matrix:
+    difference = points[:, None, :] - points[None, :, :]
+    distance: Matrix = np.sqrt((difference**2).sum(axis=2))
+    return distance
+
+
+def _place(
+    pickup: Codes, dropoff: Codes, log_miles: Matrix
+) -> tuple[Matrix, npt.NDArray[np.bool_]]:
+    """Points (266, 3), and which zones have trips to another zone and so a place."""
+    first, second, miles, trips = _joined_pairs(pickup, dropoff, log_miles)
+    placed = np.zeros(ZONE_CODES, dtype=bool)
+    placed[first] = placed[second] = True
+    if len(first) == 0:
+        return np.zeros((ZONE_CODES, DIMENSIONS)), placed
+    weight = trips / (trips + MILES_STRENGTH) / miles**_CLOSE_PAIRS_COUNT_MORE
+    points = _classical_scaling(first, second, miles)
+    laplacian = _laplacian(first, second, weight)
+    # A little inertia keeps zones without trips, and separate parts of the map, where they are.
+    inertia = 1e-3 * float(np.median(np.diag(laplacian)[placed]))
+    step = np.linalg.inv(laplacian + inertia * np.eye(ZONE_CODES))
+    for _ in range(_STEPS):
+        apart = np.sqrt(((points[first] - points[second]) ** 2).sum(axis=1)) + 1e-9
+        pull = _laplacian(first, second, weight * miles / apart)
+        points = step @ (pull @ points + inertia * points)
+    points[~placed] = points[placed].mean(axis=0)
+    return points, placed
+
+
+def _joined_pairs(
+    pickup: Codes, dropoff: Codes, log_miles: Matrix
+) -> tuple[Codes, Codes, Matrix, Matrix]:
+    """Pairs of different zones with trips in either direction: zones, typical miles, trips."""
+    other = pickup != dropoff
+    lower = np.minimum(pickup, dropoff)[other]
+    upper = np.maximum(pickup, dropoff)[other]
+    code = lower * ZONE_CODES + upper
+    trips = np.bincount(code, minlength=PAIRS)
+    sums = np.bincount(code, weights=log_miles[other], minlength=PAIRS)
+    joined = np.flatnonzero(trips)
+    miles = np.exp(sums[joined] / trips[joined])
+    return joined // ZONE_CODES, joined % ZONE_CODES, miles, trips[joined].astype(np.float64)
+
+
+def _classical_scaling(first: Codes, second: Codes, miles: Matrix) -> Matrix:
+    """A first layout (266, 3): Torgerson's, on the shortest ways over the known pairs."""
+    graph = np.zeros((ZONE_CODES, ZONE_CODES))
+    graph[first, second] = miles
+    ways = shortest_path(graph, directed=False)
+    reachable = np.isfinite(ways)
+    ways = np.where(reachable, ways, ways[reachable].max())
+    centring = np.eye(ZONE_CODES) - 1.0 / ZONE_CODES
+    values, vectors = np.linalg.eigh(-0.5 * centring @ (ways**2) @ centring)
+    scale = np.sqrt(np.maximum(values[-DIMENSIONS:], 1e-9))
+    layout: Matrix = vectors[:, -DIMENSIONS:] * scale
+    return layout
+
+
+def _laplacian(first: Codes, second: Codes, weight: Matrix) -> Matrix:
+    matrix = np.zeros((ZONE_CODES, ZONE_CODES))
+    matrix[first, second] = -weight
+    matrix += matrix.T
+    matrix[np.diag_indices(ZONE_CODES)] = -matrix.sum(axis=1)
+    return matrix

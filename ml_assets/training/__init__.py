@@ -1,0 +1,1 @@
+"""Training sets, model families, fitting, tuning, baselines."""

@@ -1,0 +1,36 @@
+"""The registry of model families; importing it imports no estimator.
+
+To add a family, write one :class:`ModelFamily` in a file of this folder and list it in
+``FAMILIES`` below: its asset, check, leaderboard row and chart follow from the entry.
+"""
+
+from ml_assets.training.families.boosting import GRADIENT_BOOSTING, XGBOOST
+from ml_assets.training.families.family import ModelFamily
+from ml_assets.training.families.forests import EXTRA_TREES, RANDOM_FOREST
+from ml_assets.training.families.linear import LASSO, LINEAR_REGRESSION, LINEAR_SVR
+
+__all__ = ["FAMILIES", "ModelFamily", "family_named"]
+
+FAMILIES: dict[str, ModelFamily] = {
+    family.name: family
+    for family in (
+        LINEAR_REGRESSION,
+        LASSO,
+        LINEAR_SVR,
+        RANDOM_FOREST,
+        GRADIENT_BOOSTING,
+        EXTRA_TREES,
+        XGBOOST,
+    )
+}
+
+
+def family_named(name: str) -> ModelFamily:
+    """The family of that name.
+
+    Raises:
+        ValueError: when there is none; the message lists the names there are.
+    """
+    if name not in FAMILIES:
+        raise ValueError(f"there is no model family {name!r}: choose from {', '.join(FAMILIES)}")
+    return FAMILIES[name]

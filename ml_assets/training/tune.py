@@ -1,0 +1,291 @@
+"""Choosing a family's parameters on the tune month with Optuna, and the final fit."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from ml_assets.sqlite_url import resolved, sqlite_path, sqlite_url
+from ml_assets.storage.atomic import locked
+from ml_assets.storage.sqlite import creating, tables
+from ml_assets.training.families import ModelFamily
+from ml_assets.training.fit import (
+    EncodedTrips,
+    FittedModel,
+    TrialRecord,
+    encode_trips,
+    fit_encoded,
+    refit,
+    thread_count,
+)
+from ml_assets.training.trial import Watch, run_trial
+
+__all__ = ["FittedModel", "TrialRecord", "TuningBudget", "refit", "tune_and_fit"]
+
+_LOG = logging.getLogger(__name__)
+_PARAMETERS = "parameters"
+_DATA = "trips"
+_OPENINGS = 5
+
+
+@dataclass(frozen=True)
+class TuningBudget:
+    """How much a study may cost.
+
+    Attributes:
+        trials: at most so many; 0 takes the warm-start parameters, or the defaults, as they are.
+        seconds: no trial starts later than this, and a running one that reports its progress is
+            given up; None without a limit. The final fit comes on top.
+        seed: of the sampler, of the rows that trials see, and of the estimators.
+
+    Raises:
+        ValueError: when ``trials`` is negative, or ``seconds`` not above 0.
+    """
+
+    trials: int = 10
+    seconds: float | None = None
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        if self.trials < 0:
+            raise ValueError(
+                f"the tuning budget is {self.trials} trials: give 0 (no tuning) or more"
+            )
+        if self.seconds is not None and not self.seconds > 0:
+            raise ValueError(
+                f"the tuning budget is {self.seconds} seconds: give more than 0, or none for "
+                "no limit"
+            )
+
+
+def tune_and_fit(
+    family: ModelFamily,
+    train: pd.DataFrame,
+    tune: pd.DataFrame,
+    *,
+    budget: TuningBudget,
+    warm_start: Mapping[str, Any] | None = None,
+    storage: str | None = None,
+    study_name: str | None = None,
+    n_jobs: int = -1,
+    on_trial: Callable[[TrialRecord], None] | None = None,
+) -> FittedModel:
+    """Find the parameters that do best on ``tune`` when fitted on ``train``, and fit with them.
+
+    The first trials are the warm start and the family's defaults, so tuning never ends worse than
+    either on the tune month; then a seeded TPE searches.
+
+    Args:
+        family: one of ``FAMILIES``.
+        train: request fields and ``duration_minutes``.
+        tune: the same of a later month; it chooses parameters and rounds, and is not fitted on.
+        budget: of the search.
+        warm_start: parameters of an earlier model of the family; unknown ones are left out.
+        storage: URL of a database that Optuna's RDB storage opens, so that several processes
+            share the study and each adds ``budget.trials``; None keeps it in memory.
+        study_name: required with ``storage``; a name belongs to one pair of frames.
+        n_jobs: threads of the estimator; -1 for every core.
+        on_trial: called after each trial of this process.
+
+    Returns:
+        The pipeline fitted on ``train``.
+
+    Raises:
+        ValueError: when a frame lacks a column, rows or a usable target; when ``storage`` comes
+            without ``study_name``; when the study was made on other trips; when every trial failed,
+        as the first of them did.
+    """
+    threads = thread_count(n_jobs)
+    if storage is not None and study_name is None:
+        raise ValueError("a tuning storage needs a study_name, by which its workers find it")
+    encoded = encode_trips(family, train, tune)
+    parameters = {**family.defaults, **_known(family, warm_start or {})}
+    trials: list[TrialRecord] = []
+    if budget.trials > 0:
+        with _quiet_optuna():
+            study = _open_study(family, encoded, budget, storage, study_name)
+            _enqueue(study, family, parameters)
+            _optimize(study, family, encoded, budget, threads, on_trial)
+        trials = [
+            _record(trial) for trial in study.get_trials(deepcopy=False) if trial.datetime_complete
+        ]
+        parameters = _best_parameters(study) or parameters
+    fitted = fit_encoded(family, encoded, parameters, budget.seed, threads)
+    return replace(fitted, trials=trials)
+
+
+def _known(family: ModelFamily, warm_start: Mapping[str, Any]) -> dict[str, Any]:
+    """The warm start without parameters that the family has no more, or never had."""
+    unknown = sorted(set(warm_start) - set(family.defaults))
+    if unknown:
+        _LOG.warning(
+            "%s has no parameter %s: its warm start goes without", family.name, ", ".join(unknown)
+        )
+    return {name: value for name, value in warm_start.items() if name in family.defaults}
+
+
+@contextlib.contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Optuna logs warnings only: each trial is told to ``on_trial``."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """Open a database of studies, and make its tables if it is new.
+
+    A database of SQLite is created whole or not at all, whatever interrupts it. Of other databases:
+    Optuna looks whether a table or its version row is there and then makes it: of workers that open
+    a new database at once, all but one may fail on what another has just made ("already exists",
+    "UNIQUE constraint failed", "database is locked", as the database words it), and find it when
+    they look again.
+
+    Args:
+        url: Of SQLAlchemy; a relative path of SQLite is taken from the working directory.
+
+    Raises:
+        DBAPIError: of SQLAlchemy, when the database cannot be opened.
+    """
+    url = resolved(url)
+    if (database := sqlite_path(url)) is not None:
+        with locked(database.with_name(f".{database.name}.lock")):
+            _create_if_missing(database)
+    for attempt in range(_OPENINGS):
+        try:
+            return optuna.storages.RDBStorage(url)
+        except DBAPIError as error:
+            if attempt == _OPENINGS - 1 or not _lost_a_race(error):
+                raise
+            time.sleep(0.2 * (attempt + 1))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _create_if_missing(database: Path) -> None:
+    if tables(database):
+        return
+    with creating(database) as temporary:
+        storage = optuna.storages.RDBStorage(sqlite_url(temporary))
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _lost_a_race(error: DBAPIError) -> bool:
+    words = str(error.orig)
+    return isinstance(error, IntegrityError) or "already exists" in words or "locked" in words
+
+
+def _open_study(
+    family: ModelFamily,
+    encoded: EncodedTrips,
+    budget: TuningBudget,
+    storage: str | None,
+    study_name: str | None,
+) -> optuna.Study:
+    study = optuna.create_study(
+        storage=None if storage is None else open_storage(storage),
+        study_name=study_name,
+        direction="minimize",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=40),
+    )
+    # Two workers with one seed would try the same points; a fresh study starts at the seed itself.
+    offset = len(study.get_trials(deepcopy=False))
+    study.sampler = optuna.samplers.TPESampler(
+        seed=budget.seed + offset, n_startup_trials=max(4, min(10, budget.trials // 3))
+    )
+    trips = {
+        "family": family.name,
+        "train_rows": len(encoded.train_minutes),
+        "train_minutes": round(float(encoded.train_minutes.sum()), 3),
+        "tune_rows": len(encoded.tune_minutes),
+        "tune_minutes": round(float(encoded.tune_minutes.sum()), 3),
+    }
+    known = study.user_attrs.get(_DATA)
+    if known is None:
+        study.set_user_attr(_DATA, trips)
+    elif known != trips:
+        raise ValueError(
+            f"the study {study_name!r} was made on other trips ({known}) than these ({trips}): "
+            "its trials do not compare; choose another study_name"
+        )
+    return study
+
+
+def _enqueue(study: optuna.Study, family: ModelFamily, first: dict[str, Any]) -> None:
+    """Queue the warm start (the defaults without one) and the defaults, unless tried already."""
+    for parameters in (first, family.defaults):
+        study.enqueue_trial(dict(parameters), skip_if_exists=True)
+
+
+def _optimize(
+    study: optuna.Study,
+    family: ModelFamily,
+    encoded: EncodedTrips,
+    budget: TuningBudget,
+    threads: int,
+    on_trial: Callable[[TrialRecord], None] | None,
+) -> None:
+    deadline = None if budget.seconds is None else time.monotonic() + budget.seconds
+
+    failed: list[Exception] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        parameters = {**family.defaults, **family.search_space(trial)}
+        watch = Watch(trial, deadline)
+        try:
+            rmse, parameters = run_trial(family, encoded, parameters, watch, budget.seed, threads)
+        except (ValueError, ArithmeticError) as error:
+            _LOG.warning("%s failed with %s: %s", family.name, parameters, error)
+            failed.append(error)
+            raise
+        trial.set_user_attr(_PARAMETERS, parameters)
+        return rmse
+
+    def after(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        if on_trial is not None:
+            on_trial(_record(trial))
+
+    # Parameters that an estimator cannot be fitted with end a trial, not the study.
+    study.optimize(
+        objective,
+        n_trials=budget.trials,
+        timeout=budget.seconds,
+        callbacks=[after],
+        catch=(ValueError, ArithmeticError),
+    )
+    trials = study.get_trials(deepcopy=False)
+    if failed and len(failed) == len(trials):
+        raise failed[0]
+
+
+def _best_parameters(study: optuna.Study) -> dict[str, Any] | None:
+    """Parameters of the best completed trial, with its rounds; None when none completed."""
+    completed = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if not completed:
+        return None
+    best = min(completed, key=lambda trial: (trial.values[0], trial.number))
+    parameters: dict[str, Any] = best.user_attrs[_PARAMETERS]
+    return dict(parameters)
+
+
+def _record(trial: optuna.trial.FrozenTrial) -> TrialRecord:
+    complete = trial.state == optuna.trial.TrialState.COMPLETE
+    duration = trial.duration
+    return TrialRecord(
+        number=trial.number,
+        parameters=dict(trial.user_attrs.get(_PARAMETERS, trial.params)),
+        tune_rmse=float(trial.values[0]) if complete and trial.values else None,
+        state=trial.state.name,
+        seconds=0.0 if duration is None else duration.total_seconds(),
+    )

@@ -1,0 +1,217 @@
+"""Prediction intervals: what they hold, that they are in order, and that they stay with a model."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import skops.io
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ml_assets.pipeline.conformal_intervals import (
+    LEAST_RESIDUALS,
+    calibrate,
+    interval_bounds,
+    get_intervals,
+    attach_intervals,
+)
+from ml_assets.tracking.models import trusted_types
+from ml_assets.training.families import FAMILIES
+from ml_assets.training.fit import encode_trips, fit_encoded, refit
+from ml_assets_tests.modeling.sample_trips import odd_requests, train_trips, trips_of, tune_trips
+
+ANY_MINUTES = st.floats(-1e308, 1e308, allow_nan=False)
+POSSIBLE_MINUTES = st.floats(1, 60)
+
+
+def trips(random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and actual minutes: the longer the ride, the further off, and more often late."""
+    predicted = random.uniform(2, 40, count)
+    late = random.gamma(2.0, 0.1 * predicted) - 0.15 * predicted
+    return predicted, np.clip(predicted + late, 1, 60)
+
+
+def share_held(intervals, predicted, actual) -> float:
+    lower, upper = intervals.bounds(predicted)
+    return float(np.mean((lower <= actual) & (actual <= upper)))
+
+
+@given(seed=st.integers(0, 2**32 - 1), nominal=st.sampled_from([0.5, 0.8, 0.9]))
+@settings(max_examples=30)
+def test_exchangeable_trips_are_held_as_often_as_promised_long_rides_and_short_ones(seed, nominal):
+    random = np.random.default_rng(seed)
+    intervals = calibrate(*trips(random, 4000), nominal)
+    predicted, actual = trips(random, 8000)
+    # Ranks of 200 residuals a bin are rounded outwards; beyond that it is chance, to five sigma.
+    rounding, variance = 2 / 201, nominal * (1 - nominal)
+    chance = 5 * np.sqrt(variance / 4000 + variance / 8000)
+    held = share_held(intervals, predicted, actual)
+    assert nominal - chance <= held <= nominal + rounding + chance
+    chance *= np.sqrt(5)
+    for fifth in np.split(np.argsort(predicted), 5):
+        held = share_held(intervals, predicted[fifth], actual[fifth])
+        assert nominal - chance <= held <= nominal + rounding + chance
+
+
+def test_one_bin_for_all_would_hold_short_rides_too_often_and_long_ones_too_rarely():
+    """What the bins are for: without them the trips above would not be held evenly."""
+    random = np.random.default_rng(1)
+    intervals = calibrate(*trips(random, 4000), bins=1)
+    predicted, actual = trips(random, 8000)
+    short, long = predicted < 10, predicted > 30
+    assert share_held(intervals, predicted[short], actual[short]) > 0.95
+    assert share_held(intervals, predicted[long], actual[long]) < 0.7
+
+
+@given(
+    calibrated=st.lists(st.tuples(ANY_MINUTES, ANY_MINUTES), min_size=1, max_size=300),
+    minutes=arrays(np.float64, st.integers(0, 20), elements=ANY_MINUTES),
+)
+def test_bounds_lie_around_any_prediction_whatever_was_calibrated_on(calibrated, minutes):
+    with np.errstate(over="ignore"):  # two of the numbers may be further apart than a double tells
+        intervals = calibrate(*zip(*calibrated, strict=True))
+    lower, upper = intervals.bounds(minutes)
+    assert lower.shape == upper.shape == minutes.shape
+    assert (lower <= minutes).all() and (minutes <= upper).all()
+
+
+@given(
+    calibrated=st.lists(st.tuples(POSSIBLE_MINUTES, POSSIBLE_MINUTES), min_size=1, max_size=300),
+    minutes=arrays(np.float64, 5, elements=POSSIBLE_MINUTES),
+)
+def test_bounds_of_a_possible_duration_are_possible_durations(calibrated, minutes):
+    lower, upper = calibrate(*zip(*calibrated, strict=True)).bounds(minutes)
+    assert lower.min() >= 1 and upper.max() <= 60
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=30))
+@example([90, 20, 90])
+def test_each_bin_has_enough_trips_and_equal_predictions_share_one(trips_with_equal_minutes):
+    predicted = np.repeat(
+        np.arange(1.0, len(trips_with_equal_minutes) + 1), trips_with_equal_minutes
+    )
+    intervals = calibrate(predicted, predicted + 1)
+    assert intervals.residuals.sum() == len(predicted)
+    assert intervals.residuals.min() >= min(LEAST_RESIDUALS, len(predicted))
+    assert not set(intervals.edges) & set(predicted)  # none lies on the edge of two
+    assert (np.diff(intervals.edges) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "bins"), [(10, 1), (99, 1), (100, 2), (730, 14), (1000, 20), (5000, 20)]
+)
+def test_bins_have_equal_counts_and_are_fewer_where_trips_are_few(rows, bins):
+    predicted = np.random.default_rng(3).permutation(np.linspace(1, 60, rows))
+    counts = calibrate(predicted, predicted).residuals
+    assert len(counts) == bins
+    assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"), [(9, 1, 9), (49, 5, 45), (50, 5, 46), (58, 5, 54), (99, 10, 90)]
+)
+def test_bounds_are_the_residuals_of_the_rank_that_makes_up_for_few(count, low, high):
+    middle = (count + 1) / 20
+    errors = np.random.default_rng(4).permutation(np.arange(1, count + 1) / 10 - middle)
+    intervals = calibrate(np.full(count, 20.0), 20.0 + errors)
+    lower, upper = intervals.bounds(20.0)
+    assert lower == pytest.approx(20 - middle + low / 10)
+    assert upper == pytest.approx(20 - middle + high / 10)
+
+
+def test_from_too_few_trips_everything_possible_may_happen():
+    lower, upper = calibrate(np.full(8, 20.0), np.full(8, 21.0)).bounds([20.0, 5.0])
+    assert lower.tolist() == [1, 1] and upper.tolist() == [60, 60]
+
+
+def test_a_model_that_is_always_late_still_has_its_prediction_within_the_bounds():
+    predicted = np.linspace(10, 20, 200)
+    lower, upper = calibrate(predicted, predicted + 4).bounds([15.0])
+    assert (lower[0], upper[0]) == (15, pytest.approx(19))
+
+
+@pytest.mark.parametrize(
+    ("predicted", "actual", "options", "told"),
+    [
+        ([], [], {}, "no trip to calibrate"),
+        ([1.0], [1.0, 2.0], {}, "same trips"),
+        ([[1.0]], [[1.0]], {}, "one number a trip"),
+        ([1.0, np.nan], [1.0, 2.0], {}, "NaN or infinity"),
+        ([1.0], [np.inf], {}, "NaN or infinity"),
+        ([1.0], [1.0], {"nominal": 1.0}, "nominal is 1.0"),
+        ([1.0], [1.0], {"nominal": np.nan}, "nominal is nan"),
+        ([1.0], [1.0], {"bins": 0}, "bins is 0"),
+    ],
+)
+def test_what_cannot_calibrate_is_refused_with_the_reason(predicted, actual, options, told):
+    with pytest.raises(ValueError, match=told):
+        calibrate(predicted, actual, **options)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A forest with intervals, fitted on two sample months and calibrated on the third."""
+    family = FAMILIES["extra_trees"]
+    encoded = encode_trips(family, train_trips(), tune_trips())
+    fitted = fit_encoded(family, encoded, {**family.defaults, "n_estimators": 5}, 1, 1)
+    predicted = fitted.pipeline.predict(tune_trips())
+    attach_intervals(fitted.pipeline, calibrate(predicted, tune_trips()["duration_minutes"]))
+    return fitted
+
+
+def test_a_stored_pipeline_answers_with_the_same_bounds(fitted):
+    stored = skops.io.dumps(fitted.pipeline)
+    loaded = skops.io.loads(stored, trusted=trusted_types(fitted.pipeline))
+    predicted = loaded.predict(trips_of(4))
+    np.testing.assert_array_equal(
+        interval_bounds(loaded, predicted), interval_bounds(fitted.pipeline, predicted)
+    )
+
+
+def test_a_refit_keeps_the_intervals(fitted):
+    again = refit(fitted, trips_of(4)).pipeline
+    assert again is not fitted.pipeline
+    assert get_intervals(again) is get_intervals(fitted.pipeline) is not None
+
+
+def test_a_new_fit_of_the_same_pipeline_has_none(fitted):
+    from sklearn.base import clone
+
+    fresh = clone(fitted.pipeline).fit(trips_of(4), trips_of(4)["duration_minutes"])
+    attach_intervals(fresh, get_intervals(fitted.pipeline))
+    fresh.fit(trips_of(4), trips_of(4)["duration_minutes"])
+    assert interval_bounds(fresh, [10.0]) is None
+
+
+def test_intervals_change_no_prediction(fitted):
+    kept = get_intervals(fitted.pipeline)
+    with_them = fitted.pipeline.predict(trips_of(4))
+    attach_intervals(fitted.pipeline, None)
+    without = fitted.pipeline.predict(trips_of(4))
+    attach_intervals(fitted.pipeline, kept)
+    np.testing.assert_array_equal(with_them, without)
+
+
+def test_a_model_stored_before_there_were_intervals_has_no_bounds():
+    trips = trips_of(4)
+    old = FAMILIES["lasso"].make_pipeline().fit(trips, trips["duration_minutes"])
+    del old[-1].__dict__["intervals_"]  # as skops rebuilds what was stored without it
+    loaded = skops.io.loads(skops.io.dumps(old), trusted=trusted_types(old))
+    assert interval_bounds(loaded, loaded.predict(trips)) is None
+
+
+def test_the_oddest_request_has_bounds_around_its_minutes(fitted):
+    minutes = fitted.pipeline.predict(odd_requests())
+    lower, upper = interval_bounds(fitted.pipeline, minutes)
+    assert ((lower >= 1) & (lower <= minutes) & (minutes <= upper) & (upper <= 60)).all()
+
+
+def test_the_prediction_service_loads_them_with_numpy_alone():
+    code = (
+        "import sys, ml_assets.pipeline.conformal_intervals\n"
+        "print(sorted({'sklearn', 'pandas', 'dagster', 'mlflow', 'pydantic'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

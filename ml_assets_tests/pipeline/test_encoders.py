@@ -1,0 +1,122 @@
+"""Encoders learn from past trips and never let a trip's own duration into its features."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from ml_assets.pipeline.encoders import TripHistory, TripIndicators, content_folds
+from ml_assets.pipeline.feature_registry import Matrix, NamedColumns
+from ml_assets.pipeline.features import FEATURES, RequestFeatures
+from ml_assets.pipeline.trip_tables import ENCODINGS, shrunken_means
+from ml_assets_tests.modeling.sample_trips import odd_requests, train_trips, tune_trips
+
+
+def features_and_minutes() -> tuple[Matrix, Matrix]:
+    trips = train_trips().head(600)
+    return RequestFeatures().transform(trips), trips["duration_minutes"].to_numpy()
+
+
+@pytest.mark.parametrize("row", [0, 17, 599])
+def test_a_trips_own_duration_does_not_reach_its_encoding(row: int) -> None:
+    features, minutes = features_and_minutes()
+    changed = minutes.copy()
+    changed[row] = 59.0
+    before = TripHistory().fit_transform(features, minutes)
+    after = TripHistory().fit_transform(features, changed)
+    np.testing.assert_array_equal(after[row], before[row])
+    assert (after != before).any(), "the duration did not even reach the other folds"
+
+
+def test_a_repeated_request_does_not_tell_the_duration_of_its_twin() -> None:
+    features, minutes = features_and_minutes()
+    features, minutes = np.vstack([features, features[3]]), np.append(minutes, minutes[3])
+    changed = minutes.copy()
+    changed[-1] = 59.0
+    before = TripHistory().fit_transform(features, minutes)
+    after = TripHistory().fit_transform(features, changed)
+    np.testing.assert_array_equal(after[[3, -1]], before[[3, -1]])
+
+
+def test_the_order_of_training_rows_does_not_change_their_folds() -> None:
+    features, _ = features_and_minutes()
+    shuffled = np.random.default_rng(0).permutation(len(features))
+    folds = content_folds(features, 5)
+    np.testing.assert_array_equal(content_folds(features[shuffled], 5), folds[shuffled])
+    assert np.bincount(folds, minlength=5).min() > len(features) / 10
+
+
+def test_new_requests_are_encoded_by_all_training_rows() -> None:
+    features, minutes = features_and_minutes()
+    encoder = TripHistory()
+    out_of_fold = encoder.fit_transform(features, minutes)
+    named = NamedColumns(features, list(FEATURES.current))
+    tables = TripHistory().fit(features, minutes).tables_
+    learned = tables.encode(named, ENCODINGS.current).astype(np.float32)
+    encoded = encoder.transform(features)
+    np.testing.assert_array_equal(encoded[:, -len(ENCODINGS.current) :], learned)
+    np.testing.assert_array_equal(encoded, TripHistory().fit(features, minutes).transform(features))
+    assert (encoded != out_of_fold).any()
+
+
+def test_encoding_a_later_month_teaches_the_encoder_nothing() -> None:
+    features, minutes = features_and_minutes()
+    later = RequestFeatures().transform(tune_trips())
+    encoder = TripHistory().fit(features, minutes)
+    alone = encoder.transform(later[:1])
+    np.testing.assert_array_equal(encoder.transform(later)[:1], alone)
+
+
+def test_odd_requests_have_finite_encodings() -> None:
+    features, minutes = features_and_minutes()
+    odd = RequestFeatures().transform(odd_requests())
+    assert np.isfinite(TripHistory().fit(features, minutes).transform(odd)).all()
+    assert np.isfinite(TripIndicators().fit(features).transform(odd).toarray()).all()
+
+
+def test_a_history_without_any_distance_still_encodes() -> None:
+    trips = train_trips().head(100).assign(trip_distance=0.0)
+    features = RequestFeatures().transform(trips)
+    minutes = trips["duration_minutes"].to_numpy()
+    assert np.isfinite(TripHistory().fit_transform(features, minutes)).all()
+    assert np.isfinite(TripIndicators().fit_transform(features, minutes).toarray()).all()
+
+
+def test_one_training_request_is_refused_in_words() -> None:
+    features, minutes = features_and_minutes()
+    with pytest.raises(ValueError, match="train on more trips"):
+        TripHistory().fit_transform(features[[5, 5]], minutes[[5, 5]])
+
+
+def test_one_fold_is_refused() -> None:
+    with pytest.raises(ValueError, match="folds is 1"):
+        TripHistory(folds=1).fit_transform(*features_and_minutes())
+
+
+def test_few_trips_are_drawn_towards_the_larger_group() -> None:
+    codes, values = np.array([0, 0, 1]), np.array([10.0, 20.0, 40.0])
+    means = shrunken_means(codes, values, prior=5.0, strength=2.0, size=3)
+    np.testing.assert_allclose(means, [(30 + 10) / 4, (40 + 10) / 3, 5.0])
+
+
+def test_a_pair_never_seen_has_no_indicator_and_others_keep_theirs() -> None:
+    features, _ = features_and_minutes()
+    encoder = TripIndicators().fit(features)
+    unseen = features[:2].copy()
+    unseen[:, :2] = [[263, 2], [2, 263]]
+    assert encoder.transform(unseen).shape == (2, encoder.columns_)
+    assert encoder.transform(unseen).nnz < encoder.transform(features[:2]).nnz
+
+
+def test_indicators_have_the_index_type_that_linear_solvers_take() -> None:
+    features, _ = features_and_minutes()
+    encoded = TripIndicators().fit_transform(features)
+    assert encoded.indices.dtype == encoded.indptr.dtype == np.int32
+    assert encoded.max() <= 3 and encoded.min() >= 0
+
+
+@pytest.mark.parametrize("encoder", [TripHistory(), TripIndicators()])
+def test_every_column_has_one_name(encoder: TripHistory | TripIndicators) -> None:
+    features, minutes = features_and_minutes()
+    encoded = clone(encoder).fit(features, minutes)
+    names = encoded.get_feature_names_out()
+    assert len(set(names)) == len(names) == encoded.transform(features[:1]).shape[1]

@@ -1,0 +1,158 @@
+"""A fitted pipeline computes the features that it was fitted with, whatever is defined by now."""
+
+import zipfile
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.base import clone
+
+from ml_assets.pipeline import encoders, features, trip_tables
+from ml_assets.pipeline.background_sample import attach_background_sample
+from ml_assets.pipeline.explain import explain, usual_miles
+from ml_assets.pipeline.feature_registry import Feature, FeatureRegistry, UnknownFeature
+from ml_assets.pipeline.serialization import OutdatedModel, load_stored
+from ml_assets.serving.fast_predict import enable_fast_path
+from ml_assets.training.families import FAMILIES
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
+
+REQUESTS = list(REQUEST_COLUMNS)
+NIGHT = Feature("night", "Whether it is before five.", lambda request: request.minute_of_day < 300)
+LATER = {
+    "FEATURES": (features, NIGHT),
+    "ENCODINGS": (
+        trip_tables,
+        Feature("pair_known", "Whether the pair was seen.", lambda found: found.tables.not_there),
+    ),
+    "INDICATORS": (
+        encoders,
+        Feature("weekday", "Day.", lambda requests: requests.features["weekday"].astype(int)),
+    ),
+}
+
+
+def stored(family: str, folder):
+    trips = train_trips()
+    few = {"n_estimators": 20} if family == "xgboost" else None
+    pipeline = FAMILIES[family].make_pipeline(few, n_jobs=1)
+    pipeline.fit(trips[REQUESTS], trips["duration_minutes"])
+    attach_background_sample(pipeline, trips)
+    skops.io.dump(pipeline, folder / "model.skops")
+    return folder / "model.skops", pipeline.predict(tune_trips()[REQUESTS])
+
+
+@pytest.fixture(scope="module", params=["xgboost", "lasso"])
+def model(request, tmp_path_factory):
+    """A stored model of a family that sees encodings, or indicators; its file and its minutes."""
+    return stored(request.param, tmp_path_factory.mktemp("model"))
+
+
+def define(monkeypatch, name: str, *entries) -> None:
+    """Let these be the definitions everywhere."""
+    registry = FeatureRegistry(*entries)
+    for module in (features, trip_tables, encoders):
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, registry)
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_definition_that_is_added_changes_no_stored_model(model, monkeypatch, name) -> None:
+    file, minutes = model
+    module, feature = LATER[name]
+    define(monkeypatch, name, feature, *getattr(module, name))
+    pipeline = load_stored(file)
+    assert pipeline.predict(tune_trips()[REQUESTS]).tobytes() == minutes.tobytes()
+    one = {column: tune_trips()[column].to_numpy()[:1] for column in REQUESTS}
+    enable_fast_path(pipeline)
+    assert pipeline.predict(one).tobytes() == minutes[:1].tobytes()
+    parts = explain(pipeline, one)
+    assert parts.typical_minutes + sum(parts.contributions.values()) == pytest.approx(minutes[0])
+    assert usual_miles(pipeline, 74, 75) > 0
+
+
+def test_a_new_fit_has_the_new_feature_and_a_refit_the_old_ones(model, monkeypatch) -> None:
+    pipeline = load_stored(model[0])
+    define(monkeypatch, "FEATURES", *features.FEATURES, NIGHT)
+    trips = train_trips()
+    again = clone(pipeline).fit(trips[REQUESTS], trips["duration_minutes"])
+    assert again.predict(tune_trips()[REQUESTS]).tobytes() == model[1].tobytes()
+    fresh = FAMILIES["xgboost"].make_pipeline({"n_estimators": 2})
+    fresh.fit(trips[REQUESTS], trips["duration_minutes"])
+    assert "night" in fresh[:-1].get_feature_names_out()
+    assert "night" not in pipeline[0].get_feature_names_out()
+
+
+def test_a_feature_that_changes_its_meaning_keeps_the_old_one_for_old_models(
+    model, monkeypatch
+) -> None:
+    later = Feature("hour", "In UTC.", lambda request: request.minute_of_day * 0, version=2)
+    define(monkeypatch, "FEATURES", *features.FEATURES, later)
+    assert list(features.FEATURES.current.items())[2] == ("hour", 2)
+    pipeline = load_stored(model[0])
+    assert pipeline.predict(tune_trips()[REQUESTS]).tobytes() == model[1].tobytes()
+    changed = features.RequestFeatures().transform(tune_trips())
+    assert (changed[:, 2] == 0).all()
+
+
+def test_without_the_old_definition_the_model_is_refused_in_one_line(model, monkeypatch) -> None:
+    rest = [feature for feature in features.FEATURES if feature.name != "hour"]
+    later = Feature("hour", "In UTC.", lambda request: request.minute_of_day, version=2)
+    define(monkeypatch, "FEATURES", *rest, later)
+    with pytest.raises(
+        UnknownFeature, match=r"hour version 1 \(this code has versions 2\)"
+    ) as told:
+        load_stored(model[0])
+    assert "\n" not in str(told.value)
+    define(monkeypatch, "FEATURES", *rest)
+    with pytest.raises(UnknownFeature, match=r"hour version 1 \(this code has no such feature\)"):
+        load_stored(model[0])
+
+
+def test_a_model_of_before_features_were_kept_is_refused_in_one_line(model, tmp_path) -> None:
+    pipeline = load_stored(model[0])
+    del pipeline[0].features_
+    skops.io.dump(pipeline, tmp_path / "old.skops")
+    with pytest.raises(OutdatedModel, match="train again with `ml-assets run`") as told:
+        load_stored(tmp_path / "old.skops")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("gone", ["ml_assets.modeling.moved_away", "ml_assets.pipeline.features"])
+def test_a_model_that_names_a_type_that_is_gone_is_refused_in_one_line(
+    model, tmp_path, gone
+) -> None:
+    old = tmp_path / "old.skops"
+    with zipfile.ZipFile(model[0]) as read, zipfile.ZipFile(old, "w") as written:
+        for name in read.namelist():
+            content = read.read(name)
+            if name == "schema.json":
+                content = content.replace(b"ml_assets.pipeline.zone_map", gone.encode())
+            written.writestr(name, content)
+    with pytest.raises(OutdatedModel, match="stored by another version of ml-assets") as told:
+        load_stored(old)
+    assert "\n" not in str(told.value)
+
+
+def test_one_name_and_version_is_defined_once() -> None:
+    with pytest.raises(ValueError, match="night is defined twice with version 1"):
+        FeatureRegistry(NIGHT, NIGHT)
+
+
+def test_a_retired_feature_is_left_out_of_new_models() -> None:
+    gone = Feature("night", "No more.", lambda request: request.minute_of_day, 2, retired=True)
+    registry = FeatureRegistry(NIGHT, gone)
+    assert registry.current == {}
+    assert registry.select({"night": 1}) == [NIGHT]
+
+
+def test_a_matrix_of_other_columns_is_refused_with_the_names_expected() -> None:
+    encoder = encoders.TripHistory(features=["pickup_zone", "night"])
+    with pytest.raises(ValueError, match="3 columns, and 2 were expected: pickup_zone, night"):
+        encoder.fit(np.zeros((4, 3)), np.ones(4))
+
+
+def test_every_feature_has_a_sentence() -> None:
+    for registry in (features.FEATURES, trip_tables.ENCODINGS, encoders.INDICATORS):
+        for feature in registry:
+            assert feature.description.endswith("."), feature.name

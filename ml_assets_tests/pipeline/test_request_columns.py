@@ -1,0 +1,164 @@
+"""Requests as arrays of columns: the very figures of a frame, one row alone or among a thousand."""
+
+import warnings
+from datetime import timedelta
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from ml_assets.pipeline.features import RequestFeatures
+from ml_assets.pipeline.predict import Model
+from ml_assets.serving.fast_predict import FastRegressor, enable_fast_path
+from ml_assets.training.families import FAMILIES
+from ml_assets.trips.request_reading import Request, columns_of, request_columns
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets_tests.modeling.sample_trips import odd_requests, train_trips, tune_trips
+
+
+@cache
+def pipeline_of(family: str, *, fast: bool = False) -> Pipeline:
+    """A small fit, the same for every example; with the fast path as a service has it."""
+    if fast:
+        pipeline = clone(pipeline_of(family)).fit(train_trips(), train_trips()["duration_minutes"])
+        assert enable_fast_path(pipeline)
+        return pipeline
+    trips = train_trips()
+    parameters = {"n_estimators": 20} if "n_estimators" in FAMILIES[family].defaults else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline = FAMILIES[family].make_pipeline(parameters, n_jobs=1)
+        return pipeline.fit(trips, trips["duration_minutes"])
+
+
+def arrays_of(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    return {name: frame[name].to_numpy() for name in REQUEST_COLUMNS}
+
+
+def as_requests(frame: pd.DataFrame) -> list[Request]:
+    """What somebody would have asked for these trips, one by one."""
+    return [
+        Request(
+            int(pickup),
+            int(dropoff),
+            float(miles),
+            time.to_pydatetime(),
+            None if np.isnan(passengers) else float(passengers),
+        )
+        for pickup, dropoff, miles, time, passengers in frame[list(REQUEST_COLUMNS)].itertuples(
+            index=False
+        )
+    ]
+
+
+requests = st.builds(
+    Request,
+    st.integers(1, 265),
+    st.integers(1, 265),
+    st.one_of(st.just(0.0), st.floats(0, 100), st.floats(0, 1_000_000)),
+    st.datetimes(
+        min_value=pd.Timestamp("2009-01-01").to_pydatetime(),
+        max_value=pd.Timestamp("2027-12-31").to_pydatetime(),
+    ),
+    st.none() | st.integers(0, 9).map(float),
+)
+
+
+@pytest.mark.parametrize(
+    ("family", "fast"), [*((family, False) for family in FAMILIES), ("xgboost", True)]
+)
+@given(request=requests, place=st.integers(0, 999))
+@settings(max_examples=15, deadline=None)
+def test_a_request_gets_the_same_minutes_as_columns_as_a_frame_alone_and_among_a_thousand(
+    family, fast, request, place
+):
+    pipeline = pipeline_of(family, fast=fast)
+    assert isinstance(pipeline[-1].regressor_, FastRegressor) is fast
+    alone = request_columns([request])
+    many = as_requests(tune_trips().iloc[:1000])
+    many[place] = request
+    among = request_columns(many)
+    minutes = pipeline.predict(alone)
+    assert minutes.tolist() == pipeline.predict(pd.DataFrame(alone)).tolist()
+    together = pipeline.predict(among)
+    assert together.tolist() == pipeline.predict(pd.DataFrame(among)).tolist()
+    assert minutes[0] == together[place]
+
+
+def test_what_is_asked_has_the_features_that_the_same_trip_is_trained_on():
+    """Three ways of one trip: the training frame, a request by itself, a table of requests."""
+    trips = train_trips()
+    trained_on = RequestFeatures().fit_transform(trips)
+    asked = RequestFeatures().transform(request_columns(as_requests(trips)))
+    tabled = RequestFeatures().transform(columns_of(pl.from_pandas(trips)))
+    assert trained_on.tobytes() == asked.tobytes() == tabled.tobytes()
+
+
+def test_odd_values_become_the_same_numbers_as_in_a_frame():
+    odd = odd_requests()
+    expected = RequestFeatures().transform(odd)
+    assert RequestFeatures().transform(arrays_of(odd)).tobytes() == expected.tobytes()
+    as_objects = {name: odd[name].astype(object).to_numpy() for name in REQUEST_COLUMNS}
+    assert RequestFeatures().transform(as_objects).tobytes() == expected.tobytes()
+
+
+def test_passenger_count_may_be_absent():
+    columns = arrays_of(tune_trips().iloc[:9])
+    without = {name: column for name, column in columns.items() if name != "passenger_count"}
+    unknown = columns | {"passenger_count": np.full(9, np.nan)}
+    np.testing.assert_array_equal(
+        RequestFeatures().transform(without), RequestFeatures().transform(unknown)
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"trip_distance": np.ones(1)}, {"passenger_count": np.ones(4)}, {"DOLocationID": np.array(7)}],
+)
+def test_columns_that_are_not_as_long_as_the_others_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"arrays of one length.*{next(iter(wrong))}"):
+        RequestFeatures().transform(arrays_of(tune_trips().iloc[:3]) | wrong)
+
+
+def test_a_missing_array_is_named():
+    columns = arrays_of(tune_trips().iloc[:3])
+    del columns["trip_distance"]
+    with pytest.raises(ValueError, match="lack trip_distance"):
+        RequestFeatures().transform(columns)
+
+
+def test_minutes_of_columns_are_those_of_a_frame_bounds_too():
+    from ml_assets.pipeline.conformal_intervals import calibrate, attach_intervals
+
+    trips = tune_trips()
+    pipeline = pipeline_of("extra_trees")
+    columns, frame = columns_of(pl.from_pandas(trips)), pl.from_pandas(trips)
+    without = Model(pipeline, "3").minutes(columns)
+    assert without.lower is without.upper is None
+    attach_intervals(pipeline, calibrate(pipeline.predict(trips), trips["duration_minutes"]))
+    answers, table = Model(pipeline, "3").minutes(columns), Model(pipeline, "3").answers(frame)
+    attach_intervals(pipeline, None)
+    assert answers.minutes.tolist() == table["predicted_minutes"].to_list()
+    assert answers.lower.tolist() == table["lower_minutes"].to_list()
+    assert answers.upper.tolist() == table["upper_minutes"].to_list()
+    assert answers.minutes.tolist() == pipeline.predict(trips).tolist()
+
+
+def test_a_minute_later_is_told_from_seconds_later():
+    """Seconds are dropped, whichever way the time comes."""
+    trip = tune_trips().iloc[:1]
+    start = trip["pickup_datetime"].dt.floor("min")
+
+    def features(delay: timedelta) -> bytes:
+        columns = arrays_of(trip.assign(pickup_datetime=start + delay))
+        return RequestFeatures().transform(columns).tobytes()
+
+    assert (
+        features(timedelta(seconds=59)) == features(timedelta()) != features(timedelta(minutes=1))
+    )

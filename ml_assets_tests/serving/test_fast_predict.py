@@ -1,0 +1,113 @@
+"""A few rows are predicted by walking the trees: XGBoost's bits, or XGBoost itself."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from sklearn.ensemble import RandomForestRegressor
+from xgboost import XGBRegressor
+
+from ml_assets.pipeline.bounded_regressor import BoundedRegressor
+from ml_assets.serving.fast_predict import (
+    MAX_ROWS,
+    FastRegressor,
+    TreeEnsembleWalker,
+    enable_fast_path,
+)
+from ml_assets.training.families import FAMILIES
+from ml_assets_tests.modeling.sample_trips import odd_requests, train_trips, tune_trips
+
+COLUMNS = 4
+
+
+def trips(rows=400, holes=0.2):
+    """Numbers of many sizes, some missing, and something to learn from them."""
+    random = np.random.default_rng(1)
+    features = (random.normal(0, 1, (rows, COLUMNS)) * [1, 1e-3, 1e3, 1]).astype(np.float32)
+    target = np.nan_to_num(features[:, 0] * 3 + features[:, 2] / 1e3 + 20)
+    features[random.random(features.shape) < holes] = np.nan
+    return features, target
+
+
+def fitted(**parameters) -> XGBRegressor:
+    return XGBRegressor(n_estimators=40, n_jobs=1, **parameters).fit(*trips())
+
+
+@pytest.fixture(scope="module")
+def regressor():
+    return fitted(max_depth=5)
+
+
+@pytest.fixture(scope="module")
+def walk(regressor):
+    return TreeEnsembleWalker.from_xgboost(regressor)
+
+
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, MAX_ROWS), st.just(COLUMNS)),
+        elements=st.floats(width=32, allow_infinity=False) | st.sampled_from([np.nan, 0.0, -0.0]),
+    )
+)
+def test_any_row_gets_the_bits_of_xgboost(regressor, walk, rows):
+    np.testing.assert_array_equal(walk.predict(rows), regressor.predict(rows))
+
+
+def test_rows_on_the_very_edge_of_a_split_go_the_way_that_xgboost_sends_them(regressor, walk):
+    edges = np.unique(walk.nodes[:, 1].copy().view(np.float32))
+    on_edges = np.tile(edges[:, None], (1, COLUMNS))
+    np.testing.assert_array_equal(walk.predict(on_edges), regressor.predict(on_edges))
+
+
+def test_a_pipeline_with_the_fast_path_predicts_as_before():
+    fit, asked = train_trips(), tune_trips().head(200)
+    pipeline = FAMILIES["xgboost"].make_pipeline({"n_estimators": 60}, n_jobs=1)
+    pipeline.fit(fit, fit["duration_minutes"])
+    expected, odd = pipeline.predict(asked), pipeline.predict(odd_requests())
+    assert enable_fast_path(pipeline)
+    assert isinstance(pipeline[-1].regressor_, FastRegressor)
+    for rows in (1, 3, MAX_ROWS):
+        told = [pipeline.predict(asked.iloc[at : at + rows]) for at in range(0, 200, rows)]
+        np.testing.assert_array_equal(np.concatenate(told), expected)
+    alone = [pipeline.predict(odd_requests().iloc[[at]])[0] for at in range(len(odd))]
+    np.testing.assert_array_equal(alone, odd)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: RandomForestRegressor(5).fit(*trips(holes=0)),
+        lambda: fitted(booster="gblinear"),
+        lambda: fitted(booster="dart", rate_drop=0.5),
+        lambda: fitted(objective="count:poisson"),
+        lambda: fitted(objective="reg:gamma"),
+    ],
+    ids=["forest", "linear", "dart", "poisson", "gamma"],
+)
+def test_what_means_something_else_by_its_trees_predicts_by_itself(other):
+    """Dropped trees are weighed, and counts are the exponential of what the leaves say."""
+    model = other()
+    bounded = BoundedRegressor(model).adopt(model)
+    assert not enable_fast_path([bounded])
+    assert bounded.regressor_ is model
+    rows = trips(holes=0)[0][:3]
+    np.testing.assert_array_equal(bounded.predict(rows), model.predict(rows).clip(1, 60))
+
+
+def test_trees_grown_side_by_side_are_walked_too():
+    model = fitted(num_parallel_tree=3, subsample=0.5)
+    rows, _ = trips()
+    np.testing.assert_array_equal(
+        TreeEnsembleWalker.from_xgboost(model).predict(rows), model.predict(rows)
+    )
+
+
+def test_a_new_fit_is_not_answered_by_the_trees_of_the_old():
+    features, target = trips()
+    bounded = BoundedRegressor(XGBRegressor(n_estimators=5, n_jobs=1)).fit(features, target)
+    assert enable_fast_path([bounded])
+    before = bounded.predict(features[:1])
+    bounded.fit(features, target / 2)
+    assert bounded.predict(features[:1]) != before

