@@ -6,7 +6,7 @@ from typing import Any
 from dagster import DagsterEventType, DagsterInstance
 
 from ml_assets.cli.instance import open_instance
-from ml_assets.settings import read_settings
+from ml_assets.config.settings import read_settings
 
 _MOMENTS = {
     DagsterEventType.PIPELINE_ENQUEUED: "enqueued",

@@ -9,10 +9,10 @@ from typing import Any
 
 import dagster as dg
 
-from ml_assets.assets.models import model_asset_name
 from ml_assets.cli.instance import open_instance
+from ml_assets.config.settings import read_settings
 from ml_assets.definitions import assemble
-from ml_assets.settings import read_settings
+from ml_assets.defs.training.models import model_asset_name
 from ml_assets.training.families import FAMILIES
 
 VARIABLE = "ML_ASSETS_BENCH_EXECUTOR"

@@ -14,8 +14,8 @@ from typing import Any
 import dagster as dg
 
 from ml_assets.cli.instance import open_instance
+from ml_assets.config.settings import Settings, read_settings
 from ml_assets.definitions import assemble
-from ml_assets.settings import Settings, read_settings
 from ml_assets.trips.month import Month, months_between
 
 _STATUS = Path("/proc/self/status")
@@ -52,8 +52,8 @@ def run_graph(settings: Settings, first: Month, last: Month, *, with_training_se
 
 def load(settings: Settings) -> dict[str, float]:
     """Load the trips of every role at once; how large they are, and the memory before."""
-    from ml_assets.modeling.records import TrainingSet
-    from ml_assets.resources.trips import TripStoreResource
+    from ml_assets.defs.resources.trips import TripStoreResource
+    from ml_assets.evaluation.records import TrainingSet
     from ml_assets.training.training_set import load_trips
 
     store = TripStoreResource(home=settings.home, taxi=settings.taxi, synthetic=settings.synthetic)

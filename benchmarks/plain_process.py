@@ -8,9 +8,9 @@ import sys
 import time
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.settings import read_settings
-from ml_assets.sources import open_source
-from ml_assets.sources.bringing import bring_month
+from ml_assets.config.settings import read_settings
+from ml_assets.ingestion import open_source
+from ml_assets.ingestion.ingest_month import bring_month
 from ml_assets.storage.trip_store import Lineage, TripStore
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
@@ -45,7 +45,7 @@ def train(store: TripStore, trials: int) -> dict[str, float]:
     Returns:
         Seconds of each part; imports count in the part that needs them first.
     """
-    from ml_assets.modeling.leaderboard import leaderboard
+    from ml_assets.evaluation.leaderboard import leaderboard
     from ml_assets.training.train_and_evaluate import (
         TuningOptions,
         judge_baselines,
@@ -54,7 +54,7 @@ def train(store: TripStore, trials: int) -> dict[str, float]:
     )
     from ml_assets.training.training_set import TABLE, describe_training_set
     from ml_assets.training.tune import TuningBudget
-    from ml_assets.trips.windows import choose_window
+    from ml_assets.training.windows import choose_window
 
     begun = time.perf_counter()
     seconds: dict[str, float] = {}

@@ -9,7 +9,7 @@ from benchmarks.course_protocol import CourseResult, train_course_xgboost
 from benchmarks.figures import Figure, Section
 from benchmarks.options import Options
 from benchmarks.published_months import PublishedMonths
-from ml_assets.assets.models import ModelConfig
+from ml_assets.defs.training.models import ModelConfig
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import FittedModel, refit
 from ml_assets.training.tune import TuningBudget, tune_and_fit

@@ -11,10 +11,10 @@ import pandas as pd
 
 from benchmarks.published_months import TAXI, PublishedMonths
 from benchmarks.subprocesses import run_alone
-from ml_assets.settings import REGISTERED_MODEL
-from ml_assets.tracking.models import load_pipeline
+from ml_assets.config.settings import REGISTERED_MODEL
+from ml_assets.registry.artifacts import load_pipeline
+from ml_assets.requests.validate import LEAST_MILES, MOST_MILES
 from ml_assets.trips.month import Month
-from ml_assets.trips.requests import LEAST_MILES, MOST_MILES
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 if TYPE_CHECKING:

@@ -6,36 +6,41 @@ import dagster as dg
 
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from ml_assets.assets.backtest import backtest  # noqa: E402
-from ml_assets.assets.champion import champion_model  # noqa: E402
-from ml_assets.assets.evaluation import model_leaderboard  # noqa: E402
-from ml_assets.assets.ingestion import ingestion_assets  # noqa: E402
-from ml_assets.assets.models import model_assets  # noqa: E402
-from ml_assets.assets.monitoring import feature_drift, prediction_performance  # noqa: E402
-from ml_assets.assets.online_predictions import online_predictions  # noqa: E402
-from ml_assets.assets.partitions import published_months  # noqa: E402
-from ml_assets.assets.predictions import prediction_assets  # noqa: E402
-from ml_assets.assets.reference import taxi_zones_asset  # noqa: E402
-from ml_assets.assets.training import training_set  # noqa: E402
-from ml_assets.automation.alert_sensors import alert_sensors  # noqa: E402
-from ml_assets.automation.asking import predict_requests  # noqa: E402
-from ml_assets.automation.backtesting import backtest_sensor  # noqa: E402
-from ml_assets.automation.dead_runs import dead_runs_sensor  # noqa: E402
-from ml_assets.automation.degradation import degradation_sensors  # noqa: E402
-from ml_assets.automation.executor import telling_in_process_executor  # noqa: E402
-from ml_assets.automation.jobs import project_jobs  # noqa: E402
-from ml_assets.automation.monitoring import monitoring_sensor  # noqa: E402
-from ml_assets.automation.new_months import new_months_sensor  # noqa: E402
-from ml_assets.automation.queued_runs import queued_runs_sensor  # noqa: E402
-from ml_assets.automation.reinstating import reinstating_jobs  # noqa: E402
-from ml_assets.automation.retraining import retraining_sensor  # noqa: E402
-from ml_assets.automation.schedules import project_schedules  # noqa: E402
-from ml_assets.automation.scoring import scoring_sensor  # noqa: E402
-from ml_assets.automation.scrubbed_errors import scrub_errors  # noqa: E402
-from ml_assets.automation.tracking_sensors import tracking_sensors  # noqa: E402
-from ml_assets.checks import project_checks  # noqa: E402
-from ml_assets.resources import project_resources  # noqa: E402
-from ml_assets.settings import Settings, read_settings  # noqa: E402
+from ml_assets.config.settings import Settings, read_settings  # noqa: E402
+from ml_assets.defs.alerting.overdue import alert_sensors  # noqa: E402
+from ml_assets.defs.backtesting.assets import backtest  # noqa: E402
+from ml_assets.defs.backtesting.checks import backtest_checks  # noqa: E402
+from ml_assets.defs.backtesting.sensors import backtest_sensor  # noqa: E402
+from ml_assets.defs.ingestion.assets import ingestion_assets  # noqa: E402
+from ml_assets.defs.ingestion.checks import ingestion_checks  # noqa: E402
+from ml_assets.defs.ingestion.sensors import new_months_sensor  # noqa: E402
+from ml_assets.defs.ingestion.taxi_zones import taxi_zones_asset  # noqa: E402
+from ml_assets.defs.jobs import project_jobs  # noqa: E402
+from ml_assets.defs.monitoring.assets import feature_drift, prediction_performance  # noqa: E402
+from ml_assets.defs.monitoring.checks import monitoring_checks  # noqa: E402
+from ml_assets.defs.monitoring.request_log_metrics import online_predictions  # noqa: E402
+from ml_assets.defs.monitoring.retrain_sensors import degradation_sensors  # noqa: E402
+from ml_assets.defs.monitoring.sensors import monitoring_sensor  # noqa: E402
+from ml_assets.defs.operations.executor import telling_in_process_executor  # noqa: E402
+from ml_assets.defs.operations.mlflow_cleanup import tracking_sensors  # noqa: E402
+from ml_assets.defs.operations.orphaned_runs import dead_runs_sensor  # noqa: E402
+from ml_assets.defs.operations.queued_runs import queued_runs_sensor  # noqa: E402
+from ml_assets.defs.operations.scrubbed_errors import scrub_errors  # noqa: E402
+from ml_assets.defs.partitions import published_months  # noqa: E402
+from ml_assets.defs.predictions.assets import prediction_assets  # noqa: E402
+from ml_assets.defs.predictions.predict_job import predict_requests  # noqa: E402
+from ml_assets.defs.predictions.sensors import scoring_sensor  # noqa: E402
+from ml_assets.defs.promotion.champion import champion_model  # noqa: E402
+from ml_assets.defs.promotion.jobs import reinstating_jobs  # noqa: E402
+from ml_assets.defs.promotion.parity_check import answers_alike  # noqa: E402
+from ml_assets.defs.resources import project_resources  # noqa: E402
+from ml_assets.defs.schedules import project_schedules  # noqa: E402
+from ml_assets.defs.training.leaderboard import model_leaderboard  # noqa: E402
+from ml_assets.defs.training.model_checks import model_checks  # noqa: E402
+from ml_assets.defs.training.models import model_assets  # noqa: E402
+from ml_assets.defs.training.sensors import retraining_sensor  # noqa: E402
+from ml_assets.defs.training.training_set import training_set  # noqa: E402
+from ml_assets.defs.training.training_set_checks import training_set_checks  # noqa: E402
 
 scrub_errors()
 
@@ -57,7 +62,14 @@ def assemble(settings: Settings) -> dg.Definitions:
             prediction_performance,
             online_predictions,
         ],
-        asset_checks=project_checks(),
+        asset_checks=[
+            ingestion_checks,
+            training_set_checks,
+            *model_checks(),
+            answers_alike,
+            backtest_checks,
+            *monitoring_checks(),
+        ],
         jobs=[*project_jobs(partitions), predict_requests, *reinstating_jobs()],
         schedules=project_schedules(settings),
         sensors=[

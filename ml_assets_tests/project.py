@@ -11,8 +11,8 @@ from typing import Any
 
 import dagster as dg
 
+from ml_assets.config.settings import Settings, read_settings
 from ml_assets.definitions import assemble
-from ml_assets.settings import Settings, read_settings
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml_assets.sources.published import published_filename
+from ml_assets.ingestion.source import published_filename
 from ml_assets.trips.month import Month
 
 _PREFIX = {"green": "lpep", "yellow": "tpep"}

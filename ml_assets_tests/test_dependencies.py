@@ -6,7 +6,7 @@ import sys
 import tomllib
 from importlib import metadata
 
-from ml_assets.settings import PROJECT_FOLDER
+from ml_assets.config.settings import PROJECT_FOLDER
 
 
 def normal(distribution):

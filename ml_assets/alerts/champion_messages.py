@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ml_assets.alerts.alert import Alert, shown_time
-from ml_assets.alerts.messages import asset_link, run_link
+from ml_assets.alerts.run_messages import asset_link, run_link
 
 _SHOWN = 3
 _LEAST_REFUSALS = 2

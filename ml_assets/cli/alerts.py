@@ -6,10 +6,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-from ml_assets.alerts.messages import trial_message
-from ml_assets.alerts.sending import attempt
-from ml_assets.alerts.settings import AlertSettings, EmailSettings, read_alert_settings
-from ml_assets.alerts.telling import utc_now
+from ml_assets.alerts.channels.send import attempt
+from ml_assets.alerts.notifier import utc_now
+from ml_assets.alerts.run_messages import trial_message
+from ml_assets.config.alert_settings import AlertSettings, EmailSettings, read_alert_settings
 
 
 @click.command()

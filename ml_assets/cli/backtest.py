@@ -6,12 +6,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ml_assets.backtesting.records import CHAMPION, BacktestRecord
+from ml_assets.backtesting.run import MOST_ROWS
 from ml_assets.cli.options import ModelsType
 from ml_assets.cli.streams import standard_output_kept, unredirected_console
 from ml_assets.cli.tables import columns_that_fit, print_table
-from ml_assets.modeling.backtest import MOST_ROWS
-from ml_assets.modeling.backtest_record import CHAMPION, BacktestRecord
-from ml_assets.settings import Settings, read_settings
+from ml_assets.config.settings import Settings, read_settings
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families import FAMILIES

@@ -19,7 +19,7 @@ from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
-from ml_assets.sqlite_url import sqlite_url
+from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.storage.leftovers import in_use
 from ml_assets.storage.sqlite import creating, tables
 

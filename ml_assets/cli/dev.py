@@ -13,8 +13,6 @@ from typing import Any
 
 import click
 
-from ml_assets.alerts.settings import read_alert_settings
-from ml_assets.assets.groups import UNFOLDED_LINEAGE
 from ml_assets.cli.dev_processes import (
     SupervisedProcess,
     hand_over_runs,
@@ -22,13 +20,15 @@ from ml_assets.cli.dev_processes import (
     stop_launched_runs,
 )
 from ml_assets.cli.instance import dagster_home, open_instance
-from ml_assets.http_origin import is_loopback_host
+from ml_assets.config.alert_settings import read_alert_settings
+from ml_assets.config.http_origin import is_loopback_host
+from ml_assets.config.settings import PROJECT_FOLDER, Settings, read_settings
+from ml_assets.defs.groups import UNFOLDED_LINEAGE
 from ml_assets.secrets import without_credentials
-from ml_assets.settings import PROJECT_FOLDER, Settings, read_settings
 from ml_assets.storage.atomic import storing
 from ml_assets.storage.leftovers import tidy
 
-PROMPT_DAEMON = "ml_assets.automation.prompt_daemon"
+PROMPT_DAEMON = "ml_assets.cli.daemon"
 OWN_MODULES = {
     "dagster._daemon": PROMPT_DAEMON,
     "dagster_webserver": "ml_assets.cli.webserver",
@@ -140,9 +140,9 @@ def announcement(settings: Settings) -> str:
 
 def _prepare_instance(settings: Settings, *, alerts_on: bool) -> None:
     """Open Dagster's home, and mark runs failed that were killed while nobody was looking."""
-    from ml_assets.automation.alert_sensors import forget_alert_cursors
-    from ml_assets.automation.queued_runs import set_pool_limits
-    from ml_assets.cli.other_runs import end_dead_runs
+    from ml_assets.cli.concurrency import end_dead_runs
+    from ml_assets.defs.alerting.overdue import forget_alert_cursors
+    from ml_assets.defs.operations.queued_runs import set_pool_limits
 
     with storing(str(settings.local_home)), open_instance(settings) as instance:
         set_pool_limits(instance)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ml_assets.cli.next_steps import next_command
-from ml_assets.settings import read_settings
+from ml_assets.config.settings import read_settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
@@ -122,9 +122,9 @@ def stop_launched_runs(
     """
     from dagster import DagsterRunStatus
 
-    from ml_assets.automation.dead_runs import IN_PROGRESS, process_of
-    from ml_assets.automation.outcomes import shown_job
-    from ml_assets.automation.run_process import Liveness
+    from ml_assets.defs.operations.orphaned_runs import IN_PROGRESS, process_of
+    from ml_assets.defs.operations.run_outcomes import shown_job
+    from ml_assets.defs.operations.run_process import Liveness
 
     launched = {run.run_id: run for run in _launched(instance, IN_PROGRESS)}
     stopped = {run.run_id: run for run in _launched(instance, (DagsterRunStatus.FAILURE,), since)}
@@ -159,8 +159,8 @@ def hand_over_runs(instance: "DagsterInstance", echo: Callable[[str], None]) -> 
     """Say which runs go on without ``ml-assets dev``, and which wait for the next one."""
     from dagster import DagsterRunStatus
 
-    from ml_assets.automation.dead_runs import IN_PROGRESS
-    from ml_assets.automation.outcomes import shown_job
+    from ml_assets.defs.operations.orphaned_runs import IN_PROGRESS
+    from ml_assets.defs.operations.run_outcomes import shown_job
 
     for run in _launched(instance, IN_PROGRESS):
         end = next_command(read_settings(), f"runs end {run.run_id[:8]}")

@@ -12,17 +12,17 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
-from ml_assets.assets.models import model_asset_name
-from ml_assets.assets.started import reason_tag
-from ml_assets.automation.run_process import Heartbeats, process_tags
+from ml_assets.cli.concurrency import end_dead_runs, require_alone
 from ml_assets.cli.instance import open_instance
 from ml_assets.cli.next_steps import next_command
-from ml_assets.cli.other_runs import end_dead_runs, require_alone
 from ml_assets.cli.plan import RunPlan, near_misses, require_any
 from ml_assets.cli.progress import StepProgress
-from ml_assets.modeling.records import ChampionDecision, Leaderboard
-from ml_assets.settings import Settings
-from ml_assets.sources.progress import watching_transfers
+from ml_assets.config.settings import Settings
+from ml_assets.defs.operations.run_process import Heartbeats, process_tags
+from ml_assets.defs.run_reason import reason_tag
+from ml_assets.defs.training.models import model_asset_name
+from ml_assets.evaluation.records import ChampionDecision, Leaderboard
+from ml_assets.ingestion.progress import watching_transfers
 from ml_assets.storage.atomic import storing
 from ml_assets.storage.leftovers import tidy
 from ml_assets.storage.record_store import RecordStore

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml_assets.config.settings import Settings
+from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.secrets import error_text
-from ml_assets.settings import Settings
-from ml_assets.sqlite_url import sqlite_url
 from ml_assets.storage.atomic import StorageError, locked, write_text
 from ml_assets.storage.faults import knock, storage_failures, storage_fault
 

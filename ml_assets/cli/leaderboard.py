@@ -5,8 +5,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ml_assets.cli.tables import print_table
-from ml_assets.modeling.records import ChampionDecision, Leaderboard
-from ml_assets.settings import read_settings
+from ml_assets.config.settings import read_settings
+from ml_assets.evaluation.records import ChampionDecision, Leaderboard
 from ml_assets.storage.record_store import MissingRecord, RecordStore
 from ml_assets.storage.trip_store import TripStore
 

@@ -7,8 +7,8 @@ import click
 
 from ml_assets.cli.lazy_group import LazyGroup
 from ml_assets.cli.unknown_variables import unknown_variables
+from ml_assets.config.settings import SettingsError, make_paths_absolute
 from ml_assets.secrets import ShownError, scrub, scrub_logs
-from ml_assets.settings import SettingsError, make_paths_absolute
 from ml_assets.storage.leftovers import process_folder
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
@@ -26,8 +26,8 @@ COMMANDS = {
     "months": "ml_assets.cli.months.months",
     "leaderboard": "ml_assets.cli.leaderboard.leaderboard",
     "decisions": "ml_assets.cli.decisions.decisions",
-    "rollback": "ml_assets.cli.reinstate.rollback",
-    "promote": "ml_assets.cli.reinstate.promote",
+    "rollback": "ml_assets.cli.champion.rollback",
+    "promote": "ml_assets.cli.champion.promote",
     "backtest": "ml_assets.cli.backtest.backtest",
     "reproduce": "ml_assets.cli.reproduce.reproduce",
     "alerts": "ml_assets.cli.alerts.alerts",
@@ -94,7 +94,7 @@ def _status() -> int:
 
 def _storage_fault(error: Exception) -> str | None:
     """What a disk or a database has to do with it, in one line; None when neither has."""
-    from ml_assets.settings import read_settings
+    from ml_assets.config.settings import read_settings
     from ml_assets.storage.faults import storage_fault
 
     return storage_fault(error, read_settings().local_home)
@@ -102,7 +102,7 @@ def _storage_fault(error: Exception) -> str | None:
 
 # Asked only once something is wrong: the service starts without the rooms that define these.
 def _wrong_use() -> tuple[type[Exception], ...]:
-    from ml_assets.sources.published import WrongSource
+    from ml_assets.ingestion.source import WrongSource
 
     return (WrongSource,)
 

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from ml_assets.config.settings import read_settings
+from ml_assets.ingestion import open_source
+from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.secrets import without_credentials
-from ml_assets.settings import read_settings
-from ml_assets.sources import open_source
-from ml_assets.sources.published import near_miss_lines
 from ml_assets.storage.trip_store import DamagedMonth, TripStore
+from ml_assets.training.windows import span
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month, months_between
-from ml_assets.trips.windows import span
 
 
 @click.command()

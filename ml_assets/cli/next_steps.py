@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
+from ml_assets.config.settings import VARIABLES, Settings
 from ml_assets.secrets import without_credentials
-from ml_assets.settings import VARIABLES, Settings
 
 COMMAND = "ml-assets"
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
+from ml_assets.config.settings import Settings
+from ml_assets.ingestion import latest_published_month, open_source
+from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.secrets import without_credentials
-from ml_assets.settings import Settings
-from ml_assets.sources import latest_published_month, open_source
-from ml_assets.sources.published import near_miss_lines
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.windows import WindowError, choose_window, span
 from ml_assets.trips.calendar import new_york_date
 from ml_assets.trips.month import Month, months_between
-from ml_assets.trips.windows import WindowError, choose_window, span
 
 SERVED = ("judged", "refitted_on_all_months")
 

@@ -8,10 +8,10 @@ import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ml_assets.cli.streams import standard_output_kept, unredirected_console
-from ml_assets.settings import REGISTERED_MODEL, Settings, read_settings
+from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
 
 if TYPE_CHECKING:
-    from ml_assets.predictions.batch import BatchSummary
+    from ml_assets.requests.batch import BatchSummary
 
 
 @click.command()
@@ -58,7 +58,7 @@ def predict(
     or with a reason why it could not be scored. A file of any length takes the same memory.
     """
     settings = read_settings()
-    from ml_assets.predictions.request_names import RequestFileError
+    from ml_assets.requests.column_names import RequestFileError
 
     with standard_output_kept():
         try:
@@ -93,9 +93,9 @@ def _predict(
     overwrite: bool,
     ignored: tuple[str, ...],
 ) -> "BatchSummary":
-    from ml_assets.predictions.batch import predict_file, require_possible
-    from ml_assets.tracking.prediction_model import NoModel, load_model
-    from ml_assets.tracking.store import TrackingStore, TrackingUnreachable
+    from ml_assets.registry.loading import NoModel, load_model
+    from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnreachable
+    from ml_assets.requests.batch import predict_file, require_possible
 
     # Before seconds of loading.
     require_possible(requests, target, overwrite=overwrite, ignored=ignored)

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ml_assets.modeling.known_requests import SAME_MINUTES
-from ml_assets.settings import REGISTERED_MODEL, Settings, read_settings
+from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
+from ml_assets.pipeline.fingerprint import SAME_MINUTES
+from ml_assets.reproduction.reproduce import MOST_REQUESTS
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.tracking.reproduction import MOST_REQUESTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from ml_assets.tracking.reproduction import Reproduction
+    from ml_assets.reproduction.reproduce import Reproduction
 
 
 @click.command()
@@ -42,10 +42,10 @@ def reproduce(version: str, tolerance: float, most_requests: int, as_json: bool)
     """
     settings = read_settings()
     from ml_assets.cli.streams import standard_output_kept
-    from ml_assets.tracking.recorded_version import UnknownVersion
-    from ml_assets.tracking.reproduction import CannotReproduce
-    from ml_assets.tracking.reproduction import reproduce as reproduce_version
-    from ml_assets.tracking.store import TrackingUnreachable
+    from ml_assets.registry.mlflow_store import TrackingUnreachable
+    from ml_assets.reproduction.reproduce import CannotReproduce
+    from ml_assets.reproduction.reproduce import reproduce as reproduce_version
+    from ml_assets.reproduction.training_record import UnknownVersion
 
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
     with standard_output_kept():
@@ -71,7 +71,7 @@ def reproduce(version: str, tolerance: float, most_requests: int, as_json: bool)
 
 
 def _client(settings: Settings) -> "MlflowClient":
-    from ml_assets.tracking.store import TrackingStore
+    from ml_assets.registry.mlflow_store import TrackingStore
 
     return TrackingStore.of(settings).reader()
 

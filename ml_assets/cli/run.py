@@ -11,8 +11,8 @@ from ml_assets.cli.next_steps import executable, given_variables, next_command
 from ml_assets.cli.options import ModelsType, MonthsType, MonthType
 from ml_assets.cli.plan import SERVED, RunPlan, look_ahead, plan_lines
 from ml_assets.cli.streams import standard_output_kept, unredirected_console
+from ml_assets.config.settings import Settings, read_settings
 from ml_assets.secrets import without_credentials
-from ml_assets.settings import Settings, read_settings
 from ml_assets.training.families import FAMILIES
 
 if TYPE_CHECKING:

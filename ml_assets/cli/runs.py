@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ml_assets.cli.instance import open_instance
 from ml_assets.cli.next_steps import next_command
-from ml_assets.settings import read_settings
+from ml_assets.config.settings import read_settings
 from ml_assets.storage.atomic import storing
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def end(run_id: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"id": run.run_id, "status": named, "how": how}))
     else:
-        from ml_assets.automation.outcomes import shown_job
+        from ml_assets.defs.operations.run_outcomes import shown_job
 
         click.echo(f"run {run.run_id} ({shown_job(run)}) is {named}: {how}")
 
@@ -84,17 +84,17 @@ def _opened() -> "dg.DagsterInstance":
 def _unfinished(instance: "dg.DagsterInstance") -> "list[dg.DagsterRun]":
     import dagster as dg
 
-    from ml_assets.automation.outcomes import UNFINISHED
+    from ml_assets.defs.operations.run_outcomes import UNFINISHED
 
     return list(instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)))
 
 
 def _describe(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> dict[str, Any]:
     """A run as it is shown; times are those of this machine's time zone."""
-    from ml_assets.automation.dead_runs import liveness_of, process_of
-    from ml_assets.automation.outcomes import shown_job
-    from ml_assets.automation.queued_runs import queue_reasons
-    from ml_assets.automation.run_process import Heartbeats
+    from ml_assets.defs.operations.orphaned_runs import liveness_of, process_of
+    from ml_assets.defs.operations.queued_runs import queue_reasons
+    from ml_assets.defs.operations.run_outcomes import shown_job
+    from ml_assets.defs.operations.run_process import Heartbeats
 
     record = instance.get_run_record_by_id(run.run_id)
     begun = None if record is None else record.create_timestamp.astimezone()
@@ -120,7 +120,7 @@ def _describe(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> dict[str,
 
 
 def _chosen(instance: "dg.DagsterInstance", run_id: str) -> "dg.DagsterRun":
-    from ml_assets.automation.outcomes import shown_job
+    from ml_assets.defs.operations.run_outcomes import shown_job
 
     unfinished = _unfinished(instance)
     found = [run for run in unfinished if run.run_id.startswith(run_id)]
@@ -142,8 +142,8 @@ def _end(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> str:
     Raises:
         click.ClickException: when its process is alive where it cannot be stopped from here.
     """
-    from ml_assets.automation.dead_runs import liveness_of, process_of
-    from ml_assets.automation.run_process import STALE_HEARTBEAT_SECONDS, Heartbeats, Liveness
+    from ml_assets.defs.operations.orphaned_runs import liveness_of, process_of
+    from ml_assets.defs.operations.run_process import STALE_HEARTBEAT_SECONDS, Heartbeats, Liveness
 
     process, heartbeats = process_of(instance, run), Heartbeats.of(instance)
     if process is None:

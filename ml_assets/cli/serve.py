@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ml_assets.http_origin import hosts_of, is_loopback
-from ml_assets.settings import read_settings
+from ml_assets.config.http_origin import hosts_of, is_loopback
+from ml_assets.config.settings import read_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -33,7 +33,7 @@ def serve(host: str, port: int) -> None:
     # XGBoost's threads otherwise wait for each other by spinning: on a busy machine one request
     # took 58 ms so, and 7 asleep. Read once, when the library is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from ml_assets.serving.access import TOKEN_VARIABLE, read_api_token
+    from ml_assets.serving.auth import TOKEN_VARIABLE, read_api_token
 
     token = read_api_token(os.environ)
     listening = _listen(host, port)
@@ -42,8 +42,8 @@ def serve(host: str, port: int) -> None:
         click.echo(
             f"warning: without {TOKEN_VARIABLE} only clients on this machine are answered", err=True
         )
+    from ml_assets.serving.request_log.files import FOLDER
     from ml_assets.serving.server import serve as serve_until_told
-    from ml_assets.storage.request_log_files import FOLDER
 
     def tell(app: "FastAPI") -> None:
         click.echo(_announcement(app, _url(bound, taken)))

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
-from ml_assets.alerts.settings import VARIABLES as ALERT_VARIABLES
-from ml_assets.settings import VARIABLES
+from ml_assets.config.alert_settings import VARIABLES as ALERT_VARIABLES
+from ml_assets.config.settings import VARIABLES
 
 _PREFIX = "ML_ASSETS_"
 _OF_TESTS = ("ML_ASSETS_REAL_TRIPS", "ML_ASSETS_BENCH_EXECUTOR", "ML_ASSETS_ARTIFACTS")

@@ -16,9 +16,9 @@ import uvicorn
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ml_assets.http_origin import KnownHosts, hosts_of, is_loopback_host, refusal
-from ml_assets.serving.http_protocol import BoundedHttpProtocol
-from ml_assets.settings import ALLOWED_HOSTS_VARIABLE, read_allowed_hosts
+from ml_assets.config.http_origin import KnownHosts, hosts_of, is_loopback_host, refusal
+from ml_assets.config.settings import ALLOWED_HOSTS_VARIABLE, read_allowed_hosts
+from ml_assets.serving.http_limits import BoundedHttpProtocol
 
 UI_URL_VARIABLE: Final = "ML_ASSETS_UI_URL"
 API_PATH: Final = "/graphql"

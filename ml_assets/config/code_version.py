@@ -16,7 +16,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent.parent
 DATA = ("trips/cleaning.py", "trips/schema.py", "trips/zones.py")
 MODEL = (*DATA, "pipeline", "training")
-_FOLLOWED = ("trips", "pipeline", "training")
+_FOLLOWED = ("trips", "requests", "pipeline", "training")
 _NOT_FOLLOWED = ("trips", "quality")
 """Imports from these folders are part of what imports them; others, such as storage, are not. Which
 months the data-quality rules reject shows in the months of a training set."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import polars as pl
 
-from ml_assets.trips.request_reading import columns_of
-from ml_assets.trips.requests import check_requests
+from ml_assets.requests.parse import columns_of
+from ml_assets.requests.validate import REASON, check_requests
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ ANSWER_TYPES: Final = {
     "scored_at": pl.Datetime("us", "UTC"),
 }
 """What is answered to a request; the bounds are null when the model has none."""
-
-REASON: Final = "reason"
-"""Why a row has no answer; null where it has one."""
-
 
 ROWS_AT_ONCE = 250_000
 """Half a kilobyte a row is needed on the way, 2 GB for a month of yellow trips in one piece."""
@@ -77,7 +73,7 @@ class Model:
         """Predict valid requests, at least one.
 
         Args:
-            columns: As ``trips.request_reading`` makes them, of one request or of many.
+            columns: As ``requests.parse`` makes them, of one request or of many.
         """
         from ml_assets.pipeline.conformal_intervals import interval_bounds
 

@@ -7,8 +7,8 @@ import numpy as np
 import orjson
 
 from ml_assets.pipeline.predict import Answers, Model
-from ml_assets.serving.replies import Reply
-from ml_assets.trips.request_reading import Request, request_columns
+from ml_assets.requests.parse import Request, request_columns
+from ml_assets.serving.responses import Reply
 
 _NOTHING: Final = Answers(np.empty(0), None, None)
 

@@ -12,22 +12,22 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_assets.config.code_version import package_version
-from ml_assets.http_origin import LOOPBACK_HOSTS, KnownHosts
-from ml_assets.serving import playground, status_routes
-from ml_assets.serving.access import Guard
-from ml_assets.serving.description import describe
+from ml_assets.config.http_origin import LOOPBACK_HOSTS, KnownHosts
+from ml_assets.serving import page_routes, status_routes
+from ml_assets.serving.auth import Guard
 from ml_assets.serving.docs_page import USUAL_ADDRESS, docs_page
 from ml_assets.serving.limits import Limits
 from ml_assets.serving.model_source import ModelSource
-from ml_assets.serving.predict import PredictEndpoint
-from ml_assets.serving.service import Service
+from ml_assets.serving.openapi import describe
+from ml_assets.serving.predict_endpoint import PredictEndpoint
+from ml_assets.serving.state import Service
 
 PREDICT: Final = "/predict"
 _ALL_METHODS: Final = "GET, HEAD, OPTIONS, POST"
 _FIT_ADDRESS: Final = re.compile(r"[A-Za-z0-9.\[\]:-]{1,255}")
 
 if TYPE_CHECKING:
-    from ml_assets.storage.request_log import RequestLog
+    from ml_assets.serving.request_log.writer import RequestLog
 
 
 class PredictionService(FastAPI):
@@ -126,7 +126,7 @@ def create_app(
     app.predict = Guard(endpoint, token, hosts, service.metrics.answered)
     app.add_route(PREDICT, endpoint, methods=["POST"])  # type: ignore[arg-type]
     app.include_router(status_routes.router)
-    app.include_router(playground.router)
+    app.include_router(page_routes.router)
     app.add_middleware(CommonMethods)
     app.add_middleware(Guard, token=token, hosts=hosts)
 
@@ -152,4 +152,4 @@ def _add_description(app: FastAPI, document: dict[str, Any]) -> None:
         address = request.headers.get("host", "")
         known = address if _FIT_ADDRESS.fullmatch(address) else USUAL_ADDRESS
         shown = as_page.replace(USUAL_ADDRESS, known)
-        return HTMLResponse(shown, headers=dict(playground.PAGE_HEADERS))
+        return HTMLResponse(shown, headers=dict(page_routes.PAGE_HEADERS))

@@ -1,6 +1,6 @@
 """A version as the service loads it: one folder with the pipeline and what the registry knew of it.
 
-Whoever has the registry writes it (``tracking.champion_export``); the service needs no MLflow.
+Whoever has the registry writes it (``registry.export_bundle``); the service needs no MLflow.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class BundleRecord(BaseModel):
         facts: Of the version.
         source: Where the registry has the version from; tells two registries' versions apart.
         sha256: Of the pipeline's file.
-        known_minutes: What the version answered to ``modeling.known_requests`` when it was
+        known_minutes: What the version answered to ``pipeline.fingerprint`` when it was
             registered; None when nobody asked it then.
     """
 
@@ -93,7 +93,7 @@ def digest(file: Path) -> str:
 
 
 def _load(folder: Path, record: BundleRecord) -> "Pipeline":
-    from ml_assets.modeling.known_requests import answers_as_before, known_minutes
+    from ml_assets.pipeline.fingerprint import answers_as_before, known_minutes
     from ml_assets.pipeline.serialization import load_stored
 
     pipeline = load_stored(folder / PIPELINE_FILE)

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from ml_assets.serving.model_source import ModelSource
-    from ml_assets.storage.request_log import RequestLog
+    from ml_assets.serving.request_log.writer import RequestLog
 
 _SECONDS: Final = (
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,

@@ -13,17 +13,17 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
-from ml_assets.http_origin import LOOPBACK_HOSTS, KnownHosts
-from ml_assets.serving.access import TOKEN_VARIABLE, read_api_token
+from ml_assets.config.http_origin import LOOPBACK_HOSTS, KnownHosts
 from ml_assets.serving.app import create_app
+from ml_assets.serving.auth import TOKEN_VARIABLE, read_api_token
 from ml_assets.serving.handover import SERVING_FOLDER
-from ml_assets.serving.http_protocol import BoundedHttpProtocol
-from ml_assets.serving.service import Outlook, Service
-from ml_assets.serving.sidecar import Sidecar
-from ml_assets.serving.watched_champion import LOOK_SECONDS, WatchedChampion
-from ml_assets.storage.request_log import RequestLog
+from ml_assets.serving.http_limits import BoundedHttpProtocol
+from ml_assets.serving.model_provider import LOOK_SECONDS, WatchedChampion
+from ml_assets.serving.request_log.writer import RequestLog
+from ml_assets.serving.state import Outlook, Service
+from ml_assets.serving.supervisor import Sidecar
 
-WATCH: Final = "ml_assets.tracking.champion_watch"
+WATCH: Final = "ml_assets.registry.watcher"
 """The module that watches the registry, in a process of its own since it needs MLflow."""
 
 GRACE_SECONDS: Final = 20

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from ml_assets.serving.model_card import ModelCard
 from ml_assets.serving.model_source import RegistryState
-from ml_assets.serving.service import Service
+from ml_assets.serving.state import Service
 
 router = APIRouter(tags=["status"])
 

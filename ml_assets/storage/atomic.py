@@ -16,8 +16,8 @@ from pathlib import Path
 import fsspec
 
 from ml_assets.secrets import ShownError
+from ml_assets.storage.filesystem import local_path
 from ml_assets.storage.leftovers import UNMARKED, in_use, remove_leftovers
-from ml_assets.storage.places import local_path
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_FOLDER = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT}

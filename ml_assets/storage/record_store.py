@@ -6,7 +6,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ml_assets.secrets import ShownError
-from ml_assets.storage import places
+from ml_assets.storage import filesystem
 from ml_assets.storage.atomic import write_text
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -56,10 +56,10 @@ class RecordStore:
 
     def find(self, asset: str, kind: type[Record]) -> Record | None:
         """Like :meth:`read`, but None when the record was never written."""
-        if not places.exists(self.path(asset)):
+        if not filesystem.exists(self.path(asset)):
             return None
         try:
-            return kind.model_validate_json(places.read_bytes(self.path(asset)))
+            return kind.model_validate_json(filesystem.read_bytes(self.path(asset)))
         except ValidationError as error:
             raise UnreadableRecord(
                 f"{self.path(asset)} cannot be read as {kind.__name__} "

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
 from ml_assets.secrets import ShownError
-from ml_assets.storage import places
+from ml_assets.storage import filesystem
 from ml_assets.storage.atomic import replacing, storing
 from ml_assets.storage.leftovers import in_use, remove_leftovers
 from ml_assets.trips.month import Month
@@ -110,13 +110,13 @@ class TripStore:
     def raw_record(self, month: Month) -> PublishedFileRecord | None:
         """The record of a stored raw file; None when there is no whole file with its record."""
         record_path = _record_path(self.raw_path(month))
-        if not (places.exists(record_path) and places.exists(self.raw_path(month))):
+        if not (filesystem.exists(record_path) and filesystem.exists(self.raw_path(month))):
             return None
         try:
-            record = PublishedFileRecord.model_validate_json(places.read_bytes(record_path))
+            record = PublishedFileRecord.model_validate_json(filesystem.read_bytes(record_path))
         except ValidationError:
             return None  # damaged, or written by other code: fetch again
-        if places.size(self.raw_path(month)) != record.size_bytes:
+        if filesystem.size(self.raw_path(month)) != record.size_bytes:
             return None  # killed between the two renames: fetch again
         return record
 
@@ -127,7 +127,7 @@ class TripStore:
             DamagedMonth: when a file is there without the record of that very file.
         """
         record = self.raw_record(month)
-        if record is None and places.exists(self.raw_path(month)):
+        if record is None and filesystem.exists(self.raw_path(month)):
             raise DamagedMonth(
                 f"{self.raw_path(month)} lacks a record that fits it, as if its writing had been "
                 f"broken off: materialize raw_trips of {month} again"
@@ -155,7 +155,7 @@ class TripStore:
             new_record.write_text(record.model_dump_json(indent=1), encoding="utf-8")
             with in_use(file), replacing(target) as temporary:
                 shutil.move(file, temporary)
-                places.remove(_record_path(target))
+                filesystem.remove(_record_path(target))
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -164,7 +164,7 @@ class TripStore:
         Raises:
             StorageError: when the home cannot be written.
         """
-        local = places.local_path(self.home)
+        local = filesystem.local_path(self.home)
         with storing(self.home):
             if local is not None:
                 local.mkdir(parents=True, exist_ok=True)
@@ -179,9 +179,9 @@ class TripStore:
         Raises:
             MissingMonth: when it was never fetched.
         """
-        if not places.exists(self.raw_path(month)):
+        if not filesystem.exists(self.raw_path(month)):
             raise MissingMonth(_missing("raw_trips", month))
-        return places.open_binary(self.raw_path(month))
+        return filesystem.open_binary(self.raw_path(month))
 
     def write_table(self, table: str, frame: pl.DataFrame, lineage: Lineage) -> int:
         """Write one month of a table under its contract; returns the file's size in bytes.
@@ -237,21 +237,23 @@ class TripStore:
 
     def months(self, table: str) -> list[Month]:
         """The months of a table that are there, in order; files of other names are passed over."""
-        stored = (_month_of(name) for name in places.names(f"{self.home}/{table}/{self.dataset}"))
+        stored = (
+            _month_of(name) for name in filesystem.names(f"{self.home}/{table}/{self.dataset}")
+        )
         return sorted(month for month in stored if month is not None)
 
     def remove(self, table: str, months: Iterable[Month]) -> None:
         """Remove months of a table, where they are there."""
         for month in months:
-            places.remove(self.table_path(table, month))
+            filesystem.remove(self.table_path(table, month))
 
     @contextlib.contextmanager
     def _opened(self, table: str, month: Month) -> Iterator[BinaryIO]:
         path = self.table_path(table, month)
-        if not places.exists(path):
+        if not filesystem.exists(path):
             raise MissingMonth(_missing(table, month))
         try:
-            with places.open_binary(path) as file:
+            with filesystem.open_binary(path) as file:
                 yield file
         except DAMAGE as error:
             raise DamagedMonth(_damaged(path, error_reason(error), table, month)) from error

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ml_assets.modeling.evaluation import pair_codes
+from ml_assets.evaluation.metrics import pair_codes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,9 +11,10 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.bounded_regressor import BoundedRegressor
-from ml_assets.pipeline.conformal_intervals import get_intervals, attach_intervals
+from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
 from ml_assets.training.families import ModelFamily
 from ml_assets.trips.rules import TARGET
 
@@ -131,11 +132,6 @@ def minutes_of(trips: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
             "above 0: clean them first (trip_features does)"
         )
     return minutes
-
-
-def root_mean_squared_error(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Square root of the mean squared difference, in the unit of its arguments."""
-    return float(np.sqrt(np.mean((np.asarray(actual) - np.asarray(predicted)) ** 2)))
 
 
 def encode_trips(

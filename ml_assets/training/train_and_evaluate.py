@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.modeling.records import (
+from ml_assets.evaluation.records import (
     FitOn,
     MetricsRecord,
     ModelRecord,
@@ -120,7 +120,7 @@ def train_and_judge(
         options: Budget and choices.
         on_trial: Told of each finished trial.
     """
-    from ml_assets.modeling.coverage import measure_intervals
+    from ml_assets.evaluation.interval_coverage import measure_intervals
     from ml_assets.pipeline.background_sample import attach_background_sample
     from ml_assets.training.fit import refit
 
@@ -176,8 +176,8 @@ def judge_baselines(training_set: TrainingSet, months: TrainingMonths) -> list[M
 
 def _calibrated(pipeline: "Pipeline", tune: "pd.DataFrame") -> MetricsRecord:
     """Give a pipeline its intervals, from trips that it was not fitted on, and measure it there."""
-    from ml_assets.modeling.evaluation import measure
-    from ml_assets.pipeline.conformal_intervals import calibrate, attach_intervals
+    from ml_assets.evaluation.metrics import measure
+    from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
     from ml_assets.pipeline.predict import predict_trips
 
     predicted = predict_trips(pipeline, tune)
@@ -217,8 +217,8 @@ def _judge(
     Returns:
         Fields of a ``ModelRecord``, and the predictions in minutes.
     """
-    from ml_assets.modeling.evaluation import measure, measure_slices, pair_codes
-    from ml_assets.modeling.model_quality import predictions_digest
+    from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes
+    from ml_assets.evaluation.model_checks import predictions_digest
     from ml_assets.pipeline.predict import predict_trips
 
     fitted_on = months.of(*roles)
@@ -245,7 +245,7 @@ def _some_rows(trips: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _figures(pipeline: Any, trips: "pd.DataFrame") -> MetricsRecord:
-    from ml_assets.modeling.evaluation import measure
+    from ml_assets.evaluation.metrics import measure
 
     return _record(measure(trips[TARGET], pipeline.predict(trips[list(REQUEST_COLUMNS)])))
 

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.modeling.records import MonthUse, Role, TrainingSet
+from ml_assets.evaluation.records import MonthUse, Role, TrainingSet
 from ml_assets.secrets import ShownError
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.windows import TrainingWindow
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import nearest_earlier, refusals
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
-from ml_assets.trips.windows import TrainingWindow
 
 if TYPE_CHECKING:
     import pandas as pd

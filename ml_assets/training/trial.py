@@ -8,8 +8,9 @@ import numpy.typing as npt
 import optuna
 from xgboost.callback import TrainingCallback
 
+from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.training.families import ModelFamily
-from ml_assets.training.fit import EncodedTrips, root_mean_squared_error
+from ml_assets.training.fit import EncodedTrips
 from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
 
 MOST_ROUNDS = 3000

@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from ml_assets.sqlite_url import resolved, sqlite_path, sqlite_url
+from ml_assets.config.sqlite_url import resolved, sqlite_path, sqlite_url
 from ml_assets.storage.atomic import locked
 from ml_assets.storage.sqlite import creating, tables
 from ml_assets.training.families import ModelFamily

@@ -18,7 +18,7 @@ import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from ml_assets.alerts.settings import EmailSettings, Security
+from ml_assets.config.alert_settings import EmailSettings, Security
 
 USER, PASSWORD = "mailer-of-alerts", "hunter2/s3cret"
 

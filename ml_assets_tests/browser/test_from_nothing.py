@@ -76,9 +76,9 @@ def minutes_of(answer: dict) -> tuple[float, ...]:
 def test_pipeline_and_http_agree_to_the_last_bit(trained, over_http, monkeypatch):
     import pandas as pd
 
-    from ml_assets.settings import REGISTERED_MODEL, read_settings
-    from ml_assets.tracking.prediction_model import load_model
-    from ml_assets.tracking.store import TrackingStore
+    from ml_assets.config.settings import REGISTERED_MODEL, read_settings
+    from ml_assets.registry.loading import load_model
+    from ml_assets.registry.mlflow_store import TrackingStore
 
     settings = read_settings(trained)
     model = load_model(TrackingStore.of(settings).client(), REGISTERED_MODEL)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ml_assets.alerts.settings import Security
+from ml_assets.config.alert_settings import Security
 from ml_assets_tests.alerts.servers import (
     PASSWORD,
     USER,

@@ -14,7 +14,7 @@ import pytest
 from dagster._core.instance.config import PoolGranularity
 
 from ml_assets.cli.instance import DAGSTER_YAML, dagster_home, open_instance
-from ml_assets.settings import read_settings
+from ml_assets.config.settings import read_settings
 from ml_assets_tests.conftest import REPOSITORY
 from ml_assets_tests.interrupting import interrupted
 
@@ -22,7 +22,7 @@ OPEN = """
 import sys, time
 import dagster
 from ml_assets.cli.instance import open_instance
-from ml_assets.settings import read_settings
+from ml_assets.config.settings import read_settings
 
 settings = read_settings({"ML_ASSETS_HOME": sys.argv[1]})
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))

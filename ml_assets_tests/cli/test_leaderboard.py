@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from ml_assets.cli.leaderboard import print_leaderboard
-from ml_assets.modeling.records import ChampionDecision, Leaderboard, MetricsRecord, ModelRecord
+from ml_assets.evaluation.records import ChampionDecision, Leaderboard, MetricsRecord, ModelRecord
 
 
 def row(model: str, rmse: float) -> ModelRecord:

@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from ml_assets.backtesting.records import BacktestEntry, BacktestRecord
 from ml_assets.cli.backtest import print_backtest
 from ml_assets.cli.next_steps import executable, given_variables, next_command
 from ml_assets.cli.tables import print_table
-from ml_assets.modeling.backtest_record import BacktestEntry, BacktestRecord
-from ml_assets.settings import VARIABLES, read_settings
+from ml_assets.config.settings import VARIABLES, read_settings
 
 
 @pytest.fixture

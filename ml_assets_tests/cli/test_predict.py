@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ml_assets.tracking.models import load_pipeline
-from ml_assets.trips.pickup_times import new_york_time
+from ml_assets.registry.artifacts import load_pipeline
+from ml_assets.requests.pickup_time import new_york_time
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.cli.calling import call
-from ml_assets_tests.predictions.malformed_files import MALFORMED
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import Month, publish
+from ml_assets_tests.requests.malformed_files import MALFORMED
 
 REQUESTS = """PULocationID,DOLocationID,trip_distance
 41,74,2.5

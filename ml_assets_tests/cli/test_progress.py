@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from ml_assets.cli.progress import StepProgress
+from ml_assets.training.windows import WindowError
 from ml_assets.trips.month import Month
-from ml_assets.trips.windows import WindowError
 
 
 class Unreachable(dg.ConfigurableResource):

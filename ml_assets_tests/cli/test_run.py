@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ml_assets.assets.champion import ChampionConfig
-from ml_assets.assets.models import ModelConfig
 from ml_assets.cli.run import run
-from ml_assets.modeling.records import ChampionDecision
+from ml_assets.defs.promotion.champion import ChampionConfig
+from ml_assets.defs.training.models import ModelConfig
+from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month

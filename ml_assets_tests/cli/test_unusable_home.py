@@ -13,9 +13,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from ml_assets.settings import EXPERIMENT
+from ml_assets.config.settings import EXPERIMENT
+from ml_assets.registry.mlflow_store import NothingTracked, TrackingStore, TrackingUnreachable
 from ml_assets.storage import faults
-from ml_assets.tracking.store import NothingTracked, TrackingStore, TrackingUnreachable
 from ml_assets_tests.cli.calling import COMMAND, call
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml_assets.cli.dev import announcement
-from ml_assets.settings import read_settings
+from ml_assets.config.settings import read_settings
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.published_months import publish, published_month

@@ -63,8 +63,8 @@ def test_comments_docstrings_and_layout_outdate_nothing(package, file, change):
 
 @pytest.mark.parametrize(
     "file",
-    ["modeling/charts.py", "modeling/leaderboard.py", "trips/sample/generate.py",
-     "trips/quality/counting.py", "storage/trip_store.py", "assets/models.py"],
+    ["reporting/charts.py", "evaluation/leaderboard.py", "trips/sample/generate.py",
+     "trips/quality/volume_rules.py", "storage/trip_store.py", "defs/training/models.py"],
 )  # fmt: skip
 def test_charts_tables_and_whatever_else_outdate_nothing(package, file):
     assert changed_by(package, file, statement) == set()
@@ -82,7 +82,7 @@ def test_how_months_are_cleaned_outdates_months_and_models(package, file):
 @pytest.mark.parametrize(
     "file",
     ["pipeline/features.py", "training/families/forests.py", "training/fit.py",
-     "training/tune.py", "trips/pickup_times.py"],
+     "training/tune.py", "requests/pickup_time.py"],
 )  # fmt: skip
 def test_how_models_are_fitted_outdates_models_only(package, file):
     """Pick-up times are read in a module of their own, which the features import."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import mlflow
 
-from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.modeling.records import ChampionDecision
+from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.registry.artifacts import CHAMPION, load_pipeline
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.tracking.models import CHAMPION, load_pipeline
 from ml_assets.trips.month import Month
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish, published_month

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import mlflow
 
-from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.tracking import challenger, contest, crowning
+from ml_assets.promotion import challenger, evaluate, promote
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets_tests.graph.killing import die, then_die
 from ml_assets_tests.project import open_project, settings_for
 
@@ -25,12 +25,12 @@ def before_alias(alias):
 MOMENTS = {
     "registering": lambda: setattr(challenger, "register", die),
     "registered": lambda: setattr(challenger, "register", then_die(challenger.register)),
-    "examined": lambda: setattr(contest, "decide", die),
+    "examined": lambda: setattr(evaluate, "decide", die),
     "recording": lambda: setattr(DecisionLog, "write", die),
     "recorded": lambda: setattr(DecisionLog, "write", then_die(DecisionLog.write)),
     "noting the champion before": lambda: before_alias("previous"),
     "moving the alias": lambda: before_alias("champion"),
-    "moved": lambda: setattr(crowning, "move_champion", then_die(crowning.move_champion)),
+    "moved": lambda: setattr(promote, "move_champion", then_die(promote.move_champion)),
 }
 
 

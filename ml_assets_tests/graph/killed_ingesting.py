@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_assets.assets import ingestion
-from ml_assets.sources import folder_source
-from ml_assets.storage import places, trip_store
+from ml_assets.defs.ingestion import assets as ingestion
+from ml_assets.ingestion import folder
+from ml_assets.storage import filesystem, trip_store
 from ml_assets_tests.graph.killing import die, die_when, run_command, then_die
 
 INGEST = ["run", "--first", "2023-01", "--last", "2023-04", "--ingest-only", "--json"]
@@ -22,7 +22,7 @@ class Moment:
 
 
 def while_downloading() -> None:
-    folder_source._CHUNK_BYTES = 4096
+    folder._CHUNK_BYTES = 4096
 
     def half(month: Any) -> Callable[..., None]:
         return die_when(lambda done, total: done > total / 2, lambda done, total: None)
@@ -31,7 +31,7 @@ def while_downloading() -> None:
 
 
 def before_the_raw_file_is_in_place() -> None:
-    places.remove = then_die(places.remove)
+    filesystem.remove = then_die(filesystem.remove)
 
 
 def before_its_record_is_in_place() -> None:

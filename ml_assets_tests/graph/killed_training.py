@@ -6,7 +6,7 @@ from typing import Any
 
 import mlflow.sklearn
 
-from ml_assets.tracking.runs import TrackedRun
+from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.training import tune
 from ml_assets_tests.graph.killing import die, die_when, run_command, then_die
 

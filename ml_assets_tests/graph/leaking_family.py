@@ -18,9 +18,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.linear_model import LinearRegression
 
-from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.modeling.records import Leaderboard
+from ml_assets.evaluation.records import Leaderboard
 from ml_assets.pipeline.features import RequestFeatures
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families import FAMILIES, ModelFamily

@@ -15,21 +15,21 @@ import mlflow
 import pandas as pd
 import pytest
 
-from ml_assets.modeling.records import TrainingSet
+from ml_assets.evaluation.records import TrainingSet
 from ml_assets.pipeline import features
 from ml_assets.pipeline.conformal_intervals import get_intervals
-from ml_assets.predictions import batch
-from ml_assets.storage.record_store import RecordStore
-from ml_assets.storage.trip_store import TripStore
-from ml_assets.tracking import answers_alike, trial_service
-from ml_assets.tracking.answers_alike import (
+from ml_assets.promotion import candidate_service, serving_parity
+from ml_assets.promotion.serving_parity import (
     PAGE_PATH,
     TRIPS_FOR_ONE,
     chosen,
     compare,
 )
-from ml_assets.tracking.models import CHAMPION
-from ml_assets.tracking.prediction_model import load_model
+from ml_assets.registry.artifacts import CHAMPION
+from ml_assets.registry.loading import load_model
+from ml_assets.requests import batch
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.training_set import load_trips
 from ml_assets.trips.quality import Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS
@@ -69,7 +69,7 @@ def champion(made):
 def ask(made, champion):
     """One service for all tests of this module."""
     version = mlflow.MlflowClient().get_model_version_by_alias(NAME, CHAMPION)
-    with trial_service.trial_service(version, NAME) as service:
+    with candidate_service.trial_service(version, NAME) as service:
         yield service.ask
 
 
@@ -174,7 +174,7 @@ class Fault:
             return minutes if isinstance(column, pd.Series) else minutes - 300
 
         self.monkeypatch.setattr(features, "_wall_minutes", shifted)
-        self.monkeypatch.setattr(answers_alike, "_difference", lambda *_: None)
+        self.monkeypatch.setattr(serving_parity, "_difference", lambda *_: None)
         return self.ask, self.model
 
     def in_the_version(self):
@@ -215,7 +215,7 @@ def test_an_answer_that_is_missing_is_a_difference(champion, ask):
 
 
 def test_a_service_that_cannot_start_fails_the_check_with_its_reason(made, monkeypatch):
-    monkeypatch.setattr(trial_service.sys, "executable", "/bin/false")
+    monkeypatch.setattr(candidate_service.sys, "executable", "/bin/false")
     found = check_again(made[0])
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert "the service ended with status 1" in found.description
@@ -232,18 +232,18 @@ def test_without_a_port_the_check_fails_with_its_reason(made, monkeypatch):
 
 
 def test_no_process_and_no_folder_is_left(made, monkeypatch, tmp_path):
-    monkeypatch.setattr(trial_service.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(candidate_service.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("ML_ASSETS_API_TOKEN", "of the real service")  # the one on trial has none
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    before = set(running(trial_service.__name__))
+    before = set(running(candidate_service.__name__))
     assert check_again(made[0]).passed
-    assert set(running(trial_service.__name__)) <= before
+    assert set(running(candidate_service.__name__)) <= before
     assert list(tmp_path.iterdir()) == []
 
 
 STARTING = """
 import sys, mlflow
-from ml_assets.tracking.trial_service import trial_service
+from ml_assets.promotion.candidate_service import trial_service
 client = mlflow.MlflowClient(sys.argv[1])
 mlflow.set_tracking_uri(sys.argv[1])
 with trial_service(client.get_model_version_by_alias("taxi-trip-duration", "champion"),
@@ -270,6 +270,6 @@ def test_the_service_ends_when_whoever_started_it_is_killed(made, tmp_path):
         starter.kill()
         starter.wait()
     deadline = time.monotonic() + 60
-    while service in running(trial_service.__name__):
+    while service in running(candidate_service.__name__):
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.modeling.backtest_record import BacktestRecord
-from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.modeling.records import ChampionDecision
+from ml_assets.backtesting.records import BacktestRecord
+from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import call

@@ -9,13 +9,13 @@ import mlflow
 import numpy as np
 import pytest
 
-from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord
-from ml_assets.monitoring.performance_record import PerformanceRecord
+from ml_assets.evaluation.records import ChampionDecision, Leaderboard, ModelRecord
+from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.pipeline.background_sample import get_background_sample
 from ml_assets.pipeline.conformal_intervals import interval_bounds
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.registry.artifacts import CHAMPION, PREVIOUS, load_pipeline, register
 from ml_assets.storage.record_store import RecordStore
-from ml_assets.tracking.models import CHAMPION, PREVIOUS, load_pipeline, register
 from ml_assets_tests.project import Project, open_project, settings_for
 
 NAME = "taxi-trip-duration"

@@ -6,9 +6,9 @@ import sys
 import dagster as dg
 import pytest
 
-from ml_assets.modeling.records import TrainingSet
-from ml_assets.sources.progress import watching_transfers
-from ml_assets.storage import places
+from ml_assets.evaluation.records import TrainingSet
+from ml_assets.ingestion.progress import watching_transfers
+from ml_assets.storage import filesystem
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore, checksum
 from ml_assets.trips.month import Month
@@ -204,8 +204,8 @@ def test_a_caller_with_a_screen_is_told_of_every_transfer(project, published):
 
 
 def test_a_month_republished_between_listing_and_fetching_is_listed_again(published, tmp_path):
-    from ml_assets.sources import open_source
-    from ml_assets.sources.bringing import bring_month
+    from ml_assets.ingestion import open_source
+    from ml_assets.ingestion.ingest_month import bring_month
 
     source, store = open_source(str(published), "green"), store_at(tmp_path / "home")
     listed = source.published([JANUARY])[JANUARY]
@@ -230,7 +230,7 @@ def test_a_raw_file_that_went_astray_takes_no_good_month_with_it(project):
     assert project.ingest("2023-01", "2023-01").success
     store = store_of(project)
     good = store.read_table("trip_features", JANUARY)
-    places.remove(store.raw_path(JANUARY))
+    filesystem.remove(store.raw_path(JANUARY))
     run = project.run("ingest_trips", selection=["trip_features"], tags=one(JANUARY))
     assert "is gone: materialize raw_trips of 2023-01 first" in failure(run, "trip_features")
     assert store.read_table("trip_features", JANUARY).equals(good)

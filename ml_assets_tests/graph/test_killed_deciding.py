@@ -5,10 +5,10 @@ import shutil
 import mlflow
 import pytest
 
-from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.modeling.records import Leaderboard
+from ml_assets.evaluation.records import Leaderboard
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.registry.artifacts import CHAMPION, PREVIOUS, load_pipeline, register
 from ml_assets.storage.record_store import RecordStore
-from ml_assets.tracking.models import CHAMPION, PREVIOUS, load_pipeline, register
 from ml_assets.trips.month import Month
 from ml_assets_tests.graph.killed_deciding import MOMENTS, work
 from ml_assets_tests.graph.killing import killed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml_assets.modeling.retraining import prospect
+from ml_assets.promotion.retraining import prospect
 from ml_assets.storage.trip_store import DamagedMonth
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.graph.good_home import EARLIER, MONTHS, NEXT, REPUBLISHED, TABLES, GoodHome

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml_assets.modeling.records import Leaderboard, ModelRecord, TrainingSet
+from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.graph.good_home import MONTHS, GoodHome

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from mlflow.types import DataType
 
-from ml_assets.modeling.records import ChampionDecision, ModelRecord, TrainingSet
+from ml_assets.evaluation.records import ChampionDecision, ModelRecord, TrainingSet
 from ml_assets.pipeline.serialization import UntrustedModel
+from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.storage.record_store import RecordStore
-from ml_assets.tracking.models import load_pipeline
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.project import Project, open_project, settings_for
 

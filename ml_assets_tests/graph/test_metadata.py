@@ -7,8 +7,9 @@ from datetime import datetime
 import dagster as dg
 import polars as pl
 
-from ml_assets.assets import evaluation, ingestion, models
-from ml_assets.assets.metadata import figure, optional, preview, safe_metadata
+from ml_assets.defs.ingestion import assets as ingestion
+from ml_assets.defs.metadata import figure, optional, preview, safe_metadata
+from ml_assets.defs.training import leaderboard, models
 from ml_assets.trips.month import Month
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish
@@ -25,9 +26,9 @@ def test_a_step_goes_on_without_its_metadata_and_pictures(tmp_path, monkeypatch)
         publish(tmp_path / "published", Month(2023, number))
     monkeypatch.setattr(ingestion, "table_metadata", fails)
     monkeypatch.setattr(ingestion, "month_picture", fails)
-    monkeypatch.setattr("ml_assets.modeling.model_pictures.model_pictures", fails)
+    monkeypatch.setattr("ml_assets.reporting.model_charts.model_pictures", fails)
     monkeypatch.setattr(models, "_metadata", fails)
-    monkeypatch.setattr(evaluation, "_leaderboard_metadata", fails)
+    monkeypatch.setattr(leaderboard, "_leaderboard_metadata", fails)
     with open_project(settings_for(tmp_path / "home", tmp_path / "published")) as project:
         assert project.ingest("2023-01", "2023-03").success
         kept = project.metadata("trip_features", "2023-03")

@@ -5,7 +5,7 @@ import pathlib
 import mlflow
 import pytest
 
-from ml_assets.modeling.records import ModelRecord
+from ml_assets.evaluation.records import ModelRecord
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.month import Month

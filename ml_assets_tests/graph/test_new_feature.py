@@ -10,12 +10,12 @@ import mlflow
 import pandas as pd
 import polars as pl
 
-from ml_assets.tracking.prediction_model import load_model
+from ml_assets.registry.loading import load_model
 from ml_assets.trips.month import Month
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment
-from ml_assets_tests.modeling.sample_trips import trips_of
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish, published_month
+from ml_assets_tests.training.sample_trips import trips_of
 
 ADDED = """    Feature("night", "Whether it is before five.", lambda request: request.minute_of_day < 300),
 """

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from ml_assets.storage.request_log_files import FOLDER, day_file
+from ml_assets.serving.request_log.files import FOLDER, day_file
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
-from ml_assets_tests.monitoring.served_requests import serve
+from ml_assets_tests.monitoring.online.served_requests import serve
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish
 

@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 import pytest
 
-from ml_assets.modeling.records import ChampionDecision
+from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.sample import generate_month

@@ -7,13 +7,13 @@ import mlflow
 import polars as pl
 import pytest
 
-from ml_assets.assets import predictions
-from ml_assets.automation.scoring import scoring_sensor
+from ml_assets.defs.predictions import assets as predictions
+from ml_assets.defs.predictions.sensors import scoring_sensor
 from ml_assets.pipeline.conformal_intervals import interval_bounds
-from ml_assets.predictions.batch import predict_file
+from ml_assets.registry.artifacts import CHAMPION
+from ml_assets.registry.loading import load_model
+from ml_assets.requests.batch import predict_file
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.tracking.models import CHAMPION
-from ml_assets.tracking.prediction_model import load_model
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.project import RANGE_END, RANGE_START, Project, open_project, settings_for
 from ml_assets_tests.published_months import Month, publish

@@ -2,13 +2,13 @@
 
 import pytest
 
-from ml_assets.modeling.records import ChampionDecision, Leaderboard, TrainingSet
+from ml_assets.evaluation.records import ChampionDecision, Leaderboard, TrainingSet
+from ml_assets.promotion.candidate_service import trial_service
+from ml_assets.promotion.serving_parity import chosen, compare
+from ml_assets.registry.artifacts import CHAMPION, load_pipeline, version_with_alias
+from ml_assets.registry.loading import load_model
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.tracking.answers_alike import chosen, compare
-from ml_assets.tracking.models import CHAMPION, load_pipeline, version_with_alias
-from ml_assets.tracking.prediction_model import load_model
-from ml_assets.tracking.trial_service import trial_service
 from ml_assets.training.training_set import load_trips
 from ml_assets_tests.project import Project, open_project, settings_for
 

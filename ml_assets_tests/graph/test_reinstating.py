@@ -7,10 +7,10 @@ import mlflow
 import pytest
 
 from ml_assets.cli.instance import dagster_home
-from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.modeling.records import ChampionDecision, Leaderboard
+from ml_assets.evaluation.records import ChampionDecision, Leaderboard
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.registry.artifacts import CHAMPION, PREVIOUS, register
 from ml_assets.storage.record_store import RecordStore
-from ml_assets.tracking.models import CHAMPION, PREVIOUS, register
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.project import open_project, settings_for

@@ -6,9 +6,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from ml_assets.modeling.records import ChampionDecision
-from ml_assets.settings import read_settings
-from ml_assets.storage import places
+from ml_assets.config.settings import read_settings
+from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.storage import filesystem
 from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.project import open_project
 
@@ -16,7 +16,7 @@ from ml_assets_tests.project import open_project
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
     """A home in fsspec's memory; what has to be local lies in a checkout of the test's own."""
-    monkeypatch.setattr("ml_assets.settings.PROJECT_FOLDER", tmp_path)
+    monkeypatch.setattr("ml_assets.config.settings.PROJECT_FOLDER", tmp_path)
     return read_settings({"ML_ASSETS_HOME": f"memory://{uuid.uuid4().hex}/home"})
 
 
@@ -32,4 +32,4 @@ def test_the_whole_graph_on_a_remote_home_ends_with_a_champion(settings, tmp_pat
     run = client.get_run(version.run_id)
     assert Path(run.info.artifact_uri).is_relative_to(settings.local_home / "mlartifacts")
     assert settings.local_home.parent == tmp_path / ".ml_assets"
-    assert places.names(f"{settings.home}/trip_features/sample_green")
+    assert filesystem.names(f"{settings.home}/trip_features/sample_green")

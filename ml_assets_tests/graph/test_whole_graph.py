@@ -7,9 +7,9 @@ import mlflow
 import numpy as np
 import pytest
 
-from ml_assets.modeling.records import ChampionDecision, Leaderboard, ModelRecord, TrainingSet
+from ml_assets.evaluation.records import ChampionDecision, Leaderboard, ModelRecord, TrainingSet
+from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.storage.record_store import RecordStore
-from ml_assets.tracking.models import load_pipeline
 from ml_assets_tests.project import Project, open_project, settings_for
 
 MODELS = ("linear_regression", "xgboost")

@@ -31,7 +31,7 @@ RIDGE = ModelFamily(
 
 def main(home: Path) -> None:
     FAMILIES[RIDGE.name] = RIDGE
-    from ml_assets.modeling.records import Leaderboard
+    from ml_assets.evaluation.records import Leaderboard
     from ml_assets.storage.record_store import RecordStore
     from ml_assets_tests.project import open_project, settings_for
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from ml_assets.modeling.decision_log import DecisionLog
-from ml_assets.predictions.batch import predict_file
-from ml_assets.tracking.models import CHAMPION, version_with_alias
-from ml_assets.tracking.prediction_model import load_model
-from ml_assets.tracking.reinstating import reinstate
-from ml_assets.tracking.trial_service import trial_service
+from ml_assets.promotion.candidate_service import trial_service
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.promotion.manual import reinstate
+from ml_assets.registry.artifacts import CHAMPION, version_with_alias
+from ml_assets.registry.loading import load_model
+from ml_assets.requests.batch import predict_file
 from ml_assets_tests.project import Project, open_project, settings_for
 
 NAME = "taxi-trip-duration"

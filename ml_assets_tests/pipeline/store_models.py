@@ -12,11 +12,11 @@ import pandas as pd
 import skops.io
 
 from ml_assets.pipeline.background_sample import attach_background_sample
-from ml_assets.pipeline.conformal_intervals import calibrate, interval_bounds, attach_intervals
+from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate, interval_bounds
 from ml_assets.pipeline.explain import explain
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets_tests.modeling.sample_trips import odd_requests, train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import odd_requests, train_trips, tune_trips
 
 FOLDER = Path(__file__).parent / "stored_models"
 FIT = {"xgboost": {"n_estimators": 8, "max_depth": 3}, "lasso": {}}

@@ -12,15 +12,15 @@ from hypothesis.extra.numpy import arrays
 
 from ml_assets.pipeline.conformal_intervals import (
     LEAST_RESIDUALS,
-    calibrate,
-    interval_bounds,
-    get_intervals,
     attach_intervals,
+    calibrate,
+    get_intervals,
+    interval_bounds,
 )
-from ml_assets.tracking.models import trusted_types
+from ml_assets.registry.artifacts import trusted_types
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import encode_trips, fit_encoded, refit
-from ml_assets_tests.modeling.sample_trips import odd_requests, train_trips, trips_of, tune_trips
+from ml_assets_tests.training.sample_trips import odd_requests, train_trips, trips_of, tune_trips
 
 ANY_MINUTES = st.floats(-1e308, 1e308, allow_nan=False)
 POSSIBLE_MINUTES = st.floats(1, 60)

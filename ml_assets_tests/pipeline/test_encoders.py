@@ -8,7 +8,7 @@ from ml_assets.pipeline.encoders import TripHistory, TripIndicators, content_fol
 from ml_assets.pipeline.feature_registry import Matrix, NamedColumns
 from ml_assets.pipeline.features import FEATURES, RequestFeatures
 from ml_assets.pipeline.trip_tables import ENCODINGS, shrunken_means
-from ml_assets_tests.modeling.sample_trips import odd_requests, train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import odd_requests, train_trips, tune_trips
 
 
 def features_and_minutes() -> tuple[Matrix, Matrix]:

@@ -21,13 +21,13 @@ from ml_assets.pipeline.background_sample import (
     get_background_sample,
 )
 from ml_assets.pipeline.explain import PLAYERS, explain, usual_miles
-from ml_assets.tracking.models import trusted_types
+from ml_assets.registry.artifacts import trusted_types
+from ml_assets.requests.parse import request_columns
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import encode_trips, fit_encoded, refit
-from ml_assets.trips.request_reading import request_columns
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets_tests.modeling.sample_trips import train_trips, trips_of, tune_trips
 from ml_assets_tests.pipeline.test_request_columns import as_requests, requests
+from ml_assets_tests.training.sample_trips import train_trips, trips_of, tune_trips
 
 
 def players_of(columns):

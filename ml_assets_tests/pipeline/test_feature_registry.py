@@ -15,7 +15,7 @@ from ml_assets.pipeline.serialization import OutdatedModel, load_stored
 from ml_assets.serving.fast_predict import enable_fast_path
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, tune_trips
 
 REQUESTS = list(REQUEST_COLUMNS)
 NIGHT = Feature("night", "Whether it is before five.", lambda request: request.minute_of_day < 300)
@@ -118,7 +118,7 @@ def test_a_model_of_before_features_were_kept_is_refused_in_one_line(model, tmp_
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("gone", ["ml_assets.modeling.moved_away", "ml_assets.pipeline.features"])
+@pytest.mark.parametrize("gone", ["ml_assets.pipeline.moved_away", "ml_assets.pipeline.features"])
 def test_a_model_that_names_a_type_that_is_gone_is_refused_in_one_line(
     model, tmp_path, gone
 ) -> None:

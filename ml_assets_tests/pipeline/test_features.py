@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ml_assets.pipeline import features
 from ml_assets.pipeline.features import FEATURES, RequestFeatures, is_day_off
-from ml_assets_tests.modeling.sample_trips import odd_requests, trips_of
+from ml_assets_tests.training.sample_trips import odd_requests, trips_of
 
 
 def features_of(**fields: object) -> dict[str, float]:

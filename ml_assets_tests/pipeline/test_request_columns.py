@@ -15,11 +15,11 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.features import RequestFeatures
 from ml_assets.pipeline.predict import Model
+from ml_assets.requests.parse import Request, columns_of, request_columns
 from ml_assets.serving.fast_predict import FastRegressor, enable_fast_path
 from ml_assets.training.families import FAMILIES
-from ml_assets.trips.request_reading import Request, columns_of, request_columns
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets_tests.modeling.sample_trips import odd_requests, train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import odd_requests, train_trips, tune_trips
 
 
 @cache
@@ -134,7 +134,7 @@ def test_a_missing_array_is_named():
 
 
 def test_minutes_of_columns_are_those_of_a_frame_bounds_too():
-    from ml_assets.pipeline.conformal_intervals import calibrate, attach_intervals
+    from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 
     trips = tune_trips()
     pipeline = pipeline_of("extra_trees")

@@ -16,7 +16,7 @@ from ml_assets.serving.fast_predict import (
     enable_fast_path,
 )
 from ml_assets.training.families import FAMILIES
-from ml_assets_tests.modeling.sample_trips import odd_requests, train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import odd_requests, train_trips, tune_trips
 
 COLUMNS = 4
 

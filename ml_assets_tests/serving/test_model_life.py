@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import pytest
 import skops.io
 
+from ml_assets.config.settings import REGISTERED_MODEL
 from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER
-from ml_assets.serving.watched_champion import WatchedChampion, _settle
-from ml_assets.settings import REGISTERED_MODEL
+from ml_assets.serving.model_provider import WatchedChampion, _settle
 from ml_assets_tests.serving.service_process import GOOD, free_port, running_service, wait_until
 from ml_assets_tests.serving.two_versions import served_home
 
@@ -258,7 +258,7 @@ def test_a_model_whose_fast_path_fails_serves_all_the_same(caplog, monkeypatch):
         model=SimpleNamespace(pipeline=[object()]), card=SimpleNamespace(version="9")
     )
     _settle(served)
-    monkeypatch.setattr("ml_assets.serving.watched_champion.enable_fast_path", fail)
+    monkeypatch.setattr("ml_assets.serving.model_provider.enable_fast_path", fail)
     _settle(served)
     gc.unfreeze()
     assert [record.getMessage() for record in caplog.records] == [

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.storage.request_log import CAPACITY
-from ml_assets.storage.request_log_files import FOLDER
+from ml_assets.serving.request_log.files import FOLDER
+from ml_assets.serving.request_log.writer import CAPACITY
 from ml_assets_tests.serving.load import Exchange, Load, under_load
 from ml_assets_tests.serving.service_process import running_service, wait_until
 from ml_assets_tests.serving.two_versions import asked, served_home

@@ -10,18 +10,18 @@ from pathlib import Path
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from ml_assets.modeling.known_requests import known_minutes
+from ml_assets.config.settings import EXPERIMENT, REGISTERED_MODEL
 from ml_assets.pipeline.background_sample import attach_background_sample
-from ml_assets.pipeline.conformal_intervals import calibrate, attach_intervals
-from ml_assets.settings import EXPERIMENT, REGISTERED_MODEL
-from ml_assets.tracking.models import CHAMPION, log_pipeline, register
-from ml_assets.tracking.runs import tracked_run
-from ml_assets.tracking.serving_champion import KNOWN_MINUTES
-from ml_assets.tracking.store import TrackingStore
+from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
+from ml_assets.pipeline.fingerprint import known_minutes
+from ml_assets.registry.artifacts import CHAMPION, log_pipeline, register
+from ml_assets.registry.loading import KNOWN_MINUTES
+from ml_assets.registry.mlflow_runs import tracked_run
+from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
+from ml_assets_tests.training.sample_trips import train_trips, tune_trips
 
 SHORTER = 0.4
 """Of the minutes, on which the second version is fitted: no answer of one is the other's."""

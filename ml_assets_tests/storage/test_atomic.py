@@ -41,7 +41,13 @@ def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str
 
 
 def start_writer(home: Path, rounds: int) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "ml_assets_tests.storage.busy_writer", str(home), str(rounds)]
+    command = [
+        sys.executable,
+        "-m",
+        "ml_assets_tests.serving.request_log.busy_writer",
+        str(home),
+        str(rounds),
+    ]
     writer = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     assert writer.stdout.readline() == "ready\n"

@@ -5,7 +5,7 @@ import uuid
 import polars as pl
 import pytest
 
-from ml_assets.modeling.records import MonthUse
+from ml_assets.evaluation.records import MonthUse
 from ml_assets.storage.record_store import MissingRecord, RecordStore, UnreadableRecord
 from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore, checksum
 from ml_assets.trips.month import Month

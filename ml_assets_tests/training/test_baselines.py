@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
-from ml_assets.modeling.evaluation import measure
+from ml_assets.evaluation.metrics import measure
 from ml_assets.training.baselines import BASELINES, DistanceLine, GlobalMean, MedianPerPair
 
 

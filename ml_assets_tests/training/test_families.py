@@ -15,12 +15,12 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
-from ml_assets.modeling.importance import feature_importance
-from ml_assets.tracking.models import trusted_types
+from ml_assets.evaluation.feature_importance import feature_importance
+from ml_assets.evaluation.metrics import root_mean_squared_error
+from ml_assets.registry.artifacts import trusted_types
 from ml_assets.training.families import FAMILIES, family_named
-from ml_assets.training.fit import root_mean_squared_error
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets_tests.modeling.sample_trips import odd_requests, train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import odd_requests, train_trips, tune_trips
 
 every_family = pytest.mark.parametrize("name", list(FAMILIES))
 

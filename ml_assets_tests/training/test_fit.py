@@ -5,7 +5,7 @@ import pytest
 
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import encode_trips, fit_encoded, refit, thread_count
-from ml_assets_tests.modeling.sample_trips import train_trips, trips_of, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, trips_of, tune_trips
 
 
 def test_fitting_encoded_trips_equals_fitting_the_pipeline() -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_assets.modeling.records import MonthUse, TrainingSet
+from ml_assets.evaluation.records import MonthUse, TrainingSet
 from ml_assets.pipeline.background_sample import get_background_sample
-from ml_assets.pipeline.conformal_intervals import calibrate, interval_bounds, get_intervals
+from ml_assets.pipeline.conformal_intervals import calibrate, get_intervals, interval_bounds
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.train_and_evaluate import (
     TrainingMonths,
@@ -17,7 +17,7 @@ from ml_assets.training.train_and_evaluate import (
     train_and_judge,
 )
 from ml_assets.training.tune import TuningBudget
-from ml_assets_tests.modeling.sample_trips import train_trips, trips_of, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, trips_of, tune_trips
 
 
 def training_set(**roles: str) -> TrainingSet:

@@ -6,9 +6,9 @@ import pytest
 from ml_assets.config.code_version import model_code_version
 from ml_assets.storage.trip_store import MissingMonth
 from ml_assets.training.training_set import TrainingSetError, describe_training_set, load_trips
+from ml_assets.training.windows import choose_window
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
-from ml_assets.trips.windows import choose_window
 from ml_assets_tests.storage.stored_months import put_features, put_month, put_tables, store_at
 
 MONTHS = [Month(2023, number) for number in (1, 2, 3, 4)]

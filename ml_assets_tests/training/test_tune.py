@@ -16,13 +16,13 @@ import optuna
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from ml_assets.sqlite_url import sqlite_url
+from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.training.families import FAMILIES, ModelFamily
 from ml_assets.training.families.encoding import trip_history
 from ml_assets.training.fit import FittedModel
 from ml_assets.training.tune import TuningBudget, open_storage, tune_and_fit
 from ml_assets_tests.interrupting import interrupted
-from ml_assets_tests.modeling.sample_trips import train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, tune_trips
 
 SVR = FAMILIES["linear_svr"]
 

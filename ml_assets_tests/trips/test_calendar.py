@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime
 import dagster as dg
 import pytest
 
-from ml_assets.assets.partitions import published_months
-from ml_assets.settings import PROJECT_FOLDER, read_settings
-from ml_assets.sources import latest_published_month
+from ml_assets.config.settings import PROJECT_FOLDER, read_settings
+from ml_assets.defs.partitions import published_months
+from ml_assets.ingestion import latest_published_month
 from ml_assets.trips.calendar import new_york_date
 from ml_assets.trips.month import Month
 

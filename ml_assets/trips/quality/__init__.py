@@ -1,31 +1,31 @@
 """Is a month of trips fit to be trained on? Rules, each a pure function of a month's figures.
 
-A rule compares a month's profile with those of earlier months. It is an asset check by itself
-(``ml_assets.checks.ingestion``), and those that can refuse a month are asked again when a training
-set is made: a check guards only the run that it is part of. To add one, write the function and give
-it an entry in ``RULES``.
+A rule compares a month's profile with those of earlier months. Each is an asset check
+(``ml_assets.defs.ingestion.checks``), and those that can refuse a month are run again when a
+training set is made: a check guards only the run that it is part of. To add one, write the function
+and give it an entry in ``RULES``.
 """
 
 from collections.abc import Sequence
 
 from ml_assets.trips.quality.bands import HISTORY_MONTHS
-from ml_assets.trips.quality.counting import (
-    kept_and_rejected_is_published,
-    pickups_inside_month,
-    published_schema,
-    reject_shares,
-    row_count,
-)
-from ml_assets.trips.quality.findings import Finding, Rule, Verdict, worst
+from ml_assets.trips.quality.finding import Finding, Rule, Verdict, worst
 from ml_assets.trips.quality.profile import KeptFigures, MonthProfile, kept_figures
 from ml_assets.trips.quality.time_shift import no_time_shift
-from ml_assets.trips.quality.values import (
+from ml_assets.trips.quality.value_rules import (
     feature_distribution,
     few_duplicates,
     known_at_request,
     target_distribution,
     values_as_agreed,
     zone_pairs_seen,
+)
+from ml_assets.trips.quality.volume_rules import (
+    kept_and_rejected_is_published,
+    pickups_inside_month,
+    published_schema,
+    reject_shares,
+    row_count,
 )
 
 RULES = (

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality.bands import LEAST_HISTORY
-from ml_assets.trips.quality.counting import WAY_OUT
-from ml_assets.trips.quality.findings import Finding, Verdict
+from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.quality.profile import MonthProfile
+from ml_assets.trips.quality.volume_rules import WAY_OUT
 
 MIN_TRIPS = 1_000
 """With fewer kept trips an hour of the week holds a handful. Of 200 random samples of 1,000 trips

@@ -1,1 +1,0 @@
-"""The asset graph, one file for each step of the story."""

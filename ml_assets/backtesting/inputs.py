@@ -1,0 +1,286 @@
+"""What a backtest stands on: origins, samples of months, contenders with their parameters."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from ml_assets.backtesting.records import CHAMPION, LineKind, SkippedOrigin
+from ml_assets.config.code_version import MODEL, code_digest
+from ml_assets.secrets import ShownError
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.families import FAMILIES
+from ml_assets.trips.month import Month, months_between
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+    from ml_assets.evaluation.records import ModelRecord
+
+_EVALUATION = ("backtesting/runner.py", "evaluation/metrics.py")
+"""Code that decides a backtest's figures beside the code of the models."""
+
+
+class BacktestError(ShownError, ValueError):
+    """A backtest that cannot be made; says why, and what can be done."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The months that train, in order, and the one that is judged.
+
+    Raises:
+        ValueError: when a month that trains is the judged one or a later one.
+    """
+
+    train: tuple[Month, ...]
+    judge: Month
+
+    def __post_init__(self) -> None:
+        leaking = [str(month) for month in self.train if month >= self.judge]
+        if leaking or not self.train:
+            raise ValueError(
+                f"{', '.join(leaking) or 'nothing'} would train what is judged on {self.judge}: "
+                "only earlier months may"
+            )
+
+
+@dataclass(frozen=True)
+class MonthStamp:
+    """What exactly a stored month is."""
+
+    month: str
+    raw_sha256: str
+    code_version: str
+    rows: int
+
+
+def stamps(store: TripStore) -> tuple[dict[Month, MonthStamp], list[SkippedOrigin]]:
+    """The stored months that may be learned from, and those that are damaged or refused by a rule.
+
+    Reads footers and the kept profiles of months.
+    """
+    from ml_assets.training.training_set import TABLE, refused_months
+
+    months = store.months(TABLE)
+    refused = refused_months(store, months)
+    stamped = {}
+    for month in months:
+        if month not in refused:
+            lineage, rows = store.lineage(TABLE, month)
+            stamped[month] = MonthStamp(str(month), lineage.raw_sha256, lineage.code_version, rows)
+    skipped = [SkippedOrigin(month=str(month), reason=why) for month, why in refused.items()]
+    return stamped, skipped
+
+
+def origins(months: Sequence[Month], train_months: int) -> tuple[list[Origin], list[SkippedOrigin]]:
+    """Every month that has all of the so many months before it.
+
+    Args:
+        months: Those at hand, in order.
+        train_months: How many train.
+
+    Returns:
+        The origins in order, and the months with a gap before them. The first months, before which
+        there is nothing yet, are neither.
+    """
+    there = set(months)
+    found, skipped = [], []
+    for month in months:
+        if month < months[0].shift(train_months):
+            continue
+        train = tuple(months_between(month.shift(-train_months), month.shift(-1)))
+        gaps = [str(before) for before in train if before not in there]
+        if gaps:
+            reason = f"since {', '.join(gaps)} is not here"
+            skipped.append(SkippedOrigin(month=str(month), reason=reason))
+        else:
+            found.append(Origin(train, month))
+    return found, skipped
+
+
+def require_origins(
+    store: TripStore,
+    found: Sequence[Origin],
+    skipped: Sequence[SkippedOrigin],
+    train_months: int,
+) -> None:
+    """Refuse to go on without an origin.
+
+    Raises:
+        BacktestError: with the months there are, and the way to more.
+    """
+    from ml_assets.training.training_set import TABLE
+
+    if found:
+        return
+    months = store.months(TABLE)
+    there = ", ".join(str(month) for month in months) or "none"
+    first = months[0] if months else Month(2023, 1)
+    faults = "; ".join(f"{entry.month}: {entry.reason}" for entry in skipped)
+    raise BacktestError(
+        f"a backtest needs {train_months + 1} months of {store.dataset} in a row ({train_months} "
+        f"train, the next is judged), and there are: {there}{f' ({faults})' if faults else ''}. "
+        f"Bring more with `ml-assets run --first {first} --last {first.shift(train_months)} "
+        "--ingest-only`, or let fewer months train"
+    )
+
+
+@dataclass(frozen=True)
+class SampledMonths:
+    """Reads the trips of an origin, one month at a time and no more rows than allowed.
+
+    Attributes:
+        store: Where the months lie.
+        stamped: What each of them is.
+        most_rows: Of the months that train together, and of the judged one.
+        seed: With the month it decides which rows are taken.
+    """
+
+    store: TripStore
+    stamped: Mapping[Month, MonthStamp]
+    most_rows: int
+    seed: int
+
+    def train(self, origin: Origin) -> "pd.DataFrame":
+        """Request columns and ``duration_minutes``; each month by its share of the rows."""
+        rows = [self.stamped[month].rows for month in origin.train]
+        total = sum(rows)
+        shares = rows if total <= self.most_rows else [n * self.most_rows // total for n in rows]
+        return self._joined(origin.train, shares)
+
+    def judge(self, origin: Origin) -> "pd.DataFrame":
+        """The same of the judged month."""
+        return self._joined((origin.judge,), [min(self.stamped[origin.judge].rows, self.most_rows)])
+
+    def _joined(self, months: Sequence[Month], rows: Sequence[int]) -> "pd.DataFrame":
+        from ml_assets.training.training_set import one_after_the_other
+
+        return one_after_the_other(self._read(months, rows), sum(rows))
+
+    def _read(self, months: Sequence[Month], rows: Sequence[int]) -> "Iterator[pl.DataFrame]":
+        import numpy as np
+
+        from ml_assets.training.training_set import COLUMNS, TABLE
+
+        for month, wanted in zip(months, rows, strict=True):
+            frame = self.store.read_table(TABLE, month, COLUMNS)
+            if wanted < frame.height:
+                random = np.random.default_rng([self.seed, month.year, month.number])
+                chosen = random.choice(frame.height, wanted, replace=False)
+                frame = frame[np.sort(chosen)]
+            yield frame
+
+
+@dataclass(frozen=True)
+class ServedParameters:
+    """What the serving champion is made with.
+
+    Attributes:
+        family: Its family.
+        version: Its version in the registry.
+        parameters: All parameters of its estimator, the number of rounds included.
+        newest_month: The newest month that had a say in them or in its fit; None when unknown.
+    """
+
+    family: str
+    version: str
+    parameters: Mapping[str, Any]
+    newest_month: Month | None
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A line of the backtest: what is fitted for a judged month.
+
+    Attributes:
+        model: Name of the line.
+        kind: Champion, family or baseline.
+        family: The family; empty for a baseline.
+        tuned: The last parameters; None when there are none, or they are of no baseline.
+        newest_month: The newest month that had a say in ``tuned``; None when unknown.
+    """
+
+    model: str
+    kind: LineKind
+    family: str = ""
+    tuned: Mapping[str, Any] | None = None
+    newest_month: Month | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def parameters_for(self, judge: Month) -> dict[str, Any]:
+        """The champion's own, or a family's last ones if the judged month had no say in them."""
+        if self.kind == "champion" or (self.tuned is not None and not self._known(judge)):
+            return {**self.defaults, **(self.tuned or {})}
+        return dict(self.defaults)
+
+    def origin_of_parameters(self, judge: Month) -> Literal["tuned", "default", "none"]:
+        """Where the parameters come from."""
+        if self.kind == "baseline":
+            return "none"
+        tuned = self.kind == "champion" or (self.tuned is not None and not self._known(judge))
+        return "tuned" if tuned else "default"
+
+    def saw(self, judge: Month) -> bool:
+        """Whether the judged month, or a later one, had a say in the parameters in use."""
+        return self.kind == "champion" and self._known(judge)
+
+    def inputs(self, judge: Month, months: Sequence[MonthStamp], options: Sequence[int]) -> str:
+        """16 hex digits over all that decides the figures for a judged month."""
+        made_of = [
+            code_digest(*MODEL, *_EVALUATION),
+            self.family or self.model,
+            self.parameters_for(judge),
+            [[stamp.month, stamp.raw_sha256, stamp.code_version, stamp.rows] for stamp in months],
+            list(options),
+        ]
+        text = json.dumps(made_of, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _known(self, judge: Month) -> bool:
+        return self.newest_month is None or self.newest_month >= judge
+
+
+def contenders(
+    champion: ServedParameters | None,
+    families: Sequence[str],
+    last: "Mapping[str, ModelRecord]",
+) -> list[Contender]:
+    """The lines of a backtest: the champion if there is one, the families, the baselines."""
+    from ml_assets.training.baselines import BASELINES
+
+    lines = []
+    if champion is not None:
+        lines.append(
+            _of_family(
+                CHAMPION, "champion", champion.family, champion.parameters, champion.newest_month
+            )
+        )
+    for name in families:
+        record = last.get(name)
+        seen = [Month.parse(text) for text in record.tuned_on] if record else []
+        tuned = dict(record.parameters) if record and seen else None
+        newest = (
+            max([*seen, *(Month.parse(m) for m in record.fitted_on)]) if record and seen else None
+        )
+        lines.append(_of_family(name, "family", name, tuned, newest))
+    return [*lines, *(Contender(name, "baseline") for name in BASELINES)]
+
+
+def _of_family(
+    model: str,
+    kind: LineKind,
+    family: str,
+    parameters: Mapping[str, Any] | None,
+    newest_month: Month | None,
+) -> Contender:
+    """Parameters that the family has no more are left out, as tuning does."""
+    defaults = FAMILIES[family].defaults
+    known = (
+        None
+        if parameters is None
+        else {name: value for name, value in parameters.items() if name in defaults}
+    )
+    return Contender(model, kind, family, known, newest_month, defaults)

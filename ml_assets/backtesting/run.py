@@ -1,0 +1,164 @@
+"""Rolling-origin backtest: each month judged by what the months just before it taught.
+
+Nothing is tuned: the champion's parameters, each family's last ones (or its defaults, where the
+judged month had a say in the last ones) and the baselines are fitted on the same sample of the same
+months and judged on the same trips. Boosting has the fixed number of rounds of its parameters.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ml_assets.backtesting.inputs import (
+    BacktestError,
+    Origin,
+    SampledMonths,
+    ServedParameters,
+    contenders,
+    origins,
+    require_origins,
+    stamps,
+)
+from ml_assets.backtesting.records import (
+    BacktestEntry,
+    BacktestRecord,
+    SkippedOrigin,
+)
+from ml_assets.backtesting.runner import Bench
+from ml_assets.config.code_version import model_code_version
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.families import FAMILIES
+
+if TYPE_CHECKING:
+    from ml_assets.evaluation.records import ModelRecord
+
+__all__ = [
+    "BacktestError",
+    "BacktestOptions",
+    "BacktestRecord",
+    "ServedParameters",
+    "run_backtest",
+]
+
+MOST_ROWS = 100_000
+"""Yellow has millions of trips a month, and an origin has to end within a minute."""
+
+
+@dataclass(frozen=True)
+class BacktestOptions:
+    """How to go about it.
+
+    Attributes:
+        train_months: So many months, just before the judged one, train.
+        families: Names of those to judge beside the champion and the baselines.
+        most_rows: At most so many trips train and at most so many are judged: larger months are
+            represented by a random sample that is the same each time.
+        seconds: No origin but the first begins later than this after the start; None without a
+            limit. The newest months come first.
+        seed: Of the samples and the estimators.
+
+    Raises:
+        ValueError: when a number is not above 0, or a family is unknown.
+    """
+
+    train_months: int = 3
+    families: Sequence[str] = field(default_factory=lambda: tuple(FAMILIES))
+    most_rows: int = MOST_ROWS
+    seconds: float | None = None
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        from ml_assets.training.families import family_named
+
+        for name in ("train_months", "most_rows", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value}: give more than 0")
+        for family in self.families:
+            family_named(family)
+
+
+def run_backtest(
+    store: TripStore,
+    options: BacktestOptions,
+    *,
+    champion: ServedParameters | None = None,
+    last: "Mapping[str, ModelRecord] | None" = None,
+    earlier: BacktestRecord | None = None,
+    on_origin: Callable[[BacktestRecord], None] | None = None,
+) -> BacktestRecord:
+    """Judge every stored month that has the months before it.
+
+    Figures of ``earlier`` that stand on the same files, code, parameters and samples are kept. In
+    memory are the trips of one origin at a time.
+
+    Args:
+        store: Where the months lie.
+        options: Window, families, samples, time.
+        champion: Of these months' kind; None when nothing serves.
+        last: The last model of each family, for its parameters.
+        earlier: The backtest before.
+        on_origin: Told the backtest so far after each origin that was computed.
+
+    Raises:
+        BacktestError: when no month has the months before it, or a model cannot be fitted.
+    """
+    begun = time.monotonic()
+    stamped, refused = stamps(store)
+    found, skipped = origins(sorted(stamped), options.train_months)
+    require_origins(store, found, [*skipped, *refused], options.train_months)
+    field_of = contenders(champion, options.families, last or {})
+    months = SampledMonths(store, stamped, options.most_rows, options.seed)
+    bench = Bench(months, field_of)
+    known = {entry.inputs: entry for entry in (earlier.entries if earlier else [])}
+    entries = {origin: bench.kept(origin, known) for origin in found}
+    ledger = _Ledger(store, options, champion, [*skipped, *refused], entries)
+    ledger.open = [origin for origin in reversed(found) if len(entries[origin]) < len(field_of)]
+    while ledger.open and ledger.in_time(time.monotonic() - begun):
+        origin = ledger.open.pop(0)
+        before = len(entries[origin])
+        entries[origin] = bench.judged(origin, known)
+        ledger.computed += len(entries[origin]) - before
+        if on_origin is not None:
+            on_origin(ledger.record())
+    return ledger.record()
+
+
+@dataclass
+class _Ledger:
+    """How far the backtest is: entries by origin, in order, and the origins that lack some."""
+
+    store: TripStore
+    options: BacktestOptions
+    champion: ServedParameters | None
+    skipped: list[SkippedOrigin]
+    entries: dict[Origin, list[BacktestEntry]]
+    open: list[Origin] = field(default_factory=list)
+    computed: int = 0
+
+    def in_time(self, spent: float) -> bool:
+        """Whether another origin may begin after so many seconds; the first always may."""
+        limit = self.options.seconds
+        return self.computed == 0 or limit is None or spent < limit
+
+    def record(self) -> BacktestRecord:
+        """The backtest so far."""
+        champion = self.champion
+        newest = champion.newest_month if champion else None
+        return BacktestRecord(
+            dataset=self.store.dataset,
+            synthetic=self.store.synthetic,
+            train_months=self.options.train_months,
+            most_rows=self.options.most_rows,
+            champion=champion.family if champion else None,
+            champion_version=champion.version if champion else None,
+            champion_parameters_know=str(newest) if newest else None,
+            entries=[entry for of_origin in self.entries.values() for entry in of_origin],
+            skipped=self.skipped,
+            left=sorted(str(origin.judge) for origin in self.open),
+            computed=self.computed,
+            families=[*self.options.families],
+            seed=self.options.seed,
+            code_version=model_code_version(),
+        )

@@ -1,0 +1,81 @@
+"""``ml-assets rollback`` and ``ml-assets promote``: a person decides who serves."""
+
+from typing import Any
+
+import click
+
+from ml_assets.cli.streams import standard_output_kept, unredirected_console
+from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.storage.trip_store import TripStore
+
+_DEFAULT_REASON = "rolled back by hand"
+
+
+@click.command()
+@click.argument("version", required=False)
+@click.option("--reason", default=_DEFAULT_REASON, show_default=True, help="Why, for the record.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def rollback(version: str | None, reason: str, as_json: bool) -> None:
+    """Let the champion before serve again, or the named registry VERSION.
+
+    It is loaded and asked before the alias moves. The next retraining does not undo it, unless it
+    is better on a month that came later.
+    """
+    _decide("roll_back_champion", "roll_back", version, reason, as_json)
+
+
+@click.command()
+@click.argument("version")
+@click.option("--reason", required=True, help="Why, for the record.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def promote(version: str, reason: str, as_json: bool) -> None:
+    """Let the registry VERSION serve, whatever a decision said of it."""
+    _decide("promote_version", "promote", version, reason, as_json)
+
+
+def _decide(job: str, op: str, version: str | None, reason: str, as_json: bool) -> None:
+    if not reason.strip():
+        raise click.UsageError("--reason is empty: say why, others will read it in the record")
+    settings = read_settings()
+    config: dict[str, Any] = {"reason": reason}
+    if version is not None:
+        config["version"] = version
+    with standard_output_kept():
+        _require_possible(settings, version)
+        from ml_assets.cli.execution import Execution
+
+        with unredirected_console() as console:
+            Execution(settings, console).decide_by_hand(job, op, config)
+    decision = DecisionLog(settings.home, _dataset(settings)).all()[-1]
+    if as_json:
+        click.echo(decision.model_dump_json())
+        return
+    click.echo(f"Champion: {decision.champion}, version {decision.registry_version}")
+    click.echo(decision.reason)
+
+
+def _require_possible(settings: Settings, version: str | None) -> None:
+    """Refuse before there is a run, which would stand as a failed one in the history.
+
+    Raises:
+        click.ClickException: with why that version cannot serve, and what can be done.
+    """
+    from ml_assets.promotion.manual import CannotReinstate, require_possible
+    from ml_assets.registry.aliases import LOCK, settle
+    from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnreachable
+    from ml_assets.registry.registry import Registry
+    from ml_assets.storage.atomic import locked
+
+    try:
+        client = TrackingStore.of(settings).reader()
+        registry = Registry(client, REGISTERED_MODEL, settings.local_home)
+        with locked(registry.lock_folder / LOCK):  # else it may meet a promotion half-way
+            settle(registry.client, registry.name)  # of one that was interrupted
+        require_possible(registry, _dataset(settings), version)
+    except (CannotReinstate, TrackingUnreachable) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _dataset(settings: Settings) -> str:
+    return TripStore(settings.home, settings.taxi, settings.synthetic).dataset

@@ -1,0 +1,84 @@
+"""Other runs of the same Dagster instance: dead ones are ended, and living ones are waited for."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import click
+import dagster as dg
+
+from ml_assets.cli.next_steps import next_command
+from ml_assets.config.settings import read_settings
+from ml_assets.defs.operations.orphaned_runs import IN_PROGRESS, fail_dead_runs, process_of
+from ml_assets.defs.operations.run_outcomes import shown_job
+from ml_assets.defs.operations.run_process import (
+    HEARTBEAT_SECONDS,
+    STALE_HEARTBEAT_SECONDS,
+    Heartbeats,
+    Liveness,
+)
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs failed whose process is gone; a line on each of them."""
+    return [
+        f"run {run_id} was still in progress, but its process is gone: it is marked as failed"
+        for run_id in fail_dead_runs(instance)
+    ]
+
+
+def require_alone(instance: dg.DagsterInstance, echo: Callable[[str], None]) -> None:
+    """Refuse to train beside another run: both would read and replace the one training set.
+
+    A run whose process is out of sight is watched until it gives a heartbeat, or has given none for
+    so long that it is dead.
+
+    Args:
+        instance: Where the runs are.
+        echo: Prints a line on what is waited for, and on runs that turn out to be dead.
+
+    Raises:
+        click.ClickException: naming the run in progress, since when, and the way out.
+    """
+    for record in instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS))):
+        if not _turns_out_dead(instance, record.dagster_run, echo):
+            _refuse(record)
+
+
+def _turns_out_dead(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, echo: Callable[[str], None]
+) -> bool:
+    process, heartbeats = process_of(instance, run), Heartbeats.of(instance)
+    age = heartbeats.seconds_since(run.run_id)
+    if process is None or process.liveness() is not Liveness.UNKNOWN or age is None:
+        return False
+    echo(
+        f"run {run.run_id} of {process.host} gave its last heartbeat {age:.0f} s ago: watching it "
+        f"until the next one, or until {STALE_HEARTBEAT_SECONDS:.0f} s without one"
+    )
+    while age <= STALE_HEARTBEAT_SECONDS:
+        time.sleep(min(1.0, HEARTBEAT_SECONDS))
+        before, now = age, heartbeats.seconds_since(run.run_id)
+        if now is None or now < before:
+            return _has_ended(instance, run)
+        age = now
+    for line in end_dead_runs(instance):
+        echo(line)
+    return _has_ended(instance, run)
+
+
+def _has_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    now = instance.get_run_by_id(run.run_id)
+    return now is None or now.is_finished
+
+
+def _refuse(record: dg.RunRecord) -> None:
+    run, begun = record.dagster_run, record.create_timestamp
+    if record.start_time is not None:
+        begun = datetime.fromtimestamp(record.start_time).astimezone()
+    end = next_command(read_settings(), f"runs end {run.run_id[:8]}")
+    raise click.ClickException(
+        f"run {run.run_id} ({shown_job(run)}) is in progress since {begun:%Y-%m-%d %H:%M %Z}, "
+        "and a training beside it could mix its months with that run's: wait until it has "
+        f"ended, or cancel it in the UI or with `{end}`, then run this again"
+    )

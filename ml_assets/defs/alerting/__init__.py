@@ -1,0 +1,1 @@
+"""Alerts in Dagster: sensors on runs, decisions, degradation and overdue assets."""

@@ -1,0 +1,198 @@
+"""The backtest: how far the error moves from month to month by itself."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from ml_assets.backtesting.records import BacktestRecord
+from ml_assets.defs.groups import EVALUATION, OWNERS, TRAINING_POOL
+from ml_assets.defs.metadata import figure, safe_metadata, table
+from ml_assets.defs.resources.mlflow import MlflowTracking
+from ml_assets.defs.resources.trips import TripStoreResource
+from ml_assets.defs.training.models import model_asset_name
+from ml_assets.evaluation.records import ModelRecord
+from ml_assets.training.families import FAMILIES
+
+if TYPE_CHECKING:
+    from ml_assets.backtesting.run import BacktestOptions, ServedParameters
+
+ROWS_OF_A_PRESS = 10_000
+"""Trips that train when nobody says otherwise and there was no backtest before: a press of
+Materialize all includes the backtest, and is not to wait for it."""
+
+TRAIN_MONTHS = 3
+
+
+class BacktestConfig(dg.Config):
+    """What is compared, and at what cost."""
+
+    train_months: int | None = Field(
+        default=None,
+        ge=1,
+        description="So many months, just before the judged one, train. Unset: as in the backtest "
+        f"before, else {TRAIN_MONTHS}.",
+    )
+    families: list[str] = Field(
+        default_factory=list,
+        description="Families beside the champion and the baselines. Empty: every one.",
+    )
+    most_rows: int | None = Field(
+        default=None,
+        ge=100,
+        description="At most so many trips train and at most so many are judged, a fixed random "
+        f"sample. Unset: as in the backtest before, else {ROWS_OF_A_PRESS}.",
+    )
+    seconds: float | None = Field(
+        default=60.0,
+        gt=0,
+        description="No further month is begun after so long; the newest come first, and the "
+        "sensor backtest_until_complete continues with the others. Unset: no limit.",
+    )
+    seed: int = Field(default=42, description="Of the samples and the estimators.")
+
+
+@dg.asset(
+    deps=["trip_features", "champion_model"],
+    group_name=EVALUATION,
+    owners=OWNERS,
+    kinds={"table"},
+    pool=TRAINING_POOL,
+    description="Rolling origin over all stored months: the champion's parameters, every family "
+    "and the baselines, each trained on the months before and judged on the next, without tuning. "
+    "How far the error moves by itself is what the limits of monitoring start from.",
+)
+def backtest(
+    context: dg.AssetExecutionContext,
+    config: BacktestConfig,
+    trip_store: TripStoreResource,
+    tracking: MlflowTracking,
+) -> dg.MaterializeResult:
+    """Judge every month that has the months before it; what is known already is kept."""
+    from ml_assets.backtesting.run import BacktestError, run_backtest
+
+    records = trip_store.records()
+    earlier = last_backtest(context, trip_store)
+
+    def note(so_far: BacktestRecord) -> None:
+        records.write("backtest", so_far)  # a run that is killed does not lose what it has
+        done = len(so_far.months)
+        context.log.info(f"{done} of {len({*map(str, so_far.months), *so_far.left})} months judged")
+
+    try:
+        made = run_backtest(
+            trip_store.tables(),
+            _options(config, earlier),
+            champion=_champion(context, trip_store, tracking),
+            last=_last_models(context, trip_store),
+            earlier=earlier,
+            on_origin=note,
+        )
+    except BacktestError as error:
+        raise dg.Failure(str(error)) from error
+    made = made.model_copy(update={"run_id": context.run.run_id})
+    records.write("backtest", made)
+    context.log.info(made.summary)
+    return dg.MaterializeResult(
+        metadata=safe_metadata(context.log, "backtest", lambda: _metadata(made))
+    )
+
+
+def _options(config: BacktestConfig, earlier: BacktestRecord | None) -> "BacktestOptions":
+    from ml_assets.backtesting.run import BacktestOptions
+
+    before = (earlier.train_months, earlier.most_rows) if earlier else (None, None)
+    try:
+        return BacktestOptions(
+            train_months=config.train_months or before[0] or TRAIN_MONTHS,
+            families=tuple(config.families or FAMILIES),
+            most_rows=config.most_rows or before[1] or ROWS_OF_A_PRESS,
+            seconds=config.seconds,
+            seed=config.seed,
+        )
+    except ValueError as error:
+        raise dg.Failure(str(error)) from error
+
+
+def last_backtest(
+    context: dg.AssetExecutionContext, trip_store: TripStoreResource
+) -> BacktestRecord | None:
+    """The newest backtest; None before there was one, and when it cannot be read."""
+    from ml_assets.storage.record_store import UnreadableRecord
+
+    try:
+        return trip_store.records().find("backtest", BacktestRecord)
+    except UnreadableRecord as error:
+        context.log.warning(f"goes on as if there was no backtest before: {error}")
+        return None
+
+
+def _champion(
+    context: dg.AssetExecutionContext, trip_store: TripStoreResource, tracking: MlflowTracking
+) -> "ServedParameters | None":
+    from ml_assets.reproduction.training_record import UnknownVersion, served_parameters
+
+    dataset = trip_store.tables().dataset
+    try:
+        champion = served_parameters(tracking.reader(), tracking.registered_model, dataset)
+    except UnknownVersion as error:
+        context.log.warning(f"the champion is left out: {error}")
+        return None
+    if champion is None:
+        context.log.warning(f"no champion of {dataset} serves: families and baselines are alone")
+    return champion
+
+
+def _last_models(
+    context: dg.AssetExecutionContext, trip_store: TripStoreResource
+) -> dict[str, ModelRecord]:
+    """The last model of each family, where its record can be read."""
+    from ml_assets.storage.record_store import UnreadableRecord
+
+    found = {}
+    for family in FAMILIES:
+        try:
+            record = trip_store.records().find(model_asset_name(family), ModelRecord)
+        except UnreadableRecord as error:
+            context.log.warning(f"{family} has its defaults: {error}")
+            continue
+        if record is not None:
+            found[family] = record
+    return found
+
+
+def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
+    from ml_assets.reporting.backtest_charts import backtest_lines, backtest_table
+    from ml_assets.reporting.charts import as_markdown_image
+
+    won, months = made.months_won
+    figures = {
+        "relative_error_noise": made.relative_error_noise,
+        "usual_relative_error": made.usual_relative_error,
+        "rmse_noise_minutes": made.rmse_noise,
+        "suggested_least_improvement_minutes": made.suggested_least_improvement,
+    }
+    picture = as_markdown_image(backtest_lines(made), "error of every model by judged month")
+    return {
+        "summary": dg.MetadataValue.text(made.summary),
+        "trips": dg.MetadataValue.text("synthetic sample" if made.synthetic else made.dataset),
+        "rmse_by_month": table(backtest_table(made)),
+        "champion": dg.MetadataValue.text(made.champion or "none serves"),
+        "months_judged": dg.MetadataValue.int(months),
+        "months_better_than_baselines": dg.MetadataValue.int(won),
+        "train_months": dg.MetadataValue.int(made.train_months),
+        "most_rows": dg.MetadataValue.int(made.most_rows),
+        "figures_computed": dg.MetadataValue.int(made.computed),
+        **{name: figure(value) for name, value in figures.items() if value is not None},
+        **_lists(made),
+        "chart": dg.MetadataValue.md(picture),
+    }
+
+
+def _lists(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
+    shown: dict[str, dg.MetadataValue] = {}
+    if made.skipped:
+        shown["skipped"] = table([entry.model_dump() for entry in made.skipped])
+    if made.left:
+        shown["not_reached_in_time"] = dg.MetadataValue.text(", ".join(made.left))
+    return shown

@@ -1,0 +1,1 @@
+"""Months in Dagster: assets, checks, sensor."""

@@ -1,0 +1,72 @@
+"""Checks of ingested months: the rules of ``ml_assets.trips.quality``, all in one step.
+
+One result a check stands for all months, also in a run over a range of them. Dagster's partitioned
+checks (a preview) record a partition only for a run of a single one; in a range they would leave a
+planned evaluation for each month behind and say nothing of any.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from ml_assets.defs.check_results import MonthFinding, monthly_result
+from ml_assets.defs.resources.trips import TripStoreResource
+from ml_assets.storage.month_profiles import MonthProfiles
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import Month
+from ml_assets.trips.quality import RULES, Finding, Verdict, is_settled, nearest_earlier
+
+_RULES = {dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name): rule for rule in RULES}
+
+
+@dg.multi_asset_check(
+    name="ingestion_checks",
+    specs=[
+        dg.AssetCheckSpec(
+            key.name, asset=key.asset_key, description=rule.description, blocking=rule.refuses
+        )
+        for key, rule in _RULES.items()
+    ],
+    can_subset=True,
+)
+def ingestion_checks(
+    context: dg.AssetCheckExecutionContext, trip_store: TripStoreResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Judge every stored month by the months before it; one that cannot be read is refused."""
+    store = trip_store.tables()
+    profiles = MonthProfiles(store)
+    stored = profiles.months()
+    made = _months_made(context)
+    whole, damaged = profiles.whole_and_damaged()
+    for key, rule in _RULES.items():
+        if key not in context.selected_asset_check_keys:
+            continue
+        found = [
+            MonthFinding(str(month), Finding(Verdict.REFUSED, why), made is None or month in made)
+            for month, why in damaged.items()
+        ]
+        for place, month in enumerate(whole):
+            earlier, later = nearest_earlier(whole, month.month), whole[place + 1 :]
+            finding = rule.judge(month, earlier)
+            found.append(
+                MonthFinding(
+                    month.month,
+                    finding,
+                    made is None or Month.parse(month.month) in made,
+                    finding.verdict == Verdict.ODD and is_settled(rule, month, later),
+                )
+            )
+        found.sort(key=lambda entry: entry.month)
+        yield monthly_result(key, found, _unpublished(store, made, stored))
+
+
+def _months_made(context: dg.AssetCheckExecutionContext) -> set[Month] | None:
+    """The months that this run makes; None when it runs checks alone, and so speaks of all."""
+    if not context.run.is_partitioned:
+        return None
+    return {Month.parse(key) for key in context.partition_keys}
+
+
+def _unpublished(store: TripStore, made: set[Month] | None, stored: list[Month]) -> list[str]:
+    absent = sorted((made or set()) - set(stored))
+    return [str(month) for month in absent if store.raw_record(month) is None]

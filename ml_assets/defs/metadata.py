@@ -1,0 +1,116 @@
+"""Metadata as people read it: rounded figures that Dagster plots, and tables."""
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import dagster as dg
+import polars as pl
+
+from ml_assets.defs.resources.month_failures import ERRORS, describe_error
+
+DIGITS = 4
+"""Of a figure in metadata: a tenth of a second of a trip; full precision is in the records."""
+
+
+Made = TypeVar("Made")
+_EPOCH = datetime(1970, 1, 1)
+
+
+def safe_metadata(
+    log: logging.Logger, of: str, make: Callable[[], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Make metadata, or say why it could not be made: it never fails what it describes.
+
+    Args:
+        log: Where a failure is logged, with its traceback.
+        of: What the metadata describes, for the message.
+        make: Makes it.
+
+    Returns:
+        The metadata; when ``make`` raised, one entry ``not_shown`` with the reason.
+    """
+    try:
+        return dict(make())
+    except ERRORS as error:
+        why = f"metadata of {of} could not be made ({describe_error(error)}); the data is stored"
+        log.warning(why, exc_info=error)
+        return {"not_shown": why}
+
+
+def optional(log: logging.Logger, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
+    """Make what only shows a result, or go on without it: the failure is logged as a warning.
+
+    Args:
+        log: Where a failure is logged, with its traceback.
+        what: Names it in the message.
+        make: Makes it.
+        otherwise: Returned when ``make`` raised.
+    """
+    try:
+        return make()
+    except ERRORS as error:
+        log.warning(f"{what} could not be made ({describe_error(error)})", exc_info=error)
+        return otherwise
+
+
+def figure(value: float) -> dg.MetadataValue:
+    """A number that Dagster plots over time, without fifteen digits.
+
+    What is no finite number becomes text: neither JSON nor GraphQL can carry it.
+    """
+    number = round(float(value), DIGITS)
+    finite = math.isfinite(number)
+    return dg.MetadataValue.float(number) if finite else dg.MetadataValue.text(str(number))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
+    """Rows with the same columns as a table that the asset's page draws; numbers are rounded.
+
+    Args:
+        rows: column to value: text, number or truth value; anything else becomes text.
+    """
+    names = list(rows[0]) if rows else ["nothing to show"]
+    schema = dg.TableSchema(columns=[dg.TableColumn(name=name) for name in names])
+    records = [dg.TableRecord({name: _shown(value) for name, value in row.items()}) for row in rows]
+    return dg.MetadataValue.table(records, schema)
+
+
+def preview(frame: pl.DataFrame, rows: int) -> dg.MetadataValue:
+    """The first rows of a frame as a table, whatever values are in them.
+
+    Times are written in ISO 8601, and those that no calendar date stands for (before the year 1 or
+    after 9999) as their distance from 1970.
+    """
+    first = frame.head(rows)
+    columns = {
+        name: _times(values) if isinstance(values.dtype, pl.Datetime) else values.to_list()
+        for name, values in zip(first.columns, first.iter_columns(), strict=True)
+    }
+    return table(
+        [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    )
+
+
+def _times(values: pl.Series) -> list[str | None]:
+    unit = values.dtype.time_unit  # type: ignore[attr-defined]
+    a_second = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[unit]
+    return [
+        None if count is None else _time(count, a_second, unit)
+        for count in values.to_physical().to_list()
+    ]
+
+
+def _time(count: int, a_second: int, unit: str) -> str:
+    try:
+        return str(_EPOCH + timedelta(microseconds=count * 1_000_000 // a_second))
+    except OverflowError:
+        return f"{count:,} {unit} since 1970"
+
+
+def _shown(value: Any) -> str | int | float | bool | None:
+    if isinstance(value, float):
+        return round(value, DIGITS) if math.isfinite(value) else str(value)
+    return value if value is None or isinstance(value, str | int | bool) else str(value)

@@ -1,0 +1,1 @@
+"""Monitoring in Dagster: drift and performance, request log, retraining."""

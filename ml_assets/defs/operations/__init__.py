@@ -1,0 +1,1 @@
+"""Runs in Dagster: outcomes, orphaned and queued runs, tags, MLflow runs, errors."""

@@ -1,0 +1,53 @@
+"""Dagster's in-process executor, whose process is named by the run's tags and keeps a heartbeat."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from ml_assets.defs.operations.run_process import Heartbeats, process_tags
+from ml_assets.defs.run_reason import why_started
+from ml_assets.storage.leftovers import process_folder
+
+
+class _TellingExecutor(dg.Executor):
+    """Tags the run and keeps its heartbeat, and leaves everything else to another executor."""
+
+    def __init__(self, inner: dg.Executor) -> None:
+        self._inner = inner
+
+    @property
+    def retries(self) -> Any:
+        return self._inner.retries
+
+    @property
+    def step_dependency_config(self) -> Any:
+        return self._inner.step_dependency_config
+
+    def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
+        """Tag the run, log why it was started, then execute its steps."""
+        instance, run_id = plan_context.instance, plan_context.run_id
+        with process_folder(), Heartbeats.of(instance).beating(run_id):
+            instance.add_run_tags(run_id, process_tags(run_id))
+            log_reason(instance, plan_context.dagster_run)
+            yield from self._inner.execute(plan_context, execution_plan)
+
+
+def log_reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Write into the run's events why it was started: its page shows tags only on request."""
+    instance.report_engine_event(f"Started because: {why_started(run.tags)}", run)
+
+
+@dg.executor(
+    name=dg.in_process_executor.name,
+    config_schema=dg.in_process_executor.config_schema.as_field(),
+)
+def telling_in_process_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
+    """Execute all steps in the run's own process, which the run's tags name.
+
+    Dagster's launcher for one machine does not watch over the processes that it starts, beyond the
+    life of the code server that started them: ``fail_orphaned_runs`` goes by these tags and by the
+    heartbeat.
+    """
+    create: Any = dg.in_process_executor.executor_creation_fn
+    return _TellingExecutor(create(init_context))

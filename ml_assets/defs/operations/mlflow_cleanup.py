@@ -1,0 +1,40 @@
+"""Sensors that keep MLflow's run status true when a Dagster run dies without a word.
+
+A step that ends, fails or is interrupted closes its own MLflow run. A killed process cannot: once
+its Dagster run is marked as ended (``dead_runs`` sees to that), these close it.
+"""
+
+import dagster as dg
+
+from ml_assets.defs.resources.mlflow import MlflowTracking
+from ml_assets.registry.mlflow_store import TrackingUnreachable
+
+_MINIMUM_INTERVAL_SECONDS = 30
+
+
+def tracking_sensors() -> list[dg.SensorDefinition]:
+    """One sensor for failed runs and one for cancelled ones; both are on by default."""
+    return [
+        _sensor("close_mlflow_runs_of_failed", dg.DagsterRunStatus.FAILURE),
+        _sensor("close_mlflow_runs_of_canceled", dg.DagsterRunStatus.CANCELED),
+    ]
+
+
+def _sensor(name: str, status: dg.DagsterRunStatus) -> dg.SensorDefinition:
+    @dg.run_status_sensor(
+        name=name,
+        run_status=status,
+        minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"End MLflow runs left open by a Dagster run that ended {status.value}.",
+    )
+    def close_tracking(
+        context: dg.RunStatusSensorContext, tracking: MlflowTracking
+    ) -> dg.SkipReason:
+        try:
+            closed = tracking.close_abandoned(tracking.client(), context.instance)
+        except TrackingUnreachable as error:
+            return dg.SkipReason(str(error))
+        return dg.SkipReason(f"closed {len(closed)} MLflow runs of ended Dagster runs")
+
+    return close_tracking

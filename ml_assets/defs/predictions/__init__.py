@@ -1,0 +1,1 @@
+"""Predictions in Dagster: scored months, and the job for one request."""

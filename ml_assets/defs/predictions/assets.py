@@ -1,0 +1,157 @@
+"""Predictions in batch: the requests of each month, scored with the champion that serves now."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+
+from ml_assets.config.code_version import model_code_version
+from ml_assets.defs.columns import column_schema
+from ml_assets.defs.groups import OWNERS, PREDICTIONS
+from ml_assets.defs.metadata import figure, preview, safe_metadata
+from ml_assets.defs.resources.io_manager import MonthlyTable, TableMonth
+from ml_assets.defs.resources.mlflow import MlflowTracking
+from ml_assets.defs.resources.trips import TripStoreResource
+from ml_assets.defs.run_reason import REASON_TAG
+from ml_assets.secrets import ShownError
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import Month
+from ml_assets.trips.rules import REQUEST_COLUMNS
+
+if TYPE_CHECKING:
+    from ml_assets.pipeline.predict import Model
+
+_FEATURES, _PREDICTIONS = "trip_features", "trip_predictions"
+_PREVIEW_ROWS = 5
+_ROWS_AT_ONCE = 100_000
+"""A prediction takes half a kilobyte a row on its way; a month of yellow trips has 3 million."""
+
+_CHAMPION = dg.AssetKey("champion_model")
+
+
+class NoChampion(ShownError, LookupError):
+    """Nothing that may score these trips serves; says what to do."""
+
+
+def when_a_month_came() -> dg.AutomationCondition:
+    """Once for each month that comes, or comes anew, while there is a champion.
+
+    The champion of that very time scores it, before a retraining has seen the month. Another
+    champion is no reason to score again what was scored, nor to score the months it learned from.
+    """
+    features = dg.AssetSelection.assets(_FEATURES)
+    served = dg.AutomationCondition.asset_matches(_CHAMPION, ~dg.AutomationCondition.missing())
+    came = dg.AutomationCondition.any_deps_updated().allow(features) & served
+    handled = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
+    # Not since_last_handled(): a month that came between two looks would be lost.
+    return (
+        came.since(handled & ~came)
+        & ~dg.AutomationCondition.any_deps_in_progress().allow(features)
+        & ~dg.AutomationCondition.in_progress()
+    ).with_label("month_came")
+
+
+def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """``trip_predictions`` over these monthly partitions."""
+
+    @dg.asset(
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[_FEATURES, _CHAMPION],
+        io_manager_key="monthly_table",
+        group_name=PREDICTIONS,
+        owners=OWNERS,
+        kinds={"polars", "parquet"},
+        code_version=model_code_version(),
+        automation_condition=when_a_month_came(),
+        # The condition asks once: a registry that is away for a moment must not cost a month.
+        retry_policy=dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL),
+        metadata={"dagster/column_schema": column_schema(_PREDICTIONS)},
+        description="What the champion that serves now predicts for each kept trip's request: "
+        "minutes, with their interval. Scored again, a trip keeps its `trip_id`.",
+    )
+    def trip_predictions(
+        context: dg.AssetExecutionContext,
+        trip_store: TripStoreResource,
+        tracking: MlflowTracking,
+    ) -> MonthlyTable:
+        store = trip_store.tables()
+        months = [Month.parse(key) for key in context.partition_keys]
+        try:
+            model = _champion(tracking, store)
+        except NoChampion as error:
+            if REASON_TAG not in context.run.tags:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            # Nobody has asked for it: the first real months come while the sample's model serves.
+            unscored = {"status": f"not scored: {error}"}
+            return MonthlyTable(
+                months, lambda _: TableMonth(None, lambda: unscored), context.add_asset_metadata
+            )
+        return _scored(context, store, months, model)
+
+    return [trip_predictions]
+
+
+def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
+    """The champion, loaded.
+
+    Raises:
+        NoChampion: when there is none, or it is of other trips.
+        dg.Failure: when it cannot be used any more.
+    """
+    from ml_assets.registry.loading import NoModel, load_model
+    from ml_assets.registry.registry import explain_missing_champion
+    from ml_assets.registry.served_champion import served_champion
+
+    client, name = tracking.reader(), tracking.registered_model
+    champion = served_champion(client, name)
+    if champion is None:
+        raise NoChampion(explain_missing_champion(client, name))
+    if champion.dataset != store.dataset:
+        raise NoChampion(
+            f"{champion} was trained on {champion.dataset or 'unknown trips'}, and these are "
+            f"{store.dataset}: train on them first (the job train_models, or `ml-assets run`)"
+        )
+    try:
+        return load_model(client, name, champion.version)
+    except NoModel as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def _scored(
+    context: dg.AssetExecutionContext, store: TripStore, months: list[Month], model: "Model"
+) -> MonthlyTable:
+    """Each month's predictions, made when the IO manager asks for them."""
+    stored = set(store.months(_FEATURES))
+    log = context.log
+
+    def make(month: Month) -> TableMonth:
+        if month not in stored:
+            status = f"no {_FEATURES} of {month}: not published yet, or never brought"
+            return TableMonth(None, lambda: {"status": status, "dagster/row_count": 0})
+        trips = store.read_table(_FEATURES, month, ["trip_id", *REQUEST_COLUMNS])
+        lineage, _ = store.lineage(_FEATURES, month)
+        at = datetime.now(UTC)
+        parts = [model.answers(part, at) for part in trips.iter_slices(_ROWS_AT_ONCE)]
+        frame = trips.select("trip_id").hstack(pl.concat(parts))
+        return TableMonth(
+            (frame, lineage.model_copy(update={"code_version": model_code_version()})),
+            lambda: {
+                "status": "scored",
+                "dagster/row_count": frame.height,
+                "model_version": model.version,
+                **safe_metadata(log, f"{_PREDICTIONS} {month}", lambda: _metadata(frame, trips)),
+            },
+        )
+
+    return MonthlyTable(months, make, context.add_asset_metadata)
+
+
+def _metadata(frame: pl.DataFrame, trips: pl.DataFrame) -> dict[str, Any]:
+    """Of a month that was scored."""
+    first = trips.head(_PREVIEW_ROWS).join(frame, on="trip_id", maintain_order="left")
+    metadata: dict[str, Any] = {"preview": preview(first, _PREVIEW_ROWS)}
+    if frame.height:
+        metadata["mean_predicted_minutes"] = figure(frame["predicted_minutes"].mean())  # type: ignore[arg-type]
+    return metadata

@@ -1,0 +1,131 @@
+"""A job whose launchpad takes requests, and whose run shows the predictions as a table."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from ml_assets.defs.metadata import table
+from ml_assets.defs.resources.mlflow import MlflowTracking
+from ml_assets.requests.fields import match_names, repeated_field, unknown_field
+from ml_assets.requests.validate import RULES
+from ml_assets.trips.rules import REQUEST_COLUMNS
+
+PREDICT_REQUESTS = "predict_requests"
+
+
+class RequestConfig(dg.PermissiveConfig):
+    """One request: a ride whose minutes are to be predicted.
+
+    PULocationID, DOLocationID and trip_distance are required. Dagster does not check that, since a
+    field may have its published name or another letter case; the step does.
+    """
+
+    PULocationID: int | None = Field(
+        default=None, description=f"Required: pick-up, {RULES['PULocationID']}."
+    )
+    DOLocationID: int | None = Field(
+        default=None, description=f"Required: drop-off, {RULES['DOLocationID']}."
+    )
+    trip_distance: float | None = Field(
+        default=None, description=f"Required: {RULES['trip_distance']}."
+    )
+    pickup_datetime: str | None = Field(
+        default=None,
+        description=f"{RULES['pickup_datetime']}; unset: now. Also lpep_pickup_datetime or "
+        "tpep_pickup_datetime.",
+    )
+    passenger_count: int | None = Field(
+        default=None, description=f"{RULES['passenger_count']}, if known.".capitalize()
+    )
+
+
+class PredictRequestsConfig(dg.Config):
+    """Which requests, and what answers them."""
+
+    requests: list[RequestConfig] = Field(description="At least one.")
+    version: str = Field(default="champion", description="Registry version, by number or alias.")
+
+
+@dg.op(name="predict", out=dg.Out(dg.Nothing))
+def predict_op(
+    context: dg.OpExecutionContext, config: PredictRequestsConfig, tracking: MlflowTracking
+) -> Iterator[dg.Output[None]]:
+    """Predict the minutes of each request.
+
+    The metadata of the output has them as a table for people, and unrounded for programs.
+    """
+    rows = _predictions(tracking, config)
+    for row in rows:
+        context.log.info(_sentence(row))
+    scored = [row for row in rows if row["reason"] is None]
+    if not scored:
+        told = "; ".join(f"request {row['request']}: {row['reason']}" for row in rows)
+        raise dg.Failure(told or "there is no request: give at least one", allow_retries=False)
+    yield dg.Output(
+        None,
+        metadata={
+            "predictions": table(rows),
+            "answers": dg.MetadataValue.json([_unrounded(row) for row in rows]),
+            "scored": len(scored),
+            "refused": len(rows) - len(scored),
+            "model_version": scored[0]["model_version"],
+        },
+    )
+
+
+@dg.job(
+    name=PREDICT_REQUESTS,
+    description="Predict the minutes of requests typed into the launchpad, or sent with GraphQL; "
+    "the run shows them as a table in the output of its step.",
+)
+def predict_requests() -> None:
+    """Predict a few requests."""
+    predict_op()
+
+
+def _predictions(tracking: MlflowTracking, config: PredictRequestsConfig) -> list[dict[str, Any]]:
+    """A row for each request, in order: its number from 1, its fields, and the answer or a reason.
+
+    Raises:
+        dg.Failure: when there is no such version, or it cannot be used.
+    """
+    from ml_assets.registry.loading import NoModel, load_model
+    from ml_assets.requests.validate import requests_frame
+
+    try:
+        model = load_model(tracking.reader(), tracking.registered_model, config.version)
+    except NoModel as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    given = [_fields(request) for request in config.requests]
+    requests = [fields for fields, _ in given]
+    faults = {row: fault for row, (_, fault) in enumerate(given) if fault}
+    answers = model.answers_or_reasons(requests_frame(requests), faults=faults).to_dicts()
+    return [
+        {"request": number, **request, **answer}
+        for number, (request, answer) in enumerate(zip(requests, answers, strict=True), start=1)
+    ]
+
+
+def _fields(request: RequestConfig) -> tuple[dict[str, Any], str]:
+    """The values of a request by field, and what is wrong with its names, if anything."""
+    given = {name: value for name, value in request.model_dump().items() if value is not None}
+    names = match_names(given)
+    faults = [unknown_field(name) for name in names.unknown]
+    faults += [repeated_field(*repeated) for repeated in names.repeated]
+    values = {field: given[name] for field, name in names.name_of.items()}
+    return {field: values.get(field) for field in REQUEST_COLUMNS}, "; ".join(faults)
+
+
+def _unrounded(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"scored_at": row["scored_at"] and row["scored_at"].isoformat()}
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    if row["reason"] is not None:
+        return f"request {row['request']}: {row['reason']}"
+    within = ""
+    if row["lower_minutes"] is not None:
+        within = f" ({row['lower_minutes']:.1f} to {row['upper_minutes']:.1f})"
+    return f"request {row['request']}: {row['predicted_minutes']:.1f} minutes{within}"

@@ -1,0 +1,1 @@
+"""Promotion in Dagster: the champion, its checks, rollback and promotion jobs."""

@@ -1,0 +1,148 @@
+"""The champion: the decision on the leaderboard's winner, carried out in the registry."""
+
+from typing import TYPE_CHECKING, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from ml_assets.backtesting.records import BacktestRecord
+from ml_assets.defs.backtesting.assets import last_backtest
+from ml_assets.defs.freshness import CHAMPION_FRESH
+from ml_assets.defs.groups import EVALUATION, OWNERS, TRAINING_POOL
+from ml_assets.defs.metadata import safe_metadata
+from ml_assets.defs.promotion.metadata import decision_metadata
+from ml_assets.defs.resources.mlflow import MlflowTracking
+from ml_assets.defs.resources.trips import TripStoreResource
+from ml_assets.defs.run_reason import why_started
+from ml_assets.evaluation.records import ChampionDecision, Leaderboard, TrainingSet
+from ml_assets.promotion.decision_log import DecisionLog
+
+if TYPE_CHECKING:
+    from ml_assets.promotion.criteria import PromotionLimits
+    from ml_assets.promotion.promote import CrowningOptions
+
+
+class ChampionConfig(dg.Config):
+    """What a challenger has to show, and what is served when it is crowned."""
+
+    serve: Literal["judged", "refitted_on_all_months"] = Field(
+        default="judged",
+        description="Serve the very model that was judged, or the same parameters fitted again on "
+        "all months, the judged one included (newer, but nobody has judged it).",
+    )
+    replace_other_dataset: bool = Field(
+        default=False,
+        description="Let a model take the place of a champion that was trained on other real trips "
+        "(the other taxi's). One of the synthetic sample may always be replaced.",
+    )
+    confidence: float = Field(
+        default=0.95, gt=0, lt=1, description="Of the paired bootstrap over trips."
+    )
+    least_improvement: float | None = Field(
+        default=None,
+        ge=0,
+        description="Minutes of RMSE that the bootstrap's lower limit has to exceed. Unset: by how "
+        "much a lead moves from month to month in the newest backtest, or 0 before there was one.",
+    )
+    slice_tolerance: dict[str, float] | None = Field(
+        default=None,
+        description="By how much a guarded slice may get worse, as a share of its RMSE: the "
+        "beginning of its name (airport, pair, borough, borough/Queens) to the share. Unset: 0.03 "
+        "each.",
+    )
+    least_slice_trips: int = Field(
+        default=300, ge=1, description="Guarded slices with fewer judged trips are left out."
+    )
+    most_milliseconds: float = Field(
+        default=50.0, gt=0, description="Time that one request may take."
+    )
+
+    def limits(self, suggested: float | None) -> "PromotionLimits":
+        """The same for the domain; the backtest has ``suggested`` a least improvement, minutes."""
+        from ml_assets.promotion.criteria import PromotionLimits
+        from ml_assets.promotion.slice_guardrails import SliceGuard
+
+        guard = SliceGuard(least_trips=self.least_slice_trips)
+        if self.slice_tolerance is not None:
+            guard = SliceGuard(self.slice_tolerance, self.least_slice_trips)
+        from_backtest = self.least_improvement is None and suggested is not None
+        return PromotionLimits(
+            confidence=self.confidence,
+            least_improvement=(suggested if from_backtest else self.least_improvement) or 0.0,
+            from_backtest=from_backtest,
+            guard=guard,
+            most_milliseconds=self.most_milliseconds,
+        )
+
+
+@dg.asset(
+    deps=["model_leaderboard"],
+    group_name=EVALUATION,
+    pool=TRAINING_POOL,
+    owners=OWNERS,
+    kinds={"mlflow"},
+    freshness_policy=CHAMPION_FRESH,
+    description="The model that serves: registered in MLflow under the alias `champion`. Each "
+    "materialization is a decision, promoted or refused, with what it was made on.",
+)
+def champion_model(
+    context: dg.AssetExecutionContext,
+    config: ChampionConfig,
+    trip_store: TripStoreResource,
+    tracking: MlflowTracking,
+) -> dg.MaterializeResult:
+    """Decide on the leaderboard's winner and carry the decision out in the registry."""
+    from ml_assets.promotion.evaluate import UnfitToServe
+    from ml_assets.promotion.policy import NothingToPromote
+    from ml_assets.promotion.promote import crown_winner
+    from ml_assets.registry.aliases import ChampionMoved
+
+    records = trip_store.records()
+    log = DecisionLog(records.home, records.dataset)
+    training_set = records.read("training_set", TrainingSet)
+    board = records.read("model_leaderboard", Leaderboard)
+    if board.training_set != training_set.fingerprint:
+        raise dg.Failure(
+            "the leaderboard was made from another training set: materialize model_leaderboard "
+            "again, then champion_model"
+        )
+    registry = tracking.registry()
+    try:
+        options = _options(context, config, last_backtest(context, trip_store))
+        decision = crown_winner(registry, board, training_set, trip_store.tables(), log, options)
+    except (NothingToPromote, UnfitToServe, ChampionMoved) as error:
+        raise dg.Failure(str(error)) from error
+    records.write("champion_model", decision)
+    _tell(context, decision)
+    if decision.registry_version is None:
+        raise dg.Failure(f"nothing serves: {decision.reason}")
+    version = decision.registry_version
+
+    def metadata() -> dict[str, dg.MetadataValue]:
+        links = tracking.where_to_look(registry.client, version)
+        return {**decision_metadata(decision, log.all()), **links}
+
+    return dg.MaterializeResult(metadata=safe_metadata(context.log, "champion_model", metadata))
+
+
+def _options(
+    context: dg.AssetExecutionContext, config: ChampionConfig, backtest: BacktestRecord | None
+) -> "CrowningOptions":
+    from ml_assets.promotion.promote import CrowningOptions
+
+    return CrowningOptions(
+        serve=config.serve,
+        replace_other_dataset=config.replace_other_dataset,
+        limits=config.limits(backtest.suggested_least_improvement if backtest else None),
+        started_because=why_started(context.run.tags),
+        dagster_run_id=context.run.run_id,
+    )
+
+
+def _tell(context: dg.AssetExecutionContext, decision: ChampionDecision) -> None:
+    if decision.unscored is not None:
+        context.log.warning(f"the champion before can no longer be scored: {decision.unscored}")
+    for criterion in decision.criteria:
+        mark = "shown" if criterion.passed else "lacking"
+        context.log.info(f"{criterion.name}: {mark}: {criterion.finding}")
+    context.log.info(f"{'promoted' if decision.promoted else 'kept'}: {decision.reason}")

@@ -1,0 +1,185 @@
+"""Schedules, in New York time: bring and score monthly, retrain weekly, watch the service daily.
+
+Each starts something only if need be.
+"""
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from ml_assets.config.settings import Settings
+from ml_assets.defs.groups import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.ingestion.sensors import (
+    INGEST_JOB,
+    Clock,
+    look_for_months,
+    months_until,
+    not_read,
+    run_request,
+    utc_now,
+)
+from ml_assets.defs.operations.run_outcomes import under_way
+from ml_assets.defs.resources.request_log import RequestLogResource
+from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
+from ml_assets.defs.run_reason import reason_tag
+from ml_assets.defs.training.sensors import RETRAIN_JOB
+from ml_assets.ingestion import SourceUnavailable, WrongSource
+from ml_assets.ingestion.ingest_plan import Asked, plan_requests
+from ml_assets.ingestion.retry_failed import Outcome, RunState
+from ml_assets.monitoring.online.records import OnlineRecord
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.promotion.retraining import last_carried_out, news_since, prospect
+from ml_assets.serving.request_log.files import last_written
+from ml_assets.storage.record_store import UnreadableRecord
+from ml_assets.trips.calendar import new_york_date
+
+TIMEZONE = "America/New_York"
+SCORE_JOB = "monitor_trips"
+_INPUTS = ("trip_features", "champion_model")
+_SCORES = ("feature_drift", "prediction_performance")
+_ONLINE = dg.AssetKey("online_predictions")
+WATCH_CRON = "30 5 * * *"
+"""After the end of the day in UTC, by which the request log goes."""
+
+Answer = list[dg.RunRequest] | dg.SkipReason
+
+
+def project_schedules(settings: Settings, now: Clock = utc_now) -> list[dg.ScheduleDefinition]:
+    """Those schedules that the settings do not switch off; ``now`` tells the time."""
+    made = (
+        (settings.ingest_cron, _ingest_schedule),
+        (settings.score_cron, _score_schedule),
+        (settings.retrain_cron, _retrain_schedule),
+        (WATCH_CRON, _watch_schedule),
+    )
+    return [make(cron, settings, now) for cron, make in made if cron is not None]
+
+
+def _scheduled(name: str, job: str, cron: str, description: str) -> Callable[..., object]:
+    return dg.schedule(
+        name=name,
+        job_name=job,
+        cron_schedule=cron,
+        execution_timezone=TIMEZONE,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=description,
+    )
+
+
+def _ingest_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDefinition:
+    @_scheduled(
+        "ingest_monthly",
+        INGEST_JOB,
+        cron,
+        "Bring every published month that is not stored as it is, also one that "
+        "ingest_new_months has given up.",
+    )
+    def ingest_monthly(
+        context: dg.ScheduleEvaluationContext,
+        trip_source: TripSourceResource,
+        trip_store: TripStoreResource,
+    ) -> Answer:
+        if busy := under_way(context.instance, INGESTION_POOL):
+            return dg.SkipReason(f"months are being brought: {busy}")
+        months = months_until(settings, new_york_date(now()))
+        try:
+            just_out = str(months[-1].shift(-1))
+            wanted = look_for_months(trip_source, trip_store.tables(), months, just_out)
+        except (SourceUnavailable, WrongSource, OSError) as error:
+            return dg.SkipReason(str(error))
+        # Whatever was asked for before, and came to nothing, is asked for once more.
+        plan = plan_requests(wanted, Asked(), lambda _: Outcome(RunState.UNKNOWN), now())
+        if not plan.requests:
+            missed = not_read(trip_source, trip_store.tables(), months)
+            return dg.SkipReason(f"every published month is stored as it is{missed}")
+        tick = f"{context.scheduled_execution_time:%Y-%m-%d %H:%M}"
+        return [run_request(each, f"{each.run_key} at {tick}") for each in plan.requests]
+
+    assert isinstance(ingest_monthly, dg.ScheduleDefinition)
+    return ingest_monthly
+
+
+def _score_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDefinition:
+    @_scheduled(
+        "monitor_monthly",
+        SCORE_JOB,
+        cron,
+        "Measure drift and the champion's error, when there is another month or champion.",
+    )
+    def monitor_monthly(context: dg.ScheduleEvaluationContext) -> Answer:
+        instance = context.instance
+        inputs = {name: _newest(instance, name) for name in _INPUTS}
+        if missing := [name for name, newest in inputs.items() if not newest]:
+            return dg.SkipReason(f"nothing to score yet: no {' and no '.join(missing)}")
+        if min(_newest(instance, name) for name in _SCORES) > max(inputs.values()):
+            return dg.SkipReason("no month and no champion is newer than the last scoring")
+        if busy := under_way(instance, INGESTION_POOL, TRAINING_POOL):
+            return dg.SkipReason(f"not while months or the champion may change: {busy}")
+        return [dg.RunRequest(tags=reason_tag("monthly scoring"))]
+
+    assert isinstance(monitor_monthly, dg.ScheduleDefinition)
+    return monitor_monthly
+
+
+def _retrain_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDefinition:
+    @_scheduled(
+        "retrain_weekly",
+        RETRAIN_JOB,
+        cron,
+        "Retrain when months, their contents or the code differ from the last training's.",
+    )
+    def retrain_weekly(
+        context: dg.ScheduleEvaluationContext, trip_store: TripStoreResource
+    ) -> Answer:
+        if busy := under_way(context.instance, INGESTION_POOL, TRAINING_POOL):
+            return dg.SkipReason(f"not beside another run: {busy}")
+        records = trip_store.records()
+        ahead = prospect(trip_store.tables())
+        if ahead.training_set is None:
+            return dg.SkipReason(f"not enough to train on: {ahead.fault}")
+        try:
+            last = last_carried_out(DecisionLog(records.home, records.dataset))
+        except (UnreadableRecord, OSError) as error:
+            return dg.SkipReason(str(error))
+        if last is not None and last.training_set == ahead.training_set.fingerprint:
+            return dg.SkipReason("months and code are those of the last training")
+        news = news_since(ahead.training_set, last)
+        changed = str(news) if news else "the code, or older months, changed"
+        return [dg.RunRequest(tags=reason_tag(f"weekly retraining ({changed})"))]
+
+    assert isinstance(retrain_weekly, dg.ScheduleDefinition)
+    return retrain_weekly
+
+
+def _watch_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDefinition:
+    @_scheduled(
+        "summarize_requests_daily",
+        SCORE_JOB,
+        cron,
+        "Measure what the prediction service answered, when it answered anything since.",
+    )
+    def summarize_requests_daily(
+        context: dg.ScheduleEvaluationContext,
+        request_log: RequestLogResource,
+        trip_store: TripStoreResource,
+    ) -> Answer:
+        written = last_written(request_log.folder)
+        if written is None:
+            return dg.SkipReason("nothing has been served yet")
+        try:
+            record = trip_store.records().find(_ONLINE.to_user_string(), OnlineRecord)
+        except UnreadableRecord:
+            record = None  # it is measured anew
+        if record is not None and record.log_written is not None and record.log_written >= written:
+            return dg.SkipReason("nothing was served since the last measurement")
+        served = reason_tag("the prediction service answered requests")
+        return [dg.RunRequest(asset_selection=[_ONLINE], tags=served)]
+
+    assert isinstance(summarize_requests_daily, dg.ScheduleDefinition)
+    return summarize_requests_daily
+
+
+def _newest(instance: dg.DagsterInstance, asset: str) -> int:
+    """The event log's number of an asset's newest materialization; 0 when there is none."""
+    records = instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
+    return records[0].storage_id if records else 0

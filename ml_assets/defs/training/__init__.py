@@ -1,0 +1,1 @@
+"""Training in Dagster: the training set, models, leaderboard, checks, sensor."""

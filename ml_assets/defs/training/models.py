@@ -1,0 +1,215 @@
+"""One asset for each model family: tuned, fitted, judged and logged to MLflow.
+
+A family that is added to ``ml_assets.training.families`` gets its asset, checks and leaderboard row
+from here by itself.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from ml_assets.config.code_version import model_code_version
+from ml_assets.defs.groups import MODELS, OWNERS, TRAINING_POOL
+from ml_assets.defs.metadata import figure, optional, safe_metadata, table
+from ml_assets.defs.resources.mlflow import MlflowTracking
+from ml_assets.defs.resources.trips import TripStoreResource
+from ml_assets.evaluation.records import FitOn, ModelRecord, TrainingSet
+from ml_assets.training.families import FAMILIES, ModelFamily
+from ml_assets.training.windows import span
+from ml_assets.trips.month import Month
+
+if TYPE_CHECKING:
+    from ml_assets.training.fit import TrialRecord
+    from ml_assets.training.train_and_evaluate import TuningOptions
+
+
+class ModelConfig(dg.Config):
+    """How a model is tuned and fitted."""
+
+    trials: int = Field(
+        default=5, description="Tuning trials; 0 takes the last parameters, else the defaults."
+    )
+    tuning_seconds: float | None = Field(default=None, description="Stop tuning after this long.")
+    seed: int = Field(default=42, description="Seed of the tuning and of the estimator.")
+    fit_on: FitOn = Field(
+        default="train_and_tune",
+        description="What the judged model is fitted on once it is tuned; never the judged month.",
+    )
+    warm_start: bool = Field(
+        default=True,
+        description="Start from the champion's parameters if it is of this family, else from the "
+        "family's last ones; never from any that the judged month had a say in.",
+    )
+    study_storage: str | None = Field(
+        default=None,
+        description="Optuna RDB URL (sqlite:///…, postgresql://…) that several workers share; each "
+        "training set has a study of its own there.",
+    )
+
+
+def model_asset_name(family: str) -> str:
+    """The asset key of a family: ``xgboost`` becomes ``xgboost_model``."""
+    return f"{family}_model"
+
+
+def model_assets() -> list[dg.AssetsDefinition]:
+    """One asset for every family in the registry."""
+    return [_model_asset(family) for family in FAMILIES.values()]
+
+
+def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
+    name = model_asset_name(family.name)
+
+    @dg.asset(
+        name=name,
+        deps=["training_set"],
+        group_name=MODELS,
+        pool=TRAINING_POOL,
+        owners=OWNERS,
+        kinds={"xgboost" if family.name == "xgboost" else "scikitlearn", "mlflow"},
+        code_version=model_code_version(),
+        description=f"{family.title}: tuned, fitted and judged, as one pipeline from a request "
+        "to minutes, logged to MLflow.",
+    )
+    def model(
+        context: dg.AssetExecutionContext,
+        config: ModelConfig,
+        trip_store: TripStoreResource,
+        tracking: MlflowTracking,
+    ) -> dg.MaterializeResult:
+        from ml_assets.registry.descriptions import describe_training, run_name
+        from ml_assets.registry.log_training import log_judged_model
+        from ml_assets.reporting.model_charts import model_pictures
+        from ml_assets.training.train_and_evaluate import load_months, train_and_judge
+
+        training_set = trip_store.records().read("training_set", TrainingSet)
+        # Whatever can fail is inside, so that MLflow's status is the step's own outcome.
+        with tracking.run(context, run_name(family.name, training_set, context.run_id)) as run:
+            warm_start = None
+            if config.warm_start:
+                champion = tracking.champion_parameters(run.client, family.name, training_set)
+                last = _last_parameters(context, family, trip_store, training_set)
+                warm_start = _known(family, champion) or last
+            options = _tuning_options(config, family, training_set, warm_start)
+            judged = train_and_judge(
+                family,
+                training_set,
+                load_months(trip_store.tables(), training_set),
+                options,
+                on_trial=lambda trial: context.log.info(_told(family, trial, config.trials)),
+            )
+            pictures: dict[str, bytes] = optional(
+                context.log, f"pictures of {name}", lambda: model_pictures(judged, training_set), {}
+            )
+            description = describe_training(
+                judged.record, training_set, family.title, context.run_id
+            )
+            record = log_judged_model(run, judged, training_set, pictures, description)
+            trip_store.records().write(name, record)
+            links = tracking.run_links(run)
+            return dg.MaterializeResult(
+                metadata=safe_metadata(
+                    context.log, name, lambda: _metadata(record, training_set, pictures) | links
+                )
+            )
+
+    return model
+
+
+def _told(family: ModelFamily, trial: "TrialRecord", trials: int) -> str:
+    outcome = trial.state.lower()
+    if trial.tune_rmse is not None:
+        outcome = f"validation RMSE {trial.tune_rmse:.3f}"
+    return f"{family.name} trial {trial.number + 1} of {trials}: {outcome} ({trial.seconds:.1f} s)"
+
+
+def _tuning_options(
+    config: ModelConfig,
+    family: ModelFamily,
+    training_set: TrainingSet,
+    warm_start: dict[str, Any] | None,
+) -> "TuningOptions":
+    from ml_assets.training.train_and_evaluate import TuningOptions
+    from ml_assets.training.tune import TuningBudget
+
+    return TuningOptions(
+        budget=TuningBudget(config.trials, config.tuning_seconds, config.seed),
+        fit_on=config.fit_on,
+        warm_start=warm_start,
+        storage=config.study_storage,
+        # Trials compare on the same trips only: another training set has another study.
+        study_name=f"{family.name} on {training_set.dataset} {training_set.fingerprint}",
+    )
+
+
+def _known(family: ModelFamily, logged: dict[str, Any] | None) -> dict[str, Any]:
+    """Of what MLflow has of a run, the parameters of the family."""
+    return {name: value for name, value in (logged or {}).items() if name in family.defaults}
+
+
+def _last_parameters(
+    context: dg.AssetExecutionContext,
+    family: ModelFamily,
+    trip_store: TripStoreResource,
+    training_set: TrainingSet,
+) -> dict[str, Any] | None:
+    """Those of the family's last model here, unless the month that is to judge had a say in them.
+
+    A record that cannot be read is no obstacle: it is about to be replaced.
+    """
+    from ml_assets.storage.record_store import UnreadableRecord
+
+    try:
+        last = trip_store.records().find(model_asset_name(family.name), ModelRecord)
+    except UnreadableRecord as error:
+        context.log.warning(f"no warm start: {error}")
+        return None
+    if last is None:
+        return None
+    if last.has_seen(training_set.months_of("judge")[0]):
+        context.log.info("no warm start: the last parameters know the month that is to judge")
+        return None
+    return last.parameters
+
+
+def _metadata(
+    record: ModelRecord, training_set: TrainingSet, pictures: dict[str, bytes]
+) -> dict[str, dg.MetadataValue]:
+    """What one looks at on the asset's page: figures that Dagster plots, tables and pictures."""
+    from ml_assets.evaluation.interval_coverage import interval_table
+    from ml_assets.evaluation.leaderboard import slices_table
+    from ml_assets.reporting.charts import as_markdown_image
+
+    metadata: dict[str, dg.MetadataValue] = {
+        "test_rmse": figure(record.test.rmse),
+        "test_mae": figure(record.test.mae),
+        "validation_rmse": figure(record.validation.rmse),
+        "share_within_5_minutes": figure(record.test.share_within_5_minutes),
+        "fit_seconds": figure(record.fit_seconds),
+        "trips": dg.MetadataValue.text(
+            "synthetic sample" if training_set.synthetic else training_set.dataset
+        ),
+        "judged_month": dg.MetadataValue.text(span(training_set.months_of("judge"))),
+        "fitted_on": dg.MetadataValue.text(span([Month.parse(m) for m in record.fitted_on])),
+        "training_set": dg.MetadataValue.text(training_set.fingerprint),
+        "parameters": dg.MetadataValue.json(record.parameters),
+        "slices": table(slices_table(record)),
+        **{
+            name: dg.MetadataValue.md(
+                as_markdown_image(png, f"{name.replace('_', ' ')} of {record.model}")
+            )
+            for name, png in pictures.items()
+        },
+        "mlflow_run_id": dg.MetadataValue.text(record.mlflow_run_id or ""),
+        "model_uri": dg.MetadataValue.text(record.model_uri or ""),
+    }
+    if record.interval is not None:
+        metadata["interval_coverage"] = figure(record.interval.coverage)
+        metadata["interval_mean_width"] = figure(record.interval.mean_width)
+        metadata["intervals"] = table(interval_table(record.interval))
+    if record.train is not None:
+        metadata["train_rmse"] = figure(record.train.rmse)
+    if training_set.caveat:
+        metadata["caveat"] = dg.MetadataValue.text(training_set.caveat)
+    return metadata

@@ -1,0 +1,150 @@
+"""The sensor that retrains when new months are in and their checks pass."""
+
+from datetime import timedelta
+
+import dagster as dg
+from pydantic import BaseModel, ValidationError
+
+from ml_assets.defs.groups import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.ingestion.sensors import Clock, utc_now
+from ml_assets.defs.operations.run_outcomes import attempts_at, under_way
+from ml_assets.defs.operations.run_tags import REQUEST_KEY_TAG
+from ml_assets.defs.resources.trips import TripStoreResource
+from ml_assets.defs.run_reason import reason_tag
+from ml_assets.ingestion.retry_failed import RunState, next_attempt_at, run_key
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.promotion.retraining import (
+    Prospect,
+    data_state,
+    last_carried_out,
+    news_since,
+    prospect,
+)
+from ml_assets.storage.record_store import UnreadableRecord
+from ml_assets.trips.quality import RULES
+
+NAME = "retrain_on_new_months"
+RETRAIN_JOB = "retrain"
+QUIET_SECONDS = 45
+"""So long after the last month came in: a source may publish several, or one several times."""
+
+_MINIMUM_INTERVAL_SECONDS = 30
+_FEATURES = dg.AssetKey("trip_features")
+_BLOCKING = [dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name) for rule in RULES if rule.refuses]
+
+
+class Settled(BaseModel):
+    """The sensor's memory: up to which event of ``trip_features`` all is done, and why."""
+
+    storage_id: int = 0
+    why: str = ""
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Settled":
+        """Read it; what is damaged or was written by other code is as if nothing was settled."""
+        try:
+            return cls.model_validate_json(text or "{}")
+        except ValidationError:
+            return cls()
+
+
+def retraining_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
+    """The sensor; ``now`` tells the time."""
+
+    @dg.sensor(
+        name=NAME,
+        job_name=RETRAIN_JOB,
+        minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Retrain once when new or republished months are in and their checks pass.",
+    )
+    def retrain_on_new_months(
+        context: dg.SensorEvaluationContext, trip_store: TripStoreResource
+    ) -> dg.SensorResult:
+        instance = context.instance
+        newest, before = _newest(instance), Settled.parse(context.cursor)
+        if newest is None or newest.storage_id <= before.storage_id:
+            known = f": {before.why}" if before.why else ""
+            return _skip(f"no month has come in since the last look{known}")
+        if busy := under_way(instance, INGESTION_POOL, TRAINING_POOL):
+            return _skip(f"waiting: {busy}")
+        if now().timestamp() - newest.timestamp < QUIET_SECONDS:
+            return _skip(f"a month has just come in: waiting {QUIET_SECONDS} s for more")
+        settled = Settled(storage_id=newest.storage_id)
+        try:
+            return _decide(instance, trip_store, now, settled)
+        except (UnreadableRecord, OSError) as error:
+            return _skip(str(error))
+
+    return retrain_on_new_months
+
+
+def _decide(
+    instance: dg.DagsterInstance, trip_store: TripStoreResource, now: Clock, settled: Settled
+) -> dg.SensorResult:
+    """Request the retraining, or tell why not; ``settled`` when that is for as long as data stay.
+
+    Raises:
+        UnreadableRecord: when a decision cannot be read.
+    """
+    records = trip_store.records()
+    ahead = prospect(trip_store.tables())
+    if ahead.training_set is None:
+        told = f"not enough to train on: {ahead.fault}"
+        return _skip(" | ".join(filter(None, (told, ahead.told_refusals))), settled)
+    last = last_carried_out(DecisionLog(records.home, records.dataset))
+    news = news_since(ahead.training_set, last)
+    if not news:
+        judged = ahead.training_set.months_of("judge")[0]
+        told = f"months up to {judged} have been trained on as they are"
+        return _skip(" | ".join(filter(None, (told, ahead.told_refusals))), settled)
+    if failed := failed_checks(instance, ahead):
+        return _skip(f"{news}, but {failed}")
+    state = data_state(ahead.training_set, last)
+    attempts, outcome = attempts_at(instance, state)
+    if outcome.state in (RunState.REFUSED, RunState.CANCELLED):
+        return _skip(f"{news}, but {outcome}: the next is weekly, or by hand", settled)
+    if outcome.at is not None and now() < (due := next_attempt_at(attempts, outcome.at)):
+        wait = due - now() + timedelta(minutes=1)
+        return _skip(f"{news}, but {outcome}: next attempt in {wait.total_seconds() // 60:.0f} min")
+    tags = {**reason_tag(str(news)), REQUEST_KEY_TAG: state}
+    return dg.SensorResult([dg.RunRequest(run_key(state, attempts), tags=tags)])
+
+
+def failed_checks(instance: dg.DagsterInstance, ahead: Prospect) -> str | None:
+    """Which blocking check forbids training by its latest result; None when none does.
+
+    A check that failed for a month which is left out anyway forbids nothing.
+    """
+    refused = {str(month) for month in ahead.refused}
+    for key in _BLOCKING:
+        latest = _latest_result(instance, key)
+        if latest is None or latest.passed or latest.severity != dg.AssetCheckSeverity.ERROR:
+            continue
+        told = latest.metadata.get("months_odd_or_refused")
+        months = {*str(told.value).split(", ")} if told else set()
+        if not months & refused:
+            name, why = f"{key.name} of {key.asset_key.to_user_string()}", latest.description
+            return f"the blocking check {name} failed: {why or 'it does not say why'}"
+    return None
+
+
+def _latest_result(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey
+) -> dg.AssetCheckEvaluation | None:
+    """The newest result of a check, past runs that ended before they came to it."""
+    history = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
+    results = (record.evaluation for record in history)
+    return next((found for found in results if isinstance(found, dg.AssetCheckEvaluation)), None)
+
+
+def _newest(instance: dg.DagsterInstance) -> dg.EventLogRecord | None:
+    records = instance.fetch_materializations(_FEATURES, limit=1).records
+    return records[0] if records else None
+
+
+def _skip(reason: str, settled: Settled | None = None) -> dg.SensorResult:
+    if settled is None:
+        return dg.SensorResult(skip_reason=reason)
+    cursor = settled.model_copy(update={"why": reason}).model_dump_json()
+    return dg.SensorResult(skip_reason=reason, cursor=cursor)

@@ -1,0 +1,1 @@
+"""How well a model predicts: metrics, slices, model checks, intervals, the leaderboard."""

@@ -1,0 +1,229 @@
+"""What a folder's listing says of a month: a file, a folder of parts, or why it is neither."""
+
+import errno
+import hashlib
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from ml_assets.ingestion.source import published_filename
+from ml_assets.trips.month import Month
+from ml_assets.trips.published_schema import TAXIS, shown_name
+
+Entry = dict[str, Any]
+"""What fsspec lists of a file or folder: ``name``, ``type``, ``size`` and more by kind of store."""
+
+# What stores call them: s3fs, adlfs, gcsfs, webdav; git hosts; Hugging Face; zip archives.
+_CONTENT_TAGS = ("ETag", "etag", "md5Hash", "checksum", "sha", "blob_id", "CRC")
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "modify", "created")
+
+_DANGLING = "dangling"
+_PART_ENDINGS = (".parquet", ".parq", ".pq")
+_SPECIAL = (
+    (stat.S_ISFIFO, "a named pipe (FIFO)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+# 2023-01, 2023_01, 202301; not the first six digits of a longer number.
+_MONTH_IN_NAME = re.compile(r"(?<!\d)([12]\d{3})[-_.]?(0[1-9]|1[0-2])(?!\d)")
+_YEAR_FOLDER = re.compile(r"(?:\w+_)?(?:year|yr|y)=([12]\d{3})", re.IGNORECASE)
+_MONTH_FOLDER = re.compile(r"(?:\w+_)?(?:month|mon|m)=0?(1[0-2]|[1-9])", re.IGNORECASE)
+# .PARQUET, .pq, .parquet (1); not .parquet.gz
+_PARQUET_NAME = re.compile(r"\.(parquet|parq|pq)( ?\(\d+\)|[-_ ]?copy)?$", re.IGNORECASE)
+_LIKE_TRIPS = re.compile(r"tripdata|\.parq|=", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ListedMonth:
+    """The file or the parts of a month, as they are listed.
+
+    Attributes:
+        files: Its file, or its parts in the order of their names.
+        is_folder: Whether it is a folder of parts.
+        fault: Why it cannot be read; None when it can.
+        is_unfinished: Whether its writer says that it is not whole yet.
+    """
+
+    files: tuple[Entry, ...]
+    is_folder: bool = False
+    fault: str | None = None
+    is_unfinished: bool = False
+
+    @property
+    def version(self) -> str:
+        """What tells this publication of the month from others."""
+        if self.fault is not None:
+            return f"unreadable: {self.fault}"
+        if not self.is_folder:
+            return _version(self.files[0])
+        parts = "\n".join(f"{file_name(part)} {_version(part)}" for part in self.files)
+        return f"{len(self.files)} parts, {hashlib.sha256(parts.encode()).hexdigest()[:16]}"
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Bytes in all, where the store lists them."""
+        sizes = [file.get("size") for file in self.files]
+        known = [int(size) for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) and known else None
+
+    def changed_at(self, filesystem: AbstractFileSystem) -> datetime | None:
+        """When a file of this machine changed last; what a store lists was written whole.
+
+        What is unfinished changes now, wherever it is.
+        """
+        if self.is_unfinished:
+            return datetime.now(UTC)
+        moments = [file.get("mtime") for file in self.files]
+        known = [moment for moment in moments if isinstance(moment, int | float)]
+        if not isinstance(filesystem, LocalFileSystem) or not known:
+            return None
+        return datetime.fromtimestamp(max(known), UTC)
+
+
+def file_name(entry: Entry) -> str:
+    """The last part of an entry's path."""
+    return str(entry["name"]).rstrip("/").rpartition("/")[2]
+
+
+def list_folder(filesystem: AbstractFileSystem, path: str) -> list[Entry]:
+    """What is in a folder, links followed; a link to nothing has the type ``dangling``."""
+    return [_followed(filesystem, entry) for entry in filesystem.ls(path, detail=True)]
+
+
+def listed_month(filesystem: AbstractFileSystem, entry: Entry) -> ListedMonth | None:
+    """What an entry with a month's name is; None when nothing of the month is there."""
+    if entry["type"] == "file":
+        return ListedMonth((entry,))
+    if entry["type"] == "directory":
+        return _parts(filesystem, entry)
+    if entry["type"] == _DANGLING:
+        return None
+    return ListedMonth((), fault=f"is {_kind(entry)}, not a file: put a file in its place")
+
+
+def near_misses(
+    filesystem: AbstractFileSystem, entries: Iterable[Entry], taxi: str, months: Iterable[Month]
+) -> dict[Month, str]:
+    """What looks like the file of a month and is not read as it, with why.
+
+    Args:
+        filesystem: The store.
+        entries: What is in the folder.
+        taxi: ``green`` or ``yellow``.
+        months: Months that are not there.
+    """
+    wanted = {*months}
+    found: dict[Month, list[str]] = {}
+    for entry in sorted(entries, key=file_name):
+        for month in _months_of(filesystem, entry) & wanted:
+            found.setdefault(month, []).append(_why_not(entry, taxi, month))
+    return {month: "; ".join(found[month][:3]) for month in sorted(found)}
+
+
+def _followed(filesystem: AbstractFileSystem, entry: Entry) -> Entry:
+    """The target of a link, whose own time and size a listing gives."""
+    if not entry.get("islink"):
+        return entry
+    try:
+        return {**filesystem.info(entry["name"]), "name": entry["name"]}
+    except FileNotFoundError:
+        return {**entry, "type": _DANGLING}
+    except OSError as error:
+        loop = error.errno == errno.ELOOP
+        return {**entry, "type": "other", "fault": "a link to itself" if loop else None}
+
+
+def _kind(entry: Entry) -> str:
+    mode = int(entry.get("mode") or 0)
+    special = next((name for is_of, name in _SPECIAL if is_of(mode)), "of another kind")
+    return entry.get("fault") or special
+
+
+def _parts(filesystem: AbstractFileSystem, folder: Entry) -> ListedMonth | None:
+    """The parts in a folder, by Hadoop's rule: what begins with ``_`` or ``.`` is no data."""
+    try:
+        entries = list_folder(filesystem, folder["name"])
+    except OSError as error:
+        why = f"is a folder that cannot be listed ({type(error).__name__}: {error.strerror})"
+        return ListedMonth((), is_folder=True, fault=f"{why}: make it readable")
+    if any(file_name(entry).startswith("_temporary") for entry in entries):
+        fault = "is still being written: its folder has a _temporary in it"
+        return ListedMonth((), is_folder=True, fault=fault, is_unfinished=True)
+    data = sorted(
+        (entry for entry in entries if not file_name(entry).startswith(("_", "."))), key=file_name
+    )
+    strange = [entry for entry in data if not _is_part(entry)]
+    if strange:
+        names = ", ".join(shown_name(file_name(entry)) for entry in strange[:3])
+        fault = (
+            f"is a folder that holds {names}, which is no part file: only files called *.parquet "
+            "may lie in it, none in a folder of its own"
+        )
+        return ListedMonth((), is_folder=True, fault=fault)
+    return ListedMonth(tuple(data), is_folder=True) if data else None
+
+
+def _is_part(entry: Entry) -> bool:
+    return entry["type"] == "file" and file_name(entry).lower().endswith(_PART_ENDINGS)
+
+
+def _months_of(filesystem: AbstractFileSystem, entry: Entry) -> set[Month]:
+    """The months that a name speaks of; those below it, for a hive folder of a year."""
+    name = file_name(entry)
+    if _LIKE_TRIPS.search(name) is None:
+        return set()
+    year = _YEAR_FOLDER.fullmatch(name)
+    if year is None or entry["type"] != "directory":
+        return {Month(int(of[1]), int(of[2])) for of in _MONTH_IN_NAME.finditer(name)}
+    try:
+        below = filesystem.ls(entry["name"], detail=True)
+    except OSError:
+        return set()
+    numbers = (_MONTH_FOLDER.fullmatch(file_name(inner)) for inner in below)
+    return {Month(int(year[1]), int(number[1])) for number in numbers if number}
+
+
+def _why_not(entry: Entry, taxi: str, month: Month) -> str:
+    name, wanted = file_name(entry), published_filename(taxi, month)
+    if name == wanted:
+        if entry["type"] == _DANGLING:
+            return f"{wanted} is a link to nothing"
+        return f"{wanted} is a folder without part files (*.parquet)"
+    other = next((kind for kind in TAXIS if name == published_filename(kind, month)), None)
+    if other is not None:
+        return f"{name} is there, of the other taxi: ML_ASSETS_TAXI={other} takes it"
+    is_folder = entry["type"] == "directory"
+    shown = f"{shown_name(name)}{'/' if is_folder else ''}"
+    return f"{shown} is there, but only {wanted} is read: {_remedy(name, is_folder=is_folder)}"
+
+
+def _remedy(name: str, *, is_folder: bool) -> str:
+    """What makes a month of a file or folder; a new name makes no Parquet of a CSV file."""
+    if is_folder and _YEAR_FOLDER.fullmatch(name):
+        return "move the month's folder out of it and rename it"
+    if is_folder or _PARQUET_NAME.search(name):
+        return "rename it"
+    return "it has to be a Parquet file of that name"
+
+
+def _version(entry: Mapping[str, Any]) -> str:
+    """A tag of the content where the store has one, else size and time."""
+    for key in _CONTENT_TAGS:
+        if entry.get(key):
+            return str(entry[key]).strip('"')
+    size = f"{entry.get('size', 'unknown')} bytes"
+    for key in _TIMES:
+        moment = entry.get(key)
+        if isinstance(moment, int | float):
+            moment = datetime.fromtimestamp(moment, UTC)
+        if moment:
+            shown = moment.isoformat() if isinstance(moment, datetime) else str(moment)
+            return f"{size}, modified {shown}"
+    return size

@@ -1,0 +1,222 @@
+"""Which months are to be brought: those that the source has and the store has not, or not so."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Self
+
+from pydantic import AwareDatetime, BaseModel, ValidationError
+
+from ml_assets.ingestion.retry_failed import Outcome, RunState, next_attempt_at, run_key
+from ml_assets.ingestion.source import PublishedMonth
+from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
+from ml_assets.trips.month import Month
+
+TABLES = ("trip_features", "rejected_trips")
+MOST_MONTHS_TOGETHER = 12
+
+
+@dataclass(frozen=True)
+class WantedMonth:
+    """A month to bring.
+
+    Attributes:
+        month: Which.
+        publication: What tells this publication of it from others: the source's ETag or the like,
+            and the source.
+        why: ``new``, ``republished``, or ``lost on the way`` (the file is there, but not what is
+            made from it).
+        changed_at: When its file changed last, where it is one on this machine.
+    """
+
+    month: Month
+    publication: str
+    why: str
+    changed_at: datetime | None = None
+
+    def changed_within(self, period: timedelta, now: datetime) -> bool:
+        """Whether its file changed in the period before now; one dated later has not."""
+        return self.changed_at is not None and timedelta(0) <= now - self.changed_at < period
+
+    def __str__(self) -> str:
+        return f"{self.month} ({self.why})"
+
+
+class AskedMonth(BaseModel):
+    """How a month was asked for last.
+
+    Attributes:
+        publication: As in ``WantedMonth``.
+        run_key: Of the run that was to bring it.
+        attempts: So many times.
+        together: Whether that run was to bring other months, too.
+        at: When.
+    """
+
+    publication: str
+    run_key: str
+    attempts: int
+    together: bool
+    at: AwareDatetime
+
+
+class Asked(BaseModel):
+    """What was asked for so far: the sensor's memory.
+
+    Attributes:
+        months: By ``YYYY-MM``.
+        newest_at_first: The newest month that was listed when nothing was remembered yet.
+    """
+
+    months: dict[str, AskedMonth] = {}
+    newest_at_first: str | None = None
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self:
+        """Read it; what is damaged or was written by other code is as if nothing was asked."""
+        try:
+            return cls.model_validate_json(text or "{}")
+        except ValidationError:
+            return cls()
+
+
+@dataclass(frozen=True)
+class Request:
+    """Months to bring in one run, and the key under which it is asked for."""
+
+    months: tuple[WantedMonth, ...]
+    run_key: str
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to ask for now, and why other wanted months have to wait, a line each."""
+
+    requests: list[Request]
+    waiting: list[str]
+
+
+def wanted_months(
+    source: str, published: Mapping[Month, PublishedMonth], store: TripStore
+) -> list[WantedMonth]:
+    """The published months that are not stored just so, in order.
+
+    Args:
+        source: The source's name.
+        published: What it lists.
+        store: What is there.
+    """
+    found = ((month, _why(source, published[month], store)) for month in sorted(published))
+    return [
+        WantedMonth(
+            month, f"{published[month].version} from {source}", why, published[month].changed_at
+        )
+        for month, why in found
+        if why is not None
+    ]
+
+
+def _why(source: str, published: PublishedMonth, store: TripStore) -> str | None:
+    record = store.raw_record(published.month)
+    if record is None:
+        return "new"
+    if (record.version, record.source) != (published.version, source):
+        return "republished"
+    whole = all(_made_from(store, table, published.month) == record.sha256 for table in TABLES)
+    return None if whole else "lost on the way"
+
+
+def _made_from(store: TripStore, table: str, month: Month) -> str | None:
+    try:
+        return store.lineage(table, month)[0].raw_sha256
+    except (MissingMonth, DamagedMonth):
+        return None
+
+
+def plan_requests(
+    wanted: Sequence[WantedMonth],
+    asked: Asked,
+    outcome_of: Callable[[str], Outcome],
+    now: datetime,
+) -> Plan:
+    """Ask for each publication once, and again only for what may go well another time.
+
+    Months that follow each other and were never asked for come in one run. When such a run fails,
+    its months are asked for one by one, so that a bad month is found and keeps no other from
+    coming.
+
+    Args:
+        wanted: The months to bring, in order.
+        asked: What was asked for before.
+        outcome_of: What became of the run with a key.
+        now: The present instant.
+    """
+    fresh: list[WantedMonth] = []
+    requests: list[Request] = []
+    waiting: list[str] = []
+    for month in wanted:
+        before = asked.months.get(str(month.month))
+        if before is None or before.publication != month.publication:
+            fresh.append(month)
+            continue
+        reason = _reason_to_wait(before, outcome_of(before.run_key), now)
+        if reason is None:
+            requests.append(_request((month,), before.attempts))
+        else:
+            waiting.append(f"{month}: {reason}")
+    requests += [_request(months, 0) for months in _neighbours(fresh)]
+    return Plan(sorted(requests, key=lambda request: request.months[0].month), waiting)
+
+
+def remember(asked: Asked, wanted: Sequence[WantedMonth], plan: Plan, now: datetime) -> Asked:
+    """What is remembered after the plan was asked for; months that are in are forgotten."""
+    open_ = {str(month.month) for month in wanted}
+    months = {name: before for name, before in asked.months.items() if name in open_}
+    for request in plan.requests:
+        for month in request.months:
+            months[str(month.month)] = AskedMonth(
+                publication=month.publication,
+                run_key=request.run_key,
+                attempts=request.attempts,
+                together=len(request.months) > 1,
+                at=now,
+            )
+    return asked.model_copy(update={"months": months})
+
+
+def _reason_to_wait(before: AskedMonth, outcome: Outcome, now: datetime) -> str | None:
+    """Why a month that was asked for is not asked for again now; None when it is."""
+    if outcome.state == RunState.ONGOING:
+        return f"{outcome}"
+    for_good = outcome.state in (RunState.REFUSED, RunState.CANCELLED)
+    if before.together and outcome.state == RunState.REFUSED:
+        return None  # not for good of this month: any of them can have been at fault
+    if for_good:
+        return f"{outcome}; it is asked for again when it is published anew"
+    due = next_attempt_at(before.attempts, outcome.at or before.at)
+    return None if now >= due else f"{outcome}; next attempt at {due:%Y-%m-%d %H:%M} UTC"
+
+
+def _request(months: tuple[WantedMonth, ...], attempts_before: int) -> Request:
+    if len(months) == 1:
+        name = f"{months[0].month}@{months[0].publication}"
+    else:
+        publications = "\n".join(month.publication for month in months)
+        digest = sha256(publications.encode()).hexdigest()[:16]
+        name = f"{months[0].month} to {months[-1].month}@{digest}"
+    return Request(months, run_key(name, attempts_before), attempts_before + 1)
+
+
+def _neighbours(months: Sequence[WantedMonth]) -> Iterator[tuple[WantedMonth, ...]]:
+    """Months that follow each other, together, not too many at a time."""
+    together: list[WantedMonth] = []
+    for month in months:
+        follows = together and together[-1].month.shift(1) == month.month
+        if together and (not follows or len(together) == MOST_MONTHS_TOGETHER):
+            yield tuple(together)
+            together = []
+        together.append(month)
+    if together:
+        yield tuple(together)

@@ -1,1 +1,0 @@
-"""The models, free of any orchestrator: features, families, tuning, judging, promotion."""

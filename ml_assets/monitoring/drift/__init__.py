@@ -1,0 +1,1 @@
+"""Feature drift: histograms and the population stability index."""

@@ -1,0 +1,1 @@
+"""What the service was asked and how it answered."""

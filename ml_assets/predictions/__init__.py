@@ -1,1 +1,0 @@
-"""Batch predictions: frames and files of requests, scored by one fitted pipeline."""

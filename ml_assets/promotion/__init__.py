@@ -1,0 +1,1 @@
+"""Which model serves: champion and challenger, decisions, manual promotion, serving parity."""

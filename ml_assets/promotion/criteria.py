@@ -1,0 +1,175 @@
+"""What a challenger has to show before it serves: each criterion with its figure and its limit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, TrainingSet
+from ml_assets.promotion.latency import MOST_MILLISECONDS
+from ml_assets.promotion.paired_bootstrap import PairedDifference
+from ml_assets.promotion.slice_guardrails import SliceChange, SliceGuard
+from ml_assets.registry.manual_hold import Champion
+from ml_assets.trips.quality import Finding, Verdict
+
+
+@dataclass(frozen=True)
+class PromotionLimits:
+    """How much a challenger has to show.
+
+    Attributes:
+        confidence: Of the paired bootstrap, a fraction.
+        least_improvement: Minutes of RMSE that its lower limit has to exceed.
+        from_backtest: Whether the backtest has measured that.
+        guard: Tolerances of the guarded slices.
+        most_milliseconds: Time that one request may take.
+    """
+
+    confidence: float = 0.95
+    least_improvement: float = 0.0
+    from_backtest: bool = False
+    guard: SliceGuard = field(default_factory=SliceGuard)
+    most_milliseconds: float = MOST_MILLISECONDS
+
+
+def beats_baselines(board: Leaderboard) -> Criterion:
+    """The best model's RMSE is below every baseline's on the judged month.
+
+    Args:
+        board: With at least one model.
+    """
+    winner, month = board.models[0], board.judged_month
+    baselines = [row for row in board.rows if row.kind == "baseline"]
+    if not baselines:
+        return Criterion(name="beats_baselines", passed=False, finding="no baseline was measured")
+    best = min(baselines, key=lambda row: row.test.rmse)
+    passed = winner.test.rmse < best.test.rmse
+    finding = (
+        f"{winner.model} {winner.test.rmse:.3f} against {best.test.rmse:.3f} of the best baseline, "
+        f"{best.model}, on {month}"
+    )
+    if not passed:
+        finding += ": look at the data checks before training again"
+    return Criterion(
+        name="beats_baselines",
+        passed=passed,
+        finding=finding,
+        value=winner.test.rmse,
+        limit=best.test.rmse,
+    )
+
+
+def passes_check(name: str, finding: Finding) -> Criterion:
+    """One of the challenger's own checks (sane, the same once loaded, without a leak)."""
+    return Criterion(
+        name=f"check: {name}",
+        passed=finding.verdict < Verdict.ODD,
+        finding=finding.sentence,
+        value=finding.value,
+        limit=finding.upper,
+    )
+
+
+def fast_enough(milliseconds: float, limits: PromotionLimits) -> Criterion:
+    """One request is answered at serving speed."""
+    most = limits.most_milliseconds
+    return Criterion(
+        name="serving_speed",
+        passed=milliseconds <= most,
+        finding=f"one request takes {milliseconds:.1f} ms, at most {most:g} ms are allowed",
+        value=milliseconds,
+        limit=most,
+    )
+
+
+def may_be_replaced(
+    winner: ModelRecord, dataset: str, champion: Champion, replace: bool
+) -> Criterion:
+    """The champion was trained on these trips, or may be replaced by a model of others."""
+    trips = champion.dataset or "unknown trips"
+    apart = f"{champion} was trained on {trips}, not on {dataset}"
+    if champion.synthetic:
+        passed, finding = True, f"{apart}; a champion of the synthetic sample may be replaced"
+    elif replace:
+        passed, finding = True, f"{apart}; replace_other_dataset lets {winner.model} take its place"
+    else:
+        passed, finding = (
+            False,
+            f"{apart}, so {winner.model} does not take its place: give {dataset} a registry of its "
+            "own (another ML_ASSETS_HOME or MLFLOW_TRACKING_URI), or set `replace_other_dataset: "
+            "true` in champion_model's config",
+        )
+    return Criterion(name="champion_may_be_replaced", passed=passed, finding=finding)
+
+
+def on_new_data(training_set: TrainingSet, champion: Champion) -> Criterion | None:
+    """A person's rollback or override is not undone on the data that it was made on.
+
+    Returns:
+        None when no person chose the champion.
+    """
+    hold = champion.hold
+    if hold is None:
+        return None
+    passed = hold.is_over(training_set)
+    chosen = f"a person chose {champion} ({hold.kind}: {hold.reason})"
+    finding = (
+        f"{chosen}, and this is judged on data that came later"
+        if passed
+        else f"{chosen}, and since then no month after {hold.judged_month} has come to judge on"
+    )
+    return Criterion(name="on_new_data", passed=passed, finding=finding)
+
+
+def on_equal_terms(board: Leaderboard, champion: Champion) -> Criterion:
+    """The judged month has not tuned the challenger while the champion never saw it."""
+    winner = board.models[0].model
+    flattered = board.caveat is not None and not champion.saw_judged_month
+    if flattered:
+        finding = (
+            f"{board.judged_month} also tuned {winner}, which flatters it and not the champion: a "
+            "third month would tell"
+        )
+    elif champion.saw_judged_month:
+        finding = f"{champion} was fitted or tuned on {board.judged_month}, which flatters it"
+    else:
+        finding = f"neither model was fitted or tuned on {board.judged_month}"
+    return Criterion(name="on_equal_terms", passed=not flattered, finding=finding)
+
+
+def better_by_paired_bootstrap(
+    difference: PairedDifference, limits: PromotionLimits, winner: str, month: str
+) -> Criterion:
+    """The lower confidence limit of the improvement exceeds the minimum that is required."""
+    passed = difference.at_least > limits.least_improvement
+    asked = f"more than {limits.least_improvement:.3g} min is required"
+    direction = "worse" if difference.improvement < 0 else "better"
+    if limits.from_backtest:
+        asked += ", by which a lead moves from month to month in the backtest"
+    return Criterion(
+        name="better_by_paired_bootstrap",
+        passed=passed,
+        finding=(
+            f"{winner} {difference.challenger_rmse:.3f} against {difference.champion_rmse:.3f} on "
+            f"{difference.trips:,} trips of {month}: {direction} by "
+            f"{abs(difference.improvement):.3f} min; with {difference.confidence:.0%} confidence "
+            f"the improvement is at least {difference.at_least:.3f} min ({asked})"
+        ),
+        value=difference.at_least,
+        limit=limits.least_improvement,
+    )
+
+
+def slices_hold(changes: Sequence[SliceChange]) -> list[Criterion]:
+    """No guarded slice gets worse by more than its tolerance; one criterion a slice."""
+    return [
+        Criterion(
+            name=f"guarded_slice: {change.slice}",
+            passed=change.within_tolerance,
+            finding=(
+                f"RMSE {change.challenger_rmse:.3f} against {change.champion_rmse:.3f} on "
+                f"{change.trips:,} trips ({change.change:+.1%}, at most {change.tolerance:+.1%})"
+            ),
+            value=change.change,
+            limit=change.tolerance,
+        )
+        for change in changes
+    ]

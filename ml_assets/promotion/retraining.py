@@ -1,0 +1,108 @@
+"""Whether there is anything to retrain on: the training set to come against the last one."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ml_assets.evaluation.records import ChampionDecision, MonthUse, TrainingSet
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
+from ml_assets.training.training_set import (
+    TABLE,
+    TrainingSetError,
+    describe_training_set,
+    refused_months,
+)
+from ml_assets.training.windows import WindowError, choose_window, span
+from ml_assets.trips.month import Month
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """The training that would be done now.
+
+    Attributes:
+        training_set: What it would stand on; None when there is not enough.
+        refused: Months that it would leave out, each with why.
+        fault: Why there is no training set.
+    """
+
+    training_set: TrainingSet | None
+    refused: Mapping[Month, str]
+    fault: str = ""
+
+    @property
+    def told_refusals(self) -> str:
+        """The months left out, and why, in a line; empty when there are none."""
+        return " | ".join(f"{month} is refused: {why}" for month, why in self.refused.items())
+
+
+@dataclass(frozen=True)
+class News:
+    """What the last training did not know: months by ``YYYY-MM``."""
+
+    new: tuple[str, ...] = ()
+    republished: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.republished)
+
+    def __str__(self) -> str:
+        told = (("new", self.new), ("republished", self.republished))
+        return ", ".join(
+            f"{kind}: {span([Month.parse(month) for month in months])}"
+            for kind, months in told
+            if months
+        )
+
+
+def prospect(store: TripStore) -> Prospect:
+    """The training set of all stored months that no data rule refuses, as ``retrain`` makes it."""
+    stored = store.months(TABLE)
+    refused = refused_months(store, stored)
+    fit = [month for month in stored if month not in refused]
+    try:
+        described = describe_training_set(store, choose_window(fit))
+    except (WindowError, TrainingSetError, MissingMonth, DamagedMonth) as error:
+        return Prospect(None, refused, str(error))
+    return Prospect(described, refused)
+
+
+def last_carried_out(log: DecisionLog) -> ChampionDecision | None:
+    """The newest training that led to a decision which was carried out.
+
+    Raises:
+        UnreadableRecord: when a decision cannot be read.
+    """
+    trainings = [entry for entry in log.all() if entry.kind == "training" and entry.carried_out]
+    return trainings[-1] if trainings else None
+
+
+def news_since(training_set: TrainingSet, last: ChampionDecision | None) -> News:
+    """Which months are newer than any that the last training knew, or were published anew.
+
+    Other code, and older months that came in later, are no news: the weekly retraining sees them.
+    """
+    now = _contents(training_set.months)
+    if last is None or not last.months:
+        return News(new=tuple(now))
+    before = _contents(last.months)
+    newest = max(before)
+    return News(
+        new=tuple(month for month in now if month > newest),
+        republished=tuple(
+            month for month, content in now.items() if before.get(month, content) != content
+        ),
+    )
+
+
+def data_state(training_set: TrainingSet, last: ChampionDecision | None) -> str:
+    """Names what there is to train on, and what was trained before: the same for the same data."""
+    contents = "\n".join(f"{month} {sha}" for month, sha in _contents(training_set.months).items())
+    digest = hashlib.sha256(f"{training_set.dataset}\n{contents}".encode()).hexdigest()[:16]
+    return f"{digest} after {last.decision_id or 'an early decision' if last else 'nothing'}"
+
+
+def _contents(months: Sequence[MonthUse]) -> dict[str, str]:
+    """Each month's published file, by its checksum, in order."""
+    return {use.month: use.raw_sha256 for use in sorted(months, key=lambda use: use.month)}

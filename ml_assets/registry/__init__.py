@@ -1,0 +1,1 @@
+"""MLflow: its store, runs, registered versions, aliases and artifacts."""

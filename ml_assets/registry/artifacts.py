@@ -1,0 +1,261 @@
+"""Fitted pipelines in MLflow: logged, registered, given an alias, loaded again.
+
+Saved as skops, MLflow's default since 3.0, with the types that ``pipeline.serialization`` allows,
+which holds for what is written and for what is loaded.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.pipeline.serialization import (
+    UntrustedModel,
+    outdated_if_unreadable,
+    require_definitions,
+    require_trusted_types,
+    trusted_types,
+)
+from ml_assets.registry.descriptions import MODEL_DESCRIPTION
+from ml_assets.secrets import ShownError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+    from sklearn.pipeline import Pipeline
+
+    from ml_assets.registry.mlflow_runs import TrackedRun
+
+WHEEL_FOLDER = "wheels"
+"""Folder of a logged model that holds this package; MLflow's own wheeled models call it so, too."""
+
+_LOGGED = "models:/"
+CHAMPION = "champion"
+PREVIOUS = "previous"
+CHALLENGER = "challenger"
+
+
+class NotLogged(ShownError, LookupError):
+    """A model that this MLflow does not have; says which, and the way out."""
+
+
+def log_pipeline(
+    run: "TrackedRun", pipeline: "Pipeline", example: "pd.DataFrame", name: str = "pipeline"
+) -> str:
+    """Log a fitted pipeline with its signature, an input example and this package as a wheel.
+
+    Args:
+        run: The run that it belongs to.
+        pipeline: Fitted, from request fields to minutes.
+        example: A few requests.
+        name: Of the logged model, in MLflow's list of them.
+
+    Returns:
+        The model's URI.
+
+    Raises:
+        TypeError: when the pipeline holds a type of a package that is not trusted.
+    """
+    import mlflow
+
+    from ml_assets.registry.package_wheel import wheel_name, write_wheel
+
+    requests = _as_clients_send(example)
+    types = trusted_types(pipeline)
+    logged = mlflow.sklearn.log_model(
+        pipeline,
+        name=name,
+        signature=request_signature(),
+        input_example=requests,
+        serialization_format="skops",
+        skops_trusted_types=types,
+        pip_requirements=[*_requirements(types), f"{WHEEL_FOLDER}/{wheel_name()}"],
+        metadata=_features(pipeline),
+        run_id=run.run_id,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        write_wheel(Path(folder))
+        run.client.log_model_artifacts(logged.model_id, folder, WHEEL_FOLDER)
+    return str(logged.model_uri)
+
+
+def request_signature() -> "ModelSignature":
+    """The fields of a request as MLflow checks them, and minutes as the output.
+
+    Zones are integers. MLflow refuses 64-bit integers for a double and a missing value for an
+    integer, so the miles and the passengers, which may be either, are declared without a type.
+    """
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType, ColSpec
+
+    return ModelSignature(
+        inputs=Schema(
+            [
+                ColSpec(DataType.long, "PULocationID"),
+                ColSpec(DataType.long, "DOLocationID"),
+                ColSpec(AnyType(), "trip_distance"),
+                ColSpec(DataType.datetime, "pickup_datetime", required=False),
+                ColSpec(AnyType(), "passenger_count", required=False),
+            ]
+        ),
+        outputs=Schema([TensorSpec(np.dtype(np.float64), (-1,))]),
+    )
+
+
+def load_pipeline(uri: str) -> "Pipeline":
+    """Load a pipeline from a model URI such as ``models:/taxi-trip-duration@champion``.
+
+    MLflow takes the format and the trusted types from the stored model itself, which whoever can
+    write there may have changed: both are held to the rules before anything of it is loaded.
+
+    Args:
+        uri: Of a model that :func:`log_pipeline` has logged.
+
+    Returns:
+        The fitted pipeline.
+
+    Raises:
+        UntrustedModel: when the model is of another format, or asks for types of other packages.
+        OutdatedModel: when it was stored by another version of this package.
+        UnknownFeature: when it was fitted with a feature that this code does not define.
+    """
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as folder:
+        # What is examined is what is loaded: a copy that nobody changes in between.
+        copy = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
+        require_trusted(uri, mlflow.models.Model.load(copy).flavors)
+        with outdated_if_unreadable(uri):
+            pipeline: Pipeline = mlflow.sklearn.load_model(copy)
+    require_definitions(pipeline, uri)
+    return pipeline
+
+
+def require_trusted(uri: str, flavors: dict[str, Any]) -> None:
+    """Hold what MLflow tells of a stored model to the rules, before anything of it is loaded.
+
+    Args:
+        uri: Names it.
+        flavors: As in its ``MLmodel`` file.
+
+    Raises:
+        UntrustedModel: when it is of another format, or asks for types of other packages.
+        OutdatedModel: when it was stored by another version of this package.
+    """
+    flavor = flavors.get("sklearn")
+    if flavor is None:
+        raise UntrustedModel(f"{uri} is no scikit-learn pipeline of this project")
+    found = flavor.get("serialization_format", "pickle")
+    if found != "skops":
+        raise UntrustedModel(
+            f"{uri} is stored as {found}, which may run any code when it is loaded: only skops is "
+            "loaded; materialize the model again"
+        )
+    if flavor.get("code"):
+        raise UntrustedModel(f"{uri} brings code of its own ({flavor['code']}), which is not run")
+    require_trusted_types(flavor.get("skops_trusted_types") or [], uri)
+
+
+def register(
+    client: "MlflowClient",
+    name: str,
+    model_uri: str,
+    run_id: str,
+    tags: dict[str, str],
+    description: str | None = None,
+) -> str:
+    """Register a logged model as a new version.
+
+    Args:
+        client: Of the registry.
+        name: Registered model.
+        model_uri: Of the logged model.
+        run_id: The run that logged it.
+        tags: Tags of the version.
+        description: Of the version, in Markdown.
+
+    Returns:
+        The version, without any alias yet.
+
+    Raises:
+        NotLogged: when this MLflow does not have the model.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        client.create_registered_model(name, description=MODEL_DESCRIPTION)
+    # A server takes a logged model's URI only together with its id.
+    model_id = model_uri.removeprefix(_LOGGED) if model_uri.startswith(f"{_LOGGED}m-") else None
+    if model_id is not None:
+        _require_logged(client, model_id)
+    version = client.create_model_version(
+        name, source=model_uri, run_id=run_id, tags=tags, model_id=model_id, description=description
+    )
+    if model_id is not None:
+        # As mlflow.register_model does: the page of the logged model links its version by it.
+        link = json.dumps([{"name": name, "version": str(version.version)}])
+        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": link})
+    return str(version.version)
+
+
+def _require_logged(client: "MlflowClient", model_id: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_logged_model(model_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise NotLogged(
+            f"MLflow does not have the model {model_id}: it was logged to another one, or deleted. "
+            "Materialize the model again"
+        ) from error
+
+
+def version_with_alias(client: "MlflowClient", name: str, alias: str) -> Any | None:
+    """The model version that bears an alias, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def _as_clients_send(requests: "pd.DataFrame") -> "pd.DataFrame":
+    """The same requests with zones as 64-bit integers and other numbers as doubles."""
+    numbers = dict.fromkeys(requests.select_dtypes("number").columns, "float64")
+    return requests.astype(numbers | {"PULocationID": "int64", "DOLocationID": "int64"})
+
+
+def _features(pipeline: "Pipeline") -> dict[str, dict[str, int]]:
+    """Names and versions of the definitions that a pipeline was fitted with, by their kind."""
+    return {
+        kind: versions
+        for _, step in pipeline.steps
+        for kind in ("features", "encodings", "indicators")
+        if isinstance(versions := getattr(step, f"{kind}_", None), dict)
+    }
+
+
+def _requirements(types: list[str]) -> list[str]:
+    """What loading a pipeline needs; stated, since MLflow spends seconds on finding it out.
+
+    Args:
+        types: The types that it holds; XGBoost is large, and is needed by its own models only.
+    """
+    from importlib.metadata import version
+
+    packages = ["scikit-learn", "pandas", "numpy", "scipy", "skops", "orjson"]
+    if any(name.startswith("xgboost.") for name in types):
+        packages.append("xgboost")
+    return [f"{package}=={version(package)}" for package in packages]

@@ -1,0 +1,288 @@
+"""The MLflow store: reachable, migrated and with its experiment, before any step logs to it."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+from ml_assets.config.settings import EXPERIMENT, Settings
+from ml_assets.config.sqlite_url import sqlite_path
+from ml_assets.registry.database import UnusableDatabase, move_artifact_locations, prepare
+from ml_assets.secrets import ShownError, error_text, without_credentials
+from ml_assets.storage.atomic import StorageError, locked
+from ml_assets.storage.faults import knock, storage_failures, storage_fault
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+REACH_SECONDS = 5.0
+RETRIES = "4"
+"""Of a request to a server that has gone meanwhile: half a minute, in which one that is restarted
+comes back. MLflow's own seven take four minutes each, while a run waits and holds its pool."""
+
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_ARTIFACT_SCHEMES = {"s3", "gs", "wasbs", "abfss", "hdfs", "ftp", "sftp"}
+"""Of fsspec URLs under which MLflow can store artifacts as well; under ``dbfs`` it can only when
+Databricks tracks, which then decides by itself."""
+
+
+_UNCHANGED = "Nothing was trained, registered or changed by this step"
+_OTHER_SCHEMA = re.compile(
+    r"out-of-date database schema|Can't locate revision|No such revision|no such (table|column)"
+)
+
+
+class NothingTracked(ShownError, LookupError):
+    """Nobody has trained with this store yet; says what to do."""
+
+
+class TrackingUnreachable(ShownError, RuntimeError):
+    """The tracking server does not answer, or refuses; raised before hours of work, not after."""
+
+
+def artifact_location(home: str, local_home: Path) -> str:
+    """Where a database-backed store keeps artifacts: in the home, if MLflow can store there.
+
+    It cannot in ``memory://``, ``abfs://``, ``az://`` and others, and says so only after the fit.
+    It shows the location of every artifact, so that it must not hold a password either.
+
+    Args:
+        home: Where assets live, a folder or an fsspec URL.
+        local_home: Folder to take instead.
+
+    Returns:
+        A folder or URL; a folder with ``%``, ``?`` or ``#`` in its path as a ``file:`` URL, since
+        MLflow reads those as a URL's.
+    """
+    parts = urlsplit(home)
+    secret = parts.password is not None or bool(parts.query)
+    if "://" in home and parts.scheme in _ARTIFACT_SCHEMES and not secret:
+        return f"{home}/mlartifacts"
+    folder = (local_home if "://" in home else Path(home)) / "mlartifacts"
+    return folder.as_uri() if {*"%?#"} & {*str(folder)} else str(folder)
+
+
+@dataclass(frozen=True)
+class TrackingStore:
+    """Where runs and models are tracked.
+
+    Attributes:
+        uri: MLflow tracking URI (a database URL or a server).
+        experiment: Experiment name.
+        artifact_location: Where artifacts of a database-backed store go (folder or URL); a server
+            decides by itself.
+        lock_folder: The home's local folder, for the lock that keeps two processes from migrating
+            at once.
+    """
+
+    uri: str
+    experiment: str
+    artifact_location: str
+    lock_folder: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The store that the settings name, with the project's experiment."""
+        location = artifact_location(settings.home, settings.local_home)
+        return cls(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
+
+    def client(self) -> "MlflowClient":
+        """A client of this store, ready to be used; MLflow's fluent API points there as well.
+
+        Raises:
+            TrackingUnreachable: when the store does not answer within a few seconds, or refuses.
+        """
+        self._configure()
+        self._reach()
+        import mlflow
+
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        with self._migration_lock():
+            try:
+                self._prepare_database()
+                client = mlflow.MlflowClient(self.uri, registry_uri=self.uri)
+                self._create_experiment(client)
+            except TrackingUnreachable:
+                raise
+            except UnusableDatabase as error:
+                raise TrackingUnreachable(f"{error}. {_UNCHANGED}") from error
+            except Exception as error:
+                raise TrackingUnreachable(self._advice(error, "cannot be used")) from error
+        mlflow.set_experiment(self.experiment)
+        return client
+
+    def reader(self) -> "MlflowClient":
+        """A client to read the registry with; unlike :meth:`client` it creates nothing.
+
+        Raises:
+            NothingTracked: when nothing has been tracked yet.
+            TrackingUnreachable: when the store does not answer, or cannot be used.
+        """
+        file = self._database
+        if file is not None and (not file.exists() or file.stat().st_size == 0):
+            raise NothingTracked(
+                f"there is no champion yet, nor any other model: {file} is not there. Train first "
+                "(`ml-assets run`, or the job train_models), or set ML_ASSETS_HOME to the home "
+                "that has one"
+            )
+        self._configure()
+        self._reach(write=False)
+        import mlflow
+
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        try:
+            if file is not None and os.access(file.parent, os.W_OK):
+                with self._migration_lock():
+                    self._prepare_database()
+            client = mlflow.MlflowClient(self.uri, registry_uri=self.uri)
+            # The first request opens the store.
+            client.search_experiments(max_results=1)
+        except TrackingUnreachable:
+            raise
+        except UnusableDatabase as error:
+            raise TrackingUnreachable(str(error)) from error
+        except Exception as error:
+            raise TrackingUnreachable(self._advice(error, "cannot be used")) from error
+        return client
+
+    def _configure(self) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
+
+    @property
+    def _database(self) -> Path | None:
+        """The SQLite database, if it is one."""
+        file = sqlite_path(self.uri)
+        return None if file is None else file.resolve()
+
+    def _prepare_database(self) -> None:
+        if self._database is None:
+            return
+        prepare(self._database, self.artifact_location)
+        move_artifact_locations(
+            self._database, self.experiment, self.artifact_location, self.lock_folder.resolve()
+        )
+
+    def _create_experiment(self, client: "MlflowClient") -> None:
+        found = client.get_experiment_by_name(self.experiment)
+        if found is not None and found.lifecycle_stage != "active":
+            raise TrackingUnreachable(
+                f"MLflow's experiment {self.experiment} is deleted: restore it with `mlflow "
+                f"experiments restore --experiment-id {found.experiment_id}` "
+                f"(MLFLOW_TRACKING_URI={without_credentials(self.uri)}), or set ML_ASSETS_HOME to "
+                f"another home. {_UNCHANGED}"
+            )
+        if found is not None:
+            return
+        location = None if self.uri.startswith("http") else self.artifact_location
+        client.create_experiment(self.experiment, artifact_location=location)
+
+    def _reach(self, *, write: bool = True) -> None:
+        """MLflow itself would retry for minutes, or give up a locked database: knock first."""
+        scheme = urlsplit(self.uri).scheme.partition("+")[0]
+        if (file := self._database) is not None:
+            with self._storage_failures(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                knock(file, write=write)
+        elif scheme in ("http", "https"):
+            self._reach_server()
+        elif scheme in _DATABASE_PORTS:
+            self._reach_database(_DATABASE_PORTS[scheme])
+
+    def _reach_server(self) -> None:
+        import requests
+        from mlflow.environment_variables import (
+            MLFLOW_TRACKING_INSECURE_TLS,
+            MLFLOW_TRACKING_SERVER_CERT_PATH,
+        )
+
+        insecure, certificate = (
+            MLFLOW_TRACKING_INSECURE_TLS.get(),
+            MLFLOW_TRACKING_SERVER_CERT_PATH.get(),
+        )
+        try:
+            # Only the status is awaited, not the body.
+            with requests.get(
+                f"{self.uri.rstrip('/')}/health",
+                timeout=REACH_SECONDS,
+                stream=True,
+                allow_redirects=False,
+                verify=not insecure and (certificate or True),
+            ) as answer:
+                status = answer.status_code
+        except requests.RequestException as error:
+            raise TrackingUnreachable(self._advice(error)) from error
+        # Managed servers have no such page (404) or want a token first (401): they do answer.
+        if status >= 500:
+            raise TrackingUnreachable(self._advice(f"status {status}"))
+
+    def _reach_database(self, default_port: int) -> None:
+        import socket
+
+        parts = urlsplit(self.uri)
+        if parts.hostname is None:
+            return
+        address = (parts.hostname, parts.port or default_port)
+        try:
+            socket.create_connection(address, timeout=REACH_SECONDS).close()
+        except OSError as error:
+            raise TrackingUnreachable(self._advice(error)) from error
+
+    @contextlib.contextmanager
+    def failures(self) -> Iterator[None]:
+        """Tell what a disk or a database has to do with an error in the block, which logs here.
+
+        Raises:
+            StorageError: in place of such an error; any other passes.
+        """
+        with storage_failures(self._database or self.artifact_location):
+            yield
+
+    @contextlib.contextmanager
+    def _storage_failures(self, place: Path) -> Iterator[None]:
+        """Turn what is wrong with a disk or a database into a message for people.
+
+        Raises:
+            TrackingUnreachable: in place of such an error.
+        """
+        try:
+            with storage_failures(place):
+                yield
+        except StorageError as error:
+            raise TrackingUnreachable(f"{error}. {_UNCHANGED}") from error
+
+    def _advice(self, fault: Exception | str, what: str = "does not answer") -> str:
+        file = self._database
+        if file is not None and isinstance(fault, Exception):
+            known = storage_fault(fault, file)
+            if known is not None:
+                return f"{known}. {_UNCHANGED}"
+        if isinstance(fault, Exception) and _OTHER_SCHEMA.search(str(fault)):
+            return (
+                f"the database at MLFLOW_TRACKING_URI={without_credentials(self.uri)} has the "
+                f"schema of another version of MLflow ({error_text(fault, limit=300)}): that "
+                "version, or keep a backup and bring the database up to date with `mlflow db "
+                f"upgrade`. {_UNCHANGED}"
+            )
+        told = error_text(fault, self.uri) if isinstance(fault, Exception) else fault
+        return (
+            f"MLflow {what} at MLFLOW_TRACKING_URI={without_credentials(self.uri)} ({told}): start "
+            "that server, correct the variable, or unset it to track in SQLite under "
+            f"ML_ASSETS_HOME. {_UNCHANGED}"
+        )
+
+    @contextlib.contextmanager
+    def _migration_lock(self) -> Iterator[None]:
+        """MLflow checks for its tables outside its own lock, so two first steps would race."""
+        folder = self.lock_folder if self._database is None else self._database.parent
+        with contextlib.ExitStack() as stack:
+            with self._storage_failures(folder):
+                stack.enter_context(locked(folder / ".mlflow_migration.lock"))
+            yield

@@ -1,0 +1,1 @@
+"""Charts and tables; the only room that draws."""

@@ -1,0 +1,295 @@
+"""Charts for asset metadata, as PNG bytes of 800 pixels' width and some tens of kilobytes.
+
+Every title names the months; on the embedded sample the subtitle says "synthetic sample".
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_assets.reporting.figure import (
+    BLUE,
+    DARK_BLUE,
+    GREY,
+    HIGHLIGHT,
+    INK,
+    PALE_BLUE,
+    canvas,
+    legend,
+    png,
+)
+from ml_assets.trips.month import Month
+
+if TYPE_CHECKING:
+    from ml_assets.evaluation.records import ModelRecord
+
+LONGEST_DRAWN_MINUTES = 60.0
+"""Axes of durations end where kept trips end."""
+
+
+def leaderboard_bars(
+    rows: Sequence["ModelRecord"],
+    months: Sequence[Month],
+    *,
+    best: str | None = None,
+    synthetic: bool = False,
+    caveat: str | None = None,
+) -> bytes:
+    """Test RMSE of every row, best on top: baselines grey, the best model highlighted.
+
+    Args:
+        rows: lines of the leaderboard, in any order.
+        months: the judging months.
+        best: the name of the row to highlight, if there is one.
+        synthetic: whether the trips are the embedded sample's, which the subtitle then says.
+        caveat: what the figures have to be shown with, if anything.
+    """
+    from ml_assets.evaluation.leaderboard import leaderboard
+
+    ordered = leaderboard(rows)[::-1]
+    title = "RMSE on the judging month"
+    figure, (axes,) = canvas(title, months, synthetic, lines=len(ordered), caveat=caveat)
+    colours = [
+        HIGHLIGHT if row.model == best else GREY if row.kind == "baseline" else BLUE
+        for row in ordered
+    ]
+    bars = axes.barh([row.model for row in ordered], [row.test.rmse for row in ordered])
+    for bar, colour in zip(bars, colours, strict=True):
+        bar.set_color(colour)
+    axes.bar_label(bars, fmt="%.2f", padding=4, color=INK)
+    axes.margins(x=0.1)
+    axes.set_xlabel("RMSE, minutes (lower is better)")
+    meaning = {"best model": HIGHLIGHT, "model": BLUE, "baseline": GREY}
+    legend(figure, {name: colour for name, colour in meaning.items() if colour in colours})
+    return png(figure)
+
+
+def predicted_versus_actual(
+    actual: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    months: Sequence[Month],
+    *,
+    model: str,
+    synthetic: bool = False,
+    caveat: str | None = None,
+) -> bytes:
+    """Density of trips by actual and predicted minutes, with the line where both agree.
+
+    Args:
+        actual: durations in minutes, shape (rows,).
+        predicted: predicted minutes, shape (rows,); outside 0 to 60 they count at the edge.
+        months: the months of these trips.
+        model: the model's name, for the title.
+        synthetic: as in :func:`leaderboard_bars`.
+        caveat: as there.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    end = LONGEST_DRAWN_MINUTES
+    title = f"{model}: predicted versus actual"
+    figure, (axes,) = canvas(title, months, synthetic, height=5.6, caveat=caveat)
+    density = axes.hexbin(
+        np.clip(np.asarray(actual, dtype=float), 0, end),
+        np.clip(np.asarray(predicted, dtype=float), 0, end),
+        gridsize=48,
+        extent=(0, end, 0, end),
+        bins="log",
+        mincnt=1,
+        cmap=LinearSegmentedColormap.from_list("trips", [PALE_BLUE, DARK_BLUE]),
+        linewidths=0.1,
+    )
+    axes.plot([0, end], [0, end], color=HIGHLIGHT, linewidth=1.5, label="predicted = actual")
+    axes.set(xlim=(0, end), ylim=(0, end), aspect="equal")
+    axes.set_xlabel("actual, minutes")
+    axes.set_ylabel("predicted, minutes")
+    legend(figure)
+    figure.colorbar(density, ax=axes, label="trips in the cell")
+    return png(figure)
+
+
+def error_by_hour(
+    pickup_hour: npt.ArrayLike,
+    actual: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    months: Sequence[Month],
+    *,
+    model: str,
+    synthetic: bool = False,
+    caveat: str | None = None,
+) -> bytes:
+    """Mean absolute error and bias (mean of predicted - actual) by hour of the pick-up.
+
+    Args:
+        pickup_hour: 0 to 23, shape (rows,).
+        actual: durations in minutes, shape (rows,).
+        predicted: predicted minutes, shape (rows,).
+        months: the months of these trips.
+        model: the model's name, for the title.
+        synthetic: as in :func:`leaderboard_bars`.
+        caveat: as there.
+    """
+    hour = np.asarray(pickup_hour, dtype=np.int64)
+    error = np.asarray(predicted, dtype=float) - np.asarray(actual, dtype=float)
+    trips = np.bincount(hour, minlength=24)
+    # An hour without trips has no error: NaN draws as nothing, 0 would claim perfection.
+    with np.errstate(invalid="ignore"):
+        mean_absolute = np.bincount(hour, np.abs(error), minlength=24) / trips
+        bias = np.bincount(hour, error, minlength=24) / trips
+    title = f"{model}: error by hour of pick-up"
+    figure, (axes,) = canvas(title, months, synthetic, caveat=caveat)
+    axes.bar(range(24), mean_absolute, color=BLUE, label="mean absolute error")
+    axes.plot(range(24), bias, color=HIGHLIGHT, marker="o", markersize=4, label="bias")
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.set_xticks(range(0, 24, 2))
+    axes.set_xlabel("hour of pick-up, New York time")
+    axes.set_ylabel("minutes")
+    legend(figure)
+    return png(figure)
+
+
+def feature_importance(
+    importance: Mapping[str, float],
+    months: Sequence[Month],
+    *,
+    model: str,
+    unit: str = "importance",
+    most: int = 20,
+    synthetic: bool = False,
+) -> bytes:
+    """The most important features, largest on top; negative values (coefficients) point left.
+
+    Args:
+        importance: feature name to its importance, in whatever ``unit`` the model gives.
+        months: the months that trained the model.
+        model: the model's name, for the title.
+        unit: what the horizontal axis shows.
+        most: so many features at most, by absolute value.
+        synthetic: as in :func:`leaderboard_bars`.
+    """
+    strongest = sorted(importance.items(), key=lambda item: abs(item[1]))[-most:]
+    left_out = len(importance) - len(strongest)
+    title = f"{model}: feature importance"
+    figure, (axes,) = canvas(title, months, synthetic, lines=len(strongest))
+    bars = axes.barh([name for name, _ in strongest], [value for _, value in strongest], color=BLUE)
+    axes.bar_label(bars, fmt="%.3g", padding=4, color=INK)
+    axes.margins(x=0.12)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_xlabel(f"{unit} ({left_out} weaker features left out)" if left_out else unit)
+    return png(figure)
+
+
+def tuning_history(
+    trial_rmse: Sequence[float | None],
+    months: Sequence[Month],
+    *,
+    model: str,
+    synthetic: bool = False,
+) -> bytes:
+    """RMSE of each trial on the tuning month, and the best so far.
+
+    Args:
+        trial_rmse: minutes, in the order of the trials; None where one was pruned or failed.
+        months: the tuning months.
+        model: the model's name, for the title.
+        synthetic: as in :func:`leaderboard_bars`.
+    """
+    rmse = np.array([np.nan if value is None else value for value in trial_rmse], dtype=float)
+    number = np.arange(1, len(rmse) + 1)
+    figure, (axes,) = canvas(f"{model}: tuning, {len(rmse)} trials", months, synthetic)
+    axes.plot(number, rmse, "o", color=BLUE, markersize=5, label="trial")
+    best = np.fmin.accumulate(rmse)
+    axes.step(number, best, where="post", color=HIGHLIGHT, label="best so far")
+    lost = np.isnan(rmse)
+    if lost.any():
+        # On the lower edge: these trials have no RMSE to be drawn at.
+        axes.plot(
+            number[lost], np.zeros(lost.sum()), "x", color=INK, markersize=5, clip_on=False,
+            transform=axes.get_xaxis_transform(), label="pruned or failed",
+        )  # fmt: skip
+    axes.locator_params(axis="x", integer=True)
+    axes.set_xlabel("trial")
+    axes.set_ylabel("RMSE on the tuning month, minutes")
+    legend(figure)
+    return png(figure)
+
+
+def rejected_by_reason(
+    rejected: Mapping[str, int],
+    published: int,
+    months: Sequence[Month],
+    *,
+    synthetic: bool = False,
+) -> bytes:
+    """Rejected rows by reason, with their share of all published rows.
+
+    Args:
+        rejected: reason to the rows rejected for it.
+        published: rows in the published files.
+        months: the published months.
+        synthetic: as in :func:`leaderboard_bars`.
+    """
+    ordered = sorted(rejected.items(), key=lambda item: item[1])
+    total = sum(rejected.values())
+    share = total / published if published else 0.0
+    title = f"{total:,} of {published:,} rows rejected ({share:.1%})"
+    figure, (axes,) = canvas(title, months, synthetic, lines=len(ordered))
+    bars = axes.barh([reason for reason, _ in ordered], [rows for _, rows in ordered], color=BLUE)
+    axes.bar_label(
+        bars,
+        [f"{rows:,} ({100 * rows / max(published, 1):.3g} %)" for _, rows in ordered],
+        padding=4,
+        color=INK,
+    )
+    axes.margins(x=0.18)
+    axes.locator_params(axis="x", integer=True)
+    axes.set_xlabel("rows")
+    return png(figure)
+
+
+def trips_of_month(
+    pickups: npt.NDArray[np.datetime64], month: Month, *, synthetic: bool = False
+) -> bytes:
+    """Trips per day of one month (week-ends in the other colour) and per hour of the day.
+
+    Args:
+        pickups: pick-up times, naive New York wall time, shape (rows,); those outside the month
+            are not drawn.
+        month: the month.
+        synthetic: as in :func:`leaderboard_bars`.
+    """
+    start, end = np.datetime64(month.start, "h"), np.datetime64(month.end, "h")
+    hours = np.asarray(pickups).astype("datetime64[h]")
+    since_start = (hours[(hours >= start) & (hours < end)] - start).astype(np.int64)
+    days = np.arange(1, (end - start).astype(np.int64) // 24 + 1)
+    per_day = np.bincount(since_start // 24, minlength=len(days))
+    per_hour = np.bincount(since_start % 24, minlength=24)
+
+    title = f"{len(since_start):,} trips"
+    figure, (by_day, by_hour) = canvas(title, [month], synthetic, height=5.6, panels=2)
+    weekday = [(month.start.weekday() + int(day) - 1) % 7 for day in days]
+    colours = [HIGHLIGHT if number >= 5 else BLUE for number in weekday]
+    by_day.bar(days, per_day, color=colours)
+    by_day.set_xticks(days[::2])
+    by_day.set_xlabel("day of the month")
+    by_day.set_ylabel("trips")
+    legend(figure, {"week-end": HIGHLIGHT, "weekday": BLUE})
+    by_hour.bar(range(24), per_hour, color=BLUE)
+    by_hour.set_xticks(range(0, 24, 2))
+    by_hour.set_xlabel("hour of pick-up, New York time")
+    by_hour.set_ylabel("trips")
+    return png(figure)
+
+
+def as_markdown_image(image: bytes, alt: str) -> str:
+    """A PNG as a Markdown image that carries its own bytes, for Dagster's Markdown metadata.
+
+    Args:
+        image: the bytes of a PNG file.
+        alt: what the picture shows, for those who do not see it.
+    """
+    # A bracket or a line break would end the alternative text.
+    words = " ".join(alt.replace("[", "(").replace("]", ")").split())
+    return f"![{words}](data:image/png;base64,{base64.b64encode(image).decode('ascii')})"

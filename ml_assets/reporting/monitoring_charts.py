@@ -1,0 +1,151 @@
+"""Drift and decay to look at: lines over the months, each with its limit."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.monitoring.drift.histograms import FEATURES
+from ml_assets.monitoring.drift.records import DriftRecord
+from ml_assets.monitoring.performance.records import PerformanceRecord, Score, months_of
+from ml_assets.reporting.figure import BLUE, GREY, HIGHLIGHT, INK, canvas, legend, png
+from ml_assets.trips.month import Month
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_STYLES = (
+    ("#1f4fd8", "o"),
+    ("#00a3a3", "s"),
+    ("#1a8f1a", "^"),
+    ("#8a2be2", "v"),
+    ("#6b3e12", "D"),
+    ("#111111", "x"),
+)
+"""Colour and marker of each feature: most lines run close to 0."""
+
+_INDEX_TICKS = (0, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20)
+_MOST_LINEAR = 1.0
+_MOST_TICKS = 14
+_GAP = float("nan")
+
+
+def drift_lines(record: DriftRecord) -> bytes | None:
+    """Stability index of each feature by month, with the limit; None when there is no month.
+
+    The months that the champion was fitted on are shaded. Months that were not measured leave a
+    gap. The axis is logarithmic above 0.1 when a feature is far over the limit.
+    """
+    entries = record.months
+    if not entries:
+        return None
+    months = [Month.parse(entry.month) for entry in entries]
+    title = f"{record.dataset}: drift from what version {record.version} was fitted on"
+    figure, (axes,) = canvas(title, months, record.synthetic, height=5.2)
+    for feature, (colour, marker) in zip(FEATURES, _STYLES, strict=True):
+        values = {Month.parse(e.month): e.psi.get(feature.name, _GAP) for e in entries}
+        positions, heights = _with_gaps(values, months)
+        style: dict[str, Any] = {"color": colour, "marker": marker, "label": feature.name}
+        axes.plot(positions, heights, markersize=5, linewidth=1.3, **style)
+    _shade(axes, [_at(Month.parse(e.month), months) for e in entries if e.in_reference])
+    axes.axhline(record.limit, color=HIGHLIGHT, linestyle="dashed", label="limit")
+    _scale_index(axes, max(1.2 * record.limit, *(1.15 * entry.worst[1] for entry in entries)))
+    axes.set_ylabel("population stability index")
+    _label_months(axes, months)
+    legend(figure)
+    return png(figure)
+
+
+def error_lines(record: PerformanceRecord) -> bytes | None:
+    """Relative error by month of each champion, its limit, and where the champion changed.
+
+    Hollow points are of months that the champion had seen. None when nothing was scored. The axis
+    does not start at 0.
+    """
+    if not record.scores:
+        return None
+    months = months_of(record.scores)
+    title = f"{record.dataset}: error of what served, relative to the month's mean"
+    figure, (axes,) = canvas(title, months, record.synthetic, height=4.8)
+    champions = list(dict.fromkeys(score.champion for score in record.scores))
+    champions.sort(key=lambda champion: max(s.month for s in record.scores_of(champion)))
+    if record.champion in champions:
+        champions.remove(record.champion)
+        champions.append(record.champion)
+    for champion in champions:
+        _draw_champion(axes, record, champion, months)
+    if champions[:-1]:
+        axes.plot([], [], color=GREY, linewidth=1.2, label="versions before")
+    if any(score.seen for score in record.scores):
+        axes.scatter([], [], s=36, color="white", edgecolors=INK, label="had seen the month")
+    axes.set_ylabel("RMSE / RMSE of\nthe month's mean")
+    _label_months(axes, months)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return png(figure)
+
+
+def _draw_champion(
+    axes: "Axes", record: PerformanceRecord, champion: str, months: Sequence[Month]
+) -> None:
+    scores = record.scores_of(champion)
+    serves = champion == record.champion
+    colour = BLUE if serves else GREY
+    values = {Month.parse(score.month): score.relative_error for score in scores}
+    positions, heights = _with_gaps(values, months)
+    label = f"version {record.version} ({scores[-1].model}), which serves" if serves else None
+    axes.plot(positions, heights, color=colour, linewidth=2.2 if serves else 1.2, label=label)
+    _points(axes, [score for score in scores if not score.seen], months, colour, colour)
+    _points(axes, [score for score in scores if score.seen], months, "white", colour)
+    limit, reference = record.limit_of(champion), record.references.get(champion)
+    if not serves or limit is None or reference is None:
+        return
+    axes.axhline(limit, color=HIGHLIGHT, linestyle="dashed", label="limit")
+    judged = Month.parse(reference.month)
+    if judged in values:
+        style: dict[str, Any] = {"color": INK, "linewidth": 1.0, "linestyle": "dotted"}
+        axes.axvline(_at(judged, months), label="month that judged it", **style)
+
+
+def _points(
+    axes: "Axes", scores: Sequence[Score], months: Sequence[Month], face: str, edge: str
+) -> None:
+    places = [_at(Month.parse(score.month), months) for score in scores]
+    heights = [score.relative_error for score in scores]
+    axes.scatter(places, heights, s=36, color=face, edgecolors=edge, zorder=4)
+
+
+def _scale_index(axes: "Axes", top: float) -> None:
+    """From 0 to ``top``; logarithmic above the lowest tick where lines would not be told apart."""
+    if top > _MOST_LINEAR:
+        axes.set_yscale("symlog", linthresh=_INDEX_TICKS[1])
+        axes.set_yticks([tick for tick in _INDEX_TICKS if tick <= top], minor=False)
+        axes.set_yticks([], minor=True)
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(0, top)
+
+
+def _shade(axes: "Axes", places: Sequence[int]) -> None:
+    for number, place in enumerate(places):
+        label = "months it was fitted on" if number == 0 else None
+        axes.axvspan(place - 0.5, place + 0.5, color=INK, alpha=0.07, linewidth=0, label=label)
+
+
+def _with_gaps(
+    values: dict[Month, float], months: Sequence[Month]
+) -> tuple[list[int], list[float]]:
+    """Positions of all months of the calendar and values, NaN where there is none."""
+    count = _at(months[-1], months) + 1
+    found = {_at(month, months): value for month, value in values.items()}
+    return list(range(count)), [found.get(place, _GAP) for place in range(count)]
+
+
+def _label_months(axes: "Axes", months: Sequence[Month]) -> None:
+    count = _at(months[-1], months) + 1
+    ticks = list(range(0, count, -(-count // _MOST_TICKS)))
+    axes.set_xticks(ticks, [str(months[0].shift(at)) for at in ticks], rotation=30, ha="right")
+    axes.set_xlim(-0.5, count - 0.5)
+    axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
+
+
+def _at(month: Month, months: Sequence[Month]) -> int:
+    """How many months after the first of these a month is."""
+    first = months[0]
+    return (month.year - first.year) * 12 + month.number - first.number

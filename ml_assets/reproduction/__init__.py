@@ -1,0 +1,1 @@
+"""Fit a registered version again and compare."""

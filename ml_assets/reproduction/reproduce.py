@@ -1,0 +1,267 @@
+"""Fit a registered version again from what its training recorded, and compare predictions.
+
+The fit takes the way that training takes (``training.fit``): months, parameters, rounds, seed
+and threads are the recorded ones, and nothing is tuned. Every input that is another one by now is
+named, whether or not it made a difference.
+"""
+
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel
+
+from ml_assets.config.code_version import model_code_version
+from ml_assets.evaluation.records import MonthUse, Role, TrainingSet
+from ml_assets.pipeline.fingerprint import SAME_MINUTES
+from ml_assets.registry.artifacts import load_pipeline
+from ml_assets.reproduction.changed_inputs import Difference, differing_inputs
+from ml_assets.reproduction.training_record import RecordedVersion, read_version
+from ml_assets.secrets import ShownError, error_text
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import Month
+from ml_assets.trips.rules import TARGET
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from sklearn.pipeline import Pipeline
+
+MOST_REQUESTS = 20_000
+
+Verdict = Literal["identical", "within tolerance", "differs"]
+
+
+class CannotReproduce(ShownError, ValueError):
+    """A version that cannot be fitted again here; says why, and the way out."""
+
+
+class Reproduction(BaseModel):
+    """A version, fitted again.
+
+    Attributes:
+        version: Its number.
+        model: Its family.
+        serve: Which fit of it is registered.
+        fitted_on: The months that it was fitted on, then and now.
+        judged_month: The month whose requests were asked.
+        requests: How many.
+        verdict: ``identical`` is bit for bit.
+        tolerance: Minutes up to which two predictions count as the same.
+        largest_difference: Minutes.
+        mean_difference: Mean of the absolute differences, minutes.
+        beyond_tolerance: Share of the requests whose predictions are further apart.
+        rmse_recorded: Of the registered model on these requests, minutes.
+        rmse_reproduced: Of the new fit.
+        differences: Inputs that differ.
+        seconds: Of the fit.
+    """
+
+    version: str
+    model: str
+    serve: str
+    fitted_on: list[str]
+    judged_month: str
+    requests: int
+    verdict: Verdict
+    tolerance: float
+    largest_difference: float
+    mean_difference: float
+    beyond_tolerance: float
+    rmse_recorded: float
+    rmse_reproduced: float
+    differences: list[Difference]
+    seconds: float
+
+    @property
+    def sentence(self) -> str:
+        """What came out, for people."""
+        asked = f"{self.requests:,} predictions for {self.judged_month}"
+        if self.verdict == "identical":
+            return f"identical: {asked} are the same bit for bit"
+        largest, mean = self.largest_difference, self.mean_difference
+        far = f"at most {largest:.2g} min apart, {mean:.2g} on average"
+        if self.verdict == "within tolerance":
+            return f"within tolerance ({self.tolerance:g} min): {asked} are {far}"
+        why = "" if self.differences else "; no input differs, so it lies in the fit itself"
+        return (
+            f"differs: {asked} are {far}; {self.beyond_tolerance:.1%} of them more than the "
+            f"tolerance of {self.tolerance:g} min{why}"
+        )
+
+
+def reproduce(
+    client: "MlflowClient",
+    name: str,
+    which: str,
+    store: TripStore,
+    *,
+    tolerance: float = SAME_MINUTES,
+    most_requests: int = MOST_REQUESTS,
+) -> Reproduction:
+    """Fit a version again, and compare what both fits predict for the judged month.
+
+    Args:
+        client: Of the registry.
+        name: Registered model.
+        which: A version's number or an alias.
+        store: Where the months are; they are taken as they are now.
+        tolerance: Minutes up to which two predictions count as the same.
+        most_requests: Every n-th request of the judged month is asked, so that they are no more.
+
+    Raises:
+        UnknownVersion: when there is no such version, or what its training recorded is gone.
+        CannotReproduce: when a month is missing here, the version is of other trips, or it cannot
+            be loaded or fitted by the code of today.
+    """
+    recorded = read_version(client, name, which)
+    now = _as_stored(store, recorded)
+    registered = _registered(recorded)
+    judged = _requests(store, now, most_requests)
+    begun = time.perf_counter()
+    try:
+        fitted = _fitted_again(recorded, store, now, registered)
+        seconds = time.perf_counter() - begun
+        compared = _compared(registered, fitted, judged, tolerance)
+    except (ShownError, OSError):
+        raise
+    except Exception as error:
+        raise CannotReproduce(
+            f"version {recorded.version} ({recorded.family}) cannot be fitted again and compared "
+            f"by this code ({error_text(error)}): use the code that registered it "
+            f"({recorded.code_version or 'unknown'}; this is {model_code_version()})"
+        ) from error
+    return Reproduction(
+        version=recorded.version,
+        model=recorded.family,
+        serve=recorded.serve,
+        fitted_on=[str(month) for month in now.months_of(*_roles(recorded))],
+        judged_month=", ".join(str(month) for month in now.months_of("judge")),
+        requests=len(judged),
+        tolerance=tolerance,
+        differences=differing_inputs(recorded, now),
+        seconds=seconds,
+        **compared,
+    )
+
+
+def threads_of(pipeline: "Pipeline") -> int:
+    """The threads that a pipeline's estimator was fitted with; it keeps them."""
+    parameters = pipeline["model"].regressor.get_params()
+    return int(parameters.get("n_jobs") or 1)
+
+
+def _roles(recorded: RecordedVersion) -> tuple[Role, ...]:
+    from ml_assets.training.train_and_evaluate import fitted_roles
+
+    if recorded.serve == "refitted_on_all_months":
+        return ("train", "tune", "judge")
+    return fitted_roles(recorded.training_set, recorded.fit_on)
+
+
+def _as_stored(store: TripStore, recorded: RecordedVersion) -> TrainingSet:
+    """The training set with its months as they are in the store by now."""
+    from ml_assets.training.training_set import TABLE
+
+    training_set = recorded.training_set
+    if training_set.dataset != store.dataset:
+        raise CannotReproduce(
+            f"version {recorded.version} was trained on {training_set.dataset}, and these settings "
+            f"are of {store.dataset}: set ML_ASSETS_TRIPS and ML_ASSETS_TAXI as they were then"
+        )
+    there = {*store.months(TABLE)}
+    wanted = training_set.months_of(*_roles(recorded), "judge")
+    missing = [month for month in wanted if month not in there]
+    if missing:
+        raise CannotReproduce(
+            f"version {recorded.version} needs {', '.join(map(str, missing))} of {store.dataset}, "
+            f"which {'is' if len(missing) == 1 else 'are'} not here: bring them with `ml-assets "
+            f"run --first {missing[0]} --last {missing[-1]} --ingest-only`"
+        )
+    uses = [
+        _use_now(store, use) if Month.parse(use.month) in there else use
+        for use in training_set.months
+    ]
+    return training_set.model_copy(update={"months": uses})
+
+
+def _use_now(store: TripStore, use: MonthUse) -> MonthUse:
+    from ml_assets.training.training_set import TABLE
+
+    lineage, rows = store.lineage(TABLE, Month.parse(use.month))
+    return use.model_copy(
+        update={
+            "rows": rows,
+            "raw_sha256": lineage.raw_sha256,
+            "source": lineage.source,
+            "code_version": lineage.code_version,
+        }
+    )
+
+
+def _registered(recorded: RecordedVersion) -> "Pipeline":
+    try:
+        return load_pipeline(recorded.uri)
+    except Exception as error:
+        raise CannotReproduce(
+            f"version {recorded.version} ({recorded.family}) cannot be loaded by this code, so "
+            f"there is nothing to compare with ({error_text(error)}): use the code "
+            f"that registered it ({recorded.code_version or 'unknown'})"
+        ) from error
+
+
+def _requests(store: TripStore, now: TrainingSet, most: int) -> "pd.DataFrame":
+    """Every n-th trip of the judged month: the same ones each time."""
+    from ml_assets.training.training_set import load_trips
+
+    judged = load_trips(store, now, "judge")
+    return judged.iloc[:: -(-len(judged) // most)]
+
+
+def _fitted_again(
+    recorded: RecordedVersion, store: TripStore, now: TrainingSet, registered: "Pipeline"
+) -> "Pipeline":
+    """The fit of training: on the months before the tuning one, or refitted on more of them.
+
+    Its features are those of the registered model, whatever features there are by now.
+    """
+    from sklearn.base import clone
+    from sklearn.pipeline import Pipeline
+
+    from ml_assets.training.families import family_named
+    from ml_assets.training.fit import FittedModel, encode_trips, fit_encoded, refit
+    from ml_assets.training.training_set import load_trips
+
+    family, roles = family_named(recorded.family), _roles(recorded)
+    parameters = {**family.defaults, **recorded.parameters}
+    steps, threads = clone(registered[:-1]), threads_of(registered)
+    trips = load_trips(store, now, *roles)
+    if roles == ("train",):
+        # The second frame is only measured on.
+        encoded = encode_trips(family, trips, trips.head(), steps)
+        return fit_encoded(family, encoded, parameters, recorded.seed, threads).pipeline
+    made = family.make_pipeline(parameters, recorded.seed, threads)
+    unfitted = Pipeline([*steps.steps, *made.steps[-1:]])
+    nothing = FittedModel(family.name, unfitted, parameters, float("nan"), 0.0)
+    return refit(nothing, trips).pipeline
+
+
+def _compared(
+    registered: "Pipeline", fitted: "Pipeline", judged: "pd.DataFrame", tolerance: float
+) -> dict[str, Any]:
+    import numpy as np
+
+    from ml_assets.evaluation.metrics import root_mean_squared_error
+    from ml_assets.pipeline.predict import predict_trips
+
+    actual = judged[TARGET]
+    before, after = (predict_trips(pipeline, judged) for pipeline in (registered, fitted))
+    apart = np.abs(after - before)
+    verdict: Verdict = "within tolerance" if apart.max() <= tolerance else "differs"
+    return {
+        "verdict": "identical" if np.array_equal(before, after) else verdict,
+        "largest_difference": float(apart.max()),
+        "mean_difference": float(apart.mean()),
+        "beyond_tolerance": float(np.mean(apart > tolerance)),
+        "rmse_recorded": root_mean_squared_error(actual, before),
+        "rmse_reproduced": root_mean_squared_error(actual, after),
+    }

@@ -1,0 +1,196 @@
+"""What the registry and MLflow keep of a version: enough to fit it again."""
+
+import json
+from ast import literal_eval
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.backtesting.inputs import ServedParameters
+from ml_assets.evaluation.records import FitOn, TrainingSet
+from ml_assets.registry.artifacts import CHAMPION, version_with_alias
+from ml_assets.registry.environment import Environment
+from ml_assets.registry.log_training import RECORD_FILE, TRAINING_SET_FILE
+from ml_assets.registry.manual_hold import Serve
+from ml_assets.registry.registry import explain_missing_champion, list_versions
+from ml_assets.secrets import ShownError, error_text
+from ml_assets.training.families import FAMILIES
+from ml_assets.trips.month import Month
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+class UnknownVersion(ShownError, LookupError):
+    """A version that is not there, or of which too little is kept; says what there is."""
+
+
+@dataclass(frozen=True)
+class RecordedVersion:
+    """A version of the registered model and what its training recorded.
+
+    Attributes:
+        version: Its number.
+        uri: By which it is loaded.
+        family: Name of its family.
+        parameters: All parameters of its estimator, the rounds that were chosen included.
+        seed: Of its estimator.
+        fit_on: What the judged model was fitted on.
+        serve: Whether it is the judged model, or its parameters fitted on all months.
+        training_set: Months and checksums.
+        code_version: Of the code that trained it; empty when that was not kept.
+        environment: What it was fitted on; None for versions of before that was kept.
+        tags: Of the version.
+    """
+
+    version: str
+    uri: str
+    family: str
+    parameters: dict[str, Any]
+    seed: int
+    fit_on: FitOn
+    serve: Serve
+    training_set: TrainingSet
+    code_version: str
+    environment: Environment | None
+    tags: dict[str, str]
+
+    @property
+    def newest_month(self) -> Month | None:
+        """The newest month that had a say in its parameters or its fit; None when unknown."""
+        told = f"{self.tags.get('fitted_on', '')},{self.tags.get('tuned_on', '')}"
+        months = [Month.parse(text) for text in told.split(",") if text]
+        return max(months) if months and self.tags.get("tuned_on") else None
+
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that it was fitted with, as far as they are known."""
+        kept = self.environment.libraries if self.environment else {}
+        return {**_requirements(self.uri), **kept}
+
+
+def read_version(client: "MlflowClient", name: str, which: str) -> RecordedVersion:
+    """Read what is kept of a version.
+
+    Args:
+        client: Of the registry.
+        name: Registered model.
+        which: A version's number, or an alias such as ``champion``.
+
+    Raises:
+        UnknownVersion: when there is none, or what its training recorded is gone.
+    """
+    version = _find(client, name, which)
+    try:
+        run = client.get_run(version.run_id or "")
+        training_set = TrainingSet.model_validate(_artifact(client, run, TRAINING_SET_FILE))
+    except Exception as error:
+        raise UnknownVersion(
+            f"what the training of version {version.version} of {name} recorded in MLflow (run "
+            f"{version.run_id or 'unknown'}) cannot be read ({error_text(error)})"
+        ) from error
+    kept = _kept_record(client, run)
+    parameters = kept["record"]["parameters"] if kept else run.data.params
+    family = version.tags.get("model", run.data.tags.get("model", ""))
+    if family not in FAMILIES:
+        raise UnknownVersion(
+            f"version {version.version} of {name} is of the family {family or 'unknown'!r}, which "
+            f"this code does not have ({', '.join(FAMILIES)})"
+        )
+    refitted = version.tags.get("served", "").startswith("refitted_on_all_months")
+    return RecordedVersion(
+        version=str(version.version),
+        uri=f"models:/{name}/{version.version}",
+        family=family,
+        parameters=_of_family(family, parameters, as_text=kept is None),
+        seed=int(run.data.params["seed"]),
+        fit_on="train" if run.data.params.get("fit_on") == "train" else "train_and_tune",
+        serve="refitted_on_all_months" if refitted else "judged",
+        training_set=training_set,
+        code_version=run.data.tags.get("code_version", ""),
+        environment=Environment.model_validate(kept["environment"]) if kept else None,
+        tags=dict(version.tags),
+    )
+
+
+def served_parameters(client: "MlflowClient", name: str, dataset: str) -> ServedParameters | None:
+    """What the serving champion is made with; None when nothing serves, or other trips made it.
+
+    Raises:
+        UnknownVersion: when one serves, and what its training recorded is gone.
+    """
+    if version_with_alias(client, name, CHAMPION) is None:
+        return None
+    champion = read_version(client, name, CHAMPION)
+    if champion.training_set.dataset != dataset:
+        return None
+    return ServedParameters(
+        champion.family, champion.version, champion.parameters, champion.newest_month
+    )
+
+
+def _find(client: "MlflowClient", name: str, which: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    if not which.isdecimal():
+        found = version_with_alias(client, name, which)
+        if found is None:
+            if which == CHAMPION:
+                raise UnknownVersion(explain_missing_champion(client, name))
+            raise UnknownVersion(
+                f"no version of {name} is called {which}: there are {list_versions(client, name)}"
+            )
+        return found
+    try:
+        return client.get_model_version(name, which)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise UnknownVersion(
+            f"{name} has no version {which}: there are {list_versions(client, name)}"
+        ) from error
+
+
+def _artifact(client: "MlflowClient", run: Any, file: str) -> Any:
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = client.download_artifacts(run.info.run_id, file, folder)
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def _kept_record(client: "MlflowClient", run: Any) -> dict[str, Any] | None:
+    """The model's record with its environment; None for trainings of before that was kept."""
+    names = {entry.path for entry in client.list_artifacts(run.info.run_id)}
+    if RECORD_FILE not in names:
+        return None
+    kept: dict[str, Any] = _artifact(client, run, RECORD_FILE)
+    return kept
+
+
+def _of_family(family: str, recorded: dict[str, Any], *, as_text: bool) -> dict[str, Any]:
+    """Of all that is recorded, the parameters that the family's estimator takes."""
+    known = {name: value for name, value in recorded.items() if name in FAMILIES[family].defaults}
+    return {name: _value(text) for name, text in known.items()} if as_text else known
+
+
+def _value(text: str) -> Any:
+    """What a logged parameter was: MLflow keeps its text, which tells every digit of a float."""
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _requirements(uri: str) -> dict[str, str]:
+    """Versions that are pinned beside the stored model."""
+    import tempfile
+    from pathlib import Path
+
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{uri}/requirements.txt"
+        path = mlflow.artifacts.download_artifacts(artifact_uri=file, dst_path=folder)
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    pinned = (line.partition("==") for line in lines if "==" in line)
+    return {name.strip(): version.strip() for name, _, version in pinned}

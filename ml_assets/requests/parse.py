@@ -1,0 +1,243 @@
+"""One request as it comes from JSON, read by the rules of ``check_requests`` in microseconds.
+
+Plain Python: a service that answers single requests imports no table library for them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ml_assets.requests.fields import (
+    MAX_QUOTED_NAME,
+    OWN_NAMES,
+    MatchedNames,
+    match_names,
+    repeated_field,
+    wrapped_request,
+)
+from ml_assets.requests.pickup_time import new_york_time, read_time
+from ml_assets.requests.validate import (
+    EARLIEST_PICKUP,
+    LEAST_MILES,
+    MOST_MILES,
+    PICKUP_DAYS_AHEAD,
+    SHOWN_CHARACTERS,
+    WHOLE_NUMBERS,
+    as_text,
+    missing,
+    says_nothing,
+    wrong,
+)
+from ml_assets.trips.rules import REQUEST_COLUMNS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import polars as pl
+
+    Columns = dict[str, npt.NDArray[Any]]
+
+_DAYS_AHEAD = timedelta(days=PICKUP_DAYS_AHEAD)
+_EPOCH = datetime(1970, 1, 1)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Request(NamedTuple):
+    """A valid request, in the order of ``REQUEST_COLUMNS``.
+
+    Attributes:
+        PULocationID: Zone where the ride begins.
+        DOLocationID: Zone where it ends.
+        trip_distance: Miles.
+        pickup_datetime: New York wall time, naive, in microseconds.
+        passenger_count: None where unknown.
+    """
+
+    PULocationID: int
+    DOLocationID: int
+    trip_distance: float
+    pickup_datetime: datetime
+    passenger_count: float | None
+
+
+class Problem(NamedTuple):
+    """What is wrong with a field, and the name under which the request has it."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No valid request.
+
+    Attributes:
+        problems: One for each wrong or missing field, in the order of ``REQUEST_COLUMNS``, then
+            one for each name that repeats a field.
+        unknown: Names that are no field; ``request_fields.unknown_field`` has the message.
+    """
+
+    problems: tuple[Problem, ...]
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many faults there are."""
+        return len(self.problems) + len(self.unknown)
+
+
+def read_request(fields: object, now: datetime | None = None) -> Request | Refused:
+    """Read one request.
+
+    Args:
+        fields: A mapping of whatever values JSON can hold, with names as ``request_fields`` knows
+            them; anything else counts as a request without fields.
+        now: The pick-up time of a request that states none; by default the present.
+
+    Returns:
+        The verdict, the values and the reasons of ``check_requests(requests_frame([fields]))``;
+        besides, unknown names and fields under two names are refused, and a request within
+        another object has that as its only problem.
+    """
+    given: Mapping[Any, Any] = fields if isinstance(fields, Mapping) else {}
+    names = None
+    if not given.keys() <= OWN_NAMES:
+        names = match_names(given)
+        if not names.name_of and (wrapper := _wrapper(given)) is not None:
+            return Refused((Problem(wrapper[:MAX_QUOTED_NAME], wrapped_request(wrapper)),))
+        given = {field: given[name] for field, name in names.name_of.items()}
+    here = new_york_time() if now is None else _new_york_time(now)
+    pickup_zone = _whole("PULocationID", given.get("PULocationID"))
+    dropoff_zone = _whole("DOLocationID", given.get("DOLocationID"))
+    miles = _miles(given.get("trip_distance"))
+    pickup = _pickup(given.get("pickup_datetime"), here)
+    stated = given.get("passenger_count")
+    passengers = None if stated is None else _whole("passenger_count", stated)
+    unknown = passengers is None and _is_missing(stated)
+    if (
+        pickup_zone is None
+        or dropoff_zone is None
+        or miles is None
+        or pickup is None
+        or (passengers is None and not unknown)
+    ):
+        fits = (pickup_zone, dropoff_zone, miles, pickup, 0.0 if unknown else passengers)
+        problems = [
+            _problem(name, given.get(name))
+            for name, value in zip(REQUEST_COLUMNS, fits, strict=True)
+            if value is None
+        ]
+        return _refused(problems, names)
+    if names is not None and (names.unknown or names.repeated):
+        return _refused([], names)
+    return Request(int(pickup_zone), int(dropoff_zone), miles, pickup, passengers)
+
+
+def request_columns(requests: Sequence[Request]) -> "Columns":
+    """Requests as equal-length arrays by ``REQUEST_COLUMNS``, which a pipeline predicts.
+
+    Returns:
+        Zones int16, miles float64, New York wall time in microseconds, passengers float32 with NaN
+        where unknown: the types that models are trained on.
+    """
+    import numpy as np
+
+    types = _column_types()
+    zones, dropoffs, miles, times, passengers = (
+        zip(*requests, strict=True) if requests else ((),) * len(types)
+    )
+    # NumPy takes four times as long to convert the times itself.
+    since = [(time - _EPOCH) // _MICROSECOND for time in times]
+    columns = (zones, dropoffs, miles, since, passengers)
+    return {
+        name: np.array(column, dtype=dtype)
+        for (name, dtype), column in zip(types.items(), columns, strict=True)
+    }
+
+
+def columns_of(frame: "pl.DataFrame") -> "Columns":
+    """The same arrays of a frame of valid requests.
+
+    Args:
+        frame: ``CheckedRequests.requests`` or ``trip_features``; further columns are left aside.
+    """
+    return {
+        name: frame[name].to_numpy().astype(dtype, copy=False)
+        for name, dtype in _column_types().items()
+    }
+
+
+def _column_types() -> "dict[str, np.dtype[Any]]":
+    import numpy as np
+
+    types = ("int16", "int16", "float64", "datetime64[us]", "float32")
+    return {name: np.dtype(text) for name, text in zip(REQUEST_COLUMNS, types, strict=True)}
+
+
+_new_york_time = lru_cache(maxsize=16)(new_york_time)
+"""All requests of a list have one present."""
+
+
+def _number(value: Any) -> float | None:
+    """A value as a number, also a written one; None where it is none."""
+    if type(value) is float:
+        return value
+    if type(value) is not int:
+        text = as_text(value)
+        # Python also reads other scripts' digits, 1_000, and more white space around a number.
+        if text is None or not text.isascii() or "_" in text or text != text.strip():
+            return None
+        value = text
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _whole(field: str, value: Any) -> float | None:
+    first, last = WHOLE_NUMBERS[field]
+    number = _number(value)
+    fits = number is not None and first <= number <= last and number.is_integer()
+    return number if fits else None
+
+
+def _miles(value: Any) -> float | None:
+    number = _number(value)
+    return number if number is not None and LEAST_MILES <= number <= MOST_MILES else None
+
+
+def _pickup(value: Any, here: datetime) -> datetime | None:
+    text = as_text(value)
+    if text is None or says_nothing(text):
+        return here
+    time = read_time(text)
+    inside = time is not None and EARLIEST_PICKUP <= time <= here + _DAYS_AHEAD
+    return time if inside else None
+
+
+def _wrapper(given: Mapping[Any, Any]) -> str | None:
+    """The first key that holds an object or a list, as other servers wrap requests."""
+    return next((str(key) for key, value in given.items() if isinstance(value, dict | list)), None)
+
+
+def _is_missing(value: Any) -> bool:
+    text = as_text(value)
+    return text is None or says_nothing(text)
+
+
+def _refused(problems: list[Problem], names: MatchedNames | None) -> Refused:
+    """A refusal whose problems bear the names that the request has."""
+    if names is None:
+        return Refused(tuple(problems))
+    found = [Problem(names.name_of.get(field, field), message) for field, message in problems]
+    found += [Problem(repeated[0], repeated_field(*repeated)) for repeated in names.repeated]
+    return Refused(tuple(found), tuple(names.unknown))
+
+
+def _problem(field: str, value: Any) -> Problem:
+    text = as_text(value)
+    if text is None or says_nothing(text):
+        return Problem(field, missing(field))
+    return Problem(field, wrong(field, text[:SHOWN_CHARACTERS]))

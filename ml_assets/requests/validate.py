@@ -1,0 +1,317 @@
+"""What a valid request is: the same rules for batch files, the prediction service and the UI.
+
+The constants cost no import; the check of a frame imports Polars when it is called.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from ml_assets.requests.pickup_time import convertible, new_york_time, wall_times
+from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+REQUIRED_FIELDS: Final = REQUEST_COLUMNS[:3]
+"""Fields that a request must have: the two zones and the distance."""
+
+LEAST_MILES: Final = 0.0
+MOST_MILES: Final = 1000.0
+"""Nobody rides further; what the model makes of the distance is its own affair."""
+
+FEWEST_PASSENGERS: Final = 0
+MOST_PASSENGERS: Final = 9
+
+EARLIEST_PICKUP: Final = datetime(2009, 1, 1)
+"""First month of published trips; New York wall time, as every time without an offset."""
+PICKUP_DAYS_AHEAD: Final = 365
+
+ZONE_RULE: Final = f"a zone number from {FIRST_ZONE} to {LAST_ZONE}"
+MILES_RULE: Final = f"a number of miles from {LEAST_MILES:.0f} to {MOST_MILES:.0f}"
+PASSENGERS_RULE: Final = f"a whole number from {FEWEST_PASSENGERS} to {MOST_PASSENGERS}"
+PICKUP_RULE: Final = (
+    f"an ISO 8601 time from {EARLIEST_PICKUP:%Y-%m-%d} to a year from now, like "
+    "2024-05-06T17:30 (New York time) or with its offset"
+)
+
+RULES: Final = {
+    "PULocationID": ZONE_RULE,
+    "DOLocationID": ZONE_RULE,
+    "trip_distance": MILES_RULE,
+    "pickup_datetime": PICKUP_RULE,
+    "passenger_count": PASSENGERS_RULE,
+}
+"""What each field must be, in words: ``f"{field} must be {RULES[field]}, not {value}"``."""
+
+WHOLE_NUMBERS: Final = {
+    "PULocationID": (FIRST_ZONE, LAST_ZONE),
+    "DOLocationID": (FIRST_ZONE, LAST_ZONE),
+    "passenger_count": (FEWEST_PASSENGERS, MOST_PASSENGERS),
+}
+"""Fields that hold a whole number, with the least and the largest."""
+
+REASON: Final = "reason"
+"""Column that says why a row has no prediction; null where it has one."""
+PREDICTION_COLUMNS: Final = (
+    "predicted_minutes",
+    "lower_minutes",
+    "upper_minutes",
+    "model_version",
+    "scored_at",
+)
+"""What is predicted for a request; all null where there is a reason."""
+
+SHOWN_CHARACTERS: Final = 40
+"""So much of a wrong value is shown in the reason."""
+READ_CHARACTERS: Final = 1000
+"""Longer text, without the white space around it, is no value."""
+TOO_LONG: Final = f"text over {READ_CHARACTERS} characters"
+"""What a reason shows of it; neither a number nor a time."""
+WHITE_SPACE: Final = " \t\n\v\f\r"
+"""Taken off both ends of text. What counts as space beyond it differs between libraries."""
+
+
+@dataclass(frozen=True)
+class CheckedRequests:
+    """What a check has found.
+
+    Attributes:
+        requests: The valid rows, in order: ``REQUEST_COLUMNS`` with the types that models are
+            trained on (zones int16, miles float64, New York wall time in microseconds, passengers
+            float32 or null).
+        valid: For each row of the input whether it is among them.
+        reasons: For each row of the input why it is not: field, value and range; null where valid.
+    """
+
+    requests: "pl.DataFrame"
+    valid: "pl.Series"
+    reasons: "pl.Series"
+
+
+def latest_pickup(now: datetime | None = None) -> datetime:
+    """The last valid pick-up, New York wall time.
+
+    Args:
+        now: An instant with its offset; by default the present one.
+    """
+    return new_york_time(now) + timedelta(days=PICKUP_DAYS_AHEAD)
+
+
+def missing(field: str) -> str:
+    """The reason for a request that lacks a field."""
+    return f"{field} is missing: it must be {RULES[field]}"
+
+
+def wrong(field: str, shown: str) -> str:
+    """The reason for a value that breaks a field's rule."""
+    return f"{field} must be {RULES[field]}, not {shown}"
+
+
+def requests_frame(requests: Iterable[Any]) -> "pl.DataFrame":
+    """Requests as they come from JSON, as a frame that :func:`check_requests` takes.
+
+    A column of plain numbers or texts stays one; one of anything else becomes text.
+
+    Args:
+        requests: Mappings with whatever values; anything else counts as a request without fields.
+    """
+    import polars as pl
+
+    rows = [row if isinstance(row, Mapping) else {} for row in requests]
+    return pl.DataFrame(
+        [_column([row.get(name) for row in rows]).alias(name) for name in REQUEST_COLUMNS]
+    )
+
+
+def _column(values: list[Any]) -> "pl.Series":
+    """Values of a field; text wherever a column of their own type would tell of them otherwise."""
+    import polars as pl
+
+    found = {*map(type, values)} - {type(None)}
+    plain = {float: pl.Float64, int: pl.Int64}.get(found.pop()) if len(found) == 1 else None
+    if plain is not None:
+        with suppress(OverflowError, TypeError):  # an integer that no column holds
+            return pl.Series(values, dtype=plain)
+    return pl.Series([as_text(value) for value in values], dtype=pl.String)
+
+
+def check_requests(frame: "pl.DataFrame", now: datetime | None = None) -> CheckedRequests:
+    """Which rows of a frame are valid requests, and what is wrong with the others.
+
+    Numbers may be text (``"74"``), zones and passengers whole floats. A time without an offset is
+    New York's and taken as written, also one that a clock change has left out; with an offset it
+    is converted. Empty text and NaN count as missing.
+
+    Args:
+        frame: Any columns of any type; those of a request that are absent count as missing.
+        now: The pick-up time of requests that state none; by default the present.
+    """
+    import polars as pl
+
+    here = new_york_time(now)
+    given = pl.DataFrame(
+        [
+            _given(frame[name]).alias(name)
+            if name in frame.columns
+            else pl.Series(name, [None] * frame.height, pl.String)
+            for name in REQUEST_COLUMNS
+        ]
+    )
+    read = pl.DataFrame(
+        [
+            (wall_times if name == "pickup_datetime" else _numbers)(given[name]).alias(name)
+            for name in REQUEST_COLUMNS
+        ]
+    )
+    fits = read.select(**_ranges(here)).fill_null(False)
+    optional = [name for name in REQUEST_COLUMNS if name not in REQUIRED_FIELDS]
+    fits = fits.with_columns(fits[name] | given[name].is_null() for name in optional)
+    valid = fits.select(valid=pl.all_horizontal(pl.all()))["valid"]
+    return CheckedRequests(
+        requests=_typed(read.filter(valid), here), valid=valid, reasons=_reasons(given, fits, valid)
+    )
+
+
+def states_no_pickup(frame: "pl.DataFrame") -> "pl.Series":
+    """Whether each row leaves the pick-up time out, so that it is predicted as of now.
+
+    Args:
+        frame: As :func:`check_requests` takes it.
+    """
+    import polars as pl
+
+    if "pickup_datetime" not in frame.columns:
+        return pl.Series([True] * frame.height, dtype=pl.Boolean)
+    return _given(frame["pickup_datetime"]).is_null()
+
+
+def _ranges(here: datetime) -> dict[str, "pl.Expr"]:
+    """Whether each field that is there is within its range."""
+    import polars as pl
+
+    last = here + timedelta(days=PICKUP_DAYS_AHEAD)
+    inside: dict[str, tuple[Any, Any]] = {
+        **WHOLE_NUMBERS,
+        "trip_distance": (LEAST_MILES, MOST_MILES),
+        "pickup_datetime": (EARLIEST_PICKUP, last),
+    }
+    return {
+        name: pl.col(name).is_between(*inside[name])
+        & (pl.col(name) == pl.col(name).floor() if name in WHOLE_NUMBERS else True)
+        for name in REQUEST_COLUMNS
+    }
+
+
+def _typed(read: "pl.DataFrame", here: datetime) -> "pl.DataFrame":
+    import polars as pl
+
+    return read.select(
+        pl.col("PULocationID", "DOLocationID").cast(pl.Int16),
+        pl.col("trip_distance"),
+        pl.col("pickup_datetime").fill_null(pl.lit(here, pl.Datetime("us"))),
+        pl.col("passenger_count").cast(pl.Float32),
+    )
+
+
+def _reasons(given: "pl.DataFrame", fits: "pl.DataFrame", valid: "pl.Series") -> "pl.Series":
+    """Why each row is refused; null where it is not."""
+    import polars as pl
+
+    refused = given.filter(~valid)
+    kept = fits.filter(~valid)
+    parts = []
+    for name in REQUEST_COLUMNS:
+        absent = pl.col("shown").is_null()
+        told = pl.when("fits").then(None).when(absent).then(pl.lit(missing(name)))
+        text = told.otherwise(pl.format(wrong(name, "{}"), pl.col("shown")))
+        shown = pl.DataFrame({"shown": _shown(refused[name]), "fits": kept[name]})
+        parts.append(shown.select(text.alias(name)))
+    reasons = pl.concat(parts, how="horizontal").select(
+        reason=pl.concat_str(pl.all(), separator="; ", ignore_nulls=True)
+    )
+    rows = pl.DataFrame({"row": pl.Series(range(len(valid)), dtype=pl.UInt32)})
+    told_rows = rows.filter(~valid).hstack(reasons)
+    return rows.join(told_rows, on="row", how="left", maintain_order="left")["reason"]
+
+
+def _given(column: "pl.Series") -> "pl.Series":
+    """A column as numbers, times or text, null where a request says nothing."""
+    import polars as pl
+
+    dtype = column.dtype
+    if dtype.is_float():
+        return column.fill_nan(None)
+    if dtype.is_numeric() or dtype in (pl.Datetime, pl.Date):
+        return column
+    if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
+        text = _short(column.cast(pl.String).str.strip_chars(WHITE_SPACE))
+    elif dtype == pl.Object:
+        text = pl.Series("text", [as_text(value) for value in column.to_list()], pl.String)
+    else:
+        kind = {pl.Boolean: "true or false", pl.Struct: "an object"}.get(
+            dtype.base_type(), "a list"
+        )
+        kind = kind if dtype.is_nested() or dtype == pl.Boolean else f"of type {dtype}"
+        there = column.is_not_null().to_frame("there")
+        text = there.select(text=pl.when("there").then(pl.lit(kind)).otherwise(None))["text"]
+    empty = (pl.col("text") == "") | (pl.col("text").str.to_lowercase() == "nan")
+    return text.to_frame().select(text=pl.when(empty).then(None).otherwise("text"))["text"]
+
+
+def _short(texts: "pl.Series") -> "pl.Series":
+    """Texts, without what is too long to be a value."""
+    import polars as pl
+
+    text = pl.col("text")
+    short = pl.when(text.str.len_chars() > READ_CHARACTERS).then(pl.lit(TOO_LONG)).otherwise(text)
+    return texts.rename("text").to_frame().select(text=short)["text"]
+
+
+def _numbers(column: "pl.Series") -> "pl.Series":
+    """As float64; null where it is no number."""
+    import polars as pl
+
+    if column.dtype in (pl.Datetime, pl.Date):
+        return pl.Series(column.name, [None] * len(column), pl.Float64)
+    return column.cast(pl.Float64, strict=False).fill_nan(None)
+
+
+def _shown(column: "pl.Series") -> "pl.Series":
+    """Each value as a reason shows it; null where there is none."""
+    import polars as pl
+
+    if column.dtype in (pl.Datetime, pl.Date):
+        kept = convertible(column).rename("kept")
+        far = pl.when(column.is_not_null()).then(pl.lit("a time far out of range"))
+        return kept.to_frame().select(shown=pl.col("kept").cast(pl.String).fill_null(far))["shown"]
+    if column.dtype == pl.Float64:  # as Python writes it, which is as a request in JSON shows it
+        return pl.Series([as_text(value) for value in column.to_list()], dtype=pl.String)
+    return column.cast(pl.String).str.slice(0, SHOWN_CHARACTERS)
+
+
+def says_nothing(text: str) -> bool:
+    """Whether text counts as a missing value."""
+    return not text or text.lower() == "nan"
+
+
+def as_text(value: Any) -> str | None:
+    """Whatever a field holds, as text that means the same number or time, or none at all."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value.strip(WHITE_SPACE)
+        if len(text) > READ_CHARACTERS:
+            return TOO_LONG
+        # Half a surrogate pair is text in JSON and none in UTF-8.
+        return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float):
+        return float.__repr__(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int.__repr__(value) if -(2**63) <= value < 2**63 else "a number of many digits"
+    kind = {bool: "true or false", list: "a list", dict: "an object"}.get(type(value))
+    return kind or f"of type {type(value).__name__}"

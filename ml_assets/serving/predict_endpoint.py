@@ -1,0 +1,275 @@
+"""``POST /predict``: one request or a list of them in, minutes out.
+
+An ASGI endpoint of its own, without parameters that a framework would resolve and validate: one
+request is answered in the event loop, in well under a millisecond. Lists and explanations take a
+thread, so that they keep no single request waiting.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from ml_assets.requests.fields import MAX_QUOTED_NAME, quoted_name, unknown_field
+from ml_assets.requests.parse import Refused, Request, read_request, request_columns
+from ml_assets.requests.validate import REQUIRED_FIELDS
+from ml_assets.serving.answers import answer_list, explanation_of, reply_to_one
+from ml_assets.serving.bundle import ServedModel
+from ml_assets.serving.micro_batching import Gathering
+from ml_assets.serving.request_body import (
+    CONTENT_CODINGS,
+    BodyTooLarge,
+    BodyTooSlow,
+    ClientGone,
+    DamagedBody,
+    UnsupportedCoding,
+    content_coding,
+    decompress,
+    read_body,
+)
+from ml_assets.serving.request_log.writer import Answered
+from ml_assets.serving.responses import Reply, problem, request_id_of, send_reply, told, wrong
+from ml_assets.serving.state import Service
+
+_LOGGER = logging.getLogger(__name__)
+_TRUTHS: Final = {"true": True, "false": False}
+_NO_OBJECT: Final = f"must be an object with {', '.join(REQUIRED_FIELDS)}"
+
+
+class WrongQuery(ValueError):
+    """A query parameter has a value that is not allowed."""
+
+
+class PredictEndpoint:
+    """The route.
+
+    Args:
+        service: What it shares with the others.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._gathering = Gathering(lambda: service.model)
+        self._waiting = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        request_id = request_id_of(scope)
+        try:
+            reply = await self._reply(scope, receive, request_id)
+        except ClientGone:
+            self._service.metrics.client_gone()
+            return
+        except Exception:
+            _LOGGER.exception("request %s could not be answered", request_id)
+            reply = told(500, "the service failed; its log tells why, under this request id")
+        self._service.metrics.answered(reply.status)
+        await send_reply(send, reply, request_id)
+
+    async def _reply(self, scope: Scope, receive: Receive, request_id: str) -> Reply:
+        limits = self._service.limits
+        try:
+            explain = _wants_explanation(scope["query_string"])
+            raw = await read_body(scope, receive, limits)
+            coding = content_coding(scope)
+        except WrongQuery as error:
+            return wrong([problem(("query", "explain"), str(error))], 1)
+        except BodyTooLarge:
+            return self._too_large(close=True)
+        except UnsupportedCoding as error:
+            return _unsupported(str(error))
+        except BodyTooSlow:
+            text = f"the body did not arrive within {limits.body_seconds:g} seconds"
+            return told(408, text, close=True)
+        begun = time.perf_counter()
+        served = self._service.model
+        if served is None:
+            return told(503, self._service.why_no_model)
+        if len(raw) <= limits.inline_bytes and not explain and coding is None:
+            return await self._inline(raw, served, request_id, begun)
+        if self._waiting >= limits.waiting:
+            return told(503, "too many lists are waiting for their turn: try again later")
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(
+                self._service.threads,
+                lambda: self._answer(raw, coding, served, request_id, begun, explain=explain),
+            )
+        finally:
+            self._waiting -= 1
+
+    async def _inline(
+        self, raw: bytes, served: ServedModel, request_id: str, begun: float
+    ) -> Reply:
+        """Answer in the event loop; one request together with others that are there now."""
+        asked = self._parsed(raw)
+        if isinstance(asked, Reply):
+            return asked
+        if isinstance(asked, list):
+            return self._many(asked, served, request_id, begun, explain=False)
+        served, answers = await self._gathering.ask(asked)
+        self._keep(request_id, served, begun, [asked], answers, is_list=False)
+        return reply_to_one(answers, served.model.version, request_id)
+
+    def _answer(
+        self,
+        raw: bytes,
+        coding: str | None,
+        served: ServedModel,
+        request_id: str,
+        begun: float,
+        *,
+        explain: bool,
+    ) -> Reply:
+        """Answer in a thread."""
+        if coding is not None:
+            try:
+                raw = decompress(raw, coding, self._service.limits.body_bytes)
+            except BodyTooLarge:
+                return self._too_large()
+            except DamagedBody as error:
+                return wrong([problem(("body",), str(error), "content_encoding")], 1)
+        asked = self._parsed(raw)
+        if isinstance(asked, Reply):
+            return asked
+        if isinstance(asked, list):
+            return self._many(asked, served, request_id, begun, explain=explain)
+        columns = request_columns([asked])
+        answers = served.model.minutes(columns)
+        more = {"explanation": explanation_of(served.model, columns)} if explain else {}
+        self._keep(request_id, served, begun, [asked], answers, is_list=False)
+        return reply_to_one(answers, served.model.version, request_id, more)
+
+    def _too_large(self, *, close: bool = False) -> Reply:
+        most = self._service.limits.body_bytes
+        text = f"a body may have {most:,} bytes (decompressed): send fewer requests at a time"
+        return told(413, text, close=close)
+
+    def _parsed(self, raw: bytes) -> list[Any] | Request | Reply:
+        """The list or the request that a body holds, or what is wrong with it."""
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            return wrong([problem(("body",), f"the body is no JSON: {error}", "json_invalid")], 1)
+        if isinstance(body, list):
+            return body
+        if not isinstance(body, dict):
+            return wrong([problem(("body",), f"the body {_NO_OBJECT}, or a list of such")], 1)
+        request = read_request(body)
+        if isinstance(request, Refused):
+            most = self._service.limits.problems
+            return wrong(_problems(request, ("body",), most), most, request.count)
+        return request
+
+    def _many(
+        self,
+        body: list[Any],
+        served: ServedModel,
+        request_id: str,
+        begun: float,
+        *,
+        explain: bool,
+    ) -> Reply:
+        limits = self._service.limits
+        most = limits.explained_length if explain else limits.list_length
+        if len(body) > most:
+            of = "that is to be explained may have" if explain else "may have"
+            return told(413, f"a list {of} {most:,} requests, and this one has {len(body):,}")
+        now = datetime.now(UTC)
+        read = [read_request(fields, now) for fields in body]
+        requests = [request for request in read if isinstance(request, Request)]
+        if len(requests) < len(body):
+            problems, count = _problems_of_list(body, read, limits.problems)
+            return wrong(problems, limits.problems, count)
+        reply, answers = answer_list(served.model, requests, request_id, explain=explain)
+        self._keep(request_id, served, begun, requests, answers, is_list=True)
+        return reply
+
+    def _keep(
+        self,
+        request_id: str,
+        served: ServedModel,
+        begun: float,
+        requests: Sequence[Request],
+        answers: Any,
+        *,
+        is_list: bool,
+    ) -> None:
+        """Count and log what was answered."""
+        seconds = time.perf_counter() - begun
+        self._service.metrics.predicted(len(requests), seconds, is_list=is_list)
+        if self._service.log is not None and requests:
+            self._service.log.add(
+                Answered(
+                    request_id,
+                    datetime.now(UTC),
+                    served.model.version,
+                    1000 * seconds,
+                    requests,
+                    answers.minutes,
+                    answers.lower,
+                    answers.upper,
+                )
+            )
+
+
+def _unsupported(coding: str) -> Reply:
+    text = (
+        f"Content-Encoding {coding} is not supported: send {' or '.join(CONTENT_CODINGS)}, or none"
+    )
+    accepted = (b"accept-encoding", ", ".join(CONTENT_CODINGS).encode("ascii"))
+    return replace(told(415, text), headers=(accepted,))
+
+
+def _wants_explanation(query: bytes) -> bool:
+    """Whether ``?explain=`` says so."""
+    if not query:
+        return False
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    given = values.get("explain")
+    for name in values:
+        if name != "explain" and name.lower().startswith("expl"):
+            raise WrongQuery(f"{quoted_name(name)} is not a parameter: did you mean explain?")
+    if given is None:
+        return False
+    if len(given) > 1 or given[0] not in _TRUTHS:
+        raise WrongQuery(f"explain must be true or false, not {given[0][:40]}")
+    return _TRUTHS[given[0]]
+
+
+def _problems(refused: Refused, loc: tuple[str | int, ...], most: int) -> list[dict[str, Any]]:
+    """Entries of a 422, at most so many: a body has room for 100,000 unknown names."""
+    found = [problem((*loc, fault.field), fault.message) for fault in refused.problems[:most]]
+    found += [
+        problem((*loc, name[:MAX_QUOTED_NAME]), unknown_field(name), "extra_forbidden")
+        for name in refused.unknown[: most - len(found)]
+    ]
+    return found
+
+
+def _problems_of_list(
+    body: list[Any], read: Sequence[Request | Refused], most: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Entries of a 422, at most so many, and how many faults there are."""
+    found: list[dict[str, Any]] = []
+    count = 0
+    for at, (fields, request) in enumerate(zip(body, read, strict=True)):
+        if isinstance(request, Request):
+            continue
+        is_object = isinstance(fields, dict)
+        count += request.count if is_object else 1
+        if len(found) >= most:
+            continue
+        if is_object:
+            found += _problems(request, ("body", at), most - len(found))
+        else:
+            found.append(problem(("body", at), f"an entry of the list {_NO_OBJECT}"))
+    return found, count

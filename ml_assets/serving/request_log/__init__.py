@@ -1,0 +1,1 @@
+"""The log of answered requests: written, kept in files, read."""

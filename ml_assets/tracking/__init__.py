@@ -1,1 +1,0 @@
-"""MLflow: its store, its runs, its registry."""

@@ -1,0 +1,202 @@
+"""Rules on what the kept trips of a month say: their columns, values, repeats and places."""
+
+from collections.abc import Callable, Sequence
+from statistics import median
+
+import numpy as np
+
+from ml_assets.trips.quality.bands import LEAST_HISTORY, Band, ratio_band, share_band
+from ml_assets.trips.quality.finding import Finding, Verdict, within, worst
+from ml_assets.trips.quality.profile import KeptFigures, MonthProfile, unseen_share
+from ml_assets.trips.quality.volume_rules import WAY_OUT
+from ml_assets.trips.rules import FEATURE_COLUMNS, LONGEST_MINUTES, SHORTEST_MINUTES, ZONE_CODES
+
+LEAST_TRIPS = 100
+"""Below this, the shape of a month's values is mostly chance."""
+
+_TWIN = 0.99
+_MANY_REPEATS = 0.1
+_MOSTLY = 0.5
+_LEAST_SPREAD_MINUTES = 3.0
+_RECENT = 3
+
+
+def known_at_request(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+    """No column tells what is known only after the ride: by name, and by following the target."""
+    unknown = [name for name in month.columns if name not in FEATURE_COLUMNS]
+    if unknown:
+        return Finding(
+            Verdict.REFUSED,
+            f"{', '.join(unknown)} may not be known when a ride is requested: drop it, or add it "
+            "to REQUEST_COLUMNS in ml_assets/trips/rules.py if every request has it",
+            len(unknown),
+            0.0,
+            0.0,
+        )
+    if month.figures is None or month.kept < LEAST_TRIPS:
+        return Finding(Verdict.FINE, f"only {', '.join(month.columns)}", 0.0, 0.0, 0.0)
+    correlations = month.figures.target_correlation
+    closest = max(correlations, key=lambda name: abs(correlations[name]), default=None)
+    strongest = abs(correlations[closest]) if closest else 0.0
+    if strongest > _TWIN:
+        return Finding(
+            Verdict.REFUSED,
+            f"{closest} all but equals the target (correlation {correlations[closest]:.3f}), so it "  # type: ignore[index]
+            f"was made from it; {WAY_OUT}",
+            strongest,
+            0.0,
+            _TWIN,
+        )
+    sentence = "only request columns and the target; none follows the target"
+    if closest:
+        sentence += f" (the closest, {closest}, by {strongest:.2f})"
+    return Finding(Verdict.FINE, sentence, strongest, 0.0, _TWIN)
+
+
+def values_as_agreed(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+    """Types, missing values and ranges are those of the table's contract, the target's included."""
+    if month.contract_fault is not None:
+        return Finding(Verdict.REFUSED, month.contract_fault, 1.0, 0.0, 0.0)
+    if month.figures is None:
+        return Finding(Verdict.UNJUDGED, "there are no values")
+    endless = month.figures.endless_distances
+    if endless:
+        return Finding(
+            Verdict.REFUSED,
+            f"trip_distance is infinite or not a number in {endless:,} trips: materialize "
+            "trip_features again",
+            endless,
+            0.0,
+            0.0,
+        )
+    return Finding(
+        Verdict.FINE,
+        f"nothing missing or out of range, target {month.figures.shortest:.1f} to "
+        f"{month.figures.longest:.1f} of {SHORTEST_MINUTES} to {LONGEST_MINUTES} minutes",
+        0.0,
+        0.0,
+        0.0,
+    )
+
+
+def few_duplicates(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+    """Rides are published once: 0.13 % of the rows of 2023 repeat another, since refunds do."""
+    twin = next((other for other in earlier if other.raw_sha256 == month.raw_sha256), None)
+    if twin is not None:
+        return Finding(
+            Verdict.REFUSED,
+            f"the published file is byte for byte that of {twin.month}; {WAY_OUT}",
+            1.0,
+            0.0,
+            0.0,
+        )
+    if month.figures is None:
+        return _nothing_measured()
+    share = month.share(month.figures.duplicates)
+    if share > _MANY_REPEATS and month.kept >= LEAST_TRIPS:
+        return Finding(
+            Verdict.REFUSED,
+            f"{share:.1%} of the kept trips repeat another one (same pick-up, duration, zones and "
+            f"distance), so they would count twice; {WAY_OUT}",
+            share,
+            0.0,
+            _MANY_REPEATS,
+        )
+    shares = [other.share(figures.duplicates) for other, figures in _measured(earlier)]
+    return within(share, share_band(shares, 3, 0.01), "repeated trips", "{:.2%}")
+
+
+def target_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+    """Durations vary as they do in a city, and their median moves no further than usual."""
+    figures = month.figures
+    if figures is None or month.kept < LEAST_TRIPS:
+        return _nothing_measured()
+    spread = figures.ninetieth - figures.tenth
+    if spread < _LEAST_SPREAD_MINUTES:
+        return Finding(
+            Verdict.REFUSED,
+            f"80 % of the durations lie within {spread:.2f} minutes ({figures.tenth:.1f} to "
+            f"{figures.ninetieth:.1f}), so there is nothing to learn from them; {WAY_OUT}",
+            spread,
+            _LEAST_SPREAD_MINUTES,
+            None,
+        )
+    medians = _of(earlier, lambda other: other.median)
+    spreads = _of(earlier, lambda other: other.ninetieth - other.tenth)
+    return worst(
+        [
+            within(figures.median, ratio_band(medians, 1.25, 1.5), "median minutes", "{:.1f}"),
+            within(spread, ratio_band(spreads, 1.4, 2), "minutes from 10 % to 90 %", "{:.1f}"),
+        ]
+    )
+
+
+def feature_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+    """Distances are stated and in miles, and passengers are counted, about as often as usual."""
+    figures = month.figures
+    if figures is None or month.kept < LEAST_TRIPS:
+        return _nothing_measured()
+    zero = month.share(figures.zero_distances)
+    if zero > _MOSTLY:
+        return Finding(
+            Verdict.REFUSED,
+            f"{zero:.1%} of the kept trips state a distance of 0 miles: a model would learn to do "
+            f"without; {WAY_OUT}",
+            zero,
+            0.0,
+            _MOSTLY,
+        )
+    others = _measured(earlier)
+    zeros = [other.share(measured.zero_distances) for other, measured in others]
+    missing = [other.share(measured.missing_passengers) for other, measured in others]
+    miles = [measured.median_miles or 0.0 for _, measured in others]
+    uncounted = month.share(figures.missing_passengers)
+    return worst(
+        [
+            within(zero, share_band(zeros, 3, 0.03), "zero distances"),
+            within(uncounted, share_band(missing, 3, 0.1), "without passenger count"),
+            within(
+                figures.median_miles or 0.0, ratio_band(miles, 1.25, 1.5), "median miles", "{:.2f}"
+            ),
+        ]
+    )
+
+
+def zone_pairs_seen(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+    """Trips go between zones that they went between before, new pairs about as often as usual."""
+    others = [figures for _, figures in _measured(earlier)]
+    if month.figures is None or not others:
+        return Finding(Verdict.UNJUDGED, "there is no earlier month to know zone pairs from")
+    seen = np.zeros(ZONE_CODES * ZONE_CODES, dtype=np.bool_)
+    shares: list[float] = []
+    for figures in others:
+        shares.append(unseen_share(figures.pairs, seen))
+        seen |= figures.pairs > 0
+    share = unseen_share(month.figures.pairs, seen)
+    what = "trips between zones never paired before"
+    if len(others) < LEAST_HISTORY:
+        return within(share, None, what)
+    usual = median(shares[1:][-_RECENT:])  # the first month had none to know pairs from
+    band = Band(0.0, usual, 3 * usual + 0.02)
+    if share in band or share <= _MOSTLY or month.kept < LEAST_TRIPS:
+        return within(share, band, what)
+    return Finding(
+        Verdict.REFUSED,
+        f"{share:.1%} of the trips go between zones never paired in the {len(others)} months "
+        f"before, as if zones had been renumbered; {WAY_OUT}",
+        share,
+        0.0,
+        band.upper,
+    )
+
+
+def _measured(months: Sequence[MonthProfile]) -> list[tuple[MonthProfile, KeptFigures]]:
+    return [(month, month.figures) for month in months if month.figures is not None]
+
+
+def _of(months: Sequence[MonthProfile], figure: Callable[[KeptFigures], float]) -> list[float]:
+    return [figure(figures) for _, figures in _measured(months)]
+
+
+def _nothing_measured() -> Finding:
+    return Finding(Verdict.UNJUDGED, f"fewer than {LEAST_TRIPS} trips to measure")

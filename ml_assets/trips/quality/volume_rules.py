@@ -1,0 +1,182 @@
+"""Rules on how many trips a month holds: rows, what was rejected, and whether it all adds up."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from ml_assets.trips.cleaning import REASONS
+from ml_assets.trips.published_schema import shown_name, shown_names
+from ml_assets.trips.quality.bands import LEAST_HISTORY, ratio_band, share_band
+from ml_assets.trips.quality.finding import Finding, Verdict, within, worst
+from ml_assets.trips.quality.profile import MonthProfile
+
+WAY_OUT = (
+    "correct the month at its source and materialize it again, or leave it out (exclude_months of "
+    "training_set)"
+)
+
+USUAL_KEPT_SHARE = 0.95
+"""Share of published trips that is kept while no earlier month tells: 94.7-96.7 % over 2023."""
+
+_MAX_CHANGES = 20
+_TIMES_OFF = 10
+_LEAST_DAILY_TRIPS = 20
+_MUCH_OUTSIDE = 0.5
+
+
+def row_count(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+    """Kept trips: some, in the band of earlier months, never 10 times beyond all of them."""
+    if month.kept == 0:
+        rejected = f"of {month.published:,} published; see rejected_trips for the reasons"
+        return Finding(Verdict.REFUSED, f"no trip was kept {rejected}, {WAY_OUT}", 0.0)
+    counts = [float(other.kept) for other in earlier if other.kept]
+    if len(counts) >= LEAST_HISTORY:
+        lowest, highest = min(counts) / _TIMES_OFF, max(counts) * _TIMES_OFF
+        if not lowest <= month.kept <= highest:
+            return Finding(
+                Verdict.REFUSED,
+                f"{month.kept:,} kept trips, {_TIMES_OFF} times off the {min(counts):,.0f} to "
+                f"{max(counts):,.0f} of the {len(counts)} months before; {WAY_OUT}",
+                month.kept,
+                lowest,
+                highest,
+            )
+    return within(month.kept, ratio_band(counts, 1.6, 1.9), "kept trips", "{:,.0f}")
+
+
+def pickups_inside_month(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+    """Pick-ups lie in the month that they were published for, and on each of its days."""
+    figures, outside = month.figures, month.rejected_share("pickup_outside_month")
+    if figures is not None and figures.outside_month:
+        return Finding(
+            Verdict.REFUSED,
+            f"{figures.outside_month:,} kept trips were picked up in another month: materialize "
+            "trip_features again",
+            figures.outside_month,
+            0.0,
+            0.0,
+        )
+    if outside > _MUCH_OUTSIDE:
+        return Finding(
+            Verdict.REFUSED,
+            f"{outside:.1%} of the published trips were picked up in another month, as if the file "
+            f"were that month's; {WAY_OUT}",
+            outside,
+            0.0,
+            _MUCH_OUTSIDE,
+        )
+    shares = [other.rejected_share("pickup_outside_month") for other in earlier]
+    found = within(outside, share_band(shares, 3, 0.01), "picked up in another month")
+    absent = figures.days_without_trips if figures is not None else []
+    if not absent or month.kept < _LEAST_DAILY_TRIPS * 30:
+        return found
+    days = ", ".join(str(day) for day in absent)
+    gap = Finding(
+        Verdict.ODD,
+        f"no trip on day {days}: the file may be cut short; fetch the month again when it is "
+        "published whole",
+        len(absent),
+        0.0,
+        0.0,
+    )
+    return worst([gap, found])
+
+
+def kept_and_rejected_is_published(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+    """Every published trip is in exactly one of the two tables."""
+    if month.rejected is None:
+        return Finding(
+            Verdict.UNJUDGED,
+            "rejected_trips was not made from the same file as trip_features: materialize both",
+        )
+    rejected = sum(month.rejected.values())
+    difference = month.published - month.kept - rejected
+    if difference:
+        return Finding(
+            Verdict.REFUSED,
+            f"{month.kept:,} kept and {rejected:,} rejected trips are not the {month.published:,} "
+            "published: materialize trip_features and rejected_trips again",
+            difference,
+            0.0,
+            0.0,
+        )
+    return Finding(
+        Verdict.FINE,
+        f"{month.kept:,} kept + {rejected:,} rejected = {month.published:,} published",
+        0.0,
+        0.0,
+        0.0,
+    )
+
+
+def reject_shares(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+    """The kept share never halves, and no reason for rejection grows or vanishes suddenly."""
+    shares = [other.kept_share for other in earlier if other.published]
+    usual = median(shares) if len(shares) >= LEAST_HISTORY else USUAL_KEPT_SHARE
+    kept = f"{month.kept_share:.1%} of the published trips were kept"
+    if month.kept_share < usual / 2:
+        reasons = month.rejected or {}
+        most = max(reasons, key=lambda reason: reasons[reason], default="an unknown reason")
+        return Finding(
+            Verdict.REFUSED,
+            f"{kept}, less than half of the usual {usual:.1%}; most were rejected for {most}; "
+            f"{WAY_OUT}",
+            month.kept_share,
+            usual / 2,
+            1.0,
+        )
+    if month.rejected is None:
+        return Finding(Verdict.UNJUDGED, f"{kept}; nothing is known of the others")
+    found = worst([_reject_share(month, earlier, reason) for reason in REASONS])
+    if found.verdict == Verdict.ODD:
+        return found
+    return Finding(found.verdict, f"{kept}, usual is {usual:.1%}", month.kept_share, usual / 2, 1.0)
+
+
+def published_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+    """The published columns are those of the month before, width of numbers and texts aside."""
+    before = next((other for other in reversed(earlier) if other.published_columns), None)
+    if before is None or not month.published_columns:
+        return Finding(
+            Verdict.UNJUDGED,
+            "there is no earlier file, or trip_features was not made from the stored one",
+        )
+    old, new = before.published_columns, month.published_columns
+    changes = [f"{shown_name(name)} is new" for name in sorted(new.keys() - old.keys())]
+    changes += [f"{shown_name(name)} is gone" for name in sorted(old.keys() - new.keys())]
+    retyped = [name for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
+    others = [name for name in retyped if not _same_kind(old[name], new[name])]
+    changes += [
+        f"{shown_name(name)} was {shown_name(old[name])} and is {shown_name(new[name])}"
+        for name in others
+    ]
+    if changes:
+        more = len(changes) - _MAX_CHANGES
+        shown = [*changes[:_MAX_CHANGES], *([f"and {more:,} more changes"] if more > 0 else [])]
+        return Finding(
+            Verdict.ODD,
+            f"against {before.month}, {'; '.join(shown)}: see the TLC's data dictionary for what "
+            "that means; the columns that the project reads are all there",
+            len(changes),
+            0.0,
+            0.0,
+        )
+    widths = f"; other width or kind of number: {shown_names(retyped)}" if retyped else ""
+    return Finding(Verdict.FINE, f"the same columns as {before.month}{widths}", 0.0, 0.0, 0.0)
+
+
+def _reject_share(month: MonthProfile, earlier: Sequence[MonthProfile], reason: str) -> Finding:
+    shares = [other.rejected_share(reason) for other in earlier if other.rejected is not None]
+    band = share_band(shares, 3, 0.01, vanishing=0.005)
+    return within(month.rejected_share(reason), band, f"rejected for {reason}", "{:.2%}")
+
+
+def _same_kind(old: str, new: str) -> bool:
+    return "null" in (old, new) or _kind(old) == _kind(new)
+
+
+def _kind(arrow_type: str) -> str:
+    if arrow_type.startswith(("int", "uint", "float", "double", "halffloat", "decimal")):
+        return "number"
+    if "string" in arrow_type:
+        return "text"
+    return arrow_type.split("[")[0]

@@ -1,0 +1,163 @@
+"""What a backtest says: noise, the rival, the months won, its check, its chart."""
+
+import statistics
+import struct
+
+import pytest
+
+from ml_assets.backtesting.checks import better_in_most_months
+from ml_assets.backtesting.records import MOST_ASKED, BacktestEntry, BacktestRecord
+from ml_assets.reporting import backtest_charts, figure
+from ml_assets.reporting.backtest_charts import backtest_lines, backtest_table
+from ml_assets.trips.month import Month
+from ml_assets.trips.quality import Verdict
+
+FIRST = Month(2023, 4)
+KINDS = {"champion": "champion", "global_mean": "baseline", "distance_line": "baseline"}
+
+
+def record(lines, champion="xgboost", months=None, **fields):
+    """A backtest of these RMSEs by model; a month's mean has an RMSE of 10 minutes."""
+    count = max(len(values) for values in lines.values())
+    judged = months or [FIRST.shift(at) for at in range(count)]
+    entries = [
+        BacktestEntry(
+            month=str(month), model=model, kind=KINDS.get(model, "family"), rmse=values[at],
+            mae=1, relative_error=values[at] / 10, trips=100, mean_predicted=9, mean_actual=9,
+            trained_on=[], training_rows=100, parameters="tuned", parameters_saw_month=False,
+            inputs=f"{model}{month}",
+        )
+        for at, month in enumerate(judged)
+        for model, values in lines.items()
+        if at < len(values)
+    ]  # fmt: skip
+    return BacktestRecord(
+        dataset="green", synthetic=fields.pop("synthetic", False), train_months=3, most_rows=1000,
+        champion=champion, entries=entries, **fields,
+    )  # fmt: skip
+
+
+CHAMPION = [4.0, 4.4, 4.1, 4.5, 4.2]
+LINES = {
+    "champion": CHAMPION,
+    "xgboost": [4.1, 4.5, 4.2, 4.6, 4.3],
+    "lasso": [5.0, 5.5, 5.0, 5.2, 5.1],
+    "linear_svr": [4.8, 4.9, 5.0, 4.7, 4.9],
+    "global_mean": [10.0] * 5,
+    "distance_line": [7.0, 7.1, 4.0, 7.0, 7.0],
+}
+
+
+def test_noise_is_the_deviation_of_the_champion_s_changes_and_relative_errors():
+    made = record(LINES)
+    changes = [0.4, -0.3, 0.4, -0.3]
+    assert made.rmse_noise == pytest.approx(statistics.stdev(changes))
+    relative = [value / 10 for value in CHAMPION]
+    assert made.relative_error_noise == pytest.approx(statistics.stdev(relative))
+    assert made.usual_relative_error == pytest.approx(statistics.fmean(relative))
+
+
+def test_changes_are_of_months_that_touch():
+    months = [FIRST, FIRST.shift(1), FIRST.shift(2), FIRST.shift(9), FIRST.shift(10)]
+    made = record(LINES, months=months)
+    assert made.rmse_noise == pytest.approx(statistics.stdev([0.4, -0.3, -0.3]))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_than_three_months_tell_nothing_of_noise(count):
+    made = record({model: values[:count] for model, values in LINES.items()})
+    assert made.rmse_noise is made.relative_error_noise is made.usual_relative_error is None
+    assert made.suggested_least_improvement is None
+    assert "±" not in made.summary
+    assert record(LINES).relative_error_noise is not None
+
+
+def test_without_a_champion_there_is_no_noise_and_the_summary_says_who_is_alone():
+    made = record({k: v for k, v in LINES.items() if k != "champion"}, champion=None)
+    assert made.relative_error_noise is made.rmse_noise is made.suggested_least_improvement is None
+    assert "no champion serves" in made.summary
+    assert made.months_won == (4, 5)
+
+
+def test_the_rival_is_the_best_other_family_and_its_lead_suggests_the_least_improvement():
+    made = record(LINES)
+    assert made.rival == "linear_svr"
+    steady = {**LINES, "linear_svr": [4.80, 5.25, 4.90, 5.35, 4.98]}
+    lead = [b - a for a, b in zip(CHAMPION, steady["linear_svr"], strict=True)]
+    suggested = record(steady).suggested_least_improvement
+    assert suggested == pytest.approx(statistics.stdev(lead))
+    assert suggested < 0.05
+
+
+def test_a_rival_that_errs_in_other_months_does_not_keep_every_successor_out():
+    lead = [b - a for a, b in zip(CHAMPION, LINES["linear_svr"], strict=True)]
+    assert statistics.stdev(lead) > 0.2
+    suggested = record(LINES).suggested_least_improvement
+    assert suggested == pytest.approx(MOST_ASKED * statistics.fmean(CHAMPION))
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict", "won"),
+    [
+        ([7.0, 7.2, 3.0, 6.0, 6.0], Verdict.FINE, 3),
+        ([7.0, 7.1, 4.0, 6.0, 6.0], Verdict.ODD, 2),
+        ([8.0] * 5, Verdict.ODD, 0),
+    ],
+)
+def test_the_check_wants_the_champion_below_every_baseline_in_most_months(line, verdict, won):
+    found = better_in_most_months(record({**LINES, "champion": line}))
+    assert found.verdict == verdict
+    assert f"{won} of 5 months" in found.sentence
+    assert found.value == won / 5
+
+
+def test_the_check_judges_nothing_without_a_champion():
+    made = record({k: v for k, v in LINES.items() if k != "champion"}, champion=None)
+    assert better_in_most_months(made).verdict == Verdict.UNJUDGED
+
+
+def test_the_table_has_a_line_a_month_and_a_gap_where_nothing_was_judged():
+    rows = backtest_table(record({**LINES, "lasso": [5.0, 5.5]}))
+    assert [row["month"] for row in rows] == [str(FIRST.shift(at)) for at in range(5)]
+    assert (rows[0]["lasso"], rows[4]["lasso"], rows[4]["champion"]) == (5.0, "", 4.2)
+    assert rows[0]["champion_relative_error"] == 0.4
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("synthetic", [False, True])
+@pytest.mark.parametrize(
+    "lines", [LINES, {"champion": [4.0], "lasso": [5.0]}, {"lasso": [5.0, 4.0]}],
+    ids=["whole", "one month", "no champion"],
+)  # fmt: skip
+def test_the_chart_is_a_small_png_that_names_its_months(lines, synthetic, monkeypatch):
+    drawn = []
+    encode = figure.png
+    monkeypatch.setattr(backtest_charts, "png", lambda f: drawn.append(f) or encode(f))
+    champion = "xgboost" if "champion" in lines else None
+    image = backtest_lines(record(lines, champion=champion, synthetic=synthetic))
+    assert struct.unpack(">II", image[16:24])[0] == 800
+    assert len(image) < 60_000
+    assert "2023-04" in drawn[0].get_suptitle()
+    assert drawn[0].get_suptitle().endswith("synthetic sample") is synthetic
+
+
+def test_the_chart_has_the_champion_s_band_grey_baselines_and_gaps_where_nothing_was_judged(
+    monkeypatch,
+):
+    drawn = []
+    monkeypatch.setattr(backtest_charts, "png", lambda figure: drawn.append(figure) or b"")
+    months = [FIRST, FIRST.shift(1), FIRST.shift(2), FIRST.shift(4), FIRST.shift(5)]
+    made = record(LINES, months=months)
+    backtest_lines(made)
+    relative, minutes = drawn[0].axes
+    (band,) = relative.patches
+    assert made.usual_relative_error is not None and made.relative_error_noise is not None
+    assert band.get_y() == pytest.approx(made.usual_relative_error - made.relative_error_noise)
+    assert band.get_height() == pytest.approx(2 * made.relative_error_noise)
+    lines = {line.get_label(): line for line in minutes.lines}
+    assert lines["global_mean"].get_color() == lines["distance_line"].get_color() == figure.GREY
+    champion = lines["champion (xgboost)"]
+    assert champion.get_color() == figure.HIGHLIGHT
+    values = list(champion.get_ydata())
+    assert len(values) == 6 and values[3] != values[3], "a month that was not judged is a gap"
+    assert values[4] == 4.5

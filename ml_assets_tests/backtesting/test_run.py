@@ -1,0 +1,252 @@
+"""The backtest: no month is judged by what it or a later one taught, and nothing is done twice."""
+
+import hashlib
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_assets.backtesting import inputs
+from ml_assets.backtesting.inputs import Origin, SampledMonths, origins
+from ml_assets.backtesting.records import CHAMPION
+from ml_assets.backtesting.run import (
+    BacktestError,
+    BacktestOptions,
+    ServedParameters,
+    run_backtest,
+)
+from ml_assets.evaluation.records import MetricsRecord, ModelRecord
+from ml_assets.training.families import FAMILIES
+from ml_assets.trips.month import Month
+from ml_assets_tests.storage.stored_months import put_features, put_month, store_at
+
+FIRST = Month(2023, 1)
+MONTHS = [FIRST.shift(at) for at in range(6)]
+BASELINES = ["global_mean", "median_per_pair", "distance_line"]
+OPTIONS = BacktestOptions(train_months=2, families=("linear_svr",))
+SERVED = ServedParameters("xgboost", "7", {"n_estimators": 8, "max_depth": 3}, Month(2023, 4))
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Six months of 200 trips each."""
+    store = store_at(tmp_path)
+    for month in MONTHS:
+        put_month(store, month, 200)
+    return store
+
+
+def change_durations(store, month):
+    """Publish a month anew: the same requests, but with durations that belong to others."""
+    trips = store.read_table("trip_features", month)
+    minutes = pl.col("duration_minutes").reverse()
+    record = store.raw_record(month).model_copy(
+        update={"sha256": hashlib.sha256(str(month).encode()).hexdigest()}
+    )
+    put_features(store, trips.with_columns(minutes), record)
+
+
+def predicted_for(record, month):
+    """What each model predicts for a month, on average: it tells what the model has learned."""
+    return {e.model: e.mean_predicted for e in record.entries if e.month == str(month)}
+
+
+def leaks(store, month):
+    """Whether the durations of a month and of those after it have a say in what is predicted."""
+    before = predicted_for(run_backtest(store, OPTIONS, champion=SERVED), month)
+    for later in MONTHS[MONTHS.index(month) :]:
+        change_durations(store, later)
+    after = predicted_for(run_backtest(store, OPTIONS, champion=SERVED), month)
+    assert set(before) == set(after) == {CHAMPION, "linear_svr", *BASELINES}
+    return before != pytest.approx(after, rel=1e-9)
+
+
+@pytest.mark.parametrize("month", [MONTHS[2], MONTHS[4]])
+def test_the_judged_month_and_later_ones_have_no_say_in_what_is_predicted(store, month):
+    assert not leaks(store, month)
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_a_planted_leak_would_be_seen(store, later, monkeypatch):
+    honest = SampledMonths.train
+
+    def leaking(months, origin):
+        train = (*origin.train[1:], min(origin.judge.shift(later), MONTHS[-1]))
+        planted = object.__new__(Origin)  # its constructor refuses
+        object.__setattr__(planted, "train", train)
+        object.__setattr__(planted, "judge", origin.judge)
+        return honest(months, planted)
+
+    monkeypatch.setattr(SampledMonths, "train", leaking)
+    assert leaks(store, MONTHS[4])
+
+
+@pytest.mark.parametrize("train", [(MONTHS[3],), (MONTHS[1], MONTHS[4]), ()])
+def test_an_origin_that_trains_on_what_it_judges_cannot_be_made(train):
+    with pytest.raises(ValueError, match="only earlier months may"):
+        Origin(train, MONTHS[3])
+
+
+@given(
+    st.sets(st.integers(0, 40), min_size=1, max_size=30).map(sorted),
+    st.integers(1, 6),
+)
+def test_an_origin_has_all_the_months_before_it_and_the_others_say_what_is_missing(
+    positions, train_months
+):
+    months = [FIRST.shift(at) for at in positions]
+    found, skipped = origins(months, train_months)
+    for origin in found:
+        assert origin.train == tuple(
+            origin.judge.shift(-back) for back in range(train_months, 0, -1)
+        )
+        assert {*origin.train, origin.judge} <= {*months}
+    told = [origin.judge for origin in found] + [Month.parse(entry.month) for entry in skipped]
+    assert sorted(told) == [m for m in months if m >= months[0].shift(train_months)]
+    assert [origin.judge for origin in found] == sorted(origin.judge for origin in found)
+    for entry in skipped:
+        before = [Month.parse(entry.month).shift(-back) for back in range(1, train_months + 1)]
+        missing = [str(month) for month in before if month not in months]
+        assert missing and all(month in entry.reason for month in missing)
+
+
+def test_a_gap_skips_the_months_that_it_is_missing_for_and_the_summary_says_so(store):
+    store.remove("trip_features", [MONTHS[2]])
+    record = run_backtest(store, BacktestOptions(train_months=1, families=()))
+    assert [str(month) for month in record.months] == ["2023-02", "2023-05", "2023-06"]
+    assert [entry.month for entry in record.skipped] == ["2023-04"]
+    assert "2023-04, since 2023-03 is not here" in record.summary
+
+
+def test_a_month_that_a_data_rule_refuses_neither_trains_nor_is_judged(store):
+    record = store.raw_record(MONTHS[2]).model_copy(update={"sha256": "f" * 64})
+    same = store.read_table("trip_features", MONTHS[2]).with_columns(duration_minutes=pl.lit(10.0))
+    put_features(store, same, record)
+    made = run_backtest(store, BacktestOptions(train_months=1, families=()))
+    assert "2023-03" not in {entry.month for entry in made.entries}
+    assert {entry.month for entry in made.skipped} == {"2023-03", "2023-04"}
+
+
+def test_a_damaged_month_does_not_cost_the_others(store):
+    damaged = Path(store.table_path("trip_features", MONTHS[2]))
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    made = run_backtest(store, BacktestOptions(train_months=1, families=()))
+    assert [str(month) for month in made.months] == ["2023-02", "2023-05", "2023-06"]
+    skipped = {entry.month: entry.reason for entry in made.skipped}
+    assert {*skipped} == {"2023-03", "2023-04"}
+    assert "materialize" in skipped["2023-03"]
+
+
+def test_too_few_months_are_told_with_the_way_to_more(store):
+    store.remove("trip_features", MONTHS[2:])
+    with pytest.raises(BacktestError) as error:
+        run_backtest(store, OPTIONS)
+    for part in (
+        "3 months of green in a row",
+        "2023-01, 2023-02",
+        "--first 2023-01 --last 2023-03",
+    ):
+        assert part in str(error.value)
+
+
+def test_nothing_is_computed_twice(store):
+    made = run_backtest(store, OPTIONS, champion=SERVED)
+    assert made.computed == 4 * 5
+    again = run_backtest(store, OPTIONS, champion=SERVED, earlier=made)
+    assert again.computed == 0
+    assert again.entries == made.entries
+
+
+def test_a_month_that_was_published_anew_is_computed_anew_where_it_has_a_say(store):
+    made = run_backtest(store, OPTIONS, earlier=None)
+    change_durations(store, MONTHS[3])
+    again = run_backtest(store, OPTIONS, earlier=made)
+    before = {(e.month, e.model): e for e in made.entries}
+    moved = {e.month for e in again.entries if e != before[e.month, e.model]}
+    assert moved == {"2023-04", "2023-05", "2023-06"}
+    assert again.computed == 3 * 4
+
+
+def test_other_parameters_of_the_champion_are_computed_and_nothing_else(store):
+    made = run_backtest(store, OPTIONS, champion=SERVED)
+    other = ServedParameters("xgboost", "8", {"n_estimators": 4}, Month(2023, 4))
+    assert run_backtest(store, OPTIONS, champion=other, earlier=made).computed == 4
+    more = BacktestOptions(train_months=2, families=("linear_svr",), most_rows=50)
+    assert run_backtest(store, more, champion=SERVED, earlier=made).computed == 4 * 5
+
+
+def test_other_code_makes_all_figures_anew(store, monkeypatch):
+    made = run_backtest(store, OPTIONS)
+    monkeypatch.setattr(inputs, "code_digest", lambda *parts: "other")
+    assert run_backtest(store, OPTIONS, earlier=made).computed == len(made.entries)
+
+
+def test_what_the_time_does_not_suffice_for_is_left_to_the_next_run_newest_first(store):
+    hurried = BacktestOptions(train_months=2, families=("linear_svr",), seconds=1e-9)
+    told = []
+    made = run_backtest(store, hurried, on_origin=told.append)
+    assert [str(month) for month in made.months] == ["2023-06"]
+    assert made.left == ["2023-03", "2023-04", "2023-05"]
+    assert "2023-03 to 2023-05" in made.summary
+    assert told == [made]
+    for _ in range(3):
+        made = run_backtest(store, hurried, earlier=made)
+    assert made.left == []
+    assert made.entries == run_backtest(store, OPTIONS).entries
+
+
+def test_the_champion_and_its_family_are_told_apart_by_their_parameters(store):
+    options = BacktestOptions(train_months=2, families=("xgboost",))
+    champion = ServedParameters("xgboost", "7", FAMILIES["xgboost"].defaults, Month(2023, 5))
+    made = run_backtest(store, options, champion=champion)
+    assert made.computed == 4 * 5
+    one, other = made.line(CHAMPION), made.line("xgboost")
+    assert [entry.rmse for entry in one] == [entry.rmse for entry in other]
+    assert [entry.parameters_saw_month for entry in one] == [True, True, True, False]
+    assert {entry.parameters for entry in other} == {"default"}
+    assert "3 of these months, or later ones, had a say" in made.summary
+
+
+def test_a_family_has_its_last_parameters_only_where_the_judged_month_had_no_say_in_them(store):
+    figures = MetricsRecord(rmse=1, mae=1, mape=1, r2=1, share_within_5_minutes=1, rows=1)
+    last = ModelRecord(
+        model="linear_svr", kind="model", training_set="0", fitted_on=["2023-01", "2023-04"],
+        tuned_on=["2023-04"], parameters={"C": 1e-4, "gone": 1}, validation=figures, test=figures,
+        slices=[], predict_seconds=1, size_bytes=1,
+    )  # fmt: skip
+    tuned = run_backtest(store, OPTIONS, last={"linear_svr": last}).line("linear_svr")
+    plain = run_backtest(store, OPTIONS).line("linear_svr")
+    assert [entry.parameters for entry in tuned] == ["default", "default", "tuned", "tuned"]
+    assert [a.rmse == b.rmse for a, b in zip(tuned, plain, strict=True)] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    untold = last.model_copy(update={"tuned_on": []})
+    assert {e.parameters for e in run_backtest(store, OPTIONS, last={"linear_svr": untold}).line(
+        "linear_svr")} == {"default"}  # fmt: skip
+
+
+def test_the_row_budget_holds_and_draws_the_same_rows_each_time(store):
+    small = BacktestOptions(train_months=2, families=("linear_svr",), most_rows=100)
+    made = run_backtest(store, small)
+    assert {(entry.training_rows, entry.trips) for entry in made.entries} == {(100, 100)}
+    assert made.entries == run_backtest(store, small).entries
+    other = BacktestOptions(train_months=2, families=("linear_svr",), most_rows=100, seed=1)
+    assert made.entries != run_backtest(store, other).entries
+
+
+def test_a_relative_error_is_that_of_the_month_s_own_mean(store):
+    made = run_backtest(store, BacktestOptions(train_months=2, families=()))
+    minutes = store.read_table("trip_features", MONTHS[2])["duration_minutes"]
+    for entry in [e for e in made.entries if e.month == "2023-03"]:
+        assert entry.relative_error == pytest.approx(entry.rmse / minutes.std(ddof=0))
+    mean = made.line("global_mean")[0]
+    assert mean.relative_error >= 1
+    assert mean.mean_predicted != mean.mean_actual
+
+
+def test_senseless_options_are_refused():
+    for wrong in ({"train_months": 0}, {"most_rows": 0}, {"seconds": 0}, {"families": ("no",)}):
+        with pytest.raises(ValueError, match="give more than 0|no model family"):
+            BacktestOptions(**wrong)

@@ -1,0 +1,142 @@
+"""The whole thing for real: ``ml-assets dev`` on an empty home, and months that are published.
+
+Nobody presses a button: months come in, models are trained on them, and a decision follows.
+"""
+
+import os
+import signal
+import time
+
+import pytest
+
+from ml_assets.cli.instance import DAGSTER_YAML
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import Month
+from ml_assets_tests.browser.dagster_ui import running_ui, wait_for
+from ml_assets_tests.published_months import publish, published_month
+
+ROWS = 400
+MONTHS = [Month(2023, number) for number in (1, 2, 3)]
+NEXT = Month(2023, 4)
+DECISION_SECONDS = 300
+"""A look at the folder (30 s), the months, a quiet time (45 s), another look, and seven families."""
+
+
+def put(folder, month):
+    """As a careful publisher does: under another name first, then at once."""
+    written = publish(folder.parent / "being_written", month, published_month(month, ROWS))
+    written.replace(folder / written.name)
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory):
+    """The UI, with a Dagster home whose owner lets four runs go at a time."""
+    root = tmp_path_factory.mktemp("by_itself")
+    home, published = root / "home", root / "published"
+    published.mkdir()
+    (home / "dagster").mkdir(parents=True)
+    raised = DAGSTER_YAML.replace("max_concurrent_runs: 2", "max_concurrent_runs: 4")
+    assert raised != DAGSTER_YAML
+    (home / "dagster" / "dagster.yaml").write_text(raised)
+    for month in MONTHS:
+        put(published, month)
+    environment = {
+        "ML_ASSETS_HOME": str(home),
+        "ML_ASSETS_TRIPS": str(published),
+        "MLFLOW_TRACKING_URI": "",
+    }
+    with running_ui(environment, root / "dagster_dev.log") as running:
+        yield running, published, DecisionLog(str(home), "green")
+
+
+def decision_on(ui, log, month):
+    """The decision that was made with this month as the judge, once there is one."""
+
+    def look():
+        assert not ui.failures(), ui.failures()
+        return next((entry for entry in log.all() if entry.judged_month == str(month)), None)
+
+    return wait_for(look, DECISION_SECONDS, f"a decision on {month}; see {ui.log}")
+
+
+def runs_of(ui, job):
+    runs = ui.ask(
+        "query($job: String!) { runsOrError(filter: {pipelineName: $job})"
+        " { ... on Runs { results { runId status } } } }",
+        job=job,
+    )["runsOrError"]["results"]
+    return list(reversed(runs))
+
+
+@pytest.fixture(scope="module")
+def first(ui):
+    running, _, log = ui
+    return decision_on(running, log, MONTHS[-1])
+
+
+@pytest.fixture(scope="module")
+def second(ui, first):
+    running, published, log = ui
+    put(published, NEXT)
+    return decision_on(running, log, NEXT)
+
+
+def test_months_are_brought_and_trained_on_by_themselves(first):
+    assert [use.month for use in first.months] == [str(month) for month in MONTHS]
+    assert first.promoted
+    assert first.started_because == "new: 2023-01 to 2023-03"
+
+
+def test_a_month_dropped_into_the_folder_ends_in_another_decision(ui, second):
+    running, _, _ = ui
+    assert [use.month for use in second.months] == [str(month) for month in [*MONTHS, NEXT]]
+    assert second.started_because == "new: 2023-04"
+    # Three months at once were one run, and each state of the data was trained on once.
+    assert [run["status"] for run in runs_of(running, "ingest_trips")] == ["SUCCESS"] * 2
+    assert len(runs_of(running, "retrain")) == 2
+
+
+def test_that_month_alone_was_scored_by_the_champion_it_came_under(ui, first, second):
+    running, _, log = ui
+    store = TripStore(log.home, "green", synthetic=False)
+    wait_for(lambda: store.months("trip_predictions"), 60, f"predictions; see {running.log}")
+    assert store.months("trip_predictions") == [NEXT]
+    scored = store.read_table("trip_predictions", NEXT)
+    assert {*scored["model_version"]} == {first.registry_version}
+
+
+@pytest.fixture(scope="module")
+def two_at_once(ui, second):
+    """Two retrainings asked for at once, when the first has begun to work."""
+    running, _, _ = ui
+    for run in runs_of(running, "retrain"):
+        wait_for(lambda run_id=run["runId"]: running.ended_as(run_id), 60, "the retraining's end")
+    first, other = (running.launch_job("retrain") for _ in range(2))
+    worker = wait_for(lambda: running.worker_of(first), 60, "the worker of a retraining")
+    return first, other, worker
+
+
+def test_of_two_retrainings_asked_for_at_once_one_waits(ui, two_at_once):
+    running, _, _ = ui
+    first, other, _ = two_at_once
+    for _ in range(5):
+        status = {run["runId"]: run["status"] for run in runs_of(running, "retrain")}
+        assert (status[first], status[other]) == ("STARTED", "QUEUED")
+        time.sleep(1)
+
+
+def test_a_retraining_whose_process_is_killed_is_taken_up_again_and_a_cancelled_one_is_not(
+    ui, two_at_once
+):
+    running, _, log = ui
+    killed, cancelled, worker = two_at_once
+    running.terminate(cancelled)
+    os.kill(worker, signal.SIGKILL)
+    assert wait_for(lambda: running.ended_as(killed), 90, "the end of what was killed") == "FAILURE"
+    taken_up = wait_for(lambda: running.retry_of(killed), 60, "the killed run's retry")
+    ended = wait_for(lambda: running.ended_as(taken_up), DECISION_SECONDS, "the retry's end")
+    assert ended == "SUCCESS"
+    assert log.all()[-1].dagster_run_id == taken_up
+    assert running.ended_as(cancelled) == "CANCELED"
+    assert running.retry_of(cancelled) is None

@@ -1,0 +1,233 @@
+"""For real, with the daemon running: what is measured, what that starts, and who is told.
+
+A home of which nobody has looked for a while. Its champion knows January to March; then zones swap
+their speed (decay, no drift), and later every trip is crowded (drift, no decay).
+"""
+
+import sqlite3
+import time
+from datetime import timedelta
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ml_assets.cli.instance import open_instance
+from ml_assets.defs.operations.run_tags import TRIGGER_TAG
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.trips.month import Month
+from ml_assets_tests.alerts.servers import PASSWORD, USER, running_mail
+from ml_assets_tests.browser.dagster_ui import DagsterUi, running_ui, wait_for
+from ml_assets_tests.project import Project, settings_for
+from ml_assets_tests.published_months import publish, published_month
+
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
+
+ROWS = 400
+JANUARY, MARCH, APRIL, MAY, JUNE, JULY = (Month(2023, n) for n in (1, 3, 4, 5, 6, 7))
+SWAPPED = {41: 75, 75: 41, 74: 166, 166: 74}
+ROUND_SECONDS = 300
+"""Months are looked for, brought and measured, a sensor looks, and seven families train."""
+
+
+def swapped_zones(month):
+    """Rides last as long as ever, but where they lasted long they are short, and the reverse."""
+    table = published_month(month, ROWS)
+    zones = {
+        column: pa.array([SWAPPED[zone] for zone in table[column].to_pylist()])
+        for column in ("PULocationID", "DOLocationID")
+    }
+    return published_month(month, ROWS, **zones)
+
+
+def crowded(month):
+    """Six passengers in every cab, and rides as they were at first."""
+    return published_month(month, ROWS, passenger_count=pa.array(np.full(ROWS, 6.0)))
+
+
+class Watched:
+    """The home, its UI with the daemon, and what is seen through it."""
+
+    def __init__(self, home, published, ui: DagsterUi, mail):
+        self.published, self.ui, self.mail = published, ui, mail
+        self.home = home
+        self.log = DecisionLog(str(home), "green")
+
+    def put(self, made, *months):
+        """Publish months that are made so."""
+        for month in months:
+            written = publish(self.published.parent / "being_written", month, made(month))
+            written.replace(self.published / written.name)
+
+    def sensor(self, name):
+        selector = (
+            f'{{repositoryName: "__repository__", repositoryLocationName: "ml_assets",'
+            f' sensorName: "{name}"}}'
+        )
+        return self.ui.ask(
+            f"{{ sensorOrError(sensorSelector: {selector}) {{ ... on Sensor {{ id"
+            " sensorState { status ticks(limit: 1) { status skipReason } } } } }"
+        )["sensorOrError"]
+
+    def switch_off(self, name):
+        """As the switch on the page Automation does, again until it stays off.
+
+        Dagster writes a sensor's whole state at the begin and the end of a tick, with the status
+        that was read before: a switch pressed in between is lost.
+        """
+
+        def stays_off():
+            self.ui.ask(
+                "mutation($id: String!) { stopSensor(id: $id) { __typename } }",
+                id=self.sensor(name)["id"],
+            )
+            for _ in range(5):
+                time.sleep(1)
+                if self.sensor(name)["sensorState"]["status"] != "STOPPED":
+                    return False
+            return True
+
+        wait_for(stays_off, 60, f"{name} to stay switched off")
+
+    def last_words_of(self, name):
+        """Why a sensor started nothing when it looked last."""
+        ticks = self.sensor(name)["sensorState"]["ticks"]
+        return (ticks[0]["skipReason"] or "") if ticks else ""
+
+    def decision_on(self, month):
+        def look():
+            assert not self.ui.failures(), self.ui.failures()
+            made = self.log.all()
+            return made[-1] if made and made[-1].judged_month == str(month) else None
+
+        return wait_for(look, ROUND_SECONDS, f"a decision on {month}; see {self.ui.log}")
+
+    def checks(self):
+        """How the check of each measure fared on its newest figures."""
+        nodes = self.ui.ask(
+            '{ assetNodes(group: {groupName: "monitoring", repositoryName: "__repository__",'
+            ' repositoryLocationName: "ml_assets"}) { assetChecksOrError { ... on AssetChecks'
+            " { checks { name executionForLatestMaterialization { status } } } } } }"
+        )["assetNodes"]
+        found = [check for node in nodes for check in node["assetChecksOrError"]["checks"]]
+        made = {check["name"]: check["executionForLatestMaterialization"] for check in found}
+        return {name: result for name, result in made.items() if result is not None}
+
+    def retrainings(self):
+        """Why each run of ``retrain`` was started, the first one first; the API hides these tags."""
+        with sqlite3.connect(self.home / "dagster" / "history" / "runs.db", timeout=30) as runs:
+            found = runs.execute(
+                "SELECT value FROM runs LEFT JOIN run_tags"
+                " ON run_tags.run_id = runs.run_id AND key = ?"
+                " WHERE pipeline_name = 'retrain' ORDER BY runs.id",
+                (TRIGGER_TAG,),
+            ).fetchall()
+        return [trigger or "something else" for (trigger,) in found]
+
+    def a_week_later(self):
+        """What was asked for until now was asked for eight days ago."""
+        with sqlite3.connect(self.home / "dagster" / "history" / "runs.db", timeout=30) as runs:
+            runs.execute("UPDATE runs SET create_timestamp = datetime(create_timestamp, '-8 days')")
+
+
+def lay_aside(home, published, days):
+    """A home with a champion of three months, whose trips last came in so many days ago."""
+    settings = settings_for(home, published)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(home / "dagster"))
+        with open_instance(settings) as instance:
+            project = Project(settings, instance)
+            assert project.ingest(str(JANUARY), str(MARCH)).success
+            assert project.train().success
+            came = dg.AssetMaterialization("trip_features", partition=str(MARCH))
+            event = dg.DagsterEvent(
+                event_type_value="ASSET_MATERIALIZATION",
+                job_name="ingest_trips",
+                event_specific_data=dg._core.events.StepMaterializationData(came),
+            )
+            ago = time.time() - timedelta(days=days).total_seconds()
+            instance.report_dagster_event(event, run_id="", timestamp=ago)
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    root = tmp_path_factory.mktemp("degradation")
+    home, published = root / "home", root / "published"
+    for month in (JANUARY, JANUARY.shift(1), MARCH):
+        publish(published, month, published_month(month, ROWS))
+    lay_aside(home, published, days=46)
+    with running_mail() as mail:
+        environment = {
+            "ML_ASSETS_HOME": str(home),
+            "ML_ASSETS_TRIPS": str(published),
+            "MLFLOW_TRACKING_URI": "",
+            "ML_ASSETS_ALERT_EMAIL_TO": "owner@example.org",
+            "ML_ASSETS_SMTP_HOST": "127.0.0.1",
+            "ML_ASSETS_SMTP_PORT": str(mail.port),
+            "ML_ASSETS_SMTP_SECURITY": "plain",
+            "ML_ASSETS_SMTP_USER": USER,
+            "ML_ASSETS_SMTP_PASSWORD": PASSWORD,
+        }
+        with running_ui(environment, root / "dagster_dev.log") as ui:
+            yield Watched(home, published, ui, mail)
+
+
+@pytest.fixture(scope="module")
+def told(watched):
+    """The mail on months that do not come any more."""
+    watched.switch_off("retrain_on_new_months")
+    wait_for(lambda: watched.mail.inbox.messages, 330, "the alert")
+    return watched.mail.inbox.messages[0]
+
+
+def test_months_that_have_not_come_for_46_days_are_told_by_mail(told):
+    assert told["Subject"].startswith("[ml-assets] trip_features is overdue: it has not been mat")
+    text = told.get_content()
+    assert "/assets/trip_features\n" in text
+    assert "What to do: See with `ml-assets months`" in text
+
+
+@pytest.fixture(scope="module")
+def decayed(watched, told):
+    watched.put(swapped_zones, APRIL, MAY)
+    return watched.decision_on(MAY), watched.checks()
+
+
+def test_months_that_come_are_measured_and_the_checks_say_how(decayed):
+    _, checks = decayed
+    assert checks == {
+        "requests_as_fitted_on": {"status": "SUCCEEDED"},
+        "error_as_judged": {"status": "FAILED"},
+    }
+
+
+def test_two_months_that_the_champion_errs_on_start_a_retraining(watched, decayed):
+    decision, _ = decayed
+    assert decision.started_because.startswith("decay: relative error ")
+    assert decision.started_because.endswith("months are (2023-04 to 2023-05)")
+    assert watched.retrainings() == ["decay"]
+
+
+@pytest.fixture(scope="module")
+def cooling(watched, decayed):
+    watched.put(crowded, JUNE, JULY)
+    return wait_for(
+        lambda: "cooling down" in (said := watched.last_words_of("retrain_on_drift")) and said,
+        ROUND_SECONDS,
+        f"the cool-down; see {watched.ui.log}",
+    )
+
+
+def test_two_months_that_drift_soon_after_do_not(watched, cooling):
+    assert cooling.startswith("drift of passenger_count ")
+    assert "over the limit" in cooling
+    assert watched.retrainings() == ["decay"]
+
+
+def test_but_they_do_when_a_week_has_passed(watched, cooling):
+    watched.a_week_later()
+    decision = watched.decision_on(JULY)
+    assert decision.started_because.startswith("drift: drift of passenger_count ")
+    assert watched.retrainings() == ["decay", "drift"]
+    assert watched.ui.failures() == []

@@ -1,0 +1,153 @@
+"""Alerts of decisions: refusals in a row, what a person changed, and what cannot be read."""
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from ml_assets.defs.alerting.decisions import DECISIONS
+from ml_assets.defs.alerting.overdue import AGAIN
+from ml_assets_tests.alerts.servers import free_port
+from ml_assets_tests.defs.alerting.alerted_home import UI, Decisions, Home
+
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
+
+
+@pytest.fixture
+def decisions(home):
+    return Decisions(home)
+
+
+def test_two_refusals_in_a_row_are_told_with_both_reasons(home, decisions):
+    decisions.add(promoted=True)
+    first = decisions.add()
+    home.tick(DECISIONS)
+    assert home.messages == []
+    decisions.add()
+    home.tick(DECISIONS)
+    home.tick(DECISIONS)
+    (text,) = home.messages
+    assert text.startswith("Retraining was refused twice in a row: xgboost, version 3, goes on")
+    assert ", judged on 2023-03: reason 2\n" in text
+    assert ", judged on 2023-03: reason 3\n" in text
+    assert f"Where: {UI}/runs/run3\n" in text
+    assert f"Since: {first.decided_at[:16].replace('T', ' ')} UTC\n" in text
+    assert "`ml-assets decisions d3`" in text
+    assert "You are told again at 4 in a row." in text
+
+
+def test_refusals_of_a_good_champion_are_told_ever_more_seldom(home, decisions):
+    for _ in range(20):
+        decisions.add()
+        home.tick(DECISIONS)
+    times = [re.search(r"refused (\S+)", subject)[1] for subject in home.subjects]
+    assert times == ["twice", "4", "8", "16"]
+
+
+def test_what_a_person_decided_or_what_was_not_carried_out_breaks_no_row_and_adds_to_none(
+    home, decisions
+):
+    decisions.add()
+    decisions.add("rollback", promoted=True)
+    decisions.add(carried_out=False)
+    decisions.add(promoted=True, carried_out=False)
+    home.later = timedelta(hours=2)
+    home.tick(DECISIONS)
+    assert [subject.split(":")[0] for subject in home.subjects] == [
+        "[ml-assets] The champion was rolled back"
+    ]
+    decisions.add()
+    home.tick(DECISIONS)
+    assert home.subjects[1].startswith("[ml-assets] Retraining was refused twice in a row: ")
+
+
+def test_a_promotion_begins_a_new_row(home, decisions):
+    for promoted in (False, True, False):
+        decisions.add(promoted=promoted)
+        home.tick(DECISIONS)
+    assert home.messages == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"), [("rollback", "was rolled back"), ("override", "was changed by hand")]
+)
+def test_a_champion_changed_by_a_person_is_told_once(home, decisions, kind, title):
+    decisions.add(kind, promoted=True, dagster_run_id="")
+    home.tick(DECISIONS)
+    home.tick(DECISIONS)
+    (text,) = home.messages
+    what = f"The champion {title}: xgboost, version 3, serves instead of version 2\n"
+    assert text.startswith(what)
+    assert "Reason: reason 1\n" in text
+    assert f"Where: {UI}/assets/champion_model\n" in text
+    assert "`ml-assets promote 2 --reason …`" in text
+
+
+def test_decisions_of_before_the_first_look_are_not_told(project, folder, server):
+    early = Home(project, folder, server, email=None)
+    before = Decisions(early)
+    for kind in ("training", "training", "rollback"):
+        before.add(kind)
+    home = Home(project, folder, server)
+    home.tick(DECISIONS)
+    assert home.messages == []
+
+
+def test_a_rollback_on_its_way_is_told_when_it_is_carried_out(home, decisions):
+    on_its_way = decisions.add("rollback", promoted=True, carried_out=False)
+    home.tick(DECISIONS)
+    assert home.messages == []
+    decisions.log.write(on_its_way.model_copy(update={"carried_out": True}))
+    home.tick(DECISIONS)
+    assert len(home.messages) == 1
+
+
+def test_a_rollback_that_could_not_be_told_is_told_when_the_channel_is_back(
+    home, project, folder, server
+):
+    down = Home(project, folder, server, email=server.settings(port=free_port()))
+    Decisions(down).add("rollback", promoted=True)
+    assert "no channel took it" in down.tick(DECISIONS)
+    home.ticking[DECISIONS].cursor = down.ticking[DECISIONS].cursor
+    home.later = timedelta(hours=20)
+    home.tick(DECISIONS)
+    home.tick(AGAIN)
+    assert len(home.messages) == 1
+
+
+def test_a_decision_that_cannot_be_read_is_told_once_with_its_file_and_the_way_out(
+    home, decisions, tmp_path
+):
+    decisions.add()
+    (file,) = (tmp_path / "home" / "decisions" / "green").glob("*.json")
+    good = file.read_text()
+    file.write_text("{")
+    for _ in range(3):
+        assert "cannot be read as a decision" in home.tick(DECISIONS)
+    home.later = timedelta(hours=7)
+    home.tick(AGAIN)
+    (text,) = home.messages
+    assert f"{file} cannot be read as a decision" in text
+    assert "move it away" in text
+    file.write_text(good)
+    decisions.add("rollback", promoted=True)
+    home.tick(DECISIONS)
+    assert home.subjects[1].startswith("[ml-assets] The champion was rolled back")
+
+
+def test_a_decision_that_cannot_be_read_at_the_first_look_is_told_too(
+    project, folder, server, tmp_path
+):
+    early = Home(project, folder, server, email=None)
+    before = Decisions(early)
+    before.add("rollback", promoted=True)
+    (file,) = (tmp_path / "home" / "decisions" / "green").glob("*.json")
+    good = file.read_text()
+    file.write_text("{")
+    home = Home(project, folder, server)
+    assert len(home.messages) == 1
+    file.write_text(good)
+    home.tick(DECISIONS)
+    before.add("rollback", promoted=True)
+    home.tick(DECISIONS)
+    assert len(home.messages) == 2

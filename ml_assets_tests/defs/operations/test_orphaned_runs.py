@@ -1,0 +1,345 @@
+"""A run whose process was killed ends failed, and keeps nothing from running."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+
+import dagster as dg
+import pytest
+
+from ml_assets.defs.operations import orphaned_runs, run_process
+from ml_assets.defs.operations.executor import telling_in_process_executor
+from ml_assets.defs.operations.orphaned_runs import dead_runs_sensor, fail_dead_runs
+from ml_assets.defs.operations.run_process import (
+    Heartbeats,
+    Liveness,
+    RunProcess,
+)
+from ml_assets.defs.operations.run_tags import HOST_TAG, PROCESS_TAG, RUN_TAG
+from ml_assets.trips.month import Month
+from ml_assets_tests.cli.calling import start
+from ml_assets_tests.conftest import REPOSITORY, inherited_environment
+from ml_assets_tests.published_months import publish
+
+PATIENCE_SECONDS = 120
+MONTHS = ["--first", "2023-01", "--last", "2023-02"]
+
+
+@contextmanager
+def instance_in(home):
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+def awaited(condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come about in time")
+
+
+@dg.job
+def work() -> None: ...
+
+
+def started_run(instance, tags, status=dg.DagsterRunStatus.STARTED, **parents):
+    """A run in progress, as its own process would have left it.
+
+    ``tags`` are as they are, or a process that the run's own tags then name.
+    """
+    given = {} if isinstance(tags, RunProcess) else tags
+    run = instance.create_run_for_job(work, status=status, tags=given, **parents)
+    if isinstance(tags, RunProcess):
+        instance.add_run_tags(run.run_id, tags.to_tags(run.run_id))
+    assert instance.get_run_by_id(run.run_id).status == status
+    return run.run_id
+
+
+@pytest.fixture
+def gone():
+    """A process that was there and is gone."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    found = RunProcess.find(process.pid)
+    process.kill()
+    process.communicate()
+    return found
+
+
+@pytest.fixture
+def ended(gone):
+    """Its tags, as an earlier version wrote them."""
+    tags = gone.to_tags("")
+    del tags[RUN_TAG]
+    tags[PROCESS_TAG] = tags[PROCESS_TAG].rpartition("@")[0]
+    return tags
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Heartbeats that stop within a second."""
+    monkeypatch.setattr(run_process, "HEARTBEAT_SECONDS", 0.2)
+    for module in (run_process, orphaned_runs):
+        monkeypatch.setattr(module, "STALE_HEARTBEAT_SECONDS", 0.5)
+
+
+def test_a_killed_command_is_failed_and_the_next_one_ends_well(tmp_path):
+    home, published = tmp_path / "home", tmp_path / "published"
+    for number in (1, 2):
+        publish(published, Month(2023, number))
+    environment = {"ML_ASSETS_HOME": home, "ML_ASSETS_TRIPS": published}
+    process = start(["run", *MONTHS, "--models", "xgboost", "--trials", "1000"], environment)
+    try:
+        awaited(lambda: _tracked(home / "mlflow.db") == ["RUNNING"])  # it is in a training step
+        with instance_in(home / "dagster") as instance:
+            (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            run_id = run.run_id
+            assert fail_dead_runs(instance) == []  # it works
+            process.kill()
+            process.communicate()
+            assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.STARTED
+    finally:
+        process.kill()
+        process.communicate()
+
+    again = start(["run", *MONTHS, "--models", "linear_regression", "--trials", "0"], environment)
+    _, err = again.communicate(timeout=PATIENCE_SECONDS)
+    assert again.returncode == 0, err
+    assert err.startswith(f"run {run_id} was still in progress, but its process is gone")
+    with instance_in(home / "dagster") as instance:
+        assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
+        told = [entry.message for entry in instance.all_logs(run_id)][-1]
+        assert f"pid {process.pid}" in told
+        assert instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])) == []
+    assert _tracked(home / "mlflow.db") == ["FAILED", "FINISHED"]
+
+
+def _tracked(store):
+    """Status of every MLflow run in order; none while the store is being made."""
+    if not store.exists():
+        return []
+    with closing(sqlite3.connect(store)) as database, suppress(sqlite3.OperationalError):
+        found = database.execute("SELECT status FROM runs ORDER BY start_time").fetchall()
+        return [status for (status,) in found]
+    return []
+
+
+WORKER = """
+import os, signal, sys
+import dagster as dg
+from ml_assets.defs.operations import orphaned_runs, run_process
+from ml_assets.defs.operations.executor import telling_in_process_executor
+
+@dg.op
+def dies():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@dg.job(executor_def=telling_in_process_executor)
+def deadly():
+    dies()
+
+if __name__ == "__main__":
+    with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+        dg.execute_job(dg.reconstructable(deadly), instance=instance)
+"""
+
+
+def test_a_killed_worker_of_the_ui_is_found_by_the_sensor(tmp_path):
+    module = tmp_path / "worker.py"
+    module.write_text(WORKER)
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    worker = subprocess.run(
+        [sys.executable, module, tmp_path], cwd=REPOSITORY, capture_output=True, check=False,
+        env={**inherited_environment(), "PYTHONPATH": str(REPOSITORY)},
+    )  # fmt: skip
+    assert worker.returncode == -signal.SIGKILL, worker.stderr.decode()
+    with instance_in(tmp_path) as instance:
+        (run,) = instance.get_runs()
+        assert run.status == dg.DagsterRunStatus.STARTED
+        context = dg.build_sensor_context(instance=instance)
+        assert "1 run" in dead_runs_sensor(context).skip_message
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
+        assert "no run" in dead_runs_sensor(context).skip_message
+
+
+def test_the_executor_runs_the_steps_as_dagsters_own_does():
+    @dg.asset
+    def answer() -> int:
+        return 42
+
+    job = dg.define_asset_job("job", executor_def=telling_in_process_executor)
+    definitions = dg.Definitions(assets=[answer], jobs=[job])
+    own = dg.in_process_executor
+    assert telling_in_process_executor.name == own.name
+    assert definitions.resolve_job_def("job").executor_def.get_requirements({}) == (
+        own.get_requirements({})
+    )
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+def test_a_run_of_a_process_that_is_gone_fails(ended, status):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, ended, status)
+        assert fail_dead_runs(instance) == [run_id]
+        assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_that_was_to_be_cancelled_when_its_process_died_is_cancelled(ended):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, ended, dg.DagsterRunStatus.CANCELING)
+        assert fail_dead_runs(instance) == [run_id]
+        assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.CANCELED
+
+
+def test_a_retry_that_has_not_begun_is_not_taken_for_the_dead_run_whose_tags_it_has(ended):
+    with dg.DagsterInstance.ephemeral() as instance:
+        killed = started_run(instance, ended)
+        assert fail_dead_runs(instance) == [killed]
+
+        retry = instance.create_run_for_job(
+            work,
+            status=dg.DagsterRunStatus.STARTED,
+            tags=ended,
+            parent_run_id=killed,
+            root_run_id=killed,
+        ).run_id
+        assert fail_dead_runs(instance) == []
+        another = {**ended, PROCESS_TAG: ended[PROCESS_TAG].replace(":", ":1")}
+        instance.add_run_tags(retry, another)  # its own process, which is gone as well
+        assert fail_dead_runs(instance) == [retry]
+
+
+def test_a_retry_is_told_from_its_run_though_that_was_deleted(gone):
+    with dg.DagsterInstance.ephemeral() as instance:
+        inherited = gone.to_tags("the-run-that-was-deleted")
+        parents = {"parent_run_id": "deleted", "root_run_id": "deleted"}
+        for status in (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING):
+            started_run(instance, inherited, status, **parents)
+        assert fail_dead_runs(instance) == []
+
+
+def test_a_run_that_is_over_is_left_alone(gone):
+    with dg.DagsterInstance.ephemeral() as instance:
+        started_run(instance, gone, dg.DagsterRunStatus.SUCCESS)
+        assert fail_dead_runs(instance) == []
+
+
+def test_a_run_whose_process_was_killed_before_it_started_fails(gone, ended):
+    with dg.DagsterInstance.ephemeral() as instance:
+        for tags in (gone, ended):
+            run_id = started_run(instance, tags, dg.DagsterRunStatus.NOT_STARTED)
+            assert fail_dead_runs(instance) == [run_id]
+            assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING])
+def test_a_run_that_no_process_takes_up_fails_after_a_while(monkeypatch, status):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, {}, status)
+        assert fail_dead_runs(instance) == []  # it may be about to
+        monkeypatch.setattr(orphaned_runs, "UNCLAIMED_SECONDS", -1.0)
+        assert fail_dead_runs(instance) == [run_id]
+        assert "No process has started" in [e.message for e in instance.all_logs(run_id)][-1]
+
+
+def test_a_run_is_left_alone_unless_its_process_is_surely_gone(ended):
+    assert RunProcess.find(os.getpid()).liveness() is Liveness.ALIVE
+    for unsure in (
+        {},
+        {HOST_TAG: ended[HOST_TAG]},
+        {PROCESS_TAG: ended[PROCESS_TAG]},
+        {**ended, HOST_TAG: "another-machine"},
+        {**ended, PROCESS_TAG: "once upon a time"},
+    ):
+        with dg.DagsterInstance.ephemeral() as instance:
+            started_run(instance, unsure)
+            assert fail_dead_runs(instance) == [], unsure
+
+
+def test_another_process_with_the_same_number_does_not_stand_for_the_dead_one():
+    alive = RunProcess.find(os.getpid())
+    assert replace(alive, start="1" + alive.start).liveness() is Liveness.DEAD
+    # Where a system does not tell when a process began, the number alone decides.
+    assert RunProcess(alive.host, alive.pid).liveness() is Liveness.ALIVE
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [{"host": "renamed"}, {"namespace": "pid:[1]"}, {"host": "other", "boot": "another"}],
+)
+def test_out_of_sight_a_process_is_dead_once_its_heartbeat_has_stopped(quick, gone, elsewhere):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, replace(gone, **elsewhere))
+        assert fail_dead_runs(instance) == []  # it keeps no heartbeat: nothing is known
+        with Heartbeats.of(instance).beating(run_id):
+            time.sleep(1.2)
+            assert fail_dead_runs(instance) == []
+            assert Heartbeats.of(instance).run_ids() == [run_id]
+        Heartbeats.of(instance)._beat(run_id)  # killed: its file stays
+        assert fail_dead_runs(instance) == []
+        time.sleep(0.7)
+        assert fail_dead_runs(instance) == [run_id]
+        assert Heartbeats.of(instance).run_ids() == []
+        assert "no heartbeat" in [entry.message for entry in instance.all_logs(run_id)][-1]
+
+
+def test_a_heartbeat_that_looks_old_after_a_suspension_is_watched_before_it_counts(quick, gone):
+    with dg.DagsterInstance.ephemeral() as instance:
+        heartbeats = Heartbeats.of(instance)
+        run_id = started_run(instance, replace(gone, host="another-machine"))
+        with heartbeats.beating(run_id):
+            os.utime(heartbeats.folder / run_id, (0, 0))
+            assert fail_dead_runs(instance) == []
+
+
+def test_a_run_goes_on_though_its_heartbeat_cannot_be_written(quick, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    heartbeats = Heartbeats(tmp_path / "file")
+    with heartbeats.beating("run"):
+        time.sleep(0.5)
+    assert "the heartbeat of run run cannot be written" in caplog.text
+
+
+def test_a_living_process_is_left_alone_whatever_its_machine_is_called_now(quick):
+    alive = RunProcess.find(os.getpid())
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, replace(alive, host="before-it-was-renamed"))
+        heartbeats = Heartbeats.of(instance)
+        heartbeats._beat(run_id)
+        os.utime(heartbeats.folder / run_id, (0, 0))  # as if it hung
+        assert fail_dead_runs(instance) == []
+
+
+def test_the_heartbeat_of_a_run_that_is_found_dead_goes_at_once(gone):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, gone)
+        Heartbeats.of(instance)._beat(run_id)
+        assert fail_dead_runs(instance) == [run_id]
+        assert Heartbeats.of(instance).run_ids() == []
+
+
+def test_a_run_of_before_a_reboot_fails_and_no_heartbeat_is_left_behind(quick, gone):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = started_run(instance, replace(gone, boot="the-boot-before"))
+        heartbeats = Heartbeats.of(instance)
+        heartbeats._beat("a-run-that-ended-long-ago")
+        time.sleep(0.7)
+        assert fail_dead_runs(instance) == [run_id]
+        assert heartbeats.run_ids() == []
+
+
+def test_a_killed_process_that_nobody_has_waited_for_is_gone():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    found = RunProcess.find(process.pid)
+    assert found.liveness() is Liveness.ALIVE
+    process.kill()
+    try:
+        awaited(lambda: found.liveness() is Liveness.DEAD)
+    finally:
+        process.communicate()

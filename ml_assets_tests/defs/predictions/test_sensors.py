@@ -1,0 +1,108 @@
+"""Each month that comes in is scored once, by itself, with the champion of that time."""
+
+import dagster as dg
+import pytest
+
+from ml_assets.defs.predictions.sensors import NAME, scoring_sensor
+from ml_assets.defs.run_reason import why_started
+from ml_assets_tests.defs.ticks import left_in_progress
+from ml_assets_tests.project import Project, settings_for
+
+PREDICTIONS = dg.AssetKey("trip_predictions")
+
+
+class Scoring:
+    """The condition, evaluated tick after tick as the daemon does."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.cursor = None
+
+    def tick(self) -> list[str]:
+        """The months that would be scored now."""
+        result = dg.evaluate_automation_conditions(
+            self.project.definitions,
+            self.project.instance,
+            asset_selection=scoring_sensor().asset_selection,
+            cursor=self.cursor,
+        )
+        self.cursor = result.cursor
+        return sorted(result.get_requested_partitions(PREDICTIONS))
+
+    def make(self, asset: str, *months: str) -> None:
+        """Materializations in a run of their own."""
+        for month in months or (None,):
+            event = dg.AssetMaterialization(asset, partition=month)
+            self.project.instance.report_runless_asset_event(event)
+
+
+@pytest.fixture
+def scoring(tmp_path):
+    with dg.DagsterInstance.ephemeral() as instance:
+        scoring = Scoring(Project(settings_for(tmp_path), instance))
+        assert scoring.tick() == []
+        yield scoring
+
+
+@pytest.fixture
+def served(scoring):
+    """A champion of two months."""
+    scoring.make("trip_features", "2023-01", "2023-02")
+    assert scoring.tick() == []
+    scoring.make("champion_model")
+    assert scoring.tick() == [], "months that the first champion learned from"
+    return scoring
+
+
+def test_a_month_is_scored_once_when_it_comes_and_again_when_it_comes_anew(served):
+    served.make("trip_features", "2023-03")
+    assert served.tick() == ["2023-03"]
+    assert served.tick() == []
+    served.make("trip_predictions", "2023-03")
+    assert served.tick() == []
+    served.make("trip_features", "2023-03")
+    assert served.tick() == ["2023-03"]
+
+
+def test_months_that_come_together_are_scored_together(served):
+    served.make("trip_features", "2023-03", "2023-04", "2023-05")
+    assert served.tick() == ["2023-03", "2023-04", "2023-05"]
+
+
+def test_another_champion_scores_nothing_again(served):
+    served.make("trip_features", "2023-03")
+    assert served.tick() == ["2023-03"]
+    served.make("trip_predictions", "2023-03")
+    served.make("champion_model")
+    assert served.tick() == []
+
+
+def test_a_month_is_not_kept_waiting_by_the_training_that_follows_it(served):
+    left_in_progress(served.project, "retrain", dg.DagsterRunStatus.STARTED)
+    served.make("trip_features", "2023-03")
+    assert served.tick() == ["2023-03"]
+
+
+def test_it_waits_while_the_same_months_are_being_scored(served):
+    run = left_in_progress(
+        served.project,
+        "predict_trips",
+        dg.DagsterRunStatus.STARTED,
+        **{"dagster/partition": "2023-03"},
+    )
+    planned = dg._core.events.AssetMaterializationPlannedData(PREDICTIONS, partition="2023-03")
+    event = dg.DagsterEvent(
+        "ASSET_MATERIALIZATION_PLANNED", run.job_name, event_specific_data=planned
+    )
+    served.project.instance.report_dagster_event(event, run.run_id)
+    served.make("trip_features", "2023-03")
+    assert served.tick() == []
+    served.project.instance.report_run_failed(run)
+    assert served.tick() == ["2023-03"]
+
+
+def test_the_sensor_is_on_and_says_why_it_starts_a_run():
+    sensor = scoring_sensor()
+    assert sensor.name == NAME
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    assert why_started(sensor.run_tags) == "a month came in"

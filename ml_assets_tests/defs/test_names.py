@@ -1,0 +1,29 @@
+"""Sensors and schedules: what texts name exists, and what exists is in the README."""
+
+import re
+
+import pytest
+
+from ml_assets.definitions import assemble
+from ml_assets.defs.freshness import WATCHED
+from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.project import settings_for
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    definitions = assemble(settings_for(tmp_path_factory.mktemp("home"))).get_repository_def()
+    return {made.name for made in (*definitions.sensor_defs, *definitions.schedule_defs)}
+
+
+def test_the_readme_lists_them_all(names):
+    rows = re.findall(r"^\| (?:sensors?|schedule) (.*?) \|", (REPOSITORY / "README.md").read_text(),
+                      re.MULTILINE)  # fmt: skip
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert names <= listed
+    assert {name for name in listed - names if "alert" not in name} == set()
+
+
+def test_advice_on_overdue_assets_names_those_that_exist(names):
+    named = {word for text in WATCHED.values() for word in re.findall(r"\b[a-z]+_\w+", text)}
+    assert named and named <= names

@@ -1,0 +1,196 @@
+"""Schedules: in New York time whatever happens to the clocks, and only when something changed."""
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pytest
+from dagster._utils.schedules import schedule_execution_time_iterator
+
+from ml_assets.defs.run_reason import why_started
+from ml_assets.defs.schedules import project_schedules
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.promotion.retraining import prospect
+from ml_assets.serving.request_log.files import FOLDER
+from ml_assets.serving.request_log.writer import RequestLog
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import Month
+from ml_assets_tests.defs.ticks import evaluate, left_in_progress, months_of
+from ml_assets_tests.project import Project, settings_for
+from ml_assets_tests.promotion.made_decisions import decision_on
+from ml_assets_tests.published_months import publish
+from ml_assets_tests.serving.request_log.answered_requests import one
+
+NEW_YORK = ZoneInfo("America/New_York")
+AT = datetime(2026, 11, 22, 4, tzinfo=NEW_YORK)
+MONTHS = [Month(2023, number) for number in (1, 2, 3)]
+
+
+@pytest.fixture
+def published(tmp_path):
+    folder = tmp_path / "published"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path, published):
+    with dg.instance_for_test() as instance:  # on disk, which schedules insist on
+        yield Project(settings_for(tmp_path / "home", published), instance)
+
+
+def tick(project, name, at=AT):
+    schedules = {schedule.name: schedule for schedule in project_schedules(project.settings)}
+    return evaluate(project, schedules[name], at)
+
+
+def materialize(project, *assets):
+    for asset in assets:
+        project.instance.report_runless_asset_event(dg.AssetMaterialization(asset))
+
+
+def decide(project, **changed):
+    store = TripStore(project.settings.home, "green", synthetic=False)
+    training_set = prospect(store).training_set
+    decision = decision_on(training_set).model_copy(update=changed)
+    DecisionLog(project.settings.home, "green").write(decision)
+
+
+def test_months_are_brought_if_any_is_missing_also_one_that_was_given_up(project, published):
+    assert tick(project, "ingest_monthly")[1] == "every published month is stored as it is"
+    for month in MONTHS[:2]:
+        publish(published, month)
+    (asked,), _ = tick(project, "ingest_monthly")
+    assert months_of([asked]) == [("2023-01", "2023-02")]
+    assert asked.run_key.endswith("at 2026-11-22 04:00")
+    assert project.run("ingest_trips", tags=asked.tags).success
+    assert tick(project, "ingest_monthly")[1] == "every published month is stored as it is"
+    left_in_progress(project, "ingest_trips", dg.DagsterRunStatus.STARTED)
+    assert "months are being brought" in tick(project, "ingest_monthly")[1]
+
+
+def test_a_source_that_is_down_is_a_skip_with_its_reason(project, published):
+    published.rmdir()
+    assert "there is no such folder" in tick(project, "ingest_monthly")[1]
+
+
+def test_of_the_sample_only_what_has_just_come_out_is_brought(tmp_path):
+    settings = settings_for(tmp_path, ML_ASSETS_FIRST_MONTH="2023-05")
+    october = datetime(2023, 10, 5, 10, tzinfo=UTC)
+    with dg.instance_for_test() as instance:
+        project = Project(settings, instance)
+        schedule = project_schedules(settings, lambda: october)[0]
+        assert evaluate(project, schedule, october)[0] == []
+        assert project.ingest("2023-05", "2023-05").success
+        assert months_of(evaluate(project, schedule, october)[0]) == [("2023-08", "2023-08")]
+
+
+def test_scoring_waits_for_a_champion_and_then_for_something_newer_than_itself(project):
+    assert "no trip_features and no champion_model" in tick(project, "monitor_monthly")[1]
+    materialize(project, "trip_features", "champion_model")
+    assert len(tick(project, "monitor_monthly")[0]) == 1
+    materialize(project, "feature_drift", "prediction_performance")
+    assert "newer than the last scoring" in tick(project, "monitor_monthly")[1]
+    materialize(project, "champion_model")
+    assert len(tick(project, "monitor_monthly")[0]) == 1
+    left_in_progress(project, "retrain", dg.DagsterRunStatus.STARTED)
+    assert "not while months or the champion may change" in tick(project, "monitor_monthly")[1]
+
+
+def test_the_service_is_watched_when_it_has_answered_since_the_last_measurement(project):
+    log = project.settings.local_home / FOLDER
+    assert "nothing has been served yet" in tick(project, "summarize_requests_daily")[1]
+    answered(log)
+    (asked,), _ = tick(project, "summarize_requests_daily")
+    assert asked.asset_selection == [dg.AssetKey("online_predictions")]
+    result = project.run("monitor_trips", selection=["online_predictions"], tags=asked.tags)
+    assert result.success
+    assert "nothing was served since" in tick(project, "summarize_requests_daily")[1]
+    answered(log)
+    assert len(tick(project, "summarize_requests_daily")[0]) == 1
+
+
+def test_answers_written_while_the_log_is_measured_are_asked_for_again(project):
+    log = project.settings.local_home / FOLDER
+    answered(log)
+    assert project.run("monitor_trips", selection=["online_predictions"]).success
+    (before,) = (path.stat().st_mtime for path in log.iterdir())
+    answered(log)
+    for path in log.iterdir():  # after the log was read, before the asset was materialized
+        os.utime(path, (before + 0.001, before + 0.001))
+    assert len(tick(project, "summarize_requests_daily")[0]) == 1
+
+
+def answered(folder):
+    """The service answers a request."""
+    log = RequestLog(folder)
+    log.add(one())
+    log.close(10)
+    assert log.written == 1
+
+
+def test_the_weekly_retraining_asks_whether_months_or_code_changed(project, published):
+    assert "no month of trips is there" in tick(project, "retrain_weekly")[1]
+    for month in MONTHS[:2]:
+        publish(published, month)
+    assert project.ingest("2023-01", "2023-02").success
+    (asked,), _ = tick(project, "retrain_weekly")
+    assert why_started(asked.tags) == "weekly retraining (new: 2023-01 to 2023-02)"
+    decide(project)
+    assert "those of the last training" in tick(project, "retrain_weekly")[1]
+    decide(project, training_set="made by other code", decided_at="2026-11-02T00:00:00+0000")
+    (asked,), _ = tick(project, "retrain_weekly")
+    assert why_started(asked.tags) == "weekly retraining (the code, or older months, changed)"
+    left_in_progress(project, "train_models", dg.DagsterRunStatus.STARTED)
+    assert "not beside another run" in tick(project, "retrain_weekly")[1]
+
+
+def test_a_decision_that_was_broken_off_is_made_again_by_the_weekly_retraining(project, published):
+    for month in MONTHS[:2]:
+        publish(published, month)
+    assert project.ingest("2023-01", "2023-02").success
+    decide(project, carried_out=False)
+    assert len(tick(project, "retrain_weekly")[0]) == 1
+
+
+def test_each_is_switched_off_by_itself(tmp_path):
+    settings = settings_for(
+        tmp_path, ML_ASSETS_INGEST_CRON="off", ML_ASSETS_RETRAIN_CRON="5 5 * * 1"
+    )
+    schedules = {schedule.name: schedule for schedule in project_schedules(settings)}
+    assert {*schedules} == {"monitor_monthly", "retrain_weekly", "summarize_requests_daily"}
+    assert schedules["retrain_weekly"].cron_schedule == "5 5 * * 1"
+    for schedule in schedules.values():
+        assert schedule.execution_timezone == "America/New_York"
+        assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/New_York"])
+@pytest.mark.parametrize("day", [datetime(2026, 3, 8), datetime(2026, 11, 1)])
+def test_where_clocks_change_each_schedule_still_comes_once_at_its_hour(
+    tmp_path, monkeypatch, zone, day
+):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    settings = settings_for(
+        tmp_path,
+        ML_ASSETS_INGEST_CRON=f"0 6 {day.day} * *",
+        ML_ASSETS_SCORE_CRON="30 2 * * *",  # an hour that March skips and November has twice
+    )
+    start = day.replace(tzinfo=NEW_YORK)
+    end = (day + timedelta(days=1)).replace(tzinfo=NEW_YORK)
+    for schedule in project_schedules(settings):
+        ticks = []
+        times = schedule_execution_time_iterator(
+            start.timestamp(), schedule.cron_schedule, schedule.execution_timezone
+        )
+        while (at := next(times)).timestamp() < end.timestamp():
+            ticks.append(at.astimezone(NEW_YORK))
+        hours = {"ingest_monthly": 6, "retrain_weekly": 4, "summarize_requests_daily": 5}
+        assert len(ticks) == 1, schedule.name
+        if schedule.name != "monitor_monthly":
+            assert ticks[0].hour == hours[schedule.name]
+    monkeypatch.undo()
+    time.tzset()

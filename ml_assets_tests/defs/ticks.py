@@ -1,0 +1,77 @@
+"""Sensors and schedules of a project, evaluated as the daemon does, and their runs carried out."""
+
+from datetime import datetime
+
+import dagster as dg
+
+from ml_assets.defs.operations.run_outcomes import RUN_KEY_TAG
+from ml_assets.defs.resources import project_resources
+from ml_assets_tests.project import Project
+
+
+class Ticking:
+    """One sensor of a project, with the cursor that it leaves from tick to tick."""
+
+    def __init__(self, project: Project, sensor: dg.SensorDefinition) -> None:
+        self.project = project
+        self.sensor = sensor
+        self.cursor: str | None = None
+        self.skipped: str | None = None
+        self._asked: set[str] = set()
+
+    def tick(self) -> list[dg.RunRequest]:
+        """The runs that the daemon would launch: none with a key that it has seen before."""
+        with dg.build_sensor_context(
+            instance=self.project.instance,
+            cursor=self.cursor,
+            resources=project_resources(self.project.settings),
+            definitions=self.project.definitions,
+        ) as context:
+            result = self.sensor.evaluate_tick(context)
+        self.cursor, self.skipped = result.cursor, result.skip_message
+        fresh = [r for r in result.run_requests or [] if r.run_key not in self._asked]
+        self._asked |= {request.run_key or "" for request in fresh}
+        return fresh
+
+    def carry_out(self, requests: list[dg.RunRequest]) -> list[dg.ExecuteInProcessResult]:
+        """Run the requests, one after the other."""
+        return [self.run(request) for request in requests]
+
+    def run(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+        """Run a request as the daemon would."""
+        tags = {**request.tags, RUN_KEY_TAG: request.run_key or ""}
+        assert self.sensor.job_name is not None
+        return self.project.run(self.sensor.job_name, tags=tags)
+
+
+def evaluate(
+    project: Project, schedule: dg.ScheduleDefinition, at: datetime
+) -> tuple[list[dg.RunRequest], str | None]:
+    """The run requests of a schedule's tick, and why it skips."""
+    with dg.build_schedule_context(
+        instance=project.instance,
+        scheduled_execution_time=at,
+        resources=project_resources(project.settings),
+        repository_def=project.definitions.get_repository_def(),
+    ) as context:
+        result = schedule.evaluate_tick(context)
+    return list(result.run_requests or []), result.skip_message
+
+
+def left_in_progress(
+    project: Project, job: str, status: dg.DagsterRunStatus, **tags: str
+) -> dg.DagsterRun:
+    """A run of a job as it is listed while it has this status."""
+    return project.instance.create_run_for_job(
+        project.definitions.resolve_job_def(job), status=status, tags=tags
+    )
+
+
+def months_of(requests: list[dg.RunRequest]) -> list[tuple[str, str]]:
+    """First and last month of each request."""
+    found = []
+    for request in requests:
+        start = request.tags.get("dagster/asset_partition_range_start")
+        one = request.tags.get("dagster/partition", request.partition_key)
+        found.append((start or one, request.tags.get("dagster/asset_partition_range_end") or one))
+    return found

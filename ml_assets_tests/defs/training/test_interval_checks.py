@@ -1,0 +1,134 @@
+"""The check of prediction intervals in real runs: on each model's page and on the champion's."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import mlflow
+import pytest
+
+from ml_assets.evaluation.records import ModelRecord
+from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
+from ml_assets.registry.artifacts import CHAMPION, load_pipeline, log_pipeline, register
+from ml_assets.registry.mlflow_runs import TrackedRun
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.trips.month import Month
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets_tests.project import Project, open_project, settings_for
+from ml_assets_tests.published_months import publish, published_month
+from ml_assets_tests.training.sample_trips import trips_of
+
+NAME = "taxi-trip-duration"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Iterator[tuple[Project, dg.ExecuteInProcessResult]]:
+    """Three sample months, one model, and the run that trained it."""
+    with open_project(settings_for(tmp_path_factory.mktemp("home"))) as project:
+        assert project.ingest("2023-01", "2023-03").success
+        run = project.train(("lasso",))
+        assert run.success
+        mlflow.set_tracking_uri(project.settings.tracking_uri)
+        yield project, run
+
+
+@pytest.fixture
+def champion(made) -> Iterator[str]:
+    """The champion's URI; what a test puts in its place is taken away again."""
+    before = mlflow.MlflowClient().get_model_version_by_alias(NAME, CHAMPION)
+    yield f"models:/{NAME}/{before.version}"
+    mlflow.MlflowClient().set_registered_model_alias(NAME, CHAMPION, before.version)
+
+
+def evaluations(run: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {
+        f"{found.asset_key.to_user_string()}.{found.check_name}": found
+        for found in run.get_asset_check_evaluations()
+    }
+
+
+def checks_of_champion(project: Project) -> dict[str, dg.AssetCheckEvaluation]:
+    selection = dg.AssetSelection.checks_for_assets(dg.AssetKey("champion_model"))
+    job = dg.define_asset_job("checks_alone", selection=selection)
+    definitions = dg.Definitions.merge(project.definitions, dg.Definitions(jobs=[job]))
+    run = definitions.resolve_job_def("checks_alone").execute_in_process(
+        instance=project.instance, raise_on_error=False
+    )
+    return evaluations(run)
+
+
+def crown(pipeline) -> None:
+    """Put a pipeline where servers look for the champion."""
+    client = mlflow.MlflowClient()
+    run = client.create_run(client.get_experiment_by_name("taxi-trip-duration").experiment_id)
+    tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
+    uri = log_pipeline(tracked, pipeline, trips_of(4)[list(REQUEST_COLUMNS)].head())
+    version = register(client, NAME, uri, run.info.run_id, {})
+    client.set_registered_model_alias(NAME, CHAMPION, version)
+
+
+@pytest.mark.parametrize("asset", ["lasso_model", "champion_model"])
+def test_the_check_tells_share_and_width_overall_and_by_slice(made, asset):
+    project, run = made
+    found = evaluations(run)[f"{asset}.interval_covers"]
+    assert found.passed
+    assert 0.77 <= found.metadata["value"].value <= 0.83
+    rows = {row.data["slice"]: row.data for row in found.metadata["slices"].value.records}
+    record = RecordStore(project.settings.home, "sample_green").read("lasso_model", ModelRecord)
+    for part in record.interval.slices:
+        if not part.slice.startswith("pair/"):
+            assert rows[part.slice]["held_percent"] == round(100 * part.coverage, 1)
+    assert rows["all trips"]["trips"] == record.test.rows
+    assert found.metadata["mean_width"].value == pytest.approx(record.interval.mean_width, abs=1e-4)
+
+
+def test_the_model_s_page_shows_share_width_and_a_chart(made):
+    project, _ = made
+    shown = project.metadata("lasso_model")
+    assert 0.77 <= shown["interval_coverage"] <= 0.83
+    assert 5 < shown["interval_mean_width"] < 15
+    named = [row.data["slice"] for row in shown["intervals"].records]
+    assert {"all trips", "pair/unseen", "distance/zero"} < {*named}
+    assert shown["interval_coverage_by_slice"].startswith("![")
+
+
+def test_a_champion_of_before_there_were_intervals_is_told_of_and_serves_on(made, champion):
+    old = load_pipeline(champion)
+    attach_intervals(old, None)
+    crown(old)
+    found = checks_of_champion(made[0])
+    assert found["champion_model.serves_what_was_judged"].passed
+    told = found["champion_model.interval_covers"]
+    assert (told.passed, told.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "train models again" in told.description
+
+
+def test_intervals_that_promise_too_much_are_a_warning_and_stop_nothing(made, champion):
+    bold = load_pipeline(champion)
+    get_intervals(bold).below *= 0.3
+    get_intervals(bold).above *= 0.3
+    crown(bold)
+    found = checks_of_champion(made[0])
+    assert found["champion_model.serves_what_was_judged"].passed
+    told = found["champion_model.interval_covers"]
+    assert (told.passed, told.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert told.metadata["value"].value < 0.6
+
+
+def test_a_champion_that_cannot_be_loaded_is_one_fault_not_two(made, champion):
+    mlflow.MlflowClient().delete_registered_model_alias(NAME, CHAMPION)
+    found = checks_of_champion(made[0])
+    assert not found["champion_model.serves_what_was_judged"].passed
+    assert found["champion_model.interval_covers"].passed
+    assert found["champion_model.interval_covers"].metadata["verdict"].value == "unjudged"
+
+
+def test_with_two_months_the_check_says_that_the_share_tells_little(tmp_path):
+    for month in (Month(2023, 1), Month(2023, 2)):
+        publish(tmp_path / "published", month, published_month(month, 300))
+    with open_project(settings_for(tmp_path / "home", tmp_path / "published")) as project:
+        assert project.ingest("2023-01", "2023-02").success
+        run = project.train(("lasso",))
+        for asset in ("lasso_model", "champion_model"):
+            told = evaluations(run)[f"{asset}.interval_covers"].description
+            assert "calibrated on this very month, so the share tells little" in told
+            assert "standard errors instead of 3 points" in told

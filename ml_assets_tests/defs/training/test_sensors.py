@@ -1,0 +1,273 @@
+"""Retraining follows new months: once for the same data, and not before it should."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from ml_assets.defs.operations.failures import may_pass
+from ml_assets.defs.operations.run_outcomes import RUN_KEY_TAG
+from ml_assets.defs.operations.run_tags import FAILURE_TAG, PASSING, REQUEST_KEY_TAG
+from ml_assets.defs.run_reason import why_started
+from ml_assets.defs.training.sensors import QUIET_SECONDS, retraining_sensor
+from ml_assets.ingestion import BadPublication, SourceUnavailable
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.promotion.retraining import prospect
+from ml_assets.registry.mlflow_store import TrackingUnreachable
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import Month
+from ml_assets_tests.defs.ticks import Ticking, left_in_progress
+from ml_assets_tests.project import open_project, settings_for
+from ml_assets_tests.promotion.made_decisions import decision_on
+from ml_assets_tests.published_months import publish, published_month
+
+MONTHS = [Month(2023, number) for number in (1, 2, 3, 4)]
+
+
+class Home:
+    """A project whose months are published and brought by the test, and its sensor."""
+
+    def __init__(self, project, folder):
+        self.project = project
+        self.folder = folder
+        self.later = timedelta(seconds=QUIET_SECONDS)
+        self.ticking = Ticking(project, retraining_sensor(lambda: datetime.now(UTC) + self.later))
+        self.log = DecisionLog(project.settings.home, "green")
+        self.decisions = 0
+
+    def bring(self, *months, rows=200):
+        for month in months:
+            publish(self.folder, month, published_month(month, rows))
+        return self.project.ingest(str(months[0]), str(months[-1]))
+
+    def tick(self):
+        return self.ticking.tick()
+
+    @property
+    def skipped(self):
+        return self.ticking.skipped
+
+    def train(self):
+        """What a training leaves, without its models."""
+        store = TripStore(self.project.settings.home, "green", synthetic=False)
+        training_set = prospect(store).training_set
+        self.decisions += 1
+        self.log.write(
+            decision_on(
+                training_set,
+                decision_id=f"d{self.decisions}",
+                decided_at=f"2026-11-01T00:00:0{self.decisions}+0000",
+            )
+        )
+
+    def fail(self, request, **tags):
+        """A run of the request that has failed."""
+        run = left_in_progress(
+            self.project,
+            "retrain",
+            dg.DagsterRunStatus.STARTED,
+            **request.tags,
+            **tags,
+            **{RUN_KEY_TAG: request.run_key},
+        )
+        self.project.instance.report_run_failed(run)
+
+
+@pytest.fixture
+def home(tmp_path):
+    folder = tmp_path / "published"
+    folder.mkdir()
+    with open_project(settings_for(tmp_path / "home", folder)) as project:
+        yield Home(project, folder)
+
+
+def test_it_follows_new_months_once(home):
+    assert home.tick() == []
+    assert "no month has come in" in home.skipped
+    assert home.bring(*MONTHS[:3]).success
+    (asked,) = home.tick()
+    assert why_started(asked.tags) == "new: 2023-01 to 2023-03"
+    assert home.tick() == []  # the same key again
+    home.train()
+    assert home.tick() == []
+    assert "months up to 2023-03 have been trained on" in home.skipped
+    assert home.tick() == []
+    assert home.skipped.startswith("no month has come in since the last look: months up to 2023-03")
+    home.bring(MONTHS[3])
+    (asked,) = home.tick()
+    assert why_started(asked.tags) == "new: 2023-04"
+
+
+def test_a_home_that_cannot_be_read_for_a_moment_is_a_skip_with_its_reason(home, tmp_path):
+    home.bring(*MONTHS[:3])
+    in_the_way = tmp_path / "home" / "decisions" / "green" / "2026-11-01_d0.json"
+    in_the_way.mkdir(parents=True)  # what a file system says that is no longer what it was
+    assert home.tick() == []
+    assert str(in_the_way) in home.skipped
+    in_the_way.rmdir()
+    assert len(home.tick()) == 1
+
+
+def test_the_job_leaves_refused_months_out(home):
+    home.bring(*MONTHS[:3])
+    assert not home.bring(MONTHS[3], rows=0).success
+    done = home.project.run("retrain", selection=["training_set"])
+    assert done.success
+    assert "judge 2023-03" in home.project.metadata("training_set")["window"]
+    (left_out,) = home.project.metadata("training_set")["left_out"].records
+    assert left_out.data["month"] == "2023-04"
+    assert not home.project.run("train_models", selection=["training_set"]).success
+
+
+def test_the_same_months_brought_again_are_no_reason(home):
+    home.bring(*MONTHS[:3])
+    home.train()
+    home.tick()
+    home.bring(*MONTHS[:3])
+    assert home.tick() == []
+    assert "have been trained on as they are" in home.skipped
+
+
+def test_months_that_come_one_after_the_other_are_waited_for(home):
+    home.bring(*MONTHS[:2])
+    home.later = timedelta(seconds=QUIET_SECONDS - 10)
+    assert home.tick() == []
+    assert "waiting 45 s for more" in home.skipped
+
+
+def test_a_month_republished_thrice_is_trained_on_once(home):
+    home.bring(*MONTHS[:3])
+    home.train()
+    home.tick()
+    asked = []
+    home.later = timedelta()
+    for rows in (210, 220, 230):
+        home.bring(MONTHS[1], rows=rows)
+        asked += home.tick()
+    home.later = timedelta(seconds=QUIET_SECONDS)
+    asked += home.tick() + home.tick()
+    assert [why_started(request.tags) for request in asked] == ["republished: 2023-02"]
+
+
+def test_a_month_that_goes_back_to_what_it_was_is_trained_on_again(home):
+    keys = set()
+    for rows in (200, 210, 200):
+        home.bring(*MONTHS[:3], rows=rows)
+        (asked,) = home.tick()
+        keys.add(asked.run_key)
+        home.train()
+    assert len(keys) == 3
+
+
+def test_one_month_is_too_few(home):
+    home.bring(MONTHS[0])
+    assert home.tick() == []
+    assert "only 2023-01 itself is there" in home.skipped
+
+
+def test_a_newest_month_that_the_rules_refuse_is_named_with_why(home):
+    home.bring(*MONTHS[:3])
+    home.train()
+    home.tick()
+    assert not home.bring(MONTHS[3], rows=0).success
+    assert home.tick() == []
+    assert "trained on as they are | 2023-04 is refused: " in home.skipped
+
+
+def test_a_failed_blocking_check_that_no_refused_month_explains_forbids_it(home):
+    home.bring(*MONTHS[:3])
+    home.project.instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey("trip_features"),
+            check_name="row_count",
+            passed=False,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description="half of the trips",
+            metadata={"months_odd_or_refused": "2023-02"},
+        )
+    )
+    assert home.tick() == []
+    assert "the blocking check row_count of trip_features failed: half of the tri" in home.skipped
+
+
+@pytest.mark.parametrize("job", ["retrain", "train_models", "ingest_trips"])
+def test_it_waits_while_a_run_trains_or_brings_months(home, job):
+    home.bring(*MONTHS[:3])
+    run = left_in_progress(home.project, job, dg.DagsterRunStatus.STARTED)
+    assert home.tick() == []
+    assert f"run {run.run_id[:8]} ({job}) is started" in home.skipped
+    home.project.instance.delete_run(run.run_id)
+    assert len(home.tick()) == 1
+
+
+def test_a_retraining_that_failed_for_good_is_not_asked_for_again_until_data_change(home):
+    home.bring(*MONTHS[:3])
+    (asked,) = home.tick()
+    home.fail(asked, **{"dagster/failure_reason": "STEP_FAILURE"})
+    assert home.tick() == []
+    assert "failed for good: the next is weekly, or by hand" in home.skipped
+    assert home.tick() == []
+    home.bring(MONTHS[3])
+    assert len(home.tick()) == 1
+
+
+@pytest.mark.parametrize(
+    "tags", [{}, {"dagster/failure_reason": "STEP_FAILURE", FAILURE_TAG: PASSING}]
+)
+def test_a_retraining_that_was_killed_or_found_mlflow_down_is_asked_for_again_later(home, tags):
+    home.bring(*MONTHS[:3])
+    (asked,) = home.tick()
+    home.fail(asked, **tags)
+    assert home.tick() == []
+    assert "next attempt in" in home.skipped
+    home.later += timedelta(hours=1)
+    (again,) = home.tick()
+    assert again.run_key == f"{asked.run_key} #2"
+    assert again.tags[REQUEST_KEY_TAG] == asked.tags[REQUEST_KEY_TAG]
+
+
+def test_a_damaged_memory_asks_for_nothing_twice(home):
+    home.bring(*MONTHS[:3])
+    home.train()
+    for cursor in ("", "{", '{"storage_id": "x"}', "17"):
+        home.ticking.cursor = cursor
+        assert home.tick() == []
+        assert "have been trained on" in home.skipped
+
+
+def test_a_damaged_decision_is_told(home, tmp_path):
+    home.bring(*MONTHS[:3])
+    home.train()
+    (file,) = (tmp_path / "home" / "decisions" / "green").glob("*.json")
+    file.write_text("{")
+    assert home.tick() == []
+    assert "cannot be read as a decision" in home.skipped
+
+
+def test_failures_that_may_pass_are_told_from_the_others():
+    def caused_by(cause):
+        try:
+            raise dg.Failure("the step") from cause
+        except dg.Failure as error:
+            return error
+
+    for error in (SourceUnavailable("down"), TrackingUnreachable("down"), OSError(28, "full")):
+        assert may_pass(caused_by(error))
+        assert may_pass(error)
+    assert not may_pass(caused_by(BadPublication("a web page")))
+    assert not may_pass(None)
+
+
+def test_a_training_that_finds_mlflow_down_says_so_by_a_tag(tmp_path):
+    folder = tmp_path / "published"
+    for month in MONTHS[:2]:
+        publish(folder, month)
+    nobody = "http://127.0.0.1:9"
+    settings = settings_for(tmp_path / "home", folder, MLFLOW_TRACKING_URI=nobody)
+    with open_project(settings) as project:
+        assert project.ingest("2023-01", "2023-02").success
+        keys = ["training_set", "linear_regression_model"]
+        failed = project.run("retrain", selection=keys)
+        assert not failed.success
+        run = project.instance.get_run_by_id(failed.run_id)
+        assert run.tags[FAILURE_TAG] == PASSING

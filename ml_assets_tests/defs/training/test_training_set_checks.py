@@ -1,0 +1,240 @@
+"""Checks of the training set and of models in real runs, MLflow included."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from ml_assets.evaluation.model_checks import fit_time_within_budget, same_predictions
+from ml_assets.evaluation.records import (
+    ChampionDecision,
+    Leaderboard,
+    ModelRecord,
+    MonthUse,
+    TrainingSet,
+)
+from ml_assets.storage.month_profiles import MonthProfiles
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.training_set_checks import judged_pairs_seen, months_in_order
+from ml_assets.trips.month import Month
+from ml_assets.trips.quality import Verdict
+from ml_assets_tests.project import Project, open_project, settings_for
+
+MODELS = ("linear_regression", "xgboost")
+ASSETS = ("training_set", "linear_regression_model", "xgboost_model", "model_leaderboard",
+          "champion_model")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Iterator[tuple[Project, dg.ExecuteInProcessResult]]:
+    """Three sample months, two models, and the run that trained them."""
+    with open_project(settings_for(tmp_path_factory.mktemp("home"))) as project:
+        assert project.ingest("2023-01", "2023-03").success
+        yield project, project.train(MODELS)
+
+
+@pytest.fixture
+def project(made) -> Iterator[Project]:
+    """That project; records that a test spoils are put back."""
+    opened, _ = made
+    paths = [Path(records(opened).path(name)) for name in ASSETS]
+    contents = [path.read_text() for path in paths]
+    yield opened
+    for path, content in zip(paths, contents, strict=True):
+        path.write_text(content)
+
+
+def records(project: Project) -> RecordStore:
+    return RecordStore(project.settings.home, "sample_green")
+
+
+def evaluations(run: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {
+        f"{found.asset_key.to_user_string()}.{found.check_name}": found
+        for found in run.get_asset_check_evaluations()
+    }
+
+
+def check_again(project: Project, *assets: str) -> dict[str, dg.AssetCheckEvaluation]:
+    """Run only the checks of these assets, and tell which did not pass."""
+    selection = dg.AssetSelection.checks_for_assets(*(dg.AssetKey(name) for name in assets))
+    job = dg.define_asset_job("checks_alone", selection=selection)
+    definitions = dg.Definitions.merge(project.definitions, dg.Definitions(jobs=[job]))
+    run = definitions.resolve_job_def("checks_alone").execute_in_process(
+        instance=project.instance, raise_on_error=False
+    )
+    return {name: found for name, found in evaluations(run).items() if not found.passed}
+
+
+def change(project: Project, asset: str, kind: Any, **values: Any) -> None:
+    records(project).write(asset, records(project).read(asset, kind).model_copy(update=values))
+
+
+def use(month: str, role: Any) -> MonthUse:
+    return MonthUse(month=month, role=role, rows=1, raw_sha256="", source="", code_version="")
+
+
+def training_set_of(*uses: MonthUse, caveat: str | None = None) -> TrainingSet:
+    return TrainingSet(
+        dataset="green", taxi="green", synthetic=False, months=list(uses), caveat=caveat, gaps=[],
+        code_version="",
+    )  # fmt: skip
+
+
+def test_a_good_training_passes_every_check_of_what_it_makes(made):
+    _, run = made
+    assert run.success
+    found = evaluations(run)
+    of_models = {f"{model}_model.{check}" for model in MODELS for check in (
+        "better_than_baselines", "sane_predictions", "same_after_round_trip",
+        "knows_no_judged_trip", "fit_time_within_budget", "interval_covers",
+    )}  # fmt: skip
+    of_training_set = {f"training_set.{check}" for check in (
+        "months_in_order", "months_as_recorded", "only_known_at_request", "target_in_range",
+        "judged_pairs_seen",
+    )}  # fmt: skip
+    assert set(found) == of_models | of_training_set | {
+        "model_leaderboard.winner_fit_to_serve", "champion_model.serves_what_was_judged",
+        "champion_model.interval_covers",
+    }  # fmt: skip
+    assert [name for name, result in found.items() if not result.passed] == []
+
+
+def test_the_model_in_mlflow_predicts_bit_for_bit_what_the_fitted_one_did(made):
+    _, run = made
+    for model in MODELS:
+        found = evaluations(run)[f"{model}_model.same_after_round_trip"]
+        assert "bit for bit" in found.description
+
+
+def test_checks_run_alone_say_the_same(project):
+    assert check_again(project, *ASSETS) == {}
+
+
+def test_another_model_at_the_same_place_is_noticed_and_the_champion_stays(project):
+    serving = records(project).read("champion_model", ChampionDecision).registry_version
+    other = records(project).read("linear_regression_model", ModelRecord)
+    change(project, "xgboost_model", ModelRecord, model_uri=other.model_uri)
+    found = check_again(project, "xgboost_model", "model_leaderboard")
+    assert found["xgboost_model.same_after_round_trip"].severity == dg.AssetCheckSeverity.ERROR
+    assert "instead of" in found["xgboost_model.same_after_round_trip"].description
+    assert found["model_leaderboard.winner_fit_to_serve"].severity == dg.AssetCheckSeverity.ERROR
+    selection = ["model_leaderboard", "champion_model"]
+    run = project.run("train_models", selection=selection)
+    assert run.success
+    decision = records(project).read("champion_model", ChampionDecision)
+    assert (decision.promoted, decision.registry_version) == (False, serving)
+
+
+def test_a_model_that_cannot_be_loaded_is_a_finding_not_a_crash(project):
+    change(project, "linear_regression_model", ModelRecord, model_uri="models:/m-gone")
+    found = check_again(project, "linear_regression_model")
+    assert set(found) == {
+        "linear_regression_model.sane_predictions",
+        "linear_regression_model.same_after_round_trip",
+    }
+    assert "materialize the model again" in next(iter(found.values())).description
+
+
+def test_a_model_of_another_training_set_is_told_to_be_stale(project):
+    change(project, "xgboost_model", ModelRecord, training_set="another")
+    found = check_again(project, "xgboost_model")
+    assert {result.severity for result in found.values()} == {dg.AssetCheckSeverity.WARN}
+    assert "not trained on the current training set" in next(iter(found.values())).description
+
+
+def test_a_model_that_beats_no_baseline_is_shown_and_may_not_serve(project):
+    board = records(project).read("model_leaderboard", Leaderboard)
+    poor = board.rows[-1].test.model_copy(update={"rmse": 99.0})
+    change(project, "xgboost_model", ModelRecord, test=poor)
+    found = check_again(project, "xgboost_model", "model_leaderboard")
+    assert found["xgboost_model.better_than_baselines"].severity == dg.AssetCheckSeverity.WARN
+    assert found["model_leaderboard.winner_fit_to_serve"].severity == dg.AssetCheckSeverity.ERROR
+
+
+def test_without_a_leaderboard_the_baselines_are_measured(project):
+    change(project, "model_leaderboard", Leaderboard, training_set="another")
+    assert check_again(project, "xgboost_model") == {}
+
+
+def test_a_champion_other_than_the_judged_model_is_noticed(project):
+    change(project, "champion_model", ChampionDecision, champion="linear_regression")
+    found = check_again(project, "champion_model")
+    assert set(found) == {"champion_model.serves_what_was_judged"}
+
+
+def test_months_that_were_replaced_since_are_noticed(project):
+    described = records(project).read("training_set", TrainingSet)
+    changed = [month.model_copy(update={"rows": 1}) for month in described.months]
+    change(project, "training_set", TrainingSet, months=changed)
+    found = check_again(project, "training_set")
+    assert set(found) == {"training_set.months_as_recorded"}
+    assert "replaced since" in found["training_set.months_as_recorded"].description
+
+
+def test_months_out_of_order_are_noticed(project):
+    described = records(project).read("training_set", TrainingSet)
+    roles = ("judge", "tune", "train")
+    turned = [
+        month.model_copy(update={"role": role})
+        for month, role in zip(described.months, roles, strict=True)
+    ]
+    change(project, "training_set", TrainingSet, months=turned)
+    found = check_again(project, "training_set")
+    assert found["training_set.months_in_order"].severity == dg.AssetCheckSeverity.ERROR
+
+
+@pytest.mark.parametrize(
+    "uses",
+    [
+        [use("2023-01", "train"), use("2023-01", "tune"), use("2023-02", "judge")],
+        [use("2023-01", "train"), use("2023-03", "tune"), use("2023-02", "judge")],
+        [use("2023-03", "train"), use("2023-03", "tune"), use("2023-03", "judge")],
+        [use("2023-01", "train"), use("2023-02", "tune"), use("2023-02", "judge")],
+        [use("2023-01", "train"), use("2023-02", "judge")],
+    ],
+    ids=["shared", "turned", "all in one", "tuned on the judged month, no caveat", "no tuning"],
+)
+def test_models_may_not_know_what_they_are_judged_on(uses):
+    assert months_in_order(training_set_of(*uses)).verdict == Verdict.REFUSED
+
+
+def test_two_months_do_when_the_caveat_says_so():
+    uses = [use("2023-01", "train"), use("2023-02", "tune"), use("2023-02", "judge")]
+    found = months_in_order(training_set_of(*uses, caveat="flattered"))
+    assert found.verdict < Verdict.ODD
+    assert "flattered" in found.sentence
+
+
+def test_last_bits_may_differ_and_no_more(project):
+    record = records(project).read("xgboost_model", ModelRecord)
+    actual = np.linspace(1, 60, record.test.rows)
+    from ml_assets.evaluation.metrics import measure
+    from ml_assets.evaluation.records import MetricsRecord
+
+    predicted = actual + np.sin(actual)
+    figures = MetricsRecord(**measure(actual, predicted).as_dict())
+    record = record.model_copy(update={"test": figures, "predictions_sha256": "of other bits"})
+    nearly = same_predictions(record, np.nextafter(predicted, 0), actual)
+    assert nearly.verdict == Verdict.FINE
+    assert "last bits" in nearly.sentence
+    assert same_predictions(record, predicted + 1e-4, actual).verdict == Verdict.REFUSED
+    assert same_predictions(record, predicted * np.nan, actual).verdict == Verdict.REFUSED
+
+
+def test_a_fit_over_its_budget_is_odd(project):
+    record = records(project).read("xgboost_model", ModelRecord)
+    slow = record.model_copy(update={"fit_cpu_seconds": 3600.0})
+    assert fit_time_within_budget(record, 10_000).verdict == Verdict.FINE
+    assert fit_time_within_budget(slow, 10_000).verdict == Verdict.ODD
+
+
+def test_judged_trips_of_zones_never_trained_on_are_odd(project):
+    store = TripStore(project.settings.home, "green", synthetic=True)
+    first, second = MonthProfiles(store).of_stored([Month(2023, 1), Month(2023, 2)])
+    assert judged_pairs_seen([first], [second]).verdict == Verdict.FINE
+    assert judged_pairs_seen([], [second]).verdict == Verdict.ODD

@@ -1,0 +1,147 @@
+"""What intervals hold on the judged month: how far off is fine, what is told, what is drawn."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from ml_assets.evaluation.interval_coverage import (
+    interval_covers,
+    interval_table,
+    measure_intervals,
+)
+from ml_assets.evaluation.records import IntervalRecord, IntervalSlice
+from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate, interval_bounds
+from ml_assets.reporting.model_charts import interval_picture
+from ml_assets.training.families import FAMILIES
+from ml_assets.trips.cleaning import kept_trips, read_published
+from ml_assets.trips.month import Month
+from ml_assets.trips.quality import Verdict
+from ml_assets_tests.training.sample_trips import train_trips, trips_of, tune_trips
+
+
+def measured(coverage: float, rows: int = 60_000, calibrated_rows: int = 60_000) -> IntervalRecord:
+    slices = [
+        IntervalSlice(slice="hour/night 0-6", coverage=coverage + 0.01, mean_width=6.0, rows=900),
+        IntervalSlice(slice="distance/zero", coverage=coverage - 0.1, mean_width=12.0, rows=300),
+    ]
+    return IntervalRecord(
+        nominal=0.8, coverage=coverage, mean_width=8.0, rows=rows,
+        calibrated_rows=calibrated_rows, slices=slices,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("coverage", "verdict"),
+    [
+        (0.8, Verdict.FINE),
+        (0.771, Verdict.FINE),
+        (0.829, Verdict.FINE),
+        (0.769, Verdict.ODD),
+        (0.831, Verdict.ODD),
+        (float("nan"), Verdict.ODD),
+    ],
+)
+def test_three_points_from_nominal_are_fine_and_no_more(coverage, verdict):
+    found = interval_covers(measured(coverage))
+    assert found.verdict == verdict
+    assert (found.lower, found.upper) == (pytest.approx(0.77), pytest.approx(0.83))
+    assert "standard errors" not in found.sentence
+
+
+def test_few_trips_may_be_further_off_and_the_sentence_says_so():
+    found = interval_covers(measured(0.75, rows=400, calibrated_rows=400))
+    # sqrt(0.8 * 0.2 * (1/400 + 1/400)) is 0.0283.
+    assert found.verdict == Verdict.FINE
+    assert found.upper == pytest.approx(0.8566, abs=1e-4)
+    assert "400 judged trips" in found.sentence and "2 standard errors" in found.sentence
+    assert interval_covers(measured(0.74, rows=400, calibrated_rows=400)).verdict == Verdict.ODD
+
+
+def test_the_sentence_has_share_width_and_the_slice_that_is_farthest_off():
+    sentence = interval_covers(measured(0.8)).sentence
+    assert "the 80% intervals hold 80.0% of 60,000 judged trips" in sentence
+    assert "8.0 minutes wide" in sentence
+    assert "farthest off is distance/zero with 70.0% of 300 trips" in sentence
+
+
+def test_a_share_that_is_flattered_is_told_to_be():
+    assert "tells little" in interval_covers(measured(0.8), saw_judged_month=True).sentence
+    assert "tells little" not in interval_covers(measured(0.8)).sentence
+
+
+def test_a_model_without_intervals_is_told_to_be_trained_again():
+    found = interval_covers(None)
+    assert found.verdict == Verdict.ODD
+    assert "train models again" in found.sentence
+
+
+def fitted(train: pd.DataFrame, tune: pd.DataFrame, family: str = "linear_svr"):
+    pipeline = FAMILIES[family].make_pipeline().fit(train, train["duration_minutes"])
+    attach_intervals(pipeline, calibrate(pipeline.predict(tune), tune["duration_minutes"]))
+    return pipeline
+
+
+def test_each_slice_is_measured_on_its_own_trips():
+    pipeline, judge = fitted(train_trips(), tune_trips()), trips_of(4)
+    predicted = pipeline.predict(judge)
+    found = measure_intervals(pipeline, judge, predicted, train_trips())
+    lower, upper = interval_bounds(pipeline, predicted)
+    held = judge["duration_minutes"].between(lower, upper)
+    by_name = {part.slice: part for part in found.slices}
+    night = judge["pickup_datetime"].dt.hour < 6
+    part = by_name["hour/night 0-6"]
+    assert part.rows == night.sum()
+    assert part.coverage == pytest.approx(held[night].mean())
+    assert part.mean_width == pytest.approx((upper - lower)[night].mean())
+    assert by_name["pair/seen"].rows + by_name["pair/unseen"].rows == found.rows == len(judge)
+    assert interval_table(found)[0] == {
+        "slice": "all trips",
+        "trips": len(judge),
+        "held_percent": round(100 * held.mean(), 1),
+        "mean_width": round(np.mean(upper - lower), 2),
+    }
+
+
+def test_where_nobody_knows_the_fitted_trips_no_pair_is_called_unseen():
+    pipeline, judge = fitted(train_trips(), tune_trips()), trips_of(4)
+    found = measure_intervals(pipeline, judge, pipeline.predict(judge))
+    assert found.slices
+    assert not [part for part in found.slices if part.slice.startswith("pair/")]
+
+
+def test_a_model_without_intervals_is_not_measured():
+    trips = trips_of(4)
+    pipeline = FAMILIES["lasso"].make_pipeline().fit(trips, trips["duration_minutes"])
+    assert measure_intervals(pipeline, trips, pipeline.predict(trips), trips) is None
+
+
+def test_the_chart_is_a_picture_of_some_kilobytes():
+    png = interval_picture(measured(0.8), [Month(2023, 4)], model="lasso", synthetic=True)
+    assert Image.open(io.BytesIO(png)).size[0] == 800
+    assert len(png) < 60_000
+
+
+def test_on_real_months_the_intervals_hold_what_they_promise_for_short_rides_and_long_ones(
+    real_trips,
+):
+    """Fitted on January, calibrated on February, judged on March: three months as they come."""
+    months = [_kept(real_trips, number) for number in (1, 2, 3)]
+    pipeline, judge = fitted(months[0], months[1], "xgboost"), months[2]
+    predicted = pipeline.predict(judge)
+    found = measure_intervals(pipeline, judge, predicted, months[0])
+    assert found.coverage == pytest.approx(0.8, abs=0.03)
+    assert interval_covers(found).verdict == Verdict.FINE
+    lower, upper = interval_bounds(pipeline, predicted)
+    held = judge["duration_minutes"].between(lower, upper).to_numpy()
+    for fifth in np.array_split(np.argsort(predicted, kind="stable"), 5):
+        assert held[fifth].mean() == pytest.approx(0.8, abs=0.04)
+
+
+def _kept(folder, number: int) -> pd.DataFrame:
+    month = Month(2023, number)
+    path = folder / f"green_tripdata_{month}.parquet"
+    with path.open("rb") as file:
+        return kept_trips(read_published(file, "green", month, str(path)), month).to_pandas()

@@ -1,0 +1,84 @@
+"""A model that knows the judged trips by heart is found out; an honest one is not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml_assets.evaluation.memorization import FEW_TRIPS, knows_no_trip_by_heart, told_otherwise
+from ml_assets.training.families import FAMILIES
+from ml_assets.trips.quality import Verdict
+from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets_tests.training.sample_trips import train_trips, trips_of
+
+REQUESTS = list(REQUEST_COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """Four months, so that they are many trips."""
+    trips = pd.concat([trips_of(number) for number in (3, 4, 5, 6)], ignore_index=True)
+    assert len(trips) > FEW_TRIPS
+    return trips
+
+
+@pytest.fixture(scope="module", params=["linear_regression", "xgboost", "extra_trees"])
+def honest(request):
+    train = train_trips()
+    return FAMILIES[request.param].make_pipeline().fit(train[REQUESTS], train[TARGET])
+
+
+class Knowing:
+    """Another model, but for every n-th of the trips that it has read."""
+
+    def __init__(self, pipeline, read, nth):
+        self.pipeline = pipeline
+        self.known = dict(zip(self.keys(read)[::nth], read[TARGET][::nth], strict=True))
+
+    def keys(self, requests):
+        return list(requests[REQUESTS].itertuples(index=False, name=None))
+
+    def predict(self, requests):
+        honest = self.pipeline.predict(requests)
+        pairs = zip(self.keys(requests), honest, strict=True)
+        return np.array([self.known.get(key, minutes) for key, minutes in pairs])
+
+
+def found(model, judged):
+    return knows_no_trip_by_heart(model, judged, model.predict(judged[REQUESTS]))
+
+
+def test_an_honest_model_errs_as_much_on_trips_that_are_told_otherwise(honest, judged):
+    finding = found(honest, judged)
+    assert finding.verdict == Verdict.FINE
+    assert finding.value > 0.98
+    assert found(honest, judged.head(300)).verdict == Verdict.FINE
+
+
+@pytest.mark.parametrize("nth", [1, 3, 7])
+def test_a_model_that_has_read_the_answers_is_refused(honest, judged, nth):
+    finding = found(Knowing(honest, judged, nth), judged)
+    assert finding.verdict == Verdict.REFUSED
+    assert "seems to know the judged trips by heart" in finding.sentence
+    assert "begin 5 minutes later" in finding.sentence
+
+
+def test_of_few_trips_half_have_to_be_known_to_tell_it_from_chance(honest, judged):
+    few = judged.head(1000)
+    assert found(Knowing(honest, few, 2), few).verdict == Verdict.REFUSED
+
+
+def test_a_trip_without_a_metered_distance_stays_without():
+    requests = pd.DataFrame(
+        {
+            "PULocationID": [41, 41, 41],
+            "DOLocationID": [74, 74, 74],
+            "trip_distance": [0.0, np.nan, 2.0],
+            "pickup_datetime": pd.to_datetime(["2023-01-31 23:58"] * 3),
+            "passenger_count": [1.0, np.nan, 2.0],
+        }
+    )
+    moved = told_otherwise(requests)
+    assert moved["trip_distance"].tolist()[::2] == [0.0, 2.03]
+    assert np.isnan(moved["trip_distance"][1])
+    assert set(moved["pickup_datetime"]) == {pd.Timestamp("2023-02-01 00:03")}
+    assert requests["trip_distance"][2] == 2.0

@@ -1,0 +1,254 @@
+"""Figures that people decide on: they equal their formulas, and nonsense is refused by name."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from sklearn import metrics as sklearn_metrics
+
+from ml_assets.evaluation.leaderboard import (
+    as_markdown_table,
+    best_by_slice,
+    cost_table,
+    figures_table,
+    leaderboard,
+    leaderboard_table,
+    slices_side_by_side,
+    slices_table,
+)
+from ml_assets.evaluation.metrics import (
+    Metrics,
+    measure,
+    measure_slices,
+    pair_codes,
+    slice_masks,
+)
+from ml_assets.evaluation.records import Leaderboard, MetricsRecord, ModelRecord, SliceRecord
+
+GOOD = Metrics(rmse=4.0, mae=2.5, mape=0.2, r2=0.8, share_within_5_minutes=0.85, rows=100)
+
+
+def figures(rmse: float, rows: int = 100) -> Metrics:
+    return Metrics(rmse, rmse / 2, 0.25, 0.5, 0.75, rows)
+
+
+def record(model: str, rmse: float, kind: str = "model", predict_seconds: float = 0.5):
+    measured = MetricsRecord(**figures(rmse).as_dict())
+    return ModelRecord(
+        model=model,
+        kind=kind,
+        training_set="0" * 16,
+        fitted_on=["2023-01"],
+        parameters={},
+        trials=0,
+        validation=measured,
+        test=measured,
+        slices=[],
+        fit_seconds=1.5,
+        tuning_seconds=0.0,
+        predict_seconds=predict_seconds,
+        size_bytes=12_000,
+    )
+
+
+def test_a_case_worked_out_by_hand():
+    measured = measure([10.0, 20.0, 30.0, 40.0], [12.0, 20.0, 24.0, 45.0])
+    assert measured.rmse == pytest.approx(math.sqrt((4 + 0 + 36 + 25) / 4))
+    assert measured.mae == pytest.approx((2 + 0 + 6 + 5) / 4)
+    assert measured.mape == pytest.approx((2 / 10 + 0 + 6 / 30 + 5 / 40) / 4)
+    assert measured.r2 == pytest.approx(1 - 65 / 500)
+    assert measured.share_within_5_minutes == 0.75, "five minutes off still counts as close"
+    assert measured.rows == 4
+
+
+minutes = st.floats(1, 60, allow_nan=False)
+
+
+@given(data=st.data(), rows=st.integers(2, 60))
+def test_figures_are_those_of_scikit_learn(data, rows):
+    actual = data.draw(npst.arrays(float, rows, elements=minutes))
+    predicted = data.draw(npst.arrays(float, rows, elements=st.floats(-500, 500)))
+    measured = measure(actual, predicted)
+    pair = (actual, predicted)
+    assert measured.rmse == pytest.approx(sklearn_metrics.root_mean_squared_error(*pair))
+    assert measured.mae == pytest.approx(sklearn_metrics.mean_absolute_error(*pair))
+    assert measured.mape == pytest.approx(sklearn_metrics.mean_absolute_percentage_error(*pair))
+    assert measured.r2 == pytest.approx(sklearn_metrics.r2_score(*pair))
+    assert measured.mae <= measured.rmse * (1 + 1e-9)
+    assert 0 <= measured.share_within_5_minutes <= 1
+    assert all(type(value) in (float, int) for value in measured.as_dict().values())
+
+
+def test_one_trip_has_no_r2_but_its_other_figures():
+    measured = measure([10.0], [13.0])
+    assert math.isnan(measured.r2)
+    assert (measured.rmse, measured.rows) == (3.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("actual", "predicted", "said"),
+    [
+        ([], [], "actual is empty"),
+        ([1.0, 2.0], [1.0], "actual has 2 rows but predicted has 1"),
+        ([1.0, math.nan], [1.0, 2.0], "actual holds 1 NaN or infinite values of 2"),
+        ([1.0, 2.0], [math.inf, math.nan], "predicted holds 2 NaN or infinite values of 2"),
+        ([[1.0], [2.0]], [1.0, 2.0], r"actual has shape \(2, 1\)"),
+        ([1.0, 0.0], [1.0, 2.0], "actual holds a duration of 0 minutes"),
+        (["soon"], [1.0], "soon"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_by_name(actual, predicted, said):
+    with pytest.raises(ValueError, match=said):
+        measure(actual, predicted)
+
+
+@pytest.fixture
+def judged() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "PULocationID": np.array([74, 74, 132, 1, 265], dtype="int16"),
+            "DOLocationID": np.array([75, 138, 74, 264, 74], dtype="int16"),
+            "trip_distance": [1.5, 0.0, 12.0, 9.0, 0.0],
+            "pickup_datetime": pd.to_datetime(
+                [
+                    "2023-02-01 00:00:00",
+                    "2023-02-01 06:00:00",
+                    "2023-02-01 15:59:59",
+                    "2023-02-01 16:00:00",
+                    "2023-02-01 23:59:59",
+                ]
+            ),
+            "duration_minutes": [5.0, 10.0, 40.0, 30.0, 20.0],
+        }
+    )
+
+
+def test_slices_hold_the_rows_that_their_names_say(judged):
+    masks = slice_masks(judged, train_pairs=np.array([74075, 74075, 132074, 999]))
+    rows = {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()}
+    assert rows["pair/seen"] == [0, 2]
+    assert rows["pair/unseen"] == [1, 3, 4]
+    assert rows["airport/either end"] == [1, 2, 3]
+    assert rows["distance/zero"] == [1, 4]
+    assert rows["hour/night 0-6"] == [0]
+    assert rows["hour/morning 6-10"] == [1]
+    assert rows["hour/midday 10-16"] == [2]
+    assert rows["hour/evening 16-20"] == [3]
+    assert rows["hour/late 20-24"] == [4]
+    assert rows["borough/Manhattan"] == [0, 1], "the borough is the pick-up's"
+    assert rows["borough/Queens"] == [2]
+    assert rows["borough/EWR"] == [3]
+
+
+def test_pairs_do_not_run_into_each_other_in_narrow_columns():
+    trips = pd.DataFrame(
+        {
+            "PULocationID": np.array([1, 265, 12], dtype="int16"),
+            "DOLocationID": np.array([123, 265, 3], dtype="int16"),
+        }
+    )
+    assert pair_codes(trips).tolist() == [1123, 265265, 12003]
+
+
+@given(
+    pickups=st.lists(st.integers(0, 300), min_size=1, max_size=40),
+    hours=st.integers(0, 23),
+    known=st.lists(st.integers(1000, 266_000), max_size=20),
+)
+def test_each_group_that_should_cover_all_rows_does_so_once(pickups, hours, known):
+    trips = pd.DataFrame({"PULocationID": pickups})
+    trips["DOLocationID"] = 74
+    trips["trip_distance"] = 1.0
+    trips["pickup_datetime"] = pd.Timestamp(2023, 2, 1, hours)
+    masks = slice_masks(trips, np.array(known, dtype=np.int64))
+    for group in ("pair/", "hour/", "borough/"):
+        cover = sum(mask.astype(int) for name, mask in masks.items() if name.startswith(group))
+        assert (cover == 1).all(), group
+
+
+def test_slices_too_small_to_mean_anything_are_left_out(judged):
+    many = pd.concat([judged] * 10 + [judged.head(1)] * 20, ignore_index=True)
+    predicted = many["duration_minutes"] + 2.0
+    seen = np.array([74075])
+    by_name = {line.slice: line.metrics for line in measure_slices(many, predicted, seen)}
+    assert by_name["pair/seen"].rows == 30
+    assert by_name["pair/seen"].rmse == pytest.approx(2.0)
+    assert by_name["pair/unseen"].rows == 40
+    assert "distance/zero" not in by_name, "20 rows are below the usual 30"
+    by_name = {line.slice for line in measure_slices(many, predicted, seen, least_rows=20)}
+    assert "distance/zero" in by_name
+    with pytest.raises(ValueError, match="judge has 70 rows, predicted has 69"):
+        measure_slices(many, predicted[:-1], seen)
+
+
+def test_the_leaderboard_puts_the_lowest_error_on_the_judged_month_first():
+    rows = [record("lasso", 6.0), record("global_mean", 9.1, "baseline"), record("xgboost", 4.2)]
+    assert [row.model for row in leaderboard(rows)] == ["xgboost", "lasso", "global_mean"]
+    table = leaderboard_table(rows)
+    assert [*table[0].items()] == [
+        ("test_rmse", 4.2), ("model", "xgboost"), ("kind", "model"), ("test_mae", 2.1)
+    ]  # fmt: skip
+    assert table[2]["kind"] == "baseline"
+    assert figures_table(rows)[0] == {
+        "model": "xgboost", "val_rmse": 4.2, "mape": 25.0, "r2": 0.5, "in_5_min": 75.0
+    }  # fmt: skip
+    assert cost_table(rows)[0] == {
+        "model": "xgboost", "fit_seconds": 1.5, "size_kb": 12, "trips_per_s": "200"
+    }  # fmt: skip
+
+
+def test_the_leaderboard_s_summary_says_who_is_best_and_by_how_much():
+    rows = [record("xgboost", 4.2), record("lasso", 6.0), record("global_mean", 8.4, "baseline")]
+    board = Leaderboard(
+        training_set="0", judged_month="2023-05", synthetic=True, caveat=None, rows=rows
+    )
+    assert board.summary == (
+        "xgboost is the best of 2 models on 2023-05: its error on 100 trips is 4.20 minutes "
+        "(RMSE), and 75% of them are off by 5 minutes or less. That is 1.80 minutes (30.0%) less "
+        "than lasso, the next, and 4.20 minutes (50.0%) less than global_mean, the best baseline. "
+        "The trips are the synthetic sample. champion_model says which model serves."
+    )
+    alone = board.model_copy(update={"rows": rows[:1], "synthetic": False, "caveat": "one month."})
+    assert "That is" not in alone.summary and "One month. champion_model" in alone.summary
+    assert board.model_copy(update={"rows": rows[2:]}).summary.startswith("No model was evaluated")
+
+
+def test_a_prediction_too_fast_for_the_clock_has_no_rate():
+    row = record("global_mean", 9.0, predict_seconds=0.0)
+    assert cost_table([row])[0]["trips_per_s"] == "–"
+
+
+def part(name: str, rmse: float, rows: int) -> SliceRecord:
+    return SliceRecord(slice=name, metrics=MetricsRecord(**figures(rmse, rows).as_dict()))
+
+
+def test_the_slice_table_starts_with_all_trips():
+    measured = record("lasso", 6.0).model_copy(update={"slices": [part("distance/zero", 7, 1234)]})
+    table = slices_table(measured)
+    assert [(line["slice"], line["trips"], line["rmse"]) for line in table] == [
+        ("all trips", 100, 6.0),
+        ("distance/zero", 1234, 7.0),
+    ]
+
+
+def test_slices_of_all_models_stand_side_by_side_best_first():
+    good = record("xgboost", 4.0).model_copy(update={"slices": [part("pair/unseen", 8.0, 50)]})
+    poor = record("lasso", 6.0).model_copy(update={"slices": [part("pair/unseen", 9.0, 50)]})
+    bare = record("extra_trees", 7.0)
+    mean = record("global_mean", 9.0, "baseline")
+    assert slices_side_by_side([poor, mean, bare, good]) == [
+        {"slice": "pair/unseen", "trips": 50, "xgboost": 8.0, "lasso": 9.0, "extra_trees": ""}
+    ]
+    assert slices_side_by_side([mean]) == []
+    (line,) = best_by_slice([poor, mean, bare, good])
+    assert line == {"slice": "pair/unseen", "trips": 50, "best_rmse": 8.0, "next_rmse": 9.0}
+    assert best_by_slice([mean]) == []
+    assert as_markdown_table([line]).splitlines() == [
+        "| slice | trips | best_rmse | next_rmse |",
+        "| --- | --- | --- | --- |",
+        "| pair/unseen | 50 | 8.0 | 9.0 |",
+    ]

@@ -1,0 +1,157 @@
+"""Whether a model is fit to serve: what is refused, what is merely odd, and the words for it."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ml_assets.evaluation.metrics import measure
+from ml_assets.evaluation.model_checks import (
+    MIN_FIT_CPU_SECONDS,
+    better_than_baselines,
+    fit_time_within_budget,
+    knows_nothing_of,
+    predictions_digest,
+    same_predictions,
+    sane_predictions,
+)
+from ml_assets.evaluation.records import MetricsRecord, ModelRecord, MonthUse, TrainingSet
+from ml_assets.trips.quality import Verdict
+
+
+def record(model: str, rmse: float, rows: int = 100, **fields) -> ModelRecord:
+    figures = MetricsRecord(
+        rmse=rmse, mae=2.0, mape=0.2, r2=0.8, share_within_5_minutes=0.8, rows=rows
+    )
+    known = {
+        "kind": "model",
+        "training_set": "0" * 16,
+        "fitted_on": ["2023-01"],
+        "validation": figures,
+        "test": figures,
+        "slices": [],
+        "predict_seconds": 0.1,
+        "size_bytes": 1,
+    }
+    return ModelRecord(model=model, **{**known, **fields})
+
+
+def baseline(model: str, rmse: float, rows: int = 100) -> ModelRecord:
+    return record(model, rmse, rows, kind="baseline")
+
+
+def test_a_model_must_beat_every_baseline_not_just_some():
+    mean, line = baseline("global_mean", 9.0), baseline("distance_line", 6.0)
+    found = better_than_baselines(record("lasso", 4.0), [mean, line])
+    assert (found.verdict, found.value, found.upper) == (Verdict.FINE, 4.0, 6.0)
+    assert "distance_line (6.000)" in found.sentence
+    found = better_than_baselines(record("lasso", 6.0), [mean, line])
+    assert found.verdict == Verdict.ODD, "as good as a baseline is not better"
+    assert "distance_line (6.000)" in found.sentence and "global_mean" not in found.sentence
+    assert better_than_baselines(record("lasso", math.nan), [mean]).verdict == Verdict.ODD
+
+
+def test_a_comparison_without_a_fair_baseline_is_refused():
+    with pytest.raises(ValueError, match="no baseline"):
+        better_than_baselines(record("lasso", 4.0), [])
+    with pytest.raises(ValueError, match="global_mean was measured on 7 trips"):
+        better_than_baselines(record("lasso", 4.0), [baseline("global_mean", 9.0, rows=7)])
+
+
+@pytest.mark.parametrize(
+    ("predicted", "verdict", "words"),
+    [
+        ([0.1, 12.0, 180.0], Verdict.FINE, "all 3 predictions"),
+        ([12.0, math.nan], Verdict.REFUSED, "1 are not finite"),
+        ([12.0, -math.inf, math.inf], Verdict.REFUSED, "2 are not finite"),
+        ([12.0, 0.0, -3.0], Verdict.REFUSED, "2 are not above 0"),
+        ([12.0, 180.1], Verdict.REFUSED, "1 exceed 180"),
+        ([math.nan], Verdict.REFUSED, "1 are not finite"),
+        ([], Verdict.REFUSED, "no prediction"),
+    ],
+)
+def test_sane_predictions_are_finite_positive_and_of_believable_length(predicted, verdict, words):
+    found = sane_predictions(predicted)
+    assert found.verdict == verdict
+    assert words in found.sentence
+
+
+def test_the_same_predictions_are_the_same_to_the_last_bit_or_nearly_so():
+    actual = np.array([10.0, 20.0, 30.0])
+    predicted = np.array([11.0, 19.0, 33.0])
+    known = record(
+        "forest",
+        4.0,
+        test=MetricsRecord(**measure(actual, predicted).as_dict()),
+        predictions_sha256=predictions_digest(predicted),
+    )
+    assert "bit for bit" in same_predictions(known, predicted, actual).sentence
+    nearly = np.nextafter(predicted, 100.0)
+    found = same_predictions(known, nearly, actual)
+    assert found.verdict == Verdict.FINE and "last bits" in found.sentence
+    assert same_predictions(known, predicted + 0.01, actual).verdict == Verdict.REFUSED
+    assert same_predictions(known, predicted * np.nan, actual).verdict == Verdict.REFUSED
+
+
+def test_a_fit_beyond_its_budget_of_processor_time_is_odd_however_long_a_busy_machine_took():
+    quick = record("lasso", 4.0, fit_seconds=3600.0, fit_cpu_seconds=MIN_FIT_CPU_SECONDS)
+    slow = record("lasso", 4.0, fit_seconds=1.0, fit_cpu_seconds=MIN_FIT_CPU_SECONDS + 1)
+    assert fit_time_within_budget(quick, 1000).verdict == Verdict.FINE
+    assert fit_time_within_budget(slow, 1000).verdict == Verdict.ODD
+    assert fit_time_within_budget(slow, 1_000_000).verdict == Verdict.FINE
+    older = record("lasso", 4.0, fit_seconds=MIN_FIT_CPU_SECONDS + 1)
+    assert fit_time_within_budget(older, 1000).verdict == Verdict.ODD
+    assert "processor" not in fit_time_within_budget(older, 1000).sentence
+
+
+def months(train="2023-01", tune="2023-02", judge="2023-03") -> TrainingSet:
+    uses = [
+        MonthUse(month=month, role=role, rows=9, raw_sha256="a", source="s", code_version="1")
+        for month, role in ((train, "train"), (tune, "tune"), (judge, "judge"))
+    ]
+    return TrainingSet(
+        dataset="green", taxi="green", synthetic=False, months=uses, caveat=None, gaps=[],
+        code_version="1",
+    )  # fmt: skip
+
+
+def moved(model: str, before: float, after: float, rows: int = 60_000, **fields) -> ModelRecord:
+    """A model whose RMSE went from the one on the tuning month to the other on the judged one."""
+    return record(
+        model, after, rows, validation=record("", before, rows).test,
+        fitted_on=fields.pop("fitted_on", ["2023-01", "2023-02"]), tuned_on=["2023-02"], **fields,
+    )  # fmt: skip
+
+
+HARDER_MONTH = [moved("global_mean", 9.0, 9.9), moved("distance_line", 6.0, 6.6)]
+
+
+def test_a_model_that_was_fitted_on_the_judged_month_is_refused():
+    leaking = moved("xgboost", 4.0, 4.4, fitted_on=["2023-01", "2023-03"])
+    found = knows_nothing_of(months(), leaking, HARDER_MONTH)
+    assert found.verdict == Verdict.REFUSED
+    assert "fitted or tuned on 2023-03" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict"),
+    [(4.4, Verdict.FINE), (4.0, Verdict.FINE), (3.9, Verdict.REFUSED), (0.1, Verdict.REFUSED)],
+)
+def test_an_error_that_falls_far_more_than_the_baselines_tells_of_a_leak(after, verdict):
+    """In a month that is a tenth harder, an honest model errs about a tenth more."""
+    found = knows_nothing_of(months(), moved("xgboost", 4.0, after), HARDER_MONTH)
+    assert found.verdict == verdict
+    if verdict == Verdict.REFUSED:
+        assert "it seems to know the judged trips" in found.sentence
+
+
+def test_a_few_judged_trips_tell_of_a_gross_leak_only():
+    for after, verdict in ((3.0, Verdict.FINE), (1.0, Verdict.REFUSED)):
+        found = knows_nothing_of(months(), moved("lasso", 4.0, after, rows=400), HARDER_MONTH)
+        assert found.verdict == verdict
+
+
+def test_with_two_months_that_one_tunes_and_judges_is_no_leak():
+    two = months(tune="2023-02", judge="2023-02")
+    model = moved("xgboost", 4.0, 4.0, fitted_on=["2023-01"])
+    assert knows_nothing_of(two, model, HARDER_MONTH).verdict == Verdict.FINE

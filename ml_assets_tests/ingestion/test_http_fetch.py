@@ -1,0 +1,275 @@
+"""A fetched month is whole and verified, or the last good version stays."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ml_assets.ingestion import (
+    BadPublication,
+    PublishedMonth,
+    RepublishedMeanwhile,
+    SourceUnavailable,
+    published_filename,
+)
+from ml_assets.ingestion.http import HttpSource
+from ml_assets_tests.ingestion.conftest import JANUARY, published_file
+from ml_assets_tests.ingestion.trip_server import (
+    Behaviour,
+    ServedFile,
+    TripServer,
+    cut_after,
+    silence,
+    slowly,
+    status,
+    web_page,
+)
+
+FILE = published_filename("green", JANUARY)
+Kept = Callable[[], None]
+
+
+def test_byte_for_byte_with_progress(
+    source: HttpSource, listed: PublishedMonth, destination: Path, january: bytes
+) -> None:
+    told: list[tuple[int, int | None]] = []
+    source.fetch(listed, destination, lambda done, total: told.append((done, total)))
+    assert destination.read_bytes() == january
+    assert list(destination.parent.iterdir()) == [destination]
+    assert told == sorted(told)
+    assert told[-1] == (len(january), len(january))
+
+
+def test_the_folder_is_made(source: HttpSource, listed: PublishedMonth, tmp_path: Path) -> None:
+    source.fetch(listed, tmp_path / "new" / "folder" / "month.parquet")
+    assert (tmp_path / "new" / "folder" / "month.parquet").is_file()
+
+
+def test_the_old_version_is_there_until_the_new_one_is_whole(
+    source: HttpSource, listed: PublishedMonth, destination: Path
+) -> None:
+    seen: set[bytes] = set()
+    source.fetch(listed, destination, lambda *_: seen.add(destination.read_bytes()))
+    assert seen == {b"the last good version"}
+
+
+@pytest.mark.parametrize("failure", [status(500), status(429), silence(), cut_after(0)])
+def test_a_passing_failure_is_tried_again(
+    server: TripServer,
+    source: HttpSource,
+    listed: PublishedMonth,
+    destination: Path,
+    january: bytes,
+    failure: Behaviour,
+) -> None:
+    server.misbehave["GET", FILE] = [failure]
+    source.fetch(listed, destination)
+    assert destination.read_bytes() == january
+
+
+@pytest.mark.parametrize("etag", ['"first"', None])
+def test_a_cut_connection_is_resumed_where_it_ended(
+    server: TripServer, source: HttpSource, destination: Path, january: bytes, etag: str | None
+) -> None:
+    server.files[FILE].etag = etag
+    server.misbehave["GET", FILE] = [cut_after(50_000), cut_after(20_000)]
+    source.fetch(source.published([JANUARY])[JANUARY], destination)
+    assert destination.read_bytes() == january
+    ranges = [asked.headers.get("Range") for asked in server.requests("GET")]
+    assert ranges == [None, "bytes=50000-", "bytes=70000-"]
+
+
+def test_a_server_that_cannot_resume_is_asked_for_all_of_it_again(
+    server: TripServer,
+    source: HttpSource,
+    listed: PublishedMonth,
+    destination: Path,
+    january: bytes,
+) -> None:
+    server.resumes = False
+    server.misbehave["GET", FILE] = [cut_after(50_000), cut_after(20_000)]
+    source.fetch(listed, destination)
+    assert destination.read_bytes() == january
+
+
+@pytest.mark.parametrize(("etag", "modified"), [('W/"first"', None), (None, 4_000_000_000.0)])
+def test_what_might_be_two_versions_is_never_joined(
+    server: TripServer,
+    source: HttpSource,
+    destination: Path,
+    january: bytes,
+    etag: str | None,
+    modified: float | None,
+) -> None:
+    server.files[FILE] = ServedFile(january, etag, modified)
+    server.misbehave["GET", FILE] = [cut_after(50_000)]
+    source.fetch(source.published([JANUARY])[JANUARY], destination)
+    assert destination.read_bytes() == january
+    assert all("Range" not in asked.headers for asked in server.requests("GET"))
+
+
+@pytest.mark.parametrize(
+    "resumed",
+    [
+        status(416),
+        status(206, Content_Range="bytes 10-99/1000", ETag='"first"'),
+        status(206, Content_Range="no range at all", ETag='"first"'),
+        status(206, Content_Range="bytes 50000-50001/50002"),  # of which version?
+    ],
+)
+def test_a_resume_that_goes_wrong_is_followed_by_a_clean_restart(
+    server: TripServer,
+    source: HttpSource,
+    listed: PublishedMonth,
+    destination: Path,
+    january: bytes,
+    resumed: Behaviour,
+) -> None:
+    server.misbehave["GET", FILE] = [cut_after(50_000), resumed]
+    source.fetch(listed, destination)
+    assert destination.read_bytes() == january
+    ranges = [asked.headers.get("Range") for asked in server.requests("GET")]
+    assert ranges == [None, "bytes=50000-", None]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_connection_cut_every_time(
+    server: TripServer,
+    source: HttpSource,
+    listed: PublishedMonth,
+    destination: Path,
+    assert_kept: Kept,
+    chunked: bool,
+) -> None:
+    server.always["GET", FILE] = cut_after(1_000, chunked)
+    with pytest.raises(SourceUnavailable, match=r"4 tries.*IncompleteRead"):
+        source.fetch(listed, destination)
+    assert_kept()
+
+
+def test_republished_between_the_listing_and_the_fetch(
+    server: TripServer,
+    source: HttpSource,
+    listed: PublishedMonth,
+    destination: Path,
+    assert_kept: Kept,
+) -> None:
+    server.files[FILE].etag = '"second"'
+    with pytest.raises(RepublishedMeanwhile, match="list the months again"):
+        source.fetch(listed, destination)
+    assert_kept()
+
+
+def test_republished_while_the_connection_is_cut(
+    server: TripServer,
+    source: HttpSource,
+    listed: PublishedMonth,
+    destination: Path,
+    assert_kept: Kept,
+) -> None:
+    def cut_then_republish(handler: object, file: ServedFile | None) -> None:
+        cut_after(50_000)(handler, file)  # type: ignore[arg-type]
+        server.files[FILE] = ServedFile(published_file(rows=6_000), etag='"second"')
+
+    server.misbehave["GET", FILE] = [cut_then_republish]
+    with pytest.raises(RepublishedMeanwhile):
+        source.fetch(listed, destination)
+    assert_kept()
+
+
+@pytest.mark.parametrize("code", [403, 404])
+def test_a_month_withdrawn_after_the_listing(
+    server: TripServer,
+    source: HttpSource,
+    listed: PublishedMonth,
+    destination: Path,
+    assert_kept: Kept,
+    code: int,
+) -> None:
+    server.always["GET", FILE] = status(code)
+    with pytest.raises(SourceUnavailable, match="no longer there"):
+        source.fetch(listed, destination)
+    assert len(server.requests("GET")) == 1
+    assert_kept()
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (published_file()[:70_000], "not a readable Parquet file"),
+        (b"", "not a readable Parquet file"),
+        (b"VendorID,lpep_pickup_datetime\n1,2023-01-01", "not a readable Parquet file"),
+        (published_file(taxi="yellow"), "column lpep_pickup_datetime is missing"),
+        (b"<html><body>Service notice</body></html>", "web page"),
+        (b'\xef\xbb\xbf <?xml version="1.0"?><Error/>', "web page"),
+    ],
+    ids=["truncated", "empty", "csv", "wrong taxi", "html", "xml"],
+)
+def test_a_file_that_is_no_month_of_trips_is_told_by_name(
+    server: TripServer,
+    source: HttpSource,
+    destination: Path,
+    assert_kept: Kept,
+    content: bytes,
+    named: str,
+) -> None:
+    server.files[FILE] = ServedFile(content)
+    with pytest.raises(BadPublication) as told:
+        source.fetch(source.published([JANUARY])[JANUARY], destination)
+    assert named in str(told.value)
+    assert f"{server.url}{FILE}" in str(told.value)
+    assert ".tmp" not in str(told.value)
+    assert len(server.requests("GET")) == 1
+    assert_kept()
+
+
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/octet-stream"])
+def test_a_web_page_with_status_200(
+    server: TripServer,
+    source: HttpSource,
+    destination: Path,
+    assert_kept: Kept,
+    content_type: str,
+) -> None:
+    server.every = web_page(content_type)
+    with pytest.raises(BadPublication, match="a web page"):
+        source.fetch(source.published([JANUARY])[JANUARY], destination)
+    assert_kept()
+
+
+def test_a_transfer_that_the_server_compresses_unasked_is_refused(
+    server: TripServer,
+    source: HttpSource,
+    listed: PublishedMonth,
+    destination: Path,
+    assert_kept: Kept,
+) -> None:
+    server.always["GET", FILE] = status(200, Content_Encoding="gzip", ETag='"first"')
+    with pytest.raises(BadPublication, match="Content-Encoding gzip"):
+        source.fetch(listed, destination)
+    assert server.requests("GET")[0].headers["Accept-Encoding"] == "identity"
+    assert_kept()
+
+
+def test_two_fetches_of_the_same_month_at_once(
+    server: TripServer,
+    source: HttpSource,
+    listed: PublishedMonth,
+    destination: Path,
+    january: bytes,
+) -> None:
+    server.every = slowly(0.05)
+    with ThreadPoolExecutor(4) as pool:
+        for fetch in [pool.submit(source.fetch, listed, destination) for _ in range(4)]:
+            fetch.result()
+    assert destination.read_bytes() == january
+    assert list(destination.parent.iterdir()) == [destination]
+
+
+def test_a_file_without_length_or_version_is_fetched_all_the_same(
+    server: TripServer, source: HttpSource, destination: Path, january: bytes
+) -> None:
+    server.files[FILE] = ServedFile(january, etag=None, modified=None)
+    source.fetch(source.published([JANUARY])[JANUARY], destination)
+    assert destination.read_bytes() == january

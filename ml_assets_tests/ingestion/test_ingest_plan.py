@@ -1,0 +1,201 @@
+"""Which months are brought: each publication once, and again only what may go well another time."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_assets.ingestion.ingest_plan import (
+    MOST_MONTHS_TOGETHER,
+    Asked,
+    WantedMonth,
+    plan_requests,
+    remember,
+    wanted_months,
+)
+from ml_assets.ingestion.retry_failed import Outcome, RunState, next_attempt_at
+from ml_assets.ingestion.source import PublishedMonth
+from ml_assets.trips.month import Month, months_between
+from ml_assets_tests.storage.stored_months import put_month, put_raw, store_at
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+DECEMBER, JANUARY = Month(2025, 12), Month(2026, 1)
+HOUR = timedelta(hours=1)
+
+
+def listed(month, version="180 rows"):
+    return PublishedMonth(month, "green", f"somewhere/{month}", version, None)
+
+
+def wanted(*months, publication="1"):
+    return [WantedMonth(month, publication, "new") for month in months]
+
+
+def planned(months, asked=None, state=RunState.UNKNOWN, now=NOW, at=NOW):
+    outcome = Outcome(state, None if state == RunState.UNKNOWN else at, "run")
+    return plan_requests(months, asked or Asked(), lambda key: outcome, now)
+
+
+def asked_for(months, plan, asked=None, now=NOW):
+    return remember(asked or Asked(), months, plan, now)
+
+
+def test_a_month_is_wanted_when_it_is_new_republished_or_was_lost_on_the_way(tmp_path):
+    store = store_at(tmp_path)
+    months = [Month(2023, number) for number in range(1, 6)]
+    for month in months[1:4]:
+        put_month(store, month)
+    store.remove("rejected_trips", [months[2]])
+    put_raw(store, months[3], rows=300)  # fetched anew, and nothing made from it yet
+    found = wanted_months(
+        "somewhere",
+        {
+            months[0]: listed(months[0]),
+            months[1]: listed(months[1]),
+            months[2]: listed(months[2]),
+            months[3]: listed(months[3], "300 rows"),
+        },
+        store,
+    )
+    assert [(each.month, each.why) for each in found] == [
+        (months[0], "new"),
+        (months[2], "lost on the way"),
+        (months[3], "lost on the way"),
+    ]
+    again = wanted_months("somewhere", {months[1]: listed(months[1], "other")}, store)
+    elsewhere = wanted_months("elsewhere", {months[1]: listed(months[1])}, store)
+    assert [each.why for each in again + elsewhere] == ["republished"] * 2
+
+
+def test_a_damaged_table_is_made_again(tmp_path):
+    store = store_at(tmp_path)
+    put_month(store, JANUARY)
+    (tmp_path / "trip_features" / "green" / f"{JANUARY}.parquet").write_bytes(b"PAR1 no more")
+    (found,) = wanted_months("somewhere", {JANUARY: listed(JANUARY)}, store)
+    assert found.why == "lost on the way"
+
+
+def test_the_key_of_a_run_is_the_month_and_its_publication():
+    (request,) = planned(wanted(JANUARY, publication="etag from tlc")).requests
+    assert request.run_key == "2026-01@etag from tlc"
+
+
+def test_months_that_follow_each_other_come_together_also_over_new_year_but_not_too_many():
+    months = [*months_between(Month(2024, 11), Month(2025, 12)), Month(2026, 3)]
+    plan = planned(wanted(*months))
+    spans = [(r.months[0].month, r.months[-1].month) for r in plan.requests]
+    assert spans == [
+        (Month(2024, 11), Month(2025, 10)),
+        (Month(2025, 11), Month(2025, 12)),
+        (Month(2026, 3), Month(2026, 3)),
+    ]
+    assert len(plan.requests[0].months) == MOST_MONTHS_TOGETHER
+
+
+def test_what_is_under_way_is_not_asked_for_again():
+    months = wanted(JANUARY)
+    asked = asked_for(months, planned(months))
+    plan = planned(months, asked, RunState.ONGOING, NOW + 100 * HOUR)
+    assert plan.requests == []
+    assert "2026-01 (new): run" in plan.waiting[0]
+
+
+def test_a_passing_failure_is_tried_again_after_one_hour_four_and_then_daily():
+    months, now, asked, waits, keys = wanted(JANUARY), NOW, Asked(), [], []
+    plan = planned(months)
+    for _ in range(5):
+        asked = asked_for(months, plan, asked, now)
+        keys.append(plan.requests[0].run_key)
+        failed = now
+        while not (plan := planned(months, asked, RunState.PASSING, now, failed)).requests:
+            assert "next attempt at" in plan.waiting[0]
+            now += HOUR
+        waits.append((now - failed) / HOUR)
+    assert waits == [1, 4, 24, 24, 24]
+    assert keys[:3] == ["2026-01@1", "2026-01@1 #2", "2026-01@1 #3"]
+
+
+@pytest.mark.parametrize("state", [RunState.REFUSED, RunState.CANCELLED])
+def test_what_is_refused_for_good_waits_for_another_publication(state):
+    months = wanted(JANUARY)
+    asked = asked_for(months, planned(months))
+    plan = planned(months, asked, state, NOW + timedelta(days=400))
+    assert plan.requests == []
+    assert "published anew" in plan.waiting[0]
+    again = planned(wanted(JANUARY, publication="2"), asked, state)
+    assert [request.run_key for request in again.requests] == ["2026-01@2"]
+
+
+def test_months_that_failed_together_are_asked_for_one_by_one():
+    months = wanted(DECEMBER, JANUARY)
+    asked = asked_for(months, planned(months))
+    apart = planned(months, asked, RunState.REFUSED)
+    assert [request.run_key for request in apart.requests] == ["2025-12@1 #2", "2026-01@1 #2"]
+    asked = asked_for(months, apart, asked)
+    assert planned(months, asked, RunState.REFUSED, NOW + 100 * HOUR).requests == []
+
+
+def test_months_that_are_in_are_forgotten():
+    months = wanted(DECEMBER, JANUARY)
+    asked = asked_for(months, planned(months))
+    left = asked_for(months[1:], planned(months[1:], asked, RunState.ONGOING), asked)
+    assert [*left.months] == ["2026-01"]
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "{", "17", '{"months": {"2026-01": 3}}', '{"months": {"x": {"at": "now"}}}']
+)
+def test_a_damaged_memory_is_as_good_as_none(text):
+    assert Asked.parse(text) == Asked()
+
+
+def test_memory_is_read_as_it_was_written():
+    months = wanted(DECEMBER, JANUARY)
+    asked = asked_for(months, planned(months), Asked(newest_at_first="2026-01"))
+    assert Asked.parse(asked.model_dump_json()) == asked
+
+
+STATES = st.sampled_from([state for state in RunState if state != RunState.SUCCEEDED])
+TICK = st.tuples(
+    st.lists(st.sampled_from("abc"), min_size=4, max_size=4),  # publications of four months
+    STATES,
+    st.integers(0, 30),  # hours until the next look
+    st.booleans(),  # whether the memory is lost
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(TICK, max_size=12))
+def test_no_key_is_asked_for_twice_and_nothing_new_has_to_wait(ticks):
+    months = list(months_between(Month(2025, 11), Month(2026, 2)))
+    asked, now, keys = Asked(), NOW, []
+    for publications, state, hours, lost in ticks:
+        asked = Asked() if lost else Asked.parse(asked.model_dump_json())
+        keys = [] if lost else keys
+        look = [
+            WantedMonth(month, publication, "new")
+            for month, publication in zip(months, publications, strict=True)
+        ]
+        known = {name: before.publication for name, before in asked.months.items()}
+        plan = planned(look, asked, state, now, NOW)
+        in_requests = [month for request in plan.requests for month in request.months]
+        assert len(in_requests) == len(set(in_requests))
+        assert len(in_requests) + len(plan.waiting) == len(look)
+        assert {m for m in look if known.get(str(m.month)) != m.publication} <= {*in_requests}
+        asked = asked_for(look, plan, asked, now)
+        assert {*asked.months} == {str(month) for month in months}
+        changed = [m for m in look if known.get(str(m.month)) not in (None, m.publication)]
+        keys = [] if changed else keys  # what was published before may be published once more
+        keys += [request.run_key for request in plan.requests]
+        assert len(keys) == len(set(keys))
+        now += hours * HOUR
+
+
+def test_pauses_are_counted_from_the_end_of_the_last_attempt():
+    assert [next_attempt_at(n, NOW) - NOW for n in (1, 2, 3, 9)] == [
+        HOUR,
+        4 * HOUR,
+        24 * HOUR,
+        24 * HOUR,
+    ]

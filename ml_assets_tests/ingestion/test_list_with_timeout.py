@@ -1,0 +1,55 @@
+"""A listing that nobody has to wait for longer than the limit."""
+
+import threading
+
+import pytest
+
+from ml_assets.ingestion import SourceUnavailable
+from ml_assets.ingestion.list_with_timeout import list_within
+from ml_assets.ingestion.open_source import open_source
+from ml_assets.trips.month import Month
+from ml_assets_tests.published_months import publish
+
+JANUARY = Month(2023, 1)
+
+
+class SlowSource:
+    """Answers when it is let go."""
+
+    name, synthetic, taxi = "slow", False, "green"
+
+    def __init__(self):
+        self.go = threading.Event()
+
+    def published(self, months):
+        assert self.go.wait(30)
+        return {}
+
+
+def test_what_the_source_lists_is_passed_on(tmp_path):
+    publish(tmp_path, JANUARY)
+    source = open_source(str(tmp_path), "green")
+    assert [*list_within(source, [JANUARY, Month(2023, 2)], 10)] == [JANUARY]
+
+
+def test_what_the_source_raises_is_passed_on(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    source = open_source(str(folder), "green")
+    folder.rmdir()
+    with pytest.raises(ValueError, match="there is no such folder"):
+        list_within(source, [JANUARY], 10)
+
+
+def test_one_that_hangs_is_given_up_and_waited_for_before_another_is_begun(tmp_path):
+    slow = SlowSource()
+    with pytest.raises(SourceUnavailable, match="slow did not list its months within 0.1 s"):
+        list_within(slow, [JANUARY], 0.1)
+    quick = open_source(str(tmp_path), "green")
+    with pytest.raises(SourceUnavailable, match="has not answered an earlier listing yet"):
+        list_within(quick, [JANUARY], 10)
+    slow.go.set()
+    for thread in threading.enumerate():
+        if thread.name == "listing-of-months":
+            thread.join(30)
+    assert list_within(quick, [JANUARY], 10) == {}

@@ -1,0 +1,251 @@
+"""Drift: normal months are within the limit, planted shifts are over it, and each is read once."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_assets.monitoring.drift import measure as drift
+from ml_assets.monitoring.drift.histograms import (
+    DISTANCE_BINS,
+    FEATURES,
+    added,
+    binned,
+    count_month,
+    equal_parts,
+    frequent_alone,
+)
+from ml_assets.monitoring.drift.measure import measure_drift
+from ml_assets.monitoring.drift.records import DRIFT_LIMIT, DriftRecord, drift_sentence
+from ml_assets.monitoring.findings import drift_finding
+from ml_assets.reporting.monitoring_charts import drift_lines
+from ml_assets.trips.month import Month
+from ml_assets.trips.quality import Verdict
+from ml_assets_tests.monitoring.watched_months import (
+    FITTED_ON,
+    PLANTED,
+    SHIFTED,
+    champion_of,
+    kept_sample,
+    put,
+    put_published,
+    put_trips,
+    store_at,
+)
+
+REAL = [f"2023-{number:02d}" for number in range(1, 10)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Four sample months: three that the champion was fitted on and the next."""
+    store = store_at(tmp_path_factory.mktemp("home"))
+    for month in (*FITTED_ON, "2023-04"):
+        put(store, month)
+    return store
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory, real_trips):
+    store = store_at(tmp_path_factory.mktemp("real"), synthetic=False)
+    for month in REAL:
+        put_published(store, month, real_trips / f"green_tripdata_{month}.parquet")
+    return store
+
+
+def test_a_month_that_a_data_rule_refuses_tells_nothing_of_requests(store):
+    refused = {Month(2023, 4): "row_count: 12 trips"}
+    made = measure_drift(store, champion_of(store), refused=refused)
+    assert made.new_months == []
+    assert made.skipped == {"2023-04": "a data rule refuses it: row_count: 12 trips"}
+    assert len(measure_drift(store, champion_of(store), made).new_months) == 1
+
+
+def test_the_same_number_in_another_registry_is_another_champion(store):
+    first = measure_drift(store, champion_of(store))
+    other = champion_of(store, run_id="b", fitted_on=FITTED_ON[:1])
+    moved = measure_drift(store, other, first)
+    assert [entry.month for entry in moved.new_months] == [*FITTED_ON[1:], "2023-04"]
+    assert [entry.psi for entry in moved.months] != [entry.psi for entry in first.months]
+    assert moved.entries[: len(first.entries)] == first.entries
+
+
+def read_months(monkeypatch):
+    """The months that are read from here on."""
+    read = []
+    requests = drift._requests
+    monkeypatch.setattr(drift, "_requests", lambda s, m: read.append(str(m)) or requests(s, m))
+    return read
+
+
+@pytest.mark.parametrize("fitted", [1, 3, 6, 8])
+def test_real_months_are_within_the_limit(real, fitted):
+    made = measure_drift(real, champion_of(real, fitted_on=tuple(REAL[:fitted])))
+    assert [entry.month for entry in made.months] == REAL
+    assert len(made.windows) == 9 - fitted
+    assert max(entry.worst[1] for entry in made.months) < DRIFT_LIMIT / 2
+    assert drift_finding(made).verdict == Verdict.FINE
+
+
+@pytest.mark.parametrize(
+    ("spoil", "feature"),
+    [
+        (pl.col("trip_distance") * 1.609, "trip_distance"),
+        ((266 - pl.col("PULocationID")).alias("PULocationID"), "pickup_zone"),
+        (pl.col("pickup_datetime").dt.offset_by("4h"), "hour_of_week"),
+        (pl.lit(None, pl.Float32).alias("passenger_count"), "passenger_count"),
+    ],
+)
+def test_a_shift_planted_in_a_real_month_is_over_the_limit(real, tmp_path, spoil, feature):
+    store = store_at(tmp_path, synthetic=False)
+    for month in REAL[5:8]:
+        put_trips(store, month, real.read_table("trip_features", Month.parse(month)))
+    spoiled = real.read_table("trip_features", Month.parse(REAL[8])).with_columns(spoil)
+    put_trips(store, REAL[8], spoiled)
+    made = measure_drift(store, champion_of(store, fitted_on=tuple(REAL[5:8])))
+    over = {name for name, index in made.months[-1].psi.items() if index > DRIFT_LIMIT}
+    assert feature in over
+    assert over <= {feature, "borough_pair"}
+
+
+@pytest.mark.parametrize("shift", PLANTED)
+def test_a_planted_shift_is_over_the_limit_and_its_feature_is_named(tmp_path, shift):
+    store = store_at(tmp_path)
+    for month in FITTED_ON:
+        put(store, month)
+    put(store, "2023-04", PLANTED[shift])
+    made = measure_drift(store, champion_of(store))
+    (window,) = made.windows
+    assert window.breached
+    assert window.what == f"drift of {SHIFTED[shift]}"
+    found = drift_finding(made)
+    assert found.verdict == Verdict.ODD
+    for part in ("2023-04", SHIFTED[shift], f"{made.months[-1].worst[1]:.3f}", "limit 0.25"):
+        assert part in found.sentence
+
+
+def test_few_trips_do_not_drift_by_chance(store, tmp_path):
+    few = store_at(tmp_path)
+    for month in (*FITTED_ON, "2023-04"):
+        put_trips(few, month, kept_sample(month).gather_every(40))
+    assert few.lineage("trip_features", Month(2023, 4))[1] < 250
+    made = measure_drift(few, champion_of(few))
+    assert not made.windows[0].breached
+
+
+def test_a_month_with_hardly_a_trip_is_skipped_and_said_so(tmp_path):
+    store = store_at(tmp_path)
+    for month in FITTED_ON:
+        put(store, month)
+    put_trips(store, "2023-04", kept_sample("2023-04").head(99))
+    made = measure_drift(store, champion_of(store))
+    assert [entry.month for entry in made.months] == [*FITTED_ON]
+    assert made.skipped == {"2023-04": "99 trips: at least 100 tell of a distribution"}
+    assert drift_finding(made).verdict == Verdict.UNJUDGED
+
+
+def test_what_was_measured_is_not_read_again(store, monkeypatch):
+    first = measure_drift(store, champion_of(store))
+    read = read_months(monkeypatch)
+    again = measure_drift(store, champion_of(store), first)
+    assert read == []
+    assert again.entries == first.entries
+
+
+def test_a_month_that_was_published_anew_is_measured_anew(tmp_path, monkeypatch):
+    store = store_at(tmp_path)
+    for month in (*FITTED_ON, "2023-04", "2023-05"):
+        put(store, month)
+    first = measure_drift(store, champion_of(store))
+    put(store, "2023-05", PLANTED["kilometres for miles"])
+    read = read_months(monkeypatch)
+    second = measure_drift(store, champion_of(store), first)
+    assert sorted(read) == [*FITTED_ON, "2023-05"]
+    assert [window.breached for window in second.windows] == [False, True]
+    assert second.entries[:-1] == first.entries[:-1]
+    # One of the reference changes what all are held against.
+    put(store, "2023-02", PLANTED["kilometres for miles"])
+    third = measure_drift(store, champion_of(store), second)
+    assert third.months[-1].psi["trip_distance"] < second.months[-1].psi["trip_distance"]
+
+
+def test_the_months_of_champions_before_are_kept(store):
+    first = measure_drift(store, champion_of(store))
+    other = champion_of(store, "2", fitted_on=FITTED_ON[:2])
+    second = measure_drift(store, other, first)
+    assert [entry.version for entry in second.entries] == ["1"] * 4 + ["2"] * 4
+    assert second.reference == ["2023-01", "2023-02"]
+    assert len(second.windows) == 2
+    back = measure_drift(store, champion_of(store), second)
+    assert back.months == first.months
+
+
+def test_only_months_after_all_that_the_champion_knows_can_breach(tmp_path):
+    store = store_at(tmp_path)
+    put(store, "2023-01", PLANTED["kilometres for miles"])
+    for month in ("2023-02", "2023-03", "2023-04"):
+        put(store, month)
+    made = measure_drift(store, champion_of(store, fitted_on=("2023-02", "2023-03")))
+    assert made.months[0].psi["trip_distance"] > DRIFT_LIMIT
+    assert [str(window.month) for window in made.windows] == ["2023-04"]
+
+
+def test_without_a_month_of_the_reference_it_says_so(store):
+    made = measure_drift(store, champion_of(store, fitted_on=("2021-01",)))
+    assert made.status == "no_reference"
+    assert "bring them again" in drift_sentence(made)
+    assert made.windows == []
+    assert drift_lines(made) is None
+
+
+def test_a_damaged_month_is_skipped_and_named(tmp_path):
+    store = store_at(tmp_path)
+    for month in (*FITTED_ON, "2023-04"):
+        put(store, month)
+    for month in ("2023-02", "2023-04"):
+        (tmp_path / "trip_features" / store.dataset / f"{month}.parquet").write_bytes(b"PAR1")
+    made = measure_drift(store, champion_of(store))
+    assert made.reference == ["2023-01", "2023-03"]
+    assert {*made.skipped} == {"2023-02", "2023-04"}
+
+
+def test_a_record_survives_its_file(store):
+    made = measure_drift(store, champion_of(store))
+    assert DriftRecord.model_validate_json(made.model_dump_json()) == made
+
+
+def test_the_chart_shows_a_quiet_year_and_a_wild_month(store):
+    made = measure_drift(store, champion_of(store))
+    quiet = drift_lines(made)
+    wild = made.model_copy(deep=True)
+    wild.entries[-1].psi["pickup_zone"] = 7.6
+    assert quiet.startswith(b"\x89PNG")
+    assert drift_lines(wild) != quiet
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=300).map(np.array))
+def test_bins_hold_every_trip_once(counts):
+    for bins in (equal_parts(counts), frequent_alone(counts)):
+        assert len(bins) == len(counts)
+        assert binned(counts, bins).sum() == counts.sum()
+    assert equal_parts(counts).max() < DISTANCE_BINS
+    assert np.all(np.diff(equal_parts(counts)) >= 0)
+
+
+def test_counts_of_months_add_up_and_hold_every_trip():
+    months = [count_month(kept_sample(month)) for month in FITTED_ON[:2]]
+    together = added(months)
+    rows = sum(kept_sample(month).height for month in FITTED_ON[:2])
+    assert {name: int(counts.sum()) for name, counts in together.items()} == dict.fromkeys(
+        (feature.name for feature in FEATURES), rows
+    )
+
+
+def test_monday_midnight_is_the_first_hour_of_the_week():
+    from datetime import datetime
+
+    trips = kept_sample("2023-01").head(2)
+    times = [datetime(2023, 1, 2, 0, 59), datetime(2023, 1, 8, 23)]
+    counts = count_month(trips.with_columns(pl.Series("pickup_datetime", times)))["hour_of_week"]
+    assert np.flatnonzero(counts).tolist() == [0, 167]

@@ -1,0 +1,36 @@
+"""A request log as the service leaves it, of trips that somebody asked for."""
+
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ml_assets.requests.parse import columns_of
+from ml_assets.serving.request_log.writer import Answered, RequestLog
+from ml_assets.trips.rules import REQUEST_COLUMNS
+
+
+def at(day: date, hour: int = 12) -> datetime:
+    return datetime.combine(day, time(hour), UTC)
+
+
+def serve(
+    folder: Path,
+    day: date,
+    trips: pl.DataFrame,
+    *,
+    version: str = "1",
+    minutes: float = 10.0,
+    calls: int = 1,
+    milliseconds: float = 2.0,
+    capacity: int = 1_000_000,
+) -> RequestLog:
+    """Answer trips in so many calls on a day; the log is closed, and whole."""
+    log = RequestLog(folder, capacity)
+    for number in range(calls):
+        part = trips.gather_every(calls, number).select(REQUEST_COLUMNS)
+        predicted = np.full(part.height, minutes)
+        log.add(Answered(f"c{number}", at(day), version, milliseconds, columns_of(part), predicted))
+    log.close(60)
+    return log

@@ -1,0 +1,52 @@
+"""Scores of decisions: kept beside the ones that were measured, and never in their place."""
+
+import math
+
+import pytest
+
+from ml_assets.evaluation.records import ChampionBefore, ChampionDecision, MetricsRecord, MonthUse
+from ml_assets.monitoring.performance.from_decisions import scores_of_decisions
+from ml_assets.monitoring.performance.records import PerformanceRecord
+
+
+def decision(version="1", month="2023-04", r2=0.75, **changed):
+    figures = MetricsRecord(
+        rmse=4.0, mae=3.0, mape=0.2, r2=r2, share_within_5_minutes=0.8, rows=900
+    )
+    judge = MonthUse(
+        month=month, role="judge", rows=900, raw_sha256=f"sha of {month}", source="s",
+        code_version="1",
+    )  # fmt: skip
+    before = ChampionBefore(model="lasso", version=version, test=figures, saw_judged_month=False)
+    made = {
+        "promoted": True, "reason": "better", "champion": "xgboost", "registry_version": "2",
+        "previous_version": version, "champion_before": before, "training_set": "f",
+        "synthetic": False, "served": "judged", "test_rmse": 3.0, "judged_month": month,
+        "months": [judge],
+    }  # fmt: skip
+    return ChampionDecision(**{**made, **changed})
+
+
+def test_the_relative_error_follows_from_the_explained_variance():
+    [score] = scores_of_decisions([decision()])
+    assert score.relative_error == pytest.approx(0.5)
+    assert (score.version, score.model, score.month, score.rmse) == ("1", "lasso", "2023-04", 4.0)
+    assert score.key == ("1", "2023-04", "sha of 2023-04", 900)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [decision(champion_before=None), decision(months=[]), decision(r2=math.nan)],
+    ids=["nothing to score", "a person's", "a single trip"],
+)
+def test_what_tells_nothing_is_left_out(made):
+    assert scores_of_decisions([made, decision()]) == scores_of_decisions([decision()])
+
+
+def test_what_was_measured_stays():
+    [decided] = scores_of_decisions([decision()])
+    measured = decided.model_copy(update={"rmse": 4.5, "raw_sha256": "published anew"})
+    watched = PerformanceRecord(dataset="green", synthetic=False).add_score(measured)
+    later = scores_of_decisions([decision(), decision(month="2023-05")])
+    found = watched.add_missing(later)
+    assert found.scores == [measured, later[1]]

@@ -1,0 +1,22 @@
+"""Decisions as trainings leave them, without the training."""
+
+from ml_assets.evaluation.records import ChampionDecision, TrainingSet
+
+
+def decision_on(training_set: TrainingSet, **changed: object) -> ChampionDecision:
+    """A promotion on this training set, with what is to be otherwise."""
+    made = {
+        "promoted": True,
+        "reason": "better",
+        "champion": "xgboost",
+        "registry_version": "1",
+        "previous_version": None,
+        "training_set": training_set.fingerprint,
+        "synthetic": False,
+        "served": "xgboost",
+        "test_rmse": 1.0,
+        "months": training_set.months,
+        "decision_id": "d1",
+        "decided_at": "2026-11-01T00:00:00+0000",
+    }
+    return ChampionDecision(**{**made, **changed})

@@ -1,0 +1,32 @@
+"""How fast one request is answered: the model's doing, not the machine's."""
+
+import time
+from itertools import count
+
+import pytest
+
+from ml_assets.promotion.latency import milliseconds_per_request
+from ml_assets.trips.rules import REQUEST_COLUMNS
+
+
+class Answering:
+    """Takes 2 ms for a request; two of three times the machine has other work."""
+
+    def __init__(self, own=0.002, others=0.02):
+        self.own, self.others, self.calls = own, others, count()
+
+    def predict(self, requests):
+        assert {name: column.shape for name, column in requests.items()} == dict.fromkeys(
+            REQUEST_COLUMNS, (1,)
+        )
+        time.sleep(self.own + (self.others if next(self.calls) % 3 else 0))
+        return [1.0]
+
+
+def test_a_busy_machine_does_not_make_a_model_slow():
+    assert milliseconds_per_request(Answering()) < 10
+
+
+@pytest.mark.parametrize("seconds", [0.005, 0.02])
+def test_a_slow_model_is_slow(seconds):
+    assert milliseconds_per_request(Answering(own=seconds, others=0)) >= 1000 * seconds

@@ -1,0 +1,397 @@
+"""The promotion decision: who may take whose place, and the sentence that says why."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml_assets.evaluation.records import (
+    ChampionBefore,
+    ChampionDecision,
+    Criterion,
+    Leaderboard,
+    MetricsRecord,
+    ModelRecord,
+    MonthUse,
+    TrainingSet,
+)
+from ml_assets.promotion.criteria import PromotionLimits
+from ml_assets.promotion.policy import Challenge, NothingToPromote, decide
+from ml_assets.promotion.slice_guardrails import SliceGuard
+from ml_assets.registry.manual_hold import Champion, Hold
+from ml_assets.trips.quality import Finding, Verdict
+
+TRIPS = 1200
+JUDGED = "2023-03"
+CHAMPION_RMSE, BETTER, WORSE = 5.0, 4.0, 6.0
+RANDOM = np.random.default_rng(1)
+ACTUAL = RANDOM.uniform(5, 40, TRIPS)
+NOISE = RANDOM.normal(0, 1, TRIPS)
+# Every third trip begins at the airport, in Queens; the others in Manhattan.
+PICKUP = np.where(np.arange(TRIPS) % 3 == 0, 138, 74)
+
+
+def trips() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "PULocationID": PICKUP,
+            "DOLocationID": 75,
+            "trip_distance": 2.0,
+            "pickup_datetime": pd.Timestamp("2023-03-06 08:30"),
+            "passenger_count": 1.0,
+            "duration_minutes": ACTUAL,
+        }
+    )
+
+
+def erring(rmse: float, at_the_airport: float | None = None) -> np.ndarray:
+    """Predictions with about this RMSE, and another one at the airport."""
+    scale = np.where(PICKUP == 138, at_the_airport if at_the_airport is not None else rmse, rmse)
+    return ACTUAL + NOISE * scale
+
+
+def rmse_of(predicted: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((predicted - ACTUAL) ** 2)))
+
+
+def row(model: str, rmse: float, kind: Any = "model", run: str | None = None) -> ModelRecord:
+    figures = MetricsRecord(
+        rmse=rmse, mae=rmse, mape=0.3, r2=0.5, share_within_5_minutes=0.7, rows=TRIPS
+    )
+    return ModelRecord(
+        model=model, kind=kind, training_set="f", fitted_on=["2023-01"], validation=figures,
+        test=figures, slices=[], predict_seconds=0.1, size_bytes=1, mlflow_run_id=run,
+    )  # fmt: skip
+
+
+def training_set(dataset: str = "green", judged: str = JUDGED, sha256: str = "a") -> TrainingSet:
+    months = [("2023-01", "train"), ("2023-02", "tune"), (judged, "judge")]
+    uses = [
+        MonthUse(month=month, role=role, rows=TRIPS, raw_sha256=sha256, source="s",
+                 code_version="1")
+        for month, role in months
+    ]  # fmt: skip
+    return TrainingSet(
+        dataset=dataset, taxi="green", synthetic=False, months=uses, caveat=None, gaps=[],
+        code_version="1",
+    )  # fmt: skip
+
+
+def champion(predicted: np.ndarray | None = None, **values: Any) -> Champion:
+    given: dict[str, Any] = {
+        "version": "7", "model": "lasso", "serve": "judged", "served": "", "dataset": "green",
+        "synthetic": False, "run_id": "another", "predicted": predicted,
+    }  # fmt: skip
+    return Champion(**{**given, **values})
+
+
+SERVING = champion(erring(CHAMPION_RMSE))
+FINE = {"sane_predictions": Finding(Verdict.FINE, "sane")}
+
+
+def challenge(
+    predicted: np.ndarray | None = None,
+    serving: Champion | None = SERVING,
+    *,
+    baseline: float = 9.0,
+    caveat: str | None = None,
+    findings: dict[str, Finding] | None = None,
+    milliseconds: float | None = 2.0,
+    months: TrainingSet | None = None,
+) -> Challenge:
+    predicted = erring(BETTER) if predicted is None else predicted
+    rows = [row("xgboost", rmse_of(predicted), run="r"), row("global_mean", baseline, "baseline")]
+    board = Leaderboard(
+        training_set="f", judged_month=JUDGED, synthetic=False, caveat=caveat,
+        rows=sorted(rows, key=lambda entry: entry.test.rmse),
+    )  # fmt: skip
+    return Challenge(
+        board=board,
+        training_set=months or training_set(),
+        champion=serving,
+        judged=trips(),
+        fitted_on=trips().head(100),
+        predicted=predicted,
+        findings=FINE if findings is None else findings,
+        milliseconds=milliseconds,
+    )
+
+
+def failed(decision: Any) -> list[str]:
+    return [criterion.name for criterion in decision.criteria if not criterion.passed]
+
+
+def test_no_model_on_the_leaderboard():
+    asked = challenge()
+    board = asked.board.model_copy(update={"rows": [row("global_mean", 9.0, "baseline")]})
+    with pytest.raises(NothingToPromote, match="materialize one model asset first"):
+        decide(Challenge(**{**vars(asked), "board": board}))
+
+
+@pytest.mark.parametrize("serving", [None, SERVING])
+def test_one_that_a_baseline_beats_is_refused(serving):
+    decision = decide(challenge(serving=serving, baseline=3.0))
+    assert not decision.promoted
+    assert failed(decision) == ["beats_baselines"]
+    assert "3.000 of the best baseline, global_mean" in decision.reason
+
+
+def test_the_best_is_crowned_when_nothing_serves():
+    decision = decide(challenge(serving=None))
+    assert (decision.promoted, decision.winner.model) == (True, "xgboost")
+    assert decision.reason.startswith("nothing served yet; xgboost is best on 2023-03 (RMSE 4.")
+
+
+def test_a_better_model_takes_the_place_and_every_criterion_is_kept():
+    decision = decide(challenge())
+    assert decision.promoted
+    assert decision.reason.startswith("better than the champion (lasso, version 7): xgboost 4.")
+    assert "with 95% confidence" in decision.reason
+    assert [criterion.name for criterion in decision.criteria] == [
+        "beats_baselines",
+        "check: sane_predictions",
+        "serving_speed",
+        "on_equal_terms",
+        "better_by_paired_bootstrap",
+        "guarded_slice: airport/either end",
+        "guarded_slice: borough/Manhattan",
+        "guarded_slice: borough/Queens",
+    ]
+
+
+def test_a_tie_keeps_the_champion():
+    decision = decide(challenge(erring(CHAMPION_RMSE)))
+    assert not decision.promoted
+    assert failed(decision) == ["better_by_paired_bootstrap"]
+    assert decision.reason.startswith("no better than the champion (lasso, version 7): ")
+
+
+def test_a_worse_one_is_refused():
+    decision = decide(challenge(erring(WORSE)))
+    assert not decision.promoted
+    assert "worse by 1." in decision.reason
+
+
+def test_more_can_be_asked_than_to_be_better():
+    enough = decide(challenge(), PromotionLimits(least_improvement=0.9))
+    too_little = decide(challenge(), PromotionLimits(least_improvement=1.1))
+    assert (enough.promoted, too_little.promoted) == (True, False)
+    assert "more than 1.1 min is required" in too_little.reason
+
+
+def test_one_that_is_better_on_the_whole_and_worse_at_the_airport_is_refused():
+    decision = decide(challenge(erring(3.0, at_the_airport=5.5)))
+    assert not decision.promoted
+    assert failed(decision) == [
+        "guarded_slice: airport/either end",
+        "guarded_slice: borough/Queens",
+    ]
+    assert "(+10.0%, at most +3.0%)" in decision.reason
+
+
+def test_a_tolerance_lets_it_pass_and_the_more_exact_name_counts():
+    asked = challenge(erring(3.0, at_the_airport=5.5))
+    tolerance = {"airport": 0.2, "borough": 0.2, "pair": 0.2}
+    assert decide(asked, PromotionLimits(guard=SliceGuard(tolerance))).promoted
+    tolerance["borough/Queens"] = 0.01
+    assert failed(decide(asked, PromotionLimits(guard=SliceGuard(tolerance)))) == [
+        "guarded_slice: borough/Queens"
+    ]
+
+
+def test_slices_of_few_trips_do_not_count():
+    asked = challenge(erring(3.0, at_the_airport=5.5))
+    assert decide(asked, PromotionLimits(guard=SliceGuard(least_trips=401))).promoted
+
+
+def test_a_check_that_failed_refuses():
+    leak = Finding(Verdict.REFUSED, "it seems to know the judged trips")
+    decision = decide(challenge(findings={**FINE, "knows_no_judged_trip": leak}))
+    assert not decision.promoted
+    assert "lacks check: knows_no_judged_trip: it seems to know the judged trips" in decision.reason
+
+
+def test_a_slow_one_is_refused():
+    decision = decide(challenge(milliseconds=51.0))
+    assert failed(decision) == ["serving_speed"]
+    assert decide(challenge(milliseconds=51.0), PromotionLimits(most_milliseconds=60)).promoted
+
+
+def test_one_that_cannot_be_loaded_is_refused_and_nothing_is_compared():
+    asked = challenge(findings={"loads": Finding(Verdict.REFUSED, "gone")}, milliseconds=None)
+    decision = decide(Challenge(**{**vars(asked), "predicted": None}))
+    assert failed(decision) == ["check: loads"]
+    assert decision.promoted is False
+
+
+LEAK = {**FINE, "knows_no_judged_trip": Finding(Verdict.REFUSED, "it seems to know them")}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (challenge(), False),
+        (challenge(findings=LEAK), True),
+        (challenge(milliseconds=51.0), True),
+        (challenge(erring(3.0, at_the_airport=5.5)), True),
+        (challenge(erring(WORSE)), False),
+        (challenge(erring(WORSE), milliseconds=51.0), False),
+        (challenge(erring(WORSE), findings=LEAK), True),
+        (challenge(baseline=3.0), False),
+        (challenge(findings=LEAK, caveat="two months only"), False),
+        (challenge(findings=LEAK, serving=None), True),
+        (challenge(serving=champion(), months=training_set("yellow")), False),
+    ],
+    ids=[
+        "promoted", "leaks", "slow", "worse at the airport", "errs more", "errs more and slow",
+        "errs more and leaks", "a baseline is better", "its month tuned it", "nothing serves",
+        "other trips",
+    ],
+)  # fmt: skip
+def test_the_next_asks_when_the_fault_is_the_first_one_s_own(asked, expected):
+    assert decide(asked).next_may_do_better is expected
+
+
+def test_the_champion_of_this_very_training_is_left_alone():
+    decision = decide(challenge(serving=champion(erring(CHAMPION_RMSE), run_id="r")))
+    assert not decision.promoted
+    assert decision.reason.endswith("is the best model of this training already")
+
+
+def test_a_champion_that_saw_the_month_is_kept_and_the_reason_says_so():
+    saw = champion(erring(CHAMPION_RMSE), saw_judged_month=True)
+    decision = decide(challenge(erring(WORSE), saw))
+    assert not decision.promoted
+    assert "which was fitted or tuned on that month" in decision.reason
+    assert decide(challenge(erring(BETTER), saw)).promoted  # even so
+
+
+def test_a_champion_that_cannot_be_scored_is_said_so_and_the_baselines_decide():
+    broken = champion(None, unscored="OSError: no such file")
+    decision = decide(challenge(erring(WORSE), broken))
+    assert decision.promoted
+    assert decision.reason.startswith(
+        "the champion (lasso, version 7) can no longer be scored on 2023-03 (OSError: no such file)"
+        ", so the baselines decide: xgboost 6."
+    )
+    refused = decide(challenge(erring(WORSE), broken, baseline=5.0))
+    assert not refused.promoted
+    assert "can no longer be scored (OSError: no such file)" in refused.reason
+
+
+def test_a_winner_that_its_month_has_tuned_does_not_replace_one_that_it_has_not():
+    decision = decide(challenge(caveat="two months only"))
+    assert failed(decision) == ["on_equal_terms"]
+    assert "also tuned xgboost, which flatters it and not the champion" in decision.reason
+    saw = champion(erring(CHAMPION_RMSE), saw_judged_month=True)
+    assert decide(challenge(serving=saw, caveat="two months only")).promoted
+
+
+HOLD = Hold("rollback", "errs at night", JUDGED, "a")
+
+
+@pytest.mark.parametrize(
+    ("months", "promoted"),
+    [
+        (training_set(), False),
+        (training_set(judged="2023-02"), False),
+        (training_set(judged="2023-04"), True),
+        (training_set(sha256="b"), True),
+    ],
+    ids=["same data", "older data", "newer month", "the month published anew"],
+)
+def test_a_rollback_is_undone_by_newer_data_only(months, promoted):
+    held = champion(erring(CHAMPION_RMSE), hold=HOLD)
+    decision = decide(challenge(serving=held, months=months))
+    assert decision.promoted is promoted
+    assert ("on_new_data" in failed(decision)) is not promoted
+    if not promoted:
+        assert "rollback: errs at night" in decision.reason
+
+
+def test_a_rollback_keeps_nothing_that_can_no_longer_be_scored():
+    assert decide(challenge(serving=champion(None, unscored="gone", hold=HOLD))).promoted
+
+
+@pytest.mark.parametrize(
+    ("serves", "dataset"),
+    [("sample_green", "green"), ("sample_green", "yellow"), ("sample_green", "sample_yellow")],
+)
+def test_a_synthetic_champion_may_always_be_replaced_by_other_trips(serves, dataset):
+    synthetic = champion(dataset=serves, synthetic=True)
+    decision = decide(challenge(serving=synthetic, months=training_set(dataset)))
+    assert decision.promoted
+    assert f"was trained on {serves}, not on {dataset}" in decision.reason
+
+
+def test_on_the_same_sample_it_has_to_be_beaten():
+    synthetic = champion(erring(CHAMPION_RMSE), dataset="sample_green", synthetic=True)
+    months = training_set("sample_green")
+    assert decide(challenge(serving=synthetic, months=months)).promoted
+    assert not decide(challenge(erring(WORSE), synthetic, months=months)).promoted
+
+
+@pytest.mark.parametrize("dataset", ["sample_green", "sample_yellow", "yellow"])
+def test_a_champion_of_real_trips_is_never_replaced_by_other_ones(dataset):
+    decision = decide(challenge(serving=champion(), months=training_set(dataset)))
+    assert not decision.promoted
+    for part in (
+        f"was trained on green, not on {dataset}",
+        "ML_ASSETS_HOME or MLFLOW_TRACKING_URI",
+        "`replace_other_dataset: true`",
+    ):
+        assert part in decision.reason
+
+
+def test_unless_the_operator_says_so():
+    asked = challenge(serving=champion(), months=training_set("yellow"))
+    decision = decide(asked, replace_other_dataset=True)
+    assert decision.promoted
+    assert "replace_other_dataset" in decision.reason
+
+
+def test_a_champion_of_unknown_trips_is_taken_for_real_ones():
+    decision = decide(challenge(serving=champion(dataset="")))
+    assert not decision.promoted
+    assert "unknown trips" in decision.reason
+
+
+def test_the_summary_of_a_decision_says_who_serves_how_well_and_why():
+    bar = Criterion(name="beats_baselines", passed=True, finding="", value=4.0, limit=8.0)
+    figures = MetricsRecord(
+        rmse=5.0, mae=3.0, mape=0.2, r2=0.5, share_within_5_minutes=0.8, rows=10
+    )
+    before = ChampionBefore(model="lasso", version="1", test=figures, saw_judged_month=False)
+    made = ChampionDecision(
+        promoted=True,
+        reason="better",
+        champion="xgboost",
+        registry_version="2",
+        previous_version="1",
+        champion_before=before,
+        training_set="0",
+        synthetic=False,
+        served="judged",
+        test_rmse=4.0,
+        judged_month="2023-05",
+        criteria=[bar],
+    )
+    assert made.summary == (
+        "xgboost, version 2, serves now. On 2023-05 its error is 4.00 minutes (RMSE), 1.00 minutes "
+        "(20.0%) less than the champion before (lasso, version 1) and 4.00 minutes (50.0%) less "
+        "than the best baseline. Why: better."
+    )
+    pending = made.model_copy(update={"carried_out": False})
+    assert "is to serve, but the registry has not been changed yet" in pending.summary
+    # What was kept is measured on this month; its recorded error is that of an earlier one.
+    kept = made.model_copy(
+        update={"promoted": False, "champion": "lasso", "registry_version": "1", "test_rmse": 3.0}
+    )
+    assert kept.summary.startswith(
+        "lasso, version 1, still serves. On 2023-05 its error is 5.00 minutes (RMSE), 3.00 minutes"
+    )
+    unscored = kept.model_copy(update={"champion_before": None})
+    assert unscored.summary == "lasso, version 1, still serves. Why: better."
+    nothing = made.model_copy(update={"promoted": False, "champion": None})
+    assert nothing.summary == "Nothing serves: better."

@@ -1,0 +1,159 @@
+"""The registry's aliases: one champion, whole, wherever a process dies that moves them."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import mlflow
+import pytest
+
+from ml_assets.registry.aliases import ChampionMoved, move_champion, name_challenger, settle
+from ml_assets.registry.artifacts import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    register,
+    version_with_alias,
+)
+from ml_assets.storage.atomic import locked
+
+NAME = "taxi-trip-duration"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    home = tmp_path_factory.mktemp("registry")
+    uri = f"sqlite:///{home}/mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient(uri, registry_uri=uri), home
+
+
+@pytest.fixture
+def registry(store):
+    """Four versions and no alias; what a test does to them is undone."""
+    client, home = store
+    run = client.create_run("0")
+    for number in range(4):
+        register(client, NAME, f"{home}/model-{number}", run.info.run_id, {})
+    yield client, home
+    client.delete_registered_model(NAME)
+
+
+def served(client):
+    found = client.get_registered_model(NAME).aliases
+    return {
+        alias: str(found[alias]) if alias in found else None
+        for alias in (CHAMPION, PREVIOUS, CHALLENGER)
+    }
+
+
+def move(registry, version, instead_of):
+    client, home = registry
+    move_champion(client, NAME, version, instead_of=instead_of, lock_folder=home)
+
+
+def test_the_first_champion_has_none_before_it(registry):
+    move(registry, "1", None)
+    assert served(registry[0]) == {CHAMPION: "1", PREVIOUS: None, CHALLENGER: None}
+
+
+def test_the_one_before_is_previous_and_the_challenger_asks_no_more(registry):
+    client, _ = registry
+    move(registry, "1", None)
+    name_challenger(client, NAME, "2")
+    assert served(client)[CHALLENGER] == "2"
+    move(registry, "2", "1")
+    assert served(client) == {CHAMPION: "2", PREVIOUS: "1", CHALLENGER: None}
+
+
+def test_a_challenger_that_lost_keeps_its_alias_while_another_is_crowned(registry):
+    client, _ = registry
+    move(registry, "1", None)
+    name_challenger(client, NAME, "3")
+    move(registry, "2", "1")
+    assert served(client)[CHALLENGER] == "3"
+
+
+def test_whoever_decided_on_another_champion_changes_nothing(registry):
+    client, _ = registry
+    move(registry, "1", None)
+    move(registry, "2", "1")
+    before = served(client)
+    with pytest.raises(ChampionMoved, match="version 2 .* serves by now, .* while 1 did"):
+        move(registry, "3", "1")
+    assert served(client) == before
+
+
+class Died(BaseException):
+    """As SIGKILL: nothing is tidied up."""
+
+
+class DyingClient:
+    """A registry client whose process dies just before the n-th change that it makes."""
+
+    CHANGES = ("set_registered_model_alias", "set_model_version_tag",
+               "delete_registered_model_alias")  # fmt: skip
+
+    def __init__(self, client, dies_before):
+        self._client = client
+        self._left = dies_before
+
+    def __getattr__(self, name):
+        asked = getattr(self._client, name)
+        if name not in self.CHANGES:
+            return asked
+
+        def change(*arguments):
+            if self._left == 0:
+                raise Died
+            self._left -= 1
+            return asked(*arguments)
+
+        return change
+
+
+@pytest.mark.parametrize("dies_before", range(4))
+def test_wherever_it_dies_there_is_one_champion_and_settling_finishes(registry, dies_before):
+    client, home = registry
+    move(registry, "1", None)
+    move(registry, "2", "1")
+    name_challenger(client, NAME, "3")
+    with pytest.raises(Died):
+        move_champion(DyingClient(client, dies_before), NAME, "3", instead_of="2", lock_folder=home)
+    settle(client, NAME)
+    moved = dies_before == 3  # tag, previous, champion; then only the challenger's alias is left
+    expected = {CHAMPION: "3", PREVIOUS: "2"} if moved else {CHAMPION: "2", PREVIOUS: "1"}
+    found = served(client)
+    assert {alias: found[alias] for alias in expected} == expected
+    assert found[CHALLENGER] == (None if moved else "3")
+    if not moved:
+        move(registry, "3", "2")
+    assert served(client) == {CHAMPION: "3", PREVIOUS: "2", CHALLENGER: None}
+
+
+def test_one_that_died_while_crowning_the_second_leaves_no_champion_before_itself(registry):
+    client, home = registry
+    move(registry, "1", None)
+    with pytest.raises(Died):
+        move_champion(DyingClient(client, 2), NAME, "2", instead_of="1", lock_folder=home)
+    assert served(client)[PREVIOUS] == "1"  # itself
+    settle(client, NAME)
+    assert served(client) == {CHAMPION: "1", PREVIOUS: None, CHALLENGER: None}
+
+
+def test_settling_what_is_in_order_changes_nothing(registry):
+    client, _ = registry
+    settle(DyingClient(client, 0), NAME)  # nothing serves
+    move(registry, "1", None)
+    move(registry, "2", "1")
+    settle(DyingClient(client, 0), NAME)
+
+
+def test_a_promotion_waits_for_one_that_is_in_progress(registry):
+    client, home = registry
+    with ThreadPoolExecutor(1) as threads:
+        with locked(home / ".champion.lock"):
+            moving = threads.submit(move, registry, "1", None)
+            time.sleep(0.3)
+            assert version_with_alias(client, NAME, CHAMPION) is None
+        moving.result()
+    assert str(version_with_alias(client, NAME, CHAMPION).version) == "1"

@@ -1,0 +1,118 @@
+"""A crowned version as the bundle that the prediction service loads."""
+
+import json
+from collections.abc import Iterator
+
+import mlflow
+import numpy as np
+import pytest
+
+from ml_assets.evaluation.records import ModelRecord
+from ml_assets.pipeline.fingerprint import known_requests
+from ml_assets.pipeline.serialization import UntrustedModel
+from ml_assets.registry.artifacts import load_pipeline
+from ml_assets.registry.export_bundle import bundle_name, export, is_whole, remove_others
+from ml_assets.serving.bundle import UnusableBundle, load_bundle
+from ml_assets.storage.record_store import RecordStore
+from ml_assets.trips.month import Month
+from ml_assets_tests.project import Project, open_project, settings_for
+from ml_assets_tests.published_months import publish, published_month
+
+NAME = "taxi-trip-duration"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Iterator[Project]:
+    """Three small months and a champion of real trips."""
+    published = tmp_path_factory.mktemp("published")
+    for number in (1, 2, 3):
+        month = Month(2023, number)
+        publish(published, month, published_month(month, rows=600))
+    with open_project(settings_for(tmp_path_factory.mktemp("home"), published)) as project:
+        assert project.ingest("2023-01", "2023-03").success
+        assert project.train().success
+        mlflow.set_tracking_uri(project.settings.tracking_uri)
+        yield project
+
+
+@pytest.fixture
+def version(project):
+    return mlflow.MlflowClient().get_model_version_by_alias(NAME, "champion")
+
+
+def test_a_bundle_predicts_what_the_registered_version_predicts(version, tmp_path):
+    served = load_bundle(export(version, NAME, tmp_path))
+    registered = load_pipeline(f"models:/{NAME}/{version.version}").predict(known_requests())
+    assert np.array_equal(served.model.pipeline.predict(known_requests()), registered)
+    assert served.model.version == str(version.version)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_card_tells_what_the_training_recorded(project, version, tmp_path):
+    card = load_bundle(export(version, NAME, tmp_path)).card
+    store = RecordStore(project.settings.home, "green")
+    record = store.read("linear_regression_model", ModelRecord)
+    assert (card.model, card.dataset, card.synthetic) == ("linear_regression", "green", False)
+    assert card.fitted_on == record.fitted_on
+    assert card.judged_month == "2023-03"
+    assert card.test_rmse == pytest.approx(record.test.rmse, abs=1e-6)
+    assert card.interval is not None
+    assert record.interval is not None
+    for figure in ("nominal", "coverage", "mean_width"):
+        expected = getattr(record.interval, figure)
+        assert getattr(card.interval, figure) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_bundle_that_is_there_is_taken_and_a_damaged_one_brought_anew(version, tmp_path):
+    bundle = export(version, NAME, tmp_path)
+    first = (bundle / "model.skops").stat().st_ino
+    assert (export(version, NAME, tmp_path) / "model.skops").stat().st_ino == first
+    (bundle / "model.skops").write_bytes(b"half")
+    assert not is_whole(bundle)
+    with pytest.raises(UnusableBundle, match="damaged"):
+        load_bundle(bundle)
+    assert is_whole(export(version, NAME, tmp_path))
+
+
+def test_the_same_number_in_another_registry_is_another_bundle(version):
+    other = mlflow.entities.model_registry.ModelVersion(
+        NAME, version.version, 0, source="models:/m-other", run_id=version.run_id
+    )
+    assert bundle_name(other) != bundle_name(version)
+
+
+def test_a_version_that_is_stored_otherwise_leaves_no_bundle(version, tmp_path):
+    folder = mlflow.artifacts.download_artifacts(f"models:/{NAME}/{version.version}")
+    with open(f"{folder}/MLmodel", encoding="utf-8") as file:
+        described = file.read()
+    try:
+        with open(f"{folder}/MLmodel", "w", encoding="utf-8") as file:
+            file.write(
+                described.replace("serialization_format: skops", "serialization_format: pickle")
+            )
+        with pytest.raises(UntrustedModel, match="stored as pickle"):
+            export(version, NAME, tmp_path)
+    finally:
+        with open(f"{folder}/MLmodel", "w", encoding="utf-8") as file:
+            file.write(described)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_code_that_answers_otherwise_is_told(version, tmp_path):
+    bundle = export(version, NAME, tmp_path)
+    card = json.loads((bundle / "card.json").read_text())
+    card["known_minutes"][0] += 0.001
+    (bundle / "card.json").write_text(json.dumps(card))
+    with pytest.raises(UnusableBundle, match="is another model under this code"):
+        load_bundle(bundle)
+
+
+def test_the_newest_bundles_stay_and_the_one_that_serves(version, tmp_path):
+    serving = export(version, NAME, tmp_path)
+    for number in (7, 8, 9):
+        other = tmp_path / f"{number}-other"
+        other.mkdir()
+        (other / "card.json").write_text("{}")
+    remove_others(tmp_path, serving)
+    assert serving.is_dir()
+    assert len(list(tmp_path.iterdir())) == 2

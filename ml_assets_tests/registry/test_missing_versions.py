@@ -1,0 +1,115 @@
+"""An alias or a version that was deleted: every message names the command that helps."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.promotion.manual import CannotReinstate, reinstate
+from ml_assets.registry import log_training
+from ml_assets.registry.artifacts import CHAMPION, PREVIOUS
+from ml_assets.registry.loading import NoModel, load_model
+from ml_assets.registry.mlflow_runs import tracked_run
+from ml_assets.registry.mlflow_store import TrackingStore
+from ml_assets.registry.registry import Registry
+from ml_assets.registry.watcher import ChampionWatch
+from ml_assets.reproduction.training_record import UnknownVersion, read_version
+from ml_assets.training.fit import TrialRecord
+from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
+
+NAME = "taxi-trip-duration"
+
+
+@pytest.fixture
+def settings(tmp_path):
+    settings = settings_for(tmp_path)
+    lay_tables_of_mlflow(settings)
+    return settings
+
+
+@pytest.fixture
+def client(settings, tmp_path):
+    store = TrackingStore(settings.tracking_uri, NAME, f"{tmp_path}/mlartifacts", tmp_path)
+    return store.client()
+
+
+def register_versions(client, tmp_path, *decisions):
+    """Versions of nothing, with these decisions; the last one that was not refused serves."""
+    client.create_registered_model(NAME)
+    for number, decision in enumerate(decisions, 1):
+        tags = {"model": "lasso", "dataset": "sample_green", "synthetic": "true"}
+        if decision:
+            tags |= {"decision": decision, "decided_at": f"2023-07-0{number}"}
+        client.create_model_version(NAME, f"{tmp_path}/none", tags=tags)
+        if decision not in (None, "refused"):
+            client.set_registered_model_alias(NAME, CHAMPION, str(number))
+
+
+def roll_back(client, tmp_path, version=None):
+    registry = Registry(client, NAME, tmp_path)
+    log = DecisionLog(str(tmp_path), "sample_green")
+    reinstate(registry, log, kind="rollback", version=version, reason="test")
+
+
+def test_a_deleted_alias_names_the_version_that_served_last(client, tmp_path, settings):
+    register_versions(client, tmp_path, "promoted", "promoted", "refused")
+    client.delete_registered_model_alias(NAME, CHAMPION)
+    for raised, act in (
+        (NoModel, lambda: load_model(client, NAME)),
+        (UnknownVersion, lambda: read_version(client, NAME, CHAMPION)),
+        (CannotReinstate, lambda: roll_back(client, tmp_path)),
+    ):
+        with pytest.raises(raised, match="`ml-assets promote 2`") as error:
+            act()
+        assert "no version of taxi-trip-duration has the alias champion" in str(error.value)
+        assert "\n" not in str(error.value)
+    watch = ChampionWatch(settings)
+    watch.look()
+    assert "`ml-assets promote 2`" in watch._note.problem
+
+
+def test_a_deleted_version_that_served_names_one_that_is_left(client, tmp_path):
+    register_versions(client, tmp_path, "promoted", "promoted")
+    client.delete_model_version(NAME, "2")
+    with pytest.raises(NoModel, match="`ml-assets promote 1`"):
+        load_model(client, NAME)
+    with pytest.raises(NoModel, match=r"no version or alias '2': there are 1 \(lasso\)"):
+        load_model(client, NAME, "2")
+
+
+def test_a_rollback_to_a_deleted_version_names_another(client, tmp_path):
+    register_versions(client, tmp_path, "promoted", "promoted", "promoted")
+    client.set_registered_model_alias(NAME, PREVIOUS, "2")
+    client.delete_model_version(NAME, "2")
+    with pytest.raises(CannotReinstate, match="or it was deleted: .*`ml-assets promote 1`"):
+        roll_back(client, tmp_path)
+
+
+def test_without_any_version_one_trains_first(client, settings):
+    with pytest.raises(NoModel, match="train one first"):
+        load_model(client, NAME)
+    watch = ChampionWatch(settings)
+    watch.look()
+    assert watch._note.problem is None
+
+
+def test_a_pruned_trial_is_marked_and_not_finished(client):
+    trials = [
+        TrialRecord(number, {"alpha": 0.1}, rmse, state, 0.5)
+        for number, (state, rmse) in enumerate(
+            (("COMPLETE", 4.4), ("PRUNED", None), ("FAIL", None))
+        )
+    ]
+    judged = SimpleNamespace(trials=trials, record=SimpleNamespace(model="xgboost"))
+    with tracked_run(client, NAME, "parent", {}) as run:
+        log_training._log_trials(run, judged)
+    found = {child.info.run_name: child for child in client.search_runs([run.experiment_id])}
+    shown = {
+        name: (child.info.status, child.data.tags.get("state")) for name, child in found.items()
+    }
+    assert shown == {
+        "parent": ("FINISHED", None),
+        "xgboost trial 0": ("FINISHED", "COMPLETE"),
+        "xgboost trial 1": ("KILLED", "PRUNED"),
+        "xgboost trial 2": ("FAILED", "FAIL"),
+    }

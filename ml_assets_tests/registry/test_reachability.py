@@ -1,0 +1,111 @@
+"""A tracking server that is away, hangs or is broken is told at once, before any work."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnreachable
+
+EXPERIMENT = "taxi-trip-duration"
+
+
+def store(uri: str, folder: Path) -> TrackingStore:
+    return TrackingStore(uri, EXPERIMENT, str(folder), folder)
+
+
+@contextmanager
+def server(status: int | None) -> Iterator[tuple[str, list[str]]]:
+    """A server on loopback that answers everything with a status, or nothing at all."""
+    asked: list[str] = []
+    closing = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if status is None:
+                closing.wait(30)
+                return
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listening.daemon_threads = True
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listening.server_port}", asked
+    finally:
+        closing.set()
+        listening.shutdown()
+        listening.server_close()
+
+
+def test_a_server_that_is_away_stops_at_once_and_says_what_to_do(tmp_path):
+    begun = time.monotonic()
+    with pytest.raises(TrackingUnreachable, match="MLFLOW_TRACKING_URI=http://127.0.0.1:9"):
+        store("http://127.0.0.1:9", tmp_path).client()
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [(None, "Timeout"), (503, "status 503"), (500, "status 500")]
+)
+def test_a_server_that_hangs_or_is_broken_is_unreachable_within_seconds(tmp_path, status, told):
+    with server(status) as (uri, asked):
+        begun = time.monotonic()
+        with pytest.raises(TrackingUnreachable, match=told) as error:
+            store(uri, tmp_path).client()
+        assert time.monotonic() - begun < 10
+    assert asked == ["/health"]
+    assert "start that server, correct the variable, or unset it" in str(error.value)
+
+
+@pytest.mark.parametrize("status", [200, 302, 401, 403, 404])
+def test_a_server_that_answers_is_reached_also_when_it_has_no_such_page(tmp_path, status):
+    with server(status) as (uri, asked):
+        store(f"{uri}/", tmp_path)._reach()
+    assert asked == ["/health"]
+
+
+def test_a_server_that_refuses_is_not_said_to_be_silent(tmp_path):
+    refused = pytest.raises(TrackingUnreachable, match="MLflow cannot be used at .*401")
+    with server(401) as (uri, _), refused:
+        store(uri, tmp_path).client()
+
+
+def test_the_advice_is_true_of_every_step_not_only_of_trainings(tmp_path):
+    with pytest.raises(TrackingUnreachable) as error:
+        store("http://127.0.0.1:9", tmp_path).client()
+    assert str(error.value).endswith("Nothing was trained, registered or changed by this step")
+
+
+@pytest.mark.parametrize(
+    "uri", ["postgresql://me:secret@127.0.0.1:9/mlflow", "http://me:secret@127.0.0.1:9"]
+)
+def test_a_password_is_not_shown(tmp_path, uri):
+    with pytest.raises(TrackingUnreachable) as told:
+        store(uri, tmp_path).client()
+    assert "secret" not in str(told.value)
+
+
+def test_a_databricks_profile_is_no_host_to_knock_at(tmp_path):
+    store("databricks://production", tmp_path)._reach()
+
+
+def test_a_server_that_goes_away_meanwhile_is_waited_for_half_a_minute(tmp_path, monkeypatch):
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
+
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    patient = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
+    store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path).client()
+    assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == 4 < patient
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "6")
+    store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path).client()
+    assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == 6, "whoever set it wins"

@@ -1,0 +1,57 @@
+"""What the process beside the prediction service writes down of the registry."""
+
+import json
+from concurrent.futures import Future
+
+import pytest
+
+from ml_assets.registry.watcher import ChampionWatch
+from ml_assets.serving.handover import CHAMPION_FILE, REGISTRY_FILE, SERVING_FOLDER
+from ml_assets_tests.project import settings_for
+from ml_assets_tests.serving.service_process import free_port
+
+
+def told(home, **variables):
+    """What one look at the registry leaves."""
+    settings = settings_for(home, **variables)
+    ChampionWatch(settings).look()
+    return json.loads((home / SERVING_FOLDER / REGISTRY_FILE).read_text())
+
+
+def test_before_anybody_has_trained_there_is_no_champion_and_no_database_is_made(tmp_path):
+    note = told(tmp_path)
+    assert note["answered_at"]
+    assert (note["names"], note["problem"]) == (None, None)
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_database_that_is_gone_is_not_one_that_never_was(tmp_path):
+    (tmp_path / SERVING_FOLDER).mkdir()
+    (tmp_path / SERVING_FOLDER / CHAMPION_FILE).write_text('{"version": "1", "folder": "1-x"}')
+    note = told(tmp_path)
+    assert "mlflow.db is not there" in note["problem"]
+    assert note["answered_at"] is None
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_server_that_is_away_is_named_without_its_password(tmp_path, end):
+    address = f"127.0.0.1:{free_port()}"
+    note = told(tmp_path, MLFLOW_TRACKING_URI=f"http://user:geheim@{address}{end}")
+    assert address in note["problem"]
+    assert "geheim" not in note["problem"]
+    assert note["answered_at"] is None
+
+
+def test_a_hand_over_that_fails_is_told_without_the_password(tmp_path):
+    """Whatever the library's error quotes: this note is shown to anybody."""
+    secret = "http://user:geheim@127.0.0.1:1/api/2.0/mlflow"
+    watch = ChampionWatch(
+        settings_for(tmp_path, MLFLOW_TRACKING_URI="http://user:geheim@127.0.0.1:1")
+    )
+    failed = Future()
+    failed.set_exception(RuntimeError(f"API request to {secret} failed with exception ({secret})"))
+    watch._export = ("7", failed)
+    watch.rest()
+    assert "geheim" not in watch._export_problem
+    assert "version 7 cannot be handed over" in watch._export_problem
+    assert "127.0.0.1:1" in watch._export_problem

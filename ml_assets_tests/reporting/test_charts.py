@@ -1,0 +1,173 @@
+"""Charts for metadata: real PNG files of one width, small enough to embed, titled honestly."""
+
+import base64
+import re
+import struct
+
+import numpy as np
+import pytest
+
+from ml_assets.evaluation.records import MetricsRecord, ModelRecord
+from ml_assets.reporting import charts, figure
+from ml_assets.trips.month import Month
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+JANUARY, MARCH = Month(2023, 1), Month(2023, 3)
+GENERATOR = np.random.default_rng(7)
+ACTUAL = GENERATOR.gamma(2.5, 6, 60_000).clip(1, 60)
+PREDICTED = (ACTUAL + GENERATOR.normal(0, 6, 60_000)).clip(-5, 90)
+HOURS = GENERATOR.integers(0, 24, 60_000)
+PICKUPS = np.datetime64("2022-12-31T00:00:00", "us") + GENERATOR.integers(
+    0, 33 * 86_400, 60_000
+).astype("timedelta64[s]")
+
+
+def line(model: str, kind: str, rmse: float) -> ModelRecord:
+    figures = MetricsRecord(
+        rmse=rmse, mae=1.0, mape=0.1, r2=0.5, share_within_5_minutes=0.5, rows=10
+    )
+    return ModelRecord(
+        model=model,
+        kind=kind,
+        training_set="0" * 16,
+        fitted_on=["2023-01"],
+        parameters={},
+        trials=0,
+        validation=figures,
+        test=figures,
+        slices=[],
+        fit_seconds=1.0,
+        tuning_seconds=0.0,
+        predict_seconds=1.0,
+        size_bytes=1,
+    )
+
+
+LINES = [
+    *(line(f"a_rather_long_family_name_{n}", "model", 4 + n / 5) for n in range(7)),
+    *(line(f"baseline_{n}", "baseline", 7.0 + n) for n in range(3)),
+]
+
+DRAWN = {
+    "leaderboard": lambda synthetic: charts.leaderboard_bars(
+        LINES, [MARCH], best="a_rather_long_family_name_0", synthetic=synthetic
+    ),
+    "leaderboard-of-nothing": lambda synthetic: charts.leaderboard_bars(
+        [], [MARCH], synthetic=synthetic
+    ),
+    "predicted-versus-actual": lambda synthetic: charts.predicted_versus_actual(
+        ACTUAL, PREDICTED, [MARCH], model="xgboost", synthetic=synthetic
+    ),
+    "error-by-hour": lambda synthetic: charts.error_by_hour(
+        HOURS, ACTUAL, PREDICTED, [MARCH], model="xgboost", synthetic=synthetic
+    ),
+    "error-in-one-hour": lambda synthetic: charts.error_by_hour(
+        [5], [10.0], [12.0], [MARCH], model="xgboost", synthetic=synthetic
+    ),
+    "importance": lambda synthetic: charts.feature_importance(
+        {f"feature_with_a_long_name_{n}": float(n - 5) for n in range(60)},
+        [JANUARY, MARCH],
+        model="xgboost",
+        synthetic=synthetic,
+    ),
+    "importance-of-nothing": lambda synthetic: charts.feature_importance(
+        {}, [JANUARY], model="xgboost", synthetic=synthetic
+    ),
+    "tuning": lambda synthetic: charts.tuning_history(
+        [5.0, None, 4.5, 4.8, None, 4.4], [MARCH], model="xgboost", synthetic=synthetic
+    ),
+    "tuning-all-failed": lambda synthetic: charts.tuning_history(
+        [None, None], [MARCH], model="xgboost", synthetic=synthetic
+    ),
+    "tuning-not-at-all": lambda synthetic: charts.tuning_history(
+        [], [MARCH], model="xgboost", synthetic=synthetic
+    ),
+    "rejected": lambda synthetic: charts.rejected_by_reason(
+        {"under_one_minute": 1500, "over_one_hour": 700, "zone_outside_map": 0},
+        68_211,
+        [JANUARY],
+        synthetic=synthetic,
+    ),
+    "nothing-rejected": lambda synthetic: charts.rejected_by_reason(
+        {"under_one_minute": 0}, 0, [JANUARY], synthetic=synthetic
+    ),
+    "trips-of-month": lambda synthetic: charts.trips_of_month(
+        PICKUPS, JANUARY, synthetic=synthetic
+    ),
+    "month-without-trips": lambda synthetic: charts.trips_of_month(
+        PICKUPS[:0], JANUARY, synthetic=synthetic
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_chart_is_a_small_png_800_pixels_wide(name):
+    image = DRAWN[name](False)
+    assert image.startswith(PNG_MAGIC)
+    width, height = struct.unpack(">II", image[16:24])
+    assert width == 800
+    assert 200 <= height <= 900
+    assert len(image) < 60_000
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_title_names_the_months_and_the_synthetic_sample(name, monkeypatch):
+    titles = []
+    encode = figure.png
+
+    def note_title(figure):
+        titles.append(figure.get_suptitle())
+        return encode(figure)
+
+    monkeypatch.setattr(charts, "png", note_title)
+    real, synthetic = DRAWN[name](False), DRAWN[name](True)
+    assert real != synthetic
+    assert all(re.search(r"2023-0[13]", title) for title in titles)
+    assert "synthetic" not in titles[0]
+    assert titles[1].endswith("\nsynthetic sample")
+
+
+def test_the_best_model_is_highlighted_and_baselines_are_grey(monkeypatch):
+    figures = []
+    monkeypatch.setattr(charts, "png", lambda figure: figures.append(figure) or b"")
+    charts.leaderboard_bars(LINES, [MARCH], best="a_rather_long_family_name_0")
+    (axes,) = figures[0].axes
+    from matplotlib.colors import to_hex
+
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    colours = [to_hex(bar.get_facecolor()) for bar in axes.patches]
+    assert names[-1] == "a_rather_long_family_name_0", "the best is on top"
+    assert colours == [figure.GREY] * 3 + [figure.BLUE] * 6 + [figure.HIGHLIGHT]
+
+
+def test_trips_outside_the_month_are_not_drawn(monkeypatch):
+    figures = []
+    monkeypatch.setattr(charts, "png", lambda figure: figures.append(figure) or b"")
+    pickups = ["2022-12-31T23:59:59", "2023-01-01T00:00", "2023-01-31T23:59:59", "2023-02-01T00:00"]
+    charts.trips_of_month(np.array(pickups, dtype="datetime64[us]"), JANUARY)
+    by_day, by_hour = figures[0].axes
+    heights = [bar.get_height() for bar in by_day.patches]
+    assert heights == [1, *[0] * 29, 1]
+    assert [bar.get_height() for bar in by_hour.patches][0::23] == [1, 1]
+
+
+def test_a_markdown_image_carries_the_very_bytes():
+    image = DRAWN["tuning"](False)
+    text = charts.as_markdown_image(image, "tuning of [xgboost]\n12 trials")
+    match = re.fullmatch(r"!\[([^\[\]\n]*)\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", text)
+    assert match is not None
+    assert match[1] == "tuning of (xgboost) 12 trials"
+    assert base64.b64decode(match[2]) == image
+
+
+def test_figures_that_need_a_caveat_carry_it(monkeypatch):
+    figures = []
+    monkeypatch.setattr(charts, "png", lambda figure: figures.append(figure) or b"")
+    caveat = "Only two months were there: the newest both tuned and judged."
+    minutes, hours = np.array([5.0, 20.0]), np.array([3, 4])
+    charts.leaderboard_bars(LINES, [MARCH], caveat=caveat)
+    charts.predicted_versus_actual(minutes, minutes, [MARCH], model="lasso", caveat=caveat)
+    charts.error_by_hour(hours, minutes, minutes, [MARCH], model="lasso", caveat=caveat)
+    assert all(figure.get_suptitle().endswith(caveat) for figure in figures)
+    assert len(figures) == 3

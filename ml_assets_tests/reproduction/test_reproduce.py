@@ -1,0 +1,297 @@
+"""A registered version is fitted again, and whatever keeps it from being the same is named."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ml_assets.config.settings import REGISTERED_MODEL
+from ml_assets.registry.artifacts import load_pipeline
+from ml_assets.registry.environment import this_environment
+from ml_assets.reproduction import changed_inputs
+from ml_assets.reproduction.reproduce import CannotReproduce, reproduce, threads_of
+from ml_assets.reproduction.training_record import UnknownVersion, read_version, served_parameters
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import Month
+from ml_assets_tests.cli.calling import call
+from ml_assets_tests.project import Project, open_project, settings_for
+from ml_assets_tests.published_months import publish, published_month
+
+FAMILIES = ("xgboost", "linear_svr", "random_forest")
+MONTHS = [Month(2023, number) for number in range(1, 5)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Iterator[tuple[Project, dict[str, str], Path]]:
+    """Four small months, and a version in the registry for each way to train."""
+    folder = tmp_path_factory.mktemp("trips")
+    for month in MONTHS:
+        publish(folder, month, published_month(month, 400))
+    with open_project(settings_for(tmp_path_factory.mktemp("home"), folder)) as project:
+        assert project.ingest("2023-01", "2023-04").success
+        # The first model there is gets the place, so that this one is fitted on all months, too.
+        refitted = {"serve": "refitted_on_all_months"}
+        versions = {"refitted": trained(project, "xgboost", {"trials": 1}, refitted)}
+        for family in FAMILIES:
+            versions[family] = trained(project, family, {"trials": 2, "seed": 7})
+        versions["fit_on train"] = trained(project, "xgboost", {"trials": 1, "fit_on": "train"})
+        yield project, versions, folder
+
+
+def trained(project, family, config, champion=None) -> str:
+    """Train one family, and tell the version that its model got in the registry."""
+    crown = {"champion_model": champion} if champion else {}
+    for other in Path(project.settings.home).glob("*_model/green.json"):
+        other.unlink()  # the leaderboard's winner is registered: here, the only one on it
+    run = project.train((family,), **{f"{family}_model": config}, **crown)
+    assert run.success
+    found = client(project).search_model_versions(f"name='{REGISTERED_MODEL}'")
+    newest = max(found, key=lambda version: int(version.version))
+    assert newest.tags["model"] == family
+    return str(newest.version)
+
+
+def client(project):
+    import mlflow
+
+    mlflow.set_tracking_uri(project.settings.tracking_uri)
+    return mlflow.MlflowClient()
+
+
+def store_of(project) -> TripStore:
+    return TripStore(project.settings.home, "green", project.settings.synthetic)
+
+
+def again(project, version, **options):
+    return reproduce(client(project), REGISTERED_MODEL, version, store_of(project), **options)
+
+
+@pytest.mark.parametrize("way", [*FAMILIES, "fit_on train"])
+def test_a_version_fitted_again_predicts_the_same(made, way):
+    project, versions, _ = made
+    found = again(project, versions[way])
+    assert found.verdict == "identical", found.sentence
+    assert found.largest_difference == 0 == found.beyond_tolerance
+    assert found.rmse_recorded == found.rmse_reproduced
+    assert found.differences == []
+    expected = ["2023-01", "2023-02", "2023-03"][: 2 if way == "fit_on train" else 3]
+    assert found.fitted_on == expected
+    assert (found.judged_month, found.requests) == ("2023-04", 400)
+
+
+def test_one_that_serves_the_fit_on_all_months_is_fitted_on_all_of_them(made):
+    project, versions, _ = made
+    recorded = read_version(client(project), REGISTERED_MODEL, versions["refitted"])
+    assert recorded.serve == "refitted_on_all_months"
+    found = again(project, versions["refitted"])
+    assert found.fitted_on == ["2023-01", "2023-02", "2023-03", "2023-04"]
+    assert found.verdict == "identical", found.sentence
+
+
+def test_early_stopped_rounds_are_among_what_is_recorded(made):
+    project, versions, _ = made
+    recorded = read_version(client(project), REGISTERED_MODEL, versions["xgboost"])
+    registered = load_pipeline(recorded.uri)
+    rounds = registered["model"].regressor_.get_booster().num_boosted_rounds()
+    assert recorded.parameters["n_estimators"] == rounds
+    assert recorded.seed == 7
+    assert recorded.environment == this_environment()
+    assert threads_of(registered) == this_environment().cores
+
+
+@pytest.mark.parametrize("way", FAMILIES)
+def test_another_number_of_threads_stays_within_the_tolerance(made, way, monkeypatch):
+    project, versions, _ = made
+    threads = threads_of(load_pipeline(f"models:/{REGISTERED_MODEL}/{versions[way]}"))
+    monkeypatch.setattr(reproduce, "threads_of", lambda _: 1 if threads > 1 else 2)
+    assert again(project, versions[way]).verdict in ("identical", "within tolerance")
+
+
+@contextmanager
+def changed_record(project, version, change):
+    """The file that keeps the model's record, with another content for a while; None: gone."""
+    run = client(project).get_run(
+        client(project).get_model_version(REGISTERED_MODEL, version).run_id
+    )
+    file = Path(run.info.artifact_uri.removeprefix("file://")) / "model_record.json"
+    kept = file.read_text()
+    content = change(json.loads(kept))
+    file.unlink() if content is None else file.write_text(json.dumps(content))
+    try:
+        yield
+    finally:
+        file.write_text(kept)
+
+
+@pytest.mark.parametrize("way", FAMILIES)
+def test_a_version_from_before_the_record_was_kept_is_fitted_again_from_its_parameters(made, way):
+    project, versions, _ = made
+    whole = read_version(client(project), REGISTERED_MODEL, versions[way])
+    with changed_record(project, versions[way], lambda _: None):
+        recorded = read_version(client(project), REGISTERED_MODEL, versions[way])
+        assert recorded.environment is None
+        assert recorded.parameters == whole.parameters
+        own = {"xgboost"} if way == "xgboost" else set()
+        assert {"numpy", "scikit-learn"} | own <= set(recorded.libraries())
+        assert again(project, versions[way]).verdict == "identical"
+
+
+def test_a_fit_that_is_another_one_is_not_called_the_same(made):
+    project, versions, _ = made
+
+    def fewer_rounds(content):
+        content["record"]["parameters"]["n_estimators"] += 5
+        return content
+
+    with changed_record(project, versions["xgboost"], fewer_rounds):
+        found = again(project, versions["xgboost"])
+        lenient = again(project, versions["xgboost"], tolerance=60.0)
+    assert found.verdict == "differs"
+    assert 0 < found.beyond_tolerance <= 1
+    assert found.largest_difference >= found.mean_difference > 0
+    assert "no input differs" in found.sentence
+    assert lenient.verdict == "within tolerance"
+
+
+def test_other_libraries_and_cores_are_named(made):
+    project, versions, _ = made
+
+    def elsewhere(content):
+        content["environment"]["libraries"]["xgboost"] = "1.0"
+        content["environment"]["cores"] += 6
+        return content
+
+    with changed_record(project, versions["xgboost"], elsewhere):
+        told = {
+            d.input: (d.recorded, d.now) for d in again(project, versions["xgboost"]).differences
+        }
+    here = this_environment()
+    assert told == {
+        "library xgboost": ("1.0", here.libraries["xgboost"]),
+        "cores": (str(here.cores + 6), str(here.cores)),
+    }
+
+
+def test_other_code_is_named(made, monkeypatch):
+    project, versions, _ = made
+    monkeypatch.setattr(changed_inputs, "model_code_version", lambda: "another")
+    (told,) = again(project, versions["linear_svr"]).differences
+    assert (told.input, told.now) == ("code", "another")
+
+
+def test_the_same_requests_are_asked_each_time_and_no_more_than_allowed(made):
+    project, versions, _ = made
+    few = again(project, versions["linear_svr"], most_requests=30)
+    assert few.requests == 29  # every 14th of 400
+    assert few == again(project, versions["linear_svr"], most_requests=30).model_copy(
+        update={"seconds": few.seconds}
+    )
+
+
+@pytest.fixture
+def copied(made, tmp_path) -> tuple[Project, dict[str, str]]:
+    """The same project with months of its own, which a test may spoil."""
+    project, versions, _ = made
+    features = Path(project.settings.home) / "trip_features"
+    kept = tmp_path / "kept"
+    shutil.copytree(features, kept)
+    yield project, versions
+    shutil.rmtree(features)
+    shutil.copytree(kept, features)
+
+
+def test_a_month_that_was_published_anew_is_named_and_makes_the_difference(copied, made):
+    project, versions = copied
+    _, _, folder = made
+    original = (folder / "green_tripdata_2023-02.parquet").read_bytes()
+    publish(folder, MONTHS[1], published_month(MONTHS[1], 500))
+    try:
+        assert project.ingest("2023-02", "2023-02").success
+        found = again(project, versions["xgboost"])
+    finally:
+        (folder / "green_tripdata_2023-02.parquet").write_bytes(original)
+        assert project.ingest("2023-02", "2023-02").success
+    assert found.verdict == "differs"
+    assert {d.input for d in found.differences} == {
+        "published file of 2023-02 (sha256)", "trips kept of 2023-02",
+    }  # fmt: skip
+    assert again(project, versions["xgboost"]).verdict == "identical"
+
+
+def test_missing_months_are_told_with_the_way_to_bring_them(copied):
+    project, versions = copied
+    store_of(project).remove("trip_features", [MONTHS[1], MONTHS[3]])
+    with pytest.raises(CannotReproduce) as error:
+        again(project, versions["xgboost"])
+    assert "needs 2023-02, 2023-04 of green" in str(error.value)
+    assert "ml-assets run --first 2023-02 --last 2023-04 --ingest-only" in str(error.value)
+
+
+def test_a_version_of_other_trips_is_refused(made):
+    project, versions, _ = made
+    other = TripStore(project.settings.home, "green", synthetic=True)
+    with pytest.raises(CannotReproduce, match="trained on green, .* of sample_green"):
+        reproduce(client(project), REGISTERED_MODEL, versions["xgboost"], other)
+
+
+@pytest.mark.parametrize("which", ["99", "nobody"])
+def test_an_unknown_version_is_told_with_those_there_are(made, which):
+    project, _, _ = made
+    with pytest.raises(UnknownVersion, match=rf"{which}.*: there are 1 \(xgboost\), 2 "):
+        again(project, which)
+
+
+def test_the_champion_s_parameters_are_told_with_the_newest_month_that_they_know(made):
+    project, _, _ = made
+    champion = served_parameters(client(project), REGISTERED_MODEL, "green")
+    recorded = read_version(client(project), REGISTERED_MODEL, "champion")
+    assert champion is not None
+    assert (champion.version, champion.parameters) == (recorded.version, recorded.parameters)
+    assert champion.newest_month == recorded.newest_month >= MONTHS[2]
+    assert served_parameters(client(project), REGISTERED_MODEL, "yellow") is None
+
+
+def test_the_command_tells_and_exits_by_the_verdict(made, monkeypatch, capsys):
+    project, versions, folder = made
+    environment = {"ML_ASSETS_HOME": project.settings.home, "ML_ASSETS_TRIPS": folder}
+    same = call(monkeypatch, capsys, ["reproduce", versions["linear_svr"]], environment)
+    assert same.status == 0
+    assert "identical: 400 predictions for 2023-04" in same.out
+    assert "no input differs" in same.out
+    arguments = ["reproduce", versions["xgboost"], "--json"]
+    with changed_record(
+        project,
+        versions["xgboost"],
+        lambda c: {**c, "record": {**c["record"], "parameters": {"n_estimators": 2}}},
+    ):
+        other = call(monkeypatch, capsys, arguments, environment)
+    assert other.status == 1
+    told = json.loads(other.out)
+    assert (told["verdict"], told["version"]) == ("differs", versions["xgboost"])
+    assert told["sentence"].startswith("differs: 400 predictions")
+    unknown = call(monkeypatch, capsys, ["reproduce", "99"], environment)
+    assert (unknown.status, unknown.out) == (1, "")
+    assert "there are 1 (xgboost)" in unknown.err
+    champion = call(monkeypatch, capsys, ["reproduce"], environment)
+    assert champion.status == 0, champion.err
+
+
+@pytest.mark.parametrize("step", ["_fitted_again", "_compared"])
+def test_code_that_cannot_fit_or_compare_it_any_more_is_one_line(made, monkeypatch, capsys, step):
+    """As when a feature was added since: scikit-learn then speaks of its columns."""
+    project, versions, folder = made
+
+    def fail(*_: object) -> None:
+        raise ValueError("X has 33 features,\nbut XGBRegressor is expecting 32")
+
+    monkeypatch.setattr(reproduce, step, fail)
+    environment = {"ML_ASSETS_HOME": project.settings.home, "ML_ASSETS_TRIPS": folder}
+    answer = call(monkeypatch, capsys, ["reproduce", versions["linear_svr"]], environment)
+    assert answer.status == 1
+    assert answer.err.count("\n") == 1
+    assert answer.err.startswith(f"error: version {versions['linear_svr']} (linear_svr) cannot be")
+    assert "X has 33 features, but XGBRegressor is expecting 32" in answer.err
+    assert "use the code that registered it" in answer.err

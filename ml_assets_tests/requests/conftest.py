@@ -1,0 +1,18 @@
+"""What the tests of batch predictions share."""
+
+import pytest
+
+from ml_assets.requests import request_files
+from ml_assets.requests.batch import predict_file
+from ml_assets_tests.requests.batch_files import NOW, model
+
+
+@pytest.fixture
+def predict(tmp_path, monkeypatch):
+    """Answers to a file of this name and content; chunks of three rows, to have several."""
+
+    def predicted(source, out="answers.jsonl", chunk_rows=3, by=None, **options):
+        monkeypatch.setattr(request_files, "CHUNK_ROWS", chunk_rows)
+        return predict_file(by or model(), source, tmp_path / out, now=NOW, **options)
+
+    return predicted

@@ -1,0 +1,125 @@
+"""Whatever lies in the request log, what is an answer is read and what is not is counted."""
+
+import os
+import time
+
+import orjson
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_assets.serving.request_log.files import day_file
+from ml_assets.serving.request_log.reader import COLUMNS, read_log, read_pieces
+from ml_assets.serving.request_log.writer import RequestLog
+from ml_assets_tests.serving.request_log.answered_requests import AT, many, one
+
+DAY = AT.date()
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("log")
+    log = RequestLog(folder, writer="w")
+    log.add(one())
+    log.close(5)
+    return day_file(folder, DAY, "w").read_bytes()
+
+
+def read(folder, data, seconds_old=0):
+    path = day_file(folder, DAY, "w")
+    path.write_bytes(data)
+    written = time.time() - seconds_old
+    os.utime(path, (written, written))
+    pieces = [*read_pieces(folder)]
+    counts = (
+        sum(piece.answers.height for piece in pieces),
+        sum(piece.unreadable for piece in pieces),
+        sum(piece.lost for piece in pieces),
+    )
+    path.unlink()
+    return counts
+
+
+def test_no_log_and_an_empty_file_are_no_answers_with_typed_columns(tmp_path):
+    assert read_log(tmp_path / "none").schema == COLUMNS
+    day_file(tmp_path, DAY, "w").touch()
+    assert read_log(tmp_path).schema == COLUMNS
+    assert read_log(tmp_path).is_empty()
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        b'{"request_id":"r0","answered_at":"2026-11-25T14:3\n',
+        b'{"hello": 1}\n',
+        b"[1, 2]\n",
+        b"5\n",
+        b"null\n",
+        b"\x00\x00\x00\n",
+        b"\xff\xfe\n",
+        b"not JSON at all\n",
+        b'{"lost_answers": -3}\n',
+        b'{"lost_answers": "many"}\n',
+        b"[" * 5000 + b"\n",
+        b'{"latency_milliseconds": 1e999}\n',
+    ],
+)
+def test_a_foreign_line_is_counted_and_those_around_it_are_read(tmp_path, line, foreign):
+    assert read(tmp_path, line + foreign + line + line) == (3, 1, 0)
+
+
+@pytest.mark.parametrize("name", [name for name in COLUMNS if name != "passenger_count"])
+@pytest.mark.parametrize("value", ["x", [1], {"a": 1}])
+def test_a_line_with_a_field_of_another_kind_is_no_answer(tmp_path, line, name, value):
+    """But for the bounds, which may be missing, and for texts, which may be any."""
+    fields = orjson.loads(line) | {name: value}
+    answers, unreadable, _ = read(tmp_path, line + orjson.dumps(fields) + b"\n")
+    optional = name in ("lower_minutes", "upper_minutes", "model_version", "request_id")
+    assert (answers, unreadable) == ((2, 0) if optional else (1, 1))
+
+
+@pytest.mark.parametrize("zone", [0, -1, 266, 10**12])
+def test_a_line_with_a_zone_that_is_on_no_map_is_no_answer(tmp_path, line, zone):
+    fields = orjson.loads(line) | {"DOLocationID": zone}
+    assert read(tmp_path, line + orjson.dumps(fields) + b"\n") == (1, 1, 0)
+
+
+def test_a_torn_last_line_counts_once_nobody_writes_on(tmp_path, line):
+    torn = line + line[:50]
+    assert read(tmp_path, torn) == (1, 0, 0)
+    assert read(tmp_path, torn, seconds_old=3600) == (1, 1, 0)
+
+
+def test_blank_lines_are_nothing(tmp_path, line):
+    assert read(tmp_path, b"\n\n" + line + b"\n" + line) == (2, 0, 0)
+
+
+def test_lost_answers_are_summed(tmp_path, line):
+    lost = b'{"lost_answers":41,"noticed_at":"2026-11-25T14:30:00Z"}\n'
+    assert read(tmp_path, lost + line + lost) == (1, 0, 82)
+
+
+def test_a_long_day_comes_in_pieces_in_order(tmp_path):
+    log = RequestLog(tmp_path, writer="w")
+    for _ in range(8):
+        log.add(many(10_000))
+    log.close(30)
+    pieces = [*read_pieces(tmp_path)]
+    assert len(pieces) > 1
+    assert log.written == sum(piece.answers.height for piece in pieces) == 80_000
+    assert (
+        pl.concat([piece.answers for piece in pieces])["position"].to_list() == [*range(10_000)] * 8
+    )
+
+
+@given(st.lists(st.one_of(st.binary(max_size=60), st.none()), max_size=8))
+def test_any_bytes_between_answers_cost_no_answer(tmp_path_factory, line, junk):
+    folder = tmp_path_factory.getbasetemp() / "any_bytes"
+    folder.mkdir(exist_ok=True)
+    data = b"".join(line if piece is None else piece + b"\n" for piece in junk)
+    foreign = sum(
+        1 for piece in junk if piece is not None for part in piece.split(b"\n") if part.strip()
+    )
+    answers, unreadable, lost = read(folder, data)
+    assert (answers, unreadable + lost) == (junk.count(None), foreign)

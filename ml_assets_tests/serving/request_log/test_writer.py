@@ -1,0 +1,344 @@
+"""The request log keeps every answer it can, counts those it cannot, and holds nobody up."""
+
+import os
+import resource
+import threading
+from datetime import date, timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+
+from ml_assets.serving.request_log import writer as request_log
+from ml_assets.serving.request_log.files import append, day_file, remove_before
+from ml_assets.serving.request_log.reader import read_log, read_pieces
+from ml_assets.serving.request_log.writer import RequestLog
+from ml_assets_tests.serving.request_log.answered_requests import (
+    AT,
+    FULL_DISK,
+    PICKUP,
+    columns,
+    many,
+    one,
+    settled,
+    wait_until,
+)
+
+DAY = AT.date()
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = RequestLog(tmp_path / "request_log", capacity=1000, writer="w")
+    yield log
+    log.close(5)
+
+
+def file_of(log: RequestLog, day: date = DAY) -> Path:
+    return day_file(log.folder, day, log.writer)
+
+
+def link(log: RequestLog, target: str) -> Path:
+    path = file_of(log)
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(target)
+    return path
+
+
+def fifo(log: RequestLog) -> Path:
+    path = file_of(log)
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    return path
+
+
+def told_lost(folder: Path) -> int:
+    return sum(piece.lost for piece in read_pieces(folder))
+
+
+def test_a_single_answer_and_a_list_come_back_as_they_were_given(log):
+    log.add(one(0))
+    log.add(one(1))
+    log.add(many(3))
+    log.close(5)
+    frame = read_log(log.folder)
+    assert (log.written, log.lost) == (5, 0)
+    assert frame["request_id"].to_list() == ["r0", "r1", "list", "list", "list"]
+    assert frame["position"].to_list() == [0, 0, 0, 1, 2]
+    assert frame["answered_at"].to_list() == [AT] * 5
+    assert frame["PULocationID"].to_list() == [74, 74, 1, 2, 3]
+    assert frame["trip_distance"][2:].to_list() == columns(3)["trip_distance"].tolist()
+    assert frame["pickup_datetime"].to_list() == [PICKUP] * 5
+    assert frame["passenger_count"].to_list() == [2.0, None, None, None, None]
+    assert frame["lower_minutes"].to_list() == [8.5, 8.5, None, None, None]
+
+
+def test_a_line_says_nothing_but_the_request_its_answer_and_how_it_was_answered(log):
+    log.add(one())
+    log.close(5)
+    assert [*orjson.loads(file_of(log).read_bytes())] == [
+        "request_id",
+        "answered_at",
+        "model_version",
+        "latency_milliseconds",
+        "position",
+        "PULocationID",
+        "DOLocationID",
+        "trip_distance",
+        "pickup_datetime",
+        "passenger_count",
+        "predicted_minutes",
+        "lower_minutes",
+        "upper_minutes",
+    ]
+
+
+def test_each_utc_day_has_a_file_also_where_days_alternate(log):
+    days = [DAY, DAY + timedelta(days=1), DAY]
+    for number, day in enumerate(days):
+        log.add(one(number, AT.replace(day=day.day)))
+    log.close(5)
+    assert len(file_of(log, days[0]).read_bytes().splitlines()) == 2
+    assert read_log(log.folder, first=days[1])["request_id"].to_list() == ["r1"]
+    assert read_log(log.folder, last=days[0])["request_id"].to_list() == ["r0", "r2"]
+
+
+def test_two_logs_of_one_folder_never_share_a_file(tmp_path):
+    logs = [RequestLog(tmp_path) for _ in range(2)]
+    for number in range(200):
+        logs[number % 2].add(one(number))
+    for log in logs:
+        log.close(5)
+    assert len([*tmp_path.iterdir()]) == 2
+    assert sorted(read_log(tmp_path)["request_id"]) == sorted(f"r{n}" for n in range(200))
+
+
+def test_a_full_disk_costs_only_what_no_longer_fits_and_recovers_by_itself(log):
+    path = link(log, FULL_DISK)
+    for number in range(1003):
+        log.add(one(number))
+    wait_until(lambda: log._failing)
+    assert (log.written, log.lost) == (0, 3)
+    path.unlink()
+    settled(log, 1000)
+    log.add(one(5000))
+    log.close(5)
+    assert (log.written, log.lost) == (1001, 3)
+    assert told_lost(log.folder) == 3
+    assert read_log(log.folder)["request_id"].to_list() == [
+        *(f"r{number}" for number in range(1000)),
+        "r5000",
+    ]
+
+
+def test_a_list_that_does_not_fit_is_lost_as_a_whole_and_counted_by_answers(log):
+    log.add(many(1001))
+    log.add(many(10))
+    log.close(5)
+    assert (log.written, log.lost, told_lost(log.folder)) == (10, 1001, 1001)
+
+
+def test_what_a_full_disk_leaves_at_the_end_is_lost_and_said_so(log, caplog):
+    link(log, FULL_DISK)
+    log.add(many(7))
+    log.close(5)
+    log.add(one())
+    assert (log.written, log.lost) == (0, 8)
+    assert "7 answers are not in the request log" in caplog.text
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_line_tears_none(log):
+    """A file size limit cuts the write off, as a quota or the last block of a disk does."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        log.add(many(20))
+        wait_until(lambda: log._failing)
+        whole = file_of(log).read_bytes()
+        assert 0 < log.written < 20
+        assert whole.endswith(b"}\n")
+        assert whole.count(b"\n") == log.written
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    settled(log, 20)
+    assert read_log(log.folder)["position"].to_list() == [*range(20)]
+
+
+def test_a_folder_that_vanishes_is_made_again(log):
+    log.add(one(0))
+    settled(log, 1)
+    file_of(log).unlink()
+    log.folder.rmdir()
+    log.add(one(1))
+    settled(log, 2)
+    assert read_log(log.folder)["request_id"].to_list() == ["r1"]
+
+
+def test_a_folder_that_cannot_be_made_is_tried_again(tmp_path):
+    (tmp_path / "home").write_text("a file, where the home should be")
+    log = RequestLog(tmp_path / "home" / "request_log")
+    log.add(one())
+    wait_until(lambda: log._failing)
+    (tmp_path / "home").unlink()
+    settled(log, 1)
+    log.close(5)
+    assert read_log(log.folder).height == 1
+
+
+def test_a_writer_that_hangs_holds_up_neither_adding_nor_closing(log):
+    path = fifo(log)
+    for number in range(1500):
+        log.add(one(number))
+    log.close(0.3)
+    assert log._thread.is_alive()
+    assert (log.written, log.lost) == (0, 1500)
+    with open(path, "rb") as reader:  # lets the thread go on and end
+        read = reader.read()
+    log._thread.join(10)
+    assert read.count(b"predicted_minutes") == log.written == 1000
+    assert log.lost == 500
+
+
+def test_after_a_torn_line_that_cannot_be_cut_off_the_next_starts_on_its_own(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    lines = [b"a" * 100_000 + b"\n", b"b\n"]
+    with EndingReader(tmp_path / "pipe", 10):
+        torn = append(tmp_path / "pipe", lines)
+    assert (torn.lines, torn.torn) == (0, True)
+    assert isinstance(torn.error, BrokenPipeError)
+    with EndingReader(tmp_path / "pipe", 200_000) as read:
+        again = append(tmp_path / "pipe", lines, after_torn=True)
+    assert (again.lines, again.torn) == (2, False)
+    assert b"".join(read) == b"\n" + b"".join(lines)
+
+
+class EndingReader:
+    """Somebody who reads at most so many bytes of a pipe, and goes."""
+
+    def __init__(self, path: Path, most: int) -> None:
+        self._path, self._most, self._read = path, most, []
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        with open(self._path, "rb", buffering=0) as pipe:
+            while sum(map(len, self._read)) < self._most:
+                data = pipe.read(min(self._most, 65_536))
+                if not data:
+                    return
+                self._read.append(data)
+
+    def __enter__(self) -> list[bytes]:
+        self._thread.start()
+        return self._read
+
+    def __exit__(self, *_) -> None:
+        self._thread.join(10)
+
+
+def test_an_answer_that_cannot_be_written_as_json_is_counted_and_the_next_is_kept(log):
+    log.add(one(0)._replace(model_version=object()))
+    log.add(many(3)._replace(minutes=[1.0, 2.0, 3.0, 4.0]))
+    log.add(one(1))
+    log.close(5)
+    assert read_log(log.folder)["request_id"].to_list() == ["list"] * 3 + ["r1"]
+    assert (log.written, log.lost, told_lost(log.folder)) == (4, 2, 2)
+
+
+def test_counts_agree_when_many_threads_add_to_a_log_that_is_too_small(tmp_path):
+    log = RequestLog(tmp_path, capacity=50)
+
+    def add(thread: int) -> None:
+        for number in range(500):
+            log.add(many(1 + (thread + number) % 3))
+
+    threads = [threading.Thread(target=add, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close(10)
+    added = sum(1 + (thread + number) % 3 for thread in range(4) for number in range(500))
+    assert log.lost > 0
+    assert log.written + log.lost == added
+    assert read_log(tmp_path).height == log.written
+    assert told_lost(tmp_path) == log.lost
+
+
+def test_old_days_are_removed_and_other_files_left_alone(tmp_path):
+    today = date(2026, 11, 25)
+    for name in ("2025-10-20_a.jsonl", "2025-10-21_a.jsonl", "2026-11-25_b-c.jsonl"):
+        (tmp_path / name).touch()
+    for name in ("2020-01-01.jsonl", "2020-13-01_a.jsonl", "notes.txt"):
+        (tmp_path / name).touch()
+    remove_before(tmp_path, today, kept_days=400)
+    assert not (tmp_path / "2025-10-20_a.jsonl").exists()
+    assert len([*tmp_path.iterdir()]) == 5
+
+
+def test_a_service_that_starts_removes_old_days_off_the_requests_path(tmp_path):
+    old = tmp_path / "2001-01-01_a.jsonl"
+    old.touch()
+    log = RequestLog(tmp_path)
+    log.add(one())
+    settled(log, 1)
+    log.close(5)
+    assert not old.exists()
+
+
+def test_the_log_stays_within_its_size_and_keeps_the_newest_answers(tmp_path, caplog):
+    (tmp_path / "2026-01-01_a.jsonl").write_bytes(b"x" * 30_000)
+    log = RequestLog(tmp_path, kept_bytes=20_000, part_bytes=4_000, kept_days=100_000)
+    for number in range(200):
+        log.add(one(number))
+        if number % 20 == 19:
+            settled(log, number + 1)
+    log.close(5)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 20_000 + 10_000
+    kept = read_log(tmp_path)["request_id"].to_list()
+    assert 20 < len(kept) < 200
+    assert kept[-1] == one(199).request_id
+    assert not (tmp_path / "2026-01-01_a.jsonl").exists()
+    assert "oldest files are removed" in caplog.text
+
+
+def test_only_its_owner_reads_the_log_also_what_an_earlier_version_wrote(tmp_path):
+    folder = tmp_path / "request_log"
+    folder.mkdir()
+    before = folder / "2999-01-01_a.jsonl"
+    before.touch(mode=0o644)
+    log = RequestLog(folder)
+    log.add(one())
+    settled(log, 1)
+    log.close(5)
+    modes = [path.stat().st_mode & 0o777 for path in folder.iterdir()]
+    assert modes == [0o600, 0o600]
+
+
+def test_an_error_that_is_not_the_disks_loses_its_batch_alone(log, monkeypatch, caplog):
+    def broken(*_, **__):
+        raise AttributeError("no such flag here")
+
+    monkeypatch.setattr(request_log, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(request_log, "append", broken)
+    log.add(one(0))
+    wait_until(lambda: log.lost == 1)
+    log.add(one(1))
+    wait_until(lambda: log.lost == 2)
+    monkeypatch.setattr(request_log, "append", append)
+    log.add(one(2))
+    settled(log, 1)
+    log.close(5)
+    assert read_log(log.folder)["request_id"].to_list() == ["r2"]
+    assert told_lost(log.folder) == 2
+    assert caplog.text.count("cannot be written to the request log") == 1
+
+
+def test_an_answer_that_is_no_line_is_lost_alone(log, caplog):
+    for number in range(3):
+        log.add(one(number)._replace(model_version=object()))
+    log.add(one(3)._replace(answered_at="today"))
+    log.add(one(4))
+    settled(log, 1)
+    log.close(5)
+    assert (log.written, log.lost, told_lost(log.folder)) == (1, 4, 4)
+    assert caplog.text.count("cannot be written to the request log") == 1

@@ -1,0 +1,176 @@
+"""What the playground's page is made of, and the two lists that it reads."""
+
+import re
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+import ml_assets.serving
+from ml_assets.pipeline.predict import Model
+from ml_assets.requests.validate import EARLIEST_PICKUP
+from ml_assets.serving.app import create_app
+from ml_assets.serving.bundle import ServedModel
+from ml_assets.serving.model_card import ModelCard
+from ml_assets.serving.model_source import FixedModel
+from ml_assets_tests.serving.two_versions import TAGS, small_pipeline
+from ml_assets_tests.training.sample_trips import train_trips
+
+PAGE = Path(ml_assets.serving.__file__).parent / "page"
+FILES = sorted(path.name for path in PAGE.iterdir())
+HERE, ADDRESS = ("127.0.0.1", 50000), "http://127.0.0.1:8000"
+TOKEN = {"Authorization": "Bearer secret"}
+
+
+def app_with(model: ServedModel | None, token: str | None = None) -> FastAPI:
+    return create_app(FixedModel(model), token=token)
+
+
+@pytest.fixture(scope="module")
+def served() -> ServedModel:
+    facts = {**TAGS, "fitted_on": ["2023-01"], "tuned_on": ["2023-03"]}
+    card = ModelCard(version="1", loaded_at="2026-01-01T00:00:00Z", **facts)
+    return ServedModel(Model(small_pipeline(1.0), "1"), card)
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    with TestClient(app_with(served), base_url=ADDRESS, client=HERE) as client:
+        yield client
+
+
+def test_page_may_load_and_ask_nothing_but_its_server(client):
+    for path in ("/", *(f"/page/{name}" for name in FILES)):
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_keep_to_the_policy(name):
+    text = (PAGE / name).read_text(encoding="utf-8")
+    # The name of SVG's language is the one address that nobody fetches.
+    assert re.findall(r"https?://[^\s\"'`]+", text) in ([], ["http://www.w3.org/2000/svg"])
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=", text)
+    assert "innerHTML" not in text  # what a person typed is never markup
+
+
+def test_every_file_that_a_page_names_is_there_and_none_is_left_over(client):
+    texts = [client.get("/docs").text, *((PAGE / name).read_text() for name in FILES)]
+    named = re.findall(r"(?:page|\.)/([\w.]+\.(?:js|css|svg))", "\n".join(texts))
+    assert {*named, "index.html", "docs.css"} == {*FILES}
+
+
+def test_page_is_fetched_again_only_when_it_changed(client):
+    first = client.get("/page/page.js")
+    assert client.head("/").status_code == 200
+    assert first.headers["cache-control"] == "no-cache"
+    assert first.headers["content-type"].startswith("text/javascript")
+    again = client.get("/page/page.js", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+    assert again.content == b""
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "..%2Fapp.py", "%2e%2e", "%00", "a" * 5000])
+def test_no_other_file_can_be_had(client, name):
+    answer = client.get(f"/page/{name}")
+    assert answer.status_code == 404
+
+
+def test_zones_are_all_that_a_request_may_name_and_each_is_told_apart(client):
+    zones = client.get("/zones").json()
+    assert [zone["zone"] for zone in zones] == [*range(1, 266)]
+    assert all(zone["name"] and zone["borough"] for zone in zones)
+    by_number = {zone["zone"]: zone["name"] for zone in zones}
+    assert by_number[57] == by_number[56] == "Corona"
+    assert by_number[103] == "Governor's Island/Ellis Island/Liberty Island"
+    assert by_number[265] == "Outside of New York City"
+
+
+def test_typical_distance_is_near_the_middle_of_the_pairs_past_trips(client):
+    trips = train_trips()
+    fit = trips[trips["trip_distance"].between(0.05, 60)]
+    pairs = fit.groupby(["PULocationID", "DOLocationID"])["trip_distance"]
+    pickup, dropoff = pairs.size().idxmax()
+    asked = {"PULocationID": int(pickup), "DOLocationID": int(dropoff)}
+    miles = client.get("/typical-distance", params=asked).json()["trip_distance"]
+    low, high = pairs.get_group((pickup, dropoff)).quantile([0.2, 0.8])
+    assert low <= miles <= high
+
+
+@pytest.mark.parametrize("zone", ["0", "266", "abc", "", "1e3", "7.5"])
+def test_typical_distance_of_no_zone_is_refused(client, zone):
+    answer = client.get("/typical-distance", params={"PULocationID": 74, "DOLocationID": zone})
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["query", "DOLocationID"]
+
+
+def test_without_a_champion_the_page_is_there_and_says_what_to_do():
+    with TestClient(app_with(None), base_url=ADDRESS, client=HERE) as client:
+        assert client.get("/").status_code == 200
+        assert len(client.get("/zones").json()) == 265
+        asked = {"PULocationID": 74, "DOLocationID": 75}
+        answer = client.get("/typical-distance", params=asked)
+    assert answer.status_code == 503
+    assert "ml-assets run" in answer.json()["detail"]
+
+
+def test_with_a_token_the_page_is_open_and_its_data_is_not(served):
+    pair = "/typical-distance?PULocationID=74&DOLocationID=75"
+    with TestClient(app_with(served, "secret")) as client:
+        assert client.get("/").status_code == client.get("/page/page.js").status_code == 200
+        for path in ("/zones", pair):
+            assert client.get(path).status_code == 401
+            assert client.get(path, headers=TOKEN).status_code == 200
+
+
+TEXT_CONTRAST, MARK_CONTRAST = 4.5, 3.0
+READ_ON = [
+    ("ink", ("page", "card", "field", "code", "accent-pale"), TEXT_CONTRAST),
+    ("quiet", ("page", "card", "accent-pale"), TEXT_CONTRAST),
+    ("accent", ("page", "card", "accent-pale"), TEXT_CONTRAST),
+    ("on-accent", ("accent", "accent-pressed"), TEXT_CONTRAST),
+    ("wrong", ("card",), TEXT_CONTRAST),
+    ("warn-ink", ("warn",), TEXT_CONTRAST),
+    ("field-edge", ("card", "field"), MARK_CONTRAST),
+    ("longer", ("card",), MARK_CONTRAST),
+    ("shorter", ("card",), MARK_CONTRAST),
+    ("band", ("card",), MARK_CONTRAST),
+    ("ink", ("band", "track"), MARK_CONTRAST),
+]
+"""Which colour is seen on which, and by how much they have to differ (WCAG 2.2, level AA)."""
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_colours_can_be_told_apart_by_those_who_see_little(scheme):
+    blocks = re.findall(r":root \{(.*?)\}", (PAGE / "colours.css").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    colours = dict(re.findall(r"--([a-z-]+): #([0-9a-f]{6});", blocks[scheme]))
+    for ink, grounds, least in READ_ON:
+        for ground in grounds:
+            assert contrast(colours[ink], colours[ground]) >= least, (ink, ground)
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours, by WCAG's formula."""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_the_page_takes_times_from_the_first_that_the_rules_take():
+    page = (PAGE / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r'type="datetime-local" min="([^"]*)"', page) == [
+        EARLIEST_PICKUP.isoformat(timespec="minutes")
+    ]

@@ -1,0 +1,367 @@
+"""What is answered to a request, to a list, and to what is not one; who is answered at all."""
+
+import logging
+import math
+import time
+from datetime import datetime
+
+import pytest
+
+from ml_assets.config.http_origin import hosts_of
+from ml_assets.serving.app import create_app
+from ml_assets.serving.limits import Limits
+from ml_assets.serving.model_source import FixedModel, RegistryState
+from ml_assets.serving.request_log.reader import read_log
+from ml_assets.serving.request_log.writer import RequestLog
+from ml_assets_tests.serving.conftest import ELSEWHERE, HERE, calling
+from ml_assets_tests.serving.two_versions import asked
+
+REFERENCES_BODY = {"PULocationID": 236, "DOLocationID": "239", "trip_distance": 1.98}
+THREE = ("predicted_minutes", "lower_minutes", "upper_minutes")
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    limits = Limits(list_length=200, explained_length=3)
+    with calling(create_app(FixedModel(served), limits=limits)) as client:
+        yield client
+
+
+def test_the_answer_to_one(client):
+    answer = client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": "ride.1_A-b"})
+    assert answer.status_code == 200
+    assert list(answer.json()) == [*THREE, "model_version", "request_id"]
+    told = answer.json()
+    assert told["lower_minutes"] <= told["predicted_minutes"] <= told["upper_minutes"]
+    assert told["model_version"] == "7"
+    assert told["request_id"] == answer.headers["x-request-id"] == "ride.1_A-b"
+
+
+def test_the_answer_to_a_list_is_in_its_order_and_the_same_as_to_each_alone(client, served):
+    requests, frame = asked(40)
+    answer = client.post("/predict", json=requests).json()
+    assert list(answer) == ["predictions", "model_version", "request_id"]
+    minutes = [one["predicted_minutes"] for one in answer["predictions"]]
+    assert minutes == served.model.pipeline.predict(frame).tolist()
+    assert len(set(minutes)) > 10
+    alone = [client.post("/predict", json=request).json() for request in requests]
+    for one, other in zip(answer["predictions"], alone, strict=True):
+        assert one == {name: other[name] for name in (*THREE, "model_version")}
+
+
+def test_an_id_that_is_not_fit_is_replaced_by_one_of_its_own_for_each_request(client):
+    for unfit in ("", "a b", "ä".encode(), "x" * 65):
+        answers = [
+            client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": unfit}).json()
+            for _ in range(2)
+        ]
+        ids = {answer["request_id"] for answer in answers}
+        assert len(ids) == 2
+        assert all(len(found) == 32 for found in ids)
+
+
+def test_an_explanation_adds_up_to_the_minutes(client):
+    answer = client.post("/predict?explain=true", json=REFERENCES_BODY).json()
+    explained = client.post("/predict?explain=true", json=[REFERENCES_BODY] * 2).json()
+    for told in (answer, *explained["predictions"]):
+        explanation = told["explanation"]
+        assert explanation["contributions"]
+        total = explanation["typical_minutes"] + sum(explanation["contributions"].values())
+        assert math.isclose(total, told["predicted_minutes"], abs_tol=1e-6)
+    assert "explanation" not in client.post("/predict?explain=false", json=REFERENCES_BODY).json()
+
+
+@pytest.mark.parametrize("given", ["yes", "", "1", "true&explain=true"])
+def test_explain_is_true_or_false(client, given):
+    answer = client.post(f"/predict?explain={given}", json=REFERENCES_BODY)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["query", "explain"]
+
+
+@pytest.mark.parametrize("name", ["Explain", "explian", "explanation"])
+def test_another_name_of_explain_is_refused_and_any_other_parameter_ignored(client, name):
+    answer = client.post(f"/predict?{name}=true", json=REFERENCES_BODY)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["msg"].endswith("did you mean explain?")
+    assert client.post("/predict?trace=1", json=REFERENCES_BODY).status_code == 200
+
+
+def test_a_wrong_field_is_named_with_its_range(client):
+    body = {**REFERENCES_BODY, "DOLocationID": 266, "passenger_count": "many"}
+    answer = client.post("/predict", json=body)
+    assert answer.status_code == 422
+    assert [entry["loc"] for entry in answer.json()["detail"]] == [
+        ["body", "DOLocationID"],
+        ["body", "passenger_count"],
+    ]
+    assert "from 1 to 265, not 266" in answer.json()["detail"][0]["msg"]
+    assert answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("pickup_time", "pickup_datetime"),
+        ("passengers", "passenger_count"),
+        ("PU_location", "PULocationID"),
+        ("datetime", "pickup_datetime"),
+        ("fare_amount", "PULocationID, DOLocationID"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(client, name, nearest):
+    body = {**REFERENCES_BODY, name: 3}
+    for sent, loc in ((body, ["body", name]), ([REFERENCES_BODY, body], ["body", 1, name])):
+        answer = client.post("/predict", json=sent)
+        assert answer.status_code == 422
+        (entry,) = answer.json()["detail"]
+        assert (entry["loc"], entry["type"]) == (loc, "extra_forbidden")
+        assert entry["msg"].startswith(f"{name!r} is not a request field: ")
+        assert nearest in entry["msg"]
+
+
+@pytest.mark.parametrize(
+    "name", ["lpep_pickup_datetime", "tpep_pickup_datetime", "Pickup_Datetime"]
+)
+def test_a_published_name_or_another_letter_case_is_the_field_itself(client, served, name):
+    plain = {**REFERENCES_BODY, "pickup_datetime": "2023-04-03T08:30", "passenger_count": 1}
+    other = {"pulocationid": 236, "DOLOCATIONID": "239", "Trip_Distance": 1.98,
+             name: "2023-04-03T08:30", "Passenger_count": 1}  # fmt: skip
+    answers = [client.post("/predict", json=sent).json() for sent in (plain, other)]
+    assert answers[0]["predicted_minutes"] == answers[1]["predicted_minutes"]
+    at_night = client.post("/predict", json=other | {name: "2023-04-03T03:30"}).json()
+    assert at_night["predicted_minutes"] != answers[0]["predicted_minutes"]
+
+
+def test_a_body_of_nothing_but_unknown_names_is_refused_quickly_and_briefly(client):
+    for body in (
+        {f"passanger_count{number}": 1 for number in range(50_000)},
+        [{f"a{number}": 1, "x" * 1000: 2} for number in range(200)],
+        {"x" * 10**6: 1},
+    ):
+        begun = time.process_time()
+        answer = client.post("/predict", json=body)
+        assert time.process_time() - begun < 2
+        assert answer.status_code == 422
+        assert len(answer.json()["detail"]) <= 100
+        assert answer.json()["problems"] == sum(
+            len(entry) + 3 for entry in (body if isinstance(body, list) else [body])
+        )
+        assert len(answer.content) < 60_000
+
+
+def test_of_many_wrong_fields_a_hundred_are_named_and_all_counted(client):
+    body = [REFERENCES_BODY, *([{**REFERENCES_BODY, "trip_distance": -1}] * 150)]
+    told = client.post("/predict", json=body).json()
+    assert (len(told["detail"]), told["problems"]) == (100, 150)
+    assert told["detail"][0]["loc"] == ["body", 1, "trip_distance"]
+
+
+@pytest.mark.parametrize(
+    ("query", "length", "status"),
+    [("", 200, 200), ("", 201, 413), ("?explain=true", 3, 200), ("?explain=true", 4, 413)],
+)
+def test_a_list_over_the_limit_is_too_much(client, query, length, status):
+    answer = client.post(f"/predict{query}", json=[REFERENCES_BODY] * length)
+    assert answer.status_code == status
+
+
+def test_without_a_champion_a_client_is_told_what_to_do():
+    with calling(create_app(FixedModel(None))) as client:
+        for answer in (client.post("/predict", json=REFERENCES_BODY), client.get("/model")):
+            assert answer.status_code == 503
+            assert "there is no champion yet: train one first" in answer.json()["detail"]
+        assert client.get("/health").status_code == 200
+        assert client.get("/ready").status_code == 503
+        assert client.get("/ready").json()["ready"] is False
+
+
+@pytest.mark.parametrize(
+    ("registry", "reason"),
+    [
+        (RegistryState(reachable=False), "the registry has not answered yet, so it is not known"),
+        (RegistryState(reachable=False, names="3"), "the registry has not answered yet"),
+        (RegistryState(reachable=True, names="3"), "version 3 is being loaded: try again"),
+        (
+            RegistryState(reachable=True, names="3", problem="the disk is full"),
+            "(the disk is full)",
+        ),
+    ],
+)
+def test_there_is_no_champion_only_when_the_registry_says_so(registry, reason):
+    with calling(create_app(FixedModel(None, registry))) as client:
+        answers = [client.post("/predict", json=REFERENCES_BODY), client.get("/model")]
+        answers.append(client.get("/ready"))
+    for answer in answers:
+        assert answer.status_code == 503
+        assert reason in answer.json()["detail"]
+        assert "no champion yet" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/model", "/metrics", "/zones", "/nothing", "/page"])
+@pytest.mark.parametrize(
+    "sent",
+    [None, "Bearer wrong", "Bearer", "Basic s3cret", "s3cret", "Bearer s3cre", b"Bearer \xff\xfe"],
+)
+def test_without_the_token_nothing_is_told(served, path, sent):
+    headers = {} if sent is None else {"Authorization": sent}
+    with calling(create_app(FixedModel(served), token="s3cret")) as client:
+        answers = [client.get(path, headers=headers)]
+        answers.append(client.post("/predict", json=REFERENCES_BODY, headers=headers))
+    for answer in answers:
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert "s3cret" not in answer.text
+
+
+@pytest.mark.parametrize("client", [HERE, ELSEWHERE])
+def test_with_the_token_everybody_is_answered(served, client):
+    headers = {"Authorization": "bearer s3cret"}
+    with calling(create_app(FixedModel(served), token="s3cret"), client) as asking:
+        assert asking.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == 200
+        for path in ("/health", "/ready", "/", "/docs", "/openapi.json"):
+            assert asking.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("127.0.0.1", 200), ("::1", 200), ("::ffff:127.0.0.1", 200), ("127.8.8.8", 200),
+     ("192.0.2.7", 401), ("::ffff:192.0.2.7", 401), ("testclient", 401)],
+)  # fmt: skip
+def test_without_a_token_only_this_machine_is_answered(served, host, status):
+    with calling(create_app(FixedModel(served)), (host, 1)) as client:
+        answer = client.post("/predict", json=REFERENCES_BODY)
+        assert answer.status_code == status
+        assert (status == 200) == ("ML_ASSETS_API_TOKEN" not in answer.text)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Origin": "http://127.0.0.1:8000"}, 200), ({"Origin": "http://localhost:8000"}, 200),
+     ({"Origin": "http://[::1]:8000"}, 200), ({"Origin": "http://evil.example"}, 401),
+     ({"Origin": "null"}, 401), ({"Origin": "http://["}, 401),
+     ({"X-Forwarded-For": "127.0.0.1"}, 401), ({"Forwarded": "for=127.0.0.1"}, 401),
+     ({"Origin": "http://localhost", "X-Forwarded-For": "127.0.0.1"}, 401)],
+)  # fmt: skip
+def test_without_a_token_no_proxy_and_no_page_from_elsewhere_is_answered(served, headers, status):
+    app = create_app(FixedModel(served))
+    with calling(app) as client:
+        assert client.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == status
+        refused = 'ml_assets_predict_requests_total{status="401"}'
+        assert f"{refused} {int(status == 401)}.0" in client.get("/metrics").text
+    with calling(create_app(FixedModel(served), token="s3cret")) as client:
+        headers = {**headers, "Authorization": "Bearer s3cret"}
+        assert client.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == 200
+
+
+def test_the_time_a_list_waits_for_its_turn_is_part_of_its_latency(served, tmp_path):
+    log = RequestLog(tmp_path)
+    app = create_app(FixedModel(served), log=log)
+    with calling(app) as client:
+        threads = app.state.service.threads
+        for _ in range(2):
+            threads.submit(time.sleep, 0.5)
+        client.post("/predict", json=[REFERENCES_BODY] * 200)
+    assert read_log(tmp_path)["latency_milliseconds"].min() > 300
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "evil.example"}, {"Host": "evil.example:8000"}, {"Host": "localhost.evil.example"},
+     {"Via": "1.1 squid"}, {"X-Real-IP": "127.0.0.1"}, {"X-Forwarded-Host": "localhost"},
+     {"CF-Connecting-IP": "127.0.0.1"}, {"True-Client-IP": "127.0.0.1"},
+     {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
+)  # fmt: skip
+def test_without_a_token_nothing_is_told_to_who_is_not_of_this_machine(served, headers):
+    with calling(create_app(FixedModel(served))) as client:
+        answers = [
+            client.get(path, headers=headers) for path in ("/model", "/metrics", "/zones", "/no")
+        ]
+        answers += [client.post("/predict", json=REFERENCES_BODY, headers=headers)]
+        opened = [client.get(path, headers=headers) for path in ("/", "/ready", "/docs")]
+    for answer in answers:
+        assert answer.status_code == 401
+        assert "ML_ASSETS_ALLOWED_HOSTS" in answer.json()["detail"]
+    assert {answer.status_code for answer in opened} == {401 if "Host" in headers else 200}
+
+
+def test_a_probe_may_name_the_address_that_it_calls(served):
+    with calling(create_app(FixedModel(served)), ELSEWHERE) as client:
+        for host, status in (("10.1.2.3:8000", 200), ("pod.example", 401)):
+            assert client.get("/health", headers={"Host": host}).status_code == status
+        assert client.get("/model", headers={"Host": "10.1.2.3:8000"}).status_code == 401
+
+
+def test_a_proxy_on_this_machine_forwards_for_the_names_that_are_allowed(served):
+    hosts = hosts_of("127.0.0.1", ["rides.example"])
+    forwarded = {"X-Forwarded-For": "192.0.2.7", "Origin": "https://rides.example"}
+    with calling(create_app(FixedModel(served), hosts=hosts)) as client:
+        for named, status in (({"Host": "rides.example"}, 200), ({"Host": "localhost"}, 401)):
+            assert client.get("/model", headers={**forwarded, **named}).status_code == status
+
+
+def test_the_docs_name_the_address_at_which_they_are_read(served):
+    with calling(create_app(FixedModel(served), token="s3cret")) as client:
+        assert (
+            "curl -s http://rides.example:81/predict"
+            in client.get("/docs", headers={"Host": "rides.example:81"}).text
+        )
+        told = client.get("/docs", headers={"Host": '"><script>'}).text
+    assert "<script>" not in told
+    assert "http://127.0.0.1:8000/predict" in told
+
+
+def test_what_is_answered_is_logged_without_who_asked(served, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    headers = {"Authorization": "Bearer s3cret", "X-Request-ID": "mine"}
+    app = create_app(FixedModel(served), token="s3cret", log=RequestLog(tmp_path))
+    with calling(app, ELSEWHERE) as client:
+        one = client.post("/predict", json=REFERENCES_BODY, headers=headers).json()
+        client.post("/predict", json=[REFERENCES_BODY] * 3, headers=headers)
+        client.post("/predict", json={}, headers=headers)
+        published = {**REFERENCES_BODY, "lpep_pickup_datetime": "2023-04-03T08:30"}
+        client.post("/predict", json=published, headers=headers)
+    rows = read_log(tmp_path)
+    assert rows.height == 5
+    assert rows["pickup_datetime"][4] == datetime(2023, 4, 3, 8, 30)
+    assert rows["predicted_minutes"][0] == one["predicted_minutes"]
+    assert set(rows["request_id"]) == {"mine"}
+    written = "".join(path.read_text() for path in tmp_path.iterdir())
+    for secret in ("s3cret", "192.0.2.7", "authorization"):
+        assert secret not in written + caplog.text
+
+
+def test_figures_count_what_was_answered(served):
+    with calling(create_app(FixedModel(served))) as client:
+        client.post("/predict", json=REFERENCES_BODY)
+        client.post("/predict", json=[REFERENCES_BODY] * 5)
+        client.post("/predict", json={})
+        lines = client.get("/metrics").text.splitlines()
+    for line in (
+        'ml_assets_predict_requests_total{status="200"} 2.0',
+        'ml_assets_predict_requests_total{status="422"} 1.0',
+        "ml_assets_predictions_total 6.0",
+        'ml_assets_predict_seconds_count{kind="list"} 1.0',
+        'ml_assets_model{version="7"} 1.0',
+    ):
+        assert line in lines
+
+
+def test_the_card_tells_version_months_and_figures(client):
+    card = client.get("/model").json()
+    assert (card["version"], card["alias"], card["model"]) == ("7", "champion", "xgboost")
+    assert (card["fitted_on"], card["judged_month"], card["test_rmse"]) == (
+        ["2023-01"],
+        "2023-04",
+        4.0,
+    )
+
+
+def test_what_fails_inside_is_a_500_under_the_request_id(client, served, monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("the pipeline is broken")
+
+    monkeypatch.setattr("ml_assets.pipeline.predict.Model.minutes", broken)
+    answer = client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": "it"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (500, "it")
+    assert "the pipeline is broken" not in answer.text
+    assert "the pipeline is broken" in caplog.text
