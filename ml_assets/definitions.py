@@ -1,46 +1,51 @@
 """The one place that assembles the project; nothing else imports it."""
 
+# ruff: noqa: E402 - Dagster warns of beta parts while the modules below are imported
 import warnings
 
 import dagster as dg
 
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from ml_assets.config.settings import Settings, read_settings  # noqa: E402
-from ml_assets.defs.alerting.overdue import alert_sensors  # noqa: E402
-from ml_assets.defs.backtesting.assets import backtest  # noqa: E402
-from ml_assets.defs.backtesting.checks import backtest_checks  # noqa: E402
-from ml_assets.defs.backtesting.sensors import backtest_sensor  # noqa: E402
-from ml_assets.defs.ingestion.assets import ingestion_assets  # noqa: E402
-from ml_assets.defs.ingestion.checks import ingestion_checks  # noqa: E402
-from ml_assets.defs.ingestion.sensors import new_months_sensor  # noqa: E402
-from ml_assets.defs.ingestion.taxi_zones import taxi_zones_asset  # noqa: E402
-from ml_assets.defs.jobs import project_jobs  # noqa: E402
-from ml_assets.defs.monitoring.assets import feature_drift, prediction_performance  # noqa: E402
-from ml_assets.defs.monitoring.checks import monitoring_checks  # noqa: E402
-from ml_assets.defs.monitoring.request_log_metrics import online_predictions  # noqa: E402
-from ml_assets.defs.monitoring.retrain_sensors import degradation_sensors  # noqa: E402
-from ml_assets.defs.monitoring.sensors import monitoring_sensor  # noqa: E402
-from ml_assets.defs.operations.executor import telling_in_process_executor  # noqa: E402
-from ml_assets.defs.operations.mlflow_cleanup import tracking_sensors  # noqa: E402
-from ml_assets.defs.operations.orphaned_runs import dead_runs_sensor  # noqa: E402
-from ml_assets.defs.operations.queued_runs import queued_runs_sensor  # noqa: E402
-from ml_assets.defs.operations.scrubbed_errors import scrub_errors  # noqa: E402
-from ml_assets.defs.partitions import published_months  # noqa: E402
-from ml_assets.defs.predictions.assets import prediction_assets  # noqa: E402
-from ml_assets.defs.predictions.predict_job import predict_requests  # noqa: E402
-from ml_assets.defs.predictions.sensors import scoring_sensor  # noqa: E402
-from ml_assets.defs.promotion.champion import champion_model  # noqa: E402
-from ml_assets.defs.promotion.jobs import reinstating_jobs  # noqa: E402
-from ml_assets.defs.promotion.parity_check import answers_alike  # noqa: E402
-from ml_assets.defs.resources import project_resources  # noqa: E402
-from ml_assets.defs.schedules import project_schedules  # noqa: E402
-from ml_assets.defs.training.leaderboard import model_leaderboard  # noqa: E402
-from ml_assets.defs.training.model_checks import model_checks  # noqa: E402
-from ml_assets.defs.training.models import model_assets  # noqa: E402
-from ml_assets.defs.training.sensors import retraining_sensor  # noqa: E402
-from ml_assets.defs.training.training_set import training_set  # noqa: E402
-from ml_assets.defs.training.training_set_checks import training_set_checks  # noqa: E402
+from ml_assets.config.settings import Settings, read_settings
+from ml_assets.defs.alerting.overdue import alert_sensors
+from ml_assets.defs.automation import (
+    monitoring_sensor,
+    scoring_sensor,
+)
+from ml_assets.defs.backtesting.assets import backtest
+from ml_assets.defs.backtesting.checks import backtest_checks
+from ml_assets.defs.backtesting.sensors import backtest_sensor
+from ml_assets.defs.common import published_months
+from ml_assets.defs.ingestion.assets import (
+    ingestion_assets,
+    taxi_zones_asset,
+)
+from ml_assets.defs.ingestion.checks import ingestion_checks
+from ml_assets.defs.ingestion.sensors import new_months_sensor
+from ml_assets.defs.jobs import project_jobs
+from ml_assets.defs.monitoring.assets import feature_drift, prediction_performance
+from ml_assets.defs.monitoring.checks import monitoring_checks
+from ml_assets.defs.monitoring.request_log_metrics import online_predictions
+from ml_assets.defs.monitoring.retrain_sensors import degradation_sensors
+from ml_assets.defs.operations.executor import telling_in_process_executor
+from ml_assets.defs.operations.mlflow_cleanup import tracking_sensors
+from ml_assets.defs.operations.orphaned_runs import dead_runs_sensor
+from ml_assets.defs.operations.queued_runs import queued_runs_sensor
+from ml_assets.defs.operations.scrubbed_errors import scrub_errors
+from ml_assets.defs.predictions.assets import prediction_assets
+from ml_assets.defs.predictions.predict_job import predict_requests
+from ml_assets.defs.promotion.champion import champion_model
+from ml_assets.defs.promotion.checks import answers_alike
+from ml_assets.defs.promotion.jobs import reinstating_jobs
+from ml_assets.defs.resources import project_resources
+from ml_assets.defs.schedules import project_schedules
+from ml_assets.defs.training.leaderboard import model_leaderboard
+from ml_assets.defs.training.model_checks import model_checks
+from ml_assets.defs.training.models import model_assets
+from ml_assets.defs.training.sensors import retraining_sensor
+from ml_assets.defs.training.training_set import training_set
+from ml_assets.defs.training.training_set_checks import training_set_checks
 
 scrub_errors()
 

@@ -10,7 +10,7 @@ import pytest
 from ml_assets.cli.main import commands
 from ml_assets.config import settings
 from ml_assets.config.alert_settings import VARIABLES as ALERT_VARIABLES
-from ml_assets.defs.groups import UNFOLDED_LINEAGE
+from ml_assets.defs.common import UNFOLDED_LINEAGE
 from ml_assets.serving.auth import TOKEN_VARIABLE
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.conftest import REPOSITORY

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ml_assets.alerts.alert import Alert
-from ml_assets.alerts.channels.send import LOGGER, send
+from ml_assets.alerts.channels import LOGGER, send
 from ml_assets.alerts.deduplication import end_folds, fold, give_up, next_waiting, settle
 from ml_assets.config.alert_settings import AlertSettings
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from ml_assets.alerts.channels.send import attempt
+from ml_assets.alerts.channels import attempt
 from ml_assets.alerts.notifier import utc_now
 from ml_assets.alerts.run_messages import trial_message
 from ml_assets.config.alert_settings import AlertSettings, EmailSettings, read_alert_settings

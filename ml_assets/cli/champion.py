@@ -62,9 +62,8 @@ def _require_possible(settings: Settings, version: str | None) -> None:
         click.ClickException: with why that version cannot serve, and what can be done.
     """
     from ml_assets.promotion.manual import CannotReinstate, require_possible
-    from ml_assets.registry.aliases import LOCK, settle
     from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnreachable
-    from ml_assets.registry.registry import Registry
+    from ml_assets.registry.registry import LOCK, Registry, settle
     from ml_assets.storage.atomic import locked
 
     try:

@@ -23,7 +23,7 @@ from ml_assets.cli.instance import dagster_home, open_instance
 from ml_assets.config.alert_settings import read_alert_settings
 from ml_assets.config.http_origin import is_loopback_host
 from ml_assets.config.settings import PROJECT_FOLDER, Settings, read_settings
-from ml_assets.defs.groups import UNFOLDED_LINEAGE
+from ml_assets.defs.common import UNFOLDED_LINEAGE
 from ml_assets.secrets import without_credentials
 from ml_assets.storage.atomic import storing
 from ml_assets.storage.leftovers import tidy

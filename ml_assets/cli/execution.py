@@ -18,8 +18,8 @@ from ml_assets.cli.next_steps import next_command
 from ml_assets.cli.plan import RunPlan, near_misses, require_any
 from ml_assets.cli.progress import StepProgress
 from ml_assets.config.settings import Settings
+from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.operations.run_process import Heartbeats, process_tags
-from ml_assets.defs.run_reason import reason_tag
 from ml_assets.defs.training.models import model_asset_name
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard
 from ml_assets.ingestion.progress import watching_transfers

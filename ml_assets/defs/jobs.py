@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from ml_assets.defs.groups import (
+from ml_assets.defs.common import (
     EVALUATION,
     INGESTION,
     MODELS,
@@ -12,7 +12,7 @@ from ml_assets.defs.groups import (
     PREDICTIONS,
     TRAINING,
 )
-from ml_assets.defs.operations.failures import tell_passing_failures
+from ml_assets.defs.operations.run_outcomes import tell_passing_failures
 
 TRAINING_SELECTION = dg.AssetSelection.groups(
     TRAINING, MODELS, EVALUATION

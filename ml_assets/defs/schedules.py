@@ -8,7 +8,8 @@ from collections.abc import Callable
 import dagster as dg
 
 from ml_assets.config.settings import Settings
-from ml_assets.defs.groups import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.automation import reason_tag
+from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.ingestion.sensors import (
     INGEST_JOB,
     Clock,
@@ -19,13 +20,10 @@ from ml_assets.defs.ingestion.sensors import (
     utc_now,
 )
 from ml_assets.defs.operations.run_outcomes import under_way
-from ml_assets.defs.resources.request_log import RequestLogResource
-from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
-from ml_assets.defs.run_reason import reason_tag
+from ml_assets.defs.resources.trips import RequestLogResource, TripSourceResource, TripStoreResource
 from ml_assets.defs.training.sensors import RETRAIN_JOB
 from ml_assets.ingestion import SourceUnavailable, WrongSource
-from ml_assets.ingestion.ingest_plan import Asked, plan_requests
-from ml_assets.ingestion.retry_failed import Outcome, RunState
+from ml_assets.ingestion.ingest_plan import Asked, Outcome, RunState, plan_requests
 from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.retraining import last_carried_out, news_since, prospect

@@ -3,15 +3,42 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from hashlib import sha256
 from typing import Self
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
-from ml_assets.ingestion.retry_failed import Outcome, RunState, next_attempt_at, run_key
 from ml_assets.ingestion.source import PublishedMonth
 from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
 from ml_assets.trips.month import Month
+
+PAUSES = (timedelta(hours=1), timedelta(hours=4), timedelta(days=1))
+"""Before the second, third and every later attempt."""
+
+
+class RunState(Enum):
+    """What became of a run that was asked for."""
+
+    UNKNOWN = "unknown"
+    ONGOING = "ongoing"
+    SUCCEEDED = "succeeded"
+    PASSING = "failed for a reason that may pass"
+    REFUSED = "failed for good"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The state of the newest run under a key, and since when; no time when there is no run."""
+
+    state: RunState
+    at: datetime | None = None
+    run_id: str = ""
+
+    def __str__(self) -> str:
+        return f"run {self.run_id[:8]} {self.state.value}" if self.run_id else self.state.value
+
 
 TABLES = ("trip_features", "rejected_trips")
 MOST_MONTHS_TOGETHER = 12
@@ -220,3 +247,18 @@ def _neighbours(months: Sequence[WantedMonth]) -> Iterator[tuple[WantedMonth, ..
         together.append(month)
     if together:
         yield tuple(together)
+
+
+def next_attempt_at(attempts: int, since: datetime) -> datetime:
+    """When the next attempt is due after so many that came to nothing (at least one).
+
+    Args:
+        attempts: How often it was asked for.
+        since: When the last attempt ended, or was asked for.
+    """
+    return since + PAUSES[min(attempts, len(PAUSES)) - 1]
+
+
+def run_key(wanted: str, attempt: int) -> str:
+    """The key of an attempt, counted from 0: the first is what is wanted, nothing else."""
+    return f"{wanted} #{attempt + 1}" if attempt else wanted

@@ -22,12 +22,11 @@ from ml_assets.promotion.challenger import (
 from ml_assets.promotion.criteria import PromotionLimits
 from ml_assets.promotion.policy import Challenge, NothingToPromote, Promotion, decide
 from ml_assets.promotion.serving_champion import serving_champion
-from ml_assets.registry.aliases import name_challenger, settle
 from ml_assets.registry.artifacts import NotLogged
 from ml_assets.registry.descriptions import with_decision
 from ml_assets.registry.loading import HOLD
 from ml_assets.registry.manual_hold import Champion
-from ml_assets.registry.registry import Registry
+from ml_assets.registry.registry import Registry, name_challenger, settle
 from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.quality import Finding, Verdict, worst

@@ -14,7 +14,6 @@ from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import keep_decision
-from ml_assets.registry.aliases import move_champion, settle
 from ml_assets.registry.artifacts import CHAMPION, PREVIOUS, version_with_alias
 from ml_assets.registry.loading import HOLD, load_as_registered
 from ml_assets.registry.manual_hold import Hold
@@ -22,6 +21,8 @@ from ml_assets.registry.registry import (
     Registry,
     explain_missing_champion,
     list_versions,
+    move_champion,
+    settle,
     versions_of,
 )
 from ml_assets.secrets import ShownError, error_text

@@ -23,9 +23,8 @@ from ml_assets.promotion.criteria import PromotionLimits
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import Asked, Contest, tell
 from ml_assets.promotion.policy import Promotion
-from ml_assets.registry.aliases import move_champion
 from ml_assets.registry.manual_hold import Serve
-from ml_assets.registry.registry import Registry
+from ml_assets.registry.registry import Registry, move_champion
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.rules import TARGET
 

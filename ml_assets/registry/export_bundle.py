@@ -15,10 +15,11 @@ from ml_assets.serving.bundle import (
     PIPELINE_FILE,
     RECORD_FILE,
     BundleRecord,
+    IntervalFigures,
+    VersionFacts,
     digest,
     read_record,
 )
-from ml_assets.serving.model_card import IntervalFigures, VersionFacts
 from ml_assets.storage.atomic import storing
 from ml_assets.storage.leftovers import in_use, remove_leftovers
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.registry.artifacts import PREVIOUS, version_with_alias
+from ml_assets.registry.artifacts import CHALLENGER, CHAMPION, PREVIOUS, version_with_alias
+from ml_assets.secrets import ShownError
+from ml_assets.storage.atomic import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -95,3 +97,78 @@ def explain_missing_champion(client: "MlflowClient", name: str) -> str:
         f"version was promoted yet): let one serve again with `{command}`, or train with "
         f"`ml-assets run`; there are {list_versions(client, name)}"
     )
+
+
+REPLACES = "replaces"
+LOCK = ".champion.lock"
+"""File in a home that is locked while aliases are moved."""
+
+
+class ChampionMoved(ShownError, RuntimeError):
+    """Another process made another version champion meanwhile; nothing was changed."""
+
+
+def champion_version(client: "MlflowClient", name: str) -> str | None:
+    """The version that serves; None when nothing does."""
+    version = version_with_alias(client, name, CHAMPION)
+    return None if version is None else str(version.version)
+
+
+def move_champion(
+    client: "MlflowClient", name: str, version: str, *, instead_of: str | None, lock_folder: Path
+) -> None:
+    """Make a version the champion in one step; the one before becomes ``previous``.
+
+    The old champion is noted first: if the process dies in between, it is still the champion.
+
+    Args:
+        client: Of the registry.
+        name: Registered model.
+        version: The new champion.
+        instead_of: The version that served when this was decided; None when nothing did.
+        lock_folder: Local folder of the lock that lets one process of this machine move it at a
+            time.
+
+    Raises:
+        ChampionMoved: when another version serves by now.
+    """
+    with locked(lock_folder / LOCK):
+        now = champion_version(client, name)
+        if now != instead_of:
+            raise ChampionMoved(
+                f"version {now or 'none'} of {name} serves by now, and this was decided while "
+                f"{instead_of or 'none'} did: decide again (materialize champion_model)"
+            )
+        if now is not None and now != version:
+            client.set_model_version_tag(name, version, REPLACES, now)
+            client.set_registered_model_alias(name, PREVIOUS, now)
+        client.set_registered_model_alias(name, CHAMPION, version)
+        _leave_challengers(client, name, version)
+
+
+def settle(client: "MlflowClient", name: str) -> None:
+    """Finish what a process that died while it moved the aliases left undone; else do nothing."""
+    champion = version_with_alias(client, name, CHAMPION)
+    if champion is None:
+        return
+    previous = version_with_alias(client, name, PREVIOUS)
+    if previous is not None and str(previous.version) == str(champion.version):
+        # It died after it noted the old champion, who still serves: what that replaced is previous.
+        replaced = champion.tags.get(REPLACES)
+        if replaced:
+            client.set_registered_model_alias(name, PREVIOUS, replaced)
+        else:
+            client.delete_registered_model_alias(name, PREVIOUS)
+    _leave_challengers(client, name, str(champion.version))
+
+
+def name_challenger(client: "MlflowClient", name: str, version: str) -> None:
+    """Give a version that asks for the champion's place the alias ``challenger``."""
+    client.set_registered_model_alias(name, CHALLENGER, version)
+
+
+def _leave_challengers(client: "MlflowClient", name: str, champion: str) -> None:
+    """Who serves asks for nothing any more."""
+    challenger = version_with_alias(client, name, CHALLENGER)
+    if challenger is not None and str(challenger.version) == champion:
+        client.delete_registered_model_alias(name, CHALLENGER)

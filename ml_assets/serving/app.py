@@ -16,10 +16,10 @@ from ml_assets.config.http_origin import LOOPBACK_HOSTS, KnownHosts
 from ml_assets.serving import page_routes, status_routes
 from ml_assets.serving.auth import Guard
 from ml_assets.serving.docs_page import USUAL_ADDRESS, docs_page
-from ml_assets.serving.limits import Limits
-from ml_assets.serving.model_source import ModelSource
+from ml_assets.serving.model_provider import ModelSource
 from ml_assets.serving.openapi import describe
 from ml_assets.serving.predict_endpoint import PredictEndpoint
+from ml_assets.serving.request_body import Limits
 from ml_assets.serving.state import Service
 
 PREDICT: Final = "/predict"

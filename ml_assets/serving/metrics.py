@@ -11,7 +11,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from ml_assets.serving.model_source import ModelSource
+    from ml_assets.serving.model_provider import ModelSource
     from ml_assets.serving.request_log.writer import RequestLog
 
 _SECONDS: Final = (

@@ -5,9 +5,12 @@ import contextlib
 import gc
 import logging
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
+
+from pydantic import BaseModel, Field
 
 from ml_assets.secrets import error_text
 from ml_assets.serving.bundle import ServedModel, UnusableBundle, load_bundle
@@ -19,8 +22,37 @@ from ml_assets.serving.handover import (
     NoteFile,
     RegistryNote,
 )
-from ml_assets.serving.model_source import RegistryState
 from ml_assets.serving.supervisor import Sidecar
+
+
+class RegistryState(BaseModel):
+    """Whether the registry answers."""
+
+    reachable: bool = Field(description="Whether it has answered within the last ten seconds")
+    answered_at: datetime | None = Field(default=None, description="When it last answered (UTC)")
+    names: str | None = Field(default=None, description="The version that it calls champion")
+    problem: str | None = Field(
+        default=None, description="What keeps it, or its champion, from serving"
+    )
+
+
+class ModelSource(Protocol):
+    """Gives the model of the moment; a request takes it once."""
+
+    @property
+    def model(self) -> ServedModel | None:
+        """The version in use; None before there is one."""
+
+    @property
+    def registry(self) -> RegistryState:
+        """What is known of the registry."""
+
+    async def start(self) -> None:
+        """Load what is there, and begin to watch for changes."""
+
+    async def stop(self) -> None:
+        """Watch no longer."""
+
 
 _LOGGER = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 0.2
@@ -164,3 +196,22 @@ def _import_what_loads() -> None:
     import xgboost  # noqa: F401
 
     import ml_assets.pipeline.features  # noqa: F401
+
+
+@dataclass
+class FixedModel:
+    """One model for good, without any registry: for tests, notebooks and benchmarks.
+
+    Attributes:
+        model: The version in use.
+        registry: As it is told.
+    """
+
+    model: ServedModel | None
+    registry: RegistryState = field(default_factory=lambda: RegistryState(reachable=True))
+
+    async def start(self) -> None:
+        """There is nothing to load."""
+
+    async def stop(self) -> None:
+        """There is nothing to stop."""

@@ -23,8 +23,7 @@ from ml_assets.requests.validate import (
     WHOLE_NUMBERS,
 )
 from ml_assets.serving.auth import is_open
-from ml_assets.serving.limits import Limits
-from ml_assets.serving.request_body import CONTENT_CODINGS
+from ml_assets.serving.request_body import CONTENT_CODINGS, Limits
 from ml_assets.serving.status_routes import Detail
 
 REFERENCE: Final = "#/components/schemas/{model}"

@@ -20,7 +20,6 @@ from starlette.types import Receive, Scope, Send
 from ml_assets.requests.fields import MAX_QUOTED_NAME, quoted_name, unknown_field
 from ml_assets.requests.parse import Refused, Request, read_request, request_columns
 from ml_assets.requests.validate import REQUIRED_FIELDS
-from ml_assets.serving.answers import answer_list, explanation_of, reply_to_one
 from ml_assets.serving.bundle import ServedModel
 from ml_assets.serving.micro_batching import Gathering
 from ml_assets.serving.request_body import (
@@ -35,7 +34,17 @@ from ml_assets.serving.request_body import (
     read_body,
 )
 from ml_assets.serving.request_log.writer import Answered
-from ml_assets.serving.responses import Reply, problem, request_id_of, send_reply, told, wrong
+from ml_assets.serving.responses import (
+    Reply,
+    answer_list,
+    explanation_of,
+    problem,
+    reply_to_one,
+    request_id_of,
+    send_reply,
+    told,
+    wrong,
+)
 from ml_assets.serving.state import Service
 
 _LOGGER = logging.getLogger(__name__)

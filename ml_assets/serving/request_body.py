@@ -2,11 +2,34 @@
 
 import asyncio
 import zlib
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.types import Receive, Scope
 
-from ml_assets.serving.limits import Limits
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a request.
+
+    Attributes:
+        body_bytes: Of a body.
+        list_length: Requests in one list.
+        explained_length: Requests in one list that are to be explained.
+        problems: So many wrong fields are named in an answer.
+        body_seconds: Until a body has arrived.
+        waiting: Lists and explanations that may wait for their turn.
+        inline_bytes: A body up to this length is answered at once rather than in a thread.
+    """
+
+    body_bytes: int = 2 * 2**20
+    list_length: int = 10_000
+    explained_length: int = 100
+    problems: int = 100
+    body_seconds: float = 10.0
+    waiting: int = 64
+    inline_bytes: int = 4096
+
 
 DRAINED_TIMES: Final = 16
 """A body over the limit is read to its end, and thrown away, up to so many times the limit: many

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from ml_assets.serving.limits import Limits
 from ml_assets.serving.metrics import Metrics
-from ml_assets.serving.model_source import ModelSource
+from ml_assets.serving.model_provider import ModelSource
+from ml_assets.serving.request_body import Limits
 
 if TYPE_CHECKING:
     from ml_assets.serving.bundle import ServedModel

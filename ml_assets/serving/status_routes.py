@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from ml_assets.serving.model_card import ModelCard
-from ml_assets.serving.model_source import RegistryState
+from ml_assets.serving.bundle import ModelCard
+from ml_assets.serving.model_provider import RegistryState
 from ml_assets.serving.state import Service
 
 router = APIRouter(tags=["status"])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.alerts.alert import Alert
-from ml_assets.alerts.channels.send import send
+from ml_assets.alerts.channels import send
 from ml_assets.config.alert_settings import AlertSettings, EmailSettings, Security
 from ml_assets_tests.alerts.servers import (
     PASSWORD,
@@ -64,9 +64,7 @@ def test_a_message_arrives_as_written(mail, authority, caplog, security):
 
 def refused(settings, caplog):
     assert send(ALERT, AlertSettings(settings)) == ()
-    (warning,) = [
-        entry for entry in caplog.records if entry.name == "ml_assets.alerts.channels.send"
-    ]
+    (warning,) = [entry for entry in caplog.records if entry.name == "ml_assets.alerts.channels"]
     told = warning.getMessage()
     assert told.startswith("Alert 'retrain: xgboost_model' was not sent by email: ")
     require_no_secret(logged(caplog), repr(settings))
@@ -117,7 +115,7 @@ def test_a_server_that_is_down_is_a_warning(mail, caplog):
 
 
 def test_a_server_that_hangs_holds_nobody_up(webhook, caplog, monkeypatch):
-    monkeypatch.setattr("ml_assets.alerts.channels.send.DEADLINE_SECONDS", 1.0)
+    monkeypatch.setattr("ml_assets.alerts.channels.DEADLINE_SECONDS", 1.0)
     hook = webhook()
     with trickling_mail() as port:
         email = EmailSettings(("a@b.org",), "a@b.org", "127.0.0.1", port, Security.PLAIN)

@@ -5,8 +5,12 @@ import struct
 
 import pytest
 
-from ml_assets.backtesting.checks import better_in_most_months
-from ml_assets.backtesting.records import MOST_ASKED, BacktestEntry, BacktestRecord
+from ml_assets.backtesting.records import (
+    MOST_ASKED,
+    BacktestEntry,
+    BacktestRecord,
+    better_in_most_months,
+)
 from ml_assets.reporting import backtest_charts, figure
 from ml_assets.reporting.backtest_charts import backtest_lines, backtest_table
 from ml_assets.trips.month import Month

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from ml_assets.cli.dev_processes import SupervisedProcess
-from ml_assets.defs.groups import UNFOLDED_LINEAGE
+from ml_assets.defs.common import UNFOLDED_LINEAGE
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.conftest import inherited_environment
 

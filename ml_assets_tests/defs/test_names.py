@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ml_assets.definitions import assemble
-from ml_assets.defs.freshness import WATCHED
+from ml_assets.defs.common import WATCHED
 from ml_assets_tests.conftest import REPOSITORY
 from ml_assets_tests.project import settings_for
 

@@ -7,8 +7,8 @@ import mlflow
 import polars as pl
 import pytest
 
+from ml_assets.defs.automation import scoring_sensor
 from ml_assets.defs.predictions import assets as predictions
-from ml_assets.defs.predictions.sensors import scoring_sensor
 from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.registry.artifacts import CHAMPION
 from ml_assets.registry.loading import load_model

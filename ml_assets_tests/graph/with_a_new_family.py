@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_assets.training.families import FAMILIES, ModelFamily
-from ml_assets.training.families.encoding import trip_indicators
+from ml_assets.training.families.base import trip_indicators
 
 
 def _ridge(parameters: Any, seed: int, n_jobs: int) -> Any:

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from ml_assets.ingestion.ingest_plan import (
     MOST_MONTHS_TOGETHER,
     Asked,
+    Outcome,
+    RunState,
     WantedMonth,
+    next_attempt_at,
     plan_requests,
     remember,
     wanted_months,
 )
-from ml_assets.ingestion.retry_failed import Outcome, RunState, next_attempt_at
 from ml_assets.ingestion.source import PublishedMonth
 from ml_assets.trips.month import Month, months_between
 from ml_assets_tests.storage.stored_months import put_month, put_raw, store_at

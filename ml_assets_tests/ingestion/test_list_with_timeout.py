@@ -5,8 +5,7 @@ import threading
 import pytest
 
 from ml_assets.ingestion import SourceUnavailable
-from ml_assets.ingestion.list_with_timeout import list_within
-from ml_assets.ingestion.open_source import open_source
+from ml_assets.ingestion.open_source import list_within, open_source
 from ml_assets.trips.month import Month
 from ml_assets_tests.published_months import publish
 

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import mlflow
 import pytest
 
-from ml_assets.registry.aliases import ChampionMoved, move_champion, name_challenger, settle
 from ml_assets.registry.artifacts import (
     CHALLENGER,
     CHAMPION,
@@ -14,6 +13,7 @@ from ml_assets.registry.artifacts import (
     register,
     version_with_alias,
 )
+from ml_assets.registry.registry import ChampionMoved, move_champion, name_challenger, settle
 from ml_assets.storage.atomic import locked
 
 NAME = "taxi-trip-duration"

@@ -6,7 +6,7 @@ import mlflow
 import pytest
 
 from ml_assets.evaluation.records import MonthUse, TrainingSet
-from ml_assets.registry.datasets import month_datasets
+from ml_assets.registry.log_training import month_datasets
 
 FILE = "green_tripdata_2023-01.parquet"
 

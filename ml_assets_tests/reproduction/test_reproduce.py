@@ -11,7 +11,6 @@ import pytest
 from ml_assets.config.settings import REGISTERED_MODEL
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.environment import this_environment
-from ml_assets.reproduction import changed_inputs
 from ml_assets.reproduction.reproduce import CannotReproduce, reproduce, threads_of
 from ml_assets.reproduction.training_record import UnknownVersion, read_version, served_parameters
 from ml_assets.storage.trip_store import TripStore
@@ -177,7 +176,7 @@ def test_other_libraries_and_cores_are_named(made):
 
 def test_other_code_is_named(made, monkeypatch):
     project, versions, _ = made
-    monkeypatch.setattr(changed_inputs, "model_code_version", lambda: "another")
+    monkeypatch.setattr("ml_assets.reproduction.reproduce.model_code_version", lambda: "another")
     (told,) = again(project, versions["linear_svr"]).differences
     assert (told.input, told.now) == ("code", "another")
 

@@ -4,8 +4,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ml_assets.pipeline.predict import Model
-from ml_assets.serving.bundle import ServedModel
-from ml_assets.serving.model_card import ModelCard
+from ml_assets.serving.bundle import ModelCard, ServedModel
 from ml_assets_tests.serving.two_versions import TAGS, small_pipeline
 
 HERE, ELSEWHERE = ("127.0.0.1", 50000), ("192.0.2.7", 50000)

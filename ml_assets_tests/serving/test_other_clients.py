@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.serving.app import create_app
-from ml_assets.serving.limits import Limits
-from ml_assets.serving.model_source import FixedModel
-from ml_assets.serving.request_body import BodyTooLarge, DamagedBody, decompress
+from ml_assets.serving.model_provider import FixedModel
+from ml_assets.serving.request_body import BodyTooLarge, DamagedBody, Limits, decompress
 from ml_assets_tests.serving.conftest import calling
 from ml_assets_tests.serving.service_process import GOOD
 

@@ -11,9 +11,8 @@ import ml_assets.serving
 from ml_assets.pipeline.predict import Model
 from ml_assets.requests.validate import EARLIEST_PICKUP
 from ml_assets.serving.app import create_app
-from ml_assets.serving.bundle import ServedModel
-from ml_assets.serving.model_card import ModelCard
-from ml_assets.serving.model_source import FixedModel
+from ml_assets.serving.bundle import ModelCard, ServedModel
+from ml_assets.serving.model_provider import FixedModel
 from ml_assets_tests.serving.two_versions import TAGS, small_pipeline
 from ml_assets_tests.training.sample_trips import train_trips
 

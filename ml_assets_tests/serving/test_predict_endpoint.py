@@ -9,8 +9,8 @@ import pytest
 
 from ml_assets.config.http_origin import hosts_of
 from ml_assets.serving.app import create_app
-from ml_assets.serving.limits import Limits
-from ml_assets.serving.model_source import FixedModel, RegistryState
+from ml_assets.serving.model_provider import FixedModel, RegistryState
+from ml_assets.serving.request_body import Limits
 from ml_assets.serving.request_log.reader import read_log
 from ml_assets.serving.request_log.writer import RequestLog
 from ml_assets_tests.serving.conftest import ELSEWHERE, HERE, calling

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.training.families import FAMILIES, ModelFamily
-from ml_assets.training.families.encoding import trip_history
+from ml_assets.training.families.base import trip_history
 from ml_assets.training.fit import FittedModel
 from ml_assets.training.tune import TuningBudget, open_storage, tune_and_fit
 from ml_assets_tests.interrupting import interrupted

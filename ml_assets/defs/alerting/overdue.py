@@ -24,7 +24,7 @@ from ml_assets.defs.alerting.runs import (
     failed_runs_sensor,
     succeeded_runs_sensor,
 )
-from ml_assets.defs.freshness import WATCHED
+from ml_assets.defs.common import WATCHED
 from ml_assets.defs.ingestion.sensors import Clock, utc_now
 
 OVERDUE_ASSETS, AGAIN = "alert_on_overdue_assets", "retry_alerts"

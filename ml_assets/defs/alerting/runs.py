@@ -18,7 +18,7 @@ from ml_assets.alerts.run_messages import (
     run_failed,
     run_succeeded,
 )
-from ml_assets.defs.run_reason import why_started
+from ml_assets.defs.automation import why_started
 
 FAILED_RUNS, SUCCEEDED_RUNS = "alert_on_failed_runs", "alert_on_succeeded_runs"
 WILL_RETRY_TAG = "dagster/will_retry"

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.backtesting.records import BacktestRecord
-from ml_assets.defs.groups import EVALUATION, OWNERS, TRAINING_POOL
+from ml_assets.defs.common import EVALUATION, OWNERS, TRAINING_POOL
 from ml_assets.defs.metadata import figure, safe_metadata, table
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource

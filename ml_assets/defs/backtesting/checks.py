@@ -16,7 +16,7 @@ _BACKTEST = dg.AssetCheckKey(dg.AssetKey("backtest"), "better_in_most_months")
 )
 def backtest_checks(trip_store: TripStoreResource) -> dg.AssetCheckResult:
     """Count the months in which they are."""
-    from ml_assets.backtesting.checks import better_in_most_months
+    from ml_assets.backtesting.records import better_in_most_months
 
     made = trip_store.records().read("backtest", BacktestRecord)
     return single_result(_BACKTEST, better_in_most_months(made))

@@ -5,11 +5,11 @@ from datetime import timedelta
 import dagster as dg
 
 from ml_assets.backtesting.records import BacktestRecord
-from ml_assets.defs.groups import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.automation import reason_tag
+from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.ingestion.sensors import Clock, utc_now
 from ml_assets.defs.operations.run_outcomes import under_way
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.defs.run_reason import reason_tag
 from ml_assets.storage.record_store import UnreadableRecord
 
 NAME = "backtest_until_complete"

@@ -6,6 +6,7 @@ file: a failed or skipped partition would keep a whole backfill, and with it tra
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,11 +14,9 @@ import dagster as dg
 import polars as pl
 
 from ml_assets.config.code_version import data_code_version
-from ml_assets.defs.columns import column_schema
-from ml_assets.defs.freshness import MONTHS_FRESH
-from ml_assets.defs.groups import INGESTION, INGESTION_POOL, OWNERS
+from ml_assets.defs.common import INGESTION, INGESTION_POOL, MONTHS_FRESH, OWNERS, REFERENCE
 from ml_assets.defs.ingestion.metadata import month_picture, raw_metadata, table_metadata
-from ml_assets.defs.metadata import optional, safe_metadata
+from ml_assets.defs.metadata import column_schema, optional, safe_metadata, table
 from ml_assets.defs.resources.io_manager import MonthlyTable, TableMonth
 from ml_assets.defs.resources.month_failures import MonthFailures
 from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
@@ -34,6 +33,7 @@ from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month
 from ml_assets.trips.month_limits import MonthLimits
 from ml_assets.trips.published_schema import TripSchemaError
+from ml_assets.trips.zones import taxi_zones
 
 _STEP_RETRIES = 2
 _FIRST_WAIT_SECONDS = 1.0
@@ -253,4 +253,29 @@ def _lineage(record: PublishedFileRecord, store: TripStore) -> Lineage:
         raw_sha256=record.sha256,
         published_rows=record.rows,
         code_version=data_code_version(),
+    )
+
+
+PREVIEW_ROWS = 5
+
+
+@dg.asset(
+    name="taxi_zones",
+    group_name=REFERENCE,
+    owners=OWNERS,
+    kinds={"csv"},
+    description="The 263 taxi zones with name and borough, as the TLC publishes them.",
+)
+def taxi_zones_asset() -> dg.MaterializeResult:
+    """Show the zones that ship with the package."""
+    zones = taxi_zones()
+    boroughs = Counter(zones["borough"].to_pylist())
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": zones.num_rows,
+            "zones_by_borough": table(
+                [{"borough": name, "zones": number} for name, number in boroughs.most_common()]
+            ),
+            "preview": table(zones.slice(0, PREVIEW_ROWS).to_pylist()),
+        }
     )

@@ -6,8 +6,14 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from ml_assets.defs.columns import column_lineage, column_schema
-from ml_assets.defs.metadata import figure, preview, safe_metadata, table
+from ml_assets.defs.metadata import (
+    column_lineage,
+    column_schema,
+    figure,
+    preview,
+    safe_metadata,
+    table,
+)
 from ml_assets.ingestion.ingest_month import BroughtMonth
 from ml_assets.storage.trip_store import PublishedFileRecord, TripStore
 from ml_assets.trips.month import Month

@@ -7,10 +7,10 @@ from functools import partial
 import dagster as dg
 
 from ml_assets.config.settings import Settings
-from ml_assets.defs.groups import INGESTION_POOL
+from ml_assets.defs.automation import reason_tag
+from ml_assets.defs.common import INGESTION_POOL
 from ml_assets.defs.operations.run_outcomes import outcome_of, under_way
 from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
-from ml_assets.defs.run_reason import reason_tag
 from ml_assets.ingestion import SourceUnavailable, WrongSource
 from ml_assets.ingestion.ingest_plan import (
     Asked,
@@ -20,7 +20,7 @@ from ml_assets.ingestion.ingest_plan import (
     remember,
     wanted_months,
 )
-from ml_assets.ingestion.list_with_timeout import list_within, near_misses_within
+from ml_assets.ingestion.open_source import list_within, near_misses_within
 from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.windows import span

@@ -12,7 +12,7 @@ import dagster as dg
 
 from ml_assets.backtesting.records import CHAMPION, BacktestRecord
 from ml_assets.defs.backtesting.assets import last_backtest
-from ml_assets.defs.groups import MONITORING, OWNERS
+from ml_assets.defs.common import MONITORING, OWNERS
 from ml_assets.defs.metadata import safe_metadata
 from ml_assets.defs.monitoring.metadata import drift_metadata, performance_metadata
 from ml_assets.defs.resources.mlflow import MlflowTracking
@@ -145,8 +145,8 @@ def watched_champion(
     client: "MlflowClient", name: str, dataset: str
 ) -> tuple[ServedChampion | None, Status, str]:
     """The champion if it is of these trips; else what it is instead, and in a sentence."""
+    from ml_assets.registry.loading import served_champion
     from ml_assets.registry.registry import explain_missing_champion
-    from ml_assets.registry.served_champion import served_champion
 
     champion = served_champion(client, name)
     if champion is None:
@@ -190,7 +190,7 @@ def _allowance(champion: ServedChampion, made: BacktestRecord | None) -> float |
 
 
 def _loading(client: "MlflowClient", name: str, champion: ServedChampion) -> Callable[[], Any]:
-    from ml_assets.registry.served_champion import load_served
+    from ml_assets.registry.loading import load_served
 
     return lambda: load_served(client, name, champion)
 

@@ -6,8 +6,7 @@ from ml_assets.defs.check_results import single_result
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.findings import drift_finding, performance_finding
-from ml_assets.monitoring.online.findings import online_finding
-from ml_assets.monitoring.online.records import OnlineRecord
+from ml_assets.monitoring.online.records import OnlineRecord, online_finding
 from ml_assets.monitoring.performance.records import PerformanceRecord
 
 _DRIFT = dg.AssetCheckKey(dg.AssetKey("feature_drift"), "requests_as_fitted_on")

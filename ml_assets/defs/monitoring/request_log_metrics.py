@@ -4,12 +4,11 @@ from typing import Any
 
 import dagster as dg
 
-from ml_assets.defs.groups import MONITORING, OWNERS
+from ml_assets.defs.common import MONITORING, OWNERS
 from ml_assets.defs.metadata import figure, safe_metadata, table
 from ml_assets.defs.monitoring.assets import watched_champion
 from ml_assets.defs.resources.mlflow import MlflowTracking
-from ml_assets.defs.resources.request_log import RequestLogResource
-from ml_assets.defs.resources.trips import TripStoreResource
+from ml_assets.defs.resources.trips import RequestLogResource, TripStoreResource
 from ml_assets.monitoring.online.records import OnlineDrift, OnlineRecord, online_sentence
 from ml_assets.storage.record_store import UnreadableRecord
 
@@ -60,7 +59,7 @@ def online_predictions(
 def _metadata(record: OnlineRecord) -> dict[str, Any]:
     """Figures of the window and the newest day, every day as a table, and the chart."""
     from ml_assets.reporting.charts import as_markdown_image
-    from ml_assets.reporting.online_charts import online_days
+    from ml_assets.reporting.monitoring_charts import online_days
 
     faults = record.faults_since("")
     shown: dict[str, Any] = {

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import dagster as dg
 from pydantic import BaseModel, ValidationError
 
-from ml_assets.defs.groups import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.automation import reason_tag
+from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.ingestion.sensors import Clock, utc_now
 from ml_assets.defs.operations.run_outcomes import attempts_at, under_way
 from ml_assets.defs.operations.run_tags import (
@@ -17,9 +18,8 @@ from ml_assets.defs.operations.run_tags import (
     tag_value,
 )
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.defs.run_reason import reason_tag
 from ml_assets.defs.training.sensors import RETRAIN_JOB
-from ml_assets.ingestion.retry_failed import RunState, next_attempt_at, run_key
+from ml_assets.ingestion.ingest_plan import RunState, next_attempt_at, run_key
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.monitoring.retrain_rule import LEAST_BREACHES, WINDOWS, Retrained, judge

@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from ml_assets.defs.automation import why_started
 from ml_assets.defs.operations.run_process import Heartbeats, process_tags
-from ml_assets.defs.run_reason import why_started
 from ml_assets.storage.leftovers import process_folder
 
 

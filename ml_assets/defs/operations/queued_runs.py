@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from ml_assets.defs.groups import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.operations.orphaned_runs import IN_PROGRESS
 from ml_assets.defs.operations.run_outcomes import shown_job
 

@@ -7,7 +7,7 @@ import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
-from ml_assets.defs.groups import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.operations.run_tags import (
     FAILURE_TAG,
     PASSING,
@@ -15,7 +15,9 @@ from ml_assets.defs.operations.run_tags import (
     runs_with_tag,
     tag_value,
 )
-from ml_assets.ingestion.retry_failed import Outcome, RunState
+from ml_assets.ingestion import SourceUnavailable, WrongSource
+from ml_assets.ingestion.ingest_plan import Outcome, RunState
+from ml_assets.registry.mlflow_store import TrackingUnreachable
 
 RUN_KEY_TAG = "dagster/run_key"
 _MOST_NAMED = 3
@@ -97,3 +99,25 @@ def _backfill_of(instance: dg.DagsterInstance, names: Collection[str]) -> str | 
         if not keys or {key.to_user_string() for key in keys} & {*names}:
             return f"backfill {backfill.backfill_id} is in progress"
     return None
+
+
+_PASSING = (SourceUnavailable, WrongSource, TrackingUnreachable, OSError)
+"""A source or a server that is down, a folder that is not mounted, a disk without room."""
+
+
+@dg.failure_hook(name="tell_passing_failures")
+def tell_passing_failures(context: dg.HookContext) -> None:
+    """Tag the run when what failed is not its data or its code."""
+    if may_pass(context.op_exception):
+        context.instance.add_run_tags(context.run_id, {FAILURE_TAG: PASSING})
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, is of a kind that passes by itself."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, _PASSING):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False

@@ -7,13 +7,12 @@ import dagster as dg
 import polars as pl
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.defs.columns import column_schema
-from ml_assets.defs.groups import OWNERS, PREDICTIONS
-from ml_assets.defs.metadata import figure, preview, safe_metadata
+from ml_assets.defs.automation import REASON_TAG
+from ml_assets.defs.common import OWNERS, PREDICTIONS
+from ml_assets.defs.metadata import column_schema, figure, preview, safe_metadata
 from ml_assets.defs.resources.io_manager import MonthlyTable, TableMonth
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.defs.run_reason import REASON_TAG
 from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
@@ -100,9 +99,8 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
         NoChampion: when there is none, or it is of other trips.
         dg.Failure: when it cannot be used any more.
     """
-    from ml_assets.registry.loading import NoModel, load_model
+    from ml_assets.registry.loading import NoModel, load_model, served_champion
     from ml_assets.registry.registry import explain_missing_champion
-    from ml_assets.registry.served_champion import served_champion
 
     client, name = tracking.reader(), tracking.registered_model
     champion = served_champion(client, name)

@@ -6,14 +6,13 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.backtesting.records import BacktestRecord
+from ml_assets.defs.automation import why_started
 from ml_assets.defs.backtesting.assets import last_backtest
-from ml_assets.defs.freshness import CHAMPION_FRESH
-from ml_assets.defs.groups import EVALUATION, OWNERS, TRAINING_POOL
+from ml_assets.defs.common import CHAMPION_FRESH, EVALUATION, OWNERS, TRAINING_POOL
 from ml_assets.defs.metadata import safe_metadata
 from ml_assets.defs.promotion.metadata import decision_metadata
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.defs.run_reason import why_started
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard, TrainingSet
 from ml_assets.promotion.decision_log import DecisionLog
 
@@ -95,7 +94,7 @@ def champion_model(
     from ml_assets.promotion.evaluate import UnfitToServe
     from ml_assets.promotion.policy import NothingToPromote
     from ml_assets.promotion.promote import crown_winner
-    from ml_assets.registry.aliases import ChampionMoved
+    from ml_assets.registry.registry import ChampionMoved
 
     records = trip_store.records()
     log = DecisionLog(records.home, records.dataset)

@@ -85,7 +85,7 @@ def _reinstate(
     reason: str,
 ) -> None:
     from ml_assets.promotion.manual import CannotReinstate, reinstate
-    from ml_assets.registry.aliases import ChampionMoved
+    from ml_assets.registry.registry import ChampionMoved
 
     if not reason.strip():
         raise dg.Failure("a reason is needed: it is what others will read in the record")

@@ -8,8 +8,7 @@ import dagster as dg
 from ml_assets.config.settings import EXPERIMENT, REGISTERED_MODEL, Settings
 from ml_assets.defs.resources.io_manager import MonthlyTableIOManager
 from ml_assets.defs.resources.mlflow import MlflowTracking
-from ml_assets.defs.resources.request_log import RequestLogResource
-from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
+from ml_assets.defs.resources.trips import RequestLogResource, TripSourceResource, TripStoreResource
 from ml_assets.registry.mlflow_store import artifact_location
 from ml_assets.secrets import without_credentials
 

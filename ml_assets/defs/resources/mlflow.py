@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.registry.links import how_to_open, pages, run_page
+from ml_assets.registry.links import how_to_open, pages, run_page, source_tags
 from ml_assets.registry.mlflow_runs import (
     DAGSTER_RUN_TAG,
     TrackedRun,
@@ -16,7 +16,6 @@ from ml_assets.registry.mlflow_runs import (
     tracked_run,
 )
 from ml_assets.registry.mlflow_store import TrackingStore
-from ml_assets.registry.source import source_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

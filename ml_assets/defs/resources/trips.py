@@ -1,8 +1,11 @@
 """Dagster resources for the trips: where months come from, and where they are kept."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from ml_assets.ingestion import TripSource, open_source
+from ml_assets.serving.request_log.files import FOLDER
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month_limits import MonthLimits
@@ -39,3 +42,18 @@ class TripStoreResource(dg.ConfigurableResource):
     def records(self) -> RecordStore:
         """Training sets, figures and decisions."""
         return RecordStore(self.home, self.tables().dataset)
+
+
+class RequestLogResource(dg.ConfigurableResource):
+    """Where the service on this machine writes what it answers.
+
+    Attributes:
+        local_home: The home's local folder (``Settings.local_home``).
+    """
+
+    local_home: str
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the log; it is there once something was served."""
+        return Path(self.local_home) / FOLDER

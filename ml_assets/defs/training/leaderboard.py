@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ml_assets.defs.groups import EVALUATION, OWNERS, TRAINING_POOL
+from ml_assets.defs.common import EVALUATION, OWNERS, TRAINING_POOL
 from ml_assets.defs.metadata import figure, safe_metadata, table
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import model_asset_name

@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.defs.groups import MODELS, OWNERS, TRAINING_POOL
+from ml_assets.defs.common import MODELS, OWNERS, TRAINING_POOL
 from ml_assets.defs.metadata import figure, optional, safe_metadata, table
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource

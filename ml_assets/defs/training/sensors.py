@@ -5,13 +5,13 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import BaseModel, ValidationError
 
-from ml_assets.defs.groups import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.automation import reason_tag
+from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.ingestion.sensors import Clock, utc_now
 from ml_assets.defs.operations.run_outcomes import attempts_at, under_way
 from ml_assets.defs.operations.run_tags import REQUEST_KEY_TAG
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.defs.run_reason import reason_tag
-from ml_assets.ingestion.retry_failed import RunState, next_attempt_at, run_key
+from ml_assets.ingestion.ingest_plan import RunState, next_attempt_at, run_key
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.retraining import (
     Prospect,

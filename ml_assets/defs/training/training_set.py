@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.defs.groups import OWNERS, TRAINING, TRAINING_POOL
+from ml_assets.defs.common import OWNERS, TRAINING, TRAINING_POOL
 from ml_assets.defs.metadata import safe_metadata, table
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import TrainingSet

@@ -4,8 +4,8 @@ To add a family, write one :class:`ModelFamily` in a file of this folder and lis
 ``FAMILIES`` below: its asset, check, leaderboard row and chart follow from the entry.
 """
 
+from ml_assets.training.families.base import ModelFamily
 from ml_assets.training.families.boosting import GRADIENT_BOOSTING, XGBOOST
-from ml_assets.training.families.family import ModelFamily
 from ml_assets.training.families.forests import EXTRA_TREES, RANDOM_FOREST
 from ml_assets.training.families.linear import LASSO, LINEAR_REGRESSION, LINEAR_SVR
 

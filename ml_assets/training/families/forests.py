@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.training.families.encoding import trip_history
-from ml_assets.training.families.family import ModelFamily, Parameters
+from ml_assets.training.families.base import ModelFamily, Parameters, trip_history
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

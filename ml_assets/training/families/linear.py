@@ -3,8 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.training.families.encoding import trip_indicators
-from ml_assets.training.families.family import ModelFamily, Parameters
+from ml_assets.training.families.base import ModelFamily, Parameters, trip_indicators
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

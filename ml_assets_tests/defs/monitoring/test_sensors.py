@@ -6,8 +6,7 @@ With the daemon running: see ``test_degradation_by_itself``.
 import dagster as dg
 import pytest
 
-from ml_assets.defs.monitoring.sensors import NAME, monitoring_sensor
-from ml_assets.defs.run_reason import why_started
+from ml_assets.defs.automation import MONITORING_SENSOR, monitoring_sensor, why_started
 from ml_assets_tests.defs.ticks import left_in_progress
 from ml_assets_tests.project import Project, settings_for
 
@@ -152,6 +151,6 @@ def test_training_is_not_slowed_by_the_measures(watching):
 
 def test_the_sensor_is_on_and_says_why_it_starts_a_run():
     sensor = monitoring_sensor()
-    assert sensor.name == NAME
+    assert sensor.name == MONITORING_SENSOR
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     assert why_started(sensor.run_tags) == "months or the champion changed"

@@ -22,7 +22,7 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
 
 from ml_assets.cli.dev_processes import hand_over_runs, stop_launched_runs
 from ml_assets.cli.instance import DAGSTER_YAML
-from ml_assets.defs.groups import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.operations.queued_runs import (
     DAEMON,
     QUEUE_REASON_TAG,

@@ -3,6 +3,7 @@
 import dagster as dg
 from dagster._core.storage.tags import TagType, get_tag_type
 
+from ml_assets.defs.automation import REASON_TAG, reason_tag
 from ml_assets.defs.operations import run_tags
 from ml_assets.defs.operations.executor import log_reason
 from ml_assets.defs.operations.run_outcomes import attempts_at
@@ -13,7 +14,6 @@ from ml_assets.defs.operations.run_tags import (
     runs_with_tag,
     tag_value,
 )
-from ml_assets.defs.run_reason import REASON_TAG, reason_tag
 
 NOTHING = dg.GraphDefinition("nothing").to_job()
 

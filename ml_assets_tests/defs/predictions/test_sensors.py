@@ -3,8 +3,7 @@
 import dagster as dg
 import pytest
 
-from ml_assets.defs.predictions.sensors import NAME, scoring_sensor
-from ml_assets.defs.run_reason import why_started
+from ml_assets.defs.automation import SCORING_SENSOR, scoring_sensor, why_started
 from ml_assets_tests.defs.ticks import left_in_progress
 from ml_assets_tests.project import Project, settings_for
 
@@ -103,6 +102,6 @@ def test_it_waits_while_the_same_months_are_being_scored(served):
 
 def test_the_sensor_is_on_and_says_why_it_starts_a_run():
     sensor = scoring_sensor()
-    assert sensor.name == NAME
+    assert sensor.name == SCORING_SENSOR
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     assert why_started(sensor.run_tags) == "a month came in"

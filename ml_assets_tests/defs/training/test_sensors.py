@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from ml_assets.defs.operations.failures import may_pass
-from ml_assets.defs.operations.run_outcomes import RUN_KEY_TAG
+from ml_assets.defs.automation import why_started
+from ml_assets.defs.operations.run_outcomes import RUN_KEY_TAG, may_pass
 from ml_assets.defs.operations.run_tags import FAILURE_TAG, PASSING, REQUEST_KEY_TAG
-from ml_assets.defs.run_reason import why_started
 from ml_assets.defs.training.sensors import QUIET_SECONDS, retraining_sensor
 from ml_assets.ingestion import BadPublication, SourceUnavailable
 from ml_assets.promotion.decision_log import DecisionLog

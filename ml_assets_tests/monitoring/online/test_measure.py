@@ -8,16 +8,16 @@ import pytest
 from ml_assets.monitoring.drift.records import DRIFT_LIMIT
 from ml_assets.monitoring.online import measure as online
 from ml_assets.monitoring.online.distance_outliers import UsualMiles
-from ml_assets.monitoring.online.findings import online_finding
 from ml_assets.monitoring.online.measure import measure_online
 from ml_assets.monitoring.online.records import (
     LOST_DAYS,
     NOTHING_SERVED,
     WINDOW_DAYS,
     OnlineRecord,
+    online_finding,
     online_sentence,
 )
-from ml_assets.reporting.online_charts import online_days
+from ml_assets.reporting.monitoring_charts import online_days
 from ml_assets.serving.request_log.files import day_file
 from ml_assets.serving.request_log.reader import read_pieces
 from ml_assets.trips.quality import Verdict

@@ -1,5 +1,7 @@
 """An alert by every channel there is; one that fails is a warning, never an error."""
 
+import contextlib
+import json
 import logging
 import smtplib
 import socket
@@ -7,13 +9,15 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from http.client import HTTPException
+from email.header import Header
+from email.mime.text import MIMEText
+from email.utils import formatdate, make_msgid
+from http.client import HTTPException, HTTPResponse
 from urllib.error import HTTPError, URLError
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from ml_assets.alerts.alert import Alert
-from ml_assets.alerts.channels.email import SomeRefused, send_email
-from ml_assets.alerts.channels.webhook import send_webhook
-from ml_assets.config.alert_settings import AlertSettings
+from ml_assets.config.alert_settings import AlertSettings, EmailSettings, Security
 from ml_assets.secrets import error_text, one_line, scrub
 
 LOGGER = logging.getLogger(__name__)
@@ -111,3 +115,105 @@ def _connection_reason(error: BaseException) -> str:
 
 def _decoded(words: bytes | str) -> str:
     return words.decode("utf-8", "replace") if isinstance(words, bytes) else words
+
+
+TIMEOUT_SECONDS = 5.0
+_GREETING = "[127.0.0.1]"
+"""What this machine calls itself. To look its name up can take longer than an alert may."""
+
+
+class SomeRefused(Exception):
+    """The server took the message for some of the addresses only."""
+
+
+def send_email(alert: Alert, settings: EmailSettings, timeout: float = TIMEOUT_SECONDS) -> None:
+    """Hand the alert to the mail server.
+
+    Args:
+        alert: What to tell.
+        settings: The server, and to whom.
+        timeout: Longest silence of the server, in seconds.
+
+    Raises:
+        OSError: when the server is not reached, not trusted, or refuses (``SMTPException``).
+        SomeRefused: when it got through, but not to everyone.
+    """
+    message = _message(alert, settings)
+    server = _connect(settings, timeout)
+    try:
+        if settings.user is not None and settings.password is not None:
+            server.login(settings.user, settings.password)
+        refused = server.send_message(message)
+        with contextlib.suppress(OSError):  # it has the message by now, however it takes its leave
+            server.quit()
+    finally:
+        server.close()
+    if refused:
+        raise SomeRefused(f"refused for {', '.join(sorted(refused))}")
+
+
+def _message(alert: Alert, settings: EmailSettings) -> MIMEText:
+    """As old servers take it, too: all of it in ASCII.
+
+    Not an ``EmailMessage``, which loses the space between two words that are not.
+    """
+    message = MIMEText(alert.text, "plain", "utf-8")
+    message["Subject"] = Header(alert.subject, None if alert.subject.isascii() else "utf-8")  # type: ignore[assignment]
+    message["From"] = settings.sender
+    message["To"] = ", ".join(settings.to)
+    message["Date"] = formatdate()
+    message["Message-ID"] = make_msgid(domain="ml-assets.invalid")
+    message["Auto-Submitted"] = "auto-generated"  # no vacation notes in answer, please
+    return message
+
+
+def _connect(settings: EmailSettings, timeout: float) -> smtplib.SMTP:
+    host, port = settings.host, settings.port
+    if settings.security is Security.PLAIN:
+        return smtplib.SMTP(host, port, _GREETING, timeout)
+    context = ssl.create_default_context(cafile=settings.ca_file)
+    if settings.security is Security.TLS:
+        return smtplib.SMTP_SSL(host, port, _GREETING, timeout=timeout, context=context)
+    server = smtplib.SMTP(host, port, _GREETING, timeout)
+    try:
+        server.starttls(context=context)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """The message is for the server that was named, and for no other."""
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        """Treat a redirect as the failure that it is."""
+
+
+def send_webhook(alert: Alert, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
+    """Post ``{"text": …}``.
+
+    Not by ``requests``: what lies below it writes the path of each URL, here a secret, to its log.
+
+    Raises:
+        OSError: when it is not reached or refuses; its text may hold the URL.
+    """
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    body = json.dumps({"text": as_slack_shows_it(alert.text)}).encode()
+    request = Request(url, body, {"Content-Type": "application/json", "User-Agent": "ml-assets"})
+    opener = build_opener(_NoRedirects, HTTPSHandler(context=context))
+    try:
+        with opener.open(request, timeout=timeout) as answer:
+            assert isinstance(answer, HTTPResponse)
+            answer.read(1000)
+    except HTTPError as error:
+        error.close()
+        raise
+
+
+def as_slack_shows_it(text: str) -> str:
+    """The text so that it is shown as it is: ``<!channel>`` in an error shall call nobody."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -63,3 +63,22 @@ class ModelFamily:
                 ("model", BoundedRegressor(estimator)),
             ]
         )
+
+
+def trip_history() -> Any:
+    """Dense encodings learned from past trips, for trees."""
+    from ml_assets.pipeline.encoders import TripHistory
+    from ml_assets.pipeline.features import FEATURES
+    from ml_assets.pipeline.trip_tables import ENCODINGS
+
+    return TripHistory(features=list(FEATURES.current), encodings=ENCODINGS.current)
+
+
+def trip_indicators(least_rows: int = 2) -> Any:
+    """Sparse indicators of what occurs in at least so many training rows, for linear models."""
+    from ml_assets.pipeline.encoders import INDICATORS, TripIndicators
+    from ml_assets.pipeline.features import FEATURES
+
+    return TripIndicators(
+        least_rows, features=list(FEATURES.current), indicators=INDICATORS.current
+    )

@@ -1,1 +1,0 @@
-"""Where alerts are sent: e-mail, webhook."""

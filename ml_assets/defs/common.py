@@ -1,0 +1,63 @@
+"""The monthly partitions: every month that a source can have published by now."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from ml_assets.config.settings import Settings
+from ml_assets.trips.calendar import PUBLICATION_LAG_MONTHS
+
+
+def published_months(settings: Settings) -> dg.MonthlyPartitionsDefinition:
+    """Months from ``ML_ASSETS_FIRST_MONTH`` to the newest that can be out; asks no source.
+
+    Dagster's newest monthly partition is last month, so the offset is what is left of the lag.
+    """
+    return dg.MonthlyPartitionsDefinition(
+        start_date=str(settings.first_month),
+        fmt="%Y-%m",
+        timezone="America/New_York",
+        end_offset=1 - PUBLICATION_LAG_MONTHS,
+    )
+
+
+INGESTION = "ingestion"
+REFERENCE = "reference"
+TRAINING = "training"
+MODELS = "models"
+EVALUATION = "evaluation"
+PREDICTIONS = "predictions"
+MONITORING = "monitoring"
+
+GROUPS = (INGESTION, REFERENCE, TRAINING, MODELS, EVALUATION, PREDICTIONS, MONITORING)
+
+UNFOLDED_LINEAGE = "/asset-groups?expanded=" + ",".join(f"global@global:{name}" for name in GROUPS)
+"""Page of Dagster's UI with every group of the graph unfolded; without this it opens folded."""
+
+TRAINING_POOL = "training"
+"""Runs with a step of it go one at a time, however many runs the instance allows."""
+INGESTION_POOL = "ingestion"
+"""The same for runs that bring months."""
+
+OWNERS = ["team:ml_assets"]
+
+
+MONTHS_FRESH = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(days=45), warn_window=timedelta(days=35)
+)
+"""For ``trip_features``: a month is published every month, now and then a week or two late."""
+
+CHAMPION_FRESH = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(days=52), warn_window=timedelta(days=42)
+)
+"""For ``champion_model``: each new month leads to a decision, within the week at the latest."""
+
+WATCHED = {
+    "trip_features": "See with `ml-assets months` what is published, and on the page Automation "
+    "whether ingest_new_months and ingest_monthly are on and why they skip. Nothing but a late "
+    "source needs patience; all else is in their ticks.",
+    "champion_model": "See on the page Automation whether retrain_on_new_months and "
+    "retrain_weekly are on and why they skip, or train by hand: `ml-assets run`, or the job "
+    "retrain.",
+}
+"""Assets with such a policy, and what to do when one is overdue."""
