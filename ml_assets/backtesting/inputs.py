@@ -4,20 +4,21 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import polars as pl
 
 from ml_assets.backtesting.records import CHAMPION, LineKind, SkippedOrigin
 from ml_assets.config.code_version import MODEL, code_digest
+from ml_assets.evaluation.records import ModelRecord
 from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.baselines import BASELINES
 from ml_assets.training.families import FAMILIES
+from ml_assets.training.training_set import COLUMNS, TABLE, one_after_the_other, refused_months
 from ml_assets.trips.month import Month, months_between
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
-
-    from ml_assets.evaluation.records import ModelRecord
 
 _EVALUATION = ("backtesting/runner.py", "evaluation/metrics.py")
 """Code that decides a backtest's figures beside the code of the models."""
@@ -62,8 +63,6 @@ def stamps(store: TripStore) -> tuple[dict[Month, MonthStamp], list[SkippedOrigi
 
     Reads footers and the kept profiles of months.
     """
-    from ml_assets.training.training_set import TABLE, refused_months
-
     months = store.months(TABLE)
     refused = refused_months(store, months)
     stamped = {}
@@ -112,8 +111,6 @@ def require_origins(
     Raises:
         BacktestError: with the months there are, and the way to more.
     """
-    from ml_assets.training.training_set import TABLE
-
     if found:
         return
     months = store.months(TABLE)
@@ -144,27 +141,21 @@ class SampledMonths:
     most_rows: int
     seed: int
 
-    def train(self, origin: Origin) -> "pd.DataFrame":
+    def train(self, origin: Origin) -> pd.DataFrame:
         """Request columns and ``duration_minutes``; each month by its share of the rows."""
         rows = [self.stamped[month].rows for month in origin.train]
         total = sum(rows)
         shares = rows if total <= self.most_rows else [n * self.most_rows // total for n in rows]
         return self._joined(origin.train, shares)
 
-    def judge(self, origin: Origin) -> "pd.DataFrame":
+    def judge(self, origin: Origin) -> pd.DataFrame:
         """The same of the judged month."""
         return self._joined((origin.judge,), [min(self.stamped[origin.judge].rows, self.most_rows)])
 
-    def _joined(self, months: Sequence[Month], rows: Sequence[int]) -> "pd.DataFrame":
-        from ml_assets.training.training_set import one_after_the_other
-
+    def _joined(self, months: Sequence[Month], rows: Sequence[int]) -> pd.DataFrame:
         return one_after_the_other(self._read(months, rows), sum(rows))
 
-    def _read(self, months: Sequence[Month], rows: Sequence[int]) -> "Iterator[pl.DataFrame]":
-        import numpy as np
-
-        from ml_assets.training.training_set import COLUMNS, TABLE
-
+    def _read(self, months: Sequence[Month], rows: Sequence[int]) -> Iterator[pl.DataFrame]:
         for month, wanted in zip(months, rows, strict=True):
             frame = self.store.read_table(TABLE, month, COLUMNS)
             if wanted < frame.height:
@@ -246,11 +237,9 @@ class Contender:
 def contenders(
     champion: ServedParameters | None,
     families: Sequence[str],
-    last: "Mapping[str, ModelRecord]",
+    last: Mapping[str, ModelRecord],
 ) -> list[Contender]:
     """The lines of a backtest: the champion if there is one, the families, the baselines."""
-    from ml_assets.training.baselines import BASELINES
-
     lines = []
     if champion is not None:
         lines.append(

@@ -8,7 +8,11 @@ months and judged on the same trips. Boosting has the fixed number of rounds of 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from ml_assets.backtesting.inputs import (
     BacktestError,
@@ -27,16 +31,14 @@ from ml_assets.backtesting.records import (
     SkippedOrigin,
 )
 from ml_assets.config.code_version import model_code_version
+from ml_assets.evaluation.metrics import measure
+from ml_assets.evaluation.records import ModelRecord
+from ml_assets.pipeline.bounded_regressor import BoundedRegressor
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.training.families import FAMILIES
+from ml_assets.training.baselines import BASELINES
+from ml_assets.training.families import FAMILIES, family_named
+from ml_assets.training.fit import encode_trips, thread_count
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
-
-    from ml_assets.evaluation.records import ModelRecord
 
 __all__ = [
     "BacktestError",
@@ -74,8 +76,6 @@ class BacktestOptions:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        from ml_assets.training.families import family_named
-
         for name in ("train_months", "most_rows", "seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -89,7 +89,7 @@ def run_backtest(
     options: BacktestOptions,
     *,
     champion: ServedParameters | None = None,
-    last: "Mapping[str, ModelRecord] | None" = None,
+    last: Mapping[str, ModelRecord] | None = None,
     earlier: BacktestRecord | None = None,
     on_origin: Callable[[BacktestRecord], None] | None = None,
 ) -> BacktestRecord:
@@ -210,8 +210,8 @@ class Bench:
         self,
         origin: Origin,
         missing: Mapping[str, Contender],
-        train: "pd.DataFrame",
-        judge: "pd.DataFrame",
+        train: pd.DataFrame,
+        judge: pd.DataFrame,
     ) -> Iterator[tuple[str, BacktestEntry]]:
         predictions = _predictions(origin, missing, train, judge, self._months.seed)
         for digest, predicted in predictions:
@@ -224,15 +224,11 @@ class Bench:
 def _predictions(
     origin: Origin,
     missing: Mapping[str, Contender],
-    train: "pd.DataFrame",
-    judge: "pd.DataFrame",
+    train: pd.DataFrame,
+    judge: pd.DataFrame,
     seed: int,
-) -> "Iterator[tuple[str, npt.NDArray[np.float64]]]":
+) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
     """Digest and predicted minutes of each contender, each encoding made once and then let go."""
-    from ml_assets.pipeline.bounded_regressor import BoundedRegressor
-    from ml_assets.training.baselines import BASELINES
-    from ml_assets.training.fit import encode_trips, thread_count
-
     requests = list(REQUEST_COLUMNS)
     by_encoder: dict[Any, dict[str, Contender]] = {}
     for digest, contender in missing.items():
@@ -264,10 +260,8 @@ def _entry(
     digest: str,
     training_rows: int,
     actual: "pd.Series[float]",
-    predicted: "npt.NDArray[np.float64]",
+    predicted: npt.NDArray[np.float64],
 ) -> BacktestEntry:
-    from ml_assets.evaluation.metrics import measure
-
     figures = measure(actual, predicted)
     deviation = float(actual.std(ddof=0))
     return BacktestEntry(

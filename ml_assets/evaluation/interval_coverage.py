@@ -1,18 +1,16 @@
 """Do prediction intervals hold what they promise? Measured on the judged month, also by slice."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from ml_assets.evaluation.metrics import Mask, pair_codes, slice_masks
 from ml_assets.evaluation.records import IntervalRecord, IntervalSlice
 from ml_assets.pipeline.conformal_intervals import Minutes, get_intervals
 from ml_assets.trips.quality import Finding, Verdict
 from ml_assets.trips.rules import TARGET
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-    import pandas as pd
 
 TOLERANCE = 0.03
 """Up to so far from the nominal share, either way, is fine."""
@@ -29,9 +27,9 @@ Row = dict[str, str | int | float]
 
 def measure_intervals(
     pipeline: Any,
-    judged: "pd.DataFrame",
-    predicted: "npt.ArrayLike",
-    fitted_on: "pd.DataFrame | None" = None,
+    judged: pd.DataFrame,
+    predicted: npt.ArrayLike,
+    fitted_on: pd.DataFrame | None = None,
 ) -> IntervalRecord | None:
     """How many judged trips lie in a pipeline's intervals, and how wide these are.
 

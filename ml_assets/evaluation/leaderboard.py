@@ -1,21 +1,19 @@
 """The leaderboard: every family and every baseline on the same judged month, best first."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+
+from ml_assets.evaluation.records import MetricsRecord, ModelRecord
 
 Row = dict[str, str | int | float]
 """A line of a table for people: column to what it shows."""
 
-if TYPE_CHECKING:
-    from ml_assets.evaluation.records import MetricsRecord, ModelRecord
 
-
-def leaderboard(rows: "Iterable[ModelRecord]") -> "list[ModelRecord]":
+def leaderboard(rows: Iterable[ModelRecord]) -> list[ModelRecord]:
     """The rows, lowest RMSE on the judging month first; equal ones by name."""
     return sorted(rows, key=lambda row: (row.test.rmse, row.model))
 
 
-def leaderboard_table(rows: "Iterable[ModelRecord]") -> list[Row]:
+def leaderboard_table(rows: Iterable[ModelRecord]) -> list[Row]:
     """Who is ahead: a row for each model and baseline, best first. Errors are in minutes.
 
     Few columns, so that an asset's page shows them all; :func:`figures_table` and
@@ -32,7 +30,7 @@ def leaderboard_table(rows: "Iterable[ModelRecord]") -> list[Row]:
     ]
 
 
-def figures_table(rows: "Iterable[ModelRecord]") -> list[Row]:
+def figures_table(rows: Iterable[ModelRecord]) -> list[Row]:
     """The other figures of the same rows: ``mape`` and ``in_5_min`` in percent."""
     return [
         {
@@ -46,7 +44,7 @@ def figures_table(rows: "Iterable[ModelRecord]") -> list[Row]:
     ]
 
 
-def cost_table(rows: "Iterable[ModelRecord]") -> list[Row]:
+def cost_table(rows: Iterable[ModelRecord]) -> list[Row]:
     """What the same rows cost: seconds to fit, size as stored, trips predicted per second."""
     return [
         {
@@ -59,13 +57,13 @@ def cost_table(rows: "Iterable[ModelRecord]") -> list[Row]:
     ]
 
 
-def slices_table(record: "ModelRecord") -> list[Row]:
+def slices_table(record: ModelRecord) -> list[Row]:
     """The figures of one model on all judged trips, then on each slice."""
     parts = [("all trips", record.test), *((part.slice, part.metrics) for part in record.slices)]
     return [{"slice": name, "trips": figures.rows, **_figures(figures)} for name, figures in parts]
 
 
-def slices_side_by_side(rows: "Iterable[ModelRecord]") -> list[Row]:
+def slices_side_by_side(rows: Iterable[ModelRecord]) -> list[Row]:
     """RMSE of every model on every slice, best model first; a gap where it was not measured."""
     ordered = [row for row in leaderboard(rows) if row.kind == "model"]
     if not ordered:
@@ -80,7 +78,7 @@ def slices_side_by_side(rows: "Iterable[ModelRecord]") -> list[Row]:
     return table
 
 
-def best_by_slice(rows: "Iterable[ModelRecord]") -> list[Row]:
+def best_by_slice(rows: Iterable[ModelRecord]) -> list[Row]:
     """RMSE of the best model and of the next on every slice."""
     ahead = [row for row in leaderboard(rows) if row.kind == "model"][:2]
     names = dict(zip(("best_rmse", "next_rmse"), (row.model for row in ahead), strict=False))
@@ -99,7 +97,7 @@ def as_markdown_table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def _figures(metrics: "MetricsRecord") -> Row:
+def _figures(metrics: MetricsRecord) -> Row:
     return {
         "rmse": round(metrics.rmse, 3),
         "mae": round(metrics.mae, 3),
@@ -109,6 +107,6 @@ def _figures(metrics: "MetricsRecord") -> Row:
     }
 
 
-def _rows_per_second(row: "ModelRecord") -> str:
+def _rows_per_second(row: ModelRecord) -> str:
     """Trips predicted per second of wall time; a dash when the clock saw no time pass."""
     return f"{row.test.rows / row.predict_seconds:,.0f}" if row.predict_seconds > 0 else "–"

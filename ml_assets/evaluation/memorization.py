@@ -6,17 +6,15 @@ otherwise, it is left with what it has really learned. Unlike its error on a lat
 shows a model that has read the tuning month as well as the judged one.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.trips.quality import Finding, Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-    import pandas as pd
 
 LATER_MINUTES = 5
 FARTHER_MILES = 0.03
@@ -34,7 +32,7 @@ MOST_TRIPS_ASKED = 20_000
 
 
 def knows_no_trip_by_heart(
-    pipeline: Any, judged: "pd.DataFrame", predicted: "npt.ArrayLike"
+    pipeline: Any, judged: pd.DataFrame, predicted: npt.ArrayLike
 ) -> Finding:
     """The model errs as much on the judged trips when they are told a little otherwise.
 
@@ -65,7 +63,7 @@ def knows_no_trip_by_heart(
     return Finding(Verdict.REFUSED, sentence, share, least)
 
 
-def told_otherwise(requests: "pd.DataFrame") -> "pd.DataFrame":
+def told_otherwise(requests: pd.DataFrame) -> pd.DataFrame:
     """The same requests a little later and farther; a distance of 0, not metered, stays."""
     miles = requests["trip_distance"]
     return requests[list(REQUEST_COLUMNS)].assign(

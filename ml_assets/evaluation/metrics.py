@@ -1,15 +1,13 @@
 """How good predictions are: on the whole judged month, by slice, and against each other."""
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from sklearn import metrics as sklearn_metrics
 
 from ml_assets.trips.zones import AIRPORT_ZONES, borough_by_location
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CLOSE_MINUTES = 5.0
 """A prediction this near to the trip's duration counts as close."""
@@ -66,8 +64,6 @@ def measure(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> Metrics:
         ValueError: when the two differ in length, are empty or not one-dimensional, hold NaN or
             infinity, or when an actual duration is not above 0 (MAPE divides by it).
     """
-    from sklearn import metrics as sklearn_metrics
-
     actual_minutes = _minutes("actual", actual)
     predicted_minutes = _minutes("predicted", predicted)
     if len(actual_minutes) != len(predicted_minutes):
@@ -91,14 +87,14 @@ def measure(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> Metrics:
     )
 
 
-def pair_codes(trips: "pd.DataFrame") -> npt.NDArray[np.int64]:
+def pair_codes(trips: pd.DataFrame) -> npt.NDArray[np.int64]:
     """One integer per row for its pick-up and drop-off zone: ``PULocationID * 1000 + DO…``."""
     codes: npt.NDArray[np.int64] = trips["PULocationID"].to_numpy(dtype=np.int64) * 1000
     codes += trips["DOLocationID"].to_numpy(dtype=np.int64)
     return codes
 
 
-def slice_masks(judge: "pd.DataFrame", train_pairs: npt.NDArray[np.int64]) -> dict[str, Mask]:
+def slice_masks(judge: pd.DataFrame, train_pairs: npt.NDArray[np.int64]) -> dict[str, Mask]:
     """Which rows of the judged month belong to which slice; slices overlap.
 
     Args:
@@ -142,7 +138,7 @@ class SliceMetrics:
 
 
 def measure_slices(
-    judge: "pd.DataFrame",
+    judge: pd.DataFrame,
     predicted: npt.ArrayLike,
     train_pairs: npt.NDArray[np.int64],
     least_rows: int = 30,

@@ -2,16 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import ModelRecord, TrainingSet
 from ml_assets.trips.quality import Finding, Verdict
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 LONGEST_SANE_MINUTES = 180.0
 """Kept trips last up to 60 minutes; three times that is no prediction any more but a fault."""
@@ -36,7 +33,7 @@ FEW_TRIPS = 5_000
 """On so few judged trips (the measured months have 60,000) the move is mostly chance."""
 
 
-def predictions_digest(predicted: "npt.ArrayLike") -> str:
+def predictions_digest(predicted: npt.ArrayLike) -> str:
     """SHA-256 over predictions as little-endian doubles, in order: equal means bit for bit."""
     return hashlib.sha256(np.ascontiguousarray(predicted, dtype="<f8").tobytes()).hexdigest()
 
@@ -73,7 +70,7 @@ def better_than_baselines(record: ModelRecord, baselines: Sequence[ModelRecord])
     return Finding(Verdict.FINE, sentence, rmse, 0.0, best.test.rmse)
 
 
-def sane_predictions(predicted: "npt.ArrayLike") -> Finding:
+def sane_predictions(predicted: npt.ArrayLike) -> Finding:
     """Every prediction is finite, above 0 and at most ``LONGEST_SANE_MINUTES``; none is no sign.
 
     Args:
@@ -100,7 +97,7 @@ def sane_predictions(predicted: "npt.ArrayLike") -> Finding:
 
 
 def same_predictions(
-    record: ModelRecord, predicted: "npt.ArrayLike", actual: "npt.ArrayLike"
+    record: ModelRecord, predicted: npt.ArrayLike, actual: npt.ArrayLike
 ) -> Finding:
     """A model that was stored and loaded again predicts what it predicted before.
 

@@ -12,18 +12,15 @@ long.
 Needs NumPy only, since the prediction service loads it.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from sklearn.pipeline import Pipeline
 
+from ml_assets.pipeline.features import RequestColumns
 from ml_assets.trips.rules import REQUEST_COLUMNS
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from sklearn.pipeline import Pipeline
-
-    from ml_assets.pipeline.features import RequestColumns
 
 COUNT = 32
 _MOST_ROWS_ASKED = 5_000
@@ -57,13 +54,13 @@ class BackgroundSample:
         self.passenger_count = passenger_count
 
     @property
-    def columns(self) -> "RequestColumns":
+    def columns(self) -> RequestColumns:
         """The rows as a pipeline takes them."""
         return {name: getattr(self, name) for name in REQUEST_COLUMNS}
 
 
 def draw_background_sample(
-    pipeline: "Pipeline", trips: "pd.DataFrame", count: int = COUNT
+    pipeline: Pipeline, trips: pd.DataFrame, count: int = COUNT
 ) -> BackgroundSample:
     """Choose among the trips that a pipeline was fitted on.
 
@@ -96,7 +93,7 @@ def get_background_sample(pipeline: Any) -> BackgroundSample | None:
     return found
 
 
-def attach_background_sample(pipeline: "Pipeline", trips: "pd.DataFrame") -> None:
+def attach_background_sample(pipeline: Pipeline, trips: pd.DataFrame) -> None:
     """Keep some of the trips that a pipeline was fitted on in its last step, to be stored with it.
 
     Args:

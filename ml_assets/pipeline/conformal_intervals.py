@@ -14,15 +14,13 @@ Patterson & Candès 2019, NeurIPS 32) with boosted quantiles held 78.7 %, and 64
 Needs NumPy only, since the prediction service loads it.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.pipeline import Pipeline
 
 from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
 
 NOMINAL = 0.8
 BINS = 20
@@ -124,7 +122,7 @@ def get_intervals(pipeline: Any) -> PredictionIntervals | None:
     return found
 
 
-def attach_intervals(pipeline: "Pipeline", intervals: PredictionIntervals | None) -> None:
+def attach_intervals(pipeline: Pipeline, intervals: PredictionIntervals | None) -> None:
     """Keep intervals in the last step of a fitted pipeline, to be stored with it."""
     pipeline[-1].intervals_ = intervals
 

@@ -11,19 +11,16 @@ Needs NumPy only, since the prediction service loads it.
 
 from dataclasses import dataclass
 from math import comb
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.background_sample import get_background_sample
+from ml_assets.pipeline.features import RequestColumns
+from ml_assets.pipeline.zone_map import ZoneMap
 from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, ZONE_CODES
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
-    from ml_assets.pipeline.features import RequestColumns
-    from ml_assets.pipeline.zone_map import ZoneMap
 
 PLAYERS = (
     "pickup_zone",
@@ -67,7 +64,7 @@ class Explanation:
     contributions: dict[str, float]
 
 
-def explain(pipeline: "Pipeline", request: "RequestColumns") -> Explanation | None:
+def explain(pipeline: Pipeline, request: RequestColumns) -> Explanation | None:
     """Explain the prediction for one request.
 
     Args:
@@ -110,7 +107,7 @@ def usual_miles(pipeline: Any, pickup_zone: int, dropoff_zone: int) -> float | N
     return float(np.exp(zone_map.usual_log_miles[pickup_zone * ZONE_CODES + dropoff_zone]))
 
 
-def _zone_map(pipeline: Any) -> "ZoneMap | None":
+def _zone_map(pipeline: Any) -> ZoneMap | None:
     """Of either encoder; a pipeline of others has none."""
     encoder = pipeline[-2]
     tables = getattr(encoder, "tables_", None)
@@ -120,7 +117,7 @@ def _zone_map(pipeline: Any) -> "ZoneMap | None":
     return found
 
 
-def _coalitions(request: "RequestColumns", typical: "RequestColumns") -> "RequestColumns":
+def _coalitions(request: RequestColumns, typical: RequestColumns) -> RequestColumns:
     """Each typical request under each coalition, coalition by coalition."""
     asked, others = _players(request), _players(typical)
     mixed = {
@@ -136,7 +133,7 @@ def _coalitions(request: "RequestColumns", typical: "RequestColumns") -> "Reques
     }
 
 
-def _players(columns: "RequestColumns") -> dict[str, npt.NDArray[Any]]:
+def _players(columns: RequestColumns) -> dict[str, npt.NDArray[Any]]:
     """The columns by player."""
     time = columns["pickup_datetime"].astype("datetime64[us]")
     day = time.astype("datetime64[D]")

@@ -1,10 +1,9 @@
 """A few fixed requests, by whose answers a stored model is known again."""
 
-from typing import TYPE_CHECKING
+import pandas as pd
+from sklearn.pipeline import Pipeline
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from sklearn.pipeline import Pipeline
+from ml_assets.trips.rules import REQUEST_COLUMNS
 
 SAME_MINUTES = 1e-6
 """Minutes up to which answers count as the same: forests add their trees up in any order."""
@@ -20,18 +19,14 @@ _REQUESTS = (
 )
 
 
-def known_requests() -> "pd.DataFrame":
+def known_requests() -> pd.DataFrame:
     """The requests: weekdays and a holiday, an airport, an unknown zone, no distance, no count."""
-    import pandas as pd
-
-    from ml_assets.trips.rules import REQUEST_COLUMNS
-
     frame = pd.DataFrame(list(_REQUESTS), columns=list(REQUEST_COLUMNS))
     frame["pickup_datetime"] = pd.to_datetime(frame["pickup_datetime"]).astype("datetime64[us]")
     return frame
 
 
-def known_minutes(pipeline: "Pipeline") -> list[float]:
+def known_minutes(pipeline: Pipeline) -> list[float]:
     """What a pipeline answers to them, minutes."""
     return [float(minutes) for minutes in pipeline.predict(known_requests())]
 

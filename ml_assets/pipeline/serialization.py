@@ -7,12 +7,11 @@ The list is here, and holds for what is written and for what is loaded.
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import skops.io
+from sklearn.pipeline import Pipeline
 
 from ml_assets.secrets import ShownError
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
 
 TRUSTED_PACKAGES = ("ml_assets.pipeline.", "sklearn.", "xgboost.")
 """Packages whose types a saved pipeline may hold, beside those that skops itself trusts. All are
@@ -35,14 +34,12 @@ def foreign_types(types: Iterable[str]) -> list[str]:
     return [name for name in types if not name.startswith(TRUSTED_PACKAGES)]
 
 
-def trusted_types(pipeline: "Pipeline") -> list[str]:
+def trusted_types(pipeline: Pipeline) -> list[str]:
     """The types that skops has to be told to trust to load this pipeline again.
 
     Raises:
         TypeError: when one of them is of a package outside ``TRUSTED_PACKAGES``.
     """
-    import skops.io
-
     untrusted: list[str] = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
     foreign = foreign_types(untrusted)
     if foreign:
@@ -54,7 +51,7 @@ def trusted_types(pipeline: "Pipeline") -> list[str]:
     return untrusted
 
 
-def load_stored(file: Path) -> "Pipeline":
+def load_stored(file: Path) -> Pipeline:
     """Load a pipeline from a file that skops has written.
 
     Args:
@@ -68,8 +65,6 @@ def load_stored(file: Path) -> "Pipeline":
         OutdatedModel: when it was stored by another version of this package.
         UnknownFeature: when it was fitted with a feature that this code does not define.
     """
-    import skops.io
-
     types = skops.io.get_untrusted_types(file=file)
     require_trusted_types(types, str(file))
     with outdated_if_unreadable(str(file)):
@@ -116,7 +111,7 @@ def outdated_if_unreadable(source: str) -> Iterator[None]:
         raise OutdatedModel(_outdated(source, str(error).partition("\n")[0])) from error
 
 
-def require_definitions(pipeline: "Pipeline", source: str) -> None:
+def require_definitions(pipeline: Pipeline, source: str) -> None:
     """Make sure that this code can compute every feature that a pipeline was fitted with.
 
     Args:

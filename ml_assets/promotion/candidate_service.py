@@ -17,8 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import urllib3
+
 from ml_assets.config.sqlite_url import sqlite_url
+from ml_assets.registry.export_bundle import export
 from ml_assets.secrets import ShownError, error_text
+from ml_assets.serving.auth import TOKEN_VARIABLE
+from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER, ChampionNote
+from ml_assets.serving.server import serve
 
 _LOG: Final = "service.log"
 _END_SECONDS = 10.0
@@ -45,8 +51,6 @@ class TrialService:
     log: Path
 
     def __post_init__(self) -> None:
-        import urllib3
-
         self._pool = urllib3.HTTPConnectionPool(
             "127.0.0.1", self.port, retries=False, timeout=_ANSWER_SECONDS
         )
@@ -57,8 +61,6 @@ class TrialService:
         Raises:
             ServiceSilent: when there is no answer, or another status than 200.
         """
-        import urllib3
-
         try:
             answer = self._pool.request(
                 "POST", path, body=body, headers={"Content-Type": "application/json"}
@@ -114,17 +116,12 @@ def trial_service(version: Any, name: str) -> Iterator[TrialService]:
 
 
 def _hand_over(version: Any, name: str, home: Path) -> None:
-    from ml_assets.registry.export_bundle import export
-    from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER, ChampionNote
-
     bundle = export(version, name, home / SERVING_FOLDER)
     note = ChampionNote(version=str(version.version), folder=bundle.name)
     (bundle.parent / CHAMPION_FILE).write_text(note.model_dump_json(), encoding="utf-8")
 
 
 def _start(home: Path) -> TrialService:
-    from ml_assets.serving.auth import TOKEN_VARIABLE
-
     variables = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     # A registry of its own, which is not there: the version that was handed over stays.
     variables |= {"ML_ASSETS_HOME": str(home), "MLFLOW_TRACKING_URI": sqlite_url(home / "none.db")}
@@ -149,8 +146,6 @@ def _start(home: Path) -> TrialService:
 def main(descriptor: int, home: Path) -> None:
     """Serve on a socket that the parent has opened, until the parent ends or closes the pipe."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from ml_assets.serving.server import serve
-
     serve(socket.socket(fileno=descriptor), home, home / "requests", lambda _: None)
 
 

@@ -3,9 +3,23 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from mlflow import MlflowClient
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from ml_assets.evaluation.memorization import knows_no_trip_by_heart
+from ml_assets.evaluation.metrics import measure
+from ml_assets.evaluation.model_checks import predictions_digest, same_predictions, sane_predictions
 from ml_assets.evaluation.records import Leaderboard, MetricsRecord, ModelRecord, TrainingSet
+from ml_assets.pipeline.background_sample import attach_background_sample
+from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
+from ml_assets.pipeline.fingerprint import known_minutes
+from ml_assets.pipeline.predict import predict_trips
+from ml_assets.promotion.latency import milliseconds_per_request
 from ml_assets.registry.artifacts import NotLogged, load_pipeline, log_pipeline, register
 from ml_assets.registry.descriptions import describe_version
 from ml_assets.registry.loading import INTERVAL_TAGS, KNOWN_MINUTES
@@ -13,15 +27,9 @@ from ml_assets.registry.manual_hold import Serve
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.secrets import error_text
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.training_set import load_trips
 from ml_assets.trips.quality import Finding, Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
-    from mlflow import MlflowClient
-    from sklearn.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class Examined:
             may; None when it could not be loaded and used.
     """
 
-    predicted: "npt.NDArray[np.float64] | None"
+    predicted: npt.NDArray[np.float64] | None
     findings: Mapping[str, Finding]
     milliseconds: float | None
     by_heart: Finding | None = None
@@ -81,22 +89,16 @@ def as_judged(winner: ModelRecord) -> Served:
 
 
 def refitted(
-    client: "MlflowClient",
+    client: MlflowClient,
     winner: ModelRecord,
     training_set: TrainingSet,
     store: TripStore,
-    judged: "pd.DataFrame",
+    judged: pd.DataFrame,
 ) -> Served:
     """The winner's parameters, fitted on all months and logged to the winner's run.
 
     Its intervals stay the winner's: no month is left that it has not seen to calibrate others on.
     """
-    from sklearn.base import clone
-
-    from ml_assets.pipeline.background_sample import attach_background_sample
-    from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
-    from ml_assets.training.training_set import load_trips
-
     judged_fit = load_pipeline(_logged(winner))
     intervals, fresh = get_intervals(judged_fit), clone(judged_fit)
     del judged_fit  # a forest takes much memory, and so does fitting the next
@@ -114,7 +116,7 @@ def refitted(
 
 
 def registered(
-    client: "MlflowClient", name: str, served: Served, board: Leaderboard, training_set: TrainingSet
+    client: MlflowClient, name: str, served: Served, board: Leaderboard, training_set: TrainingSet
 ) -> str:
     """The version of a model in the registry: registered now, unless it was before.
 
@@ -133,19 +135,13 @@ def registered(
 
 
 def examine(
-    client: "MlflowClient", name: str, version: str, expected: ModelRecord, judged: "pd.DataFrame"
+    client: MlflowClient, name: str, version: str, expected: ModelRecord, judged: pd.DataFrame
 ) -> Examined:
     """Load a version as a server would, ask it for the judged month, and hold it to its rules.
 
     What it answers to the known requests becomes a tag of it, by which later code can tell whether
     it still is the same model.
     """
-    from ml_assets.evaluation.memorization import knows_no_trip_by_heart
-    from ml_assets.evaluation.model_checks import same_predictions, sane_predictions
-    from ml_assets.pipeline.fingerprint import known_minutes
-    from ml_assets.pipeline.predict import predict_trips
-    from ml_assets.promotion.latency import milliseconds_per_request
-
     try:
         pipeline = load_pipeline(f"models:/{name}/{version}")
         predicted = predict_trips(pipeline, judged)
@@ -167,11 +163,7 @@ def examine(
     )
 
 
-def _expected_of(pipeline: "Pipeline", winner: ModelRecord, judged: "pd.DataFrame") -> ModelRecord:
-    from ml_assets.evaluation.metrics import measure
-    from ml_assets.evaluation.model_checks import predictions_digest
-    from ml_assets.pipeline.predict import predict_trips
-
+def _expected_of(pipeline: Pipeline, winner: ModelRecord, judged: pd.DataFrame) -> ModelRecord:
     predicted = predict_trips(pipeline, judged)
     figures = MetricsRecord.model_validate(measure(judged[TARGET], predicted).as_dict())
     digest = predictions_digest(predicted)

@@ -1,8 +1,12 @@
 """A contest for the champion's place: the leaderboard's models ask in turn, each is examined."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+import pandas as pd
+from mlflow import MlflowClient
+
+from ml_assets.evaluation.model_checks import knows_nothing_of
 from ml_assets.evaluation.records import (
     ChampionDecision,
     Criterion,
@@ -29,11 +33,9 @@ from ml_assets.registry.manual_hold import Champion
 from ml_assets.registry.registry import Registry, name_challenger, settle
 from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.train_and_evaluate import fitted_roles
+from ml_assets.training.training_set import load_trips
 from ml_assets.trips.quality import Finding, Verdict, worst
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from mlflow import MlflowClient
 
 
 class UnfitToServe(ShownError, RuntimeError):
@@ -57,7 +59,7 @@ class Contest:
     board: Leaderboard
     training_set: TrainingSet
     store: TripStore
-    judged: "pd.DataFrame"
+    judged: pd.DataFrame
     champion: Champion | None
 
     @classmethod
@@ -69,8 +71,6 @@ class Contest:
         Raises:
             NothingToPromote: when the leaderboard holds no model.
         """
-        from ml_assets.training.training_set import load_trips
-
         if not board.models:
             raise NothingToPromote(
                 "the leaderboard holds no model: materialize one model asset first"
@@ -158,8 +158,6 @@ class Contest:
         )
 
     def _examine(self, served: Served, version: str) -> Examined:
-        from ml_assets.evaluation.model_checks import knows_nothing_of
-
         found = examine(
             self.registry.client, self.registry.name, version, served.expected, self.judged
         )
@@ -171,10 +169,7 @@ class Contest:
             leak = worst([leak, found.by_heart])
         return replace(found, findings={**found.findings, "knows_no_judged_trip": leak})
 
-    def _fitted_on(self) -> "pd.DataFrame":
-        from ml_assets.training.train_and_evaluate import fitted_roles
-        from ml_assets.training.training_set import load_trips
-
+    def _fitted_on(self) -> pd.DataFrame:
         roles = fitted_roles(self.training_set, self.board.models[0].fit_on)
         return load_trips(self.store, self.training_set, *roles)
 
@@ -233,7 +228,7 @@ def tell(contest: Contest, decision: ChampionDecision) -> None:
 
 
 def keep_decision(
-    client: "MlflowClient",
+    client: MlflowClient,
     name: str,
     version: str,
     decision: ChampionDecision,

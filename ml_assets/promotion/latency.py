@@ -1,10 +1,11 @@
 """How long a fitted pipeline takes for one request, as a service asks it."""
 
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline
+
+from ml_assets.pipeline.fingerprint import known_requests
+from ml_assets.trips.rules import REQUEST_COLUMNS
 
 MOST_MILLISECONDS = 50.0
 """The families take 0.3 to 2.5 ms on two cores; people notice a tenth of a second (Nielsen,
@@ -13,14 +14,11 @@ MOST_MILLISECONDS = 50.0
 _REPEATS = 30
 
 
-def milliseconds_per_request(pipeline: "Pipeline") -> float:
+def milliseconds_per_request(pipeline: Pipeline) -> float:
     """Wall time of one request, asked as columns: the shortest of several, after one to warm up.
 
     Whatever else the machine does adds to the others; the model alone decides the shortest.
     """
-    from ml_assets.pipeline.fingerprint import known_requests
-    from ml_assets.trips.rules import REQUEST_COLUMNS
-
     requests = known_requests()
     columns = {name: requests[name].to_numpy() for name in REQUEST_COLUMNS}
     singles = [

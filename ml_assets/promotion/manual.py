@@ -8,10 +8,15 @@ import dataclasses
 import json
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from ml_assets.config.code_version import model_code_version
+from ml_assets.evaluation.model_checks import sane_predictions
 from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.pipeline.fingerprint import known_minutes
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import keep_decision
 from ml_assets.registry.artifacts import CHAMPION, PREVIOUS, version_with_alias
@@ -26,9 +31,7 @@ from ml_assets.registry.registry import (
     versions_of,
 )
 from ml_assets.secrets import ShownError, error_text
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from ml_assets.trips.quality import Verdict
 
 Kind = Literal["rollback", "override"]
 
@@ -124,15 +127,13 @@ def _require_same_trips(serving: Any, dataset: str) -> None:
 
 
 def _target(
-    client: "MlflowClient", name: str, version: str | None, serving: Any, dataset: str
+    client: MlflowClient, name: str, version: str | None, serving: Any, dataset: str
 ) -> Any:
     """The version to reinstate; None for the one that served before.
 
     Raises:
         CannotReinstate: when there is none, it serves already, or it is of other trips.
     """
-    from mlflow.exceptions import MlflowException
-
     if version is None:
         if serving is None:
             raise CannotReinstate(
@@ -168,14 +169,14 @@ def _target(
     return found
 
 
-def _choose(client: "MlflowClient", name: str, dataset: str) -> str:
+def _choose(client: MlflowClient, name: str, dataset: str) -> str:
     """What to choose from, with a command where there is another version of these trips."""
     others = _others(client, name, dataset)
     hint = f", with `ml-assets promote {others[-1]}` for example" if others else ""
     return f"choose one of {list_versions(client, name, dataset)}{hint}"
 
 
-def _others(client: "MlflowClient", name: str, dataset: str) -> list[str]:
+def _others(client: MlflowClient, name: str, dataset: str) -> list[str]:
     """The versions of these trips that do not serve."""
     serving = version_with_alias(client, name, CHAMPION)
     return [
@@ -191,10 +192,6 @@ def _require_servable(name: str, target: Any) -> None:
     Raises:
         CannotReinstate: with why it cannot serve.
     """
-    from ml_assets.evaluation.model_checks import sane_predictions
-    from ml_assets.pipeline.fingerprint import known_minutes
-    from ml_assets.trips.quality import Verdict
-
     try:
         pipeline = load_as_registered(f"models:/{name}/{target.version}", target.tags)
         found = sane_predictions(known_minutes(pipeline))
@@ -250,7 +247,7 @@ def _decision(
     )
 
 
-def _tell(client: "MlflowClient", name: str, decision: ChampionDecision, hold: Hold) -> None:
+def _tell(client: MlflowClient, name: str, decision: ChampionDecision, hold: Hold) -> None:
     version = decision.registry_version or ""
     keep_decision(client, name, version, decision, decision.kind, decision.reason, [])
     client.set_model_version_tag(name, version, HOLD, json.dumps(dataclasses.asdict(hold)))

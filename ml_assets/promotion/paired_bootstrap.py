@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import bootstrap
 
 RESAMPLES = 1000
 """Enough for a 5 % tail: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), section
@@ -60,8 +61,6 @@ def paired_bootstrap(
         ValueError: when the three differ in length, hold fewer than two trips or values that are
             not finite, or when ``confidence`` is no fraction.
     """
-    from scipy.stats import bootstrap
-
     if not 0 < confidence < 1:
         raise ValueError(f"the confidence is {confidence}: give a fraction, for example 0.95")
     minutes = [np.asarray(values, dtype=np.float64) for values in (actual, champion, challenger)]

@@ -9,7 +9,10 @@ missing is the model's own (a check, a slice, its speed), the next of the leader
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, TrainingSet
 from ml_assets.promotion import criteria as shown
@@ -20,11 +23,6 @@ from ml_assets.registry.manual_hold import Champion
 from ml_assets.secrets import ShownError
 from ml_assets.trips.quality import Finding
 from ml_assets.trips.rules import TARGET
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
 
 
 class NothingToPromote(ShownError, ValueError):
@@ -50,9 +48,9 @@ class Challenge:
     board: Leaderboard
     training_set: TrainingSet
     champion: Champion | None
-    judged: "pd.DataFrame"
-    fitted_on: "pd.DataFrame"
-    predicted: "npt.NDArray[np.float64] | None"
+    judged: pd.DataFrame
+    fitted_on: pd.DataFrame
+    predicted: npt.NDArray[np.float64] | None
     findings: Mapping[str, Finding]
     milliseconds: float | None
 

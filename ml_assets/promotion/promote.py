@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ml_assets.config.code_version import model_code_version
+from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import (
     ChampionBefore,
     ChampionDecision,
@@ -137,8 +138,6 @@ def _decision(
 
 
 def _before(contest: Contest) -> ChampionBefore | None:
-    from ml_assets.evaluation.metrics import measure
-
     champion = contest.champion
     if champion is None or champion.predicted is None:
         return None

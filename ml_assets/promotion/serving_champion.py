@@ -3,24 +3,24 @@
 import json
 from ast import literal_eval
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from mlflow import MlflowClient
 
 from ml_assets.evaluation.records import TrainingSet
+from ml_assets.pipeline.predict import predict_trips
 from ml_assets.registry.artifacts import CHAMPION, version_with_alias
 from ml_assets.registry.loading import HOLD, load_as_registered
 from ml_assets.registry.manual_hold import Champion, Hold, Serve
 from ml_assets.secrets import error_text
 from ml_assets.trips.rules import TARGET
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
-    from mlflow import MlflowClient
-
 
 def serving_champion(
-    client: "MlflowClient", name: str, training_set: TrainingSet, judged: "pd.DataFrame"
+    client: MlflowClient, name: str, training_set: TrainingSet, judged: pd.DataFrame
 ) -> Champion | None:
     """The champion, with its predictions for these trips when it was trained on the same kind.
 
@@ -62,7 +62,7 @@ def serving_champion(
 
 
 def champion_parameters(
-    client: "MlflowClient", name: str, model: str, training_set: TrainingSet
+    client: MlflowClient, name: str, model: str, training_set: TrainingSet
 ) -> dict[str, Any] | None:
     """The parameters of the champion, to start tuning from; None when they are of no use.
 
@@ -107,13 +107,9 @@ def _hold(tags: dict[str, str]) -> Hold | None:
 
 
 def _predict(
-    uri: str, tags: dict[str, str], judged: "pd.DataFrame"
-) -> "tuple[npt.NDArray[np.float64] | None, str | None]":
+    uri: str, tags: dict[str, str], judged: pd.DataFrame
+) -> tuple[npt.NDArray[np.float64] | None, str | None]:
     """Minutes, or why there are none: a broken champion must not keep a sound one from serving."""
-    import numpy as np
-
-    from ml_assets.pipeline.predict import predict_trips
-
     try:
         predicted = predict_trips(load_as_registered(uri, tags), judged)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the reason
@@ -124,7 +120,5 @@ def _predict(
     return minutes, None
 
 
-def _rmse(judged: "pd.DataFrame", predicted: "npt.NDArray[np.float64]") -> float:
-    import numpy as np
-
+def _rmse(judged: pd.DataFrame, predicted: npt.NDArray[np.float64]) -> float:
     return float(np.sqrt(np.mean((predicted - judged[TARGET].to_numpy()) ** 2)))

@@ -5,24 +5,27 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import numpy as np
+import pandas as pd
+import polars as pl
+from mlflow import MlflowClient
+from sklearn.pipeline import Pipeline
+
+from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.pipeline.predict import Model
 from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.promotion.candidate_service import ServiceSilent, trial_service
 from ml_assets.registry.artifacts import CHAMPION, version_with_alias
 from ml_assets.registry.loading import NoModel, load_model
+from ml_assets.requests.batch import predict_file
 from ml_assets.requests.parse import Refused, read_request, request_columns
 from ml_assets.requests.validate import check_requests
 from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import StorageError
 from ml_assets.trips.quality import Finding, Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from mlflow import MlflowClient
-    from sklearn.pipeline import Pipeline
 
 REQUESTS: Final = 1000
 """Trips that are asked for at once."""
@@ -67,7 +70,7 @@ class Comparison:
         return Finding(Verdict.FINE, f"requests answered alike to the last bit: {ways}", total)
 
 
-def compare_champion(client: "MlflowClient", name: str, judged: "pd.DataFrame") -> Comparison:
+def compare_champion(client: MlflowClient, name: str, judged: pd.DataFrame) -> Comparison:
     """Ask the champion for trips of the judged month in every way there is.
 
     Args:
@@ -93,10 +96,8 @@ def compare_champion(client: "MlflowClient", name: str, judged: "pd.DataFrame") 
         return Comparison(difference=error_text(error))
 
 
-def chosen(judged: "pd.DataFrame", requests: int = REQUESTS) -> "pd.DataFrame":
+def chosen(judged: pd.DataFrame, requests: int = REQUESTS) -> pd.DataFrame:
     """Some of the trips, always the same ones, that are valid requests (fewer than 1,000 miles)."""
-    import polars as pl
-
     trips = judged[list(REQUEST_COLUMNS)]
     valid = trips[check_requests(pl.from_pandas(trips)).valid.to_numpy()]
     return valid.sample(min(requests, len(valid)), random_state=SEED).reset_index(drop=True)
@@ -104,7 +105,7 @@ def chosen(judged: "pd.DataFrame", requests: int = REQUESTS) -> "pd.DataFrame":
 
 def compare(
     model: Model,
-    trips: "pd.DataFrame",
+    trips: pd.DataFrame,
     ask: Ask,
     one_by_one: int = REQUESTS,
 ) -> Comparison:
@@ -138,9 +139,7 @@ def compare(
     return found
 
 
-def _of_process(model: Model, trips: "pd.DataFrame") -> list[Answer]:
-    from ml_assets.pipeline.conformal_intervals import interval_bounds
-
+def _of_process(model: Model, trips: pd.DataFrame) -> list[Answer]:
     minutes = model.pipeline.predict(trips)
     none = [None] * len(minutes)
     bounds = interval_bounds(model.pipeline, minutes)
@@ -151,10 +150,8 @@ def _of_process(model: Model, trips: "pd.DataFrame") -> list[Answer]:
     ]
 
 
-def _as_json(trips: "pd.DataFrame") -> list[dict[str, Any]]:
+def _as_json(trips: pd.DataFrame) -> list[dict[str, Any]]:
     """The trips as a client writes them: whole numbers without a point, null where unknown."""
-    import polars as pl
-
     return [
         {
             **row,
@@ -170,11 +167,7 @@ def _number(value: float | None) -> float | int | None:
     return int(value) if value is not None and value.is_integer() else value
 
 
-def _of_file(model: Model, trips: "pd.DataFrame", name: str) -> Sequence[Answer]:
-    import polars as pl
-
-    from ml_assets.requests.batch import predict_file
-
+def _of_file(model: Model, trips: pd.DataFrame, name: str) -> Sequence[Answer]:
     frame = pl.from_pandas(trips)
     with tempfile.TemporaryDirectory(prefix="ml_assets_trial_") as folder:
         source, target = Path(folder) / name, Path(folder) / "answers.parquet"
@@ -211,11 +204,9 @@ def _difference(
 
 
 def _features_differ(
-    pipeline: "Pipeline", trips: "pd.DataFrame", requests: Sequence[Mapping[str, Any]]
+    pipeline: Pipeline, trips: pd.DataFrame, requests: Sequence[Mapping[str, Any]]
 ) -> str | None:
     """Whether a request's features are another's than those of its trip in training."""
-    import numpy as np
-
     read = []
     for request in requests:
         found = read_request(request)

@@ -3,15 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from ml_assets.evaluation.metrics import pair_codes, slice_masks
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 GUARDED = ("airport/either end", "pair/unseen", "borough/")
 """Slices, or the beginning of their names: dear rides, zones never paired in training, and each
@@ -70,10 +67,10 @@ class SliceChange:
 
 
 def guarded_changes(
-    judged: "pd.DataFrame",
+    judged: pd.DataFrame,
     champion: npt.NDArray[np.float64],
     challenger: npt.NDArray[np.float64],
-    fitted_on: "pd.DataFrame",
+    fitted_on: pd.DataFrame,
     guard: SliceGuard,
 ) -> list[SliceChange]:
     """Compare two models on every guarded slice of the judged month with enough trips.

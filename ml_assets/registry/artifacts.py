@@ -6,8 +6,19 @@ which holds for what is written and for what is loaded.
 
 import json
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import DataType, Schema, TensorSpec
+from mlflow.types.schema import AnyType, ColSpec
+from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.serialization import (
     UntrustedModel,
@@ -17,15 +28,9 @@ from ml_assets.pipeline.serialization import (
     trusted_types,
 )
 from ml_assets.registry.descriptions import MODEL_DESCRIPTION
+from ml_assets.registry.mlflow_runs import TrackedRun
+from ml_assets.registry.package_wheel import wheel_name, write_wheel
 from ml_assets.secrets import ShownError
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from mlflow import MlflowClient
-    from mlflow.models import ModelSignature
-    from sklearn.pipeline import Pipeline
-
-    from ml_assets.registry.mlflow_runs import TrackedRun
 
 WHEEL_FOLDER = "wheels"
 """Folder of a logged model that holds this package; MLflow's own wheeled models call it so, too."""
@@ -41,7 +46,7 @@ class NotLogged(ShownError, LookupError):
 
 
 def log_pipeline(
-    run: "TrackedRun", pipeline: "Pipeline", example: "pd.DataFrame", name: str = "pipeline"
+    run: TrackedRun, pipeline: Pipeline, example: pd.DataFrame, name: str = "pipeline"
 ) -> str:
     """Log a fitted pipeline with its signature, an input example and this package as a wheel.
 
@@ -57,10 +62,6 @@ def log_pipeline(
     Raises:
         TypeError: when the pipeline holds a type of a package that is not trusted.
     """
-    import mlflow
-
-    from ml_assets.registry.package_wheel import wheel_name, write_wheel
-
     requests = _as_clients_send(example)
     types = trusted_types(pipeline)
     logged = mlflow.sklearn.log_model(
@@ -80,17 +81,12 @@ def log_pipeline(
     return str(logged.model_uri)
 
 
-def request_signature() -> "ModelSignature":
+def request_signature() -> ModelSignature:
     """The fields of a request as MLflow checks them, and minutes as the output.
 
     Zones are integers. MLflow refuses 64-bit integers for a double and a missing value for an
     integer, so the miles and the passengers, which may be either, are declared without a type.
     """
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import DataType, Schema, TensorSpec
-    from mlflow.types.schema import AnyType, ColSpec
-
     return ModelSignature(
         inputs=Schema(
             [
@@ -105,7 +101,7 @@ def request_signature() -> "ModelSignature":
     )
 
 
-def load_pipeline(uri: str) -> "Pipeline":
+def load_pipeline(uri: str) -> Pipeline:
     """Load a pipeline from a model URI such as ``models:/taxi-trip-duration@champion``.
 
     MLflow takes the format and the trusted types from the stored model itself, which whoever can
@@ -122,8 +118,6 @@ def load_pipeline(uri: str) -> "Pipeline":
         OutdatedModel: when it was stored by another version of this package.
         UnknownFeature: when it was fitted with a feature that this code does not define.
     """
-    import mlflow
-
     with tempfile.TemporaryDirectory() as folder:
         # What is examined is what is loaded: a copy that nobody changes in between.
         copy = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
@@ -160,7 +154,7 @@ def require_trusted(uri: str, flavors: dict[str, Any]) -> None:
 
 
 def register(
-    client: "MlflowClient",
+    client: MlflowClient,
     name: str,
     model_uri: str,
     run_id: str,
@@ -183,8 +177,6 @@ def register(
     Raises:
         NotLogged: when this MLflow does not have the model.
     """
-    from mlflow.exceptions import MlflowException
-
     try:
         client.get_registered_model(name)
     except MlflowException as error:
@@ -205,9 +197,7 @@ def register(
     return str(version.version)
 
 
-def _require_logged(client: "MlflowClient", model_id: str) -> None:
-    from mlflow.exceptions import MlflowException
-
+def _require_logged(client: MlflowClient, model_id: str) -> None:
     try:
         client.get_logged_model(model_id)
     except MlflowException as error:
@@ -219,10 +209,8 @@ def _require_logged(client: "MlflowClient", model_id: str) -> None:
         ) from error
 
 
-def version_with_alias(client: "MlflowClient", name: str, alias: str) -> Any | None:
+def version_with_alias(client: MlflowClient, name: str, alias: str) -> Any | None:
     """The model version that bears an alias, or None."""
-    from mlflow.exceptions import MlflowException
-
     try:
         return client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
@@ -231,13 +219,13 @@ def version_with_alias(client: "MlflowClient", name: str, alias: str) -> Any | N
         raise
 
 
-def _as_clients_send(requests: "pd.DataFrame") -> "pd.DataFrame":
+def _as_clients_send(requests: pd.DataFrame) -> pd.DataFrame:
     """The same requests with zones as 64-bit integers and other numbers as doubles."""
     numbers = dict.fromkeys(requests.select_dtypes("number").columns, "float64")
     return requests.astype(numbers | {"PULocationID": "int64", "DOLocationID": "int64"})
 
 
-def _features(pipeline: "Pipeline") -> dict[str, dict[str, int]]:
+def _features(pipeline: Pipeline) -> dict[str, dict[str, int]]:
     """Names and versions of the definitions that a pipeline was fitted with, by their kind."""
     return {
         kind: versions
@@ -253,8 +241,6 @@ def _requirements(types: list[str]) -> list[str]:
     Args:
         types: The types that it holds; XGBoost is large, and is needed by its own models only.
     """
-    from importlib.metadata import version
-
     packages = ["scikit-learn", "pandas", "numpy", "scipy", "skops", "orjson"]
     if any(name.startswith("xgboost.") for name in types):
         packages.append("xgboost")

@@ -5,6 +5,8 @@ from importlib import metadata
 
 from pydantic import BaseModel
 
+from ml_assets.training.fit import available_cores
+
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "xgboost")
 """Those whose version can move what a fit learns."""
 
@@ -27,8 +29,6 @@ class Environment(BaseModel):
 
 def this_environment() -> Environment:
     """The environment of this process."""
-    from ml_assets.training.fit import available_cores
-
     return Environment(
         python=platform.python_version(),
         libraries={name: metadata.version(name) for name in LIBRARIES},

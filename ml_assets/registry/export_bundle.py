@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+import mlflow
+
 from ml_assets.registry.artifacts import CHAMPION, require_trusted
 from ml_assets.registry.loading import INTERVAL_TAGS, KNOWN_MINUTES
 from ml_assets.serving.bundle import (
@@ -60,8 +62,6 @@ def export(version: Any, name: str, folder: Path) -> Path:
         UntrustedModel: when the version is of another format, or asks for types of other packages.
         StorageError: when there is no room, or no permission.
     """
-    import mlflow
-
     final = folder / bundle_name(version)
     if is_whole(final):
         return final

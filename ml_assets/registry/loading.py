@@ -1,17 +1,18 @@
 """The registered version that is to predict, loaded and held to what it was."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sklearn.pipeline import Pipeline
 
 from ml_assets.monitoring.champion import ServedChampion
+from ml_assets.pipeline.fingerprint import answers_as_before, known_minutes
 from ml_assets.pipeline.predict import Model
 from ml_assets.registry.artifacts import CHAMPION, load_pipeline, version_with_alias
 from ml_assets.registry.registry import explain_missing_champion, list_versions
 from ml_assets.secrets import ShownError, error_text
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from sklearn.pipeline import Pipeline
 
 KNOWN_MINUTES = "known_minutes"
 """Tag of a version: what it answered to ``pipeline.fingerprint`` when it was registered."""
@@ -42,8 +43,6 @@ def load_as_registered(uri: str, tags: dict[str, str]) -> Any:
     Raises:
         AnswersOtherwise: when a feature, say, means another thing by now.
     """
-    from ml_assets.pipeline.fingerprint import answers_as_before, known_minutes
-
     pipeline = load_pipeline(uri)
     if KNOWN_MINUTES in tags:
         before, now = json.loads(tags[KNOWN_MINUTES]), known_minutes(pipeline)
@@ -55,7 +54,7 @@ def load_as_registered(uri: str, tags: dict[str, str]) -> Any:
     return pipeline
 
 
-def load_model(client: "MlflowClient", name: str, which: str = CHAMPION) -> Model:
+def load_model(client: MlflowClient, name: str, which: str = CHAMPION) -> Model:
     """Load a version to predict with.
 
     Args:
@@ -79,10 +78,8 @@ def load_model(client: "MlflowClient", name: str, which: str = CHAMPION) -> Mode
     return Model(pipeline, str(version.version))
 
 
-def _find(client: "MlflowClient", name: str, which: str) -> Any:
+def _find(client: MlflowClient, name: str, which: str) -> Any:
     """MLflow's own record of the version."""
-    from mlflow.exceptions import MlflowException
-
     if not which.isdigit():
         version = version_with_alias(client, name, which)
         if version is None and which == CHAMPION:
@@ -106,7 +103,7 @@ def _rounded(minutes: list[float]) -> str:
     return ", ".join(f"{value:.2f}" for value in minutes)
 
 
-def served_champion(client: "MlflowClient", name: str) -> ServedChampion | None:
+def served_champion(client: MlflowClient, name: str) -> ServedChampion | None:
     """The champion's facts, from the tags of its version; None when nothing serves.
 
     Args:
@@ -129,7 +126,7 @@ def served_champion(client: "MlflowClient", name: str) -> ServedChampion | None:
     )
 
 
-def load_served(client: "MlflowClient", name: str, champion: ServedChampion) -> "Pipeline":
+def load_served(client: MlflowClient, name: str, champion: ServedChampion) -> Pipeline:
     """The pipeline of a version, held to what it answered when it was registered.
 
     Raises:

@@ -2,22 +2,23 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+from ml_assets.evaluation.feature_importance import feature_importance
 from ml_assets.evaluation.records import ModelRecord, MonthUse, TrainingSet
+from ml_assets.ingestion.http import TLC_URL
 from ml_assets.ingestion.source import published_filename
 from ml_assets.registry.artifacts import log_pipeline
 from ml_assets.registry.environment import this_environment
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.secrets import without_credentials
+from ml_assets.training.train_and_evaluate import JudgedModel
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS
-
-if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
-
-    from ml_assets.training.train_and_evaluate import JudgedModel
 
 EXAMPLE_ROWS = 5
 DESCRIPTION_TAG = "mlflow.note.content"
@@ -28,7 +29,7 @@ TRAINING_SET_FILE, RECORD_FILE = "training_set.json", "model_record.json"
 
 def log_judged_model(
     run: TrackedRun,
-    judged: "JudgedModel",
+    judged: JudgedModel,
     training_set: TrainingSet,
     pictures: Mapping[str, bytes],
     description: str = "",
@@ -45,8 +46,6 @@ def log_judged_model(
     Returns:
         The model's record with its MLflow run and model URI.
     """
-    from ml_assets.evaluation.feature_importance import feature_importance
-
     record = judged.record
     tags = _tags(record, training_set) | ({DESCRIPTION_TAG: description} if description else {})
     run.log(_parameters(record, training_set), _figures(record), tags)
@@ -69,7 +68,7 @@ _TRIAL_STATUS = {"FAIL": "FAILED", "PRUNED": "KILLED"}
 """MLflow has no status for a pruned trial; the tag ``state`` tells it from one that was stopped."""
 
 
-def _log_trials(run: TrackedRun, judged: "JudgedModel") -> None:
+def _log_trials(run: TrackedRun, judged: JudgedModel) -> None:
     for trial in judged.trials:
         figures = {} if trial.tune_rmse is None else {"tune_rmse": trial.tune_rmse}
         run.log_child(
@@ -145,15 +144,12 @@ _COLUMNS = (
 )
 
 
-def month_datasets(training_set: TrainingSet) -> "list[DatasetInput]":
+def month_datasets(training_set: TrainingSet) -> list[DatasetInput]:
     """Each month once, with its roles, for ``MlflowClient.log_inputs``.
 
     Args:
         training_set: Names the months, their published files and their roles.
     """
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-    from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
-
     found = []
     for month, uses in _by_month(training_set).items():
         source_type, source = _source(uses[0].source, training_set.taxi, month)
@@ -180,8 +176,6 @@ def _by_month(training_set: TrainingSet) -> dict[str, list[MonthUse]]:
 
 def _source(source: str, taxi: str, month: str) -> tuple[str, dict[str, Any]]:
     """Where a month was published, as MLflow writes it: the kind of place, and the place."""
-    from ml_assets.ingestion.http import TLC_URL
-
     folder = without_credentials(TLC_URL if source == "tlc" else source).rstrip("/")
     file = f"{folder}/{published_filename(taxi, Month.parse(month))}"
     scheme = urlsplit(folder).scheme

@@ -1,13 +1,12 @@
 """The serving champion, as a decision sees it: what it is, how it does, and who put it there."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from ml_assets.evaluation.records import TrainingSet
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 Serve = Literal["judged", "refitted_on_all_months"]
 
@@ -70,7 +69,7 @@ class Champion:
     caveat: str | None = None
     run_id: str = ""
     hold: Hold | None = None
-    predicted: "npt.NDArray[np.float64] | None" = None
+    predicted: npt.NDArray[np.float64] | None = None
 
     def __str__(self) -> str:
         return f"the champion ({self.model}, version {self.version})"

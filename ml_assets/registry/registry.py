@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from mlflow import MlflowClient
 
 from ml_assets.registry.artifacts import CHALLENGER, CHAMPION, PREVIOUS, version_with_alias
 from ml_assets.secrets import ShownError
 from ml_assets.storage.atomic import locked
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,12 @@ class Registry:
         lock_folder: Local folder of the lock under which the champion's alias moves.
     """
 
-    client: "MlflowClient"
+    client: MlflowClient
     name: str
     lock_folder: Path
 
 
-def versions_of(client: "MlflowClient", name: str, dataset: str | None = None) -> list[Any]:
+def versions_of(client: MlflowClient, name: str, dataset: str | None = None) -> list[Any]:
     """MLflow's records of the registered versions, the oldest first.
 
     Args:
@@ -40,7 +39,7 @@ def versions_of(client: "MlflowClient", name: str, dataset: str | None = None) -
     return [entry for entry in ordered if dataset in (None, entry.tags.get("dataset"))]
 
 
-def list_versions(client: "MlflowClient", name: str, dataset: str | None = None) -> str:
+def list_versions(client: MlflowClient, name: str, dataset: str | None = None) -> str:
     """The registered versions with their families, for messages.
 
     Args:
@@ -55,7 +54,7 @@ def list_versions(client: "MlflowClient", name: str, dataset: str | None = None)
     return ", ".join(named) or "none; train first with `ml-assets run`"
 
 
-def promote_command(client: "MlflowClient", name: str, dataset: str | None = None) -> str | None:
+def promote_command(client: MlflowClient, name: str, dataset: str | None = None) -> str | None:
     """The command that lets a registered version serve; None when there is no version.
 
     It names the one that served last as far as that is known, else the newest.
@@ -80,7 +79,7 @@ def promote_command(client: "MlflowClient", name: str, dataset: str | None = Non
     return f"ml-assets promote {latest}"
 
 
-def explain_missing_champion(client: "MlflowClient", name: str) -> str:
+def explain_missing_champion(client: MlflowClient, name: str) -> str:
     """Why no version has the alias ``champion``, and the command that helps.
 
     Args:
@@ -108,14 +107,14 @@ class ChampionMoved(ShownError, RuntimeError):
     """Another process made another version champion meanwhile; nothing was changed."""
 
 
-def champion_version(client: "MlflowClient", name: str) -> str | None:
+def champion_version(client: MlflowClient, name: str) -> str | None:
     """The version that serves; None when nothing does."""
     version = version_with_alias(client, name, CHAMPION)
     return None if version is None else str(version.version)
 
 
 def move_champion(
-    client: "MlflowClient", name: str, version: str, *, instead_of: str | None, lock_folder: Path
+    client: MlflowClient, name: str, version: str, *, instead_of: str | None, lock_folder: Path
 ) -> None:
     """Make a version the champion in one step; the one before becomes ``previous``.
 
@@ -146,7 +145,7 @@ def move_champion(
         _leave_challengers(client, name, version)
 
 
-def settle(client: "MlflowClient", name: str) -> None:
+def settle(client: MlflowClient, name: str) -> None:
     """Finish what a process that died while it moved the aliases left undone; else do nothing."""
     champion = version_with_alias(client, name, CHAMPION)
     if champion is None:
@@ -162,12 +161,12 @@ def settle(client: "MlflowClient", name: str) -> None:
     _leave_challengers(client, name, str(champion.version))
 
 
-def name_challenger(client: "MlflowClient", name: str, version: str) -> None:
+def name_challenger(client: MlflowClient, name: str, version: str) -> None:
     """Give a version that asks for the champion's place the alias ``challenger``."""
     client.set_registered_model_alias(name, CHALLENGER, version)
 
 
-def _leave_challengers(client: "MlflowClient", name: str, champion: str) -> None:
+def _leave_challengers(client: MlflowClient, name: str, champion: str) -> None:
     """Who serves asks for nothing any more."""
     challenger = version_with_alias(client, name, CHALLENGER)
     if challenger is not None and str(challenger.version) == champion:

@@ -1,14 +1,13 @@
 """A backtest to look at: error by month as lines, and as a table."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
 
 from ml_assets.backtesting.records import CHAMPION, BacktestEntry, BacktestRecord
 from ml_assets.evaluation.leaderboard import Row
 from ml_assets.reporting.figure import GREY, HIGHLIGHT, INK, canvas, png
 from ml_assets.trips.month import Month
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 FAMILY_STYLES = (
     ("#1f4fd8", "o"),
@@ -75,7 +74,7 @@ def backtest_table(made: BacktestRecord) -> list[Row]:
     return rows
 
 
-def _draw(axes: "Axes", made: BacktestRecord, models: list[str], figure: str) -> None:
+def _draw(axes: Axes, made: BacktestRecord, models: list[str], figure: str) -> None:
     families, baselines = 0, 0
     for model in models:
         line = made.line(model)
@@ -106,7 +105,7 @@ def _with_gaps(
     return positions, [found.get(first + at, float("nan")) for at in positions]
 
 
-def _label_months(axes: "Axes", months: list[Month]) -> None:
+def _label_months(axes: Axes, months: list[Month]) -> None:
     if not months:
         return
     count = _position(months[-1]) - _position(months[0]) + 1

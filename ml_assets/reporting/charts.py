@@ -5,11 +5,13 @@ Every title names the months; on the embedded sample the subtitle says "syntheti
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.colors import LinearSegmentedColormap
 
+from ml_assets.evaluation.leaderboard import leaderboard
+from ml_assets.evaluation.records import ModelRecord
 from ml_assets.reporting.figure import (
     BLUE,
     DARK_BLUE,
@@ -23,15 +25,12 @@ from ml_assets.reporting.figure import (
 )
 from ml_assets.trips.month import Month
 
-if TYPE_CHECKING:
-    from ml_assets.evaluation.records import ModelRecord
-
 LONGEST_DRAWN_MINUTES = 60.0
 """Axes of durations end where kept trips end."""
 
 
 def leaderboard_bars(
-    rows: Sequence["ModelRecord"],
+    rows: Sequence[ModelRecord],
     months: Sequence[Month],
     *,
     best: str | None = None,
@@ -47,8 +46,6 @@ def leaderboard_bars(
         synthetic: whether the trips are the embedded sample's, which the subtitle then says.
         caveat: what the figures have to be shown with, if anything.
     """
-    from ml_assets.evaluation.leaderboard import leaderboard
-
     ordered = leaderboard(rows)[::-1]
     title = "RMSE on the judging month"
     figure, (axes,) = canvas(title, months, synthetic, lines=len(ordered), caveat=caveat)
@@ -86,8 +83,6 @@ def predicted_versus_actual(
         synthetic: as in :func:`leaderboard_bars`.
         caveat: as there.
     """
-    from matplotlib.colors import LinearSegmentedColormap
-
     end = LONGEST_DRAWN_MINUTES
     title = f"{model}: predicted versus actual"
     figure, (axes,) = canvas(title, months, synthetic, height=5.6, caveat=caveat)

@@ -7,14 +7,15 @@ close, which matters in a long-lived process. matplotlib is imported when someth
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from textwrap import fill
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Patch
+from PIL import Image
 
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 BLUE = "#4c78a8"
 PALE_BLUE = "#cfe0f1"
@@ -39,7 +40,7 @@ def canvas(
     lines: int | None = None,
     panels: int = 1,
     caveat: str | None = None,
-) -> "tuple[Figure, list[Axes]]":
+) -> tuple[Figure, list[Axes]]:
     """An empty chart, 800 pixels wide.
 
     Args:
@@ -51,9 +52,6 @@ def canvas(
         panels: axes, one above the other.
         caveat: what the figures have to be shown with; stands under the title.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     inches = height if lines is None else max(2.4, 1.5 + LINE_INCHES * lines)
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
     figure = Figure(figsize=(WIDTH_INCHES, inches), dpi=DOTS_PER_INCH, layout=layout)
@@ -72,15 +70,13 @@ def canvas(
     return figure, all_axes
 
 
-def legend(figure: "Figure", colour_of: Mapping[str, str] | None = None) -> None:
+def legend(figure: Figure, colour_of: Mapping[str, str] | None = None) -> None:
     """A legend under the chart, where it covers nothing.
 
     Args:
         figure: the chart.
         colour_of: what each colour of bars means; by default what was drawn with a label.
     """
-    from matplotlib.patches import Patch
-
     if colour_of is None:
         figure.legend(loc="outside lower center", ncols=4, frameon=False)
         return
@@ -88,10 +84,8 @@ def legend(figure: "Figure", colour_of: Mapping[str, str] | None = None) -> None
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
 
 
-def png(figure: "Figure") -> bytes:
+def png(figure: Figure) -> bytes:
     """The figure as the bytes of a PNG file."""
-    from PIL import Image
-
     full, small = BytesIO(), BytesIO()
     figure.savefig(full, format="png", pil_kwargs={"compress_level": 1})
     # The bytes are stored in every event's metadata: a palette is a third of true colour.

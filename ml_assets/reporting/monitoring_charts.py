@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
 
 from ml_assets.monitoring.drift.histograms import FEATURES
 from ml_assets.monitoring.drift.records import DriftRecord
@@ -10,9 +12,6 @@ from ml_assets.monitoring.online.records import OnlineDay, OnlineRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord, Score, months_of
 from ml_assets.reporting.figure import BLUE, GREY, HIGHLIGHT, INK, canvas, legend, png
 from ml_assets.trips.month import Month
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _STYLES = (
     ("#1f4fd8", "o"),
@@ -85,7 +84,7 @@ def error_lines(record: PerformanceRecord) -> bytes | None:
 
 
 def _draw_champion(
-    axes: "Axes", record: PerformanceRecord, champion: str, months: Sequence[Month]
+    axes: Axes, record: PerformanceRecord, champion: str, months: Sequence[Month]
 ) -> None:
     scores = record.scores_of(champion)
     serves = champion == record.champion
@@ -107,14 +106,14 @@ def _draw_champion(
 
 
 def _points(
-    axes: "Axes", scores: Sequence[Score], months: Sequence[Month], face: str, edge: str
+    axes: Axes, scores: Sequence[Score], months: Sequence[Month], face: str, edge: str
 ) -> None:
     places = [_at(Month.parse(score.month), months) for score in scores]
     heights = [score.relative_error for score in scores]
     axes.scatter(places, heights, s=36, color=face, edgecolors=edge, zorder=4)
 
 
-def _scale_index(axes: "Axes", top: float) -> None:
+def _scale_index(axes: Axes, top: float) -> None:
     """From 0 to ``top``; logarithmic above the lowest tick where lines would not be told apart."""
     if top > _MOST_LINEAR:
         axes.set_yscale("symlog", linthresh=_INDEX_TICKS[1])
@@ -124,7 +123,7 @@ def _scale_index(axes: "Axes", top: float) -> None:
     axes.set_ylim(0, top)
 
 
-def _shade(axes: "Axes", places: Sequence[int]) -> None:
+def _shade(axes: Axes, places: Sequence[int]) -> None:
     for number, place in enumerate(places):
         label = "months it was fitted on" if number == 0 else None
         axes.axvspan(place - 0.5, place + 0.5, color=INK, alpha=0.07, linewidth=0, label=label)
@@ -139,7 +138,7 @@ def _with_gaps(
     return list(range(count)), [found.get(place, _GAP) for place in range(count)]
 
 
-def _label_months(axes: "Axes", months: Sequence[Month]) -> None:
+def _label_months(axes: Axes, months: Sequence[Month]) -> None:
     count = _at(months[-1], months) + 1
     ticks = list(range(0, count, -(-count // _MOST_TICKS)))
     axes.set_xticks(ticks, [str(months[0].shift(at)) for at in ticks], rotation=30, ha="right")
@@ -196,7 +195,7 @@ def online_days(record: OnlineRecord) -> bytes | None:
     return png(figure)
 
 
-def _draw_latency(axes: "Axes", days: Sequence[OnlineDay], places: Sequence[int]) -> None:
+def _draw_latency(axes: Axes, days: Sequence[OnlineDay], places: Sequence[int]) -> None:
     for name, colour, marker in (
         ("p50_milliseconds", INK, "o"),
         ("p99_milliseconds", HIGHLIGHT, "v"),
@@ -221,7 +220,7 @@ def _number(version: str) -> tuple[int, str]:
     return (int(version) if version.isdigit() else 0, version)
 
 
-def _label_days(axes: "Axes", names: Sequence[str]) -> None:
+def _label_days(axes: Axes, names: Sequence[str]) -> None:
     ticks = list(range(0, len(names), -(-len(names) // _MOST_MODEL_TICKS)))
     axes.set_xticks(ticks, [names[at] for at in ticks], rotation=30, ha="right")
     axes.set_xlim(-0.6, max(len(names), _LEAST_DAYS) - 0.4)

@@ -6,26 +6,32 @@ named, whether or not it made a difference.
 """
 
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
 from pydantic import BaseModel
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 
 from ml_assets.config.code_version import model_code_version
+from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.evaluation.records import MonthUse, Role, TrainingSet
 from ml_assets.pipeline.fingerprint import SAME_MINUTES
+from ml_assets.pipeline.predict import predict_trips
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.environment import this_environment
 from ml_assets.registry.loading import AnswersOtherwise, load_as_registered
 from ml_assets.reproduction.training_record import RecordedVersion, read_version
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.families import family_named
+from ml_assets.training.fit import FittedModel, encode_trips, fit_encoded, refit
+from ml_assets.training.train_and_evaluate import fitted_roles
+from ml_assets.training.training_set import TABLE, load_trips
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import TARGET
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from mlflow import MlflowClient
-    from sklearn.pipeline import Pipeline
 
 
 class Difference(BaseModel):
@@ -100,7 +106,7 @@ class Reproduction(BaseModel):
 
 
 def reproduce(
-    client: "MlflowClient",
+    client: MlflowClient,
     name: str,
     which: str,
     store: TripStore,
@@ -154,15 +160,13 @@ def reproduce(
     )
 
 
-def threads_of(pipeline: "Pipeline") -> int:
+def threads_of(pipeline: Pipeline) -> int:
     """The threads that a pipeline's estimator was fitted with; it keeps them."""
     parameters = pipeline["model"].regressor.get_params()
     return int(parameters.get("n_jobs") or 1)
 
 
 def _roles(recorded: RecordedVersion) -> tuple[Role, ...]:
-    from ml_assets.training.train_and_evaluate import fitted_roles
-
     if recorded.serve == "refitted_on_all_months":
         return ("train", "tune", "judge")
     return fitted_roles(recorded.training_set, recorded.fit_on)
@@ -170,8 +174,6 @@ def _roles(recorded: RecordedVersion) -> tuple[Role, ...]:
 
 def _as_stored(store: TripStore, recorded: RecordedVersion) -> TrainingSet:
     """The training set with its months as they are in the store by now."""
-    from ml_assets.training.training_set import TABLE
-
     training_set = recorded.training_set
     if training_set.dataset != store.dataset:
         raise CannotReproduce(
@@ -195,8 +197,6 @@ def _as_stored(store: TripStore, recorded: RecordedVersion) -> TrainingSet:
 
 
 def _use_now(store: TripStore, use: MonthUse) -> MonthUse:
-    from ml_assets.training.training_set import TABLE
-
     lineage, rows = store.lineage(TABLE, Month.parse(use.month))
     return use.model_copy(
         update={
@@ -208,7 +208,7 @@ def _use_now(store: TripStore, use: MonthUse) -> MonthUse:
     )
 
 
-def _registered(recorded: RecordedVersion) -> "Pipeline":
+def _registered(recorded: RecordedVersion) -> Pipeline:
     try:
         return load_pipeline(recorded.uri)
     except Exception as error:
@@ -219,28 +219,19 @@ def _registered(recorded: RecordedVersion) -> "Pipeline":
         ) from error
 
 
-def _requests(store: TripStore, now: TrainingSet, most: int) -> "pd.DataFrame":
+def _requests(store: TripStore, now: TrainingSet, most: int) -> pd.DataFrame:
     """Every n-th trip of the judged month: the same ones each time."""
-    from ml_assets.training.training_set import load_trips
-
     judged = load_trips(store, now, "judge")
     return judged.iloc[:: -(-len(judged) // most)]
 
 
 def _fitted_again(
-    recorded: RecordedVersion, store: TripStore, now: TrainingSet, registered: "Pipeline"
-) -> "Pipeline":
+    recorded: RecordedVersion, store: TripStore, now: TrainingSet, registered: Pipeline
+) -> Pipeline:
     """The fit of training: on the months before the tuning one, or refitted on more of them.
 
     Its features are those of the registered model, whatever features there are by now.
     """
-    from sklearn.base import clone
-    from sklearn.pipeline import Pipeline
-
-    from ml_assets.training.families import family_named
-    from ml_assets.training.fit import FittedModel, encode_trips, fit_encoded, refit
-    from ml_assets.training.training_set import load_trips
-
     family, roles = family_named(recorded.family), _roles(recorded)
     parameters = {**family.defaults, **recorded.parameters}
     steps, threads = clone(registered[:-1]), threads_of(registered)
@@ -256,13 +247,8 @@ def _fitted_again(
 
 
 def _compared(
-    registered: "Pipeline", fitted: "Pipeline", judged: "pd.DataFrame", tolerance: float
+    registered: Pipeline, fitted: Pipeline, judged: pd.DataFrame, tolerance: float
 ) -> dict[str, Any]:
-    import numpy as np
-
-    from ml_assets.evaluation.metrics import root_mean_squared_error
-    from ml_assets.pipeline.predict import predict_trips
-
     actual = judged[TARGET]
     before, after = (predict_trips(pipeline, judged) for pipeline in (registered, fitted))
     apart = np.abs(after - before)

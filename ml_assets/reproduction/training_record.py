@@ -1,9 +1,15 @@
 """What the registry and MLflow keep of a version: enough to fit it again."""
 
 import json
+import tempfile
 from ast import literal_eval
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from ml_assets.backtesting.inputs import ServedParameters
 from ml_assets.evaluation.records import FitOn, TrainingSet
@@ -15,9 +21,6 @@ from ml_assets.registry.registry import explain_missing_champion, list_versions
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.month import Month
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 
 class UnknownVersion(ShownError, LookupError):
@@ -67,7 +70,7 @@ class RecordedVersion:
         return {**_requirements(self.uri), **kept}
 
 
-def read_version(client: "MlflowClient", name: str, which: str) -> RecordedVersion:
+def read_version(client: MlflowClient, name: str, which: str) -> RecordedVersion:
     """Read what is kept of a version.
 
     Args:
@@ -111,7 +114,7 @@ def read_version(client: "MlflowClient", name: str, which: str) -> RecordedVersi
     )
 
 
-def served_parameters(client: "MlflowClient", name: str, dataset: str) -> ServedParameters | None:
+def served_parameters(client: MlflowClient, name: str, dataset: str) -> ServedParameters | None:
     """What the serving champion is made with; None when nothing serves, or other trips made it.
 
     Raises:
@@ -127,9 +130,7 @@ def served_parameters(client: "MlflowClient", name: str, dataset: str) -> Served
     )
 
 
-def _find(client: "MlflowClient", name: str, which: str) -> Any:
-    from mlflow.exceptions import MlflowException
-
+def _find(client: MlflowClient, name: str, which: str) -> Any:
     if not which.isdecimal():
         found = version_with_alias(client, name, which)
         if found is None:
@@ -149,16 +150,13 @@ def _find(client: "MlflowClient", name: str, which: str) -> Any:
         ) from error
 
 
-def _artifact(client: "MlflowClient", run: Any, file: str) -> Any:
-    import tempfile
-    from pathlib import Path
-
+def _artifact(client: MlflowClient, run: Any, file: str) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = client.download_artifacts(run.info.run_id, file, folder)
         return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def _kept_record(client: "MlflowClient", run: Any) -> dict[str, Any] | None:
+def _kept_record(client: MlflowClient, run: Any) -> dict[str, Any] | None:
     """The model's record with its environment; None for trainings of before that was kept."""
     names = {entry.path for entry in client.list_artifacts(run.info.run_id)}
     if RECORD_FILE not in names:
@@ -183,11 +181,6 @@ def _value(text: str) -> Any:
 
 def _requirements(uri: str) -> dict[str, str]:
     """Versions that are pinned beside the stored model."""
-    import tempfile
-    from pathlib import Path
-
-    import mlflow
-
     with tempfile.TemporaryDirectory() as folder:
         file = f"{uri}/requirements.txt"
         path = mlflow.artifacts.download_artifacts(artifact_uri=file, dst_path=folder)

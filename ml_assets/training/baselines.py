@@ -5,17 +5,15 @@ measured, stored and listed exactly as the model families are.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ml_assets.evaluation.metrics import pair_codes
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Minutes = npt.NDArray[np.float64]
 
@@ -29,12 +27,12 @@ class GlobalMean(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     mean_: float
 
-    def fit(self, X: "pd.DataFrame", y: npt.ArrayLike) -> Self:
+    def fit(self, X: pd.DataFrame, y: npt.ArrayLike) -> Self:
         """Learn the mean of ``y``, minutes, shape (rows,); ``X`` only gives the row count."""
         self.mean_ = float(np.mean(_durations(X, y)))
         return self
 
-    def predict(self, X: "pd.DataFrame") -> Minutes:
+    def predict(self, X: pd.DataFrame) -> Minutes:
         """The mean for each row of ``X``, minutes, shape (rows,)."""
         check_is_fitted(self)
         return np.full(len(X), self.mean_)
@@ -55,15 +53,13 @@ class MedianPerPair(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     medians_: Minutes
     median_: float
 
-    def fit(self, X: "pd.DataFrame", y: npt.ArrayLike) -> Self:
+    def fit(self, X: pd.DataFrame, y: npt.ArrayLike) -> Self:
         """Learn the medians.
 
         Args:
             X: ``PULocationID`` and ``DOLocationID``, one row a trip.
             y: durations in minutes, shape (rows,).
         """
-        import pandas as pd
-
         durations = pd.Series(_durations(X, y))
         by_pair = durations.groupby(pair_codes(X)).median()
         self.pairs_ = by_pair.index.to_numpy(dtype=np.int64)
@@ -71,7 +67,7 @@ class MedianPerPair(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.median_ = float(durations.median())
         return self
 
-    def predict(self, X: "pd.DataFrame") -> Minutes:
+    def predict(self, X: pd.DataFrame) -> Minutes:
         """The median of each row's pair, or of all trips, minutes, shape (rows,)."""
         check_is_fitted(self)
         codes = pair_codes(X)
@@ -104,7 +100,7 @@ class DistanceLine(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, limit_quantile: float = 0.999) -> None:
         self.limit_quantile = limit_quantile
 
-    def fit(self, X: "pd.DataFrame", y: npt.ArrayLike) -> Self:
+    def fit(self, X: pd.DataFrame, y: npt.ArrayLike) -> Self:
         """Learn the line.
 
         Args:
@@ -129,7 +125,7 @@ class DistanceLine(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.slope_ = float(centred @ durations / (centred @ centred)) if differ else 0.0
         return self
 
-    def predict(self, X: "pd.DataFrame") -> Minutes:
+    def predict(self, X: pd.DataFrame) -> Minutes:
         """The line's minutes at each row's limited ``trip_distance``, shape (rows,)."""
         check_is_fitted(self)
         distance = X["trip_distance"].to_numpy(dtype=np.float64)
@@ -146,7 +142,7 @@ BASELINES: dict[str, Callable[[], BaseEstimator]] = {
 """Name on the leaderboard to what makes a fresh, unfitted baseline."""
 
 
-def _durations(X: "pd.DataFrame", y: npt.ArrayLike) -> Minutes:
+def _durations(X: pd.DataFrame, y: npt.ArrayLike) -> Minutes:
     """``y`` as floats; ValueError when it is empty or has not one value per row of ``X``."""
     durations = np.asarray(y, dtype=np.float64)
     if durations.shape != (len(X),) or not len(durations):

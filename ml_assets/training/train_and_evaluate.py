@@ -4,8 +4,17 @@ import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import joblib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from ml_assets.evaluation.interval_coverage import measure_intervals
+from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes
+from ml_assets.evaluation.model_checks import predictions_digest
 from ml_assets.evaluation.records import (
     FitOn,
     MetricsRecord,
@@ -14,18 +23,16 @@ from ml_assets.evaluation.records import (
     SliceRecord,
     TrainingSet,
 )
+from ml_assets.pipeline.background_sample import attach_background_sample
+from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
+from ml_assets.pipeline.predict import predict_trips
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.baselines import BASELINES
+from ml_assets.training.families import ModelFamily
+from ml_assets.training.fit import FittedModel, TrialRecord, refit
+from ml_assets.training.training_set import load_trips
+from ml_assets.training.tune import TuningBudget, tune_and_fit
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
-    from sklearn.pipeline import Pipeline
-
-    from ml_assets.training.families import ModelFamily
-    from ml_assets.training.fit import FittedModel, TrialRecord
-    from ml_assets.training.tune import TuningBudget
 
 MOST_FITTED_ROWS_MEASURED = 50_000
 """The error on rows that a model was fitted on is measured on so many of them: it is only to be
@@ -39,12 +46,12 @@ class TrainingMonths:
     ``train`` and ``tune`` are views of ``train_and_tune``, so that nothing is held twice.
     """
 
-    train_and_tune: "pd.DataFrame"
-    train: "pd.DataFrame"
-    tune: "pd.DataFrame"
-    judge: "pd.DataFrame"
+    train_and_tune: pd.DataFrame
+    train: pd.DataFrame
+    tune: pd.DataFrame
+    judge: pd.DataFrame
 
-    def of(self, *roles: Role) -> "pd.DataFrame":
+    def of(self, *roles: Role) -> pd.DataFrame:
         """The trips of the months with these roles, ``train`` or ``train`` and ``tune``."""
         return self.train_and_tune if "tune" in roles else self.train
 
@@ -53,11 +60,11 @@ class TrainingMonths:
 class JudgedModel:
     """A fitted pipeline, its record, and what it predicted for the judged month (minutes)."""
 
-    pipeline: "Pipeline"
+    pipeline: Pipeline
     record: ModelRecord
-    judged: "pd.DataFrame"
-    predicted: "npt.NDArray[np.float64]"
-    trials: "list[TrialRecord]"
+    judged: pd.DataFrame
+    predicted: npt.NDArray[np.float64]
+    trials: list[TrialRecord]
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class TuningOptions:
         study_name: Name of the study in that storage.
     """
 
-    budget: "TuningBudget"
+    budget: TuningBudget
     fit_on: FitOn = "train_and_tune"
     warm_start: Mapping[str, Any] | None = None
     storage: str | None = None
@@ -82,8 +89,6 @@ class TuningOptions:
 
 def load_months(store: TripStore, training_set: TrainingSet) -> TrainingMonths:
     """Load the trips of each role; see :func:`ml_assets.training.training_set.load_trips`."""
-    from ml_assets.training.training_set import load_trips
-
     judge = load_trips(store, training_set, "judge")
     if training_set.tunes_on_the_judged_month:
         train = load_trips(store, training_set, "train")
@@ -101,11 +106,11 @@ def fitted_roles(training_set: TrainingSet, fit_on: FitOn) -> tuple[Role, ...]:
 
 
 def train_and_judge(
-    family: "ModelFamily",
+    family: ModelFamily,
     training_set: TrainingSet,
     months: TrainingMonths,
     options: TuningOptions,
-    on_trial: "Callable[[TrialRecord], None] | None" = None,
+    on_trial: Callable[[TrialRecord], None] | None = None,
 ) -> JudgedModel:
     """Tune on the tuning month, fit, and judge on the judged month, which neither has seen.
 
@@ -120,10 +125,6 @@ def train_and_judge(
         options: Budget and choices.
         on_trial: Told of each finished trial.
     """
-    from ml_assets.evaluation.interval_coverage import measure_intervals
-    from ml_assets.pipeline.background_sample import attach_background_sample
-    from ml_assets.training.fit import refit
-
     begun, processed = time.perf_counter(), time.process_time()
     fitted = _tune(family, months, options, on_trial)
     tuning_seconds = time.perf_counter() - begun - fitted.fit_seconds
@@ -157,8 +158,6 @@ def train_and_judge(
 
 def judge_baselines(training_set: TrainingSet, months: TrainingMonths) -> list[ModelRecord]:
     """Fit and judge every baseline as models are: on the same months, and the same ones unseen."""
-    from ml_assets.training.baselines import BASELINES
-
     roles = fitted_roles(training_set, "train_and_tune")
     records = []
     for name, make in BASELINES.items():
@@ -174,25 +173,19 @@ def judge_baselines(training_set: TrainingSet, months: TrainingMonths) -> list[M
     return records
 
 
-def _calibrated(pipeline: "Pipeline", tune: "pd.DataFrame") -> MetricsRecord:
+def _calibrated(pipeline: Pipeline, tune: pd.DataFrame) -> MetricsRecord:
     """Give a pipeline its intervals, from trips that it was not fitted on, and measure it there."""
-    from ml_assets.evaluation.metrics import measure
-    from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
-    from ml_assets.pipeline.predict import predict_trips
-
     predicted = predict_trips(pipeline, tune)
     attach_intervals(pipeline, calibrate(predicted, tune[TARGET]))
     return _record(measure(tune[TARGET], predicted))
 
 
 def _tune(
-    family: "ModelFamily",
+    family: ModelFamily,
     months: TrainingMonths,
     options: TuningOptions,
-    on_trial: "Callable[[TrialRecord], None] | None",
-) -> "FittedModel":
-    from ml_assets.training.tune import tune_and_fit
-
+    on_trial: Callable[[TrialRecord], None] | None,
+) -> FittedModel:
     return tune_and_fit(
         family,
         months.train,
@@ -205,22 +198,18 @@ def _tune(
     )
 
 
-def _fitted(baseline: Any, trips: "pd.DataFrame") -> Any:
+def _fitted(baseline: Any, trips: pd.DataFrame) -> Any:
     return baseline.fit(trips[list(REQUEST_COLUMNS)], trips[TARGET])
 
 
 def _judge(
     pipeline: Any, training_set: TrainingSet, months: TrainingMonths, roles: tuple[Role, ...]
-) -> "tuple[dict[str, Any], npt.NDArray[np.float64]]":
+) -> tuple[dict[str, Any], npt.NDArray[np.float64]]:
     """Measure what is fitted on these roles on the judged month, overall and by slice.
 
     Returns:
         Fields of a ``ModelRecord``, and the predictions in minutes.
     """
-    from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes
-    from ml_assets.evaluation.model_checks import predictions_digest
-    from ml_assets.pipeline.predict import predict_trips
-
     fitted_on = months.of(*roles)
     begun = time.perf_counter()
     predicted = predict_trips(pipeline, months.judge)
@@ -239,14 +228,12 @@ def _judge(
     return measured, predicted
 
 
-def _some_rows(trips: "pd.DataFrame") -> "pd.DataFrame":
+def _some_rows(trips: pd.DataFrame) -> pd.DataFrame:
     """Every n-th row, so that all months are among them."""
     return trips.iloc[:: -(-len(trips) // MOST_FITTED_ROWS_MEASURED)]
 
 
-def _figures(pipeline: Any, trips: "pd.DataFrame") -> MetricsRecord:
-    from ml_assets.evaluation.metrics import measure
-
+def _figures(pipeline: Any, trips: pd.DataFrame) -> MetricsRecord:
     return _record(measure(trips[TARGET], pipeline.predict(trips[list(REQUEST_COLUMNS)])))
 
 
@@ -255,8 +242,6 @@ def _record(metrics: Any) -> MetricsRecord:
 
 
 def _size(pipeline: Any) -> int:
-    import joblib
-
     buffer = io.BytesIO()
     joblib.dump(pipeline, buffer)
     return buffer.tell()

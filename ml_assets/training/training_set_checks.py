@@ -2,13 +2,22 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ml_assets.evaluation.records import TrainingSet
 from ml_assets.storage.trip_store import MissingMonth, TripStore
 from ml_assets.training.training_set import refused_months
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Finding, MonthProfile, Verdict
-from ml_assets.trips.rules import LONGEST_MINUTES, REQUEST_COLUMNS, SHORTEST_MINUTES, TARGET
+from ml_assets.trips.quality.profile import unseen_share
+from ml_assets.trips.rules import (
+    LONGEST_MINUTES,
+    REQUEST_COLUMNS,
+    SHORTEST_MINUTES,
+    TARGET,
+    ZONE_CODES,
+)
 
 _IDS_AND_TARGET = ("trip_id", TARGET)
 _MOSTLY_UNSEEN = 0.5
@@ -93,11 +102,6 @@ def target_in_range(months: Sequence[MonthProfile]) -> Finding:
 
 def judged_pairs_seen(train: Sequence[MonthProfile], judge: Sequence[MonthProfile]) -> Finding:
     """Most judged trips go between zones that training has seen paired."""
-    import numpy as np
-
-    from ml_assets.trips.quality.profile import unseen_share
-    from ml_assets.trips.rules import ZONE_CODES
-
     seen = np.zeros(ZONE_CODES * ZONE_CODES, dtype=np.bool_)
     for month in train:
         if month.figures is not None:

@@ -2,23 +2,25 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml_assets.evaluation.metrics import measure
 from ml_assets.monitoring.champion import MEASURED, ServedChampion
 from ml_assets.monitoring.performance.records import (
     PerformanceRecord,
     Reference,
     Score,
 )
+from ml_assets.pipeline.predict import predict_trips
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
+from ml_assets.training.training_set import COLUMNS, one_after_the_other
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import TARGET
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
 
 TABLE = "trip_features"
 
@@ -102,8 +104,8 @@ def score_of(
     champion: ServedChampion,
     month: str,
     raw_sha256: str,
-    actual: "npt.ArrayLike",
-    predicted: "npt.ArrayLike",
+    actual: npt.ArrayLike,
+    predicted: npt.ArrayLike,
 ) -> Score:
     """The score of predictions that somebody has already made.
 
@@ -117,10 +119,6 @@ def score_of(
     Raises:
         ValueError: when the two differ in length or hold what is no finite number.
     """
-    import numpy as np
-
-    from ml_assets.evaluation.metrics import measure
-
     found = measure(actual, predicted)
     spread = max(float(np.std(np.asarray(actual, dtype=np.float64))), _LEAST_SPREAD_MINUTES)
     return Score(
@@ -168,21 +166,15 @@ class _Bench:
         predicted = self._predict(trips)
         return score_of(self._champion, str(month), lineage.raw_sha256, trips[TARGET], predicted)
 
-    def _trips(self, month: Month, rows: int) -> "pd.DataFrame":
-        from ml_assets.training.training_set import COLUMNS, one_after_the_other
-
+    def _trips(self, month: Month, rows: int) -> pd.DataFrame:
         return one_after_the_other([self._store.read_table(TABLE, month, COLUMNS)], rows)
 
-    def _predict(self, trips: "pd.DataFrame") -> "npt.NDArray[np.float64]":
+    def _predict(self, trips: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Minutes of the trips.
 
         Raises:
             CannotScore: when there are none.
         """
-        import numpy as np
-
-        from ml_assets.pipeline.predict import predict_trips
-
         try:
             if self._pipeline is None:
                 self._pipeline = self._load()
