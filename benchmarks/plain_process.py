@@ -10,7 +10,7 @@ import time
 from ml_assets.config.code_version import model_code_version
 from ml_assets.config.settings import read_settings
 from ml_assets.ingestion import open_source
-from ml_assets.ingestion.ingest_month import bring_month
+from ml_assets.ingestion.ingest_month import ingest_month
 from ml_assets.storage.trip_store import Lineage, TripStore
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
@@ -22,7 +22,7 @@ def ingest(store: TripStore, trips: str, months: list[Month]) -> None:
     source = open_source(trips, store.taxi)
     published = source.published(months)
     for month in months:
-        record = bring_month(source, store, month, published.get(month)).record
+        record = ingest_month(source, store, month, published.get(month)).record
         if record is None:
             raise SystemExit(f"{month} is not published: choose other months")
         lineage = Lineage(
@@ -48,24 +48,24 @@ def train(store: TripStore, trials: int) -> dict[str, float]:
     from ml_assets.evaluation.leaderboard import leaderboard
     from ml_assets.training.train_and_evaluate import (
         TuningOptions,
-        judge_baselines,
+        evaluate_baselines,
         load_months,
-        train_and_judge,
+        train_and_evaluate,
     )
-    from ml_assets.training.training_set import TABLE, describe_training_set
+    from ml_assets.training.training_set import TABLE, build_training_set
     from ml_assets.training.tune import TuningBudget
     from ml_assets.training.windows import choose_window
 
     begun = time.perf_counter()
     seconds: dict[str, float] = {}
-    training_set = describe_training_set(store, choose_window(store.months(TABLE)))
+    training_set = build_training_set(store, choose_window(store.months(TABLE)))
     options = TuningOptions(TuningBudget(trials))
     records = []
     for family in FAMILIES.values():
         months = load_months(store, training_set)
-        records.append(train_and_judge(family, training_set, months, options).record)
+        records.append(train_and_evaluate(family, training_set, months, options).record)
         seconds[f"{family.name}_model"] = time.perf_counter() - begun - sum(seconds.values())
-    baselines = judge_baselines(training_set, load_months(store, training_set))
+    baselines = evaluate_baselines(training_set, load_months(store, training_set))
     leaderboard([*records, *baselines])
     seconds["model_leaderboard"] = time.perf_counter() - begun - sum(seconds.values())
     return seconds

@@ -28,16 +28,16 @@ from ml_assets.defs.monitoring.assets import feature_drift, prediction_performan
 from ml_assets.defs.monitoring.checks import monitoring_checks
 from ml_assets.defs.monitoring.request_log_metrics import online_predictions
 from ml_assets.defs.monitoring.retrain_sensors import degradation_sensors
-from ml_assets.defs.operations.executor import telling_in_process_executor
+from ml_assets.defs.operations.executor import tagged_in_process_executor
 from ml_assets.defs.operations.mlflow_cleanup import tracking_sensors
-from ml_assets.defs.operations.orphaned_runs import dead_runs_sensor
+from ml_assets.defs.operations.orphaned_runs import orphaned_runs_sensor
 from ml_assets.defs.operations.queued_runs import queued_runs_sensor
 from ml_assets.defs.operations.scrubbed_errors import scrub_errors
 from ml_assets.defs.predictions.assets import prediction_assets
 from ml_assets.defs.predictions.predict_job import predict_requests
 from ml_assets.defs.promotion.champion import champion_model
 from ml_assets.defs.promotion.checks import answers_alike
-from ml_assets.defs.promotion.jobs import reinstating_jobs
+from ml_assets.defs.promotion.jobs import promotion_jobs
 from ml_assets.defs.resources import project_resources
 from ml_assets.defs.schedules import project_schedules
 from ml_assets.defs.training.leaderboard import model_leaderboard
@@ -75,10 +75,10 @@ def assemble(settings: Settings) -> dg.Definitions:
             backtest_checks,
             *monitoring_checks(),
         ],
-        jobs=[*project_jobs(partitions), predict_requests, *reinstating_jobs()],
+        jobs=[*project_jobs(partitions), predict_requests, *promotion_jobs()],
         schedules=project_schedules(settings),
         sensors=[
-            dead_runs_sensor,
+            orphaned_runs_sensor,
             queued_runs_sensor,
             *tracking_sensors(),
             new_months_sensor(settings),
@@ -90,7 +90,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             *alert_sensors(settings),
         ],
         resources=project_resources(settings),
-        executor=telling_in_process_executor,
+        executor=tagged_in_process_executor,
     )
 
 

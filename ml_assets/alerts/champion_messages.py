@@ -40,12 +40,12 @@ class Decided:
         return asset_link(ui_url, "champion_model")
 
 
-def is_told(refusals: int) -> bool:
+def is_told(rejection_reasons: int) -> bool:
     """Whether so many refusals in a row are told of: 2, 4, 8 and so on.
 
     Not each: a good champion is what refuses, and would make a standing mail.
     """
-    return refusals >= _LEAST_REFUSALS and refusals & (refusals - 1) == 0
+    return rejection_reasons >= _LEAST_REFUSALS and rejection_reasons & (rejection_reasons - 1) == 0
 
 
 def refused_in_a_row(refused: Sequence[Decided], ui_url: str) -> Alert:

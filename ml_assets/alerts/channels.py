@@ -60,7 +60,7 @@ def attempt(alert: Alert, settings: AlertSettings) -> dict[str, tuple[str | None
             answers[name] = (None, True)
         except Exception as error:  # noqa: BLE001 - an alert must never fail what it tells of
             fault = one_line(scrub(reason(error), *secrets), _LONGEST_REASON)
-            answers[name] = (fault, isinstance(error, SomeRefused))
+            answers[name] = (fault, isinstance(error, PartiallyRefused))
 
     threads = [threading.Thread(target=act, args=(name,), daemon=True) for name in channels]
     for thread in threads:
@@ -110,7 +110,7 @@ def _connection_reason(error: BaseException) -> str:
         return "nobody answers there, or the connection broke"
     if isinstance(error, HTTPException):
         return f"the server's answer makes no sense ({type(error).__name__})"
-    return error_text(error) if isinstance(error, SomeRefused) else (type(error).__name__)
+    return error_text(error) if isinstance(error, PartiallyRefused) else (type(error).__name__)
 
 
 def _decoded(words: bytes | str) -> str:
@@ -122,7 +122,7 @@ _GREETING = "[127.0.0.1]"
 """What this machine calls itself. To look its name up can take longer than an alert may."""
 
 
-class SomeRefused(Exception):
+class PartiallyRefused(Exception):
     """The server took the message for some of the addresses only."""
 
 
@@ -136,7 +136,7 @@ def send_email(alert: Alert, settings: EmailSettings, timeout: float = TIMEOUT_S
 
     Raises:
         OSError: when the server is not reached, not trusted, or refuses (``SMTPException``).
-        SomeRefused: when it got through, but not to everyone.
+        PartiallyRefused: when it got through, but not to everyone.
     """
     message = _message(alert, settings)
     server = _connect(settings, timeout)
@@ -149,7 +149,7 @@ def send_email(alert: Alert, settings: EmailSettings, timeout: float = TIMEOUT_S
     finally:
         server.close()
     if refused:
-        raise SomeRefused(f"refused for {', '.join(sorted(refused))}")
+        raise PartiallyRefused(f"refused for {', '.join(sorted(refused))}")
 
 
 def _message(alert: Alert, settings: EmailSettings) -> MIMEText:

@@ -22,7 +22,7 @@ GIVEN_UP_AFTER = timedelta(days=3)
 _FORGOTTEN_AFTER = timedelta(days=60)
 
 
-class Fold(BaseModel):
+class AlertState(BaseModel):
     """What is known of one kind of alert.
 
     Attributes:
@@ -47,12 +47,14 @@ class Fold(BaseModel):
         """Whether the last one was told so short a while ago that others are held back."""
         return self.at is not None and timedelta(0) <= now - self.at < window
 
-    def claimed(self, now: datetime) -> "Fold":
+    def claimed(self, now: datetime) -> "AlertState":
         """As if all of it were told now; :func:`settle` tells whether it was."""
         return self.model_copy(update={"at": now})
 
 
-def fold(alert: Alert, state: Path, now: datetime, window: timedelta = WINDOW) -> Alert | None:
+def deduplicate(
+    alert: Alert, state: Path, now: datetime, window: timedelta = WINDOW
+) -> Alert | None:
     """The alert to send (with the number held back before it), or None to hold it back.
 
     What it returns is to be settled (:func:`settle`). Should the process die before, it counts as
@@ -94,7 +96,7 @@ def next_waiting(
     """The newest alert of a kind that is to be told now, though nothing new happened.
 
     No channel took it before, or its kind was folded and the window is over. It is to be settled
-    as those of :func:`fold`.
+    as those of :func:`deduplicate`.
 
     Args:
         state: JSON file of what was told when.
@@ -121,7 +123,7 @@ def settle(alert: Alert, state: Path, now: datetime, *, taken: bool) -> None:
     """Tell whether a channel took an alert: if none did, it is kept, and due at once.
 
     Args:
-        alert: As :func:`fold` or :func:`next_waiting` returned it, or one that was never folded.
+        alert: As :func:`deduplicate` or :func:`next_waiting` returned it, or another one.
         state: JSON file of what was told when.
         now: With a time zone.
         taken: Whether it was told.
@@ -178,11 +180,11 @@ def end_folds(job: str, state: Path, succeeded: datetime, now: datetime) -> list
     return ended
 
 
-def _nothing_of(alert: Alert, now: datetime) -> Fold:
-    return Fold(at=None, held_back=0, last=alert.since, since=now, job=alert.job)
+def _nothing_of(alert: Alert, now: datetime) -> AlertState:
+    return AlertState(at=None, held_back=0, last=alert.since, since=now, job=alert.job)
 
 
-def _told(each: Fold, counted: int) -> Fold:
+def _told(each: AlertState, counted: int) -> AlertState:
     """A fold after so many of it were told; more may have been held back meanwhile."""
     left = max(each.held_back - counted, 0)
     told = {"held_back": left, "since": each.at or each.since, "until": None}
@@ -190,7 +192,7 @@ def _told(each: Fold, counted: int) -> Fold:
 
 
 @contextlib.contextmanager
-def _changing(state: Path, now: datetime) -> Iterator[dict[str, Fold]]:
+def _changing(state: Path, now: datetime) -> Iterator[dict[str, AlertState]]:
     """What was told, to be changed by one at a time: sensors tick side by side."""
     with locked(state.parent / f".{state.name}.lock"):
         before = _read(state)
@@ -205,13 +207,13 @@ def _changing(state: Path, now: datetime) -> Iterator[dict[str, Fold]]:
             write_text(str(state), json.dumps(document, indent=1))
 
 
-def _read(state: Path) -> dict[str, Fold]:
+def _read(state: Path) -> dict[str, AlertState]:
     try:
         entries = json.loads(state.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
-    folds: dict[str, Fold] = {}
+    folds: dict[str, AlertState] = {}
     for kind, entry in entries.items() if isinstance(entries, dict) else ():
         with contextlib.suppress(ValidationError):
-            folds[kind] = Fold.model_validate(entry)
+            folds[kind] = AlertState.model_validate(entry)
     return folds

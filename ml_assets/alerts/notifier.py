@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml_assets.alerts.alert import Alert
 from ml_assets.alerts.channels import LOGGER, send
-from ml_assets.alerts.deduplication import end_folds, fold, give_up, next_waiting, settle
+from ml_assets.alerts.deduplication import deduplicate, end_folds, give_up, next_waiting, settle
 from ml_assets.config.alert_settings import AlertSettings
 
 STATE = ("alerts", "told.json")
@@ -19,7 +19,7 @@ _MOST_SECONDS = 25.0
 
 
 @dataclass(frozen=True)
-class Told:
+class Delivery:
     """What became of an alert.
 
     Attributes:
@@ -46,7 +46,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True)
-class Teller:
+class Notifier:
     """Tells by the channels that the settings name.
 
     Attributes:
@@ -61,7 +61,7 @@ class Teller:
     now: Callable[[], datetime] = utc_now
     logger: logging.Logger = field(default=LOGGER, repr=False)
 
-    def tell(self, alert: Alert) -> Told:
+    def tell(self, alert: Alert) -> Delivery:
         """Tell at once, whatever was told before; what no channel takes waits for the next look."""
         alert = alert.without(self.settings.secrets)
         by = send(alert, self.settings, self.logger)
@@ -69,20 +69,20 @@ class Teller:
             settle(alert, self._state, self.now(), taken=bool(by))
         except OSError as error:
             self._warn(error)
-            return Told(by)
-        return Told(by, waiting=not by)
+            return Delivery(by)
+        return Delivery(by, waiting=not by)
 
-    def tell_folded(self, alert: Alert) -> Told:
+    def send_deduplicated(self, alert: Alert) -> Delivery:
         """Tell unless another of its kind was told within the window; then only count it."""
         alert = alert.without(self.settings.secrets)
         try:
-            folded = fold(alert, self._state, self.now(), self.settings.fold_window)
+            folded = deduplicate(alert, self._state, self.now(), self.settings.fold_window)
         except OSError as error:
             self._warn(error)
             return self.tell(alert)
-        return Told(held_back=True) if folded is None else self.tell(folded)
+        return Delivery(held_back=True) if folded is None else self.tell(folded)
 
-    def tell_waiting(self) -> list[str]:
+    def retry_pending(self) -> list[str]:
         """Tell what no channel took when it happened, and how often what was folded has repeated.
 
         Returns:

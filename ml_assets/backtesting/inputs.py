@@ -17,7 +17,7 @@ from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.baselines import BASELINES
 from ml_assets.training.families import FAMILIES
-from ml_assets.training.training_set import COLUMNS, TABLE, one_after_the_other, refused_months
+from ml_assets.training.training_set import COLUMNS, TABLE, concat_months, rejected_months
 from ml_assets.trips.month import Month, months_between
 
 _EVALUATION = ("backtesting/runner.py", "evaluation/metrics.py")
@@ -49,7 +49,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class MonthStamp:
+class MonthVersion:
     """What exactly a stored month is."""
 
     month: str
@@ -58,18 +58,20 @@ class MonthStamp:
     rows: int
 
 
-def stamps(store: TripStore) -> tuple[dict[Month, MonthStamp], list[SkippedOrigin]]:
+def month_versions(store: TripStore) -> tuple[dict[Month, MonthVersion], list[SkippedOrigin]]:
     """The stored months that may be learned from, and those that are damaged or refused by a rule.
 
     Reads footers and the kept profiles of months.
     """
     months = store.months(TABLE)
-    refused = refused_months(store, months)
+    refused = rejected_months(store, months)
     stamped = {}
     for month in months:
         if month not in refused:
             lineage, rows = store.lineage(TABLE, month)
-            stamped[month] = MonthStamp(str(month), lineage.raw_sha256, lineage.code_version, rows)
+            stamped[month] = MonthVersion(
+                str(month), lineage.raw_sha256, lineage.code_version, rows
+            )
     skipped = [SkippedOrigin(month=str(month), reason=why) for month, why in refused.items()]
     return stamped, skipped
 
@@ -137,7 +139,7 @@ class SampledMonths:
     """
 
     store: TripStore
-    stamped: Mapping[Month, MonthStamp]
+    stamped: Mapping[Month, MonthVersion]
     most_rows: int
     seed: int
 
@@ -153,7 +155,7 @@ class SampledMonths:
         return self._joined((origin.judge,), [min(self.stamped[origin.judge].rows, self.most_rows)])
 
     def _joined(self, months: Sequence[Month], rows: Sequence[int]) -> pd.DataFrame:
-        return one_after_the_other(self._read(months, rows), sum(rows))
+        return concat_months(self._read(months, rows), sum(rows))
 
     def _read(self, months: Sequence[Month], rows: Sequence[int]) -> Iterator[pl.DataFrame]:
         for month, wanted in zip(months, rows, strict=True):
@@ -166,7 +168,7 @@ class SampledMonths:
 
 
 @dataclass(frozen=True)
-class ServedParameters:
+class ChampionParameters:
     """What the serving champion is made with.
 
     Attributes:
@@ -183,7 +185,7 @@ class ServedParameters:
 
 
 @dataclass(frozen=True)
-class Contender:
+class BacktestModel:
     """A line of the backtest: what is fitted for a judged month.
 
     Attributes:
@@ -218,7 +220,7 @@ class Contender:
         """Whether the judged month, or a later one, had a say in the parameters in use."""
         return self.kind == "champion" and self._known(judge)
 
-    def inputs(self, judge: Month, months: Sequence[MonthStamp], options: Sequence[int]) -> str:
+    def inputs(self, judge: Month, months: Sequence[MonthVersion], options: Sequence[int]) -> str:
         """16 hex digits over all that decides the figures for a judged month."""
         made_of = [
             code_digest(*MODEL, *_EVALUATION),
@@ -234,11 +236,11 @@ class Contender:
         return self.newest_month is None or self.newest_month >= judge
 
 
-def contenders(
-    champion: ServedParameters | None,
+def backtest_models(
+    champion: ChampionParameters | None,
     families: Sequence[str],
     last: Mapping[str, ModelRecord],
-) -> list[Contender]:
+) -> list[BacktestModel]:
     """The lines of a backtest: the champion if there is one, the families, the baselines."""
     lines = []
     if champion is not None:
@@ -255,7 +257,7 @@ def contenders(
             max([*seen, *(Month.parse(m) for m in record.fitted_on)]) if record and seen else None
         )
         lines.append(_of_family(name, "family", name, tuned, newest))
-    return [*lines, *(Contender(name, "baseline") for name in BASELINES)]
+    return [*lines, *(BacktestModel(name, "baseline") for name in BASELINES)]
 
 
 def _of_family(
@@ -264,7 +266,7 @@ def _of_family(
     family: str,
     parameters: Mapping[str, Any] | None,
     newest_month: Month | None,
-) -> Contender:
+) -> BacktestModel:
     """Parameters that the family has no more are left out, as tuning does."""
     defaults = FAMILIES[family].defaults
     known = (
@@ -272,4 +274,4 @@ def _of_family(
         if parameters is None
         else {name: value for name, value in parameters.items() if name in defaults}
     )
-    return Contender(model, kind, family, known, newest_month, defaults)
+    return BacktestModel(model, kind, family, known, newest_month, defaults)

@@ -16,14 +16,14 @@ import pandas as pd
 
 from ml_assets.backtesting.inputs import (
     BacktestError,
-    Contender,
+    BacktestModel,
+    ChampionParameters,
     Origin,
     SampledMonths,
-    ServedParameters,
-    contenders,
+    backtest_models,
+    month_versions,
     origins,
     require_origins,
-    stamps,
 )
 from ml_assets.backtesting.records import (
     BacktestEntry,
@@ -44,7 +44,7 @@ __all__ = [
     "BacktestError",
     "BacktestOptions",
     "BacktestRecord",
-    "ServedParameters",
+    "ChampionParameters",
     "run_backtest",
 ]
 
@@ -88,7 +88,7 @@ def run_backtest(
     store: TripStore,
     options: BacktestOptions,
     *,
-    champion: ServedParameters | None = None,
+    champion: ChampionParameters | None = None,
     last: Mapping[str, ModelRecord] | None = None,
     earlier: BacktestRecord | None = None,
     on_origin: Callable[[BacktestRecord], None] | None = None,
@@ -110,12 +110,12 @@ def run_backtest(
         BacktestError: when no month has the months before it, or a model cannot be fitted.
     """
     begun = time.monotonic()
-    stamped, refused = stamps(store)
+    stamped, refused = month_versions(store)
     found, skipped = origins(sorted(stamped), options.train_months)
     require_origins(store, found, [*skipped, *refused], options.train_months)
-    field_of = contenders(champion, options.families, last or {})
+    field_of = backtest_models(champion, options.families, last or {})
     months = SampledMonths(store, stamped, options.most_rows, options.seed)
-    bench = Bench(months, field_of)
+    bench = BacktestRunner(months, field_of)
     known = {entry.inputs: entry for entry in (earlier.entries if earlier else [])}
     entries = {origin: bench.kept(origin, known) for origin in found}
     ledger = _Ledger(store, options, champion, [*skipped, *refused], entries)
@@ -136,7 +136,7 @@ class _Ledger:
 
     store: TripStore
     options: BacktestOptions
-    champion: ServedParameters | None
+    champion: ChampionParameters | None
     skipped: list[SkippedOrigin]
     entries: dict[Origin, list[BacktestEntry]]
     open: list[Origin] = field(default_factory=list)
@@ -169,12 +169,12 @@ class _Ledger:
         )
 
 
-class Bench:
+class BacktestRunner:
     """Fits and judges all contenders of an origin, except what is known already."""
 
-    def __init__(self, months: SampledMonths, contenders: Sequence[Contender]) -> None:
+    def __init__(self, months: SampledMonths, backtest_models: Sequence[BacktestModel]) -> None:
         self._months = months
-        self._contenders = contenders
+        self._contenders = backtest_models
 
     def kept(self, origin: Origin, known: Mapping[str, BacktestEntry]) -> list[BacktestEntry]:
         """The entries of an origin that need no computing, in the order of the contenders."""
@@ -198,7 +198,7 @@ class Bench:
             found[digest] = entry
         return self.kept(origin, found)
 
-    def _inputs(self, origin: Origin, contender: Contender) -> str:
+    def _inputs(self, origin: Origin, contender: BacktestModel) -> str:
         months = self._months
         return contender.inputs(
             origin.judge,
@@ -209,7 +209,7 @@ class Bench:
     def _fitted(
         self,
         origin: Origin,
-        missing: Mapping[str, Contender],
+        missing: Mapping[str, BacktestModel],
         train: pd.DataFrame,
         judge: pd.DataFrame,
     ) -> Iterator[tuple[str, BacktestEntry]]:
@@ -223,14 +223,14 @@ class Bench:
 
 def _predictions(
     origin: Origin,
-    missing: Mapping[str, Contender],
+    missing: Mapping[str, BacktestModel],
     train: pd.DataFrame,
     judge: pd.DataFrame,
     seed: int,
 ) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
     """Digest and predicted minutes of each contender, each encoding made once and then let go."""
     requests = list(REQUEST_COLUMNS)
-    by_encoder: dict[Any, dict[str, Contender]] = {}
+    by_encoder: dict[Any, dict[str, BacktestModel]] = {}
     for digest, contender in missing.items():
         if contender.kind == "baseline":
             baseline: Any = BASELINES[contender.model]()
@@ -256,7 +256,7 @@ def _predictions(
 
 def _entry(
     origin: Origin,
-    contender: Contender,
+    contender: BacktestModel,
     digest: str,
     training_rows: int,
     actual: "pd.Series[float]",
@@ -282,7 +282,7 @@ def _entry(
     )
 
 
-def _renamed(entry: BacktestEntry, contender: Contender, origin: Origin) -> BacktestEntry:
+def _renamed(entry: BacktestEntry, contender: BacktestModel, origin: Origin) -> BacktestEntry:
     """The same figures, under the name of the contender that they are asked for."""
     return entry.model_copy(
         update={

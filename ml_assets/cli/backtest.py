@@ -9,7 +9,7 @@ from rich.table import Table
 from ml_assets.backtesting.records import CHAMPION, BacktestRecord
 from ml_assets.backtesting.run import MOST_ROWS
 from ml_assets.cli.options import ModelsType
-from ml_assets.cli.streams import standard_output_kept, unredirected_console
+from ml_assets.cli.streams import stdout_redirected, unredirected_console
 from ml_assets.cli.tables import columns_that_fit, print_table
 from ml_assets.config.settings import Settings, read_settings
 from ml_assets.storage.record_store import RecordStore
@@ -63,7 +63,7 @@ def backtest(as_json: bool, verbose: bool, families: tuple[str, ...], **asked: A
     """
     settings = read_settings()
     config = {**asked, "families": list(families)}
-    with standard_output_kept():
+    with stdout_redirected():
         from ml_assets.cli.execution import Execution
 
         with unredirected_console() as console:

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ml_assets.cli.streams import standard_output_kept, unredirected_console
+from ml_assets.cli.streams import stdout_redirected, unredirected_console
 from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.trip_store import TripStore
@@ -41,7 +41,7 @@ def _decide(job: str, op: str, version: str | None, reason: str, as_json: bool) 
     config: dict[str, Any] = {"reason": reason}
     if version is not None:
         config["version"] = version
-    with standard_output_kept():
+    with stdout_redirected():
         _require_possible(settings, version)
         from ml_assets.cli.execution import Execution
 
@@ -61,8 +61,8 @@ def _require_possible(settings: Settings, version: str | None) -> None:
     Raises:
         click.ClickException: with why that version cannot serve, and what can be done.
     """
-    from ml_assets.promotion.manual import CannotReinstate, require_possible
-    from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnreachable
+    from ml_assets.promotion.manual import OverrideRejected, require_possible
+    from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnavailable
     from ml_assets.registry.registry import LOCK, Registry, settle
     from ml_assets.storage.atomic import locked
 
@@ -72,7 +72,7 @@ def _require_possible(settings: Settings, version: str | None) -> None:
         with locked(registry.lock_folder / LOCK):  # else it may meet a promotion half-way
             settle(registry.client, registry.name)  # of one that was interrupted
         require_possible(registry, _dataset(settings), version)
-    except (CannotReinstate, TrackingUnreachable) as error:
+    except (OverrideRejected, TrackingUnavailable) as error:
         raise click.ClickException(str(error)) from error
 
 

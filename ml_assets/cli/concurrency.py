@@ -9,7 +9,7 @@ import dagster as dg
 
 from ml_assets.cli.next_steps import next_command
 from ml_assets.config.settings import read_settings
-from ml_assets.defs.operations.orphaned_runs import IN_PROGRESS, fail_dead_runs, process_of
+from ml_assets.defs.operations.orphaned_runs import IN_PROGRESS, fail_orphaned_runs, process_of
 from ml_assets.defs.operations.run_outcomes import shown_job
 from ml_assets.defs.operations.run_process import (
     HEARTBEAT_SECONDS,
@@ -19,15 +19,15 @@ from ml_assets.defs.operations.run_process import (
 )
 
 
-def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+def fail_orphaned_runs_now(instance: dg.DagsterInstance) -> list[str]:
     """Mark runs failed whose process is gone; a line on each of them."""
     return [
         f"run {run_id} was still in progress, but its process is gone: it is marked as failed"
-        for run_id in fail_dead_runs(instance)
+        for run_id in fail_orphaned_runs(instance)
     ]
 
 
-def require_alone(instance: dg.DagsterInstance, echo: Callable[[str], None]) -> None:
+def require_no_active_run(instance: dg.DagsterInstance, echo: Callable[[str], None]) -> None:
     """Refuse to train beside another run: both would read and replace the one training set.
 
     A run whose process is out of sight is watched until it gives a heartbeat, or has given none for
@@ -62,7 +62,7 @@ def _turns_out_dead(
         if now is None or now < before:
             return _has_ended(instance, run)
         age = now
-    for line in end_dead_runs(instance):
+    for line in fail_orphaned_runs_now(instance):
         echo(line)
     return _has_ended(instance, run)
 

@@ -13,18 +13,18 @@ from dagster._daemon import controller
 
 SECONDS_BETWEEN_LOOKS = 1
 # Each tells at every look that there is nothing new: thousands of lines while one model trains.
-TALKATIVE = (
+NOISY_LOGGERS = (
     "dagster.daemon.BackfillDaemon",
     "dagster.daemon.QueuedRunCoordinatorDaemon",
     "dagster.daemon.SensorDaemon",
 )
 
 
-def look_often() -> None:
+def shorten_poll_interval() -> None:
     """Make the backfill loop of this process wait a second instead of thirty, and say less."""
     # The loop reads the constant when its thread starts, which is after this.
     controller.DEFAULT_DAEMON_INTERVAL_SECONDS = SECONDS_BETWEEN_LOOKS
-    for name in TALKATIVE:
+    for name in NOISY_LOGGERS:
         # A filter, since Dagster resets the levels when it configures logging.
         logging.getLogger(name).addFilter(_is_warning)
 
@@ -36,5 +36,5 @@ def _is_warning(record: logging.LogRecord) -> bool:
 if __name__ == "__main__":
     from dagster._daemon.cli import main
 
-    look_often()
+    shorten_poll_interval()
     main()

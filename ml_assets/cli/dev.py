@@ -25,7 +25,7 @@ from ml_assets.config.http_origin import is_loopback_host
 from ml_assets.config.settings import PROJECT_FOLDER, Settings, read_settings
 from ml_assets.defs.common import UNFOLDED_LINEAGE
 from ml_assets.secrets import without_credentials
-from ml_assets.storage.atomic import storing
+from ml_assets.storage.atomic import storage_errors
 from ml_assets.storage.leftovers import tidy
 
 PROMPT_DAEMON = "ml_assets.cli.daemon"
@@ -140,15 +140,15 @@ def announcement(settings: Settings) -> str:
 
 def _prepare_instance(settings: Settings, *, alerts_on: bool) -> None:
     """Open Dagster's home, and mark runs failed that were killed while nobody was looking."""
-    from ml_assets.cli.concurrency import end_dead_runs
+    from ml_assets.cli.concurrency import fail_orphaned_runs_now
     from ml_assets.defs.alerting.overdue import forget_alert_cursors
     from ml_assets.defs.operations.queued_runs import set_pool_limits
 
-    with storing(str(settings.local_home)), open_instance(settings) as instance:
+    with storage_errors(str(settings.local_home)), open_instance(settings) as instance:
         set_pool_limits(instance)
         if not alerts_on:
             forget_alert_cursors(instance)
-        for line in end_dead_runs(instance):
+        for line in fail_orphaned_runs_now(instance):
             click.echo(line)
         tidy(settings.local_home)
 

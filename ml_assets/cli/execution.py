@@ -12,7 +12,7 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
-from ml_assets.cli.concurrency import end_dead_runs, require_alone
+from ml_assets.cli.concurrency import fail_orphaned_runs_now, require_no_active_run
 from ml_assets.cli.instance import open_instance
 from ml_assets.cli.next_steps import next_command
 from ml_assets.cli.plan import RunPlan, near_misses, require_any
@@ -22,8 +22,8 @@ from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.operations.run_process import Heartbeats, process_tags
 from ml_assets.defs.training.models import model_asset_name
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard
-from ml_assets.ingestion.progress import watching_transfers
-from ml_assets.storage.atomic import storing
+from ml_assets.ingestion.progress import transfer_progress
+from ml_assets.storage.atomic import storage_errors
 from ml_assets.storage.leftovers import tidy
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
@@ -64,22 +64,22 @@ class Execution:
         self._verbose = verbose
         if not verbose:
             _quiet_libraries()
-        with storing(str(settings.local_home)):
+        with storage_errors(str(settings.local_home)):
             self._instance = open_instance(settings)
-        for line in end_dead_runs(self._instance):
+        for line in fail_orphaned_runs_now(self._instance):
             self._print_line(line)
         tidy(settings.local_home)
         self._definitions = assemble(settings)
         if settings.synthetic:
             console.print("Trips are the synthetic sample; ML_ASSETS_TRIPS=tlc takes real ones.")
 
-    def require_alone(self) -> None:
+    def require_no_active_run(self) -> None:
         """Refuse to go on while another run is in progress, if the plan is to train.
 
         Raises:
             click.ClickException: naming that run and the way out.
         """
-        require_alone(self._instance, self._print_line)
+        require_no_active_run(self._instance, self._print_line)
 
     def _print_line(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, markup=False)
@@ -114,7 +114,7 @@ class Execution:
             click.ClickException: when another run is in progress, when the run fails before it has
                 a leaderboard, or when another run changed the training set meanwhile.
         """
-        self.require_alone()
+        self.require_no_active_run()
         store = self._store()
         stored = store.months("trip_features")
         require_any(self._settings, plan, {*stored} & {*plan.months})
@@ -180,7 +180,7 @@ class Execution:
         level = "INFO" if self._verbose else "CRITICAL"
         with (
             StepProgress(self._console, len(chosen.graph.node_defs), trials) as progress,
-            watching_transfers(progress.transferred),
+            transfer_progress(progress.transferred),
             Heartbeats.of(self._instance).beating(run_id),
         ):
             self._instance.watch_event_logs(run_id, None, progress.on_event)

@@ -168,19 +168,19 @@ def create_databases(dagster_home: Path) -> None:
     missing = [] if base is None else [name for name in DATABASES if not tables(base / name)]
     if base is None or not missing:
         return
-    under_way = dagster_home / _UNDER_WAY
-    shutil.rmtree(under_way, ignore_errors=True)  # of a process that was killed
+    active_run = dagster_home / _UNDER_WAY
+    shutil.rmtree(active_run, ignore_errors=True)  # of a process that was killed
     try:
-        under_way.mkdir()
-        with in_use(under_way):
-            SqliteStorage(str(under_way))
+        active_run.mkdir()
+        with in_use(active_run):
+            SqliteStorage(str(active_run))
             for name in missing:
-                with closing(sqlite3.connect(under_way / name)) as created:
+                with closing(sqlite3.connect(active_run / name)) as created:
                     created.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 with creating(base / name) as temporary:
-                    (under_way / name).replace(temporary)
+                    (active_run / name).replace(temporary)
     finally:
-        shutil.rmtree(under_way, ignore_errors=True)
+        shutil.rmtree(active_run, ignore_errors=True)
 
 
 def _base_folder(dagster_home: Path) -> Path | None:

@@ -142,9 +142,9 @@ def _storage_fault(error: Exception) -> str | None:
 
 # Asked only once something is wrong: the service starts without the rooms that define these.
 def _wrong_use() -> tuple[type[Exception], ...]:
-    from ml_assets.ingestion.source import WrongSource
+    from ml_assets.ingestion.source import InvalidSource
 
-    return (WrongSource,)
+    return (InvalidSource,)
 
 
 def _usage_line(error: click.UsageError) -> str:

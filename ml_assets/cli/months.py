@@ -9,7 +9,7 @@ from ml_assets.config.settings import read_settings
 from ml_assets.ingestion import open_source
 from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.secrets import without_credentials
-from ml_assets.storage.trip_store import DamagedMonth, TripStore
+from ml_assets.storage.trip_store import CorruptMonth, TripStore
 from ml_assets.training.windows import span
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month, months_between
@@ -19,7 +19,7 @@ from ml_assets.trips.month import Month, months_between
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def months(as_json: bool) -> None:
     """Show which months the source has published, and which are ingested."""
-    from ml_assets.training.training_set import refused_months
+    from ml_assets.training.training_set import rejected_months
 
     settings = read_settings()
     wanted = list(months_between(settings.first_month, latest_published_month(new_york_date())))
@@ -28,7 +28,7 @@ def months(as_json: bool) -> None:
     not_read = source.near_misses([month for month in wanted if month not in published])
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
     ingested = set(store.months("trip_features"))
-    faults = refused_months(store, sorted(ingested))
+    faults = rejected_months(store, sorted(ingested))
     rows = [
         {
             "month": str(month),
@@ -54,7 +54,7 @@ def _stored(store: TripStore, month: Month) -> dict[str, object]:
     """Kept trips of a month, or what is wrong with it; the other months are shown all the same."""
     try:
         return {"kept_trips": store.lineage("trip_features", month)[1]}
-    except DamagedMonth as error:
+    except CorruptMonth as error:
         return {"kept_trips": None, "fault": str(error)}
 
 

@@ -114,13 +114,13 @@ def near_misses(settings: Settings, months: Collection[Month]) -> list[str]:
 
     Raises:
         SourceUnavailable: when the source cannot be asked.
-        WrongSource: when there is no such source.
+        InvalidSource: when there is no such source.
     """
     found = open_source(settings.trips, settings.taxi).near_misses(months)
     return near_miss_lines(found)
 
 
-def look_ahead(settings: Settings, plan: RunPlan) -> dict[str, Any]:
+def plan_run(settings: Settings, plan: RunPlan) -> dict[str, Any]:
     """What the plan comes to with what is published and stored now; changes nothing.
 
     Raises:
@@ -155,7 +155,7 @@ def look_ahead(settings: Settings, plan: RunPlan) -> dict[str, Any]:
     return ahead
 
 
-def plan_lines(ahead: dict[str, Any]) -> list[str]:
+def format_plan(ahead: dict[str, Any]) -> list[str]:
     """The look ahead for people, a line a thing."""
     lines = [f"from {ahead['source']}: {_span(ahead['published'])}"]
     if ahead["not_published"]:

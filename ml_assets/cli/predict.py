@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ml_assets.cli.streams import standard_output_kept, unredirected_console
+from ml_assets.cli.streams import stdout_redirected, unredirected_console
 from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def predict(
     settings = read_settings()
     from ml_assets.requests.column_names import RequestFileError
 
-    with standard_output_kept():
+    with stdout_redirected():
         try:
             summary = _predict(
                 settings, requests, target, version, overwrite=overwrite, ignored=ignored
@@ -93,15 +93,15 @@ def _predict(
     overwrite: bool,
     ignored: tuple[str, ...],
 ) -> "BatchSummary":
-    from ml_assets.registry.loading import NoModel, load_model
-    from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnreachable
+    from ml_assets.registry.loading import ModelNotFound, load_model
+    from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnavailable
     from ml_assets.requests.batch import predict_file, require_possible
 
     # Before seconds of loading.
     require_possible(requests, target, overwrite=overwrite, ignored=ignored)
     try:
         model = load_model(TrackingStore.of(settings).reader(), REGISTERED_MODEL, version)
-    except (NoModel, TrackingUnreachable) as error:
+    except (ModelNotFound, TrackingUnavailable) as error:
         raise click.ClickException(str(error)) from error
     with unredirected_console() as console:
         bar = Progress(

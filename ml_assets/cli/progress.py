@@ -88,7 +88,7 @@ class StepProgress:
         self._screen.__exit__(kind, error, traceback)
 
     def transferred(self, month: Month, done: int, total: int | None) -> None:
-        """Show how far a month's transfer is; meant for ``watching_transfers``."""
+        """Show how far a month's transfer is; meant for ``transfer_progress``."""
         if total:
             self._screen.say(f"{self._step} {month}")
             self._screen.transfer(month, done, total)

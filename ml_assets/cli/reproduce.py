@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
-from ml_assets.pipeline.fingerprint import SAME_MINUTES
+from ml_assets.pipeline.fingerprint import PREDICTION_TOLERANCE
 from ml_assets.reproduction.reproduce import MOST_REQUESTS
 from ml_assets.storage.trip_store import TripStore
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
-    default=SAME_MINUTES,
+    default=PREDICTION_TOLERANCE,
     show_default=True,
     help="Minutes by which no prediction may be apart.",
 )
@@ -41,14 +41,14 @@ def reproduce(version: str, tolerance: float, most_requests: int, as_json: bool)
     every prediction is the same, or within the tolerance, and with 1 otherwise.
     """
     settings = read_settings()
-    from ml_assets.cli.streams import standard_output_kept
-    from ml_assets.registry.mlflow_store import TrackingUnreachable
-    from ml_assets.reproduction.reproduce import CannotReproduce
+    from ml_assets.cli.streams import stdout_redirected
+    from ml_assets.registry.mlflow_store import TrackingUnavailable
+    from ml_assets.reproduction.reproduce import ReproductionError
     from ml_assets.reproduction.reproduce import reproduce as reproduce_version
     from ml_assets.reproduction.training_record import UnknownVersion
 
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
-    with standard_output_kept():
+    with stdout_redirected():
         try:
             found = reproduce_version(
                 _client(settings),
@@ -58,7 +58,7 @@ def reproduce(version: str, tolerance: float, most_requests: int, as_json: bool)
                 tolerance=tolerance,
                 most_requests=most_requests,
             )
-        except (UnknownVersion, CannotReproduce, TrackingUnreachable) as error:
+        except (UnknownVersion, ReproductionError, TrackingUnavailable) as error:
             raise click.ClickException(str(error)) from error
     if as_json:
         import json

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from ml_assets.cli.next_steps import executable, given_variables, next_command
 from ml_assets.cli.options import ModelsType, MonthsType, MonthType
-from ml_assets.cli.plan import SERVED, RunPlan, look_ahead, plan_lines
-from ml_assets.cli.streams import standard_output_kept, unredirected_console
+from ml_assets.cli.plan import SERVED, RunPlan, format_plan, plan_run
+from ml_assets.cli.streams import stdout_redirected, unredirected_console
 from ml_assets.config.settings import Settings, read_settings
 from ml_assets.secrets import without_credentials
 from ml_assets.training.families import FAMILIES
@@ -73,10 +73,10 @@ def run(dry_run: bool, as_json: bool, verbose: bool, **asked: Any) -> None:
     plan = RunPlan(**asked)
     plan.require_possible(settings)
     if dry_run:
-        ahead = look_ahead(settings, plan)
-        click.echo(json.dumps(ahead) if as_json else "\n".join(plan_lines(ahead)))
+        ahead = plan_run(settings, plan)
+        click.echo(json.dumps(ahead) if as_json else "\n".join(format_plan(ahead)))
         return
-    with standard_output_kept() if as_json else contextlib.nullcontext():
+    with stdout_redirected() if as_json else contextlib.nullcontext():
         outcome = _execute(settings, plan, verbose)
     if outcome is not None:
         _show(outcome, settings, as_json)
@@ -91,7 +91,7 @@ def _execute(settings: Settings, plan: RunPlan, verbose: bool) -> "Outcome | Non
     with unredirected_console() as console:
         execution = Execution(settings, console, verbose=verbose)
         if not plan.ingest_only:
-            execution.require_alone()  # now, not when the months are here
+            execution.require_no_active_run()  # now, not when the months are here
         execution.ingest(plan)
         return None if plan.ingest_only else execution.train(plan)
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from ml_assets.cli.instance import open_instance
 from ml_assets.cli.next_steps import next_command
 from ml_assets.config.settings import read_settings
-from ml_assets.storage.atomic import storing
+from ml_assets.storage.atomic import storage_errors
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -77,7 +77,7 @@ def end(run_id: str, as_json: bool) -> None:
 
 def _opened() -> "dg.DagsterInstance":
     settings = read_settings()
-    with storing(str(settings.local_home)):
+    with storage_errors(str(settings.local_home)):
         return open_instance(settings)
 
 

@@ -26,7 +26,7 @@ def unredirected_console() -> Iterator[Console]:
 
 
 @contextlib.contextmanager
-def standard_output_kept() -> Iterator[None]:
+def stdout_redirected() -> Iterator[None]:
     """Send whatever writes to standard output meanwhile to standard error, C libraries included."""
     sys.stdout.flush()
     kept = os.dup(1)

@@ -24,7 +24,7 @@ def reason_tag(reason: str) -> dict[str, str]:
     return {REASON_TAG: short}
 
 
-def why_started(tags: Mapping[str, str]) -> str:
+def run_reason_of(tags: Mapping[str, str]) -> str:
     """Why the run with these tags was started, for people."""
     for tag in (REASON_TAG, _FORMER_REASON_TAG):
         if tag in tags:

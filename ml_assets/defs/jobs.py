@@ -12,7 +12,7 @@ from ml_assets.defs.common import (
     PREDICTIONS,
     TRAINING,
 )
-from ml_assets.defs.operations.run_outcomes import tell_passing_failures
+from ml_assets.defs.operations.run_outcomes import tag_transient_failures
 
 TRAINING_SELECTION = dg.AssetSelection.groups(
     TRAINING, MODELS, EVALUATION
@@ -26,7 +26,7 @@ def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
             "ingest_trips",
             selection=dg.AssetSelection.groups(INGESTION),
             partitions_def=partitions,
-            hooks={tell_passing_failures},
+            hooks={tag_transient_failures},
             description="Bring published months and split them into kept and rejected trips.",
         ),
         dg.define_asset_job(
@@ -38,7 +38,7 @@ def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
             "retrain",
             selection=TRAINING_SELECTION,
             config={"ops": {"training_set": {"config": {"refused_months": "leave_out"}}}},
-            hooks={tell_passing_failures},
+            hooks={tag_transient_failures},
             description="The same as train_models, except that months which a data rule refuses "
             "are left out: what sensors and schedules start.",
         ),

@@ -19,14 +19,14 @@ from ml_assets.defs.ingestion.sensors import (
     run_request,
     utc_now,
 )
-from ml_assets.defs.operations.run_outcomes import under_way
+from ml_assets.defs.operations.run_outcomes import active_run
 from ml_assets.defs.resources.trips import RequestLogResource, TripSourceResource, TripStoreResource
 from ml_assets.defs.training.sensors import RETRAIN_JOB
-from ml_assets.ingestion import SourceUnavailable, WrongSource
-from ml_assets.ingestion.ingest_plan import Asked, Outcome, RunState, plan_requests
+from ml_assets.ingestion import InvalidSource, SourceUnavailable
+from ml_assets.ingestion.ingest_plan import Asked, Outcome, RunState, plan_runs
 from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.retraining import last_carried_out, news_since, prospect
+from ml_assets.promotion.retraining import last_applied, new_data_since, next_training
 from ml_assets.serving.request_log.files import last_written
 from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.trips.calendar import new_york_date
@@ -77,16 +77,16 @@ def _ingest_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDe
         trip_source: TripSourceResource,
         trip_store: TripStoreResource,
     ) -> Answer:
-        if busy := under_way(context.instance, INGESTION_POOL):
+        if busy := active_run(context.instance, INGESTION_POOL):
             return dg.SkipReason(f"months are being brought: {busy}")
         months = months_until(settings, new_york_date(now()))
         try:
             just_out = str(months[-1].shift(-1))
             wanted = look_for_months(trip_source, trip_store.tables(), months, just_out)
-        except (SourceUnavailable, WrongSource, OSError) as error:
+        except (SourceUnavailable, InvalidSource, OSError) as error:
             return dg.SkipReason(str(error))
         # Whatever was asked for before, and came to nothing, is asked for once more.
-        plan = plan_requests(wanted, Asked(), lambda _: Outcome(RunState.UNKNOWN), now())
+        plan = plan_runs(wanted, Asked(), lambda _: Outcome(RunState.UNKNOWN), now())
         if not plan.requests:
             missed = not_read(trip_source, trip_store.tables(), months)
             return dg.SkipReason(f"every published month is stored as it is{missed}")
@@ -111,7 +111,7 @@ def _score_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDef
             return dg.SkipReason(f"nothing to score yet: no {' and no '.join(missing)}")
         if min(_newest(instance, name) for name in _SCORES) > max(inputs.values()):
             return dg.SkipReason("no month and no champion is newer than the last scoring")
-        if busy := under_way(instance, INGESTION_POOL, TRAINING_POOL):
+        if busy := active_run(instance, INGESTION_POOL, TRAINING_POOL):
             return dg.SkipReason(f"not while months or the champion may change: {busy}")
         return [dg.RunRequest(tags=reason_tag("monthly scoring"))]
 
@@ -129,19 +129,19 @@ def _retrain_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleD
     def retrain_weekly(
         context: dg.ScheduleEvaluationContext, trip_store: TripStoreResource
     ) -> Answer:
-        if busy := under_way(context.instance, INGESTION_POOL, TRAINING_POOL):
+        if busy := active_run(context.instance, INGESTION_POOL, TRAINING_POOL):
             return dg.SkipReason(f"not beside another run: {busy}")
         records = trip_store.records()
-        ahead = prospect(trip_store.tables())
+        ahead = next_training(trip_store.tables())
         if ahead.training_set is None:
             return dg.SkipReason(f"not enough to train on: {ahead.fault}")
         try:
-            last = last_carried_out(DecisionLog(records.home, records.dataset))
+            last = last_applied(DecisionLog(records.home, records.dataset))
         except (UnreadableRecord, OSError) as error:
             return dg.SkipReason(str(error))
         if last is not None and last.training_set == ahead.training_set.fingerprint:
             return dg.SkipReason("months and code are those of the last training")
-        news = news_since(ahead.training_set, last)
+        news = new_data_since(ahead.training_set, last)
         changed = str(news) if news else "the code, or older months, changed"
         return [dg.RunRequest(tags=reason_tag(f"weekly retraining ({changed})"))]
 

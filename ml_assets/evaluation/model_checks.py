@@ -139,7 +139,7 @@ def same_predictions(
     )
 
 
-def knows_nothing_of(
+def check_leakage(
     training_set: TrainingSet, record: ModelRecord, baselines: Sequence[ModelRecord]
 ) -> Finding:
     """The model has not learned from what it is judged on: neither by its record, nor by its error.

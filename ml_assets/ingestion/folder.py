@@ -22,12 +22,12 @@ from ml_assets.ingestion.folder_listing import (
 from ml_assets.ingestion.part_files import join_parts
 from ml_assets.ingestion.source import (
     OTHER_SOURCES,
-    BadPublication,
+    ChangedDuringDownload,
+    InvalidFile,
+    InvalidSource,
     Progress,
     PublishedMonth,
-    RepublishedMeanwhile,
     SourceUnavailable,
-    WrongSource,
     published_filename,
 )
 from ml_assets.ingestion.staging import landing
@@ -51,8 +51,8 @@ class FolderSource:
         limits: how large a month may be; by default that of the taxi.
 
     Raises:
-        WrongSource: when fsspec knows no such protocol, or a local folder does not exist. A remote
-            store is first touched by ``published``.
+        InvalidSource: when fsspec knows no such protocol, or a local folder does not exist. A
+            remote store is first touched by ``published``.
     """
 
     synthetic = False
@@ -65,7 +65,7 @@ class FolderSource:
         for piece in folder.split("::"):
             protocol = split_protocol(piece)[0]
             if protocol and protocol not in known_implementations and protocol not in registry:
-                raise WrongSource(folder, f"fsspec knows no protocol {protocol}://", taxi)
+                raise InvalidSource(folder, f"fsspec knows no protocol {protocol}://", taxi)
         if split_protocol(folder)[0] in (None, "file", "local") and "::" not in folder:
             self._entries()
 
@@ -76,7 +76,7 @@ class FolderSource:
         its fetch says why.
 
         Raises:
-            WrongSource: when there is no such folder.
+            InvalidSource: when there is no such folder.
             SourceUnavailable: when the folder cannot be listed.
         """
         filesystem, entries = self._entries()
@@ -112,7 +112,7 @@ class FolderSource:
         """Copy one month; see ``TripSource.fetch`` for what is raised and kept."""
         filesystem, found = self._same(published)
         if found.fault is not None:
-            raise BadPublication(f"{published.location} {found.fault}")
+            raise InvalidFile(f"{published.location} {found.fault}")
         with landing(published, destination, self._limits) as file:
             if found.is_folder:
                 self._join(filesystem, found, published, destination.parent, file, progress)
@@ -148,7 +148,7 @@ class FolderSource:
             try:
                 join_parts(parts, file, limits)
             except TripSchemaError as error:
-                raise BadPublication(f"{published.location}: {error}") from error
+                raise InvalidFile(f"{published.location}: {error}") from error
 
     def _copy(
         self, filesystem: AbstractFileSystem, entry: Entry, file: BinaryIO, location: str
@@ -174,7 +174,7 @@ class FolderSource:
                 f"{published.location} was listed, but is no longer there: list the months again"
             )
         if found.version != published.version:
-            raise RepublishedMeanwhile(
+            raise ChangedDuringDownload(
                 f"{published.location} was republished between listing and fetching (version "
                 f"{published.version}, now {found.version}): list the months again, then fetch"
             )
@@ -192,21 +192,21 @@ class FolderSource:
             try:
                 filesystem, path = url_to_fs(self._folder)
             except (ImportError, ValueError) as error:
-                raise WrongSource(self._folder, str(error), self.taxi) from error
+                raise InvalidSource(self._folder, str(error), self.taxi) from error
             try:
                 filesystem.invalidate_cache()
                 entries = list_folder(filesystem, path)
             except FileNotFoundError as error:
-                raise WrongSource(self._folder, "there is no such folder", self.taxi) from error
+                raise InvalidSource(self._folder, "there is no such folder", self.taxi) from error
         if [entry["name"] for entry in entries if entry["type"] == "file"] == [path]:
-            raise WrongSource(self._folder, "this is a file, not a folder", self.taxi)
+            raise InvalidSource(self._folder, "this is a file, not a folder", self.taxi)
         return filesystem, {file_name(entry): entry for entry in entries}
 
     @contextmanager
     def _failures(self, location: str) -> Iterator[None]:
         try:
             yield
-        except (WrongSource, SourceUnavailable):
+        except (InvalidSource, SourceUnavailable):
             raise
         except Exception as error:  # each store raises its own kinds; many are no OSError
             raise SourceUnavailable(

@@ -17,11 +17,11 @@ from ml_assets.ingestion.http_responses import (
     total_bytes,
     version_of,
 )
-from ml_assets.ingestion.retry import Patience, persist
+from ml_assets.ingestion.retry import HttpRetryPolicy, persist
 from ml_assets.ingestion.source import (
+    InvalidSource,
     Progress,
     PublishedMonth,
-    WrongSource,
     published_filename,
 )
 from ml_assets.ingestion.staging import landing
@@ -47,7 +47,7 @@ class HttpSource:
         limits: how large a month may be; by default that of the taxi.
 
     Raises:
-        WrongSource: when the address has no host.
+        InvalidSource: when the address has no host.
     """
 
     synthetic = False
@@ -57,7 +57,7 @@ class HttpSource:
         base_url: str,
         taxi: str,
         name: str | None = None,
-        patience: Patience | None = None,
+        patience: HttpRetryPolicy | None = None,
         connections: int = 6,
         limits: MonthLimits | None = None,
     ) -> None:
@@ -65,13 +65,13 @@ class HttpSource:
             parts = urlsplit(base_url)
             known = parts.hostname and parts.port != 0
         except ValueError as error:  # brackets, or a port that is no number
-            raise WrongSource(base_url, f"this address is wrong ({error})", taxi) from error
+            raise InvalidSource(base_url, f"this address is wrong ({error})", taxi) from error
         if not known:
-            raise WrongSource(base_url, "this address has no host", taxi)
+            raise InvalidSource(base_url, "this address has no host", taxi)
         self.name = name or without_credentials(base_url)
         self.taxi = taxi
         self._base_url = base_url
-        self._patience = patience or Patience()
+        self._patience = patience or HttpRetryPolicy()
         self._connections = connections
         self._limits = limits
 

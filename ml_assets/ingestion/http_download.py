@@ -15,12 +15,12 @@ from ml_assets.ingestion.http_responses import (
     total_bytes,
     version_of,
 )
-from ml_assets.ingestion.retry import Pace, PassingFailure, Patience, persist
+from ml_assets.ingestion.retry import HttpRetryPolicy, Pace, TransientError, persist
 from ml_assets.ingestion.source import (
-    BadPublication,
+    ChangedDuringDownload,
+    InvalidFile,
     Progress,
     PublishedMonth,
-    RepublishedMeanwhile,
     SourceUnavailable,
 )
 from ml_assets.ingestion.staging import web_page_came
@@ -37,7 +37,7 @@ class HttpDownload:
         url: str,
         published: PublishedMonth,
         file: BinaryIO,
-        patience: Patience,
+        patience: HttpRetryPolicy,
         progress: Progress | None,
     ) -> None:
         self._session = session
@@ -55,8 +55,8 @@ class HttpDownload:
 
         Raises:
             SourceUnavailable: when the limits are reached, or the month is no longer there.
-            RepublishedMeanwhile: when the server has another version by now.
-            BadPublication: when a web page comes instead.
+            ChangedDuringDownload: when the server has another version by now.
+            InvalidFile: when a web page comes instead.
         """
         self._deadline = time.monotonic() + self._patience.deadline_seconds
         persist(self._attempt, self._patience, self._published.location)
@@ -76,7 +76,7 @@ class HttpDownload:
         with response:
             if headers and not self._may_append(response, received):
                 self._restart(validator=None)
-                raise PassingFailure(f"resuming failed (HTTP {response.status_code})")
+                raise TransientError(f"resuming failed (HTTP {response.status_code})")
             self._check(response)
             if response.status_code == 200:
                 self._restart(resume_validator(response.headers) if self._resumes else None)
@@ -102,14 +102,14 @@ class HttpDownload:
             raise web_page_came(self._published)
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
-            raise BadPublication(
+            raise InvalidFile(
                 f"{location} came with Content-Encoding {encoding} though the plain file was asked "
                 "for, so its bytes cannot be kept as published: switch that off at the server"
             )
         size = total_bytes(response) if self._published.size_bytes is not None else None
         version = version_of(response.headers, size)
         if version != self._published.version:
-            raise RepublishedMeanwhile(
+            raise ChangedDuringDownload(
                 f"{location} was republished between listing and fetching (version "
                 f"{self._published.version}, now {version}): list the months again, then fetch"
             )
@@ -136,4 +136,4 @@ class HttpDownload:
             pace.note(len(chunk))
         received = self._file.tell()
         if total is not None and received != total:
-            raise PassingFailure(f"the connection ended after {received} of {total} bytes")
+            raise TransientError(f"the connection ended after {received} of {total} bytes")

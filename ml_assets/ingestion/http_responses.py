@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 import requests
 import urllib3
 
-from ml_assets.ingestion.retry import PassingFailure
+from ml_assets.ingestion.retry import TransientError
 from ml_assets.ingestion.source import OTHER_SOURCES, SourceUnavailable
 from ml_assets.secrets import error_text
 
@@ -27,7 +27,7 @@ def network_failures(address: str) -> Iterator[None]:
         address: What is requested; its password and query are in no message.
 
     Raises:
-        PassingFailure: for refused, cut or timed-out connections.
+        TransientError: for refused, cut or timed-out connections.
         SourceUnavailable: for addresses and redirects that no retry mends.
     """
     try:
@@ -38,7 +38,7 @@ def network_failures(address: str) -> Iterator[None]:
         requests.exceptions.ChunkedEncodingError,
         urllib3.exceptions.HTTPError,
     ) as error:
-        raise PassingFailure(error_text(_root_cause(error), address)) from error
+        raise TransientError(error_text(_root_cause(error), address)) from error
     except requests.RequestException as error:
         raise SourceUnavailable(
             f"the address cannot be used ({error_text(error, address)}); {OTHER_SOURCES}"
@@ -49,7 +49,7 @@ def check_status(response: requests.Response, location: str) -> None:
     """Pass a response that carries what was asked for.
 
     Raises:
-        PassingFailure: for a status that may pass, such as 429 or 503.
+        TransientError: for a status that may pass, such as 429 or 503.
         SourceUnavailable: for any other, such as 401.
     """
     status = response.status_code
@@ -57,7 +57,7 @@ def check_status(response: requests.Response, location: str) -> None:
         return
     told = f"HTTP {status} {response.reason or ''}".strip()
     if status >= 500 or status in _PASSING_STATUS:
-        raise PassingFailure(told, _retry_after_seconds(response.headers))
+        raise TransientError(told, _retry_after_seconds(response.headers))
     raise SourceUnavailable(f"{location} was refused with {told}; {OTHER_SOURCES}")
 
 

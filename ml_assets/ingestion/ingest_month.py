@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 
 from ml_assets.ingestion.part_files import part_records
 from ml_assets.ingestion.source import (
+    ChangedDuringDownload,
     Progress,
     PublishedMonth,
-    RepublishedMeanwhile,
     TripSource,
 )
 from ml_assets.storage.trip_store import PublishedFileRecord, TripStore, checksum
@@ -20,7 +20,7 @@ Outcome = Literal["fetched", "republished", "unchanged", "not published"]
 
 
 @dataclass(frozen=True)
-class BroughtMonth:
+class IngestResult:
     """What became of one month: the outcome, and the stored file's record if there is one."""
 
     month: Month
@@ -28,13 +28,13 @@ class BroughtMonth:
     record: PublishedFileRecord | None
 
 
-def bring_month(
+def ingest_month(
     source: TripSource,
     store: TripStore,
     month: Month,
     published: PublishedMonth | None,
     progress: Progress | None = None,
-) -> BroughtMonth:
+) -> IngestResult:
     """Fetch a month's file as published, byte for byte, and record what it is.
 
     A month that was published as a folder of parts becomes one file with their rows in order; the
@@ -54,18 +54,18 @@ def bring_month(
 
     Raises:
         SourceUnavailable: when the source is down; the stored copy stays.
-        BadPublication: when what came is no trip file; the stored copy stays.
+        InvalidFile: when what came is no trip file; the stored copy stays.
         StorageError: when there is no room, or no permission to write; the stored copy stays.
     """
     stored = store.raw_record(month)
     if published is None:
-        return BroughtMonth(month, "not published", stored)
+        return IngestResult(month, "not published", stored)
     same = stored is not None and (stored.version, stored.source) == (
         published.version,
         source.name,
     )
-    if stored is not None and same and store.raw_is_whole(month, stored):
-        return BroughtMonth(month, "unchanged", stored)
+    if stored is not None and same and store.verify_raw(month, stored):
+        return IngestResult(month, "unchanged", stored)
     with store.scratch() as folder:
         file = folder / Path(store.raw_path(month)).name
         published = _fetch(source, published, file, progress)
@@ -82,9 +82,9 @@ def bring_month(
             synthetic=source.synthetic,
             parts=part_records(footer) if published.is_folder else [],
         )
-        store.put_raw(month, file, record)
+        store.store_raw(month, file, record)
     changed = stored is not None and stored.sha256 != record.sha256
-    return BroughtMonth(month, "republished" if changed else "fetched", record)
+    return IngestResult(month, "republished" if changed else "fetched", record)
 
 
 def _fetch(
@@ -93,7 +93,7 @@ def _fetch(
     """Fetch a month; when it was republished since the listing, list and fetch it once more."""
     try:
         source.fetch(published, file, progress)
-    except RepublishedMeanwhile:
+    except ChangedDuringDownload:
         newer = source.published([published.month]).get(published.month)
         if newer is None:
             raise

@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from ml_assets.ingestion.source import PublishedMonth
-from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
+from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
 from ml_assets.trips.month import Month
 
 PAUSES = (timedelta(hours=1), timedelta(hours=4), timedelta(days=1))
@@ -45,7 +45,7 @@ MOST_MONTHS_TOGETHER = 12
 
 
 @dataclass(frozen=True)
-class WantedMonth:
+class PendingMonth:
     """A month to bring.
 
     Attributes:
@@ -70,11 +70,11 @@ class WantedMonth:
         return f"{self.month} ({self.why})"
 
 
-class AskedMonth(BaseModel):
+class RequestedMonth(BaseModel):
     """How a month was asked for last.
 
     Attributes:
-        publication: As in ``WantedMonth``.
+        publication: As in ``PendingMonth``.
         run_key: Of the run that was to bring it.
         attempts: So many times.
         together: Whether that run was to bring other months, too.
@@ -96,7 +96,7 @@ class Asked(BaseModel):
         newest_at_first: The newest month that was listed when nothing was remembered yet.
     """
 
-    months: dict[str, AskedMonth] = {}
+    months: dict[str, RequestedMonth] = {}
     newest_at_first: str | None = None
 
     @classmethod
@@ -112,7 +112,7 @@ class Asked(BaseModel):
 class Request:
     """Months to bring in one run, and the key under which it is asked for."""
 
-    months: tuple[WantedMonth, ...]
+    months: tuple[PendingMonth, ...]
     run_key: str
     attempts: int
 
@@ -125,9 +125,9 @@ class Plan:
     waiting: list[str]
 
 
-def wanted_months(
+def pending_months(
     source: str, published: Mapping[Month, PublishedMonth], store: TripStore
-) -> list[WantedMonth]:
+) -> list[PendingMonth]:
     """The published months that are not stored just so, in order.
 
     Args:
@@ -137,7 +137,7 @@ def wanted_months(
     """
     found = ((month, _why(source, published[month], store)) for month in sorted(published))
     return [
-        WantedMonth(
+        PendingMonth(
             month, f"{published[month].version} from {source}", why, published[month].changed_at
         )
         for month, why in found
@@ -158,12 +158,12 @@ def _why(source: str, published: PublishedMonth, store: TripStore) -> str | None
 def _made_from(store: TripStore, table: str, month: Month) -> str | None:
     try:
         return store.lineage(table, month)[0].raw_sha256
-    except (MissingMonth, DamagedMonth):
+    except (MonthNotFound, CorruptMonth):
         return None
 
 
-def plan_requests(
-    wanted: Sequence[WantedMonth],
+def plan_runs(
+    wanted: Sequence[PendingMonth],
     asked: Asked,
     outcome_of: Callable[[str], Outcome],
     now: datetime,
@@ -180,7 +180,7 @@ def plan_requests(
         outcome_of: What became of the run with a key.
         now: The present instant.
     """
-    fresh: list[WantedMonth] = []
+    fresh: list[PendingMonth] = []
     requests: list[Request] = []
     waiting: list[str] = []
     for month in wanted:
@@ -193,17 +193,17 @@ def plan_requests(
             requests.append(_request((month,), before.attempts))
         else:
             waiting.append(f"{month}: {reason}")
-    requests += [_request(months, 0) for months in _neighbours(fresh)]
+    requests += [_request(months, 0) for months in _contiguous_runs(fresh)]
     return Plan(sorted(requests, key=lambda request: request.months[0].month), waiting)
 
 
-def remember(asked: Asked, wanted: Sequence[WantedMonth], plan: Plan, now: datetime) -> Asked:
+def remember(asked: Asked, wanted: Sequence[PendingMonth], plan: Plan, now: datetime) -> Asked:
     """What is remembered after the plan was asked for; months that are in are forgotten."""
     open_ = {str(month.month) for month in wanted}
     months = {name: before for name, before in asked.months.items() if name in open_}
     for request in plan.requests:
         for month in request.months:
-            months[str(month.month)] = AskedMonth(
+            months[str(month.month)] = RequestedMonth(
                 publication=month.publication,
                 run_key=request.run_key,
                 attempts=request.attempts,
@@ -213,7 +213,7 @@ def remember(asked: Asked, wanted: Sequence[WantedMonth], plan: Plan, now: datet
     return asked.model_copy(update={"months": months})
 
 
-def _reason_to_wait(before: AskedMonth, outcome: Outcome, now: datetime) -> str | None:
+def _reason_to_wait(before: RequestedMonth, outcome: Outcome, now: datetime) -> str | None:
     """Why a month that was asked for is not asked for again now; None when it is."""
     if outcome.state == RunState.ONGOING:
         return f"{outcome}"
@@ -222,11 +222,11 @@ def _reason_to_wait(before: AskedMonth, outcome: Outcome, now: datetime) -> str 
         return None  # not for good of this month: any of them can have been at fault
     if for_good:
         return f"{outcome}; it is asked for again when it is published anew"
-    due = next_attempt_at(before.attempts, outcome.at or before.at)
+    due = next_retry_at(before.attempts, outcome.at or before.at)
     return None if now >= due else f"{outcome}; next attempt at {due:%Y-%m-%d %H:%M} UTC"
 
 
-def _request(months: tuple[WantedMonth, ...], attempts_before: int) -> Request:
+def _request(months: tuple[PendingMonth, ...], attempts_before: int) -> Request:
     if len(months) == 1:
         name = f"{months[0].month}@{months[0].publication}"
     else:
@@ -236,9 +236,9 @@ def _request(months: tuple[WantedMonth, ...], attempts_before: int) -> Request:
     return Request(months, run_key(name, attempts_before), attempts_before + 1)
 
 
-def _neighbours(months: Sequence[WantedMonth]) -> Iterator[tuple[WantedMonth, ...]]:
+def _contiguous_runs(months: Sequence[PendingMonth]) -> Iterator[tuple[PendingMonth, ...]]:
     """Months that follow each other, together, not too many at a time."""
-    together: list[WantedMonth] = []
+    together: list[PendingMonth] = []
     for month in months:
         follows = together and together[-1].month.shift(1) == month.month
         if together and (not follows or len(together) == MOST_MONTHS_TOGETHER):
@@ -249,7 +249,7 @@ def _neighbours(months: Sequence[WantedMonth]) -> Iterator[tuple[WantedMonth, ..
         yield tuple(together)
 
 
-def next_attempt_at(attempts: int, since: datetime) -> datetime:
+def next_retry_at(attempts: int, since: datetime) -> datetime:
     """When the next attempt is due after so many that came to nothing (at least one).
 
     Args:

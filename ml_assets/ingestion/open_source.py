@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from ml_assets.ingestion.source import PublishedMonth, SourceUnavailable, TripSource, WrongSource
+from ml_assets.ingestion.source import InvalidSource, PublishedMonth, SourceUnavailable, TripSource
 from ml_assets.trips.month import Month
 from ml_assets.trips.month_limits import MonthLimits
 
@@ -21,8 +21,8 @@ def open_source(
         max_month_rows: how many rows a month may have; by default that of the taxi.
 
     Raises:
-        WrongSource: when the value names nothing that can be opened; for a remote folder that does
-            not exist, only its first use tells.
+        InvalidSource: when the value names nothing that can be opened; for a remote folder that
+            does not exist, only its first use tells.
     """
     # Each source is imported only when it is the one asked for, so that no one pays for the rest.
     value = trips.strip()
@@ -37,7 +37,7 @@ def open_source(
         url, name = (TLC_URL, "tlc") if value == "tlc" else (value, None)
         return HttpSource(url, taxi, name, limits=limits)
     if not value:
-        raise WrongSource(trips, "the value is empty", taxi)
+        raise InvalidSource(trips, "the value is empty", taxi)
     from ml_assets.ingestion.folder import FolderSource
 
     return FolderSource(value, taxi, limits)
@@ -48,7 +48,7 @@ _listing = threading.Lock()
 """Held by the listing that is under way, also when nobody waits for it any more."""
 
 
-def list_within(
+def list_with_timeout(
     source: TripSource, months: Iterable[Month], seconds: float
 ) -> dict[Month, PublishedMonth]:
     """What the source lists of the months, if it answers in time.
@@ -57,7 +57,7 @@ def list_within(
 
     Raises:
         SourceUnavailable: when it does not answer in time, or an earlier listing still has not.
-        WrongSource: when there is no such source.
+        InvalidSource: when there is no such source.
     """
     return _within(source, lambda: source.published(months), seconds)
 
@@ -68,8 +68,8 @@ def near_misses_within(
     """What looks like months that are not there, if the source answers in time.
 
     Raises:
-        SourceUnavailable: as :func:`list_within` does.
-        WrongSource: likewise.
+        SourceUnavailable: as :func:`list_with_timeout` does.
+        InvalidSource: likewise.
     """
     return _within(source, lambda: source.near_misses(months), seconds)
 

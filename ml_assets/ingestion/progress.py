@@ -19,7 +19,7 @@ _watch: ContextVar[TransferWatch | None] = ContextVar("transfer_watch", default=
 
 
 @contextmanager
-def watching_transfers(watch: TransferWatch) -> Iterator[None]:
+def transfer_progress(watch: TransferWatch) -> Iterator[None]:
     """Tell ``watch`` of every transfer inside the block."""
     token = _watch.set(watch)
     try:

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Patience:
+class HttpRetryPolicy:
     """Limits on one request or one file, retries included.
 
     Attributes:
@@ -37,7 +37,7 @@ class Patience:
     deadline_seconds: float = 1_800.0
 
 
-class PassingFailure(ShownError):
+class TransientError(ShownError):
     """A failure of one try that the next may not meet.
 
     Args:
@@ -51,12 +51,15 @@ class PassingFailure(ShownError):
 
 
 def persist(
-    attempt: Callable[[], Result], patience: Patience, what: str, give_up: Event | None = None
+    attempt: Callable[[], Result],
+    patience: HttpRetryPolicy,
+    what: str,
+    give_up: Event | None = None,
 ) -> Result:
     """Call ``attempt`` until it succeeds, waiting longer each time, within the limits.
 
     Args:
-        attempt: raises PassingFailure to be tried again; any other exception ends it at once.
+        attempt: raises TransientError to be tried again; any other exception ends it at once.
         patience: the limits.
         what: the file or address, for the message.
         give_up: once set from elsewhere, no further try is made.
@@ -71,7 +74,7 @@ def persist(
         tries += 1
         try:
             return attempt()
-        except PassingFailure as failure:
+        except TransientError as failure:
             wait = _wait_seconds(tries, failure, patience)
             elapsed = time.monotonic() - started
             last = tries >= patience.attempts or elapsed + wait >= patience.deadline_seconds
@@ -82,7 +85,7 @@ def persist(
                 ) from failure
 
 
-def _wait_seconds(tries: int, failure: PassingFailure, patience: Patience) -> float:
+def _wait_seconds(tries: int, failure: TransientError, patience: HttpRetryPolicy) -> float:
     """Exponential back-off with jitter, or what the server asked for where that is more."""
     backoff = patience.first_wait_seconds * 2.0 ** (tries - 1)
     # Half of it at random, so that clients cut off together do not come back together.
@@ -95,7 +98,7 @@ class Pace:
     would let a byte a second go on for weeks.
     """
 
-    def __init__(self, patience: Patience, deadline: float) -> None:
+    def __init__(self, patience: HttpRetryPolicy, deadline: float) -> None:
         self._patience = patience
         self._deadline = deadline
         self._since = time.monotonic()
@@ -105,17 +108,17 @@ class Pace:
         """Count received bytes.
 
         Raises:
-            PassingFailure: when the transfer is too slow or past its deadline (monotonic clock).
+            TransientError: when the transfer is too slow or past its deadline (monotonic clock).
         """
         now = time.monotonic()
         self._bytes += received
         if now > self._deadline:
-            raise PassingFailure(f"not complete after {self._patience.deadline_seconds:g} s")
+            raise TransientError(f"not complete after {self._patience.deadline_seconds:g} s")
         elapsed = now - self._since
         if elapsed < self._patience.stall_seconds:
             return
         if self._bytes < self._patience.minimum_bytes_per_second * elapsed:
-            raise PassingFailure(
+            raise TransientError(
                 f"a trickle of {self._bytes / elapsed:.0f} bytes/s over {elapsed:.0f} s, "
                 f"at least {self._patience.minimum_bytes_per_second:.0f} are needed"
             )

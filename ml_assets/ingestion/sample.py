@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ml_assets.ingestion.source import (
+    ChangedDuringDownload,
     Progress,
     PublishedMonth,
-    RepublishedMeanwhile,
     published_filename,
 )
 from ml_assets.ingestion.staging import landing
@@ -58,7 +58,7 @@ class SampleSource:
         """Generate one month; the bytes depend on nothing but month, taxi, scale and version."""
         now = self._listed(published.month)
         if published.version != now.version:
-            raise RepublishedMeanwhile(
+            raise ChangedDuringDownload(
                 f"{published.location} is now made as version {now.version}, not "
                 f"{published.version}: list the months again, then fetch"
             )

@@ -26,15 +26,15 @@ class SourceUnavailable(ShownError, RuntimeError):
     """The source did not answer, or not as it should; says what was tried and what to do."""
 
 
-class RepublishedMeanwhile(SourceUnavailable):
+class ChangedDuringDownload(SourceUnavailable):
     """The month changed between listing and fetching: list it again, then fetch."""
 
 
-class BadPublication(ShownError, ValueError):
+class InvalidFile(ShownError, ValueError):
     """A file came whole but is not a month of trips; names the file, the column, the way out."""
 
 
-class WrongSource(ShownError, ValueError):
+class InvalidSource(ShownError, ValueError):
     """ML_ASSETS_TRIPS names no source; one line with the value and what is allowed."""
 
     def __init__(self, trips: str, fault: str, taxi: str) -> None:
@@ -91,7 +91,7 @@ class TripSource(Protocol):
 
         Raises:
             SourceUnavailable: when the source cannot be asked.
-            WrongSource: when there is no such source.
+            InvalidSource: when there is no such source.
         """
         ...
 
@@ -102,7 +102,7 @@ class TripSource(Protocol):
 
         Raises:
             SourceUnavailable: when the source cannot be asked.
-            WrongSource: when there is no such source.
+            InvalidSource: when there is no such source.
         """
         ...
 
@@ -113,8 +113,8 @@ class TripSource(Protocol):
 
         Raises:
             SourceUnavailable: when the source cannot deliver.
-            RepublishedMeanwhile: when it has another version than ``published`` by now.
-            BadPublication: when what it has is no readable Parquet file of this taxi's trips.
+            ChangedDuringDownload: when it has another version than ``published`` by now.
+            InvalidFile: when what it has is no readable Parquet file of this taxi's trips.
             OSError: when ``destination`` cannot be written, for instance on a full disk.
         """
         ...

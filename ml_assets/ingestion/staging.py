@@ -8,9 +8,9 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from ml_assets.ingestion.source import BadPublication, PublishedMonth
+from ml_assets.ingestion.source import InvalidFile, PublishedMonth
 from ml_assets.secrets import error_text
-from ml_assets.storage.atomic import replacing
+from ml_assets.storage.atomic import atomic_write
 from ml_assets.trips.month_limits import MonthLimits
 from ml_assets.trips.published_schema import TripSchemaError, verify_published_file
 
@@ -32,11 +32,11 @@ def landing(
         limits: How large it may be; by default that of its taxi.
 
     Raises:
-        BadPublication: when what was written is no readable Parquet file of this taxi's trips.
+        InvalidFile: when what was written is no readable Parquet file of this taxi's trips.
         OSError: when the folder cannot be written; a full disk is told as such.
     """
     try:
-        with replacing(str(destination)) as partial:
+        with atomic_write(str(destination)) as partial:
             with partial.open("wb") as file:
                 yield file
             _verify(partial, published, limits)
@@ -60,17 +60,17 @@ def _verify(partial: Path, published: PublishedMonth, limits: MonthLimits | None
         verify_published_file(partial, published.taxi, limits)
     except TripSchemaError as error:
         reason = str(error).replace(partial.name, "the file")
-        raise BadPublication(f"{published.location}: {reason}") from error
+        raise InvalidFile(f"{published.location}: {reason}") from error
     except (pa.ArrowException, UnicodeDecodeError) as error:  # where the file's footer is damaged
-        raise BadPublication(
+        raise InvalidFile(
             f"{published.location} is damaged ({error_text(error)}): fetch the month "
             "again, or correct the file at its source"
         ) from error
 
 
-def web_page_came(published: PublishedMonth) -> BadPublication:
+def web_page_came(published: PublishedMonth) -> InvalidFile:
     """The error for a login, block or error page that was delivered in place of the file."""
-    return BadPublication(
+    return InvalidFile(
         f"{published.location}: a web page (HTML or XML) came instead of the Parquet file, most "
         "likely a login or error page: open the address in a browser to see it, and check "
         "ML_ASSETS_TRIPS, proxy and credentials"

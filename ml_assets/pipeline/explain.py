@@ -89,7 +89,7 @@ def explain(pipeline: Pipeline, request: RequestColumns) -> Explanation | None:
     return Explanation(float(worth[0]), dict(zip(PLAYERS, values.tolist(), strict=True)))
 
 
-def usual_miles(pipeline: Any, pickup_zone: int, dropoff_zone: int) -> float | None:
+def expected_miles(pipeline: Any, pickup_zone: int, dropoff_zone: int) -> float | None:
     """How far trips between two zones usually go, by the map that a pipeline has learned.
 
     Args:

@@ -5,7 +5,7 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
-SAME_MINUTES = 1e-6
+PREDICTION_TOLERANCE = 1e-6
 """Minutes up to which answers count as the same: forests add their trees up in any order."""
 
 _REQUESTS = (
@@ -19,7 +19,7 @@ _REQUESTS = (
 )
 
 
-def known_requests() -> pd.DataFrame:
+def probe_requests() -> pd.DataFrame:
     """The requests: weekdays and a holiday, an airport, an unknown zone, no distance, no count."""
     frame = pd.DataFrame(list(_REQUESTS), columns=list(REQUEST_COLUMNS))
     frame["pickup_datetime"] = pd.to_datetime(frame["pickup_datetime"]).astype("datetime64[us]")
@@ -28,11 +28,11 @@ def known_requests() -> pd.DataFrame:
 
 def known_minutes(pipeline: Pipeline) -> list[float]:
     """What a pipeline answers to them, minutes."""
-    return [float(minutes) for minutes in pipeline.predict(known_requests())]
+    return [float(minutes) for minutes in pipeline.predict(probe_requests())]
 
 
-def answers_as_before(before: list[float], now: list[float]) -> bool:
+def predictions_match(before: list[float], now: list[float]) -> bool:
     """Whether both are the answers of one model and one code."""
     return len(before) == len(now) and all(
-        abs(one - other) <= SAME_MINUTES for one, other in zip(before, now, strict=True)
+        abs(one - other) <= PREDICTION_TOLERANCE for one, other in zip(before, now, strict=True)
     )

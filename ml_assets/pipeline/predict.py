@@ -109,7 +109,7 @@ class Model:
         )
         return frame.with_columns(model_version=pl.lit(self.version), scored_at=at)
 
-    def answers_or_reasons(
+    def predict_or_reject(
         self,
         frame: pl.DataFrame,
         now: datetime | None = None,

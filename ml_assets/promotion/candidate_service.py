@@ -23,7 +23,7 @@ from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.registry.export_bundle import export
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.serving.auth import TOKEN_VARIABLE
-from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER, ChampionNote
+from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER, ChampionManifest
 from ml_assets.serving.server import serve
 
 _LOG: Final = "service.log"
@@ -32,12 +32,12 @@ _ANSWER_SECONDS = 60.0
 """Until an answer, the first one's start of the service included, on a machine that is busy."""
 
 
-class ServiceSilent(ShownError, RuntimeError):
+class ServiceUnresponsive(ShownError, RuntimeError):
     """The service did not start, or does not answer; says why."""
 
 
 @dataclass
-class TrialService:
+class CandidateService:
     """A running service.
 
     Attributes:
@@ -59,17 +59,17 @@ class TrialService:
         """Send a body, and give back the JSON that is answered.
 
         Raises:
-            ServiceSilent: when there is no answer, or another status than 200.
+            ServiceUnresponsive: when there is no answer, or another status than 200.
         """
         try:
             answer = self._pool.request(
                 "POST", path, body=body, headers={"Content-Type": "application/json"}
             )
         except urllib3.exceptions.HTTPError as error:
-            raise ServiceSilent(self._why(error)) from error
+            raise ServiceUnresponsive(self._why(error)) from error
         if answer.status != 200:
             told = answer.data[:500].decode("utf-8", "replace")
-            raise ServiceSilent(f"POST {path} was answered with {answer.status}: {told}")
+            raise ServiceUnresponsive(f"POST {path} was answered with {answer.status}: {told}")
         found: Mapping[str, Any] = answer.json()
         return found
 
@@ -95,7 +95,7 @@ class TrialService:
 
 
 @contextlib.contextmanager
-def trial_service(version: Any, name: str) -> Iterator[TrialService]:
+def candidate_service(version: Any, name: str) -> Iterator[CandidateService]:
     """A service of this version, until the block ends; it may still be starting when it begins.
 
     Args:
@@ -103,7 +103,7 @@ def trial_service(version: Any, name: str) -> Iterator[TrialService]:
         name: Registered model.
 
     Raises:
-        ServiceSilent: when it cannot be started.
+        ServiceUnresponsive: when it cannot be started.
         UntrustedModel: when the version is of another format, or asks for types of other packages.
     """
     with tempfile.TemporaryDirectory(prefix="ml_assets_trial_") as home:
@@ -117,11 +117,11 @@ def trial_service(version: Any, name: str) -> Iterator[TrialService]:
 
 def _hand_over(version: Any, name: str, home: Path) -> None:
     bundle = export(version, name, home / SERVING_FOLDER)
-    note = ChampionNote(version=str(version.version), folder=bundle.name)
+    note = ChampionManifest(version=str(version.version), folder=bundle.name)
     (bundle.parent / CHAMPION_FILE).write_text(note.model_dump_json(), encoding="utf-8")
 
 
-def _start(home: Path) -> TrialService:
+def _start(home: Path) -> CandidateService:
     variables = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     # A registry of its own, which is not there: the version that was handed over stays.
     variables |= {"ML_ASSETS_HOME": str(home), "MLFLOW_TRACKING_URI": sqlite_url(home / "none.db")}
@@ -139,8 +139,8 @@ def _start(home: Path) -> TrialService:
                 start_new_session=True,
             )
     except OSError as error:
-        raise ServiceSilent(f"the service cannot be started: {error}") from error
-    return TrialService(port, process, home / _LOG)
+        raise ServiceUnresponsive(f"the service cannot be started: {error}") from error
+    return CandidateService(port, process, home / _LOG)
 
 
 def main(descriptor: int, home: Path) -> None:

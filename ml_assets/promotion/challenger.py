@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from ml_assets.evaluation.memorization import knows_no_trip_by_heart
+from ml_assets.evaluation.memorization import check_memorization
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.model_checks import predictions_digest, same_predictions, sane_predictions
 from ml_assets.evaluation.records import Leaderboard, MetricsRecord, ModelRecord, TrainingSet
@@ -19,8 +19,8 @@ from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
 from ml_assets.pipeline.fingerprint import known_minutes
 from ml_assets.pipeline.predict import predict_trips
-from ml_assets.promotion.latency import milliseconds_per_request
-from ml_assets.registry.artifacts import NotLogged, load_pipeline, log_pipeline, register
+from ml_assets.promotion.latency import measure_latency_ms
+from ml_assets.registry.artifacts import ModelNotLogged, load_pipeline, log_pipeline, register
 from ml_assets.registry.descriptions import describe_version
 from ml_assets.registry.loading import INTERVAL_TAGS, KNOWN_MINUTES
 from ml_assets.registry.manual_hold import Serve
@@ -83,7 +83,7 @@ def as_judged(winner: ModelRecord) -> Served:
     """The very model that was judged.
 
     Raises:
-        NotLogged: when it was never logged.
+        ModelNotLogged: when it was never logged.
     """
     return Served(_logged(winner), "judged", winner.fitted_on, winner)
 
@@ -146,7 +146,7 @@ def examine(
         pipeline = load_pipeline(f"models:/{name}/{version}")
         predicted = predict_trips(pipeline, judged)
         answers = json.dumps(known_minutes(pipeline))
-        milliseconds = milliseconds_per_request(pipeline)
+        milliseconds = measure_latency_ms(pipeline)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the finding
         sentence = f"cannot be loaded and used ({error_text(error)})"
         return Examined(None, {"loads": Finding(Verdict.REFUSED, sentence)}, None)
@@ -159,7 +159,7 @@ def examine(
         predicted,
         findings,
         milliseconds,
-        knows_no_trip_by_heart(pipeline, judged, predicted),
+        check_memorization(pipeline, judged, predicted),
     )
 
 
@@ -172,7 +172,7 @@ def _expected_of(pipeline: Pipeline, winner: ModelRecord, judged: pd.DataFrame) 
 
 def _logged(winner: ModelRecord) -> str:
     if winner.model_uri is None or winner.mlflow_run_id is None:
-        raise NotLogged(f"{winner.model} was never logged to MLflow: materialize it again")
+        raise ModelNotLogged(f"{winner.model} was never logged to MLflow: materialize it again")
     return winner.model_uri
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, TrainingSet
 from ml_assets.promotion.latency import MOST_MILLISECONDS
 from ml_assets.promotion.paired_bootstrap import PairedDifference
-from ml_assets.promotion.slice_guardrails import SliceChange, SliceGuard
+from ml_assets.promotion.slice_guardrails import SliceComparison, SliceGuardrail
 from ml_assets.registry.manual_hold import Champion
 from ml_assets.trips.quality import Finding, Verdict
 
@@ -26,7 +26,7 @@ class PromotionLimits:
     confidence: float = 0.95
     least_improvement: float = 0.0
     from_backtest: bool = False
-    guard: SliceGuard = field(default_factory=SliceGuard)
+    guard: SliceGuardrail = field(default_factory=SliceGuardrail)
     most_milliseconds: float = MOST_MILLISECONDS
 
 
@@ -68,7 +68,7 @@ def passes_check(name: str, finding: Finding) -> Criterion:
     )
 
 
-def fast_enough(milliseconds: float, limits: PromotionLimits) -> Criterion:
+def meets_latency(milliseconds: float, limits: PromotionLimits) -> Criterion:
     """One request is answered at serving speed."""
     most = limits.most_milliseconds
     return Criterion(
@@ -80,9 +80,7 @@ def fast_enough(milliseconds: float, limits: PromotionLimits) -> Criterion:
     )
 
 
-def may_be_replaced(
-    winner: ModelRecord, dataset: str, champion: Champion, replace: bool
-) -> Criterion:
+def same_dataset(winner: ModelRecord, dataset: str, champion: Champion, replace: bool) -> Criterion:
     """The champion was trained on these trips, or may be replaced by a model of others."""
     trips = champion.dataset or "unknown trips"
     apart = f"{champion} was trained on {trips}, not on {dataset}"
@@ -100,7 +98,7 @@ def may_be_replaced(
     return Criterion(name="champion_may_be_replaced", passed=passed, finding=finding)
 
 
-def on_new_data(training_set: TrainingSet, champion: Champion) -> Criterion | None:
+def newer_than_override(training_set: TrainingSet, champion: Champion) -> Criterion | None:
     """A person's rollback or override is not undone on the data that it was made on.
 
     Returns:
@@ -109,7 +107,7 @@ def on_new_data(training_set: TrainingSet, champion: Champion) -> Criterion | No
     hold = champion.hold
     if hold is None:
         return None
-    passed = hold.is_over(training_set)
+    passed = hold.expired(training_set)
     chosen = f"a person chose {champion} ({hold.kind}: {hold.reason})"
     finding = (
         f"{chosen}, and this is judged on data that came later"
@@ -119,7 +117,7 @@ def on_new_data(training_set: TrainingSet, champion: Champion) -> Criterion | No
     return Criterion(name="on_new_data", passed=passed, finding=finding)
 
 
-def on_equal_terms(board: Leaderboard, champion: Champion) -> Criterion:
+def fair_comparison(board: Leaderboard, champion: Champion) -> Criterion:
     """The judged month has not tuned the challenger while the champion never saw it."""
     winner = board.models[0].model
     flattered = board.caveat is not None and not champion.saw_judged_month
@@ -158,7 +156,7 @@ def better_by_paired_bootstrap(
     )
 
 
-def slices_hold(changes: Sequence[SliceChange]) -> list[Criterion]:
+def slice_guardrails_hold(changes: Sequence[SliceComparison]) -> list[Criterion]:
     """No guarded slice gets worse by more than its tolerance; one criterion a slice."""
     return [
         Criterion(

@@ -49,7 +49,7 @@ class DecisionLog:
         """
         return sorted((self._read(name) for name in self._names()), key=position)
 
-    def last_training(self) -> ChampionDecision | None:
+    def latest_training(self) -> ChampionDecision | None:
         """The newest decision that a training led to, promoted or not; None before the first."""
         trainings = [decision for decision in self.all() if decision.kind == "training"]
         return trainings[-1] if trainings else None

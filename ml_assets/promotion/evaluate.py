@@ -6,7 +6,7 @@ from typing import Self
 import pandas as pd
 from mlflow import MlflowClient
 
-from ml_assets.evaluation.model_checks import knows_nothing_of
+from ml_assets.evaluation.model_checks import check_leakage
 from ml_assets.evaluation.records import (
     ChampionDecision,
     Criterion,
@@ -24,26 +24,26 @@ from ml_assets.promotion.challenger import (
     registered,
 )
 from ml_assets.promotion.criteria import PromotionLimits
-from ml_assets.promotion.policy import Challenge, NothingToPromote, Promotion, decide
+from ml_assets.promotion.policy import NoCandidate, Promotion, PromotionInputs, decide
 from ml_assets.promotion.serving_champion import serving_champion
-from ml_assets.registry.artifacts import NotLogged
+from ml_assets.registry.artifacts import ModelNotLogged
 from ml_assets.registry.descriptions import with_decision
 from ml_assets.registry.loading import HOLD
 from ml_assets.registry.manual_hold import Champion
-from ml_assets.registry.registry import Registry, name_challenger, settle
+from ml_assets.registry.registry import Registry, set_challenger, settle
 from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.training.train_and_evaluate import fitted_roles
+from ml_assets.training.train_and_evaluate import fit_roles
 from ml_assets.training.training_set import load_trips
 from ml_assets.trips.quality import Finding, Verdict, worst
 
 
-class UnfitToServe(ShownError, RuntimeError):
+class NotServable(ShownError, RuntimeError):
     """A registered version does not do what was judged; the champion before it keeps serving."""
 
 
 @dataclass(frozen=True)
-class Contest:
+class CandidateEvaluation:
     """The champion and the models that ask for its place, on the same trips.
 
     Attributes:
@@ -69,18 +69,16 @@ class Contest:
         """Finish what a killed process left undone, and ask the champion for the judged month.
 
         Raises:
-            NothingToPromote: when the leaderboard holds no model.
+            NoCandidate: when the leaderboard holds no model.
         """
         if not board.models:
-            raise NothingToPromote(
-                "the leaderboard holds no model: materialize one model asset first"
-            )
+            raise NoCandidate("the leaderboard holds no model: materialize one model asset first")
         settle(registry.client, registry.name)
         judged = load_trips(store, training_set, "judge")
         champion = serving_champion(registry.client, registry.name, training_set, judged)
         return cls(registry, board, training_set, store, judged, champion)
 
-    def ask_in_turn(
+    def evaluate_in_order(
         self, limits: PromotionLimits, *, replace_other_dataset: bool
     ) -> "tuple[Asked, list[Asked]]":
         """The one that gets the place, or the best one when nobody does; and the others that asked.
@@ -88,7 +86,7 @@ class Contest:
         The next of the leaderboard asks only if it may do better, and never the champion itself.
         """
         asked = [self.ask(limits, replace_other_dataset=replace_other_dataset)]
-        while (last := asked[-1]).promotion.next_may_do_better:
+        while (last := asked[-1]).promotion.should_try_next:
             others = last.contest.board.without(last.promotion.winner.model)
             if not others.models or self._serves(others.models[0]):
                 break
@@ -96,7 +94,7 @@ class Contest:
             asked.append(contest.ask(limits, replace_other_dataset=replace_other_dataset))
         chosen = asked[-1] if asked[-1].promotion.promoted else asked[0]
         if chosen.sound and chosen.version is not None:
-            name_challenger(self.registry.client, self.registry.name, chosen.version)
+            set_challenger(self.registry.client, self.registry.name, chosen.version)
         return chosen, [other for other in asked if other is not chosen]
 
     def ask(self, limits: PromotionLimits, *, replace_other_dataset: bool) -> "Asked":
@@ -110,10 +108,10 @@ class Contest:
                 served = as_judged(winner)
                 version = self._register(served)
                 examined = self._examine(served, version)
-            except NotLogged as error:
+            except ModelNotLogged as error:
                 lost = {"logged": Finding(Verdict.REFUSED, str(error))}
                 examined = Examined(None, lost, None)
-        challenge = Challenge(
+        challenge = PromotionInputs(
             board=self.board,
             training_set=self.training_set,
             champion=self.champion,
@@ -132,7 +130,7 @@ class Contest:
         """The best model's parameters fitted on all months, registered and held to that fit.
 
         Raises:
-            UnfitToServe: when the registry does not give that back.
+            NotServable: when the registry does not give that back.
         """
         client, name = self.registry.client, self.registry.name
         winner = self.board.models[0]
@@ -141,7 +139,7 @@ class Contest:
         faults = self._examine(served, version).faults
         if faults:
             client.set_model_version_tag(name, version, "refused", "; ".join(faults)[:5000])
-            raise UnfitToServe(
+            raise NotServable(
                 f"version {version} of {name}, fitted on all months, does not serve "
                 f"({'; '.join(faults)}); what served before still does: materialize the model "
                 "again, then the leaderboard and champion_model"
@@ -164,13 +162,13 @@ class Contest:
         if served.serve != "judged":
             return found
         baselines = [row for row in self.board.rows if row.kind == "baseline"]
-        leak = knows_nothing_of(self.training_set, served.expected, baselines)
+        leak = check_leakage(self.training_set, served.expected, baselines)
         if found.by_heart is not None:
             leak = worst([leak, found.by_heart])
         return replace(found, findings={**found.findings, "knows_no_judged_trip": leak})
 
     def _fitted_on(self) -> pd.DataFrame:
-        roles = fitted_roles(self.training_set, self.board.models[0].fit_on)
+        roles = fit_roles(self.training_set, self.board.models[0].fit_on)
         return load_trips(self.store, self.training_set, *roles)
 
 
@@ -186,7 +184,7 @@ class Asked:
         sound: Whether it may be tried: another version than the champion, without a fault.
     """
 
-    contest: Contest
+    contest: CandidateEvaluation
     promotion: Promotion
     served: Served | None
     version: str | None
@@ -204,7 +202,7 @@ class Asked:
         )
 
 
-def tell(contest: Contest, decision: ChampionDecision) -> None:
+def tell(contest: CandidateEvaluation, decision: ChampionDecision) -> None:
     """Keep a decision with the versions that asked, and whole with the training's run."""
     registry, champion = contest.registry, contest.champion
     refused = "refused"

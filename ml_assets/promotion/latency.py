@@ -4,7 +4,7 @@ import time
 
 from sklearn.pipeline import Pipeline
 
-from ml_assets.pipeline.fingerprint import known_requests
+from ml_assets.pipeline.fingerprint import probe_requests
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 MOST_MILLISECONDS = 50.0
@@ -14,12 +14,12 @@ MOST_MILLISECONDS = 50.0
 _REPEATS = 30
 
 
-def milliseconds_per_request(pipeline: Pipeline) -> float:
+def measure_latency_ms(pipeline: Pipeline) -> float:
     """Wall time of one request, asked as columns: the shortest of several, after one to warm up.
 
     Whatever else the machine does adds to the others; the model alone decides the shortest.
     """
-    requests = known_requests()
+    requests = probe_requests()
     columns = {name: requests[name].to_numpy() for name in REQUEST_COLUMNS}
     singles = [
         {name: column[at : at + 1] for name, column in columns.items()}

@@ -20,13 +20,13 @@ from ml_assets.pipeline.fingerprint import known_minutes
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import keep_decision
 from ml_assets.registry.artifacts import CHAMPION, PREVIOUS, version_with_alias
-from ml_assets.registry.loading import HOLD, load_as_registered
-from ml_assets.registry.manual_hold import Hold
+from ml_assets.registry.loading import HOLD, load_verified
+from ml_assets.registry.manual_hold import ManualOverride
 from ml_assets.registry.registry import (
     Registry,
     explain_missing_champion,
     list_versions,
-    move_champion,
+    promote_alias,
     settle,
     versions_of,
 )
@@ -36,11 +36,11 @@ from ml_assets.trips.quality import Verdict
 Kind = Literal["rollback", "override"]
 
 
-class CannotReinstate(ShownError, ValueError):
+class OverrideRejected(ShownError, ValueError):
     """The version that a person asked for cannot serve; says why, and what can be done."""
 
 
-def reinstate(
+def override_champion(
     registry: Registry,
     log: DecisionLog,
     *,
@@ -64,8 +64,8 @@ def reinstate(
         The decision, carried out and recorded.
 
     Raises:
-        CannotReinstate: when there is no such version, it serves already, or cannot be served.
-        ChampionMoved: when another process moved the alias meanwhile.
+        OverrideRejected: when there is no such version, it serves already, or cannot be served.
+        ConcurrentPromotion: when another process moved the alias meanwhile.
     """
     client, name = registry.client, registry.name
     settle(client, name)
@@ -76,11 +76,11 @@ def reinstate(
     decision = _decision(log, kind, serving, target, hold, dagster_run_id)
     log.write(decision.model_copy(update={"carried_out": False}))
     _tell(client, name, decision, hold)
-    move_champion(
+    promote_alias(
         client,
         name,
         str(target.version),
-        instead_of=None if serving is None else str(serving.version),
+        expected_current=None if serving is None else str(serving.version),
         lock_folder=registry.lock_folder,
     )
     log.write(decision)
@@ -99,7 +99,7 @@ def require_possible(registry: Registry, dataset: str, version: str | None) -> A
         MLflow's entity of the version.
 
     Raises:
-        CannotReinstate: when there is no such version, it serves already, or cannot be served.
+        OverrideRejected: when there is no such version, it serves already, or cannot be served.
     """
     client, name = registry.client, registry.name
     serving = version_with_alias(client, name, CHAMPION)
@@ -113,13 +113,13 @@ def _require_same_trips(serving: Any, dataset: str) -> None:
     """What serves for real trips gives way to a version of these trips only.
 
     Raises:
-        CannotReinstate: when it was trained on others than those that are named now.
+        OverrideRejected: when it was trained on others than those that are named now.
     """
     if serving is None or serving.tags.get("synthetic") != "false":
         return
     trained_on = serving.tags.get("dataset")
     if trained_on != dataset:
-        raise CannotReinstate(
+        raise OverrideRejected(
             f"version {serving.version}, which serves, was trained on {trained_on}, and the trips "
             f"named now are those of {dataset}: set ML_ASSETS_TRIPS and ML_ASSETS_TAXI as they "
             "were when it was trained"
@@ -132,21 +132,21 @@ def _target(
     """The version to reinstate; None for the one that served before.
 
     Raises:
-        CannotReinstate: when there is none, it serves already, or it is of other trips.
+        OverrideRejected: when there is none, it serves already, or it is of other trips.
     """
     if version is None:
         if serving is None:
-            raise CannotReinstate(
+            raise OverrideRejected(
                 f"there is nothing to roll back from: {explain_missing_champion(client, name)}"
             )
         found = version_with_alias(client, name, PREVIOUS)
         if found is None and not _others(client, name, dataset):
-            raise CannotReinstate(
+            raise OverrideRejected(
                 f"there is nothing to roll back to: version {serving.version} of {name} is the "
                 f"only one of {dataset}; train another with `ml-assets run`"
             )
         if found is None:
-            raise CannotReinstate(
+            raise OverrideRejected(
                 f"no version served before version {serving.version} of {name}, or it was deleted: "
                 f"{_choose(client, name, dataset)}"
             )
@@ -154,15 +154,15 @@ def _target(
         try:
             found = client.get_model_version(name, version)
         except MlflowException as error:
-            raise CannotReinstate(
+            raise OverrideRejected(
                 f"{name} has no version {version}: {_choose(client, name, dataset)}"
             ) from error
     if serving is not None and str(found.version) == str(serving.version):
-        raise CannotReinstate(f"version {found.version} of {name} serves already")
+        raise OverrideRejected(f"version {found.version} of {name} serves already")
     trained_on = found.tags.get("dataset")
     if trained_on != dataset:
         before = ", which served before," if version is None else ""
-        raise CannotReinstate(
+        raise OverrideRejected(
             f"version {found.version} of {name}{before} was trained on "
             f"{trained_on or 'unknown trips'}, not on {dataset}: {_choose(client, name, dataset)}"
         )
@@ -190,31 +190,36 @@ def _require_servable(name: str, target: Any) -> None:
     """Load it as a server would, under today's code.
 
     Raises:
-        CannotReinstate: with why it cannot serve.
+        OverrideRejected: with why it cannot serve.
     """
     try:
-        pipeline = load_as_registered(f"models:/{name}/{target.version}", target.tags)
+        pipeline = load_verified(f"models:/{name}/{target.version}", target.tags)
         found = sane_predictions(known_minutes(pipeline))
     except Exception as error:
-        raise CannotReinstate(
+        raise OverrideRejected(
             f"version {target.version} of {name} cannot serve ({error_text(error)}); "
             "what serves now goes on: choose another version, or train again"
         ) from error
     if found.verdict != Verdict.FINE:
-        raise CannotReinstate(f"version {target.version} of {name} cannot serve: {found.sentence}")
+        raise OverrideRejected(f"version {target.version} of {name} cannot serve: {found.sentence}")
 
 
-def _hold(log: DecisionLog, kind: Kind, reason: str) -> Hold:
+def _hold(log: DecisionLog, kind: Kind, reason: str) -> ManualOverride:
     """Until when the choice stands: as long as trainings judge on nothing newer than by now."""
-    last = log.last_training()
+    last = log.latest_training()
     if last is None:
-        return Hold(kind, reason, "", "")
+        return ManualOverride(kind, reason, "", "")
     judged = [use for use in last.months if use.role == "judge"]
-    return Hold(kind, reason, last.judged_month, judged[0].raw_sha256 if judged else "")
+    return ManualOverride(kind, reason, last.judged_month, judged[0].raw_sha256 if judged else "")
 
 
 def _decision(
-    log: DecisionLog, kind: Kind, serving: Any, target: Any, hold: Hold, dagster_run_id: str
+    log: DecisionLog,
+    kind: Kind,
+    serving: Any,
+    target: Any,
+    hold: ManualOverride,
+    dagster_run_id: str,
 ) -> ChampionDecision:
     tags = target.tags
     model = tags.get("model", "unknown")
@@ -247,7 +252,9 @@ def _decision(
     )
 
 
-def _tell(client: MlflowClient, name: str, decision: ChampionDecision, hold: Hold) -> None:
+def _tell(
+    client: MlflowClient, name: str, decision: ChampionDecision, hold: ManualOverride
+) -> None:
     version = decision.registry_version or ""
     keep_decision(client, name, version, decision, decision.kind, decision.reason, [])
     client.set_model_version_tag(name, version, HOLD, json.dumps(dataclasses.asdict(hold)))

@@ -18,19 +18,19 @@ from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, Tr
 from ml_assets.promotion import criteria as shown
 from ml_assets.promotion.criteria import PromotionLimits
 from ml_assets.promotion.paired_bootstrap import paired_bootstrap
-from ml_assets.promotion.slice_guardrails import guarded_changes
+from ml_assets.promotion.slice_guardrails import compare_slices
 from ml_assets.registry.manual_hold import Champion
 from ml_assets.secrets import ShownError
 from ml_assets.trips.quality import Finding
 from ml_assets.trips.rules import TARGET
 
 
-class NothingToPromote(ShownError, ValueError):
+class NoCandidate(ShownError, ValueError):
     """No model asks for the place; says why."""
 
 
 @dataclass(frozen=True)
-class Challenge:
+class PromotionInputs:
     """All that a decision is made on.
 
     Attributes:
@@ -59,12 +59,10 @@ class Challenge:
         """The best model of the leaderboard.
 
         Raises:
-            NothingToPromote: when there is none.
+            NoCandidate: when there is none.
         """
         if not self.board.models:
-            raise NothingToPromote(
-                "the leaderboard holds no model: materialize one model asset first"
-            )
+            raise NoCandidate("the leaderboard holds no model: materialize one model asset first")
         return self.board.models[0]
 
 
@@ -78,7 +76,7 @@ class Promotion:
     criteria: list[Criterion] = field(default_factory=list)
 
     @property
-    def next_may_do_better(self) -> bool:
+    def should_try_next(self) -> bool:
         """Whether it was refused for what the next model of the leaderboard may have.
 
         That is so when a check of its own failed, or when it was better than the champion but slow
@@ -86,17 +84,17 @@ class Promotion:
         models that err more still; and trips, months and a person's choice are the same for all.
         """
         failed = {criterion.name for criterion in self.criteria if not criterion.passed}
-        if not failed or failed & _SAME_FOR_ALL:
+        if not failed or failed & _GLOBAL_CRITERIA:
             return False
-        return not failed & _RANKED or any(name.startswith("check: ") for name in failed)
+        return not failed & _RANKING_CRITERIA or any(name.startswith("check: ") for name in failed)
 
 
-_SAME_FOR_ALL = {"champion_may_be_replaced", "on_new_data", "on_equal_terms"}
-_RANKED = {"beats_baselines", "better_by_paired_bootstrap"}
+_GLOBAL_CRITERIA = {"champion_may_be_replaced", "on_new_data", "on_equal_terms"}
+_RANKING_CRITERIA = {"beats_baselines", "better_by_paired_bootstrap"}
 
 
 def decide(
-    challenge: Challenge,
+    challenge: PromotionInputs,
     limits: PromotionLimits | None = None,
     *,
     replace_other_dataset: bool = False,
@@ -109,7 +107,7 @@ def decide(
         replace_other_dataset: Whether a champion of other real trips may be replaced.
 
     Raises:
-        NothingToPromote: when the leaderboard holds no model.
+        NoCandidate: when the leaderboard holds no model.
     """
     limits = limits or PromotionLimits()
     winner = challenge.winner
@@ -120,7 +118,7 @@ def decide(
     champion = challenge.champion
     if champion is not None and champion.dataset != challenge.training_set.dataset:
         dataset = challenge.training_set.dataset
-        criteria.append(shown.may_be_replaced(winner, dataset, champion, replace_other_dataset))
+        criteria.append(shown.same_dataset(winner, dataset, champion, replace_other_dataset))
     elif champion is not None and champion.predicted is not None:
         criteria += _against(champion, challenge, limits)
     failed = [criterion for criterion in criteria if not criterion.passed]
@@ -135,32 +133,34 @@ def _serves_already(winner: ModelRecord, champion: Champion | None) -> bool:
     )
 
 
-def _on_its_own(challenge: Challenge, limits: PromotionLimits) -> list[Criterion]:
+def _on_its_own(challenge: PromotionInputs, limits: PromotionLimits) -> list[Criterion]:
     criteria = [shown.beats_baselines(challenge.board)]
     criteria += [shown.passes_check(name, found) for name, found in challenge.findings.items()]
     if challenge.milliseconds is not None:
-        criteria.append(shown.fast_enough(challenge.milliseconds, limits))
+        criteria.append(shown.meets_latency(challenge.milliseconds, limits))
     return criteria
 
 
-def _against(champion: Champion, challenge: Challenge, limits: PromotionLimits) -> list[Criterion]:
-    held = shown.on_new_data(challenge.training_set, champion)
-    criteria = [shown.on_equal_terms(challenge.board, champion), *([held] if held else [])]
+def _against(
+    champion: Champion, challenge: PromotionInputs, limits: PromotionLimits
+) -> list[Criterion]:
+    held = shown.newer_than_override(challenge.training_set, champion)
+    criteria = [shown.fair_comparison(challenge.board, champion), *([held] if held else [])]
     before, after = champion.predicted, challenge.predicted
     if before is None or after is None:
         return criteria
     actual = challenge.judged[TARGET].to_numpy()
     difference = paired_bootstrap(actual, before, after, confidence=limits.confidence)
     winner, month = challenge.winner.model, challenge.board.judged_month
-    changes = guarded_changes(challenge.judged, before, after, challenge.fitted_on, limits.guard)
+    changes = compare_slices(challenge.judged, before, after, challenge.fitted_on, limits.guard)
     return [
         *criteria,
         shown.better_by_paired_bootstrap(difference, limits, winner, month),
-        *shown.slices_hold(changes),
+        *shown.slice_guardrails_hold(changes),
     ]
 
 
-def _promoted(criteria: list[Criterion], challenge: Challenge) -> str:
+def _promoted(criteria: list[Criterion], challenge: PromotionInputs) -> str:
     winner, month = challenge.winner, challenge.board.judged_month
     champion = challenge.champion
     if champion is None:
@@ -179,7 +179,7 @@ def _promoted(criteria: list[Criterion], challenge: Challenge) -> str:
     return f"better than {champion}: {found['better_by_paired_bootstrap']}"
 
 
-def _refused(failed: list[Criterion], challenge: Challenge) -> str:
+def _refused(failed: list[Criterion], challenge: PromotionInputs) -> str:
     champion, winner = challenge.champion, challenge.winner.model
     said = "; ".join(f"{criterion.name}: {criterion.finding}" for criterion in failed)
     if champion is None:

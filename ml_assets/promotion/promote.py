@@ -22,16 +22,16 @@ from ml_assets.evaluation.records import (
 )
 from ml_assets.promotion.criteria import PromotionLimits
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.evaluate import Asked, Contest, tell
+from ml_assets.promotion.evaluate import Asked, CandidateEvaluation, tell
 from ml_assets.promotion.policy import Promotion
 from ml_assets.registry.manual_hold import Serve
-from ml_assets.registry.registry import Registry, move_champion
+from ml_assets.registry.registry import Registry, promote_alias
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.rules import TARGET
 
 
 @dataclass(frozen=True)
-class CrowningOptions:
+class PromotionOptions:
     """What an operator may choose.
 
     Attributes:
@@ -49,13 +49,13 @@ class CrowningOptions:
     dagster_run_id: str = ""
 
 
-def crown_winner(
+def promote_best(
     registry: Registry,
     board: Leaderboard,
     training_set: TrainingSet,
     store: TripStore,
     log: DecisionLog,
-    options: CrowningOptions,
+    options: PromotionOptions,
 ) -> ChampionDecision:
     """Decide on the leaderboard's models, the best first; one that is promoted is the champion.
 
@@ -71,14 +71,14 @@ def crown_winner(
         The decision, carried out and recorded.
 
     Raises:
-        NothingToPromote: when the leaderboard holds no model.
-        UnfitToServe: when the fit on all months is not given back as it was.
-        ChampionMoved: when another process moved the alias meanwhile.
+        NoCandidate: when the leaderboard holds no model.
+        NotServable: when the fit on all months is not given back as it was.
+        ConcurrentPromotion: when another process moved the alias meanwhile.
     """
     begun, processed = time.perf_counter(), time.process_time()
-    contest = Contest.prepare(registry, board, training_set, store)
+    contest = CandidateEvaluation.prepare(registry, board, training_set, store)
     log.settle(contest.champion.version if contest.champion else None)
-    asked, others = contest.ask_in_turn(
+    asked, others = contest.evaluate_in_order(
         options.limits, replace_other_dataset=options.replace_other_dataset
     )
     if asked.promotion.promoted and options.serve == "refitted_on_all_months":
@@ -92,11 +92,11 @@ def crown_winner(
         return decision
     log.write(decision.model_copy(update={"carried_out": False}))
     tell(contest, decision)
-    move_champion(
+    promote_alias(
         registry.client,
         registry.name,
         asked.version or "",
-        instead_of=contest.champion.version if contest.champion else None,
+        expected_current=contest.champion.version if contest.champion else None,
         lock_folder=registry.lock_folder,
     )
     log.write(decision)
@@ -104,10 +104,10 @@ def crown_winner(
 
 
 def _decision(
-    contest: Contest,
+    contest: CandidateEvaluation,
     asked: Asked,
     others: list[Asked],
-    options: CrowningOptions,
+    options: PromotionOptions,
     spent: tuple[float, float],
 ) -> ChampionDecision:
     promotion, board, training_set = asked.promotion, contest.board, contest.training_set
@@ -137,7 +137,7 @@ def _decision(
     )
 
 
-def _before(contest: Contest) -> ChampionBefore | None:
+def _before(contest: CandidateEvaluation) -> ChampionBefore | None:
     champion = contest.champion
     if champion is None or champion.predicted is None:
         return None
@@ -160,7 +160,7 @@ def _reason(promotion: Promotion, others: list[Promotion]) -> str:
     return f"{promotion.reason}. Asked {when} and refused: {asked}"
 
 
-def _serving(contest: Contest, asked: Asked) -> dict[str, Any]:
+def _serving(contest: CandidateEvaluation, asked: Asked) -> dict[str, Any]:
     """What the record says of the model that serves after the decision."""
     board, training_set, before = contest.board, contest.training_set, contest.champion
     promotion, served = asked.promotion, asked.served

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 from ml_assets.evaluation.records import ChampionDecision, MonthUse, TrainingSet
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
+from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
 from ml_assets.training.training_set import (
     TABLE,
     TrainingSetError,
-    describe_training_set,
-    refused_months,
+    build_training_set,
+    rejected_months,
 )
 from ml_assets.training.windows import WindowError, choose_window, span
 from ml_assets.trips.month import Month
 
 
 @dataclass(frozen=True)
-class Prospect:
+class NextTraining:
     """The training that would be done now.
 
     Attributes:
@@ -32,13 +32,13 @@ class Prospect:
     fault: str = ""
 
     @property
-    def told_refusals(self) -> str:
+    def rejection_summary(self) -> str:
         """The months left out, and why, in a line; empty when there are none."""
         return " | ".join(f"{month} is refused: {why}" for month, why in self.refused.items())
 
 
 @dataclass(frozen=True)
-class News:
+class NewData:
     """What the last training did not know: months by ``YYYY-MM``."""
 
     new: tuple[str, ...] = ()
@@ -56,19 +56,19 @@ class News:
         )
 
 
-def prospect(store: TripStore) -> Prospect:
+def next_training(store: TripStore) -> NextTraining:
     """The training set of all stored months that no data rule refuses, as ``retrain`` makes it."""
     stored = store.months(TABLE)
-    refused = refused_months(store, stored)
+    refused = rejected_months(store, stored)
     fit = [month for month in stored if month not in refused]
     try:
-        described = describe_training_set(store, choose_window(fit))
-    except (WindowError, TrainingSetError, MissingMonth, DamagedMonth) as error:
-        return Prospect(None, refused, str(error))
-    return Prospect(described, refused)
+        described = build_training_set(store, choose_window(fit))
+    except (WindowError, TrainingSetError, MonthNotFound, CorruptMonth) as error:
+        return NextTraining(None, refused, str(error))
+    return NextTraining(described, refused)
 
 
-def last_carried_out(log: DecisionLog) -> ChampionDecision | None:
+def last_applied(log: DecisionLog) -> ChampionDecision | None:
     """The newest training that led to a decision which was carried out.
 
     Raises:
@@ -78,17 +78,17 @@ def last_carried_out(log: DecisionLog) -> ChampionDecision | None:
     return trainings[-1] if trainings else None
 
 
-def news_since(training_set: TrainingSet, last: ChampionDecision | None) -> News:
+def new_data_since(training_set: TrainingSet, last: ChampionDecision | None) -> NewData:
     """Which months are newer than any that the last training knew, or were published anew.
 
     Other code, and older months that came in later, are no news: the weekly retraining sees them.
     """
     now = _contents(training_set.months)
     if last is None or not last.months:
-        return News(new=tuple(now))
+        return NewData(new=tuple(now))
     before = _contents(last.months)
     newest = max(before)
-    return News(
+    return NewData(
         new=tuple(month for month in now if month > newest),
         republished=tuple(
             month for month, content in now.items() if before.get(month, content) != content
@@ -96,7 +96,7 @@ def news_since(training_set: TrainingSet, last: ChampionDecision | None) -> News
     )
 
 
-def data_state(training_set: TrainingSet, last: ChampionDecision | None) -> str:
+def data_fingerprint(training_set: TrainingSet, last: ChampionDecision | None) -> str:
     """Names what there is to train on, and what was trained before: the same for the same data."""
     contents = "\n".join(f"{month} {sha}" for month, sha in _contents(training_set.months).items())
     digest = hashlib.sha256(f"{training_set.dataset}\n{contents}".encode()).hexdigest()[:16]

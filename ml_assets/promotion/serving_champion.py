@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 from ml_assets.evaluation.records import TrainingSet
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.registry.artifacts import CHAMPION, version_with_alias
-from ml_assets.registry.loading import HOLD, load_as_registered
-from ml_assets.registry.manual_hold import Champion, Hold, Serve
+from ml_assets.registry.loading import HOLD, load_verified
+from ml_assets.registry.manual_hold import Champion, ManualOverride, Serve
 from ml_assets.secrets import error_text
 from ml_assets.trips.rules import TARGET
 
@@ -102,8 +102,8 @@ def _serve(tags: dict[str, str]) -> Serve:
     return "refitted_on_all_months" if refitted else "judged"
 
 
-def _hold(tags: dict[str, str]) -> Hold | None:
-    return Hold(**json.loads(tags[HOLD])) if tags.get(HOLD) else None
+def _hold(tags: dict[str, str]) -> ManualOverride | None:
+    return ManualOverride(**json.loads(tags[HOLD])) if tags.get(HOLD) else None
 
 
 def _predict(
@@ -111,7 +111,7 @@ def _predict(
 ) -> tuple[npt.NDArray[np.float64] | None, str | None]:
     """Minutes, or why there are none: a broken champion must not keep a sound one from serving."""
     try:
-        predicted = predict_trips(load_as_registered(uri, tags), judged)
+        predicted = predict_trips(load_verified(uri, tags), judged)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the reason
         return None, error_text(error)
     minutes = np.asarray(predicted, dtype=np.float64)

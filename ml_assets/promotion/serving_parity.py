@@ -16,9 +16,9 @@ from sklearn.pipeline import Pipeline
 from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.pipeline.predict import Model
 from ml_assets.pipeline.serialization import UntrustedModel
-from ml_assets.promotion.candidate_service import ServiceSilent, trial_service
+from ml_assets.promotion.candidate_service import ServiceUnresponsive, candidate_service
 from ml_assets.registry.artifacts import CHAMPION, version_with_alias
-from ml_assets.registry.loading import NoModel, load_model
+from ml_assets.registry.loading import ModelNotFound, load_model
 from ml_assets.requests.batch import predict_file
 from ml_assets.requests.parse import Refused, read_request, request_columns
 from ml_assets.requests.validate import check_requests
@@ -88,11 +88,11 @@ def compare_champion(client: MlflowClient, name: str, judged: pd.DataFrame) -> C
     if not len(trips):
         return Comparison(impossible="the judged month has no trip that is a valid request")
     try:
-        with trial_service(version, name) as service:
+        with candidate_service(version, name) as service:
             model = load_model(client, name, str(version.version))
             one_by_one = max(LEAST_ONE_BY_ONE, min(REQUESTS, len(judged) // TRIPS_FOR_ONE))
             return compare(model, trips, service.ask, one_by_one)
-    except (NoModel, ServiceSilent, UntrustedModel, StorageError) as error:
+    except (ModelNotFound, ServiceUnresponsive, UntrustedModel, StorageError) as error:
         return Comparison(difference=error_text(error))
 
 

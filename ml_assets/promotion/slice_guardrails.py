@@ -21,7 +21,7 @@ slice of 1,000 trips or more got worse by more than 0.7 %."""
 
 
 @dataclass(frozen=True)
-class SliceGuard:
+class SliceGuardrail:
     """How much worse which slice may get.
 
     Attributes:
@@ -44,7 +44,7 @@ class SliceGuard:
 
 
 @dataclass(frozen=True)
-class SliceChange:
+class SliceComparison:
     """The RMSE of champion and challenger on one guarded slice, minutes."""
 
     slice: str
@@ -66,13 +66,13 @@ class SliceChange:
         return self.change <= self.tolerance
 
 
-def guarded_changes(
+def compare_slices(
     judged: pd.DataFrame,
     champion: npt.NDArray[np.float64],
     challenger: npt.NDArray[np.float64],
     fitted_on: pd.DataFrame,
-    guard: SliceGuard,
-) -> list[SliceChange]:
+    guard: SliceGuardrail,
+) -> list[SliceComparison]:
     """Compare two models on every guarded slice of the judged month with enough trips.
 
     Args:
@@ -84,7 +84,7 @@ def guarded_changes(
     """
     actual = judged["duration_minutes"].to_numpy(dtype=np.float64)
     return [
-        SliceChange(
+        SliceComparison(
             slice=name,
             trips=int(np.count_nonzero(mask)),
             champion_rmse=_rmse(actual, champion, mask),

@@ -41,7 +41,7 @@ PREVIOUS = "previous"
 CHALLENGER = "challenger"
 
 
-class NotLogged(ShownError, LookupError):
+class ModelNotLogged(ShownError, LookupError):
     """A model that this MLflow does not have; says which, and the way out."""
 
 
@@ -175,7 +175,7 @@ def register(
         The version, without any alias yet.
 
     Raises:
-        NotLogged: when this MLflow does not have the model.
+        ModelNotLogged: when this MLflow does not have the model.
     """
     try:
         client.get_registered_model(name)
@@ -203,7 +203,7 @@ def _require_logged(client: MlflowClient, model_id: str) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        raise NotLogged(
+        raise ModelNotLogged(
             f"MLflow does not have the model {model_id}: it was logged to another one, or deleted. "
             "Materialize the model again"
         ) from error

@@ -22,7 +22,7 @@ from ml_assets.serving.bundle import (
     digest,
     read_record,
 )
-from ml_assets.storage.atomic import storing
+from ml_assets.storage.atomic import storage_errors
 from ml_assets.storage.leftovers import in_use, remove_leftovers
 
 KEPT: Final = 2
@@ -39,7 +39,7 @@ def bundle_name(version: Any) -> str:
     return f"{version.version}-{source[:8]}"
 
 
-def is_whole(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
     """Whether a bundle is there, as it was written."""
     try:
         return digest(folder / PIPELINE_FILE) == read_record(folder).sha256
@@ -63,10 +63,10 @@ def export(version: Any, name: str, folder: Path) -> Path:
         StorageError: when there is no room, or no permission.
     """
     final = folder / bundle_name(version)
-    if is_whole(final):
+    if is_complete(final):
         return final
     uri = f"models:/{name}/{version.version}"
-    with storing(str(final)):
+    with storage_errors(str(final)):
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder, ".*.tmp")
         with (
@@ -105,7 +105,7 @@ def _put(made: Path, final: Path) -> None:
     try:
         made.rename(final)
     except OSError:
-        if not is_whole(final):  # else another process was quicker
+        if not is_complete(final):  # else another process was quicker
             raise
 
 

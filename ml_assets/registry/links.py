@@ -53,7 +53,7 @@ def _base(uri: str) -> str | None:
     return f"{without_credentials(uri).replace('://***@', '://').rstrip('/')}/#"
 
 
-def how_to_open(uri: str) -> str:
+def ui_command(uri: str) -> str:
     """The command that opens a database-backed store in MLflow's own UI."""
     return f"mlflow ui --backend-store-uri {shlex.quote(without_credentials(uri))}"
 

@@ -8,7 +8,7 @@ from mlflow.exceptions import MlflowException
 from sklearn.pipeline import Pipeline
 
 from ml_assets.monitoring.champion import ServedChampion
-from ml_assets.pipeline.fingerprint import answers_as_before, known_minutes
+from ml_assets.pipeline.fingerprint import known_minutes, predictions_match
 from ml_assets.pipeline.predict import Model
 from ml_assets.registry.artifacts import CHAMPION, load_pipeline, version_with_alias
 from ml_assets.registry.registry import explain_missing_champion, list_versions
@@ -22,18 +22,18 @@ INTERVAL_TAGS = ("interval_nominal", "interval_coverage", "interval_mean_width")
 that they held, and their mean width there in minutes."""
 
 HOLD = "hold"
-"""Tag of a version that a person chose: the fields of ``Hold`` as JSON."""
+"""Tag of a version that a person chose: the fields of ``ManualOverride`` as JSON."""
 
 
-class AnswersOtherwise(ShownError, RuntimeError):
+class PredictionsChanged(ShownError, RuntimeError):
     """A registered model that, run by the code of today, is not what it was any more."""
 
 
-class NoModel(ShownError, LookupError):
+class ModelNotFound(ShownError, LookupError):
     """No registered version by that name, or one that cannot be used; says what to do."""
 
 
-def load_as_registered(uri: str, tags: dict[str, str]) -> Any:
+def load_verified(uri: str, tags: dict[str, str]) -> Any:
     """Load a registered version, and make sure that today's code answers as it did then.
 
     Args:
@@ -41,13 +41,13 @@ def load_as_registered(uri: str, tags: dict[str, str]) -> Any:
         tags: Its tags; without ``known_minutes`` there is nothing to compare with.
 
     Raises:
-        AnswersOtherwise: when a feature, say, means another thing by now.
+        PredictionsChanged: when a feature, say, means another thing by now.
     """
     pipeline = load_pipeline(uri)
     if KNOWN_MINUTES in tags:
         before, now = json.loads(tags[KNOWN_MINUTES]), known_minutes(pipeline)
-        if not answers_as_before(before, now):
-            raise AnswersOtherwise(
+        if not predictions_match(before, now):
+            raise PredictionsChanged(
                 f"the code has changed since {uri} was registered: to the same requests it "
                 f"answered {_rounded(before)} minutes then and {_rounded(now)} now"
             )
@@ -63,14 +63,14 @@ def load_model(client: MlflowClient, name: str, which: str = CHAMPION) -> Model:
         which: A version's number, or an alias.
 
     Raises:
-        NoModel: when there is none, or it cannot be loaded, or today's code makes another model of
-            it.
+        ModelNotFound: when there is none, or it cannot be loaded, or today's code predicts
+            otherwise.
     """
     version = _find(client, name, which)
     try:
-        pipeline = load_as_registered(f"models:/{name}/{version.version}", dict(version.tags))
+        pipeline = load_verified(f"models:/{name}/{version.version}", dict(version.tags))
     except Exception as error:  # whatever keeps it from predicting is the reason
-        raise NoModel(
+        raise ModelNotFound(
             f"version {version.version} of {name} cannot be used "
             f"({error_text(error)}): name another version, or train again with "
             "`ml-assets run`"
@@ -83,7 +83,7 @@ def _find(client: MlflowClient, name: str, which: str) -> Any:
     if not which.isdigit():
         version = version_with_alias(client, name, which)
         if version is None and which == CHAMPION:
-            raise NoModel(explain_missing_champion(client, name))
+            raise ModelNotFound(explain_missing_champion(client, name))
     else:
         try:
             version = client.get_model_version(name, which)
@@ -92,7 +92,7 @@ def _find(client: MlflowClient, name: str, which: str) -> Any:
                 raise
             version = None
     if version is None:
-        raise NoModel(
+        raise ModelNotFound(
             f"{name} has no version or alias {which!r}: there are {list_versions(client, name)}; "
             "`champion` is the one that serves, and `ml-assets decisions` shows who served before"
         )
@@ -130,12 +130,12 @@ def load_served(client: MlflowClient, name: str, champion: ServedChampion) -> Pi
     """The pipeline of a version, held to what it answered when it was registered.
 
     Raises:
-        AnswersOtherwise: when today's code makes another model of it.
+        PredictionsChanged: when today's code makes another model of it.
         UntrustedModel: when it asks for types that are not trusted.
     """
 
     tags = client.get_model_version(name, champion.version).tags
-    pipeline: Pipeline = load_as_registered(f"models:/{name}/{champion.version}", dict(tags))
+    pipeline: Pipeline = load_verified(f"models:/{name}/{champion.version}", dict(tags))
     return pipeline
 
 

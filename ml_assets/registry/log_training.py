@@ -16,7 +16,7 @@ from ml_assets.registry.artifacts import log_pipeline
 from ml_assets.registry.environment import this_environment
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.secrets import without_credentials
-from ml_assets.training.train_and_evaluate import JudgedModel
+from ml_assets.training.train_and_evaluate import EvaluatedModel
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
@@ -29,7 +29,7 @@ TRAINING_SET_FILE, RECORD_FILE = "training_set.json", "model_record.json"
 
 def log_judged_model(
     run: TrackedRun,
-    judged: JudgedModel,
+    judged: EvaluatedModel,
     training_set: TrainingSet,
     pictures: Mapping[str, bytes],
     description: str = "",
@@ -40,7 +40,7 @@ def log_judged_model(
         run: The open run of the training asset; trials become its children.
         judged: The model, its figures and its trials.
         training_set: The months, rows and checksums that it stands on.
-        pictures: Name to PNG, of ``model_pictures``.
+        pictures: Name to PNG, of ``model_charts``.
         description: Of the run, in Markdown.
 
     Returns:
@@ -68,7 +68,7 @@ _TRIAL_STATUS = {"FAIL": "FAILED", "PRUNED": "KILLED"}
 """MLflow has no status for a pruned trial; the tag ``state`` tells it from one that was stopped."""
 
 
-def _log_trials(run: TrackedRun, judged: JudgedModel) -> None:
+def _log_trials(run: TrackedRun, judged: EvaluatedModel) -> None:
     for trial in judged.trials:
         figures = {} if trial.tune_rmse is None else {"tune_rmse": trial.tune_rmse}
         run.log_child(

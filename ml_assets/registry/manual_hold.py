@@ -12,7 +12,7 @@ Serve = Literal["judged", "refitted_on_all_months"]
 
 
 @dataclass(frozen=True)
-class Hold:
+class ManualOverride:
     """A person's choice of a champion, which stands until there is data that it was not made on.
 
     Attributes:
@@ -27,7 +27,7 @@ class Hold:
     judged_month: str
     raw_sha256: str
 
-    def is_over(self, training_set: TrainingSet) -> bool:
+    def expired(self, training_set: TrainingSet) -> bool:
         """Whether this training set judges on a later month, or on that month published anew."""
         judged = [use for use in training_set.months if use.role == "judge"]
         return any(
@@ -68,7 +68,7 @@ class Champion:
     saw_judged_month: bool = False
     caveat: str | None = None
     run_id: str = ""
-    hold: Hold | None = None
+    hold: ManualOverride | None = None
     predicted: npt.NDArray[np.float64] | None = None
 
     def __str__(self) -> str:

@@ -146,7 +146,7 @@ def tracked_run(
         yield TrackedRun(client, run_id, found.experiment_id, inherited)
 
 
-def close_abandoned_runs(
+def close_orphaned_runs(
     client: "MlflowClient", experiment: str, outcome: Callable[[str], str | None]
 ) -> list[str]:
     """End runs still RUNNING although the Dagster run behind them is over (its worker died).

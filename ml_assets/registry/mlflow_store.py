@@ -40,7 +40,7 @@ class NothingTracked(ShownError, LookupError):
     """Nobody has trained with this store yet; says what to do."""
 
 
-class TrackingUnreachable(ShownError, RuntimeError):
+class TrackingUnavailable(ShownError, RuntimeError):
     """The tracking server does not answer, or refuses; raised before hours of work, not after."""
 
 
@@ -94,7 +94,7 @@ class TrackingStore:
         """A client of this store, ready to be used; MLflow's fluent API points there as well.
 
         Raises:
-            TrackingUnreachable: when the store does not answer within a few seconds, or refuses.
+            TrackingUnavailable: when the store does not answer within a few seconds, or refuses.
         """
         self._configure()
         self._reach()
@@ -107,12 +107,12 @@ class TrackingStore:
                 self._prepare_database()
                 client = mlflow.MlflowClient(self.uri, registry_uri=self.uri)
                 self._create_experiment(client)
-            except TrackingUnreachable:
+            except TrackingUnavailable:
                 raise
             except UnusableDatabase as error:
-                raise TrackingUnreachable(f"{error}. {_UNCHANGED}") from error
+                raise TrackingUnavailable(f"{error}. {_UNCHANGED}") from error
             except Exception as error:
-                raise TrackingUnreachable(self._advice(error, "cannot be used")) from error
+                raise TrackingUnavailable(self._advice(error, "cannot be used")) from error
         mlflow.set_experiment(self.experiment)
         return client
 
@@ -121,7 +121,7 @@ class TrackingStore:
 
         Raises:
             NothingTracked: when nothing has been tracked yet.
-            TrackingUnreachable: when the store does not answer, or cannot be used.
+            TrackingUnavailable: when the store does not answer, or cannot be used.
         """
         file = self._database
         if file is not None and (not file.exists() or file.stat().st_size == 0):
@@ -143,12 +143,12 @@ class TrackingStore:
             client = mlflow.MlflowClient(self.uri, registry_uri=self.uri)
             # The first request opens the store.
             client.search_experiments(max_results=1)
-        except TrackingUnreachable:
+        except TrackingUnavailable:
             raise
         except UnusableDatabase as error:
-            raise TrackingUnreachable(str(error)) from error
+            raise TrackingUnavailable(str(error)) from error
         except Exception as error:
-            raise TrackingUnreachable(self._advice(error, "cannot be used")) from error
+            raise TrackingUnavailable(self._advice(error, "cannot be used")) from error
         return client
 
     def _configure(self) -> None:
@@ -173,7 +173,7 @@ class TrackingStore:
     def _create_experiment(self, client: "MlflowClient") -> None:
         found = client.get_experiment_by_name(self.experiment)
         if found is not None and found.lifecycle_stage != "active":
-            raise TrackingUnreachable(
+            raise TrackingUnavailable(
                 f"MLflow's experiment {self.experiment} is deleted: restore it with `mlflow "
                 f"experiments restore --experiment-id {found.experiment_id}` "
                 f"(MLFLOW_TRACKING_URI={without_credentials(self.uri)}), or set ML_ASSETS_HOME to "
@@ -218,10 +218,10 @@ class TrackingStore:
             ) as answer:
                 status = answer.status_code
         except requests.RequestException as error:
-            raise TrackingUnreachable(self._advice(error)) from error
+            raise TrackingUnavailable(self._advice(error)) from error
         # Managed servers have no such page (404) or want a token first (401): they do answer.
         if status >= 500:
-            raise TrackingUnreachable(self._advice(f"status {status}"))
+            raise TrackingUnavailable(self._advice(f"status {status}"))
 
     def _reach_database(self, default_port: int) -> None:
         import socket
@@ -233,7 +233,7 @@ class TrackingStore:
         try:
             socket.create_connection(address, timeout=REACH_SECONDS).close()
         except OSError as error:
-            raise TrackingUnreachable(self._advice(error)) from error
+            raise TrackingUnavailable(self._advice(error)) from error
 
     @contextlib.contextmanager
     def failures(self) -> Iterator[None]:
@@ -250,13 +250,13 @@ class TrackingStore:
         """Turn what is wrong with a disk or a database into a message for people.
 
         Raises:
-            TrackingUnreachable: in place of such an error.
+            TrackingUnavailable: in place of such an error.
         """
         try:
             with storage_failures(place):
                 yield
         except StorageError as error:
-            raise TrackingUnreachable(f"{error}. {_UNCHANGED}") from error
+            raise TrackingUnavailable(f"{error}. {_UNCHANGED}") from error
 
     def _advice(self, fault: Exception | str, what: str = "does not answer") -> str:
         file = self._database

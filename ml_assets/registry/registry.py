@@ -103,7 +103,7 @@ LOCK = ".champion.lock"
 """File in a home that is locked while aliases are moved."""
 
 
-class ChampionMoved(ShownError, RuntimeError):
+class ConcurrentPromotion(ShownError, RuntimeError):
     """Another process made another version champion meanwhile; nothing was changed."""
 
 
@@ -113,8 +113,13 @@ def champion_version(client: MlflowClient, name: str) -> str | None:
     return None if version is None else str(version.version)
 
 
-def move_champion(
-    client: MlflowClient, name: str, version: str, *, instead_of: str | None, lock_folder: Path
+def promote_alias(
+    client: MlflowClient,
+    name: str,
+    version: str,
+    *,
+    expected_current: str | None,
+    lock_folder: Path,
 ) -> None:
     """Make a version the champion in one step; the one before becomes ``previous``.
 
@@ -129,14 +134,14 @@ def move_champion(
             time.
 
     Raises:
-        ChampionMoved: when another version serves by now.
+        ConcurrentPromotion: when another version serves by now.
     """
     with locked(lock_folder / LOCK):
         now = champion_version(client, name)
-        if now != instead_of:
-            raise ChampionMoved(
+        if now != expected_current:
+            raise ConcurrentPromotion(
                 f"version {now or 'none'} of {name} serves by now, and this was decided while "
-                f"{instead_of or 'none'} did: decide again (materialize champion_model)"
+                f"{expected_current or 'none'} did: decide again (materialize champion_model)"
             )
         if now is not None and now != version:
             client.set_model_version_tag(name, version, REPLACES, now)
@@ -161,7 +166,7 @@ def settle(client: MlflowClient, name: str) -> None:
     _leave_challengers(client, name, str(champion.version))
 
 
-def name_challenger(client: MlflowClient, name: str, version: str) -> None:
+def set_challenger(client: MlflowClient, name: str, version: str) -> None:
     """Give a version that asks for the champion's place the alias ``challenger``."""
     client.set_registered_model_alias(name, CHALLENGER, version)
 

@@ -17,17 +17,17 @@ from typing import Any, Final
 from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
 from ml_assets.config.sqlite_url import sqlite_path
 from ml_assets.registry.artifacts import CHAMPION, version_with_alias
-from ml_assets.registry.export_bundle import bundle_name, export, is_whole, remove_others
-from ml_assets.registry.mlflow_store import NothingTracked, TrackingStore, TrackingUnreachable
+from ml_assets.registry.export_bundle import bundle_name, export, is_complete, remove_others
+from ml_assets.registry.mlflow_store import NothingTracked, TrackingStore, TrackingUnavailable
 from ml_assets.registry.registry import explain_missing_champion, versions_of
 from ml_assets.secrets import ShownError, error_text, one_line, scrub_logs
 from ml_assets.serving.handover import (
     CHAMPION_FILE,
     REGISTRY_FILE,
     SERVING_FOLDER,
-    ChampionNote,
-    NoteFile,
-    RegistryNote,
+    ChampionManifest,
+    JsonFileWatcher,
+    RegistryStatus,
 )
 from ml_assets.storage.atomic import write_text
 from ml_assets.storage.faults import storage_fault
@@ -42,7 +42,7 @@ _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOU
 _SHOWN_CHARACTERS = 500
 
 
-class RegistryAway(ShownError, RuntimeError):
+class RegistryUnavailable(ShownError, RuntimeError):
     """There is no registry to ask."""
 
 
@@ -62,9 +62,9 @@ class ChampionWatch:
         self._export: tuple[str, Future[Path]] | None = None
         self._retry_at = 0.0
         self._export_problem: str | None = None
-        self._handed = NoteFile(self._folder / CHAMPION_FILE, ChampionNote)
+        self._handed = JsonFileWatcher(self._folder / CHAMPION_FILE, ChampionManifest)
         self._verified: str | None = None
-        self._note = RegistryNote()
+        self._note = RegistryStatus()
         self._explanation: str | None = None
         self._explain_at = 0.0
 
@@ -78,7 +78,7 @@ class ChampionWatch:
         else:
             if version is not None:
                 self._hand_over(version)
-            self._note = RegistryNote(
+            self._note = RegistryStatus(
                 answered_at=datetime.now(UTC),
                 names=None if version is None else str(version.version),
                 problem=missing if version is None else self._export_problem,
@@ -98,7 +98,7 @@ class ChampionWatch:
 
     def _in_words(self, error: Exception) -> str:
         """What is wrong, on one line and without a password."""
-        if isinstance(error, RegistryAway | TrackingUnreachable | NothingTracked):
+        if isinstance(error, RegistryUnavailable | TrackingUnavailable | NothingTracked):
             return one_line(str(error), _SHOWN_CHARACTERS)
         fault = storage_fault(error, self._settings.local_home)
         if fault is not None:
@@ -123,7 +123,7 @@ class ChampionWatch:
         It also goes on reading one that was removed.
 
         Raises:
-            RegistryAway: when the file is gone from which a champion has come.
+            RegistryUnavailable: when the file is gone from which a champion has come.
         """
         file = sqlite_path(self._settings.tracking_uri)
         if file is None:
@@ -133,7 +133,7 @@ class ChampionWatch:
         except FileNotFoundError as error:
             if self._database is None and not (self._folder / CHAMPION_FILE).exists():
                 return False  # nobody has trained yet
-            raise RegistryAway(f"the registry is away: {file} is not there") from error
+            raise RegistryUnavailable(f"the registry is away: {file} is not there") from error
         database = (stat.st_dev, stat.st_ino)
         if self._database is not None and database != self._database:
             # MLflow keeps its connections to the old one; a new process has none.
@@ -165,7 +165,7 @@ class ChampionWatch:
         self._export = None
         try:
             bundle = work.result()
-            note = ChampionNote(version=number, folder=bundle.name)
+            note = ChampionManifest(version=number, folder=bundle.name)
             write_text(str(self._folder / CHAMPION_FILE), note.model_dump_json())
             remove_others(self._folder, bundle)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from being handed over
@@ -183,7 +183,7 @@ class ChampionWatch:
         if self._handed.note is None or self._handed.note.folder != name:
             return False
         bundle = self._folder / name
-        if self._verified != name and is_whole(bundle):
+        if self._verified != name and is_complete(bundle):
             self._verified = name
         return self._verified == name and bundle.is_dir()
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from ml_assets.backtesting.records import CHAMPION, BacktestEntry, BacktestRecord
 from ml_assets.evaluation.leaderboard import Row
-from ml_assets.reporting.figure import GREY, HIGHLIGHT, INK, canvas, png
+from ml_assets.reporting.figure import GREY, HIGHLIGHT, INK, new_figure, png
 from ml_assets.trips.month import Month
 
 FAMILY_STYLES = (
@@ -36,7 +36,7 @@ def backtest_lines(made: BacktestRecord) -> bytes:
     """
     title = f"{made.dataset}: error by month, trained on the {made.train_months} months before"
     judged = made.months
-    figure, axes = canvas(title, judged, made.synthetic, height=7.6, panels=2)
+    figure, axes = new_figure(title, judged, made.synthetic, height=7.6, panels=2)
     relative, minutes = axes
     of_models = [model for model in made.models if made.line(model)[0].kind != "baseline"]
     _draw(relative, made, of_models, "relative_error")

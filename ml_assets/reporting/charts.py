@@ -19,8 +19,8 @@ from ml_assets.reporting.figure import (
     HIGHLIGHT,
     INK,
     PALE_BLUE,
-    canvas,
     legend,
+    new_figure,
     png,
 )
 from ml_assets.trips.month import Month
@@ -48,7 +48,7 @@ def leaderboard_bars(
     """
     ordered = leaderboard(rows)[::-1]
     title = "RMSE on the judging month"
-    figure, (axes,) = canvas(title, months, synthetic, lines=len(ordered), caveat=caveat)
+    figure, (axes,) = new_figure(title, months, synthetic, lines=len(ordered), caveat=caveat)
     colours = [
         HIGHLIGHT if row.model == best else GREY if row.kind == "baseline" else BLUE
         for row in ordered
@@ -85,7 +85,7 @@ def predicted_versus_actual(
     """
     end = LONGEST_DRAWN_MINUTES
     title = f"{model}: predicted versus actual"
-    figure, (axes,) = canvas(title, months, synthetic, height=5.6, caveat=caveat)
+    figure, (axes,) = new_figure(title, months, synthetic, height=5.6, caveat=caveat)
     density = axes.hexbin(
         np.clip(np.asarray(actual, dtype=float), 0, end),
         np.clip(np.asarray(predicted, dtype=float), 0, end),
@@ -134,7 +134,7 @@ def error_by_hour(
         mean_absolute = np.bincount(hour, np.abs(error), minlength=24) / trips
         bias = np.bincount(hour, error, minlength=24) / trips
     title = f"{model}: error by hour of pick-up"
-    figure, (axes,) = canvas(title, months, synthetic, caveat=caveat)
+    figure, (axes,) = new_figure(title, months, synthetic, caveat=caveat)
     axes.bar(range(24), mean_absolute, color=BLUE, label="mean absolute error")
     axes.plot(range(24), bias, color=HIGHLIGHT, marker="o", markersize=4, label="bias")
     axes.axhline(0, color=INK, linewidth=0.8)
@@ -167,7 +167,7 @@ def feature_importance(
     strongest = sorted(importance.items(), key=lambda item: abs(item[1]))[-most:]
     left_out = len(importance) - len(strongest)
     title = f"{model}: feature importance"
-    figure, (axes,) = canvas(title, months, synthetic, lines=len(strongest))
+    figure, (axes,) = new_figure(title, months, synthetic, lines=len(strongest))
     bars = axes.barh([name for name, _ in strongest], [value for _, value in strongest], color=BLUE)
     axes.bar_label(bars, fmt="%.3g", padding=4, color=INK)
     axes.margins(x=0.12)
@@ -193,7 +193,7 @@ def tuning_history(
     """
     rmse = np.array([np.nan if value is None else value for value in trial_rmse], dtype=float)
     number = np.arange(1, len(rmse) + 1)
-    figure, (axes,) = canvas(f"{model}: tuning, {len(rmse)} trials", months, synthetic)
+    figure, (axes,) = new_figure(f"{model}: tuning, {len(rmse)} trials", months, synthetic)
     axes.plot(number, rmse, "o", color=BLUE, markersize=5, label="trial")
     best = np.fmin.accumulate(rmse)
     axes.step(number, best, where="post", color=HIGHLIGHT, label="best so far")
@@ -230,7 +230,7 @@ def rejected_by_reason(
     total = sum(rejected.values())
     share = total / published if published else 0.0
     title = f"{total:,} of {published:,} rows rejected ({share:.1%})"
-    figure, (axes,) = canvas(title, months, synthetic, lines=len(ordered))
+    figure, (axes,) = new_figure(title, months, synthetic, lines=len(ordered))
     bars = axes.barh([reason for reason, _ in ordered], [rows for _, rows in ordered], color=BLUE)
     axes.bar_label(
         bars,
@@ -263,7 +263,7 @@ def trips_of_month(
     per_hour = np.bincount(since_start % 24, minlength=24)
 
     title = f"{len(since_start):,} trips"
-    figure, (by_day, by_hour) = canvas(title, [month], synthetic, height=5.6, panels=2)
+    figure, (by_day, by_hour) = new_figure(title, [month], synthetic, height=5.6, panels=2)
     weekday = [(month.start.weekday() + int(day) - 1) % 7 for day in days]
     colours = [HIGHLIGHT if number >= 5 else BLUE for number in weekday]
     by_day.bar(days, per_day, color=colours)

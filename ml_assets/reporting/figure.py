@@ -31,7 +31,7 @@ LINE_INCHES = 0.32
 """Height of one horizontal bar with its label."""
 
 
-def canvas(
+def new_figure(
     title: str,
     months: Sequence[Month],
     synthetic: bool,

@@ -8,13 +8,13 @@ from ml_assets.evaluation.feature_importance import feature_importance
 from ml_assets.evaluation.interval_coverage import overall_and_slices
 from ml_assets.evaluation.records import IntervalRecord, ModelRecord, TrainingSet
 from ml_assets.reporting import charts
-from ml_assets.reporting.figure import BLUE, HIGHLIGHT, INK, canvas, legend, png
-from ml_assets.training.train_and_evaluate import JudgedModel
+from ml_assets.reporting.figure import BLUE, HIGHLIGHT, INK, legend, new_figure, png
+from ml_assets.training.train_and_evaluate import EvaluatedModel
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import TARGET
 
 
-def model_pictures(judged: JudgedModel, training_set: TrainingSet) -> dict[str, bytes]:
+def model_charts(judged: EvaluatedModel, training_set: TrainingSet) -> dict[str, bytes]:
     """Name to PNG: predicted against actual, error by hour, intervals, importance, tuning."""
     model, synthetic = judged.record.model, training_set.synthetic
     actual, predicted = judged.judged[TARGET], judged.predicted
@@ -29,13 +29,11 @@ def model_pictures(judged: JudgedModel, training_set: TrainingSet) -> dict[str, 
         ),
     }
     if judged.record.interval is not None:
-        pictures["interval_coverage_by_slice"] = interval_picture(
+        pictures["interval_coverage_by_slice"] = interval_chart(
             judged.record.interval, months, model=model, synthetic=synthetic, caveat=caveat
         )
     if feature_importance(judged.pipeline):  # some estimators tell none
-        pictures["feature_importance"] = importance_picture(
-            judged.pipeline, judged.record, synthetic
-        )
+        pictures["feature_importance"] = importance_chart(judged.pipeline, judged.record, synthetic)
     if judged.trials:
         pictures["tuning_history"] = charts.tuning_history(
             [trial.tune_rmse for trial in judged.trials],
@@ -46,7 +44,7 @@ def model_pictures(judged: JudgedModel, training_set: TrainingSet) -> dict[str, 
     return pictures
 
 
-def importance_picture(pipeline: Pipeline, record: ModelRecord, synthetic: bool) -> bytes:
+def importance_chart(pipeline: Pipeline, record: ModelRecord, synthetic: bool) -> bytes:
     """:func:`feature_importance` as a PNG, titled with the months that the model was fitted on."""
     return charts.feature_importance(
         feature_importance(pipeline),
@@ -57,7 +55,7 @@ def importance_picture(pipeline: Pipeline, record: ModelRecord, synthetic: bool)
     )
 
 
-def interval_picture(
+def interval_chart(
     measured: IntervalRecord,
     months: Sequence[Month],
     *,
@@ -76,7 +74,7 @@ def interval_picture(
     """
     parts = overall_and_slices(measured)[::-1]
     title = f"{model}: trips within the {measured.nominal:.0%} interval"
-    figure, (axes,) = canvas(title, months, synthetic, lines=len(parts), caveat=caveat)
+    figure, (axes,) = new_figure(title, months, synthetic, lines=len(parts), caveat=caveat)
     shares = [100 * part.coverage for part in parts]
     bars = axes.barh([part.slice for part in parts], shares, color=BLUE)
     labels = [f"{part.coverage:.1%}, {part.mean_width:.1f} min wide" for part in parts]

@@ -10,7 +10,7 @@ from ml_assets.monitoring.drift.histograms import FEATURES
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.online.records import OnlineDay, OnlineRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord, Score, months_of
-from ml_assets.reporting.figure import BLUE, GREY, HIGHLIGHT, INK, canvas, legend, png
+from ml_assets.reporting.figure import BLUE, GREY, HIGHLIGHT, INK, legend, new_figure, png
 from ml_assets.trips.month import Month
 
 _STYLES = (
@@ -40,7 +40,7 @@ def drift_lines(record: DriftRecord) -> bytes | None:
         return None
     months = [Month.parse(entry.month) for entry in entries]
     title = f"{record.dataset}: drift from what version {record.version} was fitted on"
-    figure, (axes,) = canvas(title, months, record.synthetic, height=5.2)
+    figure, (axes,) = new_figure(title, months, record.synthetic, height=5.2)
     for feature, (colour, marker) in zip(FEATURES, _STYLES, strict=True):
         values = {Month.parse(e.month): e.psi.get(feature.name, _GAP) for e in entries}
         positions, heights = _with_gaps(values, months)
@@ -65,7 +65,7 @@ def error_lines(record: PerformanceRecord) -> bytes | None:
         return None
     months = months_of(record.scores)
     title = f"{record.dataset}: error of what served, relative to the month's mean"
-    figure, (axes,) = canvas(title, months, record.synthetic, height=4.8)
+    figure, (axes,) = new_figure(title, months, record.synthetic, height=4.8)
     champions = list(dict.fromkeys(score.champion for score in record.scores))
     champions.sort(key=lambda champion: max(s.month for s in record.scores_of(champion)))
     if record.champion in champions:
@@ -170,7 +170,7 @@ def online_days(record: OnlineRecord) -> bytes | None:
     days = [entry for entry in record.days if entry.day in names]
     months = sorted({Month.parse(day[:7]) for day in names})
     title = "What the prediction service answered"
-    figure, panels = canvas(title, months, record.synthetic, height=6.5, panels=3)
+    figure, panels = new_figure(title, months, record.synthetic, height=6.5, panels=3)
     answers, minutes, latency = panels
     versions = sorted({entry.version for entry in days}, key=_number)
     for number, version in enumerate(versions):

@@ -18,23 +18,23 @@ from sklearn.pipeline import Pipeline
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.evaluation.records import MonthUse, Role, TrainingSet
-from ml_assets.pipeline.fingerprint import SAME_MINUTES
+from ml_assets.pipeline.fingerprint import PREDICTION_TOLERANCE
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.environment import this_environment
-from ml_assets.registry.loading import AnswersOtherwise, load_as_registered
-from ml_assets.reproduction.training_record import RecordedVersion, read_version
+from ml_assets.registry.loading import PredictionsChanged, load_verified
+from ml_assets.reproduction.training_record import TrainingRecord, load_training_record
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families import family_named
 from ml_assets.training.fit import FittedModel, encode_trips, fit_encoded, refit
-from ml_assets.training.train_and_evaluate import fitted_roles
+from ml_assets.training.train_and_evaluate import fit_roles
 from ml_assets.training.training_set import TABLE, load_trips
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import TARGET
 
 
-class Difference(BaseModel):
+class ChangedInput(BaseModel):
     """An input that is another one than when the version was trained."""
 
     input: str
@@ -47,7 +47,7 @@ MOST_REQUESTS = 20_000
 Verdict = Literal["identical", "within tolerance", "differs"]
 
 
-class CannotReproduce(ShownError, ValueError):
+class ReproductionError(ShownError, ValueError):
     """A version that cannot be fitted again here; says why, and the way out."""
 
 
@@ -85,7 +85,7 @@ class Reproduction(BaseModel):
     beyond_tolerance: float
     rmse_recorded: float
     rmse_reproduced: float
-    differences: list[Difference]
+    differences: list[ChangedInput]
     seconds: float
 
     @property
@@ -111,7 +111,7 @@ def reproduce(
     which: str,
     store: TripStore,
     *,
-    tolerance: float = SAME_MINUTES,
+    tolerance: float = PREDICTION_TOLERANCE,
     most_requests: int = MOST_REQUESTS,
 ) -> Reproduction:
     """Fit a version again, and compare what both fits predict for the judged month.
@@ -126,10 +126,10 @@ def reproduce(
 
     Raises:
         UnknownVersion: when there is no such version, or what its training recorded is gone.
-        CannotReproduce: when a month is missing here, the version is of other trips, or it cannot
+        ReproductionError: when a month is missing here, the version is of other trips, or it cannot
             be loaded or fitted by the code of today.
     """
-    recorded = read_version(client, name, which)
+    recorded = load_training_record(client, name, which)
     now = _as_stored(store, recorded)
     registered = _registered(recorded)
     judged = _requests(store, now, most_requests)
@@ -141,7 +141,7 @@ def reproduce(
     except (ShownError, OSError):
         raise
     except Exception as error:
-        raise CannotReproduce(
+        raise ReproductionError(
             f"version {recorded.version} ({recorded.family}) cannot be fitted again and compared "
             f"by this code ({error_text(error)}): use the code that registered it "
             f"({recorded.code_version or 'unknown'}; this is {model_code_version()})"
@@ -154,7 +154,7 @@ def reproduce(
         judged_month=", ".join(str(month) for month in now.months_of("judge")),
         requests=len(judged),
         tolerance=tolerance,
-        differences=differing_inputs(recorded, now),
+        differences=changed_inputs(recorded, now),
         seconds=seconds,
         **compared,
     )
@@ -166,17 +166,17 @@ def threads_of(pipeline: Pipeline) -> int:
     return int(parameters.get("n_jobs") or 1)
 
 
-def _roles(recorded: RecordedVersion) -> tuple[Role, ...]:
+def _roles(recorded: TrainingRecord) -> tuple[Role, ...]:
     if recorded.serve == "refitted_on_all_months":
         return ("train", "tune", "judge")
-    return fitted_roles(recorded.training_set, recorded.fit_on)
+    return fit_roles(recorded.training_set, recorded.fit_on)
 
 
-def _as_stored(store: TripStore, recorded: RecordedVersion) -> TrainingSet:
+def _as_stored(store: TripStore, recorded: TrainingRecord) -> TrainingSet:
     """The training set with its months as they are in the store by now."""
     training_set = recorded.training_set
     if training_set.dataset != store.dataset:
-        raise CannotReproduce(
+        raise ReproductionError(
             f"version {recorded.version} was trained on {training_set.dataset}, and these settings "
             f"are of {store.dataset}: set ML_ASSETS_TRIPS and ML_ASSETS_TAXI as they were then"
         )
@@ -184,7 +184,7 @@ def _as_stored(store: TripStore, recorded: RecordedVersion) -> TrainingSet:
     wanted = training_set.months_of(*_roles(recorded), "judge")
     missing = [month for month in wanted if month not in there]
     if missing:
-        raise CannotReproduce(
+        raise ReproductionError(
             f"version {recorded.version} needs {', '.join(map(str, missing))} of {store.dataset}, "
             f"which {'is' if len(missing) == 1 else 'are'} not here: bring them with `ml-assets "
             f"run --first {missing[0]} --last {missing[-1]} --ingest-only`"
@@ -208,11 +208,11 @@ def _use_now(store: TripStore, use: MonthUse) -> MonthUse:
     )
 
 
-def _registered(recorded: RecordedVersion) -> Pipeline:
+def _registered(recorded: TrainingRecord) -> Pipeline:
     try:
         return load_pipeline(recorded.uri)
     except Exception as error:
-        raise CannotReproduce(
+        raise ReproductionError(
             f"version {recorded.version} ({recorded.family}) cannot be loaded by this code, so "
             f"there is nothing to compare with ({error_text(error)}): use the code "
             f"that registered it ({recorded.code_version or 'unknown'})"
@@ -226,7 +226,7 @@ def _requests(store: TripStore, now: TrainingSet, most: int) -> pd.DataFrame:
 
 
 def _fitted_again(
-    recorded: RecordedVersion, store: TripStore, now: TrainingSet, registered: Pipeline
+    recorded: TrainingRecord, store: TripStore, now: TrainingSet, registered: Pipeline
 ) -> Pipeline:
     """The fit of training: on the months before the tuning one, or refitted on more of them.
 
@@ -263,7 +263,7 @@ def _compared(
     }
 
 
-def differing_inputs(recorded: RecordedVersion, now: TrainingSet) -> list[Difference]:
+def changed_inputs(recorded: TrainingRecord, now: TrainingSet) -> list[ChangedInput]:
     """Every input that is another one by now: months, code, libraries, machine.
 
     Args:
@@ -281,21 +281,21 @@ def differing_inputs(recorded: RecordedVersion, now: TrainingSet) -> list[Differ
         pairs["processor"] = (recorded.environment.machine, here.machine)
         pairs["cores"] = (str(recorded.environment.cores), str(here.cores))
     found += [
-        Difference(input=name, recorded=then or "not recorded", now=by_now)
+        ChangedInput(input=name, recorded=then or "not recorded", now=by_now)
         for name, (then, by_now) in pairs.items()
         if then != by_now
     ]
     try:
-        load_as_registered(recorded.uri, recorded.tags)
-    except AnswersOtherwise as error:
-        told = Difference(input="the code's answers", recorded="as registered", now=str(error))
+        load_verified(recorded.uri, recorded.tags)
+    except PredictionsChanged as error:
+        told = ChangedInput(input="the code's answers", recorded="as registered", now=str(error))
         found.append(told)
     return found
 
 
-def _months_apart(then: TrainingSet, now: TrainingSet) -> list[Difference]:
+def _months_apart(then: TrainingSet, now: TrainingSet) -> list[ChangedInput]:
     """Months that were published anew, or made by other code; each once, whatever its roles."""
-    found: dict[str, Difference] = {}
+    found: dict[str, ChangedInput] = {}
     for before, after in zip(then.months, now.months, strict=True):
         pairs = {
             f"published file of {before.month} (sha256)": (
@@ -307,5 +307,5 @@ def _months_apart(then: TrainingSet, now: TrainingSet) -> list[Difference]:
         }
         for name, (one, other) in pairs.items():
             if one != other:
-                found[name] = Difference(input=name, recorded=one, now=other)
+                found[name] = ChangedInput(input=name, recorded=one, now=other)
     return list(found.values())

@@ -11,7 +11,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from ml_assets.backtesting.inputs import ServedParameters
+from ml_assets.backtesting.inputs import ChampionParameters
 from ml_assets.evaluation.records import FitOn, TrainingSet
 from ml_assets.registry.artifacts import CHAMPION, version_with_alias
 from ml_assets.registry.environment import Environment
@@ -28,7 +28,7 @@ class UnknownVersion(ShownError, LookupError):
 
 
 @dataclass(frozen=True)
-class RecordedVersion:
+class TrainingRecord:
     """A version of the registered model and what its training recorded.
 
     Attributes:
@@ -70,7 +70,7 @@ class RecordedVersion:
         return {**_requirements(self.uri), **kept}
 
 
-def read_version(client: MlflowClient, name: str, which: str) -> RecordedVersion:
+def load_training_record(client: MlflowClient, name: str, which: str) -> TrainingRecord:
     """Read what is kept of a version.
 
     Args:
@@ -99,7 +99,7 @@ def read_version(client: MlflowClient, name: str, which: str) -> RecordedVersion
             f"this code does not have ({', '.join(FAMILIES)})"
         )
     refitted = version.tags.get("served", "").startswith("refitted_on_all_months")
-    return RecordedVersion(
+    return TrainingRecord(
         version=str(version.version),
         uri=f"models:/{name}/{version.version}",
         family=family,
@@ -114,7 +114,9 @@ def read_version(client: MlflowClient, name: str, which: str) -> RecordedVersion
     )
 
 
-def served_parameters(client: MlflowClient, name: str, dataset: str) -> ServedParameters | None:
+def champion_parameters_of(
+    client: MlflowClient, name: str, dataset: str
+) -> ChampionParameters | None:
     """What the serving champion is made with; None when nothing serves, or other trips made it.
 
     Raises:
@@ -122,10 +124,10 @@ def served_parameters(client: MlflowClient, name: str, dataset: str) -> ServedPa
     """
     if version_with_alias(client, name, CHAMPION) is None:
         return None
-    champion = read_version(client, name, CHAMPION)
+    champion = load_training_record(client, name, CHAMPION)
     if champion.training_set.dataset != dataset:
         return None
-    return ServedParameters(
+    return ChampionParameters(
         champion.family, champion.version, champion.parameters, champion.newest_month
     )
 

@@ -33,7 +33,7 @@ class Scorer(Protocol):
         """Registry version."""
         ...
 
-    def answers_or_reasons(
+    def predict_or_reject(
         self,
         frame: pl.DataFrame,
         now: datetime | None = None,
@@ -138,7 +138,7 @@ def predict_file(
     summary = BatchSummary(model.version, new_york_time(started))
     with _replacing(target) as temporary, answer_file(temporary, target) as write:
         for chunk in read_chunks(source, ignored):
-            answers = model.answers_or_reasons(chunk.requests, started, faults=chunk.faults)
+            answers = model.predict_or_reject(chunk.requests, started, faults=chunk.faults)
             write(chunk.own, answers)
             summary.count(chunk.requests, answers)
             if progress is not None:

@@ -60,7 +60,7 @@ def read_time(text: str) -> datetime | None:
     return new_york_time(instant.replace(tzinfo=UTC))
 
 
-def wall_times(column: "pl.Series") -> "pl.Series":
+def to_wall_time(column: "pl.Series") -> "pl.Series":
     """A column as :func:`read_time` reads one; null where it is no time, or far out of range.
 
     Args:
@@ -70,13 +70,13 @@ def wall_times(column: "pl.Series") -> "pl.Series":
 
     if column.dtype not in (pl.Datetime, pl.Date):
         return _parsed(column.cast(pl.String))
-    kept = convertible(column)
+    kept = is_parseable(column)
     if getattr(column.dtype, "time_zone", None):
         kept = kept.dt.convert_time_zone(str(NEW_YORK)).dt.replace_time_zone(None)
     return kept.cast(pl.Datetime("us"))
 
 
-def convertible(column: "pl.Series") -> "pl.Series":
+def is_parseable(column: "pl.Series") -> "pl.Series":
     """Times that a calendar can convert; null for others."""
     import polars as pl
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_assets.requests.pickup_time import convertible, new_york_time, wall_times
+from ml_assets.requests.pickup_time import is_parseable, new_york_time, to_wall_time
 from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ PREDICTION_COLUMNS: Final = (
 
 SHOWN_CHARACTERS: Final = 40
 """So much of a wrong value is shown in the reason."""
-READ_CHARACTERS: Final = 1000
+MAX_VALUE_CHARACTERS: Final = 1000
 """Longer text, without the white space around it, is no value."""
-TOO_LONG: Final = f"text over {READ_CHARACTERS} characters"
+TOO_LONG: Final = f"text over {MAX_VALUE_CHARACTERS} characters"
 """What a reason shows of it; neither a number nor a time."""
 WHITE_SPACE: Final = " \t\n\v\f\r"
 """Taken off both ends of text. What counts as space beyond it differs between libraries."""
@@ -162,7 +162,7 @@ def check_requests(frame: "pl.DataFrame", now: datetime | None = None) -> Checke
     )
     read = pl.DataFrame(
         [
-            (wall_times if name == "pickup_datetime" else _numbers)(given[name]).alias(name)
+            (to_wall_time if name == "pickup_datetime" else _numbers)(given[name]).alias(name)
             for name in REQUEST_COLUMNS
         ]
     )
@@ -266,7 +266,9 @@ def _short(texts: "pl.Series") -> "pl.Series":
     import polars as pl
 
     text = pl.col("text")
-    short = pl.when(text.str.len_chars() > READ_CHARACTERS).then(pl.lit(TOO_LONG)).otherwise(text)
+    short = (
+        pl.when(text.str.len_chars() > MAX_VALUE_CHARACTERS).then(pl.lit(TOO_LONG)).otherwise(text)
+    )
     return texts.rename("text").to_frame().select(text=short)["text"]
 
 
@@ -284,7 +286,7 @@ def _shown(column: "pl.Series") -> "pl.Series":
     import polars as pl
 
     if column.dtype in (pl.Datetime, pl.Date):
-        kept = convertible(column).rename("kept")
+        kept = is_parseable(column).rename("kept")
         far = pl.when(column.is_not_null()).then(pl.lit("a time far out of range"))
         return kept.to_frame().select(shown=pl.col("kept").cast(pl.String).fill_null(far))["shown"]
     if column.dtype == pl.Float64:  # as Python writes it, which is as a request in JSON shows it
@@ -303,7 +305,7 @@ def as_text(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         text = value.strip(WHITE_SPACE)
-        if len(text) > READ_CHARACTERS:
+        if len(text) > MAX_VALUE_CHARACTERS:
             return TOO_LONG
         # Half a surrogate pair is text in JSON and none in UTF-8.
         return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -15,7 +15,7 @@ from ml_assets.config.code_version import package_version
 from ml_assets.config.http_origin import LOOPBACK_HOSTS, KnownHosts
 from ml_assets.serving import page_routes, status_routes
 from ml_assets.serving.auth import Guard
-from ml_assets.serving.docs_page import USUAL_ADDRESS, docs_page
+from ml_assets.serving.docs_page import DEFAULT_ADDRESS, docs_page
 from ml_assets.serving.model_provider import ModelSource
 from ml_assets.serving.openapi import describe
 from ml_assets.serving.predict_endpoint import PredictEndpoint
@@ -150,6 +150,6 @@ def _add_description(app: FastAPI, document: dict[str, Any]) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
         address = request.headers.get("host", "")
-        known = address if _FIT_ADDRESS.fullmatch(address) else USUAL_ADDRESS
-        shown = as_page.replace(USUAL_ADDRESS, known)
+        known = address if _FIT_ADDRESS.fullmatch(address) else DEFAULT_ADDRESS
+        shown = as_page.replace(DEFAULT_ADDRESS, known)
         return HTMLResponse(shown, headers=dict(page_routes.PAGE_HEADERS))

@@ -130,12 +130,12 @@ def digest(file: Path) -> str:
 
 
 def _load(folder: Path, record: BundleRecord) -> "Pipeline":
-    from ml_assets.pipeline.fingerprint import answers_as_before, known_minutes
+    from ml_assets.pipeline.fingerprint import known_minutes, predictions_match
     from ml_assets.pipeline.serialization import load_stored
 
     pipeline = load_stored(folder / PIPELINE_FILE)
     now = known_minutes(pipeline)
-    if record.known_minutes is not None and not answers_as_before(record.known_minutes, now):
+    if record.known_minutes is not None and not predictions_match(record.known_minutes, now):
         raise UnusableBundle(
             f"version {record.facts.version} is another model under this code: to the same "
             f"requests it answered {record.known_minutes} minutes when it was registered and "

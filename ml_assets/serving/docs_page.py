@@ -26,7 +26,7 @@ _HEAD = """<!doctype html>
 <main>
 """
 
-USUAL_ADDRESS: Final = "127.0.0.1:8000"
+DEFAULT_ADDRESS: Final = "127.0.0.1:8000"
 """In the page's commands, where the address of whoever looks at it is put."""
 
 
@@ -114,7 +114,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 def _curl(path: str, value: Any) -> str:
     body = orjson.dumps(value).decode()
-    command = f"curl -s http://{USUAL_ADDRESS}{path} -d '{body}'"
+    command = f"curl -s http://{DEFAULT_ADDRESS}{path} -d '{body}'"
     return f"<pre><code>{escape(command)}</code></pre>\n"
 
 

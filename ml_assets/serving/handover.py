@@ -17,7 +17,7 @@ SERVING_FOLDER: Final = "serving"
 Note = TypeVar("Note", bound=BaseModel)
 
 
-class ChampionNote(BaseModel):
+class ChampionManifest(BaseModel):
     """Which bundle is to serve.
 
     Attributes:
@@ -29,7 +29,7 @@ class ChampionNote(BaseModel):
     folder: str
 
 
-class RegistryNote(BaseModel):
+class RegistryStatus(BaseModel):
     """How the registry is.
 
     Attributes:
@@ -43,7 +43,7 @@ class RegistryNote(BaseModel):
     problem: str | None = None
 
 
-class NoteFile(Generic[Note]):
+class JsonFileWatcher(Generic[Note]):
     """A note that another process replaces now and then.
 
     Args:

@@ -15,7 +15,7 @@ Answered = tuple[ServedModel, Answers]
 """The version that answered, and its figures for one request alone."""
 
 
-class Gathering:
+class MicroBatcher:
     """Requests of one turn of the event loop, answered by one model in one go.
 
     Args:

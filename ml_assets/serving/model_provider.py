@@ -18,11 +18,11 @@ from ml_assets.serving.fast_predict import enable_fast_path
 from ml_assets.serving.handover import (
     CHAMPION_FILE,
     REGISTRY_FILE,
-    ChampionNote,
-    NoteFile,
-    RegistryNote,
+    ChampionManifest,
+    JsonFileWatcher,
+    RegistryStatus,
 )
-from ml_assets.serving.supervisor import Sidecar
+from ml_assets.serving.supervisor import SupervisedSidecar
 
 
 class RegistryState(BaseModel):
@@ -63,7 +63,7 @@ RETRY_SECONDS: Final = 30.0
 """A bundle that could not be used is tried again after so long."""
 
 
-class WatchedChampion:
+class RegistryModelProvider:
     """Takes up each bundle that is handed over; a request under way keeps the model that it took.
 
     Args:
@@ -71,10 +71,10 @@ class WatchedChampion:
         sidecar: Watches the registry and hands them over; None: another process does.
     """
 
-    def __init__(self, folder: Path, sidecar: Sidecar | None = None) -> None:
+    def __init__(self, folder: Path, sidecar: SupervisedSidecar | None = None) -> None:
         self._folder, self._sidecar = folder, sidecar
-        self._champion = NoteFile(folder / CHAMPION_FILE, ChampionNote)
-        self._registry = NoteFile(folder / REGISTRY_FILE, RegistryNote)
+        self._champion = JsonFileWatcher(folder / CHAMPION_FILE, ChampionManifest)
+        self._registry = JsonFileWatcher(folder / REGISTRY_FILE, RegistryStatus)
         self._started = datetime.now(UTC)
         self._task: asyncio.Task[None] | None = None
         self._loaded: str | None = None
@@ -90,7 +90,7 @@ class WatchedChampion:
     @property
     def registry(self) -> RegistryState:
         """As it was last heard of."""
-        note, now = self._registry.note or RegistryNote(), datetime.now(UTC)
+        note, now = self._registry.note or RegistryStatus(), datetime.now(UTC)
         answered = note.answered_at
         # A clock that was set back is as good as silence: nobody knows how long ago that was.
         reachable = answered is not None and abs(now - answered) < SILENT
@@ -146,7 +146,7 @@ class WatchedChampion:
         elif self._failed is None or time.monotonic() - self._failed > RETRY_SECONDS:
             await self._load(note)
 
-    async def _load(self, note: ChampionNote) -> None:
+    async def _load(self, note: ChampionManifest) -> None:
         try:
             model = await asyncio.to_thread(load_bundle, self._folder / note.folder)
         except UnusableBundle as error:
@@ -164,7 +164,7 @@ class WatchedChampion:
             _LOGGER.warning("%s", problem)
         self._problem = problem
 
-    def _otherwise(self, note: RegistryNote) -> str | None:
+    def _otherwise(self, note: RegistryStatus) -> str | None:
         """What the registry says, when that is not what serves."""
         if self._model is None or note.names == self._model.card.version:
             return None

@@ -97,9 +97,9 @@ async def typical_distance(
     if served is None:
         return JSONResponse({"detail": service.why_no_model}, status_code=503)
 
-    from ml_assets.pipeline.explain import usual_miles
+    from ml_assets.pipeline.explain import expected_miles
 
-    miles = usual_miles(served.model.pipeline, PULocationID, DOLocationID)
+    miles = expected_miles(served.model.pipeline, PULocationID, DOLocationID)
     return TypicalDistance(trip_distance=miles)
 
 

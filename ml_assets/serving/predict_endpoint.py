@@ -21,7 +21,7 @@ from ml_assets.requests.fields import MAX_QUOTED_NAME, quoted_name, unknown_fiel
 from ml_assets.requests.parse import Refused, Request, read_request, request_columns
 from ml_assets.requests.validate import REQUIRED_FIELDS
 from ml_assets.serving.bundle import ServedModel
-from ml_assets.serving.micro_batching import Gathering
+from ml_assets.serving.micro_batching import MicroBatcher
 from ml_assets.serving.request_body import (
     CONTENT_CODINGS,
     BodyTooLarge,
@@ -65,7 +65,7 @@ class PredictEndpoint:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._gathering = Gathering(lambda: service.model)
+        self._gathering = MicroBatcher(lambda: service.model)
         self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,10 +18,10 @@ from ml_assets.serving.app import create_app
 from ml_assets.serving.auth import TOKEN_VARIABLE, read_api_token
 from ml_assets.serving.handover import SERVING_FOLDER
 from ml_assets.serving.http_limits import BoundedHttpProtocol
-from ml_assets.serving.model_provider import LOOK_SECONDS, WatchedChampion
+from ml_assets.serving.model_provider import LOOK_SECONDS, RegistryModelProvider
 from ml_assets.serving.request_log.writer import RequestLog
 from ml_assets.serving.state import Outlook, Service
-from ml_assets.serving.supervisor import Sidecar
+from ml_assets.serving.supervisor import SupervisedSidecar
 
 WATCH: Final = "ml_assets.registry.watcher"
 """The module that watches the registry, in a process of its own since it needs MLflow."""
@@ -56,8 +56,8 @@ def serve(
     sys.setswitchinterval(_SWITCH_SECONDS)
     token = read_api_token(os.environ)
     variables = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
-    watch = Sidecar([sys.executable, "-m", WATCH], variables)
-    models = WatchedChampion(local_home / SERVING_FOLDER, watch)
+    watch = SupervisedSidecar([sys.executable, "-m", WATCH], variables)
+    models = RegistryModelProvider(local_home / SERVING_FOLDER, watch)
     app = create_app(models, token=token, hosts=hosts, log=RequestLog(log_folder))
     config = uvicorn.Config(
         app,

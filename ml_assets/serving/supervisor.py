@@ -21,7 +21,7 @@ _STEADY_SECONDS = 30.0
 _END_SECONDS = 3.0
 
 
-class Sidecar:
+class SupervisedSidecar:
     """Keeps a process running.
 
     Args:

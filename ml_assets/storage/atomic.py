@@ -41,7 +41,7 @@ def locked(lock: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(target: str, *, marked: bool = True) -> Iterator[Path]:
+def atomic_write(target: str, *, marked: bool = True) -> Iterator[Path]:
     """A local temporary path that becomes ``target`` when the block ends without an error.
 
     Args:
@@ -78,7 +78,7 @@ def replacing(target: str, *, marked: bool = True) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def storing(target: str) -> Iterator[None]:
+def storage_errors(target: str) -> Iterator[None]:
     """Tell of a full disk or a home that cannot be written as such, and of the way out.
 
     Raises:
@@ -107,5 +107,5 @@ def write_text(target: str, text: str) -> None:
     Raises:
         StorageError: when there is no room, or no permission to write.
     """
-    with storing(target), replacing(target) as temporary:
+    with storage_errors(target), atomic_write(target) as temporary:
         temporary.write_text(text, encoding="utf-8")

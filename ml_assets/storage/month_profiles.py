@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from ml_assets.config.code_version import DATA, code_digest
 from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import write_text
-from ml_assets.storage.trip_store import DamagedMonth, Lineage, MissingMonth, TripStore
+from ml_assets.storage.trip_store import CorruptMonth, Lineage, MonthNotFound, TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import DAMAGE
 from ml_assets.trips.quality import MonthProfile, kept_figures
@@ -48,7 +48,7 @@ class MonthProfiles:
         """The profile of one stored month.
 
         Raises:
-            MissingMonth: when ``trip_features`` has no such month.
+            MonthNotFound: when ``trip_features`` has no such month.
         """
         made_from = self._made_from(month)
         path = f"{self.store.home}/month_profiles/{self.store.dataset}/{month}.json"
@@ -70,7 +70,7 @@ class MonthProfiles:
         for month in self.months():
             try:
                 whole.append(self.of(month))
-            except DamagedMonth as error:
+            except CorruptMonth as error:
                 damaged[month] = str(error)
         return whole, damaged
 
@@ -92,7 +92,7 @@ class MonthProfiles:
             published, published_columns = _published(store, month, lineage)
             rejected = _rejected(store, month, lineage)
         except (*DAMAGE, KeyError, ValidationError, pl.exceptions.PolarsError) as error:
-            raise DamagedMonth(
+            raise CorruptMonth(
                 f"the files of {month} cannot be read ({error_text(error)}): "
                 f"materialize raw_trips, {FEATURES} and {REJECTED} of {month} again"
             ) from error
@@ -137,7 +137,7 @@ def _rejected(store: TripStore, month: Month, lineage: Lineage) -> dict[str, int
     """Rejected trips by reason; None when they are not there, or of another published file."""
     try:
         other, _ = store.lineage(REJECTED, month)
-    except MissingMonth:
+    except MonthNotFound:
         return None
     if other.raw_sha256 != lineage.raw_sha256:
         return None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from ml_assets.storage.atomic import replacing
+from ml_assets.storage.atomic import atomic_write
 
 SIDE_FILES = ("-journal", "-wal", "-shm")
 """What SQLite keeps beside a database, by how the name ends: a changed name leaves them behind."""
@@ -34,7 +34,7 @@ def creating(database: Path) -> Iterator[Path]:
     """
     remove_attempts(database)
     try:
-        with replacing(str(database), marked=False) as temporary:
+        with atomic_write(str(database), marked=False) as temporary:
             yield temporary
             with closing(sqlite3.connect(temporary)) as created:
                 created.execute("PRAGMA wal_checkpoint(TRUNCATE)")

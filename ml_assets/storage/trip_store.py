@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from ml_assets.secrets import ShownError
 from ml_assets.storage import filesystem
-from ml_assets.storage.atomic import replacing, storing
+from ml_assets.storage.atomic import atomic_write, storage_errors
 from ml_assets.storage.leftovers import in_use, remove_leftovers
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import DAMAGE, error_reason
@@ -33,11 +33,11 @@ LINEAGE_KEY = b"ml_assets.lineage"
 INCOMING = ".incoming_"
 
 
-class MissingMonth(ShownError, LookupError):
+class MonthNotFound(ShownError, LookupError):
     """A month that is not in the store; names the table, the month and the way to bring it."""
 
 
-class DamagedMonth(ShownError, ValueError):
+class CorruptMonth(ShownError, ValueError):
     """Stored files of a month that cannot be read; names the month and the way out."""
 
 
@@ -124,23 +124,23 @@ class TripStore:
         """Like :meth:`raw_record`, for those who read the file; None when no month is there.
 
         Raises:
-            DamagedMonth: when a file is there without the record of that very file.
+            CorruptMonth: when a file is there without the record of that very file.
         """
         record = self.raw_record(month)
         if record is None and filesystem.exists(self.raw_path(month)):
-            raise DamagedMonth(
+            raise CorruptMonth(
                 f"{self.raw_path(month)} lacks a record that fits it, as if its writing had been "
                 f"broken off: materialize raw_trips of {month} again"
             )
         return record
 
-    def raw_is_whole(self, month: Month, record: PublishedFileRecord) -> bool:
+    def verify_raw(self, month: Month, record: PublishedFileRecord) -> bool:
         """Whether the stored raw file still has the checksum of its record; reads all of it."""
         with self.open_raw(month) as file:
             digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
             return digest.hexdigest() == record.sha256
 
-    def put_raw(self, month: Month, file: Path, record: PublishedFileRecord) -> None:
+    def store_raw(self, month: Month, file: Path, record: PublishedFileRecord) -> None:
         """Store a fetched file under the month, and its record; replaces what was there.
 
         The new record is written first, so that a full disk is met before anything is touched. The
@@ -151,9 +151,9 @@ class TripStore:
             StorageError: when there is no room, or no permission to write.
         """
         target = self.raw_path(month)
-        with storing(target), replacing(_record_path(target)) as new_record:
+        with storage_errors(target), atomic_write(_record_path(target)) as new_record:
             new_record.write_text(record.model_dump_json(indent=1), encoding="utf-8")
-            with in_use(file), replacing(target) as temporary:
+            with in_use(file), atomic_write(target) as temporary:
                 shutil.move(file, temporary)
                 filesystem.remove(_record_path(target))
 
@@ -165,7 +165,7 @@ class TripStore:
             StorageError: when the home cannot be written.
         """
         local = filesystem.local_path(self.home)
-        with storing(self.home):
+        with storage_errors(self.home):
             if local is not None:
                 local.mkdir(parents=True, exist_ok=True)
                 remove_leftovers(local, f"{INCOMING}*")
@@ -177,10 +177,10 @@ class TripStore:
         """Open a month's raw file for reading.
 
         Raises:
-            MissingMonth: when it was never fetched.
+            MonthNotFound: when it was never fetched.
         """
         if not filesystem.exists(self.raw_path(month)):
-            raise MissingMonth(_missing("raw_trips", month))
+            raise MonthNotFound(_missing("raw_trips", month))
         return filesystem.open_binary(self.raw_path(month))
 
     def write_table(self, table: str, frame: pl.DataFrame, lineage: Lineage) -> int:
@@ -197,7 +197,7 @@ class TripStore:
             {LINEAGE_KEY: lineage.model_dump_json().encode()}
         )
         path = self.table_path(table, Month.parse(lineage.month))
-        with storing(path), replacing(path) as temporary:
+        with storage_errors(path), atomic_write(path) as temporary:
             pq.write_table(arrow, temporary, compression="zstd")
             return temporary.stat().st_size
 
@@ -207,8 +207,8 @@ class TripStore:
         """Read one month of a table, held to its contract (when all columns are read).
 
         Raises:
-            MissingMonth: when the month is not there.
-            DamagedMonth: when the file cannot be read, or lacks one of the columns.
+            MonthNotFound: when the month is not there.
+            CorruptMonth: when the file cannot be read, or lacks one of the columns.
             TableError: when the file does not meet the contract.
         """
         from ml_assets.trips.schema import enforce
@@ -223,8 +223,8 @@ class TripStore:
         """What a stored month was made from, and its number of rows, from the footer alone.
 
         Raises:
-            MissingMonth: when the month is not there.
-            DamagedMonth: when the file cannot be read, or was not written by this project.
+            MonthNotFound: when the month is not there.
+            CorruptMonth: when the file cannot be read, or was not written by this project.
         """
         with self._opened(table, month) as file:
             footer = pq.ParquetFile(file).metadata
@@ -233,7 +233,7 @@ class TripStore:
             return Lineage.model_validate_json(written), footer.num_rows
         except ValidationError as error:
             path, fault = self.table_path(table, month), "its footer does not tell its origin"
-            raise DamagedMonth(_damaged(path, fault, table, month)) from error
+            raise CorruptMonth(_damaged(path, fault, table, month)) from error
 
     def months(self, table: str) -> list[Month]:
         """The months of a table that are there, in order; files of other names are passed over."""
@@ -251,12 +251,12 @@ class TripStore:
     def _opened(self, table: str, month: Month) -> Iterator[BinaryIO]:
         path = self.table_path(table, month)
         if not filesystem.exists(path):
-            raise MissingMonth(_missing(table, month))
+            raise MonthNotFound(_missing(table, month))
         try:
             with filesystem.open_binary(path) as file:
                 yield file
         except DAMAGE as error:
-            raise DamagedMonth(_damaged(path, error_reason(error), table, month)) from error
+            raise CorruptMonth(_damaged(path, error_reason(error), table, month)) from error
 
 
 def checksum(path: Path) -> str:

@@ -40,7 +40,7 @@ compared with the error on months it has not seen, and forests predict slowly.""
 
 
 @dataclass(frozen=True)
-class TrainingMonths:
+class Splits:
     """The trips of a training set by role; request columns and ``duration_minutes``.
 
     ``train`` and ``tune`` are views of ``train_and_tune``, so that nothing is held twice.
@@ -57,7 +57,7 @@ class TrainingMonths:
 
 
 @dataclass(frozen=True)
-class JudgedModel:
+class EvaluatedModel:
     """A fitted pipeline, its record, and what it predicted for the judged month (minutes)."""
 
     pipeline: Pipeline
@@ -87,31 +87,31 @@ class TuningOptions:
     study_name: str | None = None
 
 
-def load_months(store: TripStore, training_set: TrainingSet) -> TrainingMonths:
+def load_months(store: TripStore, training_set: TrainingSet) -> Splits:
     """Load the trips of each role; see :func:`ml_assets.training.training_set.load_trips`."""
     judge = load_trips(store, training_set, "judge")
     if training_set.tunes_on_the_judged_month:
         train = load_trips(store, training_set, "train")
-        return TrainingMonths(train, train, judge, judge)
+        return Splits(train, train, judge, judge)
     both = load_trips(store, training_set, "train", "tune")
     rows = training_set.rows_of("train")  # months come in order, and tuning ones are the newest
-    return TrainingMonths(both, both.iloc[:rows], both.iloc[rows:], judge)
+    return Splits(both, both.iloc[:rows], both.iloc[rows:], judge)
 
 
-def fitted_roles(training_set: TrainingSet, fit_on: FitOn) -> tuple[Role, ...]:
+def fit_roles(training_set: TrainingSet, fit_on: FitOn) -> tuple[Role, ...]:
     """The roles whose months a model is fitted on in the end; never the judged month."""
     if fit_on == "train_and_tune" and not training_set.tunes_on_the_judged_month:
         return ("train", "tune")
     return ("train",)
 
 
-def train_and_judge(
+def train_and_evaluate(
     family: ModelFamily,
     training_set: TrainingSet,
-    months: TrainingMonths,
+    months: Splits,
     options: TuningOptions,
     on_trial: Callable[[TrialRecord], None] | None = None,
-) -> JudgedModel:
+) -> EvaluatedModel:
     """Tune on the tuning month, fit, and judge on the judged month, which neither has seen.
 
     What the tuned fit errs on the tuning month calibrates the prediction intervals, which a refit
@@ -130,7 +130,7 @@ def train_and_judge(
     tuning_seconds = time.perf_counter() - begun - fitted.fit_seconds
     validation = _calibrated(fitted.pipeline, months.tune)
     attach_background_sample(fitted.pipeline, months.train)
-    roles = fitted_roles(training_set, options.fit_on)
+    roles = fit_roles(training_set, options.fit_on)
     if "tune" in roles:
         fitted = refit(fitted, months.of(*roles))
     measured, predicted = _judge(fitted.pipeline, training_set, months, roles)
@@ -153,12 +153,12 @@ def train_and_judge(
         ),
         **measured,
     )
-    return JudgedModel(fitted.pipeline, record, months.judge, predicted, fitted.trials)
+    return EvaluatedModel(fitted.pipeline, record, months.judge, predicted, fitted.trials)
 
 
-def judge_baselines(training_set: TrainingSet, months: TrainingMonths) -> list[ModelRecord]:
+def evaluate_baselines(training_set: TrainingSet, months: Splits) -> list[ModelRecord]:
     """Fit and judge every baseline as models are: on the same months, and the same ones unseen."""
-    roles = fitted_roles(training_set, "train_and_tune")
+    roles = fit_roles(training_set, "train_and_tune")
     records = []
     for name, make in BASELINES.items():
         validation = _figures(_fitted(make(), months.train), months.tune)
@@ -182,7 +182,7 @@ def _calibrated(pipeline: Pipeline, tune: pd.DataFrame) -> MetricsRecord:
 
 def _tune(
     family: ModelFamily,
-    months: TrainingMonths,
+    months: Splits,
     options: TuningOptions,
     on_trial: Callable[[TrialRecord], None] | None,
 ) -> FittedModel:
@@ -203,7 +203,7 @@ def _fitted(baseline: Any, trips: pd.DataFrame) -> Any:
 
 
 def _judge(
-    pipeline: Any, training_set: TrainingSet, months: TrainingMonths, roles: tuple[Role, ...]
+    pipeline: Any, training_set: TrainingSet, months: Splits, roles: tuple[Role, ...]
 ) -> tuple[dict[str, Any], npt.NDArray[np.float64]]:
     """Measure what is fitted on these roles on the judged month, overall and by slice.
 

@@ -10,7 +10,7 @@ from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.windows import TrainingWindow
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import nearest_earlier, refusals
+from ml_assets.trips.quality import history_before, rejection_reasons
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class TrainingSetError(ShownError, ValueError):
     """A training set that cannot be built or loaded; names the months and the way out."""
 
 
-def describe_training_set(store: TripStore, window: TrainingWindow) -> TrainingSet:
+def build_training_set(store: TripStore, window: TrainingWindow) -> TrainingSet:
     """Record which months, rows, file checksums and code a training stands on.
 
     A month that a blocking data check refuses is refused here by the same rules: a check guards
@@ -35,7 +35,7 @@ def describe_training_set(store: TripStore, window: TrainingWindow) -> TrainingS
         TrainingSetError: when a month of the window is not fit to be trained on; names each such
             month, why, and the way out.
     """
-    _refuse_unfit(store, sorted({*window.train, *window.tune, *window.judge}))
+    _reject_unusable(store, sorted({*window.train, *window.tune, *window.judge}))
     uses = [
         use
         for role, months in (
@@ -56,7 +56,7 @@ def describe_training_set(store: TripStore, window: TrainingWindow) -> TrainingS
     )
 
 
-def refused_months(store: TripStore, months: Sequence[Month]) -> dict[Month, str]:
+def rejected_months(store: TripStore, months: Sequence[Month]) -> dict[Month, str]:
     """Those of the stored months that nothing should be learned from, each with why.
 
     A month whose files are damaged is among them, and no other month is compared with it.
@@ -64,7 +64,7 @@ def refused_months(store: TripStore, months: Sequence[Month]) -> dict[Month, str
     profiles = MonthProfiles(store)
     whole, refused = profiles.whole_and_damaged()
     for profile in whole:
-        if found := refusals(profile, nearest_earlier(whole, profile.month)):
+        if found := rejection_reasons(profile, history_before(whole, profile.month)):
             refused[Month.parse(profile.month)] = "; ".join(found)
     return {month: refused[month] for month in sorted(set(months) & set(refused))}
 
@@ -86,14 +86,14 @@ def load_trips(store: TripStore, training_set: TrainingSet, *roles: Role) -> "pd
     Raises:
         TrainingSetError: when a month was replaced since the record was made, by another
             publication or by other code.
-        MissingMonth: when a month is gone.
+        MonthNotFound: when a month is gone.
     """
     uses = {use.month: use for use in training_set.months if use.role in roles}
     frames = (_recorded(store, month, uses[str(month)]) for month in training_set.months_of(*roles))
-    return one_after_the_other(frames, training_set.rows_of(*roles))
+    return concat_months(frames, training_set.rows_of(*roles))
 
 
-def one_after_the_other(frames: "Iterable[pl.DataFrame]", rows: int) -> "pd.DataFrame":
+def concat_months(frames: "Iterable[pl.DataFrame]", rows: int) -> "pd.DataFrame":
     """Frames of trips as one, of which only the result and one frame are in memory at a time.
 
     Args:
@@ -126,8 +126,8 @@ def _recorded(store: TripStore, month: Month, use: MonthUse) -> "pl.DataFrame":
     return store.read_table(TABLE, month, COLUMNS)
 
 
-def _refuse_unfit(store: TripStore, months: Sequence[Month]) -> None:
-    refused = refused_months(store, months)
+def _reject_unusable(store: TripStore, months: Sequence[Month]) -> None:
+    refused = rejected_months(store, months)
     unfit = [f"{month}: {why}" for month, why in refused.items()]
     if unfit:
         raise TrainingSetError("not fit to be trained on: " + " | ".join(unfit))

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml_assets.evaluation.records import TrainingSet
-from ml_assets.storage.trip_store import MissingMonth, TripStore
-from ml_assets.training.training_set import refused_months
+from ml_assets.storage.trip_store import MonthNotFound, TripStore
+from ml_assets.training.training_set import rejected_months
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Finding, MonthProfile, Verdict
@@ -53,7 +53,7 @@ def months_as_recorded(training_set: TrainingSet, store: TripStore) -> Finding:
     for use in training_set.months:
         try:
             lineage, rows = store.lineage("trip_features", Month.parse(use.month))
-        except MissingMonth as error:
+        except MonthNotFound as error:
             faults.append(str(error))
             continue
         if (lineage.raw_sha256, rows) != (use.raw_sha256, use.rows):
@@ -61,7 +61,7 @@ def months_as_recorded(training_set: TrainingSet, store: TripStore) -> Finding:
         elif lineage.code_version != use.code_version:
             faults.append(f"{use.month} was made anew since, by other code")
     months = training_set.months_of("train", "tune", "judge")
-    faults += [f"{month}: {why}" for month, why in refused_months(store, months).items()]
+    faults += [f"{month}: {why}" for month, why in rejected_months(store, months).items()]
     if faults:
         return Finding(Verdict.REFUSED, f"{'; '.join(dict.fromkeys(faults))}. {_AGAIN}")
     rows = training_set.rows_of("train", "tune", "judge")

@@ -25,7 +25,7 @@ STAGES_OF_PATIENCE = 2
 _REPORT_EVERY = 10
 
 
-class Watch:
+class PruningCallback:
     """Tells a trial when to give up: it is hopeless, or the time of the study is over.
 
     Args:
@@ -57,7 +57,7 @@ class Watch:
 class _ReportRounds(TrainingCallback):
     """Reports XGBoost's error on the tune month to the watch."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: PruningCallback) -> None:
         super().__init__()
         self._watch = watch
 
@@ -72,7 +72,7 @@ def run_trial(
     family: ModelFamily,
     encoded: EncodedTrips,
     parameters: dict[str, Any],
-    watch: Watch,
+    watch: PruningCallback,
     seed: int,
     n_jobs: int,
 ) -> tuple[float, dict[str, Any]]:
@@ -82,7 +82,7 @@ def run_trial(
         The RMSE in minutes, and the parameters with the number of rounds that was best.
 
     Raises:
-        optuna.TrialPruned: see :meth:`Watch.report`.
+        optuna.TrialPruned: see :meth:`PruningCallback.report`.
     """
     features, minutes = encoded.sample(family.tuning_rows, seed)
     if family.rounds == "evaluation_set":
@@ -106,7 +106,7 @@ def _with_evaluation_set(
     features: Any,
     minutes: npt.NDArray[np.float64],
     parameters: dict[str, Any],
-    watch: Watch,
+    watch: PruningCallback,
     seed: int,
     n_jobs: int,
 ) -> tuple[float, dict[str, Any]]:
@@ -124,7 +124,7 @@ def _in_stages(
     features: Any,
     minutes: npt.NDArray[np.float64],
     parameters: dict[str, Any],
-    watch: Watch,
+    watch: PruningCallback,
     seed: int,
     n_jobs: int,
 ) -> tuple[float, dict[str, Any]]:

@@ -25,7 +25,7 @@ from ml_assets.training.fit import (
     refit,
     thread_count,
 )
-from ml_assets.training.trial import Watch, run_trial
+from ml_assets.training.trial import PruningCallback, run_trial
 
 __all__ = ["FittedModel", "TrialRecord", "TuningBudget", "refit", "tune_and_fit"]
 
@@ -242,7 +242,7 @@ def _optimize(
 
     def objective(trial: optuna.Trial) -> float:
         parameters = {**family.defaults, **family.search_space(trial)}
-        watch = Watch(trial, deadline)
+        watch = PruningCallback(trial, deadline)
         try:
             rmse, parameters = run_trial(family, encoded, parameters, watch, budget.seed, threads)
         except (ValueError, ArithmeticError) as error:

@@ -14,7 +14,7 @@ from ml_assets.backtesting.records import CHAMPION
 from ml_assets.backtesting.run import (
     BacktestError,
     BacktestOptions,
-    ServedParameters,
+    ChampionParameters,
     run_backtest,
 )
 from ml_assets.evaluation.records import MetricsRecord, ModelRecord
@@ -26,7 +26,7 @@ FIRST = Month(2023, 1)
 MONTHS = [FIRST.shift(at) for at in range(6)]
 BASELINES = ["global_mean", "median_per_pair", "distance_line"]
 OPTIONS = BacktestOptions(train_months=2, families=("linear_svr",))
-SERVED = ServedParameters("xgboost", "7", {"n_estimators": 8, "max_depth": 3}, Month(2023, 4))
+SERVED = ChampionParameters("xgboost", "7", {"n_estimators": 8, "max_depth": 3}, Month(2023, 4))
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_a_month_that_was_published_anew_is_computed_anew_where_it_has_a_say(sto
 
 def test_other_parameters_of_the_champion_are_computed_and_nothing_else(store):
     made = run_backtest(store, OPTIONS, champion=SERVED)
-    other = ServedParameters("xgboost", "8", {"n_estimators": 4}, Month(2023, 4))
+    other = ChampionParameters("xgboost", "8", {"n_estimators": 4}, Month(2023, 4))
     assert run_backtest(store, OPTIONS, champion=other, earlier=made).computed == 4
     more = BacktestOptions(train_months=2, families=("linear_svr",), most_rows=50)
     assert run_backtest(store, more, champion=SERVED, earlier=made).computed == 4 * 5
@@ -199,7 +199,7 @@ def test_what_the_time_does_not_suffice_for_is_left_to_the_next_run_newest_first
 
 def test_the_champion_and_its_family_are_told_apart_by_their_parameters(store):
     options = BacktestOptions(train_months=2, families=("xgboost",))
-    champion = ServedParameters("xgboost", "7", FAMILIES["xgboost"].defaults, Month(2023, 5))
+    champion = ChampionParameters("xgboost", "7", FAMILIES["xgboost"].defaults, Month(2023, 5))
     made = run_backtest(store, options, champion=champion)
     assert made.computed == 4 * 5
     one, other = made.line(CHAMPION), made.line("xgboost")

@@ -10,7 +10,7 @@ import pytest
 from click import ClickException
 
 from ml_assets.cli import concurrency
-from ml_assets.cli.concurrency import require_alone
+from ml_assets.cli.concurrency import require_no_active_run
 from ml_assets.cli.instance import dagster_home
 from ml_assets.defs.operations import orphaned_runs, run_process
 from ml_assets.defs.operations.run_process import Heartbeats, RunProcess, process_tags
@@ -179,9 +179,9 @@ def test_a_run_that_died_out_of_sight_is_watched_until_it_is_surely_dead(
         instance.add_run_tags(working, process.to_tags(working))
         lines = []
         with Heartbeats.of(instance).beating(working), pytest.raises(ClickException):
-            require_alone(instance, lines.append)  # it lives
+            require_no_active_run(instance, lines.append)  # it lives
         Heartbeats.of(instance)._beat(working)
-        require_alone(instance, lines.append)
+        require_no_active_run(instance, lines.append)
         assert "last heartbeat 0 s ago: watching it" in lines[0]
         assert lines[-1].startswith(f"run {working} was still in progress, but its process is gone")
         assert instance.get_run_by_id(working).status == dg.DagsterRunStatus.FAILURE

@@ -12,7 +12,7 @@ from dagster._daemon import controller
 from dagster._daemon.backfill import execute_backfill_iteration_loop
 from dagster._daemon.daemon import SpanMarker
 
-from ml_assets.cli.daemon import TALKATIVE, look_often
+from ml_assets.cli.daemon import NOISY_LOGGERS, shorten_poll_interval
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def prompt(monkeypatch):
     monkeypatch.setattr(
         controller, "DEFAULT_DAEMON_INTERVAL_SECONDS", controller.DEFAULT_DAEMON_INTERVAL_SECONDS
     )
-    filters = {name: list(logging.getLogger(name).filters) for name in TALKATIVE}
-    look_often()
+    filters = {name: list(logging.getLogger(name).filters) for name in NOISY_LOGGERS}
+    shorten_poll_interval()
     yield
     for name, before in filters.items():
         logging.getLogger(name).filters = before

@@ -25,8 +25,8 @@ def test_progress_is_shown_although_standard_error_is_redirected_during_a_step()
 def test_nothing_reaches_standard_output_while_it_is_kept():
     done = run_python(
         "import os\n"
-        "from ml_assets.cli.streams import standard_output_kept\n"
-        "with standard_output_kept():\n"
+        "from ml_assets.cli.streams import stdout_redirected\n"
+        "with stdout_redirected():\n"
         "    print('from Python')\n"
         "    os.write(1, b'from C')\n"
         "print('{}')\n"

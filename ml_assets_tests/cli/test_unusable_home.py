@@ -14,7 +14,7 @@ import mlflow
 import pytest
 
 from ml_assets.config.settings import EXPERIMENT
-from ml_assets.registry.mlflow_store import NothingTracked, TrackingStore, TrackingUnreachable
+from ml_assets.registry.mlflow_store import NothingTracked, TrackingStore, TrackingUnavailable
 from ml_assets.storage import faults
 from ml_assets_tests.cli.calling import COMMAND, call
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment
@@ -60,7 +60,7 @@ def assert_one_line(answer, *told):
 def test_a_deleted_experiment_names_the_command_that_restores_it(store):
     number = store.client().get_experiment_by_name(EXPERIMENT).experiment_id
     mlflow.MlflowClient(store.uri).delete_experiment(number)
-    with pytest.raises(TrackingUnreachable) as caught:
+    with pytest.raises(TrackingUnavailable) as caught:
         store.client()
     told = str(caught.value)
     assert f"experiment {EXPERIMENT} is deleted: restore it" in told
@@ -95,7 +95,7 @@ def test_the_schema_of_a_newer_mlflow_is_told(monkeypatch, capsys, home, request
 @pytest.mark.parametrize("open_store", [TrackingStore.client, TrackingStore.reader])
 def test_a_damaged_database_of_mlflow_is_told(store, open_store):
     (store.lock_folder / "mlflow.db").write_bytes(b"no database " * 1000)
-    with pytest.raises(TrackingUnreachable) as caught:
+    with pytest.raises(TrackingUnavailable) as caught:
         open_store(store)
     told = str(caught.value)
     assert told.startswith(f"{store.lock_folder}/mlflow.db is damaged (file is not a database)")
@@ -108,7 +108,7 @@ def test_a_locked_database_is_waited_for_and_then_told(monkeypatch, store):
     file = store.lock_folder / "mlflow.db"
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     connection.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(TrackingUnreachable, match=r"mlflow.db is locked by another process"):
+    with pytest.raises(TrackingUnavailable, match=r"mlflow.db is locked by another process"):
         store.client()
     monkeypatch.setattr(faults, "BUSY_SECONDS", 20.0)
     released = threading.Timer(0.5, connection.execute, ["ROLLBACK"])

@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from ml_assets.defs.automation import why_started
+from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.schedules import project_schedules
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.retraining import prospect
+from ml_assets.promotion.retraining import next_training
 from ml_assets.serving.request_log.files import FOLDER
 from ml_assets.serving.request_log.writer import RequestLog
 from ml_assets.storage.trip_store import TripStore
@@ -53,7 +53,7 @@ def materialize(project, *assets):
 
 def decide(project, **changed):
     store = TripStore(project.settings.home, "green", synthetic=False)
-    training_set = prospect(store).training_set
+    training_set = next_training(store).training_set
     decision = decision_on(training_set).model_copy(update=changed)
     DecisionLog(project.settings.home, "green").write(decision)
 
@@ -137,12 +137,12 @@ def test_the_weekly_retraining_asks_whether_months_or_code_changed(project, publ
         publish(published, month)
     assert project.ingest("2023-01", "2023-02").success
     (asked,), _ = tick(project, "retrain_weekly")
-    assert why_started(asked.tags) == "weekly retraining (new: 2023-01 to 2023-02)"
+    assert run_reason_of(asked.tags) == "weekly retraining (new: 2023-01 to 2023-02)"
     decide(project)
     assert "those of the last training" in tick(project, "retrain_weekly")[1]
     decide(project, training_set="made by other code", decided_at="2026-11-02T00:00:00+0000")
     (asked,), _ = tick(project, "retrain_weekly")
-    assert why_started(asked.tags) == "weekly retraining (the code, or older months, changed)"
+    assert run_reason_of(asked.tags) == "weekly retraining (the code, or older months, changed)"
     left_in_progress(project, "train_models", dg.DagsterRunStatus.STARTED)
     assert "not beside another run" in tick(project, "retrain_weekly")[1]
 

@@ -14,7 +14,7 @@ from ml_assets.evaluation.interval_coverage import (
 )
 from ml_assets.evaluation.records import IntervalRecord, IntervalSlice
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate, interval_bounds
-from ml_assets.reporting.model_charts import interval_picture
+from ml_assets.reporting.model_charts import interval_chart
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.cleaning import kept_trips, read_published
 from ml_assets.trips.month import Month
@@ -119,7 +119,7 @@ def test_a_model_without_intervals_is_not_measured():
 
 
 def test_the_chart_is_a_picture_of_some_kilobytes():
-    png = interval_picture(measured(0.8), [Month(2023, 4)], model="lasso", synthetic=True)
+    png = interval_chart(measured(0.8), [Month(2023, 4)], model="lasso", synthetic=True)
     assert Image.open(io.BytesIO(png)).size[0] == 800
     assert len(png) < 60_000
 

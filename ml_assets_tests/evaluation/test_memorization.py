@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_assets.evaluation.memorization import FEW_TRIPS, knows_no_trip_by_heart, told_otherwise
+from ml_assets.evaluation.memorization import FEW_TRIPS, check_memorization, perturb_requests
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.quality import Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
@@ -44,7 +44,7 @@ class Knowing:
 
 
 def found(model, judged):
-    return knows_no_trip_by_heart(model, judged, model.predict(judged[REQUESTS]))
+    return check_memorization(model, judged, model.predict(judged[REQUESTS]))
 
 
 def test_an_honest_model_errs_as_much_on_trips_that_are_told_otherwise(honest, judged):
@@ -77,7 +77,7 @@ def test_a_trip_without_a_metered_distance_stays_without():
             "passenger_count": [1.0, np.nan, 2.0],
         }
     )
-    moved = told_otherwise(requests)
+    moved = perturb_requests(requests)
     assert moved["trip_distance"].tolist()[::2] == [0.0, 2.03]
     assert np.isnan(moved["trip_distance"][1])
     assert set(moved["pickup_datetime"]) == {pd.Timestamp("2023-02-01 00:03")}

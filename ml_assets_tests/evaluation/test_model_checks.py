@@ -9,8 +9,8 @@ from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.model_checks import (
     MIN_FIT_CPU_SECONDS,
     better_than_baselines,
+    check_leakage,
     fit_time_within_budget,
-    knows_nothing_of,
     predictions_digest,
     same_predictions,
     sane_predictions,
@@ -128,7 +128,7 @@ HARDER_MONTH = [moved("global_mean", 9.0, 9.9), moved("distance_line", 6.0, 6.6)
 
 def test_a_model_that_was_fitted_on_the_judged_month_is_refused():
     leaking = moved("xgboost", 4.0, 4.4, fitted_on=["2023-01", "2023-03"])
-    found = knows_nothing_of(months(), leaking, HARDER_MONTH)
+    found = check_leakage(months(), leaking, HARDER_MONTH)
     assert found.verdict == Verdict.REFUSED
     assert "fitted or tuned on 2023-03" in found.sentence
 
@@ -139,7 +139,7 @@ def test_a_model_that_was_fitted_on_the_judged_month_is_refused():
 )
 def test_an_error_that_falls_far_more_than_the_baselines_tells_of_a_leak(after, verdict):
     """In a month that is a tenth harder, an honest model errs about a tenth more."""
-    found = knows_nothing_of(months(), moved("xgboost", 4.0, after), HARDER_MONTH)
+    found = check_leakage(months(), moved("xgboost", 4.0, after), HARDER_MONTH)
     assert found.verdict == verdict
     if verdict == Verdict.REFUSED:
         assert "it seems to know the judged trips" in found.sentence
@@ -147,11 +147,11 @@ def test_an_error_that_falls_far_more_than_the_baselines_tells_of_a_leak(after, 
 
 def test_a_few_judged_trips_tell_of_a_gross_leak_only():
     for after, verdict in ((3.0, Verdict.FINE), (1.0, Verdict.REFUSED)):
-        found = knows_nothing_of(months(), moved("lasso", 4.0, after, rows=400), HARDER_MONTH)
+        found = check_leakage(months(), moved("lasso", 4.0, after, rows=400), HARDER_MONTH)
         assert found.verdict == verdict
 
 
 def test_with_two_months_that_one_tunes_and_judges_is_no_leak():
     two = months(tune="2023-02", judge="2023-02")
     model = moved("xgboost", 4.0, 4.0, fitted_on=["2023-01"])
-    assert knows_nothing_of(two, model, HARDER_MONTH).verdict == Verdict.FINE
+    assert check_leakage(two, model, HARDER_MONTH).verdict == Verdict.FINE

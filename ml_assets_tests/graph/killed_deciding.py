@@ -30,7 +30,7 @@ MOMENTS = {
     "recorded": lambda: setattr(DecisionLog, "write", then_die(DecisionLog.write)),
     "noting the champion before": lambda: before_alias("previous"),
     "moving the alias": lambda: before_alias("champion"),
-    "moved": lambda: setattr(promote, "move_champion", then_die(promote.move_champion)),
+    "moved": lambda: setattr(promote, "promote_alias", then_die(promote.promote_alias)),
 }
 
 

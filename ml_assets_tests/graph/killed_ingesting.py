@@ -43,8 +43,8 @@ def before_its_record_is_in_place() -> None:
 
 
 def between_months() -> None:
-    ingestion.bring_month = die_when(
-        lambda source, store, month, *rest: str(month) == "2023-04", ingestion.bring_month
+    ingestion.ingest_month = die_when(
+        lambda source, store, month, *rest: str(month) == "2023-04", ingestion.ingest_month
     )
 
 

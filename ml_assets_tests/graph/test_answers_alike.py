@@ -69,7 +69,7 @@ def champion(made):
 def ask(made, champion):
     """One service for all tests of this module."""
     version = mlflow.MlflowClient().get_model_version_by_alias(NAME, CHAMPION)
-    with candidate_service.trial_service(version, NAME) as service:
+    with candidate_service.candidate_service(version, NAME) as service:
         yield service.ask
 
 
@@ -243,10 +243,10 @@ def test_no_process_and_no_folder_is_left(made, monkeypatch, tmp_path):
 
 STARTING = """
 import sys, mlflow
-from ml_assets.promotion.candidate_service import trial_service
+from ml_assets.promotion.candidate_service import candidate_service
 client = mlflow.MlflowClient(sys.argv[1])
 mlflow.set_tracking_uri(sys.argv[1])
-with trial_service(client.get_model_version_by_alias("taxi-trip-duration", "champion"),
+with candidate_service(client.get_model_version_by_alias("taxi-trip-duration", "champion"),
                    "taxi-trip-duration") as service:
     service.ask(b"[]")
     print(service.process.pid, flush=True)

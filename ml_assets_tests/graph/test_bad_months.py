@@ -85,7 +85,7 @@ def test_a_month_republished_damaged_keeps_the_good_one(project, tmp_path):
     assert not project.ingest("2023-01", "2023-03").success
     store = store_of(project)
     assert store.raw_record(FEBRUARY).rows == ROWS
-    assert store.raw_is_whole(FEBRUARY, store.raw_record(FEBRUARY))
+    assert store.verify_raw(FEBRUARY, store.raw_record(FEBRUARY))
     assert store.read_table("trip_features", FEBRUARY).height == ROWS
     assert project.run("train_models", selection=["training_set"]).success
 

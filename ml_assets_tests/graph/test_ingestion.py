@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from ml_assets.evaluation.records import TrainingSet
-from ml_assets.ingestion.progress import watching_transfers
+from ml_assets.ingestion.progress import transfer_progress
 from ml_assets.storage import filesystem
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore, checksum
@@ -194,7 +194,7 @@ def test_a_home_at_a_url_holds_everything(published):
 
 def test_a_caller_with_a_screen_is_told_of_every_transfer(project, published):
     seen: dict[Month, list[tuple[int, int | None]]] = {}
-    with watching_transfers(
+    with transfer_progress(
         lambda month, done, total: seen.setdefault(month, []).append((done, total))
     ):
         assert project.ingest("2023-01", "2023-02").success
@@ -205,15 +205,15 @@ def test_a_caller_with_a_screen_is_told_of_every_transfer(project, published):
 
 def test_a_month_republished_between_listing_and_fetching_is_listed_again(published, tmp_path):
     from ml_assets.ingestion import open_source
-    from ml_assets.ingestion.ingest_month import bring_month
+    from ml_assets.ingestion.ingest_month import ingest_month
 
     source, store = open_source(str(published), "green"), store_at(tmp_path / "home")
     listed = source.published([JANUARY])[JANUARY]
     publish(published, JANUARY, published_month(JANUARY, 150))
-    brought = bring_month(source, store, JANUARY, listed)
+    brought = ingest_month(source, store, JANUARY, listed)
     assert brought.outcome == "fetched"
     assert (brought.record.rows, store.raw_record(JANUARY).rows) == (150, 150)
-    assert bring_month(source, store, JANUARY, source.published([JANUARY])[JANUARY]).outcome == (
+    assert ingest_month(source, store, JANUARY, source.published([JANUARY])[JANUARY]).outcome == (
         "unchanged"
     )
 
@@ -248,7 +248,7 @@ def test_two_runs_on_one_month_at_once_leave_one_whole_month(project, tmp_path):
     for month in (JANUARY, FEBRUARY, MARCH):
         record = store.raw_record(month)
         assert record is not None
-        assert store.raw_is_whole(month, record)
+        assert store.verify_raw(month, record)
         kept = store.read_table("trip_features", month).height
         assert kept + store.read_table("rejected_trips", month).height == record.rows
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ml_assets.promotion.retraining import prospect
-from ml_assets.storage.trip_store import DamagedMonth
+from ml_assets.promotion.retraining import next_training
+from ml_assets.storage.trip_store import CorruptMonth
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.graph.good_home import EARLIER, MONTHS, NEXT, REPUBLISHED, TABLES, GoodHome
 from ml_assets_tests.graph.killed_ingesting import INGEST, MOMENTS, work
@@ -51,20 +51,20 @@ def require_whole_months(home, before, after):
     for month in MONTHS:
         try:
             record = home.store.require_raw(month)
-        except DamagedMonth as told:
+        except CorruptMonth as told:
             assert month == REPUBLISHED
             assert f"materialize raw_trips of {month} again" in str(told)
         else:
             assert (record is None) <= (month == NEXT)
-            assert record is None or home.store.raw_is_whole(month, record)
-    assert prospect(home.store).training_set is not None, "training goes on with what is there"
+            assert record is None or home.store.verify_raw(month, record)
+    assert next_training(home.store).training_set is not None, "training goes on with what is there"
 
 
 def require_months_of(home, finished):
     for month in MONTHS:
         record = home.store.raw_record(month)
         assert record is not None
-        assert home.store.raw_is_whole(month, record)
+        assert home.store.verify_raw(month, record)
         assert record.sha256 == finished.store.raw_record(month).sha256
         for table in TABLES:
             expected = finished.store.read_table(table, month)

@@ -26,7 +26,7 @@ def test_a_step_goes_on_without_its_metadata_and_pictures(tmp_path, monkeypatch)
         publish(tmp_path / "published", Month(2023, number))
     monkeypatch.setattr(ingestion, "table_metadata", fails)
     monkeypatch.setattr(ingestion, "month_picture", fails)
-    monkeypatch.setattr("ml_assets.reporting.model_charts.model_pictures", fails)
+    monkeypatch.setattr("ml_assets.reporting.model_charts.model_charts", fails)
     monkeypatch.setattr(models, "_metadata", fails)
     monkeypatch.setattr(leaderboard, "_leaderboard_metadata", fails)
     with open_project(settings_for(tmp_path / "home", tmp_path / "published")) as project:

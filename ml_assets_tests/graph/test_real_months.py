@@ -3,7 +3,7 @@
 import pytest
 
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard, TrainingSet
-from ml_assets.promotion.candidate_service import trial_service
+from ml_assets.promotion.candidate_service import candidate_service
 from ml_assets.promotion.serving_parity import chosen, compare
 from ml_assets.registry.artifacts import CHAMPION, load_pipeline, version_with_alias
 from ml_assets.registry.loading import load_model
@@ -65,7 +65,7 @@ def test_a_thousand_real_trips_are_answered_alike_in_every_way(on_real_months):
     training_set = RecordStore(settings.home, "green").read("training_set", TrainingSet)
     judged = load_trips(TripStore(settings.home, "green", False), training_set, "judge")
     model, trips = load_model(client, NAME), chosen(judged, 1000)
-    with trial_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
+    with candidate_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
         found = compare(model, trips, service.ask, one_by_one=1000)
     assert found.difference is None
     assert found.compared == dict.fromkeys(

@@ -200,7 +200,7 @@ def test_such_a_champion_can_no_longer_be_scored_and_the_baselines_decide(projec
     assert found.promoted
     assert "can no longer be scored" in found.reason
     assert "so the baselines decide" in found.reason
-    assert found.unscored.startswith("AnswersOtherwise: the code has changed since")
+    assert found.unscored.startswith("PredictionsChanged: the code has changed since")
 
 
 def test_a_month_that_came_later_may_decide_again(project, two):

@@ -10,7 +10,7 @@ from ml_assets.config.settings import read_settings
 from ml_assets.definitions import assemble
 from ml_assets.defs.ingestion import assets as ingestion
 from ml_assets.ingestion import http
-from ml_assets.ingestion.retry import Patience
+from ml_assets.ingestion.retry import HttpRetryPolicy
 from ml_assets_tests.alerts.servers import free_port
 from ml_assets_tests.cli.calling import call
 
@@ -86,7 +86,7 @@ def test_no_message_nor_file_holds_a_secret_of_a_source_that_fails(
     monkeypatch, capfd, tmp_path, kind
 ):
     """What the step's error came from is in Dagster's database as well, and so in GraphQL."""
-    monkeypatch.setattr(http, "Patience", partial(Patience, attempts=1))
+    monkeypatch.setattr(http, "HttpRetryPolicy", partial(HttpRetryPolicy, attempts=1))
     monkeypatch.setattr(ingestion, "_STEP_RETRIES", 0)
     environment = {
         "ML_ASSETS_HOME": tmp_path,

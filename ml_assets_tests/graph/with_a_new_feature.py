@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from ml_assets.promotion.candidate_service import trial_service
+from ml_assets.promotion.candidate_service import candidate_service
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.manual import reinstate
+from ml_assets.promotion.manual import override_champion
 from ml_assets.registry.artifacts import CHAMPION, version_with_alias
 from ml_assets.registry.loading import load_model
 from ml_assets.requests.batch import predict_file
@@ -26,9 +26,9 @@ def main(home: Path, trips: Path, requests: Path) -> None:
         assert project.train(("extra_trees",)).success
         registry = project.definitions.resources["tracking"].registry()
         log = DecisionLog(project.settings.home, "green")
-        reinstate(registry, log, kind="override", version="2", reason="the new feature")
+        override_champion(registry, log, kind="override", version="2", reason="the new feature")
         newer = _in_file(project, registry.client, requests)
-        reinstate(registry, log, kind="rollback", version=None, reason="it errs")
+        override_champion(registry, log, kind="rollback", version=None, reason="it errs")
         told = {
             "columns": [len(_features(registry.client, version)) for version in "12"],
             "champion": str(version_with_alias(registry.client, NAME, CHAMPION).version),
@@ -55,7 +55,7 @@ def _by_service(client: Any, requests: Path) -> list[float]:
     """What the service answers when it serves the champion."""
     rows = pl.read_parquet(requests).to_dicts()
     sent = [{**row, "pickup_datetime": row["pickup_datetime"].isoformat()} for row in rows]
-    with trial_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
+    with candidate_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
         answers = service.ask(json.dumps(sent).encode())["predictions"]
     return [answer["predicted_minutes"] for answer in answers]
 

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml_assets.ingestion.http import HttpSource
-from ml_assets.ingestion.retry import Patience
+from ml_assets.ingestion.retry import HttpRetryPolicy
 from ml_assets.ingestion.source import PublishedMonth, published_filename
 from ml_assets.trips.month import Month
 from ml_assets_tests.ingestion.trip_server import ServedFile, TripServer
 
 JANUARY = Month(2023, 1)
-QUICK = Patience(
+QUICK = HttpRetryPolicy(
     attempts=4,
     first_wait_seconds=0.01,
     longest_wait_seconds=0.05,

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml_assets.ingestion import (
-    BadPublication,
-    RepublishedMeanwhile,
+    ChangedDuringDownload,
+    InvalidFile,
+    InvalidSource,
     SourceUnavailable,
-    WrongSource,
     published_filename,
 )
 from ml_assets.ingestion.folder import FolderSource
@@ -111,7 +111,7 @@ def test_a_republished_month_has_another_version_and_is_not_fetched_as_the_old_o
     assert source.published([JANUARY])[JANUARY] == before
     fsspec.core.url_to_fs(url)[0].pipe_file(f"{url}/{FILE}", published_file(rows=900))
     assert source.published([JANUARY])[JANUARY].version != before.version
-    with pytest.raises(RepublishedMeanwhile, match="list the months again"):
+    with pytest.raises(ChangedDuringDownload, match="list the months again"):
         source.fetch(before, destination)
     assert_kept()
 
@@ -130,7 +130,7 @@ def test_a_file_replaced_while_it_is_read_is_not_kept(
     listed = source.published([JANUARY])[JANUARY]
     store = fsspec.filesystem("memory")
     other = published_file(rows=900)
-    with pytest.raises(RepublishedMeanwhile):
+    with pytest.raises(ChangedDuringDownload):
         source.fetch(listed, destination, lambda *_: store.pipe(f"{memory_url}/{FILE}", other))
     assert_kept()
 
@@ -177,7 +177,7 @@ def test_a_damaged_file_is_a_bad_publication_or_readable_never_anything_else(
     source = FolderSource(str(folder), "green")
 
     (folder / FILE).write_bytes(whole[:cut])
-    with pytest.raises(BadPublication, match=FILE):
+    with pytest.raises(InvalidFile, match=FILE):
         source.fetch(source.published([JANUARY])[JANUARY], destination)
     assert_kept()
 
@@ -185,7 +185,7 @@ def test_a_damaged_file_is_a_bad_publication_or_readable_never_anything_else(
     refusal = None
     try:
         source.fetch(source.published([JANUARY])[JANUARY], destination)
-    except BadPublication as told:
+    except InvalidFile as told:
         refusal = str(told)
     if refusal is not None:
         assert FILE in refusal
@@ -204,7 +204,7 @@ def test_a_damaged_file_is_a_bad_publication_or_readable_never_anything_else(
     ],
 )
 def test_a_wrong_value_is_one_line_that_says_what_is_allowed(trips: str, fault: str) -> None:
-    with pytest.raises(WrongSource) as told:
+    with pytest.raises(InvalidSource) as told:
         FolderSource(trips, "yellow")
     message = str(told.value)
     assert message.startswith(f"ML_ASSETS_TRIPS={trips!r}: {fault}; allowed are sample, tlc, or")
@@ -213,13 +213,13 @@ def test_a_wrong_value_is_one_line_that_says_what_is_allowed(trips: str, fault: 
 
 
 def test_a_file_is_no_folder(folder: Path) -> None:
-    with pytest.raises(WrongSource, match="a file, not a folder"):
+    with pytest.raises(InvalidSource, match="a file, not a folder"):
         FolderSource(str(folder / FILE), "green")
 
 
 def test_a_folder_missing_from_a_store_is_told_on_use() -> None:
     source = FolderSource("memory://no-such-folder", "green")
-    with pytest.raises(WrongSource, match="there is no such folder"):
+    with pytest.raises(InvalidSource, match="there is no such folder"):
         source.published([JANUARY])
 
 
@@ -228,7 +228,7 @@ def test_a_store_whose_package_is_not_installed_names_it() -> None:
         "absent", "absent_package.FileSystem", clobber=True, errtxt="Install absent_package"
     )
     source = FolderSource("absent://user:hidden@bucket/trips", "green")
-    with pytest.raises(WrongSource, match="Install absent_package") as told:
+    with pytest.raises(InvalidSource, match="Install absent_package") as told:
         source.published([JANUARY])
     assert "hidden" not in str(told.value)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from ml_assets.ingestion import BadPublication, SourceUnavailable, published_filename
+from ml_assets.ingestion import InvalidFile, SourceUnavailable, published_filename
 from ml_assets.ingestion.folder import FolderSource
 from ml_assets.ingestion.source import MAX_NEAR_MISSES, near_miss_lines
 from ml_assets.trips.month import Month, months_between
@@ -128,7 +128,7 @@ def test_what_is_no_file_concerns_its_own_month_and_nothing_waits_for_it(
     source = FolderSource(str(folder), "green")
     listed = source.published([JANUARY, FEBRUARY])
     assert list(listed) == [JANUARY, FEBRUARY]
-    with pytest.raises(BadPublication) as told:
+    with pytest.raises(InvalidFile) as told:
         source.fetch(listed[FEBRUARY], destination)
     assert f"{folder / FILE} {kind}" in str(told.value)
     assert_kept()
@@ -162,5 +162,5 @@ def test_what_cannot_be_opened_concerns_its_own_month(destination: Path) -> None
     listed = source.published([JANUARY, FEBRUARY])
     with pytest.raises(SourceUnavailable, match=r"2023-01.parquet could not be read \(Permission"):
         source.fetch(listed[JANUARY], destination)
-    with pytest.raises(BadPublication, match="2023-02.parquet is a folder that cannot be listed"):
+    with pytest.raises(InvalidFile, match="2023-02.parquet is a folder that cannot be listed"):
         source.fetch(listed[FEBRUARY], destination)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ml_assets.ingestion import (
-    BadPublication,
+    ChangedDuringDownload,
+    InvalidFile,
     PublishedMonth,
-    RepublishedMeanwhile,
     SourceUnavailable,
     published_filename,
 )
@@ -156,7 +156,7 @@ def test_republished_between_the_listing_and_the_fetch(
     assert_kept: Kept,
 ) -> None:
     server.files[FILE].etag = '"second"'
-    with pytest.raises(RepublishedMeanwhile, match="list the months again"):
+    with pytest.raises(ChangedDuringDownload, match="list the months again"):
         source.fetch(listed, destination)
     assert_kept()
 
@@ -173,7 +173,7 @@ def test_republished_while_the_connection_is_cut(
         server.files[FILE] = ServedFile(published_file(rows=6_000), etag='"second"')
 
     server.misbehave["GET", FILE] = [cut_then_republish]
-    with pytest.raises(RepublishedMeanwhile):
+    with pytest.raises(ChangedDuringDownload):
         source.fetch(listed, destination)
     assert_kept()
 
@@ -215,7 +215,7 @@ def test_a_file_that_is_no_month_of_trips_is_told_by_name(
     named: str,
 ) -> None:
     server.files[FILE] = ServedFile(content)
-    with pytest.raises(BadPublication) as told:
+    with pytest.raises(InvalidFile) as told:
         source.fetch(source.published([JANUARY])[JANUARY], destination)
     assert named in str(told.value)
     assert f"{server.url}{FILE}" in str(told.value)
@@ -233,7 +233,7 @@ def test_a_web_page_with_status_200(
     content_type: str,
 ) -> None:
     server.every = web_page(content_type)
-    with pytest.raises(BadPublication, match="a web page"):
+    with pytest.raises(InvalidFile, match="a web page"):
         source.fetch(source.published([JANUARY])[JANUARY], destination)
     assert_kept()
 
@@ -246,7 +246,7 @@ def test_a_transfer_that_the_server_compresses_unasked_is_refused(
     assert_kept: Kept,
 ) -> None:
     server.always["GET", FILE] = status(200, Content_Encoding="gzip", ETag='"first"')
-    with pytest.raises(BadPublication, match="Content-Encoding gzip"):
+    with pytest.raises(InvalidFile, match="Content-Encoding gzip"):
         source.fetch(listed, destination)
     assert server.requests("GET")[0].headers["Accept-Encoding"] == "identity"
     assert_kept()

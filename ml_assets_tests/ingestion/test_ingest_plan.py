@@ -10,16 +10,16 @@ from ml_assets.ingestion.ingest_plan import (
     MOST_MONTHS_TOGETHER,
     Asked,
     Outcome,
+    PendingMonth,
     RunState,
-    WantedMonth,
-    next_attempt_at,
-    plan_requests,
+    next_retry_at,
+    pending_months,
+    plan_runs,
     remember,
-    wanted_months,
 )
 from ml_assets.ingestion.source import PublishedMonth
 from ml_assets.trips.month import Month, months_between
-from ml_assets_tests.storage.stored_months import put_month, put_raw, store_at
+from ml_assets_tests.storage.stored_months import put_month, store_at, store_raw
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 DECEMBER, JANUARY = Month(2025, 12), Month(2026, 1)
@@ -31,12 +31,12 @@ def listed(month, version="180 rows"):
 
 
 def wanted(*months, publication="1"):
-    return [WantedMonth(month, publication, "new") for month in months]
+    return [PendingMonth(month, publication, "new") for month in months]
 
 
 def planned(months, asked=None, state=RunState.UNKNOWN, now=NOW, at=NOW):
     outcome = Outcome(state, None if state == RunState.UNKNOWN else at, "run")
-    return plan_requests(months, asked or Asked(), lambda key: outcome, now)
+    return plan_runs(months, asked or Asked(), lambda key: outcome, now)
 
 
 def asked_for(months, plan, asked=None, now=NOW):
@@ -49,8 +49,8 @@ def test_a_month_is_wanted_when_it_is_new_republished_or_was_lost_on_the_way(tmp
     for month in months[1:4]:
         put_month(store, month)
     store.remove("rejected_trips", [months[2]])
-    put_raw(store, months[3], rows=300)  # fetched anew, and nothing made from it yet
-    found = wanted_months(
+    store_raw(store, months[3], rows=300)  # fetched anew, and nothing made from it yet
+    found = pending_months(
         "somewhere",
         {
             months[0]: listed(months[0]),
@@ -65,8 +65,8 @@ def test_a_month_is_wanted_when_it_is_new_republished_or_was_lost_on_the_way(tmp
         (months[2], "lost on the way"),
         (months[3], "lost on the way"),
     ]
-    again = wanted_months("somewhere", {months[1]: listed(months[1], "other")}, store)
-    elsewhere = wanted_months("elsewhere", {months[1]: listed(months[1])}, store)
+    again = pending_months("somewhere", {months[1]: listed(months[1], "other")}, store)
+    elsewhere = pending_months("elsewhere", {months[1]: listed(months[1])}, store)
     assert [each.why for each in again + elsewhere] == ["republished"] * 2
 
 
@@ -74,7 +74,7 @@ def test_a_damaged_table_is_made_again(tmp_path):
     store = store_at(tmp_path)
     put_month(store, JANUARY)
     (tmp_path / "trip_features" / "green" / f"{JANUARY}.parquet").write_bytes(b"PAR1 no more")
-    (found,) = wanted_months("somewhere", {JANUARY: listed(JANUARY)}, store)
+    (found,) = pending_months("somewhere", {JANUARY: listed(JANUARY)}, store)
     assert found.why == "lost on the way"
 
 
@@ -176,7 +176,7 @@ def test_no_key_is_asked_for_twice_and_nothing_new_has_to_wait(ticks):
         asked = Asked() if lost else Asked.parse(asked.model_dump_json())
         keys = [] if lost else keys
         look = [
-            WantedMonth(month, publication, "new")
+            PendingMonth(month, publication, "new")
             for month, publication in zip(months, publications, strict=True)
         ]
         known = {name: before.publication for name, before in asked.months.items()}
@@ -195,7 +195,7 @@ def test_no_key_is_asked_for_twice_and_nothing_new_has_to_wait(ticks):
 
 
 def test_pauses_are_counted_from_the_end_of_the_last_attempt():
-    assert [next_attempt_at(n, NOW) - NOW for n in (1, 2, 3, 9)] == [
+    assert [next_retry_at(n, NOW) - NOW for n in (1, 2, 3, 9)] == [
         HOUR,
         4 * HOUR,
         24 * HOUR,

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from ml_assets.ingestion import SourceUnavailable
-from ml_assets.ingestion.open_source import list_within, open_source
+from ml_assets.ingestion.open_source import list_with_timeout, open_source
 from ml_assets.trips.month import Month
 from ml_assets_tests.published_months import publish
 
@@ -28,7 +28,7 @@ class SlowSource:
 def test_what_the_source_lists_is_passed_on(tmp_path):
     publish(tmp_path, JANUARY)
     source = open_source(str(tmp_path), "green")
-    assert [*list_within(source, [JANUARY, Month(2023, 2)], 10)] == [JANUARY]
+    assert [*list_with_timeout(source, [JANUARY, Month(2023, 2)], 10)] == [JANUARY]
 
 
 def test_what_the_source_raises_is_passed_on(tmp_path):
@@ -37,18 +37,18 @@ def test_what_the_source_raises_is_passed_on(tmp_path):
     source = open_source(str(folder), "green")
     folder.rmdir()
     with pytest.raises(ValueError, match="there is no such folder"):
-        list_within(source, [JANUARY], 10)
+        list_with_timeout(source, [JANUARY], 10)
 
 
 def test_one_that_hangs_is_given_up_and_waited_for_before_another_is_begun(tmp_path):
     slow = SlowSource()
     with pytest.raises(SourceUnavailable, match="slow did not list its months within 0.1 s"):
-        list_within(slow, [JANUARY], 0.1)
+        list_with_timeout(slow, [JANUARY], 0.1)
     quick = open_source(str(tmp_path), "green")
     with pytest.raises(SourceUnavailable, match="has not answered an earlier listing yet"):
-        list_within(quick, [JANUARY], 10)
+        list_with_timeout(quick, [JANUARY], 10)
     slow.go.set()
     for thread in threading.enumerate():
         if thread.name == "listing-of-months":
             thread.join(30)
-    assert list_within(quick, [JANUARY], 10) == {}
+    assert list_with_timeout(quick, [JANUARY], 10) == {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.ingestion import WrongSource, open_source, published_filename
+from ml_assets.ingestion import InvalidSource, open_source, published_filename
 from ml_assets_tests.ingestion.conftest import JANUARY
 from ml_assets_tests.ingestion.trip_server import TripServer
 
@@ -31,7 +31,7 @@ def test_opening_asks_nothing_over_the_network(server: TripServer) -> None:
     ["", "  ", "http://", "https:///trips", "no-such-folder", "http://[::1/x", "http://h:x/"],
 )
 def test_a_wrong_value_is_one_line_naming_variable_value_and_what_is_allowed(trips: str) -> None:
-    with pytest.raises(WrongSource, match=r"^ML_ASSETS_TRIPS='.*allowed are sample, tlc, or .*$"):
+    with pytest.raises(InvalidSource, match=r"^ML_ASSETS_TRIPS='.*allowed are sample, tlc, or .*$"):
         open_source(trips, "green")
 
 

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml_assets.ingestion import (
-    BadPublication,
-    RepublishedMeanwhile,
+    ChangedDuringDownload,
+    InvalidFile,
     open_source,
     published_filename,
 )
 from ml_assets.ingestion.folder import FolderSource
-from ml_assets.ingestion.ingest_month import bring_month
+from ml_assets.ingestion.ingest_month import ingest_month
 from ml_assets.storage.trip_store import checksum
 from ml_assets.trips.month_limits import MonthLimits
 from ml_assets_tests.ingestion.conftest import JANUARY
@@ -57,7 +57,7 @@ def test_the_parts_are_one_month_in_the_order_of_their_names(folder: Path, tmp_p
     found = source.published([JANUARY])[JANUARY]
     assert found.size_bytes == sum((folder / name).stat().st_size for name in SPARK)
     assert found.changed_at is not None
-    record = bring_month(source, store, JANUARY, found).record
+    record = ingest_month(source, store, JANUARY, found).record
     assert record is not None
     assert (record.rows, record.location) == (300, str(folder))
     assert [part.name for part in record.parts] == list(SPARK)
@@ -66,10 +66,10 @@ def test_the_parts_are_one_month_in_the_order_of_their_names(folder: Path, tmp_p
     assert pq.read_table(stored).replace_schema_metadata().equals(WHOLE)
     assert record.sha256 == checksum(stored)
     again = source.published([JANUARY])[JANUARY]
-    assert bring_month(source, store, JANUARY, again).outcome == "unchanged"
+    assert ingest_month(source, store, JANUARY, again).outcome == "unchanged"
     pq.write_table(WHOLE.slice(200, 50), folder / SPARK[2])
     newer = source.published([JANUARY])[JANUARY]
-    assert bring_month(source, store, JANUARY, newer).outcome == "republished"
+    assert ingest_month(source, store, JANUARY, newer).outcome == "republished"
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["raw_trips"]
 
 
@@ -165,7 +165,7 @@ def test_a_broken_part_is_named_and_nothing_is_kept(
 ) -> None:
     change, fault = FAULTS[name]
     change(folder)
-    with pytest.raises(BadPublication) as told:
+    with pytest.raises(InvalidFile) as told:
         fetch(folder, destination)
     assert fault in str(told.value)
     assert str(folder) in str(told.value)
@@ -177,7 +177,7 @@ def test_the_rows_of_all_parts_count_towards_the_limit(
 ) -> None:
     fetch(folder, destination, MonthLimits.of("green", 300))
     destination.write_bytes(b"the last good version")
-    with pytest.raises(BadPublication, match="the 3 parts have 300 rows, more than the 299 rows"):
+    with pytest.raises(InvalidFile, match="the 3 parts have 300 rows, more than the 299 rows"):
         fetch(folder, destination, MonthLimits.of("green", 299))
     assert_kept()
 
@@ -187,6 +187,6 @@ def test_a_part_that_comes_while_the_others_are_read_is_another_version(
 ) -> None:
     source = listed(folder)
     found = source.published([JANUARY])[JANUARY]
-    with pytest.raises(RepublishedMeanwhile):
+    with pytest.raises(ChangedDuringDownload):
         source.fetch(found, destination, lambda *_: (folder / "part-9.parquet").touch())
     assert_kept()

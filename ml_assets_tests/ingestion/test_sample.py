@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ml_assets.ingestion import RepublishedMeanwhile, sample
+from ml_assets.ingestion import ChangedDuringDownload, sample
 from ml_assets.ingestion.sample import SampleSource
 from ml_assets.trips.month import Month, months_between
 from ml_assets_tests.ingestion.conftest import JANUARY
@@ -51,5 +51,5 @@ def test_another_scale_or_generator_republishes_every_month(
     assert listed.version != SampleSource("green").published([JANUARY])[JANUARY].version
     monkeypatch.setattr(sample, "SAMPLE_VERSION", "next")
     assert source.published([JANUARY])[JANUARY].version != listed.version
-    with pytest.raises(RepublishedMeanwhile):
+    with pytest.raises(ChangedDuringDownload):
         source.fetch(listed, tmp_path / "month.parquet")

@@ -20,7 +20,7 @@ from ml_assets.pipeline.background_sample import (
     draw_background_sample,
     get_background_sample,
 )
-from ml_assets.pipeline.explain import PLAYERS, explain, usual_miles
+from ml_assets.pipeline.explain import PLAYERS, expected_miles, explain
 from ml_assets.registry.artifacts import trusted_types
 from ml_assets.requests.parse import request_columns
 from ml_assets.training.families import FAMILIES
@@ -274,12 +274,12 @@ def test_the_usual_miles_are_those_of_the_trips_of_a_pair(family):
     pairs = metered.groupby(["PULocationID", "DOLocationID"])["trip_distance"]
     pair = pairs.size().idxmax()
     miles = np.exp(np.log(pairs.get_group(pair)).mean())
-    assert usual_miles(fitted(family).pipeline, *pair) == pytest.approx(miles, rel=0.05)
+    assert expected_miles(fitted(family).pipeline, *pair) == pytest.approx(miles, rel=0.05)
 
 
 def test_zones_off_the_map_and_pipelines_without_one_have_no_usual_miles():
     pipeline: Pipeline = fitted("xgboost").pipeline
-    assert usual_miles(pipeline, 0, 74) is None
-    assert usual_miles(pipeline, 74, 266) is None
-    assert usual_miles(pipeline, 1, 265) > 0
-    assert usual_miles(Function(lambda *players: players[0], some_trips(1)), 74, 75) is None
+    assert expected_miles(pipeline, 0, 74) is None
+    assert expected_miles(pipeline, 74, 266) is None
+    assert expected_miles(pipeline, 1, 265) > 0
+    assert expected_miles(Function(lambda *players: players[0], some_trips(1)), 74, 75) is None

@@ -27,8 +27,8 @@ def test_a_clock_that_was_set_back_does_not_put_the_newest_decision_first(tmp_pa
     assert ids(log) == ["first", "second", "third"]
     log.write(set_back.model_copy(update={"carried_out": True}))
     assert [made.sequence for made in log.all()] == [1, 2, 3]
-    assert log.last_training().decision_id == "third"
-    assert log.last_training().carried_out
+    assert log.latest_training().decision_id == "third"
+    assert log.latest_training().carried_out
 
 
 def test_decisions_of_versions_that_did_not_number_them_come_first_by_time(tmp_path):

@@ -17,9 +17,9 @@ from ml_assets.evaluation.records import (
     TrainingSet,
 )
 from ml_assets.promotion.criteria import PromotionLimits
-from ml_assets.promotion.policy import Challenge, NothingToPromote, decide
-from ml_assets.promotion.slice_guardrails import SliceGuard
-from ml_assets.registry.manual_hold import Champion, Hold
+from ml_assets.promotion.policy import NoCandidate, PromotionInputs, decide
+from ml_assets.promotion.slice_guardrails import SliceGuardrail
+from ml_assets.registry.manual_hold import Champion, ManualOverride
 from ml_assets.trips.quality import Finding, Verdict
 
 TRIPS = 1200
@@ -99,14 +99,14 @@ def challenge(
     findings: dict[str, Finding] | None = None,
     milliseconds: float | None = 2.0,
     months: TrainingSet | None = None,
-) -> Challenge:
+) -> PromotionInputs:
     predicted = erring(BETTER) if predicted is None else predicted
     rows = [row("xgboost", rmse_of(predicted), run="r"), row("global_mean", baseline, "baseline")]
     board = Leaderboard(
         training_set="f", judged_month=JUDGED, synthetic=False, caveat=caveat,
         rows=sorted(rows, key=lambda entry: entry.test.rmse),
     )  # fmt: skip
-    return Challenge(
+    return PromotionInputs(
         board=board,
         training_set=months or training_set(),
         champion=serving,
@@ -125,8 +125,8 @@ def failed(decision: Any) -> list[str]:
 def test_no_model_on_the_leaderboard():
     asked = challenge()
     board = asked.board.model_copy(update={"rows": [row("global_mean", 9.0, "baseline")]})
-    with pytest.raises(NothingToPromote, match="materialize one model asset first"):
-        decide(Challenge(**{**vars(asked), "board": board}))
+    with pytest.raises(NoCandidate, match="materialize one model asset first"):
+        decide(PromotionInputs(**{**vars(asked), "board": board}))
 
 
 @pytest.mark.parametrize("serving", [None, SERVING])
@@ -193,16 +193,16 @@ def test_one_that_is_better_on_the_whole_and_worse_at_the_airport_is_refused():
 def test_a_tolerance_lets_it_pass_and_the_more_exact_name_counts():
     asked = challenge(erring(3.0, at_the_airport=5.5))
     tolerance = {"airport": 0.2, "borough": 0.2, "pair": 0.2}
-    assert decide(asked, PromotionLimits(guard=SliceGuard(tolerance))).promoted
+    assert decide(asked, PromotionLimits(guard=SliceGuardrail(tolerance))).promoted
     tolerance["borough/Queens"] = 0.01
-    assert failed(decide(asked, PromotionLimits(guard=SliceGuard(tolerance)))) == [
+    assert failed(decide(asked, PromotionLimits(guard=SliceGuardrail(tolerance)))) == [
         "guarded_slice: borough/Queens"
     ]
 
 
 def test_slices_of_few_trips_do_not_count():
     asked = challenge(erring(3.0, at_the_airport=5.5))
-    assert decide(asked, PromotionLimits(guard=SliceGuard(least_trips=401))).promoted
+    assert decide(asked, PromotionLimits(guard=SliceGuardrail(least_trips=401))).promoted
 
 
 def test_a_check_that_failed_refuses():
@@ -220,7 +220,7 @@ def test_a_slow_one_is_refused():
 
 def test_one_that_cannot_be_loaded_is_refused_and_nothing_is_compared():
     asked = challenge(findings={"loads": Finding(Verdict.REFUSED, "gone")}, milliseconds=None)
-    decision = decide(Challenge(**{**vars(asked), "predicted": None}))
+    decision = decide(PromotionInputs(**{**vars(asked), "predicted": None}))
     assert failed(decision) == ["check: loads"]
     assert decision.promoted is False
 
@@ -250,7 +250,7 @@ LEAK = {**FINE, "knows_no_judged_trip": Finding(Verdict.REFUSED, "it seems to kn
     ],
 )  # fmt: skip
 def test_the_next_asks_when_the_fault_is_the_first_one_s_own(asked, expected):
-    assert decide(asked).next_may_do_better is expected
+    assert decide(asked).should_try_next is expected
 
 
 def test_the_champion_of_this_very_training_is_left_alone():
@@ -288,7 +288,7 @@ def test_a_winner_that_its_month_has_tuned_does_not_replace_one_that_it_has_not(
     assert decide(challenge(serving=saw, caveat="two months only")).promoted
 
 
-HOLD = Hold("rollback", "errs at night", JUDGED, "a")
+HOLD = ManualOverride("rollback", "errs at night", JUDGED, "a")
 
 
 @pytest.mark.parametrize(

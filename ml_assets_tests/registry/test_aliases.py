@@ -13,7 +13,7 @@ from ml_assets.registry.artifacts import (
     register,
     version_with_alias,
 )
-from ml_assets.registry.registry import ChampionMoved, move_champion, name_challenger, settle
+from ml_assets.registry.registry import ConcurrentPromotion, promote_alias, set_challenger, settle
 from ml_assets.storage.atomic import locked
 
 NAME = "taxi-trip-duration"
@@ -46,9 +46,9 @@ def served(client):
     }
 
 
-def move(registry, version, instead_of):
+def move(registry, version, expected_current):
     client, home = registry
-    move_champion(client, NAME, version, instead_of=instead_of, lock_folder=home)
+    promote_alias(client, NAME, version, expected_current=expected_current, lock_folder=home)
 
 
 def test_the_first_champion_has_none_before_it(registry):
@@ -59,7 +59,7 @@ def test_the_first_champion_has_none_before_it(registry):
 def test_the_one_before_is_previous_and_the_challenger_asks_no_more(registry):
     client, _ = registry
     move(registry, "1", None)
-    name_challenger(client, NAME, "2")
+    set_challenger(client, NAME, "2")
     assert served(client)[CHALLENGER] == "2"
     move(registry, "2", "1")
     assert served(client) == {CHAMPION: "2", PREVIOUS: "1", CHALLENGER: None}
@@ -68,7 +68,7 @@ def test_the_one_before_is_previous_and_the_challenger_asks_no_more(registry):
 def test_a_challenger_that_lost_keeps_its_alias_while_another_is_crowned(registry):
     client, _ = registry
     move(registry, "1", None)
-    name_challenger(client, NAME, "3")
+    set_challenger(client, NAME, "3")
     move(registry, "2", "1")
     assert served(client)[CHALLENGER] == "3"
 
@@ -78,7 +78,7 @@ def test_whoever_decided_on_another_champion_changes_nothing(registry):
     move(registry, "1", None)
     move(registry, "2", "1")
     before = served(client)
-    with pytest.raises(ChampionMoved, match="version 2 .* serves by now, .* while 1 did"):
+    with pytest.raises(ConcurrentPromotion, match="version 2 .* serves by now, .* while 1 did"):
         move(registry, "3", "1")
     assert served(client) == before
 
@@ -116,9 +116,11 @@ def test_wherever_it_dies_there_is_one_champion_and_settling_finishes(registry, 
     client, home = registry
     move(registry, "1", None)
     move(registry, "2", "1")
-    name_challenger(client, NAME, "3")
+    set_challenger(client, NAME, "3")
     with pytest.raises(Died):
-        move_champion(DyingClient(client, dies_before), NAME, "3", instead_of="2", lock_folder=home)
+        promote_alias(
+            DyingClient(client, dies_before), NAME, "3", expected_current="2", lock_folder=home
+        )
     settle(client, NAME)
     moved = dies_before == 3  # tag, previous, champion; then only the challenger's alias is left
     expected = {CHAMPION: "3", PREVIOUS: "2"} if moved else {CHAMPION: "2", PREVIOUS: "1"}
@@ -134,7 +136,7 @@ def test_one_that_died_while_crowning_the_second_leaves_no_champion_before_itsel
     client, home = registry
     move(registry, "1", None)
     with pytest.raises(Died):
-        move_champion(DyingClient(client, 2), NAME, "2", instead_of="1", lock_folder=home)
+        promote_alias(DyingClient(client, 2), NAME, "2", expected_current="1", lock_folder=home)
     assert served(client)[PREVIOUS] == "1"  # itself
     settle(client, NAME)
     assert served(client) == {CHAMPION: "1", PREVIOUS: None, CHALLENGER: None}

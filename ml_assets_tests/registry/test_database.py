@@ -13,7 +13,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import create_engine
 
 from ml_assets.config.sqlite_url import sqlite_url
-from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnreachable, artifact_location
+from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnavailable, artifact_location
 from ml_assets_tests.interrupting import in_a_process, interrupted
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 
@@ -57,7 +57,7 @@ def test_a_first_start_may_be_interrupted_at_any_moment(tmp_path):
 def test_a_first_start_on_a_full_disk_leaves_nothing_that_stops_the_next(tmp_path, kilobytes):
     def on_a_full_disk() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, kilobytes * 1024))
-        with pytest.raises(TrackingUnreachable):
+        with pytest.raises(TrackingUnavailable):
             store_in(tmp_path).client()
 
     assert in_a_process(on_a_full_disk) == 0
@@ -118,7 +118,7 @@ def test_a_schema_that_cannot_be_migrated_is_left_alone_and_named(tmp_path):
         for table in {*Base.metadata.tables} - there:  # an upgrade in place was interrupted
             connection.execute(f"CREATE TABLE {table} (id INTEGER)")
     before = database.read_bytes()
-    with pytest.raises(TrackingUnreachable, match="cannot be migrated .*already exists") as error:
+    with pytest.raises(TrackingUnavailable, match="cannot be migrated .*already exists") as error:
         store_in(tmp_path).client()
     assert "\n" not in str(error.value)
     assert str(database) in str(error.value)
@@ -150,7 +150,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path):
 
     def on_a_full_disk() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-        with pytest.raises(TrackingUnreachable, match="full|disk I/O"):
+        with pytest.raises(TrackingUnavailable, match="full|disk I/O"):
             store_in(tmp_path).client()
 
     assert in_a_process(on_a_full_disk) == 0
@@ -164,7 +164,7 @@ def test_a_database_of_a_newer_mlflow_is_named_and_not_touched(tmp_path):
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'fedcba987654'")
     before = database.read_bytes()
-    with pytest.raises(TrackingUnreachable, match="made by a newer MLflow .schema fedcba987654"):
+    with pytest.raises(TrackingUnavailable, match="made by a newer MLflow .schema fedcba987654"):
         store_in(tmp_path).client()
     assert database.read_bytes() == before
 

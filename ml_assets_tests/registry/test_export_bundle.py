@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ml_assets.evaluation.records import ModelRecord
-from ml_assets.pipeline.fingerprint import known_requests
+from ml_assets.pipeline.fingerprint import probe_requests
 from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.registry.artifacts import load_pipeline
-from ml_assets.registry.export_bundle import bundle_name, export, is_whole, remove_others
+from ml_assets.registry.export_bundle import bundle_name, export, is_complete, remove_others
 from ml_assets.serving.bundle import UnusableBundle, load_bundle
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
@@ -42,8 +42,8 @@ def version(project):
 
 def test_a_bundle_predicts_what_the_registered_version_predicts(version, tmp_path):
     served = load_bundle(export(version, NAME, tmp_path))
-    registered = load_pipeline(f"models:/{NAME}/{version.version}").predict(known_requests())
-    assert np.array_equal(served.model.pipeline.predict(known_requests()), registered)
+    registered = load_pipeline(f"models:/{NAME}/{version.version}").predict(probe_requests())
+    assert np.array_equal(served.model.pipeline.predict(probe_requests()), registered)
     assert served.model.version == str(version.version)
     assert not list(tmp_path.glob(".*"))
 
@@ -68,10 +68,10 @@ def test_a_bundle_that_is_there_is_taken_and_a_damaged_one_brought_anew(version,
     first = (bundle / "model.skops").stat().st_ino
     assert (export(version, NAME, tmp_path) / "model.skops").stat().st_ino == first
     (bundle / "model.skops").write_bytes(b"half")
-    assert not is_whole(bundle)
+    assert not is_complete(bundle)
     with pytest.raises(UnusableBundle, match="damaged"):
         load_bundle(bundle)
-    assert is_whole(export(version, NAME, tmp_path))
+    assert is_complete(export(version, NAME, tmp_path))
 
 
 def test_the_same_number_in_another_registry_is_another_bundle(version):

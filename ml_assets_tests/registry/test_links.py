@@ -1,6 +1,6 @@
 """Links into MLflow's own pages, without what opens them."""
 
-from ml_assets.registry.links import how_to_open, pages
+from ml_assets.registry.links import pages, ui_command
 
 ARGUMENTS = ("taxi-trip-duration", "3", "1", "abc")
 
@@ -19,7 +19,7 @@ def test_a_version_without_run_has_one_link():
 
 def test_a_database_is_opened_by_a_command_without_password():
     assert pages("sqlite:////home/mlflow.db", *ARGUMENTS) == {}
-    assert how_to_open("sqlite:////home/mlflow.db") == (
+    assert ui_command("sqlite:////home/mlflow.db") == (
         "mlflow ui --backend-store-uri sqlite:////home/mlflow.db"
     )
-    assert "s3cret" not in how_to_open("postgresql://me:s3cret@server/mlflow")
+    assert "s3cret" not in ui_command("postgresql://me:s3cret@server/mlflow")

@@ -5,15 +5,15 @@ from types import SimpleNamespace
 import pytest
 
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.manual import CannotReinstate, reinstate
+from ml_assets.promotion.manual import OverrideRejected, override_champion
 from ml_assets.registry import log_training
 from ml_assets.registry.artifacts import CHAMPION, PREVIOUS
-from ml_assets.registry.loading import NoModel, load_model
+from ml_assets.registry.loading import ModelNotFound, load_model
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.registry.registry import Registry
 from ml_assets.registry.watcher import ChampionWatch
-from ml_assets.reproduction.training_record import UnknownVersion, read_version
+from ml_assets.reproduction.training_record import UnknownVersion, load_training_record
 from ml_assets.training.fit import TrialRecord
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 
@@ -48,16 +48,16 @@ def register_versions(client, tmp_path, *decisions):
 def roll_back(client, tmp_path, version=None):
     registry = Registry(client, NAME, tmp_path)
     log = DecisionLog(str(tmp_path), "sample_green")
-    reinstate(registry, log, kind="rollback", version=version, reason="test")
+    override_champion(registry, log, kind="rollback", version=version, reason="test")
 
 
 def test_a_deleted_alias_names_the_version_that_served_last(client, tmp_path, settings):
     register_versions(client, tmp_path, "promoted", "promoted", "refused")
     client.delete_registered_model_alias(NAME, CHAMPION)
     for raised, act in (
-        (NoModel, lambda: load_model(client, NAME)),
-        (UnknownVersion, lambda: read_version(client, NAME, CHAMPION)),
-        (CannotReinstate, lambda: roll_back(client, tmp_path)),
+        (ModelNotFound, lambda: load_model(client, NAME)),
+        (UnknownVersion, lambda: load_training_record(client, NAME, CHAMPION)),
+        (OverrideRejected, lambda: roll_back(client, tmp_path)),
     ):
         with pytest.raises(raised, match="`ml-assets promote 2`") as error:
             act()
@@ -71,9 +71,9 @@ def test_a_deleted_alias_names_the_version_that_served_last(client, tmp_path, se
 def test_a_deleted_version_that_served_names_one_that_is_left(client, tmp_path):
     register_versions(client, tmp_path, "promoted", "promoted")
     client.delete_model_version(NAME, "2")
-    with pytest.raises(NoModel, match="`ml-assets promote 1`"):
+    with pytest.raises(ModelNotFound, match="`ml-assets promote 1`"):
         load_model(client, NAME)
-    with pytest.raises(NoModel, match=r"no version or alias '2': there are 1 \(lasso\)"):
+    with pytest.raises(ModelNotFound, match=r"no version or alias '2': there are 1 \(lasso\)"):
         load_model(client, NAME, "2")
 
 
@@ -81,12 +81,12 @@ def test_a_rollback_to_a_deleted_version_names_another(client, tmp_path):
     register_versions(client, tmp_path, "promoted", "promoted", "promoted")
     client.set_registered_model_alias(NAME, PREVIOUS, "2")
     client.delete_model_version(NAME, "2")
-    with pytest.raises(CannotReinstate, match="or it was deleted: .*`ml-assets promote 1`"):
+    with pytest.raises(OverrideRejected, match="or it was deleted: .*`ml-assets promote 1`"):
         roll_back(client, tmp_path)
 
 
 def test_without_any_version_one_trains_first(client, settings):
-    with pytest.raises(NoModel, match="train one first"):
+    with pytest.raises(ModelNotFound, match="train one first"):
         load_model(client, NAME)
     watch = ChampionWatch(settings)
     watch.look()

@@ -108,13 +108,13 @@ def test_a_run_of_another_dagster_on_the_same_store_is_left_alone(tmp_path):
     run_id = leave_a_run(tmp_path, tmp_path / "one")
     tracking = tracking_in(tmp_path)
     with instance_in(tmp_path / "two") as other:
-        assert tracking.close_abandoned(tracking.client(), other) == []
+        assert tracking.close_orphaned(tracking.client(), other) == []
     assert statuses(tmp_path) == ["RUNNING"]
     assert models(tmp_path) == ["PENDING"]
     with instance_in(tmp_path / "one") as own:
-        assert tracking.close_abandoned(tracking.client(), own) == []  # it goes on, as far as known
+        assert tracking.close_orphaned(tracking.client(), own) == []  # it goes on, as far as known
         report(own, run_id, FAILURE)
-        assert len(tracking.close_abandoned(tracking.client(), own)) == 1
+        assert len(tracking.close_orphaned(tracking.client(), own)) == 1
     assert statuses(tmp_path) == ["FAILED"]
     assert models(tmp_path) == ["FAILED"]
 
@@ -145,5 +145,5 @@ def test_a_model_whose_run_was_purged_from_mlflow_keeps_no_other_from_being_clos
     client.delete_run(run.info.run_id)
     client._tracking_client.store._hard_delete_run(run.info.run_id)  # as `mlflow gc` does
     with instance_in(tmp_path / "instance") as instance:
-        tracking.close_abandoned(client, instance)
+        tracking.close_orphaned(client, instance)
     assert models(tmp_path) in ([], ["FAILED"])

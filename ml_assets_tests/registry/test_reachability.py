@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnreachable
+from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnavailable
 
 EXPERIMENT = "taxi-trip-duration"
 
@@ -49,7 +49,7 @@ def server(status: int | None) -> Iterator[tuple[str, list[str]]]:
 
 def test_a_server_that_is_away_stops_at_once_and_says_what_to_do(tmp_path):
     begun = time.monotonic()
-    with pytest.raises(TrackingUnreachable, match="MLFLOW_TRACKING_URI=http://127.0.0.1:9"):
+    with pytest.raises(TrackingUnavailable, match="MLFLOW_TRACKING_URI=http://127.0.0.1:9"):
         store("http://127.0.0.1:9", tmp_path).client()
     assert time.monotonic() - begun < 10
 
@@ -60,7 +60,7 @@ def test_a_server_that_is_away_stops_at_once_and_says_what_to_do(tmp_path):
 def test_a_server_that_hangs_or_is_broken_is_unreachable_within_seconds(tmp_path, status, told):
     with server(status) as (uri, asked):
         begun = time.monotonic()
-        with pytest.raises(TrackingUnreachable, match=told) as error:
+        with pytest.raises(TrackingUnavailable, match=told) as error:
             store(uri, tmp_path).client()
         assert time.monotonic() - begun < 10
     assert asked == ["/health"]
@@ -75,13 +75,13 @@ def test_a_server_that_answers_is_reached_also_when_it_has_no_such_page(tmp_path
 
 
 def test_a_server_that_refuses_is_not_said_to_be_silent(tmp_path):
-    refused = pytest.raises(TrackingUnreachable, match="MLflow cannot be used at .*401")
+    refused = pytest.raises(TrackingUnavailable, match="MLflow cannot be used at .*401")
     with server(401) as (uri, _), refused:
         store(uri, tmp_path).client()
 
 
 def test_the_advice_is_true_of_every_step_not_only_of_trainings(tmp_path):
-    with pytest.raises(TrackingUnreachable) as error:
+    with pytest.raises(TrackingUnavailable) as error:
         store("http://127.0.0.1:9", tmp_path).client()
     assert str(error.value).endswith("Nothing was trained, registered or changed by this step")
 
@@ -90,7 +90,7 @@ def test_the_advice_is_true_of_every_step_not_only_of_trainings(tmp_path):
     "uri", ["postgresql://me:secret@127.0.0.1:9/mlflow", "http://me:secret@127.0.0.1:9"]
 )
 def test_a_password_is_not_shown(tmp_path, uri):
-    with pytest.raises(TrackingUnreachable) as told:
+    with pytest.raises(TrackingUnavailable) as told:
         store(uri, tmp_path).client()
     assert "secret" not in str(told.value)
 

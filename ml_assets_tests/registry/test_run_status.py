@@ -13,7 +13,7 @@ import mlflow
 import pytest
 
 from ml_assets.defs.resources.mlflow import MlflowTracking
-from ml_assets.registry.mlflow_runs import close_abandoned_runs, tracked_run
+from ml_assets.registry.mlflow_runs import close_orphaned_runs, tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
 
 EXPERIMENT = "taxi-trip-duration"
@@ -127,7 +127,7 @@ def test_outside_it_has_a_run_of_its_own_under_the_same_tag(tracking, dagster_ml
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize([fine_model, later_step], resources=resources, instance=instance)
         client = tracking.client()
-        assert tracking.close_abandoned(client, instance) == []  # theirs is not ours to close
+        assert tracking.close_orphaned(client, instance) == []  # theirs is not ours to close
     tagged = client.search_runs(
         [client.get_experiment_by_name(EXPERIMENT).experiment_id],
         f"tags.dagster_run_id = '{result.run_id}'",
@@ -166,7 +166,7 @@ def test_a_run_whose_process_was_killed_is_closed_as_dagster_says(
     process.wait()
     client = tracking.client()
     assert [run.info.status for run in runs(client)] == ["RUNNING"]
-    close_abandoned_runs(client, EXPERIMENT, lambda _: dagster_outcome)
+    close_orphaned_runs(client, EXPERIMENT, lambda _: dagster_outcome)
     assert [run.info.status for run in runs(client)] == [status]
 
 
@@ -198,7 +198,7 @@ def test_a_process_killed_in_a_trial_leaves_no_run_open(tmp_path, tracking):
     process.wait()
     client = tracking.client()
     assert [run.info.status for run in runs(client)] == ["RUNNING", "RUNNING"]
-    closed = close_abandoned_runs(client, EXPERIMENT, {"dead": "KILLED"}.get)
+    closed = close_orphaned_runs(client, EXPERIMENT, {"dead": "KILLED"}.get)
     assert len(closed) == 2
     assert [run.info.status for run in runs(client)] == ["KILLED", "KILLED"]
 

@@ -11,8 +11,12 @@ import pytest
 from ml_assets.config.settings import REGISTERED_MODEL
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.environment import this_environment
-from ml_assets.reproduction.reproduce import CannotReproduce, reproduce, threads_of
-from ml_assets.reproduction.training_record import UnknownVersion, read_version, served_parameters
+from ml_assets.reproduction.reproduce import ReproductionError, reproduce, threads_of
+from ml_assets.reproduction.training_record import (
+    UnknownVersion,
+    champion_parameters_of,
+    load_training_record,
+)
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import call
@@ -83,7 +87,7 @@ def test_a_version_fitted_again_predicts_the_same(made, way):
 
 def test_one_that_serves_the_fit_on_all_months_is_fitted_on_all_of_them(made):
     project, versions, _ = made
-    recorded = read_version(client(project), REGISTERED_MODEL, versions["refitted"])
+    recorded = load_training_record(client(project), REGISTERED_MODEL, versions["refitted"])
     assert recorded.serve == "refitted_on_all_months"
     found = again(project, versions["refitted"])
     assert found.fitted_on == ["2023-01", "2023-02", "2023-03", "2023-04"]
@@ -92,7 +96,7 @@ def test_one_that_serves_the_fit_on_all_months_is_fitted_on_all_of_them(made):
 
 def test_early_stopped_rounds_are_among_what_is_recorded(made):
     project, versions, _ = made
-    recorded = read_version(client(project), REGISTERED_MODEL, versions["xgboost"])
+    recorded = load_training_record(client(project), REGISTERED_MODEL, versions["xgboost"])
     registered = load_pipeline(recorded.uri)
     rounds = registered["model"].regressor_.get_booster().num_boosted_rounds()
     assert recorded.parameters["n_estimators"] == rounds
@@ -128,9 +132,9 @@ def changed_record(project, version, change):
 @pytest.mark.parametrize("way", FAMILIES)
 def test_a_version_from_before_the_record_was_kept_is_fitted_again_from_its_parameters(made, way):
     project, versions, _ = made
-    whole = read_version(client(project), REGISTERED_MODEL, versions[way])
+    whole = load_training_record(client(project), REGISTERED_MODEL, versions[way])
     with changed_record(project, versions[way], lambda _: None):
-        recorded = read_version(client(project), REGISTERED_MODEL, versions[way])
+        recorded = load_training_record(client(project), REGISTERED_MODEL, versions[way])
         assert recorded.environment is None
         assert recorded.parameters == whole.parameters
         own = {"xgboost"} if way == "xgboost" else set()
@@ -223,7 +227,7 @@ def test_a_month_that_was_published_anew_is_named_and_makes_the_difference(copie
 def test_missing_months_are_told_with_the_way_to_bring_them(copied):
     project, versions = copied
     store_of(project).remove("trip_features", [MONTHS[1], MONTHS[3]])
-    with pytest.raises(CannotReproduce) as error:
+    with pytest.raises(ReproductionError) as error:
         again(project, versions["xgboost"])
     assert "needs 2023-02, 2023-04 of green" in str(error.value)
     assert "ml-assets run --first 2023-02 --last 2023-04 --ingest-only" in str(error.value)
@@ -232,7 +236,7 @@ def test_missing_months_are_told_with_the_way_to_bring_them(copied):
 def test_a_version_of_other_trips_is_refused(made):
     project, versions, _ = made
     other = TripStore(project.settings.home, "green", synthetic=True)
-    with pytest.raises(CannotReproduce, match="trained on green, .* of sample_green"):
+    with pytest.raises(ReproductionError, match="trained on green, .* of sample_green"):
         reproduce(client(project), REGISTERED_MODEL, versions["xgboost"], other)
 
 
@@ -245,12 +249,12 @@ def test_an_unknown_version_is_told_with_those_there_are(made, which):
 
 def test_the_champion_s_parameters_are_told_with_the_newest_month_that_they_know(made):
     project, _, _ = made
-    champion = served_parameters(client(project), REGISTERED_MODEL, "green")
-    recorded = read_version(client(project), REGISTERED_MODEL, "champion")
+    champion = champion_parameters_of(client(project), REGISTERED_MODEL, "green")
+    recorded = load_training_record(client(project), REGISTERED_MODEL, "champion")
     assert champion is not None
     assert (champion.version, champion.parameters) == (recorded.version, recorded.parameters)
     assert champion.newest_month == recorded.newest_month >= MONTHS[2]
-    assert served_parameters(client(project), REGISTERED_MODEL, "yellow") is None
+    assert champion_parameters_of(client(project), REGISTERED_MODEL, "yellow") is None
 
 
 def test_the_command_tells_and_exits_by_the_verdict(made, monkeypatch, capsys):

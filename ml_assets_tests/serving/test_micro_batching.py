@@ -8,7 +8,7 @@ import pytest
 
 from ml_assets.pipeline.predict import Answers
 from ml_assets.requests.parse import read_request
-from ml_assets.serving.micro_batching import Gathering
+from ml_assets.serving.micro_batching import MicroBatcher
 
 
 def request(miles):
@@ -46,7 +46,7 @@ def ask_at_once(gathering, *miles):
 def test_what_is_asked_at_once_is_predicted_at_once_and_each_gets_its_own(bounds):
     model = Counting(bounds)
     served = SimpleNamespace(model=model)
-    found = ask_at_once(Gathering(lambda: served), 1.0, 3.0, 2.0)
+    found = ask_at_once(MicroBatcher(lambda: served), 1.0, 3.0, 2.0)
     assert model.asked == [3]
     assert [answers.minutes.tolist() for _, answers in found] == [[10.0], [30.0], [20.0]]
     lower = [None if answers.lower is None else answers.lower.tolist() for _, answers in found]
@@ -57,13 +57,13 @@ def test_what_is_asked_at_once_is_predicted_at_once_and_each_gets_its_own(bounds
 def test_all_of_a_turn_are_one_model_s_and_the_next_turn_may_be_another_s():
     models = [SimpleNamespace(model=Counting()) for _ in range(2)]
     following = iter(models)
-    gathering = Gathering(lambda: next(following))
+    gathering = MicroBatcher(lambda: next(following))
     for expected in models:
         assert [one for one, _ in ask_at_once(gathering, 1.0, 2.0)] == [expected] * 2
 
 
 def test_a_failure_is_told_to_each_that_was_asked_with_it_and_to_no_other():
-    gathering = Gathering(lambda: SimpleNamespace(model=Counting()))
+    gathering = MicroBatcher(lambda: SimpleNamespace(model=Counting()))
     failed = ask_at_once(gathering, 1.0, 101.0)
     assert [str(error) for error in failed] == ["too far", "too far"]
     ((_, answers),) = ask_at_once(gathering, 1.0)

@@ -17,7 +17,7 @@ import skops.io
 
 from ml_assets.config.settings import REGISTERED_MODEL
 from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER
-from ml_assets.serving.model_provider import WatchedChampion, _settle
+from ml_assets.serving.model_provider import RegistryModelProvider, _settle
 from ml_assets_tests.serving.service_process import GOOD, free_port, running_service, wait_until
 from ml_assets_tests.serving.two_versions import served_home
 
@@ -178,7 +178,7 @@ def test_a_registry_that_names_no_champion_any_more_is_told(service, home):
 
 def test_a_damaged_note_is_told_until_there_is_a_good_one(service, home, tmp_path):
     """With the registry away nobody writes another: what is wrong must not be called no champion."""
-    models = WatchedChampion(tmp_path / SERVING_FOLDER)
+    models = RegistryModelProvider(tmp_path / SERVING_FOLDER)
     (tmp_path / SERVING_FOLDER).mkdir()
     note = tmp_path / SERVING_FOLDER / CHAMPION_FILE
     note.write_text("{")

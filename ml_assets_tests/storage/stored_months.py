@@ -23,12 +23,12 @@ def put_month(
     store: TripStore, month: Month = MONTH, rows: int = 180, source: str = "somewhere"
 ) -> PublishedFileRecord:
     """Store raw file, kept and rejected trips of a month of so many rows."""
-    record = put_raw(store, month, rows, source)
+    record = store_raw(store, month, rows, source)
     put_tables(store, month, record)
     return record
 
 
-def put_raw(
+def store_raw(
     store: TripStore, month: Month = MONTH, rows: int = 180, source: str = "somewhere"
 ) -> PublishedFileRecord:
     with store.scratch() as folder:
@@ -45,7 +45,7 @@ def put_raw(
             rows=rows,
             synthetic=store.synthetic,
         )
-        store.put_raw(month, file, record)
+        store.store_raw(month, file, record)
     return record
 
 

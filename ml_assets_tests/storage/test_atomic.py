@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.storage.atomic import StorageError, replacing, write_text
+from ml_assets.storage.atomic import StorageError, atomic_write, write_text
 from ml_assets.storage.leftovers import STALE_SECONDS
 from ml_assets_tests.conftest import REPOSITORY
-from ml_assets_tests.storage.stored_months import CONTENTS, MONTH, put_month, put_raw, store_at
+from ml_assets_tests.storage.stored_months import CONTENTS, MONTH, put_month, store_at, store_raw
 
 NOBODY = 65534
 OUT_OF_ROOM = """
@@ -60,13 +60,13 @@ def assert_month_is_whole(home: Path) -> None:
     assert store.read_table("trip_features", MONTH).height in CONTENTS
     store.read_table("rejected_trips", MONTH)
     record = store.raw_record(MONTH)
-    assert record is None or store.raw_is_whole(MONTH, record)
+    assert record is None or store.verify_raw(MONTH, record)
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "record.json"
     write_text(str(target), "old")
-    with pytest.raises(ZeroDivisionError), replacing(str(target)) as temporary:
+    with pytest.raises(ZeroDivisionError), atomic_write(str(target)) as temporary:
         temporary.write_text("half of the n")
         raise ZeroDivisionError
     assert target.read_text() == "old"
@@ -77,7 +77,7 @@ def test_an_error_while_writing_to_a_url_leaves_the_old_file():
     import fsspec
 
     write_text("memory://atomic/record.json", "old")
-    with pytest.raises(ZeroDivisionError), replacing("memory://atomic/record.json") as temporary:
+    with pytest.raises(ZeroDivisionError), atomic_write("memory://atomic/record.json") as temporary:
         temporary.write_text("half of the n")
         raise ZeroDivisionError
     assert fsspec.filesystem("memory").cat_file("/atomic/record.json") == b"old"
@@ -87,7 +87,10 @@ def test_an_error_while_writing_to_a_url_leaves_the_old_file():
     ("action", "named"),
     [
         ("put_tables(store, MONTH, record)", "trip_features/green/2023-01.parquet"),
-        ("store.put_raw(MONTH, fetched, record)", "raw_trips/green/green_tripdata_2023-01.parquet"),
+        (
+            "store.store_raw(MONTH, fetched, record)",
+            "raw_trips/green/green_tripdata_2023-01.parquet",
+        ),
     ],
 )
 def test_a_full_disk_keeps_what_was_there_and_says_so(tmp_path_factory, action, named):
@@ -136,7 +139,7 @@ def test_what_a_killed_process_left_behind_goes_away_after_a_day(tmp_path):
         path.write_bytes(b"half")
     for path in [*leftovers, leftovers[1].parent]:
         os.utime(path, (old, old))
-    put_raw(store_at(tmp_path))
+    store_raw(store_at(tmp_path))
     assert not any(path.exists() for path in [*leftovers, leftovers[1].parent])
     assert all(path.exists() for path in fresh)
 

@@ -18,14 +18,14 @@ from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 WRITER = """
 import sys, tempfile, time
 from pathlib import Path
-from ml_assets.storage.atomic import replacing
+from ml_assets.storage.atomic import atomic_write
 from ml_assets.storage.leftovers import process_folder
 from ml_assets.storage.trip_store import TripStore
 
 home = sys.argv[1]
 with (
     process_folder(),
-    replacing(f"{home}/decisions/green/one.json") as temporary,
+    atomic_write(f"{home}/decisions/green/one.json") as temporary,
     TripStore(home, "green", synthetic=False).scratch() as folder,
 ):
     temporary.write_text("half")

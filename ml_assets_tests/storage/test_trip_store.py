@@ -7,16 +7,16 @@ import pytest
 
 from ml_assets.evaluation.records import MonthUse
 from ml_assets.storage.record_store import MissingRecord, RecordStore, UnreadableRecord
-from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore, checksum
+from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore, checksum
 from ml_assets.trips.month import Month
 from ml_assets.trips.schema import TableError
 from ml_assets_tests.storage.stored_months import (
     MONTH,
     lineage_of,
     put_month,
-    put_raw,
     put_tables,
     store_at,
+    store_raw,
 )
 
 FEBRUARY = Month(2023, 2)
@@ -42,7 +42,7 @@ def test_raw_tables_and_records_work_on_a_folder_and_on_urls(home, tmp_path):
     second = put_month(store, FEBRUARY, rows=200)
     assert store.months("trip_features") == [MONTH, FEBRUARY]
     assert store.raw_record(FEBRUARY) == second
-    assert store.raw_is_whole(MONTH, first)
+    assert store.verify_raw(MONTH, first)
     assert store.lineage("trip_features", MONTH)[0].raw_sha256 == first.sha256
     assert store.read_table("trip_features", MONTH).height == 180
     assert store.read_table("trip_features", MONTH, ["trip_id"]).columns == ["trip_id"]
@@ -59,7 +59,7 @@ def test_raw_tables_and_records_work_on_a_folder_and_on_urls(home, tmp_path):
 
 
 def test_the_raw_file_is_kept_byte_for_byte(store, tmp_path):
-    record = put_raw(store)
+    record = store_raw(store)
     path = tmp_path / "raw_trips" / "green" / "green_tripdata_2023-01.parquet"
     assert checksum(path) == record.sha256
     assert [entry.name for entry in tmp_path.iterdir()] == ["raw_trips"]
@@ -89,11 +89,11 @@ def test_sample_and_real_trips_in_one_home_never_mix(tmp_path):
 
 def test_a_month_that_is_absent_names_the_commands_that_bring_it(store):
     for read in (store.read_table, store.lineage):
-        with pytest.raises(MissingMonth) as error:
+        with pytest.raises(MonthNotFound) as error:
             read("trip_features", MONTH)
         assert "trip_features has no month 2023-01" in str(error.value)
         assert "ml-assets run --first 2023-01 --last 2023-01" in str(error.value)
-    with pytest.raises(MissingMonth, match="raw_trips has no month 2023-01"):
+    with pytest.raises(MonthNotFound, match="raw_trips has no month 2023-01"):
         store.open_raw(MONTH)
 
 
@@ -129,7 +129,7 @@ def test_a_damaged_table_names_the_file_and_the_way_out(store, tmp_path, damage)
     put_month(store)
     path = tmp_path / store.table_path("trip_features", MONTH)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DamagedMonth) as error:
+    with pytest.raises(CorruptMonth) as error:
         store.lineage("trip_features", MONTH)
         store.read_table("trip_features", MONTH)
     assert str(path) in str(error.value)
@@ -140,9 +140,9 @@ def test_a_file_that_the_project_did_not_write_is_refused(store, tmp_path):
     put_month(store)
     path = tmp_path / store.table_path("trip_features", MONTH)
     pl.DataFrame({"trip_id": [1]}).write_parquet(path)
-    with pytest.raises(DamagedMonth, match="does not tell its origin"):
+    with pytest.raises(CorruptMonth, match="does not tell its origin"):
         store.lineage("trip_features", MONTH)
-    with pytest.raises(DamagedMonth, match=r"trip_distance.*materialize trip_features"):
+    with pytest.raises(CorruptMonth, match=r"trip_distance.*materialize trip_features"):
         store.read_table("trip_features", MONTH, ["trip_id", "trip_distance"])
 
 
@@ -156,13 +156,13 @@ def test_strange_files_among_the_months_are_passed_over(store, tmp_path):
 
 @pytest.mark.parametrize("content", ["", "{", '{"month": "2023-01"}'])
 def test_a_raw_file_without_a_readable_record_counts_as_not_fetched(store, tmp_path, content):
-    put_raw(store)
+    store_raw(store)
     record = tmp_path / "raw_trips" / "green" / "green_tripdata_2023-01.json"
     record.write_text(content)
     assert store.raw_record(MONTH) is None
-    with pytest.raises(DamagedMonth, match="materialize raw_trips of 2023-01 again"):
+    with pytest.raises(CorruptMonth, match="materialize raw_trips of 2023-01 again"):
         store.require_raw(MONTH)
-    put_tables(store, MONTH, put_raw(store))
+    put_tables(store, MONTH, store_raw(store))
     assert store.require_raw(MONTH) is not None
 
 
@@ -171,12 +171,12 @@ def test_a_month_that_never_came_is_none_rather_than_damaged(store):
 
 
 def test_a_changed_byte_in_a_raw_file_is_noticed(store, tmp_path):
-    record = put_raw(store)
+    record = store_raw(store)
     path = tmp_path / store.raw_path(MONTH)
     whole = path.read_bytes()
     path.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
     assert store.raw_record(MONTH) == record
-    assert not store.raw_is_whole(MONTH, record)
+    assert not store.verify_raw(MONTH, record)
 
 
 def test_a_record_that_was_never_written_names_the_asset(tmp_path):

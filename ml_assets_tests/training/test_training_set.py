@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.storage.trip_store import MissingMonth
-from ml_assets.training.training_set import TrainingSetError, describe_training_set, load_trips
+from ml_assets.storage.trip_store import MonthNotFound
+from ml_assets.training.training_set import TrainingSetError, build_training_set, load_trips
 from ml_assets.training.windows import choose_window
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
@@ -25,7 +25,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def training_set(store):
-    return describe_training_set(store, choose_window(store.months("trip_features")))
+    return build_training_set(store, choose_window(store.months("trip_features")))
 
 
 def test_it_records_months_rows_checksums_source_and_code(store, training_set):
@@ -44,8 +44,8 @@ def test_it_records_months_rows_checksums_source_and_code(store, training_set):
 
 
 def test_the_same_months_have_the_same_fingerprint_and_others_another(store, training_set):
-    again = describe_training_set(store, choose_window(store.months("trip_features")))
-    fewer = describe_training_set(store, choose_window(MONTHS[:3]))
+    again = build_training_set(store, choose_window(store.months("trip_features")))
+    fewer = build_training_set(store, choose_window(MONTHS[:3]))
     assert again.fingerprint == training_set.fingerprint != fewer.fingerprint
 
 
@@ -62,13 +62,13 @@ def test_missing_passengers_are_not_a_number_for_models(store):
     trips = store.read_table("trip_features", MONTHS[0])
     passengers = pl.Series("passenger_count", [None, *[1.0] * 199], dtype=pl.Float32)
     put_features(store, trips.with_columns(passengers), record)
-    described = describe_training_set(store, choose_window(MONTHS))
+    described = build_training_set(store, choose_window(MONTHS))
     loaded = load_trips(store, described, "train")["passenger_count"]
     assert loaded.isna().tolist() == [True] + [False] * (len(loaded) - 1)
 
 
 def test_two_months_serve_with_the_caveat_and_a_gap_is_recorded(store):
-    described = describe_training_set(store, choose_window([MONTHS[0], MONTHS[3]]))
+    described = build_training_set(store, choose_window([MONTHS[0], MONTHS[3]]))
     assert described.tunes_on_the_judged_month
     assert described.caveat
     assert described.gaps == ["2023-02", "2023-03"]
@@ -103,5 +103,5 @@ def test_the_same_month_stored_again_by_the_same_code_is_taken(store, training_s
 
 def test_a_month_that_is_gone_is_named_with_the_way_to_bring_it(store, training_set):
     store.remove("trip_features", [MONTHS[1]])
-    with pytest.raises(MissingMonth, match=r"trip_features has no month 2023-02.*ml-assets run"):
+    with pytest.raises(MonthNotFound, match=r"trip_features has no month 2023-02.*ml-assets run"):
         load_trips(store, training_set, "train")

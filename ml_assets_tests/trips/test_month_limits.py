@@ -60,9 +60,9 @@ def bomb(tmp_path_factory):
 def test_a_row_bomb_is_refused_by_its_footer_and_takes_no_memory(bomb):
     command = [sys.executable, "-c", _READ, str(bomb)]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    *refusals, peak = told
-    assert len(refusals) == 2
-    for line in refusals:
+    *rejection_reasons, peak = told
+    assert len(rejection_reasons) == 2
+    for line in rejection_reasons:
         assert "green_tripdata_2023-01.parquet" in line
         assert "is too large: it has 24,000,000 rows, more than the 3,000,000 rows" in line
         assert "ML_ASSETS_MAX_MONTH_ROWS" in line

@@ -16,9 +16,9 @@ from ml_assets.trips.quality import (
     Finding,
     MonthProfile,
     Verdict,
+    history_before,
     kept_figures,
-    nearest_earlier,
-    refusals,
+    rejection_reasons,
 )
 from ml_assets.trips.quality.bands import ratio_band, share_band
 from ml_assets.trips.sample import generate_month
@@ -176,7 +176,7 @@ def test_real_months_pass_as_they_come(real_trips):
     odd = {
         (month.month, name): finding.sentence
         for month in profiles
-        for name, finding in findings(month, nearest_earlier(profiles, month.month)).items()
+        for name, finding in findings(month, history_before(profiles, month.month)).items()
         if finding.verdict >= Verdict.ODD
     }
     assert odd == {}
@@ -193,7 +193,7 @@ def test_sample_months_pass_as_they_come(taxi):
     odd = [
         (month.month, name)
         for month in profiles
-        for name, finding in findings(month, nearest_earlier(profiles, month.month)).items()
+        for name, finding in findings(month, history_before(profiles, month.month)).items()
         if finding.verdict >= Verdict.ODD
     ]
     assert odd == [("2025-01", "published_schema")]  # that is when cbd_congestion_fee came
@@ -217,14 +217,14 @@ def test_kept_and_rejected_that_do_not_add_up_are_refused():
 def test_a_leaked_column_is_refused_by_name():
     month = history()[0]
     leaked = month.model_copy(update={"columns": [*month.columns, "dropoff_datetime"]})
-    assert refusals(month, []) == []
-    assert any("dropoff_datetime" in sentence for sentence in refusals(leaked, []))
+    assert rejection_reasons(month, []) == []
+    assert any("dropoff_datetime" in sentence for sentence in rejection_reasons(leaked, []))
 
 
 def test_rules_that_only_show_never_refuse():
     month = history()[0].model_copy(update={"published_columns": {"other": "int64"}})
     assert findings(month, history())["published_schema"].verdict == Verdict.ODD
-    assert refusals(month, []) == []
+    assert rejection_reasons(month, []) == []
 
 
 def test_a_month_is_compared_with_the_year_before_it_and_nothing_later():
@@ -232,7 +232,7 @@ def test_a_month_is_compared_with_the_year_before_it_and_nothing_later():
         history()[0].model_copy(update={"month": str(month)})
         for month in months_between(Month(2022, 1), Month(2023, 12))
     ]
-    compared = [month.month for month in nearest_earlier(every[::-1], "2023-06")]
+    compared = [month.month for month in history_before(every[::-1], "2023-06")]
     assert compared == [str(month) for month in months_between(Month(2022, 6), Month(2023, 5))]
 
 

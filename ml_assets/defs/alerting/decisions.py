@@ -16,7 +16,7 @@ from ml_assets.alerts.champion_messages import (
     refused_in_a_row,
     unreadable,
 )
-from ml_assets.alerts.notifier import Teller
+from ml_assets.alerts.notifier import Notifier
 from ml_assets.defs.alerting.cursors import parsed
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import ChampionDecision
@@ -47,7 +47,7 @@ class Seen(BaseModel):
     unreadable: str = ""
 
 
-def decisions_sensor(teller: Teller, seconds: int, description: str) -> dg.SensorDefinition:
+def decisions_sensor(teller: Notifier, seconds: int, description: str) -> dg.SensorDefinition:
     """Tell of decisions that people should know of."""
 
     @dg.sensor(
@@ -77,7 +77,7 @@ def decisions_sensor(teller: Teller, seconds: int, description: str) -> dg.Senso
 
 
 def _tell_new(
-    telling: Teller, made: Sequence[ChampionDecision], seen: Seen
+    telling: Notifier, made: Sequence[ChampionDecision], seen: Seen
 ) -> tuple[list[str], Seen]:
     """Tell of the decisions after those that were seen; what became of it, and what is seen now."""
     outcomes = []
@@ -102,13 +102,13 @@ def decision_alert(made: Sequence[ChampionDecision], ui_url: str) -> Alert | Non
         return None
     if last.kind in ("rollback", "override"):
         return changed_by_hand(decided(last), ui_url, rolled_back=last.kind == "rollback")
-    refused = refused_lately(made)
+    refused = consecutive_rejections(made)
     if is_told(len(refused)):
         return refused_in_a_row([decided(each) for each in refused], ui_url)
     return None
 
 
-def refused_lately(made: Sequence[ChampionDecision]) -> list[ChampionDecision]:
+def consecutive_rejections(made: Sequence[ChampionDecision]) -> list[ChampionDecision]:
     """The trainings since the last promotion by one, oldest first.
 
     What was not carried out is no decision yet, and what a person decided is no training.
@@ -118,12 +118,12 @@ def refused_lately(made: Sequence[ChampionDecision]) -> list[ChampionDecision]:
     return [*refused][::-1]
 
 
-def _unreadable(telling: Teller, seen: Seen, fault: str) -> dg.SensorResult:
+def _unreadable(telling: Notifier, seen: Seen, fault: str) -> dg.SensorResult:
     """Tell of a decision that cannot be read, once, and go on where it was when it can be."""
     if fault == seen.unreadable:
         return dg.SensorResult(skip_reason=fault)
     alert = unreadable("decision", "champion_model", telling.settings.ui_url, fault, telling.now())
-    told = telling.tell_folded(alert)
+    told = telling.send_deduplicated(alert)
     return _looked(f"{fault}: {told}", seen.model_copy(update={"unreadable": fault}))
 
 

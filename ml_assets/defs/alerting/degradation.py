@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from ml_assets.alerts.alert import Alert
 from ml_assets.alerts.champion_messages import Degraded, degraded, unreadable
-from ml_assets.alerts.notifier import Teller, utc_now
+from ml_assets.alerts.notifier import Notifier, utc_now
 from ml_assets.defs.alerting.cursors import parsed
 from ml_assets.defs.alerting.decisions import decided
 from ml_assets.defs.resources.trips import TripStoreResource
@@ -53,7 +53,9 @@ _MEASURES: tuple[tuple[str, str, type[DriftRecord] | type[PerformanceRecord]], .
 )
 
 
-def degradation_alert_sensor(teller: Teller, seconds: int, description: str) -> dg.SensorDefinition:
+def degradation_alert_sensor(
+    teller: Notifier, seconds: int, description: str
+) -> dg.SensorDefinition:
     """Tell once of each month that leaves a champion beyond its limit for good."""
 
     @dg.sensor(
@@ -84,7 +86,7 @@ def degradation_alert_sensor(teller: Teller, seconds: int, description: str) -> 
     return alert_on_degradation
 
 
-def _alerts(trip_store: TripStoreResource, telling: Teller) -> list[Alert]:
+def _alerts(trip_store: TripStoreResource, telling: Notifier) -> list[Alert]:
     """What is to be told, whether it was before or not.
 
     Raises:
@@ -101,13 +103,15 @@ def _alerts(trip_store: TripStoreResource, telling: Teller) -> list[Alert]:
             fault = scrub(str(error))
             alerts.append(unreadable(f"record of {asset}", asset, ui_url, fault, telling.now()))
             continue
-        found = None if record is None else beyond_help(Measured(name, asset, record), made)
+        found = (
+            None if record is None else unresolved_degradation(Measured(name, asset, record), made)
+        )
         if found is not None:
             alerts.append(degraded(found, ui_url))
     return alerts
 
 
-def beyond_help(measured: Measured, made: Sequence[ChampionDecision]) -> Degraded | None:
+def unresolved_degradation(measured: Measured, made: Sequence[ChampionDecision]) -> Degraded | None:
     """A champion that the rule would retrain for, had its months not been trained on already.
 
     Args:

@@ -11,7 +11,7 @@ from dagster._core.definitions.freshness import FreshnessState
 from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData
 from pydantic import BaseModel
 
-from ml_assets.alerts.notifier import Teller
+from ml_assets.alerts.notifier import Notifier
 from ml_assets.alerts.run_messages import overdue
 from ml_assets.config.alert_settings import AlertSettings, read_alert_settings
 from ml_assets.config.settings import Settings
@@ -58,7 +58,7 @@ def alert_sensors(
     given = read_alert_settings() if alerts is None else alerts
     if not given.on:
         return []
-    teller = Teller(given, settings.local_home, now)
+    teller = Notifier(given, settings.local_home, now)
     # Each look reads the decisions: next to nothing in a folder at hand, not so on a server.
     seconds = _MINIMUM_INTERVAL_SECONDS if settings.home_is_local else _SELDOM_SECONDS
     sensors = [
@@ -88,7 +88,7 @@ class Overdue(BaseModel):
     told: list[str] = []
 
 
-def overdue_sensor(teller: Teller) -> dg.SensorDefinition:
+def overdue_sensor(teller: Notifier) -> dg.SensorDefinition:
     """Tell once of each asset that has become overdue."""
 
     @dg.sensor(
@@ -126,7 +126,7 @@ def overdue_since(instance: dg.DagsterInstance) -> dict[str, datetime]:
     }
 
 
-def waiting_sensor(teller: Teller) -> dg.SensorDefinition:
+def waiting_sensor(teller: Notifier) -> dg.SensorDefinition:
     """Tell what waits to be told."""
 
     @dg.sensor(
@@ -136,7 +136,7 @@ def waiting_sensor(teller: Teller) -> dg.SensorDefinition:
         description=_DESCRIPTIONS[AGAIN],
     )
     def retry_alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        outcomes = replace(teller, logger=context.log).tell_waiting()
+        outcomes = replace(teller, logger=context.log).retry_pending()
         return dg.SkipReason(" | ".join(outcomes) or "nothing waits to be told")
 
     return retry_alerts

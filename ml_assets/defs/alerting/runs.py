@@ -10,7 +10,7 @@ import dagster as dg
 from dagster._core.events import JobFailureData
 
 from ml_assets.alerts.alert import Alert
-from ml_assets.alerts.notifier import Teller
+from ml_assets.alerts.notifier import Notifier
 from ml_assets.alerts.run_messages import (
     EndedRun,
     FailedCheck,
@@ -18,7 +18,7 @@ from ml_assets.alerts.run_messages import (
     run_failed,
     run_succeeded,
 )
-from ml_assets.defs.automation import why_started
+from ml_assets.defs.automation import run_reason_of
 
 FAILED_RUNS, SUCCEEDED_RUNS = "alert_on_failed_runs", "alert_on_succeeded_runs"
 WILL_RETRY_TAG = "dagster/will_retry"
@@ -29,7 +29,7 @@ _CHECK_FAILED = "DagsterAssetCheckFailedError"
 """What Dagster lets a step fail with when a blocking check of it does."""
 
 
-def failed_runs_sensor(teller: Teller, description: str) -> dg.SensorDefinition:
+def failed_runs_sensor(teller: Notifier, description: str) -> dg.SensorDefinition:
     """Tell of each run that failed, by a step, a blocking check or without a word."""
 
     @dg.run_failure_sensor(
@@ -46,14 +46,14 @@ def failed_runs_sensor(teller: Teller, description: str) -> dg.SensorDefinition:
         telling = replace(teller, logger=context.log)
         if ended.last_success is not None:
             telling.succeeded(run.job_name, ended.last_success)
-        told = telling.tell_folded(failure_alert(context, ended, teller.settings.ui_url))
+        told = telling.send_deduplicated(failure_alert(context, ended, teller.settings.ui_url))
         # Dagster notes in the run's log that a sensor acted on it, unless that is skipped.
         return None if told.by else dg.SkipReason(f"run {run.run_id}: {told}")
 
     return alert_on_failed_runs
 
 
-def succeeded_runs_sensor(teller: Teller) -> dg.SensorDefinition:
+def succeeded_runs_sensor(teller: Notifier) -> dg.SensorDefinition:
     """Tell of each run that succeeded."""
 
     @dg.run_status_sensor(
@@ -68,7 +68,7 @@ def succeeded_runs_sensor(teller: Teller) -> dg.SensorDefinition:
         ended = _ended(context.instance, run)
         telling = replace(teller, logger=context.log)
         recovered = bool(telling.succeeded(run.job_name, ended.at))
-        because, ui_url = why_started(run.tags), teller.settings.ui_url
+        because, ui_url = run_reason_of(run.tags), teller.settings.ui_url
         told = telling.tell(run_succeeded(ended, ui_url, because, recovered=recovered))
         return None if told.by else dg.SkipReason(f"run {run.run_id}: {told}")
 

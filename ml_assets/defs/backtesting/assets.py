@@ -15,7 +15,7 @@ from ml_assets.evaluation.records import ModelRecord
 from ml_assets.training.families import FAMILIES
 
 if TYPE_CHECKING:
-    from ml_assets.backtesting.run import BacktestOptions, ServedParameters
+    from ml_assets.backtesting.run import BacktestOptions, ChampionParameters
 
 ROWS_OF_A_PRESS = 10_000
 """Trips that train when nobody says otherwise and there was no backtest before: a press of
@@ -129,12 +129,12 @@ def last_backtest(
 
 def _champion(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource, tracking: MlflowTracking
-) -> "ServedParameters | None":
-    from ml_assets.reproduction.training_record import UnknownVersion, served_parameters
+) -> "ChampionParameters | None":
+    from ml_assets.reproduction.training_record import UnknownVersion, champion_parameters_of
 
     dataset = trip_store.tables().dataset
     try:
-        champion = served_parameters(tracking.reader(), tracking.registered_model, dataset)
+        champion = champion_parameters_of(tracking.reader(), tracking.registered_model, dataset)
     except UnknownVersion as error:
         context.log.warning(f"the champion is left out: {error}")
         return None

@@ -8,7 +8,7 @@ from ml_assets.backtesting.records import BacktestRecord
 from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.ingestion.sensors import Clock, utc_now
-from ml_assets.defs.operations.run_outcomes import under_way
+from ml_assets.defs.operations.run_outcomes import active_run
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.storage.record_store import UnreadableRecord
 
@@ -51,7 +51,7 @@ def backtest_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
             return dg.SkipReason(f"the last run computed nothing; {len(made.left)} months are left")
         if now().timestamp() - last.timestamp < PAUSE.total_seconds():
             return dg.SkipReason(f"waiting {PAUSE.total_seconds():.0f} s between two runs")
-        if busy := under_way(context.instance, INGESTION_POOL, TRAINING_POOL):
+        if busy := active_run(context.instance, INGESTION_POOL, TRAINING_POOL):
             return dg.SkipReason(f"waiting: {busy}")
         config = {
             "train_months": made.train_months,

@@ -20,13 +20,13 @@ from ml_assets.defs.metadata import column_schema, optional, safe_metadata, tabl
 from ml_assets.defs.resources.io_manager import MonthlyTable, TableMonth
 from ml_assets.defs.resources.month_failures import MonthFailures
 from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
-from ml_assets.ingestion.ingest_month import bring_month
+from ml_assets.ingestion.ingest_month import ingest_month
 from ml_assets.ingestion.progress import progress_of
 from ml_assets.ingestion.source import (
+    InvalidSource,
     PublishedMonth,
     SourceUnavailable,
     TripSource,
-    WrongSource,
 )
 from ml_assets.storage.trip_store import Lineage, PublishedFileRecord, TripStore
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
@@ -61,7 +61,7 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         trip_source: TripSourceResource,
         trip_store: TripStoreResource,
     ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult]:
-        yield from bring_months(context, trip_source, trip_store.tables())
+        yield from ingest_months(context, trip_source, trip_store.tables())
         yield dg.MaterializeResult()
 
     @dg.asset(
@@ -103,7 +103,7 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
     return [raw_trips, trip_features, rejected_trips_asset]
 
 
-def bring_months(
+def ingest_months(
     context: dg.AssetExecutionContext, trip_source: TripSourceResource, store: TripStore
 ) -> Iterator[dg.AssetMaterialization]:
     """Bring every month of the run; months that fail are named together, after the others.
@@ -121,7 +121,7 @@ def bring_months(
     try:
         source = trip_source.open()
         published = source.published(months)
-    except (SourceUnavailable, WrongSource) as error:
+    except (SourceUnavailable, InvalidSource) as error:
         raise _failure(context, str(error), down=True, begun=begun) from error
     absent = [month for month in months if month not in published]
     not_read: dict[Month, str] = optional(
@@ -163,7 +163,7 @@ def _bring(
 ) -> tuple[dict[str, Any], str]:
     """Bring a month; its metadata, and what became of it in a word."""
     begun = time.perf_counter()
-    done = bring_month(source, store, month, published, progress_of(month))
+    done = ingest_month(source, store, month, published, progress_of(month))
     seconds = time.perf_counter() - begun
     return raw_metadata(store, done, seconds, context.log, near_miss), done.outcome
 

@@ -14,7 +14,7 @@ from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import RULES, Finding, Verdict, is_settled, nearest_earlier
+from ml_assets.trips.quality import RULES, Finding, Verdict, history_before, is_settled
 
 _RULES = {dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name): rule for rule in RULES}
 
@@ -46,7 +46,7 @@ def ingestion_checks(
             for month, why in damaged.items()
         ]
         for place, month in enumerate(whole):
-            earlier, later = nearest_earlier(whole, month.month), whole[place + 1 :]
+            earlier, later = history_before(whole, month.month), whole[place + 1 :]
             finding = rule.judge(month, earlier)
             found.append(
                 MonthFinding(

@@ -14,7 +14,7 @@ from ml_assets.defs.metadata import (
     safe_metadata,
     table,
 )
-from ml_assets.ingestion.ingest_month import BroughtMonth
+from ml_assets.ingestion.ingest_month import IngestResult
 from ml_assets.storage.trip_store import PublishedFileRecord, TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import match_columns, open_parquet, published_columns
@@ -24,7 +24,7 @@ PREVIEW_ROWS = 5
 
 def raw_metadata(
     store: TripStore,
-    brought: BroughtMonth,
+    brought: IngestResult,
     seconds: float,
     log: logging.Logger,
     near_miss: str | None = None,

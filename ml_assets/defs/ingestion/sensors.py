@@ -9,18 +9,18 @@ import dagster as dg
 from ml_assets.config.settings import Settings
 from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.common import INGESTION_POOL
-from ml_assets.defs.operations.run_outcomes import outcome_of, under_way
+from ml_assets.defs.operations.run_outcomes import active_run, outcome_of
 from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
-from ml_assets.ingestion import SourceUnavailable, WrongSource
+from ml_assets.ingestion import InvalidSource, SourceUnavailable
 from ml_assets.ingestion.ingest_plan import (
     Asked,
+    PendingMonth,
     Request,
-    WantedMonth,
-    plan_requests,
+    pending_months,
+    plan_runs,
     remember,
-    wanted_months,
 )
-from ml_assets.ingestion.open_source import list_within, near_misses_within
+from ml_assets.ingestion.open_source import list_with_timeout, near_misses_within
 from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.windows import span
@@ -72,7 +72,7 @@ def new_months_sensor(settings: Settings, now: Clock = utc_now) -> dg.SensorDefi
         trip_source: TripSourceResource,
         trip_store: TripStoreResource,
     ) -> dg.SensorResult:
-        if busy := under_way(context.instance, INGESTION_POOL):
+        if busy := active_run(context.instance, INGESTION_POOL):
             return _skip(f"months are being brought: {busy}")
         asked = Asked.parse(context.cursor)
         months = months_until(settings, new_york_date(now()))
@@ -82,10 +82,10 @@ def new_months_sensor(settings: Settings, now: Clock = utc_now) -> dg.SensorDefi
         try:
             wanted = look_for_months(trip_source, store, months, asked.newest_at_first or "")
             growing = [month for month in wanted if month.changed_within(_STILL, now())]
-        except (SourceUnavailable, WrongSource, OSError) as error:
+        except (SourceUnavailable, InvalidSource, OSError) as error:
             return _skip(str(error))
         settled = [month for month in wanted if month not in growing]
-        plan = plan_requests(settled, asked, partial(outcome_of, context.instance), now())
+        plan = plan_runs(settled, asked, partial(outcome_of, context.instance), now())
         cursor = remember(asked, wanted, plan, now()).model_dump_json()
         if not plan.requests:
             waiting = [f"{month}: its file is still being written" for month in growing]
@@ -104,7 +104,7 @@ def months_until(settings: Settings, today: date) -> list[Month]:
 
 def look_for_months(
     trip_source: TripSourceResource, store: TripStore, months: list[Month], sample_since: str
-) -> list[WantedMonth]:
+) -> list[PendingMonth]:
     """Which of the months are to be brought.
 
     The synthetic sample is complete from the start, so all of it would begin by itself. Of its
@@ -113,11 +113,11 @@ def look_for_months(
 
     Raises:
         SourceUnavailable: when the source does not answer in time.
-        WrongSource: when it is not there.
+        InvalidSource: when it is not there.
     """
     source = trip_source.open()
-    published = list_within(source, months, LISTING_SECONDS)
-    wanted = wanted_months(source.name, published, store)
+    published = list_with_timeout(source, months, LISTING_SECONDS)
+    wanted = pending_months(source.name, published, store)
     if not source.synthetic:
         return wanted
     begun = bool(store.months("trip_features"))
@@ -137,7 +137,7 @@ def not_read(trip_source: TripSourceResource, store: TripStore, months: list[Mon
     absent = [month for month in months if store.raw_record(month) is None]
     try:
         found = near_misses_within(trip_source.open(), absent, LISTING_SECONDS / 4)
-    except (SourceUnavailable, WrongSource, OSError):
+    except (SourceUnavailable, InvalidSource, OSError):
         return ""
     return "".join(f"; {line}" for line in near_miss_lines(found))
 

@@ -19,11 +19,11 @@ from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.monitoring.champion import ServedChampion, Status
 from ml_assets.monitoring.drift.records import DriftRecord, drift_sentence
-from ml_assets.monitoring.performance.from_decisions import scores_of_decisions
+from ml_assets.monitoring.performance.from_decisions import scores_from_decisions
 from ml_assets.monitoring.performance.records import (
     PerformanceRecord,
     Score,
-    noise_allowance,
+    noise_tolerance,
     performance_sentence,
 )
 from ml_assets.promotion.decision_log import DecisionLog
@@ -37,7 +37,7 @@ Watched = TypeVar("Watched", DriftRecord, PerformanceRecord)
 _CHAMPION = dg.AssetKey("champion_model")
 
 
-def when_months_or_champion_changed() -> dg.AutomationCondition:
+def on_months_or_champion_changed() -> dg.AutomationCondition:
     """Once for all that changed since the last time, and when nothing of it is under way.
 
     Many partitions of ``trip_features`` may be missing, so that is no obstacle; without a champion
@@ -64,7 +64,7 @@ _SHARED: dict[str, Any] = {
     "deps": ["trip_features", _CHAMPION],
     "group_name": MONITORING,
     "owners": OWNERS,
-    "automation_condition": when_months_or_champion_changed(),
+    "automation_condition": on_months_or_champion_changed(),
     # The condition asks once: a registry that is away for a moment must not cost the measurement.
     "retry_policy": dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL),
 }
@@ -81,18 +81,18 @@ def feature_drift(
 ) -> dg.MaterializeResult:
     """Measure months that were not measured against this champion before."""
     from ml_assets.monitoring.drift.measure import measure_drift
-    from ml_assets.training.training_set import refused_months
+    from ml_assets.training.training_set import rejected_months
 
     store, records = trip_store.tables(), trip_store.records()
     earlier = _earlier(context, trip_store, DriftRecord)
     blank = DriftRecord(dataset=store.dataset, synthetic=store.synthetic)
-    champion, status, why = watched_champion(
+    champion, status, why = monitored_champion(
         tracking.reader(), tracking.registered_model, store.dataset
     )
     if champion is None:
         record = _unmeasured(earlier or blank, status, why)
     else:
-        refused = refused_months(store, store.months("trip_features"))
+        refused = rejected_months(store, store.months("trip_features"))
         record = measure_drift(store, champion, earlier, refused=refused)
     records.write("feature_drift", record)
     context.log.info(drift_sentence(record))
@@ -111,8 +111,8 @@ def prediction_performance(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource, tracking: MlflowTracking
 ) -> dg.MaterializeResult:
     """Score the champion on months that it was not scored on before."""
-    from ml_assets.monitoring.performance.measure import CannotScore, measure_performance
-    from ml_assets.training.training_set import refused_months
+    from ml_assets.monitoring.performance.measure import ScoringFailed, measure_performance
+    from ml_assets.training.training_set import rejected_months
 
     store, records = trip_store.tables(), trip_store.records()
     earlier = _earlier(context, trip_store, PerformanceRecord) or PerformanceRecord(
@@ -120,16 +120,16 @@ def prediction_performance(
     )
     known = earlier.add_missing(_decided(context, DecisionLog(records.home, records.dataset)))
     client, name = tracking.reader(), tracking.registered_model
-    champion, status, why = watched_champion(client, name, store.dataset)
+    champion, status, why = monitored_champion(client, name, store.dataset)
     if champion is None:
         record = _unmeasured(known, status, why)
     else:
         allowance = _allowance(champion, last_backtest(context, trip_store))
         load = _loading(client, name, champion)
         try:
-            refused = refused_months(store, store.months("trip_features"))
+            refused = rejected_months(store, store.months("trip_features"))
             record = measure_performance(store, champion, load, known, allowance, refused)
-        except CannotScore as error:
+        except ScoringFailed as error:
             context.log.warning(str(error))
             record = _unmeasured(known, "unscorable", str(error), champion)
     records.write("prediction_performance", record)
@@ -141,7 +141,7 @@ def prediction_performance(
     )
 
 
-def watched_champion(
+def monitored_champion(
     client: "MlflowClient", name: str, dataset: str
 ) -> tuple[ServedChampion | None, Status, str]:
     """The champion if it is of these trips; else what it is instead, and in a sentence."""
@@ -176,7 +176,7 @@ def _unmeasured(
 def _decided(context: dg.AssetExecutionContext, log: DecisionLog) -> list[Score]:
     """What decisions have scored; a damaged one is no reason not to measure."""
     try:
-        return scores_of_decisions(log.all())
+        return scores_from_decisions(log.all())
     except UnreadableRecord as error:
         context.log.warning(f"scores of earlier decisions are left out: {error}")
         return []
@@ -186,7 +186,7 @@ def _allowance(champion: ServedChampion, made: BacktestRecord | None) -> float |
     """How far the error may move, by the backtest; None when that was of another family."""
     if made is None or made.champion != champion.model:
         return None
-    return noise_allowance(made.relative_error_noise, len(made.line(CHAMPION)))
+    return noise_tolerance(made.relative_error_noise, len(made.line(CHAMPION)))
 
 
 def _loading(client: "MlflowClient", name: str, champion: ServedChampion) -> Callable[[], Any]:

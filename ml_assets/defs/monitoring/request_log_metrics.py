@@ -6,7 +6,7 @@ import dagster as dg
 
 from ml_assets.defs.common import MONITORING, OWNERS
 from ml_assets.defs.metadata import figure, safe_metadata, table
-from ml_assets.defs.monitoring.assets import watched_champion
+from ml_assets.defs.monitoring.assets import monitored_champion
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import RequestLogResource, TripStoreResource
 from ml_assets.monitoring.online.records import OnlineDrift, OnlineRecord, online_sentence
@@ -45,7 +45,7 @@ def online_predictions(
     except UnreadableRecord as error:
         context.log.warning(f"all days are measured anew: {error}")
         earlier = None
-    champion, _, why_none = watched_champion(
+    champion, _, why_none = monitored_champion(
         tracking.reader(), tracking.registered_model, store.dataset
     )
     record = measure_online(request_log.folder, store, champion, why_none, earlier)

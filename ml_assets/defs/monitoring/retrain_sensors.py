@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.ingestion.sensors import Clock, utc_now
-from ml_assets.defs.operations.run_outcomes import attempts_at, under_way
+from ml_assets.defs.operations.run_outcomes import active_run, count_attempts
 from ml_assets.defs.operations.run_tags import (
     REQUEST_KEY_TAG,
     TRIGGER_MONTH_TAG,
@@ -19,12 +19,12 @@ from ml_assets.defs.operations.run_tags import (
 )
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.sensors import RETRAIN_JOB
-from ml_assets.ingestion.ingest_plan import RunState, next_attempt_at, run_key
+from ml_assets.ingestion.ingest_plan import RunState, next_retry_at, run_key
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.monitoring.retrain_rule import LEAST_BREACHES, WINDOWS, Retrained, judge
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.retraining import last_carried_out, prospect
+from ml_assets.promotion.retraining import last_applied, next_training
 from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.trips.month import Month
 
@@ -98,7 +98,7 @@ def _sensor(measure: Measure, now: Clock) -> dg.SensorDefinition:
             return _skip(f"{measure.asset} was not measured since the last look")
         if measured < _newest(instance, _CHAMPION):
             return _skip(f"waiting: {measure.asset} was measured before the newest decision")
-        if busy := under_way(instance, INGESTION_POOL, TRAINING_POOL):
+        if busy := active_run(instance, INGESTION_POOL, TRAINING_POOL):
             return _skip(f"waiting: {busy}")
         looked = Looked(storage_id=measured).model_dump_json()
         try:
@@ -129,12 +129,12 @@ def _decide(
         return _skip(record.why or "no month has come in that the champion does not know", looked)
     latest = max(window.month for window in windows)
     wanted = f"{measure.name} up to {latest} of version {record.version}"
-    attempts, outcome = attempts_at(instance, wanted)
+    attempts, outcome = count_attempts(instance, wanted)
     if outcome.state == RunState.PASSING and outcome.at is not None:
         still = judge(windows, None, now)  # months may have been published anew meanwhile
         if not still.retrain:
             return _skip(still.sentence, looked)
-        if now < (due := next_attempt_at(attempts, outcome.at)):
+        if now < (due := next_retry_at(attempts, outcome.at)):
             return _skip(f"{wanted}: {outcome}; next attempt at {due:%Y-%m-%d %H:%M %Z}")
     else:
         verdict = judge(windows, _last_asked_for(instance), now)
@@ -170,14 +170,14 @@ def _nothing_to_learn(trip_store: TripStoreResource) -> str | None:
     Raises:
         UnreadableRecord: when a decision cannot be read.
     """
-    ahead, records = prospect(trip_store.tables()), trip_store.records()
+    ahead, records = next_training(trip_store.tables()), trip_store.records()
     if ahead.training_set is None:
         return f"there is not enough to train on: {ahead.fault}"
-    last = last_carried_out(DecisionLog(records.home, records.dataset))
+    last = last_applied(DecisionLog(records.home, records.dataset))
     if last is None or last.training_set != ahead.training_set.fingerprint:
         return None
     told = "months and code are those of the last training"
-    return " | ".join(filter(None, (told, ahead.told_refusals)))
+    return " | ".join(filter(None, (told, ahead.rejection_summary)))
 
 
 def _newest(instance: dg.DagsterInstance, asset: dg.AssetKey) -> int:

@@ -5,12 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from ml_assets.defs.automation import why_started
+from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.operations.run_process import Heartbeats, process_tags
 from ml_assets.storage.leftovers import process_folder
 
 
-class _TellingExecutor(dg.Executor):
+class TaggingExecutor(dg.Executor):
     """Tags the run and keeps its heartbeat, and leaves everything else to another executor."""
 
     def __init__(self, inner: dg.Executor) -> None:
@@ -18,10 +18,12 @@ class _TellingExecutor(dg.Executor):
 
     @property
     def retries(self) -> Any:
+        """The inner executor's retry mode."""
         return self._inner.retries
 
     @property
     def step_dependency_config(self) -> Any:
+        """The inner executor's configuration."""
         return self._inner.step_dependency_config
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
@@ -35,14 +37,14 @@ class _TellingExecutor(dg.Executor):
 
 def log_reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Write into the run's events why it was started: its page shows tags only on request."""
-    instance.report_engine_event(f"Started because: {why_started(run.tags)}", run)
+    instance.report_engine_event(f"Started because: {run_reason_of(run.tags)}", run)
 
 
 @dg.executor(
     name=dg.in_process_executor.name,
     config_schema=dg.in_process_executor.config_schema.as_field(),
 )
-def telling_in_process_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
+def tagged_in_process_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
     """Execute all steps in the run's own process, which the run's tags name.
 
     Dagster's launcher for one machine does not watch over the processes that it starts, beyond the
@@ -50,4 +52,4 @@ def telling_in_process_executor(init_context: dg.InitExecutorContext) -> dg.Exec
     heartbeat.
     """
     create: Any = dg.in_process_executor.executor_creation_fn
-    return _TellingExecutor(create(init_context))
+    return TaggingExecutor(create(init_context))

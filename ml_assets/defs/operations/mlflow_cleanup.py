@@ -7,7 +7,7 @@ its Dagster run is marked as ended (``dead_runs`` sees to that), these close it.
 import dagster as dg
 
 from ml_assets.defs.resources.mlflow import MlflowTracking
-from ml_assets.registry.mlflow_store import TrackingUnreachable
+from ml_assets.registry.mlflow_store import TrackingUnavailable
 
 _MINIMUM_INTERVAL_SECONDS = 30
 
@@ -32,8 +32,8 @@ def _sensor(name: str, status: dg.DagsterRunStatus) -> dg.SensorDefinition:
         context: dg.RunStatusSensorContext, tracking: MlflowTracking
     ) -> dg.SkipReason:
         try:
-            closed = tracking.close_abandoned(tracking.client(), context.instance)
-        except TrackingUnreachable as error:
+            closed = tracking.close_orphaned(tracking.client(), context.instance)
+        except TrackingUnavailable as error:
             return dg.SkipReason(str(error))
         return dg.SkipReason(f"closed {len(closed)} MLflow runs of ended Dagster runs")
 

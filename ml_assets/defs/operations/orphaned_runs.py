@@ -31,7 +31,7 @@ _UNCLAIMED = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
 _MINIMUM_INTERVAL_SECONDS = 30
 
 
-def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
     """Report every unfinished run whose process is gone as failed.
 
     One that was being cancelled is reported cancelled. A run is left alone when nothing tells which
@@ -144,9 +144,9 @@ def _remove_heartbeats(instance: dg.DagsterInstance, heartbeats: Heartbeats) -> 
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Mark runs failed whose process was killed, so that the next ones can start.",
 )
-def dead_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+def orphaned_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Look for runs whose process is gone, and tell how many there were."""
-    reported = fail_dead_runs(context.instance)
+    reported = fail_orphaned_runs(context.instance)
     if not reported:
         return dg.SkipReason("no run has lost its process")
     runs = "1 run" if len(reported) == 1 else f"{len(reported)} runs"

@@ -15,9 +15,9 @@ from ml_assets.defs.operations.run_tags import (
     runs_with_tag,
     tag_value,
 )
-from ml_assets.ingestion import SourceUnavailable, WrongSource
+from ml_assets.ingestion import InvalidSource, SourceUnavailable
 from ml_assets.ingestion.ingest_plan import Outcome, RunState
-from ml_assets.registry.mlflow_store import TrackingUnreachable
+from ml_assets.registry.mlflow_store import TrackingUnavailable
 
 RUN_KEY_TAG = "dagster/run_key"
 _MOST_NAMED = 3
@@ -55,7 +55,7 @@ def outcome_of(instance: dg.DagsterInstance, run_key: str) -> Outcome:
     return _outcome(records[0]) if records else Outcome(RunState.UNKNOWN)
 
 
-def attempts_at(instance: dg.DagsterInstance, asked_for: str) -> tuple[int, Outcome]:
+def count_attempts(instance: dg.DagsterInstance, asked_for: str) -> tuple[int, Outcome]:
     """How often something was asked for, and what became of the last attempt."""
     records = runs_with_tag(instance, REQUEST_KEY_TAG, asked_for)
     keys = {record.dagster_run.tags.get(RUN_KEY_TAG) for record in records}
@@ -78,7 +78,7 @@ def _state(run: dg.DagsterRun) -> RunState:
     return RunState.REFUSED if of_a_step and not passing else RunState.PASSING
 
 
-def under_way(instance: dg.DagsterInstance, *pools: str) -> str | None:
+def active_run(instance: dg.DagsterInstance, *pools: str) -> str | None:
     """A run or backfill that has not ended and has a step in one of these pools; None if none has.
 
     Returns:
@@ -101,18 +101,18 @@ def _backfill_of(instance: dg.DagsterInstance, names: Collection[str]) -> str | 
     return None
 
 
-_PASSING = (SourceUnavailable, WrongSource, TrackingUnreachable, OSError)
+_PASSING = (SourceUnavailable, InvalidSource, TrackingUnavailable, OSError)
 """A source or a server that is down, a folder that is not mounted, a disk without room."""
 
 
-@dg.failure_hook(name="tell_passing_failures")
-def tell_passing_failures(context: dg.HookContext) -> None:
+@dg.failure_hook(name="tag_transient_failures")
+def tag_transient_failures(context: dg.HookContext) -> None:
     """Tag the run when what failed is not its data or its code."""
-    if may_pass(context.op_exception):
+    if is_transient(context.op_exception):
         context.instance.add_run_tags(context.run_id, {FAILURE_TAG: PASSING})
 
 
-def may_pass(error: BaseException | None) -> bool:
+def is_transient(error: BaseException | None) -> bool:
     """Whether an error, or what it came from, is of a kind that passes by itself."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

@@ -33,7 +33,7 @@ class NoChampion(ShownError, LookupError):
     """Nothing that may score these trips serves; says what to do."""
 
 
-def when_a_month_came() -> dg.AutomationCondition:
+def on_new_month() -> dg.AutomationCondition:
     """Once for each month that comes, or comes anew, while there is a champion.
 
     The champion of that very time scores it, before a retraining has seen the month. Another
@@ -63,7 +63,7 @@ def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         owners=OWNERS,
         kinds={"polars", "parquet"},
         code_version=model_code_version(),
-        automation_condition=when_a_month_came(),
+        automation_condition=on_new_month(),
         # The condition asks once: a registry that is away for a moment must not cost a month.
         retry_policy=dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL),
         metadata={"dagster/column_schema": column_schema(_PREDICTIONS)},
@@ -99,7 +99,7 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
         NoChampion: when there is none, or it is of other trips.
         dg.Failure: when it cannot be used any more.
     """
-    from ml_assets.registry.loading import NoModel, load_model, served_champion
+    from ml_assets.registry.loading import ModelNotFound, load_model, served_champion
     from ml_assets.registry.registry import explain_missing_champion
 
     client, name = tracking.reader(), tracking.registered_model
@@ -113,7 +113,7 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
         )
     try:
         return load_model(client, name, champion.version)
-    except NoModel as error:
+    except ModelNotFound as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 
 

@@ -91,17 +91,17 @@ def _predictions(tracking: MlflowTracking, config: PredictRequestsConfig) -> lis
     Raises:
         dg.Failure: when there is no such version, or it cannot be used.
     """
-    from ml_assets.registry.loading import NoModel, load_model
+    from ml_assets.registry.loading import ModelNotFound, load_model
     from ml_assets.requests.validate import requests_frame
 
     try:
         model = load_model(tracking.reader(), tracking.registered_model, config.version)
-    except NoModel as error:
+    except ModelNotFound as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     given = [_fields(request) for request in config.requests]
     requests = [fields for fields, _ in given]
     faults = {row: fault for row, (_, fault) in enumerate(given) if fault}
-    answers = model.answers_or_reasons(requests_frame(requests), faults=faults).to_dicts()
+    answers = model.predict_or_reject(requests_frame(requests), faults=faults).to_dicts()
     return [
         {"request": number, **request, **answer}
         for number, (request, answer) in enumerate(zip(requests, answers, strict=True), start=1)

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.backtesting.records import BacktestRecord
-from ml_assets.defs.automation import why_started
+from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.backtesting.assets import last_backtest
 from ml_assets.defs.common import CHAMPION_FRESH, EVALUATION, OWNERS, TRAINING_POOL
 from ml_assets.defs.metadata import safe_metadata
@@ -18,7 +18,7 @@ from ml_assets.promotion.decision_log import DecisionLog
 
 if TYPE_CHECKING:
     from ml_assets.promotion.criteria import PromotionLimits
-    from ml_assets.promotion.promote import CrowningOptions
+    from ml_assets.promotion.promote import PromotionOptions
 
 
 class ChampionConfig(dg.Config):
@@ -59,11 +59,11 @@ class ChampionConfig(dg.Config):
     def limits(self, suggested: float | None) -> "PromotionLimits":
         """The same for the domain; the backtest has ``suggested`` a least improvement, minutes."""
         from ml_assets.promotion.criteria import PromotionLimits
-        from ml_assets.promotion.slice_guardrails import SliceGuard
+        from ml_assets.promotion.slice_guardrails import SliceGuardrail
 
-        guard = SliceGuard(least_trips=self.least_slice_trips)
+        guard = SliceGuardrail(least_trips=self.least_slice_trips)
         if self.slice_tolerance is not None:
-            guard = SliceGuard(self.slice_tolerance, self.least_slice_trips)
+            guard = SliceGuardrail(self.slice_tolerance, self.least_slice_trips)
         from_backtest = self.least_improvement is None and suggested is not None
         return PromotionLimits(
             confidence=self.confidence,
@@ -91,10 +91,10 @@ def champion_model(
     tracking: MlflowTracking,
 ) -> dg.MaterializeResult:
     """Decide on the leaderboard's winner and carry the decision out in the registry."""
-    from ml_assets.promotion.evaluate import UnfitToServe
-    from ml_assets.promotion.policy import NothingToPromote
-    from ml_assets.promotion.promote import crown_winner
-    from ml_assets.registry.registry import ChampionMoved
+    from ml_assets.promotion.evaluate import NotServable
+    from ml_assets.promotion.policy import NoCandidate
+    from ml_assets.promotion.promote import promote_best
+    from ml_assets.registry.registry import ConcurrentPromotion
 
     records = trip_store.records()
     log = DecisionLog(records.home, records.dataset)
@@ -108,8 +108,8 @@ def champion_model(
     registry = tracking.registry()
     try:
         options = _options(context, config, last_backtest(context, trip_store))
-        decision = crown_winner(registry, board, training_set, trip_store.tables(), log, options)
-    except (NothingToPromote, UnfitToServe, ChampionMoved) as error:
+        decision = promote_best(registry, board, training_set, trip_store.tables(), log, options)
+    except (NoCandidate, NotServable, ConcurrentPromotion) as error:
         raise dg.Failure(str(error)) from error
     records.write("champion_model", decision)
     _tell(context, decision)
@@ -126,14 +126,14 @@ def champion_model(
 
 def _options(
     context: dg.AssetExecutionContext, config: ChampionConfig, backtest: BacktestRecord | None
-) -> "CrowningOptions":
-    from ml_assets.promotion.promote import CrowningOptions
+) -> "PromotionOptions":
+    from ml_assets.promotion.promote import PromotionOptions
 
-    return CrowningOptions(
+    return PromotionOptions(
         serve=config.serve,
         replace_other_dataset=config.replace_other_dataset,
         limits=config.limits(backtest.suggested_least_improvement if backtest else None),
-        started_because=why_started(context.run.tags),
+        started_because=run_reason_of(context.run.tags),
         dagster_run_id=context.run.run_id,
     )
 

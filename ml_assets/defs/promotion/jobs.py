@@ -71,7 +71,7 @@ def promote_version() -> None:
     promote_op()
 
 
-def reinstating_jobs() -> list[dg.JobDefinition]:
+def promotion_jobs() -> list[dg.JobDefinition]:
     """Both jobs."""
     return [roll_back_champion, promote_version]
 
@@ -84,8 +84,8 @@ def _reinstate(
     version: str | None,
     reason: str,
 ) -> None:
-    from ml_assets.promotion.manual import CannotReinstate, reinstate
-    from ml_assets.registry.registry import ChampionMoved
+    from ml_assets.promotion.manual import OverrideRejected, override_champion
+    from ml_assets.registry.registry import ConcurrentPromotion
 
     if not reason.strip():
         raise dg.Failure("a reason is needed: it is what others will read in the record")
@@ -93,7 +93,7 @@ def _reinstate(
     log = DecisionLog(records.home, records.dataset)
     registry = tracking.registry()
     try:
-        decision = reinstate(
+        decision = override_champion(
             registry,
             log,
             kind="rollback" if kind == "rollback" else "override",
@@ -101,7 +101,7 @@ def _reinstate(
             reason=reason.strip(),
             dagster_run_id=context.run_id,
         )
-    except (CannotReinstate, ChampionMoved) as error:
+    except (OverrideRejected, ConcurrentPromotion) as error:
         raise dg.Failure(str(error)) from error
     records.write("champion_model", decision)
     context.log.info(decision.reason)

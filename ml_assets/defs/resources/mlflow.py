@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.registry.links import how_to_open, pages, run_page, source_tags
+from ml_assets.registry.links import pages, run_page, source_tags, ui_command
 from ml_assets.registry.mlflow_runs import (
     DAGSTER_RUN_TAG,
     TrackedRun,
-    close_abandoned_runs,
+    close_orphaned_runs,
     tracked_run,
 )
 from ml_assets.registry.mlflow_store import TrackingStore
@@ -80,7 +80,7 @@ class MlflowTracking(dg.ConfigurableResource):
     def run(self, context: dg.AssetExecutionContext, name: str) -> Iterator[TrackedRun]:
         """An MLflow run for the step that is executing."""
         client = self.client()
-        self.close_abandoned(client, context.instance)
+        self.close_orphaned(client, context.instance)
         tags = {
             DAGSTER_RUN_TAG: context.run.run_id,
             "dagster_asset": context.asset_key.to_user_string(),
@@ -98,7 +98,7 @@ class MlflowTracking(dg.ConfigurableResource):
 
         return champion_parameters(client, self.registered_model, model, training_set)
 
-    def close_abandoned(self, client: "MlflowClient", instance: dg.DagsterInstance) -> list[str]:
+    def close_orphaned(self, client: "MlflowClient", instance: dg.DagsterInstance) -> list[str]:
         """End MLflow runs that a killed Dagster run left RUNNING.
 
         Args:
@@ -114,7 +114,7 @@ class MlflowTracking(dg.ConfigurableResource):
             run = instance.get_run_by_id(dagster_run_id)
             return None if run is None else _OUTCOMES.get(run.status)
 
-        return close_abandoned_runs(client, self.experiment, outcome)
+        return close_orphaned_runs(client, self.experiment, outcome)
 
     def where_to_look(self, client: "MlflowClient", version: str) -> dict[str, dg.MetadataValue]:
         """Links to a registered version and its run; for a database, the command that shows it."""
@@ -134,7 +134,7 @@ class MlflowTracking(dg.ConfigurableResource):
 
     def _as_metadata(self, links: dict[str, str]) -> dict[str, dg.MetadataValue]:
         if not links:
-            return {"open_mlflow": dg.MetadataValue.text(how_to_open(self.tracking_uri))}
+            return {"open_mlflow": dg.MetadataValue.text(ui_command(self.tracking_uri))}
         return {shown: dg.MetadataValue.url(address) for shown, address in links.items()}
 
     def _store(self) -> TrackingStore:

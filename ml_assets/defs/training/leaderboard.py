@@ -31,7 +31,7 @@ def model_leaderboard(
 ) -> dg.MaterializeResult:
     """Gather the models of this training set, judge the baselines, rank them all."""
     from ml_assets.evaluation.leaderboard import leaderboard
-    from ml_assets.training.train_and_evaluate import judge_baselines, load_months
+    from ml_assets.training.train_and_evaluate import evaluate_baselines, load_months
 
     begun, processed = time.perf_counter(), time.process_time()
     records = trip_store.records()
@@ -42,7 +42,7 @@ def model_leaderboard(
         context.log.warning(
             f"not on the leaderboard, since not trained on this training set: {', '.join(absent)}"
         )
-    baselines = judge_baselines(training_set, load_months(trip_store.tables(), training_set))
+    baselines = evaluate_baselines(training_set, load_months(trip_store.tables(), training_set))
     board = Leaderboard(
         training_set=training_set.fingerprint,
         judged_month=", ".join(str(month) for month in training_set.months_of("judge")),

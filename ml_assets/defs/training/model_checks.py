@@ -82,7 +82,7 @@ def _judged_model_checks() -> dg.AssetChecksDefinition:
     ) -> Iterator[dg.AssetCheckResult]:
         """Load the models that this run speaks of and hold them to their rules."""
         tracking.reader()
-        bench = Bench.of(trip_store)
+        bench = BacktestRunner.of(trip_store)
         selected = context.selected_asset_check_keys
         for family in FAMILIES:
             asset = dg.AssetKey(model_asset_name(family))
@@ -118,7 +118,7 @@ def champion_checks(
     from ml_assets.registry.artifacts import CHAMPION
 
     tracking.reader()
-    bench = Bench.of(trip_store)
+    bench = BacktestRunner.of(trip_store)
     serves, covers = bench.champion(f"models:/{tracking.registered_model}@{CHAMPION}")
     yield single_result(dg.AssetCheckKey(_CHAMPION, "serves_what_was_judged"), serves)
     key = dg.AssetCheckKey(_CHAMPION, "interval_covers")
@@ -126,7 +126,7 @@ def champion_checks(
 
 
 @dataclass
-class Bench:
+class BacktestRunner:
     """The judged month and the records, read once; each model is loaded at most once."""
 
     trip_store: TripStoreResource
@@ -137,7 +137,7 @@ class Bench:
     intervals: dict[dg.AssetKey, IntervalRecord] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, trip_store: TripStoreResource) -> "Bench":
+    def of(cls, trip_store: TripStoreResource) -> "BacktestRunner":
         """Read what models of the current training set are judged on."""
         from ml_assets.training.training_set import load_trips
 
@@ -226,11 +226,11 @@ class Bench:
         return interval_covers(measured, saw_judged_month)
 
     def _examine(self, asset: str, record: ModelRecord | None) -> dict[str, Finding]:
-        from ml_assets.evaluation.memorization import knows_no_trip_by_heart
+        from ml_assets.evaluation.memorization import check_memorization
         from ml_assets.evaluation.model_checks import (
             better_than_baselines,
+            check_leakage,
             fit_time_within_budget,
-            knows_nothing_of,
             same_predictions,
             sane_predictions,
         )
@@ -243,7 +243,7 @@ class Bench:
             return dict.fromkeys(_SPECS, stale)
         asked = self._ask(record.model_uri or "")
         baselines = self._baselines()
-        leak = knows_nothing_of(self.training_set, record, baselines)
+        leak = check_leakage(self.training_set, record, baselines)
         if isinstance(asked, Finding):
             sane = same = asked
             covers = _NO_INTERVALS
@@ -251,7 +251,7 @@ class Bench:
             pipeline, predicted = asked
             sane = sane_predictions(predicted)
             same = same_predictions(record, predicted, self._actual())
-            leak = worst([leak, knows_no_trip_by_heart(pipeline, self.judged, predicted)])
+            leak = worst([leak, check_memorization(pipeline, self.judged, predicted)])
             key, saw = dg.AssetKey(asset), self.training_set.tunes_on_the_judged_month
             covers = self._covers(key, pipeline, predicted, saw)
         return {
@@ -287,10 +287,10 @@ class Bench:
         """Those of the leaderboard, or measured now when it is of another training set."""
         if self.board is not None:
             return [row for row in self.board.rows if row.kind == "baseline"]
-        from ml_assets.training.train_and_evaluate import judge_baselines, load_months
+        from ml_assets.training.train_and_evaluate import evaluate_baselines, load_months
 
         months = load_months(self.trip_store.tables(), self.training_set)
-        return judge_baselines(self.training_set, months)
+        return evaluate_baselines(self.training_set, months)
 
     def _fitted_on(self, record: ModelRecord) -> int:
         uses = {use.month: use.rows for use in self.training_set.months}

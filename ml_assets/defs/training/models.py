@@ -80,8 +80,8 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         from ml_assets.registry.descriptions import describe_training, run_name
         from ml_assets.registry.log_training import log_judged_model
-        from ml_assets.reporting.model_charts import model_pictures
-        from ml_assets.training.train_and_evaluate import load_months, train_and_judge
+        from ml_assets.reporting.model_charts import model_charts
+        from ml_assets.training.train_and_evaluate import load_months, train_and_evaluate
 
         training_set = trip_store.records().read("training_set", TrainingSet)
         # Whatever can fail is inside, so that MLflow's status is the step's own outcome.
@@ -92,7 +92,7 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
                 last = _last_parameters(context, family, trip_store, training_set)
                 warm_start = _known(family, champion) or last
             options = _tuning_options(config, family, training_set, warm_start)
-            judged = train_and_judge(
+            judged = train_and_evaluate(
                 family,
                 training_set,
                 load_months(trip_store.tables(), training_set),
@@ -100,7 +100,7 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
                 on_trial=lambda trial: context.log.info(_told(family, trial, config.trials)),
             )
             pictures: dict[str, bytes] = optional(
-                context.log, f"pictures of {name}", lambda: model_pictures(judged, training_set), {}
+                context.log, f"pictures of {name}", lambda: model_charts(judged, training_set), {}
             )
             description = describe_training(
                 judged.record, training_set, family.title, context.run_id

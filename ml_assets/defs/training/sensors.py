@@ -8,17 +8,17 @@ from pydantic import BaseModel, ValidationError
 from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.ingestion.sensors import Clock, utc_now
-from ml_assets.defs.operations.run_outcomes import attempts_at, under_way
+from ml_assets.defs.operations.run_outcomes import active_run, count_attempts
 from ml_assets.defs.operations.run_tags import REQUEST_KEY_TAG
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.ingestion.ingest_plan import RunState, next_attempt_at, run_key
+from ml_assets.ingestion.ingest_plan import RunState, next_retry_at, run_key
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.retraining import (
-    Prospect,
-    data_state,
-    last_carried_out,
-    news_since,
-    prospect,
+    NextTraining,
+    data_fingerprint,
+    last_applied,
+    new_data_since,
+    next_training,
 )
 from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.trips.quality import RULES
@@ -66,7 +66,7 @@ def retraining_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
         if newest is None or newest.storage_id <= before.storage_id:
             known = f": {before.why}" if before.why else ""
             return _skip(f"no month has come in since the last look{known}")
-        if busy := under_way(instance, INGESTION_POOL, TRAINING_POOL):
+        if busy := active_run(instance, INGESTION_POOL, TRAINING_POOL):
             return _skip(f"waiting: {busy}")
         if now().timestamp() - newest.timestamp < QUIET_SECONDS:
             return _skip(f"a month has just come in: waiting {QUIET_SECONDS} s for more")
@@ -88,30 +88,30 @@ def _decide(
         UnreadableRecord: when a decision cannot be read.
     """
     records = trip_store.records()
-    ahead = prospect(trip_store.tables())
+    ahead = next_training(trip_store.tables())
     if ahead.training_set is None:
         told = f"not enough to train on: {ahead.fault}"
-        return _skip(" | ".join(filter(None, (told, ahead.told_refusals))), settled)
-    last = last_carried_out(DecisionLog(records.home, records.dataset))
-    news = news_since(ahead.training_set, last)
+        return _skip(" | ".join(filter(None, (told, ahead.rejection_summary))), settled)
+    last = last_applied(DecisionLog(records.home, records.dataset))
+    news = new_data_since(ahead.training_set, last)
     if not news:
         judged = ahead.training_set.months_of("judge")[0]
         told = f"months up to {judged} have been trained on as they are"
-        return _skip(" | ".join(filter(None, (told, ahead.told_refusals))), settled)
+        return _skip(" | ".join(filter(None, (told, ahead.rejection_summary))), settled)
     if failed := failed_checks(instance, ahead):
         return _skip(f"{news}, but {failed}")
-    state = data_state(ahead.training_set, last)
-    attempts, outcome = attempts_at(instance, state)
+    state = data_fingerprint(ahead.training_set, last)
+    attempts, outcome = count_attempts(instance, state)
     if outcome.state in (RunState.REFUSED, RunState.CANCELLED):
         return _skip(f"{news}, but {outcome}: the next is weekly, or by hand", settled)
-    if outcome.at is not None and now() < (due := next_attempt_at(attempts, outcome.at)):
+    if outcome.at is not None and now() < (due := next_retry_at(attempts, outcome.at)):
         wait = due - now() + timedelta(minutes=1)
         return _skip(f"{news}, but {outcome}: next attempt in {wait.total_seconds() // 60:.0f} min")
     tags = {**reason_tag(str(news)), REQUEST_KEY_TAG: state}
     return dg.SensorResult([dg.RunRequest(run_key(state, attempts), tags=tags)])
 
 
-def failed_checks(instance: dg.DagsterInstance, ahead: Prospect) -> str | None:
+def failed_checks(instance: dg.DagsterInstance, ahead: NextTraining) -> str | None:
     """Which blocking check forbids training by its latest result; None when none does.
 
     A check that failed for a month which is left out anyway forbids nothing.

@@ -29,7 +29,7 @@ class TrainingSetConfig(dg.Config):
     train_months: int | None = None
     judge_month: str | None = None
     exclude_months: list[str] = Field(default_factory=list)
-    refused_months: Literal["fail", "leave_out"] = "fail"
+    rejected_months: Literal["fail", "leave_out"] = "fail"
 
 
 @dg.asset(
@@ -51,23 +51,23 @@ def training_set(
     from ml_assets.training.training_set import (
         TABLE,
         TrainingSetError,
-        describe_training_set,
-        refused_months,
+        build_training_set,
+        rejected_months,
     )
 
     store = trip_store.tables()
     excluded = {Month.parse(text) for text in config.exclude_months}
     available = [month for month in store.months(TABLE) if month not in excluded]
     left_out: dict[Month, str] = {}
-    if config.refused_months == "leave_out":
-        left_out = refused_months(store, available)
+    if config.rejected_months == "leave_out":
+        left_out = rejected_months(store, available)
         available = [month for month in available if month not in left_out]
     for month, why in left_out.items():
         context.log.warning(f"{month} is left out, since a data rule refuses it: {why}")
     judge = Month.parse(config.judge_month) if config.judge_month else None
     try:
         window = choose_window(available, config.train_months, judge)
-        described = describe_training_set(store, window)
+        described = build_training_set(store, window)
     except (WindowError, TrainingSetError) as error:
         raise dg.Failure(str(error)) from error
     trip_store.records().write("training_set", described)

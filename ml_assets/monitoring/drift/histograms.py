@@ -80,20 +80,20 @@ def binned(counts: Counts, bin_of: Counts) -> Counts:
     return np.bincount(bin_of, weights=counts, minlength=int(bin_of.max()) + 1).astype(np.int64)
 
 
-def frequent_alone(reference: Counts) -> Counts:
+def rare_values_pooled(reference: Counts) -> Counts:
     """A bin for each value with at least ``LEAST_SHARE`` of the trips, one for all the others."""
     frequent = reference >= max(LEAST_SHARE * reference.sum(), 1)
     return np.where(frequent, np.cumsum(frequent), 0)
 
 
-def equal_parts(reference: Counts) -> Counts:
+def quantile_bins(reference: Counts) -> Counts:
     """At most ``DISTANCE_BINS`` bins of neighbouring values with about as many trips each."""
     below = np.concatenate([[0], np.cumsum(reference)[:-1]]) / max(reference.sum(), 1)
     part = np.floor(below * DISTANCE_BINS).clip(0, DISTANCE_BINS - 1)
     return np.unique(part, return_inverse=True)[1].astype(np.int64)
 
 
-def each_alone(reference: Counts) -> Counts:
+def identity_bins(reference: Counts) -> Counts:
     """A bin for each value."""
     return np.arange(len(reference))
 
@@ -130,11 +130,11 @@ def _passengers(trips: pl.DataFrame) -> Counts:
 
 
 FEATURES: Final = (
-    Feature("pickup_zone", _zones("PULocationID"), frequent_alone),
-    Feature("dropoff_zone", _zones("DOLocationID"), frequent_alone),
-    Feature("borough_pair", _borough_pairs, frequent_alone),
-    Feature("hour_of_week", _hours_of_week, each_alone),
-    Feature("trip_distance", _distances, equal_parts),
-    Feature("passenger_count", _passengers, each_alone),
+    Feature("pickup_zone", _zones("PULocationID"), rare_values_pooled),
+    Feature("dropoff_zone", _zones("DOLocationID"), rare_values_pooled),
+    Feature("borough_pair", _borough_pairs, rare_values_pooled),
+    Feature("hour_of_week", _hours_of_week, identity_bins),
+    Feature("trip_distance", _distances, quantile_bins),
+    Feature("passenger_count", _passengers, identity_bins),
 )
 """What is watched: all that a request holds, and where trips go between boroughs."""

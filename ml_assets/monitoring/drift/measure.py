@@ -16,7 +16,7 @@ from ml_assets.monitoring.drift.histograms import (
 )
 from ml_assets.monitoring.drift.psi import population_stability_index
 from ml_assets.monitoring.drift.records import DRIFT_LIMIT, DriftEntry, DriftRecord
-from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
+from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
@@ -80,7 +80,7 @@ def measure_drift(
             continue
         try:
             entries.append(_entry(store, month, champion, reference, kept))
-        except (DamagedMonth, MissingMonth, TooFewTrips) as error:
+        except (CorruptMonth, MonthNotFound, TooFewTrips) as error:
             skipped[str(month)] = str(error)
     others = [entry for entry in kept if entry.champion != champion.identity]
     return record.model_copy(
@@ -110,7 +110,7 @@ class Reference:
         for month in months:
             try:
                 lineage, rows = store.lineage(TABLE, month)
-            except DamagedMonth as error:
+            except CorruptMonth as error:
                 self.skipped[str(month)] = str(error)
                 continue
             if rows:

@@ -11,7 +11,7 @@ from ml_assets.pipeline.features import LEAST_MILES, MOST_MILES
 from ml_assets.pipeline.zone_map import learn_map
 from ml_assets.trips.rules import REQUEST_COLUMNS, ZONE_CODES
 
-FAR_OFF = 3.0
+OUTLIER_RATIO = 3.0
 """So many times as far as usual, or as near, is far off. Of metered green trips in 2023 it is 1.5
 to 1.8 %, most of them within one zone."""
 
@@ -42,7 +42,7 @@ class DistanceCounts:
         return self.none / requests, self.far_off / requests
 
 
-class UsualMiles:
+class ExpectedMiles:
     """How far trips between two zones usually go, as models learn it; also of pairs never seen."""
 
     def __init__(self, trips: pl.DataFrame) -> None:
@@ -56,7 +56,7 @@ class UsualMiles:
         """Count requests with odd distances."""
         pair, miles, stated = _read(requests)
         off = np.abs(np.log(miles[stated]) - self._log_miles[pair[stated]])
-        far = int(np.count_nonzero(off > log(FAR_OFF)))
+        far = int(np.count_nonzero(off > log(OUTLIER_RATIO)))
         return DistanceCounts(requests.height, int(np.count_nonzero(~stated)), far)
 
 

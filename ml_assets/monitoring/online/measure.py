@@ -11,7 +11,7 @@ import polars as pl
 from ml_assets.monitoring.champion import ServedChampion
 from ml_assets.monitoring.drift.histograms import MonthCounts, added, count_month
 from ml_assets.monitoring.drift.measure import LEAST_TRIPS, TABLE, Reference
-from ml_assets.monitoring.online.distance_outliers import DistanceCounts, UsualMiles
+from ml_assets.monitoring.online.distance_outliers import DistanceCounts, ExpectedMiles
 from ml_assets.monitoring.online.records import (
     MOST_DAYS,
     WINDOW_DAYS,
@@ -21,7 +21,7 @@ from ml_assets.monitoring.online.records import (
     OnlineRecord,
 )
 from ml_assets.serving.request_log.files import day_files, last_written
-from ml_assets.serving.request_log.reader import LoggedPiece, read_pieces
+from ml_assets.serving.request_log.reader import LogChunk, read_pieces
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
@@ -96,7 +96,7 @@ class _Trips:
 
     version: str
     reference: Reference
-    usual: UsualMiles
+    usual: ExpectedMiles
     distances: DistanceCounts
 
 
@@ -107,7 +107,7 @@ def _trips_of(store: TripStore, champion: ServedChampion) -> tuple[_Trips | None
     if not reference.months:
         return None, f"none of the months that {champion} was fitted on is stored: bring them again"
     newest = store.read_table(TABLE, reference.months[-1], list(REQUEST_COLUMNS))
-    usual = UsualMiles(newest)
+    usual = ExpectedMiles(newest)
     return _Trips(champion.version, reference, usual, usual.count(newest)), ""
 
 
@@ -121,7 +121,7 @@ class _Window:
         self._weekdays: set[int] = set()
         self._distances = DistanceCounts()
 
-    def watching(self, pieces: Iterable[LoggedPiece]) -> Iterator[LoggedPiece]:
+    def watching(self, pieces: Iterable[LogChunk]) -> Iterator[LogChunk]:
         """The same pieces, each counted if it is of the window."""
         for piece in pieces:
             if piece.day >= self._first and piece.answers.height:
@@ -130,7 +130,7 @@ class _Window:
                     self._count(piece.answers.select(REQUEST_COLUMNS), self._trips.usual)
             yield piece
 
-    def _count(self, requests: pl.DataFrame, usual: UsualMiles) -> None:
+    def _count(self, requests: pl.DataFrame, usual: ExpectedMiles) -> None:
         counts = count_month(requests)
         self._counts = added([self._counts, counts]) if self._counts else counts
         self._weekdays |= {*requests["pickup_datetime"].dt.weekday().unique()}
@@ -162,7 +162,7 @@ class _Window:
         return found, ""
 
 
-def _day(day: date, pieces: Iterable[LoggedPiece]) -> tuple[list[OnlineDay], DayFaults]:
+def _day(day: date, pieces: Iterable[LogChunk]) -> tuple[list[OnlineDay], DayFaults]:
     """A day's answers by version, and what its log lacks."""
     parts, faults = [], DayFaults()
     for piece in pieces:

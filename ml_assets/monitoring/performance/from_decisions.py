@@ -11,7 +11,7 @@ from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.monitoring.performance.records import Score
 
 
-def scores_of_decisions(decisions: Iterable[ChampionDecision]) -> list[Score]:
+def scores_from_decisions(decisions: Iterable[ChampionDecision]) -> list[Score]:
     """One score for each decision that was made against a champion, in their order.
 
     The relative error follows from R² = 1 - RMSE² / variance: it is √(1 - R²).

@@ -17,8 +17,8 @@ from ml_assets.monitoring.performance.records import (
 )
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.secrets import ShownError, error_text
-from ml_assets.storage.trip_store import DamagedMonth, MissingMonth, TripStore
-from ml_assets.training.training_set import COLUMNS, one_after_the_other
+from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
+from ml_assets.training.training_set import COLUMNS, concat_months
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import TARGET
 
@@ -38,7 +38,7 @@ Pipeline = Any
 """A fitted pipeline, from request columns to minutes."""
 
 
-class CannotScore(ShownError, RuntimeError):
+class ScoringFailed(ShownError, RuntimeError):
     """The champion does not predict; says why."""
 
 
@@ -64,7 +64,7 @@ def measure_performance(
         refused: Months that nothing is to be learned from, and why: their labels are not trusted.
 
     Raises:
-        CannotScore: when it cannot be loaded, or does not predict finite minutes.
+        ScoringFailed: when it cannot be loaded, or does not predict finite minutes.
     """
     record = earlier or PerformanceRecord(dataset=store.dataset, synthetic=store.synthetic)
     bench = _Bench(store, champion, load, record)
@@ -79,7 +79,7 @@ def measure_performance(
             continue
         try:
             scores.append(bench.score(month))
-        except (DamagedMonth, MissingMonth, TooFewTrips) as error:
+        except (CorruptMonth, MonthNotFound, TooFewTrips) as error:
             skipped[str(month)] = str(error)
     record = record.add_score(*scores).model_copy(
         update={
@@ -167,25 +167,25 @@ class _Bench:
         return score_of(self._champion, str(month), lineage.raw_sha256, trips[TARGET], predicted)
 
     def _trips(self, month: Month, rows: int) -> pd.DataFrame:
-        return one_after_the_other([self._store.read_table(TABLE, month, COLUMNS)], rows)
+        return concat_months([self._store.read_table(TABLE, month, COLUMNS)], rows)
 
     def _predict(self, trips: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Minutes of the trips.
 
         Raises:
-            CannotScore: when there are none.
+            ScoringFailed: when there are none.
         """
         try:
             if self._pipeline is None:
                 self._pipeline = self._load()
             predicted = predict_trips(self._pipeline, trips)
         except Exception as error:
-            raise CannotScore(
+            raise ScoringFailed(
                 f"{self._champion} can no longer be scored ({error_text(error)})"
             ) from error
         minutes = np.asarray(predicted, dtype=np.float64)
         if not np.isfinite(minutes).all():
-            raise CannotScore(f"{self._champion} can no longer be scored: not all minutes finite")
+            raise ScoringFailed(f"{self._champion} can no longer be scored: not all minutes finite")
         return minutes
 
 

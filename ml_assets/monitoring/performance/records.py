@@ -96,7 +96,7 @@ class PerformanceRecord(BaseModel):
         model: Its family.
         tolerance: Share above the reference that is allowed while ``allowance`` is unknown.
         allowance: By how much the relative error may exceed the reference, as follows from a
-            backtest; see :func:`noise_allowance`. None before there was one to tell.
+            backtest; see :func:`noise_tolerance`. None before there was one to tell.
         scores: In the order of months, those of one month in the order they were made.
         references: By champion: its version and MLflow run.
         skipped: Stored months that could not be scored, and why.
@@ -175,7 +175,7 @@ class PerformanceRecord(BaseModel):
         ]
 
 
-def noise_allowance(noise: float | None, months: int) -> float | None:
+def noise_tolerance(noise: float | None, months: int) -> float | None:
     """By how much a month's relative error may exceed that of the month that judged.
 
     Both are single months, so their difference has √2 times the standard deviation of one; and that

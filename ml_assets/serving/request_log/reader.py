@@ -44,7 +44,7 @@ _STILL_WRITTEN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class LoggedPiece:
+class LogChunk:
     """A piece of one day's log.
 
     Attributes:
@@ -74,7 +74,7 @@ def read_log(folder: Path, first: date | None = None, last: date | None = None) 
 
 def read_pieces(
     folder: Path, first: date | None = None, last: date | None = None
-) -> Iterator[LoggedPiece]:
+) -> Iterator[LogChunk]:
     """The log a piece at a time, days in order, each piece at most about 16 MiB of lines.
 
     A last line without an end counts as unreadable once nobody has written for a minute.
@@ -100,7 +100,7 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
         yield rest
 
 
-def _piece(day: date, data: bytes) -> LoggedPiece:
+def _piece(day: date, data: bytes) -> LogChunk:
     lines = sum(1 for line in data.split(b"\n") if line.strip())
     frame = _frame(data)
     lost = frame.filter(pl.col(LOST) > 0)
@@ -111,7 +111,7 @@ def _piece(day: date, data: bytes) -> LoggedPiece:
     on_the_map = pl.all_horizontal(pl.col(_ZONES).is_between(FIRST_ZONE, LAST_ZONE))
     answers = answers.filter(on_the_map)
     unreadable = lines - lost.height - answers.height
-    return LoggedPiece(day, answers, int(lost[LOST].sum()), unreadable)
+    return LogChunk(day, answers, int(lost[LOST].sum()), unreadable)
 
 
 def _format(name: str) -> dict[str, Any]:

@@ -123,15 +123,15 @@ __all__ = [
     "MonthProfile",
     "Rule",
     "Verdict",
+    "history_before",
     "is_settled",
     "kept_figures",
-    "nearest_earlier",
-    "refusals",
+    "rejection_reasons",
     "worst",
 ]
 
 
-def nearest_earlier(profiles: Sequence[MonthProfile], month: str) -> list[MonthProfile]:
+def history_before(profiles: Sequence[MonthProfile], month: str) -> list[MonthProfile]:
     """The profiles that a month is compared with: those before it, at most ``HISTORY_MONTHS``.
 
     Args:
@@ -154,7 +154,7 @@ def is_settled(rule: Rule, month: MonthProfile, later: Sequence[MonthProfile]) -
     return rule.judge(month, nearest_last).verdict == Verdict.FINE
 
 
-def refusals(month: MonthProfile, earlier: Sequence[MonthProfile]) -> list[str]:
+def rejection_reasons(month: MonthProfile, earlier: Sequence[MonthProfile]) -> list[str]:
     """Why a month may not be trained on: a sentence for each rule that refuses it.
 
     Args:

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
-from ml_assets.defs.automation import why_started
+from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.ingestion import sensors
 from ml_assets.defs.ingestion.sensors import months_until, new_months_sensor, poll_seconds
 from ml_assets.ingestion import SourceUnavailable, published_filename
@@ -70,7 +70,7 @@ def test_new_months_come_in_once_and_more_of_them_as_they_are_published(ticking,
         publish(published, month)
     asked = ticking.tick()
     assert months_of(asked) == [("2023-01", "2023-02")]
-    assert why_started(asked[0].tags) == "new: 2023-01 to 2023-02"
+    assert run_reason_of(asked[0].tags) == "new: 2023-01 to 2023-02"
     (done,) = ticking.carry_out(asked)
     assert done.success
     assert store_of(ticking).months("trip_features") == MONTHS[:2]

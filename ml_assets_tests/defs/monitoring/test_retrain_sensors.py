@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from ml_assets.defs.automation import why_started
+from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.monitoring.retrain_sensors import degradation_sensors
 from ml_assets.defs.operations.run_outcomes import RUN_KEY_TAG
 from ml_assets.defs.resources import project_resources
@@ -14,7 +14,7 @@ from ml_assets.monitoring.drift.records import DriftEntry, DriftRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord, Reference, Score
 from ml_assets.monitoring.retrain_rule import COOL_DOWN
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.retraining import prospect
+from ml_assets.promotion.retraining import next_training
 from ml_assets.trips.month import Month
 from ml_assets_tests.defs.ticks import Ticking, left_in_progress
 from ml_assets_tests.project import open_project, settings_for
@@ -60,7 +60,7 @@ class Watched:
         self.decisions += 1
         self.log.write(
             decision_on(
-                prospect(self.store.tables()).training_set,
+                next_training(self.store.tables()).training_set,
                 decision_id=f"d{self.decisions}",
                 decided_at=f"2026-11-01T00:00:0{self.decisions}+0000",
             )
@@ -166,7 +166,7 @@ WHY = {
 def test_two_bad_months_ask_for_one_retraining_that_says_why(watched, name):
     watched.measure(name, "xx")
     (asked,) = watched.tick(name)
-    assert why_started(asked.tags) == WHY[name]
+    assert run_reason_of(asked.tags) == WHY[name]
     assert watched.tick(name) == []  # the same key again
     watched.launched(asked)
     assert watched.tick(name) == []
@@ -258,7 +258,7 @@ def test_a_retraining_whose_process_was_killed_is_asked_for_again_an_hour_later(
     watched.later = timedelta(hours=1, minutes=1)
     (again,) = watched.tick("decay")
     assert again.run_key == f"{asked.run_key} #2"
-    assert why_started(again.tags) == WHY["decay"]
+    assert run_reason_of(again.tags) == WHY["decay"]
 
 
 def test_one_whose_process_was_killed_is_not_asked_for_again_when_the_month_is_fine_by_now(watched):

@@ -6,7 +6,7 @@ With the daemon running: see ``test_degradation_by_itself``.
 import dagster as dg
 import pytest
 
-from ml_assets.defs.automation import MONITORING_SENSOR, monitoring_sensor, why_started
+from ml_assets.defs.automation import MONITORING_SENSOR, monitoring_sensor, run_reason_of
 from ml_assets_tests.defs.ticks import left_in_progress
 from ml_assets_tests.project import Project, settings_for
 
@@ -153,4 +153,4 @@ def test_the_sensor_is_on_and_says_why_it_starts_a_run():
     sensor = monitoring_sensor()
     assert sensor.name == MONITORING_SENSOR
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
-    assert why_started(sensor.run_tags) == "months or the champion changed"
+    assert run_reason_of(sensor.run_tags) == "months or the champion changed"

@@ -13,8 +13,8 @@ import dagster as dg
 import pytest
 
 from ml_assets.defs.operations import orphaned_runs, run_process
-from ml_assets.defs.operations.executor import telling_in_process_executor
-from ml_assets.defs.operations.orphaned_runs import dead_runs_sensor, fail_dead_runs
+from ml_assets.defs.operations.executor import tagged_in_process_executor
+from ml_assets.defs.operations.orphaned_runs import fail_orphaned_runs, orphaned_runs_sensor
 from ml_assets.defs.operations.run_process import (
     Heartbeats,
     Liveness,
@@ -100,7 +100,7 @@ def test_a_killed_command_is_failed_and_the_next_one_ends_well(tmp_path):
         with instance_in(home / "dagster") as instance:
             (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
             run_id = run.run_id
-            assert fail_dead_runs(instance) == []  # it works
+            assert fail_orphaned_runs(instance) == []  # it works
             process.kill()
             process.communicate()
             assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.STARTED
@@ -134,13 +134,13 @@ WORKER = """
 import os, signal, sys
 import dagster as dg
 from ml_assets.defs.operations import orphaned_runs, run_process
-from ml_assets.defs.operations.executor import telling_in_process_executor
+from ml_assets.defs.operations.executor import tagged_in_process_executor
 
 @dg.op
 def dies():
     os.kill(os.getpid(), signal.SIGKILL)
 
-@dg.job(executor_def=telling_in_process_executor)
+@dg.job(executor_def=tagged_in_process_executor)
 def deadly():
     dies()
 
@@ -163,9 +163,9 @@ def test_a_killed_worker_of_the_ui_is_found_by_the_sensor(tmp_path):
         (run,) = instance.get_runs()
         assert run.status == dg.DagsterRunStatus.STARTED
         context = dg.build_sensor_context(instance=instance)
-        assert "1 run" in dead_runs_sensor(context).skip_message
+        assert "1 run" in orphaned_runs_sensor(context).skip_message
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
-        assert "no run" in dead_runs_sensor(context).skip_message
+        assert "no run" in orphaned_runs_sensor(context).skip_message
 
 
 def test_the_executor_runs_the_steps_as_dagsters_own_does():
@@ -173,10 +173,10 @@ def test_the_executor_runs_the_steps_as_dagsters_own_does():
     def answer() -> int:
         return 42
 
-    job = dg.define_asset_job("job", executor_def=telling_in_process_executor)
+    job = dg.define_asset_job("job", executor_def=tagged_in_process_executor)
     definitions = dg.Definitions(assets=[answer], jobs=[job])
     own = dg.in_process_executor
-    assert telling_in_process_executor.name == own.name
+    assert tagged_in_process_executor.name == own.name
     assert definitions.resolve_job_def("job").executor_def.get_requirements({}) == (
         own.get_requirements({})
     )
@@ -186,21 +186,21 @@ def test_the_executor_runs_the_steps_as_dagsters_own_does():
 def test_a_run_of_a_process_that_is_gone_fails(ended, status):
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, ended, status)
-        assert fail_dead_runs(instance) == [run_id]
+        assert fail_orphaned_runs(instance) == [run_id]
         assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
 
 
 def test_a_run_that_was_to_be_cancelled_when_its_process_died_is_cancelled(ended):
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, ended, dg.DagsterRunStatus.CANCELING)
-        assert fail_dead_runs(instance) == [run_id]
+        assert fail_orphaned_runs(instance) == [run_id]
         assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.CANCELED
 
 
 def test_a_retry_that_has_not_begun_is_not_taken_for_the_dead_run_whose_tags_it_has(ended):
     with dg.DagsterInstance.ephemeral() as instance:
         killed = started_run(instance, ended)
-        assert fail_dead_runs(instance) == [killed]
+        assert fail_orphaned_runs(instance) == [killed]
 
         retry = instance.create_run_for_job(
             work,
@@ -209,10 +209,10 @@ def test_a_retry_that_has_not_begun_is_not_taken_for_the_dead_run_whose_tags_it_
             parent_run_id=killed,
             root_run_id=killed,
         ).run_id
-        assert fail_dead_runs(instance) == []
+        assert fail_orphaned_runs(instance) == []
         another = {**ended, PROCESS_TAG: ended[PROCESS_TAG].replace(":", ":1")}
         instance.add_run_tags(retry, another)  # its own process, which is gone as well
-        assert fail_dead_runs(instance) == [retry]
+        assert fail_orphaned_runs(instance) == [retry]
 
 
 def test_a_retry_is_told_from_its_run_though_that_was_deleted(gone):
@@ -221,20 +221,20 @@ def test_a_retry_is_told_from_its_run_though_that_was_deleted(gone):
         parents = {"parent_run_id": "deleted", "root_run_id": "deleted"}
         for status in (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING):
             started_run(instance, inherited, status, **parents)
-        assert fail_dead_runs(instance) == []
+        assert fail_orphaned_runs(instance) == []
 
 
 def test_a_run_that_is_over_is_left_alone(gone):
     with dg.DagsterInstance.ephemeral() as instance:
         started_run(instance, gone, dg.DagsterRunStatus.SUCCESS)
-        assert fail_dead_runs(instance) == []
+        assert fail_orphaned_runs(instance) == []
 
 
 def test_a_run_whose_process_was_killed_before_it_started_fails(gone, ended):
     with dg.DagsterInstance.ephemeral() as instance:
         for tags in (gone, ended):
             run_id = started_run(instance, tags, dg.DagsterRunStatus.NOT_STARTED)
-            assert fail_dead_runs(instance) == [run_id]
+            assert fail_orphaned_runs(instance) == [run_id]
             assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
 
 
@@ -242,9 +242,9 @@ def test_a_run_whose_process_was_killed_before_it_started_fails(gone, ended):
 def test_a_run_that_no_process_takes_up_fails_after_a_while(monkeypatch, status):
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, {}, status)
-        assert fail_dead_runs(instance) == []  # it may be about to
+        assert fail_orphaned_runs(instance) == []  # it may be about to
         monkeypatch.setattr(orphaned_runs, "UNCLAIMED_SECONDS", -1.0)
-        assert fail_dead_runs(instance) == [run_id]
+        assert fail_orphaned_runs(instance) == [run_id]
         assert "No process has started" in [e.message for e in instance.all_logs(run_id)][-1]
 
 
@@ -259,7 +259,7 @@ def test_a_run_is_left_alone_unless_its_process_is_surely_gone(ended):
     ):
         with dg.DagsterInstance.ephemeral() as instance:
             started_run(instance, unsure)
-            assert fail_dead_runs(instance) == [], unsure
+            assert fail_orphaned_runs(instance) == [], unsure
 
 
 def test_another_process_with_the_same_number_does_not_stand_for_the_dead_one():
@@ -276,15 +276,15 @@ def test_another_process_with_the_same_number_does_not_stand_for_the_dead_one():
 def test_out_of_sight_a_process_is_dead_once_its_heartbeat_has_stopped(quick, gone, elsewhere):
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, replace(gone, **elsewhere))
-        assert fail_dead_runs(instance) == []  # it keeps no heartbeat: nothing is known
+        assert fail_orphaned_runs(instance) == []  # it keeps no heartbeat: nothing is known
         with Heartbeats.of(instance).beating(run_id):
             time.sleep(1.2)
-            assert fail_dead_runs(instance) == []
+            assert fail_orphaned_runs(instance) == []
             assert Heartbeats.of(instance).run_ids() == [run_id]
         Heartbeats.of(instance)._beat(run_id)  # killed: its file stays
-        assert fail_dead_runs(instance) == []
+        assert fail_orphaned_runs(instance) == []
         time.sleep(0.7)
-        assert fail_dead_runs(instance) == [run_id]
+        assert fail_orphaned_runs(instance) == [run_id]
         assert Heartbeats.of(instance).run_ids() == []
         assert "no heartbeat" in [entry.message for entry in instance.all_logs(run_id)][-1]
 
@@ -295,7 +295,7 @@ def test_a_heartbeat_that_looks_old_after_a_suspension_is_watched_before_it_coun
         run_id = started_run(instance, replace(gone, host="another-machine"))
         with heartbeats.beating(run_id):
             os.utime(heartbeats.folder / run_id, (0, 0))
-            assert fail_dead_runs(instance) == []
+            assert fail_orphaned_runs(instance) == []
 
 
 def test_a_run_goes_on_though_its_heartbeat_cannot_be_written(quick, tmp_path, caplog):
@@ -313,14 +313,14 @@ def test_a_living_process_is_left_alone_whatever_its_machine_is_called_now(quick
         heartbeats = Heartbeats.of(instance)
         heartbeats._beat(run_id)
         os.utime(heartbeats.folder / run_id, (0, 0))  # as if it hung
-        assert fail_dead_runs(instance) == []
+        assert fail_orphaned_runs(instance) == []
 
 
 def test_the_heartbeat_of_a_run_that_is_found_dead_goes_at_once(gone):
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, gone)
         Heartbeats.of(instance)._beat(run_id)
-        assert fail_dead_runs(instance) == [run_id]
+        assert fail_orphaned_runs(instance) == [run_id]
         assert Heartbeats.of(instance).run_ids() == []
 
 
@@ -330,7 +330,7 @@ def test_a_run_of_before_a_reboot_fails_and_no_heartbeat_is_left_behind(quick, g
         heartbeats = Heartbeats.of(instance)
         heartbeats._beat("a-run-that-ended-long-ago")
         time.sleep(0.7)
-        assert fail_dead_runs(instance) == [run_id]
+        assert fail_orphaned_runs(instance) == [run_id]
         assert heartbeats.run_ids() == []
 
 

@@ -6,7 +6,7 @@ from dagster._core.storage.tags import TagType, get_tag_type
 from ml_assets.defs.automation import REASON_TAG, reason_tag
 from ml_assets.defs.operations import run_tags
 from ml_assets.defs.operations.executor import log_reason
-from ml_assets.defs.operations.run_outcomes import attempts_at
+from ml_assets.defs.operations.run_outcomes import count_attempts
 from ml_assets.defs.operations.run_process import RunProcess
 from ml_assets.defs.operations.run_tags import (
     REQUEST_KEY_TAG,
@@ -36,7 +36,7 @@ def test_runs_of_an_earlier_version_are_found_by_their_tags():
         run_with(instance, **{REQUEST_KEY_TAG: "2023-06", "dagster/run_key": "c"})
         found = runs_with_tag(instance, REQUEST_KEY_TAG, "2023-05")
         assert [record.dagster_run.run_id for record in found] == [new.run_id, old.run_id]
-        assert attempts_at(instance, "2023-05")[0] == 2
+        assert count_attempts(instance, "2023-05")[0] == 2
         decayed = run_with(instance, **{"ml_assets/degradation": "decay"})
         (only,) = runs_with_tag(instance, TRIGGER_TAG, ["drift", "decay"], limit=1)
         assert only.dagster_run.run_id == decayed.run_id

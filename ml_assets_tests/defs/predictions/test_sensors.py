@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from ml_assets.defs.automation import SCORING_SENSOR, scoring_sensor, why_started
+from ml_assets.defs.automation import SCORING_SENSOR, run_reason_of, scoring_sensor
 from ml_assets_tests.defs.ticks import left_in_progress
 from ml_assets_tests.project import Project, settings_for
 
@@ -104,4 +104,4 @@ def test_the_sensor_is_on_and_says_why_it_starts_a_run():
     sensor = scoring_sensor()
     assert sensor.name == SCORING_SENSOR
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
-    assert why_started(sensor.run_tags) == "a month came in"
+    assert run_reason_of(sensor.run_tags) == "a month came in"

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from ml_assets.defs.automation import why_started
-from ml_assets.defs.operations.run_outcomes import RUN_KEY_TAG, may_pass
+from ml_assets.defs.automation import run_reason_of
+from ml_assets.defs.operations.run_outcomes import RUN_KEY_TAG, is_transient
 from ml_assets.defs.operations.run_tags import FAILURE_TAG, PASSING, REQUEST_KEY_TAG
 from ml_assets.defs.training.sensors import QUIET_SECONDS, retraining_sensor
-from ml_assets.ingestion import BadPublication, SourceUnavailable
+from ml_assets.ingestion import InvalidFile, SourceUnavailable
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.retraining import prospect
-from ml_assets.registry.mlflow_store import TrackingUnreachable
+from ml_assets.promotion.retraining import next_training
+from ml_assets.registry.mlflow_store import TrackingUnavailable
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.defs.ticks import Ticking, left_in_progress
@@ -49,7 +49,7 @@ class Home:
     def train(self):
         """What a training leaves, without its models."""
         store = TripStore(self.project.settings.home, "green", synthetic=False)
-        training_set = prospect(store).training_set
+        training_set = next_training(store).training_set
         self.decisions += 1
         self.log.write(
             decision_on(
@@ -85,7 +85,7 @@ def test_it_follows_new_months_once(home):
     assert "no month has come in" in home.skipped
     assert home.bring(*MONTHS[:3]).success
     (asked,) = home.tick()
-    assert why_started(asked.tags) == "new: 2023-01 to 2023-03"
+    assert run_reason_of(asked.tags) == "new: 2023-01 to 2023-03"
     assert home.tick() == []  # the same key again
     home.train()
     assert home.tick() == []
@@ -94,7 +94,7 @@ def test_it_follows_new_months_once(home):
     assert home.skipped.startswith("no month has come in since the last look: months up to 2023-03")
     home.bring(MONTHS[3])
     (asked,) = home.tick()
-    assert why_started(asked.tags) == "new: 2023-04"
+    assert run_reason_of(asked.tags) == "new: 2023-04"
 
 
 def test_a_home_that_cannot_be_read_for_a_moment_is_a_skip_with_its_reason(home, tmp_path):
@@ -145,7 +145,7 @@ def test_a_month_republished_thrice_is_trained_on_once(home):
         asked += home.tick()
     home.later = timedelta(seconds=QUIET_SECONDS)
     asked += home.tick() + home.tick()
-    assert [why_started(request.tags) for request in asked] == ["republished: 2023-02"]
+    assert [run_reason_of(request.tags) for request in asked] == ["republished: 2023-02"]
 
 
 def test_a_month_that_goes_back_to_what_it_was_is_trained_on_again(home):
@@ -250,11 +250,11 @@ def test_failures_that_may_pass_are_told_from_the_others():
         except dg.Failure as error:
             return error
 
-    for error in (SourceUnavailable("down"), TrackingUnreachable("down"), OSError(28, "full")):
-        assert may_pass(caused_by(error))
-        assert may_pass(error)
-    assert not may_pass(caused_by(BadPublication("a web page")))
-    assert not may_pass(None)
+    for error in (SourceUnavailable("down"), TrackingUnavailable("down"), OSError(28, "full")):
+        assert is_transient(caused_by(error))
+        assert is_transient(error)
+    assert not is_transient(caused_by(InvalidFile("a web page")))
+    assert not is_transient(None)
 
 
 def test_a_training_that_finds_mlflow_down_says_so_by_a_tag(tmp_path):

@@ -13,8 +13,8 @@ from ml_assets.monitoring.drift.histograms import (
     added,
     binned,
     count_month,
-    equal_parts,
-    frequent_alone,
+    quantile_bins,
+    rare_values_pooled,
 )
 from ml_assets.monitoring.drift.measure import measure_drift
 from ml_assets.monitoring.drift.records import DRIFT_LIMIT, DriftRecord, drift_sentence
@@ -226,11 +226,11 @@ def test_the_chart_shows_a_quiet_year_and_a_wild_month(store):
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=300).map(np.array))
 def test_bins_hold_every_trip_once(counts):
-    for bins in (equal_parts(counts), frequent_alone(counts)):
+    for bins in (quantile_bins(counts), rare_values_pooled(counts)):
         assert len(bins) == len(counts)
         assert binned(counts, bins).sum() == counts.sum()
-    assert equal_parts(counts).max() < DISTANCE_BINS
-    assert np.all(np.diff(equal_parts(counts)) >= 0)
+    assert quantile_bins(counts).max() < DISTANCE_BINS
+    assert np.all(np.diff(quantile_bins(counts)) >= 0)
 
 
 def test_counts_of_months_add_up_and_hold_every_trip():

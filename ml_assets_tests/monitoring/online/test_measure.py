@@ -7,7 +7,7 @@ import pytest
 
 from ml_assets.monitoring.drift.records import DRIFT_LIMIT
 from ml_assets.monitoring.online import measure as online
-from ml_assets.monitoring.online.distance_outliers import UsualMiles
+from ml_assets.monitoring.online.distance_outliers import ExpectedMiles
 from ml_assets.monitoring.online.measure import measure_online
 from ml_assets.monitoring.online.records import (
     LOST_DAYS,
@@ -119,7 +119,7 @@ def test_a_distance_is_far_off_beyond_three_times_the_usual_of_its_pair():
     pairs = pl.DataFrame(
         {"PULocationID": [10, 20] * 200, "DOLocationID": [20, 10] * 200, "trip_distance": 4.0}
     )
-    usual = UsualMiles(pairs)
+    usual = ExpectedMiles(pairs)
     for miles, far in ((1.2, 1), (1.5, 0), (4.0, 0), (11.0, 0), (13.0, 1), (70.0, 0), (0.0, 0)):
         counted = usual.count(pairs.head(1).with_columns(trip_distance=pl.lit(miles)))
         assert (counted.far_off, counted.none) == (far, int(miles in (0.0, 70.0)))

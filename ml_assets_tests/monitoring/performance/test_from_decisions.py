@@ -5,7 +5,7 @@ import math
 import pytest
 
 from ml_assets.evaluation.records import ChampionBefore, ChampionDecision, MetricsRecord, MonthUse
-from ml_assets.monitoring.performance.from_decisions import scores_of_decisions
+from ml_assets.monitoring.performance.from_decisions import scores_from_decisions
 from ml_assets.monitoring.performance.records import PerformanceRecord
 
 
@@ -28,7 +28,7 @@ def decision(version="1", month="2023-04", r2=0.75, **changed):
 
 
 def test_the_relative_error_follows_from_the_explained_variance():
-    [score] = scores_of_decisions([decision()])
+    [score] = scores_from_decisions([decision()])
     assert score.relative_error == pytest.approx(0.5)
     assert (score.version, score.model, score.month, score.rmse) == ("1", "lasso", "2023-04", 4.0)
     assert score.key == ("1", "2023-04", "sha of 2023-04", 900)
@@ -40,13 +40,13 @@ def test_the_relative_error_follows_from_the_explained_variance():
     ids=["nothing to score", "a person's", "a single trip"],
 )
 def test_what_tells_nothing_is_left_out(made):
-    assert scores_of_decisions([made, decision()]) == scores_of_decisions([decision()])
+    assert scores_from_decisions([made, decision()]) == scores_from_decisions([decision()])
 
 
 def test_what_was_measured_stays():
-    [decided] = scores_of_decisions([decision()])
+    [decided] = scores_from_decisions([decision()])
     measured = decided.model_copy(update={"rmse": 4.5, "raw_sha256": "published anew"})
     watched = PerformanceRecord(dataset="green", synthetic=False).add_score(measured)
-    later = scores_of_decisions([decision(), decision(month="2023-05")])
+    later = scores_from_decisions([decision(), decision(month="2023-05")])
     found = watched.add_missing(later)
     assert found.scores == [measured, later[1]]

@@ -5,12 +5,12 @@ import pytest
 
 from ml_assets.monitoring.findings import performance_finding
 from ml_assets.monitoring.performance import measure as performance
-from ml_assets.monitoring.performance.measure import CannotScore, measure_performance, score_of
+from ml_assets.monitoring.performance.measure import ScoringFailed, measure_performance, score_of
 from ml_assets.monitoring.performance.records import (
     LEAST_NOISE_MONTHS,
     TOLERANCE,
     PerformanceRecord,
-    noise_allowance,
+    noise_tolerance,
     performance_sentence,
 )
 from ml_assets.pipeline import predict
@@ -97,14 +97,14 @@ def test_a_champion_that_has_not_decayed_is_seldom_over_the_limit(months):
     random = np.random.default_rng(months)
     judged, later = random.normal(0.44, 0.01, (2, 4000))
     noise = random.normal(0.44, 0.01, (4000, months)).std(axis=1, ddof=1)
-    allowed = np.array([noise_allowance(float(found), months) for found in noise])
+    allowed = np.array([noise_tolerance(float(found), months) for found in noise])
     over = np.mean(later > judged + allowed)
     assert 0.015 < over < 0.035
 
 
 def test_too_few_months_of_a_backtest_allow_nothing():
-    assert noise_allowance(0.01, LEAST_NOISE_MONTHS - 1) is None
-    assert noise_allowance(None, 24) is None
+    assert noise_tolerance(0.01, LEAST_NOISE_MONTHS - 1) is None
+    assert noise_tolerance(None, 24) is None
 
 
 def test_the_same_number_in_another_registry_is_another_champion(store, measured):
@@ -229,7 +229,7 @@ def test_the_month_that_judged_it_is_scored_however_old(store, monkeypatch):
     ],
 )
 def test_a_champion_that_does_not_predict_is_said_so(store, load, told):
-    with pytest.raises(CannotScore, match=told):
+    with pytest.raises(ScoringFailed, match=told):
         measure_performance(store, champion_of(store), load)
 
 
