@@ -1,4 +1,4 @@
-"""The monthly partitions: every month that a source can have published by now."""
+"""What the Dagster layer shares: partitions, groups, pools, freshness policies, asset keys."""
 
 from datetime import timedelta
 
@@ -6,20 +6,6 @@ import dagster as dg
 
 from ml_assets.config.settings import Settings
 from ml_assets.trips.calendar import PUBLICATION_LAG_MONTHS
-
-
-def published_months(settings: Settings) -> dg.MonthlyPartitionsDefinition:
-    """Months from ``ML_ASSETS_FIRST_MONTH`` to the newest that can be out; asks no source.
-
-    Dagster's newest monthly partition is last month, so the offset is what is left of the lag.
-    """
-    return dg.MonthlyPartitionsDefinition(
-        start_date=str(settings.first_month),
-        fmt="%Y-%m",
-        timezone="America/New_York",
-        end_offset=1 - PUBLICATION_LAG_MONTHS,
-    )
-
 
 INGESTION = "ingestion"
 REFERENCE = "reference"
@@ -41,6 +27,8 @@ INGESTION_POOL = "ingestion"
 
 OWNERS = ["team:ml_assets"]
 
+CHAMPION_MODEL = dg.AssetKey("champion_model")
+TRIP_FEATURES = dg.AssetKey("trip_features")
 
 MONTHS_FRESH = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(days=45), warn_window=timedelta(days=35)
@@ -61,3 +49,21 @@ WATCHED = {
     "retrain.",
 }
 """Assets with such a policy, and what to do when one is overdue."""
+
+
+def published_months(settings: Settings) -> dg.MonthlyPartitionsDefinition:
+    """Months from ``ML_ASSETS_FIRST_MONTH`` to the newest that can be out; asks no source.
+
+    Dagster's newest monthly partition is last month, so the offset is what is left of the lag.
+    """
+    return dg.MonthlyPartitionsDefinition(
+        start_date=str(settings.first_month),
+        fmt="%Y-%m",
+        timezone="America/New_York",
+        end_offset=1 - PUBLICATION_LAG_MONTHS,
+    )
+
+
+def dataset_label(dataset: str, *, synthetic: bool) -> str:
+    """How metadata call the trips of a record: the dataset, or the synthetic sample."""
+    return "synthetic sample" if synthetic else dataset

@@ -10,6 +10,7 @@ import dagster as dg
 from ml_assets.config.settings import Settings
 from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.cursor import latest_storage_id
 from ml_assets.defs.ingestion.sensors import (
     INGEST_JOB,
     Clock,
@@ -23,7 +24,7 @@ from ml_assets.defs.operations.run_outcomes import active_run
 from ml_assets.defs.resources.trips import RequestLogResource, TripSourceResource, TripStoreResource
 from ml_assets.defs.training.sensors import RETRAIN_JOB
 from ml_assets.ingestion import InvalidSource, SourceUnavailable
-from ml_assets.ingestion.ingest_plan import Asked, Outcome, RunState, plan_runs
+from ml_assets.ingestion.ingest_plan import IngestCursor, Outcome, RunState, plan_runs
 from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.retraining import last_applied, new_data_since, next_training
@@ -86,7 +87,7 @@ def _ingest_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDe
         except (SourceUnavailable, InvalidSource, OSError) as error:
             return dg.SkipReason(str(error))
         # Whatever was asked for before, and came to nothing, is asked for once more.
-        plan = plan_runs(wanted, Asked(), lambda _: Outcome(RunState.UNKNOWN), now())
+        plan = plan_runs(wanted, IngestCursor(), lambda _: Outcome(RunState.UNKNOWN), now())
         if not plan.requests:
             missed = not_read(trip_source, trip_store.tables(), months)
             return dg.SkipReason(f"every published month is stored as it is{missed}")
@@ -106,10 +107,10 @@ def _score_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDef
     )
     def monitor_monthly(context: dg.ScheduleEvaluationContext) -> Answer:
         instance = context.instance
-        inputs = {name: _newest(instance, name) for name in _INPUTS}
+        inputs = {name: latest_storage_id(instance, name) for name in _INPUTS}
         if missing := [name for name, newest in inputs.items() if not newest]:
             return dg.SkipReason(f"nothing to score yet: no {' and no '.join(missing)}")
-        if min(_newest(instance, name) for name in _SCORES) > max(inputs.values()):
+        if min(latest_storage_id(instance, name) for name in _SCORES) > max(inputs.values()):
             return dg.SkipReason("no month and no champion is newer than the last scoring")
         if busy := active_run(instance, INGESTION_POOL, TRAINING_POOL):
             return dg.SkipReason(f"not while months or the champion may change: {busy}")
@@ -175,9 +176,3 @@ def _watch_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDef
 
     assert isinstance(summarize_requests_daily, dg.ScheduleDefinition)
     return summarize_requests_daily
-
-
-def _newest(instance: dg.DagsterInstance, asset: str) -> int:
-    """The event log's number of an asset's newest materialization; 0 when there is none."""
-    records = instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
-    return records[0].storage_id if records else 0

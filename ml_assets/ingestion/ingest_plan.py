@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from hashlib import sha256
-from typing import Self
 
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel
 
 from ml_assets.ingestion.source import PublishedMonth
 from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
@@ -88,7 +87,7 @@ class RequestedMonth(BaseModel):
     at: AwareDatetime
 
 
-class Asked(BaseModel):
+class IngestCursor(BaseModel):
     """What was asked for so far: the sensor's memory.
 
     Attributes:
@@ -98,14 +97,6 @@ class Asked(BaseModel):
 
     months: dict[str, RequestedMonth] = {}
     newest_at_first: str | None = None
-
-    @classmethod
-    def parse(cls, text: str | None) -> Self:
-        """Read it; what is damaged or was written by other code is as if nothing was asked."""
-        try:
-            return cls.model_validate_json(text or "{}")
-        except ValidationError:
-            return cls()
 
 
 @dataclass(frozen=True)
@@ -164,7 +155,7 @@ def _made_from(store: TripStore, table: str, month: Month) -> str | None:
 
 def plan_runs(
     wanted: Sequence[PendingMonth],
-    asked: Asked,
+    asked: IngestCursor,
     outcome_of: Callable[[str], Outcome],
     now: datetime,
 ) -> Plan:
@@ -197,7 +188,9 @@ def plan_runs(
     return Plan(sorted(requests, key=lambda request: request.months[0].month), waiting)
 
 
-def remember(asked: Asked, wanted: Sequence[PendingMonth], plan: Plan, now: datetime) -> Asked:
+def remember(
+    asked: IngestCursor, wanted: Sequence[PendingMonth], plan: Plan, now: datetime
+) -> IngestCursor:
     """What is remembered after the plan was asked for; months that are in are forgotten."""
     open_ = {str(month.month) for month in wanted}
     months = {name: before for name, before in asked.months.items() if name in open_}

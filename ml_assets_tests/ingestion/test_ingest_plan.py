@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml_assets.defs.cursor import load_cursor
 from ml_assets.ingestion.ingest_plan import (
     MOST_MONTHS_TOGETHER,
-    Asked,
+    IngestCursor,
     Outcome,
     PendingMonth,
     RunState,
@@ -36,11 +37,11 @@ def wanted(*months, publication="1"):
 
 def planned(months, asked=None, state=RunState.UNKNOWN, now=NOW, at=NOW):
     outcome = Outcome(state, None if state == RunState.UNKNOWN else at, "run")
-    return plan_runs(months, asked or Asked(), lambda key: outcome, now)
+    return plan_runs(months, asked or IngestCursor(), lambda key: outcome, now)
 
 
 def asked_for(months, plan, asked=None, now=NOW):
-    return remember(asked or Asked(), months, plan, now)
+    return remember(asked or IngestCursor(), months, plan, now)
 
 
 def test_a_month_is_wanted_when_it_is_new_republished_or_was_lost_on_the_way(tmp_path):
@@ -104,7 +105,7 @@ def test_what_is_under_way_is_not_asked_for_again():
 
 
 def test_a_passing_failure_is_tried_again_after_one_hour_four_and_then_daily():
-    months, now, asked, waits, keys = wanted(JANUARY), NOW, Asked(), [], []
+    months, now, asked, waits, keys = wanted(JANUARY), NOW, IngestCursor(), [], []
     plan = planned(months)
     for _ in range(5):
         asked = asked_for(months, plan, asked, now)
@@ -149,13 +150,13 @@ def test_months_that_are_in_are_forgotten():
     "text", [None, "", "{", "17", '{"months": {"2026-01": 3}}', '{"months": {"x": {"at": "now"}}}']
 )
 def test_a_damaged_memory_is_as_good_as_none(text):
-    assert Asked.parse(text) == Asked()
+    assert load_cursor(IngestCursor, text) == IngestCursor()
 
 
 def test_memory_is_read_as_it_was_written():
     months = wanted(DECEMBER, JANUARY)
-    asked = asked_for(months, planned(months), Asked(newest_at_first="2026-01"))
-    assert Asked.parse(asked.model_dump_json()) == asked
+    asked = asked_for(months, planned(months), IngestCursor(newest_at_first="2026-01"))
+    assert load_cursor(IngestCursor, asked.model_dump_json()) == asked
 
 
 STATES = st.sampled_from([state for state in RunState if state != RunState.SUCCEEDED])
@@ -171,9 +172,9 @@ TICK = st.tuples(
 @given(st.lists(TICK, max_size=12))
 def test_no_key_is_asked_for_twice_and_nothing_new_has_to_wait(ticks):
     months = list(months_between(Month(2025, 11), Month(2026, 2)))
-    asked, now, keys = Asked(), NOW, []
+    asked, now, keys = IngestCursor(), NOW, []
     for publications, state, hours, lost in ticks:
-        asked = Asked() if lost else Asked.parse(asked.model_dump_json())
+        asked = IngestCursor() if lost else load_cursor(IngestCursor, asked.model_dump_json())
         keys = [] if lost else keys
         look = [
             PendingMonth(month, publication, "new")

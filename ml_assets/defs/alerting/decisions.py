@@ -17,7 +17,7 @@ from ml_assets.alerts.champion_messages import (
     unreadable,
 )
 from ml_assets.alerts.notifier import Notifier
-from ml_assets.defs.alerting.cursors import parsed
+from ml_assets.defs.cursor import load_cursor
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.promotion.decision_log import DecisionLog, position
@@ -29,7 +29,7 @@ _ON_ITS_WAY = timedelta(hours=1)
 """So long a decision that was not carried out yet may still be."""
 
 
-class Seen(BaseModel):
+class DecisionCursor(BaseModel):
     """Cursor: the newest decision that was looked at, on these trips.
 
     Attributes:
@@ -60,7 +60,7 @@ def decisions_sensor(teller: Notifier, seconds: int, description: str) -> dg.Sen
         context: dg.SensorEvaluationContext, trip_store: TripStoreResource
     ) -> dg.SensorResult:
         telling = replace(teller, logger=context.log)
-        records, seen = trip_store.records(), parsed(Seen, context.cursor) or Seen()
+        records, seen = trip_store.records(), load_cursor(DecisionCursor, context.cursor)
         try:
             made = DecisionLog(records.home, records.dataset).all()
         except UnreadableRecord as error:
@@ -68,7 +68,11 @@ def decisions_sensor(teller: Notifier, seconds: int, description: str) -> dg.Sen
         except OSError as error:
             return dg.SensorResult(skip_reason=scrub(str(error)))
         if seen.dataset != records.dataset:
-            newest = _seen(records.dataset, made[-1]) if made else Seen(dataset=records.dataset)
+            newest = (
+                _seen(records.dataset, made[-1])
+                if made
+                else DecisionCursor(dataset=records.dataset)
+            )
             return _looked("begins with the decisions to come", newest)
         outcomes, last = _tell_new(telling, made, seen)
         return _looked(" | ".join(outcomes) or "no decision that people must know of", last)
@@ -77,8 +81,8 @@ def decisions_sensor(teller: Notifier, seconds: int, description: str) -> dg.Sen
 
 
 def _tell_new(
-    telling: Notifier, made: Sequence[ChampionDecision], seen: Seen
-) -> tuple[list[str], Seen]:
+    telling: Notifier, made: Sequence[ChampionDecision], seen: DecisionCursor
+) -> tuple[list[str], DecisionCursor]:
     """Tell of the decisions after those that were seen; what became of it, and what is seen now."""
     outcomes = []
     seen = seen.model_copy(update={"unreadable": ""})
@@ -118,7 +122,7 @@ def consecutive_rejections(made: Sequence[ChampionDecision]) -> list[ChampionDec
     return [*refused][::-1]
 
 
-def _unreadable(telling: Notifier, seen: Seen, fault: str) -> dg.SensorResult:
+def _unreadable(telling: Notifier, seen: DecisionCursor, fault: str) -> dg.SensorResult:
     """Tell of a decision that cannot be read, once, and go on where it was when it can be."""
     if fault == seen.unreadable:
         return dg.SensorResult(skip_reason=fault)
@@ -149,8 +153,8 @@ def when(decision: ChampionDecision) -> datetime:
     return datetime.fromisoformat(decision.decided_at)
 
 
-def _seen(dataset: str, decision: ChampionDecision) -> Seen:
-    return Seen(
+def _seen(dataset: str, decision: ChampionDecision) -> DecisionCursor:
+    return DecisionCursor(
         dataset=dataset,
         sequence=decision.sequence,
         decided_at=decision.decided_at,
@@ -158,5 +162,5 @@ def _seen(dataset: str, decision: ChampionDecision) -> Seen:
     )
 
 
-def _looked(reason: str, seen: Seen) -> dg.SensorResult:
+def _looked(reason: str, seen: DecisionCursor) -> dg.SensorResult:
     return dg.SensorResult(skip_reason=reason, cursor=seen.model_dump_json())

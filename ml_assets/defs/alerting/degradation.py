@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from ml_assets.alerts.alert import Alert
 from ml_assets.alerts.champion_messages import Degraded, degraded, unreadable
 from ml_assets.alerts.notifier import Notifier, utc_now
-from ml_assets.defs.alerting.cursors import parsed
 from ml_assets.defs.alerting.decisions import decided
+from ml_assets.defs.cursor import load_cursor
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.monitoring.drift.records import DriftRecord
@@ -25,7 +25,7 @@ DEGRADATION = "alert_on_degradation"
 _MOST_TOLD = 100
 
 
-class ToldOf(BaseModel):
+class AlertCursor(BaseModel):
     """Cursor: the kinds of the alerts that were told."""
 
     kinds: list[str] = []
@@ -67,7 +67,7 @@ def degradation_alert_sensor(
     def alert_on_degradation(
         context: dg.SensorEvaluationContext, trip_store: TripStoreResource
     ) -> dg.SensorResult:
-        told = (parsed(ToldOf, context.cursor) or ToldOf()).kinds
+        told = load_cursor(AlertCursor, context.cursor).kinds
         telling = replace(teller, logger=context.log)
         try:
             found = _alerts(trip_store, telling)
@@ -80,7 +80,7 @@ def degradation_alert_sensor(
         kinds = [*kept, *(alert.kind for alert in new)][-_MOST_TOLD:]
         return dg.SensorResult(
             skip_reason=" | ".join(outcomes) or f"{len(found)} beyond help, nothing new to tell",
-            cursor=ToldOf(kinds=kinds).model_dump_json(),
+            cursor=AlertCursor(kinds=kinds).model_dump_json(),
         )
 
     return alert_on_degradation

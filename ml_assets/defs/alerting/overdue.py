@@ -15,7 +15,6 @@ from ml_assets.alerts.notifier import Notifier
 from ml_assets.alerts.run_messages import overdue
 from ml_assets.config.alert_settings import AlertSettings, read_alert_settings
 from ml_assets.config.settings import Settings
-from ml_assets.defs.alerting.cursors import parsed
 from ml_assets.defs.alerting.decisions import DECISIONS, decisions_sensor
 from ml_assets.defs.alerting.degradation import DEGRADATION, degradation_alert_sensor
 from ml_assets.defs.alerting.runs import (
@@ -25,6 +24,7 @@ from ml_assets.defs.alerting.runs import (
     succeeded_runs_sensor,
 )
 from ml_assets.defs.common import WATCHED
+from ml_assets.defs.cursor import load_cursor
 from ml_assets.defs.ingestion.sensors import Clock, utc_now
 
 OVERDUE_ASSETS, AGAIN = "alert_on_overdue_assets", "retry_alerts"
@@ -82,7 +82,7 @@ def forget_alert_cursors(instance: dg.DagsterInstance) -> None:
             instance.update_instigator_state(state.with_data(data._replace(cursor=None)))
 
 
-class Overdue(BaseModel):
+class FreshnessCursor(BaseModel):
     """Cursor: assets that were overdue at the last look, and told."""
 
     told: list[str] = []
@@ -98,7 +98,7 @@ def overdue_sensor(teller: Notifier) -> dg.SensorDefinition:
         description=_DESCRIPTIONS[OVERDUE_ASSETS],
     )
     def alert_on_overdue_assets(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        before = parsed(Overdue, context.cursor) or Overdue()
+        before = load_cursor(FreshnessCursor, context.cursor)
         telling = replace(teller, logger=context.log)
         late = overdue_since(context.instance)
         outcomes = []
@@ -110,7 +110,7 @@ def overdue_sensor(teller: Notifier) -> dg.SensorDefinition:
             outcomes.append(f"{name} is overdue: {telling.tell(alert)}")
         reason = " | ".join(outcomes) or f"{len(late)} overdue, nothing new to tell"
         return dg.SensorResult(
-            skip_reason=reason, cursor=Overdue(told=sorted(late)).model_dump_json()
+            skip_reason=reason, cursor=FreshnessCursor(told=sorted(late)).model_dump_json()
         )
 
     return alert_on_overdue_assets

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.backtesting.records import BacktestRecord
-from ml_assets.defs.common import EVALUATION, OWNERS, TRAINING_POOL
+from ml_assets.defs.common import EVALUATION, OWNERS, TRAINING_POOL, dataset_label
 from ml_assets.defs.metadata import figure, safe_metadata, table
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
@@ -175,7 +175,7 @@ def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
     picture = as_markdown_image(backtest_lines(made), "error of every model by judged month")
     return {
         "summary": dg.MetadataValue.text(made.summary),
-        "trips": dg.MetadataValue.text("synthetic sample" if made.synthetic else made.dataset),
+        "trips": dg.MetadataValue.text(dataset_label(made.dataset, synthetic=made.synthetic)),
         "rmse_by_month": table(backtest_table(made)),
         "champion": dg.MetadataValue.text(made.champion or "none serves"),
         "months_judged": dg.MetadataValue.int(months),

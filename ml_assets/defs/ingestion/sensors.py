@@ -9,11 +9,12 @@ import dagster as dg
 from ml_assets.config.settings import Settings
 from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.common import INGESTION_POOL
+from ml_assets.defs.cursor import load_cursor, skip
 from ml_assets.defs.operations.run_outcomes import active_run, outcome_of
 from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
 from ml_assets.ingestion import InvalidSource, SourceUnavailable
 from ml_assets.ingestion.ingest_plan import (
-    Asked,
+    IngestCursor,
     PendingMonth,
     Request,
     pending_months,
@@ -73,8 +74,8 @@ def new_months_sensor(settings: Settings, now: Clock = utc_now) -> dg.SensorDefi
         trip_store: TripStoreResource,
     ) -> dg.SensorResult:
         if busy := active_run(context.instance, INGESTION_POOL):
-            return _skip(f"months are being brought: {busy}")
-        asked = Asked.parse(context.cursor)
+            return skip(f"months are being brought: {busy}")
+        asked = load_cursor(IngestCursor, context.cursor)
         months = months_until(settings, new_york_date(now()))
         if asked.newest_at_first is None:
             asked = asked.model_copy(update={"newest_at_first": str(months[-1])})
@@ -83,16 +84,18 @@ def new_months_sensor(settings: Settings, now: Clock = utc_now) -> dg.SensorDefi
             wanted = look_for_months(trip_source, store, months, asked.newest_at_first or "")
             growing = [month for month in wanted if month.changed_within(_STILL, now())]
         except (SourceUnavailable, InvalidSource, OSError) as error:
-            return _skip(str(error))
+            return skip(str(error))
         settled = [month for month in wanted if month not in growing]
         plan = plan_runs(settled, asked, partial(outcome_of, context.instance), now())
-        cursor = remember(asked, wanted, plan, now()).model_dump_json()
+        cursor = remember(asked, wanted, plan, now())
         if not plan.requests:
             waiting = [f"{month}: its file is still being written" for month in growing]
             waiting += plan.waiting
             reason = "; ".join(waiting) or _nothing_new(store, months)
-            return _skip(f"{reason}{not_read(trip_source, store, months)}", cursor)
-        return dg.SensorResult([run_request(request) for request in plan.requests], cursor=cursor)
+            return skip(f"{reason}{not_read(trip_source, store, months)}", cursor)
+        return dg.SensorResult(
+            [run_request(request) for request in plan.requests], cursor=cursor.model_dump_json()
+        )
 
     return ingest_new_months
 
@@ -161,7 +164,3 @@ def _nothing_new(store: TripStore, months: list[Month]) -> str:
             "Materialize all…, or run `ml-assets run`"
         )
     return f"nothing is published from {months[0]} to {months[-1]} that is not stored"
-
-
-def _skip(reason: str, cursor: str | None = None) -> dg.SensorResult:
-    return dg.SensorResult(skip_reason=reason, cursor=cursor)

@@ -12,7 +12,7 @@ import dagster as dg
 
 from ml_assets.backtesting.records import CHAMPION, BacktestRecord
 from ml_assets.defs.backtesting.assets import last_backtest
-from ml_assets.defs.common import MONITORING, OWNERS
+from ml_assets.defs.common import CHAMPION_MODEL, MONITORING, OWNERS
 from ml_assets.defs.metadata import safe_metadata
 from ml_assets.defs.monitoring.metadata import drift_metadata, performance_metadata
 from ml_assets.defs.resources.mlflow import MlflowTracking
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 Watched = TypeVar("Watched", DriftRecord, PerformanceRecord)
 
-_CHAMPION = dg.AssetKey("champion_model")
-
 
 def on_months_or_champion_changed() -> dg.AutomationCondition:
     """Once for all that changed since the last time, and when nothing of it is under way.
@@ -45,7 +43,7 @@ def on_months_or_champion_changed() -> dg.AutomationCondition:
     anybody looked.
     """
     champion_made = dg.AutomationCondition.asset_matches(
-        _CHAMPION, ~dg.AutomationCondition.missing()
+        CHAMPION_MODEL, ~dg.AutomationCondition.missing()
     )
     handled = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
     never_tried = (dg.AutomationCondition.missing() & champion_made).newly_true().since(handled)
@@ -61,7 +59,7 @@ def on_months_or_champion_changed() -> dg.AutomationCondition:
 
 
 _SHARED: dict[str, Any] = {
-    "deps": ["trip_features", _CHAMPION],
+    "deps": ["trip_features", CHAMPION_MODEL],
     "group_name": MONITORING,
     "owners": OWNERS,
     "automation_condition": on_months_or_champion_changed(),

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from ml_assets.defs.common import dataset_label
 from ml_assets.defs.metadata import figure, table
 from ml_assets.monitoring.champion import MEASURED
 from ml_assets.monitoring.drift.records import DriftRecord, drift_sentence
@@ -77,7 +78,7 @@ def _figures_of_champion(record: PerformanceRecord) -> dict[str, dg.MetadataValu
 
 
 def _told(record: DriftRecord | PerformanceRecord, sentence: str) -> dict[str, dg.MetadataValue]:
-    trips = "synthetic sample" if record.synthetic else record.dataset
+    trips = dataset_label(record.dataset, synthetic=record.synthetic)
     shown: dict[str, dg.MetadataValue] = {
         "status": dg.MetadataValue.text(record.status.replace("_", " ")),
         "finding": dg.MetadataValue.text(sentence),

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from ml_assets.defs.automation import reason_tag
-from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.common import CHAMPION_MODEL, INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.cursor import latest_storage_id, load_cursor, skip
 from ml_assets.defs.ingestion.sensors import Clock, utc_now
 from ml_assets.defs.operations.run_outcomes import active_run, count_attempts
 from ml_assets.defs.operations.run_tags import (
@@ -29,7 +30,6 @@ from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.trips.month import Month
 
 _MINIMUM_INTERVAL_SECONDS = 30
-_CHAMPION = dg.AssetKey("champion_model")
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,10 @@ MEASURES = (
 )
 
 
-class Looked(BaseModel):
+class DegradationCursor(BaseModel):
     """A sensor's memory: the newest measurement that nothing is left to do about."""
 
     storage_id: int = 0
-
-    @classmethod
-    def parse(cls, text: str | None) -> "Looked":
-        """Read it; what is damaged is as if nothing had been looked at."""
-        try:
-            return cls.model_validate_json(text or "{}")
-        except ValidationError:
-            return cls()
 
 
 def degradation_sensors(now: Clock = utc_now) -> list[dg.SensorDefinition]:
@@ -93,18 +85,18 @@ def _sensor(measure: Measure, now: Clock) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, trip_store: TripStoreResource
     ) -> dg.SensorResult:
         instance, asset = context.instance, dg.AssetKey(measure.asset)
-        measured = _newest(instance, asset)
-        if measured <= Looked.parse(context.cursor).storage_id:
-            return _skip(f"{measure.asset} was not measured since the last look")
-        if measured < _newest(instance, _CHAMPION):
-            return _skip(f"waiting: {measure.asset} was measured before the newest decision")
+        measured = latest_storage_id(instance, asset)
+        if measured <= load_cursor(DegradationCursor, context.cursor).storage_id:
+            return skip(f"{measure.asset} was not measured since the last look")
+        if measured < latest_storage_id(instance, CHAMPION_MODEL):
+            return skip(f"waiting: {measure.asset} was measured before the newest decision")
         if busy := active_run(instance, INGESTION_POOL, TRAINING_POOL):
-            return _skip(f"waiting: {busy}")
-        looked = Looked(storage_id=measured).model_dump_json()
+            return skip(f"waiting: {busy}")
+        looked = DegradationCursor(storage_id=measured)
         try:
             return _decide(instance, trip_store, measure, now(), looked)
         except (UnreadableRecord, OSError) as error:
-            return _skip(str(error))
+            return skip(str(error))
 
     return retrain_on_degradation
 
@@ -114,7 +106,7 @@ def _decide(
     trip_store: TripStoreResource,
     measure: Measure,
     now: datetime,
-    looked: str,
+    looked: DegradationCursor,
 ) -> dg.SensorResult:
     """Request the retraining, or tell why not; ``looked`` when that is until the next measurement.
 
@@ -123,25 +115,25 @@ def _decide(
     """
     record = trip_store.records().find(measure.asset, measure.record)
     if record is None:
-        return _skip(f"{measure.asset} has no record of these trips", looked)
+        return skip(f"{measure.asset} has no record of these trips", looked)
     windows = record.windows
     if not windows:
-        return _skip(record.why or "no month has come in that the champion does not know", looked)
+        return skip(record.why or "no month has come in that the champion does not know", looked)
     latest = max(window.month for window in windows)
     wanted = f"{measure.name} up to {latest} of version {record.version}"
     attempts, outcome = count_attempts(instance, wanted)
     if outcome.state == RunState.PASSING and outcome.at is not None:
         still = judge(windows, None, now)  # months may have been published anew meanwhile
         if not still.retrain:
-            return _skip(still.sentence, looked)
+            return skip(still.sentence, looked)
         if now < (due := next_retry_at(attempts, outcome.at)):
-            return _skip(f"{wanted}: {outcome}; next attempt at {due:%Y-%m-%d %H:%M %Z}")
+            return skip(f"{wanted}: {outcome}; next attempt at {due:%Y-%m-%d %H:%M %Z}")
     else:
         verdict = judge(windows, _last_asked_for(instance), now)
         if not verdict.retrain:
-            return _skip(verdict.sentence, None if verdict.passing else looked)
+            return skip(verdict.sentence, None if verdict.passing else looked)
     if known := _nothing_to_learn(trip_store):
-        return _skip(f"{wanted} is over its limit, but {known}", looked)
+        return skip(f"{wanted} is over its limit, but {known}", looked)
     reason = judge(windows, None, now).sentence
     tags = {
         **reason_tag(f"{measure.name}: {reason}"),
@@ -178,13 +170,3 @@ def _nothing_to_learn(trip_store: TripStoreResource) -> str | None:
         return None
     told = "months and code are those of the last training"
     return " | ".join(filter(None, (told, ahead.rejection_summary)))
-
-
-def _newest(instance: dg.DagsterInstance, asset: dg.AssetKey) -> int:
-    """The event log's number of an asset's newest materialization; 0 when there is none."""
-    records = instance.fetch_materializations(asset, limit=1).records
-    return records[0].storage_id if records else 0
-
-
-def _skip(reason: str, looked: str | None = None) -> dg.SensorResult:
-    return dg.SensorResult(skip_reason=reason, cursor=looked)

@@ -8,7 +8,7 @@ import polars as pl
 
 from ml_assets.config.code_version import model_code_version
 from ml_assets.defs.automation import REASON_TAG
-from ml_assets.defs.common import OWNERS, PREDICTIONS
+from ml_assets.defs.common import CHAMPION_MODEL, OWNERS, PREDICTIONS
 from ml_assets.defs.metadata import column_schema, figure, preview, safe_metadata
 from ml_assets.defs.resources.io_manager import MonthlyTable, TableMonth
 from ml_assets.defs.resources.mlflow import MlflowTracking
@@ -26,8 +26,6 @@ _PREVIEW_ROWS = 5
 _ROWS_AT_ONCE = 100_000
 """A prediction takes half a kilobyte a row on its way; a month of yellow trips has 3 million."""
 
-_CHAMPION = dg.AssetKey("champion_model")
-
 
 class NoChampion(ShownError, LookupError):
     """Nothing that may score these trips serves; says what to do."""
@@ -40,7 +38,7 @@ def on_new_month() -> dg.AutomationCondition:
     champion is no reason to score again what was scored, nor to score the months it learned from.
     """
     features = dg.AssetSelection.assets(_FEATURES)
-    served = dg.AutomationCondition.asset_matches(_CHAMPION, ~dg.AutomationCondition.missing())
+    served = dg.AutomationCondition.asset_matches(CHAMPION_MODEL, ~dg.AutomationCondition.missing())
     came = dg.AutomationCondition.any_deps_updated().allow(features) & served
     handled = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
     # Not since_last_handled(): a month that came between two looks would be lost.
@@ -57,7 +55,7 @@ def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
     @dg.asset(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[_FEATURES, _CHAMPION],
+        deps=[_FEATURES, CHAMPION_MODEL],
         io_manager_key="monthly_table",
         group_name=PREDICTIONS,
         owners=OWNERS,

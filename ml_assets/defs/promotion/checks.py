@@ -3,11 +3,12 @@
 import dagster as dg
 
 from ml_assets.defs.check_results import single_result
+from ml_assets.defs.common import CHAMPION_MODEL
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import TrainingSet
 
-_ALIKE = dg.AssetCheckKey(dg.AssetKey("champion_model"), "answers_alike")
+_ALIKE = dg.AssetCheckKey(CHAMPION_MODEL, "answers_alike")
 
 
 @dg.asset_check(

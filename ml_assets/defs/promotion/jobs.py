@@ -3,6 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
+from ml_assets.defs.common import CHAMPION_MODEL
 from ml_assets.defs.metadata import safe_metadata
 from ml_assets.defs.promotion.metadata import decision_metadata
 from ml_assets.defs.resources.mlflow import MlflowTracking
@@ -10,7 +11,6 @@ from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.promotion.decision_log import DecisionLog
 
 ROLL_BACK, PROMOTE = "roll_back_champion", "promote_version"
-_CHAMPION = dg.AssetKey("champion_model")
 
 
 class RollBackConfig(dg.Config):
@@ -111,4 +111,4 @@ def _reinstate(
         return {**decision_metadata(decision, log.all()), **links}
 
     shown = safe_metadata(context.log, "champion_model", metadata)
-    context.log_event(dg.AssetMaterialization(_CHAMPION, metadata=shown))
+    context.log_event(dg.AssetMaterialization(CHAMPION_MODEL, metadata=shown))

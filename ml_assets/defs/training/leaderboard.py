@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ml_assets.defs.common import EVALUATION, OWNERS, TRAINING_POOL
+from ml_assets.defs.common import EVALUATION, OWNERS, TRAINING_POOL, dataset_label
 from ml_assets.defs.metadata import figure, safe_metadata, table
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import model_asset_name
@@ -106,7 +106,7 @@ def _leaderboard_metadata(
     metadata |= {
         "judged_month": dg.MetadataValue.text(board.judged_month),
         "trips": dg.MetadataValue.text(
-            "synthetic sample" if board.synthetic else training_set.dataset
+            dataset_label(training_set.dataset, synthetic=board.synthetic)
         ),
         "more_figures": table(tables.figures_table(board.rows)),
         "cost": table(tables.cost_table(board.rows)),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from ml_assets.defs.check_results import single_result
+from ml_assets.defs.common import CHAMPION_MODEL
 from ml_assets.defs.metadata import figure, table
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
@@ -47,7 +48,6 @@ _SPECS = {
 _NOT_ASKED_OF_THE_WINNER = ("fit_time_within_budget", "interval_covers")
 _NO_INTERVALS = Finding(Verdict.UNJUDGED, "it cannot be loaded and used, so no interval is known")
 _LEADERBOARD = dg.AssetKey("model_leaderboard")
-_CHAMPION = dg.AssetKey("champion_model")
 _WINNER = dg.AssetCheckKey(_LEADERBOARD, "winner_fit_to_serve")
 
 
@@ -102,12 +102,12 @@ def _judged_model_checks() -> dg.AssetChecksDefinition:
     specs=[
         dg.AssetCheckSpec(
             "serves_what_was_judged",
-            asset=_CHAMPION,
+            asset=CHAMPION_MODEL,
             description="The registry's champion loads, is sane, and is the model that was judged.",
             blocking=True,
         ),
         dg.AssetCheckSpec(
-            "interval_covers", asset=_CHAMPION, description=_SPECS["interval_covers"]
+            "interval_covers", asset=CHAMPION_MODEL, description=_SPECS["interval_covers"]
         ),
     ],
 )
@@ -120,9 +120,9 @@ def champion_checks(
     tracking.reader()
     bench = BacktestRunner.of(trip_store)
     serves, covers = bench.champion(f"models:/{tracking.registered_model}@{CHAMPION}")
-    yield single_result(dg.AssetCheckKey(_CHAMPION, "serves_what_was_judged"), serves)
-    key = dg.AssetCheckKey(_CHAMPION, "interval_covers")
-    yield single_result(key, covers, bench.slices(_CHAMPION))
+    yield single_result(dg.AssetCheckKey(CHAMPION_MODEL, "serves_what_was_judged"), serves)
+    key = dg.AssetCheckKey(CHAMPION_MODEL, "interval_covers")
+    yield single_result(key, covers, bench.slices(CHAMPION_MODEL))
 
 
 @dataclass
@@ -189,7 +189,7 @@ class BacktestRunner:
         before = None if decision.promoted else decision.champion_before
         saw = self.training_set.tunes_on_the_judged_month or decision.serve != "judged"
         covers = self._covers(
-            _CHAMPION, pipeline, predicted, before.saw_judged_month if before else saw
+            CHAMPION_MODEL, pipeline, predicted, before.saw_judged_month if before else saw
         )
         return self._as_decided(decision, predicted), covers
 

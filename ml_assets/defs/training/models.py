@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.defs.common import MODELS, OWNERS, TRAINING_POOL
+from ml_assets.defs.common import MODELS, OWNERS, TRAINING_POOL, dataset_label
 from ml_assets.defs.metadata import figure, optional, safe_metadata, table
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
@@ -188,7 +188,7 @@ def _metadata(
         "share_within_5_minutes": figure(record.test.share_within_5_minutes),
         "fit_seconds": figure(record.fit_seconds),
         "trips": dg.MetadataValue.text(
-            "synthetic sample" if training_set.synthetic else training_set.dataset
+            dataset_label(training_set.dataset, synthetic=training_set.synthetic)
         ),
         "judged_month": dg.MetadataValue.text(span(training_set.months_of("judge"))),
         "fitted_on": dg.MetadataValue.text(span([Month.parse(m) for m in record.fitted_on])),

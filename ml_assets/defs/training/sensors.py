@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 import dagster as dg
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.cursor import load_cursor, skip
 from ml_assets.defs.ingestion.sensors import Clock, utc_now
 from ml_assets.defs.operations.run_outcomes import active_run, count_attempts
 from ml_assets.defs.operations.run_tags import REQUEST_KEY_TAG
@@ -33,19 +34,11 @@ _FEATURES = dg.AssetKey("trip_features")
 _BLOCKING = [dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name) for rule in RULES if rule.refuses]
 
 
-class Settled(BaseModel):
+class RetrainCursor(BaseModel):
     """The sensor's memory: up to which event of ``trip_features`` all is done, and why."""
 
     storage_id: int = 0
     why: str = ""
-
-    @classmethod
-    def parse(cls, text: str | None) -> "Settled":
-        """Read it; what is damaged or was written by other code is as if nothing was settled."""
-        try:
-            return cls.model_validate_json(text or "{}")
-        except ValidationError:
-            return cls()
 
 
 def retraining_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
@@ -62,25 +55,25 @@ def retraining_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, trip_store: TripStoreResource
     ) -> dg.SensorResult:
         instance = context.instance
-        newest, before = _newest(instance), Settled.parse(context.cursor)
+        newest, before = _newest(instance), load_cursor(RetrainCursor, context.cursor)
         if newest is None or newest.storage_id <= before.storage_id:
             known = f": {before.why}" if before.why else ""
-            return _skip(f"no month has come in since the last look{known}")
+            return skip(f"no month has come in since the last look{known}")
         if busy := active_run(instance, INGESTION_POOL, TRAINING_POOL):
-            return _skip(f"waiting: {busy}")
+            return skip(f"waiting: {busy}")
         if now().timestamp() - newest.timestamp < QUIET_SECONDS:
-            return _skip(f"a month has just come in: waiting {QUIET_SECONDS} s for more")
-        settled = Settled(storage_id=newest.storage_id)
+            return skip(f"a month has just come in: waiting {QUIET_SECONDS} s for more")
+        settled = RetrainCursor(storage_id=newest.storage_id)
         try:
             return _decide(instance, trip_store, now, settled)
         except (UnreadableRecord, OSError) as error:
-            return _skip(str(error))
+            return skip(str(error))
 
     return retrain_on_new_months
 
 
 def _decide(
-    instance: dg.DagsterInstance, trip_store: TripStoreResource, now: Clock, settled: Settled
+    instance: dg.DagsterInstance, trip_store: TripStoreResource, now: Clock, settled: RetrainCursor
 ) -> dg.SensorResult:
     """Request the retraining, or tell why not; ``settled`` when that is for as long as data stay.
 
@@ -91,22 +84,22 @@ def _decide(
     ahead = next_training(trip_store.tables())
     if ahead.training_set is None:
         told = f"not enough to train on: {ahead.fault}"
-        return _skip(" | ".join(filter(None, (told, ahead.rejection_summary))), settled)
+        return _remember(" | ".join(filter(None, (told, ahead.rejection_summary))), settled)
     last = last_applied(DecisionLog(records.home, records.dataset))
     news = new_data_since(ahead.training_set, last)
     if not news:
         judged = ahead.training_set.months_of("judge")[0]
         told = f"months up to {judged} have been trained on as they are"
-        return _skip(" | ".join(filter(None, (told, ahead.rejection_summary))), settled)
+        return _remember(" | ".join(filter(None, (told, ahead.rejection_summary))), settled)
     if failed := failed_checks(instance, ahead):
-        return _skip(f"{news}, but {failed}")
+        return skip(f"{news}, but {failed}")
     state = data_fingerprint(ahead.training_set, last)
     attempts, outcome = count_attempts(instance, state)
     if outcome.state in (RunState.REFUSED, RunState.CANCELLED):
-        return _skip(f"{news}, but {outcome}: the next is weekly, or by hand", settled)
+        return _remember(f"{news}, but {outcome}: the next is weekly, or by hand", settled)
     if outcome.at is not None and now() < (due := next_retry_at(attempts, outcome.at)):
         wait = due - now() + timedelta(minutes=1)
-        return _skip(f"{news}, but {outcome}: next attempt in {wait.total_seconds() // 60:.0f} min")
+        return skip(f"{news}, but {outcome}: next attempt in {wait.total_seconds() // 60:.0f} min")
     tags = {**reason_tag(str(news)), REQUEST_KEY_TAG: state}
     return dg.SensorResult([dg.RunRequest(run_key(state, attempts), tags=tags)])
 
@@ -143,8 +136,6 @@ def _newest(instance: dg.DagsterInstance) -> dg.EventLogRecord | None:
     return records[0] if records else None
 
 
-def _skip(reason: str, settled: Settled | None = None) -> dg.SensorResult:
-    if settled is None:
-        return dg.SensorResult(skip_reason=reason)
-    cursor = settled.model_copy(update={"why": reason}).model_dump_json()
-    return dg.SensorResult(skip_reason=reason, cursor=cursor)
+def _remember(reason: str, settled: RetrainCursor) -> dg.SensorResult:
+    """Skip until another month comes in, and say why from then on."""
+    return skip(reason, settled.model_copy(update={"why": reason}))

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.defs.common import OWNERS, TRAINING, TRAINING_POOL
+from ml_assets.defs.common import OWNERS, TRAINING, TRAINING_POOL, dataset_label
 from ml_assets.defs.metadata import safe_metadata, table
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import TrainingSet
@@ -105,7 +105,7 @@ def _metadata(
         "tune_trips": dg.MetadataValue.int(described.rows_of("tune")),
         "judge_trips": dg.MetadataValue.int(described.rows_of("judge")),
         "trips": dg.MetadataValue.text(
-            "synthetic sample" if described.synthetic else described.dataset
+            dataset_label(described.dataset, synthetic=described.synthetic)
         ),
     }
     if left_out:
