@@ -36,7 +36,7 @@ from ml_assets.defs.operations.scrubbed_errors import scrub_errors
 from ml_assets.defs.predictions.assets import prediction_assets
 from ml_assets.defs.predictions.predict_job import predict_requests
 from ml_assets.defs.promotion.champion import champion_model
-from ml_assets.defs.promotion.checks import answers_alike
+from ml_assets.defs.promotion.checks import serving_parity
 from ml_assets.defs.promotion.jobs import promotion_jobs
 from ml_assets.defs.resources import project_resources
 from ml_assets.defs.schedules import project_schedules
@@ -71,7 +71,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             ingestion_checks,
             training_set_checks,
             *model_checks(),
-            answers_alike,
+            serving_parity,
             backtest_checks,
             *monitoring_checks(),
         ],

@@ -16,7 +16,7 @@ from ml_assets.definitions import assemble
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
-SERVICE_CHECK = dg.AssetCheckKey(dg.AssetKey("champion_model"), "answers_alike")
+SERVICE_CHECK = dg.AssetCheckKey(dg.AssetKey("champion_model"), "serving_parity")
 """Starts the prediction service, for seconds; left out where a test is about other things."""
 
 

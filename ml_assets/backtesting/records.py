@@ -248,22 +248,22 @@ LEAST_SHARE_WON = 0.5
 """In more than this share of the months the champion's parameters beat every baseline."""
 
 
-def better_in_most_months(made: BacktestRecord) -> Finding:
+def beats_baselines_in_most_months(made: BacktestRecord) -> Finding:
     """The champion's parameters are better than every baseline in most months.
 
     Without a champion there is nothing to judge.
     """
     if made.champion is None:
-        return Finding(Verdict.UNJUDGED, f"no champion serves: {made.summary}")
+        return Finding(Verdict.SKIP, f"no champion serves: {made.summary}")
     won, months = made.months_won
     if not months:
-        return Finding(Verdict.UNJUDGED, f"no month was judged: {made.summary}")
+        return Finding(Verdict.SKIP, f"no month was judged: {made.summary}")
     share = won / months
-    verdict = Verdict.FINE if share > LEAST_SHARE_WON else Verdict.ODD
+    verdict = Verdict.PASS if share > LEAST_SHARE_WON else Verdict.WARN
     sentence = (
         f"trained on the {made.train_months} months before, the champion's parameters "
         f"({made.champion}) beat every baseline in {won} of {months} months"
     )
-    if verdict == Verdict.ODD:
+    if verdict == Verdict.WARN:
         sentence += ": more trips (most_rows), more months or another family may mend it"
     return Finding(verdict, sentence, share, LEAST_SHARE_WON)

@@ -40,7 +40,7 @@ def single_result(
     return dg.AssetCheckResult(
         asset_key=key.asset_key,
         check_name=key.name,
-        passed=finding.verdict < Verdict.ODD,
+        passed=finding.verdict < Verdict.WARN,
         severity=_severity(finding.verdict),
         description=finding.sentence,
         metadata={
@@ -67,7 +67,7 @@ def monthly_result(
     """
     shown = [entry for entry in found if _is_shown(entry)]
     own = [entry.finding.verdict for entry in shown if entry.of_this_run]
-    refused = Verdict.REFUSED in own
+    refused = Verdict.FAIL in own
     description = _sentence(found, shown)
     if unpublished:
         description += f" · not published yet: {', '.join(unpublished)}"
@@ -75,7 +75,7 @@ def monthly_result(
     metadata: dict[str, dg.MetadataValue | str | int | float] = {
         "months": _table(found),
         "months_judged": sum(entry.of_this_run for entry in found),
-        "months_odd_or_refused": ", ".join(entry.month for entry in shown) or "none",
+        "failed_months": ", ".join(entry.month for entry in shown) or "none",
     }
     if newest is not None:
         metadata |= {"newest_month": newest.month, **_figures(newest.finding)}
@@ -85,19 +85,19 @@ def monthly_result(
         asset_key=key.asset_key,
         check_name=key.name,
         passed=not shown,
-        severity=_severity(Verdict.REFUSED if refused else Verdict.ODD),
+        severity=_severity(Verdict.FAIL if refused else Verdict.WARN),
         description=description,
         metadata=metadata,
     )
 
 
 def _is_shown(entry: MonthFinding) -> bool:
-    least = Verdict.ODD if entry.of_this_run and not entry.settled else Verdict.REFUSED
+    least = Verdict.WARN if entry.of_this_run and not entry.settled else Verdict.FAIL
     return entry.finding.verdict >= least
 
 
 def _severity(verdict: Verdict) -> dg.AssetCheckSeverity:
-    refused = verdict == Verdict.REFUSED
+    refused = verdict == Verdict.FAIL
     return dg.AssetCheckSeverity.ERROR if refused else dg.AssetCheckSeverity.WARN
 
 

@@ -37,7 +37,7 @@ def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
         dg.define_asset_job(
             "retrain",
             selection=TRAINING_SELECTION,
-            config={"ops": {"training_set": {"config": {"refused_months": "leave_out"}}}},
+            config={"ops": {"training_set": {"config": {"on_rejected_months": "skip"}}}},
             hooks={tag_transient_failures},
             description="The same as train_models, except that months which a data rule refuses "
             "are left out: what sensors and schedules start.",

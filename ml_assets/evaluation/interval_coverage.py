@@ -79,7 +79,7 @@ def tolerated(measured: IntervalRecord) -> float:
     return max(TOLERANCE, STANDARD_ERRORS * float(np.sqrt(of_chance)))
 
 
-def interval_covers(measured: IntervalRecord | None, saw_judged_month: bool = False) -> Finding:
+def interval_coverage(measured: IntervalRecord | None, saw_judged_month: bool = False) -> Finding:
     """The share of judged trips that the intervals hold is near the one they are made for.
 
     Args:
@@ -88,7 +88,7 @@ def interval_covers(measured: IntervalRecord | None, saw_judged_month: bool = Fa
     """
     if measured is None:
         return Finding(
-            Verdict.ODD,
+            Verdict.WARN,
             "it has no prediction intervals, since it was trained before there were any, and "
             "answers with minutes alone: train models again",
         )
@@ -113,12 +113,12 @@ def interval_covers(measured: IntervalRecord | None, saw_judged_month: bool = Fa
     if saw_judged_month:
         sentence += "; it was fitted or calibrated on this very month, so the share tells little"
     if lower <= share <= upper:
-        return Finding(Verdict.FINE, sentence, share, lower, upper)
+        return Finding(Verdict.PASS, sentence, share, lower, upper)
     sentence += (
         ". Trips are no longer as in the month that they were calibrated on: materialize the model "
         "again on newer or more months"
     )
-    return Finding(Verdict.ODD, sentence, share, lower, upper)
+    return Finding(Verdict.WARN, sentence, share, lower, upper)
 
 
 def interval_table(measured: IntervalRecord) -> list[Row]:

@@ -45,7 +45,7 @@ def check_memorization(pipeline: Any, judged: pd.DataFrame, predicted: npt.Array
     as_told = root_mean_squared_error(actual, np.asarray(predicted)[::step])
     moved = root_mean_squared_error(actual, pipeline.predict(perturb_requests(trips)))
     if not moved:
-        return Finding(Verdict.REFUSED, "it errs on no trip at all, however it is told")
+        return Finding(Verdict.FAIL, "it errs on no trip at all, however it is told")
     share = as_told / moved
     least = LEAST_SHARE_ON_FEW_TRIPS if len(trips) < FEW_TRIPS else LEAST_SHARE_OF_MOVED_ERROR
     sentence = (
@@ -53,12 +53,12 @@ def check_memorization(pipeline: Any, judged: pd.DataFrame, predicted: npt.Array
         f"{PERTURB_MINUTES} minutes later and are {PERTURB_MILES} miles longer"
     )
     if share >= least:
-        return Finding(Verdict.FINE, sentence, share, least)
+        return Finding(Verdict.PASS, sentence, share, least)
     sentence += (
         f": {share:.2f} of it ({least} and more is believable), so it seems to know the judged "
         "trips by heart. Look at what its features and its fit can read"
     )
-    return Finding(Verdict.REFUSED, sentence, share, least)
+    return Finding(Verdict.FAIL, sentence, share, least)
 
 
 def perturb_requests(requests: pd.DataFrame) -> pd.DataFrame:

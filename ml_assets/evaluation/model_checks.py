@@ -62,15 +62,15 @@ def better_than_baselines(record: ModelRecord, baselines: Sequence[ModelRecord])
             f"RMSE {rmse:.3f} min is not below {named}: more trials or months may mend it; it is "
             "never served so"
         )
-        return Finding(Verdict.ODD, sentence, rmse, 0.0, best.test.rmse)
+        return Finding(Verdict.WARN, sentence, rmse, 0.0, best.test.rmse)
     sentence = (
         f"RMSE {rmse:.3f} min is below every baseline, the best being {best.model} "
         f"({best.test.rmse:.3f})"
     )
-    return Finding(Verdict.FINE, sentence, rmse, 0.0, best.test.rmse)
+    return Finding(Verdict.PASS, sentence, rmse, 0.0, best.test.rmse)
 
 
-def sane_predictions(predicted: npt.ArrayLike) -> Finding:
+def predictions_in_range(predicted: npt.ArrayLike) -> Finding:
     """Every prediction is finite, above 0 and at most ``LONGEST_SANE_MINUTES``; none is no sign.
 
     Args:
@@ -78,7 +78,7 @@ def sane_predictions(predicted: npt.ArrayLike) -> Finding:
     """
     minutes = np.asarray(predicted, dtype=np.float64).ravel()
     if not len(minutes):
-        return Finding(Verdict.REFUSED, "there is no prediction to judge")
+        return Finding(Verdict.FAIL, "there is no prediction to judge")
     finite = minutes[np.isfinite(minutes)]
     not_finite = len(minutes) - len(finite)
     not_positive = int(np.count_nonzero(finite <= 0))
@@ -91,9 +91,9 @@ def sane_predictions(predicted: npt.ArrayLike) -> Finding:
             f"not above 0 and {too_long:,} exceed {LONGEST_SANE_MINUTES:.0f} minutes; allowed: "
             f"{allowed}"
         )
-        return Finding(Verdict.REFUSED, sentence, longest, 0.0, LONGEST_SANE_MINUTES)
+        return Finding(Verdict.FAIL, sentence, longest, 0.0, LONGEST_SANE_MINUTES)
     sentence = f"all {len(minutes):,} predictions are {allowed}"
-    return Finding(Verdict.FINE, sentence, longest, 0.0, LONGEST_SANE_MINUTES)
+    return Finding(Verdict.PASS, sentence, longest, 0.0, LONGEST_SANE_MINUTES)
 
 
 def same_predictions(
@@ -112,17 +112,17 @@ def same_predictions(
     minutes = np.asarray(predicted, dtype=np.float64)
     if record.predictions_sha256 == predictions_digest(minutes):
         sentence = f"bit for bit the same {len(minutes):,} predictions"
-        return Finding(Verdict.FINE, sentence, 0.0, 0.0, SAME_FIGURES)
+        return Finding(Verdict.PASS, sentence, 0.0, 0.0, SAME_FIGURES)
     way_out = "materialize the model again, with the library versions that load it"
     if not np.isfinite(minutes).all():
         sentence = f"stored and loaded again, its predictions are not all finite; {way_out}"
-        return Finding(Verdict.REFUSED, sentence)
+        return Finding(Verdict.FAIL, sentence)
     before, after = record.test.model_dump(), measure(actual, minutes).as_dict()
     names = ("rmse", "mae", "mape", "share_within_5_minutes", "rows")
     apart = max(abs(after[name] - before[name]) / max(abs(before[name]), 1e-12) for name in names)
     if apart <= SAME_FIGURES:
         return Finding(
-            Verdict.FINE,
+            Verdict.PASS,
             f"the same {len(minutes):,} predictions but for their last bits (figures {apart:.0e} "
             "apart): threads add up in another order",
             apart,
@@ -130,7 +130,7 @@ def same_predictions(
             SAME_FIGURES,
         )
     return Finding(
-        Verdict.REFUSED,
+        Verdict.FAIL,
         f"stored and loaded again it predicts otherwise: RMSE {after['rmse']:.6f} instead of "
         f"{before['rmse']:.6f}; {way_out}",
         apart,
@@ -159,14 +159,14 @@ def check_leakage(
     known = sorted(month for month in learned if month >= min(judged))
     if known:
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"it was fitted or tuned on {', '.join(known)}, and is judged on "
             f"{', '.join(sorted(judged))}: materialize it again on months before that",
         )
     moves = [row.test.rmse / row.validation.rmse for row in baselines if row.validation.rmse > 0]
     expected = record.validation.rmse * float(np.median(moves)) if moves else 0.0
     if training_set.tunes_on_the_judged_month or not expected:
-        return Finding(Verdict.FINE, "it was fitted on earlier months only")
+        return Finding(Verdict.PASS, "it was fitted on earlier months only")
     share = record.test.rmse / expected
     few = min(record.test.rows, record.validation.rows) < FEW_TRIPS
     least = LEAST_SHARE_ON_FEW_TRIPS if few else LEAST_SHARE_OF_ERROR
@@ -175,12 +175,12 @@ def check_leakage(
         f"{record.test.rmse:.3f} on the judged one, {share:.2f} of what the baselines' move allows"
     )
     if share >= least:
-        return Finding(Verdict.FINE, sentence, share, least)
+        return Finding(Verdict.PASS, sentence, share, least)
     sentence += (
         f" ({least} and more is believable): it seems to know the judged trips. "
         "Look at what its features and its fit can read"
     )
-    return Finding(Verdict.REFUSED, sentence, share, least)
+    return Finding(Verdict.FAIL, sentence, share, least)
 
 
 def fit_time_within_budget(record: ModelRecord, trips: int) -> Finding:
@@ -200,5 +200,5 @@ def fit_time_within_budget(record: ModelRecord, trips: int) -> Finding:
         f"budget {budget:.0f} s"
     )
     if spent <= budget:
-        return Finding(Verdict.FINE, sentence, spent, 0.0, budget)
-    return Finding(Verdict.ODD, f"{sentence}: fewer trees or months need less", spent, 0.0, budget)
+        return Finding(Verdict.PASS, sentence, spent, 0.0, budget)
+    return Finding(Verdict.WARN, f"{sentence}: fewer trees or months need less", spent, 0.0, budget)

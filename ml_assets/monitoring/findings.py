@@ -14,32 +14,32 @@ _WAY_OUT = (
 def drift_finding(record: DriftRecord) -> Finding:
     """Whether the newest month that the champion was not fitted on is within the limit."""
     if record.status != MEASURED:
-        return Finding(Verdict.UNJUDGED, record.why)
+        return Finding(Verdict.SKIP, record.why)
     if not record.new_months:
-        return Finding(Verdict.UNJUDGED, "no month came after those that the champion knows")
+        return Finding(Verdict.SKIP, "no month came after those that the champion knows")
     newest = record.new_months[-1]
     over = {name: index for name, index in newest.psi.items() if not index <= record.limit}
     worst = newest.worst[1]
     if not over:
-        return Finding(Verdict.FINE, drift_sentence(record), worst, 0.0, record.limit)
+        return Finding(Verdict.PASS, drift_sentence(record), worst, 0.0, record.limit)
     ranked = sorted(over.items(), key=lambda item: -item[1])
     named = ", ".join(f"{name} by {index:.3f}" for name, index in ranked)
     sentence = (
         f"{newest.month}: {named}, over the limit {record.limit:g} of the stability index; "
         f"{_WAY_OUT}"
     )
-    return Finding(Verdict.ODD, sentence, worst, 0.0, record.limit)
+    return Finding(Verdict.WARN, sentence, worst, 0.0, record.limit)
 
 
 def performance_finding(record: PerformanceRecord) -> Finding:
     """Whether the champion still predicts, and its newest labelled month is within the limit."""
     if record.status == "unscorable":
-        return Finding(Verdict.ODD, f"{record.why}; retrain, or roll back to one that predicts")
+        return Finding(Verdict.WARN, f"{record.why}; retrain, or roll back to one that predicts")
     limit, windows = record.limit_of(record.champion), record.windows
     if limit is None or not windows:
-        return Finding(Verdict.UNJUDGED, performance_sentence(record))
+        return Finding(Verdict.SKIP, performance_sentence(record))
     newest = windows[-1]
     sentence = performance_sentence(record)
     if newest.breached:
-        return Finding(Verdict.ODD, f"{sentence}; {_WAY_OUT}", newest.value, 0.0, limit)
-    return Finding(Verdict.FINE, sentence, newest.value, 0.0, limit)
+        return Finding(Verdict.WARN, f"{sentence}; {_WAY_OUT}", newest.value, 0.0, limit)
+    return Finding(Verdict.PASS, sentence, newest.value, 0.0, limit)

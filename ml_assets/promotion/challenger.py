@@ -13,7 +13,11 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.memorization import check_memorization
 from ml_assets.evaluation.metrics import measure
-from ml_assets.evaluation.model_checks import predictions_digest, same_predictions, sane_predictions
+from ml_assets.evaluation.model_checks import (
+    predictions_digest,
+    predictions_in_range,
+    same_predictions,
+)
 from ml_assets.evaluation.records import Leaderboard, MetricsRecord, ModelRecord, TrainingSet
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
@@ -76,7 +80,7 @@ class Examined:
     def faults(self) -> list[str]:
         """What keeps it from serving; nothing when it is fit."""
         found = self.findings.values()
-        return [finding.sentence for finding in found if finding.verdict != Verdict.FINE]
+        return [finding.sentence for finding in found if finding.verdict != Verdict.PASS]
 
 
 def as_judged(winner: ModelRecord) -> Served:
@@ -149,11 +153,11 @@ def examine(
         milliseconds = measure_latency_ms(pipeline)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the finding
         sentence = f"cannot be loaded and used ({error_text(error)})"
-        return Examined(None, {"loads": Finding(Verdict.REFUSED, sentence)}, None)
+        return Examined(None, {"loads": Finding(Verdict.FAIL, sentence)}, None)
     client.set_model_version_tag(name, version, KNOWN_MINUTES, answers)
     findings = {
-        "sane_predictions": sane_predictions(predicted),
-        "same_after_round_trip": same_predictions(expected, predicted, judged[TARGET]),
+        "predictions_in_range": predictions_in_range(predicted),
+        "serialization_round_trip": same_predictions(expected, predicted, judged[TARGET]),
     }
     return Examined(
         predicted,

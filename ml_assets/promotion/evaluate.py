@@ -109,7 +109,7 @@ class CandidateEvaluation:
                 version = self._register(served)
                 examined = self._examine(served, version)
             except ModelNotLogged as error:
-                lost = {"logged": Finding(Verdict.REFUSED, str(error))}
+                lost = {"logged": Finding(Verdict.FAIL, str(error))}
                 examined = Examined(None, lost, None)
         challenge = PromotionInputs(
             board=self.board,
@@ -165,7 +165,7 @@ class CandidateEvaluation:
         leak = check_leakage(self.training_set, served.expected, baselines)
         if found.by_heart is not None:
             leak = worst([leak, found.by_heart])
-        return replace(found, findings={**found.findings, "knows_no_judged_trip": leak})
+        return replace(found, findings={**found.findings, "no_test_leakage": leak})
 
     def _fitted_on(self) -> pd.DataFrame:
         roles = fit_roles(self.training_set, self.board.models[0].fit_on)

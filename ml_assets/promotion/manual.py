@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.evaluation.model_checks import sane_predictions
+from ml_assets.evaluation.model_checks import predictions_in_range
 from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.pipeline.fingerprint import known_minutes
 from ml_assets.promotion.decision_log import DecisionLog
@@ -194,13 +194,13 @@ def _require_servable(name: str, target: Any) -> None:
     """
     try:
         pipeline = load_verified(f"models:/{name}/{target.version}", target.tags)
-        found = sane_predictions(known_minutes(pipeline))
+        found = predictions_in_range(known_minutes(pipeline))
     except Exception as error:
         raise OverrideRejected(
             f"version {target.version} of {name} cannot serve ({error_text(error)}); "
             "what serves now goes on: choose another version, or train again"
         ) from error
-    if found.verdict != Verdict.FINE:
+    if found.verdict != Verdict.PASS:
         raise OverrideRejected(f"version {target.version} of {name} cannot serve: {found.sentence}")
 
 

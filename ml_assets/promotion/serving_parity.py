@@ -62,12 +62,12 @@ class Comparison:
     def finding(self) -> Finding:
         """For people."""
         if self.difference is not None:
-            return Finding(Verdict.REFUSED, self.difference)
+            return Finding(Verdict.FAIL, self.difference)
         if self.impossible is not None:
-            return Finding(Verdict.UNJUDGED, self.impossible)
+            return Finding(Verdict.SKIP, self.impossible)
         ways = ", ".join(f"{way} {count:,}" for way, count in self.compared.items())
         total = float(sum(self.compared.values()))
-        return Finding(Verdict.FINE, f"requests answered alike to the last bit: {ways}", total)
+        return Finding(Verdict.PASS, f"requests answered alike to the last bit: {ways}", total)
 
 
 def compare_champion(client: MlflowClient, name: str, judged: pd.DataFrame) -> Comparison:

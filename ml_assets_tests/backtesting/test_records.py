@@ -9,7 +9,7 @@ from ml_assets.backtesting.records import (
     MOST_ASKED,
     BacktestEntry,
     BacktestRecord,
-    better_in_most_months,
+    beats_baselines_in_most_months,
 )
 from ml_assets.reporting import backtest_charts, figure
 from ml_assets.reporting.backtest_charts import backtest_lines, backtest_table
@@ -103,13 +103,13 @@ def test_a_rival_that_errs_in_other_months_does_not_keep_every_successor_out():
 @pytest.mark.parametrize(
     ("line", "verdict", "won"),
     [
-        ([7.0, 7.2, 3.0, 6.0, 6.0], Verdict.FINE, 3),
-        ([7.0, 7.1, 4.0, 6.0, 6.0], Verdict.ODD, 2),
-        ([8.0] * 5, Verdict.ODD, 0),
+        ([7.0, 7.2, 3.0, 6.0, 6.0], Verdict.PASS, 3),
+        ([7.0, 7.1, 4.0, 6.0, 6.0], Verdict.WARN, 2),
+        ([8.0] * 5, Verdict.WARN, 0),
     ],
 )
 def test_the_check_wants_the_champion_below_every_baseline_in_most_months(line, verdict, won):
-    found = better_in_most_months(record({**LINES, "champion": line}))
+    found = beats_baselines_in_most_months(record({**LINES, "champion": line}))
     assert found.verdict == verdict
     assert f"{won} of 5 months" in found.sentence
     assert found.value == won / 5
@@ -117,7 +117,7 @@ def test_the_check_wants_the_champion_below_every_baseline_in_most_months(line, 
 
 def test_the_check_judges_nothing_without_a_champion():
     made = record({k: v for k, v in LINES.items() if k != "champion"}, champion=None)
-    assert better_in_most_months(made).verdict == Verdict.UNJUDGED
+    assert beats_baselines_in_most_months(made).verdict == Verdict.SKIP
 
 
 def test_the_table_has_a_line_a_month_and_a_gap_where_nothing_was_judged():

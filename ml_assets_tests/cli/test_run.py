@@ -213,7 +213,9 @@ def test_a_leaderboard_without_a_model_that_can_serve_is_shown_and_the_status_is
     assert answer.status == 1
     (told,) = errors(answer)
     assert "nothing serves: linear_regression is not fit to serve: beats_baselines" in told
-    assert "! check winner_fit_to_serve of model_leaderboard: linear_regression: RMSE" in answer.err
+    assert (
+        "! check best_model_is_servable of model_leaderboard: linear_regression: RMSE" in answer.err
+    )
     if as_json:
         shown = json.loads(answer.out)
         assert [row["model"] for row in shown["models"]] == ["linear_regression"]

@@ -197,8 +197,8 @@ def decayed(watched, told):
 def test_months_that_come_are_measured_and_the_checks_say_how(decayed):
     _, checks = decayed
     assert checks == {
-        "requests_as_fitted_on": {"status": "SUCCEEDED"},
-        "error_as_judged": {"status": "FAILED"},
+        "feature_drift_within_limit": {"status": "SUCCEEDED"},
+        "error_within_limit": {"status": "FAILED"},
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ml_assets.evaluation.interval_coverage import (
-    interval_covers,
+    interval_coverage,
     interval_table,
     measure_intervals,
 )
@@ -36,45 +36,45 @@ def measured(coverage: float, rows: int = 60_000, calibrated_rows: int = 60_000)
 @pytest.mark.parametrize(
     ("coverage", "verdict"),
     [
-        (0.8, Verdict.FINE),
-        (0.771, Verdict.FINE),
-        (0.829, Verdict.FINE),
-        (0.769, Verdict.ODD),
-        (0.831, Verdict.ODD),
-        (float("nan"), Verdict.ODD),
+        (0.8, Verdict.PASS),
+        (0.771, Verdict.PASS),
+        (0.829, Verdict.PASS),
+        (0.769, Verdict.WARN),
+        (0.831, Verdict.WARN),
+        (float("nan"), Verdict.WARN),
     ],
 )
 def test_three_points_from_nominal_are_fine_and_no_more(coverage, verdict):
-    found = interval_covers(measured(coverage))
+    found = interval_coverage(measured(coverage))
     assert found.verdict == verdict
     assert (found.lower, found.upper) == (pytest.approx(0.77), pytest.approx(0.83))
     assert "standard errors" not in found.sentence
 
 
 def test_few_trips_may_be_further_off_and_the_sentence_says_so():
-    found = interval_covers(measured(0.75, rows=400, calibrated_rows=400))
+    found = interval_coverage(measured(0.75, rows=400, calibrated_rows=400))
     # sqrt(0.8 * 0.2 * (1/400 + 1/400)) is 0.0283.
-    assert found.verdict == Verdict.FINE
+    assert found.verdict == Verdict.PASS
     assert found.upper == pytest.approx(0.8566, abs=1e-4)
     assert "400 judged trips" in found.sentence and "2 standard errors" in found.sentence
-    assert interval_covers(measured(0.74, rows=400, calibrated_rows=400)).verdict == Verdict.ODD
+    assert interval_coverage(measured(0.74, rows=400, calibrated_rows=400)).verdict == Verdict.WARN
 
 
 def test_the_sentence_has_share_width_and_the_slice_that_is_farthest_off():
-    sentence = interval_covers(measured(0.8)).sentence
+    sentence = interval_coverage(measured(0.8)).sentence
     assert "the 80% intervals hold 80.0% of 60,000 judged trips" in sentence
     assert "8.0 minutes wide" in sentence
     assert "farthest off is distance/zero with 70.0% of 300 trips" in sentence
 
 
 def test_a_share_that_is_flattered_is_told_to_be():
-    assert "tells little" in interval_covers(measured(0.8), saw_judged_month=True).sentence
-    assert "tells little" not in interval_covers(measured(0.8)).sentence
+    assert "tells little" in interval_coverage(measured(0.8), saw_judged_month=True).sentence
+    assert "tells little" not in interval_coverage(measured(0.8)).sentence
 
 
 def test_a_model_without_intervals_is_told_to_be_trained_again():
-    found = interval_covers(None)
-    assert found.verdict == Verdict.ODD
+    found = interval_coverage(None)
+    assert found.verdict == Verdict.WARN
     assert "train models again" in found.sentence
 
 
@@ -133,7 +133,7 @@ def test_on_real_months_the_intervals_hold_what_they_promise_for_short_rides_and
     predicted = pipeline.predict(judge)
     found = measure_intervals(pipeline, judge, predicted, months[0])
     assert found.coverage == pytest.approx(0.8, abs=0.03)
-    assert interval_covers(found).verdict == Verdict.FINE
+    assert interval_coverage(found).verdict == Verdict.PASS
     lower, upper = interval_bounds(pipeline, predicted)
     held = judge["duration_minutes"].between(lower, upper).to_numpy()
     for fifth in np.array_split(np.argsort(predicted, kind="stable"), 5):

@@ -49,22 +49,22 @@ def found(model, judged):
 
 def test_an_honest_model_errs_as_much_on_trips_that_are_told_otherwise(honest, judged):
     finding = found(honest, judged)
-    assert finding.verdict == Verdict.FINE
+    assert finding.verdict == Verdict.PASS
     assert finding.value > 0.98
-    assert found(honest, judged.head(300)).verdict == Verdict.FINE
+    assert found(honest, judged.head(300)).verdict == Verdict.PASS
 
 
 @pytest.mark.parametrize("nth", [1, 3, 7])
 def test_a_model_that_has_read_the_answers_is_refused(honest, judged, nth):
     finding = found(Knowing(honest, judged, nth), judged)
-    assert finding.verdict == Verdict.REFUSED
+    assert finding.verdict == Verdict.FAIL
     assert "seems to know the judged trips by heart" in finding.sentence
     assert "begin 5 minutes later" in finding.sentence
 
 
 def test_of_few_trips_half_have_to_be_known_to_tell_it_from_chance(honest, judged):
     few = judged.head(1000)
-    assert found(Knowing(honest, few, 2), few).verdict == Verdict.REFUSED
+    assert found(Knowing(honest, few, 2), few).verdict == Verdict.FAIL
 
 
 def test_a_trip_without_a_metered_distance_stays_without():

@@ -12,8 +12,8 @@ from ml_assets.evaluation.model_checks import (
     check_leakage,
     fit_time_within_budget,
     predictions_digest,
+    predictions_in_range,
     same_predictions,
-    sane_predictions,
 )
 from ml_assets.evaluation.records import MetricsRecord, ModelRecord, MonthUse, TrainingSet
 from ml_assets.trips.quality import Verdict
@@ -43,12 +43,12 @@ def baseline(model: str, rmse: float, rows: int = 100) -> ModelRecord:
 def test_a_model_must_beat_every_baseline_not_just_some():
     mean, line = baseline("global_mean", 9.0), baseline("distance_line", 6.0)
     found = better_than_baselines(record("lasso", 4.0), [mean, line])
-    assert (found.verdict, found.value, found.upper) == (Verdict.FINE, 4.0, 6.0)
+    assert (found.verdict, found.value, found.upper) == (Verdict.PASS, 4.0, 6.0)
     assert "distance_line (6.000)" in found.sentence
     found = better_than_baselines(record("lasso", 6.0), [mean, line])
-    assert found.verdict == Verdict.ODD, "as good as a baseline is not better"
+    assert found.verdict == Verdict.WARN, "as good as a baseline is not better"
     assert "distance_line (6.000)" in found.sentence and "global_mean" not in found.sentence
-    assert better_than_baselines(record("lasso", math.nan), [mean]).verdict == Verdict.ODD
+    assert better_than_baselines(record("lasso", math.nan), [mean]).verdict == Verdict.WARN
 
 
 def test_a_comparison_without_a_fair_baseline_is_refused():
@@ -61,17 +61,17 @@ def test_a_comparison_without_a_fair_baseline_is_refused():
 @pytest.mark.parametrize(
     ("predicted", "verdict", "words"),
     [
-        ([0.1, 12.0, 180.0], Verdict.FINE, "all 3 predictions"),
-        ([12.0, math.nan], Verdict.REFUSED, "1 are not finite"),
-        ([12.0, -math.inf, math.inf], Verdict.REFUSED, "2 are not finite"),
-        ([12.0, 0.0, -3.0], Verdict.REFUSED, "2 are not above 0"),
-        ([12.0, 180.1], Verdict.REFUSED, "1 exceed 180"),
-        ([math.nan], Verdict.REFUSED, "1 are not finite"),
-        ([], Verdict.REFUSED, "no prediction"),
+        ([0.1, 12.0, 180.0], Verdict.PASS, "all 3 predictions"),
+        ([12.0, math.nan], Verdict.FAIL, "1 are not finite"),
+        ([12.0, -math.inf, math.inf], Verdict.FAIL, "2 are not finite"),
+        ([12.0, 0.0, -3.0], Verdict.FAIL, "2 are not above 0"),
+        ([12.0, 180.1], Verdict.FAIL, "1 exceed 180"),
+        ([math.nan], Verdict.FAIL, "1 are not finite"),
+        ([], Verdict.FAIL, "no prediction"),
     ],
 )
 def test_sane_predictions_are_finite_positive_and_of_believable_length(predicted, verdict, words):
-    found = sane_predictions(predicted)
+    found = predictions_in_range(predicted)
     assert found.verdict == verdict
     assert words in found.sentence
 
@@ -88,19 +88,19 @@ def test_the_same_predictions_are_the_same_to_the_last_bit_or_nearly_so():
     assert "bit for bit" in same_predictions(known, predicted, actual).sentence
     nearly = np.nextafter(predicted, 100.0)
     found = same_predictions(known, nearly, actual)
-    assert found.verdict == Verdict.FINE and "last bits" in found.sentence
-    assert same_predictions(known, predicted + 0.01, actual).verdict == Verdict.REFUSED
-    assert same_predictions(known, predicted * np.nan, actual).verdict == Verdict.REFUSED
+    assert found.verdict == Verdict.PASS and "last bits" in found.sentence
+    assert same_predictions(known, predicted + 0.01, actual).verdict == Verdict.FAIL
+    assert same_predictions(known, predicted * np.nan, actual).verdict == Verdict.FAIL
 
 
 def test_a_fit_beyond_its_budget_of_processor_time_is_odd_however_long_a_busy_machine_took():
     quick = record("lasso", 4.0, fit_seconds=3600.0, fit_cpu_seconds=MIN_FIT_CPU_SECONDS)
     slow = record("lasso", 4.0, fit_seconds=1.0, fit_cpu_seconds=MIN_FIT_CPU_SECONDS + 1)
-    assert fit_time_within_budget(quick, 1000).verdict == Verdict.FINE
-    assert fit_time_within_budget(slow, 1000).verdict == Verdict.ODD
-    assert fit_time_within_budget(slow, 1_000_000).verdict == Verdict.FINE
+    assert fit_time_within_budget(quick, 1000).verdict == Verdict.PASS
+    assert fit_time_within_budget(slow, 1000).verdict == Verdict.WARN
+    assert fit_time_within_budget(slow, 1_000_000).verdict == Verdict.PASS
     older = record("lasso", 4.0, fit_seconds=MIN_FIT_CPU_SECONDS + 1)
-    assert fit_time_within_budget(older, 1000).verdict == Verdict.ODD
+    assert fit_time_within_budget(older, 1000).verdict == Verdict.WARN
     assert "processor" not in fit_time_within_budget(older, 1000).sentence
 
 
@@ -129,24 +129,24 @@ HARDER_MONTH = [moved("global_mean", 9.0, 9.9), moved("distance_line", 6.0, 6.6)
 def test_a_model_that_was_fitted_on_the_judged_month_is_refused():
     leaking = moved("xgboost", 4.0, 4.4, fitted_on=["2023-01", "2023-03"])
     found = check_leakage(months(), leaking, HARDER_MONTH)
-    assert found.verdict == Verdict.REFUSED
+    assert found.verdict == Verdict.FAIL
     assert "fitted or tuned on 2023-03" in found.sentence
 
 
 @pytest.mark.parametrize(
     ("after", "verdict"),
-    [(4.4, Verdict.FINE), (4.0, Verdict.FINE), (3.9, Verdict.REFUSED), (0.1, Verdict.REFUSED)],
+    [(4.4, Verdict.PASS), (4.0, Verdict.PASS), (3.9, Verdict.FAIL), (0.1, Verdict.FAIL)],
 )
 def test_an_error_that_falls_far_more_than_the_baselines_tells_of_a_leak(after, verdict):
     """In a month that is a tenth harder, an honest model errs about a tenth more."""
     found = check_leakage(months(), moved("xgboost", 4.0, after), HARDER_MONTH)
     assert found.verdict == verdict
-    if verdict == Verdict.REFUSED:
+    if verdict == Verdict.FAIL:
         assert "it seems to know the judged trips" in found.sentence
 
 
 def test_a_few_judged_trips_tell_of_a_gross_leak_only():
-    for after, verdict in ((3.0, Verdict.FINE), (1.0, Verdict.REFUSED)):
+    for after, verdict in ((3.0, Verdict.PASS), (1.0, Verdict.FAIL)):
         found = check_leakage(months(), moved("lasso", 4.0, after, rows=400), HARDER_MONTH)
         assert found.verdict == verdict
 
@@ -154,4 +154,4 @@ def test_a_few_judged_trips_tell_of_a_gross_leak_only():
 def test_with_two_months_that_one_tunes_and_judges_is_no_leak():
     two = months(tune="2023-02", judge="2023-02")
     model = moved("xgboost", 4.0, 4.0, fitted_on=["2023-01"])
-    assert check_leakage(two, model, HARDER_MONTH).verdict == Verdict.FINE
+    assert check_leakage(two, model, HARDER_MONTH).verdict == Verdict.PASS

@@ -198,7 +198,7 @@ def test_a_fault_in_one_way_is_told_with_its_request(monkeypatch, champion, ask,
     model, judged = champion
     asked, model = plant(Fault(monkeypatch, ask, model))
     found = compare(model, chosen(judged, 50), asked, one_by_one=50)
-    assert found.finding().verdict == Verdict.REFUSED
+    assert found.finding().verdict == Verdict.FAIL
     assert found.difference.startswith(way)
     assert '"PULocationID": ' in found.difference
 

@@ -8,7 +8,7 @@ import pytest
 
 from ml_assets_tests.conftest import REPOSITORY
 
-CHECK = "knows_no_judged_trip"
+CHECK = "no_test_leakage"
 LEAKS = ["the judged month", "every month"]
 
 
@@ -35,7 +35,7 @@ def test_a_challenger_that_has_read_the_answers_does_not_get_the_place(decided, 
     assert f"with_memory lacks check: {CHECK}: " in made["reason"]
     assert "seems to know the judged trips" in made["reason"]
     assert f"with_memory_model/{CHECK}" in made["failed_checks"]
-    assert "model_leaderboard/winner_fit_to_serve" in made["failed_checks"]
+    assert "model_leaderboard/best_model_is_servable" in made["failed_checks"]
 
 
 def test_the_same_family_without_its_memory_passes_the_check(decided):

@@ -17,10 +17,10 @@ def test_one_entry_brings_asset_checks_leaderboard_row_and_charts(tmp_path):
     assert {check.partition("/")[2] for check in checks} == {
         "better_than_baselines",
         "fit_time_within_budget",
-        "interval_covers",
-        "same_after_round_trip",
-        "knows_no_judged_trip",
-        "sane_predictions",
+        "interval_coverage",
+        "serialization_round_trip",
+        "no_test_leakage",
+        "predictions_in_range",
     }
     assert told["rows"][0] == "ridge"
     assert {"predicted_versus_actual", "error_by_hour", "slices"} < set(told["metadata"])

@@ -87,7 +87,7 @@ def champion(predicted: np.ndarray | None = None, **values: Any) -> Champion:
 
 
 SERVING = champion(erring(CHAMPION_RMSE))
-FINE = {"sane_predictions": Finding(Verdict.FINE, "sane")}
+FINE = {"predictions_in_range": Finding(Verdict.PASS, "sane")}
 
 
 def challenge(
@@ -150,7 +150,7 @@ def test_a_better_model_takes_the_place_and_every_criterion_is_kept():
     assert "with 95% confidence" in decision.reason
     assert [criterion.name for criterion in decision.criteria] == [
         "beats_baselines",
-        "check: sane_predictions",
+        "check: predictions_in_range",
         "serving_speed",
         "on_equal_terms",
         "better_by_paired_bootstrap",
@@ -206,10 +206,10 @@ def test_slices_of_few_trips_do_not_count():
 
 
 def test_a_check_that_failed_refuses():
-    leak = Finding(Verdict.REFUSED, "it seems to know the judged trips")
-    decision = decide(challenge(findings={**FINE, "knows_no_judged_trip": leak}))
+    leak = Finding(Verdict.FAIL, "it seems to know the judged trips")
+    decision = decide(challenge(findings={**FINE, "no_test_leakage": leak}))
     assert not decision.promoted
-    assert "lacks check: knows_no_judged_trip: it seems to know the judged trips" in decision.reason
+    assert "lacks check: no_test_leakage: it seems to know the judged trips" in decision.reason
 
 
 def test_a_slow_one_is_refused():
@@ -219,13 +219,13 @@ def test_a_slow_one_is_refused():
 
 
 def test_one_that_cannot_be_loaded_is_refused_and_nothing_is_compared():
-    asked = challenge(findings={"loads": Finding(Verdict.REFUSED, "gone")}, milliseconds=None)
+    asked = challenge(findings={"loads": Finding(Verdict.FAIL, "gone")}, milliseconds=None)
     decision = decide(PromotionInputs(**{**vars(asked), "predicted": None}))
     assert failed(decision) == ["check: loads"]
     assert decision.promoted is False
 
 
-LEAK = {**FINE, "knows_no_judged_trip": Finding(Verdict.REFUSED, "it seems to know them")}
+LEAK = {**FINE, "no_test_leakage": Finding(Verdict.FAIL, "it seems to know them")}
 
 
 @pytest.mark.parametrize(

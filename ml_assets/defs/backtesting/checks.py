@@ -6,7 +6,7 @@ from ml_assets.backtesting.records import BacktestRecord
 from ml_assets.defs.check_results import single_result
 from ml_assets.defs.resources.trips import TripStoreResource
 
-_BACKTEST = dg.AssetCheckKey(dg.AssetKey("backtest"), "better_in_most_months")
+_BACKTEST = dg.AssetCheckKey(dg.AssetKey("backtest"), "beats_baselines_in_most_months")
 
 
 @dg.asset_check(
@@ -16,7 +16,7 @@ _BACKTEST = dg.AssetCheckKey(dg.AssetKey("backtest"), "better_in_most_months")
 )
 def backtest_checks(trip_store: TripStoreResource) -> dg.AssetCheckResult:
     """Count the months in which they are."""
-    from ml_assets.backtesting.records import better_in_most_months
+    from ml_assets.backtesting.records import beats_baselines_in_most_months
 
     made = trip_store.records().read("backtest", BacktestRecord)
-    return single_result(_BACKTEST, better_in_most_months(made))
+    return single_result(_BACKTEST, beats_baselines_in_most_months(made))

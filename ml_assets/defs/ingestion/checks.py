@@ -42,7 +42,7 @@ def ingestion_checks(
         if key not in context.selected_asset_check_keys:
             continue
         found = [
-            MonthFinding(str(month), Finding(Verdict.REFUSED, why), made is None or month in made)
+            MonthFinding(str(month), Finding(Verdict.FAIL, why), made is None or month in made)
             for month, why in damaged.items()
         ]
         for place, month in enumerate(whole):
@@ -53,7 +53,7 @@ def ingestion_checks(
                     month.month,
                     finding,
                     made is None or Month.parse(month.month) in made,
-                    finding.verdict == Verdict.ODD and is_settled(rule, month, later),
+                    finding.verdict == Verdict.WARN and is_settled(rule, month, later),
                 )
             )
         found.sort(key=lambda entry: entry.month)

@@ -9,14 +9,14 @@ from ml_assets.monitoring.findings import drift_finding, performance_finding
 from ml_assets.monitoring.online.records import OnlineRecord, online_finding
 from ml_assets.monitoring.performance.records import PerformanceRecord
 
-_DRIFT = dg.AssetCheckKey(dg.AssetKey("feature_drift"), "requests_as_fitted_on")
-_PERFORMANCE = dg.AssetCheckKey(dg.AssetKey("prediction_performance"), "error_as_judged")
-_ONLINE = dg.AssetCheckKey(dg.AssetKey("online_predictions"), "served_requests_as_fitted_on")
+_DRIFT = dg.AssetCheckKey(dg.AssetKey("feature_drift"), "feature_drift_within_limit")
+_PERFORMANCE = dg.AssetCheckKey(dg.AssetKey("prediction_performance"), "error_within_limit")
+_ONLINE = dg.AssetCheckKey(dg.AssetKey("online_predictions"), "request_drift_within_limit")
 
 
 def monitoring_checks() -> list[dg.AssetChecksDefinition]:
     """One check for each of the assets."""
-    return [requests_as_fitted_on, error_as_judged, served_requests_as_fitted_on]
+    return [feature_drift_within_limit, error_within_limit, request_drift_within_limit]
 
 
 @dg.asset_check(
@@ -25,7 +25,7 @@ def monitoring_checks() -> list[dg.AssetChecksDefinition]:
     description="No request feature of the newest month has moved beyond the limit from what the "
     "champion was fitted on.",
 )
-def requests_as_fitted_on(trip_store: TripStoreResource) -> dg.AssetCheckResult:
+def feature_drift_within_limit(trip_store: TripStoreResource) -> dg.AssetCheckResult:
     """Look at the newest month that the champion was not fitted on."""
     record = trip_store.records().read("feature_drift", DriftRecord)
     return single_result(_DRIFT, drift_finding(record))
@@ -37,7 +37,7 @@ def requests_as_fitted_on(trip_store: TripStoreResource) -> dg.AssetCheckResult:
     description="On the newest labelled month the champion errs about as on the month that judged "
     "it.",
 )
-def error_as_judged(trip_store: TripStoreResource) -> dg.AssetCheckResult:
+def error_within_limit(trip_store: TripStoreResource) -> dg.AssetCheckResult:
     """Look at the newest month that the champion was not trained on."""
     record = trip_store.records().read("prediction_performance", PerformanceRecord)
     return single_result(_PERFORMANCE, performance_finding(record))
@@ -50,7 +50,7 @@ def error_as_judged(trip_store: TripStoreResource) -> dg.AssetCheckResult:
     "limit from what the champion was fitted on, and no answer of the last week is missing in the "
     "request log.",
 )
-def served_requests_as_fitted_on(trip_store: TripStoreResource) -> dg.AssetCheckResult:
+def request_drift_within_limit(trip_store: TripStoreResource) -> dg.AssetCheckResult:
     """Look at the window that was measured last."""
     record = trip_store.records().read("online_predictions", OnlineRecord)
     return single_result(_ONLINE, online_finding(record))

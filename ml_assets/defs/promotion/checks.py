@@ -8,7 +8,7 @@ from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import TrainingSet
 
-_ALIKE = dg.AssetCheckKey(CHAMPION_MODEL, "answers_alike")
+_ALIKE = dg.AssetCheckKey(CHAMPION_MODEL, "serving_parity")
 
 
 @dg.asset_check(
@@ -18,7 +18,7 @@ _ALIKE = dg.AssetCheckKey(CHAMPION_MODEL, "answers_alike")
     "process, in batch files, over HTTP and to the page of the prediction service, which is "
     "started for it on a free port; and its features are those of training.",
 )
-def answers_alike(trip_store: TripStoreResource, tracking: MlflowTracking) -> dg.AssetCheckResult:
+def serving_parity(trip_store: TripStoreResource, tracking: MlflowTracking) -> dg.AssetCheckResult:
     """Ask for a thousand trips of the judged month in each way."""
     from ml_assets.promotion.serving_parity import compare_champion
     from ml_assets.training.training_set import load_trips

@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 
 _SPECS = {
     "better_than_baselines": "RMSE below that of every baseline on the same judged month.",
-    "sane_predictions": "Every prediction is finite and a possible number of minutes.",
-    "same_after_round_trip": "Stored and loaded again, the model predicts the same.",
-    "knows_no_judged_trip": "Neither its months nor its error tell of the judged month, and it "
+    "predictions_in_range": "Every prediction is finite and a possible number of minutes.",
+    "serialization_round_trip": "Stored and loaded again, the model predicts the same.",
+    "no_test_leakage": "Neither its months nor its error tell of the judged month, and it "
     "errs as much when the judged trips are told a little otherwise.",
     "fit_time_within_budget": "Fitting takes no more processor time than the budget for so many "
     "trips.",
-    "interval_covers": "The intervals hold as many judged trips as they promise, within 3 points.",
+    "interval_coverage": "The intervals hold their nominal share of test trips, within 3 points.",
 }
-_NOT_ASKED_OF_THE_WINNER = ("fit_time_within_budget", "interval_covers")
-_NO_INTERVALS = Finding(Verdict.UNJUDGED, "it cannot be loaded and used, so no interval is known")
+_NOT_ASKED_OF_THE_WINNER = ("fit_time_within_budget", "interval_coverage")
+_NO_INTERVALS = Finding(Verdict.SKIP, "it cannot be loaded and used, so no interval is known")
 _LEADERBOARD = dg.AssetKey("model_leaderboard")
-_WINNER = dg.AssetCheckKey(_LEADERBOARD, "winner_fit_to_serve")
+_WINNER = dg.AssetCheckKey(_LEADERBOARD, "best_model_is_servable")
 
 
 def model_checks() -> list[dg.AssetChecksDefinition]:
@@ -89,7 +89,7 @@ def _judged_model_checks() -> dg.AssetChecksDefinition:
             keys = sorted(key for key in selected if key.asset_key == asset)
             findings = bench.findings(family) if keys else {}
             for key in keys:
-                shown = bench.slices(asset) if key.name == "interval_covers" else None
+                shown = bench.slices(asset) if key.name == "interval_coverage" else None
                 yield single_result(key, findings[key.name], shown)
         if _WINNER in selected:
             yield single_result(_WINNER, bench.winner())
@@ -101,13 +101,13 @@ def _judged_model_checks() -> dg.AssetChecksDefinition:
     name="champion_checks",
     specs=[
         dg.AssetCheckSpec(
-            "serves_what_was_judged",
+            "champion_matches_evaluation",
             asset=CHAMPION_MODEL,
             description="The registry's champion loads, is sane, and is the model that was judged.",
             blocking=True,
         ),
         dg.AssetCheckSpec(
-            "interval_covers", asset=CHAMPION_MODEL, description=_SPECS["interval_covers"]
+            "interval_coverage", asset=CHAMPION_MODEL, description=_SPECS["interval_coverage"]
         ),
     ],
 )
@@ -120,8 +120,8 @@ def champion_checks(
     tracking.reader()
     bench = BacktestRunner.of(trip_store)
     serves, covers = bench.champion(f"models:/{tracking.registered_model}@{CHAMPION}")
-    yield single_result(dg.AssetCheckKey(CHAMPION_MODEL, "serves_what_was_judged"), serves)
-    key = dg.AssetCheckKey(CHAMPION_MODEL, "interval_covers")
+    yield single_result(dg.AssetCheckKey(CHAMPION_MODEL, "champion_matches_evaluation"), serves)
+    key = dg.AssetCheckKey(CHAMPION_MODEL, "interval_coverage")
     yield single_result(key, covers, bench.slices(CHAMPION_MODEL))
 
 
@@ -159,14 +159,14 @@ class BacktestRunner:
     def winner(self) -> Finding:
         """What they say of the leaderboard's best model."""
         if self.board is None or not self.board.models:
-            return Finding(Verdict.UNJUDGED, "the leaderboard of this training set has no model")
+            return Finding(Verdict.SKIP, "the leaderboard of this training set has no model")
         best = self.board.models[0]
         findings = self.findings(best.model)
         asked = [findings[name] for name in _SPECS if name not in _NOT_ASKED_OF_THE_WINNER]
         found = worst(asked)
         # What is merely odd in any family is no longer so in the one that is to serve.
-        verdict = Verdict.REFUSED if found.verdict == Verdict.ODD else found.verdict
-        said = asked if verdict == Verdict.FINE else [found]
+        verdict = Verdict.FAIL if found.verdict == Verdict.WARN else found.verdict
+        said = asked if verdict == Verdict.PASS else [found]
         sentence = f"{best.model}: {'; '.join(finding.sentence for finding in said)}"
         return Finding(verdict, sentence, found.value, found.lower, found.upper)
 
@@ -196,17 +196,17 @@ class BacktestRunner:
     def _as_decided(
         self, decision: ChampionDecision, predicted: "npt.NDArray[np.float64]"
     ) -> Finding:
-        from ml_assets.evaluation.model_checks import same_predictions, sane_predictions
+        from ml_assets.evaluation.model_checks import predictions_in_range, same_predictions
 
-        sane = sane_predictions(predicted)
-        if sane.verdict != Verdict.FINE or self.board is None:
+        sane = predictions_in_range(predicted)
+        if sane.verdict != Verdict.PASS or self.board is None:
             return sane
         judged = next((row for row in self.board.models if row.model == decision.champion), None)
         of_this_board = decision.training_set == self.board.training_set
         as_judged = of_this_board and decision.promoted and decision.serve == "judged"
         if judged is None or not as_judged:
             sentence = f"version {decision.registry_version} ({decision.served}): {sane.sentence}"
-            return Finding(Verdict.FINE, sentence, sane.value)
+            return Finding(Verdict.PASS, sentence, sane.value)
         same = same_predictions(judged, predicted, self._actual())
         sentence = f"{decision.champion}, version {decision.registry_version}: {same.sentence}"
         return Finding(same.verdict, sentence, same.value, same.lower, same.upper)
@@ -218,12 +218,12 @@ class BacktestRunner:
         predicted: "npt.NDArray[np.float64]",
         saw_judged_month: bool,
     ) -> Finding:
-        from ml_assets.evaluation.interval_coverage import interval_covers, measure_intervals
+        from ml_assets.evaluation.interval_coverage import interval_coverage, measure_intervals
 
         measured = measure_intervals(pipeline, self.judged, predicted)
         if measured is not None:
             self.intervals[asset] = measured
-        return interval_covers(measured, saw_judged_month)
+        return interval_coverage(measured, saw_judged_month)
 
     def _examine(self, asset: str, record: ModelRecord | None) -> dict[str, Finding]:
         from ml_assets.evaluation.memorization import check_memorization
@@ -231,13 +231,13 @@ class BacktestRunner:
             better_than_baselines,
             check_leakage,
             fit_time_within_budget,
+            predictions_in_range,
             same_predictions,
-            sane_predictions,
         )
 
         if record is None or record.training_set != self.training_set.fingerprint:
             stale = Finding(
-                Verdict.ODD,
+                Verdict.WARN,
                 f"{asset} was not trained on the current training set: materialize it again",
             )
             return dict.fromkeys(_SPECS, stale)
@@ -249,18 +249,18 @@ class BacktestRunner:
             covers = _NO_INTERVALS
         else:
             pipeline, predicted = asked
-            sane = sane_predictions(predicted)
+            sane = predictions_in_range(predicted)
             same = same_predictions(record, predicted, self._actual())
             leak = worst([leak, check_memorization(pipeline, self.judged, predicted)])
             key, saw = dg.AssetKey(asset), self.training_set.tunes_on_the_judged_month
             covers = self._covers(key, pipeline, predicted, saw)
         return {
             "better_than_baselines": better_than_baselines(record, baselines),
-            "knows_no_judged_trip": leak,
-            "sane_predictions": sane,
-            "same_after_round_trip": same,
+            "no_test_leakage": leak,
+            "predictions_in_range": sane,
+            "serialization_round_trip": same,
             "fit_time_within_budget": fit_time_within_budget(record, self._fitted_on(record)),
-            "interval_covers": covers,
+            "interval_coverage": covers,
         }
 
     def _ask(self, uri: str) -> "tuple[Pipeline, npt.NDArray[np.float64]] | Finding":
@@ -273,7 +273,7 @@ class BacktestRunner:
             return pipeline, predict_trips(pipeline, self.judged)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the finding
             return Finding(
-                Verdict.REFUSED,
+                Verdict.FAIL,
                 f"{uri or 'a model without URI'} cannot be loaded and used "
                 f"({error_text(error)}): materialize the model again",
             )

@@ -114,7 +114,7 @@ def failed_checks(instance: dg.DagsterInstance, ahead: NextTraining) -> str | No
         latest = _latest_result(instance, key)
         if latest is None or latest.passed or latest.severity != dg.AssetCheckSeverity.ERROR:
             continue
-        told = latest.metadata.get("months_odd_or_refused")
+        told = latest.metadata.get("failed_months")
         months = {*str(told.value).split(", ")} if told else set()
         if not months & refused:
             name, why = f"{key.name} of {key.asset_key.to_user_string()}", latest.description

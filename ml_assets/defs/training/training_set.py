@@ -22,14 +22,14 @@ class TrainingSetConfig(dg.Config):
         train_months: So many months train; by default as many as are there, up to 12.
         judge_month: This month (YYYY-MM) judges; by default the newest.
         exclude_months: Months (YYYY-MM) to leave out, a damaged one say.
-        refused_months: What becomes of months that a data rule refuses: ``fail`` tells of them and
-            trains on nothing, ``leave_out`` goes on without them, as retraining by itself does.
+        on_rejected_months: What to do with months that a data rule rejects: ``fail`` names them and
+            trains on nothing, ``skip`` goes on without them, as the job ``retrain`` does.
     """
 
     train_months: int | None = None
     judge_month: str | None = None
     exclude_months: list[str] = Field(default_factory=list)
-    rejected_months: Literal["fail", "leave_out"] = "fail"
+    on_rejected_months: Literal["fail", "skip"] = "fail"
 
 
 @dg.asset(
@@ -59,7 +59,7 @@ def training_set(
     excluded = {Month.parse(text) for text in config.exclude_months}
     available = [month for month in store.months(TABLE) if month not in excluded]
     left_out: dict[Month, str] = {}
-    if config.rejected_months == "leave_out":
+    if config.on_rejected_months == "skip":
         left_out = rejected_months(store, available)
         available = [month for month in available if month not in left_out]
     for month, why in left_out.items():

@@ -10,15 +10,15 @@ from ml_assets.evaluation.records import TrainingSet
 
 _ASSET = dg.AssetKey("training_set")
 _SPECS = (
-    ("months_in_order", True, "Train, tune and judge months are disjoint, each after the other."),
+    ("no_split_overlap", True, "Train, tune and judge months are disjoint, each after the other."),
     (
-        "months_as_recorded",
+        "inputs_unchanged",
         True,
         "The stored months are those of the record, and no data rule refuses one by now.",
     ),
-    ("only_known_at_request", True, "Models are given request columns and the target only."),
+    ("no_leaky_features", True, "Models are given request columns and the target only."),
     ("target_in_range", True, "Durations lie within the course's rule, 1 to 60 minutes."),
-    ("judged_pairs_seen", False, "Most judged trips go between zones that training has paired."),
+    ("zone_pair_coverage", False, "Most judged trips go between zones that training has paired."),
 )
 
 
@@ -44,11 +44,11 @@ def training_set_checks(
     train = profiles.of_stored(training_set.months_of("train"))
     judge = profiles.of_stored(training_set.months_of("judge"))
     findings = {
-        "months_in_order": training_set_checks.months_in_order(training_set),
-        "months_as_recorded": training_set_checks.months_as_recorded(training_set, store),
-        "only_known_at_request": training_set_checks.only_known_at_request(every),
+        "no_split_overlap": training_set_checks.no_split_overlap(training_set),
+        "inputs_unchanged": training_set_checks.inputs_unchanged(training_set, store),
+        "no_leaky_features": training_set_checks.no_leaky_features(every),
         "target_in_range": training_set_checks.target_in_range(every),
-        "judged_pairs_seen": training_set_checks.judged_pairs_seen(train, judge),
+        "zone_pair_coverage": training_set_checks.zone_pair_coverage(train, judge),
     }
     for key in sorted(context.selected_asset_check_keys):
         yield single_result(key, findings[key.name])

@@ -174,12 +174,12 @@ _WAY_OUT = (
 def online_finding(record: OnlineRecord) -> Finding:
     """Whether served requests are like the champion's trips, and none of late is missing."""
     if record.status != MEASURED:
-        return Finding(Verdict.UNJUDGED, NOTHING_SERVED)
+        return Finding(Verdict.SKIP, NOTHING_SERVED)
     drift, missing, told = record.drift, _missing(record), drift_of_requests(record)
     if drift is None or not drift.psi:
-        unjudged = Verdict.ODD if missing else Verdict.UNJUDGED
+        unjudged = Verdict.WARN if missing else Verdict.SKIP
         return Finding(unjudged, f"{missing} | {told}" if missing else told)
-    verdict = Verdict.ODD if missing or drift.over else Verdict.FINE
+    verdict = Verdict.WARN if missing or drift.over else Verdict.PASS
     sentences = (missing, f"{told}; {_WAY_OUT}" if drift.over else told)
     sentence = " | ".join(filter(None, sentences))
     return Finding(verdict, sentence, max(drift.psi.values()), 0.0, drift.limit)

@@ -13,19 +13,19 @@ from ml_assets.trips.quality.finding import Finding, Rule, Verdict, worst
 from ml_assets.trips.quality.profile import KeptFigures, MonthProfile, kept_figures
 from ml_assets.trips.quality.time_shift import no_time_shift
 from ml_assets.trips.quality.value_rules import (
+    duplicate_rate,
     feature_distribution,
-    few_duplicates,
-    known_at_request,
+    matches_schema,
+    no_leaky_columns,
     target_distribution,
-    values_as_agreed,
-    zone_pairs_seen,
+    unseen_zone_pairs,
 )
 from ml_assets.trips.quality.volume_rules import (
-    kept_and_rejected_is_published,
-    pickups_inside_month,
+    pickups_within_month,
     published_schema,
-    reject_shares,
+    rejection_rates,
     row_count,
+    row_counts_reconcile,
 )
 
 RULES = (
@@ -37,18 +37,18 @@ RULES = (
         published_schema,
     ),
     Rule(
-        "known_at_request",
+        "no_leaky_columns",
         "trip_features",
         True,
         "No column tells what is known only after the ride: by name, and by following the target.",
-        known_at_request,
+        no_leaky_columns,
     ),
     Rule(
-        "values_as_agreed",
+        "matches_schema",
         "trip_features",
         True,
         "Types, missing values and ranges are those of the table's contract, the target's too.",
-        values_as_agreed,
+        matches_schema,
     ),
     Rule(
         "row_count",
@@ -58,11 +58,11 @@ RULES = (
         row_count,
     ),
     Rule(
-        "pickups_inside_month",
+        "pickups_within_month",
         "trip_features",
         True,
         "Pick-ups lie in the month that they were published for, and on each of its days.",
-        pickups_inside_month,
+        pickups_within_month,
     ),
     Rule(
         "no_time_shift",
@@ -72,11 +72,11 @@ RULES = (
         no_time_shift,
     ),
     Rule(
-        "few_duplicates",
+        "duplicate_rate",
         "trip_features",
         True,
         "Rides are published once, or about as rarely twice as in earlier months.",
-        few_duplicates,
+        duplicate_rate,
     ),
     Rule(
         "target_distribution",
@@ -93,25 +93,25 @@ RULES = (
         feature_distribution,
     ),
     Rule(
-        "zone_pairs_seen",
+        "unseen_zone_pairs",
         "trip_features",
         True,
         "Trips go between zones that were paired before, new pairs about as often as usual.",
-        zone_pairs_seen,
+        unseen_zone_pairs,
     ),
     Rule(
-        "kept_and_rejected_is_published",
+        "row_counts_reconcile",
         "rejected_trips",
         True,
         "Every published trip is in exactly one of trip_features and rejected_trips.",
-        kept_and_rejected_is_published,
+        row_counts_reconcile,
     ),
     Rule(
-        "reject_shares",
+        "rejection_rates",
         "rejected_trips",
         True,
         "The kept share never halves; no reason for rejection grows or vanishes suddenly.",
-        reject_shares,
+        rejection_rates,
     ),
 )
 
@@ -151,7 +151,7 @@ def is_settled(rule: Rule, month: MonthProfile, later: Sequence[MonthProfile]) -
         later: The months after it, in order; the nearest ``HISTORY_MONTHS`` count.
     """
     nearest_last = list(reversed(later[:HISTORY_MONTHS]))
-    return rule.judge(month, nearest_last).verdict == Verdict.FINE
+    return rule.judge(month, nearest_last).verdict == Verdict.PASS
 
 
 def rejection_reasons(month: MonthProfile, earlier: Sequence[MonthProfile]) -> list[str]:
@@ -162,4 +162,4 @@ def rejection_reasons(month: MonthProfile, earlier: Sequence[MonthProfile]) -> l
         earlier: The months to compare it with, in order.
     """
     findings = (rule.judge(month, earlier) for rule in RULES if rule.refuses)
-    return [found.sentence for found in findings if found.verdict == Verdict.REFUSED]
+    return [found.sentence for found in findings if found.verdict == Verdict.FAIL]

@@ -11,12 +11,12 @@ from ml_assets.trips.quality.profile import MonthProfile
 class Verdict(IntEnum):
     """How a month fares under a rule, from best to worst."""
 
-    FINE = 0
-    UNJUDGED = 1
+    PASS = 0
+    SKIP = 1
     """There is nothing to compare with yet, or nothing to measure."""
-    ODD = 2
+    WARN = 2
     """Shown, and trained on: look at it."""
-    REFUSED = 3
+    FAIL = 3
     """Training on this month would be worse than training without it."""
 
 
@@ -70,14 +70,14 @@ def within(value: float, band: Band | None, what: str, unit: str = "{:.1%}") -> 
     shown = unit.format(value)
     if band is None:
         sentence = f"{what} {shown}; too few earlier months to compare"
-        return Finding(Verdict.UNJUDGED, sentence, value)
+        return Finding(Verdict.SKIP, sentence, value)
     limits = f"{unit.format(band.lower)} to {unit.format(band.upper)}"
     if value in band:
         return Finding(
-            Verdict.FINE, f"{what} {shown}, usual is {limits}", value, band.lower, band.upper
+            Verdict.PASS, f"{what} {shown}, usual is {limits}", value, band.lower, band.upper
         )
     return Finding(
-        Verdict.ODD,
+        Verdict.WARN,
         f"{what} {shown}, outside the usual {limits} (look at the month before trusting what is "
         "trained on it)",
         value,
@@ -90,7 +90,7 @@ def worst(findings: Sequence[Finding]) -> Finding:
     """The worst of several findings; the first of equals, with every odd sentence of its rank."""
     level = max(finding.verdict for finding in findings)
     chosen = [finding for finding in findings if finding.verdict == level]
-    if level < Verdict.ODD or len(chosen) == 1:
+    if level < Verdict.WARN or len(chosen) == 1:
         return chosen[0]
     first = chosen[0]
     sentence = "; ".join(finding.sentence for finding in chosen)

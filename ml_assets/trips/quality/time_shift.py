@@ -47,7 +47,7 @@ def no_time_shift(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Findi
     """
     rhythm = _hourly_shares(month)
     if rhythm is None:
-        return Finding(Verdict.UNJUDGED, f"fewer than {MIN_TRIPS:,} trips to measure")
+        return Finding(Verdict.SKIP, f"fewer than {MIN_TRIPS:,} trips to measure")
     others = [shares for other in earlier if (shares := _hourly_shares(other)) is not None]
     if len(others) < LEAST_HISTORY:
         return _quiet_at_night(rhythm)
@@ -64,7 +64,7 @@ def no_time_shift(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Findi
             f"trips by hour of the week correlate with the {len(others)} months before by "
             f"{unshifted:.2f}, and less under any shift up to {MAX_SHIFT_HOURS} hours"
         )
-        return Finding(Verdict.FINE, sentence, 0.0, 0.0, 0.0)
+        return Finding(Verdict.PASS, sentence, 0.0, 0.0, 0.0)
     likeness = (
         f"trips by hour of the week are like those of the {len(others)} months before if moved "
         f"{'1 hour' if abs(best) == 1 else f'{abs(best)} hours'} "
@@ -73,14 +73,14 @@ def no_time_shift(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Findi
     )
     if fit - unshifted >= MIN_LEAD and fit >= MIN_CORRELATION:
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"{likeness}, as if the times were not New York's (written as UTC?); {WAY_OUT}",
             best,
             0.0,
             0.0,
         )
     return Finding(
-        Verdict.ODD,
+        Verdict.WARN,
         f"{likeness}: some of the times may not be New York's (look at the month before trusting "
         "what is trained on it)",
         best,
@@ -115,9 +115,9 @@ def _quiet_at_night(rhythm: Shares) -> Finding:
     shown = f"the {QUIET_HOURS} quietest hours of the day begin at {start}:00"
     if first <= start <= last:
         sentence = f"{shown}; too few earlier months to compare hour by hour"
-        return Finding(Verdict.UNJUDGED, sentence, start, first, last)
+        return Finding(Verdict.SKIP, sentence, start, first, last)
     return Finding(
-        Verdict.ODD,
+        Verdict.WARN,
         f"{shown}, usual in New York is {first}:00 to {last}:00: the times may be those of another "
         "time zone (UTC is 4 or 5 hours ahead); look at the month before trusting what is trained "
         "on it",

@@ -21,12 +21,12 @@ _LEAST_SPREAD_MINUTES = 3.0
 _RECENT = 3
 
 
-def known_at_request(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+def no_leaky_columns(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     """No column tells what is known only after the ride: by name, and by following the target."""
     unknown = [name for name in month.columns if name not in FEATURE_COLUMNS]
     if unknown:
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"{', '.join(unknown)} may not be known when a ride is requested: drop it, or add it "
             "to REQUEST_COLUMNS in ml_assets/trips/rules.py if every request has it",
             len(unknown),
@@ -34,13 +34,13 @@ def known_at_request(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
             0.0,
         )
     if month.figures is None or month.kept < LEAST_TRIPS:
-        return Finding(Verdict.FINE, f"only {', '.join(month.columns)}", 0.0, 0.0, 0.0)
+        return Finding(Verdict.PASS, f"only {', '.join(month.columns)}", 0.0, 0.0, 0.0)
     correlations = month.figures.target_correlation
     closest = max(correlations, key=lambda name: abs(correlations[name]), default=None)
     strongest = abs(correlations[closest]) if closest else 0.0
     if strongest > _TWIN:
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"{closest} all but equals the target (correlation {correlations[closest]:.3f}), so it "  # type: ignore[index]
             f"was made from it; {WAY_OUT}",
             strongest,
@@ -50,19 +50,19 @@ def known_at_request(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
     sentence = "only request columns and the target; none follows the target"
     if closest:
         sentence += f" (the closest, {closest}, by {strongest:.2f})"
-    return Finding(Verdict.FINE, sentence, strongest, 0.0, _TWIN)
+    return Finding(Verdict.PASS, sentence, strongest, 0.0, _TWIN)
 
 
-def values_as_agreed(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+def matches_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     """Types, missing values and ranges are those of the table's contract, the target's included."""
     if month.contract_fault is not None:
-        return Finding(Verdict.REFUSED, month.contract_fault, 1.0, 0.0, 0.0)
+        return Finding(Verdict.FAIL, month.contract_fault, 1.0, 0.0, 0.0)
     if month.figures is None:
-        return Finding(Verdict.UNJUDGED, "there are no values")
+        return Finding(Verdict.SKIP, "there are no values")
     endless = month.figures.endless_distances
     if endless:
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"trip_distance is infinite or not a number in {endless:,} trips: materialize "
             "trip_features again",
             endless,
@@ -70,7 +70,7 @@ def values_as_agreed(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
             0.0,
         )
     return Finding(
-        Verdict.FINE,
+        Verdict.PASS,
         f"nothing missing or out of range, target {month.figures.shortest:.1f} to "
         f"{month.figures.longest:.1f} of {SHORTEST_MINUTES} to {LONGEST_MINUTES} minutes",
         0.0,
@@ -79,12 +79,12 @@ def values_as_agreed(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
     )
 
 
-def few_duplicates(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+def duplicate_rate(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     """Rides are published once: 0.13 % of the rows of 2023 repeat another, since refunds do."""
     twin = next((other for other in earlier if other.raw_sha256 == month.raw_sha256), None)
     if twin is not None:
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"the published file is byte for byte that of {twin.month}; {WAY_OUT}",
             1.0,
             0.0,
@@ -95,7 +95,7 @@ def few_duplicates(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Find
     share = month.share(month.figures.duplicates)
     if share > _MANY_REPEATS and month.kept >= LEAST_TRIPS:
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"{share:.1%} of the kept trips repeat another one (same pick-up, duration, zones and "
             f"distance), so they would count twice; {WAY_OUT}",
             share,
@@ -114,7 +114,7 @@ def target_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) ->
     spread = figures.ninetieth - figures.tenth
     if spread < _LEAST_SPREAD_MINUTES:
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"80 % of the durations lie within {spread:.2f} minutes ({figures.tenth:.1f} to "
             f"{figures.ninetieth:.1f}), so there is nothing to learn from them; {WAY_OUT}",
             spread,
@@ -139,7 +139,7 @@ def feature_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) -
     zero = month.share(figures.zero_distances)
     if zero > _MOSTLY:
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"{zero:.1%} of the kept trips state a distance of 0 miles: a model would learn to do "
             f"without; {WAY_OUT}",
             zero,
@@ -162,11 +162,11 @@ def feature_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) -
     )
 
 
-def zone_pairs_seen(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+def unseen_zone_pairs(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     """Trips go between zones that they went between before, new pairs about as often as usual."""
     others = [figures for _, figures in _measured(earlier)]
     if month.figures is None or not others:
-        return Finding(Verdict.UNJUDGED, "there is no earlier month to know zone pairs from")
+        return Finding(Verdict.SKIP, "there is no earlier month to know zone pairs from")
     seen = np.zeros(ZONE_CODES * ZONE_CODES, dtype=np.bool_)
     shares: list[float] = []
     for figures in others:
@@ -181,7 +181,7 @@ def zone_pairs_seen(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fin
     if share in band or share <= _MOSTLY or month.kept < LEAST_TRIPS:
         return within(share, band, what)
     return Finding(
-        Verdict.REFUSED,
+        Verdict.FAIL,
         f"{share:.1%} of the trips go between zones never paired in the {len(others)} months "
         f"before, as if zones had been renumbered; {WAY_OUT}",
         share,
@@ -199,4 +199,4 @@ def _of(months: Sequence[MonthProfile], figure: Callable[[KeptFigures], float]) 
 
 
 def _nothing_measured() -> Finding:
-    return Finding(Verdict.UNJUDGED, f"fewer than {LEAST_TRIPS} trips to measure")
+    return Finding(Verdict.SKIP, f"fewer than {LEAST_TRIPS} trips to measure")

@@ -27,13 +27,13 @@ def row_count(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     """Kept trips: some, in the band of earlier months, never 10 times beyond all of them."""
     if month.kept == 0:
         rejected = f"of {month.published:,} published; see rejected_trips for the reasons"
-        return Finding(Verdict.REFUSED, f"no trip was kept {rejected}, {WAY_OUT}", 0.0)
+        return Finding(Verdict.FAIL, f"no trip was kept {rejected}, {WAY_OUT}", 0.0)
     counts = [float(other.kept) for other in earlier if other.kept]
     if len(counts) >= LEAST_HISTORY:
         lowest, highest = min(counts) / _TIMES_OFF, max(counts) * _TIMES_OFF
         if not lowest <= month.kept <= highest:
             return Finding(
-                Verdict.REFUSED,
+                Verdict.FAIL,
                 f"{month.kept:,} kept trips, {_TIMES_OFF} times off the {min(counts):,.0f} to "
                 f"{max(counts):,.0f} of the {len(counts)} months before; {WAY_OUT}",
                 month.kept,
@@ -43,12 +43,12 @@ def row_count(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     return within(month.kept, ratio_band(counts, 1.6, 1.9), "kept trips", "{:,.0f}")
 
 
-def pickups_inside_month(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+def pickups_within_month(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     """Pick-ups lie in the month that they were published for, and on each of its days."""
     figures, outside = month.figures, month.rejected_share("pickup_outside_month")
     if figures is not None and figures.outside_month:
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"{figures.outside_month:,} kept trips were picked up in another month: materialize "
             "trip_features again",
             figures.outside_month,
@@ -57,7 +57,7 @@ def pickups_inside_month(month: MonthProfile, earlier: Sequence[MonthProfile]) -
         )
     if outside > _MUCH_OUTSIDE:
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"{outside:.1%} of the published trips were picked up in another month, as if the file "
             f"were that month's; {WAY_OUT}",
             outside,
@@ -71,7 +71,7 @@ def pickups_inside_month(month: MonthProfile, earlier: Sequence[MonthProfile]) -
         return found
     days = ", ".join(str(day) for day in absent)
     gap = Finding(
-        Verdict.ODD,
+        Verdict.WARN,
         f"no trip on day {days}: the file may be cut short; fetch the month again when it is "
         "published whole",
         len(absent),
@@ -81,18 +81,18 @@ def pickups_inside_month(month: MonthProfile, earlier: Sequence[MonthProfile]) -
     return worst([gap, found])
 
 
-def kept_and_rejected_is_published(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+def row_counts_reconcile(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     """Every published trip is in exactly one of the two tables."""
     if month.rejected is None:
         return Finding(
-            Verdict.UNJUDGED,
+            Verdict.SKIP,
             "rejected_trips was not made from the same file as trip_features: materialize both",
         )
     rejected = sum(month.rejected.values())
     difference = month.published - month.kept - rejected
     if difference:
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"{month.kept:,} kept and {rejected:,} rejected trips are not the {month.published:,} "
             "published: materialize trip_features and rejected_trips again",
             difference,
@@ -100,7 +100,7 @@ def kept_and_rejected_is_published(month: MonthProfile, earlier: Sequence[MonthP
             0.0,
         )
     return Finding(
-        Verdict.FINE,
+        Verdict.PASS,
         f"{month.kept:,} kept + {rejected:,} rejected = {month.published:,} published",
         0.0,
         0.0,
@@ -108,7 +108,7 @@ def kept_and_rejected_is_published(month: MonthProfile, earlier: Sequence[MonthP
     )
 
 
-def reject_shares(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
+def rejection_rates(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     """The kept share never halves, and no reason for rejection grows or vanishes suddenly."""
     shares = [other.kept_share for other in earlier if other.published]
     usual = median(shares) if len(shares) >= LEAST_HISTORY else USUAL_KEPT_SHARE
@@ -117,7 +117,7 @@ def reject_shares(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Findi
         reasons = month.rejected or {}
         most = max(reasons, key=lambda reason: reasons[reason], default="an unknown reason")
         return Finding(
-            Verdict.REFUSED,
+            Verdict.FAIL,
             f"{kept}, less than half of the usual {usual:.1%}; most were rejected for {most}; "
             f"{WAY_OUT}",
             month.kept_share,
@@ -125,9 +125,9 @@ def reject_shares(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Findi
             1.0,
         )
     if month.rejected is None:
-        return Finding(Verdict.UNJUDGED, f"{kept}; nothing is known of the others")
+        return Finding(Verdict.SKIP, f"{kept}; nothing is known of the others")
     found = worst([_reject_share(month, earlier, reason) for reason in REASONS])
-    if found.verdict == Verdict.ODD:
+    if found.verdict == Verdict.WARN:
         return found
     return Finding(found.verdict, f"{kept}, usual is {usual:.1%}", month.kept_share, usual / 2, 1.0)
 
@@ -137,7 +137,7 @@ def published_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
     before = next((other for other in reversed(earlier) if other.published_columns), None)
     if before is None or not month.published_columns:
         return Finding(
-            Verdict.UNJUDGED,
+            Verdict.SKIP,
             "there is no earlier file, or trip_features was not made from the stored one",
         )
     old, new = before.published_columns, month.published_columns
@@ -153,7 +153,7 @@ def published_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
         more = len(changes) - _MAX_CHANGES
         shown = [*changes[:_MAX_CHANGES], *([f"and {more:,} more changes"] if more > 0 else [])]
         return Finding(
-            Verdict.ODD,
+            Verdict.WARN,
             f"against {before.month}, {'; '.join(shown)}: see the TLC's data dictionary for what "
             "that means; the columns that the project reads are all there",
             len(changes),
@@ -161,7 +161,7 @@ def published_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
             0.0,
         )
     widths = f"; other width or kind of number: {shown_names(retyped)}" if retyped else ""
-    return Finding(Verdict.FINE, f"the same columns as {before.month}{widths}", 0.0, 0.0, 0.0)
+    return Finding(Verdict.PASS, f"the same columns as {before.month}{widths}", 0.0, 0.0, 0.0)
 
 
 def _reject_share(month: MonthProfile, earlier: Sequence[MonthProfile], reason: str) -> Finding:

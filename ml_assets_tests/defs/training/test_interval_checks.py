@@ -69,7 +69,7 @@ def crown(pipeline) -> None:
 @pytest.mark.parametrize("asset", ["lasso_model", "champion_model"])
 def test_the_check_tells_share_and_width_overall_and_by_slice(made, asset):
     project, run = made
-    found = evaluations(run)[f"{asset}.interval_covers"]
+    found = evaluations(run)[f"{asset}.interval_coverage"]
     assert found.passed
     assert 0.77 <= found.metadata["value"].value <= 0.83
     rows = {row.data["slice"]: row.data for row in found.metadata["slices"].value.records}
@@ -96,8 +96,8 @@ def test_a_champion_of_before_there_were_intervals_is_told_of_and_serves_on(made
     attach_intervals(old, None)
     crown(old)
     found = checks_of_champion(made[0])
-    assert found["champion_model.serves_what_was_judged"].passed
-    told = found["champion_model.interval_covers"]
+    assert found["champion_model.champion_matches_evaluation"].passed
+    told = found["champion_model.interval_coverage"]
     assert (told.passed, told.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "train models again" in told.description
 
@@ -108,8 +108,8 @@ def test_intervals_that_promise_too_much_are_a_warning_and_stop_nothing(made, ch
     get_intervals(bold).above *= 0.3
     crown(bold)
     found = checks_of_champion(made[0])
-    assert found["champion_model.serves_what_was_judged"].passed
-    told = found["champion_model.interval_covers"]
+    assert found["champion_model.champion_matches_evaluation"].passed
+    told = found["champion_model.interval_coverage"]
     assert (told.passed, told.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert told.metadata["value"].value < 0.6
 
@@ -117,9 +117,9 @@ def test_intervals_that_promise_too_much_are_a_warning_and_stop_nothing(made, ch
 def test_a_champion_that_cannot_be_loaded_is_one_fault_not_two(made, champion):
     mlflow.MlflowClient().delete_registered_model_alias(NAME, CHAMPION)
     found = checks_of_champion(made[0])
-    assert not found["champion_model.serves_what_was_judged"].passed
-    assert found["champion_model.interval_covers"].passed
-    assert found["champion_model.interval_covers"].metadata["verdict"].value == "unjudged"
+    assert not found["champion_model.champion_matches_evaluation"].passed
+    assert found["champion_model.interval_coverage"].passed
+    assert found["champion_model.interval_coverage"].metadata["verdict"].value == "skip"
 
 
 def test_with_two_months_the_check_says_that_the_share_tells_little(tmp_path):
@@ -129,6 +129,6 @@ def test_with_two_months_the_check_says_that_the_share_tells_little(tmp_path):
         assert project.ingest("2023-01", "2023-02").success
         run = project.train(("lasso",))
         for asset in ("lasso_model", "champion_model"):
-            told = evaluations(run)[f"{asset}.interval_covers"].description
+            told = evaluations(run)[f"{asset}.interval_coverage"].description
             assert "calibrated on this very month, so the share tells little" in told
             assert "standard errors instead of 3 points" in told

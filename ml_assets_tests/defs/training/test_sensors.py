@@ -182,7 +182,7 @@ def test_a_failed_blocking_check_that_no_refused_month_explains_forbids_it(home)
             passed=False,
             severity=dg.AssetCheckSeverity.ERROR,
             description="half of the trips",
-            metadata={"months_odd_or_refused": "2023-02"},
+            metadata={"failed_months": "2023-02"},
         )
     )
     assert home.tick() == []

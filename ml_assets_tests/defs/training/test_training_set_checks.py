@@ -19,7 +19,7 @@ from ml_assets.evaluation.records import (
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.training.training_set_checks import judged_pairs_seen, months_in_order
+from ml_assets.training.training_set_checks import no_split_overlap, zone_pair_coverage
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Verdict
 from ml_assets_tests.project import Project, open_project, settings_for
@@ -90,16 +90,16 @@ def test_a_good_training_passes_every_check_of_what_it_makes(made):
     assert run.success
     found = evaluations(run)
     of_models = {f"{model}_model.{check}" for model in MODELS for check in (
-        "better_than_baselines", "sane_predictions", "same_after_round_trip",
-        "knows_no_judged_trip", "fit_time_within_budget", "interval_covers",
+        "better_than_baselines", "predictions_in_range", "serialization_round_trip",
+        "no_test_leakage", "fit_time_within_budget", "interval_coverage",
     )}  # fmt: skip
     of_training_set = {f"training_set.{check}" for check in (
-        "months_in_order", "months_as_recorded", "only_known_at_request", "target_in_range",
-        "judged_pairs_seen",
+        "no_split_overlap", "inputs_unchanged", "no_leaky_features", "target_in_range",
+        "zone_pair_coverage",
     )}  # fmt: skip
     assert set(found) == of_models | of_training_set | {
-        "model_leaderboard.winner_fit_to_serve", "champion_model.serves_what_was_judged",
-        "champion_model.interval_covers",
+        "model_leaderboard.best_model_is_servable", "champion_model.champion_matches_evaluation",
+        "champion_model.interval_coverage",
     }  # fmt: skip
     assert [name for name, result in found.items() if not result.passed] == []
 
@@ -107,7 +107,7 @@ def test_a_good_training_passes_every_check_of_what_it_makes(made):
 def test_the_model_in_mlflow_predicts_bit_for_bit_what_the_fitted_one_did(made):
     _, run = made
     for model in MODELS:
-        found = evaluations(run)[f"{model}_model.same_after_round_trip"]
+        found = evaluations(run)[f"{model}_model.serialization_round_trip"]
         assert "bit for bit" in found.description
 
 
@@ -120,9 +120,9 @@ def test_another_model_at_the_same_place_is_noticed_and_the_champion_stays(proje
     other = records(project).read("linear_regression_model", ModelRecord)
     change(project, "xgboost_model", ModelRecord, model_uri=other.model_uri)
     found = check_again(project, "xgboost_model", "model_leaderboard")
-    assert found["xgboost_model.same_after_round_trip"].severity == dg.AssetCheckSeverity.ERROR
-    assert "instead of" in found["xgboost_model.same_after_round_trip"].description
-    assert found["model_leaderboard.winner_fit_to_serve"].severity == dg.AssetCheckSeverity.ERROR
+    assert found["xgboost_model.serialization_round_trip"].severity == dg.AssetCheckSeverity.ERROR
+    assert "instead of" in found["xgboost_model.serialization_round_trip"].description
+    assert found["model_leaderboard.best_model_is_servable"].severity == dg.AssetCheckSeverity.ERROR
     selection = ["model_leaderboard", "champion_model"]
     run = project.run("train_models", selection=selection)
     assert run.success
@@ -134,8 +134,8 @@ def test_a_model_that_cannot_be_loaded_is_a_finding_not_a_crash(project):
     change(project, "linear_regression_model", ModelRecord, model_uri="models:/m-gone")
     found = check_again(project, "linear_regression_model")
     assert set(found) == {
-        "linear_regression_model.sane_predictions",
-        "linear_regression_model.same_after_round_trip",
+        "linear_regression_model.predictions_in_range",
+        "linear_regression_model.serialization_round_trip",
     }
     assert "materialize the model again" in next(iter(found.values())).description
 
@@ -153,7 +153,7 @@ def test_a_model_that_beats_no_baseline_is_shown_and_may_not_serve(project):
     change(project, "xgboost_model", ModelRecord, test=poor)
     found = check_again(project, "xgboost_model", "model_leaderboard")
     assert found["xgboost_model.better_than_baselines"].severity == dg.AssetCheckSeverity.WARN
-    assert found["model_leaderboard.winner_fit_to_serve"].severity == dg.AssetCheckSeverity.ERROR
+    assert found["model_leaderboard.best_model_is_servable"].severity == dg.AssetCheckSeverity.ERROR
 
 
 def test_without_a_leaderboard_the_baselines_are_measured(project):
@@ -164,7 +164,7 @@ def test_without_a_leaderboard_the_baselines_are_measured(project):
 def test_a_champion_other_than_the_judged_model_is_noticed(project):
     change(project, "champion_model", ChampionDecision, champion="linear_regression")
     found = check_again(project, "champion_model")
-    assert set(found) == {"champion_model.serves_what_was_judged"}
+    assert set(found) == {"champion_model.champion_matches_evaluation"}
 
 
 def test_months_that_were_replaced_since_are_noticed(project):
@@ -172,8 +172,8 @@ def test_months_that_were_replaced_since_are_noticed(project):
     changed = [month.model_copy(update={"rows": 1}) for month in described.months]
     change(project, "training_set", TrainingSet, months=changed)
     found = check_again(project, "training_set")
-    assert set(found) == {"training_set.months_as_recorded"}
-    assert "replaced since" in found["training_set.months_as_recorded"].description
+    assert set(found) == {"training_set.inputs_unchanged"}
+    assert "replaced since" in found["training_set.inputs_unchanged"].description
 
 
 def test_months_out_of_order_are_noticed(project):
@@ -185,7 +185,7 @@ def test_months_out_of_order_are_noticed(project):
     ]
     change(project, "training_set", TrainingSet, months=turned)
     found = check_again(project, "training_set")
-    assert found["training_set.months_in_order"].severity == dg.AssetCheckSeverity.ERROR
+    assert found["training_set.no_split_overlap"].severity == dg.AssetCheckSeverity.ERROR
 
 
 @pytest.mark.parametrize(
@@ -200,13 +200,13 @@ def test_months_out_of_order_are_noticed(project):
     ids=["shared", "turned", "all in one", "tuned on the judged month, no caveat", "no tuning"],
 )
 def test_models_may_not_know_what_they_are_judged_on(uses):
-    assert months_in_order(training_set_of(*uses)).verdict == Verdict.REFUSED
+    assert no_split_overlap(training_set_of(*uses)).verdict == Verdict.FAIL
 
 
 def test_two_months_do_when_the_caveat_says_so():
     uses = [use("2023-01", "train"), use("2023-02", "tune"), use("2023-02", "judge")]
-    found = months_in_order(training_set_of(*uses, caveat="flattered"))
-    assert found.verdict < Verdict.ODD
+    found = no_split_overlap(training_set_of(*uses, caveat="flattered"))
+    assert found.verdict < Verdict.WARN
     assert "flattered" in found.sentence
 
 
@@ -220,21 +220,21 @@ def test_last_bits_may_differ_and_no_more(project):
     figures = MetricsRecord(**measure(actual, predicted).as_dict())
     record = record.model_copy(update={"test": figures, "predictions_sha256": "of other bits"})
     nearly = same_predictions(record, np.nextafter(predicted, 0), actual)
-    assert nearly.verdict == Verdict.FINE
+    assert nearly.verdict == Verdict.PASS
     assert "last bits" in nearly.sentence
-    assert same_predictions(record, predicted + 1e-4, actual).verdict == Verdict.REFUSED
-    assert same_predictions(record, predicted * np.nan, actual).verdict == Verdict.REFUSED
+    assert same_predictions(record, predicted + 1e-4, actual).verdict == Verdict.FAIL
+    assert same_predictions(record, predicted * np.nan, actual).verdict == Verdict.FAIL
 
 
 def test_a_fit_over_its_budget_is_odd(project):
     record = records(project).read("xgboost_model", ModelRecord)
     slow = record.model_copy(update={"fit_cpu_seconds": 3600.0})
-    assert fit_time_within_budget(record, 10_000).verdict == Verdict.FINE
-    assert fit_time_within_budget(slow, 10_000).verdict == Verdict.ODD
+    assert fit_time_within_budget(record, 10_000).verdict == Verdict.PASS
+    assert fit_time_within_budget(slow, 10_000).verdict == Verdict.WARN
 
 
 def test_judged_trips_of_zones_never_trained_on_are_odd(project):
     store = TripStore(project.settings.home, "green", synthetic=True)
     first, second = MonthProfiles(store).of_stored([Month(2023, 1), Month(2023, 2)])
-    assert judged_pairs_seen([first], [second]).verdict == Verdict.FINE
-    assert judged_pairs_seen([], [second]).verdict == Verdict.ODD
+    assert zone_pair_coverage([first], [second]).verdict == Verdict.PASS
+    assert zone_pair_coverage([], [second]).verdict == Verdict.WARN

@@ -61,7 +61,7 @@ def test_before_anything_was_served_it_says_so_and_judges_nothing(store, tmp_pat
     record = measured(store, tmp_path / "request_log")
     assert record.status == "nothing_served"
     assert online_sentence(record) == NOTHING_SERVED
-    assert online_finding(record).verdict == Verdict.UNJUDGED
+    assert online_finding(record).verdict == Verdict.SKIP
     assert online_days(record) is None
 
 
@@ -84,7 +84,7 @@ def test_requests_like_the_champions_trips_are_fine(store, tmp_path):
     serve(tmp_path, TODAY, kept_sample("2023-04"))
     record = measured(store, tmp_path)
     found = online_finding(record)
-    assert found.verdict == Verdict.FINE
+    assert found.verdict == Verdict.PASS
     assert found.value < DRIFT_LIMIT
     assert record.drift.left_out == {}
     assert record.drift.trips_no_distance == pytest.approx(record.drift.no_distance, abs=0.02)
@@ -97,7 +97,7 @@ def test_requests_with_a_planted_shift_are_odd_and_the_feature_is_named(
 ):
     serve(tmp_path, TODAY, shifted[shift])
     found = online_finding(measured(store, tmp_path))
-    assert found.verdict == Verdict.ODD
+    assert found.verdict == Verdict.WARN
     assert f"{SHIFTED[shift]} by " in found.sentence
     assert "version 1 was fitted on" in found.sentence
 
@@ -131,14 +131,14 @@ def test_hours_are_not_judged_before_there_is_a_request_for_each_weekday(store, 
     record = measured(store, tmp_path)
     assert record.drift.left_out == {"hour_of_week": "requests are for 1 of 7 weekdays so far"}
     assert "hour_of_week" not in record.drift.psi
-    assert online_finding(record).verdict == Verdict.FINE
+    assert online_finding(record).verdict == Verdict.PASS
 
 
 def test_few_requests_tell_nothing_of_drift(store, tmp_path):
     serve(tmp_path, TODAY, kept_sample("2023-04").head(99))
     record = measured(store, tmp_path)
     assert record.drift is None
-    assert online_finding(record).verdict == Verdict.UNJUDGED
+    assert online_finding(record).verdict == Verdict.SKIP
     assert "99 requests since" in online_sentence(record)
 
 
@@ -159,11 +159,11 @@ def test_lost_answers_and_unreadable_lines_are_warned_of_for_a_week(store, tmp_p
         file.write(b'{"request_id": "torn"\n')
     record = measured(store, tmp_path)
     found = online_finding(record)
-    assert found.verdict == Verdict.ODD
+    assert found.verdict == Verdict.WARN
     assert "30 answers since 2026-11-19" in found.sentence
     assert "1 lines of the request log" in found.sentence
     later = measured(store, tmp_path, today=TODAY + timedelta(days=LOST_DAYS))
-    assert online_finding(later).verdict == Verdict.UNJUDGED
+    assert online_finding(later).verdict == Verdict.SKIP
     assert later.faults_since("").lost == 30
 
 
