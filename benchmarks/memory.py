@@ -14,8 +14,8 @@ from ml_assets.trips.month import Month, months_between
 
 TAXI = "yellow"
 FIRST = Month(2023, 1)
-MOST_RATIO = 1.15
-MOST_MONTHS_MORE = 2.0
+MAX_RATIO = 1.15
+MAX_MONTHS_MORE = 2.0
 STAGES = {
     "ingestion": "ingestion with its checks",
     "training_set": "everything before the fit (ingestion, training set, their checks)",
@@ -108,7 +108,7 @@ def _compared(
             f"the same for {size.few} months",
             many / few,
             # At full size a month weighs as much as all libraries: only the months count there.
-            MOST_RATIO if size is TENTH else None,
+            MAX_RATIO if size is TENTH else None,
             detail=shown,
         ),
         Figure(
@@ -116,7 +116,7 @@ def _compared(
             f"{size.title}",
             "one decoded month",
             (many - few) / month_megabytes,
-            MOST_MONTHS_MORE,
+            MAX_MONTHS_MORE,
             unit="months",
             detail=shown,
         ),

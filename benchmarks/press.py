@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.servers import Server
 
 _POLL_SECONDS = 0.2
-_MOST_SECONDS = 1800.0
+_MAX_SECONDS = 1800.0
 _LAUNCH = """mutation($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
     __typename
@@ -55,7 +55,7 @@ def materialize_all(server: Server) -> tuple[float, float]:
 
 
 def _wait_for_success(server: Server, backfill: str) -> None:
-    end = time.monotonic() + _MOST_SECONDS
+    end = time.monotonic() + _MAX_SECONDS
     status = "never asked"
     while time.monotonic() < end:
         status = server.ask(_STATUS, id=backfill)["partitionBackfillOrError"]["status"]
@@ -64,7 +64,7 @@ def _wait_for_success(server: Server, backfill: str) -> None:
         if status not in ("REQUESTED", "COMPLETED"):
             raise RuntimeError(f"backfill {backfill} is {status}: {_runs(server)}")
         time.sleep(_POLL_SECONDS)
-    raise TimeoutError(f"backfill {backfill} is {status} after {_MOST_SECONDS} s: {_runs(server)}")
+    raise TimeoutError(f"backfill {backfill} is {status} after {_MAX_SECONDS} s: {_runs(server)}")
 
 
 def _runs(server: Server) -> list[dict[str, Any]]:

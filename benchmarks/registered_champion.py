@@ -13,7 +13,7 @@ from benchmarks.published_months import TAXI, PublishedMonths
 from benchmarks.subprocesses import run_alone
 from ml_assets.config.settings import REGISTERED_MODEL
 from ml_assets.registry.artifacts import load_pipeline
-from ml_assets.requests.validate import LEAST_MILES, MOST_MILES
+from ml_assets.requests.validate import MAX_MILES, MIN_MILES
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
@@ -93,7 +93,7 @@ def open_champion(variables: dict[str, str], trips: PublishedMonths) -> Register
     mlflow.set_tracking_uri(variables["MLFLOW_TRACKING_URI"])
     requests = trips.kept(ASKED)[list(REQUEST_COLUMNS)]
     # A fault of the meter now and then, which no client would state.
-    requests = requests[requests["trip_distance"].between(LEAST_MILES, MOST_MILES)]
+    requests = requests[requests["trip_distance"].between(MIN_MILES, MAX_MILES)]
     return RegisteredChampion(variables, load_pipeline(URI), requests)
 
 

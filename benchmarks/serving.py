@@ -20,10 +20,10 @@ from benchmarks.options import Options
 from benchmarks.published_months import PublishedMonths
 from benchmarks.registered_champion import COMMAND, URI, RegisteredChampion, train_champion
 
-MOST_TIMES_BARE = 2.0
-LEAST_TIMES_MLFLOW = 10.0
-MOST_TIMES_PIPELINE = 3.0
-MOST_SECONDS_TO_START = 3.0
+MAX_TIMES_BARE = 2.0
+MIN_TIMES_MLFLOW = 10.0
+MAX_TIMES_PIPELINE = 3.0
+MAX_SECONDS_TO_START = 3.0
 SINGLES = 512
 """Different requests; asked over and over."""
 LIST = 10_000
@@ -31,7 +31,7 @@ TURNS = 24
 ASKED_A_TURN = 128
 LOAD_ROUNDS = 3
 LOAD_SECONDS = 4.0
-LOAD_MOST = 40_000
+LOAD_MAX = 40_000
 CONNECTIONS = 8
 LIST_ROUNDS = 9
 STARTS = 3
@@ -135,7 +135,7 @@ def _latency(peers: Mapping[str, Peer], options: Options) -> list[Figure]:
             f"one request, {quantile}",
             peer,
             quantiles[OURS][quantile] / quantiles[name][quantile],
-            MOST_TIMES_BARE,
+            MAX_TIMES_BARE,
             detail=detail,
         )
         for name, peer in against.items()
@@ -151,7 +151,7 @@ def _throughput(peers: Mapping[str, Peer], options: Options) -> list[Figure]:
         for name, taken in loads.items():
             peer = peers[name]
             taken.append(
-                saturate(peer.server.port, peer.singles, CONNECTIONS, LOAD_SECONDS, LOAD_MOST)
+                saturate(peer.server.port, peer.singles, CONNECTIONS, LOAD_SECONDS, LOAD_MAX)
             )
         options.say(
             f"load, round {turn + 1}: "
@@ -177,7 +177,7 @@ def _throughput(peers: Mapping[str, Peer], options: Options) -> list[Figure]:
             f"single requests a second, {CONNECTIONS} connections",
             peer,
             rates[OURS] / rates[name],
-            LEAST_TIMES_MLFLOW if name == MLFLOW else None,
+            MIN_TIMES_MLFLOW if name == MLFLOW else None,
             better="higher",
             detail=detail,
         )
@@ -210,7 +210,7 @@ def _long_list(port: int, champion: RegisteredChampion, options: Options) -> Fig
         f"a list of {len(frame):,} over HTTP",
         "`pipeline.predict` on the frame",
         medians["http"] / medians["pipeline"],
-        MOST_TIMES_PIPELINE,
+        MAX_TIMES_PIPELINE,
         detail={"seconds": medians, "request_bytes": len(request)},
     )
 
@@ -228,7 +228,7 @@ def _start(champion: RegisteredChampion, options: Options) -> Figure:
         "from the start to the first prediction",
         "seconds",
         statistics.median(seconds),
-        MOST_SECONDS_TO_START,
+        MAX_SECONDS_TO_START,
         unit="s",
         detail={"seconds": [round(value, 2) for value in seconds]},
     )

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 MEMORY = Path("/dev/shm")
-LEAST_MEMORY_BYTES = 4 * 2**30
+MIN_MEMORY_BYTES = 4 * 2**30
 """So much has to be free there before homes are made in memory; a whole run takes less than a
 quarter of it."""
 
@@ -30,7 +30,7 @@ def inherited_environment() -> dict[str, str]:
 
 def pytest_xdist_auto_num_workers() -> int:
     """``-n auto``: one more than there are cores, since some tests mostly wait for a daemon."""
-    return min((os.cpu_count() or 1) + 1, MOST_WORKERS)
+    return min((os.cpu_count() or 1) + 1, MAX_WORKERS)
 
 
 def pytest_configure() -> None:
@@ -41,7 +41,7 @@ def pytest_configure() -> None:
     # An example takes as long as the other workers leave it.
     settings.register_profile("suite", deadline=None)
     settings.load_profile("suite")
-    fit = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > LEAST_MEMORY_BYTES
+    fit = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MIN_MEMORY_BYTES
     if fit and "TMPDIR" not in os.environ:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 

@@ -8,7 +8,7 @@ from ml_assets.alerts.alert import Alert, shown_time
 from ml_assets.alerts.run_messages import asset_link, run_link
 
 _SHOWN = 3
-_LEAST_REFUSALS = 2
+_MIN_REFUSALS = 2
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def is_told(rejection_reasons: int) -> bool:
 
     Not each: a good champion is what refuses, and would make a standing mail.
     """
-    return rejection_reasons >= _LEAST_REFUSALS and rejection_reasons & (rejection_reasons - 1) == 0
+    return rejection_reasons >= _MIN_REFUSALS and rejection_reasons & (rejection_reasons - 1) == 0
 
 
 def refused_in_a_row(refused: Sequence[Decided], ui_url: str) -> Alert:
@@ -56,7 +56,7 @@ def refused_in_a_row(refused: Sequence[Decided], ui_url: str) -> Alert:
         ui_url: Of Dagster's UI.
     """
     last, number = refused[-1], len(refused)
-    times = "twice" if number == _LEAST_REFUSALS else f"{number} times"
+    times = "twice" if number == _MIN_REFUSALS else f"{number} times"
     goes_on = f"{last.serves} goes on serving" if last.serves else "nothing serves"
     details = [
         f"{shown_time(each.at)}, judged on {each.judged_month or 'no month'}: {each.reason}"

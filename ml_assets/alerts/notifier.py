@@ -14,7 +14,7 @@ from ml_assets.config.alert_settings import AlertSettings
 
 STATE = ("alerts", "told.json")
 """Where the state of folding lies below the local home."""
-_MOST_SECONDS = 25.0
+_MAX_SECONDS = 25.0
 """So long what waits is told in one go; a tick has a minute, and a dead channel takes 8 s."""
 
 
@@ -89,7 +89,7 @@ class Notifier:
             What became of each, a line each.
         """
         outcomes: dict[str, str] = {}
-        end = time.monotonic() + _MOST_SECONDS
+        end = time.monotonic() + _MAX_SECONDS
         try:
             for late in give_up(self._state, self.now()):
                 self.logger.warning("No channel took this alert for days, given up: %s", late.what)

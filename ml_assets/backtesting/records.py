@@ -14,10 +14,10 @@ from ml_assets.trips.quality import Finding, Verdict
 CHAMPION = "champion"
 """Name of the line of the serving champion's parameters."""
 
-LEAST_MONTHS = 3
+MIN_MONTHS = 3
 """Fewer judged months say nothing about what is usual."""
 
-MOST_ASKED = 0.02
+MAX_ASKED = 0.02
 """No more than this share of the champion's mean RMSE is asked of a challenger, however much the
 lead moves: a rival of another kind, which errs in other months, must not keep every successor out.
 On green trips of 2023 the lead of XGBoost over random forests moves by 0.5 % of its RMSE."""
@@ -135,7 +135,7 @@ class BacktestRecord(BaseModel):
     def usual_relative_error(self) -> float | None:
         """Mean of the champion's relative error; None when :attr:`relative_error_noise` is."""
         errors = [entry.relative_error for entry in self.line(CHAMPION)]
-        return statistics.fmean(errors) if len(errors) >= LEAST_MONTHS else None
+        return statistics.fmean(errors) if len(errors) >= MIN_MONTHS else None
 
     @property
     def rmse_noise(self) -> float | None:
@@ -145,7 +145,7 @@ class BacktestRecord(BaseModel):
         fewer than 3 judged months, fewer than 2 such changes, or without a champion.
         """
         line = self.line(CHAMPION)
-        if len(line) < LEAST_MONTHS:
+        if len(line) < MIN_MONTHS:
             return None
         changes = [
             later.rmse - earlier.rmse
@@ -165,11 +165,11 @@ class BacktestRecord(BaseModel):
         return min(means, key=lambda model: means[model]) if means else None
 
     @property
-    def suggested_least_improvement(self) -> float | None:
+    def suggested_min_improvement(self) -> float | None:
         """Minutes of RMSE that a challenger has to be better by, unless somebody says otherwise.
 
         The sample standard deviation over the months of the lead, RMSE_rival - RMSE_champion: a
-        lead on one month that is smaller may well be gone in the next. At most :data:`MOST_ASKED`
+        lead on one month that is smaller may well be gone in the next. At most :data:`MAX_ASKED`
         of the champion's mean RMSE. None with fewer than 3 months, or without champion or rival.
         """
         rivals = {entry.month: entry.rmse for entry in self.line(self.rival or "")}
@@ -177,7 +177,7 @@ class BacktestRecord(BaseModel):
         moves = _deviation([rivals[entry.month] - entry.rmse for entry in champion])
         if moves is None:
             return None
-        return min(moves, MOST_ASKED * statistics.fmean(entry.rmse for entry in champion))
+        return min(moves, MAX_ASKED * statistics.fmean(entry.rmse for entry in champion))
 
     @property
     def months_won(self) -> tuple[int, int]:
@@ -214,7 +214,7 @@ class BacktestRecord(BaseModel):
         noise, usual, lead = (
             self.relative_error_noise,
             self.usual_relative_error,
-            self.suggested_least_improvement,
+            self.suggested_min_improvement,
         )
         if noise is not None and usual is not None:
             said += f". Relative error {usual:.3f} ± {noise:.3f}"
@@ -241,10 +241,10 @@ class BacktestRecord(BaseModel):
 
 
 def _deviation(values: list[float]) -> float | None:
-    return statistics.stdev(values) if len(values) >= LEAST_MONTHS else None
+    return statistics.stdev(values) if len(values) >= MIN_MONTHS else None
 
 
-LEAST_SHARE_WON = 0.5
+MIN_SHARE_WON = 0.5
 """In more than this share of the months the champion's parameters beat every baseline."""
 
 
@@ -259,11 +259,11 @@ def beats_baselines_in_most_months(made: BacktestRecord) -> Finding:
     if not months:
         return Finding(Verdict.SKIP, f"no month was judged: {made.summary}")
     share = won / months
-    verdict = Verdict.PASS if share > LEAST_SHARE_WON else Verdict.WARN
+    verdict = Verdict.PASS if share > MIN_SHARE_WON else Verdict.WARN
     sentence = (
         f"trained on the {made.train_months} months before, the champion's parameters "
         f"({made.champion}) beat every baseline in {won} of {months} months"
     )
     if verdict == Verdict.WARN:
         sentence += ": more trips (most_rows), more months or another family may mend it"
-    return Finding(verdict, sentence, share, LEAST_SHARE_WON)
+    return Finding(verdict, sentence, share, MIN_SHARE_WON)

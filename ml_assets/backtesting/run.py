@@ -48,7 +48,7 @@ __all__ = [
     "run_backtest",
 ]
 
-MOST_ROWS = 100_000
+MAX_ROWS = 100_000
 """Yellow has millions of trips a month, and an origin has to end within a minute."""
 
 
@@ -71,7 +71,7 @@ class BacktestOptions:
 
     train_months: int = 3
     families: Sequence[str] = field(default_factory=lambda: tuple(FAMILIES))
-    most_rows: int = MOST_ROWS
+    most_rows: int = MAX_ROWS
     seconds: float | None = None
     seed: int = 42
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ml_assets.backtesting.records import CHAMPION, BacktestRecord
-from ml_assets.backtesting.run import MOST_ROWS
+from ml_assets.backtesting.run import MAX_ROWS
 from ml_assets.cli.options import ModelsType
 from ml_assets.cli.streams import stdout_redirected, unredirected_console
 from ml_assets.cli.tables import columns_that_fit, print_table
@@ -35,7 +35,7 @@ from ml_assets.training.families import FAMILIES
 @click.option(
     "--most-rows",
     type=click.IntRange(min=100),
-    default=MOST_ROWS,
+    default=MAX_ROWS,
     show_default=True,
     help="At most so many trips train and at most so many are judged: a fixed random sample.",
 )
@@ -88,7 +88,7 @@ def summary(made: BacktestRecord) -> dict[str, object]:
         "usual_relative_error": made.usual_relative_error,
         "relative_error_noise": made.relative_error_noise,
         "rmse_noise": made.rmse_noise,
-        "suggested_least_improvement": made.suggested_least_improvement,
+        "suggested_min_improvement": made.suggested_min_improvement,
         "summary": made.summary,
     }
 

@@ -6,7 +6,7 @@ import click
 
 from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
 from ml_assets.pipeline.fingerprint import PREDICTION_TOLERANCE
-from ml_assets.reproduction.reproduce import MOST_REQUESTS
+from ml_assets.reproduction.reproduce import MAX_REQUESTS
 from ml_assets.storage.trip_store import TripStore
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--requests",
     "most_requests",
     type=click.IntRange(min=1),
-    default=MOST_REQUESTS,
+    default=MAX_REQUESTS,
     show_default=True,
     help="Compare on at most so many requests of the judged month, spread evenly over it.",
 )

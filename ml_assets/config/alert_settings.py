@@ -33,7 +33,7 @@ VARIABLES = (
 )
 UI_URL = "http://127.0.0.1:3000"
 FOLD_HOURS = 6.0
-_MOST_FOLD_HOURS = 720.0
+_MAX_FOLD_HOURS = 720.0
 _MIN_USER = 6
 """A shorter user name is part of other words."""
 
@@ -225,7 +225,7 @@ def _fold_window(value: str) -> timedelta:
         hours = float(value)
     except ValueError:
         hours = math.nan
-    if not 0 <= hours <= _MOST_FOLD_HOURS:
-        allowed = f"use hours from 0 (each failure is told) to {_MOST_FOLD_HOURS:.0f}"
+    if not 0 <= hours <= _MAX_FOLD_HOURS:
+        allowed = f"use hours from 0 (each failure is told) to {_MAX_FOLD_HOURS:.0f}"
         raise SettingsError("ML_ASSETS_ALERT_FOLD_HOURS", value, allowed)
     return timedelta(hours=hours)

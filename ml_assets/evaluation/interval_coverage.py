@@ -19,7 +19,7 @@ STANDARD_ERRORS = 2
 """On fewer than some 1,400 trips the share moves by more than ``TOLERANCE`` by chance: then so many
 of its standard errors are fine, binomial ones of the trips judged and of those calibrated on."""
 
-LEAST_ROWS = 30
+MIN_ROWS = 30
 """Slices with fewer trips are left out, as for the errors: their share is mostly chance."""
 
 Row = dict[str, str | int | float]
@@ -59,7 +59,7 @@ def measure_intervals(
             rows=int(np.count_nonzero(mask)),
         )
         for name, mask in slice_masks(judged, pairs).items()
-        if np.count_nonzero(mask) >= LEAST_ROWS
+        if np.count_nonzero(mask) >= MIN_ROWS
         and not (fitted_on is None and name.startswith("pair/"))
     ]
     return IntervalRecord(

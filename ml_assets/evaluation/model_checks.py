@@ -22,13 +22,13 @@ SAME_FIGURES = 1e-9
 """Relative difference up to which figures count as the same: threads that add up trees in another
 order change the last bits of a forest's predictions."""
 
-LEAST_SHARE_OF_ERROR = 0.9
+MIN_SHARE_OF_ERROR = 0.9
 """Measured with five families on green months 2023-03 to 2023-09: from the tuning to the judged
 month an honest model's error moved by 0.98 to 1.08 of the baselines' move. With the judged month
 among three that were fitted, xgboost and the forests went down to 0.82 to 0.95; one that has
 learned it by heart has hardly any error left."""
 
-LEAST_SHARE_ON_FEW_TRIPS = 0.5
+MIN_SHARE_ON_FEW_TRIPS = 0.5
 FEW_TRIPS = 5_000
 """On so few judged trips (the measured months have 60,000) the move is mostly chance."""
 
@@ -169,7 +169,7 @@ def check_leakage(
         return Finding(Verdict.PASS, "it was fitted on earlier months only")
     share = record.test.rmse / expected
     few = min(record.test.rows, record.validation.rows) < FEW_TRIPS
-    least = LEAST_SHARE_ON_FEW_TRIPS if few else LEAST_SHARE_OF_ERROR
+    least = MIN_SHARE_ON_FEW_TRIPS if few else MIN_SHARE_OF_ERROR
     sentence = (
         f"RMSE went from {record.validation.rmse:.3f} on the tuning month to "
         f"{record.test.rmse:.3f} on the judged one, {share:.2f} of what the baselines' move allows"

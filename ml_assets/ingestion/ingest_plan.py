@@ -40,7 +40,7 @@ class Outcome:
 
 
 TABLES = ("trip_features", "rejected_trips")
-MOST_MONTHS_TOGETHER = 12
+MAX_MONTHS_TOGETHER = 12
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def _contiguous_runs(months: Sequence[PendingMonth]) -> Iterator[tuple[PendingMo
     together: list[PendingMonth] = []
     for month in months:
         follows = together and together[-1].month.shift(1) == month.month
-        if together and (not follows or len(together) == MOST_MONTHS_TOGETHER):
+        if together and (not follows or len(together) == MAX_MONTHS_TOGETHER):
             yield tuple(together)
             together = []
         together.append(month)

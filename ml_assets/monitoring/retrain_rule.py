@@ -10,7 +10,7 @@ from ml_assets.trips.month import Month
 WINDOWS = 5
 """So many of the newest measured months are looked at."""
 
-LEAST_BREACHES = 2
+MIN_BREACHES = 2
 """In so many of them, the newest included, the measure has to be over its limit."""
 
 COOL_DOWN = timedelta(days=7)
@@ -98,7 +98,7 @@ def judge(
     breached = tuple(window.month for window in over)
     if not latest.breached:
         return Verdict(False, str(latest), breached)
-    if len(over) < LEAST_BREACHES:
+    if len(over) < MIN_BREACHES:
         return Verdict(False, f"{latest}; one month is noise", breached)
     told = f"{latest}; in all {len(over)} of {len(looked_at)} months are ({span(breached)})"
     if last is not None and last.latest >= latest.month:

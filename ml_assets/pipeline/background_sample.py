@@ -23,7 +23,7 @@ from ml_assets.pipeline.features import RequestColumns
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 COUNT = 32
-_MOST_ROWS_ASKED = 5_000
+_MAX_ROWS_ASKED = 5_000
 
 
 class BackgroundSample:
@@ -69,7 +69,7 @@ def draw_background_sample(
         trips: The request columns, at least one row; further columns are left aside.
         count: How many; all of them when there are fewer.
     """
-    some = trips.iloc[:: -(-len(trips) // _MOST_ROWS_ASKED)]
+    some = trips.iloc[:: -(-len(trips) // _MAX_ROWS_ASKED)]
     columns = {
         name: some[name].to_numpy(
             dtype="datetime64[us]" if name == "pickup_datetime" else np.float64

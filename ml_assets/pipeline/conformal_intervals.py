@@ -24,7 +24,7 @@ from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
 
 NOMINAL = 0.8
 BINS = 20
-LEAST_RESIDUALS = 50
+MIN_RESIDUALS = 50
 """Of a bin: its tenth and ninetieth percent are then its fifth residuals from either end."""
 
 Minutes = npt.NDArray[np.float64]
@@ -94,7 +94,7 @@ def calibrate(
         actual: Durations in minutes, in the same order.
         nominal: Share of trips to hold, above 0 and below 1.
         bins: Of so many bins each has as many trips as the others; fewer where a bin would have
-            less than ``LEAST_RESIDUALS``. Equal predictions are never parted.
+            less than ``MIN_RESIDUALS``. Equal predictions are never parted.
 
     Raises:
         ValueError: when the two differ in shape, are empty or hold NaN or infinity; or when
@@ -159,12 +159,12 @@ def _checked(predicted: npt.ArrayLike, actual: npt.ArrayLike) -> tuple[Minutes, 
 def _edges(minutes: Minutes, bins: int) -> Minutes:
     """Between bins of equal counts: halfway to the next prediction, so that last bits part none."""
     ordered, trips = np.sort(minutes), len(minutes)
-    wanted = max(1, min(bins, trips // LEAST_RESIDUALS))
+    wanted = max(1, min(bins, trips // MIN_RESIDUALS))
     last_of_bin = ordered[np.arange(1, wanted) * trips // wanted - 1]
     ends: list[int] = []
     for end in np.searchsorted(ordered, last_of_bin, side="right"):
         in_bin, left = end - (ends[-1] if ends else 0), trips - end
-        if min(in_bin, left) >= LEAST_RESIDUALS:
+        if min(in_bin, left) >= MIN_RESIDUALS:
             ends.append(int(end))
     first_after = np.array(ends, dtype=np.int64)
     return ordered[first_after - 1] / 2 + ordered[first_after] / 2

@@ -19,8 +19,8 @@ from ml_assets.trips.zones import AIRPORT_ZONES
 NO_ZONE = 0
 """Where every location outside 1 to 265 is put."""
 
-LEAST_MILES = 0.05
-MOST_MILES = 60.0
+MIN_MILES = 0.05
+MAX_MILES = 60.0
 """A metered distance outside these is a fault of the meter (0 in 3 to 5 % of the rows, 201,421
 miles at the other end), so it says nothing about how far the trip goes."""
 
@@ -88,12 +88,12 @@ class RequestFields:
 
 def _stated_miles(request: RequestFields) -> npt.ArrayLike:
     miles = request.miles
-    return np.where((miles >= 0) & (miles <= MOST_MILES), miles, -1.0)
+    return np.where((miles >= 0) & (miles <= MAX_MILES), miles, -1.0)
 
 
 def _log_miles(request: RequestFields) -> npt.ArrayLike:
     miles = request.miles
-    plausible = (miles >= LEAST_MILES) & (miles <= MOST_MILES)
+    plausible = (miles >= MIN_MILES) & (miles <= MAX_MILES)
     return np.where(plausible, np.log(np.where(plausible, miles, 1.0)), np.nan)
 
 

@@ -23,7 +23,7 @@ MILES_STRENGTH = 3.0
 """How many trips the map's distance of a pair counts for, against the pair's own trips."""
 
 _STEPS = 150
-_LEAST_MILES_APART = 0.3
+_MIN_MILES_APART = 0.3
 _ZONE_STRENGTH = 10.0
 _CLOSE_PAIRS_COUNT_MORE = 0.5
 """Stress is weighted by 1 / miles to this power: between absolute (0) and relative (2) error."""
@@ -68,7 +68,7 @@ def learn_map(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> ZoneMap:
         return ZoneMap(np.zeros((ZONE_CODES, DIMENSIONS), dtype=np.float32), nowhere, nowhere)
     overall = float(log_miles.mean())
     points, placed = _place(pickup, dropoff, log_miles)
-    between = np.log(np.maximum(_miles_apart(points), _LEAST_MILES_APART))
+    between = np.log(np.maximum(_miles_apart(points), _MIN_MILES_APART))
     between[~placed, :] = overall
     between[:, ~placed] = overall
     between[np.diag_indices(ZONE_CODES)] = _inside(pickup, dropoff, log_miles)
@@ -86,7 +86,7 @@ def learn_map(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> ZoneMap:
 def _inside(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> Matrix:
     """Typical log distance of trips that end in the zone they began in, (266,)."""
     same = pickup == dropoff
-    overall = float(log_miles[same].mean()) if same.any() else float(np.log(_LEAST_MILES_APART))
+    overall = float(log_miles[same].mean()) if same.any() else float(np.log(_MIN_MILES_APART))
     sums = np.bincount(pickup[same], weights=log_miles[same], minlength=ZONE_CODES)
     trips = np.bincount(pickup[same], minlength=ZONE_CODES)
     means: Matrix = (sums + _ZONE_STRENGTH * overall) / (trips + _ZONE_STRENGTH)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, TrainingSet
-from ml_assets.promotion.latency import MOST_MILLISECONDS
+from ml_assets.promotion.latency import MAX_MILLISECONDS
 from ml_assets.promotion.paired_bootstrap import PairedDifference
 from ml_assets.promotion.slice_guardrails import SliceComparison, SliceGuardrail
 from ml_assets.registry.manual_hold import Champion
@@ -17,17 +17,17 @@ class PromotionLimits:
 
     Attributes:
         confidence: Of the paired bootstrap, a fraction.
-        least_improvement: Minutes of RMSE that its lower limit has to exceed.
+        min_improvement: Minutes of RMSE that its lower limit has to exceed.
         from_backtest: Whether the backtest has measured that.
         guard: Tolerances of the guarded slices.
-        most_milliseconds: Time that one request may take.
+        max_latency_ms: Time that one request may take.
     """
 
     confidence: float = 0.95
-    least_improvement: float = 0.0
+    min_improvement: float = 0.0
     from_backtest: bool = False
     guard: SliceGuardrail = field(default_factory=SliceGuardrail)
-    most_milliseconds: float = MOST_MILLISECONDS
+    max_latency_ms: float = MAX_MILLISECONDS
 
 
 def beats_baselines(board: Leaderboard) -> Criterion:
@@ -70,7 +70,7 @@ def passes_check(name: str, finding: Finding) -> Criterion:
 
 def meets_latency(milliseconds: float, limits: PromotionLimits) -> Criterion:
     """One request is answered at serving speed."""
-    most = limits.most_milliseconds
+    most = limits.max_latency_ms
     return Criterion(
         name="serving_speed",
         passed=milliseconds <= most,
@@ -137,8 +137,8 @@ def better_by_paired_bootstrap(
     difference: PairedDifference, limits: PromotionLimits, winner: str, month: str
 ) -> Criterion:
     """The lower confidence limit of the improvement exceeds the minimum that is required."""
-    passed = difference.at_least > limits.least_improvement
-    asked = f"more than {limits.least_improvement:.3g} min is required"
+    passed = difference.at_least > limits.min_improvement
+    asked = f"more than {limits.min_improvement:.3g} min is required"
     direction = "worse" if difference.improvement < 0 else "better"
     if limits.from_backtest:
         asked += ", by which a lead moves from month to month in the backtest"
@@ -152,7 +152,7 @@ def better_by_paired_bootstrap(
             f"the improvement is at least {difference.at_least:.3f} min ({asked})"
         ),
         value=difference.at_least,
-        limit=limits.least_improvement,
+        limit=limits.min_improvement,
     )
 
 

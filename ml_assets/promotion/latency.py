@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 from ml_assets.pipeline.fingerprint import probe_requests
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
-MOST_MILLISECONDS = 50.0
+MAX_MILLISECONDS = 50.0
 """The families take 0.3 to 2.5 ms on two cores; people notice a tenth of a second (Nielsen,
 *Usability Engineering*, 1993, chapter 5), of which half is left to everything else."""
 

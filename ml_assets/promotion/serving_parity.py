@@ -30,7 +30,7 @@ from ml_assets.trips.rules import REQUEST_COLUMNS
 REQUESTS: Final = 1000
 """Trips that are asked for at once."""
 
-LEAST_ONE_BY_ONE: Final = 20
+MIN_ONE_BY_ONE: Final = 20
 TRIPS_FOR_ONE: Final = 30
 """One by one, and as the page asks (with an explanation of each, which takes 20 ms), all of them
 are asked for in a month of 30,000 trips or more, fewer in a smaller one, 20 at least."""
@@ -90,7 +90,7 @@ def compare_champion(client: MlflowClient, name: str, judged: pd.DataFrame) -> C
     try:
         with candidate_service(version, name) as service:
             model = load_model(client, name, str(version.version))
-            one_by_one = max(LEAST_ONE_BY_ONE, min(REQUESTS, len(judged) // TRIPS_FOR_ONE))
+            one_by_one = max(MIN_ONE_BY_ONE, min(REQUESTS, len(judged) // TRIPS_FOR_ONE))
             return compare(model, trips, service.ask, one_by_one)
     except (ModelNotFound, ServiceUnresponsive, UntrustedModel, StorageError) as error:
         return Comparison(difference=error_text(error))

@@ -24,7 +24,7 @@ FAMILY_STYLES = (
 DASHES = ("solid", "dashed", "dotted")
 """Of the baselines, which share one colour."""
 
-MOST_TICKS = 14
+MAX_TICKS = 14
 
 
 def backtest_lines(made: BacktestRecord) -> bytes:
@@ -109,7 +109,7 @@ def _label_months(axes: Axes, months: list[Month]) -> None:
     if not months:
         return
     count = _position(months[-1]) - _position(months[0]) + 1
-    step = -(-count // MOST_TICKS)
+    step = -(-count // MAX_TICKS)
     ticks = list(range(0, count, step))
     axes.set_xticks(ticks, [str(months[0].shift(at)) for at in ticks], rotation=30, ha="right")
     axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)

@@ -24,8 +24,8 @@ _STYLES = (
 """Colour and marker of each feature: most lines run close to 0."""
 
 _INDEX_TICKS = (0, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20)
-_MOST_LINEAR = 1.0
-_MOST_TICKS = 14
+_MAX_LINEAR = 1.0
+_MAX_TICKS = 14
 _GAP = float("nan")
 
 
@@ -115,7 +115,7 @@ def _points(
 
 def _scale_index(axes: Axes, top: float) -> None:
     """From 0 to ``top``; logarithmic above the lowest tick where lines would not be told apart."""
-    if top > _MOST_LINEAR:
+    if top > _MAX_LINEAR:
         axes.set_yscale("symlog", linthresh=_INDEX_TICKS[1])
         axes.set_yticks([tick for tick in _INDEX_TICKS if tick <= top], minor=False)
         axes.set_yticks([], minor=True)
@@ -140,7 +140,7 @@ def _with_gaps(
 
 def _label_months(axes: Axes, months: Sequence[Month]) -> None:
     count = _at(months[-1], months) + 1
-    ticks = list(range(0, count, -(-count // _MOST_TICKS)))
+    ticks = list(range(0, count, -(-count // _MAX_TICKS)))
     axes.set_xticks(ticks, [str(months[0].shift(at)) for at in ticks], rotation=30, ha="right")
     axes.set_xlim(-0.5, count - 0.5)
     axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
@@ -153,8 +153,8 @@ def _at(month: Month, months: Sequence[Month]) -> int:
 
 
 _SHOWN_DAYS = 60
-_LEAST_DAYS = 7
-_MOST_MODEL_TICKS = 12
+_MIN_DAYS = 7
+_MAX_MODEL_TICKS = 12
 _COLOURS = (BLUE, GREY, "#00a3a3", "#8a2be2", "#6b3e12")
 """Of versions, one after the other."""
 
@@ -221,7 +221,7 @@ def _number(version: str) -> tuple[int, str]:
 
 
 def _label_days(axes: Axes, names: Sequence[str]) -> None:
-    ticks = list(range(0, len(names), -(-len(names) // _MOST_MODEL_TICKS)))
+    ticks = list(range(0, len(names), -(-len(names) // _MAX_MODEL_TICKS)))
     axes.set_xticks(ticks, [names[at] for at in ticks], rotation=30, ha="right")
-    axes.set_xlim(-0.6, max(len(names), _LEAST_DAYS) - 0.4)
+    axes.set_xlim(-0.6, max(len(names), _MIN_DAYS) - 0.4)
     axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)

@@ -42,7 +42,7 @@ class ChangedInput(BaseModel):
     now: str
 
 
-MOST_REQUESTS = 20_000
+MAX_REQUESTS = 20_000
 
 Verdict = Literal["identical", "within tolerance", "differs"]
 
@@ -112,7 +112,7 @@ def reproduce(
     store: TripStore,
     *,
     tolerance: float = PREDICTION_TOLERANCE,
-    most_requests: int = MOST_REQUESTS,
+    most_requests: int = MAX_REQUESTS,
 ) -> Reproduction:
     """Fit a version again, and compare what both fits predict for the judged month.
 

@@ -20,8 +20,8 @@ from ml_assets.requests.fields import (
 from ml_assets.requests.pickup_time import new_york_time, read_time
 from ml_assets.requests.validate import (
     EARLIEST_PICKUP,
-    LEAST_MILES,
-    MOST_MILES,
+    MAX_MILES,
+    MIN_MILES,
     PICKUP_DAYS_AHEAD,
     SHOWN_CHARACTERS,
     WHOLE_NUMBERS,
@@ -205,7 +205,7 @@ def _whole(field: str, value: Any) -> float | None:
 
 def _miles(value: Any) -> float | None:
     number = _number(value)
-    return number if number is not None and LEAST_MILES <= number <= MOST_MILES else None
+    return number if number is not None and MIN_MILES <= number <= MAX_MILES else None
 
 
 def _pickup(value: Any, here: datetime) -> datetime | None:

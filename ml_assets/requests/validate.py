@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 REQUIRED_FIELDS: Final = REQUEST_COLUMNS[:3]
 """Fields that a request must have: the two zones and the distance."""
 
-LEAST_MILES: Final = 0.0
-MOST_MILES: Final = 1000.0
+MIN_MILES: Final = 0.0
+MAX_MILES: Final = 1000.0
 """Nobody rides further; what the model makes of the distance is its own affair."""
 
-FEWEST_PASSENGERS: Final = 0
-MOST_PASSENGERS: Final = 9
+MIN_PASSENGERS: Final = 0
+MAX_PASSENGERS: Final = 9
 
 EARLIEST_PICKUP: Final = datetime(2009, 1, 1)
 """First month of published trips; New York wall time, as every time without an offset."""
 PICKUP_DAYS_AHEAD: Final = 365
 
 ZONE_RULE: Final = f"a zone number from {FIRST_ZONE} to {LAST_ZONE}"
-MILES_RULE: Final = f"a number of miles from {LEAST_MILES:.0f} to {MOST_MILES:.0f}"
-PASSENGERS_RULE: Final = f"a whole number from {FEWEST_PASSENGERS} to {MOST_PASSENGERS}"
+MILES_RULE: Final = f"a number of miles from {MIN_MILES:.0f} to {MAX_MILES:.0f}"
+PASSENGERS_RULE: Final = f"a whole number from {MIN_PASSENGERS} to {MAX_PASSENGERS}"
 PICKUP_RULE: Final = (
     f"an ISO 8601 time from {EARLIEST_PICKUP:%Y-%m-%d} to a year from now, like "
     "2024-05-06T17:30 (New York time) or with its offset"
@@ -49,7 +49,7 @@ RULES: Final = {
 WHOLE_NUMBERS: Final = {
     "PULocationID": (FIRST_ZONE, LAST_ZONE),
     "DOLocationID": (FIRST_ZONE, LAST_ZONE),
-    "passenger_count": (FEWEST_PASSENGERS, MOST_PASSENGERS),
+    "passenger_count": (MIN_PASSENGERS, MAX_PASSENGERS),
 }
 """Fields that hold a whole number, with the least and the largest."""
 
@@ -195,7 +195,7 @@ def _ranges(here: datetime) -> dict[str, "pl.Expr"]:
     last = here + timedelta(days=PICKUP_DAYS_AHEAD)
     inside: dict[str, tuple[Any, Any]] = {
         **WHOLE_NUMBERS,
-        "trip_distance": (LEAST_MILES, MOST_MILES),
+        "trip_distance": (MIN_MILES, MAX_MILES),
         "pickup_datetime": (EARLIEST_PICKUP, last),
     }
     return {

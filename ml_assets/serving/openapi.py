@@ -16,8 +16,8 @@ from pydantic.json_schema import models_json_schema
 from ml_assets.requests.fields import PUBLISHED_NAMES
 from ml_assets.requests.validate import (
     EARLIEST_PICKUP,
-    LEAST_MILES,
-    MOST_MILES,
+    MAX_MILES,
+    MIN_MILES,
     REQUIRED_FIELDS,
     RULES,
     WHOLE_NUMBERS,
@@ -39,7 +39,7 @@ _INTRODUCTION: Final = (
     "How long will a New York taxi trip take? `POST /predict` answers with the registry's "
     "champion: minutes, an interval, and the version that predicted them."
 )
-_MILES_TEXT = rf"^({MOST_MILES:.0f}(\.0{{1,9}})?|[0-9]{{1,3}}(\.[0-9]{{1,9}})?)$"
+_MILES_TEXT = rf"^({MAX_MILES:.0f}(\.0{{1,9}})?|[0-9]{{1,3}}(\.[0-9]{{1,9}})?)$"
 
 
 class Explanation(BaseModel):
@@ -139,7 +139,7 @@ def request_schema(now: datetime) -> dict[str, Any]:
     kinds: dict[str, list[dict[str, Any]]] = {
         **{field: _whole(*bounds) for field, bounds in WHOLE_NUMBERS.items()},
         "trip_distance": [
-            {"type": "number", "minimum": LEAST_MILES, "maximum": MOST_MILES},
+            {"type": "number", "minimum": MIN_MILES, "maximum": MAX_MILES},
             {"type": "string", "pattern": _MILES_TEXT},
         ],
         "pickup_datetime": [{"type": "string", "pattern": _pickup_pattern(now.year)}],

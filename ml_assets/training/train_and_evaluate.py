@@ -34,7 +34,7 @@ from ml_assets.training.training_set import load_trips
 from ml_assets.training.tune import TuningBudget, tune_and_fit
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
-MOST_FITTED_ROWS_MEASURED = 50_000
+MAX_FITTED_ROWS_MEASURED = 50_000
 """The error on rows that a model was fitted on is measured on so many of them: it is only to be
 compared with the error on months it has not seen, and forests predict slowly."""
 
@@ -230,7 +230,7 @@ def _judge(
 
 def _some_rows(trips: pd.DataFrame) -> pd.DataFrame:
     """Every n-th row, so that all months are among them."""
-    return trips.iloc[:: -(-len(trips) // MOST_FITTED_ROWS_MEASURED)]
+    return trips.iloc[:: -(-len(trips) // MAX_FITTED_ROWS_MEASURED)]
 
 
 def _figures(pipeline: Any, trips: pd.DataFrame) -> MetricsRecord:

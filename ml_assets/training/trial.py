@@ -13,12 +13,12 @@ from ml_assets.training.families import ModelFamily
 from ml_assets.training.fit import EncodedTrips
 from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
 
-MOST_ROUNDS = 3000
+MAX_ROUNDS = 3000
 PATIENCE = 40
 """XGBoost stops when so many rounds in a row brought nothing on the tune month."""
 
 STAGE = 20
-MOST_STAGES = 8
+MAX_STAGES = 8
 STAGES_OF_PATIENCE = 2
 """Gradient boosting grows by so many trees at a time, up to 160: it has one core and no bins."""
 
@@ -110,7 +110,7 @@ def _with_evaluation_set(
     seed: int,
     n_jobs: int,
 ) -> tuple[float, dict[str, Any]]:
-    estimator = family.make_estimator({**parameters, "n_estimators": MOST_ROUNDS}, seed, n_jobs)
+    estimator = family.make_estimator({**parameters, "n_estimators": MAX_ROUNDS}, seed, n_jobs)
     estimator.set_params(early_stopping_rounds=PATIENCE, callbacks=[_ReportRounds(watch)])
     tune = [(encoded.tune, encoded.tune_minutes)]
     estimator.fit(features, minutes, eval_set=tune, verbose=False)
@@ -130,7 +130,7 @@ def _in_stages(
 ) -> tuple[float, dict[str, Any]]:
     estimator = family.make_estimator(parameters, seed, n_jobs).set_params(warm_start=True)
     best_rmse, best_trees, stages_since = np.inf, 0, 0
-    for trees in range(STAGE, STAGE * MOST_STAGES + 1, STAGE):
+    for trees in range(STAGE, STAGE * MAX_STAGES + 1, STAGE):
         estimator.set_params(n_estimators=trees).fit(features, minutes)
         rmse = _tune_rmse(encoded, estimator)
         watch.report(rmse, trees)

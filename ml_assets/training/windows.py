@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ml_assets.secrets import ShownError
 from ml_assets.trips.month import Month, months_between
 
-MOST_TRAIN_MONTHS = 12
+MAX_TRAIN_MONTHS = 12
 """So many months train when nobody says otherwise: every season once."""
 
 TWO_MONTHS_CAVEAT = (
@@ -59,7 +59,7 @@ def choose_window(
     Args:
         available: months whose features are there, in any order; duplicates count once.
         train_months: so many months train, the newest that lie before the tuning month; by
-            default as many as there are, up to ``MOST_TRAIN_MONTHS``.
+            default as many as there are, up to ``MAX_TRAIN_MONTHS``.
         judge: this month judges and later ones are left out; by default the newest.
 
     Returns:
@@ -83,7 +83,7 @@ def choose_window(
 
     tuned_apart = len(history) > 2
     before = history[:-2] if tuned_apart else history[:-1]
-    train = tuple(before[-(train_months or MOST_TRAIN_MONTHS) :])
+    train = tuple(before[-(train_months or MAX_TRAIN_MONTHS) :])
     return TrainingWindow(
         train=train,
         tune=(history[-2],) if tuned_apart else (history[-1],),

@@ -23,7 +23,7 @@ from ml_assets.trips.rules import (
     FIRST_ZONE,
     LAST_ZONE,
     LONGEST_MINUTES,
-    MOST_MILES,
+    MAX_MILES,
     SHORTEST_MINUTES,
     TARGET,
 )
@@ -36,7 +36,7 @@ REASONS: Final = {
     "under_one_minute": f"the trip took less than {SHORTEST_MINUTES} minute",
     "over_one_hour": f"the trip took more than {LONGEST_MINUTES} minutes",
     "zone_outside_map": f"a zone is not one of {FIRST_ZONE}-{LAST_ZONE}",
-    "impossible_distance": f"the distance is negative, no number, or above {MOST_MILES:,} miles",
+    "impossible_distance": f"the distance is negative, no number, or above {MAX_MILES:,} miles",
 }
 """Closed list: each rejected trip bears the first of these that applies."""
 
@@ -116,7 +116,7 @@ def reason_of(month: Month) -> pl.Expr:
         "under_one_minute": duration < SHORTEST_MINUTES * MICROSECONDS_PER_MINUTE,
         "over_one_hour": duration > LONGEST_MINUTES * MICROSECONDS_PER_MINUTE,
         "zone_outside_map": ~(on_map[0] & on_map[1]),
-        "impossible_distance": ~(distance.is_not_nan() & distance.is_between(0, MOST_MILES)),
+        "impossible_distance": ~(distance.is_not_nan() & distance.is_between(0, MAX_MILES)),
     }
     expression = pl.lit(None, dtype=pl.UInt8)
     for index, reason in reversed(list(enumerate(REASONS))):

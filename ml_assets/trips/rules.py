@@ -30,6 +30,6 @@ LAST_ZONE: Final = 265  # 264 (unknown) and 265 (outside the city) are zones of 
 ZONE_CODES: Final = LAST_ZONE + 1
 """Length of an array indexed by zone; 0 stands for a zone that is on no map."""
 
-MOST_MILES: Final = 1_000_000
+MAX_MILES: Final = 1_000_000
 """Faulty meters reach 278,990 miles (green, September 2023), which the course's rule keeps; far
 larger numbers would overflow when a least-squares fit squares them."""

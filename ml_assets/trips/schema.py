@@ -14,7 +14,7 @@ from ml_assets.trips.rules import (
     FIRST_ZONE,
     LAST_ZONE,
     LONGEST_MINUTES,
-    MOST_MILES,
+    MAX_MILES,
     SHORTEST_MINUTES,
 )
 
@@ -45,7 +45,7 @@ TRIP_FEATURES = pa.DataFrameSchema(
         "DOLocationID": _zone("Drop-off"),
         "trip_distance": pa.Column(
             pl.Float64,
-            pa.Check.in_range(0, MOST_MILES),
+            pa.Check.in_range(0, MAX_MILES),
             description="Miles. Metered, so known only after the trip: a request gives an "
             "estimate of it.",
         ),

@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from ml_assets.backtesting.records import (
-    MOST_ASKED,
+    MAX_ASKED,
     BacktestEntry,
     BacktestRecord,
     beats_baselines_in_most_months,
@@ -71,14 +71,14 @@ def test_changes_are_of_months_that_touch():
 def test_fewer_than_three_months_tell_nothing_of_noise(count):
     made = record({model: values[:count] for model, values in LINES.items()})
     assert made.rmse_noise is made.relative_error_noise is made.usual_relative_error is None
-    assert made.suggested_least_improvement is None
+    assert made.suggested_min_improvement is None
     assert "±" not in made.summary
     assert record(LINES).relative_error_noise is not None
 
 
 def test_without_a_champion_there_is_no_noise_and_the_summary_says_who_is_alone():
     made = record({k: v for k, v in LINES.items() if k != "champion"}, champion=None)
-    assert made.relative_error_noise is made.rmse_noise is made.suggested_least_improvement is None
+    assert made.relative_error_noise is made.rmse_noise is made.suggested_min_improvement is None
     assert "no champion serves" in made.summary
     assert made.months_won == (4, 5)
 
@@ -88,7 +88,7 @@ def test_the_rival_is_the_best_other_family_and_its_lead_suggests_the_least_impr
     assert made.rival == "linear_svr"
     steady = {**LINES, "linear_svr": [4.80, 5.25, 4.90, 5.35, 4.98]}
     lead = [b - a for a, b in zip(CHAMPION, steady["linear_svr"], strict=True)]
-    suggested = record(steady).suggested_least_improvement
+    suggested = record(steady).suggested_min_improvement
     assert suggested == pytest.approx(statistics.stdev(lead))
     assert suggested < 0.05
 
@@ -96,8 +96,8 @@ def test_the_rival_is_the_best_other_family_and_its_lead_suggests_the_least_impr
 def test_a_rival_that_errs_in_other_months_does_not_keep_every_successor_out():
     lead = [b - a for a, b in zip(CHAMPION, LINES["linear_svr"], strict=True)]
     assert statistics.stdev(lead) > 0.2
-    suggested = record(LINES).suggested_least_improvement
-    assert suggested == pytest.approx(MOST_ASKED * statistics.fmean(CHAMPION))
+    suggested = record(LINES).suggested_min_improvement
+    assert suggested == pytest.approx(MAX_ASKED * statistics.fmean(CHAMPION))
 
 
 @pytest.mark.parametrize(

@@ -146,14 +146,14 @@ def test_the_command_prints_a_table_or_json_and_what_is_wrong(
 def test_what_the_backtest_measured_is_asked_of_the_next_challenger(served):
     project = served
     assert backtest(project).success
-    suggested = record(project).suggested_least_improvement
+    suggested = record(project).suggested_min_improvement
     assert suggested is not None and suggested > 0
     assert project.ingest("2023-06", "2023-06").success
     assert project.train(("xgboost", "linear_svr")).success
     [asked] = _criteria(project, "better_by_paired_bootstrap")
     assert asked.limit == pytest.approx(suggested)
     assert "by which a lead moves from month to month in the backtest" in asked.finding
-    options = {"champion_model": {"config": {"least_improvement": 0.5}}}
+    options = {"champion_model": {"config": {"min_improvement": 0.5}}}
     assert project.run("train_models", options, ["champion_model"]).success
     [asked] = _criteria(project, "better_by_paired_bootstrap")
     assert (asked.limit, "backtest" in asked.finding) == (0.5, False)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ml_assets.defs.cursor import load_cursor
 from ml_assets.ingestion.ingest_plan import (
-    MOST_MONTHS_TOGETHER,
+    MAX_MONTHS_TOGETHER,
     IngestCursor,
     Outcome,
     PendingMonth,
@@ -93,7 +93,7 @@ def test_months_that_follow_each_other_come_together_also_over_new_year_but_not_
         (Month(2025, 11), Month(2025, 12)),
         (Month(2026, 3), Month(2026, 3)),
     ]
-    assert len(plan.requests[0].months) == MOST_MONTHS_TOGETHER
+    assert len(plan.requests[0].months) == MAX_MONTHS_TOGETHER
 
 
 def test_what_is_under_way_is_not_asked_for_again():

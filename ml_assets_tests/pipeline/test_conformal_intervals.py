@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ml_assets.pipeline.conformal_intervals import (
-    LEAST_RESIDUALS,
+    MIN_RESIDUALS,
     attach_intervals,
     calibrate,
     get_intervals,
@@ -94,7 +94,7 @@ def test_each_bin_has_enough_trips_and_equal_predictions_share_one(trips_with_eq
     )
     intervals = calibrate(predicted, predicted + 1)
     assert intervals.residuals.sum() == len(predicted)
-    assert intervals.residuals.min() >= min(LEAST_RESIDUALS, len(predicted))
+    assert intervals.residuals.min() >= min(MIN_RESIDUALS, len(predicted))
     assert not set(intervals.edges) & set(predicted)  # none lies on the edge of two
     assert (np.diff(intervals.edges) > 0).all()
 

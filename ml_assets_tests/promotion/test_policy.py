@@ -174,8 +174,8 @@ def test_a_worse_one_is_refused():
 
 
 def test_more_can_be_asked_than_to_be_better():
-    enough = decide(challenge(), PromotionLimits(least_improvement=0.9))
-    too_little = decide(challenge(), PromotionLimits(least_improvement=1.1))
+    enough = decide(challenge(), PromotionLimits(min_improvement=0.9))
+    too_little = decide(challenge(), PromotionLimits(min_improvement=1.1))
     assert (enough.promoted, too_little.promoted) == (True, False)
     assert "more than 1.1 min is required" in too_little.reason
 
@@ -215,7 +215,7 @@ def test_a_check_that_failed_refuses():
 def test_a_slow_one_is_refused():
     decision = decide(challenge(milliseconds=51.0))
     assert failed(decision) == ["serving_speed"]
-    assert decide(challenge(milliseconds=51.0), PromotionLimits(most_milliseconds=60)).promoted
+    assert decide(challenge(milliseconds=51.0), PromotionLimits(max_latency_ms=60)).promoted
 
 
 def test_one_that_cannot_be_loaded_is_refused_and_nothing_is_compared():

@@ -18,8 +18,8 @@ negative_data_rejection.expected-statuses = [404, 405, 413, 422]
 """
 """A long list is fine by its schema, and too long all the same where it is to be explained."""
 FEW = ["--max-examples", "50", "--generation-deterministic"]
-LEAST_CASES = 300
-MOST_SECONDS = 1800
+MIN_CASES = 300
+MAX_SECONDS = 1800
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +42,14 @@ def test_its_own_document_leads_to_no_answer_that_is_not_in_it(service, tmp_path
         *(["--max-examples", EXAMPLES] if EXAMPLES else FEW),
     ]  # fmt: skip
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=MOST_SECONDS, check=False
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=MAX_SECONDS, check=False
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     told = json.loads(report.read_text())
     print(told["test_cases"], told["valid_rates"])
     assert told["complete"]
     assert told["operations"]["tested"] == told["operations"]["total"] >= 6
-    assert told["test_cases"]["generated"] >= LEAST_CASES
+    assert told["test_cases"]["generated"] >= MIN_CASES
     assert told["valid_rates"]["POST /predict"]["fuzzing"]["accepted"] > 0
     assert service.ask("POST", "/predict", GOOD).status == 200
     assert "Traceback" not in service.log.read_text()

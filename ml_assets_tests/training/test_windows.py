@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_assets.training.windows import MOST_TRAIN_MONTHS, WindowError, choose_window, span
+from ml_assets.training.windows import MAX_TRAIN_MONTHS, WindowError, choose_window, span
 from ml_assets.trips.month import Month
 
 
@@ -28,7 +28,7 @@ def test_the_newest_judges_the_one_before_tunes_and_the_rest_train():
 
 def test_without_a_wish_at_most_twelve_months_train():
     window = choose_window([Month(2022, 1).shift(steps) for steps in range(20)])
-    assert len(window.train) == MOST_TRAIN_MONTHS == 12
+    assert len(window.train) == MAX_TRAIN_MONTHS == 12
     assert window.train[-1].shift(1) == window.tune[0]
 
 

@@ -22,7 +22,7 @@ from ml_assets.secrets import scrub
 from ml_assets.storage.record_store import UnreadableRecord
 
 DEGRADATION = "alert_on_degradation"
-_MOST_TOLD = 100
+_MAX_TOLD = 100
 
 
 class AlertCursor(BaseModel):
@@ -77,7 +77,7 @@ def degradation_alert_sensor(
         outcomes = [f"{alert.kind}: {telling.tell(alert)}" for alert in new]
         present = {alert.kind for alert in found}
         kept = [kind for kind in told if kind in present or not kind.startswith("unreadable")]
-        kinds = [*kept, *(alert.kind for alert in new)][-_MOST_TOLD:]
+        kinds = [*kept, *(alert.kind for alert in new)][-_MAX_TOLD:]
         return dg.SensorResult(
             skip_reason=" | ".join(outcomes) or f"{len(found)} beyond help, nothing new to tell",
             cursor=AlertCursor(kinds=kinds).model_dump_json(),

@@ -170,7 +170,7 @@ def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
         "relative_error_noise": made.relative_error_noise,
         "usual_relative_error": made.usual_relative_error,
         "rmse_noise_minutes": made.rmse_noise,
-        "suggested_least_improvement_minutes": made.suggested_least_improvement,
+        "suggested_min_improvement_minutes": made.suggested_min_improvement,
     }
     picture = as_markdown_image(backtest_lines(made), "error of every model by judged month")
     return {

@@ -23,7 +23,7 @@ from ml_assets.defs.training.sensors import RETRAIN_JOB
 from ml_assets.ingestion.ingest_plan import RunState, next_retry_at, run_key
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
-from ml_assets.monitoring.retrain_rule import LEAST_BREACHES, WINDOWS, Retrained, judge
+from ml_assets.monitoring.retrain_rule import MIN_BREACHES, WINDOWS, Retrained, judge
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.retraining import last_applied, next_training
 from ml_assets.storage.record_store import UnreadableRecord
@@ -79,7 +79,7 @@ def _sensor(measure: Measure, now: Clock) -> dg.SensorDefinition:
         minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Retrain when {measure.of_what} is over its limit in the newest month and in "
-        f"{LEAST_BREACHES} of the last {WINDOWS}.",
+        f"{MIN_BREACHES} of the last {WINDOWS}.",
     )
     def retrain_on_degradation(
         context: dg.SensorEvaluationContext, trip_store: TripStoreResource

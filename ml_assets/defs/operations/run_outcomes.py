@@ -20,7 +20,7 @@ from ml_assets.ingestion.ingest_plan import Outcome, RunState
 from ml_assets.registry.mlflow_store import TrackingUnavailable
 
 RUN_KEY_TAG = "dagster/run_key"
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 _FAILURE_REASON_TAG, _STEP_FAILURE = "dagster/failure_reason", "STEP_FAILURE"
 
 UNFINISHED = [
@@ -45,8 +45,8 @@ def shown_job(run: dg.DagsterRun) -> str:
     if run.job_name != IMPLICIT_ASSET_JOB_NAME:
         return run.job_name
     names = sorted(key.to_user_string() for key in run.asset_selection or ())
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f"Materialize {', '.join(names[:_MOST_NAMED])}{more}".rstrip()
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return f"Materialize {', '.join(names[:_MAX_NAMED])}{more}".rstrip()
 
 
 def outcome_of(instance: dg.DagsterInstance, run_key: str) -> Outcome:

@@ -37,40 +37,38 @@ class ChampionConfig(dg.Config):
     confidence: float = Field(
         default=0.95, gt=0, lt=1, description="Of the paired bootstrap over trips."
     )
-    least_improvement: float | None = Field(
+    min_improvement: float | None = Field(
         default=None,
         ge=0,
         description="Minutes of RMSE that the bootstrap's lower limit has to exceed. Unset: by how "
         "much a lead moves from month to month in the newest backtest, or 0 before there was one.",
     )
-    slice_tolerance: dict[str, float] | None = Field(
+    max_slice_regression: dict[str, float] | None = Field(
         default=None,
         description="By how much a guarded slice may get worse, as a share of its RMSE: the "
         "beginning of its name (airport, pair, borough, borough/Queens) to the share. Unset: 0.03 "
         "each.",
     )
-    least_slice_trips: int = Field(
+    min_slice_trips: int = Field(
         default=300, ge=1, description="Guarded slices with fewer judged trips are left out."
     )
-    most_milliseconds: float = Field(
-        default=50.0, gt=0, description="Time that one request may take."
-    )
+    max_latency_ms: float = Field(default=50.0, gt=0, description="Time that one request may take.")
 
     def limits(self, suggested: float | None) -> "PromotionLimits":
         """The same for the domain; the backtest has ``suggested`` a least improvement, minutes."""
         from ml_assets.promotion.criteria import PromotionLimits
         from ml_assets.promotion.slice_guardrails import SliceGuardrail
 
-        guard = SliceGuardrail(least_trips=self.least_slice_trips)
-        if self.slice_tolerance is not None:
-            guard = SliceGuardrail(self.slice_tolerance, self.least_slice_trips)
-        from_backtest = self.least_improvement is None and suggested is not None
+        guard = SliceGuardrail(least_trips=self.min_slice_trips)
+        if self.max_slice_regression is not None:
+            guard = SliceGuardrail(self.max_slice_regression, self.min_slice_trips)
+        from_backtest = self.min_improvement is None and suggested is not None
         return PromotionLimits(
             confidence=self.confidence,
-            least_improvement=(suggested if from_backtest else self.least_improvement) or 0.0,
+            min_improvement=(suggested if from_backtest else self.min_improvement) or 0.0,
             from_backtest=from_backtest,
             guard=guard,
-            most_milliseconds=self.most_milliseconds,
+            max_latency_ms=self.max_latency_ms,
         )
 
 
@@ -132,7 +130,7 @@ def _options(
     return PromotionOptions(
         serve=config.serve,
         replace_other_dataset=config.replace_other_dataset,
-        limits=config.limits(backtest.suggested_least_improvement if backtest else None),
+        limits=config.limits(backtest.suggested_min_improvement if backtest else None),
         started_because=run_reason_of(context.run.tags),
         dagster_run_id=context.run.run_id,
     )

@@ -18,7 +18,7 @@ from ml_assets.trips.zones import borough_by_location
 Counts = npt.NDArray[np.int64]
 MonthCounts = Mapping[str, Counts]
 
-LEAST_SHARE = 0.002
+MIN_SHARE = 0.002
 """Zones and pairs of boroughs with less than this share of the reference trips share one bin: 0.2 %
 of the 60,000 green trips of a month are 120, enough for a ratio of shares to mean something. It
 leaves 45 of the 265 pick-up zones and 100 of the drop-off zones by themselves."""
@@ -31,10 +31,10 @@ _MONDAY_OFFSET = 72
 """1970-01-01 was a Thursday; with this shift, hour 0 of the week is Monday 0:00 to 1:00."""
 
 _STEPS_A_MILE = 100
-_MOST_STEPS = 60 * _STEPS_A_MILE
+_MAX_STEPS = 60 * _STEPS_A_MILE
 """Distances are published in hundredths of a mile; above 60 miles it is a fault of the meter."""
 
-_MOST_PASSENGERS = 9
+_MAX_PASSENGERS = 9
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def binned(counts: Counts, bin_of: Counts) -> Counts:
 
 
 def rare_values_pooled(reference: Counts) -> Counts:
-    """A bin for each value with at least ``LEAST_SHARE`` of the trips, one for all the others."""
-    frequent = reference >= max(LEAST_SHARE * reference.sum(), 1)
+    """A bin for each value with at least ``MIN_SHARE`` of the trips, one for all the others."""
+    frequent = reference >= max(MIN_SHARE * reference.sum(), 1)
     return np.where(frequent, np.cumsum(frequent), 0)
 
 
@@ -118,15 +118,15 @@ def _hours_of_week(trips: pl.DataFrame) -> Counts:
 
 def _distances(trips: pl.DataFrame) -> Counts:
     steps = np.rint(trips["trip_distance"].to_numpy() * _STEPS_A_MILE)
-    return np.bincount(steps.clip(0, _MOST_STEPS).astype(np.int64), minlength=_MOST_STEPS + 1)
+    return np.bincount(steps.clip(0, _MAX_STEPS).astype(np.int64), minlength=_MAX_STEPS + 1)
 
 
 def _passengers(trips: pl.DataFrame) -> Counts:
     """Trips with 0 to 9 passengers; the last value is "nobody counted", as models read it."""
     passengers = trips["passenger_count"].fill_null(-1).to_numpy()
-    counted = (passengers >= 0) & (passengers <= _MOST_PASSENGERS)
-    codes = np.where(counted, passengers, _MOST_PASSENGERS + 1).astype(np.int64)
-    return np.bincount(codes, minlength=_MOST_PASSENGERS + 2)
+    counted = (passengers >= 0) & (passengers <= _MAX_PASSENGERS)
+    codes = np.where(counted, passengers, _MAX_PASSENGERS + 1).astype(np.int64)
+    return np.bincount(codes, minlength=_MAX_PASSENGERS + 2)
 
 
 FEATURES: Final = (

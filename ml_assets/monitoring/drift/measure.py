@@ -22,13 +22,13 @@ from ml_assets.trips.rules import REQUEST_COLUMNS
 
 TABLE = "trip_features"
 
-LEAST_TRIPS = 100
+MIN_TRIPS = 100
 """A month with fewer trips tells nothing of a distribution."""
 
-MOST_MONTHS = 24
+MAX_MONTHS = 24
 """So many of the newest stored months are measured."""
 
-MOST_ENTRIES = 600
+MAX_ENTRIES = 600
 """So many entries, the newest, are kept of all champions."""
 
 
@@ -74,7 +74,7 @@ def measure_drift(
         kept = [entry for entry in kept if entry.champion != champion.identity]
     skipped = dict(reference.skipped)
     entries = []
-    for month in list(stored.values())[-MOST_MONTHS:]:
+    for month in list(stored.values())[-MAX_MONTHS:]:
         if refused and month in refused:
             skipped[str(month)] = f"a data rule refuses it: {refused[month]}"
             continue
@@ -88,7 +88,7 @@ def measure_drift(
             "reference": [str(month) for month in reference.months],
             "reference_trips": reference.trips,
             "reference_sha256": reference.contents,
-            "entries": [*others, *entries][-MOST_ENTRIES:],
+            "entries": [*others, *entries][-MAX_ENTRIES:],
             "skipped": skipped,
         }
     )
@@ -154,8 +154,8 @@ def _entry(
     for entry in kept:
         if (entry.champion, entry.month, entry.raw_sha256, entry.trips) == wanted:
             return entry
-    if rows < LEAST_TRIPS:
-        raise TooFewTrips(f"{rows} trips: at least {LEAST_TRIPS} tell of a distribution")
+    if rows < MIN_TRIPS:
+        raise TooFewTrips(f"{rows} trips: at least {MIN_TRIPS} tell of a distribution")
     return DriftEntry(
         version=champion.version,
         run_id=champion.run_id,

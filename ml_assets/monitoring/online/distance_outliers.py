@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ml_assets.pipeline.features import LEAST_MILES, MOST_MILES
+from ml_assets.pipeline.features import MAX_MILES, MIN_MILES
 from ml_assets.pipeline.zone_map import learn_map
 from ml_assets.trips.rules import REQUEST_COLUMNS, ZONE_CODES
 
@@ -66,4 +66,4 @@ def _read(
     """Pair of zones, miles, and whether these are plausible."""
     pickup, dropoff = (trips[name].cast(pl.Int64).to_numpy() for name in REQUEST_COLUMNS[:2])
     miles = trips["trip_distance"].cast(pl.Float64).to_numpy()
-    return pickup * ZONE_CODES + dropoff, miles, (miles >= LEAST_MILES) & (miles <= MOST_MILES)
+    return pickup * ZONE_CODES + dropoff, miles, (miles >= MIN_MILES) & (miles <= MAX_MILES)

@@ -10,10 +10,10 @@ import polars as pl
 
 from ml_assets.monitoring.champion import ServedChampion
 from ml_assets.monitoring.drift.histograms import MonthCounts, added, count_month
-from ml_assets.monitoring.drift.measure import LEAST_TRIPS, TABLE, Reference
+from ml_assets.monitoring.drift.measure import MIN_TRIPS, TABLE, Reference
 from ml_assets.monitoring.online.distance_outliers import DistanceCounts, ExpectedMiles
 from ml_assets.monitoring.online.records import (
-    MOST_DAYS,
+    MAX_DAYS,
     WINDOW_DAYS,
     DayFaults,
     OnlineDay,
@@ -54,7 +54,7 @@ def measure_online(
     kept = earlier or OnlineRecord(dataset=store.dataset, synthetic=store.synthetic)
     known = {entry.day for entry in kept.days} | kept.faults.keys() | {*kept.empty}
     logged = {str(day): day for day, _ in day_files(folder)}
-    newest = sorted(known | logged.keys())[-MOST_DAYS:]
+    newest = sorted(known | logged.keys())[-MAX_DAYS:]
     unread = [logged[day] for day in newest if day not in known and logged[day] < window_from]
     first = min(unread, default=window_from)
     days = [entry for entry in kept.days if entry.day < str(first)]
@@ -138,9 +138,9 @@ class _Window:
 
     def drift(self, trips: _Trips) -> tuple[OnlineDrift | None, str]:
         """The index of every feature that can be judged; else why none can."""
-        if self.answers < LEAST_TRIPS:
+        if self.answers < MIN_TRIPS:
             return None, (
-                f"{self.answers} requests since {self._first}: at least {LEAST_TRIPS} tell of a "
+                f"{self.answers} requests since {self._first}: at least {MIN_TRIPS} tell of a "
                 "distribution"
             )
         psi, left_out = trips.reference.index_of(self._counts), {}

@@ -22,7 +22,7 @@ WINDOW_DAYS = 28
 LOST_DAYS = 7
 """Lost answers and unreadable lines of so many days are warned of."""
 
-MOST_DAYS = 400
+MAX_DAYS = 400
 """So many days, the newest, are kept."""
 
 NOTHING_SERVED = (

@@ -24,14 +24,14 @@ from ml_assets.trips.rules import TARGET
 
 TABLE = "trip_features"
 
-MOST_MONTHS = 6
+MAX_MONTHS = 6
 """So many of the newest stored months are scored: the five that the rule on retraining looks at and
 one before them. The month that judged the champion is scored as well, however old."""
 
-LEAST_TRIPS = 100
+MIN_TRIPS = 100
 """The error on fewer trips is mostly chance."""
 
-_LEAST_SPREAD_MINUTES = 0.01
+_MIN_SPREAD_MINUTES = 0.01
 """A month all of whose trips last the same has no spread to compare with."""
 
 Pipeline = Any
@@ -69,7 +69,7 @@ def measure_performance(
     record = earlier or PerformanceRecord(dataset=store.dataset, synthetic=store.synthetic)
     bench = _Bench(store, champion, load, record)
     stored = store.months(TABLE)
-    wanted = set(stored[-MOST_MONTHS:])
+    wanted = set(stored[-MAX_MONTHS:])
     wanted |= {month for month in stored if str(month) == champion.judged_month}
     skipped: dict[str, str] = {}
     scores = []
@@ -120,7 +120,7 @@ def score_of(
         ValueError: when the two differ in length or hold what is no finite number.
     """
     found = measure(actual, predicted)
-    spread = max(float(np.std(np.asarray(actual, dtype=np.float64))), _LEAST_SPREAD_MINUTES)
+    spread = max(float(np.std(np.asarray(actual, dtype=np.float64))), _MIN_SPREAD_MINUTES)
     return Score(
         version=champion.version,
         model=champion.model,
@@ -160,8 +160,8 @@ class _Bench:
         known = self._earlier.find((self._champion.identity, str(month), lineage.raw_sha256, rows))
         if known is not None:
             return known
-        if rows < LEAST_TRIPS:
-            raise TooFewTrips(f"{rows} trips: an error on fewer than {LEAST_TRIPS} is chance")
+        if rows < MIN_TRIPS:
+            raise TooFewTrips(f"{rows} trips: an error on fewer than {MIN_TRIPS} is chance")
         trips = self._trips(month, rows)
         predicted = self._predict(trips)
         return score_of(self._champion, str(month), lineage.raw_sha256, trips[TARGET], predicted)

@@ -16,13 +16,13 @@ decayed, while no backtest has measured how far it moves by itself. On green tri
 one champion (XGBoost, fitted on January to April) moves by 3.4 % (standard deviation of the months
 from May to September): a tenth is three of these."""
 
-LEAST_NOISE_MONTHS = 6
+MIN_NOISE_MONTHS = 6
 """From fewer judged months a backtest cannot tell how far the error moves by itself."""
 
 CHANCE = 0.025
 """So often a month of a champion that has not decayed may be beyond the limit by chance."""
 
-MOST_SCORES = 600
+MAX_SCORES = 600
 """So many scores, the newest, are kept of all champions."""
 
 
@@ -120,7 +120,7 @@ class PerformanceRecord(BaseModel):
         """A record with these scores as well, in place of those of the same champion and month."""
         newest = {(score.champion, score.month): score for score in (*self.scores, *scores)}
         ordered = sorted(newest.values(), key=lambda score: score.month)
-        return self.model_copy(update={"scores": ordered[-MOST_SCORES:]})
+        return self.model_copy(update={"scores": ordered[-MAX_SCORES:]})
 
     def add_missing(self, scores: Iterable[Score]) -> Self:
         """A record with those of these scores as well whose champion and month have none yet."""
@@ -191,7 +191,7 @@ def noise_tolerance(noise: float | None, months: int) -> float | None:
     """
     from scipy.stats import t
 
-    if noise is None or months < LEAST_NOISE_MONTHS:
+    if noise is None or months < MIN_NOISE_MONTHS:
         return None
     return float(t.ppf(1 - CHANCE, months - 1) * sqrt(2) * noise)
 

@@ -49,7 +49,7 @@ LOST: Final = "lost_answers"
 """The field of a line that counts answers of which there is no line."""
 
 _FAULT = "answers cannot be written to the request log, and are counted as lost"
-_MOST_LINES = 1_000
+_MAX_LINES = 1_000
 _YIELD_LINES = 250
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
 _LOGGER = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ class RequestLog:
 
     def _serialise(self) -> bool:
         """Make lines of some that wait, unless there are lines; whether there is work to do."""
-        while len(self._lines) < _MOST_LINES and self._queue:
+        while len(self._lines) < _MAX_LINES and self._queue:
             answered = self._queue.popleft()
             lines = len(self._lines)
             try:
@@ -205,7 +205,7 @@ class RequestLog:
     def _write(self) -> bool:
         """Write lines of one day; False when something stopped it."""
         day = self._lines[0][0] if self._lines else datetime.now(UTC).date()
-        same_day = takewhile(lambda line: line[0] == day, islice(self._lines, _MOST_LINES))
+        same_day = takewhile(lambda line: line[0] == day, islice(self._lines, _MAX_LINES))
         lines = [line for _, line in same_day]
         lost = self._lost
         told = [_lost_line(lost - self._told)] if lost > self._told else []

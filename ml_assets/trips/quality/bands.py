@@ -13,7 +13,7 @@ from statistics import median
 HISTORY_MONTHS = 12
 """So many earlier months, the nearest ones, tell what is usual: every season once."""
 
-LEAST_HISTORY = 3
+MIN_HISTORY = 3
 """With fewer months nothing is usual yet."""
 
 _MAD_TO_SIGMA = 1.4826
@@ -44,10 +44,10 @@ def ratio_band(earlier: Sequence[float], least: float, most: float) -> Band | No
 
     Returns:
         The band; its width is six robust standard deviations of the logarithms, within those
-        limits. None with fewer than ``LEAST_HISTORY`` months.
+        limits. None with fewer than ``MIN_HISTORY`` months.
     """
     values = [value for value in earlier if value > 0]
-    if len(values) < LEAST_HISTORY:
+    if len(values) < MIN_HISTORY:
         return None
     usual = median(values)
     deviation = median(abs(math.log(value / usual)) for value in values)
@@ -67,9 +67,9 @@ def share_band(
         vanishing: A share that is usually above this may not fall below a fifth of the median.
 
     Returns:
-        The band; None with fewer than ``LEAST_HISTORY`` months.
+        The band; None with fewer than ``MIN_HISTORY`` months.
     """
-    if len(earlier) < LEAST_HISTORY:
+    if len(earlier) < MIN_HISTORY:
         return None
     usual = median(earlier)
     lower = usual / 5 if usual > vanishing else 0.0

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality.bands import LEAST_HISTORY
+from ml_assets.trips.quality.bands import MIN_HISTORY
 from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.quality.profile import MonthProfile
 from ml_assets.trips.quality.volume_rules import WAY_OUT
@@ -49,7 +49,7 @@ def no_time_shift(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Findi
     if rhythm is None:
         return Finding(Verdict.SKIP, f"fewer than {MIN_TRIPS:,} trips to measure")
     others = [shares for other in earlier if (shares := _hourly_shares(other)) is not None]
-    if len(others) < LEAST_HISTORY:
+    if len(others) < MIN_HISTORY:
         return _quiet_at_night(rhythm)
     usual = np.median(others, axis=0)
     # Shifted back by that many hours, around the week, how well does the month fit?

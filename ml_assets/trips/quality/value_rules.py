@@ -5,19 +5,19 @@ from statistics import median
 
 import numpy as np
 
-from ml_assets.trips.quality.bands import LEAST_HISTORY, Band, ratio_band, share_band
+from ml_assets.trips.quality.bands import MIN_HISTORY, Band, ratio_band, share_band
 from ml_assets.trips.quality.finding import Finding, Verdict, within, worst
 from ml_assets.trips.quality.profile import KeptFigures, MonthProfile, unseen_share
 from ml_assets.trips.quality.volume_rules import WAY_OUT
 from ml_assets.trips.rules import FEATURE_COLUMNS, LONGEST_MINUTES, SHORTEST_MINUTES, ZONE_CODES
 
-LEAST_TRIPS = 100
+MIN_TRIPS = 100
 """Below this, the shape of a month's values is mostly chance."""
 
 _TWIN = 0.99
 _MANY_REPEATS = 0.1
 _MOSTLY = 0.5
-_LEAST_SPREAD_MINUTES = 3.0
+_MIN_SPREAD_MINUTES = 3.0
 _RECENT = 3
 
 
@@ -33,7 +33,7 @@ def no_leaky_columns(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
             0.0,
             0.0,
         )
-    if month.figures is None or month.kept < LEAST_TRIPS:
+    if month.figures is None or month.kept < MIN_TRIPS:
         return Finding(Verdict.PASS, f"only {', '.join(month.columns)}", 0.0, 0.0, 0.0)
     correlations = month.figures.target_correlation
     closest = max(correlations, key=lambda name: abs(correlations[name]), default=None)
@@ -93,7 +93,7 @@ def duplicate_rate(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Find
     if month.figures is None:
         return _nothing_measured()
     share = month.share(month.figures.duplicates)
-    if share > _MANY_REPEATS and month.kept >= LEAST_TRIPS:
+    if share > _MANY_REPEATS and month.kept >= MIN_TRIPS:
         return Finding(
             Verdict.FAIL,
             f"{share:.1%} of the kept trips repeat another one (same pick-up, duration, zones and "
@@ -109,16 +109,16 @@ def duplicate_rate(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Find
 def target_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     """Durations vary as they do in a city, and their median moves no further than usual."""
     figures = month.figures
-    if figures is None or month.kept < LEAST_TRIPS:
+    if figures is None or month.kept < MIN_TRIPS:
         return _nothing_measured()
     spread = figures.ninetieth - figures.tenth
-    if spread < _LEAST_SPREAD_MINUTES:
+    if spread < _MIN_SPREAD_MINUTES:
         return Finding(
             Verdict.FAIL,
             f"80 % of the durations lie within {spread:.2f} minutes ({figures.tenth:.1f} to "
             f"{figures.ninetieth:.1f}), so there is nothing to learn from them; {WAY_OUT}",
             spread,
-            _LEAST_SPREAD_MINUTES,
+            _MIN_SPREAD_MINUTES,
             None,
         )
     medians = _of(earlier, lambda other: other.median)
@@ -134,7 +134,7 @@ def target_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) ->
 def feature_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     """Distances are stated and in miles, and passengers are counted, about as often as usual."""
     figures = month.figures
-    if figures is None or month.kept < LEAST_TRIPS:
+    if figures is None or month.kept < MIN_TRIPS:
         return _nothing_measured()
     zero = month.share(figures.zero_distances)
     if zero > _MOSTLY:
@@ -174,11 +174,11 @@ def unseen_zone_pairs(month: MonthProfile, earlier: Sequence[MonthProfile]) -> F
         seen |= figures.pairs > 0
     share = unseen_share(month.figures.pairs, seen)
     what = "trips between zones never paired before"
-    if len(others) < LEAST_HISTORY:
+    if len(others) < MIN_HISTORY:
         return within(share, None, what)
     usual = median(shares[1:][-_RECENT:])  # the first month had none to know pairs from
     band = Band(0.0, usual, 3 * usual + 0.02)
-    if share in band or share <= _MOSTLY or month.kept < LEAST_TRIPS:
+    if share in band or share <= _MOSTLY or month.kept < MIN_TRIPS:
         return within(share, band, what)
     return Finding(
         Verdict.FAIL,
@@ -199,4 +199,4 @@ def _of(months: Sequence[MonthProfile], figure: Callable[[KeptFigures], float]) 
 
 
 def _nothing_measured() -> Finding:
-    return Finding(Verdict.SKIP, f"fewer than {LEAST_TRIPS} trips to measure")
+    return Finding(Verdict.SKIP, f"fewer than {MIN_TRIPS} trips to measure")

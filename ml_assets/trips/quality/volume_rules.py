@@ -5,7 +5,7 @@ from statistics import median
 
 from ml_assets.trips.cleaning import REASONS
 from ml_assets.trips.published_schema import shown_name, shown_names
-from ml_assets.trips.quality.bands import LEAST_HISTORY, ratio_band, share_band
+from ml_assets.trips.quality.bands import MIN_HISTORY, ratio_band, share_band
 from ml_assets.trips.quality.finding import Finding, Verdict, within, worst
 from ml_assets.trips.quality.profile import MonthProfile
 
@@ -19,7 +19,7 @@ USUAL_KEPT_SHARE = 0.95
 
 _MAX_CHANGES = 20
 _TIMES_OFF = 10
-_LEAST_DAILY_TRIPS = 20
+_MIN_DAILY_TRIPS = 20
 _MUCH_OUTSIDE = 0.5
 
 
@@ -29,7 +29,7 @@ def row_count(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
         rejected = f"of {month.published:,} published; see rejected_trips for the reasons"
         return Finding(Verdict.FAIL, f"no trip was kept {rejected}, {WAY_OUT}", 0.0)
     counts = [float(other.kept) for other in earlier if other.kept]
-    if len(counts) >= LEAST_HISTORY:
+    if len(counts) >= MIN_HISTORY:
         lowest, highest = min(counts) / _TIMES_OFF, max(counts) * _TIMES_OFF
         if not lowest <= month.kept <= highest:
             return Finding(
@@ -67,7 +67,7 @@ def pickups_within_month(month: MonthProfile, earlier: Sequence[MonthProfile]) -
     shares = [other.rejected_share("pickup_outside_month") for other in earlier]
     found = within(outside, share_band(shares, 3, 0.01), "picked up in another month")
     absent = figures.days_without_trips if figures is not None else []
-    if not absent or month.kept < _LEAST_DAILY_TRIPS * 30:
+    if not absent or month.kept < _MIN_DAILY_TRIPS * 30:
         return found
     days = ", ".join(str(day) for day in absent)
     gap = Finding(
@@ -111,7 +111,7 @@ def row_counts_reconcile(month: MonthProfile, earlier: Sequence[MonthProfile]) -
 def rejection_rates(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     """The kept share never halves, and no reason for rejection grows or vanishes suddenly."""
     shares = [other.kept_share for other in earlier if other.published]
-    usual = median(shares) if len(shares) >= LEAST_HISTORY else USUAL_KEPT_SHARE
+    usual = median(shares) if len(shares) >= MIN_HISTORY else USUAL_KEPT_SHARE
     kept = f"{month.kept_share:.1%} of the published trips were kept"
     if month.kept_share < usual / 2:
         reasons = month.rejected or {}

@@ -192,7 +192,7 @@ def test_days_that_nobody_has_measured_are_read_however_old(store, tmp_path):
 
 
 def test_whole_days_are_kept_however_many_versions_answered(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(online, "MOST_DAYS", 3)
+    monkeypatch.setattr(online, "MAX_DAYS", 3)
     trips = kept_sample("2023-04").head(2)
     days = [LONG_AGO - timedelta(days=back) for back in (3, 2, 1, 0)]
     for day in days:

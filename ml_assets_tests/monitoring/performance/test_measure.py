@@ -7,7 +7,7 @@ from ml_assets.monitoring.findings import performance_finding
 from ml_assets.monitoring.performance import measure as performance
 from ml_assets.monitoring.performance.measure import ScoringFailed, measure_performance, score_of
 from ml_assets.monitoring.performance.records import (
-    LEAST_NOISE_MONTHS,
+    MIN_NOISE_MONTHS,
     TOLERANCE,
     PerformanceRecord,
     noise_tolerance,
@@ -92,7 +92,7 @@ def test_the_limit_follows_the_month_that_judged_it_and_the_noise_if_that_is_kno
     assert measured.limit_of("unheard of") is None
 
 
-@pytest.mark.parametrize("months", [LEAST_NOISE_MONTHS, 12, 24])
+@pytest.mark.parametrize("months", [MIN_NOISE_MONTHS, 12, 24])
 def test_a_champion_that_has_not_decayed_is_seldom_over_the_limit(months):
     random = np.random.default_rng(months)
     judged, later = random.normal(0.44, 0.01, (2, 4000))
@@ -103,7 +103,7 @@ def test_a_champion_that_has_not_decayed_is_seldom_over_the_limit(months):
 
 
 def test_too_few_months_of_a_backtest_allow_nothing():
-    assert noise_tolerance(0.01, LEAST_NOISE_MONTHS - 1) is None
+    assert noise_tolerance(0.01, MIN_NOISE_MONTHS - 1) is None
     assert noise_tolerance(None, 24) is None
 
 
@@ -216,7 +216,7 @@ def test_without_the_month_that_judged_it_there_is_no_limit(store):
 
 
 def test_the_month_that_judged_it_is_scored_however_old(store, monkeypatch):
-    monkeypatch.setattr(performance, "MOST_MONTHS", 1)
+    monkeypatch.setattr(performance, "MAX_MONTHS", 1)
     made = measure_performance(store, champion_of(store, judged_month="2023-03"), loaded())
     assert [score.month for score in made.scores] == ["2023-03", "2023-05"]
 
