@@ -34,7 +34,7 @@ class Metrics:
             "ml_assets_predict_requests", "Answers of /predict", ["status"], registry=self._registry
         )
         seconds = Histogram(
-            "ml_assets_predict_seconds",
+            "ml_assets_predict_duration_seconds",
             "From the whole request read to the answer made, of answers with predictions",
             ["kind"],
             buckets=_SECONDS,
@@ -46,7 +46,7 @@ class Metrics:
             "ml_assets_predictions", "Requests that were answered", registry=self._registry
         )
         self._gone = Counter(
-            "ml_assets_clients_gone", "Clients that hung up", registry=self._registry
+            "ml_assets_client_disconnects", "Clients that hung up", registry=self._registry
         )
         self._registry.register(_Present(models, log))
         ProcessCollector(registry=self._registry)
@@ -81,27 +81,35 @@ class _Present(Collector):
 
     def collect(self) -> Iterator[Metric]:
         served, registry = self._models.model, self._models.registry
-        model = GaugeMetricFamily("ml_assets_model", "The version in use", labels=["version"])
+        model = GaugeMetricFamily("ml_assets_model_info", "The version in use", labels=["version"])
         if served is not None:
             model.add_metric([served.card.version], 1)
         yield model
         loaded = served.card.loaded_at.timestamp() if served else 0
-        yield GaugeMetricFamily("ml_assets_model_loaded", "When (seconds since 1970)", loaded)
         yield GaugeMetricFamily(
-            "ml_assets_registry_reachable", "1 if the registry answers", int(registry.reachable)
+            "ml_assets_model_loaded_timestamp_seconds", "When (seconds since 1970)", loaded
+        )
+        yield GaugeMetricFamily(
+            "ml_assets_registry_up", "1 if the registry answers", int(registry.reachable)
         )
         answered = registry.answered_at
         if answered is not None:
             age = time.time() - answered.timestamp()
             yield GaugeMetricFamily(
-                "ml_assets_registry_silent_seconds", "Since its last answer", max(age, 0.0)
+                "ml_assets_registry_last_response_age_seconds",
+                "Since its last answer",
+                max(age, 0.0),
             )
         yield GaugeMetricFamily(
-            "ml_assets_model_problem",
+            "ml_assets_model_load_failed",
             "1 if something keeps the registry's champion from serving",
             int(registry.problem is not None),
         )
         if self._log is not None:
             written, lost = self._log.written, self._log.lost
-            yield CounterMetricFamily("ml_assets_logged", "Answers in the request log", written)
-            yield CounterMetricFamily("ml_assets_log_lost", "Answers that are not in it", lost)
+            yield CounterMetricFamily(
+                "ml_assets_request_log_written", "Answers in the request log", written
+            )
+            yield CounterMetricFamily(
+                "ml_assets_request_log_dropped", "Answers that are not in it", lost
+            )

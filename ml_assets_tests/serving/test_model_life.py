@@ -98,14 +98,14 @@ def test_a_champion_that_cannot_be_used_leaves_the_one_before(service, home):
         home.crown("2")
         wait_until(lambda: "another model under this code" in problem(service), NOTICED, service)
         assert service.version() == "1"
-        assert service.metric("ml_assets_model_problem") == 1
+        assert service.metric("ml_assets_model_load_failed") == 1
         assert minutes(service)
     finally:
         client.set_model_version_tag(REGISTERED_MODEL, "2", "known_minutes", known)
         shutil.rmtree(serving_folder(home))
     # Its bundle is brought anew, and then is what was registered.
     wait_until(lambda: service.version() == "2", NOTICED, service)
-    assert service.metric("ml_assets_model_problem") == 0
+    assert service.metric("ml_assets_model_load_failed") == 0
 
 
 def test_a_champion_that_brings_foreign_types_is_not_loaded(service, home):

@@ -340,8 +340,8 @@ def test_figures_count_what_was_answered(served):
         'ml_assets_predict_requests_total{status="200"} 2.0',
         'ml_assets_predict_requests_total{status="422"} 1.0',
         "ml_assets_predictions_total 6.0",
-        'ml_assets_predict_seconds_count{kind="list"} 1.0',
-        'ml_assets_model{version="7"} 1.0',
+        'ml_assets_predict_duration_seconds_count{kind="list"} 1.0',
+        'ml_assets_model_info{version="7"} 1.0',
     ):
         assert line in lines
 

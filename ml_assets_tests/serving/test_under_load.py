@@ -140,10 +140,10 @@ def test_a_log_that_cannot_be_written_fails_no_answer_and_is_counted(
                 assert answer.status == 200, answer.body[:300]
                 minutes = {one["predicted_minutes"] for one in answer.content["predictions"]}
                 assert minutes == set(minutes_of("1", 0))
-        assert service.metric("ml_assets_log_lost_total") >= 10_000
-        assert service.metric("ml_assets_logged_total") == 0
+        assert service.metric("ml_assets_request_log_dropped_total") >= 10_000
+        assert service.metric("ml_assets_request_log_written_total") == 0
         folder.unlink()
-        wait_until(lambda: service.metric("ml_assets_logged_total") > 0, 30, service)
+        wait_until(lambda: service.metric("ml_assets_request_log_written_total") > 0, 30, service)
         assert "Traceback" not in service.log.read_text()
     require_all_right(load, minutes_of)
 
