@@ -23,7 +23,7 @@ from ml_assets.cli.instance import dagster_home, open_instance
 from ml_assets.config.alert_settings import read_alert_settings
 from ml_assets.config.http_origin import is_loopback_host
 from ml_assets.config.settings import PROJECT_FOLDER, Settings, read_settings
-from ml_assets.defs.common import UNFOLDED_LINEAGE
+from ml_assets.defs.common import UNFOLDED_LINEAGE, check_crons
 from ml_assets.secrets import without_credentials
 from ml_assets.storage.atomic import storage_errors
 from ml_assets.storage.leftovers import tidy
@@ -48,7 +48,9 @@ OWN_MODULES = {
 def dev(host: str, port: int) -> None:
     """Open the project in Dagster's UI, with the daemon that runs sensors and backfills."""
     settings = read_settings()
-    alerts_on = read_alert_settings().on  # a wrong value is told now, not in the code server's log
+    # A wrong value is reported now, not in the code server's log.
+    check_crons(settings)
+    alerts_on = read_alert_settings().on
     _require_free(host, port)
     with _only_one(settings, f"http://{host}:{port}"):
         _prepare_instance(settings, alerts_on=alerts_on)

@@ -3,8 +3,9 @@
 from datetime import timedelta
 
 import dagster as dg
+from dagster._utils.schedules import schedule_execution_time_iterator
 
-from ml_assets.config.settings import Settings
+from ml_assets.config.settings import CRONS, OFF, Settings, SettingsError
 from ml_assets.trips.calendar import PUBLICATION_LAG_MONTHS
 
 INGESTION = "ingestion"
@@ -24,6 +25,8 @@ TRAINING_POOL = "training"
 """Runs with a step of it go one at a time, however many runs the instance allows."""
 INGESTION_POOL = "ingestion"
 """The same for runs that bring months."""
+
+TIMEZONE = "America/New_York"
 
 OWNERS = ["team:ml_assets"]
 
@@ -59,7 +62,7 @@ def published_months(settings: Settings) -> dg.MonthlyPartitionsDefinition:
     return dg.MonthlyPartitionsDefinition(
         start_date=str(settings.first_month),
         fmt="%Y-%m",
-        timezone="America/New_York",
+        timezone=TIMEZONE,
         end_offset=1 - PUBLICATION_LAG_MONTHS,
     )
 
@@ -67,3 +70,23 @@ def published_months(settings: Settings) -> dg.MonthlyPartitionsDefinition:
 def dataset_label(dataset: str, *, synthetic: bool) -> str:
     """How metadata call the trips of a record: the dataset, or the synthetic sample."""
     return "synthetic sample" if synthetic else dataset
+
+
+def check_crons(settings: Settings) -> None:
+    """Refuse a schedule that Dagster does not accept, or that no date of any year matches.
+
+    Raises:
+        SettingsError: for the first variable that holds such a schedule.
+    """
+    for variable, cron in settings.crons.items():
+        if cron is None:
+            continue
+        try:
+            dg.ScheduleDefinition(job_name="any", cron_schedule=cron)
+            next(schedule_execution_time_iterator(0.0, cron, TIMEZONE))
+        except (dg.DagsterInvalidDefinitionError, ValueError) as error:
+            allowed = (
+                "use five fields of cron (minute, hour, day, month, weekday) in New York time that "
+                f"match a date, for example {CRONS[variable]!r}, or {OFF}"
+            )
+            raise SettingsError(variable, cron, allowed) from error

@@ -9,7 +9,7 @@ import dagster as dg
 
 from ml_assets.config.settings import Settings
 from ml_assets.defs.automation import reason_tag
-from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
+from ml_assets.defs.common import INGESTION_POOL, TIMEZONE, TRAINING_POOL, check_crons
 from ml_assets.defs.cursor import latest_storage_id
 from ml_assets.defs.ingestion.sensors import (
     INGEST_JOB,
@@ -32,7 +32,6 @@ from ml_assets.serving.request_log.files import last_written
 from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.trips.calendar import new_york_date
 
-TIMEZONE = "America/New_York"
 SCORE_JOB = "monitor_trips"
 _INPUTS = ("trip_features", "champion_model")
 _SCORES = ("feature_drift", "prediction_performance")
@@ -44,7 +43,12 @@ Answer = list[dg.RunRequest] | dg.SkipReason
 
 
 def project_schedules(settings: Settings, now: Clock = utc_now) -> list[dg.ScheduleDefinition]:
-    """Those schedules that the settings do not switch off; ``now`` tells the time."""
+    """Those schedules that the settings do not switch off; ``now`` tells the time.
+
+    Raises:
+        SettingsError: when one can never run.
+    """
+    check_crons(settings)
     made = (
         (settings.ingest_cron, _ingest_schedule),
         (settings.score_cron, _score_schedule),

@@ -95,11 +95,17 @@ def test_the_address_that_it_prints_unfolds_every_group():
     assert {f"global@global:{spec.group_name}" for spec in specs} == {*unfolded}
 
 
-def test_a_wrong_variable_of_alerts_is_told_before_anything_starts(monkeypatch, capsys, tmp_path):
-    variables = {"ML_ASSETS_HOME": tmp_path, "ML_ASSETS_SMTP_PORT": "0"}
+@pytest.mark.parametrize(
+    ("variable", "value"), [("ML_ASSETS_SMTP_PORT", "0"), ("ML_ASSETS_INGEST_CRON", "0 0 31 6 *")]
+)
+def test_a_wrong_variable_is_reported_before_anything_starts(
+    monkeypatch, capsys, tmp_path, variable, value
+):
+    variables = {"ML_ASSETS_HOME": tmp_path, variable: value}
     answer = call(monkeypatch, capsys, ["dev", "--port", "39999"], variables)
     assert answer.status == 2
-    assert "ML_ASSETS_SMTP_PORT='0' is not allowed" in answer.err
+    assert answer.err.startswith(f"error: {variable}='{value}' is not allowed")
+    assert answer.err.count("\n") == 1
     assert answer.out == ""
 
 

@@ -108,10 +108,6 @@ def test_spaces_around_a_value_do_not_matter(tmp_path):
         ("MLFLOW_TRACKING_URI", "sqlitefoo", "sqlite:///"),
         ("MLFLOW_TRACKING_URI", "sqlite:mlflow.db", "sqlite:///"),
         ("MLFLOW_TRACKING_URI", "httpx://server", "http(s)://"),
-        ("ML_ASSETS_INGEST_CRON", "monthly", "five fields of cron in New York time"),
-        ("ML_ASSETS_SCORE_CRON", "0 25 * * *", "'25' is no hour (0 to 23)"),
-        ("ML_ASSETS_RETRAIN_CRON", "0 4 30 2 *", "no year has such a day"),
-        ("ML_ASSETS_RETRAIN_CRON", "OFF", "for example '0 4 * * 0', or off"),
         ("ML_ASSETS_ALLOWED_HOSTS", "http://rides.example", "names of hosts separated by commas"),
         ("ML_ASSETS_ALLOWED_HOSTS", "a.example, b.example:80", "without scheme and port"),
         ("ML_ASSETS_ALLOWED_HOSTS", "*", "for example rides.example.com"),
@@ -143,7 +139,6 @@ def test_a_wrong_value_is_one_line_with_the_variable_the_value_and_what_is_allow
         ("MLFLOW_TRACKING_URI", "postgresql+psycopg2://user@server/mlflow"),
         ("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000"),
         ("MLFLOW_TRACKING_URI", "databricks"),
-        ("ML_ASSETS_RETRAIN_CRON", "*/15 0-6,12 1-7/2 JAN,jul mon-FRI"),
     ],
 )
 def test_what_is_allowed_is_taken(variable, value):

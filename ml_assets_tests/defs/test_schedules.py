@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
+from ml_assets.config.settings import SettingsError
 from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.schedules import project_schedules
 from ml_assets.promotion.decision_log import DecisionLog
@@ -165,6 +166,31 @@ def test_each_is_switched_off_by_itself(tmp_path):
     for schedule in schedules.values():
         assert schedule.execution_timezone == "America/New_York"
         assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["0 4 * * 0", " 5  4 * * *", "*/15 0-6,12 1-7/2 JAN,jul mon-FRI", "0 0 29 2 *", "@daily"],
+)
+def test_what_people_write_is_a_schedule(tmp_path, expression):
+    settings = settings_for(tmp_path, ML_ASSETS_SCORE_CRON=expression)
+    (made,) = (each for each in project_schedules(settings) if each.name == "monitor_monthly")
+    assert made.cron_schedule == " ".join(expression.split())
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["monthly", "OFF", "* * *", "* * * * * *", "0 25 * * *", "0 4 30 2 *", "0 0 31 4,6 *"],
+)
+def test_what_cannot_run_or_never_comes_is_one_line_with_the_variable_and_the_way_out(
+    tmp_path, expression
+):
+    settings = settings_for(tmp_path, ML_ASSETS_RETRAIN_CRON=expression)
+    with pytest.raises(SettingsError) as error:
+        project_schedules(settings)
+    line = str(error.value)
+    assert line.startswith(f"ML_ASSETS_RETRAIN_CRON={expression!r} is not allowed: use five fields")
+    assert line.endswith("in New York time that match a date, for example '0 4 * * 0', or off")
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/New_York"])
