@@ -20,7 +20,7 @@ from ml_assets.training.families import FAMILIES
 from ml_assets.training.training_set import COLUMNS, TABLE, concat_months, rejected_months
 from ml_assets.trips.month import Month, months_between
 
-_EVALUATION = ("backtesting/runner.py", "evaluation/metrics.py")
+_EVALUATION = ("backtesting/run.py", "evaluation/metrics.py")
 """Code that decides a backtest's figures beside the code of the models."""
 
 
