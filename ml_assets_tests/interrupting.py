@@ -27,6 +27,28 @@ def in_a_process(work: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
+def count_statements(work: Callable[[], object]) -> int:
+    """How many SQL statements this work executes, in a fork of this process."""
+    read, write = os.pipe()
+
+    def counted_work() -> None:
+        statements = 0
+
+        @event.listens_for(Engine, "before_cursor_execute")
+        def count(*_: object) -> None:
+            nonlocal statements
+            statements += 1
+
+        work()
+        os.write(write, str(statements).encode())
+
+    status = in_a_process(counted_work)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        assert status == 0
+        return int(pipe.read())
+
+
 def interrupted(work: Callable[[], object], statement: int, by: signal.Signals) -> int:
     """Do this work in a process that gets a signal before this statement."""
 
