@@ -1,1 +1,1 @@
-"""Alerts: what is told, to whom, and folded; e-mail and webhook."""
+"""Alerts: messages, deduplication, and delivery by e-mail and webhook."""

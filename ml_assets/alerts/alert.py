@@ -11,19 +11,19 @@ _LONGEST_LINE = 1500
 
 @dataclass(frozen=True)
 class Alert:
-    """What someone must know.
+    """A message to the operators.
 
     Attributes:
-        kind: What repeated alerts are folded by, such as ``retrain: xgboost_model``.
-        what: One sentence.
+        kind: Deduplication key, such as ``retrain: xgboost_model``.
+        what: What happened, in one sentence.
         where: Link to the run or asset.
         since: When it began, with a time zone.
         what_to_do: The next step.
-        details: Further sentences, a line each.
-        job: The job whose success ends the folding of this kind; None when none does.
-        folded: How many of this kind were held back since the last one told.
-        folded_since: When that one was told.
-        summary: Whether this is itself the newest of those, told as the time of folding is over.
+        details: Further sentences, one per line.
+        job: The job whose success resolves alerts of this kind; None for no job.
+        folded: Number of alerts of this kind suppressed since the last one sent.
+        folded_since: When that one was sent.
+        summary: Whether this is the newest suppressed alert, sent at the end of the window.
     """
 
     kind: str
@@ -38,41 +38,41 @@ class Alert:
     summary: bool = False
 
     @property
-    def counted(self) -> int:
-        """For how many of its kind it stands."""
+    def occurrences(self) -> int:
+        """The number of alerts of its kind that this one stands for."""
         return self.folded if self.summary else self.folded + 1
 
     @property
     def subject(self) -> str:
-        """One line, whatever ``what`` holds."""
+        """The subject: always a single line."""
         more = f" ({self.folded} more)" if self.folded else ""
         return f"[ml-assets] {one_line(self.what, _LONGEST_SUBJECT - len(more))}{more}"
 
     @property
     def text(self) -> str:
-        """The message: each part on a line of its own, without control characters."""
+        """The message: one line per part, without control characters."""
         lines = [self.what, *self.details, ""]
         lines += [
             f"Where: {self.where}",
-            f"Since: {shown_time(self.since)}",
+            f"Since: {format_time(self.since)}",
             f"What to do: {self.what_to_do}",
         ]
         if self.folded:
-            since = shown_time(self.folded_since) if self.folded_since else "the last message"
-            told = "; this is the newest of them." if self.summary else ", told with this one."
-            lines.append(f"Repeated: {self.folded} more since {since}{told}")
+            since = format_time(self.folded_since) if self.folded_since else "the last message"
+            note = "; this is the newest of them." if self.summary else ", counted in this message."
+            lines.append(f"Repeated: {self.folded} more since {since}{note}")
         return "".join(f"{one_line(line, _LONGEST_LINE)}\n" for line in lines)
 
-    def without(self, secrets: tuple[str, ...]) -> "Alert":
-        """The same with these, and the credentials of every URL in what happened, struck out."""
+    def redacted(self, secrets: tuple[str, ...]) -> "Alert":
+        """Return a copy without these secrets and without credentials in URLs."""
         return replace(
             self,
             what=scrub(self.what, *secrets),
             details=tuple(scrub(line, *secrets) for line in self.details),
         )
 
-    def alone(self) -> "Alert":
-        """The same without what was folded into it, each part as short as it is shown."""
+    def without_repeats(self) -> "Alert":
+        """Return a copy without the count of repeats, its parts cut to the length sent."""
         return replace(
             self,
             what=one_line(self.what, _LONGEST_LINE),
@@ -83,6 +83,6 @@ class Alert:
         )
 
 
-def shown_time(at: datetime) -> str:
-    """An instant, to the minute."""
+def format_time(at: datetime) -> str:
+    """Format an instant in UTC, to the minute."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

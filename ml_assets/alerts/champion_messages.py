@@ -1,128 +1,128 @@
-"""What people are told of the champion: from plain facts to alerts."""
+"""Alerts about the champion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ml_assets.alerts.alert import Alert, shown_time
+from ml_assets.alerts.alert import Alert, format_time
 from ml_assets.alerts.run_messages import asset_link, run_link
 
-_SHOWN = 3
-_MIN_REFUSALS = 2
+_MAX_LISTED = 3
+_MIN_REJECTIONS = 2
 
 
 @dataclass(frozen=True)
-class Decided:
-    """A decision on the champion.
+class DecisionSummary:
+    """A promotion decision, as messages show it.
 
     Attributes:
         decision_id: Its id.
-        at: When.
-        run_id: The run that decided; empty when none did.
-        reason: Why so.
-        serves: Which model serves now; None when none does.
-        before: The version that served before; None when none did.
-        judged_month: What it was judged on; empty for a person's decision.
+        at: When it was made.
+        run_id: Id of the run that made it; empty when none did.
+        reason: Its reason.
+        champion: Model and version of the champion after it; None when there is none.
+        previous_version: Version of the champion before it; None when there was none.
+        test_month: Month on which the models were evaluated; empty for a manual decision.
     """
 
     decision_id: str
     at: datetime
     run_id: str
     reason: str
-    serves: str | None
-    before: str | None = None
-    judged_month: str = ""
+    champion: str | None
+    previous_version: str | None = None
+    test_month: str = ""
 
     def where(self, ui_url: str) -> str:
-        """The run that decided, or else the champion's page."""
+        """Return the URL of the run, or of the champion's page when there is no run."""
         if self.run_id:
             return run_link(ui_url, self.run_id)
         return asset_link(ui_url, "champion_model")
 
 
-def is_told(rejection_reasons: int) -> bool:
-    """Whether so many refusals in a row are told of: 2, 4, 8 and so on.
+def should_notify(rejections: int) -> bool:
+    """Whether this number of consecutive rejections is reported: 2, 4, 8 and so on.
 
-    Not each: a good champion is what refuses, and would make a standing mail.
+    Not each: while a good champion stays the best, every retraining is rejected.
     """
-    return rejection_reasons >= _MIN_REFUSALS and rejection_reasons & (rejection_reasons - 1) == 0
+    return rejections >= _MIN_REJECTIONS and rejections & (rejections - 1) == 0
 
 
-def refused_in_a_row(refused: Sequence[Decided], ui_url: str) -> Alert:
-    """Retrainings one after the other gave no better champion.
+def repeated_rejections(rejected: Sequence[DecisionSummary], ui_url: str) -> Alert:
+    """Alert about consecutive retrainings without a promotion.
 
     Args:
-        refused: All of them, oldest first; a tie with the champion is one, too.
-        ui_url: Of Dagster's UI.
+        rejected: All of them, oldest first; a tie with the champion counts.
+        ui_url: URL of Dagster's UI.
     """
-    last, number = refused[-1], len(refused)
-    times = "twice" if number == _MIN_REFUSALS else f"{number} times"
-    goes_on = f"{last.serves} goes on serving" if last.serves else "nothing serves"
+    last, number = rejected[-1], len(rejected)
+    times = "twice" if number == _MIN_REJECTIONS else f"{number} times"
+    outcome = f"{last.champion} keeps serving" if last.champion else "there is no champion"
     details = [
-        f"{shown_time(each.at)}, judged on {each.judged_month or 'no month'}: {each.reason}"
-        for each in refused[-_SHOWN:]
+        f"{format_time(each.at)}, evaluated on {each.test_month or 'no month'}: {each.reason}"
+        for each in rejected[-_MAX_LISTED:]
     ]
     return Alert(
-        kind=f"refused in a row: {last.decision_id}",
-        what=f"Retraining was refused {times} in a row: {goes_on}",
+        kind=f"rejected in a row: {last.decision_id}",
+        what=f"Retraining was rejected {times} in a row: {outcome}",
         where=last.where(ui_url),
-        since=refused[0].at,
-        what_to_do=f"See what was lacking with `ml-assets decisions {last.decision_id}`, and "
-        "whether the champion still errs no more than `ml-assets backtest` shows for its months. "
-        "If it does, look at data and features; if not, nothing needs to be done. You are told "
-        f"again at {2 * number} in a row.",
+        since=rejected[0].at,
+        what_to_do=f"See the failed criteria with `ml-assets decisions {last.decision_id}`, and "
+        "compare the champion's error with `ml-assets backtest` for its months. If it is higher, "
+        "check data and features; if not, nothing needs to be done. The next alert comes at "
+        f"{2 * number} in a row.",
         details=tuple(details),
     )
 
 
-def changed_by_hand(decided: Decided, ui_url: str, *, rolled_back: bool) -> Alert:
-    """A person let another version serve."""
-    how = "rolled back" if rolled_back else "changed by hand"
-    before = f" instead of version {decided.before}" if decided.before else ""
-    back = decided.before or "VERSION"
+def manual_change(decision: DecisionSummary, ui_url: str, *, rolled_back: bool) -> Alert:
+    """Alert about a rollback or a manual promotion."""
+    how = "rolled back" if rolled_back else "changed manually"
+    before = f" instead of version {decision.previous_version}" if decision.previous_version else ""
+    back = decision.previous_version or "VERSION"
     return Alert(
-        kind=f"changed by hand: {decided.decision_id}",
-        what=f"The champion was {how}: {decided.serves or 'nothing'} serves{before}",
-        where=decided.where(ui_url),
-        since=decided.at,
-        what_to_do=f"If that was not meant: `ml-assets promote {back} --reason …`. It stands until "
-        "a retraining is better on a newer month.",
-        details=(f"Reason: {decided.reason}",),
+        kind=f"changed manually: {decision.decision_id}",
+        what=f"The champion was {how}: {decision.champion or 'nothing'} serves{before}",
+        where=decision.where(ui_url),
+        since=decision.at,
+        what_to_do=f"To undo it: `ml-assets promote {back} --reason …`. It holds until a "
+        "retraining is better on a newer month.",
+        details=(f"Reason: {decision.reason}",),
     )
 
 
-def unreadable(what: str, asset: str, ui_url: str, fault: str, now: datetime) -> Alert:
-    """A file that everything by itself stands on cannot be read.
+def unreadable(what: str, asset: str, ui_url: str, error: str, now: datetime) -> Alert:
+    """Alert about a record that cannot be read and that automation depends on.
 
     Args:
-        what: Of what it is: ``decision``, or ``record of feature_drift``.
-        asset: Whose page to link to.
-        ui_url: Of Dagster's UI.
-        fault: Names the file and the way out.
+        what: Kind of record: ``decision``, or ``record of feature_drift``.
+        asset: Asset to link to.
+        ui_url: URL of Dagster's UI.
+        error: Names the file and the way out.
         now: When it was found.
     """
     return Alert(
-        kind=f"unreadable {what}: {fault}",
-        what=f"A {what} cannot be read, so nothing that follows from it is done or told: {fault}",
+        kind=f"unreadable {what}: {error}",
+        what=f"A {what} cannot be read, and what depends on it stops: {error}",
         where=asset_link(ui_url, asset),
         since=now,
-        what_to_do="Do what is said above, or bring the file back from a backup. Until then "
-        "sensors skip that need it; the champion goes on serving.",
+        what_to_do="Do what the error says, or restore the file from a backup. Until then the "
+        "sensors that need it skip; the champion keeps serving.",
     )
 
 
 @dataclass(frozen=True)
-class Degraded:
-    """A champion that is over a limit, though the months were trained on already.
+class Degradation:
+    """Degradation of a champion that retraining did not fix.
 
     Attributes:
         measure: ``drift`` or ``decay``.
-        asset: What measures it.
-        dataset: What the months are of.
-        version: Of the champion.
+        asset: The asset that measures it.
+        dataset: Dataset of the months.
+        version: The champion's version.
         latest: The newest measured month.
-        sentence: What is over which limit, and in which months.
-        since: When the first of these months began.
+        sentence: The values over the limit, and their months.
+        since: Start of the first of these months.
         training: The decision of the training that did not help.
     """
 
@@ -133,11 +133,11 @@ class Degraded:
     latest: str
     sentence: str
     since: datetime
-    training: Decided
+    training: DecisionSummary
 
 
-def degraded(found: Degraded, ui_url: str) -> Alert:
-    """Retraining did not help against drift or decay."""
+def degraded(found: Degradation, ui_url: str) -> Alert:
+    """Alert about drift or decay that retraining did not fix."""
     gone = "has decayed" if found.measure == "decay" else "has drifted from its data"
     training = found.training
     return Alert(
@@ -146,11 +146,11 @@ def degraded(found: Degraded, ui_url: str) -> Alert:
         f"{found.sentence}",
         where=asset_link(ui_url, found.asset),
         since=found.since,
-        what_to_do="No sensor retrains on months that were trained on. Look at these months' data "
-        "(checks and charts of trip_features) and at the features; let the version before serve "
-        "if it errs less (`ml-assets rollback --reason …`); or try another family of models.",
+        what_to_do="No sensor retrains on months that were trained on. Check these months' data "
+        "(checks and charts of trip_features) and the features; roll back if the previous version "
+        "has a lower error (`ml-assets rollback --reason …`); or try another model family.",
         details=(
             f"These months were trained on already: decision {training.decision_id} of "
-            f"{shown_time(training.at)}, judged on {training.judged_month}: {training.reason}",
+            f"{format_time(training.at)}, evaluated on {training.test_month}: {training.reason}",
         ),
     )

@@ -1,4 +1,4 @@
-"""An alert by every channel there is; one that fails is a warning, never an error."""
+"""Deliver an alert by e-mail and webhook; a channel that fails is a warning, never an error."""
 
 import contextlib
 import json
@@ -22,78 +22,77 @@ from ml_assets.secrets import error_text, one_line, scrub
 
 LOGGER = logging.getLogger(__name__)
 DEADLINE_SECONDS = 8.0
-"""For all channels together. A tick may tell of five runs, and Dagster gives it a minute."""
+"""For all channels together: a tick may report five runs, and Dagster gives it a minute."""
 
 _LONGEST_REASON = 300
 
 
 def send(alert: Alert, settings: AlertSettings, logger: logging.Logger = LOGGER) -> tuple[str, ...]:
-    """Send by all channels; returns those that took it. Never raises."""
-    faults = attempt(alert, settings)
-    for name, (fault, _) in faults.items():
-        if fault is not None:
-            logger.warning("Alert %r was not sent by %s: %s", alert.kind, name, fault)
-    return tuple(name for name, (_, taken) in faults.items() if taken)
+    """Send by all channels; returns those that accepted it. Never raises."""
+    outcomes = deliver(alert, settings)
+    for name, (error, _) in outcomes.items():
+        if error is not None:
+            logger.warning("Alert %r was not sent by %s: %s", alert.kind, name, error)
+    return tuple(name for name, (_, delivered) in outcomes.items() if delivered)
 
 
-def attempt(alert: Alert, settings: AlertSettings) -> dict[str, tuple[str | None, bool]]:
-    """Send by all channels at once.
+def deliver(alert: Alert, settings: AlertSettings) -> dict[str, tuple[str | None, bool]]:
+    """Send by all channels in parallel.
 
     Returns:
-        By channel: what went wrong, in words without a secret (None for nothing), and whether
-        anybody has got it.
+        For each channel the error, without secrets (None for success), and whether at least one
+        recipient got the message.
     """
     secrets = settings.secrets
-    told = alert.without(secrets)
+    redacted = alert.redacted(secrets)
     channels: dict[str, Callable[[], None]] = {}
     if (email := settings.email) is not None:
-        channels["email"] = lambda: send_email(told, email)
+        channels["email"] = lambda: send_email(redacted, email)
     if (webhook := settings.webhook) is not None:
-        channels["webhook"] = lambda: send_webhook(told, webhook)
+        channels["webhook"] = lambda: send_webhook(redacted, webhook)
     late = (f"not done within {DEADLINE_SECONDS:g} s", False)
-    found = dict.fromkeys(channels, late)
-    answers: dict[str, tuple[str | None, bool]] = {}
+    unfinished = dict.fromkeys(channels, late)
+    outcomes: dict[str, tuple[str | None, bool]] = {}
 
-    def act(name: str) -> None:
+    def run(name: str) -> None:
         try:
             channels[name]()
-            answers[name] = (None, True)
-        except Exception as error:  # noqa: BLE001 - an alert must never fail what it tells of
-            fault = one_line(scrub(reason(error), *secrets), _LONGEST_REASON)
-            answers[name] = (fault, isinstance(error, PartiallyRefused))
+            outcomes[name] = (None, True)
+        except Exception as error:  # noqa: BLE001 - an alert must never fail what it reports
+            message = one_line(scrub(delivery_error(error), *secrets), _LONGEST_REASON)
+            outcomes[name] = (message, isinstance(error, PartiallyRefused))
 
-    threads = [threading.Thread(target=act, args=(name,), daemon=True) for name in channels]
+    threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in channels]
     for thread in threads:
         thread.start()
     end = time.monotonic() + DEADLINE_SECONDS
     for thread in threads:
         thread.join(max(end - time.monotonic(), 0))
-    return found | dict(answers)
+    return unfinished | dict(outcomes)
 
 
-def reason(error: BaseException) -> str:
-    """What went wrong and the way out, in the words of this project where it knows them.
+def delivery_error(error: BaseException) -> str:
+    """Return what went wrong and the setting to check.
 
-    A server's own words may repeat a secret: they are taken where they tell, and struck by the
-    caller.
+    A server's own text may repeat a secret; the caller redacts it.
     """
     if isinstance(error, HTTPError):
-        return f"the webhook answers {error.code}: is ML_ASSETS_ALERT_WEBHOOK still the right URL?"
+        return f"the webhook returned {error.code}: is ML_ASSETS_ALERT_WEBHOOK still the right URL?"
     if isinstance(error, URLError) and isinstance(error.reason, BaseException):
-        return reason(error.reason)
+        return delivery_error(error.reason)
     if isinstance(error, smtplib.SMTPAuthenticationError):
         return (
-            f"user and password are refused ({error.smtp_code}): see ML_ASSETS_SMTP_USER and "
+            f"user or password rejected ({error.smtp_code}): see ML_ASSETS_SMTP_USER and "
             "ML_ASSETS_SMTP_PASSWORD"
         )
     if isinstance(error, smtplib.SMTPNotSupportedError):
-        return f"the server offers none of it ({error}): see ML_ASSETS_SMTP_SECURITY"
+        return f"not supported by the server ({error}): see ML_ASSETS_SMTP_SECURITY"
     if isinstance(error, smtplib.SMTPServerDisconnected):
         return "the server closed the connection: see ML_ASSETS_SMTP_PORT and …_SECURITY"
     if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return f"refused for {', '.join(sorted(error.recipients))}: see ML_ASSETS_ALERT_EMAIL_TO"
+        return f"rejected for {', '.join(sorted(error.recipients))}: see ML_ASSETS_ALERT_EMAIL_TO"
     if isinstance(error, smtplib.SMTPResponseException):
-        return f"the server refuses ({error.smtp_code} {_decoded(error.smtp_error)})"
+        return f"the server rejected it ({error.smtp_code} {_decoded(error.smtp_error)})"
     return _connection_reason(error)
 
 
@@ -101,42 +100,43 @@ def _connection_reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return "no TLS is spoken there: see port and ML_ASSETS_SMTP_SECURITY"
+        return "the server does not use TLS on this port: see port and ML_ASSETS_SMTP_SECURITY"
     if isinstance(error, socket.gaierror):
-        return "the server's name is not known"
+        return "unknown host name"
     if isinstance(error, TimeoutError):
-        return "the server does not answer in time"
+        return "the server did not respond in time"
     if isinstance(error, ConnectionError):
-        return "nobody answers there, or the connection broke"
+        return "connection refused or lost"
     if isinstance(error, HTTPException):
-        return f"the server's answer makes no sense ({type(error).__name__})"
-    return error_text(error) if isinstance(error, PartiallyRefused) else (type(error).__name__)
+        return f"invalid HTTP response ({type(error).__name__})"
+    return error_text(error) if isinstance(error, PartiallyRefused) else type(error).__name__
 
 
-def _decoded(words: bytes | str) -> str:
-    return words.decode("utf-8", "replace") if isinstance(words, bytes) else words
+def _decoded(text: bytes | str) -> str:
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
 
 
 TIMEOUT_SECONDS = 5.0
 _GREETING = "[127.0.0.1]"
-"""What this machine calls itself. To look its name up can take longer than an alert may."""
+"""This machine's name in EHLO: a DNS lookup of the real one may exceed the deadline."""
 
 
 class PartiallyRefused(Exception):
-    """The server took the message for some of the addresses only."""
+    """The server accepted the message for some of the recipients only."""
 
 
 def send_email(alert: Alert, settings: EmailSettings, timeout: float = TIMEOUT_SECONDS) -> None:
-    """Hand the alert to the mail server.
+    """Send the alert by SMTP.
 
     Args:
-        alert: What to tell.
-        settings: The server, and to whom.
-        timeout: Longest silence of the server, in seconds.
+        alert: The alert.
+        settings: Server, credentials and recipients.
+        timeout: Timeout of each network operation, in seconds.
 
     Raises:
-        OSError: when the server is not reached, not trusted, or refuses (``SMTPException``).
-        PartiallyRefused: when it got through, but not to everyone.
+        OSError: when the server is not reachable, not trusted, or rejects the message
+            (``SMTPException``).
+        PartiallyRefused: when some recipients were rejected.
     """
     message = _message(alert, settings)
     server = _connect(settings, timeout)
@@ -144,18 +144,18 @@ def send_email(alert: Alert, settings: EmailSettings, timeout: float = TIMEOUT_S
         if settings.user is not None and settings.password is not None:
             server.login(settings.user, settings.password)
         refused = server.send_message(message)
-        with contextlib.suppress(OSError):  # it has the message by now, however it takes its leave
+        with contextlib.suppress(OSError):  # the message is accepted by now
             server.quit()
     finally:
         server.close()
     if refused:
-        raise PartiallyRefused(f"refused for {', '.join(sorted(refused))}")
+        raise PartiallyRefused(f"rejected for {', '.join(sorted(refused))}")
 
 
 def _message(alert: Alert, settings: EmailSettings) -> MIMEText:
-    """As old servers take it, too: all of it in ASCII.
+    """Build the message, all ASCII, as old servers need it.
 
-    Not an ``EmailMessage``, which loses the space between two words that are not.
+    Not an ``EmailMessage``, which loses the space between two words that are not ASCII.
     """
     message = MIMEText(alert.text, "plain", "utf-8")
     message["Subject"] = Header(alert.subject, None if alert.subject.isascii() else "utf-8")  # type: ignore[assignment]
@@ -163,7 +163,7 @@ def _message(alert: Alert, settings: EmailSettings) -> MIMEText:
     message["To"] = ", ".join(settings.to)
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain="ml-assets.invalid")
-    message["Auto-Submitted"] = "auto-generated"  # no vacation notes in answer, please
+    message["Auto-Submitted"] = "auto-generated"  # suppresses vacation replies
     return message
 
 
@@ -184,36 +184,37 @@ def _connect(settings: EmailSettings, timeout: float) -> smtplib.SMTP:
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """The message is for the server that was named, and for no other."""
+    """Sends the message to the configured server only."""
 
     def redirect_request(self, *_: object, **__: object) -> None:
-        """Treat a redirect as the failure that it is."""
+        """Treat a redirect as a failure."""
 
 
 def send_webhook(alert: Alert, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
     """Post ``{"text": …}``.
 
-    Not by ``requests``: what lies below it writes the path of each URL, here a secret, to its log.
+    Not with ``requests``: urllib3 below it logs the path of each URL, which is a secret here.
 
     Raises:
-        OSError: when it is not reached or refuses; its text may hold the URL.
+        OSError: when the server is not reachable or rejects the message; the error text may hold
+            the URL.
     """
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
     context = ssl.create_default_context()
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
-    body = json.dumps({"text": as_slack_shows_it(alert.text)}).encode()
+    body = json.dumps({"text": escape_for_slack(alert.text)}).encode()
     request = Request(url, body, {"Content-Type": "application/json", "User-Agent": "ml-assets"})
     opener = build_opener(_NoRedirects, HTTPSHandler(context=context))
     try:
-        with opener.open(request, timeout=timeout) as answer:
-            assert isinstance(answer, HTTPResponse)
-            answer.read(1000)
+        with opener.open(request, timeout=timeout) as response:
+            assert isinstance(response, HTTPResponse)
+            response.read(1000)
     except HTTPError as error:
         error.close()
         raise
 
 
-def as_slack_shows_it(text: str) -> str:
-    """The text so that it is shown as it is: ``<!channel>`` in an error shall call nobody."""
+def escape_for_slack(text: str) -> str:
+    """Escape the text for Slack: ``<!channel>`` in an error must not notify a channel."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

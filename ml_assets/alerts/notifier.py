@@ -1,4 +1,4 @@
-"""Tell people of something, at most once in a while for failures of one kind. Never raises."""
+"""Send alerts; repeated alerts of one kind are deduplicated. Nothing here raises."""
 
 import logging
 import time
@@ -7,53 +7,60 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ml_assets.alerts import channels
 from ml_assets.alerts.alert import Alert
-from ml_assets.alerts.channels import LOGGER, send
-from ml_assets.alerts.deduplication import deduplicate, end_folds, give_up, next_waiting, settle
+from ml_assets.alerts.channels import LOGGER
+from ml_assets.alerts.deduplication import (
+    deduplicate,
+    expire,
+    next_pending,
+    record_delivery,
+    resolve,
+)
 from ml_assets.config.alert_settings import AlertSettings
 
 STATE = ("alerts", "told.json")
-"""Where the state of folding lies below the local home."""
+"""Path of the deduplication state below the local home."""
 _MAX_SECONDS = 25.0
-"""So long what waits is told in one go; a tick has a minute, and a dead channel takes 8 s."""
+"""Time limit of one round of retries: a tick has a minute, and a dead channel takes 8 s."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of an alert.
+    """The outcome of sending an alert.
 
     Attributes:
-        by: Channels that took it.
-        held_back: Whether it is only counted, since one of its kind was told a short while ago.
-        waiting: Whether it is kept, to be told as soon as a channel takes it.
+        channels: Channels that accepted it.
+        suppressed: Whether it was only counted: one of its kind was sent within the window.
+        pending: Whether it is stored, to be sent as soon as a channel accepts it.
     """
 
-    by: tuple[str, ...] = ()
-    held_back: bool = False
-    waiting: bool = False
+    channels: tuple[str, ...] = ()
+    suppressed: bool = False
+    pending: bool = False
 
     def __str__(self) -> str:
-        if self.held_back:
-            return "held back, since one of its kind was told a short while ago"
-        if self.by:
-            return f"told by {' and '.join(self.by)}"
-        return f"not told: no channel took it{', it is tried again' if self.waiting else ''}"
+        if self.suppressed:
+            return "suppressed: an alert of this kind was sent recently"
+        if self.channels:
+            return f"sent by {' and '.join(self.channels)}"
+        return f"not sent: no channel accepted it{', it will be retried' if self.pending else ''}"
 
 
 def utc_now() -> datetime:
-    """The present instant."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class Notifier:
-    """Tells by the channels that the settings name.
+    """Sends alerts by the configured channels.
 
     Attributes:
-        settings: Channels, and for how long repetitions are folded.
-        home: Local folder; the state of folding lies below it.
-        now: Tells the time.
-        logger: For what went wrong.
+        settings: Channels and deduplication window.
+        home: Local folder that holds the deduplication state.
+        now: Clock.
+        logger: Receives warnings of failed deliveries.
     """
 
     settings: AlertSettings
@@ -61,52 +68,54 @@ class Notifier:
     now: Callable[[], datetime] = utc_now
     logger: logging.Logger = field(default=LOGGER, repr=False)
 
-    def tell(self, alert: Alert) -> Delivery:
-        """Tell at once, whatever was told before; what no channel takes waits for the next look."""
-        alert = alert.without(self.settings.secrets)
-        by = send(alert, self.settings, self.logger)
+    def send(self, alert: Alert) -> Delivery:
+        """Send at once, without deduplication; what no channel accepts is stored and retried."""
+        alert = alert.redacted(self.settings.secrets)
+        accepted = channels.send(alert, self.settings, self.logger)
         try:
-            settle(alert, self._state, self.now(), taken=bool(by))
+            record_delivery(alert, self._state, self.now(), delivered=bool(accepted))
         except OSError as error:
             self._warn(error)
-            return Delivery(by)
-        return Delivery(by, waiting=not by)
+            return Delivery(accepted)
+        return Delivery(accepted, pending=not accepted)
 
     def send_deduplicated(self, alert: Alert) -> Delivery:
-        """Tell unless another of its kind was told within the window; then only count it."""
-        alert = alert.without(self.settings.secrets)
+        """Send, or only count it when one of its kind was sent within the window."""
+        alert = alert.redacted(self.settings.secrets)
         try:
-            folded = deduplicate(alert, self._state, self.now(), self.settings.fold_window)
+            to_send = deduplicate(alert, self._state, self.now(), self.settings.fold_window)
         except OSError as error:
             self._warn(error)
-            return self.tell(alert)
-        return Delivery(held_back=True) if folded is None else self.tell(folded)
+            return self.send(alert)
+        return Delivery(suppressed=True) if to_send is None else self.send(to_send)
 
     def retry_pending(self) -> list[str]:
-        """Tell what no channel took when it happened, and how often what was folded has repeated.
+        """Send alerts that no channel accepted before, and summaries of suppressed ones.
 
         Returns:
-            What became of each, a line each.
+            The outcome of each, one line per alert.
         """
         outcomes: dict[str, str] = {}
         end = time.monotonic() + _MAX_SECONDS
         try:
-            for late in give_up(self._state, self.now()):
-                self.logger.warning("No channel took this alert for days, given up: %s", late.what)
+            for expired in expire(self._state, self.now()):
+                self.logger.warning(
+                    "No channel accepted this alert for days, dropped: %s", expired.what
+                )
             while time.monotonic() < end:
                 window = self.settings.fold_window
-                alert = next_waiting(self._state, self.now(), window, but=outcomes)
+                alert = next_pending(self._state, self.now(), window, exclude=outcomes)
                 if alert is None:
                     break
-                outcomes[alert.kind] = f"{alert.kind}: {self.tell(alert)}"
+                outcomes[alert.kind] = f"{alert.kind}: {self.send(alert)}"
         except OSError as error:
             self._warn(error)
         return list(outcomes.values())
 
-    def succeeded(self, job: str, at: datetime) -> list[str]:
-        """A job has succeeded: its failures before that are over. Returns their kinds."""
+    def resolve(self, job: str, succeeded: datetime) -> list[str]:
+        """Resolve a job's failures before its success. Returns their kinds."""
         try:
-            return end_folds(job, self._state, at, self.now())
+            return resolve(job, self._state, succeeded, self.now())
         except OSError as error:
             self._warn(error)
             return []
@@ -117,7 +126,7 @@ class Notifier:
 
     def _warn(self, error: OSError) -> None:
         self.logger.warning(
-            "What was told cannot be kept, so it may be told again, or not if no channel took it: "
-            "%s",
+            "The deduplication state cannot be written, so an alert may be sent twice, or lost if "
+            "no channel accepted it: %s",
             error,
         )

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from ml_assets.alerts.channels import attempt
+from ml_assets.alerts.channels import deliver
 from ml_assets.alerts.notifier import utc_now
 from ml_assets.alerts.run_messages import trial_message
 from ml_assets.config.alert_settings import AlertSettings, EmailSettings, read_alert_settings
@@ -26,7 +26,7 @@ def alerts(test: bool, as_json: bool) -> None:
             "there is no channel to test: set ML_ASSETS_ALERT_EMAIL_TO (and ML_ASSETS_SMTP_HOST) "
             "or ML_ASSETS_ALERT_WEBHOOK"
         )
-    outcome = attempt(trial_message(settings.ui_url, utc_now()), settings) if test else {}
+    outcome = deliver(trial_message(settings.ui_url, utc_now()), settings) if test else {}
     faults = {name: fault for name, (fault, _) in outcome.items()}
     if as_json:
         click.echo(json.dumps(_as_json(settings, faults if test else None)))

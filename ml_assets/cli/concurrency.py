@@ -10,7 +10,7 @@ import dagster as dg
 from ml_assets.cli.next_steps import next_command
 from ml_assets.config.settings import read_settings
 from ml_assets.defs.operations.orphaned_runs import IN_PROGRESS, fail_orphaned_runs, process_of
-from ml_assets.defs.operations.run_outcomes import shown_job
+from ml_assets.defs.operations.run_outcomes import job_label
 from ml_assets.defs.operations.run_process import (
     HEARTBEAT_SECONDS,
     STALE_HEARTBEAT_SECONDS,
@@ -78,7 +78,7 @@ def _refuse(record: dg.RunRecord) -> None:
         begun = datetime.fromtimestamp(record.start_time).astimezone()
     end = next_command(read_settings(), f"runs end {run.run_id[:8]}")
     raise click.ClickException(
-        f"run {run.run_id} ({shown_job(run)}) is in progress since {begun:%Y-%m-%d %H:%M %Z}, "
+        f"run {run.run_id} ({job_label(run)}) is in progress since {begun:%Y-%m-%d %H:%M %Z}, "
         "and a training beside it could mix its months with that run's: wait until it has "
         f"ended, or cancel it in the UI or with `{end}`, then run this again"
     )

@@ -143,13 +143,13 @@ def announcement(settings: Settings) -> str:
 def _prepare_instance(settings: Settings, *, alerts_on: bool) -> None:
     """Open Dagster's home, and mark runs failed that were killed while nobody was looking."""
     from ml_assets.cli.concurrency import fail_orphaned_runs_now
-    from ml_assets.defs.alerting.overdue import forget_alert_cursors
+    from ml_assets.defs.alerting.overdue import reset_alert_cursors
     from ml_assets.defs.operations.queued_runs import set_pool_limits
 
     with storage_errors(str(settings.local_home)), open_instance(settings) as instance:
         set_pool_limits(instance)
         if not alerts_on:
-            forget_alert_cursors(instance)
+            reset_alert_cursors(instance)
         for line in fail_orphaned_runs_now(instance):
             click.echo(line)
         tidy(settings.local_home)

@@ -123,7 +123,7 @@ def stop_launched_runs(
     from dagster import DagsterRunStatus
 
     from ml_assets.defs.operations.orphaned_runs import IN_PROGRESS, process_of
-    from ml_assets.defs.operations.run_outcomes import shown_job
+    from ml_assets.defs.operations.run_outcomes import job_label
     from ml_assets.defs.operations.run_process import Liveness
 
     launched = {run.run_id: run for run in _launched(instance, IN_PROGRESS)}
@@ -149,7 +149,7 @@ def stop_launched_runs(
             time.sleep(0.2)
     for run in stopped.values():
         echo(
-            f"run {run.run_id} ({shown_job(run)}) was stopped; what it finished is kept, and the "
+            f"run {run.run_id} ({job_label(run)}) was stopped; what it finished is kept, and the "
             "next `ml-assets dev` goes on with it"
         )
     hand_over_runs(instance, echo)
@@ -160,11 +160,11 @@ def hand_over_runs(instance: "DagsterInstance", echo: Callable[[str], None]) -> 
     from dagster import DagsterRunStatus
 
     from ml_assets.defs.operations.orphaned_runs import IN_PROGRESS
-    from ml_assets.defs.operations.run_outcomes import shown_job
+    from ml_assets.defs.operations.run_outcomes import job_label
 
     for run in _launched(instance, IN_PROGRESS):
         end = next_command(read_settings(), f"runs end {run.run_id[:8]}")
-        echo(f"run {run.run_id} ({shown_job(run)}) goes on by itself; to end it: {end}")
+        echo(f"run {run.run_id} ({job_label(run)}) goes on by itself; to end it: {end}")
     queued = len(_launched(instance, (DagsterRunStatus.QUEUED,)))
     if queued:
         runs = "1 queued run waits" if queued == 1 else f"{queued} queued runs wait"

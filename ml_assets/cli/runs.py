@@ -70,9 +70,9 @@ def end(run_id: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"id": run.run_id, "status": named, "how": how}))
     else:
-        from ml_assets.defs.operations.run_outcomes import shown_job
+        from ml_assets.defs.operations.run_outcomes import job_label
 
-        click.echo(f"run {run.run_id} ({shown_job(run)}) is {named}: {how}")
+        click.echo(f"run {run.run_id} ({job_label(run)}) is {named}: {how}")
 
 
 def _opened() -> "dg.DagsterInstance":
@@ -93,7 +93,7 @@ def _describe(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> dict[str,
     """A run as it is shown; times are those of this machine's time zone."""
     from ml_assets.defs.operations.orphaned_runs import liveness_of, process_of
     from ml_assets.defs.operations.queued_runs import queue_reasons
-    from ml_assets.defs.operations.run_outcomes import shown_job
+    from ml_assets.defs.operations.run_outcomes import job_label
     from ml_assets.defs.operations.run_process import Heartbeats
 
     record = instance.get_run_record_by_id(run.run_id)
@@ -110,7 +110,7 @@ def _describe(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> dict[str,
     return {
         "id": run.run_id,
         "job": run.job_name,
-        "name": shown_job(run),
+        "name": job_label(run),
         "status": run.status.value.lower(),
         "since": "" if begun is None else begun.isoformat(sep=" ", timespec="minutes"),
         "where": where,
@@ -120,7 +120,7 @@ def _describe(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> dict[str,
 
 
 def _chosen(instance: "dg.DagsterInstance", run_id: str) -> "dg.DagsterRun":
-    from ml_assets.defs.operations.run_outcomes import shown_job
+    from ml_assets.defs.operations.run_outcomes import job_label
 
     unfinished = _unfinished(instance)
     found = [run for run in unfinished if run.run_id.startswith(run_id)]
@@ -131,7 +131,7 @@ def _chosen(instance: "dg.DagsterInstance", run_id: str) -> "dg.DagsterRun":
         raise click.UsageError(f"run {run_id} has ended already: {ended.status.value.lower()}")
     if not unfinished:
         raise click.UsageError(f"ID {run_id!r} is no run in progress or queued: there is none")
-    known = ", ".join(f"{run.run_id[:8]} ({shown_job(run)})" for run in unfinished)
+    known = ", ".join(f"{run.run_id[:8]} ({job_label(run)})" for run in unfinished)
     fault = "fits several runs" if found else "is no run in progress or queued"
     raise click.UsageError(f"ID {run_id!r} {fault}; there are: {known}")
 

@@ -1,4 +1,4 @@
-"""Mail servers and a webhook that run for one test."""
+"""Fixtures: mail servers and webhooks that run for one test."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""A mail server and a webhook of this machine, as real as any."""
+"""A local mail server and a local webhook."""
 
 import base64
 import contextlib
@@ -24,7 +24,7 @@ USER, PASSWORD = "mailer-of-alerts", "hunter2/s3cret"
 
 
 def logged(caplog) -> str:
-    """Everything that was logged, but by the mail server itself."""
+    """Everything that was logged, except by the mail server itself."""
     own = [entry for entry in caplog.records if entry.name != "mail.log"]
     return "\n".join(f"{entry.name} {entry.getMessage()} {entry.exc_text or ''}" for entry in own)
 
@@ -37,15 +37,15 @@ def require_no_secret(*texts):
 
 
 def free_port():
-    """A port on which nobody listens."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
+    """A port on which nothing listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return unused.getsockname()[1]
 
 
 @dataclass
 class Inbox:
-    """What a mail server has taken."""
+    """Messages that a mail server has accepted."""
 
     envelopes: list = field(default_factory=list)
     encrypted: list = field(default_factory=list)
@@ -78,18 +78,18 @@ class Inbox:
         return [message["Subject"] for message in self.messages]
 
 
-def _right(server, session, envelope, mechanism, data):
-    right = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
-    return AuthResult(success=right, handled=False)
+def _authenticate(server, session, envelope, mechanism, data):
+    correct = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
+    return AuthResult(success=correct, handled=False)
 
 
 class MailServer(Controller):
-    """Asks for user and password; speaks TLS from the first byte on, STARTTLS, or neither."""
+    """Requires user and password; implicit TLS, STARTTLS, or neither."""
 
     def __init__(self, security, context=None):
         self.inbox = Inbox()
         self.security = security
-        options = {"authenticator": _right, "auth_required": True, "auth_require_tls": False}
+        options = {"authenticator": _authenticate, "auth_required": True, "auth_require_tls": False}
         if security is Security.STARTTLS:
             options |= {
                 "tls_context": context,
@@ -100,7 +100,7 @@ class MailServer(Controller):
         super().__init__(self.inbox, hostname="127.0.0.1", port=free_port(), **tls, **options)
 
     def settings(self, **changed) -> EmailSettings:
-        given = {
+        defaults = {
             "to": ("a@example.org", "b@example.org"),
             "sender": "ml@example.org",
             "host": "127.0.0.1",
@@ -109,7 +109,7 @@ class MailServer(Controller):
             "user": USER,
             "password": PASSWORD,
         }
-        return EmailSettings(**{**given, **changed})
+        return EmailSettings(**{**defaults, **changed})
 
 
 @contextlib.contextmanager
@@ -123,7 +123,7 @@ def running_mail(security=Security.PLAIN, context=None):
 
 
 class Authority:
-    """Who signs the mail server's certificate; ``ca_file`` is to be trusted."""
+    """A certificate authority for the mail server's certificate; clients trust ``ca_file``."""
 
     def __init__(self, folder: Path) -> None:
         self._authority = trustme.CA()
@@ -137,7 +137,7 @@ class Authority:
 
 
 class Webhook(ThreadingHTTPServer):
-    """Answers every post with a status, after a while, and keeps what was posted."""
+    """Responds to every post with a status, after a delay, and records what was posted."""
 
     daemon_threads = True
 
@@ -187,7 +187,7 @@ def running_webhook(**options):
 
 @contextlib.contextmanager
 def trickling_mail():
-    """A mail server that greets for ever: a byte every half second."""
+    """A mail server whose greeting never ends: one byte every half second."""
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 

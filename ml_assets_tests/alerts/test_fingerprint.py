@@ -1,4 +1,4 @@
-"""Failures of one cause are of one kind, whatever numbers, dates, ids and paths they name."""
+"""Failures with the same cause have the same fingerprint, despite numbers, dates, ids and paths."""
 
 import uuid
 
@@ -21,21 +21,19 @@ DAMAGED = "2023-02: /data/green_tripdata_2023-02.parquet: damaged Parquet, it en
     digest=st.binary(min_size=8, max_size=32),
     path=st.lists(st.from_regex(r"[a-z0-9._-]+", fullmatch=True), min_size=1, max_size=4),
 )
-def test_what_changes_from_time_to_time_does_not_count(
-    number, size, day, at, identity, digest, path
-):
-    def told(number, size, day, at, identity, digest, path):
+def test_numbers_dates_ids_and_paths_do_not_count(number, size, day, at, identity, digest, path):
+    def message(number, size, day, at, identity, digest, path):
         return (
             f"{number} of 12 months, {size} GB since {day} ({at.isoformat()}), run {identity}, "
             f"sha {digest.hex()}, in '/{'/'.join(path)}': no space left"
         )
 
-    found = cause_digest(told(number, size, day, at, identity, digest, path))
+    found = cause_digest(message(number, size, day, at, identity, digest, path))
     fixed = (1, 0.5, "2023-01-01", at, uuid.UUID(int=7), b"12345678", ["home", "data"])
-    assert found == cause_digest(told(*fixed))
+    assert found == cause_digest(message(*fixed))
 
 
-def test_another_cause_is_another_kind():
+def test_another_cause_has_another_fingerprint():
     assert cause_digest(HTML) != cause_digest(DAMAGED)
     assert cause_digest("no space left") != cause_digest("permission denied")
 
@@ -48,11 +46,11 @@ def test_another_cause_is_another_kind():
         [HTML.replace("2023-01", "2024-12")],
     ],
 )
-def test_how_often_a_fault_is_named_does_not_count(reasons):
+def test_repetition_of_an_error_does_not_count(reasons):
     assert cause_digest(*reasons) == cause_digest(HTML)
 
 
-def test_the_order_of_faults_does_not_count():
+def test_the_order_of_errors_does_not_count():
     assert cause_digest(f"{HTML} | {DAMAGED}") == cause_digest(f"{DAMAGED} | {HTML}")
     assert cause_digest(HTML, DAMAGED) == cause_digest(DAMAGED, HTML)
 

@@ -79,7 +79,7 @@ def test_a_test_message_reaches_every_channel(cli, server, authority):
         answer = cli(["--test"], variables(server, authority, ML_ASSETS_ALERT_WEBHOOK=hook.url))
         assert (answer.status, answer.err) == (0, "")
         (text,) = hook.texts
-    assert server.inbox.subjects == ["[ml-assets] This is a test: alerts reach you"]
+    assert server.inbox.subjects == ["[ml-assets] This is a test of the alerts of ml-assets"]
     assert text == server.inbox.messages[0].get_content()
     assert "email: the test message was taken\nwebhook: the test message was taken" in answer.out
 
@@ -94,7 +94,7 @@ def test_a_channel_that_fails_is_told_with_why_and_status_1(cli, server, authori
         )
         answer, as_json = cli(["--test"], given), cli(["--test", "--json"], given)
     assert (answer.status, as_json.status) == (1, 1)
-    assert "email: NOT SENT: user and password are refused (535): see ML_ASSETS" in answer.out
+    assert "email: NOT SENT: user or password rejected (535): see ML_ASSETS" in answer.out
     assert "webhook: the test message was taken" in answer.out
     assert answer.err == "error: not sent by email, see above\n"
     assert json.loads(as_json.out)["test"]["webhook"] == {"sent": True, "fault": None}
@@ -105,7 +105,7 @@ def test_a_server_that_is_down_is_told(cli, server, authority):
     down = variables(server, authority, ML_ASSETS_SMTP_PORT=free_port())
     answer = cli(["--test"], down)
     assert answer.status == 1
-    assert "email: NOT SENT: nobody answers there" in answer.out
+    assert "email: NOT SENT: connection refused or lost" in answer.out
 
 
 def test_a_wrong_value_is_one_line_and_status_2(cli):

@@ -1,1 +1,1 @@
-"""Alerts in Dagster: sensors on runs, decisions, degradation and overdue assets."""
+"""Alert sensors: runs, decisions, degradation and overdue assets."""

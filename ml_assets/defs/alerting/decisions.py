@@ -1,4 +1,4 @@
-"""The sensor that tells people of decisions on the champion."""
+"""The sensor that sends alerts about promotion decisions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,14 +10,14 @@ from pydantic import BaseModel
 
 from ml_assets.alerts.alert import Alert
 from ml_assets.alerts.champion_messages import (
-    Decided,
-    changed_by_hand,
-    is_told,
-    refused_in_a_row,
+    DecisionSummary,
+    manual_change,
+    repeated_rejections,
+    should_notify,
     unreadable,
 )
 from ml_assets.alerts.notifier import Notifier
-from ml_assets.defs.cursor import load_cursor
+from ml_assets.defs.cursor import load_cursor, skip
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.promotion.decision_log import DecisionLog, position
@@ -25,19 +25,19 @@ from ml_assets.secrets import scrub
 from ml_assets.storage.record_store import UnreadableRecord
 
 DECISIONS = "alert_on_decisions"
-_ON_ITS_WAY = timedelta(hours=1)
-"""So long a decision that was not carried out yet may still be."""
+_PENDING_FOR = timedelta(hours=1)
+"""How long a decision that is not applied yet may still be."""
 
 
 class DecisionCursor(BaseModel):
-    """Cursor: the newest decision that was looked at, on these trips.
+    """Cursor: the newest decision processed, for one dataset.
 
     Attributes:
-        dataset: What the trips are of; empty before the first look that could read decisions.
-        sequence: Its number.
-        decided_at: When that decision was made.
+        dataset: The dataset; empty before the first tick that could read decisions.
+        sequence: The decision's number.
+        decided_at: When it was made.
         decision_id: Its id.
-        unreadable: What was told of a file that cannot be read; empty when all can.
+        unreadable: The error reported for an unreadable file; empty when all can be read.
     """
 
     dataset: str = ""
@@ -47,8 +47,8 @@ class DecisionCursor(BaseModel):
     unreadable: str = ""
 
 
-def decisions_sensor(teller: Notifier, seconds: int, description: str) -> dg.SensorDefinition:
-    """Tell of decisions that people should know of."""
+def decisions_sensor(notifier: Notifier, seconds: int, description: str) -> dg.SensorDefinition:
+    """Build the sensor that sends alerts about decisions."""
 
     @dg.sensor(
         name=DECISIONS,
@@ -59,108 +59,105 @@ def decisions_sensor(teller: Notifier, seconds: int, description: str) -> dg.Sen
     def alert_on_decisions(
         context: dg.SensorEvaluationContext, trip_store: TripStoreResource
     ) -> dg.SensorResult:
-        telling = replace(teller, logger=context.log)
-        records, seen = trip_store.records(), load_cursor(DecisionCursor, context.cursor)
+        notify = replace(notifier, logger=context.log)
+        records, cursor = trip_store.records(), load_cursor(DecisionCursor, context.cursor)
         try:
-            made = DecisionLog(records.home, records.dataset).all()
+            decisions = DecisionLog(records.home, records.dataset).all()
         except UnreadableRecord as error:
-            return _unreadable(telling, seen, scrub(str(error)))
+            return _unreadable(notify, cursor, scrub(str(error)))
         except OSError as error:
             return dg.SensorResult(skip_reason=scrub(str(error)))
-        if seen.dataset != records.dataset:
+        if cursor.dataset != records.dataset:
             newest = (
-                _seen(records.dataset, made[-1])
-                if made
+                _cursor_at(records.dataset, decisions[-1])
+                if decisions
                 else DecisionCursor(dataset=records.dataset)
             )
-            return _looked("begins with the decisions to come", newest)
-        outcomes, last = _tell_new(telling, made, seen)
-        return _looked(" | ".join(outcomes) or "no decision that people must know of", last)
+            return skip("starts with the next decision", newest)
+        outcomes, cursor = _notify_new(notify, decisions, cursor)
+        return skip(" | ".join(outcomes) or "no new decision to report", cursor)
 
     return alert_on_decisions
 
 
-def _tell_new(
-    telling: Notifier, made: Sequence[ChampionDecision], seen: DecisionCursor
+def _notify_new(
+    notifier: Notifier, decisions: Sequence[ChampionDecision], cursor: DecisionCursor
 ) -> tuple[list[str], DecisionCursor]:
-    """Tell of the decisions after those that were seen; what became of it, and what is seen now."""
+    """Send alerts about the decisions after the cursor; returns the outcomes and the new cursor."""
     outcomes = []
-    seen = seen.model_copy(update={"unreadable": ""})
-    for number, decision in enumerate(made, start=1):
-        if position(decision) <= (seen.sequence, seen.decided_at, seen.decision_id):
+    cursor = cursor.model_copy(update={"unreadable": ""})
+    for number, decision in enumerate(decisions, start=1):
+        if position(decision) <= (cursor.sequence, cursor.decided_at, cursor.decision_id):
             continue
-        on_its_way = not decision.carried_out and telling.now() - when(decision) < _ON_ITS_WAY
-        if on_its_way:
+        pending = not decision.carried_out and notifier.now() - decided_at(decision) < _PENDING_FOR
+        if pending:
             break
-        alert = decision_alert(made[:number], telling.settings.ui_url)
+        alert = decision_alert(decisions[:number], notifier.settings.ui_url)
         if alert is not None:
-            outcomes.append(f"decision {decision.decision_id}: {telling.tell(alert)}")
-        seen = _seen(seen.dataset, decision)
-    return outcomes, seen
+            outcomes.append(f"decision {decision.decision_id}: {notifier.send(alert)}")
+        cursor = _cursor_at(cursor.dataset, decision)
+    return outcomes, cursor
 
 
-def decision_alert(made: Sequence[ChampionDecision], ui_url: str) -> Alert | None:
-    """What to tell of the last of these decisions; None for nothing."""
-    last = made[-1]
+def decision_alert(decisions: Sequence[ChampionDecision], ui_url: str) -> Alert | None:
+    """Return the alert about the last of these decisions; None when there is nothing to report."""
+    last = decisions[-1]
     if not last.carried_out:
         return None
     if last.kind in ("rollback", "override"):
-        return changed_by_hand(decided(last), ui_url, rolled_back=last.kind == "rollback")
-    refused = consecutive_rejections(made)
-    if is_told(len(refused)):
-        return refused_in_a_row([decided(each) for each in refused], ui_url)
+        return manual_change(summarize(last), ui_url, rolled_back=last.kind == "rollback")
+    rejections = consecutive_rejections(decisions)
+    if should_notify(len(rejections)):
+        return repeated_rejections([summarize(each) for each in rejections], ui_url)
     return None
 
 
-def consecutive_rejections(made: Sequence[ChampionDecision]) -> list[ChampionDecision]:
-    """The trainings since the last promotion by one, oldest first.
+def consecutive_rejections(decisions: Sequence[ChampionDecision]) -> list[ChampionDecision]:
+    """Return the trainings since the last one that was promoted, oldest first.
 
-    What was not carried out is no decision yet, and what a person decided is no training.
+    Decisions that are not applied and manual decisions do not count.
     """
-    trainings = [each for each in made if each.kind == "training" and each.carried_out]
-    refused = takewhile(lambda decision: not decision.promoted, reversed(trainings))
-    return [*refused][::-1]
+    trainings = [each for each in decisions if each.kind == "training" and each.carried_out]
+    rejected = takewhile(lambda decision: not decision.promoted, reversed(trainings))
+    return [*rejected][::-1]
 
 
-def _unreadable(telling: Notifier, seen: DecisionCursor, fault: str) -> dg.SensorResult:
-    """Tell of a decision that cannot be read, once, and go on where it was when it can be."""
-    if fault == seen.unreadable:
-        return dg.SensorResult(skip_reason=fault)
-    alert = unreadable("decision", "champion_model", telling.settings.ui_url, fault, telling.now())
-    told = telling.send_deduplicated(alert)
-    return _looked(f"{fault}: {told}", seen.model_copy(update={"unreadable": fault}))
+def _unreadable(notifier: Notifier, cursor: DecisionCursor, error: str) -> dg.SensorResult:
+    """Report an unreadable decision once; the cursor keeps its position until it can be read."""
+    if error == cursor.unreadable:
+        return dg.SensorResult(skip_reason=error)
+    ui_url = notifier.settings.ui_url
+    alert = unreadable("decision", "champion_model", ui_url, error, notifier.now())
+    outcome = notifier.send_deduplicated(alert)
+    return skip(f"{error}: {outcome}", cursor.model_copy(update={"unreadable": error}))
 
 
-def decided(decision: ChampionDecision) -> Decided:
-    """A decision as messages tell it."""
-    return Decided(
+def summarize(decision: ChampionDecision) -> DecisionSummary:
+    """Convert a decision for use in messages."""
+    return DecisionSummary(
         decision_id=decision.decision_id,
-        at=when(decision),
+        at=decided_at(decision),
         run_id=decision.dagster_run_id,
         reason=decision.reason,
-        serves=f"{decision.champion}, version {decision.registry_version},"
+        champion=f"{decision.champion}, version {decision.registry_version},"
         if decision.champion
         else None,
-        before=decision.previous_version,
-        judged_month=decision.judged_month,
+        previous_version=decision.previous_version,
+        test_month=decision.judged_month,
     )
 
 
-def when(decision: ChampionDecision) -> datetime:
-    """When it was made."""
-    if not decision.decided_at:  # the first decisions did not say when
+def decided_at(decision: ChampionDecision) -> datetime:
+    """Return when it was made; the earliest time for old decisions without a date."""
+    if not decision.decided_at:
         return datetime.min.replace(tzinfo=UTC)
     return datetime.fromisoformat(decision.decided_at)
 
 
-def _seen(dataset: str, decision: ChampionDecision) -> DecisionCursor:
+def _cursor_at(dataset: str, decision: ChampionDecision) -> DecisionCursor:
     return DecisionCursor(
         dataset=dataset,
         sequence=decision.sequence,
         decided_at=decision.decided_at,
         decision_id=decision.decision_id,
     )
-
-
-def _looked(reason: str, seen: DecisionCursor) -> dg.SensorResult:
-    return dg.SensorResult(skip_reason=reason, cursor=seen.model_dump_json())

@@ -1,6 +1,6 @@
-"""Sensors that notify people of what they must know; without a channel there are none.
+"""The alert sensors, and the sensors of overdue assets and of retries.
 
-Each begins with the present: nothing is told of what happened before it was first switched on.
+Without a channel there are none. Each reports only what happens after its first tick.
 """
 
 from dataclasses import replace
@@ -24,57 +24,57 @@ from ml_assets.defs.alerting.runs import (
     succeeded_runs_sensor,
 )
 from ml_assets.defs.common import WATCHED
-from ml_assets.defs.cursor import load_cursor
+from ml_assets.defs.cursor import load_cursor, skip
 from ml_assets.defs.ingestion.sensors import Clock, utc_now
 
-OVERDUE_ASSETS, AGAIN = "alert_on_overdue_assets", "retry_alerts"
+OVERDUE_ASSETS, RETRY = "alert_on_overdue_assets", "retry_alerts"
 _DESCRIPTIONS = {
-    FAILED_RUNS: "Tell of each run that failed, by a step, a blocking check, or as its process "
-    "was killed for good; repeated failures are folded into one.",
-    OVERDUE_ASSETS: "Tell when months or decisions on the champion do not come any more "
+    FAILED_RUNS: "Alert on each failed run: a failed step, a blocking check, or a process that "
+    "was killed and is not retried; repeated failures are deduplicated.",
+    OVERDUE_ASSETS: "Alert when new months or promotion decisions stop coming "
     "(their freshness policies).",
-    DECISIONS: "Tell when retraining was refused 2, 4, 8 … times in a row, and when a person "
-    "changed the champion.",
-    DEGRADATION: "Tell when the champion has decayed or its data have drifted, and retraining on "
+    DECISIONS: "Alert when retraining was rejected 2, 4, 8 … times in a row, and when the "
+    "champion was changed manually.",
+    DEGRADATION: "Alert when the champion has decayed or its data have drifted, and retraining on "
     "these months did not help.",
-    AGAIN: "Tell what no channel took when it happened, and how often what was folded has "
-    "repeated.",
+    RETRY: "Resend alerts that no channel accepted, and report how often deduplicated failures "
+    "were repeated.",
 }
 _NAMES = {*_DESCRIPTIONS, SUCCEEDED_RUNS}
 _MINIMUM_INTERVAL_SECONDS = 60
-_SELDOM_SECONDS = 300
+_LONG_INTERVAL_SECONDS = 300
 
 
 def alert_sensors(
     settings: Settings, alerts: AlertSettings | None = None, now: Clock = utc_now
 ) -> list[dg.SensorDefinition]:
-    """The sensors for these settings: none without a channel.
+    """Build the sensors for these settings: none without a channel.
 
     ``alerts`` come from the environment unless given.
 
     Raises:
-        SettingsError: for the first variable of alerts whose value is not allowed.
+        SettingsError: for the first alert variable with an invalid value.
     """
     given = read_alert_settings() if alerts is None else alerts
     if not given.on:
         return []
-    teller = Notifier(given, settings.local_home, now)
-    # Each look reads the decisions: next to nothing in a folder at hand, not so on a server.
-    seconds = _MINIMUM_INTERVAL_SECONDS if settings.home_is_local else _SELDOM_SECONDS
+    notifier = Notifier(given, settings.local_home, now)
+    # Each tick reads all decisions, which is fast in a local folder and slow on a server.
+    seconds = _MINIMUM_INTERVAL_SECONDS if settings.home_is_local else _LONG_INTERVAL_SECONDS
     sensors = [
-        failed_runs_sensor(teller, _DESCRIPTIONS[FAILED_RUNS]),
-        overdue_sensor(teller),
-        decisions_sensor(teller, seconds, _DESCRIPTIONS[DECISIONS]),
-        degradation_alert_sensor(teller, _SELDOM_SECONDS, _DESCRIPTIONS[DEGRADATION]),
-        waiting_sensor(teller),
+        failed_runs_sensor(notifier, _DESCRIPTIONS[FAILED_RUNS]),
+        overdue_sensor(notifier),
+        decisions_sensor(notifier, seconds, _DESCRIPTIONS[DECISIONS]),
+        degradation_alert_sensor(notifier, _LONG_INTERVAL_SECONDS, _DESCRIPTIONS[DEGRADATION]),
+        retry_sensor(notifier),
     ]
-    return [*sensors, succeeded_runs_sensor(teller)] if given.on_success else sensors
+    return [*sensors, succeeded_runs_sensor(notifier)] if given.on_success else sensors
 
 
-def forget_alert_cursors(instance: dg.DagsterInstance) -> None:
-    """Make the alert sensors begin with the present once a channel is configured again.
+def reset_alert_cursors(instance: dg.DagsterInstance) -> None:
+    """Reset the alert sensors' cursors, so that they skip the time without a channel.
 
-    Without a channel they do not exist, but Dagster keeps their cursors.
+    Without a channel the sensors do not exist, but Dagster keeps their cursors.
     """
     for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
         data = state.instigator_data
@@ -83,41 +83,39 @@ def forget_alert_cursors(instance: dg.DagsterInstance) -> None:
 
 
 class FreshnessCursor(BaseModel):
-    """Cursor: assets that were overdue at the last look, and told."""
+    """Cursor: assets that were overdue at the last tick and reported."""
 
     told: list[str] = []
 
 
-def overdue_sensor(teller: Notifier) -> dg.SensorDefinition:
-    """Tell once of each asset that has become overdue."""
+def overdue_sensor(notifier: Notifier) -> dg.SensorDefinition:
+    """Build the sensor that alerts once on each asset that has become overdue."""
 
     @dg.sensor(
         name=OVERDUE_ASSETS,
-        minimum_interval_seconds=_SELDOM_SECONDS,
+        minimum_interval_seconds=_LONG_INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=_DESCRIPTIONS[OVERDUE_ASSETS],
     )
     def alert_on_overdue_assets(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         before = load_cursor(FreshnessCursor, context.cursor)
-        telling = replace(teller, logger=context.log)
+        notify = replace(notifier, logger=context.log)
         late = overdue_since(context.instance)
         outcomes = []
         for name, since in sorted(late.items()):
             if name in before.told:
                 continue
             last = _last_materialized(context.instance, name)
-            alert = overdue(name, teller.settings.ui_url, since, last, WATCHED[name])
-            outcomes.append(f"{name} is overdue: {telling.tell(alert)}")
-        reason = " | ".join(outcomes) or f"{len(late)} overdue, nothing new to tell"
-        return dg.SensorResult(
-            skip_reason=reason, cursor=FreshnessCursor(told=sorted(late)).model_dump_json()
-        )
+            alert = overdue(name, notifier.settings.ui_url, since, last, WATCHED[name])
+            outcomes.append(f"{name} is overdue: {notify.send(alert)}")
+        reason = " | ".join(outcomes) or f"{len(late)} overdue, nothing new to report"
+        return skip(reason, FreshnessCursor(told=sorted(late)))
 
     return alert_on_overdue_assets
 
 
 def overdue_since(instance: dg.DagsterInstance) -> dict[str, datetime]:
-    """Watched assets that fail their freshness policy, and since when, as the daemon sees it."""
+    """Return the watched assets that fail their freshness policy by the daemon, and since when."""
     records = instance.get_freshness_state_records([dg.AssetKey(name) for name in WATCHED])
     return {
         key.to_user_string(): record.updated_at
@@ -126,18 +124,18 @@ def overdue_since(instance: dg.DagsterInstance) -> dict[str, datetime]:
     }
 
 
-def waiting_sensor(teller: Notifier) -> dg.SensorDefinition:
-    """Tell what waits to be told."""
+def retry_sensor(notifier: Notifier) -> dg.SensorDefinition:
+    """Build the sensor that sends pending alerts."""
 
     @dg.sensor(
-        name=AGAIN,
+        name=RETRY,
         minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=_DESCRIPTIONS[AGAIN],
+        description=_DESCRIPTIONS[RETRY],
     )
     def retry_alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        outcomes = replace(teller, logger=context.log).retry_pending()
-        return dg.SkipReason(" | ".join(outcomes) or "nothing waits to be told")
+        outcomes = replace(notifier, logger=context.log).retry_pending()
+        return dg.SkipReason(" | ".join(outcomes) or "no pending alerts")
 
     return retry_alerts
 

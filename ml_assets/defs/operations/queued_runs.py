@@ -7,7 +7,7 @@ import dagster as dg
 
 from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.operations.orphaned_runs import IN_PROGRESS
-from ml_assets.defs.operations.run_outcomes import shown_job
+from ml_assets.defs.operations.run_outcomes import job_label
 
 _MINIMUM_INTERVAL_SECONDS = 10
 DAEMON = "Dagster's daemon, which starts queued runs: `ml-assets dev` runs it"
@@ -57,12 +57,12 @@ def _reason(run: dg.DagsterRun, ahead: list[dg.DagsterRun], running: int, limit:
         if shared:
             state = "queued before it" if other.status == dg.DagsterRunStatus.QUEUED else "running"
             return (
-                f"the end of run {other.run_id[:_SHOWN_CHARACTERS]} ({shown_job(other)}, {state}): "
+                f"the end of run {other.run_id[:_SHOWN_CHARACTERS]} ({job_label(other)}, {state}): "
                 f"one run at a time in the pool {', '.join(shared)}"
             )
     if 0 <= limit <= running:
         names = ", ".join(
-            f"{other.run_id[:_SHOWN_CHARACTERS]} ({shown_job(other)})" for other in ahead[:running]
+            f"{other.run_id[:_SHOWN_CHARACTERS]} ({job_label(other)})" for other in ahead[:running]
         )
         return (
             f"the end of one of the {running} runs in progress: {names} (max_concurrent_runs: "

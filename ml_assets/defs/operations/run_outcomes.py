@@ -40,7 +40,7 @@ _STATES = {
 }
 
 
-def shown_job(run: dg.DagsterRun) -> str:
+def job_label(run: dg.DagsterRun) -> str:
     """The job of a run in words: what was pressed in the UI has no job, only assets."""
     if run.job_name != IMPLICIT_ASSET_JOB_NAME:
         return run.job_name
@@ -87,7 +87,7 @@ def active_run(instance: dg.DagsterInstance, *pools: str) -> str | None:
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         concurrency = run.run_op_concurrency
         if concurrency is not None and {*pools} & {*(concurrency.all_pools or ())}:
-            return f"run {run.run_id[:8]} ({shown_job(run)}) is {run.status.value.lower()}"
+            return f"run {run.run_id[:8]} ({job_label(run)}) is {run.status.value.lower()}"
     names = {name for pool in pools for name in _ASSETS[pool]}
     return _backfill_of(instance, names)
 

@@ -1,4 +1,4 @@
-"""A project whose alerts go to a mail server of this machine, and what they are told of."""
+"""A project whose alerts go to a local mail server, and decisions to alert on."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ UI = "http://dagster.example.org"
 
 
 class Home:
-    """A project whose alerts go to a mail server of this machine."""
+    """A project whose alerts go to a local mail server."""
 
     def __init__(self, project, folder, mail, **changed):
         self.project, self.folder, self.mail = project, folder, mail
@@ -42,7 +42,7 @@ class Home:
         ) as context:
             result = ticking.sensor.evaluate_tick(context)
         assert not result.run_requests
-        # What a sensor of runs raises is no error of the tick, but of its reaction to the run.
+        # An error in a run status sensor appears in its reaction to the run, not in the tick.
         for reaction in result.dagster_run_reactions or []:
             assert reaction.error is None, reaction.error.to_string()
         ticking.cursor = result.cursor
@@ -64,7 +64,7 @@ class Home:
 
 
 class Decisions:
-    """Decisions as trainings and people leave them."""
+    """Writes decisions as trainings and manual changes do."""
 
     def __init__(self, home):
         self.home, self.number = home, 0
@@ -72,7 +72,7 @@ class Decisions:
 
     def add(self, kind="training", promoted=False, **changed):
         self.number += 1
-        made = {
+        defaults = {
             "decision_id": f"d{self.number}",
             "decided_at": (self.home.now() + timedelta(seconds=self.number)).isoformat(),
             "kind": kind,
@@ -88,6 +88,6 @@ class Decisions:
             "judged_month": "2023-03",
             "dagster_run_id": f"run{self.number}",
         }
-        decision = ChampionDecision(**{**made, **changed})
+        decision = ChampionDecision(**{**defaults, **changed})
         self.log.write(decision)
         return decision

@@ -1,4 +1,4 @@
-"""Alerts of decisions: refusals in a row, what a person changed, and what cannot be read."""
+"""Alerts about decisions: consecutive rejections, manual changes, unreadable records."""
 
 import re
 from datetime import timedelta
@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from ml_assets.defs.alerting.decisions import DECISIONS
-from ml_assets.defs.alerting.overdue import AGAIN
+from ml_assets.defs.alerting.overdue import RETRY
 from ml_assets_tests.alerts.servers import free_port
 from ml_assets_tests.defs.alerting.alerted_home import UI, Decisions, Home
 
@@ -18,7 +18,7 @@ def decisions(home):
     return Decisions(home)
 
 
-def test_two_refusals_in_a_row_are_told_with_both_reasons(home, decisions):
+def test_two_consecutive_rejections_are_reported_with_both_reasons(home, decisions):
     decisions.add(promoted=True)
     first = decisions.add()
     home.tick(DECISIONS)
@@ -27,26 +27,24 @@ def test_two_refusals_in_a_row_are_told_with_both_reasons(home, decisions):
     home.tick(DECISIONS)
     home.tick(DECISIONS)
     (text,) = home.messages
-    assert text.startswith("Retraining was refused twice in a row: xgboost, version 3, goes on")
-    assert ", judged on 2023-03: reason 2\n" in text
-    assert ", judged on 2023-03: reason 3\n" in text
+    assert text.startswith("Retraining was rejected twice in a row: xgboost, version 3, keeps")
+    assert ", evaluated on 2023-03: reason 2\n" in text
+    assert ", evaluated on 2023-03: reason 3\n" in text
     assert f"Where: {UI}/runs/run3\n" in text
     assert f"Since: {first.decided_at[:16].replace('T', ' ')} UTC\n" in text
     assert "`ml-assets decisions d3`" in text
-    assert "You are told again at 4 in a row." in text
+    assert "The next alert comes at 4 in a row." in text
 
 
-def test_refusals_of_a_good_champion_are_told_ever_more_seldom(home, decisions):
+def test_rejections_are_reported_at_powers_of_two(home, decisions):
     for _ in range(20):
         decisions.add()
         home.tick(DECISIONS)
-    times = [re.search(r"refused (\S+)", subject)[1] for subject in home.subjects]
+    times = [re.search(r"rejected (\S+)", subject)[1] for subject in home.subjects]
     assert times == ["twice", "4", "8", "16"]
 
 
-def test_what_a_person_decided_or_what_was_not_carried_out_breaks_no_row_and_adds_to_none(
-    home, decisions
-):
+def test_manual_decisions_and_decisions_not_applied_do_not_count(home, decisions):
     decisions.add()
     decisions.add("rollback", promoted=True)
     decisions.add(carried_out=False)
@@ -58,10 +56,10 @@ def test_what_a_person_decided_or_what_was_not_carried_out_breaks_no_row_and_add
     ]
     decisions.add()
     home.tick(DECISIONS)
-    assert home.subjects[1].startswith("[ml-assets] Retraining was refused twice in a row: ")
+    assert home.subjects[1].startswith("[ml-assets] Retraining was rejected twice in a row: ")
 
 
-def test_a_promotion_begins_a_new_row(home, decisions):
+def test_a_promotion_resets_the_count(home, decisions):
     for promoted in (False, True, False):
         decisions.add(promoted=promoted)
         home.tick(DECISIONS)
@@ -69,9 +67,9 @@ def test_a_promotion_begins_a_new_row(home, decisions):
 
 
 @pytest.mark.parametrize(
-    ("kind", "title"), [("rollback", "was rolled back"), ("override", "was changed by hand")]
+    ("kind", "title"), [("rollback", "was rolled back"), ("override", "was changed manually")]
 )
-def test_a_champion_changed_by_a_person_is_told_once(home, decisions, kind, title):
+def test_a_manual_change_of_the_champion_is_reported_once(home, decisions, kind, title):
     decisions.add(kind, promoted=True, dagster_run_id="")
     home.tick(DECISIONS)
     home.tick(DECISIONS)
@@ -83,7 +81,7 @@ def test_a_champion_changed_by_a_person_is_told_once(home, decisions, kind, titl
     assert "`ml-assets promote 2 --reason …`" in text
 
 
-def test_decisions_of_before_the_first_look_are_not_told(project, folder, server):
+def test_decisions_before_the_first_tick_are_not_reported(project, folder, server):
     early = Home(project, folder, server, email=None)
     before = Decisions(early)
     for kind in ("training", "training", "rollback"):
@@ -93,29 +91,27 @@ def test_decisions_of_before_the_first_look_are_not_told(project, folder, server
     assert home.messages == []
 
 
-def test_a_rollback_on_its_way_is_told_when_it_is_carried_out(home, decisions):
-    on_its_way = decisions.add("rollback", promoted=True, carried_out=False)
+def test_a_pending_rollback_is_reported_when_it_is_applied(home, decisions):
+    pending = decisions.add("rollback", promoted=True, carried_out=False)
     home.tick(DECISIONS)
     assert home.messages == []
-    decisions.log.write(on_its_way.model_copy(update={"carried_out": True}))
+    decisions.log.write(pending.model_copy(update={"carried_out": True}))
     home.tick(DECISIONS)
     assert len(home.messages) == 1
 
 
-def test_a_rollback_that_could_not_be_told_is_told_when_the_channel_is_back(
-    home, project, folder, server
-):
+def test_a_rollback_alert_is_resent_when_the_channel_is_back(home, project, folder, server):
     down = Home(project, folder, server, email=server.settings(port=free_port()))
     Decisions(down).add("rollback", promoted=True)
-    assert "no channel took it" in down.tick(DECISIONS)
+    assert "no channel accepted it" in down.tick(DECISIONS)
     home.ticking[DECISIONS].cursor = down.ticking[DECISIONS].cursor
     home.later = timedelta(hours=20)
     home.tick(DECISIONS)
-    home.tick(AGAIN)
+    home.tick(RETRY)
     assert len(home.messages) == 1
 
 
-def test_a_decision_that_cannot_be_read_is_told_once_with_its_file_and_the_way_out(
+def test_an_unreadable_decision_is_reported_once_with_its_file_and_the_way_out(
     home, decisions, tmp_path
 ):
     decisions.add()
@@ -125,7 +121,7 @@ def test_a_decision_that_cannot_be_read_is_told_once_with_its_file_and_the_way_o
     for _ in range(3):
         assert "cannot be read as a decision" in home.tick(DECISIONS)
     home.later = timedelta(hours=7)
-    home.tick(AGAIN)
+    home.tick(RETRY)
     (text,) = home.messages
     assert f"{file} cannot be read as a decision" in text
     assert "move it away" in text
@@ -135,9 +131,7 @@ def test_a_decision_that_cannot_be_read_is_told_once_with_its_file_and_the_way_o
     assert home.subjects[1].startswith("[ml-assets] The champion was rolled back")
 
 
-def test_a_decision_that_cannot_be_read_at_the_first_look_is_told_too(
-    project, folder, server, tmp_path
-):
+def test_an_unreadable_decision_at_the_first_tick_is_reported(project, folder, server, tmp_path):
     early = Home(project, folder, server, email=None)
     before = Decisions(early)
     before.add("rollback", promoted=True)

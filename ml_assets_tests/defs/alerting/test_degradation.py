@@ -1,11 +1,11 @@
-"""A champion over its limit is told where retraining on its months did not help, and only there."""
+"""Degradation is reported only where retraining on its months did not help."""
 
 from datetime import timedelta
 
 import pytest
 
 from ml_assets.defs.alerting.degradation import DEGRADATION
-from ml_assets.defs.alerting.overdue import AGAIN
+from ml_assets.defs.alerting.overdue import RETRY
 from ml_assets.defs.resources import project_resources
 from ml_assets.evaluation.records import MonthUse
 from ml_assets.monitoring.drift.records import DriftEntry, DriftRecord
@@ -20,7 +20,7 @@ ASSETS = {"drift": "feature_drift", "decay": "prediction_performance"}
 
 
 def drift(marks, version):
-    """A record of the months after the known: ``x`` over the limit 0.25, ``.`` within."""
+    """A drift record of the months after ``KNOWN``: ``x`` over the limit 0.25, ``.`` within."""
     entries = [
         DriftEntry(
             version=version,
@@ -39,7 +39,7 @@ def drift(marks, version):
 
 
 def decay(marks, version):
-    """The same, of the error: limit 0.55."""
+    """An error record of the same form, with the limit 0.55."""
     scores = [
         Score(
             version=version,
@@ -63,8 +63,8 @@ def decay(marks, version):
     return record.model_copy(update={"references": {record.champion: reference}})
 
 
-class Watched:
-    """A home with decisions on version 3, and records as the assets of monitoring write them."""
+class Monitored:
+    """A home with decisions on version 3 and monitoring records."""
 
     def __init__(self, home):
         self.home = home
@@ -80,8 +80,8 @@ class Watched:
 
 
 @pytest.fixture
-def watched(home):
-    return Watched(home)
+def monitored(home):
+    return Monitored(home)
 
 
 def use(month, sha):
@@ -97,104 +97,104 @@ def use(month, sha):
         ("decay", "relative error 0.900", "has decayed"),
     ],
 )
-def test_what_retraining_did_not_help_is_told_once_with_limit_months_and_what_to_do(
-    watched, name, limit, title
+def test_unresolved_degradation_is_reported_once_with_limit_months_and_what_to_do(
+    monitored, name, limit, title
 ):
-    decision = watched.decisions.add(judged_month="2023-05")
-    watched.measure(name, ".xx")
-    watched.tick()
-    watched.tick()
-    (text,) = watched.home.messages
+    decision = monitored.decisions.add(judged_month="2023-05")
+    monitored.measure(name, ".xx")
+    monitored.tick()
+    monitored.tick()
+    (text,) = monitored.home.messages
     assert text.startswith(
         f"The champion, version 3, {title}, and retraining did not help: {limit}"
     )
     assert "in 2023-05, over the limit 0." in text
     assert "2 of 3 months are (2023-04 to 2023-05)" in text.replace("–", " to ")
     assert f"decision {decision.decision_id} of " in text
-    assert "judged on 2023-05: reason 1" in text
+    assert "evaluated on 2023-05: reason 1" in text
     assert f"Where: {UI}/assets/{ASSETS[name]}\nSince: 2023-04-01 00:00 UTC\n" in text
     assert "`ml-assets rollback --reason …`" in text
 
 
-def test_each_measure_month_and_version_is_told_of_its_own(watched):
-    watched.decisions.add(judged_month="2023-06")
-    watched.measure("drift", "xx")
-    watched.measure("decay", "xx")
-    watched.tick()
-    assert len(watched.home.messages) == 2
-    watched.measure("decay", "xxx")
-    watched.tick()
-    assert len(watched.home.messages) == 3
-    watched.decisions.add("rollback", promoted=True, registry_version="2")
-    watched.measure("decay", "xxx", version="2")
-    watched.tick()
-    watched.tick()
-    assert len(watched.home.messages) == 4
+def test_each_measure_month_and_version_is_reported_separately(monitored):
+    monitored.decisions.add(judged_month="2023-06")
+    monitored.measure("drift", "xx")
+    monitored.measure("decay", "xx")
+    monitored.tick()
+    assert len(monitored.home.messages) == 2
+    monitored.measure("decay", "xxx")
+    monitored.tick()
+    assert len(monitored.home.messages) == 3
+    monitored.decisions.add("rollback", promoted=True, registry_version="2")
+    monitored.measure("decay", "xxx", version="2")
+    monitored.tick()
+    monitored.tick()
+    assert len(monitored.home.messages) == 4
 
 
 @pytest.mark.parametrize(
     ("marks", "changed"),
     [
         (".x", {}),  # one month is noise
-        ("xx.", {}),  # over by now
+        ("xx.", {}),  # back within the limit
         ("xx", {"judged_month": "2023-03"}),  # the sensors retrain for it
         ("xx", {"carried_out": False}),
-        ("xx", {"kind": "rollback"}),  # nobody trained
-        ("xx", {"registry_version": "4"}),  # another serves by now
+        ("xx", {"kind": "rollback"}),  # no training
+        ("xx", {"registry_version": "4"}),  # another version is champion
         ("xx", {"months": [use("2023-04", "before it was republished")]}),
     ],
 )
-def test_what_retraining_may_still_help_or_is_within_its_limits_is_not_told(
-    watched, marks, changed
+def test_nothing_is_reported_within_the_limits_or_while_retraining_may_help(
+    monitored, marks, changed
 ):
-    watched.decisions.add(**{"judged_month": "2023-05", **changed})
-    watched.measure("decay", marks)
-    watched.measure("drift", marks)
-    watched.tick()
-    assert watched.home.messages == []
+    monitored.decisions.add(**{"judged_month": "2023-05", **changed})
+    monitored.measure("decay", marks)
+    monitored.measure("drift", marks)
+    monitored.tick()
+    assert monitored.home.messages == []
 
 
-def test_a_training_that_knew_the_month_as_it_is_counts(watched):
-    watched.decisions.add(judged_month="2023-04", months=[use("2023-04", "sha 2")])
-    watched.measure("decay", "xx")
-    watched.tick()
-    assert len(watched.home.messages) == 1
+def test_a_training_on_the_current_content_of_the_month_counts(monitored):
+    monitored.decisions.add(judged_month="2023-04", months=[use("2023-04", "sha 2")])
+    monitored.measure("decay", "xx")
+    monitored.tick()
+    assert len(monitored.home.messages) == 1
 
 
-def test_without_decisions_or_measures_there_is_nothing_to_tell(watched):
-    assert watched.tick() == "0 beyond help, nothing new to tell"
-    watched.measure("decay", "xx")
-    assert watched.tick() == "0 beyond help, nothing new to tell"
+def test_without_decisions_or_measures_nothing_is_reported(monitored):
+    assert monitored.tick() == "0 unresolved, nothing new to report"
+    monitored.measure("decay", "xx")
+    assert monitored.tick() == "0 unresolved, nothing new to report"
 
 
-def test_what_could_not_be_told_is_told_when_the_channel_is_back(home, project, folder, server):
+def test_an_undelivered_alert_is_resent_when_the_channel_is_back(home, project, folder, server):
     down = Home(project, folder, server, email=server.settings(port=free_port()))
-    watched = Watched(down)
-    watched.decisions.add(judged_month="2023-04")
-    watched.measure("decay", "xx")
-    assert "no channel took it" in watched.tick()
+    monitored = Monitored(down)
+    monitored.decisions.add(judged_month="2023-04")
+    monitored.measure("decay", "xx")
+    assert "no channel accepted it" in monitored.tick()
     home.later = timedelta(hours=8)
-    home.tick(AGAIN)
+    home.tick(RETRY)
     assert len(home.messages) == 1
 
 
-def test_a_record_that_cannot_be_read_is_told_once_and_hides_no_other(watched, tmp_path):
-    watched.decisions.add(judged_month="2023-04")
-    watched.measure("decay", "xx")
+def test_an_unreadable_record_is_reported_once_and_hides_no_other(monitored, tmp_path):
+    monitored.decisions.add(judged_month="2023-04")
+    monitored.measure("decay", "xx")
     file = tmp_path / "home" / "feature_drift" / "green.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text("{")
     for _ in range(3):
-        watched.tick()
-    unreadable, decayed = watched.home.messages
+        monitored.tick()
+    unreadable, decayed = monitored.home.messages
     assert f"{file} cannot be read as DriftRecord" in unreadable
     assert "materialize feature_drift again" in unreadable
     assert "has decayed" in decayed
 
 
-def test_a_decision_that_cannot_be_read_is_a_skip_here_as_it_is_told_elsewhere(watched, tmp_path):
-    watched.decisions.add()
+def test_an_unreadable_decision_is_a_skip_since_the_decision_sensor_reports_it(monitored, tmp_path):
+    monitored.decisions.add()
     (file,) = (tmp_path / "home" / "decisions" / "green").glob("*.json")
     file.write_text("{")
-    assert "cannot be read as a decision" in watched.tick()
-    assert watched.home.messages == []
+    assert "cannot be read as a decision" in monitored.tick()
+    assert monitored.home.messages == []

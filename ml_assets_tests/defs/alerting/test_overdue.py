@@ -1,4 +1,4 @@
-"""Alerts of overdue assets and of decisions, and sensors without a channel."""
+"""Alerts about overdue assets, and the alert sensors with and without a channel."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -22,10 +22,10 @@ from ml_assets.config.alert_settings import AlertSettings
 from ml_assets.defs.alerting.decisions import DECISIONS
 from ml_assets.defs.alerting.degradation import DEGRADATION
 from ml_assets.defs.alerting.overdue import (
-    AGAIN,
     OVERDUE_ASSETS,
+    RETRY,
     alert_sensors,
-    forget_alert_cursors,
+    reset_alert_cursors,
 )
 from ml_assets.defs.alerting.runs import FAILED_RUNS, SUCCEEDED_RUNS
 from ml_assets_tests.alerts.servers import (
@@ -37,7 +37,7 @@ from ml_assets_tests.defs.alerting.alerted_home import MONTHS, UI, Decisions, Ho
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish
 
-ALERTS = {FAILED_RUNS, OVERDUE_ASSETS, DECISIONS, DEGRADATION, AGAIN}
+ALERTS = {FAILED_RUNS, OVERDUE_ASSETS, DECISIONS, DEGRADATION, RETRY}
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
 
 
@@ -52,18 +52,18 @@ def change(home, asset, state, at):
     )
 
 
-def test_an_overdue_asset_is_told_once_and_again_when_it_is_overdue_anew(home):
+def test_an_overdue_asset_is_reported_once_each_time_it_becomes_overdue(home):
     publish(home.folder, MONTHS[0])
     home.ingest()
     since = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
-    assert home.tick(OVERDUE_ASSETS) == "0 overdue, nothing new to tell"
+    assert home.tick(OVERDUE_ASSETS) == "0 overdue, nothing new to report"
     change(home, "trip_features", FreshnessState.FAIL, since)
     home.tick(OVERDUE_ASSETS)
     (text,) = home.messages
     assert text.startswith("trip_features is overdue: it has not been materialized since 20")
     assert f"Where: {UI}/assets/trip_features\nSince: 2026-11-20 12:30 UTC\n" in text
     assert "What to do: See with `ml-assets months`" in text
-    assert home.tick(OVERDUE_ASSETS) == "1 overdue, nothing new to tell"
+    assert home.tick(OVERDUE_ASSETS) == "1 overdue, nothing new to report"
     change(home, "trip_features", FreshnessState.PASS, since + timedelta(days=1))
     home.tick(OVERDUE_ASSETS)
     change(home, "trip_features", FreshnessState.FAIL, since + timedelta(days=60))
@@ -71,19 +71,19 @@ def test_an_overdue_asset_is_told_once_and_again_when_it_is_overdue_anew(home):
     assert len(home.messages) == 2
 
 
-def test_an_overdue_asset_that_could_not_be_told_is_told_when_the_channel_is_back(
+def test_an_undelivered_overdue_alert_is_resent_when_the_channel_is_back(
     home, project, folder, server
 ):
     down = Home(project, folder, server, email=server.settings(port=free_port()))
     change(down, "trip_features", FreshnessState.FAIL, datetime.now(UTC) - timedelta(days=2))
-    assert "no channel took it" in down.tick(OVERDUE_ASSETS)
-    home.tick(AGAIN)
+    assert "no channel accepted it" in down.tick(OVERDUE_ASSETS)
+    home.tick(RETRY)
     (subject,) = home.subjects
     assert subject.startswith("[ml-assets] trip_features is overdue: ")
 
 
 def test_dagster_s_own_daemon_finds_months_overdue_by_the_policy(home, monkeypatch):
-    """The state that the sensor reads is what the evaluator of Dagster's daemon makes of it."""
+    """The sensor reads the state that the freshness evaluator of Dagster's daemon writes."""
     import asyncio
 
     from dagster._core.definitions import freshness_evaluator
@@ -103,22 +103,20 @@ def test_dagster_s_own_daemon_finds_months_overdue_by_the_policy(home, monkeypat
     assert states == {34: "PASS", 36: "WARN", 46: "FAIL"}
 
 
-def test_without_a_channel_there_are_none(project):
+def test_without_a_channel_there_are_no_alert_sensors(project):
     assert alert_sensors(project.settings, AlertSettings()) == []
     names = {sensor.name for sensor in project.definitions.get_repository_def().sensor_defs}
     assert names and not [name for name in names if "alert" in name]
 
 
-def test_a_channel_that_comes_after_a_time_without_begins_with_what_is_to_come(
-    project, folder, server
-):
+def test_a_newly_configured_channel_gets_only_later_events(project, folder, server):
     home = Home(project, folder, server)
     for name in home.ticking:
         home.tick(name)
     home.bad_month()
     home.ingest()
     Decisions(home).add("rollback")
-    home = Home(project, folder, server)  # its sensors have no cursors, as after a time without
+    home = Home(project, folder, server)  # its sensors have no cursors, as after a reset
     for name in home.ticking:
         home.tick(name)
         home.tick(name)
@@ -128,27 +126,27 @@ def test_a_channel_that_comes_after_a_time_without_begins_with_what_is_to_come(
     assert len(home.messages) == 1
 
 
-def test_cursors_of_alerts_are_forgotten_and_no_others(tmp_path):
+def test_cursors_of_alert_sensors_are_reset_and_no_others(tmp_path):
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         for name in (FAILED_RUNS, "another_sensor"):
             instance.add_instigator_state(instigator_state(name, cursor="before"))
-        forget_alert_cursors(instance)  # as `ml-assets dev` does without a channel
+        reset_alert_cursors(instance)  # as `ml-assets dev` does without a channel
         states = instance.all_instigator_state()
         cursors = {state.name: state.instigator_data.cursor for state in states}
         assert cursors == {FAILED_RUNS: None, "another_sensor": "before"}
-        # What someone switched off in the UI stays so.
+        # A sensor that was switched off in the UI stays off.
         assert {state.status for state in states} == {InstigatorStatus.STOPPED}
 
 
 def instigator_state(name: str, cursor: str | None) -> InstigatorState:
-    """What Dagster keeps of a sensor that someone switched off."""
+    """Dagster's state of a sensor that was switched off in the UI."""
     location = RegisteredCodeLocationOrigin("ml_assets")
     origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
     data = SensorInstigatorData(cursor=cursor, sensor_type=SensorType.STANDARD)
     return InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.STOPPED, data)
 
 
-def test_the_project_has_them_all_on_and_its_definitions_hold_no_secret(tmp_path, monkeypatch):
+def test_all_alert_sensors_are_on_and_the_definitions_hold_no_secret(tmp_path, monkeypatch):
     from dagster._core.remote_representation.external_data import RepositorySnap
 
     environment = {

@@ -1,4 +1,4 @@
-"""Alerts of real runs: told once, with what to do, and never at a run's expense."""
+"""Alerts about real runs: sent once, with what to do, and never failing a run."""
 
 import logging
 import shutil
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from ml_assets.defs.alerting.overdue import AGAIN
+from ml_assets.defs.alerting.overdue import RETRY
 from ml_assets.defs.alerting.runs import FAILED_RUNS, SUCCEEDED_RUNS
 from ml_assets.ingestion import published_filename
 from ml_assets_tests.alerts.servers import (
@@ -24,7 +24,7 @@ from ml_assets_tests.published_months import publish, published_month
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
 
 
-def test_a_failed_run_is_told_with_step_reason_link_and_what_to_do(home):
+def test_a_failed_run_is_reported_with_step_reason_link_and_what_to_do(home):
     home.bad_month()
     failed = home.ingest()
     home.tick(FAILED_RUNS)
@@ -39,7 +39,7 @@ def test_a_failed_run_is_told_with_step_reason_link_and_what_to_do(home):
     assert len(home.messages) == 1
 
 
-def test_what_failed_before_the_first_look_is_not_told(project, folder, server):
+def test_failures_before_the_first_tick_are_not_reported(project, folder, server):
     (folder / published_filename("green", MONTHS[0])).write_text("bad")
     project.ingest("2023-01", "2023-01")
     home = Home(project, folder, server)
@@ -47,7 +47,7 @@ def test_what_failed_before_the_first_look_is_not_told(project, folder, server):
     assert home.messages == []
 
 
-def test_repeated_failures_are_one_message_until_the_window_is_over(home):
+def test_repeated_failures_are_one_message_until_the_end_of_the_window(home):
     home.bad_month()
     for _ in range(3):
         home.ingest()
@@ -59,22 +59,22 @@ def test_repeated_failures_are_one_message_until_the_window_is_over(home):
     assert "Repeated: 2 more since " in home.messages[1]
 
 
-def test_how_often_a_failure_has_repeated_is_told_when_the_window_is_over_though_it_is_gone(home):
+def test_the_number_of_repeats_is_sent_at_the_end_of_the_window_without_a_further_failure(home):
     home.bad_month()
     for _ in range(3):
         newest = home.ingest()
         home.tick(FAILED_RUNS)
-    assert home.tick(AGAIN) == "nothing waits to be told"
+    assert home.tick(RETRY) == "no pending alerts"
     home.later = timedelta(hours=6, minutes=1)
-    home.tick(AGAIN)
-    home.tick(AGAIN)
+    home.tick(RETRY)
+    home.tick(RETRY)
     _, text = home.messages
     assert "Repeated: 2 more since " in text
     assert "; this is the newest of them.\n" in text
     assert f"Where: {UI}/runs/{newest.run_id}\n" in text
 
 
-def test_a_failure_for_another_reason_is_told_though_the_same_step_failed_a_moment_ago(home):
+def test_a_failure_for_another_reason_is_sent_at_once(home):
     home.bad_month(MONTHS[0])
     home.ingest(MONTHS[0], MONTHS[0])
     home.tick(FAILED_RUNS)
@@ -87,7 +87,7 @@ def test_a_failure_for_another_reason_is_told_though_the_same_step_failed_a_mome
     assert "2023-02: " in second and "a web page" not in home.messages[1]
 
 
-def test_when_the_job_was_last_well_is_told_as_it_was_when_the_run_failed(home):
+def test_the_last_success_is_the_one_before_the_failure(home):
     home.bad_month()
     home.ingest()
     publish(home.folder, MONTHS[1])
@@ -100,7 +100,7 @@ def test_when_the_job_was_last_well_is_told_as_it_was_when_the_run_failed(home):
     assert "ingest_trips last succeeded at " in late
 
 
-def test_a_run_that_began_before_and_succeeded_after_the_failure_was_no_success_before_it(home):
+def test_a_run_that_started_before_and_succeeded_after_the_failure_is_no_earlier_success(home):
     other = left_in_progress(home.project, "ingest_trips", dg.DagsterRunStatus.STARTED)
     home.bad_month()
     home.ingest()
@@ -111,7 +111,7 @@ def test_a_run_that_began_before_and_succeeded_after_the_failure_was_no_success_
     assert "No run of ingest_trips has succeeded before.\n" in text
 
 
-def test_a_success_ends_the_fold_and_is_told_where_that_was_asked_for(home):
+def test_a_success_resolves_the_failure_and_is_reported_where_configured(home):
     home.bad_month()
     home.ingest()
     home.tick(FAILED_RUNS)
@@ -126,7 +126,7 @@ def test_a_success_ends_the_fold_and_is_told_where_that_was_asked_for(home):
     assert "Repeated" not in home.messages[2]
 
 
-def test_a_success_ends_the_fold_where_it_is_not_told(project, folder, server):
+def test_a_success_resolves_the_failure_where_it_is_not_reported(project, folder, server):
     home = Home(project, folder, server, on_success=False)
     assert SUCCEEDED_RUNS not in home.ticking
     home.bad_month()
@@ -140,7 +140,7 @@ def test_a_success_ends_the_fold_where_it_is_not_told(project, folder, server):
     assert len(home.messages) == 2
 
 
-def test_a_blocking_check_is_told_with_its_finding_once_for_a_run(home):
+def test_a_blocking_check_is_reported_once_per_run_with_its_description(home):
     publish(home.folder, MONTHS[0], published_month(MONTHS[0], rows=0))
     failed = home.ingest()
     assert not failed.success
@@ -160,13 +160,13 @@ def test_a_blocking_check_is_told_with_its_finding_once_for_a_run(home):
     assert f"Where: {UI}/runs/{failed.run_id}\n" in text
 
 
-def test_a_run_whose_process_was_killed_is_told_unless_it_is_started_again(home):
+def test_a_killed_run_is_reported_unless_it_is_retried(home):
     instance = home.project.instance
     job = home.project.definitions.resolve_job_def("retrain")
     for tags in ({"dagster/will_retry": "true"}, {}):
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
         instance.report_run_failed(run, "The process that worked on this run is gone.")
-    assert "is started again by itself" in home.tick(FAILED_RUNS)
+    assert "is retried automatically" in home.tick(FAILED_RUNS)
     home.tick(FAILED_RUNS)
     assert home.subjects == [
         "[ml-assets] retrain failed: The process that worked on this run is gone."
@@ -174,7 +174,7 @@ def test_a_run_whose_process_was_killed_is_told_unless_it_is_started_again(home)
 
 
 @pytest.mark.parametrize("broken", [{"password": f"not-{PASSWORD}"}, {"port": None}])
-def test_a_channel_that_fails_fails_no_run_and_no_sensor(
+def test_a_failing_channel_fails_no_run_and_no_sensor(
     project, folder, server, caplog, capfd, broken
 ):
     caplog.set_level(logging.DEBUG)
@@ -190,16 +190,16 @@ def test_a_channel_that_fails_fails_no_run_and_no_sensor(
         assert len(hook.texts) == 1
     assert f"{UI}/runs/{failed.run_id}" in hook.texts[0]
     assert home.messages == []
-    told = capfd.readouterr()
-    assert "was not sent by email: " in told.err + told.out
+    output = capfd.readouterr()
+    assert "was not sent by email: " in output.err + output.out
     events = "\n".join(str(entry) for entry in project.instance.all_logs(failed.run_id))
     tags = str(project.instance.get_run_by_id(failed.run_id).tags)
-    require_no_secret(logged(caplog), told.err, told.out, events, tags, repr(home.sensors))
+    require_no_secret(logged(caplog), output.err, output.out, events, tags, repr(home.sensors))
 
 
 @pytest.fixture
 def outage(server):
-    """The mail server refuses everyone while this is on."""
+    """Switches an outage on and off: the mail server rejects all recipients."""
     everyone = server.settings().to
 
     def switch(on):
@@ -209,21 +209,21 @@ def outage(server):
     switch(False)
 
 
-def test_a_failure_that_nobody_could_be_told_of_is_told_when_the_channel_is_back(home, outage):
+def test_an_undelivered_failure_is_resent_when_the_channel_is_back(home, outage):
     outage(True)
     home.bad_month()
     failed = home.ingest()
-    assert "no channel took it, it is tried again" in home.tick(FAILED_RUNS)
-    home.tick(AGAIN)
+    assert "no channel accepted it, it will be retried" in home.tick(FAILED_RUNS)
+    home.tick(RETRY)
     outage(False)
-    home.tick(AGAIN)
-    assert home.tick(AGAIN) == "nothing waits to be told"
+    home.tick(RETRY)
+    assert home.tick(RETRY) == "no pending alerts"
     (text,) = home.messages
     assert text.startswith("ingest_trips failed at raw_trips: ")
     assert f"Where: {UI}/runs/{failed.run_id}\n" in text
 
 
-def test_a_failure_that_nobody_could_be_told_of_comes_with_the_next(home, outage):
+def test_an_undelivered_failure_is_counted_in_the_next(home, outage):
     outage(True)
     home.bad_month()
     home.ingest()
@@ -231,40 +231,40 @@ def test_a_failure_that_nobody_could_be_told_of_comes_with_the_next(home, outage
     outage(False)
     home.ingest()
     home.tick(FAILED_RUNS)
-    home.tick(AGAIN)
+    home.tick(RETRY)
     (text,) = home.messages
     assert "Repeated: 1 more since " in text
 
 
-def test_what_nobody_could_be_told_of_for_days_is_given_up_with_a_warning(home, outage, capfd):
+def test_an_alert_undelivered_for_days_is_dropped_with_a_warning(home, outage, capfd):
     outage(True)
     home.bad_month()
     home.ingest()
     home.tick(FAILED_RUNS)
     home.later = timedelta(days=3, minutes=1)
-    home.tick(AGAIN)
+    home.tick(RETRY)
     outage(False)
-    home.tick(AGAIN)
+    home.tick(RETRY)
     assert home.messages == []
     logged_text = "".join(capfd.readouterr())
-    assert "No channel took this alert for days, given up: ingest_trips failed at" in logged_text
+    assert "No channel accepted this alert for days, dropped: ingest_trips failed at" in logged_text
 
 
-def test_a_success_that_nobody_could_be_told_of_is_told_when_the_channel_is_back(home, outage):
+def test_an_undelivered_success_is_resent_when_the_channel_is_back(home, outage):
     outage(True)
     publish(home.folder, MONTHS[0])
     home.ingest()
     home.tick(SUCCEEDED_RUNS)
     outage(False)
-    home.tick(AGAIN)
+    home.tick(RETRY)
     assert home.subjects == ["[ml-assets] ingest_trips succeeded"]
 
 
-def test_a_home_that_cannot_be_written_keeps_nobody_from_being_told(home, tmp_path):
+def test_alerts_are_sent_when_the_home_cannot_be_written(home, tmp_path):
     home.bad_month()
     home.ingest()
     shutil.rmtree(tmp_path / "home" / "alerts")
     (tmp_path / "home" / "alerts").write_text("in the way")
     home.tick(FAILED_RUNS)
-    home.tick(AGAIN)
+    home.tick(RETRY)
     assert len(home.messages) == 1

@@ -30,7 +30,7 @@ from ml_assets.defs.operations.queued_runs import (
     queued_runs_sensor,
     set_pool_limits,
 )
-from ml_assets.defs.operations.run_outcomes import shown_job
+from ml_assets.defs.operations.run_outcomes import job_label
 
 TRAINING, STARTED = "train_models", dg.DagsterRunStatus.STARTED
 
@@ -115,8 +115,8 @@ def test_ingestion_does_not_wait_for_a_training_and_a_second_training_does(insta
 )
 def test_a_run_of_the_button_is_named_by_what_it_materializes(assets, words):
     keys = frozenset(dg.AssetKey(name) for name in assets.split())
-    assert shown_job(dg.DagsterRun(job_name="__ASSET_JOB", asset_selection=keys)) == words
-    assert shown_job(dg.DagsterRun(job_name=TRAINING, asset_selection=keys)) == TRAINING
+    assert job_label(dg.DagsterRun(job_name="__ASSET_JOB", asset_selection=keys)) == words
+    assert job_label(dg.DagsterRun(job_name=TRAINING, asset_selection=keys)) == TRAINING
 
 
 def test_a_limit_that_somebody_has_set_is_kept(instance):
