@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PORT ?= 3000
 
-.PHONY: help install demo test lint dev serve bench browser-test clean
+.PHONY: help install demo test lint dev serve docs bench browser-test clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ dev: $(INSTALLED) ## The Dagster UI on 127.0.0.1:3000 (PORT=3001 for another)
 serve: PORT = 8000
 serve: $(INSTALLED) ## The prediction service on 127.0.0.1:8000 (PORT=8001 for another)
 	@$(BIN)/ml-assets serve --port $(PORT)
+
+docs: $(INSTALLED) ## The documentation as a site in site/
+	$(BIN)/python docs/draw_layers.py
+	$(BIN)/mkdocs build --strict
 
 bench: $(INSTALLED) ## The benchmark suite; writes benchmarks/results.json
 	$(BIN)/python -m benchmarks

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import pytest
 
 from ml_assets_tests.cli.calling import start
 from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.docs.pages import curl_command
 from ml_assets_tests.serving.service_process import Service, running_service
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ ASKED = [
         "passenger_count": 6,
     },
 ]
-README = REPOSITORY / "README.md"
 MINUTES = ("predicted_minutes", "lower_minutes", "upper_minutes")
 
 
@@ -138,9 +137,8 @@ def test_the_page_s_command_gives_them_too(service, over_http, page: "Page"):
     assert minutes_of(json.loads(told.stdout)) == minutes_of(over_http[-1])
 
 
-def test_the_readme_s_call_is_answered(service):
-    (command,) = re.findall(r"^curl .*/predict .*$", README.read_text(), re.MULTILINE)
-    here = command.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}")
+def test_the_documented_call_is_answered(service):
+    here = curl_command("/predict").replace("127.0.0.1:8000", f"127.0.0.1:{service.port}")
     told = subprocess.run(here, shell=True, capture_output=True, text=True, timeout=60, check=True)
     lower, predicted, upper = (
         json.loads(told.stdout)[name]

@@ -15,7 +15,7 @@ import pytest
 from ml_assets.training.families import FAMILIES
 from ml_assets_tests.browser.conftest import Pictures
 from ml_assets_tests.browser.dagster_ui import DagsterUi, Launch, wait_for
-from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.docs.pages import curl_command
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -24,7 +24,6 @@ pytestmark = pytest.mark.browser
 
 GREEN_SECONDS = 900
 START_SECONDS = 120
-README = REPOSITORY / "README.md"
 # The mean of all trips misses by about this many minutes: a model that does worse learnt nothing.
 MEAN_RMSE = 9.0
 
@@ -85,9 +84,8 @@ def test_latest_after_all_ends_green(ui, page, pictures, all_pressed):
     assert ui.not_green() == []
 
 
-def test_the_call_of_the_readme_predicts_and_the_run_shows_it(ui, page, pictures, all_pressed):
-    (call,) = re.findall(r"^curl .*graphql.*$", README.read_text(), re.MULTILINE)
-    body = json.loads(shlex.split(call)[-1])
+def test_the_documented_call_predicts_and_the_run_shows_it(ui, page, pictures, all_pressed):
+    body = json.loads(shlex.split(curl_command("/graphql"))[-1])
     run_id = ui.ask(body["query"], **body["variables"])["launchRun"]["run"]["id"]
     ended = wait_for(lambda: ui.ended_as(run_id), START_SECONDS, "the end of the prediction")
     assert ended == "SUCCESS"

@@ -1,4 +1,4 @@
-"""Sensors and schedules: what texts name exists, and what exists is in the README."""
+"""Sensors and schedules: what texts name exists, and what exists is documented."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 
 from ml_assets.definitions import assemble
 from ml_assets.defs.common import WATCHED
-from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.docs.pages import PAGES
 from ml_assets_tests.project import settings_for
 
 
@@ -16,9 +16,9 @@ def names(tmp_path_factory):
     return {made.name for made in (*definitions.sensor_defs, *definitions.schedule_defs)}
 
 
-def test_the_readme_lists_them_all(names):
-    rows = re.findall(r"^\| (?:sensors?|schedule) (.*?) \|", (REPOSITORY / "README.md").read_text(),
-                      re.MULTILINE)  # fmt: skip
+def test_the_page_on_automation_lists_them_all(names):
+    page = PAGES["docs/automation.md"]
+    rows = re.findall(r"^\| (?:sensors?|schedule) (.*?) \|", page, re.MULTILINE)
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert names <= listed
     assert {name for name in listed - names if "alert" not in name} == set()

@@ -1,7 +1,6 @@
-"""What the README tells to type can be typed: its commands, options, targets and variables."""
+"""What the pages tell people to type works: commands, options, targets and variables."""
 
 import re
-import shlex
 import subprocess
 
 import click
@@ -14,30 +13,27 @@ from ml_assets.defs.common import UNFOLDED_LINEAGE
 from ml_assets.serving.auth import TOKEN_VARIABLE
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.conftest import REPOSITORY
+from ml_assets_tests.docs.pages import PAGES, TEXT, block_commands, curl_command, inline_commands
 
-README = (REPOSITORY / "README.md").read_text()
+README = PAGES["README.md"]
+CONFIGURATION = PAGES["docs/configuration.md"]
+ALL_VARIABLES = (*settings.VARIABLES, *ALERT_VARIABLES, TOKEN_VARIABLE)
 _ASSIGNMENT = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
-
-
-def typed_commands():
-    """Every command of the README, in words: shell blocks, and code within a sentence."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    text = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
-    inline = [code for code in re.findall(r"`([^`\n]+)`", text) if " " in code]
-    split = [shlex.split(line, comments=True) for line in lines]
-    split += [code.split() for code in inline]
-    return [words for words in split if any(word in ("make", *ML_ASSETS) for word in words)]
-
-
 ML_ASSETS = ("ml-assets", ".venv/bin/ml-assets")
-TARGETS = sorted({w for words in typed_commands() if "make" in words for w in words[1:]})
+TARGETS = sorted(
+    {
+        word
+        for words in (*block_commands(), *inline_commands())
+        if words[0] == "make"
+        for word in words[1:2]
+    }
+)
 
 
-def ml_assets_commands():
+def ml_assets_commands(lines):
     """Variables and arguments of every call of ``ml-assets``."""
     found = []
-    for words in typed_commands():
+    for words in lines:
         at = next((index for index, word in enumerate(words) if word in ML_ASSETS), None)
         if at is not None:
             variables = dict(_ASSIGNMENT.fullmatch(word).groups() for word in words[:at])
@@ -45,7 +41,18 @@ def ml_assets_commands():
     return found
 
 
-CALLS = ml_assets_commands()
+def unique(calls):
+    return list({(*variables.items(), *arguments): (variables, arguments)
+                 for variables, arguments in calls}.values())  # fmt: skip
+
+
+MENTIONED = ml_assets_commands(inline_commands())
+CALLS = unique(
+    [
+        *ml_assets_commands(block_commands()),
+        *((variables, arguments) for variables, arguments in MENTIONED if len(arguments) > 1),
+    ]
+)
 _GROUP = click.Context(commands)
 SUBCOMMANDS = {name: commands.get_command(_GROUP, name) for name in commands.list_commands(_GROUP)}
 
@@ -60,8 +67,8 @@ def cli(monkeypatch, capsys, tmp_path):
     return called
 
 
-def test_the_readme_names_commands():
-    assert {"demo", "test", "dev", "serve"} <= set(TARGETS)
+def test_the_pages_name_commands():
+    assert {"demo", "test", "dev", "serve", "docs"} <= set(TARGETS)
     assert {"run", "dev", "serve"} <= set(SUBCOMMANDS)
     assert any(arguments[0] == "run" for _, arguments in CALLS)
 
@@ -89,7 +96,8 @@ def test_a_call_of_ml_assets_does_what_can_be_done_without_a_network(cli, variab
     assert set(variables) <= set(settings.VARIABLES)
     name = arguments[0]
     if name == "run":
-        answer = cli([*arguments, "--dry-run"], variables)
+        dry = [word for word in arguments if word != "--dry-run"] + ["--dry-run"]
+        answer = cli(dry, variables)
         assert (answer.status, answer.err) == (0, "")
         assert answer.out.startswith("from sample: ")
         assert ("judge" in answer.out) != ("--ingest-only" in arguments)
@@ -101,16 +109,38 @@ def test_a_call_of_ml_assets_does_what_can_be_done_without_a_network(cli, variab
         assert cli(arguments, variables).status == 0
 
 
+def test_every_mentioned_subcommand_exists():
+    assert {arguments[0] for _, arguments in MENTIONED} <= set(SUBCOMMANDS)
+
+
 @pytest.mark.parametrize("name", sorted(SUBCOMMANDS))
-def test_every_subcommand_is_in_the_readme_and_has_help(cli, name):
-    assert f"`{name}`" in README or any(arguments[0] == name for _, arguments in CALLS)
+def test_every_subcommand_is_documented_and_has_help(cli, name):
+    assert any(arguments[0] == name for _, arguments in CALLS)
     answer = cli([name, "--help"], {})
     assert (answer.status, answer.err) == (0, "")
 
 
-def test_its_link_opens_the_graph_with_every_group_unfolded():
-    links = re.findall(r"\]\((http://127\.0\.0\.1:3000[^)]*)\)", README)
-    assert links == [f"http://127.0.0.1:3000{UNFOLDED_LINEAGE}"]
+def test_every_other_line_of_a_shell_block_is_run_by_a_test():
+    """``curl`` is run by the browser tests; the options of ``mlflow ui`` are read here."""
+    from mlflow.cli import cli as mlflow
+
+    called = {curl_command("/predict"), curl_command("/graphql")}
+    for words in block_commands():
+        if words[0] == "make" or any(word in ML_ASSETS for word in words):
+            continue
+        if words[0] == "curl":
+            assert any(words[2] in command for command in called), words
+        elif words[0] == ".venv/bin/mlflow":
+            mlflow.commands[words[1]].make_context(words[1], words[2:])
+        else:
+            assert words[:3] == [".venv/bin/python", "-m", "pytest"], words
+            assert (REPOSITORY / words[-1]).is_dir(), words
+
+
+def test_links_open_the_graph_with_every_group_unfolded():
+    links = re.findall(r"\]\((http://127\.0\.0\.1:3000[^)]*)\)", TEXT)
+    assert set(links) == {f"http://127.0.0.1:3000{UNFOLDED_LINEAGE}"}
+    assert UNFOLDED_LINEAGE in README
 
 
 def test_months_of_the_sample_can_be_shown(cli):
@@ -128,17 +158,17 @@ def test_every_option_that_a_sentence_names_is_one_of_a_subcommand():
         if isinstance(parameter, click.Option)
         for spelling in parameter.opts
     }
-    named = {code.split()[0] for code in re.findall(r"`(--[a-z][^`\n]*)`", README)}
+    named = {code.split()[0] for code in re.findall(r"`(--[a-z][^`\n]*)`", TEXT)}
     assert named
     assert named - {"--help"} <= options
 
 
 def test_the_table_of_variables_is_what_the_settings_read():
-    documented = re.findall(r"^\| `([A-Z][A-Z0-9_]+)` \|", README, re.MULTILINE)
-    assert sorted(documented) == sorted((*settings.VARIABLES, *ALERT_VARIABLES, TOKEN_VARIABLE))
+    documented = re.findall(r"^\| `([A-Z][A-Z0-9_]+)` \|", CONFIGURATION, re.MULTILINE)
+    assert sorted(documented) == sorted(ALL_VARIABLES)
 
 
-def test_the_table_tells_the_defaults():
+def test_the_table_states_the_defaults():
     defaults = settings.read_settings({})
     for name, value in (
         ("ML_ASSETS_TRIPS", defaults.trips),
@@ -146,5 +176,25 @@ def test_the_table_tells_the_defaults():
         ("ML_ASSETS_FIRST_MONTH", str(defaults.first_month)),
         ("ML_ASSETS_HOME", ".ml_assets"),
     ):
-        (row,) = re.findall(rf"^\| `{name}` \|.*\| (.*) \|$", README, re.MULTILINE)
+        (row,) = re.findall(rf"^\| `{name}` \|.*\| (.*) \|$", CONFIGURATION, re.MULTILINE)
         assert row == f"`{value}`"
+
+
+def test_the_example_of_an_environment_file_has_every_variable_commented_out():
+    lines = (REPOSITORY / ".env.example").read_text().splitlines()
+    assert all(line.startswith("#") for line in lines if line)
+    named = [found[1] for line in lines if (found := re.fullmatch(r"#([A-Z][A-Z0-9_]+)=.+", line))]
+    assert sorted(named) == sorted(ALL_VARIABLES)
+
+
+def test_the_example_of_an_environment_file_can_be_read_by_a_shell(tmp_path):
+    text = (REPOSITORY / ".env.example").read_text()
+    (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z][A-Z0-9_]+=)", "", text, flags=re.MULTILINE))
+    done = subprocess.run(
+        ["sh", "-c", "set -a; . ./.env; set +a; env -0"],
+        cwd=tmp_path, env={}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    read = dict(pair.split("=", 1) for pair in done.stdout.split("\0") if pair)
+    assert done.stderr == ""
+    assert set(ALL_VARIABLES) <= set(read)
+    assert settings.read_settings(read).ingest_cron == settings.INGEST_CRON
