@@ -38,6 +38,7 @@ serve: $(INSTALLED) ## The prediction service on 127.0.0.1:8000 (PORT=8001 for a
 
 docs: $(INSTALLED) ## The documentation as a site in site/
 	$(BIN)/python docs/draw_layers.py
+	$(BIN)/python docs/benchmark_table.py
 	$(BIN)/mkdocs build --strict
 
 bench: $(INSTALLED) ## The benchmark suite; writes benchmarks/results.json

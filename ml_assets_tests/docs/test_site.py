@@ -1,23 +1,35 @@
 """The documentation builds as a site that loads nothing from elsewhere, and says what is so."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
 import warnings
+from datetime import UTC, datetime
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.figures import Figure, Section
+from benchmarks.reporting import write_section
 from ml_assets.definitions import assemble
 from ml_assets.defs.promotion.champion import ChampionConfig
+from ml_assets.serving.metrics import Metrics
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.docs.pages import DOCS, PAGES, TEXT
 from ml_assets_tests.project import settings_for
 
-_DRAW = DOCS / "draw_layers.py"
+
+def script_named(name):
+    """A script beside the pages, as a module."""
+    specification = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    return script
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +68,7 @@ class Loaded(HTMLParser):
 
 
 def test_every_page_is_built(site):
-    for page in DOCS.rglob("*.md"):
+    for page in {*DOCS.rglob("*.md")} - {DOCS / "benchmark_results.md"}:  # included in another
         assert (site / page.relative_to(DOCS)).with_suffix(".html").is_file()
 
 
@@ -81,11 +93,22 @@ def test_links_of_the_pages_outside_the_site_lead_to_files():
 
 
 def test_the_drawing_of_the_layers_is_current():
-    specification = importlib.util.spec_from_file_location("draw_layers", _DRAW)
-    script = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(script)
+    script = script_named("draw_layers")
     drawn = script.draw(script.read_contracts())
     assert script.DRAWING.read_text() == drawn, "run python docs/draw_layers.py"
+
+
+def test_the_tables_of_benchmarks_state_what_the_results_file_states(tmp_path):
+    results = tmp_path / "results.json"
+    measured = [
+        Figure("p50", "a bare route", 0.5, target=1.0),
+        Figure("requests", "another server", 9.0, target=10.0, better="higher"),
+    ]
+    write_section(results, "serving", Section(measured, "synthetic sample", []), 1.0)
+    text = script_named("benchmark_table").render(json.loads(results.read_text()))
+    assert "synthetic sample" in text
+    assert "| p50 | a bare route | 0.500 × | ≤ 1 | yes |" in text
+    assert "| requests | another server | 9.000 × | ≥ 10 | no |" in text
 
 
 def test_every_package_is_in_the_table_of_the_architecture():
@@ -120,6 +143,18 @@ def test_every_check_is_documented_with_its_asset_and_whether_it_blocks(tmp_path
     models = re.findall(r"^\| `(\w+)` \| [^`|]+ \|$", text, re.MULTILINE)
     documented |= {("*_model", check, False) for check in models}
     assert documented == checks
+
+
+def test_every_metric_of_the_service_is_documented():
+    registry = SimpleNamespace(reachable=True, answered_at=datetime.now(UTC), problem=None)
+    log = SimpleNamespace(written=0, lost=0)
+    text = Metrics(SimpleNamespace(model=None, registry=registry), log).text().decode()
+    metrics = set()
+    for name, kind in re.findall(r"^# TYPE (ml_assets_\w+) (\w+)$", text, re.MULTILINE):
+        if not name.endswith("_created"):
+            metrics.add(name if kind != "counter" else f"{name.removesuffix('_total')}_total")
+    documented = re.findall(r"^\| `(ml_assets_\w+)` \|", PAGES["docs/serving.md"], re.MULTILINE)
+    assert sorted(documented) == sorted(metrics)
 
 
 def test_every_field_of_the_champion_s_config_is_documented():
