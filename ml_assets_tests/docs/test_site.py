@@ -16,6 +16,8 @@ import pytest
 
 from benchmarks.figures import Figure, Section
 from benchmarks.reporting import write_section
+from ml_assets.config.alert_settings import VARIABLES as ALERT_VARIABLES
+from ml_assets.config.settings import VARIABLES
 from ml_assets.definitions import assemble
 from ml_assets.defs.promotion.champion import ChampionConfig
 from ml_assets.serving.metrics import Metrics
@@ -34,9 +36,9 @@ def script_named(name):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site, built strictly; skipped, loudly, without MkDocs, or failed where ``CI=true``."""
+    """The site, built strictly; skipped with a warning without MkDocs, failed where ``CI=true``."""
     if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("material") is None:
-        reason = "MkDocs is not installed, so nobody builds the documentation: make install"
+        reason = "MkDocs is not installed, so the documentation cannot be built: run make install"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         warnings.warn(reason, stacklevel=1)
@@ -65,6 +67,10 @@ class Loaded(HTMLParser):
             return
         if tag != "a":
             self.addresses += [values[name] for name in ("src", "href") if values.get(name)]
+
+
+def settings_variables():
+    return {*VARIABLES, *ALERT_VARIABLES}
 
 
 def test_every_page_is_built(site):
@@ -128,6 +134,16 @@ def test_paths_of_the_project_that_pages_name_exist():
         "ml_assets/X/",
         "ml_assets/defs/X/",
     ]
+
+
+def test_names_that_contributors_need_are_defined():
+    page = PAGES["CONTRIBUTING.md"]
+    steps = page[page.index("## Add a model family") : page.index("## Documentation")]
+    names = {name.rpartition(".")[2] for name in re.findall(r"`([A-Za-z_]\w*(?:\.\w+)?)`", steps)}
+    sources = "\n".join(path.read_text() for path in (REPOSITORY / "ml_assets").rglob("*.py"))
+    defined = set(re.findall(r"^\s*(?:(?:def|class) )?(\w+)\s*[:=(\[]", sources, re.MULTILINE))
+    assert len(names) > 20
+    assert names <= defined | settings_variables()
 
 
 def test_every_check_is_documented_with_its_asset_and_whether_it_blocks(tmp_path):
