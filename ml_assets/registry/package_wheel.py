@@ -17,6 +17,9 @@ import ml_assets
 
 DISTRIBUTION = "ml_assets"
 _PACKAGE = Path(ml_assets.__file__).parent
+_LEFT_OUT = ("__pycache__", "swagger_ui")
+"""Folders that loading a model does not need; the second is half a megabyte when compressed."""
+
 _METADATA = """\
 Metadata-Version: 2.1
 Name: ml-assets
@@ -59,7 +62,7 @@ def _content() -> bytes:
     files = {
         f"{DISTRIBUTION}/{path.relative_to(_PACKAGE).as_posix()}": path.read_bytes()
         for path in sorted(_PACKAGE.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not {*_LEFT_OUT} & {*path.parts}
     }
     files[f"{info}/METADATA"] = _METADATA.format(version=_version()).encode()
     files[f"{info}/WHEEL"] = _WHEEL.encode()

@@ -1,13 +1,12 @@
 """The service as an ASGI application."""
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,7 +14,6 @@ from ml_assets.config.code_version import package_version
 from ml_assets.config.http_origin import LOOPBACK_HOSTS, KnownHosts
 from ml_assets.serving import page_routes, status_routes
 from ml_assets.serving.auth import Guard
-from ml_assets.serving.docs_page import DEFAULT_ADDRESS, docs_page
 from ml_assets.serving.model_provider import ModelSource
 from ml_assets.serving.openapi import describe
 from ml_assets.serving.predict_endpoint import PredictEndpoint
@@ -24,7 +22,6 @@ from ml_assets.serving.state import Service
 
 PREDICT: Final = "/predict"
 _ALL_METHODS: Final = "GET, HEAD, OPTIONS, POST"
-_FIT_ADDRESS: Final = re.compile(r"[A-Za-z0-9.\[\]:-]{1,255}")
 
 if TYPE_CHECKING:
     from ml_assets.serving.request_log.writer import RequestLog
@@ -130,26 +127,14 @@ def create_app(
     app.add_middleware(CommonMethods)
     app.add_middleware(Guard, token=token, hosts=hosts)
 
-    _add_description(app, describe(app, service.limits, with_token=token is not None))
+    document = orjson.dumps(describe(app, service.limits, with_token=token is not None))
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return Response(document, media_type="application/json")
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": "the service failed; its log tells why"}, status_code=500)
 
     return app
-
-
-def _add_description(app: FastAPI, document: dict[str, Any]) -> None:
-    """Add the document, and the page that shows it."""
-    as_json, as_page = orjson.dumps(document), docs_page(document)
-
-    @app.get("/openapi.json", include_in_schema=False)
-    async def openapi() -> Response:
-        return Response(as_json, media_type="application/json")
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs(request: Request) -> Response:
-        address = request.headers.get("host", "")
-        known = address if _FIT_ADDRESS.fullmatch(address) else DEFAULT_ADDRESS
-        shown = as_page.replace(DEFAULT_ADDRESS, known)
-        return HTMLResponse(shown, headers=dict(page_routes.PAGE_HEADERS))

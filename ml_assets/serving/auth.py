@@ -14,7 +14,7 @@ from ml_assets.serving.responses import Reply, request_id_of, send_reply
 
 TOKEN_VARIABLE: Final = "ML_ASSETS_API_TOKEN"
 OPEN_PATHS: Final = ("/", "/health", "/ready", "/docs", "/openapi.json")
-OPEN_FOLDERS: Final = ("/page/",)
+OPEN_FOLDERS: Final = ("/page/", "/docs/")
 """What anybody may fetch: whether the service is well, its pages and its description."""
 
 _SCHEME: Final = b"bearer "

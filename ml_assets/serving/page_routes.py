@@ -1,12 +1,17 @@
-"""The playground: a page at ``/`` for people without code, and the two lists that it reads.
+"""Pages: the playground at ``/`` with the two lists that it reads, and Swagger UI at ``/docs``.
 
-The page asks ``POST /predict`` like everybody, so it has no way of its own to the model. Its files
-are static, and the policy that goes with them lets it load and ask nothing but this server.
+Both call ``POST /predict`` like any client. Their files are static and part of this package, and a
+Content-Security-Policy allows them to load and call nothing but this server.
 """
 
+import functools
+import hashlib
+import re
+from base64 import b64encode
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.staticfiles import StaticFiles
@@ -22,13 +27,14 @@ from ml_assets.trips.zones import (
     taxi_zones,
 )
 
+_POLICY: Final = (
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "object-src 'none'"
+)
 PAGE_HEADERS: Final = {
     # Asked for again with its ETag: after an upgrade nobody runs yesterday's script.
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": (
-        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        "object-src 'none'"
-    ),
+    "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "no-referrer",  # the page's address holds the form
     "X-Content-Type-Options": "nosniff",
 }
@@ -36,6 +42,7 @@ ZONES_CACHED: Final = "private, max-age=3600"
 """Zones change with a release at most."""
 
 _PAGE: Final = StaticFiles(packages=[("ml_assets.serving", "page")])
+_SWAGGER_UI: Final = StaticFiles(packages=[("ml_assets.serving", "swagger_ui")])
 ZoneNumber = Annotated[int, Query(ge=FIRST_ZONE, le=LAST_ZONE)]
 
 
@@ -59,13 +66,27 @@ router = APIRouter(tags=["playground"])
 @router.get("/", include_in_schema=False)
 async def page(request: Request) -> Response:
     """The page itself."""
-    return await _page_file("index.html", request)
+    return await _static_file(_PAGE, "index.html", request)
 
 
 @router.get("/page/{name}", include_in_schema=False)
 async def page_file(name: str, request: Request) -> Response:
     """A style sheet, script or picture of the page."""
-    return await _page_file(name, request)
+    return await _static_file(_PAGE, name, request)
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> Response:
+    """Swagger UI on the service's OpenAPI document."""
+    page, policy = _docs_page(request.app.title)
+    headers = {**PAGE_HEADERS, "Content-Security-Policy": policy}
+    return Response(page, media_type="text/html", headers=headers)
+
+
+@router.get("/docs/{name}", include_in_schema=False)
+async def docs_file(name: str, request: Request) -> Response:
+    """A file of Swagger UI."""
+    return await _static_file(_SWAGGER_UI, name, request)
 
 
 @router.get("/zones")
@@ -103,7 +124,27 @@ async def typical_distance(
     return TypicalDistance(trip_distance=miles)
 
 
-async def _page_file(name: str, request: Request) -> Response:
-    response = await _PAGE.get_response(name, request.scope)
+@functools.cache
+def _docs_page(title: str) -> tuple[bytes, str]:
+    """FastAPI's page with local addresses, and the policy that allows its one inline script."""
+    page = bytes(
+        get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title=f"{title}: API",
+            swagger_js_url="docs/swagger-ui-bundle.js",
+            swagger_css_url="docs/swagger-ui.css",
+            swagger_favicon_url="page/favicon.svg",
+            # The validator would send the document's address to a server of Swagger's.
+            swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None},
+        ).body
+    )
+    (script,) = re.findall(rb"<script>(.*?)</script>", page, re.DOTALL)
+    digest = b64encode(hashlib.sha256(script).digest()).decode("ascii")
+    # The icons are pictures within the style sheet.
+    return page, f"{_POLICY}; script-src 'self' 'sha256-{digest}'; img-src 'self' data:"
+
+
+async def _static_file(folder: StaticFiles, name: str, request: Request) -> Response:
+    response = await folder.get_response(name, request.scope)
     response.headers.update(PAGE_HEADERS)
     return response

@@ -38,12 +38,20 @@ class Visits:
         self.elsewhere: list[str] = []
         self.errors: list[str] = []
 
-    def open(self, address: str, request: dict[str, Any] | None = None, **context: Any) -> "Visit":
-        """Open the page, by default on a desktop, with a request in its address.
+    def open(
+        self,
+        address: str,
+        request: dict[str, Any] | None = None,
+        *,
+        path: str = "/",
+        **context: Any,
+    ) -> "Visit":
+        """Open a page, by default the playground on a desktop, with a request in its address.
 
         Args:
             address: Of the service.
             request: Its fields.
+            path: Of the page.
             context: Options of Playwright's browser context (viewport, colours, time zone).
         """
         options = {"viewport": {"width": 1280, "height": 900}, **context}
@@ -54,7 +62,7 @@ class Visits:
         page = opened.new_page()
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda message: self._console(message.text))
-        page.goto(f"{address}/" + (f"?{urlencode(request)}" if request else ""))
+        page.goto(f"{address}{path}" + (f"?{urlencode(request)}" if request else ""))
         return Visit(page, self._pictures)
 
     def close(self) -> None:

@@ -17,7 +17,11 @@ from ml_assets_tests.serving.service_process import GOOD
 
 LIMITS = Limits(body_bytes=100_000)
 READ = ("/", "/health", "/ready", "/metrics", "/model", "/zones", "/docs", "/openapi.json")
-PAGE_FILES = ("/page/page.js", "/page/docs.css", "/typical-distance?PULocationID=1&DOLocationID=2")
+PAGE_FILES = (
+    "/page/page.js",
+    "/docs/swagger-ui.css",
+    "/typical-distance?PULocationID=1&DOLocationID=2",
+)
 BODY = json.dumps(GOOD).encode()
 RAW_DEFLATE = zlib.compressobj(wbits=-zlib.MAX_WBITS)
 CODED = {

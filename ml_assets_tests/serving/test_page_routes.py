@@ -1,6 +1,8 @@
-"""What the playground's page is made of, and the two lists that it reads."""
+"""What the pages are made of, and the two lists that the playground reads."""
 
+import hashlib
 import re
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -58,10 +60,26 @@ def test_files_keep_to_the_policy(name):
     assert "innerHTML" not in text  # what a person typed is never markup
 
 
-def test_every_file_that_a_page_names_is_there_and_none_is_left_over(client):
-    texts = [client.get("/docs").text, *((PAGE / name).read_text() for name in FILES)]
+def test_every_file_that_a_page_names_is_there_and_none_is_left_over():
+    texts = [(PAGE / name).read_text() for name in FILES]
     named = re.findall(r"(?:page|\.)/([\w.]+\.(?:js|css|svg))", "\n".join(texts))
-    assert {*named, "index.html", "docs.css"} == {*FILES}
+    assert {*named, "index.html"} == {*FILES}
+
+
+def test_swagger_ui_loads_nothing_from_elsewhere_and_runs_one_script_of_its_own(client):
+    page = client.get("/docs")
+    named = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert {*named} == {
+        "docs/swagger-ui-bundle.js", "docs/swagger-ui.css", "page/favicon.svg",
+    }  # fmt: skip
+    for file in [*named, "docs/LICENSE", "docs/NOTICE"]:
+        assert client.get(f"/{file}").status_code == 200, file
+    (script,) = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = page.headers["content-security-policy"]
+    assert f"script-src 'self' 'sha256-{digest}';" in policy
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
 
 
 def test_page_is_fetched_again_only_when_it_changed(client):
@@ -121,7 +139,8 @@ def test_without_a_champion_the_page_is_there_and_says_what_to_do():
 def test_with_a_token_the_page_is_open_and_its_data_is_not(served):
     pair = "/typical-distance?PULocationID=74&DOLocationID=75"
     with TestClient(app_with(served, "secret")) as client:
-        assert client.get("/").status_code == client.get("/page/page.js").status_code == 200
+        for path in ("/", "/page/page.js", "/docs", "/docs/swagger-ui-bundle.js"):
+            assert client.get(path).status_code == 200
         for path in ("/zones", pair):
             assert client.get(path).status_code == 401
             assert client.get(path, headers=TOKEN).status_code == 200
