@@ -2,9 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
@@ -15,12 +14,11 @@ from ml_assets.config.http_origin import LOOPBACK_HOSTS, KnownHosts
 from ml_assets.serving import page_routes, status_routes
 from ml_assets.serving.auth import Guard
 from ml_assets.serving.model_provider import ModelSource
-from ml_assets.serving.openapi import describe
+from ml_assets.serving.openapi import INTRODUCTION, PREDICT, add_access, predict_route
 from ml_assets.serving.predict_endpoint import PredictEndpoint
 from ml_assets.serving.request_body import Limits
 from ml_assets.serving.state import Service
 
-PREDICT: Final = "/predict"
 _ALL_METHODS: Final = "GET, HEAD, OPTIONS, POST"
 
 if TYPE_CHECKING:
@@ -31,6 +29,7 @@ class PredictionService(FastAPI):
     """The application; the one path that has to be quick goes past the framework's own routing."""
 
     predict: ASGIApp
+    with_token: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -38,6 +37,13 @@ class PredictionService(FastAPI):
             await self.predict(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made when it is first requested."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            add_access(document, with_token=self.with_token)
+        return super().openapi()
 
 
 class CommonMethods:
@@ -112,26 +118,21 @@ def create_app(
 
     app = PredictionService(
         title="Trip duration",
+        description=INTRODUCTION,
         version=package_version(),
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,
     )
     app.state.service = service
     endpoint = PredictEndpoint(service)
     app.predict = Guard(endpoint, token, hosts, service.metrics.answered)
-    app.add_route(PREDICT, endpoint, methods=["POST"])  # type: ignore[arg-type]
+    app.with_token = token is not None
+    app.include_router(predict_route(service.limits))
     app.include_router(status_routes.router)
     app.include_router(page_routes.router)
     app.add_middleware(CommonMethods)
     app.add_middleware(Guard, token=token, hosts=hosts)
-
-    document = orjson.dumps(describe(app, service.limits, with_token=token is not None))
-
-    @app.get("/openapi.json", include_in_schema=False)
-    async def openapi() -> Response:
-        return Response(document, media_type="application/json")
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:

@@ -1,17 +1,15 @@
-"""The service's OpenAPI document.
+"""What the OpenAPI document says of ``POST /predict``, and who may call which path.
 
-``/predict`` is described here by hand, since its route resolves nothing by itself; the rest is what
-FastAPI makes of the other routes. What is described as valid is accepted, and nothing is described
-that is not.
+FastAPI makes the document of the declared routes. A request is described by a schema of its own,
+since it is not a pydantic model that reads it: what the schema calls valid is accepted.
 """
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, Field
-from pydantic.json_schema import models_json_schema
+from fastapi import APIRouter, Body, Header, Query
+from fastapi.openapi.models import Example
+from pydantic import BaseModel, ConfigDict
 
 from ml_assets.requests.fields import PUBLISHED_NAMES
 from ml_assets.requests.validate import (
@@ -24,9 +22,10 @@ from ml_assets.requests.validate import (
 )
 from ml_assets.serving.auth import is_open
 from ml_assets.serving.request_body import CONTENT_CODINGS, Limits
+from ml_assets.serving.responses import PredictionOfOne, Predictions, WrongFields
 from ml_assets.serving.status_routes import Detail
 
-REFERENCE: Final = "#/components/schemas/{model}"
+PREDICT: Final = "/predict"
 ONE: Final = {"PULocationID": 236, "DOLocationID": "239", "trip_distance": 1.98}
 FULL: Final = {
     "PULocationID": 74,
@@ -35,84 +34,92 @@ FULL: Final = {
     "pickup_datetime": "2024-05-06T17:30",
     "passenger_count": 1,
 }
-_INTRODUCTION: Final = (
+EXAMPLES: Final = {
+    "one": Example(summary="One request, without a time: now", value=ONE),
+    "full": Example(summary="All fields", value=FULL),
+    "list": Example(summary="A list, answered in its order", value=[ONE, FULL]),
+}
+INTRODUCTION: Final = (
     "How long will a New York taxi trip take? `POST /predict` answers with the registry's "
     "champion: minutes, an interval, and the version that predicted them."
 )
 _MILES_TEXT = rf"^({MAX_MILES:.0f}(\.0{{1,9}})?|[0-9]{{1,3}}(\.[0-9]{{1,9}})?)$"
 
 
-class Explanation(BaseModel):
-    """Why: ``typical_minutes`` and all contributions add up to ``predicted_minutes``."""
-
-    typical_minutes: float = Field(description="What the model says of trips at large")
-    contributions: dict[str, float] = Field(description="Minutes that each field adds or takes")
+def _describe_request(schema: dict[str, Any]) -> None:
+    schema.clear()
+    schema.update(request_schema(datetime.now()))
 
 
-class Prediction(BaseModel):
-    """Minutes of one request."""
+class Request(BaseModel):
+    """A request as :func:`request_schema` describes it; ``requests.parse`` reads it."""
 
-    predicted_minutes: float
-    lower_minutes: float | None = Field(description="Of the prediction interval; null without one")
-    upper_minutes: float | None = Field(description="Likewise")
-    model_version: str
-    explanation: Explanation | None = Field(
-        default=None, description="With `explain=true`; null when the version has none"
-    )
+    model_config = ConfigDict(json_schema_extra=_describe_request)
 
 
-class PredictionOfOne(Prediction):
-    """The answer to one request."""
-
-    request_id: str
-
-
-class Predictions(BaseModel):
-    """The answer to a list, in its order."""
-
-    predictions: list[Prediction]
-    model_version: str
-    request_id: str
-
-
-class WrongField(BaseModel):
-    """What is wrong, and where."""
-
-    loc: list[str | int]
-    msg: str
-    type: str
-
-
-class WrongFields(BaseModel):
-    """Why a body was refused."""
-
-    detail: list[WrongField] = Field(description="A hundred at most")
-    problems: int = Field(description="How many there are")
-
-
-_MODELS: Final = (Explanation, Prediction, PredictionOfOne, Predictions, WrongField, WrongFields)
-
-
-def describe(app: FastAPI, limits: Limits, *, with_token: bool) -> dict[str, Any]:
-    """The document.
+def predict_route(limits: Limits) -> APIRouter:
+    """``POST /predict`` as the document shows it; ``PredictEndpoint`` answers it.
 
     Args:
-        app: Whose routes are described.
         limits: Of requests.
+    """
+    router = APIRouter(tags=["predict"])
+    refusals = {
+        408: "The body did not arrive in time",
+        413: "More than is answered at a time",
+        415: "Another content coding",
+        503: "No champion, or too much to do",
+    }
+    identified = {"X-Request-ID": {"description": "As in the body", "schema": {"type": "string"}}}
+
+    @router.post(
+        PREDICT,
+        operation_id="predict",
+        summary="How long will it take?",
+        description=(
+            f"One request, or a list of at most {limits.list_length:,} (with `explain=true` "
+            f"{limits.explained_length}), in a body of at most {limits.body_bytes:,} bytes. "
+            f"It may be compressed (`Content-Encoding: {'` or `'.join(CONTENT_CODINGS)}`)."
+        ),
+        response_description="Minutes",
+        responses={
+            200: {"headers": identified},
+            422: {"model": WrongFields, "description": "Wrong fields"},
+            **{
+                status: {"model": Detail, "description": description}
+                for status, description in refusals.items()
+            },
+        },
+    )
+    async def predict(
+        # How long a list may be is not in its schema: too long a one is a 413, not a 422.
+        body: Annotated[Request | list[Request], Body(openapi_examples=EXAMPLES)],
+        explain: Annotated[
+            bool, Query(description="Also tell what each field contributed")
+        ] = False,
+        x_request_id: Annotated[
+            str,
+            Header(
+                alias="X-Request-ID",
+                description="An id of your own, 1 to 64 of A-Z a-z 0-9 . _ -; else one is made",
+            ),
+        ] = "",
+    ) -> PredictionOfOne | Predictions:
+        raise AssertionError(f"PredictionService answers POST {PREDICT} before it is routed")
+
+    return router
+
+
+def add_access(document: dict[str, Any], *, with_token: bool) -> None:
+    """Add the 401 of every path that is not open, and the token.
+
+    Args:
+        document: FastAPI's; changed in place.
         with_token: Whether clients must send one.
     """
-    document = get_openapi(
-        title=app.title, version=app.version, description=_INTRODUCTION, routes=app.routes
-    )
-    document["paths"] = {"/predict": {"post": _predict(limits)}, **document["paths"]}
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    _, made = models_json_schema(
-        [(model, "serialization") for model in (*_MODELS, Detail)], ref_template=REFERENCE
-    )
-    schemas |= made["$defs"] | {"Request": request_schema(datetime.now())}
     refusal = {
         "description": "No token or a wrong one; where none is set, not from this machine",
-        "content": _json("Detail"),
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Detail"}}},
     }
     for path, operations in document["paths"].items():
         for operation in operations.values():
@@ -124,7 +131,6 @@ def describe(app: FastAPI, limits: Limits, *, with_token: bool) -> dict[str, Any
     if with_token:
         bearer = {"type": "http", "scheme": "bearer", "description": "ML_ASSETS_API_TOKEN"}
         document["components"]["securitySchemes"] = {"token": bearer}
-    return document
 
 
 def request_schema(now: datetime) -> dict[str, Any]:
@@ -185,62 +191,3 @@ def _pickup_pattern(last_year: int) -> str:
     )
     offset = "(Z|[+-](0[0-9]|1[01]):[0-5][0-9])?"
     return f"^({first}{time}|({years}){time}{offset})$"
-
-
-def _predict(limits: Limits) -> dict[str, Any]:
-    request = {"$ref": REFERENCE.format(model="Request")}
-    # How long a list may be is told in words: more is a matter of size (413), not of form (422).
-    body = {"anyOf": [request, {"type": "array", "items": request}]}
-    examples = {
-        "one": {"summary": "One request, without a time: now", "value": ONE},
-        "full": {"summary": "All fields", "value": FULL},
-        "list": {"summary": "A list, answered in its order", "value": [ONE, FULL]},
-    }
-    answers = [
-        {"$ref": REFERENCE.format(model=name)} for name in ("PredictionOfOne", "Predictions")
-    ]
-    identified = {"X-Request-ID": {"description": "As in the body", "schema": {"type": "string"}}}
-    return {
-        "tags": ["predict"],
-        "operationId": "predict",
-        "summary": "How long will it take?",
-        "description": (
-            f"One request, or a list of at most {limits.list_length:,} (with `explain=true` "
-            f"{limits.explained_length}), in a body of at most {limits.body_bytes:,} bytes. "
-            f"It may be compressed (`Content-Encoding: {'` or `'.join(CONTENT_CODINGS)}`)."
-        ),
-        "parameters": [
-            {
-                "name": "explain",
-                "in": "query",
-                "description": "Also tell what each field contributed",
-                "schema": {"type": "boolean", "default": False},
-            },
-            {
-                "name": "X-Request-ID",
-                "in": "header",
-                "description": "An id of your own, 1 to 64 of A-Z a-z 0-9 . _ -; else one is made",
-                "schema": {"type": "string"},
-            },
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": body, "examples": examples}},
-        },
-        "responses": {
-            "200": {
-                "description": "Minutes",
-                "headers": identified,
-                "content": {"application/json": {"schema": {"anyOf": answers}}},
-            },
-            "408": {"description": "The body did not arrive in time", "content": _json("Detail")},
-            "413": {"description": "More than is answered at a time", "content": _json("Detail")},
-            "415": {"description": "Another content coding", "content": _json("Detail")},
-            "422": {"description": "Wrong fields", "content": _json("WrongFields")},
-            "503": {"description": "No champion, or too much to do", "content": _json("Detail")},
-        },
-    }
-
-
-def _json(model: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": REFERENCE.format(model=model)}}}

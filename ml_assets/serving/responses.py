@@ -1,4 +1,4 @@
-"""Answers of the service: JSON, with the request's id in a header."""
+"""Answers of the service: their shapes, and the JSON that is sent with the request's id."""
 
 import re
 import uuid
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
+from pydantic import BaseModel, Field
 from starlette.types import Scope, Send
 
 from ml_assets.pipeline.predict import Answers, Model
@@ -15,6 +16,54 @@ from ml_assets.requests.parse import Request, request_columns
 
 REQUEST_ID: Final = b"x-request-id"
 _FIT_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+class Explanation(BaseModel):
+    """Why: ``typical_minutes`` and all contributions add up to ``predicted_minutes``."""
+
+    typical_minutes: float = Field(description="What the model says of trips at large")
+    contributions: dict[str, float] = Field(description="Minutes that each field adds or takes")
+
+
+class Prediction(BaseModel):
+    """Minutes of one request."""
+
+    predicted_minutes: float
+    lower_minutes: float | None = Field(description="Of the prediction interval; null without one")
+    upper_minutes: float | None = Field(description="Likewise")
+    model_version: str
+    explanation: Explanation | None = Field(
+        default=None, description="With `explain=true`; null when the version has none"
+    )
+
+
+class PredictionOfOne(Prediction):
+    """The answer to one request."""
+
+    request_id: str
+
+
+class Predictions(BaseModel):
+    """The answer to a list, in its order."""
+
+    predictions: list[Prediction]
+    model_version: str
+    request_id: str
+
+
+class WrongField(BaseModel):
+    """What is wrong, and where."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class WrongFields(BaseModel):
+    """Why a body was refused."""
+
+    detail: list[WrongField] = Field(description="A hundred at most")
+    problems: int = Field(description="How many there are")
 
 
 @dataclass(frozen=True, slots=True)
