@@ -82,7 +82,7 @@ def _url(address: str, port: int) -> str:
 def _announcement(app: "FastAPI", url: str) -> str:
     """One line: where the page, the docs and the model are."""
     service = app.state.service
-    served, outlook = service.model, service.outlook
+    served, outlook = service.models.model, service.outlook
     if served is None:
         problem = service.models.registry.problem
         what = outlook.value if problem is None else f"{outlook.value} ({problem})"

@@ -26,14 +26,25 @@ if TYPE_CHECKING:
 
 
 class PredictionService(FastAPI):
-    """The application; the one path that has to be quick goes past the framework's own routing."""
+    """The application; the one path that has to be quick goes past the framework's own routing.
 
+    Attributes:
+        guard: What every request passes first; it hands on to ``route``.
+        predict: Answers ``POST /predict``.
+        with_token: Whether clients must send a token.
+    """
+
+    guard: ASGIApp
     predict: ASGIApp
     with_token: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        if scope["type"] == "http" and scope["path"] == PREDICT and scope["method"] == "POST":
+        await self.guard(scope, receive, send)
+
+    async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that may be answered."""
+        if _is_predict(scope):
             await self.predict(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
@@ -44,6 +55,11 @@ class PredictionService(FastAPI):
             document = super().openapi()
             add_access(document, with_token=self.with_token)
         return super().openapi()
+
+
+def _is_predict(scope: Scope) -> bool:
+    is_post: bool = scope["type"] == "http" and scope["method"] == "POST"
+    return is_post and scope["path"] == PREDICT
 
 
 class CommonMethods:
@@ -125,14 +141,18 @@ def create_app(
         redoc_url=None,
     )
     app.state.service = service
-    endpoint = PredictEndpoint(service)
-    app.predict = Guard(endpoint, token, hosts, service.metrics.answered)
+    app.predict = PredictEndpoint(service)
+
+    def count_refused(scope: Scope) -> None:
+        if _is_predict(scope):
+            service.metrics.answered(401)
+
+    app.guard = Guard(app.route, token, hosts, count_refused)
     app.with_token = token is not None
     app.include_router(predict_route(service.limits))
     app.include_router(status_routes.router)
     app.include_router(page_routes.router)
     app.add_middleware(CommonMethods)
-    app.add_middleware(Guard, token=token, hosts=hosts)
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:

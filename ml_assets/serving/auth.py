@@ -43,7 +43,7 @@ class Guard:
         app: What is guarded.
         token: That clients must send as ``Authorization: Bearer``; None: only this machine calls.
         hosts: Names of the service, which count when there is no token.
-        refused: Called with the status of an answer that the application does not see.
+        refused: Called with each request that the application does not see.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Guard:
         app: ASGIApp,
         token: str | None,
         hosts: KnownHosts,
-        refused: Callable[[int], None] | None = None,
+        refused: Callable[[Scope], None],
     ) -> None:
         self._app = app
         self._refused = refused
@@ -68,8 +68,7 @@ class Guard:
             return
         challenge = (b"www-authenticate", b"Bearer")
         reply = Reply(401, orjson.dumps({"detail": reason}), close=True, headers=(challenge,))
-        if self._refused is not None:
-            self._refused(reply.status)
+        self._refused(scope)
         await send_reply(send, reply, request_id_of(scope))
 
     def _refusal(self, scope: Scope) -> str | None:

@@ -114,7 +114,7 @@ async def typical_distance(
 ) -> Any:
     """How far past trips between two zones went, as the model in use has learnt it."""
     service: Service = request.app.state.service
-    served = service.model
+    served = service.models.model
     if served is None:
         return JSONResponse({"detail": service.why_no_model}, status_code=503)
 

@@ -11,12 +11,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from ml_assets.pipeline.predict import Answers
 from ml_assets.requests.fields import MAX_QUOTED_NAME, quoted_name, unknown_field
 from ml_assets.requests.parse import Refused, Request, read_request, request_columns
 from ml_assets.requests.validate import REQUIRED_FIELDS
@@ -65,7 +66,7 @@ class PredictEndpoint:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._gathering = MicroBatcher(lambda: service.model)
+        self._gathering = MicroBatcher(lambda: service.models.model)
         self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,48 +98,31 @@ class PredictEndpoint:
         except BodyTooSlow:
             text = f"the body did not arrive within {limits.body_seconds:g} seconds"
             return told(408, text, close=True)
-        begun = time.perf_counter()
-        served = self._service.model
+        served = self._service.models.model
         if served is None:
             return told(503, self._service.why_no_model)
+        call = _Call(request_id, served, time.perf_counter(), explain)
         if len(raw) <= limits.inline_bytes and not explain and coding is None:
-            return await self._inline(raw, served, request_id, begun)
-        if self._waiting >= limits.waiting:
+            answer = self._answer(raw, coding, call)
+        elif self._waiting >= limits.waiting:
             return told(503, "too many lists are waiting for their turn: try again later")
-        self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self._service.threads,
-                lambda: self._answer(raw, coding, served, request_id, begun, explain=explain),
-            )
-        finally:
-            self._waiting -= 1
+        else:
+            self._waiting += 1
+            try:
+                answer = await asyncio.get_running_loop().run_in_executor(
+                    self._service.threads, self._answer, raw, coding, call
+                )
+            finally:
+                self._waiting -= 1
+        return answer if isinstance(answer, Reply) else await self._predict_one(answer, call)
 
-    async def _inline(
-        self, raw: bytes, served: ServedModel, request_id: str, begun: float
-    ) -> Reply:
-        """Answer in the event loop; one request together with others that are there now."""
-        asked = self._parsed(raw)
-        if isinstance(asked, Reply):
-            return asked
-        if isinstance(asked, list):
-            return self._many(asked, served, request_id, begun, explain=False)
-        served, answers = await self._gathering.ask(asked)
-        self._keep(request_id, served, begun, [asked], answers, is_list=False)
-        return reply_to_one(answers, served.model.version, request_id)
+    def _answer(self, raw: bytes, coding: str | None, call: "_Call") -> Reply | Request:
+        """Answer in this thread, whichever it is.
 
-    def _answer(
-        self,
-        raw: bytes,
-        coding: str | None,
-        served: ServedModel,
-        request_id: str,
-        begun: float,
-        *,
-        explain: bool,
-    ) -> Reply:
-        """Answer in a thread."""
+        Returns:
+            The reply, or the one request without an explanation, which is predicted together with
+            others that are waiting.
+        """
         if coding is not None:
             try:
                 raw = decompress(raw, coding, self._service.limits.body_bytes)
@@ -146,16 +130,21 @@ class PredictEndpoint:
                 return self._too_large()
             except DamagedBody as error:
                 return wrong([problem(("body",), str(error), "content_encoding")], 1)
-        asked = self._parsed(raw)
-        if isinstance(asked, Reply):
-            return asked
-        if isinstance(asked, list):
-            return self._many(asked, served, request_id, begun, explain=explain)
-        columns = request_columns([asked])
-        answers = served.model.minutes(columns)
-        more = {"explanation": explanation_of(served.model, columns)} if explain else {}
-        self._keep(request_id, served, begun, [asked], answers, is_list=False)
-        return reply_to_one(answers, served.model.version, request_id, more)
+        request = self._parsed(raw)
+        if isinstance(request, list):
+            return self._many(request, call)
+        if isinstance(request, Reply) or not call.explain:
+            return request
+        columns = request_columns([request])
+        answers = call.served.model.minutes(columns)
+        more = {"explanation": explanation_of(call.served.model, columns)}
+        self._keep(call, call.served, [request], answers, is_list=False)
+        return reply_to_one(answers, call.served.model.version, call.request_id, more)
+
+    async def _predict_one(self, request: Request, call: "_Call") -> Reply:
+        served, answers = await self._gathering.ask(request)
+        self._keep(call, served, [request], answers, is_list=False)
+        return reply_to_one(answers, served.model.version, call.request_id)
 
     def _too_large(self, *, close: bool = False) -> Reply:
         most = self._service.limits.body_bytes
@@ -178,19 +167,11 @@ class PredictEndpoint:
             return wrong(_problems(request, ("body",), most), most, request.count)
         return request
 
-    def _many(
-        self,
-        body: list[Any],
-        served: ServedModel,
-        request_id: str,
-        begun: float,
-        *,
-        explain: bool,
-    ) -> Reply:
+    def _many(self, body: list[Any], call: "_Call") -> Reply:
         limits = self._service.limits
-        most = limits.explained_length if explain else limits.list_length
+        most = limits.explained_length if call.explain else limits.list_length
         if len(body) > most:
-            of = "that is to be explained may have" if explain else "may have"
+            of = "that is to be explained may have" if call.explain else "may have"
             return told(413, f"a list {of} {most:,} requests, and this one has {len(body):,}")
         now = datetime.now(UTC)
         read = [read_request(fields, now) for fields in body]
@@ -198,27 +179,28 @@ class PredictEndpoint:
         if len(requests) < len(body):
             problems, count = _problems_of_list(body, read, limits.problems)
             return wrong(problems, limits.problems, count)
-        reply, answers = answer_list(served.model, requests, request_id, explain=explain)
-        self._keep(request_id, served, begun, requests, answers, is_list=True)
+        reply, answers = answer_list(
+            call.served.model, requests, call.request_id, explain=call.explain
+        )
+        self._keep(call, call.served, requests, answers, is_list=True)
         return reply
 
     def _keep(
         self,
-        request_id: str,
+        call: "_Call",
         served: ServedModel,
-        begun: float,
         requests: Sequence[Request],
-        answers: Any,
+        answers: Answers,
         *,
         is_list: bool,
     ) -> None:
         """Count and log what was answered."""
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - call.begun
         self._service.metrics.predicted(len(requests), seconds, is_list=is_list)
         if self._service.log is not None and requests:
             self._service.log.add(
                 Answered(
-                    request_id,
+                    call.request_id,
                     datetime.now(UTC),
                     served.model.version,
                     1000 * seconds,
@@ -228,6 +210,22 @@ class PredictEndpoint:
                     answers.upper,
                 )
             )
+
+
+class _Call(NamedTuple):
+    """One HTTP request, once its body is there.
+
+    Attributes:
+        request_id: Goes into the answer.
+        served: The version in use; a list stays with it.
+        begun: When the body was there, by ``time.perf_counter``.
+        explain: Whether contributions are wanted.
+    """
+
+    request_id: str
+    served: ServedModel
+    begun: float
+    explain: bool
 
 
 def _unsupported(coding: str) -> Reply:

@@ -9,7 +9,6 @@ from ml_assets.serving.model_provider import ModelSource
 from ml_assets.serving.request_body import Limits
 
 if TYPE_CHECKING:
-    from ml_assets.serving.bundle import ServedModel
     from ml_assets.serving.request_log.writer import RequestLog
 
 NO_MODEL: Final = (
@@ -50,11 +49,6 @@ class Service:
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lists")
 
     @property
-    def model(self) -> "ServedModel | None":
-        """The version in use; a request takes it once and stays with it."""
-        return self.models.model
-
-    @property
     def why_no_model(self) -> str:
         """Why there is none, and what to do."""
         registry = self.models.registry
@@ -70,7 +64,7 @@ class Service:
     def outlook(self) -> Outlook:
         """What is known of the model."""
         registry = self.models.registry
-        if self.model is not None:
+        if self.models.model is not None:
             return Outlook.SERVING
         if registry.reachable and registry.names is None:
             return Outlook.NO_CHAMPION

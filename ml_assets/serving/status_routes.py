@@ -44,7 +44,7 @@ async def health() -> Health:
 async def ready(request: Request, response: Response) -> Readiness:
     """Whether predictions can be had, by which version, and whether the registry answers."""
     service = _service(request)
-    served, registry = service.model, service.models.registry
+    served, registry = service.models.model, service.models.registry
     if served is None:
         response.status_code = 503
         return Readiness(ready=False, registry=registry, detail=service.why_no_model)
@@ -55,7 +55,7 @@ async def ready(request: Request, response: Response) -> Readiness:
 async def model(request: Request) -> ModelCard:
     """The version in use: alias, months, figures."""
     service = _service(request)
-    served = service.model
+    served = service.models.model
     if served is None:
         unavailable: Any = JSONResponse({"detail": service.why_no_model}, status_code=503)
         return unavailable  # type: ignore[no-any-return]
