@@ -22,7 +22,7 @@ from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.operations.run_process import Heartbeats, process_tags
 from ml_assets.defs.training.models import model_asset_name
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard
-from ml_assets.ingestion.progress import transfer_progress
+from ml_assets.progress import watching
 from ml_assets.storage.atomic import storage_errors
 from ml_assets.storage.leftovers import tidy
 from ml_assets.storage.record_store import RecordStore
@@ -180,7 +180,7 @@ class Execution:
         level = "INFO" if self._verbose else "CRITICAL"
         with (
             StepProgress(self._console, len(chosen.graph.node_defs), trials) as progress,
-            transfer_progress(progress.transferred),
+            watching(progress.on_progress),
             Heartbeats.of(self._instance).beating(run_id),
         ):
             self._instance.watch_event_logs(run_id, None, progress.on_event)

@@ -14,16 +14,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TransferSpeed
 from rich.spinner import Spinner
 from rich.text import Text
 
+from ml_assets.progress import MonthsTested, ProgressEvent, Transfer, TrialEnded
 from ml_assets.secrets import one_line, scrub
 from ml_assets.trips.month import Month
 
 _SHOWN_FIGURES = ("test_rmse", "best_test_rmse", "window", "reason")
 _MEGABYTE = 1_000_000
-# "xgboost trial 3 of 5: validation RMSE 4.293 (1.2 s)", as the model assets log it; a trial that
-# was given up has its state in place of the figure.
-_TRIAL = re.compile(r"\btrial \d+ of \d+: (\w+ RMSE (?P<rmse>\d+\.\d+)|\w+)")
-# "2 of 5 months judged", as the backtest logs it.
-_MONTHS = re.compile(r"\d+ of \d+ months judged")
 _SIGNS = {
     DagsterEventType.STEP_SUCCESS: "[green]✓[/green]",
     DagsterEventType.STEP_FAILURE: "[red]✗[/red]",
@@ -31,24 +27,19 @@ _SIGNS = {
 }
 
 
-class Tuning:
-    """How far the trials of one training step are, by the lines that the step logs of them."""
+class TuningProgress:
+    """How far the trials of one training step are."""
 
     def __init__(self, trials: int) -> None:
         self._trials = trials
         self._ended = 0
         self._best: float | None = None
 
-    def note(self, message: str) -> bool:
-        """Take note of a logged line; whether it told of a trial that has ended."""
-        told = _TRIAL.search(message)
-        if told is None:
-            return False
+    def update(self, rmse: float | None) -> None:
+        """Count a trial that ended, with its error unless it was pruned or failed."""
         self._ended += 1
-        if told["rmse"]:
-            rmse = float(told["rmse"])
+        if rmse is not None:
             self._best = rmse if self._best is None else min(self._best, rmse)
-        return True
 
     def describe(self) -> str:
         """Which trial is running, or that all have ended, and the best so far."""
@@ -65,7 +56,9 @@ class StepProgress:
         """Show a run of so many steps; ``trials`` tells how many each training step tries."""
         self._console = console
         self._steps = steps
-        self._tuning = {step: Tuning(count) for step, count in (trials or {}).items() if count}
+        self._tuning = {
+            step: TuningProgress(count) for step, count in (trials or {}).items() if count
+        }
         self._done = 0
         self._step = ""
         self._started: dict[str, float] = {}
@@ -87,13 +80,29 @@ class StepProgress:
     ) -> None:
         self._screen.__exit__(kind, error, traceback)
 
-    def transferred(self, month: Month, done: int, total: int | None) -> None:
-        """Show how far a month's transfer is; meant for ``transfer_progress``."""
+    def on_progress(self, event: ProgressEvent) -> None:
+        """Show one event of the running step; meant for ``progress.watching``."""
+        with self._lock:
+            match event:
+                case Transfer(month, done, total):
+                    self._transfer(month, done, total)
+                case TrialEnded(asset, rmse) if asset in self._tuning:
+                    # Dagster's event that the step has started may be delivered after this.
+                    self._name(asset)
+                    self._tuning[asset].update(rmse)
+                    self._screen.say(f"{self._step} {self._tuning[asset].describe()}")
+                case MonthsTested(done, total):
+                    self._screen.say(f"{self._step} {done} of {total} months tested")
+
+    def _transfer(self, month: Month, done: int, total: int | None) -> None:
         if total:
             self._screen.say(f"{self._step} {month}")
             self._screen.transfer(month, done, total)
         else:
             self._screen.say(f"{self._step} {month}: {done / _MEGABYTE:.1f} MB")
+
+    def _name(self, step: str) -> None:
+        self._step = f"[{self._done + 1}/{self._steps}] {step} …"
 
     def on_event(self, entry: EventLogEntry, _cursor: str = "") -> None:
         """Show one event, once; meant for ``DagsterInstance.watch_event_logs``.
@@ -109,20 +118,12 @@ class StepProgress:
             self._seen.add(identity)
             if event is not None:
                 self._show(event, entry.timestamp)
-            elif entry.step_key in self._tuning:
-                self._note_trial(entry.step_key, entry.user_message)
-            elif told := _MONTHS.search(entry.user_message):
-                self._screen.say(f"{self._step} {told[0]}")
-
-    def _note_trial(self, step: str, message: str) -> None:
-        if self._tuning[step].note(message):
-            self._screen.say(f"{self._step} {self._tuning[step].describe()}")
 
     def _show(self, event: DagsterEvent, timestamp: float) -> None:
         step = event.step_key or ""
         if event.event_type == DagsterEventType.STEP_START:
             self._started[step] = timestamp
-            self._step = f"[{self._done + 1}/{self._steps}] {step} …"
+            self._name(step)
             tuning = self._tuning.get(step)
             self._screen.say(f"{self._step} {tuning.describe()}" if tuning else self._step)
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:

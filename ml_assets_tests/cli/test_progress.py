@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from ml_assets.cli.progress import StepProgress
+from ml_assets.progress import MonthsTested, Transfer, TrialEnded, report, watching
 from ml_assets.training.windows import WindowError
 from ml_assets.trips.month import Month
 
@@ -105,49 +106,70 @@ def on_a_terminal(*arguments):
 
 def test_a_transfer_has_a_bar_with_month_and_megabytes_until_all_has_come():
     with on_a_terminal(3) as (progress, sent):
-        progress.transferred(Month(2023, 2), 12_340_000, 48_100_000)
+        progress.on_progress(Transfer(Month(2023, 2), 12_340_000, 48_100_000))
         (line,) = [line for line in sent().splitlines() if "MB" in line]
         assert re.search(r" 2023-02 ━+[╸╺ ]*━* 12\.3 of 48\.1 MB ", line)
-        progress.transferred(Month(2023, 2), 30_000_000, 48_100_000)
+        progress.on_progress(Transfer(Month(2023, 2), 30_000_000, 48_100_000))
         assert "30.0 of 48.1 MB" in sent()
-        progress.transferred(Month(2023, 2), 48_100_000, 48_100_000)
+        progress.on_progress(Transfer(Month(2023, 2), 48_100_000, 48_100_000))
         assert "MB" not in sent()
-        progress.transferred(Month(2023, 3), 12_340_000, None)
+        progress.on_progress(Transfer(Month(2023, 3), 12_340_000, None))
         assert "2023-03: 12.3 MB" in sent()
 
 
 def test_a_file_gets_plain_lines_only():
     printed = io.StringIO()
     with StepProgress(Console(file=printed, width=100), 3) as progress:
-        progress.transferred(Month(2023, 2), 12_340_000, 48_100_000)
+        progress.on_progress(Transfer(Month(2023, 2), 12_340_000, 48_100_000))
     assert printed.getvalue() == ""
 
 
 @dg.op
-def xgboost_model(context: dg.OpExecutionContext):
-    for line in ("1 of 3: validation RMSE 4.532 (1.2 s)", "2 of 3: pruned (0.1 s)",
-                 "3 of 3: validation RMSE 4.291 (1.2 s)"):  # fmt: skip
-        context.log.info(f"xgboost trial {line}")
+def xgboost_model() -> None:
+    """Ends well; what it reports of its trials is reported by the test."""
 
 
-def test_a_training_step_shows_which_trial_is_running_and_the_best_so_far():
+@pytest.fixture
+def step_events():
+    """What Dagster records of a run with one training step."""
+
     @dg.job(executor_def=dg.in_process_executor)
     def work() -> None:
         xgboost_model()
 
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance.all_logs(work.execute_in_process(instance=instance).run_id)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_training_step_shows_which_trial_is_running_and_the_best_so_far(step_events, late):
     shown = []
-    with (
-        dg.DagsterInstance.ephemeral() as instance,
-        on_a_terminal(4, {"xgboost_model": 3}) as (progress, sent),
-    ):
-        run = work.execute_in_process(instance=instance)
-        for entry in instance.all_logs(run.run_id):
-            for _ in range(2):  # a watcher, and then whoever waits for the end of the run
-                progress.on_event(entry)
-            shown += re.findall(r"xgboost_model … (.*?) *$", sent(), re.MULTILINE)
+    with on_a_terminal(4, {"xgboost_model": 3}) as (progress, sent), watching(progress.on_progress):
+
+        def deliver() -> None:
+            for entry in step_events:
+                if getattr(entry.dagster_event, "event_type_value", "") == "STEP_START":
+                    progress.on_event(entry)
+            look()
+
+        def look() -> None:
+            shown.extend(re.findall(r"xgboost_model … (.*?) *$", sent(), re.MULTILINE))
+
+        if not late:
+            deliver()
+        for rmse in (4.532, None, 4.291):
+            report(TrialEnded("xgboost_model", rmse))
+            look()
+        deliver()
     assert list(dict.fromkeys(shown)) == [
-        "trial 1/3",
+        *([] if late else ["trial 1/3"]),
         "trial 2/3, best so far 4.532",
         "trial 3/3, best so far 4.532",
         "fitting, best so far 4.291",
     ]
+
+
+def test_a_backtest_shows_how_many_months_it_has_tested():
+    with on_a_terminal(1) as (progress, sent):
+        progress.on_progress(MonthsTested(2, 5))
+        assert "2 of 5 months tested" in sent()

@@ -27,7 +27,7 @@ def while_downloading() -> None:
     def half(month: Any) -> Callable[..., None]:
         return die_when(lambda done, total: done > total / 2, lambda done, total: None)
 
-    ingestion.progress_of = half
+    ingestion.transfer_of = half
 
 
 def before_the_raw_file_is_in_place() -> None:

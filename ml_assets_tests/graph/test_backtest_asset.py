@@ -8,6 +8,7 @@ import pytest
 
 from ml_assets.backtesting.records import BacktestRecord
 from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.progress import MonthsTested, watching
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
@@ -74,8 +75,11 @@ def _too_few_months(project):
 
 def _without_a_champion(project):
     assert project.ingest("2023-03", "2023-05").success
-    run = backtest(project)
+    events = []
+    with watching(events.append):
+        run = backtest(project)
     assert run.success
+    assert events == [MonthsTested(1, 3), MonthsTested(2, 3), MonthsTested(3, 3)]
     made = record(project)
     assert made.models == ["linear_svr", *BASELINES]
     assert project.metadata("backtest")["champion"] == "none serves"

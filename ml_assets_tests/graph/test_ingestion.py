@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from ml_assets.evaluation.records import TrainingSet
-from ml_assets.ingestion.progress import transfer_progress
+from ml_assets.progress import watching
 from ml_assets.storage import filesystem
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore, checksum
@@ -194,9 +194,7 @@ def test_a_home_at_a_url_holds_everything(published):
 
 def test_a_caller_with_a_screen_is_told_of_every_transfer(project, published):
     seen: dict[Month, list[tuple[int, int | None]]] = {}
-    with transfer_progress(
-        lambda month, done, total: seen.setdefault(month, []).append((done, total))
-    ):
+    with watching(lambda event: seen.setdefault(event.month, []).append((event.done, event.total))):
         assert project.ingest("2023-01", "2023-02").success
     size = (published / "green_tripdata_2023-02.parquet").stat().st_size
     assert list(seen) == [JANUARY, FEBRUARY]

@@ -6,6 +6,7 @@ import mlflow
 import pytest
 
 from ml_assets.evaluation.records import ModelRecord
+from ml_assets.progress import watching
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.month import Month
@@ -47,8 +48,12 @@ def test_parameters_that_the_judged_month_chose_are_no_warm_start(project):
     assert record_of(project, "xgboost").parameters == FAMILIES["xgboost"].defaults
 
 
-def test_without_trials_the_parameters_tuned_before_serve_again(project):
-    assert project.train(("xgboost",), xgboost_model={"trials": 2}).success
+def test_trials_are_reported_and_without_any_the_parameters_tuned_before_serve_again(project):
+    events = []
+    with watching(events.append):
+        assert project.train(("xgboost",), xgboost_model={"trials": 2}).success
+    assert [event.asset for event in events] == ["xgboost_model"] * 2
+    assert min(event.rmse for event in events if event.rmse is not None) > 0
     before = record_of(project, "xgboost").parameters
     assert project.train(("xgboost",)).success
     assert record_of(project, "xgboost").parameters == before

@@ -12,6 +12,7 @@ from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import model_asset_name
 from ml_assets.evaluation.records import ModelRecord
+from ml_assets.progress import MonthsTested, report
 from ml_assets.training.families import FAMILIES
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ def backtest(
 
     def note(so_far: BacktestRecord) -> None:
         records.write("backtest", so_far)  # a run that is killed does not lose what it has
-        done = len(so_far.months)
-        context.log.info(f"{done} of {len({*map(str, so_far.months), *so_far.left})} months judged")
+        done, total = len(so_far.months), len({*map(str, so_far.months), *so_far.left})
+        context.log.info(f"{done} of {total} months judged")
+        report(MonthsTested(done, total))
 
     try:
         made = run_backtest(

@@ -21,13 +21,13 @@ from ml_assets.defs.resources.io_manager import MonthlyTable, TableMonth
 from ml_assets.defs.resources.month_failures import MonthFailures
 from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
 from ml_assets.ingestion.ingest_month import ingest_month
-from ml_assets.ingestion.progress import progress_of
 from ml_assets.ingestion.source import (
     InvalidSource,
     PublishedMonth,
     SourceUnavailable,
     TripSource,
 )
+from ml_assets.progress import transfer_of
 from ml_assets.storage.trip_store import Lineage, PublishedFileRecord, TripStore
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month
@@ -163,7 +163,7 @@ def _bring(
 ) -> tuple[dict[str, Any], str]:
     """Bring a month; its metadata, and what became of it in a word."""
     begun = time.perf_counter()
-    done = ingest_month(source, store, month, published, progress_of(month))
+    done = ingest_month(source, store, month, published, transfer_of(month))
     seconds = time.perf_counter() - begun
     return raw_metadata(store, done, seconds, context.log, near_miss), done.outcome
 

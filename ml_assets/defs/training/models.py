@@ -15,6 +15,7 @@ from ml_assets.defs.metadata import figure, optional, safe_metadata, table
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import FitOn, ModelRecord, TrainingSet
+from ml_assets.progress import TrialEnded, report
 from ml_assets.training.families import FAMILIES, ModelFamily
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
@@ -83,6 +84,10 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         from ml_assets.reporting.model_charts import model_charts
         from ml_assets.training.train_and_evaluate import load_months, train_and_evaluate
 
+        def note_trial(trial: "TrialRecord") -> None:
+            context.log.info(_told(family, trial, config.trials))
+            report(TrialEnded(name, trial.tune_rmse))
+
         training_set = trip_store.records().read("training_set", TrainingSet)
         # Whatever can fail is inside, so that MLflow's status is the step's own outcome.
         with tracking.run(context, run_name(family.name, training_set, context.run_id)) as run:
@@ -97,7 +102,7 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
                 training_set,
                 load_months(trip_store.tables(), training_set),
                 options,
-                on_trial=lambda trial: context.log.info(_told(family, trial, config.trials)),
+                on_trial=note_trial,
             )
             pictures: dict[str, bytes] = optional(
                 context.log, f"pictures of {name}", lambda: model_charts(judged, training_set), {}
