@@ -1,31 +1,33 @@
 """Months published on a web server under the TLC's file names."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+import urllib3
 
-from ml_assets.ingestion.http_download import HttpDownload
-from ml_assets.ingestion.http_responses import (
-    NOT_PUBLISHED,
-    check_status,
-    network_failures,
-    total_bytes,
-    version_of,
-)
-from ml_assets.ingestion.retry import HttpRetryPolicy, persist
+from ml_assets.ingestion.retry import HttpRetryPolicy, Pace, TransientError, persist
 from ml_assets.ingestion.source import (
+    OTHER_SOURCES,
+    ChangedDuringDownload,
+    InvalidFile,
     InvalidSource,
     Progress,
     PublishedMonth,
+    SourceUnavailable,
     published_filename,
 )
-from ml_assets.ingestion.staging import landing
-from ml_assets.secrets import without_credentials
+from ml_assets.ingestion.staging import landing, web_page_came
+from ml_assets.secrets import error_text, without_credentials
 from ml_assets.trips.month import Month
 from ml_assets.trips.month_limits import MonthLimits
 
@@ -33,6 +35,10 @@ TLC_URL = "https://d37ci6vzurychx.cloudfront.net/trip-data/"
 """The links on https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page lead here."""
 
 _HEAD_REFUSED = {405, 501}
+_NOT_PUBLISHED = {403, 404, 410}  # S3 and CloudFront say 403 of what is not there
+_TRANSIENT_STATUS = {408, 425, 429}  # besides every 5xx
+_WEB_PAGE = ("text/html", "application/xhtml")
+_CHUNK_BYTES = 256 * 1024
 
 
 class HttpSource:
@@ -106,7 +112,7 @@ class HttpSource:
         """Download one month; see ``TripSource.fetch`` for what is raised and kept."""
         url = self._url(published.month)
         with landing(published, destination, self._limits) as file, self._session() as session:
-            HttpDownload(session, url, published, file, self._patience, progress).run()
+            _download(session, url, published, file, self._patience, progress)
 
     def _look_up(self, months: list[Month], give_up: Event) -> list[PublishedMonth]:
         found: list[PublishedMonth] = []
@@ -131,19 +137,17 @@ class HttpSource:
     def _ask(self, session: requests.Session, month: Month) -> PublishedMonth | None:
         url = self._url(month)
         timeout = (self._patience.connect_seconds, self._patience.stall_seconds)
-        with network_failures(self._base_url):
+        with _network_failures(self._base_url):
             response = session.head(url, allow_redirects=True, timeout=timeout)
-            if response.status_code in _HEAD_REFUSED:
-                first = {"Range": "bytes=0-0"}
-                response = session.get(url, headers=first, stream=True, timeout=timeout)
+            if response.status_code in _HEAD_REFUSED:  # the body is left unread
+                response = session.get(url, stream=True, timeout=timeout)
         with response:
-            if response.status_code in NOT_PUBLISHED:
+            if response.status_code in _NOT_PUBLISHED:
                 return None
             location = without_credentials(url)
-            if response.status_code != 416:  # an empty file: there, and its fetch tells
-                check_status(response, location)
-            size = total_bytes(response)
-            version = version_of(response.headers, size)
+            _check_status(response, location)
+            size = _total_bytes(response)
+            version = _version_of(response.headers, size)
             return PublishedMonth(month, self.taxi, location, version, size)
 
     def _url(self, month: Month) -> str:
@@ -153,6 +157,171 @@ class HttpSource:
 
     def _session(self) -> requests.Session:
         session = requests.Session()
-        # A compressed transfer could neither be resumed nor be kept byte for byte.
+        # A compressed transfer could not be kept byte for byte.
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": "ml-assets"})
         return session
+
+
+def _download(
+    session: requests.Session,
+    url: str,
+    published: PublishedMonth,
+    file: BinaryIO,
+    patience: HttpRetryPolicy,
+    progress: Progress | None,
+) -> None:
+    """Download a published month into an open file, from its start in each of some tries.
+
+    Raises:
+        SourceUnavailable: when the limits are reached, or the month is no longer there.
+        ChangedDuringDownload: when the server has another version by now.
+        InvalidFile: when a web page comes instead.
+    """
+    deadline = time.monotonic() + patience.deadline_seconds
+
+    def attempt() -> None:
+        file.seek(0)
+        file.truncate()
+        with _network_failures(url):
+            timeout = (patience.connect_seconds, patience.stall_seconds)
+            response = session.get(url, stream=True, timeout=timeout)
+        with response:
+            _check_version(response, published)
+            _receive(response, url, published, file, Pace(patience, deadline), progress)
+
+    persist(attempt, patience, published.location)
+
+
+def _check_version(response: requests.Response, published: PublishedMonth) -> None:
+    """Pass the file that was listed, unchanged since then; see :func:`_download`."""
+    location = published.location
+    if response.status_code in _NOT_PUBLISHED:
+        raise SourceUnavailable(
+            f"{location} was listed, but is no longer there (HTTP {response.status_code}): "
+            "list the months again"
+        )
+    _check_status(response, location)
+    if response.headers.get("Content-Type", "").strip().lower().startswith(_WEB_PAGE):
+        raise web_page_came(published)
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise InvalidFile(
+            f"{location} came with Content-Encoding {encoding} though the plain file was asked "
+            "for, so its bytes cannot be kept as published: switch that off at the server"
+        )
+    size = _total_bytes(response) if published.size_bytes is not None else None
+    version = _version_of(response.headers, size)
+    if version != published.version:
+        raise ChangedDuringDownload(
+            f"{location} was republished between listing and fetching (version "
+            f"{published.version}, now {version}): list the months again, then fetch"
+        )
+
+
+def _receive(
+    response: requests.Response,
+    url: str,
+    published: PublishedMonth,
+    file: BinaryIO,
+    pace: Pace,
+    progress: Progress | None,
+) -> None:
+    total = _total_bytes(response)
+    if total is None:
+        total = published.size_bytes
+    while True:
+        with _network_failures(url):
+            # read1 returns what has arrived; read would wait for a full chunk out of a trickle
+            chunk = response.raw.read1(_CHUNK_BYTES, decode_content=False)
+        if not chunk:
+            break
+        file.write(chunk)
+        if progress is not None:
+            progress(file.tell(), total)
+        pace.note(len(chunk))
+    received = file.tell()
+    if total is not None and received != total:
+        raise TransientError(f"the connection ended after {received} of {total} bytes")
+
+
+@contextmanager
+def _network_failures(address: str) -> Iterator[None]:
+    """Tell failures of the network that may pass from those that will not.
+
+    Args:
+        address: What is requested; its password and query are in no message.
+
+    Raises:
+        TransientError: for refused, cut or timed-out connections.
+        SourceUnavailable: for addresses and redirects that no retry mends.
+    """
+    try:
+        yield
+    except (
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+        urllib3.exceptions.HTTPError,
+    ) as error:
+        raise TransientError(error_text(_root_cause(error), address)) from error
+    except requests.RequestException as error:
+        raise SourceUnavailable(
+            f"the address cannot be used ({error_text(error, address)}); {OTHER_SOURCES}"
+        ) from error
+
+
+def _check_status(response: requests.Response, location: str) -> None:
+    """Pass a response that carries what was asked for.
+
+    Raises:
+        TransientError: for a status that may pass, such as 429 or 503.
+        SourceUnavailable: for any other, such as 401.
+    """
+    status = response.status_code
+    if status == 200:
+        return
+    told = f"HTTP {status} {response.reason or ''}".strip()
+    if status >= 500 or status in _TRANSIENT_STATUS:
+        raise TransientError(told, _retry_after_seconds(response.headers))
+    raise SourceUnavailable(f"{location} was refused with {told}; {OTHER_SOURCES}")
+
+
+def _version_of(headers: Mapping[str, str], size_bytes: int | None) -> str:
+    """The ETag, or where the server sends none, time and size; republishing changes it."""
+    etag = headers.get("ETag", "").removeprefix("W/").strip('"')
+    if etag:
+        return etag
+    size = "unknown size" if size_bytes is None else f"{size_bytes} bytes"
+    modified = headers.get("Last-Modified")
+    return f"{size}, modified {modified}" if modified else size
+
+
+def _total_bytes(response: requests.Response) -> int | None:
+    """Size of the file, where told."""
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() else None
+
+
+def _retry_after_seconds(headers: Mapping[str, str]) -> float:
+    told = headers.get("Retry-After", "").strip()
+    if told.isdecimal():
+        return float(told)
+    at = _time(told)
+    return max(0.0, (at - datetime.now(UTC)).total_seconds()) if at else 0.0
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text) if text else None
+    except ValueError:  # not a date: as good as none
+        return None
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """The innermost error: "Connection refused" rather than the layers that wrap it."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        if isinstance(inner, ValueError):
+            break  # from http.client's parsing of a chunk that was cut: says less than its wrapper
+        error = inner
+    return error

@@ -5,7 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
-from typing import TypeVar
+from typing import NoReturn, TypeVar
+
+from tenacity import RetryCallState, Retrying
+from tenacity.retry import retry_if_exception_type
+from tenacity.stop import stop_after_attempt, stop_before_delay
+from tenacity.wait import wait_exponential
 
 from ml_assets.ingestion.source import OTHER_SOURCES, SourceUnavailable
 from ml_assets.secrets import ShownError
@@ -68,29 +73,37 @@ def persist(
         SourceUnavailable: when the limits are reached.
     """
     over = give_up or Event()
-    started = time.monotonic()
-    tries = 0
-    while True:
-        tries += 1
-        try:
-            return attempt()
-        except TransientError as failure:
-            wait = _wait_seconds(tries, failure, patience)
-            elapsed = time.monotonic() - started
-            last = tries >= patience.attempts or elapsed + wait >= patience.deadline_seconds
-            if last or over.wait(wait):
-                raise SourceUnavailable(
-                    f"{what}: given up after {tries} {'try' if tries == 1 else 'tries'} in "
-                    f"{elapsed:.0f} s, the last of which ended with {failure}; {OTHER_SOURCES}"
-                ) from failure
+    backoff = wait_exponential(multiplier=patience.first_wait_seconds)
 
+    def wait(state: RetryCallState) -> float:
+        failure = state.outcome.exception() if state.outcome is not None else None
+        asked = failure.retry_after_seconds if isinstance(failure, TransientError) else 0.0
+        # Half of it at random, so that clients cut off together do not come back together.
+        jittered = backoff(state) * random.uniform(0.5, 1.0)
+        return min(max(jittered, asked), patience.longest_wait_seconds)
 
-def _wait_seconds(tries: int, failure: TransientError, patience: HttpRetryPolicy) -> float:
-    """Exponential back-off with jitter, or what the server asked for where that is more."""
-    backoff = patience.first_wait_seconds * 2.0 ** (tries - 1)
-    # Half of it at random, so that clients cut off together do not come back together.
-    jittered = backoff * random.uniform(0.5, 1.0)
-    return min(max(jittered, failure.retry_after_seconds), patience.longest_wait_seconds)
+    def fail(state: RetryCallState) -> NoReturn:
+        failure = state.outcome.exception() if state.outcome is not None else None
+        tries = f"{state.attempt_number} {'try' if state.attempt_number == 1 else 'tries'}"
+        raise SourceUnavailable(
+            f"{what}: given up after {tries} in {state.seconds_since_start:.0f} s, the last of "
+            f"which ended with {failure}; {OTHER_SOURCES}"
+        ) from failure
+
+    def pause(state: RetryCallState) -> None:
+        if over.wait(state.upcoming_sleep):
+            fail(state)
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(TransientError),
+        wait=wait,
+        stop=stop_after_attempt(patience.attempts) | stop_before_delay(patience.deadline_seconds),
+        # The pause is made here: after ``sleep`` there would be another try in any case.
+        before_sleep=pause,
+        sleep=lambda _: None,
+        retry_error_callback=fail,
+    )
+    return retrying(attempt)
 
 
 class Pace:

@@ -16,7 +16,7 @@ FILE = published_filename("green", JANUARY)
 Kept = Callable[[], None]
 
 
-def test_a_trickle_is_broken_off_and_the_rest_resumed(
+def test_a_trickle_is_broken_off_and_tried_again(
     server: TripServer,
     source: HttpSource,
     listed: PublishedMonth,
@@ -26,7 +26,7 @@ def test_a_trickle_is_broken_off_and_the_rest_resumed(
     server.misbehave["GET", FILE] = [drip(1, first=100)]
     source.fetch(listed, destination)
     assert destination.read_bytes() == january
-    assert "Range" in server.requests("GET")[1].headers
+    assert len(server.requests("GET")) == 2
 
 
 def test_a_server_that_only_trickles_is_given_up(

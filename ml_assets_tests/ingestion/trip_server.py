@@ -1,6 +1,5 @@
 """A real HTTP server on loopback that publishes months, and misbehaves as told."""
 
-import re
 import threading
 import time
 from collections import defaultdict
@@ -37,6 +36,7 @@ class Asked:
     headers: dict[str, str]
 
 
+_PIECE_BYTES = 64 * 1024
 Behaviour = Callable[["_Handler", ServedFile | None], None]
 
 
@@ -46,22 +46,22 @@ class TripServer:
 
     Attributes:
         files: by file name.
-        resumes: whether Range is honoured.
         misbehave: per (method, file name), one behaviour a request; after the last one all is well.
         always: per (method, file name), a behaviour for every request.
         every: a behaviour for all requests to all files.
         asked: all requests, in order.
+        sent_bytes: of bodies, as far as clients have taken them.
     """
 
     url: str = ""
     files: dict[str, ServedFile] = field(default_factory=dict)
-    resumes: bool = True
     misbehave: dict[tuple[str, str], list[Behaviour]] = field(
         default_factory=lambda: defaultdict(list)
     )
     always: dict[tuple[str, str], Behaviour] = field(default_factory=dict)
     every: Behaviour | None = None
     asked: list[Asked] = field(default_factory=list)
+    sent_bytes: int = 0
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def requests(self, method: str) -> list[Asked]:
@@ -117,40 +117,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def write(self, body: bytes) -> None:
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if self.command == "HEAD":
+            return
+        for start in range(0, len(body), _PIECE_BYTES):
+            try:
+                self.trips.sent_bytes += self.wfile.write(body[start : start + _PIECE_BYTES])
+            except OSError:  # the client has hung up
+                self.close_connection = True
+                return
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 def serve(handler: _Handler, file: ServedFile | None) -> None:
-    """Behave well: 404, 200, or 206 where a range is asked for that still fits the version."""
+    """Behave well: 404 or 200."""
     if file is None:
         status(404)(handler, file)
         return
-    start, end = _range(handler, file)
-    headers = file.headers()
-    if (start, end) == (0, len(file.content)):
-        handler.begin(200, headers | {"Content-Length": str(len(file.content))})
-    elif start >= len(file.content):
-        headers["Content-Range"] = f"bytes */{len(file.content)}"
-        handler.begin(416, headers | {"Content-Length": "0"})
-    else:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(file.content)}"
-        handler.begin(206, headers | {"Content-Length": str(end - start)})
-    handler.write(file.content[start:end])
-
-
-def _range(handler: _Handler, file: ServedFile) -> tuple[int, int]:
-    whole = (0, len(file.content))
-    match = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
-    unless = handler.headers.get("If-Range")
-    same = unless is None or unless in (file.etag, file.headers().get("Last-Modified"))
-    if match is None or not same or not handler.trips.resumes:
-        return whole
-    end = int(match[2]) + 1 if match[2] else len(file.content)
-    return int(match[1]), min(end, len(file.content))
+    handler.begin(200, file.headers() | {"Content-Length": str(len(file.content))})
+    handler.write(file.content)
 
 
 def status(code: int, **headers: str) -> Behaviour:
@@ -164,21 +150,16 @@ def status(code: int, **headers: str) -> Behaviour:
 
 
 def cut_after(count: int, chunked: bool = False) -> Behaviour:
-    """Send so many bytes of what was asked for, then hang up."""
+    """Send so many bytes, then hang up."""
 
     def answer(handler: _Handler, file: ServedFile | None) -> None:
         assert file is not None
-        start, end = _range(handler, file)
-        size = len(file.content)
         if chunked:
             handler.begin(200, file.headers() | {"Transfer-Encoding": "chunked"})
             handler.wfile.write(b"%x\r\n%b\r\n" % (count, file.content[:count]))
         else:
-            headers = file.headers() | {"Content-Length": str(end - start)}
-            if start:
-                headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-            handler.begin(206 if start else 200, headers)
-            handler.wfile.write(file.content[start : start + count])
+            handler.begin(200, file.headers() | {"Content-Length": str(len(file.content))})
+            handler.wfile.write(file.content[:count])
         handler.close_connection = True
 
     return answer
