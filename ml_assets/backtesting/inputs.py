@@ -14,6 +14,7 @@ from ml_assets.backtesting.records import CHAMPION, LineKind, SkippedOrigin
 from ml_assets.config.code_version import MODEL, code_digest
 from ml_assets.evaluation.records import ModelRecord
 from ml_assets.secrets import ShownError
+from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.baselines import BASELINES
 from ml_assets.training.families import FAMILIES
@@ -172,16 +173,12 @@ class ChampionParameters:
     """What the serving champion is made with.
 
     Attributes:
-        family: Its family.
-        version: Its version in the registry.
+        version: As the registry has it; its newest month had a say in the parameters or the fit.
         parameters: All parameters of its estimator, the number of rounds included.
-        newest_month: The newest month that had a say in them or in its fit; None when unknown.
     """
 
-    family: str
-    version: str
+    version: ModelVersion
     parameters: Mapping[str, Any]
-    newest_month: Month | None
 
 
 @dataclass(frozen=True)
@@ -244,11 +241,8 @@ def backtest_models(
     """The lines of a backtest: the champion if there is one, the families, the baselines."""
     lines = []
     if champion is not None:
-        lines.append(
-            _of_family(
-                CHAMPION, "champion", champion.family, champion.parameters, champion.newest_month
-            )
-        )
+        family, newest_month = champion.version.model, champion.version.newest_month
+        lines.append(_of_family(CHAMPION, "champion", family, champion.parameters, newest_month))
     for name in families:
         record = last.get(name)
         seen = [Month.parse(text) for text in record.tuned_on] if record else []

@@ -149,14 +149,14 @@ class _Ledger:
 
     def record(self) -> BacktestRecord:
         """The backtest so far."""
-        champion = self.champion
+        champion = self.champion.version if self.champion else None
         newest = champion.newest_month if champion else None
         return BacktestRecord(
             dataset=self.store.dataset,
             synthetic=self.store.synthetic,
             train_months=self.options.train_months,
             most_rows=self.options.most_rows,
-            champion=champion.family if champion else None,
+            champion=champion.model if champion else None,
             champion_version=champion.version if champion else None,
             champion_parameters_know=str(newest) if newest else None,
             entries=[entry for of_origin in self.entries.values() for entry in of_origin],

@@ -1,14 +1,39 @@
-"""Is a fitted model fit to serve? Pure rules behind the asset checks on models."""
+"""Is a fitted model fit to serve? The rules behind the asset checks on models and the promotion.
+
+:func:`run_model_checks` loads a stored model once, predicts the test month once, and holds both to
+every rule; the rules themselves are pure.
+"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from sklearn.pipeline import Pipeline
 
+from ml_assets.evaluation.interval_coverage import interval_coverage, measure_intervals
+from ml_assets.evaluation.memorization import check_memorization
 from ml_assets.evaluation.metrics import measure
-from ml_assets.evaluation.records import ModelRecord, TrainingSet
-from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.evaluation.records import IntervalRecord, ModelRecord, TrainingSet
+from ml_assets.pipeline.predict import predict_trips
+from ml_assets.secrets import error_text
+from ml_assets.trips.quality import Finding, Verdict, worst
+from ml_assets.trips.rules import TARGET
+
+MODEL_CHECKS: Final = (
+    "better_than_baselines",
+    "predictions_in_range",
+    "serialization_round_trip",
+    "no_test_leakage",
+    "fit_time_within_budget",
+    "interval_coverage",
+)
+"""Names of the rules of :func:`run_model_checks`, as the asset checks are called."""
+
+NO_INTERVALS: Final = Finding(Verdict.SKIP, "it cannot be loaded and used, so no interval is known")
 
 LONGEST_SANE_MINUTES = 180.0
 """Kept trips last up to 60 minutes; three times that is no prediction any more but a fault."""
@@ -31,6 +56,128 @@ learned it by heart has hardly any error left."""
 MIN_SHARE_ON_FEW_TRIPS = 0.5
 FEW_TRIPS = 5_000
 """On so few judged trips (the measured months have 60,000) the move is mostly chance."""
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The trips that models are tested on.
+
+    Attributes:
+        training_set: Names the months and their roles.
+        trips: Of the test month: request columns and ``duration_minutes``.
+    """
+
+    __test__: ClassVar[bool] = False  # no test of pytest
+
+    training_set: TrainingSet
+    trips: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class ModelChecks:
+    """What the rules say of a stored model.
+
+    Attributes:
+        findings: By the name of the rule.
+        pipeline: The loaded model; None when it could not be loaded and used.
+        predicted: Its minutes for the test month; None likewise.
+        intervals: How its prediction intervals do there; None when it has none, or nobody asked.
+        fault: Why it could not be loaded and used; empty when it could.
+    """
+
+    findings: Mapping[str, Finding]
+    pipeline: Pipeline | None = None
+    predicted: npt.NDArray[np.float64] | None = None
+    intervals: IntervalRecord | None = None
+    fault: str = ""
+
+
+class UnusableModel(RuntimeError):
+    """A stored model that cannot be loaded, or does not predict; says why."""
+
+
+def load_and_predict(
+    load: Callable[[], Pipeline], trips: pd.DataFrame
+) -> tuple[Pipeline, npt.NDArray[np.float64]]:
+    """A stored model, and its minutes for these trips.
+
+    Args:
+        load: Gives the stored pipeline; called once.
+        trips: With the columns of requests.
+
+    Raises:
+        UnusableModel: whatever keeps it from being loaded or from predicting.
+    """
+    try:
+        pipeline = load()
+        return pipeline, predict_trips(pipeline, trips)
+    except Exception as error:
+        raise UnusableModel(error_text(error)) from error
+
+
+def run_model_checks(
+    load: Callable[[], Pipeline],
+    record: ModelRecord,
+    test_set: TestSet,
+    baselines: Sequence[ModelRecord],
+    names: Collection[str] = MODEL_CHECKS,
+) -> ModelChecks:
+    """Load a stored model, predict the test month with it, and hold it to its rules.
+
+    Args:
+        load: Gives the stored pipeline; called once.
+        record: What the process that fitted the model recorded of it.
+        test_set: Trips that the model is tested on.
+        baselines: Measured on the same months.
+        names: Of the rules to apply.
+
+    Returns:
+        A finding for each name. A model that cannot be loaded and used fails the rules that need
+        its predictions; the others speak of its record.
+    """
+    training_set, trips = test_set.training_set, test_set.trips
+    rules: dict[str, Callable[[], Finding]] = {
+        "better_than_baselines": lambda: better_than_baselines(record, baselines),
+        "fit_time_within_budget": lambda: fit_time_within_budget(
+            record, _fitted_trips(training_set, record)
+        ),
+        "no_test_leakage": lambda: check_leakage(training_set, record, baselines),
+    }
+    try:
+        pipeline, predicted = load_and_predict(load, trips)
+    except UnusableModel as error:
+        fault = str(error)
+        unusable = Finding(
+            Verdict.FAIL,
+            f"{record.model_uri or 'a model without URI'} cannot be loaded and used ({fault}): "
+            "materialize the model again",
+        )
+        rules |= {
+            "predictions_in_range": lambda: unusable,
+            "serialization_round_trip": lambda: unusable,
+            "interval_coverage": lambda: NO_INTERVALS,
+        }
+        return ModelChecks({name: rules[name]() for name in names}, fault=fault)
+    wanted = "interval_coverage" in names
+    intervals = measure_intervals(pipeline, trips, predicted) if wanted else None
+    leakage = rules["no_test_leakage"]
+    rules |= {
+        "predictions_in_range": lambda: predictions_in_range(predicted),
+        "serialization_round_trip": lambda: same_predictions(record, predicted, trips[TARGET]),
+        "no_test_leakage": lambda: worst(
+            [leakage(), check_memorization(pipeline, trips, predicted)]
+        ),
+        "interval_coverage": lambda: interval_coverage(
+            intervals, training_set.tunes_on_the_judged_month
+        ),
+    }
+    findings = {name: rules[name]() for name in names}
+    return ModelChecks(findings, pipeline, predicted, intervals)
+
+
+def _fitted_trips(training_set: TrainingSet, record: ModelRecord) -> int:
+    rows = {use.month: use.rows for use in training_set.months}
+    return sum(rows.get(month, 0) for month in record.fitted_on)
 
 
 def predictions_digest(predicted: npt.ArrayLike) -> str:

@@ -1,10 +1,11 @@
 """What a training leaves behind, as small JSON records: inputs, figures and decisions."""
 
 import hashlib
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ml_assets.storage.model_version import Serve, VersionId
 from ml_assets.trips.month import Month
 
 Role = Literal["train", "tune", "judge"]
@@ -162,6 +163,16 @@ class Leaderboard(BaseModel):
         return [row for row in self.rows if row.kind == "model"]
 
     @property
+    def baselines(self) -> list[ModelRecord]:
+        """The other rows, best first."""
+        return [row for row in self.rows if row.kind == "baseline"]
+
+    @property
+    def best(self) -> ModelRecord | None:
+        """The best model; None when there are only baselines."""
+        return self.models[0] if self.models else None
+
+    @property
     def summary(self) -> str:
         """Which model is best, and by how much, in sentences for people."""
         if not self.models:
@@ -175,9 +186,8 @@ class Leaderboard(BaseModel):
         ahead = [
             _lead(best.test.rmse, row.test.rmse, f"{row.model}, the next,") for row in others[:1]
         ]
-        baselines = [row for row in self.rows if row.kind == "baseline"]
-        if baselines:
-            bar = min(baselines, key=lambda row: row.test.rmse)
+        if self.baselines:
+            bar = min(self.baselines, key=lambda row: row.test.rmse)
             ahead.append(_lead(best.test.rmse, bar.test.rmse, f"{bar.model}, the best baseline"))
         if ahead:
             said.append(f"That is {' and '.join(ahead)}.")
@@ -187,11 +197,6 @@ class Leaderboard(BaseModel):
             said.append("The trips are the synthetic sample.")
         said.append("champion_model says which model serves.")
         return " ".join(said)
-
-    def without(self, model: str) -> Self:
-        """The leaderboard that there would be if nobody had trained this family."""
-        rows = [row for row in self.rows if row.model != model]
-        return self.model_copy(update={"rows": rows})
 
 
 class Criterion(BaseModel):
@@ -228,20 +233,14 @@ class OtherChallenger(BaseModel):
     criteria: list[Criterion] = []
 
 
-class ChampionBefore(BaseModel):
+class ChampionBefore(VersionId):
     """The champion that a decision was made against, as it did on the judged month.
 
     Attributes:
-        model: Family name.
-        version: Its version in the registry.
-        run_id: Its MLflow run.
         test: Its figures on that month.
         saw_judged_month: Whether it was fitted or tuned on that month, which flatters them.
     """
 
-    model: str
-    version: str
-    run_id: str = ""
     test: MetricsRecord
     saw_judged_month: bool
 
@@ -298,7 +297,7 @@ class ChampionDecision(BaseModel):
     training_set: str
     synthetic: bool
     dataset: str = ""
-    serve: Literal["judged", "refitted_on_all_months"] = "judged"
+    serve: Serve = "judged"
     served: str
     test_rmse: float | None
     caveat: str | None = None

@@ -1,8 +1,8 @@
 """What the newest month says of drift and of decay: a finding for an asset check."""
 
-from ml_assets.monitoring.champion import MEASURED
 from ml_assets.monitoring.drift.records import DriftRecord, drift_sentence
 from ml_assets.monitoring.performance.records import PerformanceRecord, performance_sentence
+from ml_assets.monitoring.status import MEASURED
 from ml_assets.trips.quality import Finding, Verdict
 
 _WAY_OUT = (

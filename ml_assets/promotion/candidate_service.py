@@ -25,6 +25,7 @@ from ml_assets.secrets import ShownError, error_text
 from ml_assets.serving.auth import TOKEN_VARIABLE
 from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER, ChampionManifest
 from ml_assets.serving.server import serve
+from ml_assets.storage.model_version import ModelVersion
 
 _LOG: Final = "service.log"
 _END_SECONDS = 10.0
@@ -95,11 +96,11 @@ class CandidateService:
 
 
 @contextlib.contextmanager
-def candidate_service(version: Any, name: str) -> Iterator[CandidateService]:
+def candidate_service(version: ModelVersion, name: str) -> Iterator[CandidateService]:
     """A service of this version, until the block ends; it may still be starting when it begins.
 
     Args:
-        version: MLflow's record of it.
+        version: As the registry has it.
         name: Registered model.
 
     Raises:
@@ -115,9 +116,9 @@ def candidate_service(version: Any, name: str) -> Iterator[CandidateService]:
             service.end()
 
 
-def _hand_over(version: Any, name: str, home: Path) -> None:
+def _hand_over(version: ModelVersion, name: str, home: Path) -> None:
     bundle = export(version, name, home / SERVING_FOLDER)
-    note = ChampionManifest(version=str(version.version), folder=bundle.name)
+    note = ChampionManifest(version=version.version, folder=bundle.name)
     (bundle.parent / CHAMPION_FILE).write_text(note.model_dump_json(), encoding="utf-8")
 
 

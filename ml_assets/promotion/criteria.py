@@ -3,12 +3,37 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, TrainingSet
 from ml_assets.promotion.latency import MAX_MILLISECONDS
 from ml_assets.promotion.paired_bootstrap import PairedDifference
 from ml_assets.promotion.slice_guardrails import SliceComparison, SliceGuardrail
-from ml_assets.registry.manual_hold import Champion
+from ml_assets.storage.model_version import ModelVersion
 from ml_assets.trips.quality import Finding, Verdict
+
+
+@dataclass(frozen=True)
+class ChampionEvaluation:
+    """The serving champion on the month on which the candidates are tested.
+
+    Attributes:
+        version: As the registry has it.
+        saw_judged_month: Whether that month was among those it was fitted or tuned on.
+        predicted: Its predictions for that month, minutes; None when it was not scored.
+        test_rmse: Of these, minutes.
+        unscored: Why it can no longer be scored.
+    """
+
+    version: ModelVersion
+    saw_judged_month: bool = False
+    predicted: npt.NDArray[np.float64] | None = None
+    test_rmse: float | None = None
+    unscored: str | None = None
+
+    def __str__(self) -> str:
+        return f"the champion ({self.version})"
 
 
 @dataclass(frozen=True)
@@ -30,20 +55,20 @@ class PromotionLimits:
     max_latency_ms: float = MAX_MILLISECONDS
 
 
-def beats_baselines(board: Leaderboard) -> Criterion:
-    """The best model's RMSE is below every baseline's on the judged month.
+def beats_baselines(row: ModelRecord, board: Leaderboard) -> Criterion:
+    """The candidate's RMSE is below every baseline's on the judged month.
 
     Args:
-        board: With at least one model.
+        row: The candidate's row of the leaderboard.
+        board: With the baselines.
     """
-    winner, month = board.models[0], board.judged_month
-    baselines = [row for row in board.rows if row.kind == "baseline"]
-    if not baselines:
+    month = board.judged_month
+    if not board.baselines:
         return Criterion(name="beats_baselines", passed=False, finding="no baseline was measured")
-    best = min(baselines, key=lambda row: row.test.rmse)
-    passed = winner.test.rmse < best.test.rmse
+    best = min(board.baselines, key=lambda baseline: baseline.test.rmse)
+    passed = row.test.rmse < best.test.rmse
     finding = (
-        f"{winner.model} {winner.test.rmse:.3f} against {best.test.rmse:.3f} of the best baseline, "
+        f"{row.model} {row.test.rmse:.3f} against {best.test.rmse:.3f} of the best baseline, "
         f"{best.model}, on {month}"
     )
     if not passed:
@@ -52,7 +77,7 @@ def beats_baselines(board: Leaderboard) -> Criterion:
         name="beats_baselines",
         passed=passed,
         finding=finding,
-        value=winner.test.rmse,
+        value=row.test.rmse,
         limit=best.test.rmse,
     )
 
@@ -80,34 +105,39 @@ def meets_latency(milliseconds: float, limits: PromotionLimits) -> Criterion:
     )
 
 
-def same_dataset(winner: ModelRecord, dataset: str, champion: Champion, replace: bool) -> Criterion:
+def same_dataset(
+    model: str, dataset: str, champion: ChampionEvaluation, replace: bool
+) -> Criterion:
     """The champion was trained on these trips, or may be replaced by a model of others."""
-    trips = champion.dataset or "unknown trips"
+    trips = champion.version.dataset or "unknown trips"
     apart = f"{champion} was trained on {trips}, not on {dataset}"
-    if champion.synthetic:
+    if champion.version.synthetic:
         passed, finding = True, f"{apart}; a champion of the synthetic sample may be replaced"
     elif replace:
-        passed, finding = True, f"{apart}; replace_other_dataset lets {winner.model} take its place"
+        passed, finding = True, f"{apart}; replace_other_dataset lets {model} take its place"
     else:
         passed, finding = (
             False,
-            f"{apart}, so {winner.model} does not take its place: give {dataset} a registry of its "
+            f"{apart}, so {model} does not take its place: give {dataset} a registry of its "
             "own (another ML_ASSETS_HOME or MLFLOW_TRACKING_URI), or set `replace_other_dataset: "
             "true` in champion_model's config",
         )
     return Criterion(name="champion_may_be_replaced", passed=passed, finding=finding)
 
 
-def newer_than_override(training_set: TrainingSet, champion: Champion) -> Criterion | None:
+def newer_than_override(
+    training_set: TrainingSet, champion: ChampionEvaluation
+) -> Criterion | None:
     """A person's rollback or override is not undone on the data that it was made on.
 
     Returns:
         None when no person chose the champion.
     """
-    hold = champion.hold
+    hold = champion.version.hold
     if hold is None:
         return None
-    passed = hold.expired(training_set)
+    tested = [use for use in training_set.months if use.role == "judge"]
+    passed = hold.expired((use.month, use.raw_sha256) for use in tested)
     chosen = f"a person chose {champion} ({hold.kind}: {hold.reason})"
     finding = (
         f"{chosen}, and this is judged on data that came later"
@@ -117,13 +147,12 @@ def newer_than_override(training_set: TrainingSet, champion: Champion) -> Criter
     return Criterion(name="on_new_data", passed=passed, finding=finding)
 
 
-def fair_comparison(board: Leaderboard, champion: Champion) -> Criterion:
+def fair_comparison(model: str, board: Leaderboard, champion: ChampionEvaluation) -> Criterion:
     """The judged month has not tuned the challenger while the champion never saw it."""
-    winner = board.models[0].model
     flattered = board.caveat is not None and not champion.saw_judged_month
     if flattered:
         finding = (
-            f"{board.judged_month} also tuned {winner}, which flatters it and not the champion: a "
+            f"{board.judged_month} also tuned {model}, which flatters it and not the champion: a "
             "third month would tell"
         )
     elif champion.saw_judged_month:
@@ -134,7 +163,7 @@ def fair_comparison(board: Leaderboard, champion: Champion) -> Criterion:
 
 
 def better_by_paired_bootstrap(
-    difference: PairedDifference, limits: PromotionLimits, winner: str, month: str
+    difference: PairedDifference, limits: PromotionLimits, model: str, month: str
 ) -> Criterion:
     """The lower confidence limit of the improvement exceeds the minimum that is required."""
     passed = difference.at_least > limits.min_improvement
@@ -146,7 +175,7 @@ def better_by_paired_bootstrap(
         name="better_by_paired_bootstrap",
         passed=passed,
         finding=(
-            f"{winner} {difference.challenger_rmse:.3f} against {difference.champion_rmse:.3f} on "
+            f"{model} {difference.challenger_rmse:.3f} against {difference.champion_rmse:.3f} on "
             f"{difference.trips:,} trips of {month}: {direction} by "
             f"{abs(difference.improvement):.3f} min; with {difference.confidence:.0%} confidence "
             f"the improvement is at least {difference.at_least:.3f} min ({asked})"

@@ -1,41 +1,74 @@
-"""A contest for the champion's place: the leaderboard's models ask in turn, each is examined."""
+"""The champion and the leaderboard's models, evaluated on the same trips, the best model first.
 
+Each candidate is registered, loaded back as a server would load it, and held to its checks; what is
+found decides whether it is promoted, and whether the next model of the leaderboard is tried.
+"""
+
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from math import isfinite
+from typing import Final, Self
 
-import pandas as pd
 from mlflow import MlflowClient
+from sklearn.base import clone
 
-from ml_assets.evaluation.model_checks import check_leakage
+from ml_assets.evaluation.metrics import measure, root_mean_squared_error
+from ml_assets.evaluation.model_checks import (
+    TestSet,
+    UnusableModel,
+    load_and_predict,
+    predictions_digest,
+    run_model_checks,
+)
 from ml_assets.evaluation.records import (
     ChampionDecision,
     Criterion,
+    IntervalRecord,
     Leaderboard,
+    MetricsRecord,
     ModelRecord,
     OtherChallenger,
     TrainingSet,
 )
-from ml_assets.promotion.challenger import (
-    Examined,
-    Served,
-    as_judged,
-    examine,
-    refitted,
-    registered,
+from ml_assets.pipeline.background_sample import attach_background_sample
+from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
+from ml_assets.pipeline.fingerprint import known_minutes
+from ml_assets.pipeline.predict import predict_trips
+from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
+from ml_assets.promotion.latency import measure_latency_ms
+from ml_assets.promotion.policy import (
+    Candidate,
+    CandidateEvaluation,
+    NoCandidate,
+    Promotion,
+    PromotionInputs,
+    came_from,
+    decide,
 )
-from ml_assets.promotion.criteria import PromotionLimits
-from ml_assets.promotion.policy import NoCandidate, Promotion, PromotionInputs, decide
-from ml_assets.promotion.serving_champion import serving_champion
-from ml_assets.registry.artifacts import ModelNotLogged
-from ml_assets.registry.descriptions import with_decision
-from ml_assets.registry.loading import HOLD
-from ml_assets.registry.manual_hold import Champion
-from ml_assets.registry.registry import Registry, set_challenger, settle
-from ml_assets.secrets import ShownError
+from ml_assets.registry.artifacts import ModelNotLogged, load_pipeline, log_pipeline, register
+from ml_assets.registry.descriptions import describe_version, with_decision
+from ml_assets.registry.loading import load_verified
+from ml_assets.registry.mlflow_runs import TrackedRun
+from ml_assets.registry.registry import Registry, champion_version, set_challenger, settle
+from ml_assets.secrets import ShownError, error_text
+from ml_assets.storage.model_version import (
+    HOLD,
+    KNOWN_MINUTES,
+    IntervalFigures,
+    ModelVersion,
+    describe_fit,
+)
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.train_and_evaluate import fit_roles
 from ml_assets.training.training_set import load_trips
-from ml_assets.trips.quality import Finding, Verdict, worst
+from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+
+_REFIT_CHECKS: Final = ("predictions_in_range", "serialization_round_trip")
+"""Of a model that was fitted on the test month as well, and therefore knows it."""
+
+_CHECKS: Final = (*_REFIT_CHECKS, "no_test_leakage")
 
 
 class NotServable(ShownError, RuntimeError):
@@ -43,30 +76,62 @@ class NotServable(ShownError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class CandidateEvaluation:
-    """The champion and the models that ask for its place, on the same trips.
+class CandidateResult:
+    """A candidate, and what was decided on it."""
+
+    candidate: Candidate
+    promotion: Promotion
+
+    @property
+    def model(self) -> str:
+        """Name of its family."""
+        return self.candidate.row.model
+
+    @property
+    def version(self) -> str | None:
+        """Its number in the registry; None when it has none."""
+        version = self.candidate.version
+        return None if version is None else version.version
+
+    @property
+    def servable(self) -> bool:
+        """Whether it may be tried: another version than the champion, without a failed check."""
+        evaluation = self.candidate.evaluation
+        return bool(evaluation.findings) and not evaluation.failures
+
+    def to_record(self) -> OtherChallenger:
+        """The same for the record of a decision on another."""
+        return OtherChallenger(
+            model=self.model,
+            version=self.version,
+            reason=self.promotion.reason,
+            criteria=self.promotion.criteria,
+        )
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates the models of a leaderboard against the champion.
 
     Attributes:
         registry: Where champions are registered.
-        board: The leaderboard; its best model is the one that asks.
-        training_set: What it was made from.
-        store: Where its months lie.
-        judged: Trips of the judged month.
-        champion: What serves, asked for these trips; None when nothing does.
+        board: The leaderboard.
+        test_set: What it was made from, and the trips of the test month.
+        store: Where the months lie.
+        champion: What serves, evaluated on these trips; None when nothing does.
     """
 
     registry: Registry
     board: Leaderboard
-    training_set: TrainingSet
+    test_set: TestSet
     store: TripStore
-    judged: pd.DataFrame
-    champion: Champion | None
+    champion: ChampionEvaluation | None
 
     @classmethod
     def prepare(
         cls, registry: Registry, board: Leaderboard, training_set: TrainingSet, store: TripStore
     ) -> Self:
-        """Finish what a killed process left undone, and ask the champion for the judged month.
+        """Finish what a killed process left undone, and evaluate the champion.
 
         Raises:
             NoCandidate: when the leaderboard holds no model.
@@ -74,137 +139,228 @@ class CandidateEvaluation:
         if not board.models:
             raise NoCandidate("the leaderboard holds no model: materialize one model asset first")
         settle(registry.client, registry.name)
-        judged = load_trips(store, training_set, "judge")
-        champion = serving_champion(registry.client, registry.name, training_set, judged)
-        return cls(registry, board, training_set, store, judged, champion)
+        test_set = TestSet(training_set, load_trips(store, training_set, "judge"))
+        champion = evaluate_champion(registry.client, registry.name, test_set)
+        return cls(registry, board, test_set, store, champion)
 
     def evaluate_in_order(
         self, limits: PromotionLimits, *, replace_other_dataset: bool
-    ) -> "tuple[Asked, list[Asked]]":
-        """The one that gets the place, or the best one when nobody does; and the others that asked.
+    ) -> tuple[CandidateResult, list[CandidateResult]]:
+        """The candidate that is promoted, or the best one when none is; and the others tried.
 
-        The next of the leaderboard asks only if it may do better, and never the champion itself.
+        The next model of the leaderboard is tried only if it may do better, and never the champion
+        after another model.
         """
-        asked = [self.ask(limits, replace_other_dataset=replace_other_dataset)]
-        while (last := asked[-1]).promotion.should_try_next:
-            others = last.contest.board.without(last.promotion.winner.model)
-            if not others.models or self._serves(others.models[0]):
+        results: list[CandidateResult] = []
+        for row in self.board.models:
+            if results and self._is_champion(row):
                 break
-            contest = replace(last.contest, board=others)
-            asked.append(contest.ask(limits, replace_other_dataset=replace_other_dataset))
-        chosen = asked[-1] if asked[-1].promotion.promoted else asked[0]
-        if chosen.sound and chosen.version is not None:
+            results.append(self.evaluate(row, limits, replace_other_dataset=replace_other_dataset))
+            if not results[-1].promotion.should_try_next:
+                break
+        chosen = results[-1] if results[-1].promotion.promoted else results[0]
+        if chosen.servable and chosen.version is not None:
             set_challenger(self.registry.client, self.registry.name, chosen.version)
-        return chosen, [other for other in asked if other is not chosen]
+        return chosen, [other for other in results if other is not chosen]
 
-    def ask(self, limits: PromotionLimits, *, replace_other_dataset: bool) -> "Asked":
-        """The decision on the leaderboard's best model as it was judged."""
-        winner = self.board.models[0]
-        served, version, examined = None, None, Examined(None, {}, None)
-        if self.champion is not None and self._serves(winner):
-            served, version = as_judged(winner), self.champion.version
-        else:
-            try:
-                served = as_judged(winner)
-                version = self._register(served)
-                examined = self._examine(served, version)
-            except ModelNotLogged as error:
-                lost = {"logged": Finding(Verdict.FAIL, str(error))}
-                examined = Examined(None, lost, None)
-        challenge = PromotionInputs(
+    def evaluate(
+        self, row: ModelRecord, limits: PromotionLimits, *, replace_other_dataset: bool
+    ) -> CandidateResult:
+        """The decision on one model of the leaderboard, as it was fitted there."""
+        candidate = self._candidate(row)
+        roles = fit_roles(self.test_set.training_set, row.fit_on)
+        inputs = PromotionInputs(
             board=self.board,
-            training_set=self.training_set,
+            training_set=self.test_set.training_set,
             champion=self.champion,
-            judged=self.judged,
-            fitted_on=self._fitted_on(),
-            predicted=examined.predicted,
-            findings=examined.findings,
-            milliseconds=examined.milliseconds,
+            judged=self.test_set.trips,
+            fitted_on=load_trips(self.store, self.test_set.training_set, *roles),
         )
-        promotion = decide(challenge, limits, replace_other_dataset=replace_other_dataset)
-        return Asked(
-            self, promotion, served, version, bool(examined.findings) and not examined.faults
-        )
+        promotion = decide(candidate, inputs, limits, replace_other_dataset=replace_other_dataset)
+        return CandidateResult(candidate, promotion)
 
-    def refit(self) -> tuple[Served, str]:
-        """The best model's parameters fitted on all months, registered and held to that fit.
+    def refit(self, candidate: Candidate) -> Candidate:
+        """The candidate's parameters fitted on all months, registered and held to that fit.
+
+        Its intervals stay the candidate's: no month is left that it has not seen to calibrate
+        others on.
 
         Raises:
-            NotServable: when the registry does not give that back.
+            NotServable: when the registry does not give that fit back.
         """
         client, name = self.registry.client, self.registry.name
-        winner = self.board.models[0]
-        served = refitted(client, winner, self.training_set, self.store, self.judged)
-        version = self._register(served)
-        faults = self._examine(served, version).faults
-        if faults:
-            client.set_model_version_tag(name, version, "refused", "; ".join(faults)[:5000])
+        training_set, row = self.test_set.training_set, candidate.row
+        unfitted = candidate.evaluation.unfitted
+        if unfitted is None:
+            raise NotServable(f"{row.model} cannot be fitted on all months: it was not loaded")
+        trips = load_trips(self.store, training_set, "train", "tune", "judge")
+        requests = trips[list(REQUEST_COLUMNS)]
+        pipeline = clone(unfitted).fit(requests, trips[TARGET])
+        attach_intervals(pipeline, get_intervals(unfitted))
+        attach_background_sample(pipeline, requests)
+        run = client.get_run(row.mlflow_run_id or "")
+        tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
+        uri = log_pipeline(tracked, pipeline, requests.head(), row.model)
+        predicted = predict_trips(pipeline, self.test_set.trips)
+        figures = measure(self.test_set.trips[TARGET], predicted)
+        expected = row.model_copy(
+            update={
+                "test": MetricsRecord.model_validate(figures.as_dict()),
+                "predictions_sha256": predictions_digest(predicted),
+            }
+        )
+        del pipeline, trips, requests  # a forest takes much memory, and it is about to be loaded
+        months = [str(month) for month in training_set.months_of("train", "tune", "judge")]
+        version = ensure_registered(client, name, self._version(row, uri, months, refit=True))
+        failures = self._run_checks(version, expected, _REFIT_CHECKS).failures
+        if failures:
+            told = "; ".join(failures)
+            client.set_model_version_tag(name, version.version, "refused", told[:5000])
             raise NotServable(
-                f"version {version} of {name}, fitted on all months, does not serve "
-                f"({'; '.join(faults)}); what served before still does: materialize the model "
+                f"version {version.version} of {name}, fitted on all months, does not serve "
+                f"({told}); what served before still does: materialize the model "
                 "again, then the leaderboard and champion_model"
             )
-        return served, version
+        return replace(candidate, version=version)
 
-    def _serves(self, row: ModelRecord) -> bool:
-        """Whether the champion came from this very training."""
-        return self.champion is not None and self.champion.run_id == row.mlflow_run_id
+    def _is_champion(self, row: ModelRecord) -> bool:
+        return self.champion is not None and came_from(self.champion.version, row)
 
-    def _register(self, served: Served) -> str:
-        return registered(
-            self.registry.client, self.registry.name, served, self.board, self.training_set
+    def _candidate(self, row: ModelRecord) -> Candidate:
+        """The model in the registry, with what its checks found; the champion is not checked."""
+        if self.champion is not None and self._is_champion(row):
+            return Candidate(row, self.champion.version, CandidateEvaluation())
+        client, name = self.registry.client, self.registry.name
+        try:
+            version = self._version(row, _logged_at(row), row.fitted_on, refit=False)
+            version = ensure_registered(client, name, version)
+        except ModelNotLogged as error:
+            lost = Finding(Verdict.FAIL, str(error))
+            return Candidate(row, None, CandidateEvaluation(findings={"logged": lost}))
+        return Candidate(row, version, self._run_checks(version, row, _CHECKS))
+
+    def _version(
+        self, row: ModelRecord, uri: str, fitted_on: Sequence[str], *, refit: bool
+    ) -> ModelVersion:
+        """What the registry is to show of a model, and a later decision reads there."""
+        training_set, interval = self.test_set.training_set, row.interval
+        return ModelVersion(
+            model=row.model,
+            version="",
+            run_id=row.mlflow_run_id or "",
+            source=uri,
+            dataset=training_set.dataset,
+            synthetic=training_set.synthetic,
+            training_set=training_set.fingerprint,
+            fitted_on=tuple(fitted_on),
+            tuned_on=tuple(str(month) for month in training_set.months_of("tune")),
+            judged_month=self.board.judged_month,
+            test_rmse=row.test.rmse,
+            interval=None if interval is None else _interval_figures(interval),
+            refit=refit,
+            served=describe_fit(refit, fitted_on),
+            caveat=self.board.caveat,
         )
 
-    def _examine(self, served: Served, version: str) -> Examined:
-        found = examine(
-            self.registry.client, self.registry.name, version, served.expected, self.judged
+    def _run_checks(
+        self, version: ModelVersion, expected: ModelRecord, names: Collection[str]
+    ) -> CandidateEvaluation:
+        """Load a version as a server would, and hold it to these checks.
+
+        What it answers to the known requests becomes a tag of it, by which later code can tell
+        whether it still is the same model.
+        """
+        client, name = self.registry.client, self.registry.name
+        uri = f"models:/{name}/{version.version}"
+        checks = run_model_checks(
+            lambda: load_pipeline(uri), expected, self.test_set, self.board.baselines, names
         )
-        if served.serve != "judged":
-            return found
-        baselines = [row for row in self.board.rows if row.kind == "baseline"]
-        leak = check_leakage(self.training_set, served.expected, baselines)
-        if found.by_heart is not None:
-            leak = worst([leak, found.by_heart])
-        return replace(found, findings={**found.findings, "no_test_leakage": leak})
+        fault, pipeline = checks.fault, checks.pipeline
+        if pipeline is not None:
+            try:
+                answers = json.dumps(known_minutes(pipeline))
+                latency_ms = measure_latency_ms(pipeline)
+                unfitted = clone(pipeline)
+                attach_intervals(unfitted, get_intervals(pipeline))
+            except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the finding
+                fault = error_text(error)
+        if fault:
+            finding = Finding(Verdict.FAIL, f"cannot be loaded and used ({fault})")
+            return CandidateEvaluation(findings={"loads": finding})
+        client.set_model_version_tag(name, version.version, KNOWN_MINUTES, answers)
+        return CandidateEvaluation(checks.predicted, checks.findings, latency_ms, unfitted)
 
-    def _fitted_on(self) -> pd.DataFrame:
-        roles = fit_roles(self.training_set, self.board.models[0].fit_on)
-        return load_trips(self.store, self.training_set, *roles)
 
+def evaluate_champion(
+    client: MlflowClient, name: str, test_set: TestSet
+) -> ChampionEvaluation | None:
+    """The champion, with its predictions for the test month when it is of the same dataset.
 
-@dataclass(frozen=True)
-class Asked:
-    """A model that asked for the champion's place.
+    Args:
+        client: Of the registry.
+        name: Registered model.
+        test_set: On which the candidates are evaluated.
 
-    Attributes:
-        contest: What it was the best model of.
-        promotion: What was decided on it.
-        served: What would serve; None when it is not there.
-        version: Its version in the registry.
-        sound: Whether it may be tried: another version than the champion, without a fault.
+    Returns:
+        None when nothing serves. One that cannot be loaded or used any more says why.
     """
-
-    contest: CandidateEvaluation
-    promotion: Promotion
-    served: Served | None
-    version: str | None
-    sound: bool
-
-    @property
-    def as_other(self) -> OtherChallenger:
-        """The same for the record of a decision on another."""
-        promotion = self.promotion
-        return OtherChallenger(
-            model=promotion.winner.model,
-            version=self.version,
-            reason=promotion.reason,
-            criteria=promotion.criteria,
-        )
+    version = champion_version(client, name)
+    if version is None:
+        return None
+    training_set, trips = test_set.training_set, test_set.trips
+    saw = any(version.has_seen(str(month)) for month in training_set.months_of("judge"))
+    if version.dataset != training_set.dataset:
+        return ChampionEvaluation(version, saw)
+    try:
+        _, predicted = load_and_predict(lambda: load_verified(name, version), trips)
+    except UnusableModel as error:  # a broken champion must not keep a sound one from serving
+        return ChampionEvaluation(version, saw, unscored=str(error))
+    rmse = root_mean_squared_error(trips[TARGET], predicted)
+    if not isfinite(rmse):
+        return ChampionEvaluation(version, saw, unscored="its predictions are not all finite")
+    return ChampionEvaluation(version, saw, predicted, rmse)
 
 
-def tell(contest: CandidateEvaluation, decision: ChampionDecision) -> None:
-    """Keep a decision with the versions that asked, and whole with the training's run."""
-    registry, champion = contest.registry, contest.champion
+def ensure_registered(client: MlflowClient, name: str, version: ModelVersion) -> ModelVersion:
+    """The version of a model in the registry: registered now, unless it was before.
+
+    A process that dies between registering and deciding leaves a version behind, which the next
+    one takes up.
+
+    Args:
+        client: Of the registry.
+        name: Registered model.
+        version: Without a number yet.
+
+    Raises:
+        ModelNotLogged: when this MLflow does not have the model.
+    """
+    tags = version.to_tags()
+    for entry in client.search_model_versions(f"name='{name}' and run_id='{version.run_id}'"):
+        if entry.source == version.source:
+            for tag, value in tags.items():
+                client.set_model_version_tag(name, entry.version, tag, value)
+            return version.model_copy(update={"version": str(entry.version)})
+    described = describe_version(version)
+    number = register(client, name, version.source, version.run_id, tags, described)
+    return version.model_copy(update={"version": number})
+
+
+def _interval_figures(interval: IntervalRecord) -> IntervalFigures:
+    return IntervalFigures(
+        nominal=interval.nominal, coverage=interval.coverage, mean_width=interval.mean_width
+    )
+
+
+def _logged_at(row: ModelRecord) -> str:
+    if row.model_uri is None or row.mlflow_run_id is None:
+        raise ModelNotLogged(f"{row.model} was never logged to MLflow: materialize it again")
+    return row.model_uri
+
+
+def record_decision(evaluator: Evaluator, decision: ChampionDecision) -> None:
+    """Keep a decision with the versions that were tried, and whole with the training's run."""
+    registry, champion = evaluator.registry, evaluator.champion
     refused = "refused"
     said = [
         (other.version, refused, other.reason, other.criteria)
@@ -213,19 +369,21 @@ def tell(contest: CandidateEvaluation, decision: ChampionDecision) -> None:
     outcome = "promoted" if decision.promoted else refused
     said.append((decision.challenger_version, outcome, decision.reason, decision.criteria))
     for version, outcome, reason, criteria in said:
-        if version is None or (champion is not None and version == champion.version):
+        if version is None or (champion is not None and version == champion.version.version):
             continue
-        keep_decision(registry.client, registry.name, version, decision, outcome, reason, criteria)
-    asked = [(decision.challenger, decision.challenger_version)]
-    asked += [(other.model, other.version) for other in decision.other_challengers]
-    registered_ones = {model for model, version in asked if version is not None}
-    for row in contest.board.models:
+        describe_decision(
+            registry.client, registry.name, version, decision, outcome, reason, criteria
+        )
+    tried = [(decision.challenger, decision.challenger_version)]
+    tried += [(other.model, other.version) for other in decision.other_challengers]
+    registered_ones = {model for model, version in tried if version is not None}
+    for row in evaluator.board.models:
         if row.model in registered_ones and row.mlflow_run_id:
             file = f"decision_{decision.decision_id}.json"
             registry.client.log_dict(row.mlflow_run_id, decision.model_dump(), file)
 
 
-def keep_decision(
+def describe_decision(
     client: MlflowClient,
     name: str,
     version: str,
@@ -234,7 +392,7 @@ def keep_decision(
     reason: str,
     criteria: list[Criterion],
 ) -> None:
-    """Keep with a version what was decided on it: which decision in tags, why in the description.
+    """Keep with a version which decision was made on it, and why in its description.
 
     Args:
         client: Of the registry.

@@ -4,11 +4,9 @@ It is checked like any other version before the alias moves, recorded like any o
 held until there is data that it was not made on.
 """
 
-import dataclasses
-import json
 import uuid
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -18,12 +16,12 @@ from ml_assets.evaluation.model_checks import predictions_in_range
 from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.pipeline.fingerprint import known_minutes
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.evaluate import keep_decision
-from ml_assets.registry.artifacts import CHAMPION, PREVIOUS, version_with_alias
-from ml_assets.registry.loading import HOLD, load_verified
-from ml_assets.registry.manual_hold import ManualOverride
+from ml_assets.promotion.evaluate import describe_decision
+from ml_assets.registry.artifacts import PREVIOUS, version_with_alias
+from ml_assets.registry.loading import load_verified
 from ml_assets.registry.registry import (
     Registry,
+    champion_version,
     explain_missing_champion,
     list_versions,
     promote_alias,
@@ -31,6 +29,7 @@ from ml_assets.registry.registry import (
     versions_of,
 )
 from ml_assets.secrets import ShownError, error_text
+from ml_assets.storage.model_version import HOLD, ManualOverride, ModelVersion
 from ml_assets.trips.quality import Verdict
 
 Kind = Literal["rollback", "override"]
@@ -69,25 +68,27 @@ def override_champion(
     """
     client, name = registry.client, registry.name
     settle(client, name)
-    serving = version_with_alias(client, name, CHAMPION)
-    log.settle(None if serving is None else str(serving.version))
+    serving = champion_version(client, name)
+    log.settle(None if serving is None else serving.version)
     target = require_possible(registry, log.dataset, version)
     hold = _hold(log, kind, reason)
-    decision = _decision(log, kind, serving, target, hold, dagster_run_id)
+    decision = _decision(kind, serving, target, hold, dagster_run_id)
     log.write(decision.model_copy(update={"carried_out": False}))
-    _tell(client, name, decision, hold)
+    version, outcome, reason = target.version, decision.kind, decision.reason
+    describe_decision(client, name, version, decision, outcome, reason, [])
+    client.set_model_version_tag(name, version, HOLD, hold.model_dump_json())
     promote_alias(
         client,
         name,
-        str(target.version),
-        expected_current=None if serving is None else str(serving.version),
+        version,
+        expected_current=None if serving is None else serving.version,
         lock_folder=registry.lock_folder,
     )
     log.write(decision)
     return decision
 
 
-def require_possible(registry: Registry, dataset: str, version: str | None) -> Any:
+def require_possible(registry: Registry, dataset: str, version: str | None) -> ModelVersion:
     """Refuse a version that cannot serve; changes nothing.
 
     Args:
@@ -96,39 +97,42 @@ def require_possible(registry: Registry, dataset: str, version: str | None) -> A
         version: The version; None means the one that served before.
 
     Returns:
-        MLflow's entity of the version.
+        The version, as the registry has it.
 
     Raises:
         OverrideRejected: when there is no such version, it serves already, or cannot be served.
     """
     client, name = registry.client, registry.name
-    serving = version_with_alias(client, name, CHAMPION)
+    serving = champion_version(client, name)
     _require_same_trips(serving, dataset)
     target = _target(client, name, version, serving, dataset)
     _require_servable(name, target)
     return target
 
 
-def _require_same_trips(serving: Any, dataset: str) -> None:
+def _require_same_trips(serving: ModelVersion | None, dataset: str) -> None:
     """What serves for real trips gives way to a version of these trips only.
 
     Raises:
         OverrideRejected: when it was trained on others than those that are named now.
     """
-    if serving is None or serving.tags.get("synthetic") != "false":
+    if serving is None or serving.synthetic or not serving.dataset:
         return
-    trained_on = serving.tags.get("dataset")
-    if trained_on != dataset:
+    if serving.dataset != dataset:
         raise OverrideRejected(
-            f"version {serving.version}, which serves, was trained on {trained_on}, and the trips "
-            f"named now are those of {dataset}: set ML_ASSETS_TRIPS and ML_ASSETS_TAXI as they "
-            "were when it was trained"
+            f"version {serving.version}, which serves, was trained on {serving.dataset}, and the "
+            f"trips named now are those of {dataset}: set ML_ASSETS_TRIPS and ML_ASSETS_TAXI as "
+            "they were when it was trained"
         )
 
 
 def _target(
-    client: MlflowClient, name: str, version: str | None, serving: Any, dataset: str
-) -> Any:
+    client: MlflowClient,
+    name: str,
+    version: str | None,
+    serving: ModelVersion | None,
+    dataset: str,
+) -> ModelVersion:
     """The version to reinstate; None for the one that served before.
 
     Raises:
@@ -151,22 +155,29 @@ def _target(
                 f"{_choose(client, name, dataset)}"
             )
     else:
-        try:
-            found = client.get_model_version(name, version)
-        except MlflowException as error:
+        found = _numbered(client, name, version)
+        if found is None:
             raise OverrideRejected(
                 f"{name} has no version {version}: {_choose(client, name, dataset)}"
-            ) from error
-    if serving is not None and str(found.version) == str(serving.version):
+            )
+    if serving is not None and found.version == serving.version:
         raise OverrideRejected(f"version {found.version} of {name} serves already")
-    trained_on = found.tags.get("dataset")
-    if trained_on != dataset:
+    if found.dataset != dataset:
         before = ", which served before," if version is None else ""
         raise OverrideRejected(
             f"version {found.version} of {name}{before} was trained on "
-            f"{trained_on or 'unknown trips'}, not on {dataset}: {_choose(client, name, dataset)}"
+            f"{found.dataset or 'unknown trips'}, not on {dataset}: "
+            f"{_choose(client, name, dataset)}"
         )
     return found
+
+
+def _numbered(client: MlflowClient, name: str, version: str) -> ModelVersion | None:
+    """The version with this number; None when there is none, or it is no number."""
+    try:
+        return ModelVersion.from_mlflow(client.get_model_version(name, version))
+    except MlflowException:
+        return None
 
 
 def _choose(client: MlflowClient, name: str, dataset: str) -> str:
@@ -178,22 +189,22 @@ def _choose(client: MlflowClient, name: str, dataset: str) -> str:
 
 def _others(client: MlflowClient, name: str, dataset: str) -> list[str]:
     """The versions of these trips that do not serve."""
-    serving = version_with_alias(client, name, CHAMPION)
+    serving = champion_version(client, name)
     return [
-        str(entry.version)
+        entry.version
         for entry in versions_of(client, name, dataset)
-        if serving is None or str(entry.version) != str(serving.version)
+        if serving is None or entry.version != serving.version
     ]
 
 
-def _require_servable(name: str, target: Any) -> None:
+def _require_servable(name: str, target: ModelVersion) -> None:
     """Load it as a server would, under today's code.
 
     Raises:
         OverrideRejected: with why it cannot serve.
     """
     try:
-        pipeline = load_verified(f"models:/{name}/{target.version}", target.tags)
+        pipeline = load_verified(name, target)
         found = predictions_in_range(known_minutes(pipeline))
     except Exception as error:
         raise OverrideRejected(
@@ -208,53 +219,47 @@ def _hold(log: DecisionLog, kind: Kind, reason: str) -> ManualOverride:
     """Until when the choice stands: as long as trainings judge on nothing newer than by now."""
     last = log.latest_training()
     if last is None:
-        return ManualOverride(kind, reason, "", "")
+        return ManualOverride(kind=kind, reason=reason, judged_month="", raw_sha256="")
     judged = [use for use in last.months if use.role == "judge"]
-    return ManualOverride(kind, reason, last.judged_month, judged[0].raw_sha256 if judged else "")
+    return ManualOverride(
+        kind=kind,
+        reason=reason,
+        judged_month=last.judged_month,
+        raw_sha256=judged[0].raw_sha256 if judged else "",
+    )
 
 
 def _decision(
-    log: DecisionLog,
     kind: Kind,
-    serving: Any,
-    target: Any,
+    serving: ModelVersion | None,
+    target: ModelVersion,
     hold: ManualOverride,
     dagster_run_id: str,
 ) -> ChampionDecision:
-    tags = target.tags
-    model = tags.get("model", "unknown")
     came = "nothing" if serving is None else f"version {serving.version}"
     said = "rolled back" if kind == "rollback" else "put in place by hand"
-    refitted = tags.get("served", "").startswith("refitted_on_all_months")
     until = (
         f" It stands until a month after {hold.judged_month} judges." if hold.judged_month else ""
     )
     return ChampionDecision(
         promoted=True,
-        reason=f"{said} from {came} to version {target.version} ({model}): {hold.reason}.{until}",
-        champion=model,
-        registry_version=str(target.version),
-        previous_version=None if serving is None else str(serving.version),
+        reason=f"{said} from {came} to version {target.version} ({target.model}): {hold.reason}."
+        f"{until}",
+        champion=target.model,
+        registry_version=target.version,
+        previous_version=None if serving is None else serving.version,
         training_set="",
-        synthetic=tags.get("synthetic") == "true",
-        dataset=tags.get("dataset", ""),
-        serve="refitted_on_all_months" if refitted else "judged",
-        served=tags.get("served", ""),
-        test_rmse=float(tags["test_rmse"]) if "test_rmse" in tags else None,
-        caveat=tags.get("caveat"),
+        synthetic=target.synthetic,
+        dataset=target.dataset,
+        serve=target.serve,
+        served=target.served,
+        test_rmse=target.test_rmse,
+        caveat=target.caveat,
         decision_id=uuid.uuid4().hex[:8],
         kind=kind,
         decided_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         started_because=hold.reason,
         dagster_run_id=dagster_run_id,
-        judged_month=tags.get("judged_month", ""),
+        judged_month=target.judged_month,
         code_version=model_code_version(),
     )
-
-
-def _tell(
-    client: MlflowClient, name: str, decision: ChampionDecision, hold: ManualOverride
-) -> None:
-    version = decision.registry_version or ""
-    keep_decision(client, name, version, decision, decision.kind, decision.reason, [])
-    client.set_model_version_tag(name, version, HOLD, json.dumps(dataclasses.asdict(hold)))

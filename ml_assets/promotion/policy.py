@@ -1,10 +1,10 @@
 """Which model serves: the promotion decision.
 
-The best model of a leaderboard asks for the champion's place. It gets it when it has shown every
+The best model of a leaderboard is the first candidate. It is promoted when it meets every
 criterion: better than the baselines and, by a paired bootstrap over the trips of a month that
 neither was tuned on, better than the champion; no guarded slice much worse; its checks passed; and
 fast enough to serve. Whatever is missing keeps the champion, and so does a tie. When what is
-missing is the model's own (a check, a slice, its speed), the next of the leaderboard may ask.
+missing is the model's own (a check, a slice, its speed), the next of the leaderboard is tried.
 """
 
 from collections.abc import Mapping
@@ -13,64 +13,86 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, TrainingSet
 from ml_assets.promotion import criteria as shown
-from ml_assets.promotion.criteria import PromotionLimits
+from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
 from ml_assets.promotion.paired_bootstrap import paired_bootstrap
 from ml_assets.promotion.slice_guardrails import compare_slices
-from ml_assets.registry.manual_hold import Champion
 from ml_assets.secrets import ShownError
-from ml_assets.trips.quality import Finding
+from ml_assets.storage.model_version import ModelVersion
+from ml_assets.trips.quality import Finding, Verdict
 from ml_assets.trips.rules import TARGET
 
 
 class NoCandidate(ShownError, ValueError):
-    """No model asks for the place; says why."""
+    """No model can be promoted; says why."""
+
+
+@dataclass(frozen=True)
+class CandidateEvaluation:
+    """A candidate as the registry gives it back: what it predicts, and what its checks found.
+
+    Attributes:
+        predicted: Minutes for the test month; None when it could not be loaded and used, which
+            ``findings`` then say.
+        findings: By the name of the check; empty for the champion itself, which is not checked.
+        latency_ms: Time of one request; None when it could not be loaded and used.
+        unfitted: The same pipeline before its fit, with the intervals of the fitted one, to fit it
+            on more months; None when it could not be loaded and used.
+    """
+
+    predicted: npt.NDArray[np.float64] | None = None
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+    latency_ms: float | None = None
+    unfitted: Pipeline | None = None
+
+    @property
+    def failures(self) -> list[str]:
+        """What keeps it from serving; nothing when it is servable."""
+        found = self.findings.values()
+        return [finding.sentence for finding in found if finding.verdict != Verdict.PASS]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model of the leaderboard that may become champion.
+
+    Attributes:
+        row: Its row.
+        version: In the registry; None when its model is not in this MLflow.
+        evaluation: What was found of it.
+    """
+
+    row: ModelRecord
+    version: ModelVersion | None
+    evaluation: CandidateEvaluation
 
 
 @dataclass(frozen=True)
 class PromotionInputs:
-    """All that a decision is made on.
+    """All that a candidate is compared with.
 
     Attributes:
-        board: The leaderboard; its best model is the challenger.
+        board: The leaderboard, for its baselines and its caveat.
         training_set: What it was made from.
         champion: What serves; None when nothing does.
-        judged: Trips of the judged month.
-        fitted_on: Trips that the challenger was fitted on.
-        predicted: The challenger's predictions for the judged month, as loaded from where it was
-            logged; None when it could not be loaded, which ``findings`` then tell.
-        findings: What its checks say, by name.
-        milliseconds: Time of one request; None when it could not be loaded.
+        judged: Trips of the test month.
+        fitted_on: Trips that the candidate was fitted on.
     """
 
     board: Leaderboard
     training_set: TrainingSet
-    champion: Champion | None
+    champion: ChampionEvaluation | None
     judged: pd.DataFrame
     fitted_on: pd.DataFrame
-    predicted: npt.NDArray[np.float64] | None
-    findings: Mapping[str, Finding]
-    milliseconds: float | None
-
-    @property
-    def winner(self) -> ModelRecord:
-        """The best model of the leaderboard.
-
-        Raises:
-            NoCandidate: when there is none.
-        """
-        if not self.board.models:
-            raise NoCandidate("the leaderboard holds no model: materialize one model asset first")
-        return self.board.models[0]
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """The decision: the challenger, whether it is promoted, the reason, and what it had to show."""
+    """The decision on a candidate: whether it is promoted, the reason, and its criteria."""
 
-    winner: ModelRecord
     promoted: bool
     reason: str
     criteria: list[Criterion] = field(default_factory=list)
@@ -94,79 +116,79 @@ _RANKING_CRITERIA = {"beats_baselines", "better_by_paired_bootstrap"}
 
 
 def decide(
-    challenge: PromotionInputs,
+    candidate: Candidate,
+    inputs: PromotionInputs,
     limits: PromotionLimits | None = None,
     *,
     replace_other_dataset: bool = False,
 ) -> Promotion:
-    """Decide whether the leaderboard's best model becomes the champion.
+    """Decide whether a candidate becomes the champion.
 
     Args:
-        challenge: The two, and the trips of the judged month.
-        limits: What is asked.
+        candidate: A model of the leaderboard, evaluated.
+        inputs: What it is compared with.
+        limits: What it has to show.
         replace_other_dataset: Whether a champion of other real trips may be replaced.
-
-    Raises:
-        NoCandidate: when the leaderboard holds no model.
     """
     limits = limits or PromotionLimits()
-    winner = challenge.winner
-    if _serves_already(winner, challenge.champion):
-        reason = f"{challenge.champion} is the best model of this training already"
-        return Promotion(winner, False, reason)
-    criteria = _on_its_own(challenge, limits)
-    champion = challenge.champion
-    if champion is not None and champion.dataset != challenge.training_set.dataset:
-        dataset = challenge.training_set.dataset
-        criteria.append(shown.same_dataset(winner, dataset, champion, replace_other_dataset))
+    champion = inputs.champion
+    if champion is not None and came_from(champion.version, candidate.row):
+        return Promotion(False, f"{champion} is the best model of this training already")
+    criteria = _on_its_own(candidate, inputs, limits)
+    dataset = inputs.training_set.dataset
+    if champion is not None and champion.version.dataset != dataset:
+        model = candidate.row.model
+        criteria.append(shown.same_dataset(model, dataset, champion, replace_other_dataset))
     elif champion is not None and champion.predicted is not None:
-        criteria += _against(champion, challenge, limits)
+        criteria += _against(champion, candidate, inputs, limits)
     failed = [criterion for criterion in criteria if not criterion.passed]
-    reason = _refused(failed, challenge) if failed else _promoted(criteria, challenge)
-    return Promotion(winner, not failed, reason, criteria)
+    if failed:
+        return Promotion(False, _refused(failed, candidate.row, champion), criteria)
+    return Promotion(True, _promoted(criteria, candidate.row, inputs), criteria)
 
 
-def _serves_already(winner: ModelRecord, champion: Champion | None) -> bool:
-    """Whether the champion came from the winner's own training."""
-    return (
-        champion is not None and bool(champion.run_id) and champion.run_id == winner.mlflow_run_id
-    )
+def came_from(version: ModelVersion, row: ModelRecord) -> bool:
+    """Whether a version came from the very training of this row."""
+    return bool(version.run_id) and version.run_id == row.mlflow_run_id
 
 
-def _on_its_own(challenge: PromotionInputs, limits: PromotionLimits) -> list[Criterion]:
-    criteria = [shown.beats_baselines(challenge.board)]
-    criteria += [shown.passes_check(name, found) for name, found in challenge.findings.items()]
-    if challenge.milliseconds is not None:
-        criteria.append(shown.meets_latency(challenge.milliseconds, limits))
+def _on_its_own(
+    candidate: Candidate, inputs: PromotionInputs, limits: PromotionLimits
+) -> list[Criterion]:
+    evaluation = candidate.evaluation
+    criteria = [shown.beats_baselines(candidate.row, inputs.board)]
+    criteria += [shown.passes_check(name, found) for name, found in evaluation.findings.items()]
+    if evaluation.latency_ms is not None:
+        criteria.append(shown.meets_latency(evaluation.latency_ms, limits))
     return criteria
 
 
 def _against(
-    champion: Champion, challenge: PromotionInputs, limits: PromotionLimits
+    champion: ChampionEvaluation,
+    candidate: Candidate,
+    inputs: PromotionInputs,
+    limits: PromotionLimits,
 ) -> list[Criterion]:
-    held = shown.newer_than_override(challenge.training_set, champion)
-    criteria = [shown.fair_comparison(challenge.board, champion), *([held] if held else [])]
-    before, after = champion.predicted, challenge.predicted
+    model, board, judged = candidate.row.model, inputs.board, inputs.judged
+    held = shown.newer_than_override(inputs.training_set, champion)
+    criteria = [shown.fair_comparison(model, board, champion), *([held] if held else [])]
+    before, after = champion.predicted, candidate.evaluation.predicted
     if before is None or after is None:
         return criteria
-    actual = challenge.judged[TARGET].to_numpy()
+    actual = judged[TARGET].to_numpy()
     difference = paired_bootstrap(actual, before, after, confidence=limits.confidence)
-    winner, month = challenge.winner.model, challenge.board.judged_month
-    changes = compare_slices(challenge.judged, before, after, challenge.fitted_on, limits.guard)
+    changes = compare_slices(judged, before, after, inputs.fitted_on, limits.guard)
     return [
         *criteria,
-        shown.better_by_paired_bootstrap(difference, limits, winner, month),
+        shown.better_by_paired_bootstrap(difference, limits, model, board.judged_month),
         *shown.slice_guardrails_hold(changes),
     ]
 
 
-def _promoted(criteria: list[Criterion], challenge: PromotionInputs) -> str:
-    winner, month = challenge.winner, challenge.board.judged_month
-    champion = challenge.champion
+def _promoted(criteria: list[Criterion], row: ModelRecord, inputs: PromotionInputs) -> str:
+    champion, month = inputs.champion, inputs.board.judged_month
     if champion is None:
-        return (
-            f"nothing served yet; {winner.model} is best on {month} (RMSE {winner.test.rmse:.3f})"
-        )
+        return f"nothing served yet; {row.model} is best on {month} (RMSE {row.test.rmse:.3f})"
     found = {criterion.name: criterion.finding for criterion in criteria}
     if "champion_may_be_replaced" in found:
         return found["champion_may_be_replaced"]
@@ -179,18 +201,17 @@ def _promoted(criteria: list[Criterion], challenge: PromotionInputs) -> str:
     return f"better than {champion}: {found['better_by_paired_bootstrap']}"
 
 
-def _refused(failed: list[Criterion], challenge: PromotionInputs) -> str:
-    champion, winner = challenge.champion, challenge.winner.model
+def _refused(failed: list[Criterion], row: ModelRecord, champion: ChampionEvaluation | None) -> str:
     said = "; ".join(f"{criterion.name}: {criterion.finding}" for criterion in failed)
     if champion is None:
-        return f"{winner} is not fit to serve: {said}"
+        return f"{row.model} is not fit to serve: {said}"
     found = {criterion.name: criterion.finding for criterion in failed}
     no_better = found.pop("better_by_paired_bootstrap", None)
     # One that is worse on the whole is so on its slices: they are among the criteria.
     if no_better and all(name.startswith("guarded_slice") for name in found):
         flattered = ", which was fitted or tuned on that month" if champion.saw_judged_month else ""
         return f"no better than {champion}{flattered}: {no_better}"
-    kept = f"{champion} is kept, since {winner} lacks {said}"
+    kept = f"{champion} is kept, since {row.model} lacks {said}"
     return (
         f"{kept}. It can no longer be scored ({champion.unscored})" if champion.unscored else kept
     )

@@ -1,4 +1,4 @@
-"""Carry out a promotion: register the challenger, examine it, decide, record, move the alias.
+"""Carry out a promotion: evaluate the candidates, decide, record, move the alias last.
 
 The decision is recorded before the alias moves, and marked as carried out after: a process that
 dies in between leaves the old champion serving and a decision that says it was not carried out.
@@ -22,10 +22,9 @@ from ml_assets.evaluation.records import (
 )
 from ml_assets.promotion.criteria import PromotionLimits
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.evaluate import Asked, CandidateEvaluation, tell
-from ml_assets.promotion.policy import Promotion
-from ml_assets.registry.manual_hold import Serve
+from ml_assets.promotion.evaluate import CandidateResult, Evaluator, record_decision
 from ml_assets.registry.registry import Registry, promote_alias
+from ml_assets.storage.model_version import ModelVersion, Serve
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.rules import TARGET
 
@@ -76,27 +75,27 @@ def promote_best(
         ConcurrentPromotion: when another process moved the alias meanwhile.
     """
     begun, processed = time.perf_counter(), time.process_time()
-    contest = CandidateEvaluation.prepare(registry, board, training_set, store)
-    log.settle(contest.champion.version if contest.champion else None)
-    asked, others = contest.evaluate_in_order(
+    evaluator = Evaluator.prepare(registry, board, training_set, store)
+    serving = evaluator.champion.version.version if evaluator.champion else None
+    log.settle(serving)
+    result, others = evaluator.evaluate_in_order(
         options.limits, replace_other_dataset=options.replace_other_dataset
     )
-    if asked.promotion.promoted and options.serve == "refitted_on_all_months":
-        served, version = asked.contest.refit()
-        asked = replace(asked, served=served, version=version)
+    if result.promotion.promoted and options.serve == "refitted_on_all_months":
+        result = replace(result, candidate=evaluator.refit(result.candidate))
     spent = (time.perf_counter() - begun, time.process_time() - processed)
-    decision = _decision(contest, asked, others, options, spent)
+    decision = _decision(evaluator, result, others, options, spent)
     if not decision.promoted:
         log.write(decision)
-        tell(contest, decision)
+        record_decision(evaluator, decision)
         return decision
     log.write(decision.model_copy(update={"carried_out": False}))
-    tell(contest, decision)
+    record_decision(evaluator, decision)
     promote_alias(
         registry.client,
         registry.name,
-        asked.version or "",
-        expected_current=contest.champion.version if contest.champion else None,
+        result.version or "",
+        expected_current=serving,
         lock_folder=registry.lock_folder,
     )
     log.write(decision)
@@ -104,78 +103,70 @@ def promote_best(
 
 
 def _decision(
-    contest: CandidateEvaluation,
-    asked: Asked,
-    others: list[Asked],
+    evaluator: Evaluator,
+    result: CandidateResult,
+    others: list[CandidateResult],
     options: PromotionOptions,
     spent: tuple[float, float],
 ) -> ChampionDecision:
-    promotion, board, training_set = asked.promotion, contest.board, contest.training_set
-    before = contest.champion
+    board, champion = evaluator.board, evaluator.champion
     parts: list[ModelRecord | Leaderboard] = [*board.models, board]
     return ChampionDecision(
-        promoted=promotion.promoted,
-        reason=_reason(promotion, [other.promotion for other in others]),
-        previous_version=before.version if before else None,
-        champion_before=_before(contest),
+        promoted=result.promotion.promoted,
+        reason=_reason(result, others),
+        previous_version=champion.version.version if champion else None,
+        champion_before=_previous_champion(evaluator),
         training_set=board.training_set,
-        unscored=before.unscored if before else None,
+        unscored=champion.unscored if champion else None,
         decision_id=uuid.uuid4().hex[:8],
         decided_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         started_because=options.started_because,
         dagster_run_id=options.dagster_run_id,
         judged_month=board.judged_month,
-        challenger=promotion.winner.model,
-        challenger_version=asked.version,
-        criteria=promotion.criteria,
-        other_challengers=[other.as_other for other in others],
-        months=training_set.months,
+        challenger=result.model,
+        challenger_version=result.version,
+        criteria=result.promotion.criteria,
+        other_challengers=[other.to_record() for other in others],
+        months=evaluator.test_set.training_set.months,
         code_version=model_code_version(),
         seconds=sum(part.seconds for part in parts) + spent[0],
         cpu_seconds=sum(part.cpu_seconds for part in parts) + spent[1],
-        **_serving(contest, asked),
+        **_serving_fields(evaluator, result),
     )
 
 
-def _before(contest: CandidateEvaluation) -> ChampionBefore | None:
-    champion = contest.champion
+def _previous_champion(evaluator: Evaluator) -> ChampionBefore | None:
+    champion = evaluator.champion
     if champion is None or champion.predicted is None:
         return None
-    figures = measure(contest.judged[TARGET], champion.predicted)
+    figures = measure(evaluator.test_set.trips[TARGET], champion.predicted)
     return ChampionBefore(
-        model=champion.model,
-        version=champion.version,
-        run_id=champion.run_id,
+        model=champion.version.model,
+        version=champion.version.version,
+        run_id=champion.version.run_id,
         test=MetricsRecord.model_validate(figures.as_dict()),
         saw_judged_month=champion.saw_judged_month,
     )
 
 
-def _reason(promotion: Promotion, others: list[Promotion]) -> str:
+def _reason(result: CandidateResult, others: list[CandidateResult]) -> str:
     """The reason, with those that were refused beside this one."""
+    reason = result.promotion.reason
     if not others:
-        return promotion.reason
-    when = "before it" if promotion.promoted else "after it"
-    asked = "; ".join(f"{other.winner.model} ({other.reason})" for other in others)
-    return f"{promotion.reason}. Asked {when} and refused: {asked}"
+        return reason
+    when = "before it" if result.promotion.promoted else "after it"
+    asked = "; ".join(f"{other.model} ({other.promotion.reason})" for other in others)
+    return f"{reason}. Asked {when} and refused: {asked}"
 
 
-def _serving(contest: CandidateEvaluation, asked: Asked) -> dict[str, Any]:
-    """What the record says of the model that serves after the decision."""
-    board, training_set, before = contest.board, contest.training_set, contest.champion
-    promotion, served = asked.promotion, asked.served
-    if promotion.promoted and served is not None:
-        return {
-            "champion": promotion.winner.model,
-            "registry_version": asked.version,
-            "synthetic": training_set.synthetic,
-            "dataset": training_set.dataset,
-            "serve": served.serve,
-            "served": served.in_words,
-            "test_rmse": promotion.winner.test.rmse,
-            "caveat": board.caveat,
-        }
-    if before is None:
+def _serving_fields(evaluator: Evaluator, result: CandidateResult) -> dict[str, Any]:
+    """What the record says of the version that serves after the decision."""
+    board, champion = evaluator.board, evaluator.champion
+    if result.promotion.promoted and result.candidate.version is not None:
+        version, rmse = result.candidate.version, result.candidate.row.test.rmse
+        return {**_version_fields(version), "test_rmse": rmse, "caveat": board.caveat}
+    if champion is None:
+        training_set = evaluator.test_set.training_set
         return {
             "champion": None,
             "registry_version": None,
@@ -184,13 +175,20 @@ def _serving(contest: CandidateEvaluation, asked: Asked) -> dict[str, Any]:
             "served": "nothing serves",
             "test_rmse": None,
         }
+    own_caveat = champion.version.caveat if champion.saw_judged_month else None
     return {
-        "champion": before.model,
-        "registry_version": before.version,
-        "synthetic": before.synthetic,
-        "dataset": before.dataset,
-        "serve": before.serve,
-        "served": before.served,
-        "test_rmse": before.test_rmse,
-        "caveat": board.caveat or before.caveat,
+        **_version_fields(champion.version),
+        "test_rmse": champion.test_rmse,
+        "caveat": board.caveat or own_caveat,
+    }
+
+
+def _version_fields(version: ModelVersion) -> dict[str, Any]:
+    return {
+        "champion": version.model,
+        "registry_version": version.version,
+        "synthetic": version.synthetic,
+        "dataset": version.dataset,
+        "serve": version.serve,
+        "served": version.served,
     }

@@ -17,8 +17,8 @@ from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.pipeline.predict import Model
 from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.promotion.candidate_service import ServiceUnresponsive, candidate_service
-from ml_assets.registry.artifacts import CHAMPION, version_with_alias
 from ml_assets.registry.loading import ModelNotFound, load_model
+from ml_assets.registry.registry import champion_version
 from ml_assets.requests.batch import predict_file
 from ml_assets.requests.parse import Refused, read_request, request_columns
 from ml_assets.requests.validate import check_requests
@@ -81,7 +81,7 @@ def compare_champion(client: MlflowClient, name: str, judged: pd.DataFrame) -> C
     Returns:
         What came of it; a champion or a service that cannot be asked is a difference, too.
     """
-    version = version_with_alias(client, name, CHAMPION)
+    version = champion_version(client, name)
     if version is None:
         return Comparison(impossible="the registry names no champion")
     trips = chosen(judged)
@@ -89,7 +89,7 @@ def compare_champion(client: MlflowClient, name: str, judged: pd.DataFrame) -> C
         return Comparison(impossible="the judged month has no trip that is a valid request")
     try:
         with candidate_service(version, name) as service:
-            model = load_model(client, name, str(version.version))
+            model = load_model(client, name, version.version)
             one_by_one = max(MIN_ONE_BY_ONE, min(REQUESTS, len(judged) // TRIPS_FOR_ONE))
             return compare(model, trips, service.ask, one_by_one)
     except (ModelNotFound, ServiceUnresponsive, UntrustedModel, StorageError) as error:

@@ -31,6 +31,7 @@ from ml_assets.registry.descriptions import MODEL_DESCRIPTION
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.registry.package_wheel import wheel_name, write_wheel
 from ml_assets.secrets import ShownError
+from ml_assets.storage.model_version import ModelVersion
 
 WHEEL_FOLDER = "wheels"
 """Folder of a logged model that holds this package; MLflow's own wheeled models call it so, too."""
@@ -209,10 +210,10 @@ def _require_logged(client: MlflowClient, model_id: str) -> None:
         ) from error
 
 
-def version_with_alias(client: MlflowClient, name: str, alias: str) -> Any | None:
+def version_with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
     """The model version that bears an alias, or None."""
     try:
-        return client.get_model_version_by_alias(name, alias)
+        return ModelVersion.from_mlflow(client.get_model_version_by_alias(name, alias))
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None

@@ -1,7 +1,9 @@
 """What MLflow shows in words: names of runs, and the descriptions of runs and versions."""
 
-from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, TrainingSet
-from ml_assets.registry.manual_hold import Serve
+from collections.abc import Sequence
+
+from ml_assets.evaluation.records import Criterion, ModelRecord, TrainingSet
+from ml_assets.storage.model_version import ModelVersion
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
 
@@ -51,28 +53,22 @@ def describe_training(
     return _joined(lines, training_set.caveat)
 
 
-def describe_version(
-    board: Leaderboard, training_set: TrainingSet, fitted_on: list[str], serve: Serve
-) -> str:
+def describe_version(version: ModelVersion) -> str:
     """The description of a registered version, in Markdown.
 
     Args:
-        board: The leaderboard, whose first model it is.
-        training_set: What it was trained on.
-        fitted_on: Its months.
-        serve: Whether it is the evaluated fit, or its parameters fitted on all months.
+        version: With the figures of its test month.
     """
-    winner = board.models[0]
     lines = [
-        f"**{winner.model}**, fitted on {_months(fitted_on)}: test RMSE "
-        f"**{winner.test.rmse:.3f} min** on {board.judged_month}, on {_trips(training_set)}.",
+        f"**{version.model}**, fitted on {_months(version.fitted_on)}: test RMSE "
+        f"**{version.test_rmse:.3f} min** on {version.judged_month}, on {_trips(version)}.",
     ]
-    if serve == "refitted_on_all_months":
+    if version.refit:
         lines.append(
             "Fitted again on all months, the test month included: the RMSE is that of the "
             "fit before."
         )
-    return _joined(lines, board.caveat)
+    return _joined(lines, version.caveat)
 
 
 def with_decision(
@@ -101,11 +97,11 @@ def with_decision(
     return f"{training}{_RULE}{decision}"[:MAX_CHARACTERS]
 
 
-def _trips(training_set: TrainingSet) -> str:
-    return "the synthetic sample" if training_set.synthetic else f"{training_set.dataset} trips"
+def _trips(made: TrainingSet | ModelVersion) -> str:
+    return "the synthetic sample" if made.synthetic else f"{made.dataset} trips"
 
 
-def _months(months: list[str]) -> str:
+def _months(months: Sequence[str]) -> str:
     return span([Month.parse(month) for month in months]) if months else "nothing"
 
 

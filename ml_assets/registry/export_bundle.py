@@ -2,38 +2,35 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import mlflow
 
-from ml_assets.registry.artifacts import CHAMPION, require_trusted
-from ml_assets.registry.loading import INTERVAL_TAGS, KNOWN_MINUTES
+from ml_assets.registry.artifacts import require_trusted
 from ml_assets.serving.bundle import (
     PIPELINE_FILE,
     RECORD_FILE,
     BundleRecord,
-    IntervalFigures,
-    VersionFacts,
     digest,
     read_record,
 )
 from ml_assets.storage.atomic import storage_errors
 from ml_assets.storage.leftovers import in_use, remove_leftovers
+from ml_assets.storage.model_version import ModelVersion
 
 KEPT: Final = 2
 """So many bundles stay: the one that serves, and the one before, which may still be loading."""
 
 
-def bundle_name(version: Any) -> str:
+def bundle_name(version: ModelVersion) -> str:
     """Name of a version's folder; versions of two registries differ in it.
 
     Args:
-        version: MLflow's record of it.
+        version: As the registry has it.
     """
     source = hashlib.sha256(f"{version.source}\n{version.run_id}".encode()).hexdigest()
     return f"{version.version}-{source[:8]}"
@@ -47,11 +44,11 @@ def is_complete(folder: Path) -> bool:
         return False
 
 
-def export(version: Any, name: str, folder: Path) -> Path:
+def export(version: ModelVersion, name: str, folder: Path) -> Path:
     """Bring a version from the registry, unless it is there already.
 
     Args:
-        version: MLflow's record of it.
+        version: As the registry has it.
         name: Registered model.
         folder: Where bundles lie.
 
@@ -82,7 +79,12 @@ def export(version: Any, name: str, folder: Path) -> Path:
             made.mkdir()
             stored = flavors["sklearn"]["pickled_model"]
             shutil.move(Path(copy) / stored, made / PIPELINE_FILE)
-            record = _record(version, digest(made / PIPELINE_FILE))
+            record = BundleRecord(
+                facts=version,
+                source=version.source,
+                sha256=digest(made / PIPELINE_FILE),
+                known_minutes=version.known_minutes,
+            )
             (made / RECORD_FILE).write_text(record.model_dump_json(indent=1), encoding="utf-8")
             for file in made.iterdir():
                 _to_disk(file)
@@ -112,41 +114,3 @@ def _put(made: Path, final: Path) -> None:
 def _to_disk(file: Path) -> None:
     with open(file, "rb+") as written:
         os.fsync(written.fileno())
-
-
-def _record(version: Any, sha256: str) -> BundleRecord:
-    tags: dict[str, str] = dict(version.tags)
-    facts = VersionFacts(
-        version=str(version.version),
-        alias=CHAMPION,
-        model=tags.get("model", "unknown"),
-        dataset=tags.get("dataset", "unknown"),
-        synthetic=tags.get("synthetic") == "true",
-        fitted_on=_months(tags.get("fitted_on", "")),
-        tuned_on=_months(tags.get("tuned_on", "")),
-        judged_month=tags.get("judged_month", ""),
-        test_rmse=_number(tags.get("test_rmse")),
-        interval=_interval(tags),
-        served=tags.get("served", ""),
-        caveat=tags.get("caveat"),
-    )
-    known = json.loads(tags[KNOWN_MINUTES]) if KNOWN_MINUTES in tags else None
-    return BundleRecord(facts=facts, source=str(version.source), sha256=sha256, known_minutes=known)
-
-
-def _interval(tags: dict[str, str]) -> IntervalFigures | None:
-    nominal, coverage, mean_width = (_number(tags.get(tag)) for tag in INTERVAL_TAGS)
-    if nominal is None:
-        return None
-    return IntervalFigures(nominal=nominal, coverage=coverage, mean_width=mean_width)
-
-
-def _months(text: str) -> list[str]:
-    return [month for month in text.split(",") if month]
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None

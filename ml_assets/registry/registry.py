@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from ml_assets.registry.artifacts import CHALLENGER, CHAMPION, PREVIOUS, version_with_alias
 from ml_assets.secrets import ShownError
 from ml_assets.storage.atomic import locked
+from ml_assets.storage.model_version import REPLACES, ModelVersion
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,35 @@ class Registry:
     lock_folder: Path
 
 
-def versions_of(client: MlflowClient, name: str, dataset: str | None = None) -> list[Any]:
-    """MLflow's records of the registered versions, the oldest first.
+def find_version(client: MlflowClient, name: str, which: str) -> ModelVersion | None:
+    """The version with this number or alias; None when there is none.
+
+    Args:
+        client: Of the registry.
+        name: Registered model.
+        which: A version's number, or an alias.
+    """
+    if not which.isdecimal():
+        return version_with_alias(client, name, which)
+    try:
+        return ModelVersion.from_mlflow(client.get_model_version(name, which))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def versions_of(client: MlflowClient, name: str, dataset: str | None = None) -> list[ModelVersion]:
+    """The registered versions, the oldest first.
 
     Args:
         client: Of the registry.
         name: Registered model.
         dataset: Only versions of these trips.
     """
-    found = client.search_model_versions(f"name='{name}'")
-    ordered = sorted(found, key=lambda entry: int(entry.version))
-    return [entry for entry in ordered if dataset in (None, entry.tags.get("dataset"))]
+    entries = client.search_model_versions(f"name='{name}'")
+    found = sorted(map(ModelVersion.from_mlflow, entries), key=lambda entry: int(entry.version))
+    return [entry for entry in found if dataset in (None, entry.dataset)]
 
 
 def list_versions(client: MlflowClient, name: str, dataset: str | None = None) -> str:
@@ -47,10 +66,7 @@ def list_versions(client: MlflowClient, name: str, dataset: str | None = None) -
         name: Registered model.
         dataset: Only versions of these trips.
     """
-    named = [
-        f"{entry.version} ({entry.tags.get('model', 'unknown')})"
-        for entry in versions_of(client, name, dataset)
-    ]
+    named = [f"{entry.version} ({entry.model})" for entry in versions_of(client, name, dataset)]
     return ", ".join(named) or "none; train first with `ml-assets run`"
 
 
@@ -67,15 +83,13 @@ def promote_command(client: MlflowClient, name: str, dataset: str | None = None)
     versions = versions_of(client, name, dataset)
     if not versions:
         return None
-    served = [entry for entry in versions if entry.tags.get("decision") not in (None, "refused")]
+    numbers = [entry.version for entry in versions]
     previous = version_with_alias(client, name, PREVIOUS)
-    numbers = {str(entry.version) for entry in versions}
-    if served:
-        latest = str(max(served, key=lambda entry: entry.tags.get("decided_at", "")).version)
-    elif previous is not None and str(previous.version) in numbers:
-        latest = str(previous.version)
-    else:
-        latest = str(versions[-1].version)
+    known = (
+        client.get_registered_model(name).tags.get(LAST_CHAMPION),
+        previous.version if previous else None,
+    )
+    latest = next((number for number in known if number in numbers), numbers[-1])
     return f"ml-assets promote {latest}"
 
 
@@ -98,7 +112,9 @@ def explain_missing_champion(client: MlflowClient, name: str) -> str:
     )
 
 
-REPLACES = "replaces"
+LAST_CHAMPION = "last_champion"
+"""Tag of the registered model: the version that was promoted last, which outlives its alias."""
+
 LOCK = ".champion.lock"
 """File in a home that is locked while aliases are moved."""
 
@@ -107,10 +123,9 @@ class ConcurrentPromotion(ShownError, RuntimeError):
     """Another process made another version champion meanwhile; nothing was changed."""
 
 
-def champion_version(client: MlflowClient, name: str) -> str | None:
-    """The version that serves; None when nothing does."""
-    version = version_with_alias(client, name, CHAMPION)
-    return None if version is None else str(version.version)
+def champion_version(client: MlflowClient, name: str) -> ModelVersion | None:
+    """The version that serves; None when none does."""
+    return version_with_alias(client, name, CHAMPION)
 
 
 def promote_alias(
@@ -129,7 +144,7 @@ def promote_alias(
         client: Of the registry.
         name: Registered model.
         version: The new champion.
-        instead_of: The version that served when this was decided; None when nothing did.
+        expected_current: The version that served when this was decided; None when nothing did.
         lock_folder: Local folder of the lock that lets one process of this machine move it at a
             time.
 
@@ -137,7 +152,8 @@ def promote_alias(
         ConcurrentPromotion: when another version serves by now.
     """
     with locked(lock_folder / LOCK):
-        now = champion_version(client, name)
+        champion = champion_version(client, name)
+        now = champion.version if champion else None
         if now != expected_current:
             raise ConcurrentPromotion(
                 f"version {now or 'none'} of {name} serves by now, and this was decided while "
@@ -147,23 +163,25 @@ def promote_alias(
             client.set_model_version_tag(name, version, REPLACES, now)
             client.set_registered_model_alias(name, PREVIOUS, now)
         client.set_registered_model_alias(name, CHAMPION, version)
+        client.set_registered_model_tag(name, LAST_CHAMPION, version)
         _leave_challengers(client, name, version)
 
 
 def settle(client: MlflowClient, name: str) -> None:
     """Finish what a process that died while it moved the aliases left undone; else do nothing."""
-    champion = version_with_alias(client, name, CHAMPION)
+    champion = champion_version(client, name)
     if champion is None:
         return
     previous = version_with_alias(client, name, PREVIOUS)
-    if previous is not None and str(previous.version) == str(champion.version):
+    if previous is not None and previous.version == champion.version:
         # It died after it noted the old champion, who still serves: what that replaced is previous.
-        replaced = champion.tags.get(REPLACES)
-        if replaced:
-            client.set_registered_model_alias(name, PREVIOUS, replaced)
+        if champion.replaces:
+            client.set_registered_model_alias(name, PREVIOUS, champion.replaces)
         else:
             client.delete_registered_model_alias(name, PREVIOUS)
-    _leave_challengers(client, name, str(champion.version))
+    if client.get_registered_model(name).tags.get(LAST_CHAMPION) != champion.version:
+        client.set_registered_model_tag(name, LAST_CHAMPION, champion.version)
+    _leave_challengers(client, name, champion.version)
 
 
 def set_challenger(client: MlflowClient, name: str, version: str) -> None:
@@ -174,5 +192,5 @@ def set_challenger(client: MlflowClient, name: str, version: str) -> None:
 def _leave_challengers(client: MlflowClient, name: str, champion: str) -> None:
     """Who serves asks for nothing any more."""
     challenger = version_with_alias(client, name, CHALLENGER)
-    if challenger is not None and str(challenger.version) == champion:
+    if challenger is not None and challenger.version == champion:
         client.delete_registered_model_alias(name, CHALLENGER)

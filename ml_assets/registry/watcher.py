@@ -16,10 +16,13 @@ from typing import Any, Final
 
 from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
 from ml_assets.config.sqlite_url import sqlite_path
-from ml_assets.registry.artifacts import CHAMPION, version_with_alias
 from ml_assets.registry.export_bundle import bundle_name, export, is_complete, remove_others
 from ml_assets.registry.mlflow_store import NothingTracked, TrackingStore, TrackingUnavailable
-from ml_assets.registry.registry import explain_missing_champion, versions_of
+from ml_assets.registry.registry import (
+    champion_version,
+    explain_missing_champion,
+    versions_of,
+)
 from ml_assets.secrets import ShownError, error_text, one_line, scrub_logs
 from ml_assets.serving.handover import (
     CHAMPION_FILE,
@@ -31,6 +34,7 @@ from ml_assets.serving.handover import (
 )
 from ml_assets.storage.atomic import write_text
 from ml_assets.storage.faults import storage_fault
+from ml_assets.storage.model_version import ModelVersion
 
 ASK_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 10.0
@@ -80,7 +84,7 @@ class ChampionWatch:
                 self._hand_over(version)
             self._note = RegistryStatus(
                 answered_at=datetime.now(UTC),
-                names=None if version is None else str(version.version),
+                names=None if version is None else version.version,
                 problem=missing if version is None else self._export_problem,
             )
         self._write()
@@ -109,13 +113,13 @@ class ChampionWatch:
         """An error's text on one line, as anybody may read it at ``/ready``."""
         return error_text(error, self._settings.tracking_uri, limit=_SHOWN_CHARACTERS)
 
-    def _ask(self) -> Any | None:
-        """MLflow's record of the champion; None when there is none."""
+    def _ask(self) -> ModelVersion | None:
+        """The champion; None when there is none."""
         if not self._has_database():
             return None
         if self._client is None:
             self._client = TrackingStore.of(self._settings).reader()
-        return version_with_alias(self._client, REGISTERED_MODEL, CHAMPION)
+        return champion_version(self._client, REGISTERED_MODEL)
 
     def _has_database(self) -> bool:
         """Whether there is a registry to ask: SQLite would make a file that is not there.
@@ -142,13 +146,13 @@ class ChampionWatch:
         self._database = database
         return True
 
-    def _hand_over(self, version: Any) -> None:
+    def _hand_over(self, version: ModelVersion) -> None:
         name = bundle_name(version)
         self._finish_export()
         if self._export is not None or self._is_handed(name) or time.monotonic() < self._retry_at:
             return
         work = self._exporter.submit(export, version, REGISTERED_MODEL, self._folder)
-        self._export = (str(version.version), work)
+        self._export = (version.version, work)
 
     def rest(self) -> None:
         """Wait for the next question, but hand over at once what has been brought meanwhile."""

@@ -142,14 +142,14 @@ def reproduce(
         raise
     except Exception as error:
         raise ReproductionError(
-            f"version {recorded.version} ({recorded.family}) cannot be fitted again and compared "
+            f"{recorded} cannot be fitted again and compared "
             f"by this code ({error_text(error)}): use the code that registered it "
             f"({recorded.code_version or 'unknown'}; this is {model_code_version()})"
         ) from error
     return Reproduction(
-        version=recorded.version,
-        model=recorded.family,
-        serve=recorded.serve,
+        version=recorded.version.version,
+        model=recorded.version.model,
+        serve=recorded.version.serve,
         fitted_on=[str(month) for month in now.months_of(*_roles(recorded))],
         judged_month=", ".join(str(month) for month in now.months_of("judge")),
         requests=len(judged),
@@ -167,7 +167,7 @@ def threads_of(pipeline: Pipeline) -> int:
 
 
 def _roles(recorded: TrainingRecord) -> tuple[Role, ...]:
-    if recorded.serve == "refitted_on_all_months":
+    if recorded.version.refit:
         return ("train", "tune", "judge")
     return fit_roles(recorded.training_set, recorded.fit_on)
 
@@ -177,7 +177,7 @@ def _as_stored(store: TripStore, recorded: TrainingRecord) -> TrainingSet:
     training_set = recorded.training_set
     if training_set.dataset != store.dataset:
         raise ReproductionError(
-            f"version {recorded.version} was trained on {training_set.dataset}, and these settings "
+            f"{recorded} was trained on {training_set.dataset}, and these settings "
             f"are of {store.dataset}: set ML_ASSETS_TRIPS and ML_ASSETS_TAXI as they were then"
         )
     there = {*store.months(TABLE)}
@@ -185,7 +185,7 @@ def _as_stored(store: TripStore, recorded: TrainingRecord) -> TrainingSet:
     missing = [month for month in wanted if month not in there]
     if missing:
         raise ReproductionError(
-            f"version {recorded.version} needs {', '.join(map(str, missing))} of {store.dataset}, "
+            f"{recorded} needs {', '.join(map(str, missing))} of {store.dataset}, "
             f"which {'is' if len(missing) == 1 else 'are'} not here: bring them with `ml-assets "
             f"run --first {missing[0]} --last {missing[-1]} --ingest-only`"
         )
@@ -213,7 +213,7 @@ def _registered(recorded: TrainingRecord) -> Pipeline:
         return load_pipeline(recorded.uri)
     except Exception as error:
         raise ReproductionError(
-            f"version {recorded.version} ({recorded.family}) cannot be loaded by this code, so "
+            f"{recorded} cannot be loaded by this code, so "
             f"there is nothing to compare with ({error_text(error)}): use the code "
             f"that registered it ({recorded.code_version or 'unknown'})"
         ) from error
@@ -232,7 +232,7 @@ def _fitted_again(
 
     Its features are those of the registered model, whatever features there are by now.
     """
-    family, roles = family_named(recorded.family), _roles(recorded)
+    family, roles = family_named(recorded.version.model), _roles(recorded)
     parameters = {**family.defaults, **recorded.parameters}
     steps, threads = clone(registered[:-1]), threads_of(registered)
     trips = load_trips(store, now, *roles)
@@ -286,7 +286,7 @@ def changed_inputs(recorded: TrainingRecord, now: TrainingSet) -> list[ChangedIn
         if then != by_now
     ]
     try:
-        load_verified(recorded.uri, recorded.tags)
+        load_verified(recorded.registered_model, recorded.version)
     except PredictionsChanged as error:
         told = ChangedInput(input="the code's answers", recorded="as registered", now=str(error))
         found.append(told)

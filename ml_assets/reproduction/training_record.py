@@ -2,25 +2,28 @@
 
 import json
 import tempfile
-from ast import literal_eval
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from ml_assets.backtesting.inputs import ChampionParameters
 from ml_assets.evaluation.records import FitOn, TrainingSet
-from ml_assets.registry.artifacts import CHAMPION, version_with_alias
+from ml_assets.registry.artifacts import CHAMPION
 from ml_assets.registry.environment import Environment
+from ml_assets.registry.loading import parameter_value
 from ml_assets.registry.log_training import RECORD_FILE, TRAINING_SET_FILE
-from ml_assets.registry.manual_hold import Serve
-from ml_assets.registry.registry import explain_missing_champion, list_versions
+from ml_assets.registry.registry import (
+    champion_version,
+    explain_missing_champion,
+    find_version,
+    list_versions,
+)
 from ml_assets.secrets import ShownError, error_text
+from ml_assets.storage.model_version import UNKNOWN_MODEL, ModelVersion
 from ml_assets.training.families import FAMILIES
-from ml_assets.trips.month import Month
 
 
 class UnknownVersion(ShownError, LookupError):
@@ -32,37 +35,32 @@ class TrainingRecord:
     """A version of the registered model and what its training recorded.
 
     Attributes:
-        version: Its number.
-        uri: By which it is loaded.
-        family: Name of its family.
+        registered_model: Name under which it is registered.
+        version: As the registry has it; its family is one of this code's.
         parameters: All parameters of its estimator, the rounds that were chosen included.
         seed: Of its estimator.
         fit_on: What the judged model was fitted on.
-        serve: Whether it is the judged model, or its parameters fitted on all months.
         training_set: Months and checksums.
         code_version: Of the code that trained it; empty when that was not kept.
         environment: What it was fitted on; None for versions of before that was kept.
-        tags: Of the version.
     """
 
-    version: str
-    uri: str
-    family: str
+    registered_model: str
+    version: ModelVersion
     parameters: dict[str, Any]
     seed: int
     fit_on: FitOn
-    serve: Serve
     training_set: TrainingSet
     code_version: str
     environment: Environment | None
-    tags: dict[str, str]
+
+    def __str__(self) -> str:
+        return f"version {self.version.version} ({self.version.model})"
 
     @property
-    def newest_month(self) -> Month | None:
-        """The newest month that had a say in its parameters or its fit; None when unknown."""
-        told = f"{self.tags.get('fitted_on', '')},{self.tags.get('tuned_on', '')}"
-        months = [Month.parse(text) for text in told.split(",") if text]
-        return max(months) if months and self.tags.get("tuned_on") else None
+    def uri(self) -> str:
+        """By which the version is loaded."""
+        return f"models:/{self.registered_model}/{self.version.version}"
 
     def libraries(self) -> dict[str, str]:
         """Versions of the libraries that it was fitted with, as far as they are known."""
@@ -83,7 +81,7 @@ def load_training_record(client: MlflowClient, name: str, which: str) -> Trainin
     """
     version = _find(client, name, which)
     try:
-        run = client.get_run(version.run_id or "")
+        run = client.get_run(version.run_id)
         training_set = TrainingSet.model_validate(_artifact(client, run, TRAINING_SET_FILE))
     except Exception as error:
         raise UnknownVersion(
@@ -92,25 +90,23 @@ def load_training_record(client: MlflowClient, name: str, which: str) -> Trainin
         ) from error
     kept = _kept_record(client, run)
     parameters = kept["record"]["parameters"] if kept else run.data.params
-    family = version.tags.get("model", run.data.tags.get("model", ""))
+    if version.model == UNKNOWN_MODEL:
+        version = version.model_copy(update={"model": run.data.tags.get("model", UNKNOWN_MODEL)})
+    family = version.model
     if family not in FAMILIES:
         raise UnknownVersion(
-            f"version {version.version} of {name} is of the family {family or 'unknown'!r}, which "
-            f"this code does not have ({', '.join(FAMILIES)})"
+            f"version {version.version} of {name} is of the family {family!r}, which this code "
+            f"does not have ({', '.join(FAMILIES)})"
         )
-    refitted = version.tags.get("served", "").startswith("refitted_on_all_months")
     return TrainingRecord(
-        version=str(version.version),
-        uri=f"models:/{name}/{version.version}",
-        family=family,
+        registered_model=name,
+        version=version,
         parameters=_of_family(family, parameters, as_text=kept is None),
         seed=int(run.data.params["seed"]),
         fit_on="train" if run.data.params.get("fit_on") == "train" else "train_and_tune",
-        serve="refitted_on_all_months" if refitted else "judged",
         training_set=training_set,
         code_version=run.data.tags.get("code_version", ""),
         environment=Environment.model_validate(kept["environment"]) if kept else None,
-        tags=dict(version.tags),
     )
 
 
@@ -122,34 +118,24 @@ def champion_parameters_of(
     Raises:
         UnknownVersion: when one serves, and what its training recorded is gone.
     """
-    if version_with_alias(client, name, CHAMPION) is None:
+    if champion_version(client, name) is None:
         return None
     champion = load_training_record(client, name, CHAMPION)
     if champion.training_set.dataset != dataset:
         return None
-    return ChampionParameters(
-        champion.family, champion.version, champion.parameters, champion.newest_month
-    )
+    return ChampionParameters(champion.version, champion.parameters)
 
 
-def _find(client: MlflowClient, name: str, which: str) -> Any:
-    if not which.isdecimal():
-        found = version_with_alias(client, name, which)
-        if found is None:
-            if which == CHAMPION:
-                raise UnknownVersion(explain_missing_champion(client, name))
-            raise UnknownVersion(
-                f"no version of {name} is called {which}: there are {list_versions(client, name)}"
-            )
-        return found
-    try:
-        return client.get_model_version(name, which)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise UnknownVersion(
-            f"{name} has no version {which}: there are {list_versions(client, name)}"
-        ) from error
+def _find(client: MlflowClient, name: str, which: str) -> ModelVersion:
+    found = find_version(client, name, which)
+    if found is None and which == CHAMPION:
+        raise UnknownVersion(explain_missing_champion(client, name))
+    if found is None:
+        there = list_versions(client, name)
+        if which.isdecimal():
+            raise UnknownVersion(f"{name} has no version {which}: there are {there}")
+        raise UnknownVersion(f"no version of {name} is called {which}: there are {there}")
+    return found
 
 
 def _artifact(client: MlflowClient, run: Any, file: str) -> Any:
@@ -170,15 +156,7 @@ def _kept_record(client: MlflowClient, run: Any) -> dict[str, Any] | None:
 def _of_family(family: str, recorded: dict[str, Any], *, as_text: bool) -> dict[str, Any]:
     """Of all that is recorded, the parameters that the family's estimator takes."""
     known = {name: value for name, value in recorded.items() if name in FAMILIES[family].defaults}
-    return {name: _value(text) for name, text in known.items()} if as_text else known
-
-
-def _value(text: str) -> Any:
-    """What a logged parameter was: MLflow keeps its text, which tells every digit of a float."""
-    try:
-        return literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    return {name: parameter_value(text) for name, text in known.items()} if as_text else known
 
 
 def _requirements(uri: str) -> dict[str, str]:

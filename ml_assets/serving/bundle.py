@@ -13,45 +13,16 @@ from pydantic import BaseModel, Field
 
 from ml_assets.pipeline.predict import Model
 from ml_assets.secrets import ShownError, error_text
+from ml_assets.storage.model_version import ModelVersion
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
-class IntervalFigures(BaseModel):
-    """How the version's prediction intervals did on the judged month."""
-
-    nominal: float = Field(description="Share of trips that the intervals are to hold")
-    coverage: float | None = Field(
-        default=None, description="Share of the judged trips that they held"
-    )
-    mean_width: float | None = Field(default=None, description="Their mean width there, minutes")
-
-
-class VersionFacts(BaseModel):
-    """What the registry knows of a version."""
-
-    version: str = Field(description="Number in the registry")
-    alias: str = Field("champion", description="By which it serves")
-    model: str = Field(description="Family of the model")
-    dataset: str = Field(description="Which trips it was trained on")
-    synthetic: bool = Field(description="Whether these were made up by the embedded sample")
-    fitted_on: list[str] = Field(description="Months that it was fitted on")
-    tuned_on: list[str] = Field(description="Months that its parameters were chosen on")
-    judged_month: str = Field(description="Month that it was judged on, never having seen it")
-    test_rmse: float | None = Field(
-        default=None, description="Root mean squared error there, minutes"
-    )
-    interval: IntervalFigures | None = Field(
-        default=None, description="Absent for versions of before"
-    )
-    served: str = Field(description="Which fit serves, in words")
-    caveat: str | None = Field(default=None, description="What limits the meaning of the figures")
-
-
-class ModelCard(VersionFacts):
+class ModelCard(ModelVersion):
     """The version in use."""
 
+    alias: str = Field(default="champion", description="By which it serves")
     loaded_at: datetime = Field(description="Since when this process answers with it (UTC)")
 
 
@@ -70,10 +41,10 @@ class BundleRecord(BaseModel):
             registered; None when nobody asked it then.
     """
 
-    facts: VersionFacts
+    facts: ModelVersion
     source: str
     sha256: str
-    known_minutes: list[float] | None = None
+    known_minutes: tuple[float, ...] | None = None
 
 
 class UnusableBundle(ShownError, RuntimeError):
@@ -135,10 +106,11 @@ def _load(folder: Path, record: BundleRecord) -> "Pipeline":
 
     pipeline = load_stored(folder / PIPELINE_FILE)
     now = known_minutes(pipeline)
-    if record.known_minutes is not None and not predictions_match(record.known_minutes, now):
+    before = None if record.known_minutes is None else [*record.known_minutes]
+    if before is not None and not predictions_match(before, now):
         raise UnusableBundle(
             f"version {record.facts.version} is another model under this code: to the same "
-            f"requests it answered {record.known_minutes} minutes when it was registered and "
+            f"requests it answered {before} minutes when it was registered and "
             f"{now} now. Train again with `ml-assets run`"
         )
     return pipeline

@@ -18,6 +18,7 @@ from ml_assets.backtesting.run import (
     run_backtest,
 )
 from ml_assets.evaluation.records import MetricsRecord, ModelRecord
+from ml_assets.storage.model_version import ModelVersion
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.month import Month
 from ml_assets_tests.storage.stored_months import put_features, put_month, store_at
@@ -26,7 +27,15 @@ FIRST = Month(2023, 1)
 MONTHS = [FIRST.shift(at) for at in range(6)]
 BASELINES = ["global_mean", "median_per_pair", "distance_line"]
 OPTIONS = BacktestOptions(train_months=2, families=("linear_svr",))
-SERVED = ChampionParameters("xgboost", "7", {"n_estimators": 8, "max_depth": 3}, Month(2023, 4))
+
+
+def served(number, parameters, tuned_on):
+    """A champion whose parameters a month had a say in."""
+    version = ModelVersion(version=number, model="xgboost", tuned_on=(tuned_on,))
+    return ChampionParameters(version, parameters)
+
+
+SERVED = served("7", {"n_estimators": 8, "max_depth": 3}, "2023-04")
 
 
 @pytest.fixture
@@ -171,7 +180,7 @@ def test_a_month_that_was_published_anew_is_computed_anew_where_it_has_a_say(sto
 
 def test_other_parameters_of_the_champion_are_computed_and_nothing_else(store):
     made = run_backtest(store, OPTIONS, champion=SERVED)
-    other = ChampionParameters("xgboost", "8", {"n_estimators": 4}, Month(2023, 4))
+    other = served("8", {"n_estimators": 4}, "2023-04")
     assert run_backtest(store, OPTIONS, champion=other, earlier=made).computed == 4
     more = BacktestOptions(train_months=2, families=("linear_svr",), most_rows=50)
     assert run_backtest(store, more, champion=SERVED, earlier=made).computed == 4 * 5
@@ -199,7 +208,7 @@ def test_what_the_time_does_not_suffice_for_is_left_to_the_next_run_newest_first
 
 def test_the_champion_and_its_family_are_told_apart_by_their_parameters(store):
     options = BacktestOptions(train_months=2, families=("xgboost",))
-    champion = ChampionParameters("xgboost", "7", FAMILIES["xgboost"].defaults, Month(2023, 5))
+    champion = served("7", FAMILIES["xgboost"].defaults, "2023-05")
     made = run_backtest(store, options, champion=champion)
     assert made.computed == 4 * 5
     one, other = made.line(CHAMPION), made.line("xgboost")

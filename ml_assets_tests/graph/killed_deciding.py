@@ -4,7 +4,7 @@ from pathlib import Path
 
 import mlflow
 
-from ml_assets.promotion import challenger, evaluate, promote
+from ml_assets.promotion import evaluate, promote
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets_tests.graph.killing import die, then_die
 from ml_assets_tests.project import open_project, settings_for
@@ -23,8 +23,8 @@ def before_alias(alias):
 
 
 MOMENTS = {
-    "registering": lambda: setattr(challenger, "register", die),
-    "registered": lambda: setattr(challenger, "register", then_die(challenger.register)),
+    "registering": lambda: setattr(evaluate, "register", die),
+    "registered": lambda: setattr(evaluate, "register", then_die(evaluate.register)),
     "examined": lambda: setattr(evaluate, "decide", die),
     "recording": lambda: setattr(DecisionLog, "write", die),
     "recorded": lambda: setattr(DecisionLog, "write", then_die(DecisionLog.write)),

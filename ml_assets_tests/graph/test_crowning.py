@@ -7,15 +7,26 @@ from pathlib import Path
 import dagster as dg
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.pipeline import Pipeline
 
-from ml_assets.evaluation.records import ChampionDecision, Leaderboard, ModelRecord
+from ml_assets.evaluation.records import (
+    ChampionDecision,
+    Leaderboard,
+    ModelRecord,
+    TrainingSet,
+)
 from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.pipeline.background_sample import get_background_sample
 from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.promotion.promote import PromotionOptions, promote_best
 from ml_assets.registry.artifacts import CHAMPION, PREVIOUS, load_pipeline, register
+from ml_assets.registry.registry import Registry
 from ml_assets.storage.record_store import RecordStore
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.training_set import load_trips
 from ml_assets_tests.project import Project, open_project, settings_for
 
 NAME = "taxi-trip-duration"
@@ -306,6 +317,48 @@ def test_the_same_parameters_fitted_on_all_months_serve_on_request(project):
     assert decide(project).success
     assert "is the best model of this training already" in decision(project).reason
     assert decision(project).serve == "refitted_on_all_months"
+
+
+@pytest.mark.parametrize(
+    ("serve", "fits"), [("judged", 2), ("refitted_on_all_months", 4)],
+    ids=["as evaluated", "refitted"],
+)  # fmt: skip
+def test_the_winner_is_loaded_once_and_predicts_the_test_month_once(
+    project, monkeypatch, tmp_path, serve, fits
+):
+    """Fits: of the champion, of the winner; of its refit as fitted and as loaded back."""
+    _, second = board(project).models
+    put_on_the_throne(project, second)
+    training_set = records(project).read("training_set", TrainingSet)
+    store = TripStore(project.settings.home, "green", synthetic=True)
+    times = load_trips(store, training_set, "judge")["pickup_datetime"].to_numpy()
+    loaded, asked = [], []
+    load_model, predict = mlflow.sklearn.load_model, Pipeline.predict
+
+    def loading(*given, **named):
+        loaded.append(load_model(*given, **named))
+        return loaded[-1]
+
+    def predicting(self, requests, **named):
+        if isinstance(requests, pd.DataFrame) and np.array_equal(
+            requests["pickup_datetime"].to_numpy(), times
+        ):
+            asked.append(self)
+        return predict(self, requests, **named)
+
+    monkeypatch.setattr(mlflow.sklearn, "load_model", loading)
+    monkeypatch.setattr(Pipeline, "predict", predicting)
+    made = promote_best(
+        Registry(client(project), NAME, tmp_path),
+        board(project),
+        training_set,
+        store,
+        DecisionLog(project.settings.home, "sample_green"),
+        PromotionOptions(serve=serve),
+    )
+    assert made.promoted
+    assert len(asked) == fits == len({id(pipeline) for pipeline in asked})
+    assert len(loaded) == fits - (serve != "judged")  # the refit is there before it is loaded
 
 
 def test_the_champion_s_page_says_how_to_open_mlflow(project):

@@ -166,7 +166,7 @@ def test_the_version_is_described_with_the_decision_and_without_internal_tags(pr
     assert "nothing served yet" in decided
     assert set(version.tags) <= {
         "model", "dataset", "synthetic", "fitted_on", "tuned_on", "judged_month", "test_rmse",
-        "training_set", "served", "interval_nominal", "interval_coverage", "interval_mean_width",
+        "training_set", "served", "refit", "interval_nominal", "interval_coverage", "interval_mean_width",
         "caveat", "decision", "decision_id", "decided_at", "known_minutes",
     }  # fmt: skip
     logged = client.get_logged_model(record.model_uri.removeprefix("models:/"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from ml_assets.monitoring.champion import ServedChampion
+from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import Lineage, TripStore
 from ml_assets.trips.cleaning import kept_trips, read_published
 from ml_assets.trips.month import Month
@@ -43,7 +43,7 @@ def store_at(home: Path, synthetic: bool = True) -> TripStore:
     return TripStore(str(home), "green", synthetic)
 
 
-def champion_of(store: TripStore, version: str = "1", **changed: object) -> ServedChampion:
+def champion_of(store: TripStore, version: str = "1", **changed: object) -> ModelVersion:
     made = {
         "version": version,
         "model": "xgboost",
@@ -52,7 +52,7 @@ def champion_of(store: TripStore, version: str = "1", **changed: object) -> Serv
         "tuned_on": FITTED_ON[-1:],
         "judged_month": "2023-04",
     }
-    return ServedChampion(**{**made, **changed})
+    return ModelVersion(**{**made, **changed})
 
 
 @cache

@@ -16,10 +16,18 @@ from ml_assets.evaluation.records import (
     MonthUse,
     TrainingSet,
 )
-from ml_assets.promotion.criteria import PromotionLimits
-from ml_assets.promotion.policy import NoCandidate, PromotionInputs, decide
+from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
+from ml_assets.promotion.evaluate import Evaluator
+from ml_assets.promotion.policy import (
+    Candidate,
+    CandidateEvaluation,
+    NoCandidate,
+    Promotion,
+    PromotionInputs,
+)
+from ml_assets.promotion.policy import decide as decide_on
 from ml_assets.promotion.slice_guardrails import SliceGuardrail
-from ml_assets.registry.manual_hold import Champion, ManualOverride
+from ml_assets.storage.model_version import ManualOverride, ModelVersion
 from ml_assets.trips.quality import Finding, Verdict
 
 TRIPS = 1200
@@ -78,44 +86,63 @@ def training_set(dataset: str = "green", judged: str = JUDGED, sha256: str = "a"
     )  # fmt: skip
 
 
-def champion(predicted: np.ndarray | None = None, **values: Any) -> Champion:
+def champion(
+    predicted: np.ndarray | None = None,
+    unscored: str | None = None,
+    saw_judged_month: bool = False,
+    **facts: Any,
+) -> ChampionEvaluation:
     given: dict[str, Any] = {
-        "version": "7", "model": "lasso", "serve": "judged", "served": "", "dataset": "green",
-        "synthetic": False, "run_id": "another", "predicted": predicted,
+        "version": "7", "model": "lasso", "dataset": "green", "run_id": "another",
     }  # fmt: skip
-    return Champion(**{**given, **values})
+    version = ModelVersion(**{**given, **facts})
+    rmse = None if predicted is None else rmse_of(predicted)
+    return ChampionEvaluation(version, saw_judged_month, predicted, rmse, unscored)
 
 
 SERVING = champion(erring(CHAMPION_RMSE))
 FINE = {"predictions_in_range": Finding(Verdict.PASS, "sane")}
 
+Challenge = tuple[Candidate, PromotionInputs]
+
 
 def challenge(
     predicted: np.ndarray | None = None,
-    serving: Champion | None = SERVING,
+    serving: ChampionEvaluation | None = SERVING,
     *,
     baseline: float = 9.0,
     caveat: str | None = None,
     findings: dict[str, Finding] | None = None,
-    milliseconds: float | None = 2.0,
+    latency_ms: float | None = 2.0,
     months: TrainingSet | None = None,
-) -> PromotionInputs:
+) -> Challenge:
     predicted = erring(BETTER) if predicted is None else predicted
-    rows = [row("xgboost", rmse_of(predicted), run="r"), row("global_mean", baseline, "baseline")]
+    best = row("xgboost", rmse_of(predicted), run="r")
     board = Leaderboard(
         training_set="f", judged_month=JUDGED, synthetic=False, caveat=caveat,
-        rows=sorted(rows, key=lambda entry: entry.test.rmse),
+        rows=sorted(
+            [best, row("global_mean", baseline, "baseline")], key=lambda entry: entry.test.rmse
+        ),
     )  # fmt: skip
-    return PromotionInputs(
+    evaluation = CandidateEvaluation(
+        predicted=predicted if latency_ms is not None else None,
+        findings=FINE if findings is None else findings,
+        latency_ms=latency_ms,
+    )
+    inputs = PromotionInputs(
         board=board,
         training_set=months or training_set(),
         champion=serving,
         judged=trips(),
         fitted_on=trips().head(100),
-        predicted=predicted,
-        findings=FINE if findings is None else findings,
-        milliseconds=milliseconds,
     )
+    return Candidate(best, ModelVersion(version="8", model="xgboost"), evaluation), inputs
+
+
+def decide(
+    challenge: Challenge, limits: PromotionLimits | None = None, *, replace: bool = False
+) -> Promotion:
+    return decide_on(*challenge, limits, replace_other_dataset=replace)
 
 
 def failed(decision: Any) -> list[str]:
@@ -123,10 +150,11 @@ def failed(decision: Any) -> list[str]:
 
 
 def test_no_model_on_the_leaderboard():
-    asked = challenge()
-    board = asked.board.model_copy(update={"rows": [row("global_mean", 9.0, "baseline")]})
+    _, inputs = challenge()
+    board = inputs.board.model_copy(update={"rows": [row("global_mean", 9.0, "baseline")]})
+    nowhere: Any = None  # neither the registry nor the store is reached
     with pytest.raises(NoCandidate, match="materialize one model asset first"):
-        decide(PromotionInputs(**{**vars(asked), "board": board}))
+        Evaluator.prepare(nowhere, board, inputs.training_set, nowhere)
 
 
 @pytest.mark.parametrize("serving", [None, SERVING])
@@ -139,7 +167,7 @@ def test_one_that_a_baseline_beats_is_refused(serving):
 
 def test_the_best_is_crowned_when_nothing_serves():
     decision = decide(challenge(serving=None))
-    assert (decision.promoted, decision.winner.model) == (True, "xgboost")
+    assert decision.promoted
     assert decision.reason.startswith("nothing served yet; xgboost is best on 2023-03 (RMSE 4.")
 
 
@@ -213,14 +241,14 @@ def test_a_check_that_failed_refuses():
 
 
 def test_a_slow_one_is_refused():
-    decision = decide(challenge(milliseconds=51.0))
+    decision = decide(challenge(latency_ms=51.0))
     assert failed(decision) == ["serving_speed"]
-    assert decide(challenge(milliseconds=51.0), PromotionLimits(max_latency_ms=60)).promoted
+    assert decide(challenge(latency_ms=51.0), PromotionLimits(max_latency_ms=60)).promoted
 
 
 def test_one_that_cannot_be_loaded_is_refused_and_nothing_is_compared():
-    asked = challenge(findings={"loads": Finding(Verdict.FAIL, "gone")}, milliseconds=None)
-    decision = decide(PromotionInputs(**{**vars(asked), "predicted": None}))
+    lost = {"loads": Finding(Verdict.FAIL, "gone")}
+    decision = decide(challenge(findings=lost, latency_ms=None))
     assert failed(decision) == ["check: loads"]
     assert decision.promoted is False
 
@@ -233,10 +261,10 @@ LEAK = {**FINE, "no_test_leakage": Finding(Verdict.FAIL, "it seems to know them"
     [
         (challenge(), False),
         (challenge(findings=LEAK), True),
-        (challenge(milliseconds=51.0), True),
+        (challenge(latency_ms=51.0), True),
         (challenge(erring(3.0, at_the_airport=5.5)), True),
         (challenge(erring(WORSE)), False),
-        (challenge(erring(WORSE), milliseconds=51.0), False),
+        (challenge(erring(WORSE), latency_ms=51.0), False),
         (challenge(erring(WORSE), findings=LEAK), True),
         (challenge(baseline=3.0), False),
         (challenge(findings=LEAK, caveat="two months only"), False),
@@ -288,7 +316,7 @@ def test_a_winner_that_its_month_has_tuned_does_not_replace_one_that_it_has_not(
     assert decide(challenge(serving=saw, caveat="two months only")).promoted
 
 
-HOLD = ManualOverride("rollback", "errs at night", JUDGED, "a")
+HOLD = ManualOverride(kind="rollback", reason="errs at night", judged_month=JUDGED, raw_sha256="a")
 
 
 @pytest.mark.parametrize(
@@ -346,7 +374,7 @@ def test_a_champion_of_real_trips_is_never_replaced_by_other_ones(dataset):
 
 def test_unless_the_operator_says_so():
     asked = challenge(serving=champion(), months=training_set("yellow"))
-    decision = decide(asked, replace_other_dataset=True)
+    decision = decide(asked, replace=True)
     assert decision.promoted
     assert "replace_other_dataset" in decision.reason
 

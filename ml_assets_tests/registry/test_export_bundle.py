@@ -12,6 +12,7 @@ from ml_assets.pipeline.fingerprint import probe_requests
 from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.export_bundle import bundle_name, export, is_complete, remove_others
+from ml_assets.registry.registry import champion_version
 from ml_assets.serving.bundle import UnusableBundle, load_bundle
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
@@ -37,7 +38,7 @@ def project(tmp_path_factory) -> Iterator[Project]:
 
 @pytest.fixture
 def version(project):
-    return mlflow.MlflowClient().get_model_version_by_alias(NAME, "champion")
+    return champion_version(mlflow.MlflowClient(), NAME)
 
 
 def test_a_bundle_predicts_what_the_registered_version_predicts(version, tmp_path):
@@ -53,7 +54,7 @@ def test_the_card_tells_what_the_training_recorded(project, version, tmp_path):
     store = RecordStore(project.settings.home, "green")
     record = store.read("linear_regression_model", ModelRecord)
     assert (card.model, card.dataset, card.synthetic) == ("linear_regression", "green", False)
-    assert card.fitted_on == record.fitted_on
+    assert card.fitted_on == tuple(record.fitted_on)
     assert card.judged_month == "2023-03"
     assert card.test_rmse == pytest.approx(record.test.rmse, abs=1e-6)
     assert card.interval is not None
@@ -75,9 +76,7 @@ def test_a_bundle_that_is_there_is_taken_and_a_damaged_one_brought_anew(version,
 
 
 def test_the_same_number_in_another_registry_is_another_bundle(version):
-    other = mlflow.entities.model_registry.ModelVersion(
-        NAME, version.version, 0, source="models:/m-other", run_id=version.run_id
-    )
+    other = version.model_copy(update={"source": "models:/m-other"})
     assert bundle_name(other) != bundle_name(version)
 
 

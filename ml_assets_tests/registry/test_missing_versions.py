@@ -11,7 +11,7 @@ from ml_assets.registry.artifacts import CHAMPION, PREVIOUS
 from ml_assets.registry.loading import ModelNotFound, load_model
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
-from ml_assets.registry.registry import Registry
+from ml_assets.registry.registry import Registry, promote_alias
 from ml_assets.registry.watcher import ChampionWatch
 from ml_assets.reproduction.training_record import UnknownVersion, load_training_record
 from ml_assets.training.fit import TrialRecord
@@ -33,16 +33,16 @@ def client(settings, tmp_path):
     return store.client()
 
 
-def register_versions(client, tmp_path, *decisions):
-    """Versions of nothing, with these decisions; the last one that was not refused serves."""
+def register_versions(client, tmp_path, *promoted):
+    """Versions of nothing, each promoted or not."""
     client.create_registered_model(NAME)
-    for number, decision in enumerate(decisions, 1):
+    serving = None
+    for number, serves in enumerate(promoted, 1):
         tags = {"model": "lasso", "dataset": "sample_green", "synthetic": "true"}
-        if decision:
-            tags |= {"decision": decision, "decided_at": f"2023-07-0{number}"}
         client.create_model_version(NAME, f"{tmp_path}/none", tags=tags)
-        if decision not in (None, "refused"):
-            client.set_registered_model_alias(NAME, CHAMPION, str(number))
+        if serves:
+            promote_alias(client, NAME, str(number), expected_current=serving, lock_folder=tmp_path)
+            serving = str(number)
 
 
 def roll_back(client, tmp_path, version=None):
@@ -52,7 +52,7 @@ def roll_back(client, tmp_path, version=None):
 
 
 def test_a_deleted_alias_names_the_version_that_served_last(client, tmp_path, settings):
-    register_versions(client, tmp_path, "promoted", "promoted", "refused")
+    register_versions(client, tmp_path, True, True, False)
     client.delete_registered_model_alias(NAME, CHAMPION)
     for raised, act in (
         (ModelNotFound, lambda: load_model(client, NAME)),
@@ -69,7 +69,7 @@ def test_a_deleted_alias_names_the_version_that_served_last(client, tmp_path, se
 
 
 def test_a_deleted_version_that_served_names_one_that_is_left(client, tmp_path):
-    register_versions(client, tmp_path, "promoted", "promoted")
+    register_versions(client, tmp_path, True, True)
     client.delete_model_version(NAME, "2")
     with pytest.raises(ModelNotFound, match="`ml-assets promote 1`"):
         load_model(client, NAME)
@@ -78,7 +78,7 @@ def test_a_deleted_version_that_served_names_one_that_is_left(client, tmp_path):
 
 
 def test_a_rollback_to_a_deleted_version_names_another(client, tmp_path):
-    register_versions(client, tmp_path, "promoted", "promoted", "promoted")
+    register_versions(client, tmp_path, True, True, True)
     client.set_registered_model_alias(NAME, PREVIOUS, "2")
     client.delete_model_version(NAME, "2")
     with pytest.raises(OverrideRejected, match="or it was deleted: .*`ml-assets promote 1`"):

@@ -15,9 +15,9 @@ from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 from ml_assets.pipeline.fingerprint import known_minutes
 from ml_assets.registry.artifacts import CHAMPION, log_pipeline, register
-from ml_assets.registry.loading import KNOWN_MINUTES
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
+from ml_assets.storage.model_version import KNOWN_MINUTES
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for

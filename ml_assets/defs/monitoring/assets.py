@@ -17,7 +17,6 @@ from ml_assets.defs.metadata import safe_metadata
 from ml_assets.defs.monitoring.metadata import drift_metadata, performance_metadata
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.monitoring.champion import ServedChampion, Status
 from ml_assets.monitoring.drift.records import DriftRecord, drift_sentence
 from ml_assets.monitoring.performance.from_decisions import scores_from_decisions
 from ml_assets.monitoring.performance.records import (
@@ -26,7 +25,9 @@ from ml_assets.monitoring.performance.records import (
     noise_tolerance,
     performance_sentence,
 )
+from ml_assets.monitoring.status import Status
 from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.record_store import Record, UnreadableRecord
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def prediction_performance(
         record = _unmeasured(known, status, why)
     else:
         allowance = _allowance(champion, last_backtest(context, trip_store))
-        load = _loading(client, name, champion)
+        load = _loading(name, champion)
         try:
             refused = rejected_months(store, store.months("trip_features"))
             record = measure_performance(store, champion, load, known, allowance, refused)
@@ -141,23 +142,25 @@ def prediction_performance(
 
 def monitored_champion(
     client: "MlflowClient", name: str, dataset: str
-) -> tuple[ServedChampion | None, Status, str]:
+) -> tuple[ModelVersion | None, Status, str]:
     """The champion if it is of these trips; else what it is instead, and in a sentence."""
-    from ml_assets.registry.loading import served_champion
-    from ml_assets.registry.registry import explain_missing_champion
+    from ml_assets.registry.registry import champion_version, explain_missing_champion
 
-    champion = served_champion(client, name)
+    champion = champion_version(client, name)
     if champion is None:
         return None, "nothing_serves", explain_missing_champion(client, name)
     if champion.dataset != dataset:
         made_on = champion.dataset or "unknown trips"
-        why = f"{champion} was trained on {made_on}: months of {dataset} tell nothing of it"
+        why = (
+            f"the champion ({champion}) was trained on {made_on}: months of {dataset} tell nothing "
+            "of it"
+        )
         return None, "other_dataset", why
     return champion, "measured", ""
 
 
 def _unmeasured(
-    record: Watched, status: Status, why: str, champion: ServedChampion | None = None
+    record: Watched, status: Status, why: str, champion: ModelVersion | None = None
 ) -> Watched:
     """What was known before, with why nothing was measured now."""
     told = {
@@ -180,17 +183,17 @@ def _decided(context: dg.AssetExecutionContext, log: DecisionLog) -> list[Score]
         return []
 
 
-def _allowance(champion: ServedChampion, made: BacktestRecord | None) -> float | None:
+def _allowance(champion: ModelVersion, made: BacktestRecord | None) -> float | None:
     """How far the error may move, by the backtest; None when that was of another family."""
     if made is None or made.champion != champion.model:
         return None
     return noise_tolerance(made.relative_error_noise, len(made.line(CHAMPION)))
 
 
-def _loading(client: "MlflowClient", name: str, champion: ServedChampion) -> Callable[[], Any]:
-    from ml_assets.registry.loading import load_served
+def _loading(name: str, champion: ModelVersion) -> Callable[[], Any]:
+    from ml_assets.registry.loading import load_verified
 
-    return lambda: load_served(client, name, champion)
+    return lambda: load_verified(name, champion)
 
 
 def _earlier(

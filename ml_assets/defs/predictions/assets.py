@@ -97,16 +97,16 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
         NoChampion: when there is none, or it is of other trips.
         dg.Failure: when it cannot be used any more.
     """
-    from ml_assets.registry.loading import ModelNotFound, load_model, served_champion
-    from ml_assets.registry.registry import explain_missing_champion
+    from ml_assets.registry.loading import ModelNotFound, load_model
+    from ml_assets.registry.registry import champion_version, explain_missing_champion
 
     client, name = tracking.reader(), tracking.registered_model
-    champion = served_champion(client, name)
+    champion = champion_version(client, name)
     if champion is None:
         raise NoChampion(explain_missing_champion(client, name))
     if champion.dataset != store.dataset:
         raise NoChampion(
-            f"{champion} was trained on {champion.dataset or 'unknown trips'}, and these are "
+            f"the champion ({champion}) was trained on {champion.dataset or 'unknown trips'}, and "
             f"{store.dataset}: train on them first (the job train_models, or `ml-assets run`)"
         )
     try:

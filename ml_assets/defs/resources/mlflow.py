@@ -90,13 +90,13 @@ class MlflowTracking(dg.ConfigurableResource):
         with self._store().failures(), tracked_run(client, self.experiment, name, tags) as run:
             yield run
 
-    def champion_parameters(
+    def warm_start_parameters(
         self, client: "MlflowClient", model: str, training_set: "TrainingSet"
     ) -> dict[str, Any] | None:
-        """Parameters of the serving champion, if it is of that family; see ``tracking``."""
-        from ml_assets.promotion.serving_champion import champion_parameters
+        """Parameters of the serving champion, if it is of that family; else None."""
+        from ml_assets.registry.loading import warm_start_parameters
 
-        return champion_parameters(client, self.registered_model, model, training_set)
+        return warm_start_parameters(client, self.registered_model, model, training_set)
 
     def close_orphaned(self, client: "MlflowClient", instance: dg.DagsterInstance) -> list[str]:
         """End MLflow runs that a killed Dagster run left RUNNING.

@@ -86,7 +86,7 @@ def _leaderboard_metadata(
     from ml_assets.evaluation import leaderboard as tables
     from ml_assets.reporting.charts import as_markdown_image, leaderboard_bars
 
-    best = board.models[0] if board.models else None
+    best = board.best
     chart = leaderboard_bars(
         board.rows,
         training_set.months_of("judge"),

@@ -25,15 +25,14 @@ from ml_assets.evaluation.records import (
     ModelRecord,
     TrainingSet,
 )
-from ml_assets.secrets import error_text
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.quality import Finding, Verdict, worst
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import pandas as pd
-    from sklearn.pipeline import Pipeline
+
+    from ml_assets.evaluation.model_checks import TestSet
 
 _SPECS = {
     "better_than_baselines": "RMSE below that of every baseline on the same judged month.",
@@ -46,7 +45,6 @@ _SPECS = {
     "interval_coverage": "The intervals hold their nominal share of test trips, within 3 points.",
 }
 _NOT_ASKED_OF_THE_WINNER = ("fit_time_within_budget", "interval_coverage")
-_NO_INTERVALS = Finding(Verdict.SKIP, "it cannot be loaded and used, so no interval is known")
 _LEADERBOARD = dg.AssetKey("model_leaderboard")
 _WINNER = dg.AssetCheckKey(_LEADERBOARD, "best_model_is_servable")
 
@@ -82,17 +80,17 @@ def _judged_model_checks() -> dg.AssetChecksDefinition:
     ) -> Iterator[dg.AssetCheckResult]:
         """Load the models that this run speaks of and hold them to their rules."""
         tracking.reader()
-        bench = BacktestRunner.of(trip_store)
+        models = _CheckedModels.of(trip_store)
         selected = context.selected_asset_check_keys
         for family in FAMILIES:
             asset = dg.AssetKey(model_asset_name(family))
             keys = sorted(key for key in selected if key.asset_key == asset)
-            findings = bench.findings(family) if keys else {}
+            findings = models.findings(family) if keys else {}
             for key in keys:
-                shown = bench.slices(asset) if key.name == "interval_coverage" else None
+                shown = models.slices(asset) if key.name == "interval_coverage" else None
                 yield single_result(key, findings[key.name], shown)
         if _WINNER in selected:
-            yield single_result(_WINNER, bench.winner())
+            yield single_result(_WINNER, models.winner())
 
     return judged_model_checks
 
@@ -118,49 +116,49 @@ def champion_checks(
     from ml_assets.registry.artifacts import CHAMPION
 
     tracking.reader()
-    bench = BacktestRunner.of(trip_store)
-    serves, covers = bench.champion(f"models:/{tracking.registered_model}@{CHAMPION}")
+    models = _CheckedModels.of(trip_store)
+    serves, covers = models.champion(f"models:/{tracking.registered_model}@{CHAMPION}")
     yield single_result(dg.AssetCheckKey(CHAMPION_MODEL, "champion_matches_evaluation"), serves)
     key = dg.AssetCheckKey(CHAMPION_MODEL, "interval_coverage")
-    yield single_result(key, covers, bench.slices(CHAMPION_MODEL))
+    yield single_result(key, covers, models.slices(CHAMPION_MODEL))
 
 
 @dataclass
-class BacktestRunner:
-    """The judged month and the records, read once; each model is loaded at most once."""
+class _CheckedModels:
+    """The test month and the records, read once; each model is loaded at most once."""
 
     trip_store: TripStoreResource
-    training_set: TrainingSet
+    test_set: "TestSet"
     board: Leaderboard | None
-    judged: "pd.DataFrame"
-    examined: dict[str, dict[str, Finding]] = field(default_factory=dict)
+    found: dict[str, Mapping[str, Finding]] = field(default_factory=dict)
     intervals: dict[dg.AssetKey, IntervalRecord] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, trip_store: TripStoreResource) -> "BacktestRunner":
-        """Read what models of the current training set are judged on."""
+    def of(cls, trip_store: TripStoreResource) -> "_CheckedModels":
+        """Read what models of the current training set are tested on."""
+        from ml_assets.evaluation.model_checks import TestSet
         from ml_assets.training.training_set import load_trips
 
         records = trip_store.records()
         training_set = records.read("training_set", TrainingSet)
         board = records.find("model_leaderboard", Leaderboard)
         current = board is not None and board.training_set == training_set.fingerprint
-        judged = load_trips(trip_store.tables(), training_set, "judge")
-        return cls(trip_store, training_set, board if current else None, judged)
+        trips = load_trips(trip_store.tables(), training_set, "judge")
+        return cls(trip_store, TestSet(training_set, trips), board if current else None)
 
-    def findings(self, family: str) -> dict[str, Finding]:
+    def findings(self, family: str) -> Mapping[str, Finding]:
         """What the rules say of a family's model, by the name of the check."""
-        if family not in self.examined:
+        if family not in self.found:
             asset = model_asset_name(family)
             record = self.trip_store.records().find(asset, ModelRecord)
-            self.examined[family] = self._examine(asset, record)
-        return self.examined[family]
+            self.found[family] = self._check(asset, record)
+        return self.found[family]
 
     def winner(self) -> Finding:
         """What they say of the leaderboard's best model."""
-        if self.board is None or not self.board.models:
+        best = self.board.best if self.board is not None else None
+        if best is None:
             return Finding(Verdict.SKIP, "the leaderboard of this training set has no model")
-        best = self.board.models[0]
         findings = self.findings(best.model)
         asked = [findings[name] for name in _SPECS if name not in _NOT_ASKED_OF_THE_WINNER]
         found = worst(asked)
@@ -171,7 +169,7 @@ class BacktestRunner:
         return Finding(verdict, sentence, found.value, found.lower, found.upper)
 
     def slices(self, asset: dg.AssetKey) -> Mapping[str, dg.MetadataValue]:
-        """What the examined model's intervals hold of each slice of the judged month."""
+        """What the checked model's intervals hold of each slice of the test month."""
         from ml_assets.evaluation.interval_coverage import interval_table
 
         found = self.intervals.get(asset)
@@ -181,22 +179,32 @@ class BacktestRunner:
 
     def champion(self, uri: str) -> tuple[Finding, Finding]:
         """Whether the model at this URI is the one decided on, and what its intervals hold."""
+        from ml_assets.evaluation.interval_coverage import interval_coverage, measure_intervals
+        from ml_assets.evaluation.model_checks import NO_INTERVALS, UnusableModel, load_and_predict
+        from ml_assets.registry.artifacts import load_pipeline
+
         decision = self.trip_store.records().read("champion_model", ChampionDecision)
-        asked = self._ask(uri)
-        if isinstance(asked, Finding):
-            return asked, _NO_INTERVALS
-        pipeline, predicted = asked
+        try:
+            pipeline, predicted = load_and_predict(lambda: load_pipeline(uri), self.test_set.trips)
+        except UnusableModel as error:
+            fault = f"{uri} cannot be loaded and used ({error}): materialize the model again"
+            return Finding(Verdict.FAIL, fault), NO_INTERVALS
+        measured = measure_intervals(pipeline, self.test_set.trips, predicted)
+        if measured is not None:
+            self.intervals[CHAMPION_MODEL] = measured
         before = None if decision.promoted else decision.champion_before
-        saw = self.training_set.tunes_on_the_judged_month or decision.serve != "judged"
-        covers = self._covers(
-            CHAMPION_MODEL, pipeline, predicted, before.saw_judged_month if before else saw
+        saw = (
+            self.test_set.training_set.tunes_on_the_judged_month or decision.serve != "judged"
+            if before is None
+            else before.saw_judged_month
         )
-        return self._as_decided(decision, predicted), covers
+        return self._as_decided(decision, predicted), interval_coverage(measured, saw)
 
     def _as_decided(
         self, decision: ChampionDecision, predicted: "npt.NDArray[np.float64]"
     ) -> Finding:
         from ml_assets.evaluation.model_checks import predictions_in_range, same_predictions
+        from ml_assets.trips.rules import TARGET
 
         sane = predictions_in_range(predicted)
         if sane.verdict != Verdict.PASS or self.board is None:
@@ -207,91 +215,34 @@ class BacktestRunner:
         if judged is None or not as_judged:
             sentence = f"version {decision.registry_version} ({decision.served}): {sane.sentence}"
             return Finding(Verdict.PASS, sentence, sane.value)
-        same = same_predictions(judged, predicted, self._actual())
+        same = same_predictions(judged, predicted, self.test_set.trips[TARGET])
         sentence = f"{decision.champion}, version {decision.registry_version}: {same.sentence}"
         return Finding(same.verdict, sentence, same.value, same.lower, same.upper)
 
-    def _covers(
-        self,
-        asset: dg.AssetKey,
-        pipeline: "Pipeline",
-        predicted: "npt.NDArray[np.float64]",
-        saw_judged_month: bool,
-    ) -> Finding:
-        from ml_assets.evaluation.interval_coverage import interval_coverage, measure_intervals
+    def _check(self, asset: str, record: ModelRecord | None) -> Mapping[str, Finding]:
+        from ml_assets.evaluation.model_checks import run_model_checks
+        from ml_assets.registry.artifacts import load_pipeline
 
-        measured = measure_intervals(pipeline, self.judged, predicted)
-        if measured is not None:
-            self.intervals[asset] = measured
-        return interval_coverage(measured, saw_judged_month)
-
-    def _examine(self, asset: str, record: ModelRecord | None) -> dict[str, Finding]:
-        from ml_assets.evaluation.memorization import check_memorization
-        from ml_assets.evaluation.model_checks import (
-            better_than_baselines,
-            check_leakage,
-            fit_time_within_budget,
-            predictions_in_range,
-            same_predictions,
-        )
-
-        if record is None or record.training_set != self.training_set.fingerprint:
+        if record is None or record.training_set != self.test_set.training_set.fingerprint:
             stale = Finding(
                 Verdict.WARN,
                 f"{asset} was not trained on the current training set: materialize it again",
             )
             return dict.fromkeys(_SPECS, stale)
-        asked = self._ask(record.model_uri or "")
-        baselines = self._baselines()
-        leak = check_leakage(self.training_set, record, baselines)
-        if isinstance(asked, Finding):
-            sane = same = asked
-            covers = _NO_INTERVALS
-        else:
-            pipeline, predicted = asked
-            sane = predictions_in_range(predicted)
-            same = same_predictions(record, predicted, self._actual())
-            leak = worst([leak, check_memorization(pipeline, self.judged, predicted)])
-            key, saw = dg.AssetKey(asset), self.training_set.tunes_on_the_judged_month
-            covers = self._covers(key, pipeline, predicted, saw)
-        return {
-            "better_than_baselines": better_than_baselines(record, baselines),
-            "no_test_leakage": leak,
-            "predictions_in_range": sane,
-            "serialization_round_trip": same,
-            "fit_time_within_budget": fit_time_within_budget(record, self._fitted_on(record)),
-            "interval_coverage": covers,
-        }
-
-    def _ask(self, uri: str) -> "tuple[Pipeline, npt.NDArray[np.float64]] | Finding":
-        """A model and its predictions for the judged month; a finding when it cannot be used."""
-        from ml_assets.pipeline.predict import predict_trips
-        from ml_assets.registry.artifacts import load_pipeline
-
-        try:
-            pipeline = load_pipeline(uri)
-            return pipeline, predict_trips(pipeline, self.judged)
-        except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the finding
-            return Finding(
-                Verdict.FAIL,
-                f"{uri or 'a model without URI'} cannot be loaded and used "
-                f"({error_text(error)}): materialize the model again",
-            )
-
-    def _actual(self) -> "pd.Series[float]":
-        from ml_assets.trips.rules import TARGET
-
-        return self.judged[TARGET]
+        uri = record.model_uri or ""
+        checks = run_model_checks(
+            lambda: load_pipeline(uri), record, self.test_set, self._baselines(), [*_SPECS]
+        )
+        if checks.intervals is not None:
+            self.intervals[dg.AssetKey(asset)] = checks.intervals
+        return checks.findings
 
     def _baselines(self) -> Sequence[ModelRecord]:
         """Those of the leaderboard, or measured now when it is of another training set."""
         if self.board is not None:
-            return [row for row in self.board.rows if row.kind == "baseline"]
+            return self.board.baselines
         from ml_assets.training.train_and_evaluate import evaluate_baselines, load_months
 
-        months = load_months(self.trip_store.tables(), self.training_set)
-        return evaluate_baselines(self.training_set, months)
-
-    def _fitted_on(self, record: ModelRecord) -> int:
-        uses = {use.month: use.rows for use in self.training_set.months}
-        return sum(uses.get(month, 0) for month in record.fitted_on)
+        training_set = self.test_set.training_set
+        months = load_months(self.trip_store.tables(), training_set)
+        return evaluate_baselines(training_set, months)

@@ -93,7 +93,7 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         with tracking.run(context, run_name(family.name, training_set, context.run_id)) as run:
             warm_start = None
             if config.warm_start:
-                champion = tracking.champion_parameters(run.client, family.name, training_set)
+                champion = tracking.warm_start_parameters(run.client, family.name, training_set)
                 last = _last_parameters(context, family, trip_store, training_set)
                 warm_start = _known(family, champion) or last
             options = _tuning_options(config, family, training_set, warm_start)

@@ -6,7 +6,6 @@ from functools import cached_property
 
 import polars as pl
 
-from ml_assets.monitoring.champion import ServedChampion
 from ml_assets.monitoring.drift.histograms import (
     FEATURES,
     MonthCounts,
@@ -16,6 +15,7 @@ from ml_assets.monitoring.drift.histograms import (
 )
 from ml_assets.monitoring.drift.psi import population_stability_index
 from ml_assets.monitoring.drift.records import DRIFT_LIMIT, DriftEntry, DriftRecord
+from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS
@@ -34,7 +34,7 @@ MAX_ENTRIES = 600
 
 def measure_drift(
     store: TripStore,
-    champion: ServedChampion,
+    champion: ModelVersion,
     earlier: DriftRecord | None = None,
     limit: float = DRIFT_LIMIT,
     refused: Mapping[Month, str] | None = None,
@@ -68,7 +68,10 @@ def measure_drift(
     )
     kept = list(earlier.entries) if earlier else []
     if not reference.months:
-        why = f"none of the months that {champion} was fitted on is stored: bring them again"
+        why = (
+            f"none of the months that the champion ({champion}) was fitted on is stored: bring "
+            "them again"
+        )
         return record.model_copy(update={"status": "no_reference", "why": why, "entries": kept})
     if earlier is None or not reference.is_of(earlier):
         kept = [entry for entry in kept if entry.champion != champion.identity]
@@ -145,7 +148,7 @@ class Reference:
 def _entry(
     store: TripStore,
     month: Month,
-    champion: ServedChampion,
+    champion: ModelVersion,
     reference: Reference,
     kept: Sequence[DriftEntry],
 ) -> DriftEntry:

@@ -2,8 +2,9 @@
 
 from pydantic import BaseModel
 
-from ml_assets.monitoring.champion import MEASURED, Status, identity
 from ml_assets.monitoring.retrain_rule import Window
+from ml_assets.monitoring.status import MEASURED, Status
+from ml_assets.storage.model_version import identity
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
 

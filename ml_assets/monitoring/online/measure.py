@@ -8,7 +8,6 @@ from pathlib import Path
 
 import polars as pl
 
-from ml_assets.monitoring.champion import ServedChampion
 from ml_assets.monitoring.drift.histograms import MonthCounts, added, count_month
 from ml_assets.monitoring.drift.measure import MIN_TRIPS, TABLE, Reference
 from ml_assets.monitoring.online.distance_outliers import DistanceCounts, ExpectedMiles
@@ -22,6 +21,7 @@ from ml_assets.monitoring.online.records import (
 )
 from ml_assets.serving.request_log.files import day_files, last_written
 from ml_assets.serving.request_log.reader import LogChunk, read_pieces
+from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
@@ -31,7 +31,7 @@ HOUR_OF_WEEK, DAYS_A_WEEK = "hour_of_week", 7
 def measure_online(
     folder: Path,
     store: TripStore,
-    champion: ServedChampion | None,
+    champion: ModelVersion | None,
     why_none: str = "",
     earlier: OnlineRecord | None = None,
     today: date | None = None,
@@ -100,12 +100,15 @@ class _Trips:
     distances: DistanceCounts
 
 
-def _trips_of(store: TripStore, champion: ServedChampion) -> tuple[_Trips | None, str]:
+def _trips_of(store: TripStore, champion: ModelVersion) -> tuple[_Trips | None, str]:
     """What requests are held against; else why there is nothing."""
     stored = {str(month): month for month in store.months(TABLE)}
     reference = Reference(store, [stored[text] for text in champion.fitted_on if text in stored])
     if not reference.months:
-        return None, f"none of the months that {champion} was fitted on is stored: bring them again"
+        return None, (
+            f"none of the months that the champion ({champion}) was fitted on is stored: bring "
+            "them again"
+        )
     newest = store.read_table(TABLE, reference.months[-1], list(REQUEST_COLUMNS))
     usual = ExpectedMiles(newest)
     return _Trips(champion.version, reference, usual, usual.count(newest)), ""

@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from ml_assets.monitoring.champion import MEASURED
 from ml_assets.monitoring.drift.records import DRIFT_LIMIT
+from ml_assets.monitoring.status import MEASURED
 from ml_assets.trips.quality import Finding, Verdict
 
 OnlineStatus = Literal["measured", "nothing_served"]

@@ -9,14 +9,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml_assets.evaluation.metrics import measure
-from ml_assets.monitoring.champion import MEASURED, ServedChampion
 from ml_assets.monitoring.performance.records import (
     PerformanceRecord,
     Reference,
     Score,
 )
+from ml_assets.monitoring.status import MEASURED
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.secrets import ShownError, error_text
+from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
 from ml_assets.training.training_set import COLUMNS, concat_months
 from ml_assets.trips.month import Month
@@ -44,7 +45,7 @@ class ScoringFailed(ShownError, RuntimeError):
 
 def measure_performance(
     store: TripStore,
-    champion: ServedChampion,
+    champion: ModelVersion,
     load: Callable[[], Pipeline],
     earlier: PerformanceRecord | None = None,
     allowance: float | None = None,
@@ -101,7 +102,7 @@ def measure_performance(
 
 
 def score_of(
-    champion: ServedChampion,
+    champion: ModelVersion,
     month: str,
     raw_sha256: str,
     actual: npt.ArrayLike,
@@ -145,7 +146,7 @@ class _Bench:
     def __init__(
         self,
         store: TripStore,
-        champion: ServedChampion,
+        champion: ModelVersion,
         load: Callable[[], Pipeline],
         earlier: PerformanceRecord,
     ) -> None:
@@ -181,15 +182,17 @@ class _Bench:
             predicted = predict_trips(self._pipeline, trips)
         except Exception as error:
             raise ScoringFailed(
-                f"{self._champion} can no longer be scored ({error_text(error)})"
+                f"the champion ({self._champion}) can no longer be scored ({error_text(error)})"
             ) from error
         minutes = np.asarray(predicted, dtype=np.float64)
         if not np.isfinite(minutes).all():
-            raise ScoringFailed(f"{self._champion} can no longer be scored: not all minutes finite")
+            raise ScoringFailed(
+                f"the champion ({self._champion}) can no longer be scored: not all minutes finite"
+            )
         return minutes
 
 
-def _reference(champion: ServedChampion, scores: Sequence[Score]) -> Reference | None:
+def _reference(champion: ModelVersion, scores: Sequence[Score]) -> Reference | None:
     """What the champion is held against: its relative error on the month that judged it.
 
     One that was fitted again on all months has seen that month: then the figure of the judged fit

@@ -6,8 +6,9 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from ml_assets.monitoring.champion import MEASURED, Status, identity
 from ml_assets.monitoring.retrain_rule import Window
+from ml_assets.monitoring.status import MEASURED, Status
+from ml_assets.storage.model_version import identity
 from ml_assets.trips.month import Month
 
 TOLERANCE = 0.10

@@ -1,0 +1,270 @@
+"""One registered model version, as plain data and as the tags that MLflow keeps of it.
+
+Whoever reads or shows a version holds this record: the registry makes it from MLflow; promotion,
+reproduction, monitoring, the backtest and the prediction service's bundle take it from there. It
+stands below them all and imports no MLflow.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ml_assets.trips.month import Month
+
+Serve = Literal["judged", "refitted_on_all_months"]
+"""Which fit of a model serves: the evaluated one, or its parameters fitted on all months."""
+
+UNKNOWN_MODEL: Final = "unknown"
+"""The family of a version whose tags do not name one."""
+
+KNOWN_MINUTES: Final = "known_minutes"
+"""Tag: what the version answered to ``pipeline.fingerprint`` when it was registered, as JSON."""
+
+HOLD: Final = "hold"
+"""Tag of a version that a person chose: the fields of ``ManualOverride`` as JSON."""
+
+REPLACES: Final = "replaces"
+"""Tag: the version that was champion before this one."""
+
+_REFIT: Final = "refit"
+_INTERVAL: Final = ("interval_nominal", "interval_coverage", "interval_mean_width")
+
+
+class VersionId(BaseModel):
+    """What tells a version from every other.
+
+    Attributes:
+        model: Family name.
+        version: Number in the registry; empty before it is registered.
+        run_id: MLflow run of the training that made it; empty when unknown.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str = Field(default=UNKNOWN_MODEL, description="Family of the model")
+    version: str = Field(description="Number in the registry")
+    run_id: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Tells it from a version of the same number in another registry."""
+        return identity(self.version, self.run_id)
+
+    def __str__(self) -> str:
+        return f"{self.model}, version {self.version}"
+
+
+def identity(version: str, run_id: str) -> str:
+    """A version's number with its MLflow run, which no version of another registry shares."""
+    return f"{version}@{run_id}" if run_id else version
+
+
+class IntervalFigures(BaseModel):
+    """How the version's prediction intervals did on the judged month."""
+
+    model_config = ConfigDict(frozen=True)
+
+    nominal: float = Field(description="Share of trips that the intervals are to hold")
+    coverage: float | None = Field(
+        default=None, description="Share of the judged trips that they held"
+    )
+    mean_width: float | None = Field(default=None, description="Their mean width there, minutes")
+
+
+class ManualOverride(BaseModel):
+    """A person's choice of a champion, which stands until there is data that it was not made on.
+
+    Attributes:
+        kind: ``rollback`` or ``override``.
+        reason: The person's.
+        judged_month: The newest month that models had been evaluated on by then.
+        raw_sha256: Of that month's published file.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    reason: str
+    judged_month: str
+    raw_sha256: str
+
+    def expired(self, tested: Iterable[tuple[str, str]]) -> bool:
+        """Whether models are tested on a later month by now, or on that month republished.
+
+        Args:
+            tested: Test months, each with the SHA-256 of its published file.
+        """
+        return any(
+            month > self.judged_month
+            or (month == self.judged_month and raw_sha256 != self.raw_sha256)
+            for month, raw_sha256 in tested
+        )
+
+
+class ModelVersion(VersionId):
+    """A version of the registered model. What is not shown to clients is left out of its JSON.
+
+    Attributes:
+        dataset: Trips that it was trained on (``green``, ``sample_green``, …); empty when unknown.
+        synthetic: Whether they are the synthetic sample.
+        fitted_on: Months (``YYYY-MM``) that the fit which serves has seen, in order.
+        tuned_on: Months that chose its parameters and rounds.
+        judged_month: Month that it was tested on; empty when unknown.
+        test_rmse: Of the evaluated fit on that month, minutes.
+        interval: Figures of its prediction intervals; None for versions that have none.
+        refit: Whether the evaluated parameters were fitted again on all months.
+        served: The same in words, with the months.
+        caveat: What its figures must be shown with.
+        training_set: Fingerprint of its training set; empty when unknown.
+        source: URI at which the fitted pipeline was logged.
+        known_minutes: What it answered to ``pipeline.fingerprint`` when it was registered; None
+            when that was not kept.
+        hold: The person's choice behind it; None when a decision put it there.
+        replaces: The version that was champion before it; empty when none was, or it never served.
+    """
+
+    run_id: str = Field(default="", exclude=True)
+    dataset: str = Field(default="", description="Which trips it was trained on")
+    synthetic: bool = Field(
+        default=False, description="Whether these were made up by the embedded sample"
+    )
+    fitted_on: tuple[str, ...] = Field(default=(), description="Months that it was fitted on")
+    tuned_on: tuple[str, ...] = Field(
+        default=(), description="Months that its parameters were chosen on"
+    )
+    judged_month: str = Field(
+        default="", description="Month that it was judged on, never having seen it"
+    )
+    test_rmse: float | None = Field(
+        default=None, description="Root mean squared error there, minutes"
+    )
+    interval: IntervalFigures | None = Field(
+        default=None, description="Absent for versions without prediction intervals"
+    )
+    refit: bool = Field(
+        default=False,
+        description="Whether the judged parameters were fitted again on all months; the figures "
+        "are then those of the fit before",
+    )
+    served: str = Field(default="", description="Which fit serves, in words")
+    caveat: str | None = Field(default=None, description="What limits the meaning of the figures")
+    training_set: str = Field(default="", exclude=True)
+    source: str = Field(default="", exclude=True)
+    known_minutes: tuple[float, ...] | None = Field(default=None, exclude=True)
+    hold: ManualOverride | None = Field(default=None, exclude=True)
+    replaces: str = Field(default="", exclude=True)
+
+    @property
+    def serve(self) -> Serve:
+        """Which fit of its training it is, as decisions record it."""
+        return "refitted_on_all_months" if self.refit else "judged"
+
+    @property
+    def newest_month(self) -> Month | None:
+        """The newest month that had a say in its parameters or its fit; None when unknown."""
+        if not self.tuned_on:
+            return None
+        return max(Month.parse(month) for month in (*self.fitted_on, *self.tuned_on))
+
+    def has_seen(self, month: str) -> bool:
+        """Whether a month was among those that it was fitted or tuned on."""
+        return month in self.fitted_on or month in self.tuned_on
+
+    @classmethod
+    def from_mlflow(cls, version: Any) -> Self:
+        """Read what MLflow has of a version.
+
+        Args:
+            version: MLflow's ``ModelVersion``. A tag that is missing leaves its field as the
+                default says.
+        """
+        tags: Mapping[str, str] = version.tags
+        known, hold = tags.get(KNOWN_MINUTES), tags.get(HOLD)
+        served = tags.get("served", "")
+        # Versions registered by 0.1 have no tag `refit`: there the description's first word tells.
+        refit = tags.get(_REFIT, str(served.startswith("refitted_on_all_months")).lower())
+        return cls(
+            model=tags.get("model", UNKNOWN_MODEL),
+            version=str(version.version),
+            run_id=version.run_id or "",
+            dataset=tags.get("dataset", ""),
+            synthetic=tags.get("synthetic") == "true",
+            fitted_on=_months(tags.get("fitted_on", "")),
+            tuned_on=_months(tags.get("tuned_on", "")),
+            judged_month=tags.get("judged_month", ""),
+            test_rmse=_number(tags.get("test_rmse")),
+            interval=_interval(tags),
+            refit=refit == "true",
+            served=served,
+            caveat=tags.get("caveat"),
+            training_set=tags.get("training_set", ""),
+            source=str(version.source or ""),
+            known_minutes=None if known is None else json.loads(known),
+            hold=ManualOverride.model_validate_json(hold) if hold else None,
+            replaces=tags.get(REPLACES, ""),
+        )
+
+    def to_tags(self) -> dict[str, str]:
+        """The tags from which :meth:`from_mlflow` makes it again; unknown facts have none."""
+        tags = {
+            "model": self.model,
+            "dataset": self.dataset,
+            "synthetic": str(self.synthetic).lower(),
+            "fitted_on": ",".join(self.fitted_on),
+            "tuned_on": ",".join(self.tuned_on),
+            "judged_month": self.judged_month,
+            "training_set": self.training_set,
+            _REFIT: str(self.refit).lower(),
+            "served": self.served,
+        }
+        if self.test_rmse is not None:
+            tags["test_rmse"] = f"{self.test_rmse:.6f}"
+        if self.interval is not None:
+            figures = (self.interval.nominal, self.interval.coverage, self.interval.mean_width)
+            tags |= {
+                tag: f"{figure:.6f}"
+                for tag, figure in zip(_INTERVAL, figures, strict=True)
+                if figure is not None
+            }
+        if self.caveat is not None:
+            tags["caveat"] = self.caveat
+        if self.known_minutes is not None:
+            tags[KNOWN_MINUTES] = json.dumps(list(self.known_minutes))
+        if self.hold is not None:
+            tags[HOLD] = self.hold.model_dump_json()
+        if self.replaces:
+            tags[REPLACES] = self.replaces
+        return tags
+
+
+def describe_fit(refit: bool, fitted_on: Iterable[str]) -> str:
+    """Which fit serves, and what its figures are of, in words.
+
+    Args:
+        refit: Whether the evaluated parameters were fitted again on all months.
+        fitted_on: Its months.
+    """
+    months = ", ".join(fitted_on)
+    if refit:
+        return f"refitted_on_all_months: fitted on {months}; figures are those of the judged fit"
+    return f"judged: fitted on {months}"
+
+
+def _interval(tags: Mapping[str, str]) -> IntervalFigures | None:
+    nominal, coverage, mean_width = (_number(tags.get(tag)) for tag in _INTERVAL)
+    if nominal is None:
+        return None
+    return IntervalFigures(nominal=nominal, coverage=coverage, mean_width=mean_width)
+
+
+def _months(text: str) -> tuple[str, ...]:
+    return tuple(sorted(month for month in text.split(",") if month))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
