@@ -94,7 +94,7 @@ def test_no_script_of_the_sources_is_published(site):
 
 def test_links_of_the_pages_outside_the_site_lead_to_files():
     for name in ("README.md", "CONTRIBUTING.md"):
-        for link in re.findall(r"\]\(([^)#]+)", PAGES[name]):
+        for link in re.findall(r"(?:\]\(|src=\")([^)#\"]+)", PAGES[name]):
             assert link.startswith("http") or (REPOSITORY / link).is_file(), link
 
 
