@@ -198,7 +198,7 @@ def test_schedules_have_a_default_and_are_switched_off_one_by_one():
 
 
 def test_the_project_folder_is_the_checkout():
-    assert (PROJECT_FOLDER / "ml_assets" / "settings.py").is_file()
+    assert (PROJECT_FOLDER / "ml_assets" / "config" / "settings.py").is_file()
     assert Path(__file__).is_relative_to(PROJECT_FOLDER)
 
 
