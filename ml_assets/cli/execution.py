@@ -23,6 +23,7 @@ from ml_assets.defs.operations.run_process import Heartbeats, process_tags
 from ml_assets.defs.training.models import model_asset_name
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard
 from ml_assets.progress import watching
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.atomic import storage_errors
 from ml_assets.storage.leftovers import tidy
 from ml_assets.storage.record_store import RecordStore
@@ -130,7 +131,7 @@ class Execution:
             raise click.ClickException(failure)
         records = RecordStore(self._settings.home, store.dataset)
         board = records.read("model_leaderboard", Leaderboard)
-        decision = None if failure else records.read("champion_model", ChampionDecision)
+        decision = None if failure else DecisionLog(self._settings.home, store.dataset).newest()
         _require_same_training_set(result, board, decision)
         return Outcome(board, decision, failure)
 

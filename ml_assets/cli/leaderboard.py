@@ -7,6 +7,7 @@ from rich.table import Table
 from ml_assets.cli.tables import print_table
 from ml_assets.config.settings import read_settings
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.record_store import MissingRecord, RecordStore
 from ml_assets.storage.trip_store import TripStore
 
@@ -22,7 +23,7 @@ def leaderboard(as_json: bool) -> None:
         board = records.read("model_leaderboard", Leaderboard)
     except MissingRecord as error:
         raise click.ClickException(str(error)) from error
-    decision = records.find("champion_model", ChampionDecision)
+    decision = DecisionLog(settings.home, dataset).newest()
     if as_json:
         import json
 

@@ -1,4 +1,8 @@
-"""The history of champion decisions: one small file each, never changed once carried out."""
+"""The history of champion decisions: one small file each, never changed once carried out.
+
+The only place where a decision is kept: the page of ``champion_model`` and the descriptions of
+versions in MLflow show it, and refer to it by its id.
+"""
 
 import contextlib
 from dataclasses import dataclass
@@ -49,12 +53,37 @@ class DecisionLog:
         """
         return sorted((self._read(name) for name in self._names()), key=position)
 
+    def newest(self) -> ChampionDecision | None:
+        """The newest decision that was carried out: which version serves, and why.
+
+        Returns:
+            None before the first.
+
+        Raises:
+            UnreadableRecord: when a damaged file seems to be newer; older ones are passed over.
+        """
+        applied: list[tuple[tuple[int, str, str], str, ChampionDecision]] = []
+        damaged: dict[str, UnreadableRecord] = {}
+        for name in self._names():
+            try:
+                decision = self._read(name)
+            except UnreadableRecord as error:
+                damaged[name] = error
+                continue
+            if decision.carried_out:
+                applied.append((position(decision), name, decision))
+        newest = max(applied, key=lambda entry: entry[0], default=None)
+        later = max((name for name in damaged if newest is None or name > newest[1]), default=None)
+        if later is not None:
+            raise damaged[later]
+        return None if newest is None else newest[2]
+
     def latest_training(self) -> ChampionDecision | None:
         """The newest decision that a training led to, promoted or not; None before the first."""
         trainings = [decision for decision in self.all() if decision.kind == "training"]
         return trainings[-1] if trainings else None
 
-    def settle(self, serving: str | None) -> None:
+    def mark_applied(self, serving: str | None) -> None:
         """Mark the newest decision carried out if it was, and its process died before it said so.
 
         Args:

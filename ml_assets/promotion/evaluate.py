@@ -72,7 +72,7 @@ _CHECKS: Final = (*_REFIT_CHECKS, "no_test_leakage")
 
 
 class NotServable(ShownError, RuntimeError):
-    """A registered version does not do what was judged; the champion before it keeps serving."""
+    """A registered version does not predict what was evaluated; the champion keeps serving."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ class Evaluator:
     def _version(
         self, row: ModelRecord, uri: str, fitted_on: Sequence[str], *, refit: bool
     ) -> ModelVersion:
-        """What the registry is to show of a model, and a later decision reads there."""
+        """What the registry shows of a model, and what a later decision reads there."""
         training_set, interval = self.test_set.training_set, row.interval
         return ModelVersion(
             model=row.model,
@@ -267,7 +267,7 @@ class Evaluator:
     ) -> CandidateEvaluation:
         """Load a version as a server would, and hold it to these checks.
 
-        What it answers to the known requests becomes a tag of it, by which later code can tell
+        Its predictions for the probe requests become a tag of it, by which later code can tell
         whether it still is the same model.
         """
         client, name = self.registry.client, self.registry.name
@@ -359,7 +359,7 @@ def _logged_at(row: ModelRecord) -> str:
 
 
 def record_decision(evaluator: Evaluator, decision: ChampionDecision) -> None:
-    """Keep a decision with the versions that were tried, and whole with the training's run."""
+    """Let the versions that were tried refer to the decision, and describe it in words."""
     registry, champion = evaluator.registry, evaluator.champion
     refused = "refused"
     said = [
@@ -374,13 +374,6 @@ def record_decision(evaluator: Evaluator, decision: ChampionDecision) -> None:
         describe_decision(
             registry.client, registry.name, version, decision, outcome, reason, criteria
         )
-    tried = [(decision.challenger, decision.challenger_version)]
-    tried += [(other.model, other.version) for other in decision.other_challengers]
-    registered_ones = {model for model, version in tried if version is not None}
-    for row in evaluator.board.models:
-        if row.model in registered_ones and row.mlflow_run_id:
-            file = f"decision_{decision.decision_id}.json"
-            registry.client.log_dict(row.mlflow_run_id, decision.model_dump(), file)
 
 
 def describe_decision(
@@ -392,7 +385,7 @@ def describe_decision(
     reason: str,
     criteria: list[Criterion],
 ) -> None:
-    """Keep with a version which decision was made on it, and why in its description.
+    """Keep with a version the id of the decision on it, and describe that in words.
 
     Args:
         client: Of the registry.
@@ -406,13 +399,7 @@ def describe_decision(
     record = client.get_model_version(name, version)
     if HOLD in record.tags:  # a person may have chosen this version once
         client.delete_model_version_tag(name, version, HOLD)
-    tags = {
-        "decision": outcome,
-        "decision_id": decision.decision_id,
-        "decided_at": decision.decided_at,
-    }
-    for tag, value in tags.items():
-        client.set_model_version_tag(name, version, tag, value)
+    client.set_model_version_tag(name, version, "decision_id", decision.decision_id)
     description = with_decision(
         record.description,
         outcome,

@@ -69,7 +69,7 @@ def override_champion(
     client, name = registry.client, registry.name
     settle(client, name)
     serving = champion_version(client, name)
-    log.settle(None if serving is None else serving.version)
+    log.mark_applied(None if serving is None else serving.version)
     target = require_possible(registry, log.dataset, version)
     hold = _hold(log, kind, reason)
     decision = _decision(kind, serving, target, hold, dagster_run_id)

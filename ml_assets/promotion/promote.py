@@ -77,7 +77,7 @@ def promote_best(
     begun, processed = time.perf_counter(), time.process_time()
     evaluator = Evaluator.prepare(registry, board, training_set, store)
     serving = evaluator.champion.version.version if evaluator.champion else None
-    log.settle(serving)
+    log.mark_applied(serving)
     result, others = evaluator.evaluate_in_order(
         options.limits, replace_other_dataset=options.replace_other_dataset
     )

@@ -1,8 +1,7 @@
 """One registered model version, as plain data and as the tags that MLflow keeps of it.
 
-Whoever reads or shows a version holds this record: the registry makes it from MLflow; promotion,
-reproduction, monitoring, the backtest and the prediction service's bundle take it from there. It
-stands below them all and imports no MLflow.
+The registry makes the record from MLflow; promotion, reproduction, monitoring, the backtest and
+the prediction service's bundle use it. It stands below them all and imports no MLflow.
 """
 
 import json

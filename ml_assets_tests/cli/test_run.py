@@ -13,8 +13,7 @@ import pytest
 from ml_assets.cli.run import run
 from ml_assets.defs.promotion.champion import ChampionConfig
 from ml_assets.defs.training.models import ModelConfig
-from ml_assets.evaluation.records import ChampionDecision
-from ml_assets.storage.record_store import RecordStore
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import call, start
@@ -183,8 +182,7 @@ def test_seed_and_what_is_served_reach_the_run(cli, tmp_path):
     what_next = answer.out[answer.out.index("What to do next:") :]
     assert f"ML_ASSETS_HOME={tmp_path}/home " in what_next
     assert "MLFLOW_TRACKING_URI" not in what_next  # MLflow set it, nobody gave it
-    records = RecordStore(str(tmp_path / "home"), "green")
-    served = records.read("champion_model", ChampionDecision).served
+    served = DecisionLog(str(tmp_path / "home"), "green").newest().served
     assert served.startswith("refitted_on_all_months: fitted on 2023-01, 2023-02")
     with dg.DagsterInstance.from_config(str(tmp_path / "home" / "dagster")) as instance:
         (run,) = instance.get_runs(dg.RunsFilter(job_name="train_models"))

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from ml_assets.backtesting.records import BacktestRecord
-from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.progress import MonthsTested, watching
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.record_store import RecordStore
@@ -37,7 +36,7 @@ def project(tmp_path_factory, trips) -> Iterator[Project]:
 @pytest.fixture
 def served(project) -> Project:
     """The same project, in which a champion serves."""
-    if RecordStore(project.settings.home, "green").find("champion_model", ChampionDecision) is None:
+    if DecisionLog(project.settings.home, "green").newest() is None:
         assert project.ingest("2023-01", "2023-05").success
         assert project.train(("xgboost",)).success
     return project

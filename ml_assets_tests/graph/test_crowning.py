@@ -68,7 +68,9 @@ def board(project: Project) -> Leaderboard:
 
 
 def decision(project: Project) -> ChampionDecision:
-    return records(project).read("champion_model", ChampionDecision)
+    made = DecisionLog(project.settings.home, "sample_green").newest()
+    assert made is not None
+    return made
 
 
 def decide(project: Project, **config: object) -> dg.ExecuteInProcessResult:
@@ -165,7 +167,8 @@ def test_a_version_that_predicts_otherwise_is_not_crowned(project):
     assert "predicts otherwise" in found.reason
     assert serving(project) == old
     newest = max(client(project).search_model_versions(f"name='{NAME}'"), key=lambda v: v.version)
-    assert newest.tags["decision"] == "refused"
+    assert newest.tags["decision_id"] == found.decision_id
+    assert "**refused** on " in newest.description
     assert "predicts otherwise" in newest.description
     assert "challenger" not in newest.aliases  # nobody should try it
 
@@ -210,7 +213,8 @@ def test_the_second_best_asks_when_the_best_has_a_fault_of_its_own(project):
     assert f"Asked before it and refused: {best.model} (" in made.reason
     assert made.registry_version == serving(project)
     refused = client(project).get_model_version(NAME, other.version)
-    assert refused.tags["decision"] == "refused"
+    assert refused.tags["decision_id"] == made.decision_id
+    assert "**refused** on " in refused.description
     assert "no_test_leakage" in refused.description
     assert refused.aliases == []
     shown = project.metadata("champion_model")["other_challengers"].records

@@ -10,8 +10,9 @@ import pytest
 import yaml
 from mlflow.types import DataType
 
-from ml_assets.evaluation.records import ChampionDecision, ModelRecord, TrainingSet
+from ml_assets.evaluation.records import ModelRecord, TrainingSet
 from ml_assets.pipeline.serialization import UntrustedModel
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.rules import REQUEST_COLUMNS
@@ -167,7 +168,7 @@ def test_the_version_is_described_with_the_decision_and_without_internal_tags(pr
     assert set(version.tags) <= {
         "model", "dataset", "synthetic", "fitted_on", "tuned_on", "judged_month", "test_rmse",
         "training_set", "served", "refit", "interval_nominal", "interval_coverage", "interval_mean_width",
-        "caveat", "decision", "decision_id", "decided_at", "known_minutes",
+        "caveat", "decision_id", "known_minutes",
     }  # fmt: skip
     logged = client.get_logged_model(record.model_uri.removeprefix("models:/"))
     assert logged.name == "lasso"
@@ -183,13 +184,13 @@ def test_dagster_says_how_to_open_the_run(project):
 
 
 def test_the_caveat_travels_to_the_registry_the_decision_and_its_page(project, training_set):
-    records = RecordStore(project.settings.home, "sample_green")
-    decision = records.read("champion_model", ChampionDecision)
+    log = DecisionLog(project.settings.home, "sample_green")
+    decision = log.newest()
     version = mlflow.MlflowClient().get_model_version_by_alias(NAME, "champion")
     assert decision.caveat == version.tags["caveat"] == training_set.caveat
     assert project.metadata("champion_model")["caveat"] == training_set.caveat
     assert project.train(("lasso",)).success  # the same months again: kept, with the caveat
-    kept = records.read("champion_model", ChampionDecision)
+    kept = log.newest()
     assert (kept.promoted, kept.caveat) == (False, training_set.caveat)
 
 

@@ -3,8 +3,7 @@
 import pyarrow.parquet as pq
 import pytest
 
-from ml_assets.evaluation.records import ChampionDecision
-from ml_assets.storage.record_store import RecordStore
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.trips.month import Month
 from ml_assets.trips.sample import generate_month
 from ml_assets_tests.planted import publish, sample_month
@@ -32,7 +31,7 @@ def test_real_trips_take_the_place_of_the_sample_and_keep_it(tmp_path, published
             assert project.ingest(*MONTHS).success
             assert project.train(champion_model=config).success
             dataset = taxi if trips == published else f"sample_{taxi}"
-            found = RecordStore(settings.home, dataset).read("champion_model", ChampionDecision)
+            found = DecisionLog(settings.home, dataset).newest()
             return found, project.metadata("champion_model")
 
     first, _ = champion_after("sample")

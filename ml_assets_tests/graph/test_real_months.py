@@ -4,6 +4,7 @@ import pytest
 
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard, TrainingSet
 from ml_assets.promotion.candidate_service import candidate_service
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.serving_parity import chosen, compare
 from ml_assets.registry.artifacts import CHAMPION, load_pipeline, version_with_alias
 from ml_assets.registry.loading import load_model
@@ -19,7 +20,7 @@ def outcome(project: Project, dataset: str) -> tuple[Leaderboard, ChampionDecisi
     records = RecordStore(project.settings.home, dataset)
     return (
         records.read("model_leaderboard", Leaderboard),
-        records.read("champion_model", ChampionDecision),
+        DecisionLog(project.settings.home, dataset).newest(),
     )
 
 

@@ -97,7 +97,8 @@ def test_back_to_the_champion_before_in_one_step_and_on_record(project, two):
     assert shown["decision"] == "rolled back"
     assert shown["registry_version"] == old
     version = client(project).get_model_version(NAME, old)
-    assert version.tags["decision"] == "rollback"
+    assert version.tags["decision_id"] == found.decision_id
+    assert "**rollback** on " in version.description
     assert json.loads(version.tags["hold"])["judged_month"] == "2023-03"
 
 

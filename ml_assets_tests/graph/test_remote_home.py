@@ -7,9 +7,8 @@ import mlflow
 import pytest
 
 from ml_assets.config.settings import read_settings
-from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage import filesystem
-from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.project import open_project
 
 
@@ -24,7 +23,7 @@ def test_the_whole_graph_on_a_remote_home_ends_with_a_champion(settings, tmp_pat
     with open_project(settings) as project:
         assert project.ingest("2023-01", "2023-02").success
         assert project.train().success
-    decision = RecordStore(settings.home, "sample_green").read("champion_model", ChampionDecision)
+    decision = DecisionLog(settings.home, "sample_green").newest()
     assert decision.promoted
     client = mlflow.MlflowClient(settings.tracking_uri, registry_uri=settings.tracking_uri)
     version = client.get_model_version_by_alias("taxi-trip-duration", "champion")

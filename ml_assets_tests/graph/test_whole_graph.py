@@ -7,7 +7,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from ml_assets.evaluation.records import ChampionDecision, Leaderboard, ModelRecord, TrainingSet
+from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.project import Project, open_project, settings_for
@@ -91,7 +92,7 @@ def test_models_beat_the_baselines_on_the_sample(trained):
 
 def test_the_registry_s_champion_predicts_what_was_judged(trained):
     board = records(trained).read("model_leaderboard", Leaderboard)
-    decision = records(trained).read("champion_model", ChampionDecision)
+    decision = DecisionLog(trained.settings.home, "sample_green").newest()
     version = client(trained).get_model_version_by_alias("taxi-trip-duration", "champion")
     assert str(version.version) == decision.registry_version
     from ml_assets.storage.trip_store import TripStore
@@ -153,9 +154,9 @@ def longest(cell: object) -> int:
 
 
 def test_a_second_training_on_the_same_months_keeps_the_champion(trained):
-    before = records(trained).read("champion_model", ChampionDecision)
+    before = DecisionLog(trained.settings.home, "sample_green").newest()
     assert trained.train(MODELS).success
-    after = records(trained).read("champion_model", ChampionDecision)
+    after = DecisionLog(trained.settings.home, "sample_green").newest()
     assert not after.promoted
     assert after.registry_version == before.registry_version
 

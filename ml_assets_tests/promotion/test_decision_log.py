@@ -1,8 +1,11 @@
 """Decisions are in the order in which they were made, whatever the clock said."""
 
+import pytest
+
 from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.atomic import write_text
+from ml_assets.storage.record_store import UnreadableRecord
 
 
 def decision(name, decided_at, **changed):
@@ -40,3 +43,23 @@ def test_decisions_of_versions_that_did_not_number_them_come_first_by_time(tmp_p
     log.write(decision("new", "2020-01-01T00:00:00.000+00:00"))
     (tmp_path / "decisions" / "green" / "damaged.json").unlink()
     assert ids(log) == ["a", "b", "new"]
+
+
+def test_what_serves_is_the_newest_decision_that_was_carried_out(tmp_path):
+    log = DecisionLog(str(tmp_path), "green")
+    assert log.newest() is None
+    log.write(decision("first", "2026-11-28T10:00:00.000+00:00"))
+    log.write(decision("set back", "2025-01-01T00:00:00.000+00:00"))
+    log.write(decision("broken off", "2026-11-28T12:00:00.000+00:00", carried_out=False))
+    assert log.newest().decision_id == "set back"
+
+
+def test_a_damaged_decision_matters_only_when_it_may_be_the_newest(tmp_path):
+    log = DecisionLog(str(tmp_path), "green")
+    log.write(decision("first", "2026-11-28T10:00:00.000+00:00"))
+    folder = tmp_path / "decisions" / "green"
+    (folder / "2026-11-27T100000.000Z_older.json").write_text("{")
+    assert log.newest().decision_id == "first"
+    (folder / "2026-11-29T100000.000Z_newer.json").write_text("{")
+    with pytest.raises(UnreadableRecord, match="newer.json cannot be read as a decision"):
+        log.newest()

@@ -109,7 +109,6 @@ def champion_model(
         decision = promote_best(registry, board, training_set, trip_store.tables(), log, options)
     except (NoCandidate, NotServable, ConcurrentPromotion) as error:
         raise dg.Failure(str(error)) from error
-    records.write("champion_model", decision)
     _tell(context, decision)
     if decision.registry_version is None:
         raise dg.Failure(f"nothing serves: {decision.reason}")

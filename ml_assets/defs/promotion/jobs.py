@@ -103,7 +103,6 @@ def _reinstate(
         )
     except (OverrideRejected, ConcurrentPromotion) as error:
         raise dg.Failure(str(error)) from error
-    records.write("champion_model", decision)
     context.log.info(decision.reason)
 
     def metadata() -> dict[str, dg.MetadataValue]:

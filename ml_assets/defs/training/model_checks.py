@@ -25,6 +25,7 @@ from ml_assets.evaluation.records import (
     ModelRecord,
     TrainingSet,
 )
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.quality import Finding, Verdict, worst
 
@@ -183,7 +184,12 @@ class _CheckedModels:
         from ml_assets.evaluation.model_checks import NO_INTERVALS, UnusableModel, load_and_predict
         from ml_assets.registry.artifacts import load_pipeline
 
-        decision = self.trip_store.records().read("champion_model", ChampionDecision)
+        records = self.trip_store.records()
+        decision = DecisionLog(records.home, records.dataset).newest()
+        if decision is None:
+            raise dg.Failure(
+                f"no champion of {records.dataset} was decided on: materialize champion_model first"
+            )
         try:
             pipeline, predicted = load_and_predict(lambda: load_pipeline(uri), self.test_set.trips)
         except UnusableModel as error:

@@ -10,12 +10,12 @@ import pytest
 
 from ml_assets.evaluation.model_checks import fit_time_within_budget, same_predictions
 from ml_assets.evaluation.records import (
-    ChampionDecision,
     Leaderboard,
     ModelRecord,
     MonthUse,
     TrainingSet,
 )
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
@@ -25,8 +25,8 @@ from ml_assets.trips.quality import Verdict
 from ml_assets_tests.project import Project, open_project, settings_for
 
 MODELS = ("linear_regression", "xgboost")
-ASSETS = ("training_set", "linear_regression_model", "xgboost_model", "model_leaderboard",
-          "champion_model")  # fmt: skip
+RECORDS = ("training_set", "linear_regression_model", "xgboost_model", "model_leaderboard")
+ASSETS = (*RECORDS, "champion_model")
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +39,24 @@ def made(tmp_path_factory) -> Iterator[tuple[Project, dg.ExecuteInProcessResult]
 
 @pytest.fixture
 def project(made) -> Iterator[Project]:
-    """That project; records that a test spoils are put back."""
+    """That project; records and decisions that a test spoils are put back."""
     opened, _ = made
-    paths = [Path(records(opened).path(name)) for name in ASSETS]
+    decisions = Path(opened.settings.home, "decisions", "sample_green")
+    paths = [*(Path(records(opened).path(name)) for name in RECORDS), *decisions.iterdir()]
     contents = [path.read_text() for path in paths]
     yield opened
+    for path in decisions.iterdir():
+        path.unlink()
     for path, content in zip(paths, contents, strict=True):
         path.write_text(content)
 
 
 def records(project: Project) -> RecordStore:
     return RecordStore(project.settings.home, "sample_green")
+
+
+def log(project: Project) -> DecisionLog:
+    return DecisionLog(project.settings.home, "sample_green")
 
 
 def evaluations(run: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
@@ -116,7 +123,7 @@ def test_checks_run_alone_say_the_same(project):
 
 
 def test_another_model_at_the_same_place_is_noticed_and_the_champion_stays(project):
-    serving = records(project).read("champion_model", ChampionDecision).registry_version
+    serving = log(project).newest().registry_version
     other = records(project).read("linear_regression_model", ModelRecord)
     change(project, "xgboost_model", ModelRecord, model_uri=other.model_uri)
     found = check_again(project, "xgboost_model", "model_leaderboard")
@@ -126,7 +133,7 @@ def test_another_model_at_the_same_place_is_noticed_and_the_champion_stays(proje
     selection = ["model_leaderboard", "champion_model"]
     run = project.run("train_models", selection=selection)
     assert run.success
-    decision = records(project).read("champion_model", ChampionDecision)
+    decision = log(project).newest()
     assert (decision.promoted, decision.registry_version) == (False, serving)
 
 
@@ -162,7 +169,7 @@ def test_without_a_leaderboard_the_baselines_are_measured(project):
 
 
 def test_a_champion_other_than_the_judged_model_is_noticed(project):
-    change(project, "champion_model", ChampionDecision, champion="linear_regression")
+    log(project).write(log(project).newest().model_copy(update={"champion": "linear_regression"}))
     found = check_again(project, "champion_model")
     assert set(found) == {"champion_model.champion_matches_evaluation"}
 
