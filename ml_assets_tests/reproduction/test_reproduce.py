@@ -24,6 +24,7 @@ from ml_assets_tests.project import Project, open_project, settings_for
 from ml_assets_tests.published_months import publish, published_month
 
 FAMILIES = ("xgboost", "linear_svr", "random_forest")
+MODULE = "ml_assets.reproduction.reproduce"
 MONTHS = [Month(2023, number) for number in range(1, 5)]
 
 
@@ -88,7 +89,7 @@ def test_a_version_fitted_again_predicts_the_same(made, way):
 def test_one_that_serves_the_fit_on_all_months_is_fitted_on_all_of_them(made):
     project, versions, _ = made
     recorded = load_training_record(client(project), REGISTERED_MODEL, versions["refitted"])
-    assert recorded.serve == "refitted_on_all_months"
+    assert recorded.version.refit
     found = again(project, versions["refitted"])
     assert found.fitted_on == ["2023-01", "2023-02", "2023-03", "2023-04"]
     assert found.verdict == "identical", found.sentence
@@ -109,7 +110,7 @@ def test_early_stopped_rounds_are_among_what_is_recorded(made):
 def test_another_number_of_threads_stays_within_the_tolerance(made, way, monkeypatch):
     project, versions, _ = made
     threads = threads_of(load_pipeline(f"models:/{REGISTERED_MODEL}/{versions[way]}"))
-    monkeypatch.setattr(reproduce, "threads_of", lambda _: 1 if threads > 1 else 2)
+    monkeypatch.setattr(f"{MODULE}.threads_of", lambda _: 1 if threads > 1 else 2)
     assert again(project, versions[way]).verdict in ("identical", "within tolerance")
 
 
@@ -253,7 +254,7 @@ def test_the_champion_s_parameters_are_told_with_the_newest_month_that_they_know
     recorded = load_training_record(client(project), REGISTERED_MODEL, "champion")
     assert champion is not None
     assert (champion.version, champion.parameters) == (recorded.version, recorded.parameters)
-    assert champion.newest_month == recorded.newest_month >= MONTHS[2]
+    assert champion.version.newest_month >= MONTHS[2]
     assert champion_parameters_of(client(project), REGISTERED_MODEL, "yellow") is None
 
 
@@ -290,7 +291,7 @@ def test_code_that_cannot_fit_or_compare_it_any_more_is_one_line(made, monkeypat
     def fail(*_: object) -> None:
         raise ValueError("X has 33 features,\nbut XGBRegressor is expecting 32")
 
-    monkeypatch.setattr(reproduce, step, fail)
+    monkeypatch.setattr(f"{MODULE}.{step}", fail)
     environment = {"ML_ASSETS_HOME": project.settings.home, "ML_ASSETS_TRIPS": folder}
     answer = call(monkeypatch, capsys, ["reproduce", versions["linear_svr"]], environment)
     assert answer.status == 1
