@@ -7,7 +7,7 @@ import json
 import sys
 import time
 
-from ml_assets.config.code_version import model_code_version
+from ml_assets.config.code_version import data_code_version
 from ml_assets.config.settings import read_settings
 from ml_assets.ingestion import open_source
 from ml_assets.ingestion.ingest_month import ingest_month
@@ -31,7 +31,7 @@ def ingest(store: TripStore, trips: str, months: list[Month]) -> None:
             source=record.source,
             raw_sha256=record.sha256,
             published_rows=record.rows,
-            code_version=model_code_version(),
+            code_version=data_code_version(),
         )
         for table, half in (("trip_features", kept_trips), ("rejected_trips", rejected_trips)):
             with store.open_raw(month) as file:

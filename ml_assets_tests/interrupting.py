@@ -16,6 +16,8 @@ def in_a_process(work: Callable[[], object]) -> int:
         status = 1
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            # A shell that starts a job in the background has it ignore Ctrl-C.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             work()
             status = 0
         except KeyboardInterrupt:
