@@ -39,6 +39,7 @@ def pytest_configure() -> None:
     Dagster and MLflow wait for the disk after each of thousands of small writes.
     """
     # An example takes as long as the other workers leave it.
+    os.environ["PYTHON_DOTENV_DISABLED"] = "1"  # no test reads a developer's .env
     settings.register_profile("suite", deadline=None)
     settings.load_profile("suite")
     fit = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MIN_MEMORY_BYTES

@@ -49,7 +49,7 @@ def deliver(alert: Alert, settings: AlertSettings) -> dict[str, tuple[str | None
     if (email := settings.email) is not None:
         channels["email"] = lambda: send_email(redacted, email)
     if (webhook := settings.webhook) is not None:
-        channels["webhook"] = lambda: send_webhook(redacted, webhook)
+        channels["webhook"] = lambda: send_webhook(redacted, webhook.get_secret_value())
     late = (f"not done within {DEADLINE_SECONDS:g} s", False)
     unfinished = dict.fromkeys(channels, late)
     outcomes: dict[str, tuple[str | None, bool]] = {}
@@ -142,7 +142,7 @@ def send_email(alert: Alert, settings: EmailSettings, timeout: float = TIMEOUT_S
     server = _connect(settings, timeout)
     try:
         if settings.user is not None and settings.password is not None:
-            server.login(settings.user, settings.password)
+            server.login(settings.user.get_secret_value(), settings.password.get_secret_value())
         refused = server.send_message(message)
         with contextlib.suppress(OSError):  # the message is accepted by now
             server.quit()

@@ -8,8 +8,6 @@ from typing import Any
 
 import click
 
-from ml_assets.cli.unknown_variables import unknown_variables
-from ml_assets.config.settings import SettingsError, make_paths_absolute
 from ml_assets.secrets import ShownError, scrub, scrub_logs
 from ml_assets.storage.leftovers import process_folder
 
@@ -88,6 +86,12 @@ def commands(context: click.Context) -> None:
     Where trips come from is set by ML_ASSETS_TRIPS: sample (synthetic, the default), tlc (the Taxi
     and Limousine Commission), or a folder or URL. Results live in ML_ASSETS_HOME.
     """
+    # pydantic takes as long as all else that the help needs.
+    from ml_assets.cli.unknown_variables import unknown_variables
+    from ml_assets.config.environment import load_env_file
+    from ml_assets.config.settings import make_paths_absolute
+
+    load_env_file()
     make_paths_absolute(os.environ)
     context.obj = dict(os.environ)  # before MLflow and Dagster add to it
     for line in unknown_variables(os.environ):
@@ -111,8 +115,6 @@ def _status() -> int:
         return commands(prog_name="ml-assets", standalone_mode=False) or 0
     except click.UsageError as error:
         return _told(_usage_line(error), WRONG_USE)
-    except SettingsError as error:
-        return _told(f"error: {error}", WRONG_USE)
     except click.ClickException as error:
         return _told(f"error: {error.format_message()}", FAILED)
     except _wrong_use() as error:
@@ -142,9 +144,10 @@ def _storage_fault(error: Exception) -> str | None:
 
 # Asked only once something is wrong: the service starts without the rooms that define these.
 def _wrong_use() -> tuple[type[Exception], ...]:
+    from ml_assets.config.environment import SettingsError
     from ml_assets.ingestion.source import InvalidSource
 
-    return (InvalidSource,)
+    return (SettingsError, InvalidSource)
 
 
 def _usage_line(error: click.UsageError) -> str:

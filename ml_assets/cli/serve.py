@@ -33,7 +33,8 @@ def serve(host: str, port: int) -> None:
     # XGBoost's threads otherwise wait for each other by spinning: on a busy machine one request
     # took 58 ms so, and 7 asleep. Read once, when the library is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from ml_assets.serving.auth import TOKEN_VARIABLE, read_api_token
+    from ml_assets.config.settings import TOKEN_VARIABLE
+    from ml_assets.serving.auth import read_api_token
 
     token = read_api_token(os.environ)
     listening = _listen(host, port)

@@ -3,14 +3,15 @@
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
-from ml_assets.config.alert_settings import VARIABLES as ALERT_VARIABLES
-from ml_assets.config.settings import VARIABLES
+from ml_assets.config.alert_settings import AlertVariables
+from ml_assets.config.environment import variables_of
+from ml_assets.config.settings import ServiceSettings, Settings
 
 _PREFIX = "ML_ASSETS_"
 _OF_TESTS = ("ML_ASSETS_REAL_TRIPS", "ML_ASSETS_BENCH_EXECUTOR", "ML_ASSETS_ARTIFACTS")
 """Known to tests and benchmarks alone."""
 
-_KNOWN = (*VARIABLES, *ALERT_VARIABLES, "ML_ASSETS_API_TOKEN", *_OF_TESTS)
+_KNOWN = (*variables_of(Settings, ServiceSettings, AlertVariables), *_OF_TESTS)
 _ENDINGS = [name.removeprefix(_PREFIX) for name in _KNOWN if name.startswith(_PREFIX)]
 
 

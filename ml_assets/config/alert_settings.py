@@ -2,38 +2,25 @@
 
 import base64
 import ipaddress
-import math
-import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from email.errors import MessageError
 from email.headerregistry import Address
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
-from ml_assets.config.settings import SettingsError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic.dataclasses import dataclass
+
+from ml_assets.config.environment import EnvironmentSettings, SettingsError, variable
 from ml_assets.secrets import secrets_of_webhook
 
-VARIABLES = (
-    "ML_ASSETS_ALERT_EMAIL_TO",
-    "ML_ASSETS_ALERT_EMAIL_FROM",
-    "ML_ASSETS_SMTP_HOST",
-    "ML_ASSETS_SMTP_PORT",
-    "ML_ASSETS_SMTP_SECURITY",
-    "ML_ASSETS_SMTP_USER",
-    "ML_ASSETS_SMTP_PASSWORD",
-    "ML_ASSETS_SMTP_CA_FILE",
-    "ML_ASSETS_ALERT_WEBHOOK",
-    "ML_ASSETS_ALERT_ON_SUCCESS",
-    "ML_ASSETS_ALERT_FOLD_HOURS",
-    "ML_ASSETS_UI_URL",
-)
 UI_URL = "http://127.0.0.1:3000"
 FOLD_HOURS = 6.0
-_MAX_FOLD_HOURS = 720.0
+MAX_FOLD_HOURS = 720.0
 _MIN_USER = 6
 """A shorter user name is part of other words."""
 
@@ -58,8 +45,8 @@ class EmailSettings:
     host: str
     port: int
     security: Security
-    user: str | None = field(default=None, repr=False)
-    password: str | None = field(default=None, repr=False)
+    user: SecretStr | None = None
+    password: SecretStr | None = None
     ca_file: str | None = None
 
 
@@ -76,7 +63,7 @@ class AlertSettings:
     """
 
     email: EmailSettings | None = None
-    webhook: str | None = field(default=None, repr=False)
+    webhook: SecretStr | None = None
     on_success: bool = False
     fold_window: timedelta = timedelta(hours=FOLD_HOURS)
     ui_url: str = UI_URL
@@ -89,12 +76,12 @@ class AlertSettings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no message may hold: password, user (unless it is an address) and webhook."""
-        found = secrets_of_webhook(self.webhook) if self.webhook else set()
+        found = secrets_of_webhook(self.webhook.get_secret_value()) if self.webhook else set()
         if (email := self.email) is not None and email.user and email.password:
-            login = base64.b64encode(f"\0{email.user}\0{email.password}".encode()).decode()
-            found |= {email.password, login}
-            if email.user not in (email.sender, *email.to) and len(email.user) >= _MIN_USER:
-                found.add(email.user)
+            user, password = email.user.get_secret_value(), email.password.get_secret_value()
+            found |= {password, base64.b64encode(f"\0{user}\0{password}".encode()).decode()}
+            if user not in (email.sender, *email.to) and len(user) >= _MIN_USER:
+                found.add(user)
         return tuple(sorted(found))
 
     @property
@@ -102,55 +89,56 @@ class AlertSettings:
         """The webhook's server, fit to be shown."""
         if self.webhook is None:
             return None
-        parts = urlsplit(self.webhook)
+        parts = urlsplit(self.webhook.get_secret_value())
         return f"{parts.scheme}://{parts.hostname}/…"
 
 
 def read_alert_settings(environment: Mapping[str, str] | None = None) -> AlertSettings:
-    """Alert settings from environment variables (``os.environ`` unless given).
+    """Alert settings from environment variables (this process's and ``.env`` unless given).
 
     Raises:
         SettingsError: for the first variable whose value is not allowed; shows no secret.
     """
-    given = os.environ if environment is None else environment
-    values = {name: given.get(name, "").strip() for name in VARIABLES}
+    given = AlertVariables.read(environment)
     return AlertSettings(
-        email=_email(values),
-        webhook=_url(values, "ML_ASSETS_ALERT_WEBHOOK", shown="…") or None,
-        on_success=_switch(values, "ML_ASSETS_ALERT_ON_SUCCESS"),
-        fold_window=_fold_window(values["ML_ASSETS_ALERT_FOLD_HOURS"] or str(FOLD_HOURS)),
-        ui_url=_ui_url(values) or UI_URL,
+        email=_email(given),
+        webhook=given.webhook,
+        on_success=given.on_success,
+        fold_window=timedelta(hours=given.fold_hours),
+        ui_url=given.ui_url,
     )
 
 
-def _email(values: Mapping[str, str]) -> EmailSettings | None:
-    security = _security(values["ML_ASSETS_SMTP_SECURITY"])
-    port = _port(values["ML_ASSETS_SMTP_PORT"], security)
-    to = tuple(each.strip() for each in values["ML_ASSETS_ALERT_EMAIL_TO"].split(",") if each)
+def _email(given: "AlertVariables") -> EmailSettings | None:
+    to = tuple(each.strip() for each in given.email_to.split(",") if each)
     if not to:
         return None
     for each in to:
         _check_address("ML_ASSETS_ALERT_EMAIL_TO", each)
-    user, password = values["ML_ASSETS_SMTP_USER"], values["ML_ASSETS_SMTP_PASSWORD"]
-    own = user if "@" in user else to[0]
-    sender = values["ML_ASSETS_ALERT_EMAIL_FROM"] or own
+    user = given.user.get_secret_value() if given.user else ""
+    sender = given.email_from or (user if "@" in user else to[0])
     _check_address("ML_ASSETS_ALERT_EMAIL_FROM", sender)
-    host = values["ML_ASSETS_SMTP_HOST"]
+    host = given.host
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", host) or host.count(":") == 1:
         allowed = "name the mail server alerts go through; its port goes into ML_ASSETS_SMTP_PORT"
         raise SettingsError("ML_ASSETS_SMTP_HOST", host, allowed)
-    if bool(user) != bool(password):
-        name = "ML_ASSETS_SMTP_PASSWORD" if user else "ML_ASSETS_SMTP_USER"
+    if (given.user is None) != (given.password is None):
+        name = "ML_ASSETS_SMTP_PASSWORD" if given.user else "ML_ASSETS_SMTP_USER"
         raise SettingsError(name, "", "set user and password, or neither")
-    if user and security is Security.PLAIN and not _is_this_machine(host):
+    if given.user and given.security is Security.PLAIN and not _is_this_machine(host):
         allowed = "use starttls or tls: with plain, anyone on the way could read the password"
-        raise SettingsError("ML_ASSETS_SMTP_SECURITY", security, allowed)
-    ca_file = values["ML_ASSETS_SMTP_CA_FILE"]
-    if ca_file and not Path(ca_file).is_file():
-        raise SettingsError("ML_ASSETS_SMTP_CA_FILE", ca_file, "name a file of certificates")
-    certificates = str(Path(ca_file).resolve()) if ca_file else None
+        raise SettingsError("ML_ASSETS_SMTP_SECURITY", given.security, allowed)
+    if given.ca_file and not Path(given.ca_file).is_file():
+        raise SettingsError("ML_ASSETS_SMTP_CA_FILE", given.ca_file, "name a file of certificates")
     return EmailSettings(
-        to, sender, host, port, security, user or None, password or None, certificates
+        to,
+        sender,
+        host,
+        given.port or _PORTS[given.security],
+        given.security,
+        given.user,
+        given.password,
+        str(Path(given.ca_file).resolve()) if given.ca_file else None,
     )
 
 
@@ -171,47 +159,21 @@ def _check_address(variable: str, value: str) -> None:
         raise SettingsError(variable, value, allowed)
 
 
-def _security(value: str) -> Security:
-    try:
-        return Security(value or "starttls")
-    except ValueError as error:
-        raise SettingsError(
-            "ML_ASSETS_SMTP_SECURITY", value, "use starttls, tls or plain"
-        ) from error
-
-
-def _port(value: str, security: Security) -> int:
-    if not value:
-        return _PORTS[security]
-    if not (value.isascii() and value.isdigit() and len(value) <= 5 and 0 < int(value) < 65536):
-        raise SettingsError("ML_ASSETS_SMTP_PORT", value, "use a number from 1 to 65535")
-    return int(value)
-
-
-def _switch(values: Mapping[str, str], name: str) -> bool:
-    if values[name] not in ("", "0", "1", "true", "false"):
-        raise SettingsError(name, values[name], "use true or false")
-    return values[name] in ("1", "true")
-
-
-def _url(values: Mapping[str, str], name: str, shown: str | None = None) -> str:
-    value = values[name]
+def _url(value: str | None) -> str | None:
     if value and _parts(value) is None:
-        raise SettingsError(name, shown or value, "use a URL that starts with http:// or https://")
+        raise ValueError("use a URL that starts with http:// or https://")
     return value
 
 
-def _ui_url(values: Mapping[str, str]) -> str:
-    value = _url(values, "ML_ASSETS_UI_URL")
-    parts = _parts(value)
+def _ui_url(value: str) -> str:
+    parts = _parts(_url(value) or "")
     if parts and (parts.username is not None or parts.query or parts.fragment):
-        allowed = f"use the address of Dagster's UI and nothing more, for example {UI_URL}"
-        raise SettingsError("ML_ASSETS_UI_URL", value, allowed)
+        raise ValueError(f"use the address of Dagster's UI and nothing more, for example {UI_URL}")
     return value.rstrip("/")
 
 
 def _parts(value: str) -> SplitResult | None:
-    """The parts of an http(s) URL; None when it is not one that can be asked for."""
+    """The parts of an http(s) URL; None when it is not one that can be requested."""
     try:
         parts = urlsplit(value)
         known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -220,12 +182,68 @@ def _parts(value: str) -> SplitResult | None:
     return parts if known and re.fullmatch(r"[!-~]+", value) else None
 
 
-def _fold_window(value: str) -> timedelta:
-    try:
-        hours = float(value)
-    except ValueError:
-        hours = math.nan
-    if not 0 <= hours <= _MAX_FOLD_HOURS:
-        allowed = f"use hours from 0 (each failure is told) to {_MAX_FOLD_HOURS:.0f}"
-        raise SettingsError("ML_ASSETS_ALERT_FOLD_HOURS", value, allowed)
-    return timedelta(hours=hours)
+class AlertVariables(EnvironmentSettings):
+    """Environment variables of alerts; what is left out of e-mail counts only with a recipient."""
+
+    email_to: str = variable(
+        "ML_ASSETS_ALERT_EMAIL_TO",
+        "",
+        meaning="recipients of e-mail, separated by commas",
+        shown="no e-mail",
+    )
+    email_from: str = variable(
+        "ML_ASSETS_ALERT_EMAIL_FROM",
+        "",
+        meaning="the sender",
+        shown="the user if that is an address, else the first recipient",
+    )
+    host: str = variable(
+        "ML_ASSETS_SMTP_HOST", "", meaning="mail server", shown="required for e-mail"
+    )
+    port: Annotated[int, Field(ge=1, le=65535)] | None = variable(
+        "ML_ASSETS_SMTP_PORT",
+        meaning="its port",
+        shown="587, 465 or 25, by security",
+        allowed="use a number from 1 to 65535",
+    )
+    security: Security = variable(
+        "ML_ASSETS_SMTP_SECURITY",
+        Security.STARTTLS,
+        meaning="`starttls`, `tls`, or `plain` (with a password: to this machine only)",
+        allowed="use starttls, tls or plain",
+    )
+    user: SecretStr | None = variable(
+        "ML_ASSETS_SMTP_USER", meaning="user, with the password", shown="no login"
+    )
+    password: SecretStr | None = variable(
+        "ML_ASSETS_SMTP_PASSWORD", meaning="password", shown="no login"
+    )
+    ca_file: str = variable(
+        "ML_ASSETS_SMTP_CA_FILE",
+        "",
+        meaning="certificates of your own certificate authority",
+        shown="the system's",
+    )
+    webhook: Annotated[SecretStr | None, BeforeValidator(_url)] = variable(
+        "ML_ASSETS_ALERT_WEBHOOK",
+        meaning='URL that accepts `{"text": …}`; a secret',
+        shown="no webhook",
+    )
+    on_success: bool = variable(
+        "ML_ASSETS_ALERT_ON_SUCCESS",
+        False,
+        meaning="`true` also sends an alert when a run succeeds",
+        shown="`false`",
+        allowed="use true or false",
+    )
+    fold_hours: Annotated[float, Field(ge=0, le=MAX_FOLD_HOURS, allow_inf_nan=False)] = variable(
+        "ML_ASSETS_ALERT_FOLD_HOURS",
+        FOLD_HOURS,
+        meaning="hours during which repeated failures with the same cause are counted and not "
+        "sent; 0 sends each",
+        shown=f"`{FOLD_HOURS:g}`",
+        allowed=f"use hours from 0 (each failure is told) to {MAX_FOLD_HOURS:.0f}",
+    )
+    ui_url: Annotated[str, AfterValidator(_ui_url)] = variable(
+        "ML_ASSETS_UI_URL", UI_URL, meaning="base URL of links to runs"
+    )

@@ -19,10 +19,10 @@ from typing import Any, Final
 
 import urllib3
 
+from ml_assets.config.settings import TOKEN_VARIABLE
 from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.registry.export_bundle import export
 from ml_assets.secrets import ShownError, error_text
-from ml_assets.serving.auth import TOKEN_VARIABLE
 from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER, ChampionManifest
 from ml_assets.serving.server import serve
 from ml_assets.storage.model_version import ModelVersion

@@ -9,10 +9,13 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml_assets.config.http_origin import KnownHosts, host_refusal, is_loopback, refusal
-from ml_assets.config.settings import ALLOWED_HOSTS_VARIABLE, SettingsError
+from ml_assets.config.settings import (
+    ALLOWED_HOSTS_VARIABLE,
+    TOKEN_VARIABLE,
+    ServiceSettings,
+)
 from ml_assets.serving.responses import Reply, request_id_of, send_reply
 
-TOKEN_VARIABLE: Final = "ML_ASSETS_API_TOKEN"
 OPEN_PATHS: Final = ("/", "/health", "/ready", "/docs", "/openapi.json")
 OPEN_FOLDERS: Final = ("/page/", "/docs/")
 """What anybody may fetch: whether the service is well, its pages and its description."""
@@ -26,14 +29,8 @@ def read_api_token(environment: Mapping[str, str]) -> str | None:
     Raises:
         SettingsError: when no header could hold it; the message does not show it.
     """
-    token = environment.get(TOKEN_VARIABLE, "").strip()
-    if not token:
-        return None
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise SettingsError(
-            TOKEN_VARIABLE, "***", "use letters, digits and signs of ASCII, without spaces"
-        )
-    return token
+    token = ServiceSettings.read(environment).api_token
+    return None if token is None else token.get_secret_value()
 
 
 class Guard:

@@ -14,8 +14,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from ml_assets.config.http_origin import LOOPBACK_HOSTS, KnownHosts
+from ml_assets.config.settings import TOKEN_VARIABLE
 from ml_assets.serving.app import create_app
-from ml_assets.serving.auth import TOKEN_VARIABLE, read_api_token
+from ml_assets.serving.auth import read_api_token
 from ml_assets.serving.handover import SERVING_FOLDER
 from ml_assets.serving.http_limits import BoundedHttpProtocol
 from ml_assets.serving.model_provider import LOOK_SECONDS, RegistryModelProvider

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from ml_assets.config.alert_settings import Security, read_alert_settings
-from ml_assets.config.settings import SettingsError
+from ml_assets.config.environment import SettingsError
 from ml_assets_tests.alerts.servers import PASSWORD, require_no_secret
 
 HOOK = "https://hooks.example.org/services/T0KEN123/B0T4567"

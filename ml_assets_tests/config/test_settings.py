@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from ml_assets.config.environment import SettingsError
 from ml_assets.config.settings import (
     PROJECT_FOLDER,
-    SettingsError,
     make_paths_absolute,
     read_settings,
 )

@@ -1,23 +1,26 @@
 """What the pages tell people to type works: commands, options, targets and variables."""
 
+import os
 import re
 import subprocess
 
 import click
 import pytest
+from dotenv import dotenv_values
 
 from ml_assets.cli.main import commands
-from ml_assets.config import settings
-from ml_assets.config.alert_settings import VARIABLES as ALERT_VARIABLES
+from ml_assets.config.alert_settings import AlertVariables
+from ml_assets.config.environment import table, variables_of, with_tables
+from ml_assets.config.settings import INGEST_CRON, ServiceSettings, Settings, read_settings
 from ml_assets.defs.common import UNFOLDED_LINEAGE
-from ml_assets.serving.auth import TOKEN_VARIABLE
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.conftest import REPOSITORY
 from ml_assets_tests.docs.pages import PAGES, TEXT, block_commands, curl_command, inline_commands
 
 README = PAGES["README.md"]
 CONFIGURATION = PAGES["docs/configuration.md"]
-ALL_VARIABLES = (*settings.VARIABLES, *ALERT_VARIABLES, TOKEN_VARIABLE)
+ALL_VARIABLES = variables_of(Settings, ServiceSettings, AlertVariables)
+TABLES = {"project": table(Settings, ServiceSettings), "alerts": table(AlertVariables)}
 _ASSIGNMENT = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
 ML_ASSETS = ("ml-assets", ".venv/bin/ml-assets")
 TARGETS = sorted(
@@ -93,7 +96,7 @@ def test_every_phony_target_of_the_makefile_has_a_recipe_and_every_help_line_a_t
     ("variables", "arguments"), CALLS, ids=[" ".join(arguments) for _, arguments in CALLS]
 )
 def test_a_call_of_ml_assets_does_what_can_be_done_without_a_network(cli, variables, arguments):
-    assert set(variables) <= set(settings.VARIABLES)
+    assert set(variables) <= set(variables_of(Settings))
     name = arguments[0]
     if name == "run":
         dry = [word for word in arguments if word != "--dry-run"] + ["--dry-run"]
@@ -164,21 +167,13 @@ def test_every_option_that_a_sentence_names_is_one_of_a_subcommand():
     assert named - {"--help"} <= options
 
 
-def test_the_table_of_variables_is_what_the_settings_read():
-    documented = re.findall(r"^\| `([A-Z][A-Z0-9_]+)` \|", CONFIGURATION, re.MULTILINE)
-    assert sorted(documented) == sorted(ALL_VARIABLES)
-
-
-def test_the_table_states_the_defaults():
-    defaults = settings.read_settings({})
-    for name, value in (
-        ("ML_ASSETS_TRIPS", defaults.trips),
-        ("ML_ASSETS_TAXI", defaults.taxi),
-        ("ML_ASSETS_FIRST_MONTH", str(defaults.first_month)),
-        ("ML_ASSETS_HOME", ".ml_assets"),
-    ):
-        (row,) = re.findall(rf"^\| `{name}` \|.*\| (.*) \|$", CONFIGURATION, re.MULTILINE)
-        assert row == f"`{value}`"
+def test_the_tables_of_variables_are_those_of_the_settings():
+    """``ML_ASSETS_WRITE_TABLES=1`` with this test writes them."""
+    assert set(re.findall(r"<!-- variables: (\w+) -->", CONFIGURATION)) == {*TABLES}
+    current = with_tables(CONFIGURATION, TABLES)
+    if os.environ.get("ML_ASSETS_WRITE_TABLES"):
+        (REPOSITORY / "docs" / "configuration.md").write_text(current, encoding="utf-8")
+    assert current == CONFIGURATION
 
 
 def test_the_example_of_an_environment_file_has_every_variable_commented_out():
@@ -198,4 +193,5 @@ def test_the_example_of_an_environment_file_can_be_read_by_a_shell(tmp_path):
     read = dict(pair.split("=", 1) for pair in done.stdout.split("\0") if pair)
     assert done.stderr == ""
     assert set(ALL_VARIABLES) <= set(read)
-    assert settings.read_settings(read).ingest_cron == settings.INGEST_CRON
+    assert read_settings(read).ingest_cron == INGEST_CRON
+    assert dict(dotenv_values(tmp_path / ".env")) == {name: read[name] for name in ALL_VARIABLES}

@@ -16,8 +16,9 @@ import pytest
 
 from benchmarks.figures import Figure, Section
 from benchmarks.reporting import write_section
-from ml_assets.config.alert_settings import VARIABLES as ALERT_VARIABLES
-from ml_assets.config.settings import VARIABLES
+from ml_assets.config.alert_settings import AlertVariables
+from ml_assets.config.environment import variables_of
+from ml_assets.config.settings import ServiceSettings, Settings
 from ml_assets.definitions import assemble
 from ml_assets.defs.promotion.champion import ChampionConfig
 from ml_assets.serving.metrics import Metrics
@@ -70,7 +71,7 @@ class Loaded(HTMLParser):
 
 
 def settings_variables():
-    return {*VARIABLES, *ALERT_VARIABLES}
+    return {*variables_of(Settings, ServiceSettings, AlertVariables)}
 
 
 def test_every_page_is_built(site):
