@@ -63,14 +63,14 @@ def _require_possible(settings: Settings, version: str | None) -> None:
     """
     from ml_assets.promotion.manual import OverrideRejected, require_possible
     from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnavailable
-    from ml_assets.registry.registry import LOCK, Registry, settle
+    from ml_assets.registry.registry import LOCK, Registry, repair_aliases
     from ml_assets.storage.atomic import locked
 
     try:
         client = TrackingStore.of(settings).reader()
         registry = Registry(client, REGISTERED_MODEL, settings.local_home)
         with locked(registry.lock_folder / LOCK):  # else it may meet a promotion half-way
-            settle(registry.client, registry.name)  # of one that was interrupted
+            repair_aliases(registry.client, registry.name)  # of one that was interrupted
         require_possible(registry, _dataset(settings), version)
     except (OverrideRejected, TrackingUnavailable) as error:
         raise click.ClickException(str(error)) from error

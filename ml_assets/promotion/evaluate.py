@@ -50,7 +50,7 @@ from ml_assets.registry.artifacts import ModelNotLogged, load_pipeline, log_pipe
 from ml_assets.registry.descriptions import describe_version, with_decision
 from ml_assets.registry.loading import load_verified
 from ml_assets.registry.mlflow_runs import TrackedRun
-from ml_assets.registry.registry import Registry, champion_version, set_challenger, settle
+from ml_assets.registry.registry import Registry, champion_version, repair_aliases, set_challenger
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.model_version import (
     HOLD,
@@ -138,7 +138,7 @@ class Evaluator:
         """
         if not board.models:
             raise NoCandidate("the leaderboard holds no model: materialize one model asset first")
-        settle(registry.client, registry.name)
+        repair_aliases(registry.client, registry.name)
         test_set = TestSet(training_set, load_trips(store, training_set, "judge"))
         champion = evaluate_champion(registry.client, registry.name, test_set)
         return cls(registry, board, test_set, store, champion)

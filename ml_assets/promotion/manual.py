@@ -25,7 +25,7 @@ from ml_assets.registry.registry import (
     explain_missing_champion,
     list_versions,
     promote_alias,
-    settle,
+    repair_aliases,
     versions_of,
 )
 from ml_assets.secrets import ShownError, error_text
@@ -67,7 +67,7 @@ def override_champion(
         ConcurrentPromotion: when another process moved the alias meanwhile.
     """
     client, name = registry.client, registry.name
-    settle(client, name)
+    repair_aliases(client, name)
     serving = champion_version(client, name)
     log.mark_applied(None if serving is None else serving.version)
     target = require_possible(registry, log.dataset, version)

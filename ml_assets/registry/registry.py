@@ -1,4 +1,4 @@
-"""Where champions are registered, and what to do where a version or an alias is missing."""
+"""The registered model: its versions and aliases, and what to do where one is missing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,10 +164,10 @@ def promote_alias(
             client.set_registered_model_alias(name, PREVIOUS, now)
         client.set_registered_model_alias(name, CHAMPION, version)
         client.set_registered_model_tag(name, LAST_CHAMPION, version)
-        _leave_challengers(client, name, version)
+        _clear_challenger(client, name, version)
 
 
-def settle(client: MlflowClient, name: str) -> None:
+def repair_aliases(client: MlflowClient, name: str) -> None:
     """Finish what a process that died while it moved the aliases left undone; else do nothing."""
     champion = champion_version(client, name)
     if champion is None:
@@ -181,16 +181,16 @@ def settle(client: MlflowClient, name: str) -> None:
             client.delete_registered_model_alias(name, PREVIOUS)
     if client.get_registered_model(name).tags.get(LAST_CHAMPION) != champion.version:
         client.set_registered_model_tag(name, LAST_CHAMPION, champion.version)
-    _leave_challengers(client, name, champion.version)
+    _clear_challenger(client, name, champion.version)
 
 
 def set_challenger(client: MlflowClient, name: str, version: str) -> None:
-    """Give a version that asks for the champion's place the alias ``challenger``."""
+    """Give a candidate that may be tried the alias ``challenger``."""
     client.set_registered_model_alias(name, CHALLENGER, version)
 
 
-def _leave_challengers(client: MlflowClient, name: str, champion: str) -> None:
-    """Who serves asks for nothing any more."""
+def _clear_challenger(client: MlflowClient, name: str, champion: str) -> None:
+    """Take the alias ``challenger`` from a version that is champion by now."""
     challenger = version_with_alias(client, name, CHALLENGER)
     if challenger is not None and challenger.version == champion:
         client.delete_registered_model_alias(name, CHALLENGER)

@@ -78,7 +78,7 @@ def decide(project: Project, **config: object) -> dg.ExecuteInProcessResult:
     return project.run("train_models", steps, ["champion_model"])
 
 
-def put_on_the_throne(project: Project, row: ModelRecord) -> str:
+def make_champion(project: Project, row: ModelRecord) -> str:
     """Let a model of the leaderboard serve, whatever a decision would say."""
     tags = {"model": row.model, "dataset": "sample_green", "synthetic": "true",
             "fitted_on": "2023-01,2023-02"}  # fmt: skip
@@ -98,7 +98,7 @@ def errors(run: dg.ExecuteInProcessResult) -> str:
 
 def test_the_champion_before_is_kept_under_the_alias_previous(project):
     best, second = board(project).models
-    old = put_on_the_throne(project, second)
+    old = make_champion(project, second)
     assert decide(project).success
     found = decision(project)
     assert (found.promoted, found.champion, found.previous_version) == (True, best.model, old)
@@ -113,7 +113,7 @@ def test_the_champion_before_is_kept_under_the_alias_previous(project):
 
 def test_the_champion_before_keeps_its_score_on_the_month_that_judged(project):
     _, second = board(project).models
-    old = put_on_the_throne(project, second)
+    old = make_champion(project, second)
     assert decide(project).success
     before = decision(project).champion_before
     assert (before.model, before.version, before.saw_judged_month) == (second.model, old, False)
@@ -128,7 +128,7 @@ def test_the_champion_before_keeps_its_score_on_the_month_that_judged(project):
 
 def test_a_champion_whose_artifacts_are_gone_is_replaced_and_the_reason_is_recorded(project):
     best, second = board(project).models
-    version = put_on_the_throne(project, second)
+    version = make_champion(project, second)
     run = client(project).get_run(second.mlflow_run_id or "")
     logged = Path(run.info.artifact_uri).parent.parent / "models"
     model_id = (second.model_uri or "").rpartition("/")[2]
@@ -153,9 +153,9 @@ def test_a_champion_whose_artifacts_are_gone_is_replaced_and_the_reason_is_recor
     assert len(told) == 1
 
 
-def test_a_version_that_predicts_otherwise_is_not_crowned(project):
+def test_a_version_that_predicts_otherwise_is_not_promoted(project):
     best, second = board(project).models
-    old = put_on_the_throne(project, second)
+    old = make_champion(project, second)
     swapped = best.model_copy(update={"model_uri": second.model_uri})
     found = board(project)
     rows = [swapped if row.model == best.model else row for row in found.rows]
@@ -173,9 +173,9 @@ def test_a_version_that_predicts_otherwise_is_not_crowned(project):
     assert "challenger" not in newest.aliases  # nobody should try it
 
 
-def test_a_version_that_cannot_be_loaded_is_not_crowned(project):
+def test_a_version_that_cannot_be_loaded_is_not_promoted(project):
     best, second = board(project).models
-    old = put_on_the_throne(project, second)
+    old = make_champion(project, second)
     run = client(project).get_run(best.mlflow_run_id or "")
     model_id = (best.model_uri or "").rpartition("/")[2]
     logged = Path(run.info.artifact_uri).parent.parent / "models" / model_id
@@ -258,7 +258,7 @@ def test_nobody_gets_the_place_when_all_have_faults_and_the_best_is_the_one_on_r
 
 def test_a_winner_that_has_learned_the_judged_month_is_refused_on_record(project):
     best, second = board(project).models
-    old = put_on_the_throne(project, second)
+    old = make_champion(project, second)
     leaking = best.model_copy(update={"fitted_on": [*best.fitted_on, "2023-03"]})
     found = board(project)
     rows = [leaking if row.model == best.model else row for row in found.rows]
@@ -272,7 +272,7 @@ def test_a_winner_that_has_learned_the_judged_month_is_refused_on_record(project
 
 def test_a_registry_that_is_gone_as_the_alias_moves_keeps_the_old_champion(project, monkeypatch):
     _, second = board(project).models
-    old = put_on_the_throne(project, second)
+    old = make_champion(project, second)
     give = mlflow.MlflowClient.set_registered_model_alias
 
     def give_but_to_champions(self, name, alias, version):
@@ -332,7 +332,7 @@ def test_the_winner_is_loaded_once_and_predicts_the_test_month_once(
 ):
     """Fits: of the champion, of the winner; of its refit as fitted and as loaded back."""
     _, second = board(project).models
-    put_on_the_throne(project, second)
+    make_champion(project, second)
     training_set = records(project).read("training_set", TrainingSet)
     store = TripStore(project.settings.home, "green", synthetic=True)
     times = load_trips(store, training_set, "judge")["pickup_datetime"].to_numpy()

@@ -13,7 +13,12 @@ from ml_assets.registry.artifacts import (
     register,
     version_with_alias,
 )
-from ml_assets.registry.registry import ConcurrentPromotion, promote_alias, set_challenger, settle
+from ml_assets.registry.registry import (
+    ConcurrentPromotion,
+    promote_alias,
+    repair_aliases,
+    set_challenger,
+)
 from ml_assets.storage.atomic import locked
 
 NAME = "taxi-trip-duration"
@@ -121,7 +126,7 @@ def test_wherever_it_dies_there_is_one_champion_and_settling_finishes(registry, 
         promote_alias(
             DyingClient(client, dies_before), NAME, "3", expected_current="2", lock_folder=home
         )
-    settle(client, NAME)
+    repair_aliases(client, NAME)
     moved = dies_before == 3  # tag, previous, champion; then only the challenger's alias is left
     expected = {CHAMPION: "3", PREVIOUS: "2"} if moved else {CHAMPION: "2", PREVIOUS: "1"}
     found = served(client)
@@ -138,16 +143,16 @@ def test_one_that_died_while_crowning_the_second_leaves_no_champion_before_itsel
     with pytest.raises(Died):
         promote_alias(DyingClient(client, 2), NAME, "2", expected_current="1", lock_folder=home)
     assert served(client)[PREVIOUS] == "1"  # itself
-    settle(client, NAME)
+    repair_aliases(client, NAME)
     assert served(client) == {CHAMPION: "1", PREVIOUS: None, CHALLENGER: None}
 
 
 def test_settling_what_is_in_order_changes_nothing(registry):
     client, _ = registry
-    settle(DyingClient(client, 0), NAME)  # nothing serves
+    repair_aliases(DyingClient(client, 0), NAME)  # nothing serves
     move(registry, "1", None)
     move(registry, "2", "1")
-    settle(DyingClient(client, 0), NAME)
+    repair_aliases(DyingClient(client, 0), NAME)
 
 
 def test_a_promotion_waits_for_one_that_is_in_progress(registry):
