@@ -25,8 +25,8 @@ from ml_assets.promotion.serving_parity import (
     chosen,
     compare,
 )
-from ml_assets.registry.artifacts import CHAMPION
 from ml_assets.registry.loading import load_model
+from ml_assets.registry.registry import champion_version
 from ml_assets.requests import batch
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
@@ -68,7 +68,7 @@ def champion(made):
 @pytest.fixture(scope="module")
 def ask(made, champion):
     """One service for all tests of this module."""
-    version = mlflow.MlflowClient().get_model_version_by_alias(NAME, CHAMPION)
+    version = champion_version(mlflow.MlflowClient(), NAME)
     with candidate_service.candidate_service(version, NAME) as service:
         yield service.ask
 
@@ -244,10 +244,11 @@ def test_no_process_and_no_folder_is_left(made, monkeypatch, tmp_path):
 STARTING = """
 import sys, mlflow
 from ml_assets.promotion.candidate_service import candidate_service
+from ml_assets.registry.registry import champion_version
 client = mlflow.MlflowClient(sys.argv[1])
 mlflow.set_tracking_uri(sys.argv[1])
-with candidate_service(client.get_model_version_by_alias("taxi-trip-duration", "champion"),
-                   "taxi-trip-duration") as service:
+with candidate_service(champion_version(client, "taxi-trip-duration"),
+                       "taxi-trip-duration") as service:
     service.ask(b"[]")
     print(service.process.pid, flush=True)
     sys.stdin.read()

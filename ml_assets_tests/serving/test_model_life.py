@@ -217,7 +217,7 @@ def test_two_bundles_are_kept(service, home):
 
 def test_what_watches_the_registry_is_started_again_when_it_is_killed(service, home):
     watcher = child_of(service.process.pid)
-    assert b"champion_watch" in (watcher / "cmdline").read_bytes()
+    assert b"registry.watcher" in (watcher / "cmdline").read_bytes()
     kill(watcher, signal.SIGKILL)
     home.crown("2")
     wait_until(lambda: service.version() == "2", NOTICED, service)
