@@ -107,7 +107,8 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
     if champion.dataset != store.dataset:
         raise NoChampion(
             f"the champion ({champion}) was trained on {champion.dataset or 'unknown trips'}, and "
-            f"these are {store.dataset}: train on them first (the job train_models, or `ml-assets run`)"
+            f"these are {store.dataset}: train on them first (the job train_models, or "
+            "`ml-assets run`)"
         )
     try:
         return load_model(client, name, champion.version)
