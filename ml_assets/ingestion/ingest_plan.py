@@ -22,8 +22,8 @@ class RunState(Enum):
     UNKNOWN = "unknown"
     ONGOING = "ongoing"
     SUCCEEDED = "succeeded"
-    PASSING = "failed for a reason that may pass"
-    REFUSED = "failed for good"
+    TRANSIENT_FAILURE = "failed for a transient reason"
+    FAILED = "failed"
     CANCELLED = "cancelled"
 
 
@@ -210,8 +210,8 @@ def _reason_to_wait(before: RequestedMonth, outcome: Outcome, now: datetime) -> 
     """Why a month that was asked for is not asked for again now; None when it is."""
     if outcome.state == RunState.ONGOING:
         return f"{outcome}"
-    for_good = outcome.state in (RunState.REFUSED, RunState.CANCELLED)
-    if before.together and outcome.state == RunState.REFUSED:
+    for_good = outcome.state in (RunState.FAILED, RunState.CANCELLED)
+    if before.together and outcome.state == RunState.FAILED:
         return None  # not for good of this month: any of them can have been at fault
     if for_good:
         return f"{outcome}; it is asked for again when it is published anew"

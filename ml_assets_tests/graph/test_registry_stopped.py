@@ -5,7 +5,7 @@ import time
 import mlflow
 import pytest
 
-from ml_assets.defs.operations.run_tags import FAILURE_TAG, PASSING
+from ml_assets.defs.operations.run_tags import FAILURE_TAG, TRANSIENT
 from ml_assets.evaluation.records import Leaderboard
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.registry.artifacts import CHAMPION, PREVIOUS, load_pipeline, register
@@ -68,7 +68,7 @@ def test_the_old_champion_serves_until_the_next_run(project, server, monkeypatch
     assert not result.success
     assert time.monotonic() - stopped_at[0] < PATIENCE_SECONDS
     (run,) = project.instance.get_runs(limit=1)
-    assert run.tags[FAILURE_TAG] == PASSING, "nobody would ask again"
+    assert run.tags[FAILURE_TAG] == TRANSIENT, "nobody would ask again"
     broken_off = log.all()[-1]
     assert (broken_off.promoted, broken_off.carried_out) == (True, False)
     assert broken_off.outcome == "not carried out"

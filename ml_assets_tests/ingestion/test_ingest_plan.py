@@ -111,7 +111,7 @@ def test_a_passing_failure_is_tried_again_after_one_hour_four_and_then_daily():
         asked = asked_for(months, plan, asked, now)
         keys.append(plan.requests[0].run_key)
         failed = now
-        while not (plan := planned(months, asked, RunState.PASSING, now, failed)).requests:
+        while not (plan := planned(months, asked, RunState.TRANSIENT_FAILURE, now, failed)).requests:
             assert "next attempt at" in plan.waiting[0]
             now += HOUR
         waits.append((now - failed) / HOUR)
@@ -119,7 +119,7 @@ def test_a_passing_failure_is_tried_again_after_one_hour_four_and_then_daily():
     assert keys[:3] == ["2026-01@1", "2026-01@1 #2", "2026-01@1 #3"]
 
 
-@pytest.mark.parametrize("state", [RunState.REFUSED, RunState.CANCELLED])
+@pytest.mark.parametrize("state", [RunState.FAILED, RunState.CANCELLED])
 def test_what_is_refused_for_good_waits_for_another_publication(state):
     months = wanted(JANUARY)
     asked = asked_for(months, planned(months))
@@ -133,10 +133,10 @@ def test_what_is_refused_for_good_waits_for_another_publication(state):
 def test_months_that_failed_together_are_asked_for_one_by_one():
     months = wanted(DECEMBER, JANUARY)
     asked = asked_for(months, planned(months))
-    apart = planned(months, asked, RunState.REFUSED)
+    apart = planned(months, asked, RunState.FAILED)
     assert [request.run_key for request in apart.requests] == ["2025-12@1 #2", "2026-01@1 #2"]
     asked = asked_for(months, apart, asked)
-    assert planned(months, asked, RunState.REFUSED, NOW + 100 * HOUR).requests == []
+    assert planned(months, asked, RunState.FAILED, NOW + 100 * HOUR).requests == []
 
 
 def test_months_that_are_in_are_forgotten():

@@ -122,7 +122,7 @@ def _decide(
     latest = max(window.month for window in windows)
     wanted = f"{measure.name} up to {latest} of version {record.version}"
     attempts, outcome = count_attempts(instance, wanted)
-    if outcome.state == RunState.PASSING and outcome.at is not None:
+    if outcome.state == RunState.TRANSIENT_FAILURE and outcome.at is not None:
         still = judge(windows, None, now)  # months may have been published anew meanwhile
         if not still.retrain:
             return skip(still.sentence, looked)

@@ -1,1 +1,1 @@
-"""Runs in Dagster: outcomes, orphaned and queued runs, tags, MLflow runs, errors."""
+"""Operation of runs: outcomes, orphaned and queued runs, tags, MLflow cleanup, error scrubbing."""

@@ -1,4 +1,4 @@
-"""Dagster's in-process executor, whose process is named by the run's tags and keeps a heartbeat."""
+"""An in-process executor that tags the run with its process and keeps a heartbeat."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from ml_assets.storage.leftovers import process_folder
 
 
 class TaggingExecutor(dg.Executor):
-    """Tags the run and keeps its heartbeat, and leaves everything else to another executor."""
+    """Tags the run and keeps its heartbeat; delegates everything else to another executor."""
 
     def __init__(self, inner: dg.Executor) -> None:
         self._inner = inner
@@ -36,7 +36,7 @@ class TaggingExecutor(dg.Executor):
 
 
 def log_reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Write into the run's events why it was started: its page shows tags only on request."""
+    """Log why the run was started, since its page shows tags only on request."""
     instance.report_engine_event(f"Started because: {run_reason_of(run.tags)}", run)
 
 
@@ -45,11 +45,10 @@ def log_reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     config_schema=dg.in_process_executor.config_schema.as_field(),
 )
 def tagged_in_process_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
-    """Execute all steps in the run's own process, which the run's tags name.
+    """Execute all steps in the run's own process and record that process in the run's tags.
 
-    Dagster's launcher for one machine does not watch over the processes that it starts, beyond the
-    life of the code server that started them: ``fail_orphaned_runs`` goes by these tags and by the
-    heartbeat.
+    Dagster's launcher for one machine monitors the processes that it starts only as long as their
+    code server lives; ``fail_orphaned_runs`` uses these tags and the heartbeat instead.
     """
     create: Any = dg.in_process_executor.executor_creation_fn
     return TaggingExecutor(create(init_context))

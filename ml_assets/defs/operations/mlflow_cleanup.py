@@ -1,7 +1,7 @@
-"""Sensors that keep MLflow's run status true when a Dagster run dies without a word.
+"""Sensors that close the MLflow runs of Dagster runs whose process was killed.
 
 A step that ends, fails or is interrupted closes its own MLflow run. A killed process cannot: once
-its Dagster run is marked as ended (``dead_runs`` sees to that), these close it.
+its Dagster run is marked as ended (``orphaned_runs``), these sensors close it.
 """
 
 import dagster as dg
@@ -13,7 +13,7 @@ _MINIMUM_INTERVAL_SECONDS = 30
 
 
 def tracking_sensors() -> list[dg.SensorDefinition]:
-    """One sensor for failed runs and one for cancelled ones; both are on by default."""
+    """Build one sensor for failed runs and one for cancelled ones; both are on by default."""
     return [
         _sensor("close_mlflow_runs_of_failed", dg.DagsterRunStatus.FAILURE),
         _sensor("close_mlflow_runs_of_canceled", dg.DagsterRunStatus.CANCELED),

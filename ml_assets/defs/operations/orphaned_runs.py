@@ -1,8 +1,8 @@
-"""Runs whose process is gone: found by the tags and heartbeats of runs, and marked as ended.
+"""Find runs whose process is gone by their tags and heartbeats, and mark them as ended.
 
-Dagster's run monitoring asks the launcher whether a worker lives, and the launcher for one machine
-cannot tell. So a run whose process was killed, ran out of memory or went down with the machine
-would stay in progress for ever, and with one training at a time nothing would start any more.
+Dagster's run monitoring asks the launcher whether a worker is alive, and the launcher for one
+machine cannot tell. A run whose process was killed, ran out of memory or went down with the machine
+would stay in progress for ever, and block the pool of one training at a time.
 """
 
 from datetime import UTC, datetime
@@ -23,30 +23,30 @@ IN_PROGRESS = (
     dg.DagsterRunStatus.CANCELING,
 )
 UNCLAIMED_SECONDS = 300.0
-"""A run is submitted right after it is created, and its process starts within seconds of the
-launch. One that no process has taken up for so long lost the process that was about to; Dagster's
-own run monitoring gives up a launch after three minutes, where a daemon runs."""
+"""After this time a run that no process has claimed is failed. A run is submitted right after it is
+created, and its process starts within seconds of the launch; where a daemon runs, Dagster's own run
+monitoring gives up a launch after three minutes."""
 
 _UNCLAIMED = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
 _MINIMUM_INTERVAL_SECONDS = 30
 
 
 def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Report every unfinished run whose process is gone as failed.
+    """Mark every unfinished run whose process is gone as failed.
 
-    One that was being cancelled is reported cancelled. A run is left alone when nothing tells which
-    process executes it, or when that is out of sight and has kept no heartbeat.
+    A run that was being cancelled is marked as cancelled. A run is left alone when its process is
+    unknown, or cannot be looked up and has no heartbeat.
 
     Args:
-        instance: Where the runs are.
+        instance: The Dagster instance.
 
     Returns:
-        Ids of the runs that were reported.
+        Ids of the runs that were marked.
     """
     heartbeats = Heartbeats.of(instance)
     statuses = [dg.DagsterRunStatus.NOT_STARTED, *IN_PROGRESS]
     causes: dict[str, str] = {}
-    out_of_sight: dict[str, str] = {}
+    without_heartbeat: dict[str, str] = {}
     records = instance.get_run_records(dg.RunsFilter(statuses=statuses))
     for record in records:
         run = record.dagster_run
@@ -55,52 +55,51 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
             if _is_unclaimed(record):
                 causes[run.run_id] = (
                     f"No process has started this run for {UNCLAIMED_SECONDS / 60:.0f} minutes: "
-                    "the one that was about to was killed. Launch the run again."
+                    "it was probably killed before it began. Launch the run again."
                 )
             continue
-        found = liveness_of(process, heartbeats, run.run_id)
+        liveness = liveness_of(process, heartbeats, run.run_id)
         who = f"The process that executed this run (pid {process.pid} on {process.host})"
-        kept = "What it had stored is kept; launch the run again."
-        if found is Liveness.DEAD:
+        kept = "What it has stored is kept; launch the run again."
+        if liveness is Liveness.DEAD:
             causes[run.run_id] = (
                 f"{who} is gone: it was killed, ran out of memory, or the machine was restarted. "
                 f"{kept}"
             )
-        elif found is Liveness.UNKNOWN:
-            out_of_sight[run.run_id] = (
-                f"{who} has given no heartbeat for {STALE_HEARTBEAT_SECONDS:.0f} seconds: it is "
-                f"gone. {kept}"
+        elif liveness is Liveness.UNKNOWN:
+            without_heartbeat[run.run_id] = (
+                f"{who} has sent no heartbeat for {STALE_HEARTBEAT_SECONDS:.0f} seconds: it is "
+                f"dead. {kept}"
             )
-    for run_id in heartbeats.stale(list(out_of_sight)):
-        causes[run_id] = out_of_sight[run_id]
+    for run_id in heartbeats.stale(list(without_heartbeat)):
+        causes[run_id] = without_heartbeat[run_id]
     reported = [run_id for run_id, cause in causes.items() if _report(instance, run_id, cause)]
     _remove_heartbeats(instance, heartbeats)
     return reported
 
 
 def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunProcess | None:
-    """The process that executes a run; None while none has taken it up, or none says so.
+    """Return the process that executes a run; None while none has claimed it or it is unknown.
 
-    A retry starts with all tags of the run that it retries, and that run's dead process is not its
-    own.
+    A retry inherits all tags of the run that it retries, whose dead process must not count for it.
     """
     if RUN_TAG in run.tags:
         return RunProcess.from_tags(run.tags) if run.tags[RUN_TAG] == run.run_id else None
-    # Tags of an earlier version, which did not say which run they are about.
+    # Tags of an earlier version, without the id of their run.
     parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
-    if parent is not None and _tagged_alike(parent, run):
+    if parent is not None and _same_process_tag(parent, run):
         return None
     return RunProcess.from_tags(run.tags)
 
 
-def _tagged_alike(parent: dg.DagsterRun, run: dg.DagsterRun) -> bool:
+def _same_process_tag(parent: dg.DagsterRun, run: dg.DagsterRun) -> bool:
     return tag_value(parent.tags, PROCESS_TAG) == tag_value(run.tags, PROCESS_TAG)
 
 
 def liveness_of(process: RunProcess, heartbeats: Heartbeats, run_id: str) -> Liveness:
-    """Whether a run's process is alive, by the system's own word or by its heartbeat.
+    """Return whether a run's process is alive, by the operating system or by its heartbeat.
 
-    UNKNOWN when it is out of sight and its heartbeat has stopped, or was never kept.
+    UNKNOWN when it cannot be looked up and its heartbeat has stopped or never existed.
     """
     found = process.liveness()
     if found is not Liveness.UNKNOWN:
@@ -117,8 +116,8 @@ def _is_unclaimed(record: dg.RunRecord) -> bool:
 
 
 def _report(instance: dg.DagsterInstance, run_id: str, cause: str) -> bool:
-    """Report a run whose process is gone, unless it had ended before that."""
-    # Read again: a process that ended well has written so by now, though not when it was listed.
+    """Mark a run whose process is gone, unless it has ended."""
+    # Read again: the process may have ended the run after the runs were listed.
     run = instance.get_run_by_id(run_id)
     if run is None or run.is_finished:
         return False
@@ -130,7 +129,7 @@ def _report(instance: dg.DagsterInstance, run_id: str, cause: str) -> bool:
 
 
 def _remove_heartbeats(instance: dg.DagsterInstance, heartbeats: Heartbeats) -> None:
-    """Remove heartbeats of runs that are over, and stopped ones of runs that never came to be."""
+    """Remove the heartbeats of ended runs, and stale ones of runs that do not exist."""
     for run_id in heartbeats.run_ids():
         run = instance.get_run_by_id(run_id)
         age = heartbeats.seconds_since(run_id)
@@ -142,12 +141,12 @@ def _remove_heartbeats(instance: dg.DagsterInstance, heartbeats: Heartbeats) -> 
     name="fail_orphaned_runs",
     minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Mark runs failed whose process was killed, so that the next ones can start.",
+    description="Mark runs whose process was killed as failed, so that the next ones can start.",
 )
 def orphaned_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Look for runs whose process is gone, and tell how many there were."""
+    """Mark runs whose process is gone, and report their number."""
     reported = fail_orphaned_runs(context.instance)
     if not reported:
         return dg.SkipReason("no run has lost its process")
     runs = "1 run" if len(reported) == 1 else f"{len(reported)} runs"
-    return dg.SkipReason(f"{runs} marked as ended, whose process is gone: {', '.join(reported)}")
+    return dg.SkipReason(f"{runs} without a process marked as ended: {', '.join(reported)}")

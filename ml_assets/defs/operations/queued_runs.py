@@ -1,4 +1,4 @@
-"""What a queued run waits for: a tag and an event of the run itself, and ``ml-assets runs``."""
+"""Explain what a queued run waits for, in its tags, its log and ``ml-assets runs``."""
 
 import json
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from ml_assets.defs.operations.run_outcomes import job_label
 _MINIMUM_INTERVAL_SECONDS = 10
 DAEMON = "Dagster's daemon, which starts queued runs: `ml-assets dev` runs it"
 _SHOWN_CHARACTERS = 8
-"""Of a run's id, as the UI shows it."""
+"""Length of a run id as the UI shows it."""
 QUEUE_REASON_TAG = "queue_reason"
-"""Dagster's page of a queued run shows its tags, but its log only once it has started."""
+"""The UI shows the tags of a queued run, but its log only once it has started."""
 
 
 def set_pool_limits(instance: dg.DagsterInstance) -> None:
-    """Give the pools their limit before the first run of them.
+    """Set the pools' limits before their first run.
 
-    Dagster does so when it first sees a queued run of a pool, but lets all of them through that are
-    queued at that moment.
+    Dagster sets them when it first sees a queued run of a pool, but starts all runs that are queued
+    at that moment.
     """
     if instance.global_op_concurrency_default_limit:
         known = {pool.name for pool in instance.event_log_storage.get_pool_limits()}
@@ -30,13 +30,13 @@ def set_pool_limits(instance: dg.DagsterInstance) -> None:
 
 
 def queue_reasons(instance: dg.DagsterInstance) -> dict[str, str]:
-    """Why each queued run has not been started.
+    """Return why each queued run has not been started.
 
     Args:
-        instance: Where the runs are.
+        instance: The Dagster instance.
 
     Returns:
-        By run id, the newest last, a phrase that continues *waits for*.
+        By run id, the newest last, a phrase that completes *waits for*.
     """
     queued = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]), ascending=True)
     if not queued:
@@ -77,14 +77,14 @@ def _pools(run: dg.DagsterRun) -> set[str]:
 
 
 def log_queue_reasons(instance: dg.DagsterInstance, logged: Mapping[str, str]) -> dict[str, str]:
-    """Say in a tag and in the log of each queued run what it waits for, once for each thing.
+    """Write what each queued run waits for to its tag and log, once per reason.
 
     Args:
-        instance: Where the runs are.
-        logged: What was said before, by run id.
+        instance: The Dagster instance.
+        logged: Reasons written before, by run id.
 
     Returns:
-        The same, brought up to date; runs that are no longer queued are left out.
+        The current reasons by run id, without runs that are no longer queued.
     """
     reasons = queue_reasons(instance)
     for run_id, reason in reasons.items():
@@ -100,15 +100,15 @@ def log_queue_reasons(instance: dg.DagsterInstance, logged: Mapping[str, str]) -
     name="explain_queued_runs",
     minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Say in a tag and in the log of each queued run what it waits for.",
+    description="Write what each queued run waits for to its tags and its log.",
 )
 def queued_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Look at the queue; what was said already is kept in the cursor."""
+    """Explain the queued runs; the cursor holds the reasons written before."""
     reasons = log_queue_reasons(context.instance, json.loads(context.cursor or "{}"))
     count = len(reasons)
-    told = (
+    summary = (
         "no run is queued"
         if not count
         else f"{count} queued; the tag {QUEUE_REASON_TAG} of each says why"
     )
-    return dg.SensorResult(skip_reason=told, cursor=json.dumps(reasons))
+    return dg.SensorResult(skip_reason=summary, cursor=json.dumps(reasons))

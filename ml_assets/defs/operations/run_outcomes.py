@@ -1,4 +1,4 @@
-"""What became of runs that were asked for, and what is under way."""
+"""Outcomes of requested runs, and runs in progress."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -10,8 +10,8 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.operations.run_tags import (
     FAILURE_TAG,
-    PASSING,
     REQUEST_KEY_TAG,
+    TRANSIENT,
     runs_with_tag,
     tag_value,
 )
@@ -41,7 +41,7 @@ _STATES = {
 
 
 def job_label(run: dg.DagsterRun) -> str:
-    """The job of a run in words: what was pressed in the UI has no job, only assets."""
+    """Return the display name of a run's job; a run of *Materialize* is named by its assets."""
     if run.job_name != IMPLICIT_ASSET_JOB_NAME:
         return run.job_name
     names = sorted(key.to_user_string() for key in run.asset_selection or ())
@@ -50,14 +50,14 @@ def job_label(run: dg.DagsterRun) -> str:
 
 
 def outcome_of(instance: dg.DagsterInstance, run_key: str) -> Outcome:
-    """What became of the run with this key, or of the newest that took its place as a retry."""
+    """Return the outcome of the newest run with this key; a retry has the key of its run."""
     records = instance.get_run_records(dg.RunsFilter(tags={RUN_KEY_TAG: run_key}), limit=1)
     return _outcome(records[0]) if records else Outcome(RunState.UNKNOWN)
 
 
-def count_attempts(instance: dg.DagsterInstance, asked_for: str) -> tuple[int, Outcome]:
-    """How often something was asked for, and what became of the last attempt."""
-    records = runs_with_tag(instance, REQUEST_KEY_TAG, asked_for)
+def count_attempts(instance: dg.DagsterInstance, request_key: str) -> tuple[int, Outcome]:
+    """Return the number of attempts at a request, and the outcome of the last one."""
+    records = runs_with_tag(instance, REQUEST_KEY_TAG, request_key)
     keys = {record.dagster_run.tags.get(RUN_KEY_TAG) for record in records}
     return len(keys), _outcome(records[0]) if records else Outcome(RunState.UNKNOWN)
 
@@ -73,16 +73,15 @@ def _state(run: dg.DagsterRun) -> RunState:
         return RunState.ONGOING
     if run.status in _STATES:
         return _STATES[run.status]
-    passing = tag_value(run.tags, FAILURE_TAG) == PASSING
-    of_a_step = run.tags.get(_FAILURE_REASON_TAG) == _STEP_FAILURE
-    return RunState.REFUSED if of_a_step and not passing else RunState.PASSING
+    transient = tag_value(run.tags, FAILURE_TAG) == TRANSIENT
+    in_a_step = run.tags.get(_FAILURE_REASON_TAG) == _STEP_FAILURE
+    return RunState.FAILED if in_a_step and not transient else RunState.TRANSIENT_FAILURE
 
 
 def active_run(instance: dg.DagsterInstance, *pools: str) -> str | None:
-    """A run or backfill that has not ended and has a step in one of these pools; None if none has.
+    """Return the name and state of an unfinished run or backfill with a step in one of these pools.
 
-    Returns:
-        A phrase for people that names it.
+    None when there is none.
     """
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         concurrency = run.run_op_concurrency
@@ -101,22 +100,22 @@ def _backfill_of(instance: dg.DagsterInstance, names: Collection[str]) -> str | 
     return None
 
 
-_PASSING = (SourceUnavailable, InvalidSource, TrackingUnavailable, OSError)
-"""A source or a server that is down, a folder that is not mounted, a disk without room."""
+_TRANSIENT = (SourceUnavailable, InvalidSource, TrackingUnavailable, OSError)
+"""A source or a server that is down, a folder that is not mounted, a full disk."""
 
 
 @dg.failure_hook(name="tag_transient_failures")
 def tag_transient_failures(context: dg.HookContext) -> None:
-    """Tag the run when what failed is not its data or its code."""
+    """Tag the run when the cause of a failure is neither its data nor its code."""
     if is_transient(context.op_exception):
-        context.instance.add_run_tags(context.run_id, {FAILURE_TAG: PASSING})
+        context.instance.add_run_tags(context.run_id, {FAILURE_TAG: TRANSIENT})
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """Whether an error, or what it came from, is of a kind that passes by itself."""
+    """Whether an error or one of its causes may not occur again at another time."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, _PASSING):
+        if isinstance(error, _TRANSIENT):
             return True
         seen.add(id(error))
         error = error.__cause__ or error.__context__

@@ -1,8 +1,7 @@
-"""Which process executes a run, by the run's tags, and whether it is alive.
+"""The process that executes a run, recorded in the run's tags, and whether it is alive.
 
-Where this machine can look the process up, its start and boot decide. Where it cannot (another
-host, a container with process numbers of its own), the heartbeat that the process keeps in
-Dagster's home decides.
+Where this machine can look the process up, its start time and boot decide. Where it cannot (another
+host, a container with its own PID namespace), the heartbeat in Dagster's home decides.
 """
 
 import contextlib
@@ -24,21 +23,21 @@ if TYPE_CHECKING:
     import dagster as dg
 
 HEARTBEAT_FOLDER: Final = "heartbeats"
-"""In Dagster's home; one file for each run in progress, named by its id."""
+"""Folder in Dagster's home; it holds one file per run in progress, named by its id."""
 
 HEARTBEAT_SECONDS = 5.0
 """Interval of the heartbeat of a run's process."""
 
 STALE_HEARTBEAT_SECONDS = 60.0
-"""Without a heartbeat for so long, a run whose process cannot be looked up is dead: twelve beats,
-since a disk may stall, and a library may keep the interpreter to itself for some seconds."""
+"""After this time without a heartbeat, a process that cannot be looked up counts as dead: twelve
+beats, since a disk may stall, and a library may hold the GIL for some seconds."""
 
-_STATE, _STARTED = 0, 19  # of the fields after the name in /proc/PID/stat; see proc(5)
+_STATE, _STARTED = 0, 19  # indices of the fields after the name in /proc/PID/stat; see proc(5)
 _LOGGER = logging.getLogger(__name__)
 
 
 class Liveness(enum.Enum):
-    """What is known of the process that executes a run."""
+    """State of the process that executes a run."""
 
     ALIVE = "alive"
     DEAD = "dead"
@@ -47,14 +46,14 @@ class Liveness(enum.Enum):
 
 @dataclass(frozen=True)
 class RunProcess:
-    """A process, so that it is not mistaken for a later one with the same number.
+    """Identity of a process, distinct from a later one with the same PID.
 
     Attributes:
-        host: Name of its machine.
-        pid: Its number.
-        start: When it began, in clock ticks since the boot; empty where the system does not say.
-        boot: Id of the boot.
-        namespace: The namespace of process numbers that its number belongs to.
+        host: Host name.
+        pid: Process id.
+        start: Start time in clock ticks since boot; empty where the system does not provide it.
+        boot: Boot id.
+        namespace: PID namespace.
     """
 
     host: str
@@ -65,12 +64,9 @@ class RunProcess:
 
     @classmethod
     def find(cls, pid: int) -> Self | None:
-        """The process of this machine with that number; None when there is none.
-
-        What is left of a process until its parent takes note does not count.
-        """
+        """Return this machine's process with that PID; None when there is none, or a zombie."""
         try:
-            # The name stands in brackets, and may hold spaces and brackets of its own.
+            # The name stands in parentheses, and may itself hold spaces and parentheses.
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:  # no /proc, or it hides the processes of others
@@ -81,7 +77,7 @@ class RunProcess:
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> Self | None:
-        """The process that a run's tags name; None when they name none."""
+        """Return the process named by a run's tags; None when they name none."""
         host = tag_value(tags, HOST_TAG)
         number, _, identity = (tag_value(tags, PROCESS_TAG) or "").partition(":")
         if not number.isdecimal() or host is None:
@@ -89,38 +85,38 @@ class RunProcess:
         return cls(host, int(number), *identity.split("@")[:3])
 
     def to_tags(self, run_id: str) -> dict[str, str]:
-        """Tags for a run that this process executes."""
+        """Return the tags for a run that this process executes."""
         identity = "@".join((self.start, self.boot, self.namespace)).rstrip("@")
         return {HOST_TAG: self.host, PROCESS_TAG: f"{self.pid}:{identity}", RUN_TAG: run_id}
 
     def liveness(self) -> Liveness:
-        """Whether it is alive, as far as this machine can look it up."""
+        """Return whether it is alive, as far as this machine can look it up."""
         here = RunProcess.find(os.getpid())
-        if here is None or (self.boot and not self._has_numbers_of(here)):
+        if here is None or (self.boot and not self._shares_pids_with(here)):
             return Liveness.UNKNOWN
         found = RunProcess.find(self.pid)
         same_host = self.host == socket.gethostname()
-        if not self.start or not here.start:  # the number alone, and not that of another machine
+        if not self.start or not here.start:  # only the PID decides, and only on the same host
             if not same_host:
                 return Liveness.UNKNOWN
             return Liveness.DEAD if found is None else Liveness.ALIVE
         if found is not None and found.start == self.start:
-            return Liveness.ALIVE  # whatever its machine was called then
+            return Liveness.ALIVE  # even when the host was renamed since
         return Liveness.DEAD if same_host else Liveness.UNKNOWN
 
     def ended_with_an_earlier_boot(self) -> bool:
-        """Whether a machine of this name has been started again since."""
+        """Whether its host was rebooted since."""
         here = RunProcess.find(os.getpid())
         same_host = self.host == socket.gethostname()
         return bool(here and same_host and self.boot and here.boot and self.boot != here.boot)
 
-    def _has_numbers_of(self, here: "RunProcess") -> bool:
+    def _shares_pids_with(self, here: "RunProcess") -> bool:
         same_namespace = not self.namespace or self.namespace == here.namespace
         return self.boot == here.boot and same_namespace
 
 
 def process_tags(run_id: str, pid: int | None = None) -> dict[str, str]:
-    """Tags for a run that this process, or the one with that number, executes."""
+    """Return the tags for a run that this process, or the one with that PID, executes."""
     pid = os.getpid() if pid is None else pid
     found = RunProcess.find(pid) or RunProcess(socket.gethostname(), pid)
     return found.to_tags(run_id)
@@ -128,24 +124,24 @@ def process_tags(run_id: str, pid: int | None = None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Heartbeats:
-    """Heartbeats of the processes that execute runs.
+    """Heartbeat files of the processes that execute runs.
 
     Attributes:
-        folder: Where their files lie.
+        folder: Folder of the files.
     """
 
     folder: Path
 
     @classmethod
     def of(cls, instance: "dg.DagsterInstance") -> Self:
-        """The heartbeats of a Dagster instance."""
+        """Return the heartbeats of a Dagster instance."""
         return cls(Path(instance.root_directory) / HEARTBEAT_FOLDER)
 
     @contextlib.contextmanager
     def beating(self, run_id: str) -> Iterator[None]:
-        """Keep a run's heartbeat in this process until the block ends, however it does.
+        """Keep a run's heartbeat in this process until the block ends, also with an error.
 
-        Where it cannot be written (a full disk), a warning says so, and the run goes on.
+        When it cannot be written (a full disk), a warning is logged and the run continues.
         """
         over = threading.Event()
         self._try_to_beat(run_id)
@@ -156,13 +152,13 @@ class Heartbeats:
         finally:
             over.set()
             thread.join()
-            with contextlib.suppress(OSError):  # the next look at ended runs removes it
+            with contextlib.suppress(OSError):  # the next tick of fail_orphaned_runs removes it
                 self.remove(run_id)
 
     def seconds_since(self, run_id: str) -> float | None:
-        """Age of a run's last heartbeat; None when it has none.
+        """Return the age of a run's last heartbeat in seconds; None when it has none.
 
-        Both times are those that the file system gives: clocks of two machines may differ.
+        Both times come from the file system, since the clocks of two machines may differ.
         """
         then = self._last(run_id)
         if then is None:
@@ -171,10 +167,10 @@ class Heartbeats:
             return max(os.fstat(now.fileno()).st_mtime - then, 0.0)
 
     def stale(self, run_ids: list[str]) -> list[str]:
-        """Those of the runs whose heartbeat has stopped.
+        """Return the runs whose heartbeat has stopped.
 
-        Each of them is watched for two intervals as well: after a suspension, or when the clock
-        was set, the last heartbeat of a process that is alive looks old.
+        Each is observed for two more intervals: after a suspension or a clock change, the last
+        heartbeat of a process that is alive looks old.
         """
         old = {}
         for run_id in run_ids:
@@ -190,12 +186,12 @@ class Heartbeats:
         (self.folder / run_id).unlink(missing_ok=True)
 
     def run_ids(self) -> list[str]:
-        """Runs that have a heartbeat, stopped or not."""
+        """Return the runs that have a heartbeat file."""
         return sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
 
     def _last(self, run_id: str) -> float | None:
         try:
-            # Opened: a network file system then asks its server, and does not tell what it keeps.
+            # Opening makes a network file system ask its server instead of its cache.
             with open(self.folder / run_id) as file:
                 return os.fstat(file.fileno()).st_mtime
         except FileNotFoundError:
@@ -207,7 +203,7 @@ class Heartbeats:
             failing = not self._try_to_beat(run_id, quietly=failing)
 
     def _try_to_beat(self, run_id: str, *, quietly: bool = False) -> bool:
-        """Give a heartbeat; False when that cannot be written."""
+        """Write a heartbeat; False when it cannot be written."""
         try:
             self._beat(run_id)
         except OSError as error:

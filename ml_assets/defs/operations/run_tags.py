@@ -1,7 +1,6 @@
-"""Tags of runs that only programs read.
+"""Run tags for programs, hidden in the UI by their prefix.
 
-Their keys have the prefix under which Dagster keeps tags out of its pages. Runs of earlier versions
-have the same tags in sight, under other keys, and are still found by them.
+Runs of earlier versions have the same tags under other, visible keys, and are still found by them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,19 +12,19 @@ _HIDDEN = ".dagster/ml_assets."
 HOST_TAG = f"{_HIDDEN}host"
 PROCESS_TAG = f"{_HIDDEN}process"
 RUN_TAG = f"{_HIDDEN}process_of_run"
-"""Id of the run that the other two tags are about: Dagster hands all tags on to a retry."""
+"""Id of the run to which the other two tags belong: Dagster copies all tags to a retry."""
 
 REQUEST_KEY_TAG = f"{_HIDDEN}request_key"
-"""The same for all attempts at one thing, which have a run key each."""
+"""The same for all attempts at one request, each of which has its own run key."""
 
 FAILURE_TAG = f"{_HIDDEN}failure"
-PASSING = "passing"
-"""Value of :data:`FAILURE_TAG` when what failed may succeed at another time."""
+TRANSIENT = "passing"
+"""Value of :data:`FAILURE_TAG` when the failed run may succeed at another time."""
 
 TRIGGER_TAG = f"{_HIDDEN}retrain_trigger"
-"""Which of the two measures, drift or decay, requested a retraining."""
+"""The measure that triggered a retraining: drift or decay."""
 TRIGGER_MONTH_TAG = f"{_HIDDEN}retrain_trigger_month"
-"""The newest month that was measured when it did."""
+"""The newest measured month at that time."""
 
 _FORMER = {
     HOST_TAG: "ml_assets/host",
@@ -38,11 +37,11 @@ _FORMER = {
 
 
 def tag_value(tags: Mapping[str, str], tag: str) -> str | None:
-    """The value of a tag, under its key or the former one; None without either.
+    """Return a tag's value under its key or its former key; None without either.
 
     Args:
-        tags: Of a run.
-        tag: One of the keys of this module.
+        tags: A run's tags.
+        tag: One of this module's keys.
     """
     return tags.get(tag, tags.get(_FORMER.get(tag, tag)))
 
@@ -50,18 +49,18 @@ def tag_value(tags: Mapping[str, str], tag: str) -> str | None:
 def runs_with_tag(
     instance: dg.DagsterInstance, tag: str, value: str | Sequence[str], limit: int | None = None
 ) -> list[dg.RunRecord]:
-    """Runs with a tag, the newest first; those with its former key come last, since they are older.
+    """Return the runs with a tag, the newest first; those with its former key, all older, last.
 
     Args:
-        instance: Where the runs are.
-        tag: One of the keys of this module.
-        value: Its value, or several of which one is enough.
-        limit: No more than so many.
+        instance: The Dagster instance.
+        tag: One of this module's keys.
+        value: Its value, or several of which any matches.
+        limit: Maximum number of runs.
     """
-    wanted: str | list[str] = value if isinstance(value, str) else [*value]
+    values: str | list[str] = value if isinstance(value, str) else [*value]
     found: list[dg.RunRecord] = []
     for key in dict.fromkeys((tag, _FORMER.get(tag, tag))):
         if limit is None or len(found) < limit:
-            filters = dg.RunsFilter(tags={key: wanted})
+            filters = dg.RunsFilter(tags={key: values})
             found += instance.get_run_records(filters, limit=limit)
     return found[:limit]

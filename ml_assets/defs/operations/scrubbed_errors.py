@@ -1,10 +1,10 @@
-"""What Dagster stores and shows of an error, without secrets.
+"""Remove secrets from the errors that Dagster stores and shows.
 
-Dagster keeps a failed step, a sensor's tick, and a code location that does not load as the error's
-message, its stack, and those of every error that led to it: fsspec's and MLflow's own ones, with
-the address as it was given. There is no setting for what of it is kept, short of all or nothing
-(``DAGSTER_REDACT_USER_CODE_ERRORS``), so the one method that makes such a record is wrapped; look
-here first after an upgrade (``test_secrets.py`` sees the database).
+For a failed step, a failed tick and a code location that does not load, Dagster stores the message
+and stack of the error and of all its causes, including those of fsspec and MLflow, which hold the
+address as given. Its only setting (``DAGSTER_REDACT_USER_CODE_ERRORS``) removes everything, so the
+one method that makes such a record is wrapped. Check it first after an upgrade (``test_secrets.py``
+reads the database).
 """
 
 import traceback
@@ -16,7 +16,7 @@ from ml_assets.secrets import MAX_LOG_CHARACTERS, scrub, scrub_logs
 
 
 def scrub_errors() -> None:
-    """Scrub the errors and log records that Dagster keeps of this process, from now on."""
+    """Scrub all further errors and log records that Dagster stores for this process."""
     scrub_logs()
     made_by: Any = SerializableErrorInfo.from_traceback
     make = made_by.__func__
@@ -26,7 +26,7 @@ def scrub_errors() -> None:
     def from_traceback(
         cls: type[SerializableErrorInfo], trace: traceback.TracebackException
     ) -> SerializableErrorInfo:
-        """The record of an error; Dagster calls this for each of those that led to it as well."""
+        """Make the record of an error; Dagster calls this for each of its causes as well."""
         error: SerializableErrorInfo = make(cls, trace)
         return error._replace(
             message=scrub(error.message, limit=MAX_LOG_CHARACTERS),

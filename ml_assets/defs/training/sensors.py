@@ -95,7 +95,7 @@ def _decide(
         return skip(f"{news}, but {failed}")
     state = data_fingerprint(ahead.training_set, last)
     attempts, outcome = count_attempts(instance, state)
-    if outcome.state in (RunState.REFUSED, RunState.CANCELLED):
+    if outcome.state in (RunState.FAILED, RunState.CANCELLED):
         return _remember(f"{news}, but {outcome}: the next is weekly, or by hand", settled)
     if outcome.at is not None and now() < (due := next_retry_at(attempts, outcome.at)):
         wait = due - now() + timedelta(minutes=1)

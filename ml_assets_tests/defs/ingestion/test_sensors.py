@@ -238,7 +238,7 @@ def test_a_source_that_falls_over_during_a_transfer_is_asked_again_later(
         (failed,) = ticking.carry_out(ticking.tick())
     assert not failed.success
     assert ticking.tick() == []
-    assert "failed for a reason that may pass; next attempt at" in ticking.skipped
+    assert "failed for a transient reason; next attempt at" in ticking.skipped
     clock.now += timedelta(hours=1, minutes=1)
     (again,) = ticking.tick()
     assert again.run_key.endswith(" #2")

@@ -1,4 +1,4 @@
-"""A run whose process was killed ends failed, and keeps nothing from running."""
+"""A run whose process was killed is marked as failed and blocks no other run."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ from ml_assets_tests.cli.calling import start
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.published_months import publish
 
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 MONTHS = ["--first", "2023-01", "--last", "2023-02"]
 
 
@@ -36,13 +36,13 @@ def instance_in(home):
         yield instance
 
 
-def awaited(condition):
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def wait_for(condition):
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if found := condition():
             return found
         time.sleep(0.1)
-    raise AssertionError("it did not come about in time")
+    raise AssertionError("the condition was not met in time")
 
 
 @dg.job
@@ -50,10 +50,7 @@ def work() -> None: ...
 
 
 def started_run(instance, tags, status=dg.DagsterRunStatus.STARTED, **parents):
-    """A run in progress, as its own process would have left it.
-
-    ``tags`` are as they are, or a process that the run's own tags then name.
-    """
+    """A run in progress, with these tags, or with the tags of this process."""
     given = {} if isinstance(tags, RunProcess) else tags
     run = instance.create_run_for_job(work, status=status, tags=given, **parents)
     if isinstance(tags, RunProcess):
@@ -64,7 +61,7 @@ def started_run(instance, tags, status=dg.DagsterRunStatus.STARTED, **parents):
 
 @pytest.fixture
 def gone():
-    """A process that was there and is gone."""
+    """A process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     found = RunProcess.find(process.pid)
     process.kill()
@@ -74,7 +71,7 @@ def gone():
 
 @pytest.fixture
 def ended(gone):
-    """Its tags, as an earlier version wrote them."""
+    """Tags of that process as an earlier version wrote them."""
     tags = gone.to_tags("")
     del tags[RUN_TAG]
     tags[PROCESS_TAG] = tags[PROCESS_TAG].rpartition("@")[0]
@@ -83,24 +80,24 @@ def ended(gone):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Heartbeats that stop within a second."""
+    """Heartbeats that count as stopped within a second."""
     monkeypatch.setattr(run_process, "HEARTBEAT_SECONDS", 0.2)
     for module in (run_process, orphaned_runs):
         monkeypatch.setattr(module, "STALE_HEARTBEAT_SECONDS", 0.5)
 
 
-def test_a_killed_command_is_failed_and_the_next_one_ends_well(tmp_path):
+def test_the_run_of_a_killed_command_is_marked_failed_and_the_next_command_succeeds(tmp_path):
     home, published = tmp_path / "home", tmp_path / "published"
     for number in (1, 2):
         publish(published, Month(2023, number))
     environment = {"ML_ASSETS_HOME": home, "ML_ASSETS_TRIPS": published}
     process = start(["run", *MONTHS, "--models", "xgboost", "--trials", "1000"], environment)
     try:
-        awaited(lambda: _tracked(home / "mlflow.db") == ["RUNNING"])  # it is in a training step
+        wait_for(lambda: _tracked(home / "mlflow.db") == ["RUNNING"])  # it is in a training step
         with instance_in(home / "dagster") as instance:
             (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
             run_id = run.run_id
-            assert fail_orphaned_runs(instance) == []  # it works
+            assert fail_orphaned_runs(instance) == []  # it is alive
             process.kill()
             process.communicate()
             assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.STARTED
@@ -109,19 +106,19 @@ def test_a_killed_command_is_failed_and_the_next_one_ends_well(tmp_path):
         process.communicate()
 
     again = start(["run", *MONTHS, "--models", "linear_regression", "--trials", "0"], environment)
-    _, err = again.communicate(timeout=PATIENCE_SECONDS)
+    _, err = again.communicate(timeout=TIMEOUT_SECONDS)
     assert again.returncode == 0, err
     assert err.startswith(f"run {run_id} was still in progress, but its process is gone")
     with instance_in(home / "dagster") as instance:
         assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
-        told = [entry.message for entry in instance.all_logs(run_id)][-1]
-        assert f"pid {process.pid}" in told
+        last = [entry.message for entry in instance.all_logs(run_id)][-1]
+        assert f"pid {process.pid}" in last
         assert instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])) == []
     assert _tracked(home / "mlflow.db") == ["FAILED", "FINISHED"]
 
 
 def _tracked(store):
-    """Status of every MLflow run in order; none while the store is being made."""
+    """Status of every MLflow run in order; empty while the store is being created."""
     if not store.exists():
         return []
     with closing(sqlite3.connect(store)) as database, suppress(sqlite3.OperationalError):
@@ -150,7 +147,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_worker_of_the_ui_is_found_by_the_sensor(tmp_path):
+def test_the_sensor_finds_a_killed_worker_of_the_ui(tmp_path):
     module = tmp_path / "worker.py"
     module.write_text(WORKER)
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
@@ -168,7 +165,7 @@ def test_a_killed_worker_of_the_ui_is_found_by_the_sensor(tmp_path):
         assert "no run" in orphaned_runs_sensor(context).skip_message
 
 
-def test_the_executor_runs_the_steps_as_dagsters_own_does():
+def test_the_executor_has_the_name_and_requirements_of_dagsters_own():
     @dg.asset
     def answer() -> int:
         return 42
@@ -183,21 +180,21 @@ def test_the_executor_runs_the_steps_as_dagsters_own_does():
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
-def test_a_run_of_a_process_that_is_gone_fails(ended, status):
+def test_a_run_of_a_dead_process_fails(ended, status):
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, ended, status)
         assert fail_orphaned_runs(instance) == [run_id]
         assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
 
 
-def test_a_run_that_was_to_be_cancelled_when_its_process_died_is_cancelled(ended):
+def test_a_run_being_cancelled_when_its_process_died_is_cancelled(ended):
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, ended, dg.DagsterRunStatus.CANCELING)
         assert fail_orphaned_runs(instance) == [run_id]
         assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.CANCELED
 
 
-def test_a_retry_that_has_not_begun_is_not_taken_for_the_dead_run_whose_tags_it_has(ended):
+def test_a_retry_is_not_mistaken_for_the_dead_run_whose_tags_it_inherits(ended):
     with dg.DagsterInstance.ephemeral() as instance:
         killed = started_run(instance, ended)
         assert fail_orphaned_runs(instance) == [killed]
@@ -215,7 +212,7 @@ def test_a_retry_that_has_not_begun_is_not_taken_for_the_dead_run_whose_tags_it_
         assert fail_orphaned_runs(instance) == [retry]
 
 
-def test_a_retry_is_told_from_its_run_though_that_was_deleted(gone):
+def test_a_retry_is_told_apart_from_its_deleted_run(gone):
     with dg.DagsterInstance.ephemeral() as instance:
         inherited = gone.to_tags("the-run-that-was-deleted")
         parents = {"parent_run_id": "deleted", "root_run_id": "deleted"}
@@ -224,7 +221,7 @@ def test_a_retry_is_told_from_its_run_though_that_was_deleted(gone):
         assert fail_orphaned_runs(instance) == []
 
 
-def test_a_run_that_is_over_is_left_alone(gone):
+def test_an_ended_run_is_left_alone(gone):
     with dg.DagsterInstance.ephemeral() as instance:
         started_run(instance, gone, dg.DagsterRunStatus.SUCCESS)
         assert fail_orphaned_runs(instance) == []
@@ -239,16 +236,16 @@ def test_a_run_whose_process_was_killed_before_it_started_fails(gone, ended):
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING])
-def test_a_run_that_no_process_takes_up_fails_after_a_while(monkeypatch, status):
+def test_a_run_that_no_process_claims_fails_after_a_timeout(monkeypatch, status):
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, {}, status)
-        assert fail_orphaned_runs(instance) == []  # it may be about to
+        assert fail_orphaned_runs(instance) == []  # its process may still start
         monkeypatch.setattr(orphaned_runs, "UNCLAIMED_SECONDS", -1.0)
         assert fail_orphaned_runs(instance) == [run_id]
         assert "No process has started" in [e.message for e in instance.all_logs(run_id)][-1]
 
 
-def test_a_run_is_left_alone_unless_its_process_is_surely_gone(ended):
+def test_a_run_is_left_alone_unless_its_process_is_known_to_be_dead(ended):
     assert RunProcess.find(os.getpid()).liveness() is Liveness.ALIVE
     for unsure in (
         {},
@@ -262,10 +259,10 @@ def test_a_run_is_left_alone_unless_its_process_is_surely_gone(ended):
             assert fail_orphaned_runs(instance) == [], unsure
 
 
-def test_another_process_with_the_same_number_does_not_stand_for_the_dead_one():
+def test_another_process_with_the_same_pid_is_not_mistaken_for_the_dead_one():
     alive = RunProcess.find(os.getpid())
     assert replace(alive, start="1" + alive.start).liveness() is Liveness.DEAD
-    # Where a system does not tell when a process began, the number alone decides.
+    # Where the system provides no start time, the PID alone decides.
     assert RunProcess(alive.host, alive.pid).liveness() is Liveness.ALIVE
 
 
@@ -273,10 +270,12 @@ def test_another_process_with_the_same_number_does_not_stand_for_the_dead_one():
     "elsewhere",
     [{"host": "renamed"}, {"namespace": "pid:[1]"}, {"host": "other", "boot": "another"}],
 )
-def test_out_of_sight_a_process_is_dead_once_its_heartbeat_has_stopped(quick, gone, elsewhere):
+def test_a_process_that_cannot_be_looked_up_is_dead_once_its_heartbeat_has_stopped(
+    quick, gone, elsewhere
+):
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, replace(gone, **elsewhere))
-        assert fail_orphaned_runs(instance) == []  # it keeps no heartbeat: nothing is known
+        assert fail_orphaned_runs(instance) == []  # without a heartbeat nothing is known
         with Heartbeats.of(instance).beating(run_id):
             time.sleep(1.2)
             assert fail_orphaned_runs(instance) == []
@@ -289,7 +288,7 @@ def test_out_of_sight_a_process_is_dead_once_its_heartbeat_has_stopped(quick, go
         assert "no heartbeat" in [entry.message for entry in instance.all_logs(run_id)][-1]
 
 
-def test_a_heartbeat_that_looks_old_after_a_suspension_is_watched_before_it_counts(quick, gone):
+def test_a_heartbeat_that_looks_old_after_a_suspension_is_observed_before_it_counts(quick, gone):
     with dg.DagsterInstance.ephemeral() as instance:
         heartbeats = Heartbeats.of(instance)
         run_id = started_run(instance, replace(gone, host="another-machine"))
@@ -298,7 +297,7 @@ def test_a_heartbeat_that_looks_old_after_a_suspension_is_watched_before_it_coun
             assert fail_orphaned_runs(instance) == []
 
 
-def test_a_run_goes_on_though_its_heartbeat_cannot_be_written(quick, tmp_path, caplog):
+def test_a_run_continues_when_its_heartbeat_cannot_be_written(quick, tmp_path, caplog):
     (tmp_path / "file").touch()
     heartbeats = Heartbeats(tmp_path / "file")
     with heartbeats.beating("run"):
@@ -306,7 +305,7 @@ def test_a_run_goes_on_though_its_heartbeat_cannot_be_written(quick, tmp_path, c
     assert "the heartbeat of run run cannot be written" in caplog.text
 
 
-def test_a_living_process_is_left_alone_whatever_its_machine_is_called_now(quick):
+def test_a_live_process_is_left_alone_after_its_host_was_renamed(quick):
     alive = RunProcess.find(os.getpid())
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, replace(alive, host="before-it-was-renamed"))
@@ -316,7 +315,7 @@ def test_a_living_process_is_left_alone_whatever_its_machine_is_called_now(quick
         assert fail_orphaned_runs(instance) == []
 
 
-def test_the_heartbeat_of_a_run_that_is_found_dead_goes_at_once(gone):
+def test_the_heartbeat_of_a_dead_run_is_removed_at_once(gone):
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, gone)
         Heartbeats.of(instance)._beat(run_id)
@@ -324,7 +323,7 @@ def test_the_heartbeat_of_a_run_that_is_found_dead_goes_at_once(gone):
         assert Heartbeats.of(instance).run_ids() == []
 
 
-def test_a_run_of_before_a_reboot_fails_and_no_heartbeat_is_left_behind(quick, gone):
+def test_a_run_from_before_a_reboot_fails_and_no_heartbeat_is_left_behind(quick, gone):
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, replace(gone, boot="the-boot-before"))
         heartbeats = Heartbeats.of(instance)
@@ -334,12 +333,12 @@ def test_a_run_of_before_a_reboot_fails_and_no_heartbeat_is_left_behind(quick, g
         assert heartbeats.run_ids() == []
 
 
-def test_a_killed_process_that_nobody_has_waited_for_is_gone():
+def test_a_zombie_process_counts_as_dead():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     found = RunProcess.find(process.pid)
     assert found.liveness() is Liveness.ALIVE
     process.kill()
     try:
-        awaited(lambda: found.liveness() is Liveness.DEAD)
+        wait_for(lambda: found.liveness() is Liveness.DEAD)
     finally:
         process.communicate()

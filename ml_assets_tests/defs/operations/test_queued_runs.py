@@ -1,4 +1,4 @@
-"""A queued run says what it waits for, and ingestion does not wait for a training."""
+"""Queued runs explain what they wait for, and ingestion does not wait for training."""
 
 import json
 import logging
@@ -43,10 +43,10 @@ def job(name, pool=None):
     def work() -> None: ...
 
     @dg.job(name=name)
-    def made() -> None:
+    def built() -> None:
         work()
 
-    return made
+    return built
 
 
 JOBS = {
@@ -78,7 +78,7 @@ def run_of(instance, name, status=None):
     return run.run_id
 
 
-def taken_up(instance):
+def dequeued(instance):
     """Ids of the queued runs that Dagster's daemon would start now."""
     daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
     daemon._logger = logging.getLogger("queue")
@@ -98,7 +98,7 @@ def log_of(instance, run_id):
 def test_ingestion_does_not_wait_for_a_training_and_a_second_training_does(instance):
     running = run_of(instance, TRAINING, STARTED)
     training, ingestion = run_of(instance, TRAINING), run_of(instance, "ingest_trips")
-    assert taken_up(instance) == [ingestion]
+    assert dequeued(instance) == [ingestion]
     reasons = queue_reasons(instance)
     assert f"run {running[:8]} (train_models, running)" in reasons[training]
     assert "pool training" in reasons[training]
@@ -106,36 +106,36 @@ def test_ingestion_does_not_wait_for_a_training_and_a_second_training_does(insta
 
 
 @pytest.mark.parametrize(
-    ("assets", "words"),
+    ("assets", "label"),
     [
         ("b a", "Materialize a, b"),
         ("e d c b a", "Materialize a, b, c and 2 more"),
         ("", "Materialize"),
     ],
 )
-def test_a_run_of_the_button_is_named_by_what_it_materializes(assets, words):
+def test_a_run_of_materialize_is_named_by_its_assets(assets, label):
     keys = frozenset(dg.AssetKey(name) for name in assets.split())
-    assert job_label(dg.DagsterRun(job_name="__ASSET_JOB", asset_selection=keys)) == words
+    assert job_label(dg.DagsterRun(job_name="__ASSET_JOB", asset_selection=keys)) == label
     assert job_label(dg.DagsterRun(job_name=TRAINING, asset_selection=keys)) == TRAINING
 
 
-def test_a_limit_that_somebody_has_set_is_kept(instance):
+def test_a_limit_set_by_the_user_is_kept(instance):
     instance.event_log_storage.set_concurrency_slots(TRAINING_POOL, 3)
     set_pool_limits(instance)
     limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
     assert limits == {TRAINING_POOL: 3, INGESTION_POOL: 1}
 
 
-def test_a_run_of_no_pool_names_the_runs_that_fill_the_limit(instance):
+def test_a_run_without_a_pool_names_the_runs_that_fill_the_limit(instance):
     running = [run_of(instance, name, STARTED) for name in (TRAINING, "ingest_trips")]
     waiting = run_of(instance, "monitor_trips")
-    assert taken_up(instance) == []
+    assert dequeued(instance) == []
     for run_id in running:
         assert run_id[:8] in queue_reasons(instance)[waiting]
     assert "max_concurrent_runs: 2" in queue_reasons(instance)[waiting]
 
 
-def test_a_queued_run_says_it_in_a_tag_and_once_for_each_thing_in_its_log(instance):
+def test_the_reason_is_in_the_runs_tag_and_once_per_reason_in_its_log(instance):
     first = run_of(instance, TRAINING, STARTED)
     waiting = run_of(instance, TRAINING)
 
@@ -157,8 +157,8 @@ def test_a_queued_run_says_it_in_a_tag_and_once_for_each_thing_in_its_log(instan
     assert json.loads(tick(cursor)) == {}
 
 
-def test_what_becomes_of_launched_runs_is_said_when_the_ui_is_stopped(instance):
-    """Ctrl-C in a terminal reaches the processes of runs as well: they have ended by then."""
+def test_the_outcome_of_launched_runs_is_reported_when_the_ui_is_stopped(instance):
+    """Ctrl-C in a terminal also reaches the processes of runs, which have ended by then."""
     earlier = run_of(instance, TRAINING, STARTED)
     instance.report_run_failed(instance.get_run_by_id(earlier))
     time.sleep(0.01)
@@ -180,7 +180,7 @@ def test_what_becomes_of_launched_runs_is_said_when_the_ui_is_stopped(instance):
     assert lines[0].endswith(f"ml-assets runs end {running[:8]}")
 
 
-def test_a_run_that_ends_otherwise_meanwhile_is_not_said_to_go_on(instance):
+def test_a_run_that_is_cancelled_meanwhile_is_not_reported_as_stopped(instance):
     ending = run_of(instance, TRAINING, STARTED)
     end = partial(instance.report_run_canceled, instance.get_run_by_id(ending))
     lines = []

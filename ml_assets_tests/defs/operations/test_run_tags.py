@@ -1,4 +1,4 @@
-"""Tags that nobody reads are out of sight, and why a run was started is in its events."""
+"""Tags for programs are hidden in the UI, and a run's log says why it was started."""
 
 import dagster as dg
 from dagster._core.storage.tags import TagType, get_tag_type
@@ -22,7 +22,7 @@ def run_with(instance: dg.DagsterInstance, **tags: str) -> dg.DagsterRun:
     return instance.create_run_for_job(NOTHING, tags=tags)
 
 
-def test_dagster_hides_them_except_the_reason():
+def test_dagster_hides_all_tags_except_the_reason():
     keys = {value for name, value in vars(run_tags).items() if name.endswith("_TAG")}
     assert len(keys) == 7
     assert {get_tag_type(key) for key in keys} == {TagType.HIDDEN}
@@ -45,7 +45,7 @@ def test_runs_of_an_earlier_version_are_found_by_their_tags():
     assert process == RunProcess("a", 12, "34", "boot")
 
 
-def test_the_events_of_a_run_say_why_it_was_started():
+def test_the_log_of_a_run_says_why_it_was_started():
     with dg.DagsterInstance.ephemeral() as instance:
         run = run_with(instance, **reason_tag("new month 2023-06"))
         log_reason(instance, run)

@@ -7,7 +7,7 @@ import pytest
 
 from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.operations.run_outcomes import RUN_KEY_TAG, is_transient
-from ml_assets.defs.operations.run_tags import FAILURE_TAG, PASSING, REQUEST_KEY_TAG
+from ml_assets.defs.operations.run_tags import FAILURE_TAG, REQUEST_KEY_TAG, TRANSIENT
 from ml_assets.defs.training.sensors import QUIET_SECONDS, retraining_sensor
 from ml_assets.ingestion import InvalidFile, SourceUnavailable
 from ml_assets.promotion.decision_log import DecisionLog
@@ -204,14 +204,14 @@ def test_a_retraining_that_failed_for_good_is_not_asked_for_again_until_data_cha
     (asked,) = home.tick()
     home.fail(asked, **{"dagster/failure_reason": "STEP_FAILURE"})
     assert home.tick() == []
-    assert "failed for good: the next is weekly, or by hand" in home.skipped
+    assert "failed: the next is weekly, or by hand" in home.skipped
     assert home.tick() == []
     home.bring(MONTHS[3])
     assert len(home.tick()) == 1
 
 
 @pytest.mark.parametrize(
-    "tags", [{}, {"dagster/failure_reason": "STEP_FAILURE", FAILURE_TAG: PASSING}]
+    "tags", [{}, {"dagster/failure_reason": "STEP_FAILURE", FAILURE_TAG: TRANSIENT}]
 )
 def test_a_retraining_that_was_killed_or_found_mlflow_down_is_asked_for_again_later(home, tags):
     home.bring(*MONTHS[:3])
@@ -269,4 +269,4 @@ def test_a_training_that_finds_mlflow_down_says_so_by_a_tag(tmp_path):
         failed = project.run("retrain", selection=keys)
         assert not failed.success
         run = project.instance.get_run_by_id(failed.run_id)
-        assert run.tags[FAILURE_TAG] == PASSING
+        assert run.tags[FAILURE_TAG] == TRANSIENT
