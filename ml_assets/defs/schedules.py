@@ -14,9 +14,9 @@ from ml_assets.defs.cursor import latest_storage_id
 from ml_assets.defs.ingestion.sensors import (
     INGEST_JOB,
     Clock,
-    look_for_months,
+    find_pending_months,
     months_until,
-    not_read,
+    near_miss_note,
     run_request,
     utc_now,
 )
@@ -24,7 +24,7 @@ from ml_assets.defs.operations.run_outcomes import active_run
 from ml_assets.defs.resources.trips import RequestLogResource, TripSourceResource, TripStoreResource
 from ml_assets.defs.training.sensors import RETRAIN_JOB
 from ml_assets.ingestion import InvalidSource, SourceUnavailable
-from ml_assets.ingestion.ingest_plan import IngestCursor, Outcome, RunState, plan_runs
+from ml_assets.ingestion.ingest_plan import IngestCursor, RunOutcome, RunState, plan_runs
 from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.retraining import last_applied, new_data_since, next_training
@@ -83,17 +83,17 @@ def _ingest_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDe
         trip_store: TripStoreResource,
     ) -> Answer:
         if busy := active_run(context.instance, INGESTION_POOL):
-            return dg.SkipReason(f"months are being brought: {busy}")
+            return dg.SkipReason(f"months are being ingested: {busy}")
         months = months_until(settings, new_york_date(now()))
         try:
             just_out = str(months[-1].shift(-1))
-            wanted = look_for_months(trip_source, trip_store.tables(), months, just_out)
+            wanted = find_pending_months(trip_source, trip_store.tables(), months, just_out)
         except (SourceUnavailable, InvalidSource, OSError) as error:
             return dg.SkipReason(str(error))
         # Whatever was asked for before, and came to nothing, is asked for once more.
-        plan = plan_runs(wanted, IngestCursor(), lambda _: Outcome(RunState.UNKNOWN), now())
+        plan = plan_runs(wanted, IngestCursor(), lambda _: RunOutcome(RunState.UNKNOWN), now())
         if not plan.requests:
-            missed = not_read(trip_source, trip_store.tables(), months)
+            missed = near_miss_note(trip_source, trip_store.tables(), months)
             return dg.SkipReason(f"every published month is stored as it is{missed}")
         tick = f"{context.scheduled_execution_time:%Y-%m-%d %H:%M}"
         return [run_request(each, f"{each.run_key} at {tick}") for each in plan.requests]

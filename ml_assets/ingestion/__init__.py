@@ -1,4 +1,4 @@
-"""Where published months of trips come from: the sample, the TLC's site, or a folder or URL."""
+"""Sources of published months: the sample, the TLC's site, or a folder or URL."""
 
 from ml_assets.ingestion.open_source import open_source
 from ml_assets.ingestion.source import (

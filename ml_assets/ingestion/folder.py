@@ -1,4 +1,4 @@
-"""Months in a folder: on this machine, or in any store that fsspec opens."""
+"""Source: a local folder, or a folder in any store that fsspec opens."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ from ml_assets.ingestion.source import (
     SourceUnavailable,
     published_filename,
 )
-from ml_assets.ingestion.staging import landing
+from ml_assets.ingestion.staging import staged_file
 from ml_assets.secrets import error_text, without_credentials
 from ml_assets.trips.month import Month
 from ml_assets.trips.month_limits import MonthLimits
@@ -40,19 +40,19 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 class FolderSource:
-    """A folder that holds the published files, read afresh at each call.
+    """A folder that holds the published files, listed at each call.
 
     A month may also be a folder of part files under the month's file name, as Spark and Dask write
-    one; ``part_files`` says how it is read.
+    it; see ``part_files``.
 
     Args:
-        folder: a path (``~`` and relative ones too) or an fsspec URL.
+        folder: a path (also relative or with ``~``) or an fsspec URL.
         taxi: ``green`` or ``yellow``.
-        limits: how large a month may be; by default that of the taxi.
+        limits: size limits of a month; by default those of the taxi.
 
     Raises:
         InvalidSource: when fsspec knows no such protocol, or a local folder does not exist. A
-            remote store is first touched by ``published``.
+            remote store is first accessed by ``published``.
     """
 
     synthetic = False
@@ -70,23 +70,23 @@ class FolderSource:
             self._entries()
 
     def published(self, months: Iterable[Month]) -> dict[Month, PublishedMonth]:
-        """Those of the months whose file, or folder of parts, is in the folder.
+        """Return those of the months whose file, or folder of parts, is in the folder.
 
-        A month that is there but cannot be read (a named pipe, a link to itself) is listed, too:
-        its fetch says why.
+        A month that cannot be read (a named pipe, a link to itself) is listed as well; its fetch
+        fails with the reason.
 
         Raises:
             InvalidSource: when there is no such folder.
             SourceUnavailable: when the folder cannot be listed.
         """
         filesystem, entries = self._entries()
-        there: dict[Month, PublishedMonth] = {}
+        available: dict[Month, PublishedMonth] = {}
         for month in months:
             name = published_filename(self.taxi, month)
             found = self._listed(filesystem, entries, name)
             if found is not None:
                 location = _shown(filesystem, entries[name]["name"])
-                there[month] = PublishedMonth(
+                available[month] = PublishedMonth(
                     month,
                     self.taxi,
                     location,
@@ -95,33 +95,33 @@ class FolderSource:
                     found.changed_at(filesystem),
                     found.is_folder,
                 )
-        return there
+        return available
 
     def near_misses(self, months: Iterable[Month]) -> dict[Month, str]:
-        """What looks like the files of these months but is not read as such; see ``TripSource``."""
+        """Return files that resemble missing months; see ``TripSource``."""
         filesystem, entries = self._entries()
-        wanted = [*months]
-        there = self.published(wanted)
-        absent = [month for month in wanted if month not in there]
+        requested = [*months]
+        available = self.published(requested)
+        absent = [month for month in requested if month not in available]
         with self._failures(self.name):
             return near_misses(filesystem, entries.values(), self.taxi, absent)
 
     def fetch(
         self, published: PublishedMonth, destination: Path, progress: Progress | None = None
     ) -> None:
-        """Copy one month; see ``TripSource.fetch`` for what is raised and kept."""
-        filesystem, found = self._same(published)
+        """Copy one month; see ``TripSource.fetch`` for errors and guarantees."""
+        filesystem, found = self._find_unchanged(published)
         if found.fault is not None:
             raise InvalidFile(f"{published.location} {found.fault}")
-        with landing(published, destination, self._limits) as file:
+        with staged_file(published, destination, self._limits) as file:
             if found.is_folder:
                 self._join(filesystem, found, published, destination.parent, file, progress)
             else:
                 for done in self._copy(filesystem, found.files[0], file, published.location):
                     if progress is not None:
                         progress(done, published.size_bytes)
-            # A file replaced while it was read would be half the one and half the other.
-            self._same(published)
+            # A file replaced while it was read would be a mixture of both.
+            self._find_unchanged(published)
 
     def _join(
         self,
@@ -132,7 +132,7 @@ class FolderSource:
         file: BinaryIO,
         progress: Progress | None,
     ) -> None:
-        """Copy the parts of a month to this machine, and write them into one file."""
+        """Copy the parts of a month to a temporary folder and join them into one file."""
         limits = self._limits or MonthLimits.of(self.taxi)
         with tempfile.TemporaryDirectory(dir=beside, prefix=".parts_") as folder:
             parts: list[Path] = []
@@ -165,7 +165,7 @@ class FolderSource:
                 file.write(chunk)
                 yield file.tell()
 
-    def _same(self, published: PublishedMonth) -> tuple[AbstractFileSystem, ListedMonth]:
+    def _find_unchanged(self, published: PublishedMonth) -> tuple[AbstractFileSystem, ListedMonth]:
         filesystem, entries = self._entries()
         name = published_filename(self.taxi, published.month)
         found = self._listed(filesystem, entries, name)
@@ -187,7 +187,7 @@ class FolderSource:
             return listed_month(filesystem, entries[name]) if name in entries else None
 
     def _entries(self) -> tuple[AbstractFileSystem, dict[str, Entry]]:
-        """The filesystem, and what its listing tells of what is in the folder, by name."""
+        """Return the filesystem and the folder's entries by name."""
         with self._failures(self.name):
             try:
                 filesystem, path = url_to_fs(self._folder)
@@ -208,7 +208,7 @@ class FolderSource:
             yield
         except (InvalidSource, SourceUnavailable):
             raise
-        except Exception as error:  # each store raises its own kinds; many are no OSError
+        except Exception as error:  # stores raise their own types, many of them not OSError
             raise SourceUnavailable(
                 f"{location} could not be read ({error_text(error, self._folder)}); {OTHER_SOURCES}"
             ) from error

@@ -1,4 +1,4 @@
-"""What a folder's listing says of a month: a file, a folder of parts, or why it is neither."""
+"""Find a month in a folder's listing: a file, a folder of parts, or an entry that is neither."""
 
 import errno
 import hashlib
@@ -17,9 +17,9 @@ from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import TAXIS, shown_name
 
 Entry = dict[str, Any]
-"""What fsspec lists of a file or folder: ``name``, ``type``, ``size`` and more by kind of store."""
+"""fsspec's entry for a file or folder: ``name``, ``type``, ``size``, and more for some stores."""
 
-# What stores call them: s3fs, adlfs, gcsfs, webdav; git hosts; Hugging Face; zip archives.
+# Names of content hashes in s3fs, adlfs, gcsfs, webdav; git hosts; Hugging Face; zip archives.
 _CONTENT_TAGS = ("ETag", "etag", "md5Hash", "checksum", "sha", "blob_id", "CRC")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "modify", "created")
 
@@ -42,13 +42,13 @@ _LIKE_TRIPS = re.compile(r"tripdata|\.parq|=", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class ListedMonth:
-    """The file or the parts of a month, as they are listed.
+    """The listed file or parts of a month.
 
     Attributes:
-        files: Its file, or its parts in the order of their names.
+        files: The file, or the parts in the order of their names.
         is_folder: Whether it is a folder of parts.
         fault: Why it cannot be read; None when it can.
-        is_unfinished: Whether its writer says that it is not whole yet.
+        is_unfinished: Whether its writer has marked it as incomplete.
     """
 
     files: tuple[Entry, ...]
@@ -58,7 +58,7 @@ class ListedMonth:
 
     @property
     def version(self) -> str:
-        """What tells this publication of the month from others."""
+        """Identifier of this publication of the month."""
         if self.fault is not None:
             return f"unreadable: {self.fault}"
         if not self.is_folder:
@@ -68,15 +68,15 @@ class ListedMonth:
 
     @property
     def size_bytes(self) -> int | None:
-        """Bytes in all, where the store lists them."""
+        """Total size in bytes; None where the store does not list it."""
         sizes = [file.get("size") for file in self.files]
         known = [int(size) for size in sizes if size is not None]
         return sum(known) if len(known) == len(sizes) and known else None
 
     def changed_at(self, filesystem: AbstractFileSystem) -> datetime | None:
-        """When a file of this machine changed last; what a store lists was written whole.
+        """Return when a local file changed last; None in a store, whose files are complete.
 
-        What is unfinished changes now, wherever it is.
+        An unfinished month counts as changed now.
         """
         if self.is_unfinished:
             return datetime.now(UTC)
@@ -88,17 +88,17 @@ class ListedMonth:
 
 
 def file_name(entry: Entry) -> str:
-    """The last part of an entry's path."""
+    """Return the last part of an entry's path."""
     return str(entry["name"]).rstrip("/").rpartition("/")[2]
 
 
 def list_folder(filesystem: AbstractFileSystem, path: str) -> list[Entry]:
-    """What is in a folder, links followed; a link to nothing has the type ``dangling``."""
+    """List a folder, following links; a broken link has the type ``dangling``."""
     return [_followed(filesystem, entry) for entry in filesystem.ls(path, detail=True)]
 
 
 def listed_month(filesystem: AbstractFileSystem, entry: Entry) -> ListedMonth | None:
-    """What an entry with a month's name is; None when nothing of the month is there."""
+    """Interpret an entry with a month's name; None when it holds no data."""
     if entry["type"] == "file":
         return ListedMonth((entry,))
     if entry["type"] == "directory":
@@ -111,24 +111,24 @@ def listed_month(filesystem: AbstractFileSystem, entry: Entry) -> ListedMonth | 
 def near_misses(
     filesystem: AbstractFileSystem, entries: Iterable[Entry], taxi: str, months: Iterable[Month]
 ) -> dict[Month, str]:
-    """What looks like the file of a month and is not read as it, with why.
+    """Return files that resemble a missing month's file, and why they are not read.
 
     Args:
         filesystem: The store.
-        entries: What is in the folder.
+        entries: The folder's entries.
         taxi: ``green`` or ``yellow``.
-        months: Months that are not there.
+        months: Months that are missing.
     """
-    wanted = {*months}
+    missing = {*months}
     found: dict[Month, list[str]] = {}
     for entry in sorted(entries, key=file_name):
-        for month in _months_of(filesystem, entry) & wanted:
-            found.setdefault(month, []).append(_why_not(entry, taxi, month))
+        for month in _months_of(filesystem, entry) & missing:
+            found.setdefault(month, []).append(_why_not_read(entry, taxi, month))
     return {month: "; ".join(found[month][:3]) for month in sorted(found)}
 
 
 def _followed(filesystem: AbstractFileSystem, entry: Entry) -> Entry:
-    """The target of a link, whose own time and size a listing gives."""
+    """Return a link's target, since a listing has the link's own time and size."""
     if not entry.get("islink"):
         return entry
     try:
@@ -147,24 +147,24 @@ def _kind(entry: Entry) -> str:
 
 
 def _parts(filesystem: AbstractFileSystem, folder: Entry) -> ListedMonth | None:
-    """The parts in a folder, by Hadoop's rule: what begins with ``_`` or ``.`` is no data."""
+    """Return the parts in a folder; as in Hadoop, names with ``_`` or ``.`` first are not data."""
     try:
         entries = list_folder(filesystem, folder["name"])
     except OSError as error:
         why = f"is a folder that cannot be listed ({type(error).__name__}: {error.strerror})"
         return ListedMonth((), is_folder=True, fault=f"{why}: make it readable")
     if any(file_name(entry).startswith("_temporary") for entry in entries):
-        fault = "is still being written: its folder has a _temporary in it"
+        fault = "is still being written: its folder holds a _temporary"
         return ListedMonth((), is_folder=True, fault=fault, is_unfinished=True)
     data = sorted(
         (entry for entry in entries if not file_name(entry).startswith(("_", "."))), key=file_name
     )
-    strange = [entry for entry in data if not _is_part(entry)]
-    if strange:
-        names = ", ".join(shown_name(file_name(entry)) for entry in strange[:3])
+    other = [entry for entry in data if not _is_part(entry)]
+    if other:
+        names = ", ".join(shown_name(file_name(entry)) for entry in other[:3])
         fault = (
-            f"is a folder that holds {names}, which is no part file: only files called *.parquet "
-            "may lie in it, none in a folder of its own"
+            f"is a folder that holds {names}, which is not a part file: only files named "
+            "*.parquet may be in it, and no subfolders"
         )
         return ListedMonth((), is_folder=True, fault=fault)
     return ListedMonth(tuple(data), is_folder=True) if data else None
@@ -175,7 +175,7 @@ def _is_part(entry: Entry) -> bool:
 
 
 def _months_of(filesystem: AbstractFileSystem, entry: Entry) -> set[Month]:
-    """The months that a name speaks of; those below it, for a hive folder of a year."""
+    """Return the months that a name contains; for a Hive year folder, those of its subfolders."""
     name = file_name(entry)
     if _LIKE_TRIPS.search(name) is None:
         return set()
@@ -190,22 +190,22 @@ def _months_of(filesystem: AbstractFileSystem, entry: Entry) -> set[Month]:
     return {Month(int(year[1]), int(number[1])) for number in numbers if number}
 
 
-def _why_not(entry: Entry, taxi: str, month: Month) -> str:
-    name, wanted = file_name(entry), published_filename(taxi, month)
-    if name == wanted:
+def _why_not_read(entry: Entry, taxi: str, month: Month) -> str:
+    name, expected = file_name(entry), published_filename(taxi, month)
+    if name == expected:
         if entry["type"] == _DANGLING:
-            return f"{wanted} is a link to nothing"
-        return f"{wanted} is a folder without part files (*.parquet)"
+            return f"{expected} is a broken link"
+        return f"{expected} is a folder without part files (*.parquet)"
     other = next((kind for kind in TAXIS if name == published_filename(kind, month)), None)
     if other is not None:
-        return f"{name} is there, of the other taxi: ML_ASSETS_TAXI={other} takes it"
+        return f"{name} is there, of the other taxi: to read it, set ML_ASSETS_TAXI={other}"
     is_folder = entry["type"] == "directory"
     shown = f"{shown_name(name)}{'/' if is_folder else ''}"
-    return f"{shown} is there, but only {wanted} is read: {_remedy(name, is_folder=is_folder)}"
+    return f"{shown} is there, but only {expected} is read: {_remedy(name, is_folder=is_folder)}"
 
 
 def _remedy(name: str, *, is_folder: bool) -> str:
-    """What makes a month of a file or folder; a new name makes no Parquet of a CSV file."""
+    """Return how to make it readable; renaming does not turn a CSV file into Parquet."""
     if is_folder and _YEAR_FOLDER.fullmatch(name):
         return "move the month's folder out of it and rename it"
     if is_folder or _PARQUET_NAME.search(name):
@@ -214,7 +214,7 @@ def _remedy(name: str, *, is_folder: bool) -> str:
 
 
 def _version(entry: Mapping[str, Any]) -> str:
-    """A tag of the content where the store has one, else size and time."""
+    """Return a content hash where the store lists one, else size and time."""
     for key in _CONTENT_TAGS:
         if entry.get(key):
             return str(entry[key]).strip('"')

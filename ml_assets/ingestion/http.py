@@ -26,7 +26,7 @@ from ml_assets.ingestion.source import (
     SourceUnavailable,
     published_filename,
 )
-from ml_assets.ingestion.staging import landing, web_page_came
+from ml_assets.ingestion.staging import staged_file, web_page_error
 from ml_assets.secrets import error_text, without_credentials
 from ml_assets.trips.month import Month
 from ml_assets.trips.month_limits import MonthLimits
@@ -111,7 +111,7 @@ class HttpSource:
     ) -> None:
         """Download one month; see ``TripSource.fetch`` for what is raised and kept."""
         url = self._url(published.month)
-        with landing(published, destination, self._limits) as file, self._session() as session:
+        with staged_file(published, destination, self._limits) as file, self._session() as session:
             _download(session, url, published, file, self._patience, progress)
 
     def _look_up(self, months: list[Month], give_up: Event) -> list[PublishedMonth]:
@@ -202,7 +202,7 @@ def _check_version(response: requests.Response, published: PublishedMonth) -> No
         )
     _check_status(response, location)
     if response.headers.get("Content-Type", "").strip().lower().startswith(_WEB_PAGE):
-        raise web_page_came(published)
+        raise web_page_error(published)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise InvalidFile(

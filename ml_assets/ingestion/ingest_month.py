@@ -1,4 +1,4 @@
-"""Bring one published month into the store, unless the stored copy is that very publication."""
+"""Ingest one published month, unless the store already holds that publication."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ Outcome = Literal["fetched", "republished", "unchanged", "not published"]
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What became of one month: the outcome, and the stored file's record if there is one."""
+    """Outcome of ingesting a month, and the stored file's record if there is one."""
 
     month: Month
     outcome: Outcome
@@ -35,27 +35,27 @@ def ingest_month(
     published: PublishedMonth | None,
     progress: Progress | None = None,
 ) -> IngestResult:
-    """Fetch a month's file as published, byte for byte, and record what it is.
+    """Fetch a month's file unchanged and record its origin and checksum.
 
-    A month that was published as a folder of parts becomes one file with their rows in order; the
-    record then has the checksum of each part beside that of the file.
+    A month published as a folder of parts becomes one file with their rows in order; its record
+    then has the checksum of each part as well as that of the file.
 
     Args:
-        source: Where months come from.
-        store: Where they go.
+        source: The source.
+        store: The trip store.
         month: The month.
-        published: What the source says of it; None when it is not there (yet). A copy that was
-            stored before is then kept.
-        progress: Told the bytes so far and in all.
+        published: The month as the source lists it; None when it is not available. A stored copy is
+            then kept.
+        progress: Called with the bytes so far and the total.
 
     Returns:
-        What became of it. A stored copy is left alone (``unchanged``) when it is that publication
-        and still has its checksum; one that was damaged on the disk is fetched again.
+        The result. A stored copy is left alone (``unchanged``) when it is that publication and
+        matches its checksum; a copy damaged on disk is fetched again.
 
     Raises:
-        SourceUnavailable: when the source is down; the stored copy stays.
-        InvalidFile: when what came is no trip file; the stored copy stays.
-        StorageError: when there is no room, or no permission to write; the stored copy stays.
+        SourceUnavailable: when the source is down; the stored copy is kept.
+        InvalidFile: when the file is not a trip file; the stored copy is kept.
+        StorageError: when the disk is full or not writable; the stored copy is kept.
     """
     stored = store.raw_record(month)
     if published is None:
@@ -90,7 +90,7 @@ def ingest_month(
 def _fetch(
     source: TripSource, published: PublishedMonth, file: Path, progress: Progress | None
 ) -> PublishedMonth:
-    """Fetch a month; when it was republished since the listing, list and fetch it once more."""
+    """Fetch a month; if it was republished since the listing, list and fetch it once more."""
     try:
         source.fetch(published, file, progress)
     except ChangedDuringDownload:

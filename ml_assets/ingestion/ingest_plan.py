@@ -1,4 +1,4 @@
-"""Which months are to be brought: those that the source has and the store has not, or not so."""
+"""Plan the ingestion: months that are new, republished or incomplete, and the runs for them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from ml_assets.ingestion.source import PublishedMonth
 from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
 from ml_assets.trips.month import Month
 
-PAUSES = (timedelta(hours=1), timedelta(hours=4), timedelta(days=1))
-"""Before the second, third and every later attempt."""
+RETRY_DELAYS = (timedelta(hours=1), timedelta(hours=4), timedelta(days=1))
+"""Delay before the second, the third and every later attempt."""
 
 
 class RunState(Enum):
-    """What became of a run that was asked for."""
+    """State of a requested run."""
 
     UNKNOWN = "unknown"
     ONGOING = "ongoing"
@@ -28,8 +28,8 @@ class RunState(Enum):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The state of the newest run under a key, and since when; no time when there is no run."""
+class RunOutcome:
+    """State of the newest run with a key, and since when; without a time when there is no run."""
 
     state: RunState
     at: datetime | None = None
@@ -40,20 +40,19 @@ class Outcome:
 
 
 TABLES = ("trip_features", "rejected_trips")
-MAX_MONTHS_TOGETHER = 12
+MAX_MONTHS_PER_RUN = 12
 
 
 @dataclass(frozen=True)
 class PendingMonth:
-    """A month to bring.
+    """A month to ingest.
 
     Attributes:
-        month: Which.
-        publication: What tells this publication of it from others: the source's ETag or the like,
-            and the source.
-        why: ``new``, ``republished``, or ``lost on the way`` (the file is there, but not what is
+        month: The month.
+        publication: Identifier of its publication: the source's version and name.
+        why: ``new``, ``republished``, or ``incomplete`` (the file is stored, but not all tables
             made from it).
-        changed_at: When its file changed last, where it is one on this machine.
+        changed_at: When its file changed last; None unless it is a local file.
     """
 
     month: Month
@@ -62,7 +61,7 @@ class PendingMonth:
     changed_at: datetime | None = None
 
     def changed_within(self, period: timedelta, now: datetime) -> bool:
-        """Whether its file changed in the period before now; one dated later has not."""
+        """Whether its file changed in the period before now; a later date does not count."""
         return self.changed_at is not None and timedelta(0) <= now - self.changed_at < period
 
     def __str__(self) -> str:
@@ -70,14 +69,14 @@ class PendingMonth:
 
 
 class RequestedMonth(BaseModel):
-    """How a month was asked for last.
+    """The last request of a month.
 
     Attributes:
-        publication: As in ``PendingMonth``.
-        run_key: Of the run that was to bring it.
-        attempts: So many times.
-        together: Whether that run was to bring other months, too.
-        at: When.
+        publication: See ``PendingMonth``.
+        run_key: Key of the requested run.
+        attempts: Number of requests.
+        together: Whether that run covers other months as well.
+        at: Time of the request.
     """
 
     publication: str
@@ -88,11 +87,11 @@ class RequestedMonth(BaseModel):
 
 
 class IngestCursor(BaseModel):
-    """What was asked for so far: the sensor's memory.
+    """Requests so far: the sensor's cursor.
 
     Attributes:
-        months: By ``YYYY-MM``.
-        newest_at_first: The newest month that was listed when nothing was remembered yet.
+        months: The last request of each month, by ``YYYY-MM``.
+        newest_at_first: The newest month at the first tick.
     """
 
     months: dict[str, RequestedMonth] = {}
@@ -100,8 +99,8 @@ class IngestCursor(BaseModel):
 
 
 @dataclass(frozen=True)
-class Request:
-    """Months to bring in one run, and the key under which it is asked for."""
+class IngestRequest:
+    """Months to ingest in one run, and the run's key."""
 
     months: tuple[PendingMonth, ...]
     run_key: str
@@ -110,21 +109,21 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to ask for now, and why other wanted months have to wait, a line each."""
+    """Runs to request now, and why other pending months wait, one line each."""
 
-    requests: list[Request]
+    requests: list[IngestRequest]
     waiting: list[str]
 
 
 def pending_months(
     source: str, published: Mapping[Month, PublishedMonth], store: TripStore
 ) -> list[PendingMonth]:
-    """The published months that are not stored just so, in order.
+    """Return the published months that are not stored completely in this version, in order.
 
     Args:
         source: The source's name.
-        published: What it lists.
-        store: What is there.
+        published: The source's listing.
+        store: The trip store.
     """
     found = ((month, _why(source, published[month], store)) for month in sorted(published))
     return [
@@ -142,8 +141,8 @@ def _why(source: str, published: PublishedMonth, store: TripStore) -> str | None
         return "new"
     if (record.version, record.source) != (published.version, source):
         return "republished"
-    whole = all(_made_from(store, table, published.month) == record.sha256 for table in TABLES)
-    return None if whole else "lost on the way"
+    complete = all(_made_from(store, table, published.month) == record.sha256 for table in TABLES)
+    return None if complete else "incomplete"
 
 
 def _made_from(store: TripStore, table: str, month: Month) -> str | None:
@@ -154,28 +153,27 @@ def _made_from(store: TripStore, table: str, month: Month) -> str | None:
 
 
 def plan_runs(
-    wanted: Sequence[PendingMonth],
-    asked: IngestCursor,
-    outcome_of: Callable[[str], Outcome],
+    pending: Sequence[PendingMonth],
+    cursor: IngestCursor,
+    outcome_of: Callable[[str], RunOutcome],
     now: datetime,
 ) -> Plan:
-    """Ask for each publication once, and again only for what may go well another time.
+    """Request each publication once, and again only after a transient failure.
 
-    Months that follow each other and were never asked for come in one run. When such a run fails,
-    its months are asked for one by one, so that a bad month is found and keeps no other from
-    coming.
+    Consecutive months that were never requested are ingested in one run. When such a run fails,
+    its months are requested one by one, so that a bad month is found and blocks no other.
 
     Args:
-        wanted: The months to bring, in order.
-        asked: What was asked for before.
-        outcome_of: What became of the run with a key.
-        now: The present instant.
+        pending: The months to ingest, in order.
+        cursor: Earlier requests.
+        outcome_of: Returns the outcome of the run with a key.
+        now: Current time.
     """
     fresh: list[PendingMonth] = []
-    requests: list[Request] = []
+    requests: list[IngestRequest] = []
     waiting: list[str] = []
-    for month in wanted:
-        before = asked.months.get(str(month.month))
+    for month in pending:
+        before = cursor.months.get(str(month.month))
         if before is None or before.publication != month.publication:
             fresh.append(month)
             continue
@@ -188,12 +186,12 @@ def plan_runs(
     return Plan(sorted(requests, key=lambda request: request.months[0].month), waiting)
 
 
-def remember(
-    asked: IngestCursor, wanted: Sequence[PendingMonth], plan: Plan, now: datetime
+def update_cursor(
+    cursor: IngestCursor, pending: Sequence[PendingMonth], plan: Plan, now: datetime
 ) -> IngestCursor:
-    """What is remembered after the plan was asked for; months that are in are forgotten."""
-    open_ = {str(month.month) for month in wanted}
-    months = {name: before for name, before in asked.months.items() if name in open_}
+    """Return the cursor with the plan's requests and without months that are no longer pending."""
+    open_ = {str(month.month) for month in pending}
+    months = {name: before for name, before in cursor.months.items() if name in open_}
     for request in plan.requests:
         for month in request.months:
             months[str(month.month)] = RequestedMonth(
@@ -203,38 +201,37 @@ def remember(
                 together=len(request.months) > 1,
                 at=now,
             )
-    return asked.model_copy(update={"months": months})
+    return cursor.model_copy(update={"months": months})
 
 
-def _reason_to_wait(before: RequestedMonth, outcome: Outcome, now: datetime) -> str | None:
-    """Why a month that was asked for is not asked for again now; None when it is."""
+def _reason_to_wait(before: RequestedMonth, outcome: RunOutcome, now: datetime) -> str | None:
+    """Return why a requested month is not requested again now; None when it is."""
     if outcome.state == RunState.ONGOING:
         return f"{outcome}"
-    for_good = outcome.state in (RunState.FAILED, RunState.CANCELLED)
     if before.together and outcome.state == RunState.FAILED:
-        return None  # not for good of this month: any of them can have been at fault
-    if for_good:
-        return f"{outcome}; it is asked for again when it is published anew"
+        return None  # any of the run's months may have caused the failure
+    if outcome.state in (RunState.FAILED, RunState.CANCELLED):
+        return f"{outcome}; it will be requested again when it is republished"
     due = next_retry_at(before.attempts, outcome.at or before.at)
     return None if now >= due else f"{outcome}; next attempt at {due:%Y-%m-%d %H:%M} UTC"
 
 
-def _request(months: tuple[PendingMonth, ...], attempts_before: int) -> Request:
+def _request(months: tuple[PendingMonth, ...], attempts_before: int) -> IngestRequest:
     if len(months) == 1:
         name = f"{months[0].month}@{months[0].publication}"
     else:
         publications = "\n".join(month.publication for month in months)
         digest = sha256(publications.encode()).hexdigest()[:16]
         name = f"{months[0].month} to {months[-1].month}@{digest}"
-    return Request(months, run_key(name, attempts_before), attempts_before + 1)
+    return IngestRequest(months, run_key(name, attempts_before), attempts_before + 1)
 
 
 def _contiguous_runs(months: Sequence[PendingMonth]) -> Iterator[tuple[PendingMonth, ...]]:
-    """Months that follow each other, together, not too many at a time."""
+    """Yield groups of consecutive months, of at most ``MAX_MONTHS_PER_RUN``."""
     together: list[PendingMonth] = []
     for month in months:
         follows = together and together[-1].month.shift(1) == month.month
-        if together and (not follows or len(together) == MAX_MONTHS_TOGETHER):
+        if together and (not follows or len(together) == MAX_MONTHS_PER_RUN):
             yield tuple(together)
             together = []
         together.append(month)
@@ -243,15 +240,15 @@ def _contiguous_runs(months: Sequence[PendingMonth]) -> Iterator[tuple[PendingMo
 
 
 def next_retry_at(attempts: int, since: datetime) -> datetime:
-    """When the next attempt is due after so many that came to nothing (at least one).
+    """Return when the next attempt is due.
 
     Args:
-        attempts: How often it was asked for.
-        since: When the last attempt ended, or was asked for.
+        attempts: Number of failed attempts, at least one.
+        since: When the last attempt ended, or was requested.
     """
-    return since + PAUSES[min(attempts, len(PAUSES)) - 1]
+    return since + RETRY_DELAYS[min(attempts, len(RETRY_DELAYS)) - 1]
 
 
-def run_key(wanted: str, attempt: int) -> str:
-    """The key of an attempt, counted from 0: the first is what is wanted, nothing else."""
-    return f"{wanted} #{attempt + 1}" if attempt else wanted
+def run_key(name: str, attempt: int) -> str:
+    """Return the run key of an attempt, counted from 0: the first key is the name alone."""
+    return f"{name} #{attempt + 1}" if attempt else name

@@ -1,4 +1,4 @@
-"""From the value of ``ML_ASSETS_TRIPS`` to a source."""
+"""Open the source that ``ML_ASSETS_TRIPS`` names, and list it within a time limit."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -12,19 +12,19 @@ from ml_assets.trips.month_limits import MonthLimits
 def open_source(
     trips: str, taxi: str, rows_scale: float = 1.0, max_month_rows: int | None = None
 ) -> TripSource:
-    """The source that ``ML_ASSETS_TRIPS`` names; nothing is asked over the network yet.
+    """Return the source that ``ML_ASSETS_TRIPS`` names, without any network access.
 
     Args:
         trips: ``sample``, ``tlc``, an ``http(s)://`` URL, or any folder or URL that fsspec opens.
         taxi: ``green`` or ``yellow``.
-        rows_scale: size of the sample's months, as a share of the usual; no other source heeds it.
-        max_month_rows: how many rows a month may have; by default that of the taxi.
+        rows_scale: size of the sample's months, as a share of the default; sample only.
+        max_month_rows: maximum number of rows per month; by default that of the taxi.
 
     Raises:
-        InvalidSource: when the value names nothing that can be opened; for a remote folder that
-            does not exist, only its first use tells.
+        InvalidSource: when the value cannot be opened; a remote folder that does not exist is
+            found only at its first use.
     """
-    # Each source is imported only when it is the one asked for, so that no one pays for the rest.
+    # Only the source in use is imported.
     value = trips.strip()
     limits = None if max_month_rows is None else MonthLimits(taxi, max_month_rows)
     if value == "sample":
@@ -45,18 +45,18 @@ def open_source(
 
 Listed = TypeVar("Listed")
 _listing = threading.Lock()
-"""Held by the listing that is under way, also when nobody waits for it any more."""
+"""Held by the listing in progress, also after its caller has timed out."""
 
 
 def list_with_timeout(
     source: TripSource, months: Iterable[Month], seconds: float
 ) -> dict[Month, PublishedMonth]:
-    """What the source lists of the months, if it answers in time.
+    """List the months within a time limit.
 
-    Whatever hangs, a mount or a server, goes on in a thread of its own, one at a time.
+    A listing that hangs on a mount or server continues in its own thread, one at a time.
 
     Raises:
-        SourceUnavailable: when it does not answer in time, or an earlier listing still has not.
+        SourceUnavailable: when it exceeds the limit, or an earlier listing is still in progress.
         InvalidSource: when there is no such source.
     """
     return _within(source, lambda: source.published(months), seconds)
@@ -65,34 +65,34 @@ def list_with_timeout(
 def near_misses_within(
     source: TripSource, months: Iterable[Month], seconds: float
 ) -> dict[Month, str]:
-    """What looks like months that are not there, if the source answers in time.
+    """Return ``TripSource.near_misses`` within a time limit.
 
     Raises:
-        SourceUnavailable: as :func:`list_with_timeout` does.
-        InvalidSource: likewise.
+        SourceUnavailable: as in :func:`list_with_timeout`.
+        InvalidSource: as in :func:`list_with_timeout`.
     """
     return _within(source, lambda: source.near_misses(months), seconds)
 
 
-def _within(source: TripSource, ask: Callable[[], Listed], seconds: float) -> Listed:
+def _within(source: TripSource, call: Callable[[], Listed], seconds: float) -> Listed:
     if not _listing.acquire(blocking=False):
         raise SourceUnavailable(f"{source.name} has not answered an earlier listing yet")
-    answer: list[Listed] = []
-    faults: list[Exception] = []
+    results: list[Listed] = []
+    errors: list[Exception] = []
 
     def run() -> None:
         try:
-            answer.append(ask())
-        except Exception as error:  # noqa: BLE001 - raised again by the one who waits
-            faults.append(error)
+            results.append(call())
+        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
+            errors.append(error)
         finally:
             _listing.release()
 
     thread = threading.Thread(target=run, name="listing-of-months", daemon=True)
     thread.start()
     thread.join(seconds)
-    if faults:
-        raise faults[0]
-    if not answer:
+    if errors:
+        raise errors[0]
+    if not results:
         raise SourceUnavailable(f"{source.name} did not list its months within {seconds:g} s")
-    return answer[0]
+    return results[0]

@@ -1,8 +1,8 @@
-"""A month that a folder of part files holds, as Spark and Dask write one: read as one file.
+"""Join a month's folder of part files, as Spark and Dask write it, into one file.
 
-A single part is kept byte for byte. Several are written one after the other, in the order of their
-names, into one Parquet file with all of their columns; its footer keeps each part's name, size and
-checksum, so that every published byte can still be told.
+A single part is copied unchanged. Several are concatenated in the order of their names into one
+Parquet file with all their columns; its footer keeps each part's name, size and checksum, so that
+the published bytes stay identifiable.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,32 +34,30 @@ from ml_assets.trips.published_schema import (
 
 PARTS_KEY = b"ml_assets.parts"
 MAX_TEXT_BYTES = 1_000
-"""Of one text in a part: the TLC's are one or two characters long."""
+"""Maximum length of one string in a part: the TLC's have one or two characters."""
 
 _BATCH_ROWS = 65_536
-
-
 _RECORDS = TypeAdapter(list[PartRecord])
 
 
 def join_parts(parts: Sequence[Path], file: BinaryIO, limits: MonthLimits) -> None:
-    """Write parts of a month into one file.
+    """Write the parts of a month into one file.
 
     Args:
-        parts: On this machine, in the order of their rows.
-        file: Where to write.
-        limits: How large the month may be.
+        parts: Local files, in the order of their rows.
+        file: The output file.
+        limits: Size limits of the month.
 
     Raises:
-        TripSchemaError: when a part is no readable file of this taxi's trips, is too large, or has
-            other columns than the first; names the part.
+        TripSchemaError: when a part is not a readable file of this taxi's trips, is too large, or
+            has other columns than the first; names the part.
     """
     schemas = [_checked(part, limits) for part in parts]
     rows = sum(pq.read_metadata(part).num_rows for part in parts)
     if rows > limits.rows:
         raise TripSchemaError(
             f"the {len(parts)} parts have {rows:,} rows, more than the {limits.rows:,} rows that a "
-            f"month of {limits.taxi} trips may have: correct them at their source, or raise "
+            f"month of {limits.taxi} trips may have: correct them at their source, or increase "
             "ML_ASSETS_MAX_MONTH_ROWS if they are right"
         )
     if len(parts) == 1:
@@ -78,13 +76,13 @@ def join_parts(parts: Sequence[Path], file: BinaryIO, limits: MonthLimits) -> No
 
 
 def part_records(footer: pq.FileMetaData) -> list[PartRecord]:
-    """The parts that a file was joined from, by its footer; none when it was a single one."""
+    """Return the parts that a file was joined from, by its footer; none for a single file."""
     written = (footer.metadata or {}).get(PARTS_KEY)
     return [] if written is None else _RECORDS.validate_json(written)
 
 
 def _checked(part: Path, limits: MonthLimits) -> pa.Schema:
-    """The columns of a part, once it is known that reading them takes no more than a month may."""
+    """Return a part's schema, after checking that it is within the limits of a month."""
     with open_parquet(part, part.name) as parquet:
         schema = parquet.schema_arrow
         match_columns(schema, limits.taxi, part.name)
@@ -92,12 +90,12 @@ def _checked(part: Path, limits: MonthLimits) -> pa.Schema:
             if not (_is_flat(field.type) or _is_text(field.type)):
                 raise TripSchemaError(
                     f"{part.name} has a column {shown_name(field.name)} of type "
-                    f"{shown_name(str(field.type))}, which parts cannot be joined with: publish "
+                    f"{shown_name(str(field.type))}, which is not supported in part files: publish "
                     "the month as one file, or leave that column out"
                 )
         twice = [name for name in {*schema.names} if schema.names.count(name) > 1]
         if twice:
-            raise TripSchemaError(f"{part.name} has columns of one name: {shown_names(twice)}")
+            raise TripSchemaError(f"{part.name} has duplicate columns: {shown_names(twice)}")
         try:
             check_rows(parquet.metadata, limits)
             check_pages(part, schema.names, limits)
@@ -109,31 +107,31 @@ def _checked(part: Path, limits: MonthLimits) -> pa.Schema:
 
 
 def _common_schema(parts: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """The columns of all parts, which differ in the width of their numbers and texts at most."""
+    """Return the common schema of all parts; only the widths of numbers and strings may differ."""
     first = common = schemas[0]
     for part, schema in zip(parts[1:], schemas[1:], strict=True):
         unlike = sorted({*first.names} ^ {*schema.names})
         if unlike:
             raise TripSchemaError(
-                f"{part.name} has not the columns of {parts[0].name}: {shown_names(unlike)} in one "
-                "of them alone. Write all parts of the month with the same columns"
+                f"{part.name} has other columns than {parts[0].name}: {shown_names(unlike)} only "
+                "in one of them. Write all parts of the month with the same columns"
             )
         try:
             common = pa.unify_schemas([common, schema], promote_options="permissive")
         except pa.ArrowException as error:
             raise TripSchemaError(
-                f"{part.name} has not the types of {parts[0].name} ({error_reason(error)}). Write "
+                f"{part.name} has other types than {parts[0].name} ({error_reason(error)}). Write "
                 "all parts of the month with the same types"
             ) from error
     return common
 
 
 def _batches(part: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows of a part under the common columns, a bounded number at a time."""
+    """Yield a part's rows in the common schema, in bounded batches."""
     own = pq.read_schema(part)
     texts = [field.name for field in own if _is_text(field.type)]
     try:
-        # As a dictionary, a long text that is repeated is in memory once.
+        # With dictionary encoding, a long repeated string is in memory once.
         with pq.ParquetFile(
             part,
             read_dictionary=texts,
@@ -156,7 +154,7 @@ def _plain(values: pa.Array, field: pa.Field, part: str) -> pa.Array:
     longest = pc.max(pc.binary_length(values.dictionary)).as_py() or 0
     if longest > MAX_TEXT_BYTES:
         raise TripSchemaError(
-            f"{part} has a text of {longest:,} bytes in column {shown_name(field.name)}, more than "
+            f"{part} has a string of {longest:,} bytes in column {shown_name(field.name)}, over "
             f"{MAX_TEXT_BYTES:,}: leave that column out at its source"
         )
     return values.dictionary_decode()

@@ -1,4 +1,4 @@
-"""What every source of published months offers, and the ways in which one can fail."""
+"""Interface and errors of the sources of published months."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import TAXIS
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes so far and the total, where known; falls back when a transfer restarts."""
+"""Called with the bytes so far and the total, where known; a restarted transfer counts from 0."""
 
 OTHER_SOURCES = (
     "try again later, or set ML_ASSETS_TRIPS to a folder that holds the files, "
@@ -23,7 +23,7 @@ MAX_NEAR_MISSES = 5
 
 
 class SourceUnavailable(ShownError, RuntimeError):
-    """The source did not answer, or not as it should; says what was tried and what to do."""
+    """The source did not respond, or not as expected; says what was tried and what to do."""
 
 
 class ChangedDuringDownload(SourceUnavailable):
@@ -31,11 +31,11 @@ class ChangedDuringDownload(SourceUnavailable):
 
 
 class InvalidFile(ShownError, ValueError):
-    """A file came whole but is not a month of trips; names the file, the column, the way out."""
+    """A complete file is not a month of trips; names the file, the column and the way out."""
 
 
 class InvalidSource(ShownError, ValueError):
-    """ML_ASSETS_TRIPS names no source; one line with the value and what is allowed."""
+    """ML_ASSETS_TRIPS is not a source; one line with the value and what is allowed."""
 
     def __init__(self, trips: str, fault: str, taxi: str) -> None:
         super().__init__(
@@ -47,15 +47,15 @@ class InvalidSource(ShownError, ValueError):
 
 @dataclass(frozen=True)
 class PublishedMonth:
-    """One month as a source lists it.
+    """A month as a source lists it.
 
     Attributes:
         month: the month of the trips.
         taxi: ``green`` or ``yellow``.
         location: the file's path or URL, without credentials.
-        version: differs when the month is republished: the ETag or a checksum, else size and time.
-        size_bytes: size of the file, where the source tells it.
-        changed_at: when a file on this machine changed last, with its offset.
+        version: changes when the month is republished: the ETag or a checksum, else size and time.
+        size_bytes: size of the file; None where the source does not provide it.
+        changed_at: when a local file changed last, with a time zone.
         is_folder: whether it is a folder of part files.
     """
 
@@ -69,7 +69,7 @@ class PublishedMonth:
 
 
 class TripSource(Protocol):
-    """A place where months are published."""
+    """A source of published months."""
 
     @property
     def name(self) -> str:
@@ -78,7 +78,7 @@ class TripSource(Protocol):
 
     @property
     def synthetic(self) -> bool:
-        """Whether the trips are made up; whoever shows them says so."""
+        """Whether the trips are synthetic; all output then says so."""
         ...
 
     @property
@@ -87,21 +87,21 @@ class TripSource(Protocol):
         ...
 
     def published(self, months: Iterable[Month]) -> dict[Month, PublishedMonth]:
-        """Those of the months that are there, in the order asked.
+        """Return those of the months that are available, in the given order.
 
         Raises:
-            SourceUnavailable: when the source cannot be asked.
+            SourceUnavailable: when the source cannot be listed.
             InvalidSource: when there is no such source.
         """
         ...
 
     def near_misses(self, months: Iterable[Month]) -> dict[Month, str]:
-        """What looks like months that are not there, with why it is not read as them.
+        """Return files that resemble missing months, and why they are not read.
 
-        Empty for a source that cannot list what it has.
+        Empty for a source without a listing.
 
         Raises:
-            SourceUnavailable: when the source cannot be asked.
+            SourceUnavailable: when the source cannot be listed.
             InvalidSource: when there is no such source.
         """
         ...
@@ -109,22 +109,22 @@ class TripSource(Protocol):
     def fetch(
         self, published: PublishedMonth, destination: Path, progress: Progress | None = None
     ) -> None:
-        """Bring one month to ``destination``, whole and verified, or leave that path untouched.
+        """Fetch one month to ``destination``, complete and verified, or leave that path unchanged.
 
         Raises:
-            SourceUnavailable: when the source cannot deliver.
+            SourceUnavailable: when the source fails to deliver.
             ChangedDuringDownload: when it has another version than ``published`` by now.
-            InvalidFile: when what it has is no readable Parquet file of this taxi's trips.
+            InvalidFile: when its file is not a readable Parquet file of this taxi's trips.
             OSError: when ``destination`` cannot be written, for instance on a full disk.
         """
         ...
 
 
 def published_filename(taxi: str, month: Month) -> str:
-    """The TLC's name of a month's file: ``green_tripdata_2023-01.parquet``.
+    """Return the TLC's name of a month's file: ``green_tripdata_2023-01.parquet``.
 
     Raises:
-        ValueError: when there is no such taxi.
+        ValueError: for an unknown taxi.
     """
     if taxi not in TAXIS:
         raise ValueError(f"ML_ASSETS_TAXI={taxi!r}: allowed are {' and '.join(TAXIS)}")
@@ -132,10 +132,10 @@ def published_filename(taxi: str, month: Month) -> str:
 
 
 def near_miss_lines(found: Mapping[Month, str]) -> list[str]:
-    """A line for each month that a source has in a form that is not read, the first ones.
+    """Format near misses, one line per month, the first ``MAX_NEAR_MISSES`` of them.
 
     Args:
-        found: What ``TripSource.near_misses`` returns.
+        found: Result of ``TripSource.near_misses``.
     """
     lines = [f"{month}: {found[month]}" for month in sorted(found)]
     more = len(lines) - MAX_NEAR_MISSES

@@ -1,4 +1,4 @@
-"""How a fetched month lands: beside its destination, verified, and only then in its place."""
+"""Stage a fetched month: write it beside its destination, verify it, then move it into place."""
 
 import errno
 from collections.abc import Iterator
@@ -15,25 +15,25 @@ from ml_assets.trips.month_limits import MonthLimits
 from ml_assets.trips.published_schema import TripSchemaError, verify_published_file
 
 _BLANKS = b"\t\n\r"
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def landing(
+def staged_file(
     published: PublishedMonth, destination: Path, limits: MonthLimits | None = None
 ) -> Iterator[BinaryIO]:
-    """A file to write the month to; it replaces ``destination`` when the block ends well.
+    """Open a file for the month; it replaces ``destination`` when the block ends without error.
 
-    Whatever goes wrong, ``destination`` stays as it was and nothing is left beside it.
+    After an error, ``destination`` is unchanged and no temporary file is left.
 
     Args:
         published: The month.
-        destination: Its place.
-        limits: How large it may be; by default that of its taxi.
+        destination: The final path.
+        limits: Size limits; by default those of its taxi.
 
     Raises:
-        InvalidFile: when what was written is no readable Parquet file of this taxi's trips.
-        OSError: when the folder cannot be written; a full disk is told as such.
+        InvalidFile: when the written file is not a readable Parquet file of this taxi's trips.
+        OSError: when the folder cannot be written; the message names a full disk.
     """
     try:
         with atomic_write(str(destination)) as partial:
@@ -41,12 +41,12 @@ def landing(
                 yield file
             _verify(partial, published, limits)
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in _DISK_FULL:
             raise
         raise OSError(
             error.errno,
-            f"no room to store {published.location} ({error.strerror}): free space on the disk of "
-            f"{destination.parent}; what was there before is untouched",
+            f"no space to store {published.location} ({error.strerror}): free space on the disk of "
+            f"{destination.parent}; existing data are unchanged",
             str(destination),
         ) from error
 
@@ -55,7 +55,7 @@ def _verify(partial: Path, published: PublishedMonth, limits: MonthLimits | None
     with partial.open("rb") as file:
         start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"<") and not any(byte < 0x20 and byte not in _BLANKS for byte in start):
-        raise web_page_came(published)
+        raise web_page_error(published)
     try:
         verify_published_file(partial, published.taxi, limits)
     except TripSchemaError as error:
@@ -68,8 +68,8 @@ def _verify(partial: Path, published: PublishedMonth, limits: MonthLimits | None
         ) from error
 
 
-def web_page_came(published: PublishedMonth) -> InvalidFile:
-    """The error for a login, block or error page that was delivered in place of the file."""
+def web_page_error(published: PublishedMonth) -> InvalidFile:
+    """Return the error for a login, block or error page delivered instead of the file."""
     return InvalidFile(
         f"{published.location}: a web page (HTML or XML) came instead of the Parquet file, most "
         "likely a login or error page: open the address in a browser to see it, and check "

@@ -68,7 +68,7 @@ def test_the_other_taxi_is_named(cli):
     answer = cli("run", "--first", "2023-01", "--last", "2023-01", "--ingest-only",
                  ML_ASSETS_TAXI="yellow")  # fmt: skip
     assert answer.status == 1
-    assert "of the other taxi: ML_ASSETS_TAXI=green takes it" in answer.err
+    assert "of the other taxi: to read it, set ML_ASSETS_TAXI=green" in answer.err
 
 
 def test_a_range_that_fails_keeps_no_other_range_from_coming(cli, tmp_path):

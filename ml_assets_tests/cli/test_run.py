@@ -124,7 +124,7 @@ def test_a_damaged_month_is_named_with_the_way_out_and_the_others_are_kept(cli, 
     answer = cli("run", *months, *MODEL)
     assert (answer.status, answer.out) == (1, "")
     (told,) = errors(answer)
-    for text in ("raw_trips: 1 of 4 months could not be brought", "2023-02: ", str(bad),
+    for text in ("raw_trips: 1 of 4 months could not be ingested", "2023-02: ", str(bad),
                  "not a readable Parquet file", "at its source", "kept: 2023-01, 2023-04", "--exclude 2023-02"):  # fmt: skip
         assert text in told
     store = TripStore(str(tmp_path / "home"), "green", synthetic=False)

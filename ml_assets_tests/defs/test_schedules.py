@@ -69,7 +69,7 @@ def test_months_are_brought_if_any_is_missing_also_one_that_was_given_up(project
     assert project.run("ingest_trips", tags=asked.tags).success
     assert tick(project, "ingest_monthly")[1] == "every published month is stored as it is"
     left_in_progress(project, "ingest_trips", dg.DagsterRunStatus.STARTED)
-    assert "months are being brought" in tick(project, "ingest_monthly")[1]
+    assert "months are being ingested" in tick(project, "ingest_monthly")[1]
 
 
 def test_a_source_that_is_down_is_a_skip_with_its_reason(project, published):

@@ -42,8 +42,8 @@ def test_unreadable_months_are_each_named_with_the_fault_and_the_good_ones_are_k
     run = project.ingest("2023-01", "2023-09")
     assert not run.success
     message = failure(run, "raw_trips")
-    assert "7 of 9 months could not be brought" in message
-    assert "brought and kept: 2023-01, 2023-03" in message
+    assert "7 of 9 months could not be ingested" in message
+    assert "ingested and kept: 2023-01, 2023-03" in message
     assert "--exclude 2023-02,2023-04,2023-05,2023-06,2023-07,2023-08,2023-09" in message
     expected = [*["not a readable Parquet file"] * 3, *COLUMN_FAULTS]
     for number, fault in zip(BAD_NUMBERS, expected, strict=True):
@@ -164,7 +164,7 @@ def test_a_home_that_cannot_take_a_month_is_told_once_and_not_tried_for_every_mo
     run = project.ingest("2023-01", "2023-03")
     assert not run.success
     message = failure(run, "raw_trips")
-    assert "1 of 3 months could not be brought: 2023-01: " in message
+    assert "1 of 3 months could not be ingested: 2023-01: " in message
     assert "could not be stored (" in message
     assert "not tried: 2023-02 to 2023-03" in message
     assert not list((tmp_path / "home").glob(".incoming_*"))
@@ -177,7 +177,7 @@ def test_a_month_with_more_rows_than_is_set_is_refused_also_when_it_is_stored(pr
     )
     with open_project(limited) as other:
         message = failure(other.ingest("2023-01", "2023-03"), "raw_trips")
-        assert "1 of 3 months could not be brought: 2023-02: " in message
+        assert "1 of 3 months could not be ingested: 2023-02: " in message
         assert f"too large: it has {ROWS + 1} rows, more than the {ROWS} rows" in message
     assert project.run("ingest_trips", selection=["raw_trips"], tags=MONTHS).success
     with open_project(limited) as other:

@@ -221,7 +221,7 @@ def test_features_of_a_month_that_nobody_brought_say_what_to_do_first(project):
     run = project.run("ingest_trips", selection=selection, tags=one(JANUARY))
     assert not run.success
     told = failure(run, "trip_features")
-    assert "raw_trips of 2023-01 was never brought: materialize it first" in told
+    assert "raw_trips of 2023-01 was never materialized: materialize it first" in told
 
 
 def test_a_raw_file_that_went_astray_takes_no_good_month_with_it(project):

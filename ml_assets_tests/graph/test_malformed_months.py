@@ -51,7 +51,7 @@ def ingested(tmp_path_factory):
 def test_the_months_around_them_come_in(ingested):
     project, message, _, tables = ingested
     refused = sum(case.kept is None for case in CASES.values())
-    assert f"{refused} of {len(CASES) + 2} months could not be brought" in message
+    assert f"{refused} of {len(CASES) + 2} months could not be ingested" in message
     assert {"raw_trips", "trip_features", "rejected_trips"} <= {*tables}
     for month in (FIRST, LAST):
         assert store_of(project).read_table("trip_features", month).height == 200

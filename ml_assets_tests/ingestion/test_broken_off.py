@@ -40,7 +40,7 @@ def test_a_full_disk_keeps_the_last_good_version(
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 1
     last_line = ended.stderr.strip().splitlines()[-1]
-    for part in ("OSError", "no room to store", FILE, str(destination.parent)):
+    for part in ("OSError", "no space to store", FILE, str(destination.parent)):
         assert part in last_line
     assert_kept()
 

@@ -42,7 +42,7 @@ def folder(tmp_path: Path, january: bytes) -> Path:
             f".crdownload {READ}: it has to be a Parquet file",
         ),
         ("green_tripdata_2023-02.csv", f"2023-02.csv {READ}: it has to be a Parquet file"),
-        ("yellow_tripdata_2023-02.parquet", "of the other taxi: ML_ASSETS_TAXI=yellow takes it"),
+        ("yellow_tripdata_2023-02.parquet", "of the other taxi: to read it, set ML_ASSETS_TAXI=yellow"),
         ("month=2023-02/part-0.parquet", f"month=2023-02/ {RENAME}"),
         ("year=2023/month=02/part-0.parquet", f"year=2023/ {READ}: move the month's folder out"),
         ("pickup_year=2023/pickup_month=2/part-0.parquet", f"pickup_year=2023/ {READ}: move"),
@@ -80,14 +80,14 @@ def test_other_names_are_no_near_misses(folder: Path, january: bytes, name: str)
 def test_a_link_to_nothing_is_named(folder: Path) -> None:
     (folder / FILE).symlink_to(folder / "gone.parquet")
     found = FolderSource(str(folder), "green").near_misses([JANUARY, FEBRUARY])
-    assert found == {FEBRUARY: f"{FILE} is a link to nothing"}
+    assert found == {FEBRUARY: f"{FILE} is a broken link"}
 
 
 def test_many_near_misses_are_a_few_lines() -> None:
     months = list(months_between(Month(2020, 1), Month(2021, 12)))
-    lines = near_miss_lines(dict.fromkeys(months, "is a link to nothing"))
+    lines = near_miss_lines(dict.fromkeys(months, "is a broken link"))
     assert len(lines) == MAX_NEAR_MISSES + 1
-    assert lines[0] == "2020-01: is a link to nothing"
+    assert lines[0] == "2020-01: is a broken link"
     assert lines[-1] == "and 19 more months in another form"
 
 

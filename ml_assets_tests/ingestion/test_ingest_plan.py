@@ -1,4 +1,4 @@
-"""Which months are brought: each publication once, and again only what may go well another time."""
+"""Planning of the ingestion: each publication once, and again only after a transient failure."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from ml_assets.defs.cursor import load_cursor
 from ml_assets.ingestion.ingest_plan import (
-    MAX_MONTHS_TOGETHER,
+    MAX_MONTHS_PER_RUN,
     IngestCursor,
-    Outcome,
     PendingMonth,
+    RunOutcome,
     RunState,
     next_retry_at,
     pending_months,
     plan_runs,
-    remember,
+    update_cursor,
 )
 from ml_assets.ingestion.source import PublishedMonth
 from ml_assets.trips.month import Month, months_between
@@ -31,26 +31,26 @@ def listed(month, version="180 rows"):
     return PublishedMonth(month, "green", f"somewhere/{month}", version, None)
 
 
-def wanted(*months, publication="1"):
+def pending(*months, publication="1"):
     return [PendingMonth(month, publication, "new") for month in months]
 
 
-def planned(months, asked=None, state=RunState.UNKNOWN, now=NOW, at=NOW):
-    outcome = Outcome(state, None if state == RunState.UNKNOWN else at, "run")
-    return plan_runs(months, asked or IngestCursor(), lambda key: outcome, now)
+def planned(months, cursor=None, state=RunState.UNKNOWN, now=NOW, at=NOW):
+    outcome = RunOutcome(state, None if state == RunState.UNKNOWN else at, "run")
+    return plan_runs(months, cursor or IngestCursor(), lambda key: outcome, now)
 
 
-def asked_for(months, plan, asked=None, now=NOW):
-    return remember(asked or IngestCursor(), months, plan, now)
+def requested(months, plan, cursor=None, now=NOW):
+    return update_cursor(cursor or IngestCursor(), months, plan, now)
 
 
-def test_a_month_is_wanted_when_it_is_new_republished_or_was_lost_on_the_way(tmp_path):
+def test_a_month_is_pending_when_it_is_new_republished_or_incomplete(tmp_path):
     store = store_at(tmp_path)
     months = [Month(2023, number) for number in range(1, 6)]
     for month in months[1:4]:
         put_month(store, month)
     store.remove("rejected_trips", [months[2]])
-    store_raw(store, months[3], rows=300)  # fetched anew, and nothing made from it yet
+    store_raw(store, months[3], rows=300)  # fetched again, and no tables made from it yet
     found = pending_months(
         "somewhere",
         {
@@ -63,8 +63,8 @@ def test_a_month_is_wanted_when_it_is_new_republished_or_was_lost_on_the_way(tmp
     )
     assert [(each.month, each.why) for each in found] == [
         (months[0], "new"),
-        (months[2], "lost on the way"),
-        (months[3], "lost on the way"),
+        (months[2], "incomplete"),
+        (months[3], "incomplete"),
     ]
     again = pending_months("somewhere", {months[1]: listed(months[1], "other")}, store)
     elsewhere = pending_months("elsewhere", {months[1]: listed(months[1])}, store)
@@ -76,42 +76,44 @@ def test_a_damaged_table_is_made_again(tmp_path):
     put_month(store, JANUARY)
     (tmp_path / "trip_features" / "green" / f"{JANUARY}.parquet").write_bytes(b"PAR1 no more")
     (found,) = pending_months("somewhere", {JANUARY: listed(JANUARY)}, store)
-    assert found.why == "lost on the way"
+    assert found.why == "incomplete"
 
 
 def test_the_key_of_a_run_is_the_month_and_its_publication():
-    (request,) = planned(wanted(JANUARY, publication="etag from tlc")).requests
+    (request,) = planned(pending(JANUARY, publication="etag from tlc")).requests
     assert request.run_key == "2026-01@etag from tlc"
 
 
-def test_months_that_follow_each_other_come_together_also_over_new_year_but_not_too_many():
+def test_consecutive_months_share_a_run_up_to_a_limit_also_across_new_year():
     months = [*months_between(Month(2024, 11), Month(2025, 12)), Month(2026, 3)]
-    plan = planned(wanted(*months))
+    plan = planned(pending(*months))
     spans = [(r.months[0].month, r.months[-1].month) for r in plan.requests]
     assert spans == [
         (Month(2024, 11), Month(2025, 10)),
         (Month(2025, 11), Month(2025, 12)),
         (Month(2026, 3), Month(2026, 3)),
     ]
-    assert len(plan.requests[0].months) == MAX_MONTHS_TOGETHER
+    assert len(plan.requests[0].months) == MAX_MONTHS_PER_RUN
 
 
-def test_what_is_under_way_is_not_asked_for_again():
-    months = wanted(JANUARY)
-    asked = asked_for(months, planned(months))
-    plan = planned(months, asked, RunState.ONGOING, NOW + 100 * HOUR)
+def test_a_month_in_progress_is_not_requested_again():
+    months = pending(JANUARY)
+    cursor = requested(months, planned(months))
+    plan = planned(months, cursor, RunState.ONGOING, NOW + 100 * HOUR)
     assert plan.requests == []
     assert "2026-01 (new): run" in plan.waiting[0]
 
 
-def test_a_passing_failure_is_tried_again_after_one_hour_four_and_then_daily():
-    months, now, asked, waits, keys = wanted(JANUARY), NOW, IngestCursor(), [], []
+def test_a_transient_failure_is_retried_after_one_hour_four_and_then_daily():
+    months, now, cursor, waits, keys = pending(JANUARY), NOW, IngestCursor(), [], []
     plan = planned(months)
     for _ in range(5):
-        asked = asked_for(months, plan, asked, now)
+        cursor = requested(months, plan, cursor, now)
         keys.append(plan.requests[0].run_key)
         failed = now
-        while not (plan := planned(months, asked, RunState.TRANSIENT_FAILURE, now, failed)).requests:
+        while not (
+            plan := planned(months, cursor, RunState.TRANSIENT_FAILURE, now, failed)
+        ).requests:
             assert "next attempt at" in plan.waiting[0]
             now += HOUR
         waits.append((now - failed) / HOUR)
@@ -120,82 +122,82 @@ def test_a_passing_failure_is_tried_again_after_one_hour_four_and_then_daily():
 
 
 @pytest.mark.parametrize("state", [RunState.FAILED, RunState.CANCELLED])
-def test_what_is_refused_for_good_waits_for_another_publication(state):
-    months = wanted(JANUARY)
-    asked = asked_for(months, planned(months))
-    plan = planned(months, asked, state, NOW + timedelta(days=400))
+def test_a_failed_or_cancelled_month_waits_for_another_publication(state):
+    months = pending(JANUARY)
+    cursor = requested(months, planned(months))
+    plan = planned(months, cursor, state, NOW + timedelta(days=400))
     assert plan.requests == []
-    assert "published anew" in plan.waiting[0]
-    again = planned(wanted(JANUARY, publication="2"), asked, state)
+    assert "republished" in plan.waiting[0]
+    again = planned(pending(JANUARY, publication="2"), cursor, state)
     assert [request.run_key for request in again.requests] == ["2026-01@2"]
 
 
-def test_months_that_failed_together_are_asked_for_one_by_one():
-    months = wanted(DECEMBER, JANUARY)
-    asked = asked_for(months, planned(months))
-    apart = planned(months, asked, RunState.FAILED)
+def test_months_that_failed_together_are_requested_one_by_one():
+    months = pending(DECEMBER, JANUARY)
+    cursor = requested(months, planned(months))
+    apart = planned(months, cursor, RunState.FAILED)
     assert [request.run_key for request in apart.requests] == ["2025-12@1 #2", "2026-01@1 #2"]
-    asked = asked_for(months, apart, asked)
-    assert planned(months, asked, RunState.FAILED, NOW + 100 * HOUR).requests == []
+    cursor = requested(months, apart, cursor)
+    assert planned(months, cursor, RunState.FAILED, NOW + 100 * HOUR).requests == []
 
 
-def test_months_that_are_in_are_forgotten():
-    months = wanted(DECEMBER, JANUARY)
-    asked = asked_for(months, planned(months))
-    left = asked_for(months[1:], planned(months[1:], asked, RunState.ONGOING), asked)
+def test_ingested_months_are_removed_from_the_cursor():
+    months = pending(DECEMBER, JANUARY)
+    cursor = requested(months, planned(months))
+    left = requested(months[1:], planned(months[1:], cursor, RunState.ONGOING), cursor)
     assert [*left.months] == ["2026-01"]
 
 
 @pytest.mark.parametrize(
     "text", [None, "", "{", "17", '{"months": {"2026-01": 3}}', '{"months": {"x": {"at": "now"}}}']
 )
-def test_a_damaged_memory_is_as_good_as_none(text):
+def test_a_damaged_cursor_counts_as_empty(text):
     assert load_cursor(IngestCursor, text) == IngestCursor()
 
 
-def test_memory_is_read_as_it_was_written():
-    months = wanted(DECEMBER, JANUARY)
-    asked = asked_for(months, planned(months), IngestCursor(newest_at_first="2026-01"))
-    assert load_cursor(IngestCursor, asked.model_dump_json()) == asked
+def test_the_cursor_is_read_as_it_was_written():
+    months = pending(DECEMBER, JANUARY)
+    cursor = requested(months, planned(months), IngestCursor(newest_at_first="2026-01"))
+    assert load_cursor(IngestCursor, cursor.model_dump_json()) == cursor
 
 
 STATES = st.sampled_from([state for state in RunState if state != RunState.SUCCEEDED])
 TICK = st.tuples(
     st.lists(st.sampled_from("abc"), min_size=4, max_size=4),  # publications of four months
     STATES,
-    st.integers(0, 30),  # hours until the next look
-    st.booleans(),  # whether the memory is lost
+    st.integers(0, 30),  # hours until the next tick
+    st.booleans(),  # whether the cursor is lost
 )
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(TICK, max_size=12))
-def test_no_key_is_asked_for_twice_and_nothing_new_has_to_wait(ticks):
+def test_no_key_is_requested_twice_and_no_new_publication_waits(ticks):
     months = list(months_between(Month(2025, 11), Month(2026, 2)))
-    asked, now, keys = IngestCursor(), NOW, []
+    cursor, now, keys = IngestCursor(), NOW, []
     for publications, state, hours, lost in ticks:
-        asked = IngestCursor() if lost else load_cursor(IngestCursor, asked.model_dump_json())
+        cursor = IngestCursor() if lost else load_cursor(IngestCursor, cursor.model_dump_json())
         keys = [] if lost else keys
-        look = [
+        listing = [
             PendingMonth(month, publication, "new")
             for month, publication in zip(months, publications, strict=True)
         ]
-        known = {name: before.publication for name, before in asked.months.items()}
-        plan = planned(look, asked, state, now, NOW)
+        known = {name: before.publication for name, before in cursor.months.items()}
+        plan = planned(listing, cursor, state, now, NOW)
         in_requests = [month for request in plan.requests for month in request.months]
         assert len(in_requests) == len(set(in_requests))
-        assert len(in_requests) + len(plan.waiting) == len(look)
-        assert {m for m in look if known.get(str(m.month)) != m.publication} <= {*in_requests}
-        asked = asked_for(look, plan, asked, now)
-        assert {*asked.months} == {str(month) for month in months}
-        changed = [m for m in look if known.get(str(m.month)) not in (None, m.publication)]
+        assert len(in_requests) + len(plan.waiting) == len(listing)
+        assert {m for m in listing if known.get(str(m.month)) != m.publication} <= {*in_requests}
+        cursor = requested(listing, plan, cursor, now)
+        assert {*cursor.months} == {str(month) for month in months}
+        changed = [m for m in listing if known.get(str(m.month)) not in (None, m.publication)]
         keys = [] if changed else keys  # what was published before may be published once more
         keys += [request.run_key for request in plan.requests]
         assert len(keys) == len(set(keys))
         now += hours * HOUR
 
 
-def test_pauses_are_counted_from_the_end_of_the_last_attempt():
+def test_retry_delays_are_counted_from_the_end_of_the_last_attempt():
     assert [next_retry_at(n, NOW) - NOW for n in (1, 2, 3, 9)] == [
         HOUR,
         4 * HOUR,

@@ -145,16 +145,16 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a column missing": (_change("trip_distance", None), f"{SPARK[1]} is no file of green trips"),
     "another missing": (
         _change("tip_amount", None),
-        f"{SPARK[1]} has not the columns of {SPARK[0]}: tip_amount in one of them alone",
+        f"{SPARK[1]} has other columns than {SPARK[0]}: tip_amount only in one of them",
     ),
     "another type": (
         _change("tip_amount", ["1"] * 100),
-        f"{SPARK[1]} has not the types of {SPARK[0]}",
+        f"{SPARK[1]} has other types than {SPARK[0]}",
     ),
     "nested": (_change("tip_amount", [[1]] * 100), f"{SPARK[1]} has a column tip_amount of type"),
     "a long text": (
         _change("store_and_fwd_flag", ["x" * 5_000] * 100),
-        f"{SPARK[1]} has a text of 5,000 bytes in column store_and_fwd_flag",
+        f"{SPARK[1]} has a string of 5,000 bytes in column store_and_fwd_flag",
     ),
 }
 

@@ -1,1 +1,1 @@
-"""Months in Dagster: assets, checks, sensor."""
+"""Ingestion in Dagster: assets, checks, metadata and the sensor of new months."""

@@ -1,8 +1,8 @@
-"""Ingestion: the published file as it is, then kept and rejected trips, month by month.
+"""Ingestion assets: the published file unchanged, then kept and rejected trips, by month.
 
-All three assets take any number of months in one run and hold one of them in memory at a time. A
-month that the source has not published yet is materialized as just that, with no rows and no
-file: a failed or skipped partition would keep a whole backfill, and with it training, from ending.
+All three assets process any number of months in one run, with one month in memory at a time. A
+month that the source has not published yet is materialized with that status, without rows or file:
+a failed or skipped partition would block a whole backfill, and training with it.
 """
 
 import time
@@ -37,12 +37,12 @@ from ml_assets.trips.zones import taxi_zones
 
 _STEP_RETRIES = 2
 _FIRST_WAIT_SECONDS = 1.0
-_PATIENT_SECONDS = 20.0
-"""A source that was tried for longer has been patient by itself: the step does not try again."""
+_MAX_SECONDS_BEFORE_RETRY = 20.0
+"""A source that took longer has retried itself: the step does not retry."""
 
 
 def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """``raw_trips``, ``trip_features`` and ``rejected_trips`` over these monthly partitions."""
+    """Build ``raw_trips``, ``trip_features`` and ``rejected_trips`` for these partitions."""
     shared: dict[str, Any] = {
         "partitions_def": partitions,
         "backfill_policy": dg.BackfillPolicy.single_run(),
@@ -53,7 +53,7 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
 
     @dg.asset(
         kinds={"parquet"},
-        description="Trips as published: the file byte for byte, with its checksum and source.",
+        description="Trips as published: the unchanged file, with its checksum and source.",
         **shared,
     )
     def raw_trips(
@@ -106,31 +106,31 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
 def ingest_months(
     context: dg.AssetExecutionContext, trip_source: TripSourceResource, store: TripStore
 ) -> Iterator[dg.AssetMaterialization]:
-    """Bring every month of the run; months that fail are named together, after the others.
+    """Ingest every month of the run; failed months do not stop the others.
 
     Yields:
-        When the run is about to fail, the months that were brought nevertheless: Dagster records
-        the months of a step only when it succeeds.
+        Before the step fails, the months that were ingested nevertheless: Dagster records the
+        months of a step only when it succeeds.
 
     Raises:
-        dg.RetryRequested: when the source fell over at once, a few times.
-        dg.Failure: when at least one month could not be brought. What was stored before stays.
+        dg.RetryRequested: when the source failed at once, for a limited number of times.
+        dg.Failure: when at least one month could not be ingested. Existing data are kept.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     months = [Month.parse(key) for key in context.partition_keys]
     try:
         source = trip_source.open()
         published = source.published(months)
     except (SourceUnavailable, InvalidSource) as error:
-        raise _failure(context, str(error), down=True, begun=begun) from error
+        raise _failure(context, str(error), down=True, started=started) from error
     absent = [month for month in months if month not in published]
     not_read: dict[Month, str] = optional(
         context.log, "the search for unread months", lambda: source.near_misses(absent), {}
     )
-    failures = MonthFailures(months, "brought", context.log)
+    failures = MonthFailures(months, "ingested", context.log)
     for number, month in enumerate(months, start=1):
         with failures.of(month):
-            failures.metadata[month], outcome = _bring(
+            failures.metadata[month], outcome = _ingest(
                 context, source, store, month, published.get(month), not_read.get(month)
             )
             context.log.info(f"raw_trips {month} ({number}/{len(months)}): {outcome}")
@@ -140,10 +140,10 @@ def ingest_months(
             break
     if failures.errors:
         kept = [month for month, metadata in failures.metadata.items() if "sha256" in metadata]
-        # The cause is what may pass, if anything may: the jobs' hook tells it by that.
+        # A transient error is the cause if there is one: the jobs' hook tags the run by it.
         cause = failures.cause()
         down = any(isinstance(error, SourceUnavailable) for error in failures.errors.values())
-        failure = _failure(context, failures.message(kept), down=down, begun=begun)
+        failure = _failure(context, failures.message(kept), down=down, started=started)
         for month, metadata in failures.metadata.items() if isinstance(failure, dg.Failure) else ():
             yield dg.AssetMaterialization(
                 context.asset_key, partition=str(month), metadata=metadata
@@ -153,7 +153,7 @@ def ingest_months(
         context.add_asset_metadata(metadata, partition_key=str(month))
 
 
-def _bring(
+def _ingest(
     context: dg.AssetExecutionContext,
     source: TripSource,
     store: TripStore,
@@ -161,21 +161,22 @@ def _bring(
     published: PublishedMonth | None,
     near_miss: str | None,
 ) -> tuple[dict[str, Any], str]:
-    """Bring a month; its metadata, and what became of it in a word."""
-    begun = time.perf_counter()
-    done = ingest_month(source, store, month, published, transfer_of(month))
-    seconds = time.perf_counter() - begun
-    return raw_metadata(store, done, seconds, context.log, near_miss), done.outcome
+    """Ingest a month; returns its metadata and the outcome."""
+    started = time.perf_counter()
+    result = ingest_month(source, store, month, published, transfer_of(month))
+    seconds = time.perf_counter() - started
+    return raw_metadata(store, result, seconds, context.log, near_miss), result.outcome
 
 
 def _failure(
-    context: dg.AssetExecutionContext, told: str, *, down: bool, begun: float
+    context: dg.AssetExecutionContext, message: str, *, down: bool, started: float
 ) -> dg.Failure | dg.RetryRequested:
-    """How the step ends: tried again in a moment when the source is down, or failed."""
+    """Return a retry when the source is down and has failed quickly, else a failure."""
     retry = context.retry_number
-    if not down or retry >= _STEP_RETRIES or time.monotonic() - begun > _PATIENT_SECONDS:
-        return dg.Failure(told, allow_retries=False)
-    context.log.warning(f"{told}; trying again in a moment")
+    slow = time.monotonic() - started > _MAX_SECONDS_BEFORE_RETRY
+    if not down or retry >= _STEP_RETRIES or slow:
+        return dg.Failure(message, allow_retries=False)
+    context.log.warning(f"{message}; retrying")
     wait = _FIRST_WAIT_SECONDS * 4.0**retry
     return dg.RetryRequested(max_retries=_STEP_RETRIES, seconds_to_wait=wait)
 
@@ -183,21 +184,21 @@ def _failure(
 def _table(
     context: dg.AssetExecutionContext,
     trip_store: TripStoreResource,
-    half: Callable[[pl.DataFrame, Month], pl.DataFrame],
+    select: Callable[[pl.DataFrame, Month], pl.DataFrame],
 ) -> MonthlyTable:
-    """One half of every month of the run, made when the IO manager asks for it."""
+    """Return the kept or rejected trips of every month, computed when the IO manager needs them."""
     name, store = context.asset_key.path[-1], trip_store.tables()
     months = [Month.parse(key) for key in context.partition_keys]
-    brought = context.instance.get_materialized_partitions(dg.AssetKey("raw_trips"))
+    ingested = context.instance.get_materialized_partitions(dg.AssetKey("raw_trips"))
     log = context.log
     newest = max((month for month in months if store.raw_record(month)), default=None)
 
     def make(month: Month) -> TableMonth:
         record = store.require_raw(month)
         if record is None:
-            _require_unpublished(store, name, month, brought)
+            _require_unpublished(store, name, month, ingested)
             return TableMonth(None, lambda: {"status": "not published yet", "dagster/row_count": 0})
-        frame = half(_read_raw(store, month, trip_store.limits()), month)
+        frame = select(_read_raw(store, month, trip_store.limits()), month)
 
         def describe() -> dict[str, Any]:
             metadata: dict[str, Any] = {"dagster/row_count": frame.height}
@@ -206,7 +207,7 @@ def _table(
                 f"{name} {month}",
                 lambda: table_metadata(name, frame, record, store.taxi),
             )
-            if month == newest:  # to draw every month of a long history would take its time
+            if month == newest:  # drawing every month of a long history would be slow
                 metadata |= safe_metadata(
                     log,
                     f"the picture of {name} {month}",
@@ -219,20 +220,20 @@ def _table(
     return MonthlyTable(months, make, context.add_asset_metadata)
 
 
-def _require_unpublished(store: TripStore, name: str, month: Month, brought: set[str]) -> None:
-    """A month without a raw file is in order only if ``raw_trips`` has looked for it in vain.
+def _require_unpublished(store: TripStore, name: str, month: Month, ingested: set[str]) -> None:
+    """Check that ``raw_trips`` found a month without a raw file unpublished.
 
     Raises:
-        dg.Failure: when nobody looked, or when the file was there once; what is stored stays.
+        dg.Failure: when ``raw_trips`` never ran for it, or its file is gone; stored data are kept.
     """
     if month in store.months(name):
         raise dg.Failure(
             f"the raw file that {name} of {month} was made from is gone: materialize raw_trips of "
             f"{month} first. The stored month is kept"
         )
-    if str(month) not in brought:
+    if str(month) not in ingested:
         raise dg.Failure(
-            f"raw_trips of {month} was never brought: materialize it first, then {name}"
+            f"raw_trips of {month} was never materialized: materialize it first, then {name}"
         )
 
 
@@ -242,7 +243,7 @@ def _read_raw(store: TripStore, month: Month, limits: MonthLimits) -> pl.DataFra
         with store.open_raw(month) as file:
             return read_published(file, store.taxi, month, path, limits)
     except TripSchemaError as error:
-        raise dg.Failure(f"{error}: materialize raw_trips of {month} for that") from error
+        raise dg.Failure(f"{error}: then materialize raw_trips of {month}") from error
 
 
 def _lineage(record: PublishedFileRecord, store: TripStore) -> Lineage:
@@ -267,7 +268,7 @@ PREVIEW_ROWS = 5
     description="The 263 taxi zones with name and borough, as the TLC publishes them.",
 )
 def taxi_zones_asset() -> dg.MaterializeResult:
-    """Show the zones that ship with the package."""
+    """Materialize the zones that ship with the package."""
     zones = taxi_zones()
     boroughs = Counter(zones["borough"].to_pylist())
     return dg.MaterializeResult(

@@ -1,8 +1,8 @@
 """Checks of ingested months: the rules of ``ml_assets.trips.quality``, all in one step.
 
-One result a check stands for all months, also in a run over a range of them. Dagster's partitioned
-checks (a preview) record a partition only for a run of a single one; in a range they would leave a
-planned evaluation for each month behind and say nothing of any.
+Each check has one result for all months, also in a run over a range of months. Dagster's
+partitioned checks (a preview) record a partition only for a run of a single one; in a run over a
+range they would leave planned evaluations without results.
 """
 
 from collections.abc import Iterator
@@ -32,41 +32,41 @@ _RULES = {dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name): rule for rule in
 def ingestion_checks(
     context: dg.AssetCheckExecutionContext, trip_store: TripStoreResource
 ) -> Iterator[dg.AssetCheckResult]:
-    """Judge every stored month by the months before it; one that cannot be read is refused."""
+    """Check every stored month against the months before it; an unreadable month fails."""
     store = trip_store.tables()
     profiles = MonthProfiles(store)
     stored = profiles.months()
-    made = _months_made(context)
+    in_run = _months_of_run(context)
     whole, damaged = profiles.whole_and_damaged()
     for key, rule in _RULES.items():
         if key not in context.selected_asset_check_keys:
             continue
         found = [
-            MonthFinding(str(month), Finding(Verdict.FAIL, why), made is None or month in made)
+            MonthFinding(str(month), Finding(Verdict.FAIL, why), in_run is None or month in in_run)
             for month, why in damaged.items()
         ]
-        for place, month in enumerate(whole):
-            earlier, later = history_before(whole, month.month), whole[place + 1 :]
+        for position, month in enumerate(whole):
+            earlier, later = history_before(whole, month.month), whole[position + 1 :]
             finding = rule.judge(month, earlier)
             found.append(
                 MonthFinding(
                     month.month,
                     finding,
-                    made is None or Month.parse(month.month) in made,
+                    in_run is None or Month.parse(month.month) in in_run,
                     finding.verdict == Verdict.WARN and is_settled(rule, month, later),
                 )
             )
         found.sort(key=lambda entry: entry.month)
-        yield monthly_result(key, found, _unpublished(store, made, stored))
+        yield monthly_result(key, found, _unpublished(store, in_run, stored))
 
 
-def _months_made(context: dg.AssetCheckExecutionContext) -> set[Month] | None:
-    """The months that this run makes; None when it runs checks alone, and so speaks of all."""
+def _months_of_run(context: dg.AssetCheckExecutionContext) -> set[Month] | None:
+    """Return the months of this run; None for a run of checks alone, which covers all months."""
     if not context.run.is_partitioned:
         return None
     return {Month.parse(key) for key in context.partition_keys}
 
 
-def _unpublished(store: TripStore, made: set[Month] | None, stored: list[Month]) -> list[str]:
-    absent = sorted((made or set()) - set(stored))
+def _unpublished(store: TripStore, in_run: set[Month] | None, stored: list[Month]) -> list[str]:
+    absent = sorted((in_run or set()) - set(stored))
     return [str(month) for month in absent if store.raw_record(month) is None]

@@ -1,4 +1,4 @@
-"""What the pages of the ingestion assets show of a month."""
+"""Metadata of the ingestion assets, by month."""
 
 import logging
 from typing import Any
@@ -24,28 +24,28 @@ PREVIEW_ROWS = 5
 
 def raw_metadata(
     store: TripStore,
-    brought: IngestResult,
+    result: IngestResult,
     seconds: float,
     log: logging.Logger,
     near_miss: str | None = None,
 ) -> dict[str, Any]:
-    """Of a month of ``raw_trips``: what it is, where it came from, and its first rows.
+    """Return the metadata of a month of ``raw_trips``: status, source and first rows.
 
     Args:
-        store: Where it is.
-        brought: What became of it.
-        seconds: How long that took.
-        log: Where a preview that cannot be made is logged.
-        near_miss: What the source has in its place, and why that is not read.
+        store: The trip store.
+        result: The result of the ingestion.
+        seconds: How long the ingestion took.
+        log: Receives the error of a preview that cannot be made.
+        near_miss: A similar file in the source, and why it is not read.
     """
-    record = brought.record
+    record = result.record
     if record is None:
         return {
             "status": "not published yet",
             "dagster/row_count": 0,
             **({"not_read": near_miss} if near_miss else {}),
         }
-    status = brought.outcome if brought.outcome != "not published" else "no longer listed; kept"
+    status = result.outcome if result.outcome != "not published" else "no longer listed; kept"
     return {
         "status": status,
         "dagster/row_count": record.rows,
@@ -58,8 +58,8 @@ def raw_metadata(
         **({"parts": table([part.model_dump() for part in record.parts])} if record.parts else {}),
         **safe_metadata(
             log,
-            f"raw_trips {brought.month}",
-            lambda: {"preview": preview(_first_rows(store, brought.month), PREVIEW_ROWS)},
+            f"raw_trips {result.month}",
+            lambda: {"preview": preview(_first_rows(store, result.month), PREVIEW_ROWS)},
         ),
     }
 
@@ -67,7 +67,7 @@ def raw_metadata(
 def table_metadata(
     name: str, frame: pl.DataFrame, record: PublishedFileRecord, taxi: str
 ) -> dict[str, Any]:
-    """Of a month of ``trip_features`` or ``rejected_trips``: counts, columns and first rows."""
+    """Return the metadata of a month of ``trip_features`` or ``rejected_trips``."""
     names = {column.project: column.published for column in published_columns(taxi)}
     metadata: dict[str, Any] = {
         "status": "synthetic sample" if record.synthetic else "published",
@@ -86,7 +86,7 @@ def table_metadata(
 def month_picture(
     name: str, frame: pl.DataFrame, record: PublishedFileRecord
 ) -> dict[str, dg.MetadataValue]:
-    """A month at a glance: kept trips by day and hour, or rejected rows by reason."""
+    """Draw a month's chart: kept trips by day and hour, or rejected rows by reason."""
     from ml_assets.reporting import charts
 
     month, synthetic = Month.parse(record.month), record.synthetic
@@ -94,12 +94,12 @@ def month_picture(
         picture = charts.rejected_by_reason(
             _reasons(frame), record.rows, [month], synthetic=synthetic
         )
-        shows = f"rejected rows of {month} by reason"
+        title = f"rejected rows of {month} by reason"
     else:
         pickups = frame["pickup_datetime"].to_numpy()
         picture = charts.trips_of_month(pickups, month, synthetic=synthetic)
-        shows = f"trips of {month} by day and by hour"
-    return {"picture": dg.MetadataValue.md(charts.as_markdown_image(picture, shows))}
+        title = f"trips of {month} by day and by hour"
+    return {"picture": dg.MetadataValue.md(charts.as_markdown_image(picture, title))}
 
 
 def _reasons(frame: pl.DataFrame) -> dict[str, int]:
@@ -108,7 +108,7 @@ def _reasons(frame: pl.DataFrame) -> dict[str, int]:
 
 
 def _first_rows(store: TripStore, month: Month) -> pl.DataFrame:
-    """The first rows as published, of the columns that the project reads."""
+    """Return the first published rows, with the columns that the project reads."""
     with store.open_raw(month) as file:
         parquet = open_parquet(file, store.raw_path(month))
         names = match_columns(parquet.schema_arrow, store.taxi, store.raw_path(month))

@@ -1,4 +1,4 @@
-"""The sensor that brings months as they are published, or published anew."""
+"""The sensor that ingests months when they are published or republished."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -15,11 +15,11 @@ from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
 from ml_assets.ingestion import InvalidSource, SourceUnavailable
 from ml_assets.ingestion.ingest_plan import (
     IngestCursor,
+    IngestRequest,
     PendingMonth,
-    Request,
     pending_months,
     plan_runs,
-    remember,
+    update_cursor,
 )
 from ml_assets.ingestion.open_source import list_with_timeout, near_misses_within
 from ml_assets.ingestion.source import near_miss_lines
@@ -39,34 +39,33 @@ _FOLDER_SECONDS = 30
 _FOLDER_OF_A_REMOTE_HOME_SECONDS = 300
 _REMOTE_SECONDS = 3600
 
-_STILL = timedelta(seconds=5)
-"""A file that changed no longer ago may be half a file; the next look takes it."""
+_QUIET = timedelta(seconds=5)
+"""A file that changed more recently may be incomplete; the next tick ingests it."""
 
 Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """The present instant."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
 def poll_seconds(settings: Settings) -> int:
-    """How often to look: a folder at hand is looked at for next to nothing, a server is not."""
+    """Return the interval between ticks: short for a local folder, which is cheap to list."""
     if settings.synthetic or settings.trips == "tlc" or "://" in settings.trips:
         return _REMOTE_SECONDS
     return _FOLDER_SECONDS if settings.home_is_local else _FOLDER_OF_A_REMOTE_HOME_SECONDS
 
 
 def new_months_sensor(settings: Settings, now: Clock = utc_now) -> dg.SensorDefinition:
-    """The sensor for these settings; ``now`` tells the time."""
+    """Build the sensor for these settings; ``now`` is the clock."""
 
     @dg.sensor(
         name=NAME,
         job_name=INGEST_JOB,
         minimum_interval_seconds=poll_seconds(settings),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Bring each month once it is published, and once more for each time that it is "
-        "published anew.",
+        description="Ingest each month when it is published, and again whenever it is republished.",
     )
     def ingest_new_months(
         context: dg.SensorEvaluationContext,
@@ -74,25 +73,25 @@ def new_months_sensor(settings: Settings, now: Clock = utc_now) -> dg.SensorDefi
         trip_store: TripStoreResource,
     ) -> dg.SensorResult:
         if busy := active_run(context.instance, INGESTION_POOL):
-            return skip(f"months are being brought: {busy}")
-        asked = load_cursor(IngestCursor, context.cursor)
+            return skip(f"months are being ingested: {busy}")
+        cursor = load_cursor(IngestCursor, context.cursor)
         months = months_until(settings, new_york_date(now()))
-        if asked.newest_at_first is None:
-            asked = asked.model_copy(update={"newest_at_first": str(months[-1])})
+        if cursor.newest_at_first is None:
+            cursor = cursor.model_copy(update={"newest_at_first": str(months[-1])})
         store = trip_store.tables()
         try:
-            wanted = look_for_months(trip_source, store, months, asked.newest_at_first or "")
-            growing = [month for month in wanted if month.changed_within(_STILL, now())]
+            pending = find_pending_months(trip_source, store, months, cursor.newest_at_first or "")
+            growing = [month for month in pending if month.changed_within(_QUIET, now())]
         except (SourceUnavailable, InvalidSource, OSError) as error:
             return skip(str(error))
-        settled = [month for month in wanted if month not in growing]
-        plan = plan_runs(settled, asked, partial(outcome_of, context.instance), now())
-        cursor = remember(asked, wanted, plan, now())
+        complete = [month for month in pending if month not in growing]
+        plan = plan_runs(complete, cursor, partial(outcome_of, context.instance), now())
+        cursor = update_cursor(cursor, pending, plan, now())
         if not plan.requests:
             waiting = [f"{month}: its file is still being written" for month in growing]
             waiting += plan.waiting
             reason = "; ".join(waiting) or _nothing_new(store, months)
-            return skip(f"{reason}{not_read(trip_source, store, months)}", cursor)
+            return skip(f"{reason}{near_miss_note(trip_source, store, months)}", cursor)
         return dg.SensorResult(
             [run_request(request) for request in plan.requests], cursor=cursor.model_dump_json()
         )
@@ -101,41 +100,37 @@ def new_months_sensor(settings: Settings, now: Clock = utc_now) -> dg.SensorDefi
 
 
 def months_until(settings: Settings, today: date) -> list[Month]:
-    """Every month that has a partition on that day in New York."""
+    """Return every month that has a partition on this date in New York."""
     return list(months_between(settings.first_month, latest_published_month(today)))
 
 
-def look_for_months(
+def find_pending_months(
     trip_source: TripSourceResource, store: TripStore, months: list[Month], sample_since: str
 ) -> list[PendingMonth]:
-    """Which of the months are to be brought.
+    """Return the months to ingest.
 
-    The synthetic sample is complete from the start, so all of it would begin by itself. Of its
-    months that were never brought, only those count that came out after ``sample_since``, and
-    only once something of it is there.
+    The synthetic sample is complete from the start, and would be ingested whole without a request.
+    So its new months count only if they appeared after ``sample_since``, and only once a month of
+    the sample is stored.
 
     Raises:
-        SourceUnavailable: when the source does not answer in time.
-        InvalidSource: when it is not there.
+        SourceUnavailable: when the source does not respond in time.
+        InvalidSource: when it does not exist.
     """
     source = trip_source.open()
     published = list_with_timeout(source, months, LISTING_SECONDS)
-    wanted = pending_months(source.name, published, store)
+    pending = pending_months(source.name, published, store)
     if not source.synthetic:
-        return wanted
-    begun = bool(store.months("trip_features"))
-    return [
-        month
-        for month in wanted
-        if begun and (month.why != "new" or str(month.month) > sample_since)
-    ]
+        return pending
+    if not store.months("trip_features"):
+        return []
+    return [month for month in pending if month.why != "new" or str(month.month) > sample_since]
 
 
-def not_read(trip_source: TripSourceResource, store: TripStore, months: list[Month]) -> str:
-    """What looks like months that are not stored, and why it is not read, to end a sentence.
+def near_miss_note(trip_source: TripSourceResource, store: TripStore, months: list[Month]) -> str:
+    """Return a note on files that resemble missing months, and why they are not read.
 
-    Empty when there is nothing of the kind, or the source does not answer: it answered a moment
-    ago, and the next look tells.
+    Empty when there are none, or when the source does not respond: the next tick tries again.
     """
     absent = [month for month in months if store.raw_record(month) is None]
     try:
@@ -145,8 +140,8 @@ def not_read(trip_source: TripSourceResource, store: TripStore, months: list[Mon
     return "".join(f"; {line}" for line in near_miss_lines(found))
 
 
-def run_request(request: Request, name: str | None = None) -> dg.RunRequest:
-    """The run that brings a request's months, under its key or another name."""
+def run_request(request: IngestRequest, name: str | None = None) -> dg.RunRequest:
+    """Convert a request to a run request, under its own key or another one."""
     first, last = request.months[0].month, request.months[-1].month
     reasons = sorted({month.why for month in request.months})
     months = span([month.month for month in request.months])
@@ -160,7 +155,7 @@ def run_request(request: Request, name: str | None = None) -> dg.RunRequest:
 def _nothing_new(store: TripStore, months: list[Month]) -> str:
     if store.synthetic and not store.months("trip_features"):
         return (
-            "the synthetic sample comes by itself only once some of it is there: press "
+            "the synthetic sample is ingested automatically only after its first month: click "
             "Materialize all…, or run `ml-assets run`"
         )
     return f"nothing is published from {months[0]} to {months[-1]} that is not stored"

@@ -16,7 +16,7 @@ from ml_assets.defs.operations.run_tags import (
     tag_value,
 )
 from ml_assets.ingestion import InvalidSource, SourceUnavailable
-from ml_assets.ingestion.ingest_plan import Outcome, RunState
+from ml_assets.ingestion.ingest_plan import RunOutcome, RunState
 from ml_assets.registry.mlflow_store import TrackingUnavailable
 
 RUN_KEY_TAG = "dagster/run_key"
@@ -49,23 +49,23 @@ def job_label(run: dg.DagsterRun) -> str:
     return f"Materialize {', '.join(names[:_MAX_NAMED])}{more}".rstrip()
 
 
-def outcome_of(instance: dg.DagsterInstance, run_key: str) -> Outcome:
+def outcome_of(instance: dg.DagsterInstance, run_key: str) -> RunOutcome:
     """Return the outcome of the newest run with this key; a retry has the key of its run."""
     records = instance.get_run_records(dg.RunsFilter(tags={RUN_KEY_TAG: run_key}), limit=1)
-    return _outcome(records[0]) if records else Outcome(RunState.UNKNOWN)
+    return _outcome(records[0]) if records else RunOutcome(RunState.UNKNOWN)
 
 
-def count_attempts(instance: dg.DagsterInstance, request_key: str) -> tuple[int, Outcome]:
+def count_attempts(instance: dg.DagsterInstance, request_key: str) -> tuple[int, RunOutcome]:
     """Return the number of attempts at a request, and the outcome of the last one."""
     records = runs_with_tag(instance, REQUEST_KEY_TAG, request_key)
     keys = {record.dagster_run.tags.get(RUN_KEY_TAG) for record in records}
-    return len(keys), _outcome(records[0]) if records else Outcome(RunState.UNKNOWN)
+    return len(keys), _outcome(records[0]) if records else RunOutcome(RunState.UNKNOWN)
 
 
-def _outcome(record: dg.RunRecord) -> Outcome:
+def _outcome(record: dg.RunRecord) -> RunOutcome:
     run = record.dagster_run
     ended = record.end_time or record.update_timestamp.timestamp()
-    return Outcome(_state(run), datetime.fromtimestamp(ended, UTC), run.run_id)
+    return RunOutcome(_state(run), datetime.fromtimestamp(ended, UTC), run.run_id)
 
 
 def _state(run: dg.DagsterRun) -> RunState:

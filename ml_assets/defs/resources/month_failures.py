@@ -27,7 +27,7 @@ class MonthFailures:
 
     Args:
         months: All months of the step, in order.
-        done: What is done to a month, as a participle for messages: ``brought``, ``stored``.
+        done: What is done to a month, as a participle for messages: ``ingested``, ``stored``.
         log: Where each failure goes at once, with its traceback where it is not of this project.
     """
 

@@ -1,4 +1,4 @@
-"""Checks of ingested months in real runs: what fails one, what is shown, what training refuses."""
+"""Checks of ingested months in real runs: failures, warnings, and what training rejects."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from ml_assets_tests.planted import FAULTS, publish, sample_month
 from ml_assets_tests.project import Project, open_project, settings_for
 
 GOOD = ("2023-01", "2023-02", "2023-03", "2023-04")
-SPOILED = "2023-05"
+BAD = "2023-05"
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def not_passed(run: dg.ExecuteInProcessResult) -> dict[str, str]:
 
 
 def check_alone(project: Project, names: Sequence[str] = ("trip_features",)) -> dict[str, str]:
-    """Run the checks of these assets without making anything, as the UI's Execute does."""
+    """Run the checks of these assets without materializing anything, as in the UI."""
     selection = dg.AssetSelection.checks_for_assets(*(dg.AssetKey(name) for name in names))
     job = dg.define_asset_job("checks_alone", selection=selection)
     definitions = dg.Definitions.merge(project.definitions, dg.Definitions(jobs=[job]))
@@ -72,10 +72,10 @@ def test_good_months_pass_every_check_in_one_step(project):
     assert months == list(GOOD)
 
 
-def test_a_spoiled_month_fails_the_run_and_names_the_way_out(project, published):
+def test_a_bad_month_fails_the_run_and_names_the_way_out(project, published):
     assert project.ingest("2023-01", "2023-04").success
-    publish(published, SPOILED, FAULTS["40 % of the rows repeated"](sample_month(SPOILED)))
-    run = project.ingest(SPOILED, SPOILED)
+    publish(published, BAD, FAULTS["40 % of the rows repeated"](sample_month(BAD)))
+    run = project.ingest(BAD, BAD)
     assert not run.success
     assert not_passed(run) == {"duplicate_rate": "ERROR"}
     description = results(run)["duplicate_rate"].description
@@ -83,22 +83,22 @@ def test_a_spoiled_month_fails_the_run_and_names_the_way_out(project, published)
     assert "exclude_months" in description
 
 
-def test_training_refuses_the_spoiled_month_although_no_check_runs(project, published):
-    publish(published, SPOILED, FAULTS["all distances 0"](sample_month(SPOILED)))
+def test_training_rejects_the_bad_month_although_no_check_runs(project, published):
+    publish(published, BAD, FAULTS["all distances 0"](sample_month(BAD)))
     project.ingest("2023-01", "2023-05")
-    refused = project.run("train_models", selection=["training_set"])
-    assert not refused.success
-    message = refused.failure_data_for_node("training_set").error.message
+    rejected = project.run("train_models", selection=["training_set"])
+    assert not rejected.success
+    message = rejected.failure_data_for_node("training_set").error.message
     assert "2023-05" in message
     assert "0 miles" in message
-    without = {"training_set": {"config": {"exclude_months": [SPOILED]}}}
+    without = {"training_set": {"config": {"exclude_months": [BAD]}}}
     assert project.run("train_models", without, ["training_set"]).success
 
 
-def test_an_odd_month_is_shown_and_nothing_fails(project, published):
+def test_an_unusual_month_is_a_warning_and_nothing_fails(project, published):
     assert project.ingest("2023-01", "2023-04").success
-    publish(published, SPOILED, FAULTS["every second row missing"](sample_month(SPOILED)))
-    run = project.ingest(SPOILED, SPOILED)
+    publish(published, BAD, FAULTS["every second row missing"](sample_month(BAD)))
+    run = project.ingest(BAD, BAD)
     assert run.success
     assert not_passed(run)["row_count"] == "WARN"
     assert project.run("train_models", selection=["training_set"]).success
@@ -108,7 +108,7 @@ def with_a_fee(trips: pl.DataFrame) -> pl.DataFrame:
     return trips.with_columns(cbd_congestion_fee=pl.lit(0.75))
 
 
-def test_a_change_that_stays_is_settled_by_the_months_after_it(project, published):
+def test_a_change_that_persists_is_settled_by_the_months_after_it(project, published):
     for month in GOOD[2:]:
         publish(published, month, with_a_fee(sample_month(month)))
     first = project.ingest("2023-01", GOOD[2])
@@ -123,16 +123,16 @@ def test_a_change_that_stays_is_settled_by_the_months_after_it(project, publishe
     assert verdicts[GOOD[3]] == "pass"
 
 
-def test_a_month_unlike_those_before_and_after_it_stays_odd(project, published):
+def test_a_month_unlike_those_before_and_after_it_stays_a_warning(project, published):
     publish(published, GOOD[2], with_a_fee(sample_month(GOOD[2])))
     run = project.ingest("2023-01", "2023-04")
     assert not_passed(run) == {"published_schema": "WARN"}
     assert GOOD[2] in results(run)["published_schema"].description
 
 
-def test_a_refused_month_stays_in_sight_but_fails_no_other_month_s_run(project, published):
-    publish(published, SPOILED, FAULTS["all durations within a minute"](sample_month(SPOILED)))
-    assert not project.ingest("2023-01", SPOILED).success
+def test_a_failed_month_stays_a_warning_in_runs_of_other_months(project, published):
+    publish(published, BAD, FAULTS["all durations within a minute"](sample_month(BAD)))
+    assert not project.ingest("2023-01", BAD).success
     publish(published, "2023-06", sample_month("2023-06"))
     run = project.ingest("2023-06", "2023-06")
     assert run.success
@@ -141,24 +141,24 @@ def test_a_refused_month_stays_in_sight_but_fails_no_other_month_s_run(project, 
     assert check_alone(project)["target_distribution"] == "ERROR"
 
 
-def test_a_month_corrected_at_its_source_is_fine_again(project, published):
-    publish(published, SPOILED, FAULTS["one row in twenty"](sample_month(SPOILED)))
-    assert not project.ingest("2023-01", SPOILED).success
-    publish(published, SPOILED, sample_month(SPOILED))
-    run = project.ingest(SPOILED, SPOILED)
+def test_a_month_corrected_at_its_source_passes(project, published):
+    publish(published, BAD, FAULTS["one row in twenty"](sample_month(BAD)))
+    assert not project.ingest("2023-01", BAD).success
+    publish(published, BAD, sample_month(BAD))
+    run = project.ingest(BAD, BAD)
     assert run.success
     assert not_passed(run) == {}
 
 
-def test_a_copy_of_another_month_is_refused(project, published):
-    publish(published, SPOILED, sample_month("2023-04"))
-    run = project.ingest("2023-01", SPOILED)
+def test_a_copy_of_another_month_fails(project, published):
+    publish(published, BAD, sample_month("2023-04"))
+    run = project.ingest("2023-01", BAD)
     assert not run.success
-    refused = {name for name, severity in not_passed(run).items() if severity == "ERROR"}
-    assert {"duplicate_rate", "pickups_within_month", "row_count", "rejection_rates"} <= refused
+    rejected = {name for name, severity in not_passed(run).items() if severity == "ERROR"}
+    assert {"duplicate_rate", "pickups_within_month", "row_count", "rejection_rates"} <= rejected
 
 
-def test_a_month_not_published_yet_is_told_and_is_no_fault(project):
+def test_a_month_not_published_yet_is_reported_and_passes(project):
     run = project.ingest("2023-03", "2023-05")
     assert run.success
     assert not_passed(run) == {}
@@ -180,14 +180,14 @@ def store_of(project: Project) -> TripStore:
 
 
 def rewrite(store: TripStore, month: str, change) -> None:
-    """Put other columns into a stored month, past the contract that guards the door."""
+    """Change a stored month, bypassing the schema validation on writing."""
     path = store.table_path("trip_features", Month.parse(month))
     before = pq.read_table(path)
     frame = change(pl.DataFrame(before))
     pq.write_table(frame.to_arrow().replace_schema_metadata(before.schema.metadata), path)
 
 
-def test_a_column_that_leaks_the_future_is_refused(project):
+def test_a_column_that_leaks_the_future_fails(project):
     assert project.ingest("2023-01", "2023-04").success
     rewrite(
         store_of(project), "2023-03", lambda trips: trips.with_columns(total_amount=pl.lit(9.0))
@@ -195,28 +195,28 @@ def test_a_column_that_leaks_the_future_is_refused(project):
     found = check_alone(project)
     assert found["no_leaky_columns"] == "ERROR"
     assert found["matches_schema"] == "ERROR"
-    refused = project.run("train_models", selection=["training_set"])
-    assert "total_amount" in refused.failure_data_for_node("training_set").error.message
+    rejected = project.run("train_models", selection=["training_set"])
+    assert "total_amount" in rejected.failure_data_for_node("training_set").error.message
 
 
 @pytest.mark.parametrize(
     ("column", "value"), [("duration_minutes", 600.0), ("trip_distance", None)]
 )
-def test_one_value_out_of_range_or_missing_is_refused(project, column, value):
+def test_one_value_out_of_range_or_missing_fails(project, column, value):
     assert project.ingest("2023-01", "2023-01").success
     one = pl.when(pl.int_range(pl.len()) == 7).then(pl.lit(value)).otherwise(pl.col(column))
     rewrite(store_of(project), "2023-01", lambda trips: trips.with_columns(one.alias(column)))
     assert check_alone(project)["matches_schema"] == "ERROR"
 
 
-def test_lost_rows_do_not_add_up(project):
+def test_lost_rows_fail_the_reconciliation(project):
     assert project.ingest("2023-01", "2023-04").success
     rewrite(store_of(project), "2023-02", lambda trips: trips.head(trips.height - 3))
     found = check_alone(project, ["rejected_trips"])
     assert found == {"row_counts_reconcile": "ERROR"}
 
 
-def test_a_profile_is_measured_once_and_again_when_the_month_changes(project, monkeypatch):
+def test_a_profile_is_computed_once_and_again_when_the_month_changes(project, monkeypatch):
     assert project.ingest("2023-01", "2023-02").success
     store = store_of(project)
     profiles, month = MonthProfiles(store), Month(2023, 2)
@@ -244,7 +244,7 @@ def test_a_damaged_month_says_which_and_what_to_do(project):
         MonthProfiles(store_of(project)).of(Month(2023, 2))
 
 
-def test_a_damaged_month_fails_the_checks_by_name_and_the_others_are_judged(project):
+def test_a_damaged_month_fails_the_checks_by_name_and_the_others_are_checked(project):
     assert project.ingest("2023-01", "2023-04").success
     path = Path(store_of(project).table_path("trip_features", Month(2023, 2)))
     path.write_bytes(path.read_bytes()[:-100])

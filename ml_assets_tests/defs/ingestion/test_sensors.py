@@ -1,4 +1,4 @@
-"""Published months come in by themselves: each publication once, whatever happens on the way."""
+"""Published months are ingested automatically: each publication once, despite failures."""
 
 import os
 import time
@@ -63,37 +63,35 @@ def republish(folder, month, rows):
     os.utime(path, (rows, rows))
 
 
-def test_new_months_come_in_once_and_more_of_them_as_they_are_published(ticking, published):
+def test_new_months_are_ingested_once_as_they_are_published(ticking, published):
     assert ticking.tick() == []
     assert "nothing is published from 2023-01" in ticking.skipped
     for month in MONTHS[:2]:
         publish(published, month)
-    asked = ticking.tick()
-    assert months_of(asked) == [("2023-01", "2023-02")]
-    assert run_reason_of(asked[0].tags) == "new: 2023-01 to 2023-02"
-    (done,) = ticking.carry_out(asked)
+    requests = ticking.tick()
+    assert months_of(requests) == [("2023-01", "2023-02")]
+    assert run_reason_of(requests[0].tags) == "new: 2023-01 to 2023-02"
+    (done,) = ticking.carry_out(requests)
     assert done.success
     assert store_of(ticking).months("trip_features") == MONTHS[:2]
     assert ticking.tick() == []
     publish(published, MONTHS[2])
-    (asked,) = ticking.tick()
-    assert asked.run_key.startswith("2023-03@")
-    assert ticking.run(asked).success
+    (request,) = ticking.tick()
+    assert request.run_key.startswith("2023-03@")
+    assert ticking.run(request).success
     assert ticking.tick() == []
 
 
-def test_what_looks_like_a_month_is_named_while_it_is_not_read(ticking, published):
+def test_files_that_resemble_a_month_are_named_with_why_they_are_not_read(ticking, published):
     publish(published, MONTHS[0]).rename(published / "green_tripdata_2023-01 (1).parquet")
     (published / "green_tripdata_2023-02.parquet").symlink_to("gone.parquet")
     assert ticking.tick() == []
     assert "nothing is published from 2023-01" in ticking.skipped
     assert "; 2023-01: green_tripdata_2023-01 (1).parquet is there, but only" in ticking.skipped
-    assert "; 2023-02: green_tripdata_2023-02.parquet is a link to nothing" in ticking.skipped
+    assert "; 2023-02: green_tripdata_2023-02.parquet is a broken link" in ticking.skipped
 
 
-def test_a_month_that_is_no_file_is_asked_for_once_and_keeps_no_other_from_coming(
-    ticking, published
-):
+def test_a_month_that_is_no_file_is_requested_once_and_blocks_no_other(ticking, published):
     os.mkfifo(published / "green_tripdata_2023-01.parquet")
     publish(published, MONTHS[1])
     (together,) = ticking.carry_out(ticking.tick())
@@ -105,7 +103,7 @@ def test_a_month_that_is_no_file_is_asked_for_once_and_keeps_no_other_from_comin
     assert "2023-01 (new): run" in ticking.skipped
 
 
-def test_a_file_that_is_still_being_written_is_left_until_it_is_still(ticking, published, clock):
+def test_a_file_that_is_still_being_written_is_ingested_later(ticking, published, clock):
     file = publish(published, MONTHS[0])
     changed = datetime.fromtimestamp(file.stat().st_mtime, UTC)
     clock.now = changed + timedelta(seconds=2)
@@ -115,7 +113,7 @@ def test_a_file_that_is_still_being_written_is_left_until_it_is_still(ticking, p
     assert months_of(ticking.tick()) == [("2023-01", "2023-01")]
 
 
-def test_a_month_is_asked_for_once_while_nothing_becomes_of_it(ticking, published):
+def test_a_month_is_requested_once_while_its_run_has_not_started(ticking, published):
     publish(published, MONTHS[0])
     assert len(ticking.tick()) == 1
     assert ticking.tick() == []
@@ -123,28 +121,26 @@ def test_a_month_is_asked_for_once_while_nothing_becomes_of_it(ticking, publishe
     assert ticking.tick() == []  # the daemon knows the key
 
 
-def test_a_month_republished_thrice_in_a_minute_is_brought_as_it_is_in_the_end(ticking, published):
+def test_the_last_of_several_quick_republications_is_stored(ticking, published):
     republish(published, MONTHS[0], 200)
     ticking.carry_out(ticking.tick())
     runs = 0
     for rows in (210, 220, 230):
         republish(published, MONTHS[0], rows)
-        asked = ticking.tick()
-        runs += len(asked)
-        if rows != 220:  # that run is slow: what is published meanwhile is seen after it
-            ticking.carry_out(asked)
+        requests = ticking.tick()
+        runs += len(requests)
+        if rows != 220:  # that run is slow: a publication meanwhile is found after it
+            ticking.carry_out(requests)
     for _ in range(3):
-        asked = ticking.tick()
-        runs += len(asked)
-        ticking.carry_out(asked)
+        requests = ticking.tick()
+        runs += len(requests)
+        ticking.carry_out(requests)
     assert store_of(ticking).raw_record(MONTHS[0]).rows == 230
     assert runs == 3
     assert ticking.tick() == []
 
 
-def test_a_month_that_was_not_published_when_it_was_asked_for_comes_when_it_is_out(
-    ticking, published
-):
+def test_a_month_requested_before_its_publication_is_ingested_when_it_is_out(ticking, published):
     publish(published, MONTHS[0])
     assert ticking.project.ingest("2023-01", "2023-02").success
     assert ticking.project.metadata("raw_trips", "2023-02")["status"] == "not published yet"
@@ -153,24 +149,24 @@ def test_a_month_that_was_not_published_when_it_was_asked_for_comes_when_it_is_o
     assert months_of(ticking.tick()) == [("2023-02", "2023-02")]
 
 
-def test_what_was_lost_on_the_way_is_made_again(ticking, published, clock):
+def test_a_missing_table_of_a_stored_month_is_made_again(ticking, published, clock):
     publish(published, MONTHS[0])
     ticking.carry_out(ticking.tick())
     store_of(ticking).remove("rejected_trips", [MONTHS[0]])
-    # The daemon knows the key of the run that brought it: a while later there is another.
+    # The daemon knows the key of the first run: after a delay there is another key.
     assert ticking.tick() == ticking.tick() == []
-    assert "2023-01 (lost on the way): run" in ticking.skipped
+    assert "2023-01 (incomplete): run" in ticking.skipped
     clock.now += timedelta(hours=1, minutes=1)
     (again,) = ticking.tick()
     assert ticking.run(again).success
     assert store_of(ticking).months("rejected_trips") == [MONTHS[0]]
 
 
-@pytest.mark.parametrize("pressed", [False, True])
-def test_it_waits_while_a_run_brings_months(ticking, published, pressed):
+@pytest.mark.parametrize("in_ui", [False, True])
+def test_it_waits_while_a_run_ingests_months(ticking, published, in_ui):
     publish(published, MONTHS[0])
     project = ticking.project
-    if pressed:  # Materialize, on raw_trips alone
+    if in_ui:  # Materialize, on raw_trips alone
         every = project.definitions.get_repository_def().get_implicit_global_asset_job_def()
         job = every.get_subset(asset_selection={dg.AssetKey("raw_trips")})
         status = dg.DagsterRunStatus.STARTED
@@ -184,11 +180,11 @@ def test_it_waits_while_a_run_brings_months(ticking, published, pressed):
 
 
 @pytest.mark.parametrize(("asset", "waits"), [("trip_features", True), ("taxi_zones", False)])
-def test_it_waits_while_a_backfill_brings_months(ticking, published, asset, waits):
+def test_it_waits_while_a_backfill_ingests_months(ticking, published, asset, waits):
     publish(published, MONTHS[0])
     ticking.project.instance.add_backfill(
         PartitionBackfill(
-            "pressed",
+            "from-the-ui",
             status=BulkActionStatus.REQUESTED,
             from_failure=False,
             tags={},
@@ -197,44 +193,44 @@ def test_it_waits_while_a_backfill_brings_months(ticking, published, asset, wait
         )
     )
     assert bool(ticking.tick()) != waits
-    assert ("backfill pressed is in progress" in (ticking.skipped or "")) == waits
+    assert ("backfill from-the-ui is in progress" in (ticking.skipped or "")) == waits
 
 
-def test_a_training_does_not_keep_months_from_coming(ticking, published):
+def test_a_training_does_not_block_ingestion(ticking, published):
     publish(published, MONTHS[0])
     left_in_progress(ticking.project, "retrain", dg.DagsterRunStatus.STARTED)
     assert len(ticking.tick()) == 1
 
 
-def test_a_bad_month_keeps_no_other_from_coming_and_is_not_asked_for_again(ticking, published):
+def test_a_bad_month_blocks_no_other_and_is_not_requested_again(ticking, published):
     publish(published, MONTHS[0])
     publish(published, MONTHS[2])
     bad = published / published_filename("green", MONTHS[1])
     bad.write_text("<html>service unavailable</html>")
     (failed,) = ticking.carry_out(ticking.tick())
     assert not failed.success
-    asked = ticking.tick()
-    assert months_of(asked) == [(str(month), str(month)) for month in MONTHS]
-    assert [done.success for done in ticking.carry_out(asked)] == [True, False, True]
+    requests = ticking.tick()
+    assert months_of(requests) == [(str(month), str(month)) for month in MONTHS]
+    assert [done.success for done in ticking.carry_out(requests)] == [True, False, True]
     assert store_of(ticking).months("trip_features") == [MONTHS[0], MONTHS[2]]
     for _ in range(3):
         assert ticking.tick() == []
     assert "2023-02 (new): run" in ticking.skipped
-    assert "asked for again when it is published anew" in ticking.skipped
+    assert "it will be requested again when it is republished" in ticking.skipped
     republish(published, MONTHS[1], 200)
     assert months_of(ticking.tick()) == [("2023-02", "2023-02")]
 
 
-def test_a_source_that_falls_over_during_a_transfer_is_asked_again_later(
+def test_a_source_that_fails_during_a_transfer_is_retried_later(
     ticking, published, clock, monkeypatch
 ):
     publish(published, MONTHS[0])
 
-    def falls_over(*_):
+    def fail(*_):
         raise SourceUnavailable("the line went dead")
 
     with monkeypatch.context() as broken:
-        broken.setattr(FolderSource, "fetch", falls_over)
+        broken.setattr(FolderSource, "fetch", fail)
         (failed,) = ticking.carry_out(ticking.tick())
     assert not failed.success
     assert ticking.tick() == []
@@ -246,19 +242,17 @@ def test_a_source_that_falls_over_during_a_transfer_is_asked_again_later(
     assert ticking.tick() == []
 
 
-def test_a_source_that_falls_over_for_a_moment_is_asked_again_in_the_same_run(
-    ticking, published, monkeypatch
-):
+def test_a_source_that_fails_briefly_is_retried_in_the_same_run(ticking, published, monkeypatch):
     publish(published, MONTHS[0])
     fetch, calls = FolderSource.fetch, []
 
-    def falls_over_once(*arguments):
+    def fail_once(*arguments):
         calls.append(1)
         if len(calls) == 1:
             raise SourceUnavailable("the line went dead")
         fetch(*arguments)
 
-    monkeypatch.setattr(FolderSource, "fetch", falls_over_once)
+    monkeypatch.setattr(FolderSource, "fetch", fail_once)
     (done,) = ticking.carry_out(ticking.tick())
     assert done.success
     assert len(calls) == 2
@@ -273,7 +267,7 @@ def test_a_source_that_is_down_is_a_skip_with_its_reason(ticking, published):
     assert len(ticking.tick()) == 1
 
 
-def test_a_source_that_does_not_answer_in_time_is_a_skip_with_its_reason(
+def test_a_source_that_does_not_respond_in_time_is_a_skip_with_its_reason(
     ticking, published, monkeypatch
 ):
     listing = FolderSource.published
@@ -289,7 +283,7 @@ def test_a_source_that_does_not_answer_in_time_is_a_skip_with_its_reason(
     time.sleep(1.2)
 
 
-def test_nothing_of_the_sample_begins_by_itself_until_it_was_asked_for_and_then_only_what_comes_out(
+def test_the_sample_is_not_ingested_until_its_first_month_is_and_then_only_new_months(
     tmp_path, clock
 ):
     settings = settings_for(tmp_path / "home", ML_ASSETS_FIRST_MONTH="2023-06")
@@ -305,14 +299,14 @@ def test_nothing_of_the_sample_begins_by_itself_until_it_was_asked_for_and_then_
         assert months_of(ticking.tick()) == [("2023-08", "2023-08")]
 
 
-def test_the_months_end_with_new_yorks_date_wherever_the_process_runs(tmp_path, monkeypatch):
+def test_the_months_end_with_new_yorks_date_in_any_time_zone(tmp_path, monkeypatch):
     settings = settings_for(tmp_path, ML_ASSETS_FIRST_MONTH="2023-10")
     expected = {
-        datetime(2026, 1, 1, 4, 59, tzinfo=UTC): "2025-10",  # the old year's last minute there
+        datetime(2026, 1, 1, 4, 59, tzinfo=UTC): "2025-10",  # the last minute of the year there
         datetime(2026, 1, 1, 5, 0, tzinfo=UTC): "2025-11",
         datetime(2026, 4, 1, 3, 59, tzinfo=UTC): "2026-01",  # daylight saving has begun
         datetime(2026, 4, 1, 4, 0, tzinfo=UTC): "2026-02",
-        datetime(2026, 11, 1, 3, 59, tzinfo=UTC): "2026-08",  # and ends on this very day
+        datetime(2026, 11, 1, 3, 59, tzinfo=UTC): "2026-08",  # it ends on this day
         datetime(2026, 11, 1, 4, 0, tzinfo=UTC): "2026-09",
     }
     for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago", "UTC"):
@@ -324,7 +318,7 @@ def test_the_months_end_with_new_yorks_date_wherever_the_process_runs(tmp_path, 
     time.tzset()
 
 
-def test_nothing_is_looked_at_more_often_than_it_needs(tmp_path):
+def test_slow_sources_are_polled_less_often(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     seconds = {
