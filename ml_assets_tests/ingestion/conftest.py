@@ -1,4 +1,4 @@
-"""Small published files, a misbehaving server, and patience measured in tenths of a second."""
+"""Small published files, a misbehaving server, and timeouts of tenths of a second."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def january() -> bytes:
 
 @pytest.fixture
 def server(january: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[TripServer]:
-    """A server that has published January 2023; no proxy of the machine stands before it."""
+    """A server that has published January 2023, accessed without the machine's proxy."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     trips = TripServer(files={published_filename("green", JANUARY): ServedFile(january)})
     stop = trips.start()
@@ -68,19 +68,19 @@ def server(january: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[TripServ
 
 @pytest.fixture
 def source(server: TripServer) -> HttpSource:
-    """The server's months, with little patience."""
+    """The server's months, with short timeouts."""
     return HttpSource(server.url, "green", patience=QUICK)
 
 
 @pytest.fixture
 def listed(source: HttpSource) -> PublishedMonth:
-    """January 2023 as the server lists it while all is well."""
+    """January 2023 as the server lists it without errors."""
     return source.published([JANUARY])[JANUARY]
 
 
 @pytest.fixture
 def destination(tmp_path: Path) -> Path:
-    """Where to fetch to: a folder that holds an earlier version already."""
+    """Destination of the fetch, which holds an earlier version."""
     folder = tmp_path / "home"
     folder.mkdir()
     file = folder / "green_tripdata_2023-01.parquet"
@@ -90,7 +90,7 @@ def destination(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def assert_kept(destination: Path) -> Callable[[], None]:
-    """Asserts that the last good version is untouched and that nothing lies beside it."""
+    """Asserts that the last good version is unchanged and that no other file is left."""
 
     def check() -> None:
         assert destination.read_bytes() == b"the last good version"

@@ -39,7 +39,7 @@ def folder(tmp_path: Path, january: bytes) -> Path:
 
 @pytest.fixture
 def memory_url(january: bytes) -> Iterator[str]:
-    """A folder of its own in fsspec's memory store that holds January 2023."""
+    """A folder in fsspec's memory store that holds January 2023."""
     url = f"memory://published-{uuid.uuid4().hex}"
     store = fsspec.filesystem("memory")
     store.pipe(f"{url}/{FILE}", january)
@@ -88,7 +88,7 @@ def test_yellow_and_green_share_a_folder(folder: Path) -> None:
     assert list(FolderSource(str(folder), "yellow").published([JANUARY, FEBRUARY])) == [FEBRUARY]
 
 
-def test_the_sources_own_months_all_pass(real_trips: Path, tmp_path: Path) -> None:
+def test_all_months_of_the_real_source_pass(real_trips: Path, tmp_path: Path) -> None:
     source = FolderSource(str(real_trips), "green")
     listed = source.published(months_between(Month(2023, 1), Month(2023, 12)))
     assert Month(2023, 9) in listed  # int32 and large_string, where January has int64 and string
@@ -164,12 +164,12 @@ def test_a_link_has_the_version_of_its_target(folder: Path, tmp_path: Path) -> N
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_a_damaged_file_is_a_bad_publication_or_readable_never_anything_else(
+def test_a_damaged_file_is_an_invalid_file_or_readable_and_nothing_else(
     folder: Path, destination: Path, assert_kept: Callable[[], None], data: st.DataObject
 ) -> None:
     whole = published_file(rows=200)
     cut = data.draw(st.integers(0, len(whole) - 1), label="cut at")
-    # Parquet's own description of the file is at its end: damage there is the most varied.
+    # The Parquet footer is at the end of the file: damage there has the most varied effects.
     changes = st.tuples(st.integers(1, 2_500), st.integers(0, 255))
     damaged = bytearray(whole)
     for from_end, byte in data.draw(st.lists(changes, min_size=1, max_size=4), label="changes"):
@@ -212,12 +212,12 @@ def test_a_wrong_value_is_one_line_that_says_what_is_allowed(trips: str, fault: 
     assert "\n" not in message
 
 
-def test_a_file_is_no_folder(folder: Path) -> None:
+def test_a_file_is_not_accepted_as_a_folder(folder: Path) -> None:
     with pytest.raises(InvalidSource, match="a file, not a folder"):
         FolderSource(str(folder / FILE), "green")
 
 
-def test_a_folder_missing_from_a_store_is_told_on_use() -> None:
+def test_a_folder_missing_from_a_store_is_reported_on_use() -> None:
     source = FolderSource("memory://no-such-folder", "green")
     with pytest.raises(InvalidSource, match="there is no such folder"):
         source.published([JANUARY])
@@ -234,7 +234,7 @@ def test_a_store_whose_package_is_not_installed_names_it() -> None:
 
 
 class _BrokenStore(fsspec.AbstractFileSystem):  # type: ignore[misc]
-    """A store whose client raises an error of its own kind."""
+    """A store whose client raises its own type of error."""
 
     protocol = "broken"
 
@@ -242,7 +242,7 @@ class _BrokenStore(fsspec.AbstractFileSystem):  # type: ignore[misc]
         raise LookupError("no credentials found")
 
 
-def test_a_store_that_fails_in_its_own_way_is_unavailable() -> None:
+def test_a_store_with_its_own_error_type_is_unavailable() -> None:
     fsspec.register_implementation("broken", _BrokenStore, clobber=True)
     source = FolderSource("broken://bucket", "green")
     with pytest.raises(SourceUnavailable, match="no credentials found") as told:

@@ -1,4 +1,4 @@
-"""What looks like a month is named with why it is not read, and concerns no other month."""
+"""Files that resemble a month are named with why they are not read, and affect no other month."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ RENAME = f"{READ}: rename it"
 
 @pytest.fixture
 def folder(tmp_path: Path, january: bytes) -> Path:
-    """A folder with January 2023, where February is looked for."""
+    """A folder with January 2023, in which February is missing."""
     folder = tmp_path / "published"
     folder.mkdir()
     (folder / published_filename("green", JANUARY)).write_bytes(january)
@@ -42,7 +42,10 @@ def folder(tmp_path: Path, january: bytes) -> Path:
             f".crdownload {READ}: it has to be a Parquet file",
         ),
         ("green_tripdata_2023-02.csv", f"2023-02.csv {READ}: it has to be a Parquet file"),
-        ("yellow_tripdata_2023-02.parquet", "of the other taxi: to read it, set ML_ASSETS_TAXI=yellow"),
+        (
+            "yellow_tripdata_2023-02.parquet",
+            "of the other taxi: to read it, set ML_ASSETS_TAXI=yellow",
+        ),
         ("month=2023-02/part-0.parquet", f"month=2023-02/ {RENAME}"),
         ("year=2023/month=02/part-0.parquet", f"year=2023/ {READ}: move the month's folder out"),
         ("pickup_year=2023/pickup_month=2/part-0.parquet", f"pickup_year=2023/ {READ}: move"),
@@ -72,12 +75,12 @@ def test_a_near_miss_is_named(
     "name",
     [FILE, "README-2023-02.txt", "notes", "1202302.parquet", "green_tripdata_2023-13.parquet"],
 )
-def test_other_names_are_no_near_misses(folder: Path, january: bytes, name: str) -> None:
+def test_other_names_are_not_near_misses(folder: Path, january: bytes, name: str) -> None:
     (folder / name).write_bytes(january)
     assert FolderSource(str(folder), "green").near_misses([JANUARY, FEBRUARY]) == {}
 
 
-def test_a_link_to_nothing_is_named(folder: Path) -> None:
+def test_a_broken_link_is_named(folder: Path) -> None:
     (folder / FILE).symlink_to(folder / "gone.parquet")
     found = FolderSource(str(folder), "green").near_misses([JANUARY, FEBRUARY])
     assert found == {FEBRUARY: f"{FILE} is a broken link"}
@@ -93,7 +96,7 @@ def test_many_near_misses_are_a_few_lines() -> None:
 
 def _socket(path: Path) -> None:
     here = os.open(".", os.O_RDONLY)
-    os.chdir(path.parent)  # the address of a socket may have no more than a hundred characters
+    os.chdir(path.parent)  # a socket's path is limited to about a hundred characters
     try:
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(path.name)
@@ -117,7 +120,7 @@ def _link_to_a_pipe(path: Path) -> None:
         (lambda path: path.symlink_to("/dev/zero"), "is a device, not a file"),
     ],
 )
-def test_what_is_no_file_concerns_its_own_month_and_nothing_waits_for_it(
+def test_an_entry_that_is_not_a_file_affects_only_its_month_and_blocks_nothing(
     folder: Path,
     destination: Path,
     assert_kept: Callable[[], None],
@@ -139,7 +142,7 @@ def test_what_is_no_file_concerns_its_own_month_and_nothing_waits_for_it(
 
 
 class _Locked(fsspec.AbstractFileSystem):  # type: ignore[misc]
-    """A store that lets nobody read one of its files, nor list one of its folders."""
+    """A store in which one file cannot be read and one folder cannot be listed."""
 
     protocol = "locked"
 
@@ -156,7 +159,7 @@ class _Locked(fsspec.AbstractFileSystem):  # type: ignore[misc]
         raise PermissionError(13, "Permission denied", path)
 
 
-def test_what_cannot_be_opened_concerns_its_own_month(destination: Path) -> None:
+def test_an_entry_that_cannot_be_opened_affects_only_its_month(destination: Path) -> None:
     fsspec.register_implementation("locked", _Locked, clobber=True)
     source = FolderSource("locked://folder", "green")
     listed = source.published([JANUARY, FEBRUARY])

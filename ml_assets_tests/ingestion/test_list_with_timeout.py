@@ -1,4 +1,4 @@
-"""A listing that nobody has to wait for longer than the limit."""
+"""Listing a source within a time limit."""
 
 import threading
 
@@ -13,7 +13,7 @@ JANUARY = Month(2023, 1)
 
 
 class SlowSource:
-    """Answers when it is let go."""
+    """Responds when ``go`` is set."""
 
     name, synthetic, taxi = "slow", False, "green"
 
@@ -25,13 +25,13 @@ class SlowSource:
         return {}
 
 
-def test_what_the_source_lists_is_passed_on(tmp_path):
+def test_the_listing_is_returned(tmp_path):
     publish(tmp_path, JANUARY)
     source = open_source(str(tmp_path), "green")
     assert [*list_with_timeout(source, [JANUARY, Month(2023, 2)], 10)] == [JANUARY]
 
 
-def test_what_the_source_raises_is_passed_on(tmp_path):
+def test_an_error_of_the_source_is_raised(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     source = open_source(str(folder), "green")
@@ -40,7 +40,7 @@ def test_what_the_source_raises_is_passed_on(tmp_path):
         list_with_timeout(source, [JANUARY], 10)
 
 
-def test_one_that_hangs_is_given_up_and_waited_for_before_another_is_begun(tmp_path):
+def test_a_listing_that_hangs_times_out_and_blocks_the_next_one_until_it_ends(tmp_path):
     slow = SlowSource()
     with pytest.raises(SourceUnavailable, match="slow did not list its months within 0.1 s"):
         list_with_timeout(slow, [JANUARY], 0.1)

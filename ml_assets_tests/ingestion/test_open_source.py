@@ -1,4 +1,4 @@
-"""From the value of ML_ASSETS_TRIPS to a source."""
+"""Opening the source that ML_ASSETS_TRIPS names."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def test_each_value_opens_its_source(tmp_path: Path) -> None:
     assert [trips for trips, source in opened.items() if source.synthetic] == ["sample"]
 
 
-def test_opening_asks_nothing_over_the_network(server: TripServer) -> None:
+def test_opening_makes_no_network_request(server: TripServer) -> None:
     source = open_source(server.url, "green")
     assert server.asked == []
     assert list(source.published([JANUARY])) == [JANUARY]
@@ -35,12 +35,12 @@ def test_a_wrong_value_is_one_line_naming_variable_value_and_what_is_allowed(tri
         open_source(trips, "green")
 
 
-def test_a_wrong_taxi_is_told() -> None:
+def test_a_wrong_taxi_is_reported() -> None:
     with pytest.raises(ValueError, match="ML_ASSETS_TAXI='blue': allowed are green and yellow"):
         published_filename("blue", JANUARY)
 
 
-def test_importing_the_package_brings_no_client_with_it() -> None:
+def test_importing_the_package_imports_no_client() -> None:
     heavy = "{'requests', 'fsspec', 'ml_assets.trips.sample'}"
     code = f"import sys, ml_assets.ingestion; print(sorted({heavy} & set(sys.modules)))"
     answer = subprocess.run(

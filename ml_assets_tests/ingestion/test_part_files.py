@@ -1,4 +1,4 @@
-"""A month that a folder of part files holds is one month; a broken one says which part and why."""
+"""A folder of part files is one month; an error names the part and the reason."""
 
 import os
 import uuid
@@ -33,7 +33,7 @@ SPARK = ("part-00000-c000.snappy.parquet", "part-00001-c000.snappy.parquet", "pa
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A month as Spark leaves it: three parts of 100 rows, marker and checksums beside them."""
+    """A month as Spark writes it: three parts of 100 rows, with marker and checksum files."""
     folder = tmp_path / "published" / NAME
     folder.mkdir(parents=True)
     for number, name in reversed(list(enumerate(SPARK))):
@@ -73,21 +73,21 @@ def test_the_parts_are_one_month_in_the_order_of_their_names(folder: Path, tmp_p
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["raw_trips"]
 
 
-def test_a_folder_that_is_still_written_counts_as_changing(folder: Path) -> None:
+def test_a_folder_that_is_still_being_written_counts_as_changing(folder: Path) -> None:
     (folder / "_temporary").mkdir()
     found = listed(folder).published([JANUARY])[JANUARY]
     assert found.changed_at is not None
     assert datetime.now(UTC) - found.changed_at < timedelta(seconds=5)
 
 
-def test_a_single_part_is_kept_byte_for_byte(folder: Path, destination: Path) -> None:
+def test_a_single_part_is_copied_unchanged(folder: Path, destination: Path) -> None:
     for name in SPARK[1:]:
         (folder / name).unlink()
     fetch(folder, destination)
     assert destination.read_bytes() == (folder / SPARK[0]).read_bytes()
 
 
-def test_a_folder_in_a_store_that_another_writer_made(destination: Path, tmp_path: Path) -> None:
+def test_a_folder_of_another_writer_in_a_store(destination: Path, tmp_path: Path) -> None:
     ds.write_dataset(
         WHOLE, tmp_path / NAME, format="parquet", max_rows_per_file=70, max_rows_per_group=70
     )
@@ -104,7 +104,7 @@ def test_a_folder_in_a_store_that_another_writer_made(destination: Path, tmp_pat
     store.rm(url, recursive=True)
 
 
-def test_numbers_of_other_widths_and_columns_of_no_values_are_joined(
+def test_numbers_of_different_widths_and_empty_columns_are_joined(
     folder: Path, destination: Path
 ) -> None:
     part = WHOLE.slice(100, 100)
@@ -182,7 +182,7 @@ def test_the_rows_of_all_parts_count_towards_the_limit(
     assert_kept()
 
 
-def test_a_part_that_comes_while_the_others_are_read_is_another_version(
+def test_a_part_added_while_the_others_are_read_makes_another_version(
     folder: Path, destination: Path, assert_kept: Callable[[], None]
 ) -> None:
     source = listed(folder)

@@ -24,7 +24,7 @@ def test_publishes_what_the_tlc_could_have_published(source: SampleSource) -> No
 
 
 @pytest.mark.parametrize("taxi", ["green", "yellow"])
-def test_the_same_bytes_every_time(taxi: str, tmp_path: Path) -> None:
+def test_the_bytes_are_the_same_every_time(taxi: str, tmp_path: Path) -> None:
     files = [tmp_path / "once.parquet", tmp_path / "again.parquet"]
     told: list[tuple[int, int | None]] = []
     for file in files:

@@ -1,4 +1,4 @@
-"""A full disk and a killed process, for real, in a process of their own."""
+"""A real full disk and a really killed process."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ def test_a_full_disk_keeps_the_last_good_version(
     assert_kept()
 
 
-def test_a_kill_in_the_middle_keeps_the_last_good_version(
+def test_a_kill_during_the_fetch_keeps_the_last_good_version(
     server: TripServer, source: HttpSource, destination: Path, january: bytes
 ) -> None:
     server.misbehave["GET", FILE] = [drip(1_000, first=50_000)]
