@@ -26,7 +26,7 @@ from ml_assets.config.settings import PROJECT_FOLDER, Settings, read_settings
 from ml_assets.defs.common import UNFOLDED_LINEAGE, check_crons
 from ml_assets.secrets import without_credentials
 from ml_assets.storage.atomic import storage_errors
-from ml_assets.storage.leftovers import tidy
+from ml_assets.storage.leftovers import clean_home
 
 PROMPT_DAEMON = "ml_assets.cli.daemon"
 OWN_MODULES = {
@@ -152,7 +152,7 @@ def _prepare_instance(settings: Settings, *, alerts_on: bool) -> None:
             reset_alert_cursors(instance)
         for line in fail_orphaned_runs_now(instance):
             click.echo(line)
-        tidy(settings.local_home)
+        clean_home(settings.local_home)
 
 
 def _dagster_dev(arguments: list[str]) -> None:

@@ -25,7 +25,7 @@ from ml_assets.evaluation.records import ChampionDecision, Leaderboard
 from ml_assets.progress import watching
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.atomic import storage_errors
-from ml_assets.storage.leftovers import tidy
+from ml_assets.storage.leftovers import clean_home
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
@@ -69,7 +69,7 @@ class Execution:
             self._instance = open_instance(settings)
         for line in fail_orphaned_runs_now(self._instance):
             self._print_line(line)
-        tidy(settings.local_home)
+        clean_home(settings.local_home)
         self._definitions = assemble(settings)
         if settings.synthetic:
             console.print("Trips are the synthetic sample; ML_ASSETS_TRIPS=tlc takes real ones.")

@@ -20,9 +20,13 @@ from ml_assets.config.settings import Settings
 from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import StorageError, locked, write_text
-from ml_assets.storage.faults import knock, storage_failures, storage_fault
+from ml_assets.storage.faults import (
+    storage_error_message,
+    translate_storage_errors,
+    wait_until_usable,
+)
 from ml_assets.storage.leftovers import in_use
-from ml_assets.storage.sqlite import creating, tables
+from ml_assets.storage.sqlite import new_database, tables
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -115,15 +119,15 @@ def open_instance(settings: Settings) -> "DagsterInstance":
     os.environ["DAGSTER_HOME"] = str(home)
     from dagster import DagsterInstance
 
-    with storage_failures(home), locked(home / ".opening.lock"):
+    with translate_storage_errors(home), locked(home / ".opening.lock"):
         for name in DATABASES:
-            knock(home / name, write=True)
+            wait_until_usable(home / name, write=True)
         try:
             create_databases(home)
             instance = DagsterInstance.get()
             instance.all_asset_keys()  # the index of events is made when it is first asked for
         except Exception as error:
-            if storage_fault(error, home) is not None:
+            if storage_error_message(error, home) is not None:
                 raise
             raise StorageError(
                 f"Dagster's storage in {home} cannot be opened ({error_text(error, limit=400)}): "
@@ -177,7 +181,7 @@ def create_databases(dagster_home: Path) -> None:
             for name in missing:
                 with closing(sqlite3.connect(active_run / name)) as created:
                     created.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                with creating(base / name) as temporary:
+                with new_database(base / name) as temporary:
                     (active_run / name).replace(temporary)
     finally:
         shutil.rmtree(active_run, ignore_errors=True)

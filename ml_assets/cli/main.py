@@ -137,9 +137,9 @@ def _status() -> int:
 def _storage_fault(error: Exception) -> str | None:
     """What a disk or a database has to do with it, in one line; None when neither has."""
     from ml_assets.config.settings import read_settings
-    from ml_assets.storage.faults import storage_fault
+    from ml_assets.storage.faults import storage_error_message
 
-    return storage_fault(error, read_settings().local_home)
+    return storage_error_message(error, read_settings().local_home)
 
 
 # Asked only once something is wrong: the service starts without the rooms that define these.

@@ -66,7 +66,7 @@ def ingest_month(
     )
     if stored is not None and same and store.verify_raw(month, stored):
         return IngestResult(month, "unchanged", stored)
-    with store.scratch() as folder:
+    with store.staging_dir() as folder:
         file = folder / Path(store.raw_path(month)).name
         published = _fetch(source, published, file, progress)
         footer = pq.read_metadata(file)

@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.secrets import ShownError
-from ml_assets.storage.leftovers import UNMARKED
-from ml_assets.storage.sqlite import connect, creating, remove_attempts, set_aside, tables
+from ml_assets.storage.leftovers import UNMARKED_SUFFIX
+from ml_assets.storage.sqlite import connect, move_aside, new_database, remove_unfinished, tables
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -68,7 +68,7 @@ def prepare(database: Path, artifact_location: str) -> None:
             "choose another home (ML_ASSETS_HOME)"
         )
     if _holds_nothing(database, found):
-        aside = set_aside(database)
+        aside = move_aside(database)
         _create(database, artifact_location)
         _LOG.warning(
             "%s was left unfinished by a first start that was interrupted, with nothing in it: "
@@ -136,7 +136,7 @@ def move_artifact_locations(database: Path, experiment: str, location: str, home
 def _create(database: Path, artifact_location: str) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    with creating(database) as temporary:
+    with new_database(database) as temporary:
         SqlAlchemyStore(sqlite_url(temporary), artifact_location).engine.dispose()
 
 
@@ -167,12 +167,12 @@ def _migrate(database: Path, revision: str | None) -> Path:
     import mlflow.db
 
     kept = database.with_name(f"{database.name}.schema-{revision}")
-    migrated = database.with_name(f".{database.name}.migrated{UNMARKED}")
-    remove_attempts(database)
+    migrated = database.with_name(f".{database.name}.migrated{UNMARKED_SUFFIX}")
+    remove_unfinished(database)
     try:
         with closing(connect(database)) as current:
             state = _data_version(current)
-            with creating(kept) as copy:
+            with new_database(kept) as copy:
                 _copy(current, copy)
             _copy(current, migrated)
             mlflow.db.upgrade.main([sqlite_url(migrated)], standalone_mode=False)
@@ -189,7 +189,7 @@ def _migrate(database: Path, revision: str | None) -> Path:
             f"(mv '{database}' '{database}.old')"
         ) from error
     finally:
-        remove_attempts(database)
+        remove_unfinished(database)
     return kept
 
 

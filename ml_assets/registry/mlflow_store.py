@@ -14,7 +14,11 @@ from ml_assets.config.sqlite_url import sqlite_path
 from ml_assets.registry.database import UnusableDatabase, move_artifact_locations, prepare
 from ml_assets.secrets import ShownError, error_text, without_credentials
 from ml_assets.storage.atomic import StorageError, locked
-from ml_assets.storage.faults import knock, storage_failures, storage_fault
+from ml_assets.storage.faults import (
+    storage_error_message,
+    translate_storage_errors,
+    wait_until_usable,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -185,12 +189,12 @@ class TrackingStore:
         client.create_experiment(self.experiment, artifact_location=location)
 
     def _reach(self, *, write: bool = True) -> None:
-        """MLflow itself would retry for minutes, or give up a locked database: knock first."""
+        """MLflow itself would retry for minutes, or give up a locked database: check first."""
         scheme = urlsplit(self.uri).scheme.partition("+")[0]
         if (file := self._database) is not None:
             with self._storage_failures(file):
                 file.parent.mkdir(parents=True, exist_ok=True)
-                knock(file, write=write)
+                wait_until_usable(file, write=write)
         elif scheme in ("http", "https"):
             self._reach_server()
         elif scheme in _DATABASE_PORTS:
@@ -242,7 +246,7 @@ class TrackingStore:
         Raises:
             StorageError: in place of such an error; any other passes.
         """
-        with storage_failures(self._database or self.artifact_location):
+        with translate_storage_errors(self._database or self.artifact_location):
             yield
 
     @contextlib.contextmanager
@@ -253,7 +257,7 @@ class TrackingStore:
             TrackingUnavailable: in place of such an error.
         """
         try:
-            with storage_failures(place):
+            with translate_storage_errors(place):
                 yield
         except StorageError as error:
             raise TrackingUnavailable(f"{error}. {_UNCHANGED}") from error
@@ -261,7 +265,7 @@ class TrackingStore:
     def _advice(self, fault: Exception | str, what: str = "does not answer") -> str:
         file = self._database
         if file is not None and isinstance(fault, Exception):
-            known = storage_fault(fault, file)
+            known = storage_error_message(fault, file)
             if known is not None:
                 return f"{known}. {_UNCHANGED}"
         if isinstance(fault, Exception) and _OTHER_SCHEMA.search(str(fault)):

@@ -33,7 +33,7 @@ from ml_assets.serving.handover import (
     RegistryStatus,
 )
 from ml_assets.storage.atomic import write_text
-from ml_assets.storage.faults import storage_fault
+from ml_assets.storage.faults import storage_error_message
 from ml_assets.storage.model_version import ModelVersion
 
 ASK_SECONDS: Final = 1.0
@@ -104,7 +104,7 @@ class ChampionWatch:
         """What is wrong, on one line and without a password."""
         if isinstance(error, RegistryUnavailable | TrackingUnavailable | NothingTracked):
             return one_line(str(error), _SHOWN_CHARACTERS)
-        fault = storage_fault(error, self._settings.local_home)
+        fault = storage_error_message(error, self._settings.local_home)
         if fault is not None:
             return one_line(fault, _SHOWN_CHARACTERS)
         return f"the registry does not answer: {self._shown(error)}"
@@ -214,7 +214,7 @@ def main() -> None:
             told = ""
         except OSError as error:  # a full disk: the service sees that nothing is heard any more
             if str(error) != told:
-                fault = storage_fault(error, settings.local_home) or error_text(error)
+                fault = storage_error_message(error, settings.local_home) or error_text(error)
                 print(f"the registry's state cannot be written: {fault}", file=sys.stderr)
             told = str(error)
         watch.rest()

@@ -1,1 +1,1 @@
-"""Where months, records and files are kept: atomic, under contract, on a folder or a URL."""
+"""Storage of months, records and files: atomic, with schema validation, in a folder or at a URL."""

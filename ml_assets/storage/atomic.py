@@ -1,6 +1,6 @@
-"""Write to a temporary name, then rename: a reader sees the old file or the new one, never half.
+"""Atomic writes: write a temporary file, then rename it, so that readers never see half a file.
 
-Local folders rename within the folder (atomic on POSIX). For URLs the finished local file is
+A local file is renamed within its folder (atomic on POSIX). For a URL, the finished local file is
 uploaded in one put, which object stores make visible only when it is complete.
 """
 
@@ -17,22 +17,22 @@ import fsspec
 
 from ml_assets.secrets import ShownError
 from ml_assets.storage.filesystem import local_path
-from ml_assets.storage.leftovers import UNMARKED, in_use, remove_leftovers
+from ml_assets.storage.leftovers import UNMARKED_SUFFIX, in_use, remove_leftovers
 
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_FOLDER = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT}
 
 
 class StorageError(ShownError, OSError):
-    """Something could not be stored; names it, why, and the way out."""
+    """A file could not be stored; names the file, the cause and the way out."""
 
 
 @contextlib.contextmanager
 def locked(lock: Path) -> Iterator[None]:
-    """Let one process of this machine at a time into the block.
+    """Run the block in one process of this machine at a time.
 
     Args:
-        lock: A file that is made if need be, and stays.
+        lock: The lock file; it is created if necessary, and kept.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "w") as file:
@@ -42,16 +42,16 @@ def locked(lock: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_write(target: str, *, marked: bool = True) -> Iterator[Path]:
-    """A local temporary path that becomes ``target`` when the block ends without an error.
+    """Replace ``target`` by a temporary file when the block ends without an error.
 
     Args:
         target: A local path or an fsspec URL.
-        marked: Whether a local temporary file is marked as in use. Not so for databases: SQLite
-            locks its files itself, and a network file system may take the one lock for the other.
+        marked: Whether a local temporary file is marked as in use. False for databases: SQLite
+            locks its files itself, and a network file system may confuse the two locks.
 
     Yields:
-        The path to write to, an empty file. On an error (a full disk, say) it is removed and the
-        target is left as it was.
+        The local path to write to, an empty file. After an error (a full disk, say) it is removed
+        and the target is unchanged.
     """
     final = local_path(target)
     if final is None:
@@ -64,7 +64,7 @@ def atomic_write(target: str, *, marked: bool = True) -> Iterator[Path]:
         return
     final.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(final.parent, ".*.tmp")
-    ending = ".tmp" if marked else UNMARKED
+    ending = ".tmp" if marked else UNMARKED_SUFFIX
     temporary = final.parent / f".{final.name}.{uuid.uuid4().hex}{ending}"
     temporary.touch(exist_ok=False)
     try:
@@ -79,33 +79,33 @@ def atomic_write(target: str, *, marked: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def storage_errors(target: str) -> Iterator[None]:
-    """Tell of a full disk or a home that cannot be written as such, and of the way out.
+    """Translate the errors of a full disk or an unwritable home to a message with the way out.
 
     Raises:
-        StorageError: in place of the operating system's own error.
+        StorageError: instead of the operating system's error.
     """
     try:
         yield
     except StorageError:
         raise
     except OSError as error:
-        if error.errno in NO_ROOM:
-            way_out = "free space on that disk, or set ML_ASSETS_HOME to another"
+        if error.errno in DISK_FULL:
+            remedy = "free space on that disk, or set ML_ASSETS_HOME to another"
         elif error.errno in _NO_FOLDER:
-            way_out = "make that folder writable, or set ML_ASSETS_HOME to one that is"
+            remedy = "make that folder writable, or set ML_ASSETS_HOME to one that is"
         else:
             raise
         raise StorageError(
-            f"{target} could not be stored ({os.strerror(error.errno)}): {way_out}. What was "
-            "there before is untouched"
+            f"{target} could not be stored ({os.strerror(error.errno)}): {remedy}. Existing data "
+            "are unchanged"
         ) from error
 
 
 def write_text(target: str, text: str) -> None:
-    """Replace ``target`` (path or URL) by this text, whole or not at all.
+    """Replace ``target`` (path or URL) by this text, atomically.
 
     Raises:
-        StorageError: when there is no room, or no permission to write.
+        StorageError: when the disk is full or not writable.
     """
     with storage_errors(target), atomic_write(target) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
-"""What an error of a disk or a database means, and what to do about it, in one line.
+"""One-line explanations of disk and database errors, with the way out.
 
-SQLite and SQLAlchemy say that a statement failed, MLflow and Dagster that a request did; the cause
-lies somewhere in the chain of errors.
+SQLite and SQLAlchemy report that a statement failed, MLflow and Dagster that a request failed; the
+cause is somewhere in the chain of errors.
 """
 
 import contextlib
@@ -13,85 +13,85 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ml_assets.secrets import one_line, scrub
-from ml_assets.storage.atomic import NO_ROOM, StorageError
+from ml_assets.storage.atomic import DISK_FULL, StorageError
 from ml_assets.storage.sqlite import BUSY_SECONDS
 
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 _MIN_FREE_BYTES = 1_000_000
-"""With less than that a disk is full for SQLite, whatever it calls the error."""
+"""With less free space the disk counts as full, whatever SQLite calls the error."""
 _DAMAGED = ("file is not a database", "malformed", "file is encrypted")
 _FULL = ("database or disk is full",)
 _LOCKED = ("database is locked", "database table is locked", "database schema is locked")
 _READ_ONLY = ("readonly database",)
 _AMBIGUOUS = ("unable to open database file", "disk i/o error")
-"""SQLite says so of a full disk and of a folder that cannot be written, and of much else."""
+"""SQLite's messages for a full disk, an unwritable folder, and other causes."""
 
 
 @contextlib.contextmanager
-def storage_failures(place: str | Path) -> Iterator[None]:
-    """Turn errors of the disk or the database in the block into a message for people.
+def translate_storage_errors(place: str | Path) -> Iterator[None]:
+    """Translate disk and database errors in the block to a message for the user.
 
     Args:
-        place: The database, or the folder of databases, that the block works on.
+        place: The database, or the folder of databases, that the block uses.
 
     Raises:
-        StorageError: in place of such an error; any other passes.
+        StorageError: instead of such an error; other errors are not changed.
     """
     try:
         yield
     except StorageError:
         raise
     except Exception as error:
-        line = storage_fault(error, place)
+        line = storage_error_message(error, place)
         if line is None:
             raise
         raise StorageError(line) from error
 
 
-def storage_fault(error: BaseException, place: str | Path) -> str | None:
-    """The cause and the way out; None when the error is of another kind.
+def storage_error_message(error: BaseException, place: str | Path) -> str | None:
+    """Return the cause and the way out; None for other kinds of errors.
 
     Args:
-        error: Whatever was raised, by any library.
+        error: An error of any library.
         place: The database, or the folder of databases, that was used.
     """
     place = Path(place)
     chain = [*_chain(error)]
     numbers = {each.errno for each in chain if isinstance(each, OSError)}
-    texts = [str(each) for each in chain if _is_of_a_database(each)]
-    told = " ".join(texts).lower()
-    if numbers & NO_ROOM or _any(_FULL, told):
+    texts = [str(each) for each in chain if isinstance(each, sqlite3.Error)]
+    text = " ".join(texts).lower()
+    if numbers & DISK_FULL or _any(_FULL, text):
         return _full(place)
-    if _any(_AMBIGUOUS, told):
+    if _any(_AMBIGUOUS, text):
         return _ambiguous(place, one_line(texts[-1]))
-    if numbers & _UNWRITABLE or _any(_READ_ONLY, told):
-        return _unwritable(_named(chain) or place)
-    if _any(_LOCKED, told):
+    if numbers & _UNWRITABLE or _any(_READ_ONLY, text):
+        return _unwritable(_named_file(chain) or place)
+    if _any(_LOCKED, text):
         return (
-            f"{place} is locked by another process, which was waited for {BUSY_SECONDS:.0f} s: "
-            "wait until that one has ended, or stop it"
+            f"{place} is locked by another process, for more than {BUSY_SECONDS:.0f} s: "
+            "wait until that process has ended, or stop it"
         )
-    if _any(_DAMAGED, told):
+    if _any(_DAMAGED, text):
         return (
             f"{place} is damaged ({one_line(scrub(texts[-1]), 100)}): restore it from a backup, or "
-            f"begin anew without what it holds (mv '{place}' '{place}.damaged')"
+            f"start with an empty one (mv '{place}' '{place}.damaged')"
         )
     return None
 
 
-def knock(database: Path, *, write: bool) -> None:
-    """Wait until a SQLite database can be used, for as long as :data:`BUSY_SECONDS`.
+def wait_until_usable(database: Path, *, write: bool) -> None:
+    """Wait until a SQLite database can be used, for at most :data:`BUSY_SECONDS`.
 
     Args:
-        database: Its file; one that is not there is none to wait for.
-        write: Whether it is to be written to.
+        database: Its file; a missing file returns at once.
+        write: Whether to wait for write access.
 
     Raises:
-        StorageError: when it cannot be used; says why, and what to do.
+        StorageError: when it cannot be used; with the cause and the way out.
     """
     if not database.exists():
         return
-    with storage_failures(database):
+    with translate_storage_errors(database):
         uri = f"{database.absolute().as_uri()}?mode={'rw' if write else 'ro'}"
         with contextlib.closing(
             sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
@@ -115,23 +115,23 @@ def _unwritable(place: Path) -> str:
     )
 
 
-def _ambiguous(place: Path, told: str) -> str:
+def _ambiguous(place: Path, message: str) -> str:
     folder = next((each for each in (place, *place.parents) if each.is_dir()), Path("/"))
     if shutil.disk_usage(folder).free < _MIN_FREE_BYTES:
         return _full(place)
     if not os.access(folder, os.W_OK) or (place.is_file() and not os.access(place, os.W_OK)):
         return _unwritable(place)
     return (
-        f"{place} cannot be opened or written ({told}: the disk fails or is full, or a limit on "
+        f"{place} cannot be opened or written ({message}: the disk fails or is full, or a limit on "
         "the size of files is reached): free space there, or set ML_ASSETS_HOME to another disk"
     )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that led to it, also where SQLAlchemy keeps them.
+    """Yield an error and its causes, including SQLAlchemy's ``orig``.
 
-    What an error of Python's own types was raised beside counts only if it is named as its cause: a
-    ``KeyError`` while a locked database is handled is a mistake of its own.
+    The context of a built-in error counts only as its explicit cause: a ``KeyError`` while a locked
+    database is handled is a separate bug.
     """
     seen: set[int] = set()
     waiting = [error]
@@ -150,12 +150,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         ]
 
 
-def _is_of_a_database(error: BaseException) -> bool:
-    return isinstance(error, sqlite3.Error)
-
-
-def _named(chain: list[BaseException]) -> Path | None:
-    """The file that the operating system named."""
+def _named_file(chain: list[BaseException]) -> Path | None:
+    """Return the file that the operating system named."""
     for each in chain:
         if isinstance(each, OSError) and each.errno in _UNWRITABLE and each.filename:
             return Path(os.fsdecode(each.filename))

@@ -1,4 +1,4 @@
-"""Paths and fsspec URLs alike: whether something is there, what it holds, and its removal."""
+"""File operations on local paths and fsspec URLs."""
 
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -8,54 +8,54 @@ import fsspec
 _LOCAL = ("file://", "local://")
 
 
-def local_path(place: str) -> Path | None:
-    """The path on this machine that a path or URL stands for; None when it lies elsewhere."""
+def local_path(url: str) -> Path | None:
+    """Return the local path of a path or URL; None for a remote one."""
     for prefix in _LOCAL:
-        if place.startswith(prefix):
-            return Path(place.removeprefix(prefix))
-    return None if "://" in place else Path(place)
+        if url.startswith(prefix):
+            return Path(url.removeprefix(prefix))
+    return None if "://" in url else Path(url)
 
 
-def exists(place: str) -> bool:
-    """Whether a file or folder is there."""
-    file_system, path = _opened(place)
+def exists(url: str) -> bool:
+    """Whether a file or folder exists."""
+    file_system, path = _open(url)
     return bool(file_system.exists(path))
 
 
-def size(place: str) -> int:
-    """Size of a file in bytes."""
-    file_system, path = _opened(place)
+def size(url: str) -> int:
+    """Return the size of a file in bytes."""
+    file_system, path = _open(url)
     return int(file_system.size(path))
 
 
 def names(folder: str) -> list[str]:
-    """Names of what lies in a folder; none when there is no such folder."""
-    file_system, path = _opened(folder)
+    """Return the names of a folder's entries; none when there is no such folder."""
+    file_system, path = _open(folder)
     if not file_system.exists(path):
         return []
     return [entry.rstrip("/").rsplit("/", 1)[-1] for entry in file_system.ls(path, detail=False)]
 
 
-def remove(place: str) -> None:
-    """Remove a file, if it is there."""
-    file_system, path = _opened(place)
+def remove(url: str) -> None:
+    """Remove a file if it exists."""
+    file_system, path = _open(url)
     if file_system.exists(path):
         file_system.rm_file(path)
 
 
-def open_binary(place: str) -> BinaryIO:
+def open_binary(url: str) -> BinaryIO:
     """Open a file for reading."""
-    return fsspec.open(place, "rb").open()  # type: ignore[no-any-return]
+    return fsspec.open(url, "rb").open()  # type: ignore[no-any-return]
 
 
-def read_bytes(place: str) -> bytes:
-    """All bytes of a file."""
-    with open_binary(place) as file:
+def read_bytes(url: str) -> bytes:
+    """Read a file."""
+    with open_binary(url) as file:
         return file.read()
 
 
-def _opened(place: str) -> tuple[Any, str]:
-    """The file system, without the listings that it remembers: other processes write there, too."""
-    file_system, path = fsspec.core.url_to_fs(place)
+def _open(url: str) -> tuple[Any, str]:
+    """Return file system and path, with cleared listings, since other processes write as well."""
+    file_system, path = fsspec.core.url_to_fs(url)
     file_system.invalidate_cache()
     return file_system, path

@@ -1,7 +1,7 @@
-"""Temporary files and folders: marked while they are used, and removed after a kill.
+"""Temporary files and folders: marked while they are in use, and removed after a kill.
 
-The mark is a lock of the operating system on the file or folder itself, which goes with the process
-however that ends. So what a killed process has left is told from what a living one is writing.
+The mark is an operating system lock on the file or folder, which ends with its process. It tells
+the leftovers of a killed process from the files of a live one.
 """
 
 import contextlib
@@ -14,21 +14,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-UNMARKED_SECONDS = 2.0
-"""A file or folder gets its mark right after it was made: so young, it may still be about to."""
+MIN_AGE_SECONDS = 2.0
+"""A younger file or folder is kept: it is marked right after it was created, not at once."""
 
 STALE_SECONDS = 24 * 3600
-"""Where a file system knows no locks, what nobody has written to for so long is left over."""
+"""On a file system without locks, files not written to for this time are leftovers."""
 
 PROCESS_FOLDER: Final = "ml_assets_process_"
-"""Beginning of the names of processes' own folders, where the system keeps temporary files."""
+"""Prefix of each process's own folder in the system's temporary folder."""
 
-UNMARKED: Final = ".db.tmp"
-"""Ends the names of databases under way, which are made and tidied under a lock of their own."""
+UNMARKED_SUFFIX: Final = ".db.tmp"
+"""Suffix of unfinished databases, which are created and cleaned up under their own lock."""
 
 _KEPT_FOLDERS = {"mlartifacts", "request_log", "storage"}
-"""Of a home; others write there, or nothing temporary lies there. ``dagster/storage`` has a folder
-for each run."""
+"""Folders of a home that are skipped: others write there, or they hold no temporary files.
+``dagster/storage`` has a folder for each run."""
 
 
 @contextlib.contextmanager
@@ -36,11 +36,11 @@ def in_use(path: Path) -> Iterator[None]:
     """Mark a temporary file or folder as used by this process until the block ends.
 
     Args:
-        path: Of a file or folder that exists; what is written to it under this name is marked too.
+        path: An existing file or folder; everything written to it under this name is marked.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: its age has to do
+        with contextlib.suppress(OSError):  # a file system without locks: only the age counts
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         yield
     finally:
@@ -48,23 +48,23 @@ def in_use(path: Path) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path, pattern: str) -> None:
-    """Remove files and folders whose name fits, unless a process uses them.
+    """Remove a folder's files and subfolders that match, unless a process uses them.
 
     Args:
-        folder: Where they lie, not deeper.
-        pattern: Of their names, as in :meth:`pathlib.Path.glob`.
+        folder: Their folder.
+        pattern: Pattern of their names, as in :meth:`pathlib.Path.glob`.
     """
     for path in folder.glob(pattern):
-        # Another process may be tidying, too, and a shared folder holds what others own.
+        # Another process may remove them too, and a shared folder holds files of other users.
         with contextlib.suppress(FileNotFoundError, PermissionError):
             _remove_unless_used(path)
 
 
-def tidy(home: Path) -> None:
-    """Remove what killed processes have left in a local home.
+def clean_home(home: Path) -> None:
+    """Remove the leftovers of killed processes from a local home.
 
     Args:
-        home: Folder; one that is not there holds nothing.
+        home: The folder; it need not exist.
     """
     for name, folders, _ in os.walk(home):
         folders[:] = [each for each in folders if each not in _KEPT_FOLDERS and each[0] != "."]
@@ -74,15 +74,14 @@ def tidy(home: Path) -> None:
 
 @contextlib.contextmanager
 def process_folder() -> Iterator[None]:
-    """Keep temporary files of this process and its children in a folder of their own.
+    """Keep the temporary files of this process, its children and its libraries in one folder.
 
-    It is removed when the block ends or, after a kill, by the next process that makes one.
-    Libraries leave there what they were working on.
+    It is removed when the block ends or, after a kill, by the next process that creates one.
     """
     try:
         place = _shared_temporary_folder()
         folder = tempfile.mkdtemp(dir=place, prefix=PROCESS_FOLDER)
-    except OSError:  # whatever needs a temporary file says so; a command may need none
+    except OSError:  # a command may need no temporary files; whatever needs one fails itself
         yield
         return
     before = tempfile.tempdir, os.environ.get("TMPDIR")
@@ -98,22 +97,20 @@ def process_folder() -> Iterator[None]:
         else:
             os.environ["TMPDIR"] = before[1]
         shutil.rmtree(folder, ignore_errors=True)  # children may still be ending
-        remove_leftovers(place, f"{PROCESS_FOLDER}*")  # those that were too young at the start
+        remove_leftovers(place, f"{PROCESS_FOLDER}*")  # some were too young at the start
 
 
 def _shared_temporary_folder() -> Path:
-    """Where the system keeps temporary files; not the folder of the process that started this one,
-    which goes when that one ends.
-    """
+    """Return the system's temporary folder, not the parent process's, which ends with it."""
     place = Path(tempfile.gettempdir())
     return place.parent if place.name.startswith(PROCESS_FOLDER) else place
 
 
 def _remove_unless_used(path: Path) -> None:
-    if path.name.endswith(UNMARKED):
+    if path.name.endswith(UNMARKED_SUFFIX):
         return
     age = time.time() - path.lstat().st_mtime
-    if abs(age) < UNMARKED_SECONDS or path.is_symlink():
+    if abs(age) < MIN_AGE_SECONDS or path.is_symlink():
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:

@@ -1,8 +1,8 @@
-"""Profiles of stored months: measured once, kept, and measured anew when the tables change.
+"""Profiles of stored months: computed once, cached, and recomputed when the tables change.
 
-``{home}/month_profiles/{dataset}/YYYY-MM.json`` holds a profile and what it was made from: digests
-of the tables' Parquet footers, the raw file's checksum and the code version. Thus to compare a
-month with earlier ones costs a small file for each of them, and one month of trips in memory.
+``{home}/month_profiles/{dataset}/YYYY-MM.json`` holds a profile and its inputs: digests of the
+tables' Parquet footers, the raw file's checksum and the code version. Comparing a month with
+earlier ones then takes one small file per month, and one month of trips in memory.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ FEATURES = "trip_features"
 REJECTED = "rejected_trips"
 _PROFILE = ("trips/quality/profile.py",)
 _FOOTER_TAIL = 8
-"""A Parquet file ends with the footer, its length in four bytes, and ``PAR1``."""
+"""A Parquet file ends with its footer, the footer's length in four bytes, and ``PAR1``."""
 
 
 class _StoredProfile(BaseModel):
@@ -41,14 +41,15 @@ class MonthProfiles:
     store: TripStore
 
     def months(self) -> list[Month]:
-        """Months that have kept trips stored, in order."""
+        """Return the months with stored ``trip_features``, in order."""
         return self.store.months(FEATURES)
 
     def of(self, month: Month) -> MonthProfile:
-        """The profile of one stored month.
+        """Return the profile of one stored month.
 
         Raises:
             MonthNotFound: when ``trip_features`` has no such month.
+            CorruptMonth: when its files cannot be read.
         """
         made_from = self._made_from(month)
         path = f"{self.store.home}/month_profiles/{self.store.dataset}/{month}.json"
@@ -60,19 +61,19 @@ class MonthProfiles:
         return profile
 
     def of_stored(self, months: Iterable[Month]) -> list[MonthProfile]:
-        """The profiles of those of the months that are stored, in order."""
+        """Return the profiles of those of the months that are stored, in order."""
         return [self.of(month) for month in sorted(set(self.months()).intersection(months))]
 
-    def whole_and_damaged(self) -> tuple[list[MonthProfile], dict[Month, str]]:
-        """The profiles of all stored months, in order, and those that cannot be read, with why."""
-        whole: list[MonthProfile] = []
-        damaged: dict[Month, str] = {}
+    def readable_and_corrupt(self) -> tuple[list[MonthProfile], dict[Month, str]]:
+        """Return the profiles of all readable months, in order, and the errors of the others."""
+        readable: list[MonthProfile] = []
+        corrupt: dict[Month, str] = {}
         for month in self.months():
             try:
-                whole.append(self.of(month))
+                readable.append(self.of(month))
             except CorruptMonth as error:
-                damaged[month] = str(error)
-        return whole, damaged
+                corrupt[month] = str(error)
+        return readable, corrupt
 
     def _made_from(self, month: Month) -> str:
         raw = self.store.raw_record(month)
@@ -110,7 +111,7 @@ class MonthProfiles:
 
 
 def _trips(store: TripStore, month: Month) -> tuple[list[str], str | None, pl.DataFrame | None]:
-    """Columns of a stored month, how it breaks its contract, and the trips when it does not."""
+    """Return a stored month's columns, its schema violation (None for none), and its trips."""
     from ml_assets.trips.schema import TableError
 
     with fsspec.open(store.table_path(FEATURES, month), "rb") as file:
@@ -122,7 +123,7 @@ def _trips(store: TripStore, month: Month) -> tuple[list[str], str | None, pl.Da
 
 
 def _published(store: TripStore, month: Month, lineage: Lineage) -> tuple[int, dict[str, str]]:
-    """Rows and columns of the published file, from its own footer while it is the same file."""
+    """Return the rows and columns of the published file, from its footer if it is the same file."""
     raw = store.raw_record(month)
     if raw is None or raw.sha256 != lineage.raw_sha256:
         return lineage.published_rows, {}
@@ -134,7 +135,7 @@ def _published(store: TripStore, month: Month, lineage: Lineage) -> tuple[int, d
 
 
 def _rejected(store: TripStore, month: Month, lineage: Lineage) -> dict[str, int] | None:
-    """Rejected trips by reason; None when they are not there, or of another published file."""
+    """Return rejected trips by reason; None when they are missing or of another published file."""
     try:
         other, _ = store.lineage(REJECTED, month)
     except MonthNotFound:
@@ -146,7 +147,7 @@ def _rejected(store: TripStore, month: Month, lineage: Lineage) -> dict[str, int
 
 
 def _footer_digest(path: str) -> str:
-    """SHA-256 of a Parquet file's footer, which holds every column's size and statistics."""
+    """Return the SHA-256 of a Parquet footer, which holds each column's size and statistics."""
     file_system, place = fsspec.core.url_to_fs(path)
     if not file_system.exists(place):
         return "absent"
@@ -157,11 +158,11 @@ def _footer_digest(path: str) -> str:
 
 
 def _read(path: str) -> _StoredProfile | None:
-    """A kept profile; None when there is none, or other code wrote it."""
+    """Return a cached profile; None when there is none, or other code wrote it."""
     file_system, place = fsspec.core.url_to_fs(path)
     if not file_system.exists(place):
         return None
     try:
         return _StoredProfile.model_validate_json(file_system.cat_file(place))
     except ValidationError:
-        return None  # measured anew and written again
+        return None  # recomputed and written again

@@ -1,4 +1,4 @@
-"""Small JSON records beside the tables: training sets, figures, decisions."""
+"""JSON records of assets: training sets, metrics, decisions."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,20 +22,20 @@ class UnreadableRecord(ShownError, ValueError):
 
 @dataclass(frozen=True)
 class RecordStore:
-    """Records of one dataset below one home, one JSON file an asset."""
+    """Records of one dataset in a home, one JSON file per asset."""
 
     home: str
     dataset: str
 
     def path(self, asset: str) -> str:
-        """Path or URL of an asset's record."""
+        """Return the path or URL of an asset's record."""
         return f"{self.home}/{asset}/{self.dataset}.json"
 
     def write(self, asset: str, record: BaseModel) -> None:
         """Replace an asset's record.
 
         Raises:
-            StorageError: when there is no room, or no permission to write.
+            StorageError: when the disk is full or not writable.
         """
         write_text(self.path(asset), record.model_dump_json(indent=1))
 
@@ -44,7 +44,7 @@ class RecordStore:
 
         Raises:
             MissingRecord: when it was never written.
-            UnreadableRecord: when it does not hold what this code expects.
+            UnreadableRecord: when it does not match the model.
         """
         record = self.find(asset, kind)
         if record is None:
@@ -55,7 +55,11 @@ class RecordStore:
         return record
 
     def find(self, asset: str, kind: type[Record]) -> Record | None:
-        """Like :meth:`read`, but None when the record was never written."""
+        """Read an asset's record; None when it was never written.
+
+        Raises:
+            UnreadableRecord: when it does not match the model.
+        """
         if not filesystem.exists(self.path(asset)):
             return None
         try:
@@ -63,5 +67,5 @@ class RecordStore:
         except ValidationError as error:
             raise UnreadableRecord(
                 f"{self.path(asset)} cannot be read as {kind.__name__} "
-                f"({error.error_count()} faults): materialize {asset} again"
+                f"({error.error_count()} errors): materialize {asset} again"
             ) from error

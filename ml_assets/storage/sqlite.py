@@ -1,7 +1,7 @@
-"""SQLite databases that are created whole or not at all.
+"""Create SQLite databases atomically.
 
-Libraries create their tables by many statements, each committed on its own: a process that ends
-meanwhile leaves a database that they can neither use nor complete.
+Libraries create their tables in many separate commits: a process that ends meanwhile leaves a
+database that they can neither use nor complete.
 """
 
 import contextlib
@@ -14,44 +14,44 @@ from pathlib import Path
 from ml_assets.storage.atomic import atomic_write
 
 SIDE_FILES = ("-journal", "-wal", "-shm")
-"""What SQLite keeps beside a database, by how the name ends: a changed name leaves them behind."""
+"""Suffixes of SQLite's files beside a database, which a rename of the database does not move."""
 
 BUSY_SECONDS = 30.0
-"""How long to wait for another process that writes; as long as Dagster does."""
+"""How long to wait for another process that writes; Dagster's own timeout."""
 
 
 @contextlib.contextmanager
-def creating(database: Path) -> Iterator[Path]:
-    """A temporary path that becomes this database when the block ends without an error.
+def new_database(database: Path) -> Iterator[Path]:
+    """Create a database at a temporary path that becomes ``database`` when the block succeeds.
 
-    To be entered under a lock: what an earlier process left of its attempt is removed first.
+    The caller holds a lock: leftovers of earlier attempts are removed first.
 
     Args:
-        database: What is not there yet, or is empty.
+        database: Path of the database, which does not exist or is empty.
 
     Yields:
-        The path to create it at; no connection to it may be open when the block ends.
+        The temporary path; no connection to it may be open when the block ends.
     """
-    remove_attempts(database)
+    remove_unfinished(database)
     try:
         with atomic_write(str(database), marked=False) as temporary:
             yield temporary
             with closing(sqlite3.connect(temporary)) as created:
                 created.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            # A journal of a database that was removed would be played back into this one.
+            # The journal of a removed database would be replayed into this one.
             _unlink(database, SIDE_FILES)
     finally:
-        remove_attempts(database)
+        remove_unfinished(database)
 
 
-def remove_attempts(database: Path) -> None:
-    """Remove what processes that were killed left of their attempts to create this database."""
+def remove_unfinished(database: Path) -> None:
+    """Remove unfinished attempts of killed processes to create this database."""
     for attempt in database.parent.glob(f".{glob.escape(database.name)}.*.tmp*"):
         attempt.unlink(missing_ok=True)
 
 
-def set_aside(database: Path) -> Path:
-    """Give a database another name, ``.unfinished`` behind its own, so that a new one is made.
+def move_aside(database: Path) -> Path:
+    """Rename a database, appending ``.unfinished``, so that a new one can be created.
 
     Returns:
         The new path.
@@ -67,17 +67,17 @@ def set_aside(database: Path) -> Path:
 
 
 def connect(database: Path) -> sqlite3.Connection:
-    """Connect to a database that exists; unlike ``sqlite3.connect`` it makes no empty one.
+    """Connect to an existing database; unlike ``sqlite3.connect``, never create one.
 
     Raises:
-        sqlite3.Error: when it is not there.
+        sqlite3.Error: when it does not exist.
     """
     uri = f"{database.absolute().as_uri()}?mode=rw"
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)
 
 
 def tables(database: Path) -> set[str]:
-    """Names of a database's tables; none when the file is not there or empty.
+    """Return the names of a database's tables; none when the file is missing or empty.
 
     Raises:
         sqlite3.Error: when it cannot be read.

@@ -1,10 +1,10 @@
-"""Where months of trips live: raw files byte for byte, and tables under their contracts.
+"""Storage of months of trips: unchanged raw files, and tables validated against their schemas.
 
-Layout below the home (a folder or an fsspec URL), a dataset being ``green`` or ``yellow``, or
-``sample_green`` and so on for the synthetic sample, so that the two never mix::
+Layout below the home (a folder or an fsspec URL). A dataset is ``green`` or ``yellow``, or
+``sample_green`` and so on for the synthetic sample, so that real and synthetic trips never mix::
 
-    {home}/raw_trips/{dataset}/{taxi}_tripdata_YYYY-MM.parquet   as published, byte for byte, or
-                                                                 the rows of its parts in order
+    {home}/raw_trips/{dataset}/{taxi}_tripdata_YYYY-MM.parquet   as published, unchanged, or the
+                                                                 rows of its parts in order
     {home}/raw_trips/{dataset}/{taxi}_tripdata_YYYY-MM.json      its checksum, version and source
     {home}/{table}/{dataset}/YYYY-MM.parquet                     lineage inside the Parquet footer
 """
@@ -34,7 +34,7 @@ INCOMING = ".incoming_"
 
 
 class MonthNotFound(ShownError, LookupError):
-    """A month that is not in the store; names the table, the month and the way to bring it."""
+    """A month that is not in the store; names the table, the month and how to ingest it."""
 
 
 class CorruptMonth(ShownError, ValueError):
@@ -42,7 +42,7 @@ class CorruptMonth(ShownError, ValueError):
 
 
 class PartRecord(BaseModel):
-    """What is known of one part of a month that was published as a folder of parts."""
+    """Name, size and checksum of one part of a month published as a folder of parts."""
 
     name: str
     size_bytes: int
@@ -50,11 +50,11 @@ class PartRecord(BaseModel):
 
 
 class PublishedFileRecord(BaseModel):
-    """What is known of a stored raw file.
+    """Origin, size and checksum of a stored raw file.
 
     Attributes:
-        parts: The published parts, in the order in which the stored file holds their rows; empty
-            for a file that is stored byte for byte.
+        parts: The published parts, in the order of their rows in the stored file; empty for a file
+            that is stored unchanged.
     """
 
     month: str
@@ -70,7 +70,7 @@ class PublishedFileRecord(BaseModel):
 
 
 class Lineage(BaseModel):
-    """What a stored month of a table was made from; travels inside its Parquet footer."""
+    """Origin of a stored month of a table; kept in its Parquet footer."""
 
     month: str
     dataset: str
@@ -82,7 +82,7 @@ class Lineage(BaseModel):
 
 @dataclass(frozen=True)
 class TripStore:
-    """Months of trips of one dataset, below one home.
+    """Months of trips of one dataset in a home.
 
     Attributes:
         home: Local folder or fsspec URL.
@@ -96,19 +96,19 @@ class TripStore:
 
     @property
     def dataset(self) -> str:
-        """Folder name that keeps taxis, and synthetic and real trips, apart."""
+        """Folder name of the dataset; it separates taxis, and synthetic from real trips."""
         return f"sample_{self.taxi}" if self.synthetic else self.taxi
 
     def raw_path(self, month: Month) -> str:
-        """Path or URL of a month's raw file."""
+        """Return the path or URL of a month's raw file."""
         return f"{self.home}/raw_trips/{self.dataset}/{self.taxi}_tripdata_{month}.parquet"
 
     def table_path(self, table: str, month: Month) -> str:
-        """Path or URL of a month of a table."""
+        """Return the path or URL of a month of a table."""
         return f"{self.home}/{table}/{self.dataset}/{month}.parquet"
 
     def raw_record(self, month: Month) -> PublishedFileRecord | None:
-        """The record of a stored raw file; None when there is no whole file with its record."""
+        """Return a raw file's record; None unless the file is complete and has a record."""
         record_path = _record_path(self.raw_path(month))
         if not (filesystem.exists(record_path) and filesystem.exists(self.raw_path(month))):
             return None
@@ -121,34 +121,34 @@ class TripStore:
         return record
 
     def require_raw(self, month: Month) -> PublishedFileRecord | None:
-        """Like :meth:`raw_record`, for those who read the file; None when no month is there.
+        """Return a raw file's record before reading the file; None when there is no file.
 
         Raises:
-            CorruptMonth: when a file is there without the record of that very file.
+            CorruptMonth: when there is a file without a matching record.
         """
         record = self.raw_record(month)
         if record is None and filesystem.exists(self.raw_path(month)):
             raise CorruptMonth(
-                f"{self.raw_path(month)} lacks a record that fits it, as if its writing had been "
-                f"broken off: materialize raw_trips of {month} again"
+                f"{self.raw_path(month)} has no matching record, probably since its writing was "
+                f"interrupted: materialize raw_trips of {month} again"
             )
         return record
 
     def verify_raw(self, month: Month, record: PublishedFileRecord) -> bool:
-        """Whether the stored raw file still has the checksum of its record; reads all of it."""
+        """Whether the stored raw file matches its record's checksum; reads the whole file."""
         with self.open_raw(month) as file:
             digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
             return digest.hexdigest() == record.sha256
 
     def store_raw(self, month: Month, file: Path, record: PublishedFileRecord) -> None:
-        """Store a fetched file under the month, and its record; replaces what was there.
+        """Store a month's fetched file and its record, replacing earlier ones.
 
-        The new record is written first, so that a full disk is met before anything is touched. The
-        old one goes just before the file is replaced: a process killed in between leaves a file
-        without a record, which counts as not fetched, and never a record that tells of another.
+        The new record is written first, so that a full disk is found before anything is changed.
+        The old record is removed just before the file is replaced: a process killed in between
+        leaves a file without a record, which counts as not fetched, never one with a wrong record.
 
         Raises:
-            StorageError: when there is no room, or no permission to write.
+            StorageError: when the disk is full or not writable.
         """
         target = self.raw_path(month)
         with storage_errors(target), atomic_write(_record_path(target)) as new_record:
@@ -158,8 +158,8 @@ class TripStore:
                 filesystem.remove(_record_path(target))
 
     @contextlib.contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """A folder for files on their way in: on the home's own disk where it is local.
+    def staging_dir(self) -> Iterator[Path]:
+        """Create a temporary folder for incoming files, on the home's disk if the home is local.
 
         Raises:
             StorageError: when the home cannot be written.
@@ -184,11 +184,11 @@ class TripStore:
         return filesystem.open_binary(self.raw_path(month))
 
     def write_table(self, table: str, frame: pl.DataFrame, lineage: Lineage) -> int:
-        """Write one month of a table under its contract; returns the file's size in bytes.
+        """Validate and write one month of a table; returns the file's size in bytes.
 
         Raises:
-            TableError: when the frame breaks the contract; what was stored before stays.
-            StorageError: when there is no room, or no permission to write.
+            TableError: when the frame violates the schema; existing data are kept.
+            StorageError: when the disk is full or not writable.
         """
         from ml_assets.trips.schema import enforce
 
@@ -204,51 +204,51 @@ class TripStore:
     def read_table(
         self, table: str, month: Month, columns: list[str] | None = None
     ) -> pl.DataFrame:
-        """Read one month of a table, held to its contract (when all columns are read).
+        """Read one month of a table; validate its schema when all columns are read.
 
         Raises:
-            MonthNotFound: when the month is not there.
+            MonthNotFound: when the month is not stored.
             CorruptMonth: when the file cannot be read, or lacks one of the columns.
-            TableError: when the file does not meet the contract.
+            TableError: when the file violates the schema.
         """
         from ml_assets.trips.schema import enforce
 
         path = self.table_path(table, month)
-        with self._opened(table, month) as file:
+        with self._open(table, month) as file:
             frame = pl.from_arrow(pq.read_table(file, columns=columns))
         assert isinstance(frame, pl.DataFrame)
         return frame if columns is not None else enforce(table, frame, path)
 
     def lineage(self, table: str, month: Month) -> tuple[Lineage, int]:
-        """What a stored month was made from, and its number of rows, from the footer alone.
+        """Return a stored month's lineage and number of rows, reading only the footer.
 
         Raises:
-            MonthNotFound: when the month is not there.
+            MonthNotFound: when the month is not stored.
             CorruptMonth: when the file cannot be read, or was not written by this project.
         """
-        with self._opened(table, month) as file:
+        with self._open(table, month) as file:
             footer = pq.ParquetFile(file).metadata
         written = (footer.metadata or {}).get(LINEAGE_KEY, b"")
         try:
             return Lineage.model_validate_json(written), footer.num_rows
         except ValidationError as error:
-            path, fault = self.table_path(table, month), "its footer does not tell its origin"
+            path, fault = self.table_path(table, month), "its footer has no lineage"
             raise CorruptMonth(_damaged(path, fault, table, month)) from error
 
     def months(self, table: str) -> list[Month]:
-        """The months of a table that are there, in order; files of other names are passed over."""
+        """Return the stored months of a table, in order; files with other names are ignored."""
         stored = (
             _month_of(name) for name in filesystem.names(f"{self.home}/{table}/{self.dataset}")
         )
         return sorted(month for month in stored if month is not None)
 
     def remove(self, table: str, months: Iterable[Month]) -> None:
-        """Remove months of a table, where they are there."""
+        """Remove the stored ones of these months from a table."""
         for month in months:
             filesystem.remove(self.table_path(table, month))
 
     @contextlib.contextmanager
-    def _opened(self, table: str, month: Month) -> Iterator[BinaryIO]:
+    def _open(self, table: str, month: Month) -> Iterator[BinaryIO]:
         path = self.table_path(table, month)
         if not filesystem.exists(path):
             raise MonthNotFound(_missing(table, month))
@@ -260,14 +260,14 @@ class TripStore:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _missing(table: str, month: Month) -> str:
     return (
-        f"{table} has no month {month}: bring it with `ml-assets run --first {month} "
+        f"{table} has no month {month}: ingest it with `ml-assets run --first {month} "
         f"--last {month} --ingest-only`, or materialize that partition of raw_trips and {table} "
         "in the UI"
     )
@@ -278,7 +278,7 @@ def _damaged(path: str, fault: str, table: str, month: Month) -> str:
 
 
 def _month_of(name: str) -> Month | None:
-    """The month whose file bears this name; None for any other file."""
+    """Return the month of a file name; None for any other file."""
     try:
         return Month.parse(name.removesuffix(".parquet")) if name.endswith(".parquet") else None
     except ValueError:

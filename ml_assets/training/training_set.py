@@ -62,7 +62,7 @@ def rejected_months(store: TripStore, months: Sequence[Month]) -> dict[Month, st
     A month whose files are damaged is among them, and no other month is compared with it.
     """
     profiles = MonthProfiles(store)
-    whole, refused = profiles.whole_and_damaged()
+    whole, refused = profiles.readable_and_corrupt()
     for profile in whole:
         if found := rejection_reasons(profile, history_before(whole, profile.month)):
             refused[Month.parse(profile.month)] = "; ".join(found)

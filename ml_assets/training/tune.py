@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ml_assets.config.sqlite_url import resolved, sqlite_path, sqlite_url
 from ml_assets.storage.atomic import locked
-from ml_assets.storage.sqlite import creating, tables
+from ml_assets.storage.sqlite import new_database, tables
 from ml_assets.training.families import ModelFamily
 from ml_assets.training.fit import (
     EncodedTrips,
@@ -174,7 +174,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
 def _create_if_missing(database: Path) -> None:
     if tables(database):
         return
-    with creating(database) as temporary:
+    with new_database(database) as temporary:
         storage = optuna.storages.RDBStorage(sqlite_url(temporary))
         storage.remove_session()
         storage.engine.dispose()

@@ -124,7 +124,7 @@ def test_dagster_s_damaged_database_is_told(monkeypatch, capsys, home, database)
     file.write_bytes(b"no database " * 1000)
     for arguments in (["backtest"], ["runs"]):
         answer = call(monkeypatch, capsys, arguments, {"ML_ASSETS_HOME": home})
-        assert_one_line(answer, f"{file} is damaged", "begin anew without what it holds")
+        assert_one_line(answer, f"{file} is damaged", "start with an empty one")
 
 
 def test_dagster_s_locked_database_is_told(monkeypatch, capsys, home):

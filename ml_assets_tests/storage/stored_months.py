@@ -1,4 +1,4 @@
-"""Months put into a store as the ingestion assets put them, without an orchestrator."""
+"""Write months to a store as the ingestion assets do, without Dagster."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ml_assets_tests.published_months import published_month
 
 MONTH = Month(2023, 1)
 CONTENTS = (180, 300)
-"""A month comes in these two sizes, which tells its two contents apart."""
+"""Numbers of rows of a month's two contents."""
 
 
 def store_at(home: Path | str, synthetic: bool = False) -> TripStore:
@@ -22,7 +22,7 @@ def store_at(home: Path | str, synthetic: bool = False) -> TripStore:
 def put_month(
     store: TripStore, month: Month = MONTH, rows: int = 180, source: str = "somewhere"
 ) -> PublishedFileRecord:
-    """Store raw file, kept and rejected trips of a month of so many rows."""
+    """Store the raw file, kept and rejected trips of a month with this number of rows."""
     record = store_raw(store, month, rows, source)
     put_tables(store, month, record)
     return record
@@ -31,7 +31,7 @@ def put_month(
 def store_raw(
     store: TripStore, month: Month = MONTH, rows: int = 180, source: str = "somewhere"
 ) -> PublishedFileRecord:
-    with store.scratch() as folder:
+    with store.staging_dir() as folder:
         file = folder / "incoming.parquet"
         pq.write_table(published_month(month, rows), file)
         record = PublishedFileRecord(

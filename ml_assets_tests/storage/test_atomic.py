@@ -1,4 +1,4 @@
-"""A full disk, a kill, or another writer never leaves half a file."""
+"""A full disk, a kill or another writer never leaves a partial file."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from ml_assets_tests.conftest import REPOSITORY
 from ml_assets_tests.storage.stored_months import CONTENTS, MONTH, put_month, store_at, store_raw
 
 NOBODY = 65534
-OUT_OF_ROOM = """
+FULL_DISK = """
 import resource, shutil, signal, sys
 from pathlib import Path
 from ml_assets.storage.atomic import StorageError
@@ -54,8 +54,8 @@ def start_writer(home: Path, rounds: int) -> "subprocess.Popen[str]":
     return writer
 
 
-def assert_month_is_whole(home: Path) -> None:
-    """What is stored is one of the two contents; a record, if there is one, tells of its file."""
+def assert_month_is_complete(home: Path) -> None:
+    """The stored month is one of the two contents; a record, if there is one, matches its file."""
     store = store_at(home)
     assert store.read_table("trip_features", MONTH).height in CONTENTS
     store.read_table("rejected_trips", MONTH)
@@ -93,14 +93,12 @@ def test_an_error_while_writing_to_a_url_leaves_the_old_file():
         ),
     ],
 )
-def test_a_full_disk_keeps_what_was_there_and_says_so(tmp_path_factory, action, named):
+def test_a_full_disk_keeps_existing_data_and_is_reported(tmp_path_factory, action, named):
     tmp_path = tmp_path_factory.mktemp("home")
     store = store_at(tmp_path)
     record = put_month(store)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    done = run_python(
-        OUT_OF_ROOM.format(action=action), tmp_path, tmp_path_factory.mktemp("fetched")
-    )
+    done = run_python(FULL_DISK.format(action=action), tmp_path, tmp_path_factory.mktemp("fetched"))
     assert done.returncode == 1, done.stderr
     assert named in done.stderr
     assert "File too large" in done.stderr
@@ -109,27 +107,27 @@ def test_a_full_disk_keeps_what_was_there_and_says_so(tmp_path_factory, action, 
     assert store.raw_record(MONTH) == record
 
 
-def test_a_process_killed_while_it_writes_leaves_a_whole_month(tmp_path):
+def test_a_process_killed_while_it_writes_leaves_a_complete_month(tmp_path):
     for milliseconds in (3, 17, 41):
         writer = start_writer(tmp_path, rounds=10_000)
         time.sleep(milliseconds / 1000)
         writer.send_signal(signal.SIGKILL)
         assert writer.wait() == -signal.SIGKILL
-        assert_month_is_whole(tmp_path)
+        assert_month_is_complete(tmp_path)
     put_month(store_at(tmp_path))
     assert store_at(tmp_path).require_raw(MONTH) is not None
 
 
-def test_two_processes_that_write_one_month_leave_one_whole_month(tmp_path):
+def test_two_processes_that_write_one_month_leave_one_complete_month(tmp_path):
     writers = [start_writer(tmp_path, rounds=12) for _ in range(2)]
     while any(writer.poll() is None for writer in writers):
         assert store_at(tmp_path).read_table("trip_features", MONTH).height in CONTENTS
     assert [writer.wait() for writer in writers] == [0, 0]
-    assert_month_is_whole(tmp_path)
+    assert_month_is_complete(tmp_path)
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_what_a_killed_process_left_behind_goes_away_after_a_day(tmp_path):
+def test_leftovers_of_a_killed_process_are_removed_after_a_day(tmp_path):
     old = time.time() - STALE_SECONDS - 60
     folder = tmp_path / "raw_trips" / "green"
     leftovers = [folder / ".2023-01.parquet.abc.tmp", tmp_path / ".incoming_abc" / "half.parquet"]
@@ -144,20 +142,20 @@ def test_what_a_killed_process_left_behind_goes_away_after_a_day(tmp_path):
     assert all(path.exists() for path in fresh)
 
 
-def test_a_home_that_cannot_be_written_says_so_and_names_the_variable(tmp_path):
+def test_an_unwritable_home_is_reported_with_its_variable(tmp_path):
     (tmp_path / "file").write_text("")
     home = tmp_path / "file" / "home"
     with pytest.raises(StorageError) as error:
         write_text(f"{home}/training_set/green.json", "{}")
-    for told in (str(home), "Not a directory", "ML_ASSETS_HOME"):
-        assert told in str(error.value)
-    with pytest.raises(StorageError, match="ML_ASSETS_HOME"), store_at(home).scratch():
+    for part in (str(home), "Not a directory", "ML_ASSETS_HOME"):
+        assert part in str(error.value)
+    with pytest.raises(StorageError, match="ML_ASSETS_HOME"), store_at(home).staging_dir():
         pass
 
 
 @contextlib.contextmanager
 def as_a_user():
-    """Root may write anywhere, so for a while it is nobody."""
+    """Run the block as the user nobody, since root may write anywhere."""
     if os.geteuid() != 0:
         yield
         return
@@ -168,8 +166,8 @@ def as_a_user():
         os.seteuid(0)
 
 
-def test_a_folder_without_permission_to_write_is_told_as_such(tmp_path):
+def test_a_folder_without_write_permission_is_reported(tmp_path):
     tmp_path.chmod(0o500)
-    told = "Permission denied.*make that folder writable"
-    with as_a_user(), pytest.raises(StorageError, match=told):
+    message = "Permission denied.*make that folder writable"
+    with as_a_user(), pytest.raises(StorageError, match=message):
         write_text(str(tmp_path / "training_set" / "green.json"), "{}")

@@ -1,4 +1,4 @@
-"""What a killed process leaves behind is removed by the next one, and what is in use stays."""
+"""Leftovers of killed processes are removed by the next one; files in use are kept."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ml_assets.storage import leftovers
-from ml_assets.storage.leftovers import PROCESS_FOLDER, process_folder, tidy
-from ml_assets.storage.sqlite import creating, tables
+from ml_assets.storage.leftovers import PROCESS_FOLDER, clean_home, process_folder
+from ml_assets.storage.sqlite import new_database, tables
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 
 WRITER = """
@@ -26,7 +26,7 @@ home = sys.argv[1]
 with (
     process_folder(),
     atomic_write(f"{home}/decisions/green/one.json") as temporary,
-    TripStore(home, "green", synthetic=False).scratch() as folder,
+    TripStore(home, "green", synthetic=False).staging_dir() as folder,
 ):
     temporary.write_text("half")
     (folder / "half.parquet").write_text("half")
@@ -54,48 +54,48 @@ def writing(home, temporary):
 
 
 def found(home, temporary):
-    """Everything temporary, by the beginnings of names."""
+    """All temporary files and folders, by the first characters of their names."""
     below = [*home.rglob(".*.tmp"), *home.glob(".incoming_*"), *temporary.iterdir()]
     return sorted(path.name[:9] for path in below)
 
 
-def test_the_next_process_removes_what_a_killed_one_has_left_and_nothing_in_use(
+def test_the_next_process_removes_the_leftovers_of_a_killed_one_and_nothing_in_use(
     tmp_path, monkeypatch
 ):
     home, temporary = tmp_path / "home", tmp_path / "temporary"
     temporary.mkdir()
-    monkeypatch.setattr(leftovers, "UNMARKED_SECONDS", 0.0)
+    monkeypatch.setattr(leftovers, "MIN_AGE_SECONDS", 0.0)
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     everything = [".incoming", ".one.json", PROCESS_FOLDER[:9]]
 
-    def tidied():
+    def cleaned():
         with process_folder():
-            tidy(home)
+            clean_home(home)
         return found(home, temporary)
 
     with writing(home, temporary) as process:
-        assert tidied() == everything  # it lives
+        assert cleaned() == everything  # it is alive
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert found(home, temporary) == everything
-        assert tidied() == []
+        assert cleaned() == []
     assert not (home / "decisions" / "green" / "one.json").exists()
 
 
-def test_what_was_made_this_moment_is_left_alone_as_it_may_still_get_its_mark(tmp_path):
+def test_a_new_file_is_kept_since_it_may_not_be_marked_yet(tmp_path):
     path = tmp_path / "raw_trips" / ".half.tmp"
     path.parent.mkdir()
     path.touch()
-    tidy(tmp_path)
+    clean_home(tmp_path)
     assert path.exists()
     hour_ahead = time.time() + 3600  # the clock was set back since
     os.utime(path, (hour_ahead, hour_ahead))
-    tidy(tmp_path)
+    clean_home(tmp_path)
     assert not path.exists()
 
 
-def test_a_folder_of_a_process_killed_this_moment_is_removed_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(leftovers, "UNMARKED_SECONDS", 0.3)
+def test_the_folder_of_a_process_killed_just_before_is_removed_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(leftovers, "MIN_AGE_SECONDS", 0.3)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / f"{PROCESS_FOLDER}killed").mkdir()
     with process_folder():
@@ -104,16 +104,16 @@ def test_a_folder_of_a_process_killed_this_moment_is_removed_at_the_end(tmp_path
     assert [*tmp_path.iterdir()] == []
 
 
-def test_a_database_under_way_is_left_to_those_who_make_it(tmp_path):
-    with creating(tmp_path / "runs.sqlite") as made:
+def test_an_unfinished_database_is_kept(tmp_path):
+    with new_database(tmp_path / "runs.sqlite") as made:
         sqlite3.connect(made).execute("CREATE TABLE one (number)").connection.close()
         os.utime(made, (0, 0))
-        tidy(tmp_path)
+        clean_home(tmp_path)
         assert made.exists()
     assert tables(tmp_path / "runs.sqlite") == {"one"}
 
 
-def test_a_process_started_by_another_has_a_folder_beside_its_own(tmp_path, monkeypatch):
+def test_a_child_process_has_its_folder_beside_its_parents(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("TMPDIR", raising=False)
     with process_folder():

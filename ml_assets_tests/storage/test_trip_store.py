@@ -1,4 +1,4 @@
-"""The store of months: what goes in comes out, on a folder and on URLs; what is damaged is named."""
+"""The trip store: round trips in a folder and at URLs; damaged files are named."""
 
 import uuid
 
@@ -58,7 +58,7 @@ def test_raw_tables_and_records_work_on_a_folder_and_on_urls(home, tmp_path):
         assert not list(tmp_path.iterdir())
 
 
-def test_the_raw_file_is_kept_byte_for_byte(store, tmp_path):
+def test_the_raw_file_is_stored_unchanged(store, tmp_path):
     record = store_raw(store)
     path = tmp_path / "raw_trips" / "green" / "green_tripdata_2023-01.parquet"
     assert checksum(path) == record.sha256
@@ -87,7 +87,7 @@ def test_sample_and_real_trips_in_one_home_never_mix(tmp_path):
     assert yellow.raw_record(MONTH) is None
 
 
-def test_a_month_that_is_absent_names_the_commands_that_bring_it(store):
+def test_the_error_for_a_missing_month_names_the_command_to_ingest_it(store):
     for read in (store.read_table, store.lineage):
         with pytest.raises(MonthNotFound) as error:
             read("trip_features", MONTH)
@@ -97,7 +97,7 @@ def test_a_month_that_is_absent_names_the_commands_that_bring_it(store):
         store.open_raw(MONTH)
 
 
-def test_a_table_that_breaks_its_contract_does_not_replace_a_good_one(store):
+def test_a_table_that_violates_its_schema_does_not_replace_a_good_one(store):
     record = put_month(store)
     good = store.read_table("trip_features", MONTH)
     with pytest.raises(TableError, match="trip_features of 2023-01 breaks the contract"):
@@ -107,7 +107,7 @@ def test_a_table_that_breaks_its_contract_does_not_replace_a_good_one(store):
     assert store.read_table("trip_features", MONTH).equals(good)
 
 
-def test_the_contract_is_enforced_on_read_too(store, tmp_path):
+def test_the_schema_is_enforced_on_reading(store, tmp_path):
     put_month(store)
     path = tmp_path / store.table_path("trip_features", MONTH)
     pl.read_parquet(path).with_columns(pl.lit(999.0).alias("duration_minutes")).write_parquet(path)
@@ -136,17 +136,17 @@ def test_a_damaged_table_names_the_file_and_the_way_out(store, tmp_path, damage)
     assert "materialize trip_features of 2023-01 again" in str(error.value)
 
 
-def test_a_file_that_the_project_did_not_write_is_refused(store, tmp_path):
+def test_a_file_that_the_project_did_not_write_is_rejected(store, tmp_path):
     put_month(store)
     path = tmp_path / store.table_path("trip_features", MONTH)
     pl.DataFrame({"trip_id": [1]}).write_parquet(path)
-    with pytest.raises(CorruptMonth, match="does not tell its origin"):
+    with pytest.raises(CorruptMonth, match="its footer has no lineage"):
         store.lineage("trip_features", MONTH)
     with pytest.raises(CorruptMonth, match=r"trip_distance.*materialize trip_features"):
         store.read_table("trip_features", MONTH, ["trip_id", "trip_distance"])
 
 
-def test_strange_files_among_the_months_are_passed_over(store, tmp_path):
+def test_other_files_among_the_months_are_ignored(store, tmp_path):
     put_month(store)
     folder = tmp_path / "trip_features" / "green"
     for name in ("2023-02 (copy).parquet", "2023-13.parquet", ".2023-02.parquet.x.tmp", "README"):
@@ -166,11 +166,11 @@ def test_a_raw_file_without_a_readable_record_counts_as_not_fetched(store, tmp_p
     assert store.require_raw(MONTH) is not None
 
 
-def test_a_month_that_never_came_is_none_rather_than_damaged(store):
+def test_a_month_without_a_file_is_none_rather_than_corrupt(store):
     assert store.require_raw(MONTH) is None
 
 
-def test_a_changed_byte_in_a_raw_file_is_noticed(store, tmp_path):
+def test_a_changed_byte_in_a_raw_file_is_detected(store, tmp_path):
     record = store_raw(store)
     path = tmp_path / store.raw_path(MONTH)
     whole = path.read_bytes()

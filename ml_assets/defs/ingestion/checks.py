@@ -37,7 +37,7 @@ def ingestion_checks(
     profiles = MonthProfiles(store)
     stored = profiles.months()
     in_run = _months_of_run(context)
-    whole, damaged = profiles.whole_and_damaged()
+    whole, damaged = profiles.readable_and_corrupt()
     for key, rule in _RULES.items():
         if key not in context.selected_asset_check_keys:
             continue

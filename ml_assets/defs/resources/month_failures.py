@@ -10,7 +10,7 @@ import polars as pl
 
 from ml_assets.ingestion.source import SourceUnavailable
 from ml_assets.secrets import error_text, one_line, scrub, shortened
-from ml_assets.storage.atomic import NO_ROOM, StorageError
+from ml_assets.storage.atomic import DISK_FULL, StorageError
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
 
@@ -53,7 +53,7 @@ class MonthFailures:
             )
             # A disk without room has none for the next month.
             self.stopped = isinstance(error, StorageError) or (
-                isinstance(error, OSError) and error.errno in NO_ROOM
+                isinstance(error, OSError) and error.errno in DISK_FULL
             )
 
     def message(self, kept: Sequence[Month]) -> str:
