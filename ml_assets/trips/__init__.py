@@ -1,1 +1,1 @@
-"""The trip domain: months, schemas, cleaning, windows, zones, the synthetic sample."""
+"""Trips: months, calendar, zones, schemas, cleaning, data quality, the synthetic sample."""

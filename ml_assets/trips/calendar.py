@@ -1,4 +1,4 @@
-"""When months come out: which is the newest that anyone can have published by a given day."""
+"""Publication calendar: the newest month that can be published on a given date."""
 
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -15,17 +15,17 @@ notice of 2022-05-13 on https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.
 
 
 def new_york_date(now: datetime | None = None) -> date:
-    """Today's date in New York, wherever this runs; monthly partitions begin by it as well.
+    """Return today's date in New York, which also decides when monthly partitions begin.
 
     Args:
-        now: An instant, with its offset; by default the present one.
+        now: A time with a time zone; by default the current time.
     """
     return (now or datetime.now(NEW_YORK)).astimezone(NEW_YORK).date()
 
 
 def latest_published_month(today: date) -> Month:
-    """The newest month that can have been published: in November 2026 it is September 2026.
+    """Return the newest month that can be published: in November 2026 it is September 2026.
 
-    "Can have been": the TLC is often later than its own rule, so ask the source what is there.
+    The TLC is often later than its own rule; only the source's listing is reliable.
     """
     return Month.of(today).shift(-PUBLICATION_LAG_MONTHS)

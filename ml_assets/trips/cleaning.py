@@ -1,7 +1,7 @@
-"""From a published month to kept trips and rejected ones: the course's rule, and its reasons.
+"""Clean a published month: kept trips by the course's rule, and rejected ones with a reason.
 
-Pure and vectorised (Polars): one classification, from which both halves are taken, so that
-kept + rejected = published holds by construction.
+One vectorised classification (Polars) yields both tables, so that kept + rejected = published by
+construction.
 """
 
 from typing import Any, Final
@@ -38,20 +38,20 @@ REASONS: Final = {
     "zone_outside_map": f"a zone is not one of {FIRST_ZONE}-{LAST_ZONE}",
     "impossible_distance": f"the distance is negative, no number, or above {MAX_MILES:,} miles",
 }
-"""Closed list: each rejected trip bears the first of these that applies."""
+"""Closed list: each rejected trip has the first of these reasons that applies."""
 
 
 def read_published(
     file: object, taxi: str, month: Month, name: str, limits: MonthLimits | None = None
 ) -> pl.DataFrame:
-    """Read the needed columns of one published file, under the project's names and types.
+    """Read the columns that the project uses from a published file, with its names and types.
 
     Args:
         file: A local path or an open binary file.
         taxi: ``green`` or ``yellow``.
-        month: The month that the file is published for; named in errors.
+        month: The month of the file; used in errors.
         name: The file's name for messages.
-        limits: How large the month may be; by default that of the taxi.
+        limits: Size limits of the month; by default those of the taxi.
 
     Returns:
         ``trip_id`` (row position, Int64), ``pickup_datetime`` and ``dropoff_datetime``
@@ -59,8 +59,8 @@ def read_published(
         integer, as published), ``trip_distance`` (miles, Float64), ``passenger_count`` (Float32).
 
     Raises:
-        TripSchemaError: when the file is unreadable or too large, or a column is missing or of
-            another kind.
+        TripSchemaError: when the file is unreadable or too large, or a column is missing or has a
+            wrong type.
     """
     title = f"{name} ({taxi}, {month})"
     with open_parquet(file, title) as parquet:  # type: ignore[arg-type]
@@ -88,18 +88,18 @@ def normalise(frame: pl.DataFrame, taxi: str) -> pl.DataFrame:
     columns = []
     for column in published_columns(taxi):
         expression = pl.col(column.published).alias(column.project)
-        wanted = casts.get(column.project)
-        if wanted is not None and frame.schema[column.published] != wanted:
-            # A time that microseconds cannot hold, 292,000 years off, is as good as absent.
-            expression = expression.cast(wanted, strict=False)
+        target = casts.get(column.project)
+        if target is not None and frame.schema[column.published] != target:
+            # A time that microseconds cannot hold, 292,000 years off, becomes null.
+            expression = expression.cast(target, strict=False)
         columns.append(expression)
     return frame.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("trip_id"), *columns)
 
 
 def reason_of(month: Month) -> pl.Expr:
-    """The first reason why a trip is rejected, as an index into ``REASONS``; null when it is kept.
+    """Return the first rejection reason, as an index into ``REASONS``; null for a kept trip.
 
-    Durations are compared in whole microseconds, so that the limits 1 and 60 minutes are exact.
+    Durations are compared in whole microseconds, so that the limits of 1 and 60 minutes are exact.
     """
     pickup, dropoff = pl.col("pickup_datetime"), pl.col("dropoff_datetime")
     zones = (pl.col("PULocationID"), pl.col("DOLocationID"))
@@ -126,10 +126,10 @@ def reason_of(month: Month) -> pl.Expr:
 
 
 def kept_trips(published: pl.DataFrame, month: Month) -> pl.DataFrame:
-    """The trips that models learn from: ``FEATURE_COLUMNS``, one row a kept trip.
+    """Return the kept trips: one row per trip, with the columns ``FEATURE_COLUMNS``.
 
     Args:
-        published: What ``read_published`` returns.
+        published: Result of ``read_published``.
         month: The published month.
     """
     duration = pl.col("dropoff_datetime").to_physical() - pl.col("pickup_datetime").to_physical()
@@ -151,7 +151,7 @@ def kept_trips(published: pl.DataFrame, month: Month) -> pl.DataFrame:
 
 
 def rejected_trips(published: pl.DataFrame, month: Month) -> pl.DataFrame:
-    """Every dropped row with the one reason for it, beside the fields that were judged."""
+    """Return the rejected rows, each with its reason and the fields that the rule uses."""
     reasons = pl.Enum(list(REASONS))
     return (
         published.lazy()

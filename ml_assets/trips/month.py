@@ -1,4 +1,4 @@
-"""A calendar month of published trips: the unit of publication, partitioning and windows."""
+"""Calendar months: the unit of publication, partitioning and training windows."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _PATTERN = re.compile(r"([12][0-9]{3})-(0[1-9]|1[0-2])")
 
 @dataclass(frozen=True, order=True)
 class Month:
-    """One month, ordered in time; ``str(month)`` is the partition key ``YYYY-MM``."""
+    """A month, ordered in time; ``str(month)`` is the partition key ``YYYY-MM``."""
 
     year: int
     number: int
@@ -21,7 +21,7 @@ class Month:
         """Read ``YYYY-MM``.
 
         Raises:
-            ValueError: when the text is anything else; the message shows an example.
+            ValueError: for any other text; the message gives an example.
         """
         match = _PATTERN.fullmatch(text.strip())
         if match is None:
@@ -30,14 +30,14 @@ class Month:
 
     @classmethod
     def of(cls, day: date) -> Self:
-        """The month that a date or datetime lies in."""
+        """Return the month of a date or datetime."""
         return cls(day.year, day.month)
 
     def __str__(self) -> str:
         return f"{self.year:04d}-{self.number:02d}"
 
     def shift(self, months: int) -> "Month":
-        """The month so many months later (earlier when negative)."""
+        """Return the month this number of months later (earlier when negative)."""
         index = self.year * 12 + self.number - 1 + months
         return Month(index // 12, index % 12 + 1)
 
@@ -48,7 +48,7 @@ class Month:
 
     @property
     def end(self) -> datetime:
-        """Midnight after the last day: the first instant that is no longer in the month."""
+        """Midnight after the last day: the first time after the month."""
         return self.shift(1).start
 
     @property
@@ -58,7 +58,7 @@ class Month:
 
 
 def months_between(first: Month, last: Month) -> Iterator[Month]:
-    """All months from ``first`` to ``last``, both included; none when last is before first."""
+    """Yield all months from ``first`` to ``last``, both included; none if last is before first."""
     month = first
     while month <= last:
         yield month

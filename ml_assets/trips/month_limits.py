@@ -1,9 +1,9 @@
-"""How large a published month may be: checked in a file's description, before it is decoded.
+"""Size limits of a published month, checked in the file's metadata before it is decoded.
 
-A Parquet file of a few megabytes can stand for hundreds of millions of rows, since equal values
-take next to no room. Its footer says how many there are, so that is checked first. A footer can lie
-about sizes, so the header of every page that is going to be decoded is checked, too: it states the
-memory that its page takes, and the decoder trusts it.
+A Parquet file of a few megabytes can hold hundreds of millions of rows, since equal values compress
+to almost nothing. Its footer gives the number of rows, which is checked first. A footer can be
+wrong about sizes, so the header of every page to decode is checked as well: it states the memory
+that its page takes, and the decoder relies on it.
 """
 
 import mmap
@@ -20,7 +20,7 @@ MAX_ROWS: Final = {"green": 3_000_000, "yellow": 24_000_000}
 
 VARIABLE: Final = "ML_ASSETS_MAX_MONTH_ROWS"
 MAX_BYTES_PER_VALUE: Final = 16
-"""The widest number or time takes 12 bytes (INT96); the rest is for levels and page headers."""
+"""The widest number or time takes 12 bytes (INT96); the rest allows for levels and headers."""
 
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 5, 7, 8
 _PAGES = (_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2)
@@ -28,20 +28,20 @@ _MAX_DEPTH = 16
 
 
 class MonthTooLarge(ValueError):
-    """A file that stands for more rows or bytes than a month may have; does not name the file."""
+    """A file has more rows or bytes than a month may have; the message does not name the file."""
 
 
 class DamagedPages(ValueError):
-    """A file whose footer and pages contradict each other."""
+    """The footer and pages of a file contradict each other."""
 
 
 @dataclass(frozen=True)
 class MonthLimits:
-    """The size that a published month may have.
+    """Maximum size of a published month.
 
     Attributes:
         taxi: ``green`` or ``yellow``.
-        rows: Trips of a month.
+        rows: Maximum number of trips.
     """
 
     taxi: str
@@ -49,21 +49,21 @@ class MonthLimits:
 
     @classmethod
     def of(cls, taxi: str, rows: int | None = None) -> Self:
-        """The limits of a taxi; its default unless a number of rows is given."""
+        """Return the limits of a taxi, with this number of rows or its default."""
         return cls(taxi, MAX_ROWS[taxi] if rows is None else rows)
 
     @property
     def column_bytes(self) -> int:
-        """Bytes that one column of a month may take when it is decoded."""
+        """Maximum decoded size of one column, in bytes."""
         return self.rows * MAX_BYTES_PER_VALUE
 
 
 def check_rows(footer: pq.FileMetaData, limits: MonthLimits) -> None:
-    """Check the number of rows as the footer states it.
+    """Check the number of rows in the footer.
 
     Args:
-        footer: The file's.
-        limits: What a month may have.
+        footer: The file's footer.
+        limits: The limits of a month.
 
     Raises:
         MonthTooLarge: naming the rows, the limit and the way out.
@@ -80,16 +80,16 @@ def check_rows(footer: pq.FileMetaData, limits: MonthLimits) -> None:
 
 
 def check_pages(path: Path, columns: Collection[str], limits: MonthLimits) -> None:
-    """Check the decoded size of every page of these columns by the page's own header.
+    """Check the decoded size of every page of these columns by its header.
 
     Args:
-        path: A Parquet file whose rows are checked.
-        columns: Those that are going to be decoded, by path.
-        limits: What a month may have.
+        path: A Parquet file whose number of rows is checked already.
+        columns: Paths of the columns to decode.
+        limits: The limits of a month.
 
     Raises:
         MonthTooLarge: naming the column, the limit and the way out.
-        DamagedPages: when no pages are where the footer says, or they are encrypted.
+        DamagedPages: when pages are not where the footer says, or are encrypted.
     """
     sizes = dict.fromkeys(columns, 0)
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
@@ -111,20 +111,20 @@ def check_pages(path: Path, columns: Collection[str], limits: MonthLimits) -> No
 
 def _check_size(name: str, size: int, limits: MonthLimits) -> None:
     if size > limits.column_bytes:
-        told = f"column {name} takes {size:,} bytes when it is decoded"
-        raise _too_large(told, limits, f"{limits.column_bytes:,} bytes for ")
+        size_found = f"column {name} takes {size:,} bytes when it is decoded"
+        raise _too_large(size_found, limits, f"{limits.column_bytes:,} bytes for ")
 
 
-def _too_large(told: str, limits: MonthLimits, room: str = "") -> MonthTooLarge:
+def _too_large(size: str, limits: MonthLimits, limit: str = "") -> MonthTooLarge:
     return MonthTooLarge(
-        f"{told}, more than the {room}{limits.rows:,} rows that a month of {limits.taxi} trips may "
-        f"have: correct the file at its source, or raise {VARIABLE} if it is right"
+        f"{size}, more than the {limit}{limits.rows:,} rows that a month of {limits.taxi} trips "
+        f"may have: correct the file at its source, or increase {VARIABLE} if it is right"
     )
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """The values of a column in a row group: where they are, by the footer."""
+    """A column chunk: a column's values in one row group, located by the footer."""
 
     column: str
     rows: int
@@ -134,9 +134,9 @@ class _Chunk:
 
 
 def _chunks(whole: mmap.mmap) -> Iterator[_Chunk]:
-    """All column chunks of a file.
+    """Yield all column chunks of a file.
 
-    pyarrow's own description of an encrypted one ends the process.
+    pyarrow's own metadata is not used, since reading that of an encrypted chunk ends the process.
     """
     footer_bytes = int.from_bytes(whole[-8:-4], "little")
     try:
@@ -157,7 +157,7 @@ def _chunks(whole: mmap.mmap) -> Iterator[_Chunk]:
 
 
 def _pages(whole: mmap.mmap, chunk: _Chunk) -> Iterator[tuple[int, int]]:
-    """Number of values and decoded bytes of each page of a column chunk, by its header."""
+    """Yield number of values and decoded bytes of each page of a column chunk, by its header."""
     at, left = chunk.start, chunk.values
     while left > 0:
         try:
@@ -174,18 +174,18 @@ def _pages(whole: mmap.mmap, chunk: _Chunk) -> Iterator[tuple[int, int]]:
         at += packed
 
 
-# Footers and page headers are Thrift structs in the compact protocol, which no library that the
-# project has lets one read: https://github.com/apache/thrift/blob/master/doc/specs/
-# thrift-compact-protocol.md; the numbers of fields are those of
+# Footers and page headers are Thrift structs in the compact protocol, which none of the project's
+# libraries reads: https://github.com/apache/thrift/blob/master/doc/specs/
+# thrift-compact-protocol.md; field numbers are from
 # https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS = (4, 5, 6)
 _NOT_THRIFT = (IndexError, KeyError, AttributeError, TypeError, ValueError)
-"""What the reading of other bytes raises: the end of the file, or another kind of field."""
+"""Errors when reading other bytes: at the end of the file, or for another type of field."""
 
 
 def _struct(whole: mmap.mmap, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
-    """The fields of a struct by number, and where it ends."""
+    """Return a struct's fields by number, and its end."""
     if depth > _MAX_DEPTH or at < 0:
         raise ValueError
     fields: dict[int, Any] = {}

@@ -1,9 +1,8 @@
-"""What a published trip file must hold, in every variant seen since 2019.
+"""Schema of published trip files, in every variant seen since 2019.
 
 The Taxi and Limousine Commission (TLC) changes integer widths, string types and fee columns from
-month to month; only the columns that the project reads are held to a type, and by kind rather than
-by width. Column meanings: the TLC data dictionaries for green (``lpep``) and yellow (``tpep``)
-trips.
+month to month; only the columns that the project reads are checked, by kind of type rather than
+width. Column meanings: the TLC data dictionaries for green (``lpep``) and yellow (``tpep``) trips.
 """
 
 import json
@@ -28,7 +27,7 @@ from ml_assets.trips.rules import TIME_PREFIXES
 Kind = Literal["timestamp", "number"]
 TAXIS = ("green", "yellow")
 DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
-"""What pyarrow raises on a damaged file, depending on which byte is wrong."""
+"""Errors that pyarrow raises for damaged files."""
 
 _MAX_NAME_CHARACTERS = 60
 _MAX_NAMES = 40
@@ -41,12 +40,12 @@ _NEEDED = {
 
 
 class TripSchemaError(ShownError, ValueError):
-    """A published file that cannot be read as trips; names the file, column and type."""
+    """A published file is not a valid file of trips; names the file, column and type."""
 
 
 @dataclass(frozen=True)
 class PublishedColumn:
-    """One column that the project reads: its published name, its kind, and its project name."""
+    """A column that the project reads: its published name, its kind, and its project name."""
 
     published: str
     kind: Kind
@@ -54,7 +53,7 @@ class PublishedColumn:
 
 
 def published_columns(taxi: str) -> tuple[PublishedColumn, ...]:
-    """The columns read from a file of this taxi; all others are passed over, whatever they are."""
+    """Return the columns read from a file of this taxi; all others are ignored."""
     prefix = TIME_PREFIXES[taxi]
     return (
         PublishedColumn(f"{prefix}_pickup_datetime", "timestamp", "pickup_datetime"),
@@ -67,14 +66,14 @@ def published_columns(taxi: str) -> tuple[PublishedColumn, ...]:
 
 
 def open_parquet(file: Path | BinaryIO, name: str) -> pq.ParquetFile:
-    """Open a Parquet file; pages that carry a checksum are checked against it when they are read.
+    """Open a Parquet file; page checksums, where present, are verified on reading.
 
     Raises:
-        TripSchemaError: when it is empty, cut short, encrypted or not Parquet; the message tells
+        TripSchemaError: when it is empty, truncated, encrypted or not Parquet; the message says
             which.
     """
     try:
-        # INT96 (Spark, Hive) holds years that nanoseconds would wrap around.
+        # INT96 (Spark, Hive) can hold years that overflow nanoseconds.
         return pq.ParquetFile(
             file, page_checksum_verification=True, coerce_int96_timestamp_unit="us"
         )
@@ -92,11 +91,11 @@ def error_reason(error: BaseException) -> str:
 
 
 def shown_name(name: str, max_characters: int = _MAX_NAME_CHARACTERS) -> str:
-    """Return a name out of a foreign file as it may stand in a message.
+    """Return a name from an untrusted file in a form that is safe in a message.
 
     Args:
-        name: Of any length, with any characters.
-        max_characters: Longer ones are cut; their length is stated.
+        name: The name, of any length and with any characters.
+        max_characters: Longer names are cut, and their length is given.
     """
     cut = name[:max_characters]
     if not cut.isprintable():
@@ -105,50 +104,50 @@ def shown_name(name: str, max_characters: int = _MAX_NAME_CHARACTERS) -> str:
 
 
 def shown_names(names: Sequence[str]) -> str:
-    """Return names as a list for a message: the first ones, and how many more there are."""
+    """Format names for a message: the first ones, and the number of others."""
     shown = ", ".join(shown_name(name) for name in names[:_MAX_NAMES])
     more = len(names) - _MAX_NAMES
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def match_columns(schema: pa.Schema, taxi: str, name: str) -> dict[str, str]:
-    """Map each needed column's published name to the name it bears in this file.
+    """Map each required column's published name to its name in this file.
 
     Letter case is ignored: the TLC itself has published ``Airport_fee`` and ``airport_fee``.
 
     Raises:
-        TripSchemaError: naming every column that is missing, there twice, or of another kind.
+        TripSchemaError: naming every column that is missing, duplicate, or of a wrong type.
     """
-    bearers: dict[str, list[str]] = {}
+    by_lower_name: dict[str, list[str]] = {}
     for actual in schema.names:
-        bearers.setdefault(actual.lower(), []).append(actual)
+        by_lower_name.setdefault(actual.lower(), []).append(actual)
     found: dict[str, str] = {}
-    faults: list[str] = []
+    errors: list[str] = []
     for column in published_columns(taxi):
-        named = bearers.get(column.published.lower(), [])
+        named = by_lower_name.get(column.published.lower(), [])
         if len(named) != 1:
             state = f"there {len(named)} times ({shown_names(named)})" if named else "missing"
-            faults.append(f"column {column.published} is {state}")
+            errors.append(f"column {column.published} is {state}")
         elif not _is_kind(schema.field(named[0]).type, column):
             kind = shown_name(str(schema.field(named[0]).type))
-            faults.append(f"column {named[0]} is {kind}, {_NEEDED[column.kind]} is needed")
+            errors.append(f"column {named[0]} is {kind}, {_NEEDED[column.kind]} is needed")
         else:
             found[column.published] = named[0]
-    if faults:
+    if errors:
         raise TripSchemaError(
-            f"{name} is no file of {taxi} trips: {'; '.join(faults)}. It has the columns "
+            f"{name} is not a file of {taxi} trips: {'; '.join(errors)}. It has the columns "
             f"{shown_names(schema.names)}. Check ML_ASSETS_TAXI and the file at its source"
         )
     return found
 
 
 def verify_published_file(path: Path, taxi: str, limits: MonthLimits | None = None) -> None:
-    """Check that a file is whole, readable Parquet with the columns of this taxi's trips.
+    """Check that a file is complete, readable Parquet with the columns of this taxi's trips.
 
-    Nothing is decoded before footer and page headers say that it is no larger than a month may be.
+    Nothing is decoded before footer and page headers show that it is within the size limits.
 
     Raises:
-        TripSchemaError: otherwise, naming the file, the column and what to do.
+        TripSchemaError: otherwise, naming the file, the column and the way out.
     """
     limits = limits or MonthLimits.of(taxi)
     with open_parquet(path, path.name) as parquet:
@@ -169,15 +168,15 @@ def verify_published_file(path: Path, taxi: str, limits: MonthLimits | None = No
 def require_size(
     parquet: pq.ParquetFile, columns: Collection[str], name: str, limits: MonthLimits
 ) -> None:
-    """Check in a file's footer that these columns have no more rows than a month may.
+    """Check by a file's footer that these columns are within the row limit of a month.
 
     Raises:
-        TripSchemaError: naming the file, what is too large, the limit and the way out.
+        TripSchemaError: naming the file, its size, the limit and the way out.
     """
     schema = parquet.metadata.schema
     for path in (schema.column(at).path for at in range(parquet.metadata.num_columns)):
         if path not in columns and path.partition(".")[0] in columns:
-            # pyarrow reads it with the column whose name it begins with.
+            # pyarrow would read it together with the column named by its prefix.
             raise TripSchemaError(
                 f"{name} has a column {shown_name(path)}: rename it at its source, without the dot"
             )

@@ -1,7 +1,6 @@
-"""The trip rules: what a request holds, which trips are kept, which numbers a zone may bear.
+"""The trip rules: request columns, limits of kept trips, valid zone numbers.
 
-Plain constants without an import, so that training, checks and the prediction service share them
-at no cost.
+Plain constants without imports, shared by training, checks and the prediction service.
 """
 
 from typing import Final
@@ -13,14 +12,14 @@ REQUEST_COLUMNS: Final = (
     "pickup_datetime",
     "passenger_count",
 )
-"""What is known when a ride is requested: all that a model may read."""
+"""Columns known when a ride is requested: all that a model may use."""
 
 TIME_PREFIXES: Final = {"green": "lpep", "yellow": "tpep"}
-"""By taxi, what published files put before the names of their times."""
+"""Prefix of the time columns in published files, by taxi."""
 
 TARGET: Final = "duration_minutes"
 FEATURE_COLUMNS: Final = ("trip_id", *REQUEST_COLUMNS, TARGET)
-"""Columns of ``trip_features``: nothing that is not known when a ride is requested, plus target."""
+"""Columns of ``trip_features``: what is known when a ride is requested, plus the target."""
 
 SHORTEST_MINUTES: Final = 1  # the course's rule: 1 <= duration <= 60, both included
 LONGEST_MINUTES: Final = 60
@@ -28,7 +27,7 @@ LONGEST_MINUTES: Final = 60
 FIRST_ZONE: Final = 1
 LAST_ZONE: Final = 265  # 264 (unknown) and 265 (outside the city) are zones of the published map
 ZONE_CODES: Final = LAST_ZONE + 1
-"""Length of an array indexed by zone; 0 stands for a zone that is on no map."""
+"""Length of an array indexed by zone; 0 is a zone that is not on the map."""
 
 MAX_MILES: Final = 1_000_000
 """Faulty meters reach 278,990 miles (green, September 2023), which the course's rule keeps; far

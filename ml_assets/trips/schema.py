@@ -1,8 +1,8 @@
-"""The contract of the stored trip tables, as pandera schemas: one object a table.
+"""Schemas of the stored trip tables (pandera).
 
-The storage layer enforces them on write and on read; the Dagster assets and the documentation show
-their columns. Importing this module costs pandas (pandera needs it): the code location pays that
-to show the columns of a project in which nothing has been materialized yet.
+The storage layer validates them on writing and reading; the Dagster assets and the documentation
+show their columns. Importing this module imports pandas, which pandera needs; the code location
+accepts that to show columns before anything is materialized.
 """
 
 import pandera.polars as pa
@@ -19,13 +19,13 @@ from ml_assets.trips.rules import (
 )
 
 
-def _rising(data: pa.PolarsData) -> pl.LazyFrame:
+def _increasing(data: pa.PolarsData) -> pl.LazyFrame:
     return data.lazyframe.select(pl.col(data.key).diff().fill_null(1) > 0)
 
 
 _TRIP_ID = pa.Column(
     pl.Int64,
-    [pa.Check.ge(0), pa.Check(_rising, name="strictly_rising")],
+    [pa.Check.ge(0), pa.Check(_increasing, name="strictly_increasing")],
     description="Row position in the published file: the same on every rerun.",
 )
 
@@ -46,8 +46,8 @@ TRIP_FEATURES = pa.DataFrameSchema(
         "trip_distance": pa.Column(
             pl.Float64,
             pa.Check.in_range(0, MAX_MILES),
-            description="Miles. Metered, so known only after the trip: a request gives an "
-            "estimate of it.",
+            description="Miles. Metered, so known only after the trip; a request gives an estimate "
+            "of it.",
         ),
         "pickup_datetime": pa.Column(
             pl.Datetime("us"),
@@ -91,7 +91,7 @@ REJECTED_TRIPS = pa.DataFrameSchema(
             pl.Float64, nullable=True, description="Drop-off zone, as published."
         ),
         "trip_distance": pa.Column(
-            pl.Float64, nullable=True, description="Miles, as published, however impossible."
+            pl.Float64, nullable=True, description="Miles, as published, plausible or not."
         ),
     },
     name="rejected_trips",
@@ -106,8 +106,8 @@ TRIP_PREDICTIONS = pa.DataFrameSchema(
     {
         "trip_id": pa.Column(
             pl.Int64,
-            [pa.Check.ge(0), pa.Check(_rising, name="strictly_rising")],
-            description="That of trip_features: the same on every rerun.",
+            [pa.Check.ge(0), pa.Check(_increasing, name="strictly_increasing")],
+            description="Trip id of trip_features: the same on every rerun.",
         ),
         "predicted_minutes": pa.Column(
             pl.Float64, _MINUTES, description="How long the ride takes."
@@ -124,11 +124,13 @@ TRIP_PREDICTIONS = pa.DataFrameSchema(
             nullable=True,
             description="Nine of ten such rides take less; absent if the model has no intervals.",
         ),
-        "model_version": pa.Column(pl.String, description="Registry version that predicted."),
-        "scored_at": pa.Column(pl.Datetime("us", "UTC"), description="When, UTC."),
+        "model_version": pa.Column(pl.String, description="Registry version of the model."),
+        "scored_at": pa.Column(
+            pl.Datetime("us", "UTC"), description="Time of the prediction, UTC."
+        ),
     },
     name="trip_predictions",
-    description="What the champion predicted for each kept trip's request.",
+    description="The champion's prediction for each kept trip.",
     strict=True,
     ordered=True,
 )
@@ -137,19 +139,19 @@ TABLES = {schema.name: schema for schema in (TRIP_FEATURES, REJECTED_TRIPS, TRIP
 
 
 class TableError(ShownError, ValueError):
-    """A table that does not meet its contract; names the table, month, column and rule."""
+    """A table that violates its schema; names the table, month, column and rule."""
 
 
 def enforce(table: str, frame: pl.DataFrame, where: str) -> pl.DataFrame:
-    """Hold a frame to its table's contract.
+    """Validate a frame against its table's schema and return it.
 
     Args:
         table: A key of ``TABLES``.
-        frame: The rows to be written, or those just read.
-        where: What the rows are (file or month), for the message.
+        frame: The rows.
+        where: Their file or month, for the message.
 
     Raises:
-        TableError: naming the first columns and rules that are broken.
+        TableError: naming the first columns and rules that are violated.
     """
     import pandera.errors
 
@@ -158,22 +160,22 @@ def enforce(table: str, frame: pl.DataFrame, where: str) -> pl.DataFrame:
     except pandera.errors.SchemaErrors as error:
         cases = error.failure_cases
         rows = cases.select("column", "check", "failure_case").rows()
-        faults = sorted({_fault(column, check, case) for column, check, case in rows})
+        violations = sorted({_violation(column, check, case) for column, check, case in rows})
         raise TableError(
-            f"{where} breaks the contract of {table}: {'; '.join(faults[:5])}. Materialize the "
-            "month again; if it persists, the schema in ml_assets/trips/schema.py and the code "
-            "that makes the table have come apart"
+            f"{where} violates the schema of {table}: {'; '.join(violations[:5])}. Materialize the "
+            "month again; if it persists, the schema in ml_assets/trips/schema.py does not match "
+            "the code that makes the table"
         ) from error
 
 
-def _fault(column: str, check: str, case: object) -> str:
-    """One fault as people say it; pandera puts the column elsewhere for faults of the table."""
+def _violation(column: str, check: str, case: object) -> str:
+    """Format one violation; for checks of the whole table pandera has the column in ``case``."""
     of_the_table = {
-        "column_in_schema": f"column {case} does not belong there",
+        "column_in_schema": f"column {case} is not in the schema",
         "column_in_dataframe": f"column {case} is missing",
         "column_ordered": f"column {case} is out of order",
         "not_nullable": f"{column} has missing values",
     }
     if check.startswith("dtype("):
         return f"{column} is {case}, not {check.removeprefix('dtype(').strip(chr(39) + ')')}"
-    return of_the_table.get(check) or f"{column} breaks {check}, for example {case}"
+    return of_the_table.get(check) or f"{column} violates {check}, for example {case}"

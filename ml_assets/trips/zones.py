@@ -1,8 +1,8 @@
-"""The city's taxi zones: names, boroughs, and the location numbers with a special meaning.
+"""Taxi zones: names, boroughs, and location numbers with a special meaning.
 
 ``taxi_zones.csv`` is the reference table that New York City publishes with its taxi zone map.
-There the islands of one zone repeat its number (56 Corona twice, 103 Governor's Island three
-times), while trips are published with the numbers of TLC's lookup table, in which each has its own
+It repeats the number of a zone with several parts (56 Corona twice, 103 Governor's Island three
+times), while published trips use the numbers of TLC's lookup table, in which each part has its own
 (56, 57 and 103, 104, 105). A repeated number is read as the next free one, as in that table.
 """
 
@@ -29,7 +29,7 @@ OUTSIDE_BOROUGH = "Outside of NYC"
 
 @cache
 def taxi_zones() -> "pa.Table":
-    """The 263 zones on the map, ordered by number.
+    """Return the 263 zones on the map, ordered by number.
 
     Returns:
         Columns ``LocationID`` (int16, 1 to 263, unique), ``zone`` and ``borough`` (string).
@@ -48,10 +48,11 @@ def taxi_zones() -> "pa.Table":
 
 @cache
 def borough_by_location() -> npt.NDArray[np.str_]:
-    """The borough of every location number, to be indexed by ``PULocationID`` or ``DOLocationID``.
+    """Return the borough of every location number.
 
     Returns:
-        Read-only array of 266 names: 0 and 264 are ``Unknown``, 265 is ``Outside of NYC``.
+        Read-only array of 266 names, indexed by ``PULocationID`` or ``DOLocationID``: 0 and 264 are
+        ``Unknown``, 265 is ``Outside of NYC``.
     """
     names = [UNKNOWN_BOROUGH] * OUTSIDE_ZONE + [OUTSIDE_BOROUGH]
     for location, (_, borough) in _read_zones().items():
@@ -63,7 +64,7 @@ def borough_by_location() -> npt.NDArray[np.str_]:
 
 @cache
 def _read_zones() -> dict[int, tuple[str, str]]:
-    """Zone name and borough by location number."""
+    """Return zone name and borough by location number."""
     text = resources.files(__package__).joinpath("taxi_zones.csv").read_text(encoding="utf-8")
     rows: dict[int, tuple[str, str]] = {}
     for row in csv.DictReader(text.splitlines()):

@@ -142,7 +142,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / SPARK[1]).write_bytes(b""),
         f"{SPARK[1]} is not a readable Parquet file",
     ),
-    "a column missing": (_change("trip_distance", None), f"{SPARK[1]} is no file of green trips"),
+    "a column missing": (
+        _change("trip_distance", None),
+        f"{SPARK[1]} is not a file of green trips",
+    ),
     "another missing": (
         _change("tip_amount", None),
         f"{SPARK[1]} has other columns than {SPARK[0]}: tip_amount only in one of them",

@@ -20,27 +20,30 @@ from ml_assets.trips.month import Month
         (date(2024, 2, 29), Month(2023, 12)),
     ],
 )
-def test_a_month_comes_out_two_months_later(today: date, newest: Month) -> None:
+def test_a_month_is_published_two_months_later(today: date, newest: Month) -> None:
     assert latest_published_month(today) == newest
 
 
 @pytest.mark.parametrize(
     ("now", "day"),
     [
-        (datetime(2026, 11, 1, 3, 59, tzinfo=UTC), date(2026, 10, 31)),  # summer time's last hours
+        (
+            datetime(2026, 11, 1, 3, 59, tzinfo=UTC),
+            date(2026, 10, 31),
+        ),  # the last hours of daylight saving time
         (datetime(2026, 11, 1, 4, 0, tzinfo=UTC), date(2026, 11, 1)),
         (datetime(2026, 12, 1, 4, 59, tzinfo=UTC), date(2026, 11, 30)),
         (datetime(2026, 12, 1, 5, 0, tzinfo=UTC), date(2026, 12, 1)),
     ],
 )
-def test_the_date_is_new_yorks_whatever_the_offset(now: datetime, day: date) -> None:
+def test_the_date_is_new_yorks_for_any_offset(now: datetime, day: date) -> None:
     assert new_york_date(now) == day
 
 
 @pytest.mark.parametrize(
     "now", [datetime(2026, 11, 1, 3, 59, tzinfo=UTC), datetime(2026, 11, 1, 4, 0, tzinfo=UTC)]
 )
-def test_the_newest_monthly_partition_is_the_newest_month_that_can_be_out(now: datetime) -> None:
+def test_the_newest_partition_is_the_newest_month_that_can_be_published(now: datetime) -> None:
     months = published_months(read_settings({}))
     with dg.partition_loading_context(effective_dt=now):
         last = months.get_last_partition_key()
@@ -48,7 +51,7 @@ def test_the_newest_monthly_partition_is_the_newest_month_that_can_be_out(now: d
 
 
 @pytest.mark.parametrize("room", ["", "cli", "sources", "assets", "automation"])
-def test_nobody_asks_for_the_date_of_wherever_this_runs(room: str) -> None:
+def test_no_code_uses_the_local_date(room: str) -> None:
     for source in sorted((PROJECT_FOLDER / "ml_assets" / room).glob("*.py")):
         called = {
             f"{ast.unparse(node.func)}"

@@ -1,4 +1,4 @@
-"""The course's rule, and one reason for every trip that it drops."""
+"""The course's rule, and the reason for every rejected trip."""
 
 import math
 from datetime import datetime, timedelta
@@ -50,7 +50,7 @@ def one(**fields):
     return normalise(pl.DataFrame([trip], schema_overrides=types), "green")
 
 
-def fate(**fields):
+def outcome(**fields):
     """``kept``, or why the trip was rejected."""
     published = one(**fields)
     kept, rejected = kept_trips(published, JANUARY), rejected_trips(published, JANUARY)
@@ -130,22 +130,24 @@ def test_real_months_keep_exactly_what_they_kept_before(real_trips, month):
     ids=str,
 )
 def test_each_trip_is_kept_or_rejected_for_one_reason(fields, expected):
-    assert fate(**fields) == expected
+    assert outcome(**fields) == expected
 
 
-def test_the_first_reason_that_applies_is_the_one_that_is_told():
-    assert fate(PULocationID=0, trip_distance=-1.0, **after(minutes=-3)) == "dropoff_before_pickup"
+def test_the_first_reason_that_applies_is_given():
+    assert (
+        outcome(PULocationID=0, trip_distance=-1.0, **after(minutes=-3)) == "dropoff_before_pickup"
+    )
 
 
 @pytest.mark.parametrize("passengers", [math.inf, -math.inf, math.nan, 1e300])
-def test_a_passenger_count_that_is_no_number_counts_as_missing(passengers):
+def test_a_passenger_count_that_is_not_finite_counts_as_missing(passengers):
     kept = kept_trips(one(passenger_count=passengers), JANUARY)
     assert kept["passenger_count"].to_list() == [None]
 
 
 @pytest.mark.parametrize("dropoff", [2**63 - 1, -(2**63) + 1, 2**62, -(2**62)])
 @pytest.mark.parametrize("unit", ["us", "ms"])
-def test_times_at_the_ends_of_the_calendar_are_rejected_for_what_they_are(dropoff, unit):
+def test_times_at_the_limits_of_the_type_are_rejected_for_the_right_reason(dropoff, unit):
     times = pl.Series("lpep_dropoff_datetime", [dropoff]).cast(pl.Datetime(unit))
     trip = {"PULocationID": [74], "DOLocationID": [75], "trip_distance": [1.5]}
     frame = pl.DataFrame(
@@ -156,7 +158,7 @@ def test_times_at_the_ends_of_the_calendar_are_rejected_for_what_they_are(dropof
     assert reason == (fitting if unit == "us" else "missing_value")
 
 
-def test_duplicate_rows_are_all_kept_and_told_apart_by_their_row():
+def test_duplicate_rows_are_all_kept_with_different_ids():
     published = normalise(
         pl.from_arrow(pa.concat_tables([published_month(JANUARY, 20)] * 2)), "green"
     )
@@ -164,7 +166,7 @@ def test_duplicate_rows_are_all_kept_and_told_apart_by_their_row():
     assert kept["trip_id"].to_list() == list(range(40))
 
 
-def test_the_features_hold_nothing_that_is_known_only_after_the_ride():
+def test_the_features_hold_only_what_is_known_at_the_request():
     assert FEATURE_COLUMNS == (
         "trip_id",
         "PULocationID",
@@ -218,7 +220,7 @@ def wild_frame(rows):
 
 @settings(max_examples=100, deadline=None)
 @given(wild_trips)
-def test_kept_and_rejected_are_the_published_trips_whatever_these_hold(rows):
+def test_kept_and_rejected_are_all_published_trips_for_any_values(rows):
     published = wild_frame(rows)
     kept = enforce("trip_features", kept_trips(published, JANUARY), "kept")
     rejected = enforce("rejected_trips", rejected_trips(published, JANUARY), "rejected")

@@ -1,4 +1,4 @@
-"""A file that stands for more than a month can have is refused before it is decoded."""
+"""A file that is larger than a month can be is rejected before it is decoded."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ JANUARY = Month(2023, 1)
 NEEDED = [column.published for column in published_columns("green")]
 MEGABYTE = 2**20
 MAX_MEGABYTES = 50
-"""Of Arrow's memory; to read the bomb takes 1,400."""
+"""Limit of Arrow's memory; reading the bomb takes 1,400."""
 
 _READ = """
 import sys
@@ -46,7 +46,7 @@ print(pa.default_memory_pool().max_memory())
 
 @pytest.fixture(scope="module")
 def bomb(tmp_path_factory):
-    """24 million rows in less than 2 MB: all of them are the same trip."""
+    """A file of 24 million equal rows in less than 2 MB."""
     path = tmp_path_factory.mktemp("bomb") / "green_tripdata_2023-01.parquet"
     trip, rows = published_month(JANUARY, 1).select(NEEDED), 2_000_000
     same = pa.table({name: pa.repeat(trip[name][0], rows) for name in NEEDED})
@@ -57,7 +57,7 @@ def bomb(tmp_path_factory):
     return path
 
 
-def test_a_row_bomb_is_refused_by_its_footer_and_takes_no_memory(bomb):
+def test_a_row_bomb_is_rejected_by_its_footer_and_takes_no_memory(bomb):
     command = [sys.executable, "-c", _READ, str(bomb)]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     *rejection_reasons, peak = told
@@ -69,7 +69,7 @@ def test_a_row_bomb_is_refused_by_its_footer_and_takes_no_memory(bomb):
     assert int(peak) < MAX_MEGABYTES * MEGABYTE
 
 
-def test_the_limit_is_that_of_the_taxi_or_the_one_that_is_set(tmp_path):
+def test_the_limit_is_that_of_the_taxi_or_of_the_setting(tmp_path):
     path = tmp_path / "month.parquet"
     pq.write_table(published_month(JANUARY, 200), path)
     verify_published_file(path, "green")
@@ -82,7 +82,7 @@ def test_the_limit_is_that_of_the_taxi_or_the_one_that_is_set(tmp_path):
     assert MAX_ROWS["yellow"] > 16_200_000
 
 
-def test_a_page_that_decodes_to_more_than_the_footer_says_is_refused_unread(tmp_path):
+def test_a_page_that_decodes_to_more_than_the_footer_says_is_rejected_unread(tmp_path):
     path = tmp_path / "month.parquet"
     LIES["bytes of a page"].write(path, JANUARY)  # 8,127 bytes for 60 numbers
     with pytest.raises(TripSchemaError, match="column PULocationID takes 8,127 bytes") as told:

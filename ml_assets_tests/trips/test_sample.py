@@ -1,4 +1,4 @@
-"""The synthetic sample: the same everywhere, as dirty as published months, worth learning."""
+"""The synthetic sample: reproducible, with the data errors of published months."""
 
 import hashlib
 from functools import cache
@@ -56,7 +56,7 @@ class TestSameEverywhere:
         assert not january.equals(month_of(2023, 1, "yellow")["trip_distance"].slice(0, 500))
 
     def test_january_2023_is_the_one_that_was_released(self):
-        """Figures that users quote must hold on every platform and with every NumPy."""
+        """The sample must be the same on every platform and with every NumPy version."""
         january = month_of(2023, 1)
         text = january.drop_columns(["ehail_fee"]).to_pylist()
         digest = hashlib.sha256(repr(text).encode()).hexdigest()
@@ -136,7 +136,7 @@ class TestPublishedShape:
             generate_month(JANUARY, rows_scale=0)
 
 
-class TestPublishedDirt:
+class TestDataErrors:
     """Bands around the shares in the nine published months January to September 2023."""
 
     @staticmethod
@@ -201,7 +201,7 @@ class TestPublishedDirt:
         assert not np.any(minutes_of(month_of(2023, 6)) < 0)
 
     def test_real_months_have_the_same_shares(self, real_trips):
-        """Were the published files to be dirtier or cleaner than believed, this would tell."""
+        """Check the assumed shares of data errors against the published files."""
         columns = ["lpep_pickup_datetime", "lpep_dropoff_datetime", "trip_distance"]
         columns += ["passenger_count"]
         files = [real_trips / f"green_tripdata_2023-0{number}.parquet" for number in range(1, 10)]

@@ -1,4 +1,4 @@
-"""The synthetic sample is worth learning from, for the reasons for which real months are."""
+"""Models can learn from the synthetic sample for the same reasons as from real months."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from ml_assets_tests.trips.test_sample import JANUARY, minutes_of, month_of
 
 
 class Kept:
-    """Trips of a month that the course's rule keeps, as arrays."""
+    """Kept trips of a month, as arrays."""
 
     def __init__(self, month: Month):
         table = month_of(month.year, month.number)
@@ -25,7 +25,7 @@ class Kept:
 
 
 class PaceModel:
-    """Minutes by miles, times what hour, zones and pair were found to add to them (shrunk)."""
+    """Minutes by miles, multiplied by shrunken effects of hour, zones and pair."""
 
     keys = ("hour", "pickup_zone", "dropoff_zone", "pair")
 
@@ -59,9 +59,9 @@ def rmse(truth: np.ndarray, predicted: np.ndarray | float) -> float:
     return float(np.sqrt(np.mean((truth - predicted) ** 2)))
 
 
-class TestWorthLearning:
+class TestLearning:
     def test_each_thing_known_about_a_trip_helps(self):
-        """The ratios to the mean's error resemble those on real months (0.77 for the line)."""
+        """The errors relative to the mean are as on real months (0.77 for the line)."""
         april, may = Kept(Month(2023, 4)), Kept(Month(2023, 5))
         mean = rmse(may.minutes, april.minutes.mean())
         line = rmse(may.minutes, np.polyval(np.polyfit(april.miles, april.minutes, 1), may.miles))

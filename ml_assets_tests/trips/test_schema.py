@@ -1,4 +1,4 @@
-"""The contract of the stored tables: what breaks it is named, and what keeps it passes."""
+"""Schemas of the stored tables: violations are named, valid tables pass."""
 
 from datetime import datetime
 
@@ -24,7 +24,7 @@ def features(**overrides):
     return pl.DataFrame({name: values for name, values in columns.items() if values is not None})
 
 
-def test_the_contract_of_features_is_the_columns_that_models_may_read_plus_the_target():
+def test_the_features_are_the_columns_that_models_may_use_plus_the_target():
     assert tuple(TRIP_FEATURES.columns) == FEATURE_COLUMNS
 
 
@@ -34,13 +34,13 @@ def test_every_column_of_every_table_is_described(schema):
     assert all(column.description for column in schema.columns.values())
 
 
-def test_a_table_that_keeps_the_contract_passes_and_so_does_an_empty_one():
+def test_a_valid_table_passes_and_so_does_an_empty_one():
     assert enforce("trip_features", features(), "here").height == 2
     assert enforce("trip_features", features().clear(), "here").height == 0
 
 
 @pytest.mark.parametrize(
-    ("frame", "told"),
+    ("frame", "named"),
     [
         (features(fare_amount=pl.Series([1.0, 2.0])), "fare_amount"),
         (features(trip_distance=None), "trip_distance"),
@@ -58,15 +58,15 @@ def test_a_table_that_keeps_the_contract_passes_and_so_does_an_empty_one():
         (features().select(reversed(features().columns)), "order"),
     ],
 )
-def test_what_breaks_the_contract_is_named_with_its_table_and_the_way_out(frame, told):
+def test_a_violation_is_named_with_its_table_and_the_way_out(frame, named):
     with pytest.raises(TableError) as error:
         enforce("trip_features", frame, "trip_features of 2023-01")
-    for text in (told, "trip_features of 2023-01", "contract", "Materialize the month again"):
+    for text in (named, "trip_features of 2023-01", "schema", "Materialize the month again"):
         assert text in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_reason_outside_the_closed_list_breaks_the_contract_of_rejected_trips():
+def test_a_reason_outside_the_closed_list_violates_the_schema_of_rejected_trips():
     columns = {
         "trip_id": [0],
         "reason": ["too pink"],

@@ -26,11 +26,11 @@ def test_every_number_from_1_to_263_is_one_zone():
 @pytest.mark.parametrize(
     ("location", "zone"), [(56, "Corona"), (57, "Corona"), (132, "JFK Airport")]
 )
-def test_numbers_mean_what_trips_mean_by_them(location, zone):
+def test_numbers_are_those_of_published_trips(location, zone):
     assert taxi_zones()["zone"].to_pylist()[location - 1] == zone
 
 
-def test_zones_that_are_the_airports_are_named_so():
+def test_the_airport_zones_have_the_names_of_airports():
     names = taxi_zones()["zone"].to_pylist()
     assert all("Airport" in names[location - 1] for location in AIRPORT_ZONES)
 
@@ -42,6 +42,6 @@ def test_boroughs_can_be_looked_up_for_whole_columns():
     assert found.tolist() == expected
 
 
-def test_nobody_can_change_the_shared_lookup():
+def test_the_shared_lookup_is_read_only():
     with pytest.raises(ValueError, match="read-only"):
         borough_by_location()[1] = "Atlantis"

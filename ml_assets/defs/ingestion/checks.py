@@ -23,7 +23,7 @@ _RULES = {dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name): rule for rule in
     name="ingestion_checks",
     specs=[
         dg.AssetCheckSpec(
-            key.name, asset=key.asset_key, description=rule.description, blocking=rule.refuses
+            key.name, asset=key.asset_key, description=rule.description, blocking=rule.blocking
         )
         for key, rule in _RULES.items()
     ],
@@ -47,7 +47,7 @@ def ingestion_checks(
         ]
         for position, month in enumerate(whole):
             earlier, later = history_before(whole, month.month), whole[position + 1 :]
-            finding = rule.judge(month, earlier)
+            finding = rule.check(month, earlier)
             found.append(
                 MonthFinding(
                     month.month,

@@ -31,7 +31,9 @@ QUIET_SECONDS = 45
 
 _MINIMUM_INTERVAL_SECONDS = 30
 _FEATURES = dg.AssetKey("trip_features")
-_BLOCKING = [dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name) for rule in RULES if rule.refuses]
+_BLOCKING = [
+    dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name) for rule in RULES if rule.blocking
+]
 
 
 class RetrainCursor(BaseModel):

@@ -1,9 +1,9 @@
-"""Is a month of trips fit to be trained on? Rules, each a pure function of a month's figures.
+"""Data-quality rules: whether a month of trips is fit for training.
 
-A rule compares a month's profile with those of earlier months. Each is an asset check
-(``ml_assets.defs.ingestion.checks``), and those that can refuse a month are run again when a
-training set is made: a check guards only the run that it is part of. To add one, write the function
-and give it an entry in ``RULES``.
+Each rule is a pure function that compares a month's profile with those of earlier months. It is an
+asset check (``ml_assets.defs.ingestion.checks``); the blocking ones also run when a training set is
+built, since a check guards only its own run. To add one, write the function and add an entry to
+``RULES``.
 """
 
 from collections.abc import Sequence
@@ -33,70 +33,70 @@ RULES = (
         "published_schema",
         "raw_trips",
         False,
-        "The published columns and their kinds are those of the month before.",
+        "The published columns and their kinds are those of the previous month.",
         published_schema,
     ),
     Rule(
         "no_leaky_columns",
         "trip_features",
         True,
-        "No column tells what is known only after the ride: by name, and by following the target.",
+        "No column holds what is known only after the ride, by its name or its correlation.",
         no_leaky_columns,
     ),
     Rule(
         "matches_schema",
         "trip_features",
         True,
-        "Types, missing values and ranges are those of the table's contract, the target's too.",
+        "Types, missing values and ranges, also of the target, match the table's schema.",
         matches_schema,
     ),
     Rule(
         "row_count",
         "trip_features",
         True,
-        "As many kept trips as a band learned from earlier months says; never none.",
+        "The number of kept trips is within the band of earlier months, and never 0.",
         row_count,
     ),
     Rule(
         "pickups_within_month",
         "trip_features",
         True,
-        "Pick-ups lie in the month that they were published for, and on each of its days.",
+        "Pick-ups are in the published month, and on each of its days.",
         pickups_within_month,
     ),
     Rule(
         "no_time_shift",
         "trip_features",
         True,
-        "Trips by hour of the week fit earlier months best as they are, not shifted by hours.",
+        "Trips by hour of the week match earlier months best without a shift by hours.",
         no_time_shift,
     ),
     Rule(
         "duplicate_rate",
         "trip_features",
         True,
-        "Rides are published once, or about as rarely twice as in earlier months.",
+        "Duplicate rides are about as rare as in earlier months.",
         duplicate_rate,
     ),
     Rule(
         "target_distribution",
         "trip_features",
         True,
-        "Durations vary, and their median and spread move no further than usual.",
+        "Durations vary, and their median and spread are within the band of earlier months.",
         target_distribution,
     ),
     Rule(
         "feature_distribution",
         "trip_features",
         True,
-        "Distances are stated, in miles, and passengers counted, about as often as usual.",
+        "Distances in miles and passenger counts are given about as often as in earlier months.",
         feature_distribution,
     ),
     Rule(
         "unseen_zone_pairs",
         "trip_features",
         True,
-        "Trips go between zones that were paired before, new pairs about as often as usual.",
+        "Zone pairs without earlier trips are about as frequent as in earlier months.",
         unseen_zone_pairs,
     ),
     Rule(
@@ -110,7 +110,7 @@ RULES = (
         "rejection_rates",
         "rejected_trips",
         True,
-        "The kept share never halves; no reason for rejection grows or vanishes suddenly.",
+        "The kept share never halves; no rejection reason grows or vanishes suddenly.",
         rejection_rates,
     ),
 )
@@ -132,10 +132,10 @@ __all__ = [
 
 
 def history_before(profiles: Sequence[MonthProfile], month: str) -> list[MonthProfile]:
-    """The profiles that a month is compared with: those before it, at most ``HISTORY_MONTHS``.
+    """Return the profiles to compare a month with: the last ``HISTORY_MONTHS`` before it.
 
     Args:
-        profiles: In any order.
+        profiles: Profiles in any order.
         month: ``YYYY-MM``.
     """
     before = [profile for profile in profiles if profile.month < month]
@@ -143,23 +143,23 @@ def history_before(profiles: Sequence[MonthProfile], month: str) -> list[MonthPr
 
 
 def is_settled(rule: Rule, month: MonthProfile, later: Sequence[MonthProfile]) -> bool:
-    """Whether an odd month is as usual by the months after it: what was new has stayed.
+    """Whether a month with a warning passes against the months after it: the change has persisted.
 
     Args:
-        rule: The rule that found the month odd against the months before.
+        rule: The rule that gave the warning against the months before.
         month: The month.
-        later: The months after it, in order; the nearest ``HISTORY_MONTHS`` count.
+        later: The months after it, in order; the first ``HISTORY_MONTHS`` are used.
     """
     nearest_last = list(reversed(later[:HISTORY_MONTHS]))
-    return rule.judge(month, nearest_last).verdict == Verdict.PASS
+    return rule.check(month, nearest_last).verdict == Verdict.PASS
 
 
 def rejection_reasons(month: MonthProfile, earlier: Sequence[MonthProfile]) -> list[str]:
-    """Why a month may not be trained on: a sentence for each rule that refuses it.
+    """Return why a month may not be trained on: a sentence for each blocking rule that fails.
 
     Args:
         month: The month.
         earlier: The months to compare it with, in order.
     """
-    findings = (rule.judge(month, earlier) for rule in RULES if rule.refuses)
+    findings = (rule.check(month, earlier) for rule in RULES if rule.blocking)
     return [found.sentence for found in findings if found.verdict == Verdict.FAIL]

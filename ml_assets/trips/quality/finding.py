@@ -1,4 +1,4 @@
-"""What a rule finds in a month, and what a rule is."""
+"""Data-quality rules, their findings and verdicts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,27 +9,27 @@ from ml_assets.trips.quality.profile import MonthProfile
 
 
 class Verdict(IntEnum):
-    """How a month fares under a rule, from best to worst."""
+    """Result of a rule for a month, from best to worst."""
 
     PASS = 0
     SKIP = 1
-    """There is nothing to compare with yet, or nothing to measure."""
+    """Nothing to compare with yet, or nothing to measure."""
     WARN = 2
-    """Shown, and trained on: look at it."""
+    """Reported, but still used for training."""
     FAIL = 3
     """Training on this month would be worse than training without it."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one rule says of one month.
+    """The result of one rule for one month.
 
     Attributes:
-        verdict: How the month fares.
-        sentence: Without the month's name, to stand after it and a colon.
-        value: The figure that was judged.
-        lower: The lowest that is fine.
-        upper: The highest that is fine.
+        verdict: The verdict.
+        sentence: Explanation, without the month's name, to follow it after a colon.
+        value: The figure that was checked.
+        lower: Its lower limit.
+        upper: Its upper limit.
     """
 
     verdict: Verdict
@@ -41,30 +41,30 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that is demanded of every month.
+    """A requirement on every month.
 
     Attributes:
         name: Name of the check.
-        table: The table that it speaks of: ``raw_trips``, ``trip_features`` or ``rejected_trips``.
-        refuses: Whether it can refuse a month; such a rule is a blocking check.
-        description: What is demanded, for people.
-        judge: ``(month, earlier months in order)`` to the finding.
+        table: The checked table: ``raw_trips``, ``trip_features`` or ``rejected_trips``.
+        blocking: Whether it can fail a month; it is then a blocking check.
+        description: The requirement, in one sentence.
+        check: Function of the month and the earlier months, in order; returns the finding.
     """
 
     name: str
     table: str
-    refuses: bool
+    blocking: bool
     description: str
-    judge: Callable[[MonthProfile, Sequence[MonthProfile]], Finding]
+    check: Callable[[MonthProfile, Sequence[MonthProfile]], Finding]
 
 
 def within(value: float, band: Band | None, what: str, unit: str = "{:.1%}") -> Finding:
-    """A finding on one figure: odd outside its band, unjudged without one.
+    """Check one figure against its band: WARN outside, SKIP without a band.
 
     Args:
         value: The figure.
-        band: What is usual.
-        what: Names the figure in the sentence.
+        band: The expected range.
+        what: Name of the figure in the sentence.
         unit: Format of figures.
     """
     shown = unit.format(value)
@@ -74,11 +74,11 @@ def within(value: float, band: Band | None, what: str, unit: str = "{:.1%}") -> 
     limits = f"{unit.format(band.lower)} to {unit.format(band.upper)}"
     if value in band:
         return Finding(
-            Verdict.PASS, f"{what} {shown}, usual is {limits}", value, band.lower, band.upper
+            Verdict.PASS, f"{what} {shown}, expected {limits}", value, band.lower, band.upper
         )
     return Finding(
         Verdict.WARN,
-        f"{what} {shown}, outside the usual {limits} (look at the month before trusting what is "
+        f"{what} {shown}, outside the expected {limits} (check the month before trusting models "
         "trained on it)",
         value,
         band.lower,
@@ -87,7 +87,7 @@ def within(value: float, band: Band | None, what: str, unit: str = "{:.1%}") -> 
 
 
 def worst(findings: Sequence[Finding]) -> Finding:
-    """The worst of several findings; the first of equals, with every odd sentence of its rank."""
+    """Return the worst of several findings; equal warnings or failures are joined to one."""
     level = max(finding.verdict for finding in findings)
     chosen = [finding for finding in findings if finding.verdict == level]
     if level < Verdict.WARN or len(chosen) == 1:

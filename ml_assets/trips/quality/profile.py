@@ -1,7 +1,7 @@
-"""The figures of one stored month by which it is judged: small, so that many months fit in memory.
+"""Profile of a stored month: the figures that data-quality rules use, small enough for many months.
 
-A profile is made from one month of ``trip_features`` and ``rejected_trips``, and kept, so that a
-new month is compared with earlier ones without reading their trips again.
+A profile is computed from one month of ``trip_features`` and ``rejected_trips`` and cached, so that
+a new month is compared with earlier ones without reading their trips again.
 """
 
 import functools
@@ -16,7 +16,7 @@ from ml_assets.trips.month import Month
 from ml_assets.trips.rules import TARGET, ZONE_CODES
 
 SAME_TRIP = ("pickup_datetime", "duration_minutes", "PULocationID", "DOLocationID", "trip_distance")
-"""Two rows that agree in these are one ride, published twice."""
+"""Two rows with equal values in these columns are one ride, published twice."""
 
 _COMPARED_WITH_TARGET = ("PULocationID", "DOLocationID", "trip_distance", "passenger_count")
 _COMPARED_ROWS = 100_000
@@ -25,17 +25,17 @@ PairCounts = npt.NDArray[np.uint32]
 
 
 class KeptFigures(BaseModel):
-    """Figures of the kept trips of a month; shares are worked out by those who judge.
+    """Figures of the kept trips of a month, as counts.
 
     Attributes:
         outside_month: trips with a pick-up in another month.
         days_without_trips: days of the month, from 1, on which none was picked up.
         duplicates: rows beyond the first that agree in ``SAME_TRIP``.
         zero_distances: trips of 0 miles.
-        endless_distances: trips of infinitely many miles, or not a number.
+        endless_distances: trips whose distance is infinite or not a number.
         missing_passengers: trips without passenger count.
-        median_miles: of the trips that state a distance above 0; None when none does.
-        shortest, tenth, median, ninetieth, longest: minutes; the 0, 10, 50, 90 and 100 % points.
+        median_miles: median of the distances above 0; None when there are none.
+        shortest, tenth, median, ninetieth, longest: 0, 10, 50, 90 and 100 % quantiles of minutes.
         target_correlation: rank correlation of numeric request columns with the target, where it
             is defined.
         hour_of_week_trips: trips per hour of the week, 168 counts from Monday 0:00.
@@ -62,24 +62,24 @@ class KeptFigures(BaseModel):
 
     @functools.cached_property
     def pairs(self) -> PairCounts:
-        """Trips per pair, shape (266 * 266,), indexed by pick-up zone * 266 + drop-off zone."""
+        """Trips per zone pair, shape (266 * 266,), index: pick-up zone * 266 + drop-off zone."""
         return np.frombuffer(zlib.decompress(self.pair_trips), dtype=np.uint32)
 
 
 class MonthProfile(BaseModel):
-    """What is known of one stored month.
+    """Profile of one stored month.
 
     Attributes:
         month: ``YYYY-MM``.
-        raw_sha256: of the published file that the trips were taken from.
+        raw_sha256: checksum of the published file of the trips.
         published: rows of that file.
         published_columns: its columns in lower case, with their Arrow types; empty when the file
-            is no longer there.
+            is no longer stored.
         columns: columns of the stored ``trip_features``.
-        contract_fault: how that table breaks its contract; None when it does not.
+        contract_fault: violation of that table's schema; None when there is none.
         kept: rows of ``trip_features``.
         rejected: rows of ``rejected_trips`` by reason; None when it was not made from this file.
-        figures: of the kept trips; None when there are none or the contract is broken.
+        figures: figures of the kept trips; None when there are none or the schema is violated.
     """
 
     month: str
@@ -98,19 +98,19 @@ class MonthProfile(BaseModel):
         return self.kept / self.published if self.published else 0.0
 
     def share(self, count: int) -> float:
-        """A count of kept trips as a share of them."""
+        """Return a count of kept trips as a share of all kept trips."""
         return count / self.kept if self.kept else 0.0
 
     def rejected_share(self, reason: str) -> float:
-        """Trips rejected for a reason as a share of the published rows."""
+        """Return the trips rejected for a reason as a share of the published rows."""
         return (self.rejected or {}).get(reason, 0) / self.published if self.published else 0.0
 
 
 def kept_figures(trips: pl.DataFrame, month: Month) -> KeptFigures | None:
-    """Measure the kept trips of a month.
+    """Compute the figures of a month's kept trips.
 
     Args:
-        trips: ``trip_features`` of the month, under its contract.
+        trips: ``trip_features`` of the month, with a valid schema.
         month: The month.
 
     Returns:
@@ -138,7 +138,7 @@ def kept_figures(trips: pl.DataFrame, month: Month) -> KeptFigures | None:
     return KeptFigures(
         **row,
         days_without_trips=[day for day in range(1, month.days + 1) if day not in seen],
-        # 64 bits of hash: three times as fast, and a chance in millions to miss one in a month.
+        # A 64-bit hash is three times as fast, and misses a duplicate once in millions of months.
         duplicates=trips.height - trips.select(pl.struct(SAME_TRIP).hash().n_unique()).item(),
         target_correlation=_correlations(trips),
         hour_of_week_trips=_hour_of_week_trips(trips),
@@ -147,13 +147,13 @@ def kept_figures(trips: pl.DataFrame, month: Month) -> KeptFigures | None:
 
 
 def unseen_share(pairs: PairCounts, seen: npt.NDArray[np.bool_]) -> float:
-    """Trips between zones that ``seen`` does not mark, as a share of all trips of ``pairs``."""
+    """Return the share of trips in ``pairs`` whose zone pair is not marked in ``seen``."""
     total = int(pairs.sum())
     return float(pairs[~seen].sum()) / total if total else 0.0
 
 
 def _correlations(trips: pl.DataFrame) -> dict[str, float]:
-    """Rank correlation of numeric request columns with the target, over evenly chosen rows."""
+    """Return rank correlations of numeric request columns with the target, on every n-th row."""
     chosen = trips.gather_every(max(trips.height // _COMPARED_ROWS, 1))
     ranks = (pl.corr(name, TARGET, method="spearman") for name in _COMPARED_WITH_TARGET)
     row = chosen.select(ranks).row(0)

@@ -1,8 +1,8 @@
 """Rule: pick-up times are New York wall times, not those of another time zone.
 
-A file whose times were written as UTC (Spark's INT96 does so) passes every other rule: all but a
-few of its trips stay in their month, with the right durations. What gives it away is the rhythm of
-the city, which then begins hours too late.
+A file whose times were written as UTC (as Spark's INT96 does) passes every other rule: all but a
+few of its trips stay in their month, with the right durations. It is detected by the hourly
+profile of trips, which is then shifted by hours.
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ from ml_assets.trips.month import Month
 from ml_assets.trips.quality.bands import MIN_HISTORY
 from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.quality.profile import MonthProfile
-from ml_assets.trips.quality.volume_rules import WAY_OUT
+from ml_assets.trips.quality.volume_rules import REMEDY
 
 MIN_TRIPS = 1_000
-"""With fewer kept trips an hour of the week holds a handful. Of 200 random samples of 1,000 trips
-of 2023-05 none fits better under any shift; of samples of 300 trips, 12 % do."""
+"""With fewer kept trips an hour of the week has only a handful. Of 200 random samples of 1,000
+trips of 2023-05 none fits better under any shift; of samples of 300 trips, 12 % do."""
 
 MAX_SHIFT_HOURS = 12
 
 MIN_LEAD = 0.02
-"""How much better the shifted month has to correlate for a refusal. Unshifted months of 2023 lead
-by 0.038 to 0.066 the other way, a month shifted by one hour is behind by 0.05, by four by 0.58."""
+"""Minimum gain in correlation by a shift for a failure. For months of 2023 the best shift loses
+0.038 to 0.066; for a month shifted by one hour it gains 0.05, by four hours 0.58."""
 
 MIN_CORRELATION = 0.95
-"""A shift is only the explanation if it makes the month look like the others: real months
-correlate with those before by 0.982 to 0.992, and so do whole months that were shifted back. A
-month in which 30 % of the trips are shifted stays below and is shown, not refused."""
+"""Minimum correlation after the shift for a failure: real months correlate with those before by
+0.982 to 0.992, and so do whole months that were shifted back. A month in which 30 % of the trips
+are shifted stays below it, which is a warning."""
 
 QUIET_HOURS = 3
-USUAL_QUIET_START = (1, 5)
+EXPECTED_QUIET_START = (1, 5)
 """The quietest three hours of the day begin at 3 in each month of 2023, and at 1 to 4 in 500
 samples of 1,000 trips from them."""
 
@@ -41,20 +41,20 @@ Shares = npt.NDArray[np.float64]
 
 
 def no_time_shift(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
-    """Trips by hour of the week follow earlier months, and do so best without a shift.
+    """Check that trips by hour of the week match earlier months best without a shift.
 
-    With fewer than three earlier months, only the place of the night is looked at.
+    With fewer than three earlier months, only the quietest hours of the day are checked.
     """
-    rhythm = _hourly_shares(month)
-    if rhythm is None:
+    hourly = _hourly_shares(month)
+    if hourly is None:
         return Finding(Verdict.SKIP, f"fewer than {MIN_TRIPS:,} trips to measure")
     others = [shares for other in earlier if (shares := _hourly_shares(other)) is not None]
     if len(others) < MIN_HISTORY:
-        return _quiet_at_night(rhythm)
-    usual = np.median(others, axis=0)
-    # Shifted back by that many hours, around the week, how well does the month fit?
+        return _quiet_at_night(hourly)
+    expected = np.median(others, axis=0)
+    # Correlation of the month with earlier ones after a cyclic shift back by each number of hours.
     correlations = {
-        hours: float(np.corrcoef(np.roll(rhythm, -hours), usual)[0, 1])
+        hours: float(np.corrcoef(np.roll(hourly, -hours), expected)[0, 1])
         for hours in range(-MAX_SHIFT_HOURS, MAX_SHIFT_HOURS + 1)
     }
     best = max(correlations, key=lambda hours: correlations[hours])
@@ -65,8 +65,8 @@ def no_time_shift(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Findi
             f"{unshifted:.2f}, and less under any shift up to {MAX_SHIFT_HOURS} hours"
         )
         return Finding(Verdict.PASS, sentence, 0.0, 0.0, 0.0)
-    likeness = (
-        f"trips by hour of the week are like those of the {len(others)} months before if moved "
+    comparison = (
+        f"trips by hour of the week match those of the {len(others)} months before if moved "
         f"{'1 hour' if abs(best) == 1 else f'{abs(best)} hours'} "
         f"{'earlier' if best > 0 else 'later'} (correlation {fit:.2f} instead "
         f"of {unshifted:.2f})"
@@ -74,15 +74,15 @@ def no_time_shift(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Findi
     if fit - unshifted >= MIN_LEAD and fit >= MIN_CORRELATION:
         return Finding(
             Verdict.FAIL,
-            f"{likeness}, as if the times were not New York's (written as UTC?); {WAY_OUT}",
+            f"{comparison}, as if the times were not New York's (written as UTC?); {REMEDY}",
             best,
             0.0,
             0.0,
         )
     return Finding(
         Verdict.WARN,
-        f"{likeness}: some of the times may not be New York's (look at the month before trusting "
-        "what is trained on it)",
+        f"{comparison}: some of the times may not be New York's (check the month before trusting "
+        "models trained on it)",
         best,
         0.0,
         0.0,
@@ -90,8 +90,8 @@ def no_time_shift(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Findi
 
 
 def _hourly_shares(month: MonthProfile) -> Shares | None:
-    """Share of trips by hour of the week, Monday 0:00 first, shape (168,), as if each weekday
-    occurred equally often; None with too few trips."""
+    """Share of trips by hour of the week, Monday 0:00 first, shape (168,), with equal weight for
+    each weekday; None with too few trips."""
     figures = month.figures
     if figures is None or month.kept < MIN_TRIPS:
         return None
@@ -108,19 +108,19 @@ def _hourly_shares(month: MonthProfile) -> Shares | None:
     return shares
 
 
-def _quiet_at_night(rhythm: Shares) -> Finding:
-    daily = rhythm.reshape(7, 24).sum(axis=0)
+def _quiet_at_night(hourly: Shares) -> Finding:
+    daily = hourly.reshape(7, 24).sum(axis=0)
     start = int(sum(np.roll(daily, -hour) for hour in range(QUIET_HOURS)).argmin())
-    first, last = USUAL_QUIET_START
+    first, last = EXPECTED_QUIET_START
     shown = f"the {QUIET_HOURS} quietest hours of the day begin at {start}:00"
     if first <= start <= last:
         sentence = f"{shown}; too few earlier months to compare hour by hour"
         return Finding(Verdict.SKIP, sentence, start, first, last)
     return Finding(
         Verdict.WARN,
-        f"{shown}, usual in New York is {first}:00 to {last}:00: the times may be those of another "
-        "time zone (UTC is 4 or 5 hours ahead); look at the month before trusting what is trained "
-        "on it",
+        f"{shown}, in New York from {first}:00 to {last}:00: the times may be those of another "
+        "time zone (UTC is 4 or 5 hours ahead); check the month before trusting models trained on "
+        "it",
         start,
         first,
         last,

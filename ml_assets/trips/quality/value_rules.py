@@ -1,4 +1,4 @@
-"""Rules on what the kept trips of a month say: their columns, values, repeats and places."""
+"""Rules on the kept trips of a month: columns, values, duplicates and zone pairs."""
 
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -8,21 +8,21 @@ import numpy as np
 from ml_assets.trips.quality.bands import MIN_HISTORY, Band, ratio_band, share_band
 from ml_assets.trips.quality.finding import Finding, Verdict, within, worst
 from ml_assets.trips.quality.profile import KeptFigures, MonthProfile, unseen_share
-from ml_assets.trips.quality.volume_rules import WAY_OUT
+from ml_assets.trips.quality.volume_rules import REMEDY
 from ml_assets.trips.rules import FEATURE_COLUMNS, LONGEST_MINUTES, SHORTEST_MINUTES, ZONE_CODES
 
 MIN_TRIPS = 100
-"""Below this, the shape of a month's values is mostly chance."""
+"""With fewer trips, a month's distributions are mostly chance."""
 
-_TWIN = 0.99
-_MANY_REPEATS = 0.1
-_MOSTLY = 0.5
+_MAX_CORRELATION = 0.99
+_MAX_DUPLICATES = 0.1
+_MAX_SHARE = 0.5
 _MIN_SPREAD_MINUTES = 3.0
 _RECENT = 3
 
 
 def no_leaky_columns(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
-    """No column tells what is known only after the ride: by name, and by following the target."""
+    """Check that no column holds what is known only after the ride, by name or correlation."""
     unknown = [name for name in month.columns if name not in FEATURE_COLUMNS]
     if unknown:
         return Finding(
@@ -38,34 +38,34 @@ def no_leaky_columns(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
     correlations = month.figures.target_correlation
     closest = max(correlations, key=lambda name: abs(correlations[name]), default=None)
     strongest = abs(correlations[closest]) if closest else 0.0
-    if strongest > _TWIN:
+    if strongest > _MAX_CORRELATION:
         return Finding(
             Verdict.FAIL,
-            f"{closest} all but equals the target (correlation {correlations[closest]:.3f}), so it "  # type: ignore[index]
-            f"was made from it; {WAY_OUT}",
+            f"{closest} nearly equals the target (correlation {correlations[closest]:.3f}), so it "  # type: ignore[index]
+            f"was computed from it; {REMEDY}",
             strongest,
             0.0,
-            _TWIN,
+            _MAX_CORRELATION,
         )
-    sentence = "only request columns and the target; none follows the target"
+    sentence = "only request columns and the target; none correlates with the target too closely"
     if closest:
-        sentence += f" (the closest, {closest}, by {strongest:.2f})"
-    return Finding(Verdict.PASS, sentence, strongest, 0.0, _TWIN)
+        sentence += f" (highest: {closest}, {strongest:.2f})"
+    return Finding(Verdict.PASS, sentence, strongest, 0.0, _MAX_CORRELATION)
 
 
 def matches_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
-    """Types, missing values and ranges are those of the table's contract, the target's included."""
+    """Check types, missing values and ranges against the table's schema."""
     if month.contract_fault is not None:
         return Finding(Verdict.FAIL, month.contract_fault, 1.0, 0.0, 0.0)
     if month.figures is None:
         return Finding(Verdict.SKIP, "there are no values")
-    endless = month.figures.endless_distances
-    if endless:
+    not_finite = month.figures.endless_distances
+    if not_finite:
         return Finding(
             Verdict.FAIL,
-            f"trip_distance is infinite or not a number in {endless:,} trips: materialize "
+            f"trip_distance is infinite or not a number in {not_finite:,} trips: materialize "
             "trip_features again",
-            endless,
+            not_finite,
             0.0,
             0.0,
         )
@@ -80,12 +80,12 @@ def matches_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Find
 
 
 def duplicate_rate(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
-    """Rides are published once: 0.13 % of the rows of 2023 repeat another, since refunds do."""
+    """Check for duplicate rides: 0.13 % of the rows of 2023 repeat another, mostly refunds."""
     twin = next((other for other in earlier if other.raw_sha256 == month.raw_sha256), None)
     if twin is not None:
         return Finding(
             Verdict.FAIL,
-            f"the published file is byte for byte that of {twin.month}; {WAY_OUT}",
+            f"the published file is identical to that of {twin.month}; {REMEDY}",
             1.0,
             0.0,
             0.0,
@@ -93,21 +93,21 @@ def duplicate_rate(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Find
     if month.figures is None:
         return _nothing_measured()
     share = month.share(month.figures.duplicates)
-    if share > _MANY_REPEATS and month.kept >= MIN_TRIPS:
+    if share > _MAX_DUPLICATES and month.kept >= MIN_TRIPS:
         return Finding(
             Verdict.FAIL,
             f"{share:.1%} of the kept trips repeat another one (same pick-up, duration, zones and "
-            f"distance), so they would count twice; {WAY_OUT}",
+            f"distance), so they would count twice; {REMEDY}",
             share,
             0.0,
-            _MANY_REPEATS,
+            _MAX_DUPLICATES,
         )
     shares = [other.share(figures.duplicates) for other, figures in _measured(earlier)]
     return within(share, share_band(shares, 3, 0.01), "repeated trips", "{:.2%}")
 
 
 def target_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
-    """Durations vary as they do in a city, and their median moves no further than usual."""
+    """Check that durations vary, and that their median and spread are as in earlier months."""
     figures = month.figures
     if figures is None or month.kept < MIN_TRIPS:
         return _nothing_measured()
@@ -116,7 +116,7 @@ def target_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) ->
         return Finding(
             Verdict.FAIL,
             f"80 % of the durations lie within {spread:.2f} minutes ({figures.tenth:.1f} to "
-            f"{figures.ninetieth:.1f}), so there is nothing to learn from them; {WAY_OUT}",
+            f"{figures.ninetieth:.1f}), so there is nothing to learn from them; {REMEDY}",
             spread,
             _MIN_SPREAD_MINUTES,
             None,
@@ -132,19 +132,19 @@ def target_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) ->
 
 
 def feature_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
-    """Distances are stated and in miles, and passengers are counted, about as often as usual."""
+    """Check that distances (in miles) and passenger counts are as in earlier months."""
     figures = month.figures
     if figures is None or month.kept < MIN_TRIPS:
         return _nothing_measured()
     zero = month.share(figures.zero_distances)
-    if zero > _MOSTLY:
+    if zero > _MAX_SHARE:
         return Finding(
             Verdict.FAIL,
-            f"{zero:.1%} of the kept trips state a distance of 0 miles: a model would learn to do "
-            f"without; {WAY_OUT}",
+            f"{zero:.1%} of the kept trips have a distance of 0 miles: a model would learn to "
+            f"ignore it; {REMEDY}",
             zero,
             0.0,
-            _MOSTLY,
+            _MAX_SHARE,
         )
     others = _measured(earlier)
     zeros = [other.share(measured.zero_distances) for other, measured in others]
@@ -163,27 +163,27 @@ def feature_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) -
 
 
 def unseen_zone_pairs(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
-    """Trips go between zones that they went between before, new pairs about as often as usual."""
+    """Check that zone pairs without earlier trips are about as frequent as in earlier months."""
     others = [figures for _, figures in _measured(earlier)]
     if month.figures is None or not others:
-        return Finding(Verdict.SKIP, "there is no earlier month to know zone pairs from")
+        return Finding(Verdict.SKIP, "there is no earlier month with zone pairs")
     seen = np.zeros(ZONE_CODES * ZONE_CODES, dtype=np.bool_)
     shares: list[float] = []
     for figures in others:
         shares.append(unseen_share(figures.pairs, seen))
         seen |= figures.pairs > 0
     share = unseen_share(month.figures.pairs, seen)
-    what = "trips between zones never paired before"
+    what = "trips between zones without earlier trips"
     if len(others) < MIN_HISTORY:
         return within(share, None, what)
-    usual = median(shares[1:][-_RECENT:])  # the first month had none to know pairs from
-    band = Band(0.0, usual, 3 * usual + 0.02)
-    if share in band or share <= _MOSTLY or month.kept < MIN_TRIPS:
+    center = median(shares[1:][-_RECENT:])  # all pairs of the first month are new
+    band = Band(0.0, center, 3 * center + 0.02)
+    if share in band or share <= _MAX_SHARE or month.kept < MIN_TRIPS:
         return within(share, band, what)
     return Finding(
         Verdict.FAIL,
-        f"{share:.1%} of the trips go between zones never paired in the {len(others)} months "
-        f"before, as if zones had been renumbered; {WAY_OUT}",
+        f"{share:.1%} of the trips go between zones without trips in the {len(others)} months "
+        f"before, as if zones had been renumbered; {REMEDY}",
         share,
         0.0,
         band.upper,

@@ -1,4 +1,4 @@
-"""Rules on how many trips a month holds: rows, what was rejected, and whether it all adds up."""
+"""Rules on the numbers of a month: kept and rejected trips, days, columns, reconciliation."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -9,25 +9,25 @@ from ml_assets.trips.quality.bands import MIN_HISTORY, ratio_band, share_band
 from ml_assets.trips.quality.finding import Finding, Verdict, within, worst
 from ml_assets.trips.quality.profile import MonthProfile
 
-WAY_OUT = (
+REMEDY = (
     "correct the month at its source and materialize it again, or leave it out (exclude_months of "
     "training_set)"
 )
 
-USUAL_KEPT_SHARE = 0.95
-"""Share of published trips that is kept while no earlier month tells: 94.7-96.7 % over 2023."""
+EXPECTED_KEPT_SHARE = 0.95
+"""Expected share of kept trips without earlier months: it is 94.7-96.7 % over 2023."""
 
 _MAX_CHANGES = 20
 _TIMES_OFF = 10
 _MIN_DAILY_TRIPS = 20
-_MUCH_OUTSIDE = 0.5
+_MAX_OUTSIDE = 0.5
 
 
 def row_count(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
-    """Kept trips: some, in the band of earlier months, never 10 times beyond all of them."""
+    """Check the number of kept trips: not 0, in the band of earlier months, not 10 times off."""
     if month.kept == 0:
         rejected = f"of {month.published:,} published; see rejected_trips for the reasons"
-        return Finding(Verdict.FAIL, f"no trip was kept {rejected}, {WAY_OUT}", 0.0)
+        return Finding(Verdict.FAIL, f"no trip was kept {rejected}, {REMEDY}", 0.0)
     counts = [float(other.kept) for other in earlier if other.kept]
     if len(counts) >= MIN_HISTORY:
         lowest, highest = min(counts) / _TIMES_OFF, max(counts) * _TIMES_OFF
@@ -35,7 +35,7 @@ def row_count(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
             return Finding(
                 Verdict.FAIL,
                 f"{month.kept:,} kept trips, {_TIMES_OFF} times off the {min(counts):,.0f} to "
-                f"{max(counts):,.0f} of the {len(counts)} months before; {WAY_OUT}",
+                f"{max(counts):,.0f} of the {len(counts)} months before; {REMEDY}",
                 month.kept,
                 lowest,
                 highest,
@@ -44,7 +44,7 @@ def row_count(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
 
 
 def pickups_within_month(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
-    """Pick-ups lie in the month that they were published for, and on each of its days."""
+    """Check that pick-ups are in the published month, and on each of its days."""
     figures, outside = month.figures, month.rejected_share("pickup_outside_month")
     if figures is not None and figures.outside_month:
         return Finding(
@@ -55,14 +55,14 @@ def pickups_within_month(month: MonthProfile, earlier: Sequence[MonthProfile]) -
             0.0,
             0.0,
         )
-    if outside > _MUCH_OUTSIDE:
+    if outside > _MAX_OUTSIDE:
         return Finding(
             Verdict.FAIL,
             f"{outside:.1%} of the published trips were picked up in another month, as if the file "
-            f"were that month's; {WAY_OUT}",
+            f"were that month's; {REMEDY}",
             outside,
             0.0,
-            _MUCH_OUTSIDE,
+            _MAX_OUTSIDE,
         )
     shares = [other.rejected_share("pickup_outside_month") for other in earlier]
     found = within(outside, share_band(shares, 3, 0.01), "picked up in another month")
@@ -72,8 +72,8 @@ def pickups_within_month(month: MonthProfile, earlier: Sequence[MonthProfile]) -
     days = ", ".join(str(day) for day in absent)
     gap = Finding(
         Verdict.WARN,
-        f"no trip on day {days}: the file may be cut short; fetch the month again when it is "
-        "published whole",
+        f"no trip on day {days}: the file may be truncated; fetch the month again when it is "
+        "complete",
         len(absent),
         0.0,
         0.0,
@@ -82,7 +82,7 @@ def pickups_within_month(month: MonthProfile, earlier: Sequence[MonthProfile]) -
 
 
 def row_counts_reconcile(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
-    """Every published trip is in exactly one of the two tables."""
+    """Check that every published trip is in exactly one of the two tables."""
     if month.rejected is None:
         return Finding(
             Verdict.SKIP,
@@ -109,31 +109,32 @@ def row_counts_reconcile(month: MonthProfile, earlier: Sequence[MonthProfile]) -
 
 
 def rejection_rates(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
-    """The kept share never halves, and no reason for rejection grows or vanishes suddenly."""
+    """Check that the kept share does not halve and no rejection reason changes suddenly."""
     shares = [other.kept_share for other in earlier if other.published]
-    usual = median(shares) if len(shares) >= MIN_HISTORY else USUAL_KEPT_SHARE
+    expected = median(shares) if len(shares) >= MIN_HISTORY else EXPECTED_KEPT_SHARE
     kept = f"{month.kept_share:.1%} of the published trips were kept"
-    if month.kept_share < usual / 2:
+    if month.kept_share < expected / 2:
         reasons = month.rejected or {}
         most = max(reasons, key=lambda reason: reasons[reason], default="an unknown reason")
         return Finding(
             Verdict.FAIL,
-            f"{kept}, less than half of the usual {usual:.1%}; most were rejected for {most}; "
-            f"{WAY_OUT}",
+            f"{kept}, less than half of the expected {expected:.1%}; most were rejected for "
+            f"{most}; {REMEDY}",
             month.kept_share,
-            usual / 2,
+            expected / 2,
             1.0,
         )
     if month.rejected is None:
-        return Finding(Verdict.SKIP, f"{kept}; nothing is known of the others")
+        return Finding(Verdict.SKIP, f"{kept}; rejected_trips of this file is missing")
     found = worst([_reject_share(month, earlier, reason) for reason in REASONS])
     if found.verdict == Verdict.WARN:
         return found
-    return Finding(found.verdict, f"{kept}, usual is {usual:.1%}", month.kept_share, usual / 2, 1.0)
+    sentence = f"{kept}, expected {expected:.1%}"
+    return Finding(found.verdict, sentence, month.kept_share, expected / 2, 1.0)
 
 
 def published_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
-    """The published columns are those of the month before, width of numbers and texts aside."""
+    """Check that columns are those of the previous month, apart from widths of types."""
     before = next((other for other in reversed(earlier) if other.published_columns), None)
     if before is None or not month.published_columns:
         return Finding(
@@ -154,8 +155,8 @@ def published_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
         shown = [*changes[:_MAX_CHANGES], *([f"and {more:,} more changes"] if more > 0 else [])]
         return Finding(
             Verdict.WARN,
-            f"against {before.month}, {'; '.join(shown)}: see the TLC's data dictionary for what "
-            "that means; the columns that the project reads are all there",
+            f"against {before.month}, {'; '.join(shown)}: see the TLC's data dictionary for the "
+            "meaning; all columns that the project reads are there",
             len(changes),
             0.0,
             0.0,

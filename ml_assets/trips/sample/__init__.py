@@ -1,6 +1,6 @@
-"""Synthetic sample: seeded months of taxi trips in the published schema, made without a network.
+"""Synthetic sample: seeded months of taxi trips in the published schema, generated offline.
 
-What it stands for and where it differs from the published files is told in ``generate``.
+``generate`` describes what it represents and how it differs from the published files.
 """
 
 from ml_assets.trips.sample.draws import SAMPLE_SEED

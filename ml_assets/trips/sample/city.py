@@ -1,17 +1,17 @@
-"""The sample's city: where the zones lie, who gets in and out there, and how fast they travel.
+"""The sample's city: location of the zones, their demand, and their travel speeds.
 
 ``zone_profile.csv`` holds, for each of the 263 zones,
 
-- ``x_miles``, ``y_miles``: a place on a plane (east and north of midtown), found so that 1.4 times
-  the straight line fits the median metered distance of each pair of zones;
+- ``x_miles``, ``y_miles``: coordinates (east and north of midtown), fitted so that 1.4 times the
+  straight line matches the median metered distance of each pair of zones;
 - ``green_pickups``, ``yellow_pickups``: pick-ups per thousand;
-- ``attraction``: the pull on drop-offs in a gravity model;
+- ``attraction``: weight of drop-offs in a gravity model;
 - the leans: log ratio of the zone's morning (6 to 10) to afternoon (15 to 19) trips, and of its
-  night (22 to 5) to day trips, each against the city's.
+  night (22 to 5) to day trips, each relative to the city's.
 
 All but ``yellow_pickups`` were estimated from the published green months January to September 2023
-(public records of the Taxi and Limousine Commission); ``yellow_pickups`` is set by hand from the
-well-known shares of 2023. What a pair or zone does beyond that is drawn from the seed.
+(public records of the Taxi and Limousine Commission); ``yellow_pickups`` is set manually from the
+shares of 2023. Further effects of zones and pairs are drawn from the seed.
 """
 
 import csv
@@ -25,11 +25,11 @@ from ml_assets.trips.sample.draws import Booleans, Draws, Floats
 from ml_assets.trips.zones import AIRPORT_ZONES, borough_by_location
 
 ZONES = 263
-# The fit's factor is 1.41; a little less here, as long detours are commoner than short cuts.
+# The fitted factor is 1.41; less here, since long detours are more frequent than short cuts.
 _ROAD_OVER_STRAIGHT = 1.36
-_BLUR_MILES = 0.2  # zones are areas: even neighbours' riders travel a little
+_BLUR_MILES = 0.2  # zones are areas: trips between neighbours have a length too
 _SAME_ZONE_MILES = 0.86
-# Manhattan's avenues lean east: how far uptown a zone is, and where its priced areas end.
+# Slope of Manhattan's avenues to the east, and the upper limits of its priced areas.
 _LEAN = 0.35
 _NINETY_SIXTH_STREET = 2.66
 _SIXTIETH_STREET = 0.99
@@ -39,7 +39,7 @@ _AFFINITY_DEVIATION = 0.74
 
 @dataclass(frozen=True)
 class City:
-    """What never changes: arrays of length 263 by zone (number - 1), or 263 by 263 by pair."""
+    """Constants of the city: arrays of length 263 by zone (number - 1), or 263 by 263 by pair."""
 
     miles: Floats
     straight_miles: Floats
@@ -62,7 +62,7 @@ class City:
 
 @cache
 def load_city(taxi: str) -> City:
-    """The city as this taxi (``green`` or ``yellow``) serves it."""
+    """Load the city for this taxi (``green`` or ``yellow``)."""
     profile = _read_profile()
     borough = borough_by_location()[1 : ZONES + 1]
     airport = np.isin(np.arange(1, ZONES + 1), AIRPORT_ZONES)
@@ -99,7 +99,7 @@ def load_city(taxi: str) -> City:
 
 
 def _attraction(profile: dict[str, Floats], taxi: str, airport: Booleans) -> Floats:
-    """Yellow taxis drop off mostly where they pick up, but for airports, which they leave full."""
+    """Drop-off weights: yellow taxis drop off mostly where they pick up, except at airports."""
     if taxi == "green":
         return profile["attraction"]
     leaving = np.where(airport, 0.5, 1.0) * profile["yellow_pickups"]

@@ -1,4 +1,4 @@
-"""Who travels: when a trip starts, from which zone, to which zone."""
+"""Demand: start time, pick-up zone and drop-off zone of each trip."""
 
 from dataclasses import dataclass
 
@@ -19,10 +19,10 @@ from ml_assets.trips.zones import OUTSIDE_ZONE, UNKNOWN_ZONE
 DAY = 86_400
 HOUR = 3_600
 _SATURDAY = 5
-# Share of rows that came through a dispatcher, not a street hail: published 6.3 to 7.9 % (green,
-# 2023), where they are the block of rows without passenger count at the end of the file.
+# Share of dispatched trips, not hailed on the street: 6.3 to 7.9 % in published files (green,
+# 2023), where they are the rows without passenger count at the end of the file.
 _DISPATCHED_SHARE = {"green": 0.070, "yellow": 0.035}
-# Share of trips to or from outside the city, and of trips whose zones are not known.
+# Shares of trips to or from outside the city, and of trips with unknown zones.
 _TO_OUTSIDE, _TO_OUTSIDE_DISPATCHED, _FROM_OUTSIDE = 0.0039, 0.0080, 0.0009
 _TO_UNKNOWN, _FROM_UNKNOWN = 0.0012, 0.0005
 _MORNING, _DAYTIME, _AFTERNOON, _DISPATCH = range(4)
@@ -33,7 +33,7 @@ class Trips:
     """Trips by column, each of shape (trips,); times in seconds of wall time."""
 
     pickup: Integers
-    """Seconds since the month began."""
+    """Seconds since the start of the month."""
     pickup_zone: Integers
     dropoff_zone: Integers
     dispatched: Booleans
@@ -50,7 +50,7 @@ class Trips:
 
 
 def draw_trips(month: Month, taxi: str, city: City, count: int) -> Trips:
-    """Draw who travels in a month: ``count`` trips, in no order."""
+    """Draw ``count`` trips of a month, in no order."""
     draws = Draws("demand", month.year, month.number, taxi)
     dispatched = draws.chance(count, _DISPATCHED_SHARE[taxi])
     pickup = _draw_pickup_times(month, dispatched, draws)
@@ -81,7 +81,7 @@ def _draw_pickup_times(month: Month, dispatched: Booleans, draws: Draws) -> Inte
 
 
 def _pickup_weights(month: Month, city: City) -> Floats:
-    """Tables (48, zones): by hour, hails first, then dispatched trips, which spread out more."""
+    """Tables (48, zones): by hour, first of hailed, then of dispatched trips, which vary more."""
     hours = np.arange(24)
     morning = np.clip((12.5 - hours) / 9.0, -0.5, 0.5) * (hours >= 5)
     night = ((hours >= 22) | (hours <= 5)).astype(np.float64)
@@ -92,7 +92,7 @@ def _pickup_weights(month: Month, city: City) -> Floats:
 
 
 def _dropoff_kind(trips: Trips) -> Integers:
-    """Which of the drop-off tables a trip follows."""
+    """Index of the drop-off table of each trip."""
     hour = trips.hour
     kind = np.where(hour < 5, _DAYTIME, np.where(hour < 12, _MORNING, _DAYTIME))
     kind = np.where((hour >= 15) & (hour < 20), _AFTERNOON, kind)
@@ -100,10 +100,10 @@ def _dropoff_kind(trips: Trips) -> Integers:
 
 
 def _dropoff_weights(month: Month, city: City) -> Floats:
-    """Tables (4 kinds x zones of pick-up, zones of drop-off): a gravity model with likes.
+    """Tables (4 kinds x pick-up zones, drop-off zones) of a gravity model with pair affinities.
 
-    Decay with distance, and the preference for the own borough, fit the published pairs best among
-    those tried: (miles + 1) to the power -1.5, 5 miles, times 3.
+    The decay with distance and the preference for the same borough fit the published pairs best
+    among those tried: (miles + 1) to the power -1.5, 5 miles, factor 3.
     """
     affinity = city.affinity + 0.35 * slow_wave(month, 36.0, city.pair_phase)
     near = (city.straight_miles + 1.0) ** -1.5 * np.exp(-city.straight_miles / 5.0)
@@ -118,7 +118,7 @@ def _dropoff_weights(month: Month, city: City) -> Floats:
 
 
 def _send_out_of_town(trips: Trips, draws: Draws) -> None:
-    """Give some trips an end outside the city (265) or one that nobody noted (264)."""
+    """Move one end of some trips outside the city (265) or to the unknown zone (264)."""
     count = len(trips.pickup)
     outside = np.where(trips.dispatched, _TO_OUTSIDE_DISPATCHED, _TO_OUTSIDE)
     trips.dropoff_zone[draws.chance(count, outside)] = OUTSIDE_ZONE

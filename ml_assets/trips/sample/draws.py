@@ -1,7 +1,7 @@
-"""Random draws that come out the same on every platform and with every NumPy.
+"""Random draws that are reproducible on every platform and with every NumPy version.
 
-NumPy promises a stable stream only for its bit generators, not for what ``Generator`` makes of the
-bits, so everything here is built on the raw 64-bit stream of PCG64.
+NumPy guarantees a stable stream only for its bit generators, not for the methods of ``Generator``,
+so everything here uses the raw 64-bit stream of PCG64.
 """
 
 from zlib import crc32
@@ -17,43 +17,43 @@ Booleans = npt.NDArray[np.bool_]
 
 
 class Draws:
-    """One stream of random numbers, named by its key; streams of other keys are independent."""
+    """A stream of random numbers, identified by its key; different keys are independent."""
 
     def __init__(self, *key: int | str) -> None:
         words = [crc32(part.encode()) if isinstance(part, str) else part for part in key]
         self._bits = np.random.PCG64(np.random.SeedSequence([SAMPLE_SEED, *words]))
 
     def uniform(self, count: int) -> Floats:
-        """Numbers spread evenly between 0 and 1, neither of which occurs."""
+        """Uniform numbers between 0 and 1, both excluded."""
         raw = self._bits.random_raw(count)
         return ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
     def normal(self, count: int) -> Floats:
-        """Standard normal numbers (Box and Muller's transform)."""
+        """Standard normal numbers (Box-Muller transform)."""
         radius = np.sqrt(-2.0 * np.log(self.uniform(count)))
         return radius * np.cos(2.0 * np.pi * self.uniform(count))
 
     def heavy_tailed(self, count: int, core: float, tail: float, tail_share: float) -> Floats:
-        """Noise around 0 of deviation ``core``, but for a share ``tail_share`` of ``tail``."""
+        """Normal noise of deviation ``core``, and ``tail`` for a share ``tail_share`` of it."""
         deviation = np.where(self.chance(count, tail_share), tail, core)
         return deviation * self.normal(count)
 
     def chance(self, count: int, probability: float | Floats) -> Booleans:
-        """True with the given probability, one for all or one for each."""
+        """True with the given probability, common or individual."""
         return self.uniform(count) < probability
 
     def choose(self, values: npt.ArrayLike, weights: npt.ArrayLike, count: int) -> npt.NDArray:
-        """Values drawn with the given weights."""
+        """Draw values with the given weights."""
         options = np.asarray(values)
         table = np.asarray(weights, dtype=np.float64)[None, :]
         return options[self.pick(table, np.zeros(count, dtype=np.int64))]
 
     def pick(self, weights: Floats, rows: Integers) -> Integers:
-        """For each entry of ``rows``, a column of ``weights`` drawn by the weights of that row.
+        """Draw, for each entry of ``rows``, a column by the weights of that row.
 
         Args:
-            weights: shape (tables, options), not negative, each row with something above 0.
-            rows: shape (n,), which of the tables to draw from.
+            weights: shape (tables, options), not negative, with a positive sum in each row.
+            rows: shape (n,), the table to draw from.
 
         Returns:
             Shape (n,), the drawn column numbers.
@@ -61,7 +61,7 @@ class Draws:
         cumulative = np.cumsum(weights, axis=1)
         cumulative /= cumulative[:, -1:]
         options = weights.shape[1]
-        # Laid end to end, row r spans (r, r + 1], so that one search serves all rows.
+        # Row r is shifted to (r, r + 1], so that one search serves all rows.
         ladder = (cumulative + np.arange(len(weights))[:, None]).ravel()
         found = np.searchsorted(ladder, rows + self.uniform(len(rows)), side="right")
         columns: Integers = np.clip(found - rows * options, 0, options - 1)

@@ -1,13 +1,13 @@
-"""A month of published trips, made up: offline, seeded, the same on every machine.
+"""Generate a synthetic month of published trips: offline, seeded, reproducible.
 
-What is real in it: the columns, their order and types; the shares of pick-ups by zone and hour,
-the fall of trips with distance, the medians of minutes by miles, and the shares of dirt, all
-measured on the published green months January to September 2023. What is made up: each single
-trip, the city's and each pair's likes and paces, the drift, and the proportions of yellow taxis.
+Taken from the published green months January to September 2023: columns, order and types; shares of
+pick-ups by zone and hour; decay of trips with distance; median minutes by miles; shares of data
+errors. Synthetic: each single trip, effects of zones and pairs, drift, and the shares of yellow
+taxis.
 
-A month has about 9,500 green rows (the files had about 66,000), so that training stays quick. With
-so few, some 14 % of the trips of a month join zones that the month before did not: in whole
-published files 5 %, in samples of this size from them 13 to 14 %.
+A month has about 9,500 green rows (the files have about 66,000), to keep training quick. Therefore
+about 14 % of a month's trips are between zones without trips in the month before: 5 % in the
+published files, 13 to 14 % in samples of this size from them.
 """
 
 import numpy as np
@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from ml_assets.trips.month import Month
 from ml_assets.trips.sample.city import load_city
+from ml_assets.trips.sample.data_errors import DataErrors, add_data_errors
 from ml_assets.trips.sample.demand import HOUR, Trips, draw_trips
-from ml_assets.trips.sample.dirt import Faults, spoil
 from ml_assets.trips.sample.draws import Draws, Integers
 from ml_assets.trips.sample.fares import NEGOTIATED_RATE, charge
 from ml_assets.trips.sample.layout import arrow_column, published_layout
@@ -25,7 +25,7 @@ from ml_assets.trips.sample.rhythm import expected_trips
 from ml_assets.trips.sample.travel import drive_miles, drive_seconds, wall_seconds
 
 _TAXIS = ("green", "yellow")
-# Of 1,000 green trips with 0 to 6 passengers.
+# Green trips per thousand with 0 to 6 passengers.
 _PASSENGERS_PER_THOUSAND = (8, 848, 86, 14, 5, 26, 13)
 _BLANK = (
     "store_and_fwd_flag",
@@ -41,14 +41,13 @@ _BLANK_WHEN_DISPATCHED = {
 
 
 def generate_month(month: Month, taxi: str = "green", rows_scale: float = 1.0) -> pa.Table:
-    """Make up one month of trips as the Taxi and Limousine Commission would publish it.
+    """Generate one month of trips in the form in which the TLC would publish it.
 
-    The result depends on the arguments and ``SAMPLE_SEED`` alone, so any month can be had without
-    the others. Drift ties them together: places, demand and congestion change slowly from month to
-    month.
+    The result depends only on the arguments and ``SAMPLE_SEED``, so months can be generated
+    separately. Zones, demand and congestion drift slowly from month to month.
 
     Args:
-        month: the month; any year is served.
+        month: the month, of any year.
         taxi: ``green`` (about 9,500 rows) or ``yellow`` (about 12,000).
         rows_scale: multiplies the number of rows.
 
@@ -57,7 +56,7 @@ def generate_month(month: Month, taxi: str = "green", rows_scale: float = 1.0) -
         dispatched trips last; schema metadata ``ml_assets``: ``synthetic sample``.
 
     Raises:
-        ValueError: when ``taxi`` is another word or ``rows_scale`` is not above 0.
+        ValueError: for another ``taxi``, or when ``rows_scale`` is not above 0.
     """
     if taxi not in _TAXIS:
         raise ValueError(f"taxi is {taxi!r}: the sample has {' and '.join(_TAXIS)} taxis")
@@ -68,10 +67,10 @@ def generate_month(month: Month, taxi: str = "green", rows_scale: float = 1.0) -
     trips = draw_trips(month, taxi, city, count)
     miles = drive_miles(month, taxi, city, trips)
     driven = drive_seconds(month, taxi, city, trips, miles)
-    faults = spoil(month, taxi, trips, miles, wall_seconds(month, trips, driven))
-    amounts, codes = charge(month, taxi, city, trips, faults)
-    columns = _describe(month, taxi, trips, faults, codes["RatecodeID"]) | codes | amounts
-    order, refund = _file_order(month, taxi, trips, faults)
+    errors = add_data_errors(month, taxi, trips, miles, wall_seconds(month, trips, driven))
+    amounts, codes = charge(month, taxi, city, trips, errors)
+    columns = _describe(month, taxi, trips, errors, codes["RatecodeID"]) | codes | amounts
+    order, refund = _file_order(month, taxi, trips, errors)
     published = {name: values[order] for name, values in columns.items()}
     for name in amounts:
         values = published[name]
@@ -82,7 +81,7 @@ def generate_month(month: Month, taxi: str = "green", rows_scale: float = 1.0) -
 def _table(
     month: Month, taxi: str, published: dict[str, np.ndarray], blank: npt.NDArray[np.bool_]
 ) -> pa.Table:
-    """The columns as the month's file has them; what nobody reports (``ehail_fee``) is empty."""
+    """Build the table in the month's layout; columns without data (``ehail_fee``) are null."""
     schema = published_layout(month, taxi)
     arrays = []
     for field in schema:
@@ -96,43 +95,43 @@ def _table(
 
 
 def _trip_count(month: Month, taxi: str, rows_scale: float) -> int:
-    luck = 1.0 + 0.02 * float(Draws("count", month.year, month.number, taxi).normal(1)[0])
-    return max(1, round(expected_trips(month, taxi) * luck * rows_scale))
+    noise = 1.0 + 0.02 * float(Draws("count", month.year, month.number, taxi).normal(1)[0])
+    return max(1, round(expected_trips(month, taxi) * noise * rows_scale))
 
 
 def _describe(
-    month: Month, taxi: str, trips: Trips, faults: Faults, rate: Integers
+    month: Month, taxi: str, trips: Trips, errors: DataErrors, rate: Integers
 ) -> dict[str, np.ndarray]:
-    """The published columns that are no amounts, by trip."""
+    """Return the published columns other than amounts, by trip."""
     draws = Draws("description", month.year, month.number, taxi)
     count = len(rate)
     prefix = "lpep" if taxi == "green" else "tpep"
     begin = np.datetime64(month.start, "us")
-    pickup = begin + faults.pickup.astype("timedelta64[s]")
+    pickup = begin + errors.pickup.astype("timedelta64[s]")
     by_dispatch_fee = (rate == NEGOTIATED_RATE) & draws.chance(count, 0.92)
     return {
-        "VendorID": faults.vendor,
+        "VendorID": errors.vendor,
         f"{prefix}_pickup_datetime": pickup,
-        f"{prefix}_dropoff_datetime": pickup + faults.seconds.astype("timedelta64[s]"),
+        f"{prefix}_dropoff_datetime": pickup + errors.seconds.astype("timedelta64[s]"),
         "store_and_fwd_flag": np.where(draws.chance(count, 0.004), b"Y", b"N"),
         "PULocationID": trips.pickup_zone,
         "DOLocationID": trips.dropoff_zone,
         "passenger_count": draws.choose(np.arange(7), _PASSENGERS_PER_THOUSAND, count),
-        "trip_distance": faults.miles,
+        "trip_distance": errors.miles,
         "trip_type": np.where(by_dispatch_fee, 2, 1),
     }
 
 
 def _file_order(
-    month: Month, taxi: str, trips: Trips, faults: Faults
+    month: Month, taxi: str, trips: Trips, errors: DataErrors
 ) -> tuple[Integers, npt.NDArray[np.bool_]]:
-    """Row numbers of trips in the file, and which rows are refunds of the row after them.
+    """Return the trip of each row in the file, and which rows are refunds of the row after them.
 
-    Published rows are sorted by hour of pick-up and in disorder within it, dispatched trips last.
+    Published rows are sorted by hour of pick-up, in random order within it, dispatched trips last.
     """
     draws = Draws("order", month.year, month.number, taxi)
     hour = trips.pickup // HOUR
     order = np.lexsort((draws.uniform(len(hour)), hour, trips.dispatched))
-    order = np.repeat(order, np.where(faults.refunded[order], 2, 1))
+    order = np.repeat(order, np.where(errors.refunded[order], 2, 1))
     refund = np.append(order[:-1] == order[1:], False)
     return order, refund

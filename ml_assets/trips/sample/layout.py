@@ -1,4 +1,4 @@
-"""The published columns of a month, in order and with the types that its file would have."""
+"""The published columns of a month, with their order and types."""
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +66,7 @@ _CODES = ("RatecodeID", "passenger_count", "payment_type", "trip_type")
 
 
 def published_layout(month: Month, taxi: str) -> pa.Schema:
-    """The schema of one month's file, marked as a synthetic sample in its metadata."""
+    """Return the schema of a month's file, marked as a synthetic sample in its metadata."""
     names = list(_GREEN if taxi == "green" else _YELLOW)
     if month >= _CONGESTION_RELIEF:
         names.append("cbd_congestion_fee")
@@ -78,11 +78,11 @@ def published_layout(month: Month, taxi: str) -> pa.Schema:
 def arrow_column(
     values: np.ndarray, blank: npt.NDArray[np.bool_] | None, kind: pa.DataType
 ) -> pa.Array:
-    """One column from a NumPy array, without ``pa.array``, which imports pandas.
+    """Convert a NumPy array to a column, without ``pa.array``, which imports pandas.
 
     Args:
-        values: integers, floats, datetimes, or ``S1`` for texts of one letter.
-        blank: where the column holds nothing; None when it is complete.
+        values: integers, floats, datetimes, or ``S1`` for strings of one letter.
+        blank: mask of null values; None when there are none.
         kind: the published type.
     """
     count = len(values)

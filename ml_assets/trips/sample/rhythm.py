@@ -1,7 +1,7 @@
-"""When people travel and when streets are full: hours, week-ends, holidays, seasons, slow drift.
+"""Demand and congestion over time: hours, weekends, holidays, seasons, slow drift.
 
-The tables were estimated from the published green months January to September 2023; seasons of the
-other three months are filled in by judgement.
+The tables were estimated from the published green months January to September 2023; the seasonal
+values of the other three months are assumptions.
 """
 
 from datetime import date, timedelta
@@ -11,7 +11,7 @@ import numpy as np
 from ml_assets.trips.month import Month
 from ml_assets.trips.sample.draws import Booleans, Draws, Floats, Integers
 
-# Trips per thousand by hour: week-days, week-ends, and those ordered through a dispatcher.
+# Trips per thousand by hour: weekdays, weekends, and dispatched trips.
 HOURLY_TRIPS = np.array(
     [
         [14, 9, 5, 4, 4, 5, 17, 43, 55, 57, 55, 53, 53, 53, 62, 69, 76, 80, 81, 63, 47, 40, 32, 24],
@@ -22,7 +22,7 @@ HOURLY_TRIPS = np.array(
     ],
     dtype=np.float64,
 )
-# Log of the minutes a mile takes against the average hour: week-days, week-ends.
+# Log of minutes per mile relative to the average hour: weekdays, weekends.
 HOURLY_PACE = np.array(
     [
         [-0.20, -0.19, -0.17, -0.17, -0.21, -0.28, -0.21, -0.05, 0.07, 0.03, 0.03, 0.06]
@@ -41,48 +41,48 @@ _WEATHER_PACE = 0.05
 
 
 def months_since_2023(month: Month) -> int:
-    """The sample's clock for everything that drifts."""
+    """Return the number of months since January 2023, on which all drift depends."""
     return (month.year - 2023) * 12 + month.number - 1
 
 
 def slow_wave(month: Month, period_months: float, phase: float | Floats = 0.0) -> Floats:
-    """A swing between -1 and 1: drift that goes on for ever and yet stays in bounds."""
+    """A sine wave between -1 and 1: permanent but bounded drift."""
     return np.sin(2.0 * np.pi * months_since_2023(month) / period_months + phase)
 
 
 def city_pace(month: Month) -> float:
-    """Log minutes a mile, citywide: the season, and congestion that in 2023 rises by 5 % a year."""
+    """Log minutes per mile, citywide: season, and congestion, which rises by 5 % a year in 2023."""
     return float(_MONTH_PACE[month.number - 1] + 0.06 * slow_wave(month, 84.0))
 
 
 def expected_trips(month: Month, taxi: str) -> float:
-    """How many trips a month has before chance, by season and by a slow swing of demand."""
+    """Expected number of trips of a month, by season and slow drift of demand."""
     days = (month.end - month.start).days
     trend = 1.0 + 0.04 * slow_wave(month, 72.0, 1.0)
     return float(_DAILY_TRIPS[taxi] * days * _MONTH_TRIPS[month.number - 1] * trend)
 
 
 def daily_trips(month: Month, draws: Draws) -> Floats:
-    """Relative demand of each day: week-day, holiday, and the day's own luck."""
+    """Relative demand of each day: weekday, holiday, and noise."""
     holiday = holidays(month)
     weights = _WEEKDAY_TRIPS[weekdays(month)] * np.where(holiday, _HOLIDAY_TRIPS, 1.0)
     return weights * np.exp(0.06 * draws.normal(len(weights)))
 
 
 def daily_pace(month: Month, draws: Draws) -> Floats:
-    """Log minutes a mile of each day against the usual: weather and holidays."""
+    """Log minutes per mile of each day relative to the average: weather and holidays."""
     holiday = holidays(month)
     return _WEATHER_PACE * draws.normal(len(holiday)) + np.where(holiday, _HOLIDAY_PACE, 0.0)
 
 
 def weekdays(month: Month) -> Integers:
-    """0 for Monday to 6 for Sunday, of each day of the month."""
+    """Weekday of each day of the month, 0 for Monday to 6 for Sunday."""
     days = (month.end - month.start).days
     return (np.arange(days) + month.start.weekday()) % 7
 
 
 def holidays(month: Month) -> Booleans:
-    """Which days of the month are federal holidays that empty the streets."""
+    """Mark the days of the month that are federal holidays with little traffic."""
     days = (month.end - month.start).days
     fixed = {(1, 1), (7, 4), (12, 25)}
     closed = np.array([(month.number, day + 1) in fixed for day in range(days)])
@@ -93,9 +93,9 @@ def holidays(month: Month) -> Booleans:
 
 
 def clock_change(month: Month) -> tuple[date, int] | None:
-    """The day on which clocks change at 2 am, and by how many minutes wall time jumps.
+    """Return the day on which clocks change at 2 am, and the change of wall time in minutes.
 
-    Trips that are under way then have an hour too much or too little in the published files, too.
+    Trips in progress then are an hour too long or too short, as in the published files.
     """
     if month.number == 3:
         return _nth_weekday(month, 6, 2), 60
@@ -105,7 +105,7 @@ def clock_change(month: Month) -> tuple[date, int] | None:
 
 
 def _nth_weekday(month: Month, weekday: int, nth: int) -> date:
-    """The nth such week-day of the month; -1 is the last."""
+    """Return the nth such weekday of the month; -1 is the last."""
     if nth < 0:
         last = (month.end - timedelta(days=1)).date()
         return last - timedelta(days=(last.weekday() - weekday) % 7)

@@ -1,4 +1,4 @@
-"""How far a trip goes and how long it takes."""
+"""Distance and duration of trips."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ml_assets.trips.zones import LAGUARDIA_AIRPORT_ZONE
 # Median minutes by driven miles in an average hour (published green trips, 2023).
 _MILES = np.array([0.05, 0.20, 0.43, 0.69, 1.01, 1.55, 2.43, 3.73, 6.29, 9.51, 14.3, 23.6, 40.0])
 _MINUTES = np.array([0.9, 2.00, 3.10, 4.50, 6.40, 9.30, 13.5, 18.0, 23.1, 29.3, 38.0, 52.0, 75.0])
-# Log of minutes against that median, by the borough of pick-up; and how hard rush hours bite there.
+# Log of minutes relative to that median, by borough of pick-up; and amplitude of rush hours there.
 _BOROUGH_PACE = {"Brooklyn": 0.14, "Bronx": 0.03, "Queens": -0.02, "Manhattan": -0.02}
 _RUSH_AMPLITUDE = {"Manhattan": 1.15, "Bronx": 1.2, "Queens": 0.75, "Brooklyn": 1.1}
 _TO_LAGUARDIA, _AIRPORT_PACE = -0.22, -0.10
@@ -29,7 +29,7 @@ _OUTSIDE_MILES = 12.5  # median of trips to zone 265
 
 
 def drive_miles(month: Month, taxi: str, city: City, trips: Trips) -> Floats:
-    """Miles driven, to a hundredth: by the road between the zones, with detours and long ways."""
+    """Draw the miles driven, to a hundredth: road distance of the zones, with detours."""
     draws = Draws("miles", month.year, month.number, taxi)
     count = len(trips.pickup)
     origin, destination = _known(trips.pickup_zone), _known(trips.dropoff_zone)
@@ -43,7 +43,7 @@ def drive_miles(month: Month, taxi: str, city: City, trips: Trips) -> Floats:
 
 
 def drive_seconds(month: Month, taxi: str, city: City, trips: Trips, miles: Floats) -> Integers:
-    """Seconds from pick-up to drop-off: distance, hour, place, day, season, drift and luck."""
+    """Draw the seconds from pick-up to drop-off: distance, hour, zones, day, season and noise."""
     draws = Draws("minutes", month.year, month.number, taxi)
     count = len(miles)
     pace = _street_pace(month, city, trips) + _place_pace(month, city, trips)
@@ -58,7 +58,7 @@ def drive_seconds(month: Month, taxi: str, city: City, trips: Trips, miles: Floa
 
 
 def wall_seconds(month: Month, trips: Trips, seconds: Integers) -> Integers:
-    """What the clocks say of a trip's seconds: an hour more or less where clocks change on it."""
+    """Return trips' seconds in wall time: an hour more or less if clocks change meanwhile."""
     change = clock_change(month)
     if change is None:
         return seconds
@@ -70,7 +70,7 @@ def wall_seconds(month: Month, trips: Trips, seconds: Integers) -> Integers:
 
 
 def _street_pace(month: Month, city: City, trips: Trips) -> Floats:
-    """Rush hours: stronger in some boroughs, and in Manhattan's core all day."""
+    """Effect of rush hours: stronger in some boroughs, and all day in Manhattan's core."""
     origin, destination = _known(trips.pickup_zone), _known(trips.dropoff_zone)
     weekend = weekdays(month)[trips.day] >= 5
     amplitude = _by_borough(city, _RUSH_AMPLITUDE, 0.7)[origin]
@@ -84,7 +84,7 @@ def _street_pace(month: Month, city: City, trips: Trips) -> Floats:
 
 
 def _place_pace(month: Month, city: City, trips: Trips) -> Floats:
-    """What only past trips tell: each zone's and pair's own pace, which drifts over the years."""
+    """Effect of zones and pairs, which can only be learned from past trips; it drifts slowly."""
     origin, destination = _known(trips.pickup_zone), _known(trips.dropoff_zone)
     drift = 0.07 * slow_wave(month, 44.0, city.phase)
     pace: Floats = (city.pickup_pace + drift)[origin] + (city.dropoff_pace + drift[::-1])[
@@ -103,6 +103,6 @@ def _by_borough(city: City, values: dict[str, float], otherwise: float) -> Float
 
 
 def _known(zone: Integers) -> Integers:
-    """Index of a zone; those beyond the map go by the pace of the last one on it."""
+    """Return the index of a zone; zones beyond the map use that of the last zone on it."""
     index: Integers = np.minimum(zone, ZONES) - 1
     return index
