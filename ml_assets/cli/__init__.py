@@ -1,4 +1,4 @@
-"""The ``ml-assets`` command: the same work without the UI."""
+"""The ``ml-assets`` command: all work without the UI."""
 
 from ml_assets.cli.main import main
 

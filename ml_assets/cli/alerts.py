@@ -1,4 +1,4 @@
-"""``ml-assets alerts``: who is told of what, and whether it gets there."""
+"""``ml-assets alerts``: show and test the alert channels."""
 
 import json
 from typing import Any
@@ -16,9 +16,9 @@ from ml_assets.config.alert_settings import AlertSettings, EmailSettings, read_a
 @click.option("--test", "test", is_flag=True, help="Send a test message by every channel.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def alerts(test: bool, as_json: bool) -> None:
-    """Show who is told of failures, and how; no password is shown.
+    """Show the alert channels, without passwords.
 
-    With --test, a message is sent to all of them, and the exit status tells whether it was taken.
+    With --test, a message is sent by all of them, and the exit status is 1 if one fails.
     """
     settings = read_alert_settings()
     if test and not settings.on:
@@ -27,30 +27,30 @@ def alerts(test: bool, as_json: bool) -> None:
             "or ML_ASSETS_ALERT_WEBHOOK"
         )
     outcome = deliver(trial_message(settings.ui_url, utc_now()), settings) if test else {}
-    faults = {name: fault for name, (fault, _) in outcome.items()}
+    errors = {name: error for name, (error, _) in outcome.items()}
     if as_json:
-        click.echo(json.dumps(_as_json(settings, faults if test else None)))
+        click.echo(json.dumps(_as_json(settings, errors if test else None)))
     else:
         _print(settings)
-        _print_test(faults)
-    if failed := [name for name, fault in faults.items() if fault is not None]:
+        _print_test(errors)
+    if failed := [name for name, error in errors.items() if error is not None]:
         raise click.ClickException(f"not sent by {' and '.join(failed)}, see above")
 
 
-def _as_json(settings: AlertSettings, faults: dict[str, str | None] | None) -> dict[str, Any]:
+def _as_json(settings: AlertSettings, errors: dict[str, str | None] | None) -> dict[str, Any]:
     email = settings.email
-    shown: dict[str, Any] = {
+    values: dict[str, Any] = {
         "email": None if email is None else _email_as_json(email),
         "webhook": settings.shown_webhook,
         "on_success": settings.on_success,
         "fold_hours": settings.fold_window.total_seconds() / 3600,
         "ui_url": settings.ui_url,
     }
-    if faults is not None:
-        shown["test"] = {
-            name: {"sent": fault is None, "fault": fault} for name, fault in faults.items()
+    if errors is not None:
+        values["test"] = {
+            name: {"sent": error is None, "fault": error} for name, error in errors.items()
         }
-    return shown
+    return values
 
 
 def _email_as_json(email: EmailSettings) -> dict[str, Any]:
@@ -66,12 +66,12 @@ def _email_as_json(email: EmailSettings) -> dict[str, Any]:
 def _print(settings: AlertSettings) -> None:
     email, hours = settings.email, settings.fold_window.total_seconds() / 3600
     lines = {
-        "email": "off: ML_ASSETS_ALERT_EMAIL_TO is not set" if email is None else _told(email),
+        "email": "off: ML_ASSETS_ALERT_EMAIL_TO is not set" if email is None else _describe(email),
         "webhook": settings.shown_webhook or "off: ML_ASSETS_ALERT_WEBHOOK is not set",
-        "success": "told, too" if settings.on_success else "not told",
-        "repeated": f"a failure for the same reason is told once in {hours:g} h, then how often"
+        "success": "reported" if settings.on_success else "not reported",
+        "repeated": f"failures with the same cause: one message in {hours:g} h, with their number"
         if hours
-        else "each is told",
+        else "each failure is sent",
         "links": f"to {settings.ui_url}",
     }
     console = Console(highlight=False)
@@ -79,7 +79,7 @@ def _print(settings: AlertSettings) -> None:
         console.print(f"{name:<9} {text}", soft_wrap=True, markup=False)
 
 
-def _told(email: EmailSettings) -> str:
+def _describe(email: EmailSettings) -> str:
     password = "with" if email.password else "without"
     return (
         f"to {', '.join(email.to)} from {email.sender} by {email.host}:{email.port} "
@@ -87,8 +87,8 @@ def _told(email: EmailSettings) -> str:
     )
 
 
-def _print_test(faults: dict[str, str | None]) -> None:
+def _print_test(errors: dict[str, str | None]) -> None:
     console = Console(highlight=False)
-    for name, fault in faults.items():
-        told = "the test message was taken" if fault is None else f"NOT SENT: {fault}"
-        console.print(f"{name}: {told}", soft_wrap=True, markup=False)
+    for name, error in errors.items():
+        result = "the test message was accepted" if error is None else f"NOT SENT: {error}"
+        console.print(f"{name}: {result}", soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""``ml-assets rollback`` and ``ml-assets promote``: a person decides who serves."""
+"""``ml-assets rollback`` and ``ml-assets promote``: change the champion manually."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.trip_store import TripStore
 
-_DEFAULT_REASON = "rolled back by hand"
+_DEFAULT_REASON = "rolled back manually"
 
 
 @click.command()
@@ -17,12 +17,12 @@ _DEFAULT_REASON = "rolled back by hand"
 @click.option("--reason", default=_DEFAULT_REASON, show_default=True, help="Why, for the record.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def rollback(version: str | None, reason: str, as_json: bool) -> None:
-    """Let the champion before serve again, or the named registry VERSION.
+    """Make the previous champion, or the named registry VERSION, champion again.
 
-    It is loaded and asked before the alias moves. The next retraining does not undo it, unless it
-    is better on a month that came later.
+    It is loaded and tested before the alias moves. A later retraining replaces it only if it is
+    better on a newer month.
     """
-    _decide("roll_back_champion", "roll_back", version, reason, as_json)
+    _override("roll_back_champion", "roll_back", version, reason, as_json)
 
 
 @click.command()
@@ -30,13 +30,13 @@ def rollback(version: str | None, reason: str, as_json: bool) -> None:
 @click.option("--reason", required=True, help="Why, for the record.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def promote(version: str, reason: str, as_json: bool) -> None:
-    """Let the registry VERSION serve, whatever a decision said of it."""
-    _decide("promote_version", "promote", version, reason, as_json)
+    """Make the registry VERSION champion, also against an earlier decision."""
+    _override("promote_version", "promote", version, reason, as_json)
 
 
-def _decide(job: str, op: str, version: str | None, reason: str, as_json: bool) -> None:
+def _override(job: str, op: str, version: str | None, reason: str, as_json: bool) -> None:
     if not reason.strip():
-        raise click.UsageError("--reason is empty: say why, others will read it in the record")
+        raise click.UsageError("--reason is empty: give the reason, it is kept in the decision log")
     settings = read_settings()
     config: dict[str, Any] = {"reason": reason}
     if version is not None:
@@ -46,7 +46,7 @@ def _decide(job: str, op: str, version: str | None, reason: str, as_json: bool) 
         from ml_assets.cli.execution import Execution
 
         with unredirected_console() as console:
-            Execution(settings, console).decide_by_hand(job, op, config)
+            Execution(settings, console).run_step(job, op, config)
     decision = DecisionLog(settings.home, _dataset(settings)).all()[-1]
     if as_json:
         click.echo(decision.model_dump_json())
@@ -56,10 +56,10 @@ def _decide(job: str, op: str, version: str | None, reason: str, as_json: bool) 
 
 
 def _require_possible(settings: Settings, version: str | None) -> None:
-    """Refuse before there is a run, which would stand as a failed one in the history.
+    """Check before there is a run, which would be listed as failed.
 
     Raises:
-        click.ClickException: with why that version cannot serve, and what can be done.
+        click.ClickException: with why that version cannot serve, and the way out.
     """
     from ml_assets.promotion.manual import OverrideRejected, require_possible
     from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnavailable
@@ -69,8 +69,8 @@ def _require_possible(settings: Settings, version: str | None) -> None:
     try:
         client = TrackingStore.of(settings).reader()
         registry = Registry(client, REGISTERED_MODEL, settings.local_home)
-        with locked(registry.lock_folder / LOCK):  # else it may meet a promotion half-way
-            repair_aliases(registry.client, registry.name)  # of one that was interrupted
+        with locked(registry.lock_folder / LOCK):  # not during a promotion
+            repair_aliases(registry.client, registry.name)  # after an interrupted promotion
         require_possible(registry, _dataset(settings), version)
     except (OverrideRejected, TrackingUnavailable) as error:
         raise click.ClickException(str(error)) from error

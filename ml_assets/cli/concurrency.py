@@ -1,4 +1,4 @@
-"""Other runs of the same Dagster instance: dead ones are ended, and living ones are waited for."""
+"""Other runs of the same Dagster instance: orphaned ones are failed, active ones block training."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from ml_assets.defs.operations.run_process import (
 
 
 def fail_orphaned_runs_now(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs failed whose process is gone; a line on each of them."""
+    """Mark runs whose process is gone as failed; returns a line for each."""
     return [
         f"run {run_id} was still in progress, but its process is gone: it is marked as failed"
         for run_id in fail_orphaned_runs(instance)
@@ -28,33 +28,31 @@ def fail_orphaned_runs_now(instance: dg.DagsterInstance) -> list[str]:
 
 
 def require_no_active_run(instance: dg.DagsterInstance, echo: Callable[[str], None]) -> None:
-    """Refuse to train beside another run: both would read and replace the one training set.
+    """Refuse to train while another run is active: both would replace the one training set.
 
-    A run whose process is out of sight is watched until it gives a heartbeat, or has given none for
-    so long that it is dead.
+    A run whose process cannot be looked up is observed until its next heartbeat, or until it counts
+    as dead without one.
 
     Args:
-        instance: Where the runs are.
-        echo: Prints a line on what is waited for, and on runs that turn out to be dead.
+        instance: The Dagster instance.
+        echo: Prints a line on a run that is observed, and on runs found dead.
 
     Raises:
         click.ClickException: naming the run in progress, since when, and the way out.
     """
     for record in instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS))):
-        if not _turns_out_dead(instance, record.dagster_run, echo):
-            _refuse(record)
+        if not _is_dead(instance, record.dagster_run, echo):
+            _raise_active(record)
 
 
-def _turns_out_dead(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, echo: Callable[[str], None]
-) -> bool:
+def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun, echo: Callable[[str], None]) -> bool:
     process, heartbeats = process_of(instance, run), Heartbeats.of(instance)
     age = heartbeats.seconds_since(run.run_id)
     if process is None or process.liveness() is not Liveness.UNKNOWN or age is None:
         return False
     echo(
-        f"run {run.run_id} of {process.host} gave its last heartbeat {age:.0f} s ago: watching it "
-        f"until the next one, or until {STALE_HEARTBEAT_SECONDS:.0f} s without one"
+        f"run {run.run_id} of {process.host} sent its last heartbeat {age:.0f} s ago: waiting for "
+        f"the next one, or until {STALE_HEARTBEAT_SECONDS:.0f} s without one"
     )
     while age <= STALE_HEARTBEAT_SECONDS:
         time.sleep(min(1.0, HEARTBEAT_SECONDS))
@@ -72,13 +70,13 @@ def _has_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return now is None or now.is_finished
 
 
-def _refuse(record: dg.RunRecord) -> None:
-    run, begun = record.dagster_run, record.create_timestamp
+def _raise_active(record: dg.RunRecord) -> None:
+    run, started = record.dagster_run, record.create_timestamp
     if record.start_time is not None:
-        begun = datetime.fromtimestamp(record.start_time).astimezone()
+        started = datetime.fromtimestamp(record.start_time).astimezone()
     end = next_command(read_settings(), f"runs end {run.run_id[:8]}")
     raise click.ClickException(
-        f"run {run.run_id} ({job_label(run)}) is in progress since {begun:%Y-%m-%d %H:%M %Z}, "
-        "and a training beside it could mix its months with that run's: wait until it has "
-        f"ended, or cancel it in the UI or with `{end}`, then run this again"
+        f"run {run.run_id} ({job_label(run)}) is in progress since {started:%Y-%m-%d %H:%M %Z}, "
+        "and a second training could mix the months of both: wait until it has ended, or cancel "
+        f"it in the UI or with `{end}`, then run this again"
     )

@@ -1,4 +1,4 @@
-"""``ml-assets decisions``: who was to serve when, and why."""
+"""``ml-assets decisions``: the promotion decisions and their reasons."""
 
 import click
 from rich.console import Console
@@ -17,13 +17,13 @@ from ml_assets.storage.trip_store import TripStore
     type=click.IntRange(min=1),
     default=20,
     show_default=True,
-    help="So many, the newest first.",
+    help="Number of decisions, the newest first.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def decisions(decision_id: str | None, last: int, as_json: bool) -> None:
-    """List the decisions on the champion, promoted or refused, or show one by its id.
+    """List the promotion decisions, or show one by its id.
 
-    With a DECISION_ID: every criterion with its figure, the months, and what it cost.
+    With a DECISION_ID: every criterion with its figure, the months, and the cost.
     """
     settings = read_settings()
     dataset = TripStore(settings.home, settings.taxi, settings.synthetic).dataset
@@ -35,7 +35,7 @@ def decisions(decision_id: str | None, last: int, as_json: bool) -> None:
         )
     if decision_id is not None:
         chosen = _chosen(made, decision_id)
-        _print_json([chosen]) if as_json else _print_whole(chosen)
+        _print_json([chosen]) if as_json else _print_details(chosen)
     elif as_json:
         _print_json(made[:last])
     else:
@@ -46,8 +46,8 @@ def _chosen(made: list[ChampionDecision], decision_id: str) -> ChampionDecision:
     found = [decision for decision in made if decision.decision_id.startswith(decision_id)]
     if len(found) != 1:
         known = ", ".join(decision.decision_id for decision in made[:5])
-        fault = "fits several decisions" if found else "is none of them"
-        raise click.UsageError(f"DECISION_ID {decision_id!r} {fault}; the newest are {known}")
+        problem = "matches several decisions" if found else "matches no decision"
+        raise click.UsageError(f"DECISION_ID {decision_id!r} {problem}; the newest are {known}")
     return found[0]
 
 
@@ -57,38 +57,40 @@ def _print_json(made: list[ChampionDecision]) -> None:
     click.echo(json.dumps({"decisions": [decision.model_dump() for decision in made]}))
 
 
-def _print_lines(settings: Settings, dataset: str, made: list[ChampionDecision], of: int) -> None:
+def _print_lines(
+    settings: Settings, dataset: str, made: list[ChampionDecision], total: int
+) -> None:
     console = Console(highlight=False)
-    console.print(f"Decisions on {dataset}, newest first ({len(made)} of {of})\n", style="bold")
+    console.print(f"Decisions on {dataset}, newest first ({len(made)} of {total})\n", style="bold")
     for decision in made:
         when = decision.decided_at[:16].replace("T", " ")
-        judged = f", judged on {decision.judged_month}" if decision.judged_month else ""
+        tested = f", test month {decision.judged_month}" if decision.judged_month else ""
         head = f"{decision.decision_id}  {when} UTC  {decision.outcome}"
-        console.print(f"{head}: {_serves(decision)} serves{judged}", soft_wrap=True, markup=False)
+        console.print(f"{head}: {_serves(decision)} serves{tested}", soft_wrap=True, markup=False)
         console.print(
-            f"{'':<10}started because: {decision.started_because}",
+            f"{'':<10}trigger: {decision.started_because}",
             style="dim",
             soft_wrap=True,
             markup=False,
         )
         console.print(f"{'':<10}{decision.reason}", soft_wrap=True, markup=False)
     one = next_command(settings, f"decisions {made[0].decision_id}")
-    console.print(f"\nOne of them in full: {one}", style="dim", soft_wrap=True, markup=False)
+    console.print(f"\nDetails of a decision: {one}", style="dim", soft_wrap=True, markup=False)
 
 
-def _print_whole(decision: ChampionDecision) -> None:
+def _print_details(decision: ChampionDecision) -> None:
     console = Console(highlight=False)
     lines = {
         "decision": f"{decision.decision_id}, {decision.decided_at}",
         "outcome": decision.outcome,
         "reason": decision.reason,
-        "started because": decision.started_because,
-        "serves": _serves(decision),
-        "served before": (
+        "trigger": decision.started_because,
+        "champion": _serves(decision),
+        "previous": (
             f"version {decision.previous_version}" if decision.previous_version else "nothing"
         ),
         "challenger": _challenger(decision),
-        "judged on": decision.judged_month,
+        "test month": decision.judged_month,
         "code": decision.code_version,
         "run": decision.dagster_run_id,
     }
@@ -104,8 +106,8 @@ def _print_whole(decision: ChampionDecision) -> None:
             f"  {mark} {criterion.name}: {criterion.finding}", soft_wrap=True, markup=False
         )
     for other in decision.other_challengers:
-        said = f"  ✗ {other.model}, version {other.version}, asked as well: {other.reason}"
-        console.print(said, soft_wrap=True, markup=False)
+        line = f"  ✗ {other.model}, version {other.version}, also evaluated: {other.reason}"
+        console.print(line, soft_wrap=True, markup=False)
     for use in decision.months:
         console.print(
             f"  {use.role:<6} {use.month}: {use.rows:,} trips, {use.raw_sha256[:12]}, {use.source}",

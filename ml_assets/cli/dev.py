@@ -1,4 +1,4 @@
-"""``ml-assets dev``: Dagster's UI and daemon on this project."""
+"""``ml-assets dev``: Dagster's UI and daemon for this project."""
 
 import contextlib
 import fcntl
@@ -28,12 +28,12 @@ from ml_assets.secrets import without_credentials
 from ml_assets.storage.atomic import storage_errors
 from ml_assets.storage.leftovers import clean_home
 
-PROMPT_DAEMON = "ml_assets.cli.daemon"
+FAST_DAEMON = "ml_assets.cli.daemon"
 OWN_MODULES = {
-    "dagster._daemon": PROMPT_DAEMON,
+    "dagster._daemon": FAST_DAEMON,
     "dagster_webserver": "ml_assets.cli.webserver",
 }
-"""What is started in place of Dagster's daemon and webserver."""
+"""Modules started instead of Dagster's daemon and webserver."""
 
 
 @click.command()
@@ -62,8 +62,8 @@ def dev(host: str, port: int) -> None:
         )
         if not is_loopback_host(host):
             click.echo(
-                f"warning: --host {host} lets everybody who reaches this machine use Dagster's UI, "
-                "which has no password: start runs, change the champion, read all logs",
+                f"warning: with --host {host}, anyone who can reach this machine can use Dagster's "
+                "UI, which has no password: start runs, change the champion, read all logs",
                 err=True,
             )
         os.environ.setdefault("ML_ASSETS_UI_URL", _reached_at(host, port))
@@ -74,8 +74,8 @@ def dev(host: str, port: int) -> None:
             interrupted.append(datetime.now(UTC))
             raise KeyboardInterrupt
 
-        # Stopped like that, Dagster stops what it has started; by default a SIGTERM ends this
-        # process alone, and a job in a shell's background does not hear of SIGINT.
+        # Interrupted like this, Dagster stops its children; by default a SIGTERM ends only this
+        # process, and a background job of a shell ignores SIGINT.
         for stop in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stop, interrupt)
         try:
@@ -90,10 +90,10 @@ def dev(host: str, port: int) -> None:
 
 @contextlib.contextmanager
 def _only_one(settings: Settings, url: str) -> Iterator[None]:
-    """Keep a second UI and daemon from this home.
+    """Allow only one UI and daemon per home.
 
     Raises:
-        click.ClickException: naming the address of the one that is there already.
+        click.ClickException: naming the address of the running one.
     """
     with open(dagster_home(settings) / ".dev.lock", "a+") as lock:
         try:
@@ -101,7 +101,7 @@ def _only_one(settings: Settings, url: str) -> Iterator[None]:
         except OSError as error:
             lock.seek(0)
             raise click.ClickException(
-                f"`ml-assets dev` works on this home already, at {lock.read().strip()}: open that, "
+                f"`ml-assets dev` already runs on this home, at {lock.read().strip()}: open that, "
                 "stop it, or choose another home (ML_ASSETS_HOME)"
             ) from error
         lock.truncate(0)
@@ -110,16 +110,16 @@ def _only_one(settings: Settings, url: str) -> Iterator[None]:
 
 
 def _reached_at(host: str, port: int) -> str:
-    """Where links lead: to this UI, at this machine if it listens everywhere."""
+    """Return the URL of this UI for links; loopback if it listens on all addresses."""
     named = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     return f"http://{named}:{port}"
 
 
 def _require_free(host: str, port: int) -> None:
-    """Dagster says that it serves before it finds the port taken, and goes on without its pages.
+    """Check that the port is free; Dagster would report success and continue without its UI.
 
     Raises:
-        click.UsageError: when nothing can listen there.
+        click.UsageError: when the address cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -128,20 +128,20 @@ def _require_free(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise click.UsageError(
-                f"--host {host} --port {port} cannot be listened on ({error.strerror}): choose "
+                f"--host {host} --port {port} cannot be used ({error.strerror}): choose "
                 f"another with --port, for example --port {port % 65535 + 1} (`make dev "
                 f"PORT={port % 65535 + 1}`)"
             ) from error
 
 
 def announcement(settings: Settings) -> str:
-    """Where trips come from and where all is kept, in one line, without a password."""
+    """Return a line with source and home, without passwords."""
     trips, home = without_credentials(settings.trips), without_credentials(settings.home)
-    return f"Trips from {trips}; everything is kept in {home}"
+    return f"Trips from {trips}; everything is stored in {home}"
 
 
 def _prepare_instance(settings: Settings, *, alerts_on: bool) -> None:
-    """Open Dagster's home, and mark runs failed that were killed while nobody was looking."""
+    """Open Dagster's home, and mark runs that were killed meanwhile as failed."""
     from ml_assets.cli.concurrency import fail_orphaned_runs_now
     from ml_assets.defs.alerting.overdue import reset_alert_cursors
     from ml_assets.defs.operations.queued_runs import set_pool_limits
@@ -156,23 +156,23 @@ def _prepare_instance(settings: Settings, *, alerts_on: bool) -> None:
 
 
 def _dagster_dev(arguments: list[str]) -> None:
-    """``dagster dev`` in this process, with the project's daemon and webserver.
+    """Run ``dagster dev`` in this process, with the project's daemon and webserver.
 
     Raises:
-        click.ClickException: when the UI or the daemon dies again and again.
+        click.ClickException: when the UI or the daemon dies repeatedly.
     """
     import dagster as dg
 
-    # Its advice, to type `dg dev` instead, is not for those who typed `ml-assets dev`.
+    # It advises to use `dg dev` instead, which does not apply to `ml-assets dev`.
     warnings.filterwarnings("ignore", category=dg.SupersessionWarning)
-    # Untyped: what is replaced here is not exported.
+    # Untyped, since the function replaced here is not exported.
     dagster_dev: Any = importlib.import_module("dagster._cli.dev")
     launch = dagster_dev.open_ipc_subprocess
     services: list[SupervisedProcess] = []
 
     def launch_supervised(parts: Sequence[str], **options: Any) -> SupervisedProcess:
         chosen = [OWN_MODULES.get(part, part) for part in parts]
-        name = "Dagster's daemon" if PROMPT_DAEMON in chosen else "Dagster's UI"
+        name = "Dagster's daemon" if FAST_DAEMON in chosen else "Dagster's UI"
         services.append(SupervisedProcess(name, lambda: launch(chosen, **options)))
         return services[-1]
 

@@ -1,7 +1,7 @@
-"""The processes of ``ml-assets dev``: started again when they die, and stopped with it.
+"""The processes of ``ml-assets dev``: restarted when they die, and stopped with it.
 
-``dagster dev`` starts the UI, the daemon and the code server. It restarts only the code server: at
-the death of another it ends with a traceback, and the runs that were launched go on without it.
+``dagster dev`` starts the UI, the daemon and the code server. It restarts only the code server; if
+another one dies it ends with a traceback, and launched runs continue without it.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 MAX_RESTARTS = 3
-"""Of one process within ``RESTART_SECONDS``: one that dies at once each time is not worth more."""
+"""Maximum number of restarts of a process within ``RESTART_SECONDS``."""
 
 RESTART_SECONDS = 600.0
 
@@ -34,9 +34,9 @@ _DAGSTERS_LINE = "An unexpected exception has occurred"
 
 
 class SupervisedProcess:
-    """A child process that is started again when it dies; in place of ``subprocess.Popen``.
+    """A child process that is restarted when it dies; replaces ``subprocess.Popen``.
 
-    ``dagster dev`` polls its children every few seconds, and that is when a death is noticed.
+    ``dagster dev`` polls its children every few seconds, which detects the death.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class SupervisedProcess:
         launch: Callable[[], "subprocess.Popen[Any]"],
         echo: Callable[[str], None] = click.echo,
     ) -> None:
-        """Launch it.
+        """Launch the process.
 
         Args:
-            name: How it is called in messages.
+            name: Its name in messages.
             launch: Starts the process.
             echo: Prints a line.
         """
@@ -59,16 +59,16 @@ class SupervisedProcess:
 
     @property
     def pid(self) -> int:
-        """Number of the process that runs now."""
+        """Id of the current process."""
         return self._process.pid
 
     @property
     def returncode(self) -> int | None:
-        """Exit status of the process, as ``subprocess`` has it; None while it runs."""
+        """Exit status of the process, as in ``subprocess``; None while it runs."""
         return self._process.returncode
 
     def poll(self) -> int | None:
-        """Start the process again if it has died; its exit status when it dies too often."""
+        """Restart the process if it has died; return its exit status when it dies too often."""
         status = self._process.poll()
         if status is None or self.failure is not None:
             return status
@@ -77,48 +77,48 @@ class SupervisedProcess:
         if len(self._restarts) >= MAX_RESTARTS:
             self.failure = (
                 f"{self._name} {describe_exit(status)} for the {MAX_RESTARTS + 1}th time within "
-                f"{RESTART_SECONDS / 60:.0f} minutes: its last lines above say why"
+                f"{RESTART_SECONDS / 60:.0f} minutes: see its last lines above"
             )
             return status
         self._restarts.append(now)
         self._process = self._launch()
         self._echo(
-            f"{self._name} {describe_exit(status)}: it is started again "
+            f"{self._name} {describe_exit(status)}: restarting it "
             f"({len(self._restarts)} of {MAX_RESTARTS})"
         )
         return None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end of the process that runs now."""
+        """Wait for the end of the current process."""
         return self._process.wait(timeout)
 
     def kill(self) -> None:
-        """Kill the process that runs now."""
+        """Kill the current process."""
         self._process.kill()
 
 
 def describe_exit(status: int) -> str:
-    """How a process ended, by the exit status that ``subprocess`` gives."""
+    """Describe how a process ended, by its exit status in ``subprocess``."""
     return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
 
 
 def hide_dagsters_traceback() -> None:
-    """Keep the traceback of ``dagster dev`` off the terminal: one line says what has ended."""
+    """Hide the traceback of ``dagster dev``: one line says what has ended."""
     logging.getLogger("dagster").addFilter(lambda record: record.msg != _DAGSTERS_LINE)
 
 
 def stop_launched_runs(
     instance: "DagsterInstance", since: datetime, echo: Callable[[str], None]
 ) -> None:
-    """Interrupt the runs that were launched from the UI or by the daemon, and say what becomes.
+    """Interrupt the runs that were launched by the UI or the daemon, and report their outcome.
 
-    Ctrl-C in a terminal reaches them as well; a signal to ``ml-assets dev`` alone does not. Runs of
+    Ctrl-C in a terminal reaches them as well; a signal to ``ml-assets dev`` does not. Runs of
     commands (``ml-assets run``) are left alone.
 
     Args:
-        instance: Where the runs are.
+        instance: The Dagster instance.
         since: When ``ml-assets dev`` was interrupted.
-        echo: Prints a line on each run.
+        echo: Prints a line about each run.
     """
     from dagster import DagsterRunStatus
 
@@ -130,7 +130,7 @@ def stop_launched_runs(
     stopped = {run.run_id: run for run in _launched(instance, (DagsterRunStatus.FAILURE,), since)}
     limit = time.monotonic() + STOP_SECONDS
     interrupted: set[int] = set()
-    with contextlib.suppress(KeyboardInterrupt):  # once more: what still runs is handed over
+    with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C leaves runs in progress
         while launched and time.monotonic() < limit:
             for run_id in list(launched):
                 run = instance.get_run_by_id(run_id)
@@ -139,24 +139,24 @@ def stop_launched_runs(
                     if run is not None and run.status == DagsterRunStatus.FAILURE:
                         stopped[run_id] = run
                     continue
-                process = process_of(instance, run)  # None until it has begun
+                process = process_of(instance, run)  # None until it has started
                 if process is None or process.pid in interrupted:
                     continue
                 if process.liveness() is Liveness.ALIVE:
-                    with contextlib.suppress(ProcessLookupError):  # it ends in this moment
+                    with contextlib.suppress(ProcessLookupError):  # it has just ended
                         os.kill(process.pid, signal.SIGINT)
                     interrupted.add(process.pid)
             time.sleep(0.2)
     for run in stopped.values():
         echo(
             f"run {run.run_id} ({job_label(run)}) was stopped; what it finished is kept, and the "
-            "next `ml-assets dev` goes on with it"
+            "next `ml-assets dev` resumes it"
         )
     hand_over_runs(instance, echo)
 
 
 def hand_over_runs(instance: "DagsterInstance", echo: Callable[[str], None]) -> None:
-    """Say which runs go on without ``ml-assets dev``, and which wait for the next one."""
+    """Report the runs that continue without ``ml-assets dev``, and those that wait for the next."""
     from dagster import DagsterRunStatus
 
     from ml_assets.defs.operations.orphaned_runs import IN_PROGRESS
@@ -164,7 +164,7 @@ def hand_over_runs(instance: "DagsterInstance", echo: Callable[[str], None]) -> 
 
     for run in _launched(instance, IN_PROGRESS):
         end = next_command(read_settings(), f"runs end {run.run_id[:8]}")
-        echo(f"run {run.run_id} ({job_label(run)}) goes on by itself; to end it: {end}")
+        echo(f"run {run.run_id} ({job_label(run)}) continues in the background; to end it: {end}")
     queued = len(_launched(instance, (DagsterRunStatus.QUEUED,)))
     if queued:
         runs = "1 queued run waits" if queued == 1 else f"{queued} queued runs wait"
@@ -176,8 +176,8 @@ def _launched(
     statuses: "Collection[DagsterRunStatus]",
     since: datetime | None = None,
 ) -> "list[DagsterRun]":
-    """Runs that a code server has launched, or is to launch."""
+    """Return the runs that a code server has launched or will launch."""
     from dagster import RunsFilter
 
-    asked = RunsFilter(statuses=list(statuses), updated_after=since)
-    return [run for run in instance.get_runs(asked) if run.remote_job_origin is not None]
+    filters = RunsFilter(statuses=list(statuses), updated_after=since)
+    return [run for run in instance.get_runs(filters) if run.remote_job_origin is not None]

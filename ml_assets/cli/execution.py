@@ -1,4 +1,4 @@
-"""Runs of the asset graph in this process, recorded in the same instance that the UI shows."""
+"""Run the asset graph in this process, recorded in the instance that the UI shows."""
 
 import logging
 import os
@@ -37,12 +37,12 @@ _INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training came to.
+    """Result of a training.
 
     Attributes:
         leaderboard: Its leaderboard.
-        decision: On the champion; None when the run failed before there was one.
-        failure: One line on why it failed; None when it ended well.
+        decision: The promotion decision; None when the run failed before it.
+        failure: Why the run failed, in one line; None when it succeeded.
     """
 
     leaderboard: Leaderboard
@@ -72,10 +72,10 @@ class Execution:
         clean_home(settings.local_home)
         self._definitions = assemble(settings)
         if settings.synthetic:
-            console.print("Trips are the synthetic sample; ML_ASSETS_TRIPS=tlc takes real ones.")
+            console.print("Trips are the synthetic sample; ML_ASSETS_TRIPS=tlc uses real ones.")
 
     def require_no_active_run(self) -> None:
-        """Refuse to go on while another run is in progress, if the plan is to train.
+        """Refuse to train while another run is in progress.
 
         Raises:
             click.ClickException: naming that run and the way out.
@@ -86,13 +86,13 @@ class Execution:
         self._console.print(line, soft_wrap=True, markup=False)
 
     def ingest(self, plan: RunPlan) -> None:
-        """Bring the plan's months and split them into kept and rejected trips.
+        """Ingest the plan's months, and clean their trips.
 
-        Months that the source has in a form that is not read are named.
+        Files that resemble missing months but are not read are named.
 
         Raises:
-            click.ClickException: when a run fails, after those of all ranges of months, or when
-                none of the months is there.
+            click.ClickException: when a run fails, after the runs of all ranges of months, or when
+                none of the months is available.
         """
         job = self._definitions.resolve_job_def("ingest_trips")
         failures = []
@@ -109,11 +109,11 @@ class Execution:
             self._console.print(f"  [yellow]![/yellow] {escape(line)}", soft_wrap=True)
 
     def train(self, plan: RunPlan) -> Outcome:
-        """Train on the plan's months, judge, decide.
+        """Train on the plan's months, evaluate, and decide on the champion.
 
         Raises:
-            click.ClickException: when another run is in progress, when the run fails before it has
-                a leaderboard, or when another run changed the training set meanwhile.
+            click.ClickException: when another run is in progress, when the run fails before its
+                leaderboard, or when another run changed the training set meanwhile.
         """
         self.require_no_active_run()
         store = self._store()
@@ -138,14 +138,6 @@ class Execution:
     def _store(self) -> TripStore:
         return TripStore(self._settings.home, self._settings.taxi, self._settings.synthetic)
 
-    def decide_by_hand(self, job: str, op: str, config: Mapping[str, Any]) -> None:
-        """Run the job by which a person decides who serves.
-
-        Raises:
-            click.ClickException: when the run fails.
-        """
-        self.run_step(job, op, config)
-
     def run_step(self, job: str, op: str, config: Mapping[str, Any]) -> None:
         """Run a job of one step.
 
@@ -167,13 +159,13 @@ class Execution:
         trials: Mapping[str, int] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> tuple[dg.ExecuteInProcessResult, str | None]:
-        """Run a job, or the part of it that makes these assets, and show its progress.
+        """Run a job, or the part of it for these assets, and show its progress.
 
         Returns:
-            The result, and why it failed, in one line; None when it ended well.
+            The result, and why it failed, in one line; None when it succeeded.
 
         Raises:
-            click.Abort: when Ctrl-C stopped it.
+            click.Abort: when it was stopped by Ctrl-C.
         """
         run_id = str(uuid.uuid4())
         keys = [dg.AssetKey(name) for name in selection] if selection else None
@@ -209,17 +201,17 @@ class Execution:
         for error in errors:
             self._console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         dev = next_command(self._settings, "dev")
-        return f"run {run_id} failed. What was good before is kept. Its log is shown by {dev}"
+        return f"run {run_id} failed. Existing data and models are kept. For its log: {dev}"
 
 
 def _by_command() -> dict[str, str]:
-    """The tag that says which command started a run."""
+    """Return the tag that says which command started a run."""
     context = click.get_current_context(silent=True)
-    return reason_tag(f"by hand: {context.command_path}") if context is not None else {}
+    return reason_tag(f"manually: {context.command_path}") if context is not None else {}
 
 
 def _training_config(plan: RunPlan, names: list[str], left_out: list[Month]) -> dict[str, Any]:
-    """The configuration of the training steps that the plan's options stand for."""
+    """Return the configuration of the training steps for the plan's options."""
     window: dict[str, Any] = {"exclude_months": [str(month) for month in left_out]}
     if plan.train_months is not None:
         window["train_months"] = plan.train_months
@@ -232,7 +224,7 @@ def _training_config(plan: RunPlan, names: list[str], left_out: list[Month]) -> 
 
 
 def _materialized(result: dg.ExecuteInProcessResult, asset: str) -> dg.AssetMaterialization | None:
-    """What the run recorded of an asset; None when it did not get that far."""
+    """Return the run's materialization of an asset; None when it did not get that far."""
     for event in result.get_asset_materialization_events():
         materialization = event.step_materialization_data.materialization
         if materialization.asset_key == dg.AssetKey(asset):
@@ -243,7 +235,7 @@ def _materialized(result: dg.ExecuteInProcessResult, asset: str) -> dg.AssetMate
 def _require_same_training_set(
     result: dg.ExecuteInProcessResult, board: Leaderboard, decision: ChampionDecision | None
 ) -> None:
-    """Refuse to show, as this run's, what was made from a training set of another run.
+    """Check that the results are from this run's training set.
 
     There is one record of the training set, which every run of this home reads and replaces.
     """
@@ -259,10 +251,10 @@ def _require_same_training_set(
 
 
 def _quiet_libraries() -> None:
-    """Keep what MLflow, Alembic and Optuna note for their own sake out of the progress."""
+    """Hide information messages of MLflow, Alembic and Optuna."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read when MLflow is imported
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for library in ("mlflow", "alembic", "optuna"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    # Ctrl-C while a connection is being closed: it is closed all the same, with a traceback.
+    # After Ctrl-C during the closing of a connection it is closed all the same, with a traceback.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Dagster's own home: made on first use, with settings that suit one machine."""
+"""Dagster's home: created on first use, with settings for one machine."""
 
 import hashlib
 import os
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 DAGSTER_YAML = """\
-# Written once by ml-assets; yours to change.
+# Written once by ml-assets; you may change it.
 telemetry:
   enabled: false
 # No invitation to Dagster's community in front of the first page.
 nux:
   enabled: false
-# A run that does not start, or does not stop, within three minutes is ended. (One whose process
-# was killed is noticed by the project's sensor fail_orphaned_runs, not by this.)
+# A run that does not start, or does not stop, within three minutes is ended. (A run whose process
+# was killed is found by the project's sensor fail_orphaned_runs, not by this.)
 run_monitoring:
   enabled: true
   poll_interval_seconds: 15
-# A run whose process was killed is started again, twice at most, from where it was. Not so one that
-# a step has failed: what may pass is asked for again by the project's sensors, later each time.
+# A run whose process was killed is retried from where it was, at most twice. A run with a failed
+# step is not: after transient failures the project's sensors request it again, with longer delays.
 run_retries:
   enabled: true
   max_retries: 2
@@ -57,7 +57,7 @@ concurrency:
     default_limit: 1
   runs:
     max_concurrent_runs: 2
-# A press waits a second for its run to be launched, not five.
+# Runs are launched within a second, not five.
 run_queue:
   dequeue_interval_seconds: 1
 """
@@ -71,27 +71,29 @@ storage:
       base_dir:
         env: DAGSTER_HOME
 """
-"""Follows the rest where the home's path has ``%41``, ``?`` or the like in it."""
+"""Appended to the rest where the home's path holds ``%41``, ``?`` or the like."""
 
 _FORMER_DAGSTER_YAML = {
     "43ed54f96beb30ad16cebdfc0b16d8786f988204113a6d4c6c75464c0d1e1cb7",
     "a7f8bf3e1be7bbe82dae5bde7e125dbf12634e4d3dbdbbce56c9f1283e421a6f",
+    "7780e9a4c603142a0e1d3db6f1f793ada8a3fbb196ee591095cffb516d226395",
+    "3573a8eaafc2e39e45bbec8b404df531eca01bf318fcb5c574cfd601db279e0c",
 }
-"""SHA-256 of what was written before; such a file is replaced, one that was changed is not."""
+"""SHA-256 of files written by earlier versions; they are replaced unless they were changed."""
 
 
 def dagster_home(settings: Settings) -> Path:
-    """``DAGSTER_HOME``, or a folder under ``ML_ASSETS_HOME``; made with its ``dagster.yaml``.
+    """Return ``DAGSTER_HOME`` or a folder under ``ML_ASSETS_HOME``, created with ``dagster.yaml``.
 
-    A ``dagster.yaml`` that an earlier version wrote, or this one when the home was elsewhere, and
-    nobody changed, is brought up to date.
+    A ``dagster.yaml`` that an earlier version wrote, or this one when the home was elsewhere, is
+    updated unless it was changed.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or settings.local_home / "dagster").resolve()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)  # run configs hold requests
     instance_settings = home / "dagster.yaml"
-    wanted = DAGSTER_YAML + ("" if _fits_in_a_url(home) else DAGSTER_YAML_STORAGE)
-    if not instance_settings.exists() or _is_former(instance_settings, wanted):
-        write_text(str(instance_settings), wanted)
+    expected = DAGSTER_YAML + ("" if _fits_in_a_url(home) else DAGSTER_YAML_STORAGE)
+    if not instance_settings.exists() or _is_former(instance_settings, expected):
+        write_text(str(instance_settings), expected)
     return home
 
 
@@ -100,20 +102,19 @@ def _fits_in_a_url(folder: Path) -> bool:
     return sqlite_url(folder / "runs.db") == f"sqlite:///{folder}/runs.db"
 
 
-def _is_former(instance_settings: Path, wanted: str) -> bool:
+def _is_former(instance_settings: Path, expected: str) -> bool:
     written = instance_settings.read_bytes()
     ours = {DAGSTER_YAML.encode(), (DAGSTER_YAML + DAGSTER_YAML_STORAGE).encode()}
     return hashlib.sha256(written).hexdigest() in _FORMER_DAGSTER_YAML or written in ours - {
-        wanted.encode()
+        expected.encode()
     }
 
 
 def open_instance(settings: Settings) -> "DagsterInstance":
-    """The Dagster instance in that home, the same that ``make dev`` shows.
+    """Open the Dagster instance that ``make dev`` shows.
 
-    Dagster looks whether a database is there and then makes it: of two commands that open a new
-    home at once, both may make it, and leave one that neither can open any more. So they enter one
-    after the other.
+    Dagster checks for a database and then creates it: two commands that open a new home at once may
+    both create it and leave it unusable, so a lock lets in one at a time.
     """
     home = dagster_home(settings)
     os.environ["DAGSTER_HOME"] = str(home)
@@ -125,28 +126,28 @@ def open_instance(settings: Settings) -> "DagsterInstance":
         try:
             create_databases(home)
             instance = DagsterInstance.get()
-            instance.all_asset_keys()  # the index of events is made when it is first asked for
+            instance.all_asset_keys()  # the event index is created at its first use
         except Exception as error:
             if storage_error_message(error, home) is not None:
                 raise
             raise StorageError(
                 f"Dagster's storage in {home} cannot be opened ({error_text(error, limit=400)}): "
-                f"bring it up to date (`DAGSTER_HOME={home} dagster instance migrate`), install "
-                "the version of Dagster that made it, or set ML_ASSETS_HOME to another home"
+                f"migrate it (`DAGSTER_HOME={home} dagster instance migrate`), install "
+                "the version of Dagster that created it, or set ML_ASSETS_HOME to another home"
             ) from error
     return instance
 
 
 DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
-"""Of Dagster's SQLite storage, in its home."""
+"""Files of Dagster's SQLite storage, in its home."""
 
-_UNDER_WAY = ".new_databases.tmp"
+_UNFINISHED = ".new_databases.tmp"
 
 
 class SqliteStorage(DagsterSqliteStorage):
-    """Dagster's own storage, with URLs that SQLAlchemy builds.
+    """Dagster's SQLite storage, with URLs built by SQLAlchemy.
 
-    ``dagster.yaml`` names it where the path of Dagster's home needs that.
+    ``dagster.yaml`` names it where the path of Dagster's home requires it.
     """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -159,36 +160,36 @@ class SqliteStorage(DagsterSqliteStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "SqliteStorage":
-        """Make it as ``dagster.yaml`` says."""
+        """Create the storage from the configuration in ``dagster.yaml``."""
         return cls(config_value["base_dir"], inst_data)
 
 
 def create_databases(dagster_home: Path) -> None:
-    """Create the databases that are missing in a home, each whole or not at all.
+    """Create the missing databases of a home, each atomically.
 
-    To be called under a lock. A home whose ``dagster.yaml`` names another storage is left alone.
+    The caller holds a lock. A home whose ``dagster.yaml`` names another storage is left alone.
     """
     base = _base_folder(dagster_home)
     missing = [] if base is None else [name for name in DATABASES if not tables(base / name)]
     if base is None or not missing:
         return
-    active_run = dagster_home / _UNDER_WAY
-    shutil.rmtree(active_run, ignore_errors=True)  # of a process that was killed
+    unfinished = dagster_home / _UNFINISHED
+    shutil.rmtree(unfinished, ignore_errors=True)  # leftovers of a killed process
     try:
-        active_run.mkdir()
-        with in_use(active_run):
-            SqliteStorage(str(active_run))
+        unfinished.mkdir()
+        with in_use(unfinished):
+            SqliteStorage(str(unfinished))
             for name in missing:
-                with closing(sqlite3.connect(active_run / name)) as created:
+                with closing(sqlite3.connect(unfinished / name)) as created:
                     created.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 with new_database(base / name) as temporary:
-                    (active_run / name).replace(temporary)
+                    (unfinished / name).replace(temporary)
     finally:
-        shutil.rmtree(active_run, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _base_folder(dagster_home: Path) -> Path | None:
-    """Where Dagster keeps SQLite databases; None when it does not, or somewhere of its own."""
+    """Return the folder of Dagster's SQLite databases; None for another storage."""
     storage = InstanceRef.from_dir(str(dagster_home)).storage_data
     if storage is None:
         return None

@@ -1,4 +1,4 @@
-"""``ml-assets leaderboard``: the last one, and how it is printed."""
+"""``ml-assets leaderboard``: print the last leaderboard."""
 
 import click
 from rich.console import Console
@@ -33,7 +33,7 @@ def leaderboard(as_json: bool) -> None:
 
 
 def summary(board: Leaderboard, decision: ChampionDecision | None) -> dict[str, object]:
-    """The machine-readable form that ``--json`` prints."""
+    """Return the object that ``--json`` prints."""
 
     def figures(kind: str) -> list[dict[str, object]]:
         return [
@@ -64,24 +64,24 @@ def summary(board: Leaderboard, decision: ChampionDecision | None) -> dict[str, 
 def print_leaderboard(
     console: Console, board: Leaderboard, decision: ChampionDecision | None
 ) -> None:
-    """Print the leaderboard for people; the champion bears a crown, baselines are dim."""
+    """Print the leaderboard as a table; the champion has a crown, baselines are dim."""
     trips = " · synthetic sample" if board.synthetic else ""
-    table = Table(title=f"Leaderboard, judged on {board.judged_month}{trips}")
+    table = Table(title=f"Leaderboard, test month {board.judged_month}{trips}")
     table.add_column("model")
     for name in ("test RMSE", "test MAE", "in 5 min", "validation RMSE", "fit s"):
         table.add_column(name, justify="right")
-    # A champion that was kept is an earlier model: no row of this board is it.
+    # A champion that was kept is an earlier model, and not in this leaderboard.
     champion = decision.champion if decision is not None and decision.promoted else None
     for row in board.rows:
-        crowned = row.kind == "model" and row.model == champion
+        is_champion = row.kind == "model" and row.model == champion
         table.add_row(
-            f"{row.model}{' ♛' if crowned else ''}",
+            f"{row.model}{' ♛' if is_champion else ''}",
             f"{row.test.rmse:.3f}",
             f"{row.test.mae:.3f}",
             f"{row.test.share_within_5_minutes:.1%}",
             f"{row.validation.rmse:.3f}",
             f"{row.fit_seconds:.2f}",
-            style="dim" if row.kind == "baseline" else "bold" if crowned else None,
+            style="dim" if row.kind == "baseline" else "bold" if is_champion else None,
         )
     print_table(console, table)
     console.print("Errors in minutes.", style="dim")

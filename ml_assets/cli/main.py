@@ -13,10 +13,10 @@ from ml_assets.storage.leftovers import process_folder
 
 
 class LazyGroup(click.Group):
-    """A group of commands that are named by where they are defined.
+    """A group of commands that are imported when they are called.
 
     Args:
-        lazy_subcommands: By name, ``module.attribute``; they are listed in this order.
+        lazy_subcommands: ``module.attribute`` by name, in the order of the list.
     """
 
     def __init__(
@@ -26,11 +26,11 @@ class LazyGroup(click.Group):
         self._lazy = dict(lazy_subcommands or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names; nothing is imported for them."""
+        """List all names without importing the commands."""
         return [*self._lazy, *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command by that name, imported now."""
+        """Import and return the command with this name."""
         if cmd_name not in self._lazy:
             return super().get_command(ctx, cmd_name)
         module, _, attribute = self._lazy[cmd_name].rpartition(".")
@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, which knows the names that are meant by a misspelt one."""
+        """Resolve a command as click does, with suggestions for a misspelt name."""
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
 INTERRUPTED = (
     "stopped; what was finished is kept: the next run fetches no month again, "
-    "but trains its models anew"
+    "but trains its models again"
 )
 
 COMMANDS = {
@@ -70,7 +70,7 @@ COMMANDS = {
     "reproduce": "ml_assets.cli.reproduce.reproduce",
     "alerts": "ml_assets.cli.alerts.alerts",
 }
-"""Where each is defined: only the one that is called is imported."""
+"""Location of each command; only the called one is imported."""
 
 
 @click.group(
@@ -99,10 +99,10 @@ def commands(context: click.Context) -> None:
 
 
 def main() -> None:
-    """Run the command; an error that a user can mend is one line on standard error.
+    """Run the command; an error that a user can fix is one line on standard error.
 
-    Exits with 0 when all went well, 2 for a wrong option or environment variable, 1 for work that
-    failed, 130 when it was stopped by Ctrl-C.
+    Exits with 0 on success, 2 for a wrong option or environment variable, 1 for other failures, 130
+    after Ctrl-C.
     """
     scrub_logs()
     with process_folder():
@@ -114,35 +114,35 @@ def _status() -> int:
     try:
         return commands(prog_name="ml-assets", standalone_mode=False) or 0
     except click.UsageError as error:
-        return _told(_usage_line(error), WRONG_USE)
+        return _fail(_usage_line(error), WRONG_USE)
     except click.ClickException as error:
-        return _told(f"error: {error.format_message()}", FAILED)
+        return _fail(f"error: {error.format_message()}", FAILED)
     except _wrong_use() as error:
-        return _told(f"error: {error}", WRONG_USE)
+        return _fail(f"error: {error}", WRONG_USE)
     except ShownError as error:
-        return _told(f"error: {error}", FAILED)
+        return _fail(f"error: {error}", FAILED)
     except (click.Abort, KeyboardInterrupt):
-        return _told(INTERRUPTED, STOPPED)
+        return _fail(INTERRUPTED, STOPPED)
     except BrokenPipeError:
-        # The reader (head, less) has seen enough; the interpreter must not flush to it again.
+        # The reader (head, less) has closed the pipe; the interpreter must not flush to it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
-        line = _storage_fault(error)
+        line = _storage_message(error)
         if line is None:
-            raise  # a fault of this project, or one that nobody has met: its traceback tells where
-        return _told(f"error: {line}", FAILED)
+            raise  # a bug, or an unknown error: its traceback is needed
+        return _fail(f"error: {line}", FAILED)
 
 
-def _storage_fault(error: Exception) -> str | None:
-    """What a disk or a database has to do with it, in one line; None when neither has."""
+def _storage_message(error: Exception) -> str | None:
+    """Return the message for a disk or database error; None for another error."""
     from ml_assets.config.settings import read_settings
     from ml_assets.storage.faults import storage_error_message
 
     return storage_error_message(error, read_settings().local_home)
 
 
-# Asked only once something is wrong: the service starts without the rooms that define these.
+# Imported only after an error: the service starts without these modules.
 def _wrong_use() -> tuple[type[Exception], ...]:
     from ml_assets.config.environment import SettingsError
     from ml_assets.ingestion.source import InvalidSource
@@ -158,6 +158,6 @@ def _usage_line(error: click.UsageError) -> str:
     return f"error: {message} (see {command} --help)"
 
 
-def _told(line: str, status: int) -> int:
+def _fail(line: str, status: int) -> int:
     click.echo(scrub(line), err=True)
     return status

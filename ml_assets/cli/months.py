@@ -1,4 +1,4 @@
-"""``ml-assets months``: what is published, and what is here."""
+"""``ml-assets months``: which months are published and which are ingested."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ def months(as_json: bool) -> None:
     from ml_assets.training.training_set import rejected_months
 
     settings = read_settings()
-    wanted = list(months_between(settings.first_month, latest_published_month(new_york_date())))
+    all_months = list(months_between(settings.first_month, latest_published_month(new_york_date())))
     source = open_source(settings.trips, settings.taxi)
-    published = source.published(wanted)
-    not_read = source.near_misses([month for month in wanted if month not in published])
+    published = source.published(all_months)
+    not_read = source.near_misses([month for month in all_months if month not in published])
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
     ingested = set(store.months("trip_features"))
-    faults = rejected_months(store, sorted(ingested))
+    rejections = rejected_months(store, sorted(ingested))
     rows = [
         {
             "month": str(month),
@@ -36,10 +36,10 @@ def months(as_json: bool) -> None:
             "version": published[month].version if month in published else None,
             "ingested": month in ingested,
             **(_stored(store, month) if month in ingested else {"kept_trips": None}),
-            **({"refused": faults[month]} if month in faults else {}),
+            **({"refused": rejections[month]} if month in rejections else {}),
             **({"not_read": not_read[month]} if month in not_read else {}),
         }
-        for month in wanted
+        for month in all_months
     ]
     name = without_credentials(settings.trips)
     if as_json:
@@ -51,7 +51,7 @@ def months(as_json: bool) -> None:
 
 
 def _stored(store: TripStore, month: Month) -> dict[str, object]:
-    """Kept trips of a month, or what is wrong with it; the other months are shown all the same."""
+    """Return the kept trips of a month, or its error; other months are shown all the same."""
     try:
         return {"kept_trips": store.lineage("trip_features", month)[1]}
     except CorruptMonth as error:
@@ -61,7 +61,7 @@ def _stored(store: TripStore, month: Month) -> dict[str, object]:
 def _up_to_the_last_known(
     rows: Sequence[Mapping[str, object]],
 ) -> Sequence[Mapping[str, object]]:
-    """The rows without the months at the end that nobody has published."""
+    """Return the rows without the unpublished months at the end."""
     known = [at for at, row in enumerate(rows) if row["published"] or row["ingested"]]
     return rows[: known[-1] + 1] if known else rows[:0]
 
@@ -93,13 +93,13 @@ def _print_table(source: str, rows: Sequence[Mapping[str, object]]) -> None:
         if why := row.get("fault"):
             console.print(str(why), markup=False, soft_wrap=True)
         elif why := row.get("refused"):
-            told = f"{row['month']} is refused, and nothing learns from it: {why}"
-            console.print(told, markup=False, soft_wrap=True)
+            line = f"{row['month']} is rejected and not used for training: {why}"
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _ingested(row: Mapping[str, object]) -> str:
     if row.get("fault"):
         return "damaged"
     if row.get("refused"):
-        return "refused"
+        return "rejected"
     return "yes" if row["ingested"] else "–"

@@ -1,4 +1,4 @@
-"""Commands that a message or a list ends with, complete: they work from any folder."""
+"""Complete command lines for messages, which work from any folder."""
 
 import os
 import shlex
@@ -17,13 +17,12 @@ COMMAND = "ml-assets"
 
 
 def given_variables(settings: Settings, without: tuple[str, ...] = ()) -> str:
-    """The project's variables as they were given to this call, to stand before the next one.
+    """Return the project's variables of this call, as a prefix for the next command.
 
-    Folders are absolute. A value with a password is left out: it is in the environment that the
-    user has set up.
+    Folders are absolute. A value with a password is left out; it stays in the user's environment.
 
     Args:
-        settings: What was read from them.
+        settings: The settings read from them.
         without: Variables to leave out.
     """
     resolved = {
@@ -47,33 +46,33 @@ def given_variables(settings: Settings, without: tuple[str, ...] = ()) -> str:
 
 
 def executable(called: str | None = None) -> str:
-    """How to call this command again: by its name where the shell finds it, else by its path.
+    """Return how to call this command: by its name where the shell finds it, else by its path.
 
     Args:
-        called: As it was called now; from the process's arguments unless given.
+        called: Path of this call; by default from the process's arguments.
     """
     called = sys.argv[0] if called is None else called
     if Path(called).name != COMMAND:
         called = str(Path(sys.executable).parent / COMMAND)
     found = shutil.which(COMMAND)
-    # Not the same file, but the same path: a virtual environment's command may be a link.
+    # Compare paths, not files: a virtual environment's command may be a link.
     if found is not None and Path(found).absolute() == Path(called).absolute():
         return COMMAND
     return shlex.quote(str(Path(called).absolute())) if os.sep in called else COMMAND
 
 
 def next_command(settings: Settings, arguments: str) -> str:
-    """A whole command line of this project, with the variables that were given to this call.
+    """Return a complete command line, with the variables of this call.
 
     Args:
-        settings: What was read from them.
-        arguments: Subcommand and options, quoted where need be.
+        settings: The settings read from them.
+        arguments: Subcommand and options, quoted where necessary.
     """
     return f"{given_variables(settings)}{executable()} {arguments}"
 
 
 def _environment() -> Mapping[str, str]:
-    """The environment at the start of this call: MLflow and Dagster set variables as they run."""
+    """Return the environment at the start of this call, before MLflow and Dagster change it."""
     context = click.get_current_context(silent=True)
-    kept = None if context is None else context.find_root().obj
-    return os.environ if kept is None else kept
+    at_start = None if context is None else context.find_root().obj
+    return os.environ if at_start is None else at_start

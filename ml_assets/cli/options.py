@@ -1,4 +1,4 @@
-"""Types of options: what a wrong value is told with names what is allowed."""
+"""Option types; their errors name the allowed values."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class MonthType(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Month:
-        """Read it, or fail with an example."""
+        """Parse the month, or fail with an example."""
         try:
             return value if isinstance(value, Month) else Month.parse(value)
         except ValueError as error:
@@ -31,7 +31,7 @@ class MonthsType(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Month, ...]:
-        """Read them, or fail with an example."""
+        """Parse the months, or fail with an example."""
         if isinstance(value, tuple):
             return value
         return tuple(MonthType().convert(text, param, ctx) for text in _split(value))
@@ -45,7 +45,7 @@ class ModelsType(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Read them, each once, or fail naming the unknown ones and all that there are."""
+        """Parse distinct names, or fail naming the unknown ones and all families."""
         names = value if isinstance(value, tuple) else tuple(dict.fromkeys(_split(value)))
         unknown = [name for name in names if name not in FAMILIES]
         if unknown or not names:

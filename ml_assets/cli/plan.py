@@ -1,4 +1,4 @@
-"""What a run is going to do: checked before anything is fetched, and shown by ``--dry-run``."""
+"""The plan of a run: checked before anything is fetched, and printed by ``--dry-run``."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ SERVED = ("judged", "refitted_on_all_months")
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What was asked for.
+    """The requested run.
 
     Attributes:
         first: First month.
         last: Last month.
-        exclude: Months in between to leave alone.
+        exclude: Months in between to leave out.
         models: Families to train.
-        trials: Tuning trials a model; 0 takes the last parameters, or the defaults.
-        seed: Of the tuning and of the models.
-        train_months: So many months train; None takes all that are there, up to 12.
-        serve: What a new champion serves, one of ``SERVED``.
+        trials: Tuning trials per model; 0 uses the last parameters, or the defaults.
+        seed: Seed of tuning and models.
+        train_months: Number of training months; None for all available, up to 12.
+        serve: Which fit of a new champion serves, one of ``SERVED``.
         ingest_only: Whether to stop before training.
     """
 
@@ -47,12 +47,12 @@ class RunPlan:
     @property
     def months(self) -> list[Month]:
         """The months to ingest and to train on, in order."""
-        asked = months_between(self.first, self.last)
-        return [month for month in asked if month not in self.exclude]
+        months = months_between(self.first, self.last)
+        return [month for month in months if month not in self.exclude]
 
     @property
     def spans(self) -> list[tuple[Month, Month]]:
-        """The same months as ranges without a gap: first and last of each."""
+        """The same months as ranges without gaps: first and last month of each."""
         spans: list[tuple[Month, Month]] = []
         for month in self.months:
             if spans and spans[-1][1].shift(1) == month:
@@ -62,7 +62,7 @@ class RunPlan:
         return spans
 
     def require_possible(self, settings: Settings) -> None:
-        """Refuse what cannot end well whatever is published.
+        """Check what can be checked without the source.
 
         Raises:
             click.UsageError: naming the option, its value and what is allowed.
@@ -79,7 +79,8 @@ class RunPlan:
             )
         if self.last > newest:
             raise click.UsageError(
-                f"--last {self.last} is too late: the newest month that can be out is {newest}"
+                f"--last {self.last} is too late: the newest month that can be published is "
+                f"{newest}"
             )
         if self.ingest_only:
             if not self.months:
@@ -91,14 +92,14 @@ class RunPlan:
             asked = f"--first {self.first} --last {self.last}"
             if self.train_months is not None:
                 asked += f" --train-months {self.train_months}"
-            raise click.UsageError(f"{asked}: {error}; --ingest-only takes any") from error
+            raise click.UsageError(f"{asked}: {error}; --ingest-only has no such limit") from error
 
 
 def require_any(settings: Settings, plan: RunPlan, available: Collection[Month]) -> None:
-    """Tell of a source that has none of the months, which is most often another one than meant.
+    """Check that the source has any of the months; if not, it is most likely the wrong one.
 
     Raises:
-        click.ClickException: naming the source, the files that it should hold, and what to check.
+        click.ClickException: naming the source, the expected files, and what to check.
     """
     if not available:
         missed = "".join(f". {line}" for line in near_misses(settings, plan.months))
@@ -110,10 +111,10 @@ def require_any(settings: Settings, plan: RunPlan, available: Collection[Month])
 
 
 def near_misses(settings: Settings, months: Collection[Month]) -> list[str]:
-    """A line for each of these months that the source has in a form that is not read.
+    """Return a line for each missing month with a similar file in the source.
 
     Raises:
-        SourceUnavailable: when the source cannot be asked.
+        SourceUnavailable: when the source cannot be listed.
         InvalidSource: when there is no such source.
     """
     found = open_source(settings.trips, settings.taxi).near_misses(months)
@@ -121,10 +122,10 @@ def near_misses(settings: Settings, months: Collection[Month]) -> list[str]:
 
 
 def plan_run(settings: Settings, plan: RunPlan) -> dict[str, Any]:
-    """What the plan comes to with what is published and stored now; changes nothing.
+    """Return what the run would do with the months published and stored now.
 
     Raises:
-        click.ClickException: when the months that are there make no training window.
+        click.ClickException: when the available months do not make a training window.
     """
     published = open_source(settings.trips, settings.taxi).published(plan.months)
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
@@ -156,7 +157,7 @@ def plan_run(settings: Settings, plan: RunPlan) -> dict[str, Any]:
 
 
 def format_plan(ahead: dict[str, Any]) -> list[str]:
-    """The look ahead for people, a line a thing."""
+    """Format the plan for printing, one line per item."""
     lines = [f"from {ahead['source']}: {_span(ahead['published'])}"]
     if ahead["not_published"]:
         lines.append(f"not published: {_span(ahead['not_published'])}")
@@ -168,12 +169,12 @@ def format_plan(ahead: dict[str, Any]) -> list[str]:
         lines += [
             roles,
             f"models: {', '.join(ahead['models'])}",
-            f"tuning trials a model: {ahead['trials']} · seed {ahead['seed']} · "
+            f"tuning trials per model: {ahead['trials']} · seed {ahead['seed']} · "
             f"serve {ahead['serve']}",
         ]
     if ahead.get("caveat"):
         lines.append(ahead["caveat"])
-    return [*lines, f"kept in {ahead['home']}; tracked at {ahead['tracking']}"]
+    return [*lines, f"stored in {ahead['home']}; tracked at {ahead['tracking']}"]
 
 
 def _span(months: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""``ml-assets predict``: answers to a file of requests."""
+"""``ml-assets predict``: predictions for a file of requests."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     type=click.Path(path_type=Path),
     required=True,
-    help="Where the answers go; its ending tells the format.",
+    help="File of the predictions; its extension decides the format.",
 )
 @click.option(
     "--version",
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     "ignored",
     metavar="NAME",
     multiple=True,
-    help="Keep this column without reading it, though its name looks like a request field. "
+    help="Copy this column without reading it, although its name resembles a request field. "
     "May be repeated.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the file of answers if it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def predict(
     requests: Path,
@@ -52,10 +52,10 @@ def predict(
 
     A request has PULocationID, DOLocationID, trip_distance (miles) and, if known, pickup_datetime
     (New York time unless it has an offset; default now) and passenger_count. Published names
-    (lpep_pickup_datetime, tpep_pickup_datetime) and other letter case mean the same; a column that
-    looks like a field under another name (pickup_time, passengers) is refused. Each row comes out
-    with its own columns, predicted_minutes, lower_minutes, upper_minutes, model_version, scored_at,
-    or with a reason why it could not be scored. A file of any length takes the same memory.
+    (lpep_pickup_datetime, tpep_pickup_datetime) and other letter case are accepted; a column that
+    resembles a field (pickup_time, passengers) is rejected. The output has each row's own columns,
+    predicted_minutes, lower_minutes, upper_minutes, model_version, scored_at, or the reason why it
+    was not scored. Memory does not depend on the length of the file.
     """
     settings = read_settings()
     from ml_assets.requests.column_names import RequestFileError
@@ -68,7 +68,7 @@ def predict(
         except RequestFileError as error:
             raise click.ClickException(str(error)) from error
     if as_json:
-        told = {
+        values = {
             "rows": summary.rows,
             "scored": summary.scored,
             "refused": summary.refused,
@@ -79,7 +79,7 @@ def predict(
             "seconds": round(summary.seconds, 3),
             "out": str(target),
         }
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(values))
     else:
         click.echo("\n".join(_lines(summary, target)))
 
@@ -97,7 +97,7 @@ def _predict(
     from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnavailable
     from ml_assets.requests.batch import predict_file, require_possible
 
-    # Before seconds of loading.
+    # Checked before the model is loaded, which takes seconds.
     require_possible(requests, target, overwrite=overwrite, ignored=ignored)
     try:
         model = load_model(TrackingStore.of(settings).reader(), REGISTERED_MODEL, version)
@@ -138,15 +138,15 @@ def _lines(summary: "BatchSummary", target: Path) -> list[str]:
     if summary.refused:
         by_field = ", ".join(f"{name} {rows:,}" for name, rows in summary.reasons.most_common())
         lines.append(
-            f"{summary.refused:,} could not be scored, by wrong field: {by_field} (column reason "
-            "tells each)"
+            f"{summary.refused:,} could not be scored, by invalid field: {by_field} (see the "
+            "column reason)"
         )
     return lines
 
 
 def _pickup_times(summary: "BatchSummary") -> str:
-    """How many requests give no pick-up time."""
+    """Describe how many requests have no pick-up time."""
     count = summary.without_pickup_time
     if count == summary.scored:
         return "no pick-up time given: all rows"
-    return f"not every row gives a pick-up time: {count:,} {'row' if count == 1 else 'rows'}"
+    return f"not every row has a pick-up time: {count:,} {'row' if count == 1 else 'rows'}"

@@ -1,4 +1,4 @@
-"""``ml-assets reproduce``: fit a registered version again, and hold it to what it predicts."""
+"""``ml-assets reproduce``: refit a registered version and compare its predictions."""
 
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0),
     default=PREDICTION_TOLERANCE,
     show_default=True,
-    help="Minutes by which no prediction may be apart.",
+    help="Maximum difference of predictions, in minutes.",
 )
 @click.option(
     "--requests",
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=MAX_REQUESTS,
     show_default=True,
-    help="Compare on at most so many requests of the judged month, spread evenly over it.",
+    help="Maximum number of requests to compare, spread evenly over the test month.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def reproduce(version: str, tolerance: float, most_requests: int, as_json: bool) -> None:
-    """Fit a registered VERSION again from what its training recorded, and compare predictions.
+    """Refit a registered VERSION from its training record, and compare predictions.
 
     VERSION is a number or an alias (champion, previous, challenger). Months, checksums, parameters
-    and seed are those of its training; each input that differs by now is named. Exits with 0 when
-    every prediction is the same, or within the tolerance, and with 1 otherwise.
+    and seed are those of its training; each input that has changed since is named. Exits with 0
+    when every prediction is equal, or within the tolerance, and with 1 otherwise.
     """
     settings = read_settings()
     from ml_assets.cli.streams import stdout_redirected
@@ -78,15 +78,15 @@ def _client(settings: Settings) -> "MlflowClient":
 
 def _lines(found: "Reproduction") -> list[str]:
     lines = [
-        f"version {found.version} ({found.model}, {found.serve}), fitted again on "
+        f"version {found.version} ({found.model}, {found.serve}), refitted on "
         f"{', '.join(found.fitted_on)} in {found.seconds:.1f} s",
         found.sentence,
         f"RMSE on these requests: {found.rmse_recorded:.6f} min as registered, "
-        f"{found.rmse_reproduced:.6f} min fitted again",
+        f"{found.rmse_reproduced:.6f} min refitted",
     ]
     if not found.differences:
         return [*lines, "no input differs"]
-    lines.append("inputs that differ:")
+    lines.append("changed inputs:")
     return lines + [
         f"  {entry.input}: {entry.recorded} then, {entry.now} now" for entry in found.differences
     ]

@@ -1,4 +1,4 @@
-"""``ml-assets run``: ingest months, then train, judge and decide; with progress."""
+"""``ml-assets run``: ingest months, train and evaluate models, decide on the champion."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--first", type=MonthType(), required=True, help="First month to ingest.")
-@click.option("--last", type=MonthType(), required=True, help="Last month; the newest judges.")
+@click.option("--last", type=MonthType(), required=True, help="Last month: the test month.")
 @click.option("--exclude", type=MonthsType(), default=(), help="Months in between to leave out.")
 @click.option(
     "--models",
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=5,
     show_default=True,
-    help="Tuning trials a model; with 0 it takes the parameters of its last training, or the "
-    "family's defaults when there was none.",
+    help="Tuning trials per model; 0 uses the parameters of its last training, or the family's "
+    "defaults when there was none.",
 )
 @click.option(
     "--seed",
@@ -48,29 +48,28 @@ if TYPE_CHECKING:
 @click.option(
     "--train-months",
     type=click.IntRange(min=1),
-    show_default="all before the tuning month, up to 12",
-    help="Train on exactly so many months.",
+    show_default="all before the validation month, up to 12",
+    help="Number of training months.",
 )
 @click.option(
     "--serve",
     type=click.Choice(SERVED),
     default=SERVED[0],
     show_default=True,
-    help="What a new champion serves: the very model that was judged, or its parameters fitted "
-    "again on all months.",
+    help="What a new champion serves: the evaluated model, or a refit of it on all months.",
 )
 @click.option("--ingest-only", is_flag=True, help="Ingest the months, and train nothing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--verbose", is_flag=True, help="Show Dagster's and MLflow's own logs as well.")
-def run(dry_run: bool, as_json: bool, verbose: bool, **asked: Any) -> None:
-    """Ingest the months, train and judge the models, decide on the champion.
+def run(dry_run: bool, as_json: bool, verbose: bool, **options: Any) -> None:
+    """Ingest the months, train and evaluate the models, decide on the champion.
 
-    The newest month judges, the one before tunes, those before train. Months that the source has
-    not published are passed over.
+    The newest month is for testing, the one before for validation, and those before for training.
+    Months that the source has not published are skipped.
     """
     settings = read_settings()
-    plan = RunPlan(**asked)
+    plan = RunPlan(**options)
     plan.require_possible(settings)
     if dry_run:
         ahead = plan_run(settings, plan)
@@ -85,19 +84,19 @@ def run(dry_run: bool, as_json: bool, verbose: bool, **asked: Any) -> None:
 
 
 def _execute(settings: Settings, plan: RunPlan, verbose: bool) -> "Outcome | None":
-    """Run the plan; what the training came to, or None when nothing was to be trained."""
+    """Run the plan; returns the result of the training, or None without a training."""
     from ml_assets.cli.execution import Execution
 
     with unredirected_console() as console:
         execution = Execution(settings, console, verbose=verbose)
         if not plan.ingest_only:
-            execution.require_no_active_run()  # now, not when the months are here
+            execution.require_no_active_run()  # before the months are ingested
         execution.ingest(plan)
         return None if plan.ingest_only else execution.train(plan)
 
 
 def _show(outcome: "Outcome", settings: Settings, as_json: bool) -> None:
-    """Print the leaderboard, also of a run that then failed, whose failure is told after it.
+    """Print the leaderboard, also of a run that failed after it, followed by the failure.
 
     Raises:
         click.ClickException: with that failure.
@@ -121,7 +120,7 @@ def _show_next(console: Console, settings: Settings) -> None:
         "the same in Dagster's UI, with the history and Materialize all…": next_command(
             settings, "dev"
         ),
-        "what is published and what is ingested": next_command(settings, "months"),
+        "the published and the ingested months": next_command(settings, "months"),
     }
     if settings.synthetic:
         others = given_variables(settings, without=("ML_ASSETS_TRIPS",))
@@ -129,10 +128,10 @@ def _show_next(console: Console, settings: Settings) -> None:
             f"ML_ASSETS_TRIPS=tlc {others}{executable()} run --first 2023-01 --last 2023-06"
         )
     else:
-        steps["the last leaderboard again"] = next_command(settings, "leaderboard")
+        steps["the last leaderboard"] = next_command(settings, "leaderboard")
     lines = [
         "",
-        f"Everything is kept in {without_credentials(settings.home)}: "
+        f"Everything is stored in {without_credentials(settings.home)}: "
         "trips, records, MLflow (runs, registry), Dagster.",
         "What to do next:",
         *(f"  {what}:\n    {command}" for what, command in steps.items()),

@@ -1,4 +1,4 @@
-"""``ml-assets runs``: what is running or queued, and the end of a run."""
+"""``ml-assets runs``: list runs in progress or queued, and end a run."""
 
 import json
 import os
@@ -26,7 +26,7 @@ END_SECONDS = 30.0
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
 def runs(context: click.Context, as_json: bool) -> None:
-    """List the runs that are in progress or queued, and what the queued ones wait for.
+    """List the runs in progress or queued, and what the queued ones wait for.
 
     `ml-assets runs end ID` ends one of them.
     """
@@ -57,9 +57,9 @@ def runs(context: click.Context, as_json: bool) -> None:
 @click.argument("run_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def end(run_id: str, as_json: bool) -> None:
-    """End the run whose id begins with ID: stop its process, or mark it if that is gone.
+    """End the run whose id begins with ID: stop its process, or mark it if the process is gone.
 
-    What it has stored is kept, and it is not started again. A run whose process is alive on another
+    What it has stored is kept, and it is not retried. A run whose process is alive on another
     machine has to be stopped there.
     """
     with _opened() as instance:
@@ -90,16 +90,16 @@ def _unfinished(instance: "dg.DagsterInstance") -> "list[dg.DagsterRun]":
 
 
 def _describe(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> dict[str, Any]:
-    """A run as it is shown; times are those of this machine's time zone."""
+    """Return the fields of a run to print; times are in this machine's time zone."""
     from ml_assets.defs.operations.orphaned_runs import liveness_of, process_of
     from ml_assets.defs.operations.queued_runs import queue_reasons
     from ml_assets.defs.operations.run_outcomes import job_label
     from ml_assets.defs.operations.run_process import Heartbeats
 
     record = instance.get_run_record_by_id(run.run_id)
-    begun = None if record is None else record.create_timestamp.astimezone()
+    started = None if record is None else record.create_timestamp.astimezone()
     if record is not None and record.start_time is not None:
-        begun = datetime.fromtimestamp(record.start_time).astimezone()
+        started = datetime.fromtimestamp(record.start_time).astimezone()
     process, heartbeats = process_of(instance, run), Heartbeats.of(instance)
     age = heartbeats.seconds_since(run.run_id)
     where = ""
@@ -112,7 +112,7 @@ def _describe(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> dict[str,
         "job": run.job_name,
         "name": job_label(run),
         "status": run.status.value.lower(),
-        "since": "" if begun is None else begun.isoformat(sep=" ", timespec="minutes"),
+        "since": "" if started is None else started.isoformat(sep=" ", timespec="minutes"),
         "where": where,
         "heartbeat_age_seconds": age,
         "waits_for": queue_reasons(instance).get(run.run_id),
@@ -132,51 +132,51 @@ def _chosen(instance: "dg.DagsterInstance", run_id: str) -> "dg.DagsterRun":
     if not unfinished:
         raise click.UsageError(f"ID {run_id!r} is no run in progress or queued: there is none")
     known = ", ".join(f"{run.run_id[:8]} ({job_label(run)})" for run in unfinished)
-    fault = "fits several runs" if found else "is no run in progress or queued"
-    raise click.UsageError(f"ID {run_id!r} {fault}; there are: {known}")
+    problem = "matches several runs" if found else "is no run in progress or queued"
+    raise click.UsageError(f"ID {run_id!r} {problem}; there are: {known}")
 
 
 def _end(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> str:
-    """End a run; how, in a few words.
+    """End a run; returns how it was ended.
 
     Raises:
-        click.ClickException: when its process is alive where it cannot be stopped from here.
+        click.ClickException: when its process is alive on another machine.
     """
     from ml_assets.defs.operations.orphaned_runs import liveness_of, process_of
     from ml_assets.defs.operations.run_process import STALE_HEARTBEAT_SECONDS, Heartbeats, Liveness
 
     process, heartbeats = process_of(instance, run), Heartbeats.of(instance)
     if process is None:
-        instance.report_run_canceled(run, "Ended by `ml-assets runs end`; it names no process.")
-        return "it was not started, or does not say which process executes it"
+        instance.report_run_canceled(run, "Ended by `ml-assets runs end`; its process is unknown.")
+        return "it was not started, or its process is unknown"
     if process.liveness() is Liveness.ALIVE:
         return stop(instance, run, process.pid)
     if liveness_of(process, heartbeats, run.run_id) is Liveness.ALIVE:
         age = heartbeats.seconds_since(run.run_id) or 0.0
         raise click.ClickException(
-            f"run {run.run_id} may be alive: process {process.pid} on {process.host} gave a "
+            f"run {run.run_id} may be alive: process {process.pid} on {process.host} sent a "
             f"heartbeat {age:.0f} s ago. Stop it there; if that machine or container is gone, try "
             f"again {STALE_HEARTBEAT_SECONDS:.0f} s after its last heartbeat"
         )
     instance.report_run_canceled(
         run,
         f"Ended by `ml-assets runs end`: its process {process.pid} on {process.host} is gone, or "
-        "out of sight without a heartbeat.",
+        "cannot be looked up and has no heartbeat.",
     )
     heartbeats.remove(run.run_id)
-    return f"its process {process.pid} on {process.host} was gone, or is out of sight"
+    return f"its process {process.pid} on {process.host} is gone or cannot be looked up"
 
 
 def stop(instance: "dg.DagsterInstance", run: "dg.DagsterRun", pid: int) -> str:
-    """Cancel a run whose process is on this machine, and wait for its end; how, in a few words.
+    """Cancel a run whose process is on this machine, and wait for its end; returns how it ended.
 
     Raises:
-        click.ClickException: when the process may not be interrupted, or goes on.
+        click.ClickException: when the process may not be interrupted, or does not end.
     """
     instance.report_run_canceling(run)
     try:
         os.kill(pid, signal.SIGINT)
-    except ProcessLookupError:  # it has ended in this moment
+    except ProcessLookupError:  # it has just ended
         pass
     except PermissionError as error:
         raise click.ClickException(

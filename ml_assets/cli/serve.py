@@ -23,41 +23,41 @@ if TYPE_CHECKING:
     help="Port to listen on; 0 for any that is free.",
 )
 def serve(host: str, port: int) -> None:
-    """Answer prediction requests over HTTP with the registry's champion.
+    """Serve predictions of the registry's champion over HTTP.
 
-    POST /predict takes a request or a list of them; there is a page at /, a description at /docs.
-    Another champion is taken up within seconds, while requests go on. With ML_ASSETS_API_TOKEN set
-    clients must send it as `Authorization: Bearer`; without it only this machine is answered.
+    POST /predict takes a request or a list of them; there is a page at / and API documentation at
+    /docs. A new champion is loaded within seconds, without downtime. With ML_ASSETS_API_TOKEN set,
+    clients must send it as `Authorization: Bearer`; without it only local clients are served.
     """
     settings = read_settings()
-    # XGBoost's threads otherwise wait for each other by spinning: on a busy machine one request
-    # took 58 ms so, and 7 asleep. Read once, when the library is loaded.
+    # By default XGBoost's threads wait for each other by spinning: on a busy machine a request took
+    # 58 ms, and 7 ms with passive waiting. Read once, when the library is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from ml_assets.config.settings import TOKEN_VARIABLE
     from ml_assets.serving.auth import read_api_token
 
     token = read_api_token(os.environ)
     listening = _listen(host, port)
-    bound, taken = listening.getsockname()[:2]
+    bound, bound_port = listening.getsockname()[:2]
     if token is None and not is_loopback(bound):
         click.echo(
-            f"warning: without {TOKEN_VARIABLE} only clients on this machine are answered", err=True
+            f"warning: without {TOKEN_VARIABLE} only clients on this machine are served", err=True
         )
     from ml_assets.serving.request_log.files import FOLDER
-    from ml_assets.serving.server import serve as serve_until_told
+    from ml_assets.serving.server import serve as run_server
 
-    def tell(app: "FastAPI") -> None:
-        click.echo(_announcement(app, _url(bound, taken)))
+    def announce(app: "FastAPI") -> None:
+        click.echo(_announcement(app, _url(bound, bound_port)))
 
     hosts = hosts_of(host, settings.allowed_hosts)
-    serve_until_told(listening, settings.local_home, settings.local_home / FOLDER, tell, hosts)
+    run_server(listening, settings.local_home, settings.local_home / FOLDER, announce, hosts)
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket bound to this address.
+    """Return a socket that listens on this address.
 
     Raises:
-        click.UsageError: when nothing can listen there.
+        click.UsageError: when the address cannot be used.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -69,7 +69,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         other = port % 65535 + 1
         raise click.UsageError(
-            f"--host {host} --port {port} cannot be listened on ({error.strerror}): choose another "
+            f"--host {host} --port {port} cannot be used ({error.strerror}): choose another "
             f"with --port, for example --port {other} (`make serve PORT={other}`)"
         ) from error
     return listening
@@ -81,7 +81,7 @@ def _url(address: str, port: int) -> str:
 
 
 def _announcement(app: "FastAPI", url: str) -> str:
-    """One line: where the page, the docs and the model are."""
+    """Return a line with the URLs of page, docs and model."""
     service = app.state.service
     served, outlook = service.models.model, service.outlook
     if served is None:

@@ -12,12 +12,12 @@ _STANDARD_ERROR = 2
 
 @contextlib.contextmanager
 def unredirected_console() -> Iterator[Console]:
-    """A console on standard error as it is now, whatever becomes of it meanwhile.
+    """Open a console on the current standard error, unaffected by later redirection.
 
-    During a step Dagster sends standard error to a file and copies from there to the terminal, and
-    the lines just before the step ends get lost on the way.
+    During a step Dagster redirects standard error to a file and copies from there to the terminal,
+    which loses the last lines before the end of the step.
     """
-    if not _is_standard_error():  # replaced by an object in memory: nobody redirects that
+    if not _is_standard_error():  # an object in memory, which is not redirected
         yield Console(stderr=True, highlight=False)
         return
     sys.stderr.flush()
@@ -27,20 +27,20 @@ def unredirected_console() -> Iterator[Console]:
 
 @contextlib.contextmanager
 def stdout_redirected() -> Iterator[None]:
-    """Send whatever writes to standard output meanwhile to standard error, C libraries included."""
+    """Redirect standard output to standard error in the block, also for C libraries."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    saved = os.dup(1)
     os.dup2(_STANDARD_ERROR, 1)
     try:
         yield
     finally:
         sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def _is_standard_error() -> bool:
     try:
         return sys.stderr.fileno() == _STANDARD_ERROR
-    except (OSError, ValueError):  # how an object in memory says that it has no such number
+    except (OSError, ValueError):  # an object in memory has no file descriptor
         return False

@@ -1,17 +1,17 @@
-"""Tables on standard output, whose figures no window is too narrow for."""
+"""Tables on standard output that are never truncated."""
 
 from rich.console import Console
 from rich.table import Table
 
 _ANY_WIDTH = 10_000
 _MARGIN = 3
-"""Of a column: two spaces and a rule."""
+"""Characters around a column: two spaces and a rule."""
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print a table with all of its figures: in a window that is too narrow its lines are broken.
+    """Print a table with all its figures; in a narrow window its lines are wrapped.
 
-    Rich would cut the cells. Headers of two words stand in two lines.
+    Rich would truncate the cells. Headers of two words take two lines.
     """
     for column in table.columns:
         words = str(column.header).split(" ")
@@ -25,11 +25,11 @@ def print_table(console: Console, table: Table) -> None:
 
 
 def columns_that_fit(console: Console, first: int, other: int) -> int:
-    """How many columns fit beside the first one; at least one.
+    """Return how many columns fit beside the first one; at least one.
 
     Args:
-        console: Where they are printed.
-        first: Characters of the first column.
-        other: Characters of each other one.
+        console: The console.
+        first: Width of the first column in characters.
+        other: Width of each other column in characters.
     """
     return max((console.width - first - _MARGIN - 1) // (other + _MARGIN), 1)

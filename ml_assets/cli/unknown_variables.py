@@ -1,4 +1,4 @@
-"""Variables that look like the project's and are none: most likely a slip of the pen."""
+"""Unknown variables with the project's prefix: most likely misspelt."""
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -9,14 +9,14 @@ from ml_assets.config.settings import ServiceSettings, Settings
 
 _PREFIX = "ML_ASSETS_"
 _OF_TESTS = ("ML_ASSETS_REAL_TRIPS", "ML_ASSETS_BENCH_EXECUTOR", "ML_ASSETS_ARTIFACTS")
-"""Known to tests and benchmarks alone."""
+"""Variables of tests and benchmarks."""
 
 _KNOWN = (*variables_of(Settings, ServiceSettings, AlertVariables), *_OF_TESTS)
 _ENDINGS = [name.removeprefix(_PREFIX) for name in _KNOWN if name.startswith(_PREFIX)]
 
 
 def unknown_variables(given: Iterable[str]) -> Iterator[str]:
-    """A line on each name that begins with ``ML_ASSETS_`` and that nobody reads.
+    """Yield a warning for each unknown name that begins with ``ML_ASSETS_``.
 
     Args:
         given: Names of environment variables.
@@ -24,5 +24,5 @@ def unknown_variables(given: Iterable[str]) -> Iterator[str]:
     for name in sorted(given):
         if name.startswith(_PREFIX) and name not in _KNOWN:
             near = get_close_matches(name.removeprefix(_PREFIX), _ENDINGS, n=1)
-            meant = f": is {_PREFIX}{near[0]} meant?" if near else ""
-            yield f"warning: nobody reads the variable {name}{meant}"
+            suggestion = f": did you mean {_PREFIX}{near[0]}?" if near else ""
+            yield f"warning: unknown variable {name}{suggestion}"

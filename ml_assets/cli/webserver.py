@@ -1,9 +1,9 @@
-"""``python -m ml_assets.cli.webserver``: Dagster's webserver, for those who may use it.
+"""``python -m ml_assets.cli.webserver``: Dagster's webserver with access control.
 
-Dagster's UI has no password, its API launches runs, and ``dagster-webserver`` answers whatever
-reaches its port: any page that is open in a browser on this machine could start runs, or roll the
-champion back. So ``ml-assets dev`` starts this module in place of ``dagster_webserver``: it puts a
-guard in front of all paths and of the WebSocket.
+Dagster's UI has no password, its API launches runs, and ``dagster-webserver`` responds to every
+request: any page open in a browser on this machine could start runs or roll back the champion. So
+``ml-assets dev`` starts this module instead of ``dagster_webserver``; it adds a guard in front of
+all paths and the WebSocket.
 """
 
 import os
@@ -22,27 +22,27 @@ from ml_assets.serving.http_limits import BoundedHttpProtocol
 
 UI_URL_VARIABLE: Final = "ML_ASSETS_UI_URL"
 API_PATH: Final = "/graphql"
-"""No link opens this path, where a request may change something."""
+"""Links from other sites may not open this path, where requests can change something."""
 
 _MUTATION: Final = re.compile(r"\bmutation\b")
 _POLICY_VIOLATION: Final = 1008
-"""Status of a WebSocket that is closed (RFC 6455, section 7.4.1); uvicorn answers 403."""
+"""Close code of a WebSocket (RFC 6455, section 7.4.1); uvicorn returns 403."""
 
 
 class WebserverGuard:
-    """Answers 403 to requests that a proxy or a page from elsewhere sent.
+    """Returns 403 for requests of proxies and of pages from other origins.
 
     Args:
         app: Dagster's webserver.
-        hosts: Names of the webserver.
-        is_local: Whether it listens to this machine only: then no proxy may forward requests.
+        hosts: Host names of the webserver.
+        is_local: Whether it listens on loopback only: then no proxy may forward requests.
     """
 
     def __init__(self, app: ASGIApp, hosts: KnownHosts, *, is_local: bool) -> None:
         self._app, self._hosts, self._is_local = app, hosts, is_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 403 or 405, or pass on."""
+        """Return 403 or 405, or pass the request on."""
         refused = None if scope["type"] == "lifespan" else self._refused(scope)
         if refused is None:
             await self._app(scope, receive, send)
@@ -58,44 +58,44 @@ class WebserverGuard:
         )
         if reason is not None:
             text = (
-                f"This request {reason}, which is not answered: open the address that `ml-assets "
-                f"dev` prints. Further names of this machine, and of a proxy in front of it, go "
-                f"into {ALLOWED_HOSTS_VARIABLE}.\n"
+                f"This request {reason}, which is not allowed: open the address that `ml-assets "
+                f"dev` prints. Add further names of this machine, or of a proxy in front of it, to "
+                f"{ALLOWED_HOSTS_VARIABLE}.\n"
             )
             return PlainTextResponse(text, 403)
         if is_api and scope["type"] == "http" and method == "GET" and _changes(scope):
-            return PlainTextResponse("Send a mutation by POST.\n", 405, {"Allow": "POST"})
+            return PlainTextResponse("Send mutations by POST.\n", 405, {"Allow": "POST"})
         return None
 
 
 def _changes(scope: Scope) -> bool:
-    """Whether a query in the address is a mutation, which a GET must not run (RFC 9110, 9.2.1)."""
+    """Whether a query in the URL is a mutation, which a GET must not run (RFC 9110, 9.2.1)."""
     queries = parse_qs(scope["query_string"].decode("latin-1")).get("query", [])
     return any(_MUTATION.search(query) for query in queries)
 
 
 def guarded(app: ASGIApp, host: str, environment: Mapping[str, str]) -> WebserverGuard:
-    """The webserver behind its guard.
+    """Wrap the webserver in its guard.
 
     Args:
         app: Dagster's webserver.
         host: Name or address on which it listens.
-        environment: Names further hosts.
+        environment: Environment variables, with further hosts.
 
     Raises:
-        SettingsError: when these are none.
+        SettingsError: when these are invalid.
     """
     is_local = is_loopback_host(host)
     allowed = [*read_allowed_hosts(environment)]
     linked = urlsplit(environment.get(UI_URL_VARIABLE, "")).hostname
     if linked is not None and linked != host and not is_loopback_host(linked):
-        allowed.append(linked)  # alerts send people there
+        allowed.append(linked)  # alerts link to it
     hosts = hosts_of(host, allowed, any_address=not is_local)
     return WebserverGuard(app, hosts, is_local=is_local)
 
 
 def main() -> None:
-    """Run Dagster's command with the guard in front of the application that it serves."""
+    """Run Dagster's command with the guard in front of its application."""
     from dagster_webserver import cli
 
     run = uvicorn.run
@@ -103,7 +103,7 @@ def main() -> None:
     def run_guarded(app: ASGIApp, *, host: str, **options: Any) -> None:
         run(guarded(app, host, os.environ), host=host, http=BoundedHttpProtocol, **options)
 
-    # Dagster's command calls it by this name, and has no option for middleware.
+    # Dagster's command calls it by this name and has no option for middleware.
     setattr(uvicorn, "run", run_guarded)  # noqa: B010
     cli.main()  # type: ignore[no-untyped-call]
 

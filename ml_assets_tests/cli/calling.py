@@ -1,4 +1,4 @@
-"""The command, called in this process or as a process of its own."""
+"""Call the command, in this process or in its own."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ def call(
     arguments: list[str],
     environment: Mapping[str, object],
 ) -> Answer:
-    """Call the command in this process; the environment is put back when the test ends."""
+    """Call the command in this process; the environment is restored at the end of the test."""
     set_by_the_command = (
         "DAGSTER_HOME",
         "MLFLOW_LOGGING_LEVEL",
@@ -46,7 +46,7 @@ def call(
 
 
 def start(arguments: list[str], environment: Mapping[str, object]) -> "subprocess.Popen[str]":
-    """Start the command as a process of its own."""
+    """Start the command in its own process."""
     return subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=REPOSITORY,

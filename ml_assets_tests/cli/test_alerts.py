@@ -1,4 +1,4 @@
-"""``ml-assets alerts``: who is told, and whether it gets there; no password is shown."""
+"""``ml-assets alerts``: shows and tests the channels; no password is shown."""
 
 import json
 
@@ -46,7 +46,7 @@ def server(authority):
         yield running
 
 
-def test_without_variables_all_is_off_and_there_is_nothing_to_test(cli):
+def test_without_variables_everything_is_off_and_there_is_nothing_to_test(cli):
     answer = cli([], {})
     assert (answer.status, answer.err) == (0, "")
     assert "email     off: ML_ASSETS_ALERT_EMAIL_TO is not set\n" in answer.out
@@ -81,10 +81,12 @@ def test_a_test_message_reaches_every_channel(cli, server, authority):
         (text,) = hook.texts
     assert server.inbox.subjects == ["[ml-assets] This is a test of the alerts of ml-assets"]
     assert text == server.inbox.messages[0].get_content()
-    assert "email: the test message was taken\nwebhook: the test message was taken" in answer.out
+    assert (
+        "email: the test message was accepted\nwebhook: the test message was accepted" in answer.out
+    )
 
 
-def test_a_channel_that_fails_is_told_with_why_and_status_1(cli, server, authority):
+def test_a_failing_channel_is_reported_with_the_reason_and_status_1(cli, server, authority):
     with running_webhook() as hook:
         given = variables(
             server,
@@ -95,13 +97,13 @@ def test_a_channel_that_fails_is_told_with_why_and_status_1(cli, server, authori
         answer, as_json = cli(["--test"], given), cli(["--test", "--json"], given)
     assert (answer.status, as_json.status) == (1, 1)
     assert "email: NOT SENT: user or password rejected (535): see ML_ASSETS" in answer.out
-    assert "webhook: the test message was taken" in answer.out
+    assert "webhook: the test message was accepted" in answer.out
     assert answer.err == "error: not sent by email, see above\n"
     assert json.loads(as_json.out)["test"]["webhook"] == {"sent": True, "fault": None}
     require_no_secret(answer.out, answer.err, as_json.out, as_json.err)
 
 
-def test_a_server_that_is_down_is_told(cli, server, authority):
+def test_a_server_that_is_down_is_reported(cli, server, authority):
     down = variables(server, authority, ML_ASSETS_SMTP_PORT=free_port())
     answer = cli(["--test"], down)
     assert answer.status == 1

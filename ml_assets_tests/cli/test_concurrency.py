@@ -1,4 +1,4 @@
-"""``ml-assets run`` beside other runs: one training at a time, and no results of another one."""
+"""``ml-assets run`` while other runs are active: one training at a time, no mixed results."""
 
 import json
 import socket
@@ -56,7 +56,7 @@ def working(tmp_path, monkeypatch):
         yield run.run_id
 
 
-def test_training_does_not_start_beside_a_run_in_progress(cli, working, tmp_path):
+def test_training_does_not_start_while_a_run_is_in_progress(cli, working, tmp_path):
     answer = cli("run", *MONTHS, *MODEL)
     assert (answer.status, answer.out) == (1, "")
     assert answer.err.count("\n") == 1
@@ -66,17 +66,17 @@ def test_training_does_not_start_beside_a_run_in_progress(cli, working, tmp_path
     assert not (tmp_path / "home" / "raw_trips").exists()
 
 
-def test_months_are_brought_beside_a_run_in_progress(cli, working, tmp_path):
+def test_months_are_ingested_while_a_run_is_in_progress(cli, working, tmp_path):
     assert cli("run", *MONTHS, "--ingest-only").status == 0
     assert (tmp_path / "home" / "raw_trips").exists()
 
 
-def test_a_leaderboard_of_another_runs_training_set_is_not_shown_as_this_ones(cli, tmp_path):
+def test_a_leaderboard_of_another_runs_training_set_is_not_shown(cli, tmp_path):
     records = RecordStore(str(tmp_path / "home"), "green")
     over = threading.Event()
 
     def change_the_training_set():
-        """What another run would do: another record of the training set in place of this one's."""
+        """Replace the record of the training set, as another run would."""
         while not over.is_set():
             made = records.find("training_set", TrainingSet)
             if made is not None:
@@ -92,13 +92,13 @@ def test_a_leaderboard_of_another_runs_training_set_is_not_shown_as_this_ones(cl
         over.set()
         other.join()
     assert (answer.status, answer.out) == (1, "")
-    told = answer.err.splitlines()[-1]
-    assert "another run changed the training set meanwhile" in told
-    assert "Run it again, alone" in told
+    message = answer.err.splitlines()[-1]
+    assert "another run changed the training set meanwhile" in message
+    assert "Run it again, alone" in message
 
 
 def train_for_long(environment):
-    """A training of its own process, which has been begun."""
+    """Start a long training in its own process, and wait until it is in progress."""
     process = start(["run", *MONTHS, "--models", "xgboost", "--trials", "1000"], environment)
     home = environment["ML_ASSETS_HOME"]
     settings = settings_for(home)
@@ -137,37 +137,39 @@ def test_a_run_of_another_process_is_listed_and_ended(cli, tmp_path, monkeypatch
     assert f"run {run_id} has ended already: canceled" in again.err
 
 
-def test_a_run_out_of_sight_is_ended_on_request_unless_it_gives_heartbeats(cli, working, tmp_path):
+def test_a_run_of_another_machine_is_ended_on_request_unless_it_sends_heartbeats(
+    cli, working, tmp_path
+):
     with dg.DagsterInstance.from_config(str(tmp_path / "home" / "dagster")) as instance:
         process = RunProcess("another-machine", 7, "1", "its-boot")
         instance.add_run_tags(working, process.to_tags(working))
         with Heartbeats.of(instance).beating(working):
-            refused = cli("runs", "end", working[:8])
-            assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1)
-            assert "process 7 on another-machine gave a heartbeat" in refused.err
+            rejected = cli("runs", "end", working[:8])
+            assert (rejected.status, rejected.out, rejected.err.count("\n")) == (1, "", 1)
+            assert "process 7 on another-machine sent a heartbeat" in rejected.err
             assert instance.get_run_by_id(working).status == STARTED
         ended = cli("runs", "end", working[:8], "--json")
         assert json.loads(ended.out) == {
             "id": working,
             "status": "canceled",
-            "how": "its process 7 on another-machine was gone, or is out of sight",
+            "how": "its process 7 on another-machine is gone or cannot be looked up",
         }
         assert instance.get_run_by_id(working).status == dg.DagsterRunStatus.CANCELED
 
 
-def test_an_id_that_is_no_run_names_those_that_are(cli, working):
+def test_an_unknown_id_is_answered_with_the_known_ones(cli, working):
     answer = cli("runs", "end", "nonsense")
     assert (answer.status, answer.out, answer.err.count("\n")) == (2, "", 1)
     assert f"there are: {working[:8]} (train_models)" in answer.err
 
 
-def test_without_a_run_an_id_is_refused_in_plain_words(cli):
+def test_without_a_run_any_id_is_rejected(cli):
     answer = cli("runs", "end", "nonsense")
     assert (answer.status, answer.out, answer.err.count("\n")) == (2, "", 1)
     assert "'nonsense' is no run in progress or queued: there is none" in answer.err
 
 
-def test_a_run_that_died_out_of_sight_is_watched_until_it_is_surely_dead(
+def test_a_run_that_died_on_another_machine_is_observed_until_it_counts_as_dead(
     cli, working, tmp_path, monkeypatch
 ):
     for module in (run_process, orphaned_runs, concurrency):
@@ -179,9 +181,9 @@ def test_a_run_that_died_out_of_sight_is_watched_until_it_is_surely_dead(
         instance.add_run_tags(working, process.to_tags(working))
         lines = []
         with Heartbeats.of(instance).beating(working), pytest.raises(ClickException):
-            require_no_active_run(instance, lines.append)  # it lives
+            require_no_active_run(instance, lines.append)  # it is alive
         Heartbeats.of(instance)._beat(working)
         require_no_active_run(instance, lines.append)
-        assert "last heartbeat 0 s ago: watching it" in lines[0]
+        assert "last heartbeat 0 s ago: waiting for" in lines[0]
         assert lines[-1].startswith(f"run {working} was still in progress, but its process is gone")
         assert instance.get_run_by_id(working).status == dg.DagsterRunStatus.FAILURE

@@ -1,4 +1,4 @@
-"""The daemon of ``ml-assets dev`` takes up the next run of a backfill within seconds."""
+"""The daemon of ``ml-assets dev`` starts the next run of a backfill within seconds."""
 
 import logging
 import threading
@@ -16,7 +16,7 @@ from ml_assets.cli.daemon import NOISY_LOGGERS, shorten_poll_interval
 
 
 @pytest.fixture
-def prompt(monkeypatch):
+def fast_polling(monkeypatch):
     monkeypatch.setattr(
         controller, "DEFAULT_DAEMON_INTERVAL_SECONDS", controller.DEFAULT_DAEMON_INTERVAL_SECONDS
     )
@@ -27,14 +27,14 @@ def prompt(monkeypatch):
         logging.getLogger(name).filters = before
 
 
-def test_backfills_are_looked_at_every_few_seconds_instead_of_every_thirty(prompt):
+def test_backfills_are_polled_every_few_seconds_instead_of_every_thirty(fast_polling):
     with (
         dg.instance_for_test() as instance,
         WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context,
     ):
         loop = execute_backfill_iteration_loop(context, logging.getLogger(), threading.Event())
-        looks = []
-        while len(looks) < 2:
+        polls = []
+        while len(polls) < 2:
             if next(loop) == SpanMarker.START_SPAN:
-                looks.append(time.monotonic())
-    assert looks[1] - looks[0] < 10
+                polls.append(time.monotonic())
+    assert polls[1] - polls[0] < 10

@@ -1,4 +1,4 @@
-"""``ml-assets dev`` stops with all that it started, however it is asked to."""
+"""``ml-assets dev`` stops with all its processes, however it is stopped."""
 
 import os
 import signal
@@ -20,19 +20,19 @@ READY_SECONDS, STOP_SECONDS = 90, 30
 
 
 def processes_of(session: int) -> list[int]:
-    """Processes of a session that are more than a remnant."""
+    """Processes of a session that are not zombies."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # gone meanwhile
+        except OSError:  # it has ended
             continue
         if int(fields[3]) == session and fields[0] not in "ZX":
             found.append(int(folder.name))
     return found
 
 
-def wait_for_answer(port: int, process: subprocess.Popen) -> None:
+def wait_for_response(port: int, process: subprocess.Popen) -> None:
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
         assert process.poll() is None, "ml-assets dev ended by itself"
@@ -45,14 +45,14 @@ def wait_for_answer(port: int, process: subprocess.Popen) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
-@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
-def test_it_leaves_no_process_behind(tmp_path, asked):
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
+def test_it_leaves_no_process_behind(tmp_path, stop_signal):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     variables = {"ML_ASSETS_HOME": str(tmp_path / "home"), "ML_ASSETS_TRIPS": "sample"}
     command = [str(Path(sys.executable).parent / "ml-assets"), "dev", "--port", str(port)]
-    # A shell that starts a job in the background has it ignore Ctrl-C.
+    # A background job of a shell ignores Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = subprocess.Popen(
@@ -65,7 +65,7 @@ def test_it_leaves_no_process_behind(tmp_path, asked):
     finally:
         signal.signal(signal.SIGINT, before)
     try:
-        wait_for_answer(port, process)
+        wait_for_response(port, process)
         address = f"http://127.0.0.1:{port}/server_info"
         assert requests.get(address, headers={"Host": "evil.example"}).status_code == 403
         second = subprocess.run(
@@ -75,8 +75,8 @@ def test_it_leaves_no_process_behind(tmp_path, asked):
             text=True,
         )
         assert second.returncode == 1
-        assert f"works on this home already, at http://127.0.0.1:{port}" in second.stderr
-        process.send_signal(asked)
+        assert f"already runs on this home, at http://127.0.0.1:{port}" in second.stderr
+        process.send_signal(stop_signal)
         process.wait(STOP_SECONDS)
         end = time.monotonic() + STOP_SECONDS
         while processes_of(process.pid) and time.monotonic() < end:
@@ -87,7 +87,7 @@ def test_it_leaves_no_process_behind(tmp_path, asked):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_the_address_that_it_prints_unfolds_every_group():
+def test_the_printed_address_unfolds_every_group():
     from ml_assets.definitions import defs
 
     specs = defs.resolve_all_asset_specs()
@@ -109,15 +109,18 @@ def test_a_wrong_variable_is_reported_before_anything_starts(
     assert answer.out == ""
 
 
-def test_a_misspelt_variable_is_told_with_the_one_that_is_meant(monkeypatch, capsys, tmp_path):
+def test_a_misspelt_variable_is_reported_with_a_suggestion(monkeypatch, capsys, tmp_path):
     variables = {"ML_ASSETS_HOME": tmp_path, "ML_ASSETS_ALERT_WEBHOKO": "x", "ML_ASSETS_XYZZY": "1"}
     answer = call(monkeypatch, capsys, ["decisions"], variables)
-    assert "the variable ML_ASSETS_ALERT_WEBHOKO: is ML_ASSETS_ALERT_WEBHOOK meant?" in answer.err
-    assert "the variable ML_ASSETS_XYZZY\n" in answer.err
-    assert "the variable ML_ASSETS_HOME" not in answer.err
+    assert (
+        "unknown variable ML_ASSETS_ALERT_WEBHOKO: did you mean ML_ASSETS_ALERT_WEBHOOK?"
+        in answer.err
+    )
+    assert "unknown variable ML_ASSETS_XYZZY\n" in answer.err
+    assert "variable ML_ASSETS_HOME" not in answer.err
 
 
-def test_a_service_that_dies_again_and_again_ends_with_one_line():
+def test_a_service_that_dies_repeatedly_ends_with_one_line():
     lines, status = [], None
     service = SupervisedProcess("Dagster's UI", lambda: subprocess.Popen(["false"]), lines.append)
     while status is None:
@@ -125,13 +128,12 @@ def test_a_service_that_dies_again_and_again_ends_with_one_line():
         status = service.poll()
     assert status == 1
     assert lines == [
-        f"Dagster's UI ended with status 1: it is started again ({number} of 3)"
-        for number in (1, 2, 3)
+        f"Dagster's UI ended with status 1: restarting it ({number} of 3)" for number in (1, 2, 3)
     ]
     assert service.failure.startswith("Dagster's UI ended with status 1 for the 4th time within 10")
 
 
-def test_a_service_that_is_killed_is_started_again_and_another_one_left_alone():
+def test_a_killed_service_is_restarted_and_others_are_left_alone():
     lines = []
     service = SupervisedProcess(
         "Dagster's daemon", lambda: subprocess.Popen(["sleep", "600"]), lines.append
@@ -144,16 +146,14 @@ def test_a_service_that_is_killed_is_started_again_and_another_one_left_alone():
         service.wait(STOP_SECONDS)
         assert service.poll() is None
         assert service.pid != first
-        assert lines == ["Dagster's daemon was killed by signal 9: it is started again (1 of 3)"]
+        assert lines == ["Dagster's daemon was killed by signal 9: restarting it (1 of 3)"]
         assert service.returncode is None
     finally:
         service.kill()
         service.wait(STOP_SECONDS)
 
 
-def test_paths_in_variables_are_those_of_the_directory_that_dev_is_called_in(
-    tmp_path, monkeypatch, capsys
-):
+def test_relative_paths_in_variables_refer_to_the_current_directory(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     given = {"ML_ASSETS_HOME": "home", "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
     call(monkeypatch, capsys, ["alerts"], given)

@@ -1,4 +1,4 @@
-"""Dagster's home, opened for the first time by several commands at once."""
+"""Dagster's home: settings, first opening by several commands, interrupted creation."""
 
 import os
 import signal
@@ -79,7 +79,7 @@ run_queue:
 
 
 @pytest.mark.parametrize("former", [FIRST_SETTINGS, ONE_RUN_AT_A_TIME])
-def test_settings_of_an_earlier_version_are_brought_up_to_date_unless_someone_changed_them(
+def test_settings_of_an_earlier_version_are_updated_unless_they_were_changed(
     tmp_path, monkeypatch, former
 ):
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
@@ -101,13 +101,13 @@ def test_no_dialog_covers_the_first_page(tmp_path):
         assert not instance.nux_enabled
 
 
-def test_only_its_owner_reads_dagsters_home_which_holds_requests(tmp_path, monkeypatch):
+def test_dagsters_home_is_private_since_it_holds_requests(tmp_path, monkeypatch):
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     home = dagster_home(read_settings({"ML_ASSETS_HOME": str(tmp_path)}))
     assert home.stat().st_mode & 0o777 == 0o700
 
 
-def test_one_run_trains_at_a_time_and_only_killed_runs_are_taken_up_again(tmp_path):
+def test_one_run_trains_at_a_time_and_only_killed_runs_are_retried(tmp_path):
     (tmp_path / "dagster.yaml").write_text(DAGSTER_YAML)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         pools = instance.get_concurrency_config().pool_config
@@ -118,7 +118,7 @@ def test_one_run_trains_at_a_time_and_only_killed_runs_are_taken_up_again(tmp_pa
 
 
 @pytest.mark.parametrize("attempt", range(2))
-def test_commands_that_open_a_new_home_at_once_all_get_in(tmp_path, monkeypatch, attempt):
+def test_commands_that_open_a_new_home_at_once_all_succeed(tmp_path, monkeypatch, attempt):
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     together = str(time.time() + 8)
     command = [sys.executable, "-c", OPEN, str(tmp_path / "home"), together]
@@ -140,7 +140,7 @@ def open_home(home: Path) -> None:
         instance.all_asset_keys()
 
 
-def made_by_dagster(dagster_home: Path) -> dict[str, list[list[tuple]]]:
+def databases_of(dagster_home: Path) -> dict[str, list[list[tuple]]]:
     """Tables, indexes, schema and finished migrations of the three databases of a home."""
     found = {}
     for name in ("history/runs.db", "history/runs/index.db", "schedules/schedules.db"):
@@ -157,22 +157,22 @@ def made_by_dagster(dagster_home: Path) -> dict[str, list[list[tuple]]]:
     return found
 
 
-def test_a_first_start_that_is_killed_leaves_dagster_whole(tmp_path, monkeypatch):
+def test_a_killed_first_start_leaves_usable_databases(tmp_path, monkeypatch):
     monkeypatch.setenv("DAGSTER_HOME", "")
     reference = tmp_path / "reference"
     reference.mkdir()
     with dg.DagsterInstance.local_temp(str(reference)) as instance:
         instance.all_asset_keys()
-    expected = made_by_dagster(reference)
+    expected = databases_of(reference)
     for statement in (36, 50, 92, 120, 190):  # each left Dagster without indexes or migrations
         home = tmp_path / str(statement)
         assert interrupted(lambda home=home: open_home(home), statement, signal.SIGKILL) == -9
         open_home(home)
-        assert made_by_dagster(home / "dagster") == expected
+        assert databases_of(home / "dagster") == expected
         assert not [*home.rglob("*.tmp*")]
 
 
-def test_a_storage_that_somebody_configured_is_left_alone(tmp_path, monkeypatch):
+def test_a_configured_storage_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("DAGSTER_HOME", "")
     elsewhere = tmp_path / "elsewhere"
     home = dagster_home(read_settings({"ML_ASSETS_HOME": str(tmp_path / "home")}))

@@ -1,4 +1,4 @@
-"""The leaderboard in a terminal: who bears the crown."""
+"""The leaderboard in a terminal."""
 
 import io
 
@@ -20,7 +20,7 @@ def row(model: str, rmse: float) -> ModelRecord:
 
 
 @pytest.mark.parametrize(("promoted", "crowned"), [(True, True), (False, False)])
-def test_only_a_model_that_was_promoted_from_this_board_bears_the_crown(promoted, crowned):
+def test_only_a_model_promoted_from_this_leaderboard_has_the_crown(promoted, crowned):
     board = Leaderboard(
         training_set="0", judged_month="2023-03", synthetic=False, caveat=None,
         rows=[row("lasso", 4.0), row("xgboost", 5.0)],

@@ -1,4 +1,4 @@
-"""Months that are there in a form that is not read: named by every command, and no success."""
+"""Files that resemble months but are not read: every command names them."""
 
 import json
 import shutil
@@ -13,12 +13,12 @@ from ml_assets_tests.published_months import publish
 FEBRUARY = ["--first", "2023-02", "--last", "2023-02"]
 BOTH = ["--first", "2023-01", "--last", "2023-02"]
 NEAR = "green_tripdata_2023-02-2.parquet"
-TOLD = f"2023-02: {NEAR} is there, but only green_tripdata_2023-02.parquet is read: rename it"
+MESSAGE = f"2023-02: {NEAR} is there, but only green_tripdata_2023-02.parquet is read: rename it"
 
 
 @pytest.fixture
 def cli(monkeypatch, capsys, tmp_path):
-    """January is published, and February under another name."""
+    """A source with January, and February under another name."""
     published = tmp_path / "published"
     publish(published, Month(2023, 1))
     shutil.move(publish(published, Month(2023, 2)), published / NEAR)
@@ -30,7 +30,7 @@ def cli(monkeypatch, capsys, tmp_path):
     return called
 
 
-def test_a_run_that_brings_none_of_its_months_fails_and_names_what_is_there(cli):
+def test_a_run_without_any_of_its_months_fails_and_names_similar_files(cli):
     for arguments in (
         ["--ingest-only"],
         ["--ingest-only", "--json"],
@@ -41,25 +41,25 @@ def test_a_run_that_brings_none_of_its_months_fails_and_names_what_is_there(cli)
         last = answer.err.splitlines()[-1]
         assert last.startswith("error: ")
         assert "has no green_tripdata_YYYY-MM.parquet of 2023-02" in last
-        assert TOLD in last
+        assert MESSAGE in last
 
 
-def test_a_run_that_brings_some_names_the_others_and_succeeds(cli, tmp_path):
+def test_a_run_with_some_of_its_months_names_the_others_and_succeeds(cli, tmp_path):
     answer = cli("run", *BOTH, "--ingest-only")
     assert answer.status == 0
-    assert f"! {TOLD}" in answer.err
+    assert f"! {MESSAGE}" in answer.err
     store = TripStore(str(tmp_path / "home"), "green", synthetic=False)
     assert store.months("trip_features") == [Month(2023, 1)]
     ahead = cli("run", *BOTH, "--ingest-only", "--dry-run")
-    assert TOLD in ahead.out
+    assert MESSAGE in ahead.out
     again = cli("run", "--first", "2023-01", "--last", "2023-01", "--ingest-only")
     assert (again.status, "2023-02" in again.err) == (0, False)
 
 
 def test_the_overview_of_months_names_it(cli):
-    assert TOLD in cli("months").out
+    assert MESSAGE in cli("months").out
     rows = {row["month"]: row for row in json.loads(cli("months", "--json").out)["months"]}
-    assert rows["2023-02"]["not_read"] in TOLD
+    assert rows["2023-02"]["not_read"] in MESSAGE
     assert "not_read" not in rows["2023-01"]
     assert "not_read" not in rows["2023-03"]
 
@@ -71,7 +71,7 @@ def test_the_other_taxi_is_named(cli):
     assert "of the other taxi: to read it, set ML_ASSETS_TAXI=green" in answer.err
 
 
-def test_a_range_that_fails_keeps_no_other_range_from_coming(cli, tmp_path):
+def test_a_range_that_fails_does_not_block_other_ranges(cli, tmp_path):
     for number in (2, 4, 5):
         publish(tmp_path / "published", Month(2023, number))
     (tmp_path / "published" / "green_tripdata_2023-02.parquet").write_bytes(b"")

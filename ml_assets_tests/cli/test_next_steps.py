@@ -1,4 +1,4 @@
-"""Commands that are printed can be typed in any folder; tables are printed with all figures."""
+"""Printed commands work in any folder; tables are printed with all figures."""
 
 import io
 import os
@@ -62,7 +62,7 @@ def test_the_command_is_named_as_the_shell_finds_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("width", [80, 40])
-def test_a_narrow_window_cuts_no_figure(width):
+def test_a_narrow_window_truncates_no_figure(width):
     shown = io.StringIO()
     table = Table()
     for header in ("model", "validation RMSE", "in 5 min"):
@@ -73,7 +73,7 @@ def test_a_narrow_window_cuts_no_figure(width):
         assert part in shown.getvalue()
 
 
-def test_a_backtest_of_many_months_comes_in_tables_of_80_columns():
+def test_a_backtest_of_many_months_is_printed_in_tables_of_80_columns():
     entries = [
         BacktestEntry(
             month=f"2023-{month:02}", model="global_mean", kind="baseline", rmse=month + 0.125,

@@ -1,4 +1,4 @@
-"""``ml-assets predict``: a file of requests, answered by a registered version."""
+"""``ml-assets predict``: predictions of a registered version for a file of requests."""
 
 import json
 import re
@@ -48,11 +48,11 @@ def predict(monkeypatch, capsys, project, tmp_path):
     return predicted
 
 
-def test_requests_are_answered_by_the_champion_and_refused_ones_counted(predict, tmp_path):
+def test_requests_are_scored_by_the_champion_and_rejected_ones_counted(predict, tmp_path):
     answer = predict("requests.csv", "--out", "minutes.csv")
     assert (answer.status, answer.err) == (0, "")
     assert answer.out.startswith("minutes.csv: 2 of 3 requests scored with version 1 in ")
-    assert "1 could not be scored, by wrong field: trip_distance 1" in answer.out
+    assert "1 could not be scored, by invalid field:  trip_distance 1" in answer.out
     told = re.search(
         r"^no pick-up time given: all rows scored as of (.*)$", answer.out, re.MULTILINE
     )
@@ -122,7 +122,7 @@ def test_an_error_is_one_line(predict, tmp_path, arguments, told):
     assert not list(tmp_path.glob("minutes*"))
 
 
-def test_of_pick_up_times_that_are_not_all_given_the_missing_ones_are_counted(predict, tmp_path):
+def test_missing_pick_up_times_are_counted(predict, tmp_path):
     (tmp_path / "some.csv").write_text(
         "PULocationID,DOLocationID,trip_distance,lpep_pickup_datetime\n"
         "41,74,2.5,2023-04-03 08:30\n"
@@ -130,10 +130,10 @@ def test_of_pick_up_times_that_are_not_all_given_the_missing_ones_are_counted(pr
     )
     answer = predict("some.csv", "--out", "minutes.csv")
     assert (answer.status, answer.err) == (0, "")
-    assert "not every row gives a pick-up time: 1 row scored as of 20" in answer.out
+    assert "not every row has a pick-up time: 1 row scored as of 20" in answer.out
 
 
-def test_a_column_that_looks_like_a_field_is_kept_with_the_option(predict, tmp_path):
+def test_a_column_that_resembles_a_field_is_copied_with_the_option(predict, tmp_path):
     (tmp_path / "named.csv").write_text(
         "PULocationID,DOLocationID,trip_distance,pickup_time\n41,74,2.5,08:30\n"
     )
@@ -151,7 +151,7 @@ def test_a_column_that_looks_like_a_field_is_kept_with_the_option(predict, tmp_p
 
 
 @pytest.mark.parametrize("name", ["semicolons", "kilometres in words", "an array", "no bytes"])
-def test_a_malformed_file_is_an_error_in_a_line_and_leaves_no_answers(predict, tmp_path, name):
+def test_a_malformed_file_is_a_one_line_error_and_leaves_no_output(predict, tmp_path, name):
     source, content, told = MALFORMED[name]
     (tmp_path / source).write_bytes(content())
     answer = predict(source, "--out", "minutes.csv", "--json")
@@ -161,14 +161,14 @@ def test_a_malformed_file_is_an_error_in_a_line_and_leaves_no_answers(predict, t
     assert not list(tmp_path.glob("*minutes*"))
 
 
-def test_without_a_champion_it_says_how_to_make_one(predict, tmp_path):
+def test_without_a_champion_the_error_says_how_to_train_one(predict, tmp_path):
     answer = predict("requests.csv", "--out", "minutes.csv", home=tmp_path / "empty")
     assert (answer.status, answer.out) == (1, "")
     assert answer.err.startswith("error: there is no champion yet, nor any other model: ")
     assert "Train first (`ml-assets run`, or the job train_models)" in answer.err
 
 
-def test_the_champions_own_predictions_come_out(predict, project, tmp_path):
+def test_the_output_has_the_champions_predictions(predict, project, tmp_path):
     trips = pl.read_parquet(
         f"{project.settings.home}/trip_features/green/2023-03.parquet", columns=REQUEST_COLUMNS
     )

@@ -1,4 +1,4 @@
-"""``ml-assets run`` as a user meets it: the whole way, and where it fails."""
+"""``ml-assets run``: complete runs and failures."""
 
 import json
 import signal
@@ -44,9 +44,9 @@ def cli(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A whole run as a process of its own, with ``--json``."""
+    """A complete run in its own process, with ``--json``."""
     published = published_in(tmp_path_factory.mktemp("published"))
-    for number in (2, 4, 5):  # meters go wrong like this, within what the course's rule keeps
+    for number in (2, 4, 5):  # plausible meter errors that the course's rule keeps
         month = Month(2023, number)
         distances = published_month(month)["trip_distance"].to_pylist()
         distances[:3] = [201_421.0, 1e300, 0.0]
@@ -107,10 +107,10 @@ def test_a_folder_without_files_fails_in_one_line(cli, tmp_path):
 
 
 def errors(answer):
-    """The lines that tell what failed, without the last, which names the run."""
+    """The error lines without the last one, which names the run."""
     lines = [line for line in answer.err.splitlines() if line.startswith("error: ")]
     assert lines[-1].startswith("error: run ")
-    assert "What was good before is kept" in lines[-1]
+    assert "Existing data and models are kept" in lines[-1]
     assert "Traceback" not in answer.err
     return lines[:-1]
 
@@ -136,7 +136,7 @@ def test_a_damaged_month_is_named_with_the_way_out_and_the_others_are_kept(cli, 
     assert [str(month) for month in store.months("trip_features")] == ["2023-01", "2023-04"]
 
 
-def test_a_month_that_a_check_refuses_is_named_with_the_way_out(cli, tmp_path):
+def test_a_month_that_fails_a_check_is_named_with_the_way_out(cli, tmp_path):
     published_in(tmp_path / "published", (1,))
     publish(tmp_path / "published", Month(2023, 2), published_month(Month(2023, 2), 0))
     answer = cli("run", "--first", "2023-01", "--last", "2023-02", *MODEL)
@@ -154,7 +154,7 @@ def test_a_window_longer_than_what_is_published_fails_in_one_line(cli, tmp_path)
     assert "missing: 2023-03" in told
 
 
-def test_a_home_that_cannot_be_made_is_one_line(cli, tmp_path, monkeypatch):
+def test_a_home_that_cannot_be_created_is_a_one_line_error(cli, tmp_path, monkeypatch):
     published_in(tmp_path / "published", (1, 2))
     answer = cli("run", *RANGE, *MODEL, ML_ASSETS_HOME="/proc/ml_assets")
     assert (answer.status, answer.out) == (1, "")
@@ -163,7 +163,7 @@ def test_a_home_that_cannot_be_made_is_one_line(cli, tmp_path, monkeypatch):
         assert text in answer.err
 
 
-def test_an_mlflow_that_does_not_answer_stops_the_run_before_it_trains(cli, tmp_path):
+def test_an_mlflow_that_does_not_respond_stops_the_run_before_training(cli, tmp_path):
     published_in(tmp_path / "published", (1, 2))
     months = ["--first", "2023-01", "--last", "2023-02"]
     answer = cli("run", *months, *MODEL, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
@@ -173,7 +173,7 @@ def test_an_mlflow_that_does_not_answer_stops_the_run_before_it_trains(cli, tmp_
     assert "Nothing was trained" in told
 
 
-def test_seed_and_what_is_served_reach_the_run(cli, tmp_path):
+def test_seed_and_serve_reach_the_run(cli, tmp_path):
     published_in(tmp_path / "published", (1, 2))
     months = ["--first", "2023-01", "--last", "2023-02"]
     options = ["--seed", "7", "--serve", "refitted_on_all_months"]
@@ -181,7 +181,7 @@ def test_seed_and_what_is_served_reach_the_run(cli, tmp_path):
     assert answer.status == 0, answer.err
     what_next = answer.out[answer.out.index("What to do next:") :]
     assert f"ML_ASSETS_HOME={tmp_path}/home " in what_next
-    assert "MLFLOW_TRACKING_URI" not in what_next  # MLflow set it, nobody gave it
+    assert "MLFLOW_TRACKING_URI" not in what_next  # it was set by MLflow, not by the user
     served = DecisionLog(str(tmp_path / "home"), "green").newest().served
     assert served.startswith("refitted_on_all_months: fitted on 2023-01, 2023-02")
     with dg.DagsterInstance.from_config(str(tmp_path / "home" / "dagster")) as instance:
@@ -199,7 +199,7 @@ def test_the_options_have_the_defaults_of_the_assets():
 def test_a_leaderboard_without_a_model_that_can_serve_is_shown_and_the_status_is_1(
     cli, tmp_path, as_json
 ):
-    for number in (1, 2, 3):  # lengths that nothing tells: the more a model learns, the worse
+    for number in (1, 2, 3):  # random durations: models overfit
         month = Month(2023, number)
         pickups = published_month(month)["lpep_pickup_datetime"].to_pylist()
         minutes = np.random.default_rng(number).uniform(2, 58, len(pickups))
@@ -219,7 +219,7 @@ def test_a_leaderboard_without_a_model_that_can_serve_is_shown_and_the_status_is
         assert [row["model"] for row in shown["models"]] == ["linear_regression"]
         assert (shown["champion"], shown["registry_version"]) == (None, None)
     else:
-        assert "Leaderboard, judged on 2023-03" in answer.out
+        assert "Leaderboard, test month 2023-03" in answer.out
         assert "linear_regression" in answer.out
         assert "Champion" not in answer.out
 
@@ -236,7 +236,7 @@ def test_ctrl_c_ends_with_130_in_one_line_and_keeps_what_was_done(tmp_path):
     assert (process.returncode, out) == (130, "")
     told = err.splitlines()[-1]
     assert told.startswith("stopped; what was finished is kept: the next run fetches no month")
-    assert told.endswith("but trains its models anew")
+    assert told.endswith("but trains its models again")
     assert "Traceback" not in err
     store = TripStore(str(home), "green", synthetic=True)
     assert store.raw_record(Month(2023, 1)) is not None

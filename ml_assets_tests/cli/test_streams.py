@@ -1,4 +1,4 @@
-"""Where the command writes while Dagster redirects the standard streams of the process."""
+"""Output of the command while Dagster redirects the standard streams."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def test_progress_is_shown_although_standard_error_is_redirected_during_a_step()
     assert done.stderr == "✓ training_set\n"
 
 
-def test_nothing_reaches_standard_output_while_it_is_kept():
+def test_nothing_reaches_standard_output_while_it_is_redirected():
     done = run_python(
         "import os\n"
         "from ml_assets.cli.streams import stdout_redirected\n"

@@ -1,4 +1,4 @@
-"""What is wrong with a home, its databases or its disk is one line, with the cause and the way out."""
+"""Errors of a home, its databases or its disk are one line with the cause and the way out."""
 
 import ctypes
 import os
@@ -23,9 +23,9 @@ from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 
 @pytest.fixture
 def home(tmp_path, capsys) -> Path:
-    """A home with MLflow's tables and nothing in them."""
+    """A home with MLflow's tables, all empty."""
     lay_tables_of_mlflow(settings_for(tmp_path))
-    capsys.readouterr()  # MLflow tells that it creates them
+    capsys.readouterr()  # MLflow's messages about creating them
     return tmp_path
 
 
@@ -48,12 +48,12 @@ def sql(file: Path, *statements: str) -> None:
         connection.commit()
 
 
-def assert_one_line(answer, *told):
+def assert_one_line(answer, *parts):
     assert answer.status == 1, answer.err
     assert answer.out == ""
     assert answer.err.count("\n") == 1, answer.err
     assert answer.err.startswith("error: ")
-    for text in told:
+    for text in parts:
         assert text in answer.err
 
 
@@ -62,13 +62,13 @@ def test_a_deleted_experiment_names_the_command_that_restores_it(store):
     mlflow.MlflowClient(store.uri).delete_experiment(number)
     with pytest.raises(TrackingUnavailable) as caught:
         store.client()
-    told = str(caught.value)
-    assert f"experiment {EXPERIMENT} is deleted: restore it" in told
-    assert f"`mlflow experiments restore --experiment-id {number}`" in told
-    store.reader()  # who only reads the registry needs no experiment
+    message = str(caught.value)
+    assert f"experiment {EXPERIMENT} is deleted: restore it" in message
+    assert f"`mlflow experiments restore --experiment-id {number}`" in message
+    store.reader()  # reading the registry needs no experiment
 
 
-def test_who_only_reads_creates_nothing(monkeypatch, capsys, tmp_path, requests):
+def test_reading_commands_create_nothing(monkeypatch, capsys, tmp_path, requests):
     empty = tmp_path / "empty"
     out = tmp_path / "minutes.csv"
     for arguments in (["predict", str(requests), "--out", str(out)], ["reproduce"], ["rollback"]):
@@ -77,7 +77,7 @@ def test_who_only_reads_creates_nothing(monkeypatch, capsys, tmp_path, requests)
     assert not empty.exists()
 
 
-def test_who_only_reads_makes_no_experiment(store):
+def test_a_reader_creates_no_experiment(store):
     client = store.reader()
     assert client.get_experiment_by_name(EXPERIMENT) is None
     shutil.rmtree(store.lock_folder)
@@ -85,7 +85,7 @@ def test_who_only_reads_makes_no_experiment(store):
         store.reader()
 
 
-def test_the_schema_of_a_newer_mlflow_is_told(monkeypatch, capsys, home, requests):
+def test_the_schema_of_a_newer_mlflow_is_reported(monkeypatch, capsys, home, requests):
     sql(home / "mlflow.db", "UPDATE alembic_version SET version_num = 'from_the_future'")
     for arguments in (["predict", str(requests), "--out", str(home / "x.csv")], ["reproduce"]):
         answer = call(monkeypatch, capsys, arguments, {"ML_ASSETS_HOME": home})
@@ -93,17 +93,17 @@ def test_the_schema_of_a_newer_mlflow_is_told(monkeypatch, capsys, home, request
 
 
 @pytest.mark.parametrize("open_store", [TrackingStore.client, TrackingStore.reader])
-def test_a_damaged_database_of_mlflow_is_told(store, open_store):
+def test_a_damaged_mlflow_database_is_reported(store, open_store):
     (store.lock_folder / "mlflow.db").write_bytes(b"no database " * 1000)
     with pytest.raises(TrackingUnavailable) as caught:
         open_store(store)
-    told = str(caught.value)
-    assert told.startswith(f"{store.lock_folder}/mlflow.db is damaged (file is not a database)")
-    assert "restore it from a backup" in told
-    assert "start that server" not in told
+    message = str(caught.value)
+    assert message.startswith(f"{store.lock_folder}/mlflow.db is damaged (file is not a database)")
+    assert "restore it from a backup" in message
+    assert "start that server" not in message
 
 
-def test_a_locked_database_is_waited_for_and_then_told(monkeypatch, store):
+def test_a_locked_database_is_waited_for_and_then_reported(monkeypatch, store):
     monkeypatch.setattr(faults, "BUSY_SECONDS", 0.2)
     file = store.lock_folder / "mlflow.db"
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
@@ -118,7 +118,7 @@ def test_a_locked_database_is_waited_for_and_then_told(monkeypatch, store):
 
 
 @pytest.mark.parametrize("database", ["history/runs.db", "history/runs/index.db"])
-def test_dagster_s_damaged_database_is_told(monkeypatch, capsys, home, database):
+def test_a_damaged_dagster_database_is_reported(monkeypatch, capsys, home, database):
     file = home / "dagster" / database
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no database " * 1000)
@@ -127,7 +127,7 @@ def test_dagster_s_damaged_database_is_told(monkeypatch, capsys, home, database)
         assert_one_line(answer, f"{file} is damaged", "start with an empty one")
 
 
-def test_dagster_s_locked_database_is_told(monkeypatch, capsys, home):
+def test_a_locked_dagster_database_is_reported(monkeypatch, capsys, home):
     monkeypatch.setattr(faults, "BUSY_SECONDS", 0.2)
     file = home / "dagster" / "history" / "runs.db"
     file.parent.mkdir(parents=True)
@@ -140,7 +140,7 @@ def test_dagster_s_locked_database_is_told(monkeypatch, capsys, home):
 
 
 def limited(arguments: list[str], home: Path, limit) -> "subprocess.CompletedProcess[str]":
-    """The command in a process of its own, which is limited before it begins."""
+    """Run the command in its own process, with limits set before it starts."""
     return subprocess.run(
         [*COMMAND, *arguments],
         cwd=REPOSITORY,
@@ -156,8 +156,8 @@ def limited(arguments: list[str], home: Path, limit) -> "subprocess.CompletedPro
     )
 
 
-def test_a_disk_without_room_is_told(home):
-    """A limit on the size of files stands for a full disk."""
+def test_a_full_disk_is_reported(home):
+    """A limit on the size of files simulates a full disk."""
     room = (home / "mlflow.db").stat().st_size + 4096
 
     def limit() -> None:
@@ -172,7 +172,7 @@ def test_a_disk_without_room_is_told(home):
     assert "free space there, or set ML_ASSETS_HOME to another disk" in line
 
 
-def test_a_home_that_cannot_be_written_is_told(home):
+def test_an_unwritable_home_is_reported(home):
     home.chmod(0o555)
     try:
         answer = limited(["backtest"], home, without_privileges)
@@ -186,7 +186,7 @@ def test_a_home_that_cannot_be_written_is_told(home):
         home.chmod(0o755)
 
 
-def test_a_database_that_may_not_be_read_is_not_told_as_read_only(home, requests):
+def test_an_unreadable_database_is_not_reported_as_read_only(home, requests):
     database = home / "mlflow.db"
     before = database.stat().st_mode
     database.chmod(0)
@@ -201,7 +201,7 @@ def test_a_database_that_may_not_be_read_is_not_told_as_read_only(home, requests
 
 
 def without_privileges() -> None:
-    """Root may write everywhere, unless the program that it starts may not have that right."""
+    """Drop root's right to read and write everywhere."""
     if os.getuid() == 0:
         for right in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
             assert ctypes.CDLL(None).prctl(24, right, 0, 0, 0) == 0  # PR_CAPBSET_DROP

@@ -1,4 +1,4 @@
-"""Dagster's webserver as ``ml-assets dev`` starts it: who may use it, by HTTP and by WebSocket."""
+"""Access control of Dagster's webserver in ``ml-assets dev``, by HTTP and WebSocket."""
 
 import http.client
 import json
@@ -32,7 +32,7 @@ FOREIGN = {
 
 @contextmanager
 def running_webserver(home, *options, **variables):
-    """Its port; it has no code location, so that it starts soon."""
+    """Port of a webserver without code location, which starts quickly."""
     port = free_port()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     command = [sys.executable, "-m", "ml_assets.cli.webserver", "--empty-workspace", "--port"]
@@ -66,7 +66,7 @@ def _listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def ask(port, method, path, body=None, headers=None):
+def request(port, method, path, body=None, headers=None):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request(method, path, body, headers or {})
     answer = connection.getresponse()
@@ -75,7 +75,9 @@ def ask(port, method, path, body=None, headers=None):
 
 def graphql(port, query, headers=None):
     kind = {"Content-Type": "application/json"}
-    return ask(port, "POST", "/graphql", json.dumps({"query": query}), {**kind, **(headers or {})})
+    return request(
+        port, "POST", "/graphql", json.dumps({"query": query}), {**kind, **(headers or {})}
+    )
 
 
 def limits(port):
@@ -85,7 +87,7 @@ def limits(port):
 
 
 def handshake(port, headers):
-    """The status of a WebSocket's first answer."""
+    """Status of the response to a WebSocket handshake."""
     lines = {
         "Host": f"127.0.0.1:{port}",
         "Connection": "Upgrade",
@@ -101,27 +103,27 @@ def handshake(port, headers):
         return int(connection.recv(65536).split()[1])
 
 
-def test_its_own_page_and_programs_on_this_machine_use_it(port):
+def test_its_own_page_and_local_programs_may_use_it(port):
     page = f"http://localhost:{port}"
     own = {"Host": f"localhost:{port}", "Origin": page, "Sec-Fetch-Site": "same-origin"}
-    assert ask(port, "GET", "/", headers=own)[0].status == 200
+    assert request(port, "GET", "/", headers=own)[0].status == 200
     assert graphql(port, MUTATION % "page", own)[0].status == 200
     assert graphql(port, MUTATION % "program")[0].status == 200
     assert {"page", "program"} <= {*limits(port)}
-    assert ask(port, "GET", f"/graphql?query={quote('{version}')}")[0].status == 200
+    assert request(port, "GET", f"/graphql?query={quote('{version}')}")[0].status == 200
     assert handshake(port, {}) == handshake(port, own) == 101
 
 
 @pytest.mark.parametrize("client", FOREIGN)
-def test_pages_and_proxies_from_elsewhere_change_and_read_nothing(port, client):
+def test_other_pages_and_proxies_may_neither_read_nor_change(port, client):
     headers = FOREIGN[client]
     mutation = quote(MUTATION % "foreign")
     answers = [
-        ask(port, "GET", "/server_info", headers=headers),
-        ask(port, "GET", "/runs", headers=headers),
-        ask(port, "GET", f"/graphql?query={mutation}", headers=headers),
-        ask(port, "POST", f"/graphql?query={mutation}", headers=headers),
-        ask(port, "POST", "/report_asset_materialization/foreign", headers=headers),
+        request(port, "GET", "/server_info", headers=headers),
+        request(port, "GET", "/runs", headers=headers),
+        request(port, "GET", f"/graphql?query={mutation}", headers=headers),
+        request(port, "POST", f"/graphql?query={mutation}", headers=headers),
+        request(port, "POST", "/report_asset_materialization/foreign", headers=headers),
         graphql(port, MUTATION % "foreign", headers),
     ]
     for answer, told in answers:
@@ -132,16 +134,18 @@ def test_pages_and_proxies_from_elsewhere_change_and_read_nothing(port, client):
 
 
 def test_a_link_from_anywhere_opens_the_page_but_not_the_api(port):
-    assert ask(port, "GET", "/runs/1234", headers=LINK)[0].status == 200
-    assert ask(port, "GET", f"/graphql?query={quote('{version}')}", headers=LINK)[0].status == 403
-    assert ask(port, "POST", "/runs", headers=LINK)[0].status == 403
+    assert request(port, "GET", "/runs/1234", headers=LINK)[0].status == 200
+    assert (
+        request(port, "GET", f"/graphql?query={quote('{version}')}", headers=LINK)[0].status == 403
+    )
+    assert request(port, "POST", "/runs", headers=LINK)[0].status == 403
 
 
 def test_no_get_changes_anything(port):
-    """Browsers without Sec-Fetch-Site send nothing that tells a picture's address from a person's."""
+    """Without Sec-Fetch-Site, a request for an image looks like one by a user."""
     for query in (MUTATION % "get", "query A {version} " + (MUTATION % "get").replace(" ", " B ")):
         path = f"/graphql?operationName=B&query={quote(query)}"
-        answer, _ = ask(port, "GET", path)
+        answer, _ = request(port, "GET", path)
         assert (answer.status, answer.headers["Allow"]) == (405, "POST")
     assert "get" not in limits(port)
 

@@ -18,7 +18,7 @@ RANGE = ["--first", "2023-01", "--last", "2023-04"]
 
 @pytest.fixture
 def cli(monkeypatch, capsys, tmp_path):
-    """Call the command with a home of its own and, unless told otherwise, the sample."""
+    """Call the command with its own home and, by default, the sample."""
 
     def called(*arguments, **environment):
         variables = {"ML_ASSETS_HOME": tmp_path / "home"} | environment
@@ -35,17 +35,17 @@ def published(tmp_path):
     return folder
 
 
-def assert_one_line(answer, status, *told):
+def assert_one_line(answer, status, *parts):
     assert answer.status == status, answer.err
     assert answer.out == ""
     assert answer.err.count("\n") == 1, answer.err
     assert answer.err.startswith("error: ")
-    for text in told:
+    for text in parts:
         assert text in answer.err
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "named"),
     [
         (["--models", "xgbost"], ["--models", "xgbost", "linear_regression", "xgboost"]),
         (["--models", ","], ["--models", "nothing", "choose from"]),
@@ -55,7 +55,7 @@ def assert_one_line(answer, status, *told):
         (["--train-months", "3"], ["--train-months 3", "make 5", "only 4", "2022-12"]),
         (["--first", "2023-05"], ["--last 2023-04", "before --first 2023-05"]),
         (["--first", "2022-12"], ["--first 2022-12", "ML_ASSETS_FIRST_MONTH", "2023-01"]),
-        (["--last", "2098-01"], ["--last 2098-01", "newest month that can be out"]),
+        (["--last", "2098-01"], ["--last 2098-01", "newest month that can be published"]),
         (["--last", "2023-1"], ["--last", "2023-1", "YYYY-MM", "2023-01"]),
         (["--last", "2023-01"], ["--first 2023-01 --last 2023-01", "two months can"]),
         (["--exclude", "2023-02,march"], ["--exclude", "march", "YYYY-MM"]),
@@ -65,9 +65,9 @@ def assert_one_line(answer, status, *told):
     ids=lambda value: " ".join(value),
 )
 def test_a_wrong_option_is_one_line_and_status_2_before_anything_is_fetched(
-    cli, tmp_path, options, told
+    cli, tmp_path, options, named
 ):
-    assert_one_line(cli("run", *RANGE, *options), 2, "ml-assets run --help", *told)
+    assert_one_line(cli("run", *RANGE, *options), 2, "ml-assets run --help", *named)
     assert not (tmp_path / "home").exists()
 
 
@@ -88,7 +88,7 @@ def test_a_wrong_variable_is_one_line_and_status_2(cli, command, variable, value
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["months"], ["leaderboard"], ["dev"]])
-def test_help_tells_what_a_command_does(cli, command):
+def test_help_describes_the_command(cli, command):
     for option in ("--help", "-h"):
         answer = cli(*command, option)
         assert (answer.status, answer.err) == (0, "")
@@ -103,24 +103,24 @@ def test_a_bare_command_shows_its_help_and_an_unknown_one_is_named(cli):
     assert_one_line(cli("train"), 2, "train")
 
 
-def test_a_leaderboard_that_was_never_made_names_the_way_to_it(cli):
+def test_a_missing_leaderboard_names_the_way_to_it(cli):
     assert_one_line(cli("leaderboard"), 1, "model_leaderboard", "ml-assets run")
     assert_one_line(cli("leaderboard", "--json"), 1, "model_leaderboard")
 
 
-def test_a_damaged_record_is_told_not_thrown(cli, tmp_path):
+def test_a_damaged_record_is_a_one_line_error(cli, tmp_path):
     record = tmp_path / "home" / "model_leaderboard" / "sample_green.json"
     record.parent.mkdir(parents=True)
     record.write_text("{")
     assert_one_line(cli("leaderboard"), 1, str(record), "materialize model_leaderboard again")
 
 
-def test_a_folder_that_is_gone_is_told(cli, tmp_path):
+def test_a_missing_folder_is_reported(cli, tmp_path):
     answer = cli("months", ML_ASSETS_TRIPS=f"memory://{tmp_path.name}/nothing")
     assert_one_line(answer, 2, "ML_ASSETS_TRIPS", "no such folder")
 
 
-def test_a_dry_run_tells_what_would_be_done_and_does_nothing(cli, published, tmp_path):
+def test_a_dry_run_shows_the_plan_and_does_nothing(cli, published, tmp_path):
     options = ["run", "--first", "2023-01", "--last", "2023-06", "--dry-run", "--models",
                "linear_regression, lasso,linear_regression"]  # fmt: skip
     answer = cli(*options, ML_ASSETS_TRIPS=published)
@@ -130,8 +130,8 @@ def test_a_dry_run_tells_what_would_be_done_and_does_nothing(cli, published, tmp
         "not published: 2023-03, 2023-06",
         "train 2023-01 to 2023-02 · tune 2023-04 · judge 2023-05",
         "models: linear_regression, lasso",
-        "tuning trials a model: 5 · seed 42 · serve judged",
-        f"kept in {tmp_path}/home; tracked at sqlite:///{tmp_path}/home/mlflow.db",
+        "tuning trials per model:  5 · seed 42 · serve judged",
+        f"stored in {tmp_path}/home;  tracked at sqlite:///{tmp_path}/home/mlflow.db",
     ]
     machine = cli(*options, "--json", ML_ASSETS_TRIPS=published)
     assert json.loads(machine.out)["window"] == {
@@ -142,7 +142,7 @@ def test_a_dry_run_tells_what_would_be_done_and_does_nothing(cli, published, tmp
     assert not (tmp_path / "home").exists()
 
 
-def test_a_dry_run_counts_on_months_that_are_stored_already(cli, published, tmp_path):
+def test_a_dry_run_includes_stored_months(cli, published, tmp_path):
     for number in (3, 6):
         put_month(store_at(tmp_path / "home"), Month(2023, number))
     answer = cli("run", "--first", "2023-01", "--last", "2023-04", "--exclude", "2023-01",
@@ -195,18 +195,18 @@ def test_months_shows_what_is_published_and_what_is_stored(cli, published, tmp_p
     assert "2023-06" not in table.out.partition("Not published yet")[0]
 
 
-def test_months_says_which_month_is_refused_and_why(cli, published, tmp_path):
+def test_months_shows_which_month_is_rejected_and_why(cli, published, tmp_path):
     store = store_at(tmp_path / "home")
     for number, rows in ((1, 200), (2, 200), (3, 200), (4, 5)):
         put_month(store, Month(2023, number), rows)
     table = cli("months", ML_ASSETS_TRIPS=published)
-    assert "refused" in table.out
-    assert "2023-04 is refused, and nothing learns from it: " in table.out
+    assert "rejected" in table.out
+    assert "2023-04 is rejected and not used for training:  " in table.out
     shown = json.loads(cli("months", "--json", ML_ASSETS_TRIPS=published).out)["months"]
     assert [row["month"] for row in shown if "refused" in row] == ["2023-04"]
 
 
-def test_a_port_that_is_taken_is_told_before_anything_starts(cli):
+def test_a_port_in_use_is_reported_before_anything_starts(cli):
     import socket
 
     with socket.socket() as taken:
@@ -218,16 +218,16 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(cli):
 
 
 @pytest.mark.parametrize("option", ["--dry-run", "--models=lasso"])
-def test_a_source_without_any_of_the_months_is_told_as_such(cli, published, option):
+def test_a_source_without_any_of_the_months_is_reported(cli, published, option):
     months = ("--first", "2023-01", "--last", "2023-04")
     answer = cli("run", *months, option, ML_ASSETS_TRIPS=published, ML_ASSETS_TAXI="yellow")
     assert answer.status == 1
-    told = answer.err.splitlines()[-1]
-    assert f"{published} has no yellow_tripdata_YYYY-MM.parquet of 2023-01 to 2023-04" in told
-    assert "ML_ASSETS_TAXI (yellow)" in told
+    message = answer.err.splitlines()[-1]
+    assert f"{published} has no yellow_tripdata_YYYY-MM.parquet of 2023-01 to 2023-04" in message
+    assert "ML_ASSETS_TAXI (yellow)" in message
 
 
-def test_a_misspelt_command_is_told_with_the_one_that_is_meant(monkeypatch, capsys):
+def test_a_misspelt_command_is_reported_with_a_suggestion(monkeypatch, capsys):
     answer = call(monkeypatch, capsys, ["reproduc"], {})
     assert answer.status == 2
     assert "No such command 'reproduc'. Did you mean 'reproduce'?" in answer.err

@@ -111,7 +111,7 @@ def test_a_run_ends_well_though_its_daemon_is_killed(tmp_path, monkeypatch, caps
         killed = daemon_of(ui.session)
         os.kill(killed, signal.SIGKILL)
         assert worker in processes_of(ui.session), "the run had ended already"
-        told = "Dagster's daemon was killed by signal 9: it is started again (1 of 3)"
+        told = "Dagster's daemon was killed by signal 9: restarting it (1 of 3)"
         wait_for(lambda: told in ui.log.read_text(), 60, f"a line on it; see {ui.log}")
         assert daemon_of(ui.session) != killed
         assert wait_for(lambda: ui.ended_as(run_id), 120, "the end of the run") == "SUCCESS"

@@ -99,7 +99,7 @@ def test_a_taken_port_is_one_line(home):
         out, errors = process.communicate(timeout=NOTICED)
     assert (process.returncode, out) == (2, "")
     assert errors.count("\n") == 1
-    assert f"--port {port} cannot be listened on" in errors
+    assert f"--port {port} cannot be used" in errors
 
 
 def test_a_token_that_no_header_can_hold_is_refused_unseen(home):

@@ -170,13 +170,15 @@ def test_the_outcome_of_launched_runs_is_reported_when_the_ui_is_stopped(instanc
     stop_launched_runs(instance, interrupted, lines.append)
     assert lines == [
         f"run {stopped} (train_models) was stopped; what it finished is kept, and the next "
-        "`ml-assets dev` goes on with it",
+        "`ml-assets dev` resumes it",
         "1 queued run waits for the next `ml-assets dev`",
     ]
     running = run_of(instance, TRAINING, STARTED)
     lines.clear()
     hand_over_runs(instance, lines.append)
-    assert lines[0].startswith(f"run {running} (train_models) goes on by itself; to end it: ")
+    assert lines[0].startswith(
+        f"run {running} (train_models) continues in the background; to end it:  "
+    )
     assert lines[0].endswith(f"ml-assets runs end {running[:8]}")
 
 
