@@ -8,7 +8,12 @@ from ml_assets.config.environment import variables_of
 from ml_assets.config.settings import ServiceSettings, Settings
 
 _PREFIX = "ML_ASSETS_"
-_OF_TESTS = ("ML_ASSETS_REAL_TRIPS", "ML_ASSETS_BENCH_EXECUTOR", "ML_ASSETS_ARTIFACTS")
+_OF_TESTS = (
+    "ML_ASSETS_REAL_TRIPS",
+    "ML_ASSETS_BENCH_EXECUTOR",
+    "ML_ASSETS_ARTIFACTS",
+    "ML_ASSETS_WRITE_TABLES",
+)
 """Variables of tests and benchmarks."""
 
 _KNOWN = (*variables_of(Settings, ServiceSettings, AlertVariables), *_OF_TESTS)
