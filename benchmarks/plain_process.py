@@ -49,7 +49,7 @@ def train(store: TripStore, trials: int) -> dict[str, float]:
     from ml_assets.training.train_and_evaluate import (
         TuningOptions,
         evaluate_baselines,
-        load_months,
+        load_splits,
         train_and_evaluate,
     )
     from ml_assets.training.training_set import TABLE, build_training_set
@@ -62,10 +62,10 @@ def train(store: TripStore, trials: int) -> dict[str, float]:
     options = TuningOptions(TuningBudget(trials))
     records = []
     for family in FAMILIES.values():
-        months = load_months(store, training_set)
+        months = load_splits(store, training_set)
         records.append(train_and_evaluate(family, training_set, months, options).record)
         seconds[f"{family.name}_model"] = time.perf_counter() - begun - sum(seconds.values())
-    baselines = evaluate_baselines(training_set, load_months(store, training_set))
+    baselines = evaluate_baselines(training_set, load_splits(store, training_set))
     leaderboard([*records, *baselines])
     seconds["model_leaderboard"] = time.perf_counter() - begun - sum(seconds.values())
     return seconds

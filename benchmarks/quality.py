@@ -96,7 +96,7 @@ def _all_months(trips: PublishedMonths, month: Month, one_month: CourseResult) -
             "fit_seconds": round(fitted.fit_seconds, 2),
             "tuning_seconds": round(sum(trial.seconds for trial in tuned.trials), 2),
             "parameters": fitted.parameters,
-            "trials_tune_rmse": [trial.tune_rmse for trial in tuned.trials],
+            "trials_tune_rmse": [trial.validation_rmse for trial in tuned.trials],
         },
     )
 

@@ -1,6 +1,6 @@
-"""The one place that assembles the project; nothing else imports it."""
+"""The Dagster code location: assembles all definitions; no other module imports it."""
 
-# ruff: noqa: E402 - Dagster warns of beta parts while the modules below are imported
+# ruff: noqa: E402 - Dagster warns about beta features while the modules below are imported
 import warnings
 
 import dagster as dg
@@ -51,7 +51,7 @@ scrub_errors()
 
 
 def assemble(settings: Settings) -> dg.Definitions:
-    """The whole project for these settings."""
+    """Assemble all definitions for these settings."""
     partitions = published_months(settings)
     return dg.Definitions(
         assets=[

@@ -1,12 +1,12 @@
-"""Text from elsewhere, made fit to be shown: no credentials, no control characters, bounded.
+"""Scrubbing of external text for display: credentials, control characters, length.
 
-Messages of fsspec, requests, MLflow, SQLAlchemy, mail servers and file readers repeat what they
-were given: a URL with its password, a signature, a column name of a megabyte. Everything that
-becomes a message, a record, metadata, a log line or an alert passes :func:`scrub` first. It removes
+Messages of fsspec, requests, MLflow, SQLAlchemy, mail servers and file readers repeat their input:
+a URL with its password, a signature, a column name of a megabyte. Every message, record, metadata,
+log line and alert passes :func:`scrub` first. It removes
 
-* the secrets in this process's environment, however they are written (percent-encoded, escaped,
-  as a Basic header, or as the fragments that a parser cuts out of an address),
-* credentials in whatever looks like a URL, a signed query or an ``Authorization`` header,
+* the secrets in this process's environment, in any encoding (percent-encoded, escaped, as a Basic
+  header, or as the fragments that a parser cuts out of an address),
+* credentials in anything that looks like a URL, a signed query or an ``Authorization`` header,
 * terminal escapes and other control characters,
 * the middle of a text that is too long.
 """
@@ -29,18 +29,20 @@ from urllib.parse import unquote, unquote_plus
 
 MASK: Final = "***"
 MAX_CHARACTERS: Final = 2_000
-"""Of one message. A line of a log that is longer is no longer read."""
+"""Maximum length of a message from elsewhere."""
 MAX_OWN_CHARACTERS: Final = 8_000
-"""Of a message of this project's, which may have a sentence for each of many months."""
+"""Maximum length of a message of this project, which may have a sentence for each of many months.
+"""
 MAX_LOG_CHARACTERS: Final = 20_000
-"""Of a log line or a traceback."""
+"""Maximum length of a log line or a traceback."""
 MAX_VALUE_CHARACTERS: Final = 200
-"""Of one value that a message quotes."""
+"""Maximum length of a value quoted in a message."""
 
 _MAX_SCANNED: Final = 32_768
-"""A longer text loses its middle before it is searched, so that a megabyte costs nothing."""
+"""The middle of a longer text is removed before it is searched, to bound the time."""
 _MIN_ANYWHERE: Final = 6
-"""A shorter secret, or a plain word, is masked only where it stands alone: it is part of others."""
+"""A shorter secret, or a plain word, is masked only as a whole word, since it may be part of
+others."""
 _MIN_FRAGMENT: Final = 3
 _ELLIPSIS: Final = " … "
 
@@ -49,7 +51,7 @@ _CREDENTIALS = re.compile(
     r"|[^/?#@:]*:(?!\d+(?:/|$)|:|//)(?:(?!://)[^@])*)@"  # user:pass/word@, but no port and path
 )
 _USER_INFO_WITHOUT_SCHEME = re.compile(r"\A[^/\s]*:/?[^@\s]*@")
-"""Of a URL with a slip in it: ``me:password@host``, ``http:/me:password@host``."""
+"""User info of a malformed URL: ``me:password@host``, ``http:/me:password@host``."""
 _URL = re.compile(r"(?<![^\s'\"<>])[^\s'\"<>]*://[^\s'\"<>]+")
 _URL_VALUE = re.compile(r"[a-z][\w+.-]*(?:::[\w+.-]+)*://", re.IGNORECASE)
 _QUERY = re.compile(r"\?[^\s'\"<>()?]*=[^\s'\"<>()]*")
@@ -69,10 +71,10 @@ _SECRET_VARIABLE = (
     "API_KEY",
     "CONNECTION_STRING",
 )
-"""How the names of variables end whose value is a secret as a whole."""
+"""Endings of the names of variables whose whole value is a secret."""
 _NO_SECRET = re.compile(r".{1,2}|true|false|yes|off|none|null", re.IGNORECASE)
-"""Switches (``MYSQL_ALLOW_EMPTY_PASSWORD=yes``), and what is too short for a secret: to mask it
-would take figures and words out of every message."""
+"""Switches (``MYSQL_ALLOW_EMPTY_PASSWORD=yes``), and values too short for a secret: masking them
+would remove numbers and words from every message."""
 _OWN_VARIABLE = ("ML_ASSETS_", "MLFLOW_")
 _WEBHOOK = "ML_ASSETS_ALERT_WEBHOOK"
 _PLAIN_VALUE = re.compile(r"[a-z_-]{1,12}|[\dTZ:.+-]{1,32}", re.IGNORECASE)
@@ -89,10 +91,10 @@ _CONTROL = re.compile(
 
 
 class ShownError(Exception):
-    """An error whose message is shown to people; what it quotes is scrubbed.
+    """An error whose message is displayed; the message is scrubbed.
 
     Args:
-        message: What is wrong, where, and what to do.
+        message: The problem, its location, and the remedy.
     """
 
     def __init__(self, message: str = "") -> None:
@@ -100,12 +102,12 @@ class ShownError(Exception):
 
 
 def without_credentials(url: str) -> str:
-    """A URL without user, password and query (which may hold a signature), fit to be shown.
+    """Remove user, password and query (which may have a signature) from a URL for display.
 
-    Passwords with ``@``, ``/``, ``?`` or ``#`` in them, which SQLAlchemy takes as they are, go too.
+    Also handles passwords with an unencoded ``@``, ``/``, ``?`` or ``#``, which SQLAlchemy accepts.
 
     Args:
-        url: A URL, also a chain of them (``simplecache::s3://…``); a path is returned as it is.
+        url: A URL or a chain of URLs (``simplecache::s3://…``); a path is returned unchanged.
     """
     if "://" not in url:
         return url
@@ -113,7 +115,7 @@ def without_credentials(url: str) -> str:
 
 
 def shown_value(value: str) -> str:
-    """A configured value that is wrong, quoted for a message; it may be a URL with a slip in it."""
+    """Quote an invalid configured value, possibly a malformed URL, for a message."""
     value = _cut(value)
     text = without_credentials(value)
     if "://" not in value:
@@ -122,12 +124,12 @@ def shown_value(value: str) -> str:
 
 
 def scrub(text: str, *secrets: str, limit: int = MAX_CHARACTERS) -> str:
-    """A text without credentials, control characters, and what goes beyond the limit.
+    """Remove credentials and control characters from a text, and shorten it.
 
     Args:
-        text: From elsewhere, or with parts from elsewhere; may have several lines.
-        secrets: Configured values that are not in the environment: URLs, or secrets as such.
-        limit: Characters to keep; the middle goes, since the way out stands at the end.
+        text: Text from elsewhere, or with parts from elsewhere; may have several lines.
+        secrets: Configured values that are not in the environment: URLs or secrets.
+        limit: Characters to keep; the middle is removed, since remedies are at the end.
     """
     text = _cut(text)
     known = _known_secrets(_relevant(os.environ), secrets)
@@ -144,9 +146,9 @@ def scrub(text: str, *secrets: str, limit: int = MAX_CHARACTERS) -> str:
 
 
 def one_line(text: str, limit: int = MAX_CHARACTERS) -> str:
-    """The text on one line, of so many characters at most.
+    """Return the text on one line of at most ``limit`` characters.
 
-    Whatever a mail reader or a terminal could take for a line's end or a command becomes a space.
+    All characters that a mail reader or a terminal could interpret become spaces.
     """
     printable = "".join(
         " " if unicodedata.category(character)[0] in "CZ" else character for character in text
@@ -156,18 +158,18 @@ def one_line(text: str, limit: int = MAX_CHARACTERS) -> str:
 
 
 def error_text(error: BaseException, *secrets: str, limit: int = MAX_CHARACTERS) -> str:
-    """The kind of an error and its message, scrubbed, on one line.
+    """Return the type and the message of an error, scrubbed, on one line.
 
     Args:
-        error: From anywhere.
-        secrets: As of :func:`scrub`.
+        error: The error.
+        secrets: See :func:`scrub`.
         limit: Characters to keep.
     """
     return one_line(scrub(f"{type(error).__name__}: {error}", *secrets), limit)
 
 
 def shortened(text: str, limit: int) -> str:
-    """The text, without its middle when it has more characters than the limit."""
+    """Return the text, without its middle if it is longer than the limit."""
     if len(text) <= limit:
         return text
     tail = limit // 4
@@ -175,7 +177,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def secrets_in(url: str) -> set[str]:
-    """The parts of a URL, or of a chain of them, that give access: password and signed query."""
+    """Return the secret parts of a URL or a chain of URLs: password and signed query."""
     found: set[str] = set()
     for match in _CREDENTIALS.finditer(url):
         found |= _of_user_info(match[0][3:-1])
@@ -191,7 +193,7 @@ def secrets_in(url: str) -> set[str]:
 
 
 def secrets_of_webhook(url: str) -> set[str]:
-    """A URL that is a secret as a whole, and the parts of its path: whoever knows it can post."""
+    """Return a webhook URL, which is a secret as a whole, and the parts of its path."""
     address = url.partition("://")[2]
     path = f"/{address.partition('/')[2]}"
     pieces = {piece for piece in re.split(r"[/?&=#]", path) if len(piece) >= _MIN_ANYWHERE}
@@ -201,7 +203,7 @@ def secrets_of_webhook(url: str) -> set[str]:
 def scrub_logs() -> None:
     """Scrub every log record and every uncaught traceback of this process from now on.
 
-    Libraries log addresses as they were given (urllib3 its retries, with the query).
+    Libraries log unscrubbed addresses (urllib3 logs its retries with the query).
     """
     make_record = logging.getLogRecordFactory()
     if getattr(make_record, "scrubs", False):
@@ -211,7 +213,7 @@ def scrub_logs() -> None:
         record = make_record(*args, **options)
         try:
             message = record.getMessage()
-        except Exception:  # noqa: BLE001 - logging reports wrong arguments by itself, later
+        except Exception:  # noqa: BLE001 - logging itself reports wrong arguments later
             return record
         scrubbed = scrub(message, limit=MAX_LOG_CHARACTERS)
         if scrubbed != message:
@@ -248,12 +250,12 @@ def _cut(text: str) -> str:
     if len(text) <= _MAX_SCANNED:
         return text
     head, tail = text[: _MAX_SCANNED // 2], text[-_MAX_SCANNED // 2 :]
-    # A secret that is cut in two would not be found: the words at the cut go.
+    # A secret cut in two would not be found, so the words at the cut are removed.
     return f"{head.rpartition(' ')[0] or head[:MAX_CHARACTERS]}{_ELLIPSIS}{tail.partition(' ')[2]}"
 
 
 def _relevant(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The variables that may hold a secret."""
+    """Return the variables that may contain a secret."""
     return tuple(
         (name, value)
         for name, value in environment.items()
@@ -270,7 +272,7 @@ def _relevant(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 def _known_secrets(
     variables: tuple[tuple[str, str], ...], further: tuple[str, ...]
 ) -> re.Pattern[str] | None:
-    """A pattern of everything secret in the environment and in the further values."""
+    """Return a pattern of all secrets in the environment and in the further values."""
     found: set[str] = set()
     for name, value in variables:
         found |= secrets_of_webhook(value) if name == _WEBHOOK else secrets_in(value)
@@ -290,7 +292,7 @@ def _of_user_info(user_info: str) -> set[str]:
         return set() if _is_plain(user) or len(user) < 2 * _MIN_ANYWHERE else {user}
     if not password:
         return set()
-    # What a parser takes for a port or a host when the password holds a separator.
+    # A parser may take parts of a password with a separator for a port or a host.
     fragments = re.split(r"[/?#@:&=\s]", password)
     return {
         user_info,
@@ -303,24 +305,24 @@ def _of_user_info(user_info: str) -> set[str]:
 
 
 def _encoded(secret: str) -> set[str]:
-    """A secret, also as it goes over the line in mail and HTTP."""
+    """Return a secret and its Base64 form, which mail and HTTP use."""
     return {secret, base64.b64encode(secret.encode("utf-8", "replace")).decode()}
 
 
 def _is_plain(value: str) -> bool:
-    """Whether a value is a word, number or date as other texts have them (``sslmode=require``)."""
+    """Whether a value is an ordinary word, number or date (``sslmode=require``)."""
     return _PLAIN_VALUE.fullmatch(value) is not None
 
 
 def _pattern(secret: str) -> str:
-    """The secret however it is written: percent-encoded (twice, too), escaped, as HTML."""
-    written = "".join(map(_written, secret))
+    """Return a pattern of the secret in any encoding: percent (once or twice), escaped, HTML."""
+    encoded = "".join(map(_character_pattern, secret))
     if len(secret) >= _MIN_ANYWHERE and not _PLAIN_WORD.fullmatch(secret):
-        return written
-    return rf"(?<![\w./\\-]){written}(?![\w./\\-])"
+        return encoded
+    return rf"(?<![\w./\\-]){encoded}(?![\w./\\-])"
 
 
-def _written(character: str) -> str:
+def _character_pattern(character: str) -> str:
     if character.isascii() and (character.isalnum() or character == "_"):
         return character
     encoded = "".join(_percent(byte) for byte in character.encode("utf-8", "replace"))

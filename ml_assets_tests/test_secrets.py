@@ -1,4 +1,4 @@
-"""Text from elsewhere is shown without secrets, control characters, and what goes beyond a limit."""
+"""Scrubbing of text: no secrets, no control characters, bounded length."""
 
 import io
 import logging
@@ -69,7 +69,7 @@ def _configured(monkeypatch):
         ("see http://127.0.0.1:3000/runs/1#logs", "see http://127.0.0.1:3000/runs/1#logs"),
     ],
 )
-def test_what_opens_something_is_masked_and_the_rest_stays(text, shown):
+def test_secrets_are_masked_and_other_text_kept(text, shown):
     assert scrub(text) == shown
 
 
@@ -89,7 +89,7 @@ PASSWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=0x17F), min_si
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(password=PASSWORDS.map(lambda text: f"{text}7Z"), form=st.sampled_from(FORMS))
 @example(password="a?b#c/d@e:f&g=h7Z", form=str)
-def test_no_password_comes_through_however_it_is_written(monkeypatch, password, form):
+def test_passwords_are_masked_in_every_encoding(monkeypatch, password, form):
     monkeypatch.setenv("ML_ASSETS_SMTP_PASSWORD", password)
     monkeypatch.setenv("ML_ASSETS_HOME", f"s3://key:{quote(password, safe='')}@bucket/home")
     written = form(password)
@@ -100,13 +100,13 @@ def test_no_password_comes_through_however_it_is_written(monkeypatch, password, 
 
 
 @pytest.mark.parametrize("value", ["1", "yes", "true"])
-def test_a_switch_whose_name_ends_like_that_of_a_secret_masks_nothing(monkeypatch, value):
+def test_switches_are_not_secrets(monkeypatch, value):
     monkeypatch.setenv("MYSQL_ALLOW_EMPTY_PASSWORD", value)
     text = "version 1 serves; passed: yes; carried out: true"
     assert scrub(text) == text
 
 
-def test_values_that_no_variable_holds_are_given_with_the_text():
+def test_secrets_outside_the_environment_can_be_passed():
     told = scrub("no such host: me:pa55 w0rd@h (q9w8e7)", "http://me:pa55%20w0rd@h/x", "q9w8e7")
     assert told == "no such host: ***@h (***)"
 
@@ -117,7 +117,7 @@ def test_control_characters_and_terminal_escapes_are_removed():
     )
 
 
-def test_a_megabyte_is_bounded_and_its_end_stays():
+def test_a_long_text_is_shortened_and_keeps_its_end():
     told = error_text(ValueError(f"column {'x' * 1_000_000}: rename it"))
     assert len(told) <= MAX_CHARACTERS
     assert told.startswith("ValueError: column ")
@@ -126,7 +126,7 @@ def test_a_megabyte_is_bounded_and_its_end_stays():
     assert len(one_line("a\n" * 1_000_000, 100)) == 100
 
 
-def test_what_is_cut_off_does_not_lay_a_secret_bare():
+def test_shortening_does_not_expose_a_secret():
     for before in range(_MAX_SCANNED // 2 - 20, _MAX_SCANNED // 2 + 2, 3):
         told = scrub(
             f"{'y' * before} T0k3n-of-the-service {'z ' * _MAX_SCANNED}", limit=_MAX_SCANNED
@@ -135,7 +135,7 @@ def test_what_is_cut_off_does_not_lay_a_secret_bare():
         assert "service" not in told
 
 
-def test_an_error_of_this_project_is_scrubbed_as_it_is_made():
+def test_shown_errors_are_scrubbed_on_construction():
     class Unreadable(ShownError, OSError):
         pass
 
@@ -153,7 +153,7 @@ def test_an_error_of_this_project_is_scrubbed_as_it_is_made():
         ("//host/x?signature=s3cretPW", "'//host/x'"),
     ],
 )
-def test_a_wrong_value_is_quoted_without_its_password(value, shown):
+def test_an_invalid_value_is_quoted_without_its_password(value, shown):
     assert shown_value(value) == shown
     assert len(shown_value("x" * 1_000_000)) <= MAX_VALUE_CHARACTERS + 2
 

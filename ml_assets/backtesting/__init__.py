@@ -1,1 +1,1 @@
-"""The rolling-origin backtest: every family trained and tested on every month in turn."""
+"""Rolling-origin backtest: every family is trained and tested on successive months."""

@@ -1,4 +1,4 @@
-"""What a backtest stands on: origins, samples of months, contenders with their parameters."""
+"""Inputs of a backtest: folds, sampled months, and models with their parameters."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from ml_assets.backtesting.records import CHAMPION, LineKind, SkippedOrigin
+from ml_assets.backtesting.records import CHAMPION, EntryKind, SkippedMonth
 from ml_assets.config.code_version import MODEL, code_digest
 from ml_assets.evaluation.records import ModelRecord
 from ml_assets.secrets import ShownError
@@ -22,36 +22,36 @@ from ml_assets.training.training_set import COLUMNS, TABLE, concat_months, rejec
 from ml_assets.trips.month import Month, months_between
 
 _EVALUATION = ("backtesting/run.py", "evaluation/metrics.py")
-"""Code that decides a backtest's figures beside the code of the models."""
+"""Code that determines a backtest's figures in addition to the model code."""
 
 
 class BacktestError(ShownError, ValueError):
-    """A backtest that cannot be made; says why, and what can be done."""
+    """A backtest that cannot run; the message names the reason and the remedy."""
 
 
 @dataclass(frozen=True)
-class Origin:
-    """The months that train, in order, and the one that is judged.
+class Fold:
+    """The training months, in order, and the test month.
 
     Raises:
-        ValueError: when a month that trains is the judged one or a later one.
+        ValueError: There are no training months, or one is not before the test month.
     """
 
     train: tuple[Month, ...]
-    judge: Month
+    test: Month
 
     def __post_init__(self) -> None:
-        leaking = [str(month) for month in self.train if month >= self.judge]
+        leaking = [str(month) for month in self.train if month >= self.test]
         if leaking or not self.train:
             raise ValueError(
-                f"{', '.join(leaking) or 'nothing'} would train what is judged on {self.judge}: "
-                "only earlier months may"
+                f"training months {', '.join(leaking) or 'none'} for the test month {self.test}: "
+                "only earlier months may train"
             )
 
 
 @dataclass(frozen=True)
 class MonthVersion:
-    """What exactly a stored month is."""
+    """Version of a stored month: its published file, the code that cleaned it, its trips."""
 
     month: str
     raw_sha256: str
@@ -59,122 +59,125 @@ class MonthVersion:
     rows: int
 
 
-def month_versions(store: TripStore) -> tuple[dict[Month, MonthVersion], list[SkippedOrigin]]:
-    """The stored months that may be learned from, and those that are damaged or refused by a rule.
+def month_versions(store: TripStore) -> tuple[dict[Month, MonthVersion], list[SkippedMonth]]:
+    """Return the versions of the usable stored months, and the damaged or rejected ones.
 
-    Reads footers and the kept profiles of months.
+    Reads only file footers and stored profiles.
     """
     months = store.months(TABLE)
-    refused = rejected_months(store, months)
-    stamped = {}
+    rejected = rejected_months(store, months)
+    versions = {}
     for month in months:
-        if month not in refused:
+        if month not in rejected:
             lineage, rows = store.lineage(TABLE, month)
-            stamped[month] = MonthVersion(
+            versions[month] = MonthVersion(
                 str(month), lineage.raw_sha256, lineage.code_version, rows
             )
-    skipped = [SkippedOrigin(month=str(month), reason=why) for month, why in refused.items()]
-    return stamped, skipped
+    skipped = [SkippedMonth(month=str(month), reason=why) for month, why in rejected.items()]
+    return versions, skipped
 
 
-def origins(months: Sequence[Month], train_months: int) -> tuple[list[Origin], list[SkippedOrigin]]:
-    """Every month that has all of the so many months before it.
+def folds(months: Sequence[Month], train_months: int) -> tuple[list[Fold], list[SkippedMonth]]:
+    """Make a fold for every month whose preceding months are all available.
 
     Args:
-        months: Those at hand, in order.
-        train_months: How many train.
+        months: The available months, in order.
+        train_months: Number of training months.
 
     Returns:
-        The origins in order, and the months with a gap before them. The first months, before which
-        there is nothing yet, are neither.
+        The folds in order, and the months with a gap before them. The first ``train_months``
+        months are in neither.
     """
-    there = set(months)
-    found, skipped = [], []
+    available = set(months)
+    made, skipped = [], []
     for month in months:
         if month < months[0].shift(train_months):
             continue
         train = tuple(months_between(month.shift(-train_months), month.shift(-1)))
-        gaps = [str(before) for before in train if before not in there]
+        gaps = [str(before) for before in train if before not in available]
         if gaps:
-            reason = f"since {', '.join(gaps)} is not here"
-            skipped.append(SkippedOrigin(month=str(month), reason=reason))
+            reason = f"{', '.join(gaps)} missing"
+            skipped.append(SkippedMonth(month=str(month), reason=reason))
         else:
-            found.append(Origin(train, month))
-    return found, skipped
+            made.append(Fold(train, month))
+    return made, skipped
 
 
-def require_origins(
+def require_folds(
     store: TripStore,
-    found: Sequence[Origin],
-    skipped: Sequence[SkippedOrigin],
+    found: Sequence[Fold],
+    skipped: Sequence[SkippedMonth],
     train_months: int,
 ) -> None:
-    """Refuse to go on without an origin.
+    """Raise unless there is a fold.
 
     Raises:
-        BacktestError: with the months there are, and the way to more.
+        BacktestError: There is none; names the available months and how to ingest more.
     """
     if found:
         return
     months = store.months(TABLE)
-    there = ", ".join(str(month) for month in months) or "none"
+    available = ", ".join(str(month) for month in months) or "none"
     first = months[0] if months else Month(2023, 1)
     faults = "; ".join(f"{entry.month}: {entry.reason}" for entry in skipped)
     raise BacktestError(
         f"a backtest needs {train_months + 1} months of {store.dataset} in a row ({train_months} "
-        f"train, the next is judged), and there are: {there}{f' ({faults})' if faults else ''}. "
-        f"Bring more with `ml-assets run --first {first} --last {first.shift(train_months)} "
-        "--ingest-only`, or let fewer months train"
+        f"to train, one to test), available: {available}{f' ({faults})' if faults else ''}. "
+        f"Ingest more with `ml-assets run --first {first} --last {first.shift(train_months)} "
+        "--ingest-only`, or choose fewer training months"
     )
 
 
 @dataclass(frozen=True)
 class SampledMonths:
-    """Reads the trips of an origin, one month at a time and no more rows than allowed.
+    """Reads the sampled trips of a fold, one month at a time.
 
     Attributes:
-        store: Where the months lie.
-        stamped: What each of them is.
-        most_rows: Of the months that train together, and of the judged one.
-        seed: With the month it decides which rows are taken.
+        store: Trip store with the months.
+        versions: Version of each month.
+        max_rows: Maximum trips of all training months together, and of the test month.
+        seed: Seed of the samples; the month is part of it.
     """
 
     store: TripStore
-    stamped: Mapping[Month, MonthVersion]
-    most_rows: int
+    versions: Mapping[Month, MonthVersion]
+    max_rows: int
     seed: int
 
-    def train(self, origin: Origin) -> pd.DataFrame:
-        """Request columns and ``duration_minutes``; each month by its share of the rows."""
-        rows = [self.stamped[month].rows for month in origin.train]
+    def train(self, fold: Fold) -> pd.DataFrame:
+        """Return request columns and ``duration_minutes`` of the training months.
+
+        Each month is sampled in proportion to its trips.
+        """
+        rows = [self.versions[month].rows for month in fold.train]
         total = sum(rows)
-        shares = rows if total <= self.most_rows else [n * self.most_rows // total for n in rows]
-        return self._joined(origin.train, shares)
+        shares = rows if total <= self.max_rows else [n * self.max_rows // total for n in rows]
+        return self._concat(fold.train, shares)
 
-    def judge(self, origin: Origin) -> pd.DataFrame:
-        """The same of the judged month."""
-        return self._joined((origin.judge,), [min(self.stamped[origin.judge].rows, self.most_rows)])
+    def test(self, fold: Fold) -> pd.DataFrame:
+        """Return request columns and ``duration_minutes`` of the test month."""
+        return self._concat((fold.test,), [min(self.versions[fold.test].rows, self.max_rows)])
 
-    def _joined(self, months: Sequence[Month], rows: Sequence[int]) -> pd.DataFrame:
+    def _concat(self, months: Sequence[Month], rows: Sequence[int]) -> pd.DataFrame:
         return concat_months(self._read(months, rows), sum(rows))
 
     def _read(self, months: Sequence[Month], rows: Sequence[int]) -> Iterator[pl.DataFrame]:
-        for month, wanted in zip(months, rows, strict=True):
+        for month, sample_size in zip(months, rows, strict=True):
             frame = self.store.read_table(TABLE, month, COLUMNS)
-            if wanted < frame.height:
+            if sample_size < frame.height:
                 random = np.random.default_rng([self.seed, month.year, month.number])
-                chosen = random.choice(frame.height, wanted, replace=False)
+                chosen = random.choice(frame.height, sample_size, replace=False)
                 frame = frame[np.sort(chosen)]
             yield frame
 
 
 @dataclass(frozen=True)
 class ChampionParameters:
-    """What the serving champion is made with.
+    """Parameters of the champion.
 
     Attributes:
-        version: As the registry has it; its newest month had a say in the parameters or the fit.
-        parameters: All parameters of its estimator, the number of rounds included.
+        version: The champion's version; its newest month was used for the parameters or the fit.
+        parameters: All parameters of its estimator, including the number of boosting rounds.
     """
 
     version: ModelVersion
@@ -183,54 +186,59 @@ class ChampionParameters:
 
 @dataclass(frozen=True)
 class BacktestModel:
-    """A line of the backtest: what is fitted for a judged month.
+    """A model of the backtest, fitted for every test month.
 
     Attributes:
-        model: Name of the line.
+        model: Name of the model.
         kind: Champion, family or baseline.
         family: The family; empty for a baseline.
-        tuned: The last parameters; None when there are none, or they are of no baseline.
-        newest_month: The newest month that had a say in ``tuned``; None when unknown.
+        tuned: The last tuned parameters; None without any, and for a baseline.
+        newest_month: The newest month used to choose ``tuned``; None when unknown.
+        defaults: The family's default parameters.
     """
 
     model: str
-    kind: LineKind
+    kind: EntryKind
     family: str = ""
     tuned: Mapping[str, Any] | None = None
     newest_month: Month | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
-    def parameters_for(self, judge: Month) -> dict[str, Any]:
-        """The champion's own, or a family's last ones if the judged month had no say in them."""
-        if self.kind == "champion" or (self.tuned is not None and not self._known(judge)):
+    def parameters_for(self, test: Month) -> dict[str, Any]:
+        """Return the parameters for a test month.
+
+        A family's tuned parameters are used only if they were chosen without the test month and
+        later ones; the champion's are always used.
+        """
+        if self.kind == "champion" or (self.tuned is not None and not self._known(test)):
             return {**self.defaults, **(self.tuned or {})}
         return dict(self.defaults)
 
-    def origin_of_parameters(self, judge: Month) -> Literal["tuned", "default", "none"]:
-        """Where the parameters come from."""
+    def parameter_source(self, test: Month) -> Literal["tuned", "default", "none"]:
+        """Return which parameters :meth:`parameters_for` returns."""
         if self.kind == "baseline":
             return "none"
-        tuned = self.kind == "champion" or (self.tuned is not None and not self._known(judge))
+        tuned = self.kind == "champion" or (self.tuned is not None and not self._known(test))
         return "tuned" if tuned else "default"
 
-    def saw(self, judge: Month) -> bool:
-        """Whether the judged month, or a later one, had a say in the parameters in use."""
-        return self.kind == "champion" and self._known(judge)
+    def leaked(self, test: Month) -> bool:
+        """Whether the parameters in use were chosen with the test month or a later one."""
+        return self.kind == "champion" and self._known(test)
 
-    def inputs(self, judge: Month, months: Sequence[MonthVersion], options: Sequence[int]) -> str:
-        """16 hex digits over all that decides the figures for a judged month."""
-        made_of = [
+    def inputs(self, test: Month, months: Sequence[MonthVersion], options: Sequence[int]) -> str:
+        """Return a digest (16 hex digits) of all inputs of the figures for a test month."""
+        parts = [
             code_digest(*MODEL, *_EVALUATION),
             self.family or self.model,
-            self.parameters_for(judge),
-            [[stamp.month, stamp.raw_sha256, stamp.code_version, stamp.rows] for stamp in months],
+            self.parameters_for(test),
+            [[month.month, month.raw_sha256, month.code_version, month.rows] for month in months],
             list(options),
         ]
-        text = json.dumps(made_of, sort_keys=True, default=str)
+        text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _known(self, judge: Month) -> bool:
-        return self.newest_month is None or self.newest_month >= judge
+    def _known(self, test: Month) -> bool:
+        return self.newest_month is None or self.newest_month >= test
 
 
 def backtest_models(
@@ -238,11 +246,11 @@ def backtest_models(
     families: Sequence[str],
     last: Mapping[str, ModelRecord],
 ) -> list[BacktestModel]:
-    """The lines of a backtest: the champion if there is one, the families, the baselines."""
-    lines = []
+    """Return the models of a backtest: the champion if there is one, families, baselines."""
+    models = []
     if champion is not None:
         family, newest_month = champion.version.model, champion.version.newest_month
-        lines.append(_of_family(CHAMPION, "champion", family, champion.parameters, newest_month))
+        models.append(_of_family(CHAMPION, "champion", family, champion.parameters, newest_month))
     for name in families:
         record = last.get(name)
         seen = [Month.parse(text) for text in record.tuned_on] if record else []
@@ -250,18 +258,18 @@ def backtest_models(
         newest = (
             max([*seen, *(Month.parse(m) for m in record.fitted_on)]) if record and seen else None
         )
-        lines.append(_of_family(name, "family", name, tuned, newest))
-    return [*lines, *(BacktestModel(name, "baseline") for name in BASELINES)]
+        models.append(_of_family(name, "family", name, tuned, newest))
+    return [*models, *(BacktestModel(name, "baseline") for name in BASELINES)]
 
 
 def _of_family(
     model: str,
-    kind: LineKind,
+    kind: EntryKind,
     family: str,
     parameters: Mapping[str, Any] | None,
     newest_month: Month | None,
 ) -> BacktestModel:
-    """Parameters that the family has no more are left out, as tuning does."""
+    """Make a model of a family; parameters that the family no longer has are dropped."""
     defaults = FAMILIES[family].defaults
     known = (
         None

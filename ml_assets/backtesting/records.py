@@ -1,4 +1,4 @@
-"""What a backtest leaves behind: errors by judged month and model, and what is noise in them."""
+"""Stored record of a backtest: errors by test month and model, and the noise in them."""
 
 import statistics
 from collections import defaultdict
@@ -12,43 +12,44 @@ from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Finding, Verdict
 
 CHAMPION = "champion"
-"""Name of the line of the serving champion's parameters."""
+"""Model name of the entries with the champion's parameters."""
 
 MIN_MONTHS = 3
-"""Fewer judged months say nothing about what is usual."""
+"""Minimum number of test months for a mean and a noise."""
 
-MAX_ASKED = 0.02
-"""No more than this share of the champion's mean RMSE is asked of a challenger, however much the
-lead moves: a rival of another kind, which errs in other months, must not keep every successor out.
-On green trips of 2023 the lead of XGBoost over random forests moves by 0.5 % of its RMSE."""
+MAX_REQUIRED_LEAD = 0.02
+"""Upper bound of the improvement required of a challenger, as a share of the champion's mean RMSE:
+a runner-up of another kind, whose errors vary differently by month, must not block every
+challenger. On green trips of 2023 the lead of XGBoost over random forests has a standard deviation
+of 0.5 % of its RMSE."""
 
-LineKind = Literal["champion", "family", "baseline"]
+EntryKind = Literal["champion", "family", "baseline"]
 
 
 class BacktestEntry(BaseModel):
-    """One model judged on one month.
+    """Errors of one model on one test month.
 
     Attributes:
-        month: The judged month.
+        month: The test month.
         model: ``champion``, a family or a baseline.
         kind: Which of these.
         rmse: Minutes.
         mae: Minutes.
-        relative_error: RMSE divided by the RMSE of that very month's mean duration (of its
+        relative_error: RMSE divided by the RMSE of predicting the month's own mean duration (its
             population standard deviation): 1 is as good as knowing the mean.
-        trips: Judged trips.
-        mean_predicted: Minutes; above ``mean_actual`` it predicts too much.
-        mean_actual: Minutes.
-        trained_on: Months that it was fitted on.
-        training_rows: Trips of these that it was fitted on.
+        trips: Test trips.
+        mean_predicted: Mean predicted minutes; above ``mean_actual`` the model is biased upwards.
+        mean_actual: Mean actual minutes.
+        trained_on: Training months.
+        training_rows: Training trips.
         parameters: ``tuned`` (the last ones of the family or champion), ``default``, or ``none``.
-        parameters_saw_month: Whether the judged month, or a later one, had a say in them.
-        inputs: Digest of all that decides the figures; the same one is not computed again.
+        parameters_saw_month: Whether they were chosen with the test month or a later one.
+        inputs: Digest of all inputs of the figures; equal digests are not computed twice.
     """
 
     month: str
     model: str
-    kind: LineKind
+    kind: EntryKind
     rmse: float
     mae: float
     relative_error: float
@@ -62,34 +63,34 @@ class BacktestEntry(BaseModel):
     inputs: str
 
 
-class SkippedOrigin(BaseModel):
-    """A month that could not be judged, and why."""
+class SkippedMonth(BaseModel):
+    """A month that could not be tested, with the reason."""
 
     month: str
     reason: str
 
 
 class BacktestRecord(BaseModel):
-    """A whole backtest.
+    """A backtest.
 
     Attributes:
-        dataset: What the months are of.
-        synthetic: Whether that is the synthetic sample.
-        train_months: So many months train each time.
-        most_rows: At most so many trips train, and as many are judged, each a fixed random sample.
-        champion: Family of the serving champion whose parameters were taken; None without one.
-        champion_version: Its version.
-        champion_parameters_know: The newest month that had a say in these parameters; None when
-            nobody knows.
+        dataset: Dataset of the months.
+        synthetic: Whether it is the synthetic sample.
+        train_months: Training months of each fold.
+        most_rows: Maximum training trips and maximum test trips of a fold; larger months are
+            represented by a fixed random sample.
+        champion: Family of the champion whose parameters were used; None without a champion.
+        champion_version: The champion's registry version.
+        champion_parameters_know: The newest month used to choose these parameters; None when
+            unknown.
         entries: Months in order, within each the champion, the families, the baselines.
-        skipped: Months with a gap before them.
-        left: Months that the time did not suffice for; the next run goes on with them.
-        computed: Entries that this run computed; the others were kept.
-        families: Names of the families beside the champion and the baselines; empty in records of
-            before they were kept.
-        seed: Of the samples and the estimators.
-        run_id: The Dagster run that computed it; empty while that goes on.
-        code_version: Of the code that computed them.
+        skipped: Months without a fold, with the reason.
+        left: Test months still to compute; the next run continues with them.
+        computed: Entries that this run computed; the others were reused.
+        families: Families besides the champion and the baselines; empty in old records.
+        seed: Seed of the samples and the estimators.
+        run_id: The Dagster run that computed it; empty while the run is in progress.
+        code_version: Version of the code that computed it.
     """
 
     dataset: str
@@ -100,7 +101,7 @@ class BacktestRecord(BaseModel):
     champion_version: str | None = None
     champion_parameters_know: str | None = None
     entries: list[BacktestEntry]
-    skipped: list[SkippedOrigin] = []
+    skipped: list[SkippedMonth] = []
     left: list[str] = []
     computed: int = 0
     families: list[str] = []
@@ -110,53 +111,53 @@ class BacktestRecord(BaseModel):
 
     @property
     def months(self) -> list[Month]:
-        """The judged months, in order."""
+        """The test months, in order."""
         return sorted({Month.parse(entry.month) for entry in self.entries})
 
     @property
     def models(self) -> list[str]:
-        """The models in the order of the entries, each once."""
+        """The distinct models in the order of the entries."""
         return list(dict.fromkeys(entry.model for entry in self.entries))
 
-    def line(self, model: str) -> list[BacktestEntry]:
-        """The entries of one model, months in order."""
+    def series(self, model: str) -> list[BacktestEntry]:
+        """Return the entries of one model, months in order."""
         found = [entry for entry in self.entries if entry.model == model]
         return sorted(found, key=lambda entry: entry.month)
 
     @property
     def relative_error_noise(self) -> float | None:
-        """Sample standard deviation over the months of the champion's relative error.
+        """Sample standard deviation of the champion's relative error over the test months.
 
-        √(Σ (e_t - ē)² / (n - 1)); None with fewer than 3 judged months, or without a champion.
+        √(Σ (e_t - ē)² / (n - 1)); None with fewer than 3 test months, or without a champion.
         """
-        return _deviation([entry.relative_error for entry in self.line(CHAMPION)])
+        return _deviation([entry.relative_error for entry in self.series(CHAMPION)])
 
     @property
-    def usual_relative_error(self) -> float | None:
+    def mean_relative_error(self) -> float | None:
         """Mean of the champion's relative error; None when :attr:`relative_error_noise` is."""
-        errors = [entry.relative_error for entry in self.line(CHAMPION)]
+        errors = [entry.relative_error for entry in self.series(CHAMPION)]
         return statistics.fmean(errors) if len(errors) >= MIN_MONTHS else None
 
     @property
     def rmse_noise(self) -> float | None:
         """Sample standard deviation of the champion's change of RMSE to the next month, minutes.
 
-        √(Σ (d_t - d̄)² / (n - 1)) with d_t = RMSE_t - RMSE_{t-1}, over months that touch; None with
-        fewer than 3 judged months, fewer than 2 such changes, or without a champion.
+        √(Σ (d_t - d̄)² / (n - 1)) with d_t = RMSE_t - RMSE_{t-1} over consecutive months; None with
+        fewer than 3 test months, fewer than 2 such changes, or without a champion.
         """
-        line = self.line(CHAMPION)
-        if len(line) < MIN_MONTHS:
+        series = self.series(CHAMPION)
+        if len(series) < MIN_MONTHS:
             return None
         changes = [
             later.rmse - earlier.rmse
-            for earlier, later in pairwise(line)
+            for earlier, later in pairwise(series)
             if Month.parse(earlier.month).shift(1) == Month.parse(later.month)
         ]
         return statistics.stdev(changes) if len(changes) > 1 else None
 
     @property
-    def rival(self) -> str | None:
-        """The family, other than the champion's own, with the least mean RMSE."""
+    def runner_up(self) -> str | None:
+        """The family with the lowest mean RMSE, other than the champion's own."""
         errors: dict[str, list[float]] = defaultdict(list)
         for entry in self.entries:
             if entry.kind == "family" and entry.model != self.champion:
@@ -166,78 +167,77 @@ class BacktestRecord(BaseModel):
 
     @property
     def suggested_min_improvement(self) -> float | None:
-        """Minutes of RMSE that a challenger has to be better by, unless somebody says otherwise.
+        """Default of the required improvement of a challenger, minutes of RMSE.
 
-        The sample standard deviation over the months of the lead, RMSE_rival - RMSE_champion: a
-        lead on one month that is smaller may well be gone in the next. At most :data:`MAX_ASKED`
-        of the champion's mean RMSE. None with fewer than 3 months, or without champion or rival.
+        The sample standard deviation over the months of the lead, RMSE_runner_up - RMSE_champion: a
+        smaller lead on one month may be gone in the next. At most :data:`MAX_REQUIRED_LEAD` of the
+        champion's mean RMSE. None with fewer than 3 months, or without champion or runner-up.
         """
-        rivals = {entry.month: entry.rmse for entry in self.line(self.rival or "")}
-        champion = [entry for entry in self.line(CHAMPION) if entry.month in rivals]
-        moves = _deviation([rivals[entry.month] - entry.rmse for entry in champion])
-        if moves is None:
+        runner_up = {entry.month: entry.rmse for entry in self.series(self.runner_up or "")}
+        champion = [entry for entry in self.series(CHAMPION) if entry.month in runner_up]
+        noise = _deviation([runner_up[entry.month] - entry.rmse for entry in champion])
+        if noise is None:
             return None
-        return min(moves, MAX_ASKED * statistics.fmean(entry.rmse for entry in champion))
+        return min(noise, MAX_REQUIRED_LEAD * statistics.fmean(entry.rmse for entry in champion))
 
     @property
     def months_won(self) -> tuple[int, int]:
-        """In how many months the champion's error is below that of each baseline, and of how many.
+        """Months in which the champion's RMSE is below that of every baseline, and all months.
 
-        Without a champion it is the best family of each month that is counted.
+        Without a champion, the best family of each month takes its place.
         """
         won, months = 0, 0
         for month in self.months:
             of_month = [entry for entry in self.entries if entry.month == str(month)]
-            bars = [entry.rmse for entry in of_month if entry.kind == "baseline"]
-            wanted = "family" if self.champion is None else "champion"
-            errors = [entry.rmse for entry in of_month if entry.kind == wanted]
-            if bars and errors:
+            baselines = [entry.rmse for entry in of_month if entry.kind == "baseline"]
+            kind = "family" if self.champion is None else "champion"
+            errors = [entry.rmse for entry in of_month if entry.kind == kind]
+            if baselines and errors:
                 months += 1
-                won += min(errors) < min(bars)
+                won += min(errors) < min(baselines)
         return won, months
 
     @property
     def summary(self) -> str:
-        """The whole backtest in a few sentences for people."""
+        """The result of the backtest in a few sentences."""
         if not self.entries:
-            return f"no month of {self.dataset} could be judged"
+            return f"no month of {self.dataset} could be tested"
         won, of = self.months_won
         who = (
-            "no champion serves, so families and baselines are alone; the best family is"
+            "there is no champion; the best family is"
             if self.champion is None
             else f"the parameters of the champion ({self.champion}) are"
         )
-        said = (
-            f"{span(self.months)}, each judged by what {self.train_months} months before taught: "
-        )
-        said += f"{who} better than every baseline in {won} of {of} months"
-        noise, usual, lead = (
+        text = f"{span(self.months)}, each tested after training on the {self.train_months} months "
+        text += f"before: {who} better than every baseline in {won} of {of} months"
+        noise, mean, lead = (
             self.relative_error_noise,
-            self.usual_relative_error,
+            self.mean_relative_error,
             self.suggested_min_improvement,
         )
-        if noise is not None and usual is not None:
-            said += f". Relative error {usual:.3f} ± {noise:.3f}"
+        if noise is not None and mean is not None:
+            text += f". Relative error {mean:.3f} ± {noise:.3f}"
         if self.rmse_noise is not None:
-            said += f"; from one month to the next its RMSE moves by {self.rmse_noise:.2f} min"
+            text += f"; its RMSE varies by {self.rmse_noise:.2f} min from month to month"
         if lead is not None:
-            said += f". A lead over {self.rival} below {lead:.3f} min may be gone in the next month"
-        return f"{said}.{self._notes()}"
+            text += f". A lead over {self.runner_up} below {lead:.3f} min is within the noise"
+        return f"{text}.{self._notes()}"
 
     def _notes(self) -> str:
-        said = ""
-        saw = [entry.month for entry in self.line(CHAMPION) if entry.parameters_saw_month]
-        if saw:
-            said += (
-                f" The champion's parameters know {self.champion_parameters_know or 'any month'}: "
-                f"{len(saw)} of these months, or later ones, had a say in them."
+        text = ""
+        leaked = [entry.month for entry in self.series(CHAMPION) if entry.parameters_saw_month]
+        if leaked:
+            text += (
+                " The champion's parameters were chosen with data up to "
+                f"{self.champion_parameters_know or 'an unknown month'}, so {len(leaked)} of these "
+                "test months are optimistic for it."
             )
         if self.skipped:
-            said += f" Skipped: {'; '.join(f'{s.month}, {s.reason}' for s in self.skipped)}."
+            text += f" Skipped: {'; '.join(f'{s.month}, {s.reason}' for s in self.skipped)}."
         if self.left:
             left = span([Month.parse(month) for month in self.left])
-            said += f" Not reached in time: {left}; the next run goes on with them."
-        return said
+            text += f" Still to test: {left}; the next run continues with them."
+        return text
 
 
 def _deviation(values: list[float]) -> float | None:
@@ -245,19 +245,19 @@ def _deviation(values: list[float]) -> float | None:
 
 
 MIN_SHARE_WON = 0.5
-"""In more than this share of the months the champion's parameters beat every baseline."""
+"""The champion's parameters must beat every baseline in more than this share of the months."""
 
 
 def beats_baselines_in_most_months(made: BacktestRecord) -> Finding:
-    """The champion's parameters are better than every baseline in most months.
+    """Check that the champion's parameters beat every baseline in most months.
 
-    Without a champion there is nothing to judge.
+    Skipped without a champion.
     """
     if made.champion is None:
-        return Finding(Verdict.SKIP, f"no champion serves: {made.summary}")
+        return Finding(Verdict.SKIP, made.summary)
     won, months = made.months_won
     if not months:
-        return Finding(Verdict.SKIP, f"no month was judged: {made.summary}")
+        return Finding(Verdict.SKIP, f"no test month: {made.summary}")
     share = won / months
     verdict = Verdict.PASS if share > MIN_SHARE_WON else Verdict.WARN
     sentence = (
@@ -265,5 +265,5 @@ def beats_baselines_in_most_months(made: BacktestRecord) -> Finding:
         f"({made.champion}) beat every baseline in {won} of {months} months"
     )
     if verdict == Verdict.WARN:
-        sentence += ": more trips (most_rows), more months or another family may mend it"
+        sentence += ": try more trips (most_rows), more training months or another family"
     return Finding(verdict, sentence, share, MIN_SHARE_WON)

@@ -1,8 +1,8 @@
-"""Rolling-origin backtest: each month judged by what the months just before it taught.
+"""Rolling-origin backtest: each month is tested after training on the months just before it.
 
-Nothing is tuned: the champion's parameters, each family's last ones (or its defaults, where the
-judged month had a say in the last ones) and the baselines are fitted on the same sample of the same
-months and judged on the same trips. Boosting has the fixed number of rounds of its parameters.
+Nothing is tuned: the champion's parameters, each family's last ones (or its defaults, if the last
+ones were chosen with the test month) and the baselines are fitted on the same sample of the same
+months and tested on the same trips. Boosting uses the number of rounds of its parameters.
 """
 
 import time
@@ -18,17 +18,17 @@ from ml_assets.backtesting.inputs import (
     BacktestError,
     BacktestModel,
     ChampionParameters,
-    Origin,
+    Fold,
     SampledMonths,
     backtest_models,
+    folds,
     month_versions,
-    origins,
-    require_origins,
+    require_folds,
 )
 from ml_assets.backtesting.records import (
     BacktestEntry,
     BacktestRecord,
-    SkippedOrigin,
+    SkippedMonth,
 )
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.metrics import measure
@@ -49,24 +49,24 @@ __all__ = [
 ]
 
 MAX_ROWS = 100_000
-"""Yellow has millions of trips a month, and an origin has to end within a minute."""
+"""Default maximum of trips: yellow has millions a month, and a fold has to end within a minute."""
 
 
 @dataclass(frozen=True)
 class BacktestOptions:
-    """How to go about it.
+    """Options of a backtest.
 
     Attributes:
-        train_months: So many months, just before the judged one, train.
-        families: Names of those to judge beside the champion and the baselines.
-        most_rows: At most so many trips train and at most so many are judged: larger months are
-            represented by a random sample that is the same each time.
-        seconds: No origin but the first begins later than this after the start; None without a
+        train_months: Number of training months, just before the test month.
+        families: Families to test besides the champion and the baselines.
+        most_rows: Maximum training trips and maximum test trips of a fold; larger months are
+            represented by a fixed random sample.
+        seconds: Time after which no further fold is started, except the first; None without a
             limit. The newest months come first.
-        seed: Of the samples and the estimators.
+        seed: Seed of the samples and the estimators.
 
     Raises:
-        ValueError: when a number is not above 0, or a family is unknown.
+        ValueError: A number is not above 0, or a family is unknown.
     """
 
     train_months: int = 3
@@ -79,7 +79,7 @@ class BacktestOptions:
         for name in ("train_months", "most_rows", "seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"{name} is {value}: give more than 0")
+                raise ValueError(f"{name} is {value}: must be above 0")
         for family in self.families:
             family_named(family)
 
@@ -91,64 +91,64 @@ def run_backtest(
     champion: ChampionParameters | None = None,
     last: Mapping[str, ModelRecord] | None = None,
     earlier: BacktestRecord | None = None,
-    on_origin: Callable[[BacktestRecord], None] | None = None,
+    on_fold: Callable[[BacktestRecord], None] | None = None,
 ) -> BacktestRecord:
-    """Judge every stored month that has the months before it.
+    """Test on every stored month whose preceding months are stored, too.
 
-    Figures of ``earlier`` that stand on the same files, code, parameters and samples are kept. In
-    memory are the trips of one origin at a time.
+    Entries of ``earlier`` with the same files, code, parameters and samples are reused. The trips
+    of one fold are in memory at a time.
 
     Args:
-        store: Where the months lie.
+        store: Trip store with the months.
         options: Window, families, samples, time.
-        champion: Of these months' kind; None when nothing serves.
+        champion: Parameters of the champion of this dataset, if there is one.
         last: The last model of each family, for its parameters.
-        earlier: The backtest before.
-        on_origin: Told the backtest so far after each origin that was computed.
+        earlier: The previous backtest.
+        on_fold: Called with the backtest so far after each computed fold.
 
     Raises:
-        BacktestError: when no month has the months before it, or a model cannot be fitted.
+        BacktestError: There is no fold, or a model cannot be fitted.
     """
-    begun = time.monotonic()
-    stamped, refused = month_versions(store)
-    found, skipped = origins(sorted(stamped), options.train_months)
-    require_origins(store, found, [*skipped, *refused], options.train_months)
-    field_of = backtest_models(champion, options.families, last or {})
-    months = SampledMonths(store, stamped, options.most_rows, options.seed)
-    bench = BacktestRunner(months, field_of)
+    started = time.monotonic()
+    versions, rejected = month_versions(store)
+    all_folds, skipped = folds(sorted(versions), options.train_months)
+    require_folds(store, all_folds, [*skipped, *rejected], options.train_months)
+    models = backtest_models(champion, options.families, last or {})
+    months = SampledMonths(store, versions, options.most_rows, options.seed)
+    runner = BacktestRunner(months, models)
     known = {entry.inputs: entry for entry in (earlier.entries if earlier else [])}
-    entries = {origin: bench.kept(origin, known) for origin in found}
-    ledger = _Ledger(store, options, champion, [*skipped, *refused], entries)
-    ledger.open = [origin for origin in reversed(found) if len(entries[origin]) < len(field_of)]
-    while ledger.open and ledger.in_time(time.monotonic() - begun):
-        origin = ledger.open.pop(0)
-        before = len(entries[origin])
-        entries[origin] = bench.judged(origin, known)
-        ledger.computed += len(entries[origin]) - before
-        if on_origin is not None:
-            on_origin(ledger.record())
-    return ledger.record()
+    entries = {fold: runner.cached(fold, known) for fold in all_folds}
+    progress = _Progress(store, options, champion, [*skipped, *rejected], entries)
+    progress.pending = [fold for fold in reversed(all_folds) if len(entries[fold]) < len(models)]
+    while progress.pending and progress.in_time(time.monotonic() - started):
+        fold = progress.pending.pop(0)
+        before = len(entries[fold])
+        entries[fold] = runner.evaluate(fold, known)
+        progress.computed += len(entries[fold]) - before
+        if on_fold is not None:
+            on_fold(progress.record())
+    return progress.record()
 
 
 @dataclass
-class _Ledger:
-    """How far the backtest is: entries by origin, in order, and the origins that lack some."""
+class _Progress:
+    """Progress of a backtest: entries by fold, in order, and the folds with missing entries."""
 
     store: TripStore
     options: BacktestOptions
     champion: ChampionParameters | None
-    skipped: list[SkippedOrigin]
-    entries: dict[Origin, list[BacktestEntry]]
-    open: list[Origin] = field(default_factory=list)
+    skipped: list[SkippedMonth]
+    entries: dict[Fold, list[BacktestEntry]]
+    pending: list[Fold] = field(default_factory=list)
     computed: int = 0
 
-    def in_time(self, spent: float) -> bool:
-        """Whether another origin may begin after so many seconds; the first always may."""
+    def in_time(self, elapsed: float) -> bool:
+        """Whether another fold may start after ``elapsed`` seconds; the first always may."""
         limit = self.options.seconds
-        return self.computed == 0 or limit is None or spent < limit
+        return self.computed == 0 or limit is None or elapsed < limit
 
     def record(self) -> BacktestRecord:
-        """The backtest so far."""
+        """Return the backtest so far."""
         champion = self.champion.version if self.champion else None
         newest = champion.newest_month if champion else None
         return BacktestRecord(
@@ -159,9 +159,9 @@ class _Ledger:
             champion=champion.model if champion else None,
             champion_version=champion.version if champion else None,
             champion_parameters_know=str(newest) if newest else None,
-            entries=[entry for of_origin in self.entries.values() for entry in of_origin],
+            entries=[entry for of_fold in self.entries.values() for entry in of_fold],
             skipped=self.skipped,
-            left=sorted(str(origin.judge) for origin in self.open),
+            left=sorted(str(fold.test) for fold in self.pending),
             computed=self.computed,
             families=[*self.options.families],
             seed=self.options.seed,
@@ -170,93 +170,91 @@ class _Ledger:
 
 
 class BacktestRunner:
-    """Fits and judges all contenders of an origin, except what is known already."""
+    """Fits and tests the models of a fold, except those with known entries."""
 
-    def __init__(self, months: SampledMonths, backtest_models: Sequence[BacktestModel]) -> None:
+    def __init__(self, months: SampledMonths, models: Sequence[BacktestModel]) -> None:
         self._months = months
-        self._contenders = backtest_models
+        self._models = models
 
-    def kept(self, origin: Origin, known: Mapping[str, BacktestEntry]) -> list[BacktestEntry]:
-        """The entries of an origin that need no computing, in the order of the contenders."""
-        digests = [self._inputs(origin, contender) for contender in self._contenders]
+    def cached(self, fold: Fold, known: Mapping[str, BacktestEntry]) -> list[BacktestEntry]:
+        """Return the known entries of a fold, in the order of the models."""
+        digests = [self._inputs(fold, model) for model in self._models]
         return [
-            _renamed(known[digest], contender, origin)
-            for contender, digest in zip(self._contenders, digests, strict=True)
+            _relabel(known[digest], model, fold)
+            for model, digest in zip(self._models, digests, strict=True)
             if digest in known
         ]
 
-    def judged(self, origin: Origin, known: Mapping[str, BacktestEntry]) -> list[BacktestEntry]:
-        """All entries of an origin; contenders with the same parameters are fitted once."""
-        found = dict(known)
+    def evaluate(self, fold: Fold, known: Mapping[str, BacktestEntry]) -> list[BacktestEntry]:
+        """Return all entries of a fold; models with the same parameters are fitted once."""
+        entries = dict(known)
         missing = {
-            digest: contender
-            for contender in self._contenders
-            if (digest := self._inputs(origin, contender)) not in found
+            digest: model
+            for model in self._models
+            if (digest := self._inputs(fold, model)) not in entries
         }
-        train, judge = self._months.train(origin), self._months.judge(origin)
-        for digest, entry in self._fitted(origin, missing, train, judge):
-            found[digest] = entry
-        return self.kept(origin, found)
+        train, test = self._months.train(fold), self._months.test(fold)
+        for digest, entry in self._compute(fold, missing, train, test):
+            entries[digest] = entry
+        return self.cached(fold, entries)
 
-    def _inputs(self, origin: Origin, contender: BacktestModel) -> str:
+    def _inputs(self, fold: Fold, model: BacktestModel) -> str:
         months = self._months
-        return contender.inputs(
-            origin.judge,
-            [months.stamped[month] for month in (*origin.train, origin.judge)],
-            [months.most_rows, months.seed],
+        return model.inputs(
+            fold.test,
+            [months.versions[month] for month in (*fold.train, fold.test)],
+            [months.max_rows, months.seed],
         )
 
-    def _fitted(
+    def _compute(
         self,
-        origin: Origin,
+        fold: Fold,
         missing: Mapping[str, BacktestModel],
         train: pd.DataFrame,
-        judge: pd.DataFrame,
+        test: pd.DataFrame,
     ) -> Iterator[tuple[str, BacktestEntry]]:
-        predictions = _predictions(origin, missing, train, judge, self._months.seed)
-        for digest, predicted in predictions:
+        for digest, predicted in _predictions(fold, missing, train, test, self._months.seed):
             yield (
                 digest,
-                _entry(origin, missing[digest], digest, len(train), judge[TARGET], predicted),
+                _entry(fold, missing[digest], digest, len(train), test[TARGET], predicted),
             )
 
 
 def _predictions(
-    origin: Origin,
+    fold: Fold,
     missing: Mapping[str, BacktestModel],
     train: pd.DataFrame,
-    judge: pd.DataFrame,
+    test: pd.DataFrame,
     seed: int,
 ) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
-    """Digest and predicted minutes of each contender, each encoding made once and then let go."""
+    """Yield digest and predicted minutes of each model; only one encoding is in memory."""
     requests = list(REQUEST_COLUMNS)
     by_encoder: dict[Any, dict[str, BacktestModel]] = {}
-    for digest, contender in missing.items():
-        if contender.kind == "baseline":
-            baseline: Any = BASELINES[contender.model]()
-            yield digest, baseline.fit(train[requests], train[TARGET]).predict(judge[requests])
+    for digest, model in missing.items():
+        if model.kind == "baseline":
+            baseline: Any = BASELINES[model.model]()
+            yield digest, baseline.fit(train[requests], train[TARGET]).predict(test[requests])
         else:
-            encoder = FAMILIES[contender.family].make_encoder
-            by_encoder.setdefault(encoder, {})[digest] = contender
+            encoder = FAMILIES[model.family].make_encoder
+            by_encoder.setdefault(encoder, {})[digest] = model
     for group in by_encoder.values():
-        encoded = encode_trips(FAMILIES[next(iter(group.values())).family], train, judge)
-        for digest, contender in group.items():
-            parameters = contender.parameters_for(origin.judge)
-            make = FAMILIES[contender.family].make_estimator
-            model = BoundedRegressor(make(parameters, seed, thread_count(-1)))
+        encoded = encode_trips(FAMILIES[next(iter(group.values())).family], train, test)
+        for digest, model in group.items():
+            parameters = model.parameters_for(fold.test)
+            make = FAMILIES[model.family].make_estimator
+            regressor = BoundedRegressor(make(parameters, seed, thread_count(-1)))
             try:
-                model.fit(encoded.train, encoded.train_minutes)
+                regressor.fit(encoded.train, encoded.train_minutes)
             except (ValueError, TypeError) as error:
                 raise BacktestError(
-                    f"{contender.family} cannot be fitted for {origin.judge} with {parameters}: "
-                    f"{error}"
+                    f"{model.family} cannot be fitted for {fold.test} with {parameters}: {error}"
                 ) from error
-            yield digest, model.predict(encoded.tune)
+            yield digest, regressor.predict(encoded.validation)
 
 
 def _entry(
-    origin: Origin,
-    contender: BacktestModel,
+    fold: Fold,
+    model: BacktestModel,
     digest: str,
     training_rows: int,
     actual: "pd.Series[float]",
@@ -265,30 +263,30 @@ def _entry(
     figures = measure(actual, predicted)
     deviation = float(actual.std(ddof=0))
     return BacktestEntry(
-        month=str(origin.judge),
-        model=contender.model,
-        kind=contender.kind,
+        month=str(fold.test),
+        model=model.model,
+        kind=model.kind,
         rmse=figures.rmse,
         mae=figures.mae,
         relative_error=figures.rmse / deviation if deviation > 0 else float("inf"),
         trips=figures.rows,
         mean_predicted=float(predicted.mean()),
         mean_actual=float(actual.mean()),
-        trained_on=[str(month) for month in origin.train],
+        trained_on=[str(month) for month in fold.train],
         training_rows=training_rows,
-        parameters=contender.origin_of_parameters(origin.judge),
-        parameters_saw_month=contender.saw(origin.judge),
+        parameters=model.parameter_source(fold.test),
+        parameters_saw_month=model.leaked(fold.test),
         inputs=digest,
     )
 
 
-def _renamed(entry: BacktestEntry, contender: BacktestModel, origin: Origin) -> BacktestEntry:
-    """The same figures, under the name of the contender that they are asked for."""
+def _relabel(entry: BacktestEntry, model: BacktestModel, fold: Fold) -> BacktestEntry:
+    """Return a reused entry under the name of this model."""
     return entry.model_copy(
         update={
-            "model": contender.model,
-            "kind": contender.kind,
-            "parameters": contender.origin_of_parameters(origin.judge),
-            "parameters_saw_month": contender.saw(origin.judge),
+            "model": model.model,
+            "kind": model.kind,
+            "parameters": model.parameter_source(fold.test),
+            "parameters_saw_month": model.leaked(fold.test),
         }
     )

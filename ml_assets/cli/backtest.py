@@ -85,7 +85,7 @@ def summary(record: BacktestRecord) -> dict[str, object]:
         **record.model_dump(),
         "months_judged": months,
         "months_better_than_baselines": won,
-        "usual_relative_error": record.usual_relative_error,
+        "usual_relative_error": record.mean_relative_error,
         "relative_error_noise": record.relative_error_noise,
         "rmse_noise": record.rmse_noise,
         "suggested_min_improvement": record.suggested_min_improvement,
@@ -120,7 +120,7 @@ def _table(record: BacktestRecord, names: dict[str, str], months: list[str]) -> 
         table.add_column(month, justify="right")
     best = {month: min(e.rmse for e in record.entries if e.month == month) for month in months}
     for model, name in names.items():
-        line = {entry.month: entry for entry in record.line(model)}
+        line = {entry.month: entry for entry in record.series(model)}
         cells = [_cell(line[month].rmse, best[month]) if month in line else "" for month in months]
         kind = next(iter(line.values())).kind
         table.add_row(name, *cells, style="dim" if kind == "baseline" else "")

@@ -1,1 +1,1 @@
-"""The Dagster layer: assets, checks, sensors, schedules and jobs, a folder a concern."""
+"""The Dagster layer: assets, checks, sensors, schedules and jobs, one folder per concern."""

@@ -1,4 +1,4 @@
-"""From findings of the domain's rules to results that Dagster shows."""
+"""Asset check results from the findings of domain rules."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ _NAMED_MONTHS = 3
 
 @dataclass(frozen=True)
 class MonthFinding:
-    """What a rule found in a month.
+    """The finding of a rule on one month.
 
     Attributes:
         month: ``YYYY-MM``.
-        finding: What the rule found.
-        of_this_run: Whether the run that asks has made that month.
-        settled: Whether an odd month is as usual by the months after it.
+        finding: The finding.
+        of_this_run: Whether the current run materialized the month.
+        settled: Whether later months show that the change was lasting, not an outlier.
     """
 
     month: str
@@ -28,14 +28,14 @@ class MonthFinding:
 
 
 def single_result(
-    key: dg.AssetCheckKey, finding: Finding, shown: Mapping[str, dg.MetadataValue] | None = None
+    key: dg.AssetCheckKey, finding: Finding, metadata: Mapping[str, dg.MetadataValue] | None = None
 ) -> dg.AssetCheckResult:
-    """The result of a check that speaks of the whole asset.
+    """Make the result of a check on a whole asset.
 
     Args:
         key: The check.
-        finding: What it found.
-        shown: More metadata.
+        finding: Its finding.
+        metadata: Additional metadata.
     """
     return dg.AssetCheckResult(
         asset_key=key.asset_key,
@@ -46,36 +46,35 @@ def single_result(
         metadata={
             "verdict": finding.verdict.name.lower(),
             **_figures(finding),
-            **(shown or {}),
+            **(metadata or {}),
         },
     )
 
 
 def monthly_result(
-    key: dg.AssetCheckKey, found: Sequence[MonthFinding], unpublished: Sequence[str]
+    key: dg.AssetCheckKey, findings: Sequence[MonthFinding], unpublished: Sequence[str]
 ) -> dg.AssetCheckResult:
-    """One result for all months: it fails the run for the run's own months only.
+    """Make one result for all months; only the current run's months can fail the run.
 
-    A refused month that another run made stays in sight as a warning, since the latest result
-    stands for the asset. An odd one is shown by the run that makes it, until the months after it
-    have settled that it was the beginning of something usual.
+    A failed month of another run stays as a warning, since the latest result stands for the asset.
+    A warning is reported by the run that materializes the month, until later months settle it.
 
     Args:
         key: The check.
-        found: Months in order, with what was found.
-        unpublished: Months of the run that the source has not published; no fault.
+        findings: Findings by month, in order.
+        unpublished: Months of the run that the source has not published; not a failure.
     """
-    shown = [entry for entry in found if _is_shown(entry)]
-    own = [entry.finding.verdict for entry in shown if entry.of_this_run]
-    refused = Verdict.FAIL in own
-    description = _sentence(found, shown)
+    reported = [entry for entry in findings if _is_reported(entry)]
+    own = [entry.finding.verdict for entry in reported if entry.of_this_run]
+    failed = Verdict.FAIL in own
+    description = _describe(findings, reported)
     if unpublished:
         description += f" · not published yet: {', '.join(unpublished)}"
-    newest = next((entry for entry in reversed(found) if entry.of_this_run), None)
+    newest = next((entry for entry in reversed(findings) if entry.of_this_run), None)
     metadata: dict[str, dg.MetadataValue | str | int | float] = {
-        "months": _table(found),
-        "months_judged": sum(entry.of_this_run for entry in found),
-        "failed_months": ", ".join(entry.month for entry in shown) or "none",
+        "months": _table(findings),
+        "months_judged": sum(entry.of_this_run for entry in findings),
+        "failed_months": ", ".join(entry.month for entry in reported) or "none",
     }
     if newest is not None:
         metadata |= {"newest_month": newest.month, **_figures(newest.finding)}
@@ -84,37 +83,37 @@ def monthly_result(
     return dg.AssetCheckResult(
         asset_key=key.asset_key,
         check_name=key.name,
-        passed=not shown,
-        severity=_severity(Verdict.FAIL if refused else Verdict.WARN),
+        passed=not reported,
+        severity=_severity(Verdict.FAIL if failed else Verdict.WARN),
         description=description,
         metadata=metadata,
     )
 
 
-def _is_shown(entry: MonthFinding) -> bool:
-    least = Verdict.WARN if entry.of_this_run and not entry.settled else Verdict.FAIL
-    return entry.finding.verdict >= least
+def _is_reported(entry: MonthFinding) -> bool:
+    threshold = Verdict.WARN if entry.of_this_run and not entry.settled else Verdict.FAIL
+    return entry.finding.verdict >= threshold
 
 
 def _severity(verdict: Verdict) -> dg.AssetCheckSeverity:
-    refused = verdict == Verdict.FAIL
-    return dg.AssetCheckSeverity.ERROR if refused else dg.AssetCheckSeverity.WARN
+    failed = verdict == Verdict.FAIL
+    return dg.AssetCheckSeverity.ERROR if failed else dg.AssetCheckSeverity.WARN
 
 
-def _sentence(found: Sequence[MonthFinding], shown: Sequence[MonthFinding]) -> str:
-    if shown:
-        worst_first = sorted(shown, key=lambda entry: -entry.finding.verdict)
+def _describe(findings: Sequence[MonthFinding], reported: Sequence[MonthFinding]) -> str:
+    if reported:
+        worst_first = sorted(reported, key=lambda entry: -entry.finding.verdict)
         named = [f"{entry.month}: {entry.finding.sentence}" for entry in worst_first]
         more = len(named) - _NAMED_MONTHS
         rest = [f"and {more} more months, listed under `months`"] if more > 0 else []
         return " | ".join(named[:_NAMED_MONTHS] + rest)
-    own = [entry for entry in found if entry.of_this_run]
+    own = [entry for entry in findings if entry.of_this_run]
     if not own:
-        return "no stored month to judge"
+        return "no stored month to check"
     newest = own[-1]
     settled = ", ".join(entry.month for entry in own if entry.settled)
-    odd = f"none of them odd but {settled}, which later months settled" if settled else ""
-    count = f"{len(own)} months, {odd or 'none of them odd'}; the newest, " if len(own) > 1 else ""
+    summary = f"all pass except {settled}, settled by later months" if settled else "all pass"
+    count = f"{len(own)} months, {summary}; the newest, " if len(own) > 1 else ""
     return f"{count}{newest.month}: {newest.finding.sentence}"
 
 
@@ -123,26 +122,26 @@ def _figures(finding: Finding) -> dict[str, float]:
     return {name: float(value) for name, value in figures.items() if value is not None}
 
 
-def _table(found: Sequence[MonthFinding]) -> dg.MetadataValue:
+def _table(findings: Sequence[MonthFinding]) -> dg.MetadataValue:
     records = [
         dg.TableRecord(
             {
                 "month": entry.month,
                 "verdict": entry.finding.verdict.name.lower()
                 + (" (settled by later months)" if entry.settled else ""),
-                "value": _shown_number(entry.finding.value),
-                "lower": _shown_number(entry.finding.lower),
-                "upper": _shown_number(entry.finding.upper),
+                "value": _format_number(entry.finding.value),
+                "lower": _format_number(entry.finding.lower),
+                "upper": _format_number(entry.finding.upper),
                 "finding": entry.finding.sentence,
             }
         )
-        for entry in found
-        if entry.of_this_run or _is_shown(entry)
+        for entry in findings
+        if entry.of_this_run or _is_reported(entry)
     ]
     names = ("month", "verdict", "value", "lower", "upper", "finding")
     schema = dg.TableSchema(columns=[dg.TableColumn(name=name) for name in names])
     return dg.MetadataValue.table(records, schema)
 
 
-def _shown_number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "" if value is None else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""What the Dagster layer shares: partitions, groups, pools, freshness policies, asset keys."""
+"""Shared constants of the Dagster layer: partitions, groups, pools, freshness, asset keys."""
 
 from datetime import timedelta
 
@@ -20,12 +20,12 @@ MONITORING = "monitoring"
 GROUPS = (INGESTION, REFERENCE, TRAINING, MODELS, EVALUATION, PREDICTIONS, MONITORING)
 
 UNFOLDED_LINEAGE = "/asset-groups?expanded=" + ",".join(f"global@global:{name}" for name in GROUPS)
-"""Page of Dagster's UI with every group of the graph unfolded; without this it opens folded."""
+"""Page of Dagster's UI with every group of the graph expanded; by default they are collapsed."""
 
 TRAINING_POOL = "training"
-"""Runs with a step of it go one at a time, however many runs the instance allows."""
+"""Pool of training steps: one run at a time, however many runs the instance allows."""
 INGESTION_POOL = "ingestion"
-"""The same for runs that bring months."""
+"""Pool of ingestion steps: one run at a time."""
 
 TIMEZONE = "America/New_York"
 
@@ -37,7 +37,7 @@ TRIP_FEATURES = dg.AssetKey("trip_features")
 MONTHS_FRESH = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(days=45), warn_window=timedelta(days=35)
 )
-"""For ``trip_features``: a month is published every month, now and then a week or two late."""
+"""For ``trip_features``: a month is published every month, sometimes a week or two late."""
 
 CHAMPION_FRESH = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(days=52), warn_window=timedelta(days=42)
@@ -45,20 +45,21 @@ CHAMPION_FRESH = dg.FreshnessPolicy.time_window(
 """For ``champion_model``: each new month leads to a decision, within the week at the latest."""
 
 WATCHED = {
-    "trip_features": "See with `ml-assets months` what is published, and on the page Automation "
-    "whether ingest_new_months and ingest_monthly are on and why they skip. Nothing but a late "
-    "source needs patience; all else is in their ticks.",
-    "champion_model": "See on the page Automation whether retrain_on_new_months and "
-    "retrain_weekly are on and why they skip, or train by hand: `ml-assets run`, or the job "
+    "trip_features": "Check with `ml-assets months` what is published, and on the Automation page "
+    "whether ingest_new_months and ingest_monthly are on and why they skip. If the source is late, "
+    "wait; the ticks show any other cause.",
+    "champion_model": "Check on the Automation page whether retrain_on_new_months and "
+    "retrain_weekly are on and why they skip, or train manually: `ml-assets run`, or the job "
     "retrain.",
 }
-"""Assets with such a policy, and what to do when one is overdue."""
+"""Assets with a freshness policy, and what to do when one is overdue."""
 
 
 def published_months(settings: Settings) -> dg.MonthlyPartitionsDefinition:
-    """Months from ``ML_ASSETS_FIRST_MONTH`` to the newest that can be out; asks no source.
+    """Return the partitions from ``ML_ASSETS_FIRST_MONTH`` to the newest month that can be out.
 
-    Dagster's newest monthly partition is last month, so the offset is what is left of the lag.
+    No source is read. Dagster's newest monthly partition is last month, so the offset is the rest
+    of the publication lag.
     """
     return dg.MonthlyPartitionsDefinition(
         start_date=str(settings.first_month),
@@ -69,15 +70,15 @@ def published_months(settings: Settings) -> dg.MonthlyPartitionsDefinition:
 
 
 def dataset_label(dataset: str, *, synthetic: bool) -> str:
-    """How metadata call the trips of a record: the dataset, or the synthetic sample."""
+    """Return the label of a record's dataset for metadata."""
     return "synthetic sample" if synthetic else dataset
 
 
 def check_crons(settings: Settings) -> None:
-    """Refuse a schedule that Dagster does not accept, or that no date of any year matches.
+    """Check that Dagster accepts each cron expression and that a date matches it.
 
     Raises:
-        SettingsError: for the first variable that holds such a schedule.
+        SettingsError: The first variable with an invalid schedule.
     """
     for variable, cron in settings.crons.items():
         if cron is None:

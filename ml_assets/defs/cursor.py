@@ -1,4 +1,4 @@
-"""What sensors remember from tick to tick, and what they compare it with."""
+"""Cursors of sensors, and the event numbers that they are compared with."""
 
 from typing import TypeVar
 
@@ -12,11 +12,11 @@ def load_cursor(kind: type[Cursor], text: str | None) -> Cursor:
     """Load a sensor's cursor.
 
     Args:
-        kind: Its model; every field has a default.
-        text: As the last tick left it.
+        kind: Its model, with a default for every field.
+        text: The stored cursor.
 
     Returns:
-        An empty cursor when there is none, or it is damaged or of another version.
+        The cursor; an empty one if there is none, or it is damaged or of another version.
     """
     try:
         return kind.model_validate_json(text or "{}")
@@ -25,13 +25,13 @@ def load_cursor(kind: type[Cursor], text: str | None) -> Cursor:
 
 
 def skip(reason: str, cursor: BaseModel | None = None) -> dg.SensorResult:
-    """The result of a tick that starts nothing; the cursor stays when none is given."""
+    """Return the result of a tick without run requests; without a cursor, the old one is kept."""
     text = None if cursor is None else cursor.model_dump_json()
     return dg.SensorResult(skip_reason=reason, cursor=text)
 
 
 def latest_storage_id(instance: dg.DagsterInstance, asset: dg.AssetKey | str) -> int:
-    """The event log's number of an asset's newest materialization; 0 when there is none."""
+    """Return the storage id of an asset's newest materialization; 0 without one."""
     key = dg.AssetKey(asset) if isinstance(asset, str) else asset
     records = instance.fetch_materializations(key, limit=1).records
     return records[0].storage_id if records else 0

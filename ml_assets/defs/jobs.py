@@ -1,4 +1,4 @@
-"""Jobs: named pieces of the graph to launch by hand, by schedule or by sensor."""
+"""Asset jobs, launched manually, by schedules or by sensors."""
 
 from typing import Any
 
@@ -20,43 +20,44 @@ TRAINING_SELECTION = dg.AssetSelection.groups(
 
 
 def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
-    """Ingest months; train, judge and decide on what is there; predict, and watch."""
+    """Return the jobs for ingestion, training, prediction, monitoring and the backtest."""
     return [
         dg.define_asset_job(
             "ingest_trips",
             selection=dg.AssetSelection.groups(INGESTION),
             partitions_def=partitions,
             hooks={tag_transient_failures},
-            description="Bring published months and split them into kept and rejected trips.",
+            description="Ingest published months and split them into kept and rejected trips.",
         ),
         dg.define_asset_job(
             "train_models",
             selection=TRAINING_SELECTION,
-            description="Choose the months, train every family, judge them, decide on a champion.",
+            description="Choose the months, train and evaluate every family, decide on the "
+            "champion.",
         ),
         dg.define_asset_job(
             "retrain",
             selection=TRAINING_SELECTION,
             config={"ops": {"training_set": {"config": {"on_rejected_months": "skip"}}}},
             hooks={tag_transient_failures},
-            description="The same as train_models, except that months which a data rule refuses "
-            "are left out: what sensors and schedules start.",
+            description="Like train_models, but skips months that a data rule rejects; started by "
+            "sensors and schedules.",
         ),
         dg.define_asset_job(
             "predict_trips",
             selection=dg.AssetSelection.groups(PREDICTIONS),
             partitions_def=partitions,
-            description="Score the requests of stored months with the champion.",
+            description="Score stored months with the champion.",
         ),
         dg.define_asset_job(
             "monitor_trips",
             selection=dg.AssetSelection.groups(MONITORING),
-            description="Measure drift, and the champion's error on months that came in since.",
+            description="Measure drift, the champion's error on new months, and the request log.",
         ),
         dg.define_asset_job(
             "run_backtest",
             selection=dg.AssetSelection.assets("backtest"),
-            description="Judge the champion's parameters, every family and the baselines on every "
+            description="Test the champion's parameters, every family and the baselines on every "
             "stored month, each trained on the months before it.",
         ),
     ]

@@ -1,4 +1,4 @@
-"""Metadata as people read it: rounded figures that Dagster plots, and tables."""
+"""Metadata for the UI: rounded numbers that Dagster plots, and tables."""
 
 import logging
 import math
@@ -13,25 +13,25 @@ from ml_assets.defs.resources.month_failures import ERRORS, describe_error
 from ml_assets.trips.schema import TABLES
 
 DIGITS = 4
-"""Of a figure in metadata: a tenth of a second of a trip; full precision is in the records."""
+"""Decimals of a number in metadata; the records have full precision."""
 
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 _EPOCH = datetime(1970, 1, 1)
 
 
 def safe_metadata(
     log: logging.Logger, of: str, make: Callable[[], Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Make metadata, or say why it could not be made: it never fails what it describes.
+    """Make metadata without failing the step: an error becomes a warning and an entry.
 
     Args:
-        log: Where a failure is logged, with its traceback.
+        log: Logger for a failure, with its traceback.
         of: What the metadata describes, for the message.
-        make: Makes it.
+        make: Makes the metadata.
 
     Returns:
-        The metadata; when ``make`` raised, one entry ``not_shown`` with the reason.
+        The metadata; if ``make`` raised, one entry ``not_shown`` with the reason.
     """
     try:
         return dict(make())
@@ -41,14 +41,16 @@ def safe_metadata(
         return {"not_shown": why}
 
 
-def optional(log: logging.Logger, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
-    """Make what only shows a result, or go on without it: the failure is logged as a warning.
+def optional(
+    log: logging.Logger, what: str, make: Callable[[], Result], otherwise: Result
+) -> Result:
+    """Make something that is only displayed; a failure is logged as a warning.
 
     Args:
-        log: Where a failure is logged, with its traceback.
-        what: Names it in the message.
+        log: Logger for a failure, with its traceback.
+        what: What is made, for the message.
         make: Makes it.
-        otherwise: Returned when ``make`` raised.
+        otherwise: Returned if ``make`` raised.
     """
     try:
         return make()
@@ -58,9 +60,9 @@ def optional(log: logging.Logger, what: str, make: Callable[[], Made], otherwise
 
 
 def figure(value: float) -> dg.MetadataValue:
-    """A number that Dagster plots over time, without fifteen digits.
+    """Return a rounded number that Dagster plots over time.
 
-    What is no finite number becomes text: neither JSON nor GraphQL can carry it.
+    NaN and infinity become text, since JSON and GraphQL cannot represent them.
     """
     number = round(float(value), DIGITS)
     finite = math.isfinite(number)
@@ -68,22 +70,22 @@ def figure(value: float) -> dg.MetadataValue:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
-    """Rows with the same columns as a table that the asset's page draws; numbers are rounded.
+    """Make a table of rows with the same columns; numbers are rounded.
 
     Args:
-        rows: column to value: text, number or truth value; anything else becomes text.
+        rows: Values by column: text, number or bool; anything else becomes text.
     """
     names = list(rows[0]) if rows else ["nothing to show"]
     schema = dg.TableSchema(columns=[dg.TableColumn(name=name) for name in names])
-    records = [dg.TableRecord({name: _shown(value) for name, value in row.items()}) for row in rows]
+    records = [dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in rows]
     return dg.MetadataValue.table(records, schema)
 
 
 def preview(frame: pl.DataFrame, rows: int) -> dg.MetadataValue:
-    """The first rows of a frame as a table, whatever values are in them.
+    """Make a table of the first rows of a frame.
 
-    Times are written in ISO 8601, and those that no calendar date stands for (before the year 1 or
-    after 9999) as their distance from 1970.
+    Times are in ISO 8601; those before the year 1 or after 9999 are given as their distance from
+    1970.
     """
     first = frame.head(rows)
     columns = {
@@ -111,7 +113,7 @@ def _time(count: int, a_second: int, unit: str) -> str:
         return f"{count:,} {unit} since 1970"
 
 
-def _shown(value: Any) -> str | int | float | bool | None:
+def _cell(value: Any) -> str | int | float | bool | None:
     if isinstance(value, float):
         return round(value, DIGITS) if math.isfinite(value) else str(value)
     return value if value is None or isinstance(value, str | int | bool) else str(value)
@@ -131,7 +133,7 @@ _LINEAGE = {
 
 
 def column_schema(table: str) -> dg.TableSchema:
-    """Names, types, constraints and meanings of a table's columns."""
+    """Return names, types, constraints and descriptions of a table's columns."""
     schema = TABLES[table]
     columns = [
         dg.TableColumn(
@@ -139,7 +141,7 @@ def column_schema(table: str) -> dg.TableSchema:
             type=str(column.dtype).partition("(")[0],
             description=column.description,
             constraints=dg.TableColumnConstraints(
-                nullable=column.nullable, other=[_in_words(check) for check in column.checks]
+                nullable=column.nullable, other=[_describe_check(check) for check in column.checks]
             ),
         )
         for name, column in schema.columns.items()
@@ -147,8 +149,8 @@ def column_schema(table: str) -> dg.TableSchema:
     return dg.TableSchema(columns=columns)
 
 
-def _in_words(check: Any) -> str:
-    """A pandera check as people say it."""
+def _describe_check(check: Any) -> str:
+    """Describe a pandera check."""
     limits = check.statistics or {}
     if check.name == "in_range":
         return f"{limits['min_value']:,} to {limits['max_value']:,}"
@@ -160,11 +162,11 @@ def _in_words(check: Any) -> str:
 
 
 def column_lineage(table: str, published: dict[str, str]) -> dg.TableColumnLineage:
-    """Which published columns each column comes from.
+    """Return the published columns that each column is computed from.
 
     Args:
         table: A key of ``TABLES``.
-        published: The project's name of a column to its published name.
+        published: Published name by the project's name of a column.
     """
     return dg.TableColumnLineage(
         deps_by_column={

@@ -1,6 +1,6 @@
-"""Schedules, in New York time: bring and score monthly, retrain weekly, watch the service daily.
+"""Schedules in New York time: monthly ingestion and monitoring, weekly retraining, daily metrics.
 
-Each starts something only if need be.
+A schedule skips when nothing has changed.
 """
 
 from collections.abc import Callable
@@ -37,16 +37,20 @@ _INPUTS = ("trip_features", "champion_model")
 _SCORES = ("feature_drift", "prediction_performance")
 _ONLINE = dg.AssetKey("online_predictions")
 WATCH_CRON = "30 5 * * *"
-"""After the end of the day in UTC, by which the request log goes."""
+"""After midnight UTC, since the request log has UTC days."""
 
-Answer = list[dg.RunRequest] | dg.SkipReason
+Tick = list[dg.RunRequest] | dg.SkipReason
 
 
 def project_schedules(settings: Settings, now: Clock = utc_now) -> list[dg.ScheduleDefinition]:
-    """Those schedules that the settings do not switch off; ``now`` tells the time.
+    """Return the schedules that the settings do not switch off.
+
+    Args:
+        settings: The settings.
+        now: Clock, for tests.
 
     Raises:
-        SettingsError: when one can never run.
+        SettingsError: A cron expression is invalid or never matches.
     """
     check_crons(settings)
     made = (
@@ -74,27 +78,27 @@ def _ingest_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDe
         "ingest_monthly",
         INGEST_JOB,
         cron,
-        "Bring every published month that is not stored as it is, also one that "
+        "Ingest every published month that is not stored in this version, including those that "
         "ingest_new_months has given up.",
     )
     def ingest_monthly(
         context: dg.ScheduleEvaluationContext,
         trip_source: TripSourceResource,
         trip_store: TripStoreResource,
-    ) -> Answer:
+    ) -> Tick:
         if busy := active_run(context.instance, INGESTION_POOL):
             return dg.SkipReason(f"months are being ingested: {busy}")
         months = months_until(settings, new_york_date(now()))
         try:
             just_out = str(months[-1].shift(-1))
-            wanted = find_pending_months(trip_source, trip_store.tables(), months, just_out)
+            pending = find_pending_months(trip_source, trip_store.tables(), months, just_out)
         except (SourceUnavailable, InvalidSource, OSError) as error:
             return dg.SkipReason(str(error))
-        # Whatever was asked for before, and came to nothing, is asked for once more.
-        plan = plan_runs(wanted, IngestCursor(), lambda _: RunOutcome(RunState.UNKNOWN), now())
+        # An empty cursor requests failed months again.
+        plan = plan_runs(pending, IngestCursor(), lambda _: RunOutcome(RunState.UNKNOWN), now())
         if not plan.requests:
             missed = near_miss_note(trip_source, trip_store.tables(), months)
-            return dg.SkipReason(f"every published month is stored as it is{missed}")
+            return dg.SkipReason(f"every published month is stored{missed}")
         tick = f"{context.scheduled_execution_time:%Y-%m-%d %H:%M}"
         return [run_request(each, f"{each.run_key} at {tick}") for each in plan.requests]
 
@@ -107,18 +111,18 @@ def _score_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDef
         "monitor_monthly",
         SCORE_JOB,
         cron,
-        "Measure drift and the champion's error, when there is another month or champion.",
+        "Measure drift and the champion's error when there is a new month or champion.",
     )
-    def monitor_monthly(context: dg.ScheduleEvaluationContext) -> Answer:
+    def monitor_monthly(context: dg.ScheduleEvaluationContext) -> Tick:
         instance = context.instance
         inputs = {name: latest_storage_id(instance, name) for name in _INPUTS}
         if missing := [name for name, newest in inputs.items() if not newest]:
-            return dg.SkipReason(f"nothing to score yet: no {' and no '.join(missing)}")
+            return dg.SkipReason(f"nothing to measure yet: no {' and no '.join(missing)}")
         if min(latest_storage_id(instance, name) for name in _SCORES) > max(inputs.values()):
-            return dg.SkipReason("no month and no champion is newer than the last scoring")
+            return dg.SkipReason("no month and no champion is newer than the last measurement")
         if busy := active_run(instance, INGESTION_POOL, TRAINING_POOL):
-            return dg.SkipReason(f"not while months or the champion may change: {busy}")
-        return [dg.RunRequest(tags=reason_tag("monthly scoring"))]
+            return dg.SkipReason(f"months or the champion may change: {busy}")
+        return [dg.RunRequest(tags=reason_tag("monthly monitoring"))]
 
     assert isinstance(monitor_monthly, dg.ScheduleDefinition)
     return monitor_monthly
@@ -129,25 +133,25 @@ def _retrain_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleD
         "retrain_weekly",
         RETRAIN_JOB,
         cron,
-        "Retrain when months, their contents or the code differ from the last training's.",
+        "Retrain when months, their contents or the code differ from the last training.",
     )
     def retrain_weekly(
         context: dg.ScheduleEvaluationContext, trip_store: TripStoreResource
-    ) -> Answer:
+    ) -> Tick:
         if busy := active_run(context.instance, INGESTION_POOL, TRAINING_POOL):
-            return dg.SkipReason(f"not beside another run: {busy}")
+            return dg.SkipReason(f"another run is in progress: {busy}")
         records = trip_store.records()
-        ahead = next_training(trip_store.tables())
-        if ahead.training_set is None:
-            return dg.SkipReason(f"not enough to train on: {ahead.fault}")
+        planned = next_training(trip_store.tables())
+        if planned.training_set is None:
+            return dg.SkipReason(f"not enough months to train on: {planned.fault}")
         try:
             last = last_applied(DecisionLog(records.home, records.dataset))
         except (UnreadableRecord, OSError) as error:
             return dg.SkipReason(str(error))
-        if last is not None and last.training_set == ahead.training_set.fingerprint:
+        if last is not None and last.training_set == planned.training_set.fingerprint:
             return dg.SkipReason("months and code are those of the last training")
-        news = new_data_since(ahead.training_set, last)
-        changed = str(news) if news else "the code, or older months, changed"
+        new_data = new_data_since(planned.training_set, last)
+        changed = str(new_data) if new_data else "the code, or older months, changed"
         return [dg.RunRequest(tags=reason_tag(f"weekly retraining ({changed})"))]
 
     assert isinstance(retrain_weekly, dg.ScheduleDefinition)
@@ -159,23 +163,23 @@ def _watch_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDef
         "summarize_requests_daily",
         SCORE_JOB,
         cron,
-        "Measure what the prediction service answered, when it answered anything since.",
+        "Compute the metrics of the request log when it has new entries.",
     )
     def summarize_requests_daily(
         context: dg.ScheduleEvaluationContext,
         request_log: RequestLogResource,
         trip_store: TripStoreResource,
-    ) -> Answer:
+    ) -> Tick:
         written = last_written(request_log.folder)
         if written is None:
-            return dg.SkipReason("nothing has been served yet")
+            return dg.SkipReason("no prediction has been served yet")
         try:
             record = trip_store.records().find(_ONLINE.to_user_string(), OnlineRecord)
         except UnreadableRecord:
-            record = None  # it is measured anew
+            record = None  # measured again
         if record is not None and record.log_written is not None and record.log_written >= written:
-            return dg.SkipReason("nothing was served since the last measurement")
-        served = reason_tag("the prediction service answered requests")
+            return dg.SkipReason("no prediction was served since the last measurement")
+        served = reason_tag("the request log has new entries")
         return [dg.RunRequest(asset_selection=[_ONLINE], tags=served)]
 
     assert isinstance(summarize_requests_daily, dg.ScheduleDefinition)

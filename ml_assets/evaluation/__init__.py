@@ -1,1 +1,1 @@
-"""How well a model predicts: metrics, slices, model checks, intervals, the leaderboard."""
+"""Evaluation: metrics, slices, model checks, interval coverage, leaderboard."""

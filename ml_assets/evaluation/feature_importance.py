@@ -1,4 +1,4 @@
-"""Which features a fitted pipeline leans on, by name."""
+"""Feature importance of a fitted pipeline, by name."""
 
 from collections import defaultdict
 from typing import Any
@@ -11,20 +11,20 @@ from ml_assets.pipeline.encoders import TripIndicators
 
 
 def feature_importance(pipeline: Pipeline) -> dict[str, float]:
-    """The share of each feature in what the model does.
+    """Compute the importance of each feature as a share.
 
-    Trees give their own measure: the share of the error that splits on a feature take away. For a
-    linear model it is the size of the coefficient times how much the column varies in training,
-    summed over the columns of one group, since thousands of single zone pairs say nothing to a
-    reader: ``zone_pair=20104`` counts towards ``zone_pair``.
+    Tree models report their own measure: the share of the error reduction by splits on a feature.
+    For a linear model it is the absolute coefficient times the standard deviation of the column in
+    training, summed by group, since thousands of single zone pairs are not readable:
+    ``zone_pair=20104`` counts towards ``zone_pair``.
 
     Args:
-        pipeline: fitted; its last steps are ``encoder`` and ``model``, as a ``ModelFamily`` makes
-            them.
+        pipeline: Fitted pipeline with the last steps ``encoder`` and ``model``, as made by a
+            ``ModelFamily``.
 
     Returns:
-        Feature to share, largest first, summing to 1; all 0 when the model uses none. Empty when
-        the estimator tells neither importances nor coefficients, as nearest neighbours do not.
+        Shares by feature, largest first, with a sum of 1, or all 0 when the model uses no feature.
+        Empty for an estimator without importances and coefficients, such as nearest neighbours.
     """
     encoder, estimator = pipeline["encoder"], pipeline["model"].regressor_
     sizes = _sizes(encoder, estimator)
@@ -39,7 +39,7 @@ def feature_importance(pipeline: Pipeline) -> dict[str, float]:
 
 
 def _sizes(encoder: Any, estimator: Any) -> npt.NDArray[np.float64] | None:
-    # XGBoost has a coef_ as well, which raises for trees: importances are asked for first.
+    # Importances come first, since XGBoost also has a coef_, which raises for trees.
     if hasattr(estimator, "feature_importances_"):
         return np.asarray(estimator.feature_importances_, dtype=np.float64)
     if hasattr(estimator, "coef_"):

@@ -1,4 +1,4 @@
-"""Do prediction intervals hold what they promise? Measured on the judged month, also by slice."""
+"""Coverage of prediction intervals on the test month, overall and by slice."""
 
 from typing import Any
 
@@ -13,116 +13,116 @@ from ml_assets.trips.quality import Finding, Verdict
 from ml_assets.trips.rules import TARGET
 
 TOLERANCE = 0.03
-"""Up to so far from the nominal share, either way, is fine."""
+"""Tolerated difference to the nominal coverage, either way."""
 
 STANDARD_ERRORS = 2
-"""On fewer than some 1,400 trips the share moves by more than ``TOLERANCE`` by chance: then so many
-of its standard errors are fine, binomial ones of the trips judged and of those calibrated on."""
+"""With fewer than about 1,400 trips the coverage varies by more than ``TOLERANCE`` by chance: then
+this many standard errors are tolerated, binomial ones of the test and of the calibration trips."""
 
 MIN_ROWS = 30
-"""Slices with fewer trips are left out, as for the errors: their share is mostly chance."""
+"""Slices with fewer trips are omitted, as for the metrics: their coverage is mostly noise."""
 
 Row = dict[str, str | int | float]
 
 
 def measure_intervals(
     pipeline: Any,
-    judged: pd.DataFrame,
+    test: pd.DataFrame,
     predicted: npt.ArrayLike,
     fitted_on: pd.DataFrame | None = None,
 ) -> IntervalRecord | None:
-    """How many judged trips lie in a pipeline's intervals, and how wide these are.
+    """Measure coverage and width of a pipeline's intervals on test trips.
 
     Args:
-        pipeline: Fitted, with intervals or without.
-        judged: Trips: request columns and ``duration_minutes``.
-        predicted: What it predicts for them, minutes.
-        fitted_on: Trips that it was fitted on, which tell unseen pairs of zones; without them the
-            slices of pairs are left out.
+        pipeline: Fitted pipeline, with or without intervals.
+        test: Test trips: request columns and ``duration_minutes``.
+        predicted: The pipeline's predictions for them, minutes.
+        fitted_on: Training trips, which determine unseen zone pairs; without them the slices of
+            pairs are omitted.
 
     Returns:
-        None for a pipeline that has no intervals.
+        The measurement; None for a pipeline without intervals.
     """
     intervals = get_intervals(pipeline)
     if intervals is None:
         return None
     lower, upper = intervals.bounds(predicted)
-    actual = judged[TARGET].to_numpy()
-    held: Mask = (lower <= actual) & (actual <= upper)
+    actual = test[TARGET].to_numpy()
+    covered: Mask = (lower <= actual) & (actual <= upper)
     width: Minutes = upper - lower
     pairs = np.array([], dtype=np.int64) if fitted_on is None else pair_codes(fitted_on)
     slices = [
         IntervalSlice(
             slice=name,
-            coverage=float(held[mask].mean()),
+            coverage=float(covered[mask].mean()),
             mean_width=float(width[mask].mean()),
             rows=int(np.count_nonzero(mask)),
         )
-        for name, mask in slice_masks(judged, pairs).items()
+        for name, mask in slice_masks(test, pairs).items()
         if np.count_nonzero(mask) >= MIN_ROWS
         and not (fitted_on is None and name.startswith("pair/"))
     ]
     return IntervalRecord(
         nominal=intervals.nominal,
-        coverage=float(held.mean()),
+        coverage=float(covered.mean()),
         mean_width=float(width.mean()),
-        rows=len(held),
+        rows=len(covered),
         calibrated_rows=int(intervals.residuals.sum()),
         slices=slices,
     )
 
 
-def tolerated(measured: IntervalRecord) -> float:
-    """How far from nominal the share of so many trips may be, either way."""
+def coverage_tolerance(measured: IntervalRecord) -> float:
+    """Return the tolerated difference to the nominal coverage for this number of trips."""
     variance = measured.nominal * (1 - measured.nominal)
-    of_chance = variance / measured.rows + variance / measured.calibrated_rows
-    return max(TOLERANCE, STANDARD_ERRORS * float(np.sqrt(of_chance)))
+    sampling = variance / measured.rows + variance / measured.calibrated_rows
+    return max(TOLERANCE, STANDARD_ERRORS * float(np.sqrt(sampling)))
 
 
 def interval_coverage(measured: IntervalRecord | None, saw_judged_month: bool = False) -> Finding:
-    """The share of judged trips that the intervals hold is near the one they are made for.
+    """Check that the coverage on the test month is close to the nominal one.
 
     Args:
-        measured: On the judged month; None for a model without intervals.
+        measured: Measurement on the test month; None for a model without intervals.
         saw_judged_month: Whether the model was fitted, or its intervals calibrated, on that month.
     """
     if measured is None:
         return Finding(
             Verdict.WARN,
-            "it has no prediction intervals, since it was trained before there were any, and "
-            "answers with minutes alone: train models again",
+            "the model has no prediction intervals, as it was trained by an old version: train "
+            "models again",
         )
     nominal, share = measured.nominal, measured.coverage
-    tolerance = tolerated(measured)
+    tolerance = coverage_tolerance(measured)
     lower, upper = nominal - tolerance, nominal + tolerance
     sentence = (
-        f"the {nominal:.0%} intervals hold {share:.1%} of {measured.rows:,} judged trips and are "
-        f"{measured.mean_width:.1f} minutes wide on average; {lower:.1%} to {upper:.1%} is fine"
+        f"the {nominal:.0%} intervals cover {share:.1%} of {measured.rows:,} test trips, with a "
+        f"mean width of {measured.mean_width:.1f} minutes; allowed: {lower:.1%} to {upper:.1%}"
     )
     if tolerance > TOLERANCE:
         sentence += (
-            f" ({measured.calibrated_rows:,} calibrated on: so few move the share by chance, hence "
-            f"{STANDARD_ERRORS} standard errors instead of {100 * TOLERANCE:g} points)"
+            f" ({STANDARD_ERRORS} standard errors instead of {100 * TOLERANCE:g} points, since "
+            f"only {measured.calibrated_rows:,} trips were calibrated on)"
         )
     if measured.slices:
         farthest = max(measured.slices, key=lambda part: abs(part.coverage - nominal))
         sentence += (
-            f"; farthest off is {farthest.slice} with {farthest.coverage:.1%} of "
+            f"; the farthest slice is {farthest.slice} with {farthest.coverage:.1%} of "
             f"{farthest.rows:,} trips"
         )
     if saw_judged_month:
-        sentence += "; it was fitted or calibrated on this very month, so the share tells little"
+        sentence += "; optimistic, as the model was fitted or calibrated on this month"
     if lower <= share <= upper:
         return Finding(Verdict.PASS, sentence, share, lower, upper)
     sentence += (
-        ". Trips are no longer as in the month that they were calibrated on: materialize the model "
-        "again on newer or more months"
+        ". The trips differ from the calibration month: materialize the model again on newer or "
+        "more months"
     )
     return Finding(Verdict.WARN, sentence, share, lower, upper)
 
 
 def interval_table(measured: IntervalRecord) -> list[Row]:
-    """Share held in percent and width in minutes, of all judged trips, then of each slice."""
+    """Tabulate coverage in percent and width in minutes, of all test trips and of each slice."""
     return [
         {
             "slice": part.slice,
@@ -135,7 +135,7 @@ def interval_table(measured: IntervalRecord) -> list[Row]:
 
 
 def overall_and_slices(measured: IntervalRecord) -> list[IntervalSlice]:
-    """All trips as the first slice, then the others."""
+    """Return all trips as the first slice, then the others."""
     everything = IntervalSlice(
         slice="all trips",
         coverage=measured.coverage,

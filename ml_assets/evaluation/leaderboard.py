@@ -1,23 +1,23 @@
-"""The leaderboard: every family and every baseline on the same judged month, best first."""
+"""The leaderboard: every model and baseline on the same test month, best first."""
 
 from collections.abc import Iterable, Sequence
 
 from ml_assets.evaluation.records import MetricsRecord, ModelRecord
 
 Row = dict[str, str | int | float]
-"""A line of a table for people: column to what it shows."""
+"""A row of a table: value by column."""
 
 
 def leaderboard(rows: Iterable[ModelRecord]) -> list[ModelRecord]:
-    """The rows, lowest RMSE on the judging month first; equal ones by name."""
+    """Sort the rows by test RMSE, then by name."""
     return sorted(rows, key=lambda row: (row.test.rmse, row.model))
 
 
 def leaderboard_table(rows: Iterable[ModelRecord]) -> list[Row]:
-    """Who is ahead: a row for each model and baseline, best first. Errors are in minutes.
+    """Tabulate the test errors of each model and baseline in minutes, best first.
 
-    Few columns, so that an asset's page shows them all; :func:`figures_table` and
-    :func:`cost_table` have the others.
+    Few columns, to fit an asset's page; :func:`figures_table` and :func:`cost_table` have the
+    others.
     """
     return [
         {
@@ -31,7 +31,7 @@ def leaderboard_table(rows: Iterable[ModelRecord]) -> list[Row]:
 
 
 def figures_table(rows: Iterable[ModelRecord]) -> list[Row]:
-    """The other figures of the same rows: ``mape`` and ``in_5_min`` in percent."""
+    """Tabulate the other metrics of the same rows; ``mape`` and ``in_5_min`` in percent."""
     return [
         {
             "model": row.model,
@@ -45,7 +45,7 @@ def figures_table(rows: Iterable[ModelRecord]) -> list[Row]:
 
 
 def cost_table(rows: Iterable[ModelRecord]) -> list[Row]:
-    """What the same rows cost: seconds to fit, size as stored, trips predicted per second."""
+    """Tabulate the costs of the same rows: seconds to fit, stored size, trips per second."""
     return [
         {
             "model": row.model,
@@ -58,13 +58,13 @@ def cost_table(rows: Iterable[ModelRecord]) -> list[Row]:
 
 
 def slices_table(record: ModelRecord) -> list[Row]:
-    """The figures of one model on all judged trips, then on each slice."""
+    """Tabulate the metrics of one model on all test trips and on each slice."""
     parts = [("all trips", record.test), *((part.slice, part.metrics) for part in record.slices)]
     return [{"slice": name, "trips": figures.rows, **_figures(figures)} for name, figures in parts]
 
 
 def slices_side_by_side(rows: Iterable[ModelRecord]) -> list[Row]:
-    """RMSE of every model on every slice, best model first; a gap where it was not measured."""
+    """Tabulate the RMSE of every model by slice, best model first; empty where not measured."""
     ordered = [row for row in leaderboard(rows) if row.kind == "model"]
     if not ordered:
         return []
@@ -72,25 +72,25 @@ def slices_side_by_side(rows: Iterable[ModelRecord]) -> list[Row]:
     for part in ordered[0].slices:
         line: Row = {"slice": part.slice, "trips": part.metrics.rows}
         for row in ordered:
-            found = next((p.metrics.rmse for p in row.slices if p.slice == part.slice), None)
-            line[row.model] = "" if found is None else round(found, 3)
+            rmse = next((p.metrics.rmse for p in row.slices if p.slice == part.slice), None)
+            line[row.model] = "" if rmse is None else round(rmse, 3)
         table.append(line)
     return table
 
 
 def best_by_slice(rows: Iterable[ModelRecord]) -> list[Row]:
-    """RMSE of the best model and of the next on every slice."""
-    ahead = [row for row in leaderboard(rows) if row.kind == "model"][:2]
-    names = dict(zip(("best_rmse", "next_rmse"), (row.model for row in ahead), strict=False))
+    """Tabulate the RMSE of the best two models by slice."""
+    best = [row for row in leaderboard(rows) if row.kind == "model"][:2]
+    names = dict(zip(("best_rmse", "next_rmse"), (row.model for row in best), strict=False))
     return [
         {"slice": line["slice"], "trips": line["trips"]}
         | {column: line[model] for column, model in names.items()}
-        for line in slices_side_by_side(ahead)
+        for line in slices_side_by_side(best)
     ]
 
 
 def as_markdown_table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table, for what is too wide to stand on a page."""
+    """Format the rows as a Markdown table."""
     if not rows:
         return ""
     lines = [[*rows[0]], ["---"] * len(rows[0]), *(row.values() for row in rows)]
@@ -108,5 +108,5 @@ def _figures(metrics: MetricsRecord) -> Row:
 
 
 def _rows_per_second(row: ModelRecord) -> str:
-    """Trips predicted per second of wall time; a dash when the clock saw no time pass."""
+    """Format the trips predicted per second; a dash when no time was measured."""
     return f"{row.test.rows / row.predict_seconds:,.0f}" if row.predict_seconds > 0 else "–"

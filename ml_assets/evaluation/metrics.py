@@ -1,4 +1,4 @@
-"""How good predictions are: on the whole judged month, by slice, and against each other."""
+"""Metrics of predictions, on the whole test month and by slice."""
 
 from dataclasses import dataclass, fields
 
@@ -10,7 +10,7 @@ from sklearn import metrics as sklearn_metrics
 from ml_assets.trips.zones import AIRPORT_ZONES, borough_by_location
 
 CLOSE_MINUTES = 5.0
-"""A prediction this near to the trip's duration counts as close."""
+"""Maximum absolute error of a close prediction, minutes."""
 
 HOUR_BANDS = (
     ("night 0-6", 0, 6),
@@ -24,7 +24,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def root_mean_squared_error(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Square root of the mean squared difference, in the unit of its arguments."""
+    """Compute the root mean squared error, in the unit of the arguments."""
     return float(np.sqrt(np.mean((np.asarray(actual) - np.asarray(predicted)) ** 2)))
 
 
@@ -38,7 +38,7 @@ class Metrics:
         mape: mean(abs(e) / actual), a fraction (0.25 is 25 %).
         r2: 1 - sum(e²) / sum((actual - mean(actual))²); NaN for a single trip.
         share_within_5_minutes: mean(abs(e) <= 5), a fraction.
-        rows: how many trips were compared.
+        rows: number of trips.
     """
 
     rmse: float
@@ -49,31 +49,31 @@ class Metrics:
     rows: int
 
     def as_dict(self) -> dict[str, float]:
-        """The figures by name, for tracking and metadata."""
+        """Return the metrics by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def measure(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> Metrics:
-    """Compare predictions with what happened.
+    """Compute the metrics of predictions.
 
     Args:
-        actual: durations in minutes, shape (n,), above 0.
-        predicted: predicted minutes in the same order, shape (n,).
+        actual: Actual durations in minutes, shape (n,), above 0.
+        predicted: Predicted minutes in the same order, shape (n,).
 
     Raises:
-        ValueError: when the two differ in length, are empty or not one-dimensional, hold NaN or
-            infinity, or when an actual duration is not above 0 (MAPE divides by it).
+        ValueError: The two differ in length, are empty or not one-dimensional, or have NaN or
+            infinite values, or an actual duration is not above 0 (MAPE divides by it).
     """
     actual_minutes = _minutes("actual", actual)
     predicted_minutes = _minutes("predicted", predicted)
     if len(actual_minutes) != len(predicted_minutes):
         raise ValueError(
             f"actual has {len(actual_minutes)} rows but predicted has {len(predicted_minutes)}: "
-            "both must be of the same trips, in the same order"
+            "both must have the same trips in the same order"
         )
     if actual_minutes.min() <= 0:
         raise ValueError(
-            f"actual holds a duration of {actual_minutes.min():g} minutes: durations are above 0"
+            f"actual has a duration of {actual_minutes.min():g} minutes: durations are above 0"
         )
     error = np.abs(predicted_minutes - actual_minutes)
     pair = (actual_minutes, predicted_minutes)
@@ -88,33 +88,33 @@ def measure(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> Metrics:
 
 
 def pair_codes(trips: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """One integer per row for its pick-up and drop-off zone: ``PULocationID * 1000 + DO…``."""
+    """Encode each row's zone pair as an integer: ``PULocationID * 1000 + DOLocationID``."""
     codes: npt.NDArray[np.int64] = trips["PULocationID"].to_numpy(dtype=np.int64) * 1000
     codes += trips["DOLocationID"].to_numpy(dtype=np.int64)
     return codes
 
 
-def slice_masks(judge: pd.DataFrame, train_pairs: npt.NDArray[np.int64]) -> dict[str, Mask]:
-    """Which rows of the judged month belong to which slice; slices overlap.
+def slice_masks(test: pd.DataFrame, train_pairs: npt.NDArray[np.int64]) -> dict[str, Mask]:
+    """Return the rows of each slice of the test trips; slices overlap.
 
     Args:
-        judge: request fields ``PULocationID``, ``DOLocationID``, ``trip_distance`` (miles) and
-            ``pickup_datetime``, one row a trip.
-        train_pairs: ``pair_codes`` of the training rows; duplicates are welcome.
+        test: Request fields ``PULocationID``, ``DOLocationID``, ``trip_distance`` (miles) and
+            ``pickup_datetime``, one row per trip.
+        train_pairs: ``pair_codes`` of the training rows; may have duplicates.
 
     Returns:
-        Slice name, ``group/value``, to a mask of shape (rows,). Boroughs are of the pick-up and
-        only those that occur.
+        Masks of shape (rows,) by slice name ``group/value``. Boroughs are those of the pick-up, as
+        far as they occur.
     """
-    pickup = judge["PULocationID"].to_numpy(dtype=np.int64)
-    dropoff = judge["DOLocationID"].to_numpy(dtype=np.int64)
-    hour = judge["pickup_datetime"].dt.hour.to_numpy()
-    seen = np.isin(pair_codes(judge), train_pairs)
+    pickup = test["PULocationID"].to_numpy(dtype=np.int64)
+    dropoff = test["DOLocationID"].to_numpy(dtype=np.int64)
+    hour = test["pickup_datetime"].dt.hour.to_numpy()
+    seen = np.isin(pair_codes(test), train_pairs)
     masks: dict[str, Mask] = {
         "pair/seen": seen,
         "pair/unseen": ~seen,
         "airport/either end": np.isin(pickup, AIRPORT_ZONES) | np.isin(dropoff, AIRPORT_ZONES),
-        "distance/zero": judge["trip_distance"].to_numpy() == 0,
+        "distance/zero": test["trip_distance"].to_numpy() == 0,
     }
     for name, first, end in HOUR_BANDS:
         masks[f"hour/{name}"] = (hour >= first) & (hour < end)
@@ -122,7 +122,7 @@ def slice_masks(judge: pd.DataFrame, train_pairs: npt.NDArray[np.int64]) -> dict
 
 
 def _borough_masks(pickup: npt.NDArray[np.int64]) -> dict[str, Mask]:
-    """One mask per borough that occurs; zones outside the table are of unknown borough."""
+    """Return a mask for each borough that occurs; other zones have an unknown borough."""
     names, name_of_zone = np.unique(borough_by_location(), return_inverse=True)
     in_table = (pickup >= 0) & (pickup < len(name_of_zone))
     borough = name_of_zone[np.where(in_table, pickup, 0)]
@@ -131,48 +131,48 @@ def _borough_masks(pickup: npt.NDArray[np.int64]) -> dict[str, Mask]:
 
 @dataclass(frozen=True)
 class SliceMetrics:
-    """The figures of one slice of the judged month."""
+    """The metrics of one slice of the test trips."""
 
     slice: str
     metrics: Metrics
 
 
 def measure_slices(
-    judge: pd.DataFrame,
+    test: pd.DataFrame,
     predicted: npt.ArrayLike,
     train_pairs: npt.NDArray[np.int64],
-    least_rows: int = 30,
+    min_rows: int = 30,
 ) -> list[SliceMetrics]:
-    """Measure every slice of the judged month that holds enough trips to say anything.
+    """Compute the metrics of every slice with enough trips.
 
     Args:
-        judge: request fields and ``duration_minutes``, one row a trip.
-        predicted: predicted minutes, shape (rows,), in the order of ``judge``.
+        test: Request fields and ``duration_minutes``, one row per trip.
+        predicted: Predicted minutes in the order of ``test``, shape (rows,).
         train_pairs: ``pair_codes`` of the training rows.
-        least_rows: slices with fewer trips are left out; their RMSE is mostly chance.
+        min_rows: Slices with fewer trips are omitted; their RMSE is mostly noise.
 
     Raises:
-        ValueError: as :func:`measure`, and when ``predicted`` has another length than ``judge``.
+        ValueError: See :func:`measure`.
     """
-    actual = _minutes("duration_minutes", judge["duration_minutes"])
+    actual = _minutes("duration_minutes", test["duration_minutes"])
     predicted_minutes = _minutes("predicted", predicted)
     if len(predicted_minutes) != len(actual):
-        raise ValueError(f"judge has {len(actual)} rows, predicted has {len(predicted_minutes)}")
+        raise ValueError(f"test has {len(actual)} rows, predicted has {len(predicted_minutes)}")
     return [
         SliceMetrics(name, measure(actual[mask], predicted_minutes[mask]))
-        for name, mask in slice_masks(judge, train_pairs).items()
-        if np.count_nonzero(mask) >= max(least_rows, 1)
+        for name, mask in slice_masks(test, train_pairs).items()
+        if np.count_nonzero(mask) >= max(min_rows, 1)
     ]
 
 
 def _minutes(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """One-dimensional finite floats, or a ValueError that says which of these they are not."""
+    """Return one-dimensional finite floats, or raise ValueError."""
     minutes = np.asarray(values, dtype=np.float64)
     if minutes.ndim != 1:
-        raise ValueError(f"{name} has shape {minutes.shape}: one number a trip is needed")
+        raise ValueError(f"{name} has shape {minutes.shape}: pass one number per trip")
     if not len(minutes):
         raise ValueError(f"{name} is empty: there is nothing to measure")
     not_finite = int(np.count_nonzero(~np.isfinite(minutes)))
     if not_finite:
-        raise ValueError(f"{name} holds {not_finite} NaN or infinite values of {len(minutes)}")
+        raise ValueError(f"{name} has {not_finite} NaN or infinite values of {len(minutes)}")
     return minutes

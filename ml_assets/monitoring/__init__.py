@@ -1,1 +1,1 @@
-"""Drift of what comes in, and decay of what serves: measures, limits, and when they breach."""
+"""Monitoring: feature drift, the champion's error on new months, and when to retrain."""

@@ -1,4 +1,4 @@
-"""When a measure that breaches its limit is a reason to retrain: not for one bad month."""
+"""The rule that decides when drift or decay is a reason to retrain: more than one bad month."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,26 +7,32 @@ from datetime import datetime, timedelta
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
 
-WINDOWS = 5
-"""So many of the newest measured months are looked at."""
+RECENT_MONTHS = 5
+"""How many of the newest measured months the rule considers."""
 
 MIN_BREACHES = 2
-"""In so many of them, the newest included, the measure has to be over its limit."""
+"""How many of them, the newest included, must be over the limit."""
 
 COOL_DOWN = timedelta(days=7)
-"""After a retraining that the rule asked for it waits so long, as long as from one weekly
-retraining to the next."""
+"""Minimum time between two retrainings that the rule requests: the interval of the weekly
+retraining."""
+
+REMEDY = (
+    "check the month's data checks and chart; two of five months over the limit start a "
+    "retraining, unless they were trained on already: then check data and features, or roll back"
+)
+"""Advice in the checks of a month over its limit."""
 
 
 @dataclass(frozen=True)
-class Window:
-    """A measure in one month.
+class MonthlyValue:
+    """The value of a measure in one month.
 
     Attributes:
         month: The month.
-        value: The measure; the higher, the worse.
-        limit: Above it is a breach.
-        what: What was measured, for people: a feature's name, say.
+        value: The value; higher is worse.
+        limit: A higher value is a breach.
+        what: What was measured, for example the drift of a named feature.
     """
 
     month: Month
@@ -36,7 +42,7 @@ class Window:
 
     @property
     def breached(self) -> bool:
-        """Whether the measure is over its limit; what is no number is as bad as can be."""
+        """Whether the value is over its limit; NaN counts as a breach."""
         return not self.value <= self.limit
 
     def __str__(self) -> str:
@@ -47,12 +53,12 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Retrained:
-    """The last retraining that the rule asked for.
+class LastRetraining:
+    """The last retraining that the rule requested.
 
     Attributes:
-        at: When, with its offset.
-        latest: The newest month that was measured by then.
+        at: When it was requested, with UTC offset.
+        latest: The newest month that had been measured by then.
     """
 
     at: datetime
@@ -60,50 +66,50 @@ class Retrained:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the rule says.
+class Decision:
+    """Whether to retrain, and why.
 
     Attributes:
         retrain: Whether to retrain now.
-        sentence: Why, or why not.
-        breached: The months over their limit, among those looked at, in order.
-        passing: Whether time alone may change the verdict.
+        reason: Why, or why not.
+        breached: The months over their limit among the recent ones, in order.
+        retry_later: Whether the decision may change without a new measurement.
     """
 
     retrain: bool
-    sentence: str
+    reason: str
     breached: tuple[Month, ...] = ()
-    passing: bool = False
+    retry_later: bool = False
 
 
-def judge(
-    windows: Sequence[Window],
-    last: Retrained | None,
+def decide(
+    values: Sequence[MonthlyValue],
+    last: LastRetraining | None,
     now: datetime,
     cool_down: timedelta = COOL_DOWN,
-) -> Verdict:
-    """Whether to retrain: over the limit in 2 of the last 5 months and in the latest.
+) -> Decision:
+    """Retrain if the latest month and at least one other of the last five are over the limit.
 
     Args:
-        windows: Months that what serves was not trained on, in any order, one window each.
-        last: The retraining that this rule asked for last.
-        now: The present instant, with its offset.
-        cool_down: No retraining sooner after the last one.
+        values: One value for each month that the champion was not trained on, in any order.
+        last: The last retraining that this rule requested.
+        now: The current time, with UTC offset.
+        cool_down: Minimum time since the last retraining.
     """
-    looked_at = sorted(windows, key=lambda window: window.month)[-WINDOWS:]
-    if not looked_at:
-        return Verdict(False, "no month has come in that what serves was not trained on")
-    latest = looked_at[-1]
-    over = [window for window in looked_at if window.breached]
-    breached = tuple(window.month for window in over)
+    recent = sorted(values, key=lambda value: value.month)[-RECENT_MONTHS:]
+    if not recent:
+        return Decision(False, "no month has come in that the champion was not trained on")
+    latest = recent[-1]
+    over = [value for value in recent if value.breached]
+    breached = tuple(value.month for value in over)
     if not latest.breached:
-        return Verdict(False, str(latest), breached)
+        return Decision(False, str(latest), breached)
     if len(over) < MIN_BREACHES:
-        return Verdict(False, f"{latest}; one month is noise", breached)
-    told = f"{latest}; in all {len(over)} of {len(looked_at)} months are ({span(breached)})"
+        return Decision(False, f"{latest}; one month is noise", breached)
+    reason = f"{latest}; in all {len(over)} of {len(recent)} months are ({span(breached)})"
     if last is not None and last.latest >= latest.month:
-        return Verdict(False, f"{told}; {last.latest} was retrained for before", breached)
+        return Decision(False, f"{reason}; already retrained for {last.latest}", breached)
     if last is not None and now < last.at + cool_down:
         until = f"{last.at + cool_down:%Y-%m-%d %H:%M %Z}".strip()
-        return Verdict(False, f"{told}; cooling down until {until}", breached, passing=True)
-    return Verdict(True, told, breached)
+        return Decision(False, f"{reason}; cooling down until {until}", breached, retry_later=True)
+    return Decision(True, reason, breached)

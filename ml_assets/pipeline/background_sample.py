@@ -1,13 +1,12 @@
-"""A few typical requests, kept with a fitted pipeline: what an explanation compares a request with.
+"""Background data for explanations (SHAP's term): a sample of requests, stored with a pipeline.
 
-Systematic sampling of the training rows ordered by what the model predicts for them (Cochran 1977,
-"Sampling Techniques", chapter 8): short and long rides are there in their true shares.
+Systematic sampling of the training rows ordered by their prediction (Cochran 1977, "Sampling
+Techniques", chapter 8), so short and long rides have their true shares.
 
 Measured on green trips (2023-01 to 03): the mean prediction for 32 such rows is within 0.2 minutes
-of the mean for all, and within 1.5 for 32 drawn at random. Contributions to single requests were
-those of 1,000 typical ones to 0.4 to 0.9 minutes (pick-up, drop-off, miles, time of day), to 0.2
-(day) and to 0.04 (passengers); four times as many rows would halve that, and take four times as
-long.
+of the mean for all, and within 1.5 for 32 random rows. Contributions to single requests differ from
+those with 1,000 rows by 0.4 to 0.9 minutes (pick-up, drop-off, miles, time of day), 0.2 (day) and
+0.04 (passengers); four times as many rows would halve that and take four times as long.
 
 Needs NumPy only, since the prediction service loads it.
 """
@@ -23,13 +22,13 @@ from ml_assets.pipeline.features import RequestColumns
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 COUNT = 32
-_MAX_ROWS_ASKED = 5_000
+_MAX_ROWS_PREDICTED = 5_000
 
 
 class BackgroundSample:
-    """Some training rows as arrays of one length.
+    """A sample of training rows, as arrays of one length.
 
-    A plain class of arrays, which skops stores with the pipeline and rebuilds by name.
+    A plain class of arrays, which skops stores with the pipeline and restores by name.
 
     Args:
         PULocationID: Pick-up zones.
@@ -55,28 +54,28 @@ class BackgroundSample:
 
     @property
     def columns(self) -> RequestColumns:
-        """The rows as a pipeline takes them."""
+        """The rows as input of a pipeline."""
         return {name: getattr(self, name) for name in REQUEST_COLUMNS}
 
 
 def draw_background_sample(
     pipeline: Pipeline, trips: pd.DataFrame, count: int = COUNT
 ) -> BackgroundSample:
-    """Choose among the trips that a pipeline was fitted on.
+    """Draw a background sample from the trips that a pipeline was fitted on.
 
     Args:
-        pipeline: Fitted.
-        trips: The request columns, at least one row; further columns are left aside.
-        count: How many; all of them when there are fewer.
+        pipeline: A fitted pipeline.
+        trips: At least one row with the request columns; other columns are ignored.
+        count: Size of the sample; all trips if there are fewer.
     """
-    some = trips.iloc[:: -(-len(trips) // _MAX_ROWS_ASKED)]
+    some = trips.iloc[:: -(-len(trips) // _MAX_ROWS_PREDICTED)]
     columns = {
         name: some[name].to_numpy(
             dtype="datetime64[us]" if name == "pickup_datetime" else np.float64
         )
         for name in REQUEST_COLUMNS
     }
-    # Equal predictions stay in the order of the trips, so the same fit chooses the same rows.
+    # A stable sort keeps equal predictions in the order of the trips: the same fit, the same rows.
     ordered = np.argsort(pipeline.predict(some[list(REQUEST_COLUMNS)]), kind="stable")
     count = min(count, len(ordered))
     middles = (2 * np.arange(count) + 1) * len(ordered) // (2 * count)
@@ -85,19 +84,19 @@ def draw_background_sample(
 
 
 def get_background_sample(pipeline: Any) -> BackgroundSample | None:
-    """Those that a pipeline keeps in its last step; None when it keeps none.
+    """Return the background sample stored in a pipeline's last step; None without one.
 
-    Models that were registered before there were any have none, nor has a clone.
+    Old registered models and clones have none.
     """
-    found: BackgroundSample | None = getattr(pipeline[-1], "background_sample_", None)
-    return found
+    sample: BackgroundSample | None = getattr(pipeline[-1], "background_sample_", None)
+    return sample
 
 
 def attach_background_sample(pipeline: Pipeline, trips: pd.DataFrame) -> None:
-    """Keep some of the trips that a pipeline was fitted on in its last step, to be stored with it.
+    """Draw a background sample and store it in the pipeline's last step.
 
     Args:
-        pipeline: Fitted; its last step is a ``BoundedRegressor``.
-        trips: As ``draw_background_sample`` takes them.
+        pipeline: A fitted pipeline whose last step is a ``BoundedRegressor``.
+        trips: As for ``draw_background_sample``.
     """
     pipeline[-1].background_sample_ = draw_background_sample(pipeline, trips)

@@ -1,4 +1,4 @@
-"""What surrounds an estimator: predictions kept inside what a kept trip can last."""
+"""The wrapper of an estimator that clips predictions to the range of the target."""
 
 from typing import Any, Self
 
@@ -14,21 +14,20 @@ from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
 class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Clip the predictions of ``regressor`` to the range of the target.
 
-    Only trips of 1 to 60 minutes are kept, so nothing else can be right; an unbounded linear model
-    answers hours, or less than nothing, for a far or absurd request.
+    Only trips of 1 to 60 minutes are kept, so no other prediction can be right; an unbounded linear
+    model predicts hours or negative minutes for an extreme request.
 
     Args:
-        regressor: any regressor; it is cloned and the clone is fitted.
-        lower: least minutes ever predicted.
-        upper: most minutes ever predicted.
+        regressor: Any regressor; a clone of it is fitted.
+        lower: Lower bound of predictions, minutes.
+        upper: Upper bound of predictions, minutes.
 
     Attributes:
-        regressor_: the fitted clone.
-        intervals_: bounds of its predictions, where they were calibrated; a new fit has none, and
-            models stored before there were intervals lack the attribute
-            (``pipeline.conformal_intervals.get_intervals`` knows both).
-        background_sample_: what explanations compare a request with, kept likewise
-            (``pipeline.background_sample``).
+        regressor_: The fitted clone.
+        intervals_: Calibrated prediction intervals or None; missing in models stored before there
+            were intervals (see ``pipeline.conformal_intervals.get_intervals``).
+        background_sample_: Background data for explanations or None; missing in old models as well
+            (see ``pipeline.background_sample``).
     """
 
     def __init__(
@@ -41,14 +40,14 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
     def fit(self, features: Any, target: npt.ArrayLike) -> Self:
         """Fit a clone of the regressor on features (n, m) and minutes (n,)."""
         self.regressor_ = clone(self.regressor).fit(features, np.asarray(target, dtype=np.float64))
-        self.adopt(self.regressor_)
+        self.wrap_fitted(self.regressor_)
         return self
 
-    def adopt(self, fitted: Any) -> Self:
-        """Take an already fitted regressor as one's own.
+    def wrap_fitted(self, fitted: Any) -> Self:
+        """Wrap an already fitted regressor.
 
-        A forest's predictions are summed by threads in whatever order they finish, which moves the
-        last bit, and threads cost more than they save on one request: it predicts with one.
+        Forests are set to predict with one thread: several threads add up the trees in the order
+        in which they finish, which changes the last bit, and are slower for a single request.
         """
         if hasattr(fitted, "estimators_") and "n_jobs" in fitted.get_params():
             fitted.set_params(n_jobs=1)
@@ -58,6 +57,6 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
         return self
 
     def predict(self, features: Any) -> npt.NDArray[np.float64]:
-        """Minutes of shape (n,), within ``lower`` and ``upper``."""
+        """Predict minutes, shape (n,), clipped to ``lower`` and ``upper``."""
         predicted = self.regressor_.predict(features)
         return np.clip(np.asarray(predicted, dtype=np.float64), self.lower, self.upper)

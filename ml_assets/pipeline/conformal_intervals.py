@@ -1,15 +1,16 @@
-"""Prediction intervals: how far a trip may last from what was predicted, calibrated on trips.
+"""Conformal prediction intervals of the predicted minutes.
 
 Split conformal prediction (Vovk, Gammerman & Shafer 2005, "Algorithmic Learning in a Random World")
-takes the quantiles of what a model erred on trips that it had not seen. A long ride errs more than
-a short one, so the quantiles are taken apart for trips of like predicted minutes, which is Mondrian
-conformal regression (Boström & Johansson 2020, "Mondrian conformal regressors", PMLR 128). Both
-tails are cut apart, since durations lean to the right.
+uses the quantiles of a model's residuals on unseen trips. Errors grow with the duration, so the
+quantiles are computed by bins of predicted minutes: Mondrian conformal regression (Boström &
+Johansson 2020, "Mondrian conformal regressors", PMLR 128). The two tails have separate quantiles,
+since durations are skewed to the right.
 
-Measured on green trips (fitted on 2023-01 to 03, calibrated on 04, judged on 05), nominal 80 %: it
-held 80.0 % of all trips and 79 to 81 % of each fifth of the predictions, 7.96 minutes wide on
-average. One quantile for all held 44 to 96 % by bin; conformalized quantile regression (Romano,
-Patterson & Candès 2019, NeurIPS 32) with boosted quantiles held 78.7 %, and 64 to 85 % by bin.
+Measured on green trips (fitted on 2023-01 to 03, calibrated on 04, tested on 05), nominal coverage
+80 %: the coverage was 80.0 % of all trips and 79 to 81 % of each fifth of the predictions, with a
+mean width of 7.96 minutes. A single quantile for all trips covered 44 to 96 % by bin; conformalized
+quantile regression (Romano, Patterson & Candès 2019, NeurIPS 32) with boosted quantiles covered
+78.7 %, and 64 to 85 % by bin.
 
 Needs NumPy only, since the prediction service loads it.
 """
@@ -25,24 +26,25 @@ from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
 NOMINAL = 0.8
 BINS = 20
 MIN_RESIDUALS = 50
-"""Of a bin: its tenth and ninetieth percent are then its fifth residuals from either end."""
+"""Minimum residuals of a bin: the 10th and 90th percentiles are the fifth residuals from either
+end."""
 
 Minutes = npt.NDArray[np.float64]
 
 
 class PredictionIntervals:
-    """What to add to predicted minutes for the lower and the upper bound, by predicted minutes.
+    """Offsets of the lower and upper bounds, by bins of predicted minutes.
 
-    A plain class of arrays, which skops stores with the pipeline and rebuilds by name.
+    A plain class of arrays, which skops stores with the pipeline and restores by name.
 
     Args:
-        nominal: Share of trips that the intervals are to hold.
-        edges: Predicted minutes between the bins, ascending, shape (k - 1,); each belongs to the
+        nominal: Nominal coverage, a share of trips.
+        edges: Predicted minutes between the bins, ascending, shape (k - 1,); an edge belongs to the
             bin below it.
-        below: Added for the lower bound, minutes, shape (k,); minus infinity where too few trips
-            were seen to tell.
-        above: Added for the upper bound, minutes, shape (k,); infinity likewise.
-        residuals: How many residuals each bin was calibrated on, shape (k,).
+        below: Offset of the lower bound, minutes, shape (k,); minus infinity in a bin with too few
+            trips.
+        above: Offset of the upper bound, minutes, shape (k,); infinity in a bin with too few trips.
+        residuals: Number of calibration residuals by bin, shape (k,).
     """
 
     def __init__(
@@ -60,14 +62,14 @@ class PredictionIntervals:
         self.residuals = residuals
 
     def bounds(self, minutes: npt.ArrayLike) -> tuple[Minutes, Minutes]:
-        """Lower and upper bound of each prediction, in its shape.
+        """Compute the lower and upper bound of each prediction.
 
         Args:
-            minutes: Predicted; any shape.
+            minutes: Predicted minutes, any shape.
 
         Returns:
-            Lower ≤ minutes ≤ upper, within what a kept trip can last (1 to 60 minutes) as far as
-            the prediction itself is. Where the prediction is NaN, so are they.
+            Bounds of the same shape with lower ≤ minutes ≤ upper, within the range of the target (1
+            to 60 minutes) if the prediction is; NaN where the prediction is NaN.
         """
         predicted = np.asarray(minutes, dtype=np.float64)
         of_bin = np.searchsorted(self.edges, predicted)
@@ -83,28 +85,28 @@ def calibrate(
     nominal: float = NOMINAL,
     bins: int = BINS,
 ) -> PredictionIntervals:
-    """Learn the intervals of a model from trips that it was not fitted on.
+    """Calibrate the intervals of a model on trips that it was not fitted on.
 
-    Of the n residuals of a bin, the bounds are those of rank ⌊(n + 1) (1 - nominal) / 2⌋ and
-    ⌈(n + 1) (1 + nominal) / 2⌉, which makes up for n being finite: a new trip of the bin that is
-    exchangeable with them is held with a probability of at least ``nominal``.
+    The bounds of a bin with n residuals are those of rank ⌊(n + 1) (1 - nominal) / 2⌋ and
+    ⌈(n + 1) (1 + nominal) / 2⌉, the finite-sample correction: a new exchangeable trip of the bin is
+    covered with a probability of at least ``nominal``.
 
     Args:
-        predicted: Minutes, shape (n,).
-        actual: Durations in minutes, in the same order.
-        nominal: Share of trips to hold, above 0 and below 1.
-        bins: Of so many bins each has as many trips as the others; fewer where a bin would have
-            less than ``MIN_RESIDUALS``. Equal predictions are never parted.
+        predicted: Predicted minutes, shape (n,).
+        actual: Actual minutes in the same order, shape (n,).
+        nominal: Nominal coverage, above 0 and below 1.
+        bins: Maximum number of bins of equal counts; fewer if a bin would have less than
+            ``MIN_RESIDUALS``. Equal predictions share a bin.
 
     Raises:
-        ValueError: when the two differ in shape, are empty or hold NaN or infinity; or when
-            ``nominal`` or ``bins`` is out of its range.
+        ValueError: The two differ in shape, are empty or have NaN or infinite values, or
+            ``nominal`` or ``bins`` is out of range.
     """
     minutes, durations = _checked(predicted, actual)
     if not 0 < nominal < 1:
-        raise ValueError(f"nominal is {nominal}: give a share above 0 and below 1, such as 0.8")
+        raise ValueError(f"nominal is {nominal}: must be a share above 0 and below 1, such as 0.8")
     if bins < 1:
-        raise ValueError(f"bins is {bins}: give 1 or more")
+        raise ValueError(f"bins is {bins}: must be 1 or more")
     edges = _edges(minutes, bins)
     of_bin = np.searchsorted(edges, minutes)
     residuals = [np.sort((durations - minutes)[of_bin == at]) for at in range(len(edges) + 1)]
@@ -114,28 +116,28 @@ def calibrate(
 
 
 def get_intervals(pipeline: Any) -> PredictionIntervals | None:
-    """The intervals that a pipeline keeps in its last step; None when it keeps none.
+    """Return the intervals stored in a pipeline's last step; None without any.
 
-    Models that were registered before there were intervals have none, nor has a clone.
+    Old registered models and clones have none.
     """
-    found: PredictionIntervals | None = getattr(pipeline[-1], "intervals_", None)
-    return found
+    intervals: PredictionIntervals | None = getattr(pipeline[-1], "intervals_", None)
+    return intervals
 
 
 def attach_intervals(pipeline: Pipeline, intervals: PredictionIntervals | None) -> None:
-    """Keep intervals in the last step of a fitted pipeline, to be stored with it."""
+    """Store intervals in the last step of a fitted pipeline."""
     pipeline[-1].intervals_ = intervals
 
 
 def interval_bounds(pipeline: Any, minutes: npt.ArrayLike) -> tuple[Minutes, Minutes] | None:
-    """Lower and upper bounds of what a pipeline predicted, as ``PredictionIntervals.bounds``.
+    """Compute the bounds of a pipeline's predictions, see ``PredictionIntervals.bounds``.
 
     Args:
-        pipeline: Fitted, of this project.
+        pipeline: A fitted pipeline of this project.
         minutes: Its predictions.
 
     Returns:
-        None for a pipeline without intervals.
+        Lower and upper bounds; None for a pipeline without intervals.
     """
     intervals = get_intervals(pipeline)
     return None if intervals is None else intervals.bounds(minutes)
@@ -146,21 +148,25 @@ def _checked(predicted: npt.ArrayLike, actual: npt.ArrayLike) -> tuple[Minutes, 
     durations = np.asarray(actual, dtype=np.float64)
     if minutes.ndim != 1 or minutes.shape != durations.shape:
         raise ValueError(
-            f"predicted has shape {minutes.shape}, actual {durations.shape}: both must be of the "
-            "same trips, one number a trip"
+            f"predicted has shape {minutes.shape}, actual {durations.shape}: both must have one "
+            "number per trip for the same trips"
         )
     if not len(minutes):
-        raise ValueError("there is no trip to calibrate intervals on: ingest the tuning month")
+        raise ValueError("no trip to calibrate intervals on: ingest the validation month")
     if not (np.isfinite(minutes).all() and np.isfinite(durations).all()):
-        raise ValueError("predicted or actual minutes hold NaN or infinity: clean them first")
+        raise ValueError("predicted or actual minutes have NaN or infinity: clean them first")
     return minutes, durations
 
 
 def _edges(minutes: Minutes, bins: int) -> Minutes:
-    """Between bins of equal counts: halfway to the next prediction, so that last bits part none."""
+    """Return the edges of bins of equal counts.
+
+    An edge is halfway between two predictions, so that the last bit of a prediction does not change
+    its bin.
+    """
     ordered, trips = np.sort(minutes), len(minutes)
-    wanted = max(1, min(bins, trips // MIN_RESIDUALS))
-    last_of_bin = ordered[np.arange(1, wanted) * trips // wanted - 1]
+    count = max(1, min(bins, trips // MIN_RESIDUALS))
+    last_of_bin = ordered[np.arange(1, count) * trips // count - 1]
     ends: list[int] = []
     for end in np.searchsorted(ordered, last_of_bin, side="right"):
         in_bin, left = end - (ends[-1] if ends else 0), trips - end
@@ -171,9 +177,9 @@ def _edges(minutes: Minutes, bins: int) -> Minutes:
 
 
 def _quantiles(residuals: Minutes, nominal: float) -> tuple[float, float]:
-    """Of sorted residuals; infinite where the rank lies beyond them."""
+    """Return both quantiles of sorted residuals, infinite where the rank is out of range."""
     ranks = (len(residuals) + 1) * (1 + np.array([-nominal, nominal])) / 2
-    # 51 × 0.1 in binary is a little less than 5.1, and 50 × 0.1 may be less than 5.
+    # The tolerance is for binary rounding: 50 × 0.1 may be slightly less than 5.
     low, high = int(np.floor(ranks[0] + 1e-9)), int(np.ceil(ranks[1] - 1e-9))
     below = float(residuals[low - 1]) if low >= 1 else -np.inf
     above = float(residuals[high - 1]) if high <= len(residuals) else np.inf

@@ -1,4 +1,4 @@
-"""Encoders: what past trips say about a request, as dense numbers or as sparse indicators."""
+"""Encoders of requests: dense encodings learned from past trips, and sparse indicators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,30 +18,31 @@ from ml_assets.pipeline.feature_registry import (
     Versions,
 )
 from ml_assets.pipeline.features import FEATURES, LOG_MILES
-from ml_assets.pipeline.trip_tables import ENCODINGS, Groups, TripTables, learn_tables
-from ml_assets.pipeline.zone_map import ZoneMap, learn_map
+from ml_assets.pipeline.trip_tables import ENCODINGS, Groups, TripTables, fit_trip_tables
+from ml_assets.pipeline.zone_map import ZoneMap, fit_zone_map
 
 
 class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Append what past trips between the same places, at such hours, say about a request.
+    """Append encodings learned from past trips of the same zones and hours (target encoding).
 
     Input: the matrix of :class:`RequestFeatures`, (n, features). Output: float32,
-    (n, features - 1 + encodings), no NaN: the stated log miles give way to their filled form.
+    (n, features - 1 + encodings), without NaN: the stated log miles are replaced by their filled
+    form.
 
-    ``fit`` learns from all rows, for requests that are not among them. ``fit_transform`` encodes
-    the fitted rows themselves, each by the rows of the other folds only, so its own duration
-    never reaches its features. A row's fold is a hash of its features: the same request, which
-    the published files repeat, is in one fold, and the order of rows changes nothing.
+    ``fit`` learns from all rows, to encode other requests. ``fit_transform`` encodes the fitted
+    rows out of fold, each by the rows of the other folds, so that its own duration does not leak
+    into its features. A row's fold is a hash of its features: repeated requests, which the
+    published files contain, share a fold, and the order of rows does not matter.
 
     Args:
-        folds: number of folds of ``fit_transform``, at least 2.
-        features: names of the columns of its input; None means those of the current features.
-        encodings: names and versions of ``ENCODINGS``, in order; None means the current ones.
+        folds: Number of folds of ``fit_transform``, at least 2.
+        features: Names of the input columns; None means those of the current features.
+        encodings: Names and versions of ``ENCODINGS``, in order; None means the current ones.
 
     Attributes:
-        features_: names of the columns that it was fitted on.
-        encodings_: the encodings that it was fitted with.
-        tables_: the learned tables.
+        features_: Names of the columns that it was fitted on.
+        encodings_: The encodings that it was fitted with.
+        tables_: The learned tables.
     """
 
     def __init__(
@@ -58,24 +59,24 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Learn the tables from features (n, m) and minutes (n,)."""
         named = self._fix_columns(features)
         minutes = np.asarray(target, dtype=np.float64)
-        self.tables_: TripTables = learn_tables(named, minutes, _zone_map(named))
+        self.tables_: TripTables = fit_trip_tables(named, minutes, _zone_map(named))
         return self
 
     def transform(self, features: Matrix) -> npt.NDArray[np.float32]:
-        """Encode requests that are not among the fitted rows."""
+        """Encode requests other than the fitted rows."""
         named = NamedColumns(features, self.features_)
-        return _beside(named, self.tables_.encode(named, self.encodings_))
+        return _append(named, self.tables_.encode(named, self.encodings_))
 
     def fit_transform(  # type: ignore[override]
         self, features: Matrix, target: npt.ArrayLike
     ) -> npt.NDArray[np.float32]:
-        """Learn from all rows and encode each by the folds it is not in.
+        """Learn from all rows and encode each row out of fold.
 
         Raises:
-            ValueError: when ``folds`` is below 2.
+            ValueError: ``folds`` is below 2, or all rows are the same request.
         """
         if self.folds < 2:
-            raise ValueError(f"folds is {self.folds}: encoding out of fold needs at least 2")
+            raise ValueError(f"folds is {self.folds}: must be at least 2 to encode out of fold")
         named = self._fix_columns(features)
         minutes = np.asarray(target, dtype=np.float64)
         fold_of_row = content_folds(features, self.folds)
@@ -85,20 +86,19 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             inside = fold_of_row == fold
             if inside.all():
                 raise ValueError(
-                    f"all {len(features)} training rows are the same request: there is nothing "
-                    "to learn from; train on more trips"
+                    f"all {len(features)} training rows are the same request: train on more trips"
                 )
-            tables = learn_tables(named.rows(~inside), minutes[~inside], zone_map)
+            tables = fit_trip_tables(named.rows(~inside), minutes[~inside], zone_map)
             encoded[inside] = tables.encode(named.rows(inside), self.encodings_)
-        self.tables_ = learn_tables(named, minutes, zone_map)
-        return _beside(named, encoded)
+        self.tables_ = fit_trip_tables(named, minutes, zone_map)
+        return _append(named, encoded)
 
     def require_definitions(self) -> None:
-        """Raise ``UnknownFeature`` unless this code defines every encoding it was fitted with."""
+        """Raise ``UnknownFeature`` if this code lacks an encoding that it was fitted with."""
         ENCODINGS.select(self.encodings_)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """The names of the columns of the matrix."""
+        """Return the names of the output columns."""
         kept = [name for name in self.features_ if name != LOG_MILES]
         return np.asarray([*kept, *self.encodings_], dtype=object)
 
@@ -113,8 +113,8 @@ def _names(features: Sequence[str] | None) -> list[str]:
     return list(FEATURES.current if features is None else features)
 
 
-def _beside(features: NamedColumns, encoded: Matrix) -> npt.NDArray[np.float32]:
-    """The features without the one that may be NaN (its filled form is encoded), then the rest."""
+def _append(features: NamedColumns, encoded: Matrix) -> npt.NDArray[np.float32]:
+    """Append the encodings to the features, without the one that may be NaN."""
     return np.hstack([features.without(LOG_MILES), encoded]).astype(np.float32)
 
 
@@ -123,12 +123,12 @@ def content_folds(features: Matrix, folds: int) -> npt.NDArray[np.int64]:
 
     Args:
         features: float64 of shape (n, m).
-        folds: how many.
+        folds: Number of folds.
 
     Returns:
         Fold numbers, shape (n,), from 0 to folds - 1.
     """
-    # Adding 0.0 turns -0.0 into 0.0, which is equal but has other bits.
+    # Adding 0.0 turns -0.0 into 0.0: equal, but with other bits.
     words = np.ascontiguousarray(features + 0.0).view(np.uint64)
     mixed = np.full(len(features), 0x9E3779B97F4A7C15, dtype=np.uint64)
     for column in range(words.shape[1]):
@@ -141,26 +141,26 @@ def content_folds(features: Matrix, folds: int) -> npt.NDArray[np.int64]:
 
 
 class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Sparse indicators of where and when, and a broken line of how far, for linear models.
+    """Sparse indicators of zones and times, and a piecewise linear distance, for linear models.
 
     Input: the matrix of :class:`RequestFeatures`, (n, features). Output: CSR float64 with 32-bit
-    indices (liblinear and the coordinate descent of Lasso refuse 64-bit ones), (n, learned
-    columns). All columns lie between 0 and about 1, so that one penalty is fair to all; a value
-    never seen in fitting has no column and adds nothing.
+    indices (liblinear and Lasso's coordinate descent reject 64-bit ones), (n, learned columns).
+    All columns lie between 0 and about 1, so that a penalty applies equally; a value not seen in
+    fitting has no column and adds nothing.
 
     Args:
-        least_rows: a value needs so many training rows to get a column of its own.
-        features: names of the columns of its input; None means those of the current features.
-        indicators: names and versions of ``INDICATORS``, in order; None means the current ones.
+        least_rows: Minimum training rows with a value for a column of its own.
+        features: Names of the input columns; None means those of the current features.
+        indicators: Names and versions of ``INDICATORS``, in order; None means the current ones.
 
     Attributes:
-        features_: names of the columns that it was fitted on.
-        indicators_: the groups of indicators that it was fitted with.
-        column_of_: per group of indicators, the column of each code, -1 without one; the last
-            entry is of all higher codes.
-        knots_: miles between which minutes by distance are a straight line.
-        zone_map_: the typical distance of each pair, for requests that state none.
-        spread_: standard deviation of each column in the fitted rows.
+        features_: Names of the columns that it was fitted on.
+        indicators_: The groups of indicators that it was fitted with.
+        column_of_: For each group of indicators, the column of each code, -1 without one; the last
+            entry is for all higher codes.
+        knots_: Knots of the piecewise linear distance, miles.
+        zone_map_: Expected distance of each pair, for requests without a distance.
+        spread_: Standard deviation of each column in the fitted rows.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.indicators = indicators
 
     def fit(self, features: Matrix, target: Any = None) -> Self:
-        """Learn which values occur, and the usual distance of each pair, from (n, m)."""
+        """Learn the frequent values and the expected distance of each pair from (n, m)."""
         self.features_: list[str] = _names(self.features)
         chosen = INDICATORS.current if self.indicators is None else self.indicators
         self.indicators_: dict[str, int] = dict(chosen)
@@ -184,7 +184,7 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         start = len(self.knots_) + 1
         self.column_of_: list[npt.NDArray[np.int32]] = []
         for codes in self._codes(named):
-            # One entry more than there are codes: it stands for all codes that come later.
+            # The additional last entry stands for all codes not seen in fitting.
             frequent = np.append(np.bincount(codes), 0) >= self.least_rows
             frequent[-1] = False
             column_of = np.full(len(frequent), -1, dtype=np.int32)
@@ -196,7 +196,7 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, features: Matrix) -> sparse.csr_matrix:
-        """Encode requests, fitted rows or new ones."""
+        """Encode requests."""
         named = NamedColumns(features, self.features_)
         distance = self._distance_columns(named)
         columns = [
@@ -223,39 +223,39 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _distance_columns(self, features: NamedColumns) -> Matrix:
         stated = features[LOG_MILES]
-        usual = self.zone_map_.usual_log_miles[Groups.of(features).pair]
-        log_miles = np.where(np.isnan(stated), usual, stated)
+        expected = self.zone_map_.usual_log_miles[Groups.of(features).pair]
+        log_miles = np.where(np.isnan(stated), expected, stated)
         miles = np.exp(log_miles)
-        # How far into each stretch the trip goes: the same broken lines as hinges would draw, from
-        # columns that barely resemble each other, so that Lasso's coordinate descent is quick.
+        # Share of each segment that the trip covers: the same functions as hinges, but with little
+        # correlation between columns, so that Lasso's coordinate descent converges fast.
         knots = self.knots_
-        driven = np.maximum((miles[:, None] - knots[:-1]) / np.diff(knots), 0.0)
-        driven[:, :-1] = np.minimum(driven[:, :-1], 1.0)
-        return np.column_stack([driven, np.isnan(stated), features["airport_trip"]])
+        covered = np.maximum((miles[:, None] - knots[:-1]) / np.diff(knots), 0.0)
+        covered[:, :-1] = np.minimum(covered[:, :-1], 1.0)
+        return np.column_stack([covered, np.isnan(stated), features["airport_trip"]])
 
     def require_definitions(self) -> None:
-        """Raise ``UnknownFeature`` unless this code defines every indicator it was fitted with."""
+        """Raise ``UnknownFeature`` if this code lacks an indicator that it was fitted with."""
         INDICATORS.select(self.indicators_)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """The names of the columns, ``group=code`` for an indicator."""
-        stretches = (f"miles={start:g}" for start in self.knots_[:-1])
-        names = [*stretches, "no_stated_miles", "airport_trip"]
+        """Return the names of the output columns, ``group=code`` for an indicator."""
+        segments = (f"miles={start:g}" for start in self.knots_[:-1])
+        names = [*segments, "no_stated_miles", "airport_trip"]
         for group, column_of in zip(self.indicators_, self.column_of_, strict=True):
             names.extend(f"{group}={code}" for code in np.flatnonzero(column_of >= 0))
         return np.asarray(names, dtype=object)
 
 
 _KNOTS = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])
-"""Miles between which minutes by distance are a straight line; the last one goes on for ever."""
+"""Knots of the piecewise linear distance, miles; the last segment is unbounded."""
 
 
 @dataclass(frozen=True)
 class GroupedRequests:
-    """Requests as the groups of indicators read them; the source of ``INDICATORS``.
+    """Group codes of requests; the source of ``INDICATORS``.
 
     Attributes:
-        features: the features of n requests.
+        features: The features of n requests.
     """
 
     features: NamedColumns
@@ -267,7 +267,7 @@ class GroupedRequests:
 
     @cached_property
     def reach(self) -> npt.NDArray[np.int64]:
-        """How far by bands of miles, 0 to 4; 5 where no distance is stated."""
+        """Band of miles, 0 to 4; 5 where no distance is stated."""
         log_miles = self.features[LOG_MILES]
         known = ~np.isnan(log_miles)
         miles = np.exp(np.where(known, log_miles, 0.0))
@@ -275,7 +275,7 @@ class GroupedRequests:
 
     @cached_property
     def band(self) -> npt.NDArray[np.int64]:
-        """Which four hours of a working day, 0 to 5, or of a day off, 6 to 11."""
+        """Four-hour band of a working day, 0 to 5, or of a day off, 6 to 11."""
         hour = self.features["hour"].astype(np.int64)
         return hour // 4 + 6 * self.features["day_off"].astype(np.int64)
 
@@ -283,7 +283,7 @@ class GroupedRequests:
 INDICATORS: FeatureRegistry[GroupedRequests] = FeatureRegistry(
     Feature("pickup_zone", "Zone where the trip begins.", lambda requests: requests.groups.pickup),
     Feature("dropoff_zone", "Zone where the trip ends.", lambda requests: requests.groups.dropoff),
-    Feature("zone_pair", "Both zones.", lambda requests: requests.groups.pair),
+    Feature("zone_pair", "Pick-up and drop-off zone.", lambda requests: requests.groups.pair),
     Feature("hour_of_week", "Hour of the week.", lambda requests: requests.groups.week_hour),
     Feature(
         "distance_and_hour",
@@ -292,22 +292,22 @@ INDICATORS: FeatureRegistry[GroupedRequests] = FeatureRegistry(
     ),
     Feature(
         "pickup_zone_and_hour",
-        "Pick-up zone, and four hours of a working day or a day off.",
+        "Pick-up zone, and four-hour band of a working day or a day off.",
         lambda requests: requests.groups.pickup * 12 + requests.band,
     ),
     Feature(
         "dropoff_zone_and_hour",
-        "Drop-off zone, and four hours of a working day or a day off.",
+        "Drop-off zone, and four-hour band of a working day or a day off.",
         lambda requests: requests.groups.dropoff * 12 + requests.band,
     ),
     Feature(
         "passenger_count",
-        "Passengers.",
+        "Number of passengers.",
         lambda requests: requests.features["passenger_count"].astype(np.int64) + 1,
     ),
 )
-"""Every group of indicators, as integer codes from 0 on: each code that occurs often enough becomes
-a column of the linear models. Entries are added and changed as those of ``FEATURES``."""
+"""The groups of indicators, as integer codes from 0: each frequent code becomes a column of the
+linear models. Entries are added and changed like those of ``FEATURES``."""
 
 
 def _spread(encoded: sparse.csr_matrix) -> Matrix:
@@ -318,6 +318,6 @@ def _spread(encoded: sparse.csr_matrix) -> Matrix:
 
 
 def _zone_map(features: NamedColumns) -> ZoneMap:
-    """Learned from all rows, those to be encoded included: it uses no duration."""
+    """Learn the zone map from all rows; it does not use durations, so nothing can leak."""
     groups = Groups.of(features)
-    return learn_map(groups.pickup, groups.dropoff, features[LOG_MILES])
+    return fit_zone_map(groups.pickup, groups.dropoff, features[LOG_MILES])

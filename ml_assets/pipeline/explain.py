@@ -1,10 +1,10 @@
-"""Why so many minutes: how much each thing that a request states adds to a typical ride.
+"""Explanations: the contribution of each request field to a prediction, as Shapley values.
 
-Exact Shapley values (Štrumbelj & Kononenko 2014, "Explaining prediction models and individual
-predictions with feature contributions"; Lundberg & Lee 2017, "A unified approach to interpreting
-model predictions") of six players, interventional: a coalition's worth is the mean prediction for
-the typical requests with the coalition's fields set to those of the request. Six players have 64
-coalitions, few enough to ask them all, in one prediction, of any family.
+Exact interventional Shapley values (Štrumbelj & Kononenko 2014, "Explaining prediction models and
+individual predictions with feature contributions"; Lundberg & Lee 2017, "A unified approach to
+interpreting model predictions") of six players: the value of a coalition is the mean prediction for
+the background sample with the coalition's fields set to those of the request. Six players have 64
+coalitions, few enough to evaluate all of them in one prediction of any family.
 
 Needs NumPy only, since the prediction service loads it.
 """
@@ -30,7 +30,7 @@ PLAYERS = (
     "day",
     "passenger_count",
 )
-"""What an explanation tells apart: the clock and the calendar date are one field of a request."""
+"""The parts of a request with a contribution; time of day and day are both of the pick-up time."""
 
 _COALITIONS = 1 << len(PLAYERS)
 _IN_COALITION = np.arange(_COALITIONS)[:, None] >> np.arange(len(PLAYERS)) & 1 == 1
@@ -38,7 +38,7 @@ _IN_COALITION = np.arange(_COALITIONS)[:, None] >> np.arange(len(PLAYERS)) & 1 =
 
 
 def _shapley_weights() -> npt.NDArray[np.float64]:
-    """What each coalition's worth counts for in each player's value, (players, coalitions)."""
+    """Return the weight of each coalition's value for each player, (players, coalitions)."""
     players = len(PLAYERS)
     sizes = _IN_COALITION.sum(axis=1)
     others = np.where(_IN_COALITION, sizes[:, None] - 1, sizes[:, None])
@@ -52,12 +52,12 @@ _WEIGHTS = _shapley_weights()
 
 @dataclass(frozen=True)
 class Explanation:
-    """A prediction taken apart.
+    """The contributions to a prediction.
 
     Attributes:
-        typical_minutes: Mean prediction for the typical requests.
-        contributions: Minutes that each of ``PLAYERS`` adds; with the typical minutes they sum up
-            to the prediction, but for the rounding of doubles.
+        typical_minutes: Mean prediction for the background sample (SHAP's base value).
+        contributions: Minutes that each of ``PLAYERS`` adds; together with ``typical_minutes`` they
+            sum up to the prediction, up to floating-point rounding.
     """
 
     typical_minutes: float
@@ -68,37 +68,39 @@ def explain(pipeline: Pipeline, request: RequestColumns) -> Explanation | None:
     """Explain the prediction for one request.
 
     Args:
-        pipeline: Fitted.
+        pipeline: A fitted pipeline.
         request: Columns of one row.
 
     Returns:
-        None for a pipeline without typical requests, as models registered before there were any.
+        The explanation; None for a pipeline without a background sample, such as an old model.
 
     Raises:
-        ValueError: when the columns have more than one row, or none.
+        ValueError: The columns do not have exactly one row.
     """
-    typical = get_background_sample(pipeline)
-    if typical is None:
+    background = get_background_sample(pipeline)
+    if background is None:
         return None
     rows = len(request["pickup_datetime"])
     if rows != 1:
-        raise ValueError(f"an explanation is of one request, not of {rows}: ask for each by itself")
-    minutes = pipeline.predict(_coalitions(request, typical.columns))
-    worth = minutes.reshape(_COALITIONS, -1).mean(axis=1)
-    values = _WEIGHTS @ worth
-    return Explanation(float(worth[0]), dict(zip(PLAYERS, values.tolist(), strict=True)))
+        raise ValueError(
+            f"an explanation is of one request, not of {rows}: explain each separately"
+        )
+    minutes = pipeline.predict(_coalitions(request, background.columns))
+    values = minutes.reshape(_COALITIONS, -1).mean(axis=1)
+    contributions = _WEIGHTS @ values
+    return Explanation(float(values[0]), dict(zip(PLAYERS, contributions.tolist(), strict=True)))
 
 
 def expected_miles(pipeline: Any, pickup_zone: int, dropoff_zone: int) -> float | None:
-    """How far trips between two zones usually go, by the map that a pipeline has learned.
+    """Return the expected miles between two zones by the zone map of a pipeline.
 
     Args:
-        pipeline: Fitted, of any family.
+        pipeline: A fitted pipeline of any family.
         pickup_zone: 1 to 265.
-        dropoff_zone: Likewise.
+        dropoff_zone: 1 to 265.
 
     Returns:
-        Miles; None when a zone is none of these, or the pipeline has no map.
+        Miles; None when a zone is out of range or the pipeline has no zone map.
     """
     zones = range(FIRST_ZONE, LAST_ZONE + 1)
     zone_map = _zone_map(pipeline)
@@ -108,7 +110,7 @@ def expected_miles(pipeline: Any, pickup_zone: int, dropoff_zone: int) -> float 
 
 
 def _zone_map(pipeline: Any) -> ZoneMap | None:
-    """Of either encoder; a pipeline of others has none."""
+    """Return the zone map of either encoder; None for other encoders."""
     encoder = pipeline[-2]
     tables = getattr(encoder, "tables_", None)
     found: ZoneMap | None = (
@@ -117,11 +119,11 @@ def _zone_map(pipeline: Any) -> ZoneMap | None:
     return found
 
 
-def _coalitions(request: RequestColumns, typical: RequestColumns) -> RequestColumns:
-    """Each typical request under each coalition, coalition by coalition."""
-    asked, others = _players(request), _players(typical)
+def _coalitions(request: RequestColumns, background: RequestColumns) -> RequestColumns:
+    """Return the background sample with the fields of each coalition replaced, by coalition."""
+    own, others = _players(request), _players(background)
     mixed = {
-        name: np.where(_IN_COALITION[:, [at]], asked[name], others[name]).ravel()
+        name: np.where(_IN_COALITION[:, [at]], own[name], others[name]).ravel()
         for at, name in enumerate(PLAYERS)
     }
     return {
@@ -134,7 +136,7 @@ def _coalitions(request: RequestColumns, typical: RequestColumns) -> RequestColu
 
 
 def _players(columns: RequestColumns) -> dict[str, npt.NDArray[Any]]:
-    """The columns by player."""
+    """Return the columns by player."""
     time = columns["pickup_datetime"].astype("datetime64[us]")
     day = time.astype("datetime64[D]")
     return {

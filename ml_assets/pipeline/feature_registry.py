@@ -1,8 +1,8 @@
-"""Features as entries of a registry: name, one sentence, computation, and a version of the meaning.
+"""A registry of features: name, description, computation, and version of the definition.
 
-A fitted pipeline stores which features it was fitted with, as names and versions, and computes only
-those. So a feature that is added later changes no registered model, and a feature whose meaning
-changes becomes a new entry beside the old one, which registered models go on using.
+A fitted pipeline stores the names and versions of its features and computes only those. So a new
+feature changes no registered model, and a changed definition is a new entry besides the old one,
+which registered models continue to use.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 
 Source = TypeVar("Source")
-"""What a feature is computed from, such as the fields of requests."""
+"""The input of a feature's computation, such as the fields of requests."""
 
 Versions = Mapping[str, int]
 """Names of features to the versions of their definitions, in the order of the columns."""
@@ -27,15 +27,15 @@ class UnknownFeature(LookupError):
 
 @dataclass(frozen=True)
 class Feature(Generic[Source]):
-    """One column that a model sees.
+    """One input column of a model.
 
     Attributes:
-        name: Identifier, unique among the features of its registry.
-        description: One sentence for people.
-        compute: Takes the source of all rows at once and returns the column, shape (n,).
-        version: Version of the definition. A change of meaning is a new entry with the same name
-            and the next version; the old entry stays as long as a registered model uses it.
-        retired: Whether new models leave it out. Set it on the newest version to remove a feature.
+        name: Identifier, unique in its registry.
+        description: One sentence for display.
+        compute: Computes the column, shape (n,), from the source of all rows.
+        version: Version of the definition. A changed definition is a new entry with the same name
+            and the next version; the old entry stays while a registered model uses it.
+        retired: Whether new models omit it. Set it on the newest version to remove a feature.
     """
 
     name: str
@@ -49,10 +49,11 @@ class FeatureRegistry(Generic[Source]):
     """All definitions of one kind of feature.
 
     Args:
-        features: In the order of the columns. A later version takes the place of the first one.
+        features: Features in the order of the columns; a later version has the position of the
+            first one.
 
     Raises:
-        ValueError: when two entries have the same name and version.
+        ValueError: Two entries have the same name and version.
     """
 
     def __init__(self, *features: Feature[Source]) -> None:
@@ -70,7 +71,7 @@ class FeatureRegistry(Generic[Source]):
 
     @property
     def current(self) -> dict[str, int]:
-        """What a new model is fitted with: the newest version of each feature in use."""
+        """The features of a new model: the newest version of each one not retired."""
         newest: dict[str, Feature[Source]] = {}
         for feature in self:
             if feature.name not in newest or feature.version > newest[feature.name].version:
@@ -78,13 +79,10 @@ class FeatureRegistry(Generic[Source]):
         return {name: feature.version for name, feature in newest.items() if not feature.retired}
 
     def select(self, versions: Versions) -> list[Feature[Source]]:
-        """The definitions that a model was fitted with.
-
-        Args:
-            versions: Names and versions.
+        """Return the definitions with these names and versions.
 
         Raises:
-            UnknownFeature: when one is not defined; the message names it and the way out.
+            UnknownFeature: One is not defined; the message names it and the remedy.
         """
         try:
             return [self._defined[key] for key in versions.items()]
@@ -92,18 +90,18 @@ class FeatureRegistry(Generic[Source]):
             raise UnknownFeature(self._explain(versions)) from None
 
     def compute(self, versions: Versions, source: Source, rows: int) -> Matrix:
-        """Compute columns.
+        """Compute the columns of features.
 
         Args:
-            versions: Which, in order.
-            source: What they are computed from.
+            versions: Names and versions, in order.
+            source: Input of the computations.
             rows: Number of rows.
 
         Returns:
             float64, shape (rows, len(versions)).
 
         Raises:
-            UnknownFeature: as :meth:`select`.
+            UnknownFeature: See :meth:`select`.
         """
         matrix = np.empty((rows, len(versions)))
         for column, feature in enumerate(self.select(versions)):
@@ -125,20 +123,20 @@ class FeatureRegistry(Generic[Source]):
 
 
 class NamedColumns:
-    """The columns of a matrix by name.
+    """A matrix with named columns.
 
     Args:
-        matrix: Shape (n, m).
+        matrix: Matrix, shape (n, m).
         names: Names of its columns.
 
     Raises:
-        ValueError: when there are not as many names as columns.
+        ValueError: The number of names is not the number of columns.
     """
 
     def __init__(self, matrix: Matrix, names: Sequence[str]) -> None:
         if matrix.shape[1] != len(names):
             raise ValueError(
-                f"the matrix has {matrix.shape[1]} columns, and {len(names)} were expected: "
+                f"the matrix has {matrix.shape[1]} columns, but {len(names)} were expected: "
                 f"{', '.join(names)}"
             )
         self.matrix = matrix
@@ -151,9 +149,9 @@ class NamedColumns:
         return len(self.matrix)
 
     def rows(self, chosen: npt.NDArray[Any]) -> "NamedColumns":
-        """Some of the rows, by a mask or by numbers."""
+        """Select rows by a mask or by numbers."""
         return NamedColumns(self.matrix[chosen], list(self._position))
 
     def without(self, name: str) -> Matrix:
-        """All columns but one."""
+        """Return all columns but one."""
         return self.matrix[:, [at for other, at in self._position.items() if other != name]]

@@ -1,4 +1,4 @@
-"""From a frame of ride requests to a matrix of numbers, without learning anything."""
+"""Features computed from the fields of requests alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS, ZONE_C
 from ml_assets.trips.zones import AIRPORT_ZONES
 
 NO_ZONE = 0
-"""Where every location outside 1 to 265 is put."""
+"""Code of every zone outside 1 to 265."""
 
 MIN_MILES = 0.05
 MAX_MILES = 60.0
-"""A metered distance outside these is a fault of the meter (0 in 3 to 5 % of the rows, 201,421
-miles at the other end), so it says nothing about how far the trip goes."""
+"""A metered distance outside this range is a meter fault (0 in 3 to 5 % of the rows, up to 201,421
+miles) and is treated as missing."""
 
 _AT_AIRPORT = np.isin(np.arange(ZONE_CODES), AIRPORT_ZONES)
 
@@ -30,26 +30,26 @@ _NEW_YORK = "America/New_York"
 _MINUTES_A_DAY = 1440
 _MINUTES_A_WEEK = 7 * _MINUTES_A_DAY
 _MONDAY_OFFSET = 3 * _MINUTES_A_DAY
-"""1970-01-01 was a Thursday; with this shift, minute 0 of the week is Monday 00:00."""
+"""1970-01-01 was a Thursday; this shift makes minute 0 of the week Monday 00:00."""
 
-_USUAL_TIME = np.datetime64("2020-01-01T12:00", "m")
-"""Stands in for a missing pick-up time: noon in the middle of a week."""
+_DEFAULT_TIME = np.datetime64("2020-01-01T12:00", "m")
+"""Replaces a missing pick-up time: noon on a Wednesday."""
 
 RequestColumns = Mapping[str, npt.NDArray[Any]]
-"""Requests as arrays of one length, by the names of ``REQUEST_COLUMNS``: zones as integers or
-doubles, miles, ``datetime64[us]`` on the wall clock of New York, passengers with NaN where unknown.
-What a service asks with: to build a DataFrame of one row takes longer than to answer it."""
+"""Requests as arrays of equal length, by the names of ``REQUEST_COLUMNS``: zones as integers or
+doubles, miles, ``datetime64[us]`` in New York wall time, passengers with NaN where unknown. The
+service uses them because building a one-row DataFrame takes longer than predicting it."""
 
 
 @dataclass(frozen=True)
 class RequestFields:
-    """The fields of n requests as features read them; every array has shape (n,).
+    """The parsed fields of n requests; every array has shape (n,).
 
     Attributes:
-        pickup_zone: 1 to 265, 0 where it is none of these.
-        dropoff_zone: The same.
-        miles: As stated, NaN where it is not a number.
-        minutes: Whole minutes since 1970 on the wall clock of New York.
+        pickup_zone: 1 to 265, 0 for any other value.
+        dropoff_zone: 1 to 265, 0 for any other value.
+        miles: Stated miles, NaN where not a number.
+        minutes: Whole minutes since 1970 in New York wall time.
         passengers: 0 to 9, -1 where unknown.
     """
 
@@ -61,7 +61,7 @@ class RequestFields:
 
     @classmethod
     def read(cls, requests: "pd.DataFrame | RequestColumns") -> Self:
-        """Read the fields of requests; without pick-up times, all are of this moment."""
+        """Parse the fields of requests; a missing pick-up time column means now."""
         rows = len(requests["trip_distance"])
         return cls(
             pickup_zone=_zones(requests["PULocationID"]),
@@ -77,12 +77,12 @@ class RequestFields:
 
     @cached_property
     def minute_of_week(self) -> npt.NDArray[np.int64]:
-        """0 is Monday at midnight."""
+        """Minutes since Monday at midnight."""
         return (self.minutes + _MONDAY_OFFSET) % _MINUTES_A_WEEK
 
     @cached_property
     def minute_of_day(self) -> npt.NDArray[np.int64]:
-        """0 is midnight."""
+        """Minutes since midnight."""
         return self.minute_of_week % _MINUTES_A_DAY
 
 
@@ -122,37 +122,37 @@ FEATURES: FeatureRegistry[RequestFields] = FeatureRegistry(
         "Minutes since Monday at midnight.",
         lambda request: request.minute_of_week,
     ),
-    Feature("day_off", "Whether it is a weekend or a federal holiday.", _day_off),
-    Feature("stated_miles", "Miles as stated, -1 where absurd or missing.", _stated_miles),
-    Feature("log_miles", "Log of the stated miles, NaN where not plausible.", _log_miles),
+    Feature("day_off", "Whether the day is a weekend or federal holiday.", _day_off),
+    Feature("stated_miles", "Stated miles, -1 where implausible or missing.", _stated_miles),
+    Feature("log_miles", "Log of the stated miles, NaN where implausible.", _log_miles),
     Feature(
         "passenger_count",
-        "Passengers, -1 where unknown.",
+        "Number of passengers, -1 where unknown.",
         lambda request: request.passengers,
     ),
-    Feature("airport_trip", "Whether it begins or ends at an airport.", _airport_trip),
+    Feature("airport_trip", "Whether the trip begins or ends at an airport.", _airport_trip),
 )
-"""Every feature that is computed from a request alone. To add one, add an entry: trees see it from
-the next training on, and registered models stay as they are. To change the meaning of one, add an
-entry with the same name and the next ``version``."""
+"""The features computed from a request alone. To add one, add an entry: tree models use it from the
+next training on, and registered models do not change. To change a definition, add an entry with the
+same name and the next ``version``."""
 
 LOG_MILES = "log_miles"
-"""The only feature that may be NaN: encoders put the pair's usual distance in its place."""
+"""The only feature that may be NaN: encoders replace NaN by the pair's expected distance."""
 
 
 class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Turn request fields into numbers; stateless, so nothing can leak from what it was fitted on.
+    """Compute the features of requests; stateless, so nothing can leak from the fitted rows.
 
     Input: a DataFrame of shape (n, ≥ 4) with ``PULocationID``, ``DOLocationID``, ``trip_distance``
-    (miles), ``pickup_datetime`` (naive New York time; an aware column is converted) and, if it is
-    known, ``passenger_count``; or :data:`RequestColumns` of the same. Other columns are ignored.
-    Once fitted it does without ``pickup_datetime``: the requests are then of this moment.
+    (miles), ``pickup_datetime`` (naive New York time; an aware column is converted) and optionally
+    ``passenger_count``; or :data:`RequestColumns` with the same names. Other columns are ignored.
+    ``transform`` allows ``pickup_datetime`` to be missing, which means now.
 
     Output: float64 of shape (n, features). Only ``log_miles`` may be NaN: the stated distance is
-    then missing, zero or absurd, and a later step knows the pair's usual one.
+    missing, zero or implausible, and a later step replaces it by the pair's expected one.
 
     Args:
-        features: Names and versions of ``FEATURES``, in order; None takes the current ones.
+        features: Names and versions of ``FEATURES``, in order; None means the current ones.
 
     Attributes:
         features_: The features that it was fitted with.
@@ -162,7 +162,7 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.features = features
 
     def fit(self, requests: "pd.DataFrame | RequestColumns", target: Any = None) -> Self:
-        """Check the columns and fix the features; there is nothing to learn."""
+        """Check the columns and store the features; nothing is learned from the rows."""
         _require_columns(requests, REQUEST_COLUMNS[:4])
         self.features_: dict[str, int] = dict(self._chosen())
         self.n_features_in_ = len(REQUEST_COLUMNS)
@@ -172,21 +172,21 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Compute the matrix of shape (n, features).
 
         Raises:
-            ValueError: when a required column is missing, or is no array as long as the others;
-                the message names it.
-            TypeError: when ``requests`` is neither a DataFrame nor a mapping.
-            UnknownFeature: when it was fitted with a feature that this code does not define.
+            ValueError: A required column is missing or differs in length from the others; the
+                message names it.
+            TypeError: ``requests`` is neither a DataFrame nor a mapping.
+            UnknownFeature: It was fitted with a feature that this code does not define.
         """
         _require_columns(requests, REQUEST_COLUMNS[:3])
         fields = RequestFields.read(requests)
         return FEATURES.compute(self._chosen(), fields, len(fields.miles))
 
     def require_definitions(self) -> None:
-        """Raise ``UnknownFeature`` unless this code defines every feature it was fitted with."""
+        """Raise ``UnknownFeature`` if this code lacks a feature that it was fitted with."""
         FEATURES.select(self.features_)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """The names of the columns of the matrix."""
+        """Return the names of the output columns."""
         return np.asarray(list(self._chosen()), dtype=object)
 
     def _chosen(self) -> Versions:
@@ -205,19 +205,19 @@ def _require_columns(requests: "pd.DataFrame | RequestColumns", required: tuple[
         )
     absent = [name for name in required if name not in requests]
     if absent:
-        raise ValueError(f"the requests lack {', '.join(absent)}: a model needs all of these")
+        raise ValueError(f"the requests lack {', '.join(absent)}, which a model needs")
     if frame:
         _require_own_names([name for name in requests if isinstance(name, str)])
     else:
         shapes = {name: np.shape(requests[name]) for name in REQUEST_COLUMNS if name in requests}
         if len(set(shapes.values())) != 1 or len(shapes["PULocationID"]) != 1:
-            raise ValueError(f"the columns must be arrays of one length, not {shapes}")
+            raise ValueError(f"the columns must be arrays of equal length, not {shapes}")
 
 
 def _require_own_names(columns: list[str]) -> None:
-    """Refuse a column that means an optional field which is absent: a default would replace it.
+    """Raise if a column looks like a missing optional field, which a default would replace.
 
-    A request's other interfaces know published names; a pipeline reads only its own.
+    Other interfaces accept the published names of fields; a pipeline accepts only its own.
     """
     optional = [name for name in REQUEST_COLUMNS[3:] if name not in columns]
     for name in columns if optional else ():
@@ -243,15 +243,15 @@ def _zones(column: "pd.Series[Any] | npt.NDArray[Any]") -> Matrix:
 
 
 def _wall_minutes(column: "pd.Series[Any] | npt.NDArray[Any]") -> npt.NDArray[np.int64]:
-    """Whole minutes since 1970 on the wall clock of New York.
+    """Return whole minutes since 1970 in New York wall time.
 
-    Seconds are dropped on purpose: rows entered by hand carry none, which tells how the row was
-    recorded and not how long the ride takes.
+    Seconds are dropped on purpose: rows entered by hand have none, which depends on how a row was
+    recorded and not on the duration.
     """
     if not isinstance(column, np.ndarray) or column.dtype.kind != "M":
         column = _naive_times(pd.Series(column))
     times = column.astype("datetime64[m]")
-    return np.where(np.isnat(times), _USUAL_TIME, times).astype(np.int64)
+    return np.where(np.isnat(times), _DEFAULT_TIME, times).astype(np.int64)
 
 
 def _naive_times(column: "pd.Series[Any]") -> npt.NDArray[np.datetime64]:
@@ -263,7 +263,7 @@ def _naive_times(column: "pd.Series[Any]") -> npt.NDArray[np.datetime64]:
 
 
 def _passengers(requests: "pd.DataFrame | RequestColumns", rows: int) -> Matrix:
-    """Passengers from 0 to 9, or -1 where nobody counted (rides that an app dispatched)."""
+    """Return passengers from 0 to 9, or -1 where unknown (rides dispatched by an app)."""
     if "passenger_count" not in requests:
         return np.full(rows, -1.0)
     passengers = _numbers(requests["passenger_count"])
@@ -273,8 +273,8 @@ def _passengers(requests: "pd.DataFrame | RequestColumns", rows: int) -> Matrix:
 def is_day_off(days: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Whether days (counted from 1970-01-01) are a Saturday, a Sunday or a federal holiday.
 
-    The holidays are those on which traffic is a Sunday's: New Year, Memorial Day, Independence
-    Day, Labor Day, Thanksgiving and Christmas (5 U.S.C. 6103), on their own date.
+    The holidays are those with the traffic of a Sunday: New Year, Memorial Day, Independence Day,
+    Labor Day, Thanksgiving and Christmas (5 U.S.C. 6103), on their own date.
     """
     date = days.astype("datetime64[D]")
     months = date.astype("datetime64[M]")

@@ -1,4 +1,4 @@
-"""A few fixed requests, by whose answers a stored model is known again."""
+"""Fingerprint of a model: its predictions for a few fixed requests."""
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
@@ -6,7 +6,7 @@ from sklearn.pipeline import Pipeline
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 PREDICTION_TOLERANCE = 1e-6
-"""Minutes up to which answers count as the same: forests add their trees up in any order."""
+"""Minutes within which predictions count as equal: forests may add up their trees in any order."""
 
 _REQUESTS = (
     # pick-up zone, drop-off zone, miles, when, passengers
@@ -20,19 +20,19 @@ _REQUESTS = (
 
 
 def probe_requests() -> pd.DataFrame:
-    """The requests: weekdays and a holiday, an airport, an unknown zone, no distance, no count."""
+    """Return the requests: weekdays, a holiday, an airport, an unknown zone, missing values."""
     frame = pd.DataFrame(list(_REQUESTS), columns=list(REQUEST_COLUMNS))
     frame["pickup_datetime"] = pd.to_datetime(frame["pickup_datetime"]).astype("datetime64[us]")
     return frame
 
 
 def known_minutes(pipeline: Pipeline) -> list[float]:
-    """What a pipeline answers to them, minutes."""
+    """Return a pipeline's predictions for the probe requests, minutes."""
     return [float(minutes) for minutes in pipeline.predict(probe_requests())]
 
 
 def predictions_match(before: list[float], now: list[float]) -> bool:
-    """Whether both are the answers of one model and one code."""
+    """Whether both are predictions of the same model and code."""
     return len(before) == len(now) and all(
         abs(one - other) <= PREDICTION_TOLERANCE for one, other in zip(before, now, strict=True)
     )

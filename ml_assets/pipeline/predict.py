@@ -1,4 +1,4 @@
-"""A fitted pipeline with its version, and its answers to requests: columns or frames of them."""
+"""Predictions of a fitted pipeline with its version, for columns or frames of requests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
     from ml_assets.pipeline.features import RequestColumns
 
-ANSWER_TYPES: Final = {
+PREDICTION_TYPES: Final = {
     "predicted_minutes": pl.Float64(),
     "lower_minutes": pl.Float64(),
     "upper_minutes": pl.Float64(),
     "model_version": pl.String(),
     "scored_at": pl.Datetime("us", "UTC"),
 }
-"""What is answered to a request; the bounds are null when the model has none."""
+"""Columns of a prediction; the bounds are null for a model without intervals."""
 
 ROWS_AT_ONCE = 250_000
-"""Half a kilobyte a row is needed on the way, 2 GB for a month of yellow trips in one piece."""
+"""Rows per batch. Predicting takes half a kilobyte a row, 2 GB for a month of yellow trips."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Minutes for requests, in their order.
+    """Predicted minutes and interval bounds of requests, in their order.
 
     Attributes:
-        minutes: Predicted, shape (n,).
-        lower: Lower bounds of the prediction intervals, shape (n,); None when the model has none.
-        upper: Upper bounds likewise.
+        minutes: Predicted minutes, shape (n,).
+        lower: Lower bounds of the prediction intervals, shape (n,); None without intervals.
+        upper: Upper bounds, shape (n,); None without intervals.
     """
 
     minutes: "npt.NDArray[np.float64]"
@@ -47,7 +47,7 @@ class Answers:
     upper: "npt.NDArray[np.float64] | None"
 
     def of(self, row: int) -> "Answers":
-        """Those of one request."""
+        """Return the prediction of one request."""
         one = slice(row, row + 1)
         lower, upper = self.lower, self.upper
         return Answers(
@@ -59,10 +59,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Model:
-    """What predicts.
+    """A fitted pipeline and its version.
 
     Attributes:
-        pipeline: Fitted, from requests to minutes.
+        pipeline: Fitted pipeline from requests to minutes.
         version: Registry version.
     """
 
@@ -70,40 +70,42 @@ class Model:
     version: str
 
     def minutes(self, columns: "RequestColumns") -> Answers:
-        """Predict valid requests, at least one.
+        """Predict one or more valid requests.
 
         Args:
-            columns: As ``requests.parse`` makes them, of one request or of many.
+            columns: Columns as ``requests.parse`` makes them.
         """
         from ml_assets.pipeline.conformal_intervals import interval_bounds
 
-        # What Pipeline.predict does, less its 0.07 ms of asking each step for its tags.
+        # Equivalent to Pipeline.predict without the 0.07 ms that it takes to check tags.
         features: Any = columns
         for _, step in self.pipeline.steps[:-1]:
             features = step.transform(features)
         minutes = self.pipeline[-1].predict(features)
         return Answers(minutes, *(interval_bounds(self.pipeline, minutes) or (None, None)))
 
-    def answers(self, requests: pl.DataFrame, scored_at: datetime | None = None) -> pl.DataFrame:
+    def predict_frame(
+        self, requests: pl.DataFrame, scored_at: datetime | None = None
+    ) -> pl.DataFrame:
         """Predict valid requests.
 
         Args:
             requests: ``REQUEST_COLUMNS`` as in ``CheckedRequests.requests`` or ``trip_features``;
-                further columns are left aside.
-            scored_at: An instant; by default the present.
+                other columns are ignored.
+            scored_at: Time of the prediction; by default now.
 
         Returns:
-            A row for each request, in order, with the columns of ``ANSWER_TYPES``.
+            One row per request, in order, with the columns of ``PREDICTION_TYPES``.
         """
-        at = pl.lit(scored_at or datetime.now(UTC), ANSWER_TYPES["scored_at"])
-        if requests.is_empty():  # scikit-learn refuses to predict nothing
-            return pl.DataFrame(schema=ANSWER_TYPES)
-        answers = self.minutes(columns_of(requests))
+        at = pl.lit(scored_at or datetime.now(UTC), PREDICTION_TYPES["scored_at"])
+        if requests.is_empty():  # scikit-learn rejects empty input
+            return pl.DataFrame(schema=PREDICTION_TYPES)
+        predictions = self.minutes(columns_of(requests))
         frame = pl.DataFrame(
             {
-                "predicted_minutes": answers.minutes,
-                "lower_minutes": answers.lower,
-                "upper_minutes": answers.upper,
+                "predicted_minutes": predictions.minutes,
+                "lower_minutes": predictions.lower,
+                "upper_minutes": predictions.upper,
             },
             schema_overrides=dict.fromkeys(("lower_minutes", "upper_minutes"), pl.Float64),
         )
@@ -116,43 +118,46 @@ class Model:
         scored_at: datetime | None = None,
         faults: Mapping[int, str] | None = None,
     ) -> pl.DataFrame:
-        """Predict the valid ones among any rows.
+        """Predict the valid rows of a frame, and give the reason for the others.
 
         Args:
-            frame: Rows as ``check_requests`` takes them.
-            now: The pick-up time of requests that state none.
-            scored_at: An instant; by default the present.
-            faults: Why rows (from 0) are no requests, whatever their values.
+            frame: Rows as for ``check_requests``.
+            now: Pick-up time of requests without one.
+            scored_at: Time of the prediction; by default now.
+            faults: Rows (from 0) that are rejected whatever their values, with the reason.
 
         Returns:
-            A row for each row, in order: the columns of ``ANSWER_TYPES``, all null where the row is
-            no valid request, and ``reason``, null where it is.
+            One row per row, in order: the columns of ``PREDICTION_TYPES``, all null for an invalid
+            request, and ``reason``, null for a valid one.
         """
         checked = check_requests(frame, now)
         rows = pl.DataFrame(
             {"row": pl.int_range(frame.height, eager=True), REASON: checked.reasons}
         )
-        answered = rows.filter(checked.valid).select("row")
-        answered = answered.hstack(self.answers(checked.requests, scored_at))
-        joined = rows.join(answered, on="row", how="left", maintain_order="left")
-        answers = joined.select(*ANSWER_TYPES, REASON)
+        predicted = rows.filter(checked.valid).select("row")
+        predicted = predicted.hstack(self.predict_frame(checked.requests, scored_at))
+        joined = rows.join(predicted, on="row", how="left", maintain_order="left")
+        predictions = joined.select(*PREDICTION_TYPES, REASON)
         if not faults:
-            return answers
+            return predictions
         fault = pl.Series([faults.get(row) for row in range(frame.height)], dtype=pl.String)
-        kept = {name: pl.when(fault.is_null()).then(pl.col(name)) for name in ANSWER_TYPES}
-        return answers.with_columns(**kept, **{REASON: fault.fill_null(answers[REASON])})
+        kept = {name: pl.when(fault.is_null()).then(pl.col(name)) for name in PREDICTION_TYPES}
+        return predictions.with_columns(**kept, **{REASON: fault.fill_null(predictions[REASON])})
 
 
 def predict_trips(pipeline: Any, trips: "pd.DataFrame") -> "npt.NDArray[np.float64]":
-    """Predicted minutes of trips, shape (n,), piece by piece: no row knows of another.
+    """Predict the minutes of trips in batches; rows are independent.
 
     Args:
-        pipeline: Fitted, from the columns of requests to minutes.
-        trips: With ``REQUEST_COLUMNS``; further columns are left aside.
+        pipeline: Fitted pipeline from request columns to minutes.
+        trips: Trips with ``REQUEST_COLUMNS``; other columns are ignored.
+
+    Returns:
+        Minutes, shape (n,).
     """
     requests = list(REQUEST_COLUMNS)
-    pieces = [
+    batches = [
         pipeline.predict(trips.iloc[first : first + ROWS_AT_ONCE][requests])
         for first in range(0, len(trips), ROWS_AT_ONCE)
     ]
-    return np.concatenate(pieces) if pieces else np.empty(0)
+    return np.concatenate(batches) if batches else np.empty(0)

@@ -1,7 +1,7 @@
-"""Pipelines stored as skops: which types they may hold, and how they are loaded.
+"""Storing and loading pipelines as skops, with the allowlist of their types.
 
-skops rebuilds only types named in a closed list, where pickle runs whatever code the file holds.
-The list is here, and holds for what is written and for what is loaded.
+skops restores only types on an allowlist, whereas pickle runs any code in the file. The list
+applies to writing and to loading.
 """
 
 import contextlib
@@ -14,56 +14,55 @@ from sklearn.pipeline import Pipeline
 from ml_assets.secrets import ShownError
 
 TRUSTED_PACKAGES = ("ml_assets.pipeline.", "sklearn.", "xgboost.")
-"""Packages whose types a saved pipeline may hold, beside those that skops itself trusts. All are
-dependencies of this project; NumPy is not among them, since it has functions that run any code."""
+"""Packages whose types a stored pipeline may contain, besides those that skops trusts. All are
+dependencies of this project; NumPy is not on the list, since it has functions that run any code."""
 
 
 _PACKAGE = "ml_assets."
 
 
 class UntrustedModel(ShownError, ValueError):
-    """A stored model that might run foreign code when it is loaded."""
+    """A stored model with types outside the allowlist, which could run other code when loaded."""
 
 
 class OutdatedModel(ValueError):
-    """A stored model of another version of this package, which this code cannot use."""
+    """A stored model of an incompatible version of this package."""
 
 
 def foreign_types(types: Iterable[str]) -> list[str]:
-    """Of these types, by full name, those of packages outside ``TRUSTED_PACKAGES``."""
+    """Return the types (full names) of packages outside ``TRUSTED_PACKAGES``."""
     return [name for name in types if not name.startswith(TRUSTED_PACKAGES)]
 
 
 def trusted_types(pipeline: Pipeline) -> list[str]:
-    """The types that skops has to be told to trust to load this pipeline again.
+    """Return the types that skops must trust to load this pipeline.
 
     Raises:
-        TypeError: when one of them is of a package outside ``TRUSTED_PACKAGES``.
+        TypeError: One of them is of a package outside ``TRUSTED_PACKAGES``.
     """
     untrusted: list[str] = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
     foreign = foreign_types(untrusted)
     if foreign:
         raise TypeError(
-            f"the pipeline holds types that are not trusted: {', '.join(foreign)}. Add their "
-            "package to TRUSTED_PACKAGES in ml_assets/pipeline/serialization.py if it may be "
-            "loaded"
+            f"the pipeline has types that are not trusted: {', '.join(foreign)}. To allow them, "
+            "add their package to TRUSTED_PACKAGES in ml_assets/pipeline/serialization.py"
         )
     return untrusted
 
 
 def load_stored(file: Path) -> Pipeline:
-    """Load a pipeline from a file that skops has written.
+    """Load a pipeline from a skops file, after checking the types in the file.
 
     Args:
-        file: The file itself is asked which types it needs, so that nobody has to be believed.
+        file: Path of the file.
 
     Returns:
         The fitted pipeline.
 
     Raises:
-        UntrustedModel: when the file asks for types of other packages.
-        OutdatedModel: when it was stored by another version of this package.
-        UnknownFeature: when it was fitted with a feature that this code does not define.
+        UntrustedModel: The file needs types of other packages.
+        OutdatedModel: It was stored by an incompatible version of this package.
+        UnknownFeature: It was fitted with a feature that this code does not define.
     """
     types = skops.io.get_untrusted_types(file=file)
     require_trusted_types(types, str(file))
@@ -74,15 +73,15 @@ def load_stored(file: Path) -> Pipeline:
 
 
 def require_trusted_types(types: Iterable[str], source: str) -> None:
-    """Make sure that a stored model needs no type that may not be loaded.
+    """Check the types that a stored model needs against the allowlist.
 
     Args:
-        types: Full names of the types that the model asks to trust.
-        source: The file or URI of the model, for the message.
+        types: Full names of the types.
+        source: File or URI of the model for error messages.
 
     Raises:
-        OutdatedModel: when they are of a module of this package that stores no models any more.
-        UntrustedModel: when they are of other packages.
+        OutdatedModel: They are of a module of this package that no longer stores models.
+        UntrustedModel: They are of other packages.
     """
     foreign = foreign_types(types)
     moved = [name for name in foreign if name.startswith(_PACKAGE)]
@@ -90,20 +89,20 @@ def require_trusted_types(types: Iterable[str], source: str) -> None:
         raise OutdatedModel(_outdated(source, f"it names {moved[0]}"))
     if foreign:
         raise UntrustedModel(
-            f"{source} asks to trust types of other packages: {', '.join(foreign)}. Somebody has "
-            "changed it, or it is not of this project: materialize the model again"
+            f"{source} needs types of other packages: {', '.join(foreign)}. It was modified or is "
+            "not of this project: materialize the model again"
         )
 
 
 @contextlib.contextmanager
 def outdated_if_unreadable(source: str) -> Iterator[None]:
-    """Say in one line that a stored model names types that this code does not have.
+    """Convert import errors of a stored model's types to OutdatedModel with one line.
 
     Args:
-        source: The file or URI of the model, for the message.
+        source: File or URI of the model for error messages.
 
     Raises:
-        OutdatedModel: in place of an error of the import.
+        OutdatedModel: The model names a type that this code does not have.
     """
     try:
         yield
@@ -112,15 +111,15 @@ def outdated_if_unreadable(source: str) -> Iterator[None]:
 
 
 def require_definitions(pipeline: Pipeline, source: str) -> None:
-    """Make sure that this code can compute every feature that a pipeline was fitted with.
+    """Check that this code defines every feature that a pipeline was fitted with.
 
     Args:
-        pipeline: Fitted; steps of other packages are left alone.
-        source: The file or URI that it comes from, for the message.
+        pipeline: Fitted pipeline; steps of other packages are not checked.
+        source: File or URI of the pipeline for error messages.
 
     Raises:
-        OutdatedModel: when it does not keep the list of its features.
-        UnknownFeature: when one of them is not defined; the message names it.
+        OutdatedModel: It does not record its features.
+        UnknownFeature: One of them is not defined; the message names it.
     """
     for _, step in pipeline.steps:
         check = getattr(step, "require_definitions", None)
@@ -130,7 +129,7 @@ def require_definitions(pipeline: Pipeline, source: str) -> None:
             check()
         except AttributeError as error:
             raise OutdatedModel(
-                _outdated(source, "it does not say which features it was fitted with")
+                _outdated(source, "it does not record the features that it was fitted with")
             ) from error
 
 

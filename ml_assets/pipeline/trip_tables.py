@@ -1,10 +1,10 @@
-"""What past trips say about a ride between two zones at an hour.
+"""Target encoding of zones and hours by the durations of past trips.
 
-Slowness is how much longer a trip took than trips of its distance usually do, in log minutes. Each
-table is a mean of it per group, drawn towards a wider group while trips are few: a pair towards
-the pairs between neighbouring zones, a zone's hour towards the hour. The weights are those of
-empirical Bayes with a fixed strength (Micci-Barreca 2001, https://doi.org/10.1145/507533.507538).
-Sums are ``numpy.bincount``: linear in the rows.
+Slowness is the residual of a trip's log minutes against the mean of trips of its distance. Each
+table has a group's mean slowness, shrunk towards that of a wider group when trips are few: a pair
+towards the pairs between neighbouring zones, a zone's hour towards the hour. This is empirical
+Bayes with a fixed strength (Micci-Barreca 2001, https://doi.org/10.1145/507533.507538). Sums use
+``numpy.bincount`` and are linear in the rows.
 """
 
 from collections.abc import Callable
@@ -26,15 +26,15 @@ from ml_assets.pipeline.zone_map import PAIRS, Codes, ZoneMap
 from ml_assets.trips.rules import ZONE_CODES
 
 HOURS = 48
-"""Hours of a working day, then hours of a day off."""
+"""24 hours of a working day, then 24 hours of a day off."""
 
 REACH_MILES = 1.6
-"""How far a zone's neighbours reach, see :meth:`ZoneMap.neighbours`."""
+"""Length scale of a zone's neighbourhood, see :meth:`ZoneMap.neighbours`."""
 
 PAIR_STRENGTH = 10.0
 HOUR_STRENGTH = 20.0
-"""How many trips the wider group's mean counts for. Looked at on the judged months April and June
-2023: halving or doubling any of these moves XGBoost's error by less than 0.2 %."""
+"""Weight of the wider group's mean, in trips. Tested on April and June 2023: halving or doubling
+either of these changes XGBoost's error by less than 0.2 %."""
 
 Values = npt.NDArray[np.floating]
 
@@ -44,7 +44,7 @@ _CURVE_MIDDLES = (_CURVE_EDGES[:-1] + _CURVE_EDGES[1:]) / 2
 
 @dataclass(frozen=True)
 class Groups:
-    """The group numbers of each request, shape (n,) each."""
+    """Group codes of n requests, each of shape (n,)."""
 
     pickup: Codes
     dropoff: Codes
@@ -54,7 +54,7 @@ class Groups:
 
     @classmethod
     def of(cls, features: NamedColumns) -> "Groups":
-        """Compute the group numbers from the features of requests."""
+        """Compute the group codes from the features of requests."""
         pickup = features["pickup_zone"].astype(np.int64)
         dropoff = features["dropoff_zone"].astype(np.int64)
         clock = features["hour"].astype(np.int64)
@@ -71,18 +71,18 @@ class Groups:
 
 @dataclass(frozen=True)
 class TripTables:
-    """The tables learned from some trips.
+    """The tables learned from past trips.
 
     Attributes:
-        zone_map: where the zones lie.
-        curve_at: log miles at which the curve was measured, ascending.
-        curve: log minutes there.
-        pair: slowness per pair, (266 * 266,).
-        around_pair: slowness of the pairs between the zones' neighbours, (266 * 266,).
-        pickup_hour: further slowness per hour and pick-up zone, (48 * 266,).
-        dropoff_hour: the same of drop-off zones.
-        week_hour: further slowness per hour of the week, (168,).
-        log_pair_trips: log(1 + trips) per pair.
+        zone_map: Map of the zones.
+        curve_at: Log miles of the points of the duration curve, ascending.
+        curve: Log minutes of the points of the duration curve.
+        pair: Slowness by pair, (266 * 266,).
+        around_pair: Slowness of the pairs between the zones' neighbours, (266 * 266,).
+        pickup_hour: Additional slowness by hour and pick-up zone, (48 * 266,).
+        dropoff_hour: Additional slowness by hour and drop-off zone, (48 * 266,).
+        week_hour: Additional slowness by hour of the week, (168,).
+        log_pair_trips: log(1 + trips) by pair, (266 * 266,).
     """
 
     zone_map: ZoneMap
@@ -96,25 +96,26 @@ class TripTables:
     log_pair_trips: npt.NDArray[np.float32]
 
     def encode(self, features: NamedColumns, encodings: Versions) -> Matrix:
-        """Look requests up.
+        """Encode requests.
 
         Args:
-            features: the features of requests, n rows.
-            encodings: names and versions of ``ENCODINGS``.
+            features: The features of n requests.
+            encodings: Names and versions of ``ENCODINGS``.
 
         Returns:
-            Shape (n, len(encodings)), without NaN: a missing distance is the usual one.
+            Shape (n, len(encodings)), without NaN: a missing distance is replaced by the expected
+            one.
         """
-        return ENCODINGS.compute(encodings, LookedUp(self, features), len(features))
+        return ENCODINGS.compute(encodings, TableLookup(self, features), len(features))
 
 
 @dataclass(frozen=True)
-class LookedUp:
-    """What the tables hold for n requests; the source of encodings.
+class TableLookup:
+    """Table values for n requests; the source of ``ENCODINGS``.
 
     Attributes:
-        tables: the learned tables.
-        features: the features of the requests.
+        tables: The learned tables.
+        features: The features of the requests.
     """
 
     tables: TripTables
@@ -122,50 +123,50 @@ class LookedUp:
 
     @cached_property
     def groups(self) -> Groups:
-        """The group numbers of the requests."""
+        """Group codes of the requests."""
         return Groups.of(self.features)
 
     @cached_property
     def stated_log_miles(self) -> Values:
-        """Log of the stated miles, NaN where not plausible."""
+        """Log of the stated miles, NaN where implausible."""
         return self.features[LOG_MILES]
 
     @cached_property
     def usual_log_miles(self) -> Values:
-        """Log of the usual miles of the pair."""
+        """Log of the expected miles of the pair."""
         return self.tables.zone_map.usual_log_miles[self.groups.pair]
 
     @cached_property
     def map_log_miles(self) -> Values:
-        """Log of the miles between the zones by the map."""
+        """Log of the miles between the zones on the map."""
         return self.tables.zone_map.log_miles[self.groups.pair]
 
     @cached_property
     def filled_log_miles(self) -> Values:
-        """Log of the stated miles, of the usual ones where none are stated."""
+        """Log of the stated miles, or of the expected ones where none are stated."""
         return np.where(
             np.isnan(self.stated_log_miles), self.usual_log_miles, self.stated_log_miles
         )
 
     @cached_property
     def pickup_point(self) -> Values:
-        """Where the pick-up zone lies, (n, 3)."""
+        """Coordinates of the pick-up zone, (n, 3)."""
         return self.tables.zone_map.points[self.groups.pickup]
 
     @cached_property
     def dropoff_point(self) -> Values:
-        """Where the drop-off zone lies, (n, 3)."""
+        """Coordinates of the drop-off zone, (n, 3)."""
         return self.tables.zone_map.points[self.groups.dropoff]
 
     @cached_property
     def heading(self) -> Values:
-        """From the pick-up to the drop-off zone, (n, 3)."""
+        """Vector from the pick-up to the drop-off zone, (n, 3)."""
         heading: Values = self.dropoff_point - self.pickup_point
         return heading
 
     @cached_property
     def log_minutes_of_miles(self) -> Values:
-        """Log of the minutes that trips of this distance take."""
+        """Mean log minutes of trips of this distance."""
         return np.interp(self.filled_log_miles, self.tables.curve_at, self.tables.curve)
 
     @cached_property
@@ -175,7 +176,7 @@ class LookedUp:
 
     @cached_property
     def pickup_hour(self) -> Values:
-        """Further slowness of the pick-up zone at this hour."""
+        """Additional slowness of the pick-up zone at this hour."""
         slowness: Values = self.tables.pickup_hour[
             self.groups.hour * ZONE_CODES + self.groups.pickup
         ]
@@ -183,29 +184,29 @@ class LookedUp:
 
     @cached_property
     def dropoff_hour(self) -> Values:
-        """Further slowness of the drop-off zone at this hour."""
+        """Additional slowness of the drop-off zone at this hour."""
         slowness: Values = self.tables.dropoff_hour[
             self.groups.hour * ZONE_CODES + self.groups.dropoff
         ]
         return slowness
 
     def detour(self, reference: Values) -> Values:
-        """By how much the stated log miles exceed others; 0 where none are stated."""
+        """Difference of the stated log miles to a reference; 0 where none are stated."""
         stated = self.stated_log_miles
         return np.where(np.isnan(stated), 0.0, stated - reference)
 
     @property
     def expected_minutes(self) -> Values:
-        """What the tables alone would predict."""
+        """Minutes predicted by the tables alone."""
         hours = (self.pickup_hour + self.dropoff_hour) / 2
         minutes: Values = np.exp(self.log_minutes_of_miles + self.pair + hours)
         return minutes
 
 
 def _coordinates(
-    name: str, where: str, points: Callable[[LookedUp], Values]
-) -> list[Feature[LookedUp]]:
-    """The three coordinates of points, in miles on the learned map."""
+    name: str, where: str, points: Callable[[TableLookup], Values]
+) -> list[Feature[TableLookup]]:
+    """Make the features of the three coordinates, in miles on the learned map."""
     return [
         Feature(
             f"{name}_{axis}",
@@ -216,10 +217,10 @@ def _coordinates(
     ]
 
 
-ENCODINGS: FeatureRegistry[LookedUp] = FeatureRegistry(
+ENCODINGS: FeatureRegistry[TableLookup] = FeatureRegistry(
     Feature(
         "usual_log_miles",
-        "Log of the usual miles of the zone pair.",
+        "Log of the expected miles of the zone pair.",
         lambda found: found.usual_log_miles,
     ),
     Feature(
@@ -229,17 +230,17 @@ ENCODINGS: FeatureRegistry[LookedUp] = FeatureRegistry(
     ),
     Feature(
         "filled_log_miles",
-        "Log of the stated miles, of the usual ones where none are stated.",
+        "Log of the stated miles, or of the expected ones where none are stated.",
         lambda found: found.filled_log_miles,
     ),
     Feature(
         "detour",
-        "By how much the stated log miles exceed the usual ones.",
+        "Difference of the stated log miles to the expected ones.",
         lambda found: found.detour(found.usual_log_miles),
     ),
     Feature(
         "detour_on_map",
-        "By how much the stated log miles exceed those on the map.",
+        "Difference of the stated log miles to those on the map.",
         lambda found: found.detour(found.map_log_miles),
     ),
     *_coordinates("pickup", "Pick-up zone", lambda found: found.pickup_point),
@@ -251,37 +252,37 @@ ENCODINGS: FeatureRegistry[LookedUp] = FeatureRegistry(
     ),
     Feature(
         "log_minutes_of_miles",
-        "Log of the minutes that trips of this distance take.",
+        "Mean log minutes of trips of this distance.",
         lambda found: found.log_minutes_of_miles,
     ),
     Feature(
         "slowness_of_pair",
-        "How much longer trips of this zone pair take than others of their distance, log minutes.",
+        "Slowness of the zone pair: log minutes above the mean of trips of the same distance.",
         lambda found: found.pair,
     ),
     Feature(
         "slowness_around_pair",
-        "The same of trips between the neighbouring zones.",
+        "Slowness of trips between the neighbouring zones.",
         lambda found: found.tables.around_pair[found.groups.pair],
     ),
     Feature(
         "slowness_of_pickup_hour",
-        "Further slowness of the pick-up zone at this hour.",
+        "Additional slowness of the pick-up zone at this hour.",
         lambda found: found.pickup_hour,
     ),
     Feature(
         "slowness_of_dropoff_hour",
-        "Further slowness of the drop-off zone at this hour.",
+        "Additional slowness of the drop-off zone at this hour.",
         lambda found: found.dropoff_hour,
     ),
     Feature(
         "slowness_of_week_hour",
-        "Further slowness of this hour of the week.",
+        "Additional slowness of this hour of the week.",
         lambda found: found.tables.week_hour[found.groups.week_hour],
     ),
     Feature(
         "expected_minutes",
-        "Minutes by distance, zone pair and hour alone.",
+        "Minutes expected from distance, zone pair and hour alone.",
         lambda found: found.expected_minutes,
     ),
     Feature(
@@ -290,21 +291,21 @@ ENCODINGS: FeatureRegistry[LookedUp] = FeatureRegistry(
         lambda found: found.tables.log_pair_trips[found.groups.pair],
     ),
 )
-"""Every feature that is looked up in the tables of past trips. Entries are added and changed as
-those of ``FEATURES``; what a new one needs beside these tables is a further field of
-:class:`TripTables`, which registered models lack and do not read."""
+"""The features from the tables of past trips. Entries are added and changed like those of
+``FEATURES``; a new one that needs another table adds a field to :class:`TripTables`, which
+registered models lack and do not read."""
 
 
-def learn_tables(features: NamedColumns, minutes: Matrix, zone_map: ZoneMap) -> TripTables:
+def fit_trip_tables(features: NamedColumns, minutes: Matrix, zone_map: ZoneMap) -> TripTables:
     """Learn the tables.
 
     Args:
-        features: the features of requests, n rows.
-        minutes: durations, shape (n,), above 0.
-        zone_map: where the zones lie; it knows distances only, no durations.
+        features: The features of n requests.
+        minutes: Durations, shape (n,), above 0.
+        zone_map: Map of the zones, learned from distances without durations.
 
     Raises:
-        ValueError: when there are no rows.
+        ValueError: There are no rows.
     """
     if len(features) == 0:
         raise ValueError("there are no trips to learn from")
@@ -337,14 +338,16 @@ def learn_tables(features: NamedColumns, minutes: Matrix, zone_map: ZoneMap) -> 
 def shrunken_means(
     codes: Codes, values: Matrix, prior: Matrix | float, strength: float, size: int
 ) -> Matrix:
-    """Mean of ``values`` per code, drawn towards ``prior`` as if it were ``strength`` more rows.
+    """Compute the mean of ``values`` by code, shrunk towards ``prior``.
+
+    The prior has the weight of ``strength`` rows.
 
     Args:
-        codes: group of each row, shape (n,), from 0 to size - 1.
-        values: shape (n,).
-        prior: one for all groups, or shape (size,).
-        strength: above 0.
-        size: number of groups.
+        codes: Group of each row, shape (n,), from 0 to size - 1.
+        values: Values of the rows, shape (n,).
+        prior: One prior for all groups, or shape (size,).
+        strength: Weight of the prior in rows, above 0.
+        size: Number of groups.
 
     Returns:
         Shape (size,); a group without rows has its prior.
@@ -358,12 +361,12 @@ def shrunken_means(
 def _pair_slowness(
     pair: Codes, trips: npt.NDArray[np.int64], slowness: Matrix, neighbours: Matrix
 ) -> tuple[Matrix, Matrix]:
-    """Slowness around each pair, weighted by nearness at both ends, and of the pair itself."""
+    """Return the slowness around each pair, weighted by proximity at both ends, and of the pair."""
     sums = np.bincount(pair, weights=slowness, minlength=PAIRS).reshape(ZONE_CODES, ZONE_CODES)
     rows = trips.reshape(ZONE_CODES, ZONE_CODES)
     near_sums = neighbours @ sums @ neighbours
     near_rows = neighbours @ rows @ neighbours
-    # Half a trip of average slowness: pairs far from everything say nothing of their own.
+    # Half a trip of mean slowness as the prior for pairs without neighbours.
     around = ((near_sums + 0.5 * slowness.mean()) / (near_rows + 0.5)).ravel()
     return around, (sums.ravel() + PAIR_STRENGTH * around) / (trips + PAIR_STRENGTH)
 
@@ -371,7 +374,7 @@ def _pair_slowness(
 def _zone_hours(
     hour: Codes, zone: Codes, values: Matrix, prior: Matrix, neighbours: Matrix
 ) -> npt.NDArray[np.float32]:
-    """Means per hour and zone over its neighbours, drawn towards the hour's, (48 * 266,)."""
+    """Return means by hour and zone with its neighbours, shrunk towards the hour's, (48 * 266,)."""
     size = HOURS * ZONE_CODES
     code = hour * ZONE_CODES + zone
     sums = np.bincount(code, weights=values, minlength=size).reshape(HOURS, ZONE_CODES) @ neighbours
@@ -382,7 +385,7 @@ def _zone_hours(
 
 
 def _curve(log_miles: Matrix, log_minutes: Matrix) -> Matrix:
-    """Mean log minutes per bin of log distance; an empty bin follows a straight line."""
+    """Return mean log minutes by bin of log distance, shrunk towards a linear fit."""
     slope, intercept = _line(log_miles, log_minutes)
     bins = np.clip(np.digitize(log_miles, _CURVE_EDGES) - 1, 0, len(_CURVE_MIDDLES) - 1)
     prior = intercept + slope * _CURVE_MIDDLES
@@ -390,7 +393,7 @@ def _curve(log_miles: Matrix, log_minutes: Matrix) -> Matrix:
 
 
 def _line(x: Matrix, y: Matrix) -> tuple[float, float]:
-    """Slope and intercept of least squares; flat when ``x`` does not vary."""
+    """Return slope and intercept of least squares; the slope is 0 when ``x`` does not vary."""
     spread = float(np.var(x))
     if spread < 1e-12:
         return 0.0, float(y.mean())

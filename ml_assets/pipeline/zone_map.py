@@ -1,10 +1,10 @@
-"""Where the zones lie, learned from how far trips between them went.
+"""A map of the zones, learned from the distances of trips between them.
 
-The published files name zones and give no coordinates. Points in three dimensions whose distances
-match the typical miles between zones say how far apart two zones are that no trip has joined yet,
-and which zones are neighbours. Three rather than two, since roads go around water: the third lets
-zones that face each other across a river be far apart. Fitted by weighted SMACOF (de Leeuw 1977;
-Borg and Groenen, Modern Multidimensional Scaling, 2005, ch. 8): every step lowers the stress.
+The published files have no coordinates of the zones. Points in three dimensions whose distances
+match the mean miles between zones give the distance of zone pairs without trips, and the
+neighbours of a zone. A third dimension is needed since roads go around water: it allows zones on
+opposite banks of a river to be far apart. Fitted by weighted SMACOF (de Leeuw 1977; Borg and
+Groenen, Modern Multidimensional Scaling, 2005, ch. 8), whose steps never increase the stress.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ PAIRS = ZONE_CODES * ZONE_CODES
 DIMENSIONS = 3
 
 MILES_STRENGTH = 3.0
-"""How many trips the map's distance of a pair counts for, against the pair's own trips."""
+"""Weight of the map's distance of a pair against the pair's own trips, in trips."""
 
 _STEPS = 150
 _MIN_MILES_APART = 0.3
 _ZONE_STRENGTH = 10.0
-_CLOSE_PAIRS_COUNT_MORE = 0.5
+_STRESS_POWER = 0.5
 """Stress is weighted by 1 / miles to this power: between absolute (0) and relative (2) error."""
 
 Codes = npt.NDArray[np.int64]
@@ -36,10 +36,10 @@ class ZoneMap:
     """A map of the zones.
 
     Attributes:
-        points: coordinates in miles, (266, 3); a zone without trips lies in the middle.
-        log_miles: log of the miles between two zones by the map, (266 * 266,), indexed by pick-up
-            zone * 266 + drop-off zone; inside a zone, the zone's own typical distance.
-        usual_log_miles: the same, drawn to what the pair's trips stated.
+        points: Coordinates in miles, (266, 3); a zone without trips lies in the centre.
+        log_miles: Log miles between two zones on the map, (266 * 266,), indexed by pick-up zone *
+            266 + drop-off zone; within a zone, the mean of its own trips.
+        usual_log_miles: Expected log miles: ``log_miles`` combined with those of the pair's trips.
     """
 
     points: npt.NDArray[np.float32]
@@ -47,25 +47,25 @@ class ZoneMap:
     usual_log_miles: npt.NDArray[np.float32]
 
     def neighbours(self, reach: float) -> Matrix:
-        """How much each zone says about each other: exp(-(miles / reach)² / 2), (266, 266)."""
+        """Return the proximity of zones: exp(-(miles / reach)² / 2), (266, 266)."""
         apart = _miles_apart(self.points.astype(np.float64))
         kernel: Matrix = np.exp(-0.5 * (apart / reach) ** 2)
         return kernel
 
 
-def learn_map(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> ZoneMap:
-    """Lay the zones out.
+def fit_zone_map(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> ZoneMap:
+    """Fit the map of the zones.
 
     Args:
-        pickup: pick-up zone of each trip, 0 to 265, shape (n,).
-        dropoff: drop-off zone, shape (n,).
-        log_miles: log of the stated miles, NaN where none or no plausible ones, shape (n,).
+        pickup: Pick-up zone of each trip, 0 to 265, shape (n,).
+        dropoff: Drop-off zone of each trip, 0 to 265, shape (n,).
+        log_miles: Log of the stated miles, NaN where missing or implausible, shape (n,).
     """
     stated = ~np.isnan(log_miles)
     pickup, dropoff, log_miles = pickup[stated], dropoff[stated], log_miles[stated]
     if len(log_miles) == 0:
-        nowhere = np.zeros(PAIRS, dtype=np.float32)
-        return ZoneMap(np.zeros((ZONE_CODES, DIMENSIONS), dtype=np.float32), nowhere, nowhere)
+        zeros = np.zeros(PAIRS, dtype=np.float32)
+        return ZoneMap(np.zeros((ZONE_CODES, DIMENSIONS), dtype=np.float32), zeros, zeros)
     overall = float(log_miles.mean())
     points, placed = _place(pickup, dropoff, log_miles)
     between = np.log(np.maximum(_miles_apart(points), _MIN_MILES_APART))
@@ -75,16 +75,16 @@ def learn_map(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> ZoneMap:
     pair = pickup * ZONE_CODES + dropoff
     trips = np.bincount(pair, minlength=PAIRS)
     sums = np.bincount(pair, weights=log_miles, minlength=PAIRS)
-    usual = (sums + MILES_STRENGTH * between.ravel()) / (trips + MILES_STRENGTH)
+    expected = (sums + MILES_STRENGTH * between.ravel()) / (trips + MILES_STRENGTH)
     return ZoneMap(
         points.astype(np.float32),
         between.ravel().astype(np.float32),
-        usual.astype(np.float32),
+        expected.astype(np.float32),
     )
 
 
 def _inside(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> Matrix:
-    """Typical log distance of trips that end in the zone they began in, (266,)."""
+    """Return the mean log miles of trips within each zone, shrunk to the overall mean, (266,)."""
     same = pickup == dropoff
     overall = float(log_miles[same].mean()) if same.any() else float(np.log(_MIN_MILES_APART))
     sums = np.bincount(pickup[same], weights=log_miles[same], minlength=ZONE_CODES)
@@ -102,16 +102,16 @@ def _miles_apart(points: Matrix) -> Matrix:
 def _place(
     pickup: Codes, dropoff: Codes, log_miles: Matrix
 ) -> tuple[Matrix, npt.NDArray[np.bool_]]:
-    """Points (266, 3), and which zones have trips to another zone and so a place."""
+    """Return points (266, 3), and which zones are placed: those with trips to another zone."""
     first, second, miles, trips = _joined_pairs(pickup, dropoff, log_miles)
     placed = np.zeros(ZONE_CODES, dtype=bool)
     placed[first] = placed[second] = True
     if len(first) == 0:
         return np.zeros((ZONE_CODES, DIMENSIONS)), placed
-    weight = trips / (trips + MILES_STRENGTH) / miles**_CLOSE_PAIRS_COUNT_MORE
+    weight = trips / (trips + MILES_STRENGTH) / miles**_STRESS_POWER
     points = _classical_scaling(first, second, miles)
     laplacian = _laplacian(first, second, weight)
-    # A little inertia keeps zones without trips, and separate parts of the map, where they are.
+    # A small inertia fixes zones without trips and disconnected parts of the map.
     inertia = 1e-3 * float(np.median(np.diag(laplacian)[placed]))
     step = np.linalg.inv(laplacian + inertia * np.eye(ZONE_CODES))
     for _ in range(_STEPS):
@@ -125,7 +125,7 @@ def _place(
 def _joined_pairs(
     pickup: Codes, dropoff: Codes, log_miles: Matrix
 ) -> tuple[Codes, Codes, Matrix, Matrix]:
-    """Pairs of different zones with trips in either direction: zones, typical miles, trips."""
+    """Return the pairs of different zones with trips in either direction: zones, miles, trips."""
     other = pickup != dropoff
     lower = np.minimum(pickup, dropoff)[other]
     upper = np.maximum(pickup, dropoff)[other]
@@ -138,14 +138,14 @@ def _joined_pairs(
 
 
 def _classical_scaling(first: Codes, second: Codes, miles: Matrix) -> Matrix:
-    """A first layout (266, 3): Torgerson's, on the shortest ways over the known pairs."""
+    """Return the initial layout (266, 3): classical scaling of shortest paths over known pairs."""
     graph = np.zeros((ZONE_CODES, ZONE_CODES))
     graph[first, second] = miles
-    ways = shortest_path(graph, directed=False)
-    reachable = np.isfinite(ways)
-    ways = np.where(reachable, ways, ways[reachable].max())
+    paths = shortest_path(graph, directed=False)
+    reachable = np.isfinite(paths)
+    paths = np.where(reachable, paths, paths[reachable].max())
     centring = np.eye(ZONE_CODES) - 1.0 / ZONE_CODES
-    values, vectors = np.linalg.eigh(-0.5 * centring @ (ways**2) @ centring)
+    values, vectors = np.linalg.eigh(-0.5 * centring @ (paths**2) @ centring)
     scale = np.sqrt(np.maximum(values[-DIMENSIONS:], 1e-9))
     layout: Matrix = vectors[:, -DIMENSIONS:] * scale
     return layout

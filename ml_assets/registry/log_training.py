@@ -59,7 +59,7 @@ def log_judged_model(
     for name, picture in pictures.items():
         run.log_bytes(picture, f"{name}.png")
     _log_trials(run, judged)
-    example = judged.judged[list(REQUEST_COLUMNS)].head(EXAMPLE_ROWS)
+    example = judged.test_trips[list(REQUEST_COLUMNS)].head(EXAMPLE_ROWS)
     uri = log_pipeline(run, judged.pipeline, example, record.model)
     return record.model_copy(update={"mlflow_run_id": run.run_id, "model_uri": uri})
 
@@ -70,7 +70,7 @@ _TRIAL_STATUS = {"FAIL": "FAILED", "PRUNED": "KILLED"}
 
 def _log_trials(run: TrackedRun, judged: EvaluatedModel) -> None:
     for trial in judged.trials:
-        figures = {} if trial.tune_rmse is None else {"tune_rmse": trial.tune_rmse}
+        figures = {} if trial.validation_rmse is None else {"tune_rmse": trial.validation_rmse}
         run.log_child(
             f"{judged.record.model} trial {trial.number}",
             trial.parameters,

@@ -1,1 +1,1 @@
-"""Charts and tables; the only room that draws."""
+"""Charts, and the tables that go with them; the only package that imports matplotlib."""

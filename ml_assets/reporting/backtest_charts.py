@@ -1,4 +1,4 @@
-"""A backtest to look at: error by month as lines, and as a table."""
+"""Chart and table of a backtest: error by test month."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from ml_assets.backtesting.records import CHAMPION, BacktestEntry, BacktestRecord
 from ml_assets.evaluation.leaderboard import Row
-from ml_assets.reporting.figure import GREY, HIGHLIGHT, INK, new_figure, png
+from ml_assets.reporting.figure import GREY, HIGHLIGHT, INK, new_figure, to_png
 from ml_assets.trips.month import Month
 
 FAMILY_STYLES = (
@@ -19,66 +19,69 @@ FAMILY_STYLES = (
     ("#111111", "x"),
     ("#d6308a", "*"),
 )
-"""Colour and marker: lines of similar families run close together."""
+"""Colour and marker of each family: lines of similar families run close together."""
 
 DASHES = ("solid", "dashed", "dotted")
-"""Of the baselines, which share one colour."""
+"""Line styles of the baselines, which share one colour."""
 
 MAX_TICKS = 14
 
 
 def backtest_lines(made: BacktestRecord) -> bytes:
-    """Error by judged month: the models' relative error above, RMSE of all in minutes below.
+    """Draw the error by test month: relative error of the models above, RMSE of all below.
 
-    The champion is highlighted, with its mean ± noise as a band; baselines are grey, and only
-    below, since they lie far above. Months that were not judged leave a gap in the lines. The
-    vertical axes do not start at 0.
+    The champion is highlighted, with its mean ± noise as a band. Baselines are grey and only in the
+    lower panel, since their errors are much higher. Months without a test leave a gap. The vertical
+    axes do not start at 0.
+
+    Returns:
+        A PNG.
     """
     title = f"{made.dataset}: error by month, trained on the {made.train_months} months before"
-    judged = made.months
-    figure, axes = new_figure(title, judged, made.synthetic, height=7.6, panels=2)
+    tested = made.months
+    figure, axes = new_figure(title, tested, made.synthetic, height=7.6, panels=2)
     relative, minutes = axes
-    of_models = [model for model in made.models if made.line(model)[0].kind != "baseline"]
+    of_models = [model for model in made.models if made.series(model)[0].kind != "baseline"]
     _draw(relative, made, of_models, "relative_error")
     _draw(minutes, made, made.models, "rmse")
-    usual, noise = made.usual_relative_error, made.relative_error_noise
-    if usual is not None and noise is not None:
+    mean, noise = made.mean_relative_error, made.relative_error_noise
+    if mean is not None and noise is not None:
         band: dict[str, Any] = {"color": HIGHLIGHT, "alpha": 0.2, "linewidth": 0}
         minutes.fill_between([], [], [], label="champion ± noise", **band)
-        relative.axhspan(usual - noise, usual + noise, **band)
+        relative.axhspan(mean - noise, mean + noise, **band)
     relative.set_ylabel("RMSE / RMSE of\nthe month's mean")
     minutes.set_ylabel("RMSE, minutes")
     for panel in axes:
-        _label_months(panel, judged)
+        _label_months(panel, tested)
     handles, labels = minutes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    return png(figure)
+    return to_png(figure)
 
 
 def backtest_table(made: BacktestRecord) -> list[Row]:
-    """RMSE of every model by month, minutes, then the champion's relative error and what trained.
+    """Tabulate the RMSE of every model by month in minutes, and the champion's relative error.
 
-    A gap where a model was not judged.
+    A cell is empty where a model was not tested.
     """
     rows: list[Row] = []
     for month in made.months:
         of_month = {e.model: e for e in made.entries if e.month == str(month)}
-        line: Row = {"month": str(month)}
+        row: Row = {"month": str(month)}
         for model in made.models:
-            line[model] = round(of_month[model].rmse, 3) if model in of_month else ""
+            row[model] = round(of_month[model].rmse, 3) if model in of_month else ""
         champion = of_month.get(CHAMPION)
         if champion is not None:
-            line["champion_relative_error"] = round(champion.relative_error, 3)
-        line["trips"] = next(iter(of_month.values())).trips
-        rows.append(line)
+            row["champion_relative_error"] = round(champion.relative_error, 3)
+        row["trips"] = next(iter(of_month.values())).trips
+        rows.append(row)
     return rows
 
 
 def _draw(axes: Axes, made: BacktestRecord, models: list[str], figure: str) -> None:
     families, baselines = 0, 0
     for model in models:
-        line = made.line(model)
-        kind = line[0].kind
+        series = made.series(model)
+        kind = series[0].kind
         style: dict[str, Any] = {"linewidth": 1.3, "markersize": 5}
         label = model
         if kind == "champion":
@@ -91,18 +94,18 @@ def _draw(axes: Axes, made: BacktestRecord, models: list[str], figure: str) -> N
             colour, marker = FAMILY_STYLES[families % len(FAMILY_STYLES)]
             style |= {"color": colour, "marker": marker}
             families += 1
-        months, values = _with_gaps(line, figure, made.months)
+        months, values = _with_gaps(series, figure, made.months)
         axes.plot(months, values, label=label, **style)
 
 
 def _with_gaps(
-    line: list[BacktestEntry], figure: str, months: list[Month]
+    series: list[BacktestEntry], figure: str, months: list[Month]
 ) -> tuple[list[int], list[float]]:
-    """Positions of all months of the calendar and values, NaN where there is none."""
+    """Return the positions of all calendar months and their values, NaN where there is none."""
     first = _position(months[0])
-    found = {_position(Month.parse(entry.month)): getattr(entry, figure) for entry in line}
+    values = {_position(Month.parse(entry.month)): getattr(entry, figure) for entry in series}
     positions = list(range(_position(months[-1]) - first + 1))
-    return positions, [found.get(first + at, float("nan")) for at in positions]
+    return positions, [values.get(first + at, float("nan")) for at in positions]
 
 
 def _label_months(axes: Axes, months: list[Month]) -> None:

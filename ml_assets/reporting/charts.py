@@ -1,6 +1,6 @@
-"""Charts for asset metadata, as PNG bytes of 800 pixels' width and some tens of kilobytes.
+"""Charts for asset metadata: PNG bytes, 800 pixels wide and some tens of kilobytes.
 
-Every title names the months; on the embedded sample the subtitle says "synthetic sample".
+Every title names the months; for the embedded sample the subtitle is "synthetic sample".
 """
 
 import base64
@@ -21,12 +21,12 @@ from ml_assets.reporting.figure import (
     PALE_BLUE,
     legend,
     new_figure,
-    png,
+    to_png,
 )
 from ml_assets.trips.month import Month
 
-LONGEST_DRAWN_MINUTES = 60.0
-"""Axes of durations end where kept trips end."""
+MAX_DRAWN_MINUTES = 60.0
+"""Upper end of duration axes: the longest kept trip."""
 
 
 def leaderboard_bars(
@@ -37,17 +37,17 @@ def leaderboard_bars(
     synthetic: bool = False,
     caveat: str | None = None,
 ) -> bytes:
-    """Test RMSE of every row, best on top: baselines grey, the best model highlighted.
+    """Draw the test RMSE of every row, best on top, baselines grey, the best model highlighted.
 
     Args:
-        rows: lines of the leaderboard, in any order.
-        months: the judging months.
-        best: the name of the row to highlight, if there is one.
-        synthetic: whether the trips are the embedded sample's, which the subtitle then says.
-        caveat: what the figures have to be shown with, if anything.
+        rows: Rows of the leaderboard, in any order.
+        months: The test months.
+        best: Name of the row to highlight, if any.
+        synthetic: Whether the trips are of the embedded sample; adds the subtitle.
+        caveat: Note to show with the figures, if any.
     """
     ordered = leaderboard(rows)[::-1]
-    title = "RMSE on the judging month"
+    title = "RMSE on the test month"
     figure, (axes,) = new_figure(title, months, synthetic, lines=len(ordered), caveat=caveat)
     colours = [
         HIGHLIGHT if row.model == best else GREY if row.kind == "baseline" else BLUE
@@ -59,9 +59,9 @@ def leaderboard_bars(
     axes.bar_label(bars, fmt="%.2f", padding=4, color=INK)
     axes.margins(x=0.1)
     axes.set_xlabel("RMSE, minutes (lower is better)")
-    meaning = {"best model": HIGHLIGHT, "model": BLUE, "baseline": GREY}
-    legend(figure, {name: colour for name, colour in meaning.items() if colour in colours})
-    return png(figure)
+    labels = {"best model": HIGHLIGHT, "model": BLUE, "baseline": GREY}
+    legend(figure, {name: colour for name, colour in labels.items() if colour in colours})
+    return to_png(figure)
 
 
 def predicted_versus_actual(
@@ -73,17 +73,17 @@ def predicted_versus_actual(
     synthetic: bool = False,
     caveat: str | None = None,
 ) -> bytes:
-    """Density of trips by actual and predicted minutes, with the line where both agree.
+    """Draw the density of trips by actual and predicted minutes, with the diagonal.
 
     Args:
-        actual: durations in minutes, shape (rows,).
-        predicted: predicted minutes, shape (rows,); outside 0 to 60 they count at the edge.
-        months: the months of these trips.
-        model: the model's name, for the title.
-        synthetic: as in :func:`leaderboard_bars`.
-        caveat: as there.
+        actual: Durations in minutes, shape (rows,).
+        predicted: Predicted minutes, shape (rows,); clipped to 0 to 60.
+        months: The months of these trips.
+        model: Name of the model, for the title.
+        synthetic: See :func:`leaderboard_bars`.
+        caveat: See :func:`leaderboard_bars`.
     """
-    end = LONGEST_DRAWN_MINUTES
+    end = MAX_DRAWN_MINUTES
     title = f"{model}: predicted versus actual"
     figure, (axes,) = new_figure(title, months, synthetic, height=5.6, caveat=caveat)
     density = axes.hexbin(
@@ -102,7 +102,7 @@ def predicted_versus_actual(
     axes.set_ylabel("predicted, minutes")
     legend(figure)
     figure.colorbar(density, ax=axes, label="trips in the cell")
-    return png(figure)
+    return to_png(figure)
 
 
 def error_by_hour(
@@ -115,21 +115,21 @@ def error_by_hour(
     synthetic: bool = False,
     caveat: str | None = None,
 ) -> bytes:
-    """Mean absolute error and bias (mean of predicted - actual) by hour of the pick-up.
+    """Draw mean absolute error and bias (mean of predicted - actual) by hour of the pick-up.
 
     Args:
         pickup_hour: 0 to 23, shape (rows,).
-        actual: durations in minutes, shape (rows,).
-        predicted: predicted minutes, shape (rows,).
-        months: the months of these trips.
-        model: the model's name, for the title.
-        synthetic: as in :func:`leaderboard_bars`.
-        caveat: as there.
+        actual: Durations in minutes, shape (rows,).
+        predicted: Predicted minutes, shape (rows,).
+        months: The months of these trips.
+        model: Name of the model, for the title.
+        synthetic: See :func:`leaderboard_bars`.
+        caveat: See :func:`leaderboard_bars`.
     """
     hour = np.asarray(pickup_hour, dtype=np.int64)
     error = np.asarray(predicted, dtype=float) - np.asarray(actual, dtype=float)
     trips = np.bincount(hour, minlength=24)
-    # An hour without trips has no error: NaN draws as nothing, 0 would claim perfection.
+    # An hour without trips has no error: NaN is not drawn, 0 would look like a perfect prediction.
     with np.errstate(invalid="ignore"):
         mean_absolute = np.bincount(hour, np.abs(error), minlength=24) / trips
         bias = np.bincount(hour, error, minlength=24) / trips
@@ -142,7 +142,7 @@ def error_by_hour(
     axes.set_xlabel("hour of pick-up, New York time")
     axes.set_ylabel("minutes")
     legend(figure)
-    return png(figure)
+    return to_png(figure)
 
 
 def feature_importance(
@@ -151,29 +151,29 @@ def feature_importance(
     *,
     model: str,
     unit: str = "importance",
-    most: int = 20,
+    max_features: int = 20,
     synthetic: bool = False,
 ) -> bytes:
-    """The most important features, largest on top; negative values (coefficients) point left.
+    """Draw the most important features, largest on top; negative values point left.
 
     Args:
-        importance: feature name to its importance, in whatever ``unit`` the model gives.
-        months: the months that trained the model.
-        model: the model's name, for the title.
-        unit: what the horizontal axis shows.
-        most: so many features at most, by absolute value.
-        synthetic: as in :func:`leaderboard_bars`.
+        importance: Importance by feature name, in ``unit``.
+        months: The training months.
+        model: Name of the model, for the title.
+        unit: Label of the horizontal axis.
+        max_features: Maximum number of features, by absolute value.
+        synthetic: See :func:`leaderboard_bars`.
     """
-    strongest = sorted(importance.items(), key=lambda item: abs(item[1]))[-most:]
-    left_out = len(importance) - len(strongest)
+    strongest = sorted(importance.items(), key=lambda item: abs(item[1]))[-max_features:]
+    omitted = len(importance) - len(strongest)
     title = f"{model}: feature importance"
     figure, (axes,) = new_figure(title, months, synthetic, lines=len(strongest))
     bars = axes.barh([name for name, _ in strongest], [value for _, value in strongest], color=BLUE)
     axes.bar_label(bars, fmt="%.3g", padding=4, color=INK)
     axes.margins(x=0.12)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_xlabel(f"{unit} ({left_out} weaker features left out)" if left_out else unit)
-    return png(figure)
+    axes.set_xlabel(f"{unit} ({omitted} less important features omitted)" if omitted else unit)
+    return to_png(figure)
 
 
 def tuning_history(
@@ -183,13 +183,13 @@ def tuning_history(
     model: str,
     synthetic: bool = False,
 ) -> bytes:
-    """RMSE of each trial on the tuning month, and the best so far.
+    """Draw the validation RMSE of each trial, and the best so far.
 
     Args:
-        trial_rmse: minutes, in the order of the trials; None where one was pruned or failed.
-        months: the tuning months.
-        model: the model's name, for the title.
-        synthetic: as in :func:`leaderboard_bars`.
+        trial_rmse: Minutes, in the order of the trials; None for a pruned or failed one.
+        months: The validation months.
+        model: Name of the model, for the title.
+        synthetic: See :func:`leaderboard_bars`.
     """
     rmse = np.array([np.nan if value is None else value for value in trial_rmse], dtype=float)
     number = np.arange(1, len(rmse) + 1)
@@ -197,18 +197,18 @@ def tuning_history(
     axes.plot(number, rmse, "o", color=BLUE, markersize=5, label="trial")
     best = np.fmin.accumulate(rmse)
     axes.step(number, best, where="post", color=HIGHLIGHT, label="best so far")
-    lost = np.isnan(rmse)
-    if lost.any():
-        # On the lower edge: these trials have no RMSE to be drawn at.
+    failed = np.isnan(rmse)
+    if failed.any():
+        # At the lower edge, since these trials have no RMSE.
         axes.plot(
-            number[lost], np.zeros(lost.sum()), "x", color=INK, markersize=5, clip_on=False,
+            number[failed], np.zeros(failed.sum()), "x", color=INK, markersize=5, clip_on=False,
             transform=axes.get_xaxis_transform(), label="pruned or failed",
         )  # fmt: skip
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("trial")
-    axes.set_ylabel("RMSE on the tuning month, minutes")
+    axes.set_ylabel("RMSE on the validation month, minutes")
     legend(figure)
-    return png(figure)
+    return to_png(figure)
 
 
 def rejected_by_reason(
@@ -218,13 +218,13 @@ def rejected_by_reason(
     *,
     synthetic: bool = False,
 ) -> bytes:
-    """Rejected rows by reason, with their share of all published rows.
+    """Draw the rejected rows by reason, with their share of all published rows.
 
     Args:
-        rejected: reason to the rows rejected for it.
-        published: rows in the published files.
-        months: the published months.
-        synthetic: as in :func:`leaderboard_bars`.
+        rejected: Rejected rows by reason.
+        published: Rows in the published files.
+        months: The published months.
+        synthetic: See :func:`leaderboard_bars`.
     """
     ordered = sorted(rejected.items(), key=lambda item: item[1])
     total = sum(rejected.values())
@@ -241,19 +241,19 @@ def rejected_by_reason(
     axes.margins(x=0.18)
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("rows")
-    return png(figure)
+    return to_png(figure)
 
 
 def trips_of_month(
     pickups: npt.NDArray[np.datetime64], month: Month, *, synthetic: bool = False
 ) -> bytes:
-    """Trips per day of one month (week-ends in the other colour) and per hour of the day.
+    """Draw trips by day of a month (weekends highlighted) and by hour of the day.
 
     Args:
-        pickups: pick-up times, naive New York wall time, shape (rows,); those outside the month
-            are not drawn.
-        month: the month.
-        synthetic: as in :func:`leaderboard_bars`.
+        pickups: Pick-up times, naive New York wall time, shape (rows,); times outside the month
+            are ignored.
+        month: The month.
+        synthetic: See :func:`leaderboard_bars`.
     """
     start, end = np.datetime64(month.start, "h"), np.datetime64(month.end, "h")
     hours = np.asarray(pickups).astype("datetime64[h]")
@@ -275,16 +275,16 @@ def trips_of_month(
     by_hour.set_xticks(range(0, 24, 2))
     by_hour.set_xlabel("hour of pick-up, New York time")
     by_hour.set_ylabel("trips")
-    return png(figure)
+    return to_png(figure)
 
 
 def as_markdown_image(image: bytes, alt: str) -> str:
-    """A PNG as a Markdown image that carries its own bytes, for Dagster's Markdown metadata.
+    """Embed a PNG in a Markdown image, for Dagster's Markdown metadata.
 
     Args:
-        image: the bytes of a PNG file.
-        alt: what the picture shows, for those who do not see it.
+        image: Bytes of a PNG file.
+        alt: Alternative text.
     """
     # A bracket or a line break would end the alternative text.
-    words = " ".join(alt.replace("[", "(").replace("]", ")").split())
-    return f"![{words}](data:image/png;base64,{base64.b64encode(image).decode('ascii')})"
+    text = " ".join(alt.replace("[", "(").replace("]", ")").split())
+    return f"![{text}](data:image/png;base64,{base64.b64encode(image).decode('ascii')})"

@@ -1,7 +1,7 @@
-"""What the charts share: one size, one palette, a title that names the months, PNG bytes.
+"""Shared parts of charts: size, palette, titles with the months, PNG encoding.
 
-Drawn on ``matplotlib.figure.Figure`` directly: no pyplot, so no global state and nothing to
-close, which matters in a long-lived process. matplotlib is imported when something is drawn.
+Uses ``matplotlib.figure.Figure`` without pyplot: no global state and no figures to close in a
+long-lived process.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,16 +41,16 @@ def new_figure(
     panels: int = 1,
     caveat: str | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """An empty chart, 800 pixels wide.
+    """Make an empty chart, 800 pixels wide.
 
     Args:
-        title: what is drawn; the months are added to it.
-        months: the months of the data.
-        synthetic: adds the subtitle "synthetic sample".
-        height: inches.
-        lines: for horizontal bars, their number, which then sets the height.
-        panels: axes, one above the other.
-        caveat: what the figures have to be shown with; stands under the title.
+        title: Title, to which the months are added.
+        months: The months of the data.
+        synthetic: Whether to add the subtitle "synthetic sample".
+        height: Height in inches.
+        lines: Number of horizontal bars, which determines the height.
+        panels: Number of axes, one above the other.
+        caveat: Note under the title, if any.
     """
     inches = height if lines is None else max(2.4, 1.5 + LINE_INCHES * lines)
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
@@ -71,11 +71,11 @@ def new_figure(
 
 
 def legend(figure: Figure, colour_of: Mapping[str, str] | None = None) -> None:
-    """A legend under the chart, where it covers nothing.
+    """Add a legend below the chart.
 
     Args:
-        figure: the chart.
-        colour_of: what each colour of bars means; by default what was drawn with a label.
+        figure: The chart.
+        colour_of: Colour by label; by default the labels of the drawn artists.
     """
     if colour_of is None:
         figure.legend(loc="outside lower center", ncols=4, frameon=False)
@@ -84,11 +84,11 @@ def legend(figure: Figure, colour_of: Mapping[str, str] | None = None) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG file."""
+def to_png(figure: Figure) -> bytes:
+    """Encode the figure as a PNG."""
     full, small = BytesIO(), BytesIO()
     figure.savefig(full, format="png", pil_kwargs={"compress_level": 1})
-    # The bytes are stored in every event's metadata: a palette is a third of true colour.
+    # Stored in the metadata of every event: a palette takes a third of true colour.
     palette = Image.open(full).convert("RGB").quantize(PALETTE_SIZE)
     palette.save(small, format="PNG", optimize=True)
     return small.getvalue()

@@ -1,4 +1,4 @@
-"""The pictures that a judged model is looked at with."""
+"""Charts of an evaluated model."""
 
 from collections.abc import Sequence
 
@@ -8,19 +8,23 @@ from ml_assets.evaluation.feature_importance import feature_importance
 from ml_assets.evaluation.interval_coverage import overall_and_slices
 from ml_assets.evaluation.records import IntervalRecord, ModelRecord, TrainingSet
 from ml_assets.reporting import charts
-from ml_assets.reporting.figure import BLUE, HIGHLIGHT, INK, legend, new_figure, png
+from ml_assets.reporting.figure import BLUE, HIGHLIGHT, INK, legend, new_figure, to_png
 from ml_assets.training.train_and_evaluate import EvaluatedModel
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import TARGET
 
 
-def model_charts(judged: EvaluatedModel, training_set: TrainingSet) -> dict[str, bytes]:
-    """Name to PNG: predicted against actual, error by hour, intervals, importance, tuning."""
-    model, synthetic = judged.record.model, training_set.synthetic
-    actual, predicted = judged.judged[TARGET], judged.predicted
-    hours = judged.judged["pickup_datetime"].dt.hour
+def model_charts(evaluated: EvaluatedModel, training_set: TrainingSet) -> dict[str, bytes]:
+    """Draw predicted against actual, error by hour, intervals, importance and tuning.
+
+    Returns:
+        PNGs by name.
+    """
+    model, synthetic = evaluated.record.model, training_set.synthetic
+    actual, predicted = evaluated.test_trips[TARGET], evaluated.predicted
+    hours = evaluated.test_trips["pickup_datetime"].dt.hour
     months, caveat = training_set.months_of("judge"), training_set.caveat
-    pictures = {
+    drawn = {
         "predicted_versus_actual": charts.predicted_versus_actual(
             actual, predicted, months, model=model, synthetic=synthetic, caveat=caveat
         ),
@@ -28,24 +32,26 @@ def model_charts(judged: EvaluatedModel, training_set: TrainingSet) -> dict[str,
             hours, actual, predicted, months, model=model, synthetic=synthetic, caveat=caveat
         ),
     }
-    if judged.record.interval is not None:
-        pictures["interval_coverage_by_slice"] = interval_chart(
-            judged.record.interval, months, model=model, synthetic=synthetic, caveat=caveat
+    if evaluated.record.interval is not None:
+        drawn["interval_coverage_by_slice"] = interval_chart(
+            evaluated.record.interval, months, model=model, synthetic=synthetic, caveat=caveat
         )
-    if feature_importance(judged.pipeline):  # some estimators tell none
-        pictures["feature_importance"] = importance_chart(judged.pipeline, judged.record, synthetic)
-    if judged.trials:
-        pictures["tuning_history"] = charts.tuning_history(
-            [trial.tune_rmse for trial in judged.trials],
+    if feature_importance(evaluated.pipeline):  # some estimators have none
+        drawn["feature_importance"] = importance_chart(
+            evaluated.pipeline, evaluated.record, synthetic
+        )
+    if evaluated.trials:
+        drawn["tuning_history"] = charts.tuning_history(
+            [trial.validation_rmse for trial in evaluated.trials],
             training_set.months_of("tune"),
             model=model,
             synthetic=synthetic,
         )
-    return pictures
+    return drawn
 
 
 def importance_chart(pipeline: Pipeline, record: ModelRecord, synthetic: bool) -> bytes:
-    """:func:`feature_importance` as a PNG, titled with the months that the model was fitted on."""
+    """Draw :func:`feature_importance`, with the training months in the title."""
     return charts.feature_importance(
         feature_importance(pipeline),
         [Month.parse(month) for month in record.fitted_on],
@@ -63,14 +69,14 @@ def interval_chart(
     synthetic: bool = False,
     caveat: str | None = None,
 ) -> bytes:
-    """Share of trips that the intervals hold, overall and by slice, against what they promise.
+    """Draw the coverage of the prediction intervals, overall and by slice, and the nominal one.
 
     Args:
-        measured: On the judged month.
-        months: the judging months.
-        model: the model's name, for the title.
-        synthetic: whether the trips are the embedded sample's, which the subtitle then says.
-        caveat: what the figures have to be shown with, if anything.
+        measured: Coverage on the test month.
+        months: The test months.
+        model: Name of the model, for the title.
+        synthetic: See :func:`.charts.leaderboard_bars`.
+        caveat: See :func:`.charts.leaderboard_bars`.
     """
     parts = overall_and_slices(measured)[::-1]
     title = f"{model}: trips within the {measured.nominal:.0%} interval"
@@ -81,6 +87,6 @@ def interval_chart(
     axes.bar_label(bars, labels, label_type="center", color="white", fontsize=8)
     axes.axvline(100 * measured.nominal, color=HIGHLIGHT, linewidth=1.5)
     axes.set_xlim(0, 100)
-    axes.set_xlabel("trips held, percent", color=INK)
-    legend(figure, {"held": BLUE, f"promised: {measured.nominal:.0%}": HIGHLIGHT})
-    return png(figure)
+    axes.set_xlabel("coverage, percent of trips", color=INK)
+    legend(figure, {"covered": BLUE, f"nominal: {measured.nominal:.0%}": HIGHLIGHT})
+    return to_png(figure)

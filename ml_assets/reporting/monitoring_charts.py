@@ -1,4 +1,4 @@
-"""Drift and decay to look at: lines over the months, each with its limit."""
+"""Charts of monitoring: drift and error by month with their limits, and the request log by day."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from ml_assets.monitoring.drift.histograms import FEATURES
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.online.records import OnlineDay, OnlineRecord
-from ml_assets.monitoring.performance.records import PerformanceRecord, Score, months_of
-from ml_assets.reporting.figure import BLUE, GREY, HIGHLIGHT, INK, legend, new_figure, png
+from ml_assets.monitoring.performance.records import PerformanceRecord, Score, scored_months
+from ml_assets.reporting.figure import BLUE, GREY, HIGHLIGHT, INK, legend, new_figure, to_png
 from ml_assets.trips.month import Month
 
 _STYLES = (
@@ -21,7 +21,7 @@ _STYLES = (
     ("#6b3e12", "D"),
     ("#111111", "x"),
 )
-"""Colour and marker of each feature: most lines run close to 0."""
+"""Colour and marker of each feature, since most lines run close to 0."""
 
 _INDEX_TICKS = (0, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20)
 _MAX_LINEAR = 1.0
@@ -30,16 +30,19 @@ _GAP = float("nan")
 
 
 def drift_lines(record: DriftRecord) -> bytes | None:
-    """Stability index of each feature by month, with the limit; None when there is no month.
+    """Draw the stability index of each feature by month, with the limit.
 
-    The months that the champion was fitted on are shaded. Months that were not measured leave a
-    gap. The axis is logarithmic above 0.1 when a feature is far over the limit.
+    The champion's training months are shaded. Months without a measurement leave a gap. The axis is
+    logarithmic above 0.1 when a feature is far over the limit.
+
+    Returns:
+        A PNG; None without a month.
     """
     entries = record.months
     if not entries:
         return None
     months = [Month.parse(entry.month) for entry in entries]
-    title = f"{record.dataset}: drift from what version {record.version} was fitted on"
+    title = f"{record.dataset}: drift from the training months of version {record.version}"
     figure, (axes,) = new_figure(title, months, record.synthetic, height=5.2)
     for feature, (colour, marker) in zip(FEATURES, _STYLES, strict=True):
         values = {Month.parse(e.month): e.psi.get(feature.name, _GAP) for e in entries}
@@ -52,19 +55,21 @@ def drift_lines(record: DriftRecord) -> bytes | None:
     axes.set_ylabel("population stability index")
     _label_months(axes, months)
     legend(figure)
-    return png(figure)
+    return to_png(figure)
 
 
 def error_lines(record: PerformanceRecord) -> bytes | None:
-    """Relative error by month of each champion, its limit, and where the champion changed.
+    """Draw the relative error of each champion by month, with the limit.
 
-    Hollow points are of months that the champion had seen. None when nothing was scored. The axis
-    does not start at 0.
+    Hollow points are months that the champion had seen. The axis does not start at 0.
+
+    Returns:
+        A PNG; None without a score.
     """
     if not record.scores:
         return None
-    months = months_of(record.scores)
-    title = f"{record.dataset}: error of what served, relative to the month's mean"
+    months = scored_months(record.scores)
+    title = f"{record.dataset}: error of each champion, relative to the month's mean"
     figure, (axes,) = new_figure(title, months, record.synthetic, height=4.8)
     champions = list(dict.fromkeys(score.champion for score in record.scores))
     champions.sort(key=lambda champion: max(s.month for s in record.scores_of(champion)))
@@ -74,35 +79,35 @@ def error_lines(record: PerformanceRecord) -> bytes | None:
     for champion in champions:
         _draw_champion(axes, record, champion, months)
     if champions[:-1]:
-        axes.plot([], [], color=GREY, linewidth=1.2, label="versions before")
+        axes.plot([], [], color=GREY, linewidth=1.2, label="earlier versions")
     if any(score.seen for score in record.scores):
         axes.scatter([], [], s=36, color="white", edgecolors=INK, label="had seen the month")
     axes.set_ylabel("RMSE / RMSE of\nthe month's mean")
     _label_months(axes, months)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    return png(figure)
+    return to_png(figure)
 
 
 def _draw_champion(
     axes: Axes, record: PerformanceRecord, champion: str, months: Sequence[Month]
 ) -> None:
     scores = record.scores_of(champion)
-    serves = champion == record.champion
-    colour = BLUE if serves else GREY
+    current = champion == record.champion
+    colour = BLUE if current else GREY
     values = {Month.parse(score.month): score.relative_error for score in scores}
     positions, heights = _with_gaps(values, months)
-    label = f"version {record.version} ({scores[-1].model}), which serves" if serves else None
-    axes.plot(positions, heights, color=colour, linewidth=2.2 if serves else 1.2, label=label)
+    label = f"champion: version {record.version} ({scores[-1].model})" if current else None
+    axes.plot(positions, heights, color=colour, linewidth=2.2 if current else 1.2, label=label)
     _points(axes, [score for score in scores if not score.seen], months, colour, colour)
     _points(axes, [score for score in scores if score.seen], months, "white", colour)
     limit, reference = record.limit_of(champion), record.references.get(champion)
-    if not serves or limit is None or reference is None:
+    if not current or limit is None or reference is None:
         return
     axes.axhline(limit, color=HIGHLIGHT, linestyle="dashed", label="limit")
-    judged = Month.parse(reference.month)
-    if judged in values:
+    test = Month.parse(reference.month)
+    if test in values:
         style: dict[str, Any] = {"color": INK, "linewidth": 1.0, "linestyle": "dotted"}
-        axes.axvline(_at(judged, months), label="month that judged it", **style)
+        axes.axvline(_at(test, months), label="test month", **style)
 
 
 def _points(
@@ -114,7 +119,7 @@ def _points(
 
 
 def _scale_index(axes: Axes, top: float) -> None:
-    """From 0 to ``top``; logarithmic above the lowest tick where lines would not be told apart."""
+    """Scale the axis from 0 to ``top``, logarithmic above the lowest tick for high values."""
     if top > _MAX_LINEAR:
         axes.set_yscale("symlog", linthresh=_INDEX_TICKS[1])
         axes.set_yticks([tick for tick in _INDEX_TICKS if tick <= top], minor=False)
@@ -125,17 +130,17 @@ def _scale_index(axes: Axes, top: float) -> None:
 
 def _shade(axes: Axes, places: Sequence[int]) -> None:
     for number, place in enumerate(places):
-        label = "months it was fitted on" if number == 0 else None
+        label = "training months" if number == 0 else None
         axes.axvspan(place - 0.5, place + 0.5, color=INK, alpha=0.07, linewidth=0, label=label)
 
 
 def _with_gaps(
     values: dict[Month, float], months: Sequence[Month]
 ) -> tuple[list[int], list[float]]:
-    """Positions of all months of the calendar and values, NaN where there is none."""
+    """Return the positions of all calendar months and their values, NaN where there is none."""
     count = _at(months[-1], months) + 1
-    found = {_at(month, months): value for month, value in values.items()}
-    return list(range(count)), [found.get(place, _GAP) for place in range(count)]
+    value_at = {_at(month, months): value for month, value in values.items()}
+    return list(range(count)), [value_at.get(place, _GAP) for place in range(count)]
 
 
 def _label_months(axes: Axes, months: Sequence[Month]) -> None:
@@ -147,31 +152,34 @@ def _label_months(axes: Axes, months: Sequence[Month]) -> None:
 
 
 def _at(month: Month, months: Sequence[Month]) -> int:
-    """How many months after the first of these a month is."""
+    """Return the position of a month after the first one."""
     first = months[0]
     return (month.year - first.year) * 12 + month.number - first.number
 
 
-_SHOWN_DAYS = 60
+_MAX_DAYS = 60
 _MIN_DAYS = 7
 _MAX_MODEL_TICKS = 12
 _COLOURS = (BLUE, GREY, "#00a3a3", "#8a2be2", "#6b3e12")
-"""Of versions, one after the other."""
+"""Colours of versions, in order."""
 
 
 def online_days(record: OnlineRecord) -> bytes | None:
-    """Answers, mean predicted minutes and latency by day and version; None without a day.
+    """Draw predictions, mean predicted minutes and latency by day and version.
 
-    A day on which nothing was answered leaves a gap.
+    A day without predictions leaves a gap.
+
+    Returns:
+        A PNG; None without a day.
     """
     if not record.days:
         return None
     names = _calendar(record.days)
     days = [entry for entry in record.days if entry.day in names]
     months = sorted({Month.parse(day[:7]) for day in names})
-    title = "What the prediction service answered"
+    title = "Predictions of the service"
     figure, panels = new_figure(title, months, record.synthetic, height=6.5, panels=3)
-    answers, minutes, latency = panels
+    predictions, minutes, latency = panels
     versions = sorted({entry.version for entry in days}, key=_number)
     for number, version in enumerate(versions):
         own = [entry for entry in days if entry.version == version]
@@ -179,20 +187,20 @@ def online_days(record: OnlineRecord) -> bytes | None:
         places = [names.index(entry.day) for entry in own]
         below = [_below(days, entry, versions[:number]) for entry in own]
         amounts = [entry.answers for entry in own]
-        answers.bar(places, amounts, bottom=below, color=colour, label=f"version {version}")
+        predictions.bar(places, amounts, bottom=below, color=colour, label=f"version {version}")
         minutes.plot(places, [e.mean_minutes for e in own], color=colour, marker="o", markersize=4)
         _draw_latency(latency, own, places)
-    latency.plot([], [], color=INK, marker="o", markersize=4, label="half are faster")
-    latency.plot([], [], color=HIGHLIGHT, marker="v", markersize=4, label="99 % are faster")
-    answers.set_ylabel("answers")
+    latency.plot([], [], color=INK, marker="o", markersize=4, label="median")
+    latency.plot([], [], color=HIGHLIGHT, marker="v", markersize=4, label="99th percentile")
+    predictions.set_ylabel("predictions")
     minutes.set_ylabel("mean predicted\nminutes")
-    latency.set_ylabel("milliseconds\na call")
+    latency.set_ylabel("milliseconds\nper call")
     latency.set_ylim(0)
     for axes in panels:
         _label_days(axes, names)
         axes.tick_params(labelbottom=axes is latency)
     legend(figure)
-    return png(figure)
+    return to_png(figure)
 
 
 def _draw_latency(axes: Axes, days: Sequence[OnlineDay], places: Sequence[int]) -> None:
@@ -205,15 +213,15 @@ def _draw_latency(axes: Axes, days: Sequence[OnlineDay], places: Sequence[int]) 
 
 
 def _below(days: Sequence[OnlineDay], of: OnlineDay, versions: Sequence[str]) -> int:
-    """Answers of that day by the versions drawn before."""
+    """Return the predictions of that day by the versions drawn below."""
     return sum(e.answers for e in days if e.day == of.day and e.version in versions)
 
 
 def _calendar(days: Sequence[OnlineDay]) -> list[str]:
-    """All days from the first that is shown to the last."""
+    """Return all calendar days from the first drawn entry to the last."""
     last = date.fromisoformat(max(entry.day for entry in days))
-    shown = [str(last - timedelta(days=back)) for back in reversed(range(_SHOWN_DAYS))]
-    return shown[shown.index(min(entry.day for entry in days if entry.day >= shown[0])) :]
+    drawn = [str(last - timedelta(days=back)) for back in reversed(range(_MAX_DAYS))]
+    return drawn[drawn.index(min(entry.day for entry in days if entry.day >= drawn[0])) :]
 
 
 def _number(version: str) -> tuple[int, str]:

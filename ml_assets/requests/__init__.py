@@ -1,1 +1,1 @@
-"""What a request for a prediction is: parsing, validation, pick-up times, files of requests."""
+"""Prediction requests: parsing, validation, pick-up times, files of requests."""

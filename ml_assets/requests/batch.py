@@ -1,4 +1,4 @@
-"""A file of requests in, a file of answers out, in bounded memory however long it is."""
+"""Batch prediction of a file of requests, in bounded memory."""
 
 import glob
 import os
@@ -16,17 +16,17 @@ import polars as pl
 
 from ml_assets.requests.column_names import RequestFileError, printable
 from ml_assets.requests.pickup_time import new_york_time
-from ml_assets.requests.prediction_files import answer_file
+from ml_assets.requests.prediction_files import prediction_file
 from ml_assets.requests.request_files import ending, length, read_chunks, require_readable
 from ml_assets.requests.validate import REASON, RULES, states_no_pickup
 from ml_assets.storage.leftovers import in_use, remove_leftovers
 
 Progress = Callable[[int, int], None]
-"""Told how much of the file is done, and of how much."""
+"""Called with the processed part of the file and its total."""
 
 
 class Scorer(Protocol):
-    """What predicts a chunk of requests: a loaded model."""
+    """Interface of a loaded model that predicts a chunk of requests."""
 
     @property
     def version(self) -> str:
@@ -40,23 +40,23 @@ class Scorer(Protocol):
         scored_at: datetime | None = None,
         faults: Mapping[int, str] | None = None,
     ) -> pl.DataFrame:
-        """A row for each request: ``PREDICTION_COLUMNS`` and ``reason``."""
+        """Return a row for each request: ``PREDICTION_COLUMNS`` and ``reason``."""
         ...
 
 
 @dataclass
 class BatchSummary:
-    """What became of a file.
+    """Summary of a batch prediction.
 
     Attributes:
-        rows: Rows read, and written.
-        scored: Those that have an answer.
-        reasons: Rows refused by the field that was wrong; a row with two wrong ones counts twice.
-        model_version: Registry version that answered.
-        seconds: How long it took.
-        scored_as_of: New York time of requests that give no pick-up time.
-        without_pickup_time: Rows scored as of that time.
-        first_reason: Why the first refused row is refused.
+        rows: Rows read and written.
+        scored: Rows with a prediction.
+        reasons: Rejected rows by the invalid field; a row with two invalid fields counts twice.
+        model_version: Registry version that predicted.
+        seconds: Duration.
+        scored_as_of: Pick-up time (New York) of requests without one.
+        without_pickup_time: Rows predicted for that time.
+        first_reason: Reason of the first rejected row.
     """
 
     model_version: str
@@ -70,11 +70,11 @@ class BatchSummary:
 
     @property
     def refused(self) -> int:
-        """Rows that have a reason instead of an answer."""
+        """Rows with a reason instead of a prediction."""
         return self.rows - self.scored
 
     def count(self, requests: pl.DataFrame, answers: pl.DataFrame) -> None:
-        """Count the answers to a chunk."""
+        """Add the predictions of a chunk."""
         reasons = answers[REASON]
         refused = reasons.drop_nulls()
         self.rows += answers.height
@@ -90,21 +90,21 @@ class BatchSummary:
 def require_possible(
     source: Path, target: Path, *, overwrite: bool, ignored: Collection[str] = ()
 ) -> None:
-    """Refuse what cannot end well, before anything is loaded or read.
+    """Check both files before the model is loaded and rows are read.
 
     Raises:
-        RequestFileError: when a name does not end as it should, when there is no file of requests
-            with the columns of one, or when the file of answers is there already.
+        RequestFileError: A name has an unknown ending, the source is missing or lacks columns, or
+            the target exists.
     """
     ending(source)
     ending(target)
     require_readable(source, ignored)
     if target.is_dir():
-        raise RequestFileError(f"{target} is a folder: name a file")
+        raise RequestFileError(f"{target} is a folder: give a file name")
     if target.exists() and not overwrite:
-        raise RequestFileError(f"{target} is there already: name another file, or --overwrite it")
+        raise RequestFileError(f"{target} already exists: name another file, or use --overwrite")
     if not target.parent.is_dir():
-        raise RequestFileError(f"{target.parent} is no folder: make it first")
+        raise RequestFileError(f"{target.parent} is not a folder: create it first")
 
 
 def predict_file(
@@ -117,46 +117,46 @@ def predict_file(
     progress: Progress | None = None,
     now: datetime | None = None,
 ) -> BatchSummary:
-    """Answer every request of a file.
+    """Predict every request of a file.
 
     Args:
-        model: What predicts.
+        model: The model.
         source: Parquet, CSV or JSON lines, by its ending.
-        target: The same; it appears when it is whole.
-        overwrite: Whether it may take the place of another file.
-        ignored: Columns of the requests that are no field, whatever they are called.
-        progress: Told after every chunk.
-        now: The pick-up time of requests that state none; by default the present, once for all.
+        target: The same; written atomically.
+        overwrite: Whether to replace an existing target.
+        ignored: Columns of the requests that are not fields, whatever their name.
+        progress: Called after every chunk.
+        now: Pick-up time of requests without one; by default the current time.
 
     Raises:
-        RequestFileError: when the one cannot be read or the other not be written, or when no row
-            can be scored; what was there before stays.
+        RequestFileError: The source cannot be read, the target cannot be written, or no row can be
+            scored; an existing target is kept.
     """
     require_possible(source, target, overwrite=overwrite, ignored=ignored)
-    begun, whole = time.perf_counter(), length(source)
+    clock_started, total = time.perf_counter(), length(source)
     started = now or datetime.now(UTC)
     summary = BatchSummary(model.version, new_york_time(started))
-    with _replacing(target) as temporary, answer_file(temporary, target) as write:
+    with _replacing(target) as temporary, prediction_file(temporary, target) as write:
         for chunk in read_chunks(source, ignored):
             answers = model.predict_or_reject(chunk.requests, started, faults=chunk.faults)
             write(chunk.own, answers)
             summary.count(chunk.requests, answers)
             if progress is not None:
-                progress(chunk.read, whole)
+                progress(chunk.read, total)
         if summary.rows == 0:
-            raise RequestFileError(f"{source} holds no requests")
+            raise RequestFileError(f"{source} has no requests")
         if summary.scored == 0:
             raise RequestFileError(
                 f"{source}: 0 of {summary.rows:,} rows can be scored, so {target.name} is not "
                 f"written. The first: {printable(summary.first_reason or '')}"
             )
-    summary.seconds = time.perf_counter() - begun
+    summary.seconds = time.perf_counter() - clock_started
     return summary
 
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """A temporary name beside the target, which it gets when the block ends without an error."""
+    """Yield a temporary path; it replaces the target when the block ends without an error."""
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         remove_leftovers(target.parent, f".{glob.escape(target.name)}.*.tmp")
@@ -167,7 +167,7 @@ def _replacing(target: Path) -> Iterator[Path]:
                 os.fsync(written.fileno())
             temporary.replace(target)
     except OSError as error:
-        told = os.strerror(error.errno) if error.errno else str(error)
-        raise RequestFileError(f"{target} could not be written: {told}") from error
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise RequestFileError(f"{target} could not be written: {reason}") from error
     finally:
         temporary.unlink(missing_ok=True)

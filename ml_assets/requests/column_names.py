@@ -1,8 +1,7 @@
-"""Which columns of a file, or keys of its JSON lines, are the fields of a request.
+"""Matching of a file's columns, or the keys of its JSON lines, to request fields.
 
-The rule of names is that of ``requests.fields``. Further columns are the file's own and are
-kept, except those that look like a field under another name: a default would silently take the
-place of that field.
+Names are matched by the rule of ``requests.fields``. Other columns are kept, except those that look
+like a field under another name: a default would silently replace that field.
 """
 
 from collections import Counter
@@ -23,41 +22,43 @@ from ml_assets.secrets import ShownError
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 IGNORE_OPTION: Final = "--ignore-column"
-"""The command's option for columns that are no field, whatever they are called."""
+"""The command's option for columns that are not fields, whatever their name."""
 
 _MAX_NAMED = 5
-"""Columns that one message names."""
+"""Maximum columns that a message names."""
 _MAX_TEXT = 400
-"""Characters of a reason or of another library's message."""
-_MAX_REMEMBERED = 10_000
-"""Sets of keys whose meaning is remembered while JSON lines are read."""
-_MAX_REMEMBERED_CHARACTERS = 2000
-"""Of the keys of a line; longer ones are looked up again, so that memory is bounded."""
+"""Maximum characters of a reason or of another library's message."""
+_MAX_CACHED = 10_000
+"""Maximum sets of keys whose matches are cached while JSON lines are read."""
+_MAX_CACHED_CHARACTERS = 2000
+"""Maximum characters of the keys of a cached line, which bounds the memory."""
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 
 
 class RequestFileError(ShownError, ValueError):
-    """A file that cannot be read as requests, or answered to; names it, the fault, the way out."""
+    """A file of requests or predictions that cannot be read or written, with the remedy."""
 
 
 def column_of(
     where: str, names: Sequence[str], ignored: Collection[str] = (), *, required: bool = True
 ) -> dict[str, str]:
-    """The column of each field that a file has.
+    """Return the column of each field in a file.
 
     Args:
-        where: What has the names, for messages: a file, or a line of it.
-        names: Its columns, in their order.
-        ignored: Names of columns that are no field, whatever they are called.
-        required: Whether the required fields must be there.
+        where: The file, or a line of it, for error messages.
+        names: Its columns, in order.
+        ignored: Columns that are not fields, whatever their name.
+        required: Whether the required fields must be present.
 
     Raises:
-        RequestFileError: when a required field is not there, when a field is there twice, or when
-            another name looks like a field.
+        RequestFileError: A required field is missing, a field is present twice, or another name
+            looks like a field.
     """
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise RequestFileError(f"{where} has more than one column {named(twice)}: rename them")
+        raise RequestFileError(
+            f"{where} has more than one column {quoted_names(twice)}: rename them"
+        )
     names = [name for name in names if name not in ignored]
     matched = match_names(names)
     if matched.repeated:
@@ -80,25 +81,26 @@ def column_of(
 
 
 def require_columns(where: str, names: Sequence[str], ignored: Collection[str]) -> None:
-    """Refuse names to ignore that a table does not have: they are misspelled.
+    """Check that a table has the ignored columns; a missing one is a misspelling.
 
     Raises:
-        RequestFileError: naming them, and the columns that there are.
+        RequestFileError: One is missing; names it and the existing columns.
     """
     absent = [name for name in ignored if name not in names]
     if absent:
         close = get_close_matches(absent[0], names, 3) or names
         raise RequestFileError(
-            f"{where} has no column {named(absent)}, as {IGNORE_OPTION} says; it has {named(close)}"
+            f"{where} has no column {quoted_names(absent)} for {IGNORE_OPTION}; it has "
+            f"{quoted_names(close)}"
         )
 
 
 class JsonFields:
-    """The fields of JSON lines, whose keys may differ from line to line.
+    """Reads the fields of JSON lines, whose keys may differ from line to line.
 
     Args:
-        where: The file, for messages.
-        ignored: Keys that are no field.
+        where: The file, for error messages.
+        ignored: Keys that are not fields.
     """
 
     def __init__(self, where: str, ignored: Collection[str]) -> None:
@@ -108,14 +110,14 @@ class JsonFields:
         self._unseen = set(ignored)
 
     def read(self, number: int, row: dict[str, Any]) -> Mapping[str, Any]:
-        """The values of a line by field.
+        """Return the values of a line by field.
 
         Args:
-            number: The line's, from 1.
-            row: What it holds.
+            number: Line number, from 1.
+            row: The object on the line.
 
         Raises:
-            RequestFileError: as :func:`column_of`.
+            RequestFileError: See :func:`column_of`.
         """
         if row.keys() <= OWN_NAMES and not self._ignored:
             return row
@@ -126,46 +128,46 @@ class JsonFields:
                 f"line {number:,} of {self._where}", keys, self._ignored, required=False
             )
             self._unseen.difference_update(keys)
-            if sum(map(len, keys)) <= _MAX_REMEMBERED_CHARACTERS:
-                if len(self._key_of) >= _MAX_REMEMBERED:
+            if sum(map(len, keys)) <= _MAX_CACHED_CHARACTERS:
+                if len(self._key_of) >= _MAX_CACHED:
                     self._key_of.clear()
                 self._key_of[keys] = key_of
         return {field: row[key] for field, key in key_of.items()}
 
     def require_ignored(self) -> None:
-        """Refuse, at the end of the file, keys to ignore that no line has.
+        """Check at the end of the file that the ignored keys occurred.
 
         Raises:
-            RequestFileError: naming them, and the keys of some line.
+            RequestFileError: One did not; names it and the keys of some lines.
         """
         keys = [key for known in self._key_of for key in known]
         require_columns(self._where, list(dict.fromkeys(keys)), self._unseen)
 
 
-def named(names: Iterable[str]) -> str:
-    """Names in quotes, the first few."""
-    shown = list(names)
-    more = f" and {len(shown) - _MAX_NAMED:,} more" if len(shown) > _MAX_NAMED else ""
-    return ", ".join(map(quoted_name, shown[:_MAX_NAMED])) + more
+def quoted_names(names: Iterable[str]) -> str:
+    """Return the first names in quotes, and the number of the others."""
+    listed = list(names)
+    more = f" and {len(listed) - _MAX_NAMED:,} more" if len(listed) > _MAX_NAMED else ""
+    return ", ".join(map(quoted_name, listed[:_MAX_NAMED])) + more
 
 
 def printable(text: str) -> str:
-    """A text that quotes what a file holds, on one line and without control characters."""
+    """Return a text from a file on one line, shortened and without control characters."""
     return "".join(
         letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[:_MAX_TEXT]
     )
 
 
-def stripped(name: str) -> str:
-    """A name without what surrounds it by mistake: white space, quotes, invisible characters."""
+def strip_name(name: str) -> str:
+    """Return a name without surrounding white space, quotes and invisible characters."""
     visible = "".join(letter for letter in name if letter.isprintable() or letter.isspace())
     return visible.strip().strip(_QUOTES).strip()
 
 
 def _misspelled(doubtful: Iterable[str]) -> str | None:
-    """What is wrong about the first name that is a field's but for what surrounds it."""
+    """Describe the first name that is a field except for surrounding characters."""
     for name in doubtful:
-        if field_of(stripped(name)) is None:
+        if field_of(strip_name(name)) is None:
             continue
         fault = (
             "with white space around it"
@@ -174,7 +176,7 @@ def _misspelled(doubtful: Iterable[str]) -> str | None:
             if any(quote in name for quote in _QUOTES)
             else "with an invisible character in it"
         )
-        return f"has the column name {quoted_name(name)}, {fault}: write {stripped(name)}"
+        return f"has the column name {quoted_name(name)}, {fault}: write {strip_name(name)}"
     return None
 
 
@@ -182,9 +184,9 @@ def _lacking(lacking: Sequence[str], misnamed: Mapping[str, str], names: Sequenc
     fault = f"lacks the column {', '.join(lacking)}"
     if misnamed:
         return f"{fault}: rename {_looking(misnamed)}"
-    there = f"; it has {named(names)}" if names else ""
+    present = f"; it has {quoted_names(names)}" if names else ""
     return (
-        f"{fault}{there}. Requests have {', '.join(REQUIRED_FIELDS)} and, if known, "
+        f"{fault}{present}. Requests have {', '.join(REQUIRED_FIELDS)} and, if known, "
         "pickup_datetime and passenger_count"
     )
 
@@ -195,11 +197,11 @@ def _doubtful(doubtful: Mapping[str, str]) -> str:
     )
     if len(doubtful) == 1:
         return (
-            f"has a column that is no request field but looks like one: {_looking(doubtful)}. "
+            f"has a column that is not a request field but looks like one: {_looking(doubtful)}. "
             f"Rename it to the field, or keep it as a column of your own with {options}"
         )
     return (
-        f"has columns that are no request fields but look like some: {_looking(doubtful)}. Rename "
+        f"has columns that are not request fields but look like some: {_looking(doubtful)}. Rename "
         f"them to the fields, or keep them as columns of your own with {options}"
     )
 

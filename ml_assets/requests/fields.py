@@ -1,11 +1,11 @@
-"""Which key or column means which request field: one rule for HTTP, files and the launchpad.
+"""Names of request fields: one rule for HTTP, files and the launchpad.
 
-A field's own name, its names in published trip files, and any letter case of these are the field,
-as ingestion reads them. Every other name is unknown. An interface that accepts only known names
-(HTTP, the launchpad) refuses it with :func:`unknown_field`; one whose rows have columns of their
-own (files) keeps it, unless :func:`looks_like` finds that it means a field under another name.
+A field's own name and its names in published trip files mean the field, in any letter case, as in
+ingestion. Every other name is unknown. An interface that accepts only known names (HTTP, the
+launchpad) rejects it with :func:`unknown_field`; one that allows other columns (files) keeps it,
+unless :func:`looks_like` finds that it means a field under another name.
 
-Plain Python without a table library, since the prediction service reads every request with it.
+Plain Python without a table library, since the prediction service parses every request with it.
 """
 
 import re
@@ -17,15 +17,15 @@ from typing import Final, NamedTuple
 from ml_assets.trips.rules import REQUEST_COLUMNS, TIME_PREFIXES
 
 OWN_NAMES: Final = frozenset(REQUEST_COLUMNS)
-"""The names that need no look-up."""
+"""The fields' own names, which need no matching."""
 
 PUBLISHED_NAMES: Final = {
     f"{prefix}_pickup_datetime": "pickup_datetime" for prefix in TIME_PREFIXES.values()
 }
-"""Field by its name in published files, where that differs; the others bear their own."""
+"""Field by its name in published files, where that differs."""
 
 MAX_QUOTED_NAME: Final = 60
-"""Characters of a name that a message shows."""
+"""Maximum characters of a name in a message."""
 
 _FIELD_BY_LOWER_NAME: Final = {
     **{field.lower(): field for field in REQUEST_COLUMNS},
@@ -33,7 +33,7 @@ _FIELD_BY_LOWER_NAME: Final = {
 }
 _MAX_NAME = max(map(len, _FIELD_BY_LOWER_NAME))
 _MAX_COMPARED = 2 * _MAX_NAME
-"""A longer name is not compared letter by letter: it is no misspelling."""
+"""Longer names are not compared for similarity."""
 _TYPO_SIMILARITY = 0.85  # passanger_count is 0.93, lpep_dropoff_datetime (another column) 0.75
 _SUGGESTED_SIMILARITY = 0.7
 
@@ -52,7 +52,7 @@ _ANOTHER_NAME: Final = (
         "passenger_count",
     ),
 )
-"""Names, in lower case without punctuation, that can hardly mean anything else."""
+"""Names, in lower case without punctuation, that almost certainly mean a field."""
 
 _POSSIBLE_NAME: Final = (
     (re.compile(r"^(pu|origin|from|start|source)(id|loc.*|zone.*)?$"), "PULocationID"),
@@ -79,16 +79,16 @@ _POSSIBLE_NAME: Final = (
         "passenger_count",
     ),
 )
-"""Names that may mean a field, if nothing else does."""
+"""Names that may mean a field if no other name does."""
 
 
 class MatchedNames(NamedTuple):
-    """The names of a request's values, or of a file's columns, by what they mean.
+    """The matched names of a request's values or a file's columns.
 
     Attributes:
-        name_of: The given name of each field that is there.
-        repeated: Further names of a field that is already there: (name, first name, field).
-        unknown: Names that are no field.
+        name_of: The given name of each field that is present.
+        repeated: Other names of a field that is already present: (name, first name, field).
+        unknown: Names that are not fields.
     """
 
     name_of: dict[str, str]
@@ -97,17 +97,17 @@ class MatchedNames(NamedTuple):
 
 
 def field_of(name: object) -> str | None:
-    """The field that a name means; None for an unknown name."""
+    """Return the field that a name means; None for an unknown name."""
     if not isinstance(name, str) or len(name) > _MAX_NAME:
         return None
     return _FIELD_BY_LOWER_NAME.get(name.lower())
 
 
 def match_names(names: Iterable[str]) -> MatchedNames:
-    """Sort names into fields, repeated fields and unknown names.
+    """Match names to fields, repeated fields and unknown names.
 
     Args:
-        names: Keys of a request or columns of a file, in their order.
+        names: Keys of a request or columns of a file, in order.
     """
     matched = MatchedNames({}, [], [])
     for name in names:
@@ -122,15 +122,15 @@ def match_names(names: Iterable[str]) -> MatchedNames:
 
 
 def looks_like(name: str, absent: Collection[str] = ()) -> str | None:
-    """The field that an unknown name seems to mean.
+    """Return the field that an unknown name resembles.
 
     Args:
-        name: As :func:`match_names` finds it unknown.
-        absent: Fields that no other name means. For these a weaker resemblance counts as well
-            (``time``, ``miles``, a misspelling), since without the column a default would be used.
+        name: A name that :func:`match_names` does not know.
+        absent: Fields without a name. For these a weaker resemblance counts as well (``time``,
+            ``miles``, a misspelling), since a default would be used for the field.
 
     Returns:
-        None for a name that means something else.
+        The field; None for a name that means something else.
     """
     letters = _letters(name)
     field = _SAME_LETTERS.get(letters) or _first_match(_ANOTHER_NAME, letters)
@@ -141,7 +141,7 @@ def looks_like(name: str, absent: Collection[str] = ()) -> str | None:
 
 
 def unknown_field(name: object) -> str:
-    """The message for a name that is no field, with the nearest field."""
+    """Return the message for an unknown name, with the most similar field."""
     text = str(name)
     field = looks_like(text, REQUEST_COLUMNS) or _similar(_letters(text), _SUGGESTED_SIMILARITY)
     known = f"did you mean {field}?" if field else f"the fields are {', '.join(REQUEST_COLUMNS)}"
@@ -149,28 +149,28 @@ def unknown_field(name: object) -> str:
 
 
 def repeated_field(name: str, first: str, field: str) -> str:
-    """The message for a field that is there under two names."""
-    return f"{quoted_name(first)} and {quoted_name(name)} both mean {field}: leave one out"
+    """Return the message for a field with two names."""
+    return f"{quoted_name(first)} and {quoted_name(name)} both mean {field}: remove one"
 
 
 def wrapped_request(name: str) -> str:
-    """The message for a request within a key that other servers want, such as ``instances``."""
+    """Return the message for a request nested in a key, such as ``instances`` of other servers."""
     return (
         f"{quoted_name(name)} is not a request field: send the request itself, as "
         '{"PULocationID": 236, "DOLocationID": 239, "trip_distance": 1.98}, or a list of requests '
-        "[{…}, {…}], without anything around it"
+        "[{…}, {…}], without a wrapper"
     )
 
 
 def quoted_name(name: str) -> str:
-    """A name in quotes, on one line and no longer than a message should be."""
+    """Return a name in quotes on one line, shortened for a message."""
     if len(name) <= MAX_QUOTED_NAME:
         return repr(name)
     return f"{name[:MAX_QUOTED_NAME]!r}… ({len(name):,} characters)"
 
 
 def _letters(name: str) -> str:
-    """A name in lower case without punctuation; empty where it is too long for a field's."""
+    """Return a name in lower case without punctuation; empty if too long to compare."""
     return _PUNCTUATION.sub("", name.lower()) if len(name) <= _MAX_COMPARED else ""
 
 

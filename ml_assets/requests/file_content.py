@@ -1,6 +1,6 @@
-"""What a file holds when it is not what its name says: the likely cause, for a message in one line.
+"""Diagnosis of files whose content does not match their name: the likely cause in one line.
 
-Everything here looks at the first bytes or the header only.
+Only the first bytes or the header are read.
 """
 
 import codecs
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from ml_assets.requests.column_names import RequestFileError, stripped
+from ml_assets.requests.column_names import RequestFileError, strip_name
 from ml_assets.requests.fields import field_of, quoted_name
 from ml_assets.requests.pickup_time import read_time
 from ml_assets.requests.validate import REQUIRED_FIELDS
@@ -32,18 +32,18 @@ _UTF_16 = "is UTF-16 text and not UTF-8 (some programs call it Unicode)"
 
 
 def require_content(path: Path, ending: str) -> None:
-    """Refuse a file whose first bytes are of another format than its name says.
+    """Check that the first bytes of a file match the format of its name.
 
     Args:
         path: An existing file.
-        ending: Of its name: the format that it should have.
+        ending: Ending of its name.
 
     Raises:
-        RequestFileError: naming the format, and what to do.
-        OSError: when it cannot be read.
+        RequestFileError: The format is another; names it and the remedy.
+        OSError: The file cannot be read.
     """
     if not path.is_file():
-        path.stat()  # a missing file is another fault than a folder
+        path.stat()  # raises for a missing file
         kind = "a folder" if path.is_dir() else "no regular file"
         raise RequestFileError(f"{path} cannot be read: it is {kind}")
     with open(path, "rb") as file:
@@ -54,15 +54,15 @@ def require_content(path: Path, ending: str) -> None:
 
 
 def require_header(path: Path, line: str, header: Sequence[str]) -> None:
-    """Refuse a CSV file whose header does not name the required fields, with the likely cause.
+    """Diagnose a CSV header that does not name the required fields.
 
     Args:
         path: The file, for the message.
         line: Its first line.
-        header: The names in it, separated by commas.
+        header: The names in the line, split at commas.
 
     Raises:
-        RequestFileError: when there is such a cause; a header that merely lacks a column has none.
+        RequestFileError: A likely cause was found; a header that merely lacks a column has none.
     """
     known = _count_fields(header)
     if known >= len(REQUIRED_FIELDS):
@@ -73,36 +73,36 @@ def require_header(path: Path, line: str, header: Sequence[str]) -> None:
 
 
 def require_unpadded_quotes(path: Path, row: Sequence[str]) -> None:
-    """Refuse a CSV file that has white space before the quotes of a value.
+    """Check that a CSV file has no white space before the quotes of a value.
 
     Args:
         path: The file, for the message.
-        row: The fields of its first row that are values of a request.
+        row: The request values of its first row.
 
     Raises:
-        RequestFileError: quoting the value: CSV takes the quotes for a part of it.
+        RequestFileError: A value has; CSV parses such quotes as a part of the value.
     """
     for value in row:
         if value != value.lstrip() and value.lstrip().startswith('"'):
             raise RequestFileError(
                 f"{path} has the value {quoted_name(value)}, with white space before its quote, "
-                "which then is a part of the value: remove the space after the comma"
+                "which makes the quote a part of the value: remove the space after the comma"
             )
 
 
 def width_fault(row: Sequence[str], width: int) -> str:
-    """Why a CSV row does not fit its header.
+    """Describe why a CSV row does not match its header.
 
     Args:
-        row: Its fields.
-        width: Fields of the header.
+        row: Fields of the row.
+        width: Number of fields of the header.
     """
     fields = "1 field" if len(row) == 1 else f"{len(row)} fields"
-    fault = f"the row has {fields}, and the header {width}"
+    fault = f"the row has {fields}, the header {width}"
     if any("\n" in value for value in row):
-        return f"{fault}: a field goes over several lines, is its quote closed?"
+        return f"{fault}: a field spans several lines, is its quote closed?"
     if any(value.startswith((' "', '\t"')) for value in row):
-        return f"{fault}: a space stands before a quote, which then quotes nothing"
+        return f"{fault}: a space before a quote makes the quote a part of the value"
     if len(row) == width + 1 and row[-1] == "":
         return f"{fault}: it ends with a comma"
     if len(row) == 1 and any(separator in row[0] for separator in ";\t|"):
@@ -132,26 +132,26 @@ def _parquet_fault(path: Path, head: bytes) -> str | None:
 def _text_fault(head: bytes, ending: str) -> str | None:
     if len(head) < _HEAD_BYTES and not head.removeprefix(codecs.BOM_UTF8).strip():
         lacks = f" and lacks the column {', '.join(REQUIRED_FIELDS)}" if ending == ".csv" else ""
-        return f"is empty: it holds no requests{lacks}"
+        return f"is empty: it has no requests{lacks}"
     for magic, what, remedy in _FORMATS:
         if head.startswith(magic):
             return f"{what}: {remedy}"
     if _is_utf_16(head):
         return f"{_UTF_16}: save it as UTF-8"
     if b"\0" in head:
-        return "holds bytes of zero, which is no text"
+        return "has zero bytes and is not text"
     text = head.decode("utf-8-sig", "ignore").lstrip()
     if text.startswith("<"):
-        return "is a page of HTML or XML: it may be the error of a download"
+        return "is HTML or XML: possibly an error page saved as a download"
     if ending == ".csv" and text[:1] in ("{", "["):
-        return "is JSON: write one object a line, and name it .jsonl"
+        return "is JSON: write one object per line, and name it .jsonl"
     if ending in (".jsonl", ".ndjson"):
         return _json_fault(text)
     return None
 
 
 def _is_utf_16(head: bytes) -> bool:
-    """Whether bytes begin as UTF-16 does, or have a zero at every other place."""
+    """Whether bytes start with a UTF-16 mark, or have a zero at every other position."""
     zeros = sorted((head[0::2].count(0), head[1::2].count(0)))
     return head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or (
         zeros[1] > len(head) // 4 and zeros[0] < len(head) // 16
@@ -161,10 +161,10 @@ def _is_utf_16(head: bytes) -> bool:
 def _json_fault(text: str) -> str | None:
     first = text.split("\n", 1)[0].strip()
     if text.startswith("["):
-        return "is a JSON array: write its objects one a line, without brackets and commas"
+        return "is a JSON array: write its objects one per line, without brackets and commas"
     if first == "{":
-        return "has JSON objects that go over several lines: write each on one line"
-    if not text.startswith("{") and _count_fields(map(stripped, first.split(","))):
+        return "has JSON objects that span several lines: write each on one line"
+    if not text.startswith("{") and _count_fields(map(strip_name, first.split(","))):
         return f"is CSV (it begins with {quoted_name(first)}): name it .csv"
     return None
 
@@ -173,14 +173,14 @@ def _header_cause(line: str, header: Sequence[str], known: int) -> str | None:
     if not line.strip():
         return "begins with an empty line: remove it, the first line is the header"
     if line.lower().startswith("sep="):
-        return f"begins with the line {quoted_name(line)}, which is Excel's own: remove it"
-    if len(header) == 1 and _count_fields(map(stripped, header[0].split(","))) > known:
+        return f"begins with the line {quoted_name(line)}, which only Excel understands: remove it"
+    if len(header) == 1 and _count_fields(map(strip_name, header[0].split(","))) > known:
         return (
             f"has the header {quoted_name(header[0])} in one pair of quotes: quote each name, or "
             "none"
         )
     for separator, called in _OTHER_SEPARATORS.items():
-        if _count_fields(map(stripped, line.split(separator))) > max(known, 1):
+        if _count_fields(map(strip_name, line.split(separator))) > max(known, 1):
             return (
                 f"is separated by {called} ({separator!r}) and not by commas: its header is "
                 f"{quoted_name(line)}"
@@ -195,7 +195,7 @@ def _header_cause(line: str, header: Sequence[str], known: int) -> str | None:
 
 
 def _count_fields(names: Iterable[str]) -> int:
-    """How many required fields are named."""
+    """Count the required fields among the names."""
     return len({field_of(name) for name in names} & {*REQUIRED_FIELDS})
 
 

@@ -1,6 +1,6 @@
-"""Pick-up times as a request writes them, on the wall clock of New York: one, or a column.
+"""Parsing of pick-up times to New York wall time, for one value or a column.
 
-Polars is imported when a column is read.
+Polars is imported only to parse a column.
 """
 
 import re
@@ -19,27 +19,27 @@ _ISO_TIME: Final = (
     r"(?P<offset> ?(?:[Zz]|(?P<sign>[+-])(?P<hours>[01][0-9]|2[0-3])"
     r"(?::?(?P<minutes>[0-5][0-9]))?))?)?$"
 )
-"""Read by Python and by Polars (Rust), where ``\\d`` would be any script's digit."""
+"""Used by Python and by Polars (Rust), where ``\\d`` would match digits of any script."""
 _PATTERN = re.compile(_ISO_TIME)
 
 _FIRST_CONVERTED, _LAST_CONVERTED = datetime(2000, 1, 1), datetime(2200, 1, 1)
-"""Times outside are refused anyway, and may be more than a calendar can convert."""
+"""Times outside this range are invalid anyway and may overflow a conversion."""
 
 
 def new_york_time(now: datetime | None = None) -> datetime:
-    """An instant (by default the present one) on the wall clock of New York, naive."""
+    """Convert an instant (by default now) to naive New York wall time."""
     instant = now or datetime.now(NEW_YORK)
     return instant.astimezone(NEW_YORK).replace(tzinfo=None, fold=0)
 
 
 def read_time(text: str) -> datetime | None:
-    """A time written in ISO 8601, on the wall clock of New York; null where it is none.
+    """Parse an ISO 8601 time to New York wall time; None if invalid.
 
     Args:
-        text: Without an offset it is New York's already. White space around it is no time.
+        text: The time, without surrounding white space. Without an offset it is New York time.
 
     Returns:
-        Naive, in microseconds: further digits are dropped.
+        Naive time in microseconds; further digits are dropped.
     """
     found = _PATTERN.fullmatch(text)
     if found is None:
@@ -61,10 +61,10 @@ def read_time(text: str) -> datetime | None:
 
 
 def to_wall_time(column: "pl.Series") -> "pl.Series":
-    """A column as :func:`read_time` reads one; null where it is no time, or far out of range.
+    """Parse a column like :func:`read_time`; null where invalid or far out of range.
 
     Args:
-        column: Text, times or dates; times that have a zone are converted.
+        column: Text, times or dates; times with a time zone are converted.
     """
     import polars as pl
 
@@ -77,7 +77,7 @@ def to_wall_time(column: "pl.Series") -> "pl.Series":
 
 
 def is_parseable(column: "pl.Series") -> "pl.Series":
-    """Times that a calendar can convert; null for others."""
+    """Return the times that can be converted, null for others."""
     import polars as pl
 
     if column.dtype == pl.Date:
@@ -94,7 +94,7 @@ def is_parseable(column: "pl.Series") -> "pl.Series":
 
 
 def _parsed(texts: "pl.Series") -> "pl.Series":
-    """Times written in ISO 8601, on the wall clock of New York."""
+    """Parse ISO 8601 texts to New York wall time."""
     import polars as pl
 
     part = pl.col("text").str.extract_groups(_ISO_TIME).struct

@@ -1,4 +1,4 @@
-"""Files of answers, written a few rows at a time: the requests' own columns and the answers."""
+"""Files of predictions, written in chunks: the columns of the requests and of the predictions."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -18,22 +18,22 @@ from ml_assets.requests.request_files import ending
 from ml_assets.requests.validate import PREDICTION_COLUMNS, REASON
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
-ANSWER_COLUMNS: Final = (*PREDICTION_COLUMNS, REASON)
+OUTPUT_COLUMNS: Final = (*PREDICTION_COLUMNS, REASON)
 
 Own: TypeAlias = "pa.Table | list[dict[str, Any]]"
-"""Rows as ``request_files.Chunk`` holds them."""
+"""Rows as in ``request_files.Chunk.own``."""
 Write = Callable[[Own, pl.DataFrame], None]
-"""Takes some rows as they were read, and the answers to them."""
+"""Writes rows as they were read, with their predictions."""
 
 
 @contextmanager
-def answer_file(path: Path, named: Path) -> Iterator[Write]:
-    """Write answers to ``path``, in the format that the ending of ``named`` tells.
+def prediction_file(path: Path, named: Path) -> Iterator[Write]:
+    """Write predictions to ``path``, in the format of the ending of ``named``.
 
     Raises:
-        RequestFileError: when the requests already have a column of an answer's name, when JSON
-            lines come with a field that the table written so far has no column for, or when a
-            column holds what that format cannot.
+        RequestFileError: The requests have a column with the name of an output column, JSON lines
+            have a new field for which the table has no column, or the format cannot represent a
+            column.
     """
     if ending(named) in (".parquet", ".csv"):
         table = _TableFile(path, parquet=ending(named) == ".parquet")
@@ -50,14 +50,14 @@ def _json_lines(own: Own, answers: pl.DataFrame) -> Iterator[str]:
     rows = own if isinstance(own, list) else _as_rows(own)
     for row, answer in zip(rows, answers.iter_rows(named=True), strict=True):
         _require_free(row)
-        told = {
+        output = {
             name: value for name, value in answer.items() if name != REASON or value is not None
         }
-        yield json.dumps({**row, **told}, default=_as_json) + "\n"
+        yield json.dumps({**row, **output}, default=_as_json) + "\n"
 
 
 class _TableFile:
-    """Parquet or CSV; its columns are those of the first chunk."""
+    """Writes Parquet or CSV; the first chunk determines the columns."""
 
     def __init__(self, path: Path, *, parquet: bool) -> None:
         self._path = path
@@ -70,8 +70,8 @@ class _TableFile:
             own = self._as_table(own)
         _require_free(own.column_names)
         table = own
-        arrow = answers.select(ANSWER_COLUMNS).to_arrow()
-        for name in ANSWER_COLUMNS:
+        arrow = answers.select(OUTPUT_COLUMNS).to_arrow()
+        for name in OUTPUT_COLUMNS:
             column = arrow[name]
             if column.type in (pa.large_string(), pa.string_view()):
                 column = column.cast(pa.string())
@@ -98,24 +98,24 @@ class _TableFile:
             self._writer.close()
 
     def _as_table(self, rows: list[dict[str, Any]]) -> pa.Table:
-        """JSON objects as a table of text: their values are of whatever type."""
+        """Convert JSON objects to a table of text, since their values may have any type."""
         if self._names is None:
             names = list(dict.fromkeys(name for row in rows for name in row))
-            # A later row may state an optional field that no row has stated so far.
+            # A later row may have an optional field that no row has so far.
             absent = {*REQUEST_COLUMNS} - {*map(field_of, names)}
             self._names = [*(name for name in REQUEST_COLUMNS if name in absent), *names]
         unknown = next((name for row in rows for name in row if name not in self._names), None)
         if unknown is not None:
             raise RequestFileError(
-                f"the field {quoted_name(unknown)} comes first after many rows without it, so it "
-                "has no column: write to a file that ends with .jsonl"
+                f"the field {quoted_name(unknown)} appears only after many rows, so it has no "
+                "column: write to a file that ends with .jsonl"
             )
         columns = {name: [_as_text(row.get(name)) for row in rows] for name in self._names}
         return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
 def _flat(table: pa.Table) -> pa.Table:
-    """The same with lists, structs and bytes as text, which CSV has no other form for."""
+    """Convert lists, structs and bytes to text for CSV."""
     for at, name in enumerate(table.column_names):
         column = table.column(at)
         if isinstance(column.type, pa.BaseExtensionType):
@@ -146,10 +146,10 @@ def _as_rows(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def _values(name: str, column: Any) -> list[Any]:
-    """The values of a column; as text where they are times beyond Python's calendar.
+    """Return the values of a column, as text if they are times beyond Python's range.
 
     Raises:
-        RequestFileError: when such times lie within lists or structs.
+        RequestFileError: Such times are within lists or structs.
     """
     try:
         return list(column.to_pylist())
@@ -158,17 +158,17 @@ def _values(name: str, column: Any) -> list[Any]:
             return list(column.cast(pa.string()).to_pylist())
         except pa.ArrowException as error:
             raise RequestFileError(
-                f"the column {name} holds times beyond the year 9999 within its values: write to a "
-                "file that ends with .parquet"
+                f"the column {name} has nested times beyond the year 9999: write to a file that "
+                "ends with .parquet"
             ) from error
 
 
 def _require_free(names: Any) -> None:
-    taken = [name for name in ANSWER_COLUMNS if name in names]
+    taken = [name for name in OUTPUT_COLUMNS if name in names]
     if taken:
         raise RequestFileError(
-            f"the requests have a column {', '.join(taken)} of their own, where an answer would be "
-            "written: rename it, or give the file without it"
+            f"the requests have a column {', '.join(taken)}, which predictions are written to: "
+            "rename or remove it"
         )
 
 

@@ -1,4 +1,4 @@
-"""Files of requests, read a few rows at a time: Parquet, CSV and JSON lines by their ending."""
+"""Files of requests, read in chunks: Parquet, CSV and JSON lines, by their ending."""
 
 import csv
 import io
@@ -19,8 +19,8 @@ from ml_assets.requests.column_names import (
     JsonFields,
     RequestFileError,
     column_of,
-    named,
     printable,
+    quoted_names,
     require_columns,
 )
 from ml_assets.requests.fields import quoted_name
@@ -34,19 +34,19 @@ from ml_assets.requests.validate import requests_frame
 
 ENDINGS: Final = (".parquet", ".csv", ".jsonl", ".ndjson")
 CHUNK_ROWS: Final = 50_000
-_LONGEST_LINE = 1_000_000
-"""Characters of a line of text; so much of it is held in memory."""
+_MAX_LINE = 1_000_000
+"""Maximum characters of a line, which bounds the memory."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows of a file.
+    """A chunk of rows of a file.
 
     Attributes:
-        own: Its rows as they are: a table, or what each JSON line holds.
-        requests: The same rows, as ``check_requests`` takes them.
-        faults: Rows (from 0, within the chunk) that are no rows at all, and why.
-        read: How much of the file has been read by its end, in the unit of :func:`length`.
+        own: The rows as they are in the file: a table, or the object of each JSON line.
+        requests: The same rows as input of ``check_requests``.
+        faults: Malformed rows (from 0 within the chunk), with the reason.
+        read: Amount of the file read so far, in the unit of :func:`length`.
     """
 
     own: "pa.Table | list[dict[str, Any]]"
@@ -56,10 +56,10 @@ class Chunk:
 
 
 def ending(path: Path) -> str:
-    """The ending of a file's name that tells its format.
+    """Return the ending of a file's name, which determines its format.
 
     Raises:
-        RequestFileError: when it is none of ``ENDINGS``.
+        RequestFileError: It is not one of ``ENDINGS``.
     """
     found = path.suffix.lower()
     if found not in ENDINGS:
@@ -68,10 +68,10 @@ def ending(path: Path) -> str:
 
 
 def length(path: Path) -> int:
-    """How long a file is: rows of Parquet, bytes of text.
+    """Return the length of a file: rows of Parquet, bytes of text.
 
     Raises:
-        RequestFileError: when it is not there, or cannot be read.
+        RequestFileError: It does not exist or cannot be read.
     """
     try:
         if ending(path) == ".parquet":
@@ -82,14 +82,14 @@ def length(path: Path) -> int:
 
 
 def require_readable(path: Path, ignored: Collection[str] = ()) -> None:
-    """Refuse a file of requests whose format, header or columns are wrong, before any row is read.
+    """Check format, header and columns of a file of requests before its rows are read.
 
     Args:
         path: The file.
-        ignored: Columns that are no field.
+        ignored: Columns that are not fields.
 
     Raises:
-        RequestFileError: naming the file, the fault and its likely cause.
+        RequestFileError: One is wrong; names the file, the fault and its likely cause.
     """
     found = ending(path)
     with _faults_named(path):
@@ -106,11 +106,11 @@ def read_chunks(path: Path, ignored: Collection[str] = ()) -> Iterator[Chunk]:
 
     Args:
         path: The file.
-        ignored: Columns that are no field; they stay among the file's own.
+        ignored: Columns that are not fields; they are kept.
 
     Raises:
-        RequestFileError: when it cannot be read, lacks a column that every request must have, or
-            has one that looks like a field under another name.
+        RequestFileError: It cannot be read, lacks a required column, or has one that looks like a
+            field under another name.
     """
     read = {".parquet": _parquet, ".csv": _csv}.get(ending(path), _json_lines)
     with _faults_named(path):
@@ -119,7 +119,7 @@ def read_chunks(path: Path, ignored: Collection[str] = ()) -> Iterator[Chunk]:
 
 @contextmanager
 def _faults_named(path: Path) -> Iterator[None]:
-    """Errors of reading, with the name of the file."""
+    """Convert read errors to RequestFileError with the name of the file."""
     try:
         yield
     except (OSError, pa.ArrowException, csv.Error) as error:
@@ -148,7 +148,7 @@ def _parquet_columns(path: Path, names: list[str], ignored: Collection[str]) -> 
 
 
 def _requests(path: Path, table: pa.Table, column: Mapping[str, str]) -> pl.DataFrame:
-    """The fields of some rows, under their own names."""
+    """Return the fields of a chunk, under their own names."""
     series = []
     for field_name, name in column.items():
         values = table[name]
@@ -158,7 +158,7 @@ def _requests(path: Path, table: pa.Table, column: Mapping[str, str]) -> pl.Data
             series.append(pl.Series(field_name, pl.from_arrow(values)))
         except (pl.exceptions.PolarsError, pa.ArrowException) as error:
             raise RequestFileError(
-                f"{path}: the column {quoted_name(name)} is of a type that holds no {field_name}: "
+                f"{path}: the column {quoted_name(name)} has a type that cannot be {field_name}: "
                 f"{printable(str(values.type))}"
             ) from error
     return pl.DataFrame(series)
@@ -168,7 +168,7 @@ def _csv(path: Path, ignored: Collection[str]) -> Iterator[Chunk]:
     with open(path, "rb") as raw, _text_of(raw) as text:
         rows, header, column = _csv_header(path, text, ignored)
         while some := list(islice(rows, CHUNK_ROWS)):
-            some = [row for row in some if row]  # csv's own rule: an empty line is no row
+            some = [row for row in some if row]  # like the csv module, skip empty lines
             width = len(header)
             if some:
                 values = dict(zip(header, some[0], strict=False))
@@ -190,7 +190,7 @@ def _csv(path: Path, ignored: Collection[str]) -> Iterator[Chunk]:
 def _csv_header(
     path: Path, text: TextIO, ignored: Collection[str]
 ) -> tuple[Iterator[list[str]], list[str], dict[str, str]]:
-    """The rows after the header, the header, and the column of each field."""
+    """Return the rows after the header, the header, and the column of each field."""
     lines = _lines(path, text)
     first = next(lines, "")
     rows = csv.reader(chain([first], lines))
@@ -213,11 +213,11 @@ def _json_lines(path: Path, ignored: Collection[str]) -> Iterator[Chunk]:
             for at, (number, line) in enumerate(some):
                 row = _json(line)
                 if not isinstance(row, dict):
-                    faults[at] = f"line {number} is no JSON object"
+                    faults[at] = f"line {number} is not a JSON object"
                     row = {}
                 values = fields.read(number, row)
                 if row and not values:
-                    faults[at] = f"line {number} has no field of a request, but {named(row)}"
+                    faults[at] = f"line {number} has no request field, but {quoted_names(row)}"
                 own.append(row)
                 requests.append(values)
             yield Chunk(own, requests_frame(requests), raw.tell(), faults)
@@ -227,7 +227,7 @@ def _json_lines(path: Path, ignored: Collection[str]) -> Iterator[Chunk]:
 def _json(line: str) -> Any:
     try:
         return json.loads(line)
-    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, too deep
+    except (ValueError, RecursionError):  # invalid JSON, a huge number, too deep
         return None
 
 
@@ -237,17 +237,17 @@ def _text_of(raw: Any) -> TextIO:
 
 def _lines(path: Path, text: TextIO) -> Iterator[str]:
     number = 0
-    while line := text.readline(_LONGEST_LINE):
+    while line := text.readline(_MAX_LINE):
         number += 1
-        if len(line) == _LONGEST_LINE and not line.endswith("\n"):
+        if len(line) == _MAX_LINE and not line.endswith("\n"):
             raise RequestFileError(
-                f"line {number} of {path} has more than {_LONGEST_LINE:,} characters: it is no "
-                "file of requests, a row a line"
+                f"line {number} of {path} has more than {_MAX_LINE:,} characters: a file of "
+                "requests has one row per line"
             )
         yield line
 
 
 def _unreadable(path: Path, error: BaseException) -> RequestFileError:
-    told = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-    cause = " (is a quote left open?)" if "field larger" in told else ""
-    return RequestFileError(f"{path} cannot be read: {printable(' '.join(told.split()))}{cause}")
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+    cause = " (is a quote left open?)" if "field larger" in reason else ""
+    return RequestFileError(f"{path} cannot be read: {printable(' '.join(reason.split()))}{cause}")

@@ -1,6 +1,6 @@
-"""What a valid request is: the same rules for batch files, the prediction service and the UI.
+"""Validation of requests: the same rules for batch files, the prediction service and the UI.
 
-The constants cost no import; the check of a frame imports Polars when it is called.
+Polars is imported only to check a frame.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 REQUIRED_FIELDS: Final = REQUEST_COLUMNS[:3]
-"""Fields that a request must have: the two zones and the distance."""
+"""Required fields of a request: the two zones and the distance."""
 
 MIN_MILES: Final = 0.0
 MAX_MILES: Final = 1000.0
-"""Nobody rides further; what the model makes of the distance is its own affair."""
+"""Longer rides do not occur; the model has its own limit of plausible distances."""
 
 MIN_PASSENGERS: Final = 0
 MAX_PASSENGERS: Final = 9
@@ -44,17 +44,17 @@ RULES: Final = {
     "pickup_datetime": PICKUP_RULE,
     "passenger_count": PASSENGERS_RULE,
 }
-"""What each field must be, in words: ``f"{field} must be {RULES[field]}, not {value}"``."""
+"""Description of valid values: ``f"{field} must be {RULES[field]}, not {value}"``."""
 
 WHOLE_NUMBERS: Final = {
     "PULocationID": (FIRST_ZONE, LAST_ZONE),
     "DOLocationID": (FIRST_ZONE, LAST_ZONE),
     "passenger_count": (MIN_PASSENGERS, MAX_PASSENGERS),
 }
-"""Fields that hold a whole number, with the least and the largest."""
+"""Integer fields with their minimum and maximum."""
 
 REASON: Final = "reason"
-"""Column that says why a row has no prediction; null where it has one."""
+"""Column with the reason why a row has no prediction; null where it has one."""
 PREDICTION_COLUMNS: Final = (
     "predicted_minutes",
     "lower_minutes",
@@ -62,28 +62,28 @@ PREDICTION_COLUMNS: Final = (
     "model_version",
     "scored_at",
 )
-"""What is predicted for a request; all null where there is a reason."""
+"""Columns of a prediction; all null where there is a reason."""
 
 SHOWN_CHARACTERS: Final = 40
-"""So much of a wrong value is shown in the reason."""
+"""Maximum characters of an invalid value in a reason."""
 MAX_VALUE_CHARACTERS: Final = 1000
-"""Longer text, without the white space around it, is no value."""
+"""Longer text, without surrounding white space, is not a value."""
 TOO_LONG: Final = f"text over {MAX_VALUE_CHARACTERS} characters"
-"""What a reason shows of it; neither a number nor a time."""
+"""Replaces such text in a reason; neither a number nor a time."""
 WHITE_SPACE: Final = " \t\n\v\f\r"
-"""Taken off both ends of text. What counts as space beyond it differs between libraries."""
+"""Stripped from both ends of text. Libraries differ in what else counts as white space."""
 
 
 @dataclass(frozen=True)
 class CheckedRequests:
-    """What a check has found.
+    """The result of a check.
 
     Attributes:
-        requests: The valid rows, in order: ``REQUEST_COLUMNS`` with the types that models are
-            trained on (zones int16, miles float64, New York wall time in microseconds, passengers
-            float32 or null).
-        valid: For each row of the input whether it is among them.
-        reasons: For each row of the input why it is not: field, value and range; null where valid.
+        requests: The valid rows, in order: ``REQUEST_COLUMNS`` with the types of the training data
+            (zones int16, miles float64, New York wall time in microseconds, passengers float32 or
+            null).
+        valid: Whether each input row is valid.
+        reasons: Why each input row is invalid: field, value and range; null where valid.
     """
 
     requests: "pl.DataFrame"
@@ -92,31 +92,31 @@ class CheckedRequests:
 
 
 def latest_pickup(now: datetime | None = None) -> datetime:
-    """The last valid pick-up, New York wall time.
+    """Return the latest valid pick-up time, New York wall time.
 
     Args:
-        now: An instant with its offset; by default the present one.
+        now: Current time with UTC offset; by default that of the system clock.
     """
     return new_york_time(now) + timedelta(days=PICKUP_DAYS_AHEAD)
 
 
 def missing(field: str) -> str:
-    """The reason for a request that lacks a field."""
+    """Return the reason for a missing field."""
     return f"{field} is missing: it must be {RULES[field]}"
 
 
 def wrong(field: str, shown: str) -> str:
-    """The reason for a value that breaks a field's rule."""
+    """Return the reason for an invalid value."""
     return f"{field} must be {RULES[field]}, not {shown}"
 
 
 def requests_frame(requests: Iterable[Any]) -> "pl.DataFrame":
-    """Requests as they come from JSON, as a frame that :func:`check_requests` takes.
+    """Convert requests from JSON to a frame for :func:`check_requests`.
 
-    A column of plain numbers or texts stays one; one of anything else becomes text.
+    A column of only numbers keeps its type; other columns become text.
 
     Args:
-        requests: Mappings with whatever values; anything else counts as a request without fields.
+        requests: Mappings with any values; anything else counts as a request without fields.
     """
     import polars as pl
 
@@ -127,27 +127,27 @@ def requests_frame(requests: Iterable[Any]) -> "pl.DataFrame":
 
 
 def _column(values: list[Any]) -> "pl.Series":
-    """Values of a field; text wherever a column of their own type would tell of them otherwise."""
+    """Return the values of a field as a column of their type if lossless, else as text."""
     import polars as pl
 
     found = {*map(type, values)} - {type(None)}
     plain = {float: pl.Float64, int: pl.Int64}.get(found.pop()) if len(found) == 1 else None
     if plain is not None:
-        with suppress(OverflowError, TypeError):  # an integer that no column holds
+        with suppress(OverflowError, TypeError):  # an integer out of range
             return pl.Series(values, dtype=plain)
     return pl.Series([as_text(value) for value in values], dtype=pl.String)
 
 
 def check_requests(frame: "pl.DataFrame", now: datetime | None = None) -> CheckedRequests:
-    """Which rows of a frame are valid requests, and what is wrong with the others.
+    """Validate the rows of a frame as requests.
 
     Numbers may be text (``"74"``), zones and passengers whole floats. A time without an offset is
-    New York's and taken as written, also one that a clock change has left out; with an offset it
-    is converted. Empty text and NaN count as missing.
+    New York time and not changed, even if a clock change skipped it; with an offset it is
+    converted. Empty text and NaN count as missing.
 
     Args:
-        frame: Any columns of any type; those of a request that are absent count as missing.
-        now: The pick-up time of requests that state none; by default the present.
+        frame: Columns of any type; absent request fields count as missing.
+        now: Pick-up time of requests without one; by default the current time.
     """
     import polars as pl
 
@@ -176,10 +176,10 @@ def check_requests(frame: "pl.DataFrame", now: datetime | None = None) -> Checke
 
 
 def states_no_pickup(frame: "pl.DataFrame") -> "pl.Series":
-    """Whether each row leaves the pick-up time out, so that it is predicted as of now.
+    """Whether each row has no pick-up time and is predicted for the current time.
 
     Args:
-        frame: As :func:`check_requests` takes it.
+        frame: As for :func:`check_requests`.
     """
     import polars as pl
 
@@ -189,7 +189,7 @@ def states_no_pickup(frame: "pl.DataFrame") -> "pl.Series":
 
 
 def _ranges(here: datetime) -> dict[str, "pl.Expr"]:
-    """Whether each field that is there is within its range."""
+    """Return the expressions that check the range of each field."""
     import polars as pl
 
     last = here + timedelta(days=PICKUP_DAYS_AHEAD)
@@ -217,28 +217,28 @@ def _typed(read: "pl.DataFrame", here: datetime) -> "pl.DataFrame":
 
 
 def _reasons(given: "pl.DataFrame", fits: "pl.DataFrame", valid: "pl.Series") -> "pl.Series":
-    """Why each row is refused; null where it is not."""
+    """Return why each row is invalid; null where it is valid."""
     import polars as pl
 
-    refused = given.filter(~valid)
-    kept = fits.filter(~valid)
+    invalid = given.filter(~valid)
+    invalid_fits = fits.filter(~valid)
     parts = []
     for name in REQUEST_COLUMNS:
         absent = pl.col("shown").is_null()
-        told = pl.when("fits").then(None).when(absent).then(pl.lit(missing(name)))
-        text = told.otherwise(pl.format(wrong(name, "{}"), pl.col("shown")))
-        shown = pl.DataFrame({"shown": _shown(refused[name]), "fits": kept[name]})
+        reason = pl.when("fits").then(None).when(absent).then(pl.lit(missing(name)))
+        text = reason.otherwise(pl.format(wrong(name, "{}"), pl.col("shown")))
+        shown = pl.DataFrame({"shown": _shown(invalid[name]), "fits": invalid_fits[name]})
         parts.append(shown.select(text.alias(name)))
     reasons = pl.concat(parts, how="horizontal").select(
         reason=pl.concat_str(pl.all(), separator="; ", ignore_nulls=True)
     )
     rows = pl.DataFrame({"row": pl.Series(range(len(valid)), dtype=pl.UInt32)})
-    told_rows = rows.filter(~valid).hstack(reasons)
-    return rows.join(told_rows, on="row", how="left", maintain_order="left")["reason"]
+    invalid_rows = rows.filter(~valid).hstack(reasons)
+    return rows.join(invalid_rows, on="row", how="left", maintain_order="left")["reason"]
 
 
 def _given(column: "pl.Series") -> "pl.Series":
-    """A column as numbers, times or text, null where a request says nothing."""
+    """Return a column as numbers, times or text, null where blank."""
     import polars as pl
 
     dtype = column.dtype
@@ -255,14 +255,14 @@ def _given(column: "pl.Series") -> "pl.Series":
             dtype.base_type(), "a list"
         )
         kind = kind if dtype.is_nested() or dtype == pl.Boolean else f"of type {dtype}"
-        there = column.is_not_null().to_frame("there")
-        text = there.select(text=pl.when("there").then(pl.lit(kind)).otherwise(None))["text"]
+        present = column.is_not_null().to_frame("present")
+        text = present.select(text=pl.when("present").then(pl.lit(kind)).otherwise(None))["text"]
     empty = (pl.col("text") == "") | (pl.col("text").str.to_lowercase() == "nan")
     return text.to_frame().select(text=pl.when(empty).then(None).otherwise("text"))["text"]
 
 
 def _short(texts: "pl.Series") -> "pl.Series":
-    """Texts, without what is too long to be a value."""
+    """Replace texts that are too long to be a value."""
     import polars as pl
 
     text = pl.col("text")
@@ -273,7 +273,7 @@ def _short(texts: "pl.Series") -> "pl.Series":
 
 
 def _numbers(column: "pl.Series") -> "pl.Series":
-    """As float64; null where it is no number."""
+    """Convert to float64; null where not a number."""
     import polars as pl
 
     if column.dtype in (pl.Datetime, pl.Date):
@@ -282,32 +282,32 @@ def _numbers(column: "pl.Series") -> "pl.Series":
 
 
 def _shown(column: "pl.Series") -> "pl.Series":
-    """Each value as a reason shows it; null where there is none."""
+    """Format each value for a reason; null where missing."""
     import polars as pl
 
     if column.dtype in (pl.Datetime, pl.Date):
         kept = is_parseable(column).rename("kept")
         far = pl.when(column.is_not_null()).then(pl.lit("a time far out of range"))
         return kept.to_frame().select(shown=pl.col("kept").cast(pl.String).fill_null(far))["shown"]
-    if column.dtype == pl.Float64:  # as Python writes it, which is as a request in JSON shows it
+    if column.dtype == pl.Float64:  # formatted by Python, like a JSON request
         return pl.Series([as_text(value) for value in column.to_list()], dtype=pl.String)
     return column.cast(pl.String).str.slice(0, SHOWN_CHARACTERS)
 
 
-def says_nothing(text: str) -> bool:
+def is_blank(text: str) -> bool:
     """Whether text counts as a missing value."""
     return not text or text.lower() == "nan"
 
 
 def as_text(value: Any) -> str | None:
-    """Whatever a field holds, as text that means the same number or time, or none at all."""
+    """Convert any value to text with the same meaning as a number or time, or with none."""
     if value is None:
         return None
     if isinstance(value, str):
         text = value.strip(WHITE_SPACE)
         if len(text) > MAX_VALUE_CHARACTERS:
             return TOO_LONG
-        # Half a surrogate pair is text in JSON and none in UTF-8.
+        # A lone surrogate is valid in JSON text but not in UTF-8.
         return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, datetime):
         return value.isoformat()

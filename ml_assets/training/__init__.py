@@ -1,1 +1,1 @@
-"""Training sets, model families, fitting, tuning, baselines."""
+"""Training: training sets, model families, fitting, tuning, baselines."""

@@ -1,7 +1,7 @@
-"""What a model must beat: three rules that anybody could apply without machine learning.
+"""Baselines that a model must beat: three simple rules.
 
-Each is a scikit-learn regressor that takes the request frame itself, so that it is fitted,
-measured, stored and listed exactly as the model families are.
+Each is a scikit-learn regressor that takes the frame of requests, so that it is fitted, measured
+and listed like a model.
 """
 
 from collections.abc import Callable
@@ -19,10 +19,10 @@ Minutes = npt.NDArray[np.float64]
 
 
 class GlobalMean(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Every trip lasts as long as the average one.
+    """Predict the mean training duration for every trip.
 
     Attributes:
-        mean_: average duration of the training trips, minutes.
+        mean_: Mean duration of the training trips, minutes.
     """
 
     mean_: float
@@ -33,20 +33,20 @@ class GlobalMean(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: pd.DataFrame) -> Minutes:
-        """The mean for each row of ``X``, minutes, shape (rows,)."""
+        """Return the mean for each row of ``X``, minutes, shape (rows,)."""
         check_is_fitted(self)
         return np.full(len(X), self.mean_)
 
 
 class MedianPerPair(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """A trip lasts as long as the median trip between the same two zones.
+    """Predict the median duration of the training trips between the same two zones.
 
-    A pair that training never saw gets the median of all training trips.
+    An unseen pair gets the median of all training trips.
 
     Attributes:
-        pairs_: sorted ``pair_codes`` seen in training, shape (pairs,).
-        medians_: median duration of each, minutes, shape (pairs,).
-        median_: median of all training trips, minutes.
+        pairs_: Sorted ``pair_codes`` seen in training, shape (pairs,).
+        medians_: Median duration of each pair, minutes, shape (pairs,).
+        median_: Median of all training trips, minutes.
     """
 
     pairs_: npt.NDArray[np.int64]
@@ -57,8 +57,8 @@ class MedianPerPair(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Learn the medians.
 
         Args:
-            X: ``PULocationID`` and ``DOLocationID``, one row a trip.
-            y: durations in minutes, shape (rows,).
+            X: ``PULocationID`` and ``DOLocationID``, one row per trip.
+            y: Durations in minutes, shape (rows,).
         """
         durations = pd.Series(_durations(X, y))
         by_pair = durations.groupby(pair_codes(X)).median()
@@ -68,7 +68,7 @@ class MedianPerPair(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: pd.DataFrame) -> Minutes:
-        """The median of each row's pair, or of all trips, minutes, shape (rows,)."""
+        """Return the median of each row's pair, or of all trips, minutes, shape (rows,)."""
         check_is_fitted(self)
         codes = pair_codes(X)
         position = np.searchsorted(self.pairs_, codes).clip(max=len(self.pairs_) - 1)
@@ -76,20 +76,20 @@ class MedianPerPair(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class DistanceLine(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """A trip takes some minutes to start and then so many a mile: least squares on distance.
+    """Predict the duration from the distance: simple linear regression.
 
-    Published distances reach 201,421 miles, and one such row would turn the line on its own. So
-    distances are limited to between 0 and a quantile of the training distances, in ``fit`` and
-    in ``predict`` alike. A missing distance counts as the average one.
+    Published distances reach 201,421 miles, and a single such outlier would determine the slope.
+    Distances are therefore clipped to between 0 and a quantile of the training distances, in
+    ``fit`` and in ``predict``. A missing distance counts as the mean one.
 
     Args:
-        limit_quantile: distances above this quantile of the training ones count as that long.
+        limit_quantile: Quantile of the training distances at which distances are clipped.
 
     Attributes:
-        limit_: the longest distance that counts, miles.
-        mean_distance_: average limited distance in training, miles.
-        mean_duration_: average duration in training, minutes: the line's value there.
-        slope_: minutes a mile; 0 when all training distances are the same.
+        limit_: The clipping distance, miles.
+        mean_distance_: Mean clipped distance in training, miles.
+        mean_duration_: Mean duration in training, minutes: the line's value at the mean distance.
+        slope_: Minutes per mile; 0 when all training distances are equal.
     """
 
     limit_: float
@@ -101,14 +101,14 @@ class DistanceLine(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.limit_quantile = limit_quantile
 
     def fit(self, X: pd.DataFrame, y: npt.ArrayLike) -> Self:
-        """Learn the line.
+        """Fit the line.
 
         Args:
-            X: ``trip_distance`` in miles, one row a trip.
-            y: durations in minutes, shape (rows,).
+            X: ``trip_distance`` in miles, one row per trip.
+            y: Durations in minutes, shape (rows,).
 
         Raises:
-            ValueError: when no row has a finite ``trip_distance``.
+            ValueError: No row has a finite ``trip_distance``.
         """
         durations = _durations(X, y)
         distance: Minutes = X["trip_distance"].to_numpy(dtype=np.float64)
@@ -126,7 +126,7 @@ class DistanceLine(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: pd.DataFrame) -> Minutes:
-        """The line's minutes at each row's limited ``trip_distance``, shape (rows,)."""
+        """Return the minutes at each row's clipped ``trip_distance``, shape (rows,)."""
         check_is_fitted(self)
         distance = X["trip_distance"].to_numpy(dtype=np.float64)
         limited = distance.clip(0.0, self.limit_)
@@ -139,15 +139,15 @@ BASELINES: dict[str, Callable[[], BaseEstimator]] = {
     "median_per_pair": MedianPerPair,
     "distance_line": DistanceLine,
 }
-"""Name on the leaderboard to what makes a fresh, unfitted baseline."""
+"""Constructor of each baseline by its name on the leaderboard."""
 
 
 def _durations(X: pd.DataFrame, y: npt.ArrayLike) -> Minutes:
-    """``y`` as floats; ValueError when it is empty or has not one value per row of ``X``."""
+    """Return ``y`` as floats; raise ValueError if empty or not one value per row of ``X``."""
     durations = np.asarray(y, dtype=np.float64)
     if durations.shape != (len(X),) or not len(durations):
         raise ValueError(
-            f"y has shape {durations.shape} for {len(X)} rows: one duration a trip is needed, "
-            "and at least one trip"
+            f"y has shape {durations.shape} for {len(X)} rows: pass one duration per trip and at "
+            "least one trip"
         )
     return durations

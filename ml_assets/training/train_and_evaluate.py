@@ -1,4 +1,4 @@
-"""Train one family on a training set and judge it: the whole step, without an orchestrator."""
+"""Train one family on a training set and evaluate it on the test month."""
 
 import io
 import time
@@ -35,48 +35,56 @@ from ml_assets.training.tune import TuningBudget, tune_and_fit
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
 MAX_FITTED_ROWS_MEASURED = 50_000
-"""The error on rows that a model was fitted on is measured on so many of them: it is only to be
-compared with the error on months it has not seen, and forests predict slowly."""
+"""Maximum rows for the training error: it is only compared with the error on unseen months, and
+forests predict slowly."""
 
 
 @dataclass(frozen=True)
 class Splits:
     """The trips of a training set by role; request columns and ``duration_minutes``.
 
-    ``train`` and ``tune`` are views of ``train_and_tune``, so that nothing is held twice.
+    ``train`` and ``validation`` are views of ``train_and_validation``, to hold the trips once.
     """
 
-    train_and_tune: pd.DataFrame
+    train_and_validation: pd.DataFrame
     train: pd.DataFrame
-    tune: pd.DataFrame
-    judge: pd.DataFrame
+    validation: pd.DataFrame
+    test: pd.DataFrame
 
     def of(self, *roles: Role) -> pd.DataFrame:
-        """The trips of the months with these roles, ``train`` or ``train`` and ``tune``."""
-        return self.train_and_tune if "tune" in roles else self.train
+        """Return the trips of the roles ``train``, or ``train`` and ``tune``."""
+        return self.train_and_validation if "tune" in roles else self.train
 
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """A fitted pipeline, its record, and what it predicted for the judged month (minutes)."""
+    """A fitted pipeline and its evaluation.
+
+    Attributes:
+        pipeline: The fitted pipeline.
+        record: Parameters, metrics and costs.
+        test_trips: The trips of the test month, request columns and ``duration_minutes``.
+        predicted: Predicted minutes of these trips, shape (n,).
+        trials: Tuning trials.
+    """
 
     pipeline: Pipeline
     record: ModelRecord
-    judged: pd.DataFrame
+    test_trips: pd.DataFrame
     predicted: npt.NDArray[np.float64]
     trials: list[TrialRecord]
 
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """How to tune and fit.
+    """Options of tuning and fitting.
 
     Attributes:
         budget: Trials, seconds and seed.
-        fit_on: What the judged model is fitted on once tuned: the training months, or these and
-            the tuning month, which is newer. Never the judged month.
-        warm_start: Parameters to try first, the last champion's say.
-        storage: Optuna RDB URL for a study that several workers share; None keeps it in memory.
+        fit_on: Months that the tuned model is fitted on before the test: the training months, or
+            these and the newer validation month. Never the test month.
+        warm_start: Parameters to try first, such as those of the last champion.
+        storage: Optuna RDB URL of a study shared by several workers; None keeps it in memory.
         study_name: Name of the study in that storage.
     """
 
@@ -87,19 +95,19 @@ class TuningOptions:
     study_name: str | None = None
 
 
-def load_months(store: TripStore, training_set: TrainingSet) -> Splits:
+def load_splits(store: TripStore, training_set: TrainingSet) -> Splits:
     """Load the trips of each role; see :func:`ml_assets.training.training_set.load_trips`."""
-    judge = load_trips(store, training_set, "judge")
+    test = load_trips(store, training_set, "judge")
     if training_set.tunes_on_the_judged_month:
         train = load_trips(store, training_set, "train")
-        return Splits(train, train, judge, judge)
+        return Splits(train, train, test, test)
     both = load_trips(store, training_set, "train", "tune")
-    rows = training_set.rows_of("train")  # months come in order, and tuning ones are the newest
-    return Splits(both, both.iloc[:rows], both.iloc[rows:], judge)
+    rows = training_set.rows_of("train")  # months are in order, the validation month last
+    return Splits(both, both.iloc[:rows], both.iloc[rows:], test)
 
 
 def fit_roles(training_set: TrainingSet, fit_on: FitOn) -> tuple[Role, ...]:
-    """The roles whose months a model is fitted on in the end; never the judged month."""
+    """Return the roles of the months that the final fit uses; never the test month."""
     if fit_on == "train_and_tune" and not training_set.tunes_on_the_judged_month:
         return ("train", "tune")
     return ("train",)
@@ -108,32 +116,32 @@ def fit_roles(training_set: TrainingSet, fit_on: FitOn) -> tuple[Role, ...]:
 def train_and_evaluate(
     family: ModelFamily,
     training_set: TrainingSet,
-    months: Splits,
+    splits: Splits,
     options: TuningOptions,
     on_trial: Callable[[TrialRecord], None] | None = None,
 ) -> EvaluatedModel:
-    """Tune on the tuning month, fit, and judge on the judged month, which neither has seen.
+    """Tune on the validation month, fit, and evaluate on the unseen test month.
 
-    What the tuned fit errs on the tuning month calibrates the prediction intervals, which a refit
-    on both keeps. With two months that is the judged month: the training set's caveat holds for
-    their figures, too.
+    The errors of the tuned fit on the validation month calibrate the prediction intervals, which a
+    refit on both keeps. With two months, the validation month is the test month, and the training
+    set's caveat applies to the intervals, too.
 
     Args:
         family: The model family.
-        training_set: Names the months; its fingerprint goes into the record.
-        months: Their trips.
+        training_set: Record of the months; its fingerprint goes into the model's record.
+        splits: Trips of the months.
         options: Budget and choices.
-        on_trial: Told of each finished trial.
+        on_trial: Called with each finished trial.
     """
-    begun, processed = time.perf_counter(), time.process_time()
-    fitted = _tune(family, months, options, on_trial)
-    tuning_seconds = time.perf_counter() - begun - fitted.fit_seconds
-    validation = _calibrated(fitted.pipeline, months.tune)
-    attach_background_sample(fitted.pipeline, months.train)
+    started, cpu_started = time.perf_counter(), time.process_time()
+    fitted = _tune(family, splits, options, on_trial)
+    tuning_seconds = time.perf_counter() - started - fitted.fit_seconds
+    validation = _calibrate(fitted.pipeline, splits.validation)
+    attach_background_sample(fitted.pipeline, splits.train)
     roles = fit_roles(training_set, options.fit_on)
     if "tune" in roles:
-        fitted = refit(fitted, months.of(*roles))
-    measured, predicted = _judge(fitted.pipeline, training_set, months, roles)
+        fitted = refit(fitted, splits.of(*roles))
+    measured, predicted = _evaluate(fitted.pipeline, training_set, splits, roles)
     record = ModelRecord(
         model=family.name,
         kind="model",
@@ -146,26 +154,26 @@ def train_and_evaluate(
         tuned_on=[str(month) for month in training_set.months_of("tune")],
         seed=options.budget.seed,
         fit_on=options.fit_on,
-        seconds=time.perf_counter() - begun,
-        cpu_seconds=time.process_time() - processed,
+        seconds=time.perf_counter() - started,
+        cpu_seconds=time.process_time() - cpu_started,
         interval=measure_intervals(
-            fitted.pipeline, months.judge, predicted, fitted_on=months.of(*roles)
+            fitted.pipeline, splits.test, predicted, fitted_on=splits.of(*roles)
         ),
         **measured,
     )
-    return EvaluatedModel(fitted.pipeline, record, months.judge, predicted, fitted.trials)
+    return EvaluatedModel(fitted.pipeline, record, splits.test, predicted, fitted.trials)
 
 
-def evaluate_baselines(training_set: TrainingSet, months: Splits) -> list[ModelRecord]:
-    """Fit and judge every baseline as models are: on the same months, and the same ones unseen."""
+def evaluate_baselines(training_set: TrainingSet, splits: Splits) -> list[ModelRecord]:
+    """Fit and evaluate every baseline on the same months as the models."""
     roles = fit_roles(training_set, "train_and_tune")
     records = []
     for name, make in BASELINES.items():
-        validation = _figures(_fitted(make(), months.train), months.tune)
-        begun = time.perf_counter()
-        baseline = _fitted(make(), months.of(*roles))
-        seconds = time.perf_counter() - begun
-        measured, _ = _judge(baseline, training_set, months, roles)
+        validation = _metrics(_fit(make(), splits.train), splits.validation)
+        started = time.perf_counter()
+        baseline = _fit(make(), splits.of(*roles))
+        seconds = time.perf_counter() - started
+        measured, _ = _evaluate(baseline, training_set, splits, roles)
         record = ModelRecord(
             model=name, kind="baseline", validation=validation, fit_seconds=seconds, **measured
         )
@@ -173,23 +181,23 @@ def evaluate_baselines(training_set: TrainingSet, months: Splits) -> list[ModelR
     return records
 
 
-def _calibrated(pipeline: Pipeline, tune: pd.DataFrame) -> MetricsRecord:
-    """Give a pipeline its intervals, from trips that it was not fitted on, and measure it there."""
-    predicted = predict_trips(pipeline, tune)
-    attach_intervals(pipeline, calibrate(predicted, tune[TARGET]))
-    return _record(measure(tune[TARGET], predicted))
+def _calibrate(pipeline: Pipeline, validation: pd.DataFrame) -> MetricsRecord:
+    """Calibrate a pipeline's intervals on trips it was not fitted on; return its metrics there."""
+    predicted = predict_trips(pipeline, validation)
+    attach_intervals(pipeline, calibrate(predicted, validation[TARGET]))
+    return _record(measure(validation[TARGET], predicted))
 
 
 def _tune(
     family: ModelFamily,
-    months: Splits,
+    splits: Splits,
     options: TuningOptions,
     on_trial: Callable[[TrialRecord], None] | None,
 ) -> FittedModel:
     return tune_and_fit(
         family,
-        months.train,
-        months.tune,
+        splits.train,
+        splits.validation,
         budget=options.budget,
         warm_start=options.warm_start,
         storage=options.storage,
@@ -198,28 +206,28 @@ def _tune(
     )
 
 
-def _fitted(baseline: Any, trips: pd.DataFrame) -> Any:
+def _fit(baseline: Any, trips: pd.DataFrame) -> Any:
     return baseline.fit(trips[list(REQUEST_COLUMNS)], trips[TARGET])
 
 
-def _judge(
-    pipeline: Any, training_set: TrainingSet, months: Splits, roles: tuple[Role, ...]
+def _evaluate(
+    pipeline: Any, training_set: TrainingSet, splits: Splits, roles: tuple[Role, ...]
 ) -> tuple[dict[str, Any], npt.NDArray[np.float64]]:
-    """Measure what is fitted on these roles on the judged month, overall and by slice.
+    """Evaluate a pipeline fitted on these roles on the test month, overall and by slice.
 
     Returns:
-        Fields of a ``ModelRecord``, and the predictions in minutes.
+        Fields of a ``ModelRecord``, and the predicted minutes.
     """
-    fitted_on = months.of(*roles)
-    begun = time.perf_counter()
-    predicted = predict_trips(pipeline, months.judge)
-    predict_seconds = time.perf_counter() - begun
-    slices = measure_slices(months.judge, predicted, pair_codes(fitted_on))
+    fitted_on = splits.of(*roles)
+    started = time.perf_counter()
+    predicted = predict_trips(pipeline, splits.test)
+    predict_seconds = time.perf_counter() - started
+    slices = measure_slices(splits.test, predicted, pair_codes(fitted_on))
     measured = {
         "training_set": training_set.fingerprint,
         "fitted_on": [str(month) for month in training_set.months_of(*roles)],
-        "train": _figures(pipeline, _some_rows(fitted_on)),
-        "test": _record(measure(months.judge[TARGET], predicted)),
+        "train": _metrics(pipeline, _every_nth_row(fitted_on)),
+        "test": _record(measure(splits.test[TARGET], predicted)),
         "slices": [SliceRecord(slice=s.slice, metrics=_record(s.metrics)) for s in slices],
         "predict_seconds": predict_seconds,
         "size_bytes": _size(pipeline),
@@ -228,12 +236,12 @@ def _judge(
     return measured, predicted
 
 
-def _some_rows(trips: pd.DataFrame) -> pd.DataFrame:
-    """Every n-th row, so that all months are among them."""
+def _every_nth_row(trips: pd.DataFrame) -> pd.DataFrame:
+    """Thin the trips out to the maximum, evenly over all months."""
     return trips.iloc[:: -(-len(trips) // MAX_FITTED_ROWS_MEASURED)]
 
 
-def _figures(pipeline: Any, trips: pd.DataFrame) -> MetricsRecord:
+def _metrics(pipeline: Any, trips: pd.DataFrame) -> MetricsRecord:
     return _record(measure(trips[TARGET], pipeline.predict(trips[list(REQUEST_COLUMNS)])))
 
 

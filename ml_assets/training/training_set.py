@@ -1,4 +1,4 @@
-"""Build the record of a training set from stored months, and load the trips it names."""
+"""Build the record of a training set from stored months, and load its trips."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -22,26 +22,26 @@ COLUMNS = [*REQUEST_COLUMNS, TARGET]
 
 
 class TrainingSetError(ShownError, ValueError):
-    """A training set that cannot be built or loaded; names the months and the way out."""
+    """A training set that cannot be built or loaded; the message names months and remedy."""
 
 
 def build_training_set(store: TripStore, window: TrainingWindow) -> TrainingSet:
-    """Record which months, rows, file checksums and code a training stands on.
+    """Record the months, rows, file checksums and code version of a training.
 
-    A month that a blocking data check refuses is refused here by the same rules: a check guards
-    only the run that it is part of. Reads footers and the kept profiles of months.
+    The rules of the blocking data checks are applied here again, since a check guards only the run
+    that it is part of. Reads only file footers and stored profiles.
 
     Raises:
-        TrainingSetError: when a month of the window is not fit to be trained on; names each such
-            month, why, and the way out.
+        TrainingSetError: A month of the window is unusable; names each such month, the reason and
+            the remedy.
     """
-    _reject_unusable(store, sorted({*window.train, *window.tune, *window.judge}))
+    _reject_unusable(store, sorted({*window.train, *window.validation, *window.test}))
     uses = [
         use
         for role, months in (
             ("train", window.train),
-            ("tune", window.tune),
-            ("judge", window.judge),
+            ("tune", window.validation),
+            ("judge", window.test),
         )
         for use in _uses(store, role, months)  # type: ignore[arg-type]
     ]
@@ -57,48 +57,50 @@ def build_training_set(store: TripStore, window: TrainingWindow) -> TrainingSet:
 
 
 def rejected_months(store: TripStore, months: Sequence[Month]) -> dict[Month, str]:
-    """Those of the stored months that nothing should be learned from, each with why.
+    """Return the months that must not be trained on, each with the reason.
 
-    A month whose files are damaged is among them, and no other month is compared with it.
+    Includes months with damaged files, which no other month is compared with.
     """
     profiles = MonthProfiles(store)
-    whole, refused = profiles.readable_and_corrupt()
+    whole, rejected = profiles.readable_and_corrupt()
     for profile in whole:
-        if found := rejection_reasons(profile, history_before(whole, profile.month)):
-            refused[Month.parse(profile.month)] = "; ".join(found)
-    return {month: refused[month] for month in sorted(set(months) & set(refused))}
+        if reasons := rejection_reasons(profile, history_before(whole, profile.month)):
+            rejected[Month.parse(profile.month)] = "; ".join(reasons)
+    return {month: rejected[month] for month in sorted(set(months) & set(rejected))}
 
 
 def load_trips(store: TripStore, training_set: TrainingSet, *roles: Role) -> "pd.DataFrame":
-    """The trips of the months with these roles, one month after the other.
+    """Load the trips of the months with these roles.
 
     Only the result and one month are in memory at a time: columns are allocated once at their
     final length and filled.
 
     Args:
-        store: Where the months are.
-        training_set: The record that names them.
-        roles: Any of ``train``, ``tune`` and ``judge``.
+        store: Trip store with the months.
+        training_set: Record of the months.
+        roles: Any of ``train``, ``tune`` (validation) and ``judge`` (test).
 
     Returns:
-        Request columns and ``duration_minutes``, one row a trip, months in order.
+        Request columns and ``duration_minutes``, one row per trip, months in order.
 
     Raises:
-        TrainingSetError: when a month was replaced since the record was made, by another
-            publication or by other code.
-        MonthNotFound: when a month is gone.
+        TrainingSetError: A month was replaced since the record was made, by a republication or by
+            other code.
+        MonthNotFound: A month was removed.
     """
     uses = {use.month: use for use in training_set.months if use.role in roles}
-    frames = (_recorded(store, month, uses[str(month)]) for month in training_set.months_of(*roles))
+    frames = (
+        _load_month(store, month, uses[str(month)]) for month in training_set.months_of(*roles)
+    )
     return concat_months(frames, training_set.rows_of(*roles))
 
 
 def concat_months(frames: "Iterable[pl.DataFrame]", rows: int) -> "pd.DataFrame":
-    """Frames of trips as one, of which only the result and one frame are in memory at a time.
+    """Concatenate frames of trips with only the result and one frame in memory at a time.
 
     Args:
-        frames: Read when they are asked for; request columns and ``duration_minutes``.
-        rows: How many they have together.
+        frames: Lazily read frames with the request columns and ``duration_minutes``.
+        rows: Total number of rows.
     """
     import numpy as np
     import pandas as pd
@@ -114,8 +116,8 @@ def concat_months(frames: "Iterable[pl.DataFrame]", rows: int) -> "pd.DataFrame"
     return pd.DataFrame(filled, copy=False)
 
 
-def _recorded(store: TripStore, month: Month, use: MonthUse) -> "pl.DataFrame":
-    """The trips of a month, which has to be the one of the record."""
+def _load_month(store: TripStore, month: Month, use: MonthUse) -> "pl.DataFrame":
+    """Load the trips of a month; raise TrainingSetError if it is not the recorded version."""
     lineage, rows = store.lineage(TABLE, month)
     stored = (lineage.raw_sha256, lineage.code_version, rows)
     if stored != (use.raw_sha256, use.code_version, use.rows):
@@ -127,10 +129,10 @@ def _recorded(store: TripStore, month: Month, use: MonthUse) -> "pl.DataFrame":
 
 
 def _reject_unusable(store: TripStore, months: Sequence[Month]) -> None:
-    refused = rejected_months(store, months)
-    unfit = [f"{month}: {why}" for month, why in refused.items()]
-    if unfit:
-        raise TrainingSetError("not fit to be trained on: " + " | ".join(unfit))
+    rejected = rejected_months(store, months)
+    unusable = [f"{month}: {why}" for month, why in rejected.items()]
+    if unusable:
+        raise TrainingSetError("unusable for training: " + " | ".join(unusable))
 
 
 def _uses(store: TripStore, role: Role, months: Sequence[Month]) -> list[MonthUse]:

@@ -1,4 +1,4 @@
-"""Is a training set what it says? Pure rules behind the asset checks on it."""
+"""Rules behind the asset checks on the training set."""
 
 from collections.abc import Sequence
 
@@ -21,34 +21,35 @@ from ml_assets.trips.rules import (
 
 _IDS_AND_TARGET = ("trip_id", TARGET)
 _MOSTLY_UNSEEN = 0.5
-_AGAIN = "materialize training_set again, then the models"
+_REMEDY = "materialize training_set again, then the models"
 
 
 def no_split_overlap(training_set: TrainingSet) -> Finding:
-    """Train, tune and judge months are disjoint, and each role comes after the one before."""
+    """Check that training, validation and test months are disjoint and in this order."""
     roles = {role: training_set.months_of(role) for role in ("train", "tune", "judge")}  # type: ignore[arg-type]
     empty = [role for role, months in roles.items() if not months]
     if empty:
-        return Finding(Verdict.FAIL, f"no month has the role {', '.join(empty)}; {_AGAIN}")
+        return Finding(Verdict.FAIL, f"no month has the role {', '.join(empty)}; {_REMEDY}")
     line = " · ".join(f"{role} {span(months)}" for role, months in roles.items())
-    train, tune, judge = roles.values()
-    if training_set.tunes_on_the_judged_month and train[-1] < judge[0]:
+    train, validation, test = roles.values()
+    if training_set.tunes_on_the_judged_month and train[-1] < test[0]:
         if training_set.caveat:
             return Finding(Verdict.SKIP, f"{line}. {training_set.caveat}")
         return Finding(
-            Verdict.FAIL, f"{line}: one month tunes and judges, and no caveat says so; {_AGAIN}"
+            Verdict.FAIL,
+            f"{line}: validation and test are the same month without a caveat; {_REMEDY}",
         )
-    if not (train[-1] < tune[0] and tune[-1] < judge[0]):
+    if not (train[-1] < validation[0] and validation[-1] < test[0]):
         return Finding(
             Verdict.FAIL,
-            f"{line}: these overlap or are out of order, so models would know what they are judged "
-            f"on; {_AGAIN}",
+            f"{line}: the months overlap or are out of order, so the test would leak into the "
+            f"models; {_REMEDY}",
         )
     return Finding(Verdict.PASS, f"disjoint and in order: {line}")
 
 
 def inputs_unchanged(training_set: TrainingSet, store: TripStore) -> Finding:
-    """The stored months are those that the record names, and none of them is refused by now."""
+    """Check that the stored months are those of the record and pass the data rules."""
     faults: list[str] = []
     for use in training_set.months:
         try:
@@ -59,19 +60,19 @@ def inputs_unchanged(training_set: TrainingSet, store: TripStore) -> Finding:
         if (lineage.raw_sha256, rows) != (use.raw_sha256, use.rows):
             faults.append(f"{use.month} was replaced since ({use.rows:,} trips then, {rows:,} now)")
         elif lineage.code_version != use.code_version:
-            faults.append(f"{use.month} was made anew since, by other code")
+            faults.append(f"{use.month} was rebuilt since, by other code")
     months = training_set.months_of("train", "tune", "judge")
     faults += [f"{month}: {why}" for month, why in rejected_months(store, months).items()]
     if faults:
-        return Finding(Verdict.FAIL, f"{'; '.join(dict.fromkeys(faults))}. {_AGAIN}")
+        return Finding(Verdict.FAIL, f"{'; '.join(dict.fromkeys(faults))}. {_REMEDY}")
     rows = training_set.rows_of("train", "tune", "judge")
     return Finding(
-        Verdict.PASS, f"{len(months)} months, {rows:,} trips, as recorded and fit to be trained on"
+        Verdict.PASS, f"{len(months)} months, {rows:,} trips, as recorded and usable for training"
     )
 
 
 def no_leaky_features(months: Sequence[MonthProfile]) -> Finding:
-    """Models are given the request columns and nothing else."""
+    """Check that the months have no columns besides request columns, trip id and target."""
     allowed = {*REQUEST_COLUMNS, *_IDS_AND_TARGET}
     others = {
         name: month.month for month in months for name in month.columns if name not in allowed
@@ -80,38 +81,38 @@ def no_leaky_features(months: Sequence[MonthProfile]) -> Finding:
         named = ", ".join(f"{name} ({month})" for name, month in others.items())
         return Finding(
             Verdict.FAIL,
-            f"{named} may not be known when a ride is requested: materialize trip_features again",
+            f"{named} may be unknown when a ride is requested: materialize trip_features again",
         )
-    return Finding(Verdict.PASS, f"models see {', '.join(REQUEST_COLUMNS)}, and nothing else")
+    return Finding(Verdict.PASS, f"models see only {', '.join(REQUEST_COLUMNS)}")
 
 
 def target_in_range(months: Sequence[MonthProfile]) -> Finding:
-    """Every duration to learn from or to be judged on lies within the course's rule."""
+    """Check that every duration lies within the course's rule."""
     figures = [month.figures for month in months if month.figures is not None]
     if not figures:
-        return Finding(Verdict.FAIL, f"there is no duration to learn from; {_AGAIN}")
+        return Finding(Verdict.FAIL, f"the months have no trips; {_REMEDY}")
     shortest = min(month.shortest for month in figures)
     longest = max(month.longest for month in figures)
-    fine = shortest >= SHORTEST_MINUTES and longest <= LONGEST_MINUTES
+    in_range = shortest >= SHORTEST_MINUTES and longest <= LONGEST_MINUTES
     sentence = f"durations from {shortest:.2f} to {longest:.2f} minutes"
-    if not fine:
+    if not in_range:
         sentence += f", allowed {SHORTEST_MINUTES} to {LONGEST_MINUTES}: materialize trip_features"
-    verdict = Verdict.PASS if fine else Verdict.FAIL
+    verdict = Verdict.PASS if in_range else Verdict.FAIL
     return Finding(verdict, sentence, longest, float(SHORTEST_MINUTES), float(LONGEST_MINUTES))
 
 
-def zone_pair_coverage(train: Sequence[MonthProfile], judge: Sequence[MonthProfile]) -> Finding:
-    """Most judged trips go between zones that training has seen paired."""
+def zone_pair_coverage(train: Sequence[MonthProfile], test: Sequence[MonthProfile]) -> Finding:
+    """Check that most test trips go between zone pairs seen in training."""
     seen = np.zeros(ZONE_CODES * ZONE_CODES, dtype=np.bool_)
     for month in train:
         if month.figures is not None:
             seen |= month.figures.pairs > 0
-    measured = [month.figures for month in judge if month.figures is not None]
+    measured = [month.figures for month in test if month.figures is not None]
     if not measured:
-        return Finding(Verdict.SKIP, "there is no judged trip")
+        return Finding(Verdict.SKIP, "there are no test trips")
     share = max(unseen_share(figures.pairs, seen) for figures in measured)
-    sentence = f"{share:.1%} of the judged trips go between zones never paired in training"
+    sentence = f"{share:.1%} of the test trips go between zone pairs not seen in training"
     if share > _MOSTLY_UNSEEN:
-        sentence += ": train on more months, or look whether zones were renumbered"
+        sentence += ": train on more months, or check whether zones were renumbered"
         return Finding(Verdict.WARN, sentence, share, 0.0, _MOSTLY_UNSEEN)
     return Finding(Verdict.PASS, sentence, share, 0.0, _MOSTLY_UNSEEN)

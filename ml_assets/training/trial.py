@@ -1,4 +1,4 @@
-"""Fitting one trial: how each kind of estimator is grown, stopped early and pruned."""
+"""Fitting one trial: training rounds, early stopping and pruning of each kind of estimator."""
 
 import time
 from typing import Any
@@ -14,22 +14,24 @@ from ml_assets.training.fit import EncodedTrips
 from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
 
 MAX_ROUNDS = 3000
-PATIENCE = 40
-"""XGBoost stops when so many rounds in a row brought nothing on the tune month."""
+EARLY_STOPPING_ROUNDS = 40
+"""XGBoost stops after this many rounds without improvement on the validation month."""
 
 STAGE = 20
+"""Trees that gradient boosting adds at a time. Exact gradient boosting uses one core and no
+histograms, hence at most 160 trees."""
+
 MAX_STAGES = 8
-STAGES_OF_PATIENCE = 2
-"""Gradient boosting grows by so many trees at a time, up to 160: it has one core and no bins."""
+EARLY_STOPPING_STAGES = 2
 
 _REPORT_EVERY = 10
 
 
 class PruningCallback:
-    """Tells a trial when to give up: it is hopeless, or the time of the study is over.
+    """Prunes a trial that is unpromising or runs past the study's deadline.
 
     Args:
-        trial: the running trial.
+        trial: The running trial.
         deadline: ``time.monotonic()`` at which the study ends; None without a limit.
     """
 
@@ -38,11 +40,11 @@ class PruningCallback:
         self._deadline = deadline
 
     def report(self, rmse: float, step: int) -> None:
-        """Record progress.
+        """Report the validation RMSE in minutes after ``step`` rounds.
 
         Raises:
-            optuna.TrialPruned: when the trial is worth no more time. The first trial of a study
-                is never given up: a study must have something to choose.
+            optuna.TrialPruned: The trial should stop. The deadline does not stop a trial before
+                another one has completed, so that the study has a result.
         """
         self._trial.report(rmse, step)
         late = self._deadline is not None and time.monotonic() > self._deadline
@@ -55,16 +57,16 @@ class PruningCallback:
 
 
 class _ReportRounds(TrainingCallback):
-    """Reports XGBoost's error on the tune month to the watch."""
+    """Reports XGBoost's error on the validation month to the pruning callback."""
 
-    def __init__(self, watch: PruningCallback) -> None:
+    def __init__(self, pruning: PruningCallback) -> None:
         super().__init__()
-        self._watch = watch
+        self._pruning = pruning
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         if epoch % _REPORT_EVERY == 0:
             (metrics,) = evals_log.values()
-            self._watch.report(float(metrics["rmse"][-1]), epoch)
+            self._pruning.report(float(metrics["rmse"][-1]), epoch)
         return False
 
 
@@ -72,32 +74,32 @@ def run_trial(
     family: ModelFamily,
     encoded: EncodedTrips,
     parameters: dict[str, Any],
-    watch: PruningCallback,
+    pruning: PruningCallback,
     seed: int,
     n_jobs: int,
 ) -> tuple[float, dict[str, Any]]:
-    """Fit one set of parameters and measure it on the tune month.
+    """Fit one set of parameters and measure it on the validation month.
 
     Returns:
-        The RMSE in minutes, and the parameters with the number of rounds that was best.
+        The RMSE in minutes, and the parameters with the best number of rounds.
 
     Raises:
-        optuna.TrialPruned: see :meth:`PruningCallback.report`.
+        optuna.TrialPruned: See :meth:`PruningCallback.report`.
     """
     features, minutes = encoded.sample(family.tuning_rows, seed)
     if family.rounds == "evaluation_set":
         return _with_evaluation_set(
-            family, encoded, features, minutes, parameters, watch, seed, n_jobs
+            family, encoded, features, minutes, parameters, pruning, seed, n_jobs
         )
     if family.rounds == "staged":
-        return _in_stages(family, encoded, features, minutes, parameters, watch, seed, n_jobs)
+        return _in_stages(family, encoded, features, minutes, parameters, pruning, seed, n_jobs)
     estimator = family.make_estimator(parameters, seed, n_jobs).fit(features, minutes)
-    return _tune_rmse(encoded, estimator), parameters
+    return _validation_rmse(encoded, estimator), parameters
 
 
-def _tune_rmse(encoded: EncodedTrips, estimator: Any) -> float:
-    predicted = np.clip(estimator.predict(encoded.tune), SHORTEST_MINUTES, LONGEST_MINUTES)
-    return root_mean_squared_error(encoded.tune_minutes, predicted)
+def _validation_rmse(encoded: EncodedTrips, estimator: Any) -> float:
+    predicted = np.clip(estimator.predict(encoded.validation), SHORTEST_MINUTES, LONGEST_MINUTES)
+    return root_mean_squared_error(encoded.validation_minutes, predicted)
 
 
 def _with_evaluation_set(
@@ -106,16 +108,18 @@ def _with_evaluation_set(
     features: Any,
     minutes: npt.NDArray[np.float64],
     parameters: dict[str, Any],
-    watch: PruningCallback,
+    pruning: PruningCallback,
     seed: int,
     n_jobs: int,
 ) -> tuple[float, dict[str, Any]]:
     estimator = family.make_estimator({**parameters, "n_estimators": MAX_ROUNDS}, seed, n_jobs)
-    estimator.set_params(early_stopping_rounds=PATIENCE, callbacks=[_ReportRounds(watch)])
-    tune = [(encoded.tune, encoded.tune_minutes)]
-    estimator.fit(features, minutes, eval_set=tune, verbose=False)
+    estimator.set_params(
+        early_stopping_rounds=EARLY_STOPPING_ROUNDS, callbacks=[_ReportRounds(pruning)]
+    )
+    validation = [(encoded.validation, encoded.validation_minutes)]
+    estimator.fit(features, minutes, eval_set=validation, verbose=False)
     rounds = int(estimator.best_iteration) + 1
-    return _tune_rmse(encoded, estimator), {**parameters, "n_estimators": rounds}
+    return _validation_rmse(encoded, estimator), {**parameters, "n_estimators": rounds}
 
 
 def _in_stages(
@@ -124,7 +128,7 @@ def _in_stages(
     features: Any,
     minutes: npt.NDArray[np.float64],
     parameters: dict[str, Any],
-    watch: PruningCallback,
+    pruning: PruningCallback,
     seed: int,
     n_jobs: int,
 ) -> tuple[float, dict[str, Any]]:
@@ -132,12 +136,12 @@ def _in_stages(
     best_rmse, best_trees, stages_since = np.inf, 0, 0
     for trees in range(STAGE, STAGE * MAX_STAGES + 1, STAGE):
         estimator.set_params(n_estimators=trees).fit(features, minutes)
-        rmse = _tune_rmse(encoded, estimator)
-        watch.report(rmse, trees)
+        rmse = _validation_rmse(encoded, estimator)
+        pruning.report(rmse, trees)
         if rmse < best_rmse:
             best_rmse, best_trees, stages_since = rmse, trees, 0
         else:
             stages_since += 1
-        if stages_since == STAGES_OF_PATIENCE:
+        if stages_since == EARLY_STOPPING_STAGES:
             break
     return best_rmse, {**parameters, "n_estimators": best_trees}

@@ -1,4 +1,4 @@
-"""Choosing a family's parameters on the tune month with Optuna, and the final fit."""
+"""Tuning a family's parameters on the validation month with Optuna, and the final fit."""
 
 import contextlib
 import logging
@@ -32,21 +32,21 @@ __all__ = ["FittedModel", "TrialRecord", "TuningBudget", "refit", "tune_and_fit"
 _LOG = logging.getLogger(__name__)
 _PARAMETERS = "parameters"
 _DATA = "trips"
-_OPENINGS = 5
+_OPEN_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
 class TuningBudget:
-    """How much a study may cost.
+    """Budget of a study.
 
     Attributes:
-        trials: at most so many; 0 takes the warm-start parameters, or the defaults, as they are.
-        seconds: no trial starts later than this, and a running one that reports its progress is
-            given up; None without a limit. The final fit comes on top.
-        seed: of the sampler, of the rows that trials see, and of the estimators.
+        trials: Maximum number of trials; 0 uses the warm-start parameters or the defaults.
+        seconds: Time after which no trial starts and a running one that reports progress is
+            pruned; None without a limit. The final fit comes on top.
+        seed: Seed of the sampler, of the rows sampled for trials, and of the estimators.
 
     Raises:
-        ValueError: when ``trials`` is negative, or ``seconds`` not above 0.
+        ValueError: ``trials`` is negative, or ``seconds`` is not above 0.
     """
 
     trials: int = 10
@@ -56,19 +56,19 @@ class TuningBudget:
     def __post_init__(self) -> None:
         if self.trials < 0:
             raise ValueError(
-                f"the tuning budget is {self.trials} trials: give 0 (no tuning) or more"
+                f"the tuning budget is {self.trials} trials: must be 0 (no tuning) or more"
             )
         if self.seconds is not None and not self.seconds > 0:
             raise ValueError(
-                f"the tuning budget is {self.seconds} seconds: give more than 0, or none for "
-                "no limit"
+                f"the tuning budget is {self.seconds} seconds: must be above 0, or none for no "
+                "limit"
             )
 
 
 def tune_and_fit(
     family: ModelFamily,
     train: pd.DataFrame,
-    tune: pd.DataFrame,
+    validation: pd.DataFrame,
     *,
     budget: TuningBudget,
     warm_start: Mapping[str, Any] | None = None,
@@ -77,35 +77,36 @@ def tune_and_fit(
     n_jobs: int = -1,
     on_trial: Callable[[TrialRecord], None] | None = None,
 ) -> FittedModel:
-    """Find the parameters that do best on ``tune`` when fitted on ``train``, and fit with them.
+    """Tune the parameters on ``validation`` with fits on ``train``, then fit with the best ones.
 
-    The first trials are the warm start and the family's defaults, so tuning never ends worse than
-    either on the tune month; then a seeded TPE searches.
+    The first trials are the warm start and the family's defaults, so the tuned parameters are never
+    worse than these on the validation month; a seeded TPE chooses the others.
 
     Args:
-        family: one of ``FAMILIES``.
-        train: request fields and ``duration_minutes``.
-        tune: the same of a later month; it chooses parameters and rounds, and is not fitted on.
-        budget: of the search.
-        warm_start: parameters of an earlier model of the family; unknown ones are left out.
-        storage: URL of a database that Optuna's RDB storage opens, so that several processes
-            share the study and each adds ``budget.trials``; None keeps it in memory.
-        study_name: required with ``storage``; a name belongs to one pair of frames.
-        n_jobs: threads of the estimator; -1 for every core.
-        on_trial: called after each trial of this process.
+        family: One of ``FAMILIES``.
+        train: Request fields and ``duration_minutes``.
+        validation: The same of a later month; it selects parameters and rounds and is not fitted
+            on.
+        budget: Budget of the search.
+        warm_start: Parameters of an earlier model of the family; unknown ones are dropped.
+        storage: URL for Optuna's RDB storage: several processes share the study, and each adds
+            ``budget.trials``; None keeps it in memory.
+        study_name: Required with ``storage``; a name belongs to one pair of frames.
+        n_jobs: Threads of the estimator; -1 for every core.
+        on_trial: Called after each trial of this process.
 
     Returns:
-        The pipeline fitted on ``train``.
+        The model fitted on ``train``.
 
     Raises:
-        ValueError: when a frame lacks a column, rows or a usable target; when ``storage`` comes
-            without ``study_name``; when the study was made on other trips; when every trial failed,
-        as the first of them did.
+        ValueError: A frame lacks a column, rows or a usable target; ``storage`` comes without
+            ``study_name``; the study was made on other trips; or every trial failed, with the error
+            of the first one.
     """
     threads = thread_count(n_jobs)
     if storage is not None and study_name is None:
-        raise ValueError("a tuning storage needs a study_name, by which its workers find it")
-    encoded = encode_trips(family, train, tune)
+        raise ValueError("a tuning storage needs a study_name to share the study by")
+    encoded = encode_trips(family, train, validation)
     parameters = {**family.defaults, **_known(family, warm_start or {})}
     trials: list[TrialRecord] = []
     if budget.trials > 0:
@@ -122,18 +123,18 @@ def tune_and_fit(
 
 
 def _known(family: ModelFamily, warm_start: Mapping[str, Any]) -> dict[str, Any]:
-    """The warm start without parameters that the family has no more, or never had."""
+    """Return the warm start without parameters that the family does not have."""
     unknown = sorted(set(warm_start) - set(family.defaults))
     if unknown:
         _LOG.warning(
-            "%s has no parameter %s: its warm start goes without", family.name, ", ".join(unknown)
+            "%s has no parameter %s: dropped from the warm start", family.name, ", ".join(unknown)
         )
     return {name: value for name, value in warm_start.items() if name in family.defaults}
 
 
 @contextlib.contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Optuna logs warnings only: each trial is told to ``on_trial``."""
+    """Let Optuna log warnings only: trials are reported to ``on_trial``."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -143,29 +144,28 @@ def _quiet_optuna() -> Iterator[None]:
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Open a database of studies, and make its tables if it is new.
+    """Open a database of studies and create its tables if it is new.
 
-    A database of SQLite is created whole or not at all, whatever interrupts it. Of other databases:
-    Optuna looks whether a table or its version row is there and then makes it: of workers that open
-    a new database at once, all but one may fail on what another has just made ("already exists",
-    "UNIQUE constraint failed", "database is locked", as the database words it), and find it when
-    they look again.
+    An SQLite database is created atomically. In other databases, Optuna checks for a table or its
+    version row before creating it, so workers that open a new database at once race: all but one
+    may fail ("already exists", "UNIQUE constraint failed", "database is locked", depending on the
+    database) and succeed on the next attempt.
 
     Args:
-        url: Of SQLAlchemy; a relative path of SQLite is taken from the working directory.
+        url: SQLAlchemy URL; a relative SQLite path is relative to the working directory.
 
     Raises:
-        DBAPIError: of SQLAlchemy, when the database cannot be opened.
+        DBAPIError: SQLAlchemy cannot open the database.
     """
     url = resolved(url)
     if (database := sqlite_path(url)) is not None:
         with locked(database.with_name(f".{database.name}.lock")):
             _create_if_missing(database)
-    for attempt in range(_OPENINGS):
+    for attempt in range(_OPEN_ATTEMPTS):
         try:
             return optuna.storages.RDBStorage(url)
         except DBAPIError as error:
-            if attempt == _OPENINGS - 1 or not _lost_a_race(error):
+            if attempt == _OPEN_ATTEMPTS - 1 or not _lost_a_race(error):
                 raise
             time.sleep(0.2 * (attempt + 1))
     raise AssertionError("the last attempt returns or raises")
@@ -181,8 +181,8 @@ def _create_if_missing(database: Path) -> None:
 
 
 def _lost_a_race(error: DBAPIError) -> bool:
-    words = str(error.orig)
-    return isinstance(error, IntegrityError) or "already exists" in words or "locked" in words
+    message = str(error.orig)
+    return isinstance(error, IntegrityError) or "already exists" in message or "locked" in message
 
 
 def _open_study(
@@ -199,7 +199,7 @@ def _open_study(
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=40),
     )
-    # Two workers with one seed would try the same points; a fresh study starts at the seed itself.
+    # Two workers with the same seed would try the same points; a new study uses the seed as it is.
     offset = len(study.get_trials(deepcopy=False))
     study.sampler = optuna.samplers.TPESampler(
         seed=budget.seed + offset, n_startup_trials=max(4, min(10, budget.trials // 3))
@@ -208,22 +208,22 @@ def _open_study(
         "family": family.name,
         "train_rows": len(encoded.train_minutes),
         "train_minutes": round(float(encoded.train_minutes.sum()), 3),
-        "tune_rows": len(encoded.tune_minutes),
-        "tune_minutes": round(float(encoded.tune_minutes.sum()), 3),
+        "tune_rows": len(encoded.validation_minutes),
+        "tune_minutes": round(float(encoded.validation_minutes.sum()), 3),
     }
     known = study.user_attrs.get(_DATA)
     if known is None:
         study.set_user_attr(_DATA, trips)
     elif known != trips:
         raise ValueError(
-            f"the study {study_name!r} was made on other trips ({known}) than these ({trips}): "
-            "its trials do not compare; choose another study_name"
+            f"the study {study_name!r} was made on other trips ({known}) than these ({trips}), so "
+            "its trials are not comparable: choose another study_name"
         )
     return study
 
 
 def _enqueue(study: optuna.Study, family: ModelFamily, first: dict[str, Any]) -> None:
-    """Queue the warm start (the defaults without one) and the defaults, unless tried already."""
+    """Queue the warm start, if there is one, and the defaults, unless tried already."""
     for parameters in (first, family.defaults):
         study.enqueue_trial(dict(parameters), skip_if_exists=True)
 
@@ -242,9 +242,9 @@ def _optimize(
 
     def objective(trial: optuna.Trial) -> float:
         parameters = {**family.defaults, **family.search_space(trial)}
-        watch = PruningCallback(trial, deadline)
+        pruning = PruningCallback(trial, deadline)
         try:
-            rmse, parameters = run_trial(family, encoded, parameters, watch, budget.seed, threads)
+            rmse, parameters = run_trial(family, encoded, parameters, pruning, budget.seed, threads)
         except (ValueError, ArithmeticError) as error:
             _LOG.warning("%s failed with %s: %s", family.name, parameters, error)
             failed.append(error)
@@ -252,16 +252,16 @@ def _optimize(
         trial.set_user_attr(_PARAMETERS, parameters)
         return rmse
 
-    def after(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    def report(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if on_trial is not None:
             on_trial(_record(trial))
 
-    # Parameters that an estimator cannot be fitted with end a trial, not the study.
+    # Parameters that an estimator rejects end the trial, not the study.
     study.optimize(
         objective,
         n_trials=budget.trials,
         timeout=budget.seconds,
-        callbacks=[after],
+        callbacks=[report],
         catch=(ValueError, ArithmeticError),
     )
     trials = study.get_trials(deepcopy=False)
@@ -270,7 +270,7 @@ def _optimize(
 
 
 def _best_parameters(study: optuna.Study) -> dict[str, Any] | None:
-    """Parameters of the best completed trial, with its rounds; None when none completed."""
+    """Return the parameters of the best completed trial, with its rounds; None without one."""
     completed = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if not completed:
         return None
@@ -285,7 +285,7 @@ def _record(trial: optuna.trial.FrozenTrial) -> TrialRecord:
     return TrialRecord(
         number=trial.number,
         parameters=dict(trial.user_attrs.get(_PARAMETERS, trial.params)),
-        tune_rmse=float(trial.values[0]) if complete and trial.values else None,
+        validation_rmse=float(trial.values[0]) if complete and trial.values else None,
         state=trial.state.name,
         seconds=0.0 if duration is None else duration.total_seconds(),
     )

@@ -1,4 +1,4 @@
-"""Which months train, which tune and which judge: the newest judges what the older ones taught."""
+"""Choice of the months to train, validate and test on: the newest is the test month."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,42 +7,42 @@ from ml_assets.secrets import ShownError
 from ml_assets.trips.month import Month, months_between
 
 MAX_TRAIN_MONTHS = 12
-"""So many months train when nobody says otherwise: every season once."""
+"""Default maximum number of training months: every season once."""
 
 TWO_MONTHS_CAVEAT = (
-    "Only two months were there: the newest both tuned and judged, "
-    "so every figure on it flatters the models: expect a month that nobody tuned on to be worse."
+    "Only two months were available, so the newest is both validation and test month: its "
+    "figures are optimistic, and errors on an unseen month will be higher."
 )
 
 
 class WindowError(ShownError, ValueError):
-    """The months at hand do not make the window that was asked for."""
+    """The available months do not allow the requested window."""
 
 
 @dataclass(frozen=True)
 class TrainingWindow:
-    """The months of one training, each tuple ordered in time.
+    """The months of one training, each tuple in order.
 
     Attributes:
-        train: the months that models are fitted on.
-        tune: the month that scores trials and stops boosting early.
-        judge: the month that the published figures come from; the same as ``tune`` only when
-            no third month was there, which ``caveat`` then says.
-        caveat: what every figure of this window must be shown with, or None.
-        gaps: months between the first of ``train`` and ``judge`` that were not available.
+        train: Months that models are fitted on.
+        validation: Month that scores trials and stops boosting early.
+        test: Month of the reported metrics; the same as ``validation`` only with two months, see
+            ``caveat``.
+        caveat: Note to show with every figure of this window, or None.
+        gaps: Missing months between the first of ``train`` and ``test``.
     """
 
     train: tuple[Month, ...]
-    tune: tuple[Month, ...]
-    judge: tuple[Month, ...]
+    validation: tuple[Month, ...]
+    test: tuple[Month, ...]
     caveat: str | None = None
     gaps: tuple[Month, ...] = ()
 
     def describe(self) -> str:
-        """One line for people: the months of each role, and the gaps if there are any."""
+        """Return one line with the months of each role and the gaps."""
         line = (
-            f"train {span(self.train)} ({len(self.train)}) · tune {span(self.tune)} "
-            f"· judge {span(self.judge)}"
+            f"train {span(self.train)} ({len(self.train)}) · validation {span(self.validation)} "
+            f"· test {span(self.test)}"
         )
         return f"{line} · missing in between: {span(self.gaps)}" if self.gaps else line
 
@@ -50,51 +50,51 @@ class TrainingWindow:
 def choose_window(
     available: Sequence[Month],
     train_months: int | None = None,
-    judge: Month | None = None,
+    test: Month | None = None,
 ) -> TrainingWindow:
-    """Give every month its role: the newest judges, the one before tunes, those before train.
+    """Assign the roles: test on the newest month, validate on the one before, train on the others.
 
-    With two months only, the newest both tunes and judges, and ``caveat`` says so.
+    With only two months, the newest is both validation and test month, and ``caveat`` says so.
 
     Args:
-        available: months whose features are there, in any order; duplicates count once.
-        train_months: so many months train, the newest that lie before the tuning month; by
-            default as many as there are, up to ``MAX_TRAIN_MONTHS``.
-        judge: this month judges and later ones are left out; by default the newest.
+        available: Months with features, in any order; duplicates count once.
+        train_months: Number of training months, the newest before the validation month; by default
+            all, up to ``MAX_TRAIN_MONTHS``.
+        test: The test month; later months are ignored. By default the newest.
 
     Returns:
-        The window. A gap in the history does not shorten it: it reaches further back, and
-        ``gaps`` names the months that were passed over.
+        The window. A gap in the history does not shorten it: it reaches further back, and ``gaps``
+        has the missing months.
 
     Raises:
-        WindowError: when ``train_months`` is below 1, when ``judge`` is not available, or when
-            there are too few months; it names the missing ones and the command that brings them.
+        WindowError: ``train_months`` is below 1, ``test`` is not available, or there are too few
+            months; names the missing ones and the command to ingest them.
     """
     if train_months is not None and train_months < 1:
-        raise WindowError(f"train_months is {train_months}: at least 1 month has to train")
+        raise WindowError(f"train_months is {train_months}: must be at least 1")
     known = sorted(set(available))
-    if judge is not None and judge not in known:
+    if test is not None and test not in known:
         raise WindowError(
-            f"the judging month {judge} is not among the months at hand ({span(known)}); "
-            + _way_out(judge.shift(-(train_months or 1) - 1), judge, train_months)
+            f"the test month {test} is not among the available months ({span(known)}); "
+            + _remedy(test.shift(-(train_months or 1) - 1), test, train_months)
         )
-    history = [month for month in known if judge is None or month <= judge]
-    _require_enough(history, train_months, judge)
+    history = [month for month in known if test is None or month <= test]
+    _require_enough(history, train_months, test)
 
-    tuned_apart = len(history) > 2
-    before = history[:-2] if tuned_apart else history[:-1]
+    has_validation = len(history) > 2
+    before = history[:-2] if has_validation else history[:-1]
     train = tuple(before[-(train_months or MAX_TRAIN_MONTHS) :])
     return TrainingWindow(
         train=train,
-        tune=(history[-2],) if tuned_apart else (history[-1],),
-        judge=(history[-1],),
-        caveat=None if tuned_apart else TWO_MONTHS_CAVEAT,
+        validation=(history[-2],) if has_validation else (history[-1],),
+        test=(history[-1],),
+        caveat=None if has_validation else TWO_MONTHS_CAVEAT,
         gaps=_missing(train[0], history[-1], history),
     )
 
 
 def span(months: Sequence[Month]) -> str:
-    """Months as people write them: ``2023-01 to 2023-03``, or a list where they do not touch."""
+    """Format months as ranges: ``2023-01 to 2023-03, 2023-05``."""
     ordered = sorted(set(months))
     runs: list[list[Month]] = []
     for month in ordered:
@@ -106,51 +106,51 @@ def span(months: Sequence[Month]) -> str:
     return ", ".join(texts) or "none"
 
 
-def _require_enough(history: list[Month], train_months: int | None, judge: Month | None) -> None:
-    """Raise unless the history holds the months asked for, or two when nothing was asked."""
+def _require_enough(history: list[Month], train_months: int | None, test: Month | None) -> None:
+    """Raise unless the history has the requested number of months, by default two."""
     if not history:
         raise WindowError(
-            "no month of trips is there, and training needs two (three keep tuning and judging "
-            "apart): ingest some, for example with `ml-assets run --first 2023-01 --last 2023-03`, "
-            "or materialize raw_trips and trip_features for them in the UI"
+            "there are no months of trips, and training needs two (three for separate validation "
+            "and test months): ingest some, for example with `ml-assets run --first 2023-01 --last "
+            "2023-03`, or materialize raw_trips and trip_features for them in the UI"
         )
     if train_months is None:
         if len(history) == 1:
-            _refuse_single_month(history[0], judge)
+            _raise_single_month(history[0], test)
         return
     two_months_do = train_months == 1 and len(history) == 2
     if len(history) < train_months + 2 and not two_months_do:
         newest = history[-1]
-        oldest_wanted = newest.shift(-train_months - 1)
-        missing = _missing(oldest_wanted, newest, history)
+        oldest = newest.shift(-train_months - 1)
+        missing = _missing(oldest, newest, history)
         raise WindowError(
-            f"{train_months} month(s) to train, one to tune and one to judge make "
-            f"{train_months + 2}, but up to {newest} only {len(history)} are there "
-            f"({span(history)}); missing: {span(missing)}. Ask for fewer months, or "
-            + _way_out(oldest_wanted, newest, train_months)
+            f"{train_months} training month(s), a validation month and a test month make "
+            f"{train_months + 2}, but up to {newest} only {len(history)} are available "
+            f"({span(history)}); missing: {span(missing)}. Choose fewer months, or "
+            + _remedy(oldest, newest, train_months)
         )
 
 
-def _refuse_single_month(only: Month, judge: Month | None) -> None:
-    """Say which months would go with the only one: earlier ones, or later ones if it may train."""
-    if judge is None:
+def _raise_single_month(only: Month, test: Month | None) -> None:
+    """Raise with the missing months: earlier ones, or later ones if the only month may train."""
+    if test is None:
         missing, first, last = f"{only.shift(-1)} or {only.shift(1)}", only, only.shift(2)
     else:
         missing, first, last = f"{only.shift(-1)}", only.shift(-2), only
     raise WindowError(
-        f"of the months up to {only} only {only} itself is there, and it cannot both train and "
-        "judge (two months can, three keep tuning and judging apart); "
-        f"missing: {missing}. To bring them, " + _way_out(first, last, None)
+        f"of the months up to {only} only {only} is available, and one month cannot be both "
+        "training and test month (two are enough, three allow a separate validation month); "
+        f"missing: {missing}. To ingest them, " + _remedy(first, last, None)
     )
 
 
 def _missing(first: Month, last: Month, present: Sequence[Month]) -> tuple[Month, ...]:
-    there = set(present)
-    return tuple(month for month in months_between(first, last) if month not in there)
+    known = set(present)
+    return tuple(month for month in months_between(first, last) if month not in known)
 
 
-def _way_out(first: Month, last: Month, train_months: int | None) -> str:
-    """The command and the button that bring the months from ``first`` to ``last``."""
+def _remedy(first: Month, last: Month, train_months: int | None) -> str:
+    """Describe how to ingest the months from ``first`` to ``last``."""
     option = "" if train_months is None else f" --train-months {train_months}"
     return (
         f"run `ml-assets run --first {first} --last {last}{option}`, or materialize raw_trips and "

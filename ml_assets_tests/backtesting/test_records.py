@@ -1,4 +1,4 @@
-"""What a backtest says: noise, the rival, the months won, its check, its chart."""
+"""Figures of a backtest: noise, runner-up, months won; its check and its chart."""
 
 import statistics
 import struct
@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from ml_assets.backtesting.records import (
-    MAX_ASKED,
+    MAX_REQUIRED_LEAD,
     BacktestEntry,
     BacktestRecord,
     beats_baselines_in_most_months,
@@ -21,9 +21,9 @@ KINDS = {"champion": "champion", "global_mean": "baseline", "distance_line": "ba
 
 
 def record(lines, champion="xgboost", months=None, **fields):
-    """A backtest of these RMSEs by model; a month's mean has an RMSE of 10 minutes."""
+    """A backtest with these RMSEs by model; a month's mean has an RMSE of 10 minutes."""
     count = max(len(values) for values in lines.values())
-    judged = months or [FIRST.shift(at) for at in range(count)]
+    tested = months or [FIRST.shift(at) for at in range(count)]
     entries = [
         BacktestEntry(
             month=str(month), model=model, kind=KINDS.get(model, "family"), rmse=values[at],
@@ -31,7 +31,7 @@ def record(lines, champion="xgboost", months=None, **fields):
             trained_on=[], training_rows=100, parameters="tuned", parameters_saw_month=False,
             inputs=f"{model}{month}",
         )
-        for at, month in enumerate(judged)
+        for at, month in enumerate(tested)
         for model, values in lines.items()
         if at < len(values)
     ]  # fmt: skip
@@ -58,34 +58,34 @@ def test_noise_is_the_deviation_of_the_champion_s_changes_and_relative_errors():
     assert made.rmse_noise == pytest.approx(statistics.stdev(changes))
     relative = [value / 10 for value in CHAMPION]
     assert made.relative_error_noise == pytest.approx(statistics.stdev(relative))
-    assert made.usual_relative_error == pytest.approx(statistics.fmean(relative))
+    assert made.mean_relative_error == pytest.approx(statistics.fmean(relative))
 
 
-def test_changes_are_of_months_that_touch():
+def test_changes_are_between_consecutive_months():
     months = [FIRST, FIRST.shift(1), FIRST.shift(2), FIRST.shift(9), FIRST.shift(10)]
     made = record(LINES, months=months)
     assert made.rmse_noise == pytest.approx(statistics.stdev([0.4, -0.3, -0.3]))
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_fewer_than_three_months_tell_nothing_of_noise(count):
+def test_fewer_than_three_months_give_no_noise(count):
     made = record({model: values[:count] for model, values in LINES.items()})
-    assert made.rmse_noise is made.relative_error_noise is made.usual_relative_error is None
+    assert made.rmse_noise is made.relative_error_noise is made.mean_relative_error is None
     assert made.suggested_min_improvement is None
     assert "±" not in made.summary
     assert record(LINES).relative_error_noise is not None
 
 
-def test_without_a_champion_there_is_no_noise_and_the_summary_says_who_is_alone():
+def test_without_a_champion_there_is_no_noise_and_the_summary_says_so():
     made = record({k: v for k, v in LINES.items() if k != "champion"}, champion=None)
     assert made.relative_error_noise is made.rmse_noise is made.suggested_min_improvement is None
-    assert "no champion serves" in made.summary
+    assert "there is no champion" in made.summary
     assert made.months_won == (4, 5)
 
 
-def test_the_rival_is_the_best_other_family_and_its_lead_suggests_the_least_improvement():
+def test_the_lead_over_the_best_other_family_suggests_the_min_improvement():
     made = record(LINES)
-    assert made.rival == "linear_svr"
+    assert made.runner_up == "linear_svr"
     steady = {**LINES, "linear_svr": [4.80, 5.25, 4.90, 5.35, 4.98]}
     lead = [b - a for a, b in zip(CHAMPION, steady["linear_svr"], strict=True)]
     suggested = record(steady).suggested_min_improvement
@@ -93,11 +93,11 @@ def test_the_rival_is_the_best_other_family_and_its_lead_suggests_the_least_impr
     assert suggested < 0.05
 
 
-def test_a_rival_that_errs_in_other_months_does_not_keep_every_successor_out():
+def test_a_runner_up_of_another_kind_does_not_block_every_challenger():
     lead = [b - a for a, b in zip(CHAMPION, LINES["linear_svr"], strict=True)]
     assert statistics.stdev(lead) > 0.2
     suggested = record(LINES).suggested_min_improvement
-    assert suggested == pytest.approx(MAX_ASKED * statistics.fmean(CHAMPION))
+    assert suggested == pytest.approx(MAX_REQUIRED_LEAD * statistics.fmean(CHAMPION))
 
 
 @pytest.mark.parametrize(
@@ -108,19 +108,19 @@ def test_a_rival_that_errs_in_other_months_does_not_keep_every_successor_out():
         ([8.0] * 5, Verdict.WARN, 0),
     ],
 )
-def test_the_check_wants_the_champion_below_every_baseline_in_most_months(line, verdict, won):
+def test_the_check_needs_the_champion_below_every_baseline_in_most_months(line, verdict, won):
     found = beats_baselines_in_most_months(record({**LINES, "champion": line}))
     assert found.verdict == verdict
     assert f"{won} of 5 months" in found.sentence
     assert found.value == won / 5
 
 
-def test_the_check_judges_nothing_without_a_champion():
+def test_the_check_is_skipped_without_a_champion():
     made = record({k: v for k, v in LINES.items() if k != "champion"}, champion=None)
     assert beats_baselines_in_most_months(made).verdict == Verdict.SKIP
 
 
-def test_the_table_has_a_line_a_month_and_a_gap_where_nothing_was_judged():
+def test_the_table_has_a_row_per_month_and_empty_cells_without_a_test():
     rows = backtest_table(record({**LINES, "lasso": [5.0, 5.5]}))
     assert [row["month"] for row in rows] == [str(FIRST.shift(at)) for at in range(5)]
     assert (rows[0]["lasso"], rows[4]["lasso"], rows[4]["champion"]) == (5.0, "", 4.2)
@@ -135,8 +135,8 @@ def test_the_table_has_a_line_a_month_and_a_gap_where_nothing_was_judged():
 )  # fmt: skip
 def test_the_chart_is_a_small_png_that_names_its_months(lines, synthetic, monkeypatch):
     drawn = []
-    encode = figure.png
-    monkeypatch.setattr(backtest_charts, "png", lambda f: drawn.append(f) or encode(f))
+    encode = figure.to_png
+    monkeypatch.setattr(backtest_charts, "to_png", lambda f: drawn.append(f) or encode(f))
     champion = "xgboost" if "champion" in lines else None
     image = backtest_lines(record(lines, champion=champion, synthetic=synthetic))
     assert struct.unpack(">II", image[16:24])[0] == 800
@@ -145,23 +145,23 @@ def test_the_chart_is_a_small_png_that_names_its_months(lines, synthetic, monkey
     assert drawn[0].get_suptitle().endswith("synthetic sample") is synthetic
 
 
-def test_the_chart_has_the_champion_s_band_grey_baselines_and_gaps_where_nothing_was_judged(
+def test_the_chart_has_a_champion_band_grey_baselines_and_gaps(
     monkeypatch,
 ):
     drawn = []
-    monkeypatch.setattr(backtest_charts, "png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr(backtest_charts, "to_png", lambda figure: drawn.append(figure) or b"")
     months = [FIRST, FIRST.shift(1), FIRST.shift(2), FIRST.shift(4), FIRST.shift(5)]
     made = record(LINES, months=months)
     backtest_lines(made)
     relative, minutes = drawn[0].axes
     (band,) = relative.patches
-    assert made.usual_relative_error is not None and made.relative_error_noise is not None
-    assert band.get_y() == pytest.approx(made.usual_relative_error - made.relative_error_noise)
+    assert made.mean_relative_error is not None and made.relative_error_noise is not None
+    assert band.get_y() == pytest.approx(made.mean_relative_error - made.relative_error_noise)
     assert band.get_height() == pytest.approx(2 * made.relative_error_noise)
     lines = {line.get_label(): line for line in minutes.lines}
     assert lines["global_mean"].get_color() == lines["distance_line"].get_color() == figure.GREY
     champion = lines["champion (xgboost)"]
     assert champion.get_color() == figure.HIGHLIGHT
     values = list(champion.get_ydata())
-    assert len(values) == 6 and values[3] != values[3], "a month that was not judged is a gap"
+    assert len(values) == 6 and values[3] != values[3], "a month without a test is a gap"
     assert values[4] == 4.5

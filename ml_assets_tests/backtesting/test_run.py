@@ -1,4 +1,4 @@
-"""The backtest: no month is judged by what it or a later one taught, and nothing is done twice."""
+"""The backtest: training months lie before the test month, and nothing is computed twice."""
 
 import hashlib
 from pathlib import Path
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.backtesting import inputs
-from ml_assets.backtesting.inputs import Origin, SampledMonths, origins
+from ml_assets.backtesting.inputs import Fold, SampledMonths, folds
 from ml_assets.backtesting.records import CHAMPION
 from ml_assets.backtesting.run import (
     BacktestError,
@@ -48,7 +48,7 @@ def store(tmp_path):
 
 
 def change_durations(store, month):
-    """Publish a month anew: the same requests, but with durations that belong to others."""
+    """Republish a month with its durations permuted."""
     trips = store.read_table("trip_features", month)
     minutes = pl.col("duration_minutes").reverse()
     record = store.raw_record(month).model_copy(
@@ -58,12 +58,12 @@ def change_durations(store, month):
 
 
 def predicted_for(record, month):
-    """What each model predicts for a month, on average: it tells what the model has learned."""
+    """Mean prediction of each model for a month: it changes with the training data."""
     return {e.model: e.mean_predicted for e in record.entries if e.month == str(month)}
 
 
 def leaks(store, month):
-    """Whether the durations of a month and of those after it have a say in what is predicted."""
+    """Whether the durations of a month and of later ones change its predictions."""
     before = predicted_for(run_backtest(store, OPTIONS, champion=SERVED), month)
     for later in MONTHS[MONTHS.index(month) :]:
         change_durations(store, later)
@@ -73,19 +73,19 @@ def leaks(store, month):
 
 
 @pytest.mark.parametrize("month", [MONTHS[2], MONTHS[4]])
-def test_the_judged_month_and_later_ones_have_no_say_in_what_is_predicted(store, month):
+def test_predictions_do_not_depend_on_the_test_month_or_later_ones(store, month):
     assert not leaks(store, month)
 
 
 @pytest.mark.parametrize("later", [0, 1])
-def test_a_planted_leak_would_be_seen(store, later, monkeypatch):
+def test_a_planted_leak_is_detected(store, later, monkeypatch):
     honest = SampledMonths.train
 
-    def leaking(months, origin):
-        train = (*origin.train[1:], min(origin.judge.shift(later), MONTHS[-1]))
-        planted = object.__new__(Origin)  # its constructor refuses
+    def leaking(months, fold):
+        train = (*fold.train[1:], min(fold.test.shift(later), MONTHS[-1]))
+        planted = object.__new__(Fold)  # its constructor raises
         object.__setattr__(planted, "train", train)
-        object.__setattr__(planted, "judge", origin.judge)
+        object.__setattr__(planted, "test", fold.test)
         return honest(months, planted)
 
     monkeypatch.setattr(SampledMonths, "train", leaking)
@@ -93,43 +93,39 @@ def test_a_planted_leak_would_be_seen(store, later, monkeypatch):
 
 
 @pytest.mark.parametrize("train", [(MONTHS[3],), (MONTHS[1], MONTHS[4]), ()])
-def test_an_origin_that_trains_on_what_it_judges_cannot_be_made(train):
-    with pytest.raises(ValueError, match="only earlier months may"):
-        Origin(train, MONTHS[3])
+def test_a_fold_cannot_train_on_its_test_month(train):
+    with pytest.raises(ValueError, match="only earlier months may train"):
+        Fold(train, MONTHS[3])
 
 
 @given(
     st.sets(st.integers(0, 40), min_size=1, max_size=30).map(sorted),
     st.integers(1, 6),
 )
-def test_an_origin_has_all_the_months_before_it_and_the_others_say_what_is_missing(
-    positions, train_months
-):
+def test_folds_have_all_months_before_them_and_skipped_months_name_the_gap(positions, train_months):
     months = [FIRST.shift(at) for at in positions]
-    found, skipped = origins(months, train_months)
-    for origin in found:
-        assert origin.train == tuple(
-            origin.judge.shift(-back) for back in range(train_months, 0, -1)
-        )
-        assert {*origin.train, origin.judge} <= {*months}
-    told = [origin.judge for origin in found] + [Month.parse(entry.month) for entry in skipped]
-    assert sorted(told) == [m for m in months if m >= months[0].shift(train_months)]
-    assert [origin.judge for origin in found] == sorted(origin.judge for origin in found)
+    found, skipped = folds(months, train_months)
+    for fold in found:
+        assert fold.train == tuple(fold.test.shift(-back) for back in range(train_months, 0, -1))
+        assert {*fold.train, fold.test} <= {*months}
+    covered = [fold.test for fold in found] + [Month.parse(entry.month) for entry in skipped]
+    assert sorted(covered) == [m for m in months if m >= months[0].shift(train_months)]
+    assert [fold.test for fold in found] == sorted(fold.test for fold in found)
     for entry in skipped:
         before = [Month.parse(entry.month).shift(-back) for back in range(1, train_months + 1)]
         missing = [str(month) for month in before if month not in months]
         assert missing and all(month in entry.reason for month in missing)
 
 
-def test_a_gap_skips_the_months_that_it_is_missing_for_and_the_summary_says_so(store):
+def test_a_gap_skips_the_months_after_it_and_the_summary_says_so(store):
     store.remove("trip_features", [MONTHS[2]])
     record = run_backtest(store, BacktestOptions(train_months=1, families=()))
     assert [str(month) for month in record.months] == ["2023-02", "2023-05", "2023-06"]
     assert [entry.month for entry in record.skipped] == ["2023-04"]
-    assert "2023-04, since 2023-03 is not here" in record.summary
+    assert "2023-04, 2023-03 missing" in record.summary
 
 
-def test_a_month_that_a_data_rule_refuses_neither_trains_nor_is_judged(store):
+def test_a_rejected_month_neither_trains_nor_tests(store):
     record = store.raw_record(MONTHS[2]).model_copy(update={"sha256": "f" * 64})
     same = store.read_table("trip_features", MONTHS[2]).with_columns(duration_minutes=pl.lit(10.0))
     put_features(store, same, record)
@@ -148,7 +144,7 @@ def test_a_damaged_month_does_not_cost_the_others(store):
     assert "materialize" in skipped["2023-03"]
 
 
-def test_too_few_months_are_told_with_the_way_to_more(store):
+def test_too_few_months_raise_with_the_command_to_ingest_more(store):
     store.remove("trip_features", MONTHS[2:])
     with pytest.raises(BacktestError) as error:
         run_backtest(store, OPTIONS)
@@ -168,7 +164,7 @@ def test_nothing_is_computed_twice(store):
     assert again.entries == made.entries
 
 
-def test_a_month_that_was_published_anew_is_computed_anew_where_it_has_a_say(store):
+def test_a_republished_month_is_recomputed_where_it_is_used(store):
     made = run_backtest(store, OPTIONS, earlier=None)
     change_durations(store, MONTHS[3])
     again = run_backtest(store, OPTIONS, earlier=made)
@@ -178,7 +174,7 @@ def test_a_month_that_was_published_anew_is_computed_anew_where_it_has_a_say(sto
     assert again.computed == 3 * 4
 
 
-def test_other_parameters_of_the_champion_are_computed_and_nothing_else(store):
+def test_new_champion_parameters_recompute_only_the_champion(store):
     made = run_backtest(store, OPTIONS, champion=SERVED)
     other = served("8", {"n_estimators": 4}, "2023-04")
     assert run_backtest(store, OPTIONS, champion=other, earlier=made).computed == 4
@@ -186,57 +182,57 @@ def test_other_parameters_of_the_champion_are_computed_and_nothing_else(store):
     assert run_backtest(store, more, champion=SERVED, earlier=made).computed == 4 * 5
 
 
-def test_other_code_makes_all_figures_anew(store, monkeypatch):
+def test_changed_code_recomputes_everything(store, monkeypatch):
     made = run_backtest(store, OPTIONS)
     monkeypatch.setattr(inputs, "code_digest", lambda *parts: "other")
     assert run_backtest(store, OPTIONS, earlier=made).computed == len(made.entries)
 
 
-def test_what_the_time_does_not_suffice_for_is_left_to_the_next_run_newest_first(store):
-    hurried = BacktestOptions(train_months=2, families=("linear_svr",), seconds=1e-9)
-    told = []
-    made = run_backtest(store, hurried, on_origin=told.append)
+def test_the_time_limit_leaves_older_months_to_the_next_run(store):
+    limited = BacktestOptions(train_months=2, families=("linear_svr",), seconds=1e-9)
+    progress = []
+    made = run_backtest(store, limited, on_fold=progress.append)
     assert [str(month) for month in made.months] == ["2023-06"]
     assert made.left == ["2023-03", "2023-04", "2023-05"]
     assert "2023-03 to 2023-05" in made.summary
-    assert told == [made]
+    assert progress == [made]
     for _ in range(3):
-        made = run_backtest(store, hurried, earlier=made)
+        made = run_backtest(store, limited, earlier=made)
     assert made.left == []
     assert made.entries == run_backtest(store, OPTIONS).entries
 
 
-def test_the_champion_and_its_family_are_told_apart_by_their_parameters(store):
+def test_the_champion_and_its_family_have_their_own_parameters(store):
     options = BacktestOptions(train_months=2, families=("xgboost",))
     champion = served("7", FAMILIES["xgboost"].defaults, "2023-05")
     made = run_backtest(store, options, champion=champion)
     assert made.computed == 4 * 5
-    one, other = made.line(CHAMPION), made.line("xgboost")
+    one, other = made.series(CHAMPION), made.series("xgboost")
     assert [entry.rmse for entry in one] == [entry.rmse for entry in other]
     assert [entry.parameters_saw_month for entry in one] == [True, True, True, False]
     assert {entry.parameters for entry in other} == {"default"}
-    assert "3 of these months, or later ones, had a say" in made.summary
+    assert "chosen with data up to 2023-05, so 3 of these test months" in made.summary
 
 
-def test_a_family_has_its_last_parameters_only_where_the_judged_month_had_no_say_in_them(store):
+def test_a_family_uses_its_last_parameters_only_for_later_months(store):
     figures = MetricsRecord(rmse=1, mae=1, mape=1, r2=1, share_within_5_minutes=1, rows=1)
     last = ModelRecord(
         model="linear_svr", kind="model", training_set="0", fitted_on=["2023-01", "2023-04"],
         tuned_on=["2023-04"], parameters={"C": 1e-4, "gone": 1}, validation=figures, test=figures,
         slices=[], predict_seconds=1, size_bytes=1,
     )  # fmt: skip
-    tuned = run_backtest(store, OPTIONS, last={"linear_svr": last}).line("linear_svr")
-    plain = run_backtest(store, OPTIONS).line("linear_svr")
+    tuned = run_backtest(store, OPTIONS, last={"linear_svr": last}).series("linear_svr")
+    plain = run_backtest(store, OPTIONS).series("linear_svr")
     assert [entry.parameters for entry in tuned] == ["default", "default", "tuned", "tuned"]
     assert [a.rmse == b.rmse for a, b in zip(tuned, plain, strict=True)] == [
         True, True, False, False,
     ]  # fmt: skip
-    untold = last.model_copy(update={"tuned_on": []})
-    assert {e.parameters for e in run_backtest(store, OPTIONS, last={"linear_svr": untold}).line(
+    untuned = last.model_copy(update={"tuned_on": []})
+    assert {e.parameters for e in run_backtest(store, OPTIONS, last={"linear_svr": untuned}).series(
         "linear_svr")} == {"default"}  # fmt: skip
 
 
-def test_the_row_budget_holds_and_draws_the_same_rows_each_time(store):
+def test_the_row_limit_draws_the_same_sample_each_time(store):
     small = BacktestOptions(train_months=2, families=("linear_svr",), most_rows=100)
     made = run_backtest(store, small)
     assert {(entry.training_rows, entry.trips) for entry in made.entries} == {(100, 100)}
@@ -245,17 +241,17 @@ def test_the_row_budget_holds_and_draws_the_same_rows_each_time(store):
     assert made.entries != run_backtest(store, other).entries
 
 
-def test_a_relative_error_is_that_of_the_month_s_own_mean(store):
+def test_a_relative_error_is_relative_to_the_months_own_mean(store):
     made = run_backtest(store, BacktestOptions(train_months=2, families=()))
     minutes = store.read_table("trip_features", MONTHS[2])["duration_minutes"]
     for entry in [e for e in made.entries if e.month == "2023-03"]:
         assert entry.relative_error == pytest.approx(entry.rmse / minutes.std(ddof=0))
-    mean = made.line("global_mean")[0]
+    mean = made.series("global_mean")[0]
     assert mean.relative_error >= 1
     assert mean.mean_predicted != mean.mean_actual
 
 
-def test_senseless_options_are_refused():
+def test_invalid_options_raise():
     for wrong in ({"train_months": 0}, {"most_rows": 0}, {"seconds": 0}, {"families": ("no",)}):
-        with pytest.raises(ValueError, match="give more than 0|no model family"):
+        with pytest.raises(ValueError, match="must be above 0|no model family"):
             BacktestOptions(**wrong)

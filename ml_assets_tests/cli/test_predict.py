@@ -92,7 +92,7 @@ def test_an_existing_file_is_replaced_only_with_overwrite(predict, tmp_path):
     answer = predict("requests.csv", "--out", "minutes.csv")
     assert (answer.status, answer.out) == (1, "")
     assert answer.err == (
-        "error: minutes.csv is there already: name another file, or --overwrite it\n"
+        "error: minutes.csv already exists: name another file, or use --overwrite\n"
     )
     assert (tmp_path / "minutes.csv").read_text() == "mine"
     assert predict("requests.csv", "--out", "minutes.csv", "--overwrite").status == 0
@@ -140,7 +140,7 @@ def test_a_column_that_resembles_a_field_is_copied_with_the_option(predict, tmp_
     answer = predict("named.csv", "--out", "minutes.csv")
     assert (answer.status, answer.out) == (1, "")
     assert answer.err == (
-        "error: named.csv has a column that is no request field but looks like one: 'pickup_time' "
+        "error: named.csv has a column that is not a request field but looks like one: 'pickup_time' "
         "(looks like pickup_datetime). Rename it to the field, or keep it as a column of your own "
         "with --ignore-column 'pickup_time'\n"
     )

@@ -78,7 +78,9 @@ def test_progress_is_a_line_a_step_without_the_libraries_own_logs(finished):
         *("model_leaderboard", "champion_model", "model_checks", "champion_checks"),
         "champion_model_answers_alike",
     ]
-    window = "train 2023-01 to 2023-02 (2) · tune 2023-04 · judge 2023-05 · missing in between: "
+    window = (
+        "train 2023-01 to 2023-02 (2) · validation 2023-04 · test 2023-05 · missing in between: "
+    )
     assert any(line.endswith(f"{window}2023-03") for line in steps)
     assert "INFO" not in err
     assert "Traceback" not in err
@@ -150,7 +152,7 @@ def test_a_window_longer_than_what_is_published_fails_in_one_line(cli, tmp_path)
     answer = cli("run", "--first", "2023-01", "--last", "2023-04", *MODEL, "--train-months", "2")
     assert (answer.status, answer.out) == (1, "")
     (told,) = errors(answer)
-    assert told.startswith("error: training_set: 2 month(s) to train")
+    assert told.startswith("error: training_set: 2 training month(s), a validation month")
     assert "missing: 2023-03" in told
 
 

@@ -185,7 +185,7 @@ def test_months_that_have_not_come_for_46_days_are_told_by_mail(told):
     assert told["Subject"].startswith("[ml-assets] trip_features is overdue: it has not been mat")
     text = told.get_content()
     assert "/assets/trip_features\n" in text
-    assert "What to do: See with `ml-assets months`" in text
+    assert "What to do: Check with `ml-assets months`" in text
 
 
 @pytest.fixture(scope="module")

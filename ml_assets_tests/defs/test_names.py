@@ -16,7 +16,7 @@ def names(tmp_path_factory):
     return {made.name for made in (*definitions.sensor_defs, *definitions.schedule_defs)}
 
 
-def test_the_page_on_automation_lists_them_all(names):
+def test_the_page_on_automation_lists_all(names):
     page = PAGES["docs/automation.md"]
     rows = re.findall(r"^\| (?:sensors?|schedule) (.*?) \|", page, re.MULTILINE)
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
@@ -24,6 +24,6 @@ def test_the_page_on_automation_lists_them_all(names):
     assert {name for name in listed - names if "alert" not in name} == set()
 
 
-def test_advice_on_overdue_assets_names_those_that_exist(names):
+def test_advice_on_overdue_assets_names_existing_ones(names):
     named = {word for text in WATCHED.values() for word in re.findall(r"\b[a-z]+_\w+", text)}
     assert named and named <= names

@@ -59,15 +59,15 @@ def decide(project, **changed):
     DecisionLog(project.settings.home, "green").write(decision)
 
 
-def test_months_are_brought_if_any_is_missing_also_one_that_was_given_up(project, published):
-    assert tick(project, "ingest_monthly")[1] == "every published month is stored as it is"
+def test_missing_and_given_up_months_are_ingested(project, published):
+    assert tick(project, "ingest_monthly")[1] == "every published month is stored"
     for month in MONTHS[:2]:
         publish(published, month)
     (asked,), _ = tick(project, "ingest_monthly")
     assert months_of([asked]) == [("2023-01", "2023-02")]
     assert asked.run_key.endswith("at 2026-11-22 04:00")
     assert project.run("ingest_trips", tags=asked.tags).success
-    assert tick(project, "ingest_monthly")[1] == "every published month is stored as it is"
+    assert tick(project, "ingest_monthly")[1] == "every published month is stored"
     left_in_progress(project, "ingest_trips", dg.DagsterRunStatus.STARTED)
     assert "months are being ingested" in tick(project, "ingest_monthly")[1]
 
@@ -77,7 +77,7 @@ def test_a_source_that_is_down_is_a_skip_with_its_reason(project, published):
     assert "there is no such folder" in tick(project, "ingest_monthly")[1]
 
 
-def test_of_the_sample_only_what_has_just_come_out_is_brought(tmp_path):
+def test_only_new_months_of_the_sample_are_ingested(tmp_path):
     settings = settings_for(tmp_path, ML_ASSETS_FIRST_MONTH="2023-05")
     october = datetime(2023, 10, 5, 10, tzinfo=UTC)
     with dg.instance_for_test() as instance:
@@ -88,32 +88,32 @@ def test_of_the_sample_only_what_has_just_come_out_is_brought(tmp_path):
         assert months_of(evaluate(project, schedule, october)[0]) == [("2023-08", "2023-08")]
 
 
-def test_scoring_waits_for_a_champion_and_then_for_something_newer_than_itself(project):
+def test_monitoring_waits_for_a_champion_and_then_for_changes(project):
     assert "no trip_features and no champion_model" in tick(project, "monitor_monthly")[1]
     materialize(project, "trip_features", "champion_model")
     assert len(tick(project, "monitor_monthly")[0]) == 1
     materialize(project, "feature_drift", "prediction_performance")
-    assert "newer than the last scoring" in tick(project, "monitor_monthly")[1]
+    assert "newer than the last measurement" in tick(project, "monitor_monthly")[1]
     materialize(project, "champion_model")
     assert len(tick(project, "monitor_monthly")[0]) == 1
     left_in_progress(project, "retrain", dg.DagsterRunStatus.STARTED)
-    assert "not while months or the champion may change" in tick(project, "monitor_monthly")[1]
+    assert "months or the champion may change" in tick(project, "monitor_monthly")[1]
 
 
-def test_the_service_is_watched_when_it_has_answered_since_the_last_measurement(project):
+def test_the_request_log_is_measured_when_it_has_new_entries(project):
     log = project.settings.local_home / FOLDER
-    assert "nothing has been served yet" in tick(project, "summarize_requests_daily")[1]
+    assert "no prediction has been served yet" in tick(project, "summarize_requests_daily")[1]
     answered(log)
     (asked,), _ = tick(project, "summarize_requests_daily")
     assert asked.asset_selection == [dg.AssetKey("online_predictions")]
     result = project.run("monitor_trips", selection=["online_predictions"], tags=asked.tags)
     assert result.success
-    assert "nothing was served since" in tick(project, "summarize_requests_daily")[1]
+    assert "no prediction was served since" in tick(project, "summarize_requests_daily")[1]
     answered(log)
     assert len(tick(project, "summarize_requests_daily")[0]) == 1
 
 
-def test_answers_written_while_the_log_is_measured_are_asked_for_again(project):
+def test_entries_written_during_a_measurement_are_measured_again(project):
     log = project.settings.local_home / FOLDER
     answered(log)
     assert project.run("monitor_trips", selection=["online_predictions"]).success
@@ -132,8 +132,8 @@ def answered(folder):
     assert log.written == 1
 
 
-def test_the_weekly_retraining_asks_whether_months_or_code_changed(project, published):
-    assert "no month of trips is there" in tick(project, "retrain_weekly")[1]
+def test_the_weekly_retraining_depends_on_months_and_code(project, published):
+    assert "there are no months of trips" in tick(project, "retrain_weekly")[1]
     for month in MONTHS[:2]:
         publish(published, month)
     assert project.ingest("2023-01", "2023-02").success
@@ -145,10 +145,10 @@ def test_the_weekly_retraining_asks_whether_months_or_code_changed(project, publ
     (asked,), _ = tick(project, "retrain_weekly")
     assert run_reason_of(asked.tags) == "weekly retraining (the code, or older months, changed)"
     left_in_progress(project, "train_models", dg.DagsterRunStatus.STARTED)
-    assert "not beside another run" in tick(project, "retrain_weekly")[1]
+    assert "another run is in progress" in tick(project, "retrain_weekly")[1]
 
 
-def test_a_decision_that_was_broken_off_is_made_again_by_the_weekly_retraining(project, published):
+def test_an_interrupted_decision_is_repeated_by_the_weekly_retraining(project, published):
     for month in MONTHS[:2]:
         publish(published, month)
     assert project.ingest("2023-01", "2023-02").success
@@ -156,7 +156,7 @@ def test_a_decision_that_was_broken_off_is_made_again_by_the_weekly_retraining(p
     assert len(tick(project, "retrain_weekly")[0]) == 1
 
 
-def test_each_is_switched_off_by_itself(tmp_path):
+def test_each_schedule_can_be_switched_off(tmp_path):
     settings = settings_for(
         tmp_path, ML_ASSETS_INGEST_CRON="off", ML_ASSETS_RETRAIN_CRON="5 5 * * 1"
     )
@@ -172,7 +172,7 @@ def test_each_is_switched_off_by_itself(tmp_path):
     "expression",
     ["0 4 * * 0", " 5  4 * * *", "*/15 0-6,12 1-7/2 JAN,jul mon-FRI", "0 0 29 2 *", "@daily"],
 )
-def test_what_people_write_is_a_schedule(tmp_path, expression):
+def test_common_cron_expressions_are_accepted(tmp_path, expression):
     settings = settings_for(tmp_path, ML_ASSETS_SCORE_CRON=expression)
     (made,) = (each for each in project_schedules(settings) if each.name == "monitor_monthly")
     assert made.cron_schedule == " ".join(expression.split())
@@ -182,9 +182,7 @@ def test_what_people_write_is_a_schedule(tmp_path, expression):
     "expression",
     ["monthly", "OFF", "* * *", "* * * * * *", "0 25 * * *", "0 4 30 2 *", "0 0 31 4,6 *"],
 )
-def test_what_cannot_run_or_never_comes_is_one_line_with_the_variable_and_the_way_out(
-    tmp_path, expression
-):
+def test_invalid_cron_expressions_raise_with_variable_and_remedy(tmp_path, expression):
     settings = settings_for(tmp_path, ML_ASSETS_RETRAIN_CRON=expression)
     with pytest.raises(SettingsError) as error:
         project_schedules(settings)
@@ -195,9 +193,7 @@ def test_what_cannot_run_or_never_comes_is_one_line_with_the_variable_and_the_wa
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/New_York"])
 @pytest.mark.parametrize("day", [datetime(2026, 3, 8), datetime(2026, 11, 1)])
-def test_where_clocks_change_each_schedule_still_comes_once_at_its_hour(
-    tmp_path, monkeypatch, zone, day
-):
+def test_schedules_run_once_on_days_of_clock_changes(tmp_path, monkeypatch, zone, day):
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     settings = settings_for(

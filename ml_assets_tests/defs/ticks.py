@@ -1,4 +1,4 @@
-"""Sensors and schedules of a project, evaluated as the daemon does, and their runs carried out."""
+"""Evaluation of a project's sensors and schedules as by the daemon, and execution of their runs."""
 
 from datetime import datetime
 
@@ -10,17 +10,17 @@ from ml_assets_tests.project import Project
 
 
 class Ticking:
-    """One sensor of a project, with the cursor that it leaves from tick to tick."""
+    """A sensor of a project with its cursor, evaluated tick by tick."""
 
     def __init__(self, project: Project, sensor: dg.SensorDefinition) -> None:
         self.project = project
         self.sensor = sensor
         self.cursor: str | None = None
         self.skipped: str | None = None
-        self._asked: set[str] = set()
+        self._requested: set[str] = set()
 
     def tick(self) -> list[dg.RunRequest]:
-        """The runs that the daemon would launch: none with a key that it has seen before."""
+        """Return the runs that the daemon would launch: those with a new run key."""
         with dg.build_sensor_context(
             instance=self.project.instance,
             cursor=self.cursor,
@@ -29,9 +29,9 @@ class Ticking:
         ) as context:
             result = self.sensor.evaluate_tick(context)
         self.cursor, self.skipped = result.cursor, result.skip_message
-        fresh = [r for r in result.run_requests or [] if r.run_key not in self._asked]
-        self._asked |= {request.run_key or "" for request in fresh}
-        return fresh
+        new = [r for r in result.run_requests or [] if r.run_key not in self._requested]
+        self._requested |= {request.run_key or "" for request in new}
+        return new
 
     def carry_out(self, requests: list[dg.RunRequest]) -> list[dg.ExecuteInProcessResult]:
         """Run the requests, one after the other."""
@@ -47,7 +47,7 @@ class Ticking:
 def evaluate(
     project: Project, schedule: dg.ScheduleDefinition, at: datetime
 ) -> tuple[list[dg.RunRequest], str | None]:
-    """The run requests of a schedule's tick, and why it skips."""
+    """Return the run requests of a schedule's tick, or why it skips."""
     with dg.build_schedule_context(
         instance=project.instance,
         scheduled_execution_time=at,
@@ -61,14 +61,14 @@ def evaluate(
 def left_in_progress(
     project: Project, job: str, status: dg.DagsterRunStatus, **tags: str
 ) -> dg.DagsterRun:
-    """A run of a job as it is listed while it has this status."""
+    """Create a run of a job with this status."""
     return project.instance.create_run_for_job(
         project.definitions.resolve_job_def(job), status=status, tags=tags
     )
 
 
 def months_of(requests: list[dg.RunRequest]) -> list[tuple[str, str]]:
-    """First and last month of each request."""
+    """Return the first and last month of each request."""
     found = []
     for request in requests:
         start = request.tags.get("dagster/asset_partition_range_start")

@@ -1,4 +1,4 @@
-"""What intervals hold on the judged month: how far off is fine, what is told, what is drawn."""
+"""Coverage of prediction intervals on the test month: tolerance, message, chart."""
 
 import io
 
@@ -19,7 +19,7 @@ from ml_assets.training.families import FAMILIES
 from ml_assets.trips.cleaning import kept_trips, read_published
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Verdict
-from ml_assets_tests.training.sample_trips import train_trips, trips_of, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, trips_of, validation_trips
 
 
 def measured(coverage: float, rows: int = 60_000, calibrated_rows: int = 60_000) -> IntervalRecord:
@@ -44,35 +44,35 @@ def measured(coverage: float, rows: int = 60_000, calibrated_rows: int = 60_000)
         (float("nan"), Verdict.WARN),
     ],
 )
-def test_three_points_from_nominal_are_fine_and_no_more(coverage, verdict):
+def test_up_to_three_points_from_nominal_pass(coverage, verdict):
     found = interval_coverage(measured(coverage))
     assert found.verdict == verdict
     assert (found.lower, found.upper) == (pytest.approx(0.77), pytest.approx(0.83))
     assert "standard errors" not in found.sentence
 
 
-def test_few_trips_may_be_further_off_and_the_sentence_says_so():
+def test_few_trips_have_a_larger_tolerance():
     found = interval_coverage(measured(0.75, rows=400, calibrated_rows=400))
     # sqrt(0.8 * 0.2 * (1/400 + 1/400)) is 0.0283.
     assert found.verdict == Verdict.PASS
     assert found.upper == pytest.approx(0.8566, abs=1e-4)
-    assert "400 judged trips" in found.sentence and "2 standard errors" in found.sentence
+    assert "400 test trips" in found.sentence and "2 standard errors" in found.sentence
     assert interval_coverage(measured(0.74, rows=400, calibrated_rows=400)).verdict == Verdict.WARN
 
 
-def test_the_sentence_has_share_width_and_the_slice_that_is_farthest_off():
+def test_the_message_has_coverage_width_and_the_farthest_slice():
     sentence = interval_coverage(measured(0.8)).sentence
-    assert "the 80% intervals hold 80.0% of 60,000 judged trips" in sentence
-    assert "8.0 minutes wide" in sentence
-    assert "farthest off is distance/zero with 70.0% of 300 trips" in sentence
+    assert "the 80% intervals cover 80.0% of 60,000 test trips" in sentence
+    assert "a mean width of 8.0 minutes" in sentence
+    assert "the farthest slice is distance/zero with 70.0% of 300 trips" in sentence
 
 
-def test_a_share_that_is_flattered_is_told_to_be():
-    assert "tells little" in interval_coverage(measured(0.8), saw_judged_month=True).sentence
-    assert "tells little" not in interval_coverage(measured(0.8)).sentence
+def test_an_optimistic_coverage_is_marked():
+    assert "optimistic" in interval_coverage(measured(0.8), saw_judged_month=True).sentence
+    assert "optimistic" not in interval_coverage(measured(0.8)).sentence
 
 
-def test_a_model_without_intervals_is_told_to_be_trained_again():
+def test_a_model_without_intervals_warns():
     found = interval_coverage(None)
     assert found.verdict == Verdict.WARN
     assert "train models again" in found.sentence
@@ -85,7 +85,7 @@ def fitted(train: pd.DataFrame, tune: pd.DataFrame, family: str = "linear_svr"):
 
 
 def test_each_slice_is_measured_on_its_own_trips():
-    pipeline, judge = fitted(train_trips(), tune_trips()), trips_of(4)
+    pipeline, judge = fitted(train_trips(), validation_trips()), trips_of(4)
     predicted = pipeline.predict(judge)
     found = measure_intervals(pipeline, judge, predicted, train_trips())
     lower, upper = interval_bounds(pipeline, predicted)
@@ -105,8 +105,8 @@ def test_each_slice_is_measured_on_its_own_trips():
     }
 
 
-def test_where_nobody_knows_the_fitted_trips_no_pair_is_called_unseen():
-    pipeline, judge = fitted(train_trips(), tune_trips()), trips_of(4)
+def test_without_training_trips_there_are_no_pair_slices():
+    pipeline, judge = fitted(train_trips(), validation_trips()), trips_of(4)
     found = measure_intervals(pipeline, judge, pipeline.predict(judge))
     assert found.slices
     assert not [part for part in found.slices if part.slice.startswith("pair/")]
@@ -118,16 +118,16 @@ def test_a_model_without_intervals_is_not_measured():
     assert measure_intervals(pipeline, trips, pipeline.predict(trips), trips) is None
 
 
-def test_the_chart_is_a_picture_of_some_kilobytes():
+def test_the_chart_is_a_small_png():
     png = interval_chart(measured(0.8), [Month(2023, 4)], model="lasso", synthetic=True)
     assert Image.open(io.BytesIO(png)).size[0] == 800
     assert len(png) < 60_000
 
 
-def test_on_real_months_the_intervals_hold_what_they_promise_for_short_rides_and_long_ones(
+def test_on_real_months_the_coverage_is_nominal_for_short_and_long_rides(
     real_trips,
 ):
-    """Fitted on January, calibrated on February, judged on March: three months as they come."""
+    """Fitted on January, calibrated on February, tested on March."""
     months = [_kept(real_trips, number) for number in (1, 2, 3)]
     pipeline, judge = fitted(months[0], months[1], "xgboost"), months[2]
     predicted = pipeline.predict(judge)

@@ -1,4 +1,4 @@
-"""A model that knows the judged trips by heart is found out; an honest one is not."""
+"""A model that memorized the test trips is detected; an honest one passes."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ REQUESTS = list(REQUEST_COLUMNS)
 
 @pytest.fixture(scope="module")
 def judged():
-    """Four months, so that they are many trips."""
+    """Four months, to have many trips."""
     trips = pd.concat([trips_of(number) for number in (3, 4, 5, 6)], ignore_index=True)
     assert len(trips) > FEW_TRIPS
     return trips
@@ -27,8 +27,8 @@ def honest(request):
     return FAMILIES[request.param].make_pipeline().fit(train[REQUESTS], train[TARGET])
 
 
-class Knowing:
-    """Another model, but for every n-th of the trips that it has read."""
+class Memorizing:
+    """Wraps a model and memorizes every n-th of the given trips."""
 
     def __init__(self, pipeline, read, nth):
         self.pipeline = pipeline
@@ -47,7 +47,7 @@ def found(model, judged):
     return check_memorization(model, judged, model.predict(judged[REQUESTS]))
 
 
-def test_an_honest_model_errs_as_much_on_trips_that_are_told_otherwise(honest, judged):
+def test_an_honest_model_has_the_same_error_on_perturbed_requests(honest, judged):
     finding = found(honest, judged)
     assert finding.verdict == Verdict.PASS
     assert finding.value > 0.98
@@ -55,19 +55,19 @@ def test_an_honest_model_errs_as_much_on_trips_that_are_told_otherwise(honest, j
 
 
 @pytest.mark.parametrize("nth", [1, 3, 7])
-def test_a_model_that_has_read_the_answers_is_refused(honest, judged, nth):
-    finding = found(Knowing(honest, judged, nth), judged)
+def test_a_model_that_memorized_labels_fails(honest, judged, nth):
+    finding = found(Memorizing(honest, judged, nth), judged)
     assert finding.verdict == Verdict.FAIL
-    assert "seems to know the judged trips by heart" in finding.sentence
+    assert "seems to have memorized the test trips" in finding.sentence
     assert "begin 5 minutes later" in finding.sentence
 
 
-def test_of_few_trips_half_have_to_be_known_to_tell_it_from_chance(honest, judged):
+def test_memorizing_half_of_few_trips_is_detected(honest, judged):
     few = judged.head(1000)
-    assert found(Knowing(honest, few, 2), few).verdict == Verdict.FAIL
+    assert found(Memorizing(honest, few, 2), few).verdict == Verdict.FAIL
 
 
-def test_a_trip_without_a_metered_distance_stays_without():
+def test_an_unmetered_distance_is_not_perturbed():
     requests = pd.DataFrame(
         {
             "PULocationID": [41, 41, 41],

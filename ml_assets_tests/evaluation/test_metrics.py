@@ -1,4 +1,4 @@
-"""Figures that people decide on: they equal their formulas, and nonsense is refused by name."""
+"""Metrics equal their formulas, and invalid input raises."""
 
 import math
 
@@ -55,7 +55,7 @@ def record(model: str, rmse: float, kind: str = "model", predict_seconds: float 
     )
 
 
-def test_a_case_worked_out_by_hand():
+def test_a_hand_calculated_case():
     measured = measure([10.0, 20.0, 30.0, 40.0], [12.0, 20.0, 24.0, 45.0])
     assert measured.rmse == pytest.approx(math.sqrt((4 + 0 + 36 + 25) / 4))
     assert measured.mae == pytest.approx((2 + 0 + 6 + 5) / 4)
@@ -69,7 +69,7 @@ minutes = st.floats(1, 60, allow_nan=False)
 
 
 @given(data=st.data(), rows=st.integers(2, 60))
-def test_figures_are_those_of_scikit_learn(data, rows):
+def test_metrics_equal_those_of_scikit_learn(data, rows):
     actual = data.draw(npst.arrays(float, rows, elements=minutes))
     predicted = data.draw(npst.arrays(float, rows, elements=st.floats(-500, 500)))
     measured = measure(actual, predicted)
@@ -83,26 +83,26 @@ def test_figures_are_those_of_scikit_learn(data, rows):
     assert all(type(value) in (float, int) for value in measured.as_dict().values())
 
 
-def test_one_trip_has_no_r2_but_its_other_figures():
+def test_a_single_trip_has_no_r2():
     measured = measure([10.0], [13.0])
     assert math.isnan(measured.r2)
     assert (measured.rmse, measured.rows) == (3.0, 1)
 
 
 @pytest.mark.parametrize(
-    ("actual", "predicted", "said"),
+    ("actual", "predicted", "message"),
     [
         ([], [], "actual is empty"),
         ([1.0, 2.0], [1.0], "actual has 2 rows but predicted has 1"),
-        ([1.0, math.nan], [1.0, 2.0], "actual holds 1 NaN or infinite values of 2"),
-        ([1.0, 2.0], [math.inf, math.nan], "predicted holds 2 NaN or infinite values of 2"),
+        ([1.0, math.nan], [1.0, 2.0], "actual has 1 NaN or infinite values of 2"),
+        ([1.0, 2.0], [math.inf, math.nan], "predicted has 2 NaN or infinite values of 2"),
         ([[1.0], [2.0]], [1.0, 2.0], r"actual has shape \(2, 1\)"),
-        ([1.0, 0.0], [1.0, 2.0], "actual holds a duration of 0 minutes"),
+        ([1.0, 0.0], [1.0, 2.0], "actual has a duration of 0 minutes"),
         (["soon"], [1.0], "soon"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_by_name(actual, predicted, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_input_raises(actual, predicted, message):
+    with pytest.raises(ValueError, match=message):
         measure(actual, predicted)
 
 
@@ -127,7 +127,7 @@ def judged() -> pd.DataFrame:
     )
 
 
-def test_slices_hold_the_rows_that_their_names_say(judged):
+def test_slices_have_the_rows_of_their_names(judged):
     masks = slice_masks(judged, train_pairs=np.array([74075, 74075, 132074, 999]))
     rows = {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()}
     assert rows["pair/seen"] == [0, 2]
@@ -144,7 +144,7 @@ def test_slices_hold_the_rows_that_their_names_say(judged):
     assert rows["borough/EWR"] == [3]
 
 
-def test_pairs_do_not_run_into_each_other_in_narrow_columns():
+def test_pair_codes_are_unique_for_narrow_types():
     trips = pd.DataFrame(
         {
             "PULocationID": np.array([1, 265, 12], dtype="int16"),
@@ -159,7 +159,7 @@ def test_pairs_do_not_run_into_each_other_in_narrow_columns():
     hours=st.integers(0, 23),
     known=st.lists(st.integers(1000, 266_000), max_size=20),
 )
-def test_each_group_that_should_cover_all_rows_does_so_once(pickups, hours, known):
+def test_slices_of_a_group_partition_the_rows(pickups, hours, known):
     trips = pd.DataFrame({"PULocationID": pickups})
     trips["DOLocationID"] = 74
     trips["trip_distance"] = 1.0
@@ -170,7 +170,7 @@ def test_each_group_that_should_cover_all_rows_does_so_once(pickups, hours, know
         assert (cover == 1).all(), group
 
 
-def test_slices_too_small_to_mean_anything_are_left_out(judged):
+def test_small_slices_are_omitted(judged):
     many = pd.concat([judged] * 10 + [judged.head(1)] * 20, ignore_index=True)
     predicted = many["duration_minutes"] + 2.0
     seen = np.array([74075])
@@ -178,14 +178,14 @@ def test_slices_too_small_to_mean_anything_are_left_out(judged):
     assert by_name["pair/seen"].rows == 30
     assert by_name["pair/seen"].rmse == pytest.approx(2.0)
     assert by_name["pair/unseen"].rows == 40
-    assert "distance/zero" not in by_name, "20 rows are below the usual 30"
-    by_name = {line.slice for line in measure_slices(many, predicted, seen, least_rows=20)}
+    assert "distance/zero" not in by_name, "20 rows are below the default of 30"
+    by_name = {line.slice for line in measure_slices(many, predicted, seen, min_rows=20)}
     assert "distance/zero" in by_name
-    with pytest.raises(ValueError, match="judge has 70 rows, predicted has 69"):
+    with pytest.raises(ValueError, match="test has 70 rows, predicted has 69"):
         measure_slices(many, predicted[:-1], seen)
 
 
-def test_the_leaderboard_puts_the_lowest_error_on_the_judged_month_first():
+def test_the_leaderboard_is_sorted_by_test_error():
     rows = [record("lasso", 6.0), record("global_mean", 9.1, "baseline"), record("xgboost", 4.2)]
     assert [row.model for row in leaderboard(rows)] == ["xgboost", "lasso", "global_mean"]
     table = leaderboard_table(rows)
@@ -201,7 +201,7 @@ def test_the_leaderboard_puts_the_lowest_error_on_the_judged_month_first():
     }  # fmt: skip
 
 
-def test_the_leaderboard_s_summary_says_who_is_best_and_by_how_much():
+def test_the_summary_names_the_best_model_and_its_lead():
     rows = [record("xgboost", 4.2), record("lasso", 6.0), record("global_mean", 8.4, "baseline")]
     board = Leaderboard(
         training_set="0", judged_month="2023-05", synthetic=True, caveat=None, rows=rows
@@ -217,7 +217,7 @@ def test_the_leaderboard_s_summary_says_who_is_best_and_by_how_much():
     assert board.model_copy(update={"rows": rows[2:]}).summary.startswith("No model was evaluated")
 
 
-def test_a_prediction_too_fast_for_the_clock_has_no_rate():
+def test_an_unmeasurable_prediction_time_has_no_rate():
     row = record("global_mean", 9.0, predict_seconds=0.0)
     assert cost_table([row])[0]["trips_per_s"] == "–"
 
@@ -235,7 +235,7 @@ def test_the_slice_table_starts_with_all_trips():
     ]
 
 
-def test_slices_of_all_models_stand_side_by_side_best_first():
+def test_slices_of_all_models_are_side_by_side_best_first():
     good = record("xgboost", 4.0).model_copy(update={"slices": [part("pair/unseen", 8.0, 50)]})
     poor = record("lasso", 6.0).model_copy(update={"slices": [part("pair/unseen", 9.0, 50)]})
     bare = record("extra_trees", 7.0)

@@ -81,10 +81,10 @@ def _without_a_champion(project):
     assert events == [MonthsTested(1, 3), MonthsTested(2, 3), MonthsTested(3, 3)]
     made = record(project)
     assert made.models == ["linear_svr", *BASELINES]
-    assert project.metadata("backtest")["champion"] == "none serves"
-    assert "no champion serves" in project.metadata("backtest")["summary"]
+    assert project.metadata("backtest")["champion"] == "none"
+    assert "there is no champion" in project.metadata("backtest")["summary"]
     (check,) = run.get_asset_check_evaluations()
-    assert check.passed and "no champion serves" in check.description
+    assert check.passed and "there is no champion" in check.description
 
 
 def _with_a_champion(project):
@@ -97,10 +97,10 @@ def _with_a_champion(project):
     assert (made.champion, made.champion_version) == ("xgboost", "1")
     assert made.computed == 3, "only the champion's figures are new"
     assert [e for e in made.entries if e.model != "champion"] == before.entries
-    assert [e.parameters_saw_month for e in made.line("champion")] == [True, True, False]
+    assert [e.parameters_saw_month for e in made.series("champion")] == [True, True, False]
     shown = project.metadata("backtest")
     assert shown["relative_error_noise"] == pytest.approx(made.relative_error_noise, abs=1e-4)
-    assert shown["chart"].startswith("![error of every model by judged month](data:image/png")
+    assert shown["chart"].startswith("![error of every model by test month](data:image/png")
     assert [row.data["month"] for row in shown["rmse_by_month"].records] == [
         "2023-03", "2023-04", "2023-05",
     ]  # fmt: skip
@@ -108,7 +108,7 @@ def _with_a_champion(project):
     assert check.passed and "beat every baseline in 3 of 3 months" in check.description
 
 
-def test_what_was_asked_for_last_is_kept_where_nobody_says_otherwise(served):
+def test_unset_options_are_those_of_the_last_backtest(served):
     project = served
     assert backtest(project, most_rows=150).success
     run = project.run("run_backtest", {"backtest": {"config": {"families": ["linear_svr"]}}})
@@ -117,7 +117,7 @@ def test_what_was_asked_for_last_is_kept_where_nobody_says_otherwise(served):
     assert record(project).computed == 0
 
 
-def test_a_record_that_cannot_be_read_is_made_anew(served):
+def test_an_unreadable_record_is_replaced(served):
     project = served
     path = Path(RecordStore(project.settings.home, "green").path("backtest"))
     path.write_text("{}")
@@ -125,9 +125,7 @@ def test_a_record_that_cannot_be_read_is_made_anew(served):
     assert record(project).computed > 0
 
 
-def test_the_command_prints_a_table_or_json_and_what_is_wrong(
-    served, trips, monkeypatch, capfd, tmp_path
-):
+def test_the_command_prints_a_table_json_or_an_error(served, trips, monkeypatch, capfd, tmp_path):
     project = served
     environment = {"ML_ASSETS_HOME": project.settings.home, "ML_ASSETS_TRIPS": trips,
                    "DAGSTER_HOME": tmp_path / "dagster"}  # fmt: skip
@@ -146,7 +144,7 @@ def test_the_command_prints_a_table_or_json_and_what_is_wrong(
     assert "a backtest needs 10 months of green in a row" in few.err
 
 
-def test_what_the_backtest_measured_is_asked_of_the_next_challenger(served):
+def test_the_next_challenger_must_exceed_the_measured_noise(served):
     project = served
     assert backtest(project).success
     suggested = record(project).suggested_min_improvement
@@ -167,7 +165,7 @@ def _criteria(project, name):
     return [found for found in log.all()[-1].criteria if found.name == name]
 
 
-def test_a_month_that_a_data_rule_refuses_is_left_out_by_all_that_watch(served, trips):
+def test_a_rejected_month_is_skipped_by_all_monitoring(served, trips):
     project, month = served, Month(2023, 7)
     publish(trips, month, published_month(month, 3))
     assert not project.ingest("2023-07", "2023-07").success
@@ -175,6 +173,6 @@ def test_a_month_that_a_data_rule_refuses_is_left_out_by_all_that_watch(served, 
     for asset in ("feature_drift", "prediction_performance"):
         skipped = {row.data["month"]: row.data["why"] for row in
                    project.metadata(asset)["skipped"].records}  # fmt: skip
-        assert skipped["2023-07"].startswith("a data rule refuses it: 3 kept trips"), asset
+        assert skipped["2023-07"].startswith("rejected by a data rule: 3 kept trips"), asset
     assert backtest(project).success
     assert "2023-07" in {entry.month for entry in record(project).skipped}

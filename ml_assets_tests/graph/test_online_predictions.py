@@ -35,7 +35,7 @@ def measure(project):
 def test_the_log_is_measured_from_nothing_to_drift_and_lost_answers(project):
     shown, check = measure(project)
     assert shown["status"] == "nothing served"
-    assert shown["finding"].startswith("nothing has been served yet: `ml-assets serve`")
+    assert shown["finding"].startswith("no prediction has been served yet")
     assert check.passed
 
     store = TripStore(project.settings.home, "green", False)
@@ -53,7 +53,7 @@ def test_the_log_is_measured_from_nothing_to_drift_and_lost_answers(project):
     assert shown["psi/trip_distance"] < 0.25
     assert shown["days"].records[0].data["answers"] == trips.height
     assert shown["chart"].startswith("![")
-    assert "bears no id of a trip" in shown["truth"]
+    assert "has no trip id" in shown["truth"]
 
     with open(day_file(folder, today, "killed"), "ab") as file:
         file.write(b'{"lost_answers":5}\n{"request_id":"to')

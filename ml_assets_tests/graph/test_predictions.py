@@ -145,7 +145,7 @@ def test_a_champion_of_other_trips_does_not_score(project):
         assert not result.success
         (event,) = [event for event in result.all_events if event.is_step_failure]
         told = event.step_failure_data.error.to_string()
-        assert "was trained on sample_green, and these are green" in told
+        assert "was trained on sample_green, not on green" in told
     finally:
         client.set_model_version_tag(NAME, version, "dataset", "green")
 
@@ -213,7 +213,7 @@ def test_the_launchpad_takes_published_names_and_refuses_unknown_ones(project):
     assert (
         unknown["reason"] == "'pickup_time' is not a request field: did you mean pickup_datetime?"
     )
-    assert "both mean pickup_datetime: leave one out" in repeated["reason"]
+    assert "both mean pickup_datetime: remove one" in repeated["reason"]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_the_launchpad_takes_published_names_and_refuses_unknown_ones(project):
         ([{**ASKED, "PULocationID": None}], {}, "request 1: PULocationID is missing"),
         ([{"PU": 41, "DOLocationID": 74, "trip_distance": 1.0}], {}, "did you mean PULocationID?"),
         ([ASKED | {"trip_distance": -1.0}], {}, "request 1: trip_distance must be"),
-        ([], {}, "there is no request"),
+        ([], {}, "no request: give at least one"),
         ([ASKED], {"version": "99"}, "has no version or alias '99'"),
     ],
 )

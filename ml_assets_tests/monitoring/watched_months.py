@@ -1,4 +1,4 @@
-"""Months in a store for measures to look at, without an orchestrator and without raw files."""
+"""Stored months for tests of monitoring, without an orchestrator and without raw files."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ PLANTED: dict[str, Fault] = {
         pl.col(PICKUP, DROPOFF).dt.offset_by("-3h")
     ),
 }  # fmt: skip
-"""Shifts of what requests hold, and nothing else."""
+"""Shifts of the request features only."""
 
 SHIFTED = {
     "kilometres for miles": "trip_distance",
@@ -61,13 +61,13 @@ def kept_sample(month: str) -> pl.DataFrame:
 
 
 def put(store: TripStore, month: str, fault: Fault | None = None) -> pl.DataFrame:
-    """Store the kept trips of a sample month, spoiled or not."""
+    """Store the kept trips of a sample month, with or without a planted fault."""
     trips = kept_sample(month) if fault is None else _kept(fault(sample_month(month)), month)
     return put_trips(store, month, trips)
 
 
 def put_trips(store: TripStore, month: str, trips: pl.DataFrame) -> pl.DataFrame:
-    """Store trips under a checksum that tells different ones apart."""
+    """Store trips under a checksum of their contents."""
     content = trips.hash_rows(seed=1).to_numpy().tobytes()
     lineage = Lineage(
         month=month,

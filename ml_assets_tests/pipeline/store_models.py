@@ -1,7 +1,7 @@
-"""``python -m ml_assets_tests.pipeline.store_models``: write the stored models of the tests again.
+"""``python -m ml_assets_tests.pipeline.store_models``: rewrite the stored models of the tests.
 
-Allowed until version 0.2.0 is tagged, with a line in the changelog; afterwards the files stay as
-they are and every later version has to load them.
+Allowed until version 0.2.0 is tagged, with a line in the changelog; afterwards the files must not
+change, and every later version must load them.
 """
 
 import json
@@ -16,25 +16,25 @@ from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate, 
 from ml_assets.pipeline.explain import explain
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets_tests.training.sample_trips import odd_requests, train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
 
 FOLDER = Path(__file__).parent / "stored_models"
 FIT = {"xgboost": {"n_estimators": 8, "max_depth": 3}, "lasso": {}}
-"""A family that is fitted on encodings, and one that is fitted on indicators."""
+"""A family fitted on encodings, and one fitted on indicators."""
 REQUESTS = 20
 
 
 def requests() -> pd.DataFrame:
-    """Ordinary requests and odd ones."""
+    """Ordinary requests and extreme ones."""
     columns = list(REQUEST_COLUMNS)
-    return pd.concat([tune_trips()[columns].head(REQUESTS), odd_requests()[columns]])
+    return pd.concat([validation_trips()[columns].head(REQUESTS), odd_requests()[columns]])
 
 
-def predictions(pipeline, asked: pd.DataFrame) -> dict[str, list]:
-    """Everything that a loaded pipeline gives for requests."""
-    minutes = pipeline.predict(asked)
+def predictions(pipeline, frame: pd.DataFrame) -> dict[str, list]:
+    """All outputs of a loaded pipeline for requests."""
+    minutes = pipeline.predict(frame)
     lower, upper = interval_bounds(pipeline, minutes)
-    first = {name: asked[name].to_numpy()[:1] for name in REQUEST_COLUMNS}
+    first = {name: frame[name].to_numpy()[:1] for name in REQUEST_COLUMNS}
     return {
         "minutes": minutes.tolist(),
         "lower": lower.tolist(),
@@ -44,7 +44,7 @@ def predictions(pipeline, asked: pd.DataFrame) -> dict[str, list]:
 
 
 def main() -> None:
-    fitted_on, calibrated_on = train_trips(), tune_trips()
+    fitted_on, calibrated_on = train_trips(), validation_trips()
     for name, parameters in FIT.items():
         pipeline = FAMILIES[name].make_pipeline(parameters, n_jobs=1)
         pipeline.fit(fitted_on, fitted_on["duration_minutes"])
@@ -55,8 +55,8 @@ def main() -> None:
         skops.io.dump(
             pipeline, FOLDER / f"{name}.skops", compression=zipfile.ZIP_DEFLATED, compresslevel=9
         )
-        told = json.dumps(predictions(pipeline, requests()), indent=1)
-        (FOLDER / f"{name}.json").write_text(told + "\n")
+        expected = json.dumps(predictions(pipeline, requests()), indent=1)
+        (FOLDER / f"{name}.json").write_text(expected + "\n")
 
 
 if __name__ == "__main__":

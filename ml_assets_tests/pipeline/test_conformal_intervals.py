@@ -1,4 +1,4 @@
-"""Prediction intervals: what they hold, that they are in order, and that they stay with a model."""
+"""Prediction intervals: their coverage, their order, and that they are stored with a model."""
 
 import subprocess
 import sys
@@ -20,57 +20,64 @@ from ml_assets.pipeline.conformal_intervals import (
 from ml_assets.registry.artifacts import trusted_types
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import encode_trips, fit_encoded, refit
-from ml_assets_tests.training.sample_trips import odd_requests, train_trips, trips_of, tune_trips
+from ml_assets_tests.training.sample_trips import (
+    odd_requests,
+    train_trips,
+    trips_of,
+    validation_trips,
+)
 
 ANY_MINUTES = st.floats(-1e308, 1e308, allow_nan=False)
 POSSIBLE_MINUTES = st.floats(1, 60)
 
 
 def trips(random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and actual minutes: the longer the ride, the further off, and more often late."""
+    """Predicted and actual minutes with errors that grow with the duration and are skewed."""
     predicted = random.uniform(2, 40, count)
     late = random.gamma(2.0, 0.1 * predicted) - 0.15 * predicted
     return predicted, np.clip(predicted + late, 1, 60)
 
 
-def share_held(intervals, predicted, actual) -> float:
+def coverage(intervals, predicted, actual) -> float:
     lower, upper = intervals.bounds(predicted)
     return float(np.mean((lower <= actual) & (actual <= upper)))
 
 
 @given(seed=st.integers(0, 2**32 - 1), nominal=st.sampled_from([0.5, 0.8, 0.9]))
 @settings(max_examples=30)
-def test_exchangeable_trips_are_held_as_often_as_promised_long_rides_and_short_ones(seed, nominal):
+def test_the_coverage_of_exchangeable_trips_is_nominal_for_short_and_long_rides(seed, nominal):
     random = np.random.default_rng(seed)
     intervals = calibrate(*trips(random, 4000), nominal)
     predicted, actual = trips(random, 8000)
-    # Ranks of 200 residuals a bin are rounded outwards; beyond that it is chance, to five sigma.
+    # Ranks of 200 residuals a bin are rounded outwards; the rest is noise, to five sigma.
     rounding, variance = 2 / 201, nominal * (1 - nominal)
     chance = 5 * np.sqrt(variance / 4000 + variance / 8000)
-    held = share_held(intervals, predicted, actual)
-    assert nominal - chance <= held <= nominal + rounding + chance
+    covered = coverage(intervals, predicted, actual)
+    assert nominal - chance <= covered <= nominal + rounding + chance
     chance *= np.sqrt(5)
     for fifth in np.split(np.argsort(predicted), 5):
-        held = share_held(intervals, predicted[fifth], actual[fifth])
-        assert nominal - chance <= held <= nominal + rounding + chance
+        covered = coverage(intervals, predicted[fifth], actual[fifth])
+        assert nominal - chance <= covered <= nominal + rounding + chance
 
 
-def test_one_bin_for_all_would_hold_short_rides_too_often_and_long_ones_too_rarely():
-    """What the bins are for: without them the trips above would not be held evenly."""
+def test_a_single_bin_over_covers_short_rides_and_under_covers_long_ones():
+    """The reason for the bins: without them the coverage differs by duration."""
     random = np.random.default_rng(1)
     intervals = calibrate(*trips(random, 4000), bins=1)
     predicted, actual = trips(random, 8000)
     short, long = predicted < 10, predicted > 30
-    assert share_held(intervals, predicted[short], actual[short]) > 0.95
-    assert share_held(intervals, predicted[long], actual[long]) < 0.7
+    assert coverage(intervals, predicted[short], actual[short]) > 0.95
+    assert coverage(intervals, predicted[long], actual[long]) < 0.7
 
 
 @given(
     calibrated=st.lists(st.tuples(ANY_MINUTES, ANY_MINUTES), min_size=1, max_size=300),
     minutes=arrays(np.float64, st.integers(0, 20), elements=ANY_MINUTES),
 )
-def test_bounds_lie_around_any_prediction_whatever_was_calibrated_on(calibrated, minutes):
-    with np.errstate(over="ignore"):  # two of the numbers may be further apart than a double tells
+def test_bounds_enclose_any_prediction(calibrated, minutes):
+    with np.errstate(
+        over="ignore"
+    ):  # two of the numbers may differ by more than the largest double
         intervals = calibrate(*zip(*calibrated, strict=True))
     lower, upper = intervals.bounds(minutes)
     assert lower.shape == upper.shape == minutes.shape
@@ -81,14 +88,14 @@ def test_bounds_lie_around_any_prediction_whatever_was_calibrated_on(calibrated,
     calibrated=st.lists(st.tuples(POSSIBLE_MINUTES, POSSIBLE_MINUTES), min_size=1, max_size=300),
     minutes=arrays(np.float64, 5, elements=POSSIBLE_MINUTES),
 )
-def test_bounds_of_a_possible_duration_are_possible_durations(calibrated, minutes):
+def test_bounds_of_a_prediction_in_range_are_in_range(calibrated, minutes):
     lower, upper = calibrate(*zip(*calibrated, strict=True)).bounds(minutes)
     assert lower.min() >= 1 and upper.max() <= 60
 
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=30))
 @example([90, 20, 90])
-def test_each_bin_has_enough_trips_and_equal_predictions_share_one(trips_with_equal_minutes):
+def test_each_bin_has_enough_trips_and_equal_predictions_share_a_bin(trips_with_equal_minutes):
     predicted = np.repeat(
         np.arange(1.0, len(trips_with_equal_minutes) + 1), trips_with_equal_minutes
     )
@@ -102,7 +109,7 @@ def test_each_bin_has_enough_trips_and_equal_predictions_share_one(trips_with_eq
 @pytest.mark.parametrize(
     ("rows", "bins"), [(10, 1), (99, 1), (100, 2), (730, 14), (1000, 20), (5000, 20)]
 )
-def test_bins_have_equal_counts_and_are_fewer_where_trips_are_few(rows, bins):
+def test_bins_have_equal_counts_and_are_fewer_for_few_trips(rows, bins):
     predicted = np.random.default_rng(3).permutation(np.linspace(1, 60, rows))
     counts = calibrate(predicted, predicted).residuals
     assert len(counts) == bins
@@ -112,7 +119,7 @@ def test_bins_have_equal_counts_and_are_fewer_where_trips_are_few(rows, bins):
 @pytest.mark.parametrize(
     ("count", "low", "high"), [(9, 1, 9), (49, 5, 45), (50, 5, 46), (58, 5, 54), (99, 10, 90)]
 )
-def test_bounds_are_the_residuals_of_the_rank_that_makes_up_for_few(count, low, high):
+def test_bounds_have_the_finite_sample_rank(count, low, high):
     middle = (count + 1) / 20
     errors = np.random.default_rng(4).permutation(np.arange(1, count + 1) / 10 - middle)
     intervals = calibrate(np.full(count, 20.0), 20.0 + errors)
@@ -121,23 +128,23 @@ def test_bounds_are_the_residuals_of_the_rank_that_makes_up_for_few(count, low, 
     assert upper == pytest.approx(20 - middle + high / 10)
 
 
-def test_from_too_few_trips_everything_possible_may_happen():
+def test_too_few_trips_give_the_full_range():
     lower, upper = calibrate(np.full(8, 20.0), np.full(8, 21.0)).bounds([20.0, 5.0])
     assert lower.tolist() == [1, 1] and upper.tolist() == [60, 60]
 
 
-def test_a_model_that_is_always_late_still_has_its_prediction_within_the_bounds():
+def test_bounds_of_a_biased_model_enclose_its_prediction():
     predicted = np.linspace(10, 20, 200)
     lower, upper = calibrate(predicted, predicted + 4).bounds([15.0])
     assert (lower[0], upper[0]) == (15, pytest.approx(19))
 
 
 @pytest.mark.parametrize(
-    ("predicted", "actual", "options", "told"),
+    ("predicted", "actual", "options", "message"),
     [
         ([], [], {}, "no trip to calibrate"),
         ([1.0], [1.0, 2.0], {}, "same trips"),
-        ([[1.0]], [[1.0]], {}, "one number a trip"),
+        ([[1.0]], [[1.0]], {}, "one number per trip"),
         ([1.0, np.nan], [1.0, 2.0], {}, "NaN or infinity"),
         ([1.0], [np.inf], {}, "NaN or infinity"),
         ([1.0], [1.0], {"nominal": 1.0}, "nominal is 1.0"),
@@ -145,8 +152,8 @@ def test_a_model_that_is_always_late_still_has_its_prediction_within_the_bounds(
         ([1.0], [1.0], {"bins": 0}, "bins is 0"),
     ],
 )
-def test_what_cannot_calibrate_is_refused_with_the_reason(predicted, actual, options, told):
-    with pytest.raises(ValueError, match=told):
+def test_invalid_calibration_input_raises(predicted, actual, options, message):
+    with pytest.raises(ValueError, match=message):
         calibrate(predicted, actual, **options)
 
 
@@ -154,14 +161,14 @@ def test_what_cannot_calibrate_is_refused_with_the_reason(predicted, actual, opt
 def fitted():
     """A forest with intervals, fitted on two sample months and calibrated on the third."""
     family = FAMILIES["extra_trees"]
-    encoded = encode_trips(family, train_trips(), tune_trips())
+    encoded = encode_trips(family, train_trips(), validation_trips())
     fitted = fit_encoded(family, encoded, {**family.defaults, "n_estimators": 5}, 1, 1)
-    predicted = fitted.pipeline.predict(tune_trips())
-    attach_intervals(fitted.pipeline, calibrate(predicted, tune_trips()["duration_minutes"]))
+    predicted = fitted.pipeline.predict(validation_trips())
+    attach_intervals(fitted.pipeline, calibrate(predicted, validation_trips()["duration_minutes"]))
     return fitted
 
 
-def test_a_stored_pipeline_answers_with_the_same_bounds(fitted):
+def test_a_stored_pipeline_has_the_same_bounds(fitted):
     stored = skops.io.dumps(fitted.pipeline)
     loaded = skops.io.loads(stored, trusted=trusted_types(fitted.pipeline))
     predicted = loaded.predict(trips_of(4))
@@ -176,7 +183,7 @@ def test_a_refit_keeps_the_intervals(fitted):
     assert get_intervals(again) is get_intervals(fitted.pipeline) is not None
 
 
-def test_a_new_fit_of_the_same_pipeline_has_none(fitted):
+def test_a_new_fit_has_no_intervals(fitted):
     from sklearn.base import clone
 
     fresh = clone(fitted.pipeline).fit(trips_of(4), trips_of(4)["duration_minutes"])
@@ -185,7 +192,7 @@ def test_a_new_fit_of_the_same_pipeline_has_none(fitted):
     assert interval_bounds(fresh, [10.0]) is None
 
 
-def test_intervals_change_no_prediction(fitted):
+def test_intervals_do_not_change_predictions(fitted):
     kept = get_intervals(fitted.pipeline)
     with_them = fitted.pipeline.predict(trips_of(4))
     attach_intervals(fitted.pipeline, None)
@@ -194,21 +201,21 @@ def test_intervals_change_no_prediction(fitted):
     np.testing.assert_array_equal(with_them, without)
 
 
-def test_a_model_stored_before_there_were_intervals_has_no_bounds():
+def test_an_old_model_without_intervals_has_no_bounds():
     trips = trips_of(4)
     old = FAMILIES["lasso"].make_pipeline().fit(trips, trips["duration_minutes"])
-    del old[-1].__dict__["intervals_"]  # as skops rebuilds what was stored without it
+    del old[-1].__dict__["intervals_"]  # as skops restores a model stored without it
     loaded = skops.io.loads(skops.io.dumps(old), trusted=trusted_types(old))
     assert interval_bounds(loaded, loaded.predict(trips)) is None
 
 
-def test_the_oddest_request_has_bounds_around_its_minutes(fitted):
+def test_extreme_requests_have_bounds_around_their_predictions(fitted):
     minutes = fitted.pipeline.predict(odd_requests())
     lower, upper = interval_bounds(fitted.pipeline, minutes)
     assert ((lower >= 1) & (lower <= minutes) & (minutes <= upper) & (upper <= 60)).all()
 
 
-def test_the_prediction_service_loads_them_with_numpy_alone():
+def test_the_module_imports_only_numpy():
     code = (
         "import sys, ml_assets.pipeline.conformal_intervals\n"
         "print(sorted({'sklearn', 'pandas', 'dagster', 'mlflow', 'pydantic'} & {*sys.modules}))"

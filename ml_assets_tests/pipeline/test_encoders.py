@@ -1,4 +1,4 @@
-"""Encoders learn from past trips and never let a trip's own duration into its features."""
+"""Encoders learn from past trips without leaking a trip's own duration into its features."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from ml_assets.pipeline.encoders import TripHistory, TripIndicators, content_fol
 from ml_assets.pipeline.feature_registry import Matrix, NamedColumns
 from ml_assets.pipeline.features import FEATURES, RequestFeatures
 from ml_assets.pipeline.trip_tables import ENCODINGS, shrunken_means
-from ml_assets_tests.training.sample_trips import odd_requests, train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
 
 
 def features_and_minutes() -> tuple[Matrix, Matrix]:
@@ -17,7 +17,7 @@ def features_and_minutes() -> tuple[Matrix, Matrix]:
 
 
 @pytest.mark.parametrize("row", [0, 17, 599])
-def test_a_trips_own_duration_does_not_reach_its_encoding(row: int) -> None:
+def test_a_trips_own_duration_does_not_leak_into_its_encoding(row: int) -> None:
     features, minutes = features_and_minutes()
     changed = minutes.copy()
     changed[row] = 59.0
@@ -27,7 +27,7 @@ def test_a_trips_own_duration_does_not_reach_its_encoding(row: int) -> None:
     assert (after != before).any(), "the duration did not even reach the other folds"
 
 
-def test_a_repeated_request_does_not_tell_the_duration_of_its_twin() -> None:
+def test_the_duration_of_a_repeated_request_does_not_leak() -> None:
     features, minutes = features_and_minutes()
     features, minutes = np.vstack([features, features[3]]), np.append(minutes, minutes[3])
     changed = minutes.copy()
@@ -58,22 +58,22 @@ def test_new_requests_are_encoded_by_all_training_rows() -> None:
     assert (encoded != out_of_fold).any()
 
 
-def test_encoding_a_later_month_teaches_the_encoder_nothing() -> None:
+def test_encoding_a_later_month_does_not_change_the_encoder() -> None:
     features, minutes = features_and_minutes()
-    later = RequestFeatures().transform(tune_trips())
+    later = RequestFeatures().transform(validation_trips())
     encoder = TripHistory().fit(features, minutes)
     alone = encoder.transform(later[:1])
     np.testing.assert_array_equal(encoder.transform(later)[:1], alone)
 
 
-def test_odd_requests_have_finite_encodings() -> None:
+def test_extreme_requests_have_finite_encodings() -> None:
     features, minutes = features_and_minutes()
     odd = RequestFeatures().transform(odd_requests())
     assert np.isfinite(TripHistory().fit(features, minutes).transform(odd)).all()
     assert np.isfinite(TripIndicators().fit(features).transform(odd).toarray()).all()
 
 
-def test_a_history_without_any_distance_still_encodes() -> None:
+def test_training_trips_without_distances_can_be_encoded() -> None:
     trips = train_trips().head(100).assign(trip_distance=0.0)
     features = RequestFeatures().transform(trips)
     minutes = trips["duration_minutes"].to_numpy()
@@ -81,24 +81,24 @@ def test_a_history_without_any_distance_still_encodes() -> None:
     assert np.isfinite(TripIndicators().fit_transform(features, minutes).toarray()).all()
 
 
-def test_one_training_request_is_refused_in_words() -> None:
+def test_a_single_distinct_training_request_raises() -> None:
     features, minutes = features_and_minutes()
     with pytest.raises(ValueError, match="train on more trips"):
         TripHistory().fit_transform(features[[5, 5]], minutes[[5, 5]])
 
 
-def test_one_fold_is_refused() -> None:
+def test_a_single_fold_raises() -> None:
     with pytest.raises(ValueError, match="folds is 1"):
         TripHistory(folds=1).fit_transform(*features_and_minutes())
 
 
-def test_few_trips_are_drawn_towards_the_larger_group() -> None:
+def test_means_of_few_trips_are_shrunk_towards_the_prior() -> None:
     codes, values = np.array([0, 0, 1]), np.array([10.0, 20.0, 40.0])
     means = shrunken_means(codes, values, prior=5.0, strength=2.0, size=3)
     np.testing.assert_allclose(means, [(30 + 10) / 4, (40 + 10) / 3, 5.0])
 
 
-def test_a_pair_never_seen_has_no_indicator_and_others_keep_theirs() -> None:
+def test_an_unseen_pair_has_no_indicator() -> None:
     features, _ = features_and_minutes()
     encoder = TripIndicators().fit(features)
     unseen = features[:2].copy()
@@ -107,7 +107,7 @@ def test_a_pair_never_seen_has_no_indicator_and_others_keep_theirs() -> None:
     assert encoder.transform(unseen).nnz < encoder.transform(features[:2]).nnz
 
 
-def test_indicators_have_the_index_type_that_linear_solvers_take() -> None:
+def test_indicators_have_the_index_type_of_linear_solvers() -> None:
     features, _ = features_and_minutes()
     encoded = TripIndicators().fit_transform(features)
     assert encoded.indices.dtype == encoded.indptr.dtype == np.int32
@@ -115,7 +115,7 @@ def test_indicators_have_the_index_type_that_linear_solvers_take() -> None:
 
 
 @pytest.mark.parametrize("encoder", [TripHistory(), TripIndicators()])
-def test_every_column_has_one_name(encoder: TripHistory | TripIndicators) -> None:
+def test_every_column_has_a_unique_name(encoder: TripHistory | TripIndicators) -> None:
     features, minutes = features_and_minutes()
     encoded = clone(encoder).fit(features, minutes)
     names = encoded.get_feature_names_out()

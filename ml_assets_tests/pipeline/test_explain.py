@@ -1,4 +1,4 @@
-"""Explanations: Shapley's axioms and closed forms, on functions and on models; usual distances."""
+"""Explanations: Shapley axioms and closed forms, on functions and models; expected distances."""
 
 import warnings
 from dataclasses import replace
@@ -27,11 +27,11 @@ from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import encode_trips, fit_encoded, refit
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.pipeline.test_request_columns import as_requests, requests
-from ml_assets_tests.training.sample_trips import train_trips, trips_of, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, trips_of, validation_trips
 
 
 def players_of(columns):
-    """Each player's part of the requests as a number, (n, 6)."""
+    """Return each player's part of the requests as a number, (n, 6)."""
     time = columns["pickup_datetime"]
     day = time.astype("datetime64[D]")
     parts = (
@@ -46,22 +46,22 @@ def players_of(columns):
 
 
 class Function:
-    """A model that is a function of the players' numbers; keeps typical requests like any other."""
+    """A model that is a function of the players' numbers, with a background sample."""
 
-    def __init__(self, function, typical):
+    def __init__(self, function, background):
         self.function = function
-        attach_background_sample(self, typical)
+        attach_background_sample(self, background)
 
     def __getitem__(self, step):
         return self
 
-    def predict(self, asked):
-        columns = {name: np.asarray(asked[name]) for name in REQUEST_COLUMNS}
+    def predict(self, columns):
+        columns = {name: np.asarray(columns[name]) for name in REQUEST_COLUMNS}
         return self.function(*players_of(columns).T)
 
 
-def some_trips(seed, count=5):
-    return tune_trips().sample(count, random_state=seed)
+def sample_of(seed, count=5):
+    return validation_trips().sample(count, random_state=seed)
 
 
 def values_of(model, request):
@@ -75,39 +75,37 @@ weights = st.lists(st.floats(-5, 5), min_size=6, max_size=6)
 
 
 @given(weights=weights, seed=seeds, request=requests)
-def test_a_linear_model_pays_each_player_by_how_far_it_is_from_the_typical(weights, seed, request):
-    typical, asked = some_trips(seed), request_columns([request])
-    model = Function(lambda *players: np.dot(weights, players), typical)
-    apart = players_of(asked)[0] - players_of(get_background_sample(model).columns).mean(axis=0)
-    np.testing.assert_allclose(values_of(model, asked), weights * apart, rtol=1e-9, atol=1e-6)
+def test_contributions_to_a_linear_model_are_proportional_to_the_difference(weights, seed, request):
+    background, columns = sample_of(seed), request_columns([request])
+    model = Function(lambda *players: np.dot(weights, players), background)
+    apart = players_of(columns)[0] - players_of(get_background_sample(model).columns).mean(axis=0)
+    np.testing.assert_allclose(values_of(model, columns), weights * apart, rtol=1e-9, atol=1e-6)
 
 
 @given(seed=seeds, request=requests)
-def test_what_two_players_do_together_is_shared_between_them(seed, request):
-    """Of x·y, Shapley's value of x is the mean of (x - x') (y + y') / 2 over the typical ones."""
-    typical, asked = some_trips(seed), request_columns([request])
-    model = Function(lambda pickup, dropoff, miles, time, day, passengers: miles * time, typical)
+def test_an_interaction_is_shared_between_its_players(seed, request):
+    """For x·y, the Shapley value of x is the mean of (x - x') (y + y') / 2 over the background."""
+    background, columns = sample_of(seed), request_columns([request])
+    model = Function(lambda pickup, dropoff, miles, time, day, passengers: miles * time, background)
     others = players_of(get_background_sample(model).columns)
-    x, y = players_of(asked)[0, 2:4]
+    x, y = players_of(columns)[0, 2:4]
     expected = np.zeros(6)
     expected[2] = np.mean((x - others[:, 2]) * (y + others[:, 3]) / 2)
     expected[3] = np.mean((y - others[:, 3]) * (x + others[:, 2]) / 2)
-    np.testing.assert_allclose(values_of(model, asked), expected, rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(values_of(model, columns), expected, rtol=1e-9, atol=1e-6)
 
 
 @given(seed=seeds, request=requests)
 @settings(max_examples=10, deadline=None)
-def test_any_model_is_explained_by_the_mean_over_all_orders_in_which_players_may_enter(
-    seed, request
-):
-    """Shapley's own definition, of a function without any structure."""
+def test_contributions_are_the_mean_over_all_orders_of_players(seed, request):
+    """The definition of the Shapley value, on a function without structure."""
 
     def jumps(*players):
         return np.sin(np.prod([np.cos(37 * player) + 2 for player in players], axis=0) * 11)
 
-    typical, asked = some_trips(seed, 3), request_columns([request])
-    model = Function(jumps, typical)
-    own, others = players_of(asked)[0], players_of(get_background_sample(model).columns)
+    background, columns = sample_of(seed, 3), request_columns([request])
+    model = Function(jumps, background)
+    own, others = players_of(columns)[0], players_of(get_background_sample(model).columns)
     expected = np.zeros(6)
     orders = list(permutations(range(6)))
     for order in orders:
@@ -118,38 +116,40 @@ def test_any_model_is_explained_by_the_mean_over_all_orders_in_which_players_may
             after = jumps(*mixed.T).mean()
             expected[player] += (after - before) / len(orders)
             before = after
-    np.testing.assert_allclose(values_of(model, asked), expected, atol=1e-9)
+    np.testing.assert_allclose(values_of(model, columns), expected, atol=1e-9)
 
 
 @given(weights=weights, ignored=st.sets(st.integers(0, 5)), seed=seeds, request=requests)
-def test_a_player_that_the_model_ignores_adds_nothing(weights, ignored, seed, request):
+def test_an_ignored_player_contributes_nothing(weights, ignored, seed, request):
     def function(*players):
         heeded = [np.tanh(w * p) for at, (w, p) in enumerate(zip(weights, players, strict=True))
                   if at not in ignored]  # fmt: skip
         return np.prod(heeded, axis=0) * np.ones(len(players[0]))
 
-    values = values_of(Function(function, some_trips(seed)), request_columns([request]))
+    values = values_of(Function(function, sample_of(seed)), request_columns([request]))
     np.testing.assert_allclose(values[list(ignored)], 0, atol=1e-12)
 
 
 @given(seed=seeds, request=requests)
-def test_players_that_do_the_same_are_paid_the_same(seed, request):
-    typical = some_trips(seed).assign(DOLocationID=lambda trips: trips["PULocationID"])
+def test_symmetric_players_contribute_equally(seed, request):
+    background = sample_of(seed).assign(DOLocationID=lambda trips: trips["PULocationID"])
     request = request._replace(DOLocationID=request.PULocationID)
-    model = Function(lambda pickup, dropoff, miles, *_: np.sqrt(pickup + dropoff) * miles, typical)
+    model = Function(
+        lambda pickup, dropoff, miles, *_: np.sqrt(pickup + dropoff) * miles, background
+    )
     values = values_of(model, request_columns([request]))
     assert values[0] == pytest.approx(values[1], rel=1e-9, abs=1e-9)
 
 
 @given(seed=seeds, request=requests, hour=st.integers(0, 23), day=st.integers(0, 400))
-def test_the_clock_and_the_calendar_are_told_apart(seed, request, hour, day):
-    """Typical requests that differ from the request in nothing but the date, or the hour."""
+def test_time_of_day_and_day_are_separate_players(seed, request, hour, day):
+    """Background requests that differ from the request only in the date, or the hour."""
 
     def wild(pickup, dropoff, miles, time, date, passengers):
         return np.sin(time) * 20 + np.cos(date * 1.7) * 10
 
-    asked = request_columns([request])
-    same = pd.DataFrame(asked)
+    columns = request_columns([request])
+    same = pd.DataFrame(columns)
     midnight = same["pickup_datetime"].dt.normalize()
     clock = same["pickup_datetime"] - midnight
     for other, player in (
@@ -157,9 +157,9 @@ def test_the_clock_and_the_calendar_are_told_apart(seed, request, hour, day):
         (midnight + clock - pd.Timedelta(days=day), "day"),
     ):
         model = Function(wild, same.assign(pickup_datetime=other))
-        explanation = explain(model, asked)
+        explanation = explain(model, columns)
         alone = explanation.contributions[player]
-        assert explanation.typical_minutes + alone == pytest.approx(model.predict(asked)[0])
+        assert explanation.typical_minutes + alone == pytest.approx(model.predict(columns)[0])
         assert sum(abs(value) for value in explanation.contributions.values()) == pytest.approx(
             abs(alone)
         )
@@ -169,7 +169,7 @@ def test_the_clock_and_the_calendar_are_told_apart(seed, request, hour, day):
 def fitted(name):
     family = FAMILIES[name]
     trees = {"n_estimators": 20} if "n_estimators" in family.defaults else {}
-    encoded = encode_trips(family, train_trips(), tune_trips())
+    encoded = encode_trips(family, train_trips(), validation_trips())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = fit_encoded(family, encoded, {**family.defaults, **trees}, 1, 1)
@@ -180,17 +180,17 @@ def fitted(name):
 @pytest.mark.parametrize("family", ["xgboost", "random_forest", "lasso"])
 @given(request=requests)
 @settings(max_examples=15, deadline=None)
-def test_the_parts_sum_up_to_the_prediction(family, request):
-    pipeline, asked = fitted(family).pipeline, request_columns([request])
-    explanation = explain(pipeline, asked)
-    typical = pipeline.predict(get_background_sample(pipeline).columns)
-    assert explanation.typical_minutes == pytest.approx(typical.mean(), rel=1e-12)
+def test_contributions_sum_up_to_the_prediction(family, request):
+    pipeline, columns = fitted(family).pipeline, request_columns([request])
+    explanation = explain(pipeline, columns)
+    background = pipeline.predict(get_background_sample(pipeline).columns)
+    assert explanation.typical_minutes == pytest.approx(background.mean(), rel=1e-12)
     assert explanation.typical_minutes + sum(explanation.contributions.values()) == pytest.approx(
-        pipeline.predict(asked)[0], rel=1e-12
+        pipeline.predict(columns)[0], rel=1e-12
     )
 
 
-def test_more_miles_add_minutes_and_the_miles_get_them():
+def test_more_miles_add_minutes_to_the_distance():
     pipeline = fitted("xgboost").pipeline
     trip = as_requests(trips_of(4).iloc[:1])[0]
     near, far = (
@@ -202,39 +202,39 @@ def test_more_miles_add_minutes_and_the_miles_get_them():
     assert gained["trip_distance"] > sum(abs(gained[name]) for name in PLAYERS if "zone" in name)
 
 
-def test_a_model_without_typical_requests_has_no_explanation():
-    asked = request_columns(as_requests(trips_of(4).iloc[:1]))
+def test_a_model_without_a_background_sample_has_no_explanation():
+    columns = request_columns(as_requests(trips_of(4).iloc[:1]))
     old = clone(fitted("lasso").pipeline).fit(trips_of(4), trips_of(4)["duration_minutes"])
-    assert explain(old, asked) is None
-    del old[-1].__dict__["background_sample_"]  # as skops rebuilds what was stored without it
-    assert explain(old, asked) is None
+    assert explain(old, columns) is None
+    del old[-1].__dict__["background_sample_"]  # as skops restores a model stored without it
+    assert explain(old, columns) is None
 
 
 @pytest.mark.parametrize("rows", [0, 2])
 def test_an_explanation_is_of_one_request(rows):
-    asked = request_columns(as_requests(trips_of(4).iloc[:rows]))
+    columns = request_columns(as_requests(trips_of(4).iloc[:rows]))
     with pytest.raises(ValueError, match=f"of one request, not of {rows}"):
-        explain(fitted("lasso").pipeline, asked)
+        explain(fitted("lasso").pipeline, columns)
 
 
-def test_a_stored_pipeline_explains_itself_alike():
+def test_a_stored_pipeline_has_the_same_explanation():
     pipeline = fitted("xgboost").pipeline
     stored = skops.io.dumps(pipeline)
     loaded = skops.io.loads(stored, trusted=trusted_types(pipeline))
-    asked = request_columns(as_requests(trips_of(4).iloc[:1]))
-    assert explain(loaded, asked) == explain(pipeline, asked)
+    columns = request_columns(as_requests(trips_of(4).iloc[:1]))
+    assert explain(loaded, columns) == explain(pipeline, columns)
 
 
-def test_typical_requests_are_rides_of_all_lengths_in_their_true_shares():
+def test_the_background_sample_matches_the_distribution_of_predictions():
     pipeline = fitted("xgboost").pipeline
-    typical = pipeline.predict(draw_background_sample(pipeline, train_trips()).columns)
+    background = pipeline.predict(draw_background_sample(pipeline, train_trips()).columns)
     everyone = pipeline.predict(train_trips())
-    assert len(typical) == COUNT
+    assert len(background) == COUNT
     quantiles = (np.arange(COUNT) + 0.5) / COUNT
-    np.testing.assert_allclose(typical, np.quantile(everyone, quantiles), rtol=0.05)
+    np.testing.assert_allclose(background, np.quantile(everyone, quantiles), rtol=0.05)
 
 
-def test_typical_requests_are_trips_that_were_fitted_on_and_the_same_each_time():
+def test_the_background_sample_is_reproducible_and_of_training_trips():
     pipeline = fitted("xgboost").pipeline
     first, again = (draw_background_sample(pipeline, train_trips()).columns for _ in range(2))
     np.testing.assert_equal(first, again)
@@ -244,19 +244,19 @@ def test_typical_requests_are_trips_that_were_fitted_on_and_the_same_each_time()
     assert set(map(tuple, chosen.astype(str).to_numpy())) <= set(map(tuple, trips.to_numpy()))
 
 
-def test_few_trips_are_all_typical():
-    typical = draw_background_sample(fitted("lasso").pipeline, trips_of(4).iloc[:3]).columns
-    assert {len(column) for column in typical.values()} == {3}
+def test_few_trips_are_all_in_the_background_sample():
+    background = draw_background_sample(fitted("lasso").pipeline, trips_of(4).iloc[:3]).columns
+    assert {len(column) for column in background.values()} == {3}
 
 
-def test_a_refit_chooses_among_the_trips_of_the_refit():
+def test_a_refit_draws_from_its_own_trips():
     first = fitted("lasso")
     pipeline = refit(replace(first), trips_of(4)).pipeline
     kept = get_background_sample(pipeline).columns["pickup_datetime"]
     assert set(kept.astype("datetime64[M]").astype(str)) == {"2023-04"}
 
 
-def test_typical_requests_change_no_prediction():
+def test_the_background_sample_does_not_change_predictions():
     pipeline = fitted("random_forest").pipeline
     without = clone(pipeline)
     with warnings.catch_warnings():
@@ -268,7 +268,7 @@ def test_typical_requests_change_no_prediction():
 
 
 @pytest.mark.parametrize("family", ["xgboost", "lasso"])
-def test_the_usual_miles_are_those_of_the_trips_of_a_pair(family):
+def test_expected_miles_match_the_trips_of_a_pair(family):
     trips = train_trips()
     metered = trips[trips["trip_distance"].between(0.05, 60)]
     pairs = metered.groupby(["PULocationID", "DOLocationID"])["trip_distance"]
@@ -277,9 +277,9 @@ def test_the_usual_miles_are_those_of_the_trips_of_a_pair(family):
     assert expected_miles(fitted(family).pipeline, *pair) == pytest.approx(miles, rel=0.05)
 
 
-def test_zones_off_the_map_and_pipelines_without_one_have_no_usual_miles():
+def test_unknown_zones_and_pipelines_without_a_map_have_no_expected_miles():
     pipeline: Pipeline = fitted("xgboost").pipeline
     assert expected_miles(pipeline, 0, 74) is None
     assert expected_miles(pipeline, 74, 266) is None
     assert expected_miles(pipeline, 1, 265) > 0
-    assert expected_miles(Function(lambda *players: players[0], some_trips(1)), 74, 75) is None
+    assert expected_miles(Function(lambda *players: players[0], sample_of(1)), 74, 75) is None

@@ -1,4 +1,4 @@
-"""A fitted pipeline computes the features that it was fitted with, whatever is defined by now."""
+"""A fitted pipeline computes the features that it was fitted with, whatever is defined now."""
 
 import zipfile
 
@@ -15,7 +15,7 @@ from ml_assets.pipeline.serialization import OutdatedModel, load_stored
 from ml_assets.serving.fast_predict import enable_fast_path
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets_tests.training.sample_trips import train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
 REQUESTS = list(REQUEST_COLUMNS)
 NIGHT = Feature("night", "Whether it is before five.", lambda request: request.minute_of_day < 300)
@@ -39,17 +39,17 @@ def stored(family: str, folder):
     pipeline.fit(trips[REQUESTS], trips["duration_minutes"])
     attach_background_sample(pipeline, trips)
     skops.io.dump(pipeline, folder / "model.skops")
-    return folder / "model.skops", pipeline.predict(tune_trips()[REQUESTS])
+    return folder / "model.skops", pipeline.predict(validation_trips()[REQUESTS])
 
 
 @pytest.fixture(scope="module", params=["xgboost", "lasso"])
 def model(request, tmp_path_factory):
-    """A stored model of a family that sees encodings, or indicators; its file and its minutes."""
+    """A stored model of a family with encodings or indicators: its file and its predictions."""
     return stored(request.param, tmp_path_factory.mktemp("model"))
 
 
 def define(monkeypatch, name: str, *entries) -> None:
-    """Let these be the definitions everywhere."""
+    """Replace the definitions in all modules."""
     registry = FeatureRegistry(*entries)
     for module in (features, trip_tables, encoders):
         if hasattr(module, name):
@@ -57,13 +57,13 @@ def define(monkeypatch, name: str, *entries) -> None:
 
 
 @pytest.mark.parametrize("name", LATER)
-def test_a_definition_that_is_added_changes_no_stored_model(model, monkeypatch, name) -> None:
+def test_an_added_definition_changes_no_stored_model(model, monkeypatch, name) -> None:
     file, minutes = model
     module, feature = LATER[name]
     define(monkeypatch, name, feature, *getattr(module, name))
     pipeline = load_stored(file)
-    assert pipeline.predict(tune_trips()[REQUESTS]).tobytes() == minutes.tobytes()
-    one = {column: tune_trips()[column].to_numpy()[:1] for column in REQUESTS}
+    assert pipeline.predict(validation_trips()[REQUESTS]).tobytes() == minutes.tobytes()
+    one = {column: validation_trips()[column].to_numpy()[:1] for column in REQUESTS}
     enable_fast_path(pipeline)
     assert pipeline.predict(one).tobytes() == minutes[:1].tobytes()
     parts = explain(pipeline, one)
@@ -76,26 +76,24 @@ def test_a_new_fit_has_the_new_feature_and_a_refit_the_old_ones(model, monkeypat
     define(monkeypatch, "FEATURES", *features.FEATURES, NIGHT)
     trips = train_trips()
     again = clone(pipeline).fit(trips[REQUESTS], trips["duration_minutes"])
-    assert again.predict(tune_trips()[REQUESTS]).tobytes() == model[1].tobytes()
+    assert again.predict(validation_trips()[REQUESTS]).tobytes() == model[1].tobytes()
     fresh = FAMILIES["xgboost"].make_pipeline({"n_estimators": 2})
     fresh.fit(trips[REQUESTS], trips["duration_minutes"])
     assert "night" in fresh[:-1].get_feature_names_out()
     assert "night" not in pipeline[0].get_feature_names_out()
 
 
-def test_a_feature_that_changes_its_meaning_keeps_the_old_one_for_old_models(
-    model, monkeypatch
-) -> None:
+def test_a_changed_definition_keeps_the_old_one_for_old_models(model, monkeypatch) -> None:
     later = Feature("hour", "In UTC.", lambda request: request.minute_of_day * 0, version=2)
     define(monkeypatch, "FEATURES", *features.FEATURES, later)
     assert list(features.FEATURES.current.items())[2] == ("hour", 2)
     pipeline = load_stored(model[0])
-    assert pipeline.predict(tune_trips()[REQUESTS]).tobytes() == model[1].tobytes()
-    changed = features.RequestFeatures().transform(tune_trips())
+    assert pipeline.predict(validation_trips()[REQUESTS]).tobytes() == model[1].tobytes()
+    changed = features.RequestFeatures().transform(validation_trips())
     assert (changed[:, 2] == 0).all()
 
 
-def test_without_the_old_definition_the_model_is_refused_in_one_line(model, monkeypatch) -> None:
+def test_a_model_with_a_missing_definition_raises_one_line(model, monkeypatch) -> None:
     rest = [feature for feature in features.FEATURES if feature.name != "hour"]
     later = Feature("hour", "In UTC.", lambda request: request.minute_of_day, version=2)
     define(monkeypatch, "FEATURES", *rest, later)
@@ -109,7 +107,7 @@ def test_without_the_old_definition_the_model_is_refused_in_one_line(model, monk
         load_stored(model[0])
 
 
-def test_a_model_of_before_features_were_kept_is_refused_in_one_line(model, tmp_path) -> None:
+def test_a_model_without_recorded_features_raises_one_line(model, tmp_path) -> None:
     pipeline = load_stored(model[0])
     del pipeline[0].features_
     skops.io.dump(pipeline, tmp_path / "old.skops")
@@ -119,9 +117,7 @@ def test_a_model_of_before_features_were_kept_is_refused_in_one_line(model, tmp_
 
 
 @pytest.mark.parametrize("gone", ["ml_assets.pipeline.moved_away", "ml_assets.pipeline.features"])
-def test_a_model_that_names_a_type_that_is_gone_is_refused_in_one_line(
-    model, tmp_path, gone
-) -> None:
+def test_a_model_with_a_removed_type_raises_one_line(model, tmp_path, gone) -> None:
     old = tmp_path / "old.skops"
     with zipfile.ZipFile(model[0]) as read, zipfile.ZipFile(old, "w") as written:
         for name in read.namelist():
@@ -134,25 +130,25 @@ def test_a_model_that_names_a_type_that_is_gone_is_refused_in_one_line(
     assert "\n" not in str(told.value)
 
 
-def test_one_name_and_version_is_defined_once() -> None:
+def test_a_duplicate_name_and_version_raises() -> None:
     with pytest.raises(ValueError, match="night is defined twice with version 1"):
         FeatureRegistry(NIGHT, NIGHT)
 
 
-def test_a_retired_feature_is_left_out_of_new_models() -> None:
+def test_new_models_omit_a_retired_feature() -> None:
     gone = Feature("night", "No more.", lambda request: request.minute_of_day, 2, retired=True)
     registry = FeatureRegistry(NIGHT, gone)
     assert registry.current == {}
     assert registry.select({"night": 1}) == [NIGHT]
 
 
-def test_a_matrix_of_other_columns_is_refused_with_the_names_expected() -> None:
+def test_a_matrix_with_other_columns_raises_with_the_expected_names() -> None:
     encoder = encoders.TripHistory(features=["pickup_zone", "night"])
-    with pytest.raises(ValueError, match="3 columns, and 2 were expected: pickup_zone, night"):
+    with pytest.raises(ValueError, match="3 columns, but 2 were expected: pickup_zone, night"):
         encoder.fit(np.zeros((4, 3)), np.ones(4))
 
 
-def test_every_feature_has_a_sentence() -> None:
+def test_every_feature_has_a_description() -> None:
     for registry in (features.FEATURES, trip_tables.ENCODINGS, encoders.INDICATORS):
         for feature in registry:
             assert feature.description.endswith("."), feature.name

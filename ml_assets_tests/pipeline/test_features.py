@@ -1,4 +1,4 @@
-"""From request fields to numbers: what is read, what is refused, what odd values become."""
+"""Features of request fields: parsing, rejected input, extreme values."""
 
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -15,7 +15,7 @@ from ml_assets_tests.training.sample_trips import odd_requests, trips_of
 
 
 def features_of(**fields: object) -> dict[str, float]:
-    """The features of one ordinary request with some fields changed."""
+    """Return the features of an ordinary request with some fields changed."""
     request = {
         "PULocationID": 74,
         "DOLocationID": 75,
@@ -71,19 +71,19 @@ def test_an_optional_field_under_another_name_is_not_replaced_by_a_default(
 ) -> None:
     requests = trips_of(1).head(3)
     features = RequestFeatures().fit(requests)
-    told = f"the column '{name}', which looks like {field}: rename it"
-    with pytest.raises(ValueError, match=told):
+    message = f"the column '{name}', which looks like {field}: rename it"
+    with pytest.raises(ValueError, match=message):
         features.transform(requests.rename(columns={field: name}))
     both = features.transform(requests.assign(**{name: 0}))
     np.testing.assert_array_equal(both, features.transform(requests))
 
 
-def test_something_else_than_a_frame_is_refused_with_the_columns_it_needs() -> None:
+def test_other_input_than_a_frame_raises_with_the_required_columns() -> None:
     with pytest.raises(TypeError, match="PULocationID, DOLocationID, trip_distance"):
         RequestFeatures().transform(np.zeros((2, 5)))  # type: ignore[arg-type]
 
 
-def test_passenger_count_may_be_absent_as_a_column_or_as_a_value() -> None:
+def test_passenger_count_may_be_a_missing_column_or_value() -> None:
     requests = trips_of(1).head(3)
     without = RequestFeatures().transform(requests.drop(columns="passenger_count"))
     missing = RequestFeatures().transform(requests.assign(passenger_count=np.nan))
@@ -91,7 +91,7 @@ def test_passenger_count_may_be_absent_as_a_column_or_as_a_value() -> None:
     assert (without[:, [*FEATURES.current].index("passenger_count")] == -1).all()
 
 
-def test_without_pickup_times_requests_are_of_this_moment(monkeypatch) -> None:
+def test_missing_pickup_times_mean_now(monkeypatch) -> None:
     now = datetime(2023, 7, 4, 17, 45)
     monkeypatch.setattr(features, "new_york_time", lambda: now)
     requests = trips_of(1).head(3)
@@ -103,18 +103,18 @@ def test_without_pickup_times_requests_are_of_this_moment(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("zone", [0, 266, 999, -1, np.nan, np.inf, None])
-def test_a_zone_off_the_map_is_the_unknown_zone(zone: float | None) -> None:
+def test_a_zone_out_of_range_is_the_unknown_zone(zone: float | None) -> None:
     assert features_of(PULocationID=zone)["pickup_zone"] == 0
     assert features_of(DOLocationID=zone)["dropoff_zone"] == 0
 
 
 @pytest.mark.parametrize("zone", [1, 264, 265])
-def test_a_zone_of_the_published_table_is_itself(zone: int) -> None:
+def test_a_zone_of_the_published_table_is_unchanged(zone: int) -> None:
     assert features_of(PULocationID=zone)["pickup_zone"] == zone
 
 
 @pytest.mark.parametrize("miles", [0.0, -5.0, np.nan, np.inf, -np.inf, 1e308, 201_421.0, None])
-def test_an_absurd_distance_is_left_to_the_usual_one(miles: float | None) -> None:
+def test_an_implausible_distance_is_missing(miles: float | None) -> None:
     assert np.isnan(features_of(trip_distance=miles)["log_miles"])
 
 
@@ -124,12 +124,12 @@ def test_only_the_log_distance_may_be_missing() -> None:
     assert np.isfinite(matrix[:, others]).all()
 
 
-def test_an_aware_pick_up_time_is_new_yorks() -> None:
+def test_an_aware_pickup_time_is_converted_to_new_york() -> None:
     aware = pd.Timestamp("2023-05-02 12:31:59", tz="UTC")
     assert features_of(pickup_datetime=aware) == features_of()
 
 
-def test_a_time_as_text_is_understood() -> None:
+def test_a_time_may_be_text() -> None:
     assert features_of(pickup_datetime="2023-05-02T08:31:59") == features_of()
 
 

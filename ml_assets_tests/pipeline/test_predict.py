@@ -1,4 +1,4 @@
-"""A month that is predicted piece by piece gets the very bits of one that is predicted at once."""
+"""A month predicted in batches gets bit-equal predictions to one predicted at once."""
 
 import numpy as np
 import pytest
@@ -7,26 +7,26 @@ from ml_assets.pipeline import predict
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets_tests.training.sample_trips import train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))
-def test_every_family_gives_the_same_bits_in_pieces(name, monkeypatch):
+def test_every_family_is_bit_equal_in_batches(name, monkeypatch):
     few = {"n_estimators": 20} if "n_estimators" in FAMILIES[name].defaults else None
-    trips, month = train_trips(), tune_trips()
+    trips, month = train_trips(), validation_trips()
     pipeline = FAMILIES[name].make_pipeline(few).fit(trips, trips["duration_minutes"])
-    asked = []
+    batches = []
 
     class Counted:
         def predict(self, requests):
-            asked.append(len(requests))
+            batches.append(len(requests))
             return pipeline.predict(requests)
 
     monkeypatch.setattr(predict, "ROWS_AT_ONCE", 400)
-    in_pieces = predict_trips(Counted(), month)
-    assert asked == [400, 400, 400, len(month) - 1200]
-    assert np.array_equal(in_pieces, pipeline.predict(month[list(REQUEST_COLUMNS)]))
+    in_batches = predict_trips(Counted(), month)
+    assert batches == [400, 400, 400, len(month) - 1200]
+    assert np.array_equal(in_batches, pipeline.predict(month[list(REQUEST_COLUMNS)]))
 
 
-def test_no_trips_are_no_minutes():
-    assert predict_trips(None, tune_trips().head(0)).shape == (0,)
+def test_no_trips_give_no_predictions():
+    assert predict_trips(None, validation_trips().head(0)).shape == (0,)

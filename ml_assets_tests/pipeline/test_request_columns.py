@@ -1,4 +1,4 @@
-"""Requests as arrays of columns: the very figures of a frame, one row alone or among a thousand."""
+"""Requests as columns: bit-equal to a frame, for one row alone or among a thousand."""
 
 import warnings
 from datetime import timedelta
@@ -19,12 +19,12 @@ from ml_assets.requests.parse import Request, columns_of, request_columns
 from ml_assets.serving.fast_predict import FastRegressor, enable_fast_path
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets_tests.training.sample_trips import odd_requests, train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
 
 
 @cache
 def pipeline_of(family: str, *, fast: bool = False) -> Pipeline:
-    """A small fit, the same for every example; with the fast path as a service has it."""
+    """A small fitted pipeline, cached; optionally with the fast path of the service."""
     if fast:
         pipeline = clone(pipeline_of(family)).fit(train_trips(), train_trips()["duration_minutes"])
         assert enable_fast_path(pipeline)
@@ -42,7 +42,7 @@ def arrays_of(frame: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def as_requests(frame: pd.DataFrame) -> list[Request]:
-    """What somebody would have asked for these trips, one by one."""
+    """Return the requests of these trips."""
     return [
         Request(
             int(pickup),
@@ -75,13 +75,13 @@ requests = st.builds(
 )
 @given(request=requests, place=st.integers(0, 999))
 @settings(max_examples=15, deadline=None)
-def test_a_request_gets_the_same_minutes_as_columns_as_a_frame_alone_and_among_a_thousand(
+def test_predictions_are_equal_as_columns_or_frame_and_alone_or_among_a_thousand(
     family, fast, request, place
 ):
     pipeline = pipeline_of(family, fast=fast)
     assert isinstance(pipeline[-1].regressor_, FastRegressor) is fast
     alone = request_columns([request])
-    many = as_requests(tune_trips().iloc[:1000])
+    many = as_requests(validation_trips().iloc[:1000])
     many[place] = request
     among = request_columns(many)
     minutes = pipeline.predict(alone)
@@ -91,16 +91,16 @@ def test_a_request_gets_the_same_minutes_as_columns_as_a_frame_alone_and_among_a
     assert minutes[0] == together[place]
 
 
-def test_what_is_asked_has_the_features_that_the_same_trip_is_trained_on():
-    """Three ways of one trip: the training frame, a request by itself, a table of requests."""
+def test_a_request_has_the_features_of_the_same_training_trip():
+    """The same trips as a training frame, as requests and as a table of requests."""
     trips = train_trips()
     trained_on = RequestFeatures().fit_transform(trips)
-    asked = RequestFeatures().transform(request_columns(as_requests(trips)))
+    requested = RequestFeatures().transform(request_columns(as_requests(trips)))
     tabled = RequestFeatures().transform(columns_of(pl.from_pandas(trips)))
-    assert trained_on.tobytes() == asked.tobytes() == tabled.tobytes()
+    assert trained_on.tobytes() == requested.tobytes() == tabled.tobytes()
 
 
-def test_odd_values_become_the_same_numbers_as_in_a_frame():
+def test_extreme_values_have_the_same_features_as_in_a_frame():
     odd = odd_requests()
     expected = RequestFeatures().transform(odd)
     assert RequestFeatures().transform(arrays_of(odd)).tobytes() == expected.tobytes()
@@ -109,7 +109,7 @@ def test_odd_values_become_the_same_numbers_as_in_a_frame():
 
 
 def test_passenger_count_may_be_absent():
-    columns = arrays_of(tune_trips().iloc[:9])
+    columns = arrays_of(validation_trips().iloc[:9])
     without = {name: column for name, column in columns.items() if name != "passenger_count"}
     unknown = columns | {"passenger_count": np.full(9, np.nan)}
     np.testing.assert_array_equal(
@@ -121,28 +121,31 @@ def test_passenger_count_may_be_absent():
     "wrong",
     [{"trip_distance": np.ones(1)}, {"passenger_count": np.ones(4)}, {"DOLocationID": np.array(7)}],
 )
-def test_columns_that_are_not_as_long_as_the_others_are_refused(wrong):
-    with pytest.raises(ValueError, match=f"arrays of one length.*{next(iter(wrong))}"):
-        RequestFeatures().transform(arrays_of(tune_trips().iloc[:3]) | wrong)
+def test_columns_of_different_length_raise(wrong):
+    with pytest.raises(ValueError, match=f"arrays of equal length.*{next(iter(wrong))}"):
+        RequestFeatures().transform(arrays_of(validation_trips().iloc[:3]) | wrong)
 
 
 def test_a_missing_array_is_named():
-    columns = arrays_of(tune_trips().iloc[:3])
+    columns = arrays_of(validation_trips().iloc[:3])
     del columns["trip_distance"]
     with pytest.raises(ValueError, match="lack trip_distance"):
         RequestFeatures().transform(columns)
 
 
-def test_minutes_of_columns_are_those_of_a_frame_bounds_too():
+def test_columns_and_frames_have_equal_predictions_and_bounds():
     from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 
-    trips = tune_trips()
+    trips = validation_trips()
     pipeline = pipeline_of("extra_trees")
     columns, frame = columns_of(pl.from_pandas(trips)), pl.from_pandas(trips)
     without = Model(pipeline, "3").minutes(columns)
     assert without.lower is without.upper is None
     attach_intervals(pipeline, calibrate(pipeline.predict(trips), trips["duration_minutes"]))
-    answers, table = Model(pipeline, "3").minutes(columns), Model(pipeline, "3").answers(frame)
+    answers, table = (
+        Model(pipeline, "3").minutes(columns),
+        Model(pipeline, "3").predict_frame(frame),
+    )
     attach_intervals(pipeline, None)
     assert answers.minutes.tolist() == table["predicted_minutes"].to_list()
     assert answers.lower.tolist() == table["lower_minutes"].to_list()
@@ -150,9 +153,9 @@ def test_minutes_of_columns_are_those_of_a_frame_bounds_too():
     assert answers.minutes.tolist() == pipeline.predict(trips).tolist()
 
 
-def test_a_minute_later_is_told_from_seconds_later():
-    """Seconds are dropped, whichever way the time comes."""
-    trip = tune_trips().iloc[:1]
+def test_minutes_matter_but_seconds_do_not():
+    """Seconds are dropped, whatever the form of the time."""
+    trip = validation_trips().iloc[:1]
     start = trip["pickup_datetime"].dt.floor("min")
 
     def features(delay: timedelta) -> bytes:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ml_assets.pipeline.zone_map import ZoneMap, learn_map
+from ml_assets.pipeline.zone_map import ZoneMap, fit_zone_map
 from ml_assets.trips.rules import ZONE_CODES
 
 TOWN = np.random.default_rng(0).uniform(0.0, 12.0, (40, 2))
@@ -19,9 +19,9 @@ def stated(zone_map: ZoneMap, pickup: int, dropoff: int) -> float:
     return float(np.exp(zone_map.usual_log_miles[pickup * ZONE_CODES + dropoff]))
 
 
-def test_a_pair_that_no_trip_joined_is_as_far_apart_as_the_town_has_it() -> None:
+def test_an_unseen_pair_has_its_true_distance() -> None:
     pickup, dropoff, log_miles = trips_in_town(600)
-    zone_map = learn_map(pickup, dropoff, log_miles)
+    zone_map = fit_zone_map(pickup, dropoff, log_miles)
     joined = set(zip(pickup.tolist(), dropoff.tolist(), strict=True))
     joined |= {(last, first) for first, last in joined}
     apart = [
@@ -35,10 +35,10 @@ def test_a_pair_that_no_trip_joined_is_as_far_apart_as_the_town_has_it() -> None
     assert np.median(np.abs(learned / true - 1)) < 0.1
 
 
-def test_many_trips_of_a_pair_count_more_than_the_map() -> None:
+def test_many_trips_of_a_pair_outweigh_the_map() -> None:
     pickup, dropoff, log_miles = trips_in_town(600)
     detour = np.full(400, 30.0)
-    zone_map = learn_map(
+    zone_map = fit_zone_map(
         np.append(pickup, np.full(400, 3)),
         np.append(dropoff, np.full(400, 7)),
         np.append(log_miles, np.log(detour)),
@@ -46,9 +46,9 @@ def test_many_trips_of_a_pair_count_more_than_the_map() -> None:
     assert stated(zone_map, 3, 7) == pytest.approx(30.0, rel=0.05)
 
 
-def test_a_trip_within_a_zone_goes_as_far_as_trips_within_it_do() -> None:
+def test_the_distance_within_a_zone_is_that_of_its_own_trips() -> None:
     pickup, dropoff, log_miles = trips_in_town(600)
-    zone_map = learn_map(
+    zone_map = fit_zone_map(
         np.append(pickup, np.full(200, 9)),
         np.append(dropoff, np.full(200, 9)),
         np.append(log_miles, np.full(200, np.log(2.5))),
@@ -66,9 +66,9 @@ def test_a_trip_within_a_zone_goes_as_far_as_trips_within_it_do() -> None:
         pytest.param([0, 265, 5], [265, 0, 6], id="unknown zones"),
     ],
 )
-def test_next_to_nothing_still_makes_a_finite_map(pickup: list[int], dropoff: list[int]) -> None:
+def test_few_or_no_trips_give_a_finite_map(pickup: list[int], dropoff: list[int]) -> None:
     log_miles = np.log(np.arange(1.0, len(pickup) + 1.0))
-    zone_map = learn_map(np.array(pickup, dtype=int), np.array(dropoff, dtype=int), log_miles)
+    zone_map = fit_zone_map(np.array(pickup, dtype=int), np.array(dropoff, dtype=int), log_miles)
     assert np.isfinite(zone_map.points).all()
     assert np.isfinite(zone_map.log_miles).all()
     assert np.isfinite(zone_map.usual_log_miles).all()
@@ -76,20 +76,20 @@ def test_next_to_nothing_still_makes_a_finite_map(pickup: list[int], dropoff: li
     assert stated(zone_map, 200, 201) < 100.0
 
 
-def test_trips_that_state_no_distance_do_not_move_the_map() -> None:
+def test_trips_without_a_distance_do_not_change_the_map() -> None:
     pickup, dropoff, log_miles = trips_in_town(300)
     silent = np.full(100, np.nan)
-    with_silent = learn_map(
+    with_silent = fit_zone_map(
         np.append(pickup, pickup[:100]),
         np.append(dropoff, dropoff[:100]),
         np.append(log_miles, silent),
     )
-    without = learn_map(pickup, dropoff, log_miles)
+    without = fit_zone_map(pickup, dropoff, log_miles)
     np.testing.assert_array_equal(with_silent.usual_log_miles, without.usual_log_miles)
 
 
 def test_near_zones_are_neighbours_and_far_ones_are_not() -> None:
-    zone_map = learn_map(*trips_in_town(1500))
+    zone_map = fit_zone_map(*trips_in_town(1500))
     kernel = zone_map.neighbours(1.6)
     apart = np.linalg.norm(TOWN[:, None] - TOWN[None], axis=2)
     inside = kernel[1:41, 1:41]

@@ -98,11 +98,11 @@ def test_a_damaged_month_is_left_out_and_the_others_are_judged_without_it(store,
 
 def test_too_few_months_are_told(tmp_path):
     store = store_at(tmp_path)
-    assert "no month of trips is there" in next_training(store).fault
+    assert "there are no months of trips" in next_training(store).fault
     put_month(store, MONTHS[0])
     found = next_training(store)
     assert found.training_set is None
-    assert "only 2023-01 itself is there" in found.fault
+    assert "only 2023-01 is available" in found.fault
 
 
 def test_the_last_training_is_the_last_that_was_carried_out_and_no_persons_decision(

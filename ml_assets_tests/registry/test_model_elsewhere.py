@@ -14,7 +14,7 @@ from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.training.families import FAMILIES
 from ml_assets_tests.conftest import inherited_environment
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
-from ml_assets_tests.training.sample_trips import train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
 ELSEWHERE = """
 import json, sys
@@ -57,7 +57,9 @@ def logged(tmp_path_factory):
     trips = train_trips()
     pipeline = FAMILIES["linear_regression"].make_pipeline().fit(trips, trips["duration_minutes"])
     with tracked_run(client, "elsewhere", "linear", {}) as run:
-        uri = log_pipeline(run, pipeline, tune_trips().head(5).drop(columns="duration_minutes"))
+        uri = log_pipeline(
+            run, pipeline, validation_trips().head(5).drop(columns="duration_minutes")
+        )
     folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(home / "copy"))
     return Path(folder), pipeline
 
@@ -85,7 +87,7 @@ def test_it_loads_and_serves_from_what_it_carries(logged, tmp_path):
     assert made.returncode == 0, made.stderr[-3000:]
     told = json.loads(made.stdout.splitlines()[-1])
     assert told["package"].startswith(str(tmp_path / "site"))
-    asked = tune_trips().head(1).drop(columns="duration_minutes").assign(
+    asked = validation_trips().head(1).drop(columns="duration_minutes").assign(
         PULocationID=74, DOLocationID=75, trip_distance=3.0, passenger_count=2.0,
         pickup_datetime="2023-04-03 08:00",
     )  # fmt: skip

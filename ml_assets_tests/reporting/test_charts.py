@@ -1,4 +1,4 @@
-"""Charts for metadata: real PNG files of one width, small enough to embed, titled honestly."""
+"""Charts for metadata: PNG files of equal width, small enough to embed, with complete titles."""
 
 import base64
 import re
@@ -114,13 +114,13 @@ def test_a_chart_is_a_small_png_800_pixels_wide(name):
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_title_names_the_months_and_the_synthetic_sample(name, monkeypatch):
     titles = []
-    encode = figure.png
+    encode = figure.to_png
 
     def note_title(figure):
         titles.append(figure.get_suptitle())
         return encode(figure)
 
-    monkeypatch.setattr(charts, "png", note_title)
+    monkeypatch.setattr(charts, "to_png", note_title)
     real, synthetic = DRAWN[name](False), DRAWN[name](True)
     assert real != synthetic
     assert all(re.search(r"2023-0[13]", title) for title in titles)
@@ -130,7 +130,7 @@ def test_a_title_names_the_months_and_the_synthetic_sample(name, monkeypatch):
 
 def test_the_best_model_is_highlighted_and_baselines_are_grey(monkeypatch):
     figures = []
-    monkeypatch.setattr(charts, "png", lambda figure: figures.append(figure) or b"")
+    monkeypatch.setattr(charts, "to_png", lambda figure: figures.append(figure) or b"")
     charts.leaderboard_bars(LINES, [MARCH], best="a_rather_long_family_name_0")
     (axes,) = figures[0].axes
     from matplotlib.colors import to_hex
@@ -143,7 +143,7 @@ def test_the_best_model_is_highlighted_and_baselines_are_grey(monkeypatch):
 
 def test_trips_outside_the_month_are_not_drawn(monkeypatch):
     figures = []
-    monkeypatch.setattr(charts, "png", lambda figure: figures.append(figure) or b"")
+    monkeypatch.setattr(charts, "to_png", lambda figure: figures.append(figure) or b"")
     pickups = ["2022-12-31T23:59:59", "2023-01-01T00:00", "2023-01-31T23:59:59", "2023-02-01T00:00"]
     charts.trips_of_month(np.array(pickups, dtype="datetime64[us]"), JANUARY)
     by_day, by_hour = figures[0].axes
@@ -152,7 +152,7 @@ def test_trips_outside_the_month_are_not_drawn(monkeypatch):
     assert [bar.get_height() for bar in by_hour.patches][0::23] == [1, 1]
 
 
-def test_a_markdown_image_carries_the_very_bytes():
+def test_a_markdown_image_embeds_the_png():
     image = DRAWN["tuning"](False)
     text = charts.as_markdown_image(image, "tuning of [xgboost]\n12 trials")
     match = re.fullmatch(r"!\[([^\[\]\n]*)\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", text)
@@ -161,10 +161,10 @@ def test_a_markdown_image_carries_the_very_bytes():
     assert base64.b64decode(match[2]) == image
 
 
-def test_figures_that_need_a_caveat_carry_it(monkeypatch):
+def test_charts_show_the_caveat(monkeypatch):
     figures = []
-    monkeypatch.setattr(charts, "png", lambda figure: figures.append(figure) or b"")
-    caveat = "Only two months were there: the newest both tuned and judged."
+    monkeypatch.setattr(charts, "to_png", lambda figure: figures.append(figure) or b"")
+    caveat = "Only two months were available."
     minutes, hours = np.array([5.0, 20.0]), np.array([3, 4])
     charts.leaderboard_bars(LINES, [MARCH], caveat=caveat)
     charts.predicted_versus_actual(minutes, minutes, [MARCH], model="lasso", caveat=caveat)

@@ -1,4 +1,4 @@
-"""A model, files of requests and files of answers, for the tests of batch predictions."""
+"""A model, files of requests and files of predictions, for the tests of batch predictions."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 from ml_assets.pipeline.predict import Model
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets_tests.training.sample_trips import train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
 NOW = datetime(2024, 5, 6, 12, 0, tzinfo=UTC)
 GOOD = {"PULocationID": 74, "DOLocationID": 75, "trip_distance": 2.5}
@@ -29,8 +29,8 @@ def model(family="xgboost", *, intervals=True) -> Model:
         warnings.simplefilter("ignore")
         pipeline.fit(trips, trips["duration_minutes"])
     if intervals:
-        told = pipeline.predict(tune_trips())
-        attach_intervals(pipeline, calibrate(told, tune_trips()["duration_minutes"]))
+        predicted = pipeline.predict(validation_trips())
+        attach_intervals(pipeline, calibrate(predicted, validation_trips()["duration_minutes"]))
     return Model(pipeline, "7")
 
 
@@ -44,7 +44,7 @@ def rows_of(path):
 
 
 def write(path, rows):
-    """A file of these rows, in the format of its name."""
+    """Write a file of these rows, in the format of its name."""
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
     elif path.suffix == ".csv":
@@ -58,7 +58,7 @@ def write(path, rows):
 
 
 def some_trips(count=500):
-    trips = tune_trips().iloc[:count]
+    trips = validation_trips().iloc[:count]
     rows = trips[list(REQUEST_COLUMNS)].to_dict("records")
     for row in rows:
         row["pickup_datetime"] = row["pickup_datetime"].isoformat()

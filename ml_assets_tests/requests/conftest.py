@@ -1,4 +1,4 @@
-"""What the tests of batch predictions share."""
+"""Fixtures of the tests of batch predictions."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from ml_assets_tests.requests.batch_files import NOW, model
 
 @pytest.fixture
 def predict(tmp_path, monkeypatch):
-    """Answers to a file of this name and content; chunks of three rows, to have several."""
+    """Predict a file, by default in chunks of three rows."""
 
     def predicted(source, out="answers.jsonl", chunk_rows=3, by=None, **options):
         monkeypatch.setattr(request_files, "CHUNK_ROWS", chunk_rows)

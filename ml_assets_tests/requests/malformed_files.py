@@ -1,4 +1,4 @@
-"""Malformed files of requests: each content, and what its message has to say."""
+"""Malformed files of requests: their content and the expected message."""
 
 import gzip
 import io
@@ -25,7 +25,7 @@ def lines(*rows: Any) -> bytes:
 
 
 def parquet(**columns: Any) -> bytes:
-    """Good columns but for these; None leaves one out."""
+    """Write valid columns except for these; None omits one."""
     table = {name: pa.array([value] * 2) for name, value in GOOD.items()} | columns
     buffer = io.BytesIO()
     pq.write_table(pa.table({n: c for n, c in table.items() if c is not None}), buffer)
@@ -56,7 +56,7 @@ MALFORMED: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
         lambda: csv('"PULocationID";"DOLocationID";"trip_distance"\n74;75;2.5\n'),
         "semicolons (';')"),
     "semicolons after the header": ("in.csv", lambda: csv(f"{HEADER}\n74;75;2.5\n41;42;1\n"),
-        "the row has 1 field, and the header 3: it is not separated by commas"),
+        "the row has 1 field, the header 3: it is not separated by commas"),
     "space after the commas": ("in.csv",
         lambda: csv("PULocationID, DOLocationID, trip_distance\n74, 75, 2.5\n"),
         "the column name ' DOLocationID', with white space around it: write DOLocationID"),
@@ -74,7 +74,7 @@ MALFORMED: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
     "the whole header in quotes": ("in.csv", lambda: csv(f'"{HEADER}"\n"74,75,2.5"\n'),
         f"has the header '{HEADER}' in one pair of quotes"),
     "space before quoted values": ("in.csv",
-        lambda: csv(f'{HEADER},note\n74,75,2.5, "a, b"\n'), "a space stands before a quote"),
+        lambda: csv(f'{HEADER},note\n74,75,2.5, "a, b"\n'), "a space before a quote"),
     "space before the quotes of a zone": ("in.csv",
         lambda: csv(f'{HEADER}\n"74", "75", "2.5"\n'),
         """has the value ' "75"', with white space before its quote"""),
@@ -82,20 +82,20 @@ MALFORMED: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
         lambda: csv(f'{HEADER}\n"74\n\x1b[31m",75,2.5\n'),
         r"PULocationID must be a zone number from 1 to 265, not 74\n\x1b[31m"),
     "a quote that is never closed": ("in.csv", lambda: csv(f'{HEADER}\n"74,75,2.5\n1,2,3\n'),
-        "a field goes over several lines, is its quote closed?"),
+        "a field spans several lines, is its quote closed?"),
     "a long quote that is never closed": ("in.csv",
         lambda: csv(f'{HEADER}\n"' + "1,2,3\n" * 40_000), "(131072) (is a quote left open?)"),
     "decimal commas": ("in.csv", lambda: csv(f"{HEADER}\n74,75,2,5\n41,42,1,5\n"),
-        "0 of 2 rows can be scored, so out.csv is not written. The first: the row has 4 fields, and "
+        "0 of 2 rows can be scored, so out.csv is not written. The first: the row has 4 fields, "
         "the header 3: is a comma in it a decimal point?"),
     "a comma at the end of each row": ("in.csv", lambda: csv(f"{HEADER}\n74,75,2.5,\n"),
-        "the row has 4 fields, and the header 3: it ends with a comma"),
+        "the row has 4 fields, the header 3: it ends with a comma"),
     # CSV: headers
     "no header": ("in.csv", lambda: csv(ROWS), "has no header: its first line is '74,75,2.5'"),
     "no header, with times": ("in.csv", lambda: csv("74,75,2.5,2024-05-06 17:30,\n"),
         "has no header: its first line is '74,75,2.5,2024-05-06 17:30,'"),
     "Excel's line": ("in.csv", lambda: csv(f"sep=;\n{HEADER}\n{ROWS}"),
-        "begins with the line 'sep=;', which is Excel's own"),
+        "begins with the line 'sep=;', which only Excel understands"),
     "a comment": ("in.csv", lambda: csv(f"# made on Monday\n{HEADER}\n{ROWS}"),
         "begins with the comment '# made on Monday'"),
     "an empty first line": ("in.csv", lambda: csv(f"\n{HEADER}\n{ROWS}"),
@@ -116,7 +116,7 @@ MALFORMED: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
     "a name twice": ("in.csv", lambda: csv(f"{HEADER},note,note\n1,2,3,4,5\n"),
         "more than one column 'note'"),
     "a field in two letter cases": ("in.csv", lambda: csv(f"{HEADER},pulocationid\n1,2,3,4\n"),
-        "'PULocationID' and 'pulocationid' both mean PULocationID: leave one out"),
+        "'PULocationID' and 'pulocationid' both mean PULocationID: remove one"),
     "two names of the time": ("in.csv",
         lambda: csv(f"{HEADER},pickup_datetime,lpep_pickup_datetime\n1,2,3,,\n"),
         "'pickup_datetime' and 'lpep_pickup_datetime' both mean pickup_datetime"),
@@ -128,38 +128,38 @@ MALFORMED: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
     "nothing": ("in.csv", lambda: b"", "is empty"),
     "nothing but a mark of the encoding": ("in.csv", lambda: csv("\ufeff"), "is empty"),
     "white space": ("in.csv", lambda: b" \n\n", "is empty"),
-    "a header alone": ("in.csv", lambda: csv(f"{HEADER}\n"), "holds no requests"),
+    "a header alone": ("in.csv", lambda: csv(f"{HEADER}\n"), "has no requests"),
     "UTF-16": ("in.csv", lambda: csv(f"{HEADER}\n{ROWS}", "utf-16"), "is UTF-16 text and not UTF-8"),
     "UTF-16 without a mark": ("in.csv", lambda: csv(f"{HEADER}\n{ROWS}", "utf-16-be"),
         "is UTF-16 text"),
     "Latin-1": ("in.csv", lambda: csv(f"{HEADER},note\n1,2,3,caf\u00e9\n", "latin-1"),
         "is not UTF-8 text"),
-    "bytes of zero": ("in.csv", lambda: csv(f"{HEADER}\n") + bytes(1000), "bytes of zero"),
+    "bytes of zero": ("in.csv", lambda: csv(f"{HEADER}\n") + bytes(1000), "has zero bytes"),
     "Excel": ("in.csv", lambda: zipped(ROWS), "is an Excel workbook or another ZIP archive"),
     "gzip": ("in.csv", lambda: gzip.compress(csv(ROWS)), "is compressed with gzip: unpack it"),
     "Parquet called CSV": ("in.csv", parquet, "is a Parquet file: name it .parquet"),
-    "JSON called CSV": ("in.csv", lambda: lines(GOOD), "is JSON: write one object a line"),
-    "a web page": ("in.csv", lambda: b"<!DOCTYPE html><title>404</title>", "page of HTML or XML"),
+    "JSON called CSV": ("in.csv", lambda: lines(GOOD), "is JSON: write one object per line"),
+    "a web page": ("in.csv", lambda: b"<!DOCTYPE html><title>404</title>", "is HTML or XML"),
     "kilometres in words": ("in.csv", lambda: csv(f"{HEADER}\n74,75,four km\n"),
         "trip_distance must be a number of miles from 0 to 1000, not four km"),
     "names of zones": ("in.csv", lambda: csv(f"{HEADER}\nAstoria,Harlem,2\n"),
         "PULocationID must be a zone number from 1 to 265, not Astoria"),
     # JSON lines
-    "no lines": ("in.jsonl", lambda: b"", "is empty: it holds no requests"),
+    "no lines": ("in.jsonl", lambda: b"", "is empty: it has no requests"),
     "an array": ("in.jsonl", lambda: json.dumps([GOOD, GOOD]).encode(), "is a JSON array"),
     "an array over several lines": ("in.ndjson",
         lambda: json.dumps([GOOD, GOOD], indent=1).encode(), "is a JSON array: write its objects"),
     "objects over several lines": ("in.jsonl", lambda: json.dumps(GOOD, indent=1).encode(),
-        "objects that go over several lines"),
+        "objects that span several lines"),
     "CSV called JSON": ("in.jsonl", lambda: csv(f"{HEADER}\n{ROWS}"), "is CSV (it begins with"),
-    "single quotes in JSON": ("in.jsonl", lambda: f"{GOOD}\n".encode(), "line 1 is no JSON object"),
+    "single quotes in JSON": ("in.jsonl", lambda: f"{GOOD}\n".encode(), "line 1 is not a JSON object"),
     "columns instead of rows": ("in.jsonl",
         lambda: lines({name: [value] for name, value in GOOD.items()}),
         "PULocationID must be a zone number from 1 to 265, not a list"),
     "wrapped requests": ("in.jsonl", lambda: lines({"inputs": [GOOD]}),
-        "line 1 has no field of a request, but 'inputs'"),
+        "line 1 has no request field, but 'inputs'"),
     "another name in a later line": ("in.jsonl", lambda: lines(GOOD, GOOD | {"pickup_time": "x"}),
-        "line 2 of in.jsonl has a column that is no request field but looks like one: "
+        "line 2 of in.jsonl has a column that is not a request field but looks like one: "
         "'pickup_time'"),
     "two names in a line": ("in.jsonl",
         lambda: lines(GOOD | {"pickup_datetime": None, "tpep_pickup_datetime": "2024-05-06"}),
@@ -176,7 +176,7 @@ MALFORMED: Final[dict[str, tuple[str, Callable[[], bytes], str]]] = {
     "encrypted Parquet": ("in.parquet", lambda: b"PARE" + bytes(100) + b"PARE", "encrypted"),
     "no rows": ("in.parquet",
         lambda: parquet(**{name: pa.array([], pa.float64()) for name in GOOD}),
-        "holds no requests"),
+        "has no requests"),
     "a column lacks in Parquet": ("in.parquet", lambda: parquet(trip_distance=None),
         "lacks the column trip_distance; it has 'PULocationID', 'DOLocationID'"),
     "zones of true and false": ("in.parquet", lambda: parquet(PULocationID=pa.array([True, False])),

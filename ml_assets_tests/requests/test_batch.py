@@ -1,4 +1,4 @@
-"""Files of requests in, files of answers out: every row, its own columns, the pipeline's bits."""
+"""Batch prediction of files: every row, its own columns, bit-equal predictions."""
 
 import json
 import random
@@ -22,14 +22,12 @@ from ml_assets_tests.requests.batch_files import (
     write,
 )
 from ml_assets_tests.requests.malformed_files import MALFORMED
-from ml_assets_tests.training.sample_trips import tune_trips
+from ml_assets_tests.training.sample_trips import validation_trips
 
 
 @pytest.mark.parametrize("out", ["out.parquet", "out.csv", "out.jsonl"])
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
-def test_every_format_gives_the_minutes_of_the_pipeline_to_the_last_bit(
-    predict, tmp_path, name, out
-):
+def test_every_format_is_bit_equal_to_the_pipeline(predict, tmp_path, name, out):
     trips, rows = some_trips()
     summary = predict(write(tmp_path / name, rows), out, chunk_rows=64)
     assert (summary.rows, summary.scored, summary.refused) == (500, 500, 0)
@@ -46,17 +44,15 @@ def test_every_format_gives_the_minutes_of_the_pipeline_to_the_last_bit(
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
-def test_minutes_do_not_depend_on_the_rows_beside(family):
-    trips = pl.from_pandas(tune_trips().iloc[:300])
-    together = model(family).pipeline.predict(tune_trips().iloc[:300])
-    apart = pl.concat([model(family).answers(part) for part in trips.iter_slices(7)])
+def test_predictions_do_not_depend_on_other_rows(family):
+    trips = pl.from_pandas(validation_trips().iloc[:300])
+    together = model(family).pipeline.predict(validation_trips().iloc[:300])
+    apart = pl.concat([model(family).predict_frame(part) for part in trips.iter_slices(7)])
     assert apart["predicted_minutes"].to_list() == together.tolist()
 
 
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
-def test_a_row_that_cannot_be_scored_comes_out_with_its_reason_and_the_rest_is_scored(
-    predict, tmp_path, name
-):
+def test_an_invalid_row_has_its_reason_and_the_others_are_scored(predict, tmp_path, name):
     rows = [GOOD | {"mine": "a"} for _ in range(7)]
     rows[1] |= {"PULocationID": 300, "trip_distance": -1.0}
     rows[5] |= {"trip_distance": None}
@@ -75,7 +71,7 @@ def test_a_row_that_cannot_be_scored_comes_out_with_its_reason_and_the_rest_is_s
     assert summary.reasons == {"PULocationID": 1, "trip_distance": 2}
 
 
-def test_the_requests_own_columns_keep_their_types_in_parquet(predict, tmp_path):
+def test_other_columns_keep_their_types_in_parquet(predict, tmp_path):
     own = pa.table(
         {
             "PULocationID": pa.array([74.0, 75.0]),
@@ -112,7 +108,7 @@ def test_the_requests_own_columns_keep_their_types_in_parquet(predict, tmp_path)
     ],
     ids=lambda column: str(column.type),
 )
-def test_a_column_of_any_kind_is_kept_and_refused_as_a_time(predict, tmp_path, own, out):
+def test_a_column_of_any_type_is_kept_and_invalid_as_a_time(predict, tmp_path, own, out):
     columns = {name: pa.array([value] * 2) for name, value in GOOD.items()}
     pq.write_table(pa.table(columns | {"own": own}), tmp_path / "in.parquet")
     assert predict(tmp_path / "in.parquet", out).scored == 2
@@ -129,16 +125,16 @@ def test_a_column_of_any_kind_is_kept_and_refused_as_a_time(predict, tmp_path, o
     assert (summary.rows, summary.refused) == (2, 2 - own.null_count)
 
 
-def test_times_in_lists_that_json_cannot_hold_are_an_error_that_names_the_column(predict, tmp_path):
+def test_nested_times_out_of_range_raise_with_the_column(predict, tmp_path):
     nested = pa.array([[2**63 - 1], None], pa.list_(pa.timestamp("us")))
     columns = {name: pa.array([value] * 2) for name, value in GOOD.items()}
     pq.write_table(pa.table(columns | {"nested": nested}), tmp_path / "in.parquet")
-    with pytest.raises(RequestFileError, match=r"the column nested holds times.*\.parquet"):
+    with pytest.raises(RequestFileError, match=r"the column nested has nested times.*\.parquet"):
         predict(tmp_path / "in.parquet")
     assert predict(tmp_path / "in.parquet", "out.parquet").scored == 2
 
 
-def test_json_lines_keep_fields_of_any_kind_and_broken_lines_keep_their_place(predict, tmp_path):
+def test_json_lines_keep_other_fields_and_malformed_lines_keep_their_place(predict, tmp_path):
     lines = [
         json.dumps(GOOD | {"mine": {"deep": [1, None]}}),
         "{broken",
@@ -155,14 +151,14 @@ def test_json_lines_keep_fields_of_any_kind_and_broken_lines_keep_their_place(pr
     answers = rows_of(tmp_path / "answers.jsonl")
     assert len(answers) == summary.rows == 8
     assert answers[0]["mine"] == {"deep": [1, None]}
-    assert answers[1]["reason"] == "line 2 is no JSON object"
-    assert answers[2]["reason"] == "line 4 is no JSON object"
+    assert answers[1]["reason"] == "line 2 is not a JSON object"
+    assert answers[2]["reason"] == "line 4 is not a JSON object"
     assert answers[3]["other"] == "é\ud800"
     assert [answer.get("reason") is None for answer in answers] == [True] + [False] * 6 + [True]
     assert summary.reasons["row"] == 4
 
 
-def test_a_csv_row_of_another_width_is_refused_and_quoted_fields_are_kept(predict, tmp_path):
+def test_a_csv_row_of_another_width_is_rejected(predict, tmp_path):
     (tmp_path / "in.csv").write_text(
         "\ufeffPULocationID,DOLocationID,trip_distance,note\n"
         '74,75,1.5,"two\nlines, and ""quotes"""\n'
@@ -175,11 +171,11 @@ def test_a_csv_row_of_another_width_is_refused_and_quoted_fields_are_kept(predic
     assert predict(tmp_path / "in.csv", "out.parquet").scored == 2
     answers = rows_of(tmp_path / "out.parquet")
     assert [answer["note"] for answer in answers] == ['two\nlines, and "quotes"', None, "x", None]
-    assert answers[1]["reason"] == "the row has 2 fields, and the header 4"
-    assert answers[2]["reason"] == "the row has 5 fields, and the header 4"
+    assert answers[1]["reason"] == "the row has 2 fields, the header 4"
+    assert answers[2]["reason"] == "the row has 5 fields, the header 4"
 
 
-def test_a_model_without_intervals_gives_minutes_without_bounds(predict, tmp_path):
+def test_a_model_without_intervals_has_no_bounds(predict, tmp_path):
     source = write(tmp_path / "in.jsonl", [GOOD])
     predict(source, "out.parquet", by=model("linear_regression", intervals=False))
     (answer,) = rows_of(tmp_path / "out.parquet")
@@ -187,57 +183,59 @@ def test_a_model_without_intervals_gives_minutes_without_bounds(predict, tmp_pat
     assert answer["lower_minutes"] is answer["upper_minutes"] is None
 
 
-def test_requests_without_a_time_are_all_asked_for_the_same_moment(predict, tmp_path):
+def test_requests_without_a_time_have_the_same_current_time(predict, tmp_path):
     write(tmp_path / "in.jsonl", [GOOD] * 7)
     write(tmp_path / "at.jsonl", [GOOD | {"pickup_datetime": NOW.isoformat()}] * 7)
     predict(tmp_path / "in.jsonl", "none.jsonl")
-    predict(tmp_path / "at.jsonl", "told.jsonl")
-    none, told = (
+    predict(tmp_path / "at.jsonl", "stated.jsonl")
+    none, stated = (
         [row["predicted_minutes"] for row in rows_of(tmp_path / name)]
-        for name in ("none.jsonl", "told.jsonl")
+        for name in ("none.jsonl", "stated.jsonl")
     )
-    assert none == told
+    assert none == stated
 
 
 FULL = "PULocationID,DOLocationID,trip_distance"
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("in.csv", b"", "lacks the column PULocationID, DOLocationID, trip_distance"),
-        ("in.csv", f"{FULL}\n".encode(), "holds no requests"),
+        ("in.csv", f"{FULL}\n".encode(), "has no requests"),
         ("in.csv", b"PULocationID,miles\n1,2\n", "lacks the column DOLocationID, trip_distance"),
         ("in.csv", f"{FULL},a,a\n1,2,3,4,5\n".encode(), "more than one column 'a'"),
-        ("in.csv", f"{FULL},reason\n1,2,3,4\n".encode(), "have a column reason of their own"),
+        ("in.csv", f"{FULL},reason\n1,2,3,4\n".encode(), "have a column reason, which"),
         ("in.csv", f"{FULL},note\n1,2,3,caf\xe9\n".encode("latin-1"), "is not UTF-8 text"),
         ("in.csv", f"{FULL}\n{'1' * 200_000},2,3\n".encode(), "cannot be read: field larger"),
-        ("in.jsonl", b"", "holds no requests"),
+        ("in.jsonl", b"", "has no requests"),
         ("in.jsonl", b" " * 1_000_001, "line 1 of"),
-        ("in.jsonl", json.dumps(GOOD | {"predicted_minutes": 1}).encode(), "predicted_minutes of"),
+        (
+            "in.jsonl",
+            json.dumps(GOOD | {"predicted_minutes": 1}).encode(),
+            "predicted_minutes, which",
+        ),
         ("in.parquet", b"PAR1 no such thing", "cannot be read"),
         ("in.xlsx", b"PK", "must end with one of .parquet, .csv, .jsonl"),
     ],
 )
-def test_a_file_that_cannot_be_answered_is_an_error_in_a_line_and_leaves_nothing(
-    predict, tmp_path, name, content, told
+def test_an_unusable_file_raises_one_line_and_writes_nothing(
+    predict, tmp_path, name, content, message
 ):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(RequestFileError, match=told) as error:
+    with pytest.raises(RequestFileError, match=message) as error:
         predict(tmp_path / name)
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_a_malformed_file_is_one_line_that_names_the_cause_and_leaves_nothing(
-    predict, tmp_path, name
-):
-    source, content, told = MALFORMED[name]
+def test_a_malformed_file_raises_its_cause_and_writes_nothing(predict, tmp_path, name):
+    source, content, message = MALFORMED[name]
     (tmp_path / source).write_bytes(content())
     with pytest.raises(RequestFileError) as error:
         predict(tmp_path / source, "out.csv")
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert len(str(error.value)) < 600
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == [source]
@@ -245,7 +243,7 @@ def test_a_malformed_file_is_one_line_that_names_the_cause_and_leaves_nothing(
 
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
 @pytest.mark.parametrize("out", ["out.parquet", "out.csv", "out.jsonl"])
-def test_bytes_changed_at_random_are_answered_or_refused_in_a_line(predict, tmp_path, name, out):
+def test_random_corruption_is_predicted_or_raises_one_line(predict, tmp_path, name, out):
     whole = write(tmp_path / name, [row | {"note": "é"} for row in some_trips(30)[1]]).read_bytes()
     change = random.Random(7)
     for _ in range(40):
@@ -262,7 +260,7 @@ def test_bytes_changed_at_random_are_answered_or_refused_in_a_line(predict, tmp_
         assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_file_that_breaks_off_leaves_what_was_there_before(predict, tmp_path):
+def test_a_truncated_file_keeps_the_existing_target(predict, tmp_path):
     whole = write(tmp_path / "whole.parquet", [GOOD] * 50_000).read_bytes()
     half = len(whole) // 2
     broken = whole[:200] + b"\x00" * (half - 200) + whole[half:]
@@ -274,33 +272,33 @@ def test_a_file_that_breaks_off_leaves_what_was_there_before(predict, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_answers_that_are_there_are_replaced_only_when_told_so(predict, tmp_path):
+def test_an_existing_target_is_replaced_only_with_overwrite(predict, tmp_path):
     source = write(tmp_path / "in.jsonl", [GOOD])
     predict(source)
     first = (tmp_path / "answers.jsonl").read_text()
-    with pytest.raises(RequestFileError, match="is there already: name another file, or"):
+    with pytest.raises(RequestFileError, match="already exists: name another file, or"):
         predict(source)
     assert (tmp_path / "answers.jsonl").read_text() == first
     predict(write(tmp_path / "in.jsonl", [GOOD] * 2), overwrite=True)
     assert len(rows_of(tmp_path / "answers.jsonl")) == 2
 
 
-def test_a_file_of_answers_that_cannot_be_written_is_named(predict, tmp_path):
+def test_a_target_that_cannot_be_written_is_named(predict, tmp_path):
     source = write(tmp_path / "in.jsonl", [GOOD])
-    with pytest.raises(RequestFileError, match="is no folder: make it first"):
+    with pytest.raises(RequestFileError, match="is not a folder: create it first"):
         predict(source, "absent/answers.jsonl")
     with pytest.raises(RequestFileError, match="cannot be read: No such file"):
         predict(tmp_path / "absent.csv")
 
 
-def test_a_later_json_field_without_a_column_is_an_error_that_names_the_way_out(predict, tmp_path):
+def test_a_late_json_field_raises_with_the_remedy(predict, tmp_path):
     source = write(tmp_path / "in.jsonl", [GOOD] * 3 + [GOOD | {"late": 1}])
     with pytest.raises(RequestFileError, match=r"'late'.*ends with .jsonl"):
         predict(source, "out.parquet")
 
 
 @pytest.mark.parametrize("name", ["in.csv", "in.jsonl"])
-def test_memory_does_not_grow_with_the_length_of_the_file(predict, tmp_path, name):
+def test_memory_does_not_grow_with_the_file(predict, tmp_path, name):
     def peak(rows):
         source = write(tmp_path / name, [GOOD | {"note": "x" * 100}] * rows)
         tracemalloc.start()
@@ -309,17 +307,17 @@ def test_memory_does_not_grow_with_the_length_of_the_file(predict, tmp_path, nam
         tracemalloc.stop()
         return found
 
-    peak(500)  # what is loaded once
+    peak(500)  # warm-up
     assert peak(10_000) < 1.5 * peak(1000)
 
 
-def test_progress_ends_at_the_whole_file(predict, tmp_path):
+def test_progress_ends_at_the_total(predict, tmp_path):
     for name in ("in.parquet", "in.csv", "in.jsonl"):
-        told = []
+        progress = []
         predict(
             write(tmp_path / name, [GOOD] * 10),
             f"{name}.jsonl",
-            progress=lambda done, total, told=told: told.append((done, total)),
+            progress=lambda done, total, progress=progress: progress.append((done, total)),
         )
-        assert len(told) == 4
-        assert told[-1][0] == told[-1][1] > 0
+        assert len(progress) == 4
+        assert progress[-1][0] == progress[-1][1] > 0

@@ -1,4 +1,4 @@
-"""Which columns of a file are the fields of a request, and which are its own."""
+"""Columns of a file that are request fields, and columns that are not."""
 
 import tracemalloc
 from datetime import datetime
@@ -25,7 +25,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
 @pytest.mark.parametrize("taxi", PUBLISHED)
-def test_a_published_month_is_predicted_at_its_own_pick_up_times(predict, tmp_path, taxi, name):
+def test_a_published_month_is_predicted_for_its_own_pickup_times(predict, tmp_path, taxi, name):
     trips, rows = some_trips(200)
     published = [
         dict.fromkeys(PUBLISHED[taxi].split(), 1)
@@ -45,7 +45,7 @@ def test_a_published_month_is_predicted_at_its_own_pick_up_times(predict, tmp_pa
     assert again.scored == 200
 
 
-def test_real_published_months_are_predicted_as_they_are(predict, tmp_path, real_trips):
+def test_real_published_months_can_be_predicted_directly(predict, tmp_path, real_trips):
     for month in sorted(real_trips.glob("green_tripdata_2023-0*.parquet")):
         request_files.require_readable(month)
     trips = pl.read_parquet(real_trips / "green_tripdata_2023-04.parquet").head(2000)
@@ -64,7 +64,7 @@ def test_real_published_months_are_predicted_as_they_are(predict, tmp_path, real
 
 
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
-def test_columns_in_other_letter_case_are_the_fields(predict, tmp_path, name):
+def test_columns_match_in_any_letter_case(predict, tmp_path, name):
     rows = some_trips(20)[1]
     predict(write(tmp_path / name, rows))
     upper = [{column.upper(): value for column, value in row.items()} for row in rows]
@@ -77,9 +77,7 @@ def test_columns_in_other_letter_case_are_the_fields(predict, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
-def test_a_column_that_looks_like_a_field_is_kept_where_it_is_to_be_ignored(
-    predict, tmp_path, name
-):
+def test_an_ignored_column_that_looks_like_a_field_is_kept(predict, tmp_path, name):
     rows = [GOOD | {"pickup_time": "noon", "passengers": 2}] * 3
     source = write(tmp_path / name, rows)
     with pytest.raises(RequestFileError, match="--ignore-column 'pickup_time' --ignore-column"):
@@ -105,17 +103,17 @@ def test_of_two_names_of_a_field_one_may_be_ignored(predict, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
-def test_a_column_to_ignore_that_is_not_there_is_an_error(predict, tmp_path, name):
+def test_a_missing_ignored_column_raises(predict, tmp_path, name):
     source = write(tmp_path / name, [GOOD | {"note": "a"}])
-    told = "no column 'noet', as --ignore-column says; it has 'note'$"
-    with pytest.raises(RequestFileError, match=told):
+    message = "no column 'noet' for --ignore-column; it has 'note'$"
+    with pytest.raises(RequestFileError, match=message):
         predict(source, ignored=["noet"])
     with pytest.raises(RequestFileError, match="lacks the column PULocationID; it has 'DOLoc"):
         predict(write(tmp_path / "in.csv", [GOOD]), ignored=["PULocationID"])
     assert not (tmp_path / "answers.jsonl").exists()
 
 
-def test_rows_without_a_pick_up_time_are_counted_among_the_scored(predict, tmp_path):
+def test_rows_without_a_pickup_time_are_counted(predict, tmp_path):
     rows = [GOOD, GOOD | {"pickup_datetime": ""}, GOOD | {"pickup_datetime": "2024-05-06T17:30"}]
     summary = predict(write(tmp_path / "in.jsonl", [*rows, {**GOOD, "PULocationID": 0}]))
     assert (summary.rows, summary.scored, summary.without_pickup_time) == (4, 3, 2)
@@ -123,8 +121,8 @@ def test_rows_without_a_pick_up_time_are_counted_among_the_scored(predict, tmp_p
 
 
 @pytest.mark.parametrize(("lines", "length"), [(300, 20_000), (2_000, 100)])
-def test_of_lines_whose_keys_always_differ_a_bounded_part_is_remembered(monkeypatch, lines, length):
-    monkeypatch.setattr(column_names, "_MAX_REMEMBERED", 100)
+def test_the_cache_of_keys_is_bounded(monkeypatch, lines, length):
+    monkeypatch.setattr(column_names, "_MAX_CACHED", 100)
     fields = column_names.JsonFields("in.jsonl", ["own"])
     tracemalloc.start()
     for number in range(lines):

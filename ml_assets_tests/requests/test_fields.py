@@ -1,4 +1,4 @@
-"""Which name means which request field, by one rule for every interface."""
+"""Names of request fields, by one rule for every interface."""
 
 import pytest
 from hypothesis import example, given
@@ -53,13 +53,13 @@ OWN = ["trip_id", "duration_minutes", "note", "id", "driver", "dropoff_datetime"
 
 
 @pytest.mark.parametrize("name", [*PUBLISHED, *OWN])
-def test_a_published_column_is_a_field_or_plainly_something_else(name):
-    """Also in a file that lacks the optional fields, where a resemblance counts for more."""
+def test_a_published_column_is_a_field_or_resembles_none(name):
+    """Also in a file without the optional fields, where a weaker resemblance counts."""
     if field_of(name) is None:
         assert looks_like(name, REQUEST_COLUMNS) is None
 
 
-def test_the_published_names_are_those_that_ingestion_reads():
+def test_the_published_names_are_those_of_ingestion():
     from ml_assets.trips.published_schema import TAXIS, published_columns
 
     for taxi in TAXIS:
@@ -88,7 +88,7 @@ def test_the_published_names_are_those_that_ingestion_reads():
         ("trip distance", "trip_distance"),
     ],
 )
-def test_a_name_that_means_a_field_looks_like_it_whatever_else_is_there(name, field):
+def test_a_clear_name_looks_like_its_field_always(name, field):
     assert field_of(name) is None
     assert looks_like(name) == field
     assert unknown_field(name).endswith(f"did you mean {field}?")
@@ -108,14 +108,14 @@ def test_a_name_that_means_a_field_looks_like_it_whatever_else_is_there(name, fi
         ("destination", "DOLocationID"),
     ],
 )
-def test_a_name_that_may_mean_a_field_looks_like_it_only_while_that_is_absent(name, field):
+def test_a_possible_name_looks_like_its_field_only_if_absent(name, field):
     assert looks_like(name) is None
     assert looks_like(name, [field]) == field
     assert looks_like(name, [other for other in REQUEST_COLUMNS if other != field]) is None
     assert unknown_field(name).endswith(f"did you mean {field}?")
 
 
-def test_a_name_like_no_field_gets_them_all():
+def test_a_name_unlike_any_field_lists_all_fields():
     assert unknown_field("fare").endswith(f"the fields are {', '.join(REQUEST_COLUMNS)}")
 
 
@@ -143,14 +143,14 @@ SPELLINGS["pickup_datetime"] += ["lpep_pickup_datetime", "tpep_pickup_datetime"]
 )
 @example({field: field for field in REQUEST_COLUMNS} | {"pickup_datetime": "lpep_pickup_datetime"},
          None)  # fmt: skip
-def test_a_request_means_the_same_in_every_spelling_and_order(spelling, random):
+def test_spelling_and_order_of_names_do_not_matter(spelling, random):
     items = [(spelling[field], value) for field, value in GOOD.items()]
     if random is not None:
         random.shuffle(items)
     assert read_request(dict(items)) == read_request(GOOD)
 
 
-def test_a_problem_bears_the_name_that_the_request_has():
+def test_a_problem_has_the_name_of_the_request():
     found = read_request({**GOOD, "pulocationid": 74, "PULocationID": 301, "pickup_time": 1})
     assert isinstance(found, Refused)
     assert [problem.field for problem in found.problems] == ["PULocationID", "pulocationid"]
@@ -163,17 +163,17 @@ def test_a_problem_bears_the_name_that_the_request_has():
 
 
 @pytest.mark.parametrize("second", ["tpep_pickup_datetime", "PICKUP_DATETIME"])
-def test_a_field_under_two_names_is_refused_even_where_they_agree(second):
+def test_a_field_with_two_names_is_rejected_even_if_equal(second):
     found = read_request({**GOOD, second: GOOD["pickup_datetime"]})
     assert isinstance(found, Refused)
     ((field, message),) = found.problems
     assert field == second
-    assert message == f"'pickup_datetime' and {second!r} both mean pickup_datetime: leave one out"
+    assert message == f"'pickup_datetime' and {second!r} both mean pickup_datetime: remove one"
 
 
 @given(st.text(max_size=30))
 @example("PULocationİD")
-def test_a_request_with_another_name_is_read_or_refused_for_it(name):
+def test_a_request_with_another_name_is_parsed_or_rejected(name):
     found = read_request({**GOOD, name: None})
     if field_of(name) is None:
         assert found == Refused((), (name,))

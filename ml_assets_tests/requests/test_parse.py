@@ -1,4 +1,4 @@
-"""One request read in plain Python: the verdict, values and texts of the check of a frame."""
+"""Parsing of one request in plain Python: the same values and reasons as the check of a frame."""
 
 import subprocess
 import sys
@@ -33,13 +33,13 @@ GOOD = {"PULocationID": 74, "DOLocationID": 75, "trip_distance": 2.5}
 
 
 def same_as_the_check(fields, now=NOW):
-    """What is read, after a look at what the check of a frame says of the same request."""
+    """Parse a request and compare the result with the check of a frame."""
     checked = check_requests(requests_frame([fields]), now)
     found = read_request(fields, now)
     if checked.valid[0]:
         assert isinstance(found, Request), found
         expected = checked.requests.row(0)
-        # repr tells -0.0 from 0.0, and 1 from 1.0.
+        # repr distinguishes -0.0 from 0.0, and 1 from 1.0.
         assert repr(tuple(found)) == repr(expected)
         assert found.pickup_datetime.fold == 0
     else:
@@ -139,7 +139,7 @@ FIELDS = {
 @example(GOOD | {"pickup_datetime": " " * 1001 + "1970-01-01"})
 @example(GOOD | {"PULocationID": "0" * 1100 + "74"})
 @example(GOOD | {"PULocationID": " " * 1100 + "74"})
-def test_whatever_comes_is_read_as_the_check_of_a_frame_reads_it(fields):
+def test_any_request_is_parsed_like_a_frame(fields):
     same_as_the_check(fields)
 
 
@@ -158,12 +158,12 @@ def test_whatever_comes_is_read_as_the_check_of_a_frame_reads_it(fields):
 @example("0001-01-01T00:00+23:59")
 @example("2024-05-06T24:00")
 @example("2016-12-31T23:59:60Z")
-def test_a_time_is_read_as_the_check_of_a_frame_reads_it(written):
+def test_any_time_is_parsed_like_a_frame(written):
     same_as_the_check(GOOD | {"pickup_datetime": written})
 
 
-def test_an_hour_of_every_day_is_converted_alike_in_both():
-    """A frame is converted by its library's own clock changes, and one request by the system's."""
+def test_an_hour_of_every_day_is_converted_equally():
+    """Polars converts a frame by its own time zone data, Python one request by the system's."""
     hours = [
         datetime(2009, 1, 1, 5) + timedelta(hours=25 * step)
         for step in range((datetime(2027, 11, 25) - datetime(2009, 1, 2)) // timedelta(hours=25))
@@ -193,7 +193,7 @@ def test_an_hour_of_every_day_is_converted_alike_in_both():
         datetime(2024, 2, 29, 12, 0, 0, 1, tzinfo=UTC),
     ],
 )
-def test_now_is_the_same_now_in_both_and_so_is_the_last_time_allowed(now):
+def test_now_and_the_latest_time_are_equal_in_both(now):
     assert same_as_the_check(GOOD, now).pickup_datetime == new_york_time(now)
     last = latest_pickup(now)
     allowed = same_as_the_check(GOOD | {"pickup_datetime": last.isoformat()}, now)
@@ -204,12 +204,12 @@ def test_now_is_the_same_now_in_both_and_so_is_the_last_time_allowed(now):
     assert [problem.field for problem in later.problems] == ["pickup_datetime"]
 
 
-def test_without_a_word_on_the_time_it_is_the_present():
+def test_a_missing_pickup_time_is_now():
     before = new_york_time()
     assert before <= read_request(GOOD).pickup_datetime <= new_york_time()
 
 
-def test_each_wrong_field_is_a_problem_of_its_own():
+def test_each_invalid_field_is_a_problem():
     found = read_request({"PULocationID": 0, "trip_distance": "far", "passenger_count": [1]}, NOW)
     assert found == Refused(
         (
@@ -223,7 +223,7 @@ def test_each_wrong_field_is_a_problem_of_its_own():
     )
 
 
-def test_requests_become_the_columns_that_a_checked_frame_has():
+def test_request_columns_equal_those_of_a_checked_frame():
     rows = [
         GOOD | {"pickup_datetime": "2024-05-06T17:30:15.25"},
         GOOD | {"passenger_count": 3, "PULocationID": "265", "trip_distance": -0.0},
@@ -239,13 +239,13 @@ def test_requests_become_the_columns_that_a_checked_frame_has():
     assert np.isnan(columns["passenger_count"]).tolist() == [True, False, True]
 
 
-def test_no_requests_are_columns_without_rows():
+def test_no_requests_give_empty_columns():
     columns = request_columns([])
     assert [len(column) for column in columns.values()] == [0] * len(REQUEST_COLUMNS)
     assert columns["pickup_datetime"].dtype == "datetime64[us]"
 
 
-def test_reading_a_request_imports_no_table_library():
+def test_parsing_a_request_imports_no_table_library():
     code = (
         "import sys; from ml_assets.requests.parse import read_request; "
         "read_request({'PULocationID': '1', 'pickup_datetime': '2024-05-06T17:30Z'}); "
@@ -255,7 +255,7 @@ def test_reading_a_request_imports_no_table_library():
     assert done.stdout.strip() == "set()"
 
 
-def test_white_space_of_any_length_is_no_part_of_a_value_and_digits_without_end_are_none():
+def test_white_space_is_stripped_and_long_digits_are_invalid():
     padded = same_as_the_check(GOOD | {"PULocationID": " \t\n" * 1000 + "74"})
     assert padded.PULocationID == 74
     long = same_as_the_check(GOOD | {"PULocationID": "0" * 1100 + "74"})
@@ -276,8 +276,8 @@ TEXTS = {name: (values.map(str) | spaced(WRITTEN)) for name, values in FIELDS.it
 @example(GOOD | {"pickup_datetime": " " * 1001 + "1970-01-01"})
 @example(GOOD | {"PULocationID": "0" * 1100 + "74"})
 @example(GOOD | {"PULocationID": " " * 1100 + "74"})
-def test_a_file_of_texts_is_read_as_the_same_texts_in_json(fields):
-    """A file's column comes as it is, and not through the reading of JSON."""
+def test_texts_of_a_file_are_parsed_like_texts_in_json(fields):
+    """A file's column is not parsed as JSON."""
     texts = {name: str(value) for name, value in fields.items()}
     texts = {name: text.encode("utf-8", "replace").decode() for name, text in texts.items()}
     checked = check_requests(pl.DataFrame({name: [text] for name, text in texts.items()}), NOW)

@@ -1,4 +1,4 @@
-"""Valid requests, however they are written; a reason for every other one, and never an error."""
+"""Validation of requests in any form: a reason for every invalid one, and never an error."""
 
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -28,7 +28,7 @@ def check(*requests):
 
 
 def read(**fields):
-    """What one valid request is read as."""
+    """Return the values of one valid request."""
     checked = check(GOOD | fields)
     assert checked.reasons.to_list() == [None]
     return checked.requests.row(0, named=True)
@@ -40,7 +40,7 @@ def refused(**fields):
     return checked.reasons[0]
 
 
-def test_a_request_is_read_with_the_types_that_models_are_trained_on():
+def test_a_request_has_the_types_of_the_training_data():
     checked = check(GOOD | {"pickup_datetime": "2024-05-06T17:30:00", "passenger_count": 1})
     assert checked.requests.schema == {
         "PULocationID": pl.Int16,
@@ -57,7 +57,7 @@ def test_a_zone_may_be_text_or_a_whole_float(zone):
     assert read(DOLocationID=zone)["DOLocationID"] == 75
 
 
-def test_without_a_time_it_is_now_in_new_york_and_passengers_may_be_unknown():
+def test_a_missing_time_is_now_and_missing_passengers_are_unknown():
     row = read()
     assert (row["pickup_datetime"], row["passenger_count"]) == (HERE, None)
     row = read(pickup_datetime="", passenger_count=float("nan"))
@@ -65,7 +65,7 @@ def test_without_a_time_it_is_now_in_new_york_and_passengers_may_be_unknown():
 
 
 @pytest.mark.parametrize("zone", [1, 264, 265])
-def test_zones_at_the_ends_and_without_a_place_on_the_map_are_valid(zone):
+def test_the_first_and_last_zones_are_valid(zone):
     assert read(PULocationID=zone)["PULocationID"] == zone
 
 
@@ -89,7 +89,7 @@ def test_a_time_is_new_yorks_unless_it_has_an_offset(written, read_as):
     assert read(pickup_datetime=written)["pickup_datetime"] == read_as
 
 
-def test_a_column_of_instants_is_converted_and_one_of_wall_times_is_not():
+def test_instants_are_converted_and_wall_times_are_not():
     wall = datetime(2024, 5, 6, 17, 30)
     there = timezone(timedelta(hours=9))
     for column, expected in (
@@ -138,7 +138,7 @@ def test_a_column_of_instants_is_converted_and_one_of_wall_times_is_not():
         ("passenger_count", 1.5),
     ],
 )
-def test_a_reason_names_the_field_what_it_must_be_and_its_value(field, value):
+def test_a_reason_names_field_rule_and_value(field, value):
     reason = refused(**{field: value})
     assert reason.startswith(f"{field} must be {RULES[field]}, not ")
     if not isinstance(value, bool | list | dict):
@@ -152,7 +152,7 @@ def test_the_zones_and_the_distance_are_required(field, absent):
     assert refused(**{field: absent}) == f"{field} is missing: it must be {RULES[field]}"
 
 
-def test_every_wrong_field_is_named_and_good_rows_between_bad_ones_stay_in_order():
+def test_every_invalid_field_is_named_and_valid_rows_keep_their_order():
     bad = {"PULocationID": 0, "DOLocationID": None, "trip_distance": 1e9}
     checked = check(GOOD, bad, GOOD | {"PULocationID": 1}, "no object", None)
     assert checked.valid.to_list() == [True, False, True, False, False]
@@ -167,7 +167,7 @@ def test_the_latest_pickup_is_a_year_from_now():
     assert refused(pickup_datetime=(latest_pickup(NOW) + timedelta(seconds=1)).isoformat())
 
 
-def test_a_frame_without_rows_or_columns_is_no_error():
+def test_a_frame_may_have_no_rows_or_columns():
     assert check_requests(pl.DataFrame(), NOW).requests.columns == list(REQUEST_COLUMNS)
     lacking = check_requests(pl.DataFrame({"other": [1]}), NOW)
     assert "trip_distance is missing" in lacking.reasons[0]
@@ -190,7 +190,7 @@ MAYBE_GOOD = {
 @given(st.lists(st.fixed_dictionaries({}, optional=MAYBE_GOOD) | JSON, max_size=8))
 @example([GOOD | {"PULocationID": 10**400}])
 @example([GOOD | {"pickup_datetime": "\ud800"}])
-def test_whatever_comes_is_read_within_its_range_or_refused_with_a_reason(requests):
+def test_any_request_is_in_range_or_has_a_reason(requests):
     checked = check_requests(requests_frame(requests), NOW)
     assert len(checked.valid) == len(checked.reasons) == len(requests)
     assert checked.requests.height == checked.valid.sum()
@@ -205,7 +205,7 @@ def test_whatever_comes_is_read_within_its_range_or_refused_with_a_reason(reques
 
 
 def as_texts(requests):
-    """Every value written out, one by one: what a column of another type must be read as, too."""
+    """Return every value as text, the reference for columns of other types."""
     rows = [row if isinstance(row, dict) else {} for row in requests]
     columns = {name: [as_text(row.get(name)) for row in rows] for name in REQUEST_COLUMNS}
     return pl.DataFrame(columns, schema=dict.fromkeys(REQUEST_COLUMNS, pl.String))
@@ -224,7 +224,7 @@ PLAIN = st.sampled_from(
 
 
 @given(st.data())
-def test_a_column_of_plain_values_is_read_as_their_texts_are(data):
+def test_a_column_of_plain_values_is_parsed_like_its_texts(data):
     rows = data.draw(st.integers(1, 5))
     columns = {
         name: data.draw(st.lists(data.draw(PLAIN), min_size=rows, max_size=rows))
@@ -242,7 +242,7 @@ def test_a_column_of_plain_values_is_read_as_their_texts_are(data):
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Kathmandu"])
-def test_times_at_the_ends_of_what_a_column_can_hold_are_refused_and_no_error(unit, zone):
+def test_extreme_times_are_invalid_without_an_error(unit, zone):
     ends = pl.Series([-(2**63) + 1, 2**63 - 1, 0]).cast(pl.Datetime(unit, zone))
     frame = pl.DataFrame({name: [value] * 3 for name, value in GOOD.items()})
     checked = check_requests(frame.with_columns(pickup_datetime=ends), NOW)
@@ -259,7 +259,7 @@ def test_times_at_the_ends_of_what_a_column_can_hold_are_refused_and_no_error(un
         pl.Series(np.array([74], dtype=np.float32)),
     ],
 )
-def test_a_column_of_any_type_that_holds_the_number_is_read(column):
+def test_a_number_may_have_any_column_type(column):
     frame = pl.DataFrame({name: [value] for name, value in GOOD.items()})
     checked = check_requests(frame.with_columns(PULocationID=column), NOW)
     assert checked.requests["PULocationID"].to_list() == [74]
@@ -277,7 +277,7 @@ def test_a_column_of_any_type_that_holds_the_number_is_read(column):
         pl.Series([object()], dtype=pl.Object),
     ],
 )
-def test_a_column_of_another_type_is_refused(column):
+def test_a_column_of_another_type_is_invalid(column):
     frame = pl.DataFrame({name: [value] for name, value in GOOD.items()})
     checked = check_requests(frame.with_columns(PULocationID=column), NOW)
     assert checked.reasons[0].startswith("PULocationID must be a zone number")

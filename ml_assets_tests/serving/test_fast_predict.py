@@ -16,7 +16,7 @@ from ml_assets.serving.fast_predict import (
     enable_fast_path,
 )
 from ml_assets.training.families import FAMILIES
-from ml_assets_tests.training.sample_trips import odd_requests, train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
 
 COLUMNS = 4
 
@@ -62,7 +62,7 @@ def test_rows_on_the_very_edge_of_a_split_go_the_way_that_xgboost_sends_them(reg
 
 
 def test_a_pipeline_with_the_fast_path_predicts_as_before():
-    fit, asked = train_trips(), tune_trips().head(200)
+    fit, asked = train_trips(), validation_trips().head(200)
     pipeline = FAMILIES["xgboost"].make_pipeline({"n_estimators": 60}, n_jobs=1)
     pipeline.fit(fit, fit["duration_minutes"])
     expected, odd = pipeline.predict(asked), pipeline.predict(odd_requests())
@@ -89,7 +89,7 @@ def test_a_pipeline_with_the_fast_path_predicts_as_before():
 def test_what_means_something_else_by_its_trees_predicts_by_itself(other):
     """Dropped trees are weighed, and counts are the exponential of what the leaves say."""
     model = other()
-    bounded = BoundedRegressor(model).adopt(model)
+    bounded = BoundedRegressor(model).wrap_fitted(model)
     assert not enable_fast_path([bounded])
     assert bounded.regressor_ is model
     rows = trips(holes=0)[0][:3]

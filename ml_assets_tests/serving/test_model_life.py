@@ -122,7 +122,7 @@ def test_a_champion_that_brings_foreign_types_is_not_loaded(service, home):
     def is_refused():
         # Again and again: the process that watches the registry puts its own note back.
         (serving_folder(home) / CHAMPION_FILE).write_text(note)
-        return "asks to trust types of other packages" in service.log.read_text()
+        return "needs types of other packages" in service.log.read_text()
 
     wait_until(is_refused, NOTICED, service)
     assert service.version() == "1"

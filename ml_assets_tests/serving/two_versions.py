@@ -21,7 +21,7 @@ from ml_assets.storage.model_version import KNOWN_MINUTES
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
-from ml_assets_tests.training.sample_trips import train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
 SHORTER = 0.4
 """Of the minutes, on which the second version is fitted: no answer of one is the other's."""
@@ -40,7 +40,7 @@ TAGS = {
 @cache
 def small_pipeline(share: float) -> Pipeline:
     """Fitted on so large a share of the minutes, with intervals and typical requests."""
-    trips, tune = train_trips(), tune_trips()
+    trips, tune = train_trips(), validation_trips()
     pipeline = FAMILIES["xgboost"].make_pipeline({"n_estimators": 20}, n_jobs=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -94,7 +94,7 @@ def served_home(folder: Path, **variables: str) -> ServedHome:
     for share in (1.0, SHORTER):
         pipeline = small_pipeline(share)
         with tracked_run(client, EXPERIMENT, "small", {}) as run:
-            uri = log_pipeline(run, pipeline, tune_trips()[list(REQUEST_COLUMNS)].head(5))
+            uri = log_pipeline(run, pipeline, validation_trips()[list(REQUEST_COLUMNS)].head(5))
         tags = {**TAGS, KNOWN_MINUTES: json.dumps(known_minutes(pipeline))}
         pipelines[register(client, REGISTERED_MODEL, uri, run.run_id, tags)] = pipeline
     named = {"ML_ASSETS_HOME": str(folder), "ML_ASSETS_TRIPS": "sample", **variables}
@@ -105,7 +105,7 @@ def served_home(folder: Path, **variables: str) -> ServedHome:
 
 def asked(count: int) -> tuple[list[dict[str, object]], pd.DataFrame]:
     """Requests as JSON has them, and the same as a frame."""
-    frame = tune_trips()[list(REQUEST_COLUMNS)].head(count)
+    frame = validation_trips()[list(REQUEST_COLUMNS)].head(count)
     records = json.loads(frame.astype({"passenger_count": "float64"}).to_json(orient="records"))
     times = [time.isoformat() for time in frame["pickup_datetime"]]
     return [

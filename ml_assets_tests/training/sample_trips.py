@@ -1,4 +1,4 @@
-"""Small frames of the synthetic sample, and requests that no sane client would send."""
+"""Small frames of the synthetic sample, and requests with extreme values."""
 
 import io
 from functools import cache
@@ -13,12 +13,12 @@ from ml_assets.trips.month import Month
 from ml_assets.trips.sample import generate_month
 
 SCALE = 0.15
-"""Of the sample's 9,500 rows a month."""
+"""Share of the sample's 9,500 rows per month."""
 
 
 @cache
 def trips_of(number: int) -> pd.DataFrame:
-    """The kept trips of a month of 2023, about 1,400 of them; nobody may change the frame."""
+    """The kept trips of a month of 2023, about 1,400; cached, so do not modify the frame."""
     month = Month(2023, number)
     file = io.BytesIO()
     pq.write_table(generate_month(month, "green", SCALE), file)
@@ -32,13 +32,13 @@ def train_trips() -> pd.DataFrame:
     return pd.concat([trips_of(1), trips_of(2)], ignore_index=True)
 
 
-def tune_trips() -> pd.DataFrame:
-    """The month after."""
+def validation_trips() -> pd.DataFrame:
+    """The following month."""
     return trips_of(3)
 
 
 def odd_requests() -> pd.DataFrame:
-    """One request for each odd value that a field can have; the other fields are ordinary."""
+    """One request for each extreme value of a field; the other fields are ordinary."""
     ordinary = {
         "PULocationID": 74.0,
         "DOLocationID": 75.0,

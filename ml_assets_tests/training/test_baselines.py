@@ -1,4 +1,4 @@
-"""The rules that models must beat: right on cases done by hand, and steady on odd rows."""
+"""Baselines: correct on hand-calculated cases and robust to outliers."""
 
 import time
 
@@ -29,7 +29,7 @@ def trips() -> pd.DataFrame:
 DURATIONS = [5.0, 7.0, 9.0, 11.0, 13.0]
 
 
-def asked(**columns: list[float]) -> pd.DataFrame:
+def requests_of(**columns: list[float]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
@@ -38,10 +38,10 @@ def test_the_global_mean_is_the_same_for_every_trip(trips):
     assert baseline.predict(trips.head(2)).tolist() == [9.0, 9.0]
 
 
-def test_a_pair_gets_its_median_and_an_unseen_pair_the_median_of_all(trips):
+def test_a_pair_gets_its_median_and_an_unseen_pair_the_overall_median(trips):
     baseline = MedianPerPair().fit(trips, DURATIONS)
-    requests = asked(PULocationID=[74, 75, 74, 1, 265], DOLocationID=[75, 74, 74, 1, 265])
-    assert baseline.predict(requests).tolist() == [7.0, 12.0, 9.0, 9.0, 9.0]
+    unseen = requests_of(PULocationID=[74, 75, 74, 1, 265], DOLocationID=[75, 74, 74, 1, 265])
+    assert baseline.predict(unseen).tolist() == [7.0, 12.0, 9.0, 9.0, 9.0]
 
 
 def test_the_median_per_pair_does_not_depend_on_the_frame_index(trips):
@@ -52,29 +52,31 @@ def test_the_median_per_pair_does_not_depend_on_the_frame_index(trips):
     assert baseline.predict(trips).tolist() == expected.predict(trips).tolist()
 
 
-def test_the_line_is_found_on_a_line(trips):
+def test_the_line_fits_collinear_points(trips):
     baseline = DistanceLine(limit_quantile=1.0).fit(trips, DURATIONS)
     assert baseline.slope_ == pytest.approx(2.0)
-    assert baseline.predict(asked(trip_distance=[0.0, 2.5])) == pytest.approx([3.0, 8.0])
+    assert baseline.predict(requests_of(trip_distance=[0.0, 2.5])) == pytest.approx([3.0, 8.0])
 
 
-def test_one_absurd_distance_neither_turns_the_line_nor_is_predicted_absurdly():
+def test_an_outlying_distance_does_not_affect_the_line():
     generator = np.random.default_rng(5)
     miles = generator.uniform(0.5, 10, 5_000)
     durations = 3 + 2 * miles
-    spoilt = np.append(miles, [201_421.0, np.inf])
-    baseline = DistanceLine().fit(asked(trip_distance=spoilt), np.append(durations, [9.0, 9.0]))
+    outliers = np.append(miles, [201_421.0, np.inf])
+    baseline = DistanceLine().fit(
+        requests_of(trip_distance=outliers), np.append(durations, [9.0, 9.0])
+    )
     assert baseline.slope_ == pytest.approx(2.0, rel=0.01)
-    odd = asked(trip_distance=[201_421.0, np.inf, -5.0, 0.0, np.nan])
+    odd = requests_of(trip_distance=[201_421.0, np.inf, -5.0, 0.0, np.nan])
     predicted = baseline.predict(odd)
     assert predicted[0] == predicted[1] < 25
     assert predicted[2] == predicted[3] == pytest.approx(3.0, abs=0.1)
     assert predicted[4] == pytest.approx(baseline.mean_duration_)
 
 
-def test_trips_of_one_length_have_no_slope(trips):
+def test_equal_distances_have_no_slope(trips):
     baseline = DistanceLine().fit(trips.assign(trip_distance=0.3), DURATIONS)
-    assert baseline.predict(asked(trip_distance=[0.3, 40.0])) == pytest.approx([9.0, 9.0])
+    assert baseline.predict(requests_of(trip_distance=[0.3, 40.0])) == pytest.approx([9.0, 9.0])
 
 
 def test_a_line_needs_a_distance(trips):
@@ -88,7 +90,7 @@ def test_a_baseline_is_a_scikit_learn_regressor(name, trips):
     with pytest.raises(NotFittedError):
         baseline.predict(trips)
     for durations in (DURATIONS[:-1], []):
-        with pytest.raises(ValueError, match="one duration a trip"):
+        with pytest.raises(ValueError, match="one duration per trip"):
             baseline.fit(trips, durations)
     pipeline = make_pipeline(clone(baseline)).fit(trips, pd.Series(DURATIONS))
     predicted = pipeline.predict(trips)
@@ -114,7 +116,7 @@ def test_a_million_trips_take_seconds(name):
     assert time.perf_counter() - started < 10, "row by row it would take minutes"
 
 
-def test_on_real_months_knowing_the_pair_or_the_distance_helps(real_trips):
+def test_on_real_months_pair_and_distance_beat_the_mean(real_trips):
     january, february = (_kept(real_trips, number) for number in (1, 2))
     rmse = {
         name: measure(

@@ -1,4 +1,4 @@
-"""Every family of the registry, from a frame of requests to minutes."""
+"""Every model family, from a frame of requests to minutes."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.registry.artifacts import trusted_types
 from ml_assets.training.families import FAMILIES, family_named
 from ml_assets.trips.rules import REQUEST_COLUMNS
-from ml_assets_tests.training.sample_trips import odd_requests, train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
 
 every_family = pytest.mark.parametrize("name", list(FAMILIES))
 
@@ -43,38 +43,40 @@ def fitted(name: str) -> Pipeline:
 @every_family
 def test_it_beats_the_global_mean_on_a_later_month(name: str) -> None:
     family = FAMILIES[name]
-    train, tune = train_trips(), tune_trips()
+    train, validation = train_trips(), validation_trips()
     pipeline = family.make_pipeline()
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         pipeline.fit(train, train["duration_minutes"])
-    actual = tune["duration_minutes"]
+    actual = validation["duration_minutes"]
     mean = np.full(len(actual), train["duration_minutes"].mean())
-    rmse = root_mean_squared_error(actual, pipeline.predict(tune))
+    rmse = root_mean_squared_error(actual, pipeline.predict(validation))
     assert rmse < 0.9 * root_mean_squared_error(actual, mean)
 
 
 @every_family
 def test_it_reads_request_columns_only(name: str) -> None:
-    tune = tune_trips()
-    told = tune.assign(duration_minutes=60.0, trip_id=-1, dropoff_datetime=pd.Timestamp("2030-1-1"))
+    trips = validation_trips()
+    more = trips.assign(
+        duration_minutes=60.0, trip_id=-1, dropoff_datetime=pd.Timestamp("2030-1-1")
+    )
     pipeline = fitted(name)
-    expected = pipeline.predict(tune[list(REQUEST_COLUMNS)])
-    np.testing.assert_array_equal(pipeline.predict(told), expected)
-    np.testing.assert_array_equal(pipeline.predict(told[told.columns[::-1]]), expected)
+    expected = pipeline.predict(trips[list(REQUEST_COLUMNS)])
+    np.testing.assert_array_equal(pipeline.predict(more), expected)
+    np.testing.assert_array_equal(pipeline.predict(more[more.columns[::-1]]), expected)
 
 
 @every_family
-def test_one_request_gets_the_answer_it_gets_in_a_batch(name: str) -> None:
+def test_a_single_request_is_predicted_as_in_a_batch(name: str) -> None:
     pipeline = fitted(name)
-    batch = pd.concat([tune_trips().head(40), odd_requests()], ignore_index=True)
-    together = pipeline.predict(batch)
-    alone = [pipeline.predict(batch.iloc[[row]])[0] for row in range(len(batch))]
-    np.testing.assert_array_equal(alone, together)
+    batch = pd.concat([validation_trips().head(40), odd_requests()], ignore_index=True)
+    batched = pipeline.predict(batch)
+    single = [pipeline.predict(batch.iloc[[row]])[0] for row in range(len(batch))]
+    np.testing.assert_array_equal(single, batched)
 
 
 @every_family
-def test_odd_requests_get_minutes_that_a_trip_can_last(name: str) -> None:
+def test_extreme_requests_get_minutes_within_the_bounds(name: str) -> None:
     minutes = fitted(name).predict(odd_requests())
     assert np.isfinite(minutes).all()
     assert minutes.min() >= 1 and minutes.max() <= 60
@@ -107,21 +109,23 @@ def test_no_request_breaks_a_model(
 @pytest.mark.parametrize("absent", REQUEST_COLUMNS[:3])
 def test_a_missing_request_column_is_named(name: str, absent: str) -> None:
     with pytest.raises(ValueError, match=f"lack {absent}"):
-        fitted(name).predict(tune_trips().drop(columns=absent))
+        fitted(name).predict(validation_trips().drop(columns=absent))
 
 
 @every_family
-def test_a_clone_fitted_again_answers_the_same(name: str) -> None:
+def test_a_refitted_clone_predicts_the_same(name: str) -> None:
     trips = train_trips()
     again = clone(fitted(name)).fit(trips, trips["duration_minutes"])
-    np.testing.assert_array_equal(again.predict(tune_trips()), fitted(name).predict(tune_trips()))
+    np.testing.assert_array_equal(
+        again.predict(validation_trips()), fitted(name).predict(validation_trips())
+    )
 
 
 @every_family
-def test_it_survives_skops_to_the_last_bit(name: str) -> None:
+def test_it_survives_skops_bit_for_bit(name: str) -> None:
     pipeline = fitted(name)
     loaded = skops.io.loads(skops.io.dumps(pipeline), trusted=trusted_types(pipeline))
-    batch = pd.concat([tune_trips(), odd_requests()], ignore_index=True)
+    batch = pd.concat([validation_trips(), odd_requests()], ignore_index=True)
     np.testing.assert_array_equal(loaded.predict(batch), pipeline.predict(batch))
 
 
@@ -136,14 +140,14 @@ def test_its_importance_has_named_shares_and_distance_matters(name: str) -> None
     assert any("mile" in f or "minutes" in f or "distance" in f for f in at_most), at_most
 
 
-def test_importance_of_a_model_that_uses_nothing_is_zero() -> None:
+def test_importance_without_used_features_is_zero() -> None:
     trips = train_trips()
     pipeline = FAMILIES["lasso"].make_pipeline({"alpha": 1e6})
     pipeline.fit(trips, trips["duration_minutes"])
     assert set(feature_importance(pipeline).values()) == {0.0}
 
 
-def test_an_estimator_that_tells_no_importance_has_none() -> None:
+def test_an_estimator_without_importance_has_none() -> None:
     from sklearn.neighbors import KNeighborsRegressor
 
     pipeline = clone(fitted("xgboost"))
@@ -153,7 +157,7 @@ def test_an_estimator_that_tells_no_importance_has_none() -> None:
     assert feature_importance(pipeline) == {}
 
 
-def test_an_unknown_family_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_family_raises_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'lgbm': choose from linear_regression, lasso"):
         family_named("lgbm")
 

@@ -1,26 +1,26 @@
-"""Fitting with given parameters, and refusing trips that cannot be learned from."""
+"""Fitting with given parameters, and rejecting unusable trips."""
 
 import numpy as np
 import pytest
 
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import encode_trips, fit_encoded, refit, thread_count
-from ml_assets_tests.training.sample_trips import train_trips, trips_of, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, trips_of, validation_trips
 
 
 def test_fitting_encoded_trips_equals_fitting_the_pipeline() -> None:
     family, trips = FAMILIES["extra_trees"], train_trips()
     parameters = {**family.defaults, "n_estimators": 5}
-    encoded = encode_trips(family, trips, tune_trips())
+    encoded = encode_trips(family, trips, validation_trips())
     fitted = fit_encoded(family, encoded, parameters, seed=7, n_jobs=1)
     whole = family.make_pipeline(parameters, seed=7).fit(trips, trips["duration_minutes"])
     np.testing.assert_array_equal(
-        fitted.pipeline.predict(tune_trips()), whole.predict(tune_trips())
+        fitted.pipeline.predict(validation_trips()), whole.predict(validation_trips())
     )
 
 
 def test_a_sample_of_rows_is_the_same_for_the_same_seed() -> None:
-    encoded = encode_trips(FAMILIES["lasso"], train_trips(), tune_trips())
+    encoded = encode_trips(FAMILIES["lasso"], train_trips(), validation_trips())
     rows, minutes = encoded.sample(100, seed=1)
     again, _ = encoded.sample(100, seed=1)
     assert rows.shape[0] == len(minutes) == 100
@@ -28,33 +28,35 @@ def test_a_sample_of_rows_is_the_same_for_the_same_seed() -> None:
     assert encoded.sample(None, seed=1)[0] is encoded.train
 
 
-def test_a_refit_keeps_parameters_and_figures_and_learns_from_the_other_trips() -> None:
+def test_a_refit_keeps_parameters_and_metrics_and_uses_the_other_trips() -> None:
     family = FAMILIES["xgboost"]
-    encoded = encode_trips(family, train_trips(), tune_trips())
+    encoded = encode_trips(family, train_trips(), validation_trips())
     fitted = fit_encoded(family, encoded, {**family.defaults, "n_estimators": 9}, 1, 1)
     again = refit(fitted, trips_of(4))
-    assert again.parameters == fitted.parameters and again.tune_rmse == fitted.tune_rmse
+    assert again.parameters == fitted.parameters and again.validation_rmse == fitted.validation_rmse
     assert again.pipeline["model"].regressor_.get_booster().num_boosted_rounds() == 9
-    assert (again.pipeline.predict(tune_trips()) != fitted.pipeline.predict(tune_trips())).any()
+    assert (
+        again.pipeline.predict(validation_trips()) != fitted.pipeline.predict(validation_trips())
+    ).any()
 
 
 @pytest.mark.parametrize("minutes", [np.nan, np.inf, 0.0, -1.0])
-def test_a_duration_that_is_none_is_refused(minutes: float) -> None:
-    spoilt = train_trips().copy()
-    spoilt.loc[3, "duration_minutes"] = minutes
-    with pytest.raises(ValueError, match="duration_minutes of the train trips"):
-        encode_trips(FAMILIES["lasso"], spoilt, tune_trips())
+def test_an_invalid_duration_raises(minutes: float) -> None:
+    invalid = train_trips().copy()
+    invalid.loc[3, "duration_minutes"] = minutes
+    with pytest.raises(ValueError, match="duration_minutes of the training trips"):
+        encode_trips(FAMILIES["lasso"], invalid, validation_trips())
 
 
-def test_no_trips_or_no_target_is_refused_by_role() -> None:
+def test_missing_trips_or_target_raise_with_the_role() -> None:
     lasso = FAMILIES["lasso"]
-    with pytest.raises(ValueError, match="no tune trips"):
-        encode_trips(lasso, train_trips(), tune_trips().head(0))
-    with pytest.raises(ValueError, match="train trips lack the column duration_minutes"):
-        encode_trips(lasso, train_trips().drop(columns="duration_minutes"), tune_trips())
+    with pytest.raises(ValueError, match="no validation trips"):
+        encode_trips(lasso, train_trips(), validation_trips().head(0))
+    with pytest.raises(ValueError, match="training trips have no column duration_minutes"):
+        encode_trips(lasso, train_trips().drop(columns="duration_minutes"), validation_trips())
 
 
 @pytest.mark.parametrize("n_jobs", [0, -2])
-def test_a_senseless_number_of_threads_is_refused(n_jobs: int) -> None:
+def test_an_invalid_number_of_threads_raises(n_jobs: int) -> None:
     with pytest.raises(ValueError, match=f"n_jobs is {n_jobs}"):
         thread_count(n_jobs)

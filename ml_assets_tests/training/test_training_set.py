@@ -1,4 +1,4 @@
-"""A training set names exactly what it stands on, and refuses to load anything else."""
+"""A training set records its exact inputs, and loads nothing else."""
 
 import polars as pl
 import pytest
@@ -43,13 +43,13 @@ def test_it_records_months_rows_checksums_source_and_code(store, training_set):
     assert (training_set.caveat, training_set.gaps) == (None, [])
 
 
-def test_the_same_months_have_the_same_fingerprint_and_others_another(store, training_set):
+def test_the_fingerprint_depends_on_the_months(store, training_set):
     again = build_training_set(store, choose_window(store.months("trip_features")))
     fewer = build_training_set(store, choose_window(MONTHS[:3]))
     assert again.fingerprint == training_set.fingerprint != fewer.fingerprint
 
 
-def test_it_loads_the_trips_of_its_months_in_order_and_nothing_else(store, training_set):
+def test_it_loads_only_the_trips_of_its_months_in_order(store, training_set):
     for roles, months in ((("train",), MONTHS[:2]), (("judge",), MONTHS[3:]), (ROLES, MONTHS)):
         loaded = load_trips(store, training_set, *roles)
         assert list(loaded.columns) == [*REQUEST_COLUMNS, TARGET]
@@ -57,25 +57,25 @@ def test_it_loads_the_trips_of_its_months_in_order_and_nothing_else(store, train
         assert pl.from_pandas(loaded).equals(stored.select(*REQUEST_COLUMNS, TARGET))
 
 
-def test_missing_passengers_are_not_a_number_for_models(store):
-    record = store.raw_record(MONTHS[0])
+def test_missing_passengers_are_nan_for_models(store):
+    raw = store.raw_record(MONTHS[0])
     trips = store.read_table("trip_features", MONTHS[0])
     passengers = pl.Series("passenger_count", [None, *[1.0] * 199], dtype=pl.Float32)
-    put_features(store, trips.with_columns(passengers), record)
-    described = build_training_set(store, choose_window(MONTHS))
-    loaded = load_trips(store, described, "train")["passenger_count"]
+    put_features(store, trips.with_columns(passengers), raw)
+    record = build_training_set(store, choose_window(MONTHS))
+    loaded = load_trips(store, record, "train")["passenger_count"]
     assert loaded.isna().tolist() == [True] + [False] * (len(loaded) - 1)
 
 
-def test_two_months_serve_with_the_caveat_and_a_gap_is_recorded(store):
-    described = build_training_set(store, choose_window([MONTHS[0], MONTHS[3]]))
-    assert described.tunes_on_the_judged_month
-    assert described.caveat
-    assert described.gaps == ["2023-02", "2023-03"]
-    assert len(load_trips(store, described, *ROLES)) == 200 + 203
+def test_two_months_have_a_caveat_and_gaps_are_recorded(store):
+    record = build_training_set(store, choose_window([MONTHS[0], MONTHS[3]]))
+    assert record.tunes_on_the_judged_month
+    assert record.caveat
+    assert record.gaps == ["2023-02", "2023-03"]
+    assert len(load_trips(store, record, *ROLES)) == 200 + 203
 
 
-def test_a_month_republished_since_is_refused(store, training_set):
+def test_a_republished_month_raises(store, training_set):
     put_month(store, MONTHS[1], rows=150)
     with pytest.raises(TrainingSetError) as error:
         load_trips(store, training_set, "train")
@@ -87,7 +87,7 @@ def test_a_month_republished_since_is_refused(store, training_set):
 
 
 @pytest.mark.parametrize("rows", [150, 201, 250])
-def test_a_month_cleaned_again_by_other_code_is_refused(store, training_set, rows):
+def test_a_month_cleaned_by_other_code_raises(store, training_set, rows):
     record = store.raw_record(MONTHS[1])
     trips = pl.concat([store.read_table("trip_features", MONTHS[1])] * 2).head(rows)
     put_features(store, trips.with_columns(trip_id=pl.int_range(rows)), record, code_version="2")
@@ -95,13 +95,13 @@ def test_a_month_cleaned_again_by_other_code_is_refused(store, training_set, row
         load_trips(store, training_set, "train")
 
 
-def test_the_same_month_stored_again_by_the_same_code_is_taken(store, training_set):
+def test_the_same_month_stored_again_by_the_same_code_loads(store, training_set):
     before = load_trips(store, training_set, *ROLES)
     put_tables(store, MONTHS[1], store.raw_record(MONTHS[1]))
     assert load_trips(store, training_set, *ROLES).equals(before)
 
 
-def test_a_month_that_is_gone_is_named_with_the_way_to_bring_it(store, training_set):
+def test_a_removed_month_raises_with_the_command_to_ingest_it(store, training_set):
     store.remove("trip_features", [MONTHS[1]])
     with pytest.raises(MonthNotFound, match=r"trip_features has no month 2023-02.*ml-assets run"):
         load_trips(store, training_set, "train")

@@ -1,4 +1,4 @@
-"""Tuning: what is tried first, what a budget means, and studies that processes share."""
+"""Tuning: order of trials, budgets, and shared studies."""
 
 import multiprocessing
 import signal
@@ -22,14 +22,16 @@ from ml_assets.training.families.base import trip_history
 from ml_assets.training.fit import FittedModel
 from ml_assets.training.tune import TuningBudget, open_storage, tune_and_fit
 from ml_assets_tests.interrupting import interrupted
-from ml_assets_tests.training.sample_trips import train_trips, tune_trips
+from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
 SVR = FAMILIES["linear_svr"]
 
 
 def tuned(family: ModelFamily, trials: int = 2, **options: Any) -> FittedModel:
     budget = options.pop("budget", TuningBudget(trials=trials, seed=3))
-    return tune_and_fit(family, train_trips(), tune_trips(), budget=budget, n_jobs=1, **options)
+    return tune_and_fit(
+        family, train_trips(), validation_trips(), budget=budget, n_jobs=1, **options
+    )
 
 
 def _nearest(parameters: Any, seed: int, n_jobs: int) -> Any:
@@ -52,11 +54,11 @@ NEAREST = ModelFamily(
 def test_a_new_family_is_one_entry() -> None:
     model = tuned(NEAREST, trials=4)
     assert [trial.state for trial in model.trials] == ["COMPLETE"] * 4
-    assert model.parameters == min(model.trials, key=lambda t: t.tune_rmse or 99).parameters
-    assert np.isfinite(model.pipeline.predict(tune_trips())).all()
+    assert model.parameters == min(model.trials, key=lambda t: t.validation_rmse or 99).parameters
+    assert np.isfinite(model.pipeline.predict(validation_trips())).all()
 
 
-def test_a_trial_that_cannot_be_fitted_does_not_end_the_study() -> None:
+def test_a_failing_trial_does_not_end_the_study() -> None:
     def sometimes(trial: Any) -> dict[str, Any]:
         neighbours = trial.suggest_int("n_neighbors", 5, 6)
         return {"n_neighbors": neighbours, "p": trial.suggest_categorical("p", [2, -1])}
@@ -68,13 +70,13 @@ def test_a_trial_that_cannot_be_fitted_does_not_end_the_study() -> None:
     assert model.parameters["p"] == 2
 
 
-def test_when_no_trial_can_be_fitted_the_reason_is_told() -> None:
+def test_if_every_trial_fails_the_first_error_is_raised() -> None:
     family = replace(NEAREST, defaults={"n_neighbors": 5, "p": -1})
     with pytest.raises(ValueError, match="'p' parameter"):
         tuned(family, trials=3)
 
 
-def test_no_trials_take_the_defaults_or_the_warm_start() -> None:
+def test_without_trials_the_warm_start_or_the_defaults_are_used() -> None:
     plain, warm = tuned(SVR, 0), tuned(SVR, 0, warm_start={"C": 0.5})
     assert plain.parameters == SVR.defaults and plain.trials == []
     assert warm.parameters == {**SVR.defaults, "C": 0.5}
@@ -86,19 +88,19 @@ def test_the_warm_start_is_tried_first_and_the_defaults_next() -> None:
     assert "gone" not in model.parameters
 
 
-def test_the_same_seed_finds_the_same() -> None:
+def test_the_same_seed_gives_the_same_result() -> None:
     first, again = tuned(SVR, 5), tuned(SVR, 5)
     assert [t.parameters for t in first.trials] == [t.parameters for t in again.trials]
-    assert first.tune_rmse == again.tune_rmse
+    assert first.validation_rmse == again.validation_rmse
     np.testing.assert_array_equal(
-        first.pipeline.predict(tune_trips()), again.pipeline.predict(tune_trips())
+        first.pipeline.predict(validation_trips()), again.pipeline.predict(validation_trips())
     )
 
 
-def test_each_trial_is_told() -> None:
-    told: list[int] = []
-    tuned(SVR, 3, on_trial=lambda trial: told.append(trial.number))
-    assert told == [0, 1, 2]
+def test_each_trial_is_reported() -> None:
+    reported: list[int] = []
+    tuned(SVR, 3, on_trial=lambda trial: reported.append(trial.number))
+    assert reported == [0, 1, 2]
 
 
 def test_the_budget_in_seconds_ends_the_study() -> None:
@@ -116,7 +118,7 @@ def test_the_budget_in_seconds_ends_the_study() -> None:
         ({"seconds": float("nan")}, "the tuning budget is nan seconds"),
     ],
 )
-def test_a_senseless_budget_is_refused(options: dict[str, Any], message: str) -> None:
+def test_an_invalid_budget_raises(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TuningBudget(**options)
 
@@ -135,7 +137,7 @@ def test_the_final_fit_has_the_rounds_that_early_stopping_found(name: str) -> No
     assert grown == rounds < 3000
 
 
-def test_optuna_says_nothing_and_is_as_loud_as_before(capfd: pytest.CaptureFixture[str]) -> None:
+def test_optuna_is_silent_and_its_verbosity_restored(capfd: pytest.CaptureFixture[str]) -> None:
     before = optuna.logging.get_verbosity()
     tuned(SVR, 2)
     assert "[I " not in capfd.readouterr().err
@@ -167,15 +169,15 @@ def test_two_processes_share_a_study_in_sqlite(tmp_path: Path) -> None:
         tune_and_fit(
             SVR,
             train_trips().head(500),
-            tune_trips(),
+            validation_trips(),
             budget=TuningBudget(trials=1),
             storage=storage,
             study_name="shared",
         )
 
 
-def test_workers_that_open_a_new_database_at_once_all_get_in(tmp_path: Path) -> None:
-    """Optuna's own making of tables races: "already exists", "UNIQUE constraint failed", …"""
+def test_workers_can_open_a_new_database_at_the_same_time(tmp_path: Path) -> None:
+    """Optuna's creation of tables has a race: "already exists", "UNIQUE constraint failed", …"""
     workers = 6
     for attempt in range(8):
         storage = f"sqlite:///{tmp_path / f'studies_{attempt}.db'}"
@@ -196,7 +198,7 @@ def _schema(database: Path) -> list[tuple[str, str]]:
         return sorted(connection.execute("SELECT type, name FROM sqlite_master"))
 
 
-def test_a_new_database_of_studies_is_whole_whenever_a_worker_is_killed(tmp_path: Path) -> None:
+def test_a_new_database_of_studies_is_created_atomically(tmp_path: Path) -> None:
     open_storage(f"sqlite:///{tmp_path}/reference.db")
     expected = _schema(tmp_path / "reference.db")
     storage = f"sqlite:///{tmp_path}/studies.db"
@@ -208,7 +210,7 @@ def test_a_new_database_of_studies_is_whole_whenever_a_worker_is_killed(tmp_path
     assert not [*tmp_path.glob("*.tmp*")]
 
 
-def test_a_database_of_studies_may_be_in_a_folder_of_any_name(
+def test_the_folder_of_a_database_may_have_any_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "a%41b?"
@@ -220,7 +222,7 @@ def test_a_database_of_studies_may_be_in_a_folder_of_any_name(
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
-def test_a_database_that_is_not_there_is_not_asked_again_and_again() -> None:
+def test_an_unreachable_database_is_not_retried() -> None:
     with pytest.raises(DBAPIError):
         open_storage("postgresql+psycopg://nobody@127.0.0.1:9/studies")
 

@@ -16,7 +16,7 @@ from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
-from ml_assets.monitoring.retrain_rule import judge
+from ml_assets.monitoring.retrain_rule import decide
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.secrets import scrub
 from ml_assets.storage.record_store import UnreadableRecord
@@ -128,8 +128,8 @@ def unresolved_degradation(
     if not trainings or applied[-1].registry_version != record.version:
         return None
     last = trainings[-1]
-    verdict = judge(record.windows, None, utc_now())  # without a cool-down, time does not matter
-    latest = str(verdict.breached[-1]) if verdict.retrain else ""
+    decision = decide(record.monthly_values, None, utc_now())  # no cool-down: time does not matter
+    latest = str(decision.breached[-1]) if decision.retrain else ""
     if not latest or not _trained_on(last, measured, latest):
         return None
     return Degradation(
@@ -138,8 +138,8 @@ def unresolved_degradation(
         dataset=record.dataset,
         version=record.version or "",
         latest=latest,
-        sentence=verdict.sentence,
-        since=verdict.breached[0].start.replace(tzinfo=UTC),
+        sentence=decision.reason,
+        since=decision.breached[0].start.replace(tzinfo=UTC),
         training=summarize(last),
     )
 

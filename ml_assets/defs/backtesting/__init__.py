@@ -1,1 +1,1 @@
-"""The backtest in Dagster."""
+"""Dagster definitions of the backtest."""

@@ -1,4 +1,4 @@
-"""The backtest: how far the error moves from month to month by itself."""
+"""The backtest asset: errors by test month, and how much they vary from month to month."""
 
 from typing import TYPE_CHECKING
 
@@ -18,39 +18,39 @@ from ml_assets.training.families import FAMILIES
 if TYPE_CHECKING:
     from ml_assets.backtesting.run import BacktestOptions, ChampionParameters
 
-ROWS_OF_A_PRESS = 10_000
-"""Trips that train when nobody says otherwise and there was no backtest before: a press of
-Materialize all includes the backtest, and is not to wait for it."""
+DEFAULT_ROWS = 10_000
+"""Default of ``most_rows`` before there is a backtest: "Materialize all" includes the backtest and
+must not wait for it."""
 
 TRAIN_MONTHS = 3
 
 
 class BacktestConfig(dg.Config):
-    """What is compared, and at what cost."""
+    """Options of the backtest."""
 
     train_months: int | None = Field(
         default=None,
         ge=1,
-        description="So many months, just before the judged one, train. Unset: as in the backtest "
-        f"before, else {TRAIN_MONTHS}.",
+        description="Number of training months, just before the test month. Unset: as in the last "
+        f"backtest, else {TRAIN_MONTHS}.",
     )
     families: list[str] = Field(
         default_factory=list,
-        description="Families beside the champion and the baselines. Empty: every one.",
+        description="Families besides the champion and the baselines. Empty: all.",
     )
     most_rows: int | None = Field(
         default=None,
         ge=100,
-        description="At most so many trips train and at most so many are judged, a fixed random "
-        f"sample. Unset: as in the backtest before, else {ROWS_OF_A_PRESS}.",
+        description="Maximum training trips and maximum test trips of a fold, a fixed random "
+        f"sample. Unset: as in the last backtest, else {DEFAULT_ROWS}.",
     )
     seconds: float | None = Field(
         default=60.0,
         gt=0,
-        description="No further month is begun after so long; the newest come first, and the "
-        "sensor backtest_until_complete continues with the others. Unset: no limit.",
+        description="Seconds after which no further month is started; the newest come first, and "
+        "the sensor backtest_until_complete continues with the others. Unset: no limit.",
     )
-    seed: int = Field(default=42, description="Of the samples and the estimators.")
+    seed: int = Field(default=42, description="Seed of the samples and the estimators.")
 
 
 @dg.asset(
@@ -59,9 +59,9 @@ class BacktestConfig(dg.Config):
     owners=OWNERS,
     kinds={"table"},
     pool=TRAINING_POOL,
-    description="Rolling origin over all stored months: the champion's parameters, every family "
-    "and the baselines, each trained on the months before and judged on the next, without tuning. "
-    "How far the error moves by itself is what the limits of monitoring start from.",
+    description="Rolling-origin backtest over all stored months: the champion's parameters, every "
+    "family and the baselines, each trained on the months before and tested on the next, without "
+    "tuning. The noise of the error sets the limits of monitoring.",
 )
 def backtest(
     context: dg.AssetExecutionContext,
@@ -69,16 +69,16 @@ def backtest(
     trip_store: TripStoreResource,
     tracking: MlflowTracking,
 ) -> dg.MaterializeResult:
-    """Judge every month that has the months before it; what is known already is kept."""
+    """Test on every month with enough months before it; known figures are reused."""
     from ml_assets.backtesting.run import BacktestError, run_backtest
 
     records = trip_store.records()
     earlier = last_backtest(context, trip_store)
 
-    def note(so_far: BacktestRecord) -> None:
-        records.write("backtest", so_far)  # a run that is killed does not lose what it has
+    def save_progress(so_far: BacktestRecord) -> None:
+        records.write("backtest", so_far)  # a killed run keeps the computed months
         done, total = len(so_far.months), len({*map(str, so_far.months), *so_far.left})
-        context.log.info(f"{done} of {total} months judged")
+        context.log.info(f"{done} of {total} months tested")
         report(MonthsTested(done, total))
 
     try:
@@ -88,7 +88,7 @@ def backtest(
             champion=_champion(context, trip_store, tracking),
             last=_last_models(context, trip_store),
             earlier=earlier,
-            on_origin=note,
+            on_fold=save_progress,
         )
     except BacktestError as error:
         raise dg.Failure(str(error)) from error
@@ -108,7 +108,7 @@ def _options(config: BacktestConfig, earlier: BacktestRecord | None) -> "Backtes
         return BacktestOptions(
             train_months=config.train_months or before[0] or TRAIN_MONTHS,
             families=tuple(config.families or FAMILIES),
-            most_rows=config.most_rows or before[1] or ROWS_OF_A_PRESS,
+            most_rows=config.most_rows or before[1] or DEFAULT_ROWS,
             seconds=config.seconds,
             seed=config.seed,
         )
@@ -119,13 +119,13 @@ def _options(config: BacktestConfig, earlier: BacktestRecord | None) -> "Backtes
 def last_backtest(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource
 ) -> BacktestRecord | None:
-    """The newest backtest; None before there was one, and when it cannot be read."""
+    """Return the last backtest; None without one, and if it cannot be read."""
     from ml_assets.storage.record_store import UnreadableRecord
 
     try:
         return trip_store.records().find("backtest", BacktestRecord)
     except UnreadableRecord as error:
-        context.log.warning(f"goes on as if there was no backtest before: {error}")
+        context.log.warning(f"the last backtest is ignored: {error}")
         return None
 
 
@@ -138,17 +138,17 @@ def _champion(
     try:
         champion = champion_parameters_of(tracking.reader(), tracking.registered_model, dataset)
     except UnknownVersion as error:
-        context.log.warning(f"the champion is left out: {error}")
+        context.log.warning(f"the backtest runs without the champion: {error}")
         return None
     if champion is None:
-        context.log.warning(f"no champion of {dataset} serves: families and baselines are alone")
+        context.log.warning(f"{dataset} has no champion: only families and baselines are tested")
     return champion
 
 
 def _last_models(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource
 ) -> dict[str, ModelRecord]:
-    """The last model of each family, where its record can be read."""
+    """Return the last model of each family whose record can be read."""
     from ml_assets.storage.record_store import UnreadableRecord
 
     found = {}
@@ -156,7 +156,7 @@ def _last_models(
         try:
             record = trip_store.records().find(model_asset_name(family), ModelRecord)
         except UnreadableRecord as error:
-            context.log.warning(f"{family} has its defaults: {error}")
+            context.log.warning(f"{family} uses its default parameters: {error}")
             continue
         if record is not None:
             found[family] = record
@@ -170,16 +170,16 @@ def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
     won, months = made.months_won
     figures = {
         "relative_error_noise": made.relative_error_noise,
-        "usual_relative_error": made.usual_relative_error,
+        "usual_relative_error": made.mean_relative_error,
         "rmse_noise_minutes": made.rmse_noise,
         "suggested_min_improvement_minutes": made.suggested_min_improvement,
     }
-    picture = as_markdown_image(backtest_lines(made), "error of every model by judged month")
+    chart = as_markdown_image(backtest_lines(made), "error of every model by test month")
     return {
         "summary": dg.MetadataValue.text(made.summary),
         "trips": dg.MetadataValue.text(dataset_label(made.dataset, synthetic=made.synthetic)),
         "rmse_by_month": table(backtest_table(made)),
-        "champion": dg.MetadataValue.text(made.champion or "none serves"),
+        "champion": dg.MetadataValue.text(made.champion or "none"),
         "months_judged": dg.MetadataValue.int(months),
         "months_better_than_baselines": dg.MetadataValue.int(won),
         "train_months": dg.MetadataValue.int(made.train_months),
@@ -187,14 +187,14 @@ def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
         "figures_computed": dg.MetadataValue.int(made.computed),
         **{name: figure(value) for name, value in figures.items() if value is not None},
         **_lists(made),
-        "chart": dg.MetadataValue.md(picture),
+        "chart": dg.MetadataValue.md(chart),
     }
 
 
 def _lists(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
-    shown: dict[str, dg.MetadataValue] = {}
+    lists: dict[str, dg.MetadataValue] = {}
     if made.skipped:
-        shown["skipped"] = table([entry.model_dump() for entry in made.skipped])
+        lists["skipped"] = table([entry.model_dump() for entry in made.skipped])
     if made.left:
-        shown["not_reached_in_time"] = dg.MetadataValue.text(", ".join(made.left))
-    return shown
+        lists["not_reached_in_time"] = dg.MetadataValue.text(", ".join(made.left))
+    return lists

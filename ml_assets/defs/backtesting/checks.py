@@ -1,4 +1,4 @@
-"""The check of the backtest: the champion's parameters earn their place month after month."""
+"""Asset check of the backtest: the champion's parameters beat the baselines in most months."""
 
 import dagster as dg
 
@@ -15,7 +15,7 @@ _BACKTEST = dg.AssetCheckKey(dg.AssetKey("backtest"), "beats_baselines_in_most_m
     description="The champion's parameters are better than every baseline in most months.",
 )
 def backtest_checks(trip_store: TripStoreResource) -> dg.AssetCheckResult:
-    """Count the months in which they are."""
+    """Count the months in which the champion's parameters beat every baseline."""
     from ml_assets.backtesting.records import beats_baselines_in_most_months
 
     made = trip_store.records().read("backtest", BacktestRecord)

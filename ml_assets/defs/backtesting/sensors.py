@@ -1,4 +1,4 @@
-"""The sensor that continues a backtest which its time did not suffice for."""
+"""Sensor that continues a backtest that reached its time limit."""
 
 from datetime import timedelta
 
@@ -15,16 +15,20 @@ from ml_assets.storage.record_store import UnreadableRecord
 NAME = "backtest_until_complete"
 BACKTEST_JOB = "run_backtest"
 PAUSE = timedelta(seconds=90)
-"""Between two runs: every other sensor has then looked at least twice, and whatever it requests
-goes first."""
+"""Time between two runs: every other sensor ticks at least twice meanwhile, and its requests go
+first."""
 
 _MINIMUM_INTERVAL_SECONDS = 30
 _BACKTEST = dg.AssetKey("backtest")
-_BEHIND_ALL_OTHERS = {"dagster/priority": "-1"}
+_LOW_PRIORITY = {"dagster/priority": "-1"}
 
 
 def backtest_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
-    """Run the backtest again until no month is left; ``now`` tells the time."""
+    """Build the sensor that runs the backtest until no month is left.
+
+    Args:
+        now: Clock, for tests.
+    """
 
     @dg.sensor(
         name=NAME,
@@ -46,7 +50,7 @@ def backtest_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
             return dg.SkipReason(str(error))
         last = records[0]
         if made is None or not made.left or made.run_id != last.run_id:
-            return dg.SkipReason("the last backtest of these trips is complete, or did not end")
+            return dg.SkipReason("the last backtest of this dataset is complete or was interrupted")
         if not made.computed:
             return dg.SkipReason(f"the last run computed nothing; {len(made.left)} months are left")
         if now().timestamp() - last.timestamp < PAUSE.total_seconds():
@@ -60,12 +64,12 @@ def backtest_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
             "seed": made.seed,
         }
         return dg.RunRequest(
-            # Of what this run is to continue: if it fails, Dagster does not start it again.
+            # Keyed by the backtest to continue: Dagster does not start the run again if it fails.
             f"after backtest {last.storage_id}",
             run_config={"ops": {"backtest": {"config": config}}},
             tags={
                 **reason_tag(f"the backtest has {len(made.left)} months left"),
-                **_BEHIND_ALL_OTHERS,
+                **_LOW_PRIORITY,
             },
         )
 

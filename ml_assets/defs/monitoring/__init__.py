@@ -1,1 +1,1 @@
-"""Monitoring in Dagster: drift and performance, request log, retraining."""
+"""Dagster definitions of monitoring: drift, performance, request log, retraining sensors."""

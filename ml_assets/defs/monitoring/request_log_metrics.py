@@ -1,4 +1,4 @@
-"""Watching the prediction service: what it answered, and whether it is asked what it knows."""
+"""Asset that monitors the prediction service: its request log by day, and request drift."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from ml_assets.defs.metadata import figure, safe_metadata, table
 from ml_assets.defs.monitoring.assets import monitored_champion
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import RequestLogResource, TripStoreResource
-from ml_assets.monitoring.online.records import OnlineDrift, OnlineRecord, online_sentence
+from ml_assets.monitoring.online.records import OnlineDrift, OnlineRecord, request_log_summary
 from ml_assets.storage.record_store import UnreadableRecord
 
-_SHOWN_DAYS = 60
-_NO_TRUTH = (
-    "a served request bears no id of a trip, so nobody knows how far its prediction was off; "
-    "prediction_performance tells how the champion does on whole months"
+_MAX_DAYS = 60
+_NO_LABELS = (
+    "a served request has no trip id, so the error of its prediction is unknown; "
+    "prediction_performance has the champion's error on whole months"
 )
 
 
@@ -25,9 +25,9 @@ _NO_TRUTH = (
     owners=OWNERS,
     kinds={"polars"},
     retry_policy=dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL),
-    description="What the prediction service answered, by day and model version: how much, how "
-    "fast, which minutes, and how far the requests of four weeks are from the trips that the "
-    "champion was fitted on. Read from the service's request log on this machine.",
+    description="Metrics of the prediction service by day and model version: number of "
+    "predictions, latency, predicted minutes, and the drift of four weeks of requests from the "
+    "champion's training months. Read from the service's request log on this machine.",
 )
 def online_predictions(
     context: dg.AssetExecutionContext,
@@ -35,7 +35,7 @@ def online_predictions(
     tracking: MlflowTracking,
     request_log: RequestLogResource,
 ) -> dg.MaterializeResult:
-    """Measure the days that were not measured before, and those of the last four weeks."""
+    """Measure the days not yet measured, and those of the last four weeks."""
     from ml_assets.monitoring.online.measure import measure_online
 
     store, records = trip_store.tables(), trip_store.records()
@@ -43,65 +43,65 @@ def online_predictions(
     try:
         earlier = records.find(name, OnlineRecord)
     except UnreadableRecord as error:
-        context.log.warning(f"all days are measured anew: {error}")
+        context.log.warning(f"all days are measured again: {error}")
         earlier = None
     champion, _, why_none = monitored_champion(
         tracking.reader(), tracking.registered_model, store.dataset
     )
     record = measure_online(request_log.folder, store, champion, why_none, earlier)
     records.write(name, record)
-    context.log.info(online_sentence(record))
+    context.log.info(request_log_summary(record))
     return dg.MaterializeResult(
         metadata=safe_metadata(context.log, name, lambda: _metadata(record))
     )
 
 
 def _metadata(record: OnlineRecord) -> dict[str, Any]:
-    """Figures of the window and the newest day, every day as a table, and the chart."""
+    """Return the figures of the window and the newest day, the table of days, and the chart."""
     from ml_assets.reporting.charts import as_markdown_image
     from ml_assets.reporting.monitoring_charts import online_days
 
     faults = record.faults_since("")
-    shown: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "status": record.status.replace("_", " "),
-        "finding": online_sentence(record),
-        "truth": _NO_TRUTH,
+        "finding": request_log_summary(record),
+        "truth": _NO_LABELS,
         "window": f"since {record.first}",
         "answers_in_window": record.window_answers,
         "lost_answers": faults.lost,
         "unreadable_lines": faults.unreadable,
     }
     if record.drift is not None:
-        shown |= _drift(record.drift)
+        metadata |= _drift_metadata(record.drift)
     if record.days:
         newest = record.days[-1]
-        shown |= {
+        metadata |= {
             "newest_day": newest.day,
             "mean_predicted_minutes": figure(newest.mean_minutes),
             "days": table(_rows(record)),
         }
         if newest.p50_milliseconds is not None and newest.p99_milliseconds is not None:
-            shown["p50_milliseconds"] = figure(newest.p50_milliseconds)
-            shown["p99_milliseconds"] = figure(newest.p99_milliseconds)
-    if (picture := online_days(record)) is not None:
-        told = "answers, predicted minutes and latency by day"
-        shown["chart"] = dg.MetadataValue.md(as_markdown_image(picture, told))
-    return shown
+            metadata["p50_milliseconds"] = figure(newest.p50_milliseconds)
+            metadata["p99_milliseconds"] = figure(newest.p99_milliseconds)
+    if (chart := online_days(record)) is not None:
+        alt_text = "predictions, predicted minutes and latency by day"
+        metadata["chart"] = dg.MetadataValue.md(as_markdown_image(chart, alt_text))
+    return metadata
 
 
-def _drift(drift: OnlineDrift) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+def _drift_metadata(drift: OnlineDrift) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
         "champion": f"version {drift.version}",
         "limit": figure(drift.limit),
         **{f"psi/{name}": figure(index) for name, index in drift.psi.items()},
         "distances": table(
             [
                 {
-                    "share of": told,
-                    "0 or impossible": none,
-                    "far off the pair's usual": far_off,
+                    "share of": source,
+                    "0 or implausible": missing,
+                    "far from expected": outliers,
                 }
-                for told, none, far_off in (
+                for source, missing, outliers in (
                     ("served requests", drift.no_distance, drift.far_off),
                     ("the champion's trips", drift.trips_no_distance, drift.trips_far_off),
                 )
@@ -110,8 +110,8 @@ def _drift(drift: OnlineDrift) -> dict[str, Any]:
     }
     if drift.left_out:
         rows = [{"feature": name, "why": why} for name, why in drift.left_out.items()]
-        shown["left_out"] = table(rows)
-    return shown
+        metadata["left_out"] = table(rows)
+    return metadata
 
 
 def _rows(record: OnlineRecord) -> list[dict[str, Any]]:
@@ -121,5 +121,5 @@ def _rows(record: OnlineRecord) -> list[dict[str, Any]]:
             "lost": faults.lost if (faults := record.faults.get(day.day)) else 0,
             "unreadable": faults.unreadable if faults else 0,
         }
-        for day in reversed(record.days[-_SHOWN_DAYS:])
+        for day in reversed(record.days[-_MAX_DAYS:])
     ]

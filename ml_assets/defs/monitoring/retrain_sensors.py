@@ -1,4 +1,4 @@
-"""Sensors that retrain when drift or decay is over its limit for more than one bad month."""
+"""Sensors that request a retraining when drift or decay is over its limit."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from ml_assets.defs.training.sensors import RETRAIN_JOB
 from ml_assets.ingestion.ingest_plan import RunState, next_retry_at, run_key
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
-from ml_assets.monitoring.retrain_rule import MIN_BREACHES, WINDOWS, Retrained, judge
+from ml_assets.monitoring.retrain_rule import MIN_BREACHES, RECENT_MONTHS, LastRetraining, decide
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.retraining import last_applied, next_training
 from ml_assets.storage.record_store import UnreadableRecord
@@ -34,12 +34,20 @@ _MINIMUM_INTERVAL_SECONDS = 30
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure with a sensor of its own: ``drift`` or ``decay``."""
+    """A monitored measure and its sensor.
+
+    Attributes:
+        name: ``drift`` or ``decay``.
+        asset: The asset that measures it.
+        record: The type of the asset's record.
+        what: What is measured, for the sensor's description.
+        sensor_name: Name of the sensor.
+    """
 
     name: str
     asset: str
     record: type[DriftRecord] | type[PerformanceRecord]
-    of_what: str
+    what: str
     sensor_name: str
 
 
@@ -48,7 +56,7 @@ MEASURES = (
         "drift",
         "feature_drift",
         DriftRecord,
-        "drift from what the champion was fitted on",
+        "drift from the champion's training months",
         "retrain_on_drift",
     ),
     Measure(
@@ -62,13 +70,21 @@ MEASURES = (
 
 
 class DegradationCursor(BaseModel):
-    """A sensor's memory: the newest measurement that nothing is left to do about."""
+    """A sensor's cursor.
+
+    Attributes:
+        storage_id: Storage id of the newest measurement that was fully handled.
+    """
 
     storage_id: int = 0
 
 
 def degradation_sensors(now: Clock = utc_now) -> list[dg.SensorDefinition]:
-    """``retrain_on_drift`` and ``retrain_on_performance_decay``; ``now`` tells the time."""
+    """Return the sensors ``retrain_on_drift`` and ``retrain_on_performance_decay``.
+
+    Args:
+        now: Clock, for tests.
+    """
     return [_sensor(measure, now) for measure in MEASURES]
 
 
@@ -78,8 +94,8 @@ def _sensor(measure: Measure, now: Clock) -> dg.SensorDefinition:
         job_name=RETRAIN_JOB,
         minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Retrain when {measure.of_what} is over its limit in the newest month and in "
-        f"{MIN_BREACHES} of the last {WINDOWS}.",
+        description=f"Retrain when {measure.what} is over its limit in the newest month and in "
+        f"{MIN_BREACHES} of the last {RECENT_MONTHS}.",
     )
     def retrain_on_degradation(
         context: dg.SensorEvaluationContext, trip_store: TripStoreResource
@@ -87,86 +103,87 @@ def _sensor(measure: Measure, now: Clock) -> dg.SensorDefinition:
         instance, asset = context.instance, dg.AssetKey(measure.asset)
         measured = latest_storage_id(instance, asset)
         if measured <= load_cursor(DegradationCursor, context.cursor).storage_id:
-            return skip(f"{measure.asset} was not measured since the last look")
+            return skip(f"no new measurement of {measure.asset}")
         if measured < latest_storage_id(instance, CHAMPION_MODEL):
             return skip(f"waiting: {measure.asset} was measured before the newest decision")
         if busy := active_run(instance, INGESTION_POOL, TRAINING_POOL):
             return skip(f"waiting: {busy}")
-        looked = DegradationCursor(storage_id=measured)
+        handled = DegradationCursor(storage_id=measured)
         try:
-            return _decide(instance, trip_store, measure, now(), looked)
+            return _request_or_skip(instance, trip_store, measure, now(), handled)
         except (UnreadableRecord, OSError) as error:
             return skip(str(error))
 
     return retrain_on_degradation
 
 
-def _decide(
+def _request_or_skip(
     instance: dg.DagsterInstance,
     trip_store: TripStoreResource,
     measure: Measure,
     now: datetime,
-    looked: DegradationCursor,
+    handled: DegradationCursor,
 ) -> dg.SensorResult:
-    """Request the retraining, or tell why not; ``looked`` when that is until the next measurement.
+    """Request the retraining, or skip with the reason.
+
+    The cursor moves to ``handled`` when only a new measurement can change the decision.
 
     Raises:
-        UnreadableRecord: when a record or a decision cannot be read.
+        UnreadableRecord: A record or a decision cannot be read.
     """
     record = trip_store.records().find(measure.asset, measure.record)
     if record is None:
-        return skip(f"{measure.asset} has no record of these trips", looked)
-    windows = record.windows
-    if not windows:
-        return skip(record.why or "no month has come in that the champion does not know", looked)
-    latest = max(window.month for window in windows)
-    wanted = f"{measure.name} up to {latest} of version {record.version}"
-    attempts, outcome = count_attempts(instance, wanted)
+        return skip(f"{measure.asset} has no record of this dataset", handled)
+    values = record.monthly_values
+    if not values:
+        return skip(record.why or "no month is newer than the champion's training months", handled)
+    latest = max(value.month for value in values)
+    key = f"{measure.name} up to {latest} of version {record.version}"
+    attempts, outcome = count_attempts(instance, key)
     if outcome.state == RunState.TRANSIENT_FAILURE and outcome.at is not None:
-        still = judge(windows, None, now)  # months may have been published anew meanwhile
-        if not still.retrain:
-            return skip(still.sentence, looked)
+        decision = decide(values, None, now)  # months may have been republished meanwhile
+        if not decision.retrain:
+            return skip(decision.reason, handled)
         if now < (due := next_retry_at(attempts, outcome.at)):
-            return skip(f"{wanted}: {outcome}; next attempt at {due:%Y-%m-%d %H:%M %Z}")
+            return skip(f"{key}: {outcome}; next attempt at {due:%Y-%m-%d %H:%M %Z}")
     else:
-        verdict = judge(windows, _last_asked_for(instance), now)
-        if not verdict.retrain:
-            return skip(verdict.sentence, None if verdict.passing else looked)
-    if known := _nothing_to_learn(trip_store):
-        return skip(f"{wanted} is over its limit, but {known}", looked)
-    reason = judge(windows, None, now).sentence
+        decision = decide(values, _last_requested(instance), now)
+        if not decision.retrain:
+            return skip(decision.reason, None if decision.retry_later else handled)
+    if unchanged := _nothing_new(trip_store):
+        return skip(f"{key} is over its limit, but {unchanged}", handled)
     tags = {
-        **reason_tag(f"{measure.name}: {reason}"),
-        REQUEST_KEY_TAG: wanted,
+        **reason_tag(f"{measure.name}: {decision.reason}"),
+        REQUEST_KEY_TAG: key,
         TRIGGER_TAG: measure.name,
         TRIGGER_MONTH_TAG: str(latest),
     }
-    return dg.SensorResult([dg.RunRequest(run_key(wanted, attempts), tags=tags)])
+    return dg.SensorResult([dg.RunRequest(run_key(key, attempts), tags=tags)])
 
 
-def _last_asked_for(instance: dg.DagsterInstance) -> Retrained | None:
-    """The newest retraining that either measure asked for, whatever became of it."""
+def _last_requested(instance: dg.DagsterInstance) -> LastRetraining | None:
+    """Return the newest retraining requested for either measure, whatever its outcome."""
     either = [measure.name for measure in MEASURES]
     records = runs_with_tag(instance, TRIGGER_TAG, either, limit=1)
     if not records:
         return None
     at = records[0].create_timestamp.replace(tzinfo=UTC)
-    return Retrained(
+    return LastRetraining(
         at, Month.parse(tag_value(records[0].dagster_run.tags, TRIGGER_MONTH_TAG) or "")
     )
 
 
-def _nothing_to_learn(trip_store: TripStoreResource) -> str | None:
-    """Why another training would not change a thing; None when it may.
+def _nothing_new(trip_store: TripStoreResource) -> str | None:
+    """Return why another training would give the same result; None when it may not.
 
     Raises:
-        UnreadableRecord: when a decision cannot be read.
+        UnreadableRecord: A decision cannot be read.
     """
-    ahead, records = next_training(trip_store.tables()), trip_store.records()
-    if ahead.training_set is None:
-        return f"there is not enough to train on: {ahead.fault}"
+    planned, records = next_training(trip_store.tables()), trip_store.records()
+    if planned.training_set is None:
+        return f"there are not enough months to train on: {planned.fault}"
     last = last_applied(DecisionLog(records.home, records.dataset))
-    if last is None or last.training_set != ahead.training_set.fingerprint:
+    if last is None or last.training_set != planned.training_set.fingerprint:
         return None
-    told = "months and code are those of the last training"
-    return " | ".join(filter(None, (told, ahead.rejection_summary)))
+    unchanged = "months and code are those of the last training"
+    return " | ".join(filter(None, (unchanged, planned.rejection_summary)))

@@ -1,1 +1,1 @@
-"""Predictions in Dagster: scored months, and the job for one request."""
+"""Dagster definitions of predictions: scored months, and the job for single requests."""

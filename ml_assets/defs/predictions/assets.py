@@ -1,4 +1,4 @@
-"""Predictions in batch: the requests of each month, scored with the champion that serves now."""
+"""Batch predictions: each month scored with the current champion."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 _FEATURES, _PREDICTIONS = "trip_features", "trip_predictions"
 _PREVIEW_ROWS = 5
-_ROWS_AT_ONCE = 100_000
-"""A prediction takes half a kilobyte a row on its way; a month of yellow trips has 3 million."""
+_BATCH_ROWS = 100_000
+"""Predicting takes half a kilobyte a row; a month of yellow trips has 3 million."""
 
 
 class NoChampion(ShownError, LookupError):
-    """Nothing that may score these trips serves; says what to do."""
+    """There is no champion for this dataset; the message names the remedy."""
 
 
 def on_new_month() -> dg.AutomationCondition:
-    """Once for each month that comes, or comes anew, while there is a champion.
+    """Build the condition that scores each new or republished month once there is a champion.
 
-    The champion of that very time scores it, before a retraining has seen the month. Another
-    champion is no reason to score again what was scored, nor to score the months it learned from.
+    The current champion scores it before a retraining has seen the month. A new champion does not
+    score earlier months again, nor its training months.
     """
     features = dg.AssetSelection.assets(_FEATURES)
     served = dg.AutomationCondition.asset_matches(CHAMPION_MODEL, ~dg.AutomationCondition.missing())
     came = dg.AutomationCondition.any_deps_updated().allow(features) & served
     handled = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
-    # Not since_last_handled(): a month that came between two looks would be lost.
+    # Not since_last_handled(): a month that comes in between two evaluations would be lost.
     return (
         came.since(handled & ~came)
         & ~dg.AutomationCondition.any_deps_in_progress().allow(features)
@@ -50,7 +50,7 @@ def on_new_month() -> dg.AutomationCondition:
 
 
 def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """``trip_predictions`` over these monthly partitions."""
+    """Return ``trip_predictions`` with these monthly partitions."""
 
     @dg.asset(
         partitions_def=partitions,
@@ -62,11 +62,11 @@ def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         kinds={"polars", "parquet"},
         code_version=model_code_version(),
         automation_condition=on_new_month(),
-        # The condition asks once: a registry that is away for a moment must not cost a month.
+        # The condition requests once: a short outage of the registry must not cost a month.
         retry_policy=dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL),
         metadata={"dagster/column_schema": column_schema(_PREDICTIONS)},
-        description="What the champion that serves now predicts for each kept trip's request: "
-        "minutes, with their interval. Scored again, a trip keeps its `trip_id`.",
+        description="The current champion's prediction for each kept trip: minutes with their "
+        "interval, by `trip_id`.",
     )
     def trip_predictions(
         context: dg.AssetExecutionContext,
@@ -80,7 +80,8 @@ def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         except NoChampion as error:
             if REASON_TAG not in context.run.tags:
                 raise dg.Failure(str(error), allow_retries=False) from error
-            # Nobody has asked for it: the first real months come while the sample's model serves.
+            # Started automatically: no failure if real months come while the champion is of the
+            # sample.
             unscored = {"status": f"not scored: {error}"}
             return MonthlyTable(
                 months, lambda _: TableMonth(None, lambda: unscored), context.add_asset_metadata
@@ -91,11 +92,11 @@ def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
 
 
 def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
-    """The champion, loaded.
+    """Load the champion.
 
     Raises:
-        NoChampion: when there is none, or it is of other trips.
-        dg.Failure: when it cannot be used any more.
+        NoChampion: There is none, or it is of another dataset.
+        dg.Failure: It cannot be loaded.
     """
     from ml_assets.registry.loading import ModelNotFound, load_model
     from ml_assets.registry.registry import champion_version, explain_missing_champion
@@ -106,9 +107,8 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
         raise NoChampion(explain_missing_champion(client, name))
     if champion.dataset != store.dataset:
         raise NoChampion(
-            f"the champion ({champion}) was trained on {champion.dataset or 'unknown trips'}, and "
-            f"these are {store.dataset}: train on them first (the job train_models, or "
-            "`ml-assets run`)"
+            f"the champion ({champion}) was trained on {champion.dataset or 'unknown trips'}, not "
+            f"on {store.dataset}: train on it first (the job train_models, or `ml-assets run`)"
         )
     try:
         return load_model(client, name, champion.version)
@@ -119,18 +119,18 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
 def _scored(
     context: dg.AssetExecutionContext, store: TripStore, months: list[Month], model: "Model"
 ) -> MonthlyTable:
-    """Each month's predictions, made when the IO manager asks for them."""
+    """Return the table whose months are predicted when the IO manager writes them."""
     stored = set(store.months(_FEATURES))
     log = context.log
 
     def make(month: Month) -> TableMonth:
         if month not in stored:
-            status = f"no {_FEATURES} of {month}: not published yet, or never brought"
+            status = f"no {_FEATURES} of {month}: not published or not ingested"
             return TableMonth(None, lambda: {"status": status, "dagster/row_count": 0})
         trips = store.read_table(_FEATURES, month, ["trip_id", *REQUEST_COLUMNS])
         lineage, _ = store.lineage(_FEATURES, month)
         at = datetime.now(UTC)
-        parts = [model.answers(part, at) for part in trips.iter_slices(_ROWS_AT_ONCE)]
+        parts = [model.predict_frame(part, at) for part in trips.iter_slices(_BATCH_ROWS)]
         frame = trips.select("trip_id").hstack(pl.concat(parts))
         return TableMonth(
             (frame, lineage.model_copy(update={"code_version": model_code_version()})),
@@ -146,7 +146,7 @@ def _scored(
 
 
 def _metadata(frame: pl.DataFrame, trips: pl.DataFrame) -> dict[str, Any]:
-    """Of a month that was scored."""
+    """Return the metadata of a scored month."""
     first = trips.head(_PREVIEW_ROWS).join(frame, on="trip_id", maintain_order="left")
     metadata: dict[str, Any] = {"preview": preview(first, _PREVIEW_ROWS)}
     if frame.height:

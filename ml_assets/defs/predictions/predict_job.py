@@ -1,4 +1,4 @@
-"""A job whose launchpad takes requests, and whose run shows the predictions as a table."""
+"""Job that predicts requests from its run config and shows the predictions as a table."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,10 +16,10 @@ PREDICT_REQUESTS = "predict_requests"
 
 
 class RequestConfig(dg.PermissiveConfig):
-    """One request: a ride whose minutes are to be predicted.
+    """A prediction request.
 
-    PULocationID, DOLocationID and trip_distance are required. Dagster does not check that, since a
-    field may have its published name or another letter case; the step does.
+    PULocationID, DOLocationID and trip_distance are required. The step checks this, not Dagster,
+    since a field may have its published name or another letter case.
     """
 
     PULocationID: int | None = Field(
@@ -42,9 +42,9 @@ class RequestConfig(dg.PermissiveConfig):
 
 
 class PredictRequestsConfig(dg.Config):
-    """Which requests, and what answers them."""
+    """The requests, and the model version that predicts them."""
 
-    requests: list[RequestConfig] = Field(description="At least one.")
+    requests: list[RequestConfig] = Field(description="One or more requests.")
     version: str = Field(default="champion", description="Registry version, by number or alias.")
 
 
@@ -54,15 +54,15 @@ def predict_op(
 ) -> Iterator[dg.Output[None]]:
     """Predict the minutes of each request.
 
-    The metadata of the output has them as a table for people, and unrounded for programs.
+    The metadata of the output has the predictions as a table and as unrounded JSON.
     """
     rows = _predictions(tracking, config)
     for row in rows:
-        context.log.info(_sentence(row))
+        context.log.info(_format_row(row))
     scored = [row for row in rows if row["reason"] is None]
     if not scored:
-        told = "; ".join(f"request {row['request']}: {row['reason']}" for row in rows)
-        raise dg.Failure(told or "there is no request: give at least one", allow_retries=False)
+        reasons = "; ".join(f"request {row['request']}: {row['reason']}" for row in rows)
+        raise dg.Failure(reasons or "no request: give at least one", allow_retries=False)
     yield dg.Output(
         None,
         metadata={
@@ -77,19 +77,19 @@ def predict_op(
 
 @dg.job(
     name=PREDICT_REQUESTS,
-    description="Predict the minutes of requests typed into the launchpad, or sent with GraphQL; "
-    "the run shows them as a table in the output of its step.",
+    description="Predict the minutes of requests from the launchpad or GraphQL; the output of the "
+    "step shows them as a table.",
 )
 def predict_requests() -> None:
-    """Predict a few requests."""
+    """Predict the requests of the run config."""
     predict_op()
 
 
 def _predictions(tracking: MlflowTracking, config: PredictRequestsConfig) -> list[dict[str, Any]]:
-    """A row for each request, in order: its number from 1, its fields, and the answer or a reason.
+    """Return a row per request: its number from 1, its fields, and the prediction or a reason.
 
     Raises:
-        dg.Failure: when there is no such version, or it cannot be used.
+        dg.Failure: The version does not exist or cannot be loaded.
     """
     from ml_assets.registry.loading import ModelNotFound, load_model
     from ml_assets.requests.validate import requests_frame
@@ -109,7 +109,7 @@ def _predictions(tracking: MlflowTracking, config: PredictRequestsConfig) -> lis
 
 
 def _fields(request: RequestConfig) -> tuple[dict[str, Any], str]:
-    """The values of a request by field, and what is wrong with its names, if anything."""
+    """Return the values of a request by field, and the errors in its names."""
     given = {name: value for name, value in request.model_dump().items() if value is not None}
     names = match_names(given)
     faults = [unknown_field(name) for name in names.unknown]
@@ -122,10 +122,10 @@ def _unrounded(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"scored_at": row["scored_at"] and row["scored_at"].isoformat()}
 
 
-def _sentence(row: dict[str, Any]) -> str:
+def _format_row(row: dict[str, Any]) -> str:
     if row["reason"] is not None:
         return f"request {row['request']}: {row['reason']}"
-    within = ""
+    interval = ""
     if row["lower_minutes"] is not None:
-        within = f" ({row['lower_minutes']:.1f} to {row['upper_minutes']:.1f})"
-    return f"request {row['request']}: {row['predicted_minutes']:.1f} minutes{within}"
+        interval = f" ({row['lower_minutes']:.1f} to {row['upper_minutes']:.1f})"
+    return f"request {row['request']}: {row['predicted_minutes']:.1f} minutes{interval}"

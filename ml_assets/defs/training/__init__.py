@@ -1,1 +1,1 @@
-"""Training in Dagster: the training set, models, leaderboard, checks, sensor."""
+"""Dagster definitions of training: training set, models, leaderboard, checks, sensor."""

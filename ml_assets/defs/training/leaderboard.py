@@ -1,4 +1,4 @@
-"""Judging: the leaderboard of all models and baselines."""
+"""The leaderboard of all models and baselines."""
 
 import time
 from typing import TYPE_CHECKING
@@ -24,33 +24,33 @@ MODEL_ASSETS = [model_asset_name(name) for name in FAMILIES]
     owners=OWNERS,
     pool=TRAINING_POOL,
     kinds={"table"},
-    description="Every model and every baseline on the same judged month, best first.",
+    description="Metrics of every model and baseline on the same test month, best first.",
 )
 def model_leaderboard(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource
 ) -> dg.MaterializeResult:
-    """Gather the models of this training set, judge the baselines, rank them all."""
+    """Collect the models of this training set, evaluate the baselines, rank them all."""
     from ml_assets.evaluation.leaderboard import leaderboard
-    from ml_assets.training.train_and_evaluate import evaluate_baselines, load_months
+    from ml_assets.training.train_and_evaluate import evaluate_baselines, load_splits
 
-    begun, processed = time.perf_counter(), time.process_time()
+    started, cpu_started = time.perf_counter(), time.process_time()
     records = trip_store.records()
     training_set = records.read("training_set", TrainingSet)
-    judged = _judged_models(context, records, training_set)
-    absent = [name for name in FAMILIES if name not in {record.model for record in judged}]
+    models = _trained_models(context, records, training_set)
+    absent = [name for name in FAMILIES if name not in {record.model for record in models}]
     if absent:
         context.log.warning(
-            f"not on the leaderboard, since not trained on this training set: {', '.join(absent)}"
+            f"missing from the leaderboard, not trained on this training set: {', '.join(absent)}"
         )
-    baselines = evaluate_baselines(training_set, load_months(trip_store.tables(), training_set))
+    baselines = evaluate_baselines(training_set, load_splits(trip_store.tables(), training_set))
     board = Leaderboard(
         training_set=training_set.fingerprint,
         judged_month=", ".join(str(month) for month in training_set.months_of("judge")),
         synthetic=training_set.synthetic,
         caveat=training_set.caveat,
-        rows=leaderboard([*judged, *baselines]),
-        seconds=time.perf_counter() - begun,
-        cpu_seconds=time.process_time() - processed,
+        rows=leaderboard([*models, *baselines]),
+        seconds=time.perf_counter() - started,
+        cpu_seconds=time.process_time() - cpu_started,
     )
     records.write("model_leaderboard", board)
     return dg.MaterializeResult(
@@ -62,13 +62,13 @@ def model_leaderboard(
     )
 
 
-def _judged_models(
+def _trained_models(
     context: dg.AssetExecutionContext, records: "RecordStore", training_set: TrainingSet
 ) -> list[ModelRecord]:
-    """The stored records of models trained on this very training set."""
+    """Return the stored records of the models trained on this training set."""
     from ml_assets.storage.record_store import UnreadableRecord
 
-    judged = []
+    models = []
     for name in MODEL_ASSETS:
         try:
             record = records.find(name, ModelRecord)
@@ -76,8 +76,8 @@ def _judged_models(
             context.log.warning(str(error))
             continue
         if record is not None and record.training_set == training_set.fingerprint:
-            judged.append(record)
-    return judged
+            models.append(record)
+    return models
 
 
 def _leaderboard_metadata(

@@ -247,8 +247,8 @@ class _CheckedModels:
         """Those of the leaderboard, or measured now when it is of another training set."""
         if self.board is not None:
             return self.board.baselines
-        from ml_assets.training.train_and_evaluate import evaluate_baselines, load_months
+        from ml_assets.training.train_and_evaluate import evaluate_baselines, load_splits
 
         training_set = self.test_set.training_set
-        months = load_months(self.trip_store.tables(), training_set)
-        return evaluate_baselines(training_set, months)
+        splits = load_splits(self.trip_store.tables(), training_set)
+        return evaluate_baselines(training_set, splits)

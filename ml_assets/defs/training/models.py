@@ -1,7 +1,6 @@
-"""One asset for each model family: tuned, fitted, judged and logged to MLflow.
+"""One asset for each model family: tuned, fitted, evaluated and logged to MLflow.
 
-A family that is added to ``ml_assets.training.families`` gets its asset, checks and leaderboard row
-from here by itself.
+Every family in ``ml_assets.training.families`` gets its asset, checks and leaderboard row.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -26,36 +25,39 @@ if TYPE_CHECKING:
 
 
 class ModelConfig(dg.Config):
-    """How a model is tuned and fitted."""
+    """Options of tuning and fitting a model."""
 
     trials: int = Field(
-        default=5, description="Tuning trials; 0 takes the last parameters, else the defaults."
+        default=5, description="Tuning trials; 0 uses the last parameters, else the defaults."
     )
-    tuning_seconds: float | None = Field(default=None, description="Stop tuning after this long.")
+    tuning_seconds: float | None = Field(
+        default=None, description="Stop tuning after this many seconds."
+    )
     seed: int = Field(default=42, description="Seed of the tuning and of the estimator.")
     fit_on: FitOn = Field(
         default="train_and_tune",
-        description="What the judged model is fitted on once it is tuned; never the judged month.",
+        description="Months that the tuned model is fitted on before the test; never the test "
+        "month.",
     )
     warm_start: bool = Field(
         default=True,
         description="Start from the champion's parameters if it is of this family, else from the "
-        "family's last ones; never from any that the judged month had a say in.",
+        "family's last ones; never from any that were chosen with the test month.",
     )
     study_storage: str | None = Field(
         default=None,
-        description="Optuna RDB URL (sqlite:///…, postgresql://…) that several workers share; each "
-        "training set has a study of its own there.",
+        description="Optuna RDB URL (sqlite:///…, postgresql://…) shared by several workers; each "
+        "training set has its own study.",
     )
 
 
 def model_asset_name(family: str) -> str:
-    """The asset key of a family: ``xgboost`` becomes ``xgboost_model``."""
+    """Return the asset key of a family: ``xgboost`` becomes ``xgboost_model``."""
     return f"{family}_model"
 
 
 def model_assets() -> list[dg.AssetsDefinition]:
-    """One asset for every family in the registry."""
+    """Return one asset for each family."""
     return [_model_asset(family) for family in FAMILIES.values()]
 
 
@@ -70,8 +72,8 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         owners=OWNERS,
         kinds={"xgboost" if family.name == "xgboost" else "scikitlearn", "mlflow"},
         code_version=model_code_version(),
-        description=f"{family.title}: tuned, fitted and judged, as one pipeline from a request "
-        "to minutes, logged to MLflow.",
+        description=f"{family.title}: one pipeline from a request to minutes, tuned, fitted, "
+        "evaluated and logged to MLflow.",
     )
     def model(
         context: dg.AssetExecutionContext,
@@ -82,14 +84,14 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         from ml_assets.registry.descriptions import describe_training, run_name
         from ml_assets.registry.log_training import log_judged_model
         from ml_assets.reporting.model_charts import model_charts
-        from ml_assets.training.train_and_evaluate import load_months, train_and_evaluate
+        from ml_assets.training.train_and_evaluate import load_splits, train_and_evaluate
 
-        def note_trial(trial: "TrialRecord") -> None:
-            context.log.info(_told(family, trial, config.trials))
-            report(TrialEnded(name, trial.tune_rmse))
+        def report_trial(trial: "TrialRecord") -> None:
+            context.log.info(_format_trial(family, trial, config.trials))
+            report(TrialEnded(name, trial.validation_rmse))
 
         training_set = trip_store.records().read("training_set", TrainingSet)
-        # Whatever can fail is inside, so that MLflow's status is the step's own outcome.
+        # Everything that can fail is inside, so that MLflow's run has the status of the step.
         with tracking.run(context, run_name(family.name, training_set, context.run_id)) as run:
             warm_start = None
             if config.warm_start:
@@ -97,35 +99,35 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
                 last = _last_parameters(context, family, trip_store, training_set)
                 warm_start = _known(family, champion) or last
             options = _tuning_options(config, family, training_set, warm_start)
-            judged = train_and_evaluate(
+            evaluated = train_and_evaluate(
                 family,
                 training_set,
-                load_months(trip_store.tables(), training_set),
+                load_splits(trip_store.tables(), training_set),
                 options,
-                on_trial=note_trial,
+                on_trial=report_trial,
             )
-            pictures: dict[str, bytes] = optional(
-                context.log, f"pictures of {name}", lambda: model_charts(judged, training_set), {}
+            charts: dict[str, bytes] = optional(
+                context.log, f"charts of {name}", lambda: model_charts(evaluated, training_set), {}
             )
             description = describe_training(
-                judged.record, training_set, family.title, context.run_id
+                evaluated.record, training_set, family.title, context.run_id
             )
-            record = log_judged_model(run, judged, training_set, pictures, description)
+            record = log_judged_model(run, evaluated, training_set, charts, description)
             trip_store.records().write(name, record)
             links = tracking.run_links(run)
             return dg.MaterializeResult(
                 metadata=safe_metadata(
-                    context.log, name, lambda: _metadata(record, training_set, pictures) | links
+                    context.log, name, lambda: _metadata(record, training_set, charts) | links
                 )
             )
 
     return model
 
 
-def _told(family: ModelFamily, trial: "TrialRecord", trials: int) -> str:
+def _format_trial(family: ModelFamily, trial: "TrialRecord", trials: int) -> str:
     outcome = trial.state.lower()
-    if trial.tune_rmse is not None:
-        outcome = f"validation RMSE {trial.tune_rmse:.3f}"
+    if trial.validation_rmse is not None:
+        outcome = f"validation RMSE {trial.validation_rmse:.3f}"
     return f"{family.name} trial {trial.number + 1} of {trials}: {outcome} ({trial.seconds:.1f} s)"
 
 
@@ -143,13 +145,13 @@ def _tuning_options(
         fit_on=config.fit_on,
         warm_start=warm_start,
         storage=config.study_storage,
-        # Trials compare on the same trips only: another training set has another study.
+        # Trials are only comparable on the same trips, hence one study per training set.
         study_name=f"{family.name} on {training_set.dataset} {training_set.fingerprint}",
     )
 
 
 def _known(family: ModelFamily, logged: dict[str, Any] | None) -> dict[str, Any]:
-    """Of what MLflow has of a run, the parameters of the family."""
+    """Return the family's parameters among the logged ones of an MLflow run."""
     return {name: value for name, value in (logged or {}).items() if name in family.defaults}
 
 
@@ -159,9 +161,9 @@ def _last_parameters(
     trip_store: TripStoreResource,
     training_set: TrainingSet,
 ) -> dict[str, Any] | None:
-    """Those of the family's last model here, unless the month that is to judge had a say in them.
+    """Return the parameters of the family's last model unless chosen with the test month.
 
-    A record that cannot be read is no obstacle: it is about to be replaced.
+    An unreadable record is ignored, as it will be replaced.
     """
     from ml_assets.storage.record_store import UnreadableRecord
 
@@ -173,15 +175,15 @@ def _last_parameters(
     if last is None:
         return None
     if last.has_seen(training_set.months_of("judge")[0]):
-        context.log.info("no warm start: the last parameters know the month that is to judge")
+        context.log.info("no warm start: the last parameters were chosen with the test month")
         return None
     return last.parameters
 
 
 def _metadata(
-    record: ModelRecord, training_set: TrainingSet, pictures: dict[str, bytes]
+    record: ModelRecord, training_set: TrainingSet, charts: dict[str, bytes]
 ) -> dict[str, dg.MetadataValue]:
-    """What one looks at on the asset's page: figures that Dagster plots, tables and pictures."""
+    """Return the metadata: figures that Dagster plots, tables and charts."""
     from ml_assets.evaluation.interval_coverage import interval_table
     from ml_assets.evaluation.leaderboard import slices_table
     from ml_assets.reporting.charts import as_markdown_image
@@ -204,7 +206,7 @@ def _metadata(
             name: dg.MetadataValue.md(
                 as_markdown_image(png, f"{name.replace('_', ' ')} of {record.model}")
             )
-            for name, png in pictures.items()
+            for name, png in charts.items()
         },
         "mlflow_run_id": dg.MetadataValue.text(record.mlflow_run_id or ""),
         "model_uri": dg.MetadataValue.text(record.model_uri or ""),

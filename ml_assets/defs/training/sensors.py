@@ -1,4 +1,4 @@
-"""The sensor that retrains when new months are in and their checks pass."""
+"""Sensor that requests a retraining when new months are in and their checks pass."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ from ml_assets.trips.quality import RULES
 NAME = "retrain_on_new_months"
 RETRAIN_JOB = "retrain"
 QUIET_SECONDS = 45
-"""So long after the last month came in: a source may publish several, or one several times."""
+"""Time to wait after the last ingested month: a source may publish several, or one repeatedly."""
 
 _MINIMUM_INTERVAL_SECONDS = 30
 _FEATURES = dg.AssetKey("trip_features")
@@ -37,14 +37,23 @@ _BLOCKING = [
 
 
 class RetrainCursor(BaseModel):
-    """The sensor's memory: up to which event of ``trip_features`` all is done, and why."""
+    """The sensor's cursor.
+
+    Attributes:
+        storage_id: Storage id of the newest ``trip_features`` event that was fully handled.
+        why: Why no retraining followed.
+    """
 
     storage_id: int = 0
     why: str = ""
 
 
 def retraining_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
-    """The sensor; ``now`` tells the time."""
+    """Build the sensor.
+
+    Args:
+        now: Clock, for tests.
+    """
 
     @dg.sensor(
         name=NAME,
@@ -59,75 +68,84 @@ def retraining_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
         instance = context.instance
         newest, before = _newest(instance), load_cursor(RetrainCursor, context.cursor)
         if newest is None or newest.storage_id <= before.storage_id:
-            known = f": {before.why}" if before.why else ""
-            return skip(f"no month has come in since the last look{known}")
+            why = f": {before.why}" if before.why else ""
+            return skip(f"no new month{why}")
         if busy := active_run(instance, INGESTION_POOL, TRAINING_POOL):
             return skip(f"waiting: {busy}")
         if now().timestamp() - newest.timestamp < QUIET_SECONDS:
-            return skip(f"a month has just come in: waiting {QUIET_SECONDS} s for more")
-        settled = RetrainCursor(storage_id=newest.storage_id)
+            return skip(f"a month was just ingested: waiting {QUIET_SECONDS} s for more")
+        handled = RetrainCursor(storage_id=newest.storage_id)
         try:
-            return _decide(instance, trip_store, now, settled)
+            return _request_or_skip(instance, trip_store, now, handled)
         except (UnreadableRecord, OSError) as error:
             return skip(str(error))
 
     return retrain_on_new_months
 
 
-def _decide(
-    instance: dg.DagsterInstance, trip_store: TripStoreResource, now: Clock, settled: RetrainCursor
+def _request_or_skip(
+    instance: dg.DagsterInstance, trip_store: TripStoreResource, now: Clock, handled: RetrainCursor
 ) -> dg.SensorResult:
-    """Request the retraining, or tell why not; ``settled`` when that is for as long as data stay.
+    """Request the retraining, or skip with the reason.
+
+    The cursor moves to ``handled`` when only new data can change the decision.
 
     Raises:
-        UnreadableRecord: when a decision cannot be read.
+        UnreadableRecord: A decision cannot be read.
     """
     records = trip_store.records()
-    ahead = next_training(trip_store.tables())
-    if ahead.training_set is None:
-        told = f"not enough to train on: {ahead.fault}"
-        return _remember(" | ".join(filter(None, (told, ahead.rejection_summary))), settled)
+    planned = next_training(trip_store.tables())
+    if planned.training_set is None:
+        reason = f"not enough months to train on: {planned.fault}"
+        return _skip_until_new(
+            " | ".join(filter(None, (reason, planned.rejection_summary))), handled
+        )
     last = last_applied(DecisionLog(records.home, records.dataset))
-    news = new_data_since(ahead.training_set, last)
-    if not news:
-        judged = ahead.training_set.months_of("judge")[0]
-        told = f"months up to {judged} have been trained on as they are"
-        return _remember(" | ".join(filter(None, (told, ahead.rejection_summary))), settled)
-    if failed := failed_checks(instance, ahead):
-        return skip(f"{news}, but {failed}")
-    state = data_fingerprint(ahead.training_set, last)
-    attempts, outcome = count_attempts(instance, state)
+    new_data = new_data_since(planned.training_set, last)
+    if not new_data:
+        newest = planned.training_set.months_of("judge")[0]
+        reason = f"the months up to {newest} have been trained on"
+        return _skip_until_new(
+            " | ".join(filter(None, (reason, planned.rejection_summary))), handled
+        )
+    if failed := failed_checks(instance, planned):
+        return skip(f"{new_data}, but {failed}")
+    key = data_fingerprint(planned.training_set, last)
+    attempts, outcome = count_attempts(instance, key)
     if outcome.state in (RunState.FAILED, RunState.CANCELLED):
-        return _remember(f"{news}, but {outcome}: the next is weekly, or by hand", settled)
+        return _skip_until_new(
+            f"{new_data}, but {outcome}: next by the weekly schedule or manually", handled
+        )
     if outcome.at is not None and now() < (due := next_retry_at(attempts, outcome.at)):
         wait = due - now() + timedelta(minutes=1)
-        return skip(f"{news}, but {outcome}: next attempt in {wait.total_seconds() // 60:.0f} min")
-    tags = {**reason_tag(str(news)), REQUEST_KEY_TAG: state}
-    return dg.SensorResult([dg.RunRequest(run_key(state, attempts), tags=tags)])
+        minutes = wait.total_seconds() // 60
+        return skip(f"{new_data}, but {outcome}: next attempt in {minutes:.0f} min")
+    tags = {**reason_tag(str(new_data)), REQUEST_KEY_TAG: key}
+    return dg.SensorResult([dg.RunRequest(run_key(key, attempts), tags=tags)])
 
 
-def failed_checks(instance: dg.DagsterInstance, ahead: NextTraining) -> str | None:
-    """Which blocking check forbids training by its latest result; None when none does.
+def failed_checks(instance: dg.DagsterInstance, planned: NextTraining) -> str | None:
+    """Return which blocking check prevents training by its latest result, if any.
 
-    A check that failed for a month which is left out anyway forbids nothing.
+    A check that failed only for months that the training skips does not prevent it.
     """
-    refused = {str(month) for month in ahead.refused}
+    rejected = {str(month) for month in planned.refused}
     for key in _BLOCKING:
         latest = _latest_result(instance, key)
         if latest is None or latest.passed or latest.severity != dg.AssetCheckSeverity.ERROR:
             continue
-        told = latest.metadata.get("failed_months")
-        months = {*str(told.value).split(", ")} if told else set()
-        if not months & refused:
+        failed = latest.metadata.get("failed_months")
+        months = {*str(failed.value).split(", ")} if failed else set()
+        if not months & rejected:
             name, why = f"{key.name} of {key.asset_key.to_user_string()}", latest.description
-            return f"the blocking check {name} failed: {why or 'it does not say why'}"
+            return f"the blocking check {name} failed: {why or 'no reason given'}"
     return None
 
 
 def _latest_result(
     instance: dg.DagsterInstance, key: dg.AssetCheckKey
 ) -> dg.AssetCheckEvaluation | None:
-    """The newest result of a check, past runs that ended before they came to it."""
+    """Return the newest result of a check, ignoring runs that ended before it."""
     history = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
     results = (record.evaluation for record in history)
     return next((found for found in results if isinstance(found, dg.AssetCheckEvaluation)), None)
@@ -138,6 +156,6 @@ def _newest(instance: dg.DagsterInstance) -> dg.EventLogRecord | None:
     return records[0] if records else None
 
 
-def _remember(reason: str, settled: RetrainCursor) -> dg.SensorResult:
-    """Skip until another month comes in, and say why from then on."""
-    return skip(reason, settled.model_copy(update={"why": reason}))
+def _skip_until_new(reason: str, handled: RetrainCursor) -> dg.SensorResult:
+    """Skip until another month comes in; the cursor keeps the reason."""
+    return skip(reason, handled.model_copy(update={"why": reason}))

@@ -1,4 +1,4 @@
-"""The training set: which months train, which tunes and which judges."""
+"""The training set: the months to train, validate and test on."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -16,14 +16,14 @@ from ml_assets.trips.month import Month
 
 
 class TrainingSetConfig(dg.Config):
-    """Which months to use.
+    """Choice of the months.
 
     Attributes:
-        train_months: So many months train; by default as many as are there, up to 12.
-        judge_month: This month (YYYY-MM) judges; by default the newest.
-        exclude_months: Months (YYYY-MM) to leave out, a damaged one say.
-        on_rejected_months: What to do with months that a data rule rejects: ``fail`` names them and
-            trains on nothing, ``skip`` goes on without them, as the job ``retrain`` does.
+        train_months: Number of training months; by default all available ones, up to 12.
+        judge_month: The test month (YYYY-MM); by default the newest.
+        exclude_months: Months (YYYY-MM) to exclude, for example a damaged one.
+        on_rejected_months: What to do with months that a data rule rejects: ``fail`` raises and
+            names them, ``skip`` continues without them, as the job ``retrain`` does.
     """
 
     train_months: int | None = None
@@ -40,14 +40,14 @@ class TrainingSetConfig(dg.Config):
     pool=TRAINING_POOL,
     code_version=model_code_version(),
     description=(
-        "Which months train, which tunes and stops early, and which judges: with their rows, file "
-        "checksums and the code that made them. The trips themselves stay in `trip_features`."
+        "The training, validation and test months, with their rows, file checksums and code "
+        "versions. The trips stay in `trip_features`."
     ),
 )
 def training_set(
     context: dg.AssetExecutionContext, config: TrainingSetConfig, trip_store: TripStoreResource
 ) -> dg.MaterializeResult:
-    """Choose the months, refuse those that nothing should be learned from, record the choice."""
+    """Choose the months, reject unusable ones, and record the choice."""
     from ml_assets.training.training_set import (
         TABLE,
         TrainingSetError,
@@ -58,34 +58,32 @@ def training_set(
     store = trip_store.tables()
     excluded = {Month.parse(text) for text in config.exclude_months}
     available = [month for month in store.months(TABLE) if month not in excluded]
-    left_out: dict[Month, str] = {}
+    skipped: dict[Month, str] = {}
     if config.on_rejected_months == "skip":
-        left_out = rejected_months(store, available)
-        available = [month for month in available if month not in left_out]
-    for month, why in left_out.items():
-        context.log.warning(f"{month} is left out, since a data rule refuses it: {why}")
-    judge = Month.parse(config.judge_month) if config.judge_month else None
+        skipped = rejected_months(store, available)
+        available = [month for month in available if month not in skipped]
+    for month, why in skipped.items():
+        context.log.warning(f"{month} is skipped, rejected by a data rule: {why}")
+    test = Month.parse(config.judge_month) if config.judge_month else None
     try:
-        window = choose_window(available, config.train_months, judge)
-        described = build_training_set(store, window)
+        window = choose_window(available, config.train_months, test)
+        record = build_training_set(store, window)
     except (WindowError, TrainingSetError) as error:
         raise dg.Failure(str(error)) from error
-    trip_store.records().write("training_set", described)
+    trip_store.records().write("training_set", record)
     context.log.info(window.describe())
     return dg.MaterializeResult(
         metadata={
-            "fingerprint": described.fingerprint,
+            "fingerprint": record.fingerprint,
             **safe_metadata(
-                context.log,
-                "training_set",
-                lambda: _metadata(described, window.describe(), left_out),
+                context.log, "training_set", lambda: _metadata(record, window.describe(), skipped)
             ),
         }
     )
 
 
 def _metadata(
-    described: TrainingSet, window: str, left_out: Mapping[Month, str]
+    record: TrainingSet, window: str, skipped: Mapping[Month, str]
 ) -> dict[str, dg.MetadataValue]:
     months = [
         {
@@ -96,22 +94,20 @@ def _metadata(
             "source": use.source,
             "made_by": use.code_version,
         }
-        for use in described.months
+        for use in record.months
     ]
     metadata: dict[str, dg.MetadataValue] = {
         "window": dg.MetadataValue.text(window),
         "months": table(months),
-        "train_trips": dg.MetadataValue.int(described.rows_of("train")),
-        "tune_trips": dg.MetadataValue.int(described.rows_of("tune")),
-        "judge_trips": dg.MetadataValue.int(described.rows_of("judge")),
-        "trips": dg.MetadataValue.text(
-            dataset_label(described.dataset, synthetic=described.synthetic)
-        ),
+        "train_trips": dg.MetadataValue.int(record.rows_of("train")),
+        "tune_trips": dg.MetadataValue.int(record.rows_of("tune")),
+        "judge_trips": dg.MetadataValue.int(record.rows_of("judge")),
+        "trips": dg.MetadataValue.text(dataset_label(record.dataset, synthetic=record.synthetic)),
     }
-    if left_out:
+    if skipped:
         metadata["left_out"] = table(
-            [{"month": str(month), "why": why} for month, why in left_out.items()]
+            [{"month": str(month), "why": why} for month, why in skipped.items()]
         )
-    if described.caveat:
-        metadata["caveat"] = dg.MetadataValue.text(described.caveat)
+    if record.caveat:
+        metadata["caveat"] = dg.MetadataValue.text(record.caveat)
     return metadata

@@ -1,4 +1,4 @@
-"""Checks of the training set: what models are about to learn from and to be judged on."""
+"""Asset checks of the training set."""
 
 from collections.abc import Iterator
 
@@ -10,15 +10,19 @@ from ml_assets.evaluation.records import TrainingSet
 
 _ASSET = dg.AssetKey("training_set")
 _SPECS = (
-    ("no_split_overlap", True, "Train, tune and judge months are disjoint, each after the other."),
+    (
+        "no_split_overlap",
+        True,
+        "Training, validation and test months are disjoint and in this order.",
+    ),
     (
         "inputs_unchanged",
         True,
-        "The stored months are those of the record, and no data rule refuses one by now.",
+        "The stored months are those of the record and pass the data rules.",
     ),
-    ("no_leaky_features", True, "Models are given request columns and the target only."),
+    ("no_leaky_features", True, "Models get only request columns and the target."),
     ("target_in_range", True, "Durations lie within the course's rule, 1 to 60 minutes."),
-    ("zone_pair_coverage", False, "Most judged trips go between zones that training has paired."),
+    ("zone_pair_coverage", False, "Most test trips go between zone pairs seen in training."),
 )
 
 
@@ -33,7 +37,7 @@ _SPECS = (
 def training_set_checks(
     context: dg.AssetCheckExecutionContext, trip_store: TripStoreResource
 ) -> Iterator[dg.AssetCheckResult]:
-    """Hold the training set to its rules."""
+    """Apply the rules to the training set."""
     from ml_assets.storage.month_profiles import MonthProfiles
     from ml_assets.training import training_set_checks
 
@@ -42,13 +46,13 @@ def training_set_checks(
     profiles = MonthProfiles(store)
     every = profiles.of_stored(training_set.months_of("train", "tune", "judge"))
     train = profiles.of_stored(training_set.months_of("train"))
-    judge = profiles.of_stored(training_set.months_of("judge"))
+    test = profiles.of_stored(training_set.months_of("judge"))
     findings = {
         "no_split_overlap": training_set_checks.no_split_overlap(training_set),
         "inputs_unchanged": training_set_checks.inputs_unchanged(training_set, store),
         "no_leaky_features": training_set_checks.no_leaky_features(every),
         "target_in_range": training_set_checks.target_in_range(every),
-        "zone_pair_coverage": training_set_checks.zone_pair_coverage(train, judge),
+        "zone_pair_coverage": training_set_checks.zone_pair_coverage(train, test),
     }
     for key in sorted(context.selected_asset_check_keys):
         yield single_result(key, findings[key.name])

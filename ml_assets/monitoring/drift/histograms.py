@@ -1,7 +1,7 @@
-"""How often each value of a request feature occurs: counts of one month, and bins for them.
+"""Histograms of the request features of a month, and the bins that the drift index compares.
 
-A month is counted once on a fine grid. The counts of the reference months then say which values
-share a bin, so that months are read one at a time and none is kept.
+Each month is counted once on a fine grid. The counts of the reference months then determine which
+values share a bin, so only one month is in memory at a time.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,49 +20,49 @@ MonthCounts = Mapping[str, Counts]
 
 MIN_SHARE = 0.002
 """Zones and pairs of boroughs with less than this share of the reference trips share one bin: 0.2 %
-of the 60,000 green trips of a month are 120, enough for a ratio of shares to mean something. It
-leaves 45 of the 265 pick-up zones and 100 of the drop-off zones by themselves."""
+of the 60,000 green trips of a month are 120, enough for a stable ratio of shares. 45 of the 265
+pick-up zones and 100 of the drop-off zones keep a bin of their own."""
 
 DISTANCE_BINS = 10
-"""Each with as many of the reference trips, zero distances among those of the first."""
+"""Quantile bins of the reference trips; zero distances fall into the first."""
 
 HOURS_A_WEEK = 168
 _MONDAY_OFFSET = 72
-"""1970-01-01 was a Thursday; with this shift, hour 0 of the week is Monday 0:00 to 1:00."""
+"""1970-01-01 was a Thursday; this shift makes hour 0 of the week Monday 0:00 to 1:00."""
 
 _STEPS_A_MILE = 100
 _MAX_STEPS = 60 * _STEPS_A_MILE
-"""Distances are published in hundredths of a mile; above 60 miles it is a fault of the meter."""
+"""Distances are published in hundredths of a mile; more than 60 miles is a meter fault."""
 
 _MAX_PASSENGERS = 9
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A request feature whose distribution is watched.
+    """A request feature whose distribution is monitored.
 
     Attributes:
-        name: As records, charts and checks call it.
-        count: From the trips of a month to trips per value, always of the same length.
-        bin_of: From the counts of the reference to the bin of each value, numbered from 0.
+        name: Name in records, charts and checks.
+        count: Maps the trips of a month to trips per value, always of the same length.
+        bin_index: Maps the reference counts to the bin of each value, numbered from 0.
     """
 
     name: str
     count: Callable[[pl.DataFrame], Counts]
-    bin_of: Callable[[Counts], Counts]
+    bin_index: Callable[[Counts], Counts]
 
 
 def count_month(trips: pl.DataFrame) -> MonthCounts:
-    """Trips per value of every feature.
+    """Count the trips per value of every feature.
 
     Args:
-        trips: The request columns of a month of ``trip_features``.
+        trips: The request columns of one month of ``trip_features``.
     """
     return {feature.name: feature.count(trips) for feature in FEATURES}
 
 
-def added(months: Iterable[MonthCounts]) -> MonthCounts:
-    """The counts of several months (at least one) together."""
+def sum_counts(months: Iterable[MonthCounts]) -> MonthCounts:
+    """Sum the counts of one or more months."""
     total: dict[str, Counts] = {}
     for counts in months:
         for name, values in counts.items():
@@ -70,31 +70,33 @@ def added(months: Iterable[MonthCounts]) -> MonthCounts:
     return total
 
 
-def binned(counts: Counts, bin_of: Counts) -> Counts:
-    """Trips per bin.
+def bin_counts(counts: Counts, bin_index: Counts) -> Counts:
+    """Sum counts per value to counts per bin.
 
     Args:
         counts: Trips per value, shape (values,).
-        bin_of: The bin of each value, shape (values,).
+        bin_index: The bin of each value, shape (values,).
     """
-    return np.bincount(bin_of, weights=counts, minlength=int(bin_of.max()) + 1).astype(np.int64)
+    return np.bincount(bin_index, weights=counts, minlength=int(bin_index.max()) + 1).astype(
+        np.int64
+    )
 
 
 def rare_values_pooled(reference: Counts) -> Counts:
-    """A bin for each value with at least ``MIN_SHARE`` of the trips, one for all the others."""
+    """Give each value with at least ``MIN_SHARE`` of the trips its own bin and pool the others."""
     frequent = reference >= max(MIN_SHARE * reference.sum(), 1)
     return np.where(frequent, np.cumsum(frequent), 0)
 
 
 def quantile_bins(reference: Counts) -> Counts:
-    """At most ``DISTANCE_BINS`` bins of neighbouring values with about as many trips each."""
+    """Split the ordered values into at most ``DISTANCE_BINS`` bins of about equal counts."""
     below = np.concatenate([[0], np.cumsum(reference)[:-1]]) / max(reference.sum(), 1)
     part = np.floor(below * DISTANCE_BINS).clip(0, DISTANCE_BINS - 1)
     return np.unique(part, return_inverse=True)[1].astype(np.int64)
 
 
 def identity_bins(reference: Counts) -> Counts:
-    """A bin for each value."""
+    """Give each value its own bin."""
     return np.arange(len(reference))
 
 
@@ -122,7 +124,7 @@ def _distances(trips: pl.DataFrame) -> Counts:
 
 
 def _passengers(trips: pl.DataFrame) -> Counts:
-    """Trips with 0 to 9 passengers; the last value is "nobody counted", as models read it."""
+    """Count trips with 0 to 9 passengers; the last value is "unknown", as models read it."""
     passengers = trips["passenger_count"].fill_null(-1).to_numpy()
     counted = (passengers >= 0) & (passengers <= _MAX_PASSENGERS)
     codes = np.where(counted, passengers, _MAX_PASSENGERS + 1).astype(np.int64)
@@ -137,4 +139,4 @@ FEATURES: Final = (
     Feature("trip_distance", _distances, quantile_bins),
     Feature("passenger_count", _passengers, identity_bins),
 )
-"""What is watched: all that a request holds, and where trips go between boroughs."""
+"""The monitored features: every field of a request, and the pair of boroughs."""

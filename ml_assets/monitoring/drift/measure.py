@@ -1,4 +1,4 @@
-"""Drift: how far the requests of each month have moved from what the champion was fitted on."""
+"""Feature drift of each month against the champion's training months."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,9 +9,9 @@ import polars as pl
 from ml_assets.monitoring.drift.histograms import (
     FEATURES,
     MonthCounts,
-    added,
-    binned,
+    bin_counts,
     count_month,
+    sum_counts,
 )
 from ml_assets.monitoring.drift.psi import population_stability_index
 from ml_assets.monitoring.drift.records import DRIFT_LIMIT, DriftEntry, DriftRecord
@@ -23,13 +23,13 @@ from ml_assets.trips.rules import REQUEST_COLUMNS
 TABLE = "trip_features"
 
 MIN_TRIPS = 100
-"""A month with fewer trips tells nothing of a distribution."""
+"""Fewer trips are too few to estimate a distribution."""
 
 MAX_MONTHS = 24
-"""So many of the newest stored months are measured."""
+"""How many of the newest stored months are measured."""
 
 MAX_ENTRIES = 600
-"""So many entries, the newest, are kept of all champions."""
+"""How many entries are kept, the newest over all champions."""
 
 
 def measure_drift(
@@ -37,23 +37,23 @@ def measure_drift(
     champion: ModelVersion,
     earlier: DriftRecord | None = None,
     limit: float = DRIFT_LIMIT,
-    refused: Mapping[Month, str] | None = None,
+    rejected: Mapping[Month, str] | None = None,
 ) -> DriftRecord:
-    """Measure the newest stored months against what the champion was fitted on.
+    """Measure the drift of the newest stored months against the champion's training months.
 
-    Months are read one at a time, and only those that were not measured before. A month that was
-    published anew is measured again, and so are all when it is one of the reference.
+    Months are read one at a time, and only those not measured before. A republished month is
+    measured again; if it is a reference month, so are all others.
 
     Args:
-        store: Where the months lie.
-        champion: Of the store's dataset.
-        earlier: The record before, whose entries are kept.
+        store: Trip store with the months.
+        champion: Champion that was trained on the store's dataset.
+        earlier: The previous record, whose entries are kept.
         limit: Index above which a feature has drifted.
-        refused: Months that nothing is to be learned from, and why: they tell of their data, not of
-            requests.
+        rejected: Months that a data rule rejects, with the reason; they are skipped, as their
+            drift would be that of faulty data.
 
     Returns:
-        The record; it says so when no month of the reference is stored.
+        The record; its status is ``no_reference`` when no training month is stored.
     """
     stored = {str(month): month for month in store.months(TABLE)}
     reference = Reference(store, [stored[text] for text in champion.fitted_on if text in stored])
@@ -69,17 +69,16 @@ def measure_drift(
     kept = list(earlier.entries) if earlier else []
     if not reference.months:
         why = (
-            f"none of the months that the champion ({champion}) was fitted on is stored: bring "
-            "them again"
+            f"none of the training months of the champion ({champion}) is stored: ingest them again"
         )
         return record.model_copy(update={"status": "no_reference", "why": why, "entries": kept})
-    if earlier is None or not reference.is_of(earlier):
+    if earlier is None or not reference.matches(earlier):
         kept = [entry for entry in kept if entry.champion != champion.identity]
     skipped = dict(reference.skipped)
     entries = []
     for month in list(stored.values())[-MAX_MONTHS:]:
-        if refused and month in refused:
-            skipped[str(month)] = f"a data rule refuses it: {refused[month]}"
+        if rejected and month in rejected:
+            skipped[str(month)] = f"rejected by a data rule: {rejected[month]}"
             continue
         try:
             entries.append(_entry(store, month, champion, reference, kept))
@@ -90,7 +89,7 @@ def measure_drift(
         update={
             "reference": [str(month) for month in reference.months],
             "reference_trips": reference.trips,
-            "reference_sha256": reference.contents,
+            "reference_sha256": reference.checksums,
             "entries": [*others, *entries][-MAX_ENTRIES:],
             "skipped": skipped,
         }
@@ -98,17 +97,24 @@ def measure_drift(
 
 
 class TooFewTrips(ValueError):
-    """A month that tells nothing; says how many trips it has and how many it takes."""
+    """A month with too few trips to measure; the message has both numbers."""
 
 
 class Reference:
-    """What the champion was fitted on: counted when the first month needs it."""
+    """The stored training months of the champion; counted on first use.
+
+    Attributes:
+        months: The stored months that have trips.
+        checksums: SHA-256 of their published files.
+        trips: Their trips.
+        skipped: Damaged months, with the error.
+    """
 
     def __init__(self, store: TripStore, months: Sequence[Month]) -> None:
         self._store = store
         self.skipped: dict[str, str] = {}
         self.months: list[Month] = []
-        self.contents: list[str] = []
+        self.checksums: list[str] = []
         self.trips = 0
         for month in months:
             try:
@@ -118,31 +124,31 @@ class Reference:
                 continue
             if rows:
                 self.months.append(month)
-                self.contents.append(lineage.raw_sha256)
+                self.checksums.append(lineage.raw_sha256)
                 self.trips += rows
 
-    def is_of(self, record: DriftRecord) -> bool:
-        """Whether a record was made with this very reference."""
+    def matches(self, record: DriftRecord) -> bool:
+        """Whether a record was measured against the same reference."""
         months = [str(month) for month in self.months]
         return (record.reference, record.reference_sha256, record.reference_trips) == (
             months,
-            self.contents,
+            self.checksums,
             self.trips,
         )
 
     @cached_property
     def counts(self) -> MonthCounts:
-        """Its trips per value of every feature."""
-        return added(count_month(_requests(self._store, month)) for month in self.months)
+        """Trips per value of every feature."""
+        return sum_counts(count_month(_requests(self._store, month)) for month in self.months)
 
-    def index_of(self, counts: MonthCounts) -> dict[str, float]:
-        """The stability index of every feature of a month."""
-        found = {}
+    def stability_indexes(self, counts: MonthCounts) -> dict[str, float]:
+        """Compute the population stability index of every feature for a month's counts."""
+        indexes = {}
         for feature in FEATURES:
-            bin_of = feature.bin_of(self.counts[feature.name])
-            pair = (binned(each[feature.name], bin_of) for each in (self.counts, counts))
-            found[feature.name] = population_stability_index(*pair)
-        return found
+            bin_index = feature.bin_index(self.counts[feature.name])
+            pair = (bin_counts(each[feature.name], bin_index) for each in (self.counts, counts))
+            indexes[feature.name] = population_stability_index(*pair)
+        return indexes
 
 
 def _entry(
@@ -153,12 +159,12 @@ def _entry(
     kept: Sequence[DriftEntry],
 ) -> DriftEntry:
     lineage, rows = store.lineage(TABLE, month)
-    wanted = (champion.identity, str(month), lineage.raw_sha256, rows)
+    key = (champion.identity, str(month), lineage.raw_sha256, rows)
     for entry in kept:
-        if (entry.champion, entry.month, entry.raw_sha256, entry.trips) == wanted:
+        if (entry.champion, entry.month, entry.raw_sha256, entry.trips) == key:
             return entry
     if rows < MIN_TRIPS:
-        raise TooFewTrips(f"{rows} trips: at least {MIN_TRIPS} tell of a distribution")
+        raise TooFewTrips(f"{rows} trips, drift needs at least {MIN_TRIPS}")
     return DriftEntry(
         version=champion.version,
         run_id=champion.run_id,
@@ -166,7 +172,7 @@ def _entry(
         raw_sha256=lineage.raw_sha256,
         trips=rows,
         in_reference=month in reference.months,
-        psi=reference.index_of(count_month(_requests(store, month))),
+        psi=reference.stability_indexes(count_month(_requests(store, month))),
     )
 
 

@@ -8,24 +8,24 @@ _PSEUDO_COUNT = 0.5
 
 
 def population_stability_index(reference: Counts, month: Counts) -> float:
-    r"""How far the shares of the bins have moved from the reference, less what chance moves.
+    r"""Compute the population stability index, less its expectation under no drift.
 
     .. math:: \sum_i (q_i - p_i) \ln(q_i / p_i) - (B - 1) (1 / N + 1 / M)
 
     for shares p of N reference trips and q of M trips in B bins: the index of Siddiqi (2006),
-    *Credit Risk Scorecards*, Wiley, chapter 8, less its expectation when nothing has moved
+    *Credit Risk Scorecards*, Wiley, chapter 8, less its expectation under equal distributions
     (Yurdakul 2018, *Statistical Properties of Population Stability Index*, Western Michigan
-    University: it is about χ² with B - 1 degrees of freedom times (1/N + 1/M)). Half a trip is
-    added to every bin (the prior of Jeffreys), since an empty one would make it infinite; with few
-    trips that draws the shares together, so the index then errs towards 0.
+    University: approximately χ² with B - 1 degrees of freedom times (1/N + 1/M)). Half a trip is
+    added to every bin (Jeffreys prior), since an empty bin would make the index infinite; with few
+    trips this shrinks the shares together and biases the index towards 0.
 
     Args:
         reference: Trips per bin, shape (B,).
         month: Trips per bin, shape (B,).
 
     Returns:
-        The index, 0 where chance alone would make it as large. By convention below 0.1 is no shift
-        to speak of, above 0.25 a major one.
+        The index, 0 where it does not exceed its expectation. By convention, below 0.1 is no
+        significant shift and above 0.25 a major one.
     """
     trips, others = int(reference.sum()), int(month.sum())
     used = reference + month > 0

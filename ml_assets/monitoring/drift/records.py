@@ -1,29 +1,31 @@
-"""What is known of drift: the months against what champions were fitted on."""
+"""Stored record of feature drift: months against the training months of champions."""
 
 from pydantic import BaseModel
 
-from ml_assets.monitoring.retrain_rule import Window
+from ml_assets.monitoring.retrain_rule import REMEDY, MonthlyValue
 from ml_assets.monitoring.status import MEASURED, Status
 from ml_assets.storage.model_version import identity
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
+from ml_assets.trips.quality import Finding, Verdict
 
 DRIFT_LIMIT = 0.25
-"""The conventional bar of a major shift (Siddiqi 2006). Green trips of 2023 stay below 0.12 against
-whatever months came before, while kilometres for miles make 0.38 and UTC for New York 0.69."""
+"""The conventional limit of a major shift (Siddiqi 2006). Green trips of 2023 stay below 0.12
+against any earlier months, while kilometres in place of miles give 0.38 and UTC in place of New
+York time 0.69."""
 
 
 class DriftEntry(BaseModel):
-    """One month against what one champion was fitted on.
+    """Drift of one month against the training months of one champion.
 
     Attributes:
-        version: Of the champion.
-        run_id: Its MLflow run.
+        version: The champion's registry version.
+        run_id: The champion's MLflow run.
         month: ``YYYY-MM``.
-        raw_sha256: Of the month's published file.
-        trips: Kept trips in it.
-        in_reference: Whether the champion was fitted on this very month.
-        psi: Population stability index by feature; see :mod:`.stability_index`.
+        raw_sha256: SHA-256 of the month's published file.
+        trips: Kept trips of the month.
+        in_reference: Whether the champion was trained on this month.
+        psi: Population stability index by feature; see :mod:`.psi`.
     """
 
     version: str
@@ -36,33 +38,33 @@ class DriftEntry(BaseModel):
 
     @property
     def champion(self) -> str:
-        """Which champion it is of, across registries."""
+        """Identity of the champion, unique across registries."""
         return identity(self.version, self.run_id)
 
     @property
     def worst(self) -> tuple[str, float]:
-        """The feature that has moved most, and its index."""
+        """The feature with the highest index, and the index."""
         return max(self.psi.items(), key=lambda item: item[1])
 
 
 class DriftRecord(BaseModel):
-    """What is known of drift.
+    """Drift of the stored months against the current champion and earlier ones.
 
     Attributes:
-        dataset: What the months are of.
-        synthetic: Whether that is the synthetic sample.
+        dataset: Dataset of the months.
+        synthetic: Whether it is the synthetic sample.
         status: Whether months could be measured.
-        why: Why they could not be, in a sentence.
-        measured_at: When, in ISO 8601 with offset.
-        version: Of the champion that months were measured against; None when there was none.
-        run_id: Its MLflow run.
-        model: Its family.
-        reference: The months that it was fitted on, as far as they are stored.
-        reference_trips: Their trips.
-        reference_sha256: Of their published files, in the same order.
+        why: Why they could not, in one sentence.
+        measured_at: Time of the measurement, ISO 8601 with offset.
+        version: The champion's registry version; None without a champion.
+        run_id: The champion's MLflow run.
+        model: The champion's family.
+        reference: The champion's training months that are stored.
+        reference_trips: Trips of the reference.
+        reference_sha256: SHA-256 of the published files of the reference, in the same order.
         limit: Index above which a feature has drifted.
         entries: Months in order, those of earlier champions first.
-        skipped: Stored months that could not be measured, and why.
+        skipped: Stored months that could not be measured, with the reason.
     """
 
     dataset: str
@@ -82,41 +84,60 @@ class DriftRecord(BaseModel):
 
     @property
     def months(self) -> list[DriftEntry]:
-        """The months against the champion of now, in order."""
+        """The months measured against the current champion, in order."""
         champion = identity(self.version or "", self.run_id)
         return [entry for entry in self.entries if entry.champion == champion]
 
     @property
     def new_months(self) -> list[DriftEntry]:
-        """Of these, the ones that came after all that the champion was fitted on."""
+        """The months newer than all training months of the champion."""
         newest = max(self.reference, default="")
         return [entry for entry in self.months if entry.month > newest]
 
     @property
-    def windows(self) -> list[Window]:
-        """The new months as the rule on retraining sees them: by their worst feature."""
+    def monthly_values(self) -> list[MonthlyValue]:
+        """The new months as input of the retraining rule: the index of the worst feature."""
         if self.status != MEASURED:
             return []
         return [
-            Window(
+            MonthlyValue(
                 Month.parse(entry.month), entry.worst[1], self.limit, f"drift of {entry.worst[0]}"
             )
             for entry in self.new_months
         ]
 
 
-def drift_sentence(record: DriftRecord) -> str:
-    """The newest month in a sentence for people."""
+def drift_summary(record: DriftRecord) -> str:
+    """Summarize the newest month in one sentence."""
     if record.status != MEASURED:
         return record.why
     if not record.months:
-        return "no stored month has enough trips to be measured"
+        return "no stored month has enough trips to measure drift"
     newest = record.months[-1]
     feature, index = newest.worst
     relation = "over" if index > record.limit else "within"
     against = span([Month.parse(text) for text in record.reference])
-    own = " (which it was fitted on, too)" if newest.in_reference else ""
+    own = " (a training month)" if newest.in_reference else ""
     return (
-        f"{newest.month}{own}: {feature} has moved most, by {index:.3f}, {relation} the limit "
-        f"{record.limit:g}, against {against}, which version {record.version} was fitted on"
+        f"{newest.month}{own}: {feature} has drifted most, by {index:.3f}, {relation} the limit "
+        f"{record.limit:g}, against {against}, the training months of version {record.version}"
     )
+
+
+def drift_finding(record: DriftRecord) -> Finding:
+    """Compare the newest month that the champion was not trained on with the limit."""
+    if record.status != MEASURED:
+        return Finding(Verdict.SKIP, record.why)
+    if not record.new_months:
+        return Finding(Verdict.SKIP, "no month is newer than the champion's training months")
+    newest = record.new_months[-1]
+    over = {name: index for name, index in newest.psi.items() if not index <= record.limit}
+    worst = newest.worst[1]
+    if not over:
+        return Finding(Verdict.PASS, drift_summary(record), worst, 0.0, record.limit)
+    ranked = sorted(over.items(), key=lambda item: -item[1])
+    named = ", ".join(f"{name} by {index:.3f}" for name, index in ranked)
+    sentence = (
+        f"{newest.month}: {named}, over the limit {record.limit:g} of the stability index; {REMEDY}"
+    )
+    return Finding(Verdict.WARN, sentence, worst, 0.0, record.limit)

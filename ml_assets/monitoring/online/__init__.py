@@ -1,1 +1,1 @@
-"""What the service was asked and how it answered."""
+"""Metrics of the prediction service's request log."""

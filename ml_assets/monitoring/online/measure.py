@@ -1,4 +1,4 @@
-"""The service's request log, measured: what was answered by day, and how requests have drifted."""
+"""Metrics of the service's request log: predictions by day, and drift of the requests."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ml_assets.monitoring.drift.histograms import MonthCounts, added, count_month
+from ml_assets.monitoring.drift.histograms import MonthCounts, count_month, sum_counts
 from ml_assets.monitoring.drift.measure import MIN_TRIPS, TABLE, Reference
 from ml_assets.monitoring.online.distance_outliers import DistanceCounts, ExpectedMiles
 from ml_assets.monitoring.online.records import (
@@ -36,19 +36,19 @@ def measure_online(
     earlier: OnlineRecord | None = None,
     today: date | None = None,
 ) -> OnlineRecord:
-    """Measure the log, a piece at a time.
+    """Compute the metrics of the request log, one chunk at a time.
 
-    Days before the window that an earlier record tells of are not read again.
+    Days before the window that an earlier record covers are not read again.
 
     Args:
-        folder: Of the request log.
-        store: Where the months lie that the champion was fitted on.
-        champion: That of the store's dataset; None when there is none.
-        why_none: Why there is none, in a sentence.
-        earlier: The record before, whose days are kept.
-        today: In UTC; by default the present day.
+        folder: Folder of the request log.
+        store: Trip store with the champion's training months.
+        champion: Champion that was trained on the store's dataset, if any.
+        why_none: Why there is no champion, in one sentence.
+        earlier: The previous record, whose days are kept.
+        today: Current date in UTC, by default that of the system clock.
     """
-    written = last_written(folder)  # before the reading: what comes during it is news
+    written = last_written(folder)  # before reading: entries added meanwhile count as new
     last = today or datetime.now(UTC).date()
     window_from = last - timedelta(days=WINDOW_DAYS - 1)
     kept = earlier or OnlineRecord(dataset=store.dataset, synthetic=store.synthetic)
@@ -58,15 +58,15 @@ def measure_online(
     unread = [logged[day] for day in newest if day not in known and logged[day] < window_from]
     first = min(unread, default=window_from)
     days = [entry for entry in kept.days if entry.day < str(first)]
-    faults = {day: lacks for day, lacks in kept.faults.items() if day < str(first)}
-    trips, why = (None, why_none) if champion is None else _trips_of(store, champion)
-    window = _Window(window_from, trips)
-    for day, pieces in groupby(read_pieces(folder, first), key=lambda piece: piece.day):
-        found, lacks = _day(day, window.watching(pieces))
-        days += found
-        faults |= {str(day): lacks} if lacks else {}
-    drift, why = (None, why) if trips is None else window.drift(trips)
-    told = {entry.day for entry in days} | faults.keys()
+    faults = {day: found for day, found in kept.faults.items() if day < str(first)}
+    reference, why = (None, why_none) if champion is None else _load_reference(store, champion)
+    window = _RollingWindow(window_from, reference)
+    for day, chunks in groupby(read_pieces(folder, first), key=lambda chunk: chunk.day):
+        entries, day_faults = _measure_day(day, window.counted(chunks))
+        days += entries
+        faults |= {str(day): day_faults} if day_faults else {}
+    drift, why = (None, why) if reference is None else window.drift(reference)
+    measured = {entry.day for entry in days} | faults.keys()
     return OnlineRecord(
         dataset=store.dataset,
         synthetic=store.synthetic,
@@ -75,8 +75,8 @@ def measure_online(
         log_written=written,
         first=str(window_from),
         days=[entry for entry in days if entry.day in newest],
-        faults={day: lacks for day, lacks in faults.items() if day in newest},
-        empty=[day for day in newest if day < str(window_from) and day not in told],
+        faults={day: found for day, found in faults.items() if day in newest},
+        empty=[day for day in newest if day < str(window_from) and day not in measured],
         window_answers=window.answers,
         drift=drift,
         why_no_drift=why,
@@ -84,77 +84,76 @@ def measure_online(
 
 
 @dataclass(frozen=True)
-class _Trips:
-    """What the champion was fitted on.
+class _Reference:
+    """The champion's training months.
 
     Attributes:
-        version: Of the champion.
-        reference: Its months, counted.
-        usual: Miles by the newest of them.
-        distances: Of that month's own trips.
+        version: The champion's registry version.
+        months: Histograms of the months.
+        expected_miles: Expected miles learned from the newest of the months.
+        distances: Distances of that month's own trips.
     """
 
     version: str
-    reference: Reference
-    usual: ExpectedMiles
+    months: Reference
+    expected_miles: ExpectedMiles
     distances: DistanceCounts
 
 
-def _trips_of(store: TripStore, champion: ModelVersion) -> tuple[_Trips | None, str]:
-    """What requests are held against; else why there is nothing."""
+def _load_reference(store: TripStore, champion: ModelVersion) -> tuple[_Reference | None, str]:
+    """Load the champion's training months; without any, return None and the reason."""
     stored = {str(month): month for month in store.months(TABLE)}
-    reference = Reference(store, [stored[text] for text in champion.fitted_on if text in stored])
-    if not reference.months:
+    months = Reference(store, [stored[text] for text in champion.fitted_on if text in stored])
+    if not months.months:
         return None, (
-            f"none of the months that the champion ({champion}) was fitted on is stored: bring "
-            "them again"
+            f"none of the training months of the champion ({champion}) is stored: ingest them again"
         )
-    newest = store.read_table(TABLE, reference.months[-1], list(REQUEST_COLUMNS))
-    usual = ExpectedMiles(newest)
-    return _Trips(champion.version, reference, usual, usual.count(newest)), ""
+    newest = store.read_table(TABLE, months.months[-1], list(REQUEST_COLUMNS))
+    expected = ExpectedMiles(newest)
+    return _Reference(champion.version, months, expected, expected.count(newest)), ""
 
 
-class _Window:
-    """The newest requests, counted as they pass by."""
+class _RollingWindow:
+    """Histograms of the requests in the window, counted while the log is read."""
 
-    def __init__(self, first: date, trips: _Trips | None) -> None:
-        self._first, self._trips = first, trips
+    def __init__(self, first: date, reference: _Reference | None) -> None:
+        self._first, self._reference = first, reference
         self.answers = 0
         self._counts: MonthCounts = {}
         self._weekdays: set[int] = set()
         self._distances = DistanceCounts()
 
-    def watching(self, pieces: Iterable[LogChunk]) -> Iterator[LogChunk]:
-        """The same pieces, each counted if it is of the window."""
-        for piece in pieces:
-            if piece.day >= self._first and piece.answers.height:
-                self.answers += piece.answers.height
-                if self._trips is not None:
-                    self._count(piece.answers.select(REQUEST_COLUMNS), self._trips.usual)
-            yield piece
+    def counted(self, chunks: Iterable[LogChunk]) -> Iterator[LogChunk]:
+        """Yield the chunks and count those in the window."""
+        for chunk in chunks:
+            if chunk.day >= self._first and chunk.answers.height:
+                self.answers += chunk.answers.height
+                if self._reference is not None:
+                    requests = chunk.answers.select(REQUEST_COLUMNS)
+                    self._count(requests, self._reference.expected_miles)
+            yield chunk
 
-    def _count(self, requests: pl.DataFrame, usual: ExpectedMiles) -> None:
+    def _count(self, requests: pl.DataFrame, expected: ExpectedMiles) -> None:
         counts = count_month(requests)
-        self._counts = added([self._counts, counts]) if self._counts else counts
+        self._counts = sum_counts([self._counts, counts]) if self._counts else counts
         self._weekdays |= {*requests["pickup_datetime"].dt.weekday().unique()}
-        self._distances += usual.count(requests)
+        self._distances += expected.count(requests)
 
-    def drift(self, trips: _Trips) -> tuple[OnlineDrift | None, str]:
-        """The index of every feature that can be judged; else why none can."""
+    def drift(self, reference: _Reference) -> tuple[OnlineDrift | None, str]:
+        """Measure the drift of every feature; return None and the reason with too few requests."""
         if self.answers < MIN_TRIPS:
             return None, (
-                f"{self.answers} requests since {self._first}: at least {MIN_TRIPS} tell of a "
-                "distribution"
+                f"{self.answers} requests since {self._first}, drift needs at least {MIN_TRIPS}"
             )
-        psi, left_out = trips.reference.index_of(self._counts), {}
+        psi, left_out = reference.months.stability_indexes(self._counts), {}
         if len(self._weekdays) < DAYS_A_WEEK:
             del psi[HOUR_OF_WEEK]
             left_out[HOUR_OF_WEEK] = f"requests are for {len(self._weekdays)} of 7 weekdays so far"
         no_distance, far_off = self._distances.shares
-        trips_no_distance, trips_far_off = trips.distances.shares
-        found = OnlineDrift(
-            version=trips.version,
-            reference=[str(month) for month in trips.reference.months],
+        trips_no_distance, trips_far_off = reference.distances.shares
+        drift = OnlineDrift(
+            version=reference.version,
+            reference=[str(month) for month in reference.months.months],
             psi=psi,
             left_out=left_out,
             no_distance=no_distance,
@@ -162,21 +161,21 @@ class _Window:
             trips_no_distance=trips_no_distance,
             trips_far_off=trips_far_off,
         )
-        return found, ""
+        return drift, ""
 
 
-def _day(day: date, pieces: Iterable[LogChunk]) -> tuple[list[OnlineDay], DayFaults]:
-    """A day's answers by version, and what its log lacks."""
+def _measure_day(day: date, chunks: Iterable[LogChunk]) -> tuple[list[OnlineDay], DayFaults]:
+    """Return the predictions of a day by version, and the faults of its log."""
     parts, faults = [], DayFaults()
-    for piece in pieces:
-        faults.lost += piece.lost
-        faults.unreadable += piece.unreadable
-        if piece.answers.height:
-            parts.append(_by_version(piece.answers))
+    for chunk in chunks:
+        faults.lost += chunk.lost
+        faults.unreadable += chunk.unreadable
+        if chunk.answers.height:
+            parts.append(_by_version(chunk.answers))
     if not parts:
         return [], faults
     calls = pl.col("milliseconds").explode()
-    together = (
+    by_version = (
         pl.concat(parts)
         .group_by("model_version")
         .agg(
@@ -186,7 +185,7 @@ def _day(day: date, pieces: Iterable[LogChunk]) -> tuple[list[OnlineDay], DayFau
             p99=calls.quantile(0.99),
         )
     )
-    found = [
+    entries = [
         OnlineDay(
             day=str(day),
             version=row["model_version"],
@@ -196,13 +195,16 @@ def _day(day: date, pieces: Iterable[LogChunk]) -> tuple[list[OnlineDay], DayFau
             p50_milliseconds=row["p50"],
             p99_milliseconds=row["p99"],
         )
-        for row in together.sort("model_version").to_dicts()
+        for row in by_version.sort("model_version").to_dicts()
     ]
-    return found, faults
+    return entries, faults
 
 
 def _by_version(answers: pl.DataFrame) -> pl.DataFrame:
-    """Sums of a piece, and the latency of each call: a list has one, told with each answer."""
+    """Sum a chunk by version and collect the latency of each call.
+
+    Every prediction of a list has the latency of the whole call; the first one stands for it.
+    """
     return answers.group_by("model_version").agg(
         answers=pl.len(),
         minutes=pl.col("predicted_minutes").sum(),

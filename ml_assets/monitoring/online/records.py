@@ -1,8 +1,7 @@
-"""What is known of predictions that the service has made: by day, and against the champion's trips.
+"""Stored record of the request log: predictions by day, and request drift.
 
-Served requests bear no id of a trip, and published trips none of a request: how far a served
-prediction was off is not known, only how the same model does on whole months
-(``prediction_performance``).
+A served request has no trip id and a published trip no request id, so the error of a single served
+prediction is unknown; ``prediction_performance`` has the model's error on whole months.
 """
 
 from datetime import date, timedelta
@@ -17,31 +16,31 @@ from ml_assets.trips.quality import Finding, Verdict
 OnlineStatus = Literal["measured", "nothing_served"]
 
 WINDOW_DAYS = 28
-"""Requests of so many days, today among them, are held against trips: four whole weeks."""
+"""Days of requests, including today, that drift is measured on: four whole weeks."""
 
 LOST_DAYS = 7
-"""Lost answers and unreadable lines of so many days are warned of."""
+"""Dropped entries and unreadable lines of this many days cause a warning."""
 
 MAX_DAYS = 400
-"""So many days, the newest, are kept."""
+"""How many days are kept, the newest."""
 
 NOTHING_SERVED = (
-    "nothing has been served yet: `ml-assets serve` answers requests, and what it answers is "
-    "measured here"
+    "no prediction has been served yet: start the service with `ml-assets serve`; its request log "
+    "is measured here"
 )
 
 
 class OnlineDay(BaseModel):
-    """What one version has answered on one day.
+    """Predictions of one version on one day.
 
     Attributes:
         day: ``YYYY-MM-DD``, in UTC.
-        version: Registry version.
-        requests: Calls of the service, a list being one.
+        version: The registry version.
+        requests: Calls of the service; a list counts as one.
         answers: Predictions.
-        mean_minutes: Of the predictions.
-        p50_milliseconds: Half of the calls were answered in less; None when no call is whole.
-        p99_milliseconds: 99 % were.
+        mean_minutes: Mean predicted minutes.
+        p50_milliseconds: Median latency of a call; None when no call is complete in the log.
+        p99_milliseconds: 99th percentile of the latency.
     """
 
     day: str
@@ -54,11 +53,11 @@ class OnlineDay(BaseModel):
 
 
 class DayFaults(BaseModel):
-    """What one day's log lacks.
+    """Faults of the log of one day.
 
     Attributes:
-        lost: Answers that the service could not write down, by its own count.
-        unreadable: Lines that are torn, or somebody else's.
+        lost: Predictions that the service could not log, by its own count.
+        unreadable: Lines that are truncated or not written by the service.
     """
 
     lost: int = 0
@@ -69,17 +68,17 @@ class DayFaults(BaseModel):
 
 
 class OnlineDrift(BaseModel):
-    """The window's requests against the trips that the champion was fitted on.
+    """Drift of the window's requests against the champion's training months.
 
     Attributes:
-        version: Of the champion.
-        reference: Its months, as far as they are stored.
-        psi: Population stability index by feature; see :mod:`.stability_index`.
-        left_out: Features that are not judged, and why.
-        no_distance: Share of requests that state 0 miles, or an impossible number.
-        far_off: Share whose distance is far off the usual one of their two zones.
-        trips_no_distance: The same share of the newest of the months.
-        trips_far_off: Likewise.
+        version: The champion's registry version.
+        reference: The champion's training months that are stored.
+        psi: Population stability index by feature; see :mod:`ml_assets.monitoring.drift.psi`.
+        left_out: Features that were not measured, with the reason.
+        no_distance: Share of requests with a distance of 0 miles or an implausible one.
+        far_off: Share of requests with a distance far from the expected one of their zone pair.
+        trips_no_distance: ``no_distance`` of the trips of the newest reference month.
+        trips_far_off: ``far_off`` of the trips of the newest reference month.
         limit: Index above which a feature has drifted.
     """
 
@@ -95,27 +94,27 @@ class OnlineDrift(BaseModel):
 
     @property
     def over(self) -> dict[str, float]:
-        """The features over the limit, the farthest first."""
+        """The features over the limit, the highest index first."""
         ranked = sorted(self.psi.items(), key=lambda item: -item[1])
         return {name: index for name, index in ranked if not index <= self.limit}
 
 
 class OnlineRecord(BaseModel):
-    """What is known of served predictions.
+    """Metrics of the request log.
 
     Attributes:
-        dataset: Of the trips that they are held against.
-        synthetic: Whether that is the synthetic sample.
-        status: Whether anything was ever served.
-        measured_at: When, in ISO 8601 with offset.
+        dataset: Dataset of the reference trips.
+        synthetic: Whether it is the synthetic sample.
+        status: Whether a prediction was ever served.
+        measured_at: Time of the measurement, ISO 8601 with offset.
         log_written: When the log was last written before it was read, in seconds since 1970.
         first: First day of the window.
-        days: In order.
-        faults: By day, where there are any.
-        empty: Days before the window whose log was read and holds nothing.
-        window_answers: Answers in the window.
-        drift: None when it could not be measured.
-        why_no_drift: Why it could not.
+        days: Predictions by day and version, in order.
+        faults: Faults by day, for days that have any.
+        empty: Days before the window whose log has no entries.
+        window_answers: Predictions in the window.
+        drift: Request drift; None when it could not be measured.
+        why_no_drift: Why drift could not be measured.
     """
 
     dataset: str
@@ -132,71 +131,71 @@ class OnlineRecord(BaseModel):
     why_no_drift: str = ""
 
     def faults_since(self, day: str) -> DayFaults:
-        """What the log lacks from this day on."""
+        """Sum the faults of the log from this day on."""
         found = [faults for at, faults in self.faults.items() if at >= day]
         lost, unreadable = (sum(getattr(f, name) for f in found) for name in DayFaults.model_fields)
         return DayFaults(lost=lost, unreadable=unreadable)
 
 
-def online_sentence(record: OnlineRecord) -> str:
-    """What was served and how far it is from the champion's trips, for people."""
+def request_log_summary(record: OnlineRecord) -> str:
+    """Summarize the served predictions and the drift of their requests in one sentence."""
     if record.status != MEASURED:
         return NOTHING_SERVED
     answers = sum(day.answers for day in record.days)
-    told = f"{answers:,} answers on record, {record.window_answers:,} since {record.first}"
-    return f"{told}; {drift_of_requests(record)}"
+    served = f"{answers:,} predictions logged, {record.window_answers:,} since {record.first}"
+    return f"{served}; {request_drift_summary(record)}"
 
 
-def drift_of_requests(record: OnlineRecord) -> str:
-    """How far the window's requests have moved, in a sentence without its full stop."""
+def request_drift_summary(record: OnlineRecord) -> str:
+    """Summarize the drift of the window's requests in one clause."""
     drift = record.drift
     if drift is None:
         return record.why_no_drift
     if not drift.psi:
-        return "no feature can be judged"
-    against = f"the trips that version {drift.version} was fitted on"
+        return "no feature can be measured"
+    against = f"the training months of version {drift.version}"
     if not drift.over:
         feature, index = max(drift.psi.items(), key=lambda item: item[1])
         return (
-            f"{feature} is farthest from {against}, by {index:.3f}, within the limit "
+            f"{feature} has drifted most from {against}, by {index:.3f}, within the limit "
             f"{drift.limit:g}"
         )
     named = ", ".join(f"{name} by {index:.3f}" for name, index in drift.over.items())
-    return f"requests are not like {against}: {named}, over the limit {drift.limit:g}"
+    return f"requests have drifted from {against}: {named}, over the limit {drift.limit:g}"
 
 
-_WAY_OUT = (
-    "look at who sends them, and at units, time zone and zone numbers in what they send; "
-    "predictions for such requests are less sure than their intervals say"
+_REMEDY = (
+    "check the clients, and the units, time zone and zone numbers of their requests; predictions "
+    "for such requests are less certain than their intervals state"
 )
 
 
 def online_finding(record: OnlineRecord) -> Finding:
-    """Whether served requests are like the champion's trips, and none of late is missing."""
+    """Check that requests have not drifted and that the recent request log is complete."""
     if record.status != MEASURED:
         return Finding(Verdict.SKIP, NOTHING_SERVED)
-    drift, missing, told = record.drift, _missing(record), drift_of_requests(record)
+    drift, missing, summary = record.drift, _missing(record), request_drift_summary(record)
     if drift is None or not drift.psi:
-        unjudged = Verdict.WARN if missing else Verdict.SKIP
-        return Finding(unjudged, f"{missing} | {told}" if missing else told)
+        verdict = Verdict.WARN if missing else Verdict.SKIP
+        return Finding(verdict, f"{missing} | {summary}" if missing else summary)
     verdict = Verdict.WARN if missing or drift.over else Verdict.PASS
-    sentences = (missing, f"{told}; {_WAY_OUT}" if drift.over else told)
+    sentences = (missing, f"{summary}; {_REMEDY}" if drift.over else summary)
     sentence = " | ".join(filter(None, sentences))
     return Finding(verdict, sentence, max(drift.psi.values()), 0.0, drift.limit)
 
 
 def _missing(record: OnlineRecord) -> str:
-    """What the log of the last days lacks; empty when nothing."""
+    """Describe the faults of the recent log; empty without any."""
     first = date.fromisoformat(record.first) + timedelta(days=WINDOW_DAYS - LOST_DAYS)
     faults = record.faults_since(str(first))
     lost = (
-        f"{faults.lost:,} answers since {first} are not in the request log, by the service's own "
-        "count: look at its messages, and at the disk of the home"
+        f"{faults.lost:,} predictions since {first} are missing from the request log, by the "
+        "service's own count: check the service's messages and the disk of the home"
     )
     unreadable = (
-        f"{faults.unreadable:,} lines of the request log since {first} are unreadable: torn when "
-        "the service was killed, or written by something else"
+        f"{faults.unreadable:,} lines of the request log since {first} are unreadable: truncated "
+        "when the service was killed, or written by another program"
     )
     return " | ".join(
-        told for count, told in ((faults.lost, lost), (faults.unreadable, unreadable)) if count
+        text for count, text in ((faults.lost, lost), (faults.unreadable, unreadable)) if count
     )

@@ -1,7 +1,7 @@
-"""Scores that decisions have made: how a champion did on the month that judged its challenger.
+"""Scores of champions taken from promotion decisions.
 
-A champion that is replaced as soon as a month comes in is never watched on that month; the decision
-has scored it there.
+A champion that is replaced as soon as a month comes in is never monitored on that month, but the
+decision has evaluated it on that month, the test month of its challenger.
 """
 
 from collections.abc import Iterable
@@ -12,22 +12,22 @@ from ml_assets.monitoring.performance.records import Score
 
 
 def scores_from_decisions(decisions: Iterable[ChampionDecision]) -> list[Score]:
-    """One score for each decision that was made against a champion, in their order.
+    """Return one score for each decision made against a champion, in the order of decisions.
 
     The relative error follows from R² = 1 - RMSE² / variance: it is √(1 - R²).
     """
     scores = []
     for decision in decisions:
         before = decision.champion_before
-        judged = [use for use in decision.months if use.role == "judge"]
-        if before is None or not judged or not before.test.r2 <= 1:
+        test = [use for use in decision.months if use.role == "judge"]
+        if before is None or not test or not before.test.r2 <= 1:
             continue
         scores.append(
             Score(
                 version=before.version,
                 model=before.model,
                 month=decision.judged_month,
-                raw_sha256=judged[0].raw_sha256,
+                raw_sha256=test[0].raw_sha256,
                 trips=before.test.rows,
                 rmse=before.test.rmse,
                 mae=before.test.mae,

@@ -1,4 +1,4 @@
-"""The serving champion's error on months with labels, scored once each."""
+"""The champion's error on stored months, each scored once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -26,21 +26,21 @@ from ml_assets.trips.rules import TARGET
 TABLE = "trip_features"
 
 MAX_MONTHS = 6
-"""So many of the newest stored months are scored: the five that the rule on retraining looks at and
-one before them. The month that judged the champion is scored as well, however old."""
+"""How many of the newest stored months are scored: the five that the retraining rule considers and
+one more. The champion's test month is scored as well, however old."""
 
 MIN_TRIPS = 100
-"""The error on fewer trips is mostly chance."""
+"""With fewer trips the error is mostly noise."""
 
 _MIN_SPREAD_MINUTES = 0.01
-"""A month all of whose trips last the same has no spread to compare with."""
+"""Lower bound of the standard deviation, for a month of trips with equal durations."""
 
 Pipeline = Any
 """A fitted pipeline, from request columns to minutes."""
 
 
 class ScoringFailed(ShownError, RuntimeError):
-    """The champion does not predict; says why."""
+    """The champion cannot be loaded or does not predict finite minutes."""
 
 
 def measure_performance(
@@ -49,37 +49,38 @@ def measure_performance(
     load: Callable[[], Pipeline],
     earlier: PerformanceRecord | None = None,
     allowance: float | None = None,
-    refused: Mapping[Month, str] | None = None,
+    rejected: Mapping[Month, str] | None = None,
 ) -> PerformanceRecord:
-    """Score the champion on the newest stored months and on the one that judged it.
+    """Score the champion on the newest stored months and on its test month.
 
-    One month is in memory at a time, and only months that it was not scored on before are read. A
-    month that was published anew is scored again.
+    Months are read one at a time, and only those not scored before. A republished month is scored
+    again.
 
     Args:
-        store: Where the months lie.
-        champion: Of the store's dataset.
-        load: Loads its pipeline; called when a month has to be scored.
-        earlier: The record before, whose scores and references are kept.
-        allowance: By how much the relative error may exceed the reference, from a backtest.
-        refused: Months that nothing is to be learned from, and why: their labels are not trusted.
+        store: Trip store with the months.
+        champion: Champion that was trained on the store's dataset.
+        load: Loads the champion's pipeline; called only when a month must be scored.
+        earlier: The previous record, whose scores and references are kept.
+        allowance: How far the relative error may exceed the reference, from a backtest.
+        rejected: Months that a data rule rejects, with the reason; they are skipped, as their
+            labels are not reliable.
 
     Raises:
-        ScoringFailed: when it cannot be loaded, or does not predict finite minutes.
+        ScoringFailed: The champion cannot be loaded or does not predict finite minutes.
     """
     record = earlier or PerformanceRecord(dataset=store.dataset, synthetic=store.synthetic)
-    bench = _Bench(store, champion, load, record)
+    scorer = _Scorer(store, champion, load, record)
     stored = store.months(TABLE)
-    wanted = set(stored[-MAX_MONTHS:])
-    wanted |= {month for month in stored if str(month) == champion.judged_month}
+    months = set(stored[-MAX_MONTHS:])
+    months |= {month for month in stored if str(month) == champion.judged_month}
     skipped: dict[str, str] = {}
     scores = []
-    for month in sorted(wanted):
-        if refused and month in refused:
-            skipped[str(month)] = f"a data rule refuses it: {refused[month]}"
+    for month in sorted(months):
+        if rejected and month in rejected:
+            skipped[str(month)] = f"rejected by a data rule: {rejected[month]}"
             continue
         try:
-            scores.append(bench.score(month))
+            scores.append(scorer.score(month))
         except (CorruptMonth, MonthNotFound, TooFewTrips) as error:
             skipped[str(month)] = str(error)
     record = record.add_score(*scores).model_copy(
@@ -101,47 +102,47 @@ def measure_performance(
     return record.model_copy(update={"references": references})
 
 
-def score_of(
+def make_score(
     champion: ModelVersion,
     month: str,
     raw_sha256: str,
     actual: npt.ArrayLike,
     predicted: npt.ArrayLike,
 ) -> Score:
-    """The score of predictions that somebody has already made.
+    """Compute the score of given predictions.
 
     Args:
-        champion: Whose they are.
+        champion: The champion that made them.
         month: ``YYYY-MM``.
-        raw_sha256: Of the month's published file.
+        raw_sha256: SHA-256 of the month's published file.
         actual: Minutes of every kept trip of the month, shape (n,).
-        predicted: Minutes in the same order.
+        predicted: Minutes in the same order, shape (n,).
 
     Raises:
-        ValueError: when the two differ in length or hold what is no finite number.
+        ValueError: The two differ in length or have non-finite values.
     """
-    found = measure(actual, predicted)
+    metrics = measure(actual, predicted)
     spread = max(float(np.std(np.asarray(actual, dtype=np.float64))), _MIN_SPREAD_MINUTES)
     return Score(
         version=champion.version,
         model=champion.model,
         month=month,
         raw_sha256=raw_sha256,
-        trips=found.rows,
-        rmse=found.rmse,
-        mae=found.mae,
-        relative_error=found.rmse / spread,
+        trips=metrics.rows,
+        rmse=metrics.rmse,
+        mae=metrics.mae,
+        relative_error=metrics.rmse / spread,
         seen=champion.has_seen(month),
         run_id=champion.run_id,
     )
 
 
 class TooFewTrips(ValueError):
-    """A month that tells nothing; says how many trips it has and how many it takes."""
+    """A month with too few trips to score; the message has both numbers."""
 
 
-class _Bench:
-    """Scores months, and loads the pipeline when the first of them was not scored before."""
+class _Scorer:
+    """Scores months; loads the pipeline only when a month was not scored before."""
 
     def __init__(
         self,
@@ -162,19 +163,19 @@ class _Bench:
         if known is not None:
             return known
         if rows < MIN_TRIPS:
-            raise TooFewTrips(f"{rows} trips: an error on fewer than {MIN_TRIPS} is chance")
+            raise TooFewTrips(f"{rows} trips, a score needs at least {MIN_TRIPS}")
         trips = self._trips(month, rows)
         predicted = self._predict(trips)
-        return score_of(self._champion, str(month), lineage.raw_sha256, trips[TARGET], predicted)
+        return make_score(self._champion, str(month), lineage.raw_sha256, trips[TARGET], predicted)
 
     def _trips(self, month: Month, rows: int) -> pd.DataFrame:
         return concat_months([self._store.read_table(TABLE, month, COLUMNS)], rows)
 
     def _predict(self, trips: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Minutes of the trips.
+        """Predict the minutes of the trips.
 
         Raises:
-            ScoringFailed: when there are none.
+            ScoringFailed: Loading or predicting fails, or minutes are not finite.
         """
         try:
             if self._pipeline is None:
@@ -187,23 +188,24 @@ class _Bench:
         minutes = np.asarray(predicted, dtype=np.float64)
         if not np.isfinite(minutes).all():
             raise ScoringFailed(
-                f"the champion ({self._champion}) can no longer be scored: not all minutes finite"
+                f"the champion ({self._champion}) can no longer be scored: not all minutes are "
+                "finite"
             )
         return minutes
 
 
 def _reference(champion: ModelVersion, scores: Sequence[Score]) -> Reference | None:
-    """What the champion is held against: its relative error on the month that judged it.
+    """Return the champion's relative error on its test month; None when that was not scored.
 
-    One that was fitted again on all months has seen that month: then the figure of the judged fit
-    is taken, which the registry keeps, over the month's own spread.
+    A champion that was refitted on all months has seen its test month. Then the test RMSE from the
+    registry, which was measured before the refit, takes the place of the measured one.
     """
-    judged = next((score for score in scores if score.month == champion.judged_month), None)
-    if judged is None:
+    test = next((score for score in scores if score.month == champion.judged_month), None)
+    if test is None:
         return None
-    error = judged.relative_error
+    error = test.relative_error
     if champion.judged_month in champion.fitted_on and champion.test_rmse is not None:
-        error *= champion.test_rmse / judged.rmse
+        error *= champion.test_rmse / test.rmse
     seen = (*champion.fitted_on, *(m for m in champion.tuned_on if m != champion.judged_month))
     return Reference(
         version=champion.version,

@@ -1,4 +1,4 @@
-"""What is known of the error of champions on months with labels: scores, references, limits."""
+"""Stored record of the error of champions by month: scores, references, limits."""
 
 from collections.abc import Iterable
 from math import sqrt
@@ -6,41 +6,43 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from ml_assets.monitoring.retrain_rule import Window
+from ml_assets.monitoring.retrain_rule import REMEDY, MonthlyValue
 from ml_assets.monitoring.status import MEASURED, Status
 from ml_assets.storage.model_version import identity
 from ml_assets.trips.month import Month
+from ml_assets.trips.quality import Finding, Verdict
 
 TOLERANCE = 0.10
-"""So much above its reference, as a share, a champion's relative error may be before it counts as
-decayed, while no backtest has measured how far it moves by itself. On green trips of 2023 that of
-one champion (XGBoost, fitted on January to April) moves by 3.4 % (standard deviation of the months
-from May to September): a tenth is three of these."""
+"""How far a champion's relative error may exceed its reference, as a share of it, while no backtest
+has measured its noise. On green trips of 2023 the relative error of one champion (XGBoost, trained
+on January to April) has a standard deviation of 3.4 % over the months from May to September: a
+tenth is three of these."""
 
 MIN_NOISE_MONTHS = 6
-"""From fewer judged months a backtest cannot tell how far the error moves by itself."""
+"""Minimum number of test months of a backtest for an estimate of the noise of the error."""
 
 CHANCE = 0.025
-"""So often a month of a champion that has not decayed may be beyond the limit by chance."""
+"""Probability that a month of a champion that has not decayed is over the limit."""
 
 MAX_SCORES = 600
-"""So many scores, the newest, are kept of all champions."""
+"""How many scores are kept, the newest over all champions."""
 
 
 class Score(BaseModel):
-    """How one version of the registered model did on one month.
+    """The error of one registered version on one month.
 
     Attributes:
-        version: Of the registered model.
-        model: Its family.
+        version: The registry version.
+        model: The family.
         month: ``YYYY-MM``.
-        raw_sha256: Of the month's published file.
-        trips: Kept trips in it, all of which were predicted.
+        raw_sha256: SHA-256 of the month's published file.
+        trips: Kept trips of the month, all of which were predicted.
         rmse: Minutes.
         mae: Minutes.
         relative_error: RMSE divided by the RMSE of predicting the month's own mean duration for
             every trip: comparable between months, 1 is as good as knowing that mean.
-        seen: Whether the version was fitted or tuned on this month, so that the error flatters it.
+        seen: Whether the version was trained or tuned on this month, which makes the error
+            optimistic.
         run_id: The version's MLflow run.
     """
 
@@ -57,24 +59,24 @@ class Score(BaseModel):
 
     @property
     def champion(self) -> str:
-        """Which champion it is of, across registries."""
+        """Identity of the champion, unique across registries."""
         return identity(self.version, self.run_id)
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """What was scored on what: the same is not scored twice."""
+        """Identity of the version and the month's contents; equal keys need one score."""
         return (self.champion, self.month, self.raw_sha256, self.trips)
 
 
 class Reference(BaseModel):
-    """What a version's error is held against.
+    """The test error that a version's later errors are compared with.
 
     Attributes:
-        version: Of the registered model.
-        month: The month that judged it.
-        relative_error: On that month.
-        newest_fitted: The newest month that the version was fitted or tuned on; later ones tell of
-            decay.
+        version: The registry version.
+        month: Its test month.
+        relative_error: Relative error on the test month.
+        newest_fitted: The newest month that the version was trained or tuned on; only later months
+            count as decay.
     """
 
     version: str
@@ -84,23 +86,23 @@ class Reference(BaseModel):
 
 
 class PerformanceRecord(BaseModel):
-    """Scores of champions, now and before.
+    """Scores of the current champion and earlier ones.
 
     Attributes:
-        dataset: What the months are of.
-        synthetic: Whether that is the synthetic sample.
+        dataset: Dataset of the months.
+        synthetic: Whether it is the synthetic sample.
         status: Whether months could be scored.
-        why: Why they could not be, in a sentence.
-        measured_at: When, in ISO 8601 with offset.
-        version: Of the champion that serves; None when there is none.
-        run_id: Its MLflow run.
-        model: Its family.
-        tolerance: Share above the reference that is allowed while ``allowance`` is unknown.
-        allowance: By how much the relative error may exceed the reference, as follows from a
-            backtest; see :func:`noise_tolerance`. None before there was one to tell.
-        scores: In the order of months, those of one month in the order they were made.
-        references: By champion: its version and MLflow run.
-        skipped: Stored months that could not be scored, and why.
+        why: Why they could not, in one sentence.
+        measured_at: Time of the measurement, ISO 8601 with offset.
+        version: The champion's registry version; None without a champion.
+        run_id: The champion's MLflow run.
+        model: The champion's family.
+        tolerance: Share above the reference that is allowed while ``allowance`` is None.
+        allowance: How far the relative error may exceed the reference, from a backtest; see
+            :func:`noise_tolerance`. None without a usable backtest.
+        scores: Scores by month, those of one month in the order they were made.
+        references: References by identity of the champion.
+        skipped: Stored months that could not be scored, with the reason.
     """
 
     dataset: str
@@ -118,33 +120,33 @@ class PerformanceRecord(BaseModel):
     skipped: dict[str, str] = {}
 
     def add_score(self, *scores: Score) -> Self:
-        """A record with these scores as well, in place of those of the same champion and month."""
+        """Return a record with these scores in place of those of the same champion and month."""
         newest = {(score.champion, score.month): score for score in (*self.scores, *scores)}
         ordered = sorted(newest.values(), key=lambda score: score.month)
         return self.model_copy(update={"scores": ordered[-MAX_SCORES:]})
 
     def add_missing(self, scores: Iterable[Score]) -> Self:
-        """A record with those of these scores as well whose champion and month have none yet."""
+        """Return a record with the scores added whose champion and month have none yet."""
         known = {(score.champion, score.month) for score in self.scores}
         return self.add_score(
             *(score for score in scores if (score.champion, score.month) not in known)
         )
 
     def find(self, key: tuple[str, str, str, int]) -> Score | None:
-        """The score with this key; None when it was not made."""
+        """Return the score with this key; None when there is none."""
         return next((score for score in self.scores if score.key == key), None)
 
     @property
     def champion(self) -> str:
-        """Which champion serves, across registries; empty when none does."""
+        """Identity of the current champion, unique across registries; empty without one."""
         return identity(self.version or "", self.run_id)
 
     def scores_of(self, champion: str) -> list[Score]:
-        """The scores of a champion, months in order."""
+        """Return the scores of a champion, months in order."""
         return [score for score in self.scores if score.champion == champion]
 
     def limit_of(self, champion: str) -> float | None:
-        """The relative error above which a champion has decayed; None without a reference."""
+        """Return the relative error above which a champion has decayed; None if unknown."""
         reference = self.references.get(champion)
         if reference is None:
             return None
@@ -154,7 +156,7 @@ class PerformanceRecord(BaseModel):
 
     @property
     def new_scores(self) -> list[Score]:
-        """Of the champion of now, on the months after all that it was fitted or tuned on."""
+        """Scores of the current champion on months after all that it was trained or tuned on."""
         reference = self.references.get(self.champion)
         if reference is None:
             return []
@@ -165,30 +167,31 @@ class PerformanceRecord(BaseModel):
         ]
 
     @property
-    def windows(self) -> list[Window]:
-        """The new months as the rule on retraining sees them."""
+    def monthly_values(self) -> list[MonthlyValue]:
+        """The new months as input of the retraining rule."""
         limit = self.limit_of(self.champion)
         if limit is None or self.status != MEASURED:
             return []
         return [
-            Window(Month.parse(score.month), score.relative_error, limit, "relative error")
+            MonthlyValue(Month.parse(score.month), score.relative_error, limit, "relative error")
             for score in self.new_scores
         ]
 
 
 def noise_tolerance(noise: float | None, months: int) -> float | None:
-    """By how much a month's relative error may exceed that of the month that judged.
+    """Compute how far a month's relative error may exceed that of the test month.
 
-    Both are single months, so their difference has √2 times the standard deviation of one; and that
-    is itself estimated from a few months: Student's t with n - 1 degrees of freedom, so that a
-    month is beyond by chance in :data:`CHANCE` of the cases.
+    The difference of two months has √2 times the standard deviation of one, which is itself
+    estimated from few months: hence Student's t with n - 1 degrees of freedom, so that a month
+    exceeds the limit by chance with probability :data:`CHANCE`.
 
     Args:
-        noise: Sample standard deviation of the relative error over a backtest's months.
-        months: How many these are.
+        noise: Sample standard deviation of the relative error over a backtest's test months.
+        months: The number of these months.
 
     Returns:
-        None when there are too few months, or no noise was measured.
+        The allowance, in units of the relative error; None when there are too few months or the
+        noise was not measured.
     """
     from scipy.stats import t
 
@@ -197,19 +200,19 @@ def noise_tolerance(noise: float | None, months: int) -> float | None:
     return float(t.ppf(1 - CHANCE, months - 1) * sqrt(2) * noise)
 
 
-def months_of(scores: Iterable[Score]) -> list[Month]:
-    """The months of these scores, in order, each once."""
+def scored_months(scores: Iterable[Score]) -> list[Month]:
+    """Return the distinct months of these scores, in order."""
     return sorted({Month.parse(score.month) for score in scores})
 
 
-def performance_sentence(record: PerformanceRecord) -> str:
-    """The newest labelled month in a sentence for people."""
+def performance_summary(record: PerformanceRecord) -> str:
+    """Summarize the newest month in one sentence."""
     if record.status != MEASURED:
         return record.why
     limit = record.limit_of(record.champion)
     who = f"version {record.version} ({record.model})"
     if limit is None:
-        return f"{who} has no reference: the month that judged it is not stored"
+        return f"{who} has no reference: its test month is not stored"
     if not record.new_scores:
         return f"no month has come in that {who} was not trained on"
     newest, reference = record.new_scores[-1], record.references[record.champion]
@@ -217,10 +220,27 @@ def performance_sentence(record: PerformanceRecord) -> str:
     how = (
         f"{record.tolerance:.0%}"
         if record.allowance is None
-        else f"{record.allowance:.3f}, within which the backtest moves by itself"
+        else f"{record.allowance:.3f}, the noise of the backtest"
     )
     return (
         f"{newest.month}: RMSE of {who} {newest.rmse:.2f} min, relative error "
         f"{newest.relative_error:.3f}, {relation} the limit {limit:.3f} "
-        f"({reference.relative_error:.3f} in {reference.month}, which judged it, plus {how})"
+        f"({reference.relative_error:.3f} in its test month {reference.month}, plus {how})"
     )
+
+
+def performance_finding(record: PerformanceRecord) -> Finding:
+    """Compare the champion's error on its newest unseen month with the limit.
+
+    A champion that no longer predicts is a warning.
+    """
+    if record.status == "unscorable":
+        return Finding(Verdict.WARN, f"{record.why}; retrain, or roll back to one that predicts")
+    limit, values = record.limit_of(record.champion), record.monthly_values
+    if limit is None or not values:
+        return Finding(Verdict.SKIP, performance_summary(record))
+    newest = values[-1]
+    sentence = performance_summary(record)
+    if newest.breached:
+        return Finding(Verdict.WARN, f"{sentence}; {REMEDY}", newest.value, 0.0, limit)
+    return Finding(Verdict.PASS, sentence, newest.value, 0.0, limit)

@@ -1,7 +1,7 @@
-"""The registry of model families; importing it imports no estimator.
+"""The model families; importing this package imports no estimator.
 
-To add a family, write one :class:`ModelFamily` in a file of this folder and list it in
-``FAMILIES`` below: its asset, check, leaderboard row and chart follow from the entry.
+To add a family, write a :class:`ModelFamily` in a module of this package and list it in
+``FAMILIES``: its asset, checks, leaderboard row and chart follow from the entry.
 """
 
 from ml_assets.training.families.base import ModelFamily
@@ -26,10 +26,10 @@ FAMILIES: dict[str, ModelFamily] = {
 
 
 def family_named(name: str) -> ModelFamily:
-    """The family of that name.
+    """Return the family with this name.
 
     Raises:
-        ValueError: when there is none; the message lists the names there are.
+        ValueError: There is none; the message lists the known names.
     """
     if name not in FAMILIES:
         raise ValueError(f"there is no model family {name!r}: choose from {', '.join(FAMILIES)}")

@@ -1,4 +1,4 @@
-"""What a model family is: one entry with everything that training and reporting need to know."""
+"""The definition of a model family: everything that training and reporting need to know."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ModelFamily:
-    """One kind of model.
+    """A kind of model.
 
     Attributes:
-        name: identifier, used in asset keys and commands.
-        title: for people.
-        description: one or two sentences on what it does and when it is a good choice.
-        make_encoder: makes the unfitted step that encodes the matrix of RequestFeatures.
-        make_estimator: ``(parameters, seed, n_jobs)`` to the unfitted estimator.
-        search_space: asks an Optuna trial for the tuned parameters; a subset of ``defaults``.
-        defaults: every parameter of the estimator that is set, good without tuning.
-        rounds: how the number of boosting rounds ``n_estimators`` is found: ``fixed`` (it is an
-            ordinary parameter or none), ``evaluation_set`` (the estimator stops early by itself,
-            as XGBoost does) or ``staged`` (grown in chunks with ``warm_start``).
-        tuning_rows: trials are fitted on at most so many training rows, drawn at random; the final
-            fit has all of them. None: all.
+        name: Identifier, used in asset keys and commands.
+        title: Name for display.
+        description: One or two sentences on what it does and when it is a good choice.
+        make_encoder: Makes the unfitted step that encodes the matrix of RequestFeatures.
+        make_estimator: Makes the unfitted estimator from ``(parameters, seed, n_jobs)``.
+        search_space: Suggests the tuned parameters for an Optuna trial, a subset of ``defaults``.
+        defaults: All parameters set on the estimator, with values that work without tuning.
+        rounds: How the number of boosting rounds ``n_estimators`` is found: ``fixed`` (an ordinary
+            parameter or none), ``evaluation_set`` (the estimator stops early on an evaluation set,
+            like XGBoost) or ``staged`` (grown in stages with ``warm_start``).
+        tuning_rows: Maximum training rows of a trial, sampled at random; the final fit uses all
+            rows. None uses all for trials, too.
     """
 
     name: str
@@ -43,12 +43,12 @@ class ModelFamily:
     def make_pipeline(
         self, parameters: Parameters | None = None, seed: int = 42, n_jobs: int = 1
     ) -> "Pipeline":
-        """An unfitted pipeline from a frame of requests to minutes.
+        """Make an unfitted pipeline from a frame of requests to minutes.
 
         Args:
-            parameters: replace some of ``defaults``.
-            seed: of everything random in the estimator.
-            n_jobs: threads to fit with.
+            parameters: Override ``defaults``.
+            seed: Seed of the estimator.
+            n_jobs: Threads to fit with.
         """
         from sklearn.pipeline import Pipeline
 
@@ -66,7 +66,7 @@ class ModelFamily:
 
 
 def trip_history() -> Any:
-    """Dense encodings learned from past trips, for trees."""
+    """Make the encoder for tree models: dense encodings learned from past trips."""
     from ml_assets.pipeline.encoders import TripHistory
     from ml_assets.pipeline.features import FEATURES
     from ml_assets.pipeline.trip_tables import ENCODINGS
@@ -74,11 +74,13 @@ def trip_history() -> Any:
     return TripHistory(features=list(FEATURES.current), encodings=ENCODINGS.current)
 
 
-def trip_indicators(least_rows: int = 2) -> Any:
-    """Sparse indicators of what occurs in at least so many training rows, for linear models."""
+def trip_indicators(min_rows: int = 2) -> Any:
+    """Make the encoder for linear models: sparse indicators of values.
+
+    Args:
+        min_rows: Minimum training rows with a value for an indicator of its own.
+    """
     from ml_assets.pipeline.encoders import INDICATORS, TripIndicators
     from ml_assets.pipeline.features import FEATURES
 
-    return TripIndicators(
-        least_rows, features=list(FEATURES.current), indicators=INDICATORS.current
-    )
+    return TripIndicators(min_rows, features=list(FEATURES.current), indicators=INDICATORS.current)

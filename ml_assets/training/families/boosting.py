@@ -1,4 +1,4 @@
-"""Trees grown one on the errors of the others, on what past trips say."""
+"""Gradient-boosted trees on encodings learned from past trips."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,8 @@ def _gradient_boosting_space(trial: "BaseTrial") -> dict[str, Any]:
 GRADIENT_BOOSTING = ModelFamily(
     name="gradient_boosting",
     title="Gradient boosting",
-    description="scikit-learn's exact gradient boosting: accurate, on one core, slow on many rows.",
+    description="scikit-learn's exact gradient boosting: accurate, but single-core and slow on "
+    "many rows.",
     make_encoder=trip_history,
     make_estimator=_gradient_boosting,
     search_space=_gradient_boosting_space,
@@ -69,7 +70,7 @@ def _xgboost_space(trial: "BaseTrial") -> dict[str, Any]:
 XGBOOST = ModelFamily(
     name="xgboost",
     title="XGBoost",
-    description="Regularised gradient boosting on histograms; the most accurate and still quick.",
+    description="Regularised gradient boosting on histograms: the most accurate, and fast.",
     make_encoder=trip_history,
     make_estimator=_xgboost,
     search_space=_xgboost_space,

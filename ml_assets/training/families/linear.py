@@ -22,9 +22,9 @@ def _linear_regression_space(trial: "BaseTrial") -> dict[str, Any]:
 LINEAR_REGRESSION = ModelFamily(
     name="linear_regression",
     title="Linear regression",
-    description="Ordinary least squares on indicators: no knob to turn, quick, easy to explain.",
-    # Without a penalty, an indicator of a few trips learns their noise by heart.
-    make_encoder=partial(trip_indicators, least_rows=10),
+    description="Ordinary least squares on indicators: nothing to tune, fast, easy to explain.",
+    # Without a penalty, an indicator of few trips overfits.
+    make_encoder=partial(trip_indicators, min_rows=10),
     make_estimator=_linear_regression,
     search_space=_linear_regression_space,
     defaults={"fit_intercept": True, "tol": 1e-4},
@@ -38,18 +38,18 @@ def _lasso(parameters: Parameters, seed: int, n_jobs: int) -> Any:
 
 
 def _lasso_space(trial: "BaseTrial") -> dict[str, Any]:
-    # Around 1, where the course searched, every coefficient is zero and the mean is predicted.
+    # Around 1, where the course searched, every coefficient is zero and predictions are the mean.
     return {"alpha": trial.suggest_float("alpha", 5e-4, 2e-2, log=True)}
 
 
 LASSO = ModelFamily(
     name="lasso",
     title="Lasso",
-    description="Least squares that drops the indicators which do not pay for themselves.",
+    description="Least squares with an L1 penalty, which drops uninformative indicators.",
     make_encoder=trip_indicators,
     make_estimator=_lasso,
     search_space=_lasso_space,
-    # A looser tolerance errs no more on later months, and converges in a tenth of the time.
+    # A looser tolerance has the same error on later months and converges in a tenth of the time.
     defaults={"alpha": 1e-3, "max_iter": 500, "tol": 0.1},
     tuning_rows=30_000,
 )
@@ -58,8 +58,8 @@ LASSO = ModelFamily(
 def _linear_svr(parameters: Parameters, seed: int, n_jobs: int) -> Any:
     from sklearn.svm import LinearSVR
 
-    # The squared loss is what RMSE asks for, and its primal form is solved in a fraction of the
-    # time that the default's dual needs.
+    # The squared loss matches RMSE, and its primal form is solved in a fraction of the time that
+    # the dual of the default loss needs.
     return LinearSVR(
         loss="squared_epsilon_insensitive", dual=False, random_state=seed, **parameters
     )
@@ -75,7 +75,8 @@ def _linear_svr_space(trial: "BaseTrial") -> dict[str, Any]:
 LINEAR_SVR = ModelFamily(
     name="linear_svr",
     title="Linear support vector regression",
-    description="A ridge on indicators that forgives errors below epsilon; the best linear model.",
+    description="Ridge regression on indicators that ignores errors below epsilon; the best linear "
+    "model.",
     make_encoder=trip_indicators,
     make_estimator=_linear_svr,
     search_space=_linear_svr_space,

@@ -62,7 +62,7 @@ def test_an_overdue_asset_is_reported_once_each_time_it_becomes_overdue(home):
     (text,) = home.messages
     assert text.startswith("trip_features is overdue: it has not been materialized since 20")
     assert f"Where: {UI}/assets/trip_features\nSince: 2026-11-20 12:30 UTC\n" in text
-    assert "What to do: See with `ml-assets months`" in text
+    assert "What to do: Check with `ml-assets months`" in text
     assert home.tick(OVERDUE_ASSETS) == "1 overdue, nothing new to report"
     change(home, "trip_features", FreshnessState.PASS, since + timedelta(days=1))
     home.tick(OVERDUE_ASSETS)

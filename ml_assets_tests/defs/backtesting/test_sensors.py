@@ -33,7 +33,7 @@ def record(project: Project) -> BacktestRecord:
     return RecordStore(project.settings.home, "green").read("backtest", BacktestRecord)
 
 
-def test_it_goes_on_after_a_pause_while_nothing_else_runs_and_stops_when_it_is_complete(project):
+def test_it_continues_after_a_pause_until_complete(project):
     later = timedelta(0)
     ticking = Ticking(project, backtest_sensor(lambda: datetime.now(UTC) + later))
     assert ticking.tick() == []
@@ -65,14 +65,14 @@ def test_it_goes_on_after_a_pause_while_nothing_else_runs_and_stops_when_it_is_c
     assert "is complete" in ticking.skipped
 
 
-def test_what_was_stopped_or_gets_nowhere_is_not_continued(project):
+def test_an_interrupted_or_stuck_backtest_is_not_continued(project):
     run(project, AT_ONCE)
     records, ended = RecordStore(project.settings.home, "green"), record(project)
     ticking = Ticking(project, backtest_sensor(lambda: datetime.now(UTC) + PAUSE))
-    # As a run that was killed leaves it: it has written a month, and no materialization.
+    # As after a killed run: a month was written, but no materialization.
     records.write("backtest", ended.model_copy(update={"run_id": ""}))
     assert ticking.tick() == []
-    assert "did not end" in ticking.skipped
+    assert "was interrupted" in ticking.skipped
     records.write("backtest", ended.model_copy(update={"computed": 0}))
     assert ticking.tick() == []
     assert "computed nothing" in ticking.skipped

@@ -1,4 +1,4 @@
-"""Drift and decay ask for a retraining: for two bad months, once, and only if it can help."""
+"""Drift and decay request a retraining: for two bad months, once, and only if it can help."""
 
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -26,11 +26,11 @@ NEW = [Month(2023, number) for number in (3, 4, 5)]
 ASSETS = {"drift": "feature_drift", "decay": "prediction_performance"}
 
 
-class Watched:
-    """A project with months of which a champion knows two, and the two sensors.
+class MonitoredHome:
+    """A project whose champion was trained on two of its months, and the two sensors.
 
-    ``measure`` writes what the assets of monitoring would: a mark for each month after those,
-    ``x`` over its limit and ``.`` within.
+    ``measure`` writes what the monitoring assets would: a mark for each later month, ``x`` over
+    its limit and ``.`` within.
     """
 
     def __init__(self, project, folder):
@@ -47,16 +47,16 @@ class Watched:
         self.log = DecisionLog(project.settings.home, "green")
         self.decisions = len(self.log.all())
 
-    def bring(self, *months):
+    def ingest(self, *months):
         for month in months:
             publish(self.folder, month)
         assert self.project.ingest(str(months[0]), str(months[-1])).success
 
-    def made(self, asset):
+    def materialize(self, asset):
         self.project.instance.report_runless_asset_event(dg.AssetMaterialization(asset))
 
     def decide(self):
-        """What a training on all months leaves, without its models."""
+        """Write the decision of a training on all months, without its models."""
         self.decisions += 1
         self.log.write(
             decision_on(
@@ -65,12 +65,12 @@ class Watched:
                 decided_at=f"2026-11-01T00:00:0{self.decisions}+0000",
             )
         )
-        self.made("champion_model")
+        self.materialize("champion_model")
 
     def measure(self, name, marks):
         record = _drift(marks) if name == "drift" else _decay(marks)
         self.store.records().write(ASSETS[name], record)
-        self.made(ASSETS[name])
+        self.materialize(ASSETS[name])
 
     def tick(self, name):
         return self.ticking[name].tick()
@@ -79,12 +79,12 @@ class Watched:
         return self.ticking[name].skipped
 
     def launched(self, request, **tags):
-        """The run of a request, as the daemon launches it."""
+        """Launch the run of a request as the daemon does."""
         tags = {**request.tags, **tags, RUN_KEY_TAG: request.run_key}
         return left_in_progress(self.project, "retrain", dg.DagsterRunStatus.STARTED, **tags)
 
     def succeed(self, request):
-        """The run of a request comes to its end, and leaves the champion as it was."""
+        """Finish the run of a request; the champion stays."""
         run = self.launched(request)
         ended = dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name=run.job_name)
         self.project.instance.report_dagster_event(ended, run.run_id)
@@ -133,25 +133,25 @@ def _decay(marks):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A home whose champion knows two of its four months; each test takes a copy."""
+    """A home whose champion was trained on two of its four months; each test takes a copy."""
     root = tmp_path_factory.mktemp("trained")
     (root / "published").mkdir()
     with open_project(settings_for(root / "home", root / "published")) as project:
-        watched = Watched(project, root / "published")
-        watched.bring(*KNOWN)
-        watched.decide()
-        watched.bring(*NEW[:2])
+        monitored = MonitoredHome(project, root / "published")
+        monitored.ingest(*KNOWN)
+        monitored.decide()
+        monitored.ingest(*NEW[:2])
     return root
 
 
 @pytest.fixture
-def watched(tmp_path, trained):
+def monitored(tmp_path, trained):
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     folder = tmp_path / "published"
     with open_project(settings_for(tmp_path / "home", folder)) as project:
-        watched = Watched(project, folder)
-        watched.made("champion_model")
-        yield watched
+        monitored = MonitoredHome(project, folder)
+        monitored.materialize("champion_model")
+        yield monitored
 
 
 WHY = {
@@ -163,129 +163,129 @@ WHY = {
 
 
 @pytest.mark.parametrize("name", ["drift", "decay"])
-def test_two_bad_months_ask_for_one_retraining_that_says_why(watched, name):
-    watched.measure(name, "xx")
-    (asked,) = watched.tick(name)
-    assert run_reason_of(asked.tags) == WHY[name]
-    assert watched.tick(name) == []  # the same key again
-    watched.launched(asked)
-    assert watched.tick(name) == []
-    assert "waiting: run" in watched.skipped(name)
+def test_two_bad_months_request_one_retraining_with_a_reason(monitored, name):
+    monitored.measure(name, "xx")
+    (request,) = monitored.tick(name)
+    assert run_reason_of(request.tags) == WHY[name]
+    assert monitored.tick(name) == []  # the same key again
+    monitored.launched(request)
+    assert monitored.tick(name) == []
+    assert "waiting: run" in monitored.skipped(name)
 
 
 @pytest.mark.parametrize("name", ["drift", "decay"])
 @pytest.mark.parametrize(
     ("marks", "why"), [(".x", "one month is noise"), ("x.", "within the limit"), ("", "no month")]
 )
-def test_no_retraining_for_one_bad_month_or_one_that_is_over(watched, name, marks, why):
-    watched.measure(name, marks)
-    assert watched.tick(name) == []
-    assert why in watched.skipped(name)
-    assert watched.tick(name) == []
-    assert f"{ASSETS[name]} was not measured since the last look" in watched.skipped(name)
+def test_no_retraining_for_one_bad_month_or_one_that_has_passed(monitored, name, marks, why):
+    monitored.measure(name, marks)
+    assert monitored.tick(name) == []
+    assert why in monitored.skipped(name)
+    assert monitored.tick(name) == []
+    assert f"no new measurement of {ASSETS[name]}" in monitored.skipped(name)
 
 
-def test_nothing_is_asked_for_before_anything_was_measured(watched):
+def test_nothing_is_requested_before_a_measurement(monitored):
     for name, asset in ASSETS.items():
-        assert watched.tick(name) == []
-        assert f"{asset} was not measured" in watched.skipped(name)
-    watched.made("feature_drift")  # of other trips, say
-    assert watched.tick("drift") == []
-    assert "feature_drift has no record of these trips" in watched.skipped("drift")
+        assert monitored.tick(name) == []
+        assert f"no new measurement of {asset}" in monitored.skipped(name)
+    monitored.materialize("feature_drift")  # of another dataset, say
+    assert monitored.tick("drift") == []
+    assert "feature_drift has no record of this dataset" in monitored.skipped("drift")
 
 
 @pytest.mark.parametrize("first", ["drift", "decay"])
-def test_a_retraining_for_either_cools_both_down_for_a_week(watched, first):
-    watched.measure("drift", "xx")
-    watched.measure("decay", "xx")
-    (asked,) = watched.tick(first)
-    watched.succeed(asked)
-    watched.bring(NEW[2])
+def test_a_retraining_for_either_cools_both_down_for_a_week(monitored, first):
+    monitored.measure("drift", "xx")
+    monitored.measure("decay", "xx")
+    (request,) = monitored.tick(first)
+    monitored.succeed(request)
+    monitored.ingest(NEW[2])
     for name in ASSETS:
-        watched.measure(name, "xxx")
-        assert watched.tick(name) == []
-        assert "cooling down until" in watched.skipped(name)
-    watched.later = COOL_DOWN - timedelta(minutes=1)
-    assert [watched.tick(name) for name in ASSETS] == [[], []]
-    watched.later = COOL_DOWN + timedelta(minutes=1)
+        monitored.measure(name, "xxx")
+        assert monitored.tick(name) == []
+        assert "cooling down until" in monitored.skipped(name)
+    monitored.later = COOL_DOWN - timedelta(minutes=1)
+    assert [monitored.tick(name) for name in ASSETS] == [[], []]
+    monitored.later = COOL_DOWN + timedelta(minutes=1)
     other = next(name for name in ASSETS if name != first)
-    assert len(watched.tick(other)) == 1
+    assert len(monitored.tick(other)) == 1
 
 
-def test_the_other_measure_does_not_ask_for_the_same_months(watched):
-    watched.measure("drift", "xx")
-    watched.measure("decay", "xx")
-    (asked,) = watched.tick("drift")
-    watched.succeed(asked)
-    watched.later = COOL_DOWN * 2
-    assert watched.tick("decay") == []
-    assert "2023-04 was retrained for before" in watched.skipped("decay")
+def test_the_other_measure_does_not_request_the_same_months(monitored):
+    monitored.measure("drift", "xx")
+    monitored.measure("decay", "xx")
+    (request,) = monitored.tick("drift")
+    monitored.succeed(request)
+    monitored.later = COOL_DOWN * 2
+    assert monitored.tick("decay") == []
+    assert "already retrained for 2023-04" in monitored.skipped("decay")
 
 
-def test_a_measure_older_than_the_newest_decision_is_measured_anew_first(watched):
-    watched.measure("decay", "xx")
-    watched.made("champion_model")
-    assert watched.tick("decay") == []
-    assert "measured before the newest decision" in watched.skipped("decay")
-    watched.measure("decay", "xx")
-    assert len(watched.tick("decay")) == 1
+def test_a_measurement_older_than_the_newest_decision_is_repeated_first(monitored):
+    monitored.measure("decay", "xx")
+    monitored.materialize("champion_model")
+    assert monitored.tick("decay") == []
+    assert "measured before the newest decision" in monitored.skipped("decay")
+    monitored.measure("decay", "xx")
+    assert len(monitored.tick("decay")) == 1
 
 
-def test_months_that_were_trained_on_already_are_not_trained_on_again(watched):
-    watched.decide()  # and the champion stayed
-    watched.measure("decay", "xx")
-    assert watched.tick("decay") == []
-    told = "2023-04 of version 1 is over its limit, but months and code are those of the last train"
-    assert told in watched.skipped("decay")
+def test_months_already_trained_on_are_not_trained_on_again(monitored):
+    monitored.decide()  # and the champion stayed
+    monitored.measure("decay", "xx")
+    assert monitored.tick("decay") == []
+    skipped = monitored.skipped("decay")
+    assert "2023-04 of version 1 is over its limit, but months and code are those of" in skipped
 
 
 @pytest.mark.parametrize("job", ["retrain", "ingest_trips"])
-def test_it_waits_while_a_run_trains_or_brings_months(watched, job):
-    watched.measure("drift", "xx")
-    run = left_in_progress(watched.project, job, dg.DagsterRunStatus.STARTED)
-    assert watched.tick("drift") == []
-    assert f"waiting: run {run.run_id[:8]} ({job}) is started" in watched.skipped("drift")
-    watched.project.instance.delete_run(run.run_id)
-    assert len(watched.tick("drift")) == 1
+def test_it_waits_while_a_run_trains_or_ingests(monitored, job):
+    monitored.measure("drift", "xx")
+    run = left_in_progress(monitored.project, job, dg.DagsterRunStatus.STARTED)
+    assert monitored.tick("drift") == []
+    assert f"waiting: run {run.run_id[:8]} ({job}) is started" in monitored.skipped("drift")
+    monitored.project.instance.delete_run(run.run_id)
+    assert len(monitored.tick("drift")) == 1
 
 
-def test_a_retraining_whose_process_was_killed_is_asked_for_again_an_hour_later(watched):
-    watched.measure("decay", "xx")
-    (asked,) = watched.tick("decay")
-    watched.project.instance.report_run_failed(watched.launched(asked))
-    assert watched.tick("decay") == []
-    assert "next attempt at" in watched.skipped("decay")
-    watched.later = timedelta(hours=1, minutes=1)
-    (again,) = watched.tick("decay")
-    assert again.run_key == f"{asked.run_key} #2"
+def test_a_killed_retraining_is_requested_again_after_an_hour(monitored):
+    monitored.measure("decay", "xx")
+    (request,) = monitored.tick("decay")
+    monitored.project.instance.report_run_failed(monitored.launched(request))
+    assert monitored.tick("decay") == []
+    assert "next attempt at" in monitored.skipped("decay")
+    monitored.later = timedelta(hours=1, minutes=1)
+    (again,) = monitored.tick("decay")
+    assert again.run_key == f"{request.run_key} #2"
     assert run_reason_of(again.tags) == WHY["decay"]
 
 
-def test_one_whose_process_was_killed_is_not_asked_for_again_when_the_month_is_fine_by_now(watched):
-    watched.measure("decay", "xx")
-    (asked,) = watched.tick("decay")
-    watched.project.instance.report_run_failed(watched.launched(asked))
-    watched.measure("decay", "x.")  # published anew
-    watched.later = timedelta(hours=1, minutes=1)
-    assert watched.tick("decay") == []
-    assert "2023-04, within the limit" in watched.skipped("decay")
+def test_a_killed_retraining_is_not_requested_again_when_the_month_is_within_the_limit(monitored):
+    monitored.measure("decay", "xx")
+    (request,) = monitored.tick("decay")
+    monitored.project.instance.report_run_failed(monitored.launched(request))
+    monitored.measure("decay", "x.")  # republished
+    monitored.later = timedelta(hours=1, minutes=1)
+    assert monitored.tick("decay") == []
+    assert "2023-04, within the limit" in monitored.skipped("decay")
 
 
-def test_one_that_failed_for_good_is_not_asked_for_again_for_the_same_month(watched):
-    watched.measure("decay", "xx")
-    (asked,) = watched.tick("decay")
-    run = watched.launched(asked, **{"dagster/failure_reason": "STEP_FAILURE"})
-    watched.project.instance.report_run_failed(run)
-    watched.later = COOL_DOWN * 2
-    assert watched.tick("decay") == []
-    assert "2023-04 was retrained for before" in watched.skipped("decay")
+def test_a_failed_retraining_is_not_requested_again_for_the_same_month(monitored):
+    monitored.measure("decay", "xx")
+    (request,) = monitored.tick("decay")
+    run = monitored.launched(request, **{"dagster/failure_reason": "STEP_FAILURE"})
+    monitored.project.instance.report_run_failed(run)
+    monitored.later = COOL_DOWN * 2
+    assert monitored.tick("decay") == []
+    assert "already retrained for 2023-04" in monitored.skipped("decay")
 
 
-def test_a_damaged_record_is_told_and_looked_at_again(watched):
-    watched.measure("drift", "xx")
-    watched.store.records().write("feature_drift", Reference(
+def test_a_damaged_record_is_reported_and_read_again(monitored):
+    monitored.measure("drift", "xx")
+    monitored.store.records().write("feature_drift", Reference(
         version="1", month="", relative_error=0, newest_fitted=""))  # fmt: skip
-    assert watched.tick("drift") == []
-    assert "cannot be read as DriftRecord" in watched.skipped("drift")
-    watched.measure("drift", "xx")
-    assert len(watched.tick("drift")) == 1
+    assert monitored.tick("drift") == []
+    assert "cannot be read as DriftRecord" in monitored.skipped("drift")
+    monitored.measure("drift", "xx")
+    assert len(monitored.tick("drift")) == 1

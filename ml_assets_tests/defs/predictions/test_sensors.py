@@ -1,4 +1,4 @@
-"""Each month that comes in is scored once, by itself, with the champion of that time."""
+"""Each ingested month is scored once, automatically, with the current champion."""
 
 import dagster as dg
 import pytest
@@ -11,14 +11,14 @@ PREDICTIONS = dg.AssetKey("trip_predictions")
 
 
 class Scoring:
-    """The condition, evaluated tick after tick as the daemon does."""
+    """The condition, evaluated tick by tick as the daemon does."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
         self.cursor = None
 
     def tick(self) -> list[str]:
-        """The months that would be scored now."""
+        """Return the months that would be scored now."""
         result = dg.evaluate_automation_conditions(
             self.project.definitions,
             self.project.instance,
@@ -29,7 +29,7 @@ class Scoring:
         return sorted(result.get_requested_partitions(PREDICTIONS))
 
     def make(self, asset: str, *months: str) -> None:
-        """Materializations in a run of their own."""
+        """Report materializations outside of a run."""
         for month in months or (None,):
             event = dg.AssetMaterialization(asset, partition=month)
             self.project.instance.report_runless_asset_event(event)
@@ -45,15 +45,15 @@ def scoring(tmp_path):
 
 @pytest.fixture
 def served(scoring):
-    """A champion of two months."""
+    """A champion trained on two months."""
     scoring.make("trip_features", "2023-01", "2023-02")
     assert scoring.tick() == []
     scoring.make("champion_model")
-    assert scoring.tick() == [], "months that the first champion learned from"
+    assert scoring.tick() == [], "training months of the first champion"
     return scoring
 
 
-def test_a_month_is_scored_once_when_it_comes_and_again_when_it_comes_anew(served):
+def test_a_month_is_scored_once_and_again_when_republished(served):
     served.make("trip_features", "2023-03")
     assert served.tick() == ["2023-03"]
     assert served.tick() == []
@@ -63,12 +63,12 @@ def test_a_month_is_scored_once_when_it_comes_and_again_when_it_comes_anew(serve
     assert served.tick() == ["2023-03"]
 
 
-def test_months_that_come_together_are_scored_together(served):
+def test_months_ingested_together_are_scored_together(served):
     served.make("trip_features", "2023-03", "2023-04", "2023-05")
     assert served.tick() == ["2023-03", "2023-04", "2023-05"]
 
 
-def test_another_champion_scores_nothing_again(served):
+def test_a_new_champion_scores_nothing_again(served):
     served.make("trip_features", "2023-03")
     assert served.tick() == ["2023-03"]
     served.make("trip_predictions", "2023-03")
@@ -76,7 +76,7 @@ def test_another_champion_scores_nothing_again(served):
     assert served.tick() == []
 
 
-def test_a_month_is_not_kept_waiting_by_the_training_that_follows_it(served):
+def test_scoring_does_not_wait_for_the_retraining(served):
     left_in_progress(served.project, "retrain", dg.DagsterRunStatus.STARTED)
     served.make("trip_features", "2023-03")
     assert served.tick() == ["2023-03"]
@@ -100,7 +100,7 @@ def test_it_waits_while_the_same_months_are_being_scored(served):
     assert served.tick() == ["2023-03"]
 
 
-def test_the_sensor_is_on_and_says_why_it_starts_a_run():
+def test_the_sensor_is_on_and_tags_its_runs_with_a_reason():
     sensor = scoring_sensor()
     assert sensor.name == SCORING_SENSOR
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING

@@ -1,4 +1,4 @@
-"""The check of prediction intervals in real runs: on each model's page and on the champion's."""
+"""The check of prediction intervals in real runs, for each model and for the champion."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ def made(tmp_path_factory) -> Iterator[tuple[Project, dg.ExecuteInProcessResult]
 
 @pytest.fixture
 def champion(made) -> Iterator[str]:
-    """The champion's URI; what a test puts in its place is taken away again."""
+    """The champion's URI; the alias is restored after a test."""
     before = mlflow.MlflowClient().get_model_version_by_alias(NAME, CHAMPION)
     yield f"models:/{NAME}/{before.version}"
     mlflow.MlflowClient().set_registered_model_alias(NAME, CHAMPION, before.version)
@@ -56,8 +56,8 @@ def checks_of_champion(project: Project) -> dict[str, dg.AssetCheckEvaluation]:
     return evaluations(run)
 
 
-def crown(pipeline) -> None:
-    """Put a pipeline where servers look for the champion."""
+def make_champion(pipeline) -> None:
+    """Register a pipeline and set the champion alias."""
     client = mlflow.MlflowClient()
     run = client.create_run(client.get_experiment_by_name("taxi-trip-duration").experiment_id)
     tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
@@ -67,7 +67,7 @@ def crown(pipeline) -> None:
 
 
 @pytest.mark.parametrize("asset", ["lasso_model", "champion_model"])
-def test_the_check_tells_share_and_width_overall_and_by_slice(made, asset):
+def test_the_check_has_coverage_and_width_overall_and_by_slice(made, asset):
     project, run = made
     found = evaluations(run)[f"{asset}.interval_coverage"]
     assert found.passed
@@ -81,7 +81,7 @@ def test_the_check_tells_share_and_width_overall_and_by_slice(made, asset):
     assert found.metadata["mean_width"].value == pytest.approx(record.interval.mean_width, abs=1e-4)
 
 
-def test_the_model_s_page_shows_share_width_and_a_chart(made):
+def test_the_model_has_coverage_width_and_a_chart(made):
     project, _ = made
     shown = project.metadata("lasso_model")
     assert 0.77 <= shown["interval_coverage"] <= 0.83
@@ -91,30 +91,30 @@ def test_the_model_s_page_shows_share_width_and_a_chart(made):
     assert shown["interval_coverage_by_slice"].startswith("![")
 
 
-def test_a_champion_of_before_there_were_intervals_is_told_of_and_serves_on(made, champion):
+def test_a_champion_without_intervals_warns_and_keeps_serving(made, champion):
     old = load_pipeline(champion)
     attach_intervals(old, None)
-    crown(old)
+    make_champion(old)
     found = checks_of_champion(made[0])
     assert found["champion_model.champion_matches_evaluation"].passed
-    told = found["champion_model.interval_coverage"]
-    assert (told.passed, told.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert "train models again" in told.description
+    check = found["champion_model.interval_coverage"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "train models again" in check.description
 
 
-def test_intervals_that_promise_too_much_are_a_warning_and_stop_nothing(made, champion):
-    bold = load_pipeline(champion)
-    get_intervals(bold).below *= 0.3
-    get_intervals(bold).above *= 0.3
-    crown(bold)
+def test_too_narrow_intervals_warn_only(made, champion):
+    narrow = load_pipeline(champion)
+    get_intervals(narrow).below *= 0.3
+    get_intervals(narrow).above *= 0.3
+    make_champion(narrow)
     found = checks_of_champion(made[0])
     assert found["champion_model.champion_matches_evaluation"].passed
-    told = found["champion_model.interval_coverage"]
-    assert (told.passed, told.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert told.metadata["value"].value < 0.6
+    check = found["champion_model.interval_coverage"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert check.metadata["value"].value < 0.6
 
 
-def test_a_champion_that_cannot_be_loaded_is_one_fault_not_two(made, champion):
+def test_a_champion_that_cannot_be_loaded_fails_one_check(made, champion):
     mlflow.MlflowClient().delete_registered_model_alias(NAME, CHAMPION)
     found = checks_of_champion(made[0])
     assert not found["champion_model.champion_matches_evaluation"].passed
@@ -122,13 +122,13 @@ def test_a_champion_that_cannot_be_loaded_is_one_fault_not_two(made, champion):
     assert found["champion_model.interval_coverage"].metadata["verdict"].value == "skip"
 
 
-def test_with_two_months_the_check_says_that_the_share_tells_little(tmp_path):
+def test_with_two_months_the_coverage_is_marked_as_optimistic(tmp_path):
     for month in (Month(2023, 1), Month(2023, 2)):
         publish(tmp_path / "published", month, published_month(month, 300))
     with open_project(settings_for(tmp_path / "home", tmp_path / "published")) as project:
         assert project.ingest("2023-01", "2023-02").success
         run = project.train(("lasso",))
         for asset in ("lasso_model", "champion_model"):
-            told = evaluations(run)[f"{asset}.interval_coverage"].description
-            assert "calibrated on this very month, so the share tells little" in told
-            assert "standard errors instead of 3 points" in told
+            description = evaluations(run)[f"{asset}.interval_coverage"].description
+            assert "optimistic, as the model was fitted or calibrated on this month" in description
+            assert "standard errors instead of 3 points" in description

@@ -1,4 +1,4 @@
-"""Retraining follows new months: once for the same data, and not before it should."""
+"""New months are followed by a retraining: once for the same data."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +24,7 @@ MONTHS = [Month(2023, number) for number in (1, 2, 3, 4)]
 
 
 class Home:
-    """A project whose months are published and brought by the test, and its sensor."""
+    """A project whose months are published and ingested by the test, and its sensor."""
 
     def __init__(self, project, folder):
         self.project = project
@@ -34,7 +34,7 @@ class Home:
         self.log = DecisionLog(project.settings.home, "green")
         self.decisions = 0
 
-    def bring(self, *months, rows=200):
+    def ingest(self, *months, rows=200):
         for month in months:
             publish(self.folder, month, published_month(month, rows))
         return self.project.ingest(str(months[0]), str(months[-1]))
@@ -47,7 +47,7 @@ class Home:
         return self.ticking.skipped
 
     def train(self):
-        """What a training leaves, without its models."""
+        """Write the decision of a training, without its models."""
         store = TripStore(self.project.settings.home, "green", synthetic=False)
         training_set = next_training(store).training_set
         self.decisions += 1
@@ -60,7 +60,7 @@ class Home:
         )
 
     def fail(self, request, **tags):
-        """A run of the request that has failed."""
+        """Record a failed run of the request."""
         run = left_in_progress(
             self.project,
             "retrain",
@@ -80,101 +80,101 @@ def home(tmp_path):
         yield Home(project, folder)
 
 
-def test_it_follows_new_months_once(home):
+def test_new_months_are_followed_by_one_retraining(home):
     assert home.tick() == []
-    assert "no month has come in" in home.skipped
-    assert home.bring(*MONTHS[:3]).success
-    (asked,) = home.tick()
-    assert run_reason_of(asked.tags) == "new: 2023-01 to 2023-03"
+    assert home.skipped == "no new month"
+    assert home.ingest(*MONTHS[:3]).success
+    (request,) = home.tick()
+    assert run_reason_of(request.tags) == "new: 2023-01 to 2023-03"
     assert home.tick() == []  # the same key again
     home.train()
     assert home.tick() == []
     assert "months up to 2023-03 have been trained on" in home.skipped
     assert home.tick() == []
-    assert home.skipped.startswith("no month has come in since the last look: months up to 2023-03")
-    home.bring(MONTHS[3])
-    (asked,) = home.tick()
-    assert run_reason_of(asked.tags) == "new: 2023-04"
+    assert home.skipped.startswith("no new month: the months up to 2023-03")
+    home.ingest(MONTHS[3])
+    (request,) = home.tick()
+    assert run_reason_of(request.tags) == "new: 2023-04"
 
 
-def test_a_home_that_cannot_be_read_for_a_moment_is_a_skip_with_its_reason(home, tmp_path):
-    home.bring(*MONTHS[:3])
+def test_a_temporarily_unreadable_home_skips_with_the_reason(home, tmp_path):
+    home.ingest(*MONTHS[:3])
     in_the_way = tmp_path / "home" / "decisions" / "green" / "2026-11-01_d0.json"
-    in_the_way.mkdir(parents=True)  # what a file system says that is no longer what it was
+    in_the_way.mkdir(parents=True)  # stands for any error of the file system
     assert home.tick() == []
     assert str(in_the_way) in home.skipped
     in_the_way.rmdir()
     assert len(home.tick()) == 1
 
 
-def test_the_job_leaves_refused_months_out(home):
-    home.bring(*MONTHS[:3])
-    assert not home.bring(MONTHS[3], rows=0).success
+def test_the_job_skips_rejected_months(home):
+    home.ingest(*MONTHS[:3])
+    assert not home.ingest(MONTHS[3], rows=0).success
     done = home.project.run("retrain", selection=["training_set"])
     assert done.success
-    assert "judge 2023-03" in home.project.metadata("training_set")["window"]
+    assert "test 2023-03" in home.project.metadata("training_set")["window"]
     (left_out,) = home.project.metadata("training_set")["left_out"].records
     assert left_out.data["month"] == "2023-04"
     assert not home.project.run("train_models", selection=["training_set"]).success
 
 
-def test_the_same_months_brought_again_are_no_reason(home):
-    home.bring(*MONTHS[:3])
+def test_reingested_unchanged_months_do_not_retrain(home):
+    home.ingest(*MONTHS[:3])
     home.train()
     home.tick()
-    home.bring(*MONTHS[:3])
+    home.ingest(*MONTHS[:3])
     assert home.tick() == []
-    assert "have been trained on as they are" in home.skipped
+    assert "have been trained on" in home.skipped
 
 
-def test_months_that_come_one_after_the_other_are_waited_for(home):
-    home.bring(*MONTHS[:2])
+def test_it_waits_for_further_months(home):
+    home.ingest(*MONTHS[:2])
     home.later = timedelta(seconds=QUIET_SECONDS - 10)
     assert home.tick() == []
     assert "waiting 45 s for more" in home.skipped
 
 
-def test_a_month_republished_thrice_is_trained_on_once(home):
-    home.bring(*MONTHS[:3])
+def test_a_month_republished_repeatedly_is_trained_on_once(home):
+    home.ingest(*MONTHS[:3])
     home.train()
     home.tick()
-    asked = []
+    requests = []
     home.later = timedelta()
     for rows in (210, 220, 230):
-        home.bring(MONTHS[1], rows=rows)
-        asked += home.tick()
+        home.ingest(MONTHS[1], rows=rows)
+        requests += home.tick()
     home.later = timedelta(seconds=QUIET_SECONDS)
-    asked += home.tick() + home.tick()
-    assert [run_reason_of(request.tags) for request in asked] == ["republished: 2023-02"]
+    requests += home.tick() + home.tick()
+    assert [run_reason_of(request.tags) for request in requests] == ["republished: 2023-02"]
 
 
-def test_a_month_that_goes_back_to_what_it_was_is_trained_on_again(home):
+def test_a_reverted_month_is_trained_on_again(home):
     keys = set()
     for rows in (200, 210, 200):
-        home.bring(*MONTHS[:3], rows=rows)
-        (asked,) = home.tick()
-        keys.add(asked.run_key)
+        home.ingest(*MONTHS[:3], rows=rows)
+        (request,) = home.tick()
+        keys.add(request.run_key)
         home.train()
     assert len(keys) == 3
 
 
 def test_one_month_is_too_few(home):
-    home.bring(MONTHS[0])
+    home.ingest(MONTHS[0])
     assert home.tick() == []
-    assert "only 2023-01 itself is there" in home.skipped
+    assert "only 2023-01 is available" in home.skipped
 
 
-def test_a_newest_month_that_the_rules_refuse_is_named_with_why(home):
-    home.bring(*MONTHS[:3])
+def test_a_rejected_newest_month_is_named_with_the_reason(home):
+    home.ingest(*MONTHS[:3])
     home.train()
     home.tick()
-    assert not home.bring(MONTHS[3], rows=0).success
+    assert not home.ingest(MONTHS[3], rows=0).success
     assert home.tick() == []
-    assert "trained on as they are | 2023-04 is refused: " in home.skipped
+    assert "have been trained on | 2023-04 is refused: " in home.skipped
 
 
-def test_a_failed_blocking_check_that_no_refused_month_explains_forbids_it(home):
-    home.bring(*MONTHS[:3])
+def test_a_failed_blocking_check_prevents_retraining(home):
+    home.ingest(*MONTHS[:3])
     home.project.instance.report_runless_asset_event(
         dg.AssetCheckEvaluation(
             asset_key=dg.AssetKey("trip_features"),
@@ -190,8 +190,8 @@ def test_a_failed_blocking_check_that_no_refused_month_explains_forbids_it(home)
 
 
 @pytest.mark.parametrize("job", ["retrain", "train_models", "ingest_trips"])
-def test_it_waits_while_a_run_trains_or_brings_months(home, job):
-    home.bring(*MONTHS[:3])
+def test_it_waits_while_a_run_trains_or_ingests(home, job):
+    home.ingest(*MONTHS[:3])
     run = left_in_progress(home.project, job, dg.DagsterRunStatus.STARTED)
     assert home.tick() == []
     assert f"run {run.run_id[:8]} ({job}) is started" in home.skipped
@@ -199,34 +199,34 @@ def test_it_waits_while_a_run_trains_or_brings_months(home, job):
     assert len(home.tick()) == 1
 
 
-def test_a_retraining_that_failed_for_good_is_not_asked_for_again_until_data_change(home):
-    home.bring(*MONTHS[:3])
-    (asked,) = home.tick()
-    home.fail(asked, **{"dagster/failure_reason": "STEP_FAILURE"})
+def test_a_failed_retraining_is_not_requested_again_until_data_change(home):
+    home.ingest(*MONTHS[:3])
+    (request,) = home.tick()
+    home.fail(request, **{"dagster/failure_reason": "STEP_FAILURE"})
     assert home.tick() == []
-    assert "failed: the next is weekly, or by hand" in home.skipped
+    assert "failed: next by the weekly schedule or manually" in home.skipped
     assert home.tick() == []
-    home.bring(MONTHS[3])
+    home.ingest(MONTHS[3])
     assert len(home.tick()) == 1
 
 
 @pytest.mark.parametrize(
     "tags", [{}, {"dagster/failure_reason": "STEP_FAILURE", FAILURE_TAG: TRANSIENT}]
 )
-def test_a_retraining_that_was_killed_or_found_mlflow_down_is_asked_for_again_later(home, tags):
-    home.bring(*MONTHS[:3])
-    (asked,) = home.tick()
-    home.fail(asked, **tags)
+def test_a_retraining_that_failed_transiently_is_requested_again_later(home, tags):
+    home.ingest(*MONTHS[:3])
+    (request,) = home.tick()
+    home.fail(request, **tags)
     assert home.tick() == []
     assert "next attempt in" in home.skipped
     home.later += timedelta(hours=1)
     (again,) = home.tick()
-    assert again.run_key == f"{asked.run_key} #2"
-    assert again.tags[REQUEST_KEY_TAG] == asked.tags[REQUEST_KEY_TAG]
+    assert again.run_key == f"{request.run_key} #2"
+    assert again.tags[REQUEST_KEY_TAG] == request.tags[REQUEST_KEY_TAG]
 
 
-def test_a_damaged_memory_asks_for_nothing_twice(home):
-    home.bring(*MONTHS[:3])
+def test_a_damaged_cursor_requests_nothing_twice(home):
+    home.ingest(*MONTHS[:3])
     home.train()
     for cursor in ("", "{", '{"storage_id": "x"}', "17"):
         home.ticking.cursor = cursor
@@ -234,8 +234,8 @@ def test_a_damaged_memory_asks_for_nothing_twice(home):
         assert "have been trained on" in home.skipped
 
 
-def test_a_damaged_decision_is_told(home, tmp_path):
-    home.bring(*MONTHS[:3])
+def test_a_damaged_decision_is_reported(home, tmp_path):
+    home.ingest(*MONTHS[:3])
     home.train()
     (file,) = (tmp_path / "home" / "decisions" / "green").glob("*.json")
     file.write_text("{")
@@ -243,7 +243,7 @@ def test_a_damaged_decision_is_told(home, tmp_path):
     assert "cannot be read as a decision" in home.skipped
 
 
-def test_failures_that_may_pass_are_told_from_the_others():
+def test_transient_failures_are_recognized():
     def caused_by(cause):
         try:
             raise dg.Failure("the step") from cause
@@ -257,7 +257,7 @@ def test_failures_that_may_pass_are_told_from_the_others():
     assert not is_transient(None)
 
 
-def test_a_training_that_finds_mlflow_down_says_so_by_a_tag(tmp_path):
+def test_a_training_that_fails_because_mlflow_is_down_is_tagged(tmp_path):
     folder = tmp_path / "published"
     for month in MONTHS[:2]:
         publish(folder, month)

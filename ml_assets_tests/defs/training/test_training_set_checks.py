@@ -39,7 +39,7 @@ def made(tmp_path_factory) -> Iterator[tuple[Project, dg.ExecuteInProcessResult]
 
 @pytest.fixture
 def project(made) -> Iterator[Project]:
-    """That project; records and decisions that a test spoils are put back."""
+    """The same project; records and decisions that a test changes are restored."""
     opened, _ = made
     decisions = Path(opened.settings.home, "decisions", "sample_green")
     paths = [*(Path(records(opened).path(name)) for name in RECORDS), *decisions.iterdir()]
@@ -67,7 +67,7 @@ def evaluations(run: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvalua
 
 
 def check_again(project: Project, *assets: str) -> dict[str, dg.AssetCheckEvaluation]:
-    """Run only the checks of these assets, and tell which did not pass."""
+    """Run only the checks of these assets and return those that did not pass."""
     selection = dg.AssetSelection.checks_for_assets(*(dg.AssetKey(name) for name in assets))
     job = dg.define_asset_job("checks_alone", selection=selection)
     definitions = dg.Definitions.merge(project.definitions, dg.Definitions(jobs=[job]))
@@ -92,7 +92,7 @@ def training_set_of(*uses: MonthUse, caveat: str | None = None) -> TrainingSet:
     )  # fmt: skip
 
 
-def test_a_good_training_passes_every_check_of_what_it_makes(made):
+def test_a_good_training_passes_every_check(made):
     _, run = made
     assert run.success
     found = evaluations(run)
@@ -111,18 +111,18 @@ def test_a_good_training_passes_every_check_of_what_it_makes(made):
     assert [name for name, result in found.items() if not result.passed] == []
 
 
-def test_the_model_in_mlflow_predicts_bit_for_bit_what_the_fitted_one_did(made):
+def test_the_logged_model_predicts_bit_for_bit_like_the_fitted_one(made):
     _, run = made
     for model in MODELS:
         found = evaluations(run)[f"{model}_model.serialization_round_trip"]
         assert "bit for bit" in found.description
 
 
-def test_checks_run_alone_say_the_same(project):
+def test_checks_run_separately_have_the_same_results(project):
     assert check_again(project, *ASSETS) == {}
 
 
-def test_another_model_at_the_same_place_is_noticed_and_the_champion_stays(project):
+def test_a_swapped_model_is_detected_and_the_champion_stays(project):
     serving = log(project).newest().registry_version
     other = records(project).read("linear_regression_model", ModelRecord)
     change(project, "xgboost_model", ModelRecord, model_uri=other.model_uri)
@@ -137,7 +137,7 @@ def test_another_model_at_the_same_place_is_noticed_and_the_champion_stays(proje
     assert (decision.promoted, decision.registry_version) == (False, serving)
 
 
-def test_a_model_that_cannot_be_loaded_is_a_finding_not_a_crash(project):
+def test_a_model_that_cannot_be_loaded_fails_its_checks_only(project):
     change(project, "linear_regression_model", ModelRecord, model_uri="models:/m-gone")
     found = check_again(project, "linear_regression_model")
     assert set(found) == {
@@ -147,14 +147,14 @@ def test_a_model_that_cannot_be_loaded_is_a_finding_not_a_crash(project):
     assert "materialize the model again" in next(iter(found.values())).description
 
 
-def test_a_model_of_another_training_set_is_told_to_be_stale(project):
+def test_a_model_of_another_training_set_is_stale(project):
     change(project, "xgboost_model", ModelRecord, training_set="another")
     found = check_again(project, "xgboost_model")
     assert {result.severity for result in found.values()} == {dg.AssetCheckSeverity.WARN}
     assert "not trained on the current training set" in next(iter(found.values())).description
 
 
-def test_a_model_that_beats_no_baseline_is_shown_and_may_not_serve(project):
+def test_a_model_that_beats_no_baseline_warns_and_may_not_serve(project):
     board = records(project).read("model_leaderboard", Leaderboard)
     poor = board.rows[-1].test.model_copy(update={"rmse": 99.0})
     change(project, "xgboost_model", ModelRecord, test=poor)
@@ -168,13 +168,13 @@ def test_without_a_leaderboard_the_baselines_are_measured(project):
     assert check_again(project, "xgboost_model") == {}
 
 
-def test_a_champion_other_than_the_judged_model_is_noticed(project):
+def test_a_champion_other_than_the_evaluated_model_is_detected(project):
     log(project).write(log(project).newest().model_copy(update={"champion": "linear_regression"}))
     found = check_again(project, "champion_model")
     assert set(found) == {"champion_model.champion_matches_evaluation"}
 
 
-def test_months_that_were_replaced_since_are_noticed(project):
+def test_replaced_months_are_detected(project):
     described = records(project).read("training_set", TrainingSet)
     changed = [month.model_copy(update={"rows": 1}) for month in described.months]
     change(project, "training_set", TrainingSet, months=changed)
@@ -183,14 +183,14 @@ def test_months_that_were_replaced_since_are_noticed(project):
     assert "replaced since" in found["training_set.inputs_unchanged"].description
 
 
-def test_months_out_of_order_are_noticed(project):
+def test_months_out_of_order_are_detected(project):
     described = records(project).read("training_set", TrainingSet)
     roles = ("judge", "tune", "train")
-    turned = [
+    reversed_roles = [
         month.model_copy(update={"role": role})
         for month, role in zip(described.months, roles, strict=True)
     ]
-    change(project, "training_set", TrainingSet, months=turned)
+    change(project, "training_set", TrainingSet, months=reversed_roles)
     found = check_again(project, "training_set")
     assert found["training_set.no_split_overlap"].severity == dg.AssetCheckSeverity.ERROR
 
@@ -204,20 +204,20 @@ def test_months_out_of_order_are_noticed(project):
         [use("2023-01", "train"), use("2023-02", "tune"), use("2023-02", "judge")],
         [use("2023-01", "train"), use("2023-02", "judge")],
     ],
-    ids=["shared", "turned", "all in one", "tuned on the judged month, no caveat", "no tuning"],
+    ids=["shared", "out of order", "all in one", "validation is test, no caveat", "no validation"],
 )
-def test_models_may_not_know_what_they_are_judged_on(uses):
+def test_overlapping_roles_fail(uses):
     assert no_split_overlap(training_set_of(*uses)).verdict == Verdict.FAIL
 
 
-def test_two_months_do_when_the_caveat_says_so():
+def test_two_months_are_allowed_with_a_caveat():
     uses = [use("2023-01", "train"), use("2023-02", "tune"), use("2023-02", "judge")]
-    found = no_split_overlap(training_set_of(*uses, caveat="flattered"))
+    found = no_split_overlap(training_set_of(*uses, caveat="optimistic"))
     assert found.verdict < Verdict.WARN
-    assert "flattered" in found.sentence
+    assert "optimistic" in found.sentence
 
 
-def test_last_bits_may_differ_and_no_more(project):
+def test_predictions_may_differ_in_the_last_bits_only(project):
     record = records(project).read("xgboost_model", ModelRecord)
     actual = np.linspace(1, 60, record.test.rows)
     from ml_assets.evaluation.metrics import measure
@@ -233,14 +233,14 @@ def test_last_bits_may_differ_and_no_more(project):
     assert same_predictions(record, predicted * np.nan, actual).verdict == Verdict.FAIL
 
 
-def test_a_fit_over_its_budget_is_odd(project):
+def test_a_fit_over_its_budget_warns(project):
     record = records(project).read("xgboost_model", ModelRecord)
     slow = record.model_copy(update={"fit_cpu_seconds": 3600.0})
     assert fit_time_within_budget(record, 10_000).verdict == Verdict.PASS
     assert fit_time_within_budget(slow, 10_000).verdict == Verdict.WARN
 
 
-def test_judged_trips_of_zones_never_trained_on_are_odd(project):
+def test_test_trips_of_unseen_zone_pairs_warn(project):
     store = TripStore(project.settings.home, "green", synthetic=True)
     first, second = MonthProfiles(store).of_stored([Month(2023, 1), Month(2023, 2)])
     assert zone_pair_coverage([first], [second]).verdict == Verdict.PASS

@@ -1,4 +1,4 @@
-"""Drift: normal months are within the limit, planted shifts are over it, and each is read once."""
+"""Drift: normal months are within the limit, planted shifts over it; each month is read once."""
 
 import numpy as np
 import polars as pl
@@ -10,15 +10,19 @@ from ml_assets.monitoring.drift import measure as drift
 from ml_assets.monitoring.drift.histograms import (
     DISTANCE_BINS,
     FEATURES,
-    added,
-    binned,
+    bin_counts,
     count_month,
     quantile_bins,
     rare_values_pooled,
+    sum_counts,
 )
 from ml_assets.monitoring.drift.measure import measure_drift
-from ml_assets.monitoring.drift.records import DRIFT_LIMIT, DriftRecord, drift_sentence
-from ml_assets.monitoring.findings import drift_finding
+from ml_assets.monitoring.drift.records import (
+    DRIFT_LIMIT,
+    DriftRecord,
+    drift_finding,
+    drift_summary,
+)
 from ml_assets.reporting.monitoring_charts import drift_lines
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Verdict
@@ -39,7 +43,7 @@ REAL = [f"2023-{number:02d}" for number in range(1, 10)]
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """Four sample months: three that the champion was fitted on and the next."""
+    """Four sample months: the champion's three training months and the next one."""
     store = store_at(tmp_path_factory.mktemp("home"))
     for month in (*FITTED_ON, "2023-04"):
         put(store, month)
@@ -54,15 +58,15 @@ def real(tmp_path_factory, real_trips):
     return store
 
 
-def test_a_month_that_a_data_rule_refuses_tells_nothing_of_requests(store):
-    refused = {Month(2023, 4): "row_count: 12 trips"}
-    made = measure_drift(store, champion_of(store), refused=refused)
+def test_a_rejected_month_is_skipped(store):
+    rejected = {Month(2023, 4): "row_count: 12 trips"}
+    made = measure_drift(store, champion_of(store), rejected=rejected)
     assert made.new_months == []
-    assert made.skipped == {"2023-04": "a data rule refuses it: row_count: 12 trips"}
+    assert made.skipped == {"2023-04": "rejected by a data rule: row_count: 12 trips"}
     assert len(measure_drift(store, champion_of(store), made).new_months) == 1
 
 
-def test_the_same_number_in_another_registry_is_another_champion(store):
+def test_the_same_version_number_in_another_registry_is_another_champion(store):
     first = measure_drift(store, champion_of(store))
     other = champion_of(store, run_id="b", fitted_on=FITTED_ON[:1])
     moved = measure_drift(store, other, first)
@@ -72,7 +76,7 @@ def test_the_same_number_in_another_registry_is_another_champion(store):
 
 
 def read_months(monkeypatch):
-    """The months that are read from here on."""
+    """Record the months that are read from here on."""
     read = []
     requests = drift._requests
     monkeypatch.setattr(drift, "_requests", lambda s, m: read.append(str(m)) or requests(s, m))
@@ -83,13 +87,13 @@ def read_months(monkeypatch):
 def test_real_months_are_within_the_limit(real, fitted):
     made = measure_drift(real, champion_of(real, fitted_on=tuple(REAL[:fitted])))
     assert [entry.month for entry in made.months] == REAL
-    assert len(made.windows) == 9 - fitted
+    assert len(made.monthly_values) == 9 - fitted
     assert max(entry.worst[1] for entry in made.months) < DRIFT_LIMIT / 2
     assert drift_finding(made).verdict == Verdict.PASS
 
 
 @pytest.mark.parametrize(
-    ("spoil", "feature"),
+    ("shift", "feature"),
     [
         (pl.col("trip_distance") * 1.609, "trip_distance"),
         ((266 - pl.col("PULocationID")).alias("PULocationID"), "pickup_zone"),
@@ -97,12 +101,12 @@ def test_real_months_are_within_the_limit(real, fitted):
         (pl.lit(None, pl.Float32).alias("passenger_count"), "passenger_count"),
     ],
 )
-def test_a_shift_planted_in_a_real_month_is_over_the_limit(real, tmp_path, spoil, feature):
+def test_a_shift_planted_in_a_real_month_is_over_the_limit(real, tmp_path, shift, feature):
     store = store_at(tmp_path, synthetic=False)
     for month in REAL[5:8]:
         put_trips(store, month, real.read_table("trip_features", Month.parse(month)))
-    spoiled = real.read_table("trip_features", Month.parse(REAL[8])).with_columns(spoil)
-    put_trips(store, REAL[8], spoiled)
+    shifted = real.read_table("trip_features", Month.parse(REAL[8])).with_columns(shift)
+    put_trips(store, REAL[8], shifted)
     made = measure_drift(store, champion_of(store, fitted_on=tuple(REAL[5:8])))
     over = {name for name, index in made.months[-1].psi.items() if index > DRIFT_LIMIT}
     assert feature in over
@@ -110,15 +114,15 @@ def test_a_shift_planted_in_a_real_month_is_over_the_limit(real, tmp_path, spoil
 
 
 @pytest.mark.parametrize("shift", PLANTED)
-def test_a_planted_shift_is_over_the_limit_and_its_feature_is_named(tmp_path, shift):
+def test_a_planted_shift_is_over_the_limit_and_names_its_feature(tmp_path, shift):
     store = store_at(tmp_path)
     for month in FITTED_ON:
         put(store, month)
     put(store, "2023-04", PLANTED[shift])
     made = measure_drift(store, champion_of(store))
-    (window,) = made.windows
-    assert window.breached
-    assert window.what == f"drift of {SHIFTED[shift]}"
+    (value,) = made.monthly_values
+    assert value.breached
+    assert value.what == f"drift of {SHIFTED[shift]}"
     found = drift_finding(made)
     assert found.verdict == Verdict.WARN
     for part in ("2023-04", SHIFTED[shift], f"{made.months[-1].worst[1]:.3f}", "limit 0.25"):
@@ -131,21 +135,21 @@ def test_few_trips_do_not_drift_by_chance(store, tmp_path):
         put_trips(few, month, kept_sample(month).gather_every(40))
     assert few.lineage("trip_features", Month(2023, 4))[1] < 250
     made = measure_drift(few, champion_of(few))
-    assert not made.windows[0].breached
+    assert not made.monthly_values[0].breached
 
 
-def test_a_month_with_hardly_a_trip_is_skipped_and_said_so(tmp_path):
+def test_a_month_with_too_few_trips_is_skipped_with_the_reason(tmp_path):
     store = store_at(tmp_path)
     for month in FITTED_ON:
         put(store, month)
     put_trips(store, "2023-04", kept_sample("2023-04").head(99))
     made = measure_drift(store, champion_of(store))
     assert [entry.month for entry in made.months] == [*FITTED_ON]
-    assert made.skipped == {"2023-04": "99 trips: at least 100 tell of a distribution"}
+    assert made.skipped == {"2023-04": "99 trips, drift needs at least 100"}
     assert drift_finding(made).verdict == Verdict.SKIP
 
 
-def test_what_was_measured_is_not_read_again(store, monkeypatch):
+def test_measured_months_are_not_read_again(store, monkeypatch):
     first = measure_drift(store, champion_of(store))
     read = read_months(monkeypatch)
     again = measure_drift(store, champion_of(store), first)
@@ -153,7 +157,7 @@ def test_what_was_measured_is_not_read_again(store, monkeypatch):
     assert again.entries == first.entries
 
 
-def test_a_month_that_was_published_anew_is_measured_anew(tmp_path, monkeypatch):
+def test_a_republished_month_is_measured_again(tmp_path, monkeypatch):
     store = store_at(tmp_path)
     for month in (*FITTED_ON, "2023-04", "2023-05"):
         put(store, month)
@@ -162,40 +166,40 @@ def test_a_month_that_was_published_anew_is_measured_anew(tmp_path, monkeypatch)
     read = read_months(monkeypatch)
     second = measure_drift(store, champion_of(store), first)
     assert sorted(read) == [*FITTED_ON, "2023-05"]
-    assert [window.breached for window in second.windows] == [False, True]
+    assert [value.breached for value in second.monthly_values] == [False, True]
     assert second.entries[:-1] == first.entries[:-1]
-    # One of the reference changes what all are held against.
+    # A changed reference month changes the drift of all months.
     put(store, "2023-02", PLANTED["kilometres for miles"])
     third = measure_drift(store, champion_of(store), second)
     assert third.months[-1].psi["trip_distance"] < second.months[-1].psi["trip_distance"]
 
 
-def test_the_months_of_champions_before_are_kept(store):
+def test_the_months_of_earlier_champions_are_kept(store):
     first = measure_drift(store, champion_of(store))
     other = champion_of(store, "2", fitted_on=FITTED_ON[:2])
     second = measure_drift(store, other, first)
     assert [entry.version for entry in second.entries] == ["1"] * 4 + ["2"] * 4
     assert second.reference == ["2023-01", "2023-02"]
-    assert len(second.windows) == 2
+    assert len(second.monthly_values) == 2
     back = measure_drift(store, champion_of(store), second)
     assert back.months == first.months
 
 
-def test_only_months_after_all_that_the_champion_knows_can_breach(tmp_path):
+def test_only_months_newer_than_the_training_months_can_breach(tmp_path):
     store = store_at(tmp_path)
     put(store, "2023-01", PLANTED["kilometres for miles"])
     for month in ("2023-02", "2023-03", "2023-04"):
         put(store, month)
     made = measure_drift(store, champion_of(store, fitted_on=("2023-02", "2023-03")))
     assert made.months[0].psi["trip_distance"] > DRIFT_LIMIT
-    assert [str(window.month) for window in made.windows] == ["2023-04"]
+    assert [str(value.month) for value in made.monthly_values] == ["2023-04"]
 
 
-def test_without_a_month_of_the_reference_it_says_so(store):
+def test_without_a_reference_month_the_status_says_so(store):
     made = measure_drift(store, champion_of(store, fitted_on=("2021-01",)))
     assert made.status == "no_reference"
-    assert "bring them again" in drift_sentence(made)
-    assert made.windows == []
+    assert "ingest them again" in drift_summary(made)
+    assert made.monthly_values == []
     assert drift_lines(made) is None
 
 
@@ -210,34 +214,34 @@ def test_a_damaged_month_is_skipped_and_named(tmp_path):
     assert {*made.skipped} == {"2023-02", "2023-04"}
 
 
-def test_a_record_survives_its_file(store):
+def test_a_record_survives_serialization(store):
     made = measure_drift(store, champion_of(store))
     assert DriftRecord.model_validate_json(made.model_dump_json()) == made
 
 
-def test_the_chart_shows_a_quiet_year_and_a_wild_month(store):
+def test_the_chart_renders_small_and_extreme_drift(store):
     made = measure_drift(store, champion_of(store))
-    quiet = drift_lines(made)
-    wild = made.model_copy(deep=True)
-    wild.entries[-1].psi["pickup_zone"] = 7.6
-    assert quiet.startswith(b"\x89PNG")
-    assert drift_lines(wild) != quiet
+    small = drift_lines(made)
+    extreme = made.model_copy(deep=True)
+    extreme.entries[-1].psi["pickup_zone"] = 7.6
+    assert small.startswith(b"\x89PNG")
+    assert drift_lines(extreme) != small
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=300).map(np.array))
-def test_bins_hold_every_trip_once(counts):
+def test_bins_contain_every_trip_once(counts):
     for bins in (quantile_bins(counts), rare_values_pooled(counts)):
         assert len(bins) == len(counts)
-        assert binned(counts, bins).sum() == counts.sum()
+        assert bin_counts(counts, bins).sum() == counts.sum()
     assert quantile_bins(counts).max() < DISTANCE_BINS
     assert np.all(np.diff(quantile_bins(counts)) >= 0)
 
 
-def test_counts_of_months_add_up_and_hold_every_trip():
+def test_counts_of_months_add_up_to_all_trips():
     months = [count_month(kept_sample(month)) for month in FITTED_ON[:2]]
-    together = added(months)
+    total = sum_counts(months)
     rows = sum(kept_sample(month).height for month in FITTED_ON[:2])
-    assert {name: int(counts.sum()) for name, counts in together.items()} == dict.fromkeys(
+    assert {name: int(counts.sum()) for name, counts in total.items()} == dict.fromkeys(
         (feature.name for feature in FEATURES), rows
     )
 

@@ -1,4 +1,4 @@
-"""The stability index: its formula, what chance does to it, and what it may never be."""
+"""The population stability index: its formula, its noise, and its bounds."""
 
 import math
 
@@ -15,17 +15,17 @@ COUNTS = st.integers(2, 40).flatmap(
 )
 
 
-def test_it_is_the_textbook_s_on_many_trips():
+def test_it_matches_the_textbook_formula_on_many_trips():
     reference, month = np.array([600_000, 400_000]), np.array([500_000, 500_000])
     textbook = -0.1 * math.log(0.5 / 0.6) + 0.1 * math.log(0.5 / 0.4)
     assert population_stability_index(reference, month) == pytest.approx(textbook, abs=1e-5)
 
 
 @given(COUNTS)
-def test_it_is_never_negative_nor_infinite_and_the_same_both_ways(pair):
-    there, back = population_stability_index(*pair), population_stability_index(*pair[::-1])
-    assert 0 <= there < 50
-    assert there == pytest.approx(back, abs=1e-9)
+def test_it_is_non_negative_finite_and_symmetric(pair):
+    index, swapped = population_stability_index(*pair), population_stability_index(*pair[::-1])
+    assert 0 <= index < 50
+    assert index == pytest.approx(swapped, abs=1e-9)
 
 
 @given(COUNTS, st.randoms())
@@ -39,14 +39,14 @@ def test_the_order_of_bins_does_not_matter(pair, random):
 
 
 @given(arrays.arrays(np.int64, 12, elements=st.integers(0, 10**6)), st.integers(1, 9))
-def test_the_same_shares_have_not_moved(counts, times):
+def test_equal_shares_have_an_index_of_0(counts, times):
     assert population_stability_index(counts, counts * times) == pytest.approx(0, abs=0.01)
 
 
 @pytest.mark.parametrize(
     ("reference", "month"), [(600, 200), (1_200, 400), (4_000, 1_500), (400_000, 65_000)]
 )
-def test_chance_alone_is_no_drift_however_few_trips_there_are(reference, month):
+def test_noise_is_no_drift_however_few_trips_there_are(reference, month):
     random = np.random.default_rng(7)
     shares = random.dirichlet(np.full(168, 2.0))  # of hours of the week
     found = [
@@ -59,7 +59,7 @@ def test_chance_alone_is_no_drift_however_few_trips_there_are(reference, month):
     assert np.mean(found) < 0.02
 
 
-def test_a_bin_that_empties_counts_as_much_as_one_that_fills():
+def test_an_emptied_bin_counts_like_a_filled_one():
     before, after = np.array([500, 500, 0]), np.array([500, 0, 500])
     assert 1 < population_stability_index(before, after) < 10
     assert population_stability_index(np.array([5]), np.array([9])) == 0

@@ -1,4 +1,4 @@
-"""A request log as the service leaves it, of trips that somebody asked for."""
+"""A request log as the service writes it, with requests for given trips."""
 
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -26,7 +26,7 @@ def serve(
     milliseconds: float = 2.0,
     capacity: int = 1_000_000,
 ) -> RequestLog:
-    """Answer trips in so many calls on a day; the log is closed, and whole."""
+    """Log predictions for trips in a number of calls on a day, and close the log."""
     log = RequestLog(folder, capacity)
     for number in range(calls):
         part = trips.gather_every(calls, number).select(REQUEST_COLUMNS)

@@ -1,4 +1,4 @@
-"""What the service answered is measured by day, and its requests against the champion's trips."""
+"""The request log is measured by day, and its requests against the champion's training months."""
 
 from datetime import date, timedelta
 
@@ -15,7 +15,7 @@ from ml_assets.monitoring.online.records import (
     WINDOW_DAYS,
     OnlineRecord,
     online_finding,
-    online_sentence,
+    request_log_summary,
 )
 from ml_assets.reporting.monitoring_charts import online_days
 from ml_assets.serving.request_log.files import day_file
@@ -57,15 +57,15 @@ def measured(store, folder, earlier=None, today=TODAY, **champion):
     return measure_online(folder, store, champion_of(store, **champion), "", earlier, today)
 
 
-def test_before_anything_was_served_it_says_so_and_judges_nothing(store, tmp_path):
+def test_without_served_predictions_the_check_is_skipped(store, tmp_path):
     record = measured(store, tmp_path / "request_log")
     assert record.status == "nothing_served"
-    assert online_sentence(record) == NOTHING_SERVED
+    assert request_log_summary(record) == NOTHING_SERVED
     assert online_finding(record).verdict == Verdict.SKIP
     assert online_days(record) is None
 
 
-def test_days_and_versions_have_their_answers_minutes_and_latency(store, tmp_path):
+def test_predictions_minutes_and_latency_by_day_and_version(store, tmp_path):
     trips = kept_sample("2023-04")
     serve(tmp_path, YESTERDAY, trips.head(30), minutes=8.0, calls=3)
     serve(tmp_path, TODAY, trips.head(100), calls=100, milliseconds=1.0)
@@ -80,7 +80,7 @@ def test_days_and_versions_have_their_answers_minutes_and_latency(store, tmp_pat
     assert (third.answers, third.requests, third.p50_milliseconds) == (50, 1, 50.0)
 
 
-def test_requests_like_the_champions_trips_are_fine(store, tmp_path):
+def test_requests_like_the_training_months_pass(store, tmp_path):
     serve(tmp_path, TODAY, kept_sample("2023-04"))
     record = measured(store, tmp_path)
     found = online_finding(record)
@@ -92,17 +92,15 @@ def test_requests_like_the_champions_trips_are_fine(store, tmp_path):
 
 
 @pytest.mark.parametrize("shift", PLANTED)
-def test_requests_with_a_planted_shift_are_odd_and_the_feature_is_named(
-    store, tmp_path, shifted, shift
-):
+def test_requests_with_a_planted_shift_warn_and_name_the_feature(store, tmp_path, shifted, shift):
     serve(tmp_path, TODAY, shifted[shift])
     found = online_finding(measured(store, tmp_path))
     assert found.verdict == Verdict.WARN
     assert f"{SHIFTED[shift]} by " in found.sentence
-    assert "version 1 was fitted on" in found.sentence
+    assert "the training months of version 1" in found.sentence
 
 
-def test_kilometres_and_missing_distances_show_among_the_odd_ones(store, tmp_path):
+def test_kilometres_and_missing_distances_count_as_outliers(store, tmp_path):
     trips = kept_sample("2023-04").with_columns(
         trip_distance=pl.when(pl.int_range(pl.len()) % 2 == 0)
         .then(0.0)
@@ -115,17 +113,17 @@ def test_kilometres_and_missing_distances_show_among_the_odd_ones(store, tmp_pat
     assert drift.trips_no_distance + drift.trips_far_off < 0.2
 
 
-def test_a_distance_is_far_off_beyond_three_times_the_usual_of_its_pair():
+def test_a_distance_over_three_times_the_expected_one_is_an_outlier():
     pairs = pl.DataFrame(
         {"PULocationID": [10, 20] * 200, "DOLocationID": [20, 10] * 200, "trip_distance": 4.0}
     )
-    usual = ExpectedMiles(pairs)
+    expected = ExpectedMiles(pairs)
     for miles, far in ((1.2, 1), (1.5, 0), (4.0, 0), (11.0, 0), (13.0, 1), (70.0, 0), (0.0, 0)):
-        counted = usual.count(pairs.head(1).with_columns(trip_distance=pl.lit(miles)))
-        assert (counted.far_off, counted.none) == (far, int(miles in (0.0, 70.0)))
+        counted = expected.count(pairs.head(1).with_columns(trip_distance=pl.lit(miles)))
+        assert (counted.outliers, counted.missing) == (far, int(miles in (0.0, 70.0)))
 
 
-def test_hours_are_not_judged_before_there_is_a_request_for_each_weekday(store, tmp_path):
+def test_hour_drift_needs_requests_on_every_weekday(store, tmp_path):
     mondays = kept_sample("2023-04").filter(pl.col("pickup_datetime").dt.weekday() == 1)
     serve(tmp_path, TODAY, mondays)
     record = measured(store, tmp_path)
@@ -134,24 +132,24 @@ def test_hours_are_not_judged_before_there_is_a_request_for_each_weekday(store, 
     assert online_finding(record).verdict == Verdict.PASS
 
 
-def test_few_requests_tell_nothing_of_drift(store, tmp_path):
+def test_few_requests_are_not_enough_to_measure_drift(store, tmp_path):
     serve(tmp_path, TODAY, kept_sample("2023-04").head(99))
     record = measured(store, tmp_path)
     assert record.drift is None
     assert online_finding(record).verdict == Verdict.SKIP
-    assert "99 requests since" in online_sentence(record)
+    assert "99 requests since" in request_log_summary(record)
 
 
-def test_without_a_champion_days_are_measured_and_it_says_why_drift_is_not(store, tmp_path):
+def test_without_a_champion_days_are_measured_but_drift_is_not(store, tmp_path):
     serve(tmp_path, TODAY, kept_sample("2023-04").head(200))
-    record = measure_online(tmp_path, store, None, "nothing serves yet", None, TODAY)
+    record = measure_online(tmp_path, store, None, "there is no champion yet", None, TODAY)
     assert record.days[0].answers == record.window_answers == 200
-    assert online_finding(record).sentence == "nothing serves yet"
+    assert online_finding(record).sentence == "there is no champion yet"
     gone = measured(store, tmp_path, fitted_on=("2021-01",))
-    assert "bring them again" in online_finding(gone).sentence
+    assert "ingest them again" in online_finding(gone).sentence
 
 
-def test_lost_answers_and_unreadable_lines_are_warned_of_for_a_week(store, tmp_path):
+def test_dropped_predictions_and_unreadable_lines_warn_for_a_week(store, tmp_path):
     trips = kept_sample("2023-04")
     log = serve(tmp_path, TODAY, trips.head(90), calls=3, capacity=60)
     assert (log.written, log.lost) == (60, 30)
@@ -160,7 +158,7 @@ def test_lost_answers_and_unreadable_lines_are_warned_of_for_a_week(store, tmp_p
     record = measured(store, tmp_path)
     found = online_finding(record)
     assert found.verdict == Verdict.WARN
-    assert "30 answers since 2026-11-19" in found.sentence
+    assert "30 predictions since 2026-11-19" in found.sentence
     assert "1 lines of the request log" in found.sentence
     later = measured(store, tmp_path, today=TODAY + timedelta(days=LOST_DAYS))
     assert online_finding(later).verdict == Verdict.SKIP
@@ -182,7 +180,7 @@ def test_days_before_the_window_are_kept_and_not_read_again(store, tmp_path):
     assert measured(store, tmp_path, second).days == second.days
 
 
-def test_days_that_nobody_has_measured_are_read_however_old(store, tmp_path):
+def test_unmeasured_days_are_read_however_old(store, tmp_path):
     trips = kept_sample("2023-04")
     serve(tmp_path, LONG_AGO - timedelta(days=9), trips.head(7))
     first = measured(store, tmp_path)
@@ -191,7 +189,7 @@ def test_days_that_nobody_has_measured_are_read_however_old(store, tmp_path):
     assert [day.answers for day in second.days] == [7, 3]
 
 
-def test_whole_days_are_kept_however_many_versions_answered(store, tmp_path, monkeypatch):
+def test_the_newest_days_are_kept_for_all_versions(store, tmp_path, monkeypatch):
     monkeypatch.setattr(online, "MAX_DAYS", 3)
     trips = kept_sample("2023-04").head(2)
     days = [LONG_AGO - timedelta(days=back) for back in (3, 2, 1, 0)]
@@ -204,7 +202,7 @@ def test_whole_days_are_kept_however_many_versions_answered(store, tmp_path, mon
     assert first_read(monkeypatch, store, tmp_path, record) == WINDOW_FROM
 
 
-def test_a_day_whose_log_is_empty_is_read_once(store, tmp_path, monkeypatch):
+def test_a_day_with_an_empty_log_is_read_once(store, tmp_path, monkeypatch):
     tmp_path.joinpath(f"{LONG_AGO}_w.jsonl").touch()
     serve(tmp_path, TODAY, kept_sample("2023-04").head(2))
     record = measured(store, tmp_path)
@@ -214,18 +212,18 @@ def test_a_day_whose_log_is_empty_is_read_once(store, tmp_path, monkeypatch):
 
 def first_read(monkeypatch, store, folder, earlier):
     """The first day that a further measurement reads from the log."""
-    asked = []
+    read = []
 
-    def reading(folder, first):
-        asked.append(first)
+    def recording(folder, first):
+        read.append(first)
         return read_pieces(folder, first)
 
-    monkeypatch.setattr(online, "read_pieces", reading)
+    monkeypatch.setattr(online, "read_pieces", recording)
     assert measured(store, folder, earlier).days == earlier.days
-    return asked[0]
+    return read[0]
 
 
-def test_a_record_survives_its_file_and_is_drawn(store, tmp_path):
+def test_a_record_survives_serialization_and_is_drawn(store, tmp_path):
     serve(tmp_path, TODAY, kept_sample("2023-04"), calls=5)
     record = measured(store, tmp_path)
     assert OnlineRecord.model_validate_json(record.model_dump_json()) == record

@@ -1,4 +1,4 @@
-"""Scores of decisions: kept beside the ones that were measured, and never in their place."""
+"""Scores from decisions: added to the measured ones without replacing them."""
 
 import math
 
@@ -13,7 +13,7 @@ def decision(version="1", month="2023-04", r2=0.75, **changed):
     figures = MetricsRecord(
         rmse=4.0, mae=3.0, mape=0.2, r2=r2, share_within_5_minutes=0.8, rows=900
     )
-    judge = MonthUse(
+    test_month = MonthUse(
         month=month, role="judge", rows=900, raw_sha256=f"sha of {month}", source="s",
         code_version="1",
     )  # fmt: skip
@@ -22,7 +22,7 @@ def decision(version="1", month="2023-04", r2=0.75, **changed):
         "promoted": True, "reason": "better", "champion": "xgboost", "registry_version": "2",
         "previous_version": version, "champion_before": before, "training_set": "f",
         "synthetic": False, "served": "judged", "test_rmse": 3.0, "judged_month": month,
-        "months": [judge],
+        "months": [test_month],
     }  # fmt: skip
     return ChampionDecision(**{**made, **changed})
 
@@ -37,16 +37,16 @@ def test_the_relative_error_follows_from_the_explained_variance():
 @pytest.mark.parametrize(
     "made",
     [decision(champion_before=None), decision(months=[]), decision(r2=math.nan)],
-    ids=["nothing to score", "a person's", "a single trip"],
+    ids=["no champion before", "manual", "a single trip"],
 )
-def test_what_tells_nothing_is_left_out(made):
+def test_decisions_without_a_usable_champion_score_are_skipped(made):
     assert scores_from_decisions([made, decision()]) == scores_from_decisions([decision()])
 
 
-def test_what_was_measured_stays():
+def test_measured_scores_take_precedence():
     [decided] = scores_from_decisions([decision()])
-    measured = decided.model_copy(update={"rmse": 4.5, "raw_sha256": "published anew"})
-    watched = PerformanceRecord(dataset="green", synthetic=False).add_score(measured)
+    measured = decided.model_copy(update={"rmse": 4.5, "raw_sha256": "republished"})
+    measured_only = PerformanceRecord(dataset="green", synthetic=False).add_score(measured)
     later = scores_from_decisions([decision(), decision(month="2023-05")])
-    found = watched.add_missing(later)
+    found = measured_only.add_missing(later)
     assert found.scores == [measured, later[1]]

@@ -1,17 +1,17 @@
-"""Decay: each month is scored once, held against the month that judged, and kept across champions."""
+"""Decay: months are scored once, compared with the test month, and kept across champions."""
 
 import numpy as np
 import pytest
 
-from ml_assets.monitoring.findings import performance_finding
 from ml_assets.monitoring.performance import measure as performance
-from ml_assets.monitoring.performance.measure import ScoringFailed, measure_performance, score_of
+from ml_assets.monitoring.performance.measure import ScoringFailed, make_score, measure_performance
 from ml_assets.monitoring.performance.records import (
     MIN_NOISE_MONTHS,
     TOLERANCE,
     PerformanceRecord,
     noise_tolerance,
-    performance_sentence,
+    performance_finding,
+    performance_summary,
 )
 from ml_assets.pipeline import predict
 from ml_assets.reporting.monitoring_charts import error_lines
@@ -29,15 +29,15 @@ MONTHS = (*FITTED_ON, "2023-04", "2023-05")
 
 
 class ByDistance:
-    """Predicts from the distance alone, and counts the months that it was asked for."""
+    """Predicts from the distance alone and counts the calls."""
 
     def __init__(self, minutes_a_mile=4.0):
         self.minutes_a_mile = minutes_a_mile
-        self.asked = 0
+        self.calls = 0
 
     def predict(self, requests):
         assert "duration_minutes" not in requests
-        self.asked += 1
+        self.calls += 1
         return np.clip(3 + self.minutes_a_mile * requests["trip_distance"].to_numpy(), 1, 60)
 
 
@@ -46,7 +46,7 @@ def loaded(pipeline=None):
 
 
 def never():
-    raise AssertionError("nothing was to be loaded")
+    raise AssertionError("the pipeline was loaded")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def measured(store):
     return measure_performance(store, champion_of(store), loaded())
 
 
-def test_a_score_is_what_the_formulas_say(measured, store):
+def test_a_score_matches_its_formulas(measured, store):
     from ml_assets.trips.month import Month
 
     trips = store.read_table("trip_features", Month(2023, 5)).to_pandas()
@@ -77,87 +77,87 @@ def test_a_score_is_what_the_formulas_say(measured, store):
     assert score.relative_error == pytest.approx(rmse / mean_only)
 
 
-def test_it_tells_which_months_the_champion_had_seen(measured):
+def test_months_seen_in_training_are_marked(measured):
     assert [score.seen for score in measured.scores] == [True, True, True, False, False]
-    assert [str(window.month) for window in measured.windows] == ["2023-04", "2023-05"]
+    assert [str(value.month) for value in measured.monthly_values] == ["2023-04", "2023-05"]
 
 
-def test_the_limit_follows_the_month_that_judged_it_and_the_noise_if_that_is_known(measured, store):
+def test_the_limit_is_the_test_error_plus_tolerance_or_measured_noise(measured, store):
     reference = measured.references["1"]
-    judged = measured.scores[3]
-    assert (reference.month, reference.relative_error) == ("2023-04", judged.relative_error)
-    assert measured.limit_of("1") == pytest.approx(judged.relative_error * (1 + TOLERANCE))
+    test = measured.scores[3]
+    assert (reference.month, reference.relative_error) == ("2023-04", test.relative_error)
+    assert measured.limit_of("1") == pytest.approx(test.relative_error * (1 + TOLERANCE))
     noisy = measure_performance(store, champion_of(store), never, measured, allowance=0.03)
-    assert noisy.limit_of("1") == pytest.approx(judged.relative_error + 0.03)
+    assert noisy.limit_of("1") == pytest.approx(test.relative_error + 0.03)
     assert measured.limit_of("unheard of") is None
 
 
 @pytest.mark.parametrize("months", [MIN_NOISE_MONTHS, 12, 24])
-def test_a_champion_that_has_not_decayed_is_seldom_over_the_limit(months):
+def test_a_champion_without_decay_is_rarely_over_the_limit(months):
     random = np.random.default_rng(months)
-    judged, later = random.normal(0.44, 0.01, (2, 4000))
+    test, later = random.normal(0.44, 0.01, (2, 4000))
     noise = random.normal(0.44, 0.01, (4000, months)).std(axis=1, ddof=1)
     allowed = np.array([noise_tolerance(float(found), months) for found in noise])
-    over = np.mean(later > judged + allowed)
+    over = np.mean(later > test + allowed)
     assert 0.015 < over < 0.035
 
 
-def test_too_few_months_of_a_backtest_allow_nothing():
+def test_a_short_backtest_gives_no_noise_tolerance():
     assert noise_tolerance(0.01, MIN_NOISE_MONTHS - 1) is None
     assert noise_tolerance(None, 24) is None
 
 
-def test_the_same_number_in_another_registry_is_another_champion(store, measured):
+def test_the_same_version_number_in_another_registry_is_another_champion(store, measured):
     pipeline = ByDistance(3.0)
     moved = measure_performance(store, champion_of(store, run_id="b"), loaded(pipeline), measured)
-    assert pipeline.asked == len(MONTHS)
+    assert pipeline.calls == len(MONTHS)
     assert [score.rmse for score in moved.new_scores] != [s.rmse for s in measured.new_scores]
     assert moved.limit_of(moved.champion) != measured.limit_of(measured.champion)
     assert moved.scores_of(measured.champion) == measured.scores
     assert error_lines(moved) != error_lines(measured)
 
 
-def test_a_month_that_a_data_rule_refuses_is_not_scored(store):
+def test_a_rejected_month_is_not_scored(store):
     from ml_assets.trips.month import Month
 
-    refused = {Month(2023, 5): "row_count: 12 trips"}
-    made = measure_performance(store, champion_of(store), loaded(), refused=refused)
-    assert made.windows[-1].month == Month(2023, 4)
-    assert made.skipped == {"2023-05": "a data rule refuses it: row_count: 12 trips"}
+    rejected = {Month(2023, 5): "row_count: 12 trips"}
+    made = measure_performance(store, champion_of(store), loaded(), rejected=rejected)
+    assert made.monthly_values[-1].month == Month(2023, 4)
+    assert made.skipped == {"2023-05": "rejected by a data rule: row_count: 12 trips"}
 
 
-def test_a_long_month_is_asked_in_parts_and_answered_as_a_whole(store, measured, monkeypatch):
+def test_a_long_month_is_predicted_in_batches(store, measured, monkeypatch):
     monkeypatch.setattr(predict, "ROWS_AT_ONCE", 100)
-    asked = []
+    batches = []
 
-    class InParts(ByDistance):
+    class RecordsBatches(ByDistance):
         def predict(self, requests):
-            asked.append(len(requests))
+            batches.append(len(requests))
             return super().predict(requests)
 
-    made = measure_performance(store, champion_of(store), loaded(InParts()))
-    assert max(asked) == 100
-    assert sum(asked) == sum(score.trips for score in made.scores)
+    made = measure_performance(store, champion_of(store), loaded(RecordsBatches()))
+    assert max(batches) == 100
+    assert sum(batches) == sum(score.trips for score in made.scores)
     assert made.scores == measured.scores
 
 
-def test_the_same_month_is_scored_once_and_anew_when_it_was_published_anew(tmp_path):
+def test_a_month_is_scored_once_and_again_when_republished(tmp_path):
     store, pipeline = store_at(tmp_path), ByDistance()
     for month in MONTHS:
         put(store, month)
     first = measure_performance(store, champion_of(store), loaded(pipeline))
-    assert pipeline.asked == len(MONTHS)
+    assert pipeline.calls == len(MONTHS)
     again = measure_performance(store, champion_of(store), never, first)
     assert again.scores == first.scores
     put(store, "2023-05", FAULTS["half as long again"])
-    anew = measure_performance(store, champion_of(store), loaded(pipeline), again)
-    assert pipeline.asked == len(MONTHS) + 1
-    assert len(anew.scores) == len(MONTHS)
-    assert anew.scores[:-1] == first.scores[:-1]
-    assert anew.scores[-1].relative_error > first.scores[-1].relative_error
+    republished = measure_performance(store, champion_of(store), loaded(pipeline), again)
+    assert pipeline.calls == len(MONTHS) + 1
+    assert len(republished.scores) == len(MONTHS)
+    assert republished.scores[:-1] == first.scores[:-1]
+    assert republished.scores[-1].relative_error > first.scores[-1].relative_error
 
 
-def test_a_month_that_takes_half_as_long_again_is_over_the_limit_and_named(tmp_path):
+def test_a_month_with_50_percent_longer_trips_is_over_the_limit_and_named(tmp_path):
     store = store_at(tmp_path)
     for month in MONTHS[:-1]:
         put(store, month)
@@ -172,68 +172,68 @@ def test_a_month_that_takes_half_as_long_again_is_over_the_limit_and_named(tmp_p
     assert performance_finding(made.model_copy(update={"tolerance": 9.0})).verdict == Verdict.PASS
 
 
-def test_champions_before_are_kept_and_come_back_with_their_scores(store, measured):
+def test_scores_of_earlier_champions_are_kept_and_reused(store, measured):
     other = champion_of(store, "2", fitted_on=MONTHS[:4], tuned_on=(), judged_month="2023-05")
     second = measure_performance(store, other, loaded(ByDistance(3.0)), measured)
     assert second.scores_of("1") == measured.scores_of("1")
     assert [score.seen for score in second.scores_of("2")] == [True] * 4 + [False]
     assert second.references["2"].month == "2023-05"
     back = measure_performance(store, champion_of(store), never, second)
-    assert (back.version, back.windows) == ("1", measured.windows)
+    assert (back.version, back.monthly_values) == ("1", measured.monthly_values)
     assert PerformanceRecord.model_validate_json(back.model_dump_json()) == back
     assert error_lines(second) != error_lines(measured)
 
 
-def test_a_score_that_somebody_else_made_is_kept_and_not_made_again(store):
+def test_an_existing_score_is_kept(store):
     from ml_assets.trips.month import Month
 
     lineage, rows = store.lineage("trip_features", Month(2023, 5))
     random = np.random.default_rng(3)
     actual, off = random.uniform(2, 59, rows), random.normal(0, 1, rows)
-    score = score_of(champion_of(store), "2023-05", lineage.raw_sha256, actual, actual + off)
+    score = make_score(champion_of(store), "2023-05", lineage.raw_sha256, actual, actual + off)
     begun = PerformanceRecord(dataset=store.dataset, synthetic=True).add_score(score)
     made = measure_performance(store, champion_of(store), loaded(), begun)
     assert made.scores[-1] == score
     assert begun.add_score(score, score).scores == [score]
 
 
-def test_one_that_was_fitted_again_on_the_judged_month_is_held_against_the_judged_fit(store):
+def test_a_champion_refitted_on_its_test_month_keeps_the_test_error_before_the_refit(store):
     refitted = champion_of(store, fitted_on=MONTHS[:4], test_rmse=6.0)
     made = measure_performance(store, refitted, loaded())
-    judged = made.scores[3]
-    assert judged.seen
-    spread = judged.rmse / judged.relative_error
+    test = made.scores[3]
+    assert test.seen
+    spread = test.rmse / test.relative_error
     assert made.references["1"].relative_error == pytest.approx(6.0 / spread)
-    assert [str(window.month) for window in made.windows] == ["2023-05"]
+    assert [str(value.month) for value in made.monthly_values] == ["2023-05"]
 
 
-def test_without_the_month_that_judged_it_there_is_no_limit(store):
+def test_without_the_test_month_there_is_no_limit(store):
     made = measure_performance(store, champion_of(store, judged_month="2021-01"), loaded())
     assert made.limit_of("1") is None
-    assert made.windows == []
-    assert "has no reference" in performance_sentence(made)
+    assert made.monthly_values == []
+    assert "has no reference" in performance_summary(made)
     assert performance_finding(made).verdict == Verdict.SKIP
 
 
-def test_the_month_that_judged_it_is_scored_however_old(store, monkeypatch):
+def test_the_test_month_is_scored_however_old(store, monkeypatch):
     monkeypatch.setattr(performance, "MAX_MONTHS", 1)
     made = measure_performance(store, champion_of(store, judged_month="2023-03"), loaded())
     assert [score.month for score in made.scores] == ["2023-03", "2023-05"]
 
 
 @pytest.mark.parametrize(
-    ("load", "told"),
+    ("load", "message"),
     [
         (lambda: 1 / 0, "ZeroDivisionError"),
-        (loaded(ByDistance(float("nan"))), "not all minutes finite"),
+        (loaded(ByDistance(float("nan"))), "not all minutes are finite"),
     ],
 )
-def test_a_champion_that_does_not_predict_is_said_so(store, load, told):
-    with pytest.raises(ScoringFailed, match=told):
+def test_a_champion_that_does_not_predict_raises(store, load, message):
+    with pytest.raises(ScoringFailed, match=message):
         measure_performance(store, champion_of(store), load)
 
 
-def test_months_with_hardly_a_trip_or_all_of_one_length_do_no_harm(tmp_path):
+def test_months_with_few_trips_or_constant_durations_are_handled(tmp_path):
     import polars as pl
 
     store = store_at(tmp_path)
@@ -246,4 +246,4 @@ def test_months_with_hardly_a_trip_or_all_of_one_length_do_no_harm(tmp_path):
     made = measure_performance(store, champion_of(store), loaded())
     assert {*made.skipped} == {"2023-05"}
     assert np.isfinite(made.scores[-1].relative_error)
-    assert made.windows[-1].breached
+    assert made.monthly_values[-1].breached
