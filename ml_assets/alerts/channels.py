@@ -60,7 +60,7 @@ def deliver(alert: Alert, settings: AlertSettings) -> dict[str, tuple[str | None
             outcomes[name] = (None, True)
         except Exception as error:  # noqa: BLE001 - an alert must never fail what it reports
             message = one_line(scrub(delivery_error(error), *secrets), _LONGEST_REASON)
-            outcomes[name] = (message, isinstance(error, PartiallyRefused))
+            outcomes[name] = (message, isinstance(error, PartiallyRejected))
 
     threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in channels]
     for thread in threads:
@@ -109,7 +109,7 @@ def _connection_reason(error: BaseException) -> str:
         return "connection refused or lost"
     if isinstance(error, HTTPException):
         return f"invalid HTTP response ({type(error).__name__})"
-    return error_text(error) if isinstance(error, PartiallyRefused) else type(error).__name__
+    return error_text(error) if isinstance(error, PartiallyRejected) else type(error).__name__
 
 
 def _decoded(text: bytes | str) -> str:
@@ -121,7 +121,7 @@ _GREETING = "[127.0.0.1]"
 """This machine's name in EHLO: a DNS lookup of the real one may exceed the deadline."""
 
 
-class PartiallyRefused(Exception):
+class PartiallyRejected(Exception):
     """The server accepted the message for some of the recipients only."""
 
 
@@ -136,20 +136,20 @@ def send_email(alert: Alert, settings: EmailSettings, timeout: float = TIMEOUT_S
     Raises:
         OSError: when the server is not reachable, not trusted, or rejects the message
             (``SMTPException``).
-        PartiallyRefused: when some recipients were rejected.
+        PartiallyRejected: when some recipients were rejected.
     """
     message = _message(alert, settings)
     server = _connect(settings, timeout)
     try:
         if settings.user is not None and settings.password is not None:
             server.login(settings.user.get_secret_value(), settings.password.get_secret_value())
-        refused = server.send_message(message)
+        rejected = server.send_message(message)
         with contextlib.suppress(OSError):  # the message is accepted by now
             server.quit()
     finally:
         server.close()
-    if refused:
-        raise PartiallyRefused(f"rejected for {', '.join(sorted(refused))}")
+    if rejected:
+        raise PartiallyRejected(f"rejected for {', '.join(sorted(rejected))}")
 
 
 def _message(alert: Alert, settings: EmailSettings) -> MIMEText:

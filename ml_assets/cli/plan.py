@@ -89,10 +89,12 @@ class RunPlan:
         try:
             choose_window(self.months, self.train_months)
         except WindowError as error:
-            asked = f"--first {self.first} --last {self.last}"
+            options = f"--first {self.first} --last {self.last}"
             if self.train_months is not None:
-                asked += f" --train-months {self.train_months}"
-            raise click.UsageError(f"{asked}: {error}; --ingest-only has no such limit") from error
+                options += f" --train-months {self.train_months}"
+            raise click.UsageError(
+                f"{options}: {error}; --ingest-only has no such limit"
+            ) from error
 
 
 def require_any(settings: Settings, plan: RunPlan, available: Collection[Month]) -> None:
