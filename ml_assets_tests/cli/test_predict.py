@@ -52,7 +52,7 @@ def test_requests_are_scored_by_the_champion_and_rejected_ones_counted(predict, 
     answer = predict("requests.csv", "--out", "minutes.csv")
     assert (answer.status, answer.err) == (0, "")
     assert answer.out.startswith("minutes.csv: 2 of 3 requests scored with version 1 in ")
-    assert "1 could not be scored, by invalid field:  trip_distance 1" in answer.out
+    assert "1 could not be scored, by invalid field: trip_distance 1" in answer.out
     told = re.search(
         r"^no pick-up time given: all rows scored as of (.*)$", answer.out, re.MULTILINE
     )

@@ -130,8 +130,8 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(cli, published, tmp_path):
         "not published: 2023-03, 2023-06",
         "train 2023-01 to 2023-02 · tune 2023-04 · judge 2023-05",
         "models: linear_regression, lasso",
-        "tuning trials per model:  5 · seed 42 · serve judged",
-        f"stored in {tmp_path}/home;  tracked at sqlite:///{tmp_path}/home/mlflow.db",
+        "tuning trials per model: 5 · seed 42 · serve judged",
+        f"stored in {tmp_path}/home; tracked at sqlite:///{tmp_path}/home/mlflow.db",
     ]
     machine = cli(*options, "--json", ML_ASSETS_TRIPS=published)
     assert json.loads(machine.out)["window"] == {
@@ -201,7 +201,7 @@ def test_months_shows_which_month_is_rejected_and_why(cli, published, tmp_path):
         put_month(store, Month(2023, number), rows)
     table = cli("months", ML_ASSETS_TRIPS=published)
     assert "rejected" in table.out
-    assert "2023-04 is rejected and not used for training:  " in table.out
+    assert "2023-04 is rejected and not used for training: " in table.out
     shown = json.loads(cli("months", "--json", ML_ASSETS_TRIPS=published).out)["months"]
     assert [row["month"] for row in shown if "refused" in row] == ["2023-04"]
 

@@ -177,7 +177,7 @@ def test_the_outcome_of_launched_runs_is_reported_when_the_ui_is_stopped(instanc
     lines.clear()
     hand_over_runs(instance, lines.append)
     assert lines[0].startswith(
-        f"run {running} (train_models) continues in the background; to end it:  "
+        f"run {running} (train_models) continues in the background; to end it: "
     )
     assert lines[0].endswith(f"ml-assets runs end {running[:8]}")
 
