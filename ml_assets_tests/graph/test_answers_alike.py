@@ -27,7 +27,6 @@ from ml_assets.promotion.serving_parity import (
 )
 from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import champion_version
-from ml_assets.requests import batch
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.training_set import load_trips
@@ -131,16 +130,16 @@ class Fault:
         """A pipeline that another version's would be: the bounds are a little wider."""
         pipeline = load_model(mlflow.MlflowClient(), NAME).pipeline
         get_intervals(pipeline).above *= 1.0 + 1e-12
-        real = batch.predict_file
+        real = serving_parity.predict_file
         as_stored = lambda _, *files: real(self.model, *files)  # noqa: E731
-        self.monkeypatch.setattr(batch, "predict_file", as_stored)
+        self.monkeypatch.setattr(serving_parity, "predict_file", as_stored)
         return self.ask, replace(self.model, pipeline=pipeline)
 
     def in_files(self, suffix):
         """Distances lose their last digits on the way."""
         import polars as pl
 
-        real = batch.predict_file
+        real = serving_parity.predict_file
 
         def rounding(model, source, target):
             if source.suffix == suffix:
@@ -150,7 +149,7 @@ class Fault:
                 frame.write_csv(source) if csv else frame.write_parquet(source)
             return real(model, source, target)
 
-        self.monkeypatch.setattr(batch, "predict_file", rounding)
+        self.monkeypatch.setattr(serving_parity, "predict_file", rounding)
         return self.ask, self.model
 
     def in_what_is_sent(self, single, page):
