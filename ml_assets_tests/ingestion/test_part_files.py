@@ -135,9 +135,18 @@ def _change(column: str, values: object) -> Callable[[Path], None]:
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "still written": (lambda folder: (folder / "_temporary").mkdir(), "still being written"),
-    "a folder in it": (lambda folder: (folder / "day=1").mkdir(), "holds day=1, which is no part"),
-    "another file": (lambda folder: (folder / "a.csv").touch(), "holds a.csv, which is no part"),
-    "a pipe": (lambda folder: os.mkfifo(folder / "x.parquet"), "holds x.parquet, which is no part"),
+    "a folder in it": (
+        lambda folder: (folder / "day=1").mkdir(),
+        "holds day=1, which is not a part file",
+    ),
+    "another file": (
+        lambda folder: (folder / "a.csv").touch(),
+        "holds a.csv, which is not a part file",
+    ),
+    "a pipe": (
+        lambda folder: os.mkfifo(folder / "x.parquet"),
+        "holds x.parquet, which is not a part file",
+    ),
     "an empty part": (
         lambda folder: (folder / SPARK[1]).write_bytes(b""),
         f"{SPARK[1]} is not a readable Parquet file",

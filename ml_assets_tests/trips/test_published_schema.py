@@ -136,7 +136,7 @@ def test_all_missing_and_renamed_columns_are_named_at_once(january):
 
 
 def test_a_file_of_the_other_taxi_is_rejected(january):
-    with pytest.raises(TripSchemaError, match="no file of yellow trips.*tpep_pickup_datetime"):
+    with pytest.raises(TripSchemaError, match="not a file of yellow trips.*tpep_pickup_datetime"):
         read(january, "yellow")
 
 
