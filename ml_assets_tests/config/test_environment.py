@@ -52,7 +52,7 @@ def test_a_wrong_value_in_the_env_file_is_one_line_like_any_other(folder):
     done = run(folder, "-c", command)
     assert done.returncode == 2
     warned, told = done.stderr.splitlines()
-    assert "ML_ASSETS_TAXII: is ML_ASSETS_TAXI meant?" in warned
+    assert "ML_ASSETS_TAXII: did you mean ML_ASSETS_TAXI?" in warned
     assert told == "error: ML_ASSETS_TAXI='fhv' is not allowed: use green or yellow"
 
 
