@@ -11,15 +11,18 @@ those with 1,000 rows by 0.4 to 0.9 minutes (pick-up, drop-off, miles, time of d
 Needs NumPy only, since the prediction service loads it.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from sklearn.pipeline import Pipeline
 
-from ml_assets.pipeline.features import RequestColumns
 from ml_assets.trips.rules import REQUEST_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+    from ml_assets.pipeline.features import RequestColumns
 
 COUNT = 32
 _MAX_ROWS_PREDICTED = 5_000
@@ -53,13 +56,13 @@ class BackgroundSample:
         self.passenger_count = passenger_count
 
     @property
-    def columns(self) -> RequestColumns:
+    def columns(self) -> "RequestColumns":
         """The rows as input of a pipeline."""
         return {name: getattr(self, name) for name in REQUEST_COLUMNS}
 
 
 def draw_background_sample(
-    pipeline: Pipeline, trips: pd.DataFrame, count: int = COUNT
+    pipeline: "Pipeline", trips: "pd.DataFrame", count: int = COUNT
 ) -> BackgroundSample:
     """Draw a background sample from the trips that a pipeline was fitted on.
 
@@ -92,7 +95,7 @@ def get_background_sample(pipeline: Any) -> BackgroundSample | None:
     return sample
 
 
-def attach_background_sample(pipeline: Pipeline, trips: pd.DataFrame) -> None:
+def attach_background_sample(pipeline: "Pipeline", trips: "pd.DataFrame") -> None:
     """Draw a background sample and store it in the pipeline's last step.
 
     Args:

@@ -15,13 +15,15 @@ quantile regression (Romano, Patterson & Candès 2019, NeurIPS 32) with boosted 
 Needs NumPy only, since the prediction service loads it.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.pipeline import Pipeline
 
 from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 NOMINAL = 0.8
 BINS = 20
@@ -124,7 +126,7 @@ def get_intervals(pipeline: Any) -> PredictionIntervals | None:
     return intervals
 
 
-def attach_intervals(pipeline: Pipeline, intervals: PredictionIntervals | None) -> None:
+def attach_intervals(pipeline: "Pipeline", intervals: PredictionIntervals | None) -> None:
     """Store intervals in the last step of a fitted pipeline."""
     pipeline[-1].intervals_ = intervals
 

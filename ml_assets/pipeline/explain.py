@@ -11,16 +11,19 @@ Needs NumPy only, since the prediction service loads it.
 
 from dataclasses import dataclass
 from math import comb
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.background_sample import get_background_sample
-from ml_assets.pipeline.features import RequestColumns
-from ml_assets.pipeline.zone_map import ZoneMap
 from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, ZONE_CODES
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+    from ml_assets.pipeline.features import RequestColumns
+    from ml_assets.pipeline.zone_map import ZoneMap
 
 PLAYERS = (
     "pickup_zone",
@@ -64,7 +67,7 @@ class Explanation:
     contributions: dict[str, float]
 
 
-def explain(pipeline: Pipeline, request: RequestColumns) -> Explanation | None:
+def explain(pipeline: "Pipeline", request: "RequestColumns") -> Explanation | None:
     """Explain the prediction for one request.
 
     Args:

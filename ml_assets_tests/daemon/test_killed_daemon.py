@@ -148,6 +148,6 @@ def daemon_of(session):
     (found,) = [
         process
         for process in processes_of(session)
-        if b"prompt_daemon" in Path(f"/proc/{process}/cmdline").read_bytes()
+        if b"cli.daemon" in Path(f"/proc/{process}/cmdline").read_bytes()
     ]
     return found
