@@ -112,7 +112,7 @@ def expected_miles(pipeline: Any, pickup_zone: int, dropoff_zone: int) -> float 
     return float(np.exp(zone_map.usual_log_miles[pickup_zone * ZONE_CODES + dropoff_zone]))
 
 
-def _zone_map(pipeline: Any) -> ZoneMap | None:
+def _zone_map(pipeline: Any) -> "ZoneMap | None":
     """Return the zone map of either encoder; None for other encoders."""
     encoder = pipeline[-2]
     tables = getattr(encoder, "tables_", None)
@@ -122,7 +122,7 @@ def _zone_map(pipeline: Any) -> ZoneMap | None:
     return found
 
 
-def _coalitions(request: RequestColumns, background: RequestColumns) -> RequestColumns:
+def _coalitions(request: "RequestColumns", background: "RequestColumns") -> "RequestColumns":
     """Return the background sample with the fields of each coalition replaced, by coalition."""
     own, others = _players(request), _players(background)
     mixed = {
@@ -138,7 +138,7 @@ def _coalitions(request: RequestColumns, background: RequestColumns) -> RequestC
     }
 
 
-def _players(columns: RequestColumns) -> dict[str, npt.NDArray[Any]]:
+def _players(columns: "RequestColumns") -> dict[str, npt.NDArray[Any]]:
     """Return the columns by player."""
     time = columns["pickup_datetime"].astype("datetime64[us]")
     day = time.astype("datetime64[D]")
