@@ -76,7 +76,7 @@ def test_progress_is_a_line_a_step_without_the_libraries_own_logs(finished):
         *("raw_trips", "rejected_trips", "trip_features", "ingestion_checks"),
         *("training_set", "training_set_checks", "linear_regression_model"),
         *("model_leaderboard", "champion_model", "model_checks", "champion_checks"),
-        "champion_model_answers_alike",
+        "champion_model_serving_parity",
     ]
     window = (
         "train 2023-01 to 2023-02 (2) · validation 2023-04 · test 2023-05 · missing in between: "
