@@ -37,7 +37,7 @@ FIRST_SETTINGS = """\
 telemetry:
   enabled: false
 # A run that does not start, or does not stop, within three minutes is ended. (One whose process
-# was killed is noticed by the project's sensor fail_orphaned_runs, not by this.)
+# was killed is noticed by the project's sensor fail_dead_runs, not by this.)
 run_monitoring:
   enabled: true
   poll_interval_seconds: 15
@@ -54,7 +54,7 @@ ONE_RUN_AT_A_TIME = """\
 telemetry:
   enabled: false
 # A run that does not start, or does not stop, within three minutes is ended. (One whose process
-# was killed is noticed by the project's sensor fail_orphaned_runs, not by this.)
+# was killed is noticed by the project's sensor fail_dead_runs, not by this.)
 run_monitoring:
   enabled: true
   poll_interval_seconds: 15
