@@ -78,6 +78,7 @@ _FORMER_DAGSTER_YAML = {
     "a7f8bf3e1be7bbe82dae5bde7e125dbf12634e4d3dbdbbce56c9f1283e421a6f",
     "7780e9a4c603142a0e1d3db6f1f793ada8a3fbb196ee591095cffb516d226395",
     "3573a8eaafc2e39e45bbec8b404df531eca01bf318fcb5c574cfd601db279e0c",
+    "462c98895663e256ca92a5ba4a0f8e4b74653fba52be2405c4d47a45bc4f500f",
 }
 """SHA-256 of files written by earlier versions; they are replaced unless they were changed."""
 

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 from dagster._core.instance.config import PoolGranularity
 
-from ml_assets.cli.instance import DAGSTER_YAML, dagster_home, open_instance
+from ml_assets.cli.instance import DAGSTER_YAML, DAGSTER_YAML_STORAGE, dagster_home, open_instance
 from ml_assets.config.settings import read_settings
 from ml_assets_tests.conftest import REPOSITORY
 from ml_assets_tests.interrupting import interrupted
@@ -78,6 +78,47 @@ run_queue:
 """
 
 
+WITH_STORAGE = """\
+# Written once by ml-assets; yours to change.
+telemetry:
+  enabled: false
+# No invitation to Dagster's community in front of the first page.
+nux:
+  enabled: false
+# A run that does not start, or does not stop, within three minutes is ended. (One whose process
+# was killed is noticed by the project's sensor fail_orphaned_runs, not by this.)
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 15
+# A run whose process was killed is started again, twice at most, from where it was. Not so one that
+# a step has failed: what may pass is asked for again by the project's sensors, later each time.
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
+# Two runs at a time, so that months are ingested while a model trains. The pools (ingestion,
+# training) allow one run each; raise max_concurrent_runs for more predictions and measurements.
+concurrency:
+  pools:
+    granularity: run
+    default_limit: 1
+  runs:
+    max_concurrent_runs: 2
+# A press waits a second for its run to be launched, not five.
+run_queue:
+  dequeue_interval_seconds: 1
+# Dagster's SQLite storage cannot be in a folder with such characters in its path; this one can.
+storage:
+  custom:
+    module: ml_assets.cli.dagster_storage
+    class: SqliteStorage
+    config:
+      base_dir:
+        env: DAGSTER_HOME
+"""
+"""Of a home whose path Dagster's own storage cannot take; it names a module that has moved."""
+
+
 @pytest.mark.parametrize("former", [FIRST_SETTINGS, ONE_RUN_AT_A_TIME])
 def test_settings_of_an_earlier_version_are_updated_unless_they_were_changed(
     tmp_path, monkeypatch, former
@@ -93,6 +134,18 @@ def test_settings_of_an_earlier_version_are_updated_unless_they_were_changed(
     file.write_text(changed)
     dagster_home(settings)
     assert file.read_text() == changed
+
+
+def test_the_storage_of_an_odd_path_is_found_where_it_is_now(tmp_path, monkeypatch):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    home = tmp_path / "odd %41?home"
+    settings = read_settings({"ML_ASSETS_HOME": str(home)})
+    file = dagster_home(settings) / "dagster.yaml"
+    file.write_text(WITH_STORAGE)
+    dagster_home(settings)
+    assert file.read_text() == DAGSTER_YAML + DAGSTER_YAML_STORAGE
+    with open_instance(settings) as instance:
+        assert instance.get_runs() == []
 
 
 def test_no_dialog_covers_the_first_page(tmp_path):
