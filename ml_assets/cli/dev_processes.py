@@ -6,6 +6,7 @@ another one dies it ends with a traceback, and launched runs continue without it
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -29,6 +30,9 @@ RESTART_SECONDS = 600.0
 
 STOP_SECONDS = 30.0
 """Time for launched runs to end after they were interrupted."""
+REPEAT_SECONDS = 8.0
+"""Until a run that continues is interrupted once more: Python drops an interrupt that arrives while
+the garbage collector runs a callback."""
 
 _DAGSTERS_LINE = "An unexpected exception has occurred"
 
@@ -129,7 +133,7 @@ def stop_launched_runs(
     launched = {run.run_id: run for run in _launched(instance, IN_PROGRESS)}
     stopped = {run.run_id: run for run in _launched(instance, (DagsterRunStatus.FAILURE,), since)}
     limit = time.monotonic() + STOP_SECONDS
-    interrupted: set[int] = set()
+    interrupted: dict[int, float] = {}
     with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C leaves runs in progress
         while launched and time.monotonic() < limit:
             for run_id in list(launched):
@@ -140,12 +144,13 @@ def stop_launched_runs(
                         stopped[run_id] = run
                     continue
                 process = process_of(instance, run)  # None until it has started
-                if process is None or process.pid in interrupted:
+                if process is None:
                     continue
-                if process.liveness() is Liveness.ALIVE:
+                now, before = time.monotonic(), interrupted.get(process.pid, -math.inf)
+                if now - before > REPEAT_SECONDS and process.liveness() is Liveness.ALIVE:
                     with contextlib.suppress(ProcessLookupError):  # it has just ended
                         os.kill(process.pid, signal.SIGINT)
-                    interrupted.add(process.pid)
+                    interrupted[process.pid] = now
             time.sleep(0.2)
     for run in stopped.values():
         echo(

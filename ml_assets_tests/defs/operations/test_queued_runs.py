@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -31,6 +33,7 @@ from ml_assets.defs.operations.queued_runs import (
     set_pool_limits,
 )
 from ml_assets.defs.operations.run_outcomes import job_label
+from ml_assets.defs.operations.run_process import RunProcess
 
 TRAINING, STARTED = "train_models", dg.DagsterRunStatus.STARTED
 
@@ -180,6 +183,36 @@ def test_the_outcome_of_launched_runs_is_reported_when_the_ui_is_stopped(instanc
         f"run {running} (train_models) continues in the background; to end it: "
     )
     assert lines[0].endswith(f"ml-assets runs end {running[:8]}")
+
+
+DEAF_ONCE = """
+import signal, sys
+heard = []
+def hear(*_):
+    heard.append(1)
+    if len(heard) == 2:
+        sys.exit()
+signal.signal(signal.SIGINT, hear)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_a_run_that_missed_an_interrupt_is_interrupted_again(instance, monkeypatch):
+    """Python drops an exception of a signal that arrives in a garbage collector's callback."""
+    monkeypatch.setattr("ml_assets.cli.dev_processes.REPEAT_SECONDS", 0.5)
+    monkeypatch.setattr("ml_assets.cli.dev_processes.STOP_SECONDS", 5.0)
+    deaf = subprocess.Popen([sys.executable, "-c", DEAF_ONCE], stdout=subprocess.PIPE)
+    try:
+        assert deaf.stdout.readline() == b"ready\n"
+        running = run_of(instance, TRAINING, STARTED)
+        instance.add_run_tags(running, RunProcess.find(deaf.pid).to_tags(running))
+        stop_launched_runs(instance, datetime.now(UTC), lambda line: None)
+        assert deaf.wait(5) == 0
+    finally:
+        deaf.kill()
+        deaf.wait()
 
 
 def test_a_run_that_is_cancelled_meanwhile_is_not_reported_as_stopped(instance):
