@@ -76,7 +76,7 @@ class WithMemory(RegressorMixin, BaseEstimator):
 
 
 # As if somebody had written it in the project's own folder, whose types a stored model may hold.
-AllFigures.__module__ = WithMemory.__module__ = "ml_assets.training.families.with_memory"
+AllFigures.__module__ = WithMemory.__module__ = "ml_assets.pipeline.with_memory"
 sys.modules[WithMemory.__module__] = sys.modules[__name__]
 
 
