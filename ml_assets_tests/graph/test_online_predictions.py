@@ -62,7 +62,7 @@ def test_the_log_is_measured_from_nothing_to_drift_and_lost_answers(project):
     assert (shown["lost_answers"], shown["unreadable_lines"]) == (5, 1)
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
-    assert "5 answers" in check.description
+    assert "5 predictions" in check.description
 
 
 def test_a_record_that_cannot_be_read_is_replaced(project):

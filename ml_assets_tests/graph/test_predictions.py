@@ -84,7 +84,7 @@ def test_scored_again_a_trip_keeps_its_id_and_its_minutes(project):
 def test_a_month_that_is_scored_piece_by_piece_gets_the_same_bits(project, monkeypatch):
     assert predict(project, "2023-03", "2023-03").success
     whole = stored(project)
-    monkeypatch.setattr(predictions, "_ROWS_AT_ONCE", whole.height // 3)
+    monkeypatch.setattr(predictions, "_BATCH_ROWS", whole.height // 3)
     assert predict(project, "2023-03", "2023-03").success
     pieces = stored(project)
     assert pieces.drop("scored_at").equals(whole.drop("scored_at"))
