@@ -1,5 +1,11 @@
 """An in-process executor that tags the run with its process and keeps a heartbeat."""
 
+import _thread
+import contextlib
+import os
+import signal
+import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,10 +35,42 @@ class TaggingExecutor(dg.Executor):
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
         """Tag the run, log why it was started, then execute its steps."""
         instance, run_id = plan_context.instance, plan_context.run_id
-        with process_folder(), Heartbeats.of(instance).beating(run_id):
+        with (
+            process_folder(),
+            Heartbeats.of(instance).beating(run_id),
+            dropped_interrupts_repeated(),
+        ):
             instance.add_run_tags(run_id, process_tags(run_id))
             log_reason(instance, plan_context.dagster_run)
             yield from self._inner.execute(plan_context, execution_plan)
+
+
+@contextlib.contextmanager
+def dropped_interrupts_repeated() -> Iterator[None]:
+    """Send this process an interrupt again when Python dropped it.
+
+    Python prints, and does not raise, an exception inside a finalizer, a weak reference's callback
+    or a C library's callback. An interrupt that arrives there would leave the run going.
+    """
+    report = sys.unraisablehook
+
+    def repeat(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, (dg.DagsterExecutionInterruptedError, KeyboardInterrupt)):
+            # Not threading.Thread: the collector may run while this thread holds its lock.
+            _thread.start_new_thread(_interrupt_soon, ())
+        else:
+            report(dropped)
+
+    sys.unraisablehook = repeat
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
+
+
+def _interrupt_soon() -> None:
+    time.sleep(0.1)  # until the callback has ended
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def log_reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

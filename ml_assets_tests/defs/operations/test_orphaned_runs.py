@@ -128,10 +128,25 @@ def _tracked(store):
 
 
 WORKER = """
-import os, signal, sys
+import os, signal, sys, time
 import dagster as dg
 from ml_assets.defs.operations import orphaned_runs, run_process
 from ml_assets.defs.operations.executor import tagged_in_process_executor
+
+class Interrupted:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)  # Python drops what this raises
+
+@dg.op
+def long():
+    Interrupted()
+    for _ in range(300):
+        time.sleep(0.1)
+    print("was not interrupted")
+
+@dg.job(executor_def=tagged_in_process_executor)
+def interrupted():
+    long()
 
 @dg.op
 def dies():
@@ -143,19 +158,24 @@ def deadly():
 
 if __name__ == "__main__":
     with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
-        dg.execute_job(dg.reconstructable(deadly), instance=instance)
+        job = {"deadly": deadly, "interrupted": interrupted}[sys.argv[2]]
+        dg.execute_job(dg.reconstructable(job), instance=instance, raise_on_error=False)
 """
 
 
-def test_the_sensor_finds_a_killed_worker_of_the_ui(tmp_path):
-    module = tmp_path / "worker.py"
+def run_worker(folder, job):
+    module = folder / "worker.py"
     module.write_text(WORKER)
-    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    worker = subprocess.run(
-        [sys.executable, module, tmp_path], cwd=REPOSITORY, capture_output=True, check=False,
-        env={**inherited_environment(), "PYTHONPATH": str(REPOSITORY)},
+    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    return subprocess.run(
+        [sys.executable, module, folder, job], cwd=REPOSITORY, capture_output=True, check=False,
+        env={**inherited_environment(), "PYTHONPATH": str(REPOSITORY)}, text=True,
     )  # fmt: skip
-    assert worker.returncode == -signal.SIGKILL, worker.stderr.decode()
+
+
+def test_the_sensor_finds_a_killed_worker_of_the_ui(tmp_path):
+    worker = run_worker(tmp_path, "deadly")
+    assert worker.returncode == -signal.SIGKILL, worker.stderr
     with instance_in(tmp_path) as instance:
         (run,) = instance.get_runs()
         assert run.status == dg.DagsterRunStatus.STARTED
@@ -163,6 +183,15 @@ def test_the_sensor_finds_a_killed_worker_of_the_ui(tmp_path):
         assert "1 run" in orphaned_runs_sensor(context).skip_message
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
         assert "no run" in orphaned_runs_sensor(context).skip_message
+
+
+def test_an_interrupt_that_python_drops_ends_the_run_without_a_traceback_of_python(tmp_path):
+    worker = run_worker(tmp_path, "interrupted")
+    assert "was not interrupted" not in worker.stdout
+    assert "Exception ignored" not in worker.stderr
+    with instance_in(tmp_path) as instance:
+        (run,) = instance.get_runs()
+        assert run.status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
 def test_the_executor_has_the_name_and_requirements_of_dagsters_own():
