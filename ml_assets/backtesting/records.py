@@ -5,7 +5,7 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
@@ -77,7 +77,7 @@ class BacktestRecord(BaseModel):
         dataset: Dataset of the months.
         synthetic: Whether it is the synthetic sample.
         train_months: Training months of each fold.
-        most_rows: Maximum training trips and maximum test trips of a fold; larger months are
+        max_rows: Maximum training trips and maximum test trips of a fold; larger months are
             represented by a fixed random sample.
         champion: Family of the champion whose parameters were used; None without a champion.
         champion_version: The champion's registry version.
@@ -96,7 +96,7 @@ class BacktestRecord(BaseModel):
     dataset: str
     synthetic: bool
     train_months: int
-    most_rows: int
+    max_rows: int
     champion: str | None
     champion_version: str | None = None
     champion_parameters_know: str | None = None
@@ -108,6 +108,13 @@ class BacktestRecord(BaseModel):
     seed: int = 42
     run_id: str = ""
     code_version: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_former_fields(cls, stored: object) -> object:
+        if isinstance(stored, dict) and "most_rows" in stored:
+            return {**stored, "max_rows": stored["most_rows"]}
+        return stored
 
     @property
     def months(self) -> list[Month]:
@@ -265,5 +272,5 @@ def beats_baselines_in_most_months(made: BacktestRecord) -> Finding:
         f"({made.champion}) beat every baseline in {won} of {months} months"
     )
     if verdict == Verdict.WARN:
-        sentence += ": try more trips (most_rows), more training months or another family"
+        sentence += ": try more trips (max_rows), more training months or another family"
     return Finding(verdict, sentence, share, MIN_SHARE_WON)

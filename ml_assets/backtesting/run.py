@@ -59,7 +59,7 @@ class BacktestOptions:
     Attributes:
         train_months: Number of training months, just before the test month.
         families: Families to test besides the champion and the baselines.
-        most_rows: Maximum training trips and maximum test trips of a fold; larger months are
+        max_rows: Maximum training trips and maximum test trips of a fold; larger months are
             represented by a fixed random sample.
         seconds: Time after which no further fold is started, except the first; None without a
             limit. The newest months come first.
@@ -71,12 +71,12 @@ class BacktestOptions:
 
     train_months: int = 3
     families: Sequence[str] = field(default_factory=lambda: tuple(FAMILIES))
-    most_rows: int = MAX_ROWS
+    max_rows: int = MAX_ROWS
     seconds: float | None = None
     seed: int = 42
 
     def __post_init__(self) -> None:
-        for name in ("train_months", "most_rows", "seconds"):
+        for name in ("train_months", "max_rows", "seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value}: must be above 0")
@@ -114,7 +114,7 @@ def run_backtest(
     all_folds, skipped = folds(sorted(versions), options.train_months)
     require_folds(store, all_folds, [*skipped, *rejected], options.train_months)
     models = backtest_models(champion, options.families, last or {})
-    months = SampledMonths(store, versions, options.most_rows, options.seed)
+    months = SampledMonths(store, versions, options.max_rows, options.seed)
     runner = BacktestRunner(months, models)
     known = {entry.inputs: entry for entry in (earlier.entries if earlier else [])}
     entries = {fold: runner.cached(fold, known) for fold in all_folds}
@@ -155,7 +155,7 @@ class _Progress:
             dataset=self.store.dataset,
             synthetic=self.store.synthetic,
             train_months=self.options.train_months,
-            most_rows=self.options.most_rows,
+            max_rows=self.options.max_rows,
             champion=champion.model if champion else None,
             champion_version=champion.version if champion else None,
             champion_parameters_know=str(newest) if newest else None,

@@ -33,7 +33,7 @@ from ml_assets.training.families import FAMILIES
     help="Families, besides the champion's parameters and the baselines.",
 )
 @click.option(
-    "--most-rows",
+    "--max-rows",
     type=click.IntRange(min=100),
     default=MAX_ROWS,
     show_default=True,
@@ -106,7 +106,7 @@ def print_backtest(console: Console, record: BacktestRecord) -> None:
     trips = " · synthetic sample" if record.synthetic else ""
     console.print(
         f"Errors in minutes{trips}; trained on the {record.train_months} months before, at most "
-        f"{record.most_rows:,} trips.",
+        f"{record.max_rows:,} trips.",
         style="dim",
         soft_wrap=True,
     )

@@ -13,14 +13,14 @@ from ml_assets.storage.trip_store import TripStore
 @click.command()
 @click.argument("decision_id", required=False)
 @click.option(
-    "--last",
+    "--limit",
     type=click.IntRange(min=1),
     default=20,
     show_default=True,
-    help="Number of decisions, the newest first.",
+    help="Maximum number of decisions, the newest first.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def decisions(decision_id: str | None, last: int, as_json: bool) -> None:
+def decisions(decision_id: str | None, limit: int, as_json: bool) -> None:
     """List the promotion decisions, or show one by its id.
 
     With a DECISION_ID: every criterion with its figure, the months, and the cost.
@@ -37,9 +37,9 @@ def decisions(decision_id: str | None, last: int, as_json: bool) -> None:
         chosen = _chosen(made, decision_id)
         _print_json([chosen]) if as_json else _print_details(chosen)
     elif as_json:
-        _print_json(made[:last])
+        _print_json(made[:limit])
     else:
-        _print_lines(settings, dataset, made[:last], len(made))
+        _print_lines(settings, dataset, made[:limit], len(made))
 
 
 def _chosen(made: list[ChampionDecision], decision_id: str) -> ChampionDecision:

@@ -1,5 +1,6 @@
 """Figures of a backtest: noise, runner-up, months won; its check and its chart."""
 
+import json
 import statistics
 import struct
 
@@ -36,7 +37,7 @@ def record(lines, champion="xgboost", months=None, **fields):
         if at < len(values)
     ]  # fmt: skip
     return BacktestRecord(
-        dataset="green", synthetic=fields.pop("synthetic", False), train_months=3, most_rows=1000,
+        dataset="green", synthetic=fields.pop("synthetic", False), train_months=3, max_rows=1000,
         champion=champion, entries=entries, **fields,
     )  # fmt: skip
 
@@ -50,6 +51,12 @@ LINES = {
     "global_mean": [10.0] * 5,
     "distance_line": [7.0, 7.1, 4.0, 7.0, 7.0],
 }
+
+
+def test_a_record_of_version_0_1_is_read():
+    stored = record(LINES).model_dump()
+    stored["most_rows"] = stored.pop("max_rows")
+    assert BacktestRecord.model_validate_json(json.dumps(stored)) == record(LINES)
 
 
 def test_noise_is_the_deviation_of_the_champion_s_changes_and_relative_errors():

@@ -178,7 +178,7 @@ def test_new_champion_parameters_recompute_only_the_champion(store):
     made = run_backtest(store, OPTIONS, champion=SERVED)
     other = served("8", {"n_estimators": 4}, "2023-04")
     assert run_backtest(store, OPTIONS, champion=other, earlier=made).computed == 4
-    more = BacktestOptions(train_months=2, families=("linear_svr",), most_rows=50)
+    more = BacktestOptions(train_months=2, families=("linear_svr",), max_rows=50)
     assert run_backtest(store, more, champion=SERVED, earlier=made).computed == 4 * 5
 
 
@@ -233,11 +233,11 @@ def test_a_family_uses_its_last_parameters_only_for_later_months(store):
 
 
 def test_the_row_limit_draws_the_same_sample_each_time(store):
-    small = BacktestOptions(train_months=2, families=("linear_svr",), most_rows=100)
+    small = BacktestOptions(train_months=2, families=("linear_svr",), max_rows=100)
     made = run_backtest(store, small)
     assert {(entry.training_rows, entry.trips) for entry in made.entries} == {(100, 100)}
     assert made.entries == run_backtest(store, small).entries
-    other = BacktestOptions(train_months=2, families=("linear_svr",), most_rows=100, seed=1)
+    other = BacktestOptions(train_months=2, families=("linear_svr",), max_rows=100, seed=1)
     assert made.entries != run_backtest(store, other).entries
 
 
@@ -252,6 +252,6 @@ def test_a_relative_error_is_relative_to_the_months_own_mean(store):
 
 
 def test_invalid_options_raise():
-    for wrong in ({"train_months": 0}, {"most_rows": 0}, {"seconds": 0}, {"families": ("no",)}):
+    for wrong in ({"train_months": 0}, {"max_rows": 0}, {"seconds": 0}, {"families": ("no",)}):
         with pytest.raises(ValueError, match="must be above 0|no model family"):
             BacktestOptions(**wrong)

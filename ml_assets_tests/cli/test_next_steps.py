@@ -84,7 +84,7 @@ def test_a_backtest_of_many_months_is_printed_in_tables_of_80_columns():
         for month in range(1, 13)
     ]  # fmt: skip
     made = BacktestRecord(
-        dataset="green", synthetic=False, train_months=3, most_rows=9, champion=None,
+        dataset="green", synthetic=False, train_months=3, max_rows=9, champion=None,
         entries=entries,
     )  # fmt: skip
     shown = io.StringIO()

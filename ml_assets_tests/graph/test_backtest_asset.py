@@ -110,10 +110,10 @@ def _with_a_champion(project):
 
 def test_unset_options_are_those_of_the_last_backtest(served):
     project = served
-    assert backtest(project, most_rows=150).success
+    assert backtest(project, max_rows=150).success
     run = project.run("run_backtest", {"backtest": {"config": {"families": ["linear_svr"]}}})
     assert run.success
-    assert (record(project).most_rows, record(project).train_months) == (150, 2)
+    assert (record(project).max_rows, record(project).train_months) == (150, 2)
     assert record(project).computed == 0
 
 

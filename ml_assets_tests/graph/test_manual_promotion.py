@@ -241,7 +241,7 @@ def test_the_commands_list_and_show_decisions(project, two, monkeypatch, capsys)
         "ML_ASSETS_HOME": project.settings.home,
         "ML_ASSETS_TRIPS": project.settings.trips,
     }
-    listed = call(monkeypatch, capsys, ["decisions", "--last", "1"], environment)
+    listed = call(monkeypatch, capsys, ["decisions", "--limit", "1"], environment)
     assert listed.status == 0
     assert "rolled back" in listed.out
     assert "errs at night" in listed.out

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ml_assets.backtesting.run import BacktestOptions, ChampionParameters
 
 DEFAULT_ROWS = 10_000
-"""Default of ``most_rows`` before there is a backtest: "Materialize all" includes the backtest and
+"""Default of ``max_rows`` before there is a backtest: "Materialize all" includes the backtest and
 must not wait for it."""
 
 TRAIN_MONTHS = 3
@@ -38,7 +38,7 @@ class BacktestConfig(dg.Config):
         default_factory=list,
         description="Families besides the champion and the baselines. Empty: all.",
     )
-    most_rows: int | None = Field(
+    max_rows: int | None = Field(
         default=None,
         ge=100,
         description="Maximum training trips and maximum test trips of a fold, a fixed random "
@@ -103,12 +103,12 @@ def backtest(
 def _options(config: BacktestConfig, earlier: BacktestRecord | None) -> "BacktestOptions":
     from ml_assets.backtesting.run import BacktestOptions
 
-    before = (earlier.train_months, earlier.most_rows) if earlier else (None, None)
+    before = (earlier.train_months, earlier.max_rows) if earlier else (None, None)
     try:
         return BacktestOptions(
             train_months=config.train_months or before[0] or TRAIN_MONTHS,
             families=tuple(config.families or FAMILIES),
-            most_rows=config.most_rows or before[1] or DEFAULT_ROWS,
+            max_rows=config.max_rows or before[1] or DEFAULT_ROWS,
             seconds=config.seconds,
             seed=config.seed,
         )
@@ -183,7 +183,7 @@ def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
         "months_judged": dg.MetadataValue.int(months),
         "months_better_than_baselines": dg.MetadataValue.int(won),
         "train_months": dg.MetadataValue.int(made.train_months),
-        "most_rows": dg.MetadataValue.int(made.most_rows),
+        "max_rows": dg.MetadataValue.int(made.max_rows),
         "figures_computed": dg.MetadataValue.int(made.computed),
         **{name: figure(value) for name, value in figures.items() if value is not None},
         **_lists(made),

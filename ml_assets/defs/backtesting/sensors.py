@@ -59,7 +59,7 @@ def backtest_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
             return dg.SkipReason(f"waiting: {busy}")
         config = {
             "train_months": made.train_months,
-            "most_rows": made.most_rows,
+            "max_rows": made.max_rows,
             "families": made.families,
             "seed": made.seed,
         }

@@ -55,7 +55,7 @@ def test_it_continues_after_a_pause_until_complete(project):
     assert ticking.tick() == [], "a run that fails is not started again"
     config = request.run_config["ops"]["backtest"]["config"]
     assert config == {
-        "families": ["linear_svr"], "train_months": 1, "most_rows": 10_000, "seed": 7
+        "families": ["linear_svr"], "train_months": 1, "max_rows": 10_000, "seed": 7
     }  # fmt: skip
     before = record(project).entries
     run(project, config)
