@@ -29,7 +29,7 @@ SEED = 42
 
 @dataclass(frozen=True)
 class CourseResult:
-    """The best trial: RMSE on the judged month (minutes) and how it came; seconds of all trials."""
+    """The best trial: RMSE on the test month (minutes) and how it came; seconds of all trials."""
 
     rmse: float
     parameters: dict[str, Any]
@@ -58,32 +58,30 @@ def read_dataframe(path: Path, *, vectorised: bool = False) -> pd.DataFrame:
     return df
 
 
-def train_course_xgboost(
-    train: pd.DataFrame, judge: pd.DataFrame, seed: int = SEED
-) -> CourseResult:
-    """Search, train and judge as the course does: it stops early and chooses on the judged month.
+def train_course_xgboost(train: pd.DataFrame, test: pd.DataFrame, seed: int = SEED) -> CourseResult:
+    """Search, train and evaluate as the course does: it stops early and chooses on the test month.
 
     That makes its figure better than an unseen month would show, which favours the peer; so does
     taking each booster at its best round, where the course predicts with the last.
 
     Args:
         train: kept trips with zones, ``trip_distance`` and ``duration_minutes``.
-        judge: the same of the judged month.
+        test: the same of the test month.
         seed: of the three draws.
     """
     begun = time.perf_counter()
     vectorizer = DictVectorizer()
     train_matrix = vectorizer.fit_transform(_dictionaries(train))
-    judge_matrix = vectorizer.transform(_dictionaries(judge))
-    fitted_on = xgboost.DMatrix(train_matrix, label=train[TARGET].to_numpy())
-    judged_on = xgboost.DMatrix(judge_matrix, label=judge[TARGET].to_numpy())
+    test_matrix = vectorizer.transform(_dictionaries(test))
+    train_data = xgboost.DMatrix(train_matrix, label=train[TARGET].to_numpy())
+    test_data = xgboost.DMatrix(test_matrix, label=test[TARGET].to_numpy())
     trials = []
     for rounds_at_most, parameters in _drawn_parameters(seed):
         booster = xgboost.train(
             parameters,
-            fitted_on,
+            train_data,
             num_boost_round=rounds_at_most,
-            evals=[(judged_on, "validation")],
+            evals=[(test_data, "validation")],
             early_stopping_rounds=EARLY_STOPPING,
             verbose_eval=False,
         )

@@ -30,8 +30,8 @@ NOTES = [
     f"{COMMAND}: an empty home too, from process start to exit. Both with MLflow, charts, metadata "
     "and every check.",
     "Plain: one process, from start to exit, that fetches, cleans, stores, loads, tunes, trains "
-    "and judges all models and baselines with the same functions; no MLflow, charts or checks, so "
-    "these count as overhead.",
+    "and evaluates all models and baselines with the same functions; no MLflow, charts or checks, "
+    "so these count as overhead.",
     f"All three: {FIRST} to {LAST}, {TRIALS} trials a model (the default). They take turns; "
     "medians count.",
     "Allowed: 25 % of the plain time plus one second for each step that materializes an asset; "

@@ -59,12 +59,12 @@ def load(settings: Settings) -> dict[str, float]:
     store = TripStoreResource(home=settings.home, taxi=settings.taxi, synthetic=settings.synthetic)
     training_set = store.records().read("training_set", TrainingSet)
     newest = training_set.model_copy(
-        update={"months": [use for use in training_set.months if use.role == "judge"]}
+        update={"months": [use for use in training_set.months if use.role == "test"]}
     )
     # Once for a month, so that libraries and their pools are there before the measurement.
-    load_trips(store.tables(), newest, "judge")
+    load_trips(store.tables(), newest, "test")
     before = peak_megabytes()
-    trips = load_trips(store.tables(), training_set, "train", "tune", "judge")
+    trips = load_trips(store.tables(), training_set, "train", "validation", "test")
     size = trips.memory_usage(index=False, deep=True).sum() / 1024**2
     return {"before_megabytes": before, "decoded_megabytes": float(size), "rows": len(trips)}
 

@@ -40,7 +40,7 @@ def ingest(store: TripStore, trips: str, months: list[Month]) -> None:
 
 
 def train(store: TripStore, trials: int) -> dict[str, float]:
-    """Choose the months, then train and judge every family and baseline, loading as the graph.
+    """Choose the months, then train and evaluate every family and baseline, loading as the graph.
 
     Returns:
         Seconds of each part; imports count in the part that needs them first.

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 FIRST = Month(2023, 1)
 PAIRS = (Month(2023, 2), Month(2023, 5), Month(2023, 7), Month(2023, 9))
-"""Judged months of (a); the month before each one trains. Constants of the models were looked at on
+"""Test months of (a); the month before each one trains. Constants of the models were looked at on
 2023-04 and 2023-06 (``pipeline/trip_tables.py``) and on 2023-08 (``training/families/forests.py``),
-so none of these may judge."""
+so none of these may be a test month."""
 HISTORIES = (Month(2023, 7), Month(2023, 9))
-"""Judged months of (b), of those above; all months before each one train."""
+"""Test months of (b), of those above; all months before each one train."""
 ONE_MONTH_TARGET = 0.83
 ALL_MONTHS_TARGET = 0.76
 OURS = "xgboost"
@@ -33,14 +33,14 @@ NO_TUNING = TuningBudget(trials=0)
 AS_THE_GRAPH = TuningBudget(trials=ModelConfig().trials)
 NOTES = [
     f"Ours is the {OURS} family. With one month before, its defaults, no trials. With all months "
-    f"before, as the graph does: {AS_THE_GRAPH.trials} trials on the month before the judged one, "
-    "then fitted on that and all earlier ones. The judged month is never seen.",
-    f"Judged months ({', '.join(str(month) for month in PAIRS)}) are none on which a constant of "
+    f"before, as the graph does: {AS_THE_GRAPH.trials} trials on the month before the test month, "
+    "then fitted on that and all earlier ones. The test month is never seen.",
+    f"Test months ({', '.join(str(month) for month in PAIRS)}) are none on which a constant of "
     "the models was chosen or looked at (2023-04, 2023-06, 2023-08).",
-    "The peer is trained on the one month before, as the course does; it stops early on the judged "
-    "month and takes the best of three trials, and the best round, by the judged month's RMSE: its "
+    "The peer is trained on the one month before, as the course does; it stops early on the test "
+    "month and takes the best of three trials, and the best round, by the test month's RMSE: its "
     "figure is flattered, which favours it.",
-    "Ours and the peer of one month learn from and are judged on the same rows (kept trips).",
+    "Ours and the peer of one month learn from and are tested on the same rows (kept trips).",
     "The target of the six other families is the mean baseline: below 1.",
 ]
 
@@ -51,14 +51,14 @@ def measure(options: Options) -> Section:
     peers: dict[Month, CourseResult] = {}
     figures = []
     for month in PAIRS:
-        options.say(f"judge {month}: the course's search and ours on {month.shift(-1)}")
+        options.say(f"test {month}: the course's search and ours on {month.shift(-1)}")
         figures.append(_one_month(trips, month, peers))
     for month in HISTORIES:
-        options.say(f"judge {month}: ours tuned and trained on all months before")
+        options.say(f"test {month}: ours tuned and trained on all months before")
         figures.append(_all_months(trips, month, peers[month]))
     if options.thorough:
         month = HISTORIES[-1]
-        options.say(f"judge {month}: the course's search on all months before (minutes)")
+        options.say(f"test {month}: the course's search on all months before (minutes)")
         figures.append(_course_on_all_months(trips, month, figures[-1]))
     options.say("the six other families")
     figures += _families(trips, PAIRS[0])
@@ -66,14 +66,14 @@ def measure(options: Options) -> Section:
 
 
 def _one_month(trips: PublishedMonths, month: Month, peers: dict[Month, CourseResult]) -> Figure:
-    train, judge = trips.kept(month.shift(-1)), trips.kept(month)
-    peer = peers[month] = train_course_xgboost(train, judge)
-    # Without trials the tuning month decides nothing; the training month stands in for it.
+    train, test = trips.kept(month.shift(-1)), trips.kept(month)
+    peer = peers[month] = train_course_xgboost(train, test)
+    # Without trials the validation month decides nothing; the training month stands in for it.
     fitted = tune_and_fit(FAMILIES[OURS], train, train, budget=NO_TUNING)
     return _against_the_course(
-        f"{OURS}, train {month.shift(-1)}, judge {month}",
+        f"{OURS}, train {month.shift(-1)}, test {month}",
         "course's XGBoost, same month",
-        _rmse(fitted, judge),
+        _rmse(fitted, test),
         peer,
         ONE_MONTH_TARGET,
         {"fit_seconds": round(fitted.fit_seconds, 2)},
@@ -83,13 +83,13 @@ def _one_month(trips: PublishedMonths, month: Month, peers: dict[Month, CourseRe
 def _all_months(trips: PublishedMonths, month: Month, one_month: CourseResult) -> Figure:
     """Tune, train and refit as the graph does, against the course on the month before."""
     before = list(months_between(FIRST, month.shift(-1)))
-    train, tune, judge = trips.kept(*before[:-1]), trips.kept(before[-1]), trips.kept(month)
+    train, tune, test = trips.kept(*before[:-1]), trips.kept(before[-1]), trips.kept(month)
     tuned = tune_and_fit(FAMILIES[OURS], train, tune, budget=AS_THE_GRAPH)
     fitted = refit(tuned, pd.concat([train, tune], ignore_index=True))
     return _against_the_course(
-        f"{OURS}, tuned, train {before[0]} to {before[-1]}, judge {month}",
+        f"{OURS}, tuned, train {before[0]} to {before[-1]}, test {month}",
         f"course's XGBoost, {before[-1]} only",
-        _rmse(fitted, judge),
+        _rmse(fitted, test),
         one_month,
         ALL_MONTHS_TARGET,
         {
@@ -136,15 +136,15 @@ def _against_the_course(
 
 def _families(trips: PublishedMonths, month: Month) -> list[Figure]:
     """Every other family with its defaults against always saying the training mean."""
-    train, judge = trips.kept(month.shift(-1)), trips.kept(month)
+    train, test = trips.kept(month.shift(-1)), trips.kept(month)
     mean = float(train[TARGET].mean())
-    mean_rmse = float(np.sqrt(np.mean((judge[TARGET].to_numpy() - mean) ** 2)))
+    mean_rmse = float(np.sqrt(np.mean((test[TARGET].to_numpy() - mean) ** 2)))
     figures = []
     for family in _others():
         fitted = tune_and_fit(family, train, train, budget=NO_TUNING)
-        rmse = _rmse(fitted, judge)
+        rmse = _rmse(fitted, test)
         detail = {"rmse_minutes": round(rmse, 4), "peer_rmse_minutes": round(mean_rmse, 4)}
-        name = f"{family.name}, train {month.shift(-1)}, judge {month}"
+        name = f"{family.name}, train {month.shift(-1)}, test {month}"
         figures.append(Figure(name, "training mean", rmse / mean_rmse, 1.0, detail=detail))
     return figures
 
@@ -153,6 +153,6 @@ def _others() -> "list[ModelFamily]":
     return [family for name, family in FAMILIES.items() if name != OURS]
 
 
-def _rmse(fitted: FittedModel, judge: pd.DataFrame) -> float:
-    predicted = fitted.pipeline.predict(judge[list(REQUEST_COLUMNS)])
-    return float(np.sqrt(np.mean((judge[TARGET].to_numpy() - predicted) ** 2)))
+def _rmse(fitted: FittedModel, test: pd.DataFrame) -> float:
+    predicted = fitted.pipeline.predict(test[list(REQUEST_COLUMNS)])
+    return float(np.sqrt(np.mean((test[TARGET].to_numpy() - predicted) ** 2)))

@@ -61,7 +61,7 @@ class RegisteredChampion:
 
 
 def train_champion(trips: PublishedMonths, scratch: Path) -> RegisteredChampion:
-    """Train, judge and register with the project's own command, on an empty home.
+    """Train, evaluate and register with the project's own command, on an empty home.
 
     Raises:
         RuntimeError: when the command fails.

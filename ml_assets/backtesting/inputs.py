@@ -253,10 +253,12 @@ def backtest_models(
         models.append(_of_family(CHAMPION, "champion", family, champion.parameters, newest_month))
     for name in families:
         record = last.get(name)
-        seen = [Month.parse(text) for text in record.tuned_on] if record else []
+        seen = [Month.parse(text) for text in record.validation_months] if record else []
         tuned = dict(record.parameters) if record and seen else None
         newest = (
-            max([*seen, *(Month.parse(m) for m in record.fitted_on)]) if record and seen else None
+            max([*seen, *(Month.parse(m) for m in record.training_months)])
+            if record and seen
+            else None
         )
         models.append(_of_family(name, "family", name, tuned, newest))
     return [*models, *(BacktestModel(name, "baseline") for name in BASELINES)]

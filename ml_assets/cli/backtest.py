@@ -83,7 +83,7 @@ def summary(record: BacktestRecord) -> dict[str, object]:
     won, months = record.months_won
     return {
         **record.model_dump(),
-        "months_judged": months,
+        "evaluated_months": months,
         "months_better_than_baselines": won,
         "usual_relative_error": record.mean_relative_error,
         "relative_error_noise": record.relative_error_noise,

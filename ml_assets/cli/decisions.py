@@ -64,7 +64,7 @@ def _print_lines(
     console.print(f"Decisions on {dataset}, newest first ({len(made)} of {total})\n", style="bold")
     for decision in made:
         when = decision.decided_at[:16].replace("T", " ")
-        tested = f", test month {decision.judged_month}" if decision.judged_month else ""
+        tested = f", test month {decision.test_month}" if decision.test_month else ""
         head = f"{decision.decision_id}  {when} UTC  {decision.outcome}"
         console.print(f"{head}: {_serves(decision)} serves{tested}", soft_wrap=True, markup=False)
         console.print(
@@ -90,7 +90,7 @@ def _print_details(decision: ChampionDecision) -> None:
             f"version {decision.previous_version}" if decision.previous_version else "nothing"
         ),
         "challenger": _challenger(decision),
-        "test month": decision.judged_month,
+        "test month": decision.test_month,
         "code": decision.code_version,
         "run": decision.dagster_run_id,
     }

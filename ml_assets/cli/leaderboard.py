@@ -51,7 +51,7 @@ def summary(board: Leaderboard, decision: ChampionDecision | None) -> dict[str, 
     return {
         "models": figures("model"),
         "baselines": figures("baseline"),
-        "judged_month": board.judged_month,
+        "test_month": board.test_month,
         "synthetic": board.synthetic,
         "caveat": board.caveat,
         "champion": decision.champion if decision else None,
@@ -66,7 +66,7 @@ def print_leaderboard(
 ) -> None:
     """Print the leaderboard as a table; the champion has a crown, baselines are dim."""
     trips = " · synthetic sample" if board.synthetic else ""
-    table = Table(title=f"Leaderboard, test month {board.judged_month}{trips}")
+    table = Table(title=f"Leaderboard, test month {board.test_month}{trips}")
     table.add_column("model")
     for name in ("test RMSE", "test MAE", "in 5 min", "validation RMSE", "fit s"):
         table.add_column(name, justify="right")

@@ -151,7 +151,7 @@ def plan_run(settings: Settings, plan: RunPlan) -> dict[str, Any]:
         window = choose_window(available, plan.train_months)
     except WindowError as error:
         raise click.ClickException(str(error)) from error
-    roles = {"train": window.train, "tune": window.validation, "judge": window.test}
+    roles = {"train": window.train, "validation": window.validation, "test": window.test}
     ahead["window"] = {role: [str(month) for month in months] for role, months in roles.items()}
     ahead["caveat"] = window.caveat
     ahead |= {"trials": plan.trials, "seed": plan.seed, "serve": plan.serve}

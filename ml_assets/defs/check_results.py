@@ -73,7 +73,7 @@ def monthly_result(
     newest = next((entry for entry in reversed(findings) if entry.of_this_run), None)
     metadata: dict[str, dg.MetadataValue | str | int | float] = {
         "months": _table(findings),
-        "months_judged": sum(entry.of_this_run for entry in findings),
+        "checked_months": sum(entry.of_this_run for entry in findings),
         "failed_months": ", ".join(entry.month for entry in reported) or "none",
     }
     if newest is not None:

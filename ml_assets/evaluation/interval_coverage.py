@@ -29,7 +29,7 @@ def measure_intervals(
     pipeline: Any,
     test: pd.DataFrame,
     predicted: npt.ArrayLike,
-    fitted_on: pd.DataFrame | None = None,
+    training_trips: pd.DataFrame | None = None,
 ) -> IntervalRecord | None:
     """Measure coverage and width of a pipeline's intervals on test trips.
 
@@ -37,8 +37,8 @@ def measure_intervals(
         pipeline: Fitted pipeline, with or without intervals.
         test: Test trips: request columns and ``duration_minutes``.
         predicted: The pipeline's predictions for them, minutes.
-        fitted_on: Training trips, which determine unseen zone pairs; without them the slices of
-            pairs are omitted.
+        training_trips: Determine which zone pairs are unseen; without them the slices of pairs
+            are omitted.
 
     Returns:
         The measurement; None for a pipeline without intervals.
@@ -50,7 +50,7 @@ def measure_intervals(
     actual = test[TARGET].to_numpy()
     covered: Mask = (lower <= actual) & (actual <= upper)
     width: Minutes = upper - lower
-    pairs = np.array([], dtype=np.int64) if fitted_on is None else pair_codes(fitted_on)
+    pairs = np.array([], dtype=np.int64) if training_trips is None else pair_codes(training_trips)
     slices = [
         IntervalSlice(
             slice=name,
@@ -60,7 +60,7 @@ def measure_intervals(
         )
         for name, mask in slice_masks(test, pairs).items()
         if np.count_nonzero(mask) >= MIN_ROWS
-        and not (fitted_on is None and name.startswith("pair/"))
+        and not (training_trips is None and name.startswith("pair/"))
     ]
     return IntervalRecord(
         nominal=intervals.nominal,
@@ -79,12 +79,14 @@ def coverage_tolerance(measured: IntervalRecord) -> float:
     return max(TOLERANCE, STANDARD_ERRORS * float(np.sqrt(sampling)))
 
 
-def interval_coverage(measured: IntervalRecord | None, saw_judged_month: bool = False) -> Finding:
+def interval_coverage(
+    measured: IntervalRecord | None, trained_on_test_month: bool = False
+) -> Finding:
     """Check that the coverage on the test month is close to the nominal one.
 
     Args:
         measured: Measurement on the test month; None for a model without intervals.
-        saw_judged_month: Whether the model was fitted, or its intervals calibrated, on that month.
+        trained_on_test_month: Whether the model was fitted or its intervals calibrated on it.
     """
     if measured is None:
         return Finding(
@@ -110,7 +112,7 @@ def interval_coverage(measured: IntervalRecord | None, saw_judged_month: bool = 
             f"; the farthest slice is {farthest.slice} with {farthest.coverage:.1%} of "
             f"{farthest.rows:,} trips"
         )
-    if saw_judged_month:
+    if trained_on_test_month:
         sentence += "; optimistic, as the model was fitted or calibrated on this month"
     if lower <= share <= upper:
         return Finding(Verdict.PASS, sentence, share, lower, upper)

@@ -48,14 +48,14 @@ SAME_FIGURES = 1e-9
 order change the last bits of a forest's predictions."""
 
 MIN_SHARE_OF_ERROR = 0.9
-"""Measured with five families on green months 2023-03 to 2023-09: from the tuning to the judged
-month an honest model's error moved by 0.98 to 1.08 of the baselines' move. With the judged month
+"""Measured with five families on green months 2023-03 to 2023-09: from the validation to the
+test month an honest model's error moved by 0.98 to 1.08 of the baselines' move. With the test month
 among three that were fitted, xgboost and the forests went down to 0.82 to 0.95; one that has
 learned it by heart has hardly any error left."""
 
 MIN_SHARE_ON_FEW_TRIPS = 0.5
 FEW_TRIPS = 5_000
-"""On so few judged trips (the measured months have 60,000) the move is mostly chance."""
+"""On so few test trips (the measured months have 60,000) the move is mostly chance."""
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,7 @@ def run_model_checks(
         "no_test_leakage": lambda: worst(
             [leakage(), check_memorization(pipeline, trips, predicted)]
         ),
-        "interval_coverage": lambda: interval_coverage(
-            intervals, training_set.tunes_on_the_judged_month
-        ),
+        "interval_coverage": lambda: interval_coverage(intervals, training_set.validation_is_test),
     }
     findings = {name: rules[name]() for name in names}
     return ModelChecks(findings, pipeline, predicted, intervals)
@@ -177,7 +175,7 @@ def run_model_checks(
 
 def _fitted_trips(training_set: TrainingSet, record: ModelRecord) -> int:
     rows = {use.month: use.rows for use in training_set.months}
-    return sum(rows.get(month, 0) for month in record.fitted_on)
+    return sum(rows.get(month, 0) for month in record.training_months)
 
 
 def predictions_digest(predicted: npt.ArrayLike) -> str:
@@ -186,7 +184,7 @@ def predictions_digest(predicted: npt.ArrayLike) -> str:
 
 
 def better_than_baselines(record: ModelRecord, baselines: Sequence[ModelRecord]) -> Finding:
-    """The model's RMSE is below that of every baseline on the same judged month.
+    """The model's RMSE is below that of every baseline on the same test month.
 
     Raises:
         ValueError: when there is no baseline, or one was measured on other trips.
@@ -225,7 +223,7 @@ def predictions_in_range(predicted: npt.ArrayLike) -> Finding:
     """
     minutes = np.asarray(predicted, dtype=np.float64).ravel()
     if not len(minutes):
-        return Finding(Verdict.FAIL, "there is no prediction to judge")
+        return Finding(Verdict.FAIL, "there is no prediction to check")
     finite = minutes[np.isfinite(minutes)]
     not_finite = len(minutes) - len(finite)
     not_positive = int(np.count_nonzero(finite <= 0))
@@ -248,12 +246,12 @@ def same_predictions(
 ) -> Finding:
     """A model that was stored and loaded again predicts what it predicted before.
 
-    Equal digests mean bit for bit. Without that, figures over the whole judged month have to agree
+    Equal digests mean bit for bit. Without that, figures over the whole test month have to agree
     to ``SAME_FIGURES``, which no other model's would.
 
     Args:
         record: Of the process that fitted the model.
-        predicted: Of the loaded model for the same judged month, minutes.
+        predicted: Of the loaded model for the same test month, minutes.
         actual: Durations of that month, minutes.
     """
     minutes = np.asarray(predicted, dtype=np.float64)
@@ -289,7 +287,7 @@ def same_predictions(
 def check_leakage(
     training_set: TrainingSet, record: ModelRecord, baselines: Sequence[ModelRecord]
 ) -> Finding:
-    """The model has not learned from what it is judged on: neither by its record, nor by its error.
+    """The model has not learned from the test month: neither by its record nor by its error.
 
     A month may be easier than the one before, but then it is so for the baselines, too: a model
     whose error falls far more than theirs has seen the answers.
@@ -299,32 +297,32 @@ def check_leakage(
         record: Of the model.
         baselines: Measured on the same months.
     """
-    judged = {str(month) for month in training_set.months_of("judge")}
-    learned = {*record.fitted_on}
-    if not training_set.tunes_on_the_judged_month:
-        learned |= {*record.tuned_on}
-    known = sorted(month for month in learned if month >= min(judged))
+    tested = {str(month) for month in training_set.months_in("test")}
+    learned = {*record.training_months}
+    if not training_set.validation_is_test:
+        learned |= {*record.validation_months}
+    known = sorted(month for month in learned if month >= min(tested))
     if known:
         return Finding(
             Verdict.FAIL,
-            f"it was fitted or tuned on {', '.join(known)}, and is judged on "
-            f"{', '.join(sorted(judged))}: materialize it again on months before that",
+            f"it was fitted or tuned on {', '.join(known)}, and is tested on "
+            f"{', '.join(sorted(tested))}: materialize it again on months before that",
         )
     moves = [row.test.rmse / row.validation.rmse for row in baselines if row.validation.rmse > 0]
     expected = record.validation.rmse * float(np.median(moves)) if moves else 0.0
-    if training_set.tunes_on_the_judged_month or not expected:
+    if training_set.validation_is_test or not expected:
         return Finding(Verdict.PASS, "it was fitted on earlier months only")
     share = record.test.rmse / expected
     few = min(record.test.rows, record.validation.rows) < FEW_TRIPS
     least = MIN_SHARE_ON_FEW_TRIPS if few else MIN_SHARE_OF_ERROR
     sentence = (
-        f"RMSE went from {record.validation.rmse:.3f} on the tuning month to "
-        f"{record.test.rmse:.3f} on the judged one, {share:.2f} of what the baselines' move allows"
+        f"RMSE went from {record.validation.rmse:.3f} on the validation month to "
+        f"{record.test.rmse:.3f} on the test month, {share:.2f} of what the baselines' move allows"
     )
     if share >= least:
         return Finding(Verdict.PASS, sentence, share, least)
     sentence += (
-        f" ({least} and more is believable): it seems to know the judged trips. "
+        f" ({least} and more is believable): it seems to know the test trips. "
         "Look at what its features and its fit can read"
     )
     return Finding(Verdict.FAIL, sentence, share, least)

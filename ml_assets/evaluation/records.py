@@ -3,16 +3,17 @@
 import hashlib
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
 
+from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import Serve, VersionId
 from ml_assets.trips.month import Month
 
-Role = Literal["train", "tune", "judge"]
+Role = Literal["train", "validation", "test"]
 FitOn = Literal["train", "train_and_tune"]
 
 
-class MonthUse(BaseModel):
+class MonthSplit(StoredRecord):
     """One month of a training set: its role, its size and what exactly it is."""
 
     month: str
@@ -23,38 +24,38 @@ class MonthUse(BaseModel):
     code_version: str
 
 
-class TrainingSet(BaseModel):
-    """Which months train, tune and judge; the same content has the same fingerprint."""
+class TrainingSet(StoredRecord):
+    """The months to train, validate and test on; the same content has the same fingerprint."""
 
     dataset: str
     taxi: str
     synthetic: bool
-    months: list[MonthUse]
+    months: list[MonthSplit]
     caveat: str | None
     gaps: list[str]
     code_version: str
 
-    def months_of(self, *roles: Role) -> list[Month]:
+    def months_in(self, *roles: Role) -> list[Month]:
         """The months with one of these roles, in order, each once."""
         return sorted({Month.parse(use.month) for use in self.months if use.role in roles})
 
-    def rows_of(self, *roles: Role) -> int:
+    def rows_in(self, *roles: Role) -> int:
         """Kept trips in the months with one of these roles."""
         rows = {use.month: use.rows for use in self.months if use.role in roles}
         return sum(rows.values())
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over everything that decides what a model learns from and is judged on."""
+        """16 hex digits over everything that decides what a model is fitted and evaluated on."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     @property
-    def tunes_on_the_judged_month(self) -> bool:
+    def validation_is_test(self) -> bool:
         """Whether only two months were there, so that one had to serve for both."""
-        return self.months_of("tune") == self.months_of("judge")
+        return self.months_in("validation") == self.months_in("test")
 
 
-class MetricsRecord(BaseModel):
+class MetricsRecord(StoredRecord):
     """Figures of predictions against durations; units as in ``evaluation.metrics.Metrics``."""
 
     model_config = ConfigDict(ser_json_inf_nan="constants")  # R² of a single trip is NaN
@@ -67,14 +68,14 @@ class MetricsRecord(BaseModel):
     rows: int
 
 
-class SliceRecord(BaseModel):
-    """Figures on one slice of the judged month."""
+class SliceRecord(StoredRecord):
+    """Figures on one slice of the test month."""
 
     slice: str
     metrics: MetricsRecord
 
 
-class IntervalSlice(BaseModel):
+class IntervalSlice(StoredRecord):
     """Share of a slice's trips that intervals hold, and their mean width in minutes."""
 
     slice: str
@@ -83,8 +84,8 @@ class IntervalSlice(BaseModel):
     rows: int
 
 
-class IntervalRecord(BaseModel):
-    """Prediction intervals on the judged month: share to hold, share held, mean width (minutes)."""
+class IntervalRecord(StoredRecord):
+    """Prediction intervals on the test month: share to hold, share held, mean width (minutes)."""
 
     nominal: float
     coverage: float
@@ -94,30 +95,31 @@ class IntervalRecord(BaseModel):
     slices: list[IntervalSlice]
 
 
-class ModelRecord(BaseModel):
-    """A fitted and judged model: what it stands on, how good it is and where it lies.
+class ModelRecord(StoredRecord):
+    """A fitted and evaluated model: what it stands on, how good it is and where it lies.
 
     What has a default came later than the first records, or is not said of baselines.
 
     Attributes:
         train: Figures on (some of) the very rows that it was fitted on; to compare with ``test``.
-        validation: Figures on the tuning month, of the fit that had not seen it.
-        test: Figures on the judged month.
-        tuned_on: Months that chose its parameters and rounds, and calibrated its intervals.
-        interval: How its prediction intervals do on the judged month.
-        predictions_sha256: Of its predictions for the judged month in the process that fitted it.
+        validation: Figures on the validation month, of the fit that had not seen it.
+        test: Figures on the test month.
+        validation_months: Months that its parameters and rounds were chosen and its intervals
+            calibrated on.
+        interval: How its prediction intervals do on the test month.
+        predictions_sha256: Of its predictions for the test month in the process that fitted it.
         fit_cpu_seconds: Processor time of the fit that ``fit_seconds`` took, over all threads; None
             in older records and of baselines.
-        seconds: Wall time of tuning, fitting and judging.
+        seconds: Wall time of tuning, fitting and evaluating.
         cpu_seconds: Processor time of the same, over all threads.
     """
 
     model: str
     kind: Literal["model", "baseline"]
     training_set: str
-    fitted_on: list[str]
-    tuned_on: list[str] = []
-    parameters: dict[str, Any] = {}
+    training_months: list[str]
+    validation_months: list[str] = Field(default_factory=list)
+    parameters: dict[str, Any] = Field(default_factory=dict)
     trials: int = 0
     seed: int = 42
     fit_on: FitOn = "train_and_tune"
@@ -139,18 +141,18 @@ class ModelRecord(BaseModel):
 
     def has_seen(self, month: Month) -> bool:
         """Whether a month, or a later one, had a say in its parameters or its fit."""
-        seen = [Month.parse(text) for text in (*self.fitted_on, *self.tuned_on)]
-        return not self.tuned_on or max(seen) >= month
+        seen = [Month.parse(text) for text in (*self.training_months, *self.validation_months)]
+        return not self.validation_months or max(seen) >= month
 
 
-class Leaderboard(BaseModel):
-    """Every model and baseline on the same judged month, best first.
+class Leaderboard(StoredRecord):
+    """Every model and baseline on the same test month, best first.
 
-    ``seconds`` and ``cpu_seconds`` are those of judging the baselines and ranking.
+    ``seconds`` and ``cpu_seconds`` are those of evaluating the baselines and ranking.
     """
 
     training_set: str
-    judged_month: str
+    test_month: str
     synthetic: bool
     caveat: str | None
     rows: list[ModelRecord]
@@ -176,10 +178,10 @@ class Leaderboard(BaseModel):
     def summary(self) -> str:
         """Which model is best, and by how much, in sentences for people."""
         if not self.models:
-            return f"No model was evaluated on {self.judged_month}, only baselines."
+            return f"No model was evaluated on {self.test_month}, only baselines."
         best, *others = self.models
         said = [
-            f"{best.model} is the best of {len(self.models)} models on {self.judged_month}: its "
+            f"{best.model} is the best of {len(self.models)} models on {self.test_month}: its "
             f"error on {best.test.rows:,} trips is {best.test.rmse:.2f} minutes (RMSE), and "
             f"{best.test.share_within_5_minutes:.0%} of them are off by 5 minutes or less."
         ]
@@ -199,7 +201,7 @@ class Leaderboard(BaseModel):
         return " ".join(said)
 
 
-class Criterion(BaseModel):
+class Criterion(StoredRecord):
     """One thing that a challenger had to show, with its figure.
 
     Attributes:
@@ -217,7 +219,7 @@ class Criterion(BaseModel):
     limit: float | None = None
 
 
-class OtherChallenger(BaseModel):
+class OtherChallenger(StoredRecord):
     """Another model of the leaderboard that asked for the place as well, and did not get it.
 
     Attributes:
@@ -230,25 +232,25 @@ class OtherChallenger(BaseModel):
     model: str
     version: str | None
     reason: str
-    criteria: list[Criterion] = []
+    criteria: list[Criterion] = Field(default_factory=list)
 
 
 class ChampionBefore(VersionId):
-    """The champion that a decision was made against, as it did on the judged month.
+    """The champion that a decision was made against, as it did on the test month.
 
     Attributes:
         test: Its figures on that month.
-        saw_judged_month: Whether it was fitted or tuned on that month, which flatters them.
+        trained_on_test_month: Whether it was fitted or tuned on that month, which flatters them.
     """
 
     test: MetricsRecord
-    saw_judged_month: bool
+    trained_on_test_month: bool
 
 
 DecisionKind = Literal["training", "rollback", "override"]
 
 
-class ChampionDecision(BaseModel):
+class ChampionDecision(StoredRecord):
     """Which model serves, and why. What has a default came later than the first records.
 
     Attributes:
@@ -257,14 +259,14 @@ class ChampionDecision(BaseModel):
         champion: Family that serves now; None when nothing does.
         registry_version: Its version.
         previous_version: The version that served before.
-        champion_before: How that one did on the judged month; None when it could not be scored.
+        champion_before: How that one did on the test month; None when it could not be scored.
         training_set: Fingerprint of the training set that the decision was made on; empty for a
             person's decision.
         synthetic: Whether what serves was trained on the synthetic sample.
         dataset: What it was trained on.
-        serve: Whether the judged model itself serves, or its parameters fitted on all months.
+        serve: Whether the evaluated model itself serves, or its parameters fitted on all months.
         served: The same in words, with the months.
-        test_rmse: Of what was judged on the judged month, minutes; None when nobody could.
+        test_rmse: Of the evaluated fit on the test month, minutes; None when there was none.
         caveat: What ``test_rmse`` must be shown with, or None.
         unscored: Why the champion before could no longer be scored, or None.
         decision_id: Tells decisions apart; the files of a decision bear it.
@@ -274,15 +276,15 @@ class ChampionDecision(BaseModel):
         decided_at: When, in ISO 8601 with offset.
         started_because: Why the training started, or why a person decided so.
         dagster_run_id: The run that decided.
-        judged_month: The month that was judged on.
+        test_month: The month that models were evaluated on.
         challenger: Family that asked for the place; None when none did.
         challenger_version: Its version in the registry.
         criteria: Each thing that it had to show.
         other_challengers: Those that asked before it and were refused for a fault of their own; or,
             when nobody got the place, those that asked after it.
-        months: What it was trained, tuned and judged on, with checksums.
+        months: Training, validation and test months, with checksums.
         code_version: Of the code that decided.
-        seconds: Wall time of training the models that were compared, judging and deciding.
+        seconds: Wall time of training the models that were compared, evaluating and deciding.
         cpu_seconds: The same in processor time.
         carried_out: False from before the alias moves until it has; it stays so when the process
             died in between or the registry did not answer.
@@ -308,12 +310,12 @@ class ChampionDecision(BaseModel):
     decided_at: str = ""
     started_because: str = ""
     dagster_run_id: str = ""
-    judged_month: str = ""
+    test_month: str = ""
     challenger: str | None = None
     challenger_version: str | None = None
-    criteria: list[Criterion] = []
-    other_challengers: list[OtherChallenger] = []
-    months: list[MonthUse] = []
+    criteria: list[Criterion] = Field(default_factory=list)
+    other_challengers: list[OtherChallenger] = Field(default_factory=list)
+    months: list[MonthSplit] = Field(default_factory=list)
     code_version: str = ""
     seconds: float | None = None
     cpu_seconds: float | None = None
@@ -342,7 +344,7 @@ class ChampionDecision(BaseModel):
         rmse = self.test_rmse
         if not self.promoted:  # what was kept has its own error from an earlier month
             rmse = before.test.rmse if before is not None else None
-        if rmse is None or not self.judged_month:
+        if rmse is None or not self.test_month:
             return []
         apart = []
         if self.promoted and before is not None:
@@ -351,7 +353,7 @@ class ChampionDecision(BaseModel):
         bar = next((shown for shown in self.criteria if shown.name == "beats_baselines"), None)
         if bar is not None and bar.limit is not None:
             apart.append(_lead(rmse, bar.limit, "the best baseline"))
-        said = f"On {self.judged_month} its error is {rmse:.2f} minutes (RMSE)"
+        said = f"On {self.test_month} its error is {rmse:.2f} minutes (RMSE)"
         return [f"{said}, {' and '.join(apart)}." if apart else f"{said}."]
 
     @property

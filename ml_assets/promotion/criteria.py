@@ -20,14 +20,14 @@ class ChampionEvaluation:
 
     Attributes:
         version: As the registry has it.
-        saw_judged_month: Whether that month was among those it was fitted or tuned on.
+        trained_on_test_month: Whether that month was among those it was fitted or tuned on.
         predicted: Its predictions for that month, minutes; None when it was not scored.
         test_rmse: Of these, minutes.
         unscored: Why it can no longer be scored.
     """
 
     version: ModelVersion
-    saw_judged_month: bool = False
+    trained_on_test_month: bool = False
     predicted: npt.NDArray[np.float64] | None = None
     test_rmse: float | None = None
     unscored: str | None = None
@@ -56,13 +56,13 @@ class PromotionLimits:
 
 
 def beats_baselines(row: ModelRecord, board: Leaderboard) -> Criterion:
-    """The candidate's RMSE is below every baseline's on the judged month.
+    """The candidate's RMSE is below every baseline's on the test month.
 
     Args:
         row: The candidate's row of the leaderboard.
         board: With the baselines.
     """
-    month = board.judged_month
+    month = board.test_month
     if not board.baselines:
         return Criterion(name="beats_baselines", passed=False, finding="no baseline was measured")
     best = min(board.baselines, key=lambda baseline: baseline.test.rmse)
@@ -136,29 +136,29 @@ def newer_than_override(
     hold = champion.version.hold
     if hold is None:
         return None
-    tested = [use for use in training_set.months if use.role == "judge"]
+    tested = [use for use in training_set.months if use.role == "test"]
     passed = hold.expired((use.month, use.raw_sha256) for use in tested)
     chosen = f"a person chose {champion} ({hold.kind}: {hold.reason})"
     finding = (
-        f"{chosen}, and this is judged on data that came later"
+        f"{chosen}, and this training is evaluated on newer data"
         if passed
-        else f"{chosen}, and since then no month after {hold.judged_month} has come to judge on"
+        else f"{chosen}, and no month after {hold.test_month} has been added since"
     )
     return Criterion(name="on_new_data", passed=passed, finding=finding)
 
 
 def fair_comparison(model: str, board: Leaderboard, champion: ChampionEvaluation) -> Criterion:
-    """The judged month has not tuned the challenger while the champion never saw it."""
-    flattered = board.caveat is not None and not champion.saw_judged_month
+    """The test month has not tuned the challenger while the champion never saw it."""
+    flattered = board.caveat is not None and not champion.trained_on_test_month
     if flattered:
         finding = (
-            f"{board.judged_month} also tuned {model}, which flatters it and not the champion: a "
+            f"{board.test_month} also tuned {model}, which flatters it and not the champion: a "
             "third month would tell"
         )
-    elif champion.saw_judged_month:
-        finding = f"{champion} was fitted or tuned on {board.judged_month}, which flatters it"
+    elif champion.trained_on_test_month:
+        finding = f"{champion} was fitted or tuned on {board.test_month}, which flatters it"
     else:
-        finding = f"neither model was fitted or tuned on {board.judged_month}"
+        finding = f"neither model was fitted or tuned on {board.test_month}"
     return Criterion(name="on_equal_terms", passed=not flattered, finding=finding)
 
 

@@ -139,7 +139,7 @@ class Evaluator:
         if not board.models:
             raise NoCandidate("the leaderboard holds no model: materialize one model asset first")
         repair_aliases(registry.client, registry.name)
-        test_set = TestSet(training_set, load_trips(store, training_set, "judge"))
+        test_set = TestSet(training_set, load_trips(store, training_set, "test"))
         champion = evaluate_champion(registry.client, registry.name, test_set)
         return cls(registry, board, test_set, store, champion)
 
@@ -173,8 +173,8 @@ class Evaluator:
             board=self.board,
             training_set=self.test_set.training_set,
             champion=self.champion,
-            judged=self.test_set.trips,
-            fitted_on=load_trips(self.store, self.test_set.training_set, *roles),
+            test_trips=self.test_set.trips,
+            training_trips=load_trips(self.store, self.test_set.training_set, *roles),
         )
         promotion = decide(candidate, inputs, limits, replace_other_dataset=replace_other_dataset)
         return CandidateResult(candidate, promotion)
@@ -193,7 +193,7 @@ class Evaluator:
         unfitted = candidate.evaluation.unfitted
         if unfitted is None:
             raise NotServable(f"{row.model} cannot be fitted on all months: it was not loaded")
-        trips = load_trips(self.store, training_set, "train", "tune", "judge")
+        trips = load_trips(self.store, training_set, "train", "validation", "test")
         requests = trips[list(REQUEST_COLUMNS)]
         pipeline = clone(unfitted).fit(requests, trips[TARGET])
         attach_intervals(pipeline, get_intervals(unfitted))
@@ -210,7 +210,7 @@ class Evaluator:
             }
         )
         del pipeline, trips, requests  # a forest takes much memory, and it is about to be loaded
-        months = [str(month) for month in training_set.months_of("train", "tune", "judge")]
+        months = [str(month) for month in training_set.months_in("train", "validation", "test")]
         version = ensure_registered(client, name, self._version(row, uri, months, refit=True))
         failures = self._run_checks(version, expected, _REFIT_CHECKS).failures
         if failures:
@@ -232,7 +232,7 @@ class Evaluator:
             return Candidate(row, self.champion.version, CandidateEvaluation())
         client, name = self.registry.client, self.registry.name
         try:
-            version = self._version(row, _logged_at(row), row.fitted_on, refit=False)
+            version = self._version(row, _logged_at(row), row.training_months, refit=False)
             version = ensure_registered(client, name, version)
         except ModelNotLogged as error:
             lost = Finding(Verdict.FAIL, str(error))
@@ -240,7 +240,7 @@ class Evaluator:
         return Candidate(row, version, self._run_checks(version, row, _CHECKS))
 
     def _version(
-        self, row: ModelRecord, uri: str, fitted_on: Sequence[str], *, refit: bool
+        self, row: ModelRecord, uri: str, training_months: Sequence[str], *, refit: bool
     ) -> ModelVersion:
         """What the registry shows of a model, and what a later decision reads there."""
         training_set, interval = self.test_set.training_set, row.interval
@@ -252,13 +252,13 @@ class Evaluator:
             dataset=training_set.dataset,
             synthetic=training_set.synthetic,
             training_set=training_set.fingerprint,
-            fitted_on=tuple(fitted_on),
-            tuned_on=tuple(str(month) for month in training_set.months_of("tune")),
-            judged_month=self.board.judged_month,
+            training_months=tuple(training_months),
+            validation_months=tuple(str(month) for month in training_set.months_in("validation")),
+            test_month=self.board.test_month,
             test_rmse=row.test.rmse,
             interval=None if interval is None else _interval_figures(interval),
             refit=refit,
-            served=describe_fit(refit, fitted_on),
+            served=describe_fit(refit, training_months),
             caveat=self.board.caveat,
         )
 
@@ -308,7 +308,7 @@ def evaluate_champion(
     if version is None:
         return None
     training_set, trips = test_set.training_set, test_set.trips
-    saw = any(version.has_seen(str(month)) for month in training_set.months_of("judge"))
+    saw = any(version.has_seen(str(month)) for month in training_set.months_in("test"))
     if version.dataset != training_set.dataset:
         return ChampionEvaluation(version, saw)
     try:

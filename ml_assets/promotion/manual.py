@@ -216,16 +216,16 @@ def _require_servable(name: str, target: ModelVersion) -> None:
 
 
 def _hold(log: DecisionLog, kind: Kind, reason: str) -> ManualOverride:
-    """Until when the choice stands: as long as trainings judge on nothing newer than by now."""
+    """Until when the choice stands: until a training is evaluated on newer data."""
     last = log.latest_training()
     if last is None:
-        return ManualOverride(kind=kind, reason=reason, judged_month="", raw_sha256="")
-    judged = [use for use in last.months if use.role == "judge"]
+        return ManualOverride(kind=kind, reason=reason, test_month="", raw_sha256="")
+    tested = [use for use in last.months if use.role == "test"]
     return ManualOverride(
         kind=kind,
         reason=reason,
-        judged_month=last.judged_month,
-        raw_sha256=judged[0].raw_sha256 if judged else "",
+        test_month=last.test_month,
+        raw_sha256=tested[0].raw_sha256 if tested else "",
     )
 
 
@@ -239,7 +239,9 @@ def _decision(
     came = "nothing" if serving is None else f"version {serving.version}"
     said = "rolled back" if kind == "rollback" else "put in place by hand"
     until = (
-        f" It stands until a month after {hold.judged_month} judges." if hold.judged_month else ""
+        f" It holds until models are evaluated on a month after {hold.test_month}."
+        if hold.test_month
+        else ""
     )
     return ChampionDecision(
         promoted=True,
@@ -260,6 +262,6 @@ def _decision(
         decided_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         started_because=hold.reason,
         dagster_run_id=dagster_run_id,
-        judged_month=target.judged_month,
+        test_month=target.test_month,
         code_version=model_code_version(),
     )

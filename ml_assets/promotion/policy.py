@@ -78,15 +78,15 @@ class PromotionInputs:
         board: The leaderboard, for its baselines and its caveat.
         training_set: What it was made from.
         champion: What serves; None when nothing does.
-        judged: Trips of the test month.
-        fitted_on: Trips that the candidate was fitted on.
+        test_trips: Trips of the test month.
+        training_trips: Trips that the candidate was fitted on.
     """
 
     board: Leaderboard
     training_set: TrainingSet
     champion: ChampionEvaluation | None
-    judged: pd.DataFrame
-    fitted_on: pd.DataFrame
+    test_trips: pd.DataFrame
+    training_trips: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -169,24 +169,24 @@ def _against(
     inputs: PromotionInputs,
     limits: PromotionLimits,
 ) -> list[Criterion]:
-    model, board, judged = candidate.row.model, inputs.board, inputs.judged
+    model, board, test_trips = candidate.row.model, inputs.board, inputs.test_trips
     held = shown.newer_than_override(inputs.training_set, champion)
     criteria = [shown.fair_comparison(model, board, champion), *([held] if held else [])]
     before, after = champion.predicted, candidate.evaluation.predicted
     if before is None or after is None:
         return criteria
-    actual = judged[TARGET].to_numpy()
+    actual = test_trips[TARGET].to_numpy()
     difference = paired_bootstrap(actual, before, after, confidence=limits.confidence)
-    changes = compare_slices(judged, before, after, inputs.fitted_on, limits.guard)
+    changes = compare_slices(test_trips, before, after, inputs.training_trips, limits.guard)
     return [
         *criteria,
-        shown.better_by_paired_bootstrap(difference, limits, model, board.judged_month),
+        shown.better_by_paired_bootstrap(difference, limits, model, board.test_month),
         *shown.slice_guardrails_hold(changes),
     ]
 
 
 def _promoted(criteria: list[Criterion], row: ModelRecord, inputs: PromotionInputs) -> str:
-    champion, month = inputs.champion, inputs.board.judged_month
+    champion, month = inputs.champion, inputs.board.test_month
     if champion is None:
         return f"nothing served yet; {row.model} is best on {month} (RMSE {row.test.rmse:.3f})"
     found = {criterion.name: criterion.finding for criterion in criteria}
@@ -209,7 +209,9 @@ def _refused(failed: list[Criterion], row: ModelRecord, champion: ChampionEvalua
     no_better = found.pop("better_by_paired_bootstrap", None)
     # One that is worse on the whole is so on its slices: they are among the criteria.
     if no_better and all(name.startswith("guarded_slice") for name in found):
-        flattered = ", which was fitted or tuned on that month" if champion.saw_judged_month else ""
+        flattered = (
+            ", which was fitted or tuned on that month" if champion.trained_on_test_month else ""
+        )
         return f"no better than {champion}{flattered}: {no_better}"
     kept = f"{champion} is kept, since {row.model} lacks {said}"
     return (

@@ -34,7 +34,7 @@ class PromotionOptions:
     """What an operator may choose.
 
     Attributes:
-        serve: The judged model itself, or the same parameters fitted again on all months.
+        serve: The evaluated model itself, or the same parameters fitted again on all months.
         replace_other_dataset: Whether a champion of other real trips may be replaced.
         limits: What a challenger has to show.
         started_because: Why the training started.
@@ -122,7 +122,7 @@ def _decision(
         decided_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         started_because=options.started_because,
         dagster_run_id=options.dagster_run_id,
-        judged_month=board.judged_month,
+        test_month=board.test_month,
         challenger=result.model,
         challenger_version=result.version,
         criteria=result.promotion.criteria,
@@ -145,7 +145,7 @@ def _previous_champion(evaluator: Evaluator) -> ChampionBefore | None:
         version=champion.version.version,
         run_id=champion.version.run_id,
         test=MetricsRecord.model_validate(figures.as_dict()),
-        saw_judged_month=champion.saw_judged_month,
+        trained_on_test_month=champion.trained_on_test_month,
     )
 
 
@@ -175,7 +175,7 @@ def _serving_fields(evaluator: Evaluator, result: CandidateResult) -> dict[str, 
             "served": "nothing serves",
             "test_rmse": None,
         }
-    own_caveat = champion.version.caveat if champion.saw_judged_month else None
+    own_caveat = champion.version.caveat if champion.trained_on_test_month else None
     return {
         **_version_fields(champion.version),
         "test_rmse": champion.test_rmse,

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ml_assets.evaluation.records import ChampionDecision, MonthUse, TrainingSet
+from ml_assets.evaluation.records import ChampionDecision, MonthSplit, TrainingSet
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
 from ml_assets.training.training_set import (
@@ -103,6 +103,6 @@ def data_fingerprint(training_set: TrainingSet, last: ChampionDecision | None) -
     return f"{digest} after {last.decision_id or 'an early decision' if last else 'nothing'}"
 
 
-def _contents(months: Sequence[MonthUse]) -> dict[str, str]:
+def _contents(months: Sequence[MonthSplit]) -> dict[str, str]:
     """Each month's published file, by its checksum, in order."""
     return {use.month: use.raw_sha256 for use in sorted(months, key=lambda use: use.month)}

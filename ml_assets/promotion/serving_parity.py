@@ -70,13 +70,13 @@ class Comparison:
         return Finding(Verdict.PASS, f"requests answered alike to the last bit: {ways}", total)
 
 
-def compare_champion(client: MlflowClient, name: str, judged: pd.DataFrame) -> Comparison:
-    """Ask the champion for trips of the judged month in every way there is.
+def compare_champion(client: MlflowClient, name: str, test_trips: pd.DataFrame) -> Comparison:
+    """Ask the champion for trips of the test month in every way there is.
 
     Args:
         client: Of the registry.
         name: Registered model.
-        judged: Request columns, as models are trained on them.
+        test_trips: Request columns, as models are trained on them.
 
     Returns:
         What came of it; a champion or a service that cannot be asked is a difference, too.
@@ -84,21 +84,21 @@ def compare_champion(client: MlflowClient, name: str, judged: pd.DataFrame) -> C
     version = champion_version(client, name)
     if version is None:
         return Comparison(impossible="the registry names no champion")
-    trips = chosen(judged)
+    trips = chosen(test_trips)
     if not len(trips):
-        return Comparison(impossible="the judged month has no trip that is a valid request")
+        return Comparison(impossible="the test month has no trip that is a valid request")
     try:
         with candidate_service(version, name) as service:
             model = load_model(client, name, version.version)
-            one_by_one = max(MIN_ONE_BY_ONE, min(REQUESTS, len(judged) // TRIPS_FOR_ONE))
+            one_by_one = max(MIN_ONE_BY_ONE, min(REQUESTS, len(test_trips) // TRIPS_FOR_ONE))
             return compare(model, trips, service.ask, one_by_one)
     except (ModelNotFound, ServiceUnresponsive, UntrustedModel, StorageError) as error:
         return Comparison(difference=error_text(error))
 
 
-def chosen(judged: pd.DataFrame, requests: int = REQUESTS) -> pd.DataFrame:
+def chosen(test_trips: pd.DataFrame, requests: int = REQUESTS) -> pd.DataFrame:
     """Some of the trips, always the same ones, that are valid requests (fewer than 1,000 miles)."""
-    trips = judged[list(REQUEST_COLUMNS)]
+    trips = test_trips[list(REQUEST_COLUMNS)]
     valid = trips[check_requests(pl.from_pandas(trips)).valid.to_numpy()]
     return valid.sample(min(requests, len(valid)), random_state=SEED).reset_index(drop=True)
 

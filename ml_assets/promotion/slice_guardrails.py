@@ -67,22 +67,22 @@ class SliceComparison:
 
 
 def compare_slices(
-    judged: pd.DataFrame,
+    test_trips: pd.DataFrame,
     champion: npt.NDArray[np.float64],
     challenger: npt.NDArray[np.float64],
-    fitted_on: pd.DataFrame,
+    training_trips: pd.DataFrame,
     guard: SliceGuardrail,
 ) -> list[SliceComparison]:
-    """Compare two models on every guarded slice of the judged month with enough trips.
+    """Compare two models on every guarded slice of the test month with enough trips.
 
     Args:
-        judged: Request fields and ``duration_minutes``, one row a trip.
+        test_trips: Request fields and ``duration_minutes``, one row a trip.
         champion: Minutes predicted by the one, in that order.
         challenger: Minutes predicted by the other.
-        fitted_on: Trips that the challenger was fitted on; they tell which pairs are unseen.
+        training_trips: Trips that the challenger was fitted on; they tell which pairs are unseen.
         guard: Tolerances.
     """
-    actual = judged["duration_minutes"].to_numpy(dtype=np.float64)
+    actual = test_trips["duration_minutes"].to_numpy(dtype=np.float64)
     return [
         SliceComparison(
             slice=name,
@@ -91,7 +91,7 @@ def compare_slices(
             challenger_rmse=_rmse(actual, challenger, mask),
             tolerance=guard.of(name),
         )
-        for name, mask in slice_masks(judged, pair_codes(fitted_on)).items()
+        for name, mask in slice_masks(test_trips, pair_codes(training_trips)).items()
         if name.startswith(GUARDED) and np.count_nonzero(mask) >= max(guard.least_trips, 1)
     ]
 

@@ -29,7 +29,7 @@ def run_name(family: str, training_set: TrainingSet, dagster_run_id: str) -> str
         training_set: Names the test month.
         dagster_run_id: The run that trains; its first 8 characters tell trainings apart.
     """
-    return f"{family}, test {span(training_set.months_of('judge'))}, {dagster_run_id[:8]}"
+    return f"{family}, test {span(training_set.months_in('test'))}, {dagster_run_id[:8]}"
 
 
 def describe_training(
@@ -45,8 +45,9 @@ def describe_training(
     """
     lines = [
         f"**{title}**: test RMSE **{record.test.rmse:.3f} min** on "
-        f"{span(training_set.months_of('judge'))}, validation {record.validation.rmse:.3f} min.",
-        f"Fitted on {_months(record.fitted_on)}, tuned on {_months(record.tuned_on)} "
+        f"{span(training_set.months_in('test'))}, validation {record.validation.rmse:.3f} min.",
+        f"Fitted on {_months(record.training_months)}, tuned on "
+        f"{_months(record.validation_months)} "
         f"({record.trials} trials), on {_trips(training_set)}.",
         f"Dagster run `{dagster_run_id}`, asset `{record.model}_model`.",
     ]
@@ -60,8 +61,8 @@ def describe_version(version: ModelVersion) -> str:
         version: With the figures of its test month.
     """
     lines = [
-        f"**{version.model}**, fitted on {_months(version.fitted_on)}: test RMSE "
-        f"**{version.test_rmse:.3f} min** on {version.judged_month}, on {_trips(version)}.",
+        f"**{version.model}**, fitted on {_months(version.training_months)}: test RMSE "
+        f"**{version.test_rmse:.3f} min** on {version.test_month}, on {_trips(version)}.",
     ]
     if version.refit:
         lines.append(

@@ -112,7 +112,7 @@ def warm_start_parameters(
     if (champion.model, champion.dataset) != (model, training_set.dataset):
         return None
     newest = champion.newest_month
-    if newest is None or newest >= training_set.months_of("judge")[0]:
+    if newest is None or newest >= training_set.months_in("test")[0]:
         return None
     logged = client.get_run(champion.run_id).data.params
     return {parameter: parameter_value(text) for parameter, text in logged.items()}

@@ -9,7 +9,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from ml_assets.evaluation.feature_importance import feature_importance
-from ml_assets.evaluation.records import ModelRecord, MonthUse, TrainingSet
+from ml_assets.evaluation.records import ModelRecord, MonthSplit, TrainingSet
 from ml_assets.ingestion.http import TLC_URL
 from ml_assets.ingestion.source import published_filename
 from ml_assets.registry.artifacts import log_pipeline
@@ -27,9 +27,9 @@ DESCRIPTION_TAG = "mlflow.note.content"
 TRAINING_SET_FILE, RECORD_FILE = "training_set.json", "model_record.json"
 
 
-def log_judged_model(
+def log_evaluated_model(
     run: TrackedRun,
-    judged: EvaluatedModel,
+    evaluated: EvaluatedModel,
     training_set: TrainingSet,
     pictures: Mapping[str, bytes],
     description: str = "",
@@ -38,7 +38,7 @@ def log_judged_model(
 
     Args:
         run: The open run of the training asset; trials become its children.
-        judged: The model, its figures and its trials.
+        evaluated: The model, its figures and its trials.
         training_set: The months, rows and checksums that it stands on.
         pictures: Name to PNG, of ``model_charts``.
         description: Of the run, in Markdown.
@@ -46,7 +46,7 @@ def log_judged_model(
     Returns:
         The model's record with its MLflow run and model URI.
     """
-    record = judged.record
+    record = evaluated.record
     tags = _tags(record, training_set) | ({DESCRIPTION_TAG: description} if description else {})
     run.log(_parameters(record, training_set), _figures(record), tags)
     run.log_datasets(month_datasets(training_set))
@@ -55,12 +55,12 @@ def log_judged_model(
     environment = this_environment().model_dump()
     run.log_dict({"record": record.model_dump(), "environment": environment}, RECORD_FILE)
     run.log_dict({"slices": [entry.model_dump() for entry in record.slices]}, "slices.json")
-    run.log_dict(feature_importance(judged.pipeline), "feature_importance.json")
+    run.log_dict(feature_importance(evaluated.pipeline), "feature_importance.json")
     for name, picture in pictures.items():
         run.log_bytes(picture, f"{name}.png")
-    _log_trials(run, judged)
-    example = judged.test_trips[list(REQUEST_COLUMNS)].head(EXAMPLE_ROWS)
-    uri = log_pipeline(run, judged.pipeline, example, record.model)
+    _log_trials(run, evaluated)
+    example = evaluated.test_trips[list(REQUEST_COLUMNS)].head(EXAMPLE_ROWS)
+    uri = log_pipeline(run, evaluated.pipeline, example, record.model)
     return record.model_copy(update={"mlflow_run_id": run.run_id, "model_uri": uri})
 
 
@@ -68,24 +68,26 @@ _TRIAL_STATUS = {"FAIL": "FAILED", "PRUNED": "KILLED"}
 """MLflow has no status for a pruned trial; the tag ``state`` tells it from one that was stopped."""
 
 
-def _log_trials(run: TrackedRun, judged: EvaluatedModel) -> None:
-    for trial in judged.trials:
-        figures = {} if trial.validation_rmse is None else {"tune_rmse": trial.validation_rmse}
+def _log_trials(run: TrackedRun, evaluated: EvaluatedModel) -> None:
+    for trial in evaluated.trials:
+        figures = (
+            {} if trial.validation_rmse is None else {"validation_rmse": trial.validation_rmse}
+        )
         run.log_child(
-            f"{judged.record.model} trial {trial.number}",
+            f"{evaluated.record.model} trial {trial.number}",
             trial.parameters,
             figures,
             status=_TRIAL_STATUS.get(trial.state, "FINISHED"),
-            tags={"state": trial.state, "model": judged.record.model},
+            tags={"state": trial.state, "model": evaluated.record.model},
         )
 
 
 def _parameters(record: ModelRecord, training_set: TrainingSet) -> dict[str, Any]:
     return {
         **record.parameters,
-        "fitted_on": ",".join(record.fitted_on),
-        "tuned_on": ",".join(record.tuned_on),
-        "judged_on": ",".join(str(month) for month in training_set.months_of("judge")),
+        "training_months": ",".join(record.training_months),
+        "validation_months": ",".join(record.validation_months),
+        "test_months": ",".join(str(month) for month in training_set.months_in("test")),
         "fit_on": record.fit_on,
         "trials": record.trials,
         "seed": record.seed,
@@ -128,7 +130,7 @@ def _tags(record: ModelRecord, training_set: TrainingSet) -> dict[str, str]:
     return tags if training_set.caveat is None else {**tags, "caveat": training_set.caveat}
 
 
-CONTEXTS: Final = {"train": "train", "tune": "validation", "judge": "test"}
+CONTEXTS: Final = {"train": "train", "validation": "validation", "test": "test"}
 """What MLflow calls the role of a month; its own tools show it beside the dataset."""
 
 _DIGEST_CHARACTERS = 16
@@ -166,9 +168,9 @@ def month_datasets(training_set: TrainingSet) -> list[DatasetInput]:
     return found
 
 
-def _by_month(training_set: TrainingSet) -> dict[str, list[MonthUse]]:
+def _by_month(training_set: TrainingSet) -> dict[str, list[MonthSplit]]:
     """The uses of each month; with two months, one of them has two roles."""
-    uses: dict[str, list[MonthUse]] = {}
+    uses: dict[str, list[MonthSplit]] = {}
     for use in training_set.months:
         uses.setdefault(use.month, []).append(use)
     return uses

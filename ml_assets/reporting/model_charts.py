@@ -23,7 +23,7 @@ def model_charts(evaluated: EvaluatedModel, training_set: TrainingSet) -> dict[s
     model, synthetic = evaluated.record.model, training_set.synthetic
     actual, predicted = evaluated.test_trips[TARGET], evaluated.predicted
     hours = evaluated.test_trips["pickup_datetime"].dt.hour
-    months, caveat = training_set.months_of("judge"), training_set.caveat
+    months, caveat = training_set.months_in("test"), training_set.caveat
     drawn = {
         "predicted_versus_actual": charts.predicted_versus_actual(
             actual, predicted, months, model=model, synthetic=synthetic, caveat=caveat
@@ -43,7 +43,7 @@ def model_charts(evaluated: EvaluatedModel, training_set: TrainingSet) -> dict[s
     if evaluated.trials:
         drawn["tuning_history"] = charts.tuning_history(
             [trial.validation_rmse for trial in evaluated.trials],
-            training_set.months_of("tune"),
+            training_set.months_in("validation"),
             model=model,
             synthetic=synthetic,
         )
@@ -54,7 +54,7 @@ def importance_chart(pipeline: Pipeline, record: ModelRecord, synthetic: bool) -
     """Draw :func:`feature_importance`, with the training months in the title."""
     return charts.feature_importance(
         feature_importance(pipeline),
-        [Month.parse(month) for month in record.fitted_on],
+        [Month.parse(month) for month in record.training_months],
         model=record.model,
         unit="share",
         synthetic=synthetic,

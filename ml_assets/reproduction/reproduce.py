@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.metrics import root_mean_squared_error
-from ml_assets.evaluation.records import MonthUse, Role, TrainingSet
+from ml_assets.evaluation.records import MonthSplit, Role, TrainingSet
 from ml_assets.pipeline.fingerprint import PREDICTION_TOLERANCE
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.registry.artifacts import load_pipeline
@@ -58,8 +58,8 @@ class Reproduction(BaseModel):
         version: Its number.
         model: Its family.
         serve: Which fit of it is registered.
-        fitted_on: The months that it was fitted on, then and now.
-        judged_month: The month whose requests were asked.
+        training_months: The months that it was fitted on, then and now.
+        test_month: The month whose requests were asked.
         requests: How many.
         verdict: ``identical`` is bit for bit.
         tolerance: Minutes up to which two predictions count as the same.
@@ -75,8 +75,8 @@ class Reproduction(BaseModel):
     version: str
     model: str
     serve: str
-    fitted_on: list[str]
-    judged_month: str
+    training_months: list[str]
+    test_month: str
     requests: int
     verdict: Verdict
     tolerance: float
@@ -91,7 +91,7 @@ class Reproduction(BaseModel):
     @property
     def sentence(self) -> str:
         """What came out, for people."""
-        asked = f"{self.requests:,} predictions for {self.judged_month}"
+        asked = f"{self.requests:,} predictions for {self.test_month}"
         if self.verdict == "identical":
             return f"identical: {asked} are the same bit for bit"
         largest, mean = self.largest_difference, self.mean_difference
@@ -114,7 +114,7 @@ def reproduce(
     tolerance: float = PREDICTION_TOLERANCE,
     most_requests: int = MAX_REQUESTS,
 ) -> Reproduction:
-    """Fit a version again, and compare what both fits predict for the judged month.
+    """Fit a version again, and compare what both fits predict for the test month.
 
     Args:
         client: Of the registry.
@@ -122,7 +122,7 @@ def reproduce(
         which: A version's number or an alias.
         store: Where the months are; they are taken as they are now.
         tolerance: Minutes up to which two predictions count as the same.
-        most_requests: Every n-th request of the judged month is asked, so that they are no more.
+        most_requests: Every n-th request of the test month is asked, so that they are no more.
 
     Raises:
         UnknownVersion: when there is no such version, or what its training recorded is gone.
@@ -132,12 +132,12 @@ def reproduce(
     recorded = load_training_record(client, name, which)
     now = _as_stored(store, recorded)
     registered = _registered(recorded)
-    judged = _requests(store, now, most_requests)
+    test_trips = _requests(store, now, most_requests)
     begun = time.perf_counter()
     try:
         fitted = _fitted_again(recorded, store, now, registered)
         seconds = time.perf_counter() - begun
-        compared = _compared(registered, fitted, judged, tolerance)
+        compared = _compared(registered, fitted, test_trips, tolerance)
     except (ShownError, OSError):
         raise
     except Exception as error:
@@ -150,9 +150,9 @@ def reproduce(
         version=recorded.version.version,
         model=recorded.version.model,
         serve=recorded.version.serve,
-        fitted_on=[str(month) for month in now.months_of(*_roles(recorded))],
-        judged_month=", ".join(str(month) for month in now.months_of("judge")),
-        requests=len(judged),
+        training_months=[str(month) for month in now.months_in(*_roles(recorded))],
+        test_month=", ".join(str(month) for month in now.months_in("test")),
+        requests=len(test_trips),
         tolerance=tolerance,
         differences=changed_inputs(recorded, now),
         seconds=seconds,
@@ -168,7 +168,7 @@ def threads_of(pipeline: Pipeline) -> int:
 
 def _roles(recorded: TrainingRecord) -> tuple[Role, ...]:
     if recorded.version.refit:
-        return ("train", "tune", "judge")
+        return ("train", "validation", "test")
     return fit_roles(recorded.training_set, recorded.fit_on)
 
 
@@ -181,7 +181,7 @@ def _as_stored(store: TripStore, recorded: TrainingRecord) -> TrainingSet:
             f"are of {store.dataset}: set ML_ASSETS_TRIPS and ML_ASSETS_TAXI as they were then"
         )
     there = {*store.months(TABLE)}
-    wanted = training_set.months_of(*_roles(recorded), "judge")
+    wanted = training_set.months_in(*_roles(recorded), "test")
     missing = [month for month in wanted if month not in there]
     if missing:
         raise ReproductionError(
@@ -196,7 +196,7 @@ def _as_stored(store: TripStore, recorded: TrainingRecord) -> TrainingSet:
     return training_set.model_copy(update={"months": uses})
 
 
-def _use_now(store: TripStore, use: MonthUse) -> MonthUse:
+def _use_now(store: TripStore, use: MonthSplit) -> MonthSplit:
     lineage, rows = store.lineage(TABLE, Month.parse(use.month))
     return use.model_copy(
         update={
@@ -220,9 +220,9 @@ def _registered(recorded: TrainingRecord) -> Pipeline:
 
 
 def _requests(store: TripStore, now: TrainingSet, most: int) -> pd.DataFrame:
-    """Every n-th trip of the judged month: the same ones each time."""
-    judged = load_trips(store, now, "judge")
-    return judged.iloc[:: -(-len(judged) // most)]
+    """Every n-th trip of the test month: the same ones each time."""
+    test_trips = load_trips(store, now, "test")
+    return test_trips.iloc[:: -(-len(test_trips) // most)]
 
 
 def _fitted_again(
@@ -247,10 +247,10 @@ def _fitted_again(
 
 
 def _compared(
-    registered: Pipeline, fitted: Pipeline, judged: pd.DataFrame, tolerance: float
+    registered: Pipeline, fitted: Pipeline, test_trips: pd.DataFrame, tolerance: float
 ) -> dict[str, Any]:
-    actual = judged[TARGET]
-    before, after = (predict_trips(pipeline, judged) for pipeline in (registered, fitted))
+    actual = test_trips[TARGET]
+    before, after = (predict_trips(pipeline, test_trips) for pipeline in (registered, fitted))
     apart = np.abs(after - before)
     verdict: Verdict = "within tolerance" if apart.max() <= tolerance else "differs"
     return {

@@ -39,7 +39,7 @@ class TrainingRecord:
         version: As the registry has it; its family is one of this code's.
         parameters: All parameters of its estimator, the rounds that were chosen included.
         seed: Of its estimator.
-        fit_on: What the judged model was fitted on.
+        fit_on: What the evaluated model was fitted on.
         training_set: Months and checksums.
         code_version: Of the code that trained it; empty when that was not kept.
         environment: What it was fitted on; None for versions of before that was kept.

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ml_assets.storage.former_names import StoredRecord, with_present_names
 from ml_assets.trips.month import Month
 
 Serve = Literal["judged", "refitted_on_all_months"]
@@ -31,7 +32,7 @@ _REFIT: Final = "refit"
 _INTERVAL: Final = ("interval_nominal", "interval_coverage", "interval_mean_width")
 
 
-class VersionId(BaseModel):
+class VersionId(StoredRecord):
     """What tells a version from every other.
 
     Attributes:
@@ -61,24 +62,24 @@ def identity(version: str, run_id: str) -> str:
 
 
 class IntervalFigures(BaseModel):
-    """How the version's prediction intervals did on the judged month."""
+    """How the version's prediction intervals did on the test month."""
 
     model_config = ConfigDict(frozen=True)
 
     nominal: float = Field(description="Share of trips that the intervals are to hold")
     coverage: float | None = Field(
-        default=None, description="Share of the judged trips that they held"
+        default=None, description="Share of the test trips that they held"
     )
     mean_width: float | None = Field(default=None, description="Their mean width there, minutes")
 
 
-class ManualOverride(BaseModel):
+class ManualOverride(StoredRecord):
     """A person's choice of a champion, which stands until there is data that it was not made on.
 
     Attributes:
         kind: ``rollback`` or ``override``.
         reason: The person's.
-        judged_month: The newest month that models had been evaluated on by then.
+        test_month: The newest month that models had been evaluated on by then.
         raw_sha256: Of that month's published file.
     """
 
@@ -86,7 +87,7 @@ class ManualOverride(BaseModel):
 
     kind: str
     reason: str
-    judged_month: str
+    test_month: str
     raw_sha256: str
 
     def expired(self, tested: Iterable[tuple[str, str]]) -> bool:
@@ -96,8 +97,7 @@ class ManualOverride(BaseModel):
             tested: Test months, each with the SHA-256 of its published file.
         """
         return any(
-            month > self.judged_month
-            or (month == self.judged_month and raw_sha256 != self.raw_sha256)
+            month > self.test_month or (month == self.test_month and raw_sha256 != self.raw_sha256)
             for month, raw_sha256 in tested
         )
 
@@ -108,9 +108,9 @@ class ModelVersion(VersionId):
     Attributes:
         dataset: Trips that it was trained on (``green``, ``sample_green``, …); empty when unknown.
         synthetic: Whether they are the synthetic sample.
-        fitted_on: Months (``YYYY-MM``) that the fit which serves has seen, in order.
-        tuned_on: Months that chose its parameters and rounds.
-        judged_month: Month that it was tested on; empty when unknown.
+        training_months: Months (``YYYY-MM``) that the fit which serves has seen, in order.
+        validation_months: Months that chose its parameters and rounds.
+        test_month: Month that it was tested on; empty when unknown.
         test_rmse: Of the evaluated fit on that month, minutes.
         interval: Figures of its prediction intervals; None for versions that have none.
         refit: Whether the evaluated parameters were fitted again on all months.
@@ -129,12 +129,12 @@ class ModelVersion(VersionId):
     synthetic: bool = Field(
         default=False, description="Whether these were made up by the embedded sample"
     )
-    fitted_on: tuple[str, ...] = Field(default=(), description="Months that it was fitted on")
-    tuned_on: tuple[str, ...] = Field(
+    training_months: tuple[str, ...] = Field(default=(), description="Months that it was fitted on")
+    validation_months: tuple[str, ...] = Field(
         default=(), description="Months that its parameters were chosen on"
     )
-    judged_month: str = Field(
-        default="", description="Month that it was judged on, never having seen it"
+    test_month: str = Field(
+        default="", description="Month that it was evaluated on, and not fitted or tuned on"
     )
     test_rmse: float | None = Field(
         default=None, description="Root mean squared error there, minutes"
@@ -163,13 +163,13 @@ class ModelVersion(VersionId):
     @property
     def newest_month(self) -> Month | None:
         """The newest month that had a say in its parameters or its fit; None when unknown."""
-        if not self.tuned_on:
+        if not self.validation_months:
             return None
-        return max(Month.parse(month) for month in (*self.fitted_on, *self.tuned_on))
+        return max(Month.parse(month) for month in (*self.training_months, *self.validation_months))
 
     def has_seen(self, month: str) -> bool:
         """Whether a month was among those that it was fitted or tuned on."""
-        return month in self.fitted_on or month in self.tuned_on
+        return month in self.training_months or month in self.validation_months
 
     @classmethod
     def from_mlflow(cls, version: Any) -> Self:
@@ -179,7 +179,7 @@ class ModelVersion(VersionId):
             version: MLflow's ``ModelVersion``. A tag that is missing leaves its field as the
                 default says.
         """
-        tags: Mapping[str, str] = version.tags
+        tags = with_present_names(version.tags)
         known, hold = tags.get(KNOWN_MINUTES), tags.get(HOLD)
         served = tags.get("served", "")
         # Versions registered by 0.1 have no tag `refit`: there the description's first word tells.
@@ -190,9 +190,9 @@ class ModelVersion(VersionId):
             run_id=version.run_id or "",
             dataset=tags.get("dataset", ""),
             synthetic=tags.get("synthetic") == "true",
-            fitted_on=_months(tags.get("fitted_on", "")),
-            tuned_on=_months(tags.get("tuned_on", "")),
-            judged_month=tags.get("judged_month", ""),
+            training_months=_months(tags.get("training_months", "")),
+            validation_months=_months(tags.get("validation_months", "")),
+            test_month=tags.get("test_month", ""),
             test_rmse=_number(tags.get("test_rmse")),
             interval=_interval(tags),
             refit=refit == "true",
@@ -211,9 +211,9 @@ class ModelVersion(VersionId):
             "model": self.model,
             "dataset": self.dataset,
             "synthetic": str(self.synthetic).lower(),
-            "fitted_on": ",".join(self.fitted_on),
-            "tuned_on": ",".join(self.tuned_on),
-            "judged_month": self.judged_month,
+            "training_months": ",".join(self.training_months),
+            "validation_months": ",".join(self.validation_months),
+            "test_month": self.test_month,
             "training_set": self.training_set,
             _REFIT: str(self.refit).lower(),
             "served": self.served,
@@ -238,14 +238,14 @@ class ModelVersion(VersionId):
         return tags
 
 
-def describe_fit(refit: bool, fitted_on: Iterable[str]) -> str:
+def describe_fit(refit: bool, training_months: Iterable[str]) -> str:
     """Which fit serves, and what its figures are of, in words.
 
     Args:
         refit: Whether the evaluated parameters were fitted again on all months.
-        fitted_on: Its months.
+        training_months: Its months.
     """
-    months = ", ".join(fitted_on)
+    months = ", ".join(training_months)
     if refit:
         return f"refitted_on_all_months: fitted on {months}; figures are those of the judged fit"
     return f"judged: fitted on {months}"

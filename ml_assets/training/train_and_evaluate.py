@@ -53,7 +53,7 @@ class Splits:
 
     def of(self, *roles: Role) -> pd.DataFrame:
         """Return the trips of the roles ``train``, or ``train`` and ``tune``."""
-        return self.train_and_validation if "tune" in roles else self.train
+        return self.train_and_validation if "validation" in roles else self.train
 
 
 @dataclass(frozen=True)
@@ -97,19 +97,19 @@ class TuningOptions:
 
 def load_splits(store: TripStore, training_set: TrainingSet) -> Splits:
     """Load the trips of each role; see :func:`ml_assets.training.training_set.load_trips`."""
-    test = load_trips(store, training_set, "judge")
-    if training_set.tunes_on_the_judged_month:
+    test = load_trips(store, training_set, "test")
+    if training_set.validation_is_test:
         train = load_trips(store, training_set, "train")
         return Splits(train, train, test, test)
-    both = load_trips(store, training_set, "train", "tune")
-    rows = training_set.rows_of("train")  # months are in order, the validation month last
+    both = load_trips(store, training_set, "train", "validation")
+    rows = training_set.rows_in("train")  # months are in order, the validation month last
     return Splits(both, both.iloc[:rows], both.iloc[rows:], test)
 
 
 def fit_roles(training_set: TrainingSet, fit_on: FitOn) -> tuple[Role, ...]:
     """Return the roles of the months that the final fit uses; never the test month."""
-    if fit_on == "train_and_tune" and not training_set.tunes_on_the_judged_month:
-        return ("train", "tune")
+    if fit_on == "train_and_tune" and not training_set.validation_is_test:
+        return ("train", "validation")
     return ("train",)
 
 
@@ -139,7 +139,7 @@ def train_and_evaluate(
     validation = _calibrate(fitted.pipeline, splits.validation)
     attach_background_sample(fitted.pipeline, splits.train)
     roles = fit_roles(training_set, options.fit_on)
-    if "tune" in roles:
+    if "validation" in roles:
         fitted = refit(fitted, splits.of(*roles))
     measured, predicted = _evaluate(fitted.pipeline, training_set, splits, roles)
     record = ModelRecord(
@@ -151,13 +151,13 @@ def train_and_evaluate(
         tuning_seconds=tuning_seconds,
         parameters=dict(fitted.parameters),
         trials=len(fitted.trials),
-        tuned_on=[str(month) for month in training_set.months_of("tune")],
+        validation_months=[str(month) for month in training_set.months_in("validation")],
         seed=options.budget.seed,
         fit_on=options.fit_on,
         seconds=time.perf_counter() - started,
         cpu_seconds=time.process_time() - cpu_started,
         interval=measure_intervals(
-            fitted.pipeline, splits.test, predicted, fitted_on=splits.of(*roles)
+            fitted.pipeline, splits.test, predicted, training_trips=splits.of(*roles)
         ),
         **measured,
     )
@@ -218,15 +218,15 @@ def _evaluate(
     Returns:
         Fields of a ``ModelRecord``, and the predicted minutes.
     """
-    fitted_on = splits.of(*roles)
+    training_trips = splits.of(*roles)
     started = time.perf_counter()
     predicted = predict_trips(pipeline, splits.test)
     predict_seconds = time.perf_counter() - started
-    slices = measure_slices(splits.test, predicted, pair_codes(fitted_on))
+    slices = measure_slices(splits.test, predicted, pair_codes(training_trips))
     measured = {
         "training_set": training_set.fingerprint,
-        "fitted_on": [str(month) for month in training_set.months_of(*roles)],
-        "train": _metrics(pipeline, _every_nth_row(fitted_on)),
+        "training_months": [str(month) for month in training_set.months_in(*roles)],
+        "train": _metrics(pipeline, _every_nth_row(training_trips)),
         "test": _record(measure(splits.test[TARGET], predicted)),
         "slices": [SliceRecord(slice=s.slice, metrics=_record(s.metrics)) for s in slices],
         "predict_seconds": predict_seconds,

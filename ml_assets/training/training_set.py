@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.evaluation.records import MonthUse, Role, TrainingSet
+from ml_assets.evaluation.records import MonthSplit, Role, TrainingSet
 from ml_assets.secrets import ShownError
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import TripStore
@@ -40,8 +40,8 @@ def build_training_set(store: TripStore, window: TrainingWindow) -> TrainingSet:
         use
         for role, months in (
             ("train", window.train),
-            ("tune", window.validation),
-            ("judge", window.test),
+            ("validation", window.validation),
+            ("test", window.test),
         )
         for use in _uses(store, role, months)  # type: ignore[arg-type]
     ]
@@ -78,7 +78,7 @@ def load_trips(store: TripStore, training_set: TrainingSet, *roles: Role) -> "pd
     Args:
         store: Trip store with the months.
         training_set: Record of the months.
-        roles: Any of ``train``, ``tune`` (validation) and ``judge`` (test).
+        roles: Any of ``train``, ``validation`` and ``test``.
 
     Returns:
         Request columns and ``duration_minutes``, one row per trip, months in order.
@@ -90,9 +90,9 @@ def load_trips(store: TripStore, training_set: TrainingSet, *roles: Role) -> "pd
     """
     uses = {use.month: use for use in training_set.months if use.role in roles}
     frames = (
-        _load_month(store, month, uses[str(month)]) for month in training_set.months_of(*roles)
+        _load_month(store, month, uses[str(month)]) for month in training_set.months_in(*roles)
     )
-    return concat_months(frames, training_set.rows_of(*roles))
+    return concat_months(frames, training_set.rows_in(*roles))
 
 
 def concat_months(frames: "Iterable[pl.DataFrame]", rows: int) -> "pd.DataFrame":
@@ -116,7 +116,7 @@ def concat_months(frames: "Iterable[pl.DataFrame]", rows: int) -> "pd.DataFrame"
     return pd.DataFrame(filled, copy=False)
 
 
-def _load_month(store: TripStore, month: Month, use: MonthUse) -> "pl.DataFrame":
+def _load_month(store: TripStore, month: Month, use: MonthSplit) -> "pl.DataFrame":
     """Load the trips of a month; raise TrainingSetError if it is not the recorded version."""
     lineage, rows = store.lineage(TABLE, month)
     stored = (lineage.raw_sha256, lineage.code_version, rows)
@@ -135,12 +135,12 @@ def _reject_unusable(store: TripStore, months: Sequence[Month]) -> None:
         raise TrainingSetError("unusable for training: " + " | ".join(unusable))
 
 
-def _uses(store: TripStore, role: Role, months: Sequence[Month]) -> list[MonthUse]:
+def _uses(store: TripStore, role: Role, months: Sequence[Month]) -> list[MonthSplit]:
     uses = []
     for month in months:
         lineage, rows = store.lineage(TABLE, month)
         uses.append(
-            MonthUse(
+            MonthSplit(
                 month=str(month),
                 role=role,
                 rows=rows,

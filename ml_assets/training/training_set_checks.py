@@ -26,13 +26,13 @@ _REMEDY = "materialize training_set again, then the models"
 
 def no_split_overlap(training_set: TrainingSet) -> Finding:
     """Check that training, validation and test months are disjoint and in this order."""
-    roles = {role: training_set.months_of(role) for role in ("train", "tune", "judge")}  # type: ignore[arg-type]
+    roles = {role: training_set.months_in(role) for role in ("train", "validation", "test")}  # type: ignore[arg-type]
     empty = [role for role, months in roles.items() if not months]
     if empty:
         return Finding(Verdict.FAIL, f"no month has the role {', '.join(empty)}; {_REMEDY}")
     line = " · ".join(f"{role} {span(months)}" for role, months in roles.items())
     train, validation, test = roles.values()
-    if training_set.tunes_on_the_judged_month and train[-1] < test[0]:
+    if training_set.validation_is_test and train[-1] < test[0]:
         if training_set.caveat:
             return Finding(Verdict.SKIP, f"{line}. {training_set.caveat}")
         return Finding(
@@ -61,11 +61,11 @@ def inputs_unchanged(training_set: TrainingSet, store: TripStore) -> Finding:
             faults.append(f"{use.month} was replaced since ({use.rows:,} trips then, {rows:,} now)")
         elif lineage.code_version != use.code_version:
             faults.append(f"{use.month} was rebuilt since, by other code")
-    months = training_set.months_of("train", "tune", "judge")
+    months = training_set.months_in("train", "validation", "test")
     faults += [f"{month}: {why}" for month, why in rejected_months(store, months).items()]
     if faults:
         return Finding(Verdict.FAIL, f"{'; '.join(dict.fromkeys(faults))}. {_REMEDY}")
-    rows = training_set.rows_of("train", "tune", "judge")
+    rows = training_set.rows_in("train", "validation", "test")
     return Finding(
         Verdict.PASS, f"{len(months)} months, {rows:,} trips, as recorded and usable for training"
     )

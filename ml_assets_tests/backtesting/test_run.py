@@ -29,9 +29,9 @@ BASELINES = ["global_mean", "median_per_pair", "distance_line"]
 OPTIONS = BacktestOptions(train_months=2, families=("linear_svr",))
 
 
-def served(number, parameters, tuned_on):
+def served(number, parameters, validation_months):
     """A champion whose parameters a month had a say in."""
-    version = ModelVersion(version=number, model="xgboost", tuned_on=(tuned_on,))
+    version = ModelVersion(version=number, model="xgboost", validation_months=(validation_months,))
     return ChampionParameters(version, parameters)
 
 
@@ -217,8 +217,8 @@ def test_the_champion_and_its_family_have_their_own_parameters(store):
 def test_a_family_uses_its_last_parameters_only_for_later_months(store):
     figures = MetricsRecord(rmse=1, mae=1, mape=1, r2=1, share_within_5_minutes=1, rows=1)
     last = ModelRecord(
-        model="linear_svr", kind="model", training_set="0", fitted_on=["2023-01", "2023-04"],
-        tuned_on=["2023-04"], parameters={"C": 1e-4, "gone": 1}, validation=figures, test=figures,
+        model="linear_svr", kind="model", training_set="0", training_months=["2023-01", "2023-04"],
+        validation_months=["2023-04"], parameters={"C": 1e-4, "gone": 1}, validation=figures, test=figures,
         slices=[], predict_seconds=1, size_bytes=1,
     )  # fmt: skip
     tuned = run_backtest(store, OPTIONS, last={"linear_svr": last}).series("linear_svr")
@@ -227,7 +227,7 @@ def test_a_family_uses_its_last_parameters_only_for_later_months(store):
     assert [a.rmse == b.rmse for a, b in zip(tuned, plain, strict=True)] == [
         True, True, False, False,
     ]  # fmt: skip
-    untuned = last.model_copy(update={"tuned_on": []})
+    untuned = last.model_copy(update={"validation_months": []})
     assert {e.parameters for e in run_backtest(store, OPTIONS, last={"linear_svr": untuned}).series(
         "linear_svr")} == {"default"}  # fmt: skip
 

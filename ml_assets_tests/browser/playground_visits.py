@@ -161,7 +161,11 @@ def local_service(
 
 def small_model() -> ServedModel:
     """What a service answers with."""
-    facts: dict[str, Any] = {**TAGS, "fitted_on": ["2023-01", "2023-02"], "tuned_on": ["2023-03"]}
+    facts: dict[str, Any] = {
+        **TAGS,
+        "training_months": ["2023-01", "2023-02"],
+        "validation_months": ["2023-03"],
+    }
     card = ModelCard(version="1", loaded_at="2026-01-01T00:00:00Z", **facts)  # type: ignore[arg-type]
     return ServedModel(Model(small_pipeline(1.0), "1"), card)
 

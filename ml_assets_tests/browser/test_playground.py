@@ -240,5 +240,5 @@ def test_card_says_what_answers_and_that_the_trips_were_made_up(visit):
     rows = dict(zip(terms, values, strict=True))
     assert rows["Version"] == "1 (champion)"
     assert rows["Learnt from"] == "Jan 2023 to Feb 2023"
-    assert rows["Judged on"] == "Apr 2023"
+    assert rows["Tested on"] == "Apr 2023"
     assert re.match(r"4\.00 minutes", rows["Error there"])

@@ -14,7 +14,7 @@ def row(model: str, rmse: float) -> ModelRecord:
         rmse=rmse, mae=2.0, mape=0.2, r2=0.8, share_within_5_minutes=0.8, rows=9
     )
     return ModelRecord(
-        model=model, kind="model", training_set="0", fitted_on=["2023-01"], validation=figures,
+        model=model, kind="model", training_set="0", training_months=["2023-01"], validation=figures,
         test=figures, slices=[], predict_seconds=0.1, size_bytes=1,
     )  # fmt: skip
 
@@ -22,7 +22,7 @@ def row(model: str, rmse: float) -> ModelRecord:
 @pytest.mark.parametrize(("promoted", "crowned"), [(True, True), (False, False)])
 def test_only_a_model_promoted_from_this_leaderboard_has_the_crown(promoted, crowned):
     board = Leaderboard(
-        training_set="0", judged_month="2023-03", synthetic=False, caveat=None,
+        training_set="0", test_month="2023-03", synthetic=False, caveat=None,
         rows=[row("lasso", 4.0), row("xgboost", 5.0)],
     )  # fmt: skip
     decision = ChampionDecision(

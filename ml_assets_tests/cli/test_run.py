@@ -66,7 +66,7 @@ def test_json_is_one_object_and_nothing_else_on_standard_output(finished):
     assert {"model", "validation_rmse", "test_rmse", "test_mae", "fit_seconds"} == set(model)
     assert model["model"] == answer["champion"] == "linear_regression"
     assert 0 < model["test_rmse"] < min(row["test_rmse"] for row in answer["baselines"])
-    assert (answer["registry_version"], answer["judged_month"]) == ("1", "2023-05")
+    assert (answer["registry_version"], answer["test_month"]) == ("1", "2023-05")
 
 
 def test_progress_is_a_line_a_step_without_the_libraries_own_logs(finished):

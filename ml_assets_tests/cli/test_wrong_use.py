@@ -128,7 +128,7 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(cli, published, tmp_path):
     assert answer.out.splitlines() == [
         f"from {published}: 2023-01 to 2023-02, 2023-04 to 2023-05",
         "not published: 2023-03, 2023-06",
-        "train 2023-01 to 2023-02 · tune 2023-04 · judge 2023-05",
+        "train 2023-01 to 2023-02 · validation 2023-04 · test 2023-05",
         "models: linear_regression, lasso",
         "tuning trials per model: 5 · seed 42 · serve judged",
         f"stored in {tmp_path}/home; tracked at sqlite:///{tmp_path}/home/mlflow.db",
@@ -136,8 +136,8 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(cli, published, tmp_path):
     machine = cli(*options, "--json", ML_ASSETS_TRIPS=published)
     assert json.loads(machine.out)["window"] == {
         "train": ["2023-01", "2023-02"],
-        "tune": ["2023-04"],
-        "judge": ["2023-05"],
+        "validation": ["2023-04"],
+        "test": ["2023-05"],
     }
     assert not (tmp_path / "home").exists()
 
@@ -148,7 +148,7 @@ def test_a_dry_run_includes_stored_months(cli, published, tmp_path):
     answer = cli("run", "--first", "2023-01", "--last", "2023-04", "--exclude", "2023-01",
                  "--dry-run", ML_ASSETS_TRIPS=published)  # fmt: skip
     assert "stored already: 2023-03" in answer.out
-    assert "train 2023-02 · tune 2023-03 · judge 2023-04" in answer.out
+    assert "train 2023-02 · validation 2023-03 · test 2023-04" in answer.out
 
 
 def test_a_dry_run_fails_as_the_run_would_when_too_little_is_published(cli, published):

@@ -51,11 +51,11 @@ def ui(tmp_path_factory):
 
 
 def decision_on(ui, log, month):
-    """The decision that was made with this month as the judge, once there is one."""
+    """The decision that was made with this test month, once there is one."""
 
     def look():
         assert not ui.failures(), ui.failures()
-        return next((entry for entry in log.all() if entry.judged_month == str(month)), None)
+        return next((entry for entry in log.all() if entry.test_month == str(month)), None)
 
     return wait_for(look, DECISION_SECONDS, f"a decision on {month}; see {ui.log}")
 

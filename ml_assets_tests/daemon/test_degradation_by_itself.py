@@ -99,7 +99,7 @@ class Watched:
         def look():
             assert not self.ui.failures(), self.ui.failures()
             made = self.log.all()
-            return made[-1] if made and made[-1].judged_month == str(month) else None
+            return made[-1] if made and made[-1].test_month == str(month) else None
 
         return wait_for(look, ROUND_SECONDS, f"a decision on {month}; see {self.ui.log}")
 

@@ -92,7 +92,7 @@ def test_a_retraining_is_finished_after_everything_was_killed(tmp_path, monkeypa
         assert ended == "SUCCESS"
     (made,) = home.decisions()[len(before) :]
     assert (made.dagster_run_id, made.carried_out) == (taken_up, True)
-    assert made.judged_month == str(MONTHS[-1])
+    assert made.test_month == str(MONTHS[-1])
     assert home.champion() == made.registry_version
     assert "RUNNING" not in home.tracked()
 

@@ -68,7 +68,7 @@ def test_the_message_has_coverage_width_and_the_farthest_slice():
 
 
 def test_an_optimistic_coverage_is_marked():
-    assert "optimistic" in interval_coverage(measured(0.8), saw_judged_month=True).sentence
+    assert "optimistic" in interval_coverage(measured(0.8), trained_on_test_month=True).sentence
     assert "optimistic" not in interval_coverage(measured(0.8)).sentence
 
 
@@ -85,29 +85,29 @@ def fitted(train: pd.DataFrame, tune: pd.DataFrame, family: str = "linear_svr"):
 
 
 def test_each_slice_is_measured_on_its_own_trips():
-    pipeline, judge = fitted(train_trips(), validation_trips()), trips_of(4)
-    predicted = pipeline.predict(judge)
-    found = measure_intervals(pipeline, judge, predicted, train_trips())
+    pipeline, test = fitted(train_trips(), validation_trips()), trips_of(4)
+    predicted = pipeline.predict(test)
+    found = measure_intervals(pipeline, test, predicted, train_trips())
     lower, upper = interval_bounds(pipeline, predicted)
-    held = judge["duration_minutes"].between(lower, upper)
+    held = test["duration_minutes"].between(lower, upper)
     by_name = {part.slice: part for part in found.slices}
-    night = judge["pickup_datetime"].dt.hour < 6
+    night = test["pickup_datetime"].dt.hour < 6
     part = by_name["hour/night 0-6"]
     assert part.rows == night.sum()
     assert part.coverage == pytest.approx(held[night].mean())
     assert part.mean_width == pytest.approx((upper - lower)[night].mean())
-    assert by_name["pair/seen"].rows + by_name["pair/unseen"].rows == found.rows == len(judge)
+    assert by_name["pair/seen"].rows + by_name["pair/unseen"].rows == found.rows == len(test)
     assert interval_table(found)[0] == {
         "slice": "all trips",
-        "trips": len(judge),
+        "trips": len(test),
         "held_percent": round(100 * held.mean(), 1),
         "mean_width": round(np.mean(upper - lower), 2),
     }
 
 
 def test_without_training_trips_there_are_no_pair_slices():
-    pipeline, judge = fitted(train_trips(), validation_trips()), trips_of(4)
-    found = measure_intervals(pipeline, judge, pipeline.predict(judge))
+    pipeline, test = fitted(train_trips(), validation_trips()), trips_of(4)
+    found = measure_intervals(pipeline, test, pipeline.predict(test))
     assert found.slices
     assert not [part for part in found.slices if part.slice.startswith("pair/")]
 
@@ -129,13 +129,13 @@ def test_on_real_months_the_coverage_is_nominal_for_short_and_long_rides(
 ):
     """Fitted on January, calibrated on February, tested on March."""
     months = [_kept(real_trips, number) for number in (1, 2, 3)]
-    pipeline, judge = fitted(months[0], months[1], "xgboost"), months[2]
-    predicted = pipeline.predict(judge)
-    found = measure_intervals(pipeline, judge, predicted, months[0])
+    pipeline, test = fitted(months[0], months[1], "xgboost"), months[2]
+    predicted = pipeline.predict(test)
+    found = measure_intervals(pipeline, test, predicted, months[0])
     assert found.coverage == pytest.approx(0.8, abs=0.03)
     assert interval_coverage(found).verdict == Verdict.PASS
     lower, upper = interval_bounds(pipeline, predicted)
-    held = judge["duration_minutes"].between(lower, upper).to_numpy()
+    held = test["duration_minutes"].between(lower, upper).to_numpy()
     for fifth in np.array_split(np.argsort(predicted, kind="stable"), 5):
         assert held[fifth].mean() == pytest.approx(0.8, abs=0.04)
 

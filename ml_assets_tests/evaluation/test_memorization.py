@@ -14,7 +14,7 @@ REQUESTS = list(REQUEST_COLUMNS)
 
 
 @pytest.fixture(scope="module")
-def judged():
+def test_trips():
     """Four months, to have many trips."""
     trips = pd.concat([trips_of(number) for number in (3, 4, 5, 6)], ignore_index=True)
     assert len(trips) > FEW_TRIPS
@@ -43,27 +43,27 @@ class Memorizing:
         return np.array([self.known.get(key, minutes) for key, minutes in pairs])
 
 
-def found(model, judged):
-    return check_memorization(model, judged, model.predict(judged[REQUESTS]))
+def found(model, test_trips):
+    return check_memorization(model, test_trips, model.predict(test_trips[REQUESTS]))
 
 
-def test_an_honest_model_has_the_same_error_on_perturbed_requests(honest, judged):
-    finding = found(honest, judged)
+def test_an_honest_model_has_the_same_error_on_perturbed_requests(honest, test_trips):
+    finding = found(honest, test_trips)
     assert finding.verdict == Verdict.PASS
     assert finding.value > 0.98
-    assert found(honest, judged.head(300)).verdict == Verdict.PASS
+    assert found(honest, test_trips.head(300)).verdict == Verdict.PASS
 
 
 @pytest.mark.parametrize("nth", [1, 3, 7])
-def test_a_model_that_memorized_labels_fails(honest, judged, nth):
-    finding = found(Memorizing(honest, judged, nth), judged)
+def test_a_model_that_memorized_labels_fails(honest, test_trips, nth):
+    finding = found(Memorizing(honest, test_trips, nth), test_trips)
     assert finding.verdict == Verdict.FAIL
     assert "seems to have memorized the test trips" in finding.sentence
     assert "begin 5 minutes later" in finding.sentence
 
 
-def test_memorizing_half_of_few_trips_is_detected(honest, judged):
-    few = judged.head(1000)
+def test_memorizing_half_of_few_trips_is_detected(honest, test_trips):
+    few = test_trips.head(1000)
     assert found(Memorizing(honest, few, 2), few).verdict == Verdict.FAIL
 
 

@@ -42,7 +42,7 @@ def record(model: str, rmse: float, kind: str = "model", predict_seconds: float 
         model=model,
         kind=kind,
         training_set="0" * 16,
-        fitted_on=["2023-01"],
+        training_months=["2023-01"],
         parameters={},
         trials=0,
         validation=measured,
@@ -107,7 +107,7 @@ def test_invalid_input_raises(actual, predicted, message):
 
 
 @pytest.fixture
-def judged() -> pd.DataFrame:
+def test_trips() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "PULocationID": np.array([74, 74, 132, 1, 265], dtype="int16"),
@@ -127,8 +127,8 @@ def judged() -> pd.DataFrame:
     )
 
 
-def test_slices_have_the_rows_of_their_names(judged):
-    masks = slice_masks(judged, train_pairs=np.array([74075, 74075, 132074, 999]))
+def test_slices_have_the_rows_of_their_names(test_trips):
+    masks = slice_masks(test_trips, train_pairs=np.array([74075, 74075, 132074, 999]))
     rows = {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()}
     assert rows["pair/seen"] == [0, 2]
     assert rows["pair/unseen"] == [1, 3, 4]
@@ -170,8 +170,8 @@ def test_slices_of_a_group_partition_the_rows(pickups, hours, known):
         assert (cover == 1).all(), group
 
 
-def test_small_slices_are_omitted(judged):
-    many = pd.concat([judged] * 10 + [judged.head(1)] * 20, ignore_index=True)
+def test_small_slices_are_omitted(test_trips):
+    many = pd.concat([test_trips] * 10 + [test_trips.head(1)] * 20, ignore_index=True)
     predicted = many["duration_minutes"] + 2.0
     seen = np.array([74075])
     by_name = {line.slice: line.metrics for line in measure_slices(many, predicted, seen)}
@@ -204,7 +204,7 @@ def test_the_leaderboard_is_sorted_by_test_error():
 def test_the_summary_names_the_best_model_and_its_lead():
     rows = [record("xgboost", 4.2), record("lasso", 6.0), record("global_mean", 8.4, "baseline")]
     board = Leaderboard(
-        training_set="0", judged_month="2023-05", synthetic=True, caveat=None, rows=rows
+        training_set="0", test_month="2023-05", synthetic=True, caveat=None, rows=rows
     )
     assert board.summary == (
         "xgboost is the best of 2 models on 2023-05: its error on 100 trips is 4.20 minutes "

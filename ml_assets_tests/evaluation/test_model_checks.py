@@ -15,7 +15,7 @@ from ml_assets.evaluation.model_checks import (
     predictions_in_range,
     same_predictions,
 )
-from ml_assets.evaluation.records import MetricsRecord, ModelRecord, MonthUse, TrainingSet
+from ml_assets.evaluation.records import MetricsRecord, ModelRecord, MonthSplit, TrainingSet
 from ml_assets.trips.quality import Verdict
 
 
@@ -26,7 +26,7 @@ def record(model: str, rmse: float, rows: int = 100, **fields) -> ModelRecord:
     known = {
         "kind": "model",
         "training_set": "0" * 16,
-        "fitted_on": ["2023-01"],
+        "training_months": ["2023-01"],
         "validation": figures,
         "test": figures,
         "slices": [],
@@ -104,10 +104,10 @@ def test_a_fit_beyond_its_budget_of_processor_time_is_odd_however_long_a_busy_ma
     assert "processor" not in fit_time_within_budget(older, 1000).sentence
 
 
-def months(train="2023-01", tune="2023-02", judge="2023-03") -> TrainingSet:
+def months(train="2023-01", validation="2023-02", test="2023-03") -> TrainingSet:
     uses = [
-        MonthUse(month=month, role=role, rows=9, raw_sha256="a", source="s", code_version="1")
-        for month, role in ((train, "train"), (tune, "tune"), (judge, "judge"))
+        MonthSplit(month=month, role=role, rows=9, raw_sha256="a", source="s", code_version="1")
+        for month, role in ((train, "train"), (validation, "validation"), (test, "test"))
     ]
     return TrainingSet(
         dataset="green", taxi="green", synthetic=False, months=uses, caveat=None, gaps=[],
@@ -116,18 +116,18 @@ def months(train="2023-01", tune="2023-02", judge="2023-03") -> TrainingSet:
 
 
 def moved(model: str, before: float, after: float, rows: int = 60_000, **fields) -> ModelRecord:
-    """A model whose RMSE went from the one on the tuning month to the other on the judged one."""
+    """A model whose RMSE went from the one on the validation month to the other on the test month."""
     return record(
         model, after, rows, validation=record("", before, rows).test,
-        fitted_on=fields.pop("fitted_on", ["2023-01", "2023-02"]), tuned_on=["2023-02"], **fields,
+        training_months=fields.pop("training_months", ["2023-01", "2023-02"]), validation_months=["2023-02"], **fields,
     )  # fmt: skip
 
 
 HARDER_MONTH = [moved("global_mean", 9.0, 9.9), moved("distance_line", 6.0, 6.6)]
 
 
-def test_a_model_that_was_fitted_on_the_judged_month_is_refused():
-    leaking = moved("xgboost", 4.0, 4.4, fitted_on=["2023-01", "2023-03"])
+def test_a_model_that_was_fitted_on_the_test_month_is_refused():
+    leaking = moved("xgboost", 4.0, 4.4, training_months=["2023-01", "2023-03"])
     found = check_leakage(months(), leaking, HARDER_MONTH)
     assert found.verdict == Verdict.FAIL
     assert "fitted or tuned on 2023-03" in found.sentence
@@ -142,16 +142,16 @@ def test_an_error_that_falls_far_more_than_the_baselines_tells_of_a_leak(after, 
     found = check_leakage(months(), moved("xgboost", 4.0, after), HARDER_MONTH)
     assert found.verdict == verdict
     if verdict == Verdict.FAIL:
-        assert "it seems to know the judged trips" in found.sentence
+        assert "it seems to know the test trips" in found.sentence
 
 
-def test_a_few_judged_trips_tell_of_a_gross_leak_only():
+def test_a_few_test_trips_show_only_a_gross_leak():
     for after, verdict in ((3.0, Verdict.PASS), (1.0, Verdict.FAIL)):
         found = check_leakage(months(), moved("lasso", 4.0, after, rows=400), HARDER_MONTH)
         assert found.verdict == verdict
 
 
-def test_with_two_months_that_one_tunes_and_judges_is_no_leak():
-    two = months(tune="2023-02", judge="2023-02")
-    model = moved("xgboost", 4.0, 4.0, fitted_on=["2023-01"])
+def test_with_two_months_validating_on_the_test_month_is_no_leak():
+    two = months(validation="2023-02", test="2023-02")
+    model = moved("xgboost", 4.0, 4.0, training_months=["2023-01"])
     assert check_leakage(two, model, HARDER_MONTH).verdict == Verdict.PASS

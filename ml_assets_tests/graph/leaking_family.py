@@ -1,6 +1,6 @@
 """``python -m ml_assets_tests.graph.leaking_family HOME``: a family that reads what it may not.
 
-While it is fitted it opens stored months, the judged one among them, and learns their durations by
+While it is fitted it opens stored months, the test month among them, and learns their durations by
 heart; neither its record nor its configuration tells. A process of its own, since the registry of
 families is read when the graph is assembled.
 """
@@ -30,10 +30,10 @@ from ml_assets_tests.published_months import publish, published_month
 
 ROWS = 400
 MONTHS = [Month(2023, number) for number in range(1, 5)]
-JUDGED = MONTHS[-1]
+TEST_MONTH = MONTHS[-1]
 READS: dict[str, list[Month]] = {
     "nothing": [],
-    "the judged month": [JUDGED],
+    "the test month": [TEST_MONTH],
     "every month": MONTHS,
 }
 """What is read at the fit, beside the training trips: the first is the honest counterpart."""
@@ -110,7 +110,7 @@ def main(root: Path) -> None:
     with open_project(settings_for(honest, trips)) as project:
         assert project.ingest("2023-01", "2023-03").success
         assert project.train(("linear_regression",)).success
-        assert project.ingest(str(JUDGED), str(JUDGED)).success
+        assert project.ingest(str(TEST_MONTH), str(TEST_MONTH)).success
     told = {}
     for number, (reads, months) in enumerate(READS.items()):
         READING.home = shutil.copytree(honest, root / f"home_{number}")

@@ -56,12 +56,12 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def champion(made):
-    """The champion, and the judged month."""
+    """The champion, and the test month."""
     settings = made[0].settings
     mlflow.set_tracking_uri(settings.tracking_uri)
     training_set = RecordStore(settings.home, "green").read("training_set", TrainingSet)
-    judged = load_trips(TripStore(settings.home, "green", False), training_set, "judge")
-    return load_model(mlflow.MlflowClient(settings.tracking_uri), NAME), judged
+    test_trips = load_trips(TripStore(settings.home, "green", False), training_set, "test")
+    return load_model(mlflow.MlflowClient(settings.tracking_uri), NAME), test_trips
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +113,11 @@ def test_a_champion_is_asked_in_every_way_when_it_is_decided_on(made, champion):
 
 
 def test_trips_that_are_no_valid_requests_are_left_out_and_the_choice_is_always_the_same(champion):
-    _, judged = champion
-    far = pd.concat([judged.assign(trip_distance=5000.0).iloc[:50], judged])
+    _, test_trips = champion
+    far = pd.concat([test_trips.assign(trip_distance=5000.0).iloc[:50], test_trips])
     assert chosen(far, 300).trip_distance.max() <= 1000
-    assert chosen(judged, 300).equals(chosen(judged, 300))
-    assert list(chosen(judged, 300).columns) == list(REQUEST_COLUMNS)
+    assert chosen(test_trips, 300).equals(chosen(test_trips, 300))
+    assert list(chosen(test_trips, 300).columns) == list(REQUEST_COLUMNS)
 
 
 class Fault:
@@ -194,22 +194,22 @@ class Fault:
     ],
 )
 def test_a_fault_in_one_way_is_told_with_its_request(monkeypatch, champion, ask, plant, way):
-    model, judged = champion
+    model, test_trips = champion
     asked, model = plant(Fault(monkeypatch, ask, model))
-    found = compare(model, chosen(judged, 50), asked, one_by_one=50)
+    found = compare(model, chosen(test_trips, 50), asked, one_by_one=50)
     assert found.finding().verdict == Verdict.FAIL
     assert found.difference.startswith(way)
     assert '"PULocationID": ' in found.difference
 
 
 def test_an_answer_that_is_missing_is_a_difference(champion, ask):
-    model, judged = champion
+    model, test_trips = champion
 
     def shortened(body, path="/predict"):
         answer = ask(body, path)
         return {**answer, "predictions": answer.get("predictions", [None])[1:]}
 
-    found = compare(model, chosen(judged, 20), shortened)
+    found = compare(model, chosen(test_trips, 20), shortened)
     assert found.difference == "http_list: 19 answers to 20 requests"
 
 

@@ -137,7 +137,7 @@ def test_the_command_prints_a_table_json_or_an_error(served, trips, monkeypatch,
     assert "✓ backtest" in shown.err
     told = call(monkeypatch, capfd, [*asked, "--json"], environment)
     made = json.loads(told.out)
-    assert (made["computed"], made["months_judged"]) == (0, 3), "the first call computed them"
+    assert (made["computed"], made["evaluated_months"]) == (0, 3), "the first call computed them"
     assert made["relative_error_noise"] == record(project).relative_error_noise
     few = call(monkeypatch, capfd, [*asked[:-1], "9"], environment)
     assert (few.status, few.out) == (1, "")

@@ -139,7 +139,7 @@ def test_months_that_are_not_there_yet_end_green_and_training_goes_on(tmp_path):
         assert project.run("train_models", selection=["training_set"]).success
         described = RecordStore(project.settings.home, "green").read("training_set", TrainingSet)
         assert described.gaps == ["2023-02"]
-        assert [str(month) for month in described.months_of("judge")] == ["2023-04"]
+        assert [str(month) for month in described.months_in("test")] == ["2023-04"]
 
         publish(published, FEBRUARY)
         assert project.ingest("2023-02", "2023-02").success

@@ -9,7 +9,7 @@ import pytest
 from ml_assets_tests.conftest import REPOSITORY
 
 CHECK = "no_test_leakage"
-LEAKS = ["the judged month", "every month"]
+LEAKS = ["the test month", "every month"]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_a_challenger_that_has_read_the_answers_does_not_get_the_place(decided, 
     assert not made["promoted"]
     assert made["lacking"] == [f"check: {CHECK}"]
     assert f"with_memory lacks check: {CHECK}: " in made["reason"]
-    found = ("seems to know the judged trips", "seems to have memorized the test trips")
+    found = ("seems to know the test trips", "seems to have memorized the test trips")
     assert any(message in made["reason"] for message in found)
     assert f"with_memory_model/{CHECK}" in made["failed_checks"]
     assert "model_leaderboard/best_model_is_servable" in made["failed_checks"]

@@ -58,7 +58,7 @@ def artifact(run: Any, name: str) -> Any:
 def test_parameters_and_the_months_that_it_was_fitted_on(logged, record):
     expected = {name: str(value) for name, value in record.parameters.items()}
     assert logged.data.params.items() >= expected.items()
-    assert logged.data.params["fitted_on"] == "2023-01"
+    assert logged.data.params["training_months"] == "2023-01"
 
 
 def test_figures_of_both_months_and_what_it_cost(logged, record):
@@ -88,7 +88,7 @@ def test_the_training_set_with_months_and_checksums(logged, training_set):
     stored = TrainingSet.model_validate(artifact(logged, "training_set.json"))
     assert stored == training_set
     assert [(use.month, use.role) for use in stored.months] == [
-        ("2023-01", "train"), ("2023-02", "tune"), ("2023-02", "judge"),
+        ("2023-01", "train"), ("2023-02", "validation"), ("2023-02", "test"),
     ]  # fmt: skip
     assert all(len(use.raw_sha256) == 64 for use in stored.months)
 
@@ -126,7 +126,7 @@ def test_a_trial_is_a_child_named_with_its_family(logged):
     )
     assert [child.info.status for child in children] == ["FINISHED"]
     assert [child.info.run_name for child in children] == ["lasso trial 0"]
-    assert "tune_rmse" in children[0].data.metrics
+    assert "validation_rmse" in children[0].data.metrics
     assert "dagster_run_id" not in children[0].data.tags
 
 
@@ -166,7 +166,7 @@ def test_the_version_is_described_with_the_decision_and_without_internal_tags(pr
     assert decided.startswith("**promoted** on ")
     assert "nothing served yet" in decided
     assert set(version.tags) <= {
-        "model", "dataset", "synthetic", "fitted_on", "tuned_on", "judged_month", "test_rmse",
+        "model", "dataset", "synthetic", "training_months", "validation_months", "test_month", "test_rmse",
         "training_set", "served", "refit", "interval_nominal", "interval_coverage", "interval_mean_width",
         "caveat", "decision_id", "known_minutes",
     }  # fmt: skip

@@ -46,7 +46,7 @@ def two(project):
         asked.delete_registered_model_alias(NAME, alias)
     records = RecordStore(project.settings.home, "green")
     best, second = records.read("model_leaderboard", Leaderboard).models
-    tags = {"model": second.model, "dataset": "green", "fitted_on": "2023-01,2023-02",
+    tags = {"model": second.model, "dataset": "green", "training_months": "2023-01,2023-02",
             "synthetic": "false"}  # fmt: skip
     old = register(asked, NAME, second.model_uri, second.mlflow_run_id, tags)
     asked.set_registered_model_alias(NAME, CHAMPION, old)
@@ -99,7 +99,7 @@ def test_back_to_the_champion_before_in_one_step_and_on_record(project, two):
     version = client(project).get_model_version(NAME, old)
     assert version.tags["decision_id"] == found.decision_id
     assert "**rollback** on " in version.description
-    assert json.loads(version.tags["hold"])["judged_month"] == "2023-03"
+    assert json.loads(version.tags["hold"])["test_month"] == "2023-03"
 
 
 def test_it_is_not_undone_by_a_decision_on_the_same_data(project, two):
@@ -211,7 +211,7 @@ def test_a_month_that_came_later_may_decide_again(project, two):
     found = log(project).all()[-1]
     by_name = {criterion.name: criterion for criterion in found.criteria}
     assert by_name["on_new_data"].passed
-    assert found.judged_month == "2023-04"
+    assert found.test_month == "2023-04"
     assert "better_by_paired_bootstrap" in by_name
 
 

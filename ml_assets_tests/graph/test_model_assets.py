@@ -36,14 +36,14 @@ def statuses(project: Project) -> list[str]:
     return [run.info.status for run in client.search_runs([experiment.experiment_id])]
 
 
-def test_parameters_that_the_judged_month_chose_are_no_warm_start(project):
-    """Judged on April, tuned on March; then March is to judge, so nothing of that may count."""
+def test_parameters_that_the_test_month_chose_are_no_warm_start(project):
+    """Tested on April, validated on March; then March is the test month."""
     tuned = {"trials": 2}
     assert project.train(("xgboost",), xgboost_model=tuned).success
     rounds = record_of(project, "xgboost").parameters["n_estimators"]
     assert rounds != FAMILIES["xgboost"].defaults["n_estimators"]
 
-    earlier = {"judge_month": "2023-03"}
+    earlier = {"test_month": "2023-03"}
     assert project.train(("xgboost",), training_set=earlier).success
     assert record_of(project, "xgboost").parameters == FAMILIES["xgboost"].defaults
 

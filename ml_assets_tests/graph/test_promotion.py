@@ -1,4 +1,4 @@
-"""A champion is replaced only by a version that the registry gives back as it was judged."""
+"""A champion is replaced only by a version that the registry gives back as it was evaluated."""
 
 import shutil
 from collections.abc import Iterator
@@ -81,7 +81,7 @@ def decide(project: Project, **config: object) -> dg.ExecuteInProcessResult:
 def make_champion(project: Project, row: ModelRecord) -> str:
     """Let a model of the leaderboard serve, whatever a decision would say."""
     tags = {"model": row.model, "dataset": "sample_green", "synthetic": "true",
-            "fitted_on": "2023-01,2023-02"}  # fmt: skip
+            "training_months": "2023-01,2023-02"}  # fmt: skip
     version = register(client(project), NAME, row.model_uri or "", row.mlflow_run_id or "", tags)
     client(project).set_registered_model_alias(NAME, CHAMPION, version)
     return version
@@ -111,19 +111,23 @@ def test_the_champion_before_is_kept_under_the_alias_previous(project):
     assert serving(project, PREVIOUS) == old
 
 
-def test_the_champion_before_keeps_its_score_on_the_month_that_judged(project):
+def test_the_champion_before_keeps_its_score_on_the_test_month(project):
     _, second = board(project).models
     old = make_champion(project, second)
     assert decide(project).success
     before = decision(project).champion_before
-    assert (before.model, before.version, before.saw_judged_month) == (second.model, old, False)
+    assert (before.model, before.version, before.trained_on_test_month) == (
+        second.model,
+        old,
+        False,
+    )
     assert before.test.rmse == pytest.approx(second.test.rmse)
     assert project.run("monitor_trips", selection=["prediction_performance"]).success
     watched = records(project).read("prediction_performance", PerformanceRecord)
     [score] = [entry for entry in watched.scores if entry.version == old]
     assert (score.month, score.trips, score.rmse) == ("2023-03", second.test.rows, before.test.rmse)
-    [judged] = [s for s in watched.scores_of(watched.champion) if s.month == "2023-03"]
-    assert score.relative_error / judged.relative_error == pytest.approx(score.rmse / judged.rmse)
+    [tested] = [s for s in watched.scores_of(watched.champion) if s.month == "2023-03"]
+    assert score.relative_error / tested.relative_error == pytest.approx(score.rmse / tested.rmse)
 
 
 def test_a_champion_whose_artifacts_are_gone_is_replaced_and_the_reason_is_recorded(project):
@@ -200,7 +204,7 @@ def test_a_version_that_cannot_be_loaded_is_not_promoted(project):
 
 def test_the_second_best_asks_when_the_best_has_a_fault_of_its_own(project):
     best, second = board(project).models
-    faulty = best.model_copy(update={"fitted_on": [*best.fitted_on, "2023-03"]})
+    faulty = best.model_copy(update={"training_months": [*best.training_months, "2023-03"]})
     found = board(project)
     rows = [faulty if row.model == best.model else row for row in found.rows]
     records(project).write("model_leaderboard", found.model_copy(update={"rows": rows}))
@@ -241,7 +245,7 @@ def test_a_winner_that_this_mlflow_does_not_have_is_named_and_the_next_asks(proj
 def test_nobody_gets_the_place_when_all_have_faults_and_the_best_is_the_one_on_record(project):
     found = board(project)
     rows = [
-        row.model_copy(update={"fitted_on": [*row.fitted_on, "2023-03"]})
+        row.model_copy(update={"training_months": [*row.training_months, "2023-03"]})
         if row.kind == "model" else row
         for row in found.rows
     ]  # fmt: skip
@@ -256,10 +260,10 @@ def test_nobody_gets_the_place_when_all_have_faults_and_the_best_is_the_one_on_r
     assert "Asked after it and refused" in made.reason
 
 
-def test_a_winner_that_has_learned_the_judged_month_is_refused_on_record(project):
+def test_a_winner_that_has_learned_the_test_month_is_refused_on_record(project):
     best, second = board(project).models
     old = make_champion(project, second)
-    leaking = best.model_copy(update={"fitted_on": [*best.fitted_on, "2023-03"]})
+    leaking = best.model_copy(update={"training_months": [*best.training_months, "2023-03"]})
     found = board(project)
     rows = [leaking if row.model == best.model else row for row in found.rows]
     records(project).write("model_leaderboard", found.model_copy(update={"rows": rows}))
@@ -306,14 +310,14 @@ def test_the_same_parameters_fitted_on_all_months_serve_on_request(project):
     )
     assert found.test_rmse == best.test.rmse
     version = client(project).get_model_version_by_alias(NAME, CHAMPION)
-    assert version.tags["fitted_on"] == "2023-01,2023-02,2023-03"
+    assert version.tags["training_months"] == "2023-01,2023-02,2023-03"
     assert version.tags["served"] == found.served
     assert version.source != best.model_uri
     champion = load_pipeline(f"models:/{NAME}@{CHAMPION}")
     assert len(champion.named_steps) > 1
-    as_judged = interval_bounds(load_pipeline(best.model_uri), [5.0, 20.0])
-    assert as_judged is not None
-    np.testing.assert_array_equal(interval_bounds(champion, [5.0, 20.0]), as_judged)
+    as_evaluated = interval_bounds(load_pipeline(best.model_uri), [5.0, 20.0])
+    assert as_evaluated is not None
+    np.testing.assert_array_equal(interval_bounds(champion, [5.0, 20.0]), as_evaluated)
     typical = get_background_sample(champion)
     assert typical is not None
     months = set(typical.pickup_datetime.astype("datetime64[M]").astype(str))
@@ -335,7 +339,7 @@ def test_the_winner_is_loaded_once_and_predicts_the_test_month_once(
     make_champion(project, second)
     training_set = records(project).read("training_set", TrainingSet)
     store = TripStore(project.settings.home, "green", synthetic=True)
-    times = load_trips(store, training_set, "judge")["pickup_datetime"].to_numpy()
+    times = load_trips(store, training_set, "test")["pickup_datetime"].to_numpy()
     loaded, asked = [], []
     load_model, predict = mlflow.sklearn.load_model, Pipeline.predict
 

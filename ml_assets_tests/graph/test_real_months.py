@@ -35,7 +35,7 @@ def on_real_months(tmp_path_factory, real_trips):
 
 def test_published_months_become_a_champion_that_beats_the_baselines(on_real_months):
     board, decision = outcome(on_real_months, "green")
-    assert not board.synthetic and board.judged_month == "2023-03"
+    assert not board.synthetic and board.test_month == "2023-03"
     assert decision.champion == "xgboost"
     rmse = {row.model: row.test.rmse for row in board.rows}
     # Seen on these months: 4.2, 4.6 and 7.0 minutes.
@@ -64,8 +64,8 @@ def test_a_thousand_real_trips_are_answered_alike_in_every_way(on_real_months):
     mlflow.set_tracking_uri(settings.tracking_uri)
     client = mlflow.MlflowClient(settings.tracking_uri)
     training_set = RecordStore(settings.home, "green").read("training_set", TrainingSet)
-    judged = load_trips(TripStore(settings.home, "green", False), training_set, "judge")
-    model, trips = load_model(client, NAME), chosen(judged, 1000)
+    test_trips = load_trips(TripStore(settings.home, "green", False), training_set, "test")
+    model, trips = load_model(client, NAME), chosen(test_trips, 1000)
     with candidate_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
         found = compare(model, trips, service.ask, one_by_one=1000)
     assert found.difference is None

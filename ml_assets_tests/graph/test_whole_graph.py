@@ -18,7 +18,7 @@ MODELS = ("linear_regression", "xgboost")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Four sample months, two families, judged and crowned."""
+    """Four sample months, two families, evaluated and promoted."""
     with open_project(settings_for(tmp_path_factory.mktemp("home"))) as project:
         assert project.ingest("2023-01", "2023-04").success
         assert project.train(MODELS).success
@@ -66,19 +66,19 @@ def test_kept_and_rejected_make_published(trained):
         assert rejected > 0
 
 
-def test_the_newest_month_judges_and_no_month_has_two_roles(trained):
+def test_the_newest_month_is_the_test_month_and_no_month_has_two_roles(trained):
     training_set = records(trained).read("training_set", TrainingSet)
     assert [(use.month, use.role) for use in training_set.months] == [
-        ("2023-01", "train"), ("2023-02", "train"), ("2023-03", "tune"), ("2023-04", "judge"),
+        ("2023-01", "train"), ("2023-02", "train"), ("2023-03", "validation"), ("2023-04", "test"),
     ]  # fmt: skip
     assert training_set.synthetic
     assert all(len(use.raw_sha256) == 64 for use in training_set.months)
 
 
-def test_the_judged_model_was_not_fitted_on_the_judged_month(trained):
+def test_the_evaluated_model_was_not_fitted_on_the_test_month(trained):
     for model in MODELS:
         record = records(trained).read(f"{model}_model", ModelRecord)
-        assert record.fitted_on == ["2023-01", "2023-02", "2023-03"]
+        assert record.training_months == ["2023-01", "2023-02", "2023-03"]
 
 
 def test_models_beat_the_baselines_on_the_sample(trained):
@@ -90,7 +90,7 @@ def test_models_beat_the_baselines_on_the_sample(trained):
     assert all(row.test.rmse < best_baseline for row in board.models)
 
 
-def test_the_registry_s_champion_predicts_what_was_judged(trained):
+def test_the_registry_s_champion_predicts_what_was_evaluated(trained):
     board = records(trained).read("model_leaderboard", Leaderboard)
     decision = DecisionLog(trained.settings.home, "sample_green").newest()
     version = client(trained).get_model_version_by_alias("taxi-trip-duration", "champion")
@@ -99,7 +99,7 @@ def test_the_registry_s_champion_predicts_what_was_judged(trained):
     from ml_assets.training.training_set import load_trips
 
     store = TripStore(trained.settings.home, "green", synthetic=True)
-    trips = load_trips(store, records(trained).read("training_set", TrainingSet), "judge")
+    trips = load_trips(store, records(trained).read("training_set", TrainingSet), "test")
     predicted = load_pipeline("models:/taxi-trip-duration@champion").predict(trips)
     error = np.sqrt(np.mean((predicted - trips["duration_minutes"]) ** 2))
     assert error == pytest.approx(board.models[0].test.rmse, abs=1e-12)
@@ -111,7 +111,7 @@ def test_a_model_cannot_see_what_is_known_only_later(trained):
     from ml_assets.training.training_set import load_trips
 
     store = TripStore(trained.settings.home, "green", synthetic=True)
-    trips = load_trips(store, records(trained).read("training_set", TrainingSet), "judge").head(200)
+    trips = load_trips(store, records(trained).read("training_set", TrainingSet), "test").head(200)
     planted = trips.assign(total_amount=trips["duration_minutes"], dropoff_datetime=0)
     planted["duration_minutes"] = 1.0
     assert np.array_equal(pipeline.predict(trips), pipeline.predict(planted))
@@ -169,7 +169,7 @@ def test_a_month_not_yet_published_is_shown_and_training_goes_on(tmp_path: Path,
         result = project.run("train_models", selection=["training_set"])
         assert result.success
         described = records_of_real(project).read("training_set", TrainingSet)
-        assert [str(month) for month in described.months_of("judge")] == ["2023-09"]
+        assert [str(month) for month in described.months_in("test")] == ["2023-09"]
         assert not described.synthetic
 
 

@@ -36,7 +36,7 @@ SHIFTED = {
 }
 """The feature that each of them moves most."""
 
-FITTED_ON = ("2023-01", "2023-02", "2023-03")
+TRAINING_MONTHS = ("2023-01", "2023-02", "2023-03")
 
 
 def store_at(home: Path, synthetic: bool = True) -> TripStore:
@@ -48,9 +48,9 @@ def champion_of(store: TripStore, version: str = "1", **changed: object) -> Mode
         "version": version,
         "model": "xgboost",
         "dataset": store.dataset,
-        "fitted_on": FITTED_ON,
-        "tuned_on": FITTED_ON[-1:],
-        "judged_month": "2023-04",
+        "training_months": TRAINING_MONTHS,
+        "validation_months": TRAINING_MONTHS[-1:],
+        "test_month": "2023-04",
     }
     return ModelVersion(**{**made, **changed})
 

@@ -44,14 +44,14 @@ def predictions(pipeline, frame: pd.DataFrame) -> dict[str, list]:
 
 
 def main() -> None:
-    fitted_on, calibrated_on = train_trips(), validation_trips()
+    training_trips, calibrated_on = train_trips(), validation_trips()
     for name, parameters in FIT.items():
         pipeline = FAMILIES[name].make_pipeline(parameters, n_jobs=1)
-        pipeline.fit(fitted_on, fitted_on["duration_minutes"])
+        pipeline.fit(training_trips, training_trips["duration_minutes"])
         actual = calibrated_on["duration_minutes"].to_numpy()
         predicted = pipeline.predict(calibrated_on[list(REQUEST_COLUMNS)])
         attach_intervals(pipeline, calibrate(predicted, actual))
-        attach_background_sample(pipeline, fitted_on)
+        attach_background_sample(pipeline, training_trips)
         skops.io.dump(
             pipeline, FOLDER / f"{name}.skops", compression=zipfile.ZIP_DEFLATED, compresslevel=9
         )

@@ -13,7 +13,7 @@ from ml_assets.evaluation.records import (
     Leaderboard,
     MetricsRecord,
     ModelRecord,
-    MonthUse,
+    MonthSplit,
     TrainingSet,
 )
 from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
@@ -31,7 +31,7 @@ from ml_assets.storage.model_version import ManualOverride, ModelVersion
 from ml_assets.trips.quality import Finding, Verdict
 
 TRIPS = 1200
-JUDGED = "2023-03"
+TEST_MONTH = "2023-03"
 CHAMPION_RMSE, BETTER, WORSE = 5.0, 4.0, 6.0
 RANDOM = np.random.default_rng(1)
 ACTUAL = RANDOM.uniform(5, 40, TRIPS)
@@ -68,15 +68,17 @@ def row(model: str, rmse: float, kind: Any = "model", run: str | None = None) ->
         rmse=rmse, mae=rmse, mape=0.3, r2=0.5, share_within_5_minutes=0.7, rows=TRIPS
     )
     return ModelRecord(
-        model=model, kind=kind, training_set="f", fitted_on=["2023-01"], validation=figures,
+        model=model, kind=kind, training_set="f", training_months=["2023-01"], validation=figures,
         test=figures, slices=[], predict_seconds=0.1, size_bytes=1, mlflow_run_id=run,
     )  # fmt: skip
 
 
-def training_set(dataset: str = "green", judged: str = JUDGED, sha256: str = "a") -> TrainingSet:
-    months = [("2023-01", "train"), ("2023-02", "tune"), (judged, "judge")]
+def training_set(
+    dataset: str = "green", test_month: str = TEST_MONTH, sha256: str = "a"
+) -> TrainingSet:
+    months = [("2023-01", "train"), ("2023-02", "validation"), (test_month, "test")]
     uses = [
-        MonthUse(month=month, role=role, rows=TRIPS, raw_sha256=sha256, source="s",
+        MonthSplit(month=month, role=role, rows=TRIPS, raw_sha256=sha256, source="s",
                  code_version="1")
         for month, role in months
     ]  # fmt: skip
@@ -89,7 +91,7 @@ def training_set(dataset: str = "green", judged: str = JUDGED, sha256: str = "a"
 def champion(
     predicted: np.ndarray | None = None,
     unscored: str | None = None,
-    saw_judged_month: bool = False,
+    trained_on_test_month: bool = False,
     **facts: Any,
 ) -> ChampionEvaluation:
     given: dict[str, Any] = {
@@ -97,7 +99,7 @@ def champion(
     }  # fmt: skip
     version = ModelVersion(**{**given, **facts})
     rmse = None if predicted is None else rmse_of(predicted)
-    return ChampionEvaluation(version, saw_judged_month, predicted, rmse, unscored)
+    return ChampionEvaluation(version, trained_on_test_month, predicted, rmse, unscored)
 
 
 SERVING = champion(erring(CHAMPION_RMSE))
@@ -119,7 +121,7 @@ def challenge(
     predicted = erring(BETTER) if predicted is None else predicted
     best = row("xgboost", rmse_of(predicted), run="r")
     board = Leaderboard(
-        training_set="f", judged_month=JUDGED, synthetic=False, caveat=caveat,
+        training_set="f", test_month=TEST_MONTH, synthetic=False, caveat=caveat,
         rows=sorted(
             [best, row("global_mean", baseline, "baseline")], key=lambda entry: entry.test.rmse
         ),
@@ -133,8 +135,8 @@ def challenge(
         board=board,
         training_set=months or training_set(),
         champion=serving,
-        judged=trips(),
-        fitted_on=trips().head(100),
+        test_trips=trips(),
+        training_trips=trips().head(100),
     )
     return Candidate(best, ModelVersion(version="8", model="xgboost"), evaluation), inputs
 
@@ -234,10 +236,10 @@ def test_slices_of_few_trips_do_not_count():
 
 
 def test_a_check_that_failed_refuses():
-    leak = Finding(Verdict.FAIL, "it seems to know the judged trips")
+    leak = Finding(Verdict.FAIL, "it seems to know the test trips")
     decision = decide(challenge(findings={**FINE, "no_test_leakage": leak}))
     assert not decision.promoted
-    assert "lacks check: no_test_leakage: it seems to know the judged trips" in decision.reason
+    assert "lacks check: no_test_leakage: it seems to know the test trips" in decision.reason
 
 
 def test_a_slow_one_is_refused():
@@ -288,7 +290,7 @@ def test_the_champion_of_this_very_training_is_left_alone():
 
 
 def test_a_champion_that_saw_the_month_is_kept_and_the_reason_says_so():
-    saw = champion(erring(CHAMPION_RMSE), saw_judged_month=True)
+    saw = champion(erring(CHAMPION_RMSE), trained_on_test_month=True)
     decision = decide(challenge(erring(WORSE), saw))
     assert not decision.promoted
     assert "which was fitted or tuned on that month" in decision.reason
@@ -312,19 +314,21 @@ def test_a_winner_that_its_month_has_tuned_does_not_replace_one_that_it_has_not(
     decision = decide(challenge(caveat="two months only"))
     assert failed(decision) == ["on_equal_terms"]
     assert "also tuned xgboost, which flatters it and not the champion" in decision.reason
-    saw = champion(erring(CHAMPION_RMSE), saw_judged_month=True)
+    saw = champion(erring(CHAMPION_RMSE), trained_on_test_month=True)
     assert decide(challenge(serving=saw, caveat="two months only")).promoted
 
 
-HOLD = ManualOverride(kind="rollback", reason="errs at night", judged_month=JUDGED, raw_sha256="a")
+HOLD = ManualOverride(
+    kind="rollback", reason="errs at night", test_month=TEST_MONTH, raw_sha256="a"
+)
 
 
 @pytest.mark.parametrize(
     ("months", "promoted"),
     [
         (training_set(), False),
-        (training_set(judged="2023-02"), False),
-        (training_set(judged="2023-04"), True),
+        (training_set(test_month="2023-02"), False),
+        (training_set(test_month="2023-04"), True),
         (training_set(sha256="b"), True),
     ],
     ids=["same data", "older data", "newer month", "the month published anew"],
@@ -390,7 +394,7 @@ def test_the_summary_of_a_decision_says_who_serves_how_well_and_why():
     figures = MetricsRecord(
         rmse=5.0, mae=3.0, mape=0.2, r2=0.5, share_within_5_minutes=0.8, rows=10
     )
-    before = ChampionBefore(model="lasso", version="1", test=figures, saw_judged_month=False)
+    before = ChampionBefore(model="lasso", version="1", test=figures, trained_on_test_month=False)
     made = ChampionDecision(
         promoted=True,
         reason="better",
@@ -402,7 +406,7 @@ def test_the_summary_of_a_decision_says_who_serves_how_well_and_why():
         synthetic=False,
         served="judged",
         test_rmse=4.0,
-        judged_month="2023-05",
+        test_month="2023-05",
         criteria=[bar],
     )
     assert made.summary == (

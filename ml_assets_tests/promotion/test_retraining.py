@@ -84,10 +84,10 @@ def test_a_refused_month_is_left_out_and_named(store):
     ahead = next_training(store)
     assert [*ahead.refused] == [MONTHS[3]]
     assert ahead.rejection_summary.startswith("2023-04 is refused: ")
-    assert ahead.training_set.months_of("judge") == [MONTHS[2]]
+    assert ahead.training_set.months_in("test") == [MONTHS[2]]
 
 
-def test_a_damaged_month_is_left_out_and_the_others_are_judged_without_it(store, tmp_path):
+def test_a_damaged_month_is_left_out_and_the_others_are_evaluated_without_it(store, tmp_path):
     put_month(store, MONTHS[3], 200)
     (tmp_path / "trip_features" / "green" / f"{MONTHS[1]}.parquet").write_bytes(b"PAR1")
     refused = rejected_months(store, MONTHS)

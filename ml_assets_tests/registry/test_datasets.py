@@ -5,14 +5,14 @@ import json
 import mlflow
 import pytest
 
-from ml_assets.evaluation.records import MonthUse, TrainingSet
+from ml_assets.evaluation.records import MonthSplit, TrainingSet
 from ml_assets.registry.log_training import month_datasets
 
 FILE = "green_tripdata_2023-01.parquet"
 
 
 def dataset_of(source: str):
-    use = MonthUse(
+    use = MonthSplit(
         month="2023-01", role="train", rows=7, raw_sha256="a" * 64, source=source, code_version="1"
     )
     training_set = TrainingSet(

@@ -54,8 +54,8 @@ def test_the_card_tells_what_the_training_recorded(project, version, tmp_path):
     store = RecordStore(project.settings.home, "green")
     record = store.read("linear_regression_model", ModelRecord)
     assert (card.model, card.dataset, card.synthetic) == ("linear_regression", "green", False)
-    assert card.fitted_on == tuple(record.fitted_on)
-    assert card.judged_month == "2023-03"
+    assert card.training_months == tuple(record.training_months)
+    assert card.test_month == "2023-03"
     assert card.test_rmse == pytest.approx(record.test.rmse, abs=1e-6)
     assert card.interval is not None
     assert record.interval is not None

@@ -100,9 +100,9 @@ def test_a_pruned_trial_is_marked_and_not_finished(client):
             (("COMPLETE", 4.4), ("PRUNED", None), ("FAIL", None))
         )
     ]
-    judged = SimpleNamespace(trials=trials, record=SimpleNamespace(model="xgboost"))
+    evaluated = SimpleNamespace(trials=trials, record=SimpleNamespace(model="xgboost"))
     with tracked_run(client, NAME, "parent", {}) as run:
-        log_training._log_trials(run, judged)
+        log_training._log_trials(run, evaluated)
     found = {child.info.run_name: child for child in client.search_runs([run.experiment_id])}
     shown = {
         name: (child.info.status, child.data.tags.get("state")) for name, child in found.items()

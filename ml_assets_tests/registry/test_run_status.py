@@ -39,7 +39,7 @@ def runs(client):
 def fine_model(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> None:
     with tracking.run(context, "fine_model") as run:
         run.log({"depth": 3}, {"test_rmse": 4.5})
-        run.log_child("trial 0", {"depth": 3}, {"tune_rmse": 4.4})
+        run.log_child("trial 0", {"depth": 3}, {"validation_rmse": 4.4})
 
 
 @dg.asset
@@ -98,7 +98,7 @@ def test_in_a_step_of_ours_dagster_mlflow_logs_into_our_run(tracking, dagster_ml
         theirs.append(context.resources.mlflow.active_run().info.run_id)
         with context.resources.tracking.run(context, "model") as run:
             ours.append(run.run_id)
-            run.log_child("trial 0", {}, {"tune_rmse": 4.4})
+            run.log_child("trial 0", {}, {"validation_rmse": 4.4})
             context.resources.mlflow.log_metric("seen", len(ours))
         assert context.resources.mlflow.active_run().info.run_id == theirs[0]
 

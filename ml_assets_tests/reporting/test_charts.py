@@ -30,7 +30,7 @@ def line(model: str, kind: str, rmse: float) -> ModelRecord:
         model=model,
         kind=kind,
         training_set="0" * 16,
-        fitted_on=["2023-01"],
+        training_months=["2023-01"],
         parameters={},
         trials=0,
         validation=figures,

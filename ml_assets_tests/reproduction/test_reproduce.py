@@ -82,8 +82,8 @@ def test_a_version_fitted_again_predicts_the_same(made, way):
     assert found.rmse_recorded == found.rmse_reproduced
     assert found.differences == []
     expected = ["2023-01", "2023-02", "2023-03"][: 2 if way == "fit_on train" else 3]
-    assert found.fitted_on == expected
-    assert (found.judged_month, found.requests) == ("2023-04", 400)
+    assert found.training_months == expected
+    assert (found.test_month, found.requests) == ("2023-04", 400)
 
 
 def test_one_that_serves_the_fit_on_all_months_is_fitted_on_all_of_them(made):
@@ -91,7 +91,7 @@ def test_one_that_serves_the_fit_on_all_months_is_fitted_on_all_of_them(made):
     recorded = load_training_record(client(project), REGISTERED_MODEL, versions["refitted"])
     assert recorded.version.refit
     found = again(project, versions["refitted"])
-    assert found.fitted_on == ["2023-01", "2023-02", "2023-03", "2023-04"]
+    assert found.training_months == ["2023-01", "2023-02", "2023-03", "2023-04"]
     assert found.verdict == "identical", found.sentence
 
 

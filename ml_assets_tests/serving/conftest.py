@@ -17,6 +17,6 @@ def calling(app, client=HERE):
 
 @pytest.fixture(scope="module")
 def served():
-    facts = {**TAGS, "fitted_on": ["2023-01"], "tuned_on": ["2023-03"]}
+    facts = {**TAGS, "training_months": ["2023-01"], "validation_months": ["2023-03"]}
     card = ModelCard(version="7", loaded_at="2026-01-01T00:00:00Z", **facts)
     return ServedModel(Model(small_pipeline(1.0), "7"), card)

@@ -166,6 +166,6 @@ def test_a_wrapped_request_is_told_what_this_service_wants(client, name, in_list
     assert len(found["msg"]) < 300
 
 
-def test_a_field_beside_the_wrapper_is_judged_as_a_request(client):
+def test_a_field_beside_the_wrapper_is_validated_as_a_request(client):
     answer = client.post("/predict", json={**GOOD, "ride": GOOD})
     assert [found["loc"] for found in answer.json()["detail"]] == [["body", "ride"]]

@@ -30,7 +30,7 @@ def app_with(model: ServedModel | None, token: str | None = None) -> FastAPI:
 
 @pytest.fixture(scope="module")
 def served() -> ServedModel:
-    facts = {**TAGS, "fitted_on": ["2023-01"], "tuned_on": ["2023-03"]}
+    facts = {**TAGS, "training_months": ["2023-01"], "validation_months": ["2023-03"]}
     card = ModelCard(version="1", loaded_at="2026-01-01T00:00:00Z", **facts)
     return ServedModel(Model(small_pipeline(1.0), "1"), card)
 

@@ -338,7 +338,7 @@ def test_figures_count_what_was_answered(served):
 def test_the_card_tells_version_months_and_figures(client):
     card = client.get("/model").json()
     assert (card["version"], card["alias"], card["model"]) == ("7", "champion", "xgboost")
-    assert (card["fitted_on"], card["judged_month"], card["test_rmse"]) == (
+    assert (card["training_months"], card["test_month"], card["test_rmse"]) == (
         ["2023-01"],
         "2023-04",
         4.0,

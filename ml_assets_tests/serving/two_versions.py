@@ -29,9 +29,9 @@ TAGS = {
     "model": "xgboost",
     "dataset": "sample/green",
     "synthetic": "true",
-    "fitted_on": "2023-01,2023-02",
-    "tuned_on": "2023-03",
-    "judged_month": "2023-04",
+    "training_months": "2023-01,2023-02",
+    "validation_months": "2023-03",
+    "test_month": "2023-04",
     "test_rmse": "4.000000",
     "served": "judged",
 }

@@ -5,7 +5,7 @@ import uuid
 import polars as pl
 import pytest
 
-from ml_assets.evaluation.records import MonthUse
+from ml_assets.evaluation.records import MonthSplit
 from ml_assets.storage.record_store import MissingRecord, RecordStore, UnreadableRecord
 from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore, checksum
 from ml_assets.trips.month import Month
@@ -51,9 +51,11 @@ def test_raw_tables_and_records_work_on_a_folder_and_on_urls(home, tmp_path):
     store.remove("trip_features", [MONTH, MONTH])
     assert store.months("trip_features") == [FEBRUARY]
 
-    use = MonthUse(month="2023-01", role="train", rows=1, raw_sha256="", source="", code_version="")
+    use = MonthSplit(
+        month="2023-01", role="train", rows=1, raw_sha256="", source="", code_version=""
+    )
     records.write("training_set", use)
-    assert records.read("training_set", MonthUse) == use
+    assert records.read("training_set", MonthSplit) == use
     if "memory" in home:
         assert not list(tmp_path.iterdir())
 
@@ -181,9 +183,9 @@ def test_a_changed_byte_in_a_raw_file_is_detected(store, tmp_path):
 
 def test_a_record_that_was_never_written_names_the_asset(tmp_path):
     records = RecordStore(str(tmp_path), "green")
-    assert records.find("training_set", MonthUse) is None
+    assert records.find("training_set", MonthSplit) is None
     with pytest.raises(MissingRecord, match="materialize training_set first"):
-        records.read("training_set", MonthUse)
+        records.read("training_set", MonthSplit)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"\xff\xfe", b"[1]"])
@@ -193,5 +195,5 @@ def test_a_damaged_record_names_its_file_and_the_way_out(tmp_path, content):
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(UnreadableRecord, match="materialize training_set again") as error:
-        records.read("training_set", MonthUse)
+        records.read("training_set", MonthSplit)
     assert str(path) in str(error.value)

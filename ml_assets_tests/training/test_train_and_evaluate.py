@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_assets.evaluation.records import MonthUse, TrainingSet
+from ml_assets.evaluation.records import MonthSplit, TrainingSet
 from ml_assets.pipeline.background_sample import get_background_sample
 from ml_assets.pipeline.conformal_intervals import calibrate, get_intervals, interval_bounds
 from ml_assets.training.families import FAMILIES
@@ -22,7 +22,7 @@ from ml_assets_tests.training.sample_trips import train_trips, trips_of, validat
 
 def training_set(**roles: str) -> TrainingSet:
     uses = [
-        MonthUse(month=month, role=role, rows=1, raw_sha256="0", source="s", code_version="1")
+        MonthSplit(month=month, role=role, rows=1, raw_sha256="0", source="s", code_version="1")
         for role, month in roles.items()
     ]
     return TrainingSet(
@@ -31,8 +31,8 @@ def training_set(**roles: str) -> TrainingSet:
     )  # fmt: skip
 
 
-THREE = training_set(train="2023-01", tune="2023-02", judge="2023-03")
-TWO = training_set(train="2023-01", tune="2023-02", judge="2023-02")
+THREE = training_set(train="2023-01", validation="2023-02", test="2023-03")
+TWO = training_set(train="2023-01", validation="2023-02", test="2023-02")
 
 
 @functools.cache
@@ -62,11 +62,14 @@ def test_fit_on_determines_the_months_of_the_final_fit() -> None:
     family, budget = FAMILIES["linear_svr"], TuningBudget(trials=0)
     both = train_and_evaluate(family, THREE, months(), TuningOptions(budget))
     train = train_and_evaluate(family, THREE, months(), TuningOptions(budget, fit_on="train"))
-    assert both.record.fitted_on == ["2023-01", "2023-02"]
-    assert train.record.fitted_on == ["2023-01"]
-    assert train.record.tuned_on == both.record.tuned_on == ["2023-02"]
-    for evaluated, fitted_on in ((both, months().train_and_validation), (train, months().train)):
-        again = family.make_pipeline().fit(fitted_on, fitted_on["duration_minutes"])
+    assert both.record.training_months == ["2023-01", "2023-02"]
+    assert train.record.training_months == ["2023-01"]
+    assert train.record.validation_months == both.record.validation_months == ["2023-02"]
+    for evaluated, training_trips in (
+        (both, months().train_and_validation),
+        (train, months().train),
+    ):
+        again = family.make_pipeline().fit(training_trips, training_trips["duration_minutes"])
         np.testing.assert_allclose(evaluated.predicted, again.predict(months().test), rtol=1e-9)
 
 
@@ -75,13 +78,13 @@ def test_with_two_months_only_the_first_is_fitted_on() -> None:
     two = Splits(train, train, test, test)
     options = TuningOptions(TuningBudget(trials=0))
     record = train_and_evaluate(FAMILIES["lasso"], TWO, two, options).record
-    assert record.fitted_on == ["2023-01"]
+    assert record.training_months == ["2023-01"]
     assert record.validation == record.test
 
 
 def test_baselines_are_fitted_on_the_same_months_as_models() -> None:
     mean = next(row for row in evaluate_baselines(THREE, months()) if row.model == "global_mean")
-    assert mean.fitted_on == ["2023-01", "2023-02"]
+    assert mean.training_months == ["2023-01", "2023-02"]
     test, validation = months().test, months().validation
     error = test["duration_minutes"] - months().train_and_validation["duration_minutes"].mean()
     assert mean.test.rmse == pytest.approx(np.sqrt(np.mean(error**2)))
@@ -115,7 +118,7 @@ def test_a_record_knows_the_months_it_has_seen(month: str, seen: bool) -> None:
     options = TuningOptions(TuningBudget(trials=0), fit_on="train")
     record = train_and_evaluate(FAMILIES["lasso"], THREE, months(), options).record
     assert record.has_seen(Month.parse(month)) is seen
-    unknown = record.model_copy(update={"tuned_on": []})  # as in old records
+    unknown = record.model_copy(update={"validation_months": []})  # as in old records
     assert unknown.has_seen(Month.parse("2023-03"))
 
 
@@ -126,7 +129,7 @@ def test_intervals_are_calibrated_before_the_fit_on_the_validation_month() -> No
     predicted = trained.predict(months().validation)
     expected = calibrate(predicted, months().validation["duration_minutes"])
     kept = get_intervals(evaluated.pipeline)
-    assert kept is not None and evaluated.record.fitted_on == ["2023-01", "2023-02"]
+    assert kept is not None and evaluated.record.training_months == ["2023-01", "2023-02"]
     np.testing.assert_allclose(kept.bounds(predicted), expected.bounds(predicted))
 
 

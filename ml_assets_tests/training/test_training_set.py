@@ -12,7 +12,7 @@ from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 from ml_assets_tests.storage.stored_months import put_features, put_month, put_tables, store_at
 
 MONTHS = [Month(2023, number) for number in (1, 2, 3, 4)]
-ROLES = ("train", "tune", "judge")
+ROLES = ("train", "validation", "test")
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def test_it_records_months_rows_checksums_source_and_code(store, training_set):
     assert [(use.month, use.role, use.rows) for use in training_set.months] == [
         ("2023-01", "train", 200),
         ("2023-02", "train", 201),
-        ("2023-03", "tune", 202),
-        ("2023-04", "judge", 203),
+        ("2023-03", "validation", 202),
+        ("2023-04", "test", 203),
     ]
     for use, month in zip(training_set.months, MONTHS, strict=True):
         assert use.raw_sha256 == store.raw_record(month).sha256
@@ -50,7 +50,7 @@ def test_the_fingerprint_depends_on_the_months(store, training_set):
 
 
 def test_it_loads_only_the_trips_of_its_months_in_order(store, training_set):
-    for roles, months in ((("train",), MONTHS[:2]), (("judge",), MONTHS[3:]), (ROLES, MONTHS)):
+    for roles, months in ((("train",), MONTHS[:2]), (("test",), MONTHS[3:]), (ROLES, MONTHS)):
         loaded = load_trips(store, training_set, *roles)
         assert list(loaded.columns) == [*REQUEST_COLUMNS, TARGET]
         stored = pl.concat(store.read_table("trip_features", month) for month in months)
@@ -69,7 +69,7 @@ def test_missing_passengers_are_nan_for_models(store):
 
 def test_two_months_have_a_caveat_and_gaps_are_recorded(store):
     record = build_training_set(store, choose_window([MONTHS[0], MONTHS[3]]))
-    assert record.tunes_on_the_judged_month
+    assert record.validation_is_test
     assert record.caveat
     assert record.gaps == ["2023-02", "2023-03"]
     assert len(load_trips(store, record, *ROLES)) == 200 + 203
@@ -83,7 +83,7 @@ def test_a_republished_month_raises(store, training_set):
         error.value
     )
     assert "materialize training_set again, then the models" in str(error.value)
-    assert len(load_trips(store, training_set, "judge")) == 203
+    assert len(load_trips(store, training_set, "test")) == 203
 
 
 @pytest.mark.parametrize("rows", [150, 201, 250])

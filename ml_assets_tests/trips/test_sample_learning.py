@@ -87,8 +87,8 @@ class TestLearning:
     def test_a_model_of_last_year_is_worse_than_one_of_last_month(self):
         stale, fresh = [], []
         for month in months_between(JANUARY, Month(2023, 12)):
-            judged = Kept(month)
-            stale.append(PaceModel().fit(Kept(month.shift(-12))).rmse(judged))
-            fresh.append(PaceModel().fit(Kept(month.shift(-1))).rmse(judged))
+            tested = Kept(month)
+            stale.append(PaceModel().fit(Kept(month.shift(-12))).rmse(tested))
+            fresh.append(PaceModel().fit(Kept(month.shift(-1))).rmse(tested))
         assert np.mean(stale) > 1.03 * np.mean(fresh)
         assert np.mean(np.array(stale) > np.array(fresh)) > 0.8

@@ -143,7 +143,7 @@ def summarize(decision: ChampionDecision) -> DecisionSummary:
         if decision.champion
         else None,
         previous_version=decision.previous_version,
-        test_month=decision.judged_month,
+        test_month=decision.test_month,
     )
 
 

@@ -148,4 +148,4 @@ def _trained_on(last: ChampionDecision, measured: Measured, month: str) -> bool:
     """Whether a training was evaluated on this month's current content, or on a later month."""
     before = {use.month: use.raw_sha256 for use in last.months}
     content = measured.contents[month]
-    return last.judged_month >= month and before.get(month, content) == content
+    return last.test_month >= month and before.get(month, content) == content

@@ -180,7 +180,7 @@ def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
         "trips": dg.MetadataValue.text(dataset_label(made.dataset, synthetic=made.synthetic)),
         "rmse_by_month": table(backtest_table(made)),
         "champion": dg.MetadataValue.text(made.champion or "none"),
-        "months_judged": dg.MetadataValue.int(months),
+        "evaluated_months": dg.MetadataValue.int(months),
         "months_better_than_baselines": dg.MetadataValue.int(won),
         "train_months": dg.MetadataValue.int(made.train_months),
         "max_rows": dg.MetadataValue.int(made.max_rows),

@@ -35,7 +35,7 @@ def drift_metadata(record: DriftRecord) -> dict[str, dg.MetadataValue]:
                     "worst": entry.worst[0],
                     **entry.psi,
                     "trips": entry.trips,
-                    "fitted_on": "yes" if entry.in_reference else "",
+                    "training_month": "yes" if entry.in_reference else "",
                 }
                 for entry in reversed(record.months)
             ]

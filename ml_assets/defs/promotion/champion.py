@@ -50,7 +50,7 @@ class ChampionConfig(dg.Config):
         "each.",
     )
     min_slice_trips: int = Field(
-        default=300, ge=1, description="Guarded slices with fewer judged trips are left out."
+        default=300, ge=1, description="Guarded slices with fewer test trips are left out."
     )
     max_latency_ms: float = Field(default=50.0, gt=0, description="Time that one request may take.")
 

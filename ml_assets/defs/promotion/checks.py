@@ -19,12 +19,12 @@ _ALIKE = dg.AssetCheckKey(CHAMPION_MODEL, "serving_parity")
     "started for it on a free port; and its features are those of training.",
 )
 def serving_parity(trip_store: TripStoreResource, tracking: MlflowTracking) -> dg.AssetCheckResult:
-    """Ask for a thousand trips of the judged month in each way."""
+    """Ask for a thousand trips of the test month in each way."""
     from ml_assets.promotion.serving_parity import compare_champion
     from ml_assets.training.training_set import load_trips
 
     training_set = trip_store.records().read("training_set", TrainingSet)
-    judged = load_trips(trip_store.tables(), training_set, "judge")
-    found = compare_champion(tracking.reader(), tracking.registered_model, judged)
+    test_trips = load_trips(trip_store.tables(), training_set, "test")
+    found = compare_champion(tracking.reader(), tracking.registered_model, test_trips)
     compared = {way: dg.MetadataValue.int(count) for way, count in found.compared.items()}
     return single_result(_ALIKE, found.finding(), compared)

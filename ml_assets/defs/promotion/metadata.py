@@ -32,7 +32,7 @@ def decision_metadata(
     further_texts = {
         "served": decision.served,
         "challenger": _named(decision.challenger, decision.challenger_version),
-        "judged_month": decision.judged_month,
+        "test_month": decision.test_month,
         "trips": "synthetic sample" if decision.synthetic else decision.dataset or "unknown trips",
         "caveat": decision.caveat,
         "unscored": decision.unscored,

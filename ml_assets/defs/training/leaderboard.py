@@ -45,7 +45,7 @@ def model_leaderboard(
     baselines = evaluate_baselines(training_set, load_splits(trip_store.tables(), training_set))
     board = Leaderboard(
         training_set=training_set.fingerprint,
-        judged_month=", ".join(str(month) for month in training_set.months_of("judge")),
+        test_month=", ".join(str(month) for month in training_set.months_in("test")),
         synthetic=training_set.synthetic,
         caveat=training_set.caveat,
         rows=leaderboard([*models, *baselines]),
@@ -89,7 +89,7 @@ def _leaderboard_metadata(
     best = board.best
     chart = leaderboard_bars(
         board.rows,
-        training_set.months_of("judge"),
+        training_set.months_in("test"),
         best=best.model if best else None,
         synthetic=board.synthetic,
         caveat=board.caveat,
@@ -104,7 +104,7 @@ def _leaderboard_metadata(
     if absent:
         metadata["not_trained"] = dg.MetadataValue.text(", ".join(absent))
     metadata |= {
-        "judged_month": dg.MetadataValue.text(board.judged_month),
+        "test_month": dg.MetadataValue.text(board.test_month),
         "trips": dg.MetadataValue.text(
             dataset_label(training_set.dataset, synthetic=board.synthetic)
         ),

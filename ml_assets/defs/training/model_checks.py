@@ -1,6 +1,6 @@
 """Checks of models: good enough, sane, the same once stored and loaded, and fitted in time.
 
-They load every model from MLflow and predict the whole judged month with it. None of them blocks,
+They load every model from MLflow and predict the whole test month with it. None of them blocks,
 since one poor family must not keep the others from being compared. Nor does the check of the
 leaderboard's winner: the decision on the champion holds the winner to the same rules by itself, and
 records why it is refused, which a blocked step could not.
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from ml_assets.evaluation.model_checks import TestSet
 
 _SPECS = {
-    "better_than_baselines": "RMSE below that of every baseline on the same judged month.",
+    "better_than_baselines": "RMSE below that of every baseline on the same test month.",
     "predictions_in_range": "Every prediction is finite and a possible number of minutes.",
     "serialization_round_trip": "Stored and loaded again, the model predicts the same.",
-    "no_test_leakage": "Neither its months nor its error tell of the judged month, and it "
-    "errs as much when the judged trips are told a little otherwise.",
+    "no_test_leakage": "Neither its months nor its error tell of the test month, and it "
+    "errs as much when the test trips are told a little otherwise.",
     "fit_time_within_budget": "Fitting takes no more processor time than the budget for so many "
     "trips.",
     "interval_coverage": "The intervals hold their nominal share of test trips, within 3 points.",
@@ -52,10 +52,10 @@ _WINNER = dg.AssetCheckKey(_LEADERBOARD, "best_model_is_servable")
 
 def model_checks() -> list[dg.AssetChecksDefinition]:
     """The checks of every family's model, of the winner and of the champion."""
-    return [_judged_model_checks(), champion_checks]
+    return [_model_checks(), champion_checks]
 
 
-def _judged_model_checks() -> dg.AssetChecksDefinition:
+def _model_checks() -> dg.AssetChecksDefinition:
     specs = [
         dg.AssetCheckSpec(
             name,
@@ -70,11 +70,11 @@ def _judged_model_checks() -> dg.AssetChecksDefinition:
         _WINNER.name,
         asset=_WINNER.asset_key,
         description="The best model beats the baselines, is sane, predicts the same once loaded, "
-        "and has not seen what it is judged on. The decision on the champion refuses it otherwise.",
+        "and has not seen the test month. Otherwise `champion_model` does not promote it.",
     )
 
     @dg.multi_asset_check(name="model_checks", specs=[*specs, winner], can_subset=True)
-    def judged_model_checks(
+    def model_checks(
         context: dg.AssetCheckExecutionContext,
         trip_store: TripStoreResource,
         tracking: MlflowTracking,
@@ -93,7 +93,7 @@ def _judged_model_checks() -> dg.AssetChecksDefinition:
         if _WINNER in selected:
             yield single_result(_WINNER, models.winner())
 
-    return judged_model_checks
+    return model_checks
 
 
 @dg.multi_asset_check(
@@ -102,7 +102,7 @@ def _judged_model_checks() -> dg.AssetChecksDefinition:
         dg.AssetCheckSpec(
             "champion_matches_evaluation",
             asset=CHAMPION_MODEL,
-            description="The registry's champion loads, is sane, and is the model that was judged.",
+            description="The champion loads, predicts in range and is the evaluated model.",
             blocking=True,
         ),
         dg.AssetCheckSpec(
@@ -113,7 +113,7 @@ def _judged_model_checks() -> dg.AssetChecksDefinition:
 def champion_checks(
     trip_store: TripStoreResource, tracking: MlflowTracking
 ) -> Iterator[dg.AssetCheckResult]:
-    """Load the champion as a server would, and predict the judged month with it."""
+    """Load the champion as a server would, and predict the test month with it."""
     from ml_assets.registry.artifacts import CHAMPION
 
     tracking.reader()
@@ -144,7 +144,7 @@ class _CheckedModels:
         training_set = records.read("training_set", TrainingSet)
         board = records.find("model_leaderboard", Leaderboard)
         current = board is not None and board.training_set == training_set.fingerprint
-        trips = load_trips(trip_store.tables(), training_set, "judge")
+        trips = load_trips(trip_store.tables(), training_set, "test")
         return cls(trip_store, TestSet(training_set, trips), board if current else None)
 
     def findings(self, family: str) -> Mapping[str, Finding]:
@@ -200,9 +200,9 @@ class _CheckedModels:
             self.intervals[CHAMPION_MODEL] = measured
         before = None if decision.promoted else decision.champion_before
         saw = (
-            self.test_set.training_set.tunes_on_the_judged_month or decision.serve != "judged"
+            self.test_set.training_set.validation_is_test or decision.serve != "judged"
             if before is None
-            else before.saw_judged_month
+            else before.trained_on_test_month
         )
         return self._as_decided(decision, predicted), interval_coverage(measured, saw)
 
@@ -215,13 +215,13 @@ class _CheckedModels:
         sane = predictions_in_range(predicted)
         if sane.verdict != Verdict.PASS or self.board is None:
             return sane
-        judged = next((row for row in self.board.models if row.model == decision.champion), None)
+        evaluated = next((row for row in self.board.models if row.model == decision.champion), None)
         of_this_board = decision.training_set == self.board.training_set
-        as_judged = of_this_board and decision.promoted and decision.serve == "judged"
-        if judged is None or not as_judged:
+        as_evaluated = of_this_board and decision.promoted and decision.serve == "judged"
+        if evaluated is None or not as_evaluated:
             sentence = f"version {decision.registry_version} ({decision.served}): {sane.sentence}"
             return Finding(Verdict.PASS, sentence, sane.value)
-        same = same_predictions(judged, predicted, self.test_set.trips[TARGET])
+        same = same_predictions(evaluated, predicted, self.test_set.trips[TARGET])
         sentence = f"{decision.champion}, version {decision.registry_version}: {same.sentence}"
         return Finding(same.verdict, sentence, same.value, same.lower, same.upper)
 

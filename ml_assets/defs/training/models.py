@@ -82,7 +82,7 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         tracking: MlflowTracking,
     ) -> dg.MaterializeResult:
         from ml_assets.registry.descriptions import describe_training, run_name
-        from ml_assets.registry.log_training import log_judged_model
+        from ml_assets.registry.log_training import log_evaluated_model
         from ml_assets.reporting.model_charts import model_charts
         from ml_assets.training.train_and_evaluate import load_splits, train_and_evaluate
 
@@ -112,7 +112,7 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
             description = describe_training(
                 evaluated.record, training_set, family.title, context.run_id
             )
-            record = log_judged_model(run, evaluated, training_set, charts, description)
+            record = log_evaluated_model(run, evaluated, training_set, charts, description)
             trip_store.records().write(name, record)
             links = tracking.run_links(run)
             return dg.MaterializeResult(
@@ -174,7 +174,7 @@ def _last_parameters(
         return None
     if last is None:
         return None
-    if last.has_seen(training_set.months_of("judge")[0]):
+    if last.has_seen(training_set.months_in("test")[0]):
         context.log.info("no warm start: the last parameters were chosen with the test month")
         return None
     return last.parameters
@@ -197,8 +197,10 @@ def _metadata(
         "trips": dg.MetadataValue.text(
             dataset_label(training_set.dataset, synthetic=training_set.synthetic)
         ),
-        "judged_month": dg.MetadataValue.text(span(training_set.months_of("judge"))),
-        "fitted_on": dg.MetadataValue.text(span([Month.parse(m) for m in record.fitted_on])),
+        "test_month": dg.MetadataValue.text(span(training_set.months_in("test"))),
+        "training_months": dg.MetadataValue.text(
+            span([Month.parse(m) for m in record.training_months])
+        ),
         "training_set": dg.MetadataValue.text(training_set.fingerprint),
         "parameters": dg.MetadataValue.json(record.parameters),
         "slices": table(slices_table(record)),

@@ -103,7 +103,7 @@ def _request_or_skip(
     last = last_applied(DecisionLog(records.home, records.dataset))
     new_data = new_data_since(planned.training_set, last)
     if not new_data:
-        newest = planned.training_set.months_of("judge")[0]
+        newest = planned.training_set.months_in("test")[0]
         reason = f"the months up to {newest} have been trained on"
         return _skip_until_new(
             " | ".join(filter(None, (reason, planned.rejection_summary))), handled

@@ -20,14 +20,14 @@ class TrainingSetConfig(dg.Config):
 
     Attributes:
         train_months: Number of training months; by default all available ones, up to 12.
-        judge_month: The test month (YYYY-MM); by default the newest.
+        test_month: The test month (YYYY-MM); by default the newest.
         exclude_months: Months (YYYY-MM) to exclude, for example a damaged one.
         on_rejected_months: What to do with months that a data rule rejects: ``fail`` raises and
             names them, ``skip`` continues without them, as the job ``retrain`` does.
     """
 
     train_months: int | None = None
-    judge_month: str | None = None
+    test_month: str | None = None
     exclude_months: list[str] = Field(default_factory=list)
     on_rejected_months: Literal["fail", "skip"] = "fail"
 
@@ -64,7 +64,7 @@ def training_set(
         available = [month for month in available if month not in skipped]
     for month, why in skipped.items():
         context.log.warning(f"{month} is skipped, rejected by a data rule: {why}")
-    test = Month.parse(config.judge_month) if config.judge_month else None
+    test = Month.parse(config.test_month) if config.test_month else None
     try:
         window = choose_window(available, config.train_months, test)
         record = build_training_set(store, window)
@@ -99,9 +99,9 @@ def _metadata(
     metadata: dict[str, dg.MetadataValue] = {
         "window": dg.MetadataValue.text(window),
         "months": table(months),
-        "train_trips": dg.MetadataValue.int(record.rows_of("train")),
-        "tune_trips": dg.MetadataValue.int(record.rows_of("tune")),
-        "judge_trips": dg.MetadataValue.int(record.rows_of("judge")),
+        "train_trips": dg.MetadataValue.int(record.rows_in("train")),
+        "validation_trips": dg.MetadataValue.int(record.rows_in("validation")),
+        "test_trips": dg.MetadataValue.int(record.rows_in("test")),
         "trips": dg.MetadataValue.text(dataset_label(record.dataset, synthetic=record.synthetic)),
     }
     if skipped:

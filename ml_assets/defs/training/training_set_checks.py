@@ -44,9 +44,9 @@ def training_set_checks(
     store = trip_store.tables()
     training_set = trip_store.records().read("training_set", TrainingSet)
     profiles = MonthProfiles(store)
-    every = profiles.of_stored(training_set.months_of("train", "tune", "judge"))
-    train = profiles.of_stored(training_set.months_of("train"))
-    test = profiles.of_stored(training_set.months_of("judge"))
+    every = profiles.of_stored(training_set.months_in("train", "validation", "test"))
+    train = profiles.of_stored(training_set.months_in("train"))
+    test = profiles.of_stored(training_set.months_in("test"))
     findings = {
         "no_split_overlap": training_set_checks.no_split_overlap(training_set),
         "inputs_unchanged": training_set_checks.inputs_unchanged(training_set, store),

@@ -56,7 +56,9 @@ def measure_drift(
         The record; its status is ``no_reference`` when no training month is stored.
     """
     stored = {str(month): month for month in store.months(TABLE)}
-    reference = Reference(store, [stored[text] for text in champion.fitted_on if text in stored])
+    reference = Reference(
+        store, [stored[text] for text in champion.training_months if text in stored]
+    )
     record = DriftRecord(
         dataset=store.dataset,
         synthetic=store.synthetic,

@@ -103,7 +103,7 @@ class _Reference:
 def _load_reference(store: TripStore, champion: ModelVersion) -> tuple[_Reference | None, str]:
     """Load the champion's training months; without any, return None and the reason."""
     stored = {str(month): month for month in store.months(TABLE)}
-    months = Reference(store, [stored[text] for text in champion.fitted_on if text in stored])
+    months = Reference(store, [stored[text] for text in champion.training_months if text in stored])
     if not months.months:
         return None, (
             f"none of the training months of the champion ({champion}) is stored: ingest them again"

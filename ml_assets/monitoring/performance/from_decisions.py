@@ -19,20 +19,20 @@ def scores_from_decisions(decisions: Iterable[ChampionDecision]) -> list[Score]:
     scores = []
     for decision in decisions:
         before = decision.champion_before
-        test = [use for use in decision.months if use.role == "judge"]
+        test = [use for use in decision.months if use.role == "test"]
         if before is None or not test or not before.test.r2 <= 1:
             continue
         scores.append(
             Score(
                 version=before.version,
                 model=before.model,
-                month=decision.judged_month,
+                month=decision.test_month,
                 raw_sha256=test[0].raw_sha256,
                 trips=before.test.rows,
                 rmse=before.test.rmse,
                 mae=before.test.mae,
                 relative_error=sqrt(1 - before.test.r2),
-                seen=before.saw_judged_month,
+                seen=before.trained_on_test_month,
                 run_id=before.run_id,
             )
         )

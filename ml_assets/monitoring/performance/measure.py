@@ -72,7 +72,7 @@ def measure_performance(
     scorer = _Scorer(store, champion, load, record)
     stored = store.months(TABLE)
     months = set(stored[-MAX_MONTHS:])
-    months |= {month for month in stored if str(month) == champion.judged_month}
+    months |= {month for month in stored if str(month) == champion.test_month}
     skipped: dict[str, str] = {}
     scores = []
     for month in sorted(months):
@@ -200,16 +200,19 @@ def _reference(champion: ModelVersion, scores: Sequence[Score]) -> Reference | N
     A champion that was refitted on all months has seen its test month. Then the test RMSE from the
     registry, which was measured before the refit, takes the place of the measured one.
     """
-    test = next((score for score in scores if score.month == champion.judged_month), None)
+    test = next((score for score in scores if score.month == champion.test_month), None)
     if test is None:
         return None
     error = test.relative_error
-    if champion.judged_month in champion.fitted_on and champion.test_rmse is not None:
+    if champion.test_month in champion.training_months and champion.test_rmse is not None:
         error *= champion.test_rmse / test.rmse
-    seen = (*champion.fitted_on, *(m for m in champion.tuned_on if m != champion.judged_month))
+    seen = (
+        *champion.training_months,
+        *(m for m in champion.validation_months if m != champion.test_month),
+    )
     return Reference(
         version=champion.version,
-        month=champion.judged_month,
+        month=champion.test_month,
         relative_error=error,
         newest_fitted=max(seen, default=""),
     )

@@ -28,8 +28,8 @@ export function months(list) {
 const ROWS = {
   version: ({ version, alias }) => (alias ? `${version} (${alias})` : version),
   family: ({ model }) => model?.replaceAll('_', ' '),
-  months: ({ fitted_on: list }) => months(list),
-  judged: ({ judged_month: month }) => month && named(month),
+  months: ({ training_months: list }) => months(list),
+  tested: ({ test_month: month }) => month && named(month),
   error: ({ test_rmse: error }) => error && `${two(error)} minutes (RMSE)`,
   intervals: ({ interval }) =>
     interval?.coverage && `${percentage(interval.coverage)} of its trips (${Math.round(interval.nominal * 100)} % meant)`,

@@ -85,7 +85,7 @@ class Decisions:
             "synthetic": False,
             "served": "xgboost",
             "test_rmse": 1.0,
-            "judged_month": "2023-03",
+            "test_month": "2023-03",
             "dagster_run_id": f"run{self.number}",
         }
         decision = ChampionDecision(**{**defaults, **changed})

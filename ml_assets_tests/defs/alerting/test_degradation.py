@@ -7,7 +7,7 @@ import pytest
 from ml_assets.defs.alerting.degradation import DEGRADATION
 from ml_assets.defs.alerting.overdue import RETRY
 from ml_assets.defs.resources import project_resources
-from ml_assets.evaluation.records import MonthUse
+from ml_assets.evaluation.records import MonthSplit
 from ml_assets.monitoring.drift.records import DriftEntry, DriftRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord, Reference, Score
 from ml_assets.trips.month import Month
@@ -85,8 +85,8 @@ def monitored(home):
 
 
 def use(month, sha):
-    return MonthUse(
-        month=month, role="judge", rows=200, raw_sha256=sha, source="", code_version=""
+    return MonthSplit(
+        month=month, role="test", rows=200, raw_sha256=sha, source="", code_version=""
     )  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def use(month, sha):
 def test_unresolved_degradation_is_reported_once_with_limit_months_and_what_to_do(
     monitored, name, limit, title
 ):
-    decision = monitored.decisions.add(judged_month="2023-05")
+    decision = monitored.decisions.add(test_month="2023-05")
     monitored.measure(name, ".xx")
     monitored.tick()
     monitored.tick()
@@ -117,7 +117,7 @@ def test_unresolved_degradation_is_reported_once_with_limit_months_and_what_to_d
 
 
 def test_each_measure_month_and_version_is_reported_separately(monitored):
-    monitored.decisions.add(judged_month="2023-06")
+    monitored.decisions.add(test_month="2023-06")
     monitored.measure("drift", "xx")
     monitored.measure("decay", "xx")
     monitored.tick()
@@ -137,7 +137,7 @@ def test_each_measure_month_and_version_is_reported_separately(monitored):
     [
         (".x", {}),  # one month is noise
         ("xx.", {}),  # back within the limit
-        ("xx", {"judged_month": "2023-03"}),  # the sensors retrain for it
+        ("xx", {"test_month": "2023-03"}),  # the sensors retrain for it
         ("xx", {"carried_out": False}),
         ("xx", {"kind": "rollback"}),  # no training
         ("xx", {"registry_version": "4"}),  # another version is champion
@@ -147,7 +147,7 @@ def test_each_measure_month_and_version_is_reported_separately(monitored):
 def test_nothing_is_reported_within_the_limits_or_while_retraining_may_help(
     monitored, marks, changed
 ):
-    monitored.decisions.add(**{"judged_month": "2023-05", **changed})
+    monitored.decisions.add(**{"test_month": "2023-05", **changed})
     monitored.measure("decay", marks)
     monitored.measure("drift", marks)
     monitored.tick()
@@ -155,7 +155,7 @@ def test_nothing_is_reported_within_the_limits_or_while_retraining_may_help(
 
 
 def test_a_training_on_the_current_content_of_the_month_counts(monitored):
-    monitored.decisions.add(judged_month="2023-04", months=[use("2023-04", "sha 2")])
+    monitored.decisions.add(test_month="2023-04", months=[use("2023-04", "sha 2")])
     monitored.measure("decay", "xx")
     monitored.tick()
     assert len(monitored.home.messages) == 1
@@ -170,7 +170,7 @@ def test_without_decisions_or_measures_nothing_is_reported(monitored):
 def test_an_undelivered_alert_is_resent_when_the_channel_is_back(home, project, folder, server):
     down = Home(project, folder, server, email=server.settings(port=free_port()))
     monitored = Monitored(down)
-    monitored.decisions.add(judged_month="2023-04")
+    monitored.decisions.add(test_month="2023-04")
     monitored.measure("decay", "xx")
     assert "no channel accepted it" in monitored.tick()
     home.later = timedelta(hours=8)
@@ -179,7 +179,7 @@ def test_an_undelivered_alert_is_resent_when_the_channel_is_back(home, project, 
 
 
 def test_an_unreadable_record_is_reported_once_and_hides_no_other(monitored, tmp_path):
-    monitored.decisions.add(judged_month="2023-04")
+    monitored.decisions.add(test_month="2023-04")
     monitored.measure("decay", "xx")
     file = tmp_path / "home" / "feature_drift" / "green.json"
     file.parent.mkdir(exist_ok=True)

@@ -64,7 +64,7 @@ def test_good_months_pass_every_check_in_one_step(project):
     steps = [event.step_key for event in run.all_events if event.is_step_success]
     assert sorted(steps) == ["ingestion_checks", "raw_trips", "rejected_trips", "trip_features"]
     counted = found["row_count"]
-    assert counted.metadata["months_judged"].value == 4
+    assert counted.metadata["checked_months"].value == 4
     assert counted.metadata["newest_month"].value == "2023-04"
     assert counted.metadata["lower"].value < counted.metadata["value"].value
     assert "2023-04" in counted.description

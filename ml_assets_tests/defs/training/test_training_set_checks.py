@@ -12,7 +12,7 @@ from ml_assets.evaluation.model_checks import fit_time_within_budget, same_predi
 from ml_assets.evaluation.records import (
     Leaderboard,
     ModelRecord,
-    MonthUse,
+    MonthSplit,
     TrainingSet,
 )
 from ml_assets.promotion.decision_log import DecisionLog
@@ -81,11 +81,11 @@ def change(project: Project, asset: str, kind: Any, **values: Any) -> None:
     records(project).write(asset, records(project).read(asset, kind).model_copy(update=values))
 
 
-def use(month: str, role: Any) -> MonthUse:
-    return MonthUse(month=month, role=role, rows=1, raw_sha256="", source="", code_version="")
+def use(month: str, role: Any) -> MonthSplit:
+    return MonthSplit(month=month, role=role, rows=1, raw_sha256="", source="", code_version="")
 
 
-def training_set_of(*uses: MonthUse, caveat: str | None = None) -> TrainingSet:
+def training_set_of(*uses: MonthSplit, caveat: str | None = None) -> TrainingSet:
     return TrainingSet(
         dataset="green", taxi="green", synthetic=False, months=list(uses), caveat=caveat, gaps=[],
         code_version="",
@@ -185,7 +185,7 @@ def test_replaced_months_are_detected(project):
 
 def test_months_out_of_order_are_detected(project):
     described = records(project).read("training_set", TrainingSet)
-    roles = ("judge", "tune", "train")
+    roles = ("test", "validation", "train")
     reversed_roles = [
         month.model_copy(update={"role": role})
         for month, role in zip(described.months, roles, strict=True)
@@ -198,11 +198,11 @@ def test_months_out_of_order_are_detected(project):
 @pytest.mark.parametrize(
     "uses",
     [
-        [use("2023-01", "train"), use("2023-01", "tune"), use("2023-02", "judge")],
-        [use("2023-01", "train"), use("2023-03", "tune"), use("2023-02", "judge")],
-        [use("2023-03", "train"), use("2023-03", "tune"), use("2023-03", "judge")],
-        [use("2023-01", "train"), use("2023-02", "tune"), use("2023-02", "judge")],
-        [use("2023-01", "train"), use("2023-02", "judge")],
+        [use("2023-01", "train"), use("2023-01", "validation"), use("2023-02", "test")],
+        [use("2023-01", "train"), use("2023-03", "validation"), use("2023-02", "test")],
+        [use("2023-03", "train"), use("2023-03", "validation"), use("2023-03", "test")],
+        [use("2023-01", "train"), use("2023-02", "validation"), use("2023-02", "test")],
+        [use("2023-01", "train"), use("2023-02", "test")],
     ],
     ids=["shared", "out of order", "all in one", "validation is test, no caveat", "no validation"],
 )
@@ -211,7 +211,7 @@ def test_overlapping_roles_fail(uses):
 
 
 def test_two_months_are_allowed_with_a_caveat():
-    uses = [use("2023-01", "train"), use("2023-02", "tune"), use("2023-02", "judge")]
+    uses = [use("2023-01", "train"), use("2023-02", "validation"), use("2023-02", "test")]
     found = no_split_overlap(training_set_of(*uses, caveat="optimistic"))
     assert found.verdict < Verdict.WARN
     assert "optimistic" in found.sentence

@@ -27,9 +27,9 @@ from ml_assets.reporting.monitoring_charts import drift_lines
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Verdict
 from ml_assets_tests.monitoring.watched_months import (
-    FITTED_ON,
     PLANTED,
     SHIFTED,
+    TRAINING_MONTHS,
     champion_of,
     kept_sample,
     put,
@@ -45,7 +45,7 @@ REAL = [f"2023-{number:02d}" for number in range(1, 10)]
 def store(tmp_path_factory):
     """Four sample months: the champion's three training months and the next one."""
     store = store_at(tmp_path_factory.mktemp("home"))
-    for month in (*FITTED_ON, "2023-04"):
+    for month in (*TRAINING_MONTHS, "2023-04"):
         put(store, month)
     return store
 
@@ -68,9 +68,9 @@ def test_a_rejected_month_is_skipped(store):
 
 def test_the_same_version_number_in_another_registry_is_another_champion(store):
     first = measure_drift(store, champion_of(store))
-    other = champion_of(store, run_id="b", fitted_on=FITTED_ON[:1])
+    other = champion_of(store, run_id="b", training_months=TRAINING_MONTHS[:1])
     moved = measure_drift(store, other, first)
-    assert [entry.month for entry in moved.new_months] == [*FITTED_ON[1:], "2023-04"]
+    assert [entry.month for entry in moved.new_months] == [*TRAINING_MONTHS[1:], "2023-04"]
     assert [entry.psi for entry in moved.months] != [entry.psi for entry in first.months]
     assert moved.entries[: len(first.entries)] == first.entries
 
@@ -85,7 +85,7 @@ def read_months(monkeypatch):
 
 @pytest.mark.parametrize("fitted", [1, 3, 6, 8])
 def test_real_months_are_within_the_limit(real, fitted):
-    made = measure_drift(real, champion_of(real, fitted_on=tuple(REAL[:fitted])))
+    made = measure_drift(real, champion_of(real, training_months=tuple(REAL[:fitted])))
     assert [entry.month for entry in made.months] == REAL
     assert len(made.monthly_values) == 9 - fitted
     assert max(entry.worst[1] for entry in made.months) < DRIFT_LIMIT / 2
@@ -107,7 +107,7 @@ def test_a_shift_planted_in_a_real_month_is_over_the_limit(real, tmp_path, shift
         put_trips(store, month, real.read_table("trip_features", Month.parse(month)))
     shifted = real.read_table("trip_features", Month.parse(REAL[8])).with_columns(shift)
     put_trips(store, REAL[8], shifted)
-    made = measure_drift(store, champion_of(store, fitted_on=tuple(REAL[5:8])))
+    made = measure_drift(store, champion_of(store, training_months=tuple(REAL[5:8])))
     over = {name for name, index in made.months[-1].psi.items() if index > DRIFT_LIMIT}
     assert feature in over
     assert over <= {feature, "borough_pair"}
@@ -116,7 +116,7 @@ def test_a_shift_planted_in_a_real_month_is_over_the_limit(real, tmp_path, shift
 @pytest.mark.parametrize("shift", PLANTED)
 def test_a_planted_shift_is_over_the_limit_and_names_its_feature(tmp_path, shift):
     store = store_at(tmp_path)
-    for month in FITTED_ON:
+    for month in TRAINING_MONTHS:
         put(store, month)
     put(store, "2023-04", PLANTED[shift])
     made = measure_drift(store, champion_of(store))
@@ -131,7 +131,7 @@ def test_a_planted_shift_is_over_the_limit_and_names_its_feature(tmp_path, shift
 
 def test_few_trips_do_not_drift_by_chance(store, tmp_path):
     few = store_at(tmp_path)
-    for month in (*FITTED_ON, "2023-04"):
+    for month in (*TRAINING_MONTHS, "2023-04"):
         put_trips(few, month, kept_sample(month).gather_every(40))
     assert few.lineage("trip_features", Month(2023, 4))[1] < 250
     made = measure_drift(few, champion_of(few))
@@ -140,11 +140,11 @@ def test_few_trips_do_not_drift_by_chance(store, tmp_path):
 
 def test_a_month_with_too_few_trips_is_skipped_with_the_reason(tmp_path):
     store = store_at(tmp_path)
-    for month in FITTED_ON:
+    for month in TRAINING_MONTHS:
         put(store, month)
     put_trips(store, "2023-04", kept_sample("2023-04").head(99))
     made = measure_drift(store, champion_of(store))
-    assert [entry.month for entry in made.months] == [*FITTED_ON]
+    assert [entry.month for entry in made.months] == [*TRAINING_MONTHS]
     assert made.skipped == {"2023-04": "99 trips, drift needs at least 100"}
     assert drift_finding(made).verdict == Verdict.SKIP
 
@@ -159,13 +159,13 @@ def test_measured_months_are_not_read_again(store, monkeypatch):
 
 def test_a_republished_month_is_measured_again(tmp_path, monkeypatch):
     store = store_at(tmp_path)
-    for month in (*FITTED_ON, "2023-04", "2023-05"):
+    for month in (*TRAINING_MONTHS, "2023-04", "2023-05"):
         put(store, month)
     first = measure_drift(store, champion_of(store))
     put(store, "2023-05", PLANTED["kilometres for miles"])
     read = read_months(monkeypatch)
     second = measure_drift(store, champion_of(store), first)
-    assert sorted(read) == [*FITTED_ON, "2023-05"]
+    assert sorted(read) == [*TRAINING_MONTHS, "2023-05"]
     assert [value.breached for value in second.monthly_values] == [False, True]
     assert second.entries[:-1] == first.entries[:-1]
     # A changed reference month changes the drift of all months.
@@ -176,7 +176,7 @@ def test_a_republished_month_is_measured_again(tmp_path, monkeypatch):
 
 def test_the_months_of_earlier_champions_are_kept(store):
     first = measure_drift(store, champion_of(store))
-    other = champion_of(store, "2", fitted_on=FITTED_ON[:2])
+    other = champion_of(store, "2", training_months=TRAINING_MONTHS[:2])
     second = measure_drift(store, other, first)
     assert [entry.version for entry in second.entries] == ["1"] * 4 + ["2"] * 4
     assert second.reference == ["2023-01", "2023-02"]
@@ -190,13 +190,13 @@ def test_only_months_newer_than_the_training_months_can_breach(tmp_path):
     put(store, "2023-01", PLANTED["kilometres for miles"])
     for month in ("2023-02", "2023-03", "2023-04"):
         put(store, month)
-    made = measure_drift(store, champion_of(store, fitted_on=("2023-02", "2023-03")))
+    made = measure_drift(store, champion_of(store, training_months=("2023-02", "2023-03")))
     assert made.months[0].psi["trip_distance"] > DRIFT_LIMIT
     assert [str(value.month) for value in made.monthly_values] == ["2023-04"]
 
 
 def test_without_a_reference_month_the_status_says_so(store):
-    made = measure_drift(store, champion_of(store, fitted_on=("2021-01",)))
+    made = measure_drift(store, champion_of(store, training_months=("2021-01",)))
     assert made.status == "no_reference"
     assert "ingest them again" in drift_summary(made)
     assert made.monthly_values == []
@@ -205,7 +205,7 @@ def test_without_a_reference_month_the_status_says_so(store):
 
 def test_a_damaged_month_is_skipped_and_named(tmp_path):
     store = store_at(tmp_path)
-    for month in (*FITTED_ON, "2023-04"):
+    for month in (*TRAINING_MONTHS, "2023-04"):
         put(store, month)
     for month in ("2023-02", "2023-04"):
         (tmp_path / "trip_features" / store.dataset / f"{month}.parquet").write_bytes(b"PAR1")
@@ -238,9 +238,9 @@ def test_bins_contain_every_trip_once(counts):
 
 
 def test_counts_of_months_add_up_to_all_trips():
-    months = [count_month(kept_sample(month)) for month in FITTED_ON[:2]]
+    months = [count_month(kept_sample(month)) for month in TRAINING_MONTHS[:2]]
     total = sum_counts(months)
-    rows = sum(kept_sample(month).height for month in FITTED_ON[:2])
+    rows = sum(kept_sample(month).height for month in TRAINING_MONTHS[:2])
     assert {name: int(counts.sum()) for name, counts in total.items()} == dict.fromkeys(
         (feature.name for feature in FEATURES), rows
     )

@@ -23,9 +23,9 @@ from ml_assets.serving.request_log.reader import read_pieces
 from ml_assets.trips.quality import Verdict
 from ml_assets_tests.monitoring.online.served_requests import serve
 from ml_assets_tests.monitoring.watched_months import (
-    FITTED_ON,
     PLANTED,
     SHIFTED,
+    TRAINING_MONTHS,
     champion_of,
     kept_sample,
     put,
@@ -41,7 +41,7 @@ LONG_AGO = TODAY - timedelta(days=WINDOW_DAYS)
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     store = store_at(tmp_path_factory.mktemp("months"))
-    for month in FITTED_ON:
+    for month in TRAINING_MONTHS:
         put(store, month)
     return store
 
@@ -145,7 +145,7 @@ def test_without_a_champion_days_are_measured_but_drift_is_not(store, tmp_path):
     record = measure_online(tmp_path, store, None, "there is no champion yet", None, TODAY)
     assert record.days[0].answers == record.window_answers == 200
     assert online_finding(record).sentence == "there is no champion yet"
-    gone = measured(store, tmp_path, fitted_on=("2021-01",))
+    gone = measured(store, tmp_path, training_months=("2021-01",))
     assert "ingest them again" in online_finding(gone).sentence
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ml_assets.evaluation.records import ChampionBefore, ChampionDecision, MetricsRecord, MonthUse
+from ml_assets.evaluation.records import ChampionBefore, ChampionDecision, MetricsRecord, MonthSplit
 from ml_assets.monitoring.performance.from_decisions import scores_from_decisions
 from ml_assets.monitoring.performance.records import PerformanceRecord
 
@@ -13,15 +13,17 @@ def decision(version="1", month="2023-04", r2=0.75, **changed):
     figures = MetricsRecord(
         rmse=4.0, mae=3.0, mape=0.2, r2=r2, share_within_5_minutes=0.8, rows=900
     )
-    test_month = MonthUse(
-        month=month, role="judge", rows=900, raw_sha256=f"sha of {month}", source="s",
+    test_month = MonthSplit(
+        month=month, role="test", rows=900, raw_sha256=f"sha of {month}", source="s",
         code_version="1",
     )  # fmt: skip
-    before = ChampionBefore(model="lasso", version=version, test=figures, saw_judged_month=False)
+    before = ChampionBefore(
+        model="lasso", version=version, test=figures, trained_on_test_month=False
+    )
     made = {
         "promoted": True, "reason": "better", "champion": "xgboost", "registry_version": "2",
         "previous_version": version, "champion_before": before, "training_set": "f",
-        "synthetic": False, "served": "judged", "test_rmse": 3.0, "judged_month": month,
+        "synthetic": False, "served": "judged", "test_rmse": 3.0, "test_month": month,
         "months": [test_month],
     }  # fmt: skip
     return ChampionDecision(**{**made, **changed})

@@ -17,7 +17,7 @@ from ml_assets.pipeline import predict
 from ml_assets.reporting.monitoring_charts import error_lines
 from ml_assets.trips.quality import Verdict
 from ml_assets_tests.monitoring.watched_months import (
-    FITTED_ON,
+    TRAINING_MONTHS,
     champion_of,
     put,
     put_trips,
@@ -25,7 +25,7 @@ from ml_assets_tests.monitoring.watched_months import (
 )
 from ml_assets_tests.planted import FAULTS
 
-MONTHS = (*FITTED_ON, "2023-04", "2023-05")
+MONTHS = (*TRAINING_MONTHS, "2023-04", "2023-05")
 
 
 class ByDistance:
@@ -173,7 +173,9 @@ def test_a_month_with_50_percent_longer_trips_is_over_the_limit_and_named(tmp_pa
 
 
 def test_scores_of_earlier_champions_are_kept_and_reused(store, measured):
-    other = champion_of(store, "2", fitted_on=MONTHS[:4], tuned_on=(), judged_month="2023-05")
+    other = champion_of(
+        store, "2", training_months=MONTHS[:4], validation_months=(), test_month="2023-05"
+    )
     second = measure_performance(store, other, loaded(ByDistance(3.0)), measured)
     assert second.scores_of("1") == measured.scores_of("1")
     assert [score.seen for score in second.scores_of("2")] == [True] * 4 + [False]
@@ -198,7 +200,7 @@ def test_an_existing_score_is_kept(store):
 
 
 def test_a_champion_refitted_on_its_test_month_keeps_the_test_error_before_the_refit(store):
-    refitted = champion_of(store, fitted_on=MONTHS[:4], test_rmse=6.0)
+    refitted = champion_of(store, training_months=MONTHS[:4], test_rmse=6.0)
     made = measure_performance(store, refitted, loaded())
     test = made.scores[3]
     assert test.seen
@@ -208,7 +210,7 @@ def test_a_champion_refitted_on_its_test_month_keeps_the_test_error_before_the_r
 
 
 def test_without_the_test_month_there_is_no_limit(store):
-    made = measure_performance(store, champion_of(store, judged_month="2021-01"), loaded())
+    made = measure_performance(store, champion_of(store, test_month="2021-01"), loaded())
     assert made.limit_of("1") is None
     assert made.monthly_values == []
     assert "has no reference" in performance_summary(made)
@@ -217,7 +219,7 @@ def test_without_the_test_month_there_is_no_limit(store):
 
 def test_the_test_month_is_scored_however_old(store, monkeypatch):
     monkeypatch.setattr(performance, "MAX_MONTHS", 1)
-    made = measure_performance(store, champion_of(store, judged_month="2023-03"), loaded())
+    made = measure_performance(store, champion_of(store, test_month="2023-03"), loaded())
     assert [score.month for score in made.scores] == ["2023-03", "2023-05"]
 
 

@@ -1,0 +1,47 @@
+"""Names that records and MLflow tags had before version 0.2, and the ones that replaced them.
+
+What was stored under a former name stays readable; everything is written under the present one.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel, model_validator
+
+FIELDS: Final = {
+    "fitted_on": "training_months",
+    "judged_month": "test_month",
+    "saw_judged_month": "trained_on_test_month",
+    "tuned_on": "validation_months",
+}
+"""Former to present name of a record's field, or of a version's tag."""
+
+VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "role": {"tune": "validation", "judge": "test"},
+}
+"""Former to present value, by the present name of the field."""
+
+
+class StoredRecord(BaseModel):
+    """A record that is also read from files that have its fields and values under former names."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        fields = cls.model_fields
+        former = {name for name in data if name not in fields and FIELDS.get(name) in fields}
+        present = with_present_names({name: data[name] for name in former})
+        present |= {name: value for name, value in data.items() if name not in former}
+        return {name: _present_value(name, value) for name, value in present.items()}
+
+
+def with_present_names(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tags under their present names; where a tag has both, the present one counts."""
+    former = {FIELDS[name]: value for name, value in tags.items() if name in FIELDS}
+    return former | {name: value for name, value in tags.items() if name not in FIELDS}
+
+
+def _present_value(name: str, value: Any) -> Any:
+    return VALUES.get(name, {}).get(value, value) if isinstance(value, str) else value

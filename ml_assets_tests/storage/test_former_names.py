@@ -1,0 +1,65 @@
+"""Records and tags of earlier versions are read under the present names."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from ml_assets.evaluation.records import ChampionBefore, Leaderboard, ModelRecord, MonthSplit
+from ml_assets.storage.model_version import ManualOverride, ModelVersion
+
+FIGURES = {
+    "rmse": 4.5, "mae": 3.0, "mape": 0.3, "r2": 0.7, "share_within_5_minutes": 0.8, "rows": 900,
+}  # fmt: skip
+MONTH = {"month": "2023-04", "rows": 900, "raw_sha256": "a", "source": "s", "code_version": "1"}
+
+
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [("train", "train"), ("tune", "validation"), ("judge", "test"), ("test", "test")],
+)
+def test_the_role_of_a_month(former, present):
+    assert MonthSplit.model_validate({**MONTH, "role": former}).role == present
+
+
+def test_the_months_of_a_model_s_record():
+    record = ModelRecord.model_validate({
+        "model": "xgboost", "kind": "model", "training_set": "0", "fitted_on": ["2023-01"],
+        "tuned_on": ["2023-02"], "validation": FIGURES, "test": FIGURES, "slices": [],
+        "predict_seconds": 0.1, "size_bytes": 1,
+    })  # fmt: skip
+    assert (record.training_months, record.validation_months) == (["2023-01"], ["2023-02"])
+    written = record.model_dump()
+    assert not {"fitted_on", "tuned_on"} & set(written)
+    assert ModelRecord.model_validate(written) == record
+
+
+def test_the_test_month_of_a_leaderboard_and_of_a_manual_override():
+    board = Leaderboard.model_validate_json(
+        '{"training_set": "0", "judged_month": "2023-03", "synthetic": false, "caveat": null,'
+        ' "rows": []}'
+    )
+    assert board.test_month == "2023-03"
+    override = '{"kind": "rollback", "reason": "errs", "judged_month": "2023-03", "raw_sha256": ""}'
+    assert ManualOverride.model_validate_json(override).test_month == "2023-03"
+
+
+def test_whether_the_previous_champion_had_seen_the_test_month():
+    before = ChampionBefore.model_validate(
+        {"model": "lasso", "version": "3", "test": FIGURES, "saw_judged_month": True}
+    )
+    assert before.trained_on_test_month
+
+
+def test_the_tags_of_a_registered_version():
+    tags = {
+        "model": "xgboost",
+        "fitted_on": "2023-01,2023-02",
+        "tuned_on": "2023-02",
+        "judged_month": "2023-03",
+    }
+    version = SimpleNamespace(version=7, run_id="r", source="models:/m-1", tags=tags)
+    read = ModelVersion.from_mlflow(version)
+    assert read.training_months == ("2023-01", "2023-02")
+    assert (read.validation_months, read.test_month) == (("2023-02",), "2023-03")
+    version.tags = tags | {"test_month": "2023-04"}
+    assert ModelVersion.from_mlflow(version).test_month == "2023-04", "the present name counts"
