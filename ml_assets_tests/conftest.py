@@ -11,6 +11,9 @@ from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAX_WORKERS = 8
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""One thread a worker, as there are more workers than cores: OpenMP's threads wait for each other
+in a loop, which doubled the CPU time of a test that trains."""
 MEMORY = Path("/dev/shm")
 MIN_MEMORY_BYTES = 4 * 2**30
 """So much has to be free there before homes are made in memory; a whole run takes less than a
@@ -38,8 +41,10 @@ def pytest_configure() -> None:
 
     Dagster and MLflow wait for the disk after each of thousands of small writes.
     """
-    # An example takes as long as the other workers leave it.
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"  # no test reads a developer's .env
+    for threads in ONE_THREAD:
+        os.environ.setdefault(threads, "1")
+    # An example takes as long as the other workers leave it.
     settings.register_profile("suite", deadline=None)
     settings.load_profile("suite")
     fit = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MIN_MEMORY_BYTES
