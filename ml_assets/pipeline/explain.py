@@ -58,12 +58,12 @@ class Explanation:
     """The contributions to a prediction.
 
     Attributes:
-        typical_minutes: Mean prediction for the background sample (SHAP's base value).
-        contributions: Minutes that each of ``PLAYERS`` adds; together with ``typical_minutes`` they
-            sum up to the prediction, up to floating-point rounding.
+        baseline_minutes: Mean prediction for the background sample (SHAP's base value).
+        contributions: Minutes that each of ``PLAYERS`` adds; with ``baseline_minutes`` they sum up
+            to the prediction, up to floating-point rounding.
     """
 
-    typical_minutes: float
+    baseline_minutes: float
     contributions: dict[str, float]
 
 

@@ -83,8 +83,8 @@ class ChampionWatch:
             if version is not None:
                 self._hand_over(version)
             self._note = RegistryStatus(
-                answered_at=datetime.now(UTC),
-                names=None if version is None else version.version,
+                last_response_at=datetime.now(UTC),
+                champion_version=None if version is None else version.version,
                 problem=missing if version is None else self._export_problem,
             )
         self._write()
@@ -93,7 +93,7 @@ class ChampionWatch:
         """Why there is no champion although there are versions; looked up now and then."""
         if self._client is None:
             return None
-        if self._note.names is not None or time.monotonic() >= self._explain_at:
+        if self._note.champion_version is not None or time.monotonic() >= self._explain_at:
             self._explain_at = time.monotonic() + RETRY_SECONDS
             versions = versions_of(self._client, REGISTERED_MODEL)
             explained = explain_missing_champion(self._client, REGISTERED_MODEL)

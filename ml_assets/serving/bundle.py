@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from pydantic import BaseModel, Field
 
@@ -19,11 +19,63 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
-class ModelCard(ModelVersion):
-    """The version in use."""
+class IntervalCard(BaseModel):
+    """Coverage of the prediction intervals on the test month."""
 
-    alias: str = Field(default="champion", description="By which it serves")
-    loaded_at: datetime = Field(description="Since when this process answers with it (UTC)")
+    target_coverage: float = Field(description="Share of trips that the intervals should cover")
+    coverage: float | None = Field(description="Share of the test trips that they cover")
+    mean_width: float | None = Field(description="Mean width on the test month, minutes")
+
+
+class ModelCard(BaseModel):
+    """The version in use, as ``GET /model`` describes it."""
+
+    version: str = Field(description="Version in the registry")
+    alias: str = Field(default="champion", description="Alias of the version")
+    model: str = Field(description="Model family")
+    dataset: str = Field(description="Dataset of the training trips")
+    synthetic: bool = Field(description="Whether the training trips are the synthetic sample")
+    training_months: list[str] = Field(description="Months that the model was fitted on")
+    validation_months: list[str] = Field(description="Months on which its parameters were selected")
+    test_month: str = Field(description="Month that it was tested on; unseen in training")
+    test_rmse: float | None = Field(description="RMSE on the test month, minutes")
+    interval: IntervalCard | None = Field(description="Null without prediction intervals")
+    refit: bool = Field(
+        description="Whether the selected parameters were fitted again on all months; test_rmse "
+        "and interval then describe the fit before"
+    )
+    caveat: str | None = Field(description="What limits the meaning of the figures")
+    loaded_at: datetime = Field(description="Time from which this process serves it (UTC)")
+
+    @classmethod
+    def of(cls, version: ModelVersion, loaded_at: datetime) -> Self:
+        """Make the card of a version.
+
+        Args:
+            version: The version in use.
+            loaded_at: When it was loaded (UTC).
+        """
+        interval = version.interval
+        return cls(
+            version=version.version,
+            model=version.model,
+            dataset=version.dataset,
+            synthetic=version.synthetic,
+            training_months=list(version.training_months),
+            validation_months=list(version.validation_months),
+            test_month=version.test_month,
+            test_rmse=version.test_rmse,
+            interval=None
+            if interval is None
+            else IntervalCard(
+                target_coverage=interval.nominal,
+                coverage=interval.coverage,
+                mean_width=interval.mean_width,
+            ),
+            refit=version.refit,
+            caveat=version.caveat,
+            loaded_at=loaded_at,
+        )
 
 
 PIPELINE_FILE: Final = "model.skops"
@@ -80,7 +132,7 @@ def load_bundle(folder: Path) -> ServedModel:
         raise
     except Exception as error:
         raise UnusableBundle(f"{folder} cannot be loaded ({error_text(error)})") from error
-    card = ModelCard(**record.facts.model_dump(), loaded_at=datetime.now(UTC))
+    card = ModelCard.of(record.facts, datetime.now(UTC))
     return ServedModel(Model(pipeline, record.facts.version), card)
 
 

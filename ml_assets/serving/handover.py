@@ -33,13 +33,13 @@ class RegistryStatus(BaseModel):
     """How the registry is.
 
     Attributes:
-        answered_at: When it last answered (UTC); None when it has not, to this watcher.
-        names: The version that it calls champion; None when there is none, or nobody knows.
+        last_response_at: When it last answered (UTC); None when it has not, to this watcher.
+        champion_version: Version with the alias ``champion``; None without one, or when unknown.
         problem: What keeps it from answering, or its champion from being handed over.
     """
 
-    answered_at: datetime | None = None
-    names: str | None = None
+    last_response_at: datetime | None = None
+    champion_version: str | None = None
     problem: str | None = None
 
 

@@ -92,7 +92,7 @@ class _Present(Collector):
         yield GaugeMetricFamily(
             "ml_assets_registry_up", "1 if the registry answers", int(registry.reachable)
         )
-        answered = registry.answered_at
+        answered = registry.last_response_at
         if answered is not None:
             age = time.time() - answered.timestamp()
             yield GaugeMetricFamily(

@@ -29,8 +29,12 @@ class RegistryState(BaseModel):
     """Whether the registry answers."""
 
     reachable: bool = Field(description="Whether it has answered within the last ten seconds")
-    answered_at: datetime | None = Field(default=None, description="When it last answered (UTC)")
-    names: str | None = Field(default=None, description="The version that it calls champion")
+    last_response_at: datetime | None = Field(
+        default=None, description="Time of its last response (UTC)"
+    )
+    champion_version: str | None = Field(
+        default=None, description="Version with the alias `champion`; null without one"
+    )
     problem: str | None = Field(
         default=None, description="What keeps it, or its champion, from serving"
     )
@@ -91,7 +95,7 @@ class RegistryModelProvider:
     def registry(self) -> RegistryState:
         """As it was last heard of."""
         note, now = self._registry.note or RegistryStatus(), datetime.now(UTC)
-        answered = note.answered_at
+        answered = note.last_response_at
         # A clock that was set back is as good as silence: nobody knows how long ago that was.
         reachable = answered is not None and abs(now - answered) < SILENT
         problems = [self._problem, note.problem, self._otherwise(note) if reachable else None]
@@ -100,7 +104,10 @@ class RegistryModelProvider:
             problems.append(f"the registry has not answered since {since}")
         told = "; ".join(text for text in problems if text) or None
         return RegistryState(
-            reachable=reachable, answered_at=answered, names=note.names, problem=told
+            reachable=reachable,
+            last_response_at=answered,
+            champion_version=note.champion_version,
+            problem=told,
         )
 
     async def start(self) -> None:
@@ -166,14 +173,14 @@ class RegistryModelProvider:
 
     def _otherwise(self, note: RegistryStatus) -> str | None:
         """What the registry says, when that is not what serves."""
-        if self._model is None or note.names == self._model.card.version:
+        if self._model is None or note.champion_version == self._model.card.version:
             return None
-        if note.names is None:
+        if note.champion_version is None:
             return (
                 f"the registry names no champion: version {self._model.card.version}, which was "
                 "the last, goes on"
             )
-        return f"the registry names version {note.names}, which is on its way"
+        return f"the registry names version {note.champion_version}, which is on its way"
 
 
 def _settle(model: ServedModel) -> None:

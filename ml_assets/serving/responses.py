@@ -19,9 +19,9 @@ _FIT_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class Explanation(BaseModel):
-    """Why: ``typical_minutes`` and all contributions add up to ``predicted_minutes``."""
+    """Why: ``baseline_minutes`` and all contributions add up to ``predicted_minutes``."""
 
-    typical_minutes: float = Field(description="What the model says of trips at large")
+    baseline_minutes: float = Field(description="What the model says of trips at large")
     contributions: dict[str, float] = Field(description="Minutes that each field adds or takes")
 
 
@@ -63,7 +63,7 @@ class WrongFields(BaseModel):
     """Why a body was refused."""
 
     detail: list[WrongField] = Field(description="A hundred at most")
-    problems: int = Field(description="How many there are")
+    error_count: int = Field(description="Number of errors, of which `detail` may show fewer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def wrong(problems: Sequence[dict[str, Any]], most: int, count: int | None = Non
         count: How many there are, where ``problems`` holds only the first of them.
     """
     total = len(problems) if count is None else count
-    return Reply(422, orjson.dumps({"detail": problems[:most], "problems": total}))
+    return Reply(422, orjson.dumps({"detail": problems[:most], "error_count": total}))
 
 
 def problem(loc: Sequence[str | int], message: str, kind: str = "value_error") -> dict[str, Any]:
@@ -196,6 +196,6 @@ def explanation_of(model: Model, columns: Any) -> dict[str, Any] | None:
     if explanation is None:
         return None
     return {
-        "typical_minutes": explanation.typical_minutes,
+        "baseline_minutes": explanation.baseline_minutes,
         "contributions": explanation.contributions,
     }

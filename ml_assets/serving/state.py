@@ -54,8 +54,9 @@ class Service:
         registry = self.models.registry
         if not registry.reachable:
             reason = REGISTRY_UNREAD
-        elif registry.names is not None:
-            reason = f"version {registry.names} is being loaded: try again in a few seconds"
+        elif registry.champion_version is not None:
+            version = registry.champion_version
+            reason = f"version {version} is being loaded: try again in a few seconds"
         else:
             reason = NO_MODEL
         return reason if registry.problem is None else f"{reason} ({registry.problem})"
@@ -66,7 +67,7 @@ class Service:
         registry = self.models.registry
         if self.models.model is not None:
             return Outlook.SERVING
-        if registry.reachable and registry.names is None:
+        if registry.reachable and registry.champion_version is None:
             return Outlook.NO_CHAMPION
         if registry.problem is not None:
             return Outlook.PROBLEM

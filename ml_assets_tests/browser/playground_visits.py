@@ -12,12 +12,11 @@ from urllib.parse import urlencode
 import requests
 import uvicorn
 
-from ml_assets.pipeline.predict import Model
 from ml_assets.serving.app import create_app
-from ml_assets.serving.bundle import ModelCard, ServedModel
+from ml_assets.serving.bundle import ServedModel
 from ml_assets.serving.model_provider import FixedModel
 from ml_assets_tests.serving.service_process import free_port
-from ml_assets_tests.serving.two_versions import TAGS, small_pipeline
+from ml_assets_tests.serving.two_versions import served_model
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -161,13 +160,7 @@ def local_service(
 
 def small_model() -> ServedModel:
     """What a service answers with."""
-    facts: dict[str, Any] = {
-        **TAGS,
-        "training_months": ["2023-01", "2023-02"],
-        "validation_months": ["2023-03"],
-    }
-    card = ModelCard(version="1", loaded_at="2026-01-01T00:00:00Z", **facts)  # type: ignore[arg-type]
-    return ServedModel(Model(small_pipeline(1.0), "1"), card)
+    return served_model()
 
 
 def predicted(address: str, request: dict[str, Any], **headers: str) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def test_bars_tell_what_made_the_minutes(visit):
     values = visit.page.locator("#pushes .value")
     shown = [float(value.get_attribute("data-minutes")) for value in values.all()]
     assert sorted(shown) == sorted(explanation["contributions"].values())
-    assert explanation["typical_minutes"] + sum(shown) == pytest.approx(visit.minutes())
+    assert explanation["baseline_minutes"] + sum(shown) == pytest.approx(visit.minutes())
     assert shown == sorted(shown, key=abs, reverse=True)
     distance = visit.page.locator("#pushes > div", has_text="Distance")
     push = explanation["contributions"]["trip_distance"]
@@ -86,7 +86,7 @@ def test_bars_tell_what_made_the_minutes(visit):
     bar = distance.locator(".bar span")
     assert bar.get_attribute("class") == ("shorter" if push < 0 else "longer")
     assert (
-        f"{explanation['typical_minutes']:.1f} minutes"
+        f"{explanation['baseline_minutes']:.1f} minutes"
         in visit.page.locator("#pushed").inner_text()
     )
 
@@ -239,6 +239,6 @@ def test_card_says_what_answers_and_that_the_trips_were_made_up(visit):
     terms, values = (card.locator(tag).all_inner_texts() for tag in ("dt", "dd"))
     rows = dict(zip(terms, values, strict=True))
     assert rows["Version"] == "1 (champion)"
-    assert rows["Learnt from"] == "Jan 2023 to Feb 2023"
+    assert rows["Trained on"] == "Jan 2023 to Feb 2023"
     assert rows["Tested on"] == "Apr 2023"
-    assert re.match(r"4\.00 minutes", rows["Error there"])
+    assert re.match(r"4\.00 minutes", rows["Test error"])

@@ -159,7 +159,7 @@ def test_time_of_day_and_day_are_separate_players(seed, request, hour, day):
         model = Function(wild, same.assign(pickup_datetime=other))
         explanation = explain(model, columns)
         alone = explanation.contributions[player]
-        assert explanation.typical_minutes + alone == pytest.approx(model.predict(columns)[0])
+        assert explanation.baseline_minutes + alone == pytest.approx(model.predict(columns)[0])
         assert sum(abs(value) for value in explanation.contributions.values()) == pytest.approx(
             abs(alone)
         )
@@ -184,8 +184,8 @@ def test_contributions_sum_up_to_the_prediction(family, request):
     pipeline, columns = fitted(family).pipeline, request_columns([request])
     explanation = explain(pipeline, columns)
     background = pipeline.predict(get_background_sample(pipeline).columns)
-    assert explanation.typical_minutes == pytest.approx(background.mean(), rel=1e-12)
-    assert explanation.typical_minutes + sum(explanation.contributions.values()) == pytest.approx(
+    assert explanation.baseline_minutes == pytest.approx(background.mean(), rel=1e-12)
+    assert explanation.baseline_minutes + sum(explanation.contributions.values()) == pytest.approx(
         pipeline.predict(columns)[0], rel=1e-12
     )
 

@@ -67,7 +67,7 @@ def test_an_added_definition_changes_no_stored_model(model, monkeypatch, name) -
     enable_fast_path(pipeline)
     assert pipeline.predict(one).tobytes() == minutes[:1].tobytes()
     parts = explain(pipeline, one)
-    assert parts.typical_minutes + sum(parts.contributions.values()) == pytest.approx(minutes[0])
+    assert parts.baseline_minutes + sum(parts.contributions.values()) == pytest.approx(minutes[0])
     assert expected_miles(pipeline, 74, 75) > 0
 
 

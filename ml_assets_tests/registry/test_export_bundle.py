@@ -54,14 +54,14 @@ def test_the_card_tells_what_the_training_recorded(project, version, tmp_path):
     store = RecordStore(project.settings.home, "green")
     record = store.read("linear_regression_model", ModelRecord)
     assert (card.model, card.dataset, card.synthetic) == ("linear_regression", "green", False)
-    assert card.training_months == tuple(record.training_months)
+    assert card.training_months == record.training_months
     assert card.test_month == "2023-03"
     assert card.test_rmse == pytest.approx(record.test.rmse, abs=1e-6)
     assert card.interval is not None
     assert record.interval is not None
-    for figure in ("nominal", "coverage", "mean_width"):
-        expected = getattr(record.interval, figure)
-        assert getattr(card.interval, figure) == pytest.approx(expected, abs=1e-6)
+    shown = (card.interval.target_coverage, card.interval.coverage, card.interval.mean_width)
+    recorded = (record.interval.nominal, record.interval.coverage, record.interval.mean_width)
+    assert shown == pytest.approx(recorded, abs=1e-6)
 
 
 def test_a_bundle_that_is_there_is_taken_and_a_damaged_one_brought_anew(version, tmp_path):

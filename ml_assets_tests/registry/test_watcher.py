@@ -20,8 +20,8 @@ def told(home, **variables):
 
 def test_before_anybody_has_trained_there_is_no_champion_and_no_database_is_made(tmp_path):
     note = told(tmp_path)
-    assert note["answered_at"]
-    assert (note["names"], note["problem"]) == (None, None)
+    assert note["last_response_at"]
+    assert (note["champion_version"], note["problem"]) == (None, None)
     assert not (tmp_path / "mlflow.db").exists()
 
 
@@ -30,7 +30,7 @@ def test_a_database_that_is_gone_is_not_one_that_never_was(tmp_path):
     (tmp_path / SERVING_FOLDER / CHAMPION_FILE).write_text('{"version": "1", "folder": "1-x"}')
     note = told(tmp_path)
     assert "mlflow.db is not there" in note["problem"]
-    assert note["answered_at"] is None
+    assert note["last_response_at"] is None
 
 
 @pytest.mark.parametrize("end", ["", "/"])
@@ -39,7 +39,7 @@ def test_a_server_that_is_away_is_named_without_its_password(tmp_path, end):
     note = told(tmp_path, MLFLOW_TRACKING_URI=f"http://user:geheim@{address}{end}")
     assert address in note["problem"]
     assert "geheim" not in note["problem"]
-    assert note["answered_at"] is None
+    assert note["last_response_at"] is None
 
 
 def test_a_hand_over_that_fails_is_told_without_the_password(tmp_path):

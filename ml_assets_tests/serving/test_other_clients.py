@@ -159,7 +159,7 @@ def test_a_wrapped_request_is_told_what_this_service_wants(client, name, in_list
     body = {"signature_name": "serving_default", name: WRAPPED[name]}
     answer = client.post("/predict", json=[GOOD, body] if in_list else body)
     assert answer.status_code == 422
-    assert answer.json()["problems"] == 1
+    assert answer.json()["error_count"] == 1
     (found,) = answer.json()["detail"]
     assert found["loc"] == ["body", *([1] if in_list else []), name[:60]]
     assert 'send the request itself, as {"PULocationID": 236' in found["msg"]

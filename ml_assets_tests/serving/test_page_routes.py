@@ -10,12 +10,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import ml_assets.serving
-from ml_assets.pipeline.predict import Model
 from ml_assets.requests.validate import EARLIEST_PICKUP
 from ml_assets.serving.app import create_app
-from ml_assets.serving.bundle import ModelCard, ServedModel
+from ml_assets.serving.bundle import ServedModel
 from ml_assets.serving.model_provider import FixedModel
-from ml_assets_tests.serving.two_versions import TAGS, small_pipeline
+from ml_assets_tests.serving.two_versions import served_model
 from ml_assets_tests.training.sample_trips import train_trips
 
 PAGE = Path(ml_assets.serving.__file__).parent / "page"
@@ -30,9 +29,7 @@ def app_with(model: ServedModel | None, token: str | None = None) -> FastAPI:
 
 @pytest.fixture(scope="module")
 def served() -> ServedModel:
-    facts = {**TAGS, "training_months": ["2023-01"], "validation_months": ["2023-03"]}
-    card = ModelCard(version="1", loaded_at="2026-01-01T00:00:00Z", **facts)
-    return ServedModel(Model(small_pipeline(1.0), "1"), card)
+    return served_model()
 
 
 @pytest.fixture(scope="module")

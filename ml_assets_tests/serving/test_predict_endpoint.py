@@ -66,7 +66,7 @@ def test_an_explanation_adds_up_to_the_minutes(client):
     for told in (answer, *explained["predictions"]):
         explanation = told["explanation"]
         assert explanation["contributions"]
-        total = explanation["typical_minutes"] + sum(explanation["contributions"].values())
+        total = explanation["baseline_minutes"] + sum(explanation["contributions"].values())
         assert math.isclose(total, told["predicted_minutes"], abs_tol=1e-6)
     assert "explanation" not in client.post("/predict?explain=false", json=REFERENCES_BODY).json()
 
@@ -143,7 +143,7 @@ def test_a_body_of_nothing_but_unknown_names_is_refused_quickly_and_briefly(clie
         assert time.process_time() - begun < 2
         assert answer.status_code == 422
         assert len(answer.json()["detail"]) <= 100
-        assert answer.json()["problems"] == sum(
+        assert answer.json()["error_count"] == sum(
             len(entry) + 3 for entry in (body if isinstance(body, list) else [body])
         )
         assert len(answer.content) < 60_000
@@ -152,7 +152,7 @@ def test_a_body_of_nothing_but_unknown_names_is_refused_quickly_and_briefly(clie
 def test_of_many_wrong_fields_a_hundred_are_named_and_all_counted(client):
     body = [REFERENCES_BODY, *([{**REFERENCES_BODY, "trip_distance": -1}] * 150)]
     told = client.post("/predict", json=body).json()
-    assert (len(told["detail"]), told["problems"]) == (100, 150)
+    assert (len(told["detail"]), told["error_count"]) == (100, 150)
     assert told["detail"][0]["loc"] == ["body", 1, "trip_distance"]
 
 
@@ -179,10 +179,13 @@ def test_without_a_champion_a_client_is_told_what_to_do():
     ("registry", "reason"),
     [
         (RegistryState(reachable=False), "the registry has not answered yet, so it is not known"),
-        (RegistryState(reachable=False, names="3"), "the registry has not answered yet"),
-        (RegistryState(reachable=True, names="3"), "version 3 is being loaded: try again"),
+        (RegistryState(reachable=False, champion_version="3"), "the registry has not answered yet"),
         (
-            RegistryState(reachable=True, names="3", problem="the disk is full"),
+            RegistryState(reachable=True, champion_version="3"),
+            "version 3 is being loaded: try again",
+        ),
+        (
+            RegistryState(reachable=True, champion_version="3", problem="the disk is full"),
             "(the disk is full)",
         ),
     ],
@@ -338,11 +341,9 @@ def test_figures_count_what_was_answered(served):
 def test_the_card_tells_version_months_and_figures(client):
     card = client.get("/model").json()
     assert (card["version"], card["alias"], card["model"]) == ("7", "champion", "xgboost")
-    assert (card["training_months"], card["test_month"], card["test_rmse"]) == (
-        ["2023-01"],
-        "2023-04",
-        4.0,
-    )
+    months = (card["training_months"], card["validation_months"], card["test_month"])
+    assert months == (["2023-01", "2023-02"], ["2023-03"], "2023-04")
+    assert (card["test_rmse"], card["refit"]) == (4.0, False)
 
 
 def test_what_fails_inside_is_a_500_under_the_request_id(client, served, monkeypatch, caplog):

@@ -4,8 +4,10 @@ import json
 import os
 import warnings
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
@@ -14,10 +16,12 @@ from ml_assets.config.settings import EXPERIMENT, REGISTERED_MODEL
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 from ml_assets.pipeline.fingerprint import known_minutes
+from ml_assets.pipeline.predict import Model
 from ml_assets.registry.artifacts import CHAMPION, log_pipeline, register
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
-from ml_assets.storage.model_version import KNOWN_MINUTES
+from ml_assets.serving.bundle import ModelCard, ServedModel
+from ml_assets.storage.model_version import KNOWN_MINUTES, ModelVersion
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
@@ -48,6 +52,13 @@ def small_pipeline(share: float) -> Pipeline:
     attach_intervals(pipeline, calibrate(pipeline.predict(tune), tune["duration_minutes"] * share))
     attach_background_sample(pipeline, trips)
     return pipeline
+
+
+def served_model(version: str = "1") -> ServedModel:
+    """The small pipeline under a version number, with the card of ``TAGS``."""
+    registered = SimpleNamespace(version=version, run_id="r", source="models:/m-1", tags=TAGS)
+    card = ModelCard.of(ModelVersion.from_mlflow(registered), datetime(2026, 1, 1, tzinfo=UTC))
+    return ServedModel(Model(small_pipeline(1.0), version), card)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """A registered version as one record: what its tags keep of it, and what older tags tell."""
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -73,6 +74,7 @@ def test_a_version_without_tags_of_this_project_is_read_as_unknown():
 
 
 def test_clients_see_the_card_without_the_registry_s_own_business():
-    shown = ModelCard(**dict(WHOLE), loaded_at="2026-01-01T00:00:00Z").model_dump()
-    assert {"version", "alias", "served", "refit", "interval", "loaded_at"} <= set(shown)
+    shown = ModelCard.of(WHOLE, datetime(2026, 1, 1, tzinfo=UTC)).model_dump()
+    assert {"version", "alias", "refit", "interval", "loaded_at"} <= set(shown)
+    assert shown["interval"]["target_coverage"] == 0.8
     assert not {"hold", "known_minutes", "source", "run_id", "replaces"} & set(shown)

@@ -47,7 +47,7 @@ export function show(told, request, zones, card) {
   find('#words').textContent = bounds
     ? `${card.percent} of 100 such trips take between ${one(lower)} and ${one(upper)} minutes.`
     : 'This model states no interval.';
-  const typical = explanation?.typical_minutes;
+  const typical = explanation?.baseline_minutes;
   const furthest = Math.max(30, minutes, upper ?? 0, typical ?? 0);
   drawScale(Math.ceil(furthest / 10) * 10, minutes, bounds, typical);
   drawPushes(explanation, minutes, request, zones);
@@ -85,7 +85,7 @@ function drawPushes(explanation, minutes, request, zones) {
     find('#pushed').textContent = 'This model does not tell what made its minutes.';
     return;
   }
-  const { typical_minutes: typical, contributions } = explanation;
+  const { baseline_minutes: typical, contributions } = explanation;
   find('#pushed').textContent =
     `A typical trip takes ${one(typical)} minutes; these make it ${one(minutes)}.`;
   const pushes = Object.entries(contributions).sort(([, a], [, b]) => Math.abs(b) - Math.abs(a));

@@ -28,11 +28,11 @@ export function months(list) {
 const ROWS = {
   version: ({ version, alias }) => (alias ? `${version} (${alias})` : version),
   family: ({ model }) => model?.replaceAll('_', ' '),
-  months: ({ training_months: list }) => months(list),
-  tested: ({ test_month: month }) => month && named(month),
+  training: ({ training_months: list }) => months(list),
+  test: ({ test_month: month }) => month && named(month),
   error: ({ test_rmse: error }) => error && `${two(error)} minutes (RMSE)`,
   intervals: ({ interval }) =>
-    interval?.coverage && `${percentage(interval.coverage)} of its trips (${Math.round(interval.nominal * 100)} % meant)`,
+    interval?.coverage && `${percentage(interval.coverage)} of its trips (${Math.round(interval.target_coverage * 100)} % intended)`,
 };
 
 export class ModelCard {
@@ -44,7 +44,7 @@ export class ModelCard {
 
   /** What the interval is meant to hold, in percent. */
   get percent() {
-    return Math.round((this.told?.interval?.nominal ?? USUAL_PERCENT / 100) * 100);
+    return Math.round((this.told?.interval?.target_coverage ?? USUAL_PERCENT / 100) * 100);
   }
 
   get synthetic() {
