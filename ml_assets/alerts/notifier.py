@@ -83,7 +83,7 @@ class Notifier:
         """Send, or only count it when one of its kind was sent within the window."""
         alert = alert.redacted(self.settings.secrets)
         try:
-            to_send = deduplicate(alert, self._state, self.now(), self.settings.fold_window)
+            to_send = deduplicate(alert, self._state, self.now(), self.settings.dedup_window)
         except OSError as error:
             self._warn(error)
             return self.send(alert)
@@ -103,7 +103,7 @@ class Notifier:
                     "No channel accepted this alert for days, dropped: %s", expired.what
                 )
             while time.monotonic() < end:
-                window = self.settings.fold_window
+                window = self.settings.dedup_window
                 alert = next_pending(self._state, self.now(), window, exclude=outcomes)
                 if alert is None:
                     break

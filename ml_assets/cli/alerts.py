@@ -43,7 +43,7 @@ def _as_json(settings: AlertSettings, errors: dict[str, str | None] | None) -> d
         "email": None if email is None else _email_as_json(email),
         "webhook": settings.shown_webhook,
         "on_success": settings.on_success,
-        "fold_hours": settings.fold_window.total_seconds() / 3600,
+        "dedup_hours": settings.dedup_window.total_seconds() / 3600,
         "ui_url": settings.ui_url,
     }
     if errors is not None:
@@ -64,7 +64,7 @@ def _email_as_json(email: EmailSettings) -> dict[str, Any]:
 
 
 def _print(settings: AlertSettings) -> None:
-    email, hours = settings.email, settings.fold_window.total_seconds() / 3600
+    email, hours = settings.email, settings.dedup_window.total_seconds() / 3600
     lines = {
         "email": "off: ML_ASSETS_ALERT_EMAIL_TO is not set" if email is None else _describe(email),
         "webhook": settings.shown_webhook or "off: ML_ASSETS_ALERT_WEBHOOK is not set",

@@ -1,10 +1,10 @@
-"""Unknown variables with the project's prefix: most likely misspelt."""
+"""Unknown variables with the project's prefix, most likely misspelt, and renamed ones."""
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from ml_assets.config.alert_settings import AlertVariables
-from ml_assets.config.environment import variables_of
+from ml_assets.config.environment import renamed_variables, variables_of
 from ml_assets.config.settings import ServiceSettings, Settings
 
 _PREFIX = "ML_ASSETS_"
@@ -16,18 +16,22 @@ _OF_TESTS = (
 )
 """Variables of tests and benchmarks."""
 
-_KNOWN = (*variables_of(Settings, ServiceSettings, AlertVariables), *_OF_TESTS)
+_SETTINGS = (Settings, ServiceSettings, AlertVariables)
+_KNOWN = (*variables_of(*_SETTINGS), *_OF_TESTS)
+_RENAMED = renamed_variables(*_SETTINGS)
 _ENDINGS = [name.removeprefix(_PREFIX) for name in _KNOWN if name.startswith(_PREFIX)]
 
 
 def unknown_variables(given: Iterable[str]) -> Iterator[str]:
-    """Yield a warning for each unknown name that begins with ``ML_ASSETS_``.
+    """Yield a warning for each unknown or former name that begins with ``ML_ASSETS_``.
 
     Args:
         given: Names of environment variables.
     """
     for name in sorted(given):
-        if name.startswith(_PREFIX) and name not in _KNOWN:
+        if name in _RENAMED:
+            yield f"warning: {name} is now {_RENAMED[name]}; the old name still works"
+        elif name.startswith(_PREFIX) and name not in _KNOWN:
             near = get_close_matches(name.removeprefix(_PREFIX), _ENDINGS, n=1)
             suggestion = f": did you mean {_PREFIX}{near[0]}?" if near else ""
             yield f"warning: unknown variable {name}{suggestion}"

@@ -19,8 +19,8 @@ from ml_assets.config.environment import EnvironmentSettings, SettingsError, var
 from ml_assets.secrets import secrets_of_webhook
 
 UI_URL = "http://127.0.0.1:3000"
-FOLD_HOURS = 6.0
-MAX_FOLD_HOURS = 720.0
+DEDUP_HOURS = 6.0
+MAX_DEDUP_HOURS = 720.0
 _MIN_USER = 6
 """A shorter user name is part of other words."""
 
@@ -58,14 +58,14 @@ class AlertSettings:
         email: By e-mail.
         webhook: URL to post to. Whoever knows it can post, so it is a secret.
         on_success: Whether runs that succeed are told, too.
-        fold_window: For so long after a message, repeated failures of its kind are counted only.
+        dedup_window: For so long after a message, repeated failures of its kind are counted only.
         ui_url: Where links lead to, without a slash at the end.
     """
 
     email: EmailSettings | None = None
     webhook: SecretStr | None = None
     on_success: bool = False
-    fold_window: timedelta = timedelta(hours=FOLD_HOURS)
+    dedup_window: timedelta = timedelta(hours=DEDUP_HOURS)
     ui_url: str = UI_URL
 
     @property
@@ -104,7 +104,7 @@ def read_alert_settings(environment: Mapping[str, str] | None = None) -> AlertSe
         email=_email(given),
         webhook=given.webhook,
         on_success=given.on_success,
-        fold_window=timedelta(hours=given.fold_hours),
+        dedup_window=timedelta(hours=given.dedup_hours),
         ui_url=given.ui_url,
     )
 
@@ -236,13 +236,14 @@ class AlertVariables(EnvironmentSettings):
         shown="`false`",
         allowed="use true or false",
     )
-    fold_hours: Annotated[float, Field(ge=0, le=MAX_FOLD_HOURS, allow_inf_nan=False)] = variable(
-        "ML_ASSETS_ALERT_FOLD_HOURS",
-        FOLD_HOURS,
+    dedup_hours: Annotated[float, Field(ge=0, le=MAX_DEDUP_HOURS, allow_inf_nan=False)] = variable(
+        "ML_ASSETS_ALERT_DEDUP_HOURS",
+        DEDUP_HOURS,
         meaning="hours during which repeated failures with the same cause are counted and not "
         "sent; 0 sends each",
-        shown=f"`{FOLD_HOURS:g}`",
-        allowed=f"use hours from 0 (each failure is told) to {MAX_FOLD_HOURS:.0f}",
+        shown=f"`{DEDUP_HOURS:g}`",
+        allowed=f"use hours from 0 (each failure is sent) to {MAX_DEDUP_HOURS:.0f}",
+        former="ML_ASSETS_ALERT_FOLD_HOURS",
     )
     ui_url: Annotated[str, AfterValidator(_ui_url)] = variable(
         "ML_ASSETS_UI_URL", UI_URL, meaning="base URL of links to runs"

@@ -7,12 +7,11 @@ its meaning and default beside its type, from which the tables of the documentat
 import os
 import re
 from collections.abc import Iterable, Mapping
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Self
 
 from dotenv import load_dotenv
-from pydantic import Field, JsonValue, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, Field, JsonValue, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -24,8 +23,6 @@ _READ_ALREADY = "PYTHON_DOTENV_DISABLED"
 
 _CHOICES = re.compile(r"'([^']*)'")
 _HIDDEN = "…"
-_given: ContextVar[bool] = ContextVar("given", default=False)
-"""Whether the variables are given, not this process's."""
 
 _MARKED = re.compile(r"(<!-- variables: (\w+) -->\n)(.*?)(\n<!-- end of variables -->)", re.DOTALL)
 
@@ -49,15 +46,6 @@ class EnvironmentSettings(BaseSettings):
         hide_input_in_errors=True,  # it may be a secret
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_blanks(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        stripped = {
-            name: value.strip() if isinstance(value, str) else value
-            for name, value in given.items()
-        }
-        return {name: value for name, value in stripped.items() if value != ""}
-
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Self:
         """Read environment variables.
@@ -70,32 +58,31 @@ class EnvironmentSettings(BaseSettings):
         """
         if environment is None:
             load_env_file()
-        token = _given.set(environment is not None)
+        given = os.environ if environment is None else environment
+        names = (name for field in _fields(cls) for name in _names(field))
+        values = {name: given.get(name, "").strip() for name in names}
         try:
-            given = environment or {}
-            return cls(**{name: given[name] for name in variables_of(cls) if name in given})
+            return cls(**{name: value for name, value in values.items() if value})
         except ValidationError as error:
             raise cls._first_error(error) from error
-        finally:
-            _given.reset(token)
 
     @classmethod
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The variables that :meth:`read` was given, or this process's."""
-        return (init_settings,) if _given.get() else (env_settings,)
+        """Only the variables that :meth:`read` passes."""
+        return (init_settings,)
 
     @classmethod
     def _first_error(cls, error: ValidationError) -> SettingsError:
         found = error.errors()[0]
         name = str(found["loc"][0])
-        field = next(field for field in _fields(cls) if field.validation_alias == name)
+        field = next(field for field in _fields(cls) if name in _names(field))
         extra = field.json_schema_extra
         allowed = extra.get("allowed") if isinstance(extra, dict) else None
         if allowed is None:
@@ -114,6 +101,7 @@ def variable(
     meaning: str,
     shown: str | None = None,
     allowed: str | None = None,
+    former: str | None = None,
     **options: Any,
 ) -> Any:
     """A field of settings.
@@ -124,6 +112,7 @@ def variable(
         meaning: For the documentation, in Markdown.
         shown: The default in words; by default the value itself.
         allowed: What to use instead of a wrong value; by default what the validator says.
+        former: The variable's name in earlier versions, read when ``name`` is unset or blank.
         options: Of ``pydantic.Field``.
     """
     extra: dict[str, JsonValue] = {"shown": shown or f"`{default}`"}
@@ -131,7 +120,8 @@ def variable(
         extra["allowed"] = allowed
     if "default_factory" not in options:
         options["default"] = default
-    return Field(validation_alias=name, description=meaning, json_schema_extra=extra, **options)
+    alias = AliasChoices(*filter(None, (name, former)))
+    return Field(validation_alias=alias, description=meaning, json_schema_extra=extra, **options)
 
 
 def load_env_file() -> None:
@@ -156,7 +146,13 @@ def load_env_file() -> None:
 
 def variables_of(*settings: type[EnvironmentSettings]) -> tuple[str, ...]:
     """Names of the variables of some settings, in the order of the documentation."""
-    return tuple(str(field.validation_alias) for each in settings for field in _fields(each))
+    return tuple(_names(field)[0] for each in settings for field in _fields(each))
+
+
+def renamed_variables(*settings: type[EnvironmentSettings]) -> dict[str, str]:
+    """Former names of variables, each with the variable's name today."""
+    names = [_names(field) for each in settings for field in _fields(each)]
+    return {former: name for name, *formers in names for former in formers}
 
 
 def table(*settings: type[EnvironmentSettings]) -> str:
@@ -165,7 +161,7 @@ def table(*settings: type[EnvironmentSettings]) -> str:
     for field in (field for each in settings for field in _fields(each)):
         extra = field.json_schema_extra
         shown = extra["shown"] if isinstance(extra, dict) else ""
-        rows.append(f"| `{field.validation_alias}` | {field.description} | {shown} |")
+        rows.append(f"| `{_names(field)[0]}` | {field.description} | {shown} |")
     return "\n".join(rows)
 
 
@@ -176,6 +172,12 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
 
 def _fields(settings: type[EnvironmentSettings]) -> Iterable[FieldInfo]:
     return settings.model_fields.values()
+
+
+def _names(field: FieldInfo) -> list[str]:
+    """A variable's name, and its former one if it has one."""
+    assert isinstance(field.validation_alias, AliasChoices)
+    return [str(name) for name in field.validation_alias.choices]
 
 
 def _in_words(names: list[str]) -> str:

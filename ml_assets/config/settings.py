@@ -39,13 +39,13 @@ LOCAL = ("file://", "local://")
 OFF = "off"
 MAX_MAX_MONTH_ROWS = 2**31 - 1
 INGEST_CRON = "0 6 5 * *"
-SCORE_CRON = "0 8 5 * *"
+MONITOR_CRON = "0 8 5 * *"
 RETRAIN_CRON = "0 4 * * 0"
 """When schedules look, New York time: on the 5th at 6:00 and at 8:00, on Sundays at 4:00."""
 
 CRONS = {
     "ML_ASSETS_INGEST_CRON": INGEST_CRON,
-    "ML_ASSETS_SCORE_CRON": SCORE_CRON,
+    "ML_ASSETS_MONITOR_CRON": MONITOR_CRON,
     "ML_ASSETS_RETRAIN_CRON": RETRAIN_CRON,
 }
 
@@ -237,8 +237,11 @@ class Settings(EnvironmentSettings):
         meaning="when `ingest_monthly` runs: a cron expression that Dagster accepts, in New York "
         "time, or `off`",
     )
-    score_cron: Cron = variable(
-        "ML_ASSETS_SCORE_CRON", SCORE_CRON, meaning="when `monitor_monthly` runs, or `off`"
+    monitor_cron: Cron = variable(
+        "ML_ASSETS_MONITOR_CRON",
+        MONITOR_CRON,
+        meaning="when `monitor_monthly` runs, or `off`",
+        former="ML_ASSETS_SCORE_CRON",
     )
     retrain_cron: Cron = variable(
         "ML_ASSETS_RETRAIN_CRON", RETRAIN_CRON, meaning="when `retrain_weekly` runs, or `off`"
@@ -272,7 +275,8 @@ class Settings(EnvironmentSettings):
     @property
     def crons(self) -> Mapping[str, str | None]:
         """Each schedule's expression by its variable; None when it is switched off."""
-        return dict(zip(CRONS, (self.ingest_cron, self.score_cron, self.retrain_cron), strict=True))
+        expressions = (self.ingest_cron, self.monitor_cron, self.retrain_cron)
+        return dict(zip(CRONS, expressions, strict=True))
 
     @property
     def synthetic(self) -> bool:

@@ -55,7 +55,7 @@ def project_schedules(settings: Settings, now: Clock = utc_now) -> list[dg.Sched
     check_crons(settings)
     made = (
         (settings.ingest_cron, _ingest_schedule),
-        (settings.score_cron, _score_schedule),
+        (settings.monitor_cron, _score_schedule),
         (settings.retrain_cron, _retrain_schedule),
         (WATCH_CRON, _watch_schedule),
     )

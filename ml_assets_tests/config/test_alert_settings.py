@@ -22,7 +22,7 @@ def test_an_empty_environment_is_alerts_off():
         settings = read_alert_settings(environment)
         assert not settings.on
         assert not settings.on_success
-        assert settings.fold_window == timedelta(hours=6)
+        assert settings.dedup_window == timedelta(hours=6)
         assert settings.ui_url == "http://127.0.0.1:3000"
 
 
@@ -82,9 +82,9 @@ def test_a_password_goes_over_an_open_line_on_this_machine_only():
         ("ML_ASSETS_ALERT_WEBHOOK", "https:///T0KEN123", "starts with http:// or https://"),
         ("ML_ASSETS_ALERT_WEBHOOK", f"{HOOK}\r\nHost: evil", "starts with http:// or https://"),
         ("ML_ASSETS_ALERT_ON_SUCCESS", "maybe", "use true or false"),
-        ("ML_ASSETS_ALERT_FOLD_HOURS", "-1", "use hours from 0"),
-        ("ML_ASSETS_ALERT_FOLD_HOURS", "nan", "use hours from 0"),
-        ("ML_ASSETS_ALERT_FOLD_HOURS", "a day", "use hours from 0"),
+        ("ML_ASSETS_ALERT_DEDUP_HOURS", "-1", "use hours from 0"),
+        ("ML_ASSETS_ALERT_DEDUP_HOURS", "nan", "use hours from 0"),
+        ("ML_ASSETS_ALERT_DEDUP_HOURS", "a day", "use hours from 0"),
         ("ML_ASSETS_UI_URL", "localhost", "starts with http:// or https://"),
         ("ML_ASSETS_UI_URL", "http://me:hunter2@ui", "Dagster's UI and nothing more"),
     ],

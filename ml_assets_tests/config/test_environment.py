@@ -3,9 +3,11 @@
 import subprocess
 import sys
 import traceback
+from datetime import timedelta
 
 import pytest
 
+from ml_assets.config.alert_settings import read_alert_settings
 from ml_assets.config.environment import SettingsError
 from ml_assets.config.settings import read_settings
 from ml_assets.serving.auth import read_api_token
@@ -81,3 +83,25 @@ def test_variables_that_are_given_are_all_that_is_read_and_a_wrong_secret_is_not
     with pytest.raises(SettingsError, match="without spaces") as error:
         read_api_token(wrong)
     assert "hunter" not in "".join(traceback.format_exception(error.value))
+
+
+def test_a_renamed_variable_is_read_by_its_former_name_with_a_notice(folder):
+    (folder / ".env").write_text("ML_ASSETS_SCORE_CRON=off\nML_ASSETS_MONITOR_CRON=\n")
+    read = (
+        "from ml_assets.config.settings import read_settings; print(read_settings().monitor_cron)"
+    )
+    assert run(folder, "-c", read).stdout == "None\n"
+    command = (
+        "from ml_assets.cli import main; import sys; sys.argv[1:] = ['months', '--json']; main()"
+    )
+    noticed = run(folder, "-c", command, ML_ASSETS_HOME=str(folder / "home")).stderr.splitlines()
+    assert noticed[0] == (
+        "warning: ML_ASSETS_SCORE_CRON is now ML_ASSETS_MONITOR_CRON; the old name still works"
+    )
+
+
+def test_of_a_variable_s_two_names_the_present_one_counts():
+    both = {"ML_ASSETS_ALERT_FOLD_HOURS": "1", "ML_ASSETS_ALERT_DEDUP_HOURS": "2"}
+    assert read_alert_settings(both).dedup_window == timedelta(hours=2)
+    with pytest.raises(SettingsError, match="ML_ASSETS_ALERT_FOLD_HOURS='-1' is not allowed"):
+        read_alert_settings({"ML_ASSETS_ALERT_FOLD_HOURS": "-1"})

@@ -173,7 +173,7 @@ def test_each_schedule_can_be_switched_off(tmp_path):
     ["0 4 * * 0", " 5  4 * * *", "*/15 0-6,12 1-7/2 JAN,jul mon-FRI", "0 0 29 2 *", "@daily"],
 )
 def test_common_cron_expressions_are_accepted(tmp_path, expression):
-    settings = settings_for(tmp_path, ML_ASSETS_SCORE_CRON=expression)
+    settings = settings_for(tmp_path, ML_ASSETS_MONITOR_CRON=expression)
     (made,) = (each for each in project_schedules(settings) if each.name == "monitor_monthly")
     assert made.cron_schedule == " ".join(expression.split())
 
@@ -199,7 +199,7 @@ def test_schedules_run_once_on_days_of_clock_changes(tmp_path, monkeypatch, zone
     settings = settings_for(
         tmp_path,
         ML_ASSETS_INGEST_CRON=f"0 6 {day.day} * *",
-        ML_ASSETS_SCORE_CRON="30 2 * * *",  # an hour that March skips and November has twice
+        ML_ASSETS_MONITOR_CRON="30 2 * * *",  # an hour that March skips and November has twice
     )
     start = day.replace(tzinfo=NEW_YORK)
     end = (day + timedelta(days=1)).replace(tzinfo=NEW_YORK)
