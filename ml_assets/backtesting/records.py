@@ -5,8 +5,9 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel
 
+from ml_assets.storage.former_names import StoredRecord
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Finding, Verdict
@@ -70,7 +71,7 @@ class SkippedMonth(BaseModel):
     reason: str
 
 
-class BacktestRecord(BaseModel):
+class BacktestRecord(StoredRecord):
     """A backtest.
 
     Attributes:
@@ -108,13 +109,6 @@ class BacktestRecord(BaseModel):
     seed: int = 42
     run_id: str = ""
     code_version: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _rename_former_fields(cls, stored: object) -> object:
-        if isinstance(stored, dict) and "most_rows" in stored:
-            return {**stored, "max_rows": stored["most_rows"]}
-        return stored
 
     @property
     def months(self) -> list[Month]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, model_validator
 FIELDS: Final = {
     "fitted_on": "training_months",
     "judged_month": "test_month",
+    "most_rows": "max_rows",
     "saw_judged_month": "trained_on_test_month",
     "tuned_on": "validation_months",
 }
