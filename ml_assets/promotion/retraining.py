@@ -62,7 +62,7 @@ def next_training(store: TripStore) -> NextTraining:
     refused = rejected_months(store, stored)
     fit = [month for month in stored if month not in refused]
     try:
-        described = build_training_set(store, choose_window(fit))
+        described = build_training_set(store, choose_window(fit), refused)
     except (WindowError, TrainingSetError, MonthNotFound, CorruptMonth) as error:
         return NextTraining(None, refused, str(error))
     return NextTraining(described, refused)

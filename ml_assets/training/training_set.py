@@ -1,6 +1,6 @@
 """Build the record of a training set from stored months, and load its trips."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ml_assets.config.code_version import model_code_version
@@ -25,17 +25,26 @@ class TrainingSetError(ShownError, ValueError):
     """A training set that cannot be built or loaded; the message names months and remedy."""
 
 
-def build_training_set(store: TripStore, window: TrainingWindow) -> TrainingSet:
+def build_training_set(
+    store: TripStore, window: TrainingWindow, rejected: Mapping[Month, str] | None = None
+) -> TrainingSet:
     """Record the months, rows, file checksums and code version of a training.
 
     The rules of the blocking data checks are applied here again, since a check guards only the run
     that it is part of. Reads only file footers and stored profiles.
 
+    Args:
+        store: Trip store with the months.
+        window: Months by role.
+        rejected: Months that no model may be trained on, with the reason, if the caller has just
+            computed them; by default :func:`rejected_months`.
+
     Raises:
         TrainingSetError: A month of the window is unusable; names each such month, the reason and
             the remedy.
     """
-    _reject_unusable(store, sorted({*window.train, *window.validation, *window.test}))
+    months = sorted({*window.train, *window.validation, *window.test})
+    _reject_unusable(months, rejected_months(store, months) if rejected is None else rejected)
     uses = [
         use
         for role, months in (
@@ -128,9 +137,8 @@ def _load_month(store: TripStore, month: Month, use: MonthSplit) -> "pl.DataFram
     return store.read_table(TABLE, month, COLUMNS)
 
 
-def _reject_unusable(store: TripStore, months: Sequence[Month]) -> None:
-    rejected = rejected_months(store, months)
-    unusable = [f"{month}: {why}" for month, why in rejected.items()]
+def _reject_unusable(months: Sequence[Month], rejected: Mapping[Month, str]) -> None:
+    unusable = [f"{month}: {rejected[month]}" for month in months if month in rejected]
     if unusable:
         raise TrainingSetError("unusable for training: " + " | ".join(unusable))
 

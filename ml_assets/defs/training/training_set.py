@@ -58,16 +58,15 @@ def training_set(
     store = trip_store.tables()
     excluded = {Month.parse(text) for text in config.exclude_months}
     available = [month for month in store.months(TABLE) if month not in excluded]
-    skipped: dict[Month, str] = {}
-    if config.on_rejected_months == "skip":
-        skipped = rejected_months(store, available)
-        available = [month for month in available if month not in skipped]
+    rejected = rejected_months(store, available)
+    skipped = rejected if config.on_rejected_months == "skip" else {}
+    available = [month for month in available if month not in skipped]
     for month, why in skipped.items():
         context.log.warning(f"{month} is skipped, rejected by a data rule: {why}")
     test = Month.parse(config.test_month) if config.test_month else None
     try:
         window = choose_window(available, config.train_months, test)
-        record = build_training_set(store, window)
+        record = build_training_set(store, window, rejected)
     except (WindowError, TrainingSetError) as error:
         raise dg.Failure(str(error)) from error
     trip_store.records().write("training_set", record)
