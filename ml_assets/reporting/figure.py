@@ -7,6 +7,7 @@ long-lived process.
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from textwrap import fill
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -88,7 +89,7 @@ def legend(figure: Figure, colour_of: Mapping[str, str] | None = None) -> None:
 def to_png(figure: Figure) -> bytes:
     """Encode the figure as a PNG."""
     # Not figure.savefig: it draws twice, and most of the time of a chart is drawing.
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     drawn = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba())
     # Stored in the metadata of every event: a palette takes a third of true colour.
