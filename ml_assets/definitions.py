@@ -26,7 +26,7 @@ from ml_assets.defs.ingestion.sensors import new_months_sensor
 from ml_assets.defs.jobs import project_jobs
 from ml_assets.defs.monitoring.assets import feature_drift, prediction_performance
 from ml_assets.defs.monitoring.checks import monitoring_checks
-from ml_assets.defs.monitoring.request_log_metrics import online_predictions
+from ml_assets.defs.monitoring.request_log_metrics import request_log_metrics
 from ml_assets.defs.monitoring.retrain_sensors import degradation_sensors
 from ml_assets.defs.operations.executor import tagged_in_process_executor
 from ml_assets.defs.operations.mlflow_cleanup import tracking_sensors
@@ -65,7 +65,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             *prediction_assets(partitions),
             feature_drift,
             prediction_performance,
-            online_predictions,
+            request_log_metrics,
         ],
         asset_checks=[
             ingestion_checks,

@@ -5,7 +5,7 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ml_assets.storage.former_names import StoredRecord
 from ml_assets.training.windows import span
@@ -102,10 +102,10 @@ class BacktestRecord(StoredRecord):
     champion_version: str | None = None
     champion_parameters_know: str | None = None
     entries: list[BacktestEntry]
-    skipped: list[SkippedMonth] = []
-    left: list[str] = []
+    skipped: list[SkippedMonth] = Field(default_factory=list)
+    left: list[str] = Field(default_factory=list)
     computed: int = 0
-    families: list[str] = []
+    families: list[str] = Field(default_factory=list)
     seed: int = 42
     run_id: str = ""
     code_version: str = ""

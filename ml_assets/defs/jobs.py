@@ -50,7 +50,7 @@ def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
             description="Score stored months with the champion.",
         ),
         dg.define_asset_job(
-            "monitor_trips",
+            "run_monitoring",
             selection=dg.AssetSelection.groups(MONITORING),
             description="Measure drift, the champion's error on new months, and the request log.",
         ),

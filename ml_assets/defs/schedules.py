@@ -32,11 +32,11 @@ from ml_assets.serving.request_log.files import last_written
 from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.trips.calendar import new_york_date
 
-SCORE_JOB = "monitor_trips"
+MONITOR_JOB = "run_monitoring"
 _INPUTS = ("trip_features", "champion_model")
-_SCORES = ("feature_drift", "prediction_performance")
-_ONLINE = dg.AssetKey("online_predictions")
-WATCH_CRON = "30 5 * * *"
+_MEASUREMENTS = ("feature_drift", "prediction_performance")
+_ONLINE = dg.AssetKey("request_log_metrics")
+SUMMARY_CRON = "30 5 * * *"
 """After midnight UTC, since the request log has UTC days."""
 
 Tick = list[dg.RunRequest] | dg.SkipReason
@@ -55,9 +55,9 @@ def project_schedules(settings: Settings, now: Clock = utc_now) -> list[dg.Sched
     check_crons(settings)
     made = (
         (settings.ingest_cron, _ingest_schedule),
-        (settings.monitor_cron, _score_schedule),
+        (settings.monitor_cron, _monitor_schedule),
         (settings.retrain_cron, _retrain_schedule),
-        (WATCH_CRON, _watch_schedule),
+        (SUMMARY_CRON, _summary_schedule),
     )
     return [make(cron, settings, now) for cron, make in made if cron is not None]
 
@@ -106,10 +106,10 @@ def _ingest_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDe
     return ingest_monthly
 
 
-def _score_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDefinition:
+def _monitor_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDefinition:
     @_scheduled(
         "monitor_monthly",
-        SCORE_JOB,
+        MONITOR_JOB,
         cron,
         "Measure drift and the champion's error when there is a new month or champion.",
     )
@@ -118,7 +118,7 @@ def _score_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDef
         inputs = {name: latest_storage_id(instance, name) for name in _INPUTS}
         if missing := [name for name, newest in inputs.items() if not newest]:
             return dg.SkipReason(f"nothing to measure yet: no {' and no '.join(missing)}")
-        if min(latest_storage_id(instance, name) for name in _SCORES) > max(inputs.values()):
+        if min(latest_storage_id(instance, name) for name in _MEASUREMENTS) > max(inputs.values()):
             return dg.SkipReason("no month and no champion is newer than the last measurement")
         if busy := active_run(instance, INGESTION_POOL, TRAINING_POOL):
             return dg.SkipReason(f"months or the champion may change: {busy}")
@@ -158,10 +158,10 @@ def _retrain_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleD
     return retrain_weekly
 
 
-def _watch_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDefinition:
+def _summary_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDefinition:
     @_scheduled(
         "summarize_requests_daily",
-        SCORE_JOB,
+        MONITOR_JOB,
         cron,
         "Compute the metrics of the request log when it has new entries.",
     )

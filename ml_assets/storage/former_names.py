@@ -17,6 +17,9 @@ FIELDS: Final = {
 }
 """Former to present name of a record's field, or of a version's tag."""
 
+ASSETS: Final = {"request_log_metrics": "online_predictions"}
+"""Former name of an asset by its present one: a record is read from the folder of either."""
+
 VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
     "role": {"tune": "validation", "judge": "test"},
 }

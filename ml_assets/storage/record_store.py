@@ -6,7 +6,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ml_assets.secrets import ShownError
-from ml_assets.storage import filesystem
+from ml_assets.storage import filesystem, former_names
 from ml_assets.storage.atomic import write_text
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -55,17 +55,19 @@ class RecordStore:
         return record
 
     def find(self, asset: str, kind: type[Record]) -> Record | None:
-        """Read an asset's record; None when it was never written.
+        """Read an asset's record, also from the folder of its former name; None without one.
 
         Raises:
             UnreadableRecord: when it does not match the model.
         """
-        if not filesystem.exists(self.path(asset)):
+        paths = [self.path(name) for name in (asset, former_names.ASSETS.get(asset)) if name]
+        path = next(filter(filesystem.exists, paths), None)
+        if path is None:
             return None
         try:
-            return kind.model_validate_json(filesystem.read_bytes(self.path(asset)))
+            return kind.model_validate_json(filesystem.read_bytes(path))
         except ValidationError as error:
             raise UnreadableRecord(
-                f"{self.path(asset)} cannot be read as {kind.__name__} "
+                f"{path} cannot be read as {kind.__name__} "
                 f"({error.error_count()} errors): materialize {asset} again"
             ) from error

@@ -116,7 +116,7 @@ def test_a_run_ends_well_though_its_daemon_is_killed(tmp_path, monkeypatch, caps
         assert daemon_of(ui.session) != killed
         assert wait_for(lambda: ui.ended_as(run_id), 120, "the end of the run") == "SUCCESS"
         if start is ingest:  # the queue is worked off again
-            queued = ui.launch_job("monitor_trips")
+            queued = ui.launch_job("run_monitoring")
             wait_for(lambda: ui.ended_as(queued), 120, f"the end of a queued run; see {ui.log}")
         assert ui.unhealthy_daemons() == []
     assert NEXT in home.store.months("trip_features")

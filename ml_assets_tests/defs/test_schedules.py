@@ -105,8 +105,8 @@ def test_the_request_log_is_measured_when_it_has_new_entries(project):
     assert "no prediction has been served yet" in tick(project, "summarize_requests_daily")[1]
     answered(log)
     (asked,), _ = tick(project, "summarize_requests_daily")
-    assert asked.asset_selection == [dg.AssetKey("online_predictions")]
-    result = project.run("monitor_trips", selection=["online_predictions"], tags=asked.tags)
+    assert asked.asset_selection == [dg.AssetKey("request_log_metrics")]
+    result = project.run("run_monitoring", selection=["request_log_metrics"], tags=asked.tags)
     assert result.success
     assert "no prediction was served since" in tick(project, "summarize_requests_daily")[1]
     answered(log)
@@ -116,7 +116,7 @@ def test_the_request_log_is_measured_when_it_has_new_entries(project):
 def test_entries_written_during_a_measurement_are_measured_again(project):
     log = project.settings.local_home / FOLDER
     answered(log)
-    assert project.run("monitor_trips", selection=["online_predictions"]).success
+    assert project.run("run_monitoring", selection=["request_log_metrics"]).success
     (before,) = (path.stat().st_mtime for path in log.iterdir())
     answered(log)
     for path in log.iterdir():  # after the log was read, before the asset was materialized

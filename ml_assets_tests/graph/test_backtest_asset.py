@@ -169,7 +169,7 @@ def test_a_rejected_month_is_skipped_by_all_monitoring(served, trips):
     project, month = served, Month(2023, 7)
     publish(trips, month, published_month(month, 3))
     assert not project.ingest("2023-07", "2023-07").success
-    assert project.run("monitor_trips").success
+    assert project.run("run_monitoring").success
     for asset in ("feature_drift", "prediction_performance"):
         skipped = {row.data["month"]: row.data["why"] for row in
                    project.metadata(asset)["skipped"].records}  # fmt: skip

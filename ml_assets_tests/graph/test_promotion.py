@@ -122,7 +122,7 @@ def test_the_champion_before_keeps_its_score_on_the_test_month(project):
         False,
     )
     assert before.test.rmse == pytest.approx(second.test.rmse)
-    assert project.run("monitor_trips", selection=["prediction_performance"]).success
+    assert project.run("run_monitoring", selection=["prediction_performance"]).success
     watched = records(project).read("prediction_performance", PerformanceRecord)
     [score] = [entry for entry in watched.scores if entry.version == old]
     assert (score.month, score.trips, score.rmse) == ("2023-03", second.test.rows, before.test.rmse)

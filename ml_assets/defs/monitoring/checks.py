@@ -10,7 +10,7 @@ from ml_assets.monitoring.performance.records import PerformanceRecord, performa
 
 _DRIFT = dg.AssetCheckKey(dg.AssetKey("feature_drift"), "feature_drift_within_limit")
 _PERFORMANCE = dg.AssetCheckKey(dg.AssetKey("prediction_performance"), "error_within_limit")
-_ONLINE = dg.AssetCheckKey(dg.AssetKey("online_predictions"), "request_drift_within_limit")
+_ONLINE = dg.AssetCheckKey(dg.AssetKey("request_log_metrics"), "request_drift_within_limit")
 
 
 def monitoring_checks() -> list[dg.AssetChecksDefinition]:
@@ -51,5 +51,5 @@ def error_within_limit(trip_store: TripStoreResource) -> dg.AssetCheckResult:
 )
 def request_drift_within_limit(trip_store: TripStoreResource) -> dg.AssetCheckResult:
     """Check the last measured window."""
-    record = trip_store.records().read("online_predictions", OnlineRecord)
+    record = trip_store.records().read("request_log_metrics", OnlineRecord)
     return single_result(_ONLINE, online_finding(record))

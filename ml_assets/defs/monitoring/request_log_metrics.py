@@ -29,7 +29,7 @@ _NO_LABELS = (
     "predictions, latency, predicted minutes, and the drift of four weeks of requests from the "
     "champion's training months. Read from the service's request log on this machine.",
 )
-def online_predictions(
+def request_log_metrics(
     context: dg.AssetExecutionContext,
     trip_store: TripStoreResource,
     tracking: MlflowTracking,

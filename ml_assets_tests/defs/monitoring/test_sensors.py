@@ -100,7 +100,7 @@ def test_a_month_ingested_right_after_a_measurement_is_measured(
     assert measured.tick() == []
 
 
-@pytest.mark.parametrize("job", ["ingest_trips", "train_models", "monitor_trips"])
+@pytest.mark.parametrize("job", ["ingest_trips", "train_models", "run_monitoring"])
 def test_it_waits_while_months_champion_or_measures_are_in_progress(measured, job):
     tags = {"dagster/asset_partition_range_start": "2023-03",
             "dagster/asset_partition_range_end": "2023-04"}  # fmt: skip

@@ -55,7 +55,7 @@ def job(name, pool=None):
 JOBS = {
     TRAINING: job(TRAINING, TRAINING_POOL),
     "ingest_trips": job("ingest_trips", INGESTION_POOL),
-    "monitor_trips": job("monitor_trips"),
+    "run_monitoring": job("run_monitoring"),
 }
 
 
@@ -131,7 +131,7 @@ def test_a_limit_set_by_the_user_is_kept(instance):
 
 def test_a_run_without_a_pool_names_the_runs_that_fill_the_limit(instance):
     running = [run_of(instance, name, STARTED) for name in (TRAINING, "ingest_trips")]
-    waiting = run_of(instance, "monitor_trips")
+    waiting = run_of(instance, "run_monitoring")
     assert dequeued(instance) == []
     for run_id in running:
         assert run_id[:8] in queue_reasons(instance)[waiting]

@@ -1,5 +1,6 @@
-"""``online_predictions``: from the service's log to the asset's page and its check."""
+"""``request_log_metrics``: from the service's log to the asset's page and its check."""
 
+import json
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -12,7 +13,7 @@ from ml_assets_tests.monitoring.online.served_requests import serve
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish
 
-NAME = "online_predictions"
+NAME = "request_log_metrics"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def project(tmp_path_factory):
 
 
 def measure(project):
-    result = project.run("monitor_trips", selection=[NAME])
+    result = project.run("run_monitoring", selection=[NAME])
     assert result.success
     (check,) = result.get_asset_check_evaluations()
     return project.metadata(NAME), check
@@ -70,3 +71,17 @@ def test_a_record_that_cannot_be_read_is_replaced(project):
     path.write_text("{")
     shown, _ = measure(project)
     assert shown["status"] == "measured"
+
+
+def test_days_measured_under_the_asset_s_former_name_are_kept(project):
+    present = project.settings.local_home / NAME / "green.json"
+    record = json.loads(present.read_text())
+    day = {**record["days"][-1], "day": "2023-01-05"}
+    former = project.settings.local_home / "online_predictions" / "green.json"
+    former.parent.mkdir()
+    former.write_text(json.dumps({**record, "days": [day]}))
+    present.unlink()
+    measure(project)
+    assert [each["day"] for each in json.loads(present.read_text())["days"]] == [
+        "2023-01-05", record["days"][-1]["day"]
+    ]  # fmt: skip
