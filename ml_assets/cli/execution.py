@@ -218,7 +218,7 @@ def _training_config(plan: RunPlan, names: list[str], left_out: list[Month]) -> 
     model = {"config": {"trials": plan.trials, "seed": plan.seed}}
     return {
         "training_set": {"config": window},
-        "champion_model": {"config": {"serve": plan.serve}},
+        "champion_model": {"config": {"refit_on_all_months": plan.refit}},
         **dict.fromkeys(names, model),
     }
 

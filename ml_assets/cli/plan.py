@@ -15,8 +15,6 @@ from ml_assets.training.windows import WindowError, choose_window, span
 from ml_assets.trips.calendar import new_york_date
 from ml_assets.trips.month import Month, months_between
 
-SERVED = ("judged", "refitted_on_all_months")
-
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -30,7 +28,7 @@ class RunPlan:
         trials: Tuning trials per model; 0 uses the last parameters, or the defaults.
         seed: Seed of tuning and models.
         train_months: Number of training months; None for all available, up to 12.
-        serve: Which fit of a new champion serves, one of ``SERVED``.
+        refit: Whether a promoted model is refitted on all months.
         ingest_only: Whether to stop before training.
     """
 
@@ -41,7 +39,7 @@ class RunPlan:
     trials: int
     seed: int
     train_months: int | None
-    serve: str
+    refit: bool
     ingest_only: bool
 
     @property
@@ -154,7 +152,7 @@ def plan_run(settings: Settings, plan: RunPlan) -> dict[str, Any]:
     roles = {"train": window.train, "validation": window.validation, "test": window.test}
     ahead["window"] = {role: [str(month) for month in months] for role, months in roles.items()}
     ahead["caveat"] = window.caveat
-    ahead |= {"trials": plan.trials, "seed": plan.seed, "serve": plan.serve}
+    ahead |= {"trials": plan.trials, "seed": plan.seed, "refit": plan.refit}
     return ahead
 
 
@@ -171,8 +169,8 @@ def format_plan(ahead: dict[str, Any]) -> list[str]:
         lines += [
             roles,
             f"models: {', '.join(ahead['models'])}",
-            f"tuning trials per model: {ahead['trials']} · seed {ahead['seed']} · "
-            f"serve {ahead['serve']}",
+            f"tuning trials per model: {ahead['trials']} · seed {ahead['seed']}"
+            + (" · refit on all months" if ahead["refit"] else ""),
         ]
     if ahead.get("caveat"):
         lines.append(ahead["caveat"])

@@ -78,7 +78,7 @@ def _client(settings: Settings) -> "MlflowClient":
 
 def _lines(found: "Reproduction") -> list[str]:
     lines = [
-        f"version {found.version} ({found.model}, {found.serve}), refitted on "
+        f"version {found.version} ({found.model}), refitted on "
         f"{', '.join(found.training_months)} in {found.seconds:.1f} s",
         found.sentence,
         f"RMSE on these requests: {found.rmse_recorded:.6f} min as registered, "

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ml_assets.cli.next_steps import executable, given_variables, next_command
 from ml_assets.cli.options import ModelsType, MonthsType, MonthType
-from ml_assets.cli.plan import SERVED, RunPlan, format_plan, plan_run
+from ml_assets.cli.plan import RunPlan, format_plan, plan_run
 from ml_assets.cli.streams import stdout_redirected, unredirected_console
 from ml_assets.config.settings import Settings, read_settings
 from ml_assets.secrets import without_credentials
@@ -52,11 +52,9 @@ if TYPE_CHECKING:
     help="Number of training months.",
 )
 @click.option(
-    "--serve",
-    type=click.Choice(SERVED),
-    default=SERVED[0],
-    show_default=True,
-    help="What a new champion serves: the evaluated model, or a refit of it on all months.",
+    "--refit",
+    is_flag=True,
+    help="Promote a refit of the best model on all months, the test month included.",
 )
 @click.option("--ingest-only", is_flag=True, help="Ingest the months, and train nothing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")

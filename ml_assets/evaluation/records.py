@@ -6,11 +6,10 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from ml_assets.storage.former_names import StoredRecord
-from ml_assets.storage.model_version import Serve, VersionId
+from ml_assets.storage.model_version import VersionId
 from ml_assets.trips.month import Month
 
 Role = Literal["train", "validation", "test"]
-FitOn = Literal["train", "train_and_tune"]
 
 
 class MonthSplit(StoredRecord):
@@ -122,7 +121,7 @@ class ModelRecord(StoredRecord):
     parameters: dict[str, Any] = Field(default_factory=dict)
     trials: int = 0
     seed: int = 42
-    fit_on: FitOn = "train_and_tune"
+    refit_on_validation: bool = True
     train: MetricsRecord | None = None
     validation: MetricsRecord
     test: MetricsRecord
@@ -264,8 +263,8 @@ class ChampionDecision(StoredRecord):
             person's decision.
         synthetic: Whether what serves was trained on the synthetic sample.
         dataset: What it was trained on.
-        serve: Whether the evaluated model itself serves, or its parameters fitted on all months.
-        served: The same in words, with the months.
+        refit: Whether what serves was refitted on all months, the test month included.
+        description: Which fit serves, in words, with its months.
         test_rmse: Of the evaluated fit on the test month, minutes; None when there was none.
         caveat: What ``test_rmse`` must be shown with, or None.
         unscored: Why the champion before could no longer be scored, or None.
@@ -299,8 +298,8 @@ class ChampionDecision(StoredRecord):
     training_set: str
     synthetic: bool
     dataset: str = ""
-    serve: Serve = "judged"
-    served: str
+    refit: bool = False
+    description: str
     test_rmse: float | None
     caveat: str | None = None
     unscored: str | None = None

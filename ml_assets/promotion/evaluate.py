@@ -168,7 +168,7 @@ class Evaluator:
     ) -> CandidateResult:
         """The decision on one model of the leaderboard, as it was fitted there."""
         candidate = self._candidate(row)
-        roles = fit_roles(self.test_set.training_set, row.fit_on)
+        roles = fit_roles(self.test_set.training_set, row.refit_on_validation)
         inputs = PromotionInputs(
             board=self.board,
             training_set=self.test_set.training_set,
@@ -258,7 +258,7 @@ class Evaluator:
             test_rmse=row.test.rmse,
             interval=None if interval is None else _interval_figures(interval),
             refit=refit,
-            served=describe_fit(refit, training_months),
+            description=describe_fit(refit, training_months),
             caveat=self.board.caveat,
         )
 

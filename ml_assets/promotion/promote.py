@@ -24,7 +24,7 @@ from ml_assets.promotion.criteria import PromotionLimits
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import CandidateResult, Evaluator, record_decision
 from ml_assets.registry.registry import Registry, promote_alias
-from ml_assets.storage.model_version import ModelVersion, Serve
+from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.rules import TARGET
 
@@ -34,14 +34,14 @@ class PromotionOptions:
     """What an operator may choose.
 
     Attributes:
-        serve: The evaluated model itself, or the same parameters fitted again on all months.
+        refit_on_all_months: Whether a promoted model is first refitted on all months.
         replace_other_dataset: Whether a champion of other real trips may be replaced.
         limits: What a challenger has to show.
         started_because: Why the training started.
         dagster_run_id: The run that decides.
     """
 
-    serve: Serve = "judged"
+    refit_on_all_months: bool = False
     replace_other_dataset: bool = False
     limits: PromotionLimits = field(default_factory=PromotionLimits)
     started_because: str = ""
@@ -81,7 +81,7 @@ def promote_best(
     result, others = evaluator.evaluate_in_order(
         options.limits, replace_other_dataset=options.replace_other_dataset
     )
-    if result.promotion.promoted and options.serve == "refitted_on_all_months":
+    if result.promotion.promoted and options.refit_on_all_months:
         result = replace(result, candidate=evaluator.refit(result.candidate))
     spent = (time.perf_counter() - begun, time.process_time() - processed)
     decision = _decision(evaluator, result, others, options, spent)
@@ -172,7 +172,7 @@ def _serving_fields(evaluator: Evaluator, result: CandidateResult) -> dict[str, 
             "registry_version": None,
             "synthetic": training_set.synthetic,
             "dataset": training_set.dataset,
-            "served": "nothing serves",
+            "description": "nothing serves",
             "test_rmse": None,
         }
     own_caveat = champion.version.caveat if champion.trained_on_test_month else None
@@ -189,6 +189,6 @@ def _version_fields(version: ModelVersion) -> dict[str, Any]:
         "registry_version": version.version,
         "synthetic": version.synthetic,
         "dataset": version.dataset,
-        "serve": version.serve,
-        "served": version.served,
+        "refit": version.refit,
+        "description": version.description,
     }

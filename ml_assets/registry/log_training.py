@@ -88,7 +88,7 @@ def _parameters(record: ModelRecord, training_set: TrainingSet) -> dict[str, Any
         "training_months": ",".join(record.training_months),
         "validation_months": ",".join(record.validation_months),
         "test_months": ",".join(str(month) for month in training_set.months_in("test")),
-        "fit_on": record.fit_on,
+        "refit_on_validation": record.refit_on_validation,
         "trials": record.trials,
         "seed": record.seed,
     }

@@ -57,7 +57,7 @@ class Reproduction(BaseModel):
     Attributes:
         version: Its number.
         model: Its family.
-        serve: Which fit of it is registered.
+        refit: Whether the registered fit is one on all months.
         training_months: The months that it was fitted on, then and now.
         test_month: The month whose requests were asked.
         requests: How many.
@@ -74,7 +74,7 @@ class Reproduction(BaseModel):
 
     version: str
     model: str
-    serve: str
+    refit: bool
     training_months: list[str]
     test_month: str
     requests: int
@@ -149,7 +149,7 @@ def reproduce(
     return Reproduction(
         version=recorded.version.version,
         model=recorded.version.model,
-        serve=recorded.version.serve,
+        refit=recorded.version.refit,
         training_months=[str(month) for month in now.months_in(*_roles(recorded))],
         test_month=", ".join(str(month) for month in now.months_in("test")),
         requests=len(test_trips),
@@ -169,7 +169,7 @@ def threads_of(pipeline: Pipeline) -> int:
 def _roles(recorded: TrainingRecord) -> tuple[Role, ...]:
     if recorded.version.refit:
         return ("train", "validation", "test")
-    return fit_roles(recorded.training_set, recorded.fit_on)
+    return fit_roles(recorded.training_set, recorded.refit_on_validation)
 
 
 def _as_stored(store: TripStore, recorded: TrainingRecord) -> TrainingSet:

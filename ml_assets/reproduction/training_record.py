@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import mlflow
 from mlflow import MlflowClient
 
 from ml_assets.backtesting.inputs import ChampionParameters
-from ml_assets.evaluation.records import FitOn, TrainingSet
+from ml_assets.evaluation.records import TrainingSet
 from ml_assets.registry.artifacts import CHAMPION
 from ml_assets.registry.environment import Environment
 from ml_assets.registry.loading import parameter_value
@@ -22,6 +23,7 @@ from ml_assets.registry.registry import (
     list_versions,
 )
 from ml_assets.secrets import ShownError, error_text
+from ml_assets.storage.former_names import with_present_names
 from ml_assets.storage.model_version import UNKNOWN_MODEL, ModelVersion
 from ml_assets.training.families import FAMILIES
 
@@ -39,7 +41,7 @@ class TrainingRecord:
         version: As the registry has it; its family is one of this code's.
         parameters: All parameters of its estimator, the rounds that were chosen included.
         seed: Of its estimator.
-        fit_on: What the evaluated model was fitted on.
+        refit_on_validation: Whether the evaluated model was refitted on the validation month.
         training_set: Months and checksums.
         code_version: Of the code that trained it; empty when that was not kept.
         environment: What it was fitted on; None for versions of before that was kept.
@@ -49,7 +51,7 @@ class TrainingRecord:
     version: ModelVersion
     parameters: dict[str, Any]
     seed: int
-    fit_on: FitOn
+    refit_on_validation: bool
     training_set: TrainingSet
     code_version: str
     environment: Environment | None
@@ -103,11 +105,15 @@ def load_training_record(client: MlflowClient, name: str, which: str) -> Trainin
         version=version,
         parameters=_of_family(family, parameters, as_text=kept is None),
         seed=int(run.data.params["seed"]),
-        fit_on="train" if run.data.params.get("fit_on") == "train" else "train_and_tune",
+        refit_on_validation=_refit_on_validation(run.data.params),
         training_set=training_set,
         code_version=run.data.tags.get("code_version", ""),
         environment=Environment.model_validate(kept["environment"]) if kept else None,
     )
+
+
+def _refit_on_validation(params: Mapping[str, str]) -> bool:
+    return str(with_present_names(params).get("refit_on_validation")) != "False"
 
 
 def champion_parameters_of(

@@ -9,10 +9,13 @@ from typing import Any, Final
 from pydantic import BaseModel, model_validator
 
 FIELDS: Final = {
+    "fit_on": "refit_on_validation",
     "fitted_on": "training_months",
     "judged_month": "test_month",
     "most_rows": "max_rows",
     "saw_judged_month": "trained_on_test_month",
+    "serve": "refit",
+    "served": "description",
     "tuned_on": "validation_months",
 }
 """Former to present name of a record's field, or of a version's tag."""
@@ -21,6 +24,8 @@ ASSETS: Final = {"request_log_metrics": "online_predictions"}
 """Former name of an asset by its present one: a record is read from the folder of either."""
 
 VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "refit": {"judged": False, "refitted_on_all_months": True},
+    "refit_on_validation": {"train": False, "train_and_tune": True},
     "role": {"tune": "validation", "judge": "test"},
 }
 """Former to present value, by the present name of the field."""
@@ -42,8 +47,12 @@ class StoredRecord(BaseModel):
 
 
 def with_present_names(tags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return tags under their present names; where a tag has both, the present one counts."""
-    former = {FIELDS[name]: value for name, value in tags.items() if name in FIELDS}
+    """Return tags or parameters under their present names; of two names the present one counts."""
+    former = {
+        FIELDS[name]: _present_value(FIELDS[name], value)
+        for name, value in tags.items()
+        if name in FIELDS
+    }
     return former | {name: value for name, value in tags.items() if name not in FIELDS}
 
 

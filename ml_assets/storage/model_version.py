@@ -6,15 +6,12 @@ the prediction service's bundle use it. It stands below them all and imports no 
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ml_assets.storage.former_names import StoredRecord, with_present_names
 from ml_assets.trips.month import Month
-
-Serve = Literal["judged", "refitted_on_all_months"]
-"""Which fit of a model serves: the evaluated one, or its parameters fitted on all months."""
 
 UNKNOWN_MODEL: Final = "unknown"
 """The family of a version whose tags do not name one."""
@@ -114,7 +111,7 @@ class ModelVersion(VersionId):
         test_rmse: Of the evaluated fit on that month, minutes.
         interval: Figures of its prediction intervals; None for versions that have none.
         refit: Whether the evaluated parameters were fitted again on all months.
-        served: The same in words, with the months.
+        description: The same in words, with the months.
         caveat: What its figures must be shown with.
         training_set: Fingerprint of its training set; empty when unknown.
         source: URI at which the fitted pipeline was logged.
@@ -144,21 +141,16 @@ class ModelVersion(VersionId):
     )
     refit: bool = Field(
         default=False,
-        description="Whether the judged parameters were fitted again on all months; the figures "
+        description="Whether it was refitted on all months, the test month included; the figures "
         "are then those of the fit before",
     )
-    served: str = Field(default="", description="Which fit serves, in words")
+    description: str = Field(default="", description="Which fit it is, in words")
     caveat: str | None = Field(default=None, description="What limits the meaning of the figures")
     training_set: str = Field(default="", exclude=True)
     source: str = Field(default="", exclude=True)
     known_minutes: tuple[float, ...] | None = Field(default=None, exclude=True)
     hold: ManualOverride | None = Field(default=None, exclude=True)
     replaces: str = Field(default="", exclude=True)
-
-    @property
-    def serve(self) -> Serve:
-        """Which fit of its training it is, as decisions record it."""
-        return "refitted_on_all_months" if self.refit else "judged"
 
     @property
     def newest_month(self) -> Month | None:
@@ -181,9 +173,9 @@ class ModelVersion(VersionId):
         """
         tags = with_present_names(version.tags)
         known, hold = tags.get(KNOWN_MINUTES), tags.get(HOLD)
-        served = tags.get("served", "")
+        description = tags.get("description", "")
         # Versions registered by 0.1 have no tag `refit`: there the description's first word tells.
-        refit = tags.get(_REFIT, str(served.startswith("refitted_on_all_months")).lower())
+        refit = tags.get(_REFIT, str(description.startswith("refitted_on_all_months")).lower())
         return cls(
             model=tags.get("model", UNKNOWN_MODEL),
             version=str(version.version),
@@ -196,7 +188,7 @@ class ModelVersion(VersionId):
             test_rmse=_number(tags.get("test_rmse")),
             interval=_interval(tags),
             refit=refit == "true",
-            served=served,
+            description=description,
             caveat=tags.get("caveat"),
             training_set=tags.get("training_set", ""),
             source=str(version.source or ""),
@@ -216,7 +208,7 @@ class ModelVersion(VersionId):
             "test_month": self.test_month,
             "training_set": self.training_set,
             _REFIT: str(self.refit).lower(),
-            "served": self.served,
+            "description": self.description,
         }
         if self.test_rmse is not None:
             tags["test_rmse"] = f"{self.test_rmse:.6f}"
@@ -239,16 +231,16 @@ class ModelVersion(VersionId):
 
 
 def describe_fit(refit: bool, training_months: Iterable[str]) -> str:
-    """Which fit serves, and what its figures are of, in words.
+    """Describe a fit: its months, and which fit its figures are of.
 
     Args:
-        refit: Whether the evaluated parameters were fitted again on all months.
+        refit: Whether it was refitted on all months, the test month included.
         training_months: Its months.
     """
     months = ", ".join(training_months)
     if refit:
-        return f"refitted_on_all_months: fitted on {months}; figures are those of the judged fit"
-    return f"judged: fitted on {months}"
+        return f"refitted on all months: {months}; the figures are those of the fit before"
+    return f"fitted on {months}"
 
 
 def _interval(tags: Mapping[str, str]) -> IntervalFigures | None:

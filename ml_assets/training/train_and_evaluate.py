@@ -16,7 +16,6 @@ from ml_assets.evaluation.interval_coverage import measure_intervals
 from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes
 from ml_assets.evaluation.model_checks import predictions_digest
 from ml_assets.evaluation.records import (
-    FitOn,
     MetricsRecord,
     ModelRecord,
     Role,
@@ -81,15 +80,15 @@ class TuningOptions:
 
     Attributes:
         budget: Trials, seconds and seed.
-        fit_on: Months that the tuned model is fitted on before the test: the training months, or
-            these and the newer validation month. Never the test month.
+        refit_on_validation: Whether the tuned model is refitted on the training and validation
+            months before the test, or on the training months only.
         warm_start: Parameters to try first, such as those of the last champion.
         storage: Optuna RDB URL of a study shared by several workers; None keeps it in memory.
         study_name: Name of the study in that storage.
     """
 
     budget: TuningBudget
-    fit_on: FitOn = "train_and_tune"
+    refit_on_validation: bool = True
     warm_start: Mapping[str, Any] | None = None
     storage: str | None = None
     study_name: str | None = None
@@ -106,9 +105,9 @@ def load_splits(store: TripStore, training_set: TrainingSet) -> Splits:
     return Splits(both, both.iloc[:rows], both.iloc[rows:], test)
 
 
-def fit_roles(training_set: TrainingSet, fit_on: FitOn) -> tuple[Role, ...]:
+def fit_roles(training_set: TrainingSet, refit_on_validation: bool) -> tuple[Role, ...]:
     """Return the roles of the months that the final fit uses; never the test month."""
-    if fit_on == "train_and_tune" and not training_set.validation_is_test:
+    if refit_on_validation and not training_set.validation_is_test:
         return ("train", "validation")
     return ("train",)
 
@@ -138,7 +137,7 @@ def train_and_evaluate(
     tuning_seconds = time.perf_counter() - started - fitted.fit_seconds
     validation = _calibrate(fitted.pipeline, splits.validation)
     attach_background_sample(fitted.pipeline, splits.train)
-    roles = fit_roles(training_set, options.fit_on)
+    roles = fit_roles(training_set, options.refit_on_validation)
     if "validation" in roles:
         fitted = refit(fitted, splits.of(*roles))
     measured, predicted = _evaluate(fitted.pipeline, training_set, splits, roles)
@@ -153,7 +152,7 @@ def train_and_evaluate(
         trials=len(fitted.trials),
         validation_months=[str(month) for month in training_set.months_in("validation")],
         seed=options.budget.seed,
-        fit_on=options.fit_on,
+        refit_on_validation=options.refit_on_validation,
         seconds=time.perf_counter() - started,
         cpu_seconds=time.process_time() - cpu_started,
         interval=measure_intervals(
@@ -166,7 +165,7 @@ def train_and_evaluate(
 
 def evaluate_baselines(training_set: TrainingSet, splits: Splits) -> list[ModelRecord]:
     """Fit and evaluate every baseline on the same months as the models."""
-    roles = fit_roles(training_set, "train_and_tune")
+    roles = fit_roles(training_set, refit_on_validation=True)
     records = []
     for name, make in BASELINES.items():
         validation = _metrics(_fit(make(), splits.train), splits.validation)

@@ -27,7 +27,7 @@ def test_only_a_model_promoted_from_this_leaderboard_has_the_crown(promoted, cro
     )  # fmt: skip
     decision = ChampionDecision(
         promoted=promoted, reason="because", champion="lasso", registry_version="7",
-        previous_version=None, training_set="0", synthetic=False, served="judged", test_rmse=4.0,
+        previous_version=None, training_set="0", synthetic=False, description="fitted on 2023-01", test_rmse=4.0,
     )  # fmt: skip
     out = io.StringIO()
     print_leaderboard(Console(file=out, width=120), board, decision)

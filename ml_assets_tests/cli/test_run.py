@@ -175,17 +175,18 @@ def test_an_mlflow_that_does_not_respond_stops_the_run_before_training(cli, tmp_
     assert "Nothing was trained" in told
 
 
-def test_seed_and_serve_reach_the_run(cli, tmp_path):
+def test_seed_and_refit_reach_the_run(cli, tmp_path):
     published_in(tmp_path / "published", (1, 2))
     months = ["--first", "2023-01", "--last", "2023-02"]
-    options = ["--seed", "7", "--serve", "refitted_on_all_months"]
+    options = ["--seed", "7", "--refit"]
     answer = cli("run", *months, *MODEL, *options)
     assert answer.status == 0, answer.err
     what_next = answer.out[answer.out.index("What to do next:") :]
     assert f"ML_ASSETS_HOME={tmp_path}/home " in what_next
     assert "MLFLOW_TRACKING_URI" not in what_next  # it was set by MLflow, not by the user
-    served = DecisionLog(str(tmp_path / "home"), "green").newest().served
-    assert served.startswith("refitted_on_all_months: fitted on 2023-01, 2023-02")
+    decision = DecisionLog(str(tmp_path / "home"), "green").newest()
+    assert decision.refit
+    assert decision.description.startswith("refitted on all months: 2023-01, 2023-02;")
     with dg.DagsterInstance.from_config(str(tmp_path / "home" / "dagster")) as instance:
         (run,) = instance.get_runs(dg.RunsFilter(job_name="train_models"))
     assert run.run_config["ops"]["linear_regression_model"]["config"] == {"trials": 0, "seed": 7}
@@ -194,7 +195,7 @@ def test_seed_and_serve_reach_the_run(cli, tmp_path):
 def test_the_options_have_the_defaults_of_the_assets():
     defaults = {option.name: option.default for option in run.params}
     assert (defaults["trials"], defaults["seed"]) == (ModelConfig().trials, ModelConfig().seed)
-    assert defaults["serve"] == ChampionConfig().serve
+    assert not ChampionConfig().refit_on_all_months  # as without --refit
 
 
 @pytest.mark.parametrize("as_json", [False, True])

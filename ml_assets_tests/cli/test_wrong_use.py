@@ -130,7 +130,7 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(cli, published, tmp_path):
         "not published: 2023-03, 2023-06",
         "train 2023-01 to 2023-02 · validation 2023-04 · test 2023-05",
         "models: linear_regression, lasso",
-        "tuning trials per model: 5 · seed 42 · serve judged",
+        "tuning trials per model: 5 · seed 42",
         f"stored in {tmp_path}/home; tracked at sqlite:///{tmp_path}/home/mlflow.db",
     ]
     machine = cli(*options, "--json", ML_ASSETS_TRIPS=published)

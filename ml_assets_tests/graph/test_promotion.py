@@ -301,17 +301,16 @@ def test_a_registry_that_is_gone_as_the_alias_moves_keeps_the_old_champion(proje
 
 def test_the_same_parameters_fitted_on_all_months_serve_on_request(project):
     best = board(project).models[0]
-    assert decide(project, serve="refitted_on_all_months").success
+    assert decide(project, refit_on_all_months=True).success
     found = decision(project)
-    assert (found.promoted, found.serve) == (True, "refitted_on_all_months")
-    assert found.served == (
-        "refitted_on_all_months: fitted on 2023-01, 2023-02, 2023-03; "
-        "figures are those of the judged fit"
+    assert (found.promoted, found.refit) == (True, True)
+    assert found.description == (
+        "refitted on all months: 2023-01, 2023-02, 2023-03; the figures are those of the fit before"
     )
     assert found.test_rmse == best.test.rmse
     version = client(project).get_model_version_by_alias(NAME, CHAMPION)
     assert version.tags["training_months"] == "2023-01,2023-02,2023-03"
-    assert version.tags["served"] == found.served
+    assert version.tags["description"] == found.description
     assert version.source != best.model_uri
     champion = load_pipeline(f"models:/{NAME}@{CHAMPION}")
     assert len(champion.named_steps) > 1
@@ -324,15 +323,15 @@ def test_the_same_parameters_fitted_on_all_months_serve_on_request(project):
     assert months == {"2023-01", "2023-02", "2023-03"}
     assert decide(project).success
     assert "is the best model of this training already" in decision(project).reason
-    assert decision(project).serve == "refitted_on_all_months"
+    assert decision(project).refit
 
 
 @pytest.mark.parametrize(
-    ("serve", "fits"), [("judged", 2), ("refitted_on_all_months", 4)],
+    ("refit", "fits"), [(False, 2), (True, 4)],
     ids=["as evaluated", "refitted"],
 )  # fmt: skip
 def test_the_winner_is_loaded_once_and_predicts_the_test_month_once(
-    project, monkeypatch, tmp_path, serve, fits
+    project, monkeypatch, tmp_path, refit, fits
 ):
     """Fits: of the champion, of the winner; of its refit as fitted and as loaded back."""
     _, second = board(project).models
@@ -362,11 +361,11 @@ def test_the_winner_is_loaded_once_and_predicts_the_test_month_once(
         training_set,
         store,
         DecisionLog(project.settings.home, "sample_green"),
-        PromotionOptions(serve=serve),
+        PromotionOptions(refit_on_all_months=refit),
     )
     assert made.promoted
     assert len(asked) == fits == len({id(pipeline) for pipeline in asked})
-    assert len(loaded) == fits - (serve != "judged")  # the refit is there before it is loaded
+    assert len(loaded) == fits - refit  # the refit is there before it is loaded
 
 
 def test_the_champion_s_page_says_how_to_open_mlflow(project):

@@ -13,7 +13,7 @@ def decision_on(training_set: TrainingSet, **changed: object) -> ChampionDecisio
         "previous_version": None,
         "training_set": training_set.fingerprint,
         "synthetic": False,
-        "served": "xgboost",
+        "description": "xgboost",
         "test_rmse": 1.0,
         "months": training_set.months,
         "decision_id": "d1",

@@ -11,7 +11,7 @@ from ml_assets.storage.record_store import UnreadableRecord
 def decision(name, decided_at, **changed):
     made = {
         "promoted": False, "reason": "", "champion": None, "registry_version": None,
-        "previous_version": None, "training_set": "", "synthetic": False, "served": "",
+        "previous_version": None, "training_set": "", "synthetic": False, "description": "",
         "test_rmse": None, "decision_id": name, "decided_at": decided_at,
     }  # fmt: skip
     return ChampionDecision(**{**made, **changed})

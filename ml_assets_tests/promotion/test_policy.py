@@ -404,7 +404,7 @@ def test_the_summary_of_a_decision_says_who_serves_how_well_and_why():
         champion_before=before,
         training_set="0",
         synthetic=False,
-        served="judged",
+        description="fitted on 2023-01",
         test_rmse=4.0,
         test_month="2023-05",
         criteria=[bar],

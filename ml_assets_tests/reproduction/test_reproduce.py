@@ -37,11 +37,13 @@ def made(tmp_path_factory) -> Iterator[tuple[Project, dict[str, str], Path]]:
     with open_project(settings_for(tmp_path_factory.mktemp("home"), folder)) as project:
         assert project.ingest("2023-01", "2023-04").success
         # The first model there is gets the place, so that this one is fitted on all months, too.
-        refitted = {"serve": "refitted_on_all_months"}
+        refitted = {"refit_on_all_months": True}
         versions = {"refitted": trained(project, "xgboost", {"trials": 1}, refitted)}
         for family in FAMILIES:
             versions[family] = trained(project, family, {"trials": 2, "seed": 7})
-        versions["fit_on train"] = trained(project, "xgboost", {"trials": 1, "fit_on": "train"})
+        versions["no refit on validation"] = trained(
+            project, "xgboost", {"trials": 1, "refit_on_validation": False}
+        )
         yield project, versions, folder
 
 
@@ -73,7 +75,7 @@ def again(project, version, **options):
     return reproduce(client(project), REGISTERED_MODEL, version, store_of(project), **options)
 
 
-@pytest.mark.parametrize("way", [*FAMILIES, "fit_on train"])
+@pytest.mark.parametrize("way", [*FAMILIES, "no refit on validation"])
 def test_a_version_fitted_again_predicts_the_same(made, way):
     project, versions, _ = made
     found = again(project, versions[way])
@@ -81,7 +83,7 @@ def test_a_version_fitted_again_predicts_the_same(made, way):
     assert found.largest_difference == 0 == found.beyond_tolerance
     assert found.rmse_recorded == found.rmse_reproduced
     assert found.differences == []
-    expected = ["2023-01", "2023-02", "2023-03"][: 2 if way == "fit_on train" else 3]
+    expected = ["2023-01", "2023-02", "2023-03"][: 2 if way == "no refit on validation" else 3]
     assert found.training_months == expected
     assert (found.test_month, found.requests) == ("2023-04", 400)
 

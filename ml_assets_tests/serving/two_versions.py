@@ -37,7 +37,7 @@ TAGS = {
     "validation_months": "2023-03",
     "test_month": "2023-04",
     "test_rmse": "4.000000",
-    "served": "judged",
+    "description": "fitted on 2023-01, 2023-02",
 }
 
 

@@ -4,7 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from ml_assets.evaluation.records import ChampionBefore, Leaderboard, ModelRecord, MonthSplit
+from ml_assets.evaluation.records import (
+    ChampionBefore,
+    ChampionDecision,
+    Leaderboard,
+    ModelRecord,
+    MonthSplit,
+)
 from ml_assets.storage.model_version import ManualOverride, ModelVersion
 
 FIGURES = {
@@ -25,11 +31,12 @@ def test_the_months_of_a_model_s_record():
     record = ModelRecord.model_validate({
         "model": "xgboost", "kind": "model", "training_set": "0", "fitted_on": ["2023-01"],
         "tuned_on": ["2023-02"], "validation": FIGURES, "test": FIGURES, "slices": [],
-        "predict_seconds": 0.1, "size_bytes": 1,
+        "predict_seconds": 0.1, "size_bytes": 1, "fit_on": "train",
     })  # fmt: skip
     assert (record.training_months, record.validation_months) == (["2023-01"], ["2023-02"])
+    assert not record.refit_on_validation
     written = record.model_dump()
-    assert not {"fitted_on", "tuned_on"} & set(written)
+    assert not {"fitted_on", "tuned_on", "fit_on"} & set(written)
     assert ModelRecord.model_validate(written) == record
 
 
@@ -48,6 +55,17 @@ def test_whether_the_previous_champion_had_seen_the_test_month():
         {"model": "lasso", "version": "3", "test": FIGURES, "saw_judged_month": True}
     )
     assert before.trained_on_test_month
+
+
+@pytest.mark.parametrize(("serve", "refit"), [("judged", False), ("refitted_on_all_months", True)])
+def test_which_fit_a_decision_promoted(serve, refit):
+    decision = ChampionDecision.model_validate({
+        "promoted": True, "reason": "better", "champion": "xgboost", "registry_version": "2",
+        "previous_version": "1", "training_set": "0", "synthetic": False, "test_rmse": 4.5,
+        "serve": serve, "served": f"{serve}: fitted on 2023-01",
+    })  # fmt: skip
+    assert decision.refit is refit
+    assert decision.description == f"{serve}: fitted on 2023-01"
 
 
 def test_the_tags_of_a_registered_version():

@@ -28,7 +28,7 @@ WHOLE = ModelVersion(
     test_rmse=4.25,
     interval=IntervalFigures(nominal=0.8, coverage=0.79, mean_width=10.5),
     refit=True,
-    served=describe_fit(True, MONTHS),
+    description=describe_fit(True, MONTHS),
     caveat="two months only",
     known_minutes=(1.5, 2.25),
     hold=ManualOverride(kind="rollback", reason="errs", test_month="2023-03", raw_sha256="a"),
@@ -49,7 +49,7 @@ def test_the_tags_of_a_version_make_it_again():
 @pytest.mark.parametrize("refit", [True, False])
 def test_which_fit_serves_is_a_tag_and_no_sentence(refit):
     """Whatever the description says, in whatever words."""
-    tags = {**WHOLE.to_tags(), "refit": str(refit).lower(), "served": "described otherwise"}
+    tags = {**WHOLE.to_tags(), "refit": str(refit).lower(), "description": "in other words"}
     assert ModelVersion.from_mlflow(registered(tags)).refit is refit
 
 

@@ -58,10 +58,12 @@ def test_the_test_month_does_not_influence_the_model(name: str) -> None:
     assert one.record.test.rmse != other.record.test.rmse
 
 
-def test_fit_on_determines_the_months_of_the_final_fit() -> None:
+def test_the_refit_on_validation_determines_the_months_of_the_final_fit() -> None:
     family, budget = FAMILIES["linear_svr"], TuningBudget(trials=0)
     both = train_and_evaluate(family, THREE, months(), TuningOptions(budget))
-    train = train_and_evaluate(family, THREE, months(), TuningOptions(budget, fit_on="train"))
+    train = train_and_evaluate(
+        family, THREE, months(), TuningOptions(budget, refit_on_validation=False)
+    )
     assert both.record.training_months == ["2023-01", "2023-02"]
     assert train.record.training_months == ["2023-01"]
     assert train.record.validation_months == both.record.validation_months == ["2023-02"]
@@ -95,11 +97,11 @@ def test_baselines_are_fitted_on_the_same_months_as_models() -> None:
 def test_a_pair_of_the_validation_month_is_seen_after_the_final_fit() -> None:
     family, budget = FAMILIES["linear_svr"], TuningBudget(trials=0)
     rows = {}
-    for fit_on in ("train", "train_and_tune"):
-        options = TuningOptions(budget, fit_on=fit_on)
+    for refit in (False, True):
+        options = TuningOptions(budget, refit_on_validation=refit)
         record = train_and_evaluate(family, THREE, months(), options).record
-        rows[fit_on] = {part.slice: part.metrics.rows for part in record.slices}
-    assert rows["train"]["pair/unseen"] > rows["train_and_tune"]["pair/unseen"]
+        rows[refit] = {part.slice: part.metrics.rows for part in record.slices}
+    assert rows[False]["pair/unseen"] > rows[True]["pair/unseen"]
 
 
 def test_the_training_error_is_recorded() -> None:
@@ -115,7 +117,7 @@ def test_the_training_error_is_recorded() -> None:
 def test_a_record_knows_the_months_it_has_seen(month: str, seen: bool) -> None:
     from ml_assets.trips.month import Month
 
-    options = TuningOptions(TuningBudget(trials=0), fit_on="train")
+    options = TuningOptions(TuningBudget(trials=0), refit_on_validation=False)
     record = train_and_evaluate(FAMILIES["lasso"], THREE, months(), options).record
     assert record.has_seen(Month.parse(month)) is seen
     unknown = record.model_copy(update={"validation_months": []})  # as in old records
@@ -135,7 +137,10 @@ def test_intervals_are_calibrated_before_the_fit_on_the_validation_month() -> No
 
 def test_the_record_has_coverage_and_width_of_the_intervals() -> None:
     evaluated = train_and_evaluate(
-        FAMILIES["lasso"], THREE, months(), TuningOptions(TuningBudget(trials=0), fit_on="train")
+        FAMILIES["lasso"],
+        THREE,
+        months(),
+        TuningOptions(TuningBudget(trials=0), refit_on_validation=False),
     )
     bounds = interval_bounds(evaluated.pipeline, evaluated.predicted)
     assert bounds is not None and evaluated.record.interval is not None
@@ -154,12 +159,12 @@ def test_a_baseline_has_no_intervals() -> None:
     assert {row.interval for row in evaluate_baselines(THREE, months())} == {None}
 
 
-@pytest.mark.parametrize("fit_on", ["train", "train_and_tune"])
-def test_the_background_sample_is_of_the_training_months(fit_on: str) -> None:
-    options = TuningOptions(TuningBudget(trials=0), fit_on=fit_on)  # type: ignore[arg-type]
+@pytest.mark.parametrize("refit", [False, True])
+def test_the_background_sample_is_of_the_training_months(refit: bool) -> None:
+    options = TuningOptions(TuningBudget(trials=0), refit_on_validation=refit)
     evaluated = train_and_evaluate(FAMILIES["lasso"], THREE, months(), options)
     sample = get_background_sample(evaluated.pipeline)
     assert sample is not None
     sampled = set(sample.pickup_datetime.astype("datetime64[M]").astype(str))
     both = {"2023-01", "2023-02"}  # train_trips() has two months, validation_trips() a third
-    assert sampled == (both if fit_on == "train" else {*both, "2023-03"})
+    assert sampled == ({*both, "2023-03"} if refit else both)

@@ -1,6 +1,6 @@
 """The champion: the decision on the leaderboard's winner, carried out in the registry."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class ChampionConfig(dg.Config):
-    """What a challenger has to show, and what is served when it is crowned."""
+    """What a candidate has to meet, and which fit of it is promoted."""
 
-    serve: Literal["judged", "refitted_on_all_months"] = Field(
-        default="judged",
-        description="Serve the very model that was judged, or the same parameters fitted again on "
-        "all months, the judged one included (newer, but nobody has judged it).",
+    refit_on_all_months: bool = Field(
+        default=False,
+        description="Promote a refit on all months, the test month included: it has seen newer "
+        "data, but is not evaluated itself.",
     )
     replace_other_dataset: bool = Field(
         default=False,
@@ -127,7 +127,7 @@ def _options(
     from ml_assets.promotion.promote import PromotionOptions
 
     return PromotionOptions(
-        serve=config.serve,
+        refit_on_all_months=config.refit_on_all_months,
         replace_other_dataset=config.replace_other_dataset,
         limits=config.limits(backtest.suggested_min_improvement if backtest else None),
         started_because=run_reason_of(context.run.tags),

@@ -30,7 +30,7 @@ def decision_metadata(
         "reason": decision.reason,
     }
     further_texts = {
-        "served": decision.served,
+        "fit": decision.description,
         "challenger": _named(decision.challenger, decision.challenger_version),
         "test_month": decision.test_month,
         "trips": "synthetic sample" if decision.synthetic else decision.dataset or "unknown trips",

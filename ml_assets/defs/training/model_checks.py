@@ -200,7 +200,7 @@ class _CheckedModels:
             self.intervals[CHAMPION_MODEL] = measured
         before = None if decision.promoted else decision.champion_before
         saw = (
-            self.test_set.training_set.validation_is_test or decision.serve != "judged"
+            self.test_set.training_set.validation_is_test or decision.refit
             if before is None
             else before.trained_on_test_month
         )
@@ -217,9 +217,11 @@ class _CheckedModels:
             return sane
         evaluated = next((row for row in self.board.models if row.model == decision.champion), None)
         of_this_board = decision.training_set == self.board.training_set
-        as_evaluated = of_this_board and decision.promoted and decision.serve == "judged"
+        as_evaluated = of_this_board and decision.promoted and not decision.refit
         if evaluated is None or not as_evaluated:
-            sentence = f"version {decision.registry_version} ({decision.served}): {sane.sentence}"
+            sentence = (
+                f"version {decision.registry_version} ({decision.description}): {sane.sentence}"
+            )
             return Finding(Verdict.PASS, sentence, sane.value)
         same = same_predictions(evaluated, predicted, self.test_set.trips[TARGET])
         sentence = f"{decision.champion}, version {decision.registry_version}: {same.sentence}"

@@ -13,7 +13,7 @@ from ml_assets.defs.common import MODELS, OWNERS, TRAINING_POOL, dataset_label
 from ml_assets.defs.metadata import figure, optional, safe_metadata, table
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.evaluation.records import FitOn, ModelRecord, TrainingSet
+from ml_assets.evaluation.records import ModelRecord, TrainingSet
 from ml_assets.progress import TrialEnded, report
 from ml_assets.training.families import FAMILIES, ModelFamily
 from ml_assets.training.windows import span
@@ -34,10 +34,10 @@ class ModelConfig(dg.Config):
         default=None, description="Stop tuning after this many seconds."
     )
     seed: int = Field(default=42, description="Seed of the tuning and of the estimator.")
-    fit_on: FitOn = Field(
-        default="train_and_tune",
-        description="Months that the tuned model is fitted on before the test; never the test "
-        "month.",
+    refit_on_validation: bool = Field(
+        default=True,
+        description="Refit the tuned model on the training and validation months before the test, "
+        "instead of the training months only.",
     )
     warm_start: bool = Field(
         default=True,
@@ -142,7 +142,7 @@ def _tuning_options(
 
     return TuningOptions(
         budget=TuningBudget(config.trials, config.tuning_seconds, config.seed),
-        fit_on=config.fit_on,
+        refit_on_validation=config.refit_on_validation,
         warm_start=warm_start,
         storage=config.study_storage,
         # Trials are only comparable on the same trips, hence one study per training set.

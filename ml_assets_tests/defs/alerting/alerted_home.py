@@ -83,7 +83,7 @@ class Decisions:
             "previous_version": "2",
             "training_set": "",
             "synthetic": False,
-            "served": "xgboost",
+            "description": "xgboost",
             "test_rmse": 1.0,
             "test_month": "2023-03",
             "dagster_run_id": f"run{self.number}",

@@ -23,7 +23,7 @@ def decision(version="1", month="2023-04", r2=0.75, **changed):
     made = {
         "promoted": True, "reason": "better", "champion": "xgboost", "registry_version": "2",
         "previous_version": version, "champion_before": before, "training_set": "f",
-        "synthetic": False, "served": "judged", "test_rmse": 3.0, "test_month": month,
+        "synthetic": False, "description": "fitted on 2023-01", "test_rmse": 3.0, "test_month": month,
         "months": [test_month],
     }  # fmt: skip
     return ChampionDecision(**{**made, **changed})
