@@ -18,7 +18,7 @@ REQUEST_KEY_TAG = f"{_HIDDEN}request_key"
 """The same for all attempts at one request, each of which has its own run key."""
 
 FAILURE_TAG = f"{_HIDDEN}failure"
-TRANSIENT = "passing"
+TRANSIENT = "transient"
 """Value of :data:`FAILURE_TAG` when the failed run may succeed at another time."""
 
 TRIGGER_TAG = f"{_HIDDEN}retrain_trigger"
@@ -34,16 +34,18 @@ _FORMER = {
     TRIGGER_TAG: "ml_assets/degradation",
     TRIGGER_MONTH_TAG: "ml_assets/degradation_latest",
 }
+_FORMER_VALUES = {(FAILURE_TAG, "passing"): TRANSIENT}
 
 
 def tag_value(tags: Mapping[str, str], tag: str) -> str | None:
-    """Return a tag's value under its key or its former key; None without either.
+    """Return a tag's value, also under its former key or name; None without either.
 
     Args:
         tags: A run's tags.
         tag: One of this module's keys.
     """
-    return tags.get(tag, tags.get(_FORMER.get(tag, tag)))
+    value = tags.get(tag, tags.get(_FORMER.get(tag, tag)))
+    return value if value is None else _FORMER_VALUES.get((tag, value), value)
 
 
 def runs_with_tag(

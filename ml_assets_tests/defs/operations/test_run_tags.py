@@ -9,7 +9,9 @@ from ml_assets.defs.operations.executor import log_reason
 from ml_assets.defs.operations.run_outcomes import count_attempts
 from ml_assets.defs.operations.run_process import RunProcess
 from ml_assets.defs.operations.run_tags import (
+    FAILURE_TAG,
     REQUEST_KEY_TAG,
+    TRANSIENT,
     TRIGGER_TAG,
     runs_with_tag,
     tag_value,
@@ -41,6 +43,8 @@ def test_runs_of_an_earlier_version_are_found_by_their_tags():
         (only,) = runs_with_tag(instance, TRIGGER_TAG, ["drift", "decay"], limit=1)
         assert only.dagster_run.run_id == decayed.run_id
         assert tag_value(decayed.tags, TRIGGER_TAG) == "decay"
+        failed = run_with(instance, **{"ml_assets/failure": "passing"})
+        assert tag_value(failed.tags, FAILURE_TAG) == TRANSIENT
     process = RunProcess.from_tags({"ml_assets/host": "a", "ml_assets/process": "12:34@boot"})
     assert process == RunProcess("a", 12, "34", "boot")
 
