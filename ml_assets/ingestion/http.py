@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 import urllib3
 
-from ml_assets.ingestion.retry import HttpRetryPolicy, Pace, TransientError, persist
+from ml_assets.ingestion.retry import HttpRetryPolicy, ThroughputGuard, TransientError, retry
 from ml_assets.ingestion.source import (
     OTHER_SOURCES,
     ChangedDuringDownload,
@@ -35,25 +35,26 @@ TLC_URL = "https://d37ci6vzurychx.cloudfront.net/trip-data/"
 """The links on https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page lead here."""
 
 _HEAD_REFUSED = {405, 501}
-_NOT_PUBLISHED = {403, 404, 410}  # S3 and CloudFront say 403 of what is not there
+_NOT_PUBLISHED = {403, 404, 410}  # S3 and CloudFront answer 403 for a missing file
 _TRANSIENT_STATUS = {408, 425, 429}  # besides every 5xx
 _WEB_PAGE = ("text/html", "application/xhtml")
 _CHUNK_BYTES = 256 * 1024
 
 
 class HttpSource:
-    """A base URL with one file a month; no listing is needed, each month is asked for.
+    """A base URL with one file a month, each requested by its name; no listing is needed.
 
     Args:
-        base_url: the folder's address; a query (a signature, say) is sent with every file.
+        base_url: Address of the folder; its query (a signature, for instance) is sent with every
+            request.
         taxi: ``green`` or ``yellow``.
-        name: how to call the source, the address by default.
-        patience: time-outs, retries and speed limits.
-        connections: how many months are asked for at a time.
-        limits: how large a month may be; by default that of the taxi.
+        name: Display name of the source; by default the address.
+        retry_policy: Time-outs, retries and minimum speed.
+        connections: Number of months requested at a time.
+        limits: Maximum size of a month; by default that of the taxi.
 
     Raises:
-        InvalidSource: when the address has no host.
+        InvalidSource: The address has no host.
     """
 
     synthetic = False
@@ -63,7 +64,7 @@ class HttpSource:
         base_url: str,
         taxi: str,
         name: str | None = None,
-        patience: HttpRetryPolicy | None = None,
+        retry_policy: HttpRetryPolicy | None = None,
         connections: int = 6,
         limits: MonthLimits | None = None,
     ) -> None:
@@ -77,16 +78,15 @@ class HttpSource:
         self.name = name or without_credentials(base_url)
         self.taxi = taxi
         self._base_url = base_url
-        self._patience = patience or HttpRetryPolicy()
+        self._retry_policy = retry_policy or HttpRetryPolicy()
         self._connections = connections
         self._limits = limits
 
     def published(self, months: Iterable[Month]) -> dict[Month, PublishedMonth]:
-        """Ask for each month, several at a time; those answered with 403 or 404 are not there.
+        """Request the headers of each month, several at a time; 403, 404 and 410 mean unpublished.
 
         Raises:
-            SourceUnavailable: when a month cannot be asked for, retries included; the others are
-                then given up too.
+            SourceUnavailable: A request failed, retries included; the others are then cancelled.
         """
         wanted = list(dict.fromkeys(months))
         workers = min(self._connections, len(wanted))
@@ -95,24 +95,24 @@ class HttpSource:
         give_up = Event()
         with ThreadPoolExecutor(workers, thread_name_prefix="published-months") as pool:
             shares = [wanted[worker::workers] for worker in range(workers)]
-            asked = [pool.submit(self._look_up, share, give_up) for share in shares]
+            lookups = [pool.submit(self._look_up, share, give_up) for share in shares]
             try:
-                found = {item.month: item for share in asked for item in share.result()}
+                found = {item.month: item for lookup in lookups for item in lookup.result()}
             finally:
-                give_up.set()  # lets the others end at once where one failed, or on Ctrl-C
+                give_up.set()  # cancels the others after a failure or Ctrl-C
         return {month: found[month] for month in wanted if month in found}
 
     def near_misses(self, months: Iterable[Month]) -> dict[Month, str]:
-        """None: a web server does not list what it has."""
+        """Return nothing: a web server has no listing."""
         return {}
 
     def fetch(
         self, published: PublishedMonth, destination: Path, progress: Progress | None = None
     ) -> None:
-        """Download one month; see ``TripSource.fetch`` for what is raised and kept."""
+        """Download one month; see ``TripSource.fetch`` for the exceptions."""
         url = self._url(published.month)
         with staged_file(published, destination, self._limits) as file, self._session() as session:
-            _download(session, url, published, file, self._patience, progress)
+            _download(session, url, published, file, self._retry_policy, progress)
 
     def _look_up(self, months: list[Month], give_up: Event) -> list[PublishedMonth]:
         found: list[PublishedMonth] = []
@@ -121,9 +121,9 @@ class HttpSource:
                 for month in months:
                     if give_up.is_set():
                         break
-                    item = persist(
-                        partial(self._ask, session, month),
-                        self._patience,
+                    item = retry(
+                        partial(self._find, session, month),
+                        self._retry_policy,
                         without_credentials(self._url(month)),
                         give_up,
                     )
@@ -134,12 +134,12 @@ class HttpSource:
             raise
         return found
 
-    def _ask(self, session: requests.Session, month: Month) -> PublishedMonth | None:
+    def _find(self, session: requests.Session, month: Month) -> PublishedMonth | None:
         url = self._url(month)
-        timeout = (self._patience.connect_seconds, self._patience.stall_seconds)
+        timeout = (self._retry_policy.connect_seconds, self._retry_policy.stall_seconds)
         with _network_failures(self._base_url):
             response = session.head(url, allow_redirects=True, timeout=timeout)
-            if response.status_code in _HEAD_REFUSED:  # the body is left unread
+            if response.status_code in _HEAD_REFUSED:  # the body is not read
                 response = session.get(url, stream=True, timeout=timeout)
         with response:
             if response.status_code in _NOT_PUBLISHED:
@@ -157,7 +157,7 @@ class HttpSource:
 
     def _session(self) -> requests.Session:
         session = requests.Session()
-        # A compressed transfer could not be kept byte for byte.
+        # A compressed transfer could not be stored byte for byte.
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": "ml-assets"})
         return session
 
@@ -167,33 +167,35 @@ def _download(
     url: str,
     published: PublishedMonth,
     file: BinaryIO,
-    patience: HttpRetryPolicy,
+    retry_policy: HttpRetryPolicy,
     progress: Progress | None,
 ) -> None:
-    """Download a published month into an open file, from its start in each of some tries.
+    """Download a published month into an open file, each attempt from the start.
 
     Raises:
-        SourceUnavailable: when the limits are reached, or the month is no longer there.
-        ChangedDuringDownload: when the server has another version by now.
-        InvalidFile: when a web page comes instead.
+        SourceUnavailable: The limits are reached, or the month is no longer published.
+        ChangedDuringDownload: The server has another version by now.
+        InvalidFile: The response is a web page.
     """
-    deadline = time.monotonic() + patience.deadline_seconds
+    deadline = time.monotonic() + retry_policy.deadline_seconds
 
     def attempt() -> None:
         file.seek(0)
         file.truncate()
         with _network_failures(url):
-            timeout = (patience.connect_seconds, patience.stall_seconds)
+            timeout = (retry_policy.connect_seconds, retry_policy.stall_seconds)
             response = session.get(url, stream=True, timeout=timeout)
         with response:
             _check_version(response, published)
-            _receive(response, url, published, file, Pace(patience, deadline), progress)
+            _receive(
+                response, url, published, file, ThroughputGuard(retry_policy, deadline), progress
+            )
 
-    persist(attempt, patience, published.location)
+    retry(attempt, retry_policy, published.location)
 
 
 def _check_version(response: requests.Response, published: PublishedMonth) -> None:
-    """Pass the file that was listed, unchanged since then; see :func:`_download`."""
+    """Check that a response is the listed file, unchanged; raises as :func:`_download`."""
     location = published.location
     if response.status_code in _NOT_PUBLISHED:
         raise SourceUnavailable(
@@ -206,8 +208,9 @@ def _check_version(response: requests.Response, published: PublishedMonth) -> No
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise InvalidFile(
-            f"{location} came with Content-Encoding {encoding} though the plain file was asked "
-            "for, so its bytes cannot be kept as published: switch that off at the server"
+            f"{location} was sent with Content-Encoding {encoding} although the plain file was "
+            "requested, so its published bytes cannot be stored: switch compression off at the "
+            "server"
         )
     size = _total_bytes(response) if published.size_bytes is not None else None
     version = _version_of(response.headers, size)
@@ -223,7 +226,7 @@ def _receive(
     url: str,
     published: PublishedMonth,
     file: BinaryIO,
-    pace: Pace,
+    guard: ThroughputGuard,
     progress: Progress | None,
 ) -> None:
     total = _total_bytes(response)
@@ -231,14 +234,14 @@ def _receive(
         total = published.size_bytes
     while True:
         with _network_failures(url):
-            # read1 returns what has arrived; read would wait for a full chunk out of a trickle
+            # read1 returns what has arrived; read would wait for a full chunk
             chunk = response.raw.read1(_CHUNK_BYTES, decode_content=False)
         if not chunk:
             break
         file.write(chunk)
         if progress is not None:
             progress(file.tell(), total)
-        pace.note(len(chunk))
+        guard.add(len(chunk))
     received = file.tell()
     if total is not None and received != total:
         raise TransientError(f"the connection ended after {received} of {total} bytes")
@@ -246,14 +249,14 @@ def _receive(
 
 @contextmanager
 def _network_failures(address: str) -> Iterator[None]:
-    """Tell failures of the network that may pass from those that will not.
+    """Convert network errors to transient and permanent failures.
 
     Args:
-        address: What is requested; its password and query are in no message.
+        address: Requested address; no message shows its password and query.
 
     Raises:
-        TransientError: for refused, cut or timed-out connections.
-        SourceUnavailable: for addresses and redirects that no retry mends.
+        TransientError: A connection was refused, closed or timed out.
+        SourceUnavailable: An invalid address or redirect, for which retries are useless.
     """
     try:
         yield
@@ -271,23 +274,23 @@ def _network_failures(address: str) -> Iterator[None]:
 
 
 def _check_status(response: requests.Response, location: str) -> None:
-    """Pass a response that carries what was asked for.
+    """Require status 200.
 
     Raises:
-        TransientError: for a status that may pass, such as 429 or 503.
-        SourceUnavailable: for any other, such as 401.
+        TransientError: A transient status, such as 429 or 503.
+        SourceUnavailable: Any other, such as 401.
     """
     status = response.status_code
     if status == 200:
         return
-    told = f"HTTP {status} {response.reason or ''}".strip()
+    shown = f"HTTP {status} {response.reason or ''}".strip()
     if status >= 500 or status in _TRANSIENT_STATUS:
-        raise TransientError(told, _retry_after_seconds(response.headers))
-    raise SourceUnavailable(f"{location} was refused with {told}; {OTHER_SOURCES}")
+        raise TransientError(shown, _retry_after_seconds(response.headers))
+    raise SourceUnavailable(f"{location} was refused with {shown}; {OTHER_SOURCES}")
 
 
 def _version_of(headers: Mapping[str, str], size_bytes: int | None) -> str:
-    """The ETag, or where the server sends none, time and size; republishing changes it."""
+    """Return the ETag or, without one, size and modification time."""
     etag = headers.get("ETag", "").removeprefix("W/").strip('"')
     if etag:
         return etag
@@ -297,31 +300,31 @@ def _version_of(headers: Mapping[str, str], size_bytes: int | None) -> str:
 
 
 def _total_bytes(response: requests.Response) -> int | None:
-    """Size of the file, where told."""
+    """Return the size of the file; None when the server does not send it."""
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isdecimal() else None
 
 
 def _retry_after_seconds(headers: Mapping[str, str]) -> float:
-    told = headers.get("Retry-After", "").strip()
-    if told.isdecimal():
-        return float(told)
-    at = _time(told)
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    at = _time(value)
     return max(0.0, (at - datetime.now(UTC)).total_seconds()) if at else 0.0
 
 
 def _time(text: str | None) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(text) if text else None
-    except ValueError:  # not a date: as good as none
+        time = parsedate_to_datetime(text) if text else None
+    except ValueError:  # not a date
         return None
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time
 
 
 def _root_cause(error: BaseException) -> BaseException:
-    """The innermost error: "Connection refused" rather than the layers that wrap it."""
+    """Return the innermost error, such as "Connection refused" instead of its wrappers."""
     while (inner := error.__cause__ or error.__context__) is not None:
         if isinstance(inner, ValueError):
-            break  # from http.client's parsing of a chunk that was cut: says less than its wrapper
+            break  # http.client's error on an incomplete chunk; its wrapper says more
         error = inner
     return error

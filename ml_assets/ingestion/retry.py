@@ -1,4 +1,4 @@
-"""How long to wait for a source, how often to try again, and when to give up."""
+"""Retries and time limits of requests to a source over HTTP."""
 
 import random
 import time
@@ -23,13 +23,13 @@ class HttpRetryPolicy:
     """Limits on one request or one file, retries included.
 
     Attributes:
-        attempts: how often to try before giving up.
-        first_wait_seconds: longest wait before the second try; it doubles from try to try.
-        longest_wait_seconds: longest wait between two tries, also where the server asks for more.
-        connect_seconds: longest time until a connection stands.
-        stall_seconds: longest silence on a connection, and the span over which speed is measured.
-        minimum_bytes_per_second: a transfer slower than this is broken off and tried again.
-        deadline_seconds: longest time for one file, all tries together; overrun by one
+        attempts: Maximum number of attempts.
+        first_wait_seconds: Maximum wait before the second attempt; doubled for each further one.
+        longest_wait_seconds: Maximum wait between two attempts, whatever ``Retry-After`` says.
+        connect_seconds: Maximum time to connect.
+        stall_seconds: Maximum time without data, and the interval over which speed is measured.
+        minimum_bytes_per_second: A slower transfer is aborted and retried.
+        deadline_seconds: Maximum time for one file, all attempts together; exceeded by one
             ``stall_seconds`` at most.
     """
 
@@ -43,11 +43,11 @@ class HttpRetryPolicy:
 
 
 class TransientError(ShownError):
-    """A failure of one try that the next may not meet.
+    """A failure of one attempt that is worth a retry.
 
     Args:
-        reason: what happened, for the user.
-        retry_after_seconds: how long the server asked to wait, if it did.
+        reason: What happened, for the message.
+        retry_after_seconds: The server's ``Retry-After``; 0 without one.
     """
 
     def __init__(self, reason: str, retry_after_seconds: float = 0.0) -> None:
@@ -55,50 +55,51 @@ class TransientError(ShownError):
         self.retry_after_seconds = retry_after_seconds
 
 
-def persist(
+def retry(
     attempt: Callable[[], Result],
-    patience: HttpRetryPolicy,
+    retry_policy: HttpRetryPolicy,
     what: str,
     give_up: Event | None = None,
 ) -> Result:
-    """Call ``attempt`` until it succeeds, waiting longer each time, within the limits.
+    """Call ``attempt`` until it succeeds, with exponential backoff, within the limits.
 
     Args:
-        attempt: raises TransientError to be tried again; any other exception ends it at once.
-        patience: the limits.
-        what: the file or address, for the message.
-        give_up: once set from elsewhere, no further try is made.
+        attempt: Raises TransientError to be retried; any other exception is passed on.
+        retry_policy: The limits.
+        what: File or address, for the message.
+        give_up: Once set, by another thread, there is no further attempt.
 
     Raises:
-        SourceUnavailable: when the limits are reached.
+        SourceUnavailable: The limits are reached.
     """
-    over = give_up or Event()
-    backoff = wait_exponential(multiplier=patience.first_wait_seconds)
+    cancelled = give_up or Event()
+    backoff = wait_exponential(multiplier=retry_policy.first_wait_seconds)
 
     def wait(state: RetryCallState) -> float:
         failure = state.outcome.exception() if state.outcome is not None else None
-        asked = failure.retry_after_seconds if isinstance(failure, TransientError) else 0.0
-        # Half of it at random, so that clients cut off together do not come back together.
+        retry_after = failure.retry_after_seconds if isinstance(failure, TransientError) else 0.0
+        # Jitter: clients whose connections broke at the same time do not retry at the same time.
         jittered = backoff(state) * random.uniform(0.5, 1.0)
-        return min(max(jittered, asked), patience.longest_wait_seconds)
+        return min(max(jittered, retry_after), retry_policy.longest_wait_seconds)
 
     def fail(state: RetryCallState) -> NoReturn:
         failure = state.outcome.exception() if state.outcome is not None else None
-        tries = f"{state.attempt_number} {'try' if state.attempt_number == 1 else 'tries'}"
+        attempts = f"{state.attempt_number} attempt{'' if state.attempt_number == 1 else 's'}"
         raise SourceUnavailable(
-            f"{what}: given up after {tries} in {state.seconds_since_start:.0f} s, the last of "
-            f"which ended with {failure}; {OTHER_SOURCES}"
+            f"{what}: failed after {attempts} in {state.seconds_since_start:.0f} s, last with "
+            f"{failure}; {OTHER_SOURCES}"
         ) from failure
 
     def pause(state: RetryCallState) -> None:
-        if over.wait(state.upcoming_sleep):
+        if cancelled.wait(state.upcoming_sleep):
             fail(state)
 
     retrying = Retrying(
         retry=retry_if_exception_type(TransientError),
         wait=wait,
-        stop=stop_after_attempt(patience.attempts) | stop_before_delay(patience.deadline_seconds),
-        # The pause is made here: after ``sleep`` there would be another try in any case.
+        stop=stop_after_attempt(retry_policy.attempts)
+        | stop_before_delay(retry_policy.deadline_seconds),
+        # Waits here and not in ``sleep``, after which tenacity always makes another attempt.
         before_sleep=pause,
         sleep=lambda _: None,
         retry_error_callback=fail,
@@ -106,33 +107,39 @@ def persist(
     return retrying(attempt)
 
 
-class Pace:
-    """Ends a transfer that trickles: each chunk restarts a socket's time-out, so that one alone
-    would let a byte a second go on for weeks.
+class ThroughputGuard:
+    """Aborts a transfer that is too slow.
+
+    A socket's time-out is not enough: each chunk restarts it, so that a byte a second could go on
+    for weeks.
+
+    Args:
+        retry_policy: Minimum speed and the interval over which it is measured.
+        deadline: End of the transfer, monotonic clock.
     """
 
-    def __init__(self, patience: HttpRetryPolicy, deadline: float) -> None:
-        self._patience = patience
+    def __init__(self, retry_policy: HttpRetryPolicy, deadline: float) -> None:
+        self._retry_policy = retry_policy
         self._deadline = deadline
         self._since = time.monotonic()
         self._bytes = 0
 
-    def note(self, received: int) -> None:
+    def add(self, received: int) -> None:
         """Count received bytes.
 
         Raises:
-            TransientError: when the transfer is too slow or past its deadline (monotonic clock).
+            TransientError: The transfer is too slow or past its deadline.
         """
         now = time.monotonic()
         self._bytes += received
         if now > self._deadline:
-            raise TransientError(f"not complete after {self._patience.deadline_seconds:g} s")
+            raise TransientError(f"not complete after {self._retry_policy.deadline_seconds:g} s")
         elapsed = now - self._since
-        if elapsed < self._patience.stall_seconds:
+        if elapsed < self._retry_policy.stall_seconds:
             return
-        if self._bytes < self._patience.minimum_bytes_per_second * elapsed:
+        if self._bytes < self._retry_policy.minimum_bytes_per_second * elapsed:
             raise TransientError(
-                f"a trickle of {self._bytes / elapsed:.0f} bytes/s over {elapsed:.0f} s, "
-                f"at least {self._patience.minimum_bytes_per_second:.0f} are needed"
+                f"only {self._bytes / elapsed:.0f} bytes/s over {elapsed:.0f} s (minimum "
+                f"{self._retry_policy.minimum_bytes_per_second:.0f})"
             )
         self._since, self._bytes = now, 0

@@ -69,7 +69,7 @@ def server(january: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[TripServ
 @pytest.fixture
 def source(server: TripServer) -> HttpSource:
     """The server's months, with short timeouts."""
-    return HttpSource(server.url, "green", patience=QUICK)
+    return HttpSource(server.url, "green", retry_policy=QUICK)
 
 
 @pytest.fixture

@@ -75,13 +75,13 @@ def test_any_spelling_of_a_local_folder(
 
 def test_a_folder_in_a_store(memory_url: str, destination: Path, january: bytes) -> None:
     source = FolderSource(memory_url, "green")
-    told: list[tuple[int, int | None]] = []
+    progress: list[tuple[int, int | None]] = []
     listed = source.published(months_between(Month(2022, 1), Month(2024, 1)))
     assert list(listed) == [JANUARY]
     assert listed[JANUARY].location == f"{memory_url.replace('memory://', 'memory:///')}/{FILE}"
-    source.fetch(listed[JANUARY], destination, lambda done, total: told.append((done, total)))
+    source.fetch(listed[JANUARY], destination, lambda done, total: progress.append((done, total)))
     assert destination.read_bytes() == january
-    assert told[-1] == (len(january), len(january))
+    assert progress[-1] == (len(january), len(january))
 
 
 def test_yellow_and_green_share_a_folder(folder: Path) -> None:
@@ -185,8 +185,8 @@ def test_a_damaged_file_is_an_invalid_file_or_readable_and_nothing_else(
     refusal = None
     try:
         source.fetch(source.published([JANUARY])[JANUARY], destination)
-    except InvalidFile as told:
-        refusal = str(told)
+    except InvalidFile as error:
+        refusal = str(error)
     if refusal is not None:
         assert FILE in refusal
         assert_kept()
@@ -204,9 +204,9 @@ def test_a_damaged_file_is_an_invalid_file_or_readable_and_nothing_else(
     ],
 )
 def test_a_wrong_value_is_one_line_that_says_what_is_allowed(trips: str, fault: str) -> None:
-    with pytest.raises(InvalidSource) as told:
+    with pytest.raises(InvalidSource) as error:
         FolderSource(trips, "yellow")
-    message = str(told.value)
+    message = str(error.value)
     assert message.startswith(f"ML_ASSETS_TRIPS={trips!r}: {fault}; allowed are sample, tlc, or")
     assert "yellow_tripdata_YYYY-MM.parquet" in message
     assert "\n" not in message
@@ -228,9 +228,9 @@ def test_a_store_whose_package_is_not_installed_names_it() -> None:
         "absent", "absent_package.FileSystem", clobber=True, errtxt="Install absent_package"
     )
     source = FolderSource("absent://user:hidden@bucket/trips", "green")
-    with pytest.raises(InvalidSource, match="Install absent_package") as told:
+    with pytest.raises(InvalidSource, match="Install absent_package") as error:
         source.published([JANUARY])
-    assert "hidden" not in str(told.value)
+    assert "hidden" not in str(error.value)
 
 
 class _BrokenStore(fsspec.AbstractFileSystem):  # type: ignore[misc]
@@ -245,6 +245,6 @@ class _BrokenStore(fsspec.AbstractFileSystem):  # type: ignore[misc]
 def test_a_store_with_its_own_error_type_is_unavailable() -> None:
     fsspec.register_implementation("broken", _BrokenStore, clobber=True)
     source = FolderSource("broken://bucket", "green")
-    with pytest.raises(SourceUnavailable, match="no credentials found") as told:
+    with pytest.raises(SourceUnavailable, match="no credentials found") as error:
         source.published([JANUARY])
-    assert "broken://bucket" in str(told.value)
+    assert "broken://bucket" in str(error.value)

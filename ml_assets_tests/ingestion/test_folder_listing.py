@@ -131,9 +131,9 @@ def test_an_entry_that_is_not_a_file_affects_only_its_month_and_blocks_nothing(
     source = FolderSource(str(folder), "green")
     listed = source.published([JANUARY, FEBRUARY])
     assert list(listed) == [JANUARY, FEBRUARY]
-    with pytest.raises(InvalidFile) as told:
+    with pytest.raises(InvalidFile) as error:
         source.fetch(listed[FEBRUARY], destination)
-    assert f"{folder / FILE} {kind}" in str(told.value)
+    assert f"{folder / FILE} {kind}" in str(error.value)
     assert_kept()
     source.fetch(listed[JANUARY], destination)
     (folder / FILE).unlink()

@@ -1,4 +1,4 @@
-"""A fetched month is whole and verified, or the last good version stays."""
+"""Downloads over HTTP are complete and verified, or the stored version stays."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,23 +30,25 @@ FILE = published_filename("green", JANUARY)
 Kept = Callable[[], None]
 
 
-def test_byte_for_byte_with_progress(
+def test_a_month_is_downloaded_byte_for_byte_with_progress(
     source: HttpSource, listed: PublishedMonth, destination: Path, january: bytes
 ) -> None:
-    told: list[tuple[int, int | None]] = []
-    source.fetch(listed, destination, lambda done, total: told.append((done, total)))
+    progress: list[tuple[int, int | None]] = []
+    source.fetch(listed, destination, lambda done, total: progress.append((done, total)))
     assert destination.read_bytes() == january
     assert list(destination.parent.iterdir()) == [destination]
-    assert told == sorted(told)
-    assert told[-1] == (len(january), len(january))
+    assert progress == sorted(progress)
+    assert progress[-1] == (len(january), len(january))
 
 
-def test_the_folder_is_made(source: HttpSource, listed: PublishedMonth, tmp_path: Path) -> None:
+def test_the_target_folder_is_created(
+    source: HttpSource, listed: PublishedMonth, tmp_path: Path
+) -> None:
     source.fetch(listed, tmp_path / "new" / "folder" / "month.parquet")
     assert (tmp_path / "new" / "folder" / "month.parquet").is_file()
 
 
-def test_the_old_version_is_there_until_the_new_one_is_whole(
+def test_the_stored_version_stays_until_the_new_one_is_complete(
     source: HttpSource, listed: PublishedMonth, destination: Path
 ) -> None:
     seen: set[bytes] = set()
@@ -55,7 +57,7 @@ def test_the_old_version_is_there_until_the_new_one_is_whole(
 
 
 @pytest.mark.parametrize("failure", [status(500), status(429), silence(), cut_after(0)])
-def test_a_passing_failure_is_tried_again(
+def test_a_transient_failure_is_retried(
     server: TripServer,
     source: HttpSource,
     listed: PublishedMonth,
@@ -68,18 +70,18 @@ def test_a_passing_failure_is_tried_again(
     assert destination.read_bytes() == january
 
 
-def test_after_a_cut_all_of_it_is_downloaded_again(
+def test_an_interrupted_download_starts_again(
     server: TripServer, source: HttpSource, destination: Path, january: bytes
 ) -> None:
     server.misbehave["GET", FILE] = [cut_after(50_000), cut_after(120_000)]
     listed = source.published([JANUARY])[JANUARY]
     source.fetch(listed, destination)
     assert destination.read_bytes() == january
-    assert all("Range" not in asked.headers for asked in server.requests("GET"))
+    assert all("Range" not in request.headers for request in server.requests("GET"))
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_connection_cut_every_time(
+def test_a_connection_that_always_breaks_fails_after_all_attempts(
     server: TripServer,
     source: HttpSource,
     listed: PublishedMonth,
@@ -88,12 +90,12 @@ def test_a_connection_cut_every_time(
     chunked: bool,
 ) -> None:
     server.always["GET", FILE] = cut_after(1_000, chunked)
-    with pytest.raises(SourceUnavailable, match=r"4 tries.*IncompleteRead"):
+    with pytest.raises(SourceUnavailable, match=r"4 attempts.*IncompleteRead"):
         source.fetch(listed, destination)
     assert_kept()
 
 
-def test_republished_between_the_listing_and_the_fetch(
+def test_a_month_republished_after_the_listing_is_an_error(
     server: TripServer,
     source: HttpSource,
     listed: PublishedMonth,
@@ -106,7 +108,7 @@ def test_republished_between_the_listing_and_the_fetch(
     assert_kept()
 
 
-def test_republished_while_the_connection_is_cut(
+def test_a_month_republished_between_two_attempts_is_an_error(
     server: TripServer,
     source: HttpSource,
     listed: PublishedMonth,
@@ -124,7 +126,7 @@ def test_republished_while_the_connection_is_cut(
 
 
 @pytest.mark.parametrize("code", [403, 404])
-def test_a_month_withdrawn_after_the_listing(
+def test_a_month_withdrawn_after_the_listing_is_an_error(
     server: TripServer,
     source: HttpSource,
     listed: PublishedMonth,
@@ -151,7 +153,7 @@ def test_a_month_withdrawn_after_the_listing(
     ],
     ids=["truncated", "empty", "csv", "wrong taxi", "html", "xml"],
 )
-def test_a_file_that_is_no_month_of_trips_is_told_by_name(
+def test_an_invalid_file_is_named_in_the_error(
     server: TripServer,
     source: HttpSource,
     destination: Path,
@@ -160,17 +162,17 @@ def test_a_file_that_is_no_month_of_trips_is_told_by_name(
     named: str,
 ) -> None:
     server.files[FILE] = ServedFile(content)
-    with pytest.raises(InvalidFile) as told:
+    with pytest.raises(InvalidFile) as error:
         source.fetch(source.published([JANUARY])[JANUARY], destination)
-    assert named in str(told.value)
-    assert f"{server.url}{FILE}" in str(told.value)
-    assert ".tmp" not in str(told.value)
+    assert named in str(error.value)
+    assert f"{server.url}{FILE}" in str(error.value)
+    assert ".tmp" not in str(error.value)
     assert len(server.requests("GET")) == 1
     assert_kept()
 
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/octet-stream"])
-def test_a_web_page_with_status_200(
+def test_a_web_page_with_status_200_is_an_error(
     server: TripServer,
     source: HttpSource,
     destination: Path,
@@ -183,7 +185,7 @@ def test_a_web_page_with_status_200(
     assert_kept()
 
 
-def test_a_transfer_that_the_server_compresses_unasked_is_refused(
+def test_an_unrequested_compression_is_an_error(
     server: TripServer,
     source: HttpSource,
     listed: PublishedMonth,
@@ -197,7 +199,7 @@ def test_a_transfer_that_the_server_compresses_unasked_is_refused(
     assert_kept()
 
 
-def test_two_fetches_of_the_same_month_at_once(
+def test_concurrent_downloads_of_the_same_month_succeed(
     server: TripServer,
     source: HttpSource,
     listed: PublishedMonth,
@@ -212,7 +214,7 @@ def test_two_fetches_of_the_same_month_at_once(
     assert list(destination.parent.iterdir()) == [destination]
 
 
-def test_a_file_without_length_or_version_is_fetched_all_the_same(
+def test_a_file_without_etag_and_modification_time_is_downloaded(
     server: TripServer, source: HttpSource, destination: Path, january: bytes
 ) -> None:
     server.files[FILE] = ServedFile(january, etag=None, modified=None)

@@ -1,4 +1,4 @@
-"""A server that answers, but so slowly that it has to end."""
+"""Transfers that are too slow."""
 
 import dataclasses
 import time
@@ -16,7 +16,7 @@ FILE = published_filename("green", JANUARY)
 Kept = Callable[[], None]
 
 
-def test_a_trickle_is_broken_off_and_tried_again(
+def test_a_slow_transfer_is_aborted_and_retried(
     server: TripServer,
     source: HttpSource,
     listed: PublishedMonth,
@@ -29,7 +29,7 @@ def test_a_trickle_is_broken_off_and_tried_again(
     assert len(server.requests("GET")) == 2
 
 
-def test_a_server_that_only_trickles_is_given_up(
+def test_a_server_that_is_always_slow_is_an_error(
     server: TripServer,
     source: HttpSource,
     listed: PublishedMonth,
@@ -38,19 +38,19 @@ def test_a_server_that_only_trickles_is_given_up(
 ) -> None:
     server.always["GET", FILE] = drip(1)
     started = time.monotonic()
-    with pytest.raises(SourceUnavailable, match=r"a trickle of \d+ bytes/s"):
+    with pytest.raises(SourceUnavailable, match=r"only \d+ bytes/s"):
         source.fetch(listed, destination)
-    assert time.monotonic() - started < 8  # all of it would take hours
+    assert time.monotonic() - started < 8  # the whole file would take hours
     assert_kept()
 
 
-def test_a_transfer_that_is_fast_enough_but_endless_ends_at_the_deadline(
+def test_a_transfer_past_the_deadline_is_an_error(
     server: TripServer, listed: PublishedMonth, destination: Path, assert_kept: Kept
 ) -> None:
     server.always["GET", FILE] = drip(300)
-    hasty = dataclasses.replace(QUICK, stall_seconds=5.0, deadline_seconds=0.5)
+    short = dataclasses.replace(QUICK, stall_seconds=5.0, deadline_seconds=0.5)
     started = time.monotonic()
     with pytest.raises(SourceUnavailable, match="not complete after"):
-        HttpSource(server.url, "green", patience=hasty).fetch(listed, destination)
-    assert time.monotonic() - started < 5  # all of it would take 50 s
+        HttpSource(server.url, "green", retry_policy=short).fetch(listed, destination)
+    assert time.monotonic() - started < 5  # the whole file would take 50 s
     assert_kept()

@@ -1,4 +1,4 @@
-"""A real full disk and a really killed process."""
+"""A full disk and a killed process during a download."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def _fetching(server: TripServer, destination: Path, limit: str = "none") -> lis
     return [sys.executable, "-c", _FETCH, server.url, str(destination), limit]
 
 
-def test_a_full_disk_keeps_the_last_good_version(
+def test_a_full_disk_keeps_the_stored_version(
     server: TripServer, destination: Path, assert_kept: Callable[[], None]
 ) -> None:
     command = _fetching(server, destination, limit="60000")
@@ -45,7 +45,7 @@ def test_a_full_disk_keeps_the_last_good_version(
     assert_kept()
 
 
-def test_a_kill_during_the_fetch_keeps_the_last_good_version(
+def test_a_kill_during_the_download_keeps_the_stored_version(
     server: TripServer, source: HttpSource, destination: Path, january: bytes
 ) -> None:
     server.misbehave["GET", FILE] = [drip(1_000, first=50_000)]

@@ -22,7 +22,7 @@ def test_each_value_opens_its_source(tmp_path: Path) -> None:
 
 def test_opening_makes_no_network_request(server: TripServer) -> None:
     source = open_source(server.url, "green")
-    assert server.asked == []
+    assert server.received == []
     assert list(source.published([JANUARY])) == [JANUARY]
 
 

@@ -95,12 +95,12 @@ def test_a_folder_of_another_writer_in_a_store(destination: Path, tmp_path: Path
     for part in (tmp_path / NAME).iterdir():
         store.pipe(f"{url}/{NAME}/{part.name}", part.read_bytes())
     source = FolderSource(url, "green")
-    told: list[tuple[int, int | None]] = []
+    progress: list[tuple[int, int | None]] = []
     found = source.published([JANUARY])[JANUARY]
-    source.fetch(found, destination, lambda done, total: told.append((done, total)))
+    source.fetch(found, destination, lambda done, total: progress.append((done, total)))
     rows = pq.read_table(destination).select(WHOLE.schema.names)
     assert rows.sort_by("lpep_pickup_datetime").num_rows == 300
-    assert told[-1] == (found.size_bytes, found.size_bytes)
+    assert progress[-1] == (found.size_bytes, found.size_bytes)
     store.rm(url, recursive=True)
 
 
@@ -177,10 +177,10 @@ def test_a_broken_part_is_named_and_nothing_is_kept(
 ) -> None:
     change, fault = FAULTS[name]
     change(folder)
-    with pytest.raises(InvalidFile) as told:
+    with pytest.raises(InvalidFile) as error:
         fetch(folder, destination)
-    assert fault in str(told.value)
-    assert str(folder) in str(told.value)
+    assert fault in str(error.value)
+    assert str(folder) in str(error.value)
     assert_kept()
 
 

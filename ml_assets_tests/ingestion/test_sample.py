@@ -26,14 +26,14 @@ def test_publishes_what_the_tlc_could_have_published(source: SampleSource) -> No
 @pytest.mark.parametrize("taxi", ["green", "yellow"])
 def test_the_bytes_are_the_same_every_time(taxi: str, tmp_path: Path) -> None:
     files = [tmp_path / "once.parquet", tmp_path / "again.parquet"]
-    told: list[tuple[int, int | None]] = []
+    progress: list[tuple[int, int | None]] = []
     for file in files:
         source = SampleSource(taxi, rows_scale=0.05)
         listed = source.published([JANUARY])[JANUARY]
-        source.fetch(listed, file, lambda done, total: told.append((done, total)))
+        source.fetch(listed, file, lambda done, total: progress.append((done, total)))
     assert files[0].read_bytes() == files[1].read_bytes()
     assert pq.ParquetFile(files[0]).metadata.num_rows > 0
-    assert told[-1] == (files[0].stat().st_size, files[0].stat().st_size)
+    assert progress[-1] == (files[0].stat().st_size, files[0].stat().st_size)
 
 
 def test_months_differ(source: SampleSource, tmp_path: Path) -> None:

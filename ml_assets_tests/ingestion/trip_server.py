@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that publishes months, and misbehaves as told."""
+"""An HTTP server on loopback that publishes months, with planned failures."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class ServedFile:
-    """One file as served; ``etag`` and ``modified`` (seconds since 1970) None: header not sent."""
+    """A published file; without ``etag`` or ``modified`` (seconds since 1970) no such header."""
 
     content: bytes
     etag: str | None = '"first"'
@@ -28,8 +28,8 @@ class ServedFile:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request that the server saw."""
+class ReceivedRequest:
+    """A request that the server received."""
 
     method: str
     path: str
@@ -42,15 +42,15 @@ Behaviour = Callable[["_Handler", ServedFile | None], None]
 
 @dataclass
 class TripServer:
-    """What is published, how to misbehave, and what was asked.
+    """Published files, planned behaviour, and the requests received.
 
     Attributes:
-        files: by file name.
-        misbehave: per (method, file name), one behaviour a request; after the last one all is well.
-        always: per (method, file name), a behaviour for every request.
-        every: a behaviour for all requests to all files.
-        asked: all requests, in order.
-        sent_bytes: of bodies, as far as clients have taken them.
+        files: Files by name.
+        misbehave: Behaviours by (method, file name), one for each of the next requests.
+        always: Behaviour by (method, file name) for every further request.
+        every: Behaviour for all other requests.
+        received: All requests, in order.
+        sent_bytes: Bytes of bodies that clients have received.
     """
 
     url: str = ""
@@ -60,15 +60,15 @@ class TripServer:
     )
     always: dict[tuple[str, str], Behaviour] = field(default_factory=dict)
     every: Behaviour | None = None
-    asked: list[Asked] = field(default_factory=list)
+    received: list[ReceivedRequest] = field(default_factory=list)
     sent_bytes: int = 0
     stopping: threading.Event = field(default_factory=threading.Event)
 
-    def requests(self, method: str) -> list[Asked]:
-        return [asked for asked in self.asked if asked.method == method]
+    def requests(self, method: str) -> list[ReceivedRequest]:
+        return [request for request in self.received if request.method == method]
 
     def start(self) -> Callable[[], None]:
-        """Serve on a free port; the returned function ends it."""
+        """Serve on a free port; return the function that stops the server."""
         server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         server.daemon_threads = True
         server.trips = self  # type: ignore[attr-defined]
@@ -98,13 +98,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def do_CONNECT(self) -> None:
-        """A proxy that records where it should lead, and refuses."""
-        self.trips.asked.append(Asked("CONNECT", self.path, dict(self.headers)))
+        """Record the target of a proxied connection, and refuse it."""
+        self.trips.received.append(ReceivedRequest("CONNECT", self.path, dict(self.headers)))
         status(403)(self, None)
 
     def _answer(self) -> None:
         name = self.path.partition("?")[0].rpartition("/")[2]
-        self.trips.asked.append(Asked(self.command, self.path, dict(self.headers)))
+        self.trips.received.append(ReceivedRequest(self.command, self.path, dict(self.headers)))
         key = (self.command, name)
         queued = self.trips.misbehave[key]
         behaviour = queued.pop(0) if queued else self.trips.always.get(key, self.trips.every)
@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         for start in range(0, len(body), _PIECE_BYTES):
             try:
                 self.trips.sent_bytes += self.wfile.write(body[start : start + _PIECE_BYTES])
-            except OSError:  # the client has hung up
+            except OSError:  # the client closed the connection
                 self.close_connection = True
                 return
 
@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def serve(handler: _Handler, file: ServedFile | None) -> None:
-    """Behave well: 404 or 200."""
+    """Answer normally: 404 or 200."""
     if file is None:
         status(404)(handler, file)
         return
@@ -140,7 +140,7 @@ def serve(handler: _Handler, file: ServedFile | None) -> None:
 
 
 def status(code: int, **headers: str) -> Behaviour:
-    """Answer with this status and nothing else."""
+    """Answer with a status and no body."""
 
     def answer(handler: _Handler, file: ServedFile | None) -> None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -150,7 +150,7 @@ def status(code: int, **headers: str) -> Behaviour:
 
 
 def cut_after(count: int, chunked: bool = False) -> Behaviour:
-    """Send so many bytes, then hang up."""
+    """Send ``count`` bytes, then close the connection."""
 
     def answer(handler: _Handler, file: ServedFile | None) -> None:
         assert file is not None
@@ -166,7 +166,7 @@ def cut_after(count: int, chunked: bool = False) -> Behaviour:
 
 
 def drip(bytes_per_tenth: int, first: int = 0) -> Behaviour:
-    """Send ``first`` bytes, then a few bytes every tenth of a second."""
+    """Send ``first`` bytes, then ``bytes_per_tenth`` every tenth of a second."""
 
     def answer(handler: _Handler, file: ServedFile | None) -> None:
         assert file is not None
@@ -178,14 +178,14 @@ def drip(bytes_per_tenth: int, first: int = 0) -> Behaviour:
             try:
                 handler.wfile.write(file.content[position : position + bytes_per_tenth])
             except OSError:
-                return  # the client has had enough, which is what the test is about
+                return  # the client aborted the transfer
             position += bytes_per_tenth
 
     return answer
 
 
 def silence(seconds: float = 30.0) -> Behaviour:
-    """Take the request and say nothing."""
+    """Accept the request and never answer."""
 
     def answer(handler: _Handler, file: ServedFile | None) -> None:
         handler.trips.stopping.wait(seconds)
@@ -195,7 +195,7 @@ def silence(seconds: float = 30.0) -> Behaviour:
 
 
 def slowly(seconds: float) -> Behaviour:
-    """Behave well after a pause."""
+    """Answer normally after a delay."""
 
     def answer(handler: _Handler, file: ServedFile | None) -> None:
         time.sleep(seconds)
@@ -205,7 +205,7 @@ def slowly(seconds: float) -> Behaviour:
 
 
 def web_page(content_type: str = "text/html; charset=utf-8") -> Behaviour:
-    """A log-in page with status 200, whatever was asked for; versioned like the file itself."""
+    """Answer 200 with a log-in page that has the headers of the file."""
 
     def answer(handler: _Handler, file: ServedFile | None) -> None:
         page = b"<!DOCTYPE html><html><body>Please log in.</body></html>"
