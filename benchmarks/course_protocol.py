@@ -76,11 +76,11 @@ def train_course_xgboost(train: pd.DataFrame, test: pd.DataFrame, seed: int = SE
     train_data = xgboost.DMatrix(train_matrix, label=train[TARGET].to_numpy())
     test_data = xgboost.DMatrix(test_matrix, label=test[TARGET].to_numpy())
     trials = []
-    for rounds_at_most, parameters in _drawn_parameters(seed):
+    for max_rounds, parameters in _drawn_parameters(seed):
         booster = xgboost.train(
             parameters,
             train_data,
-            num_boost_round=rounds_at_most,
+            num_boost_round=max_rounds,
             evals=[(test_data, "validation")],
             early_stopping_rounds=EARLY_STOPPING,
             verbose_eval=False,

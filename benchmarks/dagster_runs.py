@@ -20,15 +20,15 @@ def main() -> None:
     """Print every run in the order of its creation."""
     instance = open_instance(read_settings())
     records = sorted(instance.get_run_records(), key=lambda record: record.storage_id)
-    print(json.dumps([_told(instance, record.dagster_run.run_id) for record in records]))
+    print(json.dumps([_summary(instance, record.dagster_run.run_id) for record in records]))
 
 
-def _told(instance: DagsterInstance, run_id: str) -> dict[str, Any]:
+def _summary(instance: DagsterInstance, run_id: str) -> dict[str, Any]:
     """Moments of a run (seconds since the epoch), its assets, and the steps that ended well.
 
     A run without a queue has no moments before ``started``.
     """
-    told: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     begun: dict[str | None, float] = {}
     steps: dict[str | None, float] = {}
     assets: dict[str, str | None] = {}
@@ -37,14 +37,14 @@ def _told(instance: DagsterInstance, run_id: str) -> dict[str, Any]:
         if event is None:
             continue
         if event.event_type in _MOMENTS:
-            told[_MOMENTS[event.event_type]] = entry.timestamp
+            summary[_MOMENTS[event.event_type]] = entry.timestamp
         elif event.event_type == DagsterEventType.STEP_START:
             begun[event.step_key] = entry.timestamp
         elif event.event_type == DagsterEventType.STEP_SUCCESS:
             steps[event.step_key] = round(entry.timestamp - begun[event.step_key], 2)
         elif event.asset_key and event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
             assets[event.asset_key.to_user_string()] = event.step_key
-    return told | {
+    return summary | {
         "assets": sorted(assets),
         "asset_steps": len(steps.keys() & set(assets.values())),
         "step_seconds": steps,

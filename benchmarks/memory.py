@@ -72,8 +72,8 @@ def _at_size(size: Size, options: Options, stages: tuple[str, ...], *, loads: bo
             for count, measured in peaks.items():
                 home = options.scratch / f"{stage}_{size.rows_scale:g}_{count}_{turn}"
                 measured.append(_peak(stage, folder, home, count))
-                told = f"{stage} of {count} months of {size.title}"
-                options.say(f"{told}: {measured[-1]['peak_megabytes']:.0f} MB")
+                stage_title = f"{stage} of {count} months of {size.title}"
+                options.say(f"{stage_title}: {measured[-1]['peak_megabytes']:.0f} MB")
         figures += _compared(stage, size, peaks, decoded)
     if loads:
         options.say(f"load_trips of {size.many} months")

@@ -21,6 +21,6 @@ class Options:
     thorough: bool = False
     rounds: int | None = None
 
-    def rounds_or(self, usual: int) -> int:
+    def rounds_or(self, default: int) -> int:
         """How often to repeat a timing."""
-        return self.rounds or usual
+        return self.rounds or default

@@ -91,7 +91,7 @@ def measure(options: Options) -> Section:
         for (way, taken), figure in zip(timed.items(), figures, strict=True)
     ]
     trips = "SYNTHETIC sample (by design: it is what the Materialize button runs on first)"
-    return Section(figures, trips, [*NOTES, _told(timed[PRESS])])
+    return Section(figures, trips, [*NOTES, _breakdown_note(timed[PRESS])])
 
 
 def _overhead(way: str, taken: list[Timed], plain: list[Plain]) -> Figure:
@@ -137,13 +137,13 @@ def _commanded(home: Path) -> Timed:
 def _pressed(home: Path) -> Timed:
     home.mkdir()
     log = home / "server.log"
-    with serving(["ml-assets", "dev"], _home(home), REPOSITORY, log, least_assets=1) as server:
+    with serving(["ml-assets", "dev"], _home(home), REPOSITORY, log, min_assets=1) as server:
         pressed, green = materialize_all(server)
     runs = _runs(home)
     return Timed(green - pressed, runs, _rounded(breakdown(runs, pressed, green)))
 
 
-def _told(pressed: list[Timed]) -> str:
+def _breakdown_note(pressed: list[Timed]) -> str:
     """The breakdown of the press with the median time, as a sentence."""
     middle = sorted(pressed, key=lambda one: one.seconds)[len(pressed) // 2]
     parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in middle.breakdown.items())

@@ -74,12 +74,13 @@ def main() -> None:
     stage = sys.argv[1]
     settings = read_settings()
     if stage == "load_trips":
-        told = load(settings)
+        measured = load(settings)
     else:
         first, last = (Month.parse(text) for text in sys.argv[2:4])
-        told = {"before_megabytes": peak_megabytes(), "months": len([*months_between(first, last)])}
+        months = len([*months_between(first, last)])
+        measured = {"before_megabytes": peak_megabytes(), "months": months}
         run_graph(settings, first, last, with_training_set=stage == "training_set")
-    print(json.dumps(told | {"peak_megabytes": peak_megabytes()}))
+    print(json.dumps(measured | {"peak_megabytes": peak_megabytes()}))
 
 
 if __name__ == "__main__":

@@ -65,12 +65,12 @@ def _figures(rows: int, kept: int, seconds: dict[str, float]) -> list[Figure]:
     rates = {f"{name}_rows_per_second": round(rows / taken) for name, taken in seconds.items()}
     detail = {"rows": rows, "kept": kept, **rates}
     transform = rows / seconds["transform"]
-    asked = min(TRANSFORM_ROWS_PER_SECOND, TRANSFORM_TO_DECODE * rows / seconds["decode"])
+    target = min(TRANSFORM_ROWS_PER_SECOND, TRANSFORM_TO_DECODE * rows / seconds["decode"])
     return [
         Figure(
             "pure transform",
             "10 M rows/s or 0.4 of pyarrow's decoding, the lower",
-            transform / asked,
+            transform / target,
             1.0,
             "higher",
             detail=detail,

@@ -17,7 +17,7 @@ class TreeMemory:
 
     def __init__(self, seconds_between: float = 0.2) -> None:
         self.peak_megabytes = 0.0
-        self.most_processes = 0
+        self.max_processes = 0
         self._seconds_between = seconds_between
         self._root: int | None = None
         self._over = threading.Event()
@@ -47,7 +47,7 @@ class TreeMemory:
             tree = _tree(self._root)
             kilobytes = sum(_proportional_kilobytes(process) for process in tree)
             self.peak_megabytes = max(self.peak_megabytes, kilobytes / 1024)
-            self.most_processes = max(self.most_processes, len(tree))
+            self.max_processes = max(self.max_processes, len(tree))
 
 
 def _tree(root: int) -> list[int]:

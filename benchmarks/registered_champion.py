@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 FIRST, LAST = Month(2023, 1), Month(2023, 4)
-ASKED = Month(2023, 5)
+REQUEST_MONTH = Month(2023, 5)
 MODEL = "xgboost"
 URI = f"models:/{REGISTERED_MODEL}@champion"
 COMMAND = ["-c", "from ml_assets.cli import main; main()"]
@@ -91,7 +91,7 @@ def open_champion(variables: dict[str, str], trips: PublishedMonths) -> Register
 
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     mlflow.set_tracking_uri(variables["MLFLOW_TRACKING_URI"])
-    requests = trips.kept(ASKED)[list(REQUEST_COLUMNS)]
+    requests = trips.kept(REQUEST_MONTH)[list(REQUEST_COLUMNS)]
     # A fault of the meter now and then, which no client would state.
     requests = requests[requests["trip_distance"].between(MIN_MILES, MAX_MILES)]
     return RegisteredChampion(variables, load_pipeline(URI), requests)

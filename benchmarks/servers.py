@@ -57,7 +57,7 @@ class Server:
         data: dict[str, Any] = answer["data"]
         return data
 
-    def told_last(self) -> str:
+    def last_output(self) -> str:
         """The end of what it printed."""
         return self.log.read_text()[-2000:]
 
@@ -68,7 +68,7 @@ def serving(
     variables: Mapping[str, str],
     folder: Path,
     log: Path,
-    least_assets: int,
+    min_assets: int,
 ) -> Iterator[Server]:
     """Run a UI until the block ends; it is entered once the code location is loaded.
 
@@ -77,7 +77,7 @@ def serving(
         variables: see :func:`environment_with`.
         folder: where it is started.
         log: gets its output.
-        least_assets: it is ready when GraphQL lists at least so many.
+        min_assets: Number of assets in GraphQL at which the server counts as ready.
 
     Raises:
         RuntimeError: when it ends or is not ready in time.
@@ -96,9 +96,9 @@ def serving(
         )
     server = Server(f"http://127.0.0.1:{port}", log)
     try:
-        while not _is_ready(server, least_assets):
+        while not _is_ready(server, min_assets):
             if process.poll() is not None or time.perf_counter() - begun > READY_SECONDS:
-                raise RuntimeError(f"{command} did not get ready:\n{server.told_last()}")
+                raise RuntimeError(f"{command} did not get ready:\n{server.last_output()}")
             time.sleep(_POLL_SECONDS)
         server.ready_seconds = time.perf_counter() - begun
         yield server
@@ -112,7 +112,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _is_ready(server: Server, least_assets: int) -> bool:
+def _is_ready(server: Server, min_assets: int) -> bool:
     try:
         answer = server.ask(_LOADED)
     except requests.RequestException:
@@ -122,8 +122,8 @@ def _is_ready(server: Server, least_assets: int) -> bool:
         return False
     for entry in entries:
         if entry["locationOrLoadError"]["__typename"] != "RepositoryLocation":
-            raise RuntimeError(f"the code location does not load: {server.told_last()}")
-    return len(answer["assetNodes"]) >= least_assets
+            raise RuntimeError(f"the code location does not load: {server.last_output()}")
+    return len(answer["assetNodes"]) >= min_assets
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -25,10 +25,10 @@ MIN_TIMES_MLFLOW = 10.0
 MAX_TIMES_PIPELINE = 3.0
 MAX_SECONDS_TO_START = 3.0
 SINGLES = 512
-"""Different requests; asked over and over."""
+"""Number of different requests, sent repeatedly."""
 LIST = 10_000
 TURNS = 24
-ASKED_A_TURN = 128
+REQUESTS_PER_TURN = 128
 LOAD_ROUNDS = 3
 LOAD_SECONDS = 4.0
 LOAD_MAX = 40_000
@@ -70,7 +70,7 @@ def measure(options: Options) -> Section:
 
 @contextlib.contextmanager
 def _all_running(champion: RegisteredChampion, options: Options) -> Iterator[dict[str, Peer]]:
-    """Every server, each with one worker; only one of them is asked at a time."""
+    """Every server, each with one worker; only one is measured at a time."""
     booster, rows = options.scratch / "booster.ubj", options.scratch / "rows.npy"
     champion.write_booster(booster, rows, SINGLES)
     bodies = champion.bodies(SINGLES)
@@ -116,15 +116,15 @@ def _latency(peers: Mapping[str, Peer], options: Options) -> list[Figure]:
     connections = {name: Connection(peers[name].server.port) for name in names}
     taken: dict[str, list[float]] = {name: [] for name in names}
     turns = options.rounds_or(TURNS)
-    options.say(f"{turns} turns of {ASKED_A_TURN} single requests each")
+    options.say(f"{turns} turns of {REQUESTS_PER_TURN} single requests each")
     busy = time.process_time()
     for turn in range(turns + 2):  # two to warm up
-        start = turn * ASKED_A_TURN % SINGLES
+        start = turn * REQUESTS_PER_TURN % SINGLES
         for name in names:
-            asked = peers[name].singles[start : start + ASKED_A_TURN]
-            milliseconds = latencies(connections[name], asked)
+            requests = peers[name].singles[start : start + REQUESTS_PER_TURN]
+            milliseconds = latencies(connections[name], requests)
             taken[name] += milliseconds if turn >= 2 else []
-    client = 1e6 * (time.process_time() - busy) / (len(names) * ASKED_A_TURN * (turns + 2))
+    client = 1e6 * (time.process_time() - busy) / (len(names) * REQUESTS_PER_TURN * (turns + 2))
     for connection in connections.values():
         connection.close()
     quantiles = {name: _quantiles(values) for name, values in taken.items()}
@@ -197,10 +197,10 @@ def _long_list(port: int, champion: RegisteredChampion, options: Options) -> Fig
     for _ in range(options.rounds_or(LIST_ROUNDS)):
         begun = time.perf_counter()
         connection.ask(request)
-        asked = time.perf_counter()
+        predicted_at = time.perf_counter()
         champion.pipeline.predict(frame)
-        seconds["http"].append(asked - begun)
-        seconds["pipeline"].append(time.perf_counter() - asked)
+        seconds["http"].append(predicted_at - begun)
+        seconds["pipeline"].append(time.perf_counter() - predicted_at)
     connection.close()
     medians = {name: statistics.median(taken) for name, taken in seconds.items()}
     options.say(
@@ -238,11 +238,11 @@ def _notes(champion: RegisteredChampion) -> list[str]:
     rounds = champion.pipeline[-1].regressor_.get_booster().num_boosted_rounds()
     return [
         f"The champion is what `ml-assets run` trained and registered: XGBoost, {rounds} trees. "
-        "Each server has one worker; they run side by side and are asked in turn.",
+        "Each server has one worker; they run side by side and are measured in turn.",
         "The bare route reads the same JSON by a pydantic model and calls `inplace_predict` with "
         "one thread on a row encoded before: no encoding, no rules, no interval, no log. Once with "
         f"uvicorn's defaults, once with `{' '.join(OUR_OPTIONS)}` as the service has.",
-        f"Latency: {TURNS} turns of {ASKED_A_TURN} requests, one connection that is kept alive; "
+        f"Latency: {TURNS} turns of {REQUESTS_PER_TURN} requests, one keep-alive connection; "
         f"throughput: {CONNECTIONS} connections, {LOAD_ROUNDS} rounds of {LOAD_SECONDS:.0f} s. One "
         "client process on raw sockets; its own cost is in the detail.",
         "Every server's answers are first compared with `pipeline.predict`, to the last bit.",

@@ -45,8 +45,8 @@ def asset_names():
 
 def test_dagster_finds_the_project_by_workspace_yaml(called):
     done = called("dagster", "definitions", "validate")
-    told = done.stdout + done.stderr
-    assert "Validation successful for code location ml_assets" in told
+    output = done.stdout + done.stderr
+    assert "Validation successful for code location ml_assets" in output
 
 
 def test_dagster_finds_the_assets(called):

@@ -93,10 +93,10 @@ def test_passwords_are_masked_in_every_encoding(monkeypatch, password, form):
     monkeypatch.setenv("ML_ASSETS_SMTP_PASSWORD", password)
     monkeypatch.setenv("ML_ASSETS_HOME", f"s3://key:{quote(password, safe='')}@bucket/home")
     written = form(password)
-    told = scrub(f"cannot open {written}: refused")
-    assert written not in told
-    assert password not in told
-    assert told.startswith("cannot open ")
+    scrubbed = scrub(f"cannot open {written}: refused")
+    assert written not in scrubbed
+    assert password not in scrubbed
+    assert scrubbed.startswith("cannot open ")
 
 
 @pytest.mark.parametrize("value", ["1", "yes", "true"])
@@ -107,8 +107,8 @@ def test_switches_are_not_secrets(monkeypatch, value):
 
 
 def test_secrets_outside_the_environment_can_be_passed():
-    told = scrub("no such host: me:pa55 w0rd@h (q9w8e7)", "http://me:pa55%20w0rd@h/x", "q9w8e7")
-    assert told == "no such host: ***@h (***)"
+    scrubbed = scrub("no such host: me:pa55 w0rd@h (q9w8e7)", "http://me:pa55%20w0rd@h/x", "q9w8e7")
+    assert scrubbed == "no such host: ***@h (***)"
 
 
 def test_control_characters_and_terminal_escapes_are_removed():
@@ -118,21 +118,21 @@ def test_control_characters_and_terminal_escapes_are_removed():
 
 
 def test_a_long_text_is_shortened_and_keeps_its_end():
-    told = error_text(ValueError(f"column {'x' * 1_000_000}: rename it"))
-    assert len(told) <= MAX_CHARACTERS
-    assert told.startswith("ValueError: column ")
-    assert told.endswith("rename it")
+    scrubbed = error_text(ValueError(f"column {'x' * 1_000_000}: rename it"))
+    assert len(scrubbed) <= MAX_CHARACTERS
+    assert scrubbed.startswith("ValueError: column ")
+    assert scrubbed.endswith("rename it")
     assert len(scrub("x" * 1_000_000)) <= MAX_CHARACTERS
     assert len(one_line("a\n" * 1_000_000, 100)) == 100
 
 
 def test_shortening_does_not_expose_a_secret():
     for before in range(_MAX_SCANNED // 2 - 20, _MAX_SCANNED // 2 + 2, 3):
-        told = scrub(
+        scrubbed = scrub(
             f"{'y' * before} T0k3n-of-the-service {'z ' * _MAX_SCANNED}", limit=_MAX_SCANNED
         )
-        assert "T0k3n" not in told
-        assert "service" not in told
+        assert "T0k3n" not in scrubbed
+        assert "service" not in scrubbed
 
 
 def test_shown_errors_are_scrubbed_on_construction():

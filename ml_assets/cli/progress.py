@@ -149,8 +149,8 @@ class StepProgress:
         check = event.asset_check_evaluation_data
         if not check.passed:
             name = f"{check.check_name} of {check.asset_key.to_user_string()}"
-            told = escape(check.description or "not passed")
-            self._console.print(f"  [yellow]![/yellow] check {name}: {told}", soft_wrap=True)
+            message = escape(check.description or "not passed")
+            self._console.print(f"  [yellow]![/yellow] check {name}: {message}", soft_wrap=True)
 
     def _finish(self, step: str, sign: str, timestamp: float) -> None:
         self._done += 1

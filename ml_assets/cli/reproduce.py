@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--requests",
-    "most_requests",
+    "max_requests",
     type=click.IntRange(min=1),
     default=MAX_REQUESTS,
     show_default=True,
     help="Maximum number of requests to compare, spread evenly over the test month.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def reproduce(version: str, tolerance: float, most_requests: int, as_json: bool) -> None:
+def reproduce(version: str, tolerance: float, max_requests: int, as_json: bool) -> None:
     """Refit a registered VERSION from its training record, and compare predictions.
 
     VERSION is a number or an alias (champion, previous, challenger). Months, checksums, parameters
@@ -56,7 +56,7 @@ def reproduce(version: str, tolerance: float, most_requests: int, as_json: bool)
                 version,
                 store,
                 tolerance=tolerance,
-                most_requests=most_requests,
+                max_requests=max_requests,
             )
         except (UnknownVersion, ReproductionError, TrackingUnavailable) as error:
             raise click.ClickException(str(error)) from error

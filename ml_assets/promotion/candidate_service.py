@@ -69,18 +69,18 @@ class CandidateService:
         except urllib3.exceptions.HTTPError as error:
             raise ServiceUnresponsive(self._why(error)) from error
         if answer.status != 200:
-            told = answer.data[:500].decode("utf-8", "replace")
-            raise ServiceUnresponsive(f"POST {path} was answered with {answer.status}: {told}")
+            text = answer.data[:500].decode("utf-8", "replace")
+            raise ServiceUnresponsive(f"POST {path} was answered with {answer.status}: {text}")
         found: Mapping[str, Any] = answer.json()
         return found
 
     def _why(self, error: Exception) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):  # it may be about to end
             self.process.wait(1.0)
-        told = self.log.read_text("utf-8", "replace").strip().splitlines()
+        text = self.log.read_text("utf-8", "replace").strip().splitlines()
         status = self.process.returncode
         ended = "does not answer" if status is None else f"ended with status {status}"
-        last = f"; it said: {told[-1]}" if told else ""
+        last = f"; it said: {text[-1]}" if text else ""
         return f"the service {ended} ({error_text(error)}){last}"
 
     def end(self) -> None:

@@ -167,10 +167,10 @@ def better_by_paired_bootstrap(
 ) -> Criterion:
     """The lower confidence limit of the improvement exceeds the minimum that is required."""
     passed = difference.at_least > limits.min_improvement
-    asked = f"more than {limits.min_improvement:.3g} min is required"
+    required = f"more than {limits.min_improvement:.3g} min is required"
     direction = "worse" if difference.improvement < 0 else "better"
     if limits.from_backtest:
-        asked += ", by which a lead moves from month to month in the backtest"
+        required += ", by which a lead moves from month to month in the backtest"
     return Criterion(
         name="better_by_paired_bootstrap",
         passed=passed,
@@ -178,7 +178,7 @@ def better_by_paired_bootstrap(
             f"{model} {difference.challenger_rmse:.3f} against {difference.champion_rmse:.3f} on "
             f"{difference.trips:,} trips of {month}: {direction} by "
             f"{abs(difference.improvement):.3f} min; with {difference.confidence:.0%} confidence "
-            f"the improvement is at least {difference.at_least:.3f} min ({asked})"
+            f"the improvement is at least {difference.at_least:.3f} min ({required})"
         ),
         value=difference.at_least,
         limit=limits.min_improvement,

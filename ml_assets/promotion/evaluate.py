@@ -214,11 +214,11 @@ class Evaluator:
         version = ensure_registered(client, name, self._version(row, uri, months, refit=True))
         failures = self._run_checks(version, expected, _REFIT_CHECKS).failures
         if failures:
-            told = "; ".join(failures)
-            client.set_model_version_tag(name, version.version, "refused", told[:5000])
+            text = "; ".join(failures)
+            client.set_model_version_tag(name, version.version, "refused", text[:5000])
             raise NotServable(
                 f"version {version.version} of {name}, fitted on all months, does not serve "
-                f"({told}); what served before still does: materialize the model "
+                f"({text}); what served before still does: materialize the model "
                 "again, then the leaderboard and champion_model"
             )
         return replace(candidate, version=version)

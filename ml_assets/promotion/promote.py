@@ -155,8 +155,8 @@ def _reason(result: CandidateResult, others: list[CandidateResult]) -> str:
     if not others:
         return reason
     when = "before it" if result.promotion.promoted else "after it"
-    asked = "; ".join(f"{other.model} ({other.promotion.reason})" for other in others)
-    return f"{reason}. Asked {when} and refused: {asked}"
+    reasons = "; ".join(f"{other.model} ({other.promotion.reason})" for other in others)
+    return f"{reason}. Asked {when} and refused: {reasons}"
 
 
 def _serving_fields(evaluator: Evaluator, result: CandidateResult) -> dict[str, Any]:

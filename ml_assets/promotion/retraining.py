@@ -48,10 +48,10 @@ class NewData:
         return bool(self.new or self.republished)
 
     def __str__(self) -> str:
-        told = (("new", self.new), ("republished", self.republished))
+        groups = (("new", self.new), ("republished", self.republished))
         return ", ".join(
             f"{kind}: {span([Month.parse(month) for month in months])}"
-            for kind, months in told
+            for kind, months in groups
             if months
         )
 

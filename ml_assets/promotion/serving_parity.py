@@ -127,11 +127,11 @@ def compare(
         "http_single": lambda: [ask(json.dumps(one).encode()) for one in requests[:one_by_one]],
         "page": lambda: [ask(_form(one), PAGE_PATH) for one in requests[:one_by_one]],
     }
-    asked = {"http_single": requests[:one_by_one], "page": requests[:one_by_one]}
+    by_channel = {"http_single": requests[:one_by_one], "page": requests[:one_by_one]}
     for way, answer in ways.items():
         answers = answer()
         found.compared[way] = len(answers)
-        found.difference = _difference(way, asked.get(way, requests), expected, answers)
+        found.difference = _difference(way, by_channel.get(way, requests), expected, answers)
         if found.difference is not None:
             return found
     found.compared["features"] = len(trips)
@@ -181,8 +181,8 @@ def _form(request: Mapping[str, Any]) -> bytes:
 
     An input for times holds minutes, and one that is empty is left out.
     """
-    told = {name: value for name, value in request.items() if value is not None}
-    return json.dumps(told | {"pickup_datetime": told["pickup_datetime"][:16]}).encode()
+    body = {name: value for name, value in request.items() if value is not None}
+    return json.dumps(body | {"pickup_datetime": body["pickup_datetime"][:16]}).encode()
 
 
 def _difference(

@@ -208,8 +208,8 @@ def _is_abandoned(
 
 def _running(client: "MlflowClient", experiment_id: str) -> list[Any]:
     def page_after(token: str | None) -> Any:
-        asked = "attributes.status = 'RUNNING'"
-        return client.search_runs([experiment_id], filter_string=asked, page_token=token)
+        condition = "attributes.status = 'RUNNING'"
+        return client.search_runs([experiment_id], filter_string=condition, page_token=token)
 
     page = page_after(None)
     running = list(page)

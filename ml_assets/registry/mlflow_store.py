@@ -275,10 +275,10 @@ class TrackingStore:
                 "version, or keep a backup and bring the database up to date with `mlflow db "
                 f"upgrade`. {_UNCHANGED}"
             )
-        told = error_text(fault, self.uri) if isinstance(fault, Exception) else fault
+        reason = error_text(fault, self.uri) if isinstance(fault, Exception) else fault
         return (
-            f"MLflow {what} at MLFLOW_TRACKING_URI={without_credentials(self.uri)} ({told}): start "
-            "that server, correct the variable, or unset it to track in SQLite under "
+            f"MLflow {what} at MLFLOW_TRACKING_URI={without_credentials(self.uri)} ({reason}): "
+            "start that server, correct the variable, or unset it to track in SQLite under "
             f"ML_ASSETS_HOME. {_UNCHANGED}"
         )
 

@@ -40,7 +40,7 @@ ASK_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 10.0
 """A version that could not be handed over is tried again after so long."""
 
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+_HTTP_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 """Of one question to a server: the next second brings another."""
 
 _SHOWN_CHARACTERS = 500
@@ -202,21 +202,21 @@ class ChampionWatch:
 def main() -> None:
     """Watch until standard input ends."""
     scrub_logs()
-    os.environ.update(_PATIENCE)
+    os.environ.update(_HTTP_LIMITS)
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     threading.Thread(target=_end_with_server, daemon=True).start()
     settings = read_settings()
     watch = ChampionWatch(settings)
-    told = ""
+    reported = ""
     while True:
         try:
             watch.look()
-            told = ""
+            reported = ""
         except OSError as error:  # a full disk: the service sees that nothing is heard any more
-            if str(error) != told:
+            if str(error) != reported:
                 fault = storage_error_message(error, settings.local_home) or error_text(error)
                 print(f"the registry's state cannot be written: {fault}", file=sys.stderr)
-            told = str(error)
+            reported = str(error)
         watch.rest()
 
 

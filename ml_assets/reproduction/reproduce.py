@@ -91,16 +91,16 @@ class Reproduction(BaseModel):
     @property
     def sentence(self) -> str:
         """What came out, for people."""
-        asked = f"{self.requests:,} predictions for {self.test_month}"
+        predictions = f"{self.requests:,} predictions for {self.test_month}"
         if self.verdict == "identical":
-            return f"identical: {asked} are the same bit for bit"
+            return f"identical: {predictions} are the same bit for bit"
         largest, mean = self.largest_difference, self.mean_difference
         far = f"at most {largest:.2g} min apart, {mean:.2g} on average"
         if self.verdict == "within tolerance":
-            return f"within tolerance ({self.tolerance:g} min): {asked} are {far}"
+            return f"within tolerance ({self.tolerance:g} min): {predictions} are {far}"
         why = "" if self.differences else "; no input differs, so it lies in the fit itself"
         return (
-            f"differs: {asked} are {far}; {self.beyond_tolerance:.1%} of them more than the "
+            f"differs: {predictions} are {far}; {self.beyond_tolerance:.1%} of them more than the "
             f"tolerance of {self.tolerance:g} min{why}"
         )
 
@@ -112,7 +112,7 @@ def reproduce(
     store: TripStore,
     *,
     tolerance: float = PREDICTION_TOLERANCE,
-    most_requests: int = MAX_REQUESTS,
+    max_requests: int = MAX_REQUESTS,
 ) -> Reproduction:
     """Fit a version again, and compare what both fits predict for the test month.
 
@@ -122,7 +122,7 @@ def reproduce(
         which: A version's number or an alias.
         store: Where the months are; they are taken as they are now.
         tolerance: Minutes up to which two predictions count as the same.
-        most_requests: Every n-th request of the test month is asked, so that they are no more.
+        max_requests: Maximum number of requests; every n-th of the test month is predicted.
 
     Raises:
         UnknownVersion: when there is no such version, or what its training recorded is gone.
@@ -132,7 +132,7 @@ def reproduce(
     recorded = load_training_record(client, name, which)
     now = _as_stored(store, recorded)
     registered = _registered(recorded)
-    test_trips = _requests(store, now, most_requests)
+    test_trips = _requests(store, now, max_requests)
     begun = time.perf_counter()
     try:
         fitted = _fitted_again(recorded, store, now, registered)
@@ -288,8 +288,8 @@ def changed_inputs(recorded: TrainingRecord, now: TrainingSet) -> list[ChangedIn
     try:
         load_verified(recorded.registered_model, recorded.version)
     except PredictionsChanged as error:
-        told = ChangedInput(input="the code's answers", recorded="as registered", now=str(error))
-        found.append(told)
+        change = ChangedInput(input="the code's answers", recorded="as registered", now=str(error))
+        found.append(change)
     return found
 
 

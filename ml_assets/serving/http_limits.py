@@ -21,10 +21,10 @@ HEADER_SECONDS: Final = 10.0
 DRAIN_SECONDS: Final = 0.3
 """When the service ends: for requests that were sent before their client could know of it."""
 
-_TOLD: Final = b'{"detail":"headers may have %d bytes"}' % HEADER_BYTES
+_DETAIL: Final = b'{"detail":"headers may have %d bytes"}' % HEADER_BYTES
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
-    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(_TOLD), _TOLD)
+    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(_DETAIL), _DETAIL)
 )
 
 

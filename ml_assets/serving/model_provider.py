@@ -102,12 +102,12 @@ class RegistryModelProvider:
         if not reachable and now - self._started > SILENT:
             since = "the service started" if answered is None else f"{answered:%F %T} UTC"
             problems.append(f"the registry has not answered since {since}")
-        told = "; ".join(text for text in problems if text) or None
+        problem = "; ".join(text for text in problems if text) or None
         return RegistryState(
             reachable=reachable,
             last_response_at=answered,
             champion_version=note.champion_version,
-            problem=told,
+            problem=problem,
         )
 
     async def start(self) -> None:
@@ -143,7 +143,7 @@ class RegistryModelProvider:
             if self._champion.refresh():
                 self._failed = None
         except (OSError, ValueError) as error:
-            self._tell(f"{self._folder} cannot be read ({error_text(error)})")
+            self._set_problem(f"{self._folder} cannot be read ({error_text(error)})")
             return
         note = self._champion.note
         if self._champion.damaged:
@@ -158,7 +158,7 @@ class RegistryModelProvider:
             model = await asyncio.to_thread(load_bundle, self._folder / note.folder)
         except UnusableBundle as error:
             self._failed = time.monotonic()
-            self._tell(f"version {note.version} cannot be used: {error}")
+            self._set_problem(f"version {note.version} cannot be used: {error}")
             return
         self._model, self._loaded = model, note.folder
         self._failed = self._problem = None
@@ -166,7 +166,7 @@ class RegistryModelProvider:
         # It answers meanwhile, with the same bits.
         self._settling = asyncio.create_task(asyncio.to_thread(_settle, model))
 
-    def _tell(self, problem: str) -> None:
+    def _set_problem(self, problem: str) -> None:
         if problem != self._problem:
             _LOGGER.warning("%s", problem)
         self._problem = problem

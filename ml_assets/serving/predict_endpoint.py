@@ -38,13 +38,13 @@ from ml_assets.serving.request_log.writer import Answered
 from ml_assets.serving.responses import (
     Reply,
     answer_list,
+    error_reply,
     explanation_of,
-    problem,
+    field_error,
     reply_to_one,
     request_id_of,
     send_reply,
-    told,
-    wrong,
+    validation_error,
 )
 from ml_assets.serving.state import Service
 
@@ -79,7 +79,7 @@ class PredictEndpoint:
             return
         except Exception:
             _LOGGER.exception("request %s could not be answered", request_id)
-            reply = told(500, "the service failed; its log tells why, under this request id")
+            reply = error_reply(500, "the service failed; its log tells why, under this request id")
         self._service.metrics.answered(reply.status)
         await send_reply(send, reply, request_id)
 
@@ -90,22 +90,22 @@ class PredictEndpoint:
             raw = await read_body(scope, receive, limits)
             coding = content_coding(scope)
         except WrongQuery as error:
-            return wrong([problem(("query", "explain"), str(error))], 1)
+            return validation_error([field_error(("query", "explain"), str(error))], 1)
         except BodyTooLarge:
             return self._too_large(close=True)
         except UnsupportedCoding as error:
             return _unsupported(str(error))
         except BodyTooSlow:
             text = f"the body did not arrive within {limits.body_seconds:g} seconds"
-            return told(408, text, close=True)
+            return error_reply(408, text, close=True)
         served = self._service.models.model
         if served is None:
-            return told(503, self._service.why_no_model)
+            return error_reply(503, self._service.why_no_model)
         call = _Call(request_id, served, time.perf_counter(), explain)
         if len(raw) <= limits.inline_bytes and not explain and coding is None:
             answer = self._answer(raw, coding, call)
         elif self._waiting >= limits.waiting:
-            return told(503, "too many lists are waiting for their turn: try again later")
+            return error_reply(503, "too many lists are waiting for their turn: try again later")
         else:
             self._waiting += 1
             try:
@@ -129,7 +129,7 @@ class PredictEndpoint:
             except BodyTooLarge:
                 return self._too_large()
             except DamagedBody as error:
-                return wrong([problem(("body",), str(error), "content_encoding")], 1)
+                return validation_error([field_error(("body",), str(error), "content_encoding")], 1)
         request = self._parsed(raw)
         if isinstance(request, list):
             return self._many(request, call)
@@ -149,22 +149,26 @@ class PredictEndpoint:
     def _too_large(self, *, close: bool = False) -> Reply:
         most = self._service.limits.body_bytes
         text = f"a body may have {most:,} bytes (decompressed): send fewer requests at a time"
-        return told(413, text, close=close)
+        return error_reply(413, text, close=close)
 
     def _parsed(self, raw: bytes) -> list[Any] | Request | Reply:
         """The list or the request that a body holds, or what is wrong with it."""
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
-            return wrong([problem(("body",), f"the body is no JSON: {error}", "json_invalid")], 1)
+            return validation_error(
+                [field_error(("body",), f"the body is no JSON: {error}", "json_invalid")], 1
+            )
         if isinstance(body, list):
             return body
         if not isinstance(body, dict):
-            return wrong([problem(("body",), f"the body {_NO_OBJECT}, or a list of such")], 1)
+            return validation_error(
+                [field_error(("body",), f"the body {_NO_OBJECT}, or a list of such")], 1
+            )
         request = read_request(body)
         if isinstance(request, Refused):
             most = self._service.limits.problems
-            return wrong(_problems(request, ("body",), most), most, request.count)
+            return validation_error(_problems(request, ("body",), most), most, request.count)
         return request
 
     def _many(self, body: list[Any], call: "_Call") -> Reply:
@@ -172,13 +176,15 @@ class PredictEndpoint:
         most = limits.explained_length if call.explain else limits.list_length
         if len(body) > most:
             of = "that is to be explained may have" if call.explain else "may have"
-            return told(413, f"a list {of} {most:,} requests, and this one has {len(body):,}")
+            return error_reply(
+                413, f"a list {of} {most:,} requests, and this one has {len(body):,}"
+            )
         now = datetime.now(UTC)
         read = [read_request(fields, now) for fields in body]
         requests = [request for request in read if isinstance(request, Request)]
         if len(requests) < len(body):
             problems, count = _problems_of_list(body, read, limits.problems)
-            return wrong(problems, limits.problems, count)
+            return validation_error(problems, limits.problems, count)
         reply, answers = answer_list(
             call.served.model, requests, call.request_id, explain=call.explain
         )
@@ -233,7 +239,7 @@ def _unsupported(coding: str) -> Reply:
         f"Content-Encoding {coding} is not supported: send {' or '.join(CONTENT_CODINGS)}, or none"
     )
     accepted = (b"accept-encoding", ", ".join(CONTENT_CODINGS).encode("ascii"))
-    return replace(told(415, text), headers=(accepted,))
+    return replace(error_reply(415, text), headers=(accepted,))
 
 
 def _wants_explanation(query: bytes) -> bool:
@@ -254,9 +260,9 @@ def _wants_explanation(query: bytes) -> bool:
 
 def _problems(refused: Refused, loc: tuple[str | int, ...], most: int) -> list[dict[str, Any]]:
     """Entries of a 422, at most so many: a body has room for 100,000 unknown names."""
-    found = [problem((*loc, fault.field), fault.message) for fault in refused.problems[:most]]
+    found = [field_error((*loc, fault.field), fault.message) for fault in refused.problems[:most]]
     found += [
-        problem((*loc, name[:MAX_QUOTED_NAME]), unknown_field(name), "extra_forbidden")
+        field_error((*loc, name[:MAX_QUOTED_NAME]), unknown_field(name), "extra_forbidden")
         for name in refused.unknown[: most - len(found)]
     ]
     return found
@@ -278,5 +284,5 @@ def _problems_of_list(
         if is_object:
             found += _problems(request, ("body", at), most - len(found))
         else:
-            found.append(problem(("body", at), f"an entry of the list {_NO_OBJECT}"))
+            found.append(field_error(("body", at), f"an entry of the list {_NO_OBJECT}"))
     return found, count

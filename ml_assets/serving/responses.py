@@ -83,16 +83,18 @@ class Reply:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def told(status: int, detail: str, *, close: bool = False) -> Reply:
+def error_reply(status: int, detail: str, *, close: bool = False) -> Reply:
     """A refusal in one sentence."""
     return Reply(status, orjson.dumps({"detail": detail}), close)
 
 
-def wrong(problems: Sequence[dict[str, Any]], most: int, count: int | None = None) -> Reply:
+def validation_error(
+    problems: Sequence[dict[str, Any]], most: int, count: int | None = None
+) -> Reply:
     """A 422 with the wrong fields, in the shape that FastAPI gives them.
 
     Args:
-        problems: As of :func:`problem`; the first ``most`` of them are in the body.
+        problems: As of :func:`field_error`; the first ``most`` of them are in the body.
         most: Entries in the body.
         count: How many there are, where ``problems`` holds only the first of them.
     """
@@ -100,7 +102,9 @@ def wrong(problems: Sequence[dict[str, Any]], most: int, count: int | None = Non
     return Reply(422, orjson.dumps({"detail": problems[:most], "error_count": total}))
 
 
-def problem(loc: Sequence[str | int], message: str, kind: str = "value_error") -> dict[str, Any]:
+def field_error(
+    loc: Sequence[str | int], message: str, kind: str = "value_error"
+) -> dict[str, Any]:
     """One entry of a 422: where, what, and of which kind."""
     return {"loc": list(loc), "msg": message, "type": kind}
 

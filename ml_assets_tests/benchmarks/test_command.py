@@ -23,9 +23,9 @@ def measured(value: float) -> Section:
 
 
 def test_help_explains_every_section_and_the_thorough_measurements():
-    told = CliRunner().invoke(main, ["--help"]).output
-    assert all(name in told for name in SECTIONS)
-    assert "--thorough adds" in told
+    output = CliRunner().invoke(main, ["--help"]).output
+    assert all(name in output for name in SECTIONS)
+    assert "--thorough adds" in output
 
 
 def test_unknown_name_is_answered_with_the_known_ones():

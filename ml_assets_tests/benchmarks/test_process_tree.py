@@ -21,4 +21,4 @@ def test_memory_of_a_child_counts():
         while process.poll() is None:
             time.sleep(0.05)
     assert memory.peak_megabytes > 60
-    assert memory.most_processes == 2
+    assert memory.max_processes == 2

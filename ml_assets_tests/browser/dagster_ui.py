@@ -124,10 +124,10 @@ class DagsterUi:
             " { events { ... on MessageEvent { message } } } } }",
             run=run_id,
         )["logsForRun"]["events"]
-        told = re.search(
+        match = re.search(
             r"Executing steps in process \(pid: (\d+)\)", " ".join(e["message"] for e in events)
         )
-        return int(told[1]) if told else None
+        return int(match[1]) if match else None
 
     def unhealthy_daemons(self) -> list[str]:
         """Daemons that should send heartbeats and do not."""

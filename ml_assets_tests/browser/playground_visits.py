@@ -102,16 +102,16 @@ class Visit:
 
     def predict(self) -> dict[str, Any]:
         """Press the button."""
-        return self.asked(self.page.get_by_role("button", name="Predict", exact=True).click)
+        return self.predicting(self.page.get_by_role("button", name="Predict", exact=True).click)
 
-    def asked(self, act: Any) -> dict[str, Any]:
+    def predicting(self, act: Any) -> dict[str, Any]:
         """What the page sent when something was done, once its answer is to be seen."""
         with self.page.expect_response(lambda answer: "/predict?" in answer.url) as caught:
             act()
         caught.value.finished()
-        told = caught.value.json()
+        body = caught.value.json()
         if caught.value.ok:
-            self.page.get_by_text(told["request_id"]).first.wait_for()
+            self.page.get_by_text(body["request_id"]).first.wait_for()
         return json.loads(caught.value.request.post_data)
 
     def minutes(self) -> float:

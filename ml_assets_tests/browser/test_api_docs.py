@@ -26,10 +26,10 @@ def test_a_prediction_is_tried_out_without_a_network(visits: Visits):
         visit = visits.open(service.address, path="/docs")
         visit.page.locator(".opblock-post").first.wait_for()
         visit.picture("docs")
-        status, told = try_out(visit, "post", "/predict")
+        status, content = try_out(visit, "post", "/predict")
         visit.picture("docs_tried_out")
         assert status == 200
-        assert told["predicted_minutes"] > 0
+        assert content["predicted_minutes"] > 0
         curl = visit.page.locator(".curl").first.inner_text()
         assert f"{service.address}/predict" in curl
 

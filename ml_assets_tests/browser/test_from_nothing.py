@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-ASKED = [
+REQUESTS = [
     {
         "PULocationID": 74,
         "DOLocationID": 75,
@@ -65,7 +65,7 @@ def service(trained: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def over_http(service: Service) -> list[dict]:
-    return [service.ask("POST", "/predict", asked).content for asked in ASKED]
+    return [service.ask("POST", "/predict", request).content for request in REQUESTS]
 
 
 def minutes_of(answer: dict) -> tuple[float, ...]:
@@ -81,7 +81,7 @@ def test_pipeline_and_http_agree_to_the_last_bit(trained, over_http, monkeypatch
 
     settings = read_settings(trained)
     model = load_model(TrackingStore.of(settings).client(), REGISTERED_MODEL)
-    frame = pd.DataFrame(ASKED)
+    frame = pd.DataFrame(REQUESTS)
     frame["pickup_datetime"] = pd.to_datetime(frame["pickup_datetime"])
     assert list(model.pipeline.predict(frame)) == [
         answer["predicted_minutes"] for answer in over_http
@@ -90,19 +90,19 @@ def test_pipeline_and_http_agree_to_the_last_bit(trained, over_http, monkeypatch
 
 
 def test_one_by_one_and_as_a_list_agree(service, over_http):
-    answer = service.ask("POST", "/predict", ASKED).content
+    answer = service.ask("POST", "/predict", REQUESTS).content
     assert [minutes_of(found) for found in answer["predictions"]] == list(
         map(minutes_of, over_http)
     )
 
 
 def test_a_file_agrees(trained, over_http, tmp_path):
-    asked, answered = tmp_path / "asked.csv", tmp_path / "answered.csv"
-    with asked.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*ASKED[1]])
+    request, answered = tmp_path / "asked.csv", tmp_path / "answered.csv"
+    with request.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*REQUESTS[1]])
         writer.writeheader()
-        writer.writerows(ASKED)
-    process = start(["predict", str(asked), "--out", str(answered)], trained)
+        writer.writerows(REQUESTS)
+    process = start(["predict", str(request), "--out", str(answered)], trained)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     with answered.open(newline="") as file:
@@ -111,12 +111,12 @@ def test_a_file_agrees(trained, over_http, tmp_path):
 
 def test_the_page_shows_these_minutes(service, over_http, page: "Page", pictures: "Pictures"):
     page.goto(f"http://127.0.0.1:{service.port}/")
-    for asked, expected in zip(ASKED, over_http, strict=True):
-        page.locator("#pickup").fill(str(asked["PULocationID"]))
-        page.locator("#dropoff").fill(str(asked["DOLocationID"]))
-        page.locator("#miles").fill(str(asked["trip_distance"]))
-        page.locator("#when").fill(asked["pickup_datetime"])
-        page.locator("#passengers").fill(str(asked.get("passenger_count", "")))
+    for request, expected in zip(REQUESTS, over_http, strict=True):
+        page.locator("#pickup").fill(str(request["PULocationID"]))
+        page.locator("#dropoff").fill(str(request["DOLocationID"]))
+        page.locator("#miles").fill(str(request["trip_distance"]))
+        page.locator("#when").fill(request["pickup_datetime"])
+        page.locator("#passengers").fill(str(request.get("passenger_count", "")))
         with page.expect_response(lambda response: "/predict" in response.url) as heard:
             page.locator("#predict").click()
         assert minutes_of(heard.value.json()) == minutes_of(expected)
@@ -131,17 +131,17 @@ def test_the_page_shows_these_minutes(service, over_http, page: "Page", pictures
 
 def test_the_page_s_command_gives_them_too(service, over_http, page: "Page"):
     command = page.locator("#command").inner_text()
-    told = subprocess.run(
+    done = subprocess.run(
         command, shell=True, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True
     )
-    assert minutes_of(json.loads(told.stdout)) == minutes_of(over_http[-1])
+    assert minutes_of(json.loads(done.stdout)) == minutes_of(over_http[-1])
 
 
 def test_the_documented_call_is_answered(service):
     here = curl_command("/predict").replace("127.0.0.1:8000", f"127.0.0.1:{service.port}")
-    told = subprocess.run(here, shell=True, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(here, shell=True, capture_output=True, text=True, timeout=60, check=True)
     lower, predicted, upper = (
-        json.loads(told.stdout)[name]
+        json.loads(done.stdout)[name]
         for name in ("lower_minutes", "predicted_minutes", "upper_minutes")
     )
     assert 1 <= lower <= predicted <= upper <= 60

@@ -35,13 +35,13 @@ def test_first_click_answers_with_what_the_api_says(visit, address):
     visit.picture("before")
     sent = visit.predict()
     visit.picture("after")
-    told = predicted(address, sent)
-    assert visit.minutes() == told["predicted_minutes"]
-    assert visit.page.locator("#minutes").inner_text() == f"{told['predicted_minutes']:.1f}"
+    predictions = predicted(address, sent)
+    assert visit.minutes() == predictions["predicted_minutes"]
+    assert visit.page.locator("#minutes").inner_text() == f"{predictions['predicted_minutes']:.1f}"
     words = visit.page.locator("#words").inner_text()
     assert words == (
-        f"80 of 100 such trips take between {told['lower_minutes']:.1f} and "
-        f"{told['upper_minutes']:.1f} minutes."
+        f"80 of 100 such trips take between {predictions['lower_minutes']:.1f} and "
+        f"{predictions['upper_minutes']:.1f} minutes."
     )
 
 
@@ -62,10 +62,10 @@ def test_page_and_api_give_the_same_minutes(visits, address, request_):
     visit = visits.open(address, request_).ready()
     assert visit.predict() == request_
     typed = {name: str(value) for name, value in request_.items()}
-    told = predicted(address, typed)  # as the reference's body has them
+    predictions = predicted(address, typed)  # as the reference's body has them
     assert (
         visit.minutes()
-        == told["predicted_minutes"]
+        == predictions["predicted_minutes"]
         == predicted(address, request_)["predicted_minutes"]
     )
 
@@ -138,7 +138,7 @@ def test_whole_way_by_keyboard(visit):
     assert visit.field("Drop-off zone").input_value() == "JFK Airport (132)"
     assert page.evaluate("document.activeElement.id") == "miles"
     page.keyboard.type("17.5")
-    sent = visit.asked(lambda: press("Enter"))
+    sent = visit.predicting(lambda: press("Enter"))
     assert sent["PULocationID"] == 239
     assert sent["DOLocationID"] == 132
     assert sent["trip_distance"] == 17.5

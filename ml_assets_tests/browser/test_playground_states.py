@@ -28,8 +28,8 @@ def test_wrong_fields_are_told_beside_them_and_nothing_is_lost(visits, local):
     visit.field("Passengers (optional)").fill("ten")
     sent = visit.predict()
     assert sent["PULocationID"] == "atlantis"
-    told = visit.page.locator(".error:visible").all_inner_texts()
-    assert told == [
+    shown = visit.page.locator(".error:visible").all_inner_texts()
+    assert shown == [
         "The pick-up zone must be a zone number from 1 to 265, not atlantis",
         "The distance must be a number of miles from 0 to 1000, not 1001",
         "The number of passengers must be a whole number from 0 to 9, not ten",
@@ -80,7 +80,7 @@ def test_token_is_asked_for_and_stays_in_the_tab(visits):
         visit.page.get_by_text("send the service's token", exact=False).wait_for()
         visit.picture("token")
         token.fill("secret")
-        visit.asked(lambda: token.press("Enter"))
+        visit.predicting(lambda: token.press("Enter"))
         assert token.is_hidden()
         assert visit.field("Pick-up zone").input_value() == "East Harlem North (74)"
         command = visit.page.locator("#command").inner_text()
@@ -89,8 +89,8 @@ def test_token_is_asked_for_and_stays_in_the_tab(visits):
         assert "secret" not in visit.page.evaluate(kept)
         assert "secret" not in command
         sent = visit.predict()
-        told = predicted(service.address, sent, Authorization="Bearer secret")
-        assert visit.minutes() == told["predicted_minutes"]
+        shown = predicted(service.address, sent, Authorization="Bearer secret")
+        assert visit.minutes() == shown["predicted_minutes"]
 
 
 def test_service_that_is_gone_is_told_and_the_form_kept(visits):
@@ -166,7 +166,7 @@ def test_answer_comes_into_sight_on_a_phone(visits, local):
     from playwright.sync_api import expect
 
     visit = visits.open(local.address, viewport={"width": 360, "height": 640}).ready()
-    visit.asked(lambda: visit.field("Pick-up zone").press("Enter"))
+    visit.predicting(lambda: visit.field("Pick-up zone").press("Enter"))
     expect(visit.page.locator("#headline")).to_be_in_viewport(ratio=1)
 
 

@@ -179,8 +179,8 @@ def test_commands_that_open_a_new_home_at_once_all_succeed(tmp_path, monkeypatch
         subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
-    told = [opener.communicate(timeout=120)[1] for opener in openers]
-    assert [opener.returncode for opener in openers] == [0, 0, 0, 0], "\n".join(told)
+    outputs = [opener.communicate(timeout=120)[1] for opener in openers]
+    assert [opener.returncode for opener in openers] == [0, 0, 0, 0], "\n".join(outputs)
     again = subprocess.run(
         [*command[:-1], "0"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )

@@ -53,10 +53,10 @@ def test_requests_are_scored_by_the_champion_and_rejected_ones_counted(predict, 
     assert (answer.status, answer.err) == (0, "")
     assert answer.out.startswith("minutes.csv: 2 of 3 requests scored with version 1 in ")
     assert "1 could not be scored, by invalid field: trip_distance 1" in answer.out
-    told = re.search(
+    shown = re.search(
         r"^no pick-up time given: all rows scored as of (.*)$", answer.out, re.MULTILINE
     )
-    as_of = datetime.strptime(told[1], "%Y-%m-%d %H:%M (New York time)")
+    as_of = datetime.strptime(shown[1], "%Y-%m-%d %H:%M (New York time)")
     assert abs(as_of - new_york_time()) < timedelta(minutes=5)
     minutes = pl.read_csv(tmp_path / "minutes.csv")
     assert minutes["PULocationID"].to_list() == [41, 41, 75]
@@ -71,12 +71,12 @@ def test_requests_are_scored_by_the_champion_and_rejected_ones_counted(predict, 
 def test_json_is_one_object_and_nothing_else(predict, tmp_path):
     answer = predict("requests.csv", "--out", "minutes.parquet", "--version", "1", "--json")
     assert answer.status == 0
-    told = json.loads(answer.out)
-    seconds = told.pop("seconds")
+    shown = json.loads(answer.out)
+    seconds = shown.pop("seconds")
     assert 0 < seconds < 60
-    as_of = datetime.fromisoformat(told.pop("scored_as_of"))
+    as_of = datetime.fromisoformat(shown.pop("scored_as_of"))
     assert abs(as_of - new_york_time()) < timedelta(minutes=5)
-    assert told == {
+    assert shown == {
         "rows": 3,
         "scored": 2,
         "refused": 1,
@@ -100,7 +100,7 @@ def test_an_existing_file_is_replaced_only_with_overwrite(predict, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "shown"),
     [
         (["absent.csv", "--out", "minutes.csv"], "absent.csv cannot be read: No such file"),
         (["requests.csv", "--out", "minutes.txt"], "minutes.txt must end with one of .parquet"),
@@ -114,10 +114,10 @@ def test_an_existing_file_is_replaced_only_with_overwrite(predict, tmp_path):
         ),
     ],
 )
-def test_an_error_is_one_line(predict, tmp_path, arguments, told):
+def test_an_error_is_one_line(predict, tmp_path, arguments, shown):
     answer = predict(*arguments)
     assert (answer.status, answer.out) == (1, "")
-    assert told in answer.err
+    assert shown in answer.err
     assert answer.err.count("\n") == 1
     assert not list(tmp_path.glob("minutes*"))
 
@@ -152,11 +152,11 @@ def test_a_column_that_resembles_a_field_is_copied_with_the_option(predict, tmp_
 
 @pytest.mark.parametrize("name", ["semicolons", "kilometres in words", "an array", "no bytes"])
 def test_a_malformed_file_is_a_one_line_error_and_leaves_no_output(predict, tmp_path, name):
-    source, content, told = MALFORMED[name]
+    source, content, shown = MALFORMED[name]
     (tmp_path / source).write_bytes(content())
     answer = predict(source, "--out", "minutes.csv", "--json")
     assert (answer.status, answer.out) == (1, "")
-    assert told in answer.err
+    assert shown in answer.err
     assert answer.err.count("\n") == 1
     assert not list(tmp_path.glob("*minutes*"))
 
@@ -174,6 +174,6 @@ def test_the_output_has_the_champions_predictions(predict, project, tmp_path):
     )
     trips.write_parquet(tmp_path / "trips.parquet")
     assert predict("trips.parquet", "--out", "minutes.parquet").status == 0
-    told = pl.read_parquet(tmp_path / "minutes.parquet")["predicted_minutes"]
+    shown = pl.read_parquet(tmp_path / "minutes.parquet")["predicted_minutes"]
     pipeline = load_pipeline("models:/taxi-trip-duration@champion")
-    assert np.array_equal(told.to_numpy(), pipeline.predict(trips.to_pandas()))
+    assert np.array_equal(shown.to_numpy(), pipeline.predict(trips.to_pandas()))

@@ -70,15 +70,15 @@ def test_a_step_is_one_line_however_often_its_events_come():
 
 
 @pytest.mark.parametrize(
-    ("op", "told"),
+    ("op", "message"),
     [
         (without_months, "without_months: no month is there: ingest some, then train"),
         (careless, "careless: KeyError: 'key'"),
     ],
 )
-def test_a_failure_is_one_line_in_its_own_words(op, told):
+def test_a_failure_is_one_line_in_its_own_words(op, message):
     printed, errors = shown(op)
-    assert errors == [told]
+    assert errors == [message]
     assert printed.startswith(f"✗ {op.name}")
 
 

@@ -103,8 +103,8 @@ def test_a_folder_without_files_fails_in_one_line(cli, tmp_path):
     (tmp_path / "published").mkdir()
     answer = cli("run", "--first", "2023-01", "--last", "2023-02", *MODEL)
     assert (answer.status, answer.out) == (1, "")
-    (told,) = [line for line in answer.err.splitlines() if line.startswith("error: ")]
-    assert "published has no green_tripdata_YYYY-MM.parquet of 2023-01 to 2023-02" in told
+    (message,) = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert "published has no green_tripdata_YYYY-MM.parquet of 2023-01 to 2023-02" in message
     assert "Traceback" not in answer.err
 
 
@@ -125,10 +125,10 @@ def test_a_damaged_month_is_named_with_the_way_out_and_the_others_are_kept(cli, 
     months = ["--first", "2023-01", "--last", "2023-04"]
     answer = cli("run", *months, *MODEL)
     assert (answer.status, answer.out) == (1, "")
-    (told,) = errors(answer)
+    (message,) = errors(answer)
     for text in ("raw_trips: 1 of 4 months could not be ingested", "2023-02: ", str(bad),
                  "not a readable Parquet file", "at its source", "kept: 2023-01, 2023-04", "--exclude 2023-02"):  # fmt: skip
-        assert text in told
+        assert text in message
     store = TripStore(str(tmp_path / "home"), "green", synthetic=False)
     assert store.raw_record(Month(2023, 1)) is not None
     assert store.raw_record(Month(2023, 2)) is None
@@ -151,9 +151,9 @@ def test_a_window_longer_than_what_is_published_fails_in_one_line(cli, tmp_path)
     published_in(tmp_path / "published", (1, 2, 4))
     answer = cli("run", "--first", "2023-01", "--last", "2023-04", *MODEL, "--train-months", "2")
     assert (answer.status, answer.out) == (1, "")
-    (told,) = errors(answer)
-    assert told.startswith("error: training_set: 2 training month(s), a validation month")
-    assert "missing: 2023-03" in told
+    (message,) = errors(answer)
+    assert message.startswith("error: training_set: 2 training month(s), a validation month")
+    assert "missing: 2023-03" in message
 
 
 def test_a_home_that_cannot_be_created_is_a_one_line_error(cli, tmp_path, monkeypatch):
@@ -170,9 +170,9 @@ def test_an_mlflow_that_does_not_respond_stops_the_run_before_training(cli, tmp_
     months = ["--first", "2023-01", "--last", "2023-02"]
     answer = cli("run", *months, *MODEL, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert answer.status == 1
-    told = " ".join(errors(answer))
-    assert "linear_regression_model: MLflow does not answer at MLFLOW_TRACKING_URI=" in told
-    assert "Nothing was trained" in told
+    message = " ".join(errors(answer))
+    assert "linear_regression_model: MLflow does not answer at MLFLOW_TRACKING_URI=" in message
+    assert "Nothing was trained" in message
 
 
 def test_seed_and_refit_reach_the_run(cli, tmp_path):
@@ -212,8 +212,8 @@ def test_a_leaderboard_without_a_model_that_can_serve_is_shown_and_the_status_is
     months = ["--first", "2023-01", "--last", "2023-03"]
     answer = cli("run", *months, *MODEL, *(["--json"] if as_json else []))
     assert answer.status == 1
-    (told,) = errors(answer)
-    assert "nothing serves: linear_regression is not fit to serve: beats_baselines" in told
+    (message,) = errors(answer)
+    assert "nothing serves: linear_regression is not fit to serve: beats_baselines" in message
     assert (
         "! check best_model_is_servable of model_leaderboard: linear_regression: RMSE" in answer.err
     )
@@ -237,9 +237,9 @@ def test_ctrl_c_ends_with_130_in_one_line_and_keeps_what_was_done(tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    told = err.splitlines()[-1]
-    assert told.startswith("stopped; what was finished is kept: the next run fetches no month")
-    assert told.endswith("but trains its models again")
+    message = err.splitlines()[-1]
+    assert message.startswith("stopped; what was finished is kept: the next run fetches no month")
+    assert message.endswith("but trains its models again")
     assert "Traceback" not in err
     store = TripStore(str(home), "green", synthetic=True)
     assert store.raw_record(Month(2023, 1)) is not None

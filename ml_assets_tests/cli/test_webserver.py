@@ -81,9 +81,9 @@ def graphql(port, query, headers=None):
 
 
 def limits(port):
-    answer, told = graphql(port, LIMITS)
+    answer, content = graphql(port, LIMITS)
     assert answer.status == 200
-    return re.findall('"concurrencyKey": ?"(.*?)"', told)
+    return re.findall('"concurrencyKey": ?"(.*?)"', content)
 
 
 def handshake(port, headers):
@@ -126,9 +126,9 @@ def test_other_pages_and_proxies_may_neither_read_nor_change(port, client):
         request(port, "POST", "/report_asset_materialization/foreign", headers=headers),
         graphql(port, MUTATION % "foreign", headers),
     ]
-    for answer, told in answers:
+    for answer, content in answers:
         assert answer.status == 403
-        assert "ML_ASSETS_ALLOWED_HOSTS" in told
+        assert "ML_ASSETS_ALLOWED_HOSTS" in content
     assert handshake(port, headers) == 403
     assert "foreign" not in limits(port)
 
@@ -152,8 +152,8 @@ def test_no_get_changes_anything(port):
 
 def test_a_body_behind_an_upgrade_is_read(port):
     offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEA"}
-    answer, told = graphql(port, "{version}", offer)
-    assert (answer.status, "version" in told) == (200, True)
+    answer, content = graphql(port, "{version}", offer)
+    assert (answer.status, "version" in content) == (200, True)
 
 
 def test_hosts_are_named_by_settings():

@@ -53,9 +53,9 @@ def test_a_wrong_value_in_the_env_file_is_one_line_like_any_other(folder):
     command = "from ml_assets.cli import main; import sys; sys.argv[1:] = ['months']; main()"
     done = run(folder, "-c", command)
     assert done.returncode == 2
-    warned, told = done.stderr.splitlines()
+    warned, message = done.stderr.splitlines()
     assert "ML_ASSETS_TAXII: did you mean ML_ASSETS_TAXI?" in warned
-    assert told == "error: ML_ASSETS_TAXI='fhv' is not allowed: use green or yellow"
+    assert message == "error: ML_ASSETS_TAXI='fhv' is not allowed: use green or yellow"
 
 
 @pytest.mark.parametrize("content", [b"ML_ASSETS_TAXI=gr\xfcn", None])

@@ -174,22 +174,24 @@ def watched(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def told(watched):
+def overdue_mail(watched):
     """The mail on months that do not come any more."""
     watched.switch_off("retrain_on_new_months")
     wait_for(lambda: watched.mail.inbox.messages, 330, "the alert")
     return watched.mail.inbox.messages[0]
 
 
-def test_months_that_have_not_come_for_46_days_are_told_by_mail(told):
-    assert told["Subject"].startswith("[ml-assets] trip_features is overdue: it has not been mat")
-    text = told.get_content()
+def test_months_that_have_not_come_for_46_days_are_told_by_mail(overdue_mail):
+    assert overdue_mail["Subject"].startswith(
+        "[ml-assets] trip_features is overdue: it has not been mat"
+    )
+    text = overdue_mail.get_content()
     assert "/assets/trip_features\n" in text
     assert "What to do: Check with `ml-assets months`" in text
 
 
 @pytest.fixture(scope="module")
-def decayed(watched, told):
+def decayed(watched, overdue_mail):
     watched.put(swapped_zones, APRIL, MAY)
     return watched.decision_on(MAY), watched.checks()
 

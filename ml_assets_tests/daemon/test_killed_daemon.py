@@ -111,8 +111,8 @@ def test_a_run_ends_well_though_its_daemon_is_killed(tmp_path, monkeypatch, caps
         killed = daemon_of(ui.session)
         os.kill(killed, signal.SIGKILL)
         assert worker in processes_of(ui.session), "the run had ended already"
-        told = "Dagster's daemon was killed by signal 9: restarting it (1 of 3)"
-        wait_for(lambda: told in ui.log.read_text(), 60, f"a line on it; see {ui.log}")
+        log_text = "Dagster's daemon was killed by signal 9: restarting it (1 of 3)"
+        wait_for(lambda: log_text in ui.log.read_text(), 60, f"a line on it; see {ui.log}")
         assert daemon_of(ui.session) != killed
         assert wait_for(lambda: ui.ended_as(run_id), 120, "the end of the run") == "SUCCESS"
         if start is ingest:  # the queue is worked off again
@@ -137,9 +137,9 @@ def test_a_signal_to_the_command_alone_stops_the_run_that_it_launched_and_says_s
         wait_for(lambda: "RUNNING" in home.tracked(), 120, f"the training; see {ui.log}")
         os.kill(ui.session, signal.SIGINT)
         wait_for(lambda: not processes_of(ui.session), 120, "the end of all processes")
-        told = ui.log.read_text()
-    assert f"run {run_id} (retrain) was stopped; what it finished is kept" in told
-    assert "Traceback" not in told.rpartition("KeyboardInterrupt received")[2]
+        log_text = ui.log.read_text()
+    assert f"run {run_id} (retrain) was stopped; what it finished is kept" in log_text
+    assert "Traceback" not in log_text.rpartition("KeyboardInterrupt received")[2]
     assert "RUNNING" not in home.tracked()
 
 

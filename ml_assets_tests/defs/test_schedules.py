@@ -63,10 +63,10 @@ def test_missing_and_given_up_months_are_ingested(project, published):
     assert tick(project, "ingest_monthly")[1] == "every published month is stored"
     for month in MONTHS[:2]:
         publish(published, month)
-    (asked,), _ = tick(project, "ingest_monthly")
-    assert months_of([asked]) == [("2023-01", "2023-02")]
-    assert asked.run_key.endswith("at 2026-11-22 04:00")
-    assert project.run("ingest_trips", tags=asked.tags).success
+    (request,), _ = tick(project, "ingest_monthly")
+    assert months_of([request]) == [("2023-01", "2023-02")]
+    assert request.run_key.endswith("at 2026-11-22 04:00")
+    assert project.run("ingest_trips", tags=request.tags).success
     assert tick(project, "ingest_monthly")[1] == "every published month is stored"
     left_in_progress(project, "ingest_trips", dg.DagsterRunStatus.STARTED)
     assert "months are being ingested" in tick(project, "ingest_monthly")[1]
@@ -104,9 +104,9 @@ def test_the_request_log_is_measured_when_it_has_new_entries(project):
     log = project.settings.local_home / FOLDER
     assert "no prediction has been served yet" in tick(project, "summarize_requests_daily")[1]
     answered(log)
-    (asked,), _ = tick(project, "summarize_requests_daily")
-    assert asked.asset_selection == [dg.AssetKey("request_log_metrics")]
-    result = project.run("run_monitoring", selection=["request_log_metrics"], tags=asked.tags)
+    (request,), _ = tick(project, "summarize_requests_daily")
+    assert request.asset_selection == [dg.AssetKey("request_log_metrics")]
+    result = project.run("run_monitoring", selection=["request_log_metrics"], tags=request.tags)
     assert result.success
     assert "no prediction was served since" in tick(project, "summarize_requests_daily")[1]
     answered(log)
@@ -137,13 +137,13 @@ def test_the_weekly_retraining_depends_on_months_and_code(project, published):
     for month in MONTHS[:2]:
         publish(published, month)
     assert project.ingest("2023-01", "2023-02").success
-    (asked,), _ = tick(project, "retrain_weekly")
-    assert run_reason_of(asked.tags) == "weekly retraining (new: 2023-01 to 2023-02)"
+    (request,), _ = tick(project, "retrain_weekly")
+    assert run_reason_of(request.tags) == "weekly retraining (new: 2023-01 to 2023-02)"
     decide(project)
     assert "those of the last training" in tick(project, "retrain_weekly")[1]
     decide(project, training_set="made by other code", decided_at="2026-11-02T00:00:00+0000")
-    (asked,), _ = tick(project, "retrain_weekly")
-    assert run_reason_of(asked.tags) == "weekly retraining (the code, or older months, changed)"
+    (request,), _ = tick(project, "retrain_weekly")
+    assert run_reason_of(request.tags) == "weekly retraining (the code, or older months, changed)"
     left_in_progress(project, "train_models", dg.DagsterRunStatus.STARTED)
     assert "another run is in progress" in tick(project, "retrain_weekly")[1]
 

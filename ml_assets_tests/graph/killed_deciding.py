@@ -14,10 +14,10 @@ def before_alias(alias):
     """Die as the registry is asked to give this alias."""
     given = mlflow.MlflowClient.set_registered_model_alias
 
-    def give(client, name, asked, version):
-        if asked == alias:
+    def give(client, name, given_alias, version):
+        if given_alias == alias:
             die()
-        return given(client, name, asked, version)
+        return given(client, name, given_alias, version)
 
     mlflow.MlflowClient.set_registered_model_alias = give
 

@@ -63,8 +63,8 @@ def killed(work: Callable[..., None], log: Path, *arguments: Any) -> None:
     process.join(120)
     if process.is_alive():
         process.kill()
-    told = log.read_text()[-3000:]
-    assert process.exitcode == -signal.SIGKILL, f"it ended as {process.exitcode}: {told}"
+    output = log.read_text()[-3000:]
+    assert process.exitcode == -signal.SIGKILL, f"it ended as {process.exitcode}: {output}"
 
 
 def _logged(work: Callable[..., None], log: Path, arguments: tuple[Any, ...]) -> None:

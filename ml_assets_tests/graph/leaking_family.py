@@ -111,13 +111,13 @@ def main(root: Path) -> None:
         assert project.ingest("2023-01", "2023-03").success
         assert project.train(("linear_regression",)).success
         assert project.ingest(str(TEST_MONTH), str(TEST_MONTH)).success
-    told = {}
+    decisions = {}
     for number, (reads, months) in enumerate(READS.items()):
         READING.home = shutil.copytree(honest, root / f"home_{number}")
         READING.months = months
         with open_project(settings_for(READING.home, trips)) as project:
-            told[reads] = decided(project)
-    print(json.dumps(told))
+            decisions[reads] = decided(project)
+    print(json.dumps(decisions))
 
 
 def decided(project: Any) -> dict[str, Any]:

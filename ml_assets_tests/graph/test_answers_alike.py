@@ -104,12 +104,12 @@ def test_a_champion_is_asked_in_every_way_when_it_is_decided_on(made, champion):
     found = evaluation(made[1])
     assert found.passed, found.description
     assert found.severity == dg.AssetCheckSeverity.WARN
-    asked = len(chosen(champion[1]))
-    assert asked == 1000
+    count = len(chosen(champion[1]))
+    assert count == 1000
     slow = len(champion[1]) // TRIPS_FOR_ONE
     assert slow > 20
     counts = {way: found.metadata[way].value for way in WAYS}
-    assert counts == dict.fromkeys(WAYS, asked) | {"http_single": slow, "page": slow}
+    assert counts == dict.fromkeys(WAYS, count) | {"http_single": slow, "page": slow}
 
 
 def test_trips_that_are_no_valid_requests_are_left_out_and_the_choice_is_always_the_same(champion):
@@ -195,8 +195,8 @@ class Fault:
 )
 def test_a_fault_in_one_way_is_told_with_its_request(monkeypatch, champion, ask, plant, way):
     model, test_trips = champion
-    asked, model = plant(Fault(monkeypatch, ask, model))
-    found = compare(model, chosen(test_trips, 50), asked, one_by_one=50)
+    count, model = plant(Fault(monkeypatch, ask, model))
+    found = compare(model, chosen(test_trips, 50), count, one_by_one=50)
     assert found.finding().verdict == Verdict.FAIL
     assert found.difference.startswith(way)
     assert '"PULocationID": ' in found.difference

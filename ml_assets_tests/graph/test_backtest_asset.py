@@ -129,17 +129,17 @@ def test_the_command_prints_a_table_json_or_an_error(served, trips, monkeypatch,
     project = served
     environment = {"ML_ASSETS_HOME": project.settings.home, "ML_ASSETS_TRIPS": trips,
                    "DAGSTER_HOME": tmp_path / "dagster"}  # fmt: skip
-    asked = ["backtest", "--families", "linear_svr", "--train-months", "2"]
-    shown = call(monkeypatch, capfd, asked, environment)
+    arguments = ["backtest", "--families", "linear_svr", "--train-months", "2"]
+    shown = call(monkeypatch, capfd, arguments, environment)
     assert shown.status == 0, shown.err
     for part in ("champion (xgboost)", "distance_line", "2023-05", "most 100,000 trips"):
         assert part in shown.out
     assert "✓ backtest" in shown.err
-    told = call(monkeypatch, capfd, [*asked, "--json"], environment)
-    made = json.loads(told.out)
+    answer = call(monkeypatch, capfd, [*arguments, "--json"], environment)
+    made = json.loads(answer.out)
     assert (made["computed"], made["evaluated_months"]) == (0, 3), "the first call computed them"
     assert made["relative_error_noise"] == record(project).relative_error_noise
-    few = call(monkeypatch, capfd, [*asked[:-1], "9"], environment)
+    few = call(monkeypatch, capfd, [*arguments[:-1], "9"], environment)
     assert (few.status, few.out) == (1, "")
     assert "a backtest needs 10 months of green in a row" in few.err
 
@@ -151,13 +151,13 @@ def test_the_next_challenger_must_exceed_the_measured_noise(served):
     assert suggested is not None and suggested > 0
     assert project.ingest("2023-06", "2023-06").success
     assert project.train(("xgboost", "linear_svr")).success
-    [asked] = _criteria(project, "better_by_paired_bootstrap")
-    assert asked.limit == pytest.approx(suggested)
-    assert "by which a lead moves from month to month in the backtest" in asked.finding
+    [arguments] = _criteria(project, "better_by_paired_bootstrap")
+    assert arguments.limit == pytest.approx(suggested)
+    assert "by which a lead moves from month to month in the backtest" in arguments.finding
     options = {"champion_model": {"config": {"min_improvement": 0.5}}}
     assert project.run("train_models", options, ["champion_model"]).success
-    [asked] = _criteria(project, "better_by_paired_bootstrap")
-    assert (asked.limit, "backtest" in asked.finding) == (0.5, False)
+    [arguments] = _criteria(project, "better_by_paired_bootstrap")
+    assert (arguments.limit, "backtest" in arguments.finding) == (0.5, False)
 
 
 def _criteria(project, name):

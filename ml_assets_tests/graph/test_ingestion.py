@@ -42,11 +42,11 @@ def store_of(project) -> TripStore:
 def failure(run: dg.ExecuteInProcessResult, step: str) -> str:
     """All that a failed step's error says, causes included."""
     error = run.failure_data_for_node(step).error
-    told = []
+    messages = []
     while error is not None:
-        told.append(error.message)
+        messages.append(error.message)
         error = error.cause
-    return "".join(told)
+    return "".join(messages)
 
 
 def status(project, month: Month) -> str:
@@ -114,8 +114,8 @@ def test_a_raw_file_damaged_on_the_disk_is_told_and_brought_again(project):
     with open(store.raw_path(JANUARY), "r+b") as file:
         file.truncate(0)
         file.truncate(store.raw_record(JANUARY).size_bytes if store.raw_record(JANUARY) else 9_000)
-    told = project.run("ingest_trips", selection=["trip_features"], tags=one(JANUARY))
-    assert "materialize raw_trips of 2023-01" in failure(told, "trip_features")
+    messages = project.run("ingest_trips", selection=["trip_features"], tags=one(JANUARY))
+    assert "materialize raw_trips of 2023-01" in failure(messages, "trip_features")
     assert store.read_table("trip_features", JANUARY).equals(good)
     assert project.ingest("2023-01", "2023-01").success
     assert store.read_table("trip_features", JANUARY).equals(good)
@@ -220,8 +220,8 @@ def test_features_of_a_month_that_nobody_brought_say_what_to_do_first(project):
     selection = ["trip_features"]
     run = project.run("ingest_trips", selection=selection, tags=one(JANUARY))
     assert not run.success
-    told = failure(run, "trip_features")
-    assert "raw_trips of 2023-01 was never materialized: materialize it first" in told
+    messages = failure(run, "trip_features")
+    assert "raw_trips of 2023-01 was never materialized: materialize it first" in messages
 
 
 def test_a_raw_file_that_went_astray_takes_no_good_month_with_it(project):
@@ -240,8 +240,8 @@ def test_two_runs_on_one_month_at_once_leave_one_whole_month(project, tmp_path):
     command = [sys.executable, "-m", "ml_assets_tests.graph.ingest_months"]
     arguments = [str(project.settings.home), project.settings.trips, "2023-01", "2023-03"]
     runs = [subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE) for _ in range(2)]
-    told = [run.communicate(timeout=120)[1].decode() for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], told
+    messages = [run.communicate(timeout=120)[1].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], messages
     store = store_of(project)
     for month in (JANUARY, FEBRUARY, MARCH):
         record = store.raw_record(month)

@@ -51,9 +51,9 @@ def require_whole_months(home, before, after):
     for month in MONTHS:
         try:
             record = home.store.require_raw(month)
-        except CorruptMonth as told:
+        except CorruptMonth as error:
             assert month == REPUBLISHED
-            assert f"materialize raw_trips of {month} again" in str(told)
+            assert f"materialize raw_trips of {month} again" in str(error)
         else:
             assert (record is None) <= (month == NEXT)
             assert record is None or home.store.verify_raw(month, record)

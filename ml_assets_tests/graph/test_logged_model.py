@@ -195,7 +195,7 @@ def test_the_caveat_travels_to_the_registry_the_decision_and_its_page(project, t
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"serialization_format": "pickle"}, "stored as pickle"),
         ({"serialization_format": "cloudpickle"}, "stored as cloudpickle"),
@@ -205,7 +205,7 @@ def test_the_caveat_travels_to_the_registry_the_decision_and_its_page(project, t
         ({"code": "code"}, "brings code of its own"),
     ],
 )
-def test_a_model_that_was_tampered_with_is_not_loaded(record, model_folder, change, told):
+def test_a_model_that_was_tampered_with_is_not_loaded(record, model_folder, change, message):
     described = model_folder / "MLmodel"
     content = described.read_text()
     load_pipeline(record.model_uri)
@@ -213,7 +213,7 @@ def test_a_model_that_was_tampered_with_is_not_loaded(record, model_folder, chan
     tampered["flavors"]["sklearn"].update(change)
     described.write_text(yaml.safe_dump(tampered))
     try:
-        with pytest.raises(UntrustedModel, match=told) as error:
+        with pytest.raises(UntrustedModel, match=message) as error:
             load_pipeline(record.model_uri)
     finally:
         described.write_text(content)

@@ -41,19 +41,19 @@ def client(project):
 @pytest.fixture
 def two(project):
     """Version numbers: what served before, and what serves."""
-    asked = client(project)
+    result = client(project)
     for alias in (CHAMPION, PREVIOUS):
-        asked.delete_registered_model_alias(NAME, alias)
+        result.delete_registered_model_alias(NAME, alias)
     records = RecordStore(project.settings.home, "green")
     best, second = records.read("model_leaderboard", Leaderboard).models
     tags = {"model": second.model, "dataset": "green", "training_months": "2023-01,2023-02",
             "synthetic": "false"}  # fmt: skip
-    old = register(asked, NAME, second.model_uri, second.mlflow_run_id, tags)
-    asked.set_registered_model_alias(NAME, CHAMPION, old)
+    old = register(result, NAME, second.model_uri, second.mlflow_run_id, tags)
+    result.set_registered_model_alias(NAME, CHAMPION, old)
     tags = {**tags, "model": best.model}
-    new = register(asked, NAME, best.model_uri, best.mlflow_run_id, tags)
-    asked.set_registered_model_alias(NAME, PREVIOUS, old)
-    asked.set_registered_model_alias(NAME, CHAMPION, new)
+    new = register(result, NAME, best.model_uri, best.mlflow_run_id, tags)
+    result.set_registered_model_alias(NAME, PREVIOUS, old)
+    result.set_registered_model_alias(NAME, CHAMPION, new)
     return old, new
 
 
@@ -80,7 +80,7 @@ def serving(project, alias=CHAMPION):
     return str(client(project).get_model_version_by_alias(NAME, alias).version)
 
 
-def told(result):
+def failure_message(result):
     failures = result.filter_events(lambda event: event.is_step_failure)
     return " ".join(str(event.step_failure_data.error) for event in failures)
 
@@ -123,18 +123,20 @@ def test_to_a_named_version_and_the_override_back(project, two):
 
 
 @pytest.mark.parametrize(
-    ("asked", "answer"),
+    ("attempt", "answer"),
     [
         (lambda project, two: roll_back(project, version="99"), "has no version 99: choose one of"),
         (lambda project, two: promote(project, two[1]), "serves already"),
         (lambda project, two: promote(project, two[0], reason=" "), "a reason is needed"),
     ],
 )
-def test_what_cannot_be_is_told_and_changes_nothing(project, two, asked, answer):
+def test_an_impossible_promotion_fails_with_a_reason_and_changes_nothing(
+    project, two, attempt, answer
+):
     before = len(log(project).all())
-    result = asked(project, two)
+    result = attempt(project, two)
     assert not result.success
-    assert answer in told(result)
+    assert answer in failure_message(result)
     assert serving(project) == two[1]
     assert len(log(project).all()) == before
 
@@ -145,9 +147,11 @@ def test_a_model_of_other_trips_is_not_put_in_front_of_these(project, two, by):
     client(project).set_model_version_tag(NAME, old, "dataset", "sample_green")
     result = roll_back(project) if by == "rollback" else promote(project, old)
     assert not result.success
-    assert "was trained on sample_green, not on green: choose one of" in told(result)
-    assert f"{new} (linear_regression)" in told(result) or f"{new} (lasso)" in told(result)
-    assert f"{old} (" not in told(result).partition("choose one of")[2]
+    assert "was trained on sample_green, not on green: choose one of" in failure_message(result)
+    assert f"{new} (linear_regression)" in failure_message(
+        result
+    ) or f"{new} (lasso)" in failure_message(result)
+    assert f"{old} (" not in failure_message(result).partition("choose one of")[2]
     assert serving(project) == new
 
 
@@ -159,8 +163,8 @@ def test_a_champion_of_real_trips_stays_when_others_are_named_in_this_shell(proj
     client(project).set_model_version_tag(NAME, new, "synthetic", "false")
     result = roll_back(project) if by == "rollback" else promote(project, old)
     assert not result.success
-    assert "which serves, was trained on yellow" in told(result)
-    assert "set ML_ASSETS_TRIPS and ML_ASSETS_TAXI" in told(result)
+    assert "which serves, was trained on yellow" in failure_message(result)
+    assert "set ML_ASSETS_TRIPS and ML_ASSETS_TAXI" in failure_message(result)
     assert serving(project) == new
 
 
@@ -168,7 +172,7 @@ def test_without_one_before_there_is_nothing_to_go_back_to(project, two):
     client(project).delete_registered_model_alias(NAME, PREVIOUS)
     result = roll_back(project)
     assert not result.success
-    assert f"no version served before version {two[1]}" in told(result)
+    assert f"no version served before version {two[1]}" in failure_message(result)
 
 
 def test_the_only_version_is_not_offered_in_its_own_place(project, two):
@@ -178,8 +182,11 @@ def test_the_only_version_is_not_offered_in_its_own_place(project, two):
             client(project).delete_model_version(NAME, entry.version)
     result = roll_back(project)
     assert not result.success
-    assert f"nothing to roll back to: version {two[1]} of {NAME} is the only one" in told(result)
-    assert "choose one of" not in told(result)
+    assert (
+        f"nothing to roll back to: version {two[1]} of {NAME} is the only one"
+        in failure_message(result)
+    )
+    assert "choose one of" not in failure_message(result)
     assert serving(project) == two[1]
 
 
@@ -189,7 +196,7 @@ def test_a_version_that_the_code_of_today_does_not_answer_for_is_not_served(proj
     client(project).set_model_version_tag(NAME, old, "known_minutes", answers)
     result = roll_back(project)
     assert not result.success
-    assert "the code has changed since" in told(result)
+    assert "the code has changed since" in failure_message(result)
     assert serving(project) == new
 
 
@@ -227,9 +234,9 @@ def test_a_refused_command_leaves_no_run(
 ):
     environment = {"ML_ASSETS_HOME": project.settings.home, "ML_ASSETS_TRIPS": project.settings.trips,
                    "DAGSTER_HOME": tmp_path / "dagster"}  # fmt: skip
-    asked = call(monkeypatch, capfd, arguments, environment)
-    assert (asked.status, asked.out) == (1, "")
-    assert answer in asked.err
+    result = call(monkeypatch, capfd, arguments, environment)
+    assert (result.status, result.out) == (1, "")
+    assert answer in result.err
     with dg.DagsterInstance.from_config(str(dagster_home(project.settings))) as instance:
         assert instance.get_runs() == []
     assert serving(project) == two[1]
@@ -245,8 +252,8 @@ def test_the_commands_list_and_show_decisions(project, two, monkeypatch, capsys)
     assert listed.status == 0
     assert "rolled back" in listed.out
     assert "errs at night" in listed.out
-    asked = call(monkeypatch, capsys, ["decisions", "--json"], environment)
-    made = [ChampionDecision(**entry) for entry in json.loads(asked.out)["decisions"]]
+    result = call(monkeypatch, capsys, ["decisions", "--json"], environment)
+    made = [ChampionDecision(**entry) for entry in json.loads(result.out)["decisions"]]
     assert made == log(project).all()[::-1][:20]
     training = next(decision for decision in made if decision.kind == "training")
     whole = call(monkeypatch, capsys, ["decisions", training.decision_id], environment)

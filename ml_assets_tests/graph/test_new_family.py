@@ -11,9 +11,9 @@ def test_one_entry_brings_asset_checks_leaderboard_row_and_charts(tmp_path):
         [*command, str(tmp_path)], capture_output=True, text=True, check=False, timeout=180
     )
     assert answer.returncode == 0, answer.stderr[-2000:]
-    told = json.loads(answer.stdout.splitlines()[-1])
-    assert "ridge_model" in told["assets"]
-    checks = {check for check in told["checks"] if check.startswith("ridge_model/")}
+    found = json.loads(answer.stdout.splitlines()[-1])
+    assert "ridge_model" in found["assets"]
+    checks = {check for check in found["checks"] if check.startswith("ridge_model/")}
     assert {check.partition("/")[2] for check in checks} == {
         "better_than_baselines",
         "fit_time_within_budget",
@@ -22,5 +22,5 @@ def test_one_entry_brings_asset_checks_leaderboard_row_and_charts(tmp_path):
         "no_test_leakage",
         "predictions_in_range",
     }
-    assert told["rows"][0] == "ridge"
-    assert {"predicted_versus_actual", "error_by_hour", "slices"} < set(told["metadata"])
+    assert found["rows"][0] == "ridge"
+    assert {"predicted_versus_actual", "error_by_hour", "slices"} < set(found["metadata"])

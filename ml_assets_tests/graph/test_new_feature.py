@@ -36,8 +36,8 @@ def changed_package(folder):
 def test_a_champion_of_before_a_feature_was_added_serves_the_same_minutes(tmp_path):
     home, trips, requests = (tmp_path / name for name in ("home", "published", "asked.parquet"))
     columns = ["PULocationID", "DOLocationID", "trip_distance", "pickup_datetime"]
-    asked = trips_of(3)[columns].head(20).astype({"PULocationID": int, "DOLocationID": int})
-    pl.from_pandas(asked).write_parquet(requests)
+    frame = trips_of(3)[columns].head(20).astype({"PULocationID": int, "DOLocationID": int})
+    pl.from_pandas(frame).write_parquet(requests)
     for number in (1, 2, 3):
         publish(trips, Month(2023, number), published_month(Month(2023, number), rows=600))
     with open_project(settings_for(home, trips)) as project:
@@ -45,7 +45,7 @@ def test_a_champion_of_before_a_feature_was_added_serves_the_same_minutes(tmp_pa
         assert project.train(("extra_trees",)).success
         mlflow.set_tracking_uri(project.settings.tracking_uri)
         client = mlflow.MlflowClient(project.settings.tracking_uri)
-        before = load_model(client, "taxi-trip-duration").pipeline.predict(asked).tolist()
+        before = load_model(client, "taxi-trip-duration").pipeline.predict(frame).tolist()
     code = changed_package(tmp_path / "code")
     made = subprocess.run(
         [sys.executable, "-m", "ml_assets_tests.graph.with_a_new_feature", home, trips, requests],
@@ -55,9 +55,9 @@ def test_a_champion_of_before_a_feature_was_added_serves_the_same_minutes(tmp_pa
         env={**inherited_environment(), "PYTHONPATH": f"{code}{os.pathsep}{REPOSITORY}"},
     )
     assert made.returncode == 0, made.stderr[-3000:]
-    told = json.loads(made.stdout.splitlines()[-1])
-    assert told["columns"] == [32, 33]
-    assert told["champion"] == "1"
-    assert told["file"] == told["service"] == before
-    assert told["newer"] != before
+    found = json.loads(made.stdout.splitlines()[-1])
+    assert found["columns"] == [32, 33]
+    assert found["champion"] == "1"
+    assert found["file"] == found["service"] == before
+    assert found["newer"] != before
     assert pd.Series(before).between(1, 60).all()

@@ -45,5 +45,5 @@ def test_real_trips_take_the_place_of_the_sample_and_keep_it(tmp_path, published
     assert "another ML_ASSETS_HOME or MLFLOW_TRACKING_URI" in again.reason
     other, _ = champion_after(published, "yellow")
     assert (other.promoted, other.registry_version) == (False, real.registry_version)
-    asked, _ = champion_after(published, "yellow", replace_other_dataset=True)
-    assert (asked.promoted, asked.dataset) == (True, "yellow")
+    decision, _ = champion_after(published, "yellow", replace_other_dataset=True)
+    assert (decision.promoted, decision.dataset) == (True, "yellow")

@@ -130,9 +130,9 @@ def test_without_a_champion_it_fails_naming_the_way_out_and_keeps_what_is_stored
     result = predict(project, "2023-03", "2023-03")
     assert not result.success
     (event,) = [event for event in result.all_events if event.is_step_failure]
-    told = event.step_failure_data.error.to_string()
-    assert "no version of taxi-trip-duration has the alias champion" in told
-    assert "`ml-assets promote 1`" in told
+    message = event.step_failure_data.error.to_string()
+    assert "no version of taxi-trip-duration has the alias champion" in message
+    assert "`ml-assets promote 1`" in message
     assert stored(project).equals(before)
 
 
@@ -144,8 +144,8 @@ def test_a_champion_of_other_trips_does_not_score(project):
         result = predict(project, "2023-03", "2023-03")
         assert not result.success
         (event,) = [event for event in result.all_events if event.is_step_failure]
-        told = event.step_failure_data.error.to_string()
-        assert "was trained on sample_green, not on green" in told
+        message = event.step_failure_data.error.to_string()
+        assert "was trained on sample_green, not on green" in message
     finally:
         client.set_model_version_tag(NAME, version, "dataset", "green")
 
@@ -155,8 +155,8 @@ def test_a_month_that_comes_by_itself_under_another_champion_fails_no_run(withou
     before = stored(project)
     tags = {"dagster/partition": "2023-03", **scoring_sensor().run_tags}
     assert project.run("predict_trips", tags=tags).success
-    told = project.metadata("trip_predictions", "2023-03")["status"]
-    assert told.startswith("not scored: no version of taxi-trip-duration has the alias champion")
+    message = project.metadata("trip_predictions", "2023-03")["status"]
+    assert message.startswith("not scored: no version of taxi-trip-duration has the alias champion")
     assert stored(project).equals(before)
 
 
@@ -175,18 +175,18 @@ def ask(project: Project, *requests, **config):
     return result, {name: entry.value for name, entry in shown.items()}
 
 
-ASKED = {"PULocationID": 41, "DOLocationID": 74, "trip_distance": 2.5,
+REQUEST = {"PULocationID": 41, "DOLocationID": 74, "trip_distance": 2.5,
          "pickup_datetime": "2024-05-06T17:30", "passenger_count": 1}  # fmt: skip
 
 
 def test_requests_typed_into_the_launchpad_are_answered_in_a_table(project):
     result, shown = ask(
-        project, ASKED, ASKED | {"DOLocationID": 300}, {**ASKED, "trip_distance": 5}
+        project, REQUEST, REQUEST | {"DOLocationID": 300}, {**REQUEST, "trip_distance": 5}
     )
     assert result.success
     rows = [record.data for record in shown["predictions"].records]
     model = load_model(registry(project), NAME)
-    trips = [dict(ASKED, trip_distance=miles) for miles in (2.5, 5.0)]
+    trips = [dict(REQUEST, trip_distance=miles) for miles in (2.5, 5.0)]
     frame = pl.DataFrame(trips).with_columns(pl.col("pickup_datetime").str.to_datetime())
     minutes = model.pipeline.predict(frame.to_pandas())
     for found, expected in ((rows, minutes.round(4)), (shown["answers"], minutes)):
@@ -201,10 +201,10 @@ def test_the_launchpad_takes_published_names_and_refuses_unknown_ones(project):
               "lpep_pickup_datetime": "2024-05-06T17:30", "Passenger_Count": 1}  # fmt: skip
     result, shown = ask(
         project,
-        ASKED,
+        REQUEST,
         others,
-        ASKED | {"pickup_time": "2024-05-06T17:30"},
-        ASKED | {"tpep_pickup_datetime": "2024-05-06T17:30"},
+        REQUEST | {"pickup_time": "2024-05-06T17:30"},
+        REQUEST | {"tpep_pickup_datetime": "2024-05-06T17:30"},
     )
     assert result.success
     plain, other, unknown, repeated = shown["answers"]
@@ -217,17 +217,17 @@ def test_the_launchpad_takes_published_names_and_refuses_unknown_ones(project):
 
 
 @pytest.mark.parametrize(
-    ("requests", "config", "told"),
+    ("requests", "config", "message"),
     [
-        ([{**ASKED, "PULocationID": None}], {}, "request 1: PULocationID is missing"),
+        ([{**REQUEST, "PULocationID": None}], {}, "request 1: PULocationID is missing"),
         ([{"PU": 41, "DOLocationID": 74, "trip_distance": 1.0}], {}, "did you mean PULocationID?"),
-        ([ASKED | {"trip_distance": -1.0}], {}, "request 1: trip_distance must be"),
+        ([REQUEST | {"trip_distance": -1.0}], {}, "request 1: trip_distance must be"),
         ([], {}, "no request: give at least one"),
-        ([ASKED], {"version": "99"}, "has no version or alias '99'"),
+        ([REQUEST], {"version": "99"}, "has no version or alias '99'"),
     ],
 )
-def test_a_launch_that_can_answer_nothing_fails_with_its_reason(project, requests, config, told):
+def test_a_launch_that_can_answer_nothing_fails_with_its_reason(project, requests, config, message):
     result, _ = ask(project, *requests, **config)
     assert not result.success
     (event,) = [event for event in result.all_events if event.is_step_failure]
-    assert told in event.step_failure_data.error.to_string()
+    assert message in event.step_failure_data.error.to_string()

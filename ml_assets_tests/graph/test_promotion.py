@@ -149,12 +149,12 @@ def test_a_champion_whose_artifacts_are_gone_is_replaced_and_the_reason_is_recor
     assert found.unscored
     assert found.unscored in found.reason
     assert project.metadata("champion_model")["unscored"] == found.unscored
-    told = [
+    figures_shown = [
         entry.user_message
         for entry in project.instance.all_logs(result.run_id)
         if entry.level == 30 and "can no longer be scored" in entry.user_message
     ]
-    assert len(told) == 1
+    assert len(figures_shown) == 1
 
 
 def test_a_version_that_predicts_otherwise_is_not_promoted(project):
@@ -339,7 +339,7 @@ def test_the_winner_is_loaded_once_and_predicts_the_test_month_once(
     training_set = records(project).read("training_set", TrainingSet)
     store = TripStore(project.settings.home, "green", synthetic=True)
     times = load_trips(store, training_set, "test")["pickup_datetime"].to_numpy()
-    loaded, asked = [], []
+    loaded, predictors = [], []
     load_model, predict = mlflow.sklearn.load_model, Pipeline.predict
 
     def loading(*given, **named):
@@ -350,7 +350,7 @@ def test_the_winner_is_loaded_once_and_predicts_the_test_month_once(
         if isinstance(requests, pd.DataFrame) and np.array_equal(
             requests["pickup_datetime"].to_numpy(), times
         ):
-            asked.append(self)
+            predictors.append(self)
         return predict(self, requests, **named)
 
     monkeypatch.setattr(mlflow.sklearn, "load_model", loading)
@@ -364,7 +364,7 @@ def test_the_winner_is_loaded_once_and_predicts_the_test_month_once(
         PromotionOptions(refit_on_all_months=refit),
     )
     assert made.promoted
-    assert len(asked) == fits == len({id(pipeline) for pipeline in asked})
+    assert len(predictors) == fits == len({id(pipeline) for pipeline in predictors})
     assert len(loaded) == fits - refit  # the refit is there before it is loaded
 
 

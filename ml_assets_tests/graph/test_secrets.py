@@ -37,10 +37,10 @@ def _own_environment(monkeypatch):
 
 @pytest.mark.usefixtures("_own_environment")
 def test_no_password_is_shown_but_the_variable_s_name():
-    told = shown(SECRETS)
-    assert "s3cret" not in told
+    output = shown(SECRETS)
+    assert "s3cret" not in output
     for variable in SECRETS:
-        assert f"ResourceConfigEnvVarSnap(name='{variable}')" in told
+        assert f"ResourceConfigEnvVarSnap(name='{variable}')" in output
 
 
 @pytest.mark.usefixtures("_own_environment")
@@ -69,9 +69,9 @@ def test_steps_still_get_the_checked_value():
 
 
 def test_what_holds_no_secret_is_shown_as_it_is(tmp_path):
-    told = shown({"ML_ASSETS_HOME": str(tmp_path)})
-    assert f"'home': '\"{tmp_path}\"'" in told
-    assert "ResourceConfigEnvVarSnap" not in told
+    output = shown({"ML_ASSETS_HOME": str(tmp_path)})
+    assert f"'home': '\"{tmp_path}\"'" in output
+    assert "ResourceConfigEnvVarSnap" not in output
 
 
 UNREACHABLE = {
@@ -97,10 +97,10 @@ def test_no_message_nor_file_holds_a_secret_of_a_source_that_fails(
     for arguments in (["months"], ["run", *month, "--ingest-only", "--verbose"]):
         answer = call(monkeypatch, capfd, arguments, environment)
         assert answer.status
-        told = answer.out + answer.err
-        assert "ML_ASSETS_TRIPS" in told
-        assert "s3cret" not in told
-        assert "p4ssw0rd" not in told
+        output = answer.out + answer.err
+        assert "ML_ASSETS_TRIPS" in output
+        assert "s3cret" not in output
+        assert "p4ssw0rd" not in output
     assert len([*tmp_path.rglob("*.db")]) > 1
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or b"s3cret" not in file.read_bytes(), file

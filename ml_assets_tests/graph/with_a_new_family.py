@@ -40,13 +40,13 @@ def main(home: Path) -> None:
         assert project.train((RIDGE.name,)).success
         graph = project.definitions.resolve_asset_graph()
         board = RecordStore(str(home), "sample_green").read("model_leaderboard", Leaderboard)
-        told = {
+        found = {
             "assets": [key.to_user_string() for key in graph.get_all_asset_keys()],
             "checks": [f"{key.asset_key.path[-1]}/{key.name}" for key in graph.asset_check_keys],
             "rows": [row.model for row in board.rows],
             "metadata": list(project.metadata("ridge_model")),
         }
-    print(json.dumps(told))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -29,14 +29,14 @@ def main(home: Path, trips: Path, requests: Path) -> None:
         override_champion(registry, log, kind="override", version="2", reason="the new feature")
         newer = _in_file(project, registry.client, requests)
         override_champion(registry, log, kind="rollback", version=None, reason="it errs")
-        told = {
+        found = {
             "columns": [len(_features(registry.client, version)) for version in "12"],
             "champion": str(version_with_alias(registry.client, NAME, CHAMPION).version),
             "newer": newer,
             "file": _in_file(project, registry.client, requests),
             "service": _by_service(registry.client, requests),
         }
-    print(json.dumps(told))
+    print(json.dumps(found))
 
 
 def _features(client: Any, version: str) -> list[str]:

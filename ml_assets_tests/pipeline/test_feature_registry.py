@@ -99,9 +99,9 @@ def test_a_model_with_a_missing_definition_raises_one_line(model, monkeypatch) -
     define(monkeypatch, "FEATURES", *rest, later)
     with pytest.raises(
         UnknownFeature, match=r"hour version 1 \(this code has versions 2\)"
-    ) as told:
+    ) as error:
         load_stored(model[0])
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     define(monkeypatch, "FEATURES", *rest)
     with pytest.raises(UnknownFeature, match=r"hour version 1 \(this code has no such feature\)"):
         load_stored(model[0])
@@ -111,9 +111,9 @@ def test_a_model_without_recorded_features_raises_one_line(model, tmp_path) -> N
     pipeline = load_stored(model[0])
     del pipeline[0].features_
     skops.io.dump(pipeline, tmp_path / "old.skops")
-    with pytest.raises(OutdatedModel, match="train again with `ml-assets run`") as told:
+    with pytest.raises(OutdatedModel, match="train again with `ml-assets run`") as error:
         load_stored(tmp_path / "old.skops")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("gone", ["ml_assets.pipeline.moved_away", "ml_assets.pipeline.features"])
@@ -125,9 +125,9 @@ def test_a_model_with_a_removed_type_raises_one_line(model, tmp_path, gone) -> N
             if name == "schema.json":
                 content = content.replace(b"ml_assets.pipeline.zone_map", gone.encode())
             written.writestr(name, content)
-    with pytest.raises(OutdatedModel, match="stored by another version of ml-assets") as told:
+    with pytest.raises(OutdatedModel, match="stored by another version of ml-assets") as error:
         load_stored(old)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_duplicate_name_and_version_raises() -> None:

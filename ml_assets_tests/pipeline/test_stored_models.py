@@ -28,9 +28,9 @@ def test_a_model_of_version_0_1_is_refused_in_one_line_that_says_what_to_do(tmp_
     TripHistory.__module__ = "ml_assets.modeling.encoders"
     TripHistory.__qualname__ = "TripHistory"
     skops.io.dump({"encoder": TripHistory()}, tmp_path / "model.skops")
-    with pytest.raises(OutdatedModel) as told:
+    with pytest.raises(OutdatedModel) as error:
         load_stored(tmp_path / "model.skops")
-    assert str(told.value) == (
+    assert str(error.value) == (
         f"{tmp_path}/model.skops was stored by another version of ml-assets (it names "
         "ml_assets.modeling.encoders.TripHistory): train again with `ml-assets run`, or use the "
         "version that stored it"

@@ -77,7 +77,7 @@ def test_turning_the_two_around_turns_the_sign_around(errors):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"actual": [1.0, 2.0], "champion": [1.0], "challenger": [1.0, 2.0]}, "shapes"),
         ({"actual": [1.0], "champion": [1.0], "challenger": [1.0]}, "two at least"),
@@ -93,6 +93,6 @@ def test_turning_the_two_around_turns_the_sign_around(errors):
         ),
     ],
 )
-def test_what_cannot_be_compared_is_told(given, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_cannot_be_compared_is_told(given, message):
+    with pytest.raises(ValueError, match=message):
         paired_bootstrap(**given)

@@ -221,18 +221,18 @@ def test_one_that_is_better_on_the_whole_and_worse_at_the_airport_is_refused():
 
 
 def test_a_tolerance_lets_it_pass_and_the_more_exact_name_counts():
-    asked = challenge(erring(3.0, at_the_airport=5.5))
+    inputs = challenge(erring(3.0, at_the_airport=5.5))
     tolerance = {"airport": 0.2, "borough": 0.2, "pair": 0.2}
-    assert decide(asked, PromotionLimits(guard=SliceGuardrail(tolerance))).promoted
+    assert decide(inputs, PromotionLimits(guard=SliceGuardrail(tolerance))).promoted
     tolerance["borough/Queens"] = 0.01
-    assert failed(decide(asked, PromotionLimits(guard=SliceGuardrail(tolerance)))) == [
+    assert failed(decide(inputs, PromotionLimits(guard=SliceGuardrail(tolerance)))) == [
         "guarded_slice: borough/Queens"
     ]
 
 
 def test_slices_of_few_trips_do_not_count():
-    asked = challenge(erring(3.0, at_the_airport=5.5))
-    assert decide(asked, PromotionLimits(guard=SliceGuardrail(least_trips=401))).promoted
+    inputs = challenge(erring(3.0, at_the_airport=5.5))
+    assert decide(inputs, PromotionLimits(guard=SliceGuardrail(least_trips=401))).promoted
 
 
 def test_a_check_that_failed_refuses():
@@ -259,7 +259,7 @@ LEAK = {**FINE, "no_test_leakage": Finding(Verdict.FAIL, "it seems to know them"
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("inputs", "expected"),
     [
         (challenge(), False),
         (challenge(findings=LEAK), True),
@@ -279,8 +279,8 @@ LEAK = {**FINE, "no_test_leakage": Finding(Verdict.FAIL, "it seems to know them"
         "other trips",
     ],
 )  # fmt: skip
-def test_the_next_asks_when_the_fault_is_the_first_one_s_own(asked, expected):
-    assert decide(asked).should_try_next is expected
+def test_the_next_asks_when_the_fault_is_the_first_one_s_own(inputs, expected):
+    assert decide(inputs).should_try_next is expected
 
 
 def test_the_champion_of_this_very_training_is_left_alone():
@@ -377,8 +377,8 @@ def test_a_champion_of_real_trips_is_never_replaced_by_other_ones(dataset):
 
 
 def test_unless_the_operator_says_so():
-    asked = challenge(serving=champion(), months=training_set("yellow"))
-    decision = decide(asked, replace=True)
+    inputs = challenge(serving=champion(), months=training_set("yellow"))
+    decision = decide(inputs, replace=True)
     assert decision.promoted
     assert "replace_other_dataset" in decision.reason
 

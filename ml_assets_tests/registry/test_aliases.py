@@ -103,15 +103,15 @@ class DyingClient:
         self._left = dies_before
 
     def __getattr__(self, name):
-        asked = getattr(self._client, name)
+        call = getattr(self._client, name)
         if name not in self.CHANGES:
-            return asked
+            return call
 
         def change(*arguments):
             if self._left == 0:
                 raise Died
             self._left -= 1
-            return asked(*arguments)
+            return call(*arguments)
 
         return change
 

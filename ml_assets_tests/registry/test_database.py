@@ -76,11 +76,11 @@ def test_what_an_interrupted_first_start_of_an_earlier_version_left_is_made_agai
     assert unfinished
     client = store_in(tmp_path).client()
     assert client.get_experiment_by_name(EXPERIMENT) is not None
-    (told,) = [
+    (message,) = [
         record.getMessage() for record in caplog.records if record.name.startswith("ml_assets")
     ]
-    assert "first start that was interrupted" in told
-    assert "\n" not in told
+    assert "first start that was interrupted" in message
+    assert "\n" not in message
     assert rows(tmp_path / "mlflow.db.unfinished", "SELECT name FROM sqlite_master") == unfinished
 
 
@@ -215,9 +215,9 @@ def test_a_moved_home_works_and_is_said_to_have_moved(tmp_path, caplog, name):
     old.rename(new)
     caplog.clear()
     client = store_in(new).client()
-    (told,) = [each.getMessage() for each in caplog.records if each.name.startswith("ml_assets")]
-    assert "was moved or copied" in told
-    assert str(new / "mlartifacts") in told
+    (message,) = [each.getMessage() for each in caplog.records if each.name.startswith("ml_assets")]
+    assert "was moved or copied" in message
+    assert str(new / "mlartifacts") in message
     assert text_of(new, f"runs:/{run}/run.txt") == "of the run"
     assert text_of(new, f"models:/{model}", "MLmodel") == "of the model"
     assert text_of(new, "models:/taxi/1", "MLmodel") == "of the model"

@@ -132,9 +132,9 @@ def test_a_sensor_closes_what_a_dead_run_left_open(tmp_path, sensor, status, tra
         cursor, _ = tick(tmp_path, instance, sensor, None)
         assert statuses(tmp_path) == ["RUNNING"]
         report(instance, run_id, status)
-        _, told = tick(tmp_path, instance, sensor, cursor)
+        _, message = tick(tmp_path, instance, sensor, cursor)
     assert statuses(tmp_path) == [tracked]
-    assert told is None or "closed 1 MLflow runs" in told
+    assert message is None or "closed 1 MLflow runs" in message
 
 
 def test_a_model_whose_run_was_purged_from_mlflow_keeps_no_other_from_being_closed(tmp_path):

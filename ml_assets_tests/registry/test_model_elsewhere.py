@@ -85,17 +85,17 @@ def test_it_loads_and_serves_from_what_it_carries(logged, tmp_path):
         env={**inherited_environment(), "PYTHONPATH": str(tmp_path / "site")},
     )
     assert made.returncode == 0, made.stderr[-3000:]
-    told = json.loads(made.stdout.splitlines()[-1])
-    assert told["package"].startswith(str(tmp_path / "site"))
-    asked = validation_trips().head(1).drop(columns="duration_minutes").assign(
+    found = json.loads(made.stdout.splitlines()[-1])
+    assert found["package"].startswith(str(tmp_path / "site"))
+    frame = validation_trips().head(1).drop(columns="duration_minutes").assign(
         PULocationID=74, DOLocationID=75, trip_distance=3.0, passenger_count=2.0,
         pickup_datetime="2023-04-03 08:00",
     )  # fmt: skip
-    expected = pipeline.predict(asked.astype({"pickup_datetime": "datetime64[us]"})).tolist()
-    assert told["whole"] == told["served"] == expected
-    assert all(1 <= told[way][0] <= 60 for way in ("needed", "served_needed"))
+    expected = pipeline.predict(frame.astype({"pickup_datetime": "datetime64[us]"})).tolist()
+    assert found["whole"] == found["served"] == expected
+    assert all(1 <= found[way][0] <= 60 for way in ("needed", "served_needed"))
     # MLflow takes times of New York only: one with an offset is refused, never shifted.
-    assert "timezone-naive" in told["with_offset"]["message"]
+    assert "timezone-naive" in found["with_offset"]["message"]
 
 
 def test_the_model_names_its_features_and_types(logged):

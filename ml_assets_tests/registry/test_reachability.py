@@ -21,12 +21,12 @@ def store(uri: str, folder: Path) -> TrackingStore:
 @contextmanager
 def server(status: int | None) -> Iterator[tuple[str, list[str]]]:
     """A server on loopback that answers everything with a status, or nothing at all."""
-    asked: list[str] = []
+    paths: list[str] = []
     closing = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            paths.append(self.path)
             if status is None:
                 closing.wait(30)
                 return
@@ -40,7 +40,7 @@ def server(status: int | None) -> Iterator[tuple[str, list[str]]]:
     listening.daemon_threads = True
     threading.Thread(target=listening.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{listening.server_port}", asked
+        yield f"http://127.0.0.1:{listening.server_port}", paths
     finally:
         closing.set()
         listening.shutdown()
@@ -55,23 +55,23 @@ def test_a_server_that_is_away_stops_at_once_and_says_what_to_do(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [(None, "Timeout"), (503, "status 503"), (500, "status 500")]
+    ("status", "message"), [(None, "Timeout"), (503, "status 503"), (500, "status 500")]
 )
-def test_a_server_that_hangs_or_is_broken_is_unreachable_within_seconds(tmp_path, status, told):
-    with server(status) as (uri, asked):
+def test_a_server_that_hangs_or_is_broken_is_unreachable_within_seconds(tmp_path, status, message):
+    with server(status) as (uri, paths):
         begun = time.monotonic()
-        with pytest.raises(TrackingUnavailable, match=told) as error:
+        with pytest.raises(TrackingUnavailable, match=message) as error:
             store(uri, tmp_path).client()
         assert time.monotonic() - begun < 10
-    assert asked == ["/health"]
+    assert paths == ["/health"]
     assert "start that server, correct the variable, or unset it" in str(error.value)
 
 
 @pytest.mark.parametrize("status", [200, 302, 401, 403, 404])
 def test_a_server_that_answers_is_reached_also_when_it_has_no_such_page(tmp_path, status):
-    with server(status) as (uri, asked):
+    with server(status) as (uri, paths):
         store(f"{uri}/", tmp_path)._reach()
-    assert asked == ["/health"]
+    assert paths == ["/health"]
 
 
 def test_a_server_that_refuses_is_not_said_to_be_silent(tmp_path):
@@ -90,9 +90,9 @@ def test_the_advice_is_true_of_every_step_not_only_of_trainings(tmp_path):
     "uri", ["postgresql://me:secret@127.0.0.1:9/mlflow", "http://me:secret@127.0.0.1:9"]
 )
 def test_a_password_is_not_shown(tmp_path, uri):
-    with pytest.raises(TrackingUnavailable) as told:
+    with pytest.raises(TrackingUnavailable) as error:
         store(uri, tmp_path).client()
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(error.value)
 
 
 def test_a_databricks_profile_is_no_host_to_knock_at(tmp_path):

@@ -11,7 +11,7 @@ from ml_assets_tests.project import settings_for
 from ml_assets_tests.serving.service_process import free_port
 
 
-def told(home, **variables):
+def watch_once(home, **variables):
     """What one look at the registry leaves."""
     settings = settings_for(home, **variables)
     ChampionWatch(settings).look()
@@ -19,7 +19,7 @@ def told(home, **variables):
 
 
 def test_before_anybody_has_trained_there_is_no_champion_and_no_database_is_made(tmp_path):
-    note = told(tmp_path)
+    note = watch_once(tmp_path)
     assert note["last_response_at"]
     assert (note["champion_version"], note["problem"]) == (None, None)
     assert not (tmp_path / "mlflow.db").exists()
@@ -28,7 +28,7 @@ def test_before_anybody_has_trained_there_is_no_champion_and_no_database_is_made
 def test_a_database_that_is_gone_is_not_one_that_never_was(tmp_path):
     (tmp_path / SERVING_FOLDER).mkdir()
     (tmp_path / SERVING_FOLDER / CHAMPION_FILE).write_text('{"version": "1", "folder": "1-x"}')
-    note = told(tmp_path)
+    note = watch_once(tmp_path)
     assert "mlflow.db is not there" in note["problem"]
     assert note["last_response_at"] is None
 
@@ -36,7 +36,7 @@ def test_a_database_that_is_gone_is_not_one_that_never_was(tmp_path):
 @pytest.mark.parametrize("end", ["", "/"])
 def test_a_server_that_is_away_is_named_without_its_password(tmp_path, end):
     address = f"127.0.0.1:{free_port()}"
-    note = told(tmp_path, MLFLOW_TRACKING_URI=f"http://user:geheim@{address}{end}")
+    note = watch_once(tmp_path, MLFLOW_TRACKING_URI=f"http://user:geheim@{address}{end}")
     assert address in note["problem"]
     assert "geheim" not in note["problem"]
     assert note["last_response_at"] is None

@@ -49,10 +49,10 @@ def made(tmp_path_factory) -> Iterator[tuple[Project, dict[str, str], Path]]:
 
 def trained(project, family, config, champion=None) -> str:
     """Train one family, and tell the version that its model got in the registry."""
-    crown = {"champion_model": champion} if champion else {}
+    configs = {"champion_model": champion} if champion else {}
     for other in Path(project.settings.home).glob("*_model/green.json"):
         other.unlink()  # the leaderboard's winner is registered: here, the only one on it
-    run = project.train((family,), **{f"{family}_model": config}, **crown)
+    run = project.train((family,), **{f"{family}_model": config}, **configs)
     assert run.success
     found = client(project).search_model_versions(f"name='{REGISTERED_MODEL}'")
     newest = max(found, key=lambda version: int(version.version))
@@ -171,11 +171,11 @@ def test_other_libraries_and_cores_are_named(made):
         return content
 
     with changed_record(project, versions["xgboost"], elsewhere):
-        told = {
+        shown = {
             d.input: (d.recorded, d.now) for d in again(project, versions["xgboost"]).differences
         }
     here = this_environment()
-    assert told == {
+    assert shown == {
         "library xgboost": ("1.0", here.libraries["xgboost"]),
         "cores": (str(here.cores + 6), str(here.cores)),
     }
@@ -184,15 +184,15 @@ def test_other_libraries_and_cores_are_named(made):
 def test_other_code_is_named(made, monkeypatch):
     project, versions, _ = made
     monkeypatch.setattr("ml_assets.reproduction.reproduce.model_code_version", lambda: "another")
-    (told,) = again(project, versions["linear_svr"]).differences
-    assert (told.input, told.now) == ("code", "another")
+    (shown,) = again(project, versions["linear_svr"]).differences
+    assert (shown.input, shown.now) == ("code", "another")
 
 
 def test_the_same_requests_are_asked_each_time_and_no_more_than_allowed(made):
     project, versions, _ = made
-    few = again(project, versions["linear_svr"], most_requests=30)
+    few = again(project, versions["linear_svr"], max_requests=30)
     assert few.requests == 29  # every 14th of 400
-    assert few == again(project, versions["linear_svr"], most_requests=30).model_copy(
+    assert few == again(project, versions["linear_svr"], max_requests=30).model_copy(
         update={"seconds": few.seconds}
     )
 
@@ -275,9 +275,9 @@ def test_the_command_tells_and_exits_by_the_verdict(made, monkeypatch, capsys):
     ):
         other = call(monkeypatch, capsys, arguments, environment)
     assert other.status == 1
-    told = json.loads(other.out)
-    assert (told["verdict"], told["version"]) == ("differs", versions["xgboost"])
-    assert told["sentence"].startswith("differs: 400 predictions")
+    shown = json.loads(other.out)
+    assert (shown["verdict"], shown["version"]) == ("differs", versions["xgboost"])
+    assert shown["sentence"].startswith("differs: 400 predictions")
     unknown = call(monkeypatch, capsys, ["reproduce", "99"], environment)
     assert (unknown.status, unknown.out) == (1, "")
     assert "there are 1 (xgboost)" in unknown.err

@@ -94,8 +94,8 @@ def _ask_on(service: Service, bodies: Sequence[bytes], first: int, load: Load) -
             headers = {"X-Request-ID": exchange.request_id}
             connection.request("POST", "/predict", bodies[at], headers)
             answer = connection.getresponse()
-            exchange.status, told = answer.status, answer.read()
-            exchange.content = json.loads(told)
+            exchange.status, raw = answer.status, answer.read()
+            exchange.content = json.loads(raw)
             if answer.will_close:
                 connection.close()
                 connection = None

@@ -148,9 +148,9 @@ def wait_until(true: Any, seconds: float, service: Service | None = None) -> Non
     """
     deadline = time.monotonic() + seconds
     while not true():
-        told = service.log.read_text()[-3000:] if service else ""
-        assert time.monotonic() < deadline, f"not in {seconds} s:\n{told}"
-        assert service is None or service.process.poll() is None, f"it ended:\n{told}"
+        log_end = service.log.read_text()[-3000:] if service else ""
+        assert time.monotonic() < deadline, f"not in {seconds} s:\n{log_end}"
+        assert service is None or service.process.poll() is None, f"it ended:\n{log_end}"
         time.sleep(0.05)
 
 

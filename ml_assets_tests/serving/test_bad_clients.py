@@ -64,18 +64,18 @@ def send(connection: socket.socket, content: bytes) -> bool:
 def read_to_end(connection: socket.socket, seconds: float = 30) -> bytes:
     """What the server says until it ends the connection."""
     connection.settimeout(seconds)
-    told = b""
+    received = b""
     try:
         while piece := connection.recv(65536):
-            told += piece
+            received += piece
     except ConnectionError:
         pass
-    return told
+    return received
 
 
-def answers(told: bytes) -> list[int]:
+def answers(received: bytes) -> list[int]:
     """The status of each answer; a body ends without a new line."""
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", told)]
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
 
 
 def peak_over(service, before: int) -> int:
@@ -118,16 +118,16 @@ def test_a_length_that_is_none_is_refused(service, length):
         lines = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
         send(connection, lines.encode() + BODY)
         connection.shutdown(socket.SHUT_WR)
-        told = answers(read_to_end(connection))
-        assert told in ([], [400], [413], [422])
+        received = answers(read_to_end(connection))
+        assert received in ([], [400], [413], [422])
 
 
 def test_more_bytes_than_announced_are_no_part_of_the_body(service):
     """What follows the body is read as the next request, which it is none: both may be refused."""
     with service.connect() as connection:
         send(connection, head() + BODY + b"rubbish\r\n\r\n")
-        told = answers(read_to_end(connection))
-        assert told in ([200], [200, 400], [400])
+        received = answers(read_to_end(connection))
+        assert received in ([200], [200, 400], [400])
 
 
 def test_fewer_bytes_than_announced_are_waited_for_while_others_are_answered(service):
@@ -142,8 +142,8 @@ def test_length_and_chunks_at_once_are_refused_or_read_as_chunks(service):
         both = head(3, "Transfer-Encoding: chunked")
         send(connection, both + chunk(BODY) + chunk(b""))
         connection.shutdown(socket.SHUT_WR)
-        told = answers(read_to_end(connection))
-        assert told in ([], [200], [400])
+        received = answers(read_to_end(connection))
+        assert received in ([], [200], [400])
 
 
 @pytest.mark.parametrize("lines", [1, 5_000, 100_000])
@@ -156,18 +156,18 @@ def test_a_flood_of_headers_is_bounded(service, lines):
         send(connection, head(len(BODY), *flood) + BODY)
         connection.settimeout(30)
         try:
-            told = answers(connection.recv(65536))
+            received = answers(connection.recv(65536))
         except ConnectionError:
-            told = []
-        assert told in ([], [400], [431])
+            received = []
+        assert received in ([], [400], [431])
     assert peak_over(service, before) < MORE_MEMORY
 
 
 def test_a_flood_s_answer_is_whole(service):
     with service.connect() as connection:
         send(connection, head(len(BODY), "X-Long: " + "a" * 70_000) + BODY)
-        told = read_to_end(connection)
-    start, _, body = told.partition(b"\r\n\r\n")
+        received = read_to_end(connection)
+    start, _, body = received.partition(b"\r\n\r\n")
     assert start.startswith(b"HTTP/1.1 431 ")
     assert b"content-length: %d" % len(body) in start.lower()
     assert json.loads(body) == {"detail": "headers may have 65536 bytes"}
@@ -190,8 +190,8 @@ def test_a_long_body_with_the_begin_of_the_next_request_behind_it_is_answered(se
     with service.connect() as connection:
         send(connection, head(len(long)) + long + b"POST /predict HTTP/1.1\r\nHost: loc")
         connection.settimeout(30)
-        told = connection.recv(65536)
-        assert answers(told)[:1] == [200]
+        received = connection.recv(65536)
+        assert answers(received)[:1] == [200]
 
 
 def test_a_header_without_end_is_broken_off(service):
@@ -229,8 +229,8 @@ def test_a_hundred_slow_clients_keep_nobody_waiting(service, what):
 def test_a_client_that_never_ends_is_hung_up_on(service, what):
     with service.connect() as connection:
         send(connection, head(end=False) if what == "header" else head() + BODY[:10])
-        told = read_to_end(connection, 45)
-        assert answers(told) in ([], [400], [408])
+        received = read_to_end(connection, 45)
+        assert answers(received) in ([], [400], [408])
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST", head(end=False), head(), head() + BODY[:20]])
@@ -278,9 +278,9 @@ def test_requests_sent_in_one_go_are_answered_in_order(service):
         for name in ids[:-1]:
             send(connection, head(len(BODY), f"X-Request-ID: {name}") + BODY)
         send(connection, head(len(BODY), f"X-Request-ID: {ids[-1]}", "Connection: close") + BODY)
-        told = read_to_end(connection)
-    assert answers(told) == [200] * len(ids)
-    at = [told.index(f'"{name}"'.encode()) for name in ids]
+        received = read_to_end(connection)
+    assert answers(received) == [200] * len(ids)
+    at = [received.index(f'"{name}"'.encode()) for name in ids]
     assert at == sorted(at)
 
 
@@ -301,8 +301,8 @@ def test_what_is_no_http_is_refused(service, sent):
     with service.connect() as connection:
         send(connection, sent)
         connection.shutdown(socket.SHUT_WR)
-        told = answers(read_to_end(connection))
-        assert all(status in (200, 400) for status in told)
+        received = answers(read_to_end(connection))
+        assert all(status in (200, 400) for status in received)
 
 
 UPGRADES = {
@@ -336,9 +336,9 @@ def test_an_upgrade_is_ignored_and_the_body_read(service, client, chunked, piece
             send(connection, sent[start : start + length])
             time.sleep(0.01)
         connection.shutdown(socket.SHUT_WR)
-        told = read_to_end(connection)
-    assert answers(told) == [200, 200, 200], told
-    minutes = [float(found) for found in re.findall(rb'"predicted_minutes":([0-9.]+)', told)]
+        received = read_to_end(connection)
+    assert answers(received) == [200, 200, 200], received
+    minutes = [float(found) for found in re.findall(rb'"predicted_minutes":([0-9.]+)', received)]
     assert minutes == [answer["predicted_minutes"] for answer in expected]
 
 
@@ -384,9 +384,9 @@ def test_a_client_that_has_closed_its_sending_side_gets_its_answers(service, con
     with service.connect() as connection:
         send(connection, (head(len(body)) + body) * count)
         connection.shutdown(socket.SHUT_WR)
-        told = read_to_end(connection)
-    assert answers(told) == [200] * count
-    assert told.endswith(b"}")
+        received = read_to_end(connection)
+    assert answers(received) == [200] * count
+    assert received.endswith(b"}")
 
 
 @pytest.mark.parametrize("rest", [head(end=False), head() + BODY[:20]])

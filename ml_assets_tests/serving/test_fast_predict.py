@@ -62,15 +62,15 @@ def test_rows_on_the_very_edge_of_a_split_go_the_way_that_xgboost_sends_them(reg
 
 
 def test_a_pipeline_with_the_fast_path_predicts_as_before():
-    fit, asked = train_trips(), validation_trips().head(200)
+    fit, requests = train_trips(), validation_trips().head(200)
     pipeline = FAMILIES["xgboost"].make_pipeline({"n_estimators": 60}, n_jobs=1)
     pipeline.fit(fit, fit["duration_minutes"])
-    expected, odd = pipeline.predict(asked), pipeline.predict(odd_requests())
+    expected, odd = pipeline.predict(requests), pipeline.predict(odd_requests())
     assert enable_fast_path(pipeline)
     assert isinstance(pipeline[-1].regressor_, FastRegressor)
     for rows in (1, 3, MAX_ROWS):
-        told = [pipeline.predict(asked.iloc[at : at + rows]) for at in range(0, 200, rows)]
-        np.testing.assert_array_equal(np.concatenate(told), expected)
+        predicted = [pipeline.predict(requests.iloc[at : at + rows]) for at in range(0, 200, rows)]
+        np.testing.assert_array_equal(np.concatenate(predicted), expected)
     alone = [pipeline.predict(odd_requests().iloc[[at]])[0] for at in range(len(odd))]
     np.testing.assert_array_equal(alone, odd)
 

@@ -45,11 +45,11 @@ def test_its_own_document_leads_to_no_answer_that_is_not_in_it(service, tmp_path
         command, cwd=tmp_path, capture_output=True, text=True, timeout=MAX_SECONDS, check=False
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-    told = json.loads(report.read_text())
-    print(told["test_cases"], told["valid_rates"])
-    assert told["complete"]
-    assert told["operations"]["tested"] == told["operations"]["total"] >= 6
-    assert told["test_cases"]["generated"] >= MIN_CASES
-    assert told["valid_rates"]["POST /predict"]["fuzzing"]["accepted"] > 0
+    report_content = json.loads(report.read_text())
+    print(report_content["test_cases"], report_content["valid_rates"])
+    assert report_content["complete"]
+    assert report_content["operations"]["tested"] == report_content["operations"]["total"] >= 6
+    assert report_content["test_cases"]["generated"] >= MIN_CASES
+    assert report_content["valid_rates"]["POST /predict"]["fuzzing"]["accepted"] > 0
     assert service.ask("POST", "/predict", GOOD).status == 200
     assert "Traceback" not in service.log.read_text()

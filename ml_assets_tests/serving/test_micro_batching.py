@@ -19,11 +19,11 @@ class Counting:
     """Answers with ten minutes a mile, and keeps how many were asked at once."""
 
     def __init__(self, bounds=True):
-        self.asked, self.bounds = [], bounds
+        self.batch_sizes, self.bounds = [], bounds
 
     def minutes(self, columns):
         miles = columns["trip_distance"]
-        self.asked.append(len(miles))
+        self.batch_sizes.append(len(miles))
         if (miles > 100).any():
             raise RuntimeError("too far")
         minutes = 10.0 * miles
@@ -36,8 +36,8 @@ class Counting:
 
 def ask_at_once(gathering, *miles):
     async def ask():
-        asked = [gathering.ask(request(one)) for one in miles]
-        return await asyncio.gather(*asked, return_exceptions=True)
+        batch_sizes = [gathering.ask(request(one)) for one in miles]
+        return await asyncio.gather(*batch_sizes, return_exceptions=True)
 
     return asyncio.run(ask())
 
@@ -47,7 +47,7 @@ def test_what_is_asked_at_once_is_predicted_at_once_and_each_gets_its_own(bounds
     model = Counting(bounds)
     served = SimpleNamespace(model=model)
     found = ask_at_once(MicroBatcher(lambda: served), 1.0, 3.0, 2.0)
-    assert model.asked == [3]
+    assert model.batch_sizes == [3]
     assert [answers.minutes.tolist() for _, answers in found] == [[10.0], [30.0], [20.0]]
     lower = [None if answers.lower is None else answers.lower.tolist() for _, answers in found]
     assert lower == ([[9.0], [29.0], [19.0]] if bounds else [None] * 3)

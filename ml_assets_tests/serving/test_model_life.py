@@ -38,7 +38,7 @@ def running(made, tmp_path_factory):
 
 @pytest.fixture
 def home(made):
-    made.crown("1")
+    made.promote("1")
     return made
 
 
@@ -79,11 +79,11 @@ def serving_folder(home):
 
 def test_another_champion_is_taken_up_and_the_one_before_again(service, home):
     first = minutes(service)
-    home.crown("2")
+    home.promote("2")
     wait_until(lambda: service.version() == "2", NOTICED, service)
     assert minutes(service) < first
     assert service.ask("GET", "/model").content["version"] == "2"
-    home.crown("1")
+    home.promote("1")
     wait_until(lambda: service.version() == "1", NOTICED, service)
     assert minutes(service) == first
     assert state(service)["problem"] is None
@@ -95,7 +95,7 @@ def test_a_champion_that_cannot_be_used_leaves_the_one_before(service, home):
     shutil.rmtree(serving_folder(home), ignore_errors=True)
     client.set_model_version_tag(REGISTERED_MODEL, "2", "known_minutes", json.dumps([1.0] * 6))
     try:
-        home.crown("2")
+        home.promote("2")
         wait_until(lambda: "another model under this code" in problem(service), NOTICED, service)
         assert service.version() == "1"
         assert service.metric("ml_assets_model_load_failed") == 1
@@ -171,7 +171,7 @@ def test_a_restart_without_a_registry_serves_the_last_champion(service, home, tm
 
 
 def test_a_registry_that_names_no_champion_any_more_is_told(service, home):
-    home.crown(None)
+    home.promote(None)
     wait_until(lambda: "names no champion: version 1" in problem(service), NOTICED, service)
     assert minutes(service)
 
@@ -209,7 +209,7 @@ def test_a_damaged_bundle_is_brought_anew(service, home, tmp_path):
 def test_two_bundles_are_kept(service, home):
     for name in ("8-old", "9-older"):
         shutil.copytree(next(serving_folder(home).glob("1-*")), serving_folder(home) / name)
-    home.crown("2")
+    home.promote("2")
     wait_until(lambda: service.version() == "2", NOTICED, service)
     wait_until(lambda: len(list(serving_folder(home).glob("*-*"))) == 2, NOTICED, service)
     assert list(serving_folder(home).glob("2-*"))
@@ -219,7 +219,7 @@ def test_what_watches_the_registry_is_started_again_when_it_is_killed(service, h
     watcher = child_of(service.process.pid)
     assert b"registry.watcher" in (watcher / "cmdline").read_bytes()
     kill(watcher, signal.SIGKILL)
-    home.crown("2")
+    home.promote("2")
     wait_until(lambda: service.version() == "2", NOTICED, service)
     assert child_of(service.process.pid) != watcher
 

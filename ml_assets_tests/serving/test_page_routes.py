@@ -110,8 +110,8 @@ def test_typical_distance_is_near_the_middle_of_the_pairs_past_trips(client):
     fit = trips[trips["trip_distance"].between(0.05, 60)]
     pairs = fit.groupby(["PULocationID", "DOLocationID"])["trip_distance"]
     pickup, dropoff = pairs.size().idxmax()
-    asked = {"PULocationID": int(pickup), "DOLocationID": int(dropoff)}
-    miles = client.get("/typical-distance", params=asked).json()["trip_distance"]
+    query = {"PULocationID": int(pickup), "DOLocationID": int(dropoff)}
+    miles = client.get("/typical-distance", params=query).json()["trip_distance"]
     low, high = pairs.get_group((pickup, dropoff)).quantile([0.2, 0.8])
     assert low <= miles <= high
 
@@ -127,8 +127,8 @@ def test_without_a_champion_the_page_is_there_and_says_what_to_do():
     with TestClient(app_with(None), base_url=ADDRESS, client=HERE) as client:
         assert client.get("/").status_code == 200
         assert len(client.get("/zones").json()) == 265
-        asked = {"PULocationID": 74, "DOLocationID": 75}
-        answer = client.get("/typical-distance", params=asked)
+        query = {"PULocationID": 74, "DOLocationID": 75}
+        answer = client.get("/typical-distance", params=query)
     assert answer.status_code == 503
     assert "ml-assets run" in answer.json()["detail"]
 

@@ -14,7 +14,7 @@ from ml_assets.serving.request_body import Limits
 from ml_assets.serving.request_log.reader import read_log
 from ml_assets.serving.request_log.writer import RequestLog
 from ml_assets_tests.serving.conftest import ELSEWHERE, HERE, calling
-from ml_assets_tests.serving.two_versions import asked
+from ml_assets_tests.serving.two_versions import sample_requests
 
 REFERENCES_BODY = {"PULocationID": 236, "DOLocationID": "239", "trip_distance": 1.98}
 THREE = ("predicted_minutes", "lower_minutes", "upper_minutes")
@@ -31,14 +31,14 @@ def test_the_answer_to_one(client):
     answer = client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": "ride.1_A-b"})
     assert answer.status_code == 200
     assert list(answer.json()) == [*THREE, "model_version", "request_id"]
-    told = answer.json()
-    assert told["lower_minutes"] <= told["predicted_minutes"] <= told["upper_minutes"]
-    assert told["model_version"] == "7"
-    assert told["request_id"] == answer.headers["x-request-id"] == "ride.1_A-b"
+    content = answer.json()
+    assert content["lower_minutes"] <= content["predicted_minutes"] <= content["upper_minutes"]
+    assert content["model_version"] == "7"
+    assert content["request_id"] == answer.headers["x-request-id"] == "ride.1_A-b"
 
 
 def test_the_answer_to_a_list_is_in_its_order_and_the_same_as_to_each_alone(client, served):
-    requests, frame = asked(40)
+    requests, frame = sample_requests(40)
     answer = client.post("/predict", json=requests).json()
     assert list(answer) == ["predictions", "model_version", "request_id"]
     minutes = [one["predicted_minutes"] for one in answer["predictions"]]
@@ -63,11 +63,11 @@ def test_an_id_that_is_not_fit_is_replaced_by_one_of_its_own_for_each_request(cl
 def test_an_explanation_adds_up_to_the_minutes(client):
     answer = client.post("/predict?explain=true", json=REFERENCES_BODY).json()
     explained = client.post("/predict?explain=true", json=[REFERENCES_BODY] * 2).json()
-    for told in (answer, *explained["predictions"]):
-        explanation = told["explanation"]
+    for content in (answer, *explained["predictions"]):
+        explanation = content["explanation"]
         assert explanation["contributions"]
         total = explanation["baseline_minutes"] + sum(explanation["contributions"].values())
-        assert math.isclose(total, told["predicted_minutes"], abs_tol=1e-6)
+        assert math.isclose(total, content["predicted_minutes"], abs_tol=1e-6)
     assert "explanation" not in client.post("/predict?explain=false", json=REFERENCES_BODY).json()
 
 
@@ -151,9 +151,9 @@ def test_a_body_of_nothing_but_unknown_names_is_refused_quickly_and_briefly(clie
 
 def test_of_many_wrong_fields_a_hundred_are_named_and_all_counted(client):
     body = [REFERENCES_BODY, *([{**REFERENCES_BODY, "trip_distance": -1}] * 150)]
-    told = client.post("/predict", json=body).json()
-    assert (len(told["detail"]), told["error_count"]) == (100, 150)
-    assert told["detail"][0]["loc"] == ["body", 1, "trip_distance"]
+    content = client.post("/predict", json=body).json()
+    assert (len(content["detail"]), content["error_count"]) == (100, 150)
+    assert content["detail"][0]["loc"] == ["body", 1, "trip_distance"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def home(tmp_path_factory):
     """A home whose champion was handed over before."""
     folder = tmp_path_factory.mktemp("process")
     made = served_home(folder / "home")
-    made.crown(None)
+    made.promote(None)
     return made
 
 
@@ -41,7 +41,7 @@ def test_without_a_champion_it_waits_for_one(home, tmp_path):
         )
         assert f": page http://127.0.0.1:{port}/ , docs http://127.0.0.1:{port}/docs ," in line
         assert ask(port)[0] == 503
-        home.crown("1")
+        home.promote("1")
         deadline = time.monotonic() + NOTICED
         while ask(port)[0] == 503:
             assert time.monotonic() < deadline
@@ -57,7 +57,7 @@ def test_without_a_champion_it_waits_for_one(home, tmp_path):
 
 
 def test_a_champion_is_announced_when_the_registry_has_named_it(home):
-    home.crown("1")
+    home.promote("1")
     shutil.rmtree(home.store.lock_folder / "serving", ignore_errors=True)
     process = start(["serve", "--port", str(free_port())], home.variables)
     try:

@@ -14,7 +14,7 @@ from ml_assets.serving.request_log.files import FOLDER
 from ml_assets.serving.request_log.writer import CAPACITY
 from ml_assets_tests.serving.load import Exchange, Load, under_load
 from ml_assets_tests.serving.service_process import running_service, wait_until
-from ml_assets_tests.serving.two_versions import asked, served_home
+from ml_assets_tests.serving.two_versions import sample_requests, served_home
 
 SINGLES, LIST = 40, 25
 NOTICED_SECONDS = 30
@@ -28,7 +28,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture
 def service(home, tmp_path):
-    home.crown("1")
+    home.promote("1")
     with running_service(home.variables, tmp_path / "log") as running:
         wait_until(lambda: running.version() == "1", NOTICED_SECONDS, running)
         yield running
@@ -37,18 +37,18 @@ def service(home, tmp_path):
 @pytest.fixture(scope="module")
 def bodies():
     """Single requests and lists by turns."""
-    singles, _ = asked(SINGLES)
+    singles, _ = sample_requests(SINGLES)
     return [body for one in singles for body in (one, singles[:LIST])]
 
 
 @pytest.fixture(scope="module")
 def minutes_of(home):
     """Minutes of each version for the body of an index."""
-    _, frame = asked(SINGLES)
-    told = {version: home.minutes(version, frame) for version in home.pipelines}
+    _, frame = sample_requests(SINGLES)
+    expected_minutes = {version: home.minutes(version, frame) for version in home.pipelines}
 
     def minutes(version: str, at: int) -> list[float]:
-        return told[version][:LIST] if at % 2 else [told[version][at // 2]]
+        return expected_minutes[version][:LIST] if at % 2 else [expected_minutes[version][at // 2]]
 
     return minutes
 
@@ -79,9 +79,9 @@ def test_every_answer_is_of_one_version_while_the_champion_changes_each_second(
 ):
     with under_load(service, bodies) as load:
         for turn in range(10):
-            home.crown(("2", "1")[turn % 2])
+            home.promote(("2", "1")[turn % 2])
             time.sleep(1)
-        home.crown("2")
+        home.promote("2")
         wait_until(lambda: service.version() == "2", NOTICED_SECONDS, service)
         so_far = len(load.exchanges)
         wait_until(lambda: load.answered(so_far + 20), 60, service)
@@ -119,7 +119,7 @@ def test_a_registry_that_is_silent_under_load_is_not_missed(service, home, bodie
             wait_until(lambda: load.answered(so_far + 50), 60, service)
             other.rollback()
         wait_until(lambda: registry_answers(service), 60, service)
-        home.crown("2")
+        home.promote("2")
         wait_until(lambda: service.version() == "2", NOTICED_SECONDS, service)
     require_all_right(load, minutes_of)
 
@@ -131,7 +131,7 @@ def test_a_log_that_cannot_be_written_fails_no_answer_and_is_counted(
     folder = Path(home.variables["ML_ASSETS_HOME"]) / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.write_text("not a folder")
-    home.crown("1")
+    home.promote("1")
     with running_service(home.variables, tmp_path / "log") as service:
         wait_until(lambda: service.version() == "1", NOTICED_SECONDS, service)
         with under_load(service, bodies, clients=4) as load:

@@ -75,7 +75,7 @@ class ServedHome:
     pipelines: dict[str, Pipeline]
     store: TrackingStore
 
-    def crown(self, version: str | None) -> None:
+    def promote(self, version: str | None) -> None:
         """Give a version the alias ``champion``, or take it away."""
         client = self.store.client()
         if version is None:
@@ -110,11 +110,11 @@ def served_home(folder: Path, **variables: str) -> ServedHome:
         pipelines[register(client, REGISTERED_MODEL, uri, run.run_id, tags)] = pipeline
     named = {"ML_ASSETS_HOME": str(folder), "ML_ASSETS_TRIPS": "sample", **variables}
     home = ServedHome(named, pipelines, store)
-    home.crown("1")
+    home.promote("1")
     return home
 
 
-def asked(count: int) -> tuple[list[dict[str, object]], pd.DataFrame]:
+def sample_requests(count: int) -> tuple[list[dict[str, object]], pd.DataFrame]:
     """Requests as JSON has them, and the same as a frame."""
     frame = validation_trips()[list(REQUEST_COLUMNS)].head(count)
     records = json.loads(frame.astype({"passenger_count": "float64"}).to_json(orient="records"))

@@ -59,8 +59,8 @@ def bomb(tmp_path_factory):
 
 def test_a_row_bomb_is_rejected_by_its_footer_and_takes_no_memory(bomb):
     command = [sys.executable, "-c", _READ, str(bomb)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    *rejection_reasons, peak = told
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    *rejection_reasons, peak = lines
     assert len(rejection_reasons) == 2
     for line in rejection_reasons:
         assert "green_tripdata_2023-01.parquet" in line
@@ -85,9 +85,9 @@ def test_the_limit_is_that_of_the_taxi_or_of_the_setting(tmp_path):
 def test_a_page_that_decodes_to_more_than_the_footer_says_is_rejected_unread(tmp_path):
     path = tmp_path / "month.parquet"
     LIES["bytes of a page"].write(path, JANUARY)  # 8,127 bytes for 60 numbers
-    with pytest.raises(TripSchemaError, match="column PULocationID takes 8,127 bytes") as told:
+    with pytest.raises(TripSchemaError, match="column PULocationID takes 8,127 bytes") as error:
         verify_published_file(path, "green", MonthLimits.of("green", 100))
-    assert "more than the 1,600 bytes for 100 rows" in str(told.value)
+    assert "more than the 1,600 bytes for 100 rows" in str(error.value)
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])

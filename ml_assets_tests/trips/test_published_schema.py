@@ -118,8 +118,8 @@ def test_a_month_without_rows_is_a_month_without_trips(january):
 def test_a_column_of_another_type_is_named_with_its_type_and_month(overrides, column, kind):
     with pytest.raises(TripSchemaError) as error:
         read(published_month(JANUARY, ROWS, **overrides))
-    for told in (column, kind, "2023-01", "green", "is needed", "ML_ASSETS_TAXI"):
-        assert told in str(error.value)
+    for part in (column, kind, "2023-01", "green", "is needed", "ML_ASSETS_TAXI"):
+        assert part in str(error.value)
 
 
 def test_the_error_for_times_with_a_time_zone_names_it():
@@ -131,8 +131,8 @@ def test_all_missing_and_renamed_columns_are_named_at_once(january):
     table = published_month(JANUARY, ROWS, PULocationID=None, trip_distance=None, miles=[1] * ROWS)
     with pytest.raises(TripSchemaError) as error:
         read(table)
-    for told in ("column PULocationID is missing", "column trip_distance is missing", "miles"):
-        assert told in str(error.value)
+    for part in ("column PULocationID is missing", "column trip_distance is missing", "miles"):
+        assert part in str(error.value)
 
 
 def test_a_file_of_the_other_taxi_is_rejected(january):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster._core.definitions.freshness import FreshnessState
 from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel, Field
 
 from ml_assets.alerts.notifier import Notifier
 from ml_assets.alerts.run_messages import overdue
@@ -85,7 +85,7 @@ def reset_alert_cursors(instance: dg.DagsterInstance) -> None:
 class FreshnessCursor(BaseModel):
     """Cursor: assets that were overdue at the last tick and reported."""
 
-    told: list[str] = []
+    reported: list[str] = Field(default=[], validation_alias=AliasChoices("reported", "told"))
 
 
 def overdue_sensor(notifier: Notifier) -> dg.SensorDefinition:
@@ -103,13 +103,13 @@ def overdue_sensor(notifier: Notifier) -> dg.SensorDefinition:
         late = overdue_since(context.instance)
         outcomes = []
         for name, since in sorted(late.items()):
-            if name in before.told:
+            if name in before.reported:
                 continue
             last = _last_materialized(context.instance, name)
             alert = overdue(name, notifier.settings.ui_url, since, last, WATCHED[name])
             outcomes.append(f"{name} is overdue: {notify.send(alert)}")
         reason = " | ".join(outcomes) or f"{len(late)} overdue, nothing new to report"
-        return skip(reason, FreshnessCursor(told=sorted(late)))
+        return skip(reason, FreshnessCursor(reported=sorted(late)))
 
     return alert_on_overdue_assets
 

@@ -109,7 +109,7 @@ def champion_model(
         decision = promote_best(registry, board, training_set, trip_store.tables(), log, options)
     except (NoCandidate, NotServable, ConcurrentPromotion) as error:
         raise dg.Failure(str(error)) from error
-    _tell(context, decision)
+    _log_decision(context, decision)
     if decision.registry_version is None:
         raise dg.Failure(f"nothing serves: {decision.reason}")
     version = decision.registry_version
@@ -135,7 +135,7 @@ def _options(
     )
 
 
-def _tell(context: dg.AssetExecutionContext, decision: ChampionDecision) -> None:
+def _log_decision(context: dg.AssetExecutionContext, decision: ChampionDecision) -> None:
     if decision.unscored is not None:
         context.log.warning(f"the champion before can no longer be scored: {decision.unscored}")
     for criterion in decision.criteria:

@@ -45,7 +45,7 @@ _SPECS = {
     "trips.",
     "interval_coverage": "The intervals hold their nominal share of test trips, within 3 points.",
 }
-_NOT_ASKED_OF_THE_WINNER = ("fit_time_within_budget", "interval_coverage")
+_NOT_APPLIED_TO_THE_WINNER = ("fit_time_within_budget", "interval_coverage")
 _LEADERBOARD = dg.AssetKey("model_leaderboard")
 _WINNER = dg.AssetCheckKey(_LEADERBOARD, "best_model_is_servable")
 
@@ -161,11 +161,11 @@ class _CheckedModels:
         if best is None:
             return Finding(Verdict.SKIP, "the leaderboard of this training set has no model")
         findings = self.findings(best.model)
-        asked = [findings[name] for name in _SPECS if name not in _NOT_ASKED_OF_THE_WINNER]
-        found = worst(asked)
+        applied = [findings[name] for name in _SPECS if name not in _NOT_APPLIED_TO_THE_WINNER]
+        found = worst(applied)
         # What is merely odd in any family is no longer so in the one that is to serve.
         verdict = Verdict.FAIL if found.verdict == Verdict.WARN else found.verdict
-        said = asked if verdict == Verdict.PASS else [found]
+        said = applied if verdict == Verdict.PASS else [found]
         sentence = f"{best.model}: {'; '.join(finding.sentence for finding in said)}"
         return Finding(verdict, sentence, found.value, found.lower, found.upper)
 

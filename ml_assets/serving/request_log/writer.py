@@ -120,7 +120,7 @@ class RequestLog:
         self._something, self._closing = threading.Event(), threading.Event()
         self._queue: deque[Answered] = deque()
         self._waiting = self._written = self._lost = 0
-        self._told = 0
+        self._reported = 0
         self._lines: deque[tuple[date, bytes]] = deque()
         self._torn: set[Path] = set()
         self._failing = self._faulty = False
@@ -189,7 +189,7 @@ class RequestLog:
                 if self._first_fault():
                     _LOGGER.exception(_FAULT)
             self._count_lost(len(answered.minutes) - (len(self._lines) - lines))
-        return bool(self._lines) or self._lost > self._told
+        return bool(self._lines) or self._lost > self._reported
 
     def _write_or_drop(self) -> bool:
         """Write; what fails for another reason than the disk is lost, and the thread goes on."""
@@ -208,19 +208,19 @@ class RequestLog:
         same_day = takewhile(lambda line: line[0] == day, islice(self._lines, _MAX_LINES))
         lines = [line for _, line in same_day]
         lost = self._lost
-        told = [_lost_line(lost - self._told)] if lost > self._told else []
+        loss_lines = [_lost_line(lost - self._reported)] if lost > self._reported else []
         path = day_file(self.folder, day, self.writer, self._part)
-        done = append(path, [*told, *lines], after_torn=path in self._torn)
+        done = append(path, [*loss_lines, *lines], after_torn=path in self._torn)
         (self._torn.add if done.torn else self._torn.discard)(path)
-        if done.lines and told:
-            self._told = lost
-        written = max(done.lines - len(told), 0)
+        if done.lines and loss_lines:
+            self._reported = lost
+        written = max(done.lines - len(loss_lines), 0)
         for _ in range(written):
             self._lines.popleft()
         with self._lock:
             self._written += written
             self._waiting -= written
-        self._tell(done.error)
+        self._log_error(done.error)
         if done.size >= self._part_bytes:
             self._part += 1
             self._remove_beyond()
@@ -231,7 +231,7 @@ class RequestLog:
             self._lost += count
             self._waiting -= count
 
-    def _tell(self, error: OSError | None) -> None:
+    def _log_error(self, error: OSError | None) -> None:
         """Log when writing begins to fail, and when it works again."""
         if error is not None and not self._failing:
             _LOGGER.warning("the request log cannot be written, answers go on: %s", error)

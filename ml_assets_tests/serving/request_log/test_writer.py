@@ -52,7 +52,7 @@ def fifo(log: RequestLog) -> Path:
     return path
 
 
-def told_lost(folder: Path) -> int:
+def lost_entries(folder: Path) -> int:
     return sum(piece.lost for piece in read_pieces(folder))
 
 
@@ -124,7 +124,7 @@ def test_a_full_disk_costs_only_what_no_longer_fits_and_recovers_by_itself(log):
     log.add(one(5000))
     log.close(5)
     assert (log.written, log.lost) == (1001, 3)
-    assert told_lost(log.folder) == 3
+    assert lost_entries(log.folder) == 3
     assert read_log(log.folder)["request_id"].to_list() == [
         *(f"r{number}" for number in range(1000)),
         "r5000",
@@ -135,7 +135,7 @@ def test_a_list_that_does_not_fit_is_lost_as_a_whole_and_counted_by_answers(log)
     log.add(many(1001))
     log.add(many(10))
     log.close(5)
-    assert (log.written, log.lost, told_lost(log.folder)) == (10, 1001, 1001)
+    assert (log.written, log.lost, lost_entries(log.folder)) == (10, 1001, 1001)
 
 
 def test_what_a_full_disk_leaves_at_the_end_is_lost_and_said_so(log, caplog):
@@ -215,14 +215,14 @@ def test_after_a_torn_line_that_cannot_be_cut_off_the_next_starts_on_its_own(tmp
 class EndingReader:
     """Somebody who reads at most so many bytes of a pipe, and goes."""
 
-    def __init__(self, path: Path, most: int) -> None:
-        self._path, self._most, self._read = path, most, []
+    def __init__(self, path: Path, limit: int) -> None:
+        self._path, self._limit, self._read = path, limit, []
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         with open(self._path, "rb", buffering=0) as pipe:
-            while sum(map(len, self._read)) < self._most:
-                data = pipe.read(min(self._most, 65_536))
+            while sum(map(len, self._read)) < self._limit:
+                data = pipe.read(min(self._limit, 65_536))
                 if not data:
                     return
                 self._read.append(data)
@@ -241,7 +241,7 @@ def test_an_answer_that_cannot_be_written_as_json_is_counted_and_the_next_is_kep
     log.add(one(1))
     log.close(5)
     assert read_log(log.folder)["request_id"].to_list() == ["list"] * 3 + ["r1"]
-    assert (log.written, log.lost, told_lost(log.folder)) == (4, 2, 2)
+    assert (log.written, log.lost, lost_entries(log.folder)) == (4, 2, 2)
 
 
 def test_counts_agree_when_many_threads_add_to_a_log_that_is_too_small(tmp_path):
@@ -261,7 +261,7 @@ def test_counts_agree_when_many_threads_add_to_a_log_that_is_too_small(tmp_path)
     assert log.lost > 0
     assert log.written + log.lost == added
     assert read_log(tmp_path).height == log.written
-    assert told_lost(tmp_path) == log.lost
+    assert lost_entries(tmp_path) == log.lost
 
 
 def test_old_days_are_removed_and_other_files_left_alone(tmp_path):
@@ -329,7 +329,7 @@ def test_an_error_that_is_not_the_disks_loses_its_batch_alone(log, monkeypatch, 
     settled(log, 1)
     log.close(5)
     assert read_log(log.folder)["request_id"].to_list() == ["r2"]
-    assert told_lost(log.folder) == 2
+    assert lost_entries(log.folder) == 2
     assert caplog.text.count("cannot be written to the request log") == 1
 
 
@@ -340,5 +340,5 @@ def test_an_answer_that_is_no_line_is_lost_alone(log, caplog):
     log.add(one(4))
     settled(log, 1)
     log.close(5)
-    assert (log.written, log.lost, told_lost(log.folder)) == (1, 4, 4)
+    assert (log.written, log.lost, lost_entries(log.folder)) == (1, 4, 4)
     assert caplog.text.count("cannot be written to the request log") == 1
