@@ -100,8 +100,8 @@ def candidate_service(version: ModelVersion, name: str) -> Iterator[CandidateSer
     """A service of this version, until the block ends; it may still be starting when it begins.
 
     Args:
-        version: As the registry has it.
-        name: Registered model.
+        version: The registered version.
+        name: Name of the registered model.
 
     Raises:
         ServiceUnresponsive: when it cannot be started.

@@ -19,7 +19,7 @@ class ChampionEvaluation:
     """The serving champion on the month on which the candidates are tested.
 
     Attributes:
-        version: As the registry has it.
+        version: The registered version.
         trained_on_test_month: Whether that month was among those it was fitted or tuned on.
         predicted: Its predictions for that month, minutes; None when it was not scored.
         test_rmse: Of these, minutes.

@@ -297,8 +297,8 @@ def evaluate_champion(
     """The champion, with its predictions for the test month when it is of the same dataset.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
+        client: MLflow client.
+        name: Name of the registered model.
         test_set: On which the candidates are evaluated.
 
     Returns:
@@ -328,8 +328,8 @@ def ensure_registered(client: MlflowClient, name: str, version: ModelVersion) ->
     one takes up.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
+        client: MLflow client.
+        name: Name of the registered model.
         version: Without a number yet.
 
     Raises:
@@ -388,8 +388,8 @@ def describe_decision(
     """Keep with a version the id of the decision on it, and describe that in words.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
+        client: MLflow client.
+        name: Name of the registered model.
         version: The version.
         decision: Of which this is a part.
         outcome: Such as ``promoted``.

@@ -74,8 +74,8 @@ def compare_champion(client: MlflowClient, name: str, test_trips: pd.DataFrame) 
     """Ask the champion for trips of the test month in every way there is.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
+        client: MLflow client.
+        name: Name of the registered model.
         test_trips: Request columns, as models are trained on them.
 
     Returns:

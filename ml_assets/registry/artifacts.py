@@ -1,7 +1,7 @@
-"""Fitted pipelines in MLflow: logged, registered, given an alias, loaded again.
+"""Log, register and load fitted pipelines in MLflow.
 
-Saved as skops, MLflow's default since 3.0, with the types that ``pipeline.serialization`` allows,
-which holds for what is written and for what is loaded.
+They are saved as skops, MLflow's default since 3.0; ``pipeline.serialization`` has the allowlist
+of types, for writing and for loading.
 """
 
 import json
@@ -34,7 +34,7 @@ from ml_assets.secrets import ShownError
 from ml_assets.storage.model_version import ModelVersion
 
 WHEEL_FOLDER = "wheels"
-"""Folder of a logged model that holds this package; MLflow's own wheeled models call it so, too."""
+"""Folder of a logged model for this package; MLflow's own models with wheels use the same name."""
 
 _LOGGED = "models:/"
 CHAMPION = "champion"
@@ -43,7 +43,7 @@ CHALLENGER = "challenger"
 
 
 class ModelNotLogged(ShownError, LookupError):
-    """A model that this MLflow does not have; says which, and the way out."""
+    """A model that this MLflow store does not have; the message names it and the remedy."""
 
 
 def log_pipeline(
@@ -52,16 +52,16 @@ def log_pipeline(
     """Log a fitted pipeline with its signature, an input example and this package as a wheel.
 
     Args:
-        run: The run that it belongs to.
-        pipeline: Fitted, from request fields to minutes.
+        run: The open run.
+        pipeline: Fitted pipeline, from request columns to minutes.
         example: A few requests.
-        name: Of the logged model, in MLflow's list of them.
+        name: Name of the logged model.
 
     Returns:
         The model's URI.
 
     Raises:
-        TypeError: when the pipeline holds a type of a package that is not trusted.
+        TypeError: The pipeline contains a type of a package that is not trusted.
     """
     requests = _as_clients_send(example)
     types = trusted_types(pipeline)
@@ -83,10 +83,10 @@ def log_pipeline(
 
 
 def request_signature() -> ModelSignature:
-    """The fields of a request as MLflow checks them, and minutes as the output.
+    """Return the model signature: the fields of a request, and minutes as the output.
 
-    Zones are integers. MLflow refuses 64-bit integers for a double and a missing value for an
-    integer, so the miles and the passengers, which may be either, are declared without a type.
+    Zones are integers. MLflow rejects 64-bit integers for a double and a missing value for an
+    integer, so distance and passenger count, which may be either, have no declared type.
     """
     return ModelSignature(
         inputs=Schema(
@@ -105,22 +105,22 @@ def request_signature() -> ModelSignature:
 def load_pipeline(uri: str) -> Pipeline:
     """Load a pipeline from a model URI such as ``models:/taxi-trip-duration@champion``.
 
-    MLflow takes the format and the trusted types from the stored model itself, which whoever can
-    write there may have changed: both are held to the rules before anything of it is loaded.
+    MLflow takes the format and the trusted types from the stored model itself, which anyone with
+    write access could have changed: both are checked before anything is loaded.
 
     Args:
-        uri: Of a model that :func:`log_pipeline` has logged.
+        uri: URI of a model logged by :func:`log_pipeline`.
 
     Returns:
         The fitted pipeline.
 
     Raises:
-        UntrustedModel: when the model is of another format, or asks for types of other packages.
-        OutdatedModel: when it was stored by another version of this package.
-        UnknownFeature: when it was fitted with a feature that this code does not define.
+        UntrustedModel: The model has another format, or needs types of other packages.
+        OutdatedModel: It was stored by an incompatible version of this package.
+        UnknownFeature: It was fitted with a feature that this code does not define.
     """
     with tempfile.TemporaryDirectory() as folder:
-        # What is examined is what is loaded: a copy that nobody changes in between.
+        # Check and load the same copy, so that it cannot change in between.
         copy = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
         require_trusted(uri, mlflow.models.Model.load(copy).flavors)
         with outdated_if_unreadable(uri):
@@ -130,19 +130,19 @@ def load_pipeline(uri: str) -> Pipeline:
 
 
 def require_trusted(uri: str, flavors: dict[str, Any]) -> None:
-    """Hold what MLflow tells of a stored model to the rules, before anything of it is loaded.
+    """Check the format and types of a stored model before anything of it is loaded.
 
     Args:
-        uri: Names it.
-        flavors: As in its ``MLmodel`` file.
+        uri: URI of the model, for messages.
+        flavors: Flavors of its ``MLmodel`` file.
 
     Raises:
-        UntrustedModel: when it is of another format, or asks for types of other packages.
-        OutdatedModel: when it was stored by another version of this package.
+        UntrustedModel: The model has another format, or needs types of other packages.
+        OutdatedModel: It was stored by an incompatible version of this package.
     """
     flavor = flavors.get("sklearn")
     if flavor is None:
-        raise UntrustedModel(f"{uri} is no scikit-learn pipeline of this project")
+        raise UntrustedModel(f"{uri} is not a scikit-learn pipeline of this project")
     found = flavor.get("serialization_format", "pickle")
     if found != "skops":
         raise UntrustedModel(
@@ -150,7 +150,7 @@ def require_trusted(uri: str, flavors: dict[str, Any]) -> None:
             "loaded; materialize the model again"
         )
     if flavor.get("code"):
-        raise UntrustedModel(f"{uri} brings code of its own ({flavor['code']}), which is not run")
+        raise UntrustedModel(f"{uri} comes with its own code ({flavor['code']}), which is not run")
     require_trusted_types(flavor.get("skops_trusted_types") or [], uri)
 
 
@@ -165,18 +165,18 @@ def register(
     """Register a logged model as a new version.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
-        model_uri: Of the logged model.
-        run_id: The run that logged it.
+        client: MLflow client.
+        name: Name of the registered model.
+        model_uri: URI of the logged model.
+        run_id: Id of the run that logged it.
         tags: Tags of the version.
-        description: Of the version, in Markdown.
+        description: Description of the version, in Markdown.
 
     Returns:
-        The version, without any alias yet.
+        The number of the version, which has no alias yet.
 
     Raises:
-        ModelNotLogged: when this MLflow does not have the model.
+        ModelNotLogged: This MLflow store does not have the model.
     """
     try:
         client.get_registered_model(name)
@@ -184,7 +184,7 @@ def register(
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         client.create_registered_model(name, description=MODEL_DESCRIPTION)
-    # A server takes a logged model's URI only together with its id.
+    # A server accepts a logged model's URI only together with its id.
     model_id = model_uri.removeprefix(_LOGGED) if model_uri.startswith(f"{_LOGGED}m-") else None
     if model_id is not None:
         _require_logged(client, model_id)
@@ -192,7 +192,7 @@ def register(
         name, source=model_uri, run_id=run_id, tags=tags, model_id=model_id, description=description
     )
     if model_id is not None:
-        # As mlflow.register_model does: the page of the logged model links its version by it.
+        # As mlflow.register_model does: MLflow's page of the logged model links its version.
         link = json.dumps([{"name": name, "version": str(version.version)}])
         client.set_logged_model_tags(model_id, {"mlflow.modelVersions": link})
     return str(version.version)
@@ -205,13 +205,13 @@ def _require_logged(client: MlflowClient, model_id: str) -> None:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise ModelNotLogged(
-            f"MLflow does not have the model {model_id}: it was logged to another one, or deleted. "
-            "Materialize the model again"
+            f"MLflow does not have the model {model_id}: it was logged to another store, or "
+            "deleted. Materialize the model again"
         ) from error
 
 
 def version_with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The model version that bears an alias, or None."""
+    """Return the version with an alias, or None."""
     try:
         return ModelVersion.from_mlflow(client.get_model_version_by_alias(name, alias))
     except MlflowException as error:
@@ -221,13 +221,13 @@ def version_with_alias(client: MlflowClient, name: str, alias: str) -> ModelVers
 
 
 def _as_clients_send(requests: pd.DataFrame) -> pd.DataFrame:
-    """The same requests with zones as 64-bit integers and other numbers as doubles."""
+    """Convert zones to 64-bit integers and other numbers to doubles, as clients send them."""
     numbers = dict.fromkeys(requests.select_dtypes("number").columns, "float64")
     return requests.astype(numbers | {"PULocationID": "int64", "DOLocationID": "int64"})
 
 
 def _features(pipeline: Pipeline) -> dict[str, dict[str, int]]:
-    """Names and versions of the definitions that a pipeline was fitted with, by their kind."""
+    """Return names and versions of the feature definitions a pipeline was fitted with, by kind."""
     return {
         kind: versions
         for _, step in pipeline.steps
@@ -237,10 +237,10 @@ def _features(pipeline: Pipeline) -> dict[str, dict[str, int]]:
 
 
 def _requirements(types: list[str]) -> list[str]:
-    """What loading a pipeline needs; stated, since MLflow spends seconds on finding it out.
+    """Return the requirements for loading a pipeline; MLflow would spend seconds inferring them.
 
     Args:
-        types: The types that it holds; XGBoost is large, and is needed by its own models only.
+        types: Types in the pipeline; XGBoost is large and only needed by its own models.
     """
     packages = ["scikit-learn", "pandas", "numpy", "scipy", "skops", "orjson"]
     if any(name.startswith("xgboost.") for name in types):

@@ -1,8 +1,8 @@
 """The SQLite database behind MLflow: created whole, migrated as a copy, moved with its home.
 
-MLflow creates and migrates its tables by hundreds of statements without a transaction, and can
-neither use nor complete what an interrupted attempt leaves. Here that happens to a file beside the
-database, which takes its place once it is whole. All of it is to be called under a lock.
+MLflow creates and migrates its tables with hundreds of statements without a transaction, and can
+neither use nor complete what an interrupted attempt leaves. Here this happens in a file beside the
+database, which replaces it once complete. The callers hold a lock.
 """
 
 import logging
@@ -31,26 +31,26 @@ _LOCATIONS = {
 """Where MLflow 3.17 keeps absolute paths of artifacts."""
 
 _OF_A_NEW_DATABASE = {"alembic_version", "experiments", "workspaces"}
-"""Tables with rows before anybody has tracked anything."""
+"""Tables that have rows in a new database."""
 
 
 class UnusableDatabase(ShownError, RuntimeError):
-    """A database that MLflow cannot use; names the file, what is wrong and the way out."""
+    """A database that MLflow cannot use; the message names the file, the fault and the remedy."""
 
 
 def prepare(database: Path, artifact_location: str) -> None:
-    """Create the database, or bring its schema to that of the installed MLflow.
+    """Create the database, or migrate its schema to that of the installed MLflow.
 
     Args:
-        database: Its file. One that an interrupted first start left unfinished, with nothing
-            tracked in it, is set aside and made again.
+        database: The SQLite file. One left unfinished by an interrupted first start, with nothing
+            logged to it, is set aside and created again.
         artifact_location: Folder or URL of artifacts; MLflow's experiment ``Default`` gets a
             folder there.
 
     Raises:
-        UnusableDatabase: when a newer MLflow has made it, when it cannot be migrated, or when
-            another process writes to it meanwhile. It is left as it was.
-        sqlite3.Error: when it cannot be read.
+        UnusableDatabase: A newer MLflow made it, it cannot be migrated, or another process wrote
+            to it during the migration. It is left unchanged.
+        sqlite3.Error: It cannot be read.
     """
     found = tables(database)
     if not found:
@@ -64,22 +64,22 @@ def prepare(database: Path, artifact_location: str) -> None:
         each.revision for each in scripts.walk_revisions()
     }:
         raise UnusableDatabase(
-            f"{database} was made by a newer MLflow (schema {revision}): install that version, or "
-            "choose another home (ML_ASSETS_HOME)"
+            f"{database} was created by a newer MLflow (schema {revision}): install that version, "
+            "or choose another home (ML_ASSETS_HOME)"
         )
-    if _holds_nothing(database, found):
+    if _is_empty(database, found):
         aside = move_aside(database)
         _create(database, artifact_location)
         _LOG.warning(
             "%s was left unfinished by a first start that was interrupted, with nothing in it: "
-            "it is made again, and the unfinished one kept as %s",
+            "it is created again, and the unfinished one kept as %s",
             database,
             aside.name,
         )
         return
     kept = _migrate(database, revision)
     _LOG.warning(
-        "%s was migrated from MLflow's schema %s to %s; the one before is kept as %s",
+        "%s was migrated from MLflow's schema %s to %s; a copy of the old one is kept as %s",
         database,
         revision,
         newest,
@@ -88,20 +88,20 @@ def prepare(database: Path, artifact_location: str) -> None:
 
 
 def move_artifact_locations(database: Path, experiment: str, location: str, home: Path) -> None:
-    """Have artifacts looked for, and stored, in the home that the database is in now.
+    """Point all artifact locations to the home that the database is in now.
 
-    MLflow stores their absolute paths. After a home was moved they lead nowhere; in a copy they
-    lead into the original.
+    MLflow stores absolute paths. After a home was moved they are broken; in a copy they point
+    into the original.
 
     Args:
-        database: Its file.
+        database: The SQLite file.
         experiment: Name of the experiment whose artifact location is compared.
-        location: Where that experiment's artifacts belong, a folder or a URL.
-        home: A database outside of it may be shared with other homes: its locations are changed
-            only when nothing is left at the old ones and what they name is at the new ones.
+        location: Folder or URL where that experiment's artifacts belong.
+        home: The home. A database outside of it may be shared with other homes: its locations are
+            changed only when the old ones are gone and the artifacts are at the new ones.
 
     Raises:
-        sqlite3.Error: when it cannot be read or written.
+        sqlite3.Error: The database cannot be read or written.
     """
     new = _local_folder(location)
     with closing(connect(database)) as connection:
@@ -116,7 +116,7 @@ def move_artifact_locations(database: Path, experiment: str, location: str, home
             return
         if not database.is_relative_to(home) and not _has_moved(connection, old, new):
             return
-        with connection:  # all of them in one transaction
+        with connection:  # one transaction
             for table, columns in _LOCATIONS.items():
                 for column in columns:
                     connection.execute(
@@ -126,8 +126,8 @@ def move_artifact_locations(database: Path, experiment: str, location: str, home
                     )
     if old != new:
         _LOG.warning(
-            "this home was moved or copied: artifacts of MLflow are looked for and stored in %s "
-            "from now on, no longer in %s",
+            "this home was moved or copied: MLflow's artifacts are read from and stored in %s from "
+            "now on, no longer in %s",
             new,
             old,
         )
@@ -142,7 +142,7 @@ def _create(database: Path, artifact_location: str) -> None:
 
 @cache
 def _scripts() -> "ScriptDirectory":
-    """MLflow's migrations; each step opens the store several times."""
+    """Return MLflow's migrations; cached, since each step opens the store several times."""
     import mlflow.store.db_migrations
     from alembic.script import ScriptDirectory
 
@@ -150,7 +150,7 @@ def _scripts() -> "ScriptDirectory":
 
 
 def _revision(database: Path, found: set[str]) -> str | None:
-    """The schema's revision; None when the first migration has not got that far."""
+    """Return the schema's revision; None when the first migration did not record one."""
     if "alembic_version" not in found:
         return None
     with closing(connect(database)) as connection:
@@ -159,10 +159,10 @@ def _revision(database: Path, found: set[str]) -> str | None:
 
 
 def _migrate(database: Path, revision: str | None) -> Path:
-    """Migrate a copy, and write it over the database in one transaction of SQLite.
+    """Migrate a copy, then write it over the database in one SQLite transaction.
 
     Returns:
-        The database as it was before, under another name.
+        The file with the database as it was before.
     """
     import mlflow.db
 
@@ -177,16 +177,16 @@ def _migrate(database: Path, revision: str | None) -> Path:
             _copy(current, migrated)
             mlflow.db.upgrade.main([sqlite_url(migrated)], standalone_mode=False)
             if _data_version(current) != state:
-                raise RuntimeError("another process writes to it: stop that one first")
+                raise RuntimeError("another process writes to it: stop that process first")
             with closing(connect(migrated)) as whole:
                 whole.backup(current)
     except Exception as error:
         kept.unlink(missing_ok=True)
         cause = str(error).partition("\n")[0]
         raise UnusableDatabase(
-            f"{database} cannot be migrated from MLflow's schema {revision} ({cause}). It is as it "
-            f"was: mend that, restore it from a backup, or begin anew without its runs and models "
-            f"(mv '{database}' '{database}.old')"
+            f"{database} cannot be migrated from MLflow's schema {revision} ({cause}). It is "
+            "unchanged: fix the cause, restore it from a backup, or start without its runs and "
+            f"models (mv '{database}' '{database}.old')"
         ) from error
     finally:
         remove_unfinished(database)
@@ -199,12 +199,12 @@ def _copy(current: sqlite3.Connection, target: Path) -> None:
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
-    """A number that changes when another connection writes."""
+    """Return a number that changes when another connection writes."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
-def _holds_nothing(database: Path, found: set[str]) -> bool:
-    """Whether nobody has tracked anything there, whatever state the tables are in."""
+def _is_empty(database: Path, found: set[str]) -> bool:
+    """Whether nothing was logged there, whatever state the tables are in."""
     with closing(connect(database)) as connection:
 
         def has(query: str) -> bool:
@@ -218,7 +218,7 @@ def _holds_nothing(database: Path, found: set[str]) -> bool:
 
 
 def _has_moved(connection: sqlite3.Connection, old: Path, new: Path) -> bool:
-    """Whether nothing is left at the old place, and something that was stored is at the new."""
+    """Whether the old folder is gone and a stored model is in the new one."""
     if old.exists() or not new.exists():
         return False
     stored = connection.execute("SELECT artifact_location FROM logged_models").fetchall()
@@ -228,7 +228,7 @@ def _has_moved(connection: sqlite3.Connection, old: Path, new: Path) -> bool:
 
 
 def _local_folder(location: str) -> Path | None:
-    """The folder that a location of artifacts stands for; None when it lies elsewhere."""
+    """Return the local folder of an artifact location; None for a remote one."""
     parts = urlsplit(location)
     if parts.scheme == "file":
         return Path(unquote(parts.path))

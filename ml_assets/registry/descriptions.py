@@ -1,4 +1,4 @@
-"""What MLflow shows in words: names of runs, and the descriptions of runs and versions."""
+"""Names of MLflow runs, and descriptions of runs and versions."""
 
 from collections.abc import Sequence
 
@@ -8,26 +8,26 @@ from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
 
 MAX_CHARACTERS = 5000
-"""Length of a description: a server on MySQL keeps no longer tag."""
+"""Maximum length of a description: that of a tag on a server with MySQL."""
 
 _RULE = "\n\n---\n\n"
-"""Markdown between what a version is and what was decided on it."""
+"""Markdown between the description of a version and the decision on it."""
 
 MODEL_DESCRIPTION = (
-    "Minutes of a New York taxi trip, from what is known when it is requested. A request has "
+    "Predicts the duration of a New York taxi trip in minutes. A request has "
     "`PULocationID` and `DOLocationID` (zones 1 to 265), `trip_distance` (miles), and optionally "
     "`pickup_datetime` (New York time, by default the present) and `passenger_count`. "
-    "The version with the alias `champion` serves; `ml-assets decisions` explains every change."
+    "The version with the alias `champion` is served; `ml-assets decisions` explains each change."
 )
 
 
 def run_name(family: str, training_set: TrainingSet, dagster_run_id: str) -> str:
-    """The name of the run of a training: its family, its test month and the Dagster run.
+    """Return the name of a training's MLflow run: family, test month and Dagster run.
 
     Args:
         family: Name of the model family.
-        training_set: Names the test month.
-        dagster_run_id: The run that trains; its first 8 characters tell trainings apart.
+        training_set: The training set.
+        dagster_run_id: Id of the Dagster run; its first 8 characters are used.
     """
     return f"{family}, test {span(training_set.months_in('test'))}, {dagster_run_id[:8]}"
 
@@ -35,13 +35,13 @@ def run_name(family: str, training_set: TrainingSet, dagster_run_id: str) -> str
 def describe_training(
     record: ModelRecord, training_set: TrainingSet, title: str, dagster_run_id: str
 ) -> str:
-    """The description of a run, in Markdown.
+    """Return the description of a run in Markdown.
 
     Args:
-        record: Figures of the model.
-        training_set: What it was trained on.
-        title: Name of the family for people.
-        dagster_run_id: The run that trained it.
+        record: Record of the model.
+        training_set: The training set.
+        title: Display name of the family.
+        dagster_run_id: Id of the Dagster run that trained it.
     """
     lines = [
         f"**{title}**: test RMSE **{record.test.rmse:.3f} min** on "
@@ -55,19 +55,14 @@ def describe_training(
 
 
 def describe_version(version: ModelVersion) -> str:
-    """The description of a registered version, in Markdown.
-
-    Args:
-        version: With the figures of its test month.
-    """
+    """Return the description of a registered version in Markdown."""
     lines = [
         f"**{version.model}**, fitted on {_months(version.training_months)}: test RMSE "
         f"**{version.test_rmse:.3f} min** on {version.test_month}, on {_trips(version)}.",
     ]
     if version.refit:
         lines.append(
-            "Fitted again on all months, the test month included: the RMSE is that of the "
-            "fit before."
+            "Refit on all months, including the test month: the RMSE is that of the fit before."
         )
     return _joined(lines, version.caveat)
 
@@ -80,15 +75,15 @@ def with_decision(
     reason: str,
     criteria: list[Criterion],
 ) -> str:
-    """The description of a version with the newest decision on it, in Markdown.
+    """Return a version's description in Markdown with the latest decision on it.
 
     Args:
-        description: As it is; an earlier decision in it is replaced.
-        outcome: Such as ``promoted``.
-        decided_at: ISO 8601.
-        started_because: Why the decision was made.
-        reason: The reason.
-        criteria: What it had to show; empty when a person decided.
+        description: The current description; an earlier decision in it is replaced.
+        outcome: Outcome, such as ``promoted``.
+        decided_at: Time in ISO 8601.
+        started_because: What triggered the decision.
+        reason: Reason of the decision.
+        criteria: The criteria; empty for a manual decision.
     """
     because = f" ({started_because})" if started_because else ""
     lines = [f"**{outcome}** on {decided_at[:16].replace('T', ' ')} UTC{because}: {reason}"]

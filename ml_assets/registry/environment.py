@@ -1,4 +1,4 @@
-"""What a fit ran on, beside its data and parameters: libraries, threads, machine."""
+"""The environment of a fit: libraries, threads, machine."""
 
 import platform
 from importlib import metadata
@@ -8,17 +8,17 @@ from pydantic import BaseModel
 from ml_assets.training.fit import available_cores
 
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "xgboost")
-"""Those whose version can move what a fit learns."""
+"""Libraries whose version can change the result of a fit."""
 
 
 class Environment(BaseModel):
-    """Where a model was fitted.
+    """The environment in which a model was fitted.
 
     Attributes:
-        python: Its version.
-        libraries: Name to version.
-        cores: Cores that the process could use, and so the threads of its estimators.
-        machine: Kind of processor.
+        python: Version of Python.
+        libraries: Versions by library.
+        cores: Cores available to the process, and so the threads of its estimators.
+        machine: Processor type.
     """
 
     python: str
@@ -28,7 +28,7 @@ class Environment(BaseModel):
 
 
 def this_environment() -> Environment:
-    """The environment of this process."""
+    """Return the environment of this process."""
     return Environment(
         python=platform.python_version(),
         libraries={name: metadata.version(name) for name in LIBRARIES},

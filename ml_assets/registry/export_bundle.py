@@ -1,4 +1,4 @@
-"""A registered version as a bundle that the prediction service loads without MLflow."""
+"""Export a registered version as a bundle that the prediction service loads without MLflow."""
 
 import contextlib
 import hashlib
@@ -23,21 +23,21 @@ from ml_assets.storage.leftovers import in_use, remove_leftovers
 from ml_assets.storage.model_version import ModelVersion
 
 KEPT: Final = 2
-"""So many bundles stay: the one that serves, and the one before, which may still be loading."""
+"""Number of bundles kept: the one being served, and its predecessor, which may still be loading."""
 
 
 def bundle_name(version: ModelVersion) -> str:
-    """Name of a version's folder; versions of two registries differ in it.
+    """Return the name of a version's folder; versions of two registries have different ones.
 
     Args:
-        version: As the registry has it.
+        version: The registered version.
     """
     source = hashlib.sha256(f"{version.source}\n{version.run_id}".encode()).hexdigest()
     return f"{version.version}-{source[:8]}"
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a bundle is there, as it was written."""
+    """Whether a bundle exists and matches its recorded checksum."""
     try:
         return digest(folder / PIPELINE_FILE) == read_record(folder).sha256
     except (OSError, ValueError):
@@ -45,19 +45,19 @@ def is_complete(folder: Path) -> bool:
 
 
 def export(version: ModelVersion, name: str, folder: Path) -> Path:
-    """Bring a version from the registry, unless it is there already.
+    """Export a version, unless its bundle exists already.
 
     Args:
-        version: As the registry has it.
-        name: Registered model.
-        folder: Where bundles lie.
+        version: The registered version.
+        name: Name of the registered model.
+        folder: Folder of the bundles.
 
     Returns:
-        The bundle, whole.
+        The folder of the complete bundle.
 
     Raises:
-        UntrustedModel: when the version is of another format, or asks for types of other packages.
-        StorageError: when there is no room, or no permission.
+        UntrustedModel: The model has another format, or needs types of other packages.
+        StorageError: The disk is full, or may not be written.
     """
     final = folder / bundle_name(version)
     if is_complete(final):
@@ -92,8 +92,8 @@ def export(version: ModelVersion, name: str, folder: Path) -> Path:
     return final
 
 
-def remove_others(folder: Path, serving: Path) -> None:
-    """Remove all but the newest bundles; never the one that serves."""
+def prune(folder: Path, serving: Path) -> None:
+    """Remove all but the newest bundles; never the one being served."""
     bundles = [path.parent for path in folder.glob(f"*/{RECORD_FILE}")]
     bundles.sort(key=lambda bundle: (bundle == serving, bundle.stat().st_mtime), reverse=True)
     for bundle in bundles[KEPT:]:
@@ -101,13 +101,13 @@ def remove_others(folder: Path, serving: Path) -> None:
 
 
 def _put(made: Path, final: Path) -> None:
-    """Rename it into place, where a damaged one may lie."""
+    """Rename the bundle into place, where a damaged one may be."""
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(final)
     try:
         made.rename(final)
     except OSError:
-        if not is_complete(final):  # else another process was quicker
+        if not is_complete(final):  # else another process was faster
             raise
 
 

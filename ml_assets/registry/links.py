@@ -1,4 +1,4 @@
-"""Where to look: pages of a tracking server, or the command that shows a database."""
+"""Links to pages of a tracking server, or the command that opens a database in MLflow's UI."""
 
 import functools
 import getpass
@@ -10,17 +10,17 @@ from ml_assets.secrets import without_credentials
 
 
 def pages(uri: str, name: str, version: str, experiment_id: str, run_id: str) -> dict[str, str]:
-    """Links to a registered version and to the run that made it, by what they show.
+    """Return links to a registered version and its run, by name.
 
     Args:
         uri: MLflow tracking URI.
-        name: Registered model.
+        name: Name of the registered model.
         version: Its version.
         experiment_id: Id of the run's experiment.
-        run_id: Id of the run; empty when the version does not tell.
+        run_id: Id of the run; empty when unknown.
 
     Returns:
-        Nothing when the URI is no server whose pages can be opened.
+        URLs by name; empty when the URI is not a server.
     """
     base = _base(uri)
     if base is None:
@@ -30,15 +30,15 @@ def pages(uri: str, name: str, version: str, experiment_id: str, run_id: str) ->
 
 
 def run_page(uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
-    """The link to a run.
+    """Return the link to a run.
 
     Args:
         uri: MLflow tracking URI.
-        experiment_id: Id of its experiment.
-        run_id: Its id; empty when it is not known.
+        experiment_id: Id of the run's experiment.
+        run_id: Id of the run; empty when unknown.
 
     Returns:
-        Nothing when there is no run, or the URI is no server whose pages can be opened.
+        URL by name; empty without a run, or when the URI is not a server.
     """
     base = _base(uri)
     if base is None or not run_id:
@@ -47,14 +47,14 @@ def run_page(uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
 
 
 def _base(uri: str) -> str | None:
-    """Where a server's pages begin; None when it is no server."""
+    """Return the base URL of a server's pages; None when the URI is not a server."""
     if not uri.startswith(("http://", "https://")):
         return None
     return f"{without_credentials(uri).replace('://***@', '://').rstrip('/')}/#"
 
 
 def ui_command(uri: str) -> str:
-    """The command that opens a database-backed store in MLflow's own UI."""
+    """Return the command that opens a database-backed store in MLflow's UI."""
     return f"mlflow ui --backend-store-uri {shlex.quote(without_credentials(uri))}"
 
 
@@ -62,10 +62,10 @@ _GIT_SECONDS = 5
 
 
 def source_tags(asset: str) -> dict[str, str]:
-    """The tags by which MLflow shows the source of a run.
+    """Return the tags from which MLflow shows the source of a run.
 
     Args:
-        asset: Key of the Dagster asset that opens the run.
+        asset: Key of the asset that opens the run.
     """
     tags = {"mlflow.source.type": "JOB", "mlflow.source.name": f"Dagster asset {asset}"}
     return tags | _user() | _commit()
@@ -75,13 +75,13 @@ def source_tags(asset: str) -> dict[str, str]:
 def _user() -> dict[str, str]:
     try:
         return {"mlflow.user": getpass.getuser()}
-    except (OSError, KeyError):  # a container's user may have no name
+    except (OSError, KeyError):  # a user without a name, as in some containers
         return {}
 
 
 @functools.cache
 def _commit() -> dict[str, str]:
-    """The commit of the checkout that runs; nothing when it is no checkout, or git is not there."""
+    """Return the commit of the checkout; empty outside a checkout, and without git."""
     command = ["git", "rev-parse", "HEAD"]
     try:
         found = subprocess.run(

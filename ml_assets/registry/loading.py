@@ -1,4 +1,4 @@
-"""The registered version that is to predict, loaded and held to what it was."""
+"""Load a registered version and verify that it still predicts as when it was registered."""
 
 from ast import literal_eval
 from typing import Any
@@ -21,23 +21,23 @@ from ml_assets.storage.model_version import ModelVersion
 
 
 class PredictionsChanged(ShownError, RuntimeError):
-    """A registered model that, run by the code of today, is not what it was any more."""
+    """A registered model whose predictions differ under the current code."""
 
 
 class ModelNotFound(ShownError, LookupError):
-    """No registered version by that name, or one that cannot be used; says what to do."""
+    """A version that does not exist or cannot be used; the message names the remedy."""
 
 
 def load_verified(name: str, version: ModelVersion) -> Pipeline:
-    """Load a registered version, and make sure that today's code answers as it did then.
+    """Load a registered version and compare its predictions with those stored at registration.
 
     Args:
-        name: Registered model.
-        version: Its version; without ``known_minutes`` there is nothing to compare with.
+        name: Name of the registered model.
+        version: The version; without stored predictions nothing is compared.
 
     Raises:
-        PredictionsChanged: when a feature, say, means another thing by now.
-        UntrustedModel: when it asks for types that are not trusted.
+        PredictionsChanged: The predictions differ, for example because a feature was redefined.
+        UntrustedModel: It needs types that are not trusted.
     """
     uri = f"models:/{name}/{version.version}"
     pipeline = load_pipeline(uri)
@@ -45,28 +45,28 @@ def load_verified(name: str, version: ModelVersion) -> Pipeline:
         before, now = [*version.known_minutes], known_minutes(pipeline)
         if not predictions_match(before, now):
             raise PredictionsChanged(
-                f"the code has changed since {uri} was registered: to the same requests it "
-                f"answered {_rounded(before)} minutes then and {_rounded(now)} now"
+                f"the code has changed since {uri} was registered: for the same requests it "
+                f"predicted {_rounded(before)} minutes then and {_rounded(now)} now"
             )
     return pipeline
 
 
 def load_model(client: MlflowClient, name: str, which: str = CHAMPION) -> Model:
-    """Load a version to predict with.
+    """Load a version for predictions.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
-        which: A version's number, or an alias.
+        client: MLflow client.
+        name: Name of the registered model.
+        which: Version number or alias.
 
     Raises:
-        ModelNotFound: when there is none, or it cannot be loaded, or today's code predicts
-            otherwise.
+        ModelNotFound: It does not exist, cannot be loaded, or predicts differently under the
+            current code.
     """
     version = _find(client, name, which)
     try:
         pipeline = load_verified(name, version)
-    except Exception as error:  # whatever keeps it from predicting is the reason
+    except Exception as error:  # any failure is a reason
         raise ModelNotFound(
             f"version {version.version} of {name} cannot be used "
             f"({error_text(error)}): name another version, or train again with "
@@ -82,7 +82,7 @@ def _find(client: MlflowClient, name: str, which: str) -> ModelVersion:
     if version is None:
         raise ModelNotFound(
             f"{name} has no version or alias {which!r}: there are {list_versions(client, name)}; "
-            "`champion` is the one that serves, and `ml-assets decisions` shows who served before"
+            "`champion` is the one being served, and `ml-assets decisions` lists earlier ones"
         )
     return version
 
@@ -94,17 +94,17 @@ def _rounded(minutes: list[float]) -> str:
 def warm_start_parameters(
     client: MlflowClient, name: str, model: str, training_set: TrainingSet
 ) -> dict[str, Any] | None:
-    """The parameters of the champion, to start tuning from; None when they are of no use.
+    """Return the champion's parameters as the start of a tuning; None when they do not apply.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
-        model: The family that is about to be tuned.
-        training_set: Of that tuning: its test month must have had no say in them.
+        client: MLflow client.
+        name: Name of the registered model.
+        model: The family to be tuned.
+        training_set: The training set of that tuning.
 
     Returns:
-        Name to value. None when nothing serves, when it is of another family or of other trips,
-        and when it was fitted or tuned on the test month or a later one.
+        Values by name. None without a champion, when it is of another family or dataset, and when
+        it was fitted or tuned on the test month or a later one.
     """
     champion = champion_version(client, name)
     if champion is None or not champion.run_id:
@@ -119,7 +119,7 @@ def warm_start_parameters(
 
 
 def parameter_value(text: str) -> Any:
-    """What a logged parameter was: MLflow keeps its text, which tells every digit of a float."""
+    """Parse a logged parameter; MLflow stores its text, with all digits of a float."""
     try:
         return literal_eval(text)
     except (ValueError, SyntaxError):

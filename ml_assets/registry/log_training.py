@@ -1,4 +1,4 @@
-"""What a training logs to MLflow: parameters, figures, trials, data lineage, the pipeline."""
+"""Log a training to MLflow: parameters, metrics, trials, datasets, pipeline."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from ml_assets.trips.rules import REQUEST_COLUMNS
 
 EXAMPLE_ROWS = 5
 DESCRIPTION_TAG = "mlflow.note.content"
-"""The tag in which MLflow keeps the description of a run."""
+"""MLflow's tag for the description of a run."""
 
 TRAINING_SET_FILE, RECORD_FILE = "training_set.json", "model_record.json"
 
@@ -31,17 +31,17 @@ def log_evaluated_model(
     run: TrackedRun,
     evaluated: EvaluatedModel,
     training_set: TrainingSet,
-    pictures: Mapping[str, bytes],
+    charts: Mapping[str, bytes],
     description: str = "",
 ) -> ModelRecord:
-    """Log everything that a model stands on and is.
+    """Log a model with its inputs, metrics, trials and charts.
 
     Args:
         run: The open run of the training asset; trials become its children.
-        evaluated: The model, its figures and its trials.
-        training_set: The months, rows and checksums that it stands on.
-        pictures: Name to PNG, of ``model_charts``.
-        description: Of the run, in Markdown.
+        evaluated: The model with its metrics and trials.
+        training_set: Record of its training set.
+        charts: PNGs by name, from ``model_charts``.
+        description: Description of the run, in Markdown.
 
     Returns:
         The model's record with its MLflow run and model URI.
@@ -51,13 +51,13 @@ def log_evaluated_model(
     run.log(_parameters(record, training_set), _figures(record), tags)
     run.log_datasets(month_datasets(training_set))
     run.log_dict(training_set.model_dump(), TRAINING_SET_FILE)
-    # Parameters proper are kept as text: here they keep their types, with what the fit ran on.
+    # MLflow stores parameters as text; this file keeps their types, and the environment.
     environment = this_environment().model_dump()
     run.log_dict({"record": record.model_dump(), "environment": environment}, RECORD_FILE)
     run.log_dict({"slices": [entry.model_dump() for entry in record.slices]}, "slices.json")
     run.log_dict(feature_importance(evaluated.pipeline), "feature_importance.json")
-    for name, picture in pictures.items():
-        run.log_bytes(picture, f"{name}.png")
+    for name, png in charts.items():
+        run.log_bytes(png, f"{name}.png")
     _log_trials(run, evaluated)
     example = evaluated.test_trips[list(REQUEST_COLUMNS)].head(EXAMPLE_ROWS)
     uri = log_pipeline(run, evaluated.pipeline, example, record.model)
@@ -65,7 +65,7 @@ def log_evaluated_model(
 
 
 _TRIAL_STATUS = {"FAIL": "FAILED", "PRUNED": "KILLED"}
-"""MLflow has no status for a pruned trial; the tag ``state`` tells it from one that was stopped."""
+"""MLflow has no status for a pruned trial; the tag ``state`` distinguishes it from a killed one."""
 
 
 def _log_trials(run: TrackedRun, evaluated: EvaluatedModel) -> None:
@@ -131,10 +131,10 @@ def _tags(record: ModelRecord, training_set: TrainingSet) -> dict[str, str]:
 
 
 CONTEXTS: Final = {"train": "train", "validation": "validation", "test": "test"}
-"""What MLflow calls the role of a month; its own tools show it beside the dataset."""
+"""MLflow's context of a month's role; its UI shows it beside the dataset."""
 
 _DIGEST_CHARACTERS = 16
-"""Of the SHA-256 of the published file; MLflow keeps at most 36."""
+"""Length of the digest, from the SHA-256 of the published file; MLflow stores at most 36."""
 
 _COLUMNS = (
     ("PULocationID", "long"),
@@ -147,11 +147,7 @@ _COLUMNS = (
 
 
 def month_datasets(training_set: TrainingSet) -> list[DatasetInput]:
-    """Each month once, with its roles, for ``MlflowClient.log_inputs``.
-
-    Args:
-        training_set: Names the months, their published files and their roles.
-    """
+    """Return each month once, with its roles, for ``MlflowClient.log_inputs``."""
     found = []
     for month, uses in _by_month(training_set).items():
         source_type, source = _source(uses[0].source, training_set.taxi, month)
@@ -169,7 +165,7 @@ def month_datasets(training_set: TrainingSet) -> list[DatasetInput]:
 
 
 def _by_month(training_set: TrainingSet) -> dict[str, list[MonthSplit]]:
-    """The uses of each month; with two months, one of them has two roles."""
+    """Group the uses by month; with two months, one of them has two roles."""
     uses: dict[str, list[MonthSplit]] = {}
     for use in training_set.months:
         uses.setdefault(use.month, []).append(use)
@@ -177,7 +173,7 @@ def _by_month(training_set: TrainingSet) -> dict[str, list[MonthSplit]]:
 
 
 def _source(source: str, taxi: str, month: str) -> tuple[str, dict[str, Any]]:
-    """Where a month was published, as MLflow writes it: the kind of place, and the place."""
+    """Return MLflow's source type and source of a month."""
     folder = without_credentials(TLC_URL if source == "tlc" else source).rstrip("/")
     file = f"{folder}/{published_filename(taxi, Month.parse(month))}"
     scheme = urlsplit(folder).scheme

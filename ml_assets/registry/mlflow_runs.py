@@ -1,9 +1,9 @@
-"""MLflow runs whose status is the outcome of the work: finished, failed or killed, never running.
+"""MLflow runs that end with the status of the work: finished, failed or killed.
 
-The integration dagster-mlflow makes one process-wide run when its resource starts and leaves the
-status to exit hooks, which mark failures FINISHED under MLflow 3. Here a run is opened where the
-work is done and closed by how that ended. While it is open it is MLflow's active run, so what
-dagster-mlflow's resource or MLflow's autologging logs in the same step lands in it.
+The integration dagster-mlflow opens one run per process when its resource starts and leaves the
+status to exit hooks, which mark failures FINISHED under MLflow 3. Here a run is opened and closed
+around the work. While open it is MLflow's active run, so that dagster-mlflow's resource and
+MLflow's autologging log to it.
 """
 
 import contextlib
@@ -18,29 +18,28 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 DAGSTER_RUN_TAG = "dagster_run_id"
-"""The tag that dagster-mlflow sets, too: a search by it finds all that a Dagster run has logged."""
+"""The tag that dagster-mlflow sets, too; it finds everything that a Dagster run has logged."""
 
 OWNER_TAG = "ml_assets.dagster_run"
-"""Of runs that this project opens and closes, children included. Not ``dagster_run_id``, since
-dagster-mlflow takes the newest run with that one for its own: a trial must not be it, and a run of
-its resource is not ours to close."""
+"""Tag of the runs that this project opens and closes, including children. Not ``dagster_run_id``:
+dagster-mlflow resumes the newest run with that tag, which must not be a trial."""
 
 PARENT_TAG = "mlflow.parentRunId"
 _NEWEST_MODELS = 100
-"""So many are looked through for half logged ones, which are among the newest at the next start."""
+"""Number of logged models searched for incomplete ones, which are among the newest."""
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """One open MLflow run; everything is logged by its id, not to whatever run is active.
+    """An open MLflow run; everything is logged by its id, not to the active run.
 
     Attributes:
-        client: Of the store.
-        run_id: Its id.
+        client: MLflow client.
+        run_id: Id of the run.
         experiment_id: Id of its experiment.
-        inherited: Tags that its children bear as well, by which they are closed with it.
+        inherited: Tags that its children get, too, so that they are closed with it.
     """
 
     client: "MlflowClient"
@@ -54,11 +53,11 @@ class TrackedRun:
         metrics: Mapping[str, float] = _NONE,
         tags: Mapping[str, str] = _NONE,
     ) -> None:
-        """Log all of these in one transaction of the store, where each on its own takes one.
+        """Log all of these in one transaction of the store.
 
         Args:
-            parameters: MLflow keeps them as text of at most 6,000 characters; at most 100.
-            metrics: Figures.
+            parameters: At most 100; MLflow stores them as text of at most 6,000 characters.
+            metrics: Values by name.
             tags: Tags of the run.
         """
         from mlflow.entities import Metric, Param, RunTag
@@ -72,15 +71,15 @@ class TrackedRun:
         )
 
     def log_datasets(self, datasets: "Sequence[DatasetInput]") -> None:
-        """Log what the run read, which MLflow shows as its datasets."""
+        """Log the datasets that the run read."""
         self.client.log_inputs(self.run_id, datasets)
 
     def log_dict(self, content: dict[str, Any], file: str) -> None:
-        """Log a JSON or YAML file (by its suffix)."""
+        """Log a dict as a JSON or YAML file, by the suffix."""
         self.client.log_dict(self.run_id, content, file)
 
     def log_bytes(self, content: bytes, file: str) -> None:
-        """Log a file, for example a PNG."""
+        """Log bytes as a file, for example a PNG."""
         import tempfile
         from pathlib import Path
 
@@ -99,12 +98,12 @@ class TrackedRun:
         status: str = "FINISHED",
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Log a piece of this run's work that is over, a tuning trial say, as a child run.
+        """Log a finished part of this run, such as a tuning trial, as a child run.
 
         Args:
             name: Name of the child.
-            parameters: As :meth:`log` takes them.
-            metrics: Likewise.
+            parameters: See :meth:`log`.
+            metrics: See :meth:`log`.
             status: FINISHED, FAILED or KILLED.
             tags: Tags of the child.
         """
@@ -114,7 +113,7 @@ class TrackedRun:
             run_name=name,
         )
         tracked = TrackedRun(self.client, child.info.run_id, self.experiment_id)
-        with _ended_as_the_work(self.client, tracked.run_id, status):
+        with _terminate_with_status(self.client, tracked.run_id, status):
             tracked.log(parameters, metrics)
 
 
@@ -125,13 +124,13 @@ def tracked_run(
     """Open a run; it ends FINISHED, FAILED on an exception, KILLED on an interruption.
 
     Args:
-        client: Of the store, which MLflow's fluent API points at as well.
-        experiment: Name of an experiment that exists.
+        client: MLflow client; MLflow's fluent API must use the same store.
+        experiment: Name of an existing experiment.
         name: Name of the run.
-        tags: Its tags; with ``dagster_run_id`` among them it is closed when that run has died.
+        tags: Tags of the run; with ``dagster_run_id``, it is closed when that run has died.
 
     Raises:
-        LookupError: when there is no such experiment.
+        LookupError: The experiment does not exist.
     """
     import mlflow
 
@@ -141,23 +140,23 @@ def tracked_run(
     inherited = {OWNER_TAG: tags[DAGSTER_RUN_TAG]} if DAGSTER_RUN_TAG in tags else {}
     run = client.create_run(found.experiment_id, tags={**tags, **inherited}, run_name=name)
     run_id = run.info.run_id
-    # MLflow itself would call an interrupted run FAILED: ours has the last word.
-    with _ended_as_the_work(client, run_id), mlflow.start_run(run_id=run_id, nested=True):
+    # MLflow would mark an interrupted run FAILED; the outer context manager corrects that.
+    with _terminate_with_status(client, run_id), mlflow.start_run(run_id=run_id, nested=True):
         yield TrackedRun(client, run_id, found.experiment_id, inherited)
 
 
 def close_orphaned_runs(
     client: "MlflowClient", experiment: str, outcome: Callable[[str], str | None]
 ) -> list[str]:
-    """End runs still RUNNING although the Dagster run behind them is over (its worker died).
+    """End runs that are still RUNNING although their Dagster run is over (its worker died).
 
-    Only runs of :func:`tracked_run` and their children: others are not ours to close.
+    Only runs of :func:`tracked_run` and their children are closed.
 
     Args:
-        client: Of the store.
-        experiment: Experiment to look in.
-        outcome: Dagster run id to FINISHED, FAILED or KILLED; None while that run goes on, or when
-            it is not known here, since a store may be shared with another Dagster.
+        client: MLflow client.
+        experiment: Name of the experiment.
+        outcome: Maps a Dagster run id to FINISHED, FAILED or KILLED; None while the run is in
+            progress, or when it is unknown, since another Dagster may share the store.
 
     Returns:
         Ids of the MLflow runs that were ended.
@@ -170,19 +169,19 @@ def close_orphaned_runs(
         dagster_run = run.data.tags.get(OWNER_TAG)
         status = outcome(dagster_run) if dagster_run else None
         if status is not None:
-            # A dead worker cannot have finished its step, whatever its run went on to do.
+            # A dead worker cannot have finished its step, even if the run succeeded later.
             client.set_terminated(run.info.run_id, "FAILED" if status == "FINISHED" else status)
             closed.append(run.info.run_id)
-    _fail_half_logged_models(client, found.experiment_id, outcome)
+    _fail_incomplete_models(client, found.experiment_id, outcome)
     return closed
 
 
-def _fail_half_logged_models(
+def _fail_incomplete_models(
     client: "MlflowClient", experiment_id: str, outcome: Callable[[str], str | None]
 ) -> None:
-    """Mark models FAILED that a killed process was logging: MLflow would show them as PENDING.
+    """Mark models FAILED that a killed process was logging; MLflow would show them as PENDING.
 
-    A search by status finds none: MLflow compares the word with the number that it stores.
+    Searching by status finds none: MLflow compares the name with the stored number.
     """
     for model in client.search_logged_models([experiment_id], max_results=_NEWEST_MODELS):
         if model.status != "PENDING" or not model.source_run_id:
@@ -194,7 +193,7 @@ def _fail_half_logged_models(
 def _is_abandoned(
     client: "MlflowClient", run_id: str, outcome: Callable[[str], str | None]
 ) -> bool:
-    """Whether nobody goes on with this MLflow run: its Dagster run has ended, or it was purged."""
+    """Whether the Dagster run of this MLflow run is over, or the MLflow run was purged."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -208,8 +207,8 @@ def _is_abandoned(
 
 def _running(client: "MlflowClient", experiment_id: str) -> list[Any]:
     def page_after(token: str | None) -> Any:
-        condition = "attributes.status = 'RUNNING'"
-        return client.search_runs([experiment_id], filter_string=condition, page_token=token)
+        query = "attributes.status = 'RUNNING'"
+        return client.search_runs([experiment_id], filter_string=query, page_token=token)
 
     page = page_after(None)
     running = list(page)
@@ -220,7 +219,7 @@ def _running(client: "MlflowClient", experiment_id: str) -> list[Any]:
 
 
 @contextlib.contextmanager
-def _ended_as_the_work(
+def _terminate_with_status(
     client: "MlflowClient", run_id: str, finished: str = "FINISHED"
 ) -> Iterator[None]:
     status = "KILLED"  # an interrupted step, Ctrl-C, SystemExit

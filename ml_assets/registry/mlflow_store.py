@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 REACH_SECONDS = 5.0
 RETRIES = "4"
-"""Of a request to a server that has gone meanwhile: half a minute, in which one that is restarted
-comes back. MLflow's own seven take four minutes each, while a run waits and holds its pool."""
+"""Retries of a request to a server that stopped answering: half a minute, enough for a restart.
+MLflow's default of seven takes four minutes a request, while a run waits and holds its pool."""
 
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _ARTIFACT_SCHEMES = {"s3", "gs", "wasbs", "abfss", "hdfs", "ftp", "sftp"}
-"""Of fsspec URLs under which MLflow can store artifacts as well; under ``dbfs`` it can only when
-Databricks tracks, which then decides by itself."""
+"""Schemes of fsspec URLs under which MLflow can store artifacts, too. Not ``dbfs``: MLflow supports
+it only with Databricks as the server, which chooses the location itself."""
 
 
 _UNCHANGED = "Nothing was trained, registered or changed by this step"
@@ -41,22 +41,23 @@ _OTHER_SCHEMA = re.compile(
 
 
 class NothingTracked(ShownError, LookupError):
-    """Nobody has trained with this store yet; says what to do."""
+    """Nothing has been logged to this store yet; the message names the remedy."""
 
 
 class TrackingUnavailable(ShownError, RuntimeError):
-    """The tracking server does not answer, or refuses; raised before hours of work, not after."""
+    """The store is unreachable or unusable; raised before hours of work, not after."""
 
 
 def artifact_location(home: str, local_home: Path) -> str:
-    """Where a database-backed store keeps artifacts: in the home, if MLflow can store there.
+    """Return where a database-backed store keeps artifacts: in the home, if MLflow supports it.
 
-    It cannot in ``memory://``, ``abfs://``, ``az://`` and others, and says so only after the fit.
-    It shows the location of every artifact, so that it must not hold a password either.
+    MLflow does not support ``memory://``, ``abfs://``, ``az://`` and others, and would report it
+    only after the fit. It shows the location of every artifact, so a URL with a password is not
+    used either.
 
     Args:
-        home: Where assets live, a folder or an fsspec URL.
-        local_home: Folder to take instead.
+        home: The home of the assets, a folder or an fsspec URL.
+        local_home: Folder to use otherwise.
 
     Returns:
         A folder or URL; a folder with ``%``, ``?`` or ``#`` in its path as a ``file:`` URL, since
@@ -72,15 +73,14 @@ def artifact_location(home: str, local_home: Path) -> str:
 
 @dataclass(frozen=True)
 class TrackingStore:
-    """Where runs and models are tracked.
+    """The store of MLflow runs and models.
 
     Attributes:
         uri: MLflow tracking URI (a database URL or a server).
         experiment: Experiment name.
-        artifact_location: Where artifacts of a database-backed store go (folder or URL); a server
-            decides by itself.
-        lock_folder: The home's local folder, for the lock that keeps two processes from migrating
-            at once.
+        artifact_location: Folder or URL of the artifacts of a database-backed store; a server
+            chooses its own.
+        lock_folder: The home's local folder, for the lock that serializes migrations.
     """
 
     uri: str
@@ -90,18 +90,18 @@ class TrackingStore:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The store that the settings name, with the project's experiment."""
+        """Return the store of these settings, with the project's experiment."""
         location = artifact_location(settings.home, settings.local_home)
         return cls(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
 
     def client(self) -> "MlflowClient":
-        """A client of this store, ready to be used; MLflow's fluent API points there as well.
+        """Return a client of this store, migrated if needed; MLflow's fluent API uses it, too.
 
         Raises:
-            TrackingUnavailable: when the store does not answer within a few seconds, or refuses.
+            TrackingUnavailable: The store does not answer within a few seconds, or is unusable.
         """
         self._configure()
-        self._reach()
+        self._check_reachable()
         import mlflow
 
         mlflow.set_tracking_uri(self.uri)
@@ -116,26 +116,26 @@ class TrackingStore:
             except UnusableDatabase as error:
                 raise TrackingUnavailable(f"{error}. {_UNCHANGED}") from error
             except Exception as error:
-                raise TrackingUnavailable(self._advice(error, "cannot be used")) from error
+                raise TrackingUnavailable(self._error_message(error, "cannot be used")) from error
         mlflow.set_experiment(self.experiment)
         return client
 
     def reader(self) -> "MlflowClient":
-        """A client to read the registry with; unlike :meth:`client` it creates nothing.
+        """Return a client for reading; unlike :meth:`client`, it creates nothing.
 
         Raises:
-            NothingTracked: when nothing has been tracked yet.
-            TrackingUnavailable: when the store does not answer, or cannot be used.
+            NothingTracked: Nothing has been logged yet.
+            TrackingUnavailable: The store does not answer, or is unusable.
         """
         file = self._database
         if file is not None and (not file.exists() or file.stat().st_size == 0):
             raise NothingTracked(
-                f"there is no champion yet, nor any other model: {file} is not there. Train first "
-                "(`ml-assets run`, or the job train_models), or set ML_ASSETS_HOME to the home "
+                f"there is no champion yet, nor any other model: {file} does not exist. Train "
+                "first (`ml-assets run`, or the job train_models), or set ML_ASSETS_HOME to the home "
                 "that has one"
             )
         self._configure()
-        self._reach(write=False)
+        self._check_reachable(write=False)
         import mlflow
 
         mlflow.set_tracking_uri(self.uri)
@@ -152,7 +152,7 @@ class TrackingStore:
         except UnusableDatabase as error:
             raise TrackingUnavailable(str(error)) from error
         except Exception as error:
-            raise TrackingUnavailable(self._advice(error, "cannot be used")) from error
+            raise TrackingUnavailable(self._error_message(error, "cannot be used")) from error
         return client
 
     def _configure(self) -> None:
@@ -162,7 +162,7 @@ class TrackingStore:
 
     @property
     def _database(self) -> Path | None:
-        """The SQLite database, if it is one."""
+        """The SQLite database, if the store is one."""
         file = sqlite_path(self.uri)
         return None if file is None else file.resolve()
 
@@ -188,19 +188,19 @@ class TrackingStore:
         location = None if self.uri.startswith("http") else self.artifact_location
         client.create_experiment(self.experiment, artifact_location=location)
 
-    def _reach(self, *, write: bool = True) -> None:
-        """MLflow itself would retry for minutes, or give up a locked database: check first."""
+    def _check_reachable(self, *, write: bool = True) -> None:
+        """Check first: MLflow would retry for minutes, and fail at once on a locked database."""
         scheme = urlsplit(self.uri).scheme.partition("+")[0]
         if (file := self._database) is not None:
             with self._storage_failures(file):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 wait_until_usable(file, write=write)
         elif scheme in ("http", "https"):
-            self._reach_server()
+            self._check_server()
         elif scheme in _DATABASE_PORTS:
-            self._reach_database(_DATABASE_PORTS[scheme])
+            self._check_database(_DATABASE_PORTS[scheme])
 
-    def _reach_server(self) -> None:
+    def _check_server(self) -> None:
         import requests
         from mlflow.environment_variables import (
             MLFLOW_TRACKING_INSECURE_TLS,
@@ -212,7 +212,7 @@ class TrackingStore:
             MLFLOW_TRACKING_SERVER_CERT_PATH.get(),
         )
         try:
-            # Only the status is awaited, not the body.
+            # Only the status is needed, not the body.
             with requests.get(
                 f"{self.uri.rstrip('/')}/health",
                 timeout=REACH_SECONDS,
@@ -222,12 +222,12 @@ class TrackingStore:
             ) as answer:
                 status = answer.status_code
         except requests.RequestException as error:
-            raise TrackingUnavailable(self._advice(error)) from error
-        # Managed servers have no such page (404) or want a token first (401): they do answer.
+            raise TrackingUnavailable(self._error_message(error)) from error
+        # Managed servers have no such page (404) or require a token (401), but they are up.
         if status >= 500:
-            raise TrackingUnavailable(self._advice(f"status {status}"))
+            raise TrackingUnavailable(self._error_message(f"status {status}"))
 
-    def _reach_database(self, default_port: int) -> None:
+    def _check_database(self, default_port: int) -> None:
         import socket
 
         parts = urlsplit(self.uri)
@@ -237,24 +237,24 @@ class TrackingStore:
         try:
             socket.create_connection(address, timeout=REACH_SECONDS).close()
         except OSError as error:
-            raise TrackingUnavailable(self._advice(error)) from error
+            raise TrackingUnavailable(self._error_message(error)) from error
 
     @contextlib.contextmanager
     def failures(self) -> Iterator[None]:
-        """Tell what a disk or a database has to do with an error in the block, which logs here.
+        """Translate errors of the disk or the database in a block that logs to this store.
 
         Raises:
-            StorageError: in place of such an error; any other passes.
+            StorageError: In place of such an error; others pass unchanged.
         """
         with translate_storage_errors(self._database or self.artifact_location):
             yield
 
     @contextlib.contextmanager
     def _storage_failures(self, place: Path) -> Iterator[None]:
-        """Turn what is wrong with a disk or a database into a message for people.
+        """Turn an error of the disk or the database into a readable message.
 
         Raises:
-            TrackingUnavailable: in place of such an error.
+            TrackingUnavailable: In place of such an error.
         """
         try:
             with translate_storage_errors(place):
@@ -262,7 +262,7 @@ class TrackingStore:
         except StorageError as error:
             raise TrackingUnavailable(f"{error}. {_UNCHANGED}") from error
 
-    def _advice(self, fault: Exception | str, what: str = "does not answer") -> str:
+    def _error_message(self, fault: Exception | str, what: str = "does not answer") -> str:
         file = self._database
         if file is not None and isinstance(fault, Exception):
             known = storage_error_message(fault, file)
@@ -271,20 +271,20 @@ class TrackingStore:
         if isinstance(fault, Exception) and _OTHER_SCHEMA.search(str(fault)):
             return (
                 f"the database at MLFLOW_TRACKING_URI={without_credentials(self.uri)} has the "
-                f"schema of another version of MLflow ({error_text(fault, limit=300)}): that "
-                "version, or keep a backup and bring the database up to date with `mlflow db "
+                f"schema of another version of MLflow ({error_text(fault, limit=300)}): install "
+                "that version, or make a backup and upgrade the database with `mlflow db "
                 f"upgrade`. {_UNCHANGED}"
             )
-        reason = error_text(fault, self.uri) if isinstance(fault, Exception) else fault
+        cause = error_text(fault, self.uri) if isinstance(fault, Exception) else fault
         return (
-            f"MLflow {what} at MLFLOW_TRACKING_URI={without_credentials(self.uri)} ({reason}): "
+            f"MLflow {what} at MLFLOW_TRACKING_URI={without_credentials(self.uri)} ({cause}): "
             "start that server, correct the variable, or unset it to track in SQLite under "
             f"ML_ASSETS_HOME. {_UNCHANGED}"
         )
 
     @contextlib.contextmanager
     def _migration_lock(self) -> Iterator[None]:
-        """MLflow checks for its tables outside its own lock, so two first steps would race."""
+        """Serialize: MLflow checks for its tables outside its own lock, so two steps would race."""
         folder = self.lock_folder if self._database is None else self._database.parent
         with contextlib.ExitStack() as stack:
             with self._storage_failures(folder):

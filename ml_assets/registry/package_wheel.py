@@ -1,8 +1,8 @@
 """This package as a wheel, stored with a logged model so that it can be loaded anywhere.
 
-The package is on no index. The wheel holds its code as it is when the model is logged and declares
-no dependencies: what loading needs is pinned in the ``requirements.txt`` beside it, and Dagster is
-not among it.
+The package is not on PyPI. The wheel contains the code at the time of logging and declares no
+dependencies: the requirements for loading are pinned in the ``requirements.txt`` beside it, without
+Dagster.
 """
 
 import base64
@@ -17,7 +17,7 @@ import ml_assets
 
 DISTRIBUTION = "ml_assets"
 _PACKAGE = Path(ml_assets.__file__).parent
-_LEFT_OUT = ("__pycache__", "swagger_ui")
+_EXCLUDED = ("__pycache__", "swagger_ui")
 """Folders that loading a model does not need; the second is half a megabyte when compressed."""
 
 _METADATA = """\
@@ -34,23 +34,16 @@ Root-Is-Purelib: true
 Tag: py3-none-any
 """
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
-"""The earliest that a zip archive can hold; fixed, so that equal code makes equal bytes."""
+"""The earliest date of a zip archive; fixed, so that equal code gives equal bytes."""
 
 
 def wheel_name() -> str:
-    """The file name of the wheel."""
+    """Return the file name of the wheel."""
     return f"{DISTRIBUTION}-{_version()}-py3-none-any.whl"
 
 
 def write_wheel(folder: Path) -> Path:
-    """Write the wheel.
-
-    Args:
-        folder: An existing folder.
-
-    Returns:
-        The file.
-    """
+    """Write the wheel into an existing folder, and return the file."""
     file = folder / wheel_name()
     file.write_bytes(_content())
     return file
@@ -62,7 +55,7 @@ def _content() -> bytes:
     files = {
         f"{DISTRIBUTION}/{path.relative_to(_PACKAGE).as_posix()}": path.read_bytes()
         for path in sorted(_PACKAGE.rglob("*"))
-        if path.is_file() and not {*_LEFT_OUT} & {*path.parts}
+        if path.is_file() and not {*_EXCLUDED} & {*path.parts}
     }
     files[f"{info}/METADATA"] = _METADATA.format(version=_version()).encode()
     files[f"{info}/WHEEL"] = _WHEEL.encode()

@@ -1,4 +1,4 @@
-"""The registered model: its versions and aliases, and what to do where one is missing."""
+"""The registered model: its versions and aliases, and the remedy when one is missing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ class Registry:
     """A registered model in MLflow.
 
     Attributes:
-        client: Of the registry.
-        name: Registered model.
+        client: MLflow client.
+        name: Name of the registered model.
         lock_folder: Local folder of the lock under which the champion's alias moves.
     """
 
@@ -28,12 +28,12 @@ class Registry:
 
 
 def find_version(client: MlflowClient, name: str, which: str) -> ModelVersion | None:
-    """The version with this number or alias; None when there is none.
+    """Find a version by number or alias; None when there is none.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
-        which: A version's number, or an alias.
+        client: MLflow client.
+        name: Name of the registered model.
+        which: Version number or alias.
     """
     if not which.isdecimal():
         return version_with_alias(client, name, which)
@@ -46,12 +46,12 @@ def find_version(client: MlflowClient, name: str, which: str) -> ModelVersion | 
 
 
 def versions_of(client: MlflowClient, name: str, dataset: str | None = None) -> list[ModelVersion]:
-    """The registered versions, the oldest first.
+    """Return the registered versions, oldest first.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
-        dataset: Only versions of these trips.
+        client: MLflow client.
+        name: Name of the registered model.
+        dataset: Only versions trained on this dataset.
     """
     entries = client.search_model_versions(f"name='{name}'")
     found = sorted(map(ModelVersion.from_mlflow, entries), key=lambda entry: int(entry.version))
@@ -59,26 +59,26 @@ def versions_of(client: MlflowClient, name: str, dataset: str | None = None) -> 
 
 
 def list_versions(client: MlflowClient, name: str, dataset: str | None = None) -> str:
-    """The registered versions with their families, for messages.
+    """Format the registered versions with their families, for messages.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
-        dataset: Only versions of these trips.
+        client: MLflow client.
+        name: Name of the registered model.
+        dataset: Only versions trained on this dataset.
     """
     named = [f"{entry.version} ({entry.model})" for entry in versions_of(client, name, dataset)]
     return ", ".join(named) or "none; train first with `ml-assets run`"
 
 
 def promote_command(client: MlflowClient, name: str, dataset: str | None = None) -> str | None:
-    """The command that lets a registered version serve; None when there is no version.
+    """Return the command that promotes a registered version; None when there is no version.
 
-    It names the one that served last as far as that is known, else the newest.
+    It names the last champion if that is known, else the newest version.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
-        dataset: Only versions of these trips.
+        client: MLflow client.
+        name: Name of the registered model.
+        dataset: Only versions trained on this dataset.
     """
     versions = versions_of(client, name, dataset)
     if not versions:
@@ -94,11 +94,11 @@ def promote_command(client: MlflowClient, name: str, dataset: str | None = None)
 
 
 def explain_missing_champion(client: MlflowClient, name: str) -> str:
-    """Why no version has the alias ``champion``, and the command that helps.
+    """Explain why no version has the alias ``champion``, with the command to run.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
+        client: MLflow client.
+        name: Name of the registered model.
     """
     command = promote_command(client, name)
     if command is None:
@@ -113,18 +113,18 @@ def explain_missing_champion(client: MlflowClient, name: str) -> str:
 
 
 LAST_CHAMPION = "last_champion"
-"""Tag of the registered model: the version that was promoted last, which outlives its alias."""
+"""Tag of the registered model: the version promoted last; it outlives the alias."""
 
 LOCK = ".champion.lock"
-"""File in a home that is locked while aliases are moved."""
+"""Lock file in the home, held while aliases are moved."""
 
 
 class ConcurrentPromotion(ShownError, RuntimeError):
-    """Another process made another version champion meanwhile; nothing was changed."""
+    """Another process promoted another version in the meantime; nothing was changed."""
 
 
 def champion_version(client: MlflowClient, name: str) -> ModelVersion | None:
-    """The version that serves; None when none does."""
+    """Return the champion; None when there is none."""
     return version_with_alias(client, name, CHAMPION)
 
 
@@ -136,28 +136,28 @@ def promote_alias(
     expected_current: str | None,
     lock_folder: Path,
 ) -> None:
-    """Make a version the champion in one step; the one before becomes ``previous``.
+    """Make a version the champion in one step; the current one becomes ``previous``.
 
-    The old champion is noted first: if the process dies in between, it is still the champion.
+    ``previous`` is set first: if the process dies in between, the old champion still serves.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
+        client: MLflow client.
+        name: Name of the registered model.
         version: The new champion.
-        expected_current: The version that served when this was decided; None when nothing did.
-        lock_folder: Local folder of the lock that lets one process of this machine move it at a
-            time.
+        expected_current: The champion at the time of the decision; None when there was none.
+        lock_folder: Local folder of the lock that serializes promotions on this machine.
 
     Raises:
-        ConcurrentPromotion: when another version serves by now.
+        ConcurrentPromotion: The champion has changed since the decision.
     """
     with locked(lock_folder / LOCK):
         champion = champion_version(client, name)
         now = champion.version if champion else None
         if now != expected_current:
             raise ConcurrentPromotion(
-                f"version {now or 'none'} of {name} serves by now, and this was decided while "
-                f"{expected_current or 'none'} did: decide again (materialize champion_model)"
+                f"the champion of {name} is version {now or 'none'} now, and this decision was "
+                f"made while it was {expected_current or 'none'}: decide again (materialize "
+                "champion_model)"
             )
         if now is not None and now != version:
             client.set_model_version_tag(name, version, REPLACES, now)
@@ -168,13 +168,13 @@ def promote_alias(
 
 
 def repair_aliases(client: MlflowClient, name: str) -> None:
-    """Finish what a process that died while it moved the aliases left undone; else do nothing."""
+    """Complete a promotion whose process died while it moved the aliases; else do nothing."""
     champion = champion_version(client, name)
     if champion is None:
         return
     previous = version_with_alias(client, name, PREVIOUS)
     if previous is not None and previous.version == champion.version:
-        # It died after it noted the old champion, who still serves: what that replaced is previous.
+        # It died after it set `previous`, and the old champion still serves: restore `previous`.
         if champion.replaces:
             client.set_registered_model_alias(name, PREVIOUS, champion.replaces)
         else:
@@ -185,12 +185,12 @@ def repair_aliases(client: MlflowClient, name: str) -> None:
 
 
 def set_challenger(client: MlflowClient, name: str, version: str) -> None:
-    """Give a candidate that may be tried the alias ``challenger``."""
+    """Give a candidate that was not promoted but is servable the alias ``challenger``."""
     client.set_registered_model_alias(name, CHALLENGER, version)
 
 
 def _clear_challenger(client: MlflowClient, name: str, champion: str) -> None:
-    """Take the alias ``challenger`` from a version that is champion by now."""
+    """Remove the alias ``challenger`` from a version that has become the champion."""
     challenger = version_with_alias(client, name, CHALLENGER)
     if challenger is not None and challenger.version == champion:
         client.delete_registered_model_alias(name, CHALLENGER)

@@ -1,8 +1,8 @@
-"""``python -m ml_assets.registry.watcher``: hands the registry's champion to the service.
+"""``python -m ml_assets.registry.watcher``: exports the champion for the prediction service.
 
-A process of its own, so that the one that answers requests needs no MLflow, and a registry that
-hangs holds nobody up. It asks each second, ends when its standard input does, and is started again
-by the server when it dies.
+It is a separate process, so that the service needs no MLflow and a registry that hangs delays no
+request. It polls each second, ends when its standard input is closed, and is restarted by the
+service when it dies.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
 from ml_assets.config.sqlite_url import sqlite_path
-from ml_assets.registry.export_bundle import bundle_name, export, is_complete, remove_others
+from ml_assets.registry.export_bundle import bundle_name, export, is_complete, prune
 from ml_assets.registry.mlflow_store import NothingTracked, TrackingStore, TrackingUnavailable
 from ml_assets.registry.registry import (
     champion_version,
@@ -36,25 +36,25 @@ from ml_assets.storage.atomic import write_text
 from ml_assets.storage.faults import storage_error_message
 from ml_assets.storage.model_version import ModelVersion
 
-ASK_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 10.0
-"""A version that could not be handed over is tried again after so long."""
+"""Time until a failed export is retried."""
 
-_HTTP_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-"""Of one question to a server: the next second brings another."""
+_MLFLOW_HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+"""No retries: the next poll follows a second later."""
 
 _SHOWN_CHARACTERS = 500
 
 
 class RegistryUnavailable(ShownError, RuntimeError):
-    """There is no registry to ask."""
+    """The registry does not exist any more."""
 
 
-class ChampionWatch:
-    """Asks the registry, and writes what it says.
+class RegistryWatcher:
+    """Polls the registry, exports a new champion, and writes the registry's status.
 
     Args:
-        settings: Name the registry and the home.
+        settings: Settings with the registry and the home.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -66,23 +66,23 @@ class ChampionWatch:
         self._export: tuple[str, Future[Path]] | None = None
         self._retry_at = 0.0
         self._export_problem: str | None = None
-        self._handed = JsonFileWatcher(self._folder / CHAMPION_FILE, ChampionManifest)
+        self._manifest = JsonFileWatcher(self._folder / CHAMPION_FILE, ChampionManifest)
         self._verified: str | None = None
-        self._note = RegistryStatus()
+        self._status = RegistryStatus()
         self._explanation: str | None = None
         self._explain_at = 0.0
 
-    def look(self) -> None:
-        """Ask once, and write down what there is to tell."""
+    def poll(self) -> None:
+        """Poll once, start an export if needed, and write the status."""
         try:
-            version = self._ask()
+            version = self._fetch_champion()
             missing = self._missing() if version is None else None
-        except Exception as error:  # noqa: BLE001 - whatever keeps the registry from answering
-            self._note = self._note.model_copy(update={"problem": self._in_words(error)})
+        except Exception as error:  # noqa: BLE001 - any failure of the registry
+            self._status = self._status.model_copy(update={"problem": self._format_error(error)})
         else:
             if version is not None:
-                self._hand_over(version)
-            self._note = RegistryStatus(
+                self._start_export(version)
+            self._status = RegistryStatus(
                 last_response_at=datetime.now(UTC),
                 champion_version=None if version is None else version.version,
                 problem=missing if version is None else self._export_problem,
@@ -90,18 +90,18 @@ class ChampionWatch:
         self._write()
 
     def _missing(self) -> str | None:
-        """Why there is no champion although there are versions; looked up now and then."""
+        """Explain why there is no champion although there are versions; refreshed rarely."""
         if self._client is None:
             return None
-        if self._note.champion_version is not None or time.monotonic() >= self._explain_at:
+        if self._status.champion_version is not None or time.monotonic() >= self._explain_at:
             self._explain_at = time.monotonic() + RETRY_SECONDS
             versions = versions_of(self._client, REGISTERED_MODEL)
             explained = explain_missing_champion(self._client, REGISTERED_MODEL)
             self._explanation = explained if versions else None
         return self._explanation
 
-    def _in_words(self, error: Exception) -> str:
-        """What is wrong, on one line and without a password."""
+    def _format_error(self, error: Exception) -> str:
+        """Format an error on one line and without a password."""
         if isinstance(error, RegistryUnavailable | TrackingUnavailable | NothingTracked):
             return one_line(str(error), _SHOWN_CHARACTERS)
         fault = storage_error_message(error, self._settings.local_home)
@@ -110,11 +110,11 @@ class ChampionWatch:
         return f"the registry does not answer: {self._shown(error)}"
 
     def _shown(self, error: Exception) -> str:
-        """An error's text on one line, as anybody may read it at ``/ready``."""
+        """Format an error on one line; ``/ready`` shows it without authentication."""
         return error_text(error, self._settings.tracking_uri, limit=_SHOWN_CHARACTERS)
 
-    def _ask(self) -> ModelVersion | None:
-        """The champion; None when there is none."""
+    def _fetch_champion(self) -> ModelVersion | None:
+        """Return the champion; None when there is none."""
         if not self._has_database():
             return None
         if self._client is None:
@@ -122,12 +122,12 @@ class ChampionWatch:
         return champion_version(self._client, REGISTERED_MODEL)
 
     def _has_database(self) -> bool:
-        """Whether there is a registry to ask: SQLite would make a file that is not there.
+        """Whether the registry's database exists.
 
-        It also goes on reading one that was removed.
+        SQLite would create a missing file, and continue to read a removed one.
 
         Raises:
-            RegistryUnavailable: when the file is gone from which a champion has come.
+            RegistryUnavailable: The file is gone after a champion was read from it.
         """
         file = sqlite_path(self._settings.tracking_uri)
         if file is None:
@@ -136,30 +136,30 @@ class ChampionWatch:
             stat = file.stat()
         except FileNotFoundError as error:
             if self._database is None and not (self._folder / CHAMPION_FILE).exists():
-                return False  # nobody has trained yet
-            raise RegistryUnavailable(f"the registry is away: {file} is not there") from error
+                return False  # no training yet
+            raise RegistryUnavailable(f"the registry is gone: {file} does not exist") from error
         database = (stat.st_dev, stat.st_ino)
         if self._database is not None and database != self._database:
-            # MLflow keeps its connections to the old one; a new process has none.
-            print(f"{file} is another database now: starting again", file=sys.stderr, flush=True)
+            # MLflow keeps its connections to the old file; a new process has none.
+            print(f"{file} was replaced: restarting", file=sys.stderr, flush=True)
             os._exit(0)
         self._database = database
         return True
 
-    def _hand_over(self, version: ModelVersion) -> None:
+    def _start_export(self, version: ModelVersion) -> None:
         name = bundle_name(version)
         self._finish_export()
-        if self._export is not None or self._is_handed(name) or time.monotonic() < self._retry_at:
+        if self._export is not None or self._is_exported(name) or time.monotonic() < self._retry_at:
             return
         work = self._exporter.submit(export, version, REGISTERED_MODEL, self._folder)
         self._export = (version.version, work)
 
-    def rest(self) -> None:
-        """Wait for the next question, but hand over at once what has been brought meanwhile."""
+    def wait(self) -> None:
+        """Wait for the next poll, but hand over a finished export at once."""
         if self._export is None:
-            time.sleep(ASK_SECONDS)
+            time.sleep(POLL_SECONDS)
             return
-        wait([self._export[1]], ASK_SECONDS)
+        wait([self._export[1]], POLL_SECONDS)
         self._finish_export()
 
     def _finish_export(self) -> None:
@@ -169,22 +169,22 @@ class ChampionWatch:
         self._export = None
         try:
             bundle = work.result()
-            note = ChampionManifest(version=number, folder=bundle.name)
-            write_text(str(self._folder / CHAMPION_FILE), note.model_dump_json())
-            remove_others(self._folder, bundle)
-        except Exception as error:  # noqa: BLE001 - whatever keeps it from being handed over
+            manifest = ChampionManifest(version=number, folder=bundle.name)
+            write_text(str(self._folder / CHAMPION_FILE), manifest.model_dump_json())
+            prune(self._folder, bundle)
+        except Exception as error:  # noqa: BLE001 - any failure of the export
             self._retry_at = time.monotonic() + RETRY_SECONDS
-            self._export_problem = f"version {number} cannot be handed over ({self._shown(error)})"
+            self._export_problem = f"version {number} cannot be exported ({self._shown(error)})"
         else:
             self._export_problem, self._verified = None, bundle.name
 
-    def _is_handed(self, name: str) -> bool:
-        """Whether this bundle is the one to serve, and whole (looked at once by each process)."""
+    def _is_exported(self, name: str) -> bool:
+        """Whether this bundle is the one handed over, and complete (verified once a process)."""
         try:
-            self._handed.refresh()
+            self._manifest.refresh()
         except (OSError, ValueError):
             return False
-        if self._handed.note is None or self._handed.note.folder != name:
+        if self._manifest.note is None or self._manifest.note.folder != name:
             return False
         bundle = self._folder / name
         if self._verified != name and is_complete(bundle):
@@ -192,32 +192,32 @@ class ChampionWatch:
         return self._verified == name and bundle.is_dir()
 
     def _write(self) -> None:
-        """Replace the note; it is of a moment, so that the disk need not be waited for."""
+        """Replace the status file, without fsync: the next poll writes it again."""
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f".{REGISTRY_FILE}.{os.getpid()}.tmp"
-        temporary.write_text(self._note.model_dump_json(), encoding="utf-8")
+        temporary.write_text(self._status.model_dump_json(), encoding="utf-8")
         temporary.replace(self._folder / REGISTRY_FILE)
 
 
 def main() -> None:
     """Watch until standard input ends."""
     scrub_logs()
-    os.environ.update(_HTTP_LIMITS)
+    os.environ.update(_MLFLOW_HTTP)
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     threading.Thread(target=_end_with_server, daemon=True).start()
     settings = read_settings()
-    watch = ChampionWatch(settings)
-    reported = ""
+    watcher = RegistryWatcher(settings)
+    logged = ""
     while True:
         try:
-            watch.look()
-            reported = ""
-        except OSError as error:  # a full disk: the service sees that nothing is heard any more
-            if str(error) != reported:
+            watcher.poll()
+            logged = ""
+        except OSError as error:  # a full disk: the service sees that the status is outdated
+            if str(error) != logged:
                 fault = storage_error_message(error, settings.local_home) or error_text(error)
-                print(f"the registry's state cannot be written: {fault}", file=sys.stderr)
-            reported = str(error)
-        watch.rest()
+                print(f"the registry's status cannot be written: {fault}", file=sys.stderr)
+            logged = str(error)
+        watcher.wait()
 
 
 def _end_with_server() -> None:

@@ -117,8 +117,8 @@ def reproduce(
     """Fit a version again, and compare what both fits predict for the test month.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
+        client: MLflow client.
+        name: Name of the registered model.
         which: A version's number or an alias.
         store: Where the months are; they are taken as they are now.
         tolerance: Minutes up to which two predictions count as the same.

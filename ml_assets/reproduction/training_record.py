@@ -74,8 +74,8 @@ def load_training_record(client: MlflowClient, name: str, which: str) -> Trainin
     """Read what is kept of a version.
 
     Args:
-        client: Of the registry.
-        name: Registered model.
+        client: MLflow client.
+        name: Name of the registered model.
         which: A version's number, or an alias such as ``champion``.
 
     Raises:

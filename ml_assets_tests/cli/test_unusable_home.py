@@ -81,7 +81,7 @@ def test_a_reader_creates_no_experiment(store):
     client = store.reader()
     assert client.get_experiment_by_name(EXPERIMENT) is None
     shutil.rmtree(store.lock_folder)
-    with pytest.raises(NothingTracked, match="is not there"):
+    with pytest.raises(NothingTracked, match="does not exist"):
         store.reader()
 
 

@@ -202,7 +202,7 @@ def test_the_caveat_travels_to_the_registry_the_decision_and_its_page(project, t
         ({"serialization_format": None}, "stored as None"),
         ({"skops_trusted_types": ["sklearn.linear_model.Lasso", "os.system"]}, "os.system"),
         ({"skops_trusted_types": ["numpy.testing._private.utils.runstring"]}, "runstring"),
-        ({"code": "code"}, "brings code of its own"),
+        ({"code": "code"}, "comes with its own code"),
     ],
 )
 def test_a_model_that_was_tampered_with_is_not_loaded(record, model_folder, change, message):

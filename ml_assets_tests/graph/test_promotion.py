@@ -239,7 +239,7 @@ def test_a_winner_that_this_mlflow_does_not_have_is_named_and_the_next_asks(proj
     assert (made.promoted, made.champion) == (True, second.model)
     [other] = made.other_challengers
     assert other.version is None
-    assert "it was logged to another one, or deleted. Materialize the model again" in other.reason
+    assert "it was logged to another store, or deleted. Materialize the model again" in other.reason
 
 
 def test_nobody_gets_the_place_when_all_have_faults_and_the_best_is_the_one_on_record(project):

@@ -83,7 +83,7 @@ def test_whoever_decided_on_another_champion_changes_nothing(registry):
     move(registry, "1", None)
     move(registry, "2", "1")
     before = served(client)
-    with pytest.raises(ConcurrentPromotion, match="version 2 .* serves by now, .* while 1 did"):
+    with pytest.raises(ConcurrentPromotion, match="is version 2 now, .* it was 1: decide again"):
         move(registry, "3", "1")
     assert served(client) == before
 

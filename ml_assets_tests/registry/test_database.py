@@ -165,7 +165,7 @@ def test_a_database_of_a_newer_mlflow_is_named_and_not_touched(tmp_path):
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'fedcba987654'")
     before = database.read_bytes()
-    with pytest.raises(TrackingUnavailable, match="made by a newer MLflow .schema fedcba987654"):
+    with pytest.raises(TrackingUnavailable, match="created by a newer MLflow .schema fedcba987654"):
         store_in(tmp_path).client()
     assert database.read_bytes() == before
 

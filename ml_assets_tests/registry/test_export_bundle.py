@@ -11,7 +11,7 @@ from ml_assets.evaluation.records import ModelRecord
 from ml_assets.pipeline.fingerprint import probe_requests
 from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.registry.artifacts import load_pipeline
-from ml_assets.registry.export_bundle import bundle_name, export, is_complete, remove_others
+from ml_assets.registry.export_bundle import bundle_name, export, is_complete, prune
 from ml_assets.registry.registry import champion_version
 from ml_assets.serving.bundle import UnusableBundle, load_bundle
 from ml_assets.storage.record_store import RecordStore
@@ -112,6 +112,6 @@ def test_the_newest_bundles_stay_and_the_one_that_serves(version, tmp_path):
         other = tmp_path / f"{number}-other"
         other.mkdir()
         (other / "card.json").write_text("{}")
-    remove_others(tmp_path, serving)
+    prune(tmp_path, serving)
     assert serving.is_dir()
     assert len(list(tmp_path.iterdir())) == 2

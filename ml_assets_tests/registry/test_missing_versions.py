@@ -12,7 +12,7 @@ from ml_assets.registry.loading import ModelNotFound, load_model
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.registry.registry import Registry, promote_alias
-from ml_assets.registry.watcher import ChampionWatch
+from ml_assets.registry.watcher import RegistryWatcher
 from ml_assets.reproduction.training_record import UnknownVersion, load_training_record
 from ml_assets.training.fit import TrialRecord
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
@@ -63,9 +63,9 @@ def test_a_deleted_alias_names_the_version_that_served_last(client, tmp_path, se
             act()
         assert "no version of taxi-trip-duration has the alias champion" in str(error.value)
         assert "\n" not in str(error.value)
-    watch = ChampionWatch(settings)
-    watch.look()
-    assert "`ml-assets promote 2`" in watch._note.problem
+    watch = RegistryWatcher(settings)
+    watch.poll()
+    assert "`ml-assets promote 2`" in watch._status.problem
 
 
 def test_a_deleted_version_that_served_names_one_that_is_left(client, tmp_path):
@@ -88,9 +88,9 @@ def test_a_rollback_to_a_deleted_version_names_another(client, tmp_path):
 def test_without_any_version_one_trains_first(client, settings):
     with pytest.raises(ModelNotFound, match="train one first"):
         load_model(client, NAME)
-    watch = ChampionWatch(settings)
-    watch.look()
-    assert watch._note.problem is None
+    watch = RegistryWatcher(settings)
+    watch.poll()
+    assert watch._status.problem is None
 
 
 def test_a_pruned_trial_is_marked_and_not_finished(client):

@@ -70,7 +70,7 @@ def test_a_server_that_hangs_or_is_broken_is_unreachable_within_seconds(tmp_path
 @pytest.mark.parametrize("status", [200, 302, 401, 403, 404])
 def test_a_server_that_answers_is_reached_also_when_it_has_no_such_page(tmp_path, status):
     with server(status) as (uri, paths):
-        store(f"{uri}/", tmp_path)._reach()
+        store(f"{uri}/", tmp_path)._check_reachable()
     assert paths == ["/health"]
 
 
@@ -96,7 +96,7 @@ def test_a_password_is_not_shown(tmp_path, uri):
 
 
 def test_a_databricks_profile_is_no_host_to_knock_at(tmp_path):
-    store("databricks://production", tmp_path)._reach()
+    store("databricks://production", tmp_path)._check_reachable()
 
 
 def test_a_server_that_goes_away_meanwhile_is_waited_for_half_a_minute(tmp_path, monkeypatch):

@@ -133,7 +133,7 @@ def test_a_registry_whose_file_is_gone_is_told_and_not_missed(service, home):
     away = database.with_suffix(".away")
     database.rename(away)
     try:
-        wait_until(lambda: "the registry is away" in problem(service), NOTICED, service)
+        wait_until(lambda: "the registry is gone" in problem(service), NOTICED, service)
         wait_until(lambda: not reachable(service), NOTICED, service)
         assert "has not answered since 20" in problem(service)
         assert service.ask("GET", "/ready").status == 200
