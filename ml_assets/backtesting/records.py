@@ -86,8 +86,8 @@ class BacktestRecord(StoredRecord):
             unknown.
         entries: Months in order, within each the champion, the families, the baselines.
         skipped: Months without a fold, with the reason.
-        left: Test months still to compute; the next run continues with them.
-        computed: Entries that this run computed; the others were reused.
+        pending_months: Test months still to compute; the next run continues with them.
+        computed_entries: Entries that this run computed; the others were reused.
         families: Families besides the champion and the baselines; empty in old records.
         seed: Seed of the samples and the estimators.
         run_id: The Dagster run that computed it; empty while the run is in progress.
@@ -103,8 +103,8 @@ class BacktestRecord(StoredRecord):
     champion_parameters_know: str | None = None
     entries: list[BacktestEntry]
     skipped: list[SkippedMonth] = Field(default_factory=list)
-    left: list[str] = Field(default_factory=list)
-    computed: int = 0
+    pending_months: list[str] = Field(default_factory=list)
+    computed_entries: int = 0
     families: list[str] = Field(default_factory=list)
     seed: int = 42
     run_id: str = ""
@@ -235,8 +235,8 @@ class BacktestRecord(StoredRecord):
             )
         if self.skipped:
             text += f" Skipped: {'; '.join(f'{s.month}, {s.reason}' for s in self.skipped)}."
-        if self.left:
-            left = span([Month.parse(month) for month in self.left])
+        if self.pending_months:
+            left = span([Month.parse(month) for month in self.pending_months])
             text += f" Still to test: {left}; the next run continues with them."
         return text
 

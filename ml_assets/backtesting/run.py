@@ -124,7 +124,7 @@ def run_backtest(
         fold = progress.pending.pop(0)
         before = len(entries[fold])
         entries[fold] = runner.evaluate(fold, known)
-        progress.computed += len(entries[fold]) - before
+        progress.computed_entries += len(entries[fold]) - before
         if on_fold is not None:
             on_fold(progress.record())
     return progress.record()
@@ -140,12 +140,12 @@ class _Progress:
     skipped: list[SkippedMonth]
     entries: dict[Fold, list[BacktestEntry]]
     pending: list[Fold] = field(default_factory=list)
-    computed: int = 0
+    computed_entries: int = 0
 
     def in_time(self, elapsed: float) -> bool:
         """Whether another fold may start after ``elapsed`` seconds; the first always may."""
         limit = self.options.seconds
-        return self.computed == 0 or limit is None or elapsed < limit
+        return self.computed_entries == 0 or limit is None or elapsed < limit
 
     def record(self) -> BacktestRecord:
         """Return the backtest so far."""
@@ -161,8 +161,8 @@ class _Progress:
             champion_parameters_know=str(newest) if newest else None,
             entries=[entry for of_fold in self.entries.values() for entry in of_fold],
             skipped=self.skipped,
-            left=sorted(str(fold.test) for fold in self.pending),
-            computed=self.computed,
+            pending_months=sorted(str(fold.test) for fold in self.pending),
+            computed_entries=self.computed_entries,
             families=[*self.options.families],
             seed=self.options.seed,
             code_version=model_code_version(),

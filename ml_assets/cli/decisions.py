@@ -68,7 +68,7 @@ def _print_lines(
         head = f"{decision.decision_id}  {when} UTC  {decision.outcome}"
         console.print(f"{head}: {_serves(decision)} serves{tested}", soft_wrap=True, markup=False)
         console.print(
-            f"{'':<10}trigger: {decision.started_because}",
+            f"{'':<10}trigger: {decision.trigger}",
             style="dim",
             soft_wrap=True,
             markup=False,
@@ -84,7 +84,7 @@ def _print_details(decision: ChampionDecision) -> None:
         "decision": f"{decision.decision_id}, {decision.decided_at}",
         "outcome": decision.outcome,
         "reason": decision.reason,
-        "trigger": decision.started_because,
+        "trigger": decision.trigger,
         "champion": _serves(decision),
         "previous": (
             f"version {decision.previous_version}" if decision.previous_version else "nothing"
@@ -105,12 +105,13 @@ def _print_details(decision: ChampionDecision) -> None:
         console.print(
             f"  {mark} {criterion.name}: {criterion.finding}", soft_wrap=True, markup=False
         )
-    for other in decision.other_challengers:
+    for other in decision.other_candidates:
         line = f"  ✗ {other.model}, version {other.version}, also evaluated: {other.reason}"
         console.print(line, soft_wrap=True, markup=False)
     for use in decision.months:
         console.print(
-            f"  {use.role:<6} {use.month}: {use.rows:,} trips, {use.raw_sha256[:12]}, {use.source}",
+            f"  {use.role:<10} {use.month}: {use.rows:,} trips, {use.raw_sha256[:12]}, "
+            f"{use.source}",
             soft_wrap=True,
             markup=False,
         )

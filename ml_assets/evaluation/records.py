@@ -218,7 +218,7 @@ class Criterion(StoredRecord):
     limit: float | None = None
 
 
-class OtherChallenger(StoredRecord):
+class OtherCandidate(StoredRecord):
     """Another model of the leaderboard that asked for the place as well, and did not get it.
 
     Attributes:
@@ -234,7 +234,7 @@ class OtherChallenger(StoredRecord):
     criteria: list[Criterion] = Field(default_factory=list)
 
 
-class ChampionBefore(VersionId):
+class PreviousChampion(VersionId):
     """The champion that a decision was made against, as it did on the test month.
 
     Attributes:
@@ -258,7 +258,7 @@ class ChampionDecision(StoredRecord):
         champion: Family that serves now; None when nothing does.
         registry_version: Its version.
         previous_version: The version that served before.
-        champion_before: How that one did on the test month; None when it could not be scored.
+        previous_champion: How that one did on the test month; None when it could not be scored.
         training_set: Fingerprint of the training set that the decision was made on; empty for a
             person's decision.
         synthetic: Whether what serves was trained on the synthetic sample.
@@ -267,25 +267,25 @@ class ChampionDecision(StoredRecord):
         description: Which fit serves, in words, with its months.
         test_rmse: Of the evaluated fit on the test month, minutes; None when there was none.
         caveat: What ``test_rmse`` must be shown with, or None.
-        unscored: Why the champion before could no longer be scored, or None.
+        scoring_error: Why the champion before could no longer be scored, or None.
         decision_id: Tells decisions apart; the files of a decision bear it.
         sequence: Position among the decisions on this dataset, from 1: a clock may be set back. 0
             for decisions of versions that did not count, which come before.
         kind: After a training, a rollback, or a person's override.
         decided_at: When, in ISO 8601 with offset.
-        started_because: Why the training started, or why a person decided so.
+        trigger: Why the training started, or why a person decided so.
         dagster_run_id: The run that decided.
         test_month: The month that models were evaluated on.
         challenger: Family that asked for the place; None when none did.
         challenger_version: Its version in the registry.
         criteria: Each thing that it had to show.
-        other_challengers: Those that asked before it and were refused for a fault of their own; or,
+        other_candidates: Those that asked before it and were refused for a fault of their own; or,
             when nobody got the place, those that asked after it.
         months: Training, validation and test months, with checksums.
         code_version: Of the code that decided.
         seconds: Wall time of training the models that were compared, evaluating and deciding.
         cpu_seconds: The same in processor time.
-        carried_out: False from before the alias moves until it has; it stays so when the process
+        applied: False from before the alias moves until it has; it stays so when the process
             died in between or the registry did not answer.
     """
 
@@ -294,7 +294,7 @@ class ChampionDecision(StoredRecord):
     champion: str | None
     registry_version: str | None
     previous_version: str | None
-    champion_before: ChampionBefore | None = None
+    previous_champion: PreviousChampion | None = None
     training_set: str
     synthetic: bool
     dataset: str = ""
@@ -302,32 +302,32 @@ class ChampionDecision(StoredRecord):
     description: str
     test_rmse: float | None
     caveat: str | None = None
-    unscored: str | None = None
+    scoring_error: str | None = None
     decision_id: str = ""
     sequence: int = 0
     kind: DecisionKind = "training"
     decided_at: str = ""
-    started_because: str = ""
+    trigger: str = ""
     dagster_run_id: str = ""
     test_month: str = ""
     challenger: str | None = None
     challenger_version: str | None = None
     criteria: list[Criterion] = Field(default_factory=list)
-    other_challengers: list[OtherChallenger] = Field(default_factory=list)
+    other_candidates: list[OtherCandidate] = Field(default_factory=list)
     months: list[MonthSplit] = Field(default_factory=list)
     code_version: str = ""
     seconds: float | None = None
     cpu_seconds: float | None = None
-    carried_out: bool = True
+    applied: bool = True
 
     @property
     def summary(self) -> str:
         """Who serves, how well, and why, in sentences for people."""
         if self.champion is None:
             return f"Nothing serves: {self.reason}."
-        changed = self.promoted and self.carried_out
+        changed = self.promoted and self.applied
         serves = "serves now" if changed else "still serves"
-        if self.promoted and not self.carried_out:
+        if self.promoted and not self.applied:
             serves = "is to serve, but the registry has not been changed yet"
         said = [f"{self.champion}, version {self.registry_version}, {serves}.", *self._how_well()]
         said.append(f"Why: {self.reason.rstrip('.')}.")
@@ -339,7 +339,7 @@ class ChampionDecision(StoredRecord):
 
     def _how_well(self) -> list[str]:
         """The error of what serves on the test month, and by how much it is better."""
-        before = self.champion_before
+        before = self.previous_champion
         rmse = self.test_rmse
         if not self.promoted:  # what was kept has its own error from an earlier month
             rmse = before.test.rmse if before is not None else None
@@ -349,7 +349,7 @@ class ChampionDecision(StoredRecord):
         if self.promoted and before is not None:
             named = f"the champion before ({before.model}, version {before.version})"
             apart.append(_lead(rmse, before.test.rmse, named))
-        bar = next((shown for shown in self.criteria if shown.name == "beats_baselines"), None)
+        bar = next((each for each in self.criteria if each.name == "beats_baselines"), None)
         if bar is not None and bar.limit is not None:
             apart.append(_lead(rmse, bar.limit, "the best baseline"))
         said = f"On {self.test_month} its error is {rmse:.2f} minutes (RMSE)"
@@ -358,8 +358,8 @@ class ChampionDecision(StoredRecord):
     @property
     def outcome(self) -> str:
         """The decision in a word or two."""
-        if not self.carried_out:
-            return "not carried out"
+        if not self.applied:
+            return "pending"
         by_hand = {"rollback": "rolled back", "override": "promoted by hand"}
         return by_hand.get(self.kind, "promoted" if self.promoted else "kept")
 

@@ -1,9 +1,9 @@
-"""What became of a measurement of the serving champion."""
+"""Status of a measurement of the champion."""
 
 from typing import Final, Literal
 
-Status = Literal["measured", "nothing_serves", "other_dataset", "unscorable", "no_reference"]
-"""What became of a measurement: months were measured, or why not. ``unscorable`` is a champion that
-does not predict any more, ``no_reference`` one none of whose months is stored."""
+Status = Literal["measured", "no_champion", "dataset_mismatch", "scoring_failed", "no_reference"]
+"""Whether months were measured, or why not: ``scoring_failed`` is a champion that no longer
+predicts, ``no_reference`` one without a stored month."""
 
 MEASURED: Final = "measured"

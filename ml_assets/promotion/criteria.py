@@ -23,14 +23,14 @@ class ChampionEvaluation:
         trained_on_test_month: Whether that month was among those it was fitted or tuned on.
         predicted: Its predictions for that month, minutes; None when it was not scored.
         test_rmse: Of these, minutes.
-        unscored: Why it can no longer be scored.
+        scoring_error: Why it can no longer be scored.
     """
 
     version: ModelVersion
     trained_on_test_month: bool = False
     predicted: npt.NDArray[np.float64] | None = None
     test_rmse: float | None = None
-    unscored: str | None = None
+    scoring_error: str | None = None
 
     def __str__(self) -> str:
         return f"the champion ({self.version})"

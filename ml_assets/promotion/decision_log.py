@@ -70,7 +70,7 @@ class DecisionLog:
             except UnreadableRecord as error:
                 damaged[name] = error
                 continue
-            if decision.carried_out:
+            if decision.applied:
                 applied.append((position(decision), name, decision))
         newest = max(applied, key=lambda entry: entry[0], default=None)
         later = max((name for name in damaged if newest is None or name > newest[1]), default=None)
@@ -90,10 +90,10 @@ class DecisionLog:
             serving: The version that serves now.
         """
         decisions = self.all()
-        if decisions and not decisions[-1].carried_out:
+        if decisions and not decisions[-1].applied:
             last = decisions[-1]
             if serving is not None and last.registry_version == serving:
-                self.write(last.model_copy(update={"carried_out": True}))
+                self.write(last.model_copy(update={"applied": True}))
 
     def _sequence(self, name: str) -> int:
         """The number of the decision in this file, or of a new one."""

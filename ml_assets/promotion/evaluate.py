@@ -28,7 +28,7 @@ from ml_assets.evaluation.records import (
     Leaderboard,
     MetricsRecord,
     ModelRecord,
-    OtherChallenger,
+    OtherCandidate,
     TrainingSet,
 )
 from ml_assets.pipeline.background_sample import attach_background_sample
@@ -99,9 +99,9 @@ class CandidateResult:
         evaluation = self.candidate.evaluation
         return bool(evaluation.findings) and not evaluation.failures
 
-    def to_record(self) -> OtherChallenger:
+    def to_record(self) -> OtherCandidate:
         """The same for the record of a decision on another."""
-        return OtherChallenger(
+        return OtherCandidate(
             model=self.model,
             version=self.version,
             reason=self.promotion.reason,
@@ -314,10 +314,10 @@ def evaluate_champion(
     try:
         _, predicted = load_and_predict(lambda: load_verified(name, version), trips)
     except UnusableModel as error:  # a broken champion must not keep a sound one from serving
-        return ChampionEvaluation(version, saw, unscored=str(error))
+        return ChampionEvaluation(version, saw, scoring_error=str(error))
     rmse = root_mean_squared_error(trips[TARGET], predicted)
     if not isfinite(rmse):
-        return ChampionEvaluation(version, saw, unscored="its predictions are not all finite")
+        return ChampionEvaluation(version, saw, scoring_error="its predictions are not all finite")
     return ChampionEvaluation(version, saw, predicted, rmse)
 
 
@@ -364,7 +364,7 @@ def record_decision(evaluator: Evaluator, decision: ChampionDecision) -> None:
     refused = "refused"
     said = [
         (other.version, refused, other.reason, other.criteria)
-        for other in decision.other_challengers
+        for other in decision.other_candidates
     ]
     outcome = "promoted" if decision.promoted else refused
     said.append((decision.challenger_version, outcome, decision.reason, decision.criteria))
@@ -404,7 +404,7 @@ def describe_decision(
         record.description,
         outcome,
         decision.decided_at,
-        decision.started_because,
+        decision.trigger,
         reason,
         criteria,
     )

@@ -73,7 +73,7 @@ def override_champion(
     target = require_possible(registry, log.dataset, version)
     hold = _hold(log, kind, reason)
     decision = _decision(kind, serving, target, hold, dagster_run_id)
-    log.write(decision.model_copy(update={"carried_out": False}))
+    log.write(decision.model_copy(update={"applied": False}))
     version, outcome, reason = target.version, decision.kind, decision.reason
     describe_decision(client, name, version, decision, outcome, reason, [])
     client.set_model_version_tag(name, version, HOLD, hold.model_dump_json())
@@ -260,7 +260,7 @@ def _decision(
         decision_id=uuid.uuid4().hex[:8],
         kind=kind,
         decided_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        started_because=hold.reason,
+        trigger=hold.reason,
         dagster_run_id=dagster_run_id,
         test_month=target.test_month,
         code_version=model_code_version(),

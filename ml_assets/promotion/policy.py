@@ -16,8 +16,18 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, TrainingSet
-from ml_assets.promotion import criteria as shown
-from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
+from ml_assets.promotion.criteria import (
+    ChampionEvaluation,
+    PromotionLimits,
+    beats_baselines,
+    better_by_paired_bootstrap,
+    fair_comparison,
+    meets_latency,
+    newer_than_override,
+    passes_check,
+    same_dataset,
+    slice_guardrails_hold,
+)
 from ml_assets.promotion.paired_bootstrap import paired_bootstrap
 from ml_assets.promotion.slice_guardrails import compare_slices
 from ml_assets.secrets import ShownError
@@ -138,7 +148,7 @@ def decide(
     dataset = inputs.training_set.dataset
     if champion is not None and champion.version.dataset != dataset:
         model = candidate.row.model
-        criteria.append(shown.same_dataset(model, dataset, champion, replace_other_dataset))
+        criteria.append(same_dataset(model, dataset, champion, replace_other_dataset))
     elif champion is not None and champion.predicted is not None:
         criteria += _against(champion, candidate, inputs, limits)
     failed = [criterion for criterion in criteria if not criterion.passed]
@@ -156,10 +166,10 @@ def _on_its_own(
     candidate: Candidate, inputs: PromotionInputs, limits: PromotionLimits
 ) -> list[Criterion]:
     evaluation = candidate.evaluation
-    criteria = [shown.beats_baselines(candidate.row, inputs.board)]
-    criteria += [shown.passes_check(name, found) for name, found in evaluation.findings.items()]
+    criteria = [beats_baselines(candidate.row, inputs.board)]
+    criteria += [passes_check(name, found) for name, found in evaluation.findings.items()]
     if evaluation.latency_ms is not None:
-        criteria.append(shown.meets_latency(evaluation.latency_ms, limits))
+        criteria.append(meets_latency(evaluation.latency_ms, limits))
     return criteria
 
 
@@ -170,8 +180,8 @@ def _against(
     limits: PromotionLimits,
 ) -> list[Criterion]:
     model, board, test_trips = candidate.row.model, inputs.board, inputs.test_trips
-    held = shown.newer_than_override(inputs.training_set, champion)
-    criteria = [shown.fair_comparison(model, board, champion), *([held] if held else [])]
+    held = newer_than_override(inputs.training_set, champion)
+    criteria = [fair_comparison(model, board, champion), *([held] if held else [])]
     before, after = champion.predicted, candidate.evaluation.predicted
     if before is None or after is None:
         return criteria
@@ -180,8 +190,8 @@ def _against(
     changes = compare_slices(test_trips, before, after, inputs.training_trips, limits.guard)
     return [
         *criteria,
-        shown.better_by_paired_bootstrap(difference, limits, model, board.test_month),
-        *shown.slice_guardrails_hold(changes),
+        better_by_paired_bootstrap(difference, limits, model, board.test_month),
+        *slice_guardrails_hold(changes),
     ]
 
 
@@ -193,7 +203,7 @@ def _promoted(criteria: list[Criterion], row: ModelRecord, inputs: PromotionInpu
     if "champion_may_be_replaced" in found:
         return found["champion_may_be_replaced"]
     if champion.predicted is None:
-        why = f" ({champion.unscored})" if champion.unscored else ""
+        why = f" ({champion.scoring_error})" if champion.scoring_error else ""
         return (
             f"{champion} can no longer be scored on {month}{why}, so the baselines decide: "
             f"{found['beats_baselines']}"
@@ -215,5 +225,7 @@ def _refused(failed: list[Criterion], row: ModelRecord, champion: ChampionEvalua
         return f"no better than {champion}{flattered}: {no_better}"
     kept = f"{champion} is kept, since {row.model} lacks {said}"
     return (
-        f"{kept}. It can no longer be scored ({champion.unscored})" if champion.unscored else kept
+        f"{kept}. It can no longer be scored ({champion.scoring_error})"
+        if champion.scoring_error
+        else kept
     )

@@ -13,11 +13,11 @@ from typing import Any
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import (
-    ChampionBefore,
     ChampionDecision,
     Leaderboard,
     MetricsRecord,
     ModelRecord,
+    PreviousChampion,
     TrainingSet,
 )
 from ml_assets.promotion.criteria import PromotionLimits
@@ -37,14 +37,14 @@ class PromotionOptions:
         refit_on_all_months: Whether a promoted model is first refitted on all months.
         replace_other_dataset: Whether a champion of other real trips may be replaced.
         limits: What a challenger has to show.
-        started_because: Why the training started.
+        trigger: Why the training started.
         dagster_run_id: The run that decides.
     """
 
     refit_on_all_months: bool = False
     replace_other_dataset: bool = False
     limits: PromotionLimits = field(default_factory=PromotionLimits)
-    started_because: str = ""
+    trigger: str = ""
     dagster_run_id: str = ""
 
 
@@ -89,7 +89,7 @@ def promote_best(
         log.write(decision)
         record_decision(evaluator, decision)
         return decision
-    log.write(decision.model_copy(update={"carried_out": False}))
+    log.write(decision.model_copy(update={"applied": False}))
     record_decision(evaluator, decision)
     promote_alias(
         registry.client,
@@ -115,18 +115,18 @@ def _decision(
         promoted=result.promotion.promoted,
         reason=_reason(result, others),
         previous_version=champion.version.version if champion else None,
-        champion_before=_previous_champion(evaluator),
+        previous_champion=_previous_champion(evaluator),
         training_set=board.training_set,
-        unscored=champion.unscored if champion else None,
+        scoring_error=champion.scoring_error if champion else None,
         decision_id=uuid.uuid4().hex[:8],
         decided_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        started_because=options.started_because,
+        trigger=options.trigger,
         dagster_run_id=options.dagster_run_id,
         test_month=board.test_month,
         challenger=result.model,
         challenger_version=result.version,
         criteria=result.promotion.criteria,
-        other_challengers=[other.to_record() for other in others],
+        other_candidates=[other.to_record() for other in others],
         months=evaluator.test_set.training_set.months,
         code_version=model_code_version(),
         seconds=sum(part.seconds for part in parts) + spent[0],
@@ -135,12 +135,12 @@ def _decision(
     )
 
 
-def _previous_champion(evaluator: Evaluator) -> ChampionBefore | None:
+def _previous_champion(evaluator: Evaluator) -> PreviousChampion | None:
     champion = evaluator.champion
     if champion is None or champion.predicted is None:
         return None
     figures = measure(evaluator.test_set.trips[TARGET], champion.predicted)
-    return ChampionBefore(
+    return PreviousChampion(
         model=champion.version.model,
         version=champion.version.version,
         run_id=champion.version.run_id,

@@ -74,7 +74,7 @@ def last_applied(log: DecisionLog) -> ChampionDecision | None:
     Raises:
         UnreadableRecord: when a decision cannot be read.
     """
-    trainings = [entry for entry in log.all() if entry.kind == "training" and entry.carried_out]
+    trainings = [entry for entry in log.all() if entry.kind == "training" and entry.applied]
     return trainings[-1] if trainings else None
 
 

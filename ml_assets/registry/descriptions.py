@@ -71,7 +71,7 @@ def with_decision(
     description: str | None,
     outcome: str,
     decided_at: str,
-    started_because: str,
+    trigger: str,
     reason: str,
     criteria: list[Criterion],
 ) -> str:
@@ -81,11 +81,11 @@ def with_decision(
         description: The current description; an earlier decision in it is replaced.
         outcome: Outcome, such as ``promoted``.
         decided_at: Time in ISO 8601.
-        started_because: What triggered the decision.
+        trigger: What triggered the decision.
         reason: Reason of the decision.
         criteria: The criteria; empty for a manual decision.
     """
-    because = f" ({started_because})" if started_because else ""
+    because = f" ({trigger})" if trigger else ""
     lines = [f"**{outcome}** on {decided_at[:16].replace('T', ' ')} UTC{because}: {reason}"]
     marks = [f"* {'✓' if criterion.passed else '✗'} {criterion.name}" for criterion in criteria]
     decision = "\n".join([*lines, *([""] if marks else []), *marks])

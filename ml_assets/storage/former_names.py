@@ -9,14 +9,22 @@ from typing import Any, Final
 from pydantic import BaseModel, model_validator
 
 FIELDS: Final = {
+    "carried_out": "applied",
+    "champion_before": "previous_champion",
+    "computed": "computed_entries",
     "fit_on": "refit_on_validation",
     "fitted_on": "training_months",
     "judged_month": "test_month",
+    "left": "pending_months",
+    "lost": "dropped",
     "most_rows": "max_rows",
+    "other_challengers": "other_candidates",
     "saw_judged_month": "trained_on_test_month",
     "serve": "refit",
     "served": "description",
+    "started_because": "trigger",
     "tuned_on": "validation_months",
+    "unscored": "scoring_error",
 }
 """Former to present name of a record's field, or of a version's tag."""
 
@@ -27,8 +35,17 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
     "refit": {"judged": False, "refitted_on_all_months": True},
     "refit_on_validation": {"train": False, "train_and_tune": True},
     "role": {"tune": "validation", "judge": "test"},
+    "status": {
+        "nothing_serves": "no_champion",
+        "other_dataset": "dataset_mismatch",
+        "unscorable": "scoring_failed",
+    },
 }
 """Former to present value, by the present name of the field."""
+
+
+DROPPED: Final = "lost_answers"
+"""Former name of the request log's field ``dropped``."""
 
 
 class StoredRecord(BaseModel):

@@ -158,9 +158,9 @@ def test_too_few_months_raise_with_the_command_to_ingest_more(store):
 
 def test_nothing_is_computed_twice(store):
     made = run_backtest(store, OPTIONS, champion=SERVED)
-    assert made.computed == 4 * 5
+    assert made.computed_entries == 4 * 5
     again = run_backtest(store, OPTIONS, champion=SERVED, earlier=made)
-    assert again.computed == 0
+    assert again.computed_entries == 0
     assert again.entries == made.entries
 
 
@@ -171,21 +171,21 @@ def test_a_republished_month_is_recomputed_where_it_is_used(store):
     before = {(e.month, e.model): e for e in made.entries}
     moved = {e.month for e in again.entries if e != before[e.month, e.model]}
     assert moved == {"2023-04", "2023-05", "2023-06"}
-    assert again.computed == 3 * 4
+    assert again.computed_entries == 3 * 4
 
 
 def test_new_champion_parameters_recompute_only_the_champion(store):
     made = run_backtest(store, OPTIONS, champion=SERVED)
     other = served("8", {"n_estimators": 4}, "2023-04")
-    assert run_backtest(store, OPTIONS, champion=other, earlier=made).computed == 4
+    assert run_backtest(store, OPTIONS, champion=other, earlier=made).computed_entries == 4
     more = BacktestOptions(train_months=2, families=("linear_svr",), max_rows=50)
-    assert run_backtest(store, more, champion=SERVED, earlier=made).computed == 4 * 5
+    assert run_backtest(store, more, champion=SERVED, earlier=made).computed_entries == 4 * 5
 
 
 def test_changed_code_recomputes_everything(store, monkeypatch):
     made = run_backtest(store, OPTIONS)
     monkeypatch.setattr(inputs, "code_digest", lambda *parts: "other")
-    assert run_backtest(store, OPTIONS, earlier=made).computed == len(made.entries)
+    assert run_backtest(store, OPTIONS, earlier=made).computed_entries == len(made.entries)
 
 
 def test_the_time_limit_leaves_older_months_to_the_next_run(store):
@@ -193,12 +193,12 @@ def test_the_time_limit_leaves_older_months_to_the_next_run(store):
     progress = []
     made = run_backtest(store, limited, on_fold=progress.append)
     assert [str(month) for month in made.months] == ["2023-06"]
-    assert made.left == ["2023-03", "2023-04", "2023-05"]
+    assert made.pending_months == ["2023-03", "2023-04", "2023-05"]
     assert "2023-03 to 2023-05" in made.summary
     assert progress == [made]
     for _ in range(3):
         made = run_backtest(store, limited, earlier=made)
-    assert made.left == []
+    assert made.pending_months == []
     assert made.entries == run_backtest(store, OPTIONS).entries
 
 
@@ -206,7 +206,7 @@ def test_the_champion_and_its_family_have_their_own_parameters(store):
     options = BacktestOptions(train_months=2, families=("xgboost",))
     champion = served("7", FAMILIES["xgboost"].defaults, "2023-05")
     made = run_backtest(store, options, champion=champion)
-    assert made.computed == 4 * 5
+    assert made.computed_entries == 4 * 5
     one, other = made.series(CHAMPION), made.series("xgboost")
     assert [entry.rmse for entry in one] == [entry.rmse for entry in other]
     assert [entry.parameters_saw_month for entry in one] == [True, True, True, False]

@@ -85,13 +85,13 @@ def second(ui, first):
 def test_months_are_brought_and_trained_on_by_themselves(first):
     assert [use.month for use in first.months] == [str(month) for month in MONTHS]
     assert first.promoted
-    assert first.started_because == "new: 2023-01 to 2023-03"
+    assert first.trigger == "new: 2023-01 to 2023-03"
 
 
 def test_a_month_dropped_into_the_folder_ends_in_another_decision(ui, second):
     running, _, _ = ui
     assert [use.month for use in second.months] == [str(month) for month in [*MONTHS, NEXT]]
-    assert second.started_because == "new: 2023-04"
+    assert second.trigger == "new: 2023-04"
     # Three months at once were one run, and each state of the data was trained on once.
     assert [run["status"] for run in runs_of(running, "ingest_trips")] == ["SUCCESS"] * 2
     assert len(runs_of(running, "retrain")) == 2

@@ -206,8 +206,8 @@ def test_months_that_come_are_measured_and_the_checks_say_how(decayed):
 
 def test_two_months_that_the_champion_errs_on_start_a_retraining(watched, decayed):
     decision, _ = decayed
-    assert decision.started_because.startswith("decay: relative error ")
-    assert decision.started_because.endswith("months are (2023-04 to 2023-05)")
+    assert decision.trigger.startswith("decay: relative error ")
+    assert decision.trigger.endswith("months are (2023-04 to 2023-05)")
     assert watched.retrainings() == ["decay"]
 
 
@@ -230,6 +230,6 @@ def test_two_months_that_drift_soon_after_do_not(watched, cooling):
 def test_but_they_do_when_a_week_has_passed(watched, cooling):
     watched.a_week_later()
     decision = watched.decision_on(JULY)
-    assert decision.started_because.startswith("drift: drift of passenger_count ")
+    assert decision.trigger.startswith("drift: drift of passenger_count ")
     assert watched.retrainings() == ["decay", "drift"]
     assert watched.ui.failures() == []

@@ -91,7 +91,7 @@ def test_a_retraining_is_finished_after_everything_was_killed(tmp_path, monkeypa
         ended = wait_for(lambda: ui.ended_as(taken_up), 120, f"the retry's end; see {ui.log}")
         assert ended == "SUCCESS"
     (made,) = home.decisions()[len(before) :]
-    assert (made.dagster_run_id, made.carried_out) == (taken_up, True)
+    assert (made.dagster_run_id, made.applied) == (taken_up, True)
     assert made.test_month == str(MONTHS[-1])
     assert home.champion() == made.registry_version
     assert "RUNNING" not in home.tracked()
@@ -120,7 +120,7 @@ def test_a_run_ends_well_though_its_daemon_is_killed(tmp_path, monkeypatch, caps
             wait_for(lambda: ui.ended_as(queued), 120, f"the end of a queued run; see {ui.log}")
         assert ui.unhealthy_daemons() == []
     assert NEXT in home.store.months("trip_features")
-    made = [each for each in home.decisions() if each.carried_out]
+    made = [each for each in home.decisions() if each.applied]
     assert start is ingest or run_id in [each.dagster_run_id for each in made]
     assert home.champion() == made[-1].registry_version
 

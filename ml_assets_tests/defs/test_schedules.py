@@ -152,7 +152,7 @@ def test_an_interrupted_decision_is_repeated_by_the_weekly_retraining(project, p
     for month in MONTHS[:2]:
         publish(published, month)
     assert project.ingest("2023-01", "2023-02").success
-    decide(project, carried_out=False)
+    decide(project, applied=False)
     assert len(tick(project, "retrain_weekly")[0]) == 1
 
 

@@ -95,7 +95,7 @@ def _with_a_champion(project):
     made = record(project)
     assert made.models == ["champion", "linear_svr", *BASELINES]
     assert (made.champion, made.champion_version) == ("xgboost", "1")
-    assert made.computed == 3, "only the champion's figures are new"
+    assert made.computed_entries == 3, "only the champion's figures are new"
     assert [e for e in made.entries if e.model != "champion"] == before.entries
     assert [e.parameters_saw_month for e in made.series("champion")] == [True, True, False]
     shown = project.metadata("backtest")
@@ -114,7 +114,7 @@ def test_unset_options_are_those_of_the_last_backtest(served):
     run = project.run("run_backtest", {"backtest": {"config": {"families": ["linear_svr"]}}})
     assert run.success
     assert (record(project).max_rows, record(project).train_months) == (150, 2)
-    assert record(project).computed == 0
+    assert record(project).computed_entries == 0
 
 
 def test_an_unreadable_record_is_replaced(served):
@@ -122,7 +122,7 @@ def test_an_unreadable_record_is_replaced(served):
     path = Path(RecordStore(project.settings.home, "green").path("backtest"))
     path.write_text("{}")
     assert backtest(project).success
-    assert record(project).computed > 0
+    assert record(project).computed_entries > 0
 
 
 def test_the_command_prints_a_table_json_or_an_error(served, trips, monkeypatch, capfd, tmp_path):
@@ -137,7 +137,9 @@ def test_the_command_prints_a_table_json_or_an_error(served, trips, monkeypatch,
     assert "✓ backtest" in shown.err
     answer = call(monkeypatch, capfd, [*arguments, "--json"], environment)
     made = json.loads(answer.out)
-    assert (made["computed"], made["evaluated_months"]) == (0, 3), "the first call computed them"
+    assert (made["computed_entries"], made["evaluated_months"]) == (0, 3), (
+        "the first call computed them"
+    )
     assert made["relative_error_noise"] == record(project).relative_error_noise
     few = call(monkeypatch, capfd, [*arguments[:-1], "9"], environment)
     assert (few.status, few.out) == (1, "")

@@ -66,7 +66,7 @@ def test_killed_while_deciding(home, tmp_path, moment):
     assert (serving(home) != old) is moved
     assert len(load_pipeline(f"models:/{NAME}@{CHAMPION}").named_steps) > 1
     log = DecisionLog(str(home), "green")
-    assert all(not decision.carried_out for decision in log.all())
+    assert all(not decision.applied for decision in log.all())
 
     with open_project(settings_for(home, trips)) as project:
         assert project.run("train_models", selection=["champion_model"]).success
@@ -74,6 +74,6 @@ def test_killed_while_deciding(home, tmp_path, moment):
     assert serving(home, PREVIOUS) == old
     versions = registry(home).search_model_versions(f"name='{NAME}'")
     assert len(versions) == 2  # what was registered before it died was taken up
-    carried_out = [decision for decision in log.all() if decision.carried_out]
-    assert [d.promoted for d in carried_out] == ([True, False] if moved else [True])
-    assert all(decision.registry_version == serving(home) for decision in carried_out)
+    applied = [decision for decision in log.all() if decision.applied]
+    assert [d.promoted for d in applied] == ([True, False] if moved else [True])
+    assert all(decision.registry_version == serving(home) for decision in applied)

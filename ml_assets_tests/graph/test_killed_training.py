@@ -47,7 +47,7 @@ def test_killed_while_training(ingested, tmp_path, monkeypatch, capsys, moment):
     assert ("FAILED" in statuses) is (moment in TRACKING)
     made = home.decisions()
     assert len(made) == len(before) + 1
-    assert made[-1].carried_out
+    assert made[-1].applied
     assert made[-1].challenger == FAMILY
     assert made[-1].test_month == str(MONTHS[-1])
     assert home.champion() == made[-1].registry_version

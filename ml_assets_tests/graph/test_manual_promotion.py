@@ -90,7 +90,7 @@ def test_back_to_the_champion_before_in_one_step_and_on_record(project, two):
     assert roll_back(project).success
     assert (serving(project), serving(project, PREVIOUS)) == (old, new)
     found = log(project).all()[-1]
-    assert (found.kind, found.outcome, found.carried_out) == ("rollback", "rolled back", True)
+    assert (found.kind, found.outcome, found.applied) == ("rollback", "rolled back", True)
     assert (found.registry_version, found.previous_version) == (old, new)
     assert "errs at night" in found.reason
     shown = project.metadata("champion_model")
@@ -119,7 +119,7 @@ def test_to_a_named_version_and_the_override_back(project, two):
     assert promote(project, new).success
     assert serving(project) == new
     found = log(project).all()[-1]
-    assert (found.kind, found.started_because) == ("override", "I know")
+    assert (found.kind, found.trigger) == ("override", "I know")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_such_a_champion_can_no_longer_be_scored_and_the_baselines_decide(projec
     assert found.promoted
     assert "can no longer be scored" in found.reason
     assert "so the baselines decide" in found.reason
-    assert found.unscored.startswith("PredictionsChanged: the code has changed since")
+    assert found.scoring_error.startswith("PredictionsChanged: the code has changed since")
 
 
 def test_a_month_that_came_later_may_decide_again(project, two):

@@ -115,7 +115,7 @@ def test_the_champion_before_keeps_its_score_on_the_test_month(project):
     _, second = board(project).models
     old = make_champion(project, second)
     assert decide(project).success
-    before = decision(project).champion_before
+    before = decision(project).previous_champion
     assert (before.model, before.version, before.trained_on_test_month) == (
         second.model,
         old,
@@ -146,9 +146,9 @@ def test_a_champion_whose_artifacts_are_gone_is_replaced_and_the_reason_is_recor
     found = decision(project)
     assert (found.promoted, found.champion) == (True, best.model)
     assert f"version {version}) can no longer be scored on 2023-03 (" in found.reason
-    assert found.unscored
-    assert found.unscored in found.reason
-    assert project.metadata("champion_model")["unscored"] == found.unscored
+    assert found.scoring_error
+    assert found.scoring_error in found.reason
+    assert project.metadata("champion_model")["scoring_error"] == found.scoring_error
     figures_shown = [
         entry.user_message
         for entry in project.instance.all_logs(result.run_id)
@@ -190,7 +190,7 @@ def test_a_version_that_cannot_be_loaded_is_not_promoted(project):
         shutil.move(logged.with_suffix(".kept"), logged)
     assert result.success
     assert "cannot be loaded and used" in decision(project).reason
-    assert decision(project).other_challengers == []  # the second serves already
+    assert decision(project).other_candidates == []  # the second serves already
     assert serving(project) == old
     client(project).delete_registered_model_alias(NAME, CHAMPION)
     shutil.move(logged, logged.with_suffix(".kept"))
@@ -211,7 +211,7 @@ def test_the_second_best_asks_when_the_best_has_a_fault_of_its_own(project):
     assert decide(project).success
     made = decision(project)
     assert (made.promoted, made.champion, made.challenger) == (True, second.model, second.model)
-    [other] = made.other_challengers
+    [other] = made.other_candidates
     assert other.model == best.model
     assert "no_test_leakage" in other.reason
     assert f"Asked before it and refused: {best.model} (" in made.reason
@@ -221,7 +221,7 @@ def test_the_second_best_asks_when_the_best_has_a_fault_of_its_own(project):
     assert "**refused** on " in refused.description
     assert "no_test_leakage" in refused.description
     assert refused.aliases == []
-    shown = project.metadata("champion_model")["other_challengers"].records
+    shown = project.metadata("champion_model")["other_candidates"].records
     assert [entry.data["challenger"] for entry in shown] == [
         f"{best.model}, version {other.version}"
     ]
@@ -237,7 +237,7 @@ def test_a_winner_that_this_mlflow_does_not_have_is_named_and_the_next_asks(proj
     assert result.success, errors(result)
     made = decision(project)
     assert (made.promoted, made.champion) == (True, second.model)
-    [other] = made.other_challengers
+    [other] = made.other_candidates
     assert other.version is None
     assert "it was logged to another store, or deleted. Materialize the model again" in other.reason
 
@@ -256,7 +256,7 @@ def test_nobody_gets_the_place_when_all_have_faults_and_the_best_is_the_one_on_r
     made = decision(project)
     best, second = found.models
     assert (made.promoted, made.challenger) == (False, best.model)
-    assert [other.model for other in made.other_challengers] == [second.model]
+    assert [other.model for other in made.other_candidates] == [second.model]
     assert "Asked after it and refused" in made.reason
 
 
@@ -292,11 +292,11 @@ def test_a_registry_that_is_gone_as_the_alias_moves_keeps_the_old_champion(proje
     assert serving(project) == old
     log = DecisionLog(project.settings.home, "sample_green")
     broken_off = log.all()[-1]
-    assert (broken_off.promoted, broken_off.carried_out) == (True, False)
-    assert broken_off.outcome == "not carried out"
+    assert (broken_off.promoted, broken_off.applied) == (True, False)
+    assert broken_off.outcome == "pending"
     assert decide(project).success
     assert serving(project) != old
-    assert log.all()[-1].carried_out
+    assert log.all()[-1].applied
 
 
 def test_the_same_parameters_fitted_on_all_months_serve_on_request(project):

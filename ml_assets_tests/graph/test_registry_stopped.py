@@ -70,8 +70,8 @@ def test_the_old_champion_serves_until_the_next_run(project, server, monkeypatch
     (run,) = project.instance.get_runs(limit=1)
     assert run.tags[FAILURE_TAG] == TRANSIENT, "nobody would ask again"
     broken_off = log.all()[-1]
-    assert (broken_off.promoted, broken_off.carried_out) == (True, False)
-    assert broken_off.outcome == "not carried out"
+    assert (broken_off.promoted, broken_off.applied) == (True, False)
+    assert broken_off.outcome == "pending"
 
     server.start()
     assert serving() == old
@@ -81,6 +81,6 @@ def test_the_old_champion_serves_until_the_next_run(project, server, monkeypatch
     assert serving() == broken_off.challenger_version
     assert serving(PREVIOUS) == old
     made = log.all()[-1]
-    assert (made.promoted, made.carried_out) == (True, True)
+    assert (made.promoted, made.applied) == (True, True)
     assert made.registry_version == serving()
     assert len(mlflow.MlflowClient().search_model_versions(f"name='{NAME}'")) == 2

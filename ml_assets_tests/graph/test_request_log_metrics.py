@@ -57,10 +57,10 @@ def test_the_log_is_measured_from_nothing_to_drift_and_lost_answers(project):
     assert "has no trip id" in shown["truth"]
 
     with open(day_file(folder, today, "killed"), "ab") as file:
-        file.write(b'{"lost_answers":5}\n{"request_id":"to')
+        file.write(b'{"dropped":5}\n{"request_id":"to')
         file.write(b"rn\n")
     shown, check = measure(project)
-    assert (shown["lost_answers"], shown["unreadable_lines"]) == (5, 1)
+    assert (shown["dropped"], shown["unreadable_lines"]) == (5, 1)
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
     assert "5 predictions" in check.description

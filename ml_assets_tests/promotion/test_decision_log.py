@@ -25,13 +25,13 @@ def test_a_clock_that_was_set_back_does_not_put_the_newest_decision_first(tmp_pa
     log = DecisionLog(str(tmp_path), "green")
     log.write(decision("first", "2026-11-28T10:00:00.000+00:00"))
     log.write(decision("second", "2026-11-28T11:00:00.000+00:00"))
-    set_back = decision("third", "2025-01-01T00:00:00.000+00:00", carried_out=False)
+    set_back = decision("third", "2025-01-01T00:00:00.000+00:00", applied=False)
     log.write(set_back)
     assert ids(log) == ["first", "second", "third"]
-    log.write(set_back.model_copy(update={"carried_out": True}))
+    log.write(set_back.model_copy(update={"applied": True}))
     assert [made.sequence for made in log.all()] == [1, 2, 3]
     assert log.latest_training().decision_id == "third"
-    assert log.latest_training().carried_out
+    assert log.latest_training().applied
 
 
 def test_decisions_of_versions_that_did_not_number_them_come_first_by_time(tmp_path):
@@ -50,7 +50,7 @@ def test_what_serves_is_the_newest_decision_that_was_carried_out(tmp_path):
     assert log.newest() is None
     log.write(decision("first", "2026-11-28T10:00:00.000+00:00"))
     log.write(decision("set back", "2025-01-01T00:00:00.000+00:00"))
-    log.write(decision("broken off", "2026-11-28T12:00:00.000+00:00", carried_out=False))
+    log.write(decision("broken off", "2026-11-28T12:00:00.000+00:00", applied=False))
     assert log.newest().decision_id == "set back"
 
 

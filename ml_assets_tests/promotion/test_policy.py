@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from ml_assets.evaluation.records import (
-    ChampionBefore,
     ChampionDecision,
     Criterion,
     Leaderboard,
     MetricsRecord,
     ModelRecord,
     MonthSplit,
+    PreviousChampion,
     TrainingSet,
 )
 from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
@@ -90,7 +90,7 @@ def training_set(
 
 def champion(
     predicted: np.ndarray | None = None,
-    unscored: str | None = None,
+    scoring_error: str | None = None,
     trained_on_test_month: bool = False,
     **facts: Any,
 ) -> ChampionEvaluation:
@@ -99,7 +99,7 @@ def champion(
     }  # fmt: skip
     version = ModelVersion(**{**given, **facts})
     rmse = None if predicted is None else rmse_of(predicted)
-    return ChampionEvaluation(version, trained_on_test_month, predicted, rmse, unscored)
+    return ChampionEvaluation(version, trained_on_test_month, predicted, rmse, scoring_error)
 
 
 SERVING = champion(erring(CHAMPION_RMSE))
@@ -298,7 +298,7 @@ def test_a_champion_that_saw_the_month_is_kept_and_the_reason_says_so():
 
 
 def test_a_champion_that_cannot_be_scored_is_said_so_and_the_baselines_decide():
-    broken = champion(None, unscored="OSError: no such file")
+    broken = champion(None, scoring_error="OSError: no such file")
     decision = decide(challenge(erring(WORSE), broken))
     assert decision.promoted
     assert decision.reason.startswith(
@@ -343,7 +343,7 @@ def test_a_rollback_is_undone_by_newer_data_only(months, promoted):
 
 
 def test_a_rollback_keeps_nothing_that_can_no_longer_be_scored():
-    assert decide(challenge(serving=champion(None, unscored="gone", hold=HOLD))).promoted
+    assert decide(challenge(serving=champion(None, scoring_error="gone", hold=HOLD))).promoted
 
 
 @pytest.mark.parametrize(
@@ -394,14 +394,14 @@ def test_the_summary_of_a_decision_says_who_serves_how_well_and_why():
     figures = MetricsRecord(
         rmse=5.0, mae=3.0, mape=0.2, r2=0.5, share_within_5_minutes=0.8, rows=10
     )
-    before = ChampionBefore(model="lasso", version="1", test=figures, trained_on_test_month=False)
+    before = PreviousChampion(model="lasso", version="1", test=figures, trained_on_test_month=False)
     made = ChampionDecision(
         promoted=True,
         reason="better",
         champion="xgboost",
         registry_version="2",
         previous_version="1",
-        champion_before=before,
+        previous_champion=before,
         training_set="0",
         synthetic=False,
         description="fitted on 2023-01",
@@ -414,7 +414,7 @@ def test_the_summary_of_a_decision_says_who_serves_how_well_and_why():
         "(20.0%) less than the champion before (lasso, version 1) and 4.00 minutes (50.0%) less "
         "than the best baseline. Why: better."
     )
-    pending = made.model_copy(update={"carried_out": False})
+    pending = made.model_copy(update={"applied": False})
     assert "is to serve, but the registry has not been changed yet" in pending.summary
     # What was kept is measured on this month; its recorded error is that of an earlier one.
     kept = made.model_copy(
@@ -423,7 +423,7 @@ def test_the_summary_of_a_decision_says_who_serves_how_well_and_why():
     assert kept.summary.startswith(
         "lasso, version 1, still serves. On 2023-05 its error is 5.00 minutes (RMSE), 3.00 minutes"
     )
-    unscored = kept.model_copy(update={"champion_before": None})
-    assert unscored.summary == "lasso, version 1, still serves. Why: better."
+    scoring_error = kept.model_copy(update={"previous_champion": None})
+    assert scoring_error.summary == "lasso, version 1, still serves. Why: better."
     nothing = made.model_copy(update={"promoted": False, "champion": None})
     assert nothing.summary == "Nothing serves: better."

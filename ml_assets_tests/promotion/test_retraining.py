@@ -113,10 +113,10 @@ def test_the_last_training_is_the_last_that_was_carried_out_and_no_persons_decis
     assert last_applied(log) is None
     hours = iter(range(10))
     for changed in (
-        {"decision_id": "carried out"},
-        {"decision_id": "broken off", "carried_out": False},
+        {"decision_id": "applied"},
+        {"decision_id": "broken off", "applied": False},
         {"decision_id": "by hand", "kind": "rollback"},
     ):
         at = f"2026-11-01T0{next(hours)}:00:00+0000"
         log.write(decision_on(ahead, decided_at=at, **changed))
-    assert last_applied(log).decision_id == "carried out"
+    assert last_applied(log).decision_id == "applied"

@@ -4,13 +4,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from ml_assets.backtesting.records import BacktestRecord
 from ml_assets.evaluation.records import (
-    ChampionBefore,
     ChampionDecision,
     Leaderboard,
     ModelRecord,
     MonthSplit,
+    PreviousChampion,
 )
+from ml_assets.monitoring.drift.records import DriftRecord
+from ml_assets.monitoring.online.records import DayFaults
+from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.storage.model_version import ManualOverride, ModelVersion
 
 FIGURES = {
@@ -51,7 +55,7 @@ def test_the_test_month_of_a_leaderboard_and_of_a_manual_override():
 
 
 def test_whether_the_previous_champion_had_seen_the_test_month():
-    before = ChampionBefore.model_validate(
+    before = PreviousChampion.model_validate(
         {"model": "lasso", "version": "3", "test": FIGURES, "saw_judged_month": True}
     )
     assert before.trained_on_test_month
@@ -66,6 +70,50 @@ def test_which_fit_a_decision_promoted(serve, refit):
     })  # fmt: skip
     assert decision.refit is refit
     assert decision.description == f"{serve}: fitted on 2023-01"
+
+
+def test_a_decision():
+    previous = {"model": "lasso", "version": "1", "test": FIGURES, "saw_judged_month": False}
+    other = {"model": "lasso", "version": "3", "reason": "slow"}
+    decision = ChampionDecision.model_validate({
+        "promoted": True, "reason": "better", "champion": "xgboost", "registry_version": "2",
+        "previous_version": "1", "training_set": "0", "synthetic": False, "test_rmse": 4.5,
+        "served": "", "champion_before": previous, "unscored": "it is damaged",
+        "started_because": "new: 2023-04", "other_challengers": [other], "carried_out": False,
+    })  # fmt: skip
+    assert decision.previous_champion is not None
+    assert decision.previous_champion.model == "lasso"
+    assert (decision.scoring_error, decision.trigger) == ("it is damaged", "new: 2023-04")
+    assert [candidate.version for candidate in decision.other_candidates] == ["3"]
+    assert (decision.applied, decision.outcome) == (False, "pending")
+
+
+def test_a_backtest():
+    record = BacktestRecord.model_validate({
+        "dataset": "green", "synthetic": False, "train_months": 3, "most_rows": 100,
+        "champion": None, "entries": [], "skipped": [], "left": ["2023-05"], "computed": 4,
+    })  # fmt: skip
+    assert (record.max_rows, record.pending_months) == (100, ["2023-05"])
+    assert record.computed_entries == 4
+
+
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("nothing_serves", "no_champion"),
+        ("other_dataset", "dataset_mismatch"),
+        ("unscorable", "scoring_failed"),
+        ("measured", "measured"),
+    ],
+)
+def test_the_status_of_a_measurement(former, present):
+    dataset = {"dataset": "green", "synthetic": False, "status": former}
+    assert DriftRecord.model_validate(dataset).status == present
+    assert PerformanceRecord.model_validate(dataset).status == present
+
+
+def test_dropped_answers_of_a_day():
+    assert DayFaults.model_validate({"lost": 3, "unreadable": 1}).dropped == 3
 
 
 def test_the_tags_of_a_registered_version():

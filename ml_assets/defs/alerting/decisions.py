@@ -89,7 +89,7 @@ def _notify_new(
     for number, decision in enumerate(decisions, start=1):
         if position(decision) <= (cursor.sequence, cursor.decided_at, cursor.decision_id):
             continue
-        pending = not decision.carried_out and notifier.now() - decided_at(decision) < _PENDING_FOR
+        pending = not decision.applied and notifier.now() - decided_at(decision) < _PENDING_FOR
         if pending:
             break
         alert = decision_alert(decisions[:number], notifier.settings.ui_url)
@@ -102,7 +102,7 @@ def _notify_new(
 def decision_alert(decisions: Sequence[ChampionDecision], ui_url: str) -> Alert | None:
     """Return the alert about the last of these decisions; None when there is nothing to report."""
     last = decisions[-1]
-    if not last.carried_out:
+    if not last.applied:
         return None
     if last.kind in ("rollback", "override"):
         return manual_change(summarize(last), ui_url, rolled_back=last.kind == "rollback")
@@ -117,7 +117,7 @@ def consecutive_rejections(decisions: Sequence[ChampionDecision]) -> list[Champi
 
     Decisions that are not applied and manual decisions do not count.
     """
-    trainings = [each for each in decisions if each.kind == "training" and each.carried_out]
+    trainings = [each for each in decisions if each.kind == "training" and each.applied]
     rejected = takewhile(lambda decision: not decision.promoted, reversed(trainings))
     return [*rejected][::-1]
 

@@ -123,7 +123,7 @@ def unresolved_degradation(
         the months' current content has not happened yet.
     """
     record = measured.record
-    applied = [decision for decision in decisions if decision.carried_out]
+    applied = [decision for decision in decisions if decision.applied]
     trainings = [decision for decision in applied if decision.kind == "training"]
     if not trainings or applied[-1].registry_version != record.version:
         return None

@@ -77,7 +77,7 @@ def backtest(
 
     def save_progress(so_far: BacktestRecord) -> None:
         records.write("backtest", so_far)  # a killed run keeps the computed months
-        done, total = len(so_far.months), len({*map(str, so_far.months), *so_far.left})
+        done, total = len(so_far.months), len({*map(str, so_far.months), *so_far.pending_months})
         context.log.info(f"{done} of {total} months tested")
         report(MonthsTested(done, total))
 
@@ -184,7 +184,7 @@ def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
         "months_better_than_baselines": dg.MetadataValue.int(won),
         "train_months": dg.MetadataValue.int(made.train_months),
         "max_rows": dg.MetadataValue.int(made.max_rows),
-        "figures_computed": dg.MetadataValue.int(made.computed),
+        "computed_entries": dg.MetadataValue.int(made.computed_entries),
         **{name: figure(value) for name, value in figures.items() if value is not None},
         **_lists(made),
         "chart": dg.MetadataValue.md(chart),
@@ -195,6 +195,6 @@ def _lists(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
     lists: dict[str, dg.MetadataValue] = {}
     if made.skipped:
         lists["skipped"] = table([entry.model_dump() for entry in made.skipped])
-    if made.left:
-        lists["not_reached_in_time"] = dg.MetadataValue.text(", ".join(made.left))
+    if made.pending_months:
+        lists["pending_months"] = dg.MetadataValue.text(", ".join(made.pending_months))
     return lists

@@ -49,10 +49,12 @@ def backtest_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
         except (UnreadableRecord, OSError) as error:
             return dg.SkipReason(str(error))
         last = records[0]
-        if made is None or not made.left or made.run_id != last.run_id:
+        if made is None or not made.pending_months or made.run_id != last.run_id:
             return dg.SkipReason("the last backtest of this dataset is complete or was interrupted")
-        if not made.computed:
-            return dg.SkipReason(f"the last run computed nothing; {len(made.left)} months are left")
+        if not made.computed_entries:
+            return dg.SkipReason(
+                f"the last run computed nothing; {len(made.pending_months)} months are left"
+            )
         if now().timestamp() - last.timestamp < PAUSE.total_seconds():
             return dg.SkipReason(f"waiting {PAUSE.total_seconds():.0f} s between two runs")
         if busy := active_run(context.instance, INGESTION_POOL, TRAINING_POOL):
@@ -68,7 +70,7 @@ def backtest_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
             f"after backtest {last.storage_id}",
             run_config={"ops": {"backtest": {"config": config}}},
             tags={
-                **reason_tag(f"the backtest has {len(made.left)} months left"),
+                **reason_tag(f"the backtest has {len(made.pending_months)} months left"),
                 **_LOW_PRIORITY,
             },
         )

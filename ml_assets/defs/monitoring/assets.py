@@ -132,7 +132,7 @@ def prediction_performance(
             record = measure_performance(store, champion, load, known, allowance, rejected)
         except ScoringFailed as error:
             context.log.warning(str(error))
-            record = _unmeasured(known, "unscorable", str(error), champion)
+            record = _unmeasured(known, "scoring_failed", str(error), champion)
     records.write("prediction_performance", record)
     context.log.info(performance_summary(record))
     return dg.MaterializeResult(
@@ -150,14 +150,14 @@ def monitored_champion(
 
     champion = champion_version(client, name)
     if champion is None:
-        return None, "nothing_serves", explain_missing_champion(client, name)
+        return None, "no_champion", explain_missing_champion(client, name)
     if champion.dataset != dataset:
         trained_on = champion.dataset or "an unknown dataset"
         why = (
             f"the champion ({champion}) was trained on {trained_on} and cannot be measured on "
             f"{dataset}"
         )
-        return None, "other_dataset", why
+        return None, "dataset_mismatch", why
     return champion, "measured", ""
 
 

@@ -68,7 +68,7 @@ def _metadata(record: OnlineRecord) -> dict[str, Any]:
         "truth": _NO_LABELS,
         "window": f"since {record.first}",
         "answers_in_window": record.window_answers,
-        "lost_answers": faults.lost,
+        "dropped": faults.dropped,
         "unreadable_lines": faults.unreadable,
     }
     if record.drift is not None:
@@ -118,7 +118,7 @@ def _rows(record: OnlineRecord) -> list[dict[str, Any]]:
     return [
         {
             **day.model_dump(),
-            "lost": faults.lost if (faults := record.faults.get(day.day)) else 0,
+            "dropped": faults.dropped if (faults := record.faults.get(day.day)) else 0,
             "unreadable": faults.unreadable if faults else 0,
         }
         for day in reversed(record.days[-_MAX_DAYS:])

@@ -130,15 +130,17 @@ def _options(
         refit_on_all_months=config.refit_on_all_months,
         replace_other_dataset=config.replace_other_dataset,
         limits=config.limits(backtest.suggested_min_improvement if backtest else None),
-        started_because=run_reason_of(context.run.tags),
+        trigger=run_reason_of(context.run.tags),
         dagster_run_id=context.run.run_id,
     )
 
 
 def _log_decision(context: dg.AssetExecutionContext, decision: ChampionDecision) -> None:
-    if decision.unscored is not None:
-        context.log.warning(f"the champion before can no longer be scored: {decision.unscored}")
+    if decision.scoring_error is not None:
+        context.log.warning(
+            f"the previous champion can no longer be scored: {decision.scoring_error}"
+        )
     for criterion in decision.criteria:
-        mark = "shown" if criterion.passed else "lacking"
+        mark = "passed" if criterion.passed else "failed"
         context.log.info(f"{criterion.name}: {mark}: {criterion.finding}")
     context.log.info(f"{'promoted' if decision.promoted else 'kept'}: {decision.reason}")

@@ -26,7 +26,7 @@ def decision_metadata(
         "champion": decision.champion or "nothing serves",
         "registry_version": decision.registry_version or "none",
         "decision": decision.outcome,
-        "started_because": decision.started_because,
+        "trigger": decision.trigger,
         "reason": decision.reason,
     }
     further_texts = {
@@ -35,7 +35,7 @@ def decision_metadata(
         "test_month": decision.test_month,
         "trips": "synthetic sample" if decision.synthetic else decision.dataset or "unknown trips",
         "caveat": decision.caveat,
-        "unscored": decision.unscored,
+        "scoring_error": decision.scoring_error,
         "decision_id": decision.decision_id,
     }
     figures = {
@@ -47,11 +47,11 @@ def decision_metadata(
     shown |= {name: figure(value) for name, value in figures.items() if value is not None}
     if decision.criteria:
         shown["criteria"] = table([_criterion(criterion) for criterion in decision.criteria])
-    if decision.other_challengers:
-        shown["other_challengers"] = table(
+    if decision.other_candidates:
+        shown["other_candidates"] = table(
             [
-                {"challenger": _named(other.model, other.version), "refused": other.reason}
-                for other in decision.other_challengers
+                {"candidate": _named(other.model, other.version), "refused": other.reason}
+                for other in decision.other_candidates
             ]
         )
     shown["decisions"] = table([_line(entry) for entry in reversed(history[-_SHOWN_DECISIONS:])])
@@ -65,7 +65,7 @@ def _texts(texts: Mapping[str, str | None]) -> dict[str, dg.MetadataValue]:
 def _criterion(criterion: Criterion) -> dict[str, object]:
     """Its name with spaces, at which the page may break it."""
     return {
-        "passed": "yes" if criterion.passed else "NO",
+        "passed": "yes" if criterion.passed else "no",
         "criterion": criterion.name.replace("_", " "),
         "finding": criterion.finding,
     }

@@ -198,7 +198,7 @@ class _CheckedModels:
         measured = measure_intervals(pipeline, self.test_set.trips, predicted)
         if measured is not None:
             self.intervals[CHAMPION_MODEL] = measured
-        before = None if decision.promoted else decision.champion_before
+        before = None if decision.promoted else decision.previous_champion
         saw = (
             self.test_set.training_set.validation_is_test or decision.refit
             if before is None

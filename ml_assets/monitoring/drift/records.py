@@ -1,9 +1,10 @@
 """Stored record of feature drift: months against the training months of champions."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ml_assets.monitoring.retrain_rule import REMEDY, MonthlyValue
 from ml_assets.monitoring.status import MEASURED, Status
+from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import identity
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
@@ -47,7 +48,7 @@ class DriftEntry(BaseModel):
         return max(self.psi.items(), key=lambda item: item[1])
 
 
-class DriftRecord(BaseModel):
+class DriftRecord(StoredRecord):
     """Drift of the stored months against the current champion and earlier ones.
 
     Attributes:
@@ -75,12 +76,12 @@ class DriftRecord(BaseModel):
     version: str | None = None
     run_id: str = ""
     model: str | None = None
-    reference: list[str] = []
+    reference: list[str] = Field(default_factory=list)
     reference_trips: int = 0
-    reference_sha256: list[str] = []
+    reference_sha256: list[str] = Field(default_factory=list)
     limit: float = DRIFT_LIMIT
-    entries: list[DriftEntry] = []
-    skipped: dict[str, str] = {}
+    entries: list[DriftEntry] = Field(default_factory=list)
+    skipped: dict[str, str] = Field(default_factory=dict)
 
     @property
     def months(self) -> list[DriftEntry]:

@@ -168,7 +168,7 @@ def _measure_day(day: date, chunks: Iterable[LogChunk]) -> tuple[list[OnlineDay]
     """Return the predictions of a day by version, and the faults of its log."""
     parts, faults = [], DayFaults()
     for chunk in chunks:
-        faults.lost += chunk.lost
+        faults.dropped += chunk.dropped
         faults.unreadable += chunk.unreadable
         if chunk.answers.height:
             parts.append(_by_version(chunk.answers))

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from ml_assets.monitoring.drift.records import DRIFT_LIMIT
 from ml_assets.monitoring.status import MEASURED
+from ml_assets.storage.former_names import StoredRecord
 from ml_assets.trips.quality import Finding, Verdict
 
 OnlineStatus = Literal["measured", "nothing_served"]
@@ -18,7 +19,7 @@ OnlineStatus = Literal["measured", "nothing_served"]
 WINDOW_DAYS = 28
 """Days of requests, including today, that drift is measured on: four whole weeks."""
 
-LOST_DAYS = 7
+DROPPED_DAYS = 7
 """Dropped entries and unreadable lines of this many days cause a warning."""
 
 MAX_DAYS = 400
@@ -52,19 +53,19 @@ class OnlineDay(BaseModel):
     p99_milliseconds: float | None
 
 
-class DayFaults(BaseModel):
+class DayFaults(StoredRecord):
     """Faults of the log of one day.
 
     Attributes:
-        lost: Predictions that the service could not log, by its own count.
+        dropped: Predictions that the service could not log, by its own count.
         unreadable: Lines that are truncated or not written by the service.
     """
 
-    lost: int = 0
+    dropped: int = 0
     unreadable: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.lost or self.unreadable)
+        return bool(self.dropped or self.unreadable)
 
 
 class OnlineDrift(BaseModel):
@@ -133,8 +134,10 @@ class OnlineRecord(BaseModel):
     def faults_since(self, day: str) -> DayFaults:
         """Sum the faults of the log from this day on."""
         found = [faults for at, faults in self.faults.items() if at >= day]
-        lost, unreadable = (sum(getattr(f, name) for f in found) for name in DayFaults.model_fields)
-        return DayFaults(lost=lost, unreadable=unreadable)
+        dropped, unreadable = (
+            sum(getattr(f, name) for f in found) for name in DayFaults.model_fields
+        )
+        return DayFaults(dropped=dropped, unreadable=unreadable)
 
 
 def request_log_summary(record: OnlineRecord) -> str:
@@ -186,10 +189,10 @@ def online_finding(record: OnlineRecord) -> Finding:
 
 def _missing(record: OnlineRecord) -> str:
     """Describe the faults of the recent log; empty without any."""
-    first = date.fromisoformat(record.first) + timedelta(days=WINDOW_DAYS - LOST_DAYS)
+    first = date.fromisoformat(record.first) + timedelta(days=WINDOW_DAYS - DROPPED_DAYS)
     faults = record.faults_since(str(first))
-    lost = (
-        f"{faults.lost:,} predictions since {first} are missing from the request log, by the "
+    dropped = (
+        f"{faults.dropped:,} predictions since {first} are missing from the request log, by the "
         "service's own count: check the service's messages and the disk of the home"
     )
     unreadable = (
@@ -197,5 +200,7 @@ def _missing(record: OnlineRecord) -> str:
         "when the service was killed, or written by another program"
     )
     return " | ".join(
-        text for count, text in ((faults.lost, lost), (faults.unreadable, unreadable)) if count
+        text
+        for count, text in ((faults.dropped, dropped), (faults.unreadable, unreadable))
+        if count
     )

@@ -18,7 +18,7 @@ def scores_from_decisions(decisions: Iterable[ChampionDecision]) -> list[Score]:
     """
     scores = []
     for decision in decisions:
-        before = decision.champion_before
+        before = decision.previous_champion
         test = [use for use in decision.months if use.role == "test"]
         if before is None or not test or not before.test.r2 <= 1:
             continue

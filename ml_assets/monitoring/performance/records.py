@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from math import sqrt
 from typing import Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ml_assets.monitoring.retrain_rule import REMEDY, MonthlyValue
 from ml_assets.monitoring.status import MEASURED, Status
+from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import identity
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Finding, Verdict
@@ -85,7 +86,7 @@ class Reference(BaseModel):
     newest_fitted: str
 
 
-class PerformanceRecord(BaseModel):
+class PerformanceRecord(StoredRecord):
     """Scores of the current champion and earlier ones.
 
     Attributes:
@@ -115,9 +116,9 @@ class PerformanceRecord(BaseModel):
     model: str | None = None
     tolerance: float = TOLERANCE
     allowance: float | None = None
-    scores: list[Score] = []
-    references: dict[str, Reference] = {}
-    skipped: dict[str, str] = {}
+    scores: list[Score] = Field(default_factory=list)
+    references: dict[str, Reference] = Field(default_factory=dict)
+    skipped: dict[str, str] = Field(default_factory=dict)
 
     def add_score(self, *scores: Score) -> Self:
         """Return a record with these scores in place of those of the same champion and month."""
@@ -234,7 +235,7 @@ def performance_finding(record: PerformanceRecord) -> Finding:
 
     A champion that no longer predicts is a warning.
     """
-    if record.status == "unscorable":
+    if record.status == "scoring_failed":
         return Finding(Verdict.WARN, f"{record.why}; retrain, or roll back to one that predicts")
     limit, values = record.limit_of(record.champion), record.monthly_values
     if limit is None or not values:

@@ -12,7 +12,8 @@ import orjson
 import polars as pl
 
 from ml_assets.serving.request_log.files import day_files
-from ml_assets.serving.request_log.writer import LOST
+from ml_assets.serving.request_log.writer import DROPPED
+from ml_assets.storage import former_names
 from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE
 
 COLUMNS: Final = {
@@ -37,7 +38,8 @@ _TIMES = ("answered_at", "pickup_datetime")
 _ZONES = ("PULocationID", "DOLocationID")
 _READ = {
     **{name: pl.String() if name in _TIMES else kind for name, kind in COLUMNS.items()},
-    LOST: pl.Int64(),
+    DROPPED: pl.Int64(),
+    former_names.DROPPED: pl.Int64(),
 }
 _PIECE_BYTES = 16 * 2**20
 _STILL_WRITTEN_SECONDS = 60.0
@@ -50,13 +52,13 @@ class LogChunk:
     Attributes:
         day: In UTC.
         answers: With ``COLUMNS``, in the order they were written.
-        lost: Answers that the writer told it has lost.
+        dropped: Answers that the writer could not log, by its own count.
         unreadable: Lines that are no line of the log: torn, or somebody else's.
     """
 
     day: date
     answers: pl.DataFrame
-    lost: int
+    dropped: int
     unreadable: int
 
 
@@ -102,16 +104,16 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 
 def _piece(day: date, data: bytes) -> LogChunk:
     lines = sum(1 for line in data.split(b"\n") if line.strip())
-    frame = _frame(data)
-    lost = frame.filter(pl.col(LOST) > 0)
-    answers = frame.filter(pl.col(LOST).is_null()).drop(LOST)
+    frame = _frame(data).with_columns(pl.coalesce(DROPPED, former_names.DROPPED).alias(DROPPED))
+    dropped = frame.filter(pl.col(DROPPED) > 0)
+    answers = frame.filter(pl.col(DROPPED).is_null())
     times = [pl.col(name).str.to_datetime(**_format(name), strict=False) for name in _TIMES]
     answers = answers.with_columns(times).select(*COLUMNS)
     answers = answers.drop_nulls([name for name in COLUMNS if name not in _OPTIONAL])
     on_the_map = pl.all_horizontal(pl.col(_ZONES).is_between(FIRST_ZONE, LAST_ZONE))
     answers = answers.filter(on_the_map)
-    unreadable = lines - lost.height - answers.height
-    return LogChunk(day, answers, int(lost[LOST].sum()), unreadable)
+    unreadable = lines - dropped.height - answers.height
+    return LogChunk(day, answers, int(dropped[DROPPED].sum()), unreadable)
 
 
 def _format(name: str) -> dict[str, Any]:

@@ -45,7 +45,7 @@ GATHER_SECONDS: Final = 0.2
 RETRY_SECONDS: Final = 1.0
 """So long it waits for a disk that has failed."""
 
-LOST: Final = "lost_answers"
+DROPPED: Final = "dropped"
 """The field of a line that counts answers of which there is no line."""
 
 _FAULT = "answers cannot be written to the request log, and are counted as lost"
@@ -310,4 +310,4 @@ def _plain(values: "Sequence[float] | FloatArray") -> Sequence[float]:
 
 
 def _lost_line(count: int) -> bytes:
-    return orjson.dumps({LOST: count, "noticed_at": datetime.now(UTC)}, option=_OPTIONS)
+    return orjson.dumps({DROPPED: count, "at": datetime.now(UTC)}, option=_OPTIONS)

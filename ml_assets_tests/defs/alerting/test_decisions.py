@@ -47,8 +47,8 @@ def test_rejections_are_reported_at_powers_of_two(home, decisions):
 def test_manual_decisions_and_decisions_not_applied_do_not_count(home, decisions):
     decisions.add()
     decisions.add("rollback", promoted=True)
-    decisions.add(carried_out=False)
-    decisions.add(promoted=True, carried_out=False)
+    decisions.add(applied=False)
+    decisions.add(promoted=True, applied=False)
     home.later = timedelta(hours=2)
     home.tick(DECISIONS)
     assert [subject.split(":")[0] for subject in home.subjects] == [
@@ -92,10 +92,10 @@ def test_decisions_before_the_first_tick_are_not_reported(project, folder, serve
 
 
 def test_a_pending_rollback_is_reported_when_it_is_applied(home, decisions):
-    pending = decisions.add("rollback", promoted=True, carried_out=False)
+    pending = decisions.add("rollback", promoted=True, applied=False)
     home.tick(DECISIONS)
     assert home.messages == []
-    decisions.log.write(pending.model_copy(update={"carried_out": True}))
+    decisions.log.write(pending.model_copy(update={"applied": True}))
     home.tick(DECISIONS)
     assert len(home.messages) == 1
 

@@ -138,7 +138,7 @@ def test_each_measure_month_and_version_is_reported_separately(monitored):
         (".x", {}),  # one month is noise
         ("xx.", {}),  # back within the limit
         ("xx", {"test_month": "2023-03"}),  # the sensors retrain for it
-        ("xx", {"carried_out": False}),
+        ("xx", {"applied": False}),
         ("xx", {"kind": "rollback"}),  # no training
         ("xx", {"registry_version": "4"}),  # another version is champion
         ("xx", {"months": [use("2023-04", "before it was republished")]}),

@@ -39,7 +39,7 @@ def test_it_continues_after_a_pause_until_complete(project):
     assert ticking.tick() == []
     assert "there was no backtest yet" in ticking.skipped
     run(project, AT_ONCE)
-    assert record(project).left == ["2023-02", "2023-03"]
+    assert record(project).pending_months == ["2023-02", "2023-03"]
     assert ticking.tick() == []
     assert "waiting 90 s" in ticking.skipped
 
@@ -59,7 +59,7 @@ def test_it_continues_after_a_pause_until_complete(project):
     }  # fmt: skip
     before = record(project).entries
     run(project, config)
-    assert record(project).left == []
+    assert record(project).pending_months == []
     assert [entry for entry in record(project).entries if entry in before] == before
     assert ticking.tick() == []
     assert "is complete" in ticking.skipped
@@ -73,6 +73,6 @@ def test_an_interrupted_or_stuck_backtest_is_not_continued(project):
     records.write("backtest", ended.model_copy(update={"run_id": ""}))
     assert ticking.tick() == []
     assert "was interrupted" in ticking.skipped
-    records.write("backtest", ended.model_copy(update={"computed": 0}))
+    records.write("backtest", ended.model_copy(update={"computed_entries": 0}))
     assert ticking.tick() == []
     assert "computed nothing" in ticking.skipped

@@ -10,7 +10,7 @@ from ml_assets.monitoring.online import measure as online
 from ml_assets.monitoring.online.distance_outliers import ExpectedMiles
 from ml_assets.monitoring.online.measure import measure_online
 from ml_assets.monitoring.online.records import (
-    LOST_DAYS,
+    DROPPED_DAYS,
     NOTHING_SERVED,
     WINDOW_DAYS,
     OnlineRecord,
@@ -160,9 +160,9 @@ def test_dropped_predictions_and_unreadable_lines_warn_for_a_week(store, tmp_pat
     assert found.verdict == Verdict.WARN
     assert "30 predictions since 2026-11-19" in found.sentence
     assert "1 lines of the request log" in found.sentence
-    later = measured(store, tmp_path, today=TODAY + timedelta(days=LOST_DAYS))
+    later = measured(store, tmp_path, today=TODAY + timedelta(days=DROPPED_DAYS))
     assert online_finding(later).verdict == Verdict.SKIP
-    assert later.faults_since("").lost == 30
+    assert later.faults_since("").dropped == 30
 
 
 def test_days_before_the_window_are_kept_and_not_read_again(store, tmp_path):

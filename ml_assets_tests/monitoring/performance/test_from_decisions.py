@@ -4,7 +4,12 @@ import math
 
 import pytest
 
-from ml_assets.evaluation.records import ChampionBefore, ChampionDecision, MetricsRecord, MonthSplit
+from ml_assets.evaluation.records import (
+    ChampionDecision,
+    MetricsRecord,
+    MonthSplit,
+    PreviousChampion,
+)
 from ml_assets.monitoring.performance.from_decisions import scores_from_decisions
 from ml_assets.monitoring.performance.records import PerformanceRecord
 
@@ -17,12 +22,12 @@ def decision(version="1", month="2023-04", r2=0.75, **changed):
         month=month, role="test", rows=900, raw_sha256=f"sha of {month}", source="s",
         code_version="1",
     )  # fmt: skip
-    before = ChampionBefore(
+    before = PreviousChampion(
         model="lasso", version=version, test=figures, trained_on_test_month=False
     )
     made = {
         "promoted": True, "reason": "better", "champion": "xgboost", "registry_version": "2",
-        "previous_version": version, "champion_before": before, "training_set": "f",
+        "previous_version": version, "previous_champion": before, "training_set": "f",
         "synthetic": False, "description": "fitted on 2023-01", "test_rmse": 3.0, "test_month": month,
         "months": [test_month],
     }  # fmt: skip
@@ -38,7 +43,7 @@ def test_the_relative_error_follows_from_the_explained_variance():
 
 @pytest.mark.parametrize(
     "made",
-    [decision(champion_before=None), decision(months=[]), decision(r2=math.nan)],
+    [decision(previous_champion=None), decision(months=[]), decision(r2=math.nan)],
     ids=["no champion before", "manual", "a single trip"],
 )
 def test_decisions_without_a_usable_champion_score_are_skipped(made):

@@ -35,7 +35,7 @@ def read(folder, data, seconds_old=0):
     counts = (
         sum(piece.answers.height for piece in pieces),
         sum(piece.unreadable for piece in pieces),
-        sum(piece.lost for piece in pieces),
+        sum(piece.dropped for piece in pieces),
     )
     path.unlink()
     return counts
@@ -59,8 +59,8 @@ def test_no_log_and_an_empty_file_are_no_answers_with_typed_columns(tmp_path):
         b"\x00\x00\x00\n",
         b"\xff\xfe\n",
         b"not JSON at all\n",
-        b'{"lost_answers": -3}\n',
-        b'{"lost_answers": "many"}\n',
+        b'{"dropped": -3}\n',
+        b'{"dropped": "many"}\n',
         b"[" * 5000 + b"\n",
         b'{"latency_milliseconds": 1e999}\n',
     ],
@@ -95,9 +95,10 @@ def test_blank_lines_are_nothing(tmp_path, line):
     assert read(tmp_path, b"\n\n" + line + b"\n" + line) == (2, 0, 0)
 
 
-def test_lost_answers_are_summed(tmp_path, line):
-    lost = b'{"lost_answers":41,"noticed_at":"2026-11-25T14:30:00Z"}\n'
-    assert read(tmp_path, lost + line + lost) == (1, 0, 82)
+def test_dropped_answers_are_summed_also_under_their_former_name(tmp_path, line):
+    dropped = b'{"dropped":41,"at":"2026-11-25T14:30:00Z"}\n'
+    former = b'{"lost_answers":9,"noticed_at":"2026-11-25T14:30:00Z"}\n'
+    assert read(tmp_path, dropped + line + former) == (1, 0, 50)
 
 
 def test_a_long_day_comes_in_pieces_in_order(tmp_path):

@@ -53,7 +53,7 @@ def fifo(log: RequestLog) -> Path:
 
 
 def lost_entries(folder: Path) -> int:
-    return sum(piece.lost for piece in read_pieces(folder))
+    return sum(piece.dropped for piece in read_pieces(folder))
 
 
 def test_a_single_answer_and_a_list_come_back_as_they_were_given(log):
