@@ -118,7 +118,7 @@ def latencies(connection: Connection, requests: Sequence[bytes]) -> list[float]:
 
 
 def saturate(
-    port: int, requests: Sequence[bytes], connections: int, seconds: float, most: int
+    port: int, requests: Sequence[bytes], connections: int, seconds: float, max_requests: int
 ) -> Load:
     """Keep so many connections busy, each with one request after the other.
 
@@ -127,7 +127,7 @@ def saturate(
         requests: Sent in turn, over and over.
         connections: Kept alive, driven by this one thread.
         seconds: For about so long.
-        most: At most so many requests.
+        max_requests: Maximum number of requests.
 
     Raises:
         RuntimeError: as :meth:`Connection.ask`.
@@ -145,7 +145,7 @@ def saturate(
                 if one.receive() is None:
                     continue
                 answers += 1
-                if answers >= most or time.perf_counter() - begun >= seconds:
+                if answers >= max_requests or time.perf_counter() - begun >= seconds:
                     break
                 one.socket.sendall(next(following))
             return Load(answers, time.perf_counter() - begun, time.process_time() - busy)

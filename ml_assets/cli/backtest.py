@@ -85,7 +85,7 @@ def summary(record: BacktestRecord) -> dict[str, object]:
         **record.model_dump(),
         "evaluated_months": months,
         "months_better_than_baselines": won,
-        "usual_relative_error": record.mean_relative_error,
+        "mean_relative_error": record.mean_relative_error,
         "relative_error_noise": record.relative_error_noise,
         "rmse_noise": record.rmse_noise,
         "suggested_min_improvement": record.suggested_min_improvement,

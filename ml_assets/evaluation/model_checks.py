@@ -314,18 +314,18 @@ def check_leakage(
         return Finding(Verdict.PASS, "it was fitted on earlier months only")
     share = record.test.rmse / expected
     few = min(record.test.rows, record.validation.rows) < FEW_TRIPS
-    least = MIN_SHARE_ON_FEW_TRIPS if few else MIN_SHARE_OF_ERROR
+    minimum = MIN_SHARE_ON_FEW_TRIPS if few else MIN_SHARE_OF_ERROR
     sentence = (
         f"RMSE went from {record.validation.rmse:.3f} on the validation month to "
         f"{record.test.rmse:.3f} on the test month, {share:.2f} of what the baselines' move allows"
     )
-    if share >= least:
-        return Finding(Verdict.PASS, sentence, share, least)
+    if share >= minimum:
+        return Finding(Verdict.PASS, sentence, share, minimum)
     sentence += (
-        f" ({least} and more is believable): it seems to know the test trips. "
+        f" ({minimum} and more is believable): it seems to know the test trips. "
         "Look at what its features and its fit can read"
     )
-    return Finding(Verdict.FAIL, sentence, share, least)
+    return Finding(Verdict.FAIL, sentence, share, minimum)
 
 
 def fit_time_within_budget(record: ModelRecord, trips: int) -> Finding:

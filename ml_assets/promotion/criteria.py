@@ -95,13 +95,13 @@ def passes_check(name: str, finding: Finding) -> Criterion:
 
 def meets_latency(milliseconds: float, limits: PromotionLimits) -> Criterion:
     """One request is answered at serving speed."""
-    most = limits.max_latency_ms
+    limit = limits.max_latency_ms
     return Criterion(
         name="serving_speed",
-        passed=milliseconds <= most,
-        finding=f"one request takes {milliseconds:.1f} ms, at most {most:g} ms are allowed",
+        passed=milliseconds <= limit,
+        finding=f"one request takes {milliseconds:.1f} ms, at most {limit:g} ms are allowed",
         value=milliseconds,
-        limit=most,
+        limit=limit,
     )
 
 
@@ -166,7 +166,7 @@ def better_by_paired_bootstrap(
     difference: PairedDifference, limits: PromotionLimits, model: str, month: str
 ) -> Criterion:
     """The lower confidence limit of the improvement exceeds the minimum that is required."""
-    passed = difference.at_least > limits.min_improvement
+    passed = difference.lower_bound > limits.min_improvement
     required = f"more than {limits.min_improvement:.3g} min is required"
     direction = "worse" if difference.improvement < 0 else "better"
     if limits.from_backtest:
@@ -178,9 +178,9 @@ def better_by_paired_bootstrap(
             f"{model} {difference.challenger_rmse:.3f} against {difference.champion_rmse:.3f} on "
             f"{difference.trips:,} trips of {month}: {direction} by "
             f"{abs(difference.improvement):.3f} min; with {difference.confidence:.0%} confidence "
-            f"the improvement is at least {difference.at_least:.3f} min ({required})"
+            f"the improvement is at least {difference.lower_bound:.3f} min ({required})"
         ),
-        value=difference.at_least,
+        value=difference.lower_bound,
         limit=limits.min_improvement,
     )
 

@@ -21,18 +21,18 @@ class PairedDifference:
         champion_rmse: Minutes.
         challenger_rmse: Minutes.
         improvement: ``champion_rmse - challenger_rmse``; above 0 when the challenger is better.
-        at_least: One-sided lower confidence limit of the improvement, minutes.
+        lower_bound: One-sided lower confidence limit of the improvement, minutes.
         confidence: Of that limit, a fraction.
-        better_in: Share of the resamples in which the challenger's RMSE was lower.
+        win_rate: Share of the resamples in which the challenger's RMSE was lower.
         trips: How many trips were compared.
     """
 
     champion_rmse: float
     challenger_rmse: float
     improvement: float
-    at_least: float
+    lower_bound: float
     confidence: float
-    better_in: float
+    win_rate: float
     trips: int
 
 
@@ -83,9 +83,9 @@ def paired_bootstrap(
         champion_rmse=float(np.sqrt(before.mean())),
         challenger_rmse=float(np.sqrt(after.mean())),
         improvement=float(_rmse_difference(before, after, axis=-1)),
-        at_least=float(found.confidence_interval.low),
+        lower_bound=float(found.confidence_interval.low),
         confidence=confidence,
-        better_in=float(np.mean(found.bootstrap_distribution > 0)),
+        win_rate=float(np.mean(found.bootstrap_distribution > 0)),
         trips=trips,
     )
 

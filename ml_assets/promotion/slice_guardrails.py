@@ -27,7 +27,7 @@ class SliceGuardrail:
     Attributes:
         tolerance: Beginning of a slice's name (``airport``, ``pair``, ``borough``,
             ``borough/Queens``) to the share by which its RMSE may rise; the longest one counts.
-        least_trips: Slices with fewer trips are left out: their RMSE is mostly chance.
+        min_trips: Slices with fewer trips are left out: their RMSE is mostly chance.
     """
 
     tolerance: Mapping[str, float] = field(
@@ -35,7 +35,7 @@ class SliceGuardrail:
             {"airport": _TOLERANCE, "pair": _TOLERANCE, "borough": _TOLERANCE}
         )
     )
-    least_trips: int = 300
+    min_trips: int = 300
 
     def of(self, slice_name: str) -> float:
         """The tolerance of a slice; 0 when none is named for it."""
@@ -92,7 +92,7 @@ def compare_slices(
             tolerance=guard.of(name),
         )
         for name, mask in slice_masks(test_trips, pair_codes(training_trips)).items()
-        if name.startswith(GUARDED) and np.count_nonzero(mask) >= max(guard.least_trips, 1)
+        if name.startswith(GUARDED) and np.count_nonzero(mask) >= max(guard.min_trips, 1)
     ]
 
 

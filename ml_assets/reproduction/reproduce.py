@@ -219,10 +219,10 @@ def _registered(recorded: TrainingRecord) -> Pipeline:
         ) from error
 
 
-def _requests(store: TripStore, now: TrainingSet, most: int) -> pd.DataFrame:
+def _requests(store: TripStore, now: TrainingSet, limit: int) -> pd.DataFrame:
     """Every n-th trip of the test month: the same ones each time."""
     test_trips = load_trips(store, now, "test")
-    return test_trips.iloc[:: -(-len(test_trips) // most)]
+    return test_trips.iloc[:: -(-len(test_trips) // limit)]
 
 
 def _fitted_again(

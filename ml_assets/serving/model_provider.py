@@ -98,7 +98,11 @@ class RegistryModelProvider:
         answered = note.last_response_at
         # A clock that was set back is as good as silence: nobody knows how long ago that was.
         reachable = answered is not None and abs(now - answered) < SILENT
-        problems = [self._problem, note.problem, self._otherwise(note) if reachable else None]
+        problems = [
+            self._problem,
+            note.problem,
+            self._version_mismatch(note) if reachable else None,
+        ]
         if not reachable and now - self._started > SILENT:
             since = "the service started" if answered is None else f"{answered:%F %T} UTC"
             problems.append(f"the registry has not answered since {since}")
@@ -171,7 +175,7 @@ class RegistryModelProvider:
             _LOGGER.warning("%s", problem)
         self._problem = problem
 
-    def _otherwise(self, note: RegistryStatus) -> str | None:
+    def _version_mismatch(self, note: RegistryStatus) -> str | None:
         """What the registry says, when that is not what serves."""
         if self._model is None or note.champion_version == self._model.card.version:
             return None

@@ -147,8 +147,8 @@ class PredictEndpoint:
         return reply_to_one(answers, served.model.version, call.request_id)
 
     def _too_large(self, *, close: bool = False) -> Reply:
-        most = self._service.limits.body_bytes
-        text = f"a body may have {most:,} bytes (decompressed): send fewer requests at a time"
+        limit = self._service.limits.body_bytes
+        text = f"a body may have {limit:,} bytes (decompressed): send fewer requests at a time"
         return error_reply(413, text, close=close)
 
     def _parsed(self, raw: bytes) -> list[Any] | Request | Reply:
@@ -167,17 +167,17 @@ class PredictEndpoint:
             )
         request = read_request(body)
         if isinstance(request, Refused):
-            most = self._service.limits.problems
-            return validation_error(_problems(request, ("body",), most), most, request.count)
+            limit = self._service.limits.problems
+            return validation_error(_problems(request, ("body",), limit), limit, request.count)
         return request
 
     def _many(self, body: list[Any], call: "_Call") -> Reply:
         limits = self._service.limits
-        most = limits.explained_length if call.explain else limits.list_length
-        if len(body) > most:
+        limit = limits.explained_length if call.explain else limits.list_length
+        if len(body) > limit:
             of = "that is to be explained may have" if call.explain else "may have"
             return error_reply(
-                413, f"a list {of} {most:,} requests, and this one has {len(body):,}"
+                413, f"a list {of} {limit:,} requests, and this one has {len(body):,}"
             )
         now = datetime.now(UTC)
         read = [read_request(fields, now) for fields in body]
@@ -258,18 +258,18 @@ def _wants_explanation(query: bytes) -> bool:
     return _TRUTHS[given[0]]
 
 
-def _problems(refused: Refused, loc: tuple[str | int, ...], most: int) -> list[dict[str, Any]]:
+def _problems(refused: Refused, loc: tuple[str | int, ...], limit: int) -> list[dict[str, Any]]:
     """Entries of a 422, at most so many: a body has room for 100,000 unknown names."""
-    found = [field_error((*loc, fault.field), fault.message) for fault in refused.problems[:most]]
+    found = [field_error((*loc, fault.field), fault.message) for fault in refused.problems[:limit]]
     found += [
         field_error((*loc, name[:MAX_QUOTED_NAME]), unknown_field(name), "extra_forbidden")
-        for name in refused.unknown[: most - len(found)]
+        for name in refused.unknown[: limit - len(found)]
     ]
     return found
 
 
 def _problems_of_list(
-    body: list[Any], read: Sequence[Request | Refused], most: int
+    body: list[Any], read: Sequence[Request | Refused], limit: int
 ) -> tuple[list[dict[str, Any]], int]:
     """Entries of a 422, at most so many, and how many faults there are."""
     found: list[dict[str, Any]] = []
@@ -279,10 +279,10 @@ def _problems_of_list(
             continue
         is_object = isinstance(fields, dict)
         count += request.count if is_object else 1
-        if len(found) >= most:
+        if len(found) >= limit:
             continue
         if is_object:
-            found += _problems(request, ("body", at), most - len(found))
+            found += _problems(request, ("body", at), limit - len(found))
         else:
             found.append(field_error(("body", at), f"an entry of the list {_NO_OBJECT}"))
     return found, count

@@ -89,17 +89,17 @@ def error_reply(status: int, detail: str, *, close: bool = False) -> Reply:
 
 
 def validation_error(
-    problems: Sequence[dict[str, Any]], most: int, count: int | None = None
+    problems: Sequence[dict[str, Any]], limit: int, count: int | None = None
 ) -> Reply:
     """A 422 with the wrong fields, in the shape that FastAPI gives them.
 
     Args:
-        problems: As of :func:`field_error`; the first ``most`` of them are in the body.
-        most: Entries in the body.
+        problems: As of :func:`field_error`; the first ``limit`` of them are in the body.
+        limit: Maximum number of entries in the body.
         count: How many there are, where ``problems`` holds only the first of them.
     """
     total = len(problems) if count is None else count
-    return Reply(422, orjson.dumps({"detail": problems[:most], "error_count": total}))
+    return Reply(422, orjson.dumps({"detail": problems[:limit], "error_count": total}))
 
 
 def field_error(

@@ -53,7 +53,7 @@ def test_terminal_is_not_flooded_by_the_daemon(ui, all_pressed):
     assert "Evaluating asset backfill" not in ui.log.read_text()
 
 
-def test_champion_page_tells_who_won_by_how_much_and_on_what(ui, page, pictures, all_pressed):
+def test_champion_page_shows_the_decision_with_its_figures(ui, page, pictures, all_pressed):
     page.goto(f"{ui.address}/assets/champion_model")
     shown = metadata_value(page, "champion")
     shown.wait_for()

@@ -70,7 +70,7 @@ def test_page_and_api_give_the_same_minutes(visits, address, request_):
     )
 
 
-def test_bars_tell_what_made_the_minutes(visit):
+def test_bars_show_the_contributions(visit):
     visit.predict()
     raw = json.loads(visit.page.locator("#raw").text_content())
     explanation = raw["explanation"]
@@ -173,7 +173,7 @@ def test_zone_is_found_by_any_part_of_it(visit, typed, number):
     assert visit.predict()["PULocationID"] == number
 
 
-def test_namesakes_are_told_apart(visit):
+def test_zones_of_the_same_name_are_distinguished(visit):
     visit.field("Pick-up zone").fill("governor")
     options = visit.page.get_by_role("option")
     assert [text.split()[-1] for text in options.all_inner_texts()] == ["103", "104", "105"]

@@ -20,7 +20,7 @@ def local():
         yield running
 
 
-def test_wrong_fields_are_told_beside_them_and_nothing_is_lost(visits, local):
+def test_wrong_fields_are_marked_and_the_form_keeps_its_values(visits, local):
     visit = visits.open(local.address).ready()
     visit.predict()
     visit.field("Pick-up zone").fill("atlantis")
@@ -70,7 +70,7 @@ def test_without_a_model_says_what_to_do_and_answers_once_there_is_one(visits):
         assert notice.is_hidden()
 
 
-def test_token_is_asked_for_and_stays_in_the_tab(visits):
+def test_the_page_requests_a_token_and_keeps_it_for_the_tab(visits):
     with local_service(small_model(), token="secret") as service:
         visit = visits.open(service.address)
         token = visit.field("Access token")
@@ -93,7 +93,7 @@ def test_token_is_asked_for_and_stays_in_the_tab(visits):
         assert visit.minutes() == shown["predicted_minutes"]
 
 
-def test_service_that_is_gone_is_told_and_the_form_kept(visits):
+def test_an_unavailable_service_is_reported_and_the_form_keeps_its_values(visits):
     port = free_port()
     with local_service(small_model(), port=port) as service:
         visit = visits.open(service.address).ready()

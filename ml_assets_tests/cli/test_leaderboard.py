@@ -19,8 +19,8 @@ def row(model: str, rmse: float) -> ModelRecord:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("promoted", "crowned"), [(True, True), (False, False)])
-def test_only_a_model_promoted_from_this_leaderboard_has_the_crown(promoted, crowned):
+@pytest.mark.parametrize(("promoted", "marked"), [(True, True), (False, False)])
+def test_only_the_champion_promoted_from_this_leaderboard_is_marked(promoted, marked):
     board = Leaderboard(
         training_set="0", test_month="2023-03", synthetic=False, caveat=None,
         rows=[row("lasso", 4.0), row("xgboost", 5.0)],
@@ -31,5 +31,5 @@ def test_only_a_model_promoted_from_this_leaderboard_has_the_crown(promoted, cro
     )  # fmt: skip
     out = io.StringIO()
     print_leaderboard(Console(file=out, width=120), board, decision)
-    assert ("lasso ♛" in out.getvalue()) is crowned
+    assert ("lasso ♛" in out.getvalue()) is marked
     assert "Champion: lasso, version 7" in out.getvalue()

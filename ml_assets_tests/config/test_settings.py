@@ -191,8 +191,10 @@ def test_a_password_is_not_shown_where_settings_are_described():
 
 
 def test_schedules_have_a_default_and_are_switched_off_one_by_one():
-    usual = read_settings({"ML_ASSETS_INGEST_CRON": "", "ML_ASSETS_MONITOR_CRON": " 5  4 * * * "})
-    assert (usual.ingest_cron, usual.monitor_cron) == ("0 6 5 * *", "5 4 * * *")
+    defaults = read_settings(
+        {"ML_ASSETS_INGEST_CRON": "", "ML_ASSETS_MONITOR_CRON": " 5  4 * * * "}
+    )
+    assert (defaults.ingest_cron, defaults.monitor_cron) == ("0 6 5 * *", "5 4 * * *")
     some = read_settings({"ML_ASSETS_INGEST_CRON": "off", "ML_ASSETS_RETRAIN_CRON": "off"})
     assert (some.ingest_cron, some.monitor_cron, some.retrain_cron) == (None, "0 8 5 * *", None)
 

@@ -137,7 +137,7 @@ def test_a_model_that_was_fitted_on_the_test_month_is_refused():
     ("after", "verdict"),
     [(4.4, Verdict.PASS), (4.0, Verdict.PASS), (3.9, Verdict.FAIL), (0.1, Verdict.FAIL)],
 )
-def test_an_error_that_falls_far_more_than_the_baselines_tells_of_a_leak(after, verdict):
+def test_an_error_far_below_the_baselines_indicates_leakage(after, verdict):
     """In a month that is a tenth harder, an honest model errs about a tenth more."""
     found = check_leakage(months(), moved("xgboost", 4.0, after), HARDER_MONTH)
     assert found.verdict == verdict

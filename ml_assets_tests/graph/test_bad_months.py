@@ -116,7 +116,7 @@ WITHOUT_TRIPS = {
 }
 
 
-def test_months_without_a_kept_trip_are_stored_told_and_left_out_on_request(project, tmp_path):
+def test_months_without_a_kept_trip_are_stored_reported_and_skipped_on_request(project, tmp_path):
     bad = {Month(2023, number): make for number, make in enumerate(WITHOUT_TRIPS.values(), start=4)}
     for month, make in bad.items():
         publish(tmp_path / "published", month, make(month))
@@ -156,9 +156,7 @@ def test_wild_values_become_rejected_trips_and_the_rest_goes_on(project, tmp_pat
     assert project.run("train_models", selection=["training_set"]).success
 
 
-def test_a_home_that_cannot_take_a_month_is_told_once_and_not_tried_for_every_month(
-    project, tmp_path
-):
+def test_an_unwritable_home_is_reported_once_and_not_for_every_month(project, tmp_path):
     (tmp_path / "home" / "raw_trips").mkdir(parents=True)
     (tmp_path / "home" / "raw_trips" / "green").write_text("in the way")
     run = project.ingest("2023-01", "2023-03")

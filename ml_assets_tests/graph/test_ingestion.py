@@ -107,7 +107,7 @@ def test_a_republished_month_replaces_the_old_and_models_wait_for_a_new_training
     assert project.run("train_models", selection=["training_set"]).success
 
 
-def test_a_raw_file_damaged_on_the_disk_is_told_and_brought_again(project):
+def test_a_corrupt_raw_file_is_reported_and_ingested_again(project):
     project.ingest("2023-01", "2023-01")
     store = store_of(project)
     good = store.read_table("trip_features", JANUARY)
@@ -192,7 +192,7 @@ def test_a_home_at_a_url_holds_everything(published):
         assert store_of(project).months("rejected_trips") == [JANUARY, FEBRUARY, MARCH]
 
 
-def test_a_caller_with_a_screen_is_told_of_every_transfer(project, published):
+def test_progress_of_every_transfer_is_reported_to_a_terminal(project, published):
     seen: dict[Month, list[tuple[int, int | None]]] = {}
     with watching(lambda event: seen.setdefault(event.month, []).append((event.done, event.total))):
         assert project.ingest("2023-01", "2023-02").success
@@ -208,15 +208,15 @@ def test_a_month_republished_between_listing_and_fetching_is_listed_again(publis
     source, store = open_source(str(published), "green"), store_at(tmp_path / "home")
     listed = source.published([JANUARY])[JANUARY]
     publish(published, JANUARY, published_month(JANUARY, 150))
-    brought = ingest_month(source, store, JANUARY, listed)
-    assert brought.outcome == "fetched"
-    assert (brought.record.rows, store.raw_record(JANUARY).rows) == (150, 150)
+    result = ingest_month(source, store, JANUARY, listed)
+    assert result.outcome == "fetched"
+    assert (result.record.rows, store.raw_record(JANUARY).rows) == (150, 150)
     assert ingest_month(source, store, JANUARY, source.published([JANUARY])[JANUARY]).outcome == (
         "unchanged"
     )
 
 
-def test_features_of_a_month_that_nobody_brought_say_what_to_do_first(project):
+def test_features_of_a_month_that_is_not_ingested_say_what_to_do_first(project):
     selection = ["trip_features"]
     run = project.run("ingest_trips", selection=selection, tags=one(JANUARY))
     assert not run.success

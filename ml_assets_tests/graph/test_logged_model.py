@@ -146,7 +146,7 @@ def test_the_published_months_are_its_datasets(logged, training_set):
     assert mlflow.data.get_source(logged.inputs.dataset_inputs[0]) is not None
 
 
-def test_name_source_and_description_tell_it_from_other_trainings(logged, record):
+def test_name_source_and_description_identify_the_training(logged, record):
     tags = logged.data.tags
     dagster_run = tags["dagster_run_id"]
     assert logged.info.run_name == f"lasso, test 2023-02, {dagster_run[:8]}"

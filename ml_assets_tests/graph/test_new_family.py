@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 
-def test_one_entry_brings_asset_checks_leaderboard_row_and_charts(tmp_path):
+def test_one_entry_adds_asset_checks_leaderboard_row_and_charts(tmp_path):
     command = [sys.executable, "-W", "ignore", "-m", "ml_assets_tests.graph.with_a_new_family"]
     answer = subprocess.run(
         [*command, str(tmp_path)], capture_output=True, text=True, check=False, timeout=180

@@ -105,7 +105,7 @@ def test_a_month_shows_its_rows_version_and_mean(project):
     assert len(shown["preview"].records) == 5
 
 
-def test_a_month_without_trips_is_told_and_has_no_file(project):
+def test_a_month_without_trips_is_reported_and_has_no_file(project):
     assert predict(project).success
     shown = project.metadata("trip_predictions", "2023-04")
     assert shown["status"].startswith("no trip_features of 2023-04")
@@ -150,7 +150,7 @@ def test_a_champion_of_other_trips_does_not_score(project):
         client.set_model_version_tag(NAME, version, "dataset", "green")
 
 
-def test_a_month_that_comes_by_itself_under_another_champion_fails_no_run(without_champion):
+def test_a_month_scored_automatically_under_another_champion_fails_no_run(without_champion):
     project = without_champion
     before = stored(project)
     tags = {"dagster/partition": "2023-03", **scoring_sensor().run_tags}

@@ -157,7 +157,7 @@ def test_a_champion_whose_artifacts_are_gone_is_replaced_and_the_reason_is_recor
     assert len(figures_shown) == 1
 
 
-def test_a_version_that_predicts_otherwise_is_not_promoted(project):
+def test_a_version_that_predicts_differently_is_not_promoted(project):
     best, second = board(project).models
     old = make_champion(project, second)
     swapped = best.model_copy(update={"model_uri": second.model_uri})
@@ -202,7 +202,7 @@ def test_a_version_that_cannot_be_loaded_is_not_promoted(project):
     assert (decision(project).promoted, decision(project).champion) == (True, second.model)
 
 
-def test_the_second_best_asks_when_the_best_has_a_fault_of_its_own(project):
+def test_the_second_best_is_evaluated_when_the_best_is_not_servable(project):
     best, second = board(project).models
     faulty = best.model_copy(update={"training_months": [*best.training_months, "2023-03"]})
     found = board(project)
@@ -227,7 +227,7 @@ def test_the_second_best_asks_when_the_best_has_a_fault_of_its_own(project):
     ]
 
 
-def test_a_winner_that_this_mlflow_does_not_have_is_named_and_the_next_asks(project):
+def test_a_best_model_missing_from_mlflow_is_named_and_the_next_is_evaluated(project):
     best, second = board(project).models
     gone = best.model_copy(update={"model_uri": f"models:/m-{'0' * 32}"})
     found = board(project)
@@ -242,7 +242,7 @@ def test_a_winner_that_this_mlflow_does_not_have_is_named_and_the_next_asks(proj
     assert "it was logged to another store, or deleted. Materialize the model again" in other.reason
 
 
-def test_nobody_gets_the_place_when_all_have_faults_and_the_best_is_the_one_on_record(project):
+def test_without_a_servable_candidate_none_is_promoted_and_the_best_is_recorded(project):
     found = board(project)
     rows = [
         row.model_copy(update={"training_months": [*row.training_months, "2023-03"]})

@@ -57,7 +57,7 @@ def test_its_champion_answers_a_request(on_real_months):
     assert 35 < far <= 60
 
 
-def test_a_thousand_real_trips_are_answered_alike_in_every_way(on_real_months):
+def test_a_thousand_real_trips_get_the_same_predictions_through_every_channel(on_real_months):
     import mlflow
 
     settings = on_real_months.settings

@@ -18,29 +18,29 @@ def test_a_clearly_better_model_is_better_for_sure():
     actual, champion, random = trips()
     found = paired_bootstrap(actual, champion, actual + random.normal(0, 3, len(actual)))
     assert found.improvement == pytest.approx(1.0, abs=0.2)
-    assert 0.7 < found.at_least < found.improvement
-    assert found.better_in == 1.0
+    assert 0.7 < found.lower_bound < found.improvement
+    assert found.win_rate == 1.0
 
 
 def test_a_tie_is_no_improvement():
     actual, champion, _ = trips()
     found = paired_bootstrap(actual, champion, champion.copy())
-    assert (found.improvement, found.at_least, found.better_in) == (0.0, 0.0, 0.0)
+    assert (found.improvement, found.lower_bound, found.win_rate) == (0.0, 0.0, 0.0)
 
 
 def test_a_hair_better_on_few_trips_may_be_luck():
     actual, champion, random = trips(200)
     challenger = champion + random.normal(0, 1, 200)
     challenger = actual + (challenger - actual) * 0.999
-    assert paired_bootstrap(actual, champion, challenger).at_least < 0
+    assert paired_bootstrap(actual, champion, challenger).lower_bound < 0
 
 
 def test_that_both_err_on_the_same_trips_makes_a_small_difference_plain():
     """Unpaired, 1 % would drown in the noise of 2,000 trips."""
     actual, champion, _ = trips()
     found = paired_bootstrap(actual, champion, actual + (champion - actual) * 0.99)
-    assert found.at_least == pytest.approx(found.improvement, rel=0.1)
-    assert found.at_least > 0
+    assert found.lower_bound == pytest.approx(found.improvement, rel=0.1)
+    assert found.lower_bound > 0
 
 
 def test_the_lower_limit_holds_as_often_as_it_says():
@@ -51,7 +51,7 @@ def test_the_lower_limit_holds_as_often_as_it_says():
         actual = np.zeros(300)
         one, other = random.normal(0, 4, (2, 300))
         found = paired_bootstrap(actual, one, other, resamples=200, seed=seed)
-        false_alarms += found.at_least > 0
+        false_alarms += found.lower_bound > 0
     assert 2 <= false_alarms <= 20
 
 
@@ -73,7 +73,7 @@ def test_turning_the_two_around_turns_the_sign_around(errors):
     forth = paired_bootstrap(zeros, one, other, resamples=50)
     back = paired_bootstrap(zeros, other, one, resamples=50)
     assert forth.improvement == pytest.approx(-back.improvement)
-    assert not (forth.at_least > 0 and back.at_least > 0)
+    assert not (forth.lower_bound > 0 and back.lower_bound > 0)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,6 @@ def test_turning_the_two_around_turns_the_sign_around(errors):
         ),
     ],
 )
-def test_what_cannot_be_compared_is_told(given, message):
+def test_invalid_comparisons_raise(given, message):
     with pytest.raises(ValueError, match=message):
         paired_bootstrap(**given)

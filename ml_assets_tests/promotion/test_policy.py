@@ -167,7 +167,7 @@ def test_one_that_a_baseline_beats_is_refused(serving):
     assert "3.000 of the best baseline, global_mean" in decision.reason
 
 
-def test_the_best_is_crowned_when_nothing_serves():
+def test_the_best_is_promoted_without_a_champion():
     decision = decide(challenge(serving=None))
     assert decision.promoted
     assert decision.reason.startswith("nothing served yet; xgboost is best on 2023-03 (RMSE 4.")
@@ -203,7 +203,7 @@ def test_a_worse_one_is_refused():
     assert "worse by 1." in decision.reason
 
 
-def test_more_can_be_asked_than_to_be_better():
+def test_a_minimum_improvement_can_be_required():
     enough = decide(challenge(), PromotionLimits(min_improvement=0.9))
     too_little = decide(challenge(), PromotionLimits(min_improvement=1.1))
     assert (enough.promoted, too_little.promoted) == (True, False)
@@ -232,7 +232,7 @@ def test_a_tolerance_lets_it_pass_and_the_more_exact_name_counts():
 
 def test_slices_of_few_trips_do_not_count():
     inputs = challenge(erring(3.0, at_the_airport=5.5))
-    assert decide(inputs, PromotionLimits(guard=SliceGuardrail(least_trips=401))).promoted
+    assert decide(inputs, PromotionLimits(guard=SliceGuardrail(min_trips=401))).promoted
 
 
 def test_a_check_that_failed_refuses():
@@ -279,7 +279,7 @@ LEAK = {**FINE, "no_test_leakage": Finding(Verdict.FAIL, "it seems to know them"
         "other trips",
     ],
 )  # fmt: skip
-def test_the_next_asks_when_the_fault_is_the_first_one_s_own(inputs, expected):
+def test_the_next_candidate_is_evaluated_when_the_first_is_not_servable(inputs, expected):
     assert decide(inputs).should_try_next is expected
 
 

@@ -96,7 +96,7 @@ def test_a_damaged_month_is_left_out_and_the_others_are_evaluated_without_it(sto
     assert next_training(store).training_set.gaps == ["2023-02"]
 
 
-def test_too_few_months_are_told(tmp_path):
+def test_too_few_months_are_reported(tmp_path):
     store = store_at(tmp_path)
     assert "there are no months of trips" in next_training(store).fault
     put_month(store, MONTHS[0])

@@ -61,7 +61,7 @@ def test_the_first_champion_has_none_before_it(registry):
     assert served(registry[0]) == {CHAMPION: "1", PREVIOUS: None, CHALLENGER: None}
 
 
-def test_the_one_before_is_previous_and_the_challenger_asks_no_more(registry):
+def test_the_former_champion_becomes_previous_and_the_challenger_alias_is_cleared(registry):
     client, _ = registry
     move(registry, "1", None)
     set_challenger(client, NAME, "2")
@@ -70,7 +70,7 @@ def test_the_one_before_is_previous_and_the_challenger_asks_no_more(registry):
     assert served(client) == {CHAMPION: "2", PREVIOUS: "1", CHALLENGER: None}
 
 
-def test_a_challenger_that_lost_keeps_its_alias_while_another_is_crowned(registry):
+def test_a_rejected_challenger_keeps_its_alias_while_another_is_promoted(registry):
     client, _ = registry
     move(registry, "1", None)
     set_challenger(client, NAME, "3")
@@ -78,7 +78,7 @@ def test_a_challenger_that_lost_keeps_its_alias_while_another_is_crowned(registr
     assert served(client)[CHALLENGER] == "3"
 
 
-def test_whoever_decided_on_another_champion_changes_nothing(registry):
+def test_a_decision_on_another_champion_changes_nothing(registry):
     client, _ = registry
     move(registry, "1", None)
     move(registry, "2", "1")
@@ -137,7 +137,7 @@ def test_wherever_it_dies_there_is_one_champion_and_settling_finishes(registry, 
     assert served(client) == {CHAMPION: "3", PREVIOUS: "2", CHALLENGER: None}
 
 
-def test_one_that_died_while_crowning_the_second_leaves_no_champion_before_itself(registry):
+def test_a_kill_while_promoting_the_second_champion_leaves_no_previous_champion_of_itself(registry):
     client, home = registry
     move(registry, "1", None)
     with pytest.raises(Died):

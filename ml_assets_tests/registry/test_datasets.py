@@ -41,6 +41,6 @@ def test_each_month_says_where_it_lies(source, kind, place) -> None:
     assert json.loads(found.profile) == {"num_rows": 7, "sha256": "a" * 64}
 
 
-def test_mlflow_opens_the_source_itself() -> None:
+def test_mlflow_can_open_the_source() -> None:
     source = mlflow.data.get_source(dataset_of("tlc"))
     assert source.url.endswith(FILE)

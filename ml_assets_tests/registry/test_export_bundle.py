@@ -49,7 +49,7 @@ def test_a_bundle_predicts_what_the_registered_version_predicts(version, tmp_pat
     assert not list(tmp_path.glob(".*"))
 
 
-def test_the_card_tells_what_the_training_recorded(project, version, tmp_path):
+def test_the_card_has_the_recorded_figures(project, version, tmp_path):
     card = load_bundle(export(version, NAME, tmp_path)).card
     store = RecordStore(project.settings.home, "green")
     record = store.read("linear_regression_model", ModelRecord)
@@ -64,7 +64,7 @@ def test_the_card_tells_what_the_training_recorded(project, version, tmp_path):
     assert shown == pytest.approx(recorded, abs=1e-6)
 
 
-def test_a_bundle_that_is_there_is_taken_and_a_damaged_one_brought_anew(version, tmp_path):
+def test_an_existing_bundle_is_reused_and_a_corrupt_one_exported_again(version, tmp_path):
     bundle = export(version, NAME, tmp_path)
     first = (bundle / "model.skops").stat().st_ino
     assert (export(version, NAME, tmp_path) / "model.skops").stat().st_ino == first
@@ -80,7 +80,7 @@ def test_the_same_number_in_another_registry_is_another_bundle(version):
     assert bundle_name(other) != bundle_name(version)
 
 
-def test_a_version_that_is_stored_otherwise_leaves_no_bundle(version, tmp_path):
+def test_a_version_in_another_format_leaves_no_bundle(version, tmp_path):
     folder = mlflow.artifacts.download_artifacts(f"models:/{NAME}/{version.version}")
     with open(f"{folder}/MLmodel", encoding="utf-8") as file:
         described = file.read()
@@ -97,7 +97,7 @@ def test_a_version_that_is_stored_otherwise_leaves_no_bundle(version, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_code_that_answers_otherwise_is_told(version, tmp_path):
+def test_code_that_predicts_differently_is_an_error(version, tmp_path):
     bundle = export(version, NAME, tmp_path)
     card = json.loads((bundle / "card.json").read_text())
     card["known_minutes"][0] += 0.001

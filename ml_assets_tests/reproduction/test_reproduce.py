@@ -188,7 +188,7 @@ def test_other_code_is_named(made, monkeypatch):
     assert (shown.input, shown.now) == ("code", "another")
 
 
-def test_the_same_requests_are_asked_each_time_and_no_more_than_allowed(made):
+def test_the_same_requests_are_predicted_each_time_up_to_the_maximum(made):
     project, versions, _ = made
     few = again(project, versions["linear_svr"], max_requests=30)
     assert few.requests == 29  # every 14th of 400
@@ -209,7 +209,7 @@ def copied(made, tmp_path) -> tuple[Project, dict[str, str]]:
     shutil.copytree(kept, features)
 
 
-def test_a_month_that_was_published_anew_is_named_and_makes_the_difference(copied, made):
+def test_a_republished_month_is_named_as_the_cause_of_the_difference(copied, made):
     project, versions = copied
     _, _, folder = made
     original = (folder / "green_tripdata_2023-02.parquet").read_bytes()
@@ -227,7 +227,7 @@ def test_a_month_that_was_published_anew_is_named_and_makes_the_difference(copie
     assert again(project, versions["xgboost"]).verdict == "identical"
 
 
-def test_missing_months_are_told_with_the_way_to_bring_them(copied):
+def test_missing_months_are_an_error_that_says_how_to_ingest_them(copied):
     project, versions = copied
     store_of(project).remove("trip_features", [MONTHS[1], MONTHS[3]])
     with pytest.raises(ReproductionError) as error:
@@ -244,13 +244,13 @@ def test_a_version_of_other_trips_is_refused(made):
 
 
 @pytest.mark.parametrize("which", ["99", "nobody"])
-def test_an_unknown_version_is_told_with_those_there_are(made, which):
+def test_an_unknown_version_is_an_error_that_lists_the_known_ones(made, which):
     project, _, _ = made
     with pytest.raises(UnknownVersion, match=rf"{which}.*: there are 1 \(xgboost\), 2 "):
         again(project, which)
 
 
-def test_the_champion_s_parameters_are_told_with_the_newest_month_that_they_know(made):
+def test_the_champion_s_parameters_come_with_the_newest_month_used_to_choose_them(made):
     project, _, _ = made
     champion = champion_parameters_of(client(project), REGISTERED_MODEL, "green")
     recorded = load_training_record(client(project), REGISTERED_MODEL, "champion")
@@ -260,7 +260,7 @@ def test_the_champion_s_parameters_are_told_with_the_newest_month_that_they_know
     assert champion_parameters_of(client(project), REGISTERED_MODEL, "yellow") is None
 
 
-def test_the_command_tells_and_exits_by_the_verdict(made, monkeypatch, capsys):
+def test_output_and_exit_status_follow_the_verdict(made, monkeypatch, capsys):
     project, versions, folder = made
     environment = {"ML_ASSETS_HOME": project.settings.home, "ML_ASSETS_TRIPS": folder}
     same = call(monkeypatch, capsys, ["reproduce", versions["linear_svr"]], environment)

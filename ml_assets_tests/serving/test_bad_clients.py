@@ -206,7 +206,7 @@ def test_a_header_without_end_is_broken_off(service):
 
 
 @pytest.mark.parametrize("what", ["header", "body"])
-def test_a_hundred_slow_clients_keep_nobody_waiting(service, what):
+def test_a_hundred_slow_clients_delay_no_other(service, what):
     """Each sends a byte now and then, and never all."""
     slow = [service.connect() for _ in range(100)]
     try:
@@ -251,7 +251,7 @@ def test_a_client_may_hang_up_before_its_answer(service, content):
             send(connection, head(len(body)) + body)
 
 
-def test_a_client_that_does_not_read_its_answers_keeps_nobody_waiting(service):
+def test_a_client_that_does_not_read_its_responses_delays_no_other(service):
     body = json.dumps([GOOD] * 5_000).encode()
     service.forget_peak()
     before = service.memory()

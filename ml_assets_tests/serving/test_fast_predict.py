@@ -86,7 +86,7 @@ def test_a_pipeline_with_the_fast_path_predicts_as_before():
     ],
     ids=["forest", "linear", "dart", "poisson", "gamma"],
 )
-def test_what_means_something_else_by_its_trees_predicts_by_itself(other):
+def test_a_booster_with_another_objective_predicts_without_the_fast_path(other):
     """Dropped trees are weighed, and counts are the exponential of what the leaves say."""
     model = other()
     bounded = BoundedRegressor(model).wrap_fitted(model)

@@ -43,7 +43,7 @@ def ask_at_once(gathering, *miles):
 
 
 @pytest.mark.parametrize("bounds", [True, False])
-def test_what_is_asked_at_once_is_predicted_at_once_and_each_gets_its_own(bounds):
+def test_simultaneous_requests_are_one_batch_and_each_gets_its_own_prediction(bounds):
     model = Counting(bounds)
     served = SimpleNamespace(model=model)
     found = ask_at_once(MicroBatcher(lambda: served), 1.0, 3.0, 2.0)
@@ -62,7 +62,7 @@ def test_all_of_a_turn_are_one_model_s_and_the_next_turn_may_be_another_s():
         assert [one for one, _ in ask_at_once(gathering, 1.0, 2.0)] == [expected] * 2
 
 
-def test_a_failure_is_told_to_each_that_was_asked_with_it_and_to_no_other():
+def test_a_failure_reaches_every_request_of_its_batch_and_no_other():
     gathering = MicroBatcher(lambda: SimpleNamespace(model=Counting()))
     failed = ask_at_once(gathering, 1.0, 101.0)
     assert [str(error) for error in failed] == ["too far", "too far"]

@@ -108,7 +108,7 @@ def test_a_champion_that_cannot_be_used_leaves_the_one_before(service, home):
     assert service.metric("ml_assets_model_load_failed") == 0
 
 
-def test_a_champion_that_brings_foreign_types_is_not_loaded(service, home):
+def test_a_champion_with_untrusted_types_is_not_loaded(service, home):
     """Somebody who may write to the folder of bundles cannot make the service run their code."""
     folder = serving_folder(home) / "3-foreign"
     good = next(serving_folder(home).glob("1-*"))
@@ -128,7 +128,7 @@ def test_a_champion_that_brings_foreign_types_is_not_loaded(service, home):
     assert service.version() == "1"
 
 
-def test_a_registry_whose_file_is_gone_is_told_and_not_missed(service, home):
+def test_a_deleted_registry_is_reported_and_the_service_keeps_answering(service, home):
     database = home.store.lock_folder / "mlflow.db"
     away = database.with_suffix(".away")
     database.rename(away)
@@ -160,23 +160,23 @@ def test_another_database_in_its_place_is_read(service, home):
 
 
 def test_a_restart_without_a_registry_serves_the_last_champion(service, home, tmp_path):
-    nobody = f"http://127.0.0.1:{free_port()}"
-    variables = {**home.variables, "MLFLOW_TRACKING_URI": nobody}
+    unreachable = f"http://127.0.0.1:{free_port()}"
+    variables = {**home.variables, "MLFLOW_TRACKING_URI": unreachable}
     shutil.copytree(serving_folder(home), tmp_path / "home" / SERVING_FOLDER)
     variables["ML_ASSETS_HOME"] = str(tmp_path / "home")
     with running_service(variables, tmp_path / "log") as restarted:
         assert restarted.version() == "1"
         assert minutes(restarted) == minutes(service)
-        wait_until(lambda: nobody in problem(restarted), NOTICED, restarted)
+        wait_until(lambda: unreachable in problem(restarted), NOTICED, restarted)
 
 
-def test_a_registry_that_names_no_champion_any_more_is_told(service, home):
+def test_a_registry_without_a_champion_is_reported(service, home):
     home.promote(None)
     wait_until(lambda: "names no champion: version 1" in problem(service), NOTICED, service)
     assert minutes(service)
 
 
-def test_a_damaged_note_is_told_until_there_is_a_good_one(service, home, tmp_path):
+def test_a_corrupt_manifest_is_reported_until_it_is_replaced(service, home, tmp_path):
     """With the registry away nobody writes another: what is wrong must not be called no champion."""
     models = RegistryModelProvider(tmp_path / SERVING_FOLDER)
     (tmp_path / SERVING_FOLDER).mkdir()
@@ -196,7 +196,7 @@ def test_a_damaged_note_is_told_until_there_is_a_good_one(service, home, tmp_pat
     assert models.registry.problem is None
 
 
-def test_a_damaged_bundle_is_brought_anew(service, home, tmp_path):
+def test_a_corrupt_bundle_is_exported_again(service, home, tmp_path):
     bundle = next(serving_folder(home).glob("1-*"))
     content = (bundle / "model.skops").read_bytes()
     (bundle / "model.skops").write_bytes(content[:-100])

@@ -62,7 +62,7 @@ def test_head_is_get_without_the_body(client, path):
 
 
 @pytest.mark.parametrize("path", [*READ, *PAGE_FILES, "/predict"])
-def test_options_and_wrong_methods_are_told_what_is_allowed(client, path):
+def test_options_and_wrong_methods_get_the_allowed_methods(client, path):
     allowed = "OPTIONS, POST" if path == "/predict" else "GET, HEAD, OPTIONS"
     answers = client.options(path), client.delete(path)
     assert [answer.status_code for answer in answers] == [204, 405]
@@ -155,7 +155,7 @@ def test_whatever_is_sent_is_decompressed_or_refused(content, coding, rest):
 
 @pytest.mark.parametrize("name", WRAPPED)
 @pytest.mark.parametrize("in_list", [False, True])
-def test_a_wrapped_request_is_told_what_this_service_wants(client, name, in_list):
+def test_a_wrapped_request_is_an_error_that_shows_the_right_form(client, name, in_list):
     body = {"signature_name": "serving_default", name: WRAPPED[name]}
     answer = client.post("/predict", json=[GOOD, body] if in_list else body)
     assert answer.status_code == 422

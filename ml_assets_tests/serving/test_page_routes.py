@@ -95,7 +95,7 @@ def test_no_other_file_can_be_had(client, name):
     assert answer.status_code == 404
 
 
-def test_zones_are_all_that_a_request_may_name_and_each_is_told_apart(client):
+def test_the_zones_are_those_of_requests_and_have_distinct_labels(client):
     zones = client.get("/zones").json()
     assert [zone["zone"] for zone in zones] == [*range(1, 266)]
     assert all(zone["name"] and zone["borough"] for zone in zones)
@@ -161,13 +161,13 @@ READ_ON = [
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_colours_can_be_told_apart_by_those_who_see_little(scheme):
+def test_colours_have_enough_contrast(scheme):
     blocks = re.findall(r":root \{(.*?)\}", (PAGE / "colours.css").read_text(), re.DOTALL)
     assert len(blocks) == 2
     colours = dict(re.findall(r"--([a-z-]+): #([0-9a-f]{6});", blocks[scheme]))
-    for ink, grounds, least in READ_ON:
+    for ink, grounds, minimum in READ_ON:
         for ground in grounds:
-            assert contrast(colours[ink], colours[ground]) >= least, (ink, ground)
+            assert contrast(colours[ink], colours[ground]) >= minimum, (ink, ground)
 
 
 def contrast(one: str, other: str) -> float:

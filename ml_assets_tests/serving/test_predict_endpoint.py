@@ -122,7 +122,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(client, name, nea
 @pytest.mark.parametrize(
     "name", ["lpep_pickup_datetime", "tpep_pickup_datetime", "Pickup_Datetime"]
 )
-def test_a_published_name_or_another_letter_case_is_the_field_itself(client, served, name):
+def test_a_published_name_or_another_letter_case_is_the_same_field(client, served, name):
     plain = {**REFERENCES_BODY, "pickup_datetime": "2023-04-03T08:30", "passenger_count": 1}
     other = {"pulocationid": 236, "DOLOCATIONID": "239", "Trip_Distance": 1.98,
              name: "2023-04-03T08:30", "Passenger_count": 1}  # fmt: skip
@@ -165,7 +165,7 @@ def test_a_list_over_the_limit_is_too_much(client, query, length, status):
     assert answer.status_code == status
 
 
-def test_without_a_champion_a_client_is_told_what_to_do():
+def test_without_a_champion_the_error_says_what_to_do():
     with calling(create_app(FixedModel(None))) as client:
         for answer in (client.post("/predict", json=REFERENCES_BODY), client.get("/model")):
             assert answer.status_code == 503
@@ -205,7 +205,7 @@ def test_there_is_no_champion_only_when_the_registry_says_so(registry, reason):
     "sent",
     [None, "Bearer wrong", "Bearer", "Basic s3cret", "s3cret", "Bearer s3cre", b"Bearer \xff\xfe"],
 )
-def test_without_the_token_nothing_is_told(served, path, sent):
+def test_without_the_token_every_path_is_refused(served, path, sent):
     headers = {} if sent is None else {"Authorization": sent}
     with calling(create_app(FixedModel(served), token="s3cret")) as client:
         answers = [client.get(path, headers=headers)]
@@ -274,7 +274,7 @@ def test_the_time_a_list_waits_for_its_turn_is_part_of_its_latency(served, tmp_p
      {"CF-Connecting-IP": "127.0.0.1"}, {"True-Client-IP": "127.0.0.1"},
      {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
 )  # fmt: skip
-def test_without_a_token_nothing_is_told_to_who_is_not_of_this_machine(served, headers):
+def test_without_a_token_other_machines_are_refused(served, headers):
     with calling(create_app(FixedModel(served))) as client:
         answers = [
             client.get(path, headers=headers) for path in ("/model", "/metrics", "/zones", "/no")
@@ -302,7 +302,7 @@ def test_a_proxy_on_this_machine_forwards_for_the_names_that_are_allowed(served)
             assert client.get("/model", headers={**forwarded, **named}).status_code == status
 
 
-def test_what_is_answered_is_logged_without_who_asked(served, tmp_path, caplog):
+def test_predictions_are_logged_without_the_client(served, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     headers = {"Authorization": "Bearer s3cret", "X-Request-ID": "mine"}
     app = create_app(FixedModel(served), token="s3cret", log=RequestLog(tmp_path))
@@ -338,7 +338,7 @@ def test_figures_count_what_was_answered(served):
         assert line in lines
 
 
-def test_the_card_tells_version_months_and_figures(client):
+def test_the_card_has_version_months_and_figures(client):
     card = client.get("/model").json()
     assert (card["version"], card["alias"], card["model"]) == ("7", "champion", "xgboost")
     months = (card["training_months"], card["validation_months"], card["test_month"])

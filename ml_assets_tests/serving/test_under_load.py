@@ -61,9 +61,9 @@ def read(exchange: Exchange) -> tuple[set[str], list[float]]:
     return versions, [one["predicted_minutes"] for one in each]
 
 
-def require_all_right(load: Load, minutes_of, least: int = 50) -> Counter[str]:
+def require_all_right(load: Load, minutes_of, minimum: int = 50) -> Counter[str]:
     """Every answer is good and that of one version; returns how often each answered."""
-    assert len(load.exchanges) >= least
+    assert len(load.exchanges) >= minimum
     seen: Counter[str] = Counter()
     for exchange in load.exchanges:
         assert exchange.broken is None and exchange.status == 200, exchange

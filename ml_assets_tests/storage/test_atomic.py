@@ -16,7 +16,7 @@ from ml_assets.storage.leftovers import STALE_SECONDS
 from ml_assets_tests.conftest import REPOSITORY
 from ml_assets_tests.storage.stored_months import CONTENTS, MONTH, put_month, store_at, store_raw
 
-NOBODY = 65534
+OTHER_USER = 65534
 FULL_DISK = """
 import resource, shutil, signal, sys
 from pathlib import Path
@@ -159,7 +159,7 @@ def as_a_user():
     if os.geteuid() != 0:
         yield
         return
-    os.seteuid(NOBODY)
+    os.seteuid(OTHER_USER)
     try:
         yield
     finally:

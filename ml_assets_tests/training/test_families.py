@@ -136,8 +136,8 @@ def test_its_importance_has_named_shares_and_distance_matters(name: str) -> None
     assert shares == sorted(shares, reverse=True)
     assert min(shares) >= 0 and sum(shares) == pytest.approx(1)
     assert not any("=" in feature for feature in importance)
-    at_most = list(importance)[:8]
-    assert any("mile" in f or "minutes" in f or "distance" in f for f in at_most), at_most
+    top = list(importance)[:8]
+    assert any("mile" in f or "minutes" in f or "distance" in f for f in top), top
 
 
 def test_importance_without_used_features_is_zero() -> None:

@@ -170,7 +170,7 @@ def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
     won, months = made.months_won
     figures = {
         "relative_error_noise": made.relative_error_noise,
-        "usual_relative_error": made.mean_relative_error,
+        "mean_relative_error": made.mean_relative_error,
         "rmse_noise_minutes": made.rmse_noise,
         "suggested_min_improvement_minutes": made.suggested_min_improvement,
     }

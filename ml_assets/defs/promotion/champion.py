@@ -59,7 +59,7 @@ class ChampionConfig(dg.Config):
         from ml_assets.promotion.criteria import PromotionLimits
         from ml_assets.promotion.slice_guardrails import SliceGuardrail
 
-        guard = SliceGuardrail(least_trips=self.min_slice_trips)
+        guard = SliceGuardrail(min_trips=self.min_slice_trips)
         if self.max_slice_regression is not None:
             guard = SliceGuardrail(self.max_slice_regression, self.min_slice_trips)
         from_backtest = self.min_improvement is None and suggested is not None

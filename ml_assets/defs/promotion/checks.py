@@ -8,12 +8,12 @@ from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import TrainingSet
 
-_ALIKE = dg.AssetCheckKey(CHAMPION_MODEL, "serving_parity")
+_PARITY = dg.AssetCheckKey(CHAMPION_MODEL, "serving_parity")
 
 
 @dg.asset_check(
-    name=_ALIKE.name,
-    asset=_ALIKE.asset_key,
+    name=_PARITY.name,
+    asset=_PARITY.asset_key,
     description="The champion gives the same minutes, bounds and version, to the last bit, in this "
     "process, in batch files, over HTTP and to the page of the prediction service, which is "
     "started for it on a free port; and its features are those of training.",
@@ -27,4 +27,4 @@ def serving_parity(trip_store: TripStoreResource, tracking: MlflowTracking) -> d
     test_trips = load_trips(trip_store.tables(), training_set, "test")
     found = compare_champion(tracking.reader(), tracking.registered_model, test_trips)
     compared = {way: dg.MetadataValue.int(count) for way, count in found.compared.items()}
-    return single_result(_ALIKE, found.finding(), compared)
+    return single_result(_PARITY, found.finding(), compared)

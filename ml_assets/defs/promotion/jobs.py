@@ -37,7 +37,7 @@ def roll_back_op(
     tracking: MlflowTracking,
 ) -> None:
     """Let an earlier champion serve again."""
-    _reinstate(context, trip_store, tracking, "rollback", config.version, config.reason)
+    _promote(context, trip_store, tracking, "rollback", config.version, config.reason)
 
 
 @dg.op(name="promote", out=dg.Out(dg.Nothing))
@@ -48,7 +48,7 @@ def promote_op(
     tracking: MlflowTracking,
 ) -> None:
     """Let a version serve, whatever a decision said of it."""
-    _reinstate(context, trip_store, tracking, "override", config.version, config.reason)
+    _promote(context, trip_store, tracking, "override", config.version, config.reason)
 
 
 @dg.job(
@@ -76,7 +76,7 @@ def promotion_jobs() -> list[dg.JobDefinition]:
     return [roll_back_champion, promote_version]
 
 
-def _reinstate(
+def _promote(
     context: dg.OpExecutionContext,
     trip_store: TripStoreResource,
     tracking: MlflowTracking,

@@ -34,13 +34,13 @@ class Band:
         return self.lower <= value <= self.upper
 
 
-def ratio_band(earlier: Sequence[float], least: float, most: float) -> Band | None:
+def ratio_band(earlier: Sequence[float], min_factor: float, max_factor: float) -> Band | None:
     """Compute a multiplicative band around the median, for counts and other figures above 0.
 
     Args:
         earlier: The figure in earlier months; values that are not above 0 are ignored.
-        least: Minimum factor: the band includes ``median / least`` to ``median * least``.
-        most: Maximum factor: the band is within ``median / most`` to ``median * most``.
+        min_factor: The band includes ``median / min_factor`` to ``median * min_factor``.
+        max_factor: The band is within ``median / max_factor`` to ``median * max_factor``.
 
     Returns:
         The band; its half-width is six robust standard deviations of the logarithms, within these
@@ -51,7 +51,7 @@ def ratio_band(earlier: Sequence[float], least: float, most: float) -> Band | No
         return None
     center = median(values)
     deviation = median(abs(math.log(value / center)) for value in values)
-    factor = min(max(math.exp(_SIGMAS * _MAD_TO_SIGMA * deviation), least), most)
+    factor = min(max(math.exp(_SIGMAS * _MAD_TO_SIGMA * deviation), min_factor), max_factor)
     return Band(center / factor, center, center * factor)
 
 

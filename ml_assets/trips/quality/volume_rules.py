@@ -115,11 +115,11 @@ def rejection_rates(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fin
     kept = f"{month.kept_share:.1%} of the published trips were kept"
     if month.kept_share < expected / 2:
         reasons = month.rejected or {}
-        most = max(reasons, key=lambda reason: reasons[reason], default="an unknown reason")
+        commonest = max(reasons, key=lambda reason: reasons[reason], default="an unknown reason")
         return Finding(
             Verdict.FAIL,
             f"{kept}, less than half of the expected {expected:.1%}; most were rejected for "
-            f"{most}; {REMEDY}",
+            f"{commonest}; {REMEDY}",
             month.kept_share,
             expected / 2,
             1.0,

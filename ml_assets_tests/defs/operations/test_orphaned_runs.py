@@ -241,7 +241,7 @@ def test_a_retry_is_not_mistaken_for_the_dead_run_whose_tags_it_inherits(ended):
         assert fail_orphaned_runs(instance) == [retry]
 
 
-def test_a_retry_is_told_apart_from_its_deleted_run(gone):
+def test_a_retry_is_distinguished_from_its_deleted_run(gone):
     with dg.DagsterInstance.ephemeral() as instance:
         inherited = gone.to_tags("the-run-that-was-deleted")
         parents = {"parent_run_id": "deleted", "root_run_id": "deleted"}

@@ -261,8 +261,8 @@ def test_a_training_that_fails_because_mlflow_is_down_is_tagged(tmp_path):
     folder = tmp_path / "published"
     for month in MONTHS[:2]:
         publish(folder, month)
-    nobody = "http://127.0.0.1:9"
-    settings = settings_for(tmp_path / "home", folder, MLFLOW_TRACKING_URI=nobody)
+    unreachable = "http://127.0.0.1:9"
+    settings = settings_for(tmp_path / "home", folder, MLFLOW_TRACKING_URI=unreachable)
     with open_project(settings) as project:
         assert project.ingest("2023-01", "2023-02").success
         keys = ["training_set", "linear_regression_model"]

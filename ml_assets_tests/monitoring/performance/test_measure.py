@@ -243,8 +243,8 @@ def test_months_with_few_trips_or_constant_durations_are_handled(tmp_path):
         put(store, month)
     put(store, "2023-04")
     put_trips(store, "2023-05", put(store, "2023-05").head(99))
-    alike = put(store, "2023-06").with_columns(pl.lit(10.0).alias("duration_minutes"))
-    put_trips(store, "2023-06", alike)
+    constant = put(store, "2023-06").with_columns(pl.lit(10.0).alias("duration_minutes"))
+    put_trips(store, "2023-06", constant)
     made = measure_performance(store, champion_of(store), loaded())
     assert {*made.skipped} == {"2023-05"}
     assert np.isfinite(made.scores[-1].relative_error)

@@ -85,7 +85,7 @@ def test_a_line_with_a_zone_that_is_on_no_map_is_no_answer(tmp_path, line, zone)
     assert read(tmp_path, line + orjson.dumps(fields) + b"\n") == (1, 1, 0)
 
 
-def test_a_torn_last_line_counts_once_nobody_writes_on(tmp_path, line):
+def test_a_torn_last_line_counts_once_its_writer_has_stopped(tmp_path, line):
     torn = line + line[:50]
     assert read(tmp_path, torn) == (1, 0, 0)
     assert read(tmp_path, torn, seconds_old=3600) == (1, 1, 0)

@@ -113,7 +113,7 @@ def test_two_logs_of_one_folder_never_share_a_file(tmp_path):
     assert sorted(read_log(tmp_path)["request_id"]) == sorted(f"r{n}" for n in range(200))
 
 
-def test_a_full_disk_costs_only_what_no_longer_fits_and_recovers_by_itself(log):
+def test_a_full_disk_loses_only_what_does_not_fit_and_recovers(log):
     path = link(log, FULL_DISK)
     for number in range(1003):
         log.add(one(number))

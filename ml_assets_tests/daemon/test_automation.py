@@ -82,7 +82,7 @@ def second(ui, first):
     return decision_on(running, log, NEXT)
 
 
-def test_months_are_brought_and_trained_on_by_themselves(first):
+def test_months_are_ingested_and_trained_on_automatically(first):
     assert [use.month for use in first.months] == [str(month) for month in MONTHS]
     assert first.promoted
     assert first.trigger == "new: 2023-01 to 2023-03"
@@ -117,7 +117,7 @@ def two_at_once(ui, second):
     return first, other, worker
 
 
-def test_of_two_retrainings_asked_for_at_once_one_waits(ui, two_at_once):
+def test_of_two_simultaneous_retrainings_one_waits(ui, two_at_once):
     running, _, _ = ui
     first, other, _ = two_at_once
     for _ in range(5):

@@ -181,7 +181,7 @@ def overdue_mail(watched):
     return watched.mail.inbox.messages[0]
 
 
-def test_months_that_have_not_come_for_46_days_are_told_by_mail(overdue_mail):
+def test_months_overdue_for_46_days_are_reported_by_mail(overdue_mail):
     assert overdue_mail["Subject"].startswith(
         "[ml-assets] trip_features is overdue: it has not been mat"
     )

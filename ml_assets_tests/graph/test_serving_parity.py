@@ -100,7 +100,7 @@ def running(word: str) -> list[int]:
     return found
 
 
-def test_a_champion_is_asked_in_every_way_when_it_is_decided_on(made, champion):
+def test_a_decision_checks_the_champion_through_every_channel(made, champion):
     found = evaluation(made[1])
     assert found.passed, found.description
     assert found.severity == dg.AssetCheckSeverity.WARN
@@ -193,7 +193,9 @@ class Fault:
         (lambda fault: fault.in_features(), "features: hour is"),
     ],
 )
-def test_a_fault_in_one_way_is_told_with_its_request(monkeypatch, champion, ask, plant, way):
+def test_a_difference_in_one_channel_is_reported_with_its_request(
+    monkeypatch, champion, ask, plant, way
+):
     model, test_trips = champion
     count, model = plant(Fault(monkeypatch, ask, model))
     found = compare(model, chosen(test_trips, 50), count, one_by_one=50)
@@ -254,7 +256,7 @@ with candidate_service(champion_version(client, "taxi-trip-duration"),
 """
 
 
-def test_the_service_ends_when_whoever_started_it_is_killed(made, tmp_path):
+def test_the_service_ends_when_its_parent_is_killed(made, tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", STARTING, made[0].settings.tracking_uri]
     starter = subprocess.Popen(
         command,
