@@ -131,8 +131,8 @@ class TrackingStore:
         if file is not None and (not file.exists() or file.stat().st_size == 0):
             raise NothingTracked(
                 f"there is no champion yet, nor any other model: {file} does not exist. Train "
-                "first (`ml-assets run`, or the job train_models), or set ML_ASSETS_HOME to the home "
-                "that has one"
+                "first (`ml-assets run`, or the job train_models), or set ML_ASSETS_HOME to the "
+                "home that has one"
             )
         self._configure()
         self._check_reachable(write=False)
