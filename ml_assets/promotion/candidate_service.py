@@ -1,7 +1,7 @@
-"""The prediction service on trial: a process that serves one registered version and nothing else.
+"""A temporary prediction service in its own process that serves one registered version.
 
-It has a home of its own, so that neither the registry's alias nor the log of anybody's requests is
-touched, and ends with whoever started it, however that ends.
+It has its own home, so that neither the registry's aliases nor the request log are touched, and it
+ends with the process that started it, even if that is killed.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ from ml_assets.serving.server import serve
 from ml_assets.storage.model_version import ModelVersion
 
 _LOG: Final = "service.log"
-_END_SECONDS = 10.0
-_ANSWER_SECONDS = 60.0
-"""Until an answer, the first one's start of the service included, on a machine that is busy."""
+_STOP_SECONDS = 10.0
+_RESPONSE_SECONDS = 60.0
+"""Time limit of a response on a busy machine; the first one includes the start of the service."""
 
 
 class ServiceUnresponsive(ShownError, RuntimeError):
-    """The service did not start, or does not answer; says why."""
+    """The service did not start or does not respond; the message has the reason."""
 
 
 @dataclass
@@ -42,9 +42,9 @@ class CandidateService:
     """A running service.
 
     Attributes:
-        port: On the loopback address.
-        process: What runs.
-        log: What it says.
+        port: Port on the loopback address.
+        process: Its process.
+        log: File of its output.
     """
 
     port: int
@@ -53,43 +53,43 @@ class CandidateService:
 
     def __post_init__(self) -> None:
         self._pool = urllib3.HTTPConnectionPool(
-            "127.0.0.1", self.port, retries=False, timeout=_ANSWER_SECONDS
+            "127.0.0.1", self.port, retries=False, timeout=_RESPONSE_SECONDS
         )
 
-    def ask(self, body: bytes, path: str = "/predict") -> Mapping[str, Any]:
-        """Send a body, and give back the JSON that is answered.
+    def post(self, body: bytes, path: str = "/predict") -> Mapping[str, Any]:
+        """Post a body and return the JSON response.
 
         Raises:
-            ServiceUnresponsive: when there is no answer, or another status than 200.
+            ServiceUnresponsive: There is no response, or its status is not 200.
         """
         try:
-            answer = self._pool.request(
+            response = self._pool.request(
                 "POST", path, body=body, headers={"Content-Type": "application/json"}
             )
         except urllib3.exceptions.HTTPError as error:
-            raise ServiceUnresponsive(self._why(error)) from error
-        if answer.status != 200:
-            text = answer.data[:500].decode("utf-8", "replace")
-            raise ServiceUnresponsive(f"POST {path} was answered with {answer.status}: {text}")
-        found: Mapping[str, Any] = answer.json()
-        return found
+            raise ServiceUnresponsive(self._reason(error)) from error
+        if response.status != 200:
+            text = response.data[:500].decode("utf-8", "replace")
+            raise ServiceUnresponsive(f"POST {path} returned status {response.status}: {text}")
+        content: Mapping[str, Any] = response.json()
+        return content
 
-    def _why(self, error: Exception) -> str:
+    def _reason(self, error: Exception) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):  # it may be about to end
             self.process.wait(1.0)
-        text = self.log.read_text("utf-8", "replace").strip().splitlines()
+        lines = self.log.read_text("utf-8", "replace").strip().splitlines()
         status = self.process.returncode
-        ended = "does not answer" if status is None else f"ended with status {status}"
-        last = f"; it said: {text[-1]}" if text else ""
+        ended = "does not respond" if status is None else f"ended with status {status}"
+        last = f"; last line of its log: {lines[-1]}" if lines else ""
         return f"the service {ended} ({error_text(error)}){last}"
 
-    def end(self) -> None:
-        """Have it finish and end; kill it when it does not."""
+    def stop(self) -> None:
+        """Stop it gracefully; kill it after a time limit."""
         self._pool.close()
         if self.process.stdin is not None:
             self.process.stdin.close()
         try:
-            self.process.wait(_END_SECONDS)
+            self.process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -97,37 +97,47 @@ class CandidateService:
 
 @contextlib.contextmanager
 def candidate_service(version: ModelVersion, name: str) -> Iterator[CandidateService]:
-    """A service of this version, until the block ends; it may still be starting when it begins.
+    """Serve this version until the block ends; it may still be starting when the block begins.
 
     Args:
         version: The registered version.
         name: Name of the registered model.
 
     Raises:
-        ServiceUnresponsive: when it cannot be started.
-        UntrustedModel: when the version is of another format, or asks for types of other packages.
+        ServiceUnresponsive: The service cannot be started.
+        UntrustedModel: The model has another format, or needs types of other packages.
     """
-    with tempfile.TemporaryDirectory(prefix="ml_assets_trial_") as home:
-        _hand_over(version, name, Path(home))
-        service = _start(Path(home))
-        try:
-            yield service
-        finally:
-            service.end()
+    with tempfile.TemporaryDirectory(prefix="ml_assets_candidate_") as folder:
+        home = Path(folder)
+        bundle = export(version, name, home / SERVING_FOLDER)
+        with serve_bundle(
+            home, ChampionManifest(version=version.version, folder=bundle.name)
+        ) as served:
+            yield served
 
 
-def _hand_over(version: ModelVersion, name: str, home: Path) -> None:
-    bundle = export(version, name, home / SERVING_FOLDER)
-    note = ChampionManifest(version=version.version, folder=bundle.name)
-    (bundle.parent / CHAMPION_FILE).write_text(note.model_dump_json(), encoding="utf-8")
+@contextlib.contextmanager
+def serve_bundle(home: Path, manifest: ChampionManifest) -> Iterator[CandidateService]:
+    """Serve the bundle that the manifest names, from this home, until the block ends.
+
+    Raises:
+        ServiceUnresponsive: The service cannot be started.
+    """
+    file = home / SERVING_FOLDER / CHAMPION_FILE
+    file.write_text(manifest.model_dump_json(), encoding="utf-8")
+    service = _start(home)
+    try:
+        yield service
+    finally:
+        service.stop()
 
 
 def _start(home: Path) -> CandidateService:
     variables = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
-    # A registry of its own, which is not there: the version that was handed over stays.
+    # A registry that does not exist, so that the exported version stays.
     variables |= {"ML_ASSETS_HOME": str(home), "MLFLOW_TRACKING_URI": sqlite_url(home / "none.db")}
     try:
-        # It listens here already, so that a question may wait for the service to start.
+        # The socket listens already, so that requests wait for the service to start.
         with socket.create_server(("127.0.0.1", 0)) as listening, open(home / _LOG, "wb") as log:
             port = listening.getsockname()[1]
             process = subprocess.Popen(
@@ -145,7 +155,7 @@ def _start(home: Path) -> CandidateService:
 
 
 def main(descriptor: int, home: Path) -> None:
-    """Serve on a socket that the parent has opened, until the parent ends or closes the pipe."""
+    """Serve on a socket opened by the parent, until the parent ends or closes the pipe."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     serve(socket.socket(fileno=descriptor), home, home / "requests", lambda _: None)
 

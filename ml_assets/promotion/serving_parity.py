@@ -1,4 +1,4 @@
-"""One pipeline answers everywhere: the champion asked in each way, its answers held together."""
+"""Training-serving parity: the champion predicts the same minutes over every channel."""
 
 import json
 import tempfile
@@ -28,118 +28,117 @@ from ml_assets.trips.quality import Finding, Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 REQUESTS: Final = 1000
-"""Trips that are asked for at once."""
+"""Number of trips compared."""
 
-MIN_ONE_BY_ONE: Final = 20
-TRIPS_FOR_ONE: Final = 30
-"""One by one, and as the page asks (with an explanation of each, which takes 20 ms), all of them
-are asked for in a month of 30,000 trips or more, fewer in a smaller one, 20 at least."""
+MIN_SINGLE_REQUESTS: Final = 20
+TRIPS_PER_SINGLE_REQUEST: Final = 30
+"""Single requests, and those of the page (each with an explanation, which takes 20 ms), are sent
+for all of these trips if the test month has 30,000 trips or more; for fewer in a smaller month, but
+at least 20."""
 
 SEED: Final = 4
 PAGE_PATH: Final = "/predict?explain=true"
 MINUTES: Final = ("predicted_minutes", "lower_minutes", "upper_minutes")
 
-Ask = Callable[..., Mapping[str, Any]]
-"""A body, and the path if it is another than ``/predict``, to the JSON that is answered."""
-Answer = Mapping[str, Any]
+Post = Callable[..., Mapping[str, Any]]
+"""Sends a body, optionally to another path than ``/predict``, and returns the JSON response."""
+Prediction = Mapping[str, Any]
 """``MINUTES`` and ``model_version`` of one request."""
 
 
 @dataclass
-class Comparison:
-    """What came of it.
+class ParityResult:
+    """Result of a comparison.
 
     Attributes:
-        compared: Requests by the way in which they were asked.
-        difference: The first: way, request, and what was answered instead of what.
-        impossible: Why nothing could be asked, where that is another check's matter.
+        compared: Number of requests compared by channel.
+        difference: The first difference: channel, request, both values. None without one.
+        skipped_reason: Why nothing was compared, if another check covers the reason.
     """
 
     compared: dict[str, int] = field(default_factory=dict)
     difference: str | None = None
-    impossible: str | None = None
+    skipped_reason: str | None = None
 
     def finding(self) -> Finding:
-        """For people."""
+        """Return the result as a finding."""
         if self.difference is not None:
             return Finding(Verdict.FAIL, self.difference)
-        if self.impossible is not None:
-            return Finding(Verdict.SKIP, self.impossible)
-        ways = ", ".join(f"{way} {count:,}" for way, count in self.compared.items())
+        if self.skipped_reason is not None:
+            return Finding(Verdict.SKIP, self.skipped_reason)
+        channels = ", ".join(f"{channel} {count:,}" for channel, count in self.compared.items())
         total = float(sum(self.compared.values()))
-        return Finding(Verdict.PASS, f"requests answered alike to the last bit: {ways}", total)
+        return Finding(Verdict.PASS, f"predictions identical to the last bit: {channels}", total)
 
 
-def compare_champion(client: MlflowClient, name: str, test_trips: pd.DataFrame) -> Comparison:
-    """Ask the champion for trips of the test month in every way there is.
+def compare_champion(client: MlflowClient, name: str, test_trips: pd.DataFrame) -> ParityResult:
+    """Compare the champion's predictions for trips of the test month over every channel.
 
     Args:
         client: MLflow client.
         name: Name of the registered model.
-        test_trips: Request columns, as models are trained on them.
+        test_trips: Request columns of the test month.
 
     Returns:
-        What came of it; a champion or a service that cannot be asked is a difference, too.
+        The result; a champion or a service that cannot be used counts as a difference.
     """
     version = champion_version(client, name)
     if version is None:
-        return Comparison(impossible="the registry names no champion")
-    trips = chosen(test_trips)
+        return ParityResult(skipped_reason="the registry has no champion")
+    trips = sample_requests(test_trips)
     if not len(trips):
-        return Comparison(impossible="the test month has no trip that is a valid request")
+        return ParityResult(skipped_reason="the test month has no trip that is a valid request")
     try:
         with candidate_service(version, name) as service:
             model = load_model(client, name, version.version)
-            one_by_one = max(MIN_ONE_BY_ONE, min(REQUESTS, len(test_trips) // TRIPS_FOR_ONE))
-            return compare(model, trips, service.ask, one_by_one)
+            single = len(test_trips) // TRIPS_PER_SINGLE_REQUEST
+            single = max(MIN_SINGLE_REQUESTS, min(REQUESTS, single))
+            return compare(model, trips, service.post, single)
     except (ModelNotFound, ServiceUnresponsive, UntrustedModel, StorageError) as error:
-        return Comparison(difference=error_text(error))
+        return ParityResult(difference=error_text(error))
 
 
-def chosen(test_trips: pd.DataFrame, requests: int = REQUESTS) -> pd.DataFrame:
-    """Some of the trips, always the same ones, that are valid requests (fewer than 1,000 miles)."""
+def sample_requests(test_trips: pd.DataFrame, requests: int = REQUESTS) -> pd.DataFrame:
+    """Draw a fixed random sample of the trips that are valid requests."""
     trips = test_trips[list(REQUEST_COLUMNS)]
     valid = trips[check_requests(pl.from_pandas(trips)).valid.to_numpy()]
     return valid.sample(min(requests, len(valid)), random_state=SEED).reset_index(drop=True)
 
 
 def compare(
-    model: Model,
-    trips: pd.DataFrame,
-    ask: Ask,
-    one_by_one: int = REQUESTS,
-) -> Comparison:
-    """Ask for the same trips in each way.
+    model: Model, trips: pd.DataFrame, post: Post, single_requests: int = REQUESTS
+) -> ParityResult:
+    """Compare the predictions for the same trips over every channel.
 
     Args:
-        model: As this process has it.
-        trips: Request columns, as models are trained on them.
-        ask: The service.
-        one_by_one: How many of them are asked for one by one, and as the page asks.
+        model: The model as loaded in this process.
+        trips: Request columns.
+        post: Posts to the service.
+        single_requests: Number of trips sent as single requests, and as requests of the page.
     """
-    expected = _of_process(model, trips)
-    requests = _as_json(trips)
-    found = Comparison()
-    ways: dict[str, Callable[[], Sequence[Answer]]] = {
-        "batch_parquet": lambda: _of_file(model, trips, "requests.parquet"),
-        "batch_csv": lambda: _of_file(model, trips, "requests.csv"),
-        "http_list": lambda: ask(json.dumps(requests).encode())["predictions"],
-        "http_single": lambda: [ask(json.dumps(one).encode()) for one in requests[:one_by_one]],
-        "page": lambda: [ask(_form(one), PAGE_PATH) for one in requests[:one_by_one]],
+    expected = _predict_in_process(model, trips)
+    requests = _to_json(trips)
+    few = requests[:single_requests]
+    result = ParityResult()
+    channels: dict[str, tuple[list[dict[str, Any]], Callable[[], Sequence[Prediction]]]] = {
+        "batch_parquet": (requests, lambda: _predict_file(model, trips, "requests.parquet")),
+        "batch_csv": (requests, lambda: _predict_file(model, trips, "requests.csv")),
+        "http_list": (requests, lambda: post(json.dumps(requests).encode())["predictions"]),
+        "http_single": (few, lambda: [post(json.dumps(one).encode()) for one in few]),
+        "page": (few, lambda: [post(_page_body(one), PAGE_PATH) for one in few]),
     }
-    by_channel = {"http_single": requests[:one_by_one], "page": requests[:one_by_one]}
-    for way, answer in ways.items():
-        answers = answer()
-        found.compared[way] = len(answers)
-        found.difference = _difference(way, by_channel.get(way, requests), expected, answers)
-        if found.difference is not None:
-            return found
-    found.compared["features"] = len(trips)
-    found.difference = _features_differ(model.pipeline, trips, requests)
-    return found
+    for channel, (sent, predict) in channels.items():
+        predictions = predict()
+        result.compared[channel] = len(predictions)
+        result.difference = _difference(channel, sent, expected, predictions)
+        if result.difference is not None:
+            return result
+    result.compared["features"] = len(trips)
+    result.difference = _feature_difference(model.pipeline, trips, requests)
+    return result
 
 
-def _of_process(model: Model, trips: pd.DataFrame) -> list[Answer]:
+def _predict_in_process(model: Model, trips: pd.DataFrame) -> list[Prediction]:
     minutes = model.pipeline.predict(trips)
     none = [None] * len(minutes)
     bounds = interval_bounds(model.pipeline, minutes)
@@ -150,8 +149,8 @@ def _of_process(model: Model, trips: pd.DataFrame) -> list[Answer]:
     ]
 
 
-def _as_json(trips: pd.DataFrame) -> list[dict[str, Any]]:
-    """The trips as a client writes them: whole numbers without a point, null where unknown."""
+def _to_json(trips: pd.DataFrame) -> list[dict[str, Any]]:
+    """Convert trips to requests as clients write them: integers without a point, nulls."""
     return [
         {
             **row,
@@ -167,59 +166,59 @@ def _number(value: float | None) -> float | int | None:
     return int(value) if value is not None and value.is_integer() else value
 
 
-def _of_file(model: Model, trips: pd.DataFrame, name: str) -> Sequence[Answer]:
+def _predict_file(model: Model, trips: pd.DataFrame, name: str) -> Sequence[Prediction]:
     frame = pl.from_pandas(trips)
-    with tempfile.TemporaryDirectory(prefix="ml_assets_trial_") as folder:
-        source, target = Path(folder) / name, Path(folder) / "answers.parquet"
+    with tempfile.TemporaryDirectory(prefix="ml_assets_parity_") as folder:
+        source, target = Path(folder) / name, Path(folder) / "predictions.parquet"
         frame.write_csv(source) if source.suffix == ".csv" else frame.write_parquet(source)
         predict_file(model, source, target)
         return pl.read_parquet(target).select(*MINUTES, "model_version").to_dicts()
 
 
-def _form(request: Mapping[str, Any]) -> bytes:
-    """What the page sends for it (``serving/page/form.js``).
+def _page_body(request: Mapping[str, Any]) -> bytes:
+    """Return the body that the page sends for a request (``serving/page/form.js``).
 
-    An input for times holds minutes, and one that is empty is left out.
+    Its time input has minutes only, and empty fields are omitted.
     """
-    body = {name: value for name, value in request.items() if value is not None}
-    return json.dumps(body | {"pickup_datetime": body["pickup_datetime"][:16]}).encode()
+    fields = {name: value for name, value in request.items() if value is not None}
+    return json.dumps(fields | {"pickup_datetime": fields["pickup_datetime"][:16]}).encode()
 
 
 def _difference(
-    way: str,
+    channel: str,
     requests: Sequence[Mapping[str, Any]],
-    expected: Sequence[Answer],
-    answers: Sequence[Answer],
+    expected: Sequence[Prediction],
+    predictions: Sequence[Prediction],
 ) -> str | None:
-    if len(answers) != len(requests):
-        return f"{way}: {len(answers)} answers to {len(requests)} requests"
-    for request, one, other in zip(requests, expected, answers, strict=False):
+    if len(predictions) != len(requests):
+        return f"{channel}: {len(predictions)} predictions for {len(requests)} requests"
+    for request, one, other in zip(requests, expected, predictions, strict=False):
         for name in (*MINUTES, "model_version"):
             if one[name] != other[name]:
                 return (
-                    f"{way}: {name} is {other[name]!r} instead of {one[name]!r} for "
+                    f"{channel}: {name} is {other[name]!r} instead of {one[name]!r} for "
                     f"{json.dumps(request)}"
                 )
     return None
 
 
-def _features_differ(
+def _feature_difference(
     pipeline: Pipeline, trips: pd.DataFrame, requests: Sequence[Mapping[str, Any]]
 ) -> str | None:
-    """Whether a request's features are another's than those of its trip in training."""
-    read = []
+    """Compare the features of the requests with those of the same trips in training."""
+    parsed = []
     for request in requests:
-        found = read_request(request)
-        if isinstance(found, Refused):
-            return f"features: {json.dumps(request)} is refused: {found.problems[0].message}"
-        read.append(found)
+        one = read_request(request)
+        if isinstance(one, Refused):
+            return f"features: {json.dumps(request)} is rejected: {one.problems[0].message}"
+        parsed.append(one)
     features = pipeline[0]
     trained = features.transform(trips)
-    served = features.transform(request_columns(read))
-    other = (trained != served) & ~(np.isnan(trained) & np.isnan(served))
-    if not other.any():
+    served = features.transform(request_columns(parsed))
+    differs = (trained != served) & ~(np.isnan(trained) & np.isnan(served))
+    if not differs.any():
         return None
-    row, column = np.argwhere(other)[0]
+    row, column = np.argwhere(differs)[0]
     name = features.get_feature_names_out()[column]
     return (
         f"features: {name} is {served[row, column]} in the service and "

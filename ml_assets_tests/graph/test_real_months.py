@@ -5,7 +5,7 @@ import pytest
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard, TrainingSet
 from ml_assets.promotion.candidate_service import candidate_service
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.serving_parity import chosen, compare
+from ml_assets.promotion.serving_parity import compare, sample_requests
 from ml_assets.registry.artifacts import CHAMPION, load_pipeline, version_with_alias
 from ml_assets.registry.loading import load_model
 from ml_assets.storage.record_store import RecordStore
@@ -65,9 +65,9 @@ def test_a_thousand_real_trips_get_the_same_predictions_through_every_channel(on
     client = mlflow.MlflowClient(settings.tracking_uri)
     training_set = RecordStore(settings.home, "green").read("training_set", TrainingSet)
     test_trips = load_trips(TripStore(settings.home, "green", False), training_set, "test")
-    model, trips = load_model(client, NAME), chosen(test_trips, 1000)
+    model, trips = load_model(client, NAME), sample_requests(test_trips, 1000)
     with candidate_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
-        found = compare(model, trips, service.ask, one_by_one=1000)
+        found = compare(model, trips, service.post, single_requests=1000)
     assert found.difference is None
     assert found.compared == dict.fromkeys(
         ("batch_parquet", "batch_csv", "http_list", "http_single", "page", "features"), 1000

@@ -1,4 +1,4 @@
-"""A decision's champion is asked in every way there is, and a fault in any of them is told."""
+"""The champion predicts the same over every channel, and a fault in any of them is reported."""
 
 import json
 import os
@@ -21,9 +21,9 @@ from ml_assets.pipeline.conformal_intervals import get_intervals
 from ml_assets.promotion import candidate_service, serving_parity
 from ml_assets.promotion.serving_parity import (
     PAGE_PATH,
-    TRIPS_FOR_ONE,
-    chosen,
+    TRIPS_PER_SINGLE_REQUEST,
     compare,
+    sample_requests,
 )
 from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import champion_version
@@ -38,7 +38,7 @@ from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import Month, publish, published_month
 
 NAME = "taxi-trip-duration"
-WAYS = ("batch_parquet", "batch_csv", "http_list", "http_single", "page", "features")
+CHANNELS = ("batch_parquet", "batch_csv", "http_list", "http_single", "page", "features")
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +65,11 @@ def champion(made):
 
 
 @pytest.fixture(scope="module")
-def ask(made, champion):
+def post(made, champion):
     """One service for all tests of this module."""
     version = champion_version(mlflow.MlflowClient(), NAME)
     with candidate_service.candidate_service(version, NAME) as service:
-        yield service.ask
+        yield service.post
 
 
 def evaluation(run: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
@@ -78,9 +78,9 @@ def evaluation(run: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
 
 
 def check_again(project) -> dg.AssetCheckEvaluation:
-    job = dg.define_asset_job("alike", selection=dg.AssetSelection.checks(CHECK))
+    job = dg.define_asset_job("parity", selection=dg.AssetSelection.checks(CHECK))
     definitions = dg.Definitions.merge(project.definitions, dg.Definitions(jobs=[job]))
-    run = definitions.resolve_job_def("alike").execute_in_process(
+    run = definitions.resolve_job_def("parity").execute_in_process(
         instance=project.instance, raise_on_error=False
     )
     return evaluation(run)
@@ -100,43 +100,43 @@ def running(word: str) -> list[int]:
     return found
 
 
-def test_a_decision_checks_the_champion_through_every_channel(made, champion):
+def test_a_decision_compares_the_champion_over_every_channel(made, champion):
     found = evaluation(made[1])
     assert found.passed, found.description
     assert found.severity == dg.AssetCheckSeverity.WARN
-    count = len(chosen(champion[1]))
+    count = len(sample_requests(champion[1]))
     assert count == 1000
-    slow = len(champion[1]) // TRIPS_FOR_ONE
+    slow = len(champion[1]) // TRIPS_PER_SINGLE_REQUEST
     assert slow > 20
-    counts = {way: found.metadata[way].value for way in WAYS}
-    assert counts == dict.fromkeys(WAYS, count) | {"http_single": slow, "page": slow}
+    counts = {name: found.metadata[name].value for name in CHANNELS}
+    assert counts == dict.fromkeys(CHANNELS, count) | {"http_single": slow, "page": slow}
 
 
-def test_trips_that_are_no_valid_requests_are_left_out_and_the_choice_is_always_the_same(champion):
+def test_the_sample_is_fixed_and_excludes_trips_that_are_not_valid_requests(champion):
     _, test_trips = champion
     far = pd.concat([test_trips.assign(trip_distance=5000.0).iloc[:50], test_trips])
-    assert chosen(far, 300).trip_distance.max() <= 1000
-    assert chosen(test_trips, 300).equals(chosen(test_trips, 300))
-    assert list(chosen(test_trips, 300).columns) == list(REQUEST_COLUMNS)
+    assert sample_requests(far, 300).trip_distance.max() <= 1000
+    assert sample_requests(test_trips, 300).equals(sample_requests(test_trips, 300))
+    assert list(sample_requests(test_trips, 300).columns) == list(REQUEST_COLUMNS)
 
 
 class Fault:
-    """Ways to answer otherwise, each in one place only."""
+    """Faults that change predictions, each in one place only."""
 
-    def __init__(self, monkeypatch, ask, model):
-        self.monkeypatch, self.ask, self.model = monkeypatch, ask, model
+    def __init__(self, monkeypatch, post, model):
+        self.monkeypatch, self.post, self.model = monkeypatch, post, model
 
     def in_this_process(self):
-        """A pipeline that another version's would be: the bounds are a little wider."""
+        """The pipeline in this process has slightly wider intervals."""
         pipeline = load_model(mlflow.MlflowClient(), NAME).pipeline
         get_intervals(pipeline).above *= 1.0 + 1e-12
         real = serving_parity.predict_file
         as_stored = lambda _, *files: real(self.model, *files)  # noqa: E731
         self.monkeypatch.setattr(serving_parity, "predict_file", as_stored)
-        return self.ask, replace(self.model, pipeline=pipeline)
+        return self.post, replace(self.model, pipeline=pipeline)
 
     def in_files(self, suffix):
-        """Distances lose their last digits on the way."""
+        """Distances in files are rounded."""
         import polars as pl
 
         real = serving_parity.predict_file
@@ -150,22 +150,22 @@ class Fault:
             return real(model, source, target)
 
         self.monkeypatch.setattr(serving_parity, "predict_file", rounding)
-        return self.ask, self.model
+        return self.post, self.model
 
-    def in_what_is_sent(self, single, page):
-        """The zone pair is dropped, as a form that asks for something else does."""
+    def in_requests(self, single, page):
+        """The zone pair is replaced."""
 
         def dropping(body, path="/predict"):
             sent = json.loads(body)
             if isinstance(sent, dict) == single and (path == PAGE_PATH) == page:
                 for one in [sent] if single else sent[-1:]:
                     one |= {"PULocationID": 264, "DOLocationID": 264}
-            return self.ask(json.dumps(sent).encode(), path)
+            return self.post(json.dumps(sent).encode(), path)
 
         return dropping, self.model
 
     def in_features(self):
-        """The service takes the times for UTC."""
+        """The service reads times as UTC."""
         real = features._wall_minutes
 
         def shifted(column):
@@ -174,45 +174,45 @@ class Fault:
 
         self.monkeypatch.setattr(features, "_wall_minutes", shifted)
         self.monkeypatch.setattr(serving_parity, "_difference", lambda *_: None)
-        return self.ask, self.model
+        return self.post, self.model
 
     def in_the_version(self):
-        return self.ask, replace(self.model, version="99")
+        return self.post, replace(self.model, version="99")
 
 
 @pytest.mark.parametrize(
-    ("plant", "way"),
+    ("plant", "difference"),
     [
         (lambda fault: fault.in_this_process(), "batch_parquet: upper_minutes"),
         (lambda fault: fault.in_files(".parquet"), "batch_parquet: predicted_minutes"),
         (lambda fault: fault.in_files(".csv"), "batch_csv: predicted_minutes"),
-        (lambda fault: fault.in_what_is_sent(single=False, page=False), "http_list: predicted_min"),
-        (lambda fault: fault.in_what_is_sent(single=True, page=False), "http_single: predicted_m"),
-        (lambda fault: fault.in_what_is_sent(single=True, page=True), "page: predicted_minutes"),
+        (lambda fault: fault.in_requests(single=False, page=False), "http_list: predicted_min"),
+        (lambda fault: fault.in_requests(single=True, page=False), "http_single: predicted_m"),
+        (lambda fault: fault.in_requests(single=True, page=True), "page: predicted_minutes"),
         (lambda fault: fault.in_the_version(), "http_list: model_version is '1' instead of '99'"),
         (lambda fault: fault.in_features(), "features: hour is"),
     ],
 )
-def test_a_difference_in_one_channel_is_reported_with_its_request(
-    monkeypatch, champion, ask, plant, way
+def test_a_fault_in_one_channel_is_reported_with_its_request(
+    monkeypatch, champion, post, plant, difference
 ):
     model, test_trips = champion
-    count, model = plant(Fault(monkeypatch, ask, model))
-    found = compare(model, chosen(test_trips, 50), count, one_by_one=50)
+    faulty_post, model = plant(Fault(monkeypatch, post, model))
+    found = compare(model, sample_requests(test_trips, 50), faulty_post, single_requests=50)
     assert found.finding().verdict == Verdict.FAIL
-    assert found.difference.startswith(way)
+    assert found.difference.startswith(difference)
     assert '"PULocationID": ' in found.difference
 
 
-def test_an_answer_that_is_missing_is_a_difference(champion, ask):
+def test_a_missing_prediction_is_a_difference(champion, post):
     model, test_trips = champion
 
     def shortened(body, path="/predict"):
-        answer = ask(body, path)
-        return {**answer, "predictions": answer.get("predictions", [None])[1:]}
+        content = post(body, path)
+        return {**content, "predictions": content.get("predictions", [None])[1:]}
 
-    found = compare(model, chosen(test_trips, 20), shortened)
-    assert found.difference == "http_list: 19 answers to 20 requests"
+    found = compare(model, sample_requests(test_trips, 20), shortened)
+    assert found.difference == "http_list: 19 predictions for 20 requests"
 
 
 def test_a_service_that_cannot_start_fails_the_check_with_its_reason(made, monkeypatch):
@@ -234,7 +234,7 @@ def test_without_a_port_the_check_fails_with_its_reason(made, monkeypatch):
 
 def test_no_process_and_no_folder_is_left(made, monkeypatch, tmp_path):
     monkeypatch.setattr(candidate_service.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("ML_ASSETS_API_TOKEN", "of the real service")  # the one on trial has none
+    monkeypatch.setenv("ML_ASSETS_API_TOKEN", "of the real service")  # the candidate's has none
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     before = set(running(candidate_service.__name__))
     assert check_again(made[0]).passed
@@ -250,7 +250,7 @@ client = mlflow.MlflowClient(sys.argv[1])
 mlflow.set_tracking_uri(sys.argv[1])
 with candidate_service(champion_version(client, "taxi-trip-duration"),
                        "taxi-trip-duration") as service:
-    service.ask(b"[]")
+    service.post(b"[]")
     print(service.process.pid, flush=True)
     sys.stdin.read()
 """

@@ -56,7 +56,7 @@ def _by_service(client: Any, requests: Path) -> list[float]:
     rows = pl.read_parquet(requests).to_dicts()
     sent = [{**row, "pickup_datetime": row["pickup_datetime"].isoformat()} for row in rows]
     with candidate_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
-        answers = service.ask(json.dumps(sent).encode())["predictions"]
+        answers = service.post(json.dumps(sent).encode())["predictions"]
     return [answer["predicted_minutes"] for answer in answers]
 
 
