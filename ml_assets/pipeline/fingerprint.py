@@ -26,7 +26,7 @@ def probe_requests() -> pd.DataFrame:
     return frame
 
 
-def known_minutes(pipeline: Pipeline) -> list[float]:
+def probe_predictions(pipeline: Pipeline) -> list[float]:
     """Return a pipeline's predictions for the probe requests, minutes."""
     return [float(minutes) for minutes in pipeline.predict(probe_requests())]
 

@@ -133,16 +133,16 @@ def newer_than_override(
     Returns:
         None when no person chose the champion.
     """
-    hold = champion.version.hold
-    if hold is None:
+    override = champion.version.manual_override
+    if override is None:
         return None
     tested = [use for use in training_set.months if use.role == "test"]
-    passed = hold.expired((use.month, use.raw_sha256) for use in tested)
-    chosen = f"a person chose {champion} ({hold.kind}: {hold.reason})"
+    passed = override.expired((use.month, use.raw_sha256) for use in tested)
+    chosen = f"a person chose {champion} ({override.kind}: {override.reason})"
     finding = (
         f"{chosen}, and this training is evaluated on newer data"
         if passed
-        else f"{chosen}, and no month after {hold.test_month} has been added since"
+        else f"{chosen}, and no month after {override.test_month} has been added since"
     )
     return Criterion(name="on_new_data", passed=passed, finding=finding)
 

@@ -33,7 +33,7 @@ from ml_assets.evaluation.records import (
 )
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
-from ml_assets.pipeline.fingerprint import known_minutes
+from ml_assets.pipeline.fingerprint import probe_predictions
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
 from ml_assets.promotion.latency import measure_latency_ms
@@ -52,9 +52,10 @@ from ml_assets.registry.loading import load_verified
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.registry.registry import Registry, champion_version, repair_aliases, set_challenger
 from ml_assets.secrets import ShownError, error_text
+from ml_assets.storage.former_names import all_names
 from ml_assets.storage.model_version import (
-    HOLD,
-    KNOWN_MINUTES,
+    FINGERPRINT,
+    MANUAL_OVERRIDE,
     IntervalFigures,
     ModelVersion,
     describe_fit,
@@ -278,7 +279,7 @@ class Evaluator:
         fault, pipeline = checks.fault, checks.pipeline
         if pipeline is not None:
             try:
-                answers = json.dumps(known_minutes(pipeline))
+                answers = json.dumps(probe_predictions(pipeline))
                 latency_ms = measure_latency_ms(pipeline)
                 unfitted = clone(pipeline)
                 attach_intervals(unfitted, get_intervals(pipeline))
@@ -287,7 +288,7 @@ class Evaluator:
         if fault:
             finding = Finding(Verdict.FAIL, f"cannot be loaded and used ({fault})")
             return CandidateEvaluation(findings={"loads": finding})
-        client.set_model_version_tag(name, version.version, KNOWN_MINUTES, answers)
+        client.set_model_version_tag(name, version.version, FINGERPRINT, answers)
         return CandidateEvaluation(checks.predicted, checks.findings, latency_ms, unfitted)
 
 
@@ -397,8 +398,9 @@ def describe_decision(
         criteria: What it had to show; empty when a person decided.
     """
     record = client.get_model_version(name, version)
-    if HOLD in record.tags:  # a person may have chosen this version once
-        client.delete_model_version_tag(name, version, HOLD)
+    for tag in all_names(MANUAL_OVERRIDE):  # of an earlier manual promotion
+        if tag in record.tags:
+            client.delete_model_version_tag(name, version, tag)
     client.set_model_version_tag(name, version, "decision_id", decision.decision_id)
     description = with_decision(
         record.description,

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.model_checks import predictions_in_range
 from ml_assets.evaluation.records import ChampionDecision
-from ml_assets.pipeline.fingerprint import known_minutes
+from ml_assets.pipeline.fingerprint import probe_predictions
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import describe_decision
 from ml_assets.registry.artifacts import PREVIOUS, version_with_alias
@@ -29,7 +29,7 @@ from ml_assets.registry.registry import (
     versions_of,
 )
 from ml_assets.secrets import ShownError, error_text
-from ml_assets.storage.model_version import HOLD, ManualOverride, ModelVersion
+from ml_assets.storage.model_version import MANUAL_OVERRIDE, ManualOverride, ModelVersion
 from ml_assets.trips.quality import Verdict
 
 Kind = Literal["rollback", "override"]
@@ -71,12 +71,12 @@ def override_champion(
     serving = champion_version(client, name)
     log.mark_applied(None if serving is None else serving.version)
     target = require_possible(registry, log.dataset, version)
-    hold = _hold(log, kind, reason)
-    decision = _decision(kind, serving, target, hold, dagster_run_id)
+    override = _override(log, kind, reason)
+    decision = _decision(kind, serving, target, override, dagster_run_id)
     log.write(decision.model_copy(update={"applied": False}))
     version, outcome, reason = target.version, decision.kind, decision.reason
     describe_decision(client, name, version, decision, outcome, reason, [])
-    client.set_model_version_tag(name, version, HOLD, hold.model_dump_json())
+    client.set_model_version_tag(name, version, MANUAL_OVERRIDE, override.model_dump_json())
     promote_alias(
         client,
         name,
@@ -205,7 +205,7 @@ def _require_servable(name: str, target: ModelVersion) -> None:
     """
     try:
         pipeline = load_verified(name, target)
-        found = predictions_in_range(known_minutes(pipeline))
+        found = predictions_in_range(probe_predictions(pipeline))
     except Exception as error:
         raise OverrideRejected(
             f"version {target.version} of {name} cannot serve ({error_text(error)}); "
@@ -215,7 +215,7 @@ def _require_servable(name: str, target: ModelVersion) -> None:
         raise OverrideRejected(f"version {target.version} of {name} cannot serve: {found.sentence}")
 
 
-def _hold(log: DecisionLog, kind: Kind, reason: str) -> ManualOverride:
+def _override(log: DecisionLog, kind: Kind, reason: str) -> ManualOverride:
     """Until when the choice stands: until a training is evaluated on newer data."""
     last = log.latest_training()
     if last is None:
@@ -233,20 +233,20 @@ def _decision(
     kind: Kind,
     serving: ModelVersion | None,
     target: ModelVersion,
-    hold: ManualOverride,
+    override: ManualOverride,
     dagster_run_id: str,
 ) -> ChampionDecision:
     came = "nothing" if serving is None else f"version {serving.version}"
     said = "rolled back" if kind == "rollback" else "put in place by hand"
     until = (
-        f" It holds until models are evaluated on a month after {hold.test_month}."
-        if hold.test_month
+        f" It holds until models are evaluated on a month after {override.test_month}."
+        if override.test_month
         else ""
     )
     return ChampionDecision(
         promoted=True,
-        reason=f"{said} from {came} to version {target.version} ({target.model}): {hold.reason}."
-        f"{until}",
+        reason=f"{said} from {came} to version {target.version} ({target.model}): "
+        f"{override.reason}.{until}",
         champion=target.model,
         registry_version=target.version,
         previous_version=None if serving is None else serving.version,
@@ -260,7 +260,7 @@ def _decision(
         decision_id=uuid.uuid4().hex[:8],
         kind=kind,
         decided_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        trigger=hold.reason,
+        trigger=override.reason,
         dagster_run_id=dagster_run_id,
         test_month=target.test_month,
         code_version=model_code_version(),

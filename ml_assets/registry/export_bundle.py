@@ -83,7 +83,7 @@ def export(version: ModelVersion, name: str, folder: Path) -> Path:
                 facts=version,
                 source=version.source,
                 sha256=digest(made / PIPELINE_FILE),
-                known_minutes=version.known_minutes,
+                fingerprint=version.fingerprint,
             )
             (made / RECORD_FILE).write_text(record.model_dump_json(indent=1), encoding="utf-8")
             for file in made.iterdir():

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.records import TrainingSet
-from ml_assets.pipeline.fingerprint import known_minutes, predictions_match
+from ml_assets.pipeline.fingerprint import predictions_match, probe_predictions
 from ml_assets.pipeline.predict import Model
 from ml_assets.registry.artifacts import CHAMPION, load_pipeline
 from ml_assets.registry.registry import (
@@ -41,8 +41,8 @@ def load_verified(name: str, version: ModelVersion) -> Pipeline:
     """
     uri = f"models:/{name}/{version.version}"
     pipeline = load_pipeline(uri)
-    if version.known_minutes is not None:
-        before, now = [*version.known_minutes], known_minutes(pipeline)
+    if version.fingerprint is not None:
+        before, now = [*version.fingerprint], probe_predictions(pipeline)
         if not predictions_match(before, now):
             raise PredictionsChanged(
                 f"the code has changed since {uri} was registered: for the same requests it "

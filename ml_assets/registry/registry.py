@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 from ml_assets.registry.artifacts import CHALLENGER, CHAMPION, PREVIOUS, version_with_alias
 from ml_assets.secrets import ShownError
 from ml_assets.storage.atomic import locked
-from ml_assets.storage.model_version import REPLACES, ModelVersion
+from ml_assets.storage.model_version import REPLACED_VERSION, ModelVersion
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def promote_alias(
                 "champion_model)"
             )
         if now is not None and now != version:
-            client.set_model_version_tag(name, version, REPLACES, now)
+            client.set_model_version_tag(name, version, REPLACED_VERSION, now)
             client.set_registered_model_alias(name, PREVIOUS, now)
         client.set_registered_model_alias(name, CHAMPION, version)
         client.set_registered_model_tag(name, LAST_CHAMPION, version)
@@ -175,8 +175,8 @@ def repair_aliases(client: MlflowClient, name: str) -> None:
     previous = version_with_alias(client, name, PREVIOUS)
     if previous is not None and previous.version == champion.version:
         # It died after it set `previous`, and the old champion still serves: restore `previous`.
-        if champion.replaces:
-            client.set_registered_model_alias(name, PREVIOUS, champion.replaces)
+        if champion.replaced_version:
+            client.set_registered_model_alias(name, PREVIOUS, champion.replaced_version)
         else:
             client.delete_registered_model_alias(name, PREVIOUS)
     if client.get_registered_model(name).tags.get(LAST_CHAMPION) != champion.version:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from ml_assets.pipeline.predict import Model
 from ml_assets.secrets import ShownError, error_text
+from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import ModelVersion
 
 if TYPE_CHECKING:
@@ -82,21 +83,21 @@ PIPELINE_FILE: Final = "model.skops"
 RECORD_FILE: Final = "card.json"
 
 
-class BundleRecord(BaseModel):
+class BundleRecord(StoredRecord):
     """The content of ``card.json``.
 
     Attributes:
         facts: Of the version.
         source: Where the registry has the version from; tells two registries' versions apart.
         sha256: Of the pipeline's file.
-        known_minutes: What the version answered to ``pipeline.fingerprint`` when it was
-            registered; None when nobody asked it then.
+        fingerprint: Predictions for ``pipeline.fingerprint`` at the registration; None when they
+            were not kept.
     """
 
     facts: ModelVersion
     source: str
     sha256: str
-    known_minutes: tuple[float, ...] | None = None
+    fingerprint: tuple[float, ...] | None = None
 
 
 class UnusableBundle(ShownError, RuntimeError):
@@ -153,12 +154,12 @@ def digest(file: Path) -> str:
 
 
 def _load(folder: Path, record: BundleRecord) -> "Pipeline":
-    from ml_assets.pipeline.fingerprint import known_minutes, predictions_match
+    from ml_assets.pipeline.fingerprint import predictions_match, probe_predictions
     from ml_assets.pipeline.serialization import load_stored
 
     pipeline = load_stored(folder / PIPELINE_FILE)
-    now = known_minutes(pipeline)
-    before = None if record.known_minutes is None else [*record.known_minutes]
+    now = probe_predictions(pipeline)
+    before = None if record.fingerprint is None else [*record.fingerprint]
     if before is not None and not predictions_match(before, now):
         raise UnusableBundle(
             f"version {record.facts.version} is another model under this code: to the same "

@@ -14,11 +14,14 @@ FIELDS: Final = {
     "computed": "computed_entries",
     "fit_on": "refit_on_validation",
     "fitted_on": "training_months",
+    "hold": "manual_override",
     "judged_month": "test_month",
+    "known_minutes": "fingerprint",
     "left": "pending_months",
     "lost": "dropped",
     "most_rows": "max_rows",
     "other_challengers": "other_candidates",
+    "replaces": "replaced_version",
     "saw_judged_month": "trained_on_test_month",
     "serve": "refit",
     "served": "description",
@@ -71,6 +74,11 @@ def with_present_names(tags: Mapping[str, Any]) -> dict[str, Any]:
         if name in FIELDS
     }
     return former | {name: value for name, value in tags.items() if name not in FIELDS}
+
+
+def all_names(name: str) -> list[str]:
+    """Return a field's or tag's present name and its former ones."""
+    return [name, *(former for former, present in FIELDS.items() if present == name)]
 
 
 def _present_value(name: str, value: Any) -> Any:

@@ -16,13 +16,13 @@ from ml_assets.trips.month import Month
 UNKNOWN_MODEL: Final = "unknown"
 """The family of a version whose tags do not name one."""
 
-KNOWN_MINUTES: Final = "known_minutes"
-"""Tag: what the version answered to ``pipeline.fingerprint`` when it was registered, as JSON."""
+FINGERPRINT: Final = "fingerprint"
+"""Tag: the predictions for ``pipeline.fingerprint`` at the registration, as JSON."""
 
-HOLD: Final = "hold"
-"""Tag of a version that a person chose: the fields of ``ManualOverride`` as JSON."""
+MANUAL_OVERRIDE: Final = "manual_override"
+"""Tag of a manually promoted version: the fields of ``ManualOverride`` as JSON."""
 
-REPLACES: Final = "replaces"
+REPLACED_VERSION: Final = "replaced_version"
 """Tag: the version that was champion before this one."""
 
 _REFIT: Final = "refit"
@@ -115,10 +115,10 @@ class ModelVersion(VersionId):
         caveat: What its figures must be shown with.
         training_set: Fingerprint of its training set; empty when unknown.
         source: URI at which the fitted pipeline was logged.
-        known_minutes: What it answered to ``pipeline.fingerprint`` when it was registered; None
-            when that was not kept.
-        hold: The person's choice behind it; None when a decision put it there.
-        replaces: The version that was champion before it; empty when none was, or it never served.
+        fingerprint: Predictions for ``pipeline.fingerprint`` at the registration, minutes; None
+            when they were not kept.
+        manual_override: The manual promotion behind it; None after a decision.
+        replaced_version: The champion before it; empty without one, or if it never was champion.
     """
 
     run_id: str = Field(default="", exclude=True)
@@ -148,9 +148,9 @@ class ModelVersion(VersionId):
     caveat: str | None = Field(default=None, description="What limits the meaning of the figures")
     training_set: str = Field(default="", exclude=True)
     source: str = Field(default="", exclude=True)
-    known_minutes: tuple[float, ...] | None = Field(default=None, exclude=True)
-    hold: ManualOverride | None = Field(default=None, exclude=True)
-    replaces: str = Field(default="", exclude=True)
+    fingerprint: tuple[float, ...] | None = Field(default=None, exclude=True)
+    manual_override: ManualOverride | None = Field(default=None, exclude=True)
+    replaced_version: str = Field(default="", exclude=True)
 
     @property
     def newest_month(self) -> Month | None:
@@ -172,7 +172,7 @@ class ModelVersion(VersionId):
                 default says.
         """
         tags = with_present_names(version.tags)
-        known, hold = tags.get(KNOWN_MINUTES), tags.get(HOLD)
+        fingerprint, override = tags.get(FINGERPRINT), tags.get(MANUAL_OVERRIDE)
         description = tags.get("description", "")
         # Versions registered by 0.1 have no tag `refit`: there the description's first word tells.
         refit = tags.get(_REFIT, str(description.startswith("refitted_on_all_months")).lower())
@@ -192,9 +192,9 @@ class ModelVersion(VersionId):
             caveat=tags.get("caveat"),
             training_set=tags.get("training_set", ""),
             source=str(version.source or ""),
-            known_minutes=None if known is None else json.loads(known),
-            hold=ManualOverride.model_validate_json(hold) if hold else None,
-            replaces=tags.get(REPLACES, ""),
+            fingerprint=None if fingerprint is None else json.loads(fingerprint),
+            manual_override=ManualOverride.model_validate_json(override) if override else None,
+            replaced_version=tags.get(REPLACED_VERSION, ""),
         )
 
     def to_tags(self) -> dict[str, str]:
@@ -221,12 +221,12 @@ class ModelVersion(VersionId):
             }
         if self.caveat is not None:
             tags["caveat"] = self.caveat
-        if self.known_minutes is not None:
-            tags[KNOWN_MINUTES] = json.dumps(list(self.known_minutes))
-        if self.hold is not None:
-            tags[HOLD] = self.hold.model_dump_json()
-        if self.replaces:
-            tags[REPLACES] = self.replaces
+        if self.fingerprint is not None:
+            tags[FINGERPRINT] = json.dumps(list(self.fingerprint))
+        if self.manual_override is not None:
+            tags[MANUAL_OVERRIDE] = self.manual_override.model_dump_json()
+        if self.replaced_version:
+            tags[REPLACED_VERSION] = self.replaced_version
         return tags
 
 

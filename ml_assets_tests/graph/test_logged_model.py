@@ -168,7 +168,7 @@ def test_the_version_is_described_with_the_decision_and_without_internal_tags(pr
     assert set(version.tags) <= {
         "model", "dataset", "synthetic", "training_months", "validation_months", "test_month", "test_rmse",
         "training_set", "description", "refit", "interval_nominal", "interval_coverage", "interval_mean_width",
-        "caveat", "decision_id", "known_minutes",
+        "caveat", "decision_id", "fingerprint",
     }  # fmt: skip
     logged = client.get_logged_model(record.model_uri.removeprefix("models:/"))
     assert logged.name == "lasso"

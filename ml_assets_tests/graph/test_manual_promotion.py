@@ -99,7 +99,7 @@ def test_back_to_the_champion_before_in_one_step_and_on_record(project, two):
     version = client(project).get_model_version(NAME, old)
     assert version.tags["decision_id"] == found.decision_id
     assert "**rollback** on " in version.description
-    assert json.loads(version.tags["hold"])["test_month"] == "2023-03"
+    assert json.loads(version.tags["manual_override"])["test_month"] == "2023-03"
 
 
 def test_it_is_not_undone_by_a_decision_on_the_same_data(project, two):
@@ -193,7 +193,7 @@ def test_the_only_version_is_not_offered_in_its_own_place(project, two):
 def test_a_version_that_the_code_of_today_does_not_answer_for_is_not_served(project, two):
     old, new = two
     answers = json.dumps([1.0] * 6)
-    client(project).set_model_version_tag(NAME, old, "known_minutes", answers)
+    client(project).set_model_version_tag(NAME, old, "fingerprint", answers)
     result = roll_back(project)
     assert not result.success
     assert "the code has changed since" in failure_message(result)
@@ -203,7 +203,7 @@ def test_a_version_that_the_code_of_today_does_not_answer_for_is_not_served(proj
 def test_such_a_champion_can_no_longer_be_scored_and_the_baselines_decide(project, two):
     old, _ = two
     client(project).set_registered_model_alias(NAME, CHAMPION, old)
-    client(project).set_model_version_tag(NAME, old, "known_minutes", json.dumps([1.0] * 6))
+    client(project).set_model_version_tag(NAME, old, "fingerprint", json.dumps([1.0] * 6))
     found = decide(project)
     assert found.promoted
     assert "can no longer be scored" in found.reason

@@ -318,7 +318,7 @@ def test_a_winner_that_its_month_has_tuned_does_not_replace_one_that_it_has_not(
     assert decide(challenge(serving=saw, caveat="two months only")).promoted
 
 
-HOLD = ManualOverride(
+MANUAL_OVERRIDE = ManualOverride(
     kind="rollback", reason="errs at night", test_month=TEST_MONTH, raw_sha256="a"
 )
 
@@ -334,7 +334,7 @@ HOLD = ManualOverride(
     ids=["same data", "older data", "newer month", "the month published anew"],
 )
 def test_a_rollback_is_undone_by_newer_data_only(months, promoted):
-    held = champion(erring(CHAMPION_RMSE), hold=HOLD)
+    held = champion(erring(CHAMPION_RMSE), manual_override=MANUAL_OVERRIDE)
     decision = decide(challenge(serving=held, months=months))
     assert decision.promoted is promoted
     assert ("on_new_data" in failed(decision)) is not promoted
@@ -343,7 +343,9 @@ def test_a_rollback_is_undone_by_newer_data_only(months, promoted):
 
 
 def test_a_rollback_keeps_nothing_that_can_no_longer_be_scored():
-    assert decide(challenge(serving=champion(None, scoring_error="gone", hold=HOLD))).promoted
+    assert decide(
+        challenge(serving=champion(None, scoring_error="gone", manual_override=MANUAL_OVERRIDE))
+    ).promoted
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_version_in_another_format_leaves_no_bundle(version, tmp_path):
 def test_code_that_predicts_differently_is_an_error(version, tmp_path):
     bundle = export(version, NAME, tmp_path)
     card = json.loads((bundle / "card.json").read_text())
-    card["known_minutes"][0] += 0.001
+    card["fingerprint"][0] += 0.001
     (bundle / "card.json").write_text(json.dumps(card))
     with pytest.raises(UnusableBundle, match="is another model under this code"):
         load_bundle(bundle)

@@ -91,9 +91,9 @@ def test_another_champion_is_taken_up_and_the_one_before_again(service, home):
 
 def test_a_champion_that_cannot_be_used_leaves_the_one_before(service, home):
     client = home.store.client()
-    known = client.get_model_version(REGISTERED_MODEL, "2").tags["known_minutes"]
+    known = client.get_model_version(REGISTERED_MODEL, "2").tags["fingerprint"]
     shutil.rmtree(serving_folder(home), ignore_errors=True)
-    client.set_model_version_tag(REGISTERED_MODEL, "2", "known_minutes", json.dumps([1.0] * 6))
+    client.set_model_version_tag(REGISTERED_MODEL, "2", "fingerprint", json.dumps([1.0] * 6))
     try:
         home.promote("2")
         wait_until(lambda: "another model under this code" in problem(service), NOTICED, service)
@@ -101,7 +101,7 @@ def test_a_champion_that_cannot_be_used_leaves_the_one_before(service, home):
         assert service.metric("ml_assets_model_load_failed") == 1
         assert minutes(service)
     finally:
-        client.set_model_version_tag(REGISTERED_MODEL, "2", "known_minutes", known)
+        client.set_model_version_tag(REGISTERED_MODEL, "2", "fingerprint", known)
         shutil.rmtree(serving_folder(home))
     # Its bundle is brought anew, and then is what was registered.
     wait_until(lambda: service.version() == "2", NOTICED, service)

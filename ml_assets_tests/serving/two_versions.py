@@ -15,13 +15,13 @@ from sklearn.pipeline import Pipeline
 from ml_assets.config.settings import EXPERIMENT, REGISTERED_MODEL
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
-from ml_assets.pipeline.fingerprint import known_minutes
+from ml_assets.pipeline.fingerprint import probe_predictions
 from ml_assets.pipeline.predict import Model
 from ml_assets.registry.artifacts import CHAMPION, log_pipeline, register
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.serving.bundle import ModelCard, ServedModel
-from ml_assets.storage.model_version import KNOWN_MINUTES, ModelVersion
+from ml_assets.storage.model_version import FINGERPRINT, ModelVersion
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
@@ -106,7 +106,7 @@ def served_home(folder: Path, **variables: str) -> ServedHome:
         pipeline = small_pipeline(share)
         with tracked_run(client, EXPERIMENT, "small", {}) as run:
             uri = log_pipeline(run, pipeline, validation_trips()[list(REQUEST_COLUMNS)].head(5))
-        tags = {**TAGS, KNOWN_MINUTES: json.dumps(known_minutes(pipeline))}
+        tags = {**TAGS, FINGERPRINT: json.dumps(probe_predictions(pipeline))}
         pipelines[register(client, REGISTERED_MODEL, uri, run.run_id, tags)] = pipeline
     named = {"ML_ASSETS_HOME": str(folder), "ML_ASSETS_TRIPS": "sample", **variables}
     home = ServedHome(named, pipelines, store)

@@ -15,6 +15,8 @@ from ml_assets.evaluation.records import (
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.online.records import DayFaults
 from ml_assets.monitoring.performance.records import PerformanceRecord
+from ml_assets.serving.bundle import BundleRecord
+from ml_assets.storage.former_names import all_names
 from ml_assets.storage.model_version import ManualOverride, ModelVersion
 
 FIGURES = {
@@ -116,16 +118,31 @@ def test_dropped_answers_of_a_day():
     assert DayFaults.model_validate({"lost": 3, "unreadable": 1}).dropped == 3
 
 
+def test_the_fingerprint_of_a_bundle():
+    facts = {"version": "7", "known_minutes": [1.5], "fitted_on": ["2023-01"]}
+    stored = {"facts": facts, "source": "s", "sha256": "a", "known_minutes": [1.5]}
+    record = BundleRecord.model_validate(stored)
+    assert record.fingerprint == (1.5,)
+    assert record.facts.training_months == ("2023-01",)
+
+
 def test_the_tags_of_a_registered_version():
     tags = {
         "model": "xgboost",
         "fitted_on": "2023-01,2023-02",
         "tuned_on": "2023-02",
         "judged_month": "2023-03",
+        "known_minutes": "[1.5, 2.25]",
+        "hold": '{"kind": "override", "reason": "r", "judged_month": "", "raw_sha256": ""}',
+        "replaces": "6",
     }
     version = SimpleNamespace(version=7, run_id="r", source="models:/m-1", tags=tags)
     read = ModelVersion.from_mlflow(version)
     assert read.training_months == ("2023-01", "2023-02")
     assert (read.validation_months, read.test_month) == (("2023-02",), "2023-03")
+    assert (read.fingerprint, read.replaced_version) == ((1.5, 2.25), "6")
+    assert read.manual_override is not None
+    assert read.manual_override.kind == "override"
+    assert all_names("manual_override") == ["manual_override", "hold"]
     version.tags = tags | {"test_month": "2023-04"}
     assert ModelVersion.from_mlflow(version).test_month == "2023-04", "the present name counts"

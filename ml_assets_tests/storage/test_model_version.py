@@ -30,9 +30,11 @@ WHOLE = ModelVersion(
     refit=True,
     description=describe_fit(True, MONTHS),
     caveat="two months only",
-    known_minutes=(1.5, 2.25),
-    hold=ManualOverride(kind="rollback", reason="errs", test_month="2023-03", raw_sha256="a"),
-    replaces="6",
+    fingerprint=(1.5, 2.25),
+    manual_override=ManualOverride(
+        kind="rollback", reason="errs", test_month="2023-03", raw_sha256="a"
+    ),
+    replaced_version="6",
 )
 
 
@@ -68,7 +70,7 @@ def test_a_version_registered_before_there_was_the_tag_is_read_by_its_descriptio
 def test_a_version_without_tags_of_this_project_is_read_as_unknown():
     bare = ModelVersion.from_mlflow(registered({}, run_id=None))
     assert (bare.version, bare.model, bare.run_id) == ("7", "unknown", "")
-    assert (bare.test_rmse, bare.interval, bare.hold, bare.known_minutes) == (None,) * 4
+    assert (bare.test_rmse, bare.interval, bare.manual_override, bare.fingerprint) == (None,) * 4
     assert bare.newest_month is None
     assert not bare.has_seen("")
 
@@ -77,4 +79,6 @@ def test_clients_see_the_card_without_the_registry_s_own_business():
     shown = ModelCard.of(WHOLE, datetime(2026, 1, 1, tzinfo=UTC)).model_dump()
     assert {"version", "alias", "refit", "interval", "loaded_at"} <= set(shown)
     assert shown["interval"]["target_coverage"] == 0.8
-    assert not {"hold", "known_minutes", "source", "run_id", "replaces"} & set(shown)
+    assert not {"manual_override", "fingerprint", "source", "run_id", "replaced_version"} & set(
+        shown
+    )
