@@ -204,7 +204,7 @@ class Criterion(StoredRecord):
     """One thing that a challenger had to show, with its figure.
 
     Attributes:
-        name: ``better_by_paired_bootstrap``, ``guarded_slice: airport/either end``, …
+        name: ``significant_improvement``, ``slice_guardrail: airport/either end``, …
         passed: Whether it showed it.
         finding: What was found, in a sentence with figures.
         value: The figure, where there is one.

@@ -97,7 +97,7 @@ def meets_latency(milliseconds: float, limits: PromotionLimits) -> Criterion:
     """One request is answered at serving speed."""
     limit = limits.max_latency_ms
     return Criterion(
-        name="serving_speed",
+        name="latency",
         passed=milliseconds <= limit,
         finding=f"one request takes {milliseconds:.1f} ms, at most {limit:g} ms are allowed",
         value=milliseconds,
@@ -122,7 +122,7 @@ def same_dataset(
             "own (another ML_ASSETS_HOME or MLFLOW_TRACKING_URI), or set `replace_other_dataset: "
             "true` in champion_model's config",
         )
-    return Criterion(name="champion_may_be_replaced", passed=passed, finding=finding)
+    return Criterion(name="same_dataset", passed=passed, finding=finding)
 
 
 def newer_than_override(
@@ -144,7 +144,7 @@ def newer_than_override(
         if passed
         else f"{chosen}, and no month after {override.test_month} has been added since"
     )
-    return Criterion(name="on_new_data", passed=passed, finding=finding)
+    return Criterion(name="newer_than_manual_override", passed=passed, finding=finding)
 
 
 def fair_comparison(model: str, board: Leaderboard, champion: ChampionEvaluation) -> Criterion:
@@ -159,10 +159,10 @@ def fair_comparison(model: str, board: Leaderboard, champion: ChampionEvaluation
         finding = f"{champion} was fitted or tuned on {board.test_month}, which flatters it"
     else:
         finding = f"neither model was fitted or tuned on {board.test_month}"
-    return Criterion(name="on_equal_terms", passed=not flattered, finding=finding)
+    return Criterion(name="fair_comparison", passed=not flattered, finding=finding)
 
 
-def better_by_paired_bootstrap(
+def significant_improvement(
     difference: PairedDifference, limits: PromotionLimits, model: str, month: str
 ) -> Criterion:
     """The lower confidence limit of the improvement exceeds the minimum that is required."""
@@ -172,7 +172,7 @@ def better_by_paired_bootstrap(
     if limits.from_backtest:
         required += ", by which a lead moves from month to month in the backtest"
     return Criterion(
-        name="better_by_paired_bootstrap",
+        name="significant_improvement",
         passed=passed,
         finding=(
             f"{model} {difference.challenger_rmse:.3f} against {difference.champion_rmse:.3f} on "
@@ -189,7 +189,7 @@ def slice_guardrails_hold(changes: Sequence[SliceComparison]) -> list[Criterion]
     """No guarded slice gets worse by more than its tolerance; one criterion a slice."""
     return [
         Criterion(
-            name=f"guarded_slice: {change.slice}",
+            name=f"slice_guardrail: {change.slice}",
             passed=change.within_tolerance,
             finding=(
                 f"RMSE {change.challenger_rmse:.3f} against {change.champion_rmse:.3f} on "

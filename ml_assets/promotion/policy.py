@@ -20,12 +20,12 @@ from ml_assets.promotion.criteria import (
     ChampionEvaluation,
     PromotionLimits,
     beats_baselines,
-    better_by_paired_bootstrap,
     fair_comparison,
     meets_latency,
     newer_than_override,
     passes_check,
     same_dataset,
+    significant_improvement,
     slice_guardrails_hold,
 )
 from ml_assets.promotion.paired_bootstrap import paired_bootstrap
@@ -121,8 +121,8 @@ class Promotion:
         return not failed & _RANKING_CRITERIA or any(name.startswith("check: ") for name in failed)
 
 
-_GLOBAL_CRITERIA = {"champion_may_be_replaced", "on_new_data", "on_equal_terms"}
-_RANKING_CRITERIA = {"beats_baselines", "better_by_paired_bootstrap"}
+_GLOBAL_CRITERIA = {"same_dataset", "newer_than_manual_override", "fair_comparison"}
+_RANKING_CRITERIA = {"beats_baselines", "significant_improvement"}
 
 
 def decide(
@@ -190,7 +190,7 @@ def _against(
     changes = compare_slices(test_trips, before, after, inputs.training_trips, limits.guard)
     return [
         *criteria,
-        better_by_paired_bootstrap(difference, limits, model, board.test_month),
+        significant_improvement(difference, limits, model, board.test_month),
         *slice_guardrails_hold(changes),
     ]
 
@@ -200,15 +200,15 @@ def _promoted(criteria: list[Criterion], row: ModelRecord, inputs: PromotionInpu
     if champion is None:
         return f"nothing served yet; {row.model} is best on {month} (RMSE {row.test.rmse:.3f})"
     found = {criterion.name: criterion.finding for criterion in criteria}
-    if "champion_may_be_replaced" in found:
-        return found["champion_may_be_replaced"]
+    if "same_dataset" in found:
+        return found["same_dataset"]
     if champion.predicted is None:
         why = f" ({champion.scoring_error})" if champion.scoring_error else ""
         return (
             f"{champion} can no longer be scored on {month}{why}, so the baselines decide: "
             f"{found['beats_baselines']}"
         )
-    return f"better than {champion}: {found['better_by_paired_bootstrap']}"
+    return f"better than {champion}: {found['significant_improvement']}"
 
 
 def _refused(failed: list[Criterion], row: ModelRecord, champion: ChampionEvaluation | None) -> str:
@@ -216,9 +216,9 @@ def _refused(failed: list[Criterion], row: ModelRecord, champion: ChampionEvalua
     if champion is None:
         return f"{row.model} is not fit to serve: {said}"
     found = {criterion.name: criterion.finding for criterion in failed}
-    no_better = found.pop("better_by_paired_bootstrap", None)
+    no_better = found.pop("significant_improvement", None)
     # One that is worse on the whole is so on its slices: they are among the criteria.
-    if no_better and all(name.startswith("guarded_slice") for name in found):
+    if no_better and all(name.startswith("slice_guardrail") for name in found):
         flattered = (
             ", which was fitted or tuned on that month" if champion.trained_on_test_month else ""
         )

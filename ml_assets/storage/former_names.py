@@ -35,6 +35,14 @@ ASSETS: Final = {"request_log_metrics": "online_predictions"}
 """Former name of an asset by its present one: a record is read from the folder of either."""
 
 VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "name": {
+        "better_by_paired_bootstrap": "significant_improvement",
+        "champion_may_be_replaced": "same_dataset",
+        "guarded_slice": "slice_guardrail",
+        "on_equal_terms": "fair_comparison",
+        "on_new_data": "newer_than_manual_override",
+        "serving_speed": "latency",
+    },
     "refit": {"judged": False, "refitted_on_all_months": True},
     "refit_on_validation": {"train": False, "train_and_tune": True},
     "role": {"tune": "validation", "judge": "test"},
@@ -44,7 +52,7 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
         "unscorable": "scoring_failed",
     },
 }
-"""Former to present value, by the present name of the field."""
+"""Former to present value, by the present name of the field; of ``a: b`` the part ``a`` counts."""
 
 
 DROPPED: Final = "lost_answers"
@@ -82,4 +90,8 @@ def all_names(name: str) -> list[str]:
 
 
 def _present_value(name: str, value: Any) -> Any:
-    return VALUES.get(name, {}).get(value, value) if isinstance(value, str) else value
+    if not isinstance(value, str) or name not in VALUES:
+        return value
+    first, colon, rest = value.partition(": ")
+    present = VALUES[name].get(first, first)
+    return f"{present}{colon}{rest}" if colon else present

@@ -153,12 +153,12 @@ def test_the_next_challenger_must_exceed_the_measured_noise(served):
     assert suggested is not None and suggested > 0
     assert project.ingest("2023-06", "2023-06").success
     assert project.train(("xgboost", "linear_svr")).success
-    [arguments] = _criteria(project, "better_by_paired_bootstrap")
+    [arguments] = _criteria(project, "significant_improvement")
     assert arguments.limit == pytest.approx(suggested)
     assert "by which a lead moves from month to month in the backtest" in arguments.finding
     options = {"champion_model": {"config": {"min_improvement": 0.5}}}
     assert project.run("train_models", options, ["champion_model"]).success
-    [arguments] = _criteria(project, "better_by_paired_bootstrap")
+    [arguments] = _criteria(project, "significant_improvement")
     assert (arguments.limit, "backtest" in arguments.finding) == (0.5, False)
 
 

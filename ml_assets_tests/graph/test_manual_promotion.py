@@ -108,7 +108,7 @@ def test_it_is_not_undone_by_a_decision_on_the_same_data(project, two):
     found = decide(project)
     assert not found.promoted
     assert serving(project) == old
-    assert "on_new_data" in [c.name for c in found.criteria if not c.passed]
+    assert "newer_than_manual_override" in [c.name for c in found.criteria if not c.passed]
     assert "rollback: errs at night" in found.reason
 
 
@@ -217,9 +217,9 @@ def test_a_month_that_came_later_may_decide_again(project, two):
     assert project.train(("linear_regression", "lasso")).success
     found = log(project).all()[-1]
     by_name = {criterion.name: criterion for criterion in found.criteria}
-    assert by_name["on_new_data"].passed
+    assert by_name["newer_than_manual_override"].passed
     assert found.test_month == "2023-04"
-    assert "better_by_paired_bootstrap" in by_name
+    assert "significant_improvement" in by_name
 
 
 @pytest.mark.parametrize(

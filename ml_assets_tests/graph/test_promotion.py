@@ -104,8 +104,8 @@ def test_the_champion_before_is_kept_under_the_alias_previous(project):
     assert (found.promoted, found.champion, found.previous_version) == (True, best.model, old)
     assert found.reason.startswith("better than the champion (")
     shown = {criterion.name for criterion in found.criteria}
-    assert {"beats_baselines", "better_by_paired_bootstrap", "serving_speed"} <= shown
-    assert "guarded_slice: borough/Queens" in shown
+    assert {"beats_baselines", "significant_improvement", "latency"} <= shown
+    assert "slice_guardrail: borough/Queens" in shown
     assert all(criterion.passed for criterion in found.criteria)
     assert serving(project) == found.registry_version != old
     assert serving(project, PREVIOUS) == old

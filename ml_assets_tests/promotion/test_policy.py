@@ -181,19 +181,19 @@ def test_a_better_model_takes_the_place_and_every_criterion_is_kept():
     assert [criterion.name for criterion in decision.criteria] == [
         "beats_baselines",
         "check: predictions_in_range",
-        "serving_speed",
-        "on_equal_terms",
-        "better_by_paired_bootstrap",
-        "guarded_slice: airport/either end",
-        "guarded_slice: borough/Manhattan",
-        "guarded_slice: borough/Queens",
+        "latency",
+        "fair_comparison",
+        "significant_improvement",
+        "slice_guardrail: airport/either end",
+        "slice_guardrail: borough/Manhattan",
+        "slice_guardrail: borough/Queens",
     ]
 
 
 def test_a_tie_keeps_the_champion():
     decision = decide(challenge(erring(CHAMPION_RMSE)))
     assert not decision.promoted
-    assert failed(decision) == ["better_by_paired_bootstrap"]
+    assert failed(decision) == ["significant_improvement"]
     assert decision.reason.startswith("no better than the champion (lasso, version 7): ")
 
 
@@ -214,8 +214,8 @@ def test_one_that_is_better_on_the_whole_and_worse_at_the_airport_is_refused():
     decision = decide(challenge(erring(3.0, at_the_airport=5.5)))
     assert not decision.promoted
     assert failed(decision) == [
-        "guarded_slice: airport/either end",
-        "guarded_slice: borough/Queens",
+        "slice_guardrail: airport/either end",
+        "slice_guardrail: borough/Queens",
     ]
     assert "(+10.0%, at most +3.0%)" in decision.reason
 
@@ -226,7 +226,7 @@ def test_a_tolerance_lets_it_pass_and_the_more_exact_name_counts():
     assert decide(inputs, PromotionLimits(guard=SliceGuardrail(tolerance))).promoted
     tolerance["borough/Queens"] = 0.01
     assert failed(decide(inputs, PromotionLimits(guard=SliceGuardrail(tolerance)))) == [
-        "guarded_slice: borough/Queens"
+        "slice_guardrail: borough/Queens"
     ]
 
 
@@ -244,7 +244,7 @@ def test_a_check_that_failed_refuses():
 
 def test_a_slow_one_is_refused():
     decision = decide(challenge(latency_ms=51.0))
-    assert failed(decision) == ["serving_speed"]
+    assert failed(decision) == ["latency"]
     assert decide(challenge(latency_ms=51.0), PromotionLimits(max_latency_ms=60)).promoted
 
 
@@ -312,7 +312,7 @@ def test_a_champion_that_cannot_be_scored_is_said_so_and_the_baselines_decide():
 
 def test_a_winner_that_its_month_has_tuned_does_not_replace_one_that_it_has_not():
     decision = decide(challenge(caveat="two months only"))
-    assert failed(decision) == ["on_equal_terms"]
+    assert failed(decision) == ["fair_comparison"]
     assert "also tuned xgboost, which flatters it and not the champion" in decision.reason
     saw = champion(erring(CHAMPION_RMSE), trained_on_test_month=True)
     assert decide(challenge(serving=saw, caveat="two months only")).promoted
@@ -337,7 +337,7 @@ def test_a_rollback_is_undone_by_newer_data_only(months, promoted):
     held = champion(erring(CHAMPION_RMSE), manual_override=MANUAL_OVERRIDE)
     decision = decide(challenge(serving=held, months=months))
     assert decision.promoted is promoted
-    assert ("on_new_data" in failed(decision)) is not promoted
+    assert ("newer_than_manual_override" in failed(decision)) is not promoted
     if not promoted:
         assert "rollback: errs at night" in decision.reason
 

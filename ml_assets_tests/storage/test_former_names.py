@@ -7,6 +7,7 @@ import pytest
 from ml_assets.backtesting.records import BacktestRecord
 from ml_assets.evaluation.records import (
     ChampionDecision,
+    Criterion,
     Leaderboard,
     ModelRecord,
     MonthSplit,
@@ -88,6 +89,24 @@ def test_a_decision():
     assert (decision.scoring_error, decision.trigger) == ("it is damaged", "new: 2023-04")
     assert [candidate.version for candidate in decision.other_candidates] == ["3"]
     assert (decision.applied, decision.outcome) == (False, "pending")
+
+
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("beats_baselines", "beats_baselines"),
+        ("better_by_paired_bootstrap", "significant_improvement"),
+        ("champion_may_be_replaced", "same_dataset"),
+        ("check: no_test_leakage", "check: no_test_leakage"),
+        ("guarded_slice: borough/Queens", "slice_guardrail: borough/Queens"),
+        ("on_equal_terms", "fair_comparison"),
+        ("on_new_data", "newer_than_manual_override"),
+        ("serving_speed", "latency"),
+    ],
+)
+def test_the_name_of_a_criterion(former, present):
+    stored = {"name": former, "passed": True, "finding": "better"}
+    assert Criterion.model_validate(stored).name == present
 
 
 def test_a_backtest():
