@@ -35,7 +35,9 @@ def imported_packages():
 
 def test_every_package_that_is_imported_is_declared():
     project = tomllib.loads((PROJECT_FOLDER / "pyproject.toml").read_text())["project"]
-    declared = {normal(re.split(r"[\[<>=!~; ]", text)[0]) for text in project["dependencies"]}
+    extras = project["optional-dependencies"]
+    texts = [*project["dependencies"], *extras["lightgbm"], *extras["catboost"]]
+    declared = {normal(re.split(r"[\[<>=!~; ]", text)[0]) for text in texts}
     providers = metadata.packages_distributions()
     undeclared = {
         name: str(source)
@@ -52,7 +54,8 @@ def test_every_declared_version_holds_the_constrained_one():
     project = tomllib.loads((PROJECT_FOLDER / "pyproject.toml").read_text())["project"]
     lines = (PROJECT_FOLDER / "constraints.txt").read_text().split()
     tried = {normal(name): version for name, _, version in (x.partition("==") for x in lines)}
-    for text in project["dependencies"]:
+    extras = project["optional-dependencies"]
+    for text in [*project["dependencies"], *extras["lightgbm"], *extras["catboost"]]:
         requirement = Requirement(text)
         assert normal(requirement.name) in tried, text
         assert tried[normal(requirement.name)] in requirement.specifier, text

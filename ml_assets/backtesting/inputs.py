@@ -17,7 +17,7 @@ from ml_assets.secrets import ShownError
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.baselines import BASELINES
-from ml_assets.training.families import FAMILIES
+from ml_assets.training.families import family_named
 from ml_assets.training.training_set import COLUMNS, TABLE, concat_months, rejected_months
 from ml_assets.trips.month import Month, months_between
 
@@ -272,7 +272,7 @@ def _of_family(
     newest_month: Month | None,
 ) -> BacktestModel:
     """Make a model of a family; parameters that the family no longer has are dropped."""
-    defaults = FAMILIES[family].defaults
+    defaults = family_named(family).defaults
     known = (
         None
         if parameters is None

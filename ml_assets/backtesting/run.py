@@ -235,13 +235,13 @@ def _predictions(
             baseline: Any = BASELINES[model.model]()
             yield digest, baseline.fit(train[requests], train[TARGET]).predict(test[requests])
         else:
-            encoder = FAMILIES[model.family].make_encoder
+            encoder = family_named(model.family).make_encoder
             by_encoder.setdefault(encoder, {})[digest] = model
     for group in by_encoder.values():
-        encoded = encode_trips(FAMILIES[next(iter(group.values())).family], train, test)
+        encoded = encode_trips(family_named(next(iter(group.values())).family), train, test)
         for digest, model in group.items():
             parameters = model.parameters_for(fold.test)
-            make = FAMILIES[model.family].make_estimator
+            make = family_named(model.family).make_estimator
             regressor = BoundedRegressor(make(parameters, seed, thread_count(-1)))
             try:
                 regressor.fit(encoded.train, encoded.train_minutes)

@@ -50,6 +50,8 @@ def dev(host: str, port: int) -> None:
     settings = read_settings()
     # A wrong value is reported now, not in the code server's log.
     check_crons(settings)
+    import ml_assets.training.families  # noqa: F401 - reads ML_ASSETS_EXTRA_FAMILIES
+
     alerts_on = read_alert_settings().on
     _require_free(host, port)
     with _only_one(settings, f"http://{host}:{port}"):

@@ -11,6 +11,7 @@ from ml_assets.ingestion import latest_published_month, open_source
 from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.secrets import without_credentials
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.families import family_named
 from ml_assets.training.windows import WindowError, choose_window, span
 from ml_assets.trips.calendar import new_york_date
 from ml_assets.trips.month import Month, months_between
@@ -64,6 +65,7 @@ class RunPlan:
 
         Raises:
             click.UsageError: naming the option, its value and what is allowed.
+            MissingPackage: when a family needs a package that is not installed.
         """
         newest = latest_published_month(new_york_date())
         if self.last < self.first:
@@ -84,6 +86,8 @@ class RunPlan:
             if not self.months:
                 raise click.UsageError("--exclude leaves no month to ingest")
             return
+        for name in self.models:
+            family_named(name).require_installed()
         try:
             choose_window(self.months, self.train_months)
         except WindowError as error:

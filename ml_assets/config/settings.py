@@ -10,7 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
-from ml_assets.config.environment import EnvironmentSettings, SettingsError, variable
+from ml_assets.config.environment import (
+    EnvironmentSettings,
+    SettingsError,
+    load_env_file,
+    variable,
+)
 from ml_assets.config.http_origin import parse_host
 from ml_assets.config.sqlite_url import resolved, sqlite_url
 from ml_assets.secrets import without_credentials
@@ -22,6 +27,7 @@ FIRST_PUBLISHED = Month(2009, 1)
 EXPERIMENT = "taxi-trip-duration"
 REGISTERED_MODEL = "taxi-trip-duration"
 ALLOWED_HOSTS_VARIABLE = "ML_ASSETS_ALLOWED_HOSTS"
+FAMILIES_VARIABLE = "ML_ASSETS_EXTRA_FAMILIES"
 TOKEN_VARIABLE = "ML_ASSETS_API_TOKEN"
 PATH_VARIABLES = (
     "ML_ASSETS_TRIPS",
@@ -183,6 +189,11 @@ def _hosts(value: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _names(value: str) -> tuple[str, ...]:
+    """Distinct names separated by commas."""
+    return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+
+
 def _token(value: str | None) -> str | None:
     if value is not None and (not value.isascii() or not value.isprintable() or " " in value):
         raise ValueError("use letters, digits and signs of ASCII, without spaces")
@@ -230,6 +241,13 @@ class Settings(EnvironmentSettings):
         shown="SQLite in `ML_ASSETS_HOME`",
         default_factory=lambda given: sqlite_url(_local_home(given["home"]) / "mlflow.db"),
         repr=False,
+    )
+    extra_families: Annotated[tuple[str, ...], BeforeValidator(_names)] = variable(
+        FAMILIES_VARIABLE,
+        "",
+        meaning="optional model families to train as well, separated by commas: see "
+        "[Model families](families.md)",
+        shown="none",
     )
     ingest_cron: Cron = variable(
         "ML_ASSETS_INGEST_CRON",
@@ -301,6 +319,12 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         SettingsError: for the first variable whose value is not allowed.
     """
     return Settings.read(environment)
+
+
+def read_extra_families() -> tuple[str, ...]:
+    """Names in ``ML_ASSETS_EXTRA_FAMILIES`` (of this process or ``.env``), not yet checked."""
+    load_env_file()
+    return _names(os.environ.get(FAMILIES_VARIABLE, ""))
 
 
 def read_allowed_hosts(environment: Mapping[str, str]) -> tuple[str, ...]:

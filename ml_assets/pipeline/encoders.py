@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -97,6 +98,10 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Raise ``UnknownFeature`` if this code lacks an encoding that it was fitted with."""
         ENCODINGS.select(self.encodings_)
 
+    def describe(self) -> dict[str, str]:
+        """Return the sentence of each encoding that it was fitted with."""
+        return ENCODINGS.describe(self.encodings_)
+
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names of the output columns."""
         kept = [name for name in self.features_ if name != LOG_MILES]
@@ -141,7 +146,7 @@ def content_folds(features: Matrix, folds: int) -> npt.NDArray[np.int64]:
 
 
 class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Sparse indicators of zones and times, and a piecewise linear distance, for linear models.
+    """Sparse indicators of zones and times, and numbers, for linear models.
 
     Input: the matrix of :class:`RequestFeatures`, (n, features). Output: CSR float64 with 32-bit
     indices (liblinear and Lasso's coordinate descent reject 64-bit ones), (n, learned columns).
@@ -152,13 +157,14 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         least_rows: Minimum training rows with a value for a column of its own.
         features: Names of the input columns; None means those of the current features.
         indicators: Names and versions of ``INDICATORS``, in order; None means the current ones.
+        numbers: The same of ``NUMBERS``.
 
     Attributes:
         features_: Names of the columns that it was fitted on.
         indicators_: The groups of indicators that it was fitted with.
+        numbers_: The numbers that it was fitted with; they are the first columns.
         column_of_: For each group of indicators, the column of each code, -1 without one; the last
             entry is for all higher codes.
-        knots_: Knots of the piecewise linear distance, miles.
         zone_map_: Expected distance of each pair, for requests without a distance.
         spread_: Standard deviation of each column in the fitted rows.
     """
@@ -168,22 +174,26 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         least_rows: int = 2,
         features: Sequence[str] | None = None,
         indicators: Versions | None = None,
+        numbers: Versions | None = None,
     ) -> None:
         self.least_rows = least_rows
         self.features = features
         self.indicators = indicators
+        self.numbers = numbers
 
     def fit(self, features: Matrix, target: Any = None) -> Self:
         """Learn the frequent values and the expected distance of each pair from (n, m)."""
         self.features_: list[str] = _names(self.features)
         chosen = INDICATORS.current if self.indicators is None else self.indicators
         self.indicators_: dict[str, int] = dict(chosen)
-        self.knots_: npt.NDArray[np.float64] = _KNOTS
+        self.numbers_: dict[str, int] = dict(
+            NUMBERS.current if self.numbers is None else self.numbers
+        )
         named = NamedColumns(features, self.features_)
         self.zone_map_: ZoneMap = _zone_map(named)
-        start = len(self.knots_) + 1
+        start = len(self.numbers_)
         self.column_of_: list[npt.NDArray[np.int32]] = []
-        for codes in self._codes(named):
+        for codes in self._codes(GroupedRequests(named, self.zone_map_)):
             # The additional last entry stands for all codes not seen in fitting.
             frequent = np.append(np.bincount(codes), 0) >= self.least_rows
             frequent[-1] = False
@@ -198,72 +208,72 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, features: Matrix) -> sparse.csr_matrix:
         """Encode requests."""
         named = NamedColumns(features, self.features_)
-        distance = self._distance_columns(named)
+        requests = GroupedRequests(named, self.zone_map_)
+        numbers = NUMBERS.compute(self.numbers_, requests, len(features))
         columns = [
             column_of[np.minimum(codes, len(column_of) - 1)]
-            for codes, column_of in zip(self._codes(named), self.column_of_, strict=True)
+            for codes, column_of in zip(self._codes(requests), self.column_of_, strict=True)
         ]
-        dense = distance.shape[1]
+        dense = numbers.shape[1]
         indices = np.empty((len(features), dense + len(columns)), dtype=np.int32)
         indices[:, :dense] = np.arange(dense)
         indices[:, dense:] = np.stack(columns, axis=1)
         values = np.ones(indices.shape)
-        values[:, :dense] = distance
+        values[:, :dense] = numbers
         kept = (indices >= 0) & (values != 0)
         row_ends = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
         shape = (len(features), self.columns_)
         return sparse.csr_matrix((values[kept], indices[kept], row_ends), shape=shape)
 
-    def _codes(self, features: NamedColumns) -> list[npt.NDArray[np.int64]]:
-        requests = GroupedRequests(features)
+    def _codes(self, requests: "GroupedRequests") -> list[npt.NDArray[np.int64]]:
         return [
             np.asarray(indicator.compute(requests), dtype=np.int64)
             for indicator in INDICATORS.select(self.indicators_)
         ]
 
-    def _distance_columns(self, features: NamedColumns) -> Matrix:
-        stated = features[LOG_MILES]
-        expected = self.zone_map_.usual_log_miles[Groups.of(features).pair]
-        log_miles = np.where(np.isnan(stated), expected, stated)
-        miles = np.exp(log_miles)
-        # Share of each segment that the trip covers: the same functions as hinges, but with little
-        # correlation between columns, so that Lasso's coordinate descent converges fast.
-        knots = self.knots_
-        covered = np.maximum((miles[:, None] - knots[:-1]) / np.diff(knots), 0.0)
-        covered[:, :-1] = np.minimum(covered[:, :-1], 1.0)
-        return np.column_stack([covered, np.isnan(stated), features["airport_trip"]])
-
     def require_definitions(self) -> None:
-        """Raise ``UnknownFeature`` if this code lacks an indicator that it was fitted with."""
+        """Raise ``UnknownFeature`` if this code lacks a definition that it was fitted with."""
         INDICATORS.select(self.indicators_)
+        NUMBERS.select(self.numbers_)
+
+    def describe(self) -> dict[str, str]:
+        """Return the sentence of each number and group, see ``group_of``."""
+        numbers = NUMBERS.describe(self.numbers_)
+        sentences = {group_of(name): sentence for name, sentence in numbers.items()}
+        return sentences | INDICATORS.describe(self.indicators_)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names of the output columns, ``group=code`` for an indicator."""
-        segments = (f"miles={start:g}" for start in self.knots_[:-1])
-        names = [*segments, "no_stated_miles", "airport_trip"]
+        names = list(self.numbers_)
         for group, column_of in zip(self.indicators_, self.column_of_, strict=True):
             names.extend(f"{group}={code}" for code in np.flatnonzero(column_of >= 0))
         return np.asarray(names, dtype=object)
 
 
-_KNOTS = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])
-"""Knots of the piecewise linear distance, miles; the last segment is unbounded."""
-
-
 @dataclass(frozen=True)
 class GroupedRequests:
-    """Group codes of requests; the source of ``INDICATORS``.
+    """Group codes and distances of requests; the source of ``INDICATORS`` and ``NUMBERS``.
 
     Attributes:
         features: The features of n requests.
+        zone_map: Expected distances.
     """
 
     features: NamedColumns
+    zone_map: ZoneMap
 
     @cached_property
     def groups(self) -> Groups:
         """Zones, pairs and hours."""
         return Groups.of(self.features)
+
+    @cached_property
+    def miles(self) -> Matrix:
+        """Stated miles, or the expected ones of the pair where none are stated."""
+        stated = self.features[LOG_MILES]
+        expected = self.zone_map.usual_log_miles[self.groups.pair]
+        miles: Matrix = np.exp(np.where(np.isnan(stated), expected, stated))
+        return miles
 
     @cached_property
     def reach(self) -> npt.NDArray[np.int64]:
@@ -308,6 +318,47 @@ INDICATORS: FeatureRegistry[GroupedRequests] = FeatureRegistry(
 )
 """The groups of indicators, as integer codes from 0: each frequent code becomes a column of the
 linear models. Entries are added and changed like those of ``FEATURES``."""
+
+
+_KNOTS = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
+"""Knots of the piecewise linear distance, miles; the last segment is unbounded."""
+
+
+def _segment(start: float, end: float) -> Feature[GroupedRequests]:
+    """Make the share of a segment of the distance that a trip covers, above 1 in the last one.
+
+    The shares are the same functions as hinges, but with little correlation between columns, so
+    that Lasso's coordinate descent converges fast.
+    """
+    highest = np.inf if end == _KNOTS[-1] else 1.0
+
+    def covered(requests: GroupedRequests) -> Matrix:
+        share = np.maximum((requests.miles - start) / (end - start), 0.0)
+        return np.minimum(share, highest)
+
+    return Feature(f"miles={start:g}", "Miles, piecewise linear.", covered)
+
+
+NUMBERS: FeatureRegistry[GroupedRequests] = FeatureRegistry(
+    *(_segment(start, end) for start, end in pairwise(_KNOTS)),
+    Feature(
+        "no_stated_miles",
+        "Whether no plausible distance is stated.",
+        lambda requests: np.isnan(requests.features[LOG_MILES]),
+    ),
+    Feature(
+        "airport_trip",
+        "Whether the trip begins or ends at an airport.",
+        lambda requests: requests.features["airport_trip"],
+    ),
+)
+"""The numbers of the linear models, from 0 to about 1; each is a column. Entries are added and
+changed like those of ``FEATURES``."""
+
+
+def group_of(column: str) -> str:
+    """Return the group of a column by its name: ``zone_pair`` for ``zone_pair=20104``."""
+    return column.partition("=")[0]
 
 
 def _spread(encoded: sparse.csr_matrix) -> Matrix:

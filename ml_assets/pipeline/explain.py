@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from ml_assets.pipeline.features import RequestColumns
     from ml_assets.pipeline.zone_map import ZoneMap
 
-PLAYERS = (
-    "pickup_zone",
-    "dropoff_zone",
-    "trip_distance",
-    "time_of_day",
-    "day",
-    "passenger_count",
-)
-"""The parts of a request with a contribution; time of day and day are both of the pick-up time."""
+PLAYERS = {
+    "pickup_zone": "Zone where the trip begins.",
+    "dropoff_zone": "Zone where the trip ends.",
+    "trip_distance": "Stated miles.",
+    "time_of_day": "Time of the pick-up.",
+    "day": "Date of the pick-up.",
+    "passenger_count": "Number of passengers.",
+}
+"""The parts of a request with a contribution, each with a sentence that the API's reference shows;
+the time and the date are both of ``pickup_datetime``."""
 
 _COALITIONS = 1 << len(PLAYERS)
 _IN_COALITION = np.arange(_COALITIONS)[:, None] >> np.arange(len(PLAYERS)) & 1 == 1

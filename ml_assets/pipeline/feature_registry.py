@@ -31,7 +31,8 @@ class Feature(Generic[Source]):
 
     Attributes:
         name: Identifier, unique in its registry.
-        description: One sentence for display.
+        description: One sentence; shown with the importance of the feature in Dagster's UI and in
+            MLflow.
         compute: Computes the column, shape (n,), from the source of all rows.
         version: Version of the definition. A changed definition is a new entry with the same name
             and the next version; the old entry stays while a registered model uses it.
@@ -88,6 +89,14 @@ class FeatureRegistry(Generic[Source]):
             return [self._defined[key] for key in versions.items()]
         except KeyError:
             raise UnknownFeature(self._explain(versions)) from None
+
+    def describe(self, versions: Versions) -> dict[str, str]:
+        """Return the sentence of each feature by its name.
+
+        Raises:
+            UnknownFeature: See :meth:`select`.
+        """
+        return {feature.name: feature.description for feature in self.select(versions)}
 
     def compute(self, versions: Versions, source: Source, rows: int) -> Matrix:
         """Compute the columns of features.

@@ -185,6 +185,10 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Raise ``UnknownFeature`` if this code lacks a feature that it was fitted with."""
         FEATURES.select(self.features_)
 
+    def describe(self) -> dict[str, str]:
+        """Return the sentence of each feature that it was fitted with."""
+        return FEATURES.describe(self._chosen())
+
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names of the output columns."""
         return np.asarray(list(self._chosen()), dtype=object)

@@ -17,6 +17,17 @@ TRUSTED_PACKAGES = ("ml_assets.pipeline.", "sklearn.", "xgboost.")
 """Packages whose types a stored pipeline may contain, besides those that skops trusts. All are
 dependencies of this project; NumPy is not on the list, since it has functions that run any code."""
 
+TRUSTED_TYPES = frozenset(
+    {
+        "catboost.core.CatBoostRegressor",
+        "collections.OrderedDict",
+        "lightgbm.basic.Booster",
+        "lightgbm.sklearn.LGBMRegressor",
+    }
+)
+"""Further types, of optional families. To store a family of another package, add the types that the
+error message names; each holds data only, and restoring it calls nothing that the file chooses."""
+
 
 _PACKAGE = "ml_assets."
 
@@ -30,22 +41,31 @@ class OutdatedModel(ValueError):
 
 
 def foreign_types(types: Iterable[str]) -> list[str]:
-    """Return the types (full names) of packages outside ``TRUSTED_PACKAGES``."""
-    return [name for name in types if not name.startswith(TRUSTED_PACKAGES)]
+    """Return the types (full names) that neither allowlist has."""
+    return [
+        name
+        for name in types
+        if not name.startswith(TRUSTED_PACKAGES) and name not in TRUSTED_TYPES
+    ]
+
+
+def is_trusted_package(package: str) -> bool:
+    """Whether types of a package, such as ``xgboost``, may be stored and loaded."""
+    return any(name.startswith(f"{package}.") for name in (*TRUSTED_PACKAGES, *TRUSTED_TYPES))
 
 
 def trusted_types(pipeline: Pipeline) -> list[str]:
     """Return the types that skops must trust to load this pipeline.
 
     Raises:
-        TypeError: One of them is of a package outside ``TRUSTED_PACKAGES``.
+        TypeError: One of them is on neither allowlist.
     """
     untrusted: list[str] = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
     foreign = foreign_types(untrusted)
     if foreign:
         raise TypeError(
             f"the pipeline has types that are not trusted: {', '.join(foreign)}. To allow them, "
-            "add their package to TRUSTED_PACKAGES in ml_assets/pipeline/serialization.py"
+            "add them to TRUSTED_TYPES in ml_assets/pipeline/serialization.py"
         )
     return untrusted
 

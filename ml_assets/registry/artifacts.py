@@ -231,18 +231,21 @@ def _features(pipeline: Pipeline) -> dict[str, dict[str, int]]:
     return {
         kind: versions
         for _, step in pipeline.steps
-        for kind in ("features", "encodings", "indicators")
+        for kind in ("features", "encodings", "indicators", "numbers")
         if isinstance(versions := getattr(step, f"{kind}_", None), dict)
     }
+
+
+_BOOSTING_LIBRARIES = ("xgboost", "lightgbm", "catboost")
 
 
 def _requirements(types: list[str]) -> list[str]:
     """Return the requirements for loading a pipeline; MLflow would spend seconds inferring them.
 
     Args:
-        types: Types in the pipeline; XGBoost is large and only needed by its own models.
+        types: Types in the pipeline; a boosting library is large and only needed by its own models.
     """
     packages = ["scikit-learn", "pandas", "numpy", "scipy", "skops", "orjson"]
-    if any(name.startswith("xgboost.") for name in types):
-        packages.append("xgboost")
+    held = {name.partition(".")[0] for name in types}
+    packages += [package for package in _BOOSTING_LIBRARIES if package in held]
     return [f"{package}=={version(package)}" for package in packages]

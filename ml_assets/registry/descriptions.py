@@ -1,6 +1,6 @@
 """Names of MLflow runs, and descriptions of runs and versions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ml_assets.evaluation.records import Criterion, ModelRecord, TrainingSet
 from ml_assets.storage.model_version import ModelVersion
@@ -9,6 +9,9 @@ from ml_assets.trips.month import Month
 
 MAX_CHARACTERS = 5000
 """Maximum length of a description: that of a tag on a server with MySQL."""
+
+FEATURES_SHOWN = 5
+"""Features in the description of a run; ``features.json`` has all."""
 
 _RULE = "\n\n---\n\n"
 """Markdown between the description of a version and the decision on it."""
@@ -52,6 +55,25 @@ def describe_training(
         f"Dagster run `{dagster_run_id}`, asset `{record.model}_model`.",
     ]
     return _joined(lines, training_set.caveat)
+
+
+def with_features(
+    description: str, importance: Mapping[str, float], sentences: Mapping[str, str]
+) -> str:
+    """Add the most important features to the description of a run, in Markdown.
+
+    Args:
+        description: As it is.
+        importance: Share of each feature, largest first.
+        sentences: What a feature is, by its name.
+    """
+    lines = [
+        f"* `{name}` ({share:.0%}): {sentences.get(name, 'no description.')}"
+        for name, share in list(importance.items())[:FEATURES_SHOWN]
+    ]
+    if not description or not lines:
+        return description
+    return "\n".join([f"{description}\n\nMost important features:\n", *lines])[:MAX_CHARACTERS]
 
 
 def describe_version(version: ModelVersion) -> str:

@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-from ml_assets.evaluation.feature_importance import feature_importance
+from ml_assets.evaluation.feature_importance import feature_descriptions, importance_table
 from ml_assets.evaluation.records import ModelRecord, MonthSplit, TrainingSet
 from ml_assets.ingestion.http import TLC_URL
 from ml_assets.ingestion.source import published_filename
 from ml_assets.registry.artifacts import log_pipeline
+from ml_assets.registry.descriptions import with_features
 from ml_assets.registry.environment import this_environment
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.secrets import without_credentials
@@ -46,7 +47,8 @@ def log_evaluated_model(
     Returns:
         The model's record with its MLflow run and model URI.
     """
-    record = evaluated.record
+    record, sentences = evaluated.record, feature_descriptions(evaluated.pipeline)
+    description = with_features(description, evaluated.importance, sentences)
     tags = _tags(record, training_set) | ({DESCRIPTION_TAG: description} if description else {})
     run.log(_parameters(record, training_set), _figures(record), tags)
     run.log_datasets(month_datasets(training_set))
@@ -55,7 +57,8 @@ def log_evaluated_model(
     environment = this_environment().model_dump()
     run.log_dict({"record": record.model_dump(), "environment": environment}, RECORD_FILE)
     run.log_dict({"slices": [entry.model_dump() for entry in record.slices]}, "slices.json")
-    run.log_dict(feature_importance(evaluated.pipeline), "feature_importance.json")
+    run.log_dict(evaluated.importance, "feature_importance.json")
+    run.log_dict({"features": importance_table(evaluated.importance, sentences)}, "features.json")
     for name, png in charts.items():
         run.log_bytes(png, f"{name}.png")
     _log_trials(run, evaluated)

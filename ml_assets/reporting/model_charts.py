@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 
-from sklearn.pipeline import Pipeline
-
-from ml_assets.evaluation.feature_importance import feature_importance
 from ml_assets.evaluation.interval_coverage import overall_and_slices
-from ml_assets.evaluation.records import IntervalRecord, ModelRecord, TrainingSet
+from ml_assets.evaluation.records import IntervalRecord, TrainingSet
 from ml_assets.reporting import charts
 from ml_assets.reporting.figure import BLUE, HIGHLIGHT, INK, legend, new_figure, to_png
 from ml_assets.training.train_and_evaluate import EvaluatedModel
@@ -36,9 +33,13 @@ def model_charts(evaluated: EvaluatedModel, training_set: TrainingSet) -> dict[s
         drawn["interval_coverage_by_slice"] = interval_chart(
             evaluated.record.interval, months, model=model, synthetic=synthetic, caveat=caveat
         )
-    if feature_importance(evaluated.pipeline):  # some estimators have none
-        drawn["feature_importance"] = importance_chart(
-            evaluated.pipeline, evaluated.record, synthetic
+    if evaluated.importance:  # an estimator may be too slow for it
+        drawn["feature_importance"] = charts.feature_importance(
+            evaluated.importance,
+            [Month.parse(month) for month in evaluated.record.training_months],
+            model=model,
+            unit="share",
+            synthetic=synthetic,
         )
     if evaluated.trials:
         drawn["tuning_history"] = charts.tuning_history(
@@ -48,17 +49,6 @@ def model_charts(evaluated: EvaluatedModel, training_set: TrainingSet) -> dict[s
             synthetic=synthetic,
         )
     return drawn
-
-
-def importance_chart(pipeline: Pipeline, record: ModelRecord, synthetic: bool) -> bytes:
-    """Draw :func:`feature_importance`, with the training months in the title."""
-    return charts.feature_importance(
-        feature_importance(pipeline),
-        [Month.parse(month) for month in record.training_months],
-        model=record.model,
-        unit="share",
-        synthetic=synthetic,
-    )
 
 
 def interval_chart(

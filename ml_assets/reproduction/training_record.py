@@ -25,7 +25,7 @@ from ml_assets.registry.registry import (
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.former_names import with_present_names
 from ml_assets.storage.model_version import UNKNOWN_MODEL, ModelVersion
-from ml_assets.training.families import FAMILIES
+from ml_assets.training.families import family_named
 
 
 class UnknownVersion(ShownError, LookupError):
@@ -95,11 +95,10 @@ def load_training_record(client: MlflowClient, name: str, which: str) -> Trainin
     if version.model == UNKNOWN_MODEL:
         version = version.model_copy(update={"model": run.data.tags.get("model", UNKNOWN_MODEL)})
     family = version.model
-    if family not in FAMILIES:
-        raise UnknownVersion(
-            f"version {version.version} of {name} is of the family {family!r}, which this code "
-            f"does not have ({', '.join(FAMILIES)})"
-        )
+    try:
+        family_named(family)
+    except ValueError as error:
+        raise UnknownVersion(f"version {version.version} of {name}: {error}") from error
     return TrainingRecord(
         registered_model=name,
         version=version,
@@ -161,7 +160,9 @@ def _kept_record(client: MlflowClient, run: Any) -> dict[str, Any] | None:
 
 def _of_family(family: str, recorded: dict[str, Any], *, as_text: bool) -> dict[str, Any]:
     """Of all that is recorded, the parameters that the family's estimator takes."""
-    known = {name: value for name, value in recorded.items() if name in FAMILIES[family].defaults}
+    known = {
+        name: value for name, value in recorded.items() if name in family_named(family).defaults
+    }
     return {name: parameter_value(text) for name, text in known.items()} if as_text else known
 
 

@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, Field
 from starlette.types import Scope, Send
 
+from ml_assets.pipeline.explain import PLAYERS
 from ml_assets.pipeline.predict import Answers, Model
 from ml_assets.requests.parse import Request, request_columns
 
@@ -22,7 +23,10 @@ class Explanation(BaseModel):
     """Why: ``baseline_minutes`` and all contributions add up to ``predicted_minutes``."""
 
     baseline_minutes: float = Field(description="What the model says of trips at large")
-    contributions: dict[str, float] = Field(description="Minutes that each field adds or takes")
+    contributions: dict[str, float] = Field(
+        description="Minutes that each part of the request adds or takes: "
+        + " ".join(f"`{name}`: {sentence}" for name, sentence in PLAYERS.items())
+    )
 
 
 class Prediction(BaseModel):

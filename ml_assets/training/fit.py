@@ -148,7 +148,12 @@ def encode_trips(
         train: Trips to fit on.
         validation: Trips to measure on.
         steps: Unfitted steps to use instead, with the features of an earlier fit.
+
+    Raises:
+        MissingPackage: The family needs a package that is not installed.
+        ValueError: A frame lacks the target or rows.
     """
+    family.require_packages()
     train_minutes = target_minutes(train, "training")
     validation_minutes = target_minutes(validation, "validation")
     clock = _Clock()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from ml_assets.evaluation.feature_importance import feature_importance
 from ml_assets.evaluation.interval_coverage import measure_intervals
 from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes
 from ml_assets.evaluation.model_checks import predictions_digest
@@ -65,6 +66,7 @@ class EvaluatedModel:
         test_trips: The trips of the test month, request columns and ``duration_minutes``.
         predicted: Predicted minutes of these trips, shape (n,).
         trials: Tuning trials.
+        importance: Share of each feature, see ``feature_importance``.
     """
 
     pipeline: Pipeline
@@ -72,6 +74,7 @@ class EvaluatedModel:
     test_trips: pd.DataFrame
     predicted: npt.NDArray[np.float64]
     trials: list[TrialRecord]
+    importance: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,10 @@ def train_and_evaluate(
         ),
         **measured,
     )
-    return EvaluatedModel(fitted.pipeline, record, splits.test, predicted, fitted.trials)
+    importance = feature_importance(fitted.pipeline, splits.test)
+    return EvaluatedModel(
+        fitted.pipeline, record, splits.test, predicted, fitted.trials, importance
+    )
 
 
 def evaluate_baselines(training_set: TrainingSet, splits: Splits) -> list[ModelRecord]:

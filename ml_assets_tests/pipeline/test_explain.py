@@ -66,7 +66,7 @@ def sample_of(seed, count=5):
 
 def values_of(model, request):
     explanation = explain(model, request)
-    assert tuple(explanation.contributions) == PLAYERS
+    assert tuple(explanation.contributions) == tuple(PLAYERS)
     return np.array(list(explanation.contributions.values()))
 
 

@@ -1,8 +1,10 @@
 """Every model family, from a frame of requests to minutes."""
 
+import os
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,30 +13,35 @@ import pytest
 import skops.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
-from ml_assets.evaluation.feature_importance import feature_importance
+from ml_assets.evaluation.feature_importance import feature_descriptions, feature_importance
 from ml_assets.evaluation.metrics import root_mean_squared_error
-from ml_assets.registry.artifacts import trusted_types
-from ml_assets.training.families import FAMILIES, family_named
+from ml_assets.pipeline.bounded_regressor import BoundedRegressor
+from ml_assets.pipeline.serialization import load_stored, trusted_types
+from ml_assets.training.families import FAMILIES, OPTIONAL_FAMILIES, MissingPackage, family_named
+from ml_assets.training.families.base import MAX_ROUNDS
+from ml_assets.training.tune import TuningBudget, tune_and_fit
 from ml_assets.trips.rules import REQUEST_COLUMNS
 from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
 
-every_family = pytest.mark.parametrize("name", list(FAMILIES))
+EVERY = {**FAMILIES, **OPTIONAL_FAMILIES}
+every_family = pytest.mark.parametrize("name", list(EVERY))
 
 FEWER_TREES = {
-    name: {"n_estimators": 20}
-    for name, family in FAMILIES.items()
-    if "n_estimators" in family.defaults
+    name: {rounds: 20}
+    for name, family in EVERY.items()
+    for rounds in ("n_estimators", "iterations", "max_iter")
+    if rounds in family.defaults and "trees" in family.kinds
 }
 
 
 @cache
 def fitted(name: str) -> Pipeline:
     trips = train_trips()
-    pipeline = FAMILIES[name].make_pipeline(FEWER_TREES.get(name))
+    pipeline = EVERY[name].make_pipeline(FEWER_TREES.get(name))
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         return pipeline.fit(trips, trips["duration_minutes"])
@@ -42,7 +49,7 @@ def fitted(name: str) -> Pipeline:
 
 @every_family
 def test_it_beats_the_global_mean_on_a_later_month(name: str) -> None:
-    family = FAMILIES[name]
+    family = EVERY[name]
     train, validation = train_trips(), validation_trips()
     pipeline = family.make_pipeline()
     with warnings.catch_warnings():
@@ -84,7 +91,7 @@ def test_extreme_requests_get_minutes_within_the_bounds(name: str) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    name=st.sampled_from(list(FAMILIES)),
+    name=st.sampled_from(list(EVERY)),
     zones=st.tuples(*[st.one_of(st.integers(-10, 1000), st.floats())] * 2),
     miles=st.floats(),
     moment=st.datetimes(
@@ -131,7 +138,7 @@ def test_it_survives_skops_bit_for_bit(name: str) -> None:
 
 @every_family
 def test_its_importance_has_named_shares_and_distance_matters(name: str) -> None:
-    importance = feature_importance(fitted(name))
+    importance = feature_importance(fitted(name), validation_trips())
     shares = list(importance.values())
     assert shares == sorted(shares, reverse=True)
     assert min(shares) >= 0 and sum(shares) == pytest.approx(1)
@@ -144,17 +151,115 @@ def test_importance_without_used_features_is_zero() -> None:
     trips = train_trips()
     pipeline = FAMILIES["lasso"].make_pipeline({"alpha": 1e6})
     pipeline.fit(trips, trips["duration_minutes"])
-    assert set(feature_importance(pipeline).values()) == {0.0}
+    assert set(feature_importance(pipeline, validation_trips()).values()) == {0.0}
 
 
-def test_an_estimator_without_importance_has_none() -> None:
+@pytest.mark.parametrize("family", ["xgboost", "linear_svr"])
+def test_an_estimator_without_importance_is_measured_by_permutation(family: str) -> None:
     from sklearn.neighbors import KNeighborsRegressor
 
-    pipeline = clone(fitted("xgboost"))
-    trips = train_trips().head(200)
+    pipeline = clone(fitted(family))
+    trips, unseen = train_trips().head(200), validation_trips().head(200)
     pipeline.set_params(model__regressor=KNeighborsRegressor())
     pipeline.fit(trips, trips["duration_minutes"])
-    assert feature_importance(pipeline) == {}
+    importance = feature_importance(pipeline, unseen, max_seconds=60)
+    assert set(importance) <= set(feature_descriptions(pipeline))
+    assert sum(importance.values()) == pytest.approx(1)
+    assert importance == feature_importance(pipeline, unseen, max_seconds=60)  # seeded
+    assert feature_importance(pipeline, unseen, max_seconds=1e-9) == {}
+
+
+def test_permutation_finds_the_features_that_trees_split_on() -> None:
+    pipeline = fitted("xgboost")
+    own = feature_importance(pipeline, validation_trips())
+
+    class Plain(BaseEstimator):
+        def __init__(self, fitted):
+            self.fitted = fitted
+
+        def predict(self, features):
+            return self.fitted.predict(features)
+
+    plain = BoundedRegressor(None).wrap_fitted(Plain(pipeline[-1].regressor_))
+    measured = feature_importance(
+        Pipeline([*pipeline.steps[:-1], ("model", plain)]), validation_trips()
+    )
+    assert set(list(measured)[:3]) & set(list(own)[:5])
+    unused = {name for name, share in own.items() if share == 0}
+    assert all(measured[name] == 0 for name in unused)
+
+
+@every_family
+def test_each_of_its_features_has_a_sentence(name: str) -> None:
+    sentences = feature_descriptions(fitted(name))
+    importance = feature_importance(fitted(name), validation_trips())
+    assert set(importance) <= set(sentences)
+    assert all(sentence.endswith(".") for sentence in sentences.values())
+
+
+@pytest.mark.parametrize("name", list(OPTIONAL_FAMILIES))
+def test_an_optional_family_stops_early_and_is_stored_and_loaded(name, tmp_path) -> None:
+    """Early stopping on the validation month; the allowlist; the same minutes once loaded."""
+    family = OPTIONAL_FAMILIES[name]
+    fitted = tune_and_fit(
+        family, train_trips(), validation_trips(), budget=TuningBudget(trials=1), n_jobs=1
+    )
+    (trial,) = fitted.trials
+    rounds = family.early_stopping.parameter
+    assert 1 <= trial.parameters[rounds] < MAX_ROUNDS
+    assert fitted.parameters == {**family.defaults, rounds: trial.parameters[rounds]}
+    assert fitted.validation_rmse == pytest.approx(trial.validation_rmse, rel=1e-3)
+    more = family.make_pipeline({rounds: 4 * fitted.parameters[rounds]})
+    more.fit(train_trips(), train_trips()["duration_minutes"])
+    actual = validation_trips()["duration_minutes"]
+    assert fitted.validation_rmse < root_mean_squared_error(
+        actual, more.predict(validation_trips())
+    )
+    stored = tmp_path / "model.skops"
+    skops.io.dump(fitted.pipeline, stored)
+    batch = pd.concat([validation_trips(), odd_requests()], ignore_index=True)
+    np.testing.assert_array_equal(
+        load_stored(stored).predict(batch), fitted.pipeline.predict(batch)
+    )
+
+
+@pytest.mark.parametrize(
+    ("packages", "message"),
+    [
+        (
+            ("absent_package",),
+            "family xgboost needs the package absent_package.*pip install absent_package",
+        ),
+        (("tomllib",), "family xgboost could not be stored.*tomllib.*TRUSTED_TYPES"),
+    ],
+)
+def test_missing_packages_are_named_before_a_fit(packages, message) -> None:
+    family = replace(FAMILIES["xgboost"], packages=packages, make_estimator=None)
+    for attempt in (
+        family.make_pipeline,
+        lambda: tune_and_fit(family, train_trips(), validation_trips(), budget=TuningBudget(0)),
+    ):
+        with pytest.raises(MissingPackage, match=message) as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+
+
+def test_optional_families_are_enabled_by_their_names() -> None:
+    code = "from ml_assets.training.families import FAMILIES; print(*FAMILIES)"
+
+    def families(names: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+            env={**os.environ, "ML_ASSETS_EXTRA_FAMILIES": names},
+        )  # fmt: skip
+
+    assert families("").stdout.split() == [*FAMILIES]
+    assert families(" lightgbm , catboost").stdout.split() == [*FAMILIES, "lightgbm", "catboost"]
+    wrong = families("lightgbm,lgbm").stderr.splitlines()[-1]
+    assert wrong.endswith(
+        "ML_ASSETS_EXTRA_FAMILIES='lgbm' is not allowed: use names among hist_gradient_boosting, "
+        "lightgbm, catboost"
+    )
 
 
 def test_an_unknown_family_raises_with_the_known_ones() -> None:
@@ -163,7 +268,16 @@ def test_an_unknown_family_raises_with_the_known_ones() -> None:
 
 
 def test_the_registry_imports_no_estimator() -> None:
-    heavy = ("sklearn", "pandas", "xgboost", "optuna", "mlflow", "matplotlib")
+    heavy = (
+        "sklearn",
+        "pandas",
+        "xgboost",
+        "lightgbm",
+        "catboost",
+        "optuna",
+        "mlflow",
+        "matplotlib",
+    )
     code = (
         "import sys; import ml_assets.training.families; "
         f"print([name for name in {heavy!r} if name in sys.modules])"

@@ -21,7 +21,7 @@ from ml_assets.trips.month import Month
 
 if TYPE_CHECKING:
     from ml_assets.training.fit import TrialRecord
-    from ml_assets.training.train_and_evaluate import TuningOptions
+    from ml_assets.training.train_and_evaluate import EvaluatedModel, TuningOptions
 
 
 class ModelConfig(dg.Config):
@@ -70,10 +70,10 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         group_name=MODELS,
         pool=TRAINING_POOL,
         owners=OWNERS,
-        kinds={"xgboost" if family.name == "xgboost" else "scikitlearn", "mlflow"},
+        kinds={*family.kinds, "mlflow"},
         code_version=model_code_version(),
-        description=f"{family.title}: one pipeline from a request to minutes, tuned, fitted, "
-        "evaluated and logged to MLflow.",
+        description=f"{family.title}. {family.description} One pipeline from a request to minutes, "
+        "tuned, fitted, evaluated and logged to MLflow.",
     )
     def model(
         context: dg.AssetExecutionContext,
@@ -117,7 +117,9 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
             links = tracking.run_links(run)
             return dg.MaterializeResult(
                 metadata=safe_metadata(
-                    context.log, name, lambda: _metadata(record, training_set, charts) | links
+                    context.log,
+                    name,
+                    lambda: _metadata(record, training_set, charts) | _features(evaluated) | links,
                 )
             )
 
@@ -178,6 +180,13 @@ def _last_parameters(
         context.log.info("no warm start: the last parameters were chosen with the test month")
         return None
     return last.parameters
+
+
+def _features(evaluated: "EvaluatedModel") -> dict[str, dg.MetadataValue]:
+    from ml_assets.evaluation.feature_importance import feature_descriptions, importance_table
+
+    sentences = feature_descriptions(evaluated.pipeline)
+    return {"features": table(importance_table(evaluated.importance, sentences))}
 
 
 def _metadata(

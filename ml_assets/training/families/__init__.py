@@ -1,36 +1,57 @@
 """The model families; importing this package imports no estimator.
 
 To add a family, write a :class:`ModelFamily` in a module of this package and list it in
-``FAMILIES``: its asset, checks, leaderboard row and chart follow from the entry.
+``DEFAULT_FAMILIES``: its asset, checks, leaderboard row and charts follow from the entry. One that
+not everybody wants, or that needs a package of its own, is listed in ``OPTIONAL_FAMILIES``.
 """
 
-from ml_assets.training.families.base import ModelFamily
+from ml_assets.config.environment import SettingsError
+from ml_assets.config.settings import FAMILIES_VARIABLE, read_extra_families
+from ml_assets.training.families.base import MissingPackage, ModelFamily
 from ml_assets.training.families.boosting import GRADIENT_BOOSTING, XGBOOST
 from ml_assets.training.families.forests import EXTRA_TREES, RANDOM_FOREST
 from ml_assets.training.families.linear import LASSO, LINEAR_REGRESSION, LINEAR_SVR
+from ml_assets.training.families.optional import CATBOOST, HIST_GRADIENT_BOOSTING, LIGHTGBM
 
-__all__ = ["FAMILIES", "ModelFamily", "family_named"]
+__all__ = ["FAMILIES", "OPTIONAL_FAMILIES", "MissingPackage", "ModelFamily", "family_named"]
 
-FAMILIES: dict[str, ModelFamily] = {
-    family.name: family
-    for family in (
-        LINEAR_REGRESSION,
-        LASSO,
-        LINEAR_SVR,
-        RANDOM_FOREST,
-        GRADIENT_BOOSTING,
-        EXTRA_TREES,
-        XGBOOST,
-    )
-}
+DEFAULT_FAMILIES = (
+    LINEAR_REGRESSION,
+    LASSO,
+    LINEAR_SVR,
+    RANDOM_FOREST,
+    GRADIENT_BOOSTING,
+    EXTRA_TREES,
+    XGBOOST,
+)
+"""Families that are always trained."""
+
+OPTIONAL_FAMILIES = {family.name: family for family in (HIST_GRADIENT_BOOSTING, LIGHTGBM, CATBOOST)}
+"""Families that are trained where ``ML_ASSETS_EXTRA_FAMILIES`` names them."""
+
+
+def _enabled() -> dict[str, ModelFamily]:
+    enabled = {family.name: family for family in DEFAULT_FAMILIES}
+    for name in read_extra_families():
+        if name not in OPTIONAL_FAMILIES:
+            raise SettingsError(
+                FAMILIES_VARIABLE, name, f"use names among {', '.join(OPTIONAL_FAMILIES)}"
+            )
+        enabled[name] = OPTIONAL_FAMILIES[name]
+    return enabled
+
+
+FAMILIES: dict[str, ModelFamily] = _enabled()
+"""The families that have an asset, by name."""
 
 
 def family_named(name: str) -> ModelFamily:
-    """Return the family with this name.
+    """Return the family with this name, enabled or not: a registered model may be of any.
 
     Raises:
         ValueError: There is none; the message lists the known names.
     """
-    if name not in FAMILIES:
-        raise ValueError(f"there is no model family {name!r}: choose from {', '.join(FAMILIES)}")
-    return FAMILIES[name]
+    known = {**FAMILIES, **OPTIONAL_FAMILIES}
+    if name not in known:
+        raise ValueError(f"there is no model family {name!r}: choose from {', '.join(known)}")
+    return known[name]

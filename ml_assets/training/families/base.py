@@ -2,13 +2,70 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.secrets import ShownError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from optuna.trial import BaseTrial
     from sklearn.pipeline import Pipeline
 
 Parameters = Mapping[str, Any]
+
+MAX_ROUNDS = 3000
+EARLY_STOPPING_ROUNDS = 40
+"""Boosting stops after this many rounds without improvement on the validation month."""
+
+STAGE = 20
+"""Trees that ``stop_in_stages`` adds at a time. Exact gradient boosting uses one core and no
+histograms, hence at most 160 trees."""
+
+MAX_STAGES = 8
+EARLY_STOPPING_STAGES = 2
+
+
+class MissingPackage(ShownError, ImportError):
+    """A family needs a package that is not installed, or whose types may not be stored."""
+
+
+@dataclass(frozen=True)
+class TrialRows:
+    """The encoded rows of a trial, for a fit that stops early.
+
+    Attributes:
+        train: Training rows, shape (n, m), dense or CSR.
+        train_target: Their target, shape (n,).
+        validation: Rows of the validation month, shape (k, m).
+        validation_target: Their target, shape (k,).
+        rmse: Computes the RMSE of predictions for the validation rows.
+        report: Call it with the validation RMSE and the number of rounds so far. It raises to stop
+            an unpromising trial.
+    """
+
+    train: Any
+    train_target: "npt.NDArray[np.float64]"
+    validation: Any
+    validation_target: "npt.NDArray[np.float64]"
+    rmse: "Callable[[npt.NDArray[np.float64]], float]"
+    report: Callable[[float, int], None]
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """How a family finds its number of rounds on the validation month.
+
+    Attributes:
+        fit: Fits an estimator of ``MAX_ROUNDS`` rounds on the training rows and stops early.
+            Returns the best number of rounds, and the predictions of that many rounds for the
+            validation rows.
+        parameter: Name of the parameter with the number of rounds, one of the family's defaults.
+    """
+
+    fit: Callable[[Any, TrialRows], "tuple[int, npt.NDArray[np.float64]]"]
+    parameter: str = "n_estimators"
 
 
 @dataclass(frozen=True)
@@ -18,14 +75,18 @@ class ModelFamily:
     Attributes:
         name: Identifier, used in asset keys and commands.
         title: Name for display.
-        description: One or two sentences on what it does and when it is a good choice.
+        description: One or two sentences on what it does and when it is a good choice; shown on its
+            asset, in MLflow and in the documentation.
         make_encoder: Makes the unfitted step that encodes the matrix of RequestFeatures.
         make_estimator: Makes the unfitted estimator from ``(parameters, seed, n_jobs)``.
         search_space: Suggests the tuned parameters for an Optuna trial, a subset of ``defaults``.
         defaults: All parameters set on the estimator, with values that work without tuning.
-        rounds: How the number of boosting rounds ``n_estimators`` is found: ``fixed`` (an ordinary
-            parameter or none), ``evaluation_set`` (the estimator stops early on an evaluation set,
-            like XGBoost) or ``staged`` (grown in stages with ``warm_start``).
+        kinds: Up to two kinds of the asset in Dagster's UI: the library, and ``linear`` or
+            ``trees``.
+        early_stopping: How the number of rounds is found on the validation month; None for an
+            estimator without rounds, or with an ordinary parameter for them.
+        packages: Packages besides scikit-learn that the estimator and its stored form need, as they
+            are imported; they must be trusted by ``pipeline.serialization``. Checked before a fit.
         tuning_rows: Maximum training rows of a trial, sampled at random; the final fit uses all
             rows. None uses all for trials, too.
     """
@@ -37,8 +98,40 @@ class ModelFamily:
     make_estimator: Callable[[Parameters, int, int], Any]
     search_space: "Callable[[BaseTrial], dict[str, Any]]"
     defaults: dict[str, Any]
-    rounds: Literal["fixed", "evaluation_set", "staged"] = "fixed"
+    kinds: tuple[str, ...] = ("scikitlearn",)
+    early_stopping: EarlyStopping | None = None
+    packages: tuple[str, ...] = ()
     tuning_rows: int | None = None
+
+    def require_installed(self) -> None:
+        """Check that the packages are installed, without importing them.
+
+        Raises:
+            MissingPackage: One is not; the message names the family, the package and the remedy.
+        """
+        for package in self.packages:
+            if find_spec(package) is None:
+                raise MissingPackage(
+                    f"the family {self.name} needs the package {package}, which is not installed: "
+                    f"run `pip install {package}`, or train other families"
+                )
+
+    def require_packages(self) -> None:
+        """Check that the packages are installed and that a fitted model could be stored.
+
+        Raises:
+            MissingPackage: See :meth:`require_installed`; or types of a package are not trusted.
+        """
+        from ml_assets.pipeline.serialization import is_trusted_package
+
+        self.require_installed()
+        for package in self.packages:
+            if not is_trusted_package(package):
+                raise MissingPackage(
+                    f"the family {self.name} could not be stored: no type of the package {package} "
+                    "is trusted. Add its types to TRUSTED_TYPES in "
+                    "ml_assets/pipeline/serialization.py"
+                )
 
     def make_pipeline(
         self, parameters: Parameters | None = None, seed: int = 42, n_jobs: int = 1
@@ -49,7 +142,11 @@ class ModelFamily:
             parameters: Override ``defaults``.
             seed: Seed of the estimator.
             n_jobs: Threads to fit with.
+
+        Raises:
+            MissingPackage: See :meth:`require_packages`.
         """
+        self.require_packages()
         from sklearn.pipeline import Pipeline
 
         from ml_assets.pipeline.bounded_regressor import BoundedRegressor
@@ -63,6 +160,25 @@ class ModelFamily:
                 ("model", BoundedRegressor(estimator)),
             ]
         )
+
+
+def stop_in_stages(estimator: Any, rows: TrialRows) -> "tuple[int, npt.NDArray[np.float64]]":
+    """Grow ``n_estimators`` trees in stages with ``warm_start``; for ``EarlyStopping.fit``."""
+    estimator.set_params(warm_start=True)
+    best: Any = None
+    for trees in range(STAGE, STAGE * MAX_STAGES + 1, STAGE):
+        predicted = (
+            estimator.set_params(n_estimators=trees)
+            .fit(rows.train, rows.train_target)
+            .predict(rows.validation)
+        )
+        rmse = rows.rmse(predicted)
+        rows.report(rmse, trees)
+        if best is None or rmse < best[0]:
+            best = (rmse, trees, predicted)
+        elif trees - best[1] == STAGE * EARLY_STOPPING_STAGES:
+            break
+    return best[1], best[2]
 
 
 def trip_history() -> Any:
@@ -80,7 +196,12 @@ def trip_indicators(min_rows: int = 2) -> Any:
     Args:
         min_rows: Minimum training rows with a value for an indicator of its own.
     """
-    from ml_assets.pipeline.encoders import INDICATORS, TripIndicators
+    from ml_assets.pipeline.encoders import INDICATORS, NUMBERS, TripIndicators
     from ml_assets.pipeline.features import FEATURES
 
-    return TripIndicators(min_rows, features=list(FEATURES.current), indicators=INDICATORS.current)
+    return TripIndicators(
+        min_rows,
+        features=list(FEATURES.current),
+        indicators=INDICATORS.current,
+        numbers=NUMBERS.current,
+    )

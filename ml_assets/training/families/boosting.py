@@ -2,9 +2,19 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.training.families.base import ModelFamily, Parameters, trip_history
+from ml_assets.training.families.base import (
+    EARLY_STOPPING_ROUNDS,
+    EarlyStopping,
+    ModelFamily,
+    Parameters,
+    TrialRows,
+    stop_in_stages,
+    trip_history,
+)
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from optuna.trial import BaseTrial
 
 
@@ -28,6 +38,7 @@ GRADIENT_BOOSTING = ModelFamily(
     title="Gradient boosting",
     description="scikit-learn's exact gradient boosting: accurate, but single-core and slow on "
     "many rows.",
+    kinds=("scikitlearn", "trees"),
     make_encoder=trip_history,
     make_estimator=_gradient_boosting,
     search_space=_gradient_boosting_space,
@@ -39,7 +50,7 @@ GRADIENT_BOOSTING = ModelFamily(
         "max_features": 0.2,
         "subsample": 0.5,
     },
-    rounds="staged",
+    early_stopping=EarlyStopping(stop_in_stages),
     tuning_rows=20_000,
 )
 
@@ -54,6 +65,21 @@ def _xgboost(parameters: Parameters, seed: int, n_jobs: int) -> Any:
         n_jobs=n_jobs,
         **parameters,
     )
+
+
+def _stop_xgboost(estimator: Any, rows: TrialRows) -> "tuple[int, npt.NDArray[np.float64]]":
+    from xgboost.callback import TrainingCallback
+
+    class Report(TrainingCallback):
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            (metrics,) = evals_log.values()
+            rows.report(float(metrics["rmse"][-1]), epoch)
+            return False
+
+    estimator.set_params(early_stopping_rounds=EARLY_STOPPING_ROUNDS, callbacks=[Report()])
+    validation = [(rows.validation, rows.validation_target)]
+    estimator.fit(rows.train, rows.train_target, eval_set=validation, verbose=False)
+    return int(estimator.best_iteration) + 1, estimator.predict(rows.validation)
 
 
 def _xgboost_space(trial: "BaseTrial") -> dict[str, Any]:
@@ -71,6 +97,7 @@ XGBOOST = ModelFamily(
     name="xgboost",
     title="XGBoost",
     description="Regularised gradient boosting on histograms: the most accurate, and fast.",
+    kinds=("xgboost", "trees"),
     make_encoder=trip_history,
     make_estimator=_xgboost,
     search_space=_xgboost_space,
@@ -83,5 +110,6 @@ XGBOOST = ModelFamily(
         "colsample_bytree": 0.4,
         "reg_lambda": 10.0,
     },
-    rounds="evaluation_set",
+    packages=("xgboost",),
+    early_stopping=EarlyStopping(_stop_xgboost),
 )

@@ -23,6 +23,7 @@ LINEAR_REGRESSION = ModelFamily(
     name="linear_regression",
     title="Linear regression",
     description="Ordinary least squares on indicators: nothing to tune, fast, easy to explain.",
+    kinds=("scikitlearn", "linear"),
     # Without a penalty, an indicator of few trips overfits.
     make_encoder=partial(trip_indicators, min_rows=10),
     make_estimator=_linear_regression,
@@ -46,6 +47,7 @@ LASSO = ModelFamily(
     name="lasso",
     title="Lasso",
     description="Least squares with an L1 penalty, which drops uninformative indicators.",
+    kinds=("scikitlearn", "linear"),
     make_encoder=trip_indicators,
     make_estimator=_lasso,
     search_space=_lasso_space,
@@ -77,6 +79,7 @@ LINEAR_SVR = ModelFamily(
     title="Linear support vector regression",
     description="Ridge regression on indicators that ignores errors below epsilon; the best linear "
     "model.",
+    kinds=("scikitlearn", "linear"),
     make_encoder=trip_indicators,
     make_estimator=_linear_svr,
     search_space=_linear_svr_space,
