@@ -22,7 +22,7 @@ def rollback(version: str | None, reason: str, as_json: bool) -> None:
     It is loaded and tested before the alias moves. A later retraining replaces it only if it is
     better on a newer month.
     """
-    _override("roll_back_champion", "roll_back", version, reason, as_json)
+    _override("rollback_champion", "rollback", version, reason, as_json)
 
 
 @click.command()

@@ -53,7 +53,7 @@ class StepProgress:
     def __init__(
         self, console: Console, steps: int, trials: Mapping[str, int] | None = None
     ) -> None:
-        """Show a run of so many steps; ``trials`` tells how many each training step tries."""
+        """Show a run of ``steps`` steps; ``trials`` is the number of trials by training step."""
         self._console = console
         self._steps = steps
         self._tuning = {
@@ -107,8 +107,8 @@ class StepProgress:
     def on_event(self, entry: EventLogEntry, _cursor: str = "") -> None:
         """Show one event, once; meant for ``DagsterInstance.watch_event_logs``.
 
-        A watcher delivers late, and from another thread: whoever waits for the end of a run hands
-        over all of its events again.
+        A watcher delivers late, and from another thread, so the caller passes all events again at
+        the end of a run.
         """
         event = entry.dagster_event
         with self._lock:

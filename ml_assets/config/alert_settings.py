@@ -1,4 +1,4 @@
-"""Where alerts go, from the environment; credentials are never shown."""
+"""Settings of alerts, read from the environment; credentials are never shown."""
 
 import base64
 import ipaddress
@@ -26,7 +26,7 @@ _MIN_USER = 6
 
 
 class Security(StrEnum):
-    """How the connection to the mail server is protected."""
+    """Security of the connection to the mail server."""
 
     STARTTLS = "starttls"
     TLS = "tls"
@@ -38,7 +38,7 @@ _PORTS = {Security.STARTTLS: 587, Security.TLS: 465, Security.PLAIN: 25}
 
 @dataclass(frozen=True)
 class EmailSettings:
-    """A mail server and who writes to whom through it."""
+    """A mail server, the sender and the recipients."""
 
     to: tuple[str, ...]
     sender: str
@@ -52,14 +52,14 @@ class EmailSettings:
 
 @dataclass(frozen=True)
 class AlertSettings:
-    """The channels there are (None for none), and what is told.
+    """Channels of alerts, and what is sent.
 
     Attributes:
-        email: By e-mail.
-        webhook: URL to post to. Whoever knows it can post, so it is a secret.
-        on_success: Whether runs that succeed are told, too.
-        dedup_window: For so long after a message, repeated failures of its kind are counted only.
-        ui_url: Where links lead to, without a slash at the end.
+        email: E-mail; None without.
+        webhook: URL to post to; None without. It is a secret, since its URL suffices to post.
+        on_success: Whether successful runs are reported as well.
+        dedup_window: Time after a message in which repeated failures of its kind are only counted.
+        ui_url: Base URL of links, without a slash at the end.
     """
 
     email: EmailSettings | None = None
@@ -70,12 +70,12 @@ class AlertSettings:
 
     @property
     def on(self) -> bool:
-        """Whether anybody is told."""
+        """Whether there is a channel."""
         return self.email is not None or self.webhook is not None
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may hold: password, user (unless it is an address) and webhook."""
+        """Return what no message may contain: password, user (unless an address) and webhook."""
         found = secrets_of_webhook(self.webhook.get_secret_value()) if self.webhook else set()
         if (email := self.email) is not None and email.user and email.password:
             user, password = email.user.get_secret_value(), email.password.get_secret_value()
@@ -86,7 +86,7 @@ class AlertSettings:
 
     @property
     def shown_webhook(self) -> str | None:
-        """The webhook's server, fit to be shown."""
+        """The webhook's server, without the secret path."""
         if self.webhook is None:
             return None
         parts = urlsplit(self.webhook.get_secret_value())
@@ -94,7 +94,7 @@ class AlertSettings:
 
 
 def read_alert_settings(environment: Mapping[str, str] | None = None) -> AlertSettings:
-    """Alert settings from environment variables (this process's and ``.env`` unless given).
+    """Read alert settings from environment variables (by default this process's and ``.env``).
 
     Raises:
         SettingsError: for the first variable whose value is not allowed; shows no secret.
@@ -183,7 +183,7 @@ def _parts(value: str) -> SplitResult | None:
 
 
 class AlertVariables(EnvironmentSettings):
-    """Environment variables of alerts; what is left out of e-mail counts only with a recipient."""
+    """Environment variables of alerts; those of e-mail are required only with a recipient."""
 
     email_to: str = variable(
         "ML_ASSETS_ALERT_EMAIL_TO",

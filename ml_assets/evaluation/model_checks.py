@@ -81,7 +81,8 @@ class ModelChecks:
         findings: By the name of the rule.
         pipeline: The loaded model; None when it could not be loaded and used.
         predicted: Its minutes for the test month; None likewise.
-        intervals: How its prediction intervals do there; None when it has none, or nobody asked.
+        intervals: Coverage of its intervals on the test month; None without intervals, or when
+            not measured.
         fault: Why it could not be loaded and used; empty when it could.
     """
 
@@ -329,13 +330,13 @@ def check_leakage(
 
 
 def fit_time_within_budget(record: ModelRecord, trips: int) -> Finding:
-    """Fitting took no more processor time than the budget for so many trips.
+    """Check the processor time of the fit against the budget for its number of trips.
 
-    A record of before processor time was kept has its wall time instead.
+    A record without processor time, of an earlier version, is checked by its wall time.
 
     Args:
         record: Of the model.
-        trips: How many it was fitted on.
+        trips: Number of training trips.
     """
     budget = max(MIN_FIT_CPU_SECONDS, FIT_CPU_SECONDS_PER_MILLION_TRIPS * trips / 1e6)
     measured = record.fit_cpu_seconds is not None

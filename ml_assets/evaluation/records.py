@@ -219,13 +219,13 @@ class Criterion(StoredRecord):
 
 
 class OtherCandidate(StoredRecord):
-    """Another model of the leaderboard that asked for the place as well, and did not get it.
+    """Another candidate of the leaderboard that was evaluated and not promoted.
 
     Attributes:
         model: Family name.
         version: Its version in the registry.
-        reason: Why not, in a sentence.
-        criteria: Each thing that it had to show.
+        reason: Why it was rejected, in a sentence.
+        criteria: Criteria of the promotion, each with its figures.
     """
 
     model: str
@@ -276,11 +276,11 @@ class ChampionDecision(StoredRecord):
         trigger: Why the training started, or why a person decided so.
         dagster_run_id: The run that decided.
         test_month: The month that models were evaluated on.
-        challenger: Family that asked for the place; None when none did.
+        challenger: Family of the evaluated candidate; None without one.
         challenger_version: Its version in the registry.
-        criteria: Each thing that it had to show.
-        other_candidates: Those that asked before it and were refused for a fault of their own; or,
-            when nobody got the place, those that asked after it.
+        criteria: Criteria of the promotion, each with its figures.
+        other_candidates: Candidates evaluated before it that are not servable; when none was
+            promoted, those evaluated after it.
         months: Training, validation and test months, with checksums.
         code_version: Of the code that decided.
         seconds: Wall time of training the models that were compared, evaluating and deciding.

@@ -1,4 +1,4 @@
-"""How long a fitted pipeline takes for one request, as a service asks it."""
+"""Latency of a fitted pipeline on single requests, as in the prediction service."""
 
 import time
 
@@ -15,9 +15,9 @@ _REPEATS = 30
 
 
 def measure_latency_ms(pipeline: Pipeline) -> float:
-    """Wall time of one request, asked as columns: the shortest of several, after one to warm up.
+    """Measure the wall time of one request given as columns: the minimum of several.
 
-    Whatever else the machine does adds to the others; the model alone decides the shortest.
+    Other load of the machine adds to the rest; the minimum depends on the model alone.
     """
     requests = probe_requests()
     columns = {name: requests[name].to_numpy() for name in REQUEST_COLUMNS}

@@ -36,7 +36,7 @@ Kind = Literal["rollback", "override"]
 
 
 class OverrideRejected(ShownError, ValueError):
-    """The version that a person asked for cannot serve; says why, and what can be done."""
+    """The requested version cannot serve; the message says why, and what to do."""
 
 
 def override_champion(
@@ -133,7 +133,7 @@ def _target(
     serving: ModelVersion | None,
     dataset: str,
 ) -> ModelVersion:
-    """The version to reinstate; None for the one that served before.
+    """Return the version to promote; None for the previous champion.
 
     Raises:
         OverrideRejected: when there is none, it serves already, or it is of other trips.

@@ -79,9 +79,10 @@ def last_applied(log: DecisionLog) -> ChampionDecision | None:
 
 
 def new_data_since(training_set: TrainingSet, last: ChampionDecision | None) -> NewData:
-    """Which months are newer than any that the last training knew, or were published anew.
+    """Return the months that are newer than those of the last training, or were republished.
 
-    Other code, and older months that came in later, are no news: the weekly retraining sees them.
+    Other code, and older months that were ingested later, do not count: the weekly retraining
+    includes them.
     """
     now = _contents(training_set.months)
     if last is None or not last.months:

@@ -59,8 +59,8 @@ class Reproduction(BaseModel):
         model: Its family.
         refit: Whether the registered fit is one on all months.
         training_months: The months that it was fitted on, then and now.
-        test_month: The month whose requests were asked.
-        requests: How many.
+        test_month: The month whose requests are predicted.
+        requests: Number of requests.
         verdict: ``identical`` is bit for bit.
         tolerance: Minutes up to which two predictions count as the same.
         largest_difference: Minutes.
@@ -294,7 +294,7 @@ def changed_inputs(recorded: TrainingRecord, now: TrainingSet) -> list[ChangedIn
 
 
 def _months_apart(then: TrainingSet, now: TrainingSet) -> list[ChangedInput]:
-    """Months that were published anew, or made by other code; each once, whatever its roles."""
+    """Return the months that were republished or made by other code, each once."""
     found: dict[str, ChangedInput] = {}
     for before, after in zip(then.months, now.months, strict=True):
         pairs = {

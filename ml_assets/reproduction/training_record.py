@@ -44,7 +44,7 @@ class TrainingRecord:
         refit_on_validation: Whether the evaluated model was refitted on the validation month.
         training_set: Months and checksums.
         code_version: Of the code that trained it; empty when that was not kept.
-        environment: What it was fitted on; None for versions of before that was kept.
+        environment: What it was fitted on; None for versions registered without it.
     """
 
     registered_model: str
@@ -150,7 +150,7 @@ def _artifact(client: MlflowClient, run: Any, file: str) -> Any:
 
 
 def _kept_record(client: MlflowClient, run: Any) -> dict[str, Any] | None:
-    """The model's record with its environment; None for trainings of before that was kept."""
+    """Return the model's record with its environment; None for trainings that stored none."""
     names = {entry.path for entry in client.list_artifacts(run.info.run_id)}
     if RECORD_FILE not in names:
         return None

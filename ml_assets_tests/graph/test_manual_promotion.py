@@ -57,9 +57,9 @@ def two(project):
     return old, new
 
 
-def roll_back(project, **config):
-    steps = {"roll_back": {"config": {"reason": "errs at night", **config}}}
-    return project.run("roll_back_champion", steps)
+def rollback(project, **config):
+    steps = {"rollback": {"config": {"reason": "errs at night", **config}}}
+    return project.run("rollback_champion", steps)
 
 
 def promote(project, version, reason="I know"):
@@ -87,7 +87,7 @@ def failure_message(result):
 
 def test_back_to_the_champion_before_in_one_step_and_on_record(project, two):
     old, new = two
-    assert roll_back(project).success
+    assert rollback(project).success
     assert (serving(project), serving(project, PREVIOUS)) == (old, new)
     found = log(project).all()[-1]
     assert (found.kind, found.outcome, found.applied) == ("rollback", "rolled back", True)
@@ -104,7 +104,7 @@ def test_back_to_the_champion_before_in_one_step_and_on_record(project, two):
 
 def test_it_is_not_undone_by_a_decision_on_the_same_data(project, two):
     old, _ = two
-    assert roll_back(project).success
+    assert rollback(project).success
     found = decide(project)
     assert not found.promoted
     assert serving(project) == old
@@ -114,7 +114,7 @@ def test_it_is_not_undone_by_a_decision_on_the_same_data(project, two):
 
 def test_to_a_named_version_and_the_override_back(project, two):
     old, new = two
-    assert roll_back(project, version=old).success
+    assert rollback(project, version=old).success
     assert serving(project) == old
     assert promote(project, new).success
     assert serving(project) == new
@@ -125,7 +125,7 @@ def test_to_a_named_version_and_the_override_back(project, two):
 @pytest.mark.parametrize(
     ("attempt", "answer"),
     [
-        (lambda project, two: roll_back(project, version="99"), "has no version 99: choose one of"),
+        (lambda project, two: rollback(project, version="99"), "has no version 99: choose one of"),
         (lambda project, two: promote(project, two[1]), "serves already"),
         (lambda project, two: promote(project, two[0], reason=" "), "a reason is needed"),
     ],
@@ -145,7 +145,7 @@ def test_an_impossible_promotion_fails_with_a_reason_and_changes_nothing(
 def test_a_model_of_other_trips_is_not_put_in_front_of_these(project, two, by):
     old, new = two
     client(project).set_model_version_tag(NAME, old, "dataset", "sample_green")
-    result = roll_back(project) if by == "rollback" else promote(project, old)
+    result = rollback(project) if by == "rollback" else promote(project, old)
     assert not result.success
     assert "was trained on sample_green, not on green: choose one of" in failure_message(result)
     assert f"{new} (linear_regression)" in failure_message(
@@ -161,7 +161,7 @@ def test_a_champion_of_real_trips_stays_when_others_are_named_in_this_shell(proj
     old, new = two
     client(project).set_model_version_tag(NAME, new, "dataset", "yellow")
     client(project).set_model_version_tag(NAME, new, "synthetic", "false")
-    result = roll_back(project) if by == "rollback" else promote(project, old)
+    result = rollback(project) if by == "rollback" else promote(project, old)
     assert not result.success
     assert "which serves, was trained on yellow" in failure_message(result)
     assert "set ML_ASSETS_TRIPS and ML_ASSETS_TAXI" in failure_message(result)
@@ -170,7 +170,7 @@ def test_a_champion_of_real_trips_stays_when_others_are_named_in_this_shell(proj
 
 def test_without_one_before_there_is_nothing_to_go_back_to(project, two):
     client(project).delete_registered_model_alias(NAME, PREVIOUS)
-    result = roll_back(project)
+    result = rollback(project)
     assert not result.success
     assert f"no version served before version {two[1]}" in failure_message(result)
 
@@ -180,7 +180,7 @@ def test_the_only_version_is_not_offered_in_its_own_place(project, two):
     for entry in client(project).search_model_versions(f"name='{NAME}'"):
         if str(entry.version) != str(two[1]):
             client(project).delete_model_version(NAME, entry.version)
-    result = roll_back(project)
+    result = rollback(project)
     assert not result.success
     assert (
         f"nothing to roll back to: version {two[1]} of {NAME} is the only one"
@@ -194,7 +194,7 @@ def test_a_version_that_the_code_of_today_does_not_answer_for_is_not_served(proj
     old, new = two
     answers = json.dumps([1.0] * 6)
     client(project).set_model_version_tag(NAME, old, "fingerprint", answers)
-    result = roll_back(project)
+    result = rollback(project)
     assert not result.success
     assert "the code has changed since" in failure_message(result)
     assert serving(project) == new
@@ -212,7 +212,7 @@ def test_such_a_champion_can_no_longer_be_scored_and_the_baselines_decide(projec
 
 
 def test_a_month_that_came_later_may_decide_again(project, two):
-    assert roll_back(project).success
+    assert rollback(project).success
     assert project.ingest("2023-04", "2023-04").success
     assert project.train(("linear_regression", "lasso")).success
     found = log(project).all()[-1]
@@ -243,7 +243,7 @@ def test_a_refused_command_leaves_no_run(
 
 
 def test_the_commands_list_and_show_decisions(project, two, monkeypatch, capsys):
-    assert roll_back(project).success
+    assert rollback(project).success
     environment = {
         "ML_ASSETS_HOME": project.settings.home,
         "ML_ASSETS_TRIPS": project.settings.trips,

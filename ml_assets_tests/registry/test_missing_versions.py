@@ -45,7 +45,7 @@ def register_versions(client, tmp_path, *promoted):
             serving = str(number)
 
 
-def roll_back(client, tmp_path, version=None):
+def rollback(client, tmp_path, version=None):
     registry = Registry(client, NAME, tmp_path)
     log = DecisionLog(str(tmp_path), "sample_green")
     override_champion(registry, log, kind="rollback", version=version, reason="test")
@@ -57,7 +57,7 @@ def test_a_deleted_alias_names_the_version_that_served_last(client, tmp_path, se
     for raised, act in (
         (ModelNotFound, lambda: load_model(client, NAME)),
         (UnknownVersion, lambda: load_training_record(client, NAME, CHAMPION)),
-        (OverrideRejected, lambda: roll_back(client, tmp_path)),
+        (OverrideRejected, lambda: rollback(client, tmp_path)),
     ):
         with pytest.raises(raised, match="`ml-assets promote 2`") as error:
             act()
@@ -82,7 +82,7 @@ def test_a_rollback_to_a_deleted_version_names_another(client, tmp_path):
     client.set_registered_model_alias(NAME, PREVIOUS, "2")
     client.delete_model_version(NAME, "2")
     with pytest.raises(OverrideRejected, match="or it was deleted: .*`ml-assets promote 1`"):
-        roll_back(client, tmp_path)
+        rollback(client, tmp_path)
 
 
 def test_without_any_version_one_trains_first(client, settings):

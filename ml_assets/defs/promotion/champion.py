@@ -115,7 +115,7 @@ def champion_model(
     version = decision.registry_version
 
     def metadata() -> dict[str, dg.MetadataValue]:
-        links = tracking.where_to_look(registry.client, version)
+        links = tracking.version_links(registry.client, version)
         return {**decision_metadata(decision, log.all()), **links}
 
     return dg.MaterializeResult(metadata=safe_metadata(context.log, "champion_model", metadata))

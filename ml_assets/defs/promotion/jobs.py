@@ -1,4 +1,4 @@
-"""Jobs by which a person decides who serves: back to the champion before, or a version by name."""
+"""Jobs of manual promotion: roll back to an earlier champion, or promote a version."""
 
 import dagster as dg
 from pydantic import Field
@@ -10,33 +10,33 @@ from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.promotion.decision_log import DecisionLog
 
-ROLL_BACK, PROMOTE = "roll_back_champion", "promote_version"
+ROLLBACK, PROMOTE = "rollback_champion", "promote_version"
 
 
-class RollBackConfig(dg.Config):
-    """Back to which version, and why."""
+class RollbackConfig(dg.Config):
+    """Config of the rollback."""
 
     version: str | None = Field(
-        default=None, description="Registry version; unset: the one that served before."
+        default=None, description="Registry version; unset: the previous champion."
     )
     reason: str = Field(description="Why, for the record.")
 
 
 class PromoteConfig(dg.Config):
-    """Which version serves from now on, and why."""
+    """Config of the promotion."""
 
     version: str = Field(description="Registry version.")
     reason: str = Field(description="Why, for the record.")
 
 
-@dg.op(name="roll_back", out=dg.Out(dg.Nothing))
-def roll_back_op(
+@dg.op(name="rollback", out=dg.Out(dg.Nothing))
+def rollback_op(
     context: dg.OpExecutionContext,
-    config: RollBackConfig,
+    config: RollbackConfig,
     trip_store: TripStoreResource,
     tracking: MlflowTracking,
 ) -> None:
-    """Let an earlier champion serve again."""
+    """Promote an earlier champion again."""
     _promote(context, trip_store, tracking, "rollback", config.version, config.reason)
 
 
@@ -47,33 +47,33 @@ def promote_op(
     trip_store: TripStoreResource,
     tracking: MlflowTracking,
 ) -> None:
-    """Let a version serve, whatever a decision said of it."""
+    """Promote a version, whatever the last decision on it."""
     _promote(context, trip_store, tracking, "override", config.version, config.reason)
 
 
 @dg.job(
-    name=ROLL_BACK,
-    description="Return to the champion before, or to a named version, in one step. It is not "
-    "undone by the next retraining unless that is better on newer data.",
+    name=ROLLBACK,
+    description="Roll back to the previous champion, or to a version. It stays champion until a "
+    "retraining is better on newer data.",
 )
-def roll_back_champion() -> None:
-    """Go back to an earlier champion."""
-    roll_back_op()
+def rollback_champion() -> None:
+    """Roll back to an earlier champion."""
+    rollback_op()
 
 
 @dg.job(
     name=PROMOTE,
-    description="A person's override: let a version serve. It is loaded and asked before the alias "
-    "moves, and stands until a retraining is better on newer data.",
+    description="Manual override: promote a version. It is loaded and predicts before the alias "
+    "moves, and stays champion until a retraining is better on newer data.",
 )
 def promote_version() -> None:
-    """Let a version serve on a person's word."""
+    """Promote a version manually."""
     promote_op()
 
 
 def promotion_jobs() -> list[dg.JobDefinition]:
     """Both jobs."""
-    return [roll_back_champion, promote_version]
+    return [rollback_champion, promote_version]
 
 
 def _promote(
@@ -106,7 +106,7 @@ def _promote(
     context.log.info(decision.reason)
 
     def metadata() -> dict[str, dg.MetadataValue]:
-        links = tracking.where_to_look(registry.client, decision.registry_version or "")
+        links = tracking.version_links(registry.client, decision.registry_version or "")
         return {**decision_metadata(decision, log.all()), **links}
 
     shown = safe_metadata(context.log, "champion_model", metadata)

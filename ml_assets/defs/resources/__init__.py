@@ -1,4 +1,4 @@
-"""Dagster resources, made from the settings in one place."""
+"""Dagster resources, built from the settings."""
 
 import os
 from typing import Any
@@ -14,10 +14,10 @@ from ml_assets.secrets import without_credentials
 
 
 def project_resources(settings: Settings) -> dict[str, Any]:
-    """Every resource by its key.
+    """Return the resources by key.
 
-    Dagster's UI shows the configuration of resources: a value with a password in it is given by the
-    name of its variable.
+    Dagster's UI shows the configuration of resources, so a value that contains a password is
+    replaced by the name of its variable.
     """
     store = TripStoreResource(
         home=_shown("ML_ASSETS_HOME", settings.home),
@@ -45,9 +45,9 @@ def project_resources(settings: Settings) -> dict[str, Any]:
 
 
 def _shown(variable: str, value: str) -> str:
-    """The value, or a reference to its environment variable when it holds credentials."""
+    """Return the value, or a reference to its environment variable if it has credentials."""
     if value == without_credentials(value):
         return value
-    # Steps read the variable when they start: it has to hold the value that was checked.
+    # Steps read the variable when they start: it must have the validated value.
     os.environ[variable] = value
     return dg.EnvVar(variable)

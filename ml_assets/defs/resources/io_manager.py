@@ -1,4 +1,4 @@
-"""The IO manager of monthly tables: Parquet under a contract, a month at a time."""
+"""IO manager of monthly tables: Parquet with a schema contract, one month at a time."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from ml_assets.trips.month import Month
 
 @dataclass(frozen=True)
 class TableMonth:
-    """One month of a table as an asset makes it.
+    """One month of a table, made by an asset.
 
     Attributes:
-        rows: The rows and what they were made from; None when there is nothing to store.
-        describe: Makes the month's metadata, once it is stored; it must not raise.
+        rows: The rows and their lineage; None when there is nothing to store.
+        describe: Returns the month's metadata once it is stored; must not raise.
     """
 
     rows: tuple[pl.DataFrame, Lineage] | None
@@ -28,11 +28,11 @@ class TableMonth:
 
 @dataclass(frozen=True)
 class MonthlyTable:
-    """What an asset hands over to be stored: months made one after the other, never all at once.
+    """Output of an asset: months that are computed and stored one at a time.
 
     Attributes:
-        months: Which, in order.
-        make: Makes one of them; whatever it raises fails that month alone.
+        months: The months, in order.
+        make: Computes a month; an exception fails that month only.
         add_metadata: The asset context's ``add_asset_metadata``.
     """
 
@@ -42,7 +42,7 @@ class MonthlyTable:
 
 
 class StoredMonths(Mapping[Month, pl.DataFrame]):
-    """What an asset gets to read: the months that are there, each read when it is asked for."""
+    """Input of an asset: the stored months, each read on access."""
 
     def __init__(self, store: TripStore, table: str, months: list[Month]) -> None:
         self._store = store
@@ -71,14 +71,14 @@ class MonthlyTableIOManager(dg.ConfigurableIOManager):
     def handle_output(  # type: ignore[override]  # Dagster takes a generator, too
         self, context: dg.OutputContext, obj: MonthlyTable
     ) -> Iterator[dg.DagsterEvent]:
-        """Write every month that the asset makes; one month is in memory at a time.
+        """Store every month of the output; one month is in memory at a time.
 
         Yields:
-            When the step is about to fail, the materializations of the months that are stored:
-            Dagster records the months of a step only when it succeeds.
+            Materializations of the stored months when a month failed: Dagster records the months
+            of a step only when the step succeeds.
 
         Raises:
-            dg.Failure: when at least one month failed; names each, and the others are stored.
+            dg.Failure: A month failed. The message names each; the others are stored.
         """
         table = context.asset_key.path[-1]
         failures = MonthFailures(obj.months, "stored", context.log)
@@ -100,7 +100,7 @@ class MonthlyTableIOManager(dg.ConfigurableIOManager):
             obj.add_metadata(metadata, partition_key=str(month))
 
     def _store(self, context: dg.OutputContext, table: str, made: TableMonth) -> Mapping[str, Any]:
-        """Store a month, if there is one; its metadata."""
+        """Store a month unless it has no rows; return its metadata."""
         if made.rows is not None:
             frame, lineage = made.rows
             size = self.store.tables().write_table(table, frame, lineage)
@@ -108,7 +108,7 @@ class MonthlyTableIOManager(dg.ConfigurableIOManager):
         return made.describe()
 
     def load_input(self, context: dg.InputContext) -> StoredMonths:
-        """The requested partitions that are stored, unread."""
+        """Return the requested partitions that are stored, without reading them."""
         store = self.store.tables()
         table = context.asset_key.path[-1]
         wanted = {Month.parse(key) for key in context.asset_partition_keys}

@@ -1,4 +1,4 @@
-"""The Dagster resource for MLflow: opens the store, and runs that end as their step ends."""
+"""Dagster resource for MLflow: the store, and runs that end with the status of their step."""
 
 import contextlib
 from collections.abc import Iterator
@@ -33,18 +33,18 @@ _OUTCOMES = {
 class MlflowTracking(dg.ConfigurableResource):
     """MLflow tracking and registry (``MLFLOW_TRACKING_URI``).
 
-    Unlike dagster-mlflow's ``mlflow_tracking`` it has no effect until a step asks for a client,
-    opens one MLflow run a training asset, and closes it with the step's own outcome.
+    Unlike dagster-mlflow's ``mlflow_tracking`` it has no effect until a step requests a client,
+    opens one MLflow run per training asset, and ends it with the status of the step.
 
     Attributes:
         tracking_uri: A database URL or a server.
         experiment: Experiment that runs are logged to.
         registered_model: Name under which champions are registered.
-        artifact_location: Where models and pictures of a database-backed store go: below
-            ``ML_ASSETS_HOME`` where MLflow can store there (a folder, ``s3://``, ``gs://``,
+        artifact_location: Location of the artifacts of a database-backed store: below
+            ``ML_ASSETS_HOME`` where MLflow supports it (a folder, ``s3://``, ``gs://``,
             ``wasbs://``, ``abfss://``, ``hdfs://``, ``ftp://``, ``sftp://``, without a password),
-            else below the home's local folder. A server decides by itself.
-        lock_folder: Local folder for the lock that keeps two processes from migrating at once.
+            else below the home's local folder. A server uses its own.
+        lock_folder: Local folder for the lock that prevents concurrent migrations.
     """
 
     tracking_uri: str
@@ -54,14 +54,11 @@ class MlflowTracking(dg.ConfigurableResource):
     lock_folder: str
 
     def client(self) -> "MlflowClient":
-        """A client of the store, which is reachable, migrated and has the experiment."""
+        """Return a client of the reachable, migrated store with the experiment."""
         return self._store().client()
 
     def reader(self) -> "MlflowClient":
-        """A client to read runs and the registry with; it needs no experiment.
-
-        Where nothing was ever tracked, it is one of a store that is made now.
-        """
+        """Return a client to read runs and the registry; creates the store if there is none."""
         from ml_assets.registry.mlflow_store import NothingTracked
 
         store = self._store()
@@ -71,14 +68,14 @@ class MlflowTracking(dg.ConfigurableResource):
             return store.client()
 
     def registry(self) -> "Registry":
-        """The registered model, and a client of its store."""
+        """Return the registered model with a client of its store."""
         from ml_assets.registry.registry import Registry
 
         return Registry(self.client(), self.registered_model, Path(self.lock_folder))
 
     @contextlib.contextmanager
     def run(self, context: dg.AssetExecutionContext, name: str) -> Iterator[TrackedRun]:
-        """An MLflow run for the step that is executing."""
+        """Open an MLflow run for the executing step."""
         client = self.client()
         self.close_orphaned(client, context.instance)
         tags = {
@@ -93,7 +90,7 @@ class MlflowTracking(dg.ConfigurableResource):
     def warm_start_parameters(
         self, client: "MlflowClient", model: str, training_set: "TrainingSet"
     ) -> dict[str, Any] | None:
-        """Parameters of the serving champion, if it is of that family; else None."""
+        """Return the parameters of the champion if it is of that family, else None."""
         from ml_assets.registry.loading import warm_start_parameters
 
         return warm_start_parameters(client, self.registered_model, model, training_set)
@@ -102,12 +99,12 @@ class MlflowTracking(dg.ConfigurableResource):
         """End MLflow runs that a killed Dagster run left RUNNING.
 
         Args:
-            client: Of the store.
-            instance: A Dagster run that it does not know is left alone: on a shared tracking
-                server that is a live run of another instance.
+            client: Client of the store.
+            instance: Runs that this instance does not know are left alone: on a shared tracking
+                server they may be active runs of another instance.
 
         Returns:
-            Ids of the MLflow runs that were ended.
+            Ids of the ended MLflow runs.
         """
 
         def outcome(dagster_run_id: str) -> str | None:
@@ -116,8 +113,8 @@ class MlflowTracking(dg.ConfigurableResource):
 
         return close_orphaned_runs(client, self.experiment, outcome)
 
-    def where_to_look(self, client: "MlflowClient", version: str) -> dict[str, dg.MetadataValue]:
-        """Links to a registered version and its run; for a database, the command that shows it."""
+    def version_links(self, client: "MlflowClient", version: str) -> dict[str, dg.MetadataValue]:
+        """Return links to a registered version and its run; for a database, the UI's command."""
         experiment = client.get_experiment_by_name(self.experiment)
         found = pages(
             self.tracking_uri,
@@ -129,7 +126,7 @@ class MlflowTracking(dg.ConfigurableResource):
         return self._as_metadata(found)
 
     def run_links(self, run: TrackedRun) -> dict[str, dg.MetadataValue]:
-        """A link to a run; for a database, the command that shows it."""
+        """Return a link to a run; for a database, the UI's command."""
         return self._as_metadata(run_page(self.tracking_uri, run.experiment_id, run.run_id))
 
     def _as_metadata(self, links: dict[str, str]) -> dict[str, dg.MetadataValue]:

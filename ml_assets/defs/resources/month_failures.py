@@ -1,4 +1,4 @@
-"""What failed in a step that works on several months, month by month: the others go on."""
+"""Failures by month of a step that processes several months; the other months continue."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,20 +15,20 @@ from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
 
 ERRORS = (Exception, pl.exceptions.PanicException)
-"""What a month's data can raise; a panic inside Polars is no ``Exception``."""
+"""Exceptions of a month's data; a panic inside Polars is not an ``Exception``."""
 
 _MIN_CHARACTERS = 150
 _MAX_CHARACTERS_OF_ALL = 15_000
-"""Of all failures in one message; each is in the log in full. Dagster's storage keeps 20,000."""
+"""Maximum length of a message; the log has each failure in full. Dagster's storage keeps 20,000."""
 
 
 class MonthFailures:
-    """Collects the failure of each month of a step, and what became of the other months.
+    """Collects the failures and the metadata of the months of a step.
 
     Args:
         months: All months of the step, in order.
-        done: What is done to a month, as a participle for messages: ``ingested``, ``stored``.
-        log: Where each failure goes at once, with its traceback where it is not of this project.
+        done: Participle for messages, such as ``ingested`` or ``stored``.
+        log: Logger of each failure; errors from outside this project with their traceback.
     """
 
     def __init__(self, months: Sequence[Month], done: str, log: logging.Logger) -> None:
@@ -37,13 +37,13 @@ class MonthFailures:
         self._log = log
         self.errors: dict[Month, BaseException] = {}
         self.metadata: dict[Month, Mapping[str, Any]] = {}
-        """Of the months that went well."""
+        """Metadata of the successful months."""
         self.stopped = False
-        """Whether to leave the months that come: the home cannot be written."""
+        """Whether to skip the remaining months: the home cannot be written."""
 
     @contextmanager
     def of(self, month: Month) -> Iterator[None]:
-        """Note whatever the block raises as the failure of this month."""
+        """Record an exception of the block as the failure of this month."""
         try:
             yield
         except ERRORS as error:
@@ -51,16 +51,16 @@ class MonthFailures:
             self._log.error(
                 f"{month}: {describe_error(error)}", exc_info=None if _is_known(error) else error
             )
-            # A disk without room has none for the next month.
+            # A full disk has no space for the next month either.
             self.stopped = isinstance(error, StorageError) or (
                 isinstance(error, OSError) and error.errno in DISK_FULL
             )
 
     def message(self, kept: Sequence[Month]) -> str:
-        """Return one line that names each failed month, and what became of the others.
+        """Return one line on each failed month and on the others.
 
         Args:
-            kept: Months that are stored now; a month that went well may have had no file.
+            kept: Months that are now stored; a successful month may have no file.
         """
         count = f"{len(self.errors)} of {len(self._months)} months could not be {self._done}"
         room = max(_MIN_CHARACTERS, _MAX_CHARACTERS_OF_ALL // len(self.errors))
@@ -78,19 +78,19 @@ class MonthFailures:
         return f"{count}: {' | '.join(parts)}"
 
     def cause(self) -> BaseException:
-        """Return the failure to chain: one that may pass if there is any, else the first."""
-        passing = (SourceUnavailable, OSError)
-        return min(self.errors.values(), key=lambda error: not isinstance(error, passing))
+        """Return the error to chain: a transient one if there is any, else the first."""
+        transient = (SourceUnavailable, OSError)
+        return min(self.errors.values(), key=lambda error: not isinstance(error, transient))
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an error's own words in one bounded line, with its type where it is a foreign one."""
+    """Return an error's message in one bounded line, with its type for errors of other packages."""
     if _is_known(error):
         return one_line(scrub(str(error)))
     return error_text(error) if str(error) else type(error).__name__
 
 
 def _is_known(error: BaseException) -> bool:
-    """Whether the message was written for people: by this project, or by the operating system."""
+    """Whether the message is understandable: by this project or by the operating system."""
     own = type(error).__module__.startswith("ml_assets.")
     return own or isinstance(error, dg.Failure | OSError)

@@ -1,4 +1,4 @@
-"""Dagster resources for the trips: where months come from, and where they are kept."""
+"""Dagster resources of the trips: source, store and request log."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class TripSourceResource(dg.ConfigurableResource):
     max_month_rows: int | None = None
 
     def open(self) -> TripSource:
-        """The source; makes no network call yet."""
+        """Open the source, without a network request."""
         return open_source(self.trips, self.taxi, max_month_rows=self.max_month_rows)
 
 
@@ -32,20 +32,20 @@ class TripStoreResource(dg.ConfigurableResource):
     max_month_rows: int | None = None
 
     def limits(self) -> MonthLimits:
-        """How large a published month may be."""
+        """Return the maximum size of a published month."""
         return MonthLimits.of(self.taxi, self.max_month_rows)
 
     def tables(self) -> TripStore:
-        """Raw files and monthly tables."""
+        """Return the store of raw files and monthly tables."""
         return TripStore(self.home, self.taxi, self.synthetic)
 
     def records(self) -> RecordStore:
-        """Training sets, figures and decisions."""
+        """Return the store of training sets, metrics and decisions."""
         return RecordStore(self.home, self.tables().dataset)
 
 
 class RequestLogResource(dg.ConfigurableResource):
-    """Where the service on this machine writes what it answers.
+    """The request log of the prediction service on this machine.
 
     Attributes:
         local_home: The home's local folder (``Settings.local_home``).
@@ -55,5 +55,5 @@ class RequestLogResource(dg.ConfigurableResource):
 
     @property
     def folder(self) -> Path:
-        """Folder of the log; it is there once something was served."""
+        """Folder of the log; it exists once a prediction was served."""
         return Path(self.local_home) / FOLDER

@@ -1,9 +1,8 @@
-"""Checks of models: good enough, sane, the same once stored and loaded, and fitted in time.
+"""Checks of models: accuracy, range of predictions, serialization, leakage, and fitting time.
 
-They load every model from MLflow and predict the whole test month with it. None of them blocks,
-since one poor family must not keep the others from being compared. Nor does the check of the
-leaderboard's winner: the decision on the champion holds the winner to the same rules by itself, and
-records why it is refused, which a blocked step could not.
+They load every model from MLflow and predict the whole test month. None is blocking: a poor family
+must not stop the comparison of the others. Nor is the check of the leaderboard's best model: the
+promotion applies the same rules and records why a model is rejected.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,11 +38,11 @@ _SPECS = {
     "better_than_baselines": "RMSE below that of every baseline on the same test month.",
     "predictions_in_range": "Every prediction is finite and a possible number of minutes.",
     "serialization_round_trip": "Stored and loaded again, the model predicts the same.",
-    "no_test_leakage": "Neither its months nor its error tell of the test month, and it "
-    "errs as much when the test trips are told a little otherwise.",
-    "fit_time_within_budget": "Fitting takes no more processor time than the budget for so many "
-    "trips.",
-    "interval_coverage": "The intervals hold their nominal share of test trips, within 3 points.",
+    "no_test_leakage": "Neither its months nor its error indicate that it has seen the test month, "
+    "and its error is the same on slightly changed copies of the test trips.",
+    "fit_time_within_budget": "Fitting takes no more processor time than the budget for the number "
+    "of trips.",
+    "interval_coverage": "The intervals cover their nominal share of test trips, within 3 points.",
 }
 _NOT_APPLIED_TO_THE_WINNER = ("fit_time_within_budget", "interval_coverage")
 _LEADERBOARD = dg.AssetKey("model_leaderboard")
