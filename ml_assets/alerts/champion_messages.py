@@ -85,7 +85,7 @@ def manual_change(decision: DecisionSummary, ui_url: str, *, rolled_back: bool) 
         what=f"The champion was {how}: {decision.champion or 'nothing'} serves{before}",
         where=decision.where(ui_url),
         since=decision.at,
-        what_to_do=f"To undo it: `ml-assets promote {back} --reason …`. It holds until a "
+        what_to_do=f"To undo it: `ml-assets promote {back} --reason …`. It stands until a "
         "retraining is better on a newer month.",
         details=(f"Reason: {decision.reason}",),
     )

@@ -1,7 +1,7 @@
-"""The history of champion decisions: one small file each, never changed once carried out.
+"""The log of promotion decisions: one small file each, never changed once applied.
 
-The only place where a decision is kept: the page of ``champion_model`` and the descriptions of
-versions in MLflow show it, and refer to it by its id.
+Decisions are stored only here; the metadata of ``champion_model`` and the descriptions of versions
+in MLflow refer to them by id.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _FOLDER = "decisions"
 
 
 def position(decision: ChampionDecision) -> tuple[int, str, str]:
-    """Sort key of decisions on one dataset, the oldest first."""
+    """Return the sort key of a dataset's decisions, oldest first."""
     return decision.sequence, decision.decided_at, decision.decision_id
 
 
@@ -38,7 +38,7 @@ class DecisionLog:
         """Add a decision as the newest, or replace the one with the same time and id.
 
         Raises:
-            StorageError: when there is no room, or no permission to write.
+            StorageError: The disk is full, or may not be written.
         """
         when = decision.decided_at.replace(":", "").replace("+0000", "Z")
         name = f"{when}_{decision.decision_id}.json"
@@ -46,21 +46,18 @@ class DecisionLog:
         write_text(f"{self._folder}/{name}", numbered.model_dump_json(indent=1))
 
     def all(self) -> list[ChampionDecision]:
-        """Every decision, oldest first.
+        """Return all decisions, oldest first.
 
         Raises:
-            UnreadableRecord: when a file of it is damaged, or was written by other code.
+            UnreadableRecord: A file is damaged, or was written by incompatible code.
         """
         return sorted((self._read(name) for name in self._names()), key=position)
 
     def newest(self) -> ChampionDecision | None:
-        """The newest decision that was carried out: which version serves, and why.
-
-        Returns:
-            None before the first.
+        """Return the newest applied decision; None before the first.
 
         Raises:
-            UnreadableRecord: when a damaged file seems to be newer; older ones are passed over.
+            UnreadableRecord: A damaged file may be newer; older damaged files are ignored.
         """
         applied: list[tuple[tuple[int, str, str], str, ChampionDecision]] = []
         damaged: dict[str, UnreadableRecord] = {}
@@ -79,15 +76,15 @@ class DecisionLog:
         return None if newest is None else newest[2]
 
     def latest_training(self) -> ChampionDecision | None:
-        """The newest decision that a training led to, promoted or not; None before the first."""
+        """Return the newest decision of a training, promoted or not; None before the first."""
         trainings = [decision for decision in self.all() if decision.kind == "training"]
         return trainings[-1] if trainings else None
 
     def mark_applied(self, serving: str | None) -> None:
-        """Mark the newest decision carried out if it was, and its process died before it said so.
+        """Mark the newest decision applied if its process died after it had moved the alias.
 
         Args:
-            serving: The version that serves now.
+            serving: Version number of the champion.
         """
         decisions = self.all()
         if decisions and not decisions[-1].applied:
@@ -96,10 +93,10 @@ class DecisionLog:
                 self.write(last.model_copy(update={"applied": True}))
 
     def _sequence(self, name: str) -> int:
-        """The number of the decision in this file, or of a new one."""
+        """Return the sequence number of the decision in this file, or of a new one."""
         numbers = {}
         for other in self._names():
-            # One that cannot be read must not keep others from being written; readers name it.
+            # An unreadable file must not block writing others; readers report it.
             with contextlib.suppress(UnreadableRecord):
                 numbers[other] = self._read(other).sequence
         return numbers.get(name, max(numbers.values(), default=0) + 1)

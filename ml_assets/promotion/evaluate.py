@@ -1,7 +1,7 @@
-"""The champion and the leaderboard's models, evaluated on the same trips, the best model first.
+"""Evaluate the champion and the leaderboard's models on the same trips, best model first.
 
-Each candidate is registered, loaded back as a server would load it, and held to its checks; what is
-found decides whether it is promoted, and whether the next model of the leaderboard is tried.
+Each candidate is registered, loaded as the service would load it, and checked. The results decide
+whether it is promoted, and whether the next model of the leaderboard is tried.
 """
 
 import json
@@ -67,7 +67,7 @@ from ml_assets.trips.quality import Finding, Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
 
 _REFIT_CHECKS: Final = ("predictions_in_range", "serialization_round_trip")
-"""Of a model that was fitted on the test month as well, and therefore knows it."""
+"""Checks of a model that was fitted on the test month, too."""
 
 _CHECKS: Final = (*_REFIT_CHECKS, "no_test_leakage")
 
@@ -78,25 +78,25 @@ class NotServable(ShownError, RuntimeError):
 
 @dataclass(frozen=True)
 class CandidateResult:
-    """A candidate, and what was decided on it."""
+    """A candidate with the decision on it."""
 
     candidate: Candidate
     promotion: Promotion
 
     @property
     def model(self) -> str:
-        """Name of its family."""
+        """Name of the family."""
         return self.candidate.row.model
 
     @property
     def version(self) -> str | None:
-        """Its number in the registry; None when it has none."""
+        """Version number in the registry; None when it is not registered."""
         version = self.candidate.version
         return None if version is None else version.version
 
     @property
     def servable(self) -> bool:
-        """Whether it may be tried: another version than the champion, without a failed check."""
+        """Whether it could be served: not the champion, and without a failed check."""
         evaluation = self.candidate.evaluation
         return bool(evaluation.findings) and not evaluation.failures
 
@@ -115,11 +115,11 @@ class Evaluator:
     """Evaluates the models of a leaderboard against the champion.
 
     Attributes:
-        registry: Where champions are registered.
+        registry: The registered model.
         board: The leaderboard.
-        test_set: What it was made from, and the trips of the test month.
-        store: Where the months lie.
-        champion: What serves, evaluated on these trips; None when nothing does.
+        test_set: Its training set and the trips of the test month.
+        store: Trip store with the months.
+        champion: The champion, evaluated on these trips; None without one.
     """
 
     registry: Registry
@@ -132,13 +132,13 @@ class Evaluator:
     def prepare(
         cls, registry: Registry, board: Leaderboard, training_set: TrainingSet, store: TripStore
     ) -> Self:
-        """Finish what a killed process left undone, and evaluate the champion.
+        """Complete a promotion that a killed process left, and evaluate the champion.
 
         Raises:
-            NoCandidate: when the leaderboard holds no model.
+            NoCandidate: The leaderboard has no model.
         """
         if not board.models:
-            raise NoCandidate("the leaderboard holds no model: materialize one model asset first")
+            raise NoCandidate("the leaderboard has no model: materialize a model asset first")
         repair_aliases(registry.client, registry.name)
         test_set = TestSet(training_set, load_trips(store, training_set, "test"))
         champion = evaluate_champion(registry.client, registry.name, test_set)
@@ -147,10 +147,10 @@ class Evaluator:
     def evaluate_in_order(
         self, limits: PromotionLimits, *, replace_other_dataset: bool
     ) -> tuple[CandidateResult, list[CandidateResult]]:
-        """The candidate that is promoted, or the best one when none is; and the others tried.
+        """Evaluate candidates until one is promoted or the next one could not do better.
 
-        The next model of the leaderboard is tried only if it may do better, and never the champion
-        after another model.
+        Returns:
+            The promoted candidate, or the best one when none is promoted; and the others tried.
         """
         results: list[CandidateResult] = []
         for row in self.board.models:
@@ -167,7 +167,7 @@ class Evaluator:
     def evaluate(
         self, row: ModelRecord, limits: PromotionLimits, *, replace_other_dataset: bool
     ) -> CandidateResult:
-        """The decision on one model of the leaderboard, as it was fitted there."""
+        """Evaluate and decide on one model of the leaderboard."""
         candidate = self._candidate(row)
         roles = fit_roles(self.test_set.training_set, row.refit_on_validation)
         inputs = PromotionInputs(
@@ -181,13 +181,12 @@ class Evaluator:
         return CandidateResult(candidate, promotion)
 
     def refit(self, candidate: Candidate) -> Candidate:
-        """The candidate's parameters fitted on all months, registered and held to that fit.
+        """Refit the candidate on all months, register it and check the registered version.
 
-        Its intervals stay the candidate's: no month is left that it has not seen to calibrate
-        others on.
+        It keeps the candidate's intervals: no unseen month is left for a calibration.
 
         Raises:
-            NotServable: when the registry does not give that fit back.
+            NotServable: The registered version does not predict what the fit predicted.
         """
         client, name = self.registry.client, self.registry.name
         training_set, row = self.test_set.training_set, candidate.row
@@ -210,7 +209,7 @@ class Evaluator:
                 "predictions_sha256": predictions_digest(predicted),
             }
         )
-        del pipeline, trips, requests  # a forest takes much memory, and it is about to be loaded
+        del pipeline, trips, requests  # a forest is large, and the next step loads it again
         months = [str(month) for month in training_set.months_in("train", "validation", "test")]
         version = ensure_registered(client, name, self._version(row, uri, months, refit=True))
         failures = self._run_checks(version, expected, _REFIT_CHECKS).failures
@@ -228,7 +227,7 @@ class Evaluator:
         return self.champion is not None and came_from(self.champion.version, row)
 
     def _candidate(self, row: ModelRecord) -> Candidate:
-        """The model in the registry, with what its checks found; the champion is not checked."""
+        """Register a model of the leaderboard and check it; the champion is not checked."""
         if self.champion is not None and self._is_champion(row):
             return Candidate(row, self.champion.version, CandidateEvaluation())
         client, name = self.registry.client, self.registry.name
@@ -243,7 +242,7 @@ class Evaluator:
     def _version(
         self, row: ModelRecord, uri: str, training_months: Sequence[str], *, refit: bool
     ) -> ModelVersion:
-        """What the registry shows of a model, and what a later decision reads there."""
+        """Return what is stored with the version, for display and for later decisions."""
         training_set, interval = self.test_set.training_set, row.interval
         return ModelVersion(
             model=row.model,
@@ -266,10 +265,10 @@ class Evaluator:
     def _run_checks(
         self, version: ModelVersion, expected: ModelRecord, names: Collection[str]
     ) -> CandidateEvaluation:
-        """Load a version as a server would, and hold it to these checks.
+        """Load a version as the service would, and run these checks.
 
-        Its predictions for the probe requests become a tag of it, by which later code can tell
-        whether it still is the same model.
+        Its predictions for the probe requests become a tag, by which later code verifies that it
+        predicts the same.
         """
         client, name = self.registry.client, self.registry.name
         uri = f"models:/{name}/{version.version}"
@@ -283,7 +282,7 @@ class Evaluator:
                 latency_ms = measure_latency_ms(pipeline)
                 unfitted = clone(pipeline)
                 attach_intervals(unfitted, get_intervals(pipeline))
-            except Exception as error:  # noqa: BLE001 - whatever keeps it from predicting is the finding
+            except Exception as error:  # noqa: BLE001 - any failure to predict is the finding
                 fault = error_text(error)
         if fault:
             finding = Finding(Verdict.FAIL, f"cannot be loaded and used ({fault})")
@@ -295,15 +294,15 @@ class Evaluator:
 def evaluate_champion(
     client: MlflowClient, name: str, test_set: TestSet
 ) -> ChampionEvaluation | None:
-    """The champion, with its predictions for the test month when it is of the same dataset.
+    """Evaluate the champion on the test month if it is of the same dataset.
 
     Args:
         client: MLflow client.
         name: Name of the registered model.
-        test_set: On which the candidates are evaluated.
+        test_set: The test set of the candidates.
 
     Returns:
-        None when nothing serves. One that cannot be loaded or used any more says why.
+        None without a champion. If it can no longer be scored, ``scoring_error`` has the reason.
     """
     version = champion_version(client, name)
     if version is None:
@@ -314,7 +313,7 @@ def evaluate_champion(
         return ChampionEvaluation(version, saw)
     try:
         _, predicted = load_and_predict(lambda: load_verified(name, version), trips)
-    except UnusableModel as error:  # a broken champion must not keep a sound one from serving
+    except UnusableModel as error:  # a broken champion must not block a sound candidate
         return ChampionEvaluation(version, saw, scoring_error=str(error))
     rmse = root_mean_squared_error(trips[TARGET], predicted)
     if not isfinite(rmse):
@@ -323,18 +322,17 @@ def evaluate_champion(
 
 
 def ensure_registered(client: MlflowClient, name: str, version: ModelVersion) -> ModelVersion:
-    """The version of a model in the registry: registered now, unless it was before.
+    """Register a model unless it is registered already, and return its version.
 
-    A process that dies between registering and deciding leaves a version behind, which the next
-    one takes up.
+    A process that dies between registering and deciding leaves a version, which is reused.
 
     Args:
         client: MLflow client.
         name: Name of the registered model.
-        version: Without a number yet.
+        version: The version, without a number yet.
 
     Raises:
-        ModelNotLogged: when this MLflow does not have the model.
+        ModelNotLogged: This MLflow store does not have the model.
     """
     tags = version.to_tags()
     for entry in client.search_model_versions(f"name='{name}' and run_id='{version.run_id}'"):
@@ -360,7 +358,7 @@ def _logged_at(row: ModelRecord) -> str:
 
 
 def record_decision(evaluator: Evaluator, decision: ChampionDecision) -> None:
-    """Let the versions that were tried refer to the decision, and describe it in words."""
+    """Tag and describe the evaluated versions with the decision."""
     registry, champion = evaluator.registry, evaluator.champion
     refused = "refused"
     said = [
@@ -386,16 +384,16 @@ def describe_decision(
     reason: str,
     criteria: list[Criterion],
 ) -> None:
-    """Keep with a version the id of the decision on it, and describe that in words.
+    """Tag a version with the id of the decision on it, and add it to the description.
 
     Args:
         client: MLflow client.
         name: Name of the registered model.
-        version: The version.
-        decision: Of which this is a part.
-        outcome: Such as ``promoted``.
-        reason: For this version.
-        criteria: What it had to show; empty when a person decided.
+        version: Version number.
+        decision: The decision.
+        outcome: Outcome for this version, such as ``promoted``.
+        reason: Reason for this version.
+        criteria: Criteria of this version; empty for a manual decision.
     """
     record = client.get_model_version(name, version)
     for tag in all_names(MANUAL_OVERRIDE):  # of an earlier manual promotion

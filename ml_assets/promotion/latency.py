@@ -1,4 +1,4 @@
-"""Latency of a fitted pipeline on single requests, as in the prediction service."""
+"""The latency of a fitted pipeline for one request, as in the service."""
 
 import time
 
@@ -8,16 +8,16 @@ from ml_assets.pipeline.fingerprint import probe_requests
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 MAX_MILLISECONDS = 50.0
-"""The families take 0.3 to 2.5 ms on two cores; people notice a tenth of a second (Nielsen,
-*Usability Engineering*, 1993, chapter 5), of which half is left to everything else."""
+"""The families take 0.3 to 2.5 ms on two cores. Users notice a tenth of a second (Nielsen,
+*Usability Engineering*, 1993, chapter 5); half of it is left for everything else."""
 
 _REPEATS = 30
 
 
 def measure_latency_ms(pipeline: Pipeline) -> float:
-    """Measure the wall time of one request given as columns: the minimum of several.
+    """Return the wall time of one request in milliseconds: the minimum of several, after a warm-up.
 
-    Other load of the machine adds to the rest; the minimum depends on the model alone.
+    The minimum excludes the delays caused by other load of the machine.
     """
     requests = probe_requests()
     columns = {name: requests[name].to_numpy() for name in REQUEST_COLUMNS}

@@ -1,7 +1,7 @@
-"""A person's say on who serves: back to an earlier champion, or a version by name.
+"""Manual promotion: roll back to an earlier champion, or promote a version by number.
 
-It is checked like any other version before the alias moves, recorded like any other decision, and
-held until there is data that it was not made on.
+The version is checked before the alias moves, the decision is recorded like any other, and it
+stands until a training is evaluated on newer data.
 """
 
 import uuid
@@ -36,7 +36,7 @@ Kind = Literal["rollback", "override"]
 
 
 class OverrideRejected(ShownError, ValueError):
-    """The requested version cannot serve; the message says why, and what to do."""
+    """The requested version cannot be promoted; the message has reason and remedy."""
 
 
 def override_champion(
@@ -48,23 +48,22 @@ def override_champion(
     reason: str,
     dagster_run_id: str = "",
 ) -> ChampionDecision:
-    """Let another version serve, on a person's word.
+    """Promote a version by hand.
 
     Args:
-        registry: Where champions are registered.
-        log: Decisions; the newest training's tells on which data the person chose.
-        kind: ``rollback`` (to the version that served before, unless one is named) or
-            ``override``.
-        version: The version; None, with a rollback, means the one before.
-        reason: The person's.
-        dagster_run_id: The run that carries it out.
+        registry: The registered model.
+        log: Decision log; its latest training has the data known at the time of the choice.
+        kind: ``rollback`` (to the previous champion, unless a version is given) or ``override``.
+        version: Version number; None for the previous champion, with a rollback.
+        reason: Reason given by the operator.
+        dagster_run_id: Id of the Dagster run.
 
     Returns:
-        The decision, carried out and recorded.
+        The decision, applied and recorded.
 
     Raises:
-        OverrideRejected: when there is no such version, it serves already, or cannot be served.
-        ConcurrentPromotion: when another process moved the alias meanwhile.
+        OverrideRejected: The version does not exist, is the champion already, or is not servable.
+        ConcurrentPromotion: Another process moved the alias in the meantime.
     """
     client, name = registry.client, registry.name
     repair_aliases(client, name)
@@ -89,18 +88,18 @@ def override_champion(
 
 
 def require_possible(registry: Registry, dataset: str, version: str | None) -> ModelVersion:
-    """Refuse a version that cannot serve; changes nothing.
+    """Check that a version can be promoted, without changing anything.
 
     Args:
-        registry: Where champions are registered.
-        dataset: The trips that are named now.
-        version: The version; None means the one that served before.
+        registry: The registered model.
+        dataset: The dataset of the current settings.
+        version: Version number; None for the previous champion.
 
     Returns:
-        The version, as the registry has it.
+        The registered version.
 
     Raises:
-        OverrideRejected: when there is no such version, it serves already, or cannot be served.
+        OverrideRejected: The version does not exist, is the champion already, or is not servable.
     """
     client, name = registry.client, registry.name
     serving = champion_version(client, name)
@@ -111,18 +110,18 @@ def require_possible(registry: Registry, dataset: str, version: str | None) -> M
 
 
 def _require_same_trips(serving: ModelVersion | None, dataset: str) -> None:
-    """What serves for real trips gives way to a version of these trips only.
+    """Check that a champion of real trips is only replaced by a version of the same dataset.
 
     Raises:
-        OverrideRejected: when it was trained on others than those that are named now.
+        OverrideRejected: The champion's dataset is not that of the current settings.
     """
     if serving is None or serving.synthetic or not serving.dataset:
         return
     if serving.dataset != dataset:
         raise OverrideRejected(
-            f"version {serving.version}, which serves, was trained on {serving.dataset}, and the "
-            f"trips named now are those of {dataset}: set ML_ASSETS_TRIPS and ML_ASSETS_TAXI as "
-            "they were when it was trained"
+            f"the champion, version {serving.version}, was trained on {serving.dataset}, and the "
+            f"current settings are of {dataset}: set ML_ASSETS_TRIPS and ML_ASSETS_TAXI as they "
+            "were when it was trained"
         )
 
 
@@ -133,10 +132,10 @@ def _target(
     serving: ModelVersion | None,
     dataset: str,
 ) -> ModelVersion:
-    """Return the version to promote; None for the previous champion.
+    """Find the version to promote; the previous champion without a number.
 
     Raises:
-        OverrideRejected: when there is none, it serves already, or it is of other trips.
+        OverrideRejected: It does not exist, is the champion already, or is of another dataset.
     """
     if version is None:
         if serving is None:
@@ -173,7 +172,7 @@ def _target(
 
 
 def _numbered(client: MlflowClient, name: str, version: str) -> ModelVersion | None:
-    """The version with this number; None when there is none, or it is no number."""
+    """Return the version with this number; None when there is none, or it is not a number."""
     try:
         return ModelVersion.from_mlflow(client.get_model_version(name, version))
     except MlflowException:
@@ -181,14 +180,14 @@ def _numbered(client: MlflowClient, name: str, version: str) -> ModelVersion | N
 
 
 def _choose(client: MlflowClient, name: str, dataset: str) -> str:
-    """What to choose from, with a command where there is another version of these trips."""
+    """List the versions to choose from, with a command if there is another one of this dataset."""
     others = _others(client, name, dataset)
     hint = f", with `ml-assets promote {others[-1]}` for example" if others else ""
     return f"choose one of {list_versions(client, name, dataset)}{hint}"
 
 
 def _others(client: MlflowClient, name: str, dataset: str) -> list[str]:
-    """The versions of these trips that do not serve."""
+    """Return the versions of this dataset besides the champion."""
     serving = champion_version(client, name)
     return [
         entry.version
@@ -198,10 +197,10 @@ def _others(client: MlflowClient, name: str, dataset: str) -> list[str]:
 
 
 def _require_servable(name: str, target: ModelVersion) -> None:
-    """Load it as a server would, under today's code.
+    """Load the version as the service would, and check its predictions.
 
     Raises:
-        OverrideRejected: with why it cannot serve.
+        OverrideRejected: It cannot be served; the message has the reason.
     """
     try:
         pipeline = load_verified(name, target)
@@ -209,14 +208,14 @@ def _require_servable(name: str, target: ModelVersion) -> None:
     except Exception as error:
         raise OverrideRejected(
             f"version {target.version} of {name} cannot serve ({error_text(error)}); "
-            "what serves now goes on: choose another version, or train again"
+            "the champion is unchanged: choose another version, or train again"
         ) from error
     if found.verdict != Verdict.PASS:
         raise OverrideRejected(f"version {target.version} of {name} cannot serve: {found.sentence}")
 
 
 def _override(log: DecisionLog, kind: Kind, reason: str) -> ManualOverride:
-    """Until when the choice stands: until a training is evaluated on newer data."""
+    """Return the override, which expires when a training is evaluated on newer data."""
     last = log.latest_training()
     if last is None:
         return ManualOverride(kind=kind, reason=reason, test_month="", raw_sha256="")
@@ -237,15 +236,15 @@ def _decision(
     dagster_run_id: str,
 ) -> ChampionDecision:
     came = "nothing" if serving is None else f"version {serving.version}"
-    said = "rolled back" if kind == "rollback" else "put in place by hand"
+    action = "rolled back" if kind == "rollback" else "promoted by hand"
     until = (
-        f" It holds until models are evaluated on a month after {override.test_month}."
+        f" It stands until models are evaluated on a month after {override.test_month}."
         if override.test_month
         else ""
     )
     return ChampionDecision(
         promoted=True,
-        reason=f"{said} from {came} to version {target.version} ({target.model}): "
+        reason=f"{action} from {came} to version {target.version} ({target.model}): "
         f"{override.reason}.{until}",
         champion=target.model,
         registry_version=target.version,

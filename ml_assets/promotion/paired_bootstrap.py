@@ -1,4 +1,4 @@
-"""Is one model better than another on the same trips, or was it luck? A paired bootstrap."""
+"""Paired bootstrap: whether one model is better than another on the same trips, or by chance."""
 
 from dataclasses import dataclass
 
@@ -8,23 +8,23 @@ from scipy.stats import bootstrap
 
 RESAMPLES = 1000
 """Enough for a 5 % tail: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), section
-14.3, ask for at least 1,000 for a confidence limit."""
+14.3, require at least 1,000 for a confidence limit."""
 
 _VALUES_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much lower a challenger's RMSE is than a champion's, on the very same trips.
+    """Difference between the RMSE of champion and challenger on the same trips.
 
     Attributes:
         champion_rmse: Minutes.
         challenger_rmse: Minutes.
         improvement: ``champion_rmse - challenger_rmse``; above 0 when the challenger is better.
         lower_bound: One-sided lower confidence limit of the improvement, minutes.
-        confidence: Of that limit, a fraction.
+        confidence: Confidence level of that limit, a fraction.
         win_rate: Share of the resamples in which the challenger's RMSE was lower.
-        trips: How many trips were compared.
+        trips: Number of trips.
     """
 
     champion_rmse: float
@@ -45,21 +45,21 @@ def paired_bootstrap(
     resamples: int = RESAMPLES,
     seed: int = 42,
 ) -> PairedDifference:
-    """Compare two models' RMSE by resampling trips; each trip keeps both of its errors.
+    """Compare the RMSE of two models by resampling trips, with both errors of each trip.
 
-    Percentile limits of SciPy's ``bootstrap`` with ``paired=True``.
+    Uses the percentile limits of SciPy's ``bootstrap`` with ``paired=True``.
 
     Args:
         actual: Durations in minutes, shape (n,).
-        champion: What the one predicted, minutes, in the same order.
-        challenger: What the other predicted.
-        confidence: Of the lower limit, above 0 and below 1.
-        resamples: How many times trips are drawn with replacement.
-        seed: Of the drawing.
+        champion: The champion's predictions in minutes, shape (n,).
+        challenger: The challenger's predictions in minutes, shape (n,).
+        confidence: Confidence level of the lower limit, above 0 and below 1.
+        resamples: Number of resamples.
+        seed: Seed of the resampling.
 
     Raises:
-        ValueError: when the three differ in length, hold fewer than two trips or values that are
-            not finite, or when ``confidence`` is no fraction.
+        ValueError: The lengths differ, there are fewer than two trips or values that are not
+            finite, or ``confidence`` is not a fraction.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"the confidence is {confidence}: give a fraction, for example 0.95")

@@ -1,7 +1,7 @@
-"""Carry out a promotion: evaluate the candidates, decide, record, move the alias last.
+"""Promote the best model: evaluate the candidates, decide, record, move the alias last.
 
-The decision is recorded before the alias moves, and marked as carried out after: a process that
-dies in between leaves the old champion serving and a decision that says it was not carried out.
+The decision is recorded before the alias moves, and marked as applied after: a process that dies
+in between leaves the old champion and a pending decision.
 """
 
 import time
@@ -31,14 +31,14 @@ from ml_assets.trips.rules import TARGET
 
 @dataclass(frozen=True)
 class PromotionOptions:
-    """What an operator may choose.
+    """Options of a promotion.
 
     Attributes:
         refit_on_all_months: Whether a promoted model is first refitted on all months.
         replace_other_dataset: Whether a champion of other real trips may be replaced.
-        limits: What a challenger has to show.
-        trigger: Why the training started.
-        dagster_run_id: The run that decides.
+        limits: Limits of the criteria.
+        trigger: What started the training.
+        dagster_run_id: Id of the deciding Dagster run.
     """
 
     refit_on_all_months: bool = False
@@ -56,23 +56,23 @@ def promote_best(
     log: DecisionLog,
     options: PromotionOptions,
 ) -> ChampionDecision:
-    """Decide on the leaderboard's models, the best first; one that is promoted is the champion.
+    """Decide on the leaderboard's models, best first, and promote one that meets all criteria.
 
     Args:
-        registry: Where champions are registered.
+        registry: The registered model.
         board: The leaderboard.
-        training_set: The training set that it was made from.
-        store: Where its months lie.
-        log: Keeps the decision: before the alias moves, and again once it has.
-        options: An operator's choices.
+        training_set: The training set of the leaderboard.
+        store: Trip store with its months.
+        log: Decision log, written before and after the alias moves.
+        options: Options of the promotion.
 
     Returns:
-        The decision, carried out and recorded.
+        The decision, applied and recorded.
 
     Raises:
-        NoCandidate: when the leaderboard holds no model.
-        NotServable: when the fit on all months is not given back as it was.
-        ConcurrentPromotion: when another process moved the alias meanwhile.
+        NoCandidate: The leaderboard has no model.
+        NotServable: The registered refit does not predict what the fit predicted.
+        ConcurrentPromotion: Another process moved the alias in the meantime.
     """
     begun, processed = time.perf_counter(), time.process_time()
     evaluator = Evaluator.prepare(registry, board, training_set, store)
@@ -150,17 +150,17 @@ def _previous_champion(evaluator: Evaluator) -> PreviousChampion | None:
 
 
 def _reason(result: CandidateResult, others: list[CandidateResult]) -> str:
-    """The reason, with those that were refused beside this one."""
+    """Return the reason, with those of the other candidates."""
     reason = result.promotion.reason
     if not others:
         return reason
     when = "before it" if result.promotion.promoted else "after it"
     reasons = "; ".join(f"{other.model} ({other.promotion.reason})" for other in others)
-    return f"{reason}. Asked {when} and refused: {reasons}"
+    return f"{reason}. Rejected {when}: {reasons}"
 
 
 def _serving_fields(evaluator: Evaluator, result: CandidateResult) -> dict[str, Any]:
-    """What the record says of the version that serves after the decision."""
+    """Return the record's fields about the champion after the decision."""
     board, champion = evaluator.board, evaluator.champion
     if result.promotion.promoted and result.candidate.version is not None:
         version, rmse = result.candidate.version, result.candidate.row.test.rmse
@@ -172,7 +172,7 @@ def _serving_fields(evaluator: Evaluator, result: CandidateResult) -> dict[str, 
             "registry_version": None,
             "synthetic": training_set.synthetic,
             "dataset": training_set.dataset,
-            "description": "nothing serves",
+            "description": "no champion",
             "test_rmse": None,
         }
     own_caveat = champion.version.caveat if champion.trained_on_test_month else None

@@ -1,4 +1,4 @@
-"""Whether there is anything to retrain on: the training set to come against the last one."""
+"""Whether there is new data to retrain on: the next training set compared with the last one."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -19,27 +19,27 @@ from ml_assets.trips.month import Month
 
 @dataclass(frozen=True)
 class NextTraining:
-    """The training that would be done now.
+    """The training that would run now.
 
     Attributes:
-        training_set: What it would stand on; None when there is not enough.
-        refused: Months that it would leave out, each with why.
+        training_set: Its training set; None when there are not enough months.
+        rejected: Months that it would skip, each with the reason.
         fault: Why there is no training set.
     """
 
     training_set: TrainingSet | None
-    refused: Mapping[Month, str]
+    rejected: Mapping[Month, str]
     fault: str = ""
 
     @property
     def rejection_summary(self) -> str:
-        """The months left out, and why, in a line; empty when there are none."""
-        return " | ".join(f"{month} is refused: {why}" for month, why in self.refused.items())
+        """The skipped months with their reasons on one line; empty without any."""
+        return " | ".join(f"{month} is rejected: {why}" for month, why in self.rejected.items())
 
 
 @dataclass(frozen=True)
 class NewData:
-    """What the last training did not know: months by ``YYYY-MM``."""
+    """Months that the last training did not have, as ``YYYY-MM``."""
 
     new: tuple[str, ...] = ()
     republished: tuple[str, ...] = ()
@@ -57,32 +57,31 @@ class NewData:
 
 
 def next_training(store: TripStore) -> NextTraining:
-    """The training set of all stored months that no data rule refuses, as ``retrain`` makes it."""
+    """Build the training set of the job ``retrain``: all stored months that no rule rejects."""
     stored = store.months(TABLE)
-    refused = rejected_months(store, stored)
-    fit = [month for month in stored if month not in refused]
+    rejected = rejected_months(store, stored)
+    usable = [month for month in stored if month not in rejected]
     try:
-        described = build_training_set(store, choose_window(fit), refused)
+        training_set = build_training_set(store, choose_window(usable), rejected)
     except (WindowError, TrainingSetError, MonthNotFound, CorruptMonth) as error:
-        return NextTraining(None, refused, str(error))
-    return NextTraining(described, refused)
+        return NextTraining(None, rejected, str(error))
+    return NextTraining(training_set, rejected)
 
 
 def last_applied(log: DecisionLog) -> ChampionDecision | None:
-    """The newest training that led to a decision which was carried out.
+    """Return the newest applied decision of a training; None before the first.
 
     Raises:
-        UnreadableRecord: when a decision cannot be read.
+        UnreadableRecord: A decision cannot be read.
     """
     trainings = [entry for entry in log.all() if entry.kind == "training" and entry.applied]
     return trainings[-1] if trainings else None
 
 
 def new_data_since(training_set: TrainingSet, last: ChampionDecision | None) -> NewData:
-    """Return the months that are newer than those of the last training, or were republished.
+    """Return the months that are newer than all of the last training, or were republished.
 
-    Other code, and older months that were ingested later, do not count: the weekly retraining
-    includes them.
+    Changed code, and older months ingested later, do not count: the weekly retraining covers them.
     """
     now = _contents(training_set.months)
     if last is None or not last.months:
@@ -98,12 +97,12 @@ def new_data_since(training_set: TrainingSet, last: ChampionDecision | None) -> 
 
 
 def data_fingerprint(training_set: TrainingSet, last: ChampionDecision | None) -> str:
-    """Names what there is to train on, and what was trained before: the same for the same data."""
+    """Return a key of the data to train on and the last training; equal for equal data."""
     contents = "\n".join(f"{month} {sha}" for month, sha in _contents(training_set.months).items())
     digest = hashlib.sha256(f"{training_set.dataset}\n{contents}".encode()).hexdigest()[:16]
     return f"{digest} after {last.decision_id or 'an early decision' if last else 'nothing'}"
 
 
 def _contents(months: Sequence[MonthSplit]) -> dict[str, str]:
-    """Each month's published file, by its checksum, in order."""
+    """Return the checksum of each month's published file, in order of months."""
     return {use.month: use.raw_sha256 for use in sorted(months, key=lambda use: use.month)}

@@ -1,4 +1,4 @@
-"""Slices that no new champion may serve much worse, however much better it is on the whole."""
+"""Slices on which a new champion may not be much worse, even if it is better overall."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ import pandas as pd
 from ml_assets.evaluation.metrics import pair_codes, slice_masks
 
 GUARDED = ("airport/either end", "pair/unseen", "borough/")
-"""Slices, or the beginning of their names: dear rides, zones never paired in training, and each
-part of the city. Hours and distances move with the whole, and are shown only."""
+"""Prefixes of guarded slices: expensive rides, zone pairs unseen in training, and each borough.
+Hours and distances vary with the overall error and are only reported."""
 
 _TOLERANCE = 0.03
 """Measured on green months 2023-04 to 2023-09: xgboost and random_forest fitted on two months, and
@@ -22,12 +22,12 @@ slice of 1,000 trips or more got worse by more than 0.7 %."""
 
 @dataclass(frozen=True)
 class SliceGuardrail:
-    """How much worse which slice may get.
+    """Limits of the slices.
 
     Attributes:
-        tolerance: Beginning of a slice's name (``airport``, ``pair``, ``borough``,
-            ``borough/Queens``) to the share by which its RMSE may rise; the longest one counts.
-        min_trips: Slices with fewer trips are left out: their RMSE is mostly chance.
+        tolerance: Share by which a slice's RMSE may rise, by prefix of the slice's name
+            (``airport``, ``pair``, ``borough``, ``borough/Queens``); the longest prefix counts.
+        min_trips: Slices with fewer trips are ignored: their RMSE is mostly noise.
     """
 
     tolerance: Mapping[str, float] = field(
@@ -38,7 +38,7 @@ class SliceGuardrail:
     min_trips: int = 300
 
     def of(self, slice_name: str) -> float:
-        """The tolerance of a slice; 0 when none is named for it."""
+        """Return the tolerance of a slice; 0 without a matching prefix."""
         named = [start for start in self.tolerance if slice_name.startswith(start)]
         return self.tolerance[max(named, key=len)] if named else 0.0
 
@@ -55,14 +55,14 @@ class SliceComparison:
 
     @property
     def change(self) -> float:
-        """How much higher the challenger's RMSE is, as a share of the champion's."""
+        """Relative increase of the challenger's RMSE over the champion's."""
         if self.champion_rmse == 0:
             return 0.0 if self.challenger_rmse == 0 else float("inf")
         return self.challenger_rmse / self.champion_rmse - 1
 
     @property
     def within_tolerance(self) -> bool:
-        """Whether it may serve this slice."""
+        """Whether the increase is within the tolerance."""
         return self.change <= self.tolerance
 
 
@@ -76,11 +76,11 @@ def compare_slices(
     """Compare two models on every guarded slice of the test month with enough trips.
 
     Args:
-        test_trips: Request fields and ``duration_minutes``, one row a trip.
-        champion: Minutes predicted by the one, in that order.
-        challenger: Minutes predicted by the other.
-        training_trips: Trips that the challenger was fitted on; they tell which pairs are unseen.
-        guard: Tolerances.
+        test_trips: Request columns and ``duration_minutes``, one row per trip.
+        champion: The champion's predictions in minutes, shape (n,).
+        challenger: The challenger's predictions in minutes, shape (n,).
+        training_trips: Trips that the challenger was fitted on, which define the unseen pairs.
+        guard: Limits of the slices.
     """
     actual = test_trips["duration_minutes"].to_numpy(dtype=np.float64)
     return [

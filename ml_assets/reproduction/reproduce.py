@@ -1,8 +1,8 @@
-"""Fit a registered version again from what its training recorded, and compare predictions.
+"""Fit a registered version again from the record of its training, and compare predictions.
 
-The fit takes the way that training takes (``training.fit``): months, parameters, rounds, seed
-and threads are the recorded ones, and nothing is tuned. Every input that is another one by now is
-named, whether or not it made a difference.
+The fit uses the code of training (``training.fit``) with the recorded months, parameters, rounds,
+seed and threads, without tuning. Every input that has changed is reported, whether or not it made
+a difference.
 """
 
 import time
@@ -35,7 +35,7 @@ from ml_assets.trips.rules import TARGET
 
 
 class ChangedInput(BaseModel):
-    """An input that is another one than when the version was trained."""
+    """An input that has changed since the version was trained."""
 
     input: str
     recorded: str
@@ -48,28 +48,28 @@ Verdict = Literal["identical", "within tolerance", "differs"]
 
 
 class ReproductionError(ShownError, ValueError):
-    """A version that cannot be fitted again here; says why, and the way out."""
+    """A version that cannot be fitted again here; the message has reason and remedy."""
 
 
 class Reproduction(BaseModel):
-    """A version, fitted again.
+    """Comparison of a registered version with a new fit of it.
 
     Attributes:
-        version: Its number.
+        version: Version number.
         model: Its family.
-        refit: Whether the registered fit is one on all months.
-        training_months: The months that it was fitted on, then and now.
-        test_month: The month whose requests are predicted.
-        requests: Number of requests.
-        verdict: ``identical`` is bit for bit.
-        tolerance: Minutes up to which two predictions count as the same.
-        largest_difference: Minutes.
-        mean_difference: Mean of the absolute differences, minutes.
-        beyond_tolerance: Share of the requests whose predictions are further apart.
-        rmse_recorded: Of the registered model on these requests, minutes.
-        rmse_reproduced: Of the new fit.
-        differences: Inputs that differ.
-        seconds: Of the fit.
+        refit: Whether the registered model was fitted on all months.
+        training_months: The months of both fits.
+        test_month: The month whose trips were predicted.
+        requests: Number of predictions compared.
+        verdict: ``identical`` means to the last bit.
+        tolerance: Maximum difference of equal predictions, minutes.
+        largest_difference: Largest absolute difference, minutes.
+        mean_difference: Mean absolute difference, minutes.
+        beyond_tolerance: Share of predictions that differ by more than the tolerance.
+        rmse_recorded: RMSE of the registered model on these trips, minutes.
+        rmse_reproduced: RMSE of the new fit on these trips, minutes.
+        differences: Inputs that have changed.
+        seconds: Time of the fit.
     """
 
     version: str
@@ -90,10 +90,10 @@ class Reproduction(BaseModel):
 
     @property
     def sentence(self) -> str:
-        """What came out, for people."""
+        """The result as a sentence."""
         predictions = f"{self.requests:,} predictions for {self.test_month}"
         if self.verdict == "identical":
-            return f"identical: {predictions} are the same bit for bit"
+            return f"identical: {predictions} are equal to the last bit"
         largest, mean = self.largest_difference, self.mean_difference
         far = f"at most {largest:.2g} min apart, {mean:.2g} on average"
         if self.verdict == "within tolerance":
@@ -114,20 +114,20 @@ def reproduce(
     tolerance: float = PREDICTION_TOLERANCE,
     max_requests: int = MAX_REQUESTS,
 ) -> Reproduction:
-    """Fit a version again, and compare what both fits predict for the test month.
+    """Fit a version again, and compare the predictions of both fits for the test month.
 
     Args:
         client: MLflow client.
         name: Name of the registered model.
-        which: A version's number or an alias.
-        store: Where the months are; they are taken as they are now.
-        tolerance: Minutes up to which two predictions count as the same.
-        max_requests: Maximum number of requests; every n-th of the test month is predicted.
+        which: Version number or alias.
+        store: Trip store with the months, used as they are now.
+        tolerance: Maximum difference of equal predictions, minutes.
+        max_requests: Maximum number of predictions; every n-th trip of the test month is used.
 
     Raises:
-        UnknownVersion: when there is no such version, or what its training recorded is gone.
-        ReproductionError: when a month is missing here, the version is of other trips, or it cannot
-            be loaded or fitted by the code of today.
+        UnknownVersion: The version does not exist, or the record of its training is gone.
+        ReproductionError: A month is missing, the version is of another dataset, or it cannot be
+            loaded or fitted by the current code.
     """
     recorded = load_training_record(client, name, which)
     now = _as_stored(store, recorded)
@@ -161,7 +161,7 @@ def reproduce(
 
 
 def threads_of(pipeline: Pipeline) -> int:
-    """The threads that a pipeline's estimator was fitted with; it keeps them."""
+    """Return the number of threads that a pipeline's estimator was fitted with."""
     parameters = pipeline["model"].regressor.get_params()
     return int(parameters.get("n_jobs") or 1)
 
@@ -173,11 +173,11 @@ def _roles(recorded: TrainingRecord) -> tuple[Role, ...]:
 
 
 def _as_stored(store: TripStore, recorded: TrainingRecord) -> TrainingSet:
-    """The training set with its months as they are in the store by now."""
+    """Return the training set with its months as they are stored now."""
     training_set = recorded.training_set
     if training_set.dataset != store.dataset:
         raise ReproductionError(
-            f"{recorded} was trained on {training_set.dataset}, and these settings "
+            f"{recorded} was trained on {training_set.dataset}, and the current settings "
             f"are of {store.dataset}: set ML_ASSETS_TRIPS and ML_ASSETS_TAXI as they were then"
         )
     there = {*store.months(TABLE)}
@@ -186,8 +186,8 @@ def _as_stored(store: TripStore, recorded: TrainingRecord) -> TrainingSet:
     if missing:
         raise ReproductionError(
             f"{recorded} needs {', '.join(map(str, missing))} of {store.dataset}, "
-            f"which {'is' if len(missing) == 1 else 'are'} not here: bring them with `ml-assets "
-            f"run --first {missing[0]} --last {missing[-1]} --ingest-only`"
+            f"which {'is' if len(missing) == 1 else 'are'} not stored: ingest with `ml-assets run "
+            f"--first {missing[0]} --last {missing[-1]} --ingest-only`"
         )
     uses = [
         _use_now(store, use) if Month.parse(use.month) in there else use
@@ -220,7 +220,7 @@ def _registered(recorded: TrainingRecord) -> Pipeline:
 
 
 def _requests(store: TripStore, now: TrainingSet, limit: int) -> pd.DataFrame:
-    """Every n-th trip of the test month: the same ones each time."""
+    """Return every n-th trip of the test month, the same each time."""
     test_trips = load_trips(store, now, "test")
     return test_trips.iloc[:: -(-len(test_trips) // limit)]
 
@@ -228,9 +228,9 @@ def _requests(store: TripStore, now: TrainingSet, limit: int) -> pd.DataFrame:
 def _fitted_again(
     recorded: TrainingRecord, store: TripStore, now: TrainingSet, registered: Pipeline
 ) -> Pipeline:
-    """The fit of training: on the months before the tuning one, or refitted on more of them.
+    """Fit as in training: on the training months, or refitted on more months.
 
-    Its features are those of the registered model, whatever features there are by now.
+    Uses the features of the registered model, even if the current ones differ.
     """
     family, roles = family_named(recorded.version.model), _roles(recorded)
     parameters = {**family.defaults, **recorded.parameters}
@@ -264,11 +264,11 @@ def _compared(
 
 
 def changed_inputs(recorded: TrainingRecord, now: TrainingSet) -> list[ChangedInput]:
-    """Every input that is another one by now: months, code, libraries, machine.
+    """Return every input that has changed: months, code, libraries, machine.
 
     Args:
-        recorded: A registered version.
-        now: Its training set, with its months as they are stored by now.
+        recorded: Training record of a version.
+        now: Its training set with its months as they are stored now.
     """
     found = _months_apart(recorded.training_set, now)
     here = this_environment()
@@ -288,13 +288,15 @@ def changed_inputs(recorded: TrainingRecord, now: TrainingSet) -> list[ChangedIn
     try:
         load_verified(recorded.registered_model, recorded.version)
     except PredictionsChanged as error:
-        change = ChangedInput(input="the code's answers", recorded="as registered", now=str(error))
+        change = ChangedInput(
+            input="the code's predictions", recorded="as registered", now=str(error)
+        )
         found.append(change)
     return found
 
 
 def _months_apart(then: TrainingSet, now: TrainingSet) -> list[ChangedInput]:
-    """Return the months that were republished or made by other code, each once."""
+    """Return the months that were republished or cleaned by other code, each once."""
     found: dict[str, ChangedInput] = {}
     for before, after in zip(then.months, now.months, strict=True):
         pairs = {

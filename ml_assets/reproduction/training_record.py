@@ -1,4 +1,4 @@
-"""What the registry and MLflow keep of a version: enough to fit it again."""
+"""What MLflow stores about a version's training: enough to fit it again."""
 
 import json
 import tempfile
@@ -29,22 +29,22 @@ from ml_assets.training.families import family_named
 
 
 class UnknownVersion(ShownError, LookupError):
-    """A version that is not there, or of which too little is kept; says what there is."""
+    """A version that does not exist or lacks its records; the message lists the existing ones."""
 
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """A version of the registered model and what its training recorded.
+    """A registered version and the record of its training.
 
     Attributes:
-        registered_model: Name under which it is registered.
-        version: As the registry has it; its family is one of this code's.
-        parameters: All parameters of its estimator, the rounds that were chosen included.
-        seed: Of its estimator.
+        registered_model: Name of the registered model.
+        version: The registered version; its family exists in this code.
+        parameters: All parameters of its estimator, including the chosen number of rounds.
+        seed: Seed of its estimator.
         refit_on_validation: Whether the evaluated model was refitted on the validation month.
         training_set: Months and checksums.
-        code_version: Of the code that trained it; empty when that was not kept.
-        environment: What it was fitted on; None for versions registered without it.
+        code_version: Version of the code that trained it; empty when not recorded.
+        environment: Environment of the fit; None when not recorded.
     """
 
     registered_model: str
@@ -61,25 +61,25 @@ class TrainingRecord:
 
     @property
     def uri(self) -> str:
-        """By which the version is loaded."""
+        """URI of the version."""
         return f"models:/{self.registered_model}/{self.version.version}"
 
     def libraries(self) -> dict[str, str]:
-        """Versions of the libraries that it was fitted with, as far as they are known."""
+        """Return the recorded versions of the libraries that it was fitted with."""
         kept = self.environment.libraries if self.environment else {}
         return {**_requirements(self.uri), **kept}
 
 
 def load_training_record(client: MlflowClient, name: str, which: str) -> TrainingRecord:
-    """Read what is kept of a version.
+    """Load the training record of a version.
 
     Args:
         client: MLflow client.
         name: Name of the registered model.
-        which: A version's number, or an alias such as ``champion``.
+        which: Version number, or an alias such as ``champion``.
 
     Raises:
-        UnknownVersion: when there is none, or what its training recorded is gone.
+        UnknownVersion: The version does not exist, or the record of its training is gone.
     """
     version = _find(client, name, which)
     try:
@@ -87,7 +87,7 @@ def load_training_record(client: MlflowClient, name: str, which: str) -> Trainin
         training_set = TrainingSet.model_validate(_artifact(client, run, TRAINING_SET_FILE))
     except Exception as error:
         raise UnknownVersion(
-            f"what the training of version {version.version} of {name} recorded in MLflow (run "
+            f"the training record of version {version.version} of {name} in MLflow (run "
             f"{version.run_id or 'unknown'}) cannot be read ({error_text(error)})"
         ) from error
     kept = _kept_record(client, run)
@@ -118,10 +118,10 @@ def _refit_on_validation(params: Mapping[str, str]) -> bool:
 def champion_parameters_of(
     client: MlflowClient, name: str, dataset: str
 ) -> ChampionParameters | None:
-    """What the serving champion is made with; None when nothing serves, or other trips made it.
+    """Return the champion's parameters; None without a champion of this dataset.
 
     Raises:
-        UnknownVersion: when one serves, and what its training recorded is gone.
+        UnknownVersion: The record of its training is gone.
     """
     if champion_version(client, name) is None:
         return None
@@ -150,7 +150,7 @@ def _artifact(client: MlflowClient, run: Any, file: str) -> Any:
 
 
 def _kept_record(client: MlflowClient, run: Any) -> dict[str, Any] | None:
-    """Return the model's record with its environment; None for trainings that stored none."""
+    """Return the model's record with its environment; None when not recorded."""
     names = {entry.path for entry in client.list_artifacts(run.info.run_id)}
     if RECORD_FILE not in names:
         return None
@@ -159,7 +159,7 @@ def _kept_record(client: MlflowClient, run: Any) -> dict[str, Any] | None:
 
 
 def _of_family(family: str, recorded: dict[str, Any], *, as_text: bool) -> dict[str, Any]:
-    """Of all that is recorded, the parameters that the family's estimator takes."""
+    """Select the parameters of the family's estimator from all recorded ones."""
     known = {
         name: value for name, value in recorded.items() if name in family_named(family).defaults
     }
@@ -167,7 +167,7 @@ def _of_family(family: str, recorded: dict[str, Any], *, as_text: bool) -> dict[
 
 
 def _requirements(uri: str) -> dict[str, str]:
-    """Versions that are pinned beside the stored model."""
+    """Return the versions pinned in the stored model's requirements."""
     with tempfile.TemporaryDirectory() as folder:
         file = f"{uri}/requirements.txt"
         path = mlflow.artifacts.download_artifacts(artifact_uri=file, dst_path=folder)

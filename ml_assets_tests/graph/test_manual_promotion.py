@@ -163,7 +163,7 @@ def test_a_champion_of_real_trips_stays_when_others_are_named_in_this_shell(proj
     client(project).set_model_version_tag(NAME, new, "synthetic", "false")
     result = rollback(project) if by == "rollback" else promote(project, old)
     assert not result.success
-    assert "which serves, was trained on yellow" in failure_message(result)
+    assert "was trained on yellow, and the current settings" in failure_message(result)
     assert "set ML_ASSETS_TRIPS and ML_ASSETS_TAXI" in failure_message(result)
     assert serving(project) == new
 

@@ -214,7 +214,7 @@ def test_the_second_best_is_evaluated_when_the_best_is_not_servable(project):
     [other] = made.other_candidates
     assert other.model == best.model
     assert "no_test_leakage" in other.reason
-    assert f"Asked before it and refused: {best.model} (" in made.reason
+    assert f"Rejected before it: {best.model} (" in made.reason
     assert made.registry_version == serving(project)
     refused = client(project).get_model_version(NAME, other.version)
     assert refused.tags["decision_id"] == made.decision_id
@@ -252,12 +252,12 @@ def test_without_a_servable_candidate_none_is_promoted_and_the_best_is_recorded(
     records(project).write("model_leaderboard", found.model_copy(update={"rows": rows}))
     result = decide(project)
     assert not result.success
-    assert "nothing serves" in errors(result)
+    assert "no champion" in errors(result)
     made = decision(project)
     best, second = found.models
     assert (made.promoted, made.challenger) == (False, best.model)
     assert [other.model for other in made.other_candidates] == [second.model]
-    assert "Asked after it and refused" in made.reason
+    assert "Rejected after it" in made.reason
 
 
 def test_a_winner_that_has_learned_the_test_month_is_refused_on_record(project):

@@ -155,7 +155,7 @@ def test_no_model_on_the_leaderboard():
     _, inputs = challenge()
     board = inputs.board.model_copy(update={"rows": [row("global_mean", 9.0, "baseline")]})
     nowhere: Any = None  # neither the registry nor the store is reached
-    with pytest.raises(NoCandidate, match="materialize one model asset first"):
+    with pytest.raises(NoCandidate, match="materialize a model asset first"):
         Evaluator.prepare(nowhere, board, inputs.training_set, nowhere)
 
 

@@ -82,8 +82,8 @@ def test_a_refused_month_is_left_out_and_named(store):
     empty = store.read_table("trip_features", MONTHS[3]).clear()
     put_features(store, empty, store.raw_record(MONTHS[3]))
     ahead = next_training(store)
-    assert [*ahead.refused] == [MONTHS[3]]
-    assert ahead.rejection_summary.startswith("2023-04 is refused: ")
+    assert [*ahead.rejected] == [MONTHS[3]]
+    assert ahead.rejection_summary.startswith("2023-04 is rejected: ")
     assert ahead.training_set.months_in("test") == [MONTHS[2]]
 
 

@@ -111,7 +111,7 @@ def champion_model(
         raise dg.Failure(str(error)) from error
     _log_decision(context, decision)
     if decision.registry_version is None:
-        raise dg.Failure(f"nothing serves: {decision.reason}")
+        raise dg.Failure(f"no champion: {decision.reason}")
     version = decision.registry_version
 
     def metadata() -> dict[str, dg.MetadataValue]:

@@ -23,7 +23,7 @@ def decision_metadata(
     """
     texts = {
         "summary": decision.summary,
-        "champion": decision.champion or "nothing serves",
+        "champion": decision.champion or "no champion",
         "registry_version": decision.registry_version or "none",
         "decision": decision.outcome,
         "trigger": decision.trigger,

@@ -129,7 +129,7 @@ def failed_checks(instance: dg.DagsterInstance, planned: NextTraining) -> str | 
 
     A check that failed only for months that the training skips does not prevent it.
     """
-    rejected = {str(month) for month in planned.refused}
+    rejected = {str(month) for month in planned.rejected}
     for key in _BLOCKING:
         latest = _latest_result(instance, key)
         if latest is None or latest.passed or latest.severity != dg.AssetCheckSeverity.ERROR:

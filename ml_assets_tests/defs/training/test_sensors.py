@@ -170,7 +170,7 @@ def test_a_rejected_newest_month_is_named_with_the_reason(home):
     home.tick()
     assert not home.ingest(MONTHS[3], rows=0).success
     assert home.tick() == []
-    assert "have been trained on | 2023-04 is refused: " in home.skipped
+    assert "have been trained on | 2023-04 is rejected: " in home.skipped
 
 
 def test_a_failed_blocking_check_prevents_retraining(home):
