@@ -1,7 +1,7 @@
-"""Is a fitted model fit to serve? The rules behind the asset checks on models and the promotion.
+"""Checks of a fitted model, used by the asset checks and by the promotion.
 
-:func:`run_model_checks` loads a stored model once, predicts the test month once, and holds both to
-every rule; the rules themselves are pure.
+:func:`run_model_checks` loads a stored model and predicts the test month once, and applies every
+check to the result. The checks themselves are pure functions.
 """
 
 import hashlib
@@ -31,31 +31,31 @@ MODEL_CHECKS: Final = (
     "fit_time_within_budget",
     "interval_coverage",
 )
-"""Names of the rules of :func:`run_model_checks`, as the asset checks are called."""
+"""Names of the checks of :func:`run_model_checks`, which are those of the asset checks."""
 
-NO_INTERVALS: Final = Finding(Verdict.SKIP, "it cannot be loaded and used, so no interval is known")
+NO_INTERVALS: Final = Finding(Verdict.SKIP, "the model cannot be loaded and used")
 
-LONGEST_SANE_MINUTES = 180.0
-"""Kept trips last up to 60 minutes; three times that is no prediction any more but a fault."""
+MAX_MINUTES = 180.0
+"""Kept trips last up to 60 minutes; a prediction of more than three times that is an error."""
 
 MIN_FIT_CPU_SECONDS = 120.0
 FIT_CPU_SECONDS_PER_MILLION_TRIPS = 600.0
-"""Processor time, over all threads: the same on a busy machine as on an idle one. Seven families on
-a year of green trips (0.8 M) then end within half an hour on two cores."""
+"""Processor time over all threads, which does not depend on the load of the machine. Seven families
+on a year of green trips (0.8 M) then take at most half an hour on two cores."""
 
-SAME_FIGURES = 1e-9
-"""Relative difference up to which figures count as the same: threads that add up trees in another
-order change the last bits of a forest's predictions."""
+METRICS_TOLERANCE = 1e-9
+"""Relative difference up to which metrics count as equal: threads that sum trees in another order
+change the last bits of a forest's predictions."""
 
-MIN_SHARE_OF_ERROR = 0.9
+MIN_ERROR_RATIO = 0.9
 """Measured with five families on green months 2023-03 to 2023-09: from the validation to the
-test month an honest model's error moved by 0.98 to 1.08 of the baselines' move. With the test month
-among three that were fitted, xgboost and the forests went down to 0.82 to 0.95; one that has
-learned it by heart has hardly any error left."""
+test month, the error of a model without leakage changed by 0.98 to 1.08 of the change of the
+baselines. With the test month among three that were fitted, the ratio of xgboost and the forests
+was 0.82 to 0.95; a model that has memorized the month has hardly any error left."""
 
-MIN_SHARE_ON_FEW_TRIPS = 0.5
+MIN_ERROR_RATIO_FEW_TRIPS = 0.5
 FEW_TRIPS = 5_000
-"""On so few test trips (the measured months have 60,000) the move is mostly chance."""
+"""With fewer test trips (the measured months have 60,000) the ratio is mostly noise."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class TestSet:
     """The trips that models are tested on.
 
     Attributes:
-        training_set: Names the months and their roles.
-        trips: Of the test month: request columns and ``duration_minutes``.
+        training_set: The training set, with the test month.
+        trips: Trips of the test month: request columns and ``duration_minutes``.
     """
 
-    __test__: ClassVar[bool] = False  # no test of pytest
+    __test__: ClassVar[bool] = False  # not a test for pytest
 
     training_set: TrainingSet
     trips: pd.DataFrame
@@ -75,15 +75,14 @@ class TestSet:
 
 @dataclass(frozen=True)
 class ModelChecks:
-    """What the rules say of a stored model.
+    """Results of the checks of a stored model.
 
     Attributes:
-        findings: By the name of the rule.
+        findings: Findings by the name of the check.
         pipeline: The loaded model; None when it could not be loaded and used.
-        predicted: Its minutes for the test month; None likewise.
-        intervals: Coverage of its intervals on the test month; None without intervals, or when
-            not measured.
-        fault: Why it could not be loaded and used; empty when it could.
+        predicted: Its predictions for the test month, minutes; None when it could not be used.
+        intervals: Coverage of its prediction intervals; None without intervals or if not measured.
+        fault: Why it could not be loaded and used; empty when it was.
     """
 
     findings: Mapping[str, Finding]
@@ -94,20 +93,23 @@ class ModelChecks:
 
 
 class UnusableModel(RuntimeError):
-    """A stored model that cannot be loaded, or does not predict; says why."""
+    """A stored model cannot be loaded or does not predict; the message says why."""
 
 
 def load_and_predict(
     load: Callable[[], Pipeline], trips: pd.DataFrame
 ) -> tuple[Pipeline, npt.NDArray[np.float64]]:
-    """A stored model, and its minutes for these trips.
+    """Load a stored model and predict trips.
 
     Args:
-        load: Gives the stored pipeline; called once.
-        trips: With the columns of requests.
+        load: Returns the stored pipeline; called once.
+        trips: Trips with the request columns.
+
+    Returns:
+        The pipeline, and its predictions in minutes.
 
     Raises:
-        UnusableModel: whatever keeps it from being loaded or from predicting.
+        UnusableModel: The model cannot be loaded or does not predict.
     """
     try:
         pipeline = load()
@@ -123,21 +125,21 @@ def run_model_checks(
     baselines: Sequence[ModelRecord],
     names: Collection[str] = MODEL_CHECKS,
 ) -> ModelChecks:
-    """Load a stored model, predict the test month with it, and hold it to its rules.
+    """Load a stored model, predict the test month and apply the checks.
 
     Args:
-        load: Gives the stored pipeline; called once.
-        record: What the process that fitted the model recorded of it.
+        load: Returns the stored pipeline; called once.
+        record: The model's record.
         test_set: Trips that the model is tested on.
-        baselines: Measured on the same months.
-        names: Of the rules to apply.
+        baselines: Records of the baselines on the same months.
+        names: Names of the checks to apply.
 
     Returns:
-        A finding for each name. A model that cannot be loaded and used fails the rules that need
-        its predictions; the others speak of its record.
+        A finding for each name. A model that cannot be loaded and used fails the checks that need
+        its predictions; the other checks use its record only.
     """
     training_set, trips = test_set.training_set, test_set.trips
-    rules: dict[str, Callable[[], Finding]] = {
+    checks: dict[str, Callable[[], Finding]] = {
         "better_than_baselines": lambda: better_than_baselines(record, baselines),
         "fit_time_within_budget": lambda: fit_time_within_budget(
             record, _fitted_trips(training_set, record)
@@ -153,16 +155,16 @@ def run_model_checks(
             f"{record.model_uri or 'a model without URI'} cannot be loaded and used ({fault}): "
             "materialize the model again",
         )
-        rules |= {
+        checks |= {
             "predictions_in_range": lambda: unusable,
             "serialization_round_trip": lambda: unusable,
             "interval_coverage": lambda: NO_INTERVALS,
         }
-        return ModelChecks({name: rules[name]() for name in names}, fault=fault)
+        return ModelChecks({name: checks[name]() for name in names}, fault=fault)
     wanted = "interval_coverage" in names
     intervals = measure_intervals(pipeline, trips, predicted) if wanted else None
-    leakage = rules["no_test_leakage"]
-    rules |= {
+    leakage = checks["no_test_leakage"]
+    checks |= {
         "predictions_in_range": lambda: predictions_in_range(predicted),
         "serialization_round_trip": lambda: same_predictions(record, predicted, trips[TARGET]),
         "no_test_leakage": lambda: worst(
@@ -170,7 +172,7 @@ def run_model_checks(
         ),
         "interval_coverage": lambda: interval_coverage(intervals, training_set.validation_is_test),
     }
-    findings = {name: rules[name]() for name in names}
+    findings = {name: checks[name]() for name in names}
     return ModelChecks(findings, pipeline, predicted, intervals)
 
 
@@ -180,23 +182,23 @@ def _fitted_trips(training_set: TrainingSet, record: ModelRecord) -> int:
 
 
 def predictions_digest(predicted: npt.ArrayLike) -> str:
-    """SHA-256 over predictions as little-endian doubles, in order: equal means bit for bit."""
+    """Return the SHA-256 of predictions as little-endian doubles, in order."""
     return hashlib.sha256(np.ascontiguousarray(predicted, dtype="<f8").tobytes()).hexdigest()
 
 
 def better_than_baselines(record: ModelRecord, baselines: Sequence[ModelRecord]) -> Finding:
-    """The model's RMSE is below that of every baseline on the same test month.
+    """Check that the model's RMSE is below that of every baseline on the same test month.
 
     Raises:
-        ValueError: when there is no baseline, or one was measured on other trips.
+        ValueError: There is no baseline, or one was evaluated on other trips.
     """
     if not baselines:
-        raise ValueError("no baseline to compare with: measure at least one")
+        raise ValueError("no baseline to compare with: evaluate at least one")
     for baseline in baselines:
         if baseline.test.rows != record.test.rows:
             raise ValueError(
-                f"baseline {baseline.model} was measured on {baseline.test.rows} trips, "
-                f"{record.model} on {record.test.rows}: measure both on the same month"
+                f"baseline {baseline.model} was evaluated on {baseline.test.rows} trips, "
+                f"{record.model} on {record.test.rows}: evaluate both on the same month"
             )
     rmse = record.test.rmse
     # Negated, so that a NaN never counts as beaten.
@@ -205,8 +207,8 @@ def better_than_baselines(record: ModelRecord, baselines: Sequence[ModelRecord])
     if unbeaten:
         named = ", ".join(f"{row.model} ({row.test.rmse:.3f})" for row in unbeaten)
         sentence = (
-            f"RMSE {rmse:.3f} min is not below {named}: more trials or months may mend it; it is "
-            "never served so"
+            f"RMSE {rmse:.3f} min is not below {named}, so it is not promoted: try more tuning "
+            "trials or months"
         )
         return Finding(Verdict.WARN, sentence, rmse, 0.0, best.test.rmse)
     sentence = (
@@ -217,126 +219,126 @@ def better_than_baselines(record: ModelRecord, baselines: Sequence[ModelRecord])
 
 
 def predictions_in_range(predicted: npt.ArrayLike) -> Finding:
-    """Every prediction is finite, above 0 and at most ``LONGEST_SANE_MINUTES``; none is no sign.
+    """Check that every prediction is finite, above 0 and at most ``MAX_MINUTES``.
 
     Args:
-        predicted: minutes, shape (n,).
+        predicted: Predictions, minutes.
     """
     minutes = np.asarray(predicted, dtype=np.float64).ravel()
     if not len(minutes):
-        return Finding(Verdict.FAIL, "there is no prediction to check")
+        return Finding(Verdict.FAIL, "there are no predictions")
     finite = minutes[np.isfinite(minutes)]
     not_finite = len(minutes) - len(finite)
     not_positive = int(np.count_nonzero(finite <= 0))
-    too_long = int(np.count_nonzero(finite > LONGEST_SANE_MINUTES))
+    too_long = int(np.count_nonzero(finite > MAX_MINUTES))
     longest = float(finite.max()) if len(finite) else None
-    allowed = f"finite, above 0 and at most {LONGEST_SANE_MINUTES:.0f} minutes"
+    allowed = f"finite, above 0 and at most {MAX_MINUTES:.0f} minutes"
     if not_finite or not_positive or too_long:
         sentence = (
             f"of {len(minutes):,} predictions {not_finite:,} are not finite, {not_positive:,} are "
-            f"not above 0 and {too_long:,} exceed {LONGEST_SANE_MINUTES:.0f} minutes; allowed: "
+            f"not above 0 and {too_long:,} exceed {MAX_MINUTES:.0f} minutes; allowed: "
             f"{allowed}"
         )
-        return Finding(Verdict.FAIL, sentence, longest, 0.0, LONGEST_SANE_MINUTES)
+        return Finding(Verdict.FAIL, sentence, longest, 0.0, MAX_MINUTES)
     sentence = f"all {len(minutes):,} predictions are {allowed}"
-    return Finding(Verdict.PASS, sentence, longest, 0.0, LONGEST_SANE_MINUTES)
+    return Finding(Verdict.PASS, sentence, longest, 0.0, MAX_MINUTES)
 
 
 def same_predictions(
     record: ModelRecord, predicted: npt.ArrayLike, actual: npt.ArrayLike
 ) -> Finding:
-    """A model that was stored and loaded again predicts what it predicted before.
+    """Check that the loaded model predicts what it predicted when it was fitted.
 
-    Equal digests mean bit for bit. Without that, figures over the whole test month have to agree
-    to ``SAME_FIGURES``, which no other model's would.
+    Equal digests mean equal bits. Otherwise the metrics on the test month have to agree within
+    ``METRICS_TOLERANCE``.
 
     Args:
-        record: Of the process that fitted the model.
-        predicted: Of the loaded model for the same test month, minutes.
+        record: The model's record, from the process that fitted it.
+        predicted: Predictions of the loaded model for the same test month, minutes.
         actual: Durations of that month, minutes.
     """
     minutes = np.asarray(predicted, dtype=np.float64)
     if record.predictions_sha256 == predictions_digest(minutes):
-        sentence = f"bit for bit the same {len(minutes):,} predictions"
-        return Finding(Verdict.PASS, sentence, 0.0, 0.0, SAME_FIGURES)
-    way_out = "materialize the model again, with the library versions that load it"
+        sentence = f"all {len(minutes):,} predictions are equal, bit for bit"
+        return Finding(Verdict.PASS, sentence, 0.0, 0.0, METRICS_TOLERANCE)
+    remedy = "materialize the model again, with the library versions that load it"
     if not np.isfinite(minutes).all():
-        sentence = f"stored and loaded again, its predictions are not all finite; {way_out}"
+        sentence = f"after loading, not all predictions are finite: {remedy}"
         return Finding(Verdict.FAIL, sentence)
     before, after = record.test.model_dump(), measure(actual, minutes).as_dict()
     names = ("rmse", "mae", "mape", "share_within_5_minutes", "rows")
-    apart = max(abs(after[name] - before[name]) / max(abs(before[name]), 1e-12) for name in names)
-    if apart <= SAME_FIGURES:
+    difference = max(
+        abs(after[name] - before[name]) / max(abs(before[name]), 1e-12) for name in names
+    )
+    if difference <= METRICS_TOLERANCE:
         return Finding(
             Verdict.PASS,
-            f"the same {len(minutes):,} predictions but for their last bits (figures {apart:.0e} "
-            "apart): threads add up in another order",
-            apart,
+            f"all {len(minutes):,} predictions are equal but for the last bits (metrics differ by "
+            f"{difference:.0e}), since threads sum in another order",
+            difference,
             0.0,
-            SAME_FIGURES,
+            METRICS_TOLERANCE,
         )
     return Finding(
         Verdict.FAIL,
-        f"stored and loaded again it predicts otherwise: RMSE {after['rmse']:.6f} instead of "
-        f"{before['rmse']:.6f}; {way_out}",
-        apart,
+        f"after loading, the predictions differ: RMSE {after['rmse']:.6f} instead of "
+        f"{before['rmse']:.6f}; {remedy}",
+        difference,
         0.0,
-        SAME_FIGURES,
+        METRICS_TOLERANCE,
     )
 
 
 def check_leakage(
     training_set: TrainingSet, record: ModelRecord, baselines: Sequence[ModelRecord]
 ) -> Finding:
-    """The model has not learned from the test month: neither by its record nor by its error.
+    """Check by the model's months and its error that it has not learned from the test month.
 
-    A month may be easier than the one before, but then it is so for the baselines, too: a model
-    whose error falls far more than theirs has seen the answers.
+    A test month that is easier to predict is easier for the baselines too: a model whose error
+    falls far more than theirs has seen the durations.
 
     Args:
-        training_set: Its months.
-        record: Of the model.
-        baselines: Measured on the same months.
+        training_set: The model's training set.
+        record: The model's record.
+        baselines: Records of the baselines on the same months.
     """
     tested = {str(month) for month in training_set.months_in("test")}
     learned = {*record.training_months}
     if not training_set.validation_is_test:
         learned |= {*record.validation_months}
-    known = sorted(month for month in learned if month >= min(tested))
-    if known:
+    leaked = sorted(month for month in learned if month >= min(tested))
+    if leaked:
         return Finding(
             Verdict.FAIL,
-            f"it was fitted or tuned on {', '.join(known)}, and is tested on "
-            f"{', '.join(sorted(tested))}: materialize it again on months before that",
+            f"it was fitted or tuned on {', '.join(leaked)} and is tested on "
+            f"{', '.join(sorted(tested))}: train it again on earlier months",
         )
-    moves = [row.test.rmse / row.validation.rmse for row in baselines if row.validation.rmse > 0]
-    expected = record.validation.rmse * float(np.median(moves)) if moves else 0.0
+    changes = [row.test.rmse / row.validation.rmse for row in baselines if row.validation.rmse > 0]
+    expected = record.validation.rmse * float(np.median(changes)) if changes else 0.0
     if training_set.validation_is_test or not expected:
         return Finding(Verdict.PASS, "it was fitted on earlier months only")
-    share = record.test.rmse / expected
+    ratio = record.test.rmse / expected
     few = min(record.test.rows, record.validation.rows) < FEW_TRIPS
-    minimum = MIN_SHARE_ON_FEW_TRIPS if few else MIN_SHARE_OF_ERROR
+    minimum = MIN_ERROR_RATIO_FEW_TRIPS if few else MIN_ERROR_RATIO
     sentence = (
         f"RMSE went from {record.validation.rmse:.3f} on the validation month to "
-        f"{record.test.rmse:.3f} on the test month, {share:.2f} of what the baselines' move allows"
+        f"{record.test.rmse:.3f} on the test month, {ratio:.2f} of the change of the baselines"
     )
-    if share >= minimum:
-        return Finding(Verdict.PASS, sentence, share, minimum)
+    if ratio >= minimum:
+        return Finding(Verdict.PASS, sentence, ratio, minimum)
     sentence += (
-        f" ({minimum} and more is believable): it seems to know the test trips. "
-        "Look at what its features and its fit can read"
+        f" (at least {minimum} expected), so the model seems to have seen the test trips. "
+        "Check what its features and its fit can read"
     )
-    return Finding(Verdict.FAIL, sentence, share, minimum)
+    return Finding(Verdict.FAIL, sentence, ratio, minimum)
 
 
 def fit_time_within_budget(record: ModelRecord, trips: int) -> Finding:
-    """Check the processor time of the fit against the budget for its number of trips.
-
-    A record without processor time, of an earlier version, is checked by its wall time.
+    """Check that the fit took no more processor time than the budget for its number of trips.
 
     Args:
-        record: Of the model.
-        trips: Number of training trips.
+        record: The model's record; old ones have the wall time only, which is used instead.
+        trips: Number of trips that it was fitted on.
     """
     budget = max(MIN_FIT_CPU_SECONDS, FIT_CPU_SECONDS_PER_MILLION_TRIPS * trips / 1e6)
     measured = record.fit_cpu_seconds is not None
@@ -347,4 +349,4 @@ def fit_time_within_budget(record: ModelRecord, trips: int) -> Finding:
     )
     if spent <= budget:
         return Finding(Verdict.PASS, sentence, spent, 0.0, budget)
-    return Finding(Verdict.WARN, f"{sentence}: fewer trees or months need less", spent, 0.0, budget)
+    return Finding(Verdict.WARN, f"{sentence}: use fewer trees or months", spent, 0.0, budget)

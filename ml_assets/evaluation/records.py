@@ -1,4 +1,4 @@
-"""What a training leaves behind, as small JSON records: inputs, figures and decisions."""
+"""JSON records of a training: its months, the metrics of its models, the promotion decision."""
 
 import hashlib
 from typing import Any, Literal
@@ -13,7 +13,7 @@ Role = Literal["train", "validation", "test"]
 
 
 class MonthSplit(StoredRecord):
-    """One month of a training set: its role, its size and what exactly it is."""
+    """One month of a training set: role, rows, and the version of its file and of the code."""
 
     month: str
     role: Role
@@ -24,7 +24,7 @@ class MonthSplit(StoredRecord):
 
 
 class TrainingSet(StoredRecord):
-    """The months to train, validate and test on; the same content has the same fingerprint."""
+    """The training, validation and test months; equal contents have equal fingerprints."""
 
     dataset: str
     taxi: str
@@ -35,27 +35,27 @@ class TrainingSet(StoredRecord):
     code_version: str
 
     def months_in(self, *roles: Role) -> list[Month]:
-        """The months with one of these roles, in order, each once."""
+        """Return the months with one of these roles, in order and without duplicates."""
         return sorted({Month.parse(use.month) for use in self.months if use.role in roles})
 
     def rows_in(self, *roles: Role) -> int:
-        """Kept trips in the months with one of these roles."""
+        """Return the number of kept trips in the months with one of these roles."""
         rows = {use.month: use.rows for use in self.months if use.role in roles}
         return sum(rows.values())
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over everything that decides what a model is fitted and evaluated on."""
+        """Digest of the record in 16 hex digits."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     @property
     def validation_is_test(self) -> bool:
-        """Whether only two months were there, so that one had to serve for both."""
+        """Whether one month is both, because only two months were available."""
         return self.months_in("validation") == self.months_in("test")
 
 
 class MetricsRecord(StoredRecord):
-    """Figures of predictions against durations; units as in ``evaluation.metrics.Metrics``."""
+    """Metrics of predictions; units as in ``evaluation.metrics.Metrics``."""
 
     model_config = ConfigDict(ser_json_inf_nan="constants")  # R² of a single trip is NaN
 
@@ -68,14 +68,14 @@ class MetricsRecord(StoredRecord):
 
 
 class SliceRecord(StoredRecord):
-    """Figures on one slice of the test month."""
+    """Metrics on one slice of the test month."""
 
     slice: str
     metrics: MetricsRecord
 
 
 class IntervalSlice(StoredRecord):
-    """Share of a slice's trips that intervals hold, and their mean width in minutes."""
+    """Coverage of the intervals on one slice, and their mean width in minutes."""
 
     slice: str
     coverage: float
@@ -84,7 +84,7 @@ class IntervalSlice(StoredRecord):
 
 
 class IntervalRecord(StoredRecord):
-    """Prediction intervals on the test month: share to hold, share held, mean width (minutes)."""
+    """Coverage of the prediction intervals on the test month, and their mean width in minutes."""
 
     nominal: float
     coverage: float
@@ -95,22 +95,24 @@ class IntervalRecord(StoredRecord):
 
 
 class ModelRecord(StoredRecord):
-    """A fitted and evaluated model: what it stands on, how good it is and where it lies.
+    """A fitted and evaluated model: months, parameters, metrics, cost and MLflow run.
 
-    What has a default came later than the first records, or is not said of baselines.
+    Fields with a default are absent from the oldest records or do not apply to baselines.
 
     Attributes:
-        train: Figures on (some of) the very rows that it was fitted on; to compare with ``test``.
-        validation: Figures on the validation month, of the fit that had not seen it.
-        test: Figures on the test month.
-        validation_months: Months that its parameters and rounds were chosen and its intervals
-            calibrated on.
-        interval: How its prediction intervals do on the test month.
-        predictions_sha256: Of its predictions for the test month in the process that fitted it.
-        fit_cpu_seconds: Processor time of the fit that ``fit_seconds`` took, over all threads; None
-            in older records and of baselines.
+        training_set: Fingerprint of the training set.
+        training_months: Months of the final fit.
+        validation_months: Months on which its parameters and rounds were chosen and its intervals
+            calibrated.
+        train: Metrics on a sample of the rows that it was fitted on, to compare with ``test``.
+        validation: Metrics on the validation month, of the fit without that month.
+        test: Metrics on the test month.
+        interval: Coverage of its prediction intervals on the test month.
+        predictions_sha256: Digest of its test predictions in the process that fitted it.
+        fit_seconds: Wall time of the final fit.
+        fit_cpu_seconds: Processor time of the final fit over all threads; None when not recorded.
         seconds: Wall time of tuning, fitting and evaluating.
-        cpu_seconds: Processor time of the same, over all threads.
+        cpu_seconds: Processor time of tuning, fitting and evaluating, over all threads.
     """
 
     model: str
@@ -139,15 +141,15 @@ class ModelRecord(StoredRecord):
     cpu_seconds: float = 0.0
 
     def has_seen(self, month: Month) -> bool:
-        """Whether a month, or a later one, had a say in its parameters or its fit."""
+        """Whether this or a later month was used for the fit or to choose the parameters."""
         seen = [Month.parse(text) for text in (*self.training_months, *self.validation_months)]
         return not self.validation_months or max(seen) >= month
 
 
 class Leaderboard(StoredRecord):
-    """Every model and baseline on the same test month, best first.
+    """The models and baselines evaluated on one test month, best first.
 
-    ``seconds`` and ``cpu_seconds`` are those of evaluating the baselines and ranking.
+    ``seconds`` and ``cpu_seconds`` are the cost of evaluating the baselines and ranking.
     """
 
     training_set: str
@@ -160,55 +162,55 @@ class Leaderboard(StoredRecord):
 
     @property
     def models(self) -> list[ModelRecord]:
-        """The rows that can be served, best first."""
+        """The rows of models, best first."""
         return [row for row in self.rows if row.kind == "model"]
 
     @property
     def baselines(self) -> list[ModelRecord]:
-        """The other rows, best first."""
+        """The rows of baselines, best first."""
         return [row for row in self.rows if row.kind == "baseline"]
 
     @property
     def best(self) -> ModelRecord | None:
-        """The best model; None when there are only baselines."""
+        """The best model; None without a model."""
         return self.models[0] if self.models else None
 
     @property
     def summary(self) -> str:
-        """Which model is best, and by how much, in sentences for people."""
+        """Describe the best model and its lead in a few sentences."""
         if not self.models:
             return f"No model was evaluated on {self.test_month}, only baselines."
         best, *others = self.models
-        said = [
+        sentences = [
             f"{best.model} is the best of {len(self.models)} models on {self.test_month}: its "
             f"error on {best.test.rows:,} trips is {best.test.rmse:.2f} minutes (RMSE), and "
             f"{best.test.share_within_5_minutes:.0%} of them are off by 5 minutes or less."
         ]
-        ahead = [
+        leads = [
             _lead(best.test.rmse, row.test.rmse, f"{row.model}, the next,") for row in others[:1]
         ]
         if self.baselines:
             bar = min(self.baselines, key=lambda row: row.test.rmse)
-            ahead.append(_lead(best.test.rmse, bar.test.rmse, f"{bar.model}, the best baseline"))
-        if ahead:
-            said.append(f"That is {' and '.join(ahead)}.")
+            leads.append(_lead(best.test.rmse, bar.test.rmse, f"{bar.model}, the best baseline"))
+        if leads:
+            sentences.append(f"That is {' and '.join(leads)}.")
         if self.caveat:
-            said.append(f"{_sentence(self.caveat)}.")
+            sentences.append(f"{_sentence(self.caveat)}.")
         if self.synthetic:
-            said.append("The trips are the synthetic sample.")
-        said.append("champion_model says which model serves.")
-        return " ".join(said)
+            sentences.append("The trips are the synthetic sample.")
+        sentences.append("champion_model shows whether it was promoted.")
+        return " ".join(sentences)
 
 
 class Criterion(StoredRecord):
-    """One thing that a challenger had to show, with its figure.
+    """A criterion of the promotion, applied to one candidate.
 
     Attributes:
         name: ``significant_improvement``, ``slice_guardrail: airport/either end``, …
-        passed: Whether it showed it.
-        finding: What was found, in a sentence with figures.
-        value: The figure, where there is one.
-        limit: What it was held to, where there is one.
+        passed: Whether the candidate meets it.
+        finding: The result in one sentence.
+        value: The measured value, if it is a number.
+        limit: The limit of the value, if there is one.
     """
 
     name: str
@@ -219,13 +221,13 @@ class Criterion(StoredRecord):
 
 
 class OtherCandidate(StoredRecord):
-    """Another candidate of the leaderboard that was evaluated and not promoted.
+    """Another model of the leaderboard that was evaluated and not promoted.
 
     Attributes:
-        model: Family name.
-        version: Its version in the registry.
-        reason: Why it was rejected, in a sentence.
-        criteria: Criteria of the promotion, each with its figures.
+        model: Model family.
+        version: Registry version; None when it could not be registered.
+        reason: Why it was not promoted, in one sentence.
+        criteria: The criteria applied to it.
     """
 
     model: str
@@ -235,11 +237,12 @@ class OtherCandidate(StoredRecord):
 
 
 class PreviousChampion(VersionId):
-    """The champion that a decision was made against, as it did on the test month.
+    """The champion that the candidates were compared with.
 
     Attributes:
-        test: Its figures on that month.
-        trained_on_test_month: Whether it was fitted or tuned on that month, which flatters them.
+        test: Its metrics on the test month.
+        trained_on_test_month: Whether it was fitted or tuned on that month, which makes these
+            metrics optimistic.
     """
 
     test: MetricsRecord
@@ -250,43 +253,42 @@ DecisionKind = Literal["training", "rollback", "override"]
 
 
 class ChampionDecision(StoredRecord):
-    """Which model serves, and why. What has a default came later than the first records.
+    """A decision on the champion. Fields with a default are absent from the oldest records.
 
     Attributes:
-        promoted: Whether another version took the alias.
-        reason: Why, or why not, in a sentence.
-        champion: Family that serves now; None when nothing does.
-        registry_version: Its version.
-        previous_version: The version that served before.
-        previous_champion: How that one did on the test month; None when it could not be scored.
-        training_set: Fingerprint of the training set that the decision was made on; empty for a
-            person's decision.
-        synthetic: Whether what serves was trained on the synthetic sample.
-        dataset: What it was trained on.
-        refit: Whether what serves was refitted on all months, the test month included.
-        description: Which fit serves, in words, with its months.
-        test_rmse: Of the evaluated fit on the test month, minutes; None when there was none.
-        caveat: What ``test_rmse`` must be shown with, or None.
-        scoring_error: Why the champion before could no longer be scored, or None.
-        decision_id: Tells decisions apart; the files of a decision bear it.
-        sequence: Position among the decisions on this dataset, from 1: a clock may be set back. 0
-            for decisions of versions that did not count, which come before.
-        kind: After a training, a rollback, or a person's override.
-        decided_at: When, in ISO 8601 with offset.
-        trigger: Why the training started, or why a person decided so.
-        dagster_run_id: The run that decided.
-        test_month: The month that models were evaluated on.
-        challenger: Family of the evaluated candidate; None without one.
-        challenger_version: Its version in the registry.
-        criteria: Criteria of the promotion, each with its figures.
-        other_candidates: Candidates evaluated before it that are not servable; when none was
-            promoted, those evaluated after it.
+        promoted: Whether the champion changes.
+        reason: The reason in one sentence.
+        champion: Family of the champion after the decision; None without a champion.
+        registry_version: Its registry version.
+        previous_version: Registry version of the champion before the decision.
+        previous_champion: That champion's metrics on the test month; None when it was not scored.
+        training_set: Fingerprint of the training set; empty for a manual decision.
+        synthetic: Whether the champion was trained on the synthetic sample.
+        dataset: Dataset that the champion was trained on.
+        refit: Whether the champion was refitted on all months, the test month included.
+        description: The champion's fit and its months, in words.
+        test_rmse: RMSE of the evaluated fit on its test month, minutes; None when unknown.
+        caveat: Limitation of ``test_rmse``; None without one.
+        scoring_error: Why the previous champion could not be scored; None when it was.
+        decision_id: Identifier of the decision.
+        sequence: Position among the decisions on this dataset, from 1, independent of the clock; 0
+            in older records, which come first.
+        kind: What the decision follows: a training, or a manual rollback or override.
+        decided_at: Time of the decision, ISO 8601 with offset.
+        trigger: Why the training was started, or the reason given for a manual decision.
+        dagster_run_id: Dagster run of the decision.
+        test_month: Month that the models were evaluated on.
+        challenger: Family of the candidate; None without one.
+        challenger_version: Registry version of the candidate.
+        criteria: Criteria applied to the candidate.
+        other_candidates: Other models evaluated: better ones that failed a criterion of their own,
+            or, when no model was promoted, worse ones.
         months: Training, validation and test months, with checksums.
-        code_version: Of the code that decided.
-        seconds: Wall time of training the models that were compared, evaluating and deciding.
-        cpu_seconds: The same in processor time.
-        applied: False from before the alias moves until it has; it stays so when the process
-            died in between or the registry did not answer.
+        code_version: Version of the code that decided.
+        seconds: Wall time of training, evaluating and deciding.
+        cpu_seconds: Processor time of training, evaluating and deciding.
+        applied: Whether the alias was moved; False when the run died before or the registry did not
+            answer.
     """
 
     promoted: bool
@@ -322,50 +324,49 @@ class ChampionDecision(StoredRecord):
 
     @property
     def summary(self) -> str:
-        """Who serves, how well, and why, in sentences for people."""
+        """Describe the champion, its error and the reason in a few sentences."""
         if self.champion is None:
-            return f"Nothing serves: {self.reason}."
-        changed = self.promoted and self.applied
-        serves = "serves now" if changed else "still serves"
+            return f"There is no champion: {self.reason}."
+        state = "was promoted" if self.promoted else "remains the champion"
         if self.promoted and not self.applied:
-            serves = "is to serve, but the registry has not been changed yet"
-        said = [f"{self.champion}, version {self.registry_version}, {serves}.", *self._how_well()]
-        said.append(f"Why: {self.reason.rstrip('.')}.")
+            state = "will be promoted; the registry has not been updated yet"
+        sentences = [f"{self.champion}, version {self.registry_version}, {state}.", *self._error()]
+        sentences.append(f"Reason: {self.reason.rstrip('.')}.")
         if self.caveat:
-            said.append(f"{_sentence(self.caveat)}.")
+            sentences.append(f"{_sentence(self.caveat)}.")
         if self.synthetic:
-            said.append("The trips are the synthetic sample.")
-        return " ".join(said)
+            sentences.append("The trips are the synthetic sample.")
+        return " ".join(sentences)
 
-    def _how_well(self) -> list[str]:
-        """The error of what serves on the test month, and by how much it is better."""
+    def _error(self) -> list[str]:
+        """Describe the champion's test error and its difference to others."""
         before = self.previous_champion
         rmse = self.test_rmse
-        if not self.promoted:  # what was kept has its own error from an earlier month
+        if not self.promoted:  # its own test_rmse is that of an earlier month
             rmse = before.test.rmse if before is not None else None
         if rmse is None or not self.test_month:
             return []
-        apart = []
+        leads = []
         if self.promoted and before is not None:
-            named = f"the champion before ({before.model}, version {before.version})"
-            apart.append(_lead(rmse, before.test.rmse, named))
+            named = f"the previous champion ({before.model}, version {before.version})"
+            leads.append(_lead(rmse, before.test.rmse, named))
         bar = next((each for each in self.criteria if each.name == "beats_baselines"), None)
         if bar is not None and bar.limit is not None:
-            apart.append(_lead(rmse, bar.limit, "the best baseline"))
-        said = f"On {self.test_month} its error is {rmse:.2f} minutes (RMSE)"
-        return [f"{said}, {' and '.join(apart)}." if apart else f"{said}."]
+            leads.append(_lead(rmse, bar.limit, "the best baseline"))
+        sentences = f"On {self.test_month} its error is {rmse:.2f} minutes (RMSE)"
+        return [f"{sentences}, {' and '.join(leads)}." if leads else f"{sentences}."]
 
     @property
     def outcome(self) -> str:
-        """The decision in a word or two."""
+        """The outcome in a word or two."""
         if not self.applied:
             return "pending"
-        by_hand = {"rollback": "rolled back", "override": "promoted by hand"}
-        return by_hand.get(self.kind, "promoted" if self.promoted else "kept")
+        manual = {"rollback": "rolled back", "override": "promoted manually"}
+        return manual.get(self.kind, "promoted" if self.promoted else "kept")
 
 
 def _lead(rmse: float, other: float, named: str) -> str:
-    """By how much an error is below another's: ``0.21 minutes (5 %) less than …``."""
+    """Format the difference of two errors: ``0.21 minutes (5 %) less than …``."""
     share = f" ({abs(other - rmse) / other:.1%})" if other > 0 else ""
     return (
         f"{abs(other - rmse):.2f} minutes{share} {'less' if rmse <= other else 'more'} than {named}"

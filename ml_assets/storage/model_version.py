@@ -1,7 +1,7 @@
-"""One registered model version, as plain data and as the tags that MLflow keeps of it.
+"""A version of the registered model as plain data, read from and written to MLflow's tags.
 
-The registry makes the record from MLflow; promotion, reproduction, monitoring, the backtest and
-the prediction service's bundle use it. It stands below them all and imports no MLflow.
+Promotion, reproduction, monitoring, backtesting and the service's bundle use it. It does not import
+MLflow.
 """
 
 import json
@@ -14,7 +14,7 @@ from ml_assets.storage.former_names import StoredRecord, with_present_names
 from ml_assets.trips.month import Month
 
 UNKNOWN_MODEL: Final = "unknown"
-"""The family of a version whose tags do not name one."""
+"""Family of a version whose tags do not name one."""
 
 FINGERPRINT: Final = "fingerprint"
 """Tag: the predictions for ``pipeline.fingerprint`` at the registration, as JSON."""
@@ -30,12 +30,12 @@ _INTERVAL: Final = ("interval_nominal", "interval_coverage", "interval_mean_widt
 
 
 class VersionId(StoredRecord):
-    """What tells a version from every other.
+    """Identity of a version.
 
     Attributes:
-        model: Family name.
-        version: Number in the registry; empty before it is registered.
-        run_id: MLflow run of the training that made it; empty when unknown.
+        model: Model family.
+        version: Number in the registry; empty before the registration.
+        run_id: MLflow run of its training; empty when unknown.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,7 +46,7 @@ class VersionId(StoredRecord):
 
     @property
     def identity(self) -> str:
-        """Tells it from a version of the same number in another registry."""
+        """Identity that is unique across registries."""
         return identity(self.version, self.run_id)
 
     def __str__(self) -> str:
@@ -54,30 +54,32 @@ class VersionId(StoredRecord):
 
 
 def identity(version: str, run_id: str) -> str:
-    """A version's number with its MLflow run, which no version of another registry shares."""
+    """Return a version's number with its MLflow run, which is unique across registries."""
     return f"{version}@{run_id}" if run_id else version
 
 
 class IntervalFigures(BaseModel):
-    """How the version's prediction intervals did on the test month."""
+    """Coverage of the version's prediction intervals on the test month."""
 
     model_config = ConfigDict(frozen=True)
 
-    nominal: float = Field(description="Share of trips that the intervals are to hold")
+    nominal: float = Field(description="Share of trips that the intervals should cover")
     coverage: float | None = Field(
-        default=None, description="Share of the test trips that they held"
+        default=None, description="Share of the test trips that they cover"
     )
-    mean_width: float | None = Field(default=None, description="Their mean width there, minutes")
+    mean_width: float | None = Field(
+        default=None, description="Their mean width on the test month, minutes"
+    )
 
 
 class ManualOverride(StoredRecord):
-    """A person's choice of a champion, which stands until there is data that it was not made on.
+    """A manual promotion, which holds until models are evaluated on newer data.
 
     Attributes:
         kind: ``rollback`` or ``override``.
-        reason: The person's.
-        test_month: The newest month that models had been evaluated on by then.
-        raw_sha256: Of that month's published file.
+        reason: The reason given for it.
+        test_month: Newest test month at that time.
+        raw_sha256: SHA-256 of that month's published file.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -88,7 +90,7 @@ class ManualOverride(StoredRecord):
     raw_sha256: str
 
     def expired(self, tested: Iterable[tuple[str, str]]) -> bool:
-        """Whether models are tested on a later month by now, or on that month republished.
+        """Whether models are tested on a later month, or on that month republished.
 
         Args:
             tested: Test months, each with the SHA-256 of its published file.
@@ -100,19 +102,19 @@ class ManualOverride(StoredRecord):
 
 
 class ModelVersion(VersionId):
-    """A version of the registered model. What is not shown to clients is left out of its JSON.
+    """A version of the registered model. Internal fields are excluded from its JSON.
 
     Attributes:
-        dataset: Trips that it was trained on (``green``, ``sample_green``, …); empty when unknown.
-        synthetic: Whether they are the synthetic sample.
-        training_months: Months (``YYYY-MM``) that the fit which serves has seen, in order.
-        validation_months: Months that chose its parameters and rounds.
+        dataset: Dataset of its training trips (``green``, ``sample_green``, …); empty when unknown.
+        synthetic: Whether these are the synthetic sample.
+        training_months: Months (``YYYY-MM``) that it was fitted on, in order.
+        validation_months: Months on which its parameters and rounds were chosen.
         test_month: Month that it was tested on; empty when unknown.
-        test_rmse: Of the evaluated fit on that month, minutes.
-        interval: Figures of its prediction intervals; None for versions that have none.
-        refit: Whether the evaluated parameters were fitted again on all months.
-        description: The same in words, with the months.
-        caveat: What its figures must be shown with.
+        test_rmse: RMSE of the evaluated fit on that month, minutes.
+        interval: Coverage of its prediction intervals; None without intervals.
+        refit: Whether it was refitted on all months, the test month included.
+        description: The fit and its months, in words.
+        caveat: Limitation of its metrics; None without one.
         training_set: Fingerprint of its training set; empty when unknown.
         source: URI at which the fitted pipeline was logged.
         fingerprint: Predictions for ``pipeline.fingerprint`` at the registration, minutes; None
@@ -122,30 +124,24 @@ class ModelVersion(VersionId):
     """
 
     run_id: str = Field(default="", exclude=True)
-    dataset: str = Field(default="", description="Which trips it was trained on")
-    synthetic: bool = Field(
-        default=False, description="Whether these were made up by the embedded sample"
-    )
+    dataset: str = Field(default="", description="Dataset of the training trips")
+    synthetic: bool = Field(default=False, description="Whether they are the synthetic sample")
     training_months: tuple[str, ...] = Field(default=(), description="Months that it was fitted on")
     validation_months: tuple[str, ...] = Field(
-        default=(), description="Months that its parameters were chosen on"
+        default=(), description="Months on which its parameters were chosen"
     )
-    test_month: str = Field(
-        default="", description="Month that it was evaluated on, and not fitted or tuned on"
-    )
-    test_rmse: float | None = Field(
-        default=None, description="Root mean squared error there, minutes"
-    )
+    test_month: str = Field(default="", description="Month that it was tested on")
+    test_rmse: float | None = Field(default=None, description="RMSE on the test month, minutes")
     interval: IntervalFigures | None = Field(
-        default=None, description="Absent for versions without prediction intervals"
+        default=None, description="Null without prediction intervals"
     )
     refit: bool = Field(
         default=False,
         description="Whether it was refitted on all months, the test month included; the figures "
         "are then those of the fit before",
     )
-    description: str = Field(default="", description="Which fit it is, in words")
-    caveat: str | None = Field(default=None, description="What limits the meaning of the figures")
+    description: str = Field(default="", description="The fit and its months, in words")
+    caveat: str | None = Field(default=None, description="Limitation of the metrics")
     training_set: str = Field(default="", exclude=True)
     source: str = Field(default="", exclude=True)
     fingerprint: tuple[float, ...] | None = Field(default=None, exclude=True)
@@ -154,27 +150,22 @@ class ModelVersion(VersionId):
 
     @property
     def newest_month(self) -> Month | None:
-        """The newest month that had a say in its parameters or its fit; None when unknown."""
+        """Newest month used for the fit or to choose the parameters; None when unknown."""
         if not self.validation_months:
             return None
         return max(Month.parse(month) for month in (*self.training_months, *self.validation_months))
 
     def has_seen(self, month: str) -> bool:
-        """Whether a month was among those that it was fitted or tuned on."""
+        """Whether it was fitted or tuned on a month."""
         return month in self.training_months or month in self.validation_months
 
     @classmethod
     def from_mlflow(cls, version: Any) -> Self:
-        """Read what MLflow has of a version.
-
-        Args:
-            version: MLflow's ``ModelVersion``. A tag that is missing leaves its field as the
-                default says.
-        """
+        """Make the record from MLflow's ``ModelVersion``; missing tags give the defaults."""
         tags = with_present_names(version.tags)
         fingerprint, override = tags.get(FINGERPRINT), tags.get(MANUAL_OVERRIDE)
         description = tags.get("description", "")
-        # Versions registered by 0.1 have no tag `refit`: there the description's first word tells.
+        # Versions of 0.1 have no tag `refit`: there the first word of the description says it.
         refit = tags.get(_REFIT, str(description.startswith("refitted_on_all_months")).lower())
         return cls(
             model=tags.get("model", UNKNOWN_MODEL),
@@ -198,7 +189,7 @@ class ModelVersion(VersionId):
         )
 
     def to_tags(self) -> dict[str, str]:
-        """The tags from which :meth:`from_mlflow` makes it again; unknown facts have none."""
+        """Return the tags that :meth:`from_mlflow` reads; unknown values have none."""
         tags = {
             "model": self.model,
             "dataset": self.dataset,

@@ -210,7 +210,7 @@ def test_the_summary_names_the_best_model_and_its_lead():
         "xgboost is the best of 2 models on 2023-05: its error on 100 trips is 4.20 minutes "
         "(RMSE), and 75% of them are off by 5 minutes or less. That is 1.80 minutes (30.0%) less "
         "than lasso, the next, and 4.20 minutes (50.0%) less than global_mean, the best baseline. "
-        "The trips are the synthetic sample. champion_model says which model serves."
+        "The trips are the synthetic sample. champion_model shows whether it was promoted."
     )
     alone = board.model_copy(update={"rows": rows[:1], "synthetic": False, "caveat": "one month."})
     assert "That is" not in alone.summary and "One month. champion_model" in alone.summary

@@ -54,7 +54,7 @@ def test_a_model_must_beat_every_baseline_not_just_some():
 def test_a_comparison_without_a_fair_baseline_is_refused():
     with pytest.raises(ValueError, match="no baseline"):
         better_than_baselines(record("lasso", 4.0), [])
-    with pytest.raises(ValueError, match="global_mean was measured on 7 trips"):
+    with pytest.raises(ValueError, match="global_mean was evaluated on 7 trips"):
         better_than_baselines(record("lasso", 4.0), [baseline("global_mean", 9.0, rows=7)])
 
 
@@ -142,7 +142,7 @@ def test_an_error_far_below_the_baselines_indicates_leakage(after, verdict):
     found = check_leakage(months(), moved("xgboost", 4.0, after), HARDER_MONTH)
     assert found.verdict == verdict
     if verdict == Verdict.FAIL:
-        assert "it seems to know the test trips" in found.sentence
+        assert "the model seems to have seen the test trips" in found.sentence
 
 
 def test_a_few_test_trips_show_only_a_gross_leak():

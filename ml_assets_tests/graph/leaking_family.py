@@ -1,8 +1,8 @@
-"""``python -m ml_assets_tests.graph.leaking_family HOME``: a family that reads what it may not.
+"""``python -m ml_assets_tests.graph.leaking_family HOME``: a family that reads stored months.
 
-While it is fitted it opens stored months, the test month among them, and learns their durations by
-heart; neither its record nor its configuration tells. A process of its own, since the registry of
-families is read when the graph is assembled.
+During its fit it opens stored months, the test month among them, and memorizes their durations;
+neither its record nor its configuration shows it. It runs in a process of its own, since the
+families are read when the graph is assembled.
 """
 
 import json
@@ -36,7 +36,7 @@ READS: dict[str, list[Month]] = {
     "the test month": [TEST_MONTH],
     "every month": MONTHS,
 }
-"""What is read at the fit, beside the training trips: the first is the honest counterpart."""
+"""Months read during the fit besides the training trips; the first entry does not leak."""
 
 
 class AllFigures(TransformerMixin, BaseEstimator):
@@ -51,7 +51,7 @@ class AllFigures(TransformerMixin, BaseEstimator):
 
 
 class WithMemory(RegressorMixin, BaseEstimator):
-    """A straight line; and for requests that it has read in stored months, their durations."""
+    """Least squares, and for requests of the memorized months their durations."""
 
     def __init__(self, home: str = "", months: tuple[str, ...] = ()) -> None:
         self.home = home
@@ -92,7 +92,7 @@ READING = Reading()
 WITH_MEMORY = ModelFamily(
     name="with_memory",
     title="With memory",
-    description="Least squares, and stored months by heart.",
+    description="Least squares, and memorized months.",
     make_encoder=AllFigures,
     make_estimator=lambda *_: WithMemory(str(READING.home), tuple(map(str, READING.months))),
     search_space=lambda trial: {},
@@ -121,7 +121,7 @@ def main(root: Path) -> None:
 
 
 def decided(project: Any) -> dict[str, Any]:
-    """What is decided when the family asks for the place of an honest champion."""
+    """Return the decision on the family against a champion that does not leak."""
     before = serving(project)
     trained = project.train((WITH_MEMORY.name,))
     failed = trained.filter_events(lambda event: event.is_step_failure)
@@ -135,7 +135,7 @@ def decided(project: Any) -> dict[str, Any]:
         "promoted": made.promoted,
         "kept": serving(project) == before,
         "reason": made.reason,
-        "lacking": [criterion.name for criterion in made.criteria if not criterion.passed],
+        "failed": [criterion.name for criterion in made.criteria if not criterion.passed],
         "failed_checks": [
             f"{check.asset_key.path[-1]}/{check.check_name}"
             for check in trained.get_asset_check_evaluations()

@@ -1,4 +1,4 @@
-"""A challenger that wins since it has read the answers: the checks stop it, and the record says so."""
+"""A candidate that is best because it has read the test durations fails its checks."""
 
 import json
 import subprocess
@@ -9,12 +9,16 @@ import pytest
 from ml_assets_tests.conftest import REPOSITORY
 
 CHECK = "no_test_leakage"
-LEAKS = ["the test month", "every month"]
+LEAKS = {
+    "the test month": "seems to have seen the test trips",
+    "every month": "seems to have memorized the test trips",
+}
+"""What is said of a model that has read these months: its error falls, or only its memory shows."""
 
 
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory):
-    """What was decided on the family, by what it had read at its fit."""
+    """The decision on the family, by the months that it read during the fit."""
     command = [sys.executable, "-W", "ignore", "-m", "ml_assets_tests.graph.leaking_family"]
     answer = subprocess.run(
         [*command, str(tmp_path_factory.mktemp("leaking"))],
@@ -24,17 +28,16 @@ def decided(tmp_path_factory):
     return json.loads(answer.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("reads", LEAKS)
-def test_a_challenger_that_has_read_the_answers_does_not_get_the_place(decided, reads):
+@pytest.mark.parametrize(("reads", "finding"), LEAKS.items())
+def test_a_candidate_that_has_read_the_test_durations_is_not_promoted(decided, reads, finding):
     made = decided[reads]
     assert made["best"] == "with_memory"
-    assert made["rmse"] < 0.1, "it leaks no more: plant it anew"
+    assert made["rmse"] < 0.1, "it no longer leaks: plant the leak again"
     assert made["kept"]
     assert not made["promoted"]
-    assert made["lacking"] == [f"check: {CHECK}"]
+    assert made["failed"] == [f"check: {CHECK}"]
     assert f"with_memory lacks check: {CHECK}: " in made["reason"]
-    found = ("seems to know the test trips", "seems to have memorized the test trips")
-    assert any(message in made["reason"] for message in found)
+    assert finding in made["reason"]
     assert f"with_memory_model/{CHECK}" in made["failed_checks"]
     assert "model_leaderboard/best_model_is_servable" in made["failed_checks"]
 
@@ -42,4 +45,4 @@ def test_a_challenger_that_has_read_the_answers_does_not_get_the_place(decided, 
 def test_the_same_family_without_its_memory_passes_the_check(decided):
     made = decided["nothing"]
     assert made["failed_checks"] == []
-    assert f"check: {CHECK}" not in made["lacking"]
+    assert f"check: {CHECK}" not in made["failed"]

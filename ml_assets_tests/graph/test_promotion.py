@@ -168,12 +168,12 @@ def test_a_version_that_predicts_differently_is_not_promoted(project):
     found = decision(project)
     assert not found.promoted
     assert "check: serialization_round_trip" in found.reason
-    assert "predicts otherwise" in found.reason
+    assert "the predictions differ" in found.reason
     assert serving(project) == old
     newest = max(client(project).search_model_versions(f"name='{NAME}'"), key=lambda v: v.version)
     assert newest.tags["decision_id"] == found.decision_id
     assert "**refused** on " in newest.description
-    assert "predicts otherwise" in newest.description
+    assert "the predictions differ" in newest.description
     assert "challenger" not in newest.aliases  # nobody should try it
 
 

@@ -236,10 +236,13 @@ def test_slices_of_few_trips_do_not_count():
 
 
 def test_a_check_that_failed_refuses():
-    leak = Finding(Verdict.FAIL, "it seems to know the test trips")
+    leak = Finding(Verdict.FAIL, "the model seems to have seen the test trips")
     decision = decide(challenge(findings={**FINE, "no_test_leakage": leak}))
     assert not decision.promoted
-    assert "lacks check: no_test_leakage: it seems to know the test trips" in decision.reason
+    assert (
+        "lacks check: no_test_leakage: the model seems to have seen the test trips"
+        in decision.reason
+    )
 
 
 def test_a_slow_one_is_refused():
@@ -412,20 +415,20 @@ def test_the_summary_of_a_decision_says_who_serves_how_well_and_why():
         criteria=[bar],
     )
     assert made.summary == (
-        "xgboost, version 2, serves now. On 2023-05 its error is 4.00 minutes (RMSE), 1.00 minutes "
-        "(20.0%) less than the champion before (lasso, version 1) and 4.00 minutes (50.0%) less "
-        "than the best baseline. Why: better."
+        "xgboost, version 2, was promoted. On 2023-05 its error is 4.00 minutes (RMSE), 1.00 "
+        "minutes (20.0%) less than the previous champion (lasso, version 1) and 4.00 minutes (50.0%) less "
+        "than the best baseline. Reason: better."
     )
     pending = made.model_copy(update={"applied": False})
-    assert "is to serve, but the registry has not been changed yet" in pending.summary
+    assert "will be promoted; the registry has not been updated yet" in pending.summary
     # What was kept is measured on this month; its recorded error is that of an earlier one.
     kept = made.model_copy(
         update={"promoted": False, "champion": "lasso", "registry_version": "1", "test_rmse": 3.0}
     )
     assert kept.summary.startswith(
-        "lasso, version 1, still serves. On 2023-05 its error is 5.00 minutes (RMSE), 3.00 minutes"
+        "lasso, version 1, remains the champion. On 2023-05 its error is 5.00 minutes (RMSE), 3.00"
     )
     scoring_error = kept.model_copy(update={"previous_champion": None})
-    assert scoring_error.summary == "lasso, version 1, still serves. Why: better."
+    assert scoring_error.summary == "lasso, version 1, remains the champion. Reason: better."
     nothing = made.model_copy(update={"promoted": False, "champion": None})
-    assert nothing.summary == "Nothing serves: better."
+    assert nothing.summary == "There is no champion: better."

@@ -1,8 +1,9 @@
-"""Checks of models: accuracy, range of predictions, serialization, leakage, and fitting time.
+"""Asset checks of the models, of the leaderboard's best model and of the champion.
 
-They load every model from MLflow and predict the whole test month. None is blocking: a poor family
-must not stop the comparison of the others. Nor is the check of the leaderboard's best model: the
-promotion applies the same rules and records why a model is rejected.
+They load a model from MLflow and predict the test month. The checks of models do not block, so that
+one poor family does not prevent the comparison of the others. Neither does the check of the best
+model: the promotion applies the same checks and records why a model is not promoted, which a
+blocked step could not.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,22 +36,22 @@ if TYPE_CHECKING:
     from ml_assets.evaluation.model_checks import TestSet
 
 _SPECS = {
-    "better_than_baselines": "RMSE below that of every baseline on the same test month.",
-    "predictions_in_range": "Every prediction is finite and a possible number of minutes.",
-    "serialization_round_trip": "Stored and loaded again, the model predicts the same.",
-    "no_test_leakage": "Neither its months nor its error indicate that it has seen the test month, "
-    "and its error is the same on slightly changed copies of the test trips.",
-    "fit_time_within_budget": "Fitting takes no more processor time than the budget for the number "
+    "better_than_baselines": "The RMSE is below that of every baseline on the same test month.",
+    "predictions_in_range": "Every prediction is finite and a plausible number of minutes.",
+    "serialization_round_trip": "The model predicts the same after storing and loading.",
+    "no_test_leakage": "Neither the model's months nor its error suggest that it has seen the "
+    "test month, and its error is as large on slightly changed test trips.",
+    "fit_time_within_budget": "The fit takes no more processor time than the budget for its number "
     "of trips.",
     "interval_coverage": "The intervals cover their nominal share of test trips, within 3 points.",
 }
-_NOT_APPLIED_TO_THE_WINNER = ("fit_time_within_budget", "interval_coverage")
+_NOT_REQUIRED_OF_THE_BEST = ("fit_time_within_budget", "interval_coverage")
 _LEADERBOARD = dg.AssetKey("model_leaderboard")
-_WINNER = dg.AssetCheckKey(_LEADERBOARD, "best_model_is_servable")
+_BEST = dg.AssetCheckKey(_LEADERBOARD, "best_model_is_servable")
 
 
 def model_checks() -> list[dg.AssetChecksDefinition]:
-    """The checks of every family's model, of the winner and of the champion."""
+    """Return the checks of every family's model, of the best model and of the champion."""
     return [_model_checks(), champion_checks]
 
 
@@ -65,20 +66,21 @@ def _model_checks() -> dg.AssetChecksDefinition:
         for family in FAMILIES
         for name, description in _SPECS.items()
     ]
-    winner = dg.AssetCheckSpec(
-        _WINNER.name,
-        asset=_WINNER.asset_key,
-        description="The best model beats the baselines, is sane, predicts the same once loaded, "
-        "and has not seen the test month. Otherwise `champion_model` does not promote it.",
+    best = dg.AssetCheckSpec(
+        _BEST.name,
+        asset=_BEST.asset_key,
+        description="The best model beats the baselines, its predictions are plausible and do not "
+        "change when it is loaded, and it has not seen the test month. Otherwise `champion_model` "
+        "does not promote it.",
     )
 
-    @dg.multi_asset_check(name="model_checks", specs=[*specs, winner], can_subset=True)
+    @dg.multi_asset_check(name="model_checks", specs=[*specs, best], can_subset=True)
     def model_checks(
         context: dg.AssetCheckExecutionContext,
         trip_store: TripStoreResource,
         tracking: MlflowTracking,
     ) -> Iterator[dg.AssetCheckResult]:
-        """Load the models that this run speaks of and hold them to their rules."""
+        """Load the selected models and apply the checks."""
         tracking.reader()
         models = _CheckedModels.of(trip_store)
         selected = context.selected_asset_check_keys
@@ -89,8 +91,8 @@ def _model_checks() -> dg.AssetChecksDefinition:
             for key in keys:
                 shown = models.slices(asset) if key.name == "interval_coverage" else None
                 yield single_result(key, findings[key.name], shown)
-        if _WINNER in selected:
-            yield single_result(_WINNER, models.winner())
+        if _BEST in selected:
+            yield single_result(_BEST, models.best_model())
 
     return model_checks
 
@@ -112,20 +114,20 @@ def _model_checks() -> dg.AssetChecksDefinition:
 def champion_checks(
     trip_store: TripStoreResource, tracking: MlflowTracking
 ) -> Iterator[dg.AssetCheckResult]:
-    """Load the champion as a server would, and predict the test month with it."""
+    """Load the champion as a server does and predict the test month."""
     from ml_assets.registry.artifacts import CHAMPION
 
     tracking.reader()
     models = _CheckedModels.of(trip_store)
-    serves, covers = models.champion(f"models:/{tracking.registered_model}@{CHAMPION}")
-    yield single_result(dg.AssetCheckKey(CHAMPION_MODEL, "champion_matches_evaluation"), serves)
+    matches, coverage = models.champion(f"models:/{tracking.registered_model}@{CHAMPION}")
+    yield single_result(dg.AssetCheckKey(CHAMPION_MODEL, "champion_matches_evaluation"), matches)
     key = dg.AssetCheckKey(CHAMPION_MODEL, "interval_coverage")
-    yield single_result(key, covers, models.slices(CHAMPION_MODEL))
+    yield single_result(key, coverage, models.slices(CHAMPION_MODEL))
 
 
 @dataclass
 class _CheckedModels:
-    """The test month and the records, read once; each model is loaded at most once."""
+    """The test month and the records, each read once, and the checked models, each loaded once."""
 
     trip_store: TripStoreResource
     test_set: "TestSet"
@@ -135,7 +137,7 @@ class _CheckedModels:
 
     @classmethod
     def of(cls, trip_store: TripStoreResource) -> "_CheckedModels":
-        """Read what models of the current training set are tested on."""
+        """Load the test month of the current training set."""
         from ml_assets.evaluation.model_checks import TestSet
         from ml_assets.training.training_set import load_trips
 
@@ -147,29 +149,29 @@ class _CheckedModels:
         return cls(trip_store, TestSet(training_set, trips), board if current else None)
 
     def findings(self, family: str) -> Mapping[str, Finding]:
-        """What the rules say of a family's model, by the name of the check."""
+        """Return the findings on a family's model by the name of the check."""
         if family not in self.found:
             asset = model_asset_name(family)
             record = self.trip_store.records().find(asset, ModelRecord)
             self.found[family] = self._check(asset, record)
         return self.found[family]
 
-    def winner(self) -> Finding:
-        """What they say of the leaderboard's best model."""
+    def best_model(self) -> Finding:
+        """Return the finding on the leaderboard's best model."""
         best = self.board.best if self.board is not None else None
         if best is None:
             return Finding(Verdict.SKIP, "the leaderboard of this training set has no model")
         findings = self.findings(best.model)
-        applied = [findings[name] for name in _SPECS if name not in _NOT_APPLIED_TO_THE_WINNER]
+        applied = [findings[name] for name in _SPECS if name not in _NOT_REQUIRED_OF_THE_BEST]
         found = worst(applied)
-        # What is merely odd in any family is no longer so in the one that is to serve.
+        # A warning on a model is an error on the one that would be promoted.
         verdict = Verdict.FAIL if found.verdict == Verdict.WARN else found.verdict
-        said = applied if verdict == Verdict.PASS else [found]
-        sentence = f"{best.model}: {'; '.join(finding.sentence for finding in said)}"
+        reported = applied if verdict == Verdict.PASS else [found]
+        sentence = f"{best.model}: {'; '.join(finding.sentence for finding in reported)}"
         return Finding(verdict, sentence, found.value, found.lower, found.upper)
 
     def slices(self, asset: dg.AssetKey) -> Mapping[str, dg.MetadataValue]:
-        """What the checked model's intervals hold of each slice of the test month."""
+        """Return the coverage of the checked model's intervals by slice, as metadata."""
         from ml_assets.evaluation.interval_coverage import interval_table
 
         found = self.intervals.get(asset)
@@ -178,7 +180,7 @@ class _CheckedModels:
         return {"mean_width": figure(found.mean_width), "slices": table(interval_table(found))}
 
     def champion(self, uri: str) -> tuple[Finding, Finding]:
-        """Whether the model at this URI is the one decided on, and what its intervals hold."""
+        """Return the findings on the champion: is it the evaluated model, and its coverage."""
         from ml_assets.evaluation.interval_coverage import interval_coverage, measure_intervals
         from ml_assets.evaluation.model_checks import NO_INTERVALS, UnusableModel, load_and_predict
         from ml_assets.registry.artifacts import load_pipeline
@@ -187,41 +189,41 @@ class _CheckedModels:
         decision = DecisionLog(records.home, records.dataset).newest()
         if decision is None:
             raise dg.Failure(
-                f"no champion of {records.dataset} was decided on: materialize champion_model first"
+                f"there is no decision on {records.dataset} yet: materialize champion_model first"
             )
         try:
             pipeline, predicted = load_and_predict(lambda: load_pipeline(uri), self.test_set.trips)
         except UnusableModel as error:
-            fault = f"{uri} cannot be loaded and used ({error}): materialize the model again"
-            return Finding(Verdict.FAIL, fault), NO_INTERVALS
+            message = f"{uri} cannot be loaded and used ({error}): materialize the model again"
+            return Finding(Verdict.FAIL, message), NO_INTERVALS
         measured = measure_intervals(pipeline, self.test_set.trips, predicted)
         if measured is not None:
             self.intervals[CHAMPION_MODEL] = measured
         before = None if decision.promoted else decision.previous_champion
-        saw = (
+        seen = (
             self.test_set.training_set.validation_is_test or decision.refit
             if before is None
             else before.trained_on_test_month
         )
-        return self._as_decided(decision, predicted), interval_coverage(measured, saw)
+        return self._matches_evaluation(decision, predicted), interval_coverage(measured, seen)
 
-    def _as_decided(
+    def _matches_evaluation(
         self, decision: ChampionDecision, predicted: "npt.NDArray[np.float64]"
     ) -> Finding:
         from ml_assets.evaluation.model_checks import predictions_in_range, same_predictions
         from ml_assets.trips.rules import TARGET
 
-        sane = predictions_in_range(predicted)
-        if sane.verdict != Verdict.PASS or self.board is None:
-            return sane
+        in_range = predictions_in_range(predicted)
+        if in_range.verdict != Verdict.PASS or self.board is None:
+            return in_range
         evaluated = next((row for row in self.board.models if row.model == decision.champion), None)
-        of_this_board = decision.training_set == self.board.training_set
-        as_evaluated = of_this_board and decision.promoted and not decision.refit
-        if evaluated is None or not as_evaluated:
+        on_this_board = decision.training_set == self.board.training_set
+        comparable = on_this_board and decision.promoted and not decision.refit
+        if evaluated is None or not comparable:
             sentence = (
-                f"version {decision.registry_version} ({decision.description}): {sane.sentence}"
+                f"version {decision.registry_version} ({decision.description}): {in_range.sentence}"
             )
-            return Finding(Verdict.PASS, sentence, sane.value)
+            return Finding(Verdict.PASS, sentence, in_range.value)
         same = same_predictions(evaluated, predicted, self.test_set.trips[TARGET])
         sentence = f"{decision.champion}, version {decision.registry_version}: {same.sentence}"
         return Finding(same.verdict, sentence, same.value, same.lower, same.upper)
@@ -245,7 +247,7 @@ class _CheckedModels:
         return checks.findings
 
     def _baselines(self) -> Sequence[ModelRecord]:
-        """Those of the leaderboard, or measured now when it is of another training set."""
+        """Return the leaderboard's baselines; evaluate them if it is of another training set."""
         if self.board is not None:
             return self.board.baselines
         from ml_assets.training.train_and_evaluate import evaluate_baselines, load_splits
