@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ml_assets.config.http_origin import hosts_of, is_loopback
+from ml_assets.config.http_origin import is_loopback, server_hosts
 from ml_assets.config.settings import read_settings
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def serve(host: str, port: int) -> None:
     def announce(app: "FastAPI") -> None:
         click.echo(_announcement(app, _url(bound, bound_port)))
 
-    hosts = hosts_of(host, settings.allowed_hosts)
+    hosts = server_hosts(host, settings.allowed_hosts)
     run_server(listening, settings.local_home, settings.local_home / FOLDER, announce, hosts)
 
 
@@ -83,10 +83,10 @@ def _url(address: str, port: int) -> str:
 def _announcement(app: "FastAPI", url: str) -> str:
     """Return a line with the URLs of page, docs and model."""
     service = app.state.service
-    served, outlook = service.models.model, service.outlook
+    served, status = service.models.model, service.model_status
     if served is None:
         problem = service.models.registry.problem
-        what = outlook.value if problem is None else f"{outlook.value} ({problem})"
+        what = status.value if problem is None else f"{status.value} ({problem})"
     else:
         trips = " on the synthetic sample" if served.card.synthetic else ""
         what = f"Version {served.card.version} ({served.card.model}{trips}) answers"

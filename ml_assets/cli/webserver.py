@@ -16,7 +16,12 @@ import uvicorn
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ml_assets.config.http_origin import KnownHosts, hosts_of, is_loopback_host, refusal
+from ml_assets.config.http_origin import (
+    AllowedHosts,
+    is_loopback_host,
+    rejection_reason,
+    server_hosts,
+)
 from ml_assets.config.settings import ALLOWED_HOSTS_VARIABLE, read_allowed_hosts
 from ml_assets.serving.http_limits import BoundedHttpProtocol
 
@@ -38,7 +43,7 @@ class WebserverGuard:
         is_local: Whether it listens on loopback only: then no proxy may forward requests.
     """
 
-    def __init__(self, app: ASGIApp, hosts: KnownHosts, *, is_local: bool) -> None:
+    def __init__(self, app: ASGIApp, hosts: AllowedHosts, *, is_local: bool) -> None:
         self._app, self._hosts, self._is_local = app, hosts, is_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +58,7 @@ class WebserverGuard:
 
     def _refused(self, scope: Scope) -> PlainTextResponse | None:
         method, is_api = scope.get("method", "GET"), scope["path"].startswith(API_PATH)
-        reason = refusal(
+        reason = rejection_reason(
             method, scope["headers"], self._hosts, is_page=not is_api, proxies=not self._is_local
         )
         if reason is not None:
@@ -90,7 +95,7 @@ def guarded(app: ASGIApp, host: str, environment: Mapping[str, str]) -> Webserve
     linked = urlsplit(environment.get(UI_URL_VARIABLE, "")).hostname
     if linked is not None and linked != host and not is_loopback_host(linked):
         allowed.append(linked)  # alerts link to it
-    hosts = hosts_of(host, allowed, any_address=not is_local)
+    hosts = server_hosts(host, allowed, any_address=not is_local)
     return WebserverGuard(app, hosts, is_local=is_local)
 
 

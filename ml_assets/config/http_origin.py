@@ -60,7 +60,7 @@ class Address(NamedTuple):
 
 
 @dataclass(frozen=True)
-class KnownHosts:
+class AllowedHosts:
     """Names by which clients may address a server; ``localhost`` and loopback addresses always are.
 
     Attributes:
@@ -82,28 +82,28 @@ class KnownHosts:
         return name == LOCALHOST or name in self.names or name in self.proxied or is_loopback(name)
 
 
-LOOPBACK_HOSTS: Final = KnownHosts()
+LOOPBACK_HOSTS: Final = AllowedHosts()
 
 
-def hosts_of(
+def server_hosts(
     listening: str, allowed: Iterable[str] = (), *, any_address: bool = False
-) -> KnownHosts:
+) -> AllowedHosts:
     """The names of a server on this machine.
 
     Args:
         listening: Name or address on which it was told to listen.
         allowed: Further names, for which a proxy may forward requests.
-        any_address: See :class:`KnownHosts`.
+        any_address: See :class:`AllowedHosts`.
     """
-    return KnownHosts(
+    return AllowedHosts(
         names=frozenset({listening.lower(), socket.gethostname().lower()}),
         proxied=frozenset(name.lower() for name in allowed),
         any_address=any_address,
     )
 
 
-def refusal(
-    method: str, headers: Headers, hosts: KnownHosts, *, is_page: bool, proxies: bool = False
+def rejection_reason(
+    method: str, headers: Headers, hosts: AllowedHosts, *, is_page: bool, proxies: bool = False
 ) -> str | None:
     """Why a request may not have been made by a program or a person on this machine.
 
@@ -142,9 +142,9 @@ def refusal(
     return None
 
 
-def host_refusal(headers: Headers, hosts: KnownHosts) -> str | None:
-    """As :func:`refusal`, for what anybody may fetch from a server by one of its names."""
-    return refusal(
+def host_rejection(headers: Headers, hosts: AllowedHosts) -> str | None:
+    """As :func:`rejection_reason`, for what anybody may fetch from a server by one of its names."""
+    return rejection_reason(
         "GET", [header for header in headers if header[0] == b"host"], hosts, is_page=True
     )
 
@@ -218,7 +218,7 @@ def _opens_page(method: str, given: Mapping[bytes, bytes]) -> bool:
     )
 
 
-def _is_own_page(origin: bytes, addresses: Iterable[Address], hosts: KnownHosts) -> bool:
+def _is_own_page(origin: bytes, addresses: Iterable[Address], hosts: AllowedHosts) -> bool:
     """Whether a page was served at one of these addresses, perhaps under another own name."""
     found = _ORIGIN.fullmatch(origin)
     page = _parsed(found[2]) if found else None

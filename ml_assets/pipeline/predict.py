@@ -33,7 +33,7 @@ ROWS_AT_ONCE = 250_000
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """Predicted minutes and interval bounds of requests, in their order.
 
     Attributes:
@@ -46,11 +46,11 @@ class Answers:
     lower: "npt.NDArray[np.float64] | None"
     upper: "npt.NDArray[np.float64] | None"
 
-    def of(self, row: int) -> "Answers":
+    def of(self, row: int) -> "Predictions":
         """Return the prediction of one request."""
         one = slice(row, row + 1)
         lower, upper = self.lower, self.upper
-        return Answers(
+        return Predictions(
             self.minutes[one],
             None if lower is None else lower[one],
             None if upper is None else upper[one],
@@ -69,7 +69,7 @@ class Model:
     pipeline: "Pipeline"
     version: str
 
-    def minutes(self, columns: "RequestColumns") -> Answers:
+    def predict(self, columns: "RequestColumns") -> Predictions:
         """Predict one or more valid requests.
 
         Args:
@@ -82,7 +82,7 @@ class Model:
         for _, step in self.pipeline.steps[:-1]:
             features = step.transform(features)
         minutes = self.pipeline[-1].predict(features)
-        return Answers(minutes, *(interval_bounds(self.pipeline, minutes) or (None, None)))
+        return Predictions(minutes, *(interval_bounds(self.pipeline, minutes) or (None, None)))
 
     def predict_frame(
         self, requests: pl.DataFrame, scored_at: datetime | None = None
@@ -100,7 +100,7 @@ class Model:
         at = pl.lit(scored_at or datetime.now(UTC), PREDICTION_TYPES["scored_at"])
         if requests.is_empty():  # scikit-learn rejects empty input
             return pl.DataFrame(schema=PREDICTION_TYPES)
-        predictions = self.minutes(columns_of(requests))
+        predictions = self.predict(columns_of(requests))
         frame = pl.DataFrame(
             {
                 "predicted_minutes": predictions.minutes,

@@ -184,7 +184,7 @@ class RegistryWatcher:
             self._manifest.refresh()
         except (OSError, ValueError):
             return False
-        if self._manifest.note is None or self._manifest.note.folder != name:
+        if self._manifest.value is None or self._manifest.value.folder != name:
             return False
         bundle = self._folder / name
         if self._verified != name and is_complete(bundle):

@@ -1,1 +1,1 @@
-"""The prediction service: the champion's answers over HTTP, and a page to ask from."""
+"""The prediction service: HTTP API, web page and request log."""

@@ -1,6 +1,6 @@
-"""A version as the service loads it: one folder with the pipeline and what the registry knew of it.
+"""Bundles: folders from which the service loads a model version without MLflow.
 
-Whoever has the registry writes it (``registry.export_bundle``); the service needs no MLflow.
+A bundle holds the pipeline and its registry record. ``registry.export_bundle`` writes it.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class IntervalCard(BaseModel):
-    """Coverage of the prediction intervals on the test month."""
+    """Coverage of the prediction intervals in the test month."""
 
     target_coverage: float = Field(description="Share of trips that the intervals should cover")
     coverage: float | None = Field(description="Share of the test trips that they cover")
@@ -38,23 +38,23 @@ class ModelCard(BaseModel):
     synthetic: bool = Field(description="Whether the training trips are the synthetic sample")
     training_months: list[str] = Field(description="Months that the model was fitted on")
     validation_months: list[str] = Field(description="Months on which its parameters were selected")
-    test_month: str = Field(description="Month that it was tested on; unseen in training")
+    test_month: str = Field(description="Month that it was tested on; not seen in training")
     test_rmse: float | None = Field(description="RMSE on the test month, minutes")
     interval: IntervalCard | None = Field(description="Null without prediction intervals")
     refit: bool = Field(
         description="Whether the selected parameters were fitted again on all months; test_rmse "
-        "and interval then describe the fit before"
+        "and interval then describe the earlier fit"
     )
-    caveat: str | None = Field(description="What limits the meaning of the figures")
-    loaded_at: datetime = Field(description="Time from which this process serves it (UTC)")
+    caveat: str | None = Field(description="Limits of the figures' meaning")
+    loaded_at: datetime = Field(description="Time since which this process serves it (UTC)")
 
     @classmethod
     def of(cls, version: ModelVersion, loaded_at: datetime) -> Self:
-        """Make the card of a version.
+        """Build the card of a version.
 
         Args:
-            version: The version in use.
-            loaded_at: When it was loaded (UTC).
+            version: Version in use.
+            loaded_at: Time of loading (UTC).
         """
         interval = version.interval
         return cls(
@@ -84,14 +84,14 @@ RECORD_FILE: Final = "card.json"
 
 
 class BundleRecord(StoredRecord):
-    """The content of ``card.json``.
+    """Content of ``card.json``.
 
     Attributes:
-        facts: Of the version.
-        source: Where the registry has the version from; tells two registries' versions apart.
-        sha256: Of the pipeline's file.
-        fingerprint: Predictions for ``pipeline.fingerprint`` at the registration; None when they
-            were not kept.
+        facts: Record of the version.
+        source: Source of the version in the registry, which differs between registries.
+        sha256: Checksum of the pipeline file.
+        fingerprint: Predictions for the requests of ``pipeline.fingerprint`` when the version was
+            registered; None if there are none.
     """
 
     facts: ModelVersion
@@ -101,16 +101,16 @@ class BundleRecord(StoredRecord):
 
 
 class UnusableBundle(ShownError, RuntimeError):
-    """A bundle that is damaged, not to be trusted, or answers otherwise than it did."""
+    """A bundle is damaged, holds untrusted types, or its predictions have changed."""
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A version in use.
+    """The version in use.
 
     Attributes:
         model: Pipeline and version.
-        card: What is told of it.
+        card: Its description.
     """
 
     model: Model
@@ -118,11 +118,11 @@ class ServedModel:
 
 
 def load_bundle(folder: Path) -> ServedModel:
-    """Load a version, and make sure that it is what was registered.
+    """Load a version, and check that it predicts as it did when it was registered.
 
     Raises:
-        UnusableBundle: when it is not whole, holds types that are not trusted, or when today's
-            code makes another model of it.
+        UnusableBundle: when it is incomplete or damaged, holds untrusted types, or predicts
+            differently with the current code.
     """
     try:
         record = read_record(folder)
@@ -138,17 +138,17 @@ def load_bundle(folder: Path) -> ServedModel:
 
 
 def read_record(folder: Path) -> BundleRecord:
-    """What a bundle says of itself.
+    """Read the record of a bundle.
 
     Raises:
-        OSError: when it has no such file.
-        ValueError: when the file is damaged.
+        OSError: when it cannot be read.
+        ValueError: when it is damaged.
     """
     return BundleRecord.model_validate_json((folder / RECORD_FILE).read_bytes())
 
 
 def digest(file: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 digest of a file."""
     with open(file, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -162,8 +162,8 @@ def _load(folder: Path, record: BundleRecord) -> "Pipeline":
     before = None if record.fingerprint is None else [*record.fingerprint]
     if before is not None and not predictions_match(before, now):
         raise UnusableBundle(
-            f"version {record.facts.version} is another model under this code: to the same "
-            f"requests it answered {before} minutes when it was registered and "
-            f"{now} now. Train again with `ml-assets run`"
+            f"version {record.facts.version} predicts differently with this code: for the same "
+            f"requests it predicted {before} minutes when it was registered and {now} now. Train "
+            "again with `ml-assets run`"
         )
     return pipeline

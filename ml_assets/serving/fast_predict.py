@@ -1,13 +1,13 @@
-"""A fitted XGBoost regressor's trees as arrays, for a few requests at a time.
+"""Fast predictions of few rows with the trees of a fitted XGBoost regressor.
 
-XGBoost lays its trees out anew for each call, which takes as long for one row as for fifty: 1 to 2
-ms for 935 trees, and 20 ms where another process keeps the second of its threads waiting. Walking
-all trees at once, a level at a time, through an array that was laid out once takes 0.1 ms for a
-row. The bits are the same: comparisons and sums in single precision, tree after tree.
+XGBoost rebuilds its tree layout in each call, which takes as long for one row as for fifty: 1 to 2
+ms for 935 trees, and 20 ms when another process delays one of its threads. Walking all trees at
+once, level by level, in an array that is built once takes 0.1 ms for a row. The results are
+bit-identical: comparisons and sums are in single precision, tree by tree.
 
-A library would be better, and was tried: treelite's GTIL takes 0.4 ms and differs in the last bits.
-Without this walk the service answers 7 times as many requests as `mlflow models serve`, with it 17
-times (section `serving` of the benchmarks).
+treelite's GTIL takes 0.4 ms and differs in the last bits. Without this walk the service handles 7
+times as many requests as `mlflow models serve`, with it 17 times (section `serving` of the
+benchmarks).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import orjson
 
 MAX_ROWS = 8
-"""From about ten rows on, XGBoost itself is as quick."""
+"""For more than about ten rows, XGBoost is as fast."""
 
 _SELF_TEST_ROWS = 64
 _PART_ROUNDS = 8
@@ -37,17 +37,17 @@ Integers = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class TreeEnsembleWalker:
-    """All nodes of all trees, one tree after the other.
+    """The nodes of all trees, tree by tree.
 
     Attributes:
-        nodes: Shape (nodes, 4), one place in memory for all that a step asks: the column that a
-            node looks at, the bits of what it compares with, its left child (the right one is the
-            next), and whether a missing value goes right. A leaf is its own left child and compares
-            with NaN, which sends every row there.
-        leaves: A leaf's share of the prediction, shape (nodes,).
-        roots: First node of each tree.
-        depth: Steps from the root to the deepest leaf.
-        base: What every prediction starts from.
+        nodes: Shape (nodes, 4), contiguous for each node: the column to compare, the bits of the
+            threshold, the left child (the right child is the next node), and whether a missing
+            value goes right. A leaf is its own left child and its threshold is NaN, so that rows
+            stay there.
+        leaves: Leaf values, shape (nodes,).
+        roots: Index of each tree's root.
+        depth: Steps from a root to the deepest leaf.
+        base: Base score.
     """
 
     nodes: Integers
@@ -57,33 +57,36 @@ class TreeEnsembleWalker:
     base: np.float32
 
     def predict(self, rows: Floats) -> Floats:
-        """Predictions, shape (n,), of encoded rows, shape (n, columns), single precision."""
+        """Predict encoded rows, shape (n, columns), in single precision; returns shape (n,)."""
         at = np.repeat(self.roots[None, :], len(rows), axis=0)
         first = (np.arange(len(rows), dtype=np.int32) * rows.shape[1])[:, None]
         values = rows.ravel()
-        holes = bool(np.isnan(rows).any())
+        has_missing = bool(np.isnan(rows).any())
         for _ in range(self.depth):
             node = self.nodes.take(at, axis=0)
-            seen = values.take(node[..., 0] + first)
-            right = seen >= node[..., 1].view(np.float32)
-            if holes:
-                right = np.where(np.isnan(seen), node[..., 3] == 1, right)
+            compared = values.take(node[..., 0] + first)
+            right = compared >= node[..., 1].view(np.float32)
+            if has_missing:
+                right = np.where(np.isnan(compared), node[..., 3] == 1, right)
             at = node[..., 2] + right
         terms = np.empty((len(rows), len(self.roots) + 1), dtype=np.float32)
         terms[:, 0] = self.base
         terms[:, 1:] = self.leaves.take(at)
-        # A running sum adds in order, as XGBoost does; NumPy's sum adds in pairs.
+        # cumsum adds in order, like XGBoost; NumPy's sum adds pairwise.
         return np.cumsum(terms, axis=1, dtype=np.float32)[:, -1]
 
     @classmethod
     def from_xgboost(cls, regressor: Any) -> Self | None:
-        """The trees of a regressor that gives the same bits by them; None for any other.
+        """Read the trees of a regressor.
 
-        It is asked for random rows both ways: another booster, objective or version of XGBoost
-        may mean something else by its trees, and then it has to predict by itself.
+        The predictions of random rows are compared, because other boosters, objectives or versions
+        of XGBoost may use their trees differently.
 
         Args:
-            regressor: Fitted.
+            regressor: Fitted regressor.
+
+        Returns:
+            None unless it is an XGBoost regressor whose predictions are bit-identical.
         """
         from xgboost import XGBRegressor
 
@@ -91,29 +94,29 @@ class TreeEnsembleWalker:
             return None
         booster = regressor.get_booster()
         try:
-            walk = cls._read(_parts(booster))
-        except (KeyError, ValueError):  # another kind of booster has no such trees
+            walker = cls._read(_parts(booster))
+        except (KeyError, ValueError):  # other kinds of boosters have no such trees
             return None
-        probes = _self_test_rows(walk, booster.num_features())
-        same = np.array_equal(walk.predict(probes), regressor.predict(probes))
-        return walk if same else None
+        rows = _self_test_rows(walker, booster.num_features())
+        same = np.array_equal(walker.predict(rows), regressor.predict(rows))
+        return walker if same else None
 
     @classmethod
     def _read(cls, parts: Iterable[Mapping[str, Any]]) -> Self:
-        """From XGBoost's own JSON.
+        """Read XGBoost's JSON.
 
         Raises:
-            ValueError: when there is no tree, or one that compares categories.
-            KeyError: when it is no JSON of trees.
+            ValueError: when there are no trees, or a tree splits on categories.
+            KeyError: when the JSON has another format.
         """
         trees: list[Mapping[str, Any]] = []
         for learner in parts:
             for tree in learner["gradient_booster"]["model"]["trees"]:
                 if tree["categories"]:
-                    raise ValueError("categories are compared in another way")
+                    raise ValueError("splits on categories are not supported")
                 trees.append({name: np.array(tree[name]) for name in _ARRAYS})
         if not trees:
-            raise ValueError("there is no tree")
+            raise ValueError("there are no trees")
         roots = np.cumsum([0, *(len(tree["left_children"]) for tree in trees[:-1])])
         left, right = (
             np.concatenate(
@@ -135,39 +138,39 @@ class TreeEnsembleWalker:
             leaves=np.where(leaf, value, np.float32(0)),
             roots=roots.astype(np.int32),
             depth=_depth(roots, left, right),
-            # Each part says the same.
+            # All parts have the same base score.
             base=np.float32(learner["learner_model_param"]["base_score"].strip("[]")),
         )
 
 
 class FastRegressor:
-    """A fitted regressor that predicts a few rows by its trees, and more rows as before.
+    """Predicts few rows with a walker, and more with the regressor itself.
 
     Args:
-        regressor: Fitted; predicts more than ``MAX_ROWS`` rows.
-        walker: Its trees.
+        regressor: Fitted regressor, for more than ``MAX_ROWS`` rows.
+        walker: Walker of its trees.
     """
 
     def __init__(self, regressor: Any, walker: TreeEnsembleWalker) -> None:
         self.regressor, self.walker = regressor, walker
 
     def predict(self, features: Floats) -> Floats:
-        """Predictions, shape (n,), for encoded rows, shape (n, columns)."""
+        """Predict encoded rows, shape (n, columns); returns shape (n,)."""
         chosen = self.walker if len(features) <= MAX_ROWS else self.regressor
         predictions: Floats = chosen.predict(features)
         return predictions
 
 
 def enable_fast_path(pipeline: Any) -> bool:
-    """Let a loaded pipeline predict a few rows quickly, where that gives the same bits.
+    """Speed up a loaded pipeline for few rows, if the predictions are bit-identical.
 
-    Takes a second, and changes the pipeline, which must not be stored afterwards.
+    Takes a second and modifies the pipeline, which must not be stored afterwards.
 
     Args:
-        pipeline: Fitted; its last step holds the regressor as ``regressor_``.
+        pipeline: Fitted pipeline whose last step has the regressor in ``regressor_``.
 
     Returns:
-        Whether there is a fast path; other regressors than XGBoost's trees are left as they are.
+        Whether the pipeline was modified; only XGBoost's tree boosters are supported.
     """
     last = pipeline[-1]
     walker = TreeEnsembleWalker.from_xgboost(getattr(last, "regressor_", None))
@@ -177,14 +180,14 @@ def enable_fast_path(pipeline: Any) -> bool:
 
 
 def _parts(booster: Any) -> Iterator[Mapping[str, Any]]:
-    """The model a few trees at a time: reading all in one go keeps other threads waiting."""
+    """Yield a few trees at a time: parsing all of them at once would block other threads."""
     for start in range(0, booster.num_boosted_rounds(), _PART_ROUNDS):
         end = min(start + _PART_ROUNDS, booster.num_boosted_rounds())
         yield orjson.loads(bytes(booster[start:end].save_raw("json")))["learner"]
 
 
 def _absolute(children: Integers, start: int) -> Integers:
-    """Children's places among all nodes; XGBoost gives a leaf -1, which here is itself."""
+    """Return indexes of children among all nodes; a leaf's, -1 in XGBoost, is the leaf itself."""
     return (np.where(children < 0, np.arange(len(children)), children) + start).astype(np.int32)
 
 
@@ -202,14 +205,14 @@ def _depth(roots: Integers, left: Integers, right: Integers) -> int:
         depth += 1
 
 
-def _self_test_rows(walk: TreeEnsembleWalker, columns: int) -> Floats:
-    """Rows that meet many branches: of each column, values that it is compared with, or none."""
+def _self_test_rows(walker: TreeEnsembleWalker, columns: int) -> Floats:
+    """Return rows that cover many branches: thresholds of each column, and missing values."""
     random = np.random.default_rng(0)
     rows = np.full((_SELF_TEST_ROWS, columns), np.nan, dtype=np.float32)
-    edges = walk.nodes[:, 1].copy().view(np.float32)
+    thresholds = walker.nodes[:, 1].copy().view(np.float32)
     for column in range(columns):
-        compared = edges[(walk.nodes[:, 0] == column) & ~np.isnan(edges)]
-        if len(compared):
-            rows[:, column] = random.choice(compared, _SELF_TEST_ROWS)
+        of_column = thresholds[(walker.nodes[:, 0] == column) & ~np.isnan(thresholds)]
+        if len(of_column):
+            rows[:, column] = random.choice(of_column, _SELF_TEST_ROWS)
     rows[random.random(rows.shape) < 0.02] = np.nan
     return rows

@@ -1,7 +1,7 @@
-"""The folder through which a champion is handed to the service, by whoever watches the registry.
+"""Handover of a champion from the registry watcher to the service, through a folder.
 
-``champion.json`` names the bundle that is to serve; it changes only with the champion, and outlives
-both processes. ``registry.json`` is written every second and tells how the registry is.
+``champion.json`` names the bundle to serve. It changes only with the champion and outlives both
+processes. ``registry.json`` holds the state of the registry and is written every second.
 """
 
 from datetime import datetime
@@ -14,15 +14,15 @@ CHAMPION_FILE: Final = "champion.json"
 REGISTRY_FILE: Final = "registry.json"
 SERVING_FOLDER: Final = "serving"
 
-Note = TypeVar("Note", bound=BaseModel)
+Content = TypeVar("Content", bound=BaseModel)
 
 
 class ChampionManifest(BaseModel):
-    """Which bundle is to serve.
+    """The bundle to serve.
 
     Attributes:
-        version: In the registry.
-        folder: Name of the bundle's folder, beside the note.
+        version: Registry version.
+        folder: Name of the bundle's folder, next to the manifest.
     """
 
     version: str
@@ -30,12 +30,12 @@ class ChampionManifest(BaseModel):
 
 
 class RegistryStatus(BaseModel):
-    """How the registry is.
+    """State of the registry, as its watcher sees it.
 
     Attributes:
-        last_response_at: When it last answered (UTC); None when it has not, to this watcher.
+        last_response_at: Time of its last response to this watcher (UTC); None before the first.
         champion_version: Version with the alias ``champion``; None without one, or when unknown.
-        problem: What keeps it from answering, or its champion from being handed over.
+        problem: Why the registry does not respond, or its champion cannot be exported.
     """
 
     last_response_at: datetime | None = None
@@ -43,32 +43,32 @@ class RegistryStatus(BaseModel):
     problem: str | None = None
 
 
-class JsonFileWatcher(Generic[Note]):
-    """A note that another process replaces now and then.
+class JsonFileWatcher(Generic[Content]):
+    """Reads a JSON file again whenever another process has replaced it.
 
     Args:
-        path: Of the file.
-        kind: What it holds.
+        path: File to read.
+        kind: Model of its content.
 
     Attributes:
-        note: As it was last read; None before there was one.
-        damaged: Whether the file is no note any more since then.
+        value: Content that was last read; None before the first time.
+        damaged: Whether the file has become invalid since then.
     """
 
-    def __init__(self, path: Path, kind: type[Note]) -> None:
+    def __init__(self, path: Path, kind: type[Content]) -> None:
         self._path, self._kind = path, kind
-        self._seen: tuple[int, int] | None = None
-        self.note: Note | None = None
+        self._identity: tuple[int, int] | None = None
+        self.value: Content | None = None
         self.damaged = False
 
     def refresh(self) -> bool:
-        """Read the file again if it is another than before; one that is not there changes nothing.
+        """Read the file if it has changed; a missing file counts as unchanged.
 
         Returns:
-            Whether it is another.
+            Whether it has changed.
 
         Raises:
-            ValueError: when it is damaged; it is not read again before it changes.
+            ValueError: when it is invalid; it is not read again until it changes.
             OSError: when it cannot be read.
         """
         try:
@@ -76,9 +76,9 @@ class JsonFileWatcher(Generic[Note]):
         except FileNotFoundError:
             return False
         identity = (stat.st_ino, stat.st_mtime_ns)
-        if identity == self._seen:
+        if identity == self._identity:
             return False
-        self._seen, self.damaged = identity, True
-        self.note = self._kind.model_validate_json(self._path.read_bytes())
+        self._identity, self.damaged = identity, True
+        self.value = self._kind.model_validate_json(self._path.read_bytes())
         self.damaged = False
         return True

@@ -1,9 +1,9 @@
-"""uvicorn's quicker HTTP protocol, with what it lacks.
+"""uvicorn's httptools protocol, with limits for headers and fixes for unusual clients.
 
-httptools parses in C: all that surrounds the model takes about 0.1 ms of a request so, and twice
-that with h11. But it takes headers of any length and waits for them for ever (h11 bounds the
-length, not the time), it drops the body of a request that offers to change the protocol, and it
-drops a request whose client has closed its sending side.
+httptools parses in C: everything but the model takes about 0.1 ms of a request, half as long as
+with h11. But it accepts headers of any length and waits for them forever (h11 limits the length,
+not the time), drops the body of a request with an ``Upgrade`` header, and drops a request whose
+client has closed its sending side.
 """
 
 import asyncio
@@ -13,32 +13,33 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_BYTES: Final = 64 * 1024
-"""Of the request line and all headers together, as h11 has it."""
+"""Maximum length of the request line and all headers together; h11 has the same limit."""
 
 HEADER_SECONDS: Final = 10.0
-"""From the connection, or the first byte of a later request, to the end of its headers."""
+"""Maximum time from the connection, or the first byte of a later request, to the end of headers."""
 
 DRAIN_SECONDS: Final = 0.3
-"""When the service ends: for requests that were sent before their client could know of it."""
+"""Wait on shutdown for requests that clients sent before they could notice it."""
 
-_DETAIL: Final = b'{"detail":"headers may have %d bytes"}' % HEADER_BYTES
+_TOO_LARGE_BODY: Final = b'{"detail":"headers may have %d bytes"}' % HEADER_BYTES
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
-    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(_DETAIL), _DETAIL)
+    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
+    % (len(_TOO_LARGE_BODY), _TOO_LARGE_BODY)
 )
 
 
 class HeadersTooLarge(ValueError):
-    """More bytes of headers than a request may have."""
+    """The headers of a request exceed ``HEADER_BYTES``."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Closes a connection whose headers are too long or too late.
+    """Closes connections whose headers are too long or too slow.
 
-    An ``Upgrade`` that the server does not support is ignored, as RFC 9110 (section 7.8) has it:
-    Java's HttpClient, Spring and Ktor send ``Upgrade: h2c`` with every first request, and httptools
-    would leave its body to another protocol (uvicorn #2722). A client that has closed its sending
-    side after a whole request gets its answer.
+    An ``Upgrade`` that the server does not support is ignored (RFC 9110, section 7.8): Java's
+    HttpClient, Spring and Ktor send ``Upgrade: h2c`` with every first request, and httptools would
+    not read its body (uvicorn #2722). A client that closes its sending side after a complete
+    request gets the response.
     """
 
     _parsed_bytes = 0
@@ -46,29 +47,29 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _messages = 0
     _in_headers = True
     _too_large = False
-    _late: asyncio.TimerHandle | None = None
+    _header_timeout: asyncio.TimerHandle | None = None
     _ending = False
     _half_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for headers."""
+        """Start the timeout for headers."""
         super().connection_made(cast(asyncio.Transport, transport))
-        self._wait()
+        self._start_timeout()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
-        self._wait_no_more()
+        """Cancel the timeout for headers."""
+        self._cancel_timeout()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keep the connection open for the answers to what has arrived whole.
+        """Keep the connection open for the responses to complete requests.
 
         Returns:
-            Whether there are any; the connection is closed at once otherwise.
+            Whether there are any; otherwise the connection is closed at once.
         """
         if self._is_idle():
             return False
-        if self.cycle.more_body:  # the rest of this one will never come
+        if self.cycle.more_body:  # the rest of this request will never arrive
             if not self.pipeline:
                 return False
             self.pipeline.popleft()
@@ -76,31 +77,31 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return True
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, if there is one."""
+        """Continue with the next request, if there is one."""
         was_last = not self.pipeline
         super().on_response_complete()
         if self._half_closed and was_last:
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and count what belongs to headers that are not whole yet.
+        """Parse data, and count the bytes of incomplete headers.
 
-        A header that is not whole is not reported by the parser, so that pieces are counted which
-        hold nothing else; one in which a request begins may hold another's body as well.
+        The parser does not report incomplete headers. So a chunk counts as headers unless a
+        request begins in it, since it may then also hold the body of the previous request.
         """
         begun = self._messages if self._in_headers else None
         self._parse(data)
         if not self._in_headers:
             return
-        if self._late is None:
-            self._wait()
+        if self._header_timeout is None:
+            self._start_timeout()
         if self._messages == begun:
             self._raw_bytes += len(data)
         if self._raw_bytes > HEADER_BYTES and not self.transport.is_closing():
-            self._refuse()
+            self._reject()
 
     def _parse(self, data: bytes) -> None:
-        """Parse as uvicorn does, but read the body of a request whose upgrade is ignored."""
+        """Parse data like uvicorn, but also the body of a request whose upgrade is ignored."""
         self._unset_keepalive_if_required()
         unread = memoryview(data)
         try:
@@ -118,61 +119,61 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.send_400_response("Invalid HTTP request received.")
 
     def _read_without_upgrade(self) -> None:
-        """Read the head of this request again without its ``Upgrade``; its body is still to come.
+        """Parse the head of this request again without its ``Upgrade``; the body comes later.
 
         Raises:
-            httptools.HttpParserError: when it is no valid request without it.
+            httptools.HttpParserError: when the request is invalid without it.
         """
         method = self.parser.get_method()
-        if method == b"CONNECT":  # asks for a tunnel, however it is written
+        if method == b"CONNECT":  # opens a tunnel
             raise httptools.HttpParserError("CONNECT")
         version = self.parser.get_http_version().encode("ascii")
         head = [b"%s %s HTTP/%s\r\n" % (method, self.url, version)]
         head += [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
-        # This parser awaits another protocol.
+        # The old parser expects another protocol.
         self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # like uvicorn
         self.parser.feed_data(b"".join(head) + b"\r\n")
 
     def _ignores_upgrade(self) -> bool:
         return bool(self.parser.should_upgrade()) and not self._should_upgrade()
 
     def on_message_begin(self) -> None:
-        """Headers of a request begin."""
+        """Reset the counters when a request begins."""
         self._in_headers, self._parsed_bytes, self._raw_bytes = True, 0, 0
         self._messages += 1
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """A piece of the request line."""
+        """Count a part of the request line."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
+        """Count a header."""
         self._count(len(name) + len(value))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """All of them are here."""
+        """Cancel the timeout when the headers are complete."""
         if self._ignores_upgrade():
-            return  # they are read again
+            return  # they are parsed again
         self._in_headers = False
-        self._wait_no_more()
+        self._cancel_timeout()
         super().on_headers_complete()
-        if self.cycle is not None:  # there is none before a WebSocket
+        if self.cycle is not None:  # None for a WebSocket
             self.cycle.keep_alive = self.cycle.keep_alive and not self._ending
 
     def on_message_complete(self) -> None:
-        """The body is here as well."""
+        """Complete a request, unless its head is parsed again without an upgrade."""
         if not self._ignores_upgrade():
             super().on_message_complete()
 
     def shutdown(self) -> None:
-        """End the connection once what the client has sent is answered.
+        """Close the connection after the responses to all requests that have been sent.
 
-        uvicorn closes one that is idle at once, and a request that has arrived there unread then
-        meets a reset: under load that is every connection but the one that is being answered.
+        uvicorn closes idle connections at once, which resets those with an unread request: under
+        load that is every connection but the one whose request is being processed.
         """
         self._ending = True
         if self._is_idle():
@@ -181,9 +182,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn answers to whatever it cannot parse."""
+        """Return 431 instead of uvicorn's 400 when headers are too long."""
         if self._too_large:
-            self._refuse()
+            self._reject()
         else:
             super().send_400_response(msg)
 
@@ -191,7 +192,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _close_if_idle(self) -> None:
-        """By now a connection that has had a request closes by itself with its answer."""
+        """Close the connection if no request came; otherwise it closes after the response."""
         if self._is_idle() and not self.transport.is_closing():
             self.transport.close()
 
@@ -201,25 +202,25 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._too_large = True
             raise HeadersTooLarge
 
-    def _refuse(self) -> None:
-        if self._is_idle():  # else an answer to what was asked before is on its way
+    def _reject(self) -> None:
+        if self._is_idle():  # otherwise the response to an earlier request is being sent
             self.transport.write(_TOO_LARGE)
         self.transport.close()
 
-    def _wait(self) -> None:
+    def _start_timeout(self) -> None:
         loop: Any = self.loop
-        self._late = loop.call_later(HEADER_SECONDS, self._give_up)
+        self._header_timeout = loop.call_later(HEADER_SECONDS, self._on_timeout)
 
-    def _wait_no_more(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_timeout(self) -> None:
+        if self._header_timeout is not None:
+            self._header_timeout.cancel()
+            self._header_timeout = None
 
-    def _give_up(self) -> None:
-        self._late = None
+    def _on_timeout(self) -> None:
+        self._header_timeout = None
         if not self._in_headers or self.transport.is_closing():
             return
         if self._is_idle():
             self.transport.close()
-        else:  # what was asked before is being answered
-            self._wait()
+        else:  # an earlier request is being processed
+            self._start_timeout()

@@ -1,4 +1,4 @@
-"""The registry's champion as the service's model, swapped while requests go on."""
+"""The model of the service: the registry's champion, replaced without downtime."""
 
 import asyncio
 import contextlib
@@ -26,9 +26,9 @@ from ml_assets.serving.supervisor import SupervisedSidecar
 
 
 class RegistryState(BaseModel):
-    """Whether the registry answers."""
+    """State of the registry."""
 
-    reachable: bool = Field(description="Whether it has answered within the last ten seconds")
+    reachable: bool = Field(description="Whether it has responded within the last ten seconds")
     last_response_at: datetime | None = Field(
         default=None, description="Time of its last response (UTC)"
     )
@@ -36,43 +36,43 @@ class RegistryState(BaseModel):
         default=None, description="Version with the alias `champion`; null without one"
     )
     problem: str | None = Field(
-        default=None, description="What keeps it, or its champion, from serving"
+        default=None, description="Why it does not respond, or its champion is not served"
     )
 
 
-class ModelSource(Protocol):
-    """Gives the model of the moment; a request takes it once."""
+class ModelProvider(Protocol):
+    """Provides the current model; each request reads it once."""
 
     @property
     def model(self) -> ServedModel | None:
-        """The version in use; None before there is one."""
+        """Version in use; None before there is one."""
 
     @property
     def registry(self) -> RegistryState:
-        """What is known of the registry."""
+        """State of the registry."""
 
     async def start(self) -> None:
-        """Load what is there, and begin to watch for changes."""
+        """Load the model if there is one, and watch for changes."""
 
     async def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching for changes."""
 
 
 _LOGGER = logging.getLogger(__name__)
-LOOK_SECONDS: Final = 0.2
-SILENT: Final = timedelta(seconds=10)
-"""A registry that has not answered for so long counts as away."""
+POLL_SECONDS: Final = 0.2
+REGISTRY_TIMEOUT: Final = timedelta(seconds=10)
+"""A registry that has not responded for this long counts as unreachable."""
 
 RETRY_SECONDS: Final = 30.0
-"""A bundle that could not be used is tried again after so long."""
+"""Delay before a bundle that could not be loaded is tried again."""
 
 
 class RegistryModelProvider:
-    """Takes up each bundle that is handed over; a request under way keeps the model that it took.
+    """Loads each champion that the registry watcher hands over.
 
     Args:
-        folder: Where bundles are handed over, see ``serving.handover``.
-        sidecar: Watches the registry and hands them over; None: another process does.
+        folder: Folder of the handover, see ``serving.handover``.
+        sidecar: Registry watcher to run; None: another process watches the registry.
     """
 
     def __init__(self, folder: Path, sidecar: SupervisedSidecar | None = None) -> None:
@@ -88,44 +88,40 @@ class RegistryModelProvider:
 
     @property
     def model(self) -> ServedModel | None:
-        """The version in use."""
+        """Version in use; None before there is one."""
         return self._model
 
     @property
     def registry(self) -> RegistryState:
-        """As it was last heard of."""
-        note, now = self._registry.note or RegistryStatus(), datetime.now(UTC)
-        answered = note.last_response_at
-        # A clock that was set back is as good as silence: nobody knows how long ago that was.
-        reachable = answered is not None and abs(now - answered) < SILENT
-        problems = [
-            self._problem,
-            note.problem,
-            self._version_mismatch(note) if reachable else None,
-        ]
-        if not reachable and now - self._started > SILENT:
-            since = "the service started" if answered is None else f"{answered:%F %T} UTC"
+        """State of the registry, as its watcher last reported it."""
+        status, now = self._registry.value or RegistryStatus(), datetime.now(UTC)
+        response_at = status.last_response_at
+        # After the clock was set back, the age of the last response is unknown.
+        reachable = response_at is not None and abs(now - response_at) < REGISTRY_TIMEOUT
+        mismatch = self._version_mismatch(status) if reachable else None
+        problems = [self._problem, status.problem, mismatch]
+        if not reachable and now - self._started > REGISTRY_TIMEOUT:
+            since = "the service started" if response_at is None else f"{response_at:%F %T} UTC"
             problems.append(f"the registry has not answered since {since}")
-        problem = "; ".join(text for text in problems if text) or None
         return RegistryState(
             reachable=reachable,
-            last_response_at=answered,
-            champion_version=note.champion_version,
-            problem=problem,
+            last_response_at=response_at,
+            champion_version=status.champion_version,
+            problem="; ".join(text for text in problems if text) or None,
         )
 
     async def start(self) -> None:
-        """Load what was handed over before, then watch."""
-        await self._look()
+        """Load the champion that was handed over last, then watch for changes."""
+        await self._poll()
         if self._sidecar is not None:
             self._sidecar.start()
         if self._model is None:
-            # While the registry is asked for the first time, what loading takes is imported.
-            self._imports = asyncio.create_task(asyncio.to_thread(_import_what_loads))
+            # Import what loading needs while the watcher makes its first request.
+            self._imports = asyncio.create_task(asyncio.to_thread(_preload_imports))
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching for changes, and end the registry watcher."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -135,13 +131,13 @@ class RegistryModelProvider:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             try:
-                await self._look()
+                await self._poll()
             except Exception:
-                _LOGGER.exception("the handed over champion could not be looked at")
+                _LOGGER.exception("cannot check for a new champion")
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         try:
             self._registry.refresh()
             if self._champion.refresh():
@@ -149,60 +145,60 @@ class RegistryModelProvider:
         except (OSError, ValueError) as error:
             self._set_problem(f"{self._folder} cannot be read ({error_text(error)})")
             return
-        note = self._champion.note
+        manifest = self._champion.value
         if self._champion.damaged:
-            return  # it still is
-        if note is None or note.folder == self._loaded:
+            return  # already reported
+        if manifest is None or manifest.folder == self._loaded:
             self._problem = None
         elif self._failed is None or time.monotonic() - self._failed > RETRY_SECONDS:
-            await self._load(note)
+            await self._load(manifest)
 
-    async def _load(self, note: ChampionManifest) -> None:
+    async def _load(self, manifest: ChampionManifest) -> None:
         try:
-            model = await asyncio.to_thread(load_bundle, self._folder / note.folder)
+            model = await asyncio.to_thread(load_bundle, self._folder / manifest.folder)
         except UnusableBundle as error:
             self._failed = time.monotonic()
-            self._set_problem(f"version {note.version} cannot be used: {error}")
+            self._set_problem(f"version {manifest.version} cannot be used: {error}")
             return
-        self._model, self._loaded = model, note.folder
+        self._model, self._loaded = model, manifest.folder
         self._failed = self._problem = None
-        _LOGGER.info("version %s serves", note.version)
-        # It answers meanwhile, with the same bits.
-        self._settling = asyncio.create_task(asyncio.to_thread(_settle, model))
+        _LOGGER.info("version %s is served", manifest.version)
+        # The model serves requests meanwhile, with bit-identical predictions.
+        self._warming_up = asyncio.create_task(asyncio.to_thread(_warm_up, model))
 
     def _set_problem(self, problem: str) -> None:
         if problem != self._problem:
             _LOGGER.warning("%s", problem)
         self._problem = problem
 
-    def _version_mismatch(self, note: RegistryStatus) -> str | None:
-        """What the registry says, when that is not what serves."""
-        if self._model is None or note.champion_version == self._model.card.version:
+    def _version_mismatch(self, status: RegistryStatus) -> str | None:
+        """Why the version in use is not the registry's champion; None if it is."""
+        if self._model is None or status.champion_version == self._model.card.version:
             return None
-        if note.champion_version is None:
+        if status.champion_version is None:
             return (
-                f"the registry names no champion: version {self._model.card.version}, which was "
-                "the last, goes on"
+                f"the registry names no champion: version {self._model.card.version}, the last "
+                "one, is still served"
             )
-        return f"the registry names version {note.champion_version}, which is on its way"
+        return f"the registry names version {status.champion_version}, which is being loaded"
 
 
-def _settle(model: ServedModel) -> None:
-    """Make a model quick for single requests, and keep the garbage collector off what stays.
+def _warm_up(model: ServedModel) -> None:
+    """Enable the fast path of a model, and exclude permanent objects from garbage collection.
 
-    It would look through 200,000 objects that are there for good whenever a long list is read, 85
-    ms each time, in which nobody is answered.
+    The collector would otherwise traverse 200,000 permanent objects whenever a long list is
+    parsed, which blocks all requests for 85 ms each time.
     """
     try:
         enable_fast_path(model.model.pipeline)
     except Exception:
-        _LOGGER.exception("version %s answers more slowly than it might", model.card.version)
-    gc.unfreeze()  # the model before may be in there
+        _LOGGER.exception("version %s is served without its fast path", model.card.version)
+    gc.unfreeze()  # frees the previous model
     gc.collect()
     gc.freeze()
 
 
-def _import_what_loads() -> None:
+def _preload_imports() -> None:
     import skops.io  # noqa: F401
     import xgboost  # noqa: F401
 
@@ -211,18 +207,18 @@ def _import_what_loads() -> None:
 
 @dataclass
 class FixedModel:
-    """One model for good, without any registry: for tests, notebooks and benchmarks.
+    """Provides one model without a registry, for tests, notebooks and benchmarks.
 
     Attributes:
-        model: The version in use.
-        registry: As it is told.
+        model: Version in use.
+        registry: State of the registry to report.
     """
 
     model: ServedModel | None
     registry: RegistryState = field(default_factory=lambda: RegistryState(reachable=True))
 
     async def start(self) -> None:
-        """There is nothing to load."""
+        """Do nothing: there is nothing to load."""
 
     async def stop(self) -> None:
-        """There is nothing to stop."""
+        """Do nothing: there is nothing to stop."""

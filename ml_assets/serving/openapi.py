@@ -1,7 +1,7 @@
-"""What the OpenAPI document says of ``POST /predict``, and who may call which path.
+"""The OpenAPI document: the schema of ``POST /predict`` and access control.
 
-FastAPI makes the document of the declared routes. A request is described by a schema of its own,
-since it is not a pydantic model that reads it: what the schema calls valid is accepted.
+FastAPI generates the document from the declared routes. Requests have a hand-written schema, since
+no pydantic model parses them; every request that is valid by the schema is accepted.
 """
 
 from datetime import datetime
@@ -20,9 +20,9 @@ from ml_assets.requests.validate import (
     RULES,
     WHOLE_NUMBERS,
 )
-from ml_assets.serving.auth import is_open
+from ml_assets.serving.auth import is_public
 from ml_assets.serving.request_body import CONTENT_CODINGS, Limits
-from ml_assets.serving.responses import PredictionOfOne, Predictions, WrongFields
+from ml_assets.serving.responses import PredictionList, SinglePrediction, ValidationErrors
 from ml_assets.serving.status_routes import Detail
 
 PREDICT: Final = "/predict"
@@ -35,13 +35,13 @@ FULL: Final = {
     "passenger_count": 1,
 }
 EXAMPLES: Final = {
-    "one": Example(summary="One request, without a time: now", value=ONE),
+    "one": Example(summary="One request; pick-up now", value=ONE),
     "full": Example(summary="All fields", value=FULL),
-    "list": Example(summary="A list, answered in its order", value=[ONE, FULL]),
+    "list": Example(summary="A list", value=[ONE, FULL]),
 }
 INTRODUCTION: Final = (
-    "How long will a New York taxi trip take? `POST /predict` answers with the registry's "
-    "champion: minutes, an interval, and the version that predicted them."
+    "Duration of New York taxi trips. `POST /predict` returns the prediction of the registry's "
+    "champion: minutes, an interval, and the model version."
 )
 _MILES_TEXT = rf"^({MAX_MILES:.0f}(\.0{{1,9}})?|[0-9]{{1,3}}(\.[0-9]{{1,9}})?)$"
 
@@ -58,74 +58,74 @@ class Request(BaseModel):
 
 
 def predict_route(limits: Limits) -> APIRouter:
-    """``POST /predict`` as the document shows it; ``PredictEndpoint`` answers it.
+    """Declare ``POST /predict`` for the document; ``PredictEndpoint`` handles it.
 
     Args:
-        limits: Of requests.
+        limits: Limits of a request.
     """
     router = APIRouter(tags=["predict"])
-    refusals = {
+    errors = {
         408: "The body did not arrive in time",
-        413: "More than is answered at a time",
-        415: "Another content coding",
-        503: "No champion, or too much to do",
+        413: "The body or the list is too long",
+        415: "Unsupported content coding",
+        503: "No model is loaded, or too many lists are waiting",
     }
-    identified = {"X-Request-ID": {"description": "As in the body", "schema": {"type": "string"}}}
+    headers = {"X-Request-ID": {"description": "As in the body", "schema": {"type": "string"}}}
 
     @router.post(
         PREDICT,
         operation_id="predict",
-        summary="How long will it take?",
+        summary="Predict trip durations",
         description=(
             f"One request, or a list of at most {limits.list_length:,} (with `explain=true` "
             f"{limits.explained_length}), in a body of at most {limits.body_bytes:,} bytes. "
             f"It may be compressed (`Content-Encoding: {'` or `'.join(CONTENT_CODINGS)}`)."
         ),
-        response_description="Minutes",
+        response_description="Predicted minutes",
         responses={
-            200: {"headers": identified},
-            422: {"model": WrongFields, "description": "Wrong fields"},
+            200: {"headers": headers},
+            422: {"model": ValidationErrors, "description": "Invalid fields"},
             **{
                 status: {"model": Detail, "description": description}
-                for status, description in refusals.items()
+                for status, description in errors.items()
             },
         },
     )
     async def predict(
-        # How long a list may be is not in its schema: too long a one is a 413, not a 422.
+        # The schema does not limit a list's length: a longer list is a 413, not a 422.
         body: Annotated[Request | list[Request], Body(openapi_examples=EXAMPLES)],
         explain: Annotated[
-            bool, Query(description="Also tell what each field contributed")
+            bool, Query(description="Also return each field's contribution")
         ] = False,
         x_request_id: Annotated[
             str,
             Header(
                 alias="X-Request-ID",
-                description="An id of your own, 1 to 64 of A-Z a-z 0-9 . _ -; else one is made",
+                description="Id of the request, 1 to 64 of A-Z a-z 0-9 . _ -; by default a new one",
             ),
         ] = "",
-    ) -> PredictionOfOne | Predictions:
-        raise AssertionError(f"PredictionService answers POST {PREDICT} before it is routed")
+    ) -> SinglePrediction | PredictionList:
+        raise AssertionError(f"PredictionService handles POST {PREDICT} before routing")
 
     return router
 
 
 def add_access(document: dict[str, Any], *, with_token: bool) -> None:
-    """Add the 401 of every path that is not open, and the token.
+    """Add the 401 response of each path that is not public, and the token.
 
     Args:
-        document: FastAPI's; changed in place.
-        with_token: Whether clients must send one.
+        document: FastAPI's document, changed in place.
+        with_token: Whether clients must send a token.
     """
-    refusal = {
-        "description": "No token or a wrong one; where none is set, not from this machine",
+    unauthorized = {
+        "description": "Missing or wrong token; without a token, a client on another machine",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Detail"}}},
     }
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            if not is_open(path):
-                answers = {**operation["responses"], "401": refusal}
-                operation["responses"] = dict(sorted(answers.items()))
+            if not is_public(path):
+                responses = {**operation["responses"], "401": unauthorized}
+                operation["responses"] = dict(sorted(responses.items()))
                 if with_token:
                     operation["security"] = [{"token": []}]
     if with_token:
@@ -134,10 +134,10 @@ def add_access(document: dict[str, Any], *, with_token: bool) -> None:
 
 
 def request_schema(now: datetime) -> dict[str, Any]:
-    """What a request may hold, as JSON Schema.
+    """Return the JSON Schema of a request.
 
     Args:
-        now: Its year is the last in which any pick-up is valid.
+        now: Current time; pick-ups until the end of its year match the schema.
     """
     missing = {"type": "string", "const": ""}
     null = {"type": "null"}
@@ -155,10 +155,10 @@ def request_schema(now: datetime) -> dict[str, Any]:
         "title": "Request",
         "additionalProperties": False,
         "description": (
-            "Also accepted: a field's name in another letter case, and "
-            f"{' or '.join(f'`{name}`' for name in PUBLISHED_NAMES)} for `pickup_datetime`, as "
-            "in published trip files. A field under two names, or a name that is no field, is a "
-            "422 that names the nearest field."
+            "Field names are case-insensitive, and "
+            f"{' or '.join(f'`{name}`' for name in PUBLISHED_NAMES)} are accepted for "
+            "`pickup_datetime`, as in published trip files. A field under two names is a 422, and "
+            "so is an unknown name; the error suggests the nearest field."
         ),
         "required": list(REQUIRED_FIELDS),
         "properties": {
@@ -182,7 +182,7 @@ def _whole(first: int, last: int) -> list[dict[str, Any]]:
 
 
 def _pickup_pattern(last_year: int) -> str:
-    """Times that are valid whatever their offset, and the first year's without one."""
+    """Return a pattern of times that are valid with any offset; in the first year without one."""
     first = EARLIEST_PICKUP.year
     years = "|".join(str(year) for year in range(first + 1, last_year + 1))
     time = (

@@ -1,7 +1,7 @@
-"""Pages: the playground at ``/`` with the two lists that it reads, and Swagger UI at ``/docs``.
+"""Pages: the playground at ``/`` with its two data routes, and Swagger UI at ``/docs``.
 
-Both call ``POST /predict`` like any client. Their files are static and part of this package, and a
-Content-Security-Policy allows them to load and call nothing but this server.
+Both call ``POST /predict`` like any client. They consist of static files of this package, and their
+Content-Security-Policy restricts them to this server.
 """
 
 import functools
@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.staticfiles import StaticFiles
 
+from ml_assets.pipeline.explain import expected_miles
 from ml_assets.serving.state import Service
 from ml_assets.serving.status_routes import Detail
 from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE
@@ -32,14 +33,14 @@ _POLICY: Final = (
     "object-src 'none'"
 )
 PAGE_HEADERS: Final = {
-    # Asked for again with its ETag: after an upgrade nobody runs yesterday's script.
+    # Revalidated with the ETag, so that an upgrade takes effect at once.
     "Cache-Control": "no-cache",
     "Content-Security-Policy": _POLICY,
-    "Referrer-Policy": "no-referrer",  # the page's address holds the form
+    "Referrer-Policy": "no-referrer",  # the page's URL contains the form's values
     "X-Content-Type-Options": "nosniff",
 }
 ZONES_CACHED: Final = "private, max-age=3600"
-"""Zones change with a release at most."""
+"""Zones change only with a release."""
 
 _PAGE: Final = StaticFiles(packages=[("ml_assets.serving", "page")])
 _SWAGGER_UI: Final = StaticFiles(packages=[("ml_assets.serving", "swagger_ui")])
@@ -47,7 +48,7 @@ ZoneNumber = Annotated[int, Query(ge=FIRST_ZONE, le=LAST_ZONE)]
 
 
 class Zone(BaseModel):
-    """A taxi zone; two may share a name, never a number."""
+    """A taxi zone; names are not unique."""
 
     zone: int = Field(description="Location number, from 1 to 265")
     name: str
@@ -55,9 +56,9 @@ class Zone(BaseModel):
 
 
 class TypicalDistance(BaseModel):
-    """How far past trips between two zones went."""
+    """Expected distance between two zones."""
 
-    trip_distance: float | None = Field(description="Miles; null when the model does not know")
+    trip_distance: float | None = Field(description="Miles; null when unknown to the model")
 
 
 router = APIRouter(tags=["playground"])
@@ -65,19 +66,19 @@ router = APIRouter(tags=["playground"])
 
 @router.get("/", include_in_schema=False)
 async def page(request: Request) -> Response:
-    """The page itself."""
+    """The playground."""
     return await _static_file(_PAGE, "index.html", request)
 
 
 @router.get("/page/{name}", include_in_schema=False)
 async def page_file(name: str, request: Request) -> Response:
-    """A style sheet, script or picture of the page."""
+    """A style sheet, script or image of the playground."""
     return await _static_file(_PAGE, name, request)
 
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
-    """Swagger UI on the service's OpenAPI document."""
+    """Swagger UI for the service's OpenAPI document."""
     page, policy = _docs_page(request.app.title)
     headers = {**PAGE_HEADERS, "Content-Security-Policy": policy}
     return Response(page, media_type="text/html", headers=headers)
@@ -91,7 +92,7 @@ async def docs_file(name: str, request: Request) -> Response:
 
 @router.get("/zones")
 async def zones(response: Response) -> list[Zone]:
-    """Every zone that a request may name, with what people call it."""
+    """All zones that are valid in a request, with their names."""
     response.headers["Cache-Control"] = ZONES_CACHED
     on_the_map = [
         Zone(zone=row["LocationID"], name=row["zone"], borough=row["borough"])
@@ -107,26 +108,23 @@ async def zones(response: Response) -> list[Zone]:
 @router.get(
     "/typical-distance",
     response_model=TypicalDistance,
-    responses={503: {"model": Detail, "description": "There is no model"}},
+    responses={503: {"model": Detail, "description": "No model is loaded"}},
 )
 async def typical_distance(
     PULocationID: ZoneNumber, DOLocationID: ZoneNumber, request: Request
 ) -> Any:
-    """How far past trips between two zones went, as the model in use has learnt it."""
+    """Expected distance between two zones, learned from past trips by the model in use."""
     service: Service = request.app.state.service
     served = service.models.model
     if served is None:
-        return JSONResponse({"detail": service.why_no_model}, status_code=503)
-
-    from ml_assets.pipeline.explain import expected_miles
-
+        return JSONResponse({"detail": service.unavailable_reason}, status_code=503)
     miles = expected_miles(served.model.pipeline, PULocationID, DOLocationID)
     return TypicalDistance(trip_distance=miles)
 
 
 @functools.cache
 def _docs_page(title: str) -> tuple[bytes, str]:
-    """FastAPI's page with local addresses, and the policy that allows its one inline script."""
+    """Return FastAPI's page with local URLs, and the policy that allows its inline script."""
     page = bytes(
         get_swagger_ui_html(
             openapi_url="openapi.json",
@@ -134,13 +132,13 @@ def _docs_page(title: str) -> tuple[bytes, str]:
             swagger_js_url="docs/swagger-ui-bundle.js",
             swagger_css_url="docs/swagger-ui.css",
             swagger_favicon_url="page/favicon.svg",
-            # The validator would send the document's address to a server of Swagger's.
+            # The validator would send the document's URL to a Swagger server.
             swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None},
         ).body
     )
     (script,) = re.findall(rb"<script>(.*?)</script>", page, re.DOTALL)
     digest = b64encode(hashlib.sha256(script).digest()).decode("ascii")
-    # The icons are pictures within the style sheet.
+    # The style sheet contains its icons as data URLs.
     return page, f"{_POLICY}; script-src 'self' 'sha256-{digest}'; img-src 'self' data:"
 
 

@@ -1,14 +1,14 @@
-"""``POST /predict``: one request or a list of them in, minutes out.
+"""``POST /predict``: predicts one request or a list.
 
-An ASGI endpoint of its own, without parameters that a framework would resolve and validate: one
-request is answered in the event loop, in well under a millisecond. Lists and explanations take a
-thread, so that they keep no single request waiting.
+An ASGI endpoint without a framework's routing and validation: a single request takes well under a
+millisecond in the event loop. Lists and explanations run in threads, so that they do not block
+single requests.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -17,70 +17,116 @@ from urllib.parse import parse_qs
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from ml_assets.pipeline.predict import Answers
+from ml_assets.pipeline.predict import Predictions
 from ml_assets.requests.fields import MAX_QUOTED_NAME, quoted_name, unknown_field
 from ml_assets.requests.parse import Refused, Request, read_request, request_columns
 from ml_assets.requests.validate import REQUIRED_FIELDS
 from ml_assets.serving.bundle import ServedModel
-from ml_assets.serving.micro_batching import MicroBatcher
 from ml_assets.serving.request_body import (
     CONTENT_CODINGS,
     BodyTooLarge,
     BodyTooSlow,
-    ClientGone,
+    ClientDisconnected,
     DamagedBody,
     UnsupportedCoding,
     content_coding,
     decompress,
     read_body,
 )
-from ml_assets.serving.request_log.writer import Answered
+from ml_assets.serving.request_log.writer import LoggedRequest
 from ml_assets.serving.responses import (
     Reply,
-    answer_list,
     error_reply,
-    explanation_of,
+    explanation_json,
     field_error,
-    reply_to_one,
-    request_id_of,
+    get_request_id,
+    predict_list,
     send_reply,
-    validation_error,
+    single_reply,
+    validation_error_reply,
 )
 from ml_assets.serving.state import Service
 
 _LOGGER = logging.getLogger(__name__)
-_TRUTHS: Final = {"true": True, "false": False}
-_NO_OBJECT: Final = f"must be an object with {', '.join(REQUIRED_FIELDS)}"
+_BOOLEANS: Final = {"true": True, "false": False}
+_NOT_AN_OBJECT: Final = f"must be an object with {', '.join(REQUIRED_FIELDS)}"
 
 
-class WrongQuery(ValueError):
-    """A query parameter has a value that is not allowed."""
+class InvalidQuery(ValueError):
+    """A query parameter has an invalid name or value."""
+
+
+class MicroBatcher:
+    """Predicts the single requests of one turn of the event loop in one call of the model.
+
+    NumPy's and XGBoost's calls take as long for one row as for ten. Under load many requests wait
+    in the same turn of the event loop; a request that is alone does not wait for others.
+
+    Args:
+        model: Returns the version in use; called once per batch.
+    """
+
+    def __init__(self, model: Callable[[], ServedModel | None]) -> None:
+        self._model = model
+        self._waiting: list[tuple[Request, asyncio.Future[tuple[ServedModel, Predictions]]]] = []
+
+    async def predict(self, request: Request) -> tuple[ServedModel, Predictions]:
+        """Predict a valid request.
+
+        Returns:
+            The version that was used, and its prediction of this request.
+
+        Raises:
+            Exception: any error of the model, for each request of the batch.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[tuple[ServedModel, Predictions]] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._predict_batch)
+        self._waiting.append((request, future))
+        return await future
+
+    def _predict_batch(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        try:
+            served = self._model()
+            if served is None:
+                raise LookupError("the model was unloaded before the prediction")
+            batch = served.model.predict(request_columns([request for request, _ in waiting]))
+        except Exception as error:  # noqa: BLE001 - raised where each future is awaited
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for row, (_, future) in enumerate(waiting):
+            if not future.done():
+                future.set_result((served, batch.of(row)))
 
 
 class PredictEndpoint:
-    """The route.
+    """The ASGI endpoint of ``POST /predict``.
 
     Args:
-        service: What it shares with the others.
+        service: State that it shares with the other routes.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._gathering = MicroBatcher(lambda: service.models.model)
+        self._batcher = MicroBatcher(lambda: service.models.model)
         self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request."""
-        request_id = request_id_of(scope)
+        """Handle one request."""
+        request_id = get_request_id(scope)
         try:
             reply = await self._reply(scope, receive, request_id)
-        except ClientGone:
-            self._service.metrics.client_gone()
+        except ClientDisconnected:
+            self._service.metrics.count_disconnect()
             return
         except Exception:
-            _LOGGER.exception("request %s could not be answered", request_id)
-            reply = error_reply(500, "the service failed; its log tells why, under this request id")
-        self._service.metrics.answered(reply.status)
+            _LOGGER.exception("request %s failed", request_id)
+            reply = error_reply(500, "internal error: see the service's log for this request id")
+        self._service.metrics.count_response(reply.status)
         await send_reply(send, reply, request_id)
 
     async def _reply(self, scope: Scope, receive: Receive, request_id: str) -> Reply:
@@ -89,8 +135,8 @@ class PredictEndpoint:
             explain = _wants_explanation(scope["query_string"])
             raw = await read_body(scope, receive, limits)
             coding = content_coding(scope)
-        except WrongQuery as error:
-            return validation_error([field_error(("query", "explain"), str(error))], 1)
+        except InvalidQuery as error:
+            return validation_error_reply([field_error(("query", "explain"), str(error))])
         except BodyTooLarge:
             return self._too_large(close=True)
         except UnsupportedCoding as error:
@@ -100,28 +146,28 @@ class PredictEndpoint:
             return error_reply(408, text, close=True)
         served = self._service.models.model
         if served is None:
-            return error_reply(503, self._service.why_no_model)
+            return error_reply(503, self._service.unavailable_reason)
         call = _Call(request_id, served, time.perf_counter(), explain)
         if len(raw) <= limits.inline_bytes and not explain and coding is None:
-            answer = self._answer(raw, coding, call)
+            result = self._process(raw, coding, call)
         elif self._waiting >= limits.waiting:
             return error_reply(503, "too many lists are waiting for their turn: try again later")
         else:
             self._waiting += 1
             try:
-                answer = await asyncio.get_running_loop().run_in_executor(
-                    self._service.threads, self._answer, raw, coding, call
+                result = await asyncio.get_running_loop().run_in_executor(
+                    self._service.threads, self._process, raw, coding, call
                 )
             finally:
                 self._waiting -= 1
-        return answer if isinstance(answer, Reply) else await self._predict_one(answer, call)
+        return result if isinstance(result, Reply) else await self._predict_single(result, call)
 
-    def _answer(self, raw: bytes, coding: str | None, call: "_Call") -> Reply | Request:
-        """Answer in this thread, whichever it is.
+    def _process(self, raw: bytes, coding: str | None, call: "_Call") -> Reply | Request:
+        """Process a body in the current thread.
 
         Returns:
-            The reply, or the one request without an explanation, which is predicted together with
-            others that are waiting.
+            The response; or a single request without an explanation, which is to be predicted in
+            a batch.
         """
         if coding is not None:
             try:
@@ -129,103 +175,100 @@ class PredictEndpoint:
             except BodyTooLarge:
                 return self._too_large()
             except DamagedBody as error:
-                return validation_error([field_error(("body",), str(error), "content_encoding")], 1)
-        request = self._parsed(raw)
+                return validation_error_reply(
+                    [field_error(("body",), str(error), "content_encoding")]
+                )
+        request = self._parse(raw)
         if isinstance(request, list):
-            return self._many(request, call)
+            return self._predict_list(request, call)
         if isinstance(request, Reply) or not call.explain:
             return request
         columns = request_columns([request])
-        answers = call.served.model.minutes(columns)
-        more = {"explanation": explanation_of(call.served.model, columns)}
-        self._keep(call, call.served, [request], answers, is_list=False)
-        return reply_to_one(answers, call.served.model.version, call.request_id, more)
+        predictions = call.served.model.predict(columns)
+        more = {"explanation": explanation_json(call.served.model, columns)}
+        self._record(call, call.served, [request], predictions, is_list=False)
+        return single_reply(predictions, call.served.model.version, call.request_id, more)
 
-    async def _predict_one(self, request: Request, call: "_Call") -> Reply:
-        served, answers = await self._gathering.ask(request)
-        self._keep(call, served, [request], answers, is_list=False)
-        return reply_to_one(answers, served.model.version, call.request_id)
+    async def _predict_single(self, request: Request, call: "_Call") -> Reply:
+        served, predictions = await self._batcher.predict(request)
+        self._record(call, served, [request], predictions, is_list=False)
+        return single_reply(predictions, served.model.version, call.request_id)
 
     def _too_large(self, *, close: bool = False) -> Reply:
         limit = self._service.limits.body_bytes
         text = f"a body may have {limit:,} bytes (decompressed): send fewer requests at a time"
         return error_reply(413, text, close=close)
 
-    def _parsed(self, raw: bytes) -> list[Any] | Request | Reply:
-        """The list or the request that a body holds, or what is wrong with it."""
+    def _parse(self, raw: bytes) -> list[Any] | Request | Reply:
+        """Return the list or the request in a body, or the error response."""
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
-            return validation_error(
-                [field_error(("body",), f"the body is no JSON: {error}", "json_invalid")], 1
-            )
+            message = f"the body is not JSON: {error}"
+            return validation_error_reply([field_error(("body",), message, "json_invalid")])
         if isinstance(body, list):
             return body
         if not isinstance(body, dict):
-            return validation_error(
-                [field_error(("body",), f"the body {_NO_OBJECT}, or a list of such")], 1
-            )
+            message = f"the body {_NOT_AN_OBJECT}, or a list of such"
+            return validation_error_reply([field_error(("body",), message)])
         request = read_request(body)
         if isinstance(request, Refused):
-            limit = self._service.limits.problems
-            return validation_error(_problems(request, ("body",), limit), limit, request.count)
+            errors = _field_errors(request, ("body",), self._service.limits.errors)
+            return validation_error_reply(errors, request.count)
         return request
 
-    def _many(self, body: list[Any], call: "_Call") -> Reply:
+    def _predict_list(self, body: list[Any], call: "_Call") -> Reply:
         limits = self._service.limits
         limit = limits.explained_length if call.explain else limits.list_length
         if len(body) > limit:
-            of = "that is to be explained may have" if call.explain else "may have"
-            return error_reply(
-                413, f"a list {of} {limit:,} requests, and this one has {len(body):,}"
-            )
+            kind = "a list with explanations" if call.explain else "a list"
+            return error_reply(413, f"{kind} may have {limit:,} requests, not {len(body):,}")
         now = datetime.now(UTC)
-        read = [read_request(fields, now) for fields in body]
-        requests = [request for request in read if isinstance(request, Request)]
+        parsed = [read_request(fields, now) for fields in body]
+        requests = [request for request in parsed if isinstance(request, Request)]
         if len(requests) < len(body):
-            problems, count = _problems_of_list(body, read, limits.problems)
-            return validation_error(problems, limits.problems, count)
-        reply, answers = answer_list(
+            return validation_error_reply(*_list_errors(body, parsed, limits.errors))
+        reply, predictions = predict_list(
             call.served.model, requests, call.request_id, explain=call.explain
         )
-        self._keep(call, call.served, requests, answers, is_list=True)
+        self._record(call, call.served, requests, predictions, is_list=True)
         return reply
 
-    def _keep(
+    def _record(
         self,
         call: "_Call",
         served: ServedModel,
         requests: Sequence[Request],
-        answers: Answers,
+        predictions: Predictions,
         *,
         is_list: bool,
     ) -> None:
-        """Count and log what was answered."""
+        """Count and log predictions."""
         seconds = time.perf_counter() - call.begun
-        self._service.metrics.predicted(len(requests), seconds, is_list=is_list)
+        self._service.metrics.count_predictions(len(requests), seconds, is_list=is_list)
         if self._service.log is not None and requests:
             self._service.log.add(
-                Answered(
+                LoggedRequest(
                     call.request_id,
                     datetime.now(UTC),
                     served.model.version,
                     1000 * seconds,
                     requests,
-                    answers.minutes,
-                    answers.lower,
-                    answers.upper,
+                    predictions.minutes,
+                    predictions.lower,
+                    predictions.upper,
                 )
             )
 
 
 class _Call(NamedTuple):
-    """One HTTP request, once its body is there.
+    """An HTTP request whose body has been read.
 
     Attributes:
-        request_id: Goes into the answer.
-        served: The version in use; a list stays with it.
-        begun: When the body was there, by ``time.perf_counter``.
-        explain: Whether contributions are wanted.
+        request_id: Id of the request.
+        served: Version in use when the body was read; a list is predicted with it.
+        begun: Time when the body was read, by ``time.perf_counter``.
+        explain: Whether to return explanations.
     """
 
     request_id: str
@@ -243,46 +286,46 @@ def _unsupported(coding: str) -> Reply:
 
 
 def _wants_explanation(query: bytes) -> bool:
-    """Whether ``?explain=`` says so."""
+    """Return the value of the query parameter ``explain``."""
     if not query:
         return False
-    values = parse_qs(query.decode("latin-1"), keep_blank_values=True)
-    given = values.get("explain")
-    for name in values:
+    parameters = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    for name in parameters:
         if name != "explain" and name.lower().startswith("expl"):
-            raise WrongQuery(f"{quoted_name(name)} is not a parameter: did you mean explain?")
-    if given is None:
+            raise InvalidQuery(f"{quoted_name(name)} is not a parameter: did you mean explain?")
+    values = parameters.get("explain")
+    if values is None:
         return False
-    if len(given) > 1 or given[0] not in _TRUTHS:
-        raise WrongQuery(f"explain must be true or false, not {given[0][:40]}")
-    return _TRUTHS[given[0]]
+    if len(values) > 1 or values[0] not in _BOOLEANS:
+        raise InvalidQuery(f"explain must be true or false, not {values[0][:40]}")
+    return _BOOLEANS[values[0]]
 
 
-def _problems(refused: Refused, loc: tuple[str | int, ...], limit: int) -> list[dict[str, Any]]:
-    """Entries of a 422, at most so many: a body has room for 100,000 unknown names."""
-    found = [field_error((*loc, fault.field), fault.message) for fault in refused.problems[:limit]]
-    found += [
+def _field_errors(request: Refused, loc: tuple[str | int, ...], limit: int) -> list[dict[str, Any]]:
+    """Return the first errors of a request: a body has room for 100,000 unknown names."""
+    errors = [field_error((*loc, each.field), each.message) for each in request.problems[:limit]]
+    errors += [
         field_error((*loc, name[:MAX_QUOTED_NAME]), unknown_field(name), "extra_forbidden")
-        for name in refused.unknown[: limit - len(found)]
+        for name in request.unknown[: limit - len(errors)]
     ]
-    return found
+    return errors
 
 
-def _problems_of_list(
-    body: list[Any], read: Sequence[Request | Refused], limit: int
+def _list_errors(
+    body: list[Any], parsed: Sequence[Request | Refused], limit: int
 ) -> tuple[list[dict[str, Any]], int]:
-    """Entries of a 422, at most so many, and how many faults there are."""
-    found: list[dict[str, Any]] = []
+    """Return the first errors of a list, and the number of all errors."""
+    errors: list[dict[str, Any]] = []
     count = 0
-    for at, (fields, request) in enumerate(zip(body, read, strict=True)):
+    for at, (fields, request) in enumerate(zip(body, parsed, strict=True)):
         if isinstance(request, Request):
             continue
         is_object = isinstance(fields, dict)
         count += request.count if is_object else 1
-        if len(found) >= limit:
+        if len(errors) >= limit:
             continue
         if is_object:
-            found += _problems(request, ("body", at), limit - len(found))
+            errors += _field_errors(request, ("body", at), limit - len(errors))
         else:
-            found.append(field_error(("body", at), f"an entry of the list {_NO_OBJECT}"))
-    return found, count
+            errors.append(field_error(("body", at), f"an entry of the list {_NOT_AN_OBJECT}"))
+    return errors, count

@@ -1,4 +1,4 @@
-"""The body of a request, read and decompressed within its bounds of length and time."""
+"""Reading and decompressing request bodies, with limits of length and time."""
 
 import asyncio
 import zlib
@@ -10,71 +10,71 @@ from starlette.types import Receive, Scope
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of a request.
+    """Limits of a request.
 
     Attributes:
-        body_bytes: Of a body.
-        list_length: Requests in one list.
-        explained_length: Requests in one list that are to be explained.
-        problems: So many wrong fields are named in an answer.
-        body_seconds: Until a body has arrived.
-        waiting: Lists and explanations that may wait for their turn.
-        inline_bytes: A body up to this length is answered at once rather than in a thread.
+        body_bytes: Maximum length of a body.
+        list_length: Maximum length of a list.
+        explained_length: Maximum length of a list with explanations.
+        errors: Maximum number of errors in a response.
+        body_seconds: Maximum time until the body has arrived.
+        waiting: Maximum number of lists and explanations that wait for a thread.
+        inline_bytes: Bodies up to this length are processed in the event loop, not in a thread.
     """
 
     body_bytes: int = 2 * 2**20
     list_length: int = 10_000
     explained_length: int = 100
-    problems: int = 100
+    errors: int = 100
     body_seconds: float = 10.0
     waiting: int = 64
     inline_bytes: int = 4096
 
 
-DRAINED_TIMES: Final = 16
-"""A body over the limit is read to its end, and thrown away, up to so many times the limit: many
-clients look at the answer only after they have sent everything."""
+DRAIN_FACTOR: Final = 16
+"""A body over the limit is read and discarded up to this multiple of the limit: many clients read
+the response only after they have sent the whole body."""
 
 
 CONTENT_CODINGS: Final = ("gzip", "deflate")
-"""Of RFC 9110, section 8.4.1, those that need no further library."""
+"""Content codings of RFC 9110 (section 8.4.1) that the standard library supports."""
 
 _MAX_GZIP_MEMBERS: Final = 100
-"""A gzip file may consist of several; each copies what follows it."""
+"""A gzip file may consist of several members, and each one copies the data after it."""
 
 _GZIP_BITS: Final = 16 + zlib.MAX_WBITS
 
 
 class BodyTooLarge(Exception):
-    """More bytes than a request may have."""
+    """The body is longer than allowed."""
 
 
 class UnsupportedCoding(Exception):
-    """The body has a content coding that is not among ``CONTENT_CODINGS``."""
+    """The body's content coding is not in ``CONTENT_CODINGS``."""
 
 
 class DamagedBody(ValueError):
-    """The body is not what its content coding says."""
+    """The body cannot be decompressed by its content coding."""
 
 
 class BodyTooSlow(Exception):
     """The body did not arrive in time."""
 
 
-class ClientGone(Exception):
-    """The client has hung up; there is nobody to answer."""
+class ClientDisconnected(Exception):
+    """The client has closed the connection."""
 
 
 async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
-    """The whole body.
+    """Read the complete body.
 
     Raises:
-        BodyTooLarge: when it is over the limit.
-        BodyTooSlow: when it is late.
-        ClientGone: when the connection ended before.
+        BodyTooLarge: when it exceeds the limit.
+        BodyTooSlow: when it does not arrive in time.
+        ClientDisconnected: when the client closes the connection.
     """
-    stated = _stated_length(scope)
-    if stated is not None and stated > DRAINED_TIMES * limits.body_bytes:
+    length = _content_length(scope)
+    if length is not None and length > DRAIN_FACTOR * limits.body_bytes:
         raise BodyTooLarge
     try:
         async with asyncio.timeout(limits.body_seconds):
@@ -86,7 +86,7 @@ async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
 async def _read(receive: Receive, limit: int) -> bytes:
     message = await receive()
     if message["type"] == "http.disconnect":
-        raise ClientGone
+        raise ClientDisconnected
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False):
         if len(body) > limit:
@@ -96,12 +96,12 @@ async def _read(receive: Receive, limit: int) -> bytes:
     while message.get("more_body", False):
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientGone
+            raise ClientDisconnected
         part = message.get("body", b"")
         length += len(part)
         if length <= limit:
             parts.append(part)
-        elif length > DRAINED_TIMES * limit:
+        elif length > DRAIN_FACTOR * limit:
             raise BodyTooLarge
         else:
             parts.clear()
@@ -111,17 +111,17 @@ async def _read(receive: Receive, limit: int) -> bytes:
 
 
 def content_coding(scope: Scope) -> str | None:
-    """How the body is compressed; None when it is not.
+    """Return the content coding of the body; None when it is not compressed.
 
     Raises:
-        UnsupportedCoding: naming the coding, or several of them.
+        UnsupportedCoding: with the name of the coding, or of several.
     """
-    stated = [value for name, value in scope["headers"] if name == b"content-encoding"]
-    if not stated:
+    headers = [value for name, value in scope["headers"] if name == b"content-encoding"]
+    if not headers:
         return None
-    codings = b",".join(stated).decode("latin-1").lower().split(",")
-    named = [coding.strip().removeprefix("x-") for coding in codings]
-    applied = [coding for coding in named if coding not in ("", "identity")]
+    codings = b",".join(headers).decode("latin-1").lower().split(",")
+    names = [coding.strip().removeprefix("x-") for coding in codings]
+    applied = [name for name in names if name not in ("", "identity")]
     if not applied:
         return None
     if len(applied) > 1 or applied[0] not in CONTENT_CODINGS:
@@ -130,32 +130,32 @@ def content_coding(scope: Scope) -> str | None:
 
 
 def decompress(raw: bytes, coding: str, limit: int) -> bytes:
-    """The body without its content coding.
+    """Decompress a body.
 
     Args:
-        raw: As it was sent.
+        raw: Body as received.
         coding: One of ``CONTENT_CODINGS``.
-        limit: Bytes that it may have when decompressed; no more memory than that is taken.
+        limit: Maximum length of the decompressed body in bytes; also bounds the memory used.
 
     Raises:
-        BodyTooLarge: when it has more.
-        DamagedBody: when it is not of this coding, or not whole.
+        BodyTooLarge: when it is longer.
+        DamagedBody: when it is not data of this coding, or incomplete.
     """
     bits, members = _GZIP_BITS, _MAX_GZIP_MEMBERS
     if coding == "deflate":
-        # RFC 9110 means zlib's format; some clients send what is inside of it.
+        # In RFC 9110 this is the zlib format; some clients send raw deflate data.
         bits, members = zlib.MAX_WBITS if _is_zlib(raw) else -zlib.MAX_WBITS, 1
     parts: list[bytes] = []
-    room = limit + 1
+    remaining = limit + 1
     try:
         for _ in range(members):
             member = zlib.decompressobj(bits)
-            part = member.decompress(raw, room)
-            room -= len(part)
-            if not room:
+            part = member.decompress(raw, remaining)
+            remaining -= len(part)
+            if not remaining:
                 raise BodyTooLarge
             if not member.eof:
-                raise DamagedBody(f"the body is not whole {coding} data")
+                raise DamagedBody(f"the body is incomplete {coding} data")
             parts.append(part)
             raw = member.unused_data
             if not raw:
@@ -166,11 +166,11 @@ def decompress(raw: bytes, coding: str, limit: int) -> bytes:
 
 
 def _is_zlib(raw: bytes) -> bool:
-    """Whether it begins as RFC 1950 has it."""
+    """Whether data begins with a zlib header (RFC 1950)."""
     return len(raw) >= 2 and raw[0] & 15 == zlib.DEFLATED and (raw[0] << 8 | raw[1]) % 31 == 0
 
 
-def _stated_length(scope: Scope) -> int | None:
+def _content_length(scope: Scope) -> int | None:
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value) if value.isdigit() else None

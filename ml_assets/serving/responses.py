@@ -1,4 +1,4 @@
-"""Answers of the service: their shapes, and the JSON that is sent with the request's id."""
+"""Responses of the service: their models, and JSON replies with the request id."""
 
 import re
 import uuid
@@ -12,73 +12,78 @@ from pydantic import BaseModel, Field
 from starlette.types import Scope, Send
 
 from ml_assets.pipeline.explain import PLAYERS
-from ml_assets.pipeline.predict import Answers, Model
+from ml_assets.pipeline.explain import explain as explain_request
+from ml_assets.pipeline.predict import Model, Predictions
 from ml_assets.requests.parse import Request, request_columns
 
 REQUEST_ID: Final = b"x-request-id"
-_FIT_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_VALID_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class Explanation(BaseModel):
-    """Why: ``baseline_minutes`` and all contributions add up to ``predicted_minutes``."""
+    """``baseline_minutes`` and all contributions add up to ``predicted_minutes``."""
 
-    baseline_minutes: float = Field(description="What the model says of trips at large")
+    baseline_minutes: float = Field(description="Mean prediction over typical requests")
     contributions: dict[str, float] = Field(
-        description="Minutes that each part of the request adds or takes: "
+        description="Minutes that each part of the request adds or subtracts: "
         + " ".join(f"`{name}`: {sentence}" for name, sentence in PLAYERS.items())
     )
 
 
 class Prediction(BaseModel):
-    """Minutes of one request."""
+    """Prediction for one request."""
 
     predicted_minutes: float
-    lower_minutes: float | None = Field(description="Of the prediction interval; null without one")
-    upper_minutes: float | None = Field(description="Likewise")
+    lower_minutes: float | None = Field(
+        description="Lower bound of the prediction interval; null without intervals"
+    )
+    upper_minutes: float | None = Field(
+        description="Upper bound of the prediction interval; null without intervals"
+    )
     model_version: str
     explanation: Explanation | None = Field(
         default=None, description="With `explain=true`; null when the version has none"
     )
 
 
-class PredictionOfOne(Prediction):
-    """The answer to one request."""
+class SinglePrediction(Prediction):
+    """Response to one request."""
 
     request_id: str
 
 
-class Predictions(BaseModel):
-    """The answer to a list, in its order."""
+class PredictionList(BaseModel):
+    """Response to a list, in its order."""
 
     predictions: list[Prediction]
     model_version: str
     request_id: str
 
 
-class WrongField(BaseModel):
-    """What is wrong, and where."""
+class FieldError(BaseModel):
+    """Error in a field."""
 
     loc: list[str | int]
     msg: str
     type: str
 
 
-class WrongFields(BaseModel):
-    """Why a body was refused."""
+class ValidationErrors(BaseModel):
+    """Errors of an invalid request."""
 
-    detail: list[WrongField] = Field(description="A hundred at most")
-    error_count: int = Field(description="Number of errors, of which `detail` may show fewer")
+    detail: list[FieldError] = Field(description="At most 100 errors")
+    error_count: int = Field(description="Total number of errors")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is sent back.
+    """An HTTP response.
 
     Attributes:
-        status: Of HTTP.
-        body: JSON.
-        close: Whether the connection is of no use any more.
-        headers: More of them.
+        status: HTTP status.
+        body: JSON body.
+        close: Whether to close the connection.
+        headers: Additional headers.
     """
 
     status: int
@@ -88,41 +93,38 @@ class Reply:
 
 
 def error_reply(status: int, detail: str, *, close: bool = False) -> Reply:
-    """A refusal in one sentence."""
+    """Build an error response with a message."""
     return Reply(status, orjson.dumps({"detail": detail}), close)
 
 
-def validation_error(
-    problems: Sequence[dict[str, Any]], limit: int, count: int | None = None
-) -> Reply:
-    """A 422 with the wrong fields, in the shape that FastAPI gives them.
+def validation_error_reply(errors: Sequence[dict[str, Any]], count: int | None = None) -> Reply:
+    """Build a 422 in FastAPI's format.
 
     Args:
-        problems: As of :func:`field_error`; the first ``limit`` of them are in the body.
-        limit: Maximum number of entries in the body.
-        count: How many there are, where ``problems`` holds only the first of them.
+        errors: Entries as :func:`field_error` makes them.
+        count: Total number of errors; by default the length of ``errors``.
     """
-    total = len(problems) if count is None else count
-    return Reply(422, orjson.dumps({"detail": problems[:limit], "error_count": total}))
+    total = len(errors) if count is None else count
+    return Reply(422, orjson.dumps({"detail": errors, "error_count": total}))
 
 
 def field_error(
     loc: Sequence[str | int], message: str, kind: str = "value_error"
 ) -> dict[str, Any]:
-    """One entry of a 422: where, what, and of which kind."""
+    """Build an entry of a 422."""
     return {"loc": list(loc), "msg": message, "type": kind}
 
 
-def request_id_of(scope: Scope) -> str:
-    """The client's own id for its request if that is fit to be kept, else a new one."""
+def get_request_id(scope: Scope) -> str:
+    """Return the client's id of the request if it is valid, otherwise a new one."""
     for name, value in scope["headers"]:
-        if name == REQUEST_ID and _FIT_REQUEST_ID.fullmatch(value):
+        if name == REQUEST_ID and _VALID_REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
     return uuid.uuid4().hex
 
 
 async def send_reply(send: Send, reply: Reply, request_id: str) -> None:
-    """Send an answer."""
+    """Send a response."""
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(reply.body)),
@@ -135,72 +137,71 @@ async def send_reply(send: Send, reply: Reply, request_id: str) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-_NOTHING: Final = Answers(np.empty(0), None, None)
+_NO_PREDICTIONS: Final = Predictions(np.empty(0), None, None)
 
 
-def reply_to_one(
-    answers: Answers, version: str, request_id: str, more: Mapping[str, Any] | None = None
+def single_reply(
+    predictions: Predictions, version: str, request_id: str, more: Mapping[str, Any] | None = None
 ) -> Reply:
-    """The reply to one request.
+    """Build the response to one request.
 
     Args:
-        answers: Of this request alone.
-        version: That gave them.
-        request_id: Goes into the answer.
-        more: Further fields.
+        predictions: Prediction of this request.
+        version: Version that predicted it.
+        request_id: Id of the request.
+        more: Additional fields.
     """
-    answer: dict[str, Any] = {
-        "predicted_minutes": float(answers.minutes[0]),
-        "lower_minutes": None if answers.lower is None else float(answers.lower[0]),
-        "upper_minutes": None if answers.upper is None else float(answers.upper[0]),
+    lower, upper = predictions.lower, predictions.upper
+    body: dict[str, Any] = {
+        "predicted_minutes": float(predictions.minutes[0]),
+        "lower_minutes": None if lower is None else float(lower[0]),
+        "upper_minutes": None if upper is None else float(upper[0]),
         "model_version": version,
         "request_id": request_id,
         **(more or {}),
     }
-    return Reply(200, orjson.dumps(answer))
+    return Reply(200, orjson.dumps(body))
 
 
-def answer_list(
+def predict_list(
     model: Model, requests: Sequence[Request], request_id: str, *, explain: bool
-) -> tuple[Reply, Answers]:
+) -> tuple[Reply, Predictions]:
     """Predict a list of requests, in its order.
 
     Args:
-        model: What predicts.
-        requests: Valid.
-        request_id: Goes into the answer.
-        explain: Whether to tell of each what its fields contributed.
+        model: Model to use.
+        requests: Valid requests.
+        request_id: Id of the HTTP request.
+        explain: Whether to add the contributions of the fields to each prediction.
 
     Returns:
-        The reply, and the same figures to keep.
+        The response, and its predictions for the request log.
     """
-    answers = model.minutes(request_columns(requests)) if requests else _NOTHING
-    minutes = answers.minutes.tolist()
+    predicted = model.predict(request_columns(requests)) if requests else _NO_PREDICTIONS
+    minutes = predicted.minutes.tolist()
     none = [None] * len(minutes)
-    lower = none if answers.lower is None else answers.lower.tolist()
-    upper = none if answers.upper is None else answers.upper.tolist()
+    lower = none if predicted.lower is None else predicted.lower.tolist()
+    upper = none if predicted.upper is None else predicted.upper.tolist()
     version = model.version
     predictions: list[dict[str, Any]] = [
         {
-            "predicted_minutes": predicted,
+            "predicted_minutes": value,
             "lower_minutes": low,
             "upper_minutes": high,
             "model_version": version,
         }
-        for predicted, low, high in zip(minutes, lower, upper, strict=True)
+        for value, low, high in zip(minutes, lower, upper, strict=True)
     ]
     if explain:
         for prediction, request in zip(predictions, requests, strict=True):
-            prediction["explanation"] = explanation_of(model, request_columns([request]))
-    answer = {"predictions": predictions, "model_version": version, "request_id": request_id}
-    return Reply(200, orjson.dumps(answer)), answers
+            prediction["explanation"] = explanation_json(model, request_columns([request]))
+    body = {"predictions": predictions, "model_version": version, "request_id": request_id}
+    return Reply(200, orjson.dumps(body)), predicted
 
 
-def explanation_of(model: Model, columns: Any) -> dict[str, Any] | None:
-    """As JSON; None when the model is of a kind, or a time, that has none."""
-    from ml_assets.pipeline.explain import explain
-
-    explanation = explain(model.pipeline, columns)
+def explanation_json(model: Model, columns: Any) -> dict[str, Any] | None:
+    """Return the explanation of a prediction as JSON; None when the model supports none."""
+    explanation = explain_request(model.pipeline, columns)
     if explanation is None:
         return None
     return {

@@ -1,4 +1,4 @@
-"""The service as a process: uvicorn on a socket, until a signal ends it."""
+"""The server process: uvicorn on a socket, until a signal ends it."""
 
 import asyncio
 import logging
@@ -13,26 +13,26 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
-from ml_assets.config.http_origin import LOOPBACK_HOSTS, KnownHosts
+from ml_assets.config.http_origin import LOOPBACK_HOSTS, AllowedHosts
 from ml_assets.config.settings import TOKEN_VARIABLE
 from ml_assets.serving.app import create_app
 from ml_assets.serving.auth import read_api_token
 from ml_assets.serving.handover import SERVING_FOLDER
 from ml_assets.serving.http_limits import BoundedHttpProtocol
-from ml_assets.serving.model_provider import LOOK_SECONDS, RegistryModelProvider
+from ml_assets.serving.model_provider import POLL_SECONDS, RegistryModelProvider
 from ml_assets.serving.request_log.writer import RequestLog
-from ml_assets.serving.state import Outlook, Service
+from ml_assets.serving.state import ModelStatus, Service
 from ml_assets.serving.supervisor import SupervisedSidecar
 
-WATCH: Final = "ml_assets.registry.watcher"
-"""The module that watches the registry, in a process of its own since it needs MLflow."""
+WATCHER_MODULE: Final = "ml_assets.registry.watcher"
+"""Watches the registry in a separate process, because it needs MLflow."""
 
 GRACE_SECONDS: Final = 20
-"""For requests under way when a signal comes: twice what a body may take to arrive."""
+"""Time to finish requests after a signal: twice as long as a body may take to arrive."""
 
 _SWITCH_SECONDS = 0.001
-"""A list that is worked on in a thread gives way to single requests after so long (Python's own
-interval is five times that, which each of them would have to wait)."""
+"""Interval at which a thread that predicts a list lets single requests run; Python's default is
+five times as long, which each of them would have to wait."""
 
 
 def serve(
@@ -40,25 +40,25 @@ def serve(
     local_home: Path,
     log_folder: Path,
     announce: Callable[[FastAPI], None],
-    hosts: KnownHosts = LOOPBACK_HOSTS,
+    hosts: AllowedHosts = LOOPBACK_HOSTS,
 ) -> None:
-    """Answer requests until SIGTERM or Ctrl-C, then finish those under way.
+    """Serve requests until SIGTERM or Ctrl-C, then finish those in progress.
 
     Args:
-        listening: Bound.
-        local_home: Where champions are handed over.
-        log_folder: Where answers are kept.
-        announce: Called once requests are answered, and again when more is known of the model, up
-            to which serves or that there is none.
-        hosts: Names of the service, for when there is no token.
+        listening: Bound socket.
+        local_home: Folder with the folder for the handover of champions.
+        log_folder: Folder of the request log.
+        announce: Called when the server is up, and again whenever the status of the model changes,
+            until a model is served or the registry has no champion.
+        hosts: Host names of the service, checked when there is no token.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("ml_assets").setLevel(logging.INFO)
     sys.setswitchinterval(_SWITCH_SECONDS)
     token = read_api_token(os.environ)
     variables = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
-    watch = SupervisedSidecar([sys.executable, "-m", WATCH], variables)
-    models = RegistryModelProvider(local_home / SERVING_FOLDER, watch)
+    watcher = SupervisedSidecar([sys.executable, "-m", WATCHER_MODULE], variables)
+    models = RegistryModelProvider(local_home / SERVING_FOLDER, watcher)
     app = create_app(models, token=token, hosts=hosts, log=RequestLog(log_folder))
     config = uvicorn.Config(
         app,
@@ -68,20 +68,20 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        # Without a token a client's address decides, which nobody may make up.
+        # Without a token the client's address decides, and proxy headers could forge it.
         proxy_headers=token is not None,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     server = _Server(config, app.state.service, lambda: announce(app))
-    # uvicorn raises what it has caught again when it is done: it has been heard by then.
+    # uvicorn raises the signals that it has caught again at the end: ignore them then.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, server.end)
+        signal.signal(number, server.request_exit)
     server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """Announces that it answers, and with which model."""
+    """Announces that it is up, and with which model."""
 
     def __init__(
         self, config: uvicorn.Config, service: Service, announce: Callable[[], None]
@@ -92,15 +92,15 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._announce()
-        self._announcing = asyncio.create_task(self._announce_changes(self._service.outlook))
+        self._announcing = asyncio.create_task(self._announce_changes(self._service.model_status))
 
-    async def _announce_changes(self, announced: Outlook) -> None:
-        while announced not in (Outlook.SERVING, Outlook.NO_CHAMPION):
-            await asyncio.sleep(LOOK_SECONDS)
-            outlook = self._service.outlook
-            if outlook not in (announced, Outlook.UNKNOWN):
-                announced = outlook
+    async def _announce_changes(self, announced: ModelStatus) -> None:
+        while announced not in (ModelStatus.SERVING, ModelStatus.NO_CHAMPION):
+            await asyncio.sleep(POLL_SECONDS)
+            status = self._service.model_status
+            if status not in (announced, ModelStatus.UNKNOWN):
+                announced = status
                 self._announce()
 
-    def end(self, number: int, frame: object) -> None:
+    def request_exit(self, number: int, frame: object) -> None:
         self.should_exit = True

@@ -1,6 +1,6 @@
-"""A process beside the server, started again whenever it ends.
+"""A sidecar process of the server, restarted whenever it exits.
 
-It is told to end by the end of its standard input, which comes however the server dies.
+It exits when its standard input is closed, which happens however the server ends.
 """
 
 import asyncio
@@ -13,23 +13,23 @@ from typing import Final
 _LOGGER = logging.getLogger(__name__)
 FIRST_WAIT: Final = 0.5
 LONGEST_WAIT: Final = 30.0
-"""Seconds before it is started again: doubled from one to the other."""
+"""Seconds before a restart: the delay is doubled each time, up to the longest."""
 
 _STEADY_SECONDS = 30.0
-"""One that lived so long is started again without delay."""
+"""The delay is reset after a process that ran for this long."""
 
 _END_SECONDS = 3.0
 
 
 class SupervisedSidecar:
-    """Keeps a process running.
+    """Keeps a sidecar process running.
 
     Args:
-        command: What to run.
-        environment: Its variables.
+        command: Command line of the process.
+        environment: Environment variables of the process.
 
     Attributes:
-        process: The one that runs now, or ran last; None before the first.
+        process: Current process, or the last one; None before the first start.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -38,11 +38,11 @@ class SupervisedSidecar:
         self.process: asyncio.subprocess.Process | None = None
 
     def start(self) -> None:
-        """Start it, and again whenever it ends."""
+        """Start the process, and restart it whenever it exits."""
         self._task = asyncio.create_task(self._keep_running())
 
     async def stop(self) -> None:
-        """End it, and start it no more."""
+        """End the process and do not restart it."""
         if self._task is None:
             return
         self._task.cancel()
@@ -65,14 +65,14 @@ class SupervisedSidecar:
             try:
                 await self._run()
             except OSError as error:
-                _LOGGER.warning("the registry cannot be watched: %s", error)
+                _LOGGER.warning("the registry watcher cannot be started: %s", error)
             if time.monotonic() - begun > _STEADY_SECONDS:
                 wait = FIRST_WAIT
             await asyncio.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 
     async def _run(self) -> None:
-        # A session of its own: Ctrl-C in a terminal is for the server, which ends this one.
+        # In a separate session: Ctrl-C in a terminal reaches the server, which ends the sidecar.
         self.process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
@@ -81,4 +81,4 @@ class SupervisedSidecar:
             start_new_session=True,
         )
         status = await self.process.wait()
-        _LOGGER.warning("what watches the registry ended with status %s: it is restarted", status)
+        _LOGGER.warning("the registry watcher exited with status %s and is restarted", status)

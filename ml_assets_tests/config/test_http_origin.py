@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_assets.config.http_origin import LOOPBACK_HOSTS, hosts_of, parse_host, refusal
+from ml_assets.config.http_origin import LOOPBACK_HOSTS, parse_host, rejection_reason, server_hosts
 
 OWN = {"Host": "127.0.0.1:3000"}
 LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -70,12 +70,12 @@ REFUSED = [
     ({"Host": "evil.example", "X-Forwarded-Host": "rides.example"}, "evil.example"),
     ({"Host": "rides.example", "Origin": "http://evil.example"}, "http://evil.example"),
 ]
-HOSTS = hosts_of("mybox", ["Rides.Example"])
+HOSTS = server_hosts("mybox", ["Rides.Example"])
 
 
 def why(headers, hosts=HOSTS, method="GET", is_page=True, **options):
     sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    return refusal(method, sent, hosts, is_page=is_page, **options)
+    return rejection_reason(method, sent, hosts, is_page=is_page, **options)
 
 
 @pytest.mark.parametrize("headers", ALLOWED, ids=str)
@@ -104,7 +104,7 @@ def test_a_link_anywhere_opens_pages_and_nothing_else(method, is_page, opens, si
 
 
 def test_a_server_that_listens_to_others_takes_addresses_and_proxies_but_no_names():
-    hosts = hosts_of("0.0.0.0", any_address=True)
+    hosts = server_hosts("0.0.0.0", any_address=True)
     proxied = {"Host": "192.0.2.7:3000", "Via": "1.1 squid", "Origin": "http://192.0.2.7:3000"}
     assert why({"Host": "192.0.2.7:3000"}, hosts) is None
     assert why({"Host": "[2001:db8::1]:3000"}, hosts) is None
@@ -116,7 +116,7 @@ def test_a_server_that_listens_to_others_takes_addresses_and_proxies_but_no_name
 
 def test_two_hosts_are_one_too_many():
     sent = [(b"host", b"localhost"), (b"host", b"localhost")]
-    assert refusal("GET", sent, LOOPBACK_HOSTS, is_page=True) == "names two hosts"
+    assert rejection_reason("GET", sent, LOOPBACK_HOSTS, is_page=True) == "names two hosts"
 
 
 @given(st.text())
@@ -127,5 +127,5 @@ def test_no_text_is_a_host_and_more(text):
 
 @given(st.dictionaries(st.sampled_from([b"host", b"origin", b"sec-fetch-site"]), st.binary()))
 def test_whatever_is_sent_the_reason_can_be_shown(headers):
-    reason = refusal("GET", [*headers.items()], LOOPBACK_HOSTS, is_page=False)
+    reason = rejection_reason("GET", [*headers.items()], LOOPBACK_HOSTS, is_page=False)
     assert reason is None or (reason.replace("…", "").isascii() and reason.isprintable())

@@ -22,7 +22,7 @@ from ml_assets_tests.defs.ticks import evaluate, left_in_progress, months_of
 from ml_assets_tests.project import Project, settings_for
 from ml_assets_tests.promotion.made_decisions import decision_on
 from ml_assets_tests.published_months import publish
-from ml_assets_tests.serving.request_log.answered_requests import one
+from ml_assets_tests.serving.request_log.logged_requests import one
 
 NEW_YORK = ZoneInfo("America/New_York")
 AT = datetime(2026, 11, 22, 4, tzinfo=NEW_YORK)

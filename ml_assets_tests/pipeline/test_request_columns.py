@@ -139,11 +139,11 @@ def test_columns_and_frames_have_equal_predictions_and_bounds():
     trips = validation_trips()
     pipeline = pipeline_of("extra_trees")
     columns, frame = columns_of(pl.from_pandas(trips)), pl.from_pandas(trips)
-    without = Model(pipeline, "3").minutes(columns)
+    without = Model(pipeline, "3").predict(columns)
     assert without.lower is without.upper is None
     attach_intervals(pipeline, calibrate(pipeline.predict(trips), trips["duration_minutes"]))
     answers, table = (
-        Model(pipeline, "3").minutes(columns),
+        Model(pipeline, "3").predict(columns),
         Model(pipeline, "3").predict_frame(frame),
     )
     attach_intervals(pipeline, None)

@@ -102,7 +102,7 @@ def test_code_that_predicts_differently_is_an_error(version, tmp_path):
     card = json.loads((bundle / "card.json").read_text())
     card["fingerprint"][0] += 0.001
     (bundle / "card.json").write_text(json.dumps(card))
-    with pytest.raises(UnusableBundle, match="is another model under this code"):
+    with pytest.raises(UnusableBundle, match="predicts differently with this code"):
         load_bundle(bundle)
 
 

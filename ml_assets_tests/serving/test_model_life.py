@@ -17,7 +17,7 @@ import skops.io
 
 from ml_assets.config.settings import REGISTERED_MODEL
 from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER
-from ml_assets.serving.model_provider import RegistryModelProvider, _settle
+from ml_assets.serving.model_provider import RegistryModelProvider, _warm_up
 from ml_assets_tests.serving.service_process import GOOD, free_port, running_service, wait_until
 from ml_assets_tests.serving.two_versions import served_home
 
@@ -96,7 +96,9 @@ def test_a_champion_that_cannot_be_used_leaves_the_one_before(service, home):
     client.set_model_version_tag(REGISTERED_MODEL, "2", "fingerprint", json.dumps([1.0] * 6))
     try:
         home.promote("2")
-        wait_until(lambda: "another model under this code" in problem(service), NOTICED, service)
+        wait_until(
+            lambda: "predicts differently with this code" in problem(service), NOTICED, service
+        )
         assert service.version() == "1"
         assert service.metric("ml_assets_model_load_failed") == 1
         assert minutes(service)
@@ -185,7 +187,7 @@ def test_a_corrupt_manifest_is_reported_until_it_is_replaced(service, home, tmp_
 
     async def look(times):
         for _ in range(times):
-            await models._look()
+            await models._poll()
 
     asyncio.run(look(3))
     assert "serving cannot be read" in models.registry.problem
@@ -257,10 +259,10 @@ def test_a_model_whose_fast_path_fails_serves_all_the_same(caplog, monkeypatch):
     served = SimpleNamespace(
         model=SimpleNamespace(pipeline=[object()]), card=SimpleNamespace(version="9")
     )
-    _settle(served)
+    _warm_up(served)
     monkeypatch.setattr("ml_assets.serving.model_provider.enable_fast_path", fail)
-    _settle(served)
+    _warm_up(served)
     gc.unfreeze()
     assert [record.getMessage() for record in caplog.records] == [
-        "version 9 answers more slowly than it might"
+        "version 9 is served without its fast path"
     ]

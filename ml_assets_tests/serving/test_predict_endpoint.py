@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from ml_assets.config.http_origin import hosts_of
+from ml_assets.config.http_origin import server_hosts
 from ml_assets.serving.app import create_app
 from ml_assets.serving.model_provider import FixedModel, RegistryState
 from ml_assets.serving.request_body import Limits
@@ -295,7 +295,7 @@ def test_a_probe_may_name_the_address_that_it_calls(served):
 
 
 def test_a_proxy_on_this_machine_forwards_for_the_names_that_are_allowed(served):
-    hosts = hosts_of("127.0.0.1", ["rides.example"])
+    hosts = server_hosts("127.0.0.1", ["rides.example"])
     forwarded = {"X-Forwarded-For": "192.0.2.7", "Origin": "https://rides.example"}
     with calling(create_app(FixedModel(served), hosts=hosts)) as client:
         for named, status in (({"Host": "rides.example"}, 200), ({"Host": "localhost"}, 401)):
@@ -350,7 +350,7 @@ def test_what_fails_inside_is_a_500_under_the_request_id(client, served, monkeyp
     def broken(*_):
         raise RuntimeError("the pipeline is broken")
 
-    monkeypatch.setattr("ml_assets.pipeline.predict.Model.minutes", broken)
+    monkeypatch.setattr("ml_assets.pipeline.predict.Model.predict", broken)
     answer = client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": "it"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "it")
     assert "the pipeline is broken" not in answer.text

@@ -36,7 +36,7 @@ def test_without_a_champion_it_waits_for_one(home, tmp_path):
     try:
         line = announcement(process)
         assert line.startswith(
-            "No champion yet, the service takes it up once there is one "
+            "No champion yet, the service loads it once there is one "
             "(no version of taxi-trip-duration has the alias champion "
         )
         assert f": page http://127.0.0.1:{port}/ , docs http://127.0.0.1:{port}/docs ," in line
@@ -52,7 +52,7 @@ def test_without_a_champion_it_waits_for_one(home, tmp_path):
         process.terminate()
         _, errors = process.communicate(timeout=NOTICED)
     assert process.returncode == 0
-    assert "version 1 serves" in errors
+    assert "version 1 is served" in errors
     assert "Traceback" not in errors
 
 

@@ -20,7 +20,7 @@ from ml_assets.monitoring.online.records import (
     OnlineRecord,
 )
 from ml_assets.serving.request_log.files import day_files, last_written
-from ml_assets.serving.request_log.reader import LogChunk, read_pieces
+from ml_assets.serving.request_log.reader import LogChunk, read_chunks
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.rules import REQUEST_COLUMNS
@@ -61,7 +61,7 @@ def measure_online(
     faults = {day: found for day, found in kept.faults.items() if day < str(first)}
     reference, why = (None, why_none) if champion is None else _load_reference(store, champion)
     window = _RollingWindow(window_from, reference)
-    for day, chunks in groupby(read_pieces(folder, first), key=lambda chunk: chunk.day):
+    for day, chunks in groupby(read_chunks(folder, first), key=lambda chunk: chunk.day):
         entries, day_faults = _measure_day(day, window.counted(chunks))
         days += entries
         faults |= {str(day): day_faults} if day_faults else {}
@@ -126,10 +126,10 @@ class _RollingWindow:
     def counted(self, chunks: Iterable[LogChunk]) -> Iterator[LogChunk]:
         """Yield the chunks and count those in the window."""
         for chunk in chunks:
-            if chunk.day >= self._first and chunk.answers.height:
-                self.answers += chunk.answers.height
+            if chunk.day >= self._first and chunk.predictions.height:
+                self.answers += chunk.predictions.height
                 if self._reference is not None:
-                    requests = chunk.answers.select(REQUEST_COLUMNS)
+                    requests = chunk.predictions.select(REQUEST_COLUMNS)
                     self._count(requests, self._reference.expected_miles)
             yield chunk
 
@@ -170,8 +170,8 @@ def _measure_day(day: date, chunks: Iterable[LogChunk]) -> tuple[list[OnlineDay]
     for chunk in chunks:
         faults.dropped += chunk.dropped
         faults.unreadable += chunk.unreadable
-        if chunk.answers.height:
-            parts.append(_by_version(chunk.answers))
+        if chunk.predictions.height:
+            parts.append(_by_version(chunk.predictions))
     if not parts:
         return [], faults
     calls = pl.col("milliseconds").explode()

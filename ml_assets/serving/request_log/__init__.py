@@ -1,1 +1,1 @@
-"""The log of answered requests: written, kept in files, read."""
+"""Log of predicted requests: files, writer and reader."""

@@ -1,7 +1,7 @@
-"""The files of the request log: JSON lines, for each UTC day and writing process one file or more.
+"""Files of the request log: JSON lines, one or more files per UTC day and writing process.
 
-Two processes never write to the same file, so nothing is interleaved, and a file that is torn is
-torn by its own writer. They hold what people asked, so only their owner reads them.
+No two processes write to the same file, so lines are never interleaved. Files are readable by their
+owner only, since they contain users' requests.
 """
 
 import contextlib
@@ -14,31 +14,31 @@ from pathlib import Path
 from typing import Final
 
 FOLDER: Final = "request_log"
-"""Its name below the local home (``Settings.local_home``)."""
+"""Folder name below the local home (``Settings.local_home``)."""
 
-KEPT_DAYS: Final = 400
-"""Older files are removed: a year, and a month to compare it with the one before."""
+MAX_DAYS: Final = 400
+"""Files of older days are removed: a year, and a month to compare with the previous year."""
 
-KEPT_BYTES: Final = 2 * 2**30
-"""Of all files together, about eight million answers: beyond that the oldest files are removed."""
+MAX_BYTES: Final = 2 * 2**30
+"""Size of all files, about eight million predictions, above which the oldest are removed."""
 
 PART_BYTES: Final = 64 * 2**20
-"""A day's file of this size is continued in another one, so that a part of a day can be removed."""
+"""Size at which a new file is started, so that a part of a day can be removed."""
 
-_FOR_THE_OWNER: Final = 0o600
+_OWNER_ONLY: Final = 0o600
 _APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})_[A-Za-z0-9-]+\.jsonl")
 
 
 @dataclass(frozen=True)
-class Appended:
-    """What became of lines that were to be written.
+class AppendResult:
+    """Result of appending lines.
 
     Attributes:
-        lines: How many of them are whole on the disk, the first ones.
-        torn: Whether a piece of another follows them.
-        error: What stopped the writing; None when nothing did.
-        size: Of the file then, in bytes, when all lines were written.
+        lines: Number of lines that were written completely.
+        torn: Whether a part of another line follows them.
+        error: Error that stopped the write; None without one.
+        size: Size of the file in bytes; 0 after an error.
     """
 
     lines: int
@@ -48,13 +48,13 @@ class Appended:
 
 
 def day_file(folder: Path, day: date, writer: str, part: int = 0) -> Path:
-    """The file of a day and a writing process, or a later part of it."""
-    further = f"-{part:06d}" if part else ""
-    return folder / f"{day.isoformat()}_{writer}{further}.jsonl"
+    """Return the path of a day's file, or of a later part of it, for a writing process."""
+    suffix = f"-{part:06d}" if part else ""
+    return folder / f"{day.isoformat()}_{writer}{suffix}.jsonl"
 
 
 def day_files(folder: Path) -> Iterator[tuple[date, Path]]:
-    """The log's files with their days, the oldest first; other names are passed over."""
+    """Yield the log's files with their days, oldest first; other files are ignored."""
     with contextlib.suppress(FileNotFoundError):
         for path in sorted(folder.iterdir()):
             day = _day_of(path.name)
@@ -63,62 +63,62 @@ def day_files(folder: Path) -> Iterator[tuple[date, Path]]:
 
 
 def last_written(folder: Path) -> float | None:
-    """When a file of the log was last written, in seconds since 1970; None when there is none."""
+    """Return the time of the last write, in seconds since 1970; None when there are no files."""
     return max((path.stat().st_mtime for _, path in day_files(folder)), default=None)
 
 
-def append(path: Path, lines: Sequence[bytes], *, after_torn: bool = False) -> Appended:
-    """Append lines, and cut off what an error leaves of one.
+def append(path: Path, lines: Sequence[bytes], *, after_torn: bool = False) -> AppendResult:
+    """Append lines; after an error, the part of a line that was written is cut off.
 
     Args:
-        path: Made with its folder if it is not there.
-        lines: Each with its end.
-        after_torn: Whether the file ends with a piece of a line.
+        path: File; created with its folder if missing.
+        lines: Lines with their line ends.
+        after_torn: Whether the file ends with a part of a line.
     """
     data = (b"\n" if after_torn else b"") + b"".join(lines)
     written = 0
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Opened each time: a file that was removed meanwhile would take lines and keep none.
-        file = os.open(path, _APPENDING, _FOR_THE_OWNER)
+        # Opened each time: writes to a file that has been removed would be lost.
+        file = os.open(path, _APPENDING, _OWNER_ONLY)
     except OSError as error:
-        return Appended(0, after_torn, error)
+        return AppendResult(0, after_torn, error)
     try:
         while written < len(data):
             written += os.write(file, data[written:])
-        return Appended(len(lines), size=os.fstat(file).st_size)
+        return AppendResult(len(lines), size=os.fstat(file).st_size)
     except OSError as error:
-        whole = data.rfind(b"\n", 0, written) + 1
-        torn = written > whole and not _cut(file, written - whole)
-        count = data.count(b"\n", 0, whole) - (after_torn and whole > 0)
-        return Appended(count, torn or (after_torn and not written), error)
+        complete = data.rfind(b"\n", 0, written) + 1
+        torn = written > complete and not _truncate(file, written - complete)
+        count = data.count(b"\n", 0, complete) - (after_torn and complete > 0)
+        return AppendResult(count, torn or (after_torn and not written), error)
     finally:
-        with contextlib.suppress(OSError):  # of a disk that says only now what it lost
+        with contextlib.suppress(OSError):  # some disks report lost data only here
             os.close(file)
 
 
-def remove_before(folder: Path, today: date, kept_days: int = KEPT_DAYS) -> None:
-    """Remove the files of days that are more than ``kept_days`` before today."""
-    first = today - timedelta(days=kept_days)
+def remove_old(folder: Path, today: date, max_days: int = MAX_DAYS) -> None:
+    """Remove the files of days that are more than ``max_days`` before today."""
+    first = today - timedelta(days=max_days)
     for day, path in day_files(folder):
         if day < first:
             path.unlink(missing_ok=True)
 
 
-def remove_beyond(folder: Path, kept_bytes: int = KEPT_BYTES) -> int:
-    """Remove the oldest files until all together have no more than ``kept_bytes``.
+def remove_excess(folder: Path, max_bytes: int = MAX_BYTES) -> int:
+    """Remove the oldest files until the size of all files is at most ``max_bytes``.
 
     Returns:
-        How many were removed.
+        Number of removed files.
     """
-    found = []
+    files = []
     for day, path in day_files(folder):
-        with contextlib.suppress(FileNotFoundError):  # another process removes old files, too
+        with contextlib.suppress(FileNotFoundError):  # another process may have removed it
             stat = path.stat()
-            found.append((day, stat.st_mtime, path, stat.st_size))
-    excess = sum(size for *_, size in found) - kept_bytes
+            files.append((day, stat.st_mtime, path, stat.st_size))
+    excess = sum(size for *_, size in files) - max_bytes
     removed = 0
-    for _, _, path, size in sorted(found):
+    for _, _, path, size in sorted(files):
         if excess <= 0:
             break
         path.unlink(missing_ok=True)
@@ -128,16 +128,16 @@ def remove_beyond(folder: Path, kept_bytes: int = KEPT_BYTES) -> int:
 
 
 def restrict(folder: Path) -> None:
-    """Keep others from reading the files, also those that an earlier version has written."""
+    """Make the files readable by their owner only, also those that earlier versions wrote."""
     for _, path in day_files(folder):
         if path.stat().st_mode & 0o077:
-            path.chmod(_FOR_THE_OWNER)
+            path.chmod(_OWNER_ONLY)
 
 
-def _cut(file: int, excess: int) -> bool:
-    """Take bytes off the end of a file; False where that cannot be done."""
+def _truncate(file: int, count: int) -> bool:
+    """Remove bytes from the end of a file; returns False if that is not possible."""
     try:
-        os.ftruncate(file, os.fstat(file).st_size - excess)
+        os.ftruncate(file, os.fstat(file).st_size - count)
     except OSError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""Reading the request log: typed frames in pieces; what is unreadable is counted."""
+"""Reading the request log as typed frames, with counts of dropped and unreadable lines."""
 
 import io
 import time
@@ -31,7 +31,7 @@ COLUMNS: Final = {
     "lower_minutes": pl.Float64(),
     "upper_minutes": pl.Float64(),
 }
-"""The frame of the log: a row for each answer. ``position`` counts a list's answers from 0."""
+"""Columns of the log, one row per prediction; ``position`` is the index in the request's list."""
 
 _OPTIONAL = ("passenger_count", "lower_minutes", "upper_minutes")
 _TIMES = ("answered_at", "pickup_datetime")
@@ -41,79 +41,81 @@ _READ = {
     DROPPED: pl.Int64(),
     former_names.DROPPED: pl.Int64(),
 }
-_PIECE_BYTES = 16 * 2**20
-_STILL_WRITTEN_SECONDS = 60.0
+_CHUNK_BYTES = 16 * 2**20
+_INCOMPLETE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class LogChunk:
-    """A piece of one day's log.
+    """A part of one day's log.
 
     Attributes:
-        day: In UTC.
-        answers: With ``COLUMNS``, in the order they were written.
-        dropped: Answers that the writer could not log, by its own count.
-        unreadable: Lines that are no line of the log: torn, or somebody else's.
+        day: Day in UTC.
+        predictions: Frame with ``COLUMNS``, in the order of writing.
+        dropped: Number of predictions that the writer reports as dropped.
+        unreadable: Number of lines that are torn or not written by the service.
     """
 
     day: date
-    answers: pl.DataFrame
+    predictions: pl.DataFrame
     dropped: int
     unreadable: int
 
 
 def read_log(folder: Path, first: date | None = None, last: date | None = None) -> pl.DataFrame:
-    """All answers of the log at once, with ``COLUMNS``; for long logs see :func:`read_pieces`.
+    """Read the whole log into a frame with ``COLUMNS``; for long logs see :func:`read_chunks`.
 
     Args:
-        folder: Of the log; one that is not there holds nothing.
-        first: The first day (UTC), by default the oldest.
-        last: The last day, by default the newest.
+        folder: Folder of the log; a missing folder is an empty log.
+        first: First day (UTC), by default the oldest.
+        last: Last day, by default the newest.
     """
-    pieces = [piece.answers for piece in read_pieces(folder, first, last)]
-    return pl.concat([pl.DataFrame(schema=COLUMNS), *pieces])
+    chunks = [chunk.predictions for chunk in read_chunks(folder, first, last)]
+    return pl.concat([pl.DataFrame(schema=COLUMNS), *chunks])
 
 
-def read_pieces(
+def read_chunks(
     folder: Path, first: date | None = None, last: date | None = None
 ) -> Iterator[LogChunk]:
-    """The log a piece at a time, days in order, each piece at most about 16 MiB of lines.
+    """Read the log in chunks of at most about 16 MiB, by day.
 
-    A last line without an end counts as unreadable once nobody has written for a minute.
+    An incomplete last line counts as unreadable if the file was not written for a minute.
     """
     for day, path in day_files(folder):
         if (first is None or first <= day) and (last is None or day <= last):
-            for data in _whole_lines(path):
-                yield _piece(day, data)
+            for data in _complete_lines(path):
+                yield _read_chunk(day, data)
 
 
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    """The bytes of a file in pieces that end with a line."""
+def _complete_lines(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file in chunks that end at a line end."""
     rest = b""
     with open(path, "rb") as file:
-        while data := file.read(_PIECE_BYTES):
-            whole, end, rest_of_it = data.rpartition(b"\n")
+        while data := file.read(_CHUNK_BYTES):
+            complete, end, incomplete = data.rpartition(b"\n")
             if end:
-                yield rest + whole + end
-                rest = rest_of_it
+                yield rest + complete + end
+                rest = incomplete
             else:
                 rest += data
-    if rest and time.time() - path.stat().st_mtime > _STILL_WRITTEN_SECONDS:
+    if rest and time.time() - path.stat().st_mtime > _INCOMPLETE_SECONDS:
         yield rest
 
 
-def _piece(day: date, data: bytes) -> LogChunk:
+def _read_chunk(day: date, data: bytes) -> LogChunk:
     lines = sum(1 for line in data.split(b"\n") if line.strip())
-    frame = _frame(data).with_columns(pl.coalesce(DROPPED, former_names.DROPPED).alias(DROPPED))
+    frame = _read_frame(data).with_columns(
+        pl.coalesce(DROPPED, former_names.DROPPED).alias(DROPPED)
+    )
     dropped = frame.filter(pl.col(DROPPED) > 0)
-    answers = frame.filter(pl.col(DROPPED).is_null())
+    predictions = frame.filter(pl.col(DROPPED).is_null())
     times = [pl.col(name).str.to_datetime(**_format(name), strict=False) for name in _TIMES]
-    answers = answers.with_columns(times).select(*COLUMNS)
-    answers = answers.drop_nulls([name for name in COLUMNS if name not in _OPTIONAL])
-    on_the_map = pl.all_horizontal(pl.col(_ZONES).is_between(FIRST_ZONE, LAST_ZONE))
-    answers = answers.filter(on_the_map)
-    unreadable = lines - dropped.height - answers.height
-    return LogChunk(day, answers, int(dropped[DROPPED].sum()), unreadable)
+    predictions = predictions.with_columns(times).select(*COLUMNS)
+    predictions = predictions.drop_nulls([name for name in COLUMNS if name not in _OPTIONAL])
+    valid_zones = pl.all_horizontal(pl.col(_ZONES).is_between(FIRST_ZONE, LAST_ZONE))
+    predictions = predictions.filter(valid_zones)
+    unreadable = lines - dropped.height - predictions.height
+    return LogChunk(day, predictions, int(dropped[DROPPED].sum()), unreadable)
 
 
 def _format(name: str) -> dict[str, Any]:
@@ -123,21 +125,21 @@ def _format(name: str) -> dict[str, Any]:
     return {"format": f"%Y-%m-%dT%H:%M:%S%.f{zone}", "time_unit": "us", "time_zone": kind.time_zone}
 
 
-def _frame(data: bytes) -> pl.DataFrame:
-    """Fields by the log's names, null where a line has none, without lines that are no JSON."""
+def _read_frame(data: bytes) -> pl.DataFrame:
+    """Read JSON lines; missing fields are null, invalid lines are left out."""
     try:
         return pl.read_ndjson(io.BytesIO(data), schema=_READ, ignore_errors=True)
     except pl.exceptions.ComputeError:
-        readable = b"".join(_own_fields(line) for line in data.split(b"\n"))
+        readable = b"".join(_known_fields(line) for line in data.split(b"\n"))
         return pl.read_ndjson(io.BytesIO(readable), schema=_READ, ignore_errors=True)
 
 
-def _own_fields(line: bytes) -> bytes:
+def _known_fields(line: bytes) -> bytes:
     try:
         fields = orjson.loads(line)
     except orjson.JSONDecodeError:
         return b""
     if not isinstance(fields, dict):
         return b""
-    own = {name: fields.get(name) for name in _READ}
-    return orjson.dumps(own, option=orjson.OPT_APPEND_NEWLINE)
+    known = {name: fields.get(name) for name in _READ}
+    return orjson.dumps(known, option=orjson.OPT_APPEND_NEWLINE)

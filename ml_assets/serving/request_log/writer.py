@@ -1,8 +1,8 @@
-"""The request log: each online prediction as a line, written off the request's path.
+"""Writing the request log: one line per online prediction, written by a background thread.
 
-A line holds the request's fields, the answer, its version, latency and id, and nothing about who
-asked. How many answers could not be kept is a line as well, so that a reader knows it too; only a
-process that is killed takes up to ``GATHER_SECONDS`` of answers with it untold.
+A line holds the request's fields, the prediction, its model version, latency and request id, and
+nothing about the client. The number of dropped predictions is logged too; only a process that is
+killed loses up to ``BATCH_SECONDS`` of predictions without a record.
 """
 
 import logging
@@ -14,80 +14,78 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 
 from ml_assets.serving.request_log.files import (
-    KEPT_BYTES,
-    KEPT_DAYS,
+    MAX_BYTES,
+    MAX_DAYS,
     PART_BYTES,
     append,
     day_file,
-    remove_before,
-    remove_beyond,
+    remove_excess,
+    remove_old,
     restrict,
 )
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    FloatArray = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 
 CAPACITY: Final = 100_000
-"""So many answers wait at most: of lists that is about 10 MB, of single requests 100 MB."""
+"""Maximum number of queued predictions: about 10 MB for lists, 100 MB for single requests."""
 
-GATHER_SECONDS: Final = 0.2
-"""So long the writer gathers lines for one write."""
+BATCH_SECONDS: Final = 0.2
+"""Time for which the writer collects lines for one write."""
 
 RETRY_SECONDS: Final = 1.0
-"""So long it waits for a disk that has failed."""
+"""Delay before a failed write is tried again."""
 
 DROPPED: Final = "dropped"
-"""The field of a line that counts answers of which there is no line."""
+"""Field with the number of predictions that could not be logged."""
 
-_FAULT = "answers cannot be written to the request log, and are counted as lost"
+_ERROR = "predictions cannot be written to the request log, and are counted as dropped"
 _MAX_LINES = 1_000
 _YIELD_LINES = 250
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
 _LOGGER = logging.getLogger(__name__)
 
 
-class Answered(NamedTuple):
-    """A request with one prediction or a list of them, answered together.
+class LoggedRequest(NamedTuple):
+    """A request with one prediction, or a list of them.
 
     Attributes:
-        request_id: As it was answered.
-        answered_at: An instant, in UTC.
+        request_id: Id of the HTTP request.
+        answered_at: Time of the prediction in UTC.
         model_version: Registry version.
-        latency_milliseconds: From the whole request read to the answer made.
-        requests: Tuples in the order of ``REQUEST_COLUMNS``, or arrays by those names; whoever
-            hands them over changes them no more.
-        minutes: Predicted, one for each request.
-        lower: Bounds of the intervals; None where the model has none.
-        upper: Likewise.
+        latency_milliseconds: Time from the complete request to the response.
+        requests: Tuples in the order of ``REQUEST_COLUMNS``, or arrays by these names; must not be
+            modified afterwards.
+        minutes: Predicted minutes, one for each request.
+        lower: Lower bounds of the intervals; None without intervals.
+        upper: Upper bounds of the intervals; None without intervals.
     """
 
     request_id: str
     answered_at: datetime
     model_version: str
     latency_milliseconds: float
-    requests: "Sequence[tuple[Any, ...]] | Mapping[str, npt.NDArray[Any]]"
-    minutes: "Sequence[float] | FloatArray"
-    lower: "Sequence[float] | FloatArray | None" = None
-    upper: "Sequence[float] | FloatArray | None" = None
+    requests: Sequence[tuple[Any, ...]] | Mapping[str, npt.NDArray[Any]]
+    minutes: Sequence[float] | FloatArray
+    lower: Sequence[float] | FloatArray | None = None
+    upper: Sequence[float] | FloatArray | None = None
 
 
 class RequestLog:
-    """Appends answers to JSON lines in a thread of its own.
+    """Appends predictions to JSON lines in a background thread.
 
-    A disk that is full, slow or gone costs whoever answers nothing: what waits is bounded, what
-    does not fit is counted, and the thread tries again until the disk is back. At any time, answers
-    added = written + lost + those that wait. At its start and at each new day the thread removes
-    files of more than ``kept_days`` ago, and the oldest ones when all together have more than
-    ``kept_bytes``; of the latter it looks again whenever it has filled a file.
+    A full, slow or missing disk does not delay requests: the queue is bounded, predictions that do
+    not fit are counted as dropped, and failed writes are tried again. At any time, predictions
+    added = written + dropped + queued. At the start and on each new day, files that are older than
+    ``max_days`` are removed. Then and after each full file, the oldest files are removed until all
+    files have at most ``max_bytes``.
     """
 
     def __init__(
@@ -95,77 +93,76 @@ class RequestLog:
         folder: Path,
         capacity: int = CAPACITY,
         *,
-        kept_days: int = KEPT_DAYS,
-        kept_bytes: int = KEPT_BYTES,
+        max_days: int = MAX_DAYS,
+        max_bytes: int = MAX_BYTES,
         part_bytes: int = PART_BYTES,
         writer: str | None = None,
     ) -> None:
         """Start the thread.
 
         Args:
-            folder: Where the files go; made when there is something to write.
-            capacity: Answers that wait at most.
-            kept_days: Files of older days are removed.
-            kept_bytes: Of all files together, beyond which the oldest are removed.
-            part_bytes: Size at which a file is continued in another one.
-            writer: Name of this process in the names of its files; by default one that no other
-                process has.
+            folder: Folder of the files, created by the first write.
+            capacity: Maximum number of queued predictions.
+            max_days: Files of older days are removed.
+            max_bytes: Size of all files above which the oldest are removed.
+            part_bytes: Size at which a new file is started.
+            writer: Name of this process in its file names; by default a unique name.
         """
         self.folder = folder
         self.writer = writer or f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._capacity, self._kept_days = capacity, kept_days
-        self._kept_bytes, self._part_bytes = kept_bytes, part_bytes
+        self._capacity, self._max_days = capacity, max_days
+        self._max_bytes, self._part_bytes = max_bytes, part_bytes
         self._part = 0
-        self._lock = threading.Lock()  # around counts alone, never while writing
-        self._something, self._closing = threading.Event(), threading.Event()
-        self._queue: deque[Answered] = deque()
-        self._waiting = self._written = self._lost = 0
-        self._reported = 0
+        self._lock = threading.Lock()  # protects the counts; not held while writing
+        self._wake, self._closing = threading.Event(), threading.Event()
+        self._queue: deque[LoggedRequest] = deque()
+        self._queued = self._written = self._dropped = 0
+        self._recorded_drops = 0
         self._lines: deque[tuple[date, bytes]] = deque()
         self._torn: set[Path] = set()
-        self._failing = self._faulty = False
+        self._failing = self._error_logged = False
         self._today: date | None = None
-        self._thread = threading.Thread(target=self._work, name="request-log", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="request-log", daemon=True)
         self._thread.start()
 
     @property
     def written(self) -> int:
-        """Answers that are in a file."""
+        """Number of predictions written."""
         return self._written
 
     @property
-    def lost(self) -> int:
-        """Answers that are in no file and will be in none."""
+    def dropped(self) -> int:
+        """Number of predictions that are not written and will not be."""
         with self._lock:
-            return self._lost + (self._waiting if self._closing.is_set() else 0)
+            return self._dropped + (self._queued if self._closing.is_set() else 0)
 
-    def add(self, answered: Answered) -> None:
-        """Hand over answers; takes microseconds however many they are, whatever the disk does."""
-        count = len(answered.minutes)
+    def add(self, request: LoggedRequest) -> None:
+        """Queue predictions; takes microseconds, however many there are."""
+        count = len(request.minutes)
         with self._lock:
-            if self._closing.is_set() or self._waiting + count > self._capacity:
-                self._lost += count
+            if self._closing.is_set() or self._queued + count > self._capacity:
+                self._dropped += count
             else:
-                self._waiting += count
-                self._queue.append(answered)
-        self._something.set()
+                self._queued += count
+                self._queue.append(request)
+        self._wake.set()
 
     def close(self, seconds: float) -> None:
-        """Write what waits, for so long at most; what is not written by then is lost."""
+        """Write queued predictions for at most this time, and drop the rest."""
         with self._lock:
             self._closing.set()
-        self._something.set()
+        self._wake.set()
         self._thread.join(seconds)
-        if self.lost:
-            _LOGGER.warning("%d answers are not in the request log %s", self.lost, self.folder)
+        if dropped := self.dropped:
+            _LOGGER.warning("%d predictions are not in the request log %s", dropped, self.folder)
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while True:
-            self._something.wait()
-            self._something.clear()
-            closing = self._closing.wait(GATHER_SECONDS)
+            self._wake.wait()
+            self._wake.clear()
+            closing = self._closing.wait(BATCH_SECONDS)
             self._remove_old()
-            while self._serialise():
+            while self._serialize():
                 if self._write_or_drop():
                     continue
                 if self._closing.is_set():
@@ -174,74 +171,82 @@ class RequestLog:
             if closing:
                 return
 
-    def _serialise(self) -> bool:
-        """Make lines of some that wait, unless there are lines; whether there is work to do."""
+    def _serialize(self) -> bool:
+        """Serialize queued predictions up to a number of lines.
+
+        Returns:
+            Whether there is something to write.
+        """
         while len(self._lines) < _MAX_LINES and self._queue:
-            answered = self._queue.popleft()
+            request = self._queue.popleft()
             lines = len(self._lines)
             try:
-                day = answered.answered_at.astimezone(UTC).date()
-                for line in _lines_of(answered):
+                day = request.answered_at.astimezone(UTC).date()
+                for line in _serialize_lines(request):
                     self._lines.append((day, line))
                     if len(self._lines) % _YIELD_LINES == 0:
-                        self._closing.wait(0.0005)  # whoever answers gets the interpreter
+                        self._closing.wait(0.0005)  # lets the event loop run
             except Exception:
-                if self._first_fault():
-                    _LOGGER.exception(_FAULT)
-            self._count_lost(len(answered.minutes) - (len(self._lines) - lines))
-        return bool(self._lines) or self._lost > self._reported
+                if self._is_first_error():
+                    _LOGGER.exception(_ERROR)
+            self._count_dropped(len(request.minutes) - (len(self._lines) - lines))
+        return bool(self._lines) or self._dropped > self._recorded_drops
 
     def _write_or_drop(self) -> bool:
-        """Write; what fails for another reason than the disk is lost, and the thread goes on."""
+        """Write lines; drop them after an error that is not the disk's."""
         try:
             return self._write()
         except Exception:
-            if self._first_fault():
-                _LOGGER.exception(_FAULT)
-            self._count_lost(len(self._lines))
+            if self._is_first_error():
+                _LOGGER.exception(_ERROR)
+            self._count_dropped(len(self._lines))
             self._lines.clear()
             return False
 
     def _write(self) -> bool:
-        """Write lines of one day; False when something stopped it."""
+        """Write lines of one day; returns whether all were written."""
         day = self._lines[0][0] if self._lines else datetime.now(UTC).date()
         same_day = takewhile(lambda line: line[0] == day, islice(self._lines, _MAX_LINES))
         lines = [line for _, line in same_day]
-        lost = self._lost
-        loss_lines = [_lost_line(lost - self._reported)] if lost > self._reported else []
+        dropped, recorded = self._dropped, self._recorded_drops
+        drops = [_dropped_line(dropped - recorded)] if dropped > recorded else []
         path = day_file(self.folder, day, self.writer, self._part)
-        done = append(path, [*loss_lines, *lines], after_torn=path in self._torn)
-        (self._torn.add if done.torn else self._torn.discard)(path)
-        if done.lines and loss_lines:
-            self._reported = lost
-        written = max(done.lines - len(loss_lines), 0)
+        result = append(path, [*drops, *lines], after_torn=path in self._torn)
+        (self._torn.add if result.torn else self._torn.discard)(path)
+        if result.lines and drops:
+            self._recorded_drops = dropped
+        written = max(result.lines - len(drops), 0)
         for _ in range(written):
             self._lines.popleft()
         with self._lock:
             self._written += written
-            self._waiting -= written
-        self._log_error(done.error)
-        if done.size >= self._part_bytes:
+            self._queued -= written
+        self._set_failing(result.error)
+        if result.size >= self._part_bytes:
             self._part += 1
-            self._remove_beyond()
-        return done.error is None
+            self._remove_excess()
+        return result.error is None
 
-    def _count_lost(self, count: int) -> None:
+    def _count_dropped(self, count: int) -> None:
         with self._lock:
-            self._lost += count
-            self._waiting -= count
+            self._dropped += count
+            self._queued -= count
 
-    def _log_error(self, error: OSError | None) -> None:
-        """Log when writing begins to fail, and when it works again."""
+    def _set_failing(self, error: OSError | None) -> None:
+        """Log when writes begin to fail, and when they succeed again."""
         if error is not None and not self._failing:
-            _LOGGER.warning("the request log cannot be written, answers go on: %s", error)
+            _LOGGER.warning(
+                "the request log cannot be written; requests are still served: %s", error
+            )
         elif error is None and self._failing:
-            _LOGGER.warning("the request log is written again; %d answers are lost", self._lost)
+            _LOGGER.warning(
+                "the request log is written again; %d predictions were dropped", self._dropped
+            )
         self._failing = error is not None
 
-    def _first_fault(self) -> bool:
-        """Whether no error but the disk's was met before; the first alone is logged."""
-        first, self._faulty = not self._faulty, True
+    def _is_first_error(self) -> bool:
+        """Whether no such error was logged before."""
+        first, self._error_logged = not self._error_logged, True
         return first
 
     def _remove_old(self) -> None:
@@ -250,43 +255,43 @@ class RequestLog:
             return
         self._today = today
         try:
-            remove_before(self.folder, today, self._kept_days)
+            remove_old(self.folder, today, self._max_days)
             restrict(self.folder)
         except OSError as error:
-            _LOGGER.warning("old files of the request log stay as they are: %s", error)
-        self._remove_beyond()
+            _LOGGER.warning("cannot remove old files of the request log: %s", error)
+        self._remove_excess()
 
-    def _remove_beyond(self) -> None:
+    def _remove_excess(self) -> None:
         try:
-            removed = remove_beyond(self.folder, self._kept_bytes)
+            removed = remove_excess(self.folder, self._max_bytes)
         except OSError as error:
-            _LOGGER.warning("the request log stays larger than it may be: %s", error)
+            _LOGGER.warning("cannot reduce the size of the request log: %s", error)
             return
         if removed:
             _LOGGER.warning(
                 "the request log had more than %.1f GB: its %d oldest files are removed",
-                self._kept_bytes / 1e9,
+                self._max_bytes / 1e9,
                 removed,
             )
 
 
-def _lines_of(answered: Answered) -> Iterator[bytes]:
+def _serialize_lines(request: LoggedRequest) -> Iterator[bytes]:
     shared = {
-        "request_id": answered.request_id,
-        "answered_at": answered.answered_at,
-        "model_version": answered.model_version,
-        "latency_milliseconds": answered.latency_milliseconds,
+        "request_id": request.request_id,
+        "answered_at": request.answered_at,
+        "model_version": request.model_version,
+        "latency_milliseconds": request.latency_milliseconds,
     }
-    minutes = _plain(answered.minutes)
+    minutes = _to_list(request.minutes)
     none = [None] * len(minutes)
-    lower = none if answered.lower is None else _plain(answered.lower)
-    upper = none if answered.upper is None else _plain(answered.upper)
-    rows = zip(_rows(answered.requests), minutes, lower, upper, strict=True)
-    for position, (request, predicted, low, high) in enumerate(rows):
+    lower = none if request.lower is None else _to_list(request.lower)
+    upper = none if request.upper is None else _to_list(request.upper)
+    rows = zip(_rows(request.requests), minutes, lower, upper, strict=True)
+    for position, (fields, predicted, low, high) in enumerate(rows):
         line = {
             **shared,
             "position": position,
-            **dict(zip(REQUEST_COLUMNS, request, strict=True)),
+            **dict(zip(REQUEST_COLUMNS, fields, strict=True)),
             "predicted_minutes": predicted,
             "lower_minutes": low,
             "upper_minutes": high,
@@ -295,7 +300,7 @@ def _lines_of(answered: Answered) -> Iterator[bytes]:
 
 
 def _rows(
-    requests: "Sequence[tuple[Any, ...]] | Mapping[str, npt.NDArray[Any]]",
+    requests: Sequence[tuple[Any, ...]] | Mapping[str, npt.NDArray[Any]],
 ) -> Iterable[tuple[Any, ...]]:
     if not isinstance(requests, Mapping):
         return requests
@@ -304,10 +309,10 @@ def _rows(
     return zip(*zones, *(column.tolist() for column in others), strict=True)
 
 
-def _plain(values: "Sequence[float] | FloatArray") -> Sequence[float]:
-    """A list of plain numbers, which is far quicker to go through than an array."""
-    return values.tolist() if hasattr(values, "tolist") else values
+def _to_list(values: Sequence[float] | FloatArray) -> Sequence[float]:
+    """Convert an array to a list, which is much faster to iterate over."""
+    return values.tolist() if isinstance(values, np.ndarray) else values
 
 
-def _lost_line(count: int) -> bytes:
+def _dropped_line(count: int) -> bytes:
     return orjson.dumps({DROPPED: count, "at": datetime.now(UTC)}, option=_OPTIONS)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from ml_assets.requests.parse import columns_of
-from ml_assets.serving.request_log.writer import Answered, RequestLog
+from ml_assets.serving.request_log.writer import LoggedRequest, RequestLog
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 
@@ -31,6 +31,8 @@ def serve(
     for number in range(calls):
         part = trips.gather_every(calls, number).select(REQUEST_COLUMNS)
         predicted = np.full(part.height, minutes)
-        log.add(Answered(f"c{number}", at(day), version, milliseconds, columns_of(part), predicted))
+        log.add(
+            LoggedRequest(f"c{number}", at(day), version, milliseconds, columns_of(part), predicted)
+        )
     log.close(60)
     return log

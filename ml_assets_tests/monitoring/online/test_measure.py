@@ -19,7 +19,7 @@ from ml_assets.monitoring.online.records import (
 )
 from ml_assets.reporting.monitoring_charts import online_days
 from ml_assets.serving.request_log.files import day_file
-from ml_assets.serving.request_log.reader import read_pieces
+from ml_assets.serving.request_log.reader import read_chunks
 from ml_assets.trips.quality import Verdict
 from ml_assets_tests.monitoring.online.served_requests import serve
 from ml_assets_tests.monitoring.watched_months import (
@@ -152,7 +152,7 @@ def test_without_a_champion_days_are_measured_but_drift_is_not(store, tmp_path):
 def test_dropped_predictions_and_unreadable_lines_warn_for_a_week(store, tmp_path):
     trips = kept_sample("2023-04")
     log = serve(tmp_path, TODAY, trips.head(90), calls=3, capacity=60)
-    assert (log.written, log.lost) == (60, 30)
+    assert (log.written, log.dropped) == (60, 30)
     with open(day_file(tmp_path, TODAY, log.writer), "ab") as file:
         file.write(b'{"request_id": "torn"\n')
     record = measured(store, tmp_path)
@@ -216,9 +216,9 @@ def first_read(monkeypatch, store, folder, earlier):
 
     def recording(folder, first):
         read.append(first)
-        return read_pieces(folder, first)
+        return read_chunks(folder, first)
 
-    monkeypatch.setattr(online, "read_pieces", recording)
+    monkeypatch.setattr(online, "read_chunks", recording)
     assert measured(store, folder, earlier).days == earlier.days
     return read[0]
 

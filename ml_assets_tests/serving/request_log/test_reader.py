@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.serving.request_log.files import day_file
-from ml_assets.serving.request_log.reader import COLUMNS, read_log, read_pieces
+from ml_assets.serving.request_log.reader import COLUMNS, read_chunks, read_log
 from ml_assets.serving.request_log.writer import RequestLog
-from ml_assets_tests.serving.request_log.answered_requests import AT, many, one
+from ml_assets_tests.serving.request_log.logged_requests import AT, many, one
 
 DAY = AT.date()
 
@@ -31,11 +31,11 @@ def read(folder, data, seconds_old=0):
     path.write_bytes(data)
     written = time.time() - seconds_old
     os.utime(path, (written, written))
-    pieces = [*read_pieces(folder)]
+    chunks = [*read_chunks(folder)]
     counts = (
-        sum(piece.answers.height for piece in pieces),
-        sum(piece.unreadable for piece in pieces),
-        sum(piece.dropped for piece in pieces),
+        sum(chunk.predictions.height for chunk in chunks),
+        sum(chunk.unreadable for chunk in chunks),
+        sum(chunk.dropped for chunk in chunks),
     )
     path.unlink()
     return counts
@@ -106,11 +106,12 @@ def test_a_long_day_comes_in_pieces_in_order(tmp_path):
     for _ in range(8):
         log.add(many(10_000))
     log.close(30)
-    pieces = [*read_pieces(tmp_path)]
-    assert len(pieces) > 1
-    assert log.written == sum(piece.answers.height for piece in pieces) == 80_000
+    chunks = [*read_chunks(tmp_path)]
+    assert len(chunks) > 1
+    assert log.written == sum(chunk.predictions.height for chunk in chunks) == 80_000
     assert (
-        pl.concat([piece.answers for piece in pieces])["position"].to_list() == [*range(10_000)] * 8
+        pl.concat([chunk.predictions for chunk in chunks])["position"].to_list()
+        == [*range(10_000)] * 8
     )
 
 

@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from ml_assets.serving.request_log import writer as request_log
-from ml_assets.serving.request_log.files import append, day_file, remove_before
-from ml_assets.serving.request_log.reader import read_log, read_pieces
+from ml_assets.serving.request_log.files import append, day_file, remove_old
+from ml_assets.serving.request_log.reader import read_chunks, read_log
 from ml_assets.serving.request_log.writer import RequestLog
-from ml_assets_tests.serving.request_log.answered_requests import (
+from ml_assets_tests.serving.request_log.logged_requests import (
     AT,
     FULL_DISK,
     PICKUP,
@@ -53,7 +53,7 @@ def fifo(log: RequestLog) -> Path:
 
 
 def lost_entries(folder: Path) -> int:
-    return sum(piece.dropped for piece in read_pieces(folder))
+    return sum(chunk.dropped for chunk in read_chunks(folder))
 
 
 def test_a_single_answer_and_a_list_come_back_as_they_were_given(log):
@@ -62,7 +62,7 @@ def test_a_single_answer_and_a_list_come_back_as_they_were_given(log):
     log.add(many(3))
     log.close(5)
     frame = read_log(log.folder)
-    assert (log.written, log.lost) == (5, 0)
+    assert (log.written, log.dropped) == (5, 0)
     assert frame["request_id"].to_list() == ["r0", "r1", "list", "list", "list"]
     assert frame["position"].to_list() == [0, 0, 0, 1, 2]
     assert frame["answered_at"].to_list() == [AT] * 5
@@ -118,12 +118,12 @@ def test_a_full_disk_loses_only_what_does_not_fit_and_recovers(log):
     for number in range(1003):
         log.add(one(number))
     wait_until(lambda: log._failing)
-    assert (log.written, log.lost) == (0, 3)
+    assert (log.written, log.dropped) == (0, 3)
     path.unlink()
     settled(log, 1000)
     log.add(one(5000))
     log.close(5)
-    assert (log.written, log.lost) == (1001, 3)
+    assert (log.written, log.dropped) == (1001, 3)
     assert lost_entries(log.folder) == 3
     assert read_log(log.folder)["request_id"].to_list() == [
         *(f"r{number}" for number in range(1000)),
@@ -135,7 +135,7 @@ def test_a_list_that_does_not_fit_is_lost_as_a_whole_and_counted_by_answers(log)
     log.add(many(1001))
     log.add(many(10))
     log.close(5)
-    assert (log.written, log.lost, lost_entries(log.folder)) == (10, 1001, 1001)
+    assert (log.written, log.dropped, lost_entries(log.folder)) == (10, 1001, 1001)
 
 
 def test_what_a_full_disk_leaves_at_the_end_is_lost_and_said_so(log, caplog):
@@ -143,8 +143,8 @@ def test_what_a_full_disk_leaves_at_the_end_is_lost_and_said_so(log, caplog):
     log.add(many(7))
     log.close(5)
     log.add(one())
-    assert (log.written, log.lost) == (0, 8)
-    assert "7 answers are not in the request log" in caplog.text
+    assert (log.written, log.dropped) == (0, 8)
+    assert "7 predictions are not in the request log" in caplog.text
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_line_tears_none(log):
@@ -191,12 +191,12 @@ def test_a_writer_that_hangs_holds_up_neither_adding_nor_closing(log):
         log.add(one(number))
     log.close(0.3)
     assert log._thread.is_alive()
-    assert (log.written, log.lost) == (0, 1500)
+    assert (log.written, log.dropped) == (0, 1500)
     with open(path, "rb") as reader:  # lets the thread go on and end
         read = reader.read()
     log._thread.join(10)
     assert read.count(b"predicted_minutes") == log.written == 1000
-    assert log.lost == 500
+    assert log.dropped == 500
 
 
 def test_after_a_torn_line_that_cannot_be_cut_off_the_next_starts_on_its_own(tmp_path):
@@ -241,7 +241,7 @@ def test_an_answer_that_cannot_be_written_as_json_is_counted_and_the_next_is_kep
     log.add(one(1))
     log.close(5)
     assert read_log(log.folder)["request_id"].to_list() == ["list"] * 3 + ["r1"]
-    assert (log.written, log.lost, lost_entries(log.folder)) == (4, 2, 2)
+    assert (log.written, log.dropped, lost_entries(log.folder)) == (4, 2, 2)
 
 
 def test_counts_agree_when_many_threads_add_to_a_log_that_is_too_small(tmp_path):
@@ -258,10 +258,10 @@ def test_counts_agree_when_many_threads_add_to_a_log_that_is_too_small(tmp_path)
         thread.join()
     log.close(10)
     added = sum(1 + (thread + number) % 3 for thread in range(4) for number in range(500))
-    assert log.lost > 0
-    assert log.written + log.lost == added
+    assert log.dropped > 0
+    assert log.written + log.dropped == added
     assert read_log(tmp_path).height == log.written
-    assert lost_entries(tmp_path) == log.lost
+    assert lost_entries(tmp_path) == log.dropped
 
 
 def test_old_days_are_removed_and_other_files_left_alone(tmp_path):
@@ -270,7 +270,7 @@ def test_old_days_are_removed_and_other_files_left_alone(tmp_path):
         (tmp_path / name).touch()
     for name in ("2020-01-01.jsonl", "2020-13-01_a.jsonl", "notes.txt"):
         (tmp_path / name).touch()
-    remove_before(tmp_path, today, kept_days=400)
+    remove_old(tmp_path, today, max_days=400)
     assert not (tmp_path / "2025-10-20_a.jsonl").exists()
     assert len([*tmp_path.iterdir()]) == 5
 
@@ -287,7 +287,7 @@ def test_a_service_that_starts_removes_old_days_off_the_requests_path(tmp_path):
 
 def test_the_log_stays_within_its_size_and_keeps_the_newest_answers(tmp_path, caplog):
     (tmp_path / "2026-01-01_a.jsonl").write_bytes(b"x" * 30_000)
-    log = RequestLog(tmp_path, kept_bytes=20_000, part_bytes=4_000, kept_days=100_000)
+    log = RequestLog(tmp_path, max_bytes=20_000, part_bytes=4_000, max_days=100_000)
     for number in range(200):
         log.add(one(number))
         if number % 20 == 19:
@@ -321,9 +321,9 @@ def test_an_error_that_is_not_the_disks_loses_its_batch_alone(log, monkeypatch, 
     monkeypatch.setattr(request_log, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(request_log, "append", broken)
     log.add(one(0))
-    wait_until(lambda: log.lost == 1)
+    wait_until(lambda: log.dropped == 1)
     log.add(one(1))
-    wait_until(lambda: log.lost == 2)
+    wait_until(lambda: log.dropped == 2)
     monkeypatch.setattr(request_log, "append", append)
     log.add(one(2))
     settled(log, 1)
@@ -340,5 +340,5 @@ def test_an_answer_that_is_no_line_is_lost_alone(log, caplog):
     log.add(one(4))
     settled(log, 1)
     log.close(5)
-    assert (log.written, log.lost, lost_entries(log.folder)) == (1, 4, 4)
+    assert (log.written, log.dropped, lost_entries(log.folder)) == (1, 4, 4)
     assert caplog.text.count("cannot be written to the request log") == 1

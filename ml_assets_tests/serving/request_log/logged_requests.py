@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ml_assets.serving.request_log.writer import Answered, RequestLog
+from ml_assets.serving.request_log.writer import LoggedRequest, RequestLog
 
 AT = datetime(2026, 11, 25, 14, 30, 0, 250_000, tzinfo=UTC)
 PICKUP = datetime(2026, 11, 25, 9, 30)
 FULL_DISK = "/dev/full"
 
 
-def one(number: int = 0, at: datetime = AT) -> Answered:
+def one(number: int = 0, at: datetime = AT) -> LoggedRequest:
     request = (74, 75, 2.5 + number, PICKUP, None if number % 2 else 2.0)
-    return Answered(f"r{number}", at, "3", 1.5, [request], [12.25], [8.5], [17.0])
+    return LoggedRequest(f"r{number}", at, "3", 1.5, [request], [12.25], [8.5], [17.0])
 
 
 def columns(length: int) -> dict[str, np.ndarray]:
@@ -27,8 +27,8 @@ def columns(length: int) -> dict[str, np.ndarray]:
     }
 
 
-def many(length: int, at: datetime = AT) -> Answered:
-    return Answered("list", at, "3", 20.0, columns(length), np.linspace(5, 50, length))
+def many(length: int, at: datetime = AT) -> LoggedRequest:
+    return LoggedRequest("list", at, "3", 20.0, columns(length), np.linspace(5, 50, length))
 
 
 def wait_until(true, seconds: float = 20) -> None:
