@@ -21,7 +21,7 @@ MAX_SECONDS: Final = 5.0
 """Bounds of permutation importance: trips, repetitions, and seconds. A model that predicts
 slowly gets fewer trips, at least 50."""
 
-_FEWEST_ROWS = 50
+_MIN_ROWS = 50
 _SEED = 0
 
 
@@ -118,7 +118,7 @@ def _permutation_importance(
         error = root_mean_squared_error(actual, model.predict(encoded))
         if (time.perf_counter() - started) * len(groups) * PERMUTATIONS <= max_seconds:
             break
-        if len(actual) // 2 < _FEWEST_ROWS:
+        if len(actual) // 2 < _MIN_ROWS:
             return {}
         encoded, actual = encoded[: len(actual) // 2], actual[: len(actual) // 2]
     growth = dict.fromkeys(groups, 0.0)
