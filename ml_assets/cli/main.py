@@ -72,6 +72,8 @@ COMMANDS = {
 }
 """Location of each command; only the called one is imported."""
 
+_FORMER_OPTIONS = {"--serve": "--refit", "--most-rows": "--max-rows", "--last": "--limit"}
+
 
 @click.group(
     cls=LazyGroup,
@@ -152,6 +154,8 @@ def _wrong_use() -> tuple[type[Exception], ...]:
 
 def _usage_line(error: click.UsageError) -> str:
     message = error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.option_name in _FORMER_OPTIONS:
+        message = f"{error.option_name} is now {_FORMER_OPTIONS[error.option_name]}"
     if "\n" in message:  # a bare `ml-assets`: its help
         return message
     command = error.ctx.command_path if error.ctx else "ml-assets run"

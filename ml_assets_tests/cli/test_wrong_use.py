@@ -61,6 +61,7 @@ def assert_one_line(answer, status, *parts):
         (["--exclude", "2023-02,march"], ["--exclude", "march", "YYYY-MM"]),
         (["--exclude", "2023-02,2023-03,2023-04"], ["only 2023-01 is available"]),
         (["--nonsense"], ["--nonsense"]),
+        (["--serve", "judged"], ["--serve is now --refit"]),
     ],
     ids=lambda value: " ".join(value),
 )
