@@ -21,8 +21,8 @@ FIRST = LAST.shift(-5)
 TRIALS = ModelConfig().trials
 ROUNDS = 3
 CLI = "from ml_assets.cli import main; main()"
-OVERHEAD_SHARE = 0.25
-SECONDS_A_STEP = 1.0
+OVERHEAD_SHARE = 0.10
+SECONDS_A_STEP = 0.5
 PRESS, COMMAND = "Materialize all… → All", "`ml-assets run`"
 NOTES = [
     f"{PRESS}: the UI's own GraphQL mutation to `ml-assets dev` on an empty home, from the "
@@ -34,8 +34,8 @@ NOTES = [
     "so these count as overhead.",
     f"All three: {FIRST} to {LAST}, {TRIALS} trials a model (the default). They take turns; "
     "medians count.",
-    "Allowed: 25 % of the plain time plus one second for each step that materializes an asset; "
-    "checks' steps get none.",
+    "Allowed: 10 % of the plain time plus half a second for each step that materializes an asset; "
+    "steps of checks get none.",
 ]
 
 
@@ -102,7 +102,7 @@ def _overhead(way: str, taken: list[Timed], plain: list[Plain]) -> Figure:
     allowed = OVERHEAD_SHARE * plain_seconds + SECONDS_A_STEP * steps
     return Figure(
         f"{way}, overhead of the whole graph, {steps} asset steps",
-        "what is allowed (25 % + 1 s a step)",
+        "what is allowed (10 % + 0.5 s a step)",
         overhead / allowed,
         1.0,
         detail={

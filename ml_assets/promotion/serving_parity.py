@@ -91,11 +91,14 @@ def compare_champion(client: MlflowClient, name: str, test_trips: pd.DataFrame) 
     try:
         with candidate_service(version, name) as service:
             model = load_model(client, name, version.version)
-            single = len(test_trips) // TRIPS_PER_SINGLE_REQUEST
-            single = max(MIN_SINGLE_REQUESTS, min(REQUESTS, single))
-            return compare(model, trips, service.post, single)
+            return compare(model, trips, service.post, single_requests(len(test_trips)))
     except (ModelNotFound, ServiceUnresponsive, UntrustedModel, StorageError) as error:
         return ParityResult(difference=error_text(error))
+
+
+def single_requests(test_trips: int) -> int:
+    """Return the number of single requests for a test month with this number of trips."""
+    return max(MIN_SINGLE_REQUESTS, min(REQUESTS, test_trips // TRIPS_PER_SINGLE_REQUEST))
 
 
 def sample_requests(test_trips: pd.DataFrame, requests: int = REQUESTS) -> pd.DataFrame:
@@ -105,20 +108,18 @@ def sample_requests(test_trips: pd.DataFrame, requests: int = REQUESTS) -> pd.Da
     return valid.sample(min(requests, len(valid)), random_state=SEED).reset_index(drop=True)
 
 
-def compare(
-    model: Model, trips: pd.DataFrame, post: Post, single_requests: int = REQUESTS
-) -> ParityResult:
+def compare(model: Model, trips: pd.DataFrame, post: Post, single: int = REQUESTS) -> ParityResult:
     """Compare the predictions for the same trips over every channel.
 
     Args:
         model: The model as loaded in this process.
         trips: Request columns.
         post: Posts to the service.
-        single_requests: Number of trips sent as single requests, and as requests of the page.
+        single: Number of trips sent as single requests, and as requests of the page.
     """
     expected = _predict_in_process(model, trips)
     requests = _to_json(trips)
-    few = requests[:single_requests]
+    few = requests[:single]
     result = ParityResult()
     channels: dict[str, tuple[list[dict[str, Any]], Callable[[], Sequence[Prediction]]]] = {
         "batch_parquet": (requests, lambda: _predict_file(model, trips, "requests.parquet")),

@@ -67,7 +67,7 @@ def test_a_thousand_real_trips_get_the_same_predictions_through_every_channel(on
     test_trips = load_trips(TripStore(settings.home, "green", False), training_set, "test")
     model, trips = load_model(client, NAME), sample_requests(test_trips, 1000)
     with candidate_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
-        found = compare(model, trips, service.post, single_requests=1000)
+        found = compare(model, trips, service.post, single=1000)
     assert found.difference is None
     assert found.compared == dict.fromkeys(
         ("batch_parquet", "batch_csv", "http_list", "http_single", "page", "features"), 1000

@@ -198,7 +198,7 @@ def test_a_fault_in_one_channel_is_reported_with_its_request(
 ):
     model, test_trips = champion
     faulty_post, model = plant(Fault(monkeypatch, post, model))
-    found = compare(model, sample_requests(test_trips, 50), faulty_post, single_requests=50)
+    found = compare(model, sample_requests(test_trips, 50), faulty_post, single=50)
     assert found.finding().verdict == Verdict.FAIL
     assert found.difference.startswith(difference)
     assert '"PULocationID": ' in found.difference
