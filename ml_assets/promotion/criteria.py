@@ -1,4 +1,4 @@
-"""What a challenger has to show before it serves: each criterion with its figure and its limit."""
+"""The criteria of a promotion, each with its measured value and its limit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ from ml_assets.trips.quality import Finding, Verdict
 
 @dataclass(frozen=True)
 class ChampionEvaluation:
-    """The serving champion on the month on which the candidates are tested.
+    """The champion, evaluated on the test month of the candidates.
 
     Attributes:
         version: The registered version.
-        trained_on_test_month: Whether that month was among those it was fitted or tuned on.
+        trained_on_test_month: Whether it was fitted or tuned on that month.
         predicted: Its predictions for that month, minutes; None when it was not scored.
-        test_rmse: Of these, minutes.
-        scoring_error: Why it can no longer be scored.
+        test_rmse: RMSE of these predictions, minutes.
+        scoring_error: Why it cannot be scored; None when it was, or was trained on another dataset.
     """
 
     version: ModelVersion
@@ -38,14 +38,14 @@ class ChampionEvaluation:
 
 @dataclass(frozen=True)
 class PromotionLimits:
-    """How much a challenger has to show.
+    """Limits of the criteria.
 
     Attributes:
-        confidence: Of the paired bootstrap, a fraction.
-        min_improvement: Minutes of RMSE that its lower limit has to exceed.
-        from_backtest: Whether the backtest has measured that.
-        guard: Tolerances of the guarded slices.
-        max_latency_ms: Time that one request may take.
+        confidence: Confidence level of the paired bootstrap, between 0 and 1.
+        min_improvement: Minutes of RMSE that the lower limit of the improvement has to exceed.
+        from_backtest: Whether that minimum was measured by the backtest.
+        guard: Guardrails of the slices.
+        max_latency_ms: Maximum time of one request, milliseconds.
     """
 
     confidence: float = 0.95
@@ -56,15 +56,15 @@ class PromotionLimits:
 
 
 def beats_baselines(row: ModelRecord, board: Leaderboard) -> Criterion:
-    """The candidate's RMSE is below every baseline's on the test month.
+    """The candidate's RMSE is below that of every baseline on the test month.
 
     Args:
         row: The candidate's row of the leaderboard.
-        board: With the baselines.
+        board: The leaderboard with the baselines.
     """
     month = board.test_month
     if not board.baselines:
-        return Criterion(name="beats_baselines", passed=False, finding="no baseline was measured")
+        return Criterion(name="beats_baselines", passed=False, finding="no baseline was evaluated")
     best = min(board.baselines, key=lambda baseline: baseline.test.rmse)
     passed = row.test.rmse < best.test.rmse
     finding = (
@@ -72,7 +72,7 @@ def beats_baselines(row: ModelRecord, board: Leaderboard) -> Criterion:
         f"{best.model}, on {month}"
     )
     if not passed:
-        finding += ": look at the data checks before training again"
+        finding += ": see the data checks before training again"
     return Criterion(
         name="beats_baselines",
         passed=passed,
@@ -83,7 +83,7 @@ def beats_baselines(row: ModelRecord, board: Leaderboard) -> Criterion:
 
 
 def passes_check(name: str, finding: Finding) -> Criterion:
-    """One of the challenger's own checks (sane, the same once loaded, without a leak)."""
+    """The candidate passes one of the model checks."""
     return Criterion(
         name=f"check: {name}",
         passed=finding.verdict < Verdict.WARN,
@@ -94,7 +94,7 @@ def passes_check(name: str, finding: Finding) -> Criterion:
 
 
 def meets_latency(milliseconds: float, limits: PromotionLimits) -> Criterion:
-    """One request is answered at serving speed."""
+    """One request takes no longer than the limit."""
     limit = limits.max_latency_ms
     return Criterion(
         name="latency",
@@ -108,19 +108,22 @@ def meets_latency(milliseconds: float, limits: PromotionLimits) -> Criterion:
 def same_dataset(
     model: str, dataset: str, champion: ChampionEvaluation, replace: bool
 ) -> Criterion:
-    """The champion was trained on these trips, or may be replaced by a model of others."""
+    """The champion is of the same dataset, or may be replaced by a model of another one."""
     trips = champion.version.dataset or "unknown trips"
-    apart = f"{champion} was trained on {trips}, not on {dataset}"
+    other = f"{champion} was trained on {trips}, not on {dataset}"
     if champion.version.synthetic:
-        passed, finding = True, f"{apart}; a champion of the synthetic sample may be replaced"
+        passed, finding = (
+            True,
+            f"{other}; a champion trained on the synthetic sample may be replaced",
+        )
     elif replace:
-        passed, finding = True, f"{apart}; replace_other_dataset lets {model} take its place"
+        passed, finding = True, f"{other}; replace_other_dataset allows {model} to replace it"
     else:
         passed, finding = (
             False,
-            f"{apart}, so {model} does not take its place: give {dataset} a registry of its "
-            "own (another ML_ASSETS_HOME or MLFLOW_TRACKING_URI), or set `replace_other_dataset: "
-            "true` in champion_model's config",
+            f"{other}, so {model} does not replace it: use a separate registry for {dataset} "
+            "(another ML_ASSETS_HOME or MLFLOW_TRACKING_URI), or set `replace_other_dataset: true` "
+            "in champion_model's config",
         )
     return Criterion(name="same_dataset", passed=passed, finding=finding)
 
@@ -128,49 +131,49 @@ def same_dataset(
 def newer_than_override(
     training_set: TrainingSet, champion: ChampionEvaluation
 ) -> Criterion | None:
-    """A person's rollback or override is not undone on the data that it was made on.
+    """A manual promotion is not undone on the data that it was made on.
 
     Returns:
-        None when no person chose the champion.
+        None when the champion was not promoted manually.
     """
     override = champion.version.manual_override
     if override is None:
         return None
     tested = [use for use in training_set.months if use.role == "test"]
     passed = override.expired((use.month, use.raw_sha256) for use in tested)
-    chosen = f"a person chose {champion} ({override.kind}: {override.reason})"
+    promoted = f"{champion} was promoted manually ({override.kind}: {override.reason})"
     finding = (
-        f"{chosen}, and this training is evaluated on newer data"
+        f"{promoted}, and this training is evaluated on newer data"
         if passed
-        else f"{chosen}, and no month after {override.test_month} has been added since"
+        else f"{promoted}, and no month after {override.test_month} has been added since"
     )
     return Criterion(name="newer_than_manual_override", passed=passed, finding=finding)
 
 
 def fair_comparison(model: str, board: Leaderboard, champion: ChampionEvaluation) -> Criterion:
-    """The test month has not tuned the challenger while the champion never saw it."""
-    flattered = board.caveat is not None and not champion.trained_on_test_month
-    if flattered:
+    """The candidate was not tuned on the test month, unless the champion was trained on it."""
+    biased = board.caveat is not None and not champion.trained_on_test_month
+    if biased:
         finding = (
-            f"{board.test_month} also tuned {model}, which flatters it and not the champion: a "
-            "third month would tell"
+            f"{model} was tuned on {board.test_month} and the champion was not, so its error is "
+            "optimistic: a third month is needed"
         )
     elif champion.trained_on_test_month:
-        finding = f"{champion} was fitted or tuned on {board.test_month}, which flatters it"
+        finding = f"{champion} was fitted or tuned on {board.test_month}: its error is optimistic"
     else:
         finding = f"neither model was fitted or tuned on {board.test_month}"
-    return Criterion(name="fair_comparison", passed=not flattered, finding=finding)
+    return Criterion(name="fair_comparison", passed=not biased, finding=finding)
 
 
 def significant_improvement(
     difference: PairedDifference, limits: PromotionLimits, model: str, month: str
 ) -> Criterion:
-    """The lower confidence limit of the improvement exceeds the minimum that is required."""
+    """The lower confidence limit of the improvement exceeds the required minimum."""
     passed = difference.lower_bound > limits.min_improvement
     required = f"more than {limits.min_improvement:.3g} min is required"
     direction = "worse" if difference.improvement < 0 else "better"
     if limits.from_backtest:
-        required += ", by which a lead moves from month to month in the backtest"
+        required += ", the month-to-month noise of a lead in the backtest"
     return Criterion(
         name="significant_improvement",
         passed=passed,
@@ -186,7 +189,7 @@ def significant_improvement(
 
 
 def slice_guardrails_hold(changes: Sequence[SliceComparison]) -> list[Criterion]:
-    """No guarded slice gets worse by more than its tolerance; one criterion a slice."""
+    """No slice with a guardrail gets worse by more than its tolerance; one criterion per slice."""
     return [
         Criterion(
             name=f"slice_guardrail: {change.slice}",

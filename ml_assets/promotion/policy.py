@@ -1,10 +1,10 @@
-"""Which model serves: the promotion decision.
+"""The promotion decision.
 
-The best model of a leaderboard is the first candidate. It is promoted when it meets every
-criterion: better than the baselines and, by a paired bootstrap over the trips of a month that
-neither was tuned on, better than the champion; no guarded slice much worse; its checks passed; and
-fast enough to serve. Whatever is missing keeps the champion, and so does a tie. When what is
-missing is the model's own (a check, a slice, its speed), the next of the leaderboard is tried.
+The best model of a leaderboard is the first candidate. It is promoted if it meets every criterion:
+it is better than the baselines and, by a paired bootstrap over the test trips, better than the
+champion; no slice with a guardrail is much worse; it passes its checks; and its latency is within
+the limit. Otherwise, and in a tie, the champion is kept. If the candidate fails a criterion of its
+own (a check, a slice, its latency), the next model of the leaderboard is evaluated.
 """
 
 from collections.abc import Mapping
@@ -42,15 +42,15 @@ class NoCandidate(ShownError, ValueError):
 
 @dataclass(frozen=True)
 class CandidateEvaluation:
-    """A candidate as the registry gives it back: what it predicts, and what its checks found.
+    """A candidate loaded from the registry: its predictions and the findings of its checks.
 
     Attributes:
-        predicted: Minutes for the test month; None when it could not be loaded and used, which
-            ``findings`` then say.
-        findings: By the name of the check; empty for the champion itself, which is not checked.
+        predicted: Predictions for the test month, minutes; None when it could not be loaded and
+            used, which ``findings`` then contains.
+        findings: Findings by the name of the check; empty for the champion, which is not checked.
         latency_ms: Time of one request; None when it could not be loaded and used.
-        unfitted: The same pipeline before its fit, with the intervals of the fitted one, to fit it
-            on more months; None when it could not be loaded and used.
+        unfitted: The unfitted pipeline with the intervals of the fitted one, to refit it on more
+            months; None when it could not be loaded and used.
     """
 
     predicted: npt.NDArray[np.float64] | None = None
@@ -60,7 +60,7 @@ class CandidateEvaluation:
 
     @property
     def failures(self) -> list[str]:
-        """What keeps it from serving; nothing when it is servable."""
+        """Messages of the checks that it does not pass; empty when it is servable."""
         found = self.findings.values()
         return [finding.sentence for finding in found if finding.verdict != Verdict.PASS]
 
@@ -70,9 +70,9 @@ class Candidate:
     """A model of the leaderboard that may become champion.
 
     Attributes:
-        row: Its row.
-        version: In the registry; None when its model is not in this MLflow.
-        evaluation: What was found of it.
+        row: Its row of the leaderboard.
+        version: Its registry version; None when its model is not in this MLflow.
+        evaluation: Its evaluation.
     """
 
     row: ModelRecord
@@ -82,12 +82,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class PromotionInputs:
-    """All that a candidate is compared with.
+    """What a candidate is compared with.
 
     Attributes:
         board: The leaderboard, for its baselines and its caveat.
-        training_set: What it was made from.
-        champion: What serves; None when nothing does.
+        training_set: The training set of the leaderboard.
+        champion: The champion; None without one.
         test_trips: Trips of the test month.
         training_trips: Trips that the candidate was fitted on.
     """
@@ -109,11 +109,12 @@ class Promotion:
 
     @property
     def should_try_next(self) -> bool:
-        """Whether it was refused for what the next model of the leaderboard may have.
+        """Whether the next model of the leaderboard may meet the criteria that this one fails.
 
-        That is so when a check of its own failed, or when it was better than the champion but slow
-        or worse on a slice. One that errs more than the champion or a baseline is followed by
-        models that err more still; and trips, months and a person's choice are the same for all.
+        It may when a check of this model failed, or when the model is better than the champion but
+        too slow or worse on a slice. After a model that is worse than the champion or a baseline
+        come models with larger errors; and dataset, months and a manual promotion are the same for
+        all.
         """
         failed = {criterion.name for criterion in self.criteria if not criterion.passed}
         if not failed or failed & _GLOBAL_CRITERIA:
@@ -137,7 +138,7 @@ def decide(
     Args:
         candidate: A model of the leaderboard, evaluated.
         inputs: What it is compared with.
-        limits: What it has to show.
+        limits: Limits of the criteria.
         replace_other_dataset: Whether a champion of other real trips may be replaced.
     """
     limits = limits or PromotionLimits()
@@ -158,7 +159,7 @@ def decide(
 
 
 def came_from(version: ModelVersion, row: ModelRecord) -> bool:
-    """Whether a version came from the very training of this row."""
+    """Whether a version was made by the training of this row."""
     return bool(version.run_id) and version.run_id == row.mlflow_run_id
 
 
@@ -180,8 +181,8 @@ def _against(
     limits: PromotionLimits,
 ) -> list[Criterion]:
     model, board, test_trips = candidate.row.model, inputs.board, inputs.test_trips
-    held = newer_than_override(inputs.training_set, champion)
-    criteria = [fair_comparison(model, board, champion), *([held] if held else [])]
+    override = newer_than_override(inputs.training_set, champion)
+    criteria = [fair_comparison(model, board, champion), *([override] if override else [])]
     before, after = champion.predicted, candidate.evaluation.predicted
     if before is None or after is None:
         return criteria
@@ -198,7 +199,7 @@ def _against(
 def _promoted(criteria: list[Criterion], row: ModelRecord, inputs: PromotionInputs) -> str:
     champion, month = inputs.champion, inputs.board.test_month
     if champion is None:
-        return f"nothing served yet; {row.model} is best on {month} (RMSE {row.test.rmse:.3f})"
+        return f"there was no champion; {row.model} is best on {month} (RMSE {row.test.rmse:.3f})"
     found = {criterion.name: criterion.finding for criterion in criteria}
     if "same_dataset" in found:
         return found["same_dataset"]
@@ -212,18 +213,16 @@ def _promoted(criteria: list[Criterion], row: ModelRecord, inputs: PromotionInpu
 
 
 def _refused(failed: list[Criterion], row: ModelRecord, champion: ChampionEvaluation | None) -> str:
-    said = "; ".join(f"{criterion.name}: {criterion.finding}" for criterion in failed)
+    reasons = "; ".join(f"{criterion.name}: {criterion.finding}" for criterion in failed)
     if champion is None:
-        return f"{row.model} is not fit to serve: {said}"
+        return f"{row.model} is not promoted: {reasons}"
     found = {criterion.name: criterion.finding for criterion in failed}
     no_better = found.pop("significant_improvement", None)
-    # One that is worse on the whole is so on its slices: they are among the criteria.
+    # A model that is not better overall usually fails on slices too.
     if no_better and all(name.startswith("slice_guardrail") for name in found):
-        flattered = (
-            ", which was fitted or tuned on that month" if champion.trained_on_test_month else ""
-        )
-        return f"no better than {champion}{flattered}: {no_better}"
-    kept = f"{champion} is kept, since {row.model} lacks {said}"
+        seen = ", which was fitted or tuned on that month" if champion.trained_on_test_month else ""
+        return f"no better than {champion}{seen}: {no_better}"
+    kept = f"{champion} is kept, since {row.model} fails {reasons}"
     return (
         f"{kept}. It can no longer be scored ({champion.scoring_error})"
         if champion.scoring_error

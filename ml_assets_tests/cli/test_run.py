@@ -213,7 +213,7 @@ def test_a_leaderboard_without_a_model_that_can_serve_is_shown_and_the_status_is
     answer = cli("run", *months, *MODEL, *(["--json"] if as_json else []))
     assert answer.status == 1
     (message,) = errors(answer)
-    assert "no champion: linear_regression is not fit to serve: beats_baselines" in message
+    assert "no champion: linear_regression is not promoted: beats_baselines" in message
     assert (
         "! check best_model_is_servable of model_leaderboard: linear_regression: RMSE" in answer.err
     )

@@ -155,7 +155,7 @@ def test_the_next_challenger_must_exceed_the_measured_noise(served):
     assert project.train(("xgboost", "linear_svr")).success
     [arguments] = _criteria(project, "significant_improvement")
     assert arguments.limit == pytest.approx(suggested)
-    assert "by which a lead moves from month to month in the backtest" in arguments.finding
+    assert "the month-to-month noise of a lead in the backtest" in arguments.finding
     options = {"champion_model": {"config": {"min_improvement": 0.5}}}
     assert project.run("train_models", options, ["champion_model"]).success
     [arguments] = _criteria(project, "significant_improvement")

@@ -36,7 +36,7 @@ def test_a_candidate_that_has_read_the_test_durations_is_not_promoted(decided, r
     assert made["kept"]
     assert not made["promoted"]
     assert made["failed"] == [f"check: {CHECK}"]
-    assert f"with_memory lacks check: {CHECK}: " in made["reason"]
+    assert f"with_memory fails check: {CHECK}: " in made["reason"]
     assert finding in made["reason"]
     assert f"with_memory_model/{CHECK}" in made["failed_checks"]
     assert "model_leaderboard/best_model_is_servable" in made["failed_checks"]

@@ -164,7 +164,7 @@ def test_the_version_is_described_with_the_decision_and_without_internal_tags(pr
     what, decided = version.description.split("\n\n---\n\n")
     assert f"{record.test.rmse:.3f} min" in what
     assert decided.startswith("**promoted** on ")
-    assert "nothing served yet" in decided
+    assert "there was no champion" in decided
     assert set(version.tags) <= {
         "model", "dataset", "synthetic", "training_months", "validation_months", "test_month", "test_rmse",
         "training_set", "description", "refit", "interval_nominal", "interval_coverage", "interval_mean_width",

@@ -375,4 +375,4 @@ def test_the_champion_s_page_says_how_to_open_mlflow(project):
         f"mlflow ui --backend-store-uri {project.settings.tracking_uri}"
     )
     assert shown["decision"] == "promoted"
-    assert shown["reason"].startswith("nothing served yet")
+    assert shown["reason"].startswith("there was no champion")

@@ -1,4 +1,4 @@
-"""The champion: the decision on the leaderboard's winner, carried out in the registry."""
+"""The asset ``champion_model``: the promotion decision, applied in the registry."""
 
 from typing import TYPE_CHECKING
 
@@ -31,31 +31,31 @@ class ChampionConfig(dg.Config):
     )
     replace_other_dataset: bool = Field(
         default=False,
-        description="Let a model take the place of a champion that was trained on other real trips "
-        "(the other taxi's). One of the synthetic sample may always be replaced.",
+        description="Allow a model to replace a champion that was trained on other real trips "
+        "(the other taxi's). A champion of the synthetic sample may always be replaced.",
     )
     confidence: float = Field(
-        default=0.95, gt=0, lt=1, description="Of the paired bootstrap over trips."
+        default=0.95, gt=0, lt=1, description="Confidence level of the paired bootstrap over trips."
     )
     min_improvement: float | None = Field(
         default=None,
         ge=0,
-        description="Minutes of RMSE that the bootstrap's lower limit has to exceed. Unset: by how "
-        "much a lead moves from month to month in the newest backtest, or 0 before there was one.",
+        description="Minutes of RMSE that the lower limit of the improvement has to exceed. Unset: the "
+        "month-to-month noise of a lead in the newest backtest, or 0 without a backtest.",
     )
     max_slice_regression: dict[str, float] | None = Field(
         default=None,
-        description="By how much a guarded slice may get worse, as a share of its RMSE: the "
-        "beginning of its name (airport, pair, borough, borough/Queens) to the share. Unset: 0.03 "
-        "each.",
+        description="By how much the RMSE of a slice with a guardrail may rise, as a share: maps the "
+        "beginning of the slice's name (airport, pair, borough, borough/Queens) to the share. "
+        "Unset: 0.03 each.",
     )
     min_slice_trips: int = Field(
-        default=300, ge=1, description="Guarded slices with fewer test trips are left out."
+        default=300, ge=1, description="Slices with fewer test trips have no guardrail."
     )
-    max_latency_ms: float = Field(default=50.0, gt=0, description="Time that one request may take.")
+    max_latency_ms: float = Field(default=50.0, gt=0, description="Maximum time of one request.")
 
     def limits(self, suggested: float | None) -> "PromotionLimits":
-        """The same for the domain; the backtest has ``suggested`` a least improvement, minutes."""
+        """Return the limits; ``suggested`` is the backtest's minimum improvement in minutes."""
         from ml_assets.promotion.criteria import PromotionLimits
         from ml_assets.promotion.slice_guardrails import SliceGuardrail
 
@@ -88,7 +88,7 @@ def champion_model(
     trip_store: TripStoreResource,
     tracking: MlflowTracking,
 ) -> dg.MaterializeResult:
-    """Decide on the leaderboard's winner and carry the decision out in the registry."""
+    """Decide on the leaderboard's best model and apply the decision in the registry."""
     from ml_assets.promotion.evaluate import NotServable
     from ml_assets.promotion.policy import NoCandidate
     from ml_assets.promotion.promote import promote_best
