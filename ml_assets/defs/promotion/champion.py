@@ -40,13 +40,13 @@ class ChampionConfig(dg.Config):
     min_improvement: float | None = Field(
         default=None,
         ge=0,
-        description="Minutes of RMSE that the lower limit of the improvement has to exceed. Unset: the "
-        "month-to-month noise of a lead in the newest backtest, or 0 without a backtest.",
+        description="Minutes of RMSE that the lower limit of the improvement has to exceed. Unset: "
+        "the month-to-month noise of a lead in the newest backtest, or 0 without a backtest.",
     )
     max_slice_regression: dict[str, float] | None = Field(
         default=None,
-        description="By how much the RMSE of a slice with a guardrail may rise, as a share: maps the "
-        "beginning of the slice's name (airport, pair, borough, borough/Queens) to the share. "
+        description="By how much the RMSE of a slice with a guardrail may rise, as a share: maps "
+        "the beginning of the slice's name (airport, pair, borough, borough/Queens) to the share. "
         "Unset: 0.03 each.",
     )
     min_slice_trips: int = Field(
