@@ -164,7 +164,7 @@ def test_every_check_is_documented_with_its_asset_and_whether_it_blocks(tmp_path
 
 def test_every_metric_of_the_service_is_documented():
     registry = SimpleNamespace(reachable=True, last_response_at=datetime.now(UTC), problem=None)
-    log = SimpleNamespace(written=0, lost=0)
+    log = SimpleNamespace(written=0, dropped=0)
     text = Metrics(SimpleNamespace(model=None, registry=registry), log).text().decode()
     metrics = set()
     for name, kind in re.findall(r"^# TYPE (ml_assets_\w+) (\w+)$", text, re.MULTILINE):
