@@ -59,3 +59,13 @@ def test_dg_finds_the_project_and_its_assets(called):
     assert {asset["asset_key"] for asset in listed["assets"]} == asset_names()
     assert {job["name"] for job in listed["jobs"]} >= {"ingest_trips", "train_models"}
     assert "fail_orphaned_runs" in {sensor["name"] for sensor in listed["sensors"]}
+
+
+def test_dg_checks_the_definitions(called):
+    done = called("dg", "check", "defs")
+    assert "All definitions loaded successfully" in done.stdout + done.stderr
+
+
+def test_dg_launches_a_run(called, tmp_path):
+    called("dg", "launch", "--assets", "raw_trips", "--partition", "2023-01")
+    assert [file.name for file in (tmp_path / "home").rglob("*2023-01*.parquet")]
