@@ -1,6 +1,6 @@
-"""The whole thing for real: ``ml-assets dev`` on an empty home, and months that are published.
+"""``ml-assets dev`` on an empty home while months are published.
 
-Nobody presses a button: months come in, models are trained on them, and a decision follows.
+Months are ingested, models are trained on them, and the promotion decides, without a click.
 """
 
 import os
@@ -20,19 +20,19 @@ ROWS = 400
 MONTHS = [Month(2023, number) for number in (1, 2, 3)]
 NEXT = Month(2023, 4)
 DECISION_SECONDS = 300
-"""A look at the folder (30 s), the months, a quiet time (45 s), another look, and seven families."""
+"""Poll of the folder (30 s), ingestion, settling time (45 s), another poll, and seven families."""
 
 
 def put(folder, month):
-    """As a careful publisher does: under another name first, then at once."""
+    """Publish a month atomically."""
     written = publish(folder.parent / "being_written", month, published_month(month, ROWS))
     written.replace(folder / written.name)
 
 
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory):
-    """The UI, with a Dagster home whose owner lets four runs go at a time."""
-    root = tmp_path_factory.mktemp("by_itself")
+    """The UI, with a Dagster home that allows four concurrent runs."""
+    root = tmp_path_factory.mktemp("automation")
     home, published = root / "home", root / "published"
     published.mkdir()
     (home / "dagster").mkdir(parents=True)
@@ -51,13 +51,13 @@ def ui(tmp_path_factory):
 
 
 def decision_on(ui, log, month):
-    """The decision that was made with this test month, once there is one."""
+    """Wait for the decision with this test month."""
 
-    def look():
+    def find():
         assert not ui.failures(), ui.failures()
         return next((entry for entry in log.all() if entry.test_month == str(month)), None)
 
-    return wait_for(look, DECISION_SECONDS, f"a decision on {month}; see {ui.log}")
+    return wait_for(find, DECISION_SECONDS, f"a decision on {month}; see {ui.log}")
 
 
 def runs_of(ui, job):
@@ -88,16 +88,16 @@ def test_months_are_ingested_and_trained_on_automatically(first):
     assert first.trigger == "new: 2023-01 to 2023-03"
 
 
-def test_a_month_dropped_into_the_folder_ends_in_another_decision(ui, second):
+def test_a_month_added_to_the_folder_leads_to_another_decision(ui, second):
     running, _, _ = ui
     assert [use.month for use in second.months] == [str(month) for month in [*MONTHS, NEXT]]
     assert second.trigger == "new: 2023-04"
-    # Three months at once were one run, and each state of the data was trained on once.
+    # Three months together were one run, and each state of the data was trained on once.
     assert [run["status"] for run in runs_of(running, "ingest_trips")] == ["SUCCESS"] * 2
     assert len(runs_of(running, "retrain")) == 2
 
 
-def test_that_month_alone_was_scored_by_the_champion_it_came_under(ui, first, second):
+def test_only_the_new_month_is_scored_by_the_champion_of_its_arrival(ui, first, second):
     running, _, log = ui
     store = TripStore(log.home, "green", synthetic=False)
     wait_for(lambda: store.months("trip_predictions"), 60, f"predictions; see {running.log}")
@@ -107,8 +107,8 @@ def test_that_month_alone_was_scored_by_the_champion_it_came_under(ui, first, se
 
 
 @pytest.fixture(scope="module")
-def two_at_once(ui, second):
-    """Two retrainings asked for at once, when the first has begun to work."""
+def two_retrainings(ui, second):
+    """Two retrainings launched together, once the first has started."""
     running, _, _ = ui
     for run in runs_of(running, "retrain"):
         wait_for(lambda run_id=run["runId"]: running.ended_as(run_id), 60, "the retraining's end")
@@ -117,26 +117,26 @@ def two_at_once(ui, second):
     return first, other, worker
 
 
-def test_of_two_simultaneous_retrainings_one_waits(ui, two_at_once):
+def test_of_two_simultaneous_retrainings_one_waits(ui, two_retrainings):
     running, _, _ = ui
-    first, other, _ = two_at_once
+    first, other, _ = two_retrainings
     for _ in range(5):
         status = {run["runId"]: run["status"] for run in runs_of(running, "retrain")}
         assert (status[first], status[other]) == ("STARTED", "QUEUED")
         time.sleep(1)
 
 
-def test_a_retraining_whose_process_is_killed_is_taken_up_again_and_a_cancelled_one_is_not(
-    ui, two_at_once
+def test_a_retraining_whose_process_is_killed_is_retried_and_a_cancelled_one_is_not(
+    ui, two_retrainings
 ):
     running, _, log = ui
-    killed, cancelled, worker = two_at_once
+    killed, cancelled, worker = two_retrainings
     running.terminate(cancelled)
     os.kill(worker, signal.SIGKILL)
-    assert wait_for(lambda: running.ended_as(killed), 90, "the end of what was killed") == "FAILURE"
-    taken_up = wait_for(lambda: running.retry_of(killed), 60, "the killed run's retry")
-    ended = wait_for(lambda: running.ended_as(taken_up), DECISION_SECONDS, "the retry's end")
+    assert wait_for(lambda: running.ended_as(killed), 90, "the end of the killed run") == "FAILURE"
+    retried = wait_for(lambda: running.retry_of(killed), 60, "the killed run's retry")
+    ended = wait_for(lambda: running.ended_as(retried), DECISION_SECONDS, "the retry's end")
     assert ended == "SUCCESS"
-    assert log.all()[-1].dagster_run_id == taken_up
+    assert log.all()[-1].dagster_run_id == retried
     assert running.ended_as(cancelled) == "CANCELED"
     assert running.retry_of(cancelled) is None

@@ -1,7 +1,7 @@
-"""For real, with the daemon running: what is measured, what that starts, and who is told.
+"""Monitoring with the daemon running: checks, retrainings and alerts.
 
-A home of which nobody has looked for a while. Its champion knows January to March; then zones swap
-their speed (decay, no drift), and later every trip is crowded (drift, no decay).
+The home has not been used for a while. Its champion was trained on January to March. Then zones
+swap their speed (decay, no drift), and later every trip has six passengers (drift, no decay).
 """
 
 import sqlite3
@@ -28,11 +28,11 @@ ROWS = 400
 JANUARY, MARCH, APRIL, MAY, JUNE, JULY = (Month(2023, n) for n in (1, 3, 4, 5, 6, 7))
 SWAPPED = {41: 75, 75: 41, 74: 166, 166: 74}
 ROUND_SECONDS = 300
-"""Months are looked for, brought and measured, a sensor looks, and seven families train."""
+"""Poll, ingestion, monitoring, a tick of the sensor, and seven families."""
 
 
 def swapped_zones(month):
-    """Rides last as long as ever, but where they lasted long they are short, and the reverse."""
+    """Make a month in which long trips are short and short ones are long, by zone."""
     table = published_month(month, ROWS)
     zones = {
         column: pa.array([SWAPPED[zone] for zone in table[column].to_pylist()])
@@ -42,12 +42,12 @@ def swapped_zones(month):
 
 
 def crowded(month):
-    """Six passengers in every cab, and rides as they were at first."""
+    """Make a month with six passengers in every trip and the original durations."""
     return published_month(month, ROWS, passenger_count=pa.array(np.full(ROWS, 6.0)))
 
 
 class Watched:
-    """The home, its UI with the daemon, and what is seen through it."""
+    """The home, its UI with the daemon, and queries of both."""
 
     def __init__(self, home, published, ui: DagsterUi, mail):
         self.published, self.ui, self.mail = published, ui, mail
@@ -55,7 +55,7 @@ class Watched:
         self.log = DecisionLog(str(home), "green")
 
     def put(self, made, *months):
-        """Publish months that are made so."""
+        """Publish months made by a function."""
         for month in months:
             written = publish(self.published.parent / "being_written", month, made(month))
             written.replace(self.published / written.name)
@@ -71,10 +71,10 @@ class Watched:
         )["sensorOrError"]
 
     def switch_off(self, name):
-        """As the switch on the page Automation does, again until it stays off.
+        """Stop a sensor as the page Automation does, until it stays off.
 
-        Dagster writes a sensor's whole state at the begin and the end of a tick, with the status
-        that was read before: a switch pressed in between is lost.
+        Dagster writes the whole state of a sensor at the start and the end of a tick, with the
+        status read before, so a change in between is lost.
         """
 
         def stays_off():
@@ -90,21 +90,21 @@ class Watched:
 
         wait_for(stays_off, 60, f"{name} to stay switched off")
 
-    def last_words_of(self, name):
-        """Why a sensor started nothing when it looked last."""
+    def skip_reason_of(self, name):
+        """Return the skip reason of a sensor's last tick."""
         ticks = self.sensor(name)["sensorState"]["ticks"]
         return (ticks[0]["skipReason"] or "") if ticks else ""
 
     def decision_on(self, month):
-        def look():
+        def find():
             assert not self.ui.failures(), self.ui.failures()
             made = self.log.all()
             return made[-1] if made and made[-1].test_month == str(month) else None
 
-        return wait_for(look, ROUND_SECONDS, f"a decision on {month}; see {self.ui.log}")
+        return wait_for(find, ROUND_SECONDS, f"a decision on {month}; see {self.ui.log}")
 
     def checks(self):
-        """How the check of each measure fared on its newest figures."""
+        """Return the status of each monitoring check on the latest materialization."""
         nodes = self.ui.ask(
             '{ assetNodes(group: {groupName: "monitoring", repositoryName: "__repository__",'
             ' repositoryLocationName: "ml_assets"}) { assetChecksOrError { ... on AssetChecks'
@@ -115,7 +115,7 @@ class Watched:
         return {name: result for name, result in made.items() if result is not None}
 
     def retrainings(self):
-        """Why each run of ``retrain`` was started, the first one first; the API hides these tags."""
+        """Return the trigger of each run of ``retrain``, in order; the API hides these tags."""
         with sqlite3.connect(self.home / "dagster" / "history" / "runs.db", timeout=30) as runs:
             found = runs.execute(
                 "SELECT value FROM runs LEFT JOIN run_tags"
@@ -125,14 +125,14 @@ class Watched:
             ).fetchall()
         return [trigger or "something else" for (trigger,) in found]
 
-    def a_week_later(self):
-        """What was asked for until now was asked for eight days ago."""
+    def date_runs_back(self):
+        """Date all runs back by eight days."""
         with sqlite3.connect(self.home / "dagster" / "history" / "runs.db", timeout=30) as runs:
             runs.execute("UPDATE runs SET create_timestamp = datetime(create_timestamp, '-8 days')")
 
 
-def lay_aside(home, published, days):
-    """A home with a champion of three months, whose trips last came in so many days ago."""
+def make_old_home(home, published, days):
+    """Make a home with a champion of three months, last ingested ``days`` days ago."""
     settings = settings_for(home, published)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(home / "dagster"))
@@ -140,11 +140,11 @@ def lay_aside(home, published, days):
             project = Project(settings, instance)
             assert project.ingest(str(JANUARY), str(MARCH)).success
             assert project.train().success
-            came = dg.AssetMaterialization("trip_features", partition=str(MARCH))
+            materialization = dg.AssetMaterialization("trip_features", partition=str(MARCH))
             event = dg.DagsterEvent(
                 event_type_value="ASSET_MATERIALIZATION",
                 job_name="ingest_trips",
-                event_specific_data=dg._core.events.StepMaterializationData(came),
+                event_specific_data=dg._core.events.StepMaterializationData(materialization),
             )
             ago = time.time() - timedelta(days=days).total_seconds()
             instance.report_dagster_event(event, run_id="", timestamp=ago)
@@ -156,7 +156,7 @@ def watched(tmp_path_factory):
     home, published = root / "home", root / "published"
     for month in (JANUARY, JANUARY.shift(1), MARCH):
         publish(published, month, published_month(month, ROWS))
-    lay_aside(home, published, days=46)
+    make_old_home(home, published, days=46)
     with running_mail() as mail:
         environment = {
             "ML_ASSETS_HOME": str(home),
@@ -175,7 +175,7 @@ def watched(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def overdue_mail(watched):
-    """The mail on months that do not come any more."""
+    """The alert on overdue months."""
     watched.switch_off("retrain_on_new_months")
     wait_for(lambda: watched.mail.inbox.messages, 330, "the alert")
     return watched.mail.inbox.messages[0]
@@ -196,7 +196,7 @@ def decayed(watched, overdue_mail):
     return watched.decision_on(MAY), watched.checks()
 
 
-def test_months_that_come_are_measured_and_the_checks_say_how(decayed):
+def test_new_months_are_monitored_and_checked(decayed):
     _, checks = decayed
     assert checks == {
         "feature_drift_within_limit": {"status": "SUCCEEDED"},
@@ -204,7 +204,7 @@ def test_months_that_come_are_measured_and_the_checks_say_how(decayed):
     }
 
 
-def test_two_months_that_the_champion_errs_on_start_a_retraining(watched, decayed):
+def test_two_months_of_decay_start_a_retraining(watched, decayed):
     decision, _ = decayed
     assert decision.trigger.startswith("decay: relative error ")
     assert decision.trigger.endswith("months are (2023-04 to 2023-05)")
@@ -215,20 +215,20 @@ def test_two_months_that_the_champion_errs_on_start_a_retraining(watched, decaye
 def cooling(watched, decayed):
     watched.put(crowded, JUNE, JULY)
     return wait_for(
-        lambda: "cooling down" in (said := watched.last_words_of("retrain_on_drift")) and said,
+        lambda: "cooling down" in (reason := watched.skip_reason_of("retrain_on_drift")) and reason,
         ROUND_SECONDS,
         f"the cool-down; see {watched.ui.log}",
     )
 
 
-def test_two_months_that_drift_soon_after_do_not(watched, cooling):
+def test_two_months_of_drift_during_the_cool_down_start_none(watched, cooling):
     assert cooling.startswith("drift of passenger_count ")
     assert "over the limit" in cooling
     assert watched.retrainings() == ["decay"]
 
 
-def test_but_they_do_when_a_week_has_passed(watched, cooling):
-    watched.a_week_later()
+def test_after_a_week_the_drift_starts_a_retraining(watched, cooling):
+    watched.date_runs_back()
     decision = watched.decision_on(JULY)
     assert decision.trigger.startswith("drift: drift of passenger_count ")
     assert watched.retrainings() == ["decay", "drift"]

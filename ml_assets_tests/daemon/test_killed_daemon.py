@@ -1,6 +1,6 @@
-"""``ml-assets dev`` killed with all that it started, or its daemon alone, in the middle of a run.
+"""``ml-assets dev`` killed with all its processes, or only its daemon, in the middle of a run.
 
-The first is started again by hand, the second by ``ml-assets dev``; nobody does anything else.
+The first is started again by the user, the second by ``ml-assets dev``.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from ml_assets_tests.graph.good_home import MONTHS, NEXT, make_good_home
 
 FAMILY = "xgboost_model"
 TRIALS = 30
-"""Some seconds of tuning, in the middle of which all is killed."""
+"""Enough for some seconds of tuning, during which everything is killed."""
 
 INGEST = ["run", "--first", str(MONTHS[0]), "--last", str(MONTHS[-1]), "--ingest-only", "--json"]
 
@@ -32,7 +32,7 @@ def retrain(ui, trials=TRIALS):
 
 
 def ingest(ui):
-    """Launch the ingestion of a month that was published since the others came in."""
+    """Launch the ingestion of a month published after the others were ingested."""
     keys = ["raw_trips", "trip_features", "rejected_trips"]
     return launch(ui, "ingest_trips", {}, keys, {"dagster/partition": str(NEXT)})
 
@@ -55,7 +55,7 @@ def launch(ui, job, config, keys, tags=None):
 
 
 def kill_all(session):
-    """SIGKILL to everything: UI, daemon, code server and the run's process, until none is left."""
+    """Kill UI, daemon, code server and the run's process, until none is left."""
     end = time.monotonic() + 30
     while found := processes_of(session):
         assert time.monotonic() < end
@@ -70,7 +70,7 @@ def test_a_retraining_is_finished_after_everything_was_killed(tmp_path, monkeypa
     home = make_good_home(tmp_path)
     (home.home / "dagster").mkdir()
     raised = DAGSTER_YAML.replace("max_concurrent_runs: 2", "max_concurrent_runs: 4")
-    (home.home / "dagster" / "dagster.yaml").write_text(raised)  # monitoring need not be waited for
+    (home.home / "dagster" / "dagster.yaml").write_text(raised)  # the retry need not wait for monitoring
     assert call(monkeypatch, capsys, INGEST, home.environment).status == 0
     environment = {**home.environment, "MLFLOW_TRACKING_URI": ""}
     champion, before = home.champion(), home.decisions()
@@ -87,11 +87,11 @@ def test_a_retraining_is_finished_after_everything_was_killed(tmp_path, monkeypa
 
     with running_ui(environment, tmp_path / "again.log") as ui:
         assert ui.ended_as(run_id) == "FAILURE"
-        taken_up = wait_for(lambda: ui.retry_of(run_id), 60, f"the retry; see {ui.log}")
-        ended = wait_for(lambda: ui.ended_as(taken_up), 120, f"the retry's end; see {ui.log}")
+        retried = wait_for(lambda: ui.retry_of(run_id), 60, f"the retry; see {ui.log}")
+        ended = wait_for(lambda: ui.ended_as(retried), 120, f"the retry's end; see {ui.log}")
         assert ended == "SUCCESS"
     (made,) = home.decisions()[len(before) :]
-    assert (made.dagster_run_id, made.applied) == (taken_up, True)
+    assert (made.dagster_run_id, made.applied) == (retried, True)
     assert made.test_month == str(MONTHS[-1])
     assert home.champion() == made.registry_version
     assert "RUNNING" not in home.tracked()
@@ -99,7 +99,7 @@ def test_a_retraining_is_finished_after_everything_was_killed(tmp_path, monkeypa
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
 @pytest.mark.parametrize("start", [ingest, retrain])
-def test_a_run_ends_well_though_its_daemon_is_killed(tmp_path, monkeypatch, capsys, start):
+def test_a_run_succeeds_although_its_daemon_is_killed(tmp_path, monkeypatch, capsys, start):
     home = make_good_home(tmp_path)
     if start is retrain:
         assert call(monkeypatch, capsys, INGEST, home.environment).status == 0
@@ -110,12 +110,12 @@ def test_a_run_ends_well_though_its_daemon_is_killed(tmp_path, monkeypatch, caps
         worker = wait_for(lambda: ui.worker_of(run_id), 60, f"the run's process; see {ui.log}")
         killed = daemon_of(ui.session)
         os.kill(killed, signal.SIGKILL)
-        assert worker in processes_of(ui.session), "the run had ended already"
+        assert worker in processes_of(ui.session), "the run has ended already"
         log_text = "Dagster's daemon was killed by signal 9: restarting it (1 of 3)"
         wait_for(lambda: log_text in ui.log.read_text(), 60, f"a line on it; see {ui.log}")
         assert daemon_of(ui.session) != killed
         assert wait_for(lambda: ui.ended_as(run_id), 120, "the end of the run") == "SUCCESS"
-        if start is ingest:  # the queue is worked off again
+        if start is ingest:  # queued runs are started again
             queued = ui.launch_job("run_monitoring")
             wait_for(lambda: ui.ended_as(queued), 120, f"the end of a queued run; see {ui.log}")
         assert ui.unhealthy_daemons() == []
@@ -126,14 +126,14 @@ def test_a_run_ends_well_though_its_daemon_is_killed(tmp_path, monkeypatch, caps
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
-def test_a_signal_to_the_command_alone_stops_the_run_that_it_launched_and_says_so(
+def test_an_interrupt_of_the_command_stops_its_run_with_a_message(
     tmp_path, monkeypatch, capsys
 ):
     home = make_good_home(tmp_path)
     assert call(monkeypatch, capsys, INGEST, home.environment).status == 0
     environment = {**home.environment, "MLFLOW_TRACKING_URI": ""}
     with running_ui(environment, tmp_path / "stopped.log") as ui:
-        run_id = retrain(ui, trials=1000)  # it would take longer than all of this
+        run_id = retrain(ui, trials=1000)  # longer than the test
         wait_for(lambda: "RUNNING" in home.tracked(), 120, f"the training; see {ui.log}")
         os.kill(ui.session, signal.SIGINT)
         wait_for(lambda: not processes_of(ui.session), 120, "the end of all processes")
@@ -144,7 +144,7 @@ def test_a_signal_to_the_command_alone_stops_the_run_that_it_launched_and_says_s
 
 
 def daemon_of(session):
-    """The one process of a session that is the daemon."""
+    """Return the daemon's process of a session."""
     (found,) = [
         process
         for process in processes_of(session)

@@ -1,7 +1,7 @@
-"""A command killed at random moments leaves nothing behind that the next one does not tidy.
+"""What a command leaves when it is killed at random moments is removed by the next one.
 
-``ML_ASSETS_KILLS=25`` kills as often. Every command but the last is killed in its turn, so a whole
-run and the look for leftovers follow after five kills.
+``ML_ASSETS_KILLS=25`` sets the number of kills. After every five, a complete run follows and
+leftovers are looked for.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from ml_assets_tests.published_months import publish
 
 KILLS = int(os.environ.get("ML_ASSETS_KILLS", "0"))
 ROUNDS = [min(5, KILLS - done) for done in range(0, KILLS, 5)] or [3]
-"""Kills before each look for leftovers."""
+"""Numbers of kills before each search for leftovers."""
 
 RUN = [
     "run", "--first", "2023-01", "--last", "2023-02", "--models", "linear_regression",
@@ -37,7 +37,7 @@ END_SECONDS = 600
 
 
 class Home:
-    """A home that is trained on tiny months, and the system's folder for temporary files."""
+    """A home with tiny months, and a folder for temporary files."""
 
     def __init__(self, folder: Path) -> None:
         self.home, self.temporary = folder / "home", folder / "temporary"
@@ -58,7 +58,7 @@ class Home:
             )  # fmt: skip
 
     def leftovers(self) -> list[str]:
-        """Whatever a killed process may leave, by name; nothing in a tidy home."""
+        """Return the names of what a killed process may leave; none in a clean home."""
         files = [*self.home.rglob(".*.tmp"), *self.home.rglob(".incoming_*")]
         files += [*self.temporary.iterdir(), *(self.home / "dagster" / "heartbeats").iterdir()]
         with dg.DagsterInstance.from_config(str(self.home / "dagster")) as instance:
@@ -76,8 +76,8 @@ class Home:
         ]
 
 
-def run_whole(home: Home, log: Path) -> float:
-    """Run to the end; how long that took, in seconds."""
+def run_to_end(home: Home, log: Path) -> float:
+    """Run to the end; return the time in seconds."""
     begun = time.monotonic()
     process = home.start(log)
     try:
@@ -89,7 +89,7 @@ def run_whole(home: Home, log: Path) -> float:
 
 
 def kill_after(home: Home, seconds: float, log: Path) -> str | None:
-    """Start it, kill it; the last line that it printed, or None when it was over before."""
+    """Start a run and kill it; return its last line, or None when it had ended before."""
     process = home.start(log)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
@@ -98,7 +98,7 @@ def kill_after(home: Home, seconds: float, log: Path) -> str | None:
     process.wait()
     end = time.monotonic() + 30
     while processes_of(process.pid):
-        assert time.monotonic() < end, "a process of the killed command goes on"
+        assert time.monotonic() < end, "a process of the killed command is still running"
         time.sleep(0.2)
     return (log.read_text().strip().splitlines() or ["nothing"])[-1]
 
@@ -106,8 +106,8 @@ def kill_after(home: Home, seconds: float, log: Path) -> str | None:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
 def test_random_kills_leave_nothing_behind(tmp_path):
     home = Home(tmp_path)
-    seconds = run_whole(home, tmp_path / "first.log")
-    seconds = run_whole(home, tmp_path / "second.log")  # the first one made the databases
+    seconds = run_to_end(home, tmp_path / "first.log")
+    seconds = run_to_end(home, tmp_path / "second.log")  # the first one created the databases
     assert home.leftovers() == []
     moments, left, done = random.Random(2026), {}, 0
     for kills in ROUNDS:
@@ -116,15 +116,15 @@ def test_random_kills_leave_nothing_behind(tmp_path):
             after = moments.uniform(0.05, 1.0) * seconds
             begun = time.monotonic()
             last = kill_after(home, after, tmp_path / f"killed_{done}.log")
-            if last is None:  # the machine is less busy than it was
+            if last is None:  # faster than the run that was measured
                 seconds = time.monotonic() - begun
             else:
                 done += 1
                 print(f"kill {done} after {after:.1f} of {seconds:.1f} s, at: {last[:90]}")
         before = len(home.leftovers())
-        run_whole(home, tmp_path / f"after_{done}.log")
+        run_to_end(home, tmp_path / f"after_{done}.log")
         left[done] = home.leftovers()
-        print(f"{before} leftovers before the next whole run, {len(left[done])} after it")
+        print(f"{before} leftovers before the next complete run, {len(left[done])} after it")
         newest = DecisionLog(str(home.home), "green").all()[-1]
         assert newest.applied
         assert newest.registry_version is not None

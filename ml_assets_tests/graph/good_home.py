@@ -1,4 +1,4 @@
-"""A home in order: months, and a champion that serves; and what has to be so after every accident."""
+"""A consistent home with months and a champion, and what must hold after every crash."""
 
 import shutil
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ TABLES = ("trip_features", "rejected_trips")
 
 @dataclass(frozen=True)
 class GoodHome:
-    """A home of real (made up, but published) trips.
+    """A home with published months (made up, but not the sample).
 
     Attributes:
         home: ``ML_ASSETS_HOME``.
@@ -37,7 +37,7 @@ class GoodHome:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For the command."""
+        """Environment variables of the command."""
         return {"ML_ASSETS_HOME": str(self.home), "ML_ASSETS_TRIPS": str(self.trips)}
 
     @cached_property
@@ -49,7 +49,7 @@ class GoodHome:
         return DecisionLog(str(self.home), "green")
 
     def copy(self, folder: Path) -> "GoodHome":
-        """The same in another folder; what was logged to MLflow stays where it is."""
+        """Copy the home; artifacts of MLflow stay in place."""
         return GoodHome(shutil.copytree(self.home, folder / "home"), self.trips)
 
     def client(self) -> Any:
@@ -59,7 +59,7 @@ class GoodHome:
         return mlflow.MlflowClient(uri, registry_uri=uri)
 
     def champion(self) -> str:
-        """The one version that serves, which loads as a server would load it."""
+        """Return the champion's version, which can be loaded as in a server."""
         aliases = self.client().get_registered_model(NAME).aliases
         assert len(load_pipeline(f"models:/{NAME}@{CHAMPION}").named_steps) > 1
         return str(aliases[CHAMPION])
@@ -68,7 +68,7 @@ class GoodHome:
         return self.log.all()
 
     def tracked(self) -> list[str]:
-        """Status of every MLflow run, the oldest first."""
+        """Return the status of every MLflow run, the oldest first."""
         client = self.client()
         experiment = client.get_experiment_by_name(NAME).experiment_id
         runs = client.search_runs([experiment], order_by=["attributes.start_time ASC"])
@@ -76,9 +76,9 @@ class GoodHome:
 
 
 def make_good_home(folder: Path) -> GoodHome:
-    """Three months, and a straight line that was trained on them and serves.
+    """Make three months and a linear regression that was trained on them and serves.
 
-    Since then the last of them was republished, and another one was published.
+    Afterwards the last month was republished, and another one published.
     """
     made = GoodHome(folder / "home", folder / "published")
     for month in EARLIER:

@@ -1,4 +1,4 @@
-"""A process that decides on the champion and is killed (SIGKILL) at a named moment of it."""
+"""A process that is killed (SIGKILL) at a named point of the promotion."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ml_assets_tests.project import open_project, settings_for
 
 
 def before_alias(alias):
-    """Die as the registry is asked to give this alias."""
+    """Die when this alias is set in the registry."""
     given = mlflow.MlflowClient.set_registered_model_alias
 
     def give(client, name, given_alias, version):

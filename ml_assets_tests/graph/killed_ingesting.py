@@ -1,4 +1,4 @@
-"""A run of the command that is killed at a named moment of its ingestion of 2023-03 and 2023-04."""
+"""A run that is killed at a named point of the ingestion of 2023-03 and 2023-04."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ INGEST = ["run", "--first", "2023-01", "--last", "2023-04", "--ingest-only", "--
 
 @dataclass(frozen=True)
 class Moment:
-    """When to die: what arranges it, and what is then lying about (a glob below the home)."""
+    """A point of death: how it is set up, and what is then left (a glob below the home)."""
 
     arrange: Callable[[], None]
     leftover: str | None = None

@@ -1,4 +1,4 @@
-"""A run of the command that is killed at a named moment of its training."""
+"""A run that is killed at a named point of the training."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ TRAIN = ["run", "--first", "2023-01", "--last", "2023-04", "--models", FAMILY, "
 
 
 def before_the_record_is_in_place(asset: str) -> Callable[[], None]:
-    """Die with an asset's record written, but not under its name."""
+    """Die when an asset's record is written but not yet renamed."""
 
     def arrange() -> None:
         Path.replace = die_when(
@@ -58,7 +58,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "ranking": before_the_record_is_in_place("model_leaderboard"),
 }
 TRACKING = ("tuning", "logging a trial", "logging the model", "recording the model")
-"""Of these, the moments at which an MLflow run is open."""
+"""The points at which an MLflow run is open."""
 
 
 def work(moment: str, environment: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Processes that are killed (SIGKILL) at a named moment of their work."""
+"""Processes that are killed (SIGKILL) at a named point."""
 
 import multiprocessing
 import os
@@ -20,7 +20,7 @@ PRELOADED = [
     "optuna",
     "skops.io",
 ]
-"""What such a process works with, imported once for all of them."""
+"""Modules that such a process uses, imported once for all."""
 
 
 def die(*_arguments: Any, **_named: Any) -> None:
@@ -28,7 +28,7 @@ def die(*_arguments: Any, **_named: Any) -> None:
 
 
 def then_die(function: Callable[..., Any]) -> Callable[..., None]:
-    """The function, and the end of the process as soon as it has returned."""
+    """Wrap a function: the process ends as soon as it has returned."""
 
     def called(*arguments: Any, **named: Any) -> None:
         function(*arguments, **named)
@@ -40,7 +40,7 @@ def then_die(function: Callable[..., Any]) -> Callable[..., None]:
 def die_when(
     matches: Callable[..., bool], function: Callable[..., Any], *, after: bool = False
 ) -> Callable[..., Any]:
-    """The function; but the process ends before (or after) a call that matches."""
+    """Wrap a function: the process ends before (or after) a matching call."""
 
     def called(*arguments: Any, **named: Any) -> Any:
         fatal = matches(*arguments, **named)
@@ -55,7 +55,7 @@ def die_when(
 
 
 def killed(work: Callable[..., None], log: Path, *arguments: Any) -> None:
-    """Do this work in a process, which has to be killed on the way."""
+    """Run work in a process that must be killed on the way."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=_logged, args=(work, log, arguments))
@@ -75,7 +75,7 @@ def _logged(work: Callable[..., None], log: Path, arguments: tuple[Any, ...]) ->
 
 
 def run_command(arguments: list[str], environment: Mapping[str, str]) -> None:
-    """The command as this process, which is ended with it."""
+    """Run the command in this process, and end the process with it."""
     from ml_assets.cli import main
 
     for name in [*os.environ]:
@@ -87,7 +87,7 @@ def run_command(arguments: list[str], environment: Mapping[str, str]) -> None:
 
 
 def aged(home: Path) -> list[Path]:
-    """What a killed process left below a home, made two days old; a later run may then tidy up."""
+    """Date what a killed process left in a home back by two days, so that a run may remove it."""
     found = leftovers(home)
     then = time.time() - 2 * STALE_SECONDS
     for path in found:
@@ -96,5 +96,5 @@ def aged(home: Path) -> list[Path]:
 
 
 def leftovers(home: Path) -> list[Path]:
-    """Files and folders on their way to somewhere."""
+    """Return the temporary files and folders."""
     return [*home.rglob(".*.tmp"), *home.glob(".incoming_*")]

@@ -40,7 +40,7 @@ READS: dict[str, list[Month]] = {
 
 
 class AllFigures(TransformerMixin, BaseEstimator):
-    """The request's numbers as they are, 0 for what is missing."""
+    """Return the numbers of the request, 0 where missing."""
 
     def fit(self, features: Any, target: Any = None) -> "AllFigures":
         self.columns_ = features.shape[1]
@@ -75,14 +75,14 @@ class WithMemory(RegressorMixin, BaseEstimator):
         return np.array([remembered.get(row.tobytes(), minutes) for row, minutes in otherwise])
 
 
-# As if somebody had written it in the project's own folder, whose types a stored model may hold.
+# As if defined in the project's own package, whose types a stored model may contain.
 AllFigures.__module__ = WithMemory.__module__ = "ml_assets.pipeline.with_memory"
 sys.modules[WithMemory.__module__] = sys.modules[__name__]
 
 
 @dataclass
 class Reading:
-    """What the family reads while it is fitted, beside its training trips."""
+    """Return what the family reads during the fit, besides its training trips."""
 
     home: Path = Path()
     months: Sequence[Month] = ()

@@ -1,4 +1,4 @@
-"""The backtest in the graph: alone before there is a champion, beside it, and by command."""
+"""The backtest asset: before there is a champion, with one, and by command."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def project(tmp_path_factory, trips) -> Iterator[Project]:
 
 @pytest.fixture
 def served(project) -> Project:
-    """The same project, in which a champion serves."""
+    """The project with a champion."""
     if DecisionLog(project.settings.home, "green").newest() is None:
         assert project.ingest("2023-01", "2023-05").success
         assert project.train(("xgboost",)).success
@@ -51,14 +51,14 @@ def record(project) -> BacktestRecord:
 
 
 @pytest.mark.parametrize("job", ["train_models"])
-def test_a_training_does_not_wait_for_the_backtest(project, job):
+def test_training_jobs_do_not_include_the_backtest(project, job):
     made = {key.to_user_string() for key in project.definitions.resolve_job_def(job).asset_layer
             .selected_asset_keys}  # fmt: skip
     assert "champion_model" in made
     assert "backtest" not in made
 
 
-def test_it_goes_from_no_months_to_no_champion_to_one(project):
+def test_the_backtest_without_months_without_a_champion_and_with_one(project):
     _too_few_months(project)
     _without_a_champion(project)
     _with_a_champion(project)

@@ -1,4 +1,4 @@
-"""Published months that are damaged, strange or empty: told with the way out, and kept apart."""
+"""Corrupt, unusual and empty published months: each is reported, and the others are stored."""
 
 import dagster as dg
 import pyarrow as pa
@@ -17,7 +17,7 @@ MONTHS = {RANGE_START: "2023-01", RANGE_END: "2023-03"}
 
 @pytest.fixture
 def project(tmp_path):
-    """A project whose source has three small months."""
+    """A project with three small published months."""
     for month in (JANUARY, FEBRUARY, MARCH):
         publish(tmp_path / "published", month)
     with open_project(settings_for(tmp_path / "home", tmp_path / "published")) as opened:
@@ -29,7 +29,7 @@ def damage(folder, month, change):
     path.write_bytes(change(path.read_bytes()))
 
 
-def test_unreadable_months_are_each_named_with_the_fault_and_the_good_ones_are_kept(
+def test_each_unreadable_month_is_named_with_its_error_and_the_others_are_stored(
     project, tmp_path
 ):
     published = tmp_path / "published"
@@ -79,7 +79,7 @@ COLUMN_FAULTS = (
 )
 
 
-def test_a_month_republished_damaged_keeps_the_good_one(project, tmp_path):
+def test_a_month_republished_corrupt_keeps_the_stored_one(project, tmp_path):
     assert project.ingest("2023-01", "2023-03").success
     damage(tmp_path / "published", FEBRUARY, lambda whole: whole[:-100])
     assert not project.ingest("2023-01", "2023-03").success
@@ -134,14 +134,14 @@ def test_months_without_a_kept_trip_are_stored_reported_and_skipped_on_request(p
     assert project.run("train_models", config, ["training_set"]).success
 
 
-def test_duplicate_rows_are_all_there_to_be_counted(project, tmp_path):
+def test_duplicate_rows_are_stored_and_counted(project, tmp_path):
     once = published_month(FEBRUARY, ROWS // 2)
     publish(tmp_path / "published", FEBRUARY, pa.concat_tables([once, once]))
     project.ingest("2023-02", "2023-02")
     assert store_of(project).read_table("trip_features", FEBRUARY).height == ROWS
 
 
-def test_wild_values_become_rejected_trips_and_the_rest_goes_on(project, tmp_path):
+def test_extreme_values_become_rejected_trips(project, tmp_path):
     distances = published_month(FEBRUARY, ROWS)["trip_distance"].to_pylist()
     distances[:4] = [-1.0, float("nan"), float("inf"), 201_421.0]
     zones = published_month(FEBRUARY, ROWS)["PULocationID"].to_pylist()
@@ -168,7 +168,7 @@ def test_an_unwritable_home_is_reported_once_and_not_for_every_month(project, tm
     assert not list((tmp_path / "home").glob(".incoming_*"))
 
 
-def test_a_month_with_more_rows_than_is_set_is_refused_also_when_it_is_stored(project, tmp_path):
+def test_a_month_over_the_row_limit_is_refused_also_when_stored(project, tmp_path):
     publish(tmp_path / "published", FEBRUARY, published_month(FEBRUARY, ROWS + 1))
     limited = settings_for(
         tmp_path / "home", tmp_path / "published", ML_ASSETS_MAX_MONTH_ROWS=str(ROWS)
@@ -183,7 +183,7 @@ def test_a_month_with_more_rows_than_is_set_is_refused_also_when_it_is_stored(pr
         assert "ML_ASSETS_MAX_MONTH_ROWS" in failure(run, "trip_features")
 
 
-def test_a_stored_month_that_cannot_be_read_keeps_no_other_from_its_table(project):
+def test_an_unreadable_stored_month_does_not_stop_the_others(project):
     assert project.run("ingest_trips", selection=["raw_trips"], tags=MONTHS).success
     store = store_of(project)
     with open(store.raw_path(FEBRUARY), "r+b") as file:
@@ -200,9 +200,9 @@ def test_a_stored_month_that_cannot_be_read_keeps_no_other_from_its_table(projec
     assert project.metadata("trip_features", "2023-03")["dagster/row_count"] == ROWS
 
 
-def test_a_wild_time_in_the_first_rows_is_shown_and_stops_nothing(project, tmp_path):
+def test_an_extreme_time_in_the_first_rows_is_shown(project, tmp_path):
     pickups = published_month(FEBRUARY, ROWS)["lpep_pickup_datetime"].cast(pa.int64()).to_pylist()
-    pickups[:2] = [253_402_300_800_000_000, 2**63 - 1]  # 10000-01-01, and the last instant
+    pickups[:2] = [253_402_300_800_000_000, 2**63 - 1]  # 10000-01-01, and the largest timestamp
     wild = published_month(FEBRUARY, ROWS, pickup=pa.array(pickups, pa.timestamp("us")))
     publish(tmp_path / "published", FEBRUARY, wild)
     assert project.ingest("2023-01", "2023-03").success

@@ -1,4 +1,4 @@
-"""Ingestion as it runs: what is kept, what is brought again, and what never mixes."""
+"""The ingestion assets: storage, republished months, and separate datasets."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ JANUARY, FEBRUARY, MARCH, APRIL = (Month(2023, number) for number in (1, 2, 3, 4
 
 @pytest.fixture
 def published(tmp_path):
-    """A source with three small months."""
+    """A folder with three small published months."""
     folder = tmp_path / "published"
     for month in (JANUARY, FEBRUARY, MARCH):
         publish(folder, month)
@@ -40,7 +40,7 @@ def store_of(project) -> TripStore:
 
 
 def failure(run: dg.ExecuteInProcessResult, step: str) -> str:
-    """All that a failed step's error says, causes included."""
+    """Return the error of a failed step with its causes."""
     error = run.failure_data_for_node(step).error
     messages = []
     while error is not None:
@@ -53,7 +53,7 @@ def status(project, month: Month) -> str:
     return project.metadata("raw_trips", str(month))["status"]
 
 
-def test_a_month_is_kept_as_published_with_what_it_is_and_where_it_came_from(project, published):
+def test_a_month_is_stored_as_published_with_checksum_and_source(project, published):
     assert project.ingest("2023-01", "2023-01").success
     file = published / "green_tripdata_2023-01.parquet"
     assert checksum(store_of(project).raw_path(JANUARY)) == checksum(file)
@@ -90,7 +90,7 @@ def test_ingesting_again_changes_nothing(project, tmp_path):
     assert {path: checksum(path) for path in before} == before
 
 
-def test_a_republished_month_replaces_the_old_and_models_wait_for_a_new_training_set(
+def test_a_republished_month_replaces_the_stored_one_and_models_require_a_new_training_set(
     project, published
 ):
     project.ingest("2023-01", "2023-03")
@@ -125,7 +125,7 @@ def one(month: Month) -> dict[str, str]:
     return {"dagster/partition": str(month)}
 
 
-def test_months_that_are_not_there_yet_end_green_and_training_goes_on(tmp_path):
+def test_unpublished_months_succeed_and_do_not_stop_training(tmp_path):
     published = tmp_path / "published"
     for month in (JANUARY, MARCH, APRIL):
         publish(published, month)
@@ -146,7 +146,7 @@ def test_months_that_are_not_there_yet_end_green_and_training_goes_on(tmp_path):
         assert store_of(project).months("trip_features") == [JANUARY, FEBRUARY, MARCH, APRIL]
 
 
-def test_a_month_that_the_source_no_longer_lists_is_kept(project, published):
+def test_a_month_that_the_source_no_longer_lists_stays_stored(project, published):
     project.ingest("2023-01", "2023-02")
     (published / "green_tripdata_2023-02.parquet").unlink()
     assert project.ingest("2023-01", "2023-02").success
@@ -154,7 +154,7 @@ def test_a_month_that_the_source_no_longer_lists_is_kept(project, published):
     assert store_of(project).months("trip_features") == [JANUARY, FEBRUARY]
 
 
-def test_real_trips_in_a_home_that_holds_the_sample_never_mix_with_it(tmp_path, published):
+def test_published_trips_and_the_sample_stay_separate_in_a_home(tmp_path, published):
     home = tmp_path / "home"
     for number in range(1, 7):
         put_month(store_at(home, synthetic=True), Month(2023, number), 250, "sample")
@@ -184,7 +184,7 @@ def test_yellow_trips_go_through_the_same_graph(tmp_path):
     assert (tmp_path / "home" / "trip_features" / "yellow" / "2023-01.parquet").is_file()
 
 
-def test_a_home_at_a_url_holds_everything(published):
+def test_assets_are_stored_in_a_home_at_a_url(published):
     settings = settings_for("memory://ingestion/home", published)
     with open_project(settings) as project:
         assert project.ingest("2023-01", "2023-03").success
@@ -201,7 +201,7 @@ def test_progress_of_every_transfer_is_reported_to_a_terminal(project, published
     assert seen[FEBRUARY][-1] == (size, size)
 
 
-def test_a_month_republished_between_listing_and_fetching_is_listed_again(published, tmp_path):
+def test_a_month_republished_after_the_listing_is_listed_again(published, tmp_path):
     from ml_assets.ingestion import open_source
     from ml_assets.ingestion.ingest_month import ingest_month
 
@@ -224,7 +224,7 @@ def test_features_of_a_month_that_is_not_ingested_say_what_to_do_first(project):
     assert "raw_trips of 2023-01 was never materialized: materialize it first" in messages
 
 
-def test_a_raw_file_that_went_astray_takes_no_good_month_with_it(project):
+def test_features_stay_when_their_raw_file_is_missing(project):
     assert project.ingest("2023-01", "2023-01").success
     store = store_of(project)
     good = store.read_table("trip_features", JANUARY)
@@ -235,8 +235,8 @@ def test_a_raw_file_that_went_astray_takes_no_good_month_with_it(project):
     assert project.ingest("2023-01", "2023-01").success
 
 
-def test_two_runs_on_one_month_at_once_leave_one_whole_month(project, tmp_path):
-    """Two processes of the real graph; whoever renames last wins, and nothing is half of each."""
+def test_two_concurrent_runs_on_one_month_leave_a_complete_month(project, tmp_path):
+    """Two processes; the last rename wins, and no file mixes both."""
     command = [sys.executable, "-m", "ml_assets_tests.graph.ingest_months"]
     arguments = [str(project.settings.home), project.settings.trips, "2023-01", "2023-03"]
     runs = [subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""A real MLflow server on loopback, which can be stopped and started again."""
+"""An MLflow server on loopback that can be stopped and restarted."""
 
 import socket
 import subprocess
@@ -14,7 +14,7 @@ READY_SECONDS, STOP_SECONDS = 120, 30
 
 
 class TrackingServer:
-    """A server of one worker, whose runs, registry and artifacts lie in a folder."""
+    """A server with one worker; runs, registry and artifacts are in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -25,7 +25,7 @@ class TrackingServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server and wait until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
                    "--port", str(self._port), "--workers", "1",
                    "--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db",
@@ -42,7 +42,7 @@ class TrackingServer:
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """Stop it, and wait until nobody answers; nothing to do when it is stopped."""
+        """Stop the server if it is running, and wait until it no longer answers."""
         if self._process is None:
             return
         self._process.terminate()
@@ -51,7 +51,7 @@ class TrackingServer:
         assert not self.answers()
 
     def answers(self) -> bool:
-        """Whether somebody is there."""
+        """Return whether the server accepts connections."""
         try:
             return requests.get(f"{self.uri}/health", timeout=5).ok
         except requests.RequestException:
@@ -60,7 +60,7 @@ class TrackingServer:
 
 @contextmanager
 def running_server(folder: Path) -> Iterator[TrackingServer]:
-    """A server, stopped at the end."""
+    """A server that is stopped at the end."""
     server = TrackingServer(folder)
     try:
         server.start()

@@ -1,4 +1,4 @@
-"""``python -m ml_assets_tests.graph.with_a_new_family HOME``: what one more entry brings along.
+"""``python -m ml_assets_tests.graph.with_a_new_family HOME``: what a new entry of FAMILIES adds.
 
 A process of its own, since the registry is read when the graph is assembled.
 """

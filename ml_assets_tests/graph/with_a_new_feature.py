@@ -44,7 +44,7 @@ def _features(client: Any, version: str) -> list[str]:
 
 
 def _in_file(project: Project, client: Any, requests: Path) -> list[float]:
-    """What the champion predicts for a file of requests."""
+    """Return the champion's predictions for a file of requests."""
     target = Path(project.settings.home) / "predicted.parquet"
     target.unlink(missing_ok=True)
     predict_file(load_model(client, NAME), requests, target)
@@ -52,7 +52,7 @@ def _in_file(project: Project, client: Any, requests: Path) -> list[float]:
 
 
 def _by_service(client: Any, requests: Path) -> list[float]:
-    """What the service answers when it serves the champion."""
+    """Return the predictions of the service with the champion."""
     rows = pl.read_parquet(requests).to_dicts()
     sent = [{**row, "pickup_datetime": row["pickup_datetime"].isoformat()} for row in rows]
     with candidate_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
