@@ -70,7 +70,9 @@ def test_a_retraining_is_finished_after_everything_was_killed(tmp_path, monkeypa
     home = make_good_home(tmp_path)
     (home.home / "dagster").mkdir()
     raised = DAGSTER_YAML.replace("max_concurrent_runs: 2", "max_concurrent_runs: 4")
-    (home.home / "dagster" / "dagster.yaml").write_text(raised)  # the retry need not wait for monitoring
+    (home.home / "dagster" / "dagster.yaml").write_text(
+        raised
+    )  # the retry need not wait for monitoring
     assert call(monkeypatch, capsys, INGEST, home.environment).status == 0
     environment = {**home.environment, "MLFLOW_TRACKING_URI": ""}
     champion, before = home.champion(), home.decisions()
@@ -126,9 +128,7 @@ def test_a_run_succeeds_although_its_daemon_is_killed(tmp_path, monkeypatch, cap
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
-def test_an_interrupt_of_the_command_stops_its_run_with_a_message(
-    tmp_path, monkeypatch, capsys
-):
+def test_an_interrupt_of_the_command_stops_its_run_with_a_message(tmp_path, monkeypatch, capsys):
     home = make_good_home(tmp_path)
     assert call(monkeypatch, capsys, INGEST, home.environment).status == 0
     environment = {**home.environment, "MLFLOW_TRACKING_URI": ""}

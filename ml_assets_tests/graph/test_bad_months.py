@@ -29,9 +29,7 @@ def damage(folder, month, change):
     path.write_bytes(change(path.read_bytes()))
 
 
-def test_each_unreadable_month_is_named_with_its_error_and_the_others_are_stored(
-    project, tmp_path
-):
+def test_each_unreadable_month_is_named_with_its_error_and_the_others_are_stored(project, tmp_path):
     published = tmp_path / "published"
     damage(published, Month(2023, 2), lambda whole: b"")
     damage(published, Month(2023, 4), lambda whole: whole[: len(whole) // 2])

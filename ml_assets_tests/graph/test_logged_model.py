@@ -1,4 +1,4 @@
-"""What MLflow is told of a model, and what of it is loaded again; on two months, with the caveat."""
+"""What is logged to MLflow for a model, and loaded from it; on two months, with the caveat."""
 
 import json
 from collections.abc import Iterator

@@ -16,14 +16,14 @@ def test_an_enabled_family_is_trained_promoted_and_predicts_the_same_in_the_serv
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["success"]
-    assert (told["promoted"], told["champion"]) == (True, "lightgbm")
-    checks = told["checks"]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["success"]
+    assert (found["promoted"], found["champion"]) == (True, "lightgbm")
+    checks = found["checks"]
     assert checks["champion_model/serving_parity"]
     assert checks["lightgbm_model/serialization_round_trip"]
     assert checks["lightgbm_model/no_test_leakage"]
-    assert {"lightgbm", "trees", "mlflow"} == set(told["kinds"])
-    assert OPTIONAL_FAMILIES["lightgbm"].description in told["description"]
-    assert told["features"][0]["share"] > 0
-    assert all(feature["description"].endswith(".") for feature in told["features"])
+    assert {"lightgbm", "trees", "mlflow"} == set(found["kinds"])
+    assert OPTIONAL_FAMILIES["lightgbm"].description in found["description"]
+    assert found["features"][0]["share"] > 0
+    assert all(feature["description"].endswith(".") for feature in found["features"])

@@ -22,7 +22,7 @@ def main(home: Path) -> None:
         )
         decision = DecisionLog(str(home), "sample_green").all()[-1]
         node = project.definitions.resolve_asset_graph().get(dg.AssetKey("lightgbm_model"))
-        told = {
+        found = {
             "success": trained.success,
             "promoted": decision.promoted,
             "champion": decision.champion,
@@ -37,7 +37,7 @@ def main(home: Path) -> None:
                 for record in project.metadata("lightgbm_model")["features"].records
             ],
         }
-    print(json.dumps(told))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
