@@ -6,12 +6,10 @@ ends with the process that started it, even if that is killed.
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +18,12 @@ from typing import Any, Final
 import urllib3
 
 from ml_assets.config.settings import TOKEN_VARIABLE
-from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.registry.export_bundle import export
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER, ChampionManifest
-from ml_assets.serving.server import serve
 from ml_assets.storage.model_version import ModelVersion
 
+PROCESS_MODULE: Final = "ml_assets.serving.candidate"
 _LOG: Final = "service.log"
 _STOP_SECONDS = 10.0
 _RESPONSE_SECONDS = 60.0
@@ -134,14 +131,13 @@ def serve_bundle(home: Path, manifest: ChampionManifest) -> Iterator[CandidateSe
 
 def _start(home: Path) -> CandidateService:
     variables = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
-    # A registry that does not exist, so that the exported version stays.
-    variables |= {"ML_ASSETS_HOME": str(home), "MLFLOW_TRACKING_URI": sqlite_url(home / "none.db")}
+    variables |= {"ML_ASSETS_HOME": str(home)}
     try:
         # The socket listens already, so that requests wait for the service to start.
         with socket.create_server(("127.0.0.1", 0)) as listening, open(home / _LOG, "wb") as log:
             port = listening.getsockname()[1]
             process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(listening.fileno()), str(home)],
+                [sys.executable, "-m", PROCESS_MODULE, str(listening.fileno()), str(home)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -152,19 +148,3 @@ def _start(home: Path) -> CandidateService:
     except OSError as error:
         raise ServiceUnresponsive(f"the service cannot be started: {error}") from error
     return CandidateService(port, process, home / _LOG)
-
-
-def main(descriptor: int, home: Path) -> None:
-    """Serve on a socket opened by the parent, until the parent ends or closes the pipe."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    serve(socket.socket(fileno=descriptor), home, home / "requests", lambda _: None)
-
-
-def _end_with_parent() -> None:
-    while os.read(sys.stdin.fileno(), 1024):
-        pass
-    signal.raise_signal(signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))

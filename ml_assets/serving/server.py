@@ -41,6 +41,8 @@ def serve(
     log_folder: Path,
     announce: Callable[[FastAPI], None],
     hosts: AllowedHosts = LOOPBACK_HOSTS,
+    *,
+    watch_registry: bool = True,
 ) -> None:
     """Serve requests until SIGTERM or Ctrl-C, then finish those in progress.
 
@@ -51,6 +53,8 @@ def serve(
         announce: Called when the server is up, and again whenever the status of the model changes,
             until a model is served or the registry has no champion.
         hosts: Host names of the service, checked when there is no token.
+        watch_registry: Whether to follow the registry's champion; otherwise the version that was
+            handed over is served to the end.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("ml_assets").setLevel(logging.INFO)
@@ -58,7 +62,7 @@ def serve(
     token = read_api_token(os.environ)
     variables = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     watcher = SupervisedSidecar([sys.executable, "-m", WATCHER_MODULE], variables)
-    models = RegistryModelProvider(local_home / SERVING_FOLDER, watcher)
+    models = RegistryModelProvider(local_home / SERVING_FOLDER, watcher if watch_registry else None)
     app = create_app(models, token=token, hosts=hosts, log=RequestLog(log_folder))
     config = uvicorn.Config(
         app,

@@ -236,9 +236,9 @@ def test_no_process_and_no_folder_is_left(made, monkeypatch, tmp_path):
     monkeypatch.setattr(candidate_service.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("ML_ASSETS_API_TOKEN", "of the real service")  # the candidate's has none
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    before = set(running(candidate_service.__name__))
+    before = set(running(candidate_service.PROCESS_MODULE))
     assert check_again(made[0]).passed
-    assert set(running(candidate_service.__name__)) <= before
+    assert set(running(candidate_service.PROCESS_MODULE)) <= before
     assert list(tmp_path.iterdir()) == []
 
 
@@ -267,11 +267,13 @@ def test_the_service_ends_when_its_parent_is_killed(made, tmp_path):
     )
     try:
         service = int(starter.stdout.readline())
+        children = Path(f"/proc/{service}/task/{service}/children").read_text()
+        assert children == "", "it needs no registry, and so no process that watches one"
         os.kill(starter.pid, signal.SIGKILL)
     finally:
         starter.kill()
         starter.wait()
     deadline = time.monotonic() + 60
-    while service in running(candidate_service.__name__):
+    while service in running(candidate_service.PROCESS_MODULE):
         assert time.monotonic() < deadline
         time.sleep(0.1)
