@@ -62,7 +62,8 @@ def _require_possible(settings: Settings, version: str | None) -> None:
         click.ClickException: with why that version cannot serve, and the way out.
     """
     from ml_assets.promotion.manual import OverrideRejected, require_possible
-    from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnavailable
+    from ml_assets.registry import TrackingUnavailable
+    from ml_assets.registry.mlflow_store import TrackingStore
     from ml_assets.registry.registry import LOCK, Registry, repair_aliases
     from ml_assets.storage.atomic import locked
 

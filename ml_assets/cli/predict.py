@@ -93,8 +93,9 @@ def _predict(
     overwrite: bool,
     ignored: tuple[str, ...],
 ) -> "BatchSummary":
+    from ml_assets.registry import TrackingUnavailable
     from ml_assets.registry.loading import ModelNotFound, load_model
-    from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnavailable
+    from ml_assets.registry.mlflow_store import TrackingStore
     from ml_assets.requests.batch import predict_file, require_possible
 
     # Checked before the model is loaded, which takes seconds.

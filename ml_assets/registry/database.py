@@ -10,16 +10,17 @@ import sqlite3
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+import mlflow.db
+import mlflow.store.db_migrations
+from alembic.script import ScriptDirectory
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.secrets import ShownError
 from ml_assets.storage.leftovers import UNMARKED_SUFFIX
 from ml_assets.storage.sqlite import connect, move_aside, new_database, remove_unfinished, tables
-
-if TYPE_CHECKING:
-    from alembic.script import ScriptDirectory
 
 _LOG = logging.getLogger(__name__)
 _LOCATIONS = {
@@ -134,18 +135,13 @@ def move_artifact_locations(database: Path, experiment: str, location: str, home
 
 
 def _create(database: Path, artifact_location: str) -> None:
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
     with new_database(database) as temporary:
         SqlAlchemyStore(sqlite_url(temporary), artifact_location).engine.dispose()
 
 
 @cache
-def _scripts() -> "ScriptDirectory":
+def _scripts() -> ScriptDirectory:
     """Return MLflow's migrations; cached, since each step opens the store several times."""
-    import mlflow.store.db_migrations
-    from alembic.script import ScriptDirectory
-
     return ScriptDirectory(str(Path(mlflow.store.db_migrations.__path__[0])))
 
 
@@ -164,8 +160,6 @@ def _migrate(database: Path, revision: str | None) -> Path:
     Returns:
         The file with the database as it was before.
     """
-    import mlflow.db
-
     kept = database.with_name(f"{database.name}.schema-{revision}")
     migrated = database.with_name(f".{database.name}.migrated{UNMARKED_SUFFIX}")
     remove_unfinished(database)

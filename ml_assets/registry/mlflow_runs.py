@@ -7,15 +7,18 @@ MLflow's autologging log to it.
 """
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import DatasetInput, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 
 DAGSTER_RUN_TAG = "dagster_run_id"
 """The tag that dagster-mlflow sets, too; it finds everything that a Dagster run has logged."""
@@ -42,7 +45,7 @@ class TrackedRun:
         inherited: Tags that its children get, too, so that they are closed with it.
     """
 
-    client: "MlflowClient"
+    client: MlflowClient
     run_id: str
     experiment_id: str
     inherited: Mapping[str, str] = field(default_factory=dict)
@@ -60,8 +63,6 @@ class TrackedRun:
             metrics: Values by name.
             tags: Tags of the run.
         """
-        from mlflow.entities import Metric, Param, RunTag
-
         now = int(time.time() * 1000)
         self.client.log_batch(
             self.run_id,
@@ -70,7 +71,7 @@ class TrackedRun:
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
 
-    def log_datasets(self, datasets: "Sequence[DatasetInput]") -> None:
+    def log_datasets(self, datasets: Sequence[DatasetInput]) -> None:
         """Log the datasets that the run read."""
         self.client.log_inputs(self.run_id, datasets)
 
@@ -80,9 +81,6 @@ class TrackedRun:
 
     def log_bytes(self, content: bytes, file: str) -> None:
         """Log bytes as a file, for example a PNG."""
-        import tempfile
-        from pathlib import Path
-
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / Path(file).name
             path.write_bytes(content)
@@ -119,7 +117,7 @@ class TrackedRun:
 
 @contextlib.contextmanager
 def tracked_run(
-    client: "MlflowClient", experiment: str, name: str, tags: Mapping[str, str]
+    client: MlflowClient, experiment: str, name: str, tags: Mapping[str, str]
 ) -> Iterator[TrackedRun]:
     """Open a run; it ends FINISHED, FAILED on an exception, KILLED on an interruption.
 
@@ -132,8 +130,6 @@ def tracked_run(
     Raises:
         LookupError: The experiment does not exist.
     """
-    import mlflow
-
     found = client.get_experiment_by_name(experiment)
     if found is None:
         raise LookupError(f"MLflow has no experiment {experiment!r}: open the store first")
@@ -146,7 +142,7 @@ def tracked_run(
 
 
 def close_orphaned_runs(
-    client: "MlflowClient", experiment: str, outcome: Callable[[str], str | None]
+    client: MlflowClient, experiment: str, outcome: Callable[[str], str | None]
 ) -> list[str]:
     """End runs that are still RUNNING although their Dagster run is over (its worker died).
 
@@ -177,7 +173,7 @@ def close_orphaned_runs(
 
 
 def _fail_incomplete_models(
-    client: "MlflowClient", experiment_id: str, outcome: Callable[[str], str | None]
+    client: MlflowClient, experiment_id: str, outcome: Callable[[str], str | None]
 ) -> None:
     """Mark models FAILED that a killed process was logging; MLflow would show them as PENDING.
 
@@ -190,12 +186,8 @@ def _fail_incomplete_models(
             client.finalize_logged_model(model.model_id, "FAILED")
 
 
-def _is_abandoned(
-    client: "MlflowClient", run_id: str, outcome: Callable[[str], str | None]
-) -> bool:
+def _is_abandoned(client: MlflowClient, run_id: str, outcome: Callable[[str], str | None]) -> bool:
     """Whether the Dagster run of this MLflow run is over, or the MLflow run was purged."""
-    from mlflow.exceptions import MlflowException
-
     try:
         owner = client.get_run(run_id).data.tags.get(OWNER_TAG)
     except MlflowException as error:
@@ -205,7 +197,7 @@ def _is_abandoned(
     return owner is not None and outcome(owner) is not None
 
 
-def _running(client: "MlflowClient", experiment_id: str) -> list[Any]:
+def _running(client: MlflowClient, experiment_id: str) -> list[Any]:
     def page_after(token: str | None) -> Any:
         query = "attributes.status = 'RUNNING'"
         return client.search_runs([experiment_id], filter_string=query, page_token=token)
@@ -220,7 +212,7 @@ def _running(client: "MlflowClient", experiment_id: str) -> list[Any]:
 
 @contextlib.contextmanager
 def _terminate_with_status(
-    client: "MlflowClient", run_id: str, finished: str = "FINISHED"
+    client: MlflowClient, run_id: str, finished: str = "FINISHED"
 ) -> Iterator[None]:
     status = "KILLED"  # an interrupted step, Ctrl-C, SystemExit
     try:

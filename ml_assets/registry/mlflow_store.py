@@ -3,16 +3,26 @@
 import contextlib
 import os
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from urllib.parse import urlsplit
+
+import mlflow
+import requests
+from mlflow import MlflowClient
+from mlflow.environment_variables import (
+    MLFLOW_TRACKING_INSECURE_TLS,
+    MLFLOW_TRACKING_SERVER_CERT_PATH,
+)
 
 from ml_assets.config.settings import EXPERIMENT, Settings
 from ml_assets.config.sqlite_url import sqlite_path
+from ml_assets.registry import NothingTracked, TrackingUnavailable, artifact_location
 from ml_assets.registry.database import UnusableDatabase, move_artifact_locations, prepare
-from ml_assets.secrets import ShownError, error_text, without_credentials
+from ml_assets.secrets import error_text, without_credentials
 from ml_assets.storage.atomic import StorageError, locked
 from ml_assets.storage.faults import (
     storage_error_message,
@@ -20,55 +30,13 @@ from ml_assets.storage.faults import (
     wait_until_usable,
 )
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
 REACH_SECONDS = 5.0
-RETRIES = "4"
-"""Retries of a request to a server that stopped answering: half a minute, enough for a restart.
-MLflow's default of seven takes four minutes a request, while a run waits and holds its pool."""
 
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_ARTIFACT_SCHEMES = {"s3", "gs", "wasbs", "abfss", "hdfs", "ftp", "sftp"}
-"""Schemes of fsspec URLs under which MLflow can store artifacts, too. Not ``dbfs``: MLflow supports
-it only with Databricks as the server, which chooses the location itself."""
-
-
 _UNCHANGED = "Nothing was trained, registered or changed by this step"
 _OTHER_SCHEMA = re.compile(
     r"out-of-date database schema|Can't locate revision|No such revision|no such (table|column)"
 )
-
-
-class NothingTracked(ShownError, LookupError):
-    """Nothing has been logged to this store yet; the message names the remedy."""
-
-
-class TrackingUnavailable(ShownError, RuntimeError):
-    """The store is unreachable or unusable; raised before hours of work, not after."""
-
-
-def artifact_location(home: str, local_home: Path) -> str:
-    """Return where a database-backed store keeps artifacts: in the home, if MLflow supports it.
-
-    MLflow does not support ``memory://``, ``abfs://``, ``az://`` and others, and would report it
-    only after the fit. It shows the location of every artifact, so a URL with a password is not
-    used either.
-
-    Args:
-        home: The home of the assets, a folder or an fsspec URL.
-        local_home: Folder to use otherwise.
-
-    Returns:
-        A folder or URL; a folder with ``%``, ``?`` or ``#`` in its path as a ``file:`` URL, since
-        MLflow reads those as a URL's.
-    """
-    parts = urlsplit(home)
-    secret = parts.password is not None or bool(parts.query)
-    if "://" in home and parts.scheme in _ARTIFACT_SCHEMES and not secret:
-        return f"{home}/mlartifacts"
-    folder = (local_home if "://" in home else Path(home)) / "mlartifacts"
-    return folder.as_uri() if {*"%?#"} & {*str(folder)} else str(folder)
 
 
 @dataclass(frozen=True)
@@ -94,16 +62,13 @@ class TrackingStore:
         location = artifact_location(settings.home, settings.local_home)
         return cls(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
 
-    def client(self) -> "MlflowClient":
+    def client(self) -> MlflowClient:
         """Return a client of this store, migrated if needed; MLflow's fluent API uses it, too.
 
         Raises:
             TrackingUnavailable: The store does not answer within a few seconds, or is unusable.
         """
-        self._configure()
         self._check_reachable()
-        import mlflow
-
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         with self._migration_lock():
@@ -120,7 +85,7 @@ class TrackingStore:
         mlflow.set_experiment(self.experiment)
         return client
 
-    def reader(self) -> "MlflowClient":
+    def reader(self) -> MlflowClient:
         """Return a client for reading; unlike :meth:`client`, it creates nothing.
 
         Raises:
@@ -134,10 +99,7 @@ class TrackingStore:
                 "first (`ml-assets run`, or the job train_models), or set ML_ASSETS_HOME to the "
                 "home that has one"
             )
-        self._configure()
         self._check_reachable(write=False)
-        import mlflow
-
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         try:
@@ -155,11 +117,6 @@ class TrackingStore:
             raise TrackingUnavailable(self._error_message(error, "cannot be used")) from error
         return client
 
-    def _configure(self) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
-
     @property
     def _database(self) -> Path | None:
         """The SQLite database, if the store is one."""
@@ -174,7 +131,7 @@ class TrackingStore:
             self._database, self.experiment, self.artifact_location, self.lock_folder.resolve()
         )
 
-    def _create_experiment(self, client: "MlflowClient") -> None:
+    def _create_experiment(self, client: MlflowClient) -> None:
         found = client.get_experiment_by_name(self.experiment)
         if found is not None and found.lifecycle_stage != "active":
             raise TrackingUnavailable(
@@ -201,12 +158,6 @@ class TrackingStore:
             self._check_database(_DATABASE_PORTS[scheme])
 
     def _check_server(self) -> None:
-        import requests
-        from mlflow.environment_variables import (
-            MLFLOW_TRACKING_INSECURE_TLS,
-            MLFLOW_TRACKING_SERVER_CERT_PATH,
-        )
-
         insecure, certificate = (
             MLFLOW_TRACKING_INSECURE_TLS.get(),
             MLFLOW_TRACKING_SERVER_CERT_PATH.get(),
@@ -228,8 +179,6 @@ class TrackingStore:
             raise TrackingUnavailable(self._error_message(f"status {status}"))
 
     def _check_database(self, default_port: int) -> None:
-        import socket
-
         parts = urlsplit(self.uri)
         if parts.hostname is None:
             return

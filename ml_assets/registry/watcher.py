@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
 from ml_assets.config.sqlite_url import sqlite_path
+from ml_assets.registry import NothingTracked, TrackingUnavailable
 from ml_assets.registry.export_bundle import bundle_name, export, is_complete, prune
-from ml_assets.registry.mlflow_store import NothingTracked, TrackingStore, TrackingUnavailable
+from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.registry.registry import (
     champion_version,
     explain_missing_champion,

@@ -14,7 +14,8 @@ import mlflow
 import pytest
 
 from ml_assets.config.settings import EXPERIMENT
-from ml_assets.registry.mlflow_store import NothingTracked, TrackingStore, TrackingUnavailable
+from ml_assets.registry import NothingTracked, TrackingUnavailable
+from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.storage import faults
 from ml_assets_tests.cli.calling import COMMAND, call
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.registry.mlflow_store import _ARTIFACT_SCHEMES, artifact_location
+from ml_assets.registry import _ARTIFACT_SCHEMES, artifact_location
 
 LOCAL = Path("/local/home")
 

@@ -13,7 +13,8 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import create_engine
 
 from ml_assets.config.sqlite_url import sqlite_url
-from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnavailable, artifact_location
+from ml_assets.registry import TrackingUnavailable, artifact_location
+from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets_tests.interrupting import count_statements, in_a_process, interrupted
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 

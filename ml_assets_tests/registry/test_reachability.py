@@ -1,5 +1,7 @@
-"""A tracking server that is away, hangs or is broken is told at once, before any work."""
+"""A tracking server that is down, hangs or is broken is reported at once, before any work."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -9,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.registry.mlflow_store import TrackingStore, TrackingUnavailable
+from ml_assets.registry import TrackingUnavailable
+from ml_assets.registry.mlflow_store import TrackingStore
+from ml_assets_tests.conftest import inherited_environment
 
 EXPERIMENT = "taxi-trip-duration"
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
 def store(uri: str, folder: Path) -> TrackingStore:
@@ -99,13 +104,16 @@ def test_a_databricks_profile_is_no_host_to_knock_at(tmp_path):
     store("databricks://production", tmp_path)._check_reachable()
 
 
-def test_a_server_that_goes_away_meanwhile_is_waited_for_half_a_minute(tmp_path, monkeypatch):
-    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
-
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-    patient = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
-    store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path).client()
-    assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == 4 < patient
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "6")
-    store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path).client()
-    assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == 6, "whoever set it wins"
+@pytest.mark.parametrize(("setting", "retries"), [({}, 4), ({RETRIES: "6"}, 6)])
+def test_a_request_is_retried_for_half_a_minute_unless_configured(setting, retries):
+    code = (
+        "import ml_assets.registry.mlflow_store, mlflow.environment_variables as variables; "
+        f"print(variables.{RETRIES}.get())"
+    )
+    environment = {
+        name: value for name, value in inherited_environment().items() if name != RETRIES
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment | setting, capture_output=True, check=True
+    )
+    assert int(done.stdout) == retries

@@ -7,7 +7,7 @@ its Dagster run is marked as ended (``orphaned_runs``), these sensors close it.
 import dagster as dg
 
 from ml_assets.defs.resources.mlflow import MlflowTracking
-from ml_assets.registry.mlflow_store import TrackingUnavailable
+from ml_assets.registry import TrackingUnavailable
 
 _MINIMUM_INTERVAL_SECONDS = 30
 

@@ -17,7 +17,7 @@ from ml_assets.defs.operations.run_tags import (
 )
 from ml_assets.ingestion import InvalidSource, SourceUnavailable
 from ml_assets.ingestion.ingest_plan import RunOutcome, RunState
-from ml_assets.registry.mlflow_store import TrackingUnavailable
+from ml_assets.registry import TrackingUnavailable
 
 RUN_KEY_TAG = "dagster/run_key"
 _MAX_NAMED = 3

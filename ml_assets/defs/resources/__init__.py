@@ -9,7 +9,7 @@ from ml_assets.config.settings import EXPERIMENT, REGISTERED_MODEL, Settings
 from ml_assets.defs.resources.io_manager import MonthlyTableIOManager
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import RequestLogResource, TripSourceResource, TripStoreResource
-from ml_assets.registry.mlflow_store import artifact_location
+from ml_assets.registry import artifact_location
 from ml_assets.secrets import without_credentials
 
 

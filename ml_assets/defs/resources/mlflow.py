@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ml_assets.config.code_version import model_code_version
+from ml_assets.registry import NothingTracked
 from ml_assets.registry.links import pages, run_page, source_tags, ui_command
-from ml_assets.registry.mlflow_runs import (
-    DAGSTER_RUN_TAG,
-    TrackedRun,
-    close_orphaned_runs,
-    tracked_run,
-)
-from ml_assets.registry.mlflow_store import TrackingStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from ml_assets.evaluation.records import TrainingSet
+    from ml_assets.registry.mlflow_runs import TrackedRun
+    from ml_assets.registry.mlflow_store import TrackingStore
     from ml_assets.registry.registry import Registry
 
 _OUTCOMES = {
@@ -59,8 +55,6 @@ class MlflowTracking(dg.ConfigurableResource):
 
     def reader(self) -> "MlflowClient":
         """Return a client to read runs and the registry; creates the store if there is none."""
-        from ml_assets.registry.mlflow_store import NothingTracked
-
         store = self._store()
         try:
             return store.reader()
@@ -74,8 +68,10 @@ class MlflowTracking(dg.ConfigurableResource):
         return Registry(self.client(), self.registered_model, Path(self.lock_folder))
 
     @contextlib.contextmanager
-    def run(self, context: dg.AssetExecutionContext, name: str) -> Iterator[TrackedRun]:
+    def run(self, context: dg.AssetExecutionContext, name: str) -> "Iterator[TrackedRun]":
         """Open an MLflow run for the executing step."""
+        from ml_assets.registry.mlflow_runs import DAGSTER_RUN_TAG, tracked_run
+
         client = self.client()
         self.close_orphaned(client, context.instance)
         tags = {
@@ -106,6 +102,7 @@ class MlflowTracking(dg.ConfigurableResource):
         Returns:
             Ids of the ended MLflow runs.
         """
+        from ml_assets.registry.mlflow_runs import close_orphaned_runs
 
         def outcome(dagster_run_id: str) -> str | None:
             run = instance.get_run_by_id(dagster_run_id)
@@ -125,7 +122,7 @@ class MlflowTracking(dg.ConfigurableResource):
         )
         return self._as_metadata(found)
 
-    def run_links(self, run: TrackedRun) -> dict[str, dg.MetadataValue]:
+    def run_links(self, run: "TrackedRun") -> dict[str, dg.MetadataValue]:
         """Return a link to a run; for a database, the UI's command."""
         return self._as_metadata(run_page(self.tracking_uri, run.experiment_id, run.run_id))
 
@@ -134,7 +131,9 @@ class MlflowTracking(dg.ConfigurableResource):
             return {"open_mlflow": dg.MetadataValue.text(ui_command(self.tracking_uri))}
         return {shown: dg.MetadataValue.url(address) for shown, address in links.items()}
 
-    def _store(self) -> TrackingStore:
+    def _store(self) -> "TrackingStore":
+        from ml_assets.registry.mlflow_store import TrackingStore
+
         return TrackingStore(
             self.tracking_uri, self.experiment, self.artifact_location, Path(self.lock_folder)
         )
