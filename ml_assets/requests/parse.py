@@ -1,13 +1,14 @@
-"""Fast parsing of a single JSON request, by the rules of ``check_requests``.
-
-Plain Python, so that the service needs no table library for single requests.
-"""
+"""Fast parsing of a single JSON request in plain Python, by the rules of ``check_requests``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
 
 from ml_assets.requests.fields import (
     MAX_QUOTED_NAME,
@@ -32,12 +33,7 @@ from ml_assets.requests.validate import (
 )
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import polars as pl
-
-    Columns = dict[str, npt.NDArray[Any]]
+Columns = dict[str, npt.NDArray[Any]]
 
 _DAYS_AHEAD = timedelta(days=PICKUP_DAYS_AHEAD)
 _EPOCH = datetime(1970, 1, 1)
@@ -135,15 +131,13 @@ def read_request(fields: object, now: datetime | None = None) -> Request | Refus
     return Request(int(pickup_zone), int(dropoff_zone), miles, pickup, passengers)
 
 
-def request_columns(requests: Sequence[Request]) -> "Columns":
+def request_columns(requests: Sequence[Request]) -> Columns:
     """Convert requests to arrays by ``REQUEST_COLUMNS``, the input of a pipeline.
 
     Returns:
         Zones int16, miles float64, New York wall time in microseconds, passengers float32 with NaN
         where unknown: the types of the training data.
     """
-    import numpy as np
-
     types = _column_types()
     zones, dropoffs, miles, times, passengers = (
         zip(*requests, strict=True) if requests else ((),) * len(types)
@@ -157,7 +151,7 @@ def request_columns(requests: Sequence[Request]) -> "Columns":
     }
 
 
-def columns_of(frame: "pl.DataFrame") -> "Columns":
+def columns_of(frame: pl.DataFrame) -> Columns:
     """Convert a frame of valid requests to the arrays of :func:`request_columns`.
 
     Args:
@@ -169,9 +163,7 @@ def columns_of(frame: "pl.DataFrame") -> "Columns":
     }
 
 
-def _column_types() -> "dict[str, np.dtype[Any]]":
-    import numpy as np
-
+def _column_types() -> dict[str, np.dtype[Any]]:
     types = ("int16", "int16", "float64", "datetime64[us]", "float32")
     return {name: np.dtype(text) for name, text in zip(REQUEST_COLUMNS, types, strict=True)}
 

@@ -1,16 +1,12 @@
-"""Parsing of pick-up times to New York wall time, for one value or a column.
-
-Polars is imported only to parse a column.
-"""
+"""Parsing of pick-up times to New York wall time, for one value or a column."""
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import polars as pl
 
 from ml_assets.trips.calendar import NEW_YORK
-
-if TYPE_CHECKING:
-    import polars as pl
 
 _ISO_TIME: Final = (
     r"^(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -60,14 +56,12 @@ def read_time(text: str) -> datetime | None:
     return new_york_time(instant.replace(tzinfo=UTC))
 
 
-def to_wall_time(column: "pl.Series") -> "pl.Series":
+def to_wall_time(column: pl.Series) -> pl.Series:
     """Parse a column like :func:`read_time`; null where invalid or far out of range.
 
     Args:
         column: Text, times or dates; times with a time zone are converted.
     """
-    import polars as pl
-
     if column.dtype not in (pl.Datetime, pl.Date):
         return _parsed(column.cast(pl.String))
     kept = is_parseable(column)
@@ -76,10 +70,8 @@ def to_wall_time(column: "pl.Series") -> "pl.Series":
     return kept.cast(pl.Datetime("us"))
 
 
-def is_parseable(column: "pl.Series") -> "pl.Series":
+def is_parseable(column: pl.Series) -> pl.Series:
     """Return the times that can be converted, null for others."""
-    import polars as pl
-
     if column.dtype == pl.Date:
         a_day = 1.0
     else:
@@ -93,10 +85,8 @@ def is_parseable(column: "pl.Series") -> "pl.Series":
     return pl.select(kept=pl.when(inside).then(column).otherwise(None))["kept"]
 
 
-def _parsed(texts: "pl.Series") -> "pl.Series":
+def _parsed(texts: pl.Series) -> pl.Series:
     """Parse ISO 8601 texts to New York wall time."""
-    import polars as pl
-
     part = pl.col("text").str.extract_groups(_ISO_TIME).struct
     written = pl.concat_str(
         part["day"], pl.lit(" "), part["minute"].fill_null("00:00"),

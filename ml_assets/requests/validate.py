@@ -1,19 +1,15 @@
-"""Validation of requests: the same rules for batch files, the prediction service and the UI.
-
-Polars is imported only to check a frame.
-"""
+"""Validation of requests: the same rules for batch files, the prediction service and the UI."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import polars as pl
 
 from ml_assets.requests.pickup_time import is_parseable, new_york_time, to_wall_time
 from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS
-
-if TYPE_CHECKING:
-    import polars as pl
 
 REQUIRED_FIELDS: Final = REQUEST_COLUMNS[:3]
 """Required fields of a request: the two zones and the distance."""
@@ -86,9 +82,9 @@ class CheckedRequests:
         reasons: Why each input row is invalid: field, value and range; null where valid.
     """
 
-    requests: "pl.DataFrame"
-    valid: "pl.Series"
-    reasons: "pl.Series"
+    requests: pl.DataFrame
+    valid: pl.Series
+    reasons: pl.Series
 
 
 def latest_pickup(now: datetime | None = None) -> datetime:
@@ -110,7 +106,7 @@ def wrong(field: str, shown: str) -> str:
     return f"{field} must be {RULES[field]}, not {shown}"
 
 
-def requests_frame(requests: Iterable[Any]) -> "pl.DataFrame":
+def requests_frame(requests: Iterable[Any]) -> pl.DataFrame:
     """Convert requests from JSON to a frame for :func:`check_requests`.
 
     A column of only numbers keeps its type; other columns become text.
@@ -118,18 +114,14 @@ def requests_frame(requests: Iterable[Any]) -> "pl.DataFrame":
     Args:
         requests: Mappings with any values; anything else counts as a request without fields.
     """
-    import polars as pl
-
     rows = [row if isinstance(row, Mapping) else {} for row in requests]
     return pl.DataFrame(
         [_column([row.get(name) for row in rows]).alias(name) for name in REQUEST_COLUMNS]
     )
 
 
-def _column(values: list[Any]) -> "pl.Series":
+def _column(values: list[Any]) -> pl.Series:
     """Return the values of a field as a column of their type if lossless, else as text."""
-    import polars as pl
-
     found = {*map(type, values)} - {type(None)}
     plain = {float: pl.Float64, int: pl.Int64}.get(found.pop()) if len(found) == 1 else None
     if plain is not None:
@@ -138,7 +130,7 @@ def _column(values: list[Any]) -> "pl.Series":
     return pl.Series([as_text(value) for value in values], dtype=pl.String)
 
 
-def check_requests(frame: "pl.DataFrame", now: datetime | None = None) -> CheckedRequests:
+def check_requests(frame: pl.DataFrame, now: datetime | None = None) -> CheckedRequests:
     """Validate the rows of a frame as requests.
 
     Numbers may be text (``"74"``), zones and passengers whole floats. A time without an offset is
@@ -149,8 +141,6 @@ def check_requests(frame: "pl.DataFrame", now: datetime | None = None) -> Checke
         frame: Columns of any type; absent request fields count as missing.
         now: Pick-up time of requests without one; by default the current time.
     """
-    import polars as pl
-
     here = new_york_time(now)
     given = pl.DataFrame(
         [
@@ -175,23 +165,19 @@ def check_requests(frame: "pl.DataFrame", now: datetime | None = None) -> Checke
     )
 
 
-def states_no_pickup(frame: "pl.DataFrame") -> "pl.Series":
+def states_no_pickup(frame: pl.DataFrame) -> pl.Series:
     """Whether each row has no pick-up time and is predicted for the current time.
 
     Args:
         frame: As for :func:`check_requests`.
     """
-    import polars as pl
-
     if "pickup_datetime" not in frame.columns:
         return pl.Series([True] * frame.height, dtype=pl.Boolean)
     return _given(frame["pickup_datetime"]).is_null()
 
 
-def _ranges(here: datetime) -> dict[str, "pl.Expr"]:
+def _ranges(here: datetime) -> dict[str, pl.Expr]:
     """Return the expressions that check the range of each field."""
-    import polars as pl
-
     last = here + timedelta(days=PICKUP_DAYS_AHEAD)
     inside: dict[str, tuple[Any, Any]] = {
         **WHOLE_NUMBERS,
@@ -205,9 +191,7 @@ def _ranges(here: datetime) -> dict[str, "pl.Expr"]:
     }
 
 
-def _typed(read: "pl.DataFrame", here: datetime) -> "pl.DataFrame":
-    import polars as pl
-
+def _typed(read: pl.DataFrame, here: datetime) -> pl.DataFrame:
     return read.select(
         pl.col("PULocationID", "DOLocationID").cast(pl.Int16),
         pl.col("trip_distance"),
@@ -216,10 +200,8 @@ def _typed(read: "pl.DataFrame", here: datetime) -> "pl.DataFrame":
     )
 
 
-def _reasons(given: "pl.DataFrame", fits: "pl.DataFrame", valid: "pl.Series") -> "pl.Series":
+def _reasons(given: pl.DataFrame, fits: pl.DataFrame, valid: pl.Series) -> pl.Series:
     """Return why each row is invalid; null where it is valid."""
-    import polars as pl
-
     invalid = given.filter(~valid)
     invalid_fits = fits.filter(~valid)
     parts = []
@@ -237,10 +219,8 @@ def _reasons(given: "pl.DataFrame", fits: "pl.DataFrame", valid: "pl.Series") ->
     return rows.join(invalid_rows, on="row", how="left", maintain_order="left")["reason"]
 
 
-def _given(column: "pl.Series") -> "pl.Series":
+def _given(column: pl.Series) -> pl.Series:
     """Return a column as numbers, times or text, null where blank."""
-    import polars as pl
-
     dtype = column.dtype
     if dtype.is_float():
         return column.fill_nan(None)
@@ -261,10 +241,8 @@ def _given(column: "pl.Series") -> "pl.Series":
     return text.to_frame().select(text=pl.when(empty).then(None).otherwise("text"))["text"]
 
 
-def _short(texts: "pl.Series") -> "pl.Series":
+def _short(texts: pl.Series) -> pl.Series:
     """Replace texts that are too long to be a value."""
-    import polars as pl
-
     text = pl.col("text")
     short = (
         pl.when(text.str.len_chars() > MAX_VALUE_CHARACTERS).then(pl.lit(TOO_LONG)).otherwise(text)
@@ -272,19 +250,15 @@ def _short(texts: "pl.Series") -> "pl.Series":
     return texts.rename("text").to_frame().select(text=short)["text"]
 
 
-def _numbers(column: "pl.Series") -> "pl.Series":
+def _numbers(column: pl.Series) -> pl.Series:
     """Convert to float64; null where not a number."""
-    import polars as pl
-
     if column.dtype in (pl.Datetime, pl.Date):
         return pl.Series(column.name, [None] * len(column), pl.Float64)
     return column.cast(pl.Float64, strict=False).fill_nan(None)
 
 
-def _shown(column: "pl.Series") -> "pl.Series":
+def _shown(column: pl.Series) -> pl.Series:
     """Format each value for a reason; null where missing."""
-    import polars as pl
-
     if column.dtype in (pl.Datetime, pl.Date):
         kept = is_parseable(column).rename("kept")
         far = pl.when(column.is_not_null()).then(pl.lit("a time far out of range"))
