@@ -1,4 +1,4 @@
-"""What a run's progress shows: every step once, and what went wrong in one line."""
+"""Progress of a run: a line for each step and for each error."""
 
 import io
 import re
@@ -16,12 +16,12 @@ from ml_assets.trips.month import Month
 
 class Unreachable(dg.ConfigurableResource):
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        raise ConnectionError("nobody answers")
+        raise ConnectionError("no answer")
 
 
 @dg.op
-def steady() -> None:
-    """Ends well."""
+def succeeding() -> None:
+    """Succeeds."""
 
 
 @dg.op
@@ -33,17 +33,17 @@ def without_months() -> None:
 
 
 @dg.op
-def careless() -> None:
+def raising() -> None:
     raise KeyError("key")
 
 
 @dg.op
-def needy(server: Unreachable) -> None:
-    """Never starts."""
+def unreachable(server: Unreachable) -> None:
+    """Fails before its start."""
 
 
 def shown(*ops: dg.OpDefinition, times: int = 1) -> tuple[str, list[str]]:
-    """What is printed of a run of these ops, and its errors, when each event comes so often."""
+    """Return the output and errors of a run of these ops, each event delivered ``times`` times."""
 
     @dg.job(resource_defs={"server": Unreachable()}, executor_def=dg.in_process_executor)
     def work() -> None:
@@ -62,10 +62,10 @@ def shown(*ops: dg.OpDefinition, times: int = 1) -> tuple[str, list[str]]:
     return printed.getvalue(), progress.errors
 
 
-def test_a_step_is_one_line_however_often_its_events_come():
-    printed, errors = shown(steady, times=3)
-    assert printed.count("steady") == printed.count("\n") == 1
-    assert printed.startswith("✓ steady ")
+def test_a_step_is_one_line_however_often_its_events_are_delivered():
+    printed, errors = shown(succeeding, times=3)
+    assert printed.count("succeeding") == printed.count("\n") == 1
+    assert printed.startswith("✓ succeeding ")
     assert errors == []
 
 
@@ -73,25 +73,25 @@ def test_a_step_is_one_line_however_often_its_events_come():
     ("op", "message"),
     [
         (without_months, "without_months: no month is there: ingest some, then train"),
-        (careless, "careless: KeyError: 'key'"),
+        (raising, "raising: KeyError: 'key'"),
     ],
 )
-def test_a_failure_is_one_line_in_its_own_words(op, message):
+def test_a_failure_is_one_line_with_its_message(op, message):
     printed, errors = shown(op)
     assert errors == [message]
     assert printed.startswith(f"✗ {op.name}")
 
 
 def test_a_run_that_fails_before_its_first_step_says_why():
-    _, errors = shown(needy)
+    _, errors = shown(unreachable)
     assert len(errors) == 1
-    assert "nobody answers" in errors[0]
+    assert "no answer" in errors[0]
     assert "\n" not in errors[0]
 
 
 @contextmanager
 def on_a_terminal(*arguments):
-    """Progress on a terminal of 100 columns, and what the terminal was sent of it by then."""
+    """Progress on a terminal of 100 columns, and a function that returns its current output."""
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, width=100, color_system=None)
     with StepProgress(console, *arguments) as progress:
@@ -104,7 +104,7 @@ def on_a_terminal(*arguments):
         yield progress, sent
 
 
-def test_a_transfer_has_a_bar_with_month_and_megabytes_until_all_has_come():
+def test_a_transfer_has_a_bar_with_month_and_megabytes_until_it_is_complete():
     with on_a_terminal(3) as (progress, sent):
         progress.on_progress(Transfer(Month(2023, 2), 12_340_000, 48_100_000))
         (line,) = [line for line in sent().splitlines() if "MB" in line]
@@ -117,7 +117,7 @@ def test_a_transfer_has_a_bar_with_month_and_megabytes_until_all_has_come():
         assert "2023-03: 12.3 MB" in sent()
 
 
-def test_a_file_gets_plain_lines_only():
+def test_output_to_a_file_has_no_bars():
     printed = io.StringIO()
     with StepProgress(Console(file=printed, width=100), 3) as progress:
         progress.on_progress(Transfer(Month(2023, 2), 12_340_000, 48_100_000))
@@ -126,12 +126,12 @@ def test_a_file_gets_plain_lines_only():
 
 @dg.op
 def xgboost_model() -> None:
-    """Ends well; what it reports of its trials is reported by the test."""
+    """Succeeds; the test reports its trials."""
 
 
 @pytest.fixture
 def step_events():
-    """What Dagster records of a run with one training step."""
+    """Dagster's events of a run with one training step."""
 
     @dg.job(executor_def=dg.in_process_executor)
     def work() -> None:

@@ -1,4 +1,4 @@
-"""Killed at any moment of a decision: one champion, whole, and the next run finishes."""
+"""Kills during the promotion: there is one complete champion, and the next run finishes."""
 
 import shutil
 
@@ -20,7 +20,7 @@ NAME = "taxi-trip-duration"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A home whose best model has not been decided on, and where a synthetic champion serves."""
+    """A home with a synthetic champion and a best model without a decision."""
     home, trips = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("published")
     for number in (1, 2, 3):
         publish(trips, Month(2023, number))
@@ -31,7 +31,7 @@ def trained(tmp_path_factory):
         assert project.run("train_models", steps, keys).success
     client = registry(home)
     best = RecordStore(str(home), "green").read("model_leaderboard", Leaderboard).models[0]
-    # One of the synthetic sample, which every model of real trips may replace.
+    # A model of the synthetic sample, which any model of published trips may replace.
     tags = {"model": "lasso", "dataset": "sample_green", "synthetic": "true"}
     run = client.create_run("0").info.run_id
     old = register(client, NAME, best.model_uri, run, tags)
@@ -41,7 +41,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def home(trained, tmp_path):
-    """A copy of that home; what was logged stays where it is."""
+    """A copy of that home; artifacts of MLflow stay in place."""
     home, trips = trained
     return shutil.copytree(home, tmp_path / "home"), trips
 
@@ -58,7 +58,7 @@ def serving(home, alias=CHAMPION):
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_while_deciding(home, tmp_path, moment):
+def test_after_a_kill_during_the_promotion_the_next_run_finishes(home, tmp_path, moment):
     home, trips = home
     old = serving(home)
     killed(work, tmp_path / "log", moment, home, trips)
@@ -73,7 +73,7 @@ def test_killed_while_deciding(home, tmp_path, moment):
     assert serving(home) != old
     assert serving(home, PREVIOUS) == old
     versions = registry(home).search_model_versions(f"name='{NAME}'")
-    assert len(versions) == 2  # what was registered before it died was taken up
+    assert len(versions) == 2  # the version registered before the kill is reused
     applied = [decision for decision in log.all() if decision.applied]
     assert [d.promoted for d in applied] == ([True, False] if moved else [True])
     assert all(decision.registry_version == serving(home) for decision in applied)

@@ -1,4 +1,4 @@
-"""Killed at any moment of an ingestion: what was good is whole, and the next run finishes."""
+"""Kills during ingestion: stored months stay complete, and the next run finishes."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from ml_assets_tests.project import open_project, settings_for
 
 @pytest.fixture(scope="module")
 def finished(good_home, tmp_path_factory):
-    """What an ingestion of the same months makes of them when nobody disturbs it."""
+    """The result of an undisturbed ingestion of the same months."""
     home = GoodHome(tmp_path_factory.mktemp("finished"), good_home.trips)
     with open_project(settings_for(home.home, home.trips)) as project:
         assert project.ingest(str(MONTHS[0]), str(MONTHS[-1])).success
@@ -21,7 +21,9 @@ def finished(good_home, tmp_path_factory):
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_while_ingesting(good_home, finished, tmp_path, monkeypatch, capsys, moment):
+def test_after_a_kill_during_ingestion_the_next_run_finishes(
+    good_home, finished, tmp_path, monkeypatch, capsys, moment
+):
     home = good_home.copy(tmp_path)
     champion = home.champion()
     killed(work, tmp_path / "log", moment, home.environment)
@@ -40,7 +42,7 @@ def test_killed_while_ingesting(good_home, finished, tmp_path, monkeypatch, caps
 
 
 def require_whole_months(home, before, after):
-    """Every month is as it was before or as it is to be, and nothing else passes for one."""
+    """Assert that every month is the old or the new one, and that there is no other."""
     for table in TABLES:
         stored = home.store.months(table)
         assert stored in (EARLIER, MONTHS)

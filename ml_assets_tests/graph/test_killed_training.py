@@ -1,4 +1,4 @@
-"""Killed at any moment of a training: the old champion serves, and the next run finishes."""
+"""Kills during training: the old champion serves, and the next run finishes."""
 
 import pytest
 
@@ -19,7 +19,7 @@ RECORDS = {
 
 @pytest.fixture(scope="module")
 def ingested(good_home, tmp_path_factory) -> GoodHome:
-    """The good home with the months that came since."""
+    """The home with all published months ingested."""
     home = good_home.copy(tmp_path_factory.mktemp("ingested"))
     with open_project(settings_for(home.home, home.trips)) as project:
         assert project.ingest(str(MONTHS[0]), str(MONTHS[-1])).success
@@ -27,7 +27,9 @@ def ingested(good_home, tmp_path_factory) -> GoodHome:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_while_training(ingested, tmp_path, monkeypatch, capsys, moment):
+def test_after_a_kill_during_training_the_next_run_finishes(
+    ingested, tmp_path, monkeypatch, capsys, moment
+):
     home = ingested.copy(tmp_path)
     champion, before = home.champion(), home.decisions()
     killed(work, tmp_path / "log", moment, home.environment)
@@ -36,7 +38,7 @@ def test_killed_while_training(ingested, tmp_path, monkeypatch, capsys, moment):
     assert ("RUNNING" in home.tracked()) is (moment in TRACKING), "it died at another moment"
     records = RecordStore(str(home.home), "green")
     for asset, kind in RECORDS.items():
-        records.find(asset, kind)  # the old one, the new one or none: never half of one
+        records.find(asset, kind)  # the old, the new or none, but never half of one
     aged(home.home)
 
     again = call(monkeypatch, capsys, TRAIN, home.environment)

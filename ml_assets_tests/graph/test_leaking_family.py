@@ -13,7 +13,7 @@ LEAKS = {
     "the test month": "seems to have seen the test trips",
     "every month": "seems to have memorized the test trips",
 }
-"""What is said of a model that has read these months: its error falls, or only its memory shows."""
+"""The finding on a model that has read these months."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_a_candidate_that_has_read_the_test_durations_is_not_promoted(decided, r
     assert "model_leaderboard/best_model_is_servable" in made["failed_checks"]
 
 
-def test_the_same_family_without_its_memory_passes_the_check(decided):
+def test_the_same_family_without_leakage_passes_the_check(decided):
     made = decided["nothing"]
     assert made["failed_checks"] == []
     assert f"check: {CHECK}" not in made["failed"]

@@ -55,13 +55,13 @@ def artifact(run: Any, name: str) -> Any:
     return json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}"))
 
 
-def test_parameters_and_the_months_that_it_was_fitted_on(logged, record):
+def test_the_run_has_parameters_and_training_months(logged, record):
     expected = {name: str(value) for name, value in record.parameters.items()}
     assert logged.data.params.items() >= expected.items()
     assert logged.data.params["training_months"] == "2023-01"
 
 
-def test_figures_of_both_months_and_what_it_cost(logged, record):
+def test_the_run_has_validation_and_test_metrics_and_cost(logged, record):
     figures = logged.data.metrics
     for prefix, metrics in (("validation_", record.validation), ("test_", record.test)):
         for name, value in metrics.model_dump().items():
@@ -69,7 +69,7 @@ def test_figures_of_both_months_and_what_it_cost(logged, record):
     assert {"fit_seconds", "tuning_seconds", "predict_seconds", "size_bytes"} < set(figures)
 
 
-def test_tags_say_whose_run_it_is_and_what_its_figures_must_be_shown_with(logged, training_set):
+def test_tags_identify_the_run_and_carry_the_caveat(logged, training_set):
     assert training_set.caveat
     expected = {
         "model": "lasso",
@@ -84,7 +84,7 @@ def test_tags_say_whose_run_it_is_and_what_its_figures_must_be_shown_with(logged
     assert logged.info.status == "FINISHED"
 
 
-def test_the_training_set_with_months_and_checksums(logged, training_set):
+def test_the_training_set_is_logged_with_months_and_checksums(logged, training_set):
     stored = TrainingSet.model_validate(artifact(logged, "training_set.json"))
     assert stored == training_set
     assert [(use.month, use.role) for use in stored.months] == [
@@ -93,7 +93,7 @@ def test_the_training_set_with_months_and_checksums(logged, training_set):
     assert all(len(use.raw_sha256) == 64 for use in stored.months)
 
 
-def test_feature_importance_and_slices(logged):
+def test_feature_importance_and_slices_are_logged(logged):
     importance = artifact(logged, "feature_importance.json")
     assert importance
     assert all(isinstance(value, float) for value in importance.values())
@@ -102,7 +102,7 @@ def test_feature_importance_and_slices(logged):
     assert "feature_importance.png" in names
 
 
-def test_signature_and_an_input_example(record):
+def test_the_model_has_a_signature_and_an_input_example(record):
     model = mlflow.models.Model.load(record.model_uri)
     columns = {
         column.name: (str(column.type), column.required) for column in model.signature.inputs
@@ -119,7 +119,7 @@ def test_signature_and_an_input_example(record):
     assert len(example) == 5
 
 
-def test_a_trial_is_a_child_named_with_its_family(logged):
+def test_a_trial_is_a_child_run_named_by_its_family(logged):
     client = mlflow.MlflowClient()
     children = client.search_runs(
         [logged.info.experiment_id], f"tags.`mlflow.parentRunId` = '{logged.info.run_id}'"
@@ -130,7 +130,7 @@ def test_a_trial_is_a_child_named_with_its_family(logged):
     assert "dagster_run_id" not in children[0].data.tags
 
 
-def test_the_published_months_are_its_datasets(logged, training_set):
+def test_the_published_months_are_logged_as_datasets(logged, training_set):
     found = {entry.dataset.name: entry for entry in logged.inputs.dataset_inputs}
     assert set(found) == {"green_tripdata_2023-01", "green_tripdata_2023-02"}
     contexts = {name: entry.tags[0].value for name, entry in found.items()}
@@ -183,7 +183,7 @@ def test_dagster_says_how_to_open_the_run(project):
     assert shown["open_mlflow"].startswith("mlflow ui --backend-store-uri sqlite:///")
 
 
-def test_the_caveat_travels_to_the_registry_the_decision_and_its_page(project, training_set):
+def test_the_caveat_is_in_the_registry_the_decision_and_its_metadata(project, training_set):
     log = DecisionLog(project.settings.home, "sample_green")
     decision = log.newest()
     version = mlflow.MlflowClient().get_model_version_by_alias(NAME, "champion")

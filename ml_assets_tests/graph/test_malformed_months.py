@@ -1,4 +1,4 @@
-"""Every malformed monthly file is ingested as it should, or refused in one line, and alone."""
+"""Each malformed monthly file is ingested as expected, or refused alone and in one line."""
 
 import logging
 import shutil
@@ -48,7 +48,7 @@ def ingested(tmp_path_factory):
         yield project, message, logged, tables
 
 
-def test_the_months_around_them_come_in(ingested):
+def test_the_months_around_them_are_ingested(ingested):
     project, message, _, tables = ingested
     refused = sum(case.kept is None for case in CASES.values())
     assert f"{refused} of {len(CASES) + 2} months could not be ingested" in message
@@ -58,7 +58,7 @@ def test_the_months_around_them_come_in(ingested):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_malformed_month(ingested, name):
+def test_a_malformed_month_is_ingested_or_refused(ingested, name):
     project, message, logged, _ = ingested
     case, month, store = CASES[name], MONTHS[name], store_of(project)
     if case.kept is None:

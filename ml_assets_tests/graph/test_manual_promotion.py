@@ -1,4 +1,4 @@
-"""A person decides who serves: back in one step, on record, and not undone on the same data."""
+"""Manual promotion: rollback and override, their records, and their protection."""
 
 import json
 
@@ -21,7 +21,7 @@ NAME = "taxi-trip-duration"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Real trips; the best of two models serves, after one that was a hopeless case by its tags."""
+    """Published trips; the best of two models is champion, after one with a large error in its tags."""
     home, trips = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("published")
     for number in (1, 2, 3, 4):
         publish(trips, Month(2023, number), published_month(Month(2023, number), rows=2000))
@@ -40,7 +40,7 @@ def client(project):
 
 @pytest.fixture
 def two(project):
-    """Version numbers: what served before, and what serves."""
+    """Versions of the previous champion and of the champion."""
     result = client(project)
     for alias in (CHAMPION, PREVIOUS):
         result.delete_registered_model_alias(NAME, alias)
@@ -85,7 +85,7 @@ def failure_message(result):
     return " ".join(str(event.step_failure_data.error) for event in failures)
 
 
-def test_back_to_the_champion_before_in_one_step_and_on_record(project, two):
+def test_a_rollback_promotes_the_previous_champion_and_is_recorded(project, two):
     old, new = two
     assert rollback(project).success
     assert (serving(project), serving(project, PREVIOUS)) == (old, new)
@@ -102,7 +102,7 @@ def test_back_to_the_champion_before_in_one_step_and_on_record(project, two):
     assert json.loads(version.tags["manual_override"])["test_month"] == "2023-03"
 
 
-def test_it_is_not_undone_by_a_decision_on_the_same_data(project, two):
+def test_a_rollback_is_not_undone_by_a_decision_on_the_same_data(project, two):
     old, _ = two
     assert rollback(project).success
     found = decide(project)
@@ -112,7 +112,7 @@ def test_it_is_not_undone_by_a_decision_on_the_same_data(project, two):
     assert "rollback: errs at night" in found.reason
 
 
-def test_to_a_named_version_and_the_override_back(project, two):
+def test_a_rollback_to_a_version_and_an_override_of_it(project, two):
     old, new = two
     assert rollback(project, version=old).success
     assert serving(project) == old
@@ -142,7 +142,7 @@ def test_an_impossible_promotion_fails_with_a_reason_and_changes_nothing(
 
 
 @pytest.mark.parametrize("by", ["rollback", "override"])
-def test_a_model_of_other_trips_is_not_put_in_front_of_these(project, two, by):
+def test_a_model_of_another_dataset_is_not_promoted(project, two, by):
     old, new = two
     client(project).set_model_version_tag(NAME, old, "dataset", "sample_green")
     result = rollback(project) if by == "rollback" else promote(project, old)
@@ -156,8 +156,10 @@ def test_a_model_of_other_trips_is_not_put_in_front_of_these(project, two, by):
 
 
 @pytest.mark.parametrize("by", ["rollback", "override"])
-def test_a_champion_of_real_trips_stays_when_others_are_named_in_this_shell(project, two, by):
-    """A shell without ML_ASSETS_TRIPS names the sample: its models must not take over from it."""
+def test_a_champion_of_published_trips_is_not_replaced_from_a_shell_with_another_dataset(
+    project, two, by
+):
+    """Without ML_ASSETS_TRIPS the dataset is the sample, whose models must not replace it."""
     old, new = two
     client(project).set_model_version_tag(NAME, new, "dataset", "yellow")
     client(project).set_model_version_tag(NAME, new, "synthetic", "false")
@@ -168,14 +170,14 @@ def test_a_champion_of_real_trips_stays_when_others_are_named_in_this_shell(proj
     assert serving(project) == new
 
 
-def test_without_one_before_there_is_nothing_to_go_back_to(project, two):
+def test_without_a_previous_champion_a_rollback_fails(project, two):
     client(project).delete_registered_model_alias(NAME, PREVIOUS)
     result = rollback(project)
     assert not result.success
     assert f"no version served before version {two[1]}" in failure_message(result)
 
 
-def test_the_only_version_is_not_offered_in_its_own_place(project, two):
+def test_the_only_version_is_not_offered_instead_of_itself(project, two):
     client(project).delete_registered_model_alias(NAME, PREVIOUS)
     for entry in client(project).search_model_versions(f"name='{NAME}'"):
         if str(entry.version) != str(two[1]):
@@ -190,7 +192,7 @@ def test_the_only_version_is_not_offered_in_its_own_place(project, two):
     assert serving(project) == two[1]
 
 
-def test_a_version_that_the_code_of_today_does_not_answer_for_is_not_served(project, two):
+def test_a_version_with_another_fingerprint_is_not_promoted(project, two):
     old, new = two
     answers = json.dumps([1.0] * 6)
     client(project).set_model_version_tag(NAME, old, "fingerprint", answers)
@@ -200,7 +202,7 @@ def test_a_version_that_the_code_of_today_does_not_answer_for_is_not_served(proj
     assert serving(project) == new
 
 
-def test_such_a_champion_can_no_longer_be_scored_and_the_baselines_decide(project, two):
+def test_a_champion_with_another_fingerprint_is_not_scored_and_the_baselines_decide(project, two):
     old, _ = two
     client(project).set_registered_model_alias(NAME, CHAMPION, old)
     client(project).set_model_version_tag(NAME, old, "fingerprint", json.dumps([1.0] * 6))
@@ -211,7 +213,7 @@ def test_such_a_champion_can_no_longer_be_scored_and_the_baselines_decide(projec
     assert found.scoring_error.startswith("PredictionsChanged: the code has changed since")
 
 
-def test_a_month_that_came_later_may_decide_again(project, two):
+def test_a_later_month_ends_the_protection(project, two):
     assert rollback(project).success
     assert project.ingest("2023-04", "2023-04").success
     assert project.train(("linear_regression", "lasso")).success
@@ -261,7 +263,7 @@ def test_the_commands_list_and_show_decisions(project, two, monkeypatch, capsys)
     assert "processor time" in whole.out
     by_hand = call(monkeypatch, capsys, ["decisions", made[0].decision_id], environment)
     assert "rolled back" in by_hand.out
-    assert "challenger" not in by_hand.out  # nobody asked for the place
+    assert "challenger" not in by_hand.out  # there was no candidate
     board = call(monkeypatch, capsys, ["leaderboard"], environment)
     assert f"version {two[0]} (rolled back): rolled back from" in board.out
     wrong = call(monkeypatch, capsys, ["decisions", "zzz"], environment)

@@ -1,4 +1,4 @@
-"""What only shows a result never fails it: previews, pictures and figures of any values."""
+"""Errors in previews, charts and metadata do not fail a step."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ def fails(*_: object, **__: object) -> dict[str, bytes]:
     raise OverflowError("date value out of range")
 
 
-def test_a_step_goes_on_without_its_metadata_and_pictures(tmp_path, monkeypatch):
+def test_a_step_succeeds_without_its_metadata_and_charts(tmp_path, monkeypatch):
     for number in (1, 2, 3):
         publish(tmp_path / "published", Month(2023, number))
     monkeypatch.setattr(ingestion, "table_metadata", fails)
@@ -39,7 +39,7 @@ def test_a_step_goes_on_without_its_metadata_and_pictures(tmp_path, monkeypatch)
             assert "OverflowError" in project.metadata(asset)["not_shown"]
 
 
-def test_a_preview_shows_times_that_no_calendar_has():
+def test_a_preview_shows_times_outside_of_python_s_calendar():
     microseconds = [0, 253_402_300_800_000_000, 2**63 - 1, -(2**63), None]
     for unit in ("ms", "us", "ns"):
         frame = pl.DataFrame(
@@ -52,7 +52,7 @@ def test_a_preview_shows_times_that_no_calendar_has():
             assert shown[2] == f"{2**63 - 1:,} {unit} since 1970"
 
 
-def test_figures_that_no_json_carries_are_shown_as_text():
+def test_numbers_without_a_json_form_are_shown_as_text():
     frame = pl.DataFrame({"miles": [float("nan"), float("inf"), 1.23456]})
     values = [record.data["miles"] for record in preview(frame, 3).value.records]
     assert values == ["nan", "inf", 1.2346]
@@ -61,7 +61,7 @@ def test_figures_that_no_json_carries_are_shown_as_text():
     assert figure(1.23456) == dg.MetadataValue.float(1.2346)
 
 
-def test_a_panic_inside_polars_is_no_failure_of_what_is_shown(caplog):
+def test_a_panic_inside_polars_does_not_fail_the_metadata(caplog):
     def panics() -> dict[str, str]:
         raise pl.exceptions.PanicException("index out of bounds")
 

@@ -1,4 +1,4 @@
-"""Model assets in the real graph: their warm start, and what becomes of a step that fails late."""
+"""Model assets: warm start, records, and a failure after the fit."""
 
 import pathlib
 
@@ -36,7 +36,7 @@ def statuses(project: Project) -> list[str]:
     return [run.info.status for run in client.search_runs([experiment.experiment_id])]
 
 
-def test_parameters_that_the_test_month_chose_are_no_warm_start(project):
+def test_parameters_chosen_on_the_test_month_are_no_warm_start(project):
     """Tested on April, validated on March; then March is the test month."""
     tuned = {"trials": 2}
     assert project.train(("xgboost",), xgboost_model=tuned).success
@@ -48,7 +48,7 @@ def test_parameters_that_the_test_month_chose_are_no_warm_start(project):
     assert record_of(project, "xgboost").parameters == FAMILIES["xgboost"].defaults
 
 
-def test_trials_are_reported_and_without_any_the_parameters_tuned_before_serve_again(project):
+def test_trials_are_reported_and_without_trials_the_last_tuned_parameters_are_used(project):
     events = []
     with watching(events.append):
         assert project.train(("xgboost",), xgboost_model={"trials": 2}).success
@@ -61,7 +61,7 @@ def test_trials_are_reported_and_without_any_the_parameters_tuned_before_serve_a
     assert record_of(project, "xgboost").parameters == FAMILIES["xgboost"].defaults
 
 
-def test_a_record_that_cannot_be_read_is_replaced_and_no_obstacle(project):
+def test_an_unreadable_record_is_replaced(project):
     assert project.train().success
     store = RecordStore(project.settings.home, "green")
     with open(store.path("linear_regression_model"), "w") as file:
@@ -70,7 +70,7 @@ def test_a_record_that_cannot_be_read_is_replaced_and_no_obstacle(project):
     assert record_of(project, "linear_regression").model == "linear_regression"
 
 
-def test_a_step_that_fails_after_the_fit_is_failed_in_mlflow_too(project):
+def test_a_step_that_fails_after_the_fit_is_a_failed_run_in_mlflow(project):
     (project.settings.local_home / "linear_regression_model").write_text("no folder")
     result = project.train()
     assert not result.success
@@ -78,7 +78,7 @@ def test_a_step_that_fails_after_the_fit_is_failed_in_mlflow_too(project):
 
 
 def test_tuning_starts_from_the_champion_s_parameters(project):
-    """They outlive the local record: another machine on the same registry starts from them too."""
+    """Also without the local record, as on another machine with the same registry."""
     assert project.train(("xgboost",), xgboost_model={"trials": 2}).success
     tuned = record_of(project, "xgboost").parameters
     store = RecordStore(project.settings.home, "green")

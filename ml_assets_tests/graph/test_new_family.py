@@ -1,4 +1,4 @@
-"""Adding a model family is one entry: the rest follows."""
+"""A model family is added by one entry."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A release that adds a feature can still be rolled back: train, add, train, roll back, predict."""
+"""Rollback over a release that adds a feature: train, add, train, roll back, predict."""
 
 import json
 import os
@@ -22,7 +22,7 @@ ADDED = """    Feature("night", "Whether it is before five.", lambda request: re
 
 
 def changed_package(folder):
-    """A copy of the package with one entry more among its features, as a user would write it."""
+    """Copy the package with one more feature, as a user would add it."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "ml_assets", folder / "ml_assets", ignore=ignored)
     file = folder / "ml_assets" / "pipeline" / "features.py"
@@ -33,7 +33,7 @@ def changed_package(folder):
     return folder
 
 
-def test_a_champion_of_before_a_feature_was_added_serves_the_same_minutes(tmp_path):
+def test_a_champion_from_before_a_feature_was_added_predicts_the_same(tmp_path):
     home, trips, requests = (tmp_path / name for name in ("home", "published", "asked.parquet"))
     columns = ["PULocationID", "DOLocationID", "trip_distance", "pickup_datetime"]
     frame = trips_of(3)[columns].head(20).astype({"PULocationID": int, "DOLocationID": int})

@@ -1,4 +1,4 @@
-"""One registry, several kinds of trips: which champion may be replaced by whose model."""
+"""Promotion in a registry with champions of different datasets."""
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +14,7 @@ MONTHS = ("2023-01", "2023-02")
 
 @pytest.fixture
 def published(tmp_path):
-    """Months of both taxis in a folder: to the project these are real trips."""
+    """Published months of both taxis in a folder."""
     folder = tmp_path / "published"
     folder.mkdir()
     for month in MONTHS:
@@ -24,7 +24,9 @@ def published(tmp_path):
     return folder
 
 
-def test_real_trips_take_the_place_of_the_sample_and_keep_it(tmp_path, published):
+def test_a_champion_of_published_trips_replaces_the_sample_s_and_is_not_replaced_by_it(
+    tmp_path, published
+):
     def champion_after(trips, taxi="green", **config):
         settings = settings_for(tmp_path / "home", trips, ML_ASSETS_TAXI=taxi)
         with open_project(settings) as project:
@@ -36,7 +38,7 @@ def test_real_trips_take_the_place_of_the_sample_and_keep_it(tmp_path, published
 
     first, _ = champion_after("sample")
     assert (first.promoted, first.dataset) == (True, "sample_green")
-    real, shown = champion_after(published)  # the newcomer's path: demo first, then real trips
+    real, shown = champion_after(published)  # as after the demo, followed by published trips
     assert (real.promoted, real.dataset, shown["trips"]) == (True, "green", "green")
     again, shown = champion_after("sample")
     assert not again.promoted

@@ -1,4 +1,4 @@
-"""``trip_predictions``: each month scored with the champion, to the last bit as everywhere else."""
+"""``trip_predictions``: months scored with the champion, equal to the last bit everywhere."""
 
 from datetime import UTC, datetime
 
@@ -24,7 +24,7 @@ MARCH = Month(2023, 3)
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A champion of three small months; a fourth is not published."""
+    """A champion of three small months; the fourth is unpublished."""
     folder = tmp_path_factory.mktemp("published")
     for month in ("2023-01", "2023-02", "2023-03"):
         publish(folder, Month.parse(month))
@@ -47,7 +47,7 @@ def registry(project: Project) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(project.settings.tracking_uri)
 
 
-def test_process_file_and_asset_give_the_same_bits(project, tmp_path):
+def test_process_file_and_asset_predict_the_same_bits(project, tmp_path):
     assert predict(project).success
     store = TripStore(project.settings.home, "green", False)
     model = load_model(registry(project), NAME)
@@ -71,7 +71,7 @@ def test_process_file_and_asset_give_the_same_bits(project, tmp_path):
             assert set(frame["model_version"]) == {model.version}
 
 
-def test_scored_again_a_trip_keeps_its_id_and_its_minutes(project):
+def test_scored_again_a_trip_keeps_its_id_and_prediction(project):
     assert predict(project, "2023-03", "2023-03").success
     first = stored(project)
     before = datetime.now(UTC)
@@ -81,7 +81,7 @@ def test_scored_again_a_trip_keeps_its_id_and_its_minutes(project):
     assert first["scored_at"].max() < before <= again["scored_at"].min()
 
 
-def test_a_month_that_is_scored_piece_by_piece_gets_the_same_bits(project, monkeypatch):
+def test_a_month_scored_in_chunks_gets_the_same_bits(project, monkeypatch):
     assert predict(project, "2023-03", "2023-03").success
     whole = stored(project)
     monkeypatch.setattr(predictions, "_BATCH_ROWS", whole.height // 3)
@@ -124,7 +124,7 @@ def without_champion(project):
     client.set_registered_model_alias(NAME, CHAMPION, version)
 
 
-def test_without_a_champion_it_fails_naming_the_way_out_and_keeps_what_is_stored(without_champion):
+def test_without_a_champion_it_fails_with_advice_and_keeps_stored_predictions(without_champion):
     project = without_champion
     before = stored(project)
     result = predict(project, "2023-03", "2023-03")
@@ -179,7 +179,7 @@ REQUEST = {"PULocationID": 41, "DOLocationID": 74, "trip_distance": 2.5,
          "pickup_datetime": "2024-05-06T17:30", "passenger_count": 1}  # fmt: skip
 
 
-def test_requests_typed_into_the_launchpad_are_answered_in_a_table(project):
+def test_requests_in_the_launchpad_are_predicted_in_a_table(project):
     result, shown = ask(
         project, REQUEST, REQUEST | {"DOLocationID": 300}, {**REQUEST, "trip_distance": 5}
     )
@@ -196,7 +196,7 @@ def test_requests_typed_into_the_launchpad_are_answered_in_a_table(project):
     assert (shown["scored"], shown["refused"], shown["model_version"]) == (2, 1, model.version)
 
 
-def test_the_launchpad_takes_published_names_and_refuses_unknown_ones(project):
+def test_the_launchpad_accepts_published_names_and_refuses_unknown_ones(project):
     others = {"pulocationid": 41, "DOLOCATIONID": 74, "Trip_Distance": 2.5,
               "lpep_pickup_datetime": "2024-05-06T17:30", "Passenger_Count": 1}  # fmt: skip
     result, shown = ask(
@@ -226,7 +226,7 @@ def test_the_launchpad_takes_published_names_and_refuses_unknown_ones(project):
         ([REQUEST], {"version": "99"}, "has no version or alias '99'"),
     ],
 )
-def test_a_launch_that_can_answer_nothing_fails_with_its_reason(project, requests, config, message):
+def test_a_launch_without_a_valid_request_fails_with_its_reason(project, requests, config, message):
     result, _ = ask(project, *requests, **config)
     assert not result.success
     (event,) = [event for event in result.all_events if event.is_step_failure]

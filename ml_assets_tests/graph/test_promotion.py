@@ -1,4 +1,4 @@
-"""A champion is replaced only by a version that the registry gives back as it was evaluated."""
+"""Promotion in the graph: only a version that loads and predicts as evaluated is promoted."""
 
 import shutil
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def trained(tmp_path_factory) -> Iterator[Project]:
 
 @pytest.fixture
 def project(trained) -> Iterator[Project]:
-    """That project, without a champion; its leaderboard is put back."""
+    """The project without a champion, its leaderboard restored afterwards."""
     for alias in (CHAMPION, PREVIOUS):
         client(trained).delete_registered_model_alias(NAME, alias)
     path = Path(records(trained).path("model_leaderboard"))
@@ -79,7 +79,7 @@ def decide(project: Project, **config: object) -> dg.ExecuteInProcessResult:
 
 
 def make_champion(project: Project, row: ModelRecord) -> str:
-    """Let a model of the leaderboard serve, whatever a decision would say."""
+    """Promote a model of the leaderboard without a decision."""
     tags = {"model": row.model, "dataset": "sample_green", "synthetic": "true",
             "training_months": "2023-01,2023-02"}  # fmt: skip
     version = register(client(project), NAME, row.model_uri or "", row.mlflow_run_id or "", tags)
@@ -96,7 +96,7 @@ def errors(run: dg.ExecuteInProcessResult) -> str:
     return " ".join(str(event.step_failure_data.error) for event in failures)
 
 
-def test_the_champion_before_is_kept_under_the_alias_previous(project):
+def test_the_previous_champion_has_the_alias_previous(project):
     best, second = board(project).models
     old = make_champion(project, second)
     assert decide(project).success
@@ -111,7 +111,7 @@ def test_the_champion_before_is_kept_under_the_alias_previous(project):
     assert serving(project, PREVIOUS) == old
 
 
-def test_the_champion_before_keeps_its_score_on_the_test_month(project):
+def test_the_previous_champion_is_scored_on_the_test_month(project):
     _, second = board(project).models
     old = make_champion(project, second)
     assert decide(project).success
@@ -130,7 +130,7 @@ def test_the_champion_before_keeps_its_score_on_the_test_month(project):
     assert score.relative_error / tested.relative_error == pytest.approx(score.rmse / tested.rmse)
 
 
-def test_a_champion_whose_artifacts_are_gone_is_replaced_and_the_reason_is_recorded(project):
+def test_a_champion_without_artifacts_is_replaced_with_the_reason_on_record(project):
     best, second = board(project).models
     version = make_champion(project, second)
     run = client(project).get_run(second.mlflow_run_id or "")
@@ -174,7 +174,7 @@ def test_a_version_that_predicts_differently_is_not_promoted(project):
     assert newest.tags["decision_id"] == found.decision_id
     assert "**refused** on " in newest.description
     assert "the predictions differ" in newest.description
-    assert "challenger" not in newest.aliases  # nobody should try it
+    assert "challenger" not in newest.aliases  # it must not be tried
 
 
 def test_a_version_that_cannot_be_loaded_is_not_promoted(project):
@@ -198,7 +198,7 @@ def test_a_version_that_cannot_be_loaded_is_not_promoted(project):
         alone = decide(project)
     finally:
         shutil.move(logged.with_suffix(".kept"), logged)
-    assert alone.success  # the second best asks, and nothing serves that it had to beat
+    assert alone.success  # the second best is evaluated without a champion to beat
     assert (decision(project).promoted, decision(project).champion) == (True, second.model)
 
 
@@ -260,7 +260,7 @@ def test_without_a_servable_candidate_none_is_promoted_and_the_best_is_recorded(
     assert "Rejected after it" in made.reason
 
 
-def test_a_winner_that_has_learned_the_test_month_is_refused_on_record(project):
+def test_a_best_model_with_leakage_is_rejected_on_record(project):
     best, second = board(project).models
     old = make_champion(project, second)
     leaking = best.model_copy(update={"training_months": [*best.training_months, "2023-03"]})
@@ -274,7 +274,7 @@ def test_a_winner_that_has_learned_the_test_month_is_refused_on_record(project):
     assert serving(project) == old
 
 
-def test_a_registry_that_is_gone_as_the_alias_moves_keeps_the_old_champion(project, monkeypatch):
+def test_a_registry_failure_while_the_alias_moves_keeps_the_old_champion(project, monkeypatch):
     _, second = board(project).models
     old = make_champion(project, second)
     give = mlflow.MlflowClient.set_registered_model_alias
@@ -299,7 +299,7 @@ def test_a_registry_that_is_gone_as_the_alias_moves_keeps_the_old_champion(proje
     assert log.all()[-1].applied
 
 
-def test_the_same_parameters_fitted_on_all_months_serve_on_request(project):
+def test_a_refit_on_all_months_is_promoted_on_request(project):
     best = board(project).models[0]
     assert decide(project, refit_on_all_months=True).success
     found = decision(project)
@@ -330,10 +330,10 @@ def test_the_same_parameters_fitted_on_all_months_serve_on_request(project):
     ("refit", "fits"), [(False, 2), (True, 4)],
     ids=["as evaluated", "refitted"],
 )  # fmt: skip
-def test_the_winner_is_loaded_once_and_predicts_the_test_month_once(
+def test_the_best_model_is_loaded_once_and_predicts_the_test_month_once(
     project, monkeypatch, tmp_path, refit, fits
 ):
-    """Fits: of the champion, of the winner; of its refit as fitted and as loaded back."""
+    """The fits: champion, best model, and its refit, as fitted and as loaded."""
     _, second = board(project).models
     make_champion(project, second)
     training_set = records(project).read("training_set", TrainingSet)

@@ -1,4 +1,4 @@
-"""The whole graph on real published months, and on the other taxi's."""
+"""The asset graph on real published months of both taxis."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_published_months_become_a_champion_that_beats_the_baselines(on_real_mon
     assert rmse["xgboost"] < rmse["linear_svr"] < 0.75 * rmse["distance_line"]
 
 
-def test_its_champion_answers_a_request(on_real_months):
+def test_its_champion_predicts_a_request(on_real_months):
     import mlflow
     import pandas as pd
 
@@ -79,7 +79,7 @@ def test_no_result_on_real_months_is_called_synthetic(on_real_months):
         assert on_real_months.metadata(asset)["trips"] == "green", asset
 
 
-def test_yellow_months_go_through_the_same_graph(tmp_path):
+def test_yellow_months_run_through_the_same_graph(tmp_path):
     settings = settings_for(tmp_path, ML_ASSETS_TAXI="yellow")
     with open_project(settings) as project:
         assert project.ingest("2023-01", "2023-03").success

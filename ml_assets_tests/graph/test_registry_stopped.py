@@ -1,4 +1,4 @@
-"""The registry is stopped just before the champion's alias moves: the next run finishes it."""
+"""The registry stops just before the champion's alias moves, and the next run finishes."""
 
 import time
 
@@ -27,7 +27,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def project(good_home, server, tmp_path):
-    """A project with that server, where a model has been trained and a synthetic champion serves."""
+    """A project with that server, a trained model and a synthetic champion."""
     home = good_home.copy(tmp_path)
     with open_project(
         settings_for(home.home, home.trips, MLFLOW_TRACKING_URI=server.uri)
@@ -36,7 +36,7 @@ def project(good_home, server, tmp_path):
         steps = {"linear_regression_model": {"config": {"trials": 0}}}
         assert opened.run("retrain", steps, keys).success
         best = RecordStore(str(home.home), "green").read("model_leaderboard", Leaderboard).models[0]
-        # One of the synthetic sample, which every model of real trips may replace.
+        # A model of the synthetic sample, which any model of published trips may replace.
         tags = {"model": "lasso", "dataset": "sample_green", "synthetic": "true"}
         client = mlflow.MlflowClient()
         other_run = client.create_run("0").info.run_id
@@ -50,7 +50,7 @@ def serving(alias=CHAMPION):
 
 
 def test_the_old_champion_serves_until_the_next_run(project, server, monkeypatch):
-    # MLflow's own variable; by default the client is patient for half a minute.
+    # A variable of MLflow, whose client retries for half a minute by default.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     old, log = serving(), DecisionLog(project.settings.home, "green")
     move = mlflow.MlflowClient.set_registered_model_alias

@@ -1,4 +1,4 @@
-"""Assets at a URL where MLflow cannot store anything: the graph still ends with a champion."""
+"""The asset graph with a home at a URL where MLflow cannot store artifacts."""
 
 import uuid
 from pathlib import Path
@@ -14,7 +14,7 @@ from ml_assets_tests.project import open_project
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
-    """A home in fsspec's memory; what has to be local lies in a checkout of the test's own."""
+    """A home in fsspec's memory; local files are in a folder of the test."""
     monkeypatch.setattr("ml_assets.config.settings.PROJECT_FOLDER", tmp_path)
     return read_settings({"ML_ASSETS_HOME": f"memory://{uuid.uuid4().hex}/home"})
 

@@ -1,4 +1,4 @@
-"""``request_log_metrics``: from the service's log to the asset's page and its check."""
+"""``request_log_metrics``: from the request log to the metadata and the check."""
 
 import json
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ def measure(project):
     return project.metadata(NAME), check
 
 
-def test_the_log_is_measured_from_nothing_to_drift_and_lost_answers(project):
+def test_metrics_of_no_log_a_log_without_and_with_a_champion_and_a_damaged_log(project):
     shown, check = measure(project)
     assert shown["status"] == "nothing served"
     assert shown["finding"].startswith("no prediction has been served yet")
@@ -66,7 +66,7 @@ def test_the_log_is_measured_from_nothing_to_drift_and_lost_answers(project):
     assert "5 predictions" in check.description
 
 
-def test_a_record_that_cannot_be_read_is_replaced(project):
+def test_an_unreadable_record_is_replaced(project):
     path = project.settings.local_home / NAME / "green.json"
     path.write_text("{")
     shown, _ = measure(project)

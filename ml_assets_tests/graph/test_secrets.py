@@ -1,4 +1,4 @@
-"""Dagster's UI shows the configuration of resources: no password may be in it."""
+"""No secret is in the configuration of resources, in messages or in stored errors."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ SECRETS = {
 
 
 def shown(environment: dict[str, str]) -> str:
-    """What the UI gets to show of every resource."""
+    """Return the configuration of each resource as the UI shows it."""
     repository = assemble(read_settings(environment)).get_repository_def()
     resources = RepositorySnap.from_def(repository).resources or []
     assert {"tracking", "trip_source", "trip_store"} <= {resource.name for resource in resources}
@@ -36,7 +36,7 @@ def _own_environment(monkeypatch):
 
 
 @pytest.mark.usefixtures("_own_environment")
-def test_no_password_is_shown_but_the_variable_s_name():
+def test_a_value_with_a_password_is_shown_as_the_name_of_its_variable():
     output = shown(SECRETS)
     assert "s3cret" not in output
     for variable in SECRETS:
@@ -44,7 +44,7 @@ def test_no_password_is_shown_but_the_variable_s_name():
 
 
 @pytest.mark.usefixtures("_own_environment")
-def test_steps_still_get_the_checked_value():
+def test_steps_get_the_validated_value():
     settings = read_settings(SECRETS)
     found = {}
 
@@ -68,7 +68,7 @@ def test_steps_still_get_the_checked_value():
     }
 
 
-def test_what_holds_no_secret_is_shown_as_it_is(tmp_path):
+def test_values_without_a_secret_are_shown(tmp_path):
     output = shown({"ML_ASSETS_HOME": str(tmp_path)})
     assert f"'home': '\"{tmp_path}\"'" in output
     assert "ResourceConfigEnvVarSnap" not in output
@@ -82,10 +82,10 @@ UNREACHABLE = {
 
 
 @pytest.mark.parametrize("kind", UNREACHABLE)
-def test_no_message_nor_file_holds_a_secret_of_a_source_that_fails(
+def test_no_message_or_file_contains_the_secret_of_a_failing_source(
     monkeypatch, capfd, tmp_path, kind
 ):
-    """What the step's error came from is in Dagster's database as well, and so in GraphQL."""
+    """Causes of an error are in Dagster's database as well, and so in GraphQL."""
     monkeypatch.setattr(http, "HttpRetryPolicy", partial(HttpRetryPolicy, attempts=1))
     monkeypatch.setattr(ingestion, "_STEP_RETRIES", 0)
     environment = {
@@ -106,7 +106,7 @@ def test_no_message_nor_file_holds_a_secret_of_a_source_that_fails(
         assert not file.is_file() or b"s3cret" not in file.read_bytes(), file
 
 
-def test_an_error_and_those_that_led_to_it_are_stored_without_secrets(monkeypatch):
+def test_an_error_and_its_causes_are_stored_without_secrets(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SECRETS["MLFLOW_TRACKING_URI"])
 
     @dg.op

@@ -66,7 +66,7 @@ def champion(made):
 
 @pytest.fixture(scope="module")
 def post(made, champion):
-    """One service for all tests of this module."""
+    """A service for all tests of this module."""
     version = champion_version(mlflow.MlflowClient(), NAME)
     with candidate_service.candidate_service(version, NAME) as service:
         yield service.post

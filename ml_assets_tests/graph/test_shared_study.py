@@ -1,4 +1,4 @@
-"""Tuning studies in a database that outlives a run, as workers that share one need it."""
+"""Tuning studies in a database that several runs share."""
 
 import optuna
 
@@ -15,4 +15,4 @@ def test_each_training_set_has_a_study_of_its_own(tmp_path):
         assert project.train(linear_regression_model=tuned).success
     names = optuna.study.get_all_study_names(storage)
     trials = [len(optuna.load_study(study_name=name, storage=storage).trials) for name in names]
-    assert sorted(trials) == [1, 2]  # the same trips again: their study goes on
+    assert sorted(trials) == [1, 2]  # the same trips continue their study

@@ -1,4 +1,4 @@
-"""The whole graph against a real MLflow server: its page, its registry, its links."""
+"""The asset graph with an MLflow server: links to its pages."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The real graph, from published months to a champion."""
+"""The asset graph from published months to a champion."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def test_the_contract_s_asset_keys_exist(trained):
             "model_leaderboard", "champion_model"} < keys  # fmt: skip
 
 
-def test_every_asset_says_what_it_is_and_whose(trained):
+def test_every_asset_has_a_description_and_an_owner(trained):
     graph = trained.definitions.resolve_asset_graph()
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
@@ -57,7 +57,7 @@ def test_every_asset_says_what_it_is_and_whose(trained):
         assert node.group_name != "default", key
 
 
-def test_kept_and_rejected_make_published(trained):
+def test_kept_and_rejected_trips_add_up_to_the_published(trained):
     for month in ("2023-01", "2023-04"):
         published = trained.metadata("raw_trips", month)["dagster/row_count"]
         kept = trained.metadata("trip_features", month)["dagster/row_count"]
@@ -105,7 +105,7 @@ def test_the_registry_s_champion_predicts_what_was_evaluated(trained):
     assert error == pytest.approx(board.models[0].test.rmse, abs=1e-12)
 
 
-def test_a_model_cannot_see_what_is_known_only_later(trained):
+def test_models_use_only_what_is_known_at_request_time(trained):
     pipeline = load_pipeline("models:/taxi-trip-duration@champion")
     from ml_assets.storage.trip_store import TripStore
     from ml_assets.training.training_set import load_trips
@@ -117,21 +117,21 @@ def test_a_model_cannot_see_what_is_known_only_later(trained):
     assert np.array_equal(pipeline.predict(trips), pipeline.predict(planted))
 
 
-def test_synthetic_results_say_so(trained):
+def test_synthetic_results_are_labelled(trained):
     for asset in ("training_set", "xgboost_model", "model_leaderboard", "champion_model"):
         assert trained.metadata(asset)["trips"] == "synthetic sample", asset
     assert trained.metadata("trip_features", "2023-01")["status"] == "synthetic sample"
 
 
 @pytest.mark.parametrize("asset", ["model_leaderboard", "champion_model"])
-def test_a_page_begins_in_words_and_fits_a_window_of_1500_pixels(trained, asset):
+def test_a_page_begins_with_a_summary_and_fits_a_window_of_1500_pixels(trained, asset):
     shown = trained.metadata(asset)
     names = [*shown]
     assert names[0] == "summary"
     assert "minutes (RMSE)" in shown["summary"] and "the best baseline" in shown["summary"]
     pictures = [name for name, value in shown.items() if str(value).startswith("![")]
     assert pictures == names[-1:] if asset == "model_leaderboard" else not pictures
-    # Measured in Chromium at 1500 px: this much is left to a key of so many characters and a value.
+    # Measured in Chromium at 1500 px: what remains for a value beside a key of this length.
     room = 624 - 8.4 * max(len(name) for name in names)
     for name, value in shown.items():
         if isinstance(value, dg.TableMetadataValue):
@@ -141,7 +141,7 @@ def test_a_page_begins_in_words_and_fits_a_window_of_1500_pixels(trained, asset)
 
 
 def narrowest(shown: dg.TableMetadataValue) -> float:
-    """Pixels that a table needs, measured likewise: cells break between words."""
+    """Return the width of a table in pixels, also measured; cells break between words."""
     columns = [column.name for column in shown.schema.columns]
     return sum(
         16.5 + max([7.2 * len(name), *(8.4 * longest(row.data[name]) for row in shown.records)])
@@ -161,7 +161,7 @@ def test_a_second_training_on_the_same_months_keeps_the_champion(trained):
     assert after.registry_version == before.registry_version
 
 
-def test_a_month_not_yet_published_is_shown_and_training_goes_on(tmp_path: Path, real_trips):
+def test_an_unpublished_month_is_reported_and_does_not_stop_training(tmp_path: Path, real_trips):
     with open_project(settings_for(tmp_path, real_trips)) as project:
         assert project.ingest("2023-07", "2023-11").success
         assert project.metadata("raw_trips", "2023-11")["status"] == "not published yet"
@@ -189,7 +189,7 @@ def test_loading_the_code_location_imports_no_model_library():
     assert answer.stdout.strip() == "[]"
 
 
-def test_all_months_is_one_run_for_each_ingestion_asset(trained):
+def test_all_months_are_one_run_for_each_ingestion_asset(trained):
     graph = trained.definitions.resolve_asset_graph()
     for name in ("raw_trips", "trip_features", "rejected_trips"):
         policy = graph.get(dg.AssetKey(name)).backfill_policy
