@@ -19,7 +19,7 @@ import pandas as pd
 import xgboost
 from sklearn.feature_extraction import DictVectorizer
 
-from ml_assets.trips.rules import TARGET
+from ml_assets.trips.target import TARGET
 
 TRIALS = 3
 EARLY_STOPPING = 50
@@ -73,8 +73,8 @@ def train_course_xgboost(train: pd.DataFrame, test: pd.DataFrame, seed: int = SE
     vectorizer = DictVectorizer()
     train_matrix = vectorizer.fit_transform(_dictionaries(train))
     test_matrix = vectorizer.transform(_dictionaries(test))
-    train_data = xgboost.DMatrix(train_matrix, label=train[TARGET].to_numpy())
-    test_data = xgboost.DMatrix(test_matrix, label=test[TARGET].to_numpy())
+    train_data = xgboost.DMatrix(train_matrix, label=train[TARGET.name].to_numpy())
+    test_data = xgboost.DMatrix(test_matrix, label=test[TARGET.name].to_numpy())
     trials = []
     for max_rounds, parameters in _drawn_parameters(seed):
         booster = xgboost.train(

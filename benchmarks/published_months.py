@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from ml_assets.trips.cleaning import kept_trips, read_published
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 TAXI = "green"
 VARIABLE = "ML_ASSETS_REAL_TRIPS"
@@ -70,7 +71,7 @@ class PublishedMonths:
     def kept(self, *months: Month) -> pd.DataFrame:
         """Kept trips of the months in order: request columns and minutes."""
         frames = [kept_trips(self.published(month), month) for month in months]
-        frame = pl.concat(frames).select(*REQUEST_COLUMNS, TARGET)
+        frame = pl.concat(frames).select(*REQUEST_COLUMNS, TARGET.name)
         return pd.DataFrame({name: frame[name].to_numpy() for name in frame.columns})
 
 

@@ -14,7 +14,8 @@ from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import FittedModel, refit
 from ml_assets.training.tune import TuningBudget, tune_and_fit
 from ml_assets.trips.month import Month, months_between
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 if TYPE_CHECKING:
     from ml_assets.training.families import ModelFamily
@@ -137,8 +138,8 @@ def _against_the_course(
 def _families(trips: PublishedMonths, month: Month) -> list[Figure]:
     """Every other family with its defaults against always saying the training mean."""
     train, test = trips.kept(month.shift(-1)), trips.kept(month)
-    mean = float(train[TARGET].mean())
-    mean_rmse = float(np.sqrt(np.mean((test[TARGET].to_numpy() - mean) ** 2)))
+    mean = float(train[TARGET.name].mean())
+    mean_rmse = float(np.sqrt(np.mean((test[TARGET.name].to_numpy() - mean) ** 2)))
     figures = []
     for family in _others():
         fitted = tune_and_fit(family, train, train, budget=NO_TUNING)
@@ -155,4 +156,4 @@ def _others() -> "list[ModelFamily]":
 
 def _rmse(fitted: FittedModel, test: pd.DataFrame) -> float:
     predicted = fitted.pipeline.predict(test[list(REQUEST_COLUMNS)])
-    return float(np.sqrt(np.mean((test[TARGET].to_numpy() - predicted) ** 2)))
+    return float(np.sqrt(np.mean((test[TARGET.name].to_numpy() - predicted) ** 2)))

@@ -38,7 +38,8 @@ from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.baselines import BASELINES
 from ml_assets.training.families import FAMILIES, family_named
 from ml_assets.training.fit import encode_trips, thread_count
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 __all__ = [
     "BacktestError",
@@ -216,7 +217,7 @@ class BacktestRunner:
         for digest, predicted in _predictions(fold, missing, train, test, self._months.seed):
             yield (
                 digest,
-                _entry(fold, missing[digest], digest, len(train), test[TARGET], predicted),
+                _entry(fold, missing[digest], digest, len(train), test[TARGET.name], predicted),
             )
 
 
@@ -233,7 +234,7 @@ def _predictions(
     for digest, model in missing.items():
         if model.kind == "baseline":
             baseline: Any = BASELINES[model.model]()
-            yield digest, baseline.fit(train[requests], train[TARGET]).predict(test[requests])
+            yield digest, baseline.fit(train[requests], train[TARGET.name]).predict(test[requests])
         else:
             encoder = family_named(model.family).make_encoder
             by_encoder.setdefault(encoder, {})[digest] = model

@@ -11,6 +11,7 @@ import polars as pl
 
 from ml_assets.defs.resources.month_failures import ERRORS, describe_error
 from ml_assets.trips.schema import TABLES
+from ml_assets.trips.target import TARGET
 
 DIGITS = 4
 """Decimals of a number in metadata; the records have full precision."""
@@ -126,7 +127,7 @@ _LINEAGE = {
     "pickup_datetime": ["pickup_datetime"],
     "dropoff_datetime": ["dropoff_datetime"],
     "passenger_count": ["passenger_count"],
-    "duration_minutes": ["pickup_datetime", "dropoff_datetime"],
+    TARGET.name: list(TARGET.computed_from),
     "reason": ["pickup_datetime", "dropoff_datetime", "PULocationID", "DOLocationID",
                "trip_distance"],
 }  # fmt: skip

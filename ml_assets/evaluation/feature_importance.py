@@ -13,7 +13,8 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.pipeline.encoders import TripIndicators, group_of
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 PERMUTED_ROWS: Final = 2000
 PERMUTATIONS: Final = 3
@@ -108,7 +109,7 @@ def _permutation_importance(
     """Return the growth of the RMSE by group of columns, at least 0; empty if it takes too long."""
     random = np.random.default_rng(_SEED)
     trips = trips.sample(min(len(trips), PERMUTED_ROWS), random_state=_SEED)
-    model, actual = pipeline[-1], trips[TARGET].to_numpy()
+    model, actual = pipeline[-1], trips[TARGET.name].to_numpy()
     encoded = pipeline[:-1].transform(trips[list(REQUEST_COLUMNS)])
     names = np.array(_groups(pipeline[-2], encoded.shape[1]))
     groups = {name: names == name for name in dict.fromkeys(names.tolist())}

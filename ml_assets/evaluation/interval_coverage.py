@@ -10,7 +10,7 @@ from ml_assets.evaluation.metrics import Mask, pair_codes, slice_masks
 from ml_assets.evaluation.records import IntervalRecord, IntervalSlice
 from ml_assets.pipeline.conformal_intervals import Minutes, get_intervals
 from ml_assets.trips.quality import Finding, Verdict
-from ml_assets.trips.rules import TARGET
+from ml_assets.trips.target import TARGET
 
 TOLERANCE = 0.03
 """Tolerated difference to the nominal coverage, either way."""
@@ -47,7 +47,7 @@ def measure_intervals(
     if intervals is None:
         return None
     lower, upper = intervals.bounds(predicted)
-    actual = test[TARGET].to_numpy()
+    actual = test[TARGET.name].to_numpy()
     covered: Mask = (lower <= actual) & (actual <= upper)
     width: Minutes = upper - lower
     pairs = np.array([], dtype=np.int64) if training_trips is None else pair_codes(training_trips)

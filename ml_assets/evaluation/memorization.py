@@ -14,7 +14,8 @@ import pandas as pd
 
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.trips.quality import Finding, Verdict
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 PERTURB_MINUTES = 5
 PERTURB_MILES = 0.03
@@ -41,7 +42,7 @@ def check_memorization(pipeline: Any, test: pd.DataFrame, predicted: npt.ArrayLi
     """
     step = max(1, -(-len(test) // MAX_TRIPS_PREDICTED))
     trips = test.iloc[::step]
-    actual = trips[TARGET].to_numpy()
+    actual = trips[TARGET.name].to_numpy()
     rmse = root_mean_squared_error(actual, np.asarray(predicted)[::step])
     perturbed = root_mean_squared_error(actual, pipeline.predict(perturb_requests(trips)))
     if not perturbed:

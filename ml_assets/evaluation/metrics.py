@@ -7,10 +7,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn import metrics as sklearn_metrics
 
+from ml_assets.trips.target import TARGET
 from ml_assets.trips.zones import AIRPORT_ZONES, borough_by_location
-
-CLOSE_MINUTES = 5.0
-"""Maximum absolute error of a close prediction, minutes."""
 
 HOUR_BANDS = (
     ("night 0-6", 0, 6),
@@ -82,7 +80,7 @@ def measure(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> Metrics:
         mae=float(sklearn_metrics.mean_absolute_error(*pair)),
         mape=float(sklearn_metrics.mean_absolute_percentage_error(*pair)),
         r2=float(sklearn_metrics.r2_score(*pair)) if len(error) > 1 else float("nan"),
-        share_within_5_minutes=float(np.mean(error <= CLOSE_MINUTES)),
+        share_within_5_minutes=float(np.mean(error <= TARGET.close)),
         rows=len(error),
     )
 
@@ -154,7 +152,7 @@ def measure_slices(
     Raises:
         ValueError: See :func:`measure`.
     """
-    actual = _minutes("duration_minutes", test["duration_minutes"])
+    actual = _minutes(TARGET.name, test[TARGET.name])
     predicted_minutes = _minutes("predicted", predicted)
     if len(predicted_minutes) != len(actual):
         raise ValueError(f"test has {len(actual)} rows, predicted has {len(predicted_minutes)}")

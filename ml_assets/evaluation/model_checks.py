@@ -21,7 +21,7 @@ from ml_assets.evaluation.records import IntervalRecord, ModelRecord, TrainingSe
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.secrets import error_text
 from ml_assets.trips.quality import Finding, Verdict, worst
-from ml_assets.trips.rules import TARGET
+from ml_assets.trips.target import TARGET
 
 MODEL_CHECKS: Final = (
     "better_than_baselines",
@@ -166,7 +166,7 @@ def run_model_checks(
     leakage = checks["no_test_leakage"]
     checks |= {
         "predictions_in_range": lambda: predictions_in_range(predicted),
-        "serialization_round_trip": lambda: same_predictions(record, predicted, trips[TARGET]),
+        "serialization_round_trip": lambda: same_predictions(record, predicted, trips[TARGET.name]),
         "no_test_leakage": lambda: worst(
             [leakage(), check_memorization(pipeline, trips, predicted)]
         ),

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clon
 
 from ml_assets.pipeline.background_sample import BackgroundSample
 from ml_assets.pipeline.conformal_intervals import PredictionIntervals
-from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
+from ml_assets.trips.target import TARGET
 
 
 class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -31,7 +31,7 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
     """
 
     def __init__(
-        self, regressor: Any, lower: float = SHORTEST_MINUTES, upper: float = LONGEST_MINUTES
+        self, regressor: Any, lower: float = TARGET.lower, upper: float = TARGET.upper
     ) -> None:
         self.regressor = regressor
         self.lower = lower

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
+from ml_assets.trips.target import TARGET
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -75,9 +75,9 @@ class PredictionIntervals:
         """
         predicted = np.asarray(minutes, dtype=np.float64)
         of_bin = np.searchsorted(self.edges, predicted)
-        possible = np.clip(predicted, SHORTEST_MINUTES, LONGEST_MINUTES)
-        lower = np.clip(possible + self.below[of_bin], SHORTEST_MINUTES, LONGEST_MINUTES)
-        upper = np.clip(possible + self.above[of_bin], SHORTEST_MINUTES, LONGEST_MINUTES)
+        possible = np.clip(predicted, TARGET.lower, TARGET.upper)
+        lower = np.clip(possible + self.below[of_bin], TARGET.lower, TARGET.upper)
+        upper = np.clip(possible + self.above[of_bin], TARGET.lower, TARGET.upper)
         return np.minimum(lower, predicted), np.maximum(upper, predicted)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from ml_assets.requests.parse import columns_of
 from ml_assets.requests.validate import REASON, check_requests
 from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from ml_assets.pipeline.features import RequestColumns
 
 PREDICTION_TYPES: Final = {
-    "predicted_minutes": pl.Float64(),
-    "lower_minutes": pl.Float64(),
-    "upper_minutes": pl.Float64(),
+    **dict.fromkeys(TARGET.prediction_fields, pl.Float64()),
     "model_version": pl.String(),
     "scored_at": pl.Datetime("us", "UTC"),
 }
@@ -45,6 +44,11 @@ class Predictions:
     minutes: "npt.NDArray[np.float64]"
     lower: "npt.NDArray[np.float64] | None"
     upper: "npt.NDArray[np.float64] | None"
+
+    @property
+    def columns(self) -> "tuple[npt.NDArray[np.float64] | None, ...]":
+        """Predictions, lower and upper bounds, in the order of ``Target.prediction_fields``."""
+        return self.minutes, self.lower, self.upper
 
     def of(self, row: int) -> "Predictions":
         """Return the prediction of one request."""
@@ -102,12 +106,8 @@ class Model:
             return pl.DataFrame(schema=PREDICTION_TYPES)
         predictions = self.predict(columns_of(requests))
         frame = pl.DataFrame(
-            {
-                "predicted_minutes": predictions.minutes,
-                "lower_minutes": predictions.lower,
-                "upper_minutes": predictions.upper,
-            },
-            schema_overrides=dict.fromkeys(("lower_minutes", "upper_minutes"), pl.Float64),
+            dict(zip(TARGET.prediction_fields, predictions.columns, strict=True)),
+            schema_overrides=dict.fromkeys(TARGET.prediction_fields[1:], pl.Float64),
         )
         return frame.with_columns(model_version=pl.lit(self.version), scored_at=at)
 

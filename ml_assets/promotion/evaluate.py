@@ -64,7 +64,8 @@ from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.train_and_evaluate import fit_roles
 from ml_assets.training.training_set import load_trips
 from ml_assets.trips.quality import Finding, Verdict
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 _REFIT_CHECKS: Final = ("predictions_in_range", "serialization_round_trip")
 """Checks of a model that was fitted on the test month, too."""
@@ -195,14 +196,14 @@ class Evaluator:
             raise NotServable(f"{row.model} cannot be fitted on all months: it was not loaded")
         trips = load_trips(self.store, training_set, "train", "validation", "test")
         requests = trips[list(REQUEST_COLUMNS)]
-        pipeline = clone(unfitted).fit(requests, trips[TARGET])
+        pipeline = clone(unfitted).fit(requests, trips[TARGET.name])
         attach_intervals(pipeline, get_intervals(unfitted))
         attach_background_sample(pipeline, requests)
         run = client.get_run(row.mlflow_run_id or "")
         tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
         uri = log_pipeline(tracked, pipeline, requests.head(), row.model)
         predicted = predict_trips(pipeline, self.test_set.trips)
-        figures = measure(self.test_set.trips[TARGET], predicted)
+        figures = measure(self.test_set.trips[TARGET.name], predicted)
         expected = row.model_copy(
             update={
                 "test": MetricsRecord.model_validate(figures.as_dict()),
@@ -315,7 +316,7 @@ def evaluate_champion(
         _, predicted = load_and_predict(lambda: load_verified(name, version), trips)
     except UnusableModel as error:  # a broken champion must not block a sound candidate
         return ChampionEvaluation(version, saw, scoring_error=str(error))
-    rmse = root_mean_squared_error(trips[TARGET], predicted)
+    rmse = root_mean_squared_error(trips[TARGET.name], predicted)
     if not isfinite(rmse):
         return ChampionEvaluation(version, saw, scoring_error="its predictions are not all finite")
     return ChampionEvaluation(version, saw, predicted, rmse)

@@ -33,7 +33,7 @@ from ml_assets.promotion.slice_guardrails import compare_slices
 from ml_assets.secrets import ShownError
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.trips.quality import Finding, Verdict
-from ml_assets.trips.rules import TARGET
+from ml_assets.trips.target import TARGET
 
 
 class NoCandidate(ShownError, ValueError):
@@ -186,7 +186,7 @@ def _against(
     before, after = champion.predicted, candidate.evaluation.predicted
     if before is None or after is None:
         return criteria
-    actual = test_trips[TARGET].to_numpy()
+    actual = test_trips[TARGET.name].to_numpy()
     difference = paired_bootstrap(actual, before, after, confidence=limits.confidence)
     changes = compare_slices(test_trips, before, after, inputs.training_trips, limits.guard)
     return [

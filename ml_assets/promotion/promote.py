@@ -26,7 +26,7 @@ from ml_assets.promotion.evaluate import CandidateResult, Evaluator, record_deci
 from ml_assets.registry.registry import Registry, promote_alias
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.trips.rules import TARGET
+from ml_assets.trips.target import TARGET
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _previous_champion(evaluator: Evaluator) -> PreviousChampion | None:
     champion = evaluator.champion
     if champion is None or champion.predicted is None:
         return None
-    figures = measure(evaluator.test_set.trips[TARGET], champion.predicted)
+    figures = measure(evaluator.test_set.trips[TARGET.name], champion.predicted)
     return PreviousChampion(
         model=champion.version.model,
         version=champion.version.version,

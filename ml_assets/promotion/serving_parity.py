@@ -26,6 +26,7 @@ from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import StorageError
 from ml_assets.trips.quality import Finding, Verdict
 from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 REQUESTS: Final = 1000
 """Number of trips compared."""
@@ -38,12 +39,12 @@ at least 20."""
 
 SEED: Final = 4
 PAGE_PATH: Final = "/predict?explain=true"
-MINUTES: Final = ("predicted_minutes", "lower_minutes", "upper_minutes")
+PREDICTED: Final = TARGET.prediction_fields
 
 Post = Callable[..., Mapping[str, Any]]
 """Sends a body, optionally to another path than ``/predict``, and returns the JSON response."""
 Prediction = Mapping[str, Any]
-"""``MINUTES`` and ``model_version`` of one request."""
+"""``PREDICTED`` and ``model_version`` of one request."""
 
 
 @dataclass
@@ -145,7 +146,7 @@ def _predict_in_process(model: Model, trips: pd.DataFrame) -> list[Prediction]:
     bounds = interval_bounds(model.pipeline, minutes)
     lower, upper = (none, none) if bounds is None else (side.tolist() for side in bounds)
     return [
-        {**dict(zip(MINUTES, values, strict=True)), "model_version": model.version}
+        {**dict(zip(PREDICTED, values, strict=True)), "model_version": model.version}
         for values in zip(minutes.tolist(), lower, upper, strict=True)
     ]
 
@@ -173,7 +174,7 @@ def _predict_file(model: Model, trips: pd.DataFrame, name: str) -> Sequence[Pred
         source, target = Path(folder) / name, Path(folder) / "predictions.parquet"
         frame.write_csv(source) if source.suffix == ".csv" else frame.write_parquet(source)
         predict_file(model, source, target)
-        return pl.read_parquet(target).select(*MINUTES, "model_version").to_dicts()
+        return pl.read_parquet(target).select(*PREDICTED, "model_version").to_dicts()
 
 
 def _page_body(request: Mapping[str, Any]) -> bytes:
@@ -194,7 +195,7 @@ def _difference(
     if len(predictions) != len(requests):
         return f"{channel}: {len(predictions)} predictions for {len(requests)} requests"
     for request, one, other in zip(requests, expected, predictions, strict=False):
-        for name in (*MINUTES, "model_version"):
+        for name in (*PREDICTED, "model_version"):
             if one[name] != other[name]:
                 return (
                     f"{channel}: {name} is {other[name]!r} instead of {one[name]!r} for "

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml_assets.evaluation.metrics import pair_codes, slice_masks
+from ml_assets.trips.target import TARGET
 
 GUARDED = ("airport/either end", "pair/unseen", "borough/")
 """Prefixes of guarded slices: expensive rides, zone pairs unseen in training, and each borough.
@@ -82,7 +83,7 @@ def compare_slices(
         training_trips: Trips that the challenger was fitted on, which define the unseen pairs.
         guard: Limits of the slices.
     """
-    actual = test_trips["duration_minutes"].to_numpy(dtype=np.float64)
+    actual = test_trips[TARGET.name].to_numpy(dtype=np.float64)
     return [
         SliceComparison(
             slice=name,

@@ -20,6 +20,7 @@ from ml_assets.secrets import without_credentials
 from ml_assets.training.train_and_evaluate import EvaluatedModel
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 EXAMPLE_ROWS = 5
 DESCRIPTION_TAG = "mlflow.note.content"
@@ -145,7 +146,7 @@ _COLUMNS = (
     ("trip_distance", "double"),
     ("pickup_datetime", "datetime"),
     ("passenger_count", "double"),
-    ("duration_minutes", "double"),
+    (TARGET.name, "double"),
 )
 
 

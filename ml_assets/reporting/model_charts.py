@@ -8,7 +8,7 @@ from ml_assets.reporting import charts
 from ml_assets.reporting.figure import BLUE, HIGHLIGHT, INK, legend, new_figure, to_png
 from ml_assets.training.train_and_evaluate import EvaluatedModel
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import TARGET
+from ml_assets.trips.target import TARGET
 
 
 def model_charts(evaluated: EvaluatedModel, training_set: TrainingSet) -> dict[str, bytes]:
@@ -18,7 +18,7 @@ def model_charts(evaluated: EvaluatedModel, training_set: TrainingSet) -> dict[s
         PNGs by name.
     """
     model, synthetic = evaluated.record.model, training_set.synthetic
-    actual, predicted = evaluated.test_trips[TARGET], evaluated.predicted
+    actual, predicted = evaluated.test_trips[TARGET.name], evaluated.predicted
     hours = evaluated.test_trips["pickup_datetime"].dt.hour
     months, caveat = training_set.months_in("test"), training_set.caveat
     drawn = {

@@ -31,7 +31,7 @@ from ml_assets.training.fit import FittedModel, encode_trips, fit_encoded, refit
 from ml_assets.training.train_and_evaluate import fit_roles
 from ml_assets.training.training_set import TABLE, load_trips
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import TARGET
+from ml_assets.trips.target import TARGET
 
 
 class ChangedInput(BaseModel):
@@ -249,7 +249,7 @@ def _fitted_again(
 def _compared(
     registered: Pipeline, fitted: Pipeline, test_trips: pd.DataFrame, tolerance: float
 ) -> dict[str, Any]:
-    actual = test_trips[TARGET]
+    actual = test_trips[TARGET.name]
     before, after = (predict_trips(pipeline, test_trips) for pipeline in (registered, fitted))
     apart = np.abs(after - before)
     verdict: Verdict = "within tolerance" if apart.max() <= tolerance else "differs"

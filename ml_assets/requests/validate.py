@@ -10,6 +10,7 @@ import polars as pl
 
 from ml_assets.requests.pickup_time import is_parseable, new_york_time, to_wall_time
 from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 REQUIRED_FIELDS: Final = REQUEST_COLUMNS[:3]
 """Required fields of a request: the two zones and the distance."""
@@ -51,13 +52,7 @@ WHOLE_NUMBERS: Final = {
 
 REASON: Final = "reason"
 """Column with the reason why a row has no prediction; null where it has one."""
-PREDICTION_COLUMNS: Final = (
-    "predicted_minutes",
-    "lower_minutes",
-    "upper_minutes",
-    "model_version",
-    "scored_at",
-)
+PREDICTION_COLUMNS: Final = (*TARGET.prediction_fields, "model_version", "scored_at")
 """Columns of a prediction; all null where there is a reason."""
 
 SHOWN_CHARACTERS: Final = 40

@@ -8,36 +8,52 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Scope, Send
 
 from ml_assets.pipeline.explain import PLAYERS
 from ml_assets.pipeline.explain import explain as explain_request
 from ml_assets.pipeline.predict import Model, Predictions
 from ml_assets.requests.parse import Request, request_columns
+from ml_assets.trips.target import TARGET
 
 REQUEST_ID: Final = b"x-request-id"
 _VALID_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
-class Explanation(BaseModel):
-    """``baseline_minutes`` and all contributions add up to ``predicted_minutes``."""
+_PREDICTED, _LOWER, _UPPER = TARGET.prediction_fields
+_SENT_AS: Final = {
+    "predicted": _PREDICTED,
+    "lower": _LOWER,
+    "upper": _UPPER,
+    "baseline": TARGET.baseline_field,
+}
 
-    baseline_minutes: float = Field(description="Mean prediction over typical requests")
+
+class _OfTheTarget(BaseModel):
+    """Fields that are sent under names with the unit of the target."""
+
+    model_config = ConfigDict(alias_generator=lambda name: _SENT_AS.get(name, name))
+
+
+class Explanation(_OfTheTarget):
+    """The baseline and all contributions add up to the prediction."""
+
+    baseline: float = Field(description="Mean prediction over typical requests")
     contributions: dict[str, float] = Field(
-        description="Minutes that each part of the request adds or subtracts: "
+        description=f"{TARGET.unit.capitalize()} that each part of the request adds or subtracts: "
         + " ".join(f"`{name}`: {sentence}" for name, sentence in PLAYERS.items())
     )
 
 
-class Prediction(BaseModel):
+class Prediction(_OfTheTarget):
     """Prediction for one request."""
 
-    predicted_minutes: float
-    lower_minutes: float | None = Field(
+    predicted: float
+    lower: float | None = Field(
         description="Lower bound of the prediction interval; null without intervals"
     )
-    upper_minutes: float | None = Field(
+    upper: float | None = Field(
         description="Upper bound of the prediction interval; null without intervals"
     )
     model_version: str
@@ -153,9 +169,9 @@ def single_reply(
     """
     lower, upper = predictions.lower, predictions.upper
     body: dict[str, Any] = {
-        "predicted_minutes": float(predictions.minutes[0]),
-        "lower_minutes": None if lower is None else float(lower[0]),
-        "upper_minutes": None if upper is None else float(upper[0]),
+        _PREDICTED: float(predictions.minutes[0]),
+        _LOWER: None if lower is None else float(lower[0]),
+        _UPPER: None if upper is None else float(upper[0]),
         "model_version": version,
         "request_id": request_id,
         **(more or {}),
@@ -185,9 +201,9 @@ def predict_list(
     version = model.version
     predictions: list[dict[str, Any]] = [
         {
-            "predicted_minutes": value,
-            "lower_minutes": low,
-            "upper_minutes": high,
+            _PREDICTED: value,
+            _LOWER: low,
+            _UPPER: high,
             "model_version": version,
         }
         for value, low, high in zip(minutes, lower, upper, strict=True)
@@ -205,6 +221,6 @@ def explanation_json(model: Model, columns: Any) -> dict[str, Any] | None:
     if explanation is None:
         return None
     return {
-        "baseline_minutes": explanation.baseline_minutes,
+        TARGET.baseline_field: explanation.baseline_minutes,
         "contributions": explanation.contributions,
     }

@@ -16,7 +16,7 @@ from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.bounded_regressor import BoundedRegressor
 from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
 from ml_assets.training.families import ModelFamily
-from ml_assets.trips.rules import TARGET
+from ml_assets.trips.target import TARGET
 
 
 @dataclass(frozen=True)
@@ -122,15 +122,15 @@ def target_minutes(trips: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
         ValueError: The column is missing, the frame is empty, or a value is not a positive finite
             number.
     """
-    if TARGET not in trips.columns:
-        raise ValueError(f"the {name} trips have no column {TARGET}")
-    minutes = trips[TARGET].to_numpy(dtype=np.float64)
+    if TARGET.name not in trips.columns:
+        raise ValueError(f"the {name} trips have no column {TARGET.name}")
+    minutes = trips[TARGET.name].to_numpy(dtype=np.float64)
     if len(minutes) == 0:
         raise ValueError(f"there are no {name} trips: ingest more months or widen the window")
     if not np.all(np.isfinite(minutes) & (minutes > 0)):
         raise ValueError(
-            f"{TARGET} of the {name} trips has values that are missing, infinite or not above 0: "
-            "clean them first (trip_features does)"
+            f"{TARGET.name} of the {name} trips has values that are missing, infinite or not above "
+            "0: clean them first (trip_features does)"
         )
     return minutes
 

@@ -32,7 +32,8 @@ from ml_assets.training.families import ModelFamily
 from ml_assets.training.fit import FittedModel, TrialRecord, refit
 from ml_assets.training.training_set import load_trips
 from ml_assets.training.tune import TuningBudget, tune_and_fit
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 MAX_FITTED_ROWS_MEASURED = 50_000
 """Maximum rows for the training error: it is only compared with the error on unseen months, and
@@ -189,8 +190,8 @@ def evaluate_baselines(training_set: TrainingSet, splits: Splits) -> list[ModelR
 def _calibrate(pipeline: Pipeline, validation: pd.DataFrame) -> MetricsRecord:
     """Calibrate a pipeline's intervals on trips it was not fitted on; return its metrics there."""
     predicted = predict_trips(pipeline, validation)
-    attach_intervals(pipeline, calibrate(predicted, validation[TARGET]))
-    return _record(measure(validation[TARGET], predicted))
+    attach_intervals(pipeline, calibrate(predicted, validation[TARGET.name]))
+    return _record(measure(validation[TARGET.name], predicted))
 
 
 def _tune(
@@ -212,7 +213,7 @@ def _tune(
 
 
 def _fit(baseline: Any, trips: pd.DataFrame) -> Any:
-    return baseline.fit(trips[list(REQUEST_COLUMNS)], trips[TARGET])
+    return baseline.fit(trips[list(REQUEST_COLUMNS)], trips[TARGET.name])
 
 
 def _evaluate(
@@ -232,7 +233,7 @@ def _evaluate(
         "training_set": training_set.fingerprint,
         "training_months": [str(month) for month in training_set.months_in(*roles)],
         "train": _metrics(pipeline, _every_nth_row(training_trips)),
-        "test": _record(measure(splits.test[TARGET], predicted)),
+        "test": _record(measure(splits.test[TARGET.name], predicted)),
         "slices": [SliceRecord(slice=s.slice, metrics=_record(s.metrics)) for s in slices],
         "predict_seconds": predict_seconds,
         "size_bytes": _size(pipeline),
@@ -247,7 +248,7 @@ def _every_nth_row(trips: pd.DataFrame) -> pd.DataFrame:
 
 
 def _metrics(pipeline: Any, trips: pd.DataFrame) -> MetricsRecord:
-    return _record(measure(trips[TARGET], pipeline.predict(trips[list(REQUEST_COLUMNS)])))
+    return _record(measure(trips[TARGET.name], pipeline.predict(trips[list(REQUEST_COLUMNS)])))
 
 
 def _record(metrics: Any) -> MetricsRecord:

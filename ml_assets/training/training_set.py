@@ -11,14 +11,15 @@ from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.windows import TrainingWindow
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import history_before, rejection_reasons
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
 TABLE = "trip_features"
-COLUMNS = [*REQUEST_COLUMNS, TARGET]
+COLUMNS = [*REQUEST_COLUMNS, TARGET.name]
 
 
 class TrainingSetError(ShownError, ValueError):

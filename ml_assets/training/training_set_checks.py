@@ -11,15 +11,10 @@ from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Finding, MonthProfile, Verdict
 from ml_assets.trips.quality.profile import unseen_share
-from ml_assets.trips.rules import (
-    LONGEST_MINUTES,
-    REQUEST_COLUMNS,
-    SHORTEST_MINUTES,
-    TARGET,
-    ZONE_CODES,
-)
+from ml_assets.trips.rules import REQUEST_COLUMNS, ZONE_CODES
+from ml_assets.trips.target import TARGET
 
-_IDS_AND_TARGET = ("trip_id", TARGET)
+_IDS_AND_TARGET = ("trip_id", TARGET.name)
 _MOSTLY_UNSEEN = 0.5
 _REMEDY = "materialize training_set again, then the models"
 
@@ -93,12 +88,12 @@ def target_in_range(months: Sequence[MonthProfile]) -> Finding:
         return Finding(Verdict.FAIL, f"the months have no trips; {_REMEDY}")
     shortest = min(month.shortest for month in figures)
     longest = max(month.longest for month in figures)
-    in_range = shortest >= SHORTEST_MINUTES and longest <= LONGEST_MINUTES
+    in_range = shortest >= TARGET.lower and longest <= TARGET.upper
     sentence = f"durations from {shortest:.2f} to {longest:.2f} minutes"
     if not in_range:
-        sentence += f", allowed {SHORTEST_MINUTES} to {LONGEST_MINUTES}: materialize trip_features"
+        sentence += f", allowed {TARGET.lower} to {TARGET.upper}: materialize trip_features"
     verdict = Verdict.PASS if in_range else Verdict.FAIL
-    return Finding(verdict, sentence, longest, float(SHORTEST_MINUTES), float(LONGEST_MINUTES))
+    return Finding(verdict, sentence, longest, float(TARGET.lower), float(TARGET.upper))
 
 
 def zone_pair_coverage(train: Sequence[MonthProfile], test: Sequence[MonthProfile]) -> Finding:

@@ -11,7 +11,7 @@ from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.training.families import ModelFamily
 from ml_assets.training.families.base import MAX_ROUNDS, TrialRows
 from ml_assets.training.fit import EncodedTrips
-from ml_assets.trips.rules import LONGEST_MINUTES, SHORTEST_MINUTES
+from ml_assets.trips.target import TARGET
 
 _REPORT_EVERY = 10
 """Rounds between two reports to the pruner."""
@@ -64,7 +64,7 @@ def run_trial(
     """
 
     def rmse(predicted: npt.NDArray[np.float64]) -> float:
-        bounded = np.clip(predicted, SHORTEST_MINUTES, LONGEST_MINUTES)
+        bounded = np.clip(predicted, TARGET.lower, TARGET.upper)
         return root_mean_squared_error(encoded.validation_minutes, bounded)
 
     def report(value: float, rounds: int) -> None:

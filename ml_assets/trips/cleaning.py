@@ -19,22 +19,14 @@ from ml_assets.trips.published_schema import (
     published_columns,
     require_size,
 )
-from ml_assets.trips.rules import (
-    FIRST_ZONE,
-    LAST_ZONE,
-    LONGEST_MINUTES,
-    MAX_MILES,
-    SHORTEST_MINUTES,
-    TARGET,
-)
+from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, MAX_MILES
+from ml_assets.trips.target import TARGET
 
-MICROSECONDS_PER_MINUTE: Final = 60_000_000
 REASONS: Final = {
     "missing_value": "pick-up, drop-off, a zone or the distance is absent",
     "pickup_outside_month": "the pick-up does not lie in the published month",
     "dropoff_before_pickup": "the drop-off is earlier than the pick-up",
-    "under_one_minute": f"the trip took less than {SHORTEST_MINUTES} minute",
-    "over_one_hour": f"the trip took more than {LONGEST_MINUTES} minutes",
+    **dict([TARGET.too_low, TARGET.too_high]),
     "zone_outside_map": f"a zone is not one of {FIRST_ZONE}-{LAST_ZONE}",
     "impossible_distance": f"the distance is negative, no number, or above {MAX_MILES:,} miles",
 }
@@ -99,22 +91,22 @@ def normalise(frame: pl.DataFrame, taxi: str) -> pl.DataFrame:
 def reason_of(month: Month) -> pl.Expr:
     """Return the first rejection reason, as an index into ``REASONS``; null for a kept trip.
 
-    Durations are compared in whole microseconds, so that the limits of 1 and 60 minutes are exact.
+    The bounds of the target are exact, see ``target.DURATION``.
     """
     pickup, dropoff = pl.col("pickup_datetime"), pl.col("dropoff_datetime")
     zones = (pl.col("PULocationID"), pl.col("DOLocationID"))
     distance = pl.col("trip_distance")
-    duration = dropoff.to_physical() - pickup.to_physical()
+    value = TARGET.compute(pl.col)
     inside = pickup.is_between(pl.lit(month.start), pl.lit(month.end), closed="left")
     on_map = [zone.is_between(FIRST_ZONE, LAST_ZONE) & (zone.floor() == zone) for zone in zones]
     conditions = {
         "missing_value": pl.any_horizontal(
-            column.is_null() for column in (pickup, dropoff, *zones, distance)
+            column.is_null() for column in (pickup, dropoff, *zones, distance, value)
         ),
         "pickup_outside_month": ~inside,
         "dropoff_before_pickup": dropoff < pickup,
-        "under_one_minute": duration < SHORTEST_MINUTES * MICROSECONDS_PER_MINUTE,
-        "over_one_hour": duration > LONGEST_MINUTES * MICROSECONDS_PER_MINUTE,
+        TARGET.too_low[0]: value < TARGET.lower,
+        TARGET.too_high[0]: value > TARGET.upper,
         "zone_outside_map": ~(on_map[0] & on_map[1]),
         "impossible_distance": ~(distance.is_not_nan() & distance.is_between(0, MAX_MILES)),
     }
@@ -132,7 +124,6 @@ def kept_trips(published: pl.DataFrame, month: Month) -> pl.DataFrame:
         published: Result of ``read_published``.
         month: The published month.
     """
-    duration = pl.col("dropoff_datetime").to_physical() - pl.col("pickup_datetime").to_physical()
     passengers = pl.col("passenger_count")
     return (
         published.lazy()
@@ -144,7 +135,7 @@ def kept_trips(published: pl.DataFrame, month: Month) -> pl.DataFrame:
             "trip_distance",
             "pickup_datetime",
             pl.when(passengers.is_finite()).then(passengers),
-            (duration / MICROSECONDS_PER_MINUTE).alias(TARGET),
+            TARGET.compute(pl.col).cast(pl.Float64).alias(TARGET.name),
         )
         .collect()
     )

@@ -23,6 +23,7 @@ from ml_assets.trips.month_limits import (
     check_rows,
 )
 from ml_assets.trips.rules import TIME_PREFIXES
+from ml_assets.trips.target import TARGET
 
 Kind = Literal["timestamp", "number"]
 TAXIS = ("green", "yellow")
@@ -55,13 +56,17 @@ class PublishedColumn:
 def published_columns(taxi: str) -> tuple[PublishedColumn, ...]:
     """Return the columns read from a file of this taxi; all others are ignored."""
     prefix = TIME_PREFIXES[taxi]
-    return (
+    read = (
         PublishedColumn(f"{prefix}_pickup_datetime", "timestamp", "pickup_datetime"),
         PublishedColumn(f"{prefix}_dropoff_datetime", "timestamp", "dropoff_datetime"),
         PublishedColumn("PULocationID", "number", "PULocationID"),
         PublishedColumn("DOLocationID", "number", "DOLocationID"),
         PublishedColumn("trip_distance", "number", "trip_distance"),
         PublishedColumn("passenger_count", "number", "passenger_count"),
+    )
+    known = {column.project for column in read}
+    return *read, *(
+        PublishedColumn(name, "number", name) for name in TARGET.computed_from if name not in known
     )
 
 

@@ -17,13 +17,6 @@ REQUEST_COLUMNS: Final = (
 TIME_PREFIXES: Final = {"green": "lpep", "yellow": "tpep"}
 """Prefix of the time columns in published files, by taxi."""
 
-TARGET: Final = "duration_minutes"
-FEATURE_COLUMNS: Final = ("trip_id", *REQUEST_COLUMNS, TARGET)
-"""Columns of ``trip_features``: what is known when a ride is requested, plus the target."""
-
-SHORTEST_MINUTES: Final = 1  # the course's rule: 1 <= duration <= 60, both included
-LONGEST_MINUTES: Final = 60
-
 FIRST_ZONE: Final = 1
 LAST_ZONE: Final = 265  # 264 (unknown) and 265 (outside the city) are zones of the published map
 ZONE_CODES: Final = LAST_ZONE + 1

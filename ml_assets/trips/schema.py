@@ -10,13 +10,8 @@ import polars as pl
 
 from ml_assets.secrets import ShownError
 from ml_assets.trips.cleaning import REASONS
-from ml_assets.trips.rules import (
-    FIRST_ZONE,
-    LAST_ZONE,
-    LONGEST_MINUTES,
-    MAX_MILES,
-    SHORTEST_MINUTES,
-)
+from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, MAX_MILES
+from ml_assets.trips.target import TARGET
 
 
 def _increasing(data: pa.PolarsData) -> pl.LazyFrame:
@@ -58,10 +53,10 @@ TRIP_FEATURES = pa.DataFrameSchema(
             nullable=True,
             description="Passengers, as entered by the driver; absent for 5-6 % of trips.",
         ),
-        "duration_minutes": pa.Column(
+        TARGET.name: pa.Column(
             pl.Float64,
-            pa.Check.in_range(SHORTEST_MINUTES, LONGEST_MINUTES),
-            description="Target: drop-off minus pick-up, in minutes.",
+            pa.Check.in_range(TARGET.lower, TARGET.upper),
+            description=f"Target: {TARGET.description[0].lower()}{TARGET.description[1:]}",
         ),
     },
     name="trip_features",
@@ -100,7 +95,8 @@ REJECTED_TRIPS = pa.DataFrameSchema(
     ordered=True,
 )
 
-_MINUTES = pa.Check.in_range(0, 24 * 60, include_min=False)
+_PREDICTED, _LOWER, _UPPER = TARGET.prediction_fields
+_VALUE = pa.Check.in_range(0, 24 * TARGET.upper, include_min=False)
 
 TRIP_PREDICTIONS = pa.DataFrameSchema(
     {
@@ -109,20 +105,20 @@ TRIP_PREDICTIONS = pa.DataFrameSchema(
             [pa.Check.ge(0), pa.Check(_increasing, name="strictly_increasing")],
             description="Trip id of trip_features: the same on every rerun.",
         ),
-        "predicted_minutes": pa.Column(
-            pl.Float64, _MINUTES, description="How long the ride takes."
+        _PREDICTED: pa.Column(
+            pl.Float64, _VALUE, description=f"Predicted {TARGET.title}, {TARGET.unit}."
         ),
-        "lower_minutes": pa.Column(
+        _LOWER: pa.Column(
             pl.Float64,
-            _MINUTES,
+            _VALUE,
             nullable=True,
-            description="Nine of ten such rides take longer; absent if the model has no intervals.",
+            description="Nine of ten such rides have more; absent if the model has no intervals.",
         ),
-        "upper_minutes": pa.Column(
+        _UPPER: pa.Column(
             pl.Float64,
-            _MINUTES,
+            _VALUE,
             nullable=True,
-            description="Nine of ten such rides take less; absent if the model has no intervals.",
+            description="Nine of ten such rides have less; absent if the model has no intervals.",
         ),
         "model_version": pa.Column(pl.String, description="Registry version of the model."),
         "scored_at": pa.Column(

@@ -7,7 +7,8 @@ import pytest
 from ml_assets.evaluation.memorization import FEW_TRIPS, check_memorization, perturb_requests
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.quality import Verdict
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 from ml_assets_tests.training.sample_trips import train_trips, trips_of
 
 REQUESTS = list(REQUEST_COLUMNS)
@@ -24,7 +25,7 @@ def test_trips():
 @pytest.fixture(scope="module", params=["linear_regression", "xgboost", "extra_trees"])
 def honest(request):
     train = train_trips()
-    return FAMILIES[request.param].make_pipeline().fit(train[REQUESTS], train[TARGET])
+    return FAMILIES[request.param].make_pipeline().fit(train[REQUESTS], train[TARGET.name])
 
 
 class Memorizing:
@@ -32,7 +33,7 @@ class Memorizing:
 
     def __init__(self, pipeline, read, nth):
         self.pipeline = pipeline
-        self.known = dict(zip(self.keys(read)[::nth], read[TARGET][::nth], strict=True))
+        self.known = dict(zip(self.keys(read)[::nth], read[TARGET.name][::nth], strict=True))
 
     def keys(self, requests):
         return list(requests[REQUESTS].itertuples(index=False, name=None))

@@ -25,7 +25,7 @@ from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families import FAMILIES, ModelFamily
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import TARGET
+from ml_assets.trips.target import TARGET
 from ml_assets_tests.published_months import publish, published_month
 
 ROWS = 400
@@ -64,7 +64,7 @@ class WithMemory(RegressorMixin, BaseEstimator):
         for month in self.months:
             trips = store.read_table("trip_features", Month.parse(month)).to_pandas()
             known.append(np.nan_to_num(RequestFeatures().transform(trips)))
-            minutes.append(trips[TARGET].to_numpy())
+            minutes.append(trips[TARGET.name].to_numpy())
         self.known_, self.minutes_ = np.concatenate(known), np.concatenate(minutes)
         return self
 

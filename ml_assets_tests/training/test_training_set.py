@@ -8,7 +8,8 @@ from ml_assets.storage.trip_store import MonthNotFound
 from ml_assets.training.training_set import TrainingSetError, build_training_set, load_trips
 from ml_assets.training.windows import choose_window
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import REQUEST_COLUMNS, TARGET
+from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 from ml_assets_tests.storage.stored_months import put_features, put_month, put_tables, store_at
 
 MONTHS = [Month(2023, number) for number in (1, 2, 3, 4)]
@@ -52,9 +53,9 @@ def test_the_fingerprint_depends_on_the_months(store, training_set):
 def test_it_loads_only_the_trips_of_its_months_in_order(store, training_set):
     for roles, months in ((("train",), MONTHS[:2]), (("test",), MONTHS[3:]), (ROLES, MONTHS)):
         loaded = load_trips(store, training_set, *roles)
-        assert list(loaded.columns) == [*REQUEST_COLUMNS, TARGET]
+        assert list(loaded.columns) == [*REQUEST_COLUMNS, TARGET.name]
         stored = pl.concat(store.read_table("trip_features", month) for month in months)
-        assert pl.from_pandas(loaded).equals(stored.select(*REQUEST_COLUMNS, TARGET))
+        assert pl.from_pandas(loaded).equals(stored.select(*REQUEST_COLUMNS, TARGET.name))
 
 
 def test_missing_passengers_are_nan_for_models(store):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ml_assets.trips.cleaning import REASONS, kept_trips, normalise, read_published, rejected_trips
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import FEATURE_COLUMNS
 from ml_assets.trips.schema import enforce
+from ml_assets.trips.target import FEATURE_COLUMNS
 from ml_assets_tests.published_months import published_month
 
 JANUARY = Month(2023, 1)

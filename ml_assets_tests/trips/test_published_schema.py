@@ -9,7 +9,7 @@ import pytest
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import TripSchemaError, verify_published_file
-from ml_assets.trips.rules import FEATURE_COLUMNS
+from ml_assets.trips.target import FEATURE_COLUMNS
 from ml_assets_tests.published_months import publish, published_month
 
 JANUARY = Month(2023, 1)

@@ -5,8 +5,8 @@ from datetime import datetime
 import polars as pl
 import pytest
 
-from ml_assets.trips.rules import FEATURE_COLUMNS
 from ml_assets.trips.schema import TABLES, TRIP_FEATURES, TableError, enforce
+from ml_assets.trips.target import FEATURE_COLUMNS
 
 NOON = datetime(2023, 1, 15, 12)
 

@@ -33,6 +33,7 @@ from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month
 from ml_assets.trips.month_limits import MonthLimits
 from ml_assets.trips.published_schema import TripSchemaError
+from ml_assets.trips.target import TARGET
 from ml_assets.trips.zones import taxi_zones
 
 _STEP_RETRIES = 2
@@ -73,7 +74,8 @@ def ingestion_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         freshness_policy=MONTHS_FRESH,
         description=(
             "Kept trips, cleaned by the course's rule (1 ≤ minutes ≤ 60): only what is known when "
-            "a ride is requested, plus the target `duration_minutes`."
+            "a ride is requested, plus the target "
+            f"`{TARGET.name}`."
         ),
         **shared,
     )

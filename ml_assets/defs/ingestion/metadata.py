@@ -18,6 +18,7 @@ from ml_assets.ingestion.ingest_month import IngestResult
 from ml_assets.storage.trip_store import PublishedFileRecord, TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import match_columns, open_parquet, published_columns
+from ml_assets.trips.target import TARGET
 
 PREVIEW_ROWS = 5
 
@@ -79,7 +80,7 @@ def table_metadata(
     if name == "rejected_trips":
         metadata |= {f"rejected/{reason}": rows for reason, rows in _reasons(frame).items()}
     elif frame.height:
-        metadata["mean_duration_minutes"] = figure(frame["duration_minutes"].mean())  # type: ignore[arg-type]
+        metadata[f"mean_{TARGET.name}"] = figure(frame[TARGET.name].mean())  # type: ignore[arg-type]
     return metadata
 
 

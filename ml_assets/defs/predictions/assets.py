@@ -17,6 +17,7 @@ from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 if TYPE_CHECKING:
     from ml_assets.pipeline.predict import Model
@@ -150,5 +151,6 @@ def _metadata(frame: pl.DataFrame, trips: pl.DataFrame) -> dict[str, Any]:
     first = trips.head(_PREVIEW_ROWS).join(frame, on="trip_id", maintain_order="left")
     metadata: dict[str, Any] = {"preview": preview(first, _PREVIEW_ROWS)}
     if frame.height:
-        metadata["mean_predicted_minutes"] = figure(frame["predicted_minutes"].mean())  # type: ignore[arg-type]
+        predicted = TARGET.prediction_fields[0]
+        metadata[f"mean_{predicted}"] = figure(frame[predicted].mean())  # type: ignore[arg-type]
     return metadata

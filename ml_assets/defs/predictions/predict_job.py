@@ -11,6 +11,7 @@ from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.requests.fields import match_names, repeated_field, unknown_field
 from ml_assets.requests.validate import RULES
 from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 PREDICT_REQUESTS = "predict_requests"
 
@@ -125,7 +126,6 @@ def _unrounded(row: dict[str, Any]) -> dict[str, Any]:
 def _format_row(row: dict[str, Any]) -> str:
     if row["reason"] is not None:
         return f"request {row['request']}: {row['reason']}"
-    interval = ""
-    if row["lower_minutes"] is not None:
-        interval = f" ({row['lower_minutes']:.1f} to {row['upper_minutes']:.1f})"
-    return f"request {row['request']}: {row['predicted_minutes']:.1f} minutes{interval}"
+    predicted, lower, upper = (row[name] for name in TARGET.prediction_fields)
+    interval = "" if lower is None else f" ({lower:.1f} to {upper:.1f})"
+    return f"request {row['request']}: {predicted:.1f} {TARGET.unit}{interval}"

@@ -211,7 +211,7 @@ class _CheckedModels:
         self, decision: ChampionDecision, predicted: "npt.NDArray[np.float64]"
     ) -> Finding:
         from ml_assets.evaluation.model_checks import predictions_in_range, same_predictions
-        from ml_assets.trips.rules import TARGET
+        from ml_assets.trips.target import TARGET
 
         in_range = predictions_in_range(predicted)
         if in_range.verdict != Verdict.PASS or self.board is None:
@@ -224,7 +224,7 @@ class _CheckedModels:
                 f"version {decision.registry_version} ({decision.description}): {in_range.sentence}"
             )
             return Finding(Verdict.PASS, sentence, in_range.value)
-        same = same_predictions(evaluated, predicted, self.test_set.trips[TARGET])
+        same = same_predictions(evaluated, predicted, self.test_set.trips[TARGET.name])
         sentence = f"{decision.champion}, version {decision.registry_version}: {same.sentence}"
         return Finding(same.verdict, sentence, same.value, same.lower, same.upper)
 

@@ -24,6 +24,7 @@ from ml_assets.serving.request_log.reader import LogChunk, read_chunks
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 HOUR_OF_WEEK, DAYS_A_WEEK = "hour_of_week", 7
 
@@ -207,6 +208,6 @@ def _by_version(answers: pl.DataFrame) -> pl.DataFrame:
     """
     return answers.group_by("model_version").agg(
         answers=pl.len(),
-        minutes=pl.col("predicted_minutes").sum(),
+        minutes=pl.col(TARGET.prediction_fields[0]).sum(),
         milliseconds=pl.col("latency_milliseconds").filter(pl.col("position") == 0),
     )

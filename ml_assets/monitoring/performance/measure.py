@@ -21,7 +21,7 @@ from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
 from ml_assets.training.training_set import COLUMNS, concat_months
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import TARGET
+from ml_assets.trips.target import TARGET
 
 TABLE = "trip_features"
 
@@ -166,7 +166,9 @@ class _Scorer:
             raise TooFewTrips(f"{rows} trips, a score needs at least {MIN_TRIPS}")
         trips = self._trips(month, rows)
         predicted = self._predict(trips)
-        return make_score(self._champion, str(month), lineage.raw_sha256, trips[TARGET], predicted)
+        return make_score(
+            self._champion, str(month), lineage.raw_sha256, trips[TARGET.name], predicted
+        )
 
     def _trips(self, month: Month, rows: int) -> pd.DataFrame:
         return concat_months([self._store.read_table(TABLE, month, COLUMNS)], rows)

@@ -15,6 +15,7 @@ from ml_assets.serving.request_log.files import day_files
 from ml_assets.serving.request_log.writer import DROPPED
 from ml_assets.storage import former_names
 from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE
+from ml_assets.trips.target import TARGET
 
 COLUMNS: Final = {
     "request_id": pl.String(),
@@ -27,13 +28,11 @@ COLUMNS: Final = {
     "trip_distance": pl.Float64(),
     "pickup_datetime": pl.Datetime("us"),
     "passenger_count": pl.Float64(),
-    "predicted_minutes": pl.Float64(),
-    "lower_minutes": pl.Float64(),
-    "upper_minutes": pl.Float64(),
+    **dict.fromkeys(TARGET.prediction_fields, pl.Float64()),
 }
 """Columns of the log, one row per prediction; ``position`` is the index in the request's list."""
 
-_OPTIONAL = ("passenger_count", "lower_minutes", "upper_minutes")
+_OPTIONAL = ("passenger_count", *TARGET.prediction_fields[1:])
 _TIMES = ("answered_at", "pickup_datetime")
 _ZONES = ("PULocationID", "DOLocationID")
 _READ = {

@@ -31,6 +31,7 @@ from ml_assets.serving.request_log.files import (
     restrict,
 )
 from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -292,9 +293,7 @@ def _serialize_lines(request: LoggedRequest) -> Iterator[bytes]:
             **shared,
             "position": position,
             **dict(zip(REQUEST_COLUMNS, fields, strict=True)),
-            "predicted_minutes": predicted,
-            "lower_minutes": low,
-            "upper_minutes": high,
+            **dict(zip(TARGET.prediction_fields, (predicted, low, high), strict=True)),
         }
         yield orjson.dumps(line, option=_OPTIONS)
 

@@ -13,9 +13,10 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import TARGET, ZONE_CODES
+from ml_assets.trips.rules import ZONE_CODES
+from ml_assets.trips.target import TARGET
 
-SAME_TRIP = ("pickup_datetime", "duration_minutes", "PULocationID", "DOLocationID", "trip_distance")
+SAME_TRIP = ("pickup_datetime", TARGET.name, "PULocationID", "DOLocationID", "trip_distance")
 """Two rows with equal values in these columns are one ride, published twice."""
 
 _COMPARED_WITH_TARGET = ("PULocationID", "DOLocationID", "trip_distance", "passenger_count")
@@ -118,7 +119,7 @@ def kept_figures(trips: pl.DataFrame, month: Month) -> KeptFigures | None:
     """
     if trips.is_empty():
         return None
-    pickup, minutes = pl.col("pickup_datetime"), pl.col(TARGET)
+    pickup, minutes = pl.col("pickup_datetime"), pl.col(TARGET.name)
     inside = pickup.is_between(pl.lit(month.start), pl.lit(month.end), closed="left")
     miles = pl.col("trip_distance")
     row = trips.select(
@@ -155,7 +156,7 @@ def unseen_share(pairs: PairCounts, seen: npt.NDArray[np.bool_]) -> float:
 def _correlations(trips: pl.DataFrame) -> dict[str, float]:
     """Return rank correlations of numeric request columns with the target, on every n-th row."""
     chosen = trips.gather_every(max(trips.height // _COMPARED_ROWS, 1))
-    ranks = (pl.corr(name, TARGET, method="spearman") for name in _COMPARED_WITH_TARGET)
+    ranks = (pl.corr(name, TARGET.name, method="spearman") for name in _COMPARED_WITH_TARGET)
     row = chosen.select(ranks).row(0)
     found = zip(_COMPARED_WITH_TARGET, row, strict=True)
     return {name: value for name, value in found if value is not None and np.isfinite(value)}

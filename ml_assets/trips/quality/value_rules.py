@@ -9,7 +9,8 @@ from ml_assets.trips.quality.bands import MIN_HISTORY, Band, ratio_band, share_b
 from ml_assets.trips.quality.finding import Finding, Verdict, within, worst
 from ml_assets.trips.quality.profile import KeptFigures, MonthProfile, unseen_share
 from ml_assets.trips.quality.volume_rules import REMEDY
-from ml_assets.trips.rules import FEATURE_COLUMNS, LONGEST_MINUTES, SHORTEST_MINUTES, ZONE_CODES
+from ml_assets.trips.rules import ZONE_CODES
+from ml_assets.trips.target import FEATURE_COLUMNS, TARGET
 
 MIN_TRIPS = 100
 """With fewer trips, a month's distributions are mostly chance."""
@@ -72,7 +73,7 @@ def matches_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Find
     return Finding(
         Verdict.PASS,
         f"nothing missing or out of range, target {month.figures.shortest:.1f} to "
-        f"{month.figures.longest:.1f} of {SHORTEST_MINUTES} to {LONGEST_MINUTES} minutes",
+        f"{month.figures.longest:.1f} of {TARGET.bounds}",
         0.0,
         0.0,
         0.0,
