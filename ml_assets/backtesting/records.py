@@ -11,6 +11,7 @@ from ml_assets.storage.former_names import StoredRecord
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.target import TARGET
 
 CHAMPION = "champion"
 """Model name of the entries with the champion's parameters."""
@@ -219,9 +220,12 @@ class BacktestRecord(StoredRecord):
         if noise is not None and mean is not None:
             text += f". Relative error {mean:.3f} ± {noise:.3f}"
         if self.rmse_noise is not None:
-            text += f"; its RMSE varies by {self.rmse_noise:.2f} min from month to month"
+            text += (
+                f"; its RMSE varies by {self.rmse_noise:.2f} {TARGET.symbol} from month to month"
+            )
         if lead is not None:
-            text += f". A lead over {self.runner_up} below {lead:.3f} min is within the noise"
+            smallest = f"{lead:.3f} {TARGET.symbol}"
+            text += f". A lead over {self.runner_up} below {smallest} is within the noise"
         return f"{text}.{self._notes()}"
 
     def _notes(self) -> str:

@@ -10,6 +10,7 @@ from ml_assets.evaluation.records import ChampionDecision, Leaderboard
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.record_store import MissingRecord, RecordStore
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.target import TARGET
 
 
 @click.command()
@@ -68,7 +69,13 @@ def print_leaderboard(
     trips = " · synthetic sample" if board.synthetic else ""
     table = Table(title=f"Leaderboard, test month {board.test_month}{trips}")
     table.add_column("model")
-    for name in ("test RMSE", "test MAE", "in 5 min", "validation RMSE", "fit s"):
+    for name in (
+        "test RMSE",
+        "test MAE",
+        f"in {TARGET.close:g} {TARGET.symbol}",
+        "validation RMSE",
+        "fit s",
+    ):
         table.add_column(name, justify="right")
     # A champion that was kept is an earlier model, and not in this leaderboard.
     champion = decision.champion if decision is not None and decision.promoted else None

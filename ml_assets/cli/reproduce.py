@@ -8,6 +8,7 @@ from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
 from ml_assets.pipeline.fingerprint import PREDICTION_TOLERANCE
 from ml_assets.reproduction.reproduce import MAX_REQUESTS
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.target import TARGET
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -81,8 +82,8 @@ def _lines(found: "Reproduction") -> list[str]:
         f"version {found.version} ({found.model}), refitted on "
         f"{', '.join(found.training_months)} in {found.seconds:.1f} s",
         found.sentence,
-        f"RMSE on these requests: {found.rmse_recorded:.6f} min as registered, "
-        f"{found.rmse_reproduced:.6f} min refitted",
+        f"RMSE on these requests: {found.rmse_recorded:.6f} {TARGET.symbol} as registered, "
+        f"{found.rmse_reproduced:.6f} {TARGET.symbol} refitted",
     ]
     if not found.differences:
         return [*lines, "no input differs"]

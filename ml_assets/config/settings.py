@@ -21,11 +21,11 @@ from ml_assets.config.sqlite_url import resolved, sqlite_url
 from ml_assets.secrets import without_credentials
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month
+from ml_assets.trips.target import TARGET
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 FIRST_PUBLISHED = Month(2009, 1)
-EXPERIMENT = "taxi-trip-duration"
-REGISTERED_MODEL = "taxi-trip-duration"
+EXPERIMENT = REGISTERED_MODEL = TARGET.model_name
 ALLOWED_HOSTS_VARIABLE = "ML_ASSETS_ALLOWED_HOSTS"
 FAMILIES_VARIABLE = "ML_ASSETS_EXTRA_FAMILIES"
 TOKEN_VARIABLE = "ML_ASSETS_API_TOKEN"

@@ -35,8 +35,8 @@ MODEL_CHECKS: Final = (
 
 NO_INTERVALS: Final = Finding(Verdict.SKIP, "the model cannot be loaded and used")
 
-MAX_MINUTES = 180.0
-"""Kept trips last up to 60 minutes; a prediction of more than three times that is an error."""
+MAX_PREDICTION = 3.0 * TARGET.upper
+"""A prediction of more than three times the largest value of a kept trip is an error."""
 
 MIN_FIT_CPU_SECONDS = 120.0
 FIT_CPU_SECONDS_PER_MILLION_TRIPS = 600.0
@@ -207,19 +207,19 @@ def better_than_baselines(record: ModelRecord, baselines: Sequence[ModelRecord])
     if unbeaten:
         named = ", ".join(f"{row.model} ({row.test.rmse:.3f})" for row in unbeaten)
         sentence = (
-            f"RMSE {rmse:.3f} min is not below {named}, so it is not promoted: try more tuning "
-            "trials or months"
+            f"RMSE {rmse:.3f} {TARGET.symbol} is not below {named}, so it is not promoted: try "
+            "more tuning trials or months"
         )
         return Finding(Verdict.WARN, sentence, rmse, 0.0, best.test.rmse)
     sentence = (
-        f"RMSE {rmse:.3f} min is below every baseline, the best being {best.model} "
+        f"RMSE {rmse:.3f} {TARGET.symbol} is below every baseline, the best being {best.model} "
         f"({best.test.rmse:.3f})"
     )
     return Finding(Verdict.PASS, sentence, rmse, 0.0, best.test.rmse)
 
 
 def predictions_in_range(predicted: npt.ArrayLike) -> Finding:
-    """Check that every prediction is finite, above 0 and at most ``MAX_MINUTES``.
+    """Check that every prediction is finite, above 0 and at most ``MAX_PREDICTION``.
 
     Args:
         predicted: Predictions, minutes.
@@ -230,18 +230,18 @@ def predictions_in_range(predicted: npt.ArrayLike) -> Finding:
     finite = minutes[np.isfinite(minutes)]
     not_finite = len(minutes) - len(finite)
     not_positive = int(np.count_nonzero(finite <= 0))
-    too_long = int(np.count_nonzero(finite > MAX_MINUTES))
+    too_long = int(np.count_nonzero(finite > MAX_PREDICTION))
     longest = float(finite.max()) if len(finite) else None
-    allowed = f"finite, above 0 and at most {MAX_MINUTES:.0f} minutes"
+    allowed = f"finite, above 0 and at most {MAX_PREDICTION:.0f} {TARGET.unit}"
     if not_finite or not_positive or too_long:
         sentence = (
             f"of {len(minutes):,} predictions {not_finite:,} are not finite, {not_positive:,} are "
-            f"not above 0 and {too_long:,} exceed {MAX_MINUTES:.0f} minutes; allowed: "
+            f"not above 0 and {too_long:,} exceed {MAX_PREDICTION:.0f} {TARGET.unit}; allowed: "
             f"{allowed}"
         )
-        return Finding(Verdict.FAIL, sentence, longest, 0.0, MAX_MINUTES)
+        return Finding(Verdict.FAIL, sentence, longest, 0.0, MAX_PREDICTION)
     sentence = f"all {len(minutes):,} predictions are {allowed}"
-    return Finding(Verdict.PASS, sentence, longest, 0.0, MAX_MINUTES)
+    return Finding(Verdict.PASS, sentence, longest, 0.0, MAX_PREDICTION)
 
 
 def same_predictions(

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import VersionId
 from ml_assets.trips.month import Month
+from ml_assets.trips.target import TARGET
 
 Role = Literal["train", "validation", "test"]
 
@@ -183,8 +184,9 @@ class Leaderboard(StoredRecord):
         best, *others = self.models
         sentences = [
             f"{best.model} is the best of {len(self.models)} models on {self.test_month}: its "
-            f"error on {best.test.rows:,} trips is {best.test.rmse:.2f} minutes (RMSE), and "
-            f"{best.test.share_within_5_minutes:.0%} of them are off by 5 minutes or less."
+            f"error on {best.test.rows:,} trips is {best.test.rmse:.2f} {TARGET.unit} (RMSE), and "
+            f"{best.test.share_within_5_minutes:.0%} of them are off by "
+            f"{TARGET.close:g} {TARGET.unit} or less."
         ]
         leads = [
             _lead(best.test.rmse, row.test.rmse, f"{row.model}, the next,") for row in others[:1]

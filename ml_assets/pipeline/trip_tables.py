@@ -24,6 +24,7 @@ from ml_assets.pipeline.feature_registry import (
 from ml_assets.pipeline.features import LOG_MILES
 from ml_assets.pipeline.zone_map import PAIRS, Codes, ZoneMap
 from ml_assets.trips.rules import ZONE_CODES
+from ml_assets.trips.target import TARGET
 
 HOURS = 48
 """24 hours of a working day, then 24 hours of a day off."""
@@ -251,13 +252,13 @@ ENCODINGS: FeatureRegistry[TableLookup] = FeatureRegistry(
         lambda found: found.heading,
     ),
     Feature(
-        "log_minutes_of_miles",
-        "Mean log minutes of trips of this distance.",
+        f"log_{TARGET.unit}_of_miles",
+        f"Mean log {TARGET.unit} of trips of this distance.",
         lambda found: found.log_minutes_of_miles,
     ),
     Feature(
         "slowness_of_pair",
-        "Slowness of the zone pair: log minutes above the mean of trips of the same distance.",
+        f"Slowness of the zone pair: log {TARGET.unit} above the mean of trips of its distance.",
         lambda found: found.pair,
     ),
     Feature(
@@ -281,8 +282,8 @@ ENCODINGS: FeatureRegistry[TableLookup] = FeatureRegistry(
         lambda found: found.tables.week_hour[found.groups.week_hour],
     ),
     Feature(
-        "expected_minutes",
-        "Minutes expected from distance, zone pair and hour alone.",
+        f"expected_{TARGET.unit}",
+        f"{TARGET.unit.capitalize()} expected from distance, zone pair and hour alone.",
         lambda found: found.expected_minutes,
     ),
     Feature(

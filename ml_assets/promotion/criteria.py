@@ -12,6 +12,7 @@ from ml_assets.promotion.paired_bootstrap import PairedDifference
 from ml_assets.promotion.slice_guardrails import SliceComparison, SliceGuardrail
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.target import TARGET
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def significant_improvement(
             f"{model} {difference.challenger_rmse:.3f} against {difference.champion_rmse:.3f} on "
             f"{difference.trips:,} trips of {month}: {direction} by "
             f"{abs(difference.improvement):.3f} min; with {difference.confidence:.0%} confidence "
-            f"the improvement is at least {difference.lower_bound:.3f} min ({required})"
+            f"the improvement is at least {difference.lower_bound:.3f} {TARGET.symbol} ({required})"
         ),
         value=difference.lower_bound,
         limit=limits.min_improvement,

@@ -6,6 +6,7 @@ from ml_assets.evaluation.records import Criterion, ModelRecord, TrainingSet
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
+from ml_assets.trips.target import TARGET
 
 MAX_CHARACTERS = 5000
 """Maximum length of a description: that of a tag on a server with MySQL."""
@@ -17,7 +18,7 @@ _RULE = "\n\n---\n\n"
 """Markdown between the description of a version and the decision on it."""
 
 MODEL_DESCRIPTION = (
-    "Predicts the duration of a New York taxi trip in minutes. A request has "
+    f"Predicts the {TARGET.title} of a New York taxi ride in {TARGET.unit}. A request has "
     "`PULocationID` and `DOLocationID` (zones 1 to 265), `trip_distance` (miles), and optionally "
     "`pickup_datetime` (New York time, by default the present) and `passenger_count`. "
     "The version with the alias `champion` is served; `ml-assets decisions` explains each change."
@@ -47,8 +48,8 @@ def describe_training(
         dagster_run_id: Id of the Dagster run that trained it.
     """
     lines = [
-        f"**{title}**: test RMSE **{record.test.rmse:.3f} min** on "
-        f"{span(training_set.months_in('test'))}, validation {record.validation.rmse:.3f} min.",
+        f"**{title}**: test RMSE **{_rmse(record.test.rmse)}** on "
+        f"{span(training_set.months_in('test'))}, validation {_rmse(record.validation.rmse)}.",
         f"Fitted on {_months(record.training_months)}, tuned on "
         f"{_months(record.validation_months)} "
         f"({record.trials} trials), on {_trips(training_set)}.",
@@ -80,7 +81,8 @@ def describe_version(version: ModelVersion) -> str:
     """Return the description of a registered version in Markdown."""
     lines = [
         f"**{version.model}**, fitted on {_months(version.training_months)}: test RMSE "
-        f"**{version.test_rmse:.3f} min** on {version.test_month}, on {_trips(version)}.",
+        f"**{version.test_rmse:.3f} {TARGET.symbol}** on {version.test_month}, "
+        f"on {_trips(version)}.",
     ]
     if version.refit:
         lines.append(
@@ -113,6 +115,10 @@ def with_decision(
     decision = "\n".join([*lines, *([""] if marks else []), *marks])
     training = (description or "").partition(_RULE)[0].rstrip()
     return f"{training}{_RULE}{decision}"[:MAX_CHARACTERS]
+
+
+def _rmse(value: float) -> str:
+    return f"{value:.3f} {TARGET.symbol}"
 
 
 def _trips(made: TrainingSet | ModelVersion) -> str:

@@ -8,6 +8,7 @@ from ml_assets.backtesting.records import CHAMPION, BacktestEntry, BacktestRecor
 from ml_assets.evaluation.leaderboard import Row
 from ml_assets.reporting.figure import GREY, HIGHLIGHT, INK, new_figure, to_png
 from ml_assets.trips.month import Month
+from ml_assets.trips.target import TARGET
 
 FAMILY_STYLES = (
     ("#1f4fd8", "o"),
@@ -50,7 +51,7 @@ def backtest_lines(made: BacktestRecord) -> bytes:
         minutes.fill_between([], [], [], label="champion ± noise", **band)
         relative.axhspan(mean - noise, mean + noise, **band)
     relative.set_ylabel("RMSE / RMSE of\nthe month's mean")
-    minutes.set_ylabel("RMSE, minutes")
+    minutes.set_ylabel(f"RMSE, {TARGET.unit}")
     for panel in axes:
         _label_months(panel, tested)
     handles, labels = minutes.get_legend_handles_labels()

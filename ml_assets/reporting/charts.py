@@ -24,8 +24,9 @@ from ml_assets.reporting.figure import (
     to_png,
 )
 from ml_assets.trips.month import Month
+from ml_assets.trips.target import TARGET
 
-MAX_DRAWN_MINUTES = 60.0
+MAX_DRAWN = float(TARGET.upper)
 """Upper end of duration axes: the longest kept trip."""
 
 
@@ -83,7 +84,7 @@ def predicted_versus_actual(
         synthetic: See :func:`leaderboard_bars`.
         caveat: See :func:`leaderboard_bars`.
     """
-    end = MAX_DRAWN_MINUTES
+    end = MAX_DRAWN
     title = f"{model}: predicted versus actual"
     figure, (axes,) = new_figure(title, months, synthetic, height=5.6, caveat=caveat)
     density = axes.hexbin(
@@ -98,8 +99,8 @@ def predicted_versus_actual(
     )
     axes.plot([0, end], [0, end], color=HIGHLIGHT, linewidth=1.5, label="predicted = actual")
     axes.set(xlim=(0, end), ylim=(0, end), aspect="equal")
-    axes.set_xlabel("actual, minutes")
-    axes.set_ylabel("predicted, minutes")
+    axes.set_xlabel(f"actual, {TARGET.unit}")
+    axes.set_ylabel(f"predicted, {TARGET.unit}")
     legend(figure)
     figure.colorbar(density, ax=axes, label="trips in the cell")
     return to_png(figure)
@@ -140,7 +141,7 @@ def error_by_hour(
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_xticks(range(0, 24, 2))
     axes.set_xlabel("hour of pick-up, New York time")
-    axes.set_ylabel("minutes")
+    axes.set_ylabel(TARGET.unit)
     legend(figure)
     return to_png(figure)
 
@@ -206,7 +207,7 @@ def tuning_history(
         )  # fmt: skip
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("trial")
-    axes.set_ylabel("RMSE on the validation month, minutes")
+    axes.set_ylabel(f"RMSE on the validation month, {TARGET.unit}")
     legend(figure)
     return to_png(figure)
 

@@ -73,7 +73,7 @@ def interval_chart(
     figure, (axes,) = new_figure(title, months, synthetic, lines=len(parts), caveat=caveat)
     shares = [100 * part.coverage for part in parts]
     bars = axes.barh([part.slice for part in parts], shares, color=BLUE)
-    labels = [f"{part.coverage:.1%}, {part.mean_width:.1f} min wide" for part in parts]
+    labels = [f"{part.coverage:.1%}, {part.mean_width:.1f} {TARGET.symbol} wide" for part in parts]
     axes.bar_label(bars, labels, label_type="center", color="white", fontsize=8)
     axes.axvline(100 * measured.nominal, color=HIGHLIGHT, linewidth=1.5)
     axes.set_xlim(0, 100)

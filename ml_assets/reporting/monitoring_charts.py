@@ -12,6 +12,7 @@ from ml_assets.monitoring.online.records import OnlineDay, OnlineRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord, Score, scored_months
 from ml_assets.reporting.figure import BLUE, GREY, HIGHLIGHT, INK, legend, new_figure, to_png
 from ml_assets.trips.month import Month
+from ml_assets.trips.target import TARGET
 
 _STYLES = (
     ("#1f4fd8", "o"),
@@ -193,7 +194,7 @@ def online_days(record: OnlineRecord) -> bytes | None:
     latency.plot([], [], color=INK, marker="o", markersize=4, label="median")
     latency.plot([], [], color=HIGHLIGHT, marker="v", markersize=4, label="99th percentile")
     predictions.set_ylabel("predictions")
-    minutes.set_ylabel("mean predicted\nminutes")
+    minutes.set_ylabel(f"mean predicted\n{TARGET.unit}")
     latency.set_ylabel("milliseconds\nper call")
     latency.set_ylim(0)
     for axes in panels:

@@ -95,9 +95,9 @@ class Reproduction(BaseModel):
         if self.verdict == "identical":
             return f"identical: {predictions} are equal to the last bit"
         largest, mean = self.largest_difference, self.mean_difference
-        far = f"at most {largest:.2g} min apart, {mean:.2g} on average"
+        far = f"at most {largest:.2g} {TARGET.symbol} apart, {mean:.2g} on average"
         if self.verdict == "within tolerance":
-            return f"within tolerance ({self.tolerance:g} min): {predictions} are {far}"
+            return f"within tolerance ({self.tolerance:g} {TARGET.symbol}): {predictions} are {far}"
         why = "" if self.differences else "; no input differs, so it lies in the fit itself"
         return (
             f"differs: {predictions} are {far}; {self.beyond_tolerance:.1%} of them more than the "

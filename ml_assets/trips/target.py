@@ -72,6 +72,11 @@ class Target:
         return f"baseline_{self.unit}"
 
     @property
+    def model_name(self) -> str:
+        """Name of the registered model and of the experiment: ``taxi-trip-duration``."""
+        return f"taxi-{self.title.replace(' ', '-')}"
+
+    @property
     def bounds(self) -> str:
         """The bounds for messages, such as ``1 to 60 minutes``."""
         return f"{self.lower:g} to {self.upper:g} {self.unit}"

@@ -110,12 +110,15 @@ class Service:
 
 
 @contextmanager
-def running_service(variables: Mapping[str, str], log: Path) -> Iterator[Service]:
+def running_service(
+    variables: Mapping[str, str], log: Path, folder: Path = REPOSITORY
+) -> Iterator[Service]:
     """A service that answers, until the block ends.
 
     Args:
         variables: The only ``ML_ASSETS_…`` and ``MLFLOW_…`` there are to be.
         log: Gets its output.
+        folder: The checkout whose code serves.
     """
     kept = inherited_environment() | {"MLFLOW_DISABLE_TELEMETRY": "true", **variables}
     port = free_port()
@@ -123,7 +126,7 @@ def running_service(variables: Mapping[str, str], log: Path) -> Iterator[Service
     with log.open("w") as output:
         process = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
-            env=kept, cwd=REPOSITORY, stdout=output, stderr=output, start_new_session=True,
+            env=kept, cwd=folder, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     service = Service(process, port, log)
     try:

@@ -18,6 +18,7 @@ from ml_assets.progress import TrialEnded, report
 from ml_assets.training.families import FAMILIES, ModelFamily
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
+from ml_assets.trips.target import TARGET
 
 if TYPE_CHECKING:
     from ml_assets.training.fit import TrialRecord
@@ -72,8 +73,8 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         owners=OWNERS,
         kinds={*family.kinds, "mlflow"},
         code_version=model_code_version(),
-        description=f"{family.title}. {family.description} One pipeline from a request to minutes, "
-        "tuned, fitted, evaluated and logged to MLflow.",
+        description=f"{family.title}. {family.description} One pipeline from a request to "
+        f"{TARGET.unit}, tuned, fitted, evaluated and logged to MLflow.",
     )
     def model(
         context: dg.AssetExecutionContext,

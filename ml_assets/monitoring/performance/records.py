@@ -12,6 +12,7 @@ from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import identity
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.target import TARGET
 
 TOLERANCE = 0.10
 """How far a champion's relative error may exceed its reference, as a share of it, while no backtest
@@ -224,7 +225,7 @@ def performance_summary(record: PerformanceRecord) -> str:
         else f"{record.allowance:.3f}, the noise of the backtest"
     )
     return (
-        f"{newest.month}: RMSE of {who} {newest.rmse:.2f} min, relative error "
+        f"{newest.month}: RMSE of {who} {newest.rmse:.2f} {TARGET.symbol}, relative error "
         f"{newest.relative_error:.3f}, {relation} the limit {limit:.3f} "
         f"({reference.relative_error:.3f} in its test month {reference.month}, plus {how})"
     )
