@@ -65,7 +65,7 @@ def summary(board: Leaderboard, decision: ChampionDecision | None) -> dict[str, 
 def print_leaderboard(
     console: Console, board: Leaderboard, decision: ChampionDecision | None
 ) -> None:
-    """Print the leaderboard as a table; the champion has a crown, baselines are dim."""
+    """Print the leaderboard as a table; the champion is marked, baselines are dim."""
     trips = " · synthetic sample" if board.synthetic else ""
     table = Table(title=f"Leaderboard, test month {board.test_month}{trips}")
     table.add_column("model")

@@ -229,7 +229,7 @@ class Screen:
         """Show how far a month's transfer is; its bar goes when all has come.
 
         Args:
-            month: The month that is being brought.
+            month: The month that is being ingested.
             done: Bytes so far.
             total: Bytes in all.
         """
