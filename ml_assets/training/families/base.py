@@ -181,6 +181,25 @@ def stop_in_stages(estimator: Any, rows: TrialRows) -> "tuple[int, npt.NDArray[n
     return best[1], best[2]
 
 
+def log_ranges(**ranges: tuple[float, float]) -> "Callable[[BaseTrial], dict[str, Any]]":
+    """Make a search space of ranges, each sampled by its logarithm.
+
+    Args:
+        ranges: Smallest and largest value of each parameter, above 0; integers if both are.
+    """
+
+    def suggest(trial: "BaseTrial") -> dict[str, Any]:
+        chosen: dict[str, Any] = {}
+        for name, (low, high) in ranges.items():
+            if isinstance(low, int) and isinstance(high, int):
+                chosen[name] = trial.suggest_int(name, low, high, log=True)
+            else:
+                chosen[name] = trial.suggest_float(name, low, high, log=True)
+        return chosen
+
+    return suggest
+
+
 def trip_history() -> Any:
     """Make the encoder for tree models: dense encodings learned from past trips."""
     from ml_assets.pipeline.encoders import TripHistory

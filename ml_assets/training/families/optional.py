@@ -13,13 +13,13 @@ from ml_assets.training.families.base import (
     ModelFamily,
     Parameters,
     TrialRows,
+    log_ranges,
     trip_history,
 )
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from optuna.trial import BaseTrial
 
     Stopped = tuple[int, npt.NDArray[np.float64]]
 
@@ -27,15 +27,9 @@ if TYPE_CHECKING:
 def _lightgbm(parameters: Parameters, seed: int, n_jobs: int) -> Any:
     from lightgbm import LGBMRegressor
 
-    return LGBMRegressor(
-        metric="rmse",
-        random_state=seed,
-        n_jobs=n_jobs,
-        deterministic=True,  # the trees do not depend on the number of threads
-        force_row_wise=True,
-        verbose=-1,
-        **parameters,
-    )
+    # Deterministic: the trees do not depend on the number of threads.
+    fixed: dict[str, Any] = {"deterministic": True, "force_row_wise": True, "verbose": -1}
+    return LGBMRegressor(random_state=seed, n_jobs=n_jobs, metric="rmse", **fixed, **parameters)
 
 
 def _stop_lightgbm(estimator: Any, rows: TrialRows) -> "Stopped":
@@ -44,22 +38,10 @@ def _stop_lightgbm(estimator: Any, rows: TrialRows) -> "Stopped":
     def report(state: Any) -> None:
         rows.report(state.evaluation_result_list[0][2], state.iteration)
 
-    estimator.fit(
-        rows.train,
-        rows.train_target,
-        eval_X=rows.validation,
-        eval_y=rows.validation_target,
-        callbacks=[report, early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)],
-    )
+    stop = early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)
+    validation = {"eval_X": rows.validation, "eval_y": rows.validation_target}
+    estimator.fit(rows.train, rows.train_target, callbacks=[report, stop], **validation)
     return estimator.best_iteration_, estimator.predict(rows.validation)
-
-
-def _lightgbm_space(trial: "BaseTrial") -> dict[str, Any]:
-    return {
-        "learning_rate": trial.suggest_float("learning_rate", 0.03, 0.15, log=True),
-        "num_leaves": trial.suggest_int("num_leaves", 15, 127, log=True),
-        "min_child_samples": trial.suggest_int("min_child_samples", 10, 80, log=True),
-    }
 
 
 LIGHTGBM = ModelFamily(
@@ -70,14 +52,8 @@ LIGHTGBM = ModelFamily(
     packages=("lightgbm",),
     make_encoder=trip_history,
     make_estimator=_lightgbm,
-    search_space=_lightgbm_space,
-    defaults={
-        "n_estimators": 200,
-        "learning_rate": 0.05,
-        "num_leaves": 63,
-        "min_child_samples": 20,
-        "colsample_bytree": 0.4,
-    },
+    search_space=log_ranges(learning_rate=(0.03, 0.15), num_leaves=(15, 127)),
+    defaults={"n_estimators": 200, "learning_rate": 0.05, "num_leaves": 63, "reg_lambda": 1.0},
     early_stopping=EarlyStopping(_stop_lightgbm),
 )
 
@@ -85,9 +61,8 @@ LIGHTGBM = ModelFamily(
 def _catboost(parameters: Parameters, seed: int, n_jobs: int) -> Any:
     from catboost import CatBoostRegressor
 
-    return CatBoostRegressor(
-        random_seed=seed, thread_count=n_jobs, verbose=0, allow_writing_files=False, **parameters
-    )
+    fixed: dict[str, Any] = {"verbose": 0, "allow_writing_files": False}
+    return CatBoostRegressor(random_seed=seed, thread_count=n_jobs, **fixed, **parameters)
 
 
 def _stop_catboost(estimator: Any, rows: TrialRows) -> "Stopped":
@@ -95,14 +70,6 @@ def _stop_catboost(estimator: Any, rows: TrialRows) -> "Stopped":
     estimator.set_params(early_stopping_rounds=EARLY_STOPPING_ROUNDS, use_best_model=True)
     estimator.fit(rows.train, rows.train_target, eval_set=validation)
     return estimator.tree_count_, estimator.predict(rows.validation)
-
-
-def _catboost_space(trial: "BaseTrial") -> dict[str, Any]:
-    return {
-        "learning_rate": trial.suggest_float("learning_rate", 0.04, 0.2, log=True),
-        "depth": trial.suggest_int("depth", 5, 9),
-        "l2_leaf_reg": trial.suggest_float("l2_leaf_reg", 1.0, 20.0, log=True),
-    }
 
 
 CATBOOST = ModelFamily(
@@ -113,7 +80,7 @@ CATBOOST = ModelFamily(
     packages=("catboost",),
     make_encoder=trip_history,
     make_estimator=_catboost,
-    search_space=_catboost_space,
+    search_space=log_ranges(learning_rate=(0.04, 0.2), depth=(5, 9), l2_leaf_reg=(1.0, 20.0)),
     defaults={"iterations": 300, "learning_rate": 0.08, "depth": 7, "l2_leaf_reg": 3.0},
     early_stopping=EarlyStopping(_stop_catboost, "iterations"),
 )
@@ -126,22 +93,11 @@ def _hist(parameters: Parameters, seed: int, n_jobs: int) -> Any:
 
 
 def _stop_hist(estimator: Any, rows: TrialRows) -> "Stopped":
-    estimator.set_params(
-        early_stopping=True, n_iter_no_change=EARLY_STOPPING_ROUNDS, scoring="loss"
-    )
-    estimator.fit(
-        rows.train, rows.train_target, X_val=rows.validation, y_val=rows.validation_target
-    )
+    validation = {"X_val": rows.validation, "y_val": rows.validation_target}
+    estimator.set_params(early_stopping=True, n_iter_no_change=EARLY_STOPPING_ROUNDS)
+    estimator.fit(rows.train, rows.train_target, **validation)
     rounds = max(1, int(estimator.validation_score_.argmax()))  # the first score is of no tree
     return rounds, next(islice(estimator.staged_predict(rows.validation), rounds - 1, None))
-
-
-def _hist_space(trial: "BaseTrial") -> dict[str, Any]:
-    return {
-        "learning_rate": trial.suggest_float("learning_rate", 0.03, 0.15, log=True),
-        "max_leaf_nodes": trial.suggest_int("max_leaf_nodes", 15, 127, log=True),
-        "min_samples_leaf": trial.suggest_int("min_samples_leaf", 10, 80, log=True),
-    }
 
 
 HIST_GRADIENT_BOOSTING = ModelFamily(
@@ -151,13 +107,7 @@ HIST_GRADIENT_BOOSTING = ModelFamily(
     kinds=("scikitlearn", "trees"),
     make_encoder=trip_history,
     make_estimator=_hist,
-    search_space=_hist_space,
-    defaults={
-        "max_iter": 200,
-        "learning_rate": 0.06,
-        "max_leaf_nodes": 63,
-        "min_samples_leaf": 20,
-        "max_features": 0.4,
-    },
+    search_space=log_ranges(learning_rate=(0.03, 0.15), max_leaf_nodes=(15, 127)),
+    defaults={"max_iter": 200, "learning_rate": 0.06, "max_leaf_nodes": 63, "max_features": 0.4},
     early_stopping=EarlyStopping(_stop_hist, "max_iter"),
 )
