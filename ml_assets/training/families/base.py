@@ -1,7 +1,8 @@
 """The definition of a model family: everything that training and reporting need to know."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,60 @@ class ModelFamily:
         )
 
 
+@dataclass(frozen=True)
+class Estimator:
+    """Makes a family's unfitted estimator; for ``ModelFamily.make_estimator``.
+
+    Attributes:
+        path: ``module:Class``, imported when the estimator is made.
+        seed: Name of its parameter for the seed; None without one.
+        threads: Name of its parameter for the number of threads; None without one.
+        fixed: Parameters that are the same in every fit.
+    """
+
+    path: str
+    seed: str | None = "random_state"
+    threads: str | None = None
+    fixed: Parameters = field(default_factory=dict)
+
+    def __call__(self, parameters: Parameters, seed: int, n_jobs: int) -> Any:
+        """Make the estimator."""
+        module, _, class_name = self.path.partition(":")
+        run = {name: value for name, value in ((self.seed, seed), (self.threads, n_jobs)) if name}
+        return getattr(import_module(module), class_name)(**self.fixed, **run, **parameters)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned parameter: its default, and the range that Optuna samples (integers for an int)."""
+
+    default: float
+    low: float
+    high: float
+    log: bool = False
+
+    def suggest(self, trial: "BaseTrial", name: str) -> float:
+        """Suggest a value for a trial."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(name, self.low, self.high, log=self.log)
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+
+def tunable(**parameters: Any) -> dict[str, Any]:
+    """Return ``defaults`` and ``search_space`` of a family from its parameters.
+
+    Args:
+        parameters: A value for each fixed parameter, and a ``Tuned`` for each tuned one.
+    """
+    tuned = {name: value for name, value in parameters.items() if isinstance(value, Tuned)}
+
+    def search_space(trial: "BaseTrial") -> dict[str, Any]:
+        return {name: value.suggest(trial, name) for name, value in tuned.items()}
+
+    defaults = parameters | {name: value.default for name, value in tuned.items()}
+    return {"defaults": defaults, "search_space": search_space}
+
+
 def stop_in_stages(estimator: Any, rows: TrialRows) -> "tuple[int, npt.NDArray[np.float64]]":
     """Grow ``n_estimators`` trees in stages with ``warm_start``; for ``EarlyStopping.fit``."""
     estimator.set_params(warm_start=True)
@@ -179,25 +234,6 @@ def stop_in_stages(estimator: Any, rows: TrialRows) -> "tuple[int, npt.NDArray[n
         elif trees - best[1] == STAGE * EARLY_STOPPING_STAGES:
             break
     return best[1], best[2]
-
-
-def log_ranges(**ranges: tuple[float, float]) -> "Callable[[BaseTrial], dict[str, Any]]":
-    """Make a search space of ranges, each sampled by its logarithm.
-
-    Args:
-        ranges: Smallest and largest value of each parameter, above 0; integers if both are.
-    """
-
-    def suggest(trial: "BaseTrial") -> dict[str, Any]:
-        chosen: dict[str, Any] = {}
-        for name, (low, high) in ranges.items():
-            if isinstance(low, int) and isinstance(high, int):
-                chosen[name] = trial.suggest_int(name, low, high, log=True)
-            else:
-                chosen[name] = trial.suggest_float(name, low, high, log=True)
-        return chosen
-
-    return suggest
 
 
 def trip_history() -> Any:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ml_assets.training.families.base import (
     EARLY_STOPPING_ROUNDS,
     EarlyStopping,
+    Estimator,
     ModelFamily,
-    Parameters,
     TrialRows,
-    log_ranges,
+    Tuned,
     trip_history,
+    tunable,
 )
 
 if TYPE_CHECKING:
@@ -23,24 +24,19 @@ if TYPE_CHECKING:
 
     Stopped = tuple[int, npt.NDArray[np.float64]]
 
-
-def _lightgbm(parameters: Parameters, seed: int, n_jobs: int) -> Any:
-    from lightgbm import LGBMRegressor
-
-    # Deterministic: the trees do not depend on the number of threads.
-    fixed: dict[str, Any] = {"deterministic": True, "force_row_wise": True, "verbose": -1}
-    return LGBMRegressor(random_state=seed, n_jobs=n_jobs, metric="rmse", **fixed, **parameters)
+_LIGHTGBM = {"metric": "rmse", "force_row_wise": True, "verbose": -1, "deterministic": True}
+"""Deterministic: the trees do not depend on the number of threads."""
+_CATBOOST = {"verbose": 0, "allow_writing_files": False}
+_HIST = {"early_stopping": False}
 
 
 def _stop_lightgbm(estimator: Any, rows: TrialRows) -> "Stopped":
     from lightgbm import early_stopping
 
-    def report(state: Any) -> None:
-        rows.report(state.evaluation_result_list[0][2], state.iteration)
-
     stop = early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)
+    callbacks = [lambda now: rows.report(now.evaluation_result_list[0][2], now.iteration), stop]
     validation = {"eval_X": rows.validation, "eval_y": rows.validation_target}
-    estimator.fit(rows.train, rows.train_target, callbacks=[report, stop], **validation)
+    estimator.fit(rows.train, rows.train_target, callbacks=callbacks, **validation)
     return estimator.best_iteration_, estimator.predict(rows.validation)
 
 
@@ -51,18 +47,16 @@ LIGHTGBM = ModelFamily(
     kinds=("lightgbm", "trees"),
     packages=("lightgbm",),
     make_encoder=trip_history,
-    make_estimator=_lightgbm,
-    search_space=log_ranges(learning_rate=(0.03, 0.15), num_leaves=(15, 127)),
-    defaults={"n_estimators": 200, "learning_rate": 0.05, "num_leaves": 63, "reg_lambda": 1.0},
+    make_estimator=Estimator("lightgbm:LGBMRegressor", threads="n_jobs", fixed=_LIGHTGBM),
+    **tunable(
+        n_estimators=200,
+        learning_rate=Tuned(0.05, 0.03, 0.15, log=True),
+        num_leaves=Tuned(63, 15, 127, log=True),
+        min_child_samples=Tuned(20, 10, 80, log=True),
+        colsample_bytree=0.4,
+    ),
     early_stopping=EarlyStopping(_stop_lightgbm),
 )
-
-
-def _catboost(parameters: Parameters, seed: int, n_jobs: int) -> Any:
-    from catboost import CatBoostRegressor
-
-    fixed: dict[str, Any] = {"verbose": 0, "allow_writing_files": False}
-    return CatBoostRegressor(random_seed=seed, thread_count=n_jobs, **fixed, **parameters)
 
 
 def _stop_catboost(estimator: Any, rows: TrialRows) -> "Stopped":
@@ -79,25 +73,26 @@ CATBOOST = ModelFamily(
     kinds=("catboost", "trees"),
     packages=("catboost",),
     make_encoder=trip_history,
-    make_estimator=_catboost,
-    search_space=log_ranges(learning_rate=(0.04, 0.2), depth=(5, 9), l2_leaf_reg=(1.0, 20.0)),
-    defaults={"iterations": 300, "learning_rate": 0.08, "depth": 7, "l2_leaf_reg": 3.0},
+    make_estimator=Estimator(
+        "catboost:CatBoostRegressor", "random_seed", "thread_count", _CATBOOST
+    ),
+    **tunable(
+        iterations=300,
+        learning_rate=Tuned(0.08, 0.04, 0.2, log=True),
+        depth=Tuned(7, 5, 9),
+        l2_leaf_reg=Tuned(3.0, 1.0, 20.0, log=True),
+    ),
     early_stopping=EarlyStopping(_stop_catboost, "iterations"),
 )
 
 
-def _hist(parameters: Parameters, seed: int, n_jobs: int) -> Any:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    return HistGradientBoostingRegressor(early_stopping=False, random_state=seed, **parameters)
-
-
 def _stop_hist(estimator: Any, rows: TrialRows) -> "Stopped":
+    rounds = EARLY_STOPPING_ROUNDS
+    estimator.set_params(early_stopping=True, n_iter_no_change=rounds, scoring="loss")
     validation = {"X_val": rows.validation, "y_val": rows.validation_target}
-    estimator.set_params(early_stopping=True, n_iter_no_change=EARLY_STOPPING_ROUNDS)
     estimator.fit(rows.train, rows.train_target, **validation)
-    rounds = max(1, int(estimator.validation_score_.argmax()))  # the first score is of no tree
-    return rounds, next(islice(estimator.staged_predict(rows.validation), rounds - 1, None))
+    best = max(1, int(estimator.validation_score_.argmax()))  # the first score is of no tree
+    return best, next(islice(estimator.staged_predict(rows.validation), best - 1, None))
 
 
 HIST_GRADIENT_BOOSTING = ModelFamily(
@@ -106,8 +101,13 @@ HIST_GRADIENT_BOOSTING = ModelFamily(
     description="scikit-learn's boosting on histograms, after LightGBM: fast, without a package.",
     kinds=("scikitlearn", "trees"),
     make_encoder=trip_history,
-    make_estimator=_hist,
-    search_space=log_ranges(learning_rate=(0.03, 0.15), max_leaf_nodes=(15, 127)),
-    defaults={"max_iter": 200, "learning_rate": 0.06, "max_leaf_nodes": 63, "max_features": 0.4},
+    make_estimator=Estimator("sklearn.ensemble:HistGradientBoostingRegressor", fixed=_HIST),
+    **tunable(
+        max_iter=200,
+        learning_rate=Tuned(0.06, 0.03, 0.15, log=True),
+        max_leaf_nodes=Tuned(63, 15, 127, log=True),
+        min_samples_leaf=Tuned(20, 10, 80, log=True),
+        max_features=0.4,
+    ),
     early_stopping=EarlyStopping(_stop_hist, "max_iter"),
 )
