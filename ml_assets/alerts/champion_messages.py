@@ -98,7 +98,7 @@ def unreadable(what: str, asset: str, ui_url: str, error: str, now: datetime) ->
         what: Kind of record: ``decision``, or ``record of feature_drift``.
         asset: Asset to link to.
         ui_url: URL of Dagster's UI.
-        error: Names the file and the way out.
+        error: Names the file and the remedy.
         now: When it was found.
     """
     return Alert(

@@ -59,7 +59,7 @@ def _require_possible(settings: Settings, version: str | None) -> None:
     """Check before there is a run, which would be listed as failed.
 
     Raises:
-        click.ClickException: with why that version cannot serve, and the way out.
+        click.ClickException: with why that version cannot serve, and the remedy.
     """
     from ml_assets.promotion.manual import OverrideRejected, require_possible
     from ml_assets.registry import TrackingUnavailable

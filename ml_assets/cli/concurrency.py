@@ -38,7 +38,7 @@ def require_no_active_run(instance: dg.DagsterInstance, echo: Callable[[str], No
         echo: Prints a line on a run that is observed, and on runs found dead.
 
     Raises:
-        click.ClickException: naming the run in progress, since when, and the way out.
+        click.ClickException: naming the run in progress, since when, and the remedy.
     """
     for record in instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS))):
         if not _is_dead(instance, record.dagster_run, echo):

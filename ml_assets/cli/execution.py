@@ -78,7 +78,7 @@ class Execution:
         """Refuse to train while another run is in progress.
 
         Raises:
-            click.ClickException: naming that run and the way out.
+            click.ClickException: naming that run and the remedy.
         """
         require_no_active_run(self._instance, self._print_line)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ml_assets.config.environment import variables_of
+from ml_assets.config.environment import variable_names
 from ml_assets.config.settings import Settings
 from ml_assets.secrets import without_credentials
 
@@ -33,7 +33,7 @@ def given_variables(settings: Settings, without: tuple[str, ...] = ()) -> str:
     environment = _environment()
     given = {
         name: resolved.get(name, environment[name].strip())
-        for name in variables_of(Settings)
+        for name in variable_names(Settings)
         if environment.get(name) and name not in without
     }
     if environment.get("DAGSTER_HOME"):

@@ -71,7 +71,7 @@ def predict(
         values = {
             "rows": summary.rows,
             "scored": summary.scored,
-            "refused": summary.refused,
+            "refused": summary.rejected,
             "reasons": dict(summary.reasons),
             "model_version": summary.model_version,
             "without_pickup_time": summary.without_pickup_time,
@@ -136,10 +136,10 @@ def _lines(summary: "BatchSummary", target: Path) -> list[str]:
             f"{_pickup_times(summary)} scored as of {summary.scored_as_of:%Y-%m-%d %H:%M} "
             "(New York time)"
         )
-    if summary.refused:
+    if summary.rejected:
         by_field = ", ".join(f"{name} {rows:,}" for name, rows in summary.reasons.most_common())
         lines.append(
-            f"{summary.refused:,} could not be scored, by invalid field: {by_field} (see the "
+            f"{summary.rejected:,} could not be scored, by invalid field: {by_field} (see the "
             "column reason)"
         )
     return lines

@@ -1,4 +1,4 @@
-"""Progress of a run in the terminal: a line a step, the current one turning."""
+"""Progress of a run in the terminal: one line per step, and a spinner for the current one."""
 
 import re
 import threading
@@ -28,7 +28,7 @@ _SIGNS = {
 
 
 class TuningProgress:
-    """How far the trials of one training step are."""
+    """Progress of the tuning trials of a training step."""
 
     def __init__(self, trials: int) -> None:
         self._trials = trials
@@ -36,24 +36,30 @@ class TuningProgress:
         self._best: float | None = None
 
     def update(self, rmse: float | None) -> None:
-        """Count a trial that ended, with its error unless it was pruned or failed."""
+        """Count a completed trial, with its RMSE unless it was pruned or failed."""
         self._ended += 1
         if rmse is not None:
             self._best = rmse if self._best is None else min(self._best, rmse)
 
     def describe(self) -> str:
-        """Which trial is running, or that all have ended, and the best so far."""
-        at = "fitting" if self._ended >= self._trials else f"trial {self._ended + 1}/{self._trials}"
-        return at if self._best is None else f"{at}, best so far {self._best:.3f}"
+        """Return the current trial, or "fitting" after the last one, and the best RMSE so far."""
+        now = f"trial {self._ended + 1}/{self._trials}" if self._ended < self._trials else "fitting"
+        return now if self._best is None else f"{now}, best so far {self._best:.3f}"
 
 
 class StepProgress:
-    """Listens to a run's events and shows them; nothing of it goes to standard output."""
+    """Shows the events of a run; writes nothing to standard output."""
 
     def __init__(
         self, console: Console, steps: int, trials: Mapping[str, int] | None = None
     ) -> None:
-        """Show a run of ``steps`` steps; ``trials`` is the number of trials by training step."""
+        """Create the display.
+
+        Args:
+            console: Console to write to.
+            steps: Number of steps of the run.
+            trials: Number of trials by training step.
+        """
         self._console = console
         self._steps = steps
         self._tuning = {
@@ -63,7 +69,7 @@ class StepProgress:
         self._step = ""
         self._started: dict[str, float] = {}
         self._figures: dict[str, str] = {}
-        self._seen: set[Hashable] = set()
+        self._shown: set[Hashable] = set()
         self._lock = threading.Lock()
         self._screen = Screen(console)
         self.errors: list[str] = []
@@ -81,41 +87,41 @@ class StepProgress:
         self._screen.__exit__(kind, error, traceback)
 
     def on_progress(self, event: ProgressEvent) -> None:
-        """Show one event of the running step; meant for ``progress.watching``."""
+        """Show an event of the running step; a callback for ``progress.watching``."""
         with self._lock:
             match event:
                 case Transfer(month, done, total):
                     self._transfer(month, done, total)
                 case TrialEnded(asset, rmse) if asset in self._tuning:
-                    # Dagster's event that the step has started may be delivered after this.
-                    self._name(asset)
+                    # Dagster may deliver the start event of the step later.
+                    self._set_step(asset)
                     self._tuning[asset].update(rmse)
-                    self._screen.say(f"{self._step} {self._tuning[asset].describe()}")
+                    self._screen.update(f"{self._step} {self._tuning[asset].describe()}")
                 case MonthsTested(done, total):
-                    self._screen.say(f"{self._step} {done} of {total} months tested")
+                    self._screen.update(f"{self._step} {done} of {total} months tested")
 
     def _transfer(self, month: Month, done: int, total: int | None) -> None:
         if total:
-            self._screen.say(f"{self._step} {month}")
+            self._screen.update(f"{self._step} {month}")
             self._screen.transfer(month, done, total)
         else:
-            self._screen.say(f"{self._step} {month}: {done / _MEGABYTE:.1f} MB")
+            self._screen.update(f"{self._step} {month}: {done / _MEGABYTE:.1f} MB")
 
-    def _name(self, step: str) -> None:
+    def _set_step(self, step: str) -> None:
         self._step = f"[{self._done + 1}/{self._steps}] {step} …"
 
     def on_event(self, entry: EventLogEntry, _cursor: str = "") -> None:
-        """Show one event, once; meant for ``DagsterInstance.watch_event_logs``.
+        """Show an event once; a callback for ``DagsterInstance.watch_event_logs``.
 
-        A watcher delivers late, and from another thread, so the caller passes all events again at
-        the end of a run.
+        Events arrive late and from another thread, so the caller passes all of them again at the
+        end of a run.
         """
         event = entry.dagster_event
         with self._lock:
-            identity = _identity(entry)
-            if identity in self._seen:
+            key = _entry_key(entry)
+            if key in self._shown:
                 return
-            self._seen.add(identity)
+            self._shown.add(key)
             if event is not None:
                 self._show(event, entry.timestamp)
 
@@ -123,13 +129,13 @@ class StepProgress:
         step = event.step_key or ""
         if event.event_type == DagsterEventType.STEP_START:
             self._started[step] = timestamp
-            self._name(step)
+            self._set_step(step)
             tuning = self._tuning.get(step)
-            self._screen.say(f"{self._step} {tuning.describe()}" if tuning else self._step)
+            self._screen.update(f"{self._step} {tuning.describe()}" if tuning else self._step)
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
-            self._note_figures(step, event)
+            self._add_figures(step, event)
         elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
-            self._note_check(event)
+            self._show_failed_check(event)
         elif event.event_type in _SIGNS:
             self._finish(step, _SIGNS[event.event_type], timestamp)
             if event.event_type == DagsterEventType.STEP_FAILURE:
@@ -137,7 +143,7 @@ class StepProgress:
         elif event.event_type == DagsterEventType.RUN_FAILURE and not self.errors:
             self.errors.append(cause(event.job_failure_data.error) or event.message or "failed")
 
-    def _note_figures(self, step: str, event: DagsterEvent) -> None:
+    def _add_figures(self, step: str, event: DagsterEvent) -> None:
         metadata = event.step_materialization_data.materialization.metadata
         for name in _SHOWN_FIGURES:
             if name in metadata:
@@ -145,7 +151,7 @@ class StepProgress:
                 text = f"{value:.3f}" if isinstance(value, float) else str(value)
                 self._figures[step] = f"{name.replace('_', ' ')} {text}" if "rmse" in name else text
 
-    def _note_check(self, event: DagsterEvent) -> None:
+    def _show_failed_check(self, event: DagsterEvent) -> None:
         check = event.asset_check_evaluation_data
         if not check.passed:
             name = f"{check.check_name} of {check.asset_key.to_user_string()}"
@@ -161,7 +167,7 @@ class StepProgress:
 
 
 def cause(error: Any) -> str:
-    """What went wrong, in one line and its own words, without Dagster's frame around it.
+    """Return the message of an error in one line, without Dagster's wrappers and class names.
 
     Args:
         error: Dagster's ``SerializableErrorInfo``, or None.
@@ -175,8 +181,8 @@ def cause(error: Any) -> str:
     return re.sub(own, "", line)
 
 
-def _identity(entry: EventLogEntry) -> Hashable:
-    """What tells two entries of a run's log apart."""
+def _entry_key(entry: EventLogEntry) -> Hashable:
+    """Return a key that is unique among the log entries of a run."""
     event = entry.dagster_event
     if event is None:
         return (entry.step_key, entry.user_message)
@@ -184,7 +190,7 @@ def _identity(entry: EventLogEntry) -> Hashable:
 
 
 def _subject(event: DagsterEvent) -> Hashable:
-    """What tells two events of one type and step apart."""
+    """Return what distinguishes events of the same type and step."""
     if event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
         materialization = event.step_materialization_data.materialization
         return (materialization.asset_key, materialization.partition)
@@ -194,7 +200,7 @@ def _subject(event: DagsterEvent) -> Hashable:
 
 
 class Screen:
-    """A spinner with a line of text and, below it, a bar for each month in transfer."""
+    """A spinner with a line of text, and a progress bar for each month in transfer below it."""
 
     def __init__(self, console: Console) -> None:
         self._spinner = Spinner("dots", Text("starting …"), style="status.spinner")
@@ -220,18 +226,18 @@ class Screen:
     ) -> None:
         self._live.stop()
 
-    def say(self, text: str) -> None:
-        """Show this text beside the spinner."""
+    def update(self, text: str) -> None:
+        """Show this text next to the spinner."""
         self._spinner.update(text=Text(text))
         self._draw()
 
     def transfer(self, month: Month, done: int, total: int) -> None:
-        """Show how far a month's transfer is; its bar goes when all has come.
+        """Show the progress of a month's transfer; its bar is removed when it is complete.
 
         Args:
-            month: The month that is being ingested.
-            done: Bytes so far.
-            total: Bytes in all.
+            month: Month in transfer.
+            done: Bytes transferred.
+            total: Total bytes.
         """
         if done >= total:
             self._remove(month)
@@ -243,7 +249,7 @@ class Screen:
         self._draw()
 
     def clear_transfers(self) -> None:
-        """Remove every bar, of transfers that were given up as well."""
+        """Remove all bars, also those of failed transfers."""
         for month in list(self._tasks):
             self._remove(month)
         self._draw()

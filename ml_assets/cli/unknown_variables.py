@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from ml_assets.config.alert_settings import AlertVariables
-from ml_assets.config.environment import renamed_variables, variables_of
+from ml_assets.config.environment import renamed_variables, variable_names
 from ml_assets.config.settings import ServiceSettings, Settings
 
 _PREFIX = "ML_ASSETS_"
@@ -17,7 +17,7 @@ _OF_TESTS = (
 """Variables of tests and benchmarks."""
 
 _SETTINGS = (Settings, ServiceSettings, AlertVariables)
-_KNOWN = (*variables_of(*_SETTINGS), *_OF_TESTS)
+_KNOWN = (*variable_names(*_SETTINGS), *_OF_TESTS)
 _RENAMED = renamed_variables(*_SETTINGS)
 _ENDINGS = [name.removeprefix(_PREFIX) for name in _KNOWN if name.startswith(_PREFIX)]
 

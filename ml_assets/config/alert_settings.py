@@ -52,11 +52,11 @@ class EmailSettings:
 
 @dataclass(frozen=True)
 class AlertSettings:
-    """Channels of alerts, and what is sent.
+    """Channels of alerts, and which alerts are sent.
 
     Attributes:
-        email: E-mail; None without.
-        webhook: URL to post to; None without. It is a secret, since its URL suffices to post.
+        email: E-mail settings; None without e-mail.
+        webhook: URL to post to; None without a webhook. It is a secret, since it needs no login.
         on_success: Whether successful runs are reported as well.
         dedup_window: Time after a message in which repeated failures of its kind are only counted.
         ui_url: Base URL of links, without a slash at the end.
@@ -75,7 +75,7 @@ class AlertSettings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Return what no message may contain: password, user (unless an address) and webhook."""
+        """Secrets to remove from messages: password, user (unless an address) and webhook."""
         found = secrets_of_webhook(self.webhook.get_secret_value()) if self.webhook else set()
         if (email := self.email) is not None and email.user and email.password:
             user, password = email.user.get_secret_value(), email.password.get_secret_value()
@@ -97,15 +97,15 @@ def read_alert_settings(environment: Mapping[str, str] | None = None) -> AlertSe
     """Read alert settings from environment variables (by default this process's and ``.env``).
 
     Raises:
-        SettingsError: for the first variable whose value is not allowed; shows no secret.
+        SettingsError: for the first variable with an invalid value; shows no secret.
     """
-    given = AlertVariables.read(environment)
+    variables = AlertVariables.read(environment)
     return AlertSettings(
-        email=_email(given),
-        webhook=given.webhook,
-        on_success=given.on_success,
-        dedup_window=timedelta(hours=given.dedup_hours),
-        ui_url=given.ui_url,
+        email=_email(variables),
+        webhook=variables.webhook,
+        on_success=variables.on_success,
+        dedup_window=timedelta(hours=variables.dedup_hours),
+        ui_url=variables.ui_url,
     )
 
 
@@ -126,7 +126,7 @@ def _email(given: "AlertVariables") -> EmailSettings | None:
         name = "ML_ASSETS_SMTP_PASSWORD" if given.user else "ML_ASSETS_SMTP_USER"
         raise SettingsError(name, "", "set user and password, or neither")
     if given.user and given.security is Security.PLAIN and not _is_this_machine(host):
-        allowed = "use starttls or tls: with plain, anyone on the way could read the password"
+        allowed = "use starttls or tls: with plain, the password is sent unencrypted"
         raise SettingsError("ML_ASSETS_SMTP_SECURITY", given.security, allowed)
     if given.ca_file and not Path(given.ca_file).is_file():
         raise SettingsError("ML_ASSETS_SMTP_CA_FILE", given.ca_file, "name a file of certificates")
@@ -173,17 +173,17 @@ def _ui_url(value: str) -> str:
 
 
 def _parts(value: str) -> SplitResult | None:
-    """The parts of an http(s) URL; None when it is not one that can be requested."""
+    """Return the parts of an http(s) URL; None if it is invalid."""
     try:
         parts = urlsplit(value)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return None
-    return parts if known and re.fullmatch(r"[!-~]+", value) else None
+    return parts if valid and re.fullmatch(r"[!-~]+", value) else None
 
 
 class AlertVariables(EnvironmentSettings):
-    """Environment variables of alerts; those of e-mail are required only with a recipient."""
+    """Environment variables of alerts; those of e-mail are used only with a recipient."""
 
     email_to: str = variable(
         "ML_ASSETS_ALERT_EMAIL_TO",

@@ -1,9 +1,9 @@
-"""Which code made an asset: digests of the source that decides what is in it.
+"""Code versions of assets: digests of the source code that determines their content.
 
-``DATA`` decides what a stored month is: cleaning, schemas, rules, zones. ``MODEL`` decides what a
-fitted model is: ``DATA``, ``pipeline/`` and ``training/``. A digest covers the parsed source of its
-modules and of those that they import, without comments, docstrings and layout, so that only a
-change of what the code does makes an asset outdated.
+``DATA`` determines stored months: cleaning, schemas, rules, zones. ``MODEL`` determines fitted
+models: ``DATA``, ``pipeline/`` and ``training/``. A digest covers the parsed source of its modules
+and of their imports, without comments, docstrings and formatting, so that only a change of
+behaviour makes an asset outdated.
 """
 
 import ast
@@ -18,26 +18,26 @@ DATA = ("trips/cleaning.py", "trips/schema.py", "trips/zones.py")
 MODEL = (*DATA, "pipeline", "training")
 _FOLLOWED = ("trips", "requests", "pipeline", "training")
 _NOT_FOLLOWED = ("trips", "quality")
-"""Imports from these folders are part of what imports them; others, such as storage, are not. Which
-months the data-quality rules reject shows in the months of a training set."""
+"""A digest includes imports from ``_FOLLOWED`` without ``_NOT_FOLLOWED``. Months that the
+data-quality rules reject are visible in the months of a training set."""
 
 _DATA_FILES = ("trips/taxi_zones.csv",)
 
 
 @functools.cache
 def data_code_version() -> str:
-    """8 hex digits that change when a month may be cleaned in another way."""
+    """Return 8 hex digits that change when the cleaning of months may change."""
     return code_digest(*DATA)
 
 
 @functools.cache
 def model_code_version() -> str:
-    """8 hex digits that change when a model may be fitted in another way."""
+    """Return 8 hex digits that change when the fit of models may change."""
     return code_digest(*MODEL)
 
 
 def package_version() -> str:
-    """The version of the installed package; 0.0.0 in a checkout that is not installed."""
+    """Return the version of the installed package; 0.0.0 in a checkout that is not installed."""
     try:
         return metadata.version("ml-assets")
     except metadata.PackageNotFoundError:
@@ -46,15 +46,15 @@ def package_version() -> str:
 
 @functools.cache
 def code_digest(*parts: str, package: Path = _PACKAGE) -> str:
-    """8 hex digits over what the source of some modules does.
+    """Return 8 hex digits of the digest of modules and their imports.
 
     Args:
         parts: Files or folders, relative to the package.
-        package: The folder of ``ml_assets``.
+        package: Folder of ``ml_assets``.
 
     Raises:
-        FileNotFoundError: when there is no such file or folder.
-        SyntaxError: when a file is not Python.
+        FileNotFoundError: when a file or folder does not exist.
+        SyntaxError: when a file is not valid Python.
     """
     digest = hashlib.sha256()
     trees = _with_imports(parts, package)
@@ -66,7 +66,7 @@ def code_digest(*parts: str, package: Path = _PACKAGE) -> str:
 
 
 def _with_imports(parts: Iterable[str], package: Path) -> dict[str, ast.Module]:
-    """The parsed source by relative path, docstrings removed, of some parts and their imports."""
+    """Return the parsed source of parts and their imports, without docstrings, by relative path."""
     waiting = [file for part in parts for file in _files(package / part)]
     found: dict[str, ast.Module] = {}
     while waiting:
@@ -83,12 +83,12 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return list(path.rglob("*.py"))
     if not path.is_file():
-        raise FileNotFoundError(f"there is no {path}, which the code version covers")
+        raise FileNotFoundError(f"{path}, a part of the code version, does not exist")
     return [path]
 
 
 def _imported(tree: ast.Module, package: Path) -> Iterator[Path]:
-    """Files of the followed folders that a module imports, wherever in it."""
+    """Yield the files of the followed folders that a module imports anywhere."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom) or node.module is None:
             continue
@@ -104,7 +104,7 @@ def _imported(tree: ast.Module, package: Path) -> Iterator[Path]:
 
 
 def _remove_docstrings(tree: ast.Module) -> None:
-    """Remove docstrings, and the strings below constants that document them."""
+    """Remove the docstrings of modules, classes, functions and constants."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [statement for statement in node.body if not _is_text(statement)]

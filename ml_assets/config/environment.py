@@ -1,7 +1,7 @@
-"""Settings classes that are read from environment variables and ``.env``.
+"""Base of settings that are read from environment variables and ``.env``.
 
-A wrong value is one line that names the variable, the value and what is allowed. Each variable has
-its meaning and default beside its type, from which the tables of the documentation are made.
+The error for an invalid value is one line with the variable, the value and the allowed values. Each
+field has a description and a default, from which the documentation's tables are generated.
 """
 
 import os
@@ -18,8 +18,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from ml_assets.secrets import ShownError, shown_value
 
 ENV_FILE = ".env"
-_READ_ALREADY = "PYTHON_DOTENV_DISABLED"
-"""python-dotenv's own switch, inherited by every process that is started from here."""
+_ENV_FILE_LOADED = "PYTHON_DOTENV_DISABLED"
+"""Variable that disables python-dotenv, inherited by child processes."""
 
 _CHOICES = re.compile(r"'([^']*)'")
 _HIDDEN = "…"
@@ -28,22 +28,22 @@ _MARKED = re.compile(r"(<!-- variables: (\w+) -->\n)(.*?)(\n<!-- end of variable
 
 
 class SettingsError(ShownError, ValueError):
-    """An environment variable has a value that is not allowed."""
+    """An environment variable has an invalid value."""
 
     def __init__(self, variable: str, value: str, allowed: str) -> None:
         super().__init__(f"{variable}={shown_value(str(value))} is not allowed: {allowed}")
 
 
 class EnvironmentSettings(BaseSettings):
-    """Base of settings whose fields are made by :func:`variable`; blank values count as unset."""
+    """Base of settings with fields made by :func:`variable`; blank values count as unset."""
 
     model_config = SettingsConfigDict(
         frozen=True,
         case_sensitive=True,
         extra="ignore",
         validate_default=True,
-        enable_decoding=False,  # no value is JSON
-        hide_input_in_errors=True,  # it may be a secret
+        enable_decoding=False,  # values are not JSON
+        hide_input_in_errors=True,  # values may be secrets
     )
 
     @classmethod
@@ -51,16 +51,16 @@ class EnvironmentSettings(BaseSettings):
         """Read environment variables.
 
         Args:
-            environment: Instead of this process's variables and ``.env``.
+            environment: Variables; by default those of this process and ``.env``.
 
         Raises:
-            SettingsError: for the first variable whose value is not allowed.
+            SettingsError: for the first variable with an invalid value.
         """
         if environment is None:
             load_env_file()
-        given = os.environ if environment is None else environment
+        variables = os.environ if environment is None else environment
         names = (name for field in _fields(cls) for name in _names(field))
-        values = {name: given.get(name, "").strip() for name in names}
+        values = {name: variables.get(name, "").strip() for name in names}
         try:
             return cls(**{name: value for name, value in values.items() if value})
         except ValidationError as error:
@@ -75,7 +75,7 @@ class EnvironmentSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only the variables that :meth:`read` passes."""
+        """Use only the variables that :meth:`read` passes."""
         return (init_settings,)
 
     @classmethod
@@ -87,8 +87,8 @@ class EnvironmentSettings(BaseSettings):
         allowed = extra.get("allowed") if isinstance(extra, dict) else None
         if allowed is None:
             choices = _CHOICES.findall(str(found.get("ctx", {}).get("expected", "")))
-            allowed = f"use {_in_words(choices)}" if choices else found["msg"]
-        if found["type"] == "value_error":  # said by a validator of this project's
+            allowed = f"use {_join_or(choices)}" if choices else found["msg"]
+        if found["type"] == "value_error":  # raised by a validator of this project
             allowed = str(found["ctx"]["error"])
         hidden = SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ()))
         return SettingsError(name, _HIDDEN if hidden else str(found["input"]), str(allowed))
@@ -104,16 +104,16 @@ def variable(
     former: str | None = None,
     **options: Any,
 ) -> Any:
-    """A field of settings.
+    """Declare a field of settings.
 
     Args:
-        name: Of the environment variable.
-        default: Its value when the variable is unset; checked like a given one.
-        meaning: For the documentation, in Markdown.
-        shown: The default in words; by default the value itself.
-        allowed: What to use instead of a wrong value; by default what the validator says.
-        former: The variable's name in earlier versions, read when ``name`` is unset or blank.
-        options: Of ``pydantic.Field``.
+        name: Name of the environment variable.
+        default: Value when the variable is unset; it is validated too.
+        meaning: Description for the documentation, in Markdown.
+        shown: Description of the default; by default the value itself.
+        allowed: Allowed values for error messages; by default the validator's message.
+        former: Name of the variable in earlier versions, read when ``name`` is unset or blank.
+        options: Further arguments of ``pydantic.Field``.
     """
     extra: dict[str, JsonValue] = {"shown": shown or f"`{default}`"}
     if allowed is not None:
@@ -125,14 +125,14 @@ def variable(
 
 
 def load_env_file() -> None:
-    """Set the variables of ``.env`` in the working directory that are not set; once.
+    """Set unset variables from ``.env`` in the working directory, once.
 
-    Processes that are started from here work elsewhere, and get them from this one.
+    Child processes have other working directories, and inherit the variables.
 
     Raises:
         SettingsError: when the file cannot be read.
     """
-    if os.environ.get(_READ_ALREADY):
+    if os.environ.get(_ENV_FILE_LOADED):
         return
     file = Path.cwd() / ENV_FILE
     try:
@@ -141,22 +141,22 @@ def load_env_file() -> None:
         reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         allowed = f"the file cannot be read ({reason}): correct, move or remove it"
         raise SettingsError(ENV_FILE, str(file), allowed) from error
-    os.environ[_READ_ALREADY] = "1"
+    os.environ[_ENV_FILE_LOADED] = "1"
 
 
-def variables_of(*settings: type[EnvironmentSettings]) -> tuple[str, ...]:
-    """Names of the variables of some settings, in the order of the documentation."""
+def variable_names(*settings: type[EnvironmentSettings]) -> tuple[str, ...]:
+    """Return the names of the settings' variables, in the order of the documentation."""
     return tuple(_names(field)[0] for each in settings for field in _fields(each))
 
 
 def renamed_variables(*settings: type[EnvironmentSettings]) -> dict[str, str]:
-    """Former names of variables, each with the variable's name today."""
+    """Return the current name of each variable by its former names."""
     names = [_names(field) for each in settings for field in _fields(each)]
     return {former: name for name, *formers in names for former in formers}
 
 
-def table(*settings: type[EnvironmentSettings]) -> str:
-    """The variables of some settings as a Markdown table."""
+def markdown_table(*settings: type[EnvironmentSettings]) -> str:
+    """Return a Markdown table of the settings' variables."""
     rows = ["| variable | meaning | default |", "| --- | --- | --- |"]
     for field in (field for each in settings for field in _fields(each)):
         extra = field.json_schema_extra
@@ -165,8 +165,8 @@ def table(*settings: type[EnvironmentSettings]) -> str:
     return "\n".join(rows)
 
 
-def with_tables(text: str, tables: Mapping[str, str]) -> str:
-    """A document with the tables between its markers ``<!-- variables: NAME -->`` replaced."""
+def replace_tables(text: str, tables: Mapping[str, str]) -> str:
+    """Replace the tables in a document after the markers ``<!-- variables: NAME -->``."""
     return _MARKED.sub(lambda match: f"{match[1]}{tables[match[2]]}{match[4]}", text)
 
 
@@ -175,10 +175,10 @@ def _fields(settings: type[EnvironmentSettings]) -> Iterable[FieldInfo]:
 
 
 def _names(field: FieldInfo) -> list[str]:
-    """A variable's name, and its former one if it has one."""
+    """Return a variable's name, and its former one if there is one."""
     assert isinstance(field.validation_alias, AliasChoices)
     return [str(name) for name in field.validation_alias.choices]
 
 
-def _in_words(names: list[str]) -> str:
+def _join_or(names: list[str]) -> str:
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))

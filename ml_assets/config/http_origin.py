@@ -1,13 +1,13 @@
-"""Where an HTTP request comes from: a program on this machine, a proxy, or a page from elsewhere.
+"""The origin of an HTTP request: a program on this machine, a proxy, or a page of another site.
 
-A server that only this machine may use has to tell these apart by headers, since a browser and a
-proxy are programs on this machine too:
+A server for local clients only has to distinguish these by headers, since browsers and proxies run
+on this machine too:
 
-* ``Host`` names the server as the client knows it. A page whose own name was made to resolve to
-  this machine (DNS rebinding) may read every answer, but cannot send another name than its own.
-* ``Origin`` and ``Sec-Fetch-Site`` (https://www.w3.org/TR/fetch-metadata/) name the page that sends
-  a request to another site than its own. A page cannot set either.
-* A proxy adds headers of its own. One that adds none cannot be told from its clients.
+* ``Host`` is the name by which the client addresses the server. A page whose host name resolves to
+  this machine (DNS rebinding) can read every response, but can only send its own host name.
+* ``Origin`` and ``Sec-Fetch-Site`` (https://www.w3.org/TR/fetch-metadata/) identify the page that
+  sends a cross-site request. A page cannot set either.
+* A proxy adds headers. A proxy that adds none cannot be distinguished from its clients.
 """
 
 import ipaddress
@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 Headers = Sequence[tuple[bytes, bytes]]
-"""Names in lower case and values, as ASGI has them."""
+"""Header names, in lower case, and values, as in ASGI."""
 
 LOCALHOST: Final = "localhost"
 
@@ -37,9 +37,9 @@ PROXY_PREFIXES: Final = tuple(
     name.encode("ascii")
     for name in ("x-forwarded", "x-original-", "x-envoy-", "x-appengine-", "x-vercel-", "cf-")
 )
-"""What RFC 9110 and RFC 7239, and the common servers, content networks and hosts add."""
+"""Headers of RFC 9110 and RFC 7239, and of common servers, CDNs and cloud providers."""
 
-_NOT_FOREIGN: Final = (b"same-origin", b"none")
+_SAME_SITE: Final = (b"same-origin", b"none")
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _MAX_HOST_BYTES: Final = 255 + len(":65535")
 _SHOWN_CHARACTERS: Final = 80
@@ -48,11 +48,11 @@ _ORIGIN: Final = re.compile(rb"(https?)://(.+)")
 
 
 class Address(NamedTuple):
-    """A host as a client writes it.
+    """A host and port in a header.
 
     Attributes:
         name: Name or IP address in lower case, without brackets.
-        port: As it is written; None when it is not.
+        port: Port; None without one.
     """
 
     name: str
@@ -61,24 +61,24 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True)
 class AllowedHosts:
-    """Names by which clients may address a server; ``localhost`` and loopback addresses always are.
+    """Host names that clients may use; ``localhost`` and loopback addresses are always allowed.
 
     Attributes:
-        names: Further ones of this machine, in lower case.
-        proxied: Names for which a proxy forwards requests here, in lower case.
-        any_address: Whether every IP address is known: no page can have made one up.
+        names: Names of this machine, in lower case.
+        proxied: Names for which a proxy forwards requests, in lower case.
+        any_address: Whether every IP address is allowed; a page cannot forge one.
     """
 
     names: frozenset[str] = frozenset()
     proxied: frozenset[str] = frozenset()
     any_address: bool = False
 
-    def knows(self, name: str) -> bool:
-        """Whether a client may address the server by this name or address."""
+    def allows(self, name: str) -> bool:
+        """Whether a client may use this name or address."""
         return self.is_own(name) or (self.any_address and _is_address(name))
 
     def is_own(self, name: str) -> bool:
-        """Whether this is a name or an address of this server and no other."""
+        """Whether this name or address belongs to this server only."""
         return name == LOCALHOST or name in self.names or name in self.proxied or is_loopback(name)
 
 
@@ -88,10 +88,10 @@ LOOPBACK_HOSTS: Final = AllowedHosts()
 def server_hosts(
     listening: str, allowed: Iterable[str] = (), *, any_address: bool = False
 ) -> AllowedHosts:
-    """The names of a server on this machine.
+    """Return the allowed hosts of a server on this machine.
 
     Args:
-        listening: Name or address on which it was told to listen.
+        listening: Name or address on which it listens.
         allowed: Further names, for which a proxy may forward requests.
         any_address: See :class:`AllowedHosts`.
     """
@@ -105,55 +105,55 @@ def server_hosts(
 def rejection_reason(
     method: str, headers: Headers, hosts: AllowedHosts, *, is_page: bool, proxies: bool = False
 ) -> str | None:
-    """Why a request may not have been made by a program or a person on this machine.
+    """Return why a request may not come from a program or a person on this machine.
 
     Args:
-        method: Of the request; ``GET`` for a WebSocket.
-        headers: Of the request.
-        hosts: Names of the server.
-        is_page: Whether the path is one of a page, which a link anywhere may open: the page that
-            holds the link cannot read what is opened.
-        proxies: Whether requests may come through any proxy.
+        method: HTTP method; ``GET`` for a WebSocket.
+        headers: Headers of the request.
+        hosts: Allowed hosts of the server.
+        is_page: Whether the path is a page, which links of other sites may open, since they cannot
+            read it.
+        proxies: Whether any proxy may forward requests.
 
     Returns:
-        The reason, to follow "the request"; None when there is none.
+        The reason, to follow "the request"; None if the request is allowed.
     """
-    given = dict(headers)
-    stated = given.get(b"host")
-    host = None if stated is None else _parsed(stated)
-    if stated is not None and (host is None or not hosts.knows(host.name)):
-        return f"names the host {_shown(stated)}"
-    if len(given) < len(headers) and sum(name == b"host" for name, _ in headers) > 1:
+    values = dict(headers)
+    host_header = values.get(b"host")
+    host = None if host_header is None else _parse_header(host_header)
+    if host_header is not None and (host is None or not hosts.allows(host.name)):
+        return f"names the host {_shown(host_header)}"
+    if len(values) < len(headers) and sum(name == b"host" for name, _ in headers) > 1:
         return "names two hosts"
     addresses = [] if host is None else [host]
-    proxy = next(filter(_is_proxy_header, given), None)
+    proxy = next(filter(_is_proxy_header, values), None)
     if proxy is not None:
-        forwarded = _parsed(given.get(b"x-forwarded-host", b""))
+        forwarded = _parse_header(values.get(b"x-forwarded-host", b""))
         if forwarded is not None and forwarded.name in hosts.proxied:
             addresses.append(forwarded)
         if not proxies and not any(address.name in hosts.proxied for address in addresses):
             return f"was forwarded by a proxy (header {_shown(proxy)})"
-    origin = given.get(b"origin")
+    origin = values.get(b"origin")
     if origin is not None and not _is_own_page(origin, addresses, hosts):
         return f"is from the page {_shown(origin)}"
-    site = given.get(b"sec-fetch-site", b"none")
-    if site not in _NOT_FOREIGN and not (is_page and _opens_page(method, given)):
+    site = values.get(b"sec-fetch-site", b"none")
+    if site not in _SAME_SITE and not (is_page and _opens_page(method, values)):
         return f"is from a page of another site (Sec-Fetch-Site: {_shown(site)})"
     return None
 
 
 def host_rejection(headers: Headers, hosts: AllowedHosts) -> str | None:
-    """As :func:`rejection_reason`, for what anybody may fetch from a server by one of its names."""
+    """Return :func:`rejection_reason` for public paths, which depends on ``Host`` only."""
     return rejection_reason(
         "GET", [header for header in headers if header[0] == b"host"], hosts, is_page=True
     )
 
 
 def parse_host(text: str) -> Address | None:
-    """A name or an address, perhaps with a port; None when it is neither.
+    """Parse a name or an address with an optional port; None if invalid.
 
     Args:
-        text: For example ``localhost:8000`` or ``[::1]``.
+        text: Text such as ``localhost:8000`` or ``[::1]``.
     """
     found = _HOST.fullmatch(text)
     if found is None:
@@ -162,10 +162,10 @@ def parse_host(text: str) -> Address | None:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether a name or an address on which a server listens can be reached from this machine only.
+    """Whether a server that listens on this name or address is reachable from this machine only.
 
     Args:
-        host: A name is resolved; one that cannot be is taken for one that others reach.
+        host: Name, which is resolved, or address; False for a name that cannot be resolved.
     """
     if host == LOCALHOST or is_loopback(host):
         return True
@@ -177,7 +177,7 @@ def is_loopback_host(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is one of this machine alone."""
+    """Whether an address is a loopback address."""
     if host == "127.0.0.1":
         return True
     try:
@@ -200,7 +200,7 @@ def _is_proxy_header(name: bytes) -> bool:
     return name in PROXY_HEADERS or name.startswith(PROXY_PREFIXES)
 
 
-def _parsed(value: bytes) -> Address | None:
+def _parse_header(value: bytes) -> Address | None:
     return _parse_bytes(value) if len(value) <= _MAX_HOST_BYTES else None
 
 
@@ -209,19 +209,19 @@ def _parse_bytes(value: bytes) -> Address | None:
     return parse_host(value.decode("latin-1"))
 
 
-def _opens_page(method: str, given: Mapping[bytes, bytes]) -> bool:
-    """Whether a person has followed a link, in a window of its own rather than in a frame."""
+def _opens_page(method: str, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a link was followed in a window, not in a frame."""
     return (
         method in ("GET", "HEAD")
-        and given.get(b"sec-fetch-mode") == b"navigate"
-        and given.get(b"sec-fetch-dest") == b"document"
+        and headers.get(b"sec-fetch-mode") == b"navigate"
+        and headers.get(b"sec-fetch-dest") == b"document"
     )
 
 
 def _is_own_page(origin: bytes, addresses: Iterable[Address], hosts: AllowedHosts) -> bool:
-    """Whether a page was served at one of these addresses, perhaps under another own name."""
+    """Whether the origin is a page of this server, possibly under another of its names."""
     found = _ORIGIN.fullmatch(origin)
-    page = _parsed(found[2]) if found else None
+    page = _parse_header(found[2]) if found else None
     if found is None or page is None:
         return False
     defaults = _DEFAULT_PORTS.values()
@@ -234,7 +234,7 @@ def _is_own_page(origin: bytes, addresses: Iterable[Address], hosts: AllowedHost
 
 
 def _shown(value: bytes) -> str:
-    """A value as it may stand in a message."""
+    """Return a header value in a form that is safe in a message."""
     text = value.decode("latin-1")
-    shown = "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in text)
+    shown = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in text)
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"

@@ -17,7 +17,7 @@ from ml_assets.config.environment import (
     variable,
 )
 from ml_assets.config.http_origin import parse_host
-from ml_assets.config.sqlite_url import resolved, sqlite_url
+from ml_assets.config.sqlite_url import resolve_url, sqlite_url
 from ml_assets.secrets import without_credentials
 from ml_assets.trips.calendar import latest_published_month, new_york_date
 from ml_assets.trips.month import Month
@@ -37,9 +37,9 @@ PATH_VARIABLES = (
     "MLFLOW_TRACKING_SERVER_CERT_PATH",
     "MLFLOW_TRACKING_CLIENT_CERT_PATH",
 )
-"""What may hold a path, besides ``MLFLOW_TRACKING_URI``; the last three belong to libraries."""
+"""Variables with paths, besides ``MLFLOW_TRACKING_URI``; the last three belong to libraries."""
 
-FOLDERS_TO_MAKE = ("ML_ASSETS_HOME", "DAGSTER_HOME")
+CREATED_FOLDERS = ("ML_ASSETS_HOME", "DAGSTER_HOME")
 TRIPS = ("sample", "tlc")
 LOCAL = ("file://", "local://")
 OFF = "off"
@@ -47,7 +47,7 @@ MAX_MAX_MONTH_ROWS = 2**31 - 1
 INGEST_CRON = "0 6 5 * *"
 MONITOR_CRON = "0 8 5 * *"
 RETRAIN_CRON = "0 4 * * 0"
-"""When schedules look, New York time: on the 5th at 6:00 and at 8:00, on Sundays at 4:00."""
+"""Default schedules, New York time: on the 5th at 6:00 and at 8:00, on Sundays at 4:00."""
 
 CRONS = {
     "ML_ASSETS_INGEST_CRON": INGEST_CRON,
@@ -57,35 +57,34 @@ CRONS = {
 
 
 def make_paths_absolute(environment: MutableMapping[str, str]) -> None:
-    """Have every variable with a path in it mean the same in other working directories.
+    """Make paths in environment variables absolute.
 
-    ``ml-assets dev`` works in another one than it was called in, and so do the processes that it
-    starts.
+    ``ml-assets dev`` and its child processes have another working directory than the caller.
 
     Args:
-        environment: ``os.environ``; changed in place. A value that leads nowhere, and is refused
-            where it is read, stays as it was typed.
+        environment: ``os.environ``; changed in place. Paths that do not exist are kept as they
+            were typed, and rejected when they are read.
     """
     for name in PATH_VARIABLES:
         value = environment.get(name, "").strip()
         path = Path(value.rpartition("::")[2].removeprefix("file://").removeprefix("local://"))
-        if value and value not in TRIPS and (name in FOLDERS_TO_MAKE or path.expanduser().exists()):
+        if value and value not in TRIPS and (name in CREATED_FOLDERS or path.expanduser().exists()):
             environment[name] = _absolute(value)
     uri = environment.get("MLFLOW_TRACKING_URI", "").strip()
     with contextlib.suppress(ValueError):  # reading the settings reports it
         if uri:
-            environment["MLFLOW_TRACKING_URI"] = resolved(uri)
+            environment["MLFLOW_TRACKING_URI"] = resolve_url(uri)
 
 
-def _absolute(place: str) -> str:
-    """A path, or a URL that leads to one (``file://``, ``zip://*::``), by the absolute path."""
-    chain, mark, last = place.rpartition("::")
-    if chain.count("[") > chain.count("]"):  # the address of an IPv6 server
-        return place
+def _absolute(url: str) -> str:
+    """Make a path, or the path in a URL (``file://``, ``zip://*::``), absolute."""
+    chain, mark, last = url.rpartition("::")
+    if chain.count("[") > chain.count("]"):  # an IPv6 address
+        return url
     prefix = next((prefix for prefix in LOCAL if last.startswith(prefix)), "")
     path = last.removeprefix(prefix)
     if not path or "://" in path:
-        return place
+        return url
     return f"{chain}{mark}{prefix}{Path(path).expanduser().resolve()}"
 
 
@@ -124,7 +123,7 @@ def _local_home(home: str) -> Path:
     if "://" not in home:
         return Path(home)
     readable = re.sub(r"[^a-z0-9]+", "-", without_credentials(home).lower()).strip("-")[:60]
-    # The user tells two homes of one server apart; a new password does not make another home.
+    # Users of one server have separate homes; a changed password does not change the home.
     place = re.sub(r"(://[^/@:]*):[^/]*@", r"\1@", home)
     digest = hashlib.sha256(place.encode()).hexdigest()[:8]
     return PROJECT_FOLDER / ".ml_assets" / f"{readable}-{digest}"
@@ -142,8 +141,8 @@ def _require_writable_protocol(url: str) -> None:
 def _first_month(value: str) -> Month:
     newest = latest_published_month(new_york_date())
     allowed = (
-        f"use a month from {FIRST_PUBLISHED} to {newest}, the newest that can be out, written "
-        "YYYY-MM, for example 2023-01"
+        f"use a month from {FIRST_PUBLISHED} to {newest}, the newest that can be published, in "
+        "the form YYYY-MM, for example 2023-01"
     )
     try:
         month = Month.parse(value)
@@ -160,7 +159,7 @@ def _tracking_uri(value: str) -> str:
         raise ValueError(
             "use sqlite:///…, postgresql://…, mysql://…, mssql://… or an http(s):// server"
         )
-    return resolved(value)
+    return resolve_url(value)
 
 
 def _rows(value: str | None) -> int | None:
@@ -173,7 +172,7 @@ def _rows(value: str | None) -> int | None:
 
 
 def _cron(value: str) -> str | None:
-    """A schedule; None when it is switched off. Dagster checks it where schedules are made."""
+    """Return the cron expression; None for "off". Dagster validates it in the schedules."""
     return None if value == OFF else " ".join(value.split())
 
 
@@ -190,22 +189,22 @@ def _hosts(value: str) -> tuple[str, ...]:
 
 
 def _names(value: str) -> tuple[str, ...]:
-    """Distinct names separated by commas."""
+    """Return the distinct names in a comma-separated list."""
     return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
 
 
 def _token(value: str | None) -> str | None:
     if value is not None and (not value.isascii() or not value.isprintable() or " " in value):
-        raise ValueError("use letters, digits and signs of ASCII, without spaces")
+        raise ValueError("use printable ASCII characters without spaces")
     return value
 
 
 Cron = Annotated[str | None, BeforeValidator(_cron)]
-"""When a schedule runs; None for never."""
+"""Cron expression of a schedule; None if it is off."""
 
 
 class Settings(EnvironmentSettings):
-    """What the environment decides for the project."""
+    """Settings of the project."""
 
     trips: Annotated[str, AfterValidator(_trips)] = variable(
         "ML_ASSETS_TRIPS",
@@ -274,36 +273,36 @@ class Settings(EnvironmentSettings):
 
     @property
     def shown_tracking_uri(self) -> str:
-        """The tracking server without user and password, fit to be shown."""
+        """The tracking URI without user and password."""
         return without_credentials(self.tracking_uri)
 
     @property
     def home_is_local(self) -> bool:
-        """Whether ``home`` is a folder of this machine rather than a URL."""
+        """Whether ``home`` is a local folder, not a URL."""
         return "://" not in self.home
 
     @property
     def local_home(self) -> Path:
-        """A local folder for databases and scratch files, also when assets live at a URL.
+        """Local folder for databases and temporary files, also if ``home`` is a URL.
 
-        Each URL has one of its own below ``.ml_assets``: homes must not share a registry.
+        Each URL has a separate folder below ``.ml_assets``: homes must not share a registry.
         """
         return _local_home(self.home)
 
     @property
     def crons(self) -> Mapping[str, str | None]:
-        """Each schedule's expression by its variable; None when it is switched off."""
+        """Cron expression of each schedule by its variable; None if it is off."""
         expressions = (self.ingest_cron, self.monitor_cron, self.retrain_cron)
         return dict(zip(CRONS, expressions, strict=True))
 
     @property
     def synthetic(self) -> bool:
-        """Whether trips are the embedded sample's rather than published ones."""
+        """Whether trips come from the embedded sample."""
         return self.trips == "sample"
 
 
 class ServiceSettings(EnvironmentSettings):
-    """What the environment decides for the prediction service alone."""
+    """Settings of the prediction service."""
 
     api_token: Annotated[SecretStr | None, BeforeValidator(_token)] = variable(
         TOKEN_VARIABLE,
@@ -313,25 +312,25 @@ class ServiceSettings(EnvironmentSettings):
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from environment variables (this process's and ``.env`` unless given).
+    """Read the settings from environment variables (by default this process's and ``.env``).
 
     Raises:
-        SettingsError: for the first variable whose value is not allowed.
+        SettingsError: for the first variable with an invalid value.
     """
     return Settings.read(environment)
 
 
 def read_extra_families() -> tuple[str, ...]:
-    """Names in ``ML_ASSETS_EXTRA_FAMILIES`` (of this process or ``.env``), not yet checked."""
+    """Return the unvalidated names in ``ML_ASSETS_EXTRA_FAMILIES`` (this process or ``.env``)."""
     load_env_file()
     return _names(os.environ.get(FAMILIES_VARIABLE, ""))
 
 
 def read_allowed_hosts(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Further names of this machine, or of a proxy on it.
+    """Read further names of this machine, or of a proxy on it.
 
     Raises:
-        SettingsError: when one is no name of a host.
+        SettingsError: when one is not a host name.
     """
     value = environment.get(ALLOWED_HOSTS_VARIABLE, "")
     try:

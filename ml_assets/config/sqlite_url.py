@@ -1,4 +1,4 @@
-"""URLs of SQLite databases, which mean the same file in every folder and in every library."""
+"""URLs of SQLite databases that mean the same file in every folder and library."""
 
 import re
 from pathlib import Path
@@ -6,20 +6,20 @@ from pathlib import Path
 _PREFIX = "sqlite:///"
 _URL = re.compile(r"sqlite(\+pysqlite)?:///(?P<rest>.*)", re.DOTALL)
 _UNRESERVED = re.compile(r"[\w/.+~ -]*")
-"""Characters that no URL library reads as anything but themselves."""
+"""Characters that have no special meaning in a URL for any library."""
 
 MEMORY = ":memory:"
 
 
 def sqlite_url(database: Path) -> str:
-    """The SQLAlchemy URL of a database file.
+    """Return the SQLAlchemy URL of a database file.
 
-    A path with ``%41``, ``?`` or ``#`` in it names another file when it is pasted into a URL. It is
-    quoted by SQLAlchemy, with the driver named: after a bare ``sqlite:///`` MLflow makes the
-    folder that it reads there, without undoing the quotes.
+    SQLAlchemy quotes a path with ``%41``, ``?`` or ``#``, which would name another file in a URL.
+    Such a URL includes the driver: after a bare ``sqlite:///`` MLflow would create the folder
+    without unquoting its name.
 
     Args:
-        database: The file; it need not exist.
+        database: Path of the file; it need not exist.
     """
     path = str(database)
     if _UNRESERVED.fullmatch(path):
@@ -33,7 +33,7 @@ def sqlite_url(database: Path) -> str:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file behind a URL; None when it is not one of SQLite, or one in memory."""
+    """Return the file of a SQLite URL; None for other URLs and for in-memory databases."""
     found = _URL.fullmatch(url)
     if found is None:
         return None
@@ -45,16 +45,16 @@ def sqlite_path(url: str) -> Path | None:
     return None if path in ("", MEMORY) else Path(path)
 
 
-def resolved(url: str) -> str:
-    """The same database by its absolute path; other URLs as they are.
+def resolve_url(url: str) -> str:
+    """Make the path of a SQLite URL absolute; other URLs are returned unchanged.
 
-    A relative path is taken from the working directory of now, ``~`` as the home directory.
+    A relative path is resolved against the working directory, and ``~`` is expanded.
 
     Args:
-        url: Of any database or server. Parameters after ``?`` are kept.
+        url: URL of a database or server. Parameters after ``?`` are kept.
 
     Raises:
-        ValueError: for ``file:…?uri=true``, SQLite's other way to write a path.
+        ValueError: for ``file:…?uri=true``, SQLite's own URI syntax.
     """
     database = sqlite_path(url)
     if database is None:

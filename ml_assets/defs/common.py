@@ -56,7 +56,7 @@ WATCHED = {
 
 
 def published_months(settings: Settings) -> dg.MonthlyPartitionsDefinition:
-    """Return the partitions from ``ML_ASSETS_FIRST_MONTH`` to the newest month that can be out.
+    """Return the partitions from ``ML_ASSETS_FIRST_MONTH`` to the newest possible month.
 
     No source is read. Dagster's newest monthly partition is last month, so the offset is the rest
     of the publication lag.

@@ -31,7 +31,7 @@ class ChangedDuringDownload(SourceUnavailable):
 
 
 class InvalidFile(ShownError, ValueError):
-    """A complete file is not a month of trips; names the file, the column and the way out."""
+    """A complete file is not a month of trips; names the file, the column and the remedy."""
 
 
 class InvalidSource(ShownError, ValueError):

@@ -20,7 +20,7 @@ from ml_assets.promotion.candidate_service import ServiceUnresponsive, candidate
 from ml_assets.registry.loading import ModelNotFound, load_model
 from ml_assets.registry.registry import champion_version
 from ml_assets.requests.batch import predict_file
-from ml_assets.requests.parse import Refused, read_request, request_columns
+from ml_assets.requests.parse import InvalidRequest, parse_request, request_columns
 from ml_assets.requests.validate import check_requests
 from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import StorageError
@@ -210,9 +210,9 @@ def _feature_difference(
     """Compare the features of the requests with those of the same trips in training."""
     parsed = []
     for request in requests:
-        one = read_request(request)
-        if isinstance(one, Refused):
-            return f"features: {json.dumps(request)} is rejected: {one.problems[0].message}"
+        one = parse_request(request)
+        if isinstance(one, InvalidRequest):
+            return f"features: {json.dumps(request)} is rejected: {one.errors[0].message}"
         parsed.append(one)
     features = pipeline[0]
     trained = features.transform(trips)

@@ -69,22 +69,22 @@ class BatchSummary:
     seconds: float = 0.0
 
     @property
-    def refused(self) -> int:
+    def rejected(self) -> int:
         """Rows with a reason instead of a prediction."""
         return self.rows - self.scored
 
-    def count(self, requests: pl.DataFrame, answers: pl.DataFrame) -> None:
+    def count(self, requests: pl.DataFrame, predictions: pl.DataFrame) -> None:
         """Add the predictions of a chunk."""
-        reasons = answers[REASON]
-        refused = reasons.drop_nulls()
-        self.rows += answers.height
-        self.scored += answers.height - len(refused)
+        reasons = predictions[REASON]
+        rejected = reasons.drop_nulls()
+        self.rows += predictions.height
+        self.scored += predictions.height - len(rejected)
         self.without_pickup_time += int((states_no_pickup(requests) & reasons.is_null()).sum())
-        for reason in refused:
+        for reason in rejected:
             fields = [part.split(" ", 1)[0] for part in reason.split("; ")]
             self.reasons.update({name if name in RULES else "row" for name in fields})
-        if self.first_reason is None and len(refused):
-            self.first_reason = refused[0]
+        if self.first_reason is None and len(rejected):
+            self.first_reason = rejected[0]
 
 
 def require_possible(
@@ -138,9 +138,9 @@ def predict_file(
     summary = BatchSummary(model.version, new_york_time(started))
     with _replacing(target) as temporary, prediction_file(temporary, target) as write:
         for chunk in read_chunks(source, ignored):
-            answers = model.predict_or_reject(chunk.requests, started, faults=chunk.faults)
-            write(chunk.own, answers)
-            summary.count(chunk.requests, answers)
+            predictions = model.predict_or_reject(chunk.requests, started, faults=chunk.faults)
+            write(chunk.own, predictions)
+            summary.count(chunk.requests, predictions)
             if progress is not None:
                 progress(chunk.read, total)
         if summary.rows == 0:

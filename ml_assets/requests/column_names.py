@@ -68,11 +68,11 @@ def column_of(
     absent = [field for field in REQUEST_COLUMNS if field not in matched.name_of]
     found = {name: looks_like(name, absent) for name in matched.unknown}
     doubtful = {name: field for name, field in found.items() if field is not None}
-    lacking = [field for field in REQUIRED_FIELDS if field in absent]
-    misnamed = {name: field for name, field in doubtful.items() if field in lacking}
+    absent_required = [field for field in REQUIRED_FIELDS if field in absent]
+    misnamed = {name: field for name, field in doubtful.items() if field in absent_required}
     fault = _misspelled(doubtful)
-    if fault is None and lacking and (required or misnamed):
-        fault = _lacking(lacking, misnamed, names)
+    if fault is None and absent_required and (required or misnamed):
+        fault = _missing_columns(absent_required, misnamed, names)
     if fault is None and doubtful:
         fault = _doubtful(doubtful)
     if fault is not None:
@@ -180,8 +180,10 @@ def _misspelled(doubtful: Iterable[str]) -> str | None:
     return None
 
 
-def _lacking(lacking: Sequence[str], misnamed: Mapping[str, str], names: Sequence[str]) -> str:
-    fault = f"lacks the column {', '.join(lacking)}"
+def _missing_columns(
+    absent: Sequence[str], misnamed: Mapping[str, str], names: Sequence[str]
+) -> str:
+    fault = f"lacks the column {', '.join(absent)}"
     if misnamed:
         return f"{fault}: rename {_looking(misnamed)}"
     present = f"; it has {quoted_names(names)}" if names else ""

@@ -58,7 +58,7 @@ class Request(NamedTuple):
     passenger_count: float | None
 
 
-class Problem(NamedTuple):
+class FieldError(NamedTuple):
     """The error of a field, with the field's name in the request."""
 
     field: str
@@ -66,25 +66,25 @@ class Problem(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class InvalidRequest:
     """An invalid request.
 
     Attributes:
-        problems: One for each invalid or missing field, in the order of ``REQUEST_COLUMNS``, then
+        errors: One for each invalid or missing field, in the order of ``REQUEST_COLUMNS``, then
             one for each name that repeats a field.
         unknown: Names that are not fields; see ``requests.fields.unknown_field`` for the message.
     """
 
-    problems: tuple[Problem, ...]
+    errors: tuple[FieldError, ...]
     unknown: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
         """Number of errors."""
-        return len(self.problems) + len(self.unknown)
+        return len(self.errors) + len(self.unknown)
 
 
-def read_request(fields: object, now: datetime | None = None) -> Request | Refused:
+def parse_request(fields: object, now: datetime | None = None) -> Request | InvalidRequest:
     """Parse and validate one request.
 
     Args:
@@ -95,14 +95,16 @@ def read_request(fields: object, now: datetime | None = None) -> Request | Refus
     Returns:
         The same values and reasons as ``check_requests(requests_frame([fields]))``. In addition,
         unknown names and fields with two names are rejected, and a request nested in another object
-        has that as its only problem.
+        has that as its only error.
     """
     given: Mapping[Any, Any] = fields if isinstance(fields, Mapping) else {}
     names = None
     if not given.keys() <= OWN_NAMES:
         names = match_names(given)
         if not names.name_of and (wrapper := _wrapper(given)) is not None:
-            return Refused((Problem(wrapper[:MAX_QUOTED_NAME], wrapped_request(wrapper)),))
+            return InvalidRequest(
+                (FieldError(wrapper[:MAX_QUOTED_NAME], wrapped_request(wrapper)),)
+            )
         given = {field: given[name] for field, name in names.name_of.items()}
     here = new_york_time() if now is None else _new_york_time(now)
     pickup_zone = _whole("PULocationID", given.get("PULocationID"))
@@ -120,14 +122,14 @@ def read_request(fields: object, now: datetime | None = None) -> Request | Refus
         or (passengers is None and not unknown)
     ):
         fits = (pickup_zone, dropoff_zone, miles, pickup, 0.0 if unknown else passengers)
-        problems = [
-            _problem(name, given.get(name))
+        errors = [
+            _field_error(name, given.get(name))
             for name, value in zip(REQUEST_COLUMNS, fits, strict=True)
             if value is None
         ]
-        return _refused(problems, names)
+        return _invalid_request(errors, names)
     if names is not None and (names.unknown or names.repeated):
-        return _refused([], names)
+        return _invalid_request([], names)
     return Request(int(pickup_zone), int(dropoff_zone), miles, pickup, passengers)
 
 
@@ -219,17 +221,17 @@ def _is_missing(value: Any) -> bool:
     return text is None or is_blank(text)
 
 
-def _refused(problems: list[Problem], names: MatchedNames | None) -> Refused:
+def _invalid_request(errors: list[FieldError], names: MatchedNames | None) -> InvalidRequest:
     """Return the rejection with the names of the request."""
     if names is None:
-        return Refused(tuple(problems))
-    found = [Problem(names.name_of.get(field, field), message) for field, message in problems]
-    found += [Problem(repeated[0], repeated_field(*repeated)) for repeated in names.repeated]
-    return Refused(tuple(found), tuple(names.unknown))
+        return InvalidRequest(tuple(errors))
+    found = [FieldError(names.name_of.get(field, field), message) for field, message in errors]
+    found += [FieldError(repeated[0], repeated_field(*repeated)) for repeated in names.repeated]
+    return InvalidRequest(tuple(found), tuple(names.unknown))
 
 
-def _problem(field: str, value: Any) -> Problem:
+def _field_error(field: str, value: Any) -> FieldError:
     text = as_text(value)
     if text is None or is_blank(text):
-        return Problem(field, missing(field))
-    return Problem(field, wrong(field, text[:SHOWN_CHARACTERS]))
+        return FieldError(field, missing(field))
+    return FieldError(field, wrong(field, text[:SHOWN_CHARACTERS]))

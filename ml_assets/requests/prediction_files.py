@@ -43,15 +43,15 @@ def prediction_file(path: Path, named: Path) -> Iterator[Write]:
             table.close()
     else:
         with open(path, "w", encoding="utf-8") as file:
-            yield lambda own, answers: file.writelines(_json_lines(own, answers))
+            yield lambda own, predictions: file.writelines(_json_lines(own, predictions))
 
 
-def _json_lines(own: Own, answers: pl.DataFrame) -> Iterator[str]:
+def _json_lines(own: Own, predictions: pl.DataFrame) -> Iterator[str]:
     rows = own if isinstance(own, list) else _as_rows(own)
-    for row, answer in zip(rows, answers.iter_rows(named=True), strict=True):
+    for row, prediction in zip(rows, predictions.iter_rows(named=True), strict=True):
         _require_free(row)
         output = {
-            name: value for name, value in answer.items() if name != REASON or value is not None
+            name: value for name, value in prediction.items() if name != REASON or value is not None
         }
         yield json.dumps({**row, **output}, default=_as_json) + "\n"
 
@@ -65,12 +65,12 @@ class _TableFile:
         self._writer: Any = None
         self._names: list[str] | None = None
 
-    def write(self, own: Own, answers: pl.DataFrame) -> None:
+    def write(self, own: Own, predictions: pl.DataFrame) -> None:
         if isinstance(own, list):
             own = self._as_table(own)
         _require_free(own.column_names)
         table = own
-        arrow = answers.select(OUTPUT_COLUMNS).to_arrow()
+        arrow = predictions.select(OUTPUT_COLUMNS).to_arrow()
         for name in OUTPUT_COLUMNS:
             column = arrow[name]
             if column.type in (pa.large_string(), pa.string_view()):

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from ml_assets.pipeline.predict import Predictions
 from ml_assets.requests.fields import MAX_QUOTED_NAME, quoted_name, unknown_field
-from ml_assets.requests.parse import Refused, Request, read_request, request_columns
+from ml_assets.requests.parse import InvalidRequest, Request, parse_request, request_columns
 from ml_assets.requests.validate import REQUIRED_FIELDS
 from ml_assets.serving.bundle import ServedModel
 from ml_assets.serving.request_body import (
@@ -211,8 +211,8 @@ class PredictEndpoint:
         if not isinstance(body, dict):
             message = f"the body {_NOT_AN_OBJECT}, or a list of such"
             return validation_error_reply([field_error(("body",), message)])
-        request = read_request(body)
-        if isinstance(request, Refused):
+        request = parse_request(body)
+        if isinstance(request, InvalidRequest):
             errors = _field_errors(request, ("body",), self._service.limits.errors)
             return validation_error_reply(errors, request.count)
         return request
@@ -224,7 +224,7 @@ class PredictEndpoint:
             kind = "a list with explanations" if call.explain else "a list"
             return error_reply(413, f"{kind} may have {limit:,} requests, not {len(body):,}")
         now = datetime.now(UTC)
-        parsed = [read_request(fields, now) for fields in body]
+        parsed = [parse_request(fields, now) for fields in body]
         requests = [request for request in parsed if isinstance(request, Request)]
         if len(requests) < len(body):
             return validation_error_reply(*_list_errors(body, parsed, limits.errors))
@@ -301,9 +301,11 @@ def _wants_explanation(query: bytes) -> bool:
     return _BOOLEANS[values[0]]
 
 
-def _field_errors(request: Refused, loc: tuple[str | int, ...], limit: int) -> list[dict[str, Any]]:
+def _field_errors(
+    request: InvalidRequest, loc: tuple[str | int, ...], limit: int
+) -> list[dict[str, Any]]:
     """Return the first errors of a request: a body has room for 100,000 unknown names."""
-    errors = [field_error((*loc, each.field), each.message) for each in request.problems[:limit]]
+    errors = [field_error((*loc, each.field), each.message) for each in request.errors[:limit]]
     errors += [
         field_error((*loc, name[:MAX_QUOTED_NAME]), unknown_field(name), "extra_forbidden")
         for name in request.unknown[: limit - len(errors)]
@@ -312,7 +314,7 @@ def _field_errors(request: Refused, loc: tuple[str | int, ...], limit: int) -> l
 
 
 def _list_errors(
-    body: list[Any], parsed: Sequence[Request | Refused], limit: int
+    body: list[Any], parsed: Sequence[Request | InvalidRequest], limit: int
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the first errors of a list, and the number of all errors."""
     errors: list[dict[str, Any]] = []

@@ -24,7 +24,7 @@ _NO_FOLDER = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIS
 
 
 class StorageError(ShownError, OSError):
-    """A file could not be stored; names the file, the cause and the way out."""
+    """A file could not be stored; names the file, the cause and the remedy."""
 
 
 @contextlib.contextmanager
@@ -79,7 +79,7 @@ def atomic_write(target: str, *, marked: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def storage_errors(target: str) -> Iterator[None]:
-    """Translate the errors of a full disk or an unwritable home to a message with the way out.
+    """Translate the errors of a full disk or an unwritable home to a message with the remedy.
 
     Raises:
         StorageError: instead of the operating system's error.

@@ -1,4 +1,4 @@
-"""One-line explanations of disk and database errors, with the way out.
+"""One-line explanations of disk and database errors, with the remedy.
 
 SQLite and SQLAlchemy report that a statement failed, MLflow and Dagster that a request failed; the
 cause is somewhere in the chain of errors.
@@ -49,7 +49,7 @@ def translate_storage_errors(place: str | Path) -> Iterator[None]:
 
 
 def storage_error_message(error: BaseException, place: str | Path) -> str | None:
-    """Return the cause and the way out; None for other kinds of errors.
+    """Return the cause and the remedy; None for other kinds of errors.
 
     Args:
         error: An error of any library.
@@ -87,7 +87,7 @@ def wait_until_usable(database: Path, *, write: bool) -> None:
         write: Whether to wait for write access.
 
     Raises:
-        StorageError: when it cannot be used; with the cause and the way out.
+        StorageError: when it cannot be used; with the cause and the remedy.
     """
     if not database.exists():
         return

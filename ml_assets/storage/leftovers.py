@@ -1,7 +1,7 @@
 """Temporary files and folders: marked while they are in use, and removed after a kill.
 
-The mark is an operating system lock on the file or folder, which ends with its process. It tells
-the leftovers of a killed process from the files of a live one.
+The mark is an operating system lock on the file or folder, which ends with its process. It
+distinguishes leftovers of killed processes from files of live ones.
 """
 
 import contextlib

@@ -17,7 +17,7 @@ class MissingRecord(ShownError, LookupError):
 
 
 class UnreadableRecord(ShownError, ValueError):
-    """A record written by other code, or damaged; names the file and the way out."""
+    """A record written by other code, or damaged; names the file and the remedy."""
 
 
 @dataclass(frozen=True)

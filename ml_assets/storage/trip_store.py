@@ -38,7 +38,7 @@ class MonthNotFound(ShownError, LookupError):
 
 
 class CorruptMonth(ShownError, ValueError):
-    """Stored files of a month that cannot be read; names the month and the way out."""
+    """Stored files of a month that cannot be read; names the month and the remedy."""
 
 
 class PartRecord(BaseModel):

@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from ml_assets.config.sqlite_url import resolved, sqlite_path, sqlite_url
+from ml_assets.config.sqlite_url import resolve_url, sqlite_path, sqlite_url
 from ml_assets.storage.atomic import locked
 from ml_assets.storage.sqlite import new_database, tables
 from ml_assets.training.families import ModelFamily
@@ -157,7 +157,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
     Raises:
         DBAPIError: SQLAlchemy cannot open the database.
     """
-    url = resolved(url)
+    url = resolve_url(url)
     if (database := sqlite_path(url)) is not None:
         with locked(database.with_name(f".{database.name}.lock")):
             _create_if_missing(database)

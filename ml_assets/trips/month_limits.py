@@ -66,7 +66,7 @@ def check_rows(footer: pq.FileMetaData, limits: MonthLimits) -> None:
         limits: The limits of a month.
 
     Raises:
-        MonthTooLarge: naming the rows, the limit and the way out.
+        MonthTooLarge: naming the rows, the limit and the remedy.
         DamagedPages: when the footer contradicts itself.
     """
     sizes = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
@@ -88,7 +88,7 @@ def check_pages(path: Path, columns: Collection[str], limits: MonthLimits) -> No
         limits: The limits of a month.
 
     Raises:
-        MonthTooLarge: naming the column, the limit and the way out.
+        MonthTooLarge: naming the column, the limit and the remedy.
         DamagedPages: when pages are not where the footer says, or are encrypted.
     """
     sizes = dict.fromkeys(columns, 0)

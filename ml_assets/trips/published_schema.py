@@ -152,7 +152,7 @@ def verify_published_file(path: Path, taxi: str, limits: MonthLimits | None = No
     Nothing is decoded before footer and page headers show that it is within the size limits.
 
     Raises:
-        TripSchemaError: otherwise, naming the file, the column and the way out.
+        TripSchemaError: otherwise, naming the file, the column and the remedy.
     """
     limits = limits or MonthLimits.of(taxi)
     with open_parquet(path, path.name) as parquet:
@@ -176,7 +176,7 @@ def require_size(
     """Check by a file's footer that these columns are within the row limit of a month.
 
     Raises:
-        TripSchemaError: naming the file, its size, the limit and the way out.
+        TripSchemaError: naming the file, its size, the limit and the remedy.
     """
     schema = parquet.metadata.schema
     for path in (schema.column(at).path for at in range(parquet.metadata.num_columns)):

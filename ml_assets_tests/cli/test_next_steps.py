@@ -14,7 +14,7 @@ from ml_assets.backtesting.records import BacktestEntry, BacktestRecord
 from ml_assets.cli.backtest import print_backtest
 from ml_assets.cli.next_steps import executable, given_variables, next_command
 from ml_assets.cli.tables import print_table
-from ml_assets.config.environment import variables_of
+from ml_assets.config.environment import variable_names
 from ml_assets.config.settings import Settings, read_settings
 
 
@@ -23,7 +23,7 @@ def environment(monkeypatch, tmp_path):
     """Variables as a user sets them in a folder with a space, relative to it."""
     (tmp_path / "my trips").mkdir()
     monkeypatch.chdir(tmp_path)
-    for name in (*variables_of(Settings), "DAGSTER_HOME"):
+    for name in (*variable_names(Settings), "DAGSTER_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ML_ASSETS_HOME", "my home")
     monkeypatch.setenv("ML_ASSETS_TRIPS", "my trips")

@@ -102,7 +102,11 @@ def test_spaces_around_a_value_do_not_matter(tmp_path):
         ("ML_ASSETS_FIRST_MONTH", "2023-13", "written YYYY-MM"),
         ("ML_ASSETS_FIRST_MONTH", "2008-12", "from 2009-01"),
         ("ML_ASSETS_FIRST_MONTH", "2098-01", "from 2009-01"),
-        ("ML_ASSETS_FIRST_MONTH", str(NEWEST.shift(1)), f"to {NEWEST}, the newest that can be out"),
+        (
+            "ML_ASSETS_FIRST_MONTH",
+            str(NEWEST.shift(1)),
+            f"to {NEWEST}, the newest that can be published",
+        ),
         ("MLFLOW_TRACKING_URI", "./mlruns", "sqlite:///"),
         ("MLFLOW_TRACKING_URI", "file:///mlruns", "sqlite:///"),
         ("MLFLOW_TRACKING_URI", "sqlitefoo", "sqlite:///"),

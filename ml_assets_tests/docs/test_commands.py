@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 
 from ml_assets.cli.main import commands
 from ml_assets.config.alert_settings import AlertVariables
-from ml_assets.config.environment import table, variables_of, with_tables
+from ml_assets.config.environment import markdown_table, replace_tables, variable_names
 from ml_assets.config.settings import INGEST_CRON, ServiceSettings, Settings, read_settings
 from ml_assets.defs.common import UNFOLDED_LINEAGE
 from ml_assets_tests.cli.calling import call
@@ -19,8 +19,11 @@ from ml_assets_tests.docs.pages import PAGES, TEXT, block_commands, curl_command
 
 README = PAGES["README.md"]
 CONFIGURATION = PAGES["docs/configuration.md"]
-ALL_VARIABLES = variables_of(Settings, ServiceSettings, AlertVariables)
-TABLES = {"project": table(Settings, ServiceSettings), "alerts": table(AlertVariables)}
+ALL_VARIABLES = variable_names(Settings, ServiceSettings, AlertVariables)
+TABLES = {
+    "project": markdown_table(Settings, ServiceSettings),
+    "alerts": markdown_table(AlertVariables),
+}
 _ASSIGNMENT = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
 ML_ASSETS = ("ml-assets", ".venv/bin/ml-assets")
 TARGETS = sorted(
@@ -96,7 +99,7 @@ def test_every_phony_target_of_the_makefile_has_a_recipe_and_every_help_line_a_t
     ("variables", "arguments"), CALLS, ids=[" ".join(arguments) for _, arguments in CALLS]
 )
 def test_a_call_of_ml_assets_does_what_can_be_done_without_a_network(cli, variables, arguments):
-    assert set(variables) <= set(variables_of(Settings))
+    assert set(variables) <= set(variable_names(Settings))
     name = arguments[0]
     if name == "run":
         dry = [word for word in arguments if word != "--dry-run"] + ["--dry-run"]
@@ -171,7 +174,7 @@ def test_every_option_that_a_sentence_names_is_one_of_a_subcommand():
 def test_the_tables_of_variables_are_those_of_the_settings():
     """``ML_ASSETS_WRITE_TABLES=1`` with this test writes them."""
     assert set(re.findall(r"<!-- variables: (\w+) -->", CONFIGURATION)) == {*TABLES}
-    current = with_tables(CONFIGURATION, TABLES)
+    current = replace_tables(CONFIGURATION, TABLES)
     if os.environ.get("ML_ASSETS_WRITE_TABLES"):
         (REPOSITORY / "docs" / "configuration.md").write_text(current, encoding="utf-8")
     assert current == CONFIGURATION

@@ -17,7 +17,7 @@ import pytest
 from benchmarks.figures import Figure, Section
 from benchmarks.reporting import write_section
 from ml_assets.config.alert_settings import AlertVariables
-from ml_assets.config.environment import variables_of
+from ml_assets.config.environment import variable_names
 from ml_assets.config.settings import ServiceSettings, Settings
 from ml_assets.definitions import assemble
 from ml_assets.defs.promotion.champion import ChampionConfig
@@ -71,7 +71,7 @@ class Loaded(HTMLParser):
 
 
 def settings_variables():
-    return {*variables_of(Settings, ServiceSettings, AlertVariables)}
+    return {*variable_names(Settings, ServiceSettings, AlertVariables)}
 
 
 def test_every_page_is_built(site):

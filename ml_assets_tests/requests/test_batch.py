@@ -30,7 +30,7 @@ from ml_assets_tests.training.sample_trips import validation_trips
 def test_every_format_is_bit_equal_to_the_pipeline(predict, tmp_path, name, out):
     trips, rows = some_trips()
     summary = predict(write(tmp_path / name, rows), out, chunk_rows=64)
-    assert (summary.rows, summary.scored, summary.refused) == (500, 500, 0)
+    assert (summary.rows, summary.scored, summary.rejected) == (500, 500, 0)
     minutes = model().pipeline.predict(trips)
     lower, upper = interval_bounds(model().pipeline, minutes)
     answers = rows_of(tmp_path / out)
@@ -59,15 +59,15 @@ def test_an_invalid_row_has_its_reason_and_the_others_are_scored(predict, tmp_pa
     summary = predict(write(tmp_path / name, rows))
     answers = rows_of(tmp_path / "answers.jsonl")
     assert [answer["mine"] for answer in answers] == ["a"] * 7
-    refused = [number for number, answer in enumerate(answers) if "reason" in answer]
-    assert refused == [1, 5]
+    rejected = [number for number, answer in enumerate(answers) if "reason" in answer]
+    assert rejected == [1, 5]
     assert "PULocationID must be a zone number from 1 to 265, not 300" in answers[1]["reason"]
     assert answers[5]["reason"].startswith("trip_distance is missing")
     assert [answer["predicted_minutes"] is None for answer in answers] == [
-        number in refused for number in range(7)
+        number in rejected for number in range(7)
     ]
     assert answers[1]["model_version"] is None
-    assert (summary.scored, summary.refused) == (5, 2)
+    assert (summary.scored, summary.rejected) == (5, 2)
     assert summary.reasons == {"PULocationID": 1, "trip_distance": 2}
 
 
@@ -122,7 +122,7 @@ def test_a_column_of_any_type_is_kept_and_invalid_as_a_time(predict, tmp_path, o
             predict(tmp_path / "in.parquet", out, overwrite=True)
         return
     summary = predict(tmp_path / "in.parquet", out, overwrite=True)
-    assert (summary.rows, summary.refused) == (2, 2 - own.null_count)
+    assert (summary.rows, summary.rejected) == (2, 2 - own.null_count)
 
 
 def test_nested_times_out_of_range_raise_with_the_column(predict, tmp_path):

@@ -11,7 +11,7 @@ from ml_assets.requests.fields import (
     quoted_name,
     unknown_field,
 )
-from ml_assets.requests.parse import Refused, Request, read_request
+from ml_assets.requests.parse import InvalidRequest, Request, parse_request
 from ml_assets.trips.rules import REQUEST_COLUMNS
 
 GOOD = {
@@ -147,26 +147,26 @@ def test_spelling_and_order_of_names_do_not_matter(spelling, random):
     items = [(spelling[field], value) for field, value in GOOD.items()]
     if random is not None:
         random.shuffle(items)
-    assert read_request(dict(items)) == read_request(GOOD)
+    assert parse_request(dict(items)) == parse_request(GOOD)
 
 
 def test_a_problem_has_the_name_of_the_request():
-    found = read_request({**GOOD, "pulocationid": 74, "PULocationID": 301, "pickup_time": 1})
-    assert isinstance(found, Refused)
-    assert [problem.field for problem in found.problems] == ["PULocationID", "pulocationid"]
+    found = parse_request({**GOOD, "pulocationid": 74, "PULocationID": 301, "pickup_time": 1})
+    assert isinstance(found, InvalidRequest)
+    assert [error.field for error in found.errors] == ["PULocationID", "pulocationid"]
     assert found.unknown == ("pickup_time",)
     assert found.count == 3
     lower = {name.lower(): value for name, value in GOOD.items()} | {"dolocationid": 0}
-    (problem,) = read_request(lower).problems
-    assert problem.field == "dolocationid"
-    assert problem.message.startswith("DOLocationID must be ")
+    (error,) = parse_request(lower).errors
+    assert error.field == "dolocationid"
+    assert error.message.startswith("DOLocationID must be ")
 
 
 @pytest.mark.parametrize("second", ["tpep_pickup_datetime", "PICKUP_DATETIME"])
 def test_a_field_with_two_names_is_rejected_even_if_equal(second):
-    found = read_request({**GOOD, second: GOOD["pickup_datetime"]})
-    assert isinstance(found, Refused)
-    ((field, message),) = found.problems
+    found = parse_request({**GOOD, second: GOOD["pickup_datetime"]})
+    assert isinstance(found, InvalidRequest)
+    ((field, message),) = found.errors
     assert field == second
     assert message == f"'pickup_datetime' and {second!r} both mean pickup_datetime: remove one"
 
@@ -174,14 +174,14 @@ def test_a_field_with_two_names_is_rejected_even_if_equal(second):
 @given(st.text(max_size=30))
 @example("PULocationİD")
 def test_a_request_with_another_name_is_parsed_or_rejected(name):
-    found = read_request({**GOOD, name: None})
+    found = parse_request({**GOOD, name: None})
     if field_of(name) is None:
-        assert found == Refused((), (name,))
+        assert found == InvalidRequest((), (name,))
         assert unknown_field(name)
     elif name not in GOOD:
-        assert [problem.field for problem in found.problems] == [name]
+        assert [error.field for error in found.errors] == [name]
     else:
-        assert isinstance(found, Request | Refused)
+        assert isinstance(found, Request | InvalidRequest)
 
 
 def test_names_are_matched_in_their_order():

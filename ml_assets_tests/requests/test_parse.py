@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ml_assets.requests.parse import (
-    Problem,
-    Refused,
+    FieldError,
+    InvalidRequest,
     Request,
     columns_of,
-    read_request,
+    parse_request,
     request_columns,
 )
 from ml_assets.requests.pickup_time import new_york_time
@@ -35,7 +35,7 @@ GOOD = {"PULocationID": 74, "DOLocationID": 75, "trip_distance": 2.5}
 def same_as_the_check(fields, now=NOW):
     """Parse a request and compare the result with the check of a frame."""
     checked = check_requests(requests_frame([fields]), now)
-    found = read_request(fields, now)
+    found = parse_request(fields, now)
     if checked.valid[0]:
         assert isinstance(found, Request), found
         expected = checked.requests.row(0)
@@ -43,9 +43,9 @@ def same_as_the_check(fields, now=NOW):
         assert repr(tuple(found)) == repr(expected)
         assert found.pickup_datetime.fold == 0
     else:
-        assert isinstance(found, Refused), found
-        assert "; ".join(problem.message for problem in found.problems) == checked.reasons[0]
-        assert all(p.message.startswith(f"{p.field} ") for p in found.problems)
+        assert isinstance(found, InvalidRequest), found
+        assert "; ".join(error.message for error in found.errors) == checked.reasons[0]
+        assert all(p.message.startswith(f"{p.field} ") for p in found.errors)
     return found
 
 
@@ -179,7 +179,7 @@ def test_an_hour_of_every_day_is_converted_equally():
     requests = [GOOD | {"pickup_datetime": f"{time.isoformat()}Z"} for time in hours + changes]
     checked = check_requests(requests_frame(requests), NOW)
     assert checked.valid.all()
-    found = [read_request(request, NOW).pickup_datetime for request in requests]
+    found = [parse_request(request, NOW).pickup_datetime for request in requests]
     assert found == checked.requests["pickup_datetime"].to_list()
     assert len({hour - time for hour, time in zip(hours + changes, found, strict=True)}) == 2
 
@@ -201,22 +201,24 @@ def test_now_and_the_latest_time_are_equal_in_both(now):
         GOOD | {"pickup_datetime": (last + timedelta(microseconds=1)).isoformat()}, now
     )
     assert allowed.pickup_datetime == last
-    assert [problem.field for problem in later.problems] == ["pickup_datetime"]
+    assert [error.field for error in later.errors] == ["pickup_datetime"]
 
 
 def test_a_missing_pickup_time_is_now():
     before = new_york_time()
-    assert before <= read_request(GOOD).pickup_datetime <= new_york_time()
+    assert before <= parse_request(GOOD).pickup_datetime <= new_york_time()
 
 
 def test_each_invalid_field_is_a_problem():
-    found = read_request({"PULocationID": 0, "trip_distance": "far", "passenger_count": [1]}, NOW)
-    assert found == Refused(
+    found = parse_request({"PULocationID": 0, "trip_distance": "far", "passenger_count": [1]}, NOW)
+    assert found == InvalidRequest(
         (
-            Problem("PULocationID", f"PULocationID must be {RULES['PULocationID']}, not 0"),
-            Problem("DOLocationID", f"DOLocationID is missing: it must be {RULES['DOLocationID']}"),
-            Problem("trip_distance", f"trip_distance must be {RULES['trip_distance']}, not far"),
-            Problem(
+            FieldError("PULocationID", f"PULocationID must be {RULES['PULocationID']}, not 0"),
+            FieldError(
+                "DOLocationID", f"DOLocationID is missing: it must be {RULES['DOLocationID']}"
+            ),
+            FieldError("trip_distance", f"trip_distance must be {RULES['trip_distance']}, not far"),
+            FieldError(
                 "passenger_count", f"passenger_count must be {RULES['passenger_count']}, not a list"
             ),
         )
@@ -229,7 +231,7 @@ def test_request_columns_equal_those_of_a_checked_frame():
         GOOD | {"passenger_count": 3, "PULocationID": "265", "trip_distance": -0.0},
         GOOD | {"pickup_datetime": "2024-11-03T01:30", "passenger_count": None},
     ]
-    columns = request_columns([read_request(row, NOW) for row in rows])
+    columns = request_columns([parse_request(row, NOW) for row in rows])
     expected = columns_of(check_requests(requests_frame(rows), NOW).requests)
     for found in (columns, expected):
         assert list(found) == list(REQUEST_COLUMNS)
@@ -247,8 +249,8 @@ def test_no_requests_give_empty_columns():
 
 def test_parsing_a_request_imports_polars_and_numpy_at_most():
     code = (
-        "import sys; from ml_assets.requests.parse import read_request; "
-        "read_request({'PULocationID': '1', 'pickup_datetime': '2024-05-06T17:30Z'}); "
+        "import sys; from ml_assets.requests.parse import parse_request; "
+        "parse_request({'PULocationID': '1', 'pickup_datetime': '2024-05-06T17:30Z'}); "
         "print({'pandas', 'pyarrow', 'sklearn', 'scipy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -259,11 +261,11 @@ def test_white_space_is_stripped_and_long_digits_are_invalid():
     padded = same_as_the_check(GOOD | {"PULocationID": " \t\n" * 1000 + "74"})
     assert padded.PULocationID == 74
     long = same_as_the_check(GOOD | {"PULocationID": "0" * 1100 + "74"})
-    assert long.problems[0].message.endswith("not text over 1000 characters")
+    assert long.errors[0].message.endswith("not text over 1000 characters")
     separated = same_as_the_check(GOOD | {"PULocationID": "\x1c74"})
-    assert [problem.field for problem in separated.problems] == ["PULocationID"]
+    assert [error.field for error in separated.errors] == ["PULocationID"]
     old = same_as_the_check(GOOD | {"pickup_datetime": " " * 1001 + "1970-01-01"})
-    assert [problem.field for problem in old.problems] == ["pickup_datetime"]
+    assert [error.field for error in old.errors] == ["pickup_datetime"]
 
 
 TEXTS = {name: (values.map(str) | spaced(WRITTEN)) for name, values in FIELDS.items()}
@@ -281,8 +283,8 @@ def test_texts_of_a_file_are_parsed_like_texts_in_json(fields):
     texts = {name: str(value) for name, value in fields.items()}
     texts = {name: text.encode("utf-8", "replace").decode() for name, text in texts.items()}
     checked = check_requests(pl.DataFrame({name: [text] for name, text in texts.items()}), NOW)
-    found = read_request(texts, NOW)
+    found = parse_request(texts, NOW)
     if checked.valid[0]:
         assert repr(tuple(found)) == repr(checked.requests.row(0))
     else:
-        assert "; ".join(problem.message for problem in found.problems) == checked.reasons[0]
+        assert "; ".join(error.message for error in found.errors) == checked.reasons[0]

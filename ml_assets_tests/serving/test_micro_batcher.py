@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from ml_assets.pipeline.predict import Predictions
-from ml_assets.requests.parse import read_request
+from ml_assets.requests.parse import parse_request
 from ml_assets.serving.predict_endpoint import MicroBatcher
 
 
 def request(miles):
-    return read_request({"PULocationID": 74, "DOLocationID": 75, "trip_distance": miles})
+    return parse_request({"PULocationID": 74, "DOLocationID": 75, "trip_distance": miles})
 
 
 class CountingModel:
