@@ -141,8 +141,8 @@ def _require_writable_protocol(url: str) -> None:
 def _first_month(value: str) -> Month:
     newest = latest_published_month(new_york_date())
     allowed = (
-        f"use a month from {FIRST_PUBLISHED} to {newest}, the newest that can be published, in "
-        "the form YYYY-MM, for example 2023-01"
+        f"use a month from {FIRST_PUBLISHED} to {newest}, the newest that can be published, "
+        "written YYYY-MM, for example 2023-01"
     )
     try:
         month = Month.parse(value)

@@ -65,7 +65,7 @@ def service(trained: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def over_http(service: Service) -> list[dict]:
-    return [service.ask("POST", "/predict", request).content for request in REQUESTS]
+    return [service.request("POST", "/predict", request).content for request in REQUESTS]
 
 
 def minutes_of(answer: dict) -> tuple[float, ...]:
@@ -90,7 +90,7 @@ def test_pipeline_and_http_agree_to_the_last_bit(trained, over_http, monkeypatch
 
 
 def test_one_by_one_and_as_a_list_agree(service, over_http):
-    answer = service.ask("POST", "/predict", REQUESTS).content
+    answer = service.request("POST", "/predict", REQUESTS).content
     assert [minutes_of(found) for found in answer["predictions"]] == list(
         map(minutes_of, over_http)
     )

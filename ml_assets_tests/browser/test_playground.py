@@ -199,7 +199,7 @@ def test_typical_distance_follows_the_zones_until_a_person_states_one(visit, ser
 
     def typical(pickup: int, dropoff: int) -> str:
         path = f"/typical-distance?PULocationID={pickup}&DOLocationID={dropoff}"
-        return f"{round(service.ask('GET', path).content['trip_distance'], 2):g}"
+        return f"{round(service.request('GET', path).content['trip_distance'], 2):g}"
 
     choose(visit, "Pick-up zone", "75")
     choose(visit, "Drop-off zone", "41")

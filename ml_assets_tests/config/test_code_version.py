@@ -90,5 +90,7 @@ def test_how_models_are_fitted_outdates_models_only(package, file):
 
 
 def test_a_part_that_is_gone_is_named(package):
-    with pytest.raises(FileNotFoundError, match=r"trips/brushing.py, a part of the code version, does not exist"):
+    with pytest.raises(
+        FileNotFoundError, match=r"trips/brushing.py, a part of the code version, does not exist"
+    ):
         code_digest("trips/brushing.py", package=package)

@@ -1,4 +1,4 @@
-"""The application itself, called without a process and a network."""
+"""The application, called without a process and a network."""
 
 import pytest
 from fastapi.testclient import TestClient
@@ -8,8 +8,8 @@ from ml_assets_tests.serving.two_versions import served_model
 HERE, ELSEWHERE = ("127.0.0.1", 50000), ("192.0.2.7", 50000)
 
 
-def calling(app, client=HERE):
-    """A client of the service, on this machine unless it is told otherwise."""
+def client_for(app, client=HERE):
+    """Return a client of an application, by default on this machine."""
     return TestClient(app, base_url="http://127.0.0.1:8000", client=client)
 
 

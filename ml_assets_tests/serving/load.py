@@ -1,4 +1,4 @@
-"""Clients that ask one request after the other on connections of their own, until they are told."""
+"""Clients that send requests on separate connections until they are stopped."""
 
 import http.client
 import json
@@ -15,15 +15,15 @@ from ml_assets_tests.serving.service_process import Service
 
 @dataclass
 class Exchange:
-    """A request and what became of it.
+    """A request and its response.
 
     Attributes:
-        at: Index of the body that was sent.
-        request_id: Sent with it, and with no other.
-        first: Whether it was the first on its connection.
-        status: Of the answer; None when there was none.
-        content: Of the answer.
-        broken: What kept a request that was sent from being answered.
+        at: Index of the body.
+        request_id: Unique id of the request.
+        first: Whether it was the first request on its connection.
+        status: Status of the response; None without one.
+        content: Content of the response.
+        broken: Error of a request without a response.
     """
 
     at: int
@@ -36,30 +36,30 @@ class Exchange:
 
 @dataclass
 class Load:
-    """What the clients met with so far."""
+    """The exchanges so far."""
 
     exchanges: list[Exchange] = field(default_factory=list)
     refused_connections: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def answered(self, count: int) -> bool:
-        """Whether so many answers have come by now."""
+    def reached(self, count: int) -> bool:
+        """Whether there were this many exchanges."""
         return len(self.exchanges) >= count
 
 
 @contextmanager
 def under_load(service: Service, bodies: Sequence[Any], clients: int = 8) -> Iterator[Load]:
-    """Ask from so many connections until the block ends; then every client has its last answer.
+    """Send requests until the block ends; then every client has received its last response.
 
     Args:
-        service: Asked.
-        bodies: Sent in turn as JSON.
-        clients: Each has a connection that is kept alive.
+        service: Service under test.
+        bodies: Request bodies, sent in turn as JSON.
+        clients: Number of clients, each with a persistent connection.
     """
     load = Load()
     encoded = [json.dumps(body).encode() for body in bodies]
     threads = [
-        threading.Thread(target=_ask_on, args=(service, encoded, first, load))
+        threading.Thread(target=_send_requests, args=(service, encoded, first, load))
         for first in range(clients)
     ]
     for thread in threads:
@@ -70,11 +70,11 @@ def under_load(service: Service, bodies: Sequence[Any], clients: int = 8) -> Ite
         load.stop.set()
         for thread in threads:
             thread.join(60)
-    assert not any(thread.is_alive() for thread in threads), "a client still waits for an answer"
+    assert not any(thread.is_alive() for thread in threads), "a client still waits for a response"
 
 
-def _ask_on(service: Service, bodies: Sequence[bytes], first: int, load: Load) -> None:
-    """One client; it starts at its own body, so that not all send the same at once."""
+def _send_requests(service: Service, bodies: Sequence[bytes], first: int, load: Load) -> None:
+    """Run one client; each starts with another body."""
     connection: http.client.HTTPConnection | None = None
     at = first
     while not load.stop.is_set():
@@ -93,10 +93,10 @@ def _ask_on(service: Service, bodies: Sequence[bytes], first: int, load: Load) -
         try:
             headers = {"X-Request-ID": exchange.request_id}
             connection.request("POST", "/predict", bodies[at], headers)
-            answer = connection.getresponse()
-            exchange.status, raw = answer.status, answer.read()
+            response = connection.getresponse()
+            exchange.status, raw = response.status, response.read()
             exchange.content = json.loads(raw)
-            if answer.will_close:
+            if response.will_close:
                 connection.close()
                 connection = None
         except (http.client.HTTPException, OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The prediction service as its users have it: a process of its own, spoken to over HTTP."""
+"""The prediction service as a process, used over HTTP."""
 
 import http.client
 import json
@@ -26,8 +26,8 @@ GOOD = {
 
 
 @dataclass
-class Answer:
-    """What came back."""
+class Response:
+    """An HTTP response."""
 
     status: int
     headers: dict[str, str]
@@ -45,37 +45,37 @@ class Service:
     def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
         self.process, self.port, self.log = process, port, log
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         seconds: float = 60,
-    ) -> Answer:
-        """One request on a connection of its own; a body that is no bytes is sent as JSON."""
+    ) -> Response:
+        """Send a request on a new connection; a body other than bytes is sent as JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
             connection.request(method, path, sent, dict(headers or {}))
-            answer = connection.getresponse()
-            found = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, found, answer.read())
+            response = connection.getresponse()
+            fields = {name.lower(): value for name, value in response.getheaders()}
+            return Response(response.status, fields, response.read())
         finally:
             connection.close()
 
     def connect(self, seconds: float = 60) -> socket.socket:
-        """A bare connection."""
+        """Open a TCP connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
 
     def version(self) -> str | None:
-        """The version that answers now."""
-        answer = self.ask("GET", "/ready")
-        return str(answer.content["model_version"]) if answer.status == 200 else None
+        """Return the version in use."""
+        response = self.request("GET", "/ready")
+        return str(response.content["model_version"]) if response.status == 200 else None
 
     def metric(self, name: str) -> float:
-        """A figure of ``/metrics``, over all its labels."""
-        lines = self.ask("GET", "/metrics").body.decode().splitlines()
+        """Return the sum of a metric over its labels."""
+        lines = self.request("GET", "/metrics").body.decode().splitlines()
         return sum(
             float(line.rsplit(" ", 1)[1])
             for line in lines
@@ -83,28 +83,28 @@ class Service:
         )
 
     def memory(self) -> int:
-        """Resident bytes."""
+        """Return the resident memory in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return 1024 * int(status.split("VmRSS:")[1].split()[0])
 
     def peak_memory(self) -> int:
-        """The most resident bytes since :meth:`forget_peak`."""
+        """Return the peak of resident memory in bytes since :meth:`reset_peak`."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
-    def forget_peak(self) -> None:
-        """Count the peak of memory anew."""
+    def reset_peak(self) -> None:
+        """Reset the peak of memory."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def sockets(self) -> int:
-        """Open sockets."""
+        """Return the number of open sockets."""
         return sum(
             str(entry.readlink()).startswith("socket:")
             for entry in _entries(Path(f"/proc/{self.process.pid}/fd"))
         )
 
     def terminate(self) -> int:
-        """Send SIGTERM and wait for the end; returns the exit status."""
+        """Send SIGTERM, wait for the end, and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_SECONDS)
 
@@ -113,12 +113,12 @@ class Service:
 def running_service(
     variables: Mapping[str, str], log: Path, folder: Path = REPOSITORY
 ) -> Iterator[Service]:
-    """A service that answers, until the block ends.
+    """Run a service until the block ends.
 
     Args:
-        variables: The only ``ML_ASSETS_…`` and ``MLFLOW_…`` there are to be.
-        log: Gets its output.
-        folder: The checkout whose code serves.
+        variables: All ``ML_ASSETS_…`` and ``MLFLOW_…`` variables.
+        log: File for its output.
+        folder: Checkout whose code is run.
     """
     kept = inherited_environment() | {"MLFLOW_DISABLE_TELEMETRY": "true", **variables}
     port = free_port()
@@ -130,7 +130,7 @@ def running_service(
         )  # fmt: skip
     service = Service(process, port, log)
     try:
-        wait_until(lambda: _answers(service), READY_SECONDS, service)
+        wait_until(lambda: _is_ready(service), READY_SECONDS, service)
         yield service
     finally:
         if process.poll() is None:
@@ -144,10 +144,10 @@ def running_service(
 
 
 def wait_until(true: Any, seconds: float, service: Service | None = None) -> None:
-    """Wait for something to become true.
+    """Wait until a condition is true.
 
     Raises:
-        AssertionError: when it does not; with what the service printed.
+        AssertionError: when it does not become true in time; with the output of the service.
     """
     deadline = time.monotonic() + seconds
     while not true():
@@ -158,15 +158,15 @@ def wait_until(true: Any, seconds: float, service: Service | None = None) -> Non
 
 
 def free_port() -> int:
-    """A port on which nobody listens."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _answers(service: Service) -> bool:
+def _is_ready(service: Service) -> bool:
     try:
-        return service.ask("GET", "/ready").status == 200
+        return service.request("GET", "/ready").status == 200
     except OSError:
         return False
 

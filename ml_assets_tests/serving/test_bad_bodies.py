@@ -1,4 +1,4 @@
-"""Bodies by hand, to a real process: wild ones are refused in words, odd ones answered rightly."""
+"""Unusual bodies are predicted correctly, or rejected with an error message."""
 
 import json
 
@@ -17,15 +17,15 @@ WILD = [
     '"0000-00-00"', '"9999-12-31T23:59:59+14:00"', '"2024-02-30T10:00"', '"2024-05-06T25:00"',
     "266", "0.5", "9007199254740993", "1e18",
 ]  # fmt: skip
-"""Values as they stand in the body. Most fit no field; what fits one is told in FITS."""
-FITS = {
+"""JSON values. Most are invalid for every field; ``VALID`` has those that are valid."""
+VALID = {
     "trip_distance": {"1e-400", "266", "0.5"},
     "passenger_count": {"1e-400", '"NaN"'},
     "PULocationID": set(),
     "DOLocationID": set(),
     "pickup_datetime": {'"NaN"'},
 }
-"""The text NaN is how some programs write a missing value, here as in files."""
+"""Some programs write a missing value as the text NaN."""
 NO_JSON = {
     "nothing": b"",
     "white space": b" \n\t ",
@@ -58,7 +58,7 @@ def running(home, tmp_path_factory):
 
 @pytest.fixture
 def service(running, home):
-    """It answers as before, whatever the test has sent, and has told of no error."""
+    """After each test the service predicts as before and has logged no error."""
     yield running
     assert minutes(running, GOOD) == home.minutes("1", frame_of(GOOD))[0]
     assert "Traceback" not in running.log.read_text()
@@ -71,27 +71,27 @@ def frame_of(request) -> pd.DataFrame:
 
 
 def minutes(service, request) -> float:
-    answer = service.ask("POST", "/predict", request)
-    assert answer.status == 200, answer.body
-    return answer.content["predicted_minutes"]
+    response = service.request("POST", "/predict", request)
+    assert response.status == 200, response.body
+    return response.content["predicted_minutes"]
 
 
 def with_value(field: str, written: str) -> bytes:
-    """A good request but for one field, whose value stands in it as written."""
+    """Return a valid request with one field replaced by this JSON."""
     others = json.dumps({name: value for name, value in GOOD.items() if name != field})
     return f'{others[:-1]}, "{field}": {written}}}'.encode()
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_wild_value_is_refused_in_the_name_of_its_field_or_fits(service, field):
+def test_an_extreme_value_is_predicted_or_rejected_by_field(service, field):
     for written in WILD:
-        answer = service.ask("POST", "/predict", with_value(field, written))
-        if written in FITS[field]:
-            assert answer.status == 200, (written, answer.body)
-            assert 1 <= answer.content["predicted_minutes"] <= 60
+        response = service.request("POST", "/predict", with_value(field, written))
+        if written in VALID[field]:
+            assert response.status == 200, (written, response.body)
+            assert 1 <= response.content["predicted_minutes"] <= 60
             continue
-        assert answer.status == 422, (written, answer.body)
-        (problem,) = answer.content["detail"]
+        assert response.status == 422, (written, response.body)
+        (problem,) = response.content["detail"]
         in_field = ["body", field]
         assert problem["loc"] in (in_field, ["body"]), written
         if problem["loc"] == in_field:
@@ -101,17 +101,17 @@ def test_a_wild_value_is_refused_in_the_name_of_its_field_or_fits(service, field
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("written", ["null", '""', None])
-def test_a_missing_value_is_refused_where_it_is_needed(service, field, written):
+def test_only_a_missing_required_field_is_rejected(service, field, written):
     body = with_value(field, written) if written else {k: v for k, v in GOOD.items() if k != field}
-    answer = service.ask("POST", "/predict", body)
-    assert answer.status == (422 if field in REQUIRED else 200), answer.body
+    response = service.request("POST", "/predict", body)
+    assert response.status == (422 if field in REQUIRED else 200), response.body
 
 
-def test_all_wrong_fields_are_named_at_once_with_the_place_in_the_list(service):
+def test_all_invalid_fields_are_reported_with_their_index(service):
     wrong = [GOOD, {**GOOD, "PULocationID": 0, "trip_distance": -1}, {**GOOD, "DOLocationID": 266}]
-    answer = service.ask("POST", "/predict", wrong)
-    assert answer.status == 422
-    assert [problem["loc"] for problem in answer.content["detail"]] == [
+    response = service.request("POST", "/predict", wrong)
+    assert response.status == 422
+    assert [problem["loc"] for problem in response.content["detail"]] == [
         ["body", 1, "PULocationID"],
         ["body", 1, "trip_distance"],
         ["body", 2, "DOLocationID"],
@@ -119,29 +119,29 @@ def test_all_wrong_fields_are_named_at_once_with_the_place_in_the_list(service):
 
 
 @pytest.mark.parametrize("name", NO_JSON)
-def test_what_is_no_json_is_refused(service, name):
-    answer = service.ask("POST", "/predict", NO_JSON[name])
-    assert answer.status == 422, answer.body[:300]
-    assert answer.content["detail"][0]["loc"][0] == "body"
+def test_invalid_json_is_rejected(service, name):
+    response = service.request("POST", "/predict", NO_JSON[name])
+    assert response.status == 422, response.body[:300]
+    assert response.content["detail"][0]["loc"][0] == "body"
 
 
 @pytest.mark.parametrize("written", NO_REQUEST)
-def test_json_that_is_no_request_is_refused(service, written):
-    answer = service.ask("POST", "/predict", written.encode())
-    assert answer.status == 422, answer.body
-    assert answer.content["detail"]
+def test_json_that_is_not_a_request_is_rejected(service, written):
+    response = service.request("POST", "/predict", written.encode())
+    assert response.status == 422, response.body
+    assert response.content["detail"]
 
 
-def test_no_requests_get_no_predictions(service):
-    answer = service.ask("POST", "/predict", [])
-    assert (answer.status, answer.content["predictions"]) == (200, [])
+def test_an_empty_list_gets_no_predictions(service):
+    response = service.request("POST", "/predict", [])
+    assert (response.status, response.content["predictions"]) == (200, [])
 
 
 @pytest.mark.parametrize("zone", [1, 264, 265, "75", "75.0", 75.0])
-def test_every_zone_of_the_commission_is_answered_however_it_is_written(service, home, zone):
+def test_zones_are_accepted_as_numbers_and_text(service, home, zone):
     as_number = {**GOOD, "DOLocationID": int(float(zone))}
-    answered = minutes(service, {**GOOD, "DOLocationID": zone})
-    assert answered == home.minutes("1", frame_of(as_number))[0]
+    predicted = minutes(service, {**GOOD, "DOLocationID": zone})
+    assert predicted == home.minutes("1", frame_of(as_number))[0]
 
 
 @pytest.mark.parametrize(
@@ -159,48 +159,48 @@ def test_every_zone_of_the_commission_is_answered_however_it_is_written(service,
         ("2009-01-01T00:00", "2009-01-01T00:00"),
     ],
 )
-def test_a_time_of_any_zone_is_that_of_new_york(service, home, written, meant):
-    """Also the hour that the clocks leave out, and the one that they repeat."""
+def test_times_are_converted_to_new_york_time(service, home, written, meant):
+    """Also in the hours that a clock change skips or repeats."""
     expected = home.minutes("1", frame_of({**GOOD, "pickup_datetime": meant}))[0]
     assert minutes(service, {**GOOD, "pickup_datetime": written}) == expected
 
 
-def test_of_a_key_that_is_there_twice_the_last_counts_as_in_every_json_reader(service, home):
+def test_the_last_of_duplicate_keys_counts(service, home):
     body = b'{"PULocationID": 1, ' + json.dumps(GOOD).encode()[1:]
-    assert service.ask("POST", "/predict", body).content["predicted_minutes"] == minutes(
+    assert service.request("POST", "/predict", body).content["predicted_minutes"] == minutes(
         service, GOOD
     )
 
 
-def test_names_that_are_no_field_are_refused_one_by_one(service):
+def test_each_unknown_field_is_reported(service):
     more = {"💥": "𝒳", "fare_amount": 12, "__class__": [], "predicted_minutes": -1}
-    answer = service.ask("POST", "/predict", {**GOOD, **more})
-    assert answer.status == 422
-    assert [problem["loc"] for problem in answer.content["detail"]] == [
+    response = service.request("POST", "/predict", {**GOOD, **more})
+    assert response.status == 422
+    assert [problem["loc"] for problem in response.content["detail"]] == [
         ["body", name] for name in more
     ]
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "multipart/form-data", "💥"])
-def test_the_body_counts_and_not_what_the_client_calls_it(service, kind):
+def test_the_content_type_is_ignored(service, kind):
     headers = {"Content-Type": kind.encode().decode("latin-1")}
-    assert service.ask("POST", "/predict", GOOD, headers).status == 200
+    assert service.request("POST", "/predict", GOOD, headers).status == 200
 
 
-def test_a_list_at_the_limit_is_answered_and_one_over_it_refused(service):
-    answer = service.ask("POST", "/predict", [GOOD] * 10_000)
-    assert answer.status == 200
-    assert len(answer.content["predictions"]) == 10_000
-    refused = service.ask("POST", "/predict", [GOOD] * 10_001)
+def test_a_list_at_the_limit_is_predicted_and_a_longer_one_rejected(service):
+    response = service.request("POST", "/predict", [GOOD] * 10_000)
+    assert response.status == 200
+    assert len(response.content["predictions"]) == 10_000
+    refused = service.request("POST", "/predict", [GOOD] * 10_001)
     assert refused.status == 413, refused.body[:300]
     assert "10" in refused.content["detail"]
 
 
-def test_a_list_that_is_all_wrong_is_refused_with_a_short_answer(service):
-    answer = service.ask("POST", "/predict", [{"PULocationID": "x" * 100}] * 10_000)
-    assert answer.status == 422
-    assert len(answer.content["detail"]) <= 100
-    assert len(answer.body) < 100_000
+def test_a_list_of_invalid_requests_gets_a_short_error(service):
+    response = service.request("POST", "/predict", [{"PULocationID": "x" * 100}] * 10_000)
+    assert response.status == 422
+    assert len(response.content["detail"]) <= 100
+    assert len(response.body) < 100_000
 
 
 @pytest.mark.parametrize(
@@ -221,10 +221,10 @@ def test_a_list_that_is_all_wrong_is_refused_with_a_short_answer(service):
         ("GET", "/" + "a" * 20_000, 404),
     ],
 )
-def test_wrong_methods_and_paths(service, method, path, status):
-    answer = service.ask(method, path)
-    assert answer.status in (status, 414) if len(path) > 10_000 else answer.status == status
-    assert b"Traceback" not in answer.body and b"ml_assets/" not in answer.body
+def test_wrong_methods_and_paths_are_errors(service, method, path, status):
+    response = service.request(method, path)
+    assert response.status in (status, 414) if len(path) > 10_000 else response.status == status
+    assert b"Traceback" not in response.body and b"ml_assets/" not in response.body
 
 
 @pytest.mark.parametrize(
@@ -232,8 +232,8 @@ def test_wrong_methods_and_paths(service, method, path, status):
     [("/health", 200, 204), ("/ready", 200, 204), ("/model", 200, 204), ("/metrics", 200, 204),
      ("/", 200, 204), ("/predict", 405, 204), ("/nothing", 404, 404), ("*", 404, 204)],
 )  # fmt: skip
-def test_head_and_options_are_answered(service, path, head, options):
-    answers = service.ask("HEAD", path), service.ask("OPTIONS", path)
-    assert [answer.status for answer in answers] == [head, options]
-    assert answers[0].body == b""
-    assert ("allow" in answers[1].headers) == (options == 204)
+def test_head_and_options_are_supported(service, path, head, options):
+    responses = service.request("HEAD", path), service.request("OPTIONS", path)
+    assert [response.status for response in responses] == [head, options]
+    assert responses[0].body == b""
+    assert ("allow" in responses[1].headers) == (options == 204)

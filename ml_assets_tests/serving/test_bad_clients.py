@@ -1,6 +1,6 @@
-"""Clients that send too much, too slowly, not to the end, or what the service does not support.
+"""Clients that send too much, too slowly, incomplete requests, or unsupported protocols.
 
-Others are answered meanwhile, and nothing is left.
+Other clients are served meanwhile, and no sockets or memory leak.
 """
 
 import json
@@ -16,33 +16,33 @@ from ml_assets_tests.serving.two_versions import served_home
 
 MEBIBYTE = 2**20
 BODY = json.dumps(GOOD).encode()
-ANSWERED_SECONDS = 20.0
-"""Of a good request meanwhile, on a busy machine."""
-MORE_MEMORY = 64 * MEBIBYTE
-"""At the worst moment, for one bad client."""
+RESPONSE_SECONDS = 20.0
+"""Maximum time of a valid request meanwhile, on a busy machine."""
+MAX_MEMORY = 64 * MEBIBYTE
+"""Maximum memory that one bad client may take."""
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad_clients")
     with running_service(served_home(folder / "home").variables, folder / "log") as started:
-        started.ask("POST", "/predict", [GOOD] * 10_000)  # what the longest list leaves behind
+        started.request("POST", "/predict", [GOOD] * 10_000)  # memory of the longest list
         yield started
 
 
 @pytest.fixture
 def service(running):
-    """After the test it answers, its sockets and its memory are back, and it told of no error."""
+    """After each test the service responds, has released sockets and memory, and logged no error."""
     sockets, memory = running.sockets(), running.memory()
     yield running
-    assert running.ask("POST", "/predict", GOOD, seconds=ANSWERED_SECONDS).status == 200
+    assert running.request("POST", "/predict", GOOD, seconds=RESPONSE_SECONDS).status == 200
     wait_until(lambda: running.sockets() <= sockets, 30)
-    assert running.memory() < memory + MORE_MEMORY
+    assert running.memory() < memory + MAX_MEMORY
     assert "Traceback" not in running.log.read_text()
 
 
 def head(length: int | None = len(BODY), *more: str, end: bool = True) -> bytes:
-    """The head of a POST; with no length, the body is sent in chunks."""
+    """Return the head of a POST; without a length, the body is chunked."""
     of_body = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
     lines = ["POST /predict HTTP/1.1", "Host: localhost", of_body, *more]
     return "\r\n".join(lines).encode() + (b"\r\n\r\n" if end else b"\r\n")
@@ -53,7 +53,7 @@ def chunk(content: bytes) -> bytes:
 
 
 def send(connection: socket.socket, content: bytes) -> bool:
-    """Whether the server took it all."""
+    """Send content; returns whether the server accepted all of it."""
     try:
         connection.sendall(content)
     except OSError:
@@ -62,7 +62,7 @@ def send(connection: socket.socket, content: bytes) -> bool:
 
 
 def read_to_end(connection: socket.socket, seconds: float = 30) -> bytes:
-    """What the server says until it ends the connection."""
+    """Return the bytes from the server until it closes the connection."""
     connection.settimeout(seconds)
     received = b""
     try:
@@ -73,8 +73,8 @@ def read_to_end(connection: socket.socket, seconds: float = 30) -> bytes:
     return received
 
 
-def answers(received: bytes) -> list[int]:
-    """The status of each answer; a body ends without a new line."""
+def statuses(received: bytes) -> list[int]:
+    """Return the status of each response; a body does not end with a new line."""
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
 
 
@@ -83,8 +83,8 @@ def peak_over(service, before: int) -> int:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_ten_megabytes_are_too_much(service, chunked):
-    service.forget_peak()
+def test_a_body_of_ten_megabytes_is_too_large(service, chunked):
+    service.reset_peak()
     before = service.memory()
     with service.connect() as connection:
         if chunked:
@@ -96,74 +96,74 @@ def test_ten_megabytes_are_too_much(service, chunked):
         else:
             send(connection, head(10 * MEBIBYTE) + b"[" + b" " * (10 * MEBIBYTE - 1))
         connection.shutdown(socket.SHUT_WR)
-        assert answers(read_to_end(connection)) == [413]
-    assert peak_over(service, before) < MORE_MEMORY
+        assert statuses(read_to_end(connection)) == [413]
+    assert peak_over(service, before) < MAX_MEMORY
 
 
-def test_a_body_without_end_is_broken_off(service):
-    """Up to 200 MB are offered in chunks: the server must not take and keep them."""
-    service.forget_peak()
+def test_an_endless_body_is_cut_off(service):
+    """The server does not accept up to 200 MB in chunks."""
+    service.reset_peak()
     before = service.memory()
     with service.connect() as connection:
         taken = send(connection, head(None))
         for _ in range(200):
             taken = taken and send(connection, chunk(b" " * MEBIBYTE))
         assert not taken
-    assert peak_over(service, before) < MORE_MEMORY
+    assert peak_over(service, before) < MAX_MEMORY
 
 
 @pytest.mark.parametrize("length", ["-1", "abc", "1e3", "99999999999999999999999", "+5", "5, 6"])
-def test_a_length_that_is_none_is_refused(service, length):
+def test_an_invalid_content_length_is_rejected(service, length):
     with service.connect() as connection:
         lines = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
         send(connection, lines.encode() + BODY)
         connection.shutdown(socket.SHUT_WR)
-        received = answers(read_to_end(connection))
+        received = statuses(read_to_end(connection))
         assert received in ([], [400], [413], [422])
 
 
-def test_more_bytes_than_announced_are_no_part_of_the_body(service):
-    """What follows the body is read as the next request, which it is none: both may be refused."""
+def test_bytes_after_the_content_length_are_not_part_of_the_body(service):
+    """They are parsed as the next request, which is invalid: both may be rejected."""
     with service.connect() as connection:
         send(connection, head() + BODY + b"rubbish\r\n\r\n")
-        received = answers(read_to_end(connection))
+        received = statuses(read_to_end(connection))
         assert received in ([200], [200, 400], [400])
 
 
-def test_fewer_bytes_than_announced_are_waited_for_while_others_are_answered(service):
+def test_an_incomplete_body_does_not_block_other_requests(service):
     with service.connect() as connection:
         send(connection, head(len(BODY) + 10) + BODY)
-        assert service.ask("POST", "/predict", GOOD, seconds=ANSWERED_SECONDS).status == 200
+        assert service.request("POST", "/predict", GOOD, seconds=RESPONSE_SECONDS).status == 200
 
 
-def test_length_and_chunks_at_once_are_refused_or_read_as_chunks(service):
-    """Two readings of one request are how requests are smuggled past a proxy."""
+def test_content_length_with_chunks_is_rejected_or_ignored(service):
+    """Ambiguous lengths allow request smuggling past a proxy."""
     with service.connect() as connection:
         both = head(3, "Transfer-Encoding: chunked")
         send(connection, both + chunk(BODY) + chunk(b""))
         connection.shutdown(socket.SHUT_WR)
-        received = answers(read_to_end(connection))
+        received = statuses(read_to_end(connection))
         assert received in ([], [200], [400])
 
 
 @pytest.mark.parametrize("lines", [1, 5_000, 100_000])
-def test_a_flood_of_headers_is_bounded(service, lines):
-    """Ten megabytes of them, in one line or in many."""
-    service.forget_peak()
+def test_headers_are_limited_in_memory(service, lines):
+    """With ten megabytes of headers, in one line or many."""
+    service.reset_peak()
     before = service.memory()
     with service.connect() as connection:
         flood = [f"X-{number}: " + "a" * (10 * MEBIBYTE // lines) for number in range(lines)]
         send(connection, head(len(BODY), *flood) + BODY)
         connection.settimeout(30)
         try:
-            received = answers(connection.recv(65536))
+            received = statuses(connection.recv(65536))
         except ConnectionError:
             received = []
         assert received in ([], [400], [431])
-    assert peak_over(service, before) < MORE_MEMORY
+    assert peak_over(service, before) < MAX_MEMORY
 
 
-def test_a_flood_s_answer_is_whole(service):
+def test_too_long_headers_get_a_complete_response(service):
     with service.connect() as connection:
         send(connection, head(len(BODY), "X-Long: " + "a" * 70_000) + BODY)
         received = read_to_end(connection)
@@ -174,7 +174,7 @@ def test_a_flood_s_answer_is_whole(service):
 
 
 @pytest.mark.parametrize("pieces", [1, 3, 9])
-def test_the_same_headers_are_within_bounds_in_however_many_pieces(service, pieces):
+def test_headers_may_arrive_in_several_packets(service, pieces):
     more = [f"X-{number}: " + "a" * 1000 for number in range(55)]
     whole = head(len(BODY), *more) + BODY
     length = len(whole) // pieces + 1
@@ -182,32 +182,32 @@ def test_the_same_headers_are_within_bounds_in_however_many_pieces(service, piec
         for start in range(0, len(whole), length):
             send(connection, whole[start : start + length])
             time.sleep(0.05)
-        assert answers(connection.recv(65536)) == [200]
+        assert statuses(connection.recv(65536)) == [200]
 
 
-def test_a_long_body_with_the_begin_of_the_next_request_behind_it_is_answered(service):
+def test_the_start_of_a_pipelined_request_does_not_count_as_headers(service):
     long = json.dumps([GOOD] * 800).encode()
     with service.connect() as connection:
         send(connection, head(len(long)) + long + b"POST /predict HTTP/1.1\r\nHost: loc")
         connection.settimeout(30)
         received = connection.recv(65536)
-        assert answers(received)[:1] == [200]
+        assert statuses(received)[:1] == [200]
 
 
-def test_a_header_without_end_is_broken_off(service):
-    service.forget_peak()
+def test_an_endless_header_is_cut_off(service):
+    service.reset_peak()
     before = service.memory()
     with service.connect() as connection:
         taken = send(connection, head(end=False) + b"X-Long: ")
         for _ in range(200):
             taken = taken and send(connection, b"a" * MEBIBYTE)
         assert not taken
-    assert peak_over(service, before) < MORE_MEMORY
+    assert peak_over(service, before) < MAX_MEMORY
 
 
 @pytest.mark.parametrize("what", ["header", "body"])
 def test_a_hundred_slow_clients_delay_no_other(service, what):
-    """Each sends a byte now and then, and never all."""
+    """Each sends a byte from time to time, and never a complete request."""
     slow = [service.connect() for _ in range(100)]
     try:
         for connection in slow:
@@ -218,7 +218,7 @@ def test_a_hundred_slow_clients_delay_no_other(service, what):
                     connection,
                     b"X-Slow: abc"[at : at + 1] if what == "header" else BODY[at : at + 1],
                 )
-            assert service.ask("POST", "/predict", GOOD, seconds=ANSWERED_SECONDS).status == 200
+            assert service.request("POST", "/predict", GOOD, seconds=RESPONSE_SECONDS).status == 200
             time.sleep(0.05)
     finally:
         for connection in slow:
@@ -226,22 +226,22 @@ def test_a_hundred_slow_clients_delay_no_other(service, what):
 
 
 @pytest.mark.parametrize("what", ["header", "body"])
-def test_a_client_that_never_ends_is_hung_up_on(service, what):
+def test_a_client_that_stops_sending_is_disconnected(service, what):
     with service.connect() as connection:
         send(connection, head(end=False) if what == "header" else head() + BODY[:10])
         received = read_to_end(connection, 45)
-        assert answers(received) in ([], [400], [408])
+        assert statuses(received) in ([], [400], [408])
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST", head(end=False), head(), head() + BODY[:20]])
-def test_a_client_may_hang_up_in_mid_request(service, sent):
+def test_a_client_may_disconnect_during_a_request(service, sent):
     for _ in range(20):
         with service.connect() as connection:
             send(connection, sent)
 
 
 @pytest.mark.parametrize("content", [GOOD, [GOOD] * 5_000])
-def test_a_client_may_hang_up_before_its_answer(service, content):
+def test_a_client_may_disconnect_before_its_response(service, content):
     body = json.dumps(content).encode()
     for _ in range(10):
         with service.connect() as connection:
@@ -253,7 +253,7 @@ def test_a_client_may_hang_up_before_its_answer(service, content):
 
 def test_a_client_that_does_not_read_its_responses_delays_no_other(service):
     body = json.dumps([GOOD] * 5_000).encode()
-    service.forget_peak()
+    service.reset_peak()
     before = service.memory()
     deaf = [service.connect() for _ in range(5)]
     writers = [
@@ -262,24 +262,24 @@ def test_a_client_that_does_not_read_its_responses_delays_no_other(service):
     ]
     for writer in writers:
         writer.start()
-    assert service.ask("POST", "/predict", GOOD, seconds=ANSWERED_SECONDS).status == 200
+    assert service.request("POST", "/predict", GOOD, seconds=RESPONSE_SECONDS).status == 200
     for connection in deaf:
         connection.shutdown(socket.SHUT_RDWR)
         connection.close()
     for writer in writers:
         writer.join(30)
-    assert peak_over(service, before) < 4 * MORE_MEMORY
+    assert peak_over(service, before) < 4 * MAX_MEMORY
 
 
-def test_requests_sent_in_one_go_are_answered_in_order(service):
-    """HTTP pipelining: the second is on its way before the first is answered."""
+def test_pipelined_requests_are_answered_in_order(service):
+    """The second request is sent before the response to the first."""
     ids = [f"piped-{number}" for number in range(50)]
     with service.connect() as connection:
         for name in ids[:-1]:
             send(connection, head(len(BODY), f"X-Request-ID: {name}") + BODY)
         send(connection, head(len(BODY), f"X-Request-ID: {ids[-1]}", "Connection: close") + BODY)
         received = read_to_end(connection)
-    assert answers(received) == [200] * len(ids)
+    assert statuses(received) == [200] * len(ids)
     at = [received.index(f'"{name}"'.encode()) for name in ids]
     assert at == sorted(at)
 
@@ -297,11 +297,11 @@ def test_requests_sent_in_one_go_are_answered_in_order(service):
         b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
 )
-def test_what_is_no_http_is_refused(service, sent):
+def test_invalid_http_is_rejected(service, sent):
     with service.connect() as connection:
         send(connection, sent)
         connection.shutdown(socket.SHUT_WR)
-        received = answers(read_to_end(connection))
+        received = statuses(read_to_end(connection))
         assert all(status in (200, 400) for status in received)
 
 
@@ -322,9 +322,9 @@ FIRST, SECOND = {**GOOD, "DOLocationID": 132}, GOOD
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("pieces", [1, 15])
 def test_an_upgrade_is_ignored_and_the_body_read(service, client, chunked, pieces):
-    """And what follows on the connection, which sends the offer again or does not."""
+    """So are later requests on the connection, with or without an upgrade."""
     requests = [(FIRST, UPGRADES[client]), (SECOND, ()), (FIRST, UPGRADES[client])]
-    expected = [service.ask("POST", "/predict", body).content for body, _ in requests]
+    expected = [service.request("POST", "/predict", body).content for body, _ in requests]
     sent = b""
     for body, more in requests:
         content = json.dumps(body).encode()
@@ -337,21 +337,21 @@ def test_an_upgrade_is_ignored_and_the_body_read(service, client, chunked, piece
             time.sleep(0.01)
         connection.shutdown(socket.SHUT_WR)
         received = read_to_end(connection)
-    assert answers(received) == [200, 200, 200], received
+    assert statuses(received) == [200, 200, 200], received
     minutes = [float(found) for found in re.findall(rb'"predicted_minutes":([0-9.]+)', received)]
-    assert minutes == [answer["predicted_minutes"] for answer in expected]
+    assert minutes == [response["predicted_minutes"] for response in expected]
 
 
-def test_a_body_behind_an_upgrade_is_no_request_of_its_own(service):
-    """Read as one it would pass by whatever stands before the service and sees the body."""
+def test_a_body_after_an_upgrade_is_not_parsed_as_a_request(service):
+    """Otherwise a request could be smuggled past a proxy."""
     inner = b"GET /model HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with service.connect() as connection:
         send(connection, head(len(inner), *UPGRADES["Java's HttpClient"]) + inner)
         connection.shutdown(socket.SHUT_WR)
-        assert answers(read_to_end(connection)) == [422]
+        assert statuses(read_to_end(connection)) == [422]
 
 
-def test_an_upgrade_keeps_the_bounds_of_headers_and_bodies(service):
+def test_limits_apply_to_requests_with_an_upgrade(service):
     offer = UPGRADES["Java's HttpClient"]
     for more, length, status in (
         (("X: " + "a" * 70_000,), len(BODY), 431),
@@ -359,49 +359,49 @@ def test_an_upgrade_keeps_the_bounds_of_headers_and_bodies(service):
     ):
         with service.connect() as connection:
             send(connection, head(length, *offer, *more) + BODY)
-            assert answers(read_to_end(connection)) == [status]
+            assert statuses(read_to_end(connection)) == [status]
 
 
-def test_upgrades_without_bodies_in_one_piece_are_answered_one_by_one(service):
+def test_pipelined_upgrades_without_bodies_are_answered(service):
     lines = ("GET /health HTTP/1.1", "Host: localhost", *UPGRADES["a WebSocket"], "", "")
     with service.connect() as connection:
         send(connection, "\r\n".join(lines).encode() * 2_000)
         connection.shutdown(socket.SHUT_WR)
-        assert answers(read_to_end(connection)) == [200] * 2_000
+        assert statuses(read_to_end(connection)) == [200] * 2_000
 
 
 @pytest.mark.parametrize("method", ["CONNECT localhost:80", "CONNECT /predict"])
-def test_a_tunnel_is_refused(service, method):
+def test_connect_is_rejected(service, method):
     with service.connect() as connection:
         send(connection, f"{method} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() + BODY)
-        assert answers(read_to_end(connection)) == [400]
+        assert statuses(read_to_end(connection)) == [400]
 
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("content", [GOOD, [GOOD] * 5_000])
-def test_a_client_that_has_closed_its_sending_side_gets_its_answers(service, content, count):
+def test_a_half_closed_connection_gets_its_responses(service, content, count):
     body = json.dumps(content).encode()
     with service.connect() as connection:
         send(connection, (head(len(body)) + body) * count)
         connection.shutdown(socket.SHUT_WR)
         received = read_to_end(connection)
-    assert answers(received) == [200] * count
+    assert statuses(received) == [200] * count
     assert received.endswith(b"}")
 
 
 @pytest.mark.parametrize("rest", [head(end=False), head() + BODY[:20]])
-def test_half_a_request_takes_nothing_from_the_whole_ones_before_it(service, rest):
+def test_complete_requests_before_a_partial_one_are_answered(service, rest):
     long = json.dumps([GOOD] * 5_000).encode()
     with service.connect() as connection:
         send(connection, head(len(long)) + long + head() + BODY + rest)
         connection.shutdown(socket.SHUT_WR)
-        assert answers(read_to_end(connection)) == [200, 200]
+        assert statuses(read_to_end(connection)) == [200, 200]
 
 
-def test_a_request_id_that_is_no_id_is_not_passed_on(service):
+def test_an_invalid_request_id_is_replaced(service):
     for name in ("a" * 65, "a b", "ä", "<script>", ""):
         headers = {"X-Request-ID": name.encode().decode("latin-1")}
-        answer = service.ask("POST", "/predict", GOOD, headers)
-        assert answer.content["request_id"] == answer.headers["x-request-id"] != name
-    answer = service.ask("POST", "/predict", GOOD, {"X-Request-ID": "my-own.id_1"})
-    assert answer.content["request_id"] == answer.headers["x-request-id"] == "my-own.id_1"
+        response = service.request("POST", "/predict", GOOD, headers)
+        assert response.content["request_id"] == response.headers["x-request-id"] != name
+    response = service.request("POST", "/predict", GOOD, {"X-Request-ID": "my-own.id_1"})
+    assert response.content["request_id"] == response.headers["x-request-id"] == "my-own.id_1"

@@ -1,4 +1,4 @@
-"""A few rows are predicted by walking the trees: XGBoost's bits, or XGBoost itself."""
+"""Predictions of few rows by the tree walker are bit-identical to XGBoost's."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ COLUMNS = 4
 
 
 def trips(rows=400, holes=0.2):
-    """Numbers of many sizes, some missing, and something to learn from them."""
+    """Return features of different scales with missing values, and a target."""
     random = np.random.default_rng(1)
     features = (random.normal(0, 1, (rows, COLUMNS)) * [1, 1e-3, 1e3, 1]).astype(np.float32)
     target = np.nan_to_num(features[:, 0] * 3 + features[:, 2] / 1e3 + 20)
@@ -51,17 +51,17 @@ def walk(regressor):
         elements=st.floats(width=32, allow_infinity=False) | st.sampled_from([np.nan, 0.0, -0.0]),
     )
 )
-def test_any_row_gets_the_bits_of_xgboost(regressor, walk, rows):
+def test_any_row_is_bit_identical_to_xgboost(regressor, walk, rows):
     np.testing.assert_array_equal(walk.predict(rows), regressor.predict(rows))
 
 
-def test_rows_on_the_very_edge_of_a_split_go_the_way_that_xgboost_sends_them(regressor, walk):
+def test_values_equal_to_a_threshold_are_bit_identical_to_xgboost(regressor, walk):
     edges = np.unique(walk.nodes[:, 1].copy().view(np.float32))
     on_edges = np.tile(edges[:, None], (1, COLUMNS))
     np.testing.assert_array_equal(walk.predict(on_edges), regressor.predict(on_edges))
 
 
-def test_a_pipeline_with_the_fast_path_predicts_as_before():
+def test_the_fast_path_does_not_change_predictions():
     fit, requests = train_trips(), validation_trips().head(200)
     pipeline = FAMILIES["xgboost"].make_pipeline({"n_estimators": 60}, n_jobs=1)
     pipeline.fit(fit, fit["duration_minutes"])
@@ -96,7 +96,7 @@ def test_a_booster_with_another_objective_predicts_without_the_fast_path(other):
     np.testing.assert_array_equal(bounded.predict(rows), model.predict(rows).clip(1, 60))
 
 
-def test_trees_grown_side_by_side_are_walked_too():
+def test_parallel_trees_are_supported():
     model = fitted(num_parallel_tree=3, subsample=0.5)
     rows, _ = trips()
     np.testing.assert_array_equal(
@@ -104,7 +104,7 @@ def test_trees_grown_side_by_side_are_walked_too():
     )
 
 
-def test_a_new_fit_is_not_answered_by_the_trees_of_the_old():
+def test_a_new_fit_discards_the_fast_path():
     features, target = trips()
     bounded = BoundedRegressor(XGBRegressor(n_estimators=5, n_jobs=1)).fit(features, target)
     assert enable_fast_path([bounded])

@@ -1,4 +1,4 @@
-"""The champion in a running service: taken up, swapped, kept when what comes is worse or nothing."""
+"""The champion in a running service: loaded, replaced, and kept when the next one is unusable."""
 
 import asyncio
 import gc
@@ -22,7 +22,7 @@ from ml_assets_tests.serving.service_process import GOOD, free_port, running_ser
 from ml_assets_tests.serving.two_versions import served_home
 
 NOTICED = 60
-"""Seconds until a change has surely been noticed, on a machine that is busy with other tests."""
+"""Maximum seconds until a change is noticed on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def home(made):
 
 @pytest.fixture
 def service(home, running):
-    """A service that answers with version 1."""
+    """A service with version 1 in use."""
     wait_until(
         lambda: reachable(running) and running.version() == "1" and not problem(running),
         NOTICED,
@@ -54,11 +54,11 @@ def service(home, running):
 
 
 class Foreign:
-    """A type of no package that a pipeline may hold."""
+    """A type that a pipeline may not contain."""
 
 
 def state(service):
-    return service.ask("GET", "/ready").content["registry"]
+    return service.request("GET", "/ready").content["registry"]
 
 
 def reachable(service):
@@ -70,26 +70,26 @@ def problem(service):
 
 
 def minutes(service):
-    return service.ask("POST", "/predict", GOOD).content["predicted_minutes"]
+    return service.request("POST", "/predict", GOOD).content["predicted_minutes"]
 
 
 def serving_folder(home):
     return home.store.lock_folder / SERVING_FOLDER
 
 
-def test_another_champion_is_taken_up_and_the_one_before_again(service, home):
+def test_a_new_champion_is_loaded_and_the_previous_one_again(service, home):
     first = minutes(service)
     home.promote("2")
     wait_until(lambda: service.version() == "2", NOTICED, service)
     assert minutes(service) < first
-    assert service.ask("GET", "/model").content["version"] == "2"
+    assert service.request("GET", "/model").content["version"] == "2"
     home.promote("1")
     wait_until(lambda: service.version() == "1", NOTICED, service)
     assert minutes(service) == first
     assert state(service)["problem"] is None
 
 
-def test_a_champion_that_cannot_be_used_leaves_the_one_before(service, home):
+def test_an_unusable_champion_does_not_replace_the_previous_one(service, home):
     client = home.store.client()
     known = client.get_model_version(REGISTERED_MODEL, "2").tags["fingerprint"]
     shutil.rmtree(serving_folder(home), ignore_errors=True)
@@ -105,13 +105,13 @@ def test_a_champion_that_cannot_be_used_leaves_the_one_before(service, home):
     finally:
         client.set_model_version_tag(REGISTERED_MODEL, "2", "fingerprint", known)
         shutil.rmtree(serving_folder(home))
-    # Its bundle is brought anew, and then is what was registered.
+    # The bundle is exported again with the correct predictions.
     wait_until(lambda: service.version() == "2", NOTICED, service)
     assert service.metric("ml_assets_model_load_failed") == 0
 
 
 def test_a_champion_with_untrusted_types_is_not_loaded(service, home):
-    """Somebody who may write to the folder of bundles cannot make the service run their code."""
+    """Write access to the folder of bundles does not allow running code in the service."""
     folder = serving_folder(home) / "3-foreign"
     good = next(serving_folder(home).glob("1-*"))
     shutil.copytree(good, folder)
@@ -122,7 +122,7 @@ def test_a_champion_with_untrusted_types_is_not_loaded(service, home):
     note = json.dumps({"version": "3", "folder": folder.name})
 
     def is_refused():
-        # Again and again: the process that watches the registry puts its own note back.
+        # Repeatedly, since the registry watcher restores its own manifest.
         (serving_folder(home) / CHAMPION_FILE).write_text(note)
         return "needs types of other packages" in service.log.read_text()
 
@@ -138,15 +138,15 @@ def test_a_deleted_registry_is_reported_and_the_service_keeps_answering(service,
         wait_until(lambda: "the registry is gone" in problem(service), NOTICED, service)
         wait_until(lambda: not reachable(service), NOTICED, service)
         assert "has not answered since 20" in problem(service)
-        assert service.ask("GET", "/ready").status == 200
+        assert service.request("GET", "/ready").status == 200
         assert minutes(service)
-        assert not database.exists()  # SQLite makes what it does not find
+        assert not database.exists()  # SQLite would create a missing file
     finally:
         away.rename(database)
     wait_until(lambda: reachable(service) and not problem(service), NOTICED, service)
 
 
-def test_another_database_in_its_place_is_read(service, home):
+def test_a_replaced_database_is_read(service, home):
     database = home.store.lock_folder / "mlflow.db"
     away, other = database.with_suffix(".away"), database.with_suffix(".other")
     shutil.copyfile(database, other)
@@ -179,7 +179,7 @@ def test_a_registry_without_a_champion_is_reported(service, home):
 
 
 def test_a_corrupt_manifest_is_reported_until_it_is_replaced(service, home, tmp_path):
-    """With the registry away nobody writes another: what is wrong must not be called no champion."""
+    """Without a registry it is not replaced: the error must not be reported as no champion."""
     models = RegistryModelProvider(tmp_path / SERVING_FOLDER)
     (tmp_path / SERVING_FOLDER).mkdir()
     note = tmp_path / SERVING_FOLDER / CHAMPION_FILE
@@ -217,7 +217,7 @@ def test_two_bundles_are_kept(service, home):
     assert list(serving_folder(home).glob("2-*"))
 
 
-def test_what_watches_the_registry_is_started_again_when_it_is_killed(service, home):
+def test_a_killed_registry_watcher_is_restarted(service, home):
     watcher = child_of(service.process.pid)
     assert b"registry.watcher" in (watcher / "cmdline").read_bytes()
     kill(watcher, signal.SIGKILL)
@@ -226,7 +226,7 @@ def test_what_watches_the_registry_is_started_again_when_it_is_killed(service, h
     assert child_of(service.process.pid) != watcher
 
 
-def test_what_watches_the_registry_ends_with_a_killed_service(service, home, tmp_path):
+def test_the_registry_watcher_ends_with_a_killed_service(service, home, tmp_path):
     with running_service(home.variables, tmp_path / "log") as another:
         watcher = child_of(another.process.pid)
         another.process.kill()
@@ -238,7 +238,7 @@ def test_what_watches_the_registry_ends_with_a_killed_service(service, home, tmp
 
 
 def child_of(pid):
-    """The folder in ``/proc`` of the one child of a process."""
+    """Return the folder in ``/proc`` of the only child of a process."""
     deadline = time.monotonic() + NOTICED
     while True:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -252,7 +252,7 @@ def kill(process, number):
     os.kill(int(process.name), number)
 
 
-def test_a_model_whose_fast_path_fails_serves_all_the_same(caplog, monkeypatch):
+def test_a_model_is_served_when_its_fast_path_fails(caplog, monkeypatch):
     def fail(pipeline):
         raise RuntimeError("no trees")
 

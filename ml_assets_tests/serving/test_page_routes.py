@@ -1,4 +1,4 @@
-"""What the pages are made of, and the two lists that the playground reads."""
+"""The files of the pages, and the data routes of the playground."""
 
 import hashlib
 import re
@@ -38,32 +38,32 @@ def client(served):
         yield client
 
 
-def test_page_may_load_and_ask_nothing_but_its_server(client):
+def test_the_policy_restricts_pages_to_their_server(client):
     for path in ("/", *(f"/page/{name}" for name in FILES)):
-        answer = client.get(path)
-        assert answer.status_code == 200, path
-        policy = answer.headers["content-security-policy"]
+        response = client.get(path)
+        assert response.status_code == 200, path
+        policy = response.headers["content-security-policy"]
         assert "default-src 'self'" in policy
         assert "unsafe" not in policy
-        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_files_keep_to_the_policy(name):
+def test_page_files_follow_the_policy(name):
     text = (PAGE / name).read_text(encoding="utf-8")
-    # The name of SVG's language is the one address that nobody fetches.
+    # The namespace of SVG is not fetched.
     assert re.findall(r"https?://[^\s\"'`]+", text) in ([], ["http://www.w3.org/2000/svg"])
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=", text)
     assert "innerHTML" not in text  # what a person typed is never markup
 
 
-def test_every_file_that_a_page_names_is_there_and_none_is_left_over():
+def test_page_files_are_complete_and_all_used():
     texts = [(PAGE / name).read_text() for name in FILES]
     named = re.findall(r"(?:page|\.)/([\w.]+\.(?:js|css|svg))", "\n".join(texts))
     assert {*named, "index.html"} == {*FILES}
 
 
-def test_swagger_ui_loads_nothing_from_elsewhere_and_runs_one_script_of_its_own(client):
+def test_swagger_ui_is_local_and_runs_one_inline_script(client):
     page = client.get("/docs")
     named = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert {*named} == {
@@ -79,7 +79,7 @@ def test_swagger_ui_loads_nothing_from_elsewhere_and_runs_one_script_of_its_own(
     assert "unsafe" not in policy
 
 
-def test_page_is_fetched_again_only_when_it_changed(client):
+def test_page_files_are_revalidated_with_an_etag(client):
     first = client.get("/page/page.js")
     assert client.head("/").status_code == 200
     assert first.headers["cache-control"] == "no-cache"
@@ -90,9 +90,9 @@ def test_page_is_fetched_again_only_when_it_changed(client):
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2Fapp.py", "%2e%2e", "%00", "a" * 5000])
-def test_no_other_file_can_be_had(client, name):
-    answer = client.get(f"/page/{name}")
-    assert answer.status_code == 404
+def test_no_other_file_is_served(client, name):
+    response = client.get(f"/page/{name}")
+    assert response.status_code == 404
 
 
 def test_the_zones_are_those_of_requests_and_have_distinct_labels(client):
@@ -105,7 +105,7 @@ def test_the_zones_are_those_of_requests_and_have_distinct_labels(client):
     assert by_number[265] == "Outside of New York City"
 
 
-def test_typical_distance_is_near_the_middle_of_the_pairs_past_trips(client):
+def test_typical_distance_is_near_the_median_of_past_trips(client):
     trips = train_trips()
     fit = trips[trips["trip_distance"].between(0.05, 60)]
     pairs = fit.groupby(["PULocationID", "DOLocationID"])["trip_distance"]
@@ -117,23 +117,23 @@ def test_typical_distance_is_near_the_middle_of_the_pairs_past_trips(client):
 
 
 @pytest.mark.parametrize("zone", ["0", "266", "abc", "", "1e3", "7.5"])
-def test_typical_distance_of_no_zone_is_refused(client, zone):
-    answer = client.get("/typical-distance", params={"PULocationID": 74, "DOLocationID": zone})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["query", "DOLocationID"]
+def test_typical_distance_of_an_invalid_zone_is_rejected(client, zone):
+    response = client.get("/typical-distance", params={"PULocationID": 74, "DOLocationID": zone})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["query", "DOLocationID"]
 
 
-def test_without_a_champion_the_page_is_there_and_says_what_to_do():
+def test_without_a_champion_the_page_is_served_and_the_error_says_what_to_do():
     with TestClient(app_with(None), base_url=ADDRESS, client=HERE) as client:
         assert client.get("/").status_code == 200
         assert len(client.get("/zones").json()) == 265
         query = {"PULocationID": 74, "DOLocationID": 75}
-        answer = client.get("/typical-distance", params=query)
-    assert answer.status_code == 503
-    assert "ml-assets run" in answer.json()["detail"]
+        response = client.get("/typical-distance", params=query)
+    assert response.status_code == 503
+    assert "ml-assets run" in response.json()["detail"]
 
 
-def test_with_a_token_the_page_is_open_and_its_data_is_not(served):
+def test_with_a_token_the_page_is_public_and_its_data_is_not(served):
     pair = "/typical-distance?PULocationID=74&DOLocationID=75"
     with TestClient(app_with(served, "secret")) as client:
         for path in ("/", "/page/page.js", "/docs", "/docs/swagger-ui-bundle.js"):
@@ -157,7 +157,7 @@ READ_ON = [
     ("band", ("card",), MARK_CONTRAST),
     ("ink", ("band", "track"), MARK_CONTRAST),
 ]
-"""Which colour is seen on which, and by how much they have to differ (WCAG 2.2, level AA)."""
+"""Text and background colours with their minimum contrast (WCAG 2.2, level AA)."""
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
@@ -171,7 +171,7 @@ def test_colours_have_enough_contrast(scheme):
 
 
 def contrast(one: str, other: str) -> float:
-    """Of two colours, by WCAG's formula."""
+    """Return the contrast ratio of two colours by WCAG's formula."""
     lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 
@@ -184,7 +184,7 @@ def luminance(colour: str) -> float:
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def test_the_page_takes_times_from_the_first_that_the_rules_take():
+def test_the_page_accepts_times_from_the_earliest_valid_one():
     page = (PAGE / "index.html").read_text(encoding="utf-8")
     assert re.findall(r'type="datetime-local" min="([^"]*)"', page) == [
         EARLIEST_PICKUP.isoformat(timespec="minutes")

@@ -1,4 +1,4 @@
-"""What is answered to a request, to a list, and to what is not one; who is answered at all."""
+"""Responses to valid and invalid requests and lists, and access control."""
 
 import logging
 import math
@@ -13,7 +13,7 @@ from ml_assets.serving.model_provider import FixedModel, RegistryState
 from ml_assets.serving.request_body import Limits
 from ml_assets.serving.request_log.reader import read_log
 from ml_assets.serving.request_log.writer import RequestLog
-from ml_assets_tests.serving.conftest import ELSEWHERE, HERE, calling
+from ml_assets_tests.serving.conftest import ELSEWHERE, HERE, client_for
 from ml_assets_tests.serving.two_versions import sample_requests
 
 REFERENCES_BODY = {"PULocationID": 236, "DOLocationID": "239", "trip_distance": 1.98}
@@ -23,47 +23,47 @@ THREE = ("predicted_minutes", "lower_minutes", "upper_minutes")
 @pytest.fixture(scope="module")
 def client(served):
     limits = Limits(list_length=200, explained_length=3)
-    with calling(create_app(FixedModel(served), limits=limits)) as client:
+    with client_for(create_app(FixedModel(served), limits=limits)) as client:
         yield client
 
 
-def test_the_answer_to_one(client):
-    answer = client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": "ride.1_A-b"})
-    assert answer.status_code == 200
-    assert list(answer.json()) == [*THREE, "model_version", "request_id"]
-    content = answer.json()
+def test_the_response_to_one_request(client):
+    response = client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": "ride.1_A-b"})
+    assert response.status_code == 200
+    assert list(response.json()) == [*THREE, "model_version", "request_id"]
+    content = response.json()
     assert content["lower_minutes"] <= content["predicted_minutes"] <= content["upper_minutes"]
     assert content["model_version"] == "7"
-    assert content["request_id"] == answer.headers["x-request-id"] == "ride.1_A-b"
+    assert content["request_id"] == response.headers["x-request-id"] == "ride.1_A-b"
 
 
-def test_the_answer_to_a_list_is_in_its_order_and_the_same_as_to_each_alone(client, served):
+def test_a_list_is_predicted_in_order_like_each_request_alone(client, served):
     requests, frame = sample_requests(40)
-    answer = client.post("/predict", json=requests).json()
-    assert list(answer) == ["predictions", "model_version", "request_id"]
-    minutes = [one["predicted_minutes"] for one in answer["predictions"]]
+    response = client.post("/predict", json=requests).json()
+    assert list(response) == ["predictions", "model_version", "request_id"]
+    minutes = [one["predicted_minutes"] for one in response["predictions"]]
     assert minutes == served.model.pipeline.predict(frame).tolist()
     assert len(set(minutes)) > 10
     alone = [client.post("/predict", json=request).json() for request in requests]
-    for one, other in zip(answer["predictions"], alone, strict=True):
+    for one, other in zip(response["predictions"], alone, strict=True):
         assert one == {name: other[name] for name in (*THREE, "model_version")}
 
 
-def test_an_id_that_is_not_fit_is_replaced_by_one_of_its_own_for_each_request(client):
+def test_an_invalid_id_is_replaced_by_a_new_one_per_request(client):
     for unfit in ("", "a b", "ä".encode(), "x" * 65):
-        answers = [
+        responses = [
             client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": unfit}).json()
             for _ in range(2)
         ]
-        ids = {answer["request_id"] for answer in answers}
+        ids = {response["request_id"] for response in responses}
         assert len(ids) == 2
         assert all(len(found) == 32 for found in ids)
 
 
 def test_an_explanation_adds_up_to_the_minutes(client):
-    answer = client.post("/predict?explain=true", json=REFERENCES_BODY).json()
+    response = client.post("/predict?explain=true", json=REFERENCES_BODY).json()
     explained = client.post("/predict?explain=true", json=[REFERENCES_BODY] * 2).json()
-    for content in (answer, *explained["predictions"]):
+    for content in (response, *explained["predictions"]):
         explanation = content["explanation"]
         assert explanation["contributions"]
         total = explanation["baseline_minutes"] + sum(explanation["contributions"].values())
@@ -73,29 +73,29 @@ def test_an_explanation_adds_up_to_the_minutes(client):
 
 @pytest.mark.parametrize("given", ["yes", "", "1", "true&explain=true"])
 def test_explain_is_true_or_false(client, given):
-    answer = client.post(f"/predict?explain={given}", json=REFERENCES_BODY)
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["query", "explain"]
+    response = client.post(f"/predict?explain={given}", json=REFERENCES_BODY)
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["query", "explain"]
 
 
 @pytest.mark.parametrize("name", ["Explain", "explian", "explanation"])
-def test_another_name_of_explain_is_refused_and_any_other_parameter_ignored(client, name):
-    answer = client.post(f"/predict?{name}=true", json=REFERENCES_BODY)
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["msg"].endswith("did you mean explain?")
+def test_a_misspelled_explain_is_rejected_and_other_parameters_are_ignored(client, name):
+    response = client.post(f"/predict?{name}=true", json=REFERENCES_BODY)
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["msg"].endswith("did you mean explain?")
     assert client.post("/predict?trace=1", json=REFERENCES_BODY).status_code == 200
 
 
-def test_a_wrong_field_is_named_with_its_range(client):
+def test_an_invalid_field_is_reported_with_its_range(client):
     body = {**REFERENCES_BODY, "DOLocationID": 266, "passenger_count": "many"}
-    answer = client.post("/predict", json=body)
-    assert answer.status_code == 422
-    assert [entry["loc"] for entry in answer.json()["detail"]] == [
+    response = client.post("/predict", json=body)
+    assert response.status_code == 422
+    assert [entry["loc"] for entry in response.json()["detail"]] == [
         ["body", "DOLocationID"],
         ["body", "passenger_count"],
     ]
-    assert "from 1 to 265, not 266" in answer.json()["detail"][0]["msg"]
-    assert answer.headers["x-request-id"]
+    assert "from 1 to 265, not 266" in response.json()["detail"][0]["msg"]
+    assert response.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_a_wrong_field_is_named_with_its_range(client):
         ("fare_amount", "PULocationID, DOLocationID"),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_nearest_known_one(client, name, nearest):
+def test_an_unknown_field_is_rejected_with_the_nearest_known_one(client, name, nearest):
     body = {**REFERENCES_BODY, name: 3}
     for sent, loc in ((body, ["body", name]), ([REFERENCES_BODY, body], ["body", 1, name])):
-        answer = client.post("/predict", json=sent)
-        assert answer.status_code == 422
-        (entry,) = answer.json()["detail"]
+        response = client.post("/predict", json=sent)
+        assert response.status_code == 422
+        (entry,) = response.json()["detail"]
         assert (entry["loc"], entry["type"]) == (loc, "extra_forbidden")
         assert entry["msg"].startswith(f"{name!r} is not a request field: ")
         assert nearest in entry["msg"]
@@ -126,30 +126,30 @@ def test_a_published_name_or_another_letter_case_is_the_same_field(client, serve
     plain = {**REFERENCES_BODY, "pickup_datetime": "2023-04-03T08:30", "passenger_count": 1}
     other = {"pulocationid": 236, "DOLOCATIONID": "239", "Trip_Distance": 1.98,
              name: "2023-04-03T08:30", "Passenger_count": 1}  # fmt: skip
-    answers = [client.post("/predict", json=sent).json() for sent in (plain, other)]
-    assert answers[0]["predicted_minutes"] == answers[1]["predicted_minutes"]
+    responses = [client.post("/predict", json=sent).json() for sent in (plain, other)]
+    assert responses[0]["predicted_minutes"] == responses[1]["predicted_minutes"]
     at_night = client.post("/predict", json=other | {name: "2023-04-03T03:30"}).json()
-    assert at_night["predicted_minutes"] != answers[0]["predicted_minutes"]
+    assert at_night["predicted_minutes"] != responses[0]["predicted_minutes"]
 
 
-def test_a_body_of_nothing_but_unknown_names_is_refused_quickly_and_briefly(client):
+def test_many_unknown_fields_are_rejected_quickly_and_briefly(client):
     for body in (
         {f"passanger_count{number}": 1 for number in range(50_000)},
         [{f"a{number}": 1, "x" * 1000: 2} for number in range(200)],
         {"x" * 10**6: 1},
     ):
         begun = time.process_time()
-        answer = client.post("/predict", json=body)
+        response = client.post("/predict", json=body)
         assert time.process_time() - begun < 2
-        assert answer.status_code == 422
-        assert len(answer.json()["detail"]) <= 100
-        assert answer.json()["error_count"] == sum(
+        assert response.status_code == 422
+        assert len(response.json()["detail"]) <= 100
+        assert response.json()["error_count"] == sum(
             len(entry) + 3 for entry in (body if isinstance(body, list) else [body])
         )
-        assert len(answer.content) < 60_000
+        assert len(response.content) < 60_000
 
 
-def test_of_many_wrong_fields_a_hundred_are_named_and_all_counted(client):
+def test_a_hundred_errors_are_reported_and_all_counted(client):
     body = [REFERENCES_BODY, *([{**REFERENCES_BODY, "trip_distance": -1}] * 150)]
     content = client.post("/predict", json=body).json()
     assert (len(content["detail"]), content["error_count"]) == (100, 150)
@@ -160,16 +160,16 @@ def test_of_many_wrong_fields_a_hundred_are_named_and_all_counted(client):
     ("query", "length", "status"),
     [("", 200, 200), ("", 201, 413), ("?explain=true", 3, 200), ("?explain=true", 4, 413)],
 )
-def test_a_list_over_the_limit_is_too_much(client, query, length, status):
-    answer = client.post(f"/predict{query}", json=[REFERENCES_BODY] * length)
-    assert answer.status_code == status
+def test_a_list_over_the_limit_is_a_413(client, query, length, status):
+    response = client.post(f"/predict{query}", json=[REFERENCES_BODY] * length)
+    assert response.status_code == status
 
 
 def test_without_a_champion_the_error_says_what_to_do():
-    with calling(create_app(FixedModel(None))) as client:
-        for answer in (client.post("/predict", json=REFERENCES_BODY), client.get("/model")):
-            assert answer.status_code == 503
-            assert "there is no champion yet: train one first" in answer.json()["detail"]
+    with client_for(create_app(FixedModel(None))) as client:
+        for response in (client.post("/predict", json=REFERENCES_BODY), client.get("/model")):
+            assert response.status_code == 503
+            assert "there is no champion yet: train one first" in response.json()["detail"]
         assert client.get("/health").status_code == 200
         assert client.get("/ready").status_code == 503
         assert client.get("/ready").json()["ready"] is False
@@ -190,14 +190,14 @@ def test_without_a_champion_the_error_says_what_to_do():
         ),
     ],
 )
-def test_there_is_no_champion_only_when_the_registry_says_so(registry, reason):
-    with calling(create_app(FixedModel(None, registry))) as client:
-        answers = [client.post("/predict", json=REFERENCES_BODY), client.get("/model")]
-        answers.append(client.get("/ready"))
-    for answer in answers:
-        assert answer.status_code == 503
-        assert reason in answer.json()["detail"]
-        assert "no champion yet" not in answer.json()["detail"]
+def test_no_champion_is_reported_only_when_the_registry_says_so(registry, reason):
+    with client_for(create_app(FixedModel(None, registry))) as client:
+        responses = [client.post("/predict", json=REFERENCES_BODY), client.get("/model")]
+        responses.append(client.get("/ready"))
+    for response in responses:
+        assert response.status_code == 503
+        assert reason in response.json()["detail"]
+        assert "no champion yet" not in response.json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["/model", "/metrics", "/zones", "/nothing", "/page"])
@@ -205,24 +205,24 @@ def test_there_is_no_champion_only_when_the_registry_says_so(registry, reason):
     "sent",
     [None, "Bearer wrong", "Bearer", "Basic s3cret", "s3cret", "Bearer s3cre", b"Bearer \xff\xfe"],
 )
-def test_without_the_token_every_path_is_refused(served, path, sent):
+def test_without_the_token_protected_paths_are_401(served, path, sent):
     headers = {} if sent is None else {"Authorization": sent}
-    with calling(create_app(FixedModel(served), token="s3cret")) as client:
-        answers = [client.get(path, headers=headers)]
-        answers.append(client.post("/predict", json=REFERENCES_BODY, headers=headers))
-    for answer in answers:
-        assert answer.status_code == 401
-        assert answer.headers["www-authenticate"] == "Bearer"
-        assert "s3cret" not in answer.text
+    with client_for(create_app(FixedModel(served), token="s3cret")) as client:
+        responses = [client.get(path, headers=headers)]
+        responses.append(client.post("/predict", json=REFERENCES_BODY, headers=headers))
+    for response in responses:
+        assert response.status_code == 401
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert "s3cret" not in response.text
 
 
 @pytest.mark.parametrize("client", [HERE, ELSEWHERE])
-def test_with_the_token_everybody_is_answered(served, client):
+def test_with_the_token_any_client_is_served(served, client):
     headers = {"Authorization": "bearer s3cret"}
-    with calling(create_app(FixedModel(served), token="s3cret"), client) as asking:
-        assert asking.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == 200
+    with client_for(create_app(FixedModel(served), token="s3cret"), client) as caller:
+        assert caller.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == 200
         for path in ("/health", "/ready", "/", "/docs", "/openapi.json"):
-            assert asking.get(path).status_code == 200
+            assert caller.get(path).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -230,11 +230,11 @@ def test_with_the_token_everybody_is_answered(served, client):
     [("127.0.0.1", 200), ("::1", 200), ("::ffff:127.0.0.1", 200), ("127.8.8.8", 200),
      ("192.0.2.7", 401), ("::ffff:192.0.2.7", 401), ("testclient", 401)],
 )  # fmt: skip
-def test_without_a_token_only_this_machine_is_answered(served, host, status):
-    with calling(create_app(FixedModel(served)), (host, 1)) as client:
-        answer = client.post("/predict", json=REFERENCES_BODY)
-        assert answer.status_code == status
-        assert (status == 200) == ("ML_ASSETS_API_TOKEN" not in answer.text)
+def test_without_a_token_only_local_clients_are_served(served, host, status):
+    with client_for(create_app(FixedModel(served)), (host, 1)) as client:
+        response = client.post("/predict", json=REFERENCES_BODY)
+        assert response.status_code == status
+        assert (status == 200) == ("ML_ASSETS_API_TOKEN" not in response.text)
 
 
 @pytest.mark.parametrize(
@@ -245,21 +245,21 @@ def test_without_a_token_only_this_machine_is_answered(served, host, status):
      ({"X-Forwarded-For": "127.0.0.1"}, 401), ({"Forwarded": "for=127.0.0.1"}, 401),
      ({"Origin": "http://localhost", "X-Forwarded-For": "127.0.0.1"}, 401)],
 )  # fmt: skip
-def test_without_a_token_no_proxy_and_no_page_from_elsewhere_is_answered(served, headers, status):
+def test_without_a_token_proxies_and_pages_of_other_sites_are_rejected(served, headers, status):
     app = create_app(FixedModel(served))
-    with calling(app) as client:
+    with client_for(app) as client:
         assert client.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == status
-        refused = 'ml_assets_predict_requests_total{status="401"}'
-        assert f"{refused} {int(status == 401)}.0" in client.get("/metrics").text
-    with calling(create_app(FixedModel(served), token="s3cret")) as client:
+        counter = 'ml_assets_predict_requests_total{status="401"}'
+        assert f"{counter} {int(status == 401)}.0" in client.get("/metrics").text
+    with client_for(create_app(FixedModel(served), token="s3cret")) as client:
         headers = {**headers, "Authorization": "Bearer s3cret"}
         assert client.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == 200
 
 
-def test_the_time_a_list_waits_for_its_turn_is_part_of_its_latency(served, tmp_path):
+def test_the_latency_of_a_list_includes_its_wait_for_a_thread(served, tmp_path):
     log = RequestLog(tmp_path)
     app = create_app(FixedModel(served), log=log)
-    with calling(app) as client:
+    with client_for(app) as client:
         threads = app.state.service.threads
         for _ in range(2):
             threads.submit(time.sleep, 0.5)
@@ -274,30 +274,30 @@ def test_the_time_a_list_waits_for_its_turn_is_part_of_its_latency(served, tmp_p
      {"CF-Connecting-IP": "127.0.0.1"}, {"True-Client-IP": "127.0.0.1"},
      {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
 )  # fmt: skip
-def test_without_a_token_other_machines_are_refused(served, headers):
-    with calling(create_app(FixedModel(served))) as client:
-        answers = [
+def test_without_a_token_other_machines_are_rejected(served, headers):
+    with client_for(create_app(FixedModel(served))) as client:
+        responses = [
             client.get(path, headers=headers) for path in ("/model", "/metrics", "/zones", "/no")
         ]
-        answers += [client.post("/predict", json=REFERENCES_BODY, headers=headers)]
+        responses += [client.post("/predict", json=REFERENCES_BODY, headers=headers)]
         opened = [client.get(path, headers=headers) for path in ("/", "/ready", "/docs")]
-    for answer in answers:
-        assert answer.status_code == 401
-        assert "ML_ASSETS_ALLOWED_HOSTS" in answer.json()["detail"]
-    assert {answer.status_code for answer in opened} == {401 if "Host" in headers else 200}
+    for response in responses:
+        assert response.status_code == 401
+        assert "ML_ASSETS_ALLOWED_HOSTS" in response.json()["detail"]
+    assert {response.status_code for response in opened} == {401 if "Host" in headers else 200}
 
 
-def test_a_probe_may_name_the_address_that_it_calls(served):
-    with calling(create_app(FixedModel(served)), ELSEWHERE) as client:
+def test_health_checks_may_use_an_ip_address_as_host(served):
+    with client_for(create_app(FixedModel(served)), ELSEWHERE) as client:
         for host, status in (("10.1.2.3:8000", 200), ("pod.example", 401)):
             assert client.get("/health", headers={"Host": host}).status_code == status
         assert client.get("/model", headers={"Host": "10.1.2.3:8000"}).status_code == 401
 
 
-def test_a_proxy_on_this_machine_forwards_for_the_names_that_are_allowed(served):
+def test_a_local_proxy_may_forward_for_allowed_hosts(served):
     hosts = server_hosts("127.0.0.1", ["rides.example"])
     forwarded = {"X-Forwarded-For": "192.0.2.7", "Origin": "https://rides.example"}
-    with calling(create_app(FixedModel(served), hosts=hosts)) as client:
+    with client_for(create_app(FixedModel(served), hosts=hosts)) as client:
         for named, status in (({"Host": "rides.example"}, 200), ({"Host": "localhost"}, 401)):
             assert client.get("/model", headers={**forwarded, **named}).status_code == status
 
@@ -306,7 +306,7 @@ def test_predictions_are_logged_without_the_client(served, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     headers = {"Authorization": "Bearer s3cret", "X-Request-ID": "mine"}
     app = create_app(FixedModel(served), token="s3cret", log=RequestLog(tmp_path))
-    with calling(app, ELSEWHERE) as client:
+    with client_for(app, ELSEWHERE) as client:
         one = client.post("/predict", json=REFERENCES_BODY, headers=headers).json()
         client.post("/predict", json=[REFERENCES_BODY] * 3, headers=headers)
         client.post("/predict", json={}, headers=headers)
@@ -322,8 +322,8 @@ def test_predictions_are_logged_without_the_client(served, tmp_path, caplog):
         assert secret not in written + caplog.text
 
 
-def test_figures_count_what_was_answered(served):
-    with calling(create_app(FixedModel(served))) as client:
+def test_metrics_count_predictions(served):
+    with client_for(create_app(FixedModel(served))) as client:
         client.post("/predict", json=REFERENCES_BODY)
         client.post("/predict", json=[REFERENCES_BODY] * 5)
         client.post("/predict", json={})
@@ -346,12 +346,12 @@ def test_the_card_has_version_months_and_figures(client):
     assert (card["test_rmse"], card["refit"]) == (4.0, False)
 
 
-def test_what_fails_inside_is_a_500_under_the_request_id(client, served, monkeypatch, caplog):
+def test_an_internal_error_is_a_500_with_the_request_id(client, served, monkeypatch, caplog):
     def broken(*_):
         raise RuntimeError("the pipeline is broken")
 
     monkeypatch.setattr("ml_assets.pipeline.predict.Model.predict", broken)
-    answer = client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": "it"})
-    assert (answer.status_code, answer.headers["x-request-id"]) == (500, "it")
-    assert "the pipeline is broken" not in answer.text
+    response = client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": "it"})
+    assert (response.status_code, response.headers["x-request-id"]) == (500, "it")
+    assert "the pipeline is broken" not in response.text
     assert "the pipeline is broken" in caplog.text

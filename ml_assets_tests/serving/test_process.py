@@ -1,5 +1,6 @@
-"""The service as a process: what it imports, when it stops, how it starts from nothing."""
+"""The service as a process: start, imports and shutdown."""
 
+import http.client
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from ml_assets_tests.cli.calling import start
+from ml_assets_tests.cli.client_for import start
 from ml_assets_tests.conftest import REPOSITORY
 from ml_assets_tests.serving.service_process import GOOD, free_port, running_service
 from ml_assets_tests.serving.two_versions import served_home
@@ -30,7 +31,7 @@ def home(tmp_path_factory):
 
 
 def test_without_a_champion_it_waits_for_one(home, tmp_path):
-    """And it says that there is none only when the registry has answered."""
+    """It announces that there is none only after the registry has responded."""
     port = free_port()
     process = start(["serve", "--port", str(port)], home.variables)
     try:
@@ -40,14 +41,14 @@ def test_without_a_champion_it_waits_for_one(home, tmp_path):
             "(no version of taxi-trip-duration has the alias champion "
         )
         assert f": page http://127.0.0.1:{port}/ , docs http://127.0.0.1:{port}/docs ," in line
-        assert ask(port)[0] == 503
+        assert predict(port)[0] == 503
         home.promote("1")
         deadline = time.monotonic() + NOTICED
-        while ask(port)[0] == 503:
+        while predict(port)[0] == 503:
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        status, answer = ask(port)
-        assert (status, answer["model_version"]) == (200, "1")
+        status, response = predict(port)
+        assert (status, response["model_version"]) == (200, "1")
     finally:
         process.terminate()
         _, errors = process.communicate(timeout=NOTICED)
@@ -56,7 +57,7 @@ def test_without_a_champion_it_waits_for_one(home, tmp_path):
     assert "Traceback" not in errors
 
 
-def test_a_champion_is_announced_when_the_registry_has_named_it(home):
+def test_a_champion_is_announced_when_it_is_loaded(home):
     home.promote("1")
     shutil.rmtree(home.store.lock_folder / "serving", ignore_errors=True)
     process = start(["serve", "--port", str(free_port())], home.variables)
@@ -68,7 +69,7 @@ def test_a_champion_is_announced_when_the_registry_has_named_it(home):
     assert line.startswith("Version 1 (xgboost on the synthetic sample) answers: page http://")
 
 
-def test_stopped_it_finishes_what_it_began_and_closes_the_log(home, tmp_path):
+def test_on_shutdown_requests_are_finished_and_the_log_is_closed(home, tmp_path):
     with running_service(home.variables, tmp_path / "log") as service:
         body = json.dumps(GOOD).encode()
         slow = service.connect()
@@ -81,18 +82,18 @@ def test_stopped_it_finishes_what_it_began_and_closes_the_log(home, tmp_path):
         wait_until_refused(service.port)
         assert service.process.poll() is None
         slow.sendall(body[20:])
-        answer = slow.makefile("rb").read()
+        response = slow.makefile("rb").read()
         slow.close()
-        assert answer.startswith(b"HTTP/1.1 200")
+        assert response.startswith(b"HTTP/1.1 200")
         assert service.process.wait(NOTICED) == 0
-    request_id = json.loads(answer.split(b"\r\n\r\n")[1])["request_id"]
+    request_id = json.loads(response.split(b"\r\n\r\n")[1])["request_id"]
     logged = "".join(
         path.read_text() for path in (home.store.lock_folder / "request_log").iterdir()
     )
     assert request_id in logged
 
 
-def test_a_taken_port_is_one_line(home):
+def test_a_port_in_use_is_a_one_line_error(home):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = start(["serve", "--port", str(port)], home.variables)
@@ -102,7 +103,7 @@ def test_a_taken_port_is_one_line(home):
     assert f"--port {port} cannot be used" in errors
 
 
-def test_a_token_that_no_header_can_hold_is_refused_unseen(home):
+def test_an_invalid_token_is_rejected_without_showing_it(home):
     process = start(["serve"], {**home.variables, "ML_ASSETS_API_TOKEN": "geheim\u00e4"})
     out, errors = process.communicate(timeout=NOTICED)
     assert (process.returncode, out) == (2, "")
@@ -110,8 +111,8 @@ def test_a_token_that_no_header_can_hold_is_refused_unseen(home):
     assert "geheim" not in errors
 
 
-def test_it_imports_neither_the_orchestrator_nor_what_trains(home, tmp_path):
-    """Asked of the process itself as it ends, after it has answered."""
+def test_the_service_imports_neither_dagster_nor_training(home, tmp_path):
+    """The process writes its imported modules when it exits."""
     customize = tmp_path / "sitecustomize.py"
     customize.write_text(
         "import atexit, os, sys\n"
@@ -123,10 +124,10 @@ def test_it_imports_neither_the_orchestrator_nor_what_trains(home, tmp_path):
     paths = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
     variables = {**home.variables, "PYTHONPATH": paths, "MODULES": str(modules)}
     with running_service(variables, tmp_path / "log") as service:
-        assert service.ask("POST", "/predict", [GOOD] * 100).status == 200
-        assert service.ask("POST", "/predict?explain=true", GOOD).status == 200
-        assert service.ask("GET", "/").status == 200
-        assert service.ask("GET", "/zones").status == 200
+        assert service.request("POST", "/predict", [GOOD] * 100).status == 200
+        assert service.request("POST", "/predict?explain=true", GOOD).status == 200
+        assert service.request("GET", "/").status == 200
+        assert service.request("GET", "/zones").status == 200
     imported = modules.read_text().split()
     assert "ml_assets.serving.predict_endpoint" in imported
     found = {name.split(".")[0] for name in imported}
@@ -135,7 +136,7 @@ def test_it_imports_neither_the_orchestrator_nor_what_trains(home, tmp_path):
         assert not [name for name in imported if name.startswith(f"ml_assets.{part}")]
 
 
-def test_help_imports_no_command_and_a_command_no_other():
+def test_a_command_imports_no_other_command():
     code = (
         "import sys; sys.argv = ['ml-assets', 'serve', '--help']\n"
         "from ml_assets.cli import main\n"
@@ -151,7 +152,7 @@ def test_help_imports_no_command_and_a_command_no_other():
 
 
 def announcement(process):
-    """The first line that tells of a model or of none; on a busy machine the registry takes long."""
+    """Return the first line that announces a model or none; a busy machine may take long."""
     line = process.stdout.readline()
     assert line.startswith("Reading the registry: page http://")
     while line.startswith(
@@ -172,10 +173,8 @@ def wait_until_refused(port):
         time.sleep(0.05)
 
 
-def ask(port):
-    import http.client
-
+def predict(port):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("POST", "/predict", json.dumps(GOOD))
-    answer = connection.getresponse()
-    return answer.status, json.loads(answer.read())
+    response = connection.getresponse()
+    return response.status, json.loads(response.read())

@@ -1,4 +1,4 @@
-"""A home whose registry has two small versions that answer clearly otherwise."""
+"""A home whose registry has two small versions with clearly different predictions."""
 
 import json
 import os
@@ -28,7 +28,7 @@ from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
 SHORTER = 0.4
-"""Of the minutes, on which the second version is fitted: no answer of one is the other's."""
+"""Factor on the minutes that the second version is fitted on, so that all predictions differ."""
 TAGS = {
     "model": "xgboost",
     "dataset": "sample/green",
@@ -43,7 +43,7 @@ TAGS = {
 
 @cache
 def small_pipeline(share: float) -> Pipeline:
-    """Fitted on so large a share of the minutes, with intervals and typical requests."""
+    """Return a pipeline fitted on this share of the minutes, with intervals and background data."""
     trips, tune = train_trips(), validation_trips()
     pipeline = FAMILIES["xgboost"].make_pipeline({"n_estimators": 20}, n_jobs=1)
     with warnings.catch_warnings():
@@ -55,7 +55,7 @@ def small_pipeline(share: float) -> Pipeline:
 
 
 def served_model(version: str = "1") -> ServedModel:
-    """The small pipeline under a version number, with the card of ``TAGS``."""
+    """Return the small pipeline as a served version with the card of ``TAGS``."""
     registered = SimpleNamespace(version=version, run_id="r", source="models:/m-1", tags=TAGS)
     card = ModelCard.of(ModelVersion.from_mlflow(registered), datetime(2026, 1, 1, tzinfo=UTC))
     return ServedModel(Model(small_pipeline(1.0), version), card)
@@ -66,9 +66,9 @@ class ServedHome:
     """A home with a registry.
 
     Attributes:
-        variables: The settings that lead to it.
-        pipelines: Each registered version's pipeline.
-        store: Of the registry.
+        variables: Its environment variables.
+        pipelines: Pipeline of each registered version.
+        store: Store of the registry.
     """
 
     variables: dict[str, str]
@@ -76,7 +76,7 @@ class ServedHome:
     store: TrackingStore
 
     def promote(self, version: str | None) -> None:
-        """Give a version the alias ``champion``, or take it away."""
+        """Set the alias ``champion`` to a version, or delete it."""
         client = self.store.client()
         if version is None:
             client.delete_registered_model_alias(REGISTERED_MODEL, CHAMPION)
@@ -84,15 +84,15 @@ class ServedHome:
             client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)
 
     def minutes(self, version: str, requests: pd.DataFrame) -> list[float]:
-        """What a version predicts."""
+        """Return the predictions of a version."""
         return [float(value) for value in self.pipelines[version].predict(requests)]
 
 
 def served_home(folder: Path, **variables: str) -> ServedHome:
-    """Make one in this folder; version 1 is the champion, version 2 answers otherwise.
+    """Create a home in which version 1 is the champion, and version 2 predicts differently.
 
     Args:
-        folder: Empty, or not there yet.
+        folder: Empty or missing folder.
         variables: Further settings, such as ``MLFLOW_TRACKING_URI``.
     """
     settings = settings_for(folder, **variables)
@@ -115,7 +115,7 @@ def served_home(folder: Path, **variables: str) -> ServedHome:
 
 
 def sample_requests(count: int) -> tuple[list[dict[str, object]], pd.DataFrame]:
-    """Requests as JSON has them, and the same as a frame."""
+    """Return requests as JSON objects, and as a frame."""
     frame = validation_trips()[list(REQUEST_COLUMNS)].head(count)
     records = json.loads(frame.astype({"passenger_count": "float64"}).to_json(orient="records"))
     times = [time.isoformat() for time in frame["pickup_datetime"]]

@@ -1,6 +1,7 @@
-"""A process that writes one month again and again, now with one content, now with the other.
+"""A process that writes one month repeatedly, with alternating contents.
 
-``python -m ml_assets_tests.serving.request_log.busy_writer HOME ROUNDS`` says "ready" after its first round.
+``python -m ml_assets_tests.serving.request_log.busy_writer HOME ROUNDS`` prints "ready" after its
+first round.
 """
 
 import sys

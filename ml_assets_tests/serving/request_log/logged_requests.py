@@ -1,4 +1,4 @@
-"""Answers as the service hands them to the request log."""
+"""Requests as the service passes them to the request log."""
 
 import time
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ def many(length: int, at: datetime = AT) -> LoggedRequest:
 
 
 def wait_until(true, seconds: float = 20) -> None:
-    """Wait for what another thread or process does."""
+    """Wait until a condition is true."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not happen in time"

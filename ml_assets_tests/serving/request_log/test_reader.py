@@ -1,4 +1,4 @@
-"""Whatever lies in the request log, what is an answer is read and what is not is counted."""
+"""Predictions in the request log are read, and other lines are counted."""
 
 import os
 import time
@@ -41,7 +41,7 @@ def read(folder, data, seconds_old=0):
     return counts
 
 
-def test_no_log_and_an_empty_file_are_no_answers_with_typed_columns(tmp_path):
+def test_a_missing_or_empty_log_is_an_empty_typed_frame(tmp_path):
     assert read_log(tmp_path / "none").schema == COLUMNS
     day_file(tmp_path, DAY, "w").touch()
     assert read_log(tmp_path).schema == COLUMNS
@@ -65,22 +65,22 @@ def test_no_log_and_an_empty_file_are_no_answers_with_typed_columns(tmp_path):
         b'{"latency_milliseconds": 1e999}\n',
     ],
 )
-def test_a_foreign_line_is_counted_and_those_around_it_are_read(tmp_path, line, foreign):
+def test_an_unreadable_line_is_counted_and_the_others_are_read(tmp_path, line, foreign):
     assert read(tmp_path, line + foreign + line + line) == (3, 1, 0)
 
 
 @pytest.mark.parametrize("name", [name for name in COLUMNS if name != "passenger_count"])
 @pytest.mark.parametrize("value", ["x", [1], {"a": 1}])
-def test_a_line_with_a_field_of_another_kind_is_no_answer(tmp_path, line, name, value):
-    """But for the bounds, which may be missing, and for texts, which may be any."""
+def test_a_line_with_a_field_of_a_wrong_type_is_unreadable(tmp_path, line, name, value):
+    """Except the bounds, which may be missing, and texts, which may have any value."""
     fields = orjson.loads(line) | {name: value}
-    answers, unreadable, _ = read(tmp_path, line + orjson.dumps(fields) + b"\n")
+    predictions, unreadable, _ = read(tmp_path, line + orjson.dumps(fields) + b"\n")
     optional = name in ("lower_minutes", "upper_minutes", "model_version", "request_id")
-    assert (answers, unreadable) == ((2, 0) if optional else (1, 1))
+    assert (predictions, unreadable) == ((2, 0) if optional else (1, 1))
 
 
 @pytest.mark.parametrize("zone", [0, -1, 266, 10**12])
-def test_a_line_with_a_zone_that_is_on_no_map_is_no_answer(tmp_path, line, zone):
+def test_a_line_with_an_invalid_zone_is_unreadable(tmp_path, line, zone):
     fields = orjson.loads(line) | {"DOLocationID": zone}
     assert read(tmp_path, line + orjson.dumps(fields) + b"\n") == (1, 1, 0)
 
@@ -91,17 +91,17 @@ def test_a_torn_last_line_counts_once_its_writer_has_stopped(tmp_path, line):
     assert read(tmp_path, torn, seconds_old=3600) == (1, 1, 0)
 
 
-def test_blank_lines_are_nothing(tmp_path, line):
+def test_blank_lines_are_ignored(tmp_path, line):
     assert read(tmp_path, b"\n\n" + line + b"\n" + line) == (2, 0, 0)
 
 
-def test_dropped_answers_are_summed_also_under_their_former_name(tmp_path, line):
+def test_drops_are_summed_also_under_their_former_name(tmp_path, line):
     dropped = b'{"dropped":41,"at":"2026-11-25T14:30:00Z"}\n'
     former = b'{"lost_answers":9,"noticed_at":"2026-11-25T14:30:00Z"}\n'
     assert read(tmp_path, dropped + line + former) == (1, 0, 50)
 
 
-def test_a_long_day_comes_in_pieces_in_order(tmp_path):
+def test_a_long_day_is_read_in_chunks_in_order(tmp_path):
     log = RequestLog(tmp_path, writer="w")
     for _ in range(8):
         log.add(many(10_000))
@@ -116,12 +116,12 @@ def test_a_long_day_comes_in_pieces_in_order(tmp_path):
 
 
 @given(st.lists(st.one_of(st.binary(max_size=60), st.none()), max_size=8))
-def test_any_bytes_between_answers_cost_no_answer(tmp_path_factory, line, junk):
+def test_any_bytes_between_lines_do_not_affect_the_others(tmp_path_factory, line, junk):
     folder = tmp_path_factory.getbasetemp() / "any_bytes"
     folder.mkdir(exist_ok=True)
-    data = b"".join(line if piece is None else piece + b"\n" for piece in junk)
+    data = b"".join(line if item is None else item + b"\n" for item in junk)
     foreign = sum(
-        1 for piece in junk if piece is not None for part in piece.split(b"\n") if part.strip()
+        1 for item in junk if item is not None for part in item.split(b"\n") if part.strip()
     )
-    answers, unreadable, lost = read(folder, data)
-    assert (answers, unreadable + lost) == (junk.count(None), foreign)
+    predictions, unreadable, lost = read(folder, data)
+    assert (predictions, unreadable + lost) == (junk.count(None), foreign)

@@ -1,4 +1,4 @@
-"""The request log keeps every answer it can, counts those it cannot, and holds nobody up."""
+"""The request log writes all predictions that it can, counts the others, and never blocks."""
 
 import os
 import resource
@@ -56,7 +56,7 @@ def lost_entries(folder: Path) -> int:
     return sum(chunk.dropped for chunk in read_chunks(folder))
 
 
-def test_a_single_answer_and_a_list_come_back_as_they_were_given(log):
+def test_single_predictions_and_lists_are_read_as_written(log):
     log.add(one(0))
     log.add(one(1))
     log.add(many(3))
@@ -73,7 +73,7 @@ def test_a_single_answer_and_a_list_come_back_as_they_were_given(log):
     assert frame["lower_minutes"].to_list() == [8.5, 8.5, None, None, None]
 
 
-def test_a_line_says_nothing_but_the_request_its_answer_and_how_it_was_answered(log):
+def test_a_line_holds_only_request_prediction_and_metadata(log):
     log.add(one())
     log.close(5)
     assert [*orjson.loads(file_of(log).read_bytes())] == [
@@ -93,7 +93,7 @@ def test_a_line_says_nothing_but_the_request_its_answer_and_how_it_was_answered(
     ]
 
 
-def test_each_utc_day_has_a_file_also_where_days_alternate(log):
+def test_each_utc_day_has_a_file_also_when_days_alternate(log):
     days = [DAY, DAY + timedelta(days=1), DAY]
     for number, day in enumerate(days):
         log.add(one(number, AT.replace(day=day.day)))
@@ -131,14 +131,14 @@ def test_a_full_disk_loses_only_what_does_not_fit_and_recovers(log):
     ]
 
 
-def test_a_list_that_does_not_fit_is_lost_as_a_whole_and_counted_by_answers(log):
+def test_a_list_that_does_not_fit_is_dropped_and_each_prediction_counted(log):
     log.add(many(1001))
     log.add(many(10))
     log.close(5)
     assert (log.written, log.dropped, lost_entries(log.folder)) == (10, 1001, 1001)
 
 
-def test_what_a_full_disk_leaves_at_the_end_is_lost_and_said_so(log, caplog):
+def test_predictions_that_cannot_be_written_before_closing_are_dropped_with_a_warning(log, caplog):
     link(log, FULL_DISK)
     log.add(many(7))
     log.close(5)
@@ -147,8 +147,8 @@ def test_what_a_full_disk_leaves_at_the_end_is_lost_and_said_so(log, caplog):
     assert "7 predictions are not in the request log" in caplog.text
 
 
-def test_a_disk_that_fills_up_in_the_middle_of_a_line_tears_none(log):
-    """A file size limit cuts the write off, as a quota or the last block of a disk does."""
+def test_a_disk_that_fills_up_within_a_line_leaves_no_torn_line(log):
+    """A file size limit truncates the write, like a quota or a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
@@ -164,7 +164,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_line_tears_none(log):
     assert read_log(log.folder)["position"].to_list() == [*range(20)]
 
 
-def test_a_folder_that_vanishes_is_made_again(log):
+def test_a_deleted_folder_is_created_again(log):
     log.add(one(0))
     settled(log, 1)
     file_of(log).unlink()
@@ -174,7 +174,7 @@ def test_a_folder_that_vanishes_is_made_again(log):
     assert read_log(log.folder)["request_id"].to_list() == ["r1"]
 
 
-def test_a_folder_that_cannot_be_made_is_tried_again(tmp_path):
+def test_the_creation_of_the_folder_is_retried(tmp_path):
     (tmp_path / "home").write_text("a file, where the home should be")
     log = RequestLog(tmp_path / "home" / "request_log")
     log.add(one())
@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_made_is_tried_again(tmp_path):
     assert read_log(log.folder).height == 1
 
 
-def test_a_writer_that_hangs_holds_up_neither_adding_nor_closing(log):
+def test_a_blocked_writer_blocks_neither_add_nor_close(log):
     path = fifo(log)
     for number in range(1500):
         log.add(one(number))
@@ -199,7 +199,7 @@ def test_a_writer_that_hangs_holds_up_neither_adding_nor_closing(log):
     assert log.dropped == 500
 
 
-def test_after_a_torn_line_that_cannot_be_cut_off_the_next_starts_on_its_own(tmp_path):
+def test_after_a_torn_line_the_next_one_starts_on_a_new_line(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     lines = [b"a" * 100_000 + b"\n", b"b\n"]
     with EndingReader(tmp_path / "pipe", 10):
@@ -213,7 +213,7 @@ def test_after_a_torn_line_that_cannot_be_cut_off_the_next_starts_on_its_own(tmp
 
 
 class EndingReader:
-    """Somebody who reads at most so many bytes of a pipe, and goes."""
+    """Reads a limited number of bytes from a pipe, then closes it."""
 
     def __init__(self, path: Path, limit: int) -> None:
         self._path, self._limit, self._read = path, limit, []
@@ -235,7 +235,7 @@ class EndingReader:
         self._thread.join(10)
 
 
-def test_an_answer_that_cannot_be_written_as_json_is_counted_and_the_next_is_kept(log):
+def test_a_prediction_that_cannot_be_serialized_is_dropped_and_the_next_is_written(log):
     log.add(one(0)._replace(model_version=object()))
     log.add(many(3)._replace(minutes=[1.0, 2.0, 3.0, 4.0]))
     log.add(one(1))
@@ -244,7 +244,7 @@ def test_an_answer_that_cannot_be_written_as_json_is_counted_and_the_next_is_kep
     assert (log.written, log.dropped, lost_entries(log.folder)) == (4, 2, 2)
 
 
-def test_counts_agree_when_many_threads_add_to_a_log_that_is_too_small(tmp_path):
+def test_counts_are_consistent_with_many_threads_and_a_small_capacity(tmp_path):
     log = RequestLog(tmp_path, capacity=50)
 
     def add(thread: int) -> None:
@@ -264,7 +264,7 @@ def test_counts_agree_when_many_threads_add_to_a_log_that_is_too_small(tmp_path)
     assert lost_entries(tmp_path) == log.dropped
 
 
-def test_old_days_are_removed_and_other_files_left_alone(tmp_path):
+def test_files_of_old_days_are_removed_and_other_files_kept(tmp_path):
     today = date(2026, 11, 25)
     for name in ("2025-10-20_a.jsonl", "2025-10-21_a.jsonl", "2026-11-25_b-c.jsonl"):
         (tmp_path / name).touch()
@@ -275,7 +275,7 @@ def test_old_days_are_removed_and_other_files_left_alone(tmp_path):
     assert len([*tmp_path.iterdir()]) == 5
 
 
-def test_a_service_that_starts_removes_old_days_off_the_requests_path(tmp_path):
+def test_a_new_log_removes_files_of_old_days(tmp_path):
     old = tmp_path / "2001-01-01_a.jsonl"
     old.touch()
     log = RequestLog(tmp_path)
@@ -285,7 +285,7 @@ def test_a_service_that_starts_removes_old_days_off_the_requests_path(tmp_path):
     assert not old.exists()
 
 
-def test_the_log_stays_within_its_size_and_keeps_the_newest_answers(tmp_path, caplog):
+def test_the_log_stays_within_its_size_and_keeps_the_newest_predictions(tmp_path, caplog):
     (tmp_path / "2026-01-01_a.jsonl").write_bytes(b"x" * 30_000)
     log = RequestLog(tmp_path, max_bytes=20_000, part_bytes=4_000, max_days=100_000)
     for number in range(200):
@@ -301,7 +301,7 @@ def test_the_log_stays_within_its_size_and_keeps_the_newest_answers(tmp_path, ca
     assert "oldest files are removed" in caplog.text
 
 
-def test_only_its_owner_reads_the_log_also_what_an_earlier_version_wrote(tmp_path):
+def test_files_are_readable_by_their_owner_only_also_existing_ones(tmp_path):
     folder = tmp_path / "request_log"
     folder.mkdir()
     before = folder / "2999-01-01_a.jsonl"
@@ -314,7 +314,7 @@ def test_only_its_owner_reads_the_log_also_what_an_earlier_version_wrote(tmp_pat
     assert modes == [0o600, 0o600]
 
 
-def test_an_error_that_is_not_the_disks_loses_its_batch_alone(log, monkeypatch, caplog):
+def test_an_unexpected_error_drops_only_its_batch(log, monkeypatch, caplog):
     def broken(*_, **__):
         raise AttributeError("no such flag here")
 
@@ -333,7 +333,7 @@ def test_an_error_that_is_not_the_disks_loses_its_batch_alone(log, monkeypatch, 
     assert caplog.text.count("cannot be written to the request log") == 1
 
 
-def test_an_answer_that_is_no_line_is_lost_alone(log, caplog):
+def test_only_predictions_that_cannot_be_serialized_are_dropped(log, caplog):
     for number in range(3):
         log.add(one(number)._replace(model_version=object()))
     log.add(one(3)._replace(answered_at="today"))
