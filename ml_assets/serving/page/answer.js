@@ -1,10 +1,10 @@
-// Shows an answer: minutes, interval, what pushed them. It computes no minutes, only places and words.
+// Shows a prediction: minutes, interval and contributions.
 
 import { inKilometres } from './distance.js';
 import { day, timeOfDay } from './new_york.js';
 
-/** What was stated about each thing that pushes. */
-const STATED = {
+/** The value of each contribution in the request. */
+const VALUES = {
   pickup_zone: ({ PULocationID }, zones) => zones.name(PULocationID),
   dropoff_zone: ({ DOLocationID }, zones) => zones.name(DOLocationID),
   trip_distance: ({ trip_distance: miles }) => `${miles} mi, ${inKilometres(miles)}`,
@@ -21,7 +21,7 @@ const signed = (minutes) => {
   return text === '0.0' ? text : `${minutes < 0 ? '−' : '+'}${text}`;
 };
 
-/** The page before an answer: everything has its place already. */
+/** Show the layout without a prediction. */
 export function blank() {
   find('#answer').classList.remove('answered');
   find('#minutes').textContent = '–';
@@ -29,30 +29,30 @@ export function blank() {
   drawScale(30);
   find('#pushed').textContent = 'Compared with a typical trip.';
   drawNoPushes();
-  find('#answered').textContent = 'Each answer has a request id and the version that gave it.';
+  find('#answered').textContent = 'Each prediction has a request id and a model version.';
 }
 
 /**
- * @param {object} told The service's answer.
- * @param {object} request What was asked.
+ * @param {object} content The service's response.
+ * @param {object} request The request.
  * @param {import('./zone_search.js').Zones} zones
  * @param {import('./model_card.js').ModelCard} card
  */
-export function show(told, request, zones, card) {
-  const { predicted_minutes: minutes, lower_minutes: lower, upper_minutes: upper, explanation } = told;
+export function show(content, request, zones, card) {
+  const { predicted_minutes: minutes, lower_minutes: lower, upper_minutes: upper, explanation } = content;
   find('#answer').classList.add('answered');
   find('#minutes').textContent = one(minutes);
   find('#minutes').value = String(minutes);
   const bounds = lower === null || lower === undefined ? null : [lower, upper];
   find('#words').textContent = bounds
     ? `${card.percent} of 100 such trips take between ${one(lower)} and ${one(upper)} minutes.`
-    : 'This model states no interval.';
+    : 'This model has no prediction intervals.';
   const typical = explanation?.baseline_minutes;
   const furthest = Math.max(30, minutes, upper ?? 0, typical ?? 0);
   drawScale(Math.ceil(furthest / 10) * 10, minutes, bounds, typical);
   drawPushes(explanation, minutes, request, zones);
   find('#answered').textContent = 
-    `Model version ${told.model_version}${card.synthetic ? ' (synthetic sample data)' : ''}, request ${told.request_id}`;
+    `Model version ${content.model_version}${card.synthetic ? ' (synthetic sample data)' : ''}, request ${content.request_id}`;
 }
 
 function drawScale(end, minutes, bounds, typical) {
@@ -82,7 +82,7 @@ function drawScale(end, minutes, bounds, typical) {
 function drawPushes(explanation, minutes, request, zones) {
   drawNoPushes();
   if (!explanation) {
-    find('#pushed').textContent = 'This model does not tell what made its minutes.';
+    find('#pushed').textContent = 'This model has no explanations.';
     return;
   }
   const { baseline_minutes: typical, contributions } = explanation;
@@ -96,7 +96,7 @@ function drawPushes(explanation, minutes, request, zones) {
   for (const [name, push] of pushes) {
     const row = find(`[data-push="${name}"]`);
     find('#pushes').append(row);
-    row.querySelector('small').textContent = STATED[name](request, zones);
+    row.querySelector('small').textContent = VALUES[name](request, zones);
     row.querySelector('.value').textContent = `${signed(push)} min`;
     row.querySelector('.value').dataset.minutes = push;
     if (signed(push) === '0.0') continue;
@@ -108,7 +108,7 @@ function drawPushes(explanation, minutes, request, zones) {
   }
 }
 
-/** The rows without bars, so that nothing moves when they come. */
+/** Draw the rows without bars, so that the layout does not change later. */
 function drawNoPushes() {
   find('#pushes').style.setProperty('--zero', '30%');
   for (const row of document.querySelectorAll('[data-push]')) {

@@ -1,20 +1,20 @@
 // A zone field: an editable combobox with a list, after the WAI-ARIA Authoring Practices.
-// The first match is highlighted while typing; Enter, Tab or leaving the field takes it.
-// (A datalist cannot match a number and a borough in one go, and phones show a few rows of it.)
+// The first match is highlighted while typing; Enter, Tab or leaving the field selects it.
+// (A datalist cannot match both number and borough, and shows only a few rows on phones.)
 
 export class ZoneField {
   /**
    * @param {HTMLInputElement} input
    * @param {import('./zone_search.js').Zones} zones
-   * @param {() => void} changed Called when another zone or text is in the field.
-   * @param {(text: string) => void} tell Says how many zones were found.
+   * @param {() => void} changed Called when the zone or text has changed.
+   * @param {(text: string) => void} announce Announces the number of zones found.
    */
-  constructor(input, zones, changed, tell) {
+  constructor(input, zones, changed, announce) {
     this.input = input;
     this.button = input.parentElement.querySelector('button');
     this.list = input.parentElement.querySelector('[role=listbox]');
     this.changed = changed;
-    this.tell = tell;
+    this.announce = announce;
     this.zones = zones;
     this.zone = null;
     this.active = -1;
@@ -35,19 +35,19 @@ export class ZoneField {
     return !this.list.hidden;
   }
 
-  /** The zone's number, or the text that names none. */
+  /** The zone's number, or the text if it is not a zone. */
   get value() {
     return this.zone ?? this.input.value.trim();
   }
 
   set value(value) {
-    const found = this.zones.stated(String(value));
+    const found = this.zones.find(String(value));
     this.zone = found?.zone ?? null;
     this.input.value = found ? this.zones.shown(found.zone) : String(value);
     this.close();
   }
 
-  /** The names have arrived: what is in the field may be one of them. */
+  /** Set the zones once their names are loaded. */
   rename(zones) {
     this.zones = zones;
     if (document.activeElement !== this.input) this.value = this.value;
@@ -68,7 +68,7 @@ export class ZoneField {
     this.expanded(true);
     const chosen = found.findIndex(({ zone }) => zone === this.zone);
     this.highlight(highlight && text.trim() && found.length ? 0 : chosen);
-    if (highlight) this.tell(found.length === 1 ? '1 zone found' : `${found.length} zones found`);
+    if (highlight) this.announce(found.length === 1 ? '1 zone found' : `${found.length} zones found`);
   }
 
   close() {
@@ -144,7 +144,7 @@ export class ZoneField {
   left() {
     if (this.isOpen && this.active >= 0 && (this.moved || this.zone === null)) this.take(this.active);
     else if (this.zone === null) {
-      const found = this.zones.stated(this.input.value);
+      const found = this.zones.find(this.input.value);
       if (found) {
         this.value = found.zone;
         this.changed();

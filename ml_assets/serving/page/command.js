@@ -1,14 +1,14 @@
-// The same request as a command for a shell.
+// The request as a shell command.
 
 import { address, token } from './service.js';
 
 const quoted = (text) => `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
-/** JSON with a space after each colon and comma, as people write it. */
+/** JSON with a space after each colon and comma, for readability. */
 export const body = (request) =>
   `{${Object.entries(request).map((field) => field.map((part) => JSON.stringify(part)).join(': ')).join(', ')}}`;
 
-/** The token itself stays out of it: a command is copied into chats and histories. */
+/** The command refers to the token by its variable, so that it can be shared. */
 export function curl(sent) {
   return [
     `curl -s ${quoted(address('predict?explain=true'))}`,
@@ -23,7 +23,7 @@ export async function copy(code) {
     await navigator.clipboard.writeText(code.textContent);
     return true;
   } catch {
-    // Browsers have no clipboard for pages that come over plain HTTP from another machine.
+    // Browsers have no clipboard for pages served over plain HTTP by other machines.
     getSelection().selectAllChildren(code);
     return document.execCommand('copy');
   }

@@ -1,6 +1,6 @@
-// The distance field: the pair's typical distance fills it until a person types one of their own.
+// The distance field: filled with the typical distance of the zones until the user enters one.
 
-import { ask } from './service.js';
+import { request } from './service.js';
 
 const KILOMETRES_A_MILE = 1.609344;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
@@ -8,15 +8,15 @@ const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 /** JSON has no infinity: 1e999 stays text. */
 export const isNumber = (text) => NUMBER.test(text) && Number.isFinite(Number(text));
 
-/** As many people write a fraction: 2,5. Three digits after a comma may be thousands. */
+/** Accept a decimal comma: 2,5. Three digits after a comma may be thousands. */
 const withPoint = (text) => (/^\s*\d*,(\d{1,2}|\d{4,})\s*$/.test(text) ? text.replace(',', '.') : text);
 
 export class Distance {
-  /** @param {() => void} changed Called when another distance is in the field. */
+  /** @param {() => void} changed Called when the distance has changed. */
   constructor(changed) {
     this.input = document.querySelector('#miles');
     this.kilometres = document.querySelector('#kilometres');
-    this.told = document.querySelector('#typical-told');
+    this.hint = document.querySelector('#typical-hint');
     this.use = document.querySelector('#use-typical');
     this.changed = changed;
     this.typical = null;
@@ -32,39 +32,39 @@ export class Distance {
     return withPoint(this.input.value).trim();
   }
 
-  /** @param {string} text @param {boolean} own Whether a person chose it. */
+  /** @param {string} text @param {boolean} own Whether the user entered it. */
   write(text, own) {
     this.own = own;
     this.input.value = text;
     this.show();
   }
 
-  /** Another pair of zones: ask for its typical distance. */
+  /** Load the typical distance of another pair of zones. */
   follow(pickup, dropoff) {
     const pair = [pickup, dropoff].every(Number.isInteger)
       ? `PULocationID=${pickup}&DOLocationID=${dropoff}`
       : '';
     if (pair === this.pair) return;
     this.pair = pair;
-    this.settled = this.look(pair);
+    this.settled = this.load(pair);
   }
 
-  /** The service has a model, or lets us in, since: ask again. */
-  askAgain() {
+  /** Try again once the service has a model or accepts the token. */
+  retry() {
     if (this.typical !== null || !this.pair) return;
-    this.settled = this.look(this.pair);
+    this.settled = this.load(this.pair);
   }
 
-  async look(pair) {
+  async load(pair) {
     let miles;
     try {
-      if (pair) miles = (await ask(`typical-distance?${pair}`)).told.trip_distance;
+      if (pair) miles = (await request(`typical-distance?${pair}`)).content.trip_distance;
     } catch {
-      // Without it the person states the distance; asking for minutes will tell what is wrong.
+      // Without it the user enters the distance; Predict shows the error.
     }
     if (pair !== this.pair) return;
     this.typical = Number.isFinite(miles) ? String(Math.round(miles * 100) / 100) : null;
-    // A pair without a typical distance (null) must not keep another pair's.
+    // A pair without a typical distance (null) must not keep that of another pair.
     if (!this.own && (this.typical !== null || miles === null)) this.fill(this.typical ?? '');
     else this.show();
   }
@@ -78,7 +78,7 @@ export class Distance {
   fill(text) {
     const other = text !== this.input.value;
     this.input.value = text;
-    // Somebody who has just come into the field would type behind the number that arrives.
+    // Select it, so that typing in the field replaces it.
     if (other && document.activeElement === this.input) this.input.select();
     this.show();
     if (other) this.changed();
@@ -99,7 +99,7 @@ export class Distance {
     this.kilometres.textContent = isNumber(this.value) ? `= ${inKilometres(this.value)}` : '';
     const offered = this.typical !== null && this.value !== this.typical;
     this.use.hidden = !offered;
-    this.told.textContent =
+    this.hint.textContent =
       this.typical === null
         ? 'Along the road'
         : offered

@@ -1,11 +1,11 @@
-// The form: what is in it is what is sent, and what the page's address carries.
+// The form; its values are the request and the query of the page's URL.
 
 import { ZoneField } from './combobox.js';
 import { Distance, isNumber } from './distance.js';
 import { now } from './new_york.js';
 import { Zones } from './zone_search.js';
 
-/** Filled in on a first visit, so that the first press answers. */
+/** Initial values, so that Predict works at once. */
 const EXAMPLE = { PULocationID: '74', DOLocationID: '138', trip_distance: '5' };
 const FIELDS = ['PULocationID', 'DOLocationID', 'trip_distance', 'pickup_datetime', 'passenger_count'];
 const LABELS = {
@@ -21,16 +21,16 @@ const UNREADABLE = 'The time in this page’s address cannot be read: enter it h
 const find = (selector) => document.querySelector(selector);
 
 export class Form {
-  /** @param {() => void} changed Called when something else is in the form. */
+  /** @param {() => void} changed Called when a value has changed. */
   constructor(changed) {
-    const tell = (text) => (find('#found').textContent = text);
+    const announce = (text) => (find('#found').textContent = text);
     const edited = () => {
       this.distance.follow(this.pickup.value, this.dropoff.value);
       changed();
     };
     this.distance = new Distance(changed);
-    this.pickup = new ZoneField(find('#pickup'), new Zones([]), edited, tell);
-    this.dropoff = new ZoneField(find('#dropoff'), new Zones([]), edited, tell);
+    this.pickup = new ZoneField(find('#pickup'), new Zones([]), edited, announce);
+    this.dropoff = new ZoneField(find('#dropoff'), new Zones([]), edited, announce);
     this.when = find('#when');
     this.passengers = find('#passengers');
     for (const input of [this.when, this.passengers]) input.addEventListener('input', changed);
@@ -44,14 +44,14 @@ export class Form {
     });
   }
 
-  /** @param {Zones} zones The names, once they are there. */
+  /** @param {Zones} zones The zones with their names. */
   rename(zones) {
     this.pickup.rename(zones);
     this.dropoff.rename(zones);
     this.distance.follow(this.pickup.value, this.dropoff.value);
   }
 
-  /** The request: numbers where numbers were typed, else the text, which the service refuses. */
+  /** The request: numbers where possible, otherwise text, which the service rejects. */
   read() {
     const texts = this.texts();
     return Object.fromEntries(
@@ -72,13 +72,13 @@ export class Form {
     };
   }
 
-  /** The form as the query of an address. */
+  /** The values as the query of a URL. */
   query() {
     const filled = Object.entries(this.texts()).filter(([, text]) => text !== '');
     return `?${new URLSearchParams(filled)}`.replaceAll('%3A', ':');
   }
 
-  /** Fill the form from an address; the example where it states nothing. */
+  /** Fill the form from the query of a URL; with the example if it has no values. */
   fill(query) {
     const stated = new URLSearchParams(query);
     const blank = !FIELDS.some((name) => stated.has(name));
@@ -90,27 +90,27 @@ export class Form {
     this.when.value = time;
     this.passengers.value = text('passenger_count');
     this.distance.follow(this.pickup.value, this.dropoff.value);
-    this.forget();
-    // A field for wall times empties itself of anything else, and empty would mean now.
-    if (time && !this.when.value) this.refuse([{ field: 'pickup_datetime', message: UNREADABLE }]);
+    this.clearErrors();
+    // The field drops an invalid time, and empty would mean now.
+    if (time && !this.when.value) this.showErrors([{ field: 'pickup_datetime', message: UNREADABLE }]);
   }
 
-  /** Whether the time is half typed: the browser then hands out nothing, which would mean now. */
+  /** Whether the time is incomplete: its value is then empty, which would mean now. */
   get halfTime() {
     return this.when.validity.badInput;
   }
 
-  /** Show what is wrong beside each field; returns what belongs to none. */
-  refuse(problems) {
-    this.forget();
+  /** Show errors next to their fields; returns the errors of no field. */
+  showErrors(problems) {
+    this.clearErrors();
     const others = problems.filter(({ field }) => !FIELDS.includes(field));
     const inputs = problems.filter(({ field }) => FIELDS.includes(field)).map((problem) => mark(problem));
     inputs[0]?.focus();
     return others;
   }
 
-  /** Take all complaints away. */
-  forget() {
+  /** Remove all errors. */
+  clearErrors() {
     for (const field of document.querySelectorAll('[data-field]')) {
       field.querySelector('.error').hidden = true;
       field.querySelector('input').removeAttribute('aria-invalid');

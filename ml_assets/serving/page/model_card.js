@@ -1,9 +1,9 @@
-// The card of the model that answers; looked for again while there is none.
+// The card of the model in use; requested again until there is one.
 
-import { ask, Refused } from './service.js';
+import { request, RequestError } from './service.js';
 
-const AGAIN_MILLISECONDS = 5_000;
-const USUAL_PERCENT = 80;
+const RETRY_MILLISECONDS = 5_000;
+const DEFAULT_PERCENT = 80;
 
 const find = (selector) => document.querySelector(selector);
 const two = (number) => number.toFixed(2);
@@ -14,7 +14,7 @@ const NAMES = new Intl.DateTimeFormat('en-US', { month: 'short', year: 'numeric'
 /** 2023-05 as “May 2023”. */
 const named = (month) => (/^\d{4}-\d\d$/.test(month) ? NAMES.format(new Date(`${month}-01`)) : month);
 
-/** 2023-01, 2023-02, 2023-03 as “Jan 2023 to Mar 2023”; months with a gap one by one. */
+/** 2023-01, 2023-02, 2023-03 as “Jan 2023 to Mar 2023”; months with gaps are listed. */
 export function months(list) {
   if (!list?.length) return 'not known';
   const number = (month) => Number(month.slice(0, 4)) * 12 + Number(month.slice(5));
@@ -37,43 +37,43 @@ const ROWS = {
 
 export class ModelCard {
   constructor() {
-    this.told = null;
+    this.content = null;
     this.onArrival = () => {};
-    this.usual = find('#taxi').textContent;
+    this.defaultTaxi = find('#taxi').textContent;
   }
 
-  /** What the interval is meant to hold, in percent. */
+  /** Target coverage of the intervals, in percent. */
   get percent() {
-    return Math.round((this.told?.interval?.target_coverage ?? USUAL_PERCENT / 100) * 100);
+    return Math.round((this.content?.interval?.target_coverage ?? DEFAULT_PERCENT / 100) * 100);
   }
 
   get synthetic() {
-    return Boolean(this.told?.synthetic);
+    return Boolean(this.content?.synthetic);
   }
 
-  /** Ask for the card, unless it is already that of the version. */
-  async bring(version) {
-    if (version !== undefined && version === this.told?.version) return;
+  /** Load the card, unless it is already the one of the version. */
+  async load(version) {
+    if (version !== undefined && version === this.content?.version) return;
     try {
-      this.told = (await ask('model')).told;
-      this.show(this.told);
+      this.content = (await request('model')).content;
+      this.show(this.content);
       this.onArrival();
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
+      if (!(error instanceof RequestError)) throw error;
       find('#caveat').hidden = false;
       find('#caveat').textContent = error.message;
-      // A token is asked for by the page, and brings the card with it.
-      if (error.status !== 401) setTimeout(() => this.bring(), AGAIN_MILLISECONDS);
+      // The page shows the form for a token, and then loads the card again.
+      if (error.status !== 401) setTimeout(() => this.load(), RETRY_MILLISECONDS);
     }
   }
 
-  show(told) {
+  show(content) {
     for (const [name, read] of Object.entries(ROWS)) {
-      find(`#card-${name}`).textContent = read(told) || 'not known';
+      find(`#card-${name}`).textContent = read(content) || 'not known';
     }
-    find('#taxi').textContent = told.dataset?.endsWith('yellow') ? 'yellow taxis' : this.usual;
-    find('#synthetic').hidden = !told.synthetic;
-    find('#caveat').hidden = !told.caveat;
-    find('#caveat').textContent = told.caveat ?? '';
+    find('#taxi').textContent = content.dataset?.endsWith('yellow') ? 'yellow taxis' : this.defaultTaxi;
+    find('#synthetic').hidden = !content.synthetic;
+    find('#caveat').hidden = !content.caveat;
+    find('#caveat').textContent = content.caveat ?? '';
   }
 }

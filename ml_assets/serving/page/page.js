@@ -1,23 +1,23 @@
-// The page: asks POST /predict for what is in the form, and shows what it answers.
+// The page: sends the form to POST /predict and shows the response.
 
 import * as answer from './answer.js';
 import { ModelCard } from './model_card.js';
 import { body, copy, curl } from './command.js';
 import { Form } from './form.js';
-import { ask, Refused, token } from './service.js';
+import { request, RequestError, token } from './service.js';
 import { Zones } from './zone_search.js';
 
-/** Browsers count changes of the address: not one a key. */
+/** Browsers limit changes of the URL, so it does not change with each key. */
 const SETTLED_MILLISECONDS = 400;
 
 const find = (selector) => document.querySelector(selector);
 
 let zones = new Zones([]);
-/** The newest answer that is shown: what was sent, and what came. */
+/** The prediction shown: its request and response. */
 let answered = null;
-/** Counts the presses, so that only the newest one's answer is shown. */
-let presses = 0;
-/** Whether there was no model to answer the newest press. */
+/** Counts submissions, so that only the response to the newest one is shown. */
+let submissions = 0;
+/** Whether the newest submission failed because no model is loaded. */
 let waiting = false;
 let later = null;
 
@@ -31,7 +31,7 @@ function edited() {
   if (!answered) find('#command').textContent = curl(body(form.read()));
 }
 
-/** What is edited after an answer is a new entry of the history, so that back leads to the answer. */
+/** A change after a prediction is a new history entry, so that Back leads to the prediction. */
 function keepAddress() {
   if (later === null) return;
   clearTimeout(later);
@@ -44,8 +44,8 @@ function showStale() {
   find('#answer').classList.toggle('is-stale', stale);
 }
 
-async function press() {
-  const mine = ++presses;
+async function submit() {
+  const mine = ++submissions;
   waiting = false;
   busy(true);
   await form.distance.settled;
@@ -53,17 +53,17 @@ async function press() {
   const sent = body(form.read());
   if (form.halfTime) {
     busy(false);
-    form.refuse([{ field: 'pickup_datetime', message: 'The time is half filled in: complete or clear it.' }]);
+    form.showErrors([{ field: 'pickup_datetime', message: 'The time is half filled in: complete or clear it.' }]);
     return;
   }
   try {
-    const { told, text } = await ask('predict?explain=true', sent);
-    if (mine === presses) accept({ sent, told, text });
+    const { content, text } = await request('predict?explain=true', sent);
+    if (mine === submissions) accept({ sent, content, text });
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    if (mine === presses) refuse(error, sent);
+    if (!(error instanceof RequestError)) throw error;
+    if (mine === submissions) showError(error, sent);
   } finally {
-    if (mine === presses) busy(false);
+    if (mine === submissions) busy(false);
   }
 }
 
@@ -73,34 +73,34 @@ function busy(whether) {
 }
 
 function accept(newest) {
-  form.forget();
+  form.clearErrors();
   notice(null);
   find('#access').hidden = true;
   history.replaceState({ answered: newest }, '', form.query());
   showAnswer(newest);
-  if (zones.zones.length) card.bring(newest.told.model_version);
-  else bring();
+  if (zones.zones.length) card.load(newest.content.model_version);
+  else load();
   reveal(find('#answer'));
 }
 
 function showAnswer(newest) {
   answered = newest;
-  answer.show(newest.told, JSON.parse(newest.sent), zones, card);
+  answer.show(newest.content, JSON.parse(newest.sent), zones, card);
   find('#command').textContent = curl(newest.sent);
-  find('#raw').textContent = JSON.stringify(newest.told, null, 2);
+  find('#raw').textContent = JSON.stringify(newest.content, null, 2);
   showStale();
 }
 
-function refuse(error, sent) {
+function showError(error, sent) {
   answered = null;
   answer.blank();
   showStale();
   find('#command').textContent = curl(sent);
-  find('#words').textContent = 'No answer yet.';
-  waiting = error.status === 503 && !card.told;
-  const others = error.status === 422 && error.problems.length ? form.refuse(error.problems) : null;
-  if (others?.length === 0) notice('Something in the form needs another look.');
-  else if (error.status === 401) askForToken(error, true);
+  find('#words').textContent = 'No prediction yet.';
+  waiting = error.status === 503 && !card.content;
+  const others = error.status === 422 && error.problems.length ? form.showErrors(error.problems) : null;
+  if (others?.length === 0) notice('Some fields are invalid.');
+  else if (error.status === 401) showTokenForm(error, true);
   else {
     notice(...explained(error));
     reveal(find('#answer'));
@@ -109,9 +109,9 @@ function refuse(error, sent) {
 
 function explained({ status, message }) {
   if (status === 0) return [message, 'Is it still running? Your entries are kept: press Predict to try again.'];
-  if (waiting) return [message, 'This page asks again as soon as there is one.'];
+  if (waiting) return [message, 'This page retries automatically.'];
   if (status === 422) return [message];
-  return [`The service answered with status ${status}.`, message];
+  return [`The service returned status ${status}.`, message];
 }
 
 function notice(what, then = '') {
@@ -124,36 +124,36 @@ function notice(what, then = '') {
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
 
-function askForToken({ message }, pressed = false) {
-  find('#access-told').textContent = sentence(message);
+function showTokenForm({ message }, pressed = false) {
+  find('#access-message').textContent = sentence(message);
   find('#access').hidden = false;
-  if (pressed) notice('The service asks for a token.');
+  if (pressed) notice('The service requires a token.');
   if (pressed) find('#token').focus();
 }
 
-/** On a phone the answer is below the form. */
+/** On phones the prediction is below the form. */
 function reveal(element) {
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   const { top } = element.getBoundingClientRect();
   if (top > innerHeight * 0.6 || top < 0) element.scrollIntoView({ behavior: calm ? 'auto' : 'smooth' });
 }
 
-/** Names and card; what cannot be had now is asked again later. */
-async function bring() {
+/** Load zone names and model card. */
+async function load() {
   try {
-    zones = new Zones((await ask('zones')).told);
+    zones = new Zones((await request('zones')).content);
     form.rename(zones);
-    await card.bring();
-    form.distance.askAgain();
+    await card.load();
+    form.distance.retry();
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    if (error.status === 401) askForToken(error);
+    if (!(error instanceof RequestError)) throw error;
+    if (error.status === 401) showTokenForm(error);
   }
 }
 
 find('#ride').addEventListener('submit', (event) => {
   event.preventDefault();
-  press();
+  submit();
 });
 
 find('#access-form').addEventListener('submit', async (event) => {
@@ -161,12 +161,12 @@ find('#access-form').addEventListener('submit', async (event) => {
   token.set(find('#token').value.trim());
   find('#access').hidden = true;
   notice(null);
-  await bring();
-  if (find('#access').hidden) press();
+  await load();
+  if (find('#access').hidden) submit();
 });
 
 find('#copy').addEventListener('click', async () => {
-  find('#copied').textContent = (await copy(find('#command'))) ? 'Copied.' : 'Select it and copy it by hand.';
+  find('#copied').textContent = (await copy(find('#command'))) ? 'Copied.' : 'Select and copy it manually.';
 });
 
 addEventListener('popstate', ({ state }) => {
@@ -176,7 +176,7 @@ addEventListener('popstate', ({ state }) => {
   notice(null);
   answered = null;
   answer.blank();
-  if (state?.answered) showAnswer(state.answered);
+  if (state?.answered?.content) showAnswer(state.answered);
   else showStale();
 });
 
@@ -184,8 +184,8 @@ answer.blank();
 form.fill(location.search);
 find('#command').textContent = curl(body(form.read()));
 card.onArrival = () => {
-  form.distance.askAgain();
+  form.distance.retry();
   if (answered) showAnswer(answered);
-  else if (waiting) press();
+  else if (waiting) submit();
 };
-await bring();
+await load();

@@ -1,18 +1,18 @@
-// Asks the prediction service; every failure comes as a Refused with what to tell.
+// Requests to the prediction service; every failure is a RequestError with a message to show.
 
 const TOKEN = 'ml_assets_token';
-const PATIENCE_MILLISECONDS = 20_000;
+const TIMEOUT_MILLISECONDS = 20_000;
 
 export const token = {
   get: () => sessionStorage.getItem(TOKEN) ?? '',
   set: (value) => sessionStorage.setItem(TOKEN, value),
 };
 
-export class Refused extends Error {
+export class RequestError extends Error {
   /**
-   * @param {number} status HTTP status; 0 when nothing answered.
-   * @param {string} message The service's own words where it had some.
-   * @param {{field: string, message: string}[]} problems What is wrong with which field.
+   * @param {number} status HTTP status; 0 without a response.
+   * @param {string} message The service's message if it has one.
+   * @param {{field: string, message: string}[]} problems Errors by field.
    */
   constructor(status, message, problems = []) {
     super(message);
@@ -23,8 +23,8 @@ export class Refused extends Error {
 
 export const address = (path) => new URL(path, document.baseURI).href;
 
-/** The parsed answer, and its text as it came. */
-export async function ask(path, body) {
+/** Send a request; returns the parsed response and its text. */
+export async function request(path, body) {
   const headers = {};
   if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
@@ -34,17 +34,17 @@ export async function ask(path, body) {
       method: body === undefined ? 'GET' : 'POST',
       headers,
       body,
-      signal: AbortSignal.timeout(PATIENCE_MILLISECONDS),
+      signal: AbortSignal.timeout(TIMEOUT_MILLISECONDS),
     });
     text = await answer.text();
   } catch (error) {
     const silent = error.name === 'TimeoutError' || error.name === 'AbortError';
-    throw new Refused(0, silent ? 'The service was silent for 20 seconds.' : 'The service cannot be reached.');
+    throw new RequestError(0, silent ? 'The service did not respond within 20 seconds.' : 'The service cannot be reached.');
   }
-  const told = parsed(text);
-  if (!answer.ok) throw refusal(answer.status, told, text);
-  if (told === undefined) throw new Refused(answer.status, 'The service’s answer cannot be read.');
-  return { told, text };
+  const content = parsed(text);
+  if (!answer.ok) throw toError(answer.status, content, text);
+  if (content === undefined) throw new RequestError(answer.status, 'The service’s response cannot be read.');
+  return { content, text };
 }
 
 function parsed(text) {
@@ -55,9 +55,9 @@ function parsed(text) {
   }
 }
 
-function refusal(status, told, text) {
-  const detail = told?.detail;
-  if (!Array.isArray(detail)) return new Refused(status, String(detail ?? text).slice(0, 500));
+function toError(status, content, text) {
+  const detail = content?.detail;
+  if (!Array.isArray(detail)) return new RequestError(status, String(detail ?? text).slice(0, 500));
   const problems = detail.map(({ loc = [], msg }) => ({ field: String(loc.at(-1) ?? ''), message: String(msg) }));
-  return new Refused(status, problems.map(({ message }) => message).join(' '), problems);
+  return new RequestError(status, problems.map(({ message }) => message).join(' '), problems);
 }

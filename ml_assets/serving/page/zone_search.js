@@ -12,7 +12,7 @@ export class Zones {
     this.texts = new Map(this.zones.map((zone) => [zone, plain(`${zone.name} ${zone.borough}`)]));
   }
 
-  /** What a field shows for a zone: the number tells namesakes apart. */
+  /** The label of a zone, with its number, since names are not unique. */
   shown(number) {
     const found = this.byNumber.get(number);
     return found ? `${found.name} (${number})` : String(number);
@@ -22,29 +22,29 @@ export class Zones {
     return this.byNumber.get(number)?.name ?? `zone ${number}`;
   }
 
-  /** Zones in which each word is found, best first; all of them for an empty text. */
+  /** Zones that match each word, best first; all zones for an empty text. */
   matching(text) {
-    const asked = plain(text);
-    if (!asked) return this.zones;
-    const words = asked.split(' ');
+    const query = plain(text);
+    if (!query) return this.zones;
+    const words = query.split(' ');
     return this.zones
-      .map((zone) => ({ zone, rank: this.rank(zone, asked, words) }))
+      .map((zone) => ({ zone, rank: this.rank(zone, query, words) }))
       .filter(({ rank }) => rank < Infinity)
       .sort((a, b) => a.rank - b.rank)
       .map(({ zone }) => zone);
   }
 
-  rank(zone, asked, words) {
+  rank(zone, query, words) {
     const text = this.texts.get(zone);
     const number = String(zone.zone);
-    if (asked === number || asked === plain(this.shown(zone.zone))) return 0;
+    if (query === number || query === plain(this.shown(zone.zone))) return 0;
     if (!words.every((word) => text.includes(word) || number.startsWith(word))) return Infinity;
-    if (text.startsWith(asked)) return 1;
+    if (text.startsWith(query)) return 1;
     return words.every((word) => ` ${text}`.includes(` ${word}`)) ? 2 : 3;
   }
 
-  /** The zone that a text states by itself (its number, or what a field shows), or null. */
-  stated(text) {
+  /** The zone of a number or label, or null. */
+  find(text) {
     const number = /^\s*(\d{1,3})\s*$|\((\d{1,3})\)\s*$/.exec(text);
     const found = number && this.byNumber.get(Number(number[1] ?? number[2]));
     if (!found) return null;
