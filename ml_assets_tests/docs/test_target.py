@@ -68,7 +68,7 @@ def test_the_service_and_a_batch_predict_the_same_fares(copy, trained):
             "pickup_datetime": "2023-04-03T08:30:00"}  # fmt: skip
     requests = [near, near | {"DOLocationID": 138, "trip_distance": 9.0}]
     with running_service(environment, folder / "service.log", folder) as service:
-        answered = service.ask("POST", "/predict", requests).content["predictions"]
+        answered = service.request("POST", "/predict", requests).content["predictions"]
     assert len(answered) == 2
     lower, predicted, upper = (
         [answer[f"{kind}_dollars"] for answer in answered]
