@@ -222,7 +222,7 @@ def test_the_second_best_is_evaluated_when_the_best_is_not_servable(project):
     assert "no_test_leakage" in refused.description
     assert refused.aliases == []
     shown = project.metadata("champion_model")["other_candidates"].records
-    assert [entry.data["challenger"] for entry in shown] == [
+    assert [entry.data["candidate"] for entry in shown] == [
         f"{best.model}, version {other.version}"
     ]
 
