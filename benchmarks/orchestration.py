@@ -13,7 +13,7 @@ from benchmarks.servers import serving
 from benchmarks.subprocesses import REPOSITORY, last_json, run_alone
 from benchmarks.timeline import breakdown, run_name
 from ml_assets.defs.training.models import ModelConfig
-from ml_assets.trips.calendar import latest_published_month
+from ml_assets.trips.month import latest_published_month
 
 LAST = latest_published_month(date.today())
 FIRST = LAST.shift(-5)

@@ -1,9 +1,19 @@
 """One alert: what, where, since when, and what to do."""
 
+import hashlib
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ml_assets.secrets import one_line, scrub
+
+_MAX_LENGTH = 2000
+_SEPARATOR = " | "
+"""Separates the errors of several months."""
+_VARYING = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f-]{27}|[\w.+-]*\d[\w.+-]*|\b[0-9a-f]{8,}\b", re.IGNORECASE
+)
+_PLACEHOLDERS = re.compile(r"#(?:\W*#)+")
 
 _LONGEST_SUBJECT = 150
 _LONGEST_LINE = 1500
@@ -86,3 +96,24 @@ class Alert:
 def format_time(at: datetime) -> str:
     """Format an instant in UTC, to the minute."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def cause_digest(*reasons: str) -> str:
+    """Eight hexadecimal characters that are equal for equal causes.
+
+    Numbers, dates, ids, paths, repetition and order do not count.
+
+    Args:
+        reasons: Error texts.
+    """
+    errors = {
+        normalize(error) for reason in reasons for error in reason[:_MAX_LENGTH].split(_SEPARATOR)
+    }
+    text = "\n".join(sorted(errors))
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
+
+
+def normalize(text: str) -> str:
+    """Replace each number, date, id and path by ``#``."""
+    words = ("#" if "/" in word or "\\" in word else word for word in text.split())
+    return _PLACEHOLDERS.sub("#", _VARYING.sub("#", " ".join(words)))

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ml_assets.alerts.alert import Alert, format_time
-from ml_assets.alerts.fingerprint import cause_digest
+from ml_assets.alerts.alert import Alert, cause_digest, format_time
 
 _MATERIALIZE_JOB = "__ASSET_JOB"
 """Dagster's name for the implicit job of assets materialized in the UI."""

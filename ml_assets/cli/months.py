@@ -11,8 +11,7 @@ from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.secrets import without_credentials
 from ml_assets.storage.trip_store import CorruptMonth, TripStore
 from ml_assets.training.windows import span
-from ml_assets.trips.calendar import latest_published_month, new_york_date
-from ml_assets.trips.month import Month, months_between
+from ml_assets.trips.month import Month, latest_published_month, months_between, new_york_date
 
 
 @click.command()

@@ -13,8 +13,7 @@ from ml_assets.secrets import without_credentials
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families import family_named
 from ml_assets.training.windows import WindowError, choose_window, span
-from ml_assets.trips.calendar import new_york_date
-from ml_assets.trips.month import Month, months_between
+from ml_assets.trips.month import Month, months_between, new_york_date
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from ml_assets.config.environment import (
 from ml_assets.config.http_origin import parse_host
 from ml_assets.config.sqlite_url import resolve_url, sqlite_url
 from ml_assets.secrets import without_credentials
-from ml_assets.trips.calendar import latest_published_month, new_york_date
-from ml_assets.trips.month import Month
+from ml_assets.trips.month import Month, latest_published_month, new_york_date
 from ml_assets.trips.target import TARGET
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]

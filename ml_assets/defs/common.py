@@ -7,7 +7,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 
 from ml_assets.config.environment import SettingsError
 from ml_assets.config.settings import CRONS, OFF, Settings
-from ml_assets.trips.calendar import PUBLICATION_LAG_MONTHS
+from ml_assets.trips.month import PUBLICATION_LAG_MONTHS
 
 INGESTION = "ingestion"
 REFERENCE = "reference"

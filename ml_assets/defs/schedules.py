@@ -30,7 +30,7 @@ from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.retraining import last_applied, new_data_since, next_training
 from ml_assets.serving.request_log.files import last_written
 from ml_assets.storage.record_store import UnreadableRecord
-from ml_assets.trips.calendar import new_york_date
+from ml_assets.trips.month import new_york_date
 
 MONITOR_JOB = "run_monitoring"
 _INPUTS = ("trip_features", "champion_model")

@@ -11,7 +11,7 @@ from ml_assets.ingestion.source import (
     TripSource,
     published_filename,
 )
-from ml_assets.trips.calendar import PUBLICATION_LAG_MONTHS, latest_published_month
+from ml_assets.trips.month import PUBLICATION_LAG_MONTHS, latest_published_month
 
 __all__ = [
     "PUBLICATION_LAG_MONTHS",

@@ -13,8 +13,7 @@ from ml_assets.ingestion.source import (
     published_filename,
 )
 from ml_assets.ingestion.staging import staged_file
-from ml_assets.trips.calendar import latest_published_month, new_york_date
-from ml_assets.trips.month import Month
+from ml_assets.trips.month import Month, latest_published_month, new_york_date
 from ml_assets.trips.sample import SAMPLE_SEED, generate_month
 
 SAMPLE_VERSION = "1"

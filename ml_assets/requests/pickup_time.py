@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from ml_assets.trips.calendar import NEW_YORK
+from ml_assets.trips.month import NEW_YORK
 
 _ISO_TIME: Final = (
     r"^(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"

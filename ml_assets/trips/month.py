@@ -1,10 +1,19 @@
-"""Calendar months: the unit of publication, partitioning and training windows."""
+"""Calendar months, the unit of publication, partitioning and training windows; New York dates."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Self
+from zoneinfo import ZoneInfo
+
+NEW_YORK = ZoneInfo("America/New_York")
+PUBLICATION_LAG_MONTHS = 2
+"""Months between a trip's month and its publication.
+
+"Trip data will be published monthly (with two months delay) instead of bi-annually": the TLC's
+notice of 2022-05-13 on https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page.
+"""
 
 _PATTERN = re.compile(r"([12][0-9]{3})-(0[1-9]|1[0-2])")
 
@@ -63,3 +72,20 @@ def months_between(first: Month, last: Month) -> Iterator[Month]:
     while month <= last:
         yield month
         month = month.shift(1)
+
+
+def new_york_date(now: datetime | None = None) -> date:
+    """Return today's date in New York, which also decides when monthly partitions begin.
+
+    Args:
+        now: A time with a time zone; by default the current time.
+    """
+    return (now or datetime.now(NEW_YORK)).astimezone(NEW_YORK).date()
+
+
+def latest_published_month(today: date) -> Month:
+    """Return the newest month that can be published: in November 2026 it is September 2026.
+
+    The TLC is often later than its own rule; only the source's listing is reliable.
+    """
+    return Month.of(today).shift(-PUBLICATION_LAG_MONTHS)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ml_assets.trips.calendar import latest_published_month, new_york_date
+from ml_assets.trips.month import latest_published_month, new_york_date
 from ml_assets_tests.browser.dagster_ui import DagsterUi, running_ui
 from ml_assets_tests.browser.playground_visits import Visits
 from ml_assets_tests.serving.service_process import Service, running_service

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from ml_assets.trips.calendar import NEW_YORK
+from ml_assets.trips.month import NEW_YORK
 from ml_assets_tests.browser.playground_visits import Visit, Visits, predicted
 from ml_assets_tests.serving.service_process import Service
 

@@ -13,8 +13,7 @@ from ml_assets.config.settings import (
 )
 from ml_assets.config.sqlite_url import sqlite_path
 from ml_assets.secrets import without_credentials
-from ml_assets.trips.calendar import latest_published_month, new_york_date
-from ml_assets.trips.month import Month
+from ml_assets.trips.month import Month, latest_published_month, new_york_date
 
 NEWEST = latest_published_month(new_york_date())
 

@@ -25,8 +25,7 @@ from ml_assets.ingestion.open_source import list_with_timeout, near_misses_withi
 from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.windows import span
-from ml_assets.trips.calendar import latest_published_month, new_york_date
-from ml_assets.trips.month import Month, months_between
+from ml_assets.trips.month import Month, latest_published_month, months_between, new_york_date
 
 NAME = "ingest_new_months"
 INGEST_JOB = "ingest_trips"

@@ -17,6 +17,7 @@ from ml_assets.defs.metadata import safe_metadata
 from ml_assets.defs.monitoring.metadata import drift_metadata, performance_metadata
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
+from ml_assets.monitoring import Status
 from ml_assets.monitoring.drift.records import DriftRecord, drift_summary
 from ml_assets.monitoring.performance.from_decisions import scores_from_decisions
 from ml_assets.monitoring.performance.records import (
@@ -25,7 +26,6 @@ from ml_assets.monitoring.performance.records import (
     noise_tolerance,
     performance_summary,
 )
-from ml_assets.monitoring.status import Status
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.record_store import Record, UnreadableRecord

@@ -4,9 +4,9 @@ import dagster as dg
 
 from ml_assets.defs.common import dataset_label
 from ml_assets.defs.metadata import figure, table
+from ml_assets.monitoring import MEASURED
 from ml_assets.monitoring.drift.records import DriftRecord, drift_summary
 from ml_assets.monitoring.performance.records import PerformanceRecord, performance_summary
-from ml_assets.monitoring.status import MEASURED
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
 

@@ -2,8 +2,8 @@
 
 from pydantic import BaseModel, Field
 
+from ml_assets.monitoring import MEASURED, Status
 from ml_assets.monitoring.retrain_rule import REMEDY, MonthlyValue
-from ml_assets.monitoring.status import MEASURED, Status
 from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import identity
 from ml_assets.training.windows import span

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from ml_assets.monitoring import MEASURED
 from ml_assets.monitoring.drift.records import DRIFT_LIMIT
-from ml_assets.monitoring.status import MEASURED
 from ml_assets.storage.former_names import StoredRecord
 from ml_assets.trips.quality import Finding, Verdict
 

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml_assets.evaluation.metrics import measure
+from ml_assets.monitoring import MEASURED
 from ml_assets.monitoring.performance.records import (
     PerformanceRecord,
     Reference,
     Score,
 )
-from ml_assets.monitoring.status import MEASURED
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.model_version import ModelVersion

@@ -14,8 +14,7 @@ from ml_assets.defs.ingestion.sensors import months_until, new_months_sensor, po
 from ml_assets.ingestion import SourceUnavailable, published_filename
 from ml_assets.ingestion.folder import FolderSource
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.trips.calendar import new_york_date
-from ml_assets.trips.month import Month
+from ml_assets.trips.month import Month, new_york_date
 from ml_assets_tests.defs.ticks import Ticking, left_in_progress, months_of
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish, published_month

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_assets.alerts.fingerprint import cause_digest
+from ml_assets.alerts.alert import cause_digest
 
 HTML = "2023-01: /data/green_tripdata_2023-01.parquet: a web page (HTML or XML) came instead"
 DAMAGED = "2023-02: /data/green_tripdata_2023-02.parquet: damaged Parquet, it ends too early"
