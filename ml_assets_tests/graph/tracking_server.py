@@ -1,5 +1,6 @@
 """An MLflow server on loopback that can be stopped and restarted."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -33,7 +34,12 @@ class TrackingServer:
         log = self._folder / "log"
         with open(log, "a") as output:
             self._process = subprocess.Popen(
-                command, stdout=output, stderr=output, cwd=self._folder
+                command,
+                stdout=output,
+                stderr=output,
+                cwd=self._folder,
+                # Eight further processes for jobs that the tracking API does not need.
+                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             )
         deadline = time.monotonic() + READY_SECONDS
         while not self.answers():
