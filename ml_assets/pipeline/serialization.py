@@ -122,10 +122,18 @@ def outdated_if_unreadable(source: str) -> Iterator[None]:
         source: File or URI of the model for error messages.
 
     Raises:
-        OutdatedModel: The model names a type that this code does not have.
+        OutdatedModel: The model names a type that this code does not have, or of a package that is
+            not installed.
     """
     try:
         yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == _PACKAGE.rstrip("."):
+            raise OutdatedModel(_outdated(source, str(error))) from error
+        raise OutdatedModel(
+            f"{source} needs the package {package}, which is not installed: `pip install {package}`"
+        ) from error
     except (ImportError, AttributeError) as error:
         raise OutdatedModel(_outdated(source, str(error).partition("\n")[0])) from error
 

@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from ml_assets.evaluation.feature_importance import feature_descriptions, feature_importance
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.pipeline.bounded_regressor import BoundedRegressor
-from ml_assets.pipeline.serialization import load_stored, trusted_types
+from ml_assets.pipeline.serialization import OutdatedModel, load_stored, trusted_types
 from ml_assets.training.families import FAMILIES, OPTIONAL_FAMILIES, MissingPackage, family_named
 from ml_assets.training.families.base import MAX_ROUNDS
 from ml_assets.training.tune import TuningBudget, tune_and_fit
@@ -221,6 +221,15 @@ def test_an_optional_family_stops_early_and_is_stored_and_loaded(name, tmp_path)
     np.testing.assert_array_equal(
         load_stored(stored).predict(batch), fitted.pipeline.predict(batch)
     )
+
+
+def test_a_model_whose_package_is_not_installed_says_so(tmp_path, monkeypatch) -> None:
+    stored = tmp_path / "model.skops"
+    skops.io.dump(fitted("lightgbm"), stored)
+    for module in [name for name in sys.modules if name.partition(".")[0] == "lightgbm"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(OutdatedModel, match="needs the package lightgbm, which is not installed"):
+        load_stored(stored)
 
 
 @pytest.mark.parametrize(
