@@ -6,10 +6,13 @@ Months are ingested, models are trained on them, and the promotion decides, with
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from ml_assets.cli.instance import DAGSTER_YAML
+from ml_assets.defs.ingestion import sensors as ingestion_sensor
+from ml_assets.defs.training import sensors as training_sensor
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
@@ -54,6 +57,7 @@ def decision_on(ui, log, month):
     """Wait for the decision with this test month."""
 
     def find():
+        ui.tick_now(Path(log.home), ingestion_sensor.NAME, training_sensor.NAME)
         assert not ui.failures(), ui.failures()
         return next((entry for entry in log.all() if entry.test_month == str(month)), None)
 

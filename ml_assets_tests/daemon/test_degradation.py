@@ -14,6 +14,10 @@ import pyarrow as pa
 import pytest
 
 from ml_assets.cli.instance import open_instance
+from ml_assets.defs.alerting.overdue import OVERDUE_ASSETS
+from ml_assets.defs.automation import MONITORING_SENSOR
+from ml_assets.defs.ingestion import sensors as ingestion_sensor
+from ml_assets.defs.monitoring.retrain_sensors import MEASURES
 from ml_assets.defs.operations.run_tags import TRIGGER_TAG
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.trips.month import Month
@@ -26,6 +30,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
 
 ROWS = 400
 JANUARY, MARCH, APRIL, MAY, JUNE, JULY = (Month(2023, n) for n in (1, 3, 4, 5, 6, 7))
+SENSORS = (
+    ingestion_sensor.NAME,
+    MONITORING_SENSOR,
+    *(measure.sensor_name for measure in MEASURES),
+)
 SWAPPED = {41: 75, 75: 41, 74: 166, 166: 74}
 ROUND_SECONDS = 300
 """Poll, ingestion, monitoring, a tick of the sensor, and seven families."""
@@ -95,8 +104,13 @@ class Watched:
         ticks = self.sensor(name)["sensorState"]["ticks"]
         return (ticks[0]["skipReason"] or "") if ticks else ""
 
+    def tick_now(self):
+        """Make the sensors look without their interval, which has nothing to do with what they do."""
+        self.ui.tick_now(self.home, *SENSORS)
+
     def decision_on(self, month):
         def find():
+            self.tick_now()
             assert not self.ui.failures(), self.ui.failures()
             made = self.log.all()
             return made[-1] if made and made[-1].test_month == str(month) else None
@@ -177,8 +191,12 @@ def watched(tmp_path_factory):
 def overdue_mail(watched):
     """The alert on overdue months."""
     watched.switch_off("retrain_on_new_months")
-    wait_for(lambda: watched.mail.inbox.messages, 330, "the alert")
-    return watched.mail.inbox.messages[0]
+
+    def find():
+        watched.ui.tick_now(watched.home, OVERDUE_ASSETS)
+        return watched.mail.inbox.messages
+
+    return wait_for(find, 330, "the alert")[0]
 
 
 def test_months_overdue_for_46_days_are_reported_by_mail(overdue_mail):
@@ -214,11 +232,13 @@ def test_two_months_of_decay_start_a_retraining(watched, decayed):
 @pytest.fixture(scope="module")
 def cooling(watched, decayed):
     watched.put(crowded, JUNE, JULY)
-    return wait_for(
-        lambda: "cooling down" in (reason := watched.skip_reason_of("retrain_on_drift")) and reason,
-        ROUND_SECONDS,
-        f"the cool-down; see {watched.ui.log}",
-    )
+
+    def find():
+        watched.tick_now()
+        reason = watched.skip_reason_of("retrain_on_drift")
+        return reason if "cooling down" in reason else None
+
+    return wait_for(find, ROUND_SECONDS, f"the cool-down; see {watched.ui.log}")
 
 
 def test_two_months_of_drift_during_the_cool_down_start_none(watched, cooling):

@@ -15,7 +15,7 @@ from ml_assets.cli.instance import DAGSTER_YAML
 from ml_assets_tests.browser.dagster_ui import running_ui, wait_for
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.cli.test_dev import processes_of
-from ml_assets_tests.graph.good_home import MONTHS, NEXT, make_good_home
+from ml_assets_tests.graph.good_home import MONTHS, NEXT
 
 FAMILY = "xgboost_model"
 TRIALS = 30
@@ -66,8 +66,10 @@ def kill_all(session):
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
-def test_a_retraining_is_finished_after_everything_was_killed(tmp_path, monkeypatch, capsys):
-    home = make_good_home(tmp_path)
+def test_a_retraining_is_finished_after_everything_was_killed(
+    good_home, tmp_path, monkeypatch, capsys
+):
+    home = good_home.copy(tmp_path)
     (home.home / "dagster").mkdir()
     raised = DAGSTER_YAML.replace("max_concurrent_runs: 2", "max_concurrent_runs: 4")
     (home.home / "dagster" / "dagster.yaml").write_text(
@@ -101,8 +103,10 @@ def test_a_retraining_is_finished_after_everything_was_killed(tmp_path, monkeypa
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
 @pytest.mark.parametrize("start", [ingest, retrain])
-def test_a_run_succeeds_although_its_daemon_is_killed(tmp_path, monkeypatch, capsys, start):
-    home = make_good_home(tmp_path)
+def test_a_run_succeeds_although_its_daemon_is_killed(
+    good_home, tmp_path, monkeypatch, capsys, start
+):
+    home = good_home.copy(tmp_path)
     if start is retrain:
         assert call(monkeypatch, capsys, INGEST, home.environment).status == 0
     environment = {**home.environment, "MLFLOW_TRACKING_URI": ""}
@@ -128,8 +132,10 @@ def test_a_run_succeeds_although_its_daemon_is_killed(tmp_path, monkeypatch, cap
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
-def test_an_interrupt_of_the_command_stops_its_run_with_a_message(tmp_path, monkeypatch, capsys):
-    home = make_good_home(tmp_path)
+def test_an_interrupt_of_the_command_stops_its_run_with_a_message(
+    good_home, tmp_path, monkeypatch, capsys
+):
+    home = good_home.copy(tmp_path)
     assert call(monkeypatch, capsys, INGEST, home.environment).status == 0
     environment = {**home.environment, "MLFLOW_TRACKING_URI": ""}
     with running_ui(environment, tmp_path / "stopped.log") as ui:
