@@ -2,9 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from ml_assets.alerts import channels
@@ -18,6 +17,7 @@ from ml_assets.alerts.deduplication import (
     resolve,
 )
 from ml_assets.config.alert_settings import AlertSettings
+from ml_assets.trips.month import Clock, utc_now
 
 STATE = ("alerts", "told.json")
 """Path of the deduplication state below the local home."""
@@ -47,11 +47,6 @@ class Delivery:
         return f"not sent: no channel accepted it{', it will be retried' if self.pending else ''}"
 
 
-def utc_now() -> datetime:
-    """Return the current time."""
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True)
 class Notifier:
     """Sends alerts by the configured channels.
@@ -65,7 +60,7 @@ class Notifier:
 
     settings: AlertSettings
     home: Path
-    now: Callable[[], datetime] = utc_now
+    now: Clock = utc_now
     logger: logging.Logger = field(default=LOGGER, repr=False)
 
     def send(self, alert: Alert) -> Delivery:

@@ -13,12 +13,10 @@ from ml_assets.defs.common import INGESTION_POOL, TIMEZONE, TRAINING_POOL, check
 from ml_assets.defs.cursor import latest_storage_id
 from ml_assets.defs.ingestion.sensors import (
     INGEST_JOB,
-    Clock,
     find_pending_months,
     months_until,
     near_miss_note,
     run_request,
-    utc_now,
 )
 from ml_assets.defs.operations.run_outcomes import active_run
 from ml_assets.defs.resources.trips import RequestLogResource, TripSourceResource, TripStoreResource
@@ -30,7 +28,7 @@ from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.retraining import last_applied, new_data_since, next_training
 from ml_assets.serving.request_log.files import last_written
 from ml_assets.storage.record_store import UnreadableRecord
-from ml_assets.trips.month import new_york_date
+from ml_assets.trips.month import Clock, new_york_date, utc_now
 
 MONITOR_JOB = "run_monitoring"
 _INPUTS = ("trip_features", "champion_model")

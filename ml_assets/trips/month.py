@@ -1,13 +1,15 @@
 """Calendar months, the unit of publication, partitioning and training windows; New York dates."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Self
 from zoneinfo import ZoneInfo
 
 NEW_YORK = ZoneInfo("America/New_York")
+Clock = Callable[[], datetime]
+"""Returns the current time, with a time zone."""
 PUBLICATION_LAG_MONTHS = 2
 """Months between a trip's month and its publication.
 
@@ -72,6 +74,11 @@ def months_between(first: Month, last: Month) -> Iterator[Month]:
     while month <= last:
         yield month
         month = month.shift(1)
+
+
+def utc_now() -> datetime:
+    """Return the current time."""
+    return datetime.now(UTC)
 
 
 def new_york_date(now: datetime | None = None) -> date:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from ml_assets.alerts.alert import Alert
 from ml_assets.alerts.champion_messages import Degradation, degraded, unreadable
-from ml_assets.alerts.notifier import Notifier, utc_now
+from ml_assets.alerts.notifier import Notifier
 from ml_assets.defs.alerting.decisions import summarize
 from ml_assets.defs.cursor import load_cursor, skip
 from ml_assets.defs.resources.trips import TripStoreResource
@@ -20,6 +20,7 @@ from ml_assets.monitoring.retrain_rule import decide
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.secrets import scrub
 from ml_assets.storage.record_store import UnreadableRecord
+from ml_assets.trips.month import utc_now
 
 DEGRADATION = "alert_on_degradation"
 _MAX_KINDS = 100

@@ -25,7 +25,7 @@ from ml_assets.defs.alerting.runs import (
 )
 from ml_assets.defs.common import WATCHED
 from ml_assets.defs.cursor import load_cursor, skip
-from ml_assets.defs.ingestion.sensors import Clock, utc_now
+from ml_assets.trips.month import Clock, utc_now
 
 OVERDUE_ASSETS, RETRY = "alert_on_overdue_assets", "retry_alerts"
 _DESCRIPTIONS = {

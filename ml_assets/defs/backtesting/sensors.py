@@ -7,10 +7,10 @@ import dagster as dg
 from ml_assets.backtesting.records import BacktestRecord
 from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
-from ml_assets.defs.ingestion.sensors import Clock, utc_now
 from ml_assets.defs.operations.run_outcomes import active_run
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.storage.record_store import UnreadableRecord
+from ml_assets.trips.month import Clock, utc_now
 
 NAME = "backtest_until_complete"
 BACKTEST_JOB = "run_backtest"

@@ -1,7 +1,6 @@
 """The sensor that ingests months when they are published or republished."""
 
-from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 
 import dagster as dg
@@ -25,7 +24,14 @@ from ml_assets.ingestion.open_source import list_with_timeout, near_misses_withi
 from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.windows import span
-from ml_assets.trips.month import Month, latest_published_month, months_between, new_york_date
+from ml_assets.trips.month import (
+    Clock,
+    Month,
+    latest_published_month,
+    months_between,
+    new_york_date,
+    utc_now,
+)
 
 NAME = "ingest_new_months"
 INGEST_JOB = "ingest_trips"
@@ -40,13 +46,6 @@ _REMOTE_SECONDS = 3600
 
 _QUIET = timedelta(seconds=5)
 """A file that changed more recently may be incomplete; the next tick ingests it."""
-
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """Return the current time."""
-    return datetime.now(UTC)
 
 
 def poll_seconds(settings: Settings) -> int:

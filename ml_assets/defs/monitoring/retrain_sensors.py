@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.common import CHAMPION_MODEL, INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.cursor import latest_storage_id, load_cursor, skip
-from ml_assets.defs.ingestion.sensors import Clock, utc_now
 from ml_assets.defs.operations.run_outcomes import active_run, count_attempts
 from ml_assets.defs.operations.run_tags import (
     REQUEST_KEY_TAG,
@@ -27,7 +26,7 @@ from ml_assets.monitoring.retrain_rule import MIN_BREACHES, RECENT_MONTHS, LastR
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.retraining import last_applied, next_training
 from ml_assets.storage.record_store import UnreadableRecord
-from ml_assets.trips.month import Month
+from ml_assets.trips.month import Clock, Month, utc_now
 
 _MINIMUM_INTERVAL_SECONDS = 30
 

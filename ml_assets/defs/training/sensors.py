@@ -8,7 +8,6 @@ from pydantic import BaseModel
 from ml_assets.defs.automation import reason_tag
 from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.cursor import load_cursor, skip
-from ml_assets.defs.ingestion.sensors import Clock, utc_now
 from ml_assets.defs.operations.run_outcomes import active_run, count_attempts
 from ml_assets.defs.operations.run_tags import REQUEST_KEY_TAG
 from ml_assets.defs.resources.trips import TripStoreResource
@@ -22,6 +21,7 @@ from ml_assets.promotion.retraining import (
     next_training,
 )
 from ml_assets.storage.record_store import UnreadableRecord
+from ml_assets.trips.month import Clock, utc_now
 from ml_assets.trips.quality import RULES
 
 NAME = "retrain_on_new_months"
