@@ -104,7 +104,7 @@ def use_best(
     from ml_assets.defs.backtesting.assets import DEFAULT_ROWS, TRAIN_MONTHS, BacktestConfig
     from ml_assets.pipeline.predict import Model
     from ml_assets.storage.model_version import ModelVersion
-    from ml_assets.trips.rules import REQUEST_COLUMNS
+    from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
     best = min(models, key=lambda model: model.record.test.rmse)
     version = ModelVersion(

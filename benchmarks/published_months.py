@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ml_assets.trips.cleaning import kept_trips, read_published
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 TAXI = "green"

@@ -14,7 +14,7 @@ from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import FittedModel, refit
 from ml_assets.training.tune import TuningBudget, tune_and_fit
 from ml_assets.trips.month import Month, months_between
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ml_assets.config.settings import REGISTERED_MODEL
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.requests.validate import MAX_MILES, MIN_MILES
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from ml_assets.storage.former_names import StoredRecord
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.target import TARGET
 
 CHAMPION = "champion"

@@ -38,7 +38,7 @@ from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.baselines import BASELINES
 from ml_assets.training.families import FAMILIES, family_named
 from ml_assets.training.fit import encode_trips, thread_count
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 __all__ = [

@@ -7,9 +7,9 @@ import click
 from rich.console import Console
 
 from ml_assets.alerts.channels import deliver
-from ml_assets.alerts.notifier import utc_now
 from ml_assets.alerts.run_messages import trial_message
 from ml_assets.config.alert_settings import AlertSettings, EmailSettings, read_alert_settings
+from ml_assets.trips.month import utc_now
 
 
 @click.command()

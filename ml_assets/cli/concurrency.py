@@ -7,7 +7,7 @@ from datetime import datetime
 import click
 import dagster as dg
 
-from ml_assets.cli.next_steps import next_command
+from ml_assets.cli.command_lines import next_command
 from ml_assets.config.settings import read_settings
 from ml_assets.defs.operations.orphaned_runs import IN_PROGRESS, fail_orphaned_runs, process_of
 from ml_assets.defs.operations.run_outcomes import job_label

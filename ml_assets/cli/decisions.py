@@ -3,7 +3,7 @@
 import click
 from rich.console import Console
 
-from ml_assets.cli.next_steps import next_command
+from ml_assets.cli.command_lines import next_command
 from ml_assets.config.settings import Settings, read_settings
 from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.promotion.decision_log import DecisionLog

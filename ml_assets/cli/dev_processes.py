@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ml_assets.cli.next_steps import next_command
+from ml_assets.cli.command_lines import next_command
 from ml_assets.config.settings import read_settings
 
 if TYPE_CHECKING:

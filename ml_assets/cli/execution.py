@@ -12,9 +12,9 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
+from ml_assets.cli.command_lines import next_command
 from ml_assets.cli.concurrency import fail_orphaned_runs_now, require_no_active_run
 from ml_assets.cli.instance import open_instance
-from ml_assets.cli.next_steps import next_command
 from ml_assets.cli.plan import RunPlan, near_misses, require_any
 from ml_assets.cli.progress import StepProgress
 from ml_assets.config.settings import Settings

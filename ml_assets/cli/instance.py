@@ -20,7 +20,7 @@ from ml_assets.config.settings import Settings
 from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import StorageError, locked, write_text
-from ml_assets.storage.faults import (
+from ml_assets.storage.error_messages import (
     storage_error_message,
     translate_storage_errors,
     wait_until_usable,

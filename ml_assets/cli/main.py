@@ -139,7 +139,7 @@ def _status() -> int:
 def _storage_message(error: Exception) -> str | None:
     """Return the message for a disk or database error; None for another error."""
     from ml_assets.config.settings import read_settings
-    from ml_assets.storage.faults import storage_error_message
+    from ml_assets.storage.error_messages import storage_error_message
 
     return storage_error_message(error, read_settings().local_home)
 

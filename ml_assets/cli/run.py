@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from ml_assets.cli.next_steps import executable, given_variables, next_command
+from ml_assets.cli.command_lines import executable, given_variables, next_command
 from ml_assets.cli.options import ModelsType, MonthsType, MonthType
 from ml_assets.cli.plan import RunPlan, format_plan, plan_run
 from ml_assets.cli.streams import stdout_redirected, unredirected_console

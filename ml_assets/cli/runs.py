@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from ml_assets.cli.command_lines import next_command
 from ml_assets.cli.instance import open_instance
-from ml_assets.cli.next_steps import next_command
 from ml_assets.config.settings import read_settings
 from ml_assets.storage.atomic import storage_errors
 

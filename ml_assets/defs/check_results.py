@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.quality.finding import Finding, Verdict
 
 _NAMED_MONTHS = 3
 

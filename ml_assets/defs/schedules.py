@@ -25,7 +25,7 @@ from ml_assets.ingestion import InvalidSource, SourceUnavailable
 from ml_assets.ingestion.ingest_plan import IngestCursor, RunOutcome, RunState, plan_runs
 from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.retraining import last_applied, new_data_since, next_training
+from ml_assets.promotion.new_data import last_applied, new_data_since, next_training
 from ml_assets.serving.request_log.files import last_written
 from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.trips.month import Clock, new_york_date, utc_now

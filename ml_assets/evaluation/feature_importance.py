@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.pipeline.encoders import TripIndicators, group_of
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 PERMUTED_ROWS: Final = 2000

@@ -9,7 +9,7 @@ import pandas as pd
 from ml_assets.evaluation.metrics import Mask, pair_codes, slice_masks
 from ml_assets.evaluation.records import IntervalRecord, IntervalSlice
 from ml_assets.pipeline.conformal_intervals import Minutes, get_intervals
-from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.target import TARGET
 
 TOLERANCE = 0.03

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml_assets.evaluation.metrics import root_mean_squared_error
-from ml_assets.trips.quality import Finding, Verdict
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.quality.finding import Finding, Verdict
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 PERTURB_MINUTES = 5

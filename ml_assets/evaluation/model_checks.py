@@ -20,7 +20,7 @@ from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import IntervalRecord, ModelRecord, TrainingSet
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.secrets import error_text
-from ml_assets.trips.quality import Finding, Verdict, worst
+from ml_assets.trips.quality.finding import Finding, Verdict, worst
 from ml_assets.trips.target import TARGET
 
 MODEL_CHECKS: Final = (

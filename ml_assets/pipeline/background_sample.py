@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,15 +11,15 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ml_assets.pipeline.feature_registry import (
+from ml_assets.pipeline.features import FEATURES, LOG_MILES
+from ml_assets.pipeline.trip_tables import ENCODINGS, Groups, TripTables, fit_trip_tables
+from ml_assets.pipeline.versioned_features import (
     Feature,
     FeatureRegistry,
     Matrix,
     NamedColumns,
     Versions,
 )
-from ml_assets.pipeline.features import FEATURES, LOG_MILES
-from ml_assets.pipeline.trip_tables import ENCODINGS, Groups, TripTables, fit_trip_tables
 from ml_assets.pipeline.zone_map import ZoneMap, fit_zone_map
 
 

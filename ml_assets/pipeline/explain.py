@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_assets.pipeline.background_sample import get_background_sample
-from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, ZONE_CODES
+from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, ZONE_CODES
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

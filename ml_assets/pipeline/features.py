@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ml_assets.pipeline.feature_registry import Feature, FeatureRegistry, Matrix, Versions
+from ml_assets.pipeline.versioned_features import Feature, FeatureRegistry, Matrix, Versions
 from ml_assets.requests.fields import field_of, looks_like, quoted_name
 from ml_assets.requests.pickup_time import new_york_time
-from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS, ZONE_CODES
+from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS, ZONE_CODES
 from ml_assets.trips.zones import AIRPORT_ZONES
 
 NO_ZONE = 0

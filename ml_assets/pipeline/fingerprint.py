@@ -3,7 +3,7 @@
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 PREDICTION_TOLERANCE = 1e-6
 """Minutes within which predictions count as equal: forests may add up their trees in any order."""

@@ -10,7 +10,7 @@ import polars as pl
 
 from ml_assets.requests.parse import columns_of
 from ml_assets.requests.validate import REASON, check_requests
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 if TYPE_CHECKING:

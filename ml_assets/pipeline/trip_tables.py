@@ -14,16 +14,16 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ml_assets.pipeline.feature_registry import (
+from ml_assets.pipeline.features import LOG_MILES
+from ml_assets.pipeline.versioned_features import (
     Feature,
     FeatureRegistry,
     Matrix,
     NamedColumns,
     Versions,
 )
-from ml_assets.pipeline.features import LOG_MILES
 from ml_assets.pipeline.zone_map import PAIRS, Codes, ZoneMap
-from ml_assets.trips.rules import ZONE_CODES
+from ml_assets.trips.request_columns import ZONE_CODES
 from ml_assets.trips.target import TARGET
 
 HOURS = 48

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse.csgraph import shortest_path
 
-from ml_assets.pipeline.feature_registry import Matrix
-from ml_assets.trips.rules import ZONE_CODES
+from ml_assets.pipeline.versioned_features import Matrix
+from ml_assets.trips.request_columns import ZONE_CODES
 
 PAIRS = ZONE_CODES * ZONE_CODES
 DIMENSIONS = 3

@@ -23,7 +23,7 @@ from ml_assets.secrets import ShownError, error_text
 from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER, ChampionManifest
 from ml_assets.storage.model_version import ModelVersion
 
-PROCESS_MODULE: Final = "ml_assets.serving.candidate"
+PROCESS_MODULE: Final = "ml_assets.serving.single_bundle"
 _LOG: Final = "service.log"
 _STOP_SECONDS = 10.0
 _RESPONSE_SECONDS = 60.0

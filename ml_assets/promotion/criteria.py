@@ -11,7 +11,7 @@ from ml_assets.promotion.latency import MAX_MILLISECONDS
 from ml_assets.promotion.paired_bootstrap import PairedDifference
 from ml_assets.promotion.slice_guardrails import SliceComparison, SliceGuardrail
 from ml_assets.storage.model_version import ModelVersion
-from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.target import TARGET
 
 

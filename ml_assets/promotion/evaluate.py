@@ -36,8 +36,7 @@ from ml_assets.pipeline.conformal_intervals import attach_intervals, get_interva
 from ml_assets.pipeline.fingerprint import probe_predictions
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
-from ml_assets.promotion.latency import measure_latency_ms
-from ml_assets.promotion.policy import (
+from ml_assets.promotion.decision import (
     Candidate,
     CandidateEvaluation,
     NoCandidate,
@@ -46,9 +45,10 @@ from ml_assets.promotion.policy import (
     came_from,
     decide,
 )
+from ml_assets.promotion.latency import measure_latency_ms
 from ml_assets.registry.artifacts import ModelNotLogged, load_pipeline, log_pipeline, register
-from ml_assets.registry.descriptions import describe_version, with_decision
 from ml_assets.registry.loading import load_verified
+from ml_assets.registry.mlflow_descriptions import describe_version, with_decision
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.registry.registry import Registry, champion_version, repair_aliases, set_challenger
 from ml_assets.secrets import ShownError, error_text
@@ -63,8 +63,8 @@ from ml_assets.storage.model_version import (
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.train_and_evaluate import fit_roles
 from ml_assets.training.training_set import load_trips
-from ml_assets.trips.quality import Finding, Verdict
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.quality.finding import Finding, Verdict
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 _REFIT_CHECKS: Final = ("predictions_in_range", "serialization_round_trip")

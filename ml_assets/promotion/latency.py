@@ -5,7 +5,7 @@ import time
 from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.fingerprint import probe_requests
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 MAX_MILLISECONDS = 50.0
 """The families take 0.3 to 2.5 ms on two cores. Users notice a tenth of a second (Nielsen,

@@ -30,7 +30,7 @@ from ml_assets.registry.registry import (
 )
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.model_version import MANUAL_OVERRIDE, ManualOverride, ModelVersion
-from ml_assets.trips.quality import Verdict
+from ml_assets.trips.quality.finding import Verdict
 
 Kind = Literal["rollback", "override"]
 

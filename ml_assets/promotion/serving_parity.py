@@ -24,8 +24,8 @@ from ml_assets.requests.parse import InvalidRequest, parse_request, request_colu
 from ml_assets.requests.validate import check_requests
 from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import StorageError
-from ml_assets.trips.quality import Finding, Verdict
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.quality.finding import Finding, Verdict
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 REQUESTS: Final = 1000

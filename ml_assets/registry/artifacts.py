@@ -27,7 +27,7 @@ from ml_assets.pipeline.serialization import (
     require_trusted_types,
     trusted_types,
 )
-from ml_assets.registry.descriptions import MODEL_DESCRIPTION
+from ml_assets.registry.mlflow_descriptions import MODEL_DESCRIPTION
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.registry.package_wheel import wheel_name, write_wheel
 from ml_assets.secrets import ShownError

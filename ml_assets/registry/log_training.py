@@ -13,13 +13,13 @@ from ml_assets.evaluation.records import ModelRecord, MonthSplit, TrainingSet
 from ml_assets.ingestion.http import TLC_URL
 from ml_assets.ingestion.source import published_filename
 from ml_assets.registry.artifacts import log_pipeline
-from ml_assets.registry.descriptions import with_features
-from ml_assets.registry.environment import this_environment
+from ml_assets.registry.fit_environment import this_environment
+from ml_assets.registry.mlflow_descriptions import with_features
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.secrets import without_credentials
 from ml_assets.training.train_and_evaluate import EvaluatedModel
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 EXAMPLE_ROWS = 5

@@ -21,10 +21,10 @@ from mlflow.environment_variables import (
 from ml_assets.config.settings import EXPERIMENT, Settings
 from ml_assets.config.sqlite_url import sqlite_path
 from ml_assets.registry import NothingTracked, TrackingUnavailable, artifact_location
-from ml_assets.registry.database import UnusableDatabase, move_artifact_locations, prepare
+from ml_assets.registry.mlflow_database import UnusableDatabase, move_artifact_locations, prepare
 from ml_assets.secrets import error_text, without_credentials
 from ml_assets.storage.atomic import StorageError, locked
-from ml_assets.storage.faults import (
+from ml_assets.storage.error_messages import (
     storage_error_message,
     translate_storage_errors,
     wait_until_usable,

@@ -34,7 +34,7 @@ from ml_assets.serving.handover import (
     RegistryStatus,
 )
 from ml_assets.storage.atomic import write_text
-from ml_assets.storage.faults import storage_error_message
+from ml_assets.storage.error_messages import storage_error_message
 from ml_assets.storage.model_version import ModelVersion
 
 POLL_SECONDS: Final = 1.0

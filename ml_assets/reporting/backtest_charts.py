@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from ml_assets.backtesting.records import CHAMPION, BacktestEntry, BacktestRecord
 from ml_assets.evaluation.leaderboard import Row
-from ml_assets.reporting.figure import GREY, HIGHLIGHT, INK, new_figure, to_png
+from ml_assets.reporting.chart_style import GREY, HIGHLIGHT, INK, new_figure, to_png
 from ml_assets.trips.month import Month
 from ml_assets.trips.target import TARGET
 

@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from ml_assets.evaluation.leaderboard import leaderboard
 from ml_assets.evaluation.records import ModelRecord
-from ml_assets.reporting.figure import (
+from ml_assets.reporting.chart_style import (
     BLUE,
     DARK_BLUE,
     GREY,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ml_assets.evaluation.interval_coverage import overall_and_slices
 from ml_assets.evaluation.records import IntervalRecord, TrainingSet
 from ml_assets.reporting import charts
-from ml_assets.reporting.figure import BLUE, HIGHLIGHT, INK, legend, new_figure, to_png
+from ml_assets.reporting.chart_style import BLUE, HIGHLIGHT, INK, legend, new_figure, to_png
 from ml_assets.training.train_and_evaluate import EvaluatedModel
 from ml_assets.trips.month import Month
 from ml_assets.trips.target import TARGET

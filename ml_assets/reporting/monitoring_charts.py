@@ -10,7 +10,7 @@ from ml_assets.monitoring.drift.histograms import FEATURES
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.online.records import OnlineDay, OnlineRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord, Score, scored_months
-from ml_assets.reporting.figure import BLUE, GREY, HIGHLIGHT, INK, legend, new_figure, to_png
+from ml_assets.reporting.chart_style import BLUE, GREY, HIGHLIGHT, INK, legend, new_figure, to_png
 from ml_assets.trips.month import Month
 from ml_assets.trips.target import TARGET
 

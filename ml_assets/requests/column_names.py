@@ -19,7 +19,7 @@ from ml_assets.requests.fields import (
 )
 from ml_assets.requests.validate import REQUIRED_FIELDS
 from ml_assets.secrets import ShownError
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 IGNORE_OPTION: Final = "--ignore-column"
 """The command's option for columns that are not fields, whatever their name."""

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from ml_assets.trips.rules import REQUEST_COLUMNS, TIME_PREFIXES
+from ml_assets.trips.request_columns import REQUEST_COLUMNS, TIME_PREFIXES
 
 OWN_NAMES: Final = frozenset(REQUEST_COLUMNS)
 """The fields' own names, which need no matching."""

@@ -31,7 +31,7 @@ from ml_assets.requests.validate import (
     missing,
     wrong,
 )
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 Columns = dict[str, npt.NDArray[Any]]
 

@@ -16,7 +16,7 @@ from ml_assets.requests.column_names import RequestFileError, printable
 from ml_assets.requests.fields import field_of, quoted_name
 from ml_assets.requests.request_files import ending
 from ml_assets.requests.validate import PREDICTION_COLUMNS, REASON
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 OUTPUT_COLUMNS: Final = (*PREDICTION_COLUMNS, REASON)
 

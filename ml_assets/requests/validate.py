@@ -9,7 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from ml_assets.requests.pickup_time import is_parseable, new_york_time, to_wall_time
-from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS
+from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 REQUIRED_FIELDS: Final = REQUEST_COLUMNS[:3]

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from ml_assets.pipeline.explain import expected_miles
 from ml_assets.serving.state import Service
 from ml_assets.serving.status_routes import Detail
-from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE
+from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE
 from ml_assets.trips.zones import (
     OUTSIDE_BOROUGH,
     OUTSIDE_ZONE,

@@ -20,7 +20,7 @@ from ml_assets.storage.atomic import write_text
 from ml_assets.storage.trip_store import CorruptMonth, Lineage, MonthNotFound, TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.published_schema import DAMAGE
-from ml_assets.trips.quality import MonthProfile, kept_figures
+from ml_assets.trips.quality.profile import MonthProfile, kept_figures
 
 FEATURES = "trip_features"
 REJECTED = "rejected_trips"

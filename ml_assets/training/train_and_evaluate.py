@@ -32,7 +32,7 @@ from ml_assets.training.families import ModelFamily
 from ml_assets.training.fit import FittedModel, TrialRecord, refit
 from ml_assets.training.training_set import load_trips
 from ml_assets.training.tune import TuningBudget, tune_and_fit
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 MAX_FITTED_ROWS_MEASURED = 50_000

@@ -10,8 +10,8 @@ from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.windows import TrainingWindow
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import history_before, rejection_reasons
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.quality.month_rejection import history_before, rejection_reasons
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from ml_assets.storage.trip_store import MonthNotFound, TripStore
 from ml_assets.training.training_set import rejected_months
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import Finding, MonthProfile, Verdict
-from ml_assets.trips.quality.profile import unseen_share
-from ml_assets.trips.rules import REQUEST_COLUMNS, ZONE_CODES
+from ml_assets.trips.quality.finding import Finding, Verdict
+from ml_assets.trips.quality.profile import MonthProfile, unseen_share
+from ml_assets.trips.request_columns import REQUEST_COLUMNS, ZONE_CODES
 from ml_assets.trips.target import TARGET
 
 _IDS_AND_TARGET = ("trip_id", TARGET.name)

@@ -19,7 +19,7 @@ from ml_assets.trips.published_schema import (
     published_columns,
     require_size,
 )
-from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, MAX_MILES
+from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, MAX_MILES
 from ml_assets.trips.target import TARGET
 
 REASONS: Final = {

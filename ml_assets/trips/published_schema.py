@@ -22,7 +22,7 @@ from ml_assets.trips.month_limits import (
     check_pages,
     check_rows,
 )
-from ml_assets.trips.rules import TIME_PREFIXES
+from ml_assets.trips.request_columns import TIME_PREFIXES
 from ml_assets.trips.target import TARGET
 
 Kind = Literal["timestamp", "number"]

@@ -10,7 +10,7 @@ import polars as pl
 
 from ml_assets.secrets import ShownError
 from ml_assets.trips.cleaning import REASONS
-from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE, MAX_MILES
+from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, MAX_MILES
 from ml_assets.trips.target import TARGET
 
 

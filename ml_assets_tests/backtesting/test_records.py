@@ -12,10 +12,10 @@ from ml_assets.backtesting.records import (
     BacktestRecord,
     beats_baselines_in_most_months,
 )
-from ml_assets.reporting import backtest_charts, figure
+from ml_assets.reporting import backtest_charts, chart_style
 from ml_assets.reporting.backtest_charts import backtest_lines, backtest_table
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import Verdict
+from ml_assets.trips.quality.finding import Verdict
 
 FIRST = Month(2023, 4)
 KINDS = {"champion": "champion", "global_mean": "baseline", "distance_line": "baseline"}
@@ -142,7 +142,7 @@ def test_the_table_has_a_row_per_month_and_empty_cells_without_a_test():
 )  # fmt: skip
 def test_the_chart_is_a_small_png_that_names_its_months(lines, synthetic, monkeypatch):
     drawn = []
-    encode = figure.to_png
+    encode = chart_style.to_png
     monkeypatch.setattr(backtest_charts, "to_png", lambda f: drawn.append(f) or encode(f))
     champion = "xgboost" if "champion" in lines else None
     image = backtest_lines(record(lines, champion=champion, synthetic=synthetic))
@@ -166,9 +166,11 @@ def test_the_chart_has_a_champion_band_grey_baselines_and_gaps(
     assert band.get_y() == pytest.approx(made.mean_relative_error - made.relative_error_noise)
     assert band.get_height() == pytest.approx(2 * made.relative_error_noise)
     lines = {line.get_label(): line for line in minutes.lines}
-    assert lines["global_mean"].get_color() == lines["distance_line"].get_color() == figure.GREY
+    assert (
+        lines["global_mean"].get_color() == lines["distance_line"].get_color() == chart_style.GREY
+    )
     champion = lines["champion (xgboost)"]
-    assert champion.get_color() == figure.HIGHLIGHT
+    assert champion.get_color() == chart_style.HIGHLIGHT
     values = list(champion.get_ydata())
     assert len(values) == 6 and values[3] != values[3], "a month without a test is a gap"
     assert values[4] == 4.5

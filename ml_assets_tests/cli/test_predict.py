@@ -10,7 +10,7 @@ import pytest
 
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.requests.pickup_time import new_york_time
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import Month, publish

@@ -16,7 +16,7 @@ import pytest
 from ml_assets.config.settings import EXPERIMENT
 from ml_assets.registry import NothingTracked, TrackingUnavailable
 from ml_assets.registry.mlflow_store import TrackingStore
-from ml_assets.storage import faults
+from ml_assets.storage import error_messages
 from ml_assets_tests.cli.calling import COMMAND, call
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
@@ -105,13 +105,13 @@ def test_a_damaged_mlflow_database_is_reported(store, open_store):
 
 
 def test_a_locked_database_is_waited_for_and_then_reported(monkeypatch, store):
-    monkeypatch.setattr(faults, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(error_messages, "BUSY_SECONDS", 0.2)
     file = store.lock_folder / "mlflow.db"
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     connection.execute("BEGIN EXCLUSIVE")
     with pytest.raises(TrackingUnavailable, match=r"mlflow.db is locked by another process"):
         store.client()
-    monkeypatch.setattr(faults, "BUSY_SECONDS", 20.0)
+    monkeypatch.setattr(error_messages, "BUSY_SECONDS", 20.0)
     released = threading.Timer(0.5, connection.execute, ["ROLLBACK"])
     released.start()
     assert store.client().get_experiment_by_name(EXPERIMENT) is not None
@@ -129,7 +129,7 @@ def test_a_damaged_dagster_database_is_reported(monkeypatch, capsys, home, datab
 
 
 def test_a_locked_dagster_database_is_reported(monkeypatch, capsys, home):
-    monkeypatch.setattr(faults, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(error_messages, "BUSY_SECONDS", 0.2)
     file = home / "dagster" / "history" / "runs.db"
     file.parent.mkdir(parents=True)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:

@@ -72,7 +72,7 @@ def test_charts_tables_and_whatever_else_outdate_nothing(package, file):
 
 @pytest.mark.parametrize(
     "file",
-    ["trips/cleaning.py", "trips/rules.py", "trips/published_schema.py", "trips/schema.py",
+    ["trips/cleaning.py", "trips/request_columns.py", "trips/published_schema.py", "trips/schema.py",
      "trips/zones.py", "trips/taxi_zones.csv"],
 )  # fmt: skip
 def test_how_months_are_cleaned_outdates_months_and_models(package, file):

@@ -13,7 +13,7 @@ from ml_assets.config.environment import SettingsError
 from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.schedules import project_schedules
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.retraining import next_training
+from ml_assets.promotion.new_data import next_training
 from ml_assets.serving.request_log.files import FOLDER
 from ml_assets.serving.request_log.writer import RequestLog
 from ml_assets.storage.trip_store import TripStore

@@ -18,7 +18,7 @@ from ml_assets.reporting.model_charts import interval_chart
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.cleaning import kept_trips, read_published
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import Verdict
+from ml_assets.trips.quality.finding import Verdict
 from ml_assets_tests.training.sample_trips import train_trips, trips_of, validation_trips
 
 

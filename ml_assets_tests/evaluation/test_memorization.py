@@ -6,8 +6,8 @@ import pytest
 
 from ml_assets.evaluation.memorization import FEW_TRIPS, check_memorization, perturb_requests
 from ml_assets.training.families import FAMILIES
-from ml_assets.trips.quality import Verdict
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.quality.finding import Verdict
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 from ml_assets_tests.training.sample_trips import train_trips, trips_of
 

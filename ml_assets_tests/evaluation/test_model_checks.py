@@ -16,7 +16,7 @@ from ml_assets.evaluation.model_checks import (
     same_predictions,
 )
 from ml_assets.evaluation.records import MetricsRecord, ModelRecord, MonthSplit, TrainingSet
-from ml_assets.trips.quality import Verdict
+from ml_assets.trips.quality.finding import Verdict
 
 
 def record(model: str, rmse: float, rows: int = 100, **fields) -> ModelRecord:

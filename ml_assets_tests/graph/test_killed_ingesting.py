@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml_assets.promotion.retraining import next_training
+from ml_assets.promotion.new_data import next_training
 from ml_assets.storage.trip_store import CorruptMonth
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.graph.good_home import EARLIER, MONTHS, NEXT, REPUBLISHED, TABLES, GoodHome

@@ -14,7 +14,7 @@ from ml_assets.registry.artifacts import CHAMPION
 from ml_assets.registry.loading import load_model
 from ml_assets.requests.batch import predict_file
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.project import RANGE_END, RANGE_START, Project, open_project, settings_for
 from ml_assets_tests.published_months import Month, publish
 

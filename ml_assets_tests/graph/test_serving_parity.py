@@ -30,8 +30,8 @@ from ml_assets.registry.registry import champion_version
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.training_set import load_trips
-from ml_assets.trips.quality import Verdict
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.quality.finding import Verdict
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.conftest import inherited_environment
 from ml_assets_tests.project import SERVICE_CHECK as CHECK
 from ml_assets_tests.project import open_project, settings_for

@@ -15,7 +15,7 @@ from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate, interval_bounds
 from ml_assets.pipeline.explain import explain
 from ml_assets.training.families import FAMILIES
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
 
 FOLDER = Path(__file__).parent / "stored_models"

@@ -5,9 +5,9 @@ import pytest
 from sklearn.base import clone
 
 from ml_assets.pipeline.encoders import TripHistory, TripIndicators, content_folds
-from ml_assets.pipeline.feature_registry import Matrix, NamedColumns
 from ml_assets.pipeline.features import FEATURES, RequestFeatures
 from ml_assets.pipeline.trip_tables import ENCODINGS, shrunken_means
+from ml_assets.pipeline.versioned_features import Matrix, NamedColumns
 from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
 
 

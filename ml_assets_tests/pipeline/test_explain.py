@@ -25,7 +25,7 @@ from ml_assets.registry.artifacts import trusted_types
 from ml_assets.requests.parse import request_columns
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import encode_trips, fit_encoded, refit
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.pipeline.test_request_columns import as_requests, requests
 from ml_assets_tests.training.sample_trips import train_trips, trips_of, validation_trips
 

@@ -6,7 +6,7 @@ import pytest
 from ml_assets.pipeline import predict
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.training.families import FAMILIES
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
 

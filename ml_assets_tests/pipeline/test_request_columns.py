@@ -18,7 +18,7 @@ from ml_assets.pipeline.predict import Model
 from ml_assets.requests.parse import Request, columns_of, request_columns
 from ml_assets.serving.fast_predict import FastRegressor, enable_fast_path
 from ml_assets.training.families import FAMILIES
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ml_assets.pipeline.zone_map import ZoneMap, fit_zone_map
-from ml_assets.trips.rules import ZONE_CODES
+from ml_assets.trips.request_columns import ZONE_CODES
 
 TOWN = np.random.default_rng(0).uniform(0.0, 12.0, (40, 2))
 """Zones 1 to 40 of a town, in miles."""

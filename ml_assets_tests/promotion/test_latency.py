@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from ml_assets.promotion.latency import measure_latency_ms
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 
 class Answering:

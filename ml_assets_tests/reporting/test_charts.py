@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ml_assets.evaluation.records import MetricsRecord, ModelRecord
-from ml_assets.reporting import charts, figure
+from ml_assets.reporting import chart_style, charts
 from ml_assets.trips.month import Month
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -114,7 +114,7 @@ def test_a_chart_is_a_small_png_800_pixels_wide(name):
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_title_names_the_months_and_the_synthetic_sample(name, monkeypatch):
     titles = []
-    encode = figure.to_png
+    encode = chart_style.to_png
 
     def note_title(figure):
         titles.append(figure.get_suptitle())
@@ -138,7 +138,7 @@ def test_the_best_model_is_highlighted_and_baselines_are_grey(monkeypatch):
     names = [label.get_text() for label in axes.get_yticklabels()]
     colours = [to_hex(bar.get_facecolor()) for bar in axes.patches]
     assert names[-1] == "a_rather_long_family_name_0", "the best is on top"
-    assert colours == [figure.GREY] * 3 + [figure.BLUE] * 6 + [figure.HIGHLIGHT]
+    assert colours == [chart_style.GREY] * 3 + [chart_style.BLUE] * 6 + [chart_style.HIGHLIGHT]
 
 
 def test_trips_outside_the_month_are_not_drawn(monkeypatch):

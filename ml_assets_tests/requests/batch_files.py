@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 from ml_assets.pipeline.predict import Model
 from ml_assets.training.families import FAMILIES
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
 NOW = datetime(2024, 5, 6, 12, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 
 from ml_assets.requests import column_names, request_files
 from ml_assets.requests.column_names import RequestFileError
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.requests.batch_files import GOOD, NOW, model, rows_of, some_trips, write
 
 PUBLISHED = {

@@ -12,7 +12,7 @@ from ml_assets.requests.fields import (
     unknown_field,
 )
 from ml_assets.requests.parse import InvalidRequest, Request, parse_request
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 GOOD = {
     "PULocationID": 74,

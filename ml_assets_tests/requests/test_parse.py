@@ -26,7 +26,7 @@ from ml_assets.requests.validate import (
     latest_pickup,
     requests_frame,
 )
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 NOW = datetime(2026, 11, 25, 17, 0, tzinfo=UTC)
 GOOD = {"PULocationID": 74, "DOLocationID": 75, "trip_distance": 2.5}

@@ -23,7 +23,7 @@ from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.serving.bundle import ModelCard, ServedModel
 from ml_assets.storage.model_version import FINGERPRINT, ModelVersion
 from ml_assets.training.families import FAMILIES
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 

@@ -24,7 +24,7 @@ from ml_assets.pipeline.serialization import OutdatedModel, load_stored, trusted
 from ml_assets.training.families import FAMILIES, OPTIONAL_FAMILIES, MissingPackage, family_named
 from ml_assets.training.families.base import MAX_ROUNDS
 from ml_assets.training.tune import TuningBudget, tune_and_fit
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
 
 EVERY = {**FAMILIES, **OPTIONAL_FAMILIES}

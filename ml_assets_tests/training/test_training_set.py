@@ -8,7 +8,7 @@ from ml_assets.storage.trip_store import MonthNotFound
 from ml_assets.training.training_set import TrainingSetError, build_training_set, load_trips
 from ml_assets.training.windows import choose_window
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 from ml_assets_tests.storage.stored_months import put_features, put_month, put_tables, store_at
 

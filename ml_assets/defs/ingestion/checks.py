@@ -14,7 +14,8 @@ from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import RULES, Finding, Verdict, history_before, is_settled
+from ml_assets.trips.quality.finding import Finding, Verdict
+from ml_assets.trips.quality.month_rejection import RULES, history_before, is_settled
 
 _RULES = {dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name): rule for rule in RULES}
 

@@ -24,7 +24,7 @@ from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.monitoring.retrain_rule import MIN_BREACHES, RECENT_MONTHS, LastRetraining, decide
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.retraining import last_applied, next_training
+from ml_assets.promotion.new_data import last_applied, next_training
 from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.trips.month import Clock, Month, utc_now
 

@@ -10,7 +10,7 @@ from ml_assets.defs.metadata import table
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.requests.fields import match_names, repeated_field, unknown_field
 from ml_assets.requests.validate import RULES
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 PREDICT_REQUESTS = "predict_requests"

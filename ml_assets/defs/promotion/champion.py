@@ -89,8 +89,8 @@ def champion_model(
     tracking: MlflowTracking,
 ) -> dg.MaterializeResult:
     """Decide on the leaderboard's best model and apply the decision in the registry."""
+    from ml_assets.promotion.decision import NoCandidate
     from ml_assets.promotion.evaluate import NotServable
-    from ml_assets.promotion.policy import NoCandidate
     from ml_assets.promotion.promote import promote_best
     from ml_assets.registry.registry import ConcurrentPromotion
 

@@ -27,7 +27,7 @@ from ml_assets.evaluation.records import (
 )
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.training.families import FAMILIES
-from ml_assets.trips.quality import Finding, Verdict, worst
+from ml_assets.trips.quality.finding import Finding, Verdict, worst
 
 if TYPE_CHECKING:
     import numpy as np

@@ -82,8 +82,8 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         trip_store: TripStoreResource,
         tracking: MlflowTracking,
     ) -> dg.MaterializeResult:
-        from ml_assets.registry.descriptions import describe_training, run_name
         from ml_assets.registry.log_training import log_evaluated_model
+        from ml_assets.registry.mlflow_descriptions import describe_training, run_name
         from ml_assets.reporting.model_charts import model_charts
         from ml_assets.training.train_and_evaluate import load_splits, train_and_evaluate
 

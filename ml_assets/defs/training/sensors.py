@@ -13,7 +13,7 @@ from ml_assets.defs.operations.run_tags import REQUEST_KEY_TAG
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.ingestion.ingest_plan import RunState, next_retry_at, run_key
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.retraining import (
+from ml_assets.promotion.new_data import (
     NextTraining,
     data_fingerprint,
     last_applied,
@@ -22,7 +22,7 @@ from ml_assets.promotion.retraining import (
 )
 from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.trips.month import Clock, utc_now
-from ml_assets.trips.quality import RULES
+from ml_assets.trips.quality.month_rejection import RULES
 
 NAME = "retrain_on_new_months"
 RETRAIN_JOB = "retrain"

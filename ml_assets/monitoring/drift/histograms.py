@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ml_assets.trips.rules import REQUEST_COLUMNS, ZONE_CODES
+from ml_assets.trips.request_columns import REQUEST_COLUMNS, ZONE_CODES
 from ml_assets.trips.zones import borough_by_location
 
 Counts = npt.NDArray[np.int64]

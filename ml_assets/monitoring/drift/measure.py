@@ -18,7 +18,7 @@ from ml_assets.monitoring.drift.records import DRIFT_LIMIT, DriftEntry, DriftRec
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 TABLE = "trip_features"
 

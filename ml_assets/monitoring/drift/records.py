@@ -8,7 +8,7 @@ from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import identity
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.quality.finding import Finding, Verdict
 
 DRIFT_LIMIT = 0.25
 """The conventional limit of a major shift (Siddiqi 2006). Green trips of 2023 stay below 0.12

@@ -9,7 +9,7 @@ import polars as pl
 
 from ml_assets.pipeline.features import MAX_MILES, MIN_MILES
 from ml_assets.pipeline.zone_map import fit_zone_map
-from ml_assets.trips.rules import REQUEST_COLUMNS, ZONE_CODES
+from ml_assets.trips.request_columns import REQUEST_COLUMNS, ZONE_CODES
 
 OUTLIER_RATIO = 3.0
 """A distance above this multiple of the expected one, or below its inverse, is an outlier. In 2023,

@@ -23,7 +23,7 @@ from ml_assets.serving.request_log.files import day_files, last_written
 from ml_assets.serving.request_log.reader import LogChunk, read_chunks
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 HOUR_OF_WEEK, DAYS_A_WEEK = "hour_of_week", 7

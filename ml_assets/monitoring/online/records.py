@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ml_assets.monitoring import MEASURED
 from ml_assets.monitoring.drift.records import DRIFT_LIMIT
 from ml_assets.storage.former_names import StoredRecord
-from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.quality.finding import Finding, Verdict
 
 OnlineStatus = Literal["measured", "nothing_served"]
 

@@ -11,7 +11,7 @@ from ml_assets.monitoring.retrain_rule import REMEDY, MonthlyValue
 from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import identity
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.target import TARGET
 
 TOLERANCE = 0.10

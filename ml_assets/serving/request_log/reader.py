@@ -14,7 +14,7 @@ import polars as pl
 from ml_assets.serving.request_log.files import day_files
 from ml_assets.serving.request_log.writer import DROPPED
 from ml_assets.storage import former_names
-from ml_assets.trips.rules import FIRST_ZONE, LAST_ZONE
+from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE
 from ml_assets.trips.target import TARGET
 
 COLUMNS: Final = {

@@ -30,7 +30,7 @@ from ml_assets.serving.request_log.files import (
     remove_old,
     restrict,
 )
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 FloatArray = npt.NDArray[np.float64]

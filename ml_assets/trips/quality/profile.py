@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import ZONE_CODES
+from ml_assets.trips.request_columns import ZONE_CODES
 from ml_assets.trips.target import TARGET
 
 SAME_TRIP = ("pickup_datetime", TARGET.name, "PULocationID", "DOLocationID", "trip_distance")

@@ -9,7 +9,7 @@ from ml_assets.trips.quality.bands import MIN_HISTORY, Band, ratio_band, share_b
 from ml_assets.trips.quality.finding import Finding, Verdict, within, worst
 from ml_assets.trips.quality.profile import KeptFigures, MonthProfile, unseen_share
 from ml_assets.trips.quality.volume_rules import REMEDY
-from ml_assets.trips.rules import ZONE_CODES
+from ml_assets.trips.request_columns import ZONE_CODES
 from ml_assets.trips.target import FEATURE_COLUMNS, TARGET
 
 MIN_TRIPS = 100
@@ -29,7 +29,7 @@ def no_leaky_columns(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
         return Finding(
             Verdict.FAIL,
             f"{', '.join(unknown)} may not be known when a ride is requested: drop it, or add it "
-            "to REQUEST_COLUMNS in ml_assets/trips/rules.py if every request has it",
+            "to REQUEST_COLUMNS in ml_assets/trips/request_columns.py if every request has it",
             len(unknown),
             0.0,
             0.0,

@@ -11,7 +11,7 @@ import pytest
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import RULES
+from ml_assets.trips.quality.month_rejection import RULES
 from ml_assets_tests.planted import FAULTS, publish, sample_month
 from ml_assets_tests.project import Project, open_project, settings_for
 

@@ -14,7 +14,7 @@ from ml_assets.monitoring.drift.records import DriftEntry, DriftRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord, Reference, Score
 from ml_assets.monitoring.retrain_rule import COOL_DOWN
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.retraining import next_training
+from ml_assets.promotion.new_data import next_training
 from ml_assets.trips.month import Month
 from ml_assets_tests.defs.ticks import Ticking, left_in_progress
 from ml_assets_tests.project import open_project, settings_for

@@ -12,7 +12,7 @@ from ml_assets.registry.artifacts import CHAMPION, load_pipeline, log_pipeline, 
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.project import Project, open_project, settings_for
 from ml_assets_tests.published_months import publish, published_month
 from ml_assets_tests.training.sample_trips import trips_of

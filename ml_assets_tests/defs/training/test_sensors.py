@@ -11,7 +11,7 @@ from ml_assets.defs.operations.run_tags import FAILURE_TAG, REQUEST_KEY_TAG, TRA
 from ml_assets.defs.training.sensors import QUIET_SECONDS, retraining_sensor
 from ml_assets.ingestion import InvalidFile, SourceUnavailable
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.retraining import next_training
+from ml_assets.promotion.new_data import next_training
 from ml_assets.registry import TrackingUnavailable
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month

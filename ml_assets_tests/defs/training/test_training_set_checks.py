@@ -21,7 +21,7 @@ from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.training_set_checks import no_split_overlap, zone_pair_coverage
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality import Verdict
+from ml_assets.trips.quality.finding import Verdict
 from ml_assets_tests.project import Project, open_project, settings_for
 
 MODELS = ("linear_regression", "xgboost")

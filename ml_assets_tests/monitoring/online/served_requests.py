@@ -8,7 +8,7 @@ import polars as pl
 
 from ml_assets.requests.parse import columns_of
 from ml_assets.serving.request_log.writer import LoggedRequest, RequestLog
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 
 def at(day: date, hour: int = 12) -> datetime:

@@ -20,7 +20,7 @@ from ml_assets.monitoring.online.records import (
 from ml_assets.reporting.monitoring_charts import online_days
 from ml_assets.serving.request_log.files import day_file
 from ml_assets.serving.request_log.reader import read_chunks
-from ml_assets.trips.quality import Verdict
+from ml_assets.trips.quality.finding import Verdict
 from ml_assets_tests.monitoring.online.served_requests import serve
 from ml_assets_tests.monitoring.watched_months import (
     PLANTED,

@@ -15,7 +15,7 @@ from ml_assets.monitoring.performance.records import (
 )
 from ml_assets.pipeline import predict
 from ml_assets.reporting.monitoring_charts import error_lines
-from ml_assets.trips.quality import Verdict
+from ml_assets.trips.quality.finding import Verdict
 from ml_assets_tests.monitoring.watched_months import (
     TRAINING_MONTHS,
     champion_of,

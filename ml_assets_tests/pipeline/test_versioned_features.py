@@ -10,11 +10,11 @@ from sklearn.base import clone
 from ml_assets.pipeline import encoders, features, trip_tables
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.explain import expected_miles, explain
-from ml_assets.pipeline.feature_registry import Feature, FeatureRegistry, UnknownFeature
 from ml_assets.pipeline.serialization import OutdatedModel, load_stored
+from ml_assets.pipeline.versioned_features import Feature, FeatureRegistry, UnknownFeature
 from ml_assets.serving.fast_predict import enable_fast_path
 from ml_assets.training.families import FAMILIES
-from ml_assets.trips.rules import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
 REQUESTS = list(REQUEST_COLUMNS)

@@ -32,7 +32,7 @@ from ml_assets.promotion.paired_bootstrap import paired_bootstrap
 from ml_assets.promotion.slice_guardrails import compare_slices
 from ml_assets.secrets import ShownError
 from ml_assets.storage.model_version import ModelVersion
-from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.target import TARGET
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ml_assets.backtesting.records import BacktestEntry, BacktestRecord
 from ml_assets.cli.backtest import print_backtest
-from ml_assets.cli.next_steps import executable, given_variables, next_command
+from ml_assets.cli.command_lines import executable, given_variables, next_command
 from ml_assets.cli.tables import print_table
 from ml_assets.config.environment import variable_names
 from ml_assets.config.settings import Settings, read_settings

@@ -1,4 +1,4 @@
-"""``python -m ml_assets.serving.candidate``: serve one bundle to the process that started this one.
+"""``python -m ml_assets.serving.single_bundle``: serve one bundle to the parent process.
 
 A module of its own, because it imports neither MLflow nor what trains: it is up in half a second.
 """

@@ -17,18 +17,18 @@ from ml_assets.evaluation.records import (
     TrainingSet,
 )
 from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
-from ml_assets.promotion.evaluate import Evaluator
-from ml_assets.promotion.policy import (
+from ml_assets.promotion.decision import (
     Candidate,
     CandidateEvaluation,
     NoCandidate,
     Promotion,
     PromotionInputs,
 )
-from ml_assets.promotion.policy import decide as decide_on
+from ml_assets.promotion.decision import decide as decide_on
+from ml_assets.promotion.evaluate import Evaluator
 from ml_assets.promotion.slice_guardrails import SliceGuardrail
 from ml_assets.storage.model_version import ManualOverride, ModelVersion
-from ml_assets.trips.quality import Finding, Verdict
+from ml_assets.trips.quality.finding import Finding, Verdict
 
 TRIPS = 1200
 TEST_MONTH = "2023-03"

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from ml_assets.storage.atomic import StorageError
-from ml_assets.storage.faults import storage_error_message, translate_storage_errors
+from ml_assets.storage.error_messages import storage_error_message, translate_storage_errors
 
 LOCKED = sqlite3.OperationalError("database is locked")
 

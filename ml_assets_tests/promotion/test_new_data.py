@@ -3,7 +3,7 @@
 import pytest
 
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.retraining import (
+from ml_assets.promotion.new_data import (
     data_fingerprint,
     last_applied,
     new_data_since,
