@@ -15,7 +15,7 @@ from benchmarks.published_months import VARIABLE, real_trips
 from benchmarks.reporting import print_section, write_section
 
 SECTIONS = {
-    "quality": "RMSE on months that nobody tuned on, against the course's XGBoost",
+    "quality": "RMSE on unseen months, against the course's XGBoost",
     "preparation": "from raw file to features, against decoding alone and the course's pandas",
     "orchestration": "the Materialize button and the command, against one plain process",
     "readiness": "how much later `dagster dev` is ready than an empty project's",

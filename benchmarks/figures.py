@@ -57,7 +57,7 @@ class Section:
     Attributes:
         figures: what was measured.
         trips: where the trips came from; says so when they are synthetic.
-        notes: what a reader has to know to judge the figures.
+        notes: What a reader has to know about the figures.
     """
 
     figures: list[Figure]

@@ -1,4 +1,4 @@
-"""A client light enough not to be what is measured: HTTP/1.1 on raw sockets, kept alive."""
+"""A light HTTP/1.1 client on raw sockets, so that the client is not the bottleneck."""
 
 import json
 import re
@@ -12,11 +12,11 @@ from typing import Any
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _READ_BYTES = 1 << 18
-_ANSWER_SECONDS = 60.0
+_RESPONSE_SECONDS = 60.0
 
 
 def post(path: str, content: Any) -> bytes:
-    """The bytes of a POST request with a JSON body."""
+    """Return the bytes of a POST request with a JSON body."""
     body = json.dumps(content).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -26,23 +26,23 @@ def post(path: str, content: Any) -> bytes:
 
 
 class Connection:
-    """A connection that is kept alive, one request after the other.
+    """A keep-alive connection for one request at a time.
 
     Args:
-        port: On 127.0.0.1.
+        port: Port on 127.0.0.1.
     """
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_SECONDS)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=_RESPONSE_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._pieces: list[bytes] = []
         self._missing: int | None = None
 
-    def ask(self, request: bytes) -> bytes:
-        """Send a request and wait for its answer; returns the body.
+    def send(self, request: bytes) -> bytes:
+        """Send a request, and return the body of the response.
 
         Raises:
-            RuntimeError: when the status is not 200, or the connection ends.
+            RuntimeError: The status is not 200, or the server closed the connection.
         """
         self.socket.sendall(request)
         while (body := self.receive()) is None:
@@ -50,14 +50,14 @@ class Connection:
         return body
 
     def receive(self) -> bytes | None:
-        """Read what has arrived; the answer's body once it is whole, else None.
+        """Read available bytes; return the body once it is complete, else None.
 
         Raises:
-            RuntimeError: as :meth:`ask`.
+            RuntimeError: See :meth:`send`.
         """
         piece = self.socket.recv(_READ_BYTES)
         if not piece:
-            raise RuntimeError("the server ended the connection")
+            raise RuntimeError("the server closed the connection")
         self._pieces.append(piece)
         if self._missing is None:
             so_far = b"".join(self._pieces)
@@ -66,7 +66,7 @@ class Connection:
                 return None
             length = _LENGTH.search(head)
             if not head.startswith(b"HTTP/1.1 200") or length is None:
-                raise RuntimeError(f"no good answer: {so_far[:500]!r}")
+                raise RuntimeError(f"not a valid response: {so_far[:500]!r}")
             self._pieces = [body]
             self._missing = int(length[1]) - len(body)
         else:
@@ -78,41 +78,41 @@ class Connection:
         return whole
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.socket.close()
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a server bore.
+    """Result of a load test.
 
     Attributes:
-        answers: Good answers.
-        seconds: Wall time they took.
-        client_seconds: Processor time of the client in them.
+        responses: Number of valid responses.
+        seconds: Wall time.
+        client_seconds: CPU time of the client.
     """
 
-    answers: int
+    responses: int
     seconds: float
     client_seconds: float
 
     @property
-    def answers_a_second(self) -> float:
+    def responses_per_second(self) -> float:
         """Throughput."""
-        return self.answers / self.seconds
+        return self.responses / self.seconds
 
     @property
     def client_share(self) -> float:
-        """Share of one core that the client was busy; near 1, it was the bottleneck."""
+        """Share of one core used by the client; near 1, it was the bottleneck."""
         return self.client_seconds / self.seconds
 
 
 def latencies(connection: Connection, requests: Sequence[bytes]) -> list[float]:
-    """Milliseconds of each request, asked one after the other."""
+    """Return the latency of each request in milliseconds, sent one after the other."""
     taken = []
     for request in requests:
         begun = time.perf_counter()
-        connection.ask(request)
+        connection.send(request)
         taken.append(1000 * (time.perf_counter() - begun))
     return taken
 
@@ -120,17 +120,17 @@ def latencies(connection: Connection, requests: Sequence[bytes]) -> list[float]:
 def saturate(
     port: int, requests: Sequence[bytes], connections: int, seconds: float, max_requests: int
 ) -> Load:
-    """Keep so many connections busy, each with one request after the other.
+    """Keep a number of connections busy, each with one request at a time.
 
     Args:
-        port: On 127.0.0.1.
-        requests: Sent in turn, over and over.
-        connections: Kept alive, driven by this one thread.
-        seconds: For about so long.
+        port: Port on 127.0.0.1.
+        requests: Requests, sent in turn and repeatedly.
+        connections: Number of keep-alive connections, all driven by this thread.
+        seconds: Approximate duration.
         max_requests: Maximum number of requests.
 
     Raises:
-        RuntimeError: as :meth:`Connection.ask`.
+        RuntimeError: See :meth:`Connection.send`.
     """
     opened = {one.socket.fileno(): one for one in (Connection(port) for _ in range(connections))}
     following = cycle(requests)
@@ -140,27 +140,27 @@ def saturate(
                 poll.register(number, select.EPOLLIN)
                 one.socket.sendall(next(following))
             begun, busy = time.perf_counter(), time.process_time()
-            answers = 0
+            responses = 0
             for one in _ready(poll, opened):
                 if one.receive() is None:
                     continue
-                answers += 1
-                if answers >= max_requests or time.perf_counter() - begun >= seconds:
+                responses += 1
+                if responses >= max_requests or time.perf_counter() - begun >= seconds:
                     break
                 one.socket.sendall(next(following))
-            return Load(answers, time.perf_counter() - begun, time.process_time() - busy)
+            return Load(responses, time.perf_counter() - begun, time.process_time() - busy)
     finally:
         for one in opened.values():
             one.close()
 
 
 def _ready(poll: select.epoll, opened: dict[int, Connection]) -> Iterator[Connection]:
-    """Connections on which something has arrived.
+    """Yield connections with available bytes.
 
     Raises:
-        RuntimeError: when nothing arrives for long.
+        RuntimeError: There is no response within the time limit.
     """
-    while events := poll.poll(_ANSWER_SECONDS):
+    while events := poll.poll(_RESPONSE_SECONDS):
         for number, _ in events:
             yield opened[number]
-    raise RuntimeError(f"no answer in {_ANSWER_SECONDS:.0f} s")
+    raise RuntimeError(f"no response in {_RESPONSE_SECONDS:.0f} s")

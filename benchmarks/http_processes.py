@@ -25,7 +25,7 @@ class HttpServer:
     Attributes:
         port: On 127.0.0.1.
         seconds: From the start of its process to its first good answer.
-        session: Of its process and all that it has started.
+        session: Process group of the server and its children.
     """
 
     port: int
@@ -91,7 +91,7 @@ def _answers(port: int, request: bytes) -> bool:
     except OSError:
         return False
     try:
-        connection.ask(request)
+        connection.send(request)
     except (OSError, RuntimeError):
         return False
     finally:

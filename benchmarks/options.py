@@ -1,4 +1,4 @@
-"""How a benchmark is to be run."""
+"""Options of a benchmark run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Options:
-    """What a section is given.
+    """Options of a section.
 
     Attributes:
-        scratch: an empty folder; removed afterwards.
-        say: tells the person who waits what is being done.
-        thorough: also take the measurements that need many minutes.
-        rounds: repeat timings this often; None for the section's own number.
+        scratch: Empty folder, removed afterwards.
+        say: Reports progress.
+        thorough: Whether to include measurements of many minutes.
+        rounds: Number of repetitions of timings; None for the section's own number.
     """
 
     scratch: Path
@@ -22,5 +22,5 @@ class Options:
     rounds: int | None = None
 
     def rounds_or(self, default: int) -> int:
-        """How often to repeat a timing."""
+        """Return the number of repetitions of a timing."""
         return self.rounds or default

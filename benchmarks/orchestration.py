@@ -1,4 +1,4 @@
-"""What the asset graph costs: pressed or commanded, against its functions in a plain process."""
+"""Cost of the asset graph, from the UI and the command, against a plain process."""
 
 import statistics
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, Section
+from benchmarks.materialize_all import materialize_all
 from benchmarks.options import Options
-from benchmarks.press import materialize_all
 from benchmarks.servers import serving
 from benchmarks.subprocesses import REPOSITORY, last_json, run_alone
 from benchmarks.timeline import breakdown, run_name
@@ -23,9 +23,9 @@ ROUNDS = 3
 CLI = "from ml_assets.cli import main; main()"
 OVERHEAD_SHARE = 0.10
 SECONDS_A_STEP = 0.5
-PRESS, COMMAND = "Materialize all… → All", "`ml-assets run`"
+BUTTON, COMMAND = "Materialize all… → All", "`ml-assets run`"
 NOTES = [
-    f"{PRESS}: the UI's own GraphQL mutation to `ml-assets dev` on an empty home, from the "
+    f"{BUTTON}: the UI's own GraphQL mutation to `ml-assets dev` on an empty home, from the "
     "mutation until the backfill and all its runs have succeeded, polled every 0.2 s.",
     f"{COMMAND}: an empty home too, from process start to exit. Both with MLflow, charts, metadata "
     "and every check.",
@@ -76,11 +76,11 @@ class Plain:
 def measure(options: Options) -> Section:
     """All three in turn, each on an empty home."""
     plain: list[Plain] = []
-    timed: dict[str, list[Timed]] = {PRESS: [], COMMAND: []}
+    timed: dict[str, list[Timed]] = {BUTTON: [], COMMAND: []}
     rounds = options.rounds_or(ROUNDS)
     for turn in range(rounds):
         plain.append(_plain(options.scratch / f"plain_{turn}"))
-        timed[PRESS].append(_pressed(options.scratch / f"press_{turn}"))
+        timed[BUTTON].append(_clicked(options.scratch / f"press_{turn}"))
         timed[COMMAND].append(_commanded(options.scratch / f"command_{turn}"))
         options.say(
             f"round {turn + 1} of {rounds}: plain {plain[-1].seconds:.1f} s, "
@@ -98,7 +98,7 @@ def measure(options: Options) -> Section:
         for (way, taken), figure in zip(timed.items(), figures, strict=True)
     ]
     trips = "SYNTHETIC sample (by design: it is what the Materialize button runs on first)"
-    return Section(figures, trips, [*NOTES, _breakdown_note(timed[PRESS])])
+    return Section(figures, trips, [*NOTES, _breakdown_note(timed[BUTTON])])
 
 
 def _overhead(way: str, taken: list[Timed], plain: list[Plain]) -> Figure:
@@ -141,20 +141,20 @@ def _commanded(home: Path) -> Timed:
     return Timed(seconds, runs, _rounded(inside | rest))
 
 
-def _pressed(home: Path) -> Timed:
+def _clicked(home: Path) -> Timed:
     home.mkdir()
     log = home / "server.log"
     with serving(["ml-assets", "dev"], _home(home), REPOSITORY, log, min_assets=1) as server:
-        pressed, green = materialize_all(server)
+        launched, ended = materialize_all(server)
     runs = _runs(home)
-    return Timed(green - pressed, runs, _rounded(breakdown(runs, pressed, green)))
+    return Timed(ended - launched, runs, _rounded(breakdown(runs, launched, ended)))
 
 
-def _breakdown_note(pressed: list[Timed]) -> str:
-    """The breakdown of the press with the median time, as a sentence."""
-    middle = sorted(pressed, key=lambda one: one.seconds)[len(pressed) // 2]
+def _breakdown_note(taken: list[Timed]) -> str:
+    """Return the breakdown of the run with the median time, as a sentence."""
+    middle = sorted(taken, key=lambda one: one.seconds)[len(taken) // 2]
     parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in middle.breakdown.items())
-    return f"A press of {middle.seconds:.1f} s: {parts}."
+    return f"The button's {middle.seconds:.1f} s: {parts}."
 
 
 def _runs(home: Path) -> list[dict[str, Any]]:

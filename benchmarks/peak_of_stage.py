@@ -31,7 +31,7 @@ def peak_megabytes() -> float:
 
 
 def run_graph(settings: Settings, first: Month, last: Month, *, with_training_set: bool) -> None:
-    """Ingest the months; then choose them for training, if that is asked for."""
+    """Ingest the months, then build the training set if requested."""
     instance = open_instance(settings)
     definitions = assemble(settings)
     quiet: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
@@ -44,7 +44,7 @@ def run_graph(settings: Settings, first: Month, last: Month, *, with_training_se
         },
     )
     if with_training_set:
-        # A run of one asset brings its checks along, as a press does.
+        # A run of one asset includes its checks, as in the UI.
         definitions.resolve_job_def("train_models").execute_in_process(
             instance=instance, run_config=quiet, asset_selection=[dg.AssetKey("training_set")]
         )

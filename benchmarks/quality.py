@@ -1,4 +1,4 @@
-"""RMSE on a month that nobody tuned on, against the course's XGBoost protocol on the same trips."""
+"""RMSE on an unseen month, against the course's XGBoost protocol on the same trips."""
 
 from typing import TYPE_CHECKING, Any
 

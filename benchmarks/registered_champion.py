@@ -1,4 +1,4 @@
-"""A champion in a registry of its own, and requests to ask it."""
+"""A champion in its own registry, and requests for it."""
 
 import math
 import os
@@ -42,7 +42,7 @@ class RegisteredChampion:
     requests: pd.DataFrame
 
     def bodies(self, count: int) -> list[dict[str, Any]]:
-        """The first so many requests, as JSON has them."""
+        """Return the first requests as JSON values."""
         first = self.requests.head(count)
         columns = {
             name: [value.item() for value in first[name].to_numpy()]
@@ -85,7 +85,7 @@ def open_champion(variables: dict[str, str], trips: PublishedMonths) -> Register
 
     Args:
         variables: The project's settings, ``MLFLOW_TRACKING_URI`` among them.
-        trips: Where the asked month comes from.
+        trips: Source of the month of the requests.
     """
     import mlflow
 

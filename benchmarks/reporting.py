@@ -1,4 +1,4 @@
-"""Where figures go: a table for people, ``results.json`` for machines."""
+"""Output of the figures: a table, and ``results.json``."""
 
 import json
 import os

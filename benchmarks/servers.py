@@ -1,4 +1,4 @@
-"""``dagster dev`` and its like as processes: how soon they answer, and an end to all of them."""
+"""``dagster dev`` and ``ml-assets dev`` as processes: start, time until ready, stop."""
 
 import contextlib
 import os
@@ -32,33 +32,33 @@ class Server:
     """A UI with its daemon and code server.
 
     Attributes:
-        address: where it listens.
-        log: what it has printed.
-        ready_seconds: from its start to the first answer with everything loaded.
+        address: Its URL.
+        log: File of its output.
+        ready_seconds: Time from its start until everything is loaded.
     """
 
     address: str
     log: Path
     ready_seconds: float = 0.0
 
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """The data of a GraphQL answer.
+    def query(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Run a GraphQL query and return its data.
 
         Raises:
-            RuntimeError: when GraphQL answers with errors.
-            requests.RequestException: when there is no answer.
+            RuntimeError: The response has errors.
+            requests.RequestException: There is no response.
         """
-        question = {"query": query, "variables": variables}
-        response = requests.post(f"{self.address}/graphql", json=question, timeout=30)
+        body = {"query": query, "variables": variables}
+        response = requests.post(f"{self.address}/graphql", json=body, timeout=30)
         response.raise_for_status()
-        answer: dict[str, Any] = response.json()
-        if answer.get("errors"):
-            raise RuntimeError(f"GraphQL: {answer['errors']}")
-        data: dict[str, Any] = answer["data"]
+        content: dict[str, Any] = response.json()
+        if content.get("errors"):
+            raise RuntimeError(f"GraphQL: {content['errors']}")
+        data: dict[str, Any] = content["data"]
         return data
 
     def last_output(self) -> str:
-        """The end of what it printed."""
+        """Return the end of its output."""
         return self.log.read_text()[-2000:]
 
 
@@ -73,14 +73,14 @@ def serving(
     """Run a UI until the block ends; it is entered once the code location is loaded.
 
     Args:
-        command: a script beside this interpreter, with its arguments; ``--port`` is added.
-        variables: see :func:`environment_with`.
-        folder: where it is started.
-        log: gets its output.
+        command: Script of this environment with its arguments; ``--port`` is added.
+        variables: See :func:`environment_with`.
+        folder: Working directory.
+        log: File for its output.
         min_assets: Number of assets in GraphQL at which the server counts as ready.
 
     Raises:
-        RuntimeError: when it ends or is not ready in time.
+        RuntimeError: It ends, or is not ready in time.
     """
     port = _free_port()
     script = str(Path(sys.executable).parent / command[0])
@@ -114,20 +114,20 @@ def _free_port() -> int:
 
 def _is_ready(server: Server, min_assets: int) -> bool:
     try:
-        answer = server.ask(_LOADED)
+        loaded = server.query(_LOADED)
     except requests.RequestException:
         return False
-    entries = answer["workspaceOrError"].get("locationEntries", [])
+    entries = loaded["workspaceOrError"].get("locationEntries", [])
     if not entries or any(entry["loadStatus"] != "LOADED" for entry in entries):
         return False
     for entry in entries:
         if entry["locationOrLoadError"]["__typename"] != "RepositoryLocation":
             raise RuntimeError(f"the code location does not load: {server.last_output()}")
-    return len(answer["assetNodes"]) >= min_assets
+    return len(loaded["assetNodes"]) >= min_assets
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """As Ctrl-C does; whatever of its process group is left after that is killed."""
+    """Send SIGINT, as Ctrl-C does; then kill the rest of its process group."""
     process.send_signal(signal.SIGINT)
     try:
         process.wait(STOP_SECONDS)

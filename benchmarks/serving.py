@@ -42,7 +42,7 @@ OUR_OPTIONS = ["--no-access-log", "--no-server-header"]
 
 @dataclass(frozen=True)
 class Peer:
-    """A server and what to ask it.
+    """A server and its requests.
 
     Attributes:
         server: Where it answers.
@@ -104,7 +104,7 @@ def _require_same_answers(champion: RegisteredChampion, peers: Mapping[str, Peer
     minutes = champion.pipeline.predict(champion.requests.head(SINGLES))
     for name, read in ((OURS, _our_minutes), (MLFLOW, _mlflow_minutes)):
         connection = Connection(peers[name].server.port)
-        answers = [read(connection.ask(request)) for request in peers[name].singles[:100]]
+        answers = [read(connection.send(request)) for request in peers[name].singles[:100]]
         connection.close()
         if answers != minutes[:100].tolist():
             raise RuntimeError(f"{name} does not answer what the pipeline predicts")
@@ -155,14 +155,18 @@ def _throughput(peers: Mapping[str, Peer], options: Options) -> list[Figure]:
             )
         options.say(
             f"load, round {turn + 1}: "
-            + ", ".join(f"{name} {one[-1].answers_a_second:.0f}/s" for name, one in loads.items())
+            + ", ".join(
+                f"{name} {one[-1].responses_per_second:.0f}/s" for name, one in loads.items()
+            )
         )
     for name, taken in loads.items():
         used[name] += peers[name].server.processor_seconds()
         used[name] *= 1000 / sum(one.answers for one in taken)
-    rates = {name: statistics.median(one.answers_a_second for one in loads[name]) for name in loads}
+    rates = {
+        name: statistics.median(one.responses_per_second for one in loads[name]) for name in loads
+    }
     detail = {
-        "answers_a_second": {name: round(rate, 1) for name, rate in rates.items()},
+        "responses_per_second": {name: round(rate, 1) for name, rate in rates.items()},
         "client_share_of_a_core": {
             name: round(max(one.client_share for one in taken), 2) for name, taken in loads.items()
         },
@@ -196,7 +200,7 @@ def _long_list(port: int, champion: RegisteredChampion, options: Options) -> Fig
     seconds: dict[str, list[float]] = {"http": [], "pipeline": []}
     for _ in range(options.rounds_or(LIST_ROUNDS)):
         begun = time.perf_counter()
-        connection.ask(request)
+        connection.send(request)
         predicted_at = time.perf_counter()
         champion.pipeline.predict(frame)
         seconds["http"].append(predicted_at - begun)
@@ -262,7 +266,7 @@ def _mlflow_minutes(body: bytes) -> float:
 
 
 def _predictions(connection: Connection, request: bytes) -> Sequence[Mapping[str, Any]]:
-    answered: list[dict[str, Any]] = json.loads(connection.ask(request))["predictions"]
+    answered: list[dict[str, Any]] = json.loads(connection.send(request))["predictions"]
     return answered
 
 

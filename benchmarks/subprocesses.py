@@ -1,4 +1,4 @@
-"""Running a piece of the project in a process of its own, on an empty home."""
+"""Run a part of the project in a separate process."""
 
 import json
 import os
@@ -14,10 +14,10 @@ _OURS = ("ML_ASSETS_", "DAGSTER_", "MLFLOW_")
 
 
 def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment, with these as its only variables of the project's tools.
+    """Return this process's environment with other variables of the project and its tools.
 
     Args:
-        variables: the only ``ML_ASSETS_…``, ``DAGSTER_…`` and ``MLFLOW_…`` there are to be.
+        variables: Replace all ``ML_ASSETS_…``, ``DAGSTER_…`` and ``MLFLOW_…`` variables.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return {**kept, **variables}
@@ -31,12 +31,12 @@ def run_alone(
     """Run ``python <arguments>``; returns wall seconds and standard output.
 
     Args:
-        arguments: after the interpreter.
-        variables: see :func:`environment_with`.
-        on_start: told the process's id once it runs.
+        arguments: Arguments of the interpreter.
+        variables: See :func:`environment_with`.
+        on_start: Called with the process id after the start.
 
     Raises:
-        RuntimeError: when it fails; with the end of its standard error.
+        RuntimeError: It fails; the message has the end of its standard error.
     """
     begun = time.perf_counter()
     process = subprocess.Popen(
@@ -57,5 +57,5 @@ def run_alone(
 
 
 def last_json(output: str) -> Any:
-    """The JSON value on the last line of a process's output."""
+    """Parse the JSON value on the last line of a process's output."""
     return json.loads(output.strip().splitlines()[-1])

@@ -18,7 +18,7 @@ def breakdown(runs: Sequence[Mapping[str, Any]], begun: float, ended: float) -> 
     Args:
         runs: As ``benchmarks.dagster_runs`` prints them.
         begun: Seconds since the epoch.
-        ended: Likewise.
+        ended: Seconds since the epoch.
     """
     spans = [span for run in runs for span in _spans(run)]
     moments = sorted(

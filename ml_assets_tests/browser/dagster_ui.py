@@ -27,7 +27,7 @@ Awaited = TypeVar("Awaited")
 
 @dataclass(frozen=True)
 class Launch:
-    """What a press started: a backfill, or a single run where one run is enough."""
+    """What *Materialize* started: a backfill, or a single run."""
 
     id: str
     status: str
@@ -43,12 +43,12 @@ class DagsterUi:
         self._ticked = 0.0
 
     def printed_address(self) -> str:
-        """The page that ``ml-assets dev`` told to open."""
+        """The URL that ``ml-assets dev`` printed."""
         (printed,) = re.findall(r"^ +(http://\S+)$", self.log.read_text(), re.MULTILINE)
         return printed
 
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """The data of a GraphQL answer."""
+    def query(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The data of a GraphQL response."""
         answer = requests.post(
             f"{self.address}/graphql", json={"query": query, "variables": variables}, timeout=30
         )
@@ -58,7 +58,7 @@ class DagsterUi:
 
     def newest_launch(self) -> Launch | None:
         """The newest backfill, or run outside of a backfill; None when nothing was launched."""
-        feed = self.ask(
+        feed = self.query(
             "{ runsFeedOrError(limit: 1, view: ROOTS)"
             " { ... on RunsFeedConnection { results { id runStatus } } } }"
         )["runsFeedOrError"]["results"]
@@ -77,7 +77,7 @@ class DagsterUi:
 
     def launch_job(self, job: str) -> str:
         """Launch a job with its defaults; returns the run's id."""
-        launched = self.ask(
+        launched = self.query(
             "mutation($job: String!) { launchPipelineExecution(executionParams: {selector:"
             ' {repositoryLocationName: "ml_assets", repositoryName: "__repository__",'
             " pipelineName: $job}, runConfigData: {}}) { __typename"
@@ -89,11 +89,13 @@ class DagsterUi:
 
     def terminate(self, run_id: str) -> None:
         """Cancel a run."""
-        self.ask("mutation($run: String!) { terminateRun(runId: $run) { __typename } }", run=run_id)
+        self.query(
+            "mutation($run: String!) { terminateRun(runId: $run) { __typename } }", run=run_id
+        )
 
     def answers_of(self, run_id: str) -> list[dict[str, Any]]:
         """What a run of ``predict_requests`` has answered, from the JSON of its step's output."""
-        events = self.ask(
+        events = self.query(
             "query ($run: ID!) { runOrError(runId: $run) { ... on Run { eventConnection { events {"
             " ... on ExecutionStepOutputEvent { metadataEntries { label"
             " ... on JsonMetadataEntry { jsonString } } } } } } } }",
@@ -104,15 +106,15 @@ class DagsterUi:
         return json.loads(found)
 
     def ended_as(self, run_id: str) -> str | None:
-        """How a run ended; None while it goes on."""
-        status = self.ask(
+        """Final status of a run; None while it is in progress."""
+        status = self.query(
             "query($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }", run=run_id
         )["runOrError"]["status"]
         return status if status in ENDED else None
 
     def retry_of(self, run_id: str) -> str | None:
-        """The run that took up another by itself; None when there is none."""
-        runs = self.ask(
+        """The automatic retry of a run; None when there is none."""
+        runs = self.query(
             "query($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags})"
             " { ... on Runs { results { runId } } } }",
             tags=[{"key": "dagster/parent_run_id", "value": run_id}],
@@ -121,7 +123,7 @@ class DagsterUi:
 
     def worker_of(self, run_id: str) -> int | None:
         """The process that executes a run; None while there is none."""
-        events = self.ask(
+        events = self.query(
             "query($run: ID!) { logsForRun(runId: $run) { ... on EventConnection"
             " { events { ... on MessageEvent { message } } } } }",
             run=run_id,
@@ -133,7 +135,7 @@ class DagsterUi:
 
     def unhealthy_daemons(self) -> list[str]:
         """Daemons that should send heartbeats and do not."""
-        daemons = self.ask(
+        daemons = self.query(
             "{ instance { daemonHealth { allDaemonStatuses { daemonType healthy required } } } }"
         )["instance"]["daemonHealth"]["allDaemonStatuses"]
         return [d["daemonType"] for d in daemons if d["required"] and not d["healthy"]]
@@ -161,7 +163,7 @@ class DagsterUi:
 
     def failures(self) -> list[str]:
         """Failed runs with their failed steps, for the message of a failing test."""
-        runs = self.ask(
+        runs = self.query(
             "{ runsOrError(filter: {statuses: [FAILURE, CANCELED]}) { ... on Runs { results"
             " { runId status stepStats { stepKey status } } } } }"
         )["runsOrError"]["results"]
@@ -173,7 +175,7 @@ class DagsterUi:
 
     def not_green(self) -> list[str]:
         """Assets without a materialization, or with partitions missing or failed."""
-        nodes = self.ask(
+        nodes = self.query(
             "{ assetNodes { assetKey { path } assetMaterializations(limit: 1) { timestamp }"
             " partitionStats { numPartitions numMaterialized numFailed } } }"
         )["assetNodes"]
@@ -234,7 +236,7 @@ def wait_for(look: Callable[[], Awaited | None], seconds: float, what: str) -> A
 def _is_ready(ui: DagsterUi, process: subprocess.Popen) -> bool:
     assert process.poll() is None, f"ml-assets dev ended: {ui.log.read_text()[-2000:]}"
     try:
-        return bool(ui.ask("{ assetNodes { id } }")["assetNodes"])
+        return bool(ui.query("{ assetNodes { id } }")["assetNodes"])
     except requests.ConnectionError:
         return False
 

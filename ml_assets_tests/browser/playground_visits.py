@@ -1,4 +1,4 @@
-"""The playground as a person has it: a tab that may talk with nobody but the service."""
+"""Visits to the playground: a browser tab that may only reach the service."""
 
 import json
 import threading
@@ -88,7 +88,7 @@ class Visit:
     pictures: "Pictures"
 
     def picture(self, name: str) -> None:
-        """Keep what is to be seen."""
+        """Take a screenshot."""
         self.pictures.take(self.page, f"playground_{name}")
 
     def field(self, label: str) -> "Locator":
@@ -105,7 +105,7 @@ class Visit:
         return self.predicting(self.page.get_by_role("button", name="Predict", exact=True).click)
 
     def predicting(self, act: Any) -> dict[str, Any]:
-        """What the page sent when something was done, once its answer is to be seen."""
+        """Return what the page sent, once the response is shown."""
         with self.page.expect_response(lambda answer: "/predict?" in answer.url) as caught:
             act()
         caught.value.finished()
@@ -140,7 +140,7 @@ class LocalService:
         return self
 
     def stop(self) -> None:
-        """Until nobody answers."""
+        """Wait until the service is down."""
         self._server.should_exit = True
         self._thread.join(START_SECONDS)
         assert not self._thread.is_alive()

@@ -86,7 +86,7 @@ def test_latest_after_all_ends_green(ui, page, pictures, all_pressed):
 
 def test_the_documented_call_predicts_and_the_run_shows_it(ui, page, pictures, all_pressed):
     body = json.loads(shlex.split(curl_command("/graphql"))[-1])
-    run_id = ui.ask(body["query"], **body["variables"])["launchRun"]["run"]["id"]
+    run_id = ui.query(body["query"], **body["variables"])["launchRun"]["run"]["id"]
     ended = wait_for(lambda: ui.ended_as(run_id), START_SECONDS, "the end of the prediction")
     assert ended == "SUCCESS"
     [answer] = ui.answers_of(run_id)

@@ -65,7 +65,7 @@ def decision_on(ui, log, month):
 
 
 def runs_of(ui, job):
-    runs = ui.ask(
+    runs = ui.query(
         "query($job: String!) { runsOrError(filter: {pipelineName: $job})"
         " { ... on Runs { results { runId status } } } }",
         job=job,

@@ -74,7 +74,7 @@ class Watched:
             f'{{repositoryName: "__repository__", repositoryLocationName: "ml_assets",'
             f' sensorName: "{name}"}}'
         )
-        return self.ui.ask(
+        return self.ui.query(
             f"{{ sensorOrError(sensorSelector: {selector}) {{ ... on Sensor {{ id"
             " sensorState { status ticks(limit: 1) { status skipReason } } } } }"
         )["sensorOrError"]
@@ -87,7 +87,7 @@ class Watched:
         """
 
         def stays_off():
-            self.ui.ask(
+            self.ui.query(
                 "mutation($id: String!) { stopSensor(id: $id) { __typename } }",
                 id=self.sensor(name)["id"],
             )
@@ -119,7 +119,7 @@ class Watched:
 
     def checks(self):
         """Return the status of each monitoring check on the latest materialization."""
-        nodes = self.ui.ask(
+        nodes = self.ui.query(
             '{ assetNodes(group: {groupName: "monitoring", repositoryName: "__repository__",'
             ' repositoryLocationName: "ml_assets"}) { assetChecksOrError { ... on AssetChecks'
             " { checks { name executionForLatestMaterialization { status } } } } } }"

@@ -38,7 +38,7 @@ def ingest(ui):
 
 
 def launch(ui, job, config, keys, tags=None):
-    launched = ui.ask(
+    launched = ui.query(
         "mutation($job: String!, $config: RunConfigData!, $keys: [AssetKeyInput!],"
         " $tags: [ExecutionTag!]) {"
         " launchPipelineExecution(executionParams: {selector: {repositoryLocationName:"

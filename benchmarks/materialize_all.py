@@ -1,4 +1,4 @@
-"""The Materialize button without a browser: the mutation that the UI sends, and its end."""
+"""*Materialize all* without a browser: the mutation that the UI sends, until it has succeeded."""
 
 import time
 from typing import Any
@@ -23,42 +23,42 @@ _ASSETS = "{ assetNodes { assetKey { path } partitionKeys } }"
 
 
 def materialize_all(server: Server) -> tuple[float, float]:
-    """Press *Materialize all… → All*; returns when it was pressed and when all was green.
+    """Launch *Materialize all… → All*, and wait until all runs have succeeded.
 
     The UI sends the same: all assets, the partitions of the one root asset that has partitions
     (``pureWithAnchorAsset`` in its ``LaunchAssetChoosePartitionsDialog``), and no configuration.
 
     Returns:
-        Seconds since the epoch, as Dagster's events have them.
+        Time of the launch and of the end, in seconds since the epoch as in Dagster's events.
 
     Raises:
-        RuntimeError: when it cannot be launched, or a run does not succeed.
-        TimeoutError: when it does not end.
+        RuntimeError: It cannot be launched, or a run fails.
+        TimeoutError: It does not end in time.
     """
-    nodes = server.ask(_ASSETS)["assetNodes"]
+    nodes = server.query(_ASSETS)["assetNodes"]
     params = {
         "tags": [],
         "assetSelection": [{"path": node["assetKey"]["path"]} for node in nodes],
         "partitionNames": max((node["partitionKeys"] for node in nodes), key=len),
         "fromFailure": False,
     }
-    pressed = time.time()
-    launched = server.ask(_LAUNCH, params=params)["launchPartitionBackfill"]
+    launched_at = time.time()
+    launched = server.query(_LAUNCH, params=params)["launchPartitionBackfill"]
     if launched["__typename"] != "LaunchBackfillSuccess":
-        raise RuntimeError(f"the press launched nothing: {launched}")
+        raise RuntimeError(f"nothing was launched: {launched}")
     _wait_for_success(server, launched["backfillId"])
-    green = time.time()
+    ended_at = time.time()
     failed = [run for run in _runs(server) if run["status"] != "SUCCESS"]
     if failed:
         raise RuntimeError(f"the backfill succeeded, but not its runs: {failed}")
-    return pressed, green
+    return launched_at, ended_at
 
 
 def _wait_for_success(server: Server, backfill: str) -> None:
     end = time.monotonic() + _MAX_SECONDS
-    status = "never asked"
+    status = "unknown"
     while time.monotonic() < end:
-        status = server.ask(_STATUS, id=backfill)["partitionBackfillOrError"]["status"]
+        status = server.query(_STATUS, id=backfill)["partitionBackfillOrError"]["status"]
         if status == "COMPLETED_SUCCESS":
             return
         if status not in ("REQUESTED", "COMPLETED"):
@@ -68,5 +68,5 @@ def _wait_for_success(server: Server, backfill: str) -> None:
 
 
 def _runs(server: Server) -> list[dict[str, Any]]:
-    runs: list[dict[str, Any]] = server.ask(_RUNS)["runsOrError"]["results"]
+    runs: list[dict[str, Any]] = server.query(_RUNS)["runsOrError"]["results"]
     return runs
