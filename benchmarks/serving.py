@@ -161,7 +161,7 @@ def _throughput(peers: Mapping[str, Peer], options: Options) -> list[Figure]:
         )
     for name, taken in loads.items():
         used[name] += peers[name].server.processor_seconds()
-        used[name] *= 1000 / sum(one.answers for one in taken)
+        used[name] *= 1000 / sum(one.responses for one in taken)
     rates = {
         name: statistics.median(one.responses_per_second for one in loads[name]) for name in loads
     }

@@ -105,7 +105,7 @@ class Visit:
         return self.predicting(self.page.get_by_role("button", name="Predict", exact=True).click)
 
     def predicting(self, act: Any) -> dict[str, Any]:
-        """Return what the page sent, once the response is shown."""
+        """Return the response of the service, once the page shows it."""
         with self.page.expect_response(lambda answer: "/predict?" in answer.url) as caught:
             act()
         caught.value.finished()
