@@ -46,11 +46,18 @@ from ml_assets.promotion.decision import (
     decide,
 )
 from ml_assets.promotion.latency import measure_latency_ms
-from ml_assets.registry.artifacts import ModelNotLogged, load_pipeline, log_pipeline, register
+from ml_assets.registry.artifacts import load_pipeline, log_pipeline
 from ml_assets.registry.loading import load_verified
 from ml_assets.registry.mlflow_descriptions import describe_version, with_decision
 from ml_assets.registry.mlflow_runs import TrackedRun
-from ml_assets.registry.registry import Registry, champion_version, repair_aliases, set_challenger
+from ml_assets.registry.registry import (
+    ModelNotLogged,
+    Registry,
+    champion_version,
+    register,
+    repair_aliases,
+    set_challenger,
+)
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.former_names import all_names
 from ml_assets.storage.model_version import (

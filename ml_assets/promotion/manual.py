@@ -17,15 +17,16 @@ from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.pipeline.fingerprint import probe_predictions
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import describe_decision
-from ml_assets.registry.artifacts import PREVIOUS, version_with_alias
 from ml_assets.registry.loading import load_verified
 from ml_assets.registry.registry import (
+    PREVIOUS,
     Registry,
     champion_version,
     explain_missing_champion,
     list_versions,
     promote_alias,
     repair_aliases,
+    version_with_alias,
     versions_of,
 )
 from ml_assets.secrets import ShownError, error_text

@@ -1,10 +1,9 @@
-"""Log, register and load fitted pipelines in MLflow.
+"""Log and load fitted pipelines in MLflow.
 
 They are saved as skops, MLflow's default since 3.0; ``pipeline.serialization`` has the allowlist
 of types, for writing and for loading.
 """
 
-import json
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType, ColSpec
@@ -27,23 +24,11 @@ from ml_assets.pipeline.serialization import (
     require_trusted_types,
     trusted_types,
 )
-from ml_assets.registry.mlflow_descriptions import MODEL_DESCRIPTION
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.registry.package_wheel import wheel_name, write_wheel
-from ml_assets.secrets import ShownError
-from ml_assets.storage.model_version import ModelVersion
 
 WHEEL_FOLDER = "wheels"
 """Folder of a logged model for this package; MLflow's own models with wheels use the same name."""
-
-_LOGGED = "models:/"
-CHAMPION = "champion"
-PREVIOUS = "previous"
-CHALLENGER = "challenger"
-
-
-class ModelNotLogged(ShownError, LookupError):
-    """A model that this MLflow store does not have; the message names it and the remedy."""
 
 
 def log_pipeline(
@@ -152,72 +137,6 @@ def require_trusted(uri: str, flavors: dict[str, Any]) -> None:
     if flavor.get("code"):
         raise UntrustedModel(f"{uri} comes with its own code ({flavor['code']}), which is not run")
     require_trusted_types(flavor.get("skops_trusted_types") or [], uri)
-
-
-def register(
-    client: MlflowClient,
-    name: str,
-    model_uri: str,
-    run_id: str,
-    tags: dict[str, str],
-    description: str | None = None,
-) -> str:
-    """Register a logged model as a new version.
-
-    Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        model_uri: URI of the logged model.
-        run_id: Id of the run that logged it.
-        tags: Tags of the version.
-        description: Description of the version, in Markdown.
-
-    Returns:
-        The number of the version, which has no alias yet.
-
-    Raises:
-        ModelNotLogged: This MLflow store does not have the model.
-    """
-    try:
-        client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        client.create_registered_model(name, description=MODEL_DESCRIPTION)
-    # A server accepts a logged model's URI only together with its id.
-    model_id = model_uri.removeprefix(_LOGGED) if model_uri.startswith(f"{_LOGGED}m-") else None
-    if model_id is not None:
-        _require_logged(client, model_id)
-    version = client.create_model_version(
-        name, source=model_uri, run_id=run_id, tags=tags, model_id=model_id, description=description
-    )
-    if model_id is not None:
-        # As mlflow.register_model does: MLflow's page of the logged model links its version.
-        link = json.dumps([{"name": name, "version": str(version.version)}])
-        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": link})
-    return str(version.version)
-
-
-def _require_logged(client: MlflowClient, model_id: str) -> None:
-    try:
-        client.get_logged_model(model_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise ModelNotLogged(
-            f"MLflow does not have the model {model_id}: it was logged to another store, or "
-            "deleted. Materialize the model again"
-        ) from error
-
-
-def version_with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """Return the version with an alias, or None."""
-    try:
-        return ModelVersion.from_mlflow(client.get_model_version_by_alias(name, alias))
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
 
 
 def _as_clients_send(requests: pd.DataFrame) -> pd.DataFrame:

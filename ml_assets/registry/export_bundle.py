@@ -10,7 +10,6 @@ from typing import Final
 
 import mlflow
 
-from ml_assets.registry.artifacts import require_trusted
 from ml_assets.serving.bundle import (
     PIPELINE_FILE,
     RECORD_FILE,
@@ -62,6 +61,9 @@ def export(version: ModelVersion, name: str, folder: Path) -> Path:
     final = folder / bundle_name(version)
     if is_complete(final):
         return final
+    # Only an export needs scikit-learn and skops: the watcher, which imports this, mostly polls.
+    from ml_assets.registry.artifacts import require_trusted
+
     uri = f"models:/{name}/{version.version}"
     with storage_errors(str(final)):
         folder.mkdir(parents=True, exist_ok=True)

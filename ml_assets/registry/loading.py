@@ -9,8 +9,9 @@ from sklearn.pipeline import Pipeline
 from ml_assets.evaluation.records import TrainingSet
 from ml_assets.pipeline.fingerprint import predictions_match, probe_predictions
 from ml_assets.pipeline.predict import Model
-from ml_assets.registry.artifacts import CHAMPION, load_pipeline
+from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.registry import (
+    CHAMPION,
     champion_version,
     explain_missing_champion,
     find_version,

@@ -10,7 +10,8 @@ import mlflow
 
 from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.registry.artifacts import CHAMPION, load_pipeline
+from ml_assets.registry.artifacts import load_pipeline
+from ml_assets.registry.registry import CHAMPION
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.project import open_project, settings_for

@@ -9,7 +9,7 @@ import pytest
 from ml_assets.cli.instance import dagster_home
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.registry.artifacts import CHAMPION, PREVIOUS, register
+from ml_assets.registry.registry import CHAMPION, PREVIOUS, register
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import call

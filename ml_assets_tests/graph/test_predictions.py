@@ -10,8 +10,8 @@ import pytest
 from ml_assets.defs.automation import scoring_sensor
 from ml_assets.defs.predictions import assets as predictions
 from ml_assets.pipeline.conformal_intervals import interval_bounds
-from ml_assets.registry.artifacts import CHAMPION
 from ml_assets.registry.loading import load_model
+from ml_assets.registry.registry import CHAMPION
 from ml_assets.requests.batch import predict_file
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.request_columns import REQUEST_COLUMNS

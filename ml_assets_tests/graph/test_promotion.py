@@ -22,8 +22,8 @@ from ml_assets.pipeline.background_sample import get_background_sample
 from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.promote import PromotionOptions, promote_best
-from ml_assets.registry.artifacts import CHAMPION, PREVIOUS, load_pipeline, register
-from ml_assets.registry.registry import Registry
+from ml_assets.registry.artifacts import load_pipeline
+from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry, register
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.training_set import load_trips

@@ -6,8 +6,9 @@ from ml_assets.evaluation.records import ChampionDecision, Leaderboard, Training
 from ml_assets.promotion.candidate_service import candidate_service
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.serving_parity import compare, sample_requests
-from ml_assets.registry.artifacts import CHAMPION, load_pipeline, version_with_alias
+from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.loading import load_model
+from ml_assets.registry.registry import CHAMPION, version_with_alias
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.training_set import load_trips

@@ -8,7 +8,8 @@ import pytest
 from ml_assets.defs.operations.run_tags import FAILURE_TAG, TRANSIENT
 from ml_assets.evaluation.records import Leaderboard
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.registry.artifacts import CHAMPION, PREVIOUS, load_pipeline, register
+from ml_assets.registry.artifacts import load_pipeline
+from ml_assets.registry.registry import CHAMPION, PREVIOUS, register
 from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.graph.tracking_server import running_server
 from ml_assets_tests.project import open_project, settings_for

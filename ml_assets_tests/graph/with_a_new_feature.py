@@ -13,8 +13,8 @@ import polars as pl
 from ml_assets.promotion.candidate_service import candidate_service
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.manual import override_champion
-from ml_assets.registry.artifacts import CHAMPION, version_with_alias
 from ml_assets.registry.loading import load_model
+from ml_assets.registry.registry import CHAMPION, version_with_alias
 from ml_assets.requests.batch import predict_file
 from ml_assets_tests.project import Project, open_project, settings_for
 

@@ -6,18 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 import mlflow
 import pytest
 
-from ml_assets.registry.artifacts import (
+from ml_assets.registry.registry import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS,
-    register,
-    version_with_alias,
-)
-from ml_assets.registry.registry import (
     ConcurrentPromotion,
     promote_alias,
+    register,
     repair_aliases,
     set_challenger,
+    version_with_alias,
 )
 from ml_assets.storage.atomic import locked
 

@@ -7,11 +7,10 @@ import pytest
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.manual import OverrideRejected, override_champion
 from ml_assets.registry import log_training
-from ml_assets.registry.artifacts import CHAMPION, PREVIOUS
 from ml_assets.registry.loading import ModelNotFound, load_model
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
-from ml_assets.registry.registry import Registry, promote_alias
+from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry, promote_alias
 from ml_assets.registry.watcher import RegistryWatcher
 from ml_assets.reproduction.training_record import UnknownVersion, load_training_record
 from ml_assets.training.fit import TrialRecord

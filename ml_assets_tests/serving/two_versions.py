@@ -17,9 +17,10 @@ from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 from ml_assets.pipeline.fingerprint import probe_predictions
 from ml_assets.pipeline.predict import Model
-from ml_assets.registry.artifacts import CHAMPION, log_pipeline, register
+from ml_assets.registry.artifacts import log_pipeline
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
+from ml_assets.registry.registry import CHAMPION, register
 from ml_assets.serving.bundle import ModelCard, ServedModel
 from ml_assets.storage.model_version import FINGERPRINT, ModelVersion
 from ml_assets.training.families import FAMILIES

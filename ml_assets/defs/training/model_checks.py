@@ -115,7 +115,7 @@ def champion_checks(
     trip_store: TripStoreResource, tracking: MlflowTracking
 ) -> Iterator[dg.AssetCheckResult]:
     """Load the champion as a server does and predict the test month."""
-    from ml_assets.registry.artifacts import CHAMPION
+    from ml_assets.registry.registry import CHAMPION
 
     tracking.reader()
     models = _CheckedModels.of(trip_store)

@@ -8,8 +8,9 @@ import pytest
 
 from ml_assets.evaluation.records import ModelRecord
 from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
-from ml_assets.registry.artifacts import CHAMPION, load_pipeline, log_pipeline, register
+from ml_assets.registry.artifacts import load_pipeline, log_pipeline
 from ml_assets.registry.mlflow_runs import TrackedRun
+from ml_assets.registry.registry import CHAMPION, register
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
