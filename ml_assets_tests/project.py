@@ -20,8 +20,8 @@ SERVICE_CHECK = dg.AssetCheckKey(dg.AssetKey("champion_model"), "serving_parity"
 """Starts the prediction service, for seconds; left out where a test is about other things."""
 
 
-def settings_for(home: Path, trips: str | Path = "sample", **variables: str) -> Settings:
-    """Settings of a project that lives in ``home``."""
+def settings_for(home: str | Path, trips: str | Path = "sample", **variables: str) -> Settings:
+    """Settings of a project that lives in ``home``, a folder or a URL."""
     return read_settings({"ML_ASSETS_HOME": str(home), "ML_ASSETS_TRIPS": str(trips), **variables})
 
 

@@ -22,7 +22,7 @@ def imported_packages():
             names = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
                 names = [node.module]
             for name in names:
                 found.setdefault(name.partition(".")[0], source.relative_to(PROJECT_FOLDER))

@@ -55,10 +55,10 @@ def identifiers(source: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, node.id
             case ast.Attribute(ctx=ast.Store()):
                 yield node.lineno, node.attr
-            case ast.alias(asname=str()):
-                yield 0, node.asname
-            case ast.ExceptHandler(name=str()):
-                yield node.lineno, node.name
+            case ast.alias(asname=str(name)):
+                yield 0, name
+            case ast.ExceptHandler(name=str(name)):
+                yield node.lineno, name
 
 
 def dialect(name: str) -> set[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import trustme
 from aiosmtpd.controller import Controller
@@ -89,14 +90,18 @@ class MailServer(Controller):
     def __init__(self, security, context=None):
         self.inbox = Inbox()
         self.security = security
-        options = {"authenticator": _authenticate, "auth_required": True, "auth_require_tls": False}
+        options: dict[str, Any] = {
+            "authenticator": _authenticate,
+            "auth_required": True,
+            "auth_require_tls": False,
+        }
         if security is Security.STARTTLS:
             options |= {
                 "tls_context": context,
                 "require_starttls": True,
                 "auth_require_tls": True,
             }
-        tls = {"ssl_context": context} if security is Security.TLS else {}
+        tls: dict[str, Any] = {"ssl_context": context} if security is Security.TLS else {}
         super().__init__(self.inbox, hostname="127.0.0.1", port=free_port(), **tls, **options)
 
     def settings(self, **changed) -> EmailSettings:
@@ -142,7 +147,7 @@ class Webhook(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, status=200, seconds=0.0, headers=()):
-        self.posts = []
+        self.posts: list[tuple[str, Any]] = []
         self.status, self.seconds, self.headers = status, seconds, headers
         super().__init__(("127.0.0.1", 0), _Hook)
 
@@ -156,6 +161,8 @@ class Webhook(ThreadingHTTPServer):
 
 
 class _Hook(BaseHTTPRequestHandler):
+    server: Webhook
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.posts.append((self.path, json.loads(body)))

@@ -3,6 +3,7 @@
 import json
 import statistics
 import struct
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from ml_assets.backtesting.records import (
     MAX_REQUIRED_LEAD,
     BacktestEntry,
     BacktestRecord,
+    EntryKind,
     beats_baselines_in_most_months,
 )
 from ml_assets.reporting import backtest_charts, chart_style
@@ -18,7 +20,11 @@ from ml_assets.trips.month import Month
 from ml_assets.trips.quality.finding import Verdict
 
 FIRST = Month(2023, 4)
-KINDS = {"champion": "champion", "global_mean": "baseline", "distance_line": "baseline"}
+KINDS: dict[str, EntryKind] = {
+    "champion": "champion",
+    "global_mean": "baseline",
+    "distance_line": "baseline",
+}
 
 
 def record(lines, champion="xgboost", months=None, **fields):
@@ -134,6 +140,19 @@ def test_the_table_has_a_row_per_month_and_empty_cells_without_a_test():
     assert rows[0]["champion_relative_error"] == 0.4
 
 
+def drawn_figures(monkeypatch) -> list[Any]:
+    """The figures that are drawn from here on."""
+    drawn: list[Any] = []
+    encode = chart_style.to_png
+
+    def to_png(figure: Any) -> bytes:
+        drawn.append(figure)
+        return encode(figure)
+
+    monkeypatch.setattr(backtest_charts, "to_png", to_png)
+    return drawn
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("synthetic", [False, True])
 @pytest.mark.parametrize(
@@ -141,9 +160,7 @@ def test_the_table_has_a_row_per_month_and_empty_cells_without_a_test():
     ids=["whole", "one month", "no champion"],
 )  # fmt: skip
 def test_the_chart_is_a_small_png_that_names_its_months(lines, synthetic, monkeypatch):
-    drawn = []
-    encode = chart_style.to_png
-    monkeypatch.setattr(backtest_charts, "to_png", lambda f: drawn.append(f) or encode(f))
+    drawn = drawn_figures(monkeypatch)
     champion = "xgboost" if "champion" in lines else None
     image = backtest_lines(record(lines, champion=champion, synthetic=synthetic))
     assert struct.unpack(">II", image[16:24])[0] == 800
@@ -155,8 +172,7 @@ def test_the_chart_is_a_small_png_that_names_its_months(lines, synthetic, monkey
 def test_the_chart_has_a_champion_band_grey_baselines_and_gaps(
     monkeypatch,
 ):
-    drawn = []
-    monkeypatch.setattr(backtest_charts, "to_png", lambda figure: drawn.append(figure) or b"")
+    drawn = drawn_figures(monkeypatch)
     months = [FIRST, FIRST.shift(1), FIRST.shift(2), FIRST.shift(4), FIRST.shift(5)]
     made = record(LINES, months=months)
     backtest_lines(made)

@@ -53,7 +53,12 @@ def test_strict_fails_when_a_target_is_missed(results, monkeypatch, value, statu
 
 def test_options_reach_the_section(results, monkeypatch):
     given = []
-    monkeypatch.setattr(preparation, "measure", lambda o: given.append(o) or measured(0.5))
+
+    def measure(options):
+        given.append(options)
+        return measured(0.5)
+
+    monkeypatch.setattr(preparation, "measure", measure)
     arguments = ["preparation", "--thorough", "--rounds", "2", "--results", str(results)]
     CliRunner().invoke(main, arguments)
     assert given[0].thorough

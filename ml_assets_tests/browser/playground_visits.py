@@ -112,7 +112,7 @@ class Visit:
         body = caught.value.json()
         if caught.value.ok:
             self.page.get_by_text(body["request_id"]).first.wait_for()
-        return json.loads(caught.value.request.post_data)
+        return json.loads(caught.value.request.post_data or "")
 
     def minutes(self) -> float:
         """The minutes on the page, unrounded."""

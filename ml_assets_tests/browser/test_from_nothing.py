@@ -3,6 +3,7 @@
 import csv
 import json
 import subprocess
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,7 +59,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def service(trained: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> "Service":
+def service(trained: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running_service(trained, tmp_path_factory.mktemp("log") / "serve.log") as running:
         yield running
 
@@ -115,7 +116,7 @@ def test_the_page_shows_these_minutes(service, over_http, page: "Page", pictures
         page.locator("#pickup").fill(str(request["PULocationID"]))
         page.locator("#dropoff").fill(str(request["DOLocationID"]))
         page.locator("#miles").fill(str(request["trip_distance"]))
-        page.locator("#when").fill(request["pickup_datetime"])
+        page.locator("#when").fill(str(request["pickup_datetime"]))
         page.locator("#passengers").fill(str(request.get("passenger_count", "")))
         with page.expect_response(lambda response: "/predict" in response.url) as heard:
             page.locator("#predict").click()

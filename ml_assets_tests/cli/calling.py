@@ -42,7 +42,9 @@ def call(
     with pytest.raises(SystemExit) as ended:
         main()
     captured = capsys.readouterr()
-    return Answer(ended.value.code or 0, captured.out, captured.err)
+    status = ended.value.code or 0
+    assert isinstance(status, int), status
+    return Answer(status, captured.out, captured.err)
 
 
 def start(arguments: list[str], environment: Mapping[str, object]) -> "subprocess.Popen[str]":

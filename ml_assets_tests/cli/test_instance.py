@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -219,7 +220,7 @@ def test_a_killed_first_start_leaves_usable_databases(tmp_path, monkeypatch):
     expected = databases_of(reference)
     for statement in (36, 50, 92, 120, 190):  # each left Dagster without indexes or migrations
         home = tmp_path / str(statement)
-        assert interrupted(lambda home=home: open_home(home), statement, signal.SIGKILL) == -9
+        assert interrupted(partial(open_home, home), statement, signal.SIGKILL) == -9
         open_home(home)
         assert databases_of(home / "dagster") == expected
         assert not [*home.rglob("*.tmp*")]

@@ -10,10 +10,11 @@ import pytest
 
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.requests.pickup_time import new_york_time
+from ml_assets.trips.month import Month
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.project import open_project, settings_for
-from ml_assets_tests.published_months import Month, publish
+from ml_assets_tests.published_months import publish
 from ml_assets_tests.requests.malformed_files import MALFORMED
 
 REQUESTS = """PULocationID,DOLocationID,trip_distance
@@ -53,10 +54,10 @@ def test_requests_are_scored_by_the_champion_and_rejected_ones_counted(predict, 
     assert (answer.status, answer.err) == (0, "")
     assert answer.out.startswith("minutes.csv: 2 of 3 requests scored with version 1 in ")
     assert "1 could not be scored, by invalid field: trip_distance 1" in answer.out
-    shown = re.search(
+    [shown] = re.findall(
         r"^no pick-up time given: all rows scored as of (.*)$", answer.out, re.MULTILINE
     )
-    as_of = datetime.strptime(shown[1], "%Y-%m-%d %H:%M (New York time)")
+    as_of = datetime.strptime(shown, "%Y-%m-%d %H:%M (New York time)")
     assert abs(as_of - new_york_time()) < timedelta(minutes=5)
     minutes = pl.read_csv(tmp_path / "minutes.csv")
     assert minutes["PULocationID"].to_list() == [41, 41, 75]
@@ -170,7 +171,8 @@ def test_without_a_champion_the_error_says_how_to_train_one(predict, tmp_path):
 
 def test_the_output_has_the_champions_predictions(predict, project, tmp_path):
     trips = pl.read_parquet(
-        f"{project.settings.home}/trip_features/green/2023-03.parquet", columns=REQUEST_COLUMNS
+        f"{project.settings.home}/trip_features/green/2023-03.parquet",
+        columns=list(REQUEST_COLUMNS),
     )
     trips.write_parquet(tmp_path / "trips.parquet")
     assert predict("trips.parquet", "--out", "minutes.parquet").status == 0

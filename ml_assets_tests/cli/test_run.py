@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -189,7 +190,8 @@ def test_seed_and_refit_reach_the_run(cli, tmp_path):
     assert decision.description.startswith("refitted on all months: 2023-01, 2023-02;")
     with dg.DagsterInstance.from_config(str(tmp_path / "home" / "dagster")) as instance:
         (run,) = instance.get_runs(dg.RunsFilter(job_name="train_models"))
-    assert run.run_config["ops"]["linear_regression_model"]["config"] == {"trials": 0, "seed": 7}
+    config: Any = run.run_config
+    assert config["ops"]["linear_regression_model"]["config"] == {"trials": 0, "seed": 7}
 
 
 def test_the_options_have_the_defaults_of_the_assets():

@@ -165,7 +165,7 @@ def test_hosts_are_named_by_settings():
             "query_string": b"",
             "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
         }
-        refused = guarded(None, host, variables)._refused(scope)
+        refused = guarded(None, host, variables)._refused(scope)  # type: ignore[arg-type]
         return None if refused is None else refused.status_code
 
     named, proxied = {"Host": "dagster.example"}, {"X-Forwarded-For": "192.0.2.7"}

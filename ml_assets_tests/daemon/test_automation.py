@@ -6,6 +6,7 @@ Months are ingested, models are trained on them, and the promotion decides, with
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def two_retrainings(ui, second):
     """Two retrainings launched together, once the first has started."""
     running, _, _ = ui
     for run in runs_of(running, "retrain"):
-        wait_for(lambda run_id=run["runId"]: running.ended_as(run_id), 60, "the retraining's end")
+        wait_for(partial(running.ended_as, run["runId"]), 60, "the retraining's end")
     first, other = (running.launch_job("retrain") for _ in range(2))
     worker = wait_for(lambda: running.worker_of(first), 60, "the worker of a retraining")
     return first, other, worker

@@ -13,7 +13,8 @@ from ml_assets_tests.project import settings_for
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
     definitions = assemble(settings_for(tmp_path_factory.mktemp("home"))).get_repository_def()
-    return {made.name for made in (*definitions.sensor_defs, *definitions.schedule_defs)}
+    sensors = {sensor.name for sensor in definitions.sensor_defs}
+    return sensors | {schedule.name for schedule in definitions.schedule_defs}
 
 
 def test_the_page_on_automation_lists_all(names):

@@ -55,6 +55,7 @@ def materialize(project, *assets):
 def decide(project, **changed):
     store = TripStore(project.settings.home, "green", synthetic=False)
     training_set = next_training(store).training_set
+    assert training_set is not None
     decision = decision_on(training_set).model_copy(update=changed)
     DecisionLog(project.settings.home, "green").write(decision)
 

@@ -67,7 +67,7 @@ def left_in_progress(
     )
 
 
-def months_of(requests: list[dg.RunRequest]) -> list[tuple[str, str]]:
+def months_of(requests: list[dg.RunRequest]) -> list[tuple[str | None, str | None]]:
     """Return the first and last month of each request."""
     found = []
     for request in requests:

@@ -42,7 +42,9 @@ def ml_assets_commands(lines):
     for words in lines:
         at = next((index for index, word in enumerate(words) if word in ML_ASSETS), None)
         if at is not None:
-            variables = dict(_ASSIGNMENT.fullmatch(word).groups() for word in words[:at])
+            assignments = [_ASSIGNMENT.fullmatch(word) for word in words[:at]]
+            assert all(assignments), words
+            variables = {match[1]: match[2] for match in assignments if match}
             found.append((variables, words[at + 1 :]))
     return found
 

@@ -11,6 +11,7 @@ import warnings
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ from ml_assets_tests.project import settings_for
 def script_named(name):
     """A script beside the pages, as a module."""
     specification = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert specification is not None
     script = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(script)
     return script
@@ -164,7 +166,7 @@ def test_every_check_is_documented_with_its_asset_and_whether_it_blocks(tmp_path
 
 def test_every_metric_of_the_service_is_documented():
     registry = SimpleNamespace(reachable=True, last_response_at=datetime.now(UTC), problem=None)
-    log = SimpleNamespace(written=0, dropped=0)
+    log: Any = SimpleNamespace(written=0, dropped=0)
     text = Metrics(SimpleNamespace(model=None, registry=registry), log).text().decode()
     metrics = set()
     for name, kind in re.findall(r"^# TYPE (ml_assets_\w+) (\w+)$", text, re.MULTILINE):

@@ -12,7 +12,7 @@ from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.serving.service_process import running_service
 
 PAGE = (REPOSITORY / "docs" / "target.md").read_text()
-DEFINITION = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
+DEFINITION = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
 OWN = "TARGET: Final = DURATION\n"
 
 

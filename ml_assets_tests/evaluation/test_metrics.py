@@ -1,6 +1,7 @@
 """Metrics equal their formulas, and invalid input raises."""
 
 import math
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -36,8 +37,13 @@ def figures(rmse: float, rows: int = 100) -> Metrics:
     return Metrics(rmse, rmse / 2, 0.25, 0.5, 0.75, rows)
 
 
-def record(model: str, rmse: float, kind: str = "model", predict_seconds: float = 0.5):
-    measured = MetricsRecord(**figures(rmse).as_dict())
+def record(
+    model: str,
+    rmse: float,
+    kind: Literal["model", "baseline"] = "model",
+    predict_seconds: float = 0.5,
+):
+    measured = MetricsRecord.model_validate(figures(rmse).as_dict())
     return ModelRecord(
         model=model,
         kind=kind,
@@ -179,8 +185,8 @@ def test_small_slices_are_omitted(test_trips):
     assert by_name["pair/seen"].rmse == pytest.approx(2.0)
     assert by_name["pair/unseen"].rows == 40
     assert "distance/zero" not in by_name, "20 rows are below the default of 30"
-    by_name = {line.slice for line in measure_slices(many, predicted, seen, min_rows=20)}
-    assert "distance/zero" in by_name
+    names = {line.slice for line in measure_slices(many, predicted, seen, min_rows=20)}
+    assert "distance/zero" in names
     with pytest.raises(ValueError, match="test has 70 rows, predicted has 69"):
         measure_slices(many, predicted[:-1], seen)
 
@@ -223,7 +229,9 @@ def test_an_unmeasurable_prediction_time_has_no_rate():
 
 
 def part(name: str, rmse: float, rows: int) -> SliceRecord:
-    return SliceRecord(slice=name, metrics=MetricsRecord(**figures(rmse, rows).as_dict()))
+    return SliceRecord(
+        slice=name, metrics=MetricsRecord.model_validate(figures(rmse, rows).as_dict())
+    )
 
 
 def test_the_slice_table_starts_with_all_trips():

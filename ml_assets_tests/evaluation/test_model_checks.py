@@ -15,7 +15,7 @@ from ml_assets.evaluation.model_checks import (
     predictions_in_range,
     same_predictions,
 )
-from ml_assets.evaluation.records import MetricsRecord, ModelRecord, MonthSplit, TrainingSet
+from ml_assets.evaluation.records import MetricsRecord, ModelRecord, MonthSplit, Role, TrainingSet
 from ml_assets.trips.quality.finding import Verdict
 
 
@@ -82,7 +82,7 @@ def test_the_same_predictions_are_the_same_to_the_last_bit_or_nearly_so():
     known = record(
         "forest",
         4.0,
-        test=MetricsRecord(**measure(actual, predicted).as_dict()),
+        test=MetricsRecord.model_validate(measure(actual, predicted).as_dict()),
         predictions_sha256=predictions_digest(predicted),
     )
     assert "bit for bit" in same_predictions(known, predicted, actual).sentence
@@ -105,9 +105,10 @@ def test_a_fit_beyond_its_budget_of_processor_time_is_odd_however_long_a_busy_ma
 
 
 def months(train="2023-01", validation="2023-02", test="2023-03") -> TrainingSet:
+    roles: dict[Role, str] = {"train": train, "validation": validation, "test": test}
     uses = [
         MonthSplit(month=month, role=role, rows=9, raw_sha256="a", source="s", code_version="1")
-        for month, role in ((train, "train"), (validation, "validation"), (test, "test"))
+        for role, month in roles.items()
     ]
     return TrainingSet(
         dataset="green", taxi="green", synthetic=False, months=uses, caveat=None, gaps=[],

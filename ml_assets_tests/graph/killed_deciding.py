@@ -6,6 +6,7 @@ import mlflow
 
 from ml_assets.promotion import evaluate, promote
 from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.registry.registry import promote_alias, register
 from ml_assets_tests.graph.killing import die, then_die
 from ml_assets_tests.project import open_project, settings_for
 
@@ -19,18 +20,18 @@ def before_alias(alias):
             die()
         return given(client, name, given_alias, version)
 
-    mlflow.MlflowClient.set_registered_model_alias = give
+    mlflow.MlflowClient.set_registered_model_alias = give  # type: ignore[method-assign]
 
 
 MOMENTS = {
     "registering": lambda: setattr(evaluate, "register", die),
-    "registered": lambda: setattr(evaluate, "register", then_die(evaluate.register)),
+    "registered": lambda: setattr(evaluate, "register", then_die(register)),
     "examined": lambda: setattr(evaluate, "decide", die),
     "recording": lambda: setattr(DecisionLog, "write", die),
     "recorded": lambda: setattr(DecisionLog, "write", then_die(DecisionLog.write)),
     "noting the champion before": lambda: before_alias("previous"),
     "moving the alias": lambda: before_alias("champion"),
-    "moved": lambda: setattr(promote, "promote_alias", then_die(promote.promote_alias)),
+    "moved": lambda: setattr(promote, "promote_alias", then_die(promote_alias)),
 }
 
 

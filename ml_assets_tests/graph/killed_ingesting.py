@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from ml_assets.defs.ingestion import assets as ingestion
 from ml_assets.ingestion import folder
-from ml_assets.storage import filesystem, trip_store
+from ml_assets.ingestion.ingest_month import ingest_month
+from ml_assets.storage import filesystem
 from ml_assets_tests.graph.killing import die, die_when, run_command, then_die
 
 INGEST = ["run", "--first", "2023-01", "--last", "2023-04", "--ingest-only", "--json"]
@@ -27,7 +30,7 @@ def while_downloading() -> None:
     def half(month: Any) -> Callable[..., None]:
         return die_when(lambda done, total: done > total / 2, lambda done, total: None)
 
-    ingestion.transfer_of = half
+    ingestion.transfer_of = half  # type: ignore[attr-defined]
 
 
 def before_the_raw_file_is_in_place() -> None:
@@ -35,7 +38,7 @@ def before_the_raw_file_is_in_place() -> None:
 
 
 def before_its_record_is_in_place() -> None:
-    Path.replace = die_when(
+    Path.replace = die_when(  # type: ignore[method-assign]
         lambda temporary, final: "/raw_trips/" in str(final) and final.suffix == ".parquet",
         Path.replace,
         after=True,
@@ -43,20 +46,20 @@ def before_its_record_is_in_place() -> None:
 
 
 def between_months() -> None:
-    ingestion.ingest_month = die_when(
-        lambda source, store, month, *rest: str(month) == "2023-04", ingestion.ingest_month
+    ingestion.ingest_month = die_when(  # type: ignore[attr-defined]
+        lambda source, store, month, *rest: str(month) == "2023-04", ingest_month
     )
 
 
 def between_assets() -> None:
-    ingestion._table = die
+    ingestion._table = die  # type: ignore[assignment]
 
 
 def in_the_middle_of(table: str) -> Callable[[], None]:
     """Die with half of a month's file written."""
 
     def arrange() -> None:
-        write = trip_store.pq.write_table
+        write = pq.write_table
 
         def write_half(arrow: Any, path: Path, **options: Any) -> None:
             write(arrow, path, **options)
@@ -65,7 +68,7 @@ def in_the_middle_of(table: str) -> Callable[[], None]:
                     file.truncate(path.stat().st_size // 2)
                 die()
 
-        trip_store.pq.write_table = write_half
+        pq.write_table = write_half
 
     return arrange
 

@@ -8,6 +8,7 @@ import mlflow.sklearn
 
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.training import tune
+from ml_assets.training.trial import run_trial
 from ml_assets_tests.graph.killing import die, die_when, run_command, then_die
 
 FAMILY = "lasso"
@@ -19,7 +20,7 @@ def before_the_record_is_in_place(asset: str) -> Callable[[], None]:
     """Die when an asset's record is written but not yet renamed."""
 
     def arrange() -> None:
-        Path.replace = die_when(
+        Path.replace = die_when(  # type: ignore[method-assign]
             lambda temporary, final: Path(final).parent.name == asset, Path.replace
         )
 
@@ -33,20 +34,20 @@ def in_the_second_trial() -> None:
         tried.append(arguments)
         return len(tried) == 2
 
-    tune.run_trial = die_when(second, tune.run_trial)
+    tune.run_trial = die_when(second, run_trial)  # type: ignore[attr-defined]
 
 
 def while_logging_a_trial() -> None:
     def log_child(run: TrackedRun, *arguments: Any, **named: Any) -> None:
-        TrackedRun.log = die
+        TrackedRun.log = die  # type: ignore[method-assign]
         logged(run, *arguments, **named)
 
     logged = TrackedRun.log_child
-    TrackedRun.log_child = log_child
+    TrackedRun.log_child = log_child  # type: ignore[method-assign,assignment]
 
 
 def with_the_model_saved() -> None:
-    mlflow.sklearn.save_model = then_die(mlflow.sklearn.save_model)
+    mlflow.sklearn.save_model = then_die(mlflow.sklearn.save_model)  # type: ignore[attr-defined]
 
 
 MOMENTS: dict[str, Callable[[], None]] = {

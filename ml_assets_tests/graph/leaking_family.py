@@ -39,7 +39,7 @@ READS: dict[str, list[Month]] = {
 """Months read during the fit besides the training trips; the first entry does not leak."""
 
 
-class AllFigures(TransformerMixin, BaseEstimator):
+class AllFigures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Return the numbers of the request, 0 where missing."""
 
     def fit(self, features: Any, target: Any = None) -> "AllFigures":
@@ -50,7 +50,7 @@ class AllFigures(TransformerMixin, BaseEstimator):
         return np.nan_to_num(features)
 
 
-class WithMemory(RegressorMixin, BaseEstimator):
+class WithMemory(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Least squares, and for requests of the memorized months their durations."""
 
     def __init__(self, home: str = "", months: tuple[str, ...] = ()) -> None:

@@ -1,5 +1,7 @@
 """Corrupt, unusual and empty published months: each is reported, and the others are stored."""
 
+from typing import Any
+
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -63,7 +65,7 @@ def test_each_unreadable_month_is_named_with_its_error_and_the_others_are_stored
 
 
 BAD_NUMBERS = (2, 4, 5, 6, 7, 8, 9)
-STRANGE_COLUMNS = (
+STRANGE_COLUMNS: tuple[dict[str, Any], ...] = (
     {"PULocationID": None},
     {"trip_distance": None, "distance": [1.0] * ROWS},
     {"trip_distance": ["1.0"] * ROWS},
@@ -82,8 +84,10 @@ def test_a_month_republished_corrupt_keeps_the_stored_one(project, tmp_path):
     damage(tmp_path / "published", FEBRUARY, lambda whole: whole[:-100])
     assert not project.ingest("2023-01", "2023-03").success
     store = store_of(project)
-    assert store.raw_record(FEBRUARY).rows == ROWS
-    assert store.verify_raw(FEBRUARY, store.raw_record(FEBRUARY))
+    record = store.raw_record(FEBRUARY)
+    assert record is not None
+    assert record.rows == ROWS
+    assert store.verify_raw(FEBRUARY, record)
     assert store.read_table("trip_features", FEBRUARY).height == ROWS
     assert project.run("train_models", selection=["training_set"]).success
 

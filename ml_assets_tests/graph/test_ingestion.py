@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -56,7 +57,7 @@ def status(project, month: Month) -> str:
 def test_a_month_is_stored_as_published_with_checksum_and_source(project, published):
     assert project.ingest("2023-01", "2023-01").success
     file = published / "green_tripdata_2023-01.parquet"
-    assert checksum(store_of(project).raw_path(JANUARY)) == checksum(file)
+    assert checksum(Path(store_of(project).raw_path(JANUARY))) == checksum(file)
     metadata = project.metadata("raw_trips", "2023-01")
     assert metadata["sha256"] == checksum(file)
     assert (metadata["status"], metadata["source"]) == ("fetched", str(published))

@@ -35,6 +35,7 @@ def trained(tmp_path_factory):
     # A model of the synthetic sample, which any model of published trips may replace.
     tags = {"model": "lasso", "dataset": "sample_green", "synthetic": "true"}
     run = client.create_run("0").info.run_id
+    assert best.model_uri is not None
     old = register(client, NAME, best.model_uri, run, tags)
     client.set_registered_model_alias(NAME, CHAMPION, old)
     return home, trips

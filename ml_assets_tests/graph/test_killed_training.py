@@ -1,6 +1,7 @@
 """Kills during training: the old champion serves, and the next run finishes."""
 
 import pytest
+from pydantic import BaseModel
 
 from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.storage.record_store import RecordStore
@@ -10,7 +11,7 @@ from ml_assets_tests.graph.killed_training import FAMILY, MOMENTS, TRACKING, TRA
 from ml_assets_tests.graph.killing import aged, killed, leftovers
 from ml_assets_tests.project import open_project, settings_for
 
-RECORDS = {
+RECORDS: dict[str, type[BaseModel]] = {
     "training_set": TrainingSet,
     f"{FAMILY}_model": ModelRecord,
     "model_leaderboard": Leaderboard,

@@ -114,7 +114,9 @@ def test_the_model_has_a_signature_and_an_input_example(record):
         "pickup_datetime": (str(DataType.datetime), False),
         "passenger_count": ("Any", False),
     }
-    example = model.load_input_example(str(mlflow.artifacts.download_artifacts(record.model_uri)))
+    example: Any = model.load_input_example(
+        str(mlflow.artifacts.download_artifacts(record.model_uri))
+    )
     assert list(example.columns) == list(REQUEST_COLUMNS)
     assert len(example) == 5
 

@@ -48,9 +48,11 @@ def two(project):
     best, second = records.read("model_leaderboard", Leaderboard).models
     tags = {"model": second.model, "dataset": "green", "training_months": "2023-01,2023-02",
             "synthetic": "false"}  # fmt: skip
+    assert second.model_uri and second.mlflow_run_id
     old = register(result, NAME, second.model_uri, second.mlflow_run_id, tags)
     result.set_registered_model_alias(NAME, CHAMPION, old)
     tags = {**tags, "model": best.model}
+    assert best.model_uri and best.mlflow_run_id
     new = register(result, NAME, best.model_uri, best.mlflow_run_id, tags)
     result.set_registered_model_alias(NAME, PREVIOUS, old)
     result.set_registered_model_alias(NAME, CHAMPION, new)

@@ -67,5 +67,6 @@ def test_a_panic_inside_polars_does_not_fail_the_metadata(caplog):
 
     shown = safe_metadata(LOG, "trip_features 2023-02", panics)
     assert "trip_features 2023-02" in shown["not_shown"]
-    assert optional(LOG, "the chart", panics, {}) == {}
+    nothing: dict[str, str] = {}
+    assert optional(LOG, "the chart", panics, nothing) == {}
     assert "the chart could not be made (PanicException: index out of bounds)" in caplog.text

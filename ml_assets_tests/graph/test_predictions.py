@@ -14,9 +14,10 @@ from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import CHAMPION
 from ml_assets.requests.batch import predict_file
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.month import Month
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.project import RANGE_END, RANGE_START, Project, open_project, settings_for
-from ml_assets_tests.published_months import Month, publish
+from ml_assets_tests.published_months import publish
 
 NAME = "taxi-trip-duration"
 MARCH = Month(2023, 3)
@@ -55,7 +56,9 @@ def test_process_file_and_asset_predict_the_same_bits(project, tmp_path):
         trips = store.read_table("trip_features", month)
         requests = trips.select(REQUEST_COLUMNS)
         minutes = model.pipeline.predict(requests.to_pandas())
-        lower, upper = interval_bounds(model.pipeline, minutes)
+        bounds = interval_bounds(model.pipeline, minutes)
+        assert bounds is not None
+        lower, upper = bounds
         requests.write_parquet(tmp_path / f"{month}.parquet")
         requests.write_csv(tmp_path / f"{month}.csv")
         frames = [stored(project, month)]

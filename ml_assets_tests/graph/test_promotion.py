@@ -161,9 +161,9 @@ def test_a_version_that_predicts_differently_is_not_promoted(project):
     best, second = board(project).models
     old = make_champion(project, second)
     swapped = best.model_copy(update={"model_uri": second.model_uri})
-    found = board(project)
-    rows = [swapped if row.model == best.model else row for row in found.rows]
-    records(project).write("model_leaderboard", found.model_copy(update={"rows": rows}))
+    evaluated = board(project)
+    rows = [swapped if row.model == best.model else row for row in evaluated.rows]
+    records(project).write("model_leaderboard", evaluated.model_copy(update={"rows": rows}))
     assert decide(project).success
     found = decision(project)
     assert not found.promoted
@@ -216,6 +216,7 @@ def test_the_second_best_is_evaluated_when_the_best_is_not_servable(project):
     assert "no_test_leakage" in other.reason
     assert f"Rejected before it: {best.model} (" in made.reason
     assert made.registry_version == serving(project)
+    assert other.version is not None
     refused = client(project).get_model_version(NAME, other.version)
     assert refused.tags["decision_id"] == made.decision_id
     assert "**refused** on " in refused.description
@@ -314,6 +315,7 @@ def test_a_refit_on_all_months_is_promoted_on_request(project):
     assert version.source != best.model_uri
     champion = load_pipeline(f"models:/{NAME}@{CHAMPION}")
     assert len(champion.named_steps) > 1
+    assert best.model_uri is not None
     as_evaluated = interval_bounds(load_pipeline(best.model_uri), [5.0, 20.0])
     assert as_evaluated is not None
     np.testing.assert_array_equal(interval_bounds(champion, [5.0, 20.0]), as_evaluated)

@@ -17,7 +17,7 @@ from ml_assets_tests.project import Project, open_project, settings_for
 NAME = "taxi-trip-duration"
 
 
-def outcome(project: Project, dataset: str) -> tuple[Leaderboard, ChampionDecision]:
+def outcome(project: Project, dataset: str) -> tuple[Leaderboard, ChampionDecision | None]:
     records = RecordStore(project.settings.home, dataset)
     return (
         records.read("model_leaderboard", Leaderboard),
@@ -67,7 +67,9 @@ def test_a_thousand_real_trips_get_the_same_predictions_through_every_channel(on
     training_set = RecordStore(settings.home, "green").read("training_set", TrainingSet)
     test_trips = load_trips(TripStore(settings.home, "green", False), training_set, "test")
     model, trips = load_model(client, NAME), sample_requests(test_trips, 1000)
-    with candidate_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
+    champion = version_with_alias(client, NAME, CHAMPION)
+    assert champion is not None
+    with candidate_service(champion, NAME) as service:
         found = compare(model, trips, service.post, single=1000)
     assert found.difference is None
     assert found.compared == dict.fromkeys(

@@ -41,6 +41,7 @@ def project(good_home, server, tmp_path):
         tags = {"model": "lasso", "dataset": "sample_green", "synthetic": "true"}
         client = mlflow.MlflowClient()
         other_run = client.create_run("0").info.run_id
+        assert best.model_uri is not None
         old = register(client, NAME, best.model_uri, other_run, tags)
         client.set_registered_model_alias(NAME, CHAMPION, old)
         yield opened

@@ -28,6 +28,7 @@ def test_the_whole_graph_on_a_remote_home_ends_with_a_champion(settings, tmp_pat
     client = mlflow.MlflowClient(settings.tracking_uri, registry_uri=settings.tracking_uri)
     version = client.get_model_version_by_alias("taxi-trip-duration", "champion")
     assert str(version.version) == decision.registry_version
+    assert version.run_id is not None
     run = client.get_run(version.run_id)
     assert Path(run.info.artifact_uri).is_relative_to(settings.local_home / "mlartifacts")
     assert settings.local_home.parent == tmp_path / ".ml_assets"

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,15 +28,17 @@ from ml_assets.promotion.serving_parity import (
 )
 from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import champion_version
+from ml_assets.requests.batch import predict_file
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.training_set import load_trips
+from ml_assets.trips.month import Month
 from ml_assets.trips.quality.finding import Verdict
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.conftest import inherited_environment
 from ml_assets_tests.project import SERVICE_CHECK as CHECK
 from ml_assets_tests.project import open_project, settings_for
-from ml_assets_tests.published_months import Month, publish, published_month
+from ml_assets_tests.published_months import publish, published_month
 
 NAME = "taxi-trip-duration"
 CHANNELS = ("batch_parquet", "batch_csv", "http_list", "http_single", "page", "features")
@@ -68,6 +71,7 @@ def champion(made):
 def post(made, champion):
     """A service for all tests of this module."""
     version = champion_version(mlflow.MlflowClient(), NAME)
+    assert version is not None
     with candidate_service.candidate_service(version, NAME) as service:
         yield service.post
 
@@ -130,8 +134,7 @@ class Fault:
         """The pipeline in this process has slightly wider intervals."""
         pipeline = load_model(mlflow.MlflowClient(), NAME).pipeline
         get_intervals(pipeline).above *= 1.0 + 1e-12
-        real = serving_parity.predict_file
-        as_stored = lambda _, *files: real(self.model, *files)  # noqa: E731
+        as_stored = lambda _, *files: predict_file(self.model, *files)  # noqa: E731
         self.monkeypatch.setattr(serving_parity, "predict_file", as_stored)
         return self.post, replace(self.model, pipeline=pipeline)
 
@@ -139,15 +142,13 @@ class Fault:
         """Distances in files are rounded."""
         import polars as pl
 
-        real = serving_parity.predict_file
-
         def rounding(model, source, target):
             if source.suffix == suffix:
                 csv = suffix == ".csv"
                 frame = pl.read_csv(source) if csv else pl.read_parquet(source)
                 frame = frame.with_columns(pl.col("trip_distance").round(0))
                 frame.write_csv(source) if csv else frame.write_parquet(source)
-            return real(model, source, target)
+            return predict_file(model, source, target)
 
         self.monkeypatch.setattr(serving_parity, "predict_file", rounding)
         return self.post, self.model
@@ -216,7 +217,7 @@ def test_a_missing_prediction_is_a_difference(champion, post):
 
 
 def test_a_service_that_cannot_start_fails_the_check_with_its_reason(made, monkeypatch):
-    monkeypatch.setattr(candidate_service.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     found = check_again(made[0])
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert "the service ended with status 1" in found.description
@@ -233,7 +234,7 @@ def test_without_a_port_the_check_fails_with_its_reason(made, monkeypatch):
 
 
 def test_no_process_and_no_folder_is_left(made, monkeypatch, tmp_path):
-    monkeypatch.setattr(candidate_service.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("ML_ASSETS_API_TOKEN", "of the real service")  # the candidate's has none
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     before = set(running(candidate_service.PROCESS_MODULE))

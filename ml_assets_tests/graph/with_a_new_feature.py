@@ -24,7 +24,7 @@ NAME = "taxi-trip-duration"
 def main(home: Path, trips: Path, requests: Path) -> None:
     with open_project(settings_for(home, trips)) as project:
         assert project.train(("extra_trees",)).success
-        registry = project.definitions.resources["tracking"].registry()
+        registry = (project.definitions.resources or {})["tracking"].registry()
         log = DecisionLog(project.settings.home, "green")
         override_champion(registry, log, kind="override", version="2", reason="the new feature")
         newer = _in_file(project, registry.client, requests)
@@ -55,7 +55,9 @@ def _by_service(client: Any, requests: Path) -> list[float]:
     """Return the predictions of the service with the champion."""
     rows = pl.read_parquet(requests).to_dicts()
     sent = [{**row, "pickup_datetime": row["pickup_datetime"].isoformat()} for row in rows]
-    with candidate_service(version_with_alias(client, NAME, CHAMPION), NAME) as service:
+    champion = version_with_alias(client, NAME, CHAMPION)
+    assert champion is not None
+    with candidate_service(champion, NAME) as service:
         answers = service.post(json.dumps(sent).encode())["predictions"]
     return [answer["predicted_minutes"] for answer in answers]
 

@@ -1,6 +1,7 @@
 """Listing a source within a time limit."""
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_an_error_of_the_source_is_raised(tmp_path):
 
 
 def test_a_listing_that_hangs_times_out_and_blocks_the_next_one_until_it_ends(tmp_path):
-    slow = SlowSource()
+    slow: Any = SlowSource()
     with pytest.raises(SourceUnavailable, match="slow did not list its months within 0.1 s"):
         list_with_timeout(slow, [JANUARY], 0.1)
     quick = open_source(str(tmp_path), "green")

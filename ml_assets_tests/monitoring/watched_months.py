@@ -4,6 +4,7 @@ import hashlib
 import io
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -44,7 +45,7 @@ def store_at(home: Path, synthetic: bool = True) -> TripStore:
 
 
 def champion_of(store: TripStore, version: str = "1", **changed: object) -> ModelVersion:
-    made = {
+    made: dict[str, Any] = {
         "version": version,
         "model": "xgboost",
         "dataset": store.dataset,

@@ -7,6 +7,7 @@ change, and every later version must load them.
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import skops.io
@@ -30,10 +31,12 @@ def requests() -> pd.DataFrame:
     return pd.concat([validation_trips()[columns].head(REQUESTS), odd_requests()[columns]])
 
 
-def predictions(pipeline, frame: pd.DataFrame) -> dict[str, list]:
+def predictions(pipeline, frame: pd.DataFrame) -> dict[str, Any]:
     """All outputs of a loaded pipeline for requests."""
     minutes = pipeline.predict(frame)
-    lower, upper = interval_bounds(pipeline, minutes)
+    bounds = interval_bounds(pipeline, minutes)
+    assert bounds is not None
+    lower, upper = bounds
     first = {name: frame[name].to_numpy()[:1] for name in REQUEST_COLUMNS}
     return {
         "minutes": minutes.tolist(),

@@ -17,7 +17,7 @@ from ml_assets.pipeline.conformal_intervals import (
     get_intervals,
     interval_bounds,
 )
-from ml_assets.registry.artifacts import trusted_types
+from ml_assets.pipeline.serialization import trusted_types
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import encode_trips, fit_encoded, refit
 from ml_assets_tests.training.sample_trips import (
@@ -78,7 +78,8 @@ def test_bounds_enclose_any_prediction(calibrated, minutes):
     with np.errstate(
         over="ignore"
     ):  # two of the numbers may differ by more than the largest double
-        intervals = calibrate(*zip(*calibrated, strict=True))
+        predicted, actual = zip(*calibrated, strict=True)
+        intervals = calibrate(predicted, actual)
     lower, upper = intervals.bounds(minutes)
     assert lower.shape == upper.shape == minutes.shape
     assert (lower <= minutes).all() and (minutes <= upper).all()
@@ -89,7 +90,8 @@ def test_bounds_enclose_any_prediction(calibrated, minutes):
     minutes=arrays(np.float64, 5, elements=POSSIBLE_MINUTES),
 )
 def test_bounds_of_a_prediction_in_range_are_in_range(calibrated, minutes):
-    lower, upper = calibrate(*zip(*calibrated, strict=True)).bounds(minutes)
+    predicted, actual = zip(*calibrated, strict=True)
+    lower, upper = calibrate(predicted, actual).bounds(minutes)
     assert lower.min() >= 1 and upper.max() <= 60
 
 
@@ -211,7 +213,9 @@ def test_an_old_model_without_intervals_has_no_bounds():
 
 def test_extreme_requests_have_bounds_around_their_predictions(fitted):
     minutes = fitted.pipeline.predict(odd_requests())
-    lower, upper = interval_bounds(fitted.pipeline, minutes)
+    bounds = interval_bounds(fitted.pipeline, minutes)
+    assert bounds is not None
+    lower, upper = bounds
     assert ((lower >= 1) & (lower <= minutes) & (minutes <= upper) & (upper <= 60)).all()
 
 

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import replace
 from functools import cache
 from itertools import permutations
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from ml_assets.pipeline.background_sample import (
     get_background_sample,
 )
 from ml_assets.pipeline.explain import PLAYERS, expected_miles, explain
-from ml_assets.registry.artifacts import trusted_types
+from ml_assets.pipeline.serialization import trusted_types
 from ml_assets.requests.parse import request_columns
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import encode_trips, fit_encoded, refit
@@ -272,7 +273,7 @@ def test_expected_miles_match_the_trips_of_a_pair(family):
     trips = train_trips()
     metered = trips[trips["trip_distance"].between(0.05, 60)]
     pairs = metered.groupby(["PULocationID", "DOLocationID"])["trip_distance"]
-    pair = pairs.size().idxmax()
+    pair = cast("tuple[int, int]", pairs.size().idxmax())
     miles = np.exp(np.log(pairs.get_group(pair)).mean())
     assert expected_miles(fitted(family).pipeline, *pair) == pytest.approx(miles, rel=0.05)
 

@@ -1,11 +1,13 @@
 """Decisions as trainings leave them, without the training."""
 
+from typing import Any
+
 from ml_assets.evaluation.records import ChampionDecision, TrainingSet
 
 
 def decision_on(training_set: TrainingSet, **changed: object) -> ChampionDecision:
     """A promotion on this training set, with what is to be otherwise."""
-    made = {
+    made: dict[str, Any] = {
         "promoted": True,
         "reason": "better",
         "champion": "xgboost",

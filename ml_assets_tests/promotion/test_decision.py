@@ -14,6 +14,7 @@ from ml_assets.evaluation.records import (
     ModelRecord,
     MonthSplit,
     PreviousChampion,
+    Role,
     TrainingSet,
 )
 from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
@@ -76,7 +77,11 @@ def row(model: str, rmse: float, kind: Any = "model", run: str | None = None) ->
 def training_set(
     dataset: str = "green", test_month: str = TEST_MONTH, sha256: str = "a"
 ) -> TrainingSet:
-    months = [("2023-01", "train"), ("2023-02", "validation"), (test_month, "test")]
+    months: list[tuple[str, Role]] = [
+        ("2023-01", "train"),
+        ("2023-02", "validation"),
+        (test_month, "test"),
+    ]
     uses = [
         MonthSplit(month=month, role=role, rows=TRIPS, raw_sha256=sha256, source="s",
                  code_version="1")

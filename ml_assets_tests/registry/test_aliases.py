@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import mlflow
 import pytest
@@ -114,6 +115,10 @@ class DyingClient:
         return change
 
 
+def dying(client: mlflow.MlflowClient, dies_before: int) -> Any:
+    return DyingClient(client, dies_before)
+
+
 @pytest.mark.parametrize("dies_before", range(4))
 def test_wherever_it_dies_there_is_one_champion_and_settling_finishes(registry, dies_before):
     client, home = registry
@@ -121,9 +126,7 @@ def test_wherever_it_dies_there_is_one_champion_and_settling_finishes(registry, 
     move(registry, "2", "1")
     set_challenger(client, NAME, "3")
     with pytest.raises(Died):
-        promote_alias(
-            DyingClient(client, dies_before), NAME, "3", expected_current="2", lock_folder=home
-        )
+        promote_alias(dying(client, dies_before), NAME, "3", expected_current="2", lock_folder=home)
     repair_aliases(client, NAME)
     moved = dies_before == 3  # tag, previous, champion; then only the challenger's alias is left
     expected = {CHAMPION: "3", PREVIOUS: "2"} if moved else {CHAMPION: "2", PREVIOUS: "1"}
@@ -139,7 +142,7 @@ def test_a_kill_while_promoting_the_second_champion_leaves_no_previous_champion_
     client, home = registry
     move(registry, "1", None)
     with pytest.raises(Died):
-        promote_alias(DyingClient(client, 2), NAME, "2", expected_current="1", lock_folder=home)
+        promote_alias(dying(client, 2), NAME, "2", expected_current="1", lock_folder=home)
     assert served(client)[PREVIOUS] == "1"  # itself
     repair_aliases(client, NAME)
     assert served(client) == {CHAMPION: "1", PREVIOUS: None, CHALLENGER: None}
@@ -147,10 +150,10 @@ def test_a_kill_while_promoting_the_second_champion_leaves_no_previous_champion_
 
 def test_settling_what_is_in_order_changes_nothing(registry):
     client, _ = registry
-    repair_aliases(DyingClient(client, 0), NAME)  # nothing serves
+    repair_aliases(dying(client, 0), NAME)  # nothing serves
     move(registry, "1", None)
     move(registry, "2", "1")
-    repair_aliases(DyingClient(client, 0), NAME)
+    repair_aliases(dying(client, 0), NAME)
 
 
 def test_a_promotion_waits_for_one_that_is_in_progress(registry):

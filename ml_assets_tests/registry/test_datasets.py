@@ -1,6 +1,7 @@
 """The published months as MLflow's datasets: where each lies, and no password."""
 
 import json
+from typing import Any
 
 import mlflow
 import pytest
@@ -42,5 +43,5 @@ def test_each_month_says_where_it_lies(source, kind, place) -> None:
 
 
 def test_mlflow_can_open_the_source() -> None:
-    source = mlflow.data.get_source(dataset_of("tlc"))
+    source: Any = mlflow.data.get_source(dataset_of("tlc"))
     assert source.url.endswith(FILE)

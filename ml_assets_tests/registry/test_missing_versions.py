@@ -1,6 +1,7 @@
 """An alias or a version that was deleted: every message names the command that helps."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_a_pruned_trial_is_marked_and_not_finished(client):
             (("COMPLETE", 4.4), ("PRUNED", None), ("FAIL", None))
         )
     ]
-    evaluated = SimpleNamespace(trials=trials, record=SimpleNamespace(model="xgboost"))
+    evaluated: Any = SimpleNamespace(trials=trials, record=SimpleNamespace(model="xgboost"))
     with tracked_run(client, NAME, "parent", {}) as run:
         log_training._log_trials(run, evaluated)
     found = {child.info.run_name: child for child in client.search_runs([run.experiment_id])}

@@ -102,8 +102,9 @@ def test_the_model_names_its_features_and_types(logged):
     model = mlflow.models.Model.load(logged[0])
     optional = {column.name for column in model.signature.inputs if not column.required}
     assert optional == {"pickup_datetime", "passenger_count"}
-    assert model.metadata["features"] == logged[1]["features"].features_
-    assert model.metadata["indicators"] == logged[1]["encoder"].indicators_
+    metadata = model.metadata or {}
+    assert metadata["features"] == logged[1]["features"].features_
+    assert metadata["indicators"] == logged[1]["encoder"].indicators_
 
 
 def test_equal_code_makes_an_equal_wheel(logged, tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import re
 import struct
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ PICKUPS = np.datetime64("2022-12-31T00:00:00", "us") + GENERATOR.integers(
 ).astype("timedelta64[s]")
 
 
-def line(model: str, kind: str, rmse: float) -> ModelRecord:
+def line(model: str, kind: Literal["model", "baseline"], rmse: float) -> ModelRecord:
     figures = MetricsRecord(
         rmse=rmse, mae=1.0, mape=0.1, r2=0.5, share_within_5_minutes=0.5, rows=10
     )
@@ -128,9 +129,20 @@ def test_a_title_names_the_months_and_the_synthetic_sample(name, monkeypatch):
     assert titles[1].endswith("\nsynthetic sample")
 
 
+def drawn_figures(monkeypatch) -> list[Any]:
+    """The figures that are drawn from here on; none is encoded."""
+    figures: list[Any] = []
+
+    def to_png(figure: Any) -> bytes:
+        figures.append(figure)
+        return b""
+
+    monkeypatch.setattr(charts, "to_png", to_png)
+    return figures
+
+
 def test_the_best_model_is_highlighted_and_baselines_are_grey(monkeypatch):
-    figures = []
-    monkeypatch.setattr(charts, "to_png", lambda figure: figures.append(figure) or b"")
+    figures = drawn_figures(monkeypatch)
     charts.leaderboard_bars(LINES, [MARCH], best="a_rather_long_family_name_0")
     (axes,) = figures[0].axes
     from matplotlib.colors import to_hex
@@ -142,8 +154,7 @@ def test_the_best_model_is_highlighted_and_baselines_are_grey(monkeypatch):
 
 
 def test_trips_outside_the_month_are_not_drawn(monkeypatch):
-    figures = []
-    monkeypatch.setattr(charts, "to_png", lambda figure: figures.append(figure) or b"")
+    figures = drawn_figures(monkeypatch)
     pickups = ["2022-12-31T23:59:59", "2023-01-01T00:00", "2023-01-31T23:59:59", "2023-02-01T00:00"]
     charts.trips_of_month(np.array(pickups, dtype="datetime64[us]"), JANUARY)
     by_day, by_hour = figures[0].axes
@@ -162,8 +173,7 @@ def test_a_markdown_image_embeds_the_png():
 
 
 def test_charts_show_the_caveat(monkeypatch):
-    figures = []
-    monkeypatch.setattr(charts, "to_png", lambda figure: figures.append(figure) or b"")
+    figures = drawn_figures(monkeypatch)
     caveat = "Only two months were available."
     minutes, hours = np.array([5.0, 20.0]), np.array([3, 4])
     charts.leaderboard_bars(LINES, [MARCH], caveat=caveat)

@@ -198,7 +198,7 @@ def test_the_same_requests_are_predicted_each_time_up_to_the_maximum(made):
 
 
 @pytest.fixture
-def copied(made, tmp_path) -> tuple[Project, dict[str, str]]:
+def copied(made, tmp_path) -> Iterator[tuple[Project, dict[str, str]]]:
     """The same project with months of its own, which a test may spoil."""
     project, versions, _ = made
     features = Path(project.settings.home) / "trip_features"

@@ -4,6 +4,7 @@ import json
 import random
 import tracemalloc
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -32,7 +33,9 @@ def test_every_format_is_bit_equal_to_the_pipeline(predict, tmp_path, name, out)
     summary = predict(write(tmp_path / name, rows), out, chunk_rows=64)
     assert (summary.rows, summary.scored, summary.rejected) == (500, 500, 0)
     minutes = model().pipeline.predict(trips)
-    lower, upper = interval_bounds(model().pipeline, minutes)
+    bounds = interval_bounds(model().pipeline, minutes)
+    assert bounds is not None
+    lower, upper = bounds
     answers = rows_of(tmp_path / out)
     for column, expected in (
         ("predicted_minutes", minutes),
@@ -53,7 +56,7 @@ def test_predictions_do_not_depend_on_other_rows(family):
 
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
 def test_an_invalid_row_has_its_reason_and_the_others_are_scored(predict, tmp_path, name):
-    rows = [GOOD | {"mine": "a"} for _ in range(7)]
+    rows: list[dict[str, Any]] = [GOOD | {"mine": "a"} for _ in range(7)]
     rows[1] |= {"PULocationID": 300, "trip_distance": -1.0}
     rows[5] |= {"trip_distance": None}
     summary = predict(write(tmp_path / name, rows))

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -231,7 +232,7 @@ def test_request_columns_equal_those_of_a_checked_frame():
         GOOD | {"passenger_count": 3, "PULocationID": "265", "trip_distance": -0.0},
         GOOD | {"pickup_datetime": "2024-11-03T01:30", "passenger_count": None},
     ]
-    columns = request_columns([parse_request(row, NOW) for row in rows])
+    columns = request_columns([cast("Request", parse_request(row, NOW)) for row in rows])
     expected = columns_of(check_requests(requests_frame(rows), NOW).requests)
     for found in (columns, expected):
         assert list(found) == list(REQUEST_COLUMNS)
@@ -285,6 +286,7 @@ def test_texts_of_a_file_are_parsed_like_texts_in_json(fields):
     checked = check_requests(pl.DataFrame({name: [text] for name, text in texts.items()}), NOW)
     found = parse_request(texts, NOW)
     if checked.valid[0]:
+        assert isinstance(found, Request), found
         assert repr(tuple(found)) == repr(checked.requests.row(0))
     else:
         assert "; ".join(error.message for error in found.errors) == checked.reasons[0]

@@ -2,6 +2,7 @@
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def predict_concurrently(batcher, *miles):
 @pytest.mark.parametrize("bounds", [True, False])
 def test_concurrent_requests_are_one_batch_and_each_gets_its_own_prediction(bounds):
     model = CountingModel(bounds)
-    served = SimpleNamespace(model=model)
+    served: Any = SimpleNamespace(model=model)
     results = predict_concurrently(MicroBatcher(lambda: served), 1.0, 3.0, 2.0)
     assert model.batch_sizes == [3]
     assert [each.minutes.tolist() for _, each in results] == [[10.0], [30.0], [20.0]]
@@ -55,7 +56,7 @@ def test_concurrent_requests_are_one_batch_and_each_gets_its_own_prediction(boun
 
 
 def test_a_batch_uses_one_model_and_the_next_batch_may_use_another():
-    models = [SimpleNamespace(model=CountingModel()) for _ in range(2)]
+    models: list[Any] = [SimpleNamespace(model=CountingModel()) for _ in range(2)]
     following = iter(models)
     batcher = MicroBatcher(lambda: next(following))
     for expected in models:
@@ -64,7 +65,8 @@ def test_a_batch_uses_one_model_and_the_next_batch_may_use_another():
 
 
 def test_an_error_is_raised_for_each_request_of_its_batch_and_no_other():
-    batcher = MicroBatcher(lambda: SimpleNamespace(model=CountingModel()))
+    served: Any = SimpleNamespace(model=CountingModel())
+    batcher = MicroBatcher(lambda: served)
     errors = predict_concurrently(batcher, 1.0, 101.0)
     assert [str(error) for error in errors] == ["too far", "too far"]
     ((_, prediction),) = predict_concurrently(batcher, 1.0)

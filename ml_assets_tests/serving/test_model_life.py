@@ -11,6 +11,7 @@ import sqlite3
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import skops.io
@@ -256,7 +257,7 @@ def test_a_model_is_served_when_its_fast_path_fails(caplog, monkeypatch):
     def fail(pipeline):
         raise RuntimeError("no trees")
 
-    served = SimpleNamespace(
+    served: Any = SimpleNamespace(
         model=SimpleNamespace(pipeline=[object()]), card=SimpleNamespace(version="9")
     )
     _warm_up(served)

@@ -4,6 +4,7 @@ import hashlib
 import re
 from base64 import b64encode
 from pathlib import Path
+from typing import cast
 
 import pytest
 from fastapi import FastAPI
@@ -109,7 +110,7 @@ def test_typical_distance_is_near_the_median_of_past_trips(client):
     trips = train_trips()
     fit = trips[trips["trip_distance"].between(0.05, 60)]
     pairs = fit.groupby(["PULocationID", "DOLocationID"])["trip_distance"]
-    pickup, dropoff = pairs.size().idxmax()
+    pickup, dropoff = cast("tuple[int, int]", pairs.size().idxmax())
     query = {"PULocationID": int(pickup), "DOLocationID": int(dropoff)}
     miles = client.get("/typical-distance", params=query).json()["trip_distance"]
     low, high = pairs.get_group((pickup, dropoff)).quantile([0.2, 0.8])

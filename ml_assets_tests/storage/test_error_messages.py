@@ -19,11 +19,13 @@ def test_a_locked_database_is_recognized_behind_library_errors(tmp_path):
 
 
 def test_a_bug_in_the_handling_of_a_storage_error_is_not_hidden(tmp_path):
+    absent: dict[str, int] = {}
+
     def mistake():
         try:
             raise LOCKED
         except sqlite3.Error:
-            {}["missing"]
+            absent["missing"]
 
     with pytest.raises(KeyError), translate_storage_errors(tmp_path):
         mistake()

@@ -1,6 +1,7 @@
 """Baselines: correct on hand-calculated cases and robust to outliers."""
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ def trips() -> pd.DataFrame:
 DURATIONS = [5.0, 7.0, 9.0, 11.0, 13.0]
 
 
-def requests_of(**columns: list[float]) -> pd.DataFrame:
+def requests_of(**columns: Sequence[float] | np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 

@@ -30,7 +30,7 @@ from ml_assets_tests.training.sample_trips import odd_requests, train_trips, val
 EVERY = {**FAMILIES, **OPTIONAL_FAMILIES}
 every_family = pytest.mark.parametrize("name", list(EVERY))
 
-FEWER_TREES = {
+FEWER_TREES: dict[str, dict[str, int]] = {
     name: {rounds: 20}
     for name, family in EVERY.items()
     for rounds in ("n_estimators", "iterations", "max_iter")
@@ -173,7 +173,7 @@ def test_permutation_finds_the_features_that_trees_split_on() -> None:
     pipeline = fitted("xgboost")
     own = feature_importance(pipeline, validation_trips())
 
-    class Plain(BaseEstimator):
+    class Plain(BaseEstimator):  # type: ignore[misc]
         def __init__(self, fitted):
             self.fitted = fitted
 
@@ -243,7 +243,7 @@ def test_a_model_whose_package_is_not_installed_says_so(tmp_path, monkeypatch) -
     ],
 )
 def test_missing_packages_are_named_before_a_fit(packages, message) -> None:
-    family = replace(FAMILIES["xgboost"], packages=packages, make_estimator=None)
+    family = replace(FAMILIES["xgboost"], packages=packages, make_estimator=None)  # type: ignore[arg-type]
     for attempt in (
         family.make_pipeline,
         lambda: tune_and_fit(family, train_trips(), validation_trips(), budget=TuningBudget(0)),

@@ -1,12 +1,13 @@
 """Training and evaluating one family: what may influence a model, and what must not."""
 
 import functools
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ml_assets.evaluation.records import MonthSplit, TrainingSet
+from ml_assets.evaluation.records import MonthSplit, Role, TrainingSet
 from ml_assets.pipeline.background_sample import get_background_sample
 from ml_assets.pipeline.conformal_intervals import calibrate, get_intervals, interval_bounds
 from ml_assets.training.families import FAMILIES
@@ -23,7 +24,7 @@ from ml_assets_tests.training.sample_trips import train_trips, trips_of, validat
 def training_set(**roles: str) -> TrainingSet:
     uses = [
         MonthSplit(month=month, role=role, rows=1, raw_sha256="0", source="s", code_version="1")
-        for role, month in roles.items()
+        for role, month in cast("dict[Role, str]", roles).items()
     ]
     return TrainingSet(
         dataset="green", taxi="green", synthetic=False, months=uses, caveat=None, gaps=[],

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from ml_assets.config.code_version import model_code_version
+from ml_assets.evaluation.records import Role
 from ml_assets.storage.trip_store import MonthNotFound
 from ml_assets.training.training_set import TrainingSetError, build_training_set, load_trips
 from ml_assets.training.windows import choose_window
@@ -13,7 +14,7 @@ from ml_assets.trips.target import TARGET
 from ml_assets_tests.storage.stored_months import put_features, put_month, put_tables, store_at
 
 MONTHS = [Month(2023, number) for number in (1, 2, 3, 4)]
-ROLES = ("train", "validation", "test")
+ROLES: tuple[Role, ...] = ("train", "validation", "test")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import math
 from datetime import datetime, timedelta
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -43,7 +44,7 @@ def one(**fields):
         "trip_distance": 1.5,
         "passenger_count": 1.0,
     } | fields
-    types = {name: pl.Datetime("us") for name in trip if name.endswith("datetime")}
+    types: dict[str, Any] = {name: pl.Datetime("us") for name in trip if name.endswith("datetime")}
     types |= {
         name: pl.Float64 for name, value in trip.items() if value is None and name not in types
     }
@@ -160,7 +161,7 @@ def test_times_at_the_limits_of_the_type_are_rejected_for_the_right_reason(dropo
 
 def test_duplicate_rows_are_all_kept_with_different_ids():
     published = normalise(
-        pl.from_arrow(pa.concat_tables([published_month(JANUARY, 20)] * 2)), "green"
+        pl.DataFrame(pa.concat_tables([published_month(JANUARY, 20)] * 2)), "green"
     )
     kept = kept_trips(published, JANUARY)
     assert kept["trip_id"].to_list() == list(range(40))

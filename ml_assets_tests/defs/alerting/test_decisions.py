@@ -40,7 +40,7 @@ def test_rejections_are_reported_at_powers_of_two(home, decisions):
     for _ in range(20):
         decisions.add()
         home.tick(DECISIONS)
-    times = [re.search(r"rejected (\S+)", subject)[1] for subject in home.subjects]
+    times = [re.findall(r"rejected (\S+)", subject)[0] for subject in home.subjects]
     assert times == ["twice", "4", "8", "16"]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -39,6 +40,13 @@ def results(run: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation
     return {found.check_name: found for found in run.get_asset_check_evaluations()}
 
 
+def months_shown(found: dg.AssetCheckEvaluation) -> Sequence[dg.TableRecord]:
+    """The table of months in a check's metadata."""
+    table = found.metadata["months"]
+    assert isinstance(table, dg.TableMetadataValue)
+    return table.records
+
+
 def not_passed(run: dg.ExecuteInProcessResult) -> dict[str, str]:
     return {name: found.severity.value for name, found in results(run).items() if not found.passed}
 
@@ -68,7 +76,7 @@ def test_good_months_pass_every_check_in_one_step(project):
     assert counted.metadata["newest_month"].value == "2023-04"
     assert counted.metadata["lower"].value < counted.metadata["value"].value
     assert "2023-04" in counted.description
-    months = [record.data["month"] for record in counted.metadata["months"].records]
+    months = [record.data["month"] for record in months_shown(counted)]
     assert months == list(GOOD)
 
 
@@ -117,7 +125,7 @@ def test_a_change_that_persists_is_settled_by_the_months_after_it(project, publi
     whole = project.ingest("2023-01", "2023-04")
     assert not_passed(whole) == {}
     assert check_alone(project, ("raw_trips", "trip_features")) == {}
-    months = results(whole)["published_schema"].metadata["months"].records
+    months = months_shown(results(whole)["published_schema"])
     verdicts = {record.data["month"]: record.data["verdict"] for record in months}
     assert verdicts[GOOD[2]] == "warn (settled by later months)"
     assert verdicts[GOOD[3]] == "pass"
@@ -224,7 +232,7 @@ def test_a_profile_is_computed_once_and_again_when_the_month_changes(project, mo
     reads: list[str] = []
     read = TripStore.read_table
 
-    def counting(self: TripStore, table: str, *rest: object) -> pl.DataFrame:
+    def counting(self: TripStore, table: str, *rest: Any) -> pl.DataFrame:
         reads.append(table)
         return read(self, table, *rest)
 
@@ -257,9 +265,6 @@ def test_a_damaged_month_fails_the_checks_by_name_and_the_others_are_checked(pro
     counted = results(run)["row_count"]
     assert (counted.passed, counted.severity.value) == (False, "ERROR")
     assert counted.description.startswith(f"2023-02: {path} cannot be read")
-    verdicts = {
-        record.data["month"]: record.data["verdict"]
-        for record in counted.metadata["months"].records
-    }
+    verdicts = {record.data["month"]: record.data["verdict"] for record in months_shown(counted)}
     assert verdicts["2023-02"] == "fail"
     assert verdicts.keys() == {*GOOD}

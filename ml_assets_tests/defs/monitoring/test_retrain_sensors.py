@@ -57,10 +57,12 @@ class MonitoredHome:
 
     def decide(self):
         """Write the decision of a training on all months, without its models."""
+        training_set = next_training(self.store.tables()).training_set
+        assert training_set is not None
         self.decisions += 1
         self.log.write(
             decision_on(
-                next_training(self.store.tables()).training_set,
+                training_set,
                 decision_id=f"d{self.decisions}",
                 decided_at=f"2026-11-01T00:00:0{self.decisions}+0000",
             )

@@ -3,6 +3,8 @@
 With the daemon running: see ``test_degradation``.
 """
 
+from typing import Any
+
 import dagster as dg
 import pytest
 
@@ -18,7 +20,7 @@ class Automation:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.cursor = None
+        self.cursor: Any = None
 
     def tick(self) -> list[str]:
         """Return the assets that would be requested now; the daemon requests them in one run."""

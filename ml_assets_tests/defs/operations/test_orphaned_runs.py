@@ -290,6 +290,7 @@ def test_a_run_is_left_alone_unless_its_process_is_known_to_be_dead(ended):
 
 def test_another_process_with_the_same_pid_is_not_mistaken_for_the_dead_one():
     alive = RunProcess.find(os.getpid())
+    assert alive is not None
     assert replace(alive, start="1" + alive.start).liveness() is Liveness.DEAD
     # Where the system provides no start time, the PID alone decides.
     assert RunProcess(alive.host, alive.pid).liveness() is Liveness.ALIVE
@@ -336,6 +337,7 @@ def test_a_run_continues_when_its_heartbeat_cannot_be_written(quick, tmp_path, c
 
 def test_a_live_process_is_left_alone_after_its_host_was_renamed(quick):
     alive = RunProcess.find(os.getpid())
+    assert alive is not None
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = started_run(instance, replace(alive, host="before-it-was-renamed"))
         heartbeats = Heartbeats.of(instance)

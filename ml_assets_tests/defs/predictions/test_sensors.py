@@ -1,5 +1,7 @@
 """Each ingested month is scored once, automatically, with the current champion."""
 
+from typing import Any
+
 import dagster as dg
 import pytest
 
@@ -15,7 +17,7 @@ class Scoring:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.cursor = None
+        self.cursor: Any = None
 
     def tick(self) -> list[str]:
         """Return the months that would be scored now."""
@@ -26,7 +28,7 @@ class Scoring:
             cursor=self.cursor,
         )
         self.cursor = result.cursor
-        return sorted(result.get_requested_partitions(PREDICTIONS))
+        return sorted(str(month) for month in result.get_requested_partitions(PREDICTIONS))
 
     def make(self, asset: str, *months: str) -> None:
         """Report materializations outside of a run."""

@@ -50,6 +50,7 @@ class Home:
         """Write the decision of a training, without its models."""
         store = TripStore(self.project.settings.home, "green", synthetic=False)
         training_set = next_training(store).training_set
+        assert training_set is not None
         self.decisions += 1
         self.log.write(
             decision_on(

@@ -224,7 +224,7 @@ def test_predictions_may_differ_in_the_last_bits_only(project):
     from ml_assets.evaluation.records import MetricsRecord
 
     predicted = actual + np.sin(actual)
-    figures = MetricsRecord(**measure(actual, predicted).as_dict())
+    figures = MetricsRecord.model_validate(measure(actual, predicted).as_dict())
     record = record.model_copy(update={"test": figures, "predictions_sha256": "of other bits"})
     nearly = same_predictions(record, np.nextafter(predicted, 0), actual)
     assert nearly.verdict == Verdict.PASS

@@ -79,7 +79,12 @@ def read_months(monkeypatch):
     """Record the months that are read from here on."""
     read = []
     requests = drift._requests
-    monkeypatch.setattr(drift, "_requests", lambda s, m: read.append(str(m)) or requests(s, m))
+
+    def recorded(store, month):
+        read.append(str(month))
+        return requests(store, month)
+
+    monkeypatch.setattr(drift, "_requests", recorded)
     return read
 
 

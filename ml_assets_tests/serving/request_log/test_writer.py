@@ -236,7 +236,7 @@ class EndingReader:
 
 
 def test_a_prediction_that_cannot_be_serialized_is_dropped_and_the_next_is_written(log):
-    log.add(one(0)._replace(model_version=object()))
+    log.add(one(0)._replace(model_version=object()))  # type: ignore[arg-type]
     log.add(many(3)._replace(minutes=[1.0, 2.0, 3.0, 4.0]))
     log.add(one(1))
     log.close(5)
@@ -335,8 +335,8 @@ def test_an_unexpected_error_drops_only_its_batch(log, monkeypatch, caplog):
 
 def test_only_predictions_that_cannot_be_serialized_are_dropped(log, caplog):
     for number in range(3):
-        log.add(one(number)._replace(model_version=object()))
-    log.add(one(3)._replace(answered_at="today"))
+        log.add(one(number)._replace(model_version=object()))  # type: ignore[arg-type]
+    log.add(one(3)._replace(answered_at="today"))  # type: ignore[arg-type]
     log.add(one(4))
     settled(log, 1)
     log.close(5)
