@@ -13,6 +13,13 @@ from ml_assets_tests.conftest import OUR_VARIABLES, REPOSITORY, inherited_enviro
 
 COMMAND = [sys.executable, "-c", "from ml_assets.cli import main; main()"]
 
+SET_BY_IMPORTS = (
+    "MLFLOW_DISABLE_TELEMETRY",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES",
+)
+"""Set when ``ml_assets.registry`` is first imported, once in a process: a call keeps them."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -28,13 +35,9 @@ def call(
     environment: Mapping[str, object],
 ) -> Answer:
     """Call the command in this process; the environment is restored at the end of the test."""
-    set_by_the_command = (
-        "DAGSTER_HOME",
-        "MLFLOW_LOGGING_LEVEL",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR",
-    )
+    set_by_the_command = ("DAGSTER_HOME", "MLFLOW_LOGGING_LEVEL")
     for name in [*os.environ, *set_by_the_command]:
-        if name.startswith(OUR_VARIABLES):
+        if name.startswith(OUR_VARIABLES) and name not in SET_BY_IMPORTS:
             monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, str(value))
