@@ -8,11 +8,13 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import skops.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution, IntDistribution
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
@@ -22,7 +24,7 @@ from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.pipeline.bounded_regressor import BoundedRegressor
 from ml_assets.pipeline.serialization import OutdatedModel, load_stored, trusted_types
 from ml_assets.training.families import FAMILIES, OPTIONAL_FAMILIES, MissingPackage, family_named
-from ml_assets.training.families.base import MAX_ROUNDS
+from ml_assets.training.families.base import MAX_ROUNDS, Tuned, tunable
 from ml_assets.training.tune import TuningBudget, tune_and_fit
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
@@ -293,3 +295,14 @@ def test_the_registry_imports_no_estimator() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_tuned_parameter_is_sampled_from_its_range_and_others_keep_their_value():
+    family = tunable(rounds=300, depth=Tuned(7, 4, 9), rate=Tuned(0.1, 0.01, 0.2, log=True))
+    assert family["defaults"] == {"rounds": 300, "depth": 7, "rate": 0.1}
+    trial = optuna.create_study().ask()
+    assert family["search_space"](trial).keys() == {"depth", "rate"}
+    assert trial.distributions == {
+        "depth": IntDistribution(4, 9),
+        "rate": FloatDistribution(0.01, 0.2, log=True),
+    }
