@@ -9,7 +9,12 @@ from ml_assets.promotion.new_data import (
     new_data_since,
     next_training,
 )
-from ml_assets.training.training_set import rejected_months
+from ml_assets.training.training_set import (
+    TrainingSetError,
+    build_training_set,
+    rejected_months,
+)
+from ml_assets.training.windows import choose_window
 from ml_assets.trips.month import Month
 from ml_assets_tests.promotion.made_decisions import decision_on
 from ml_assets_tests.storage.stored_months import put_features, put_month, store_at
@@ -85,6 +90,16 @@ def test_a_refused_month_is_left_out_and_named(store):
     assert [*ahead.rejected] == [MONTHS[3]]
     assert ahead.rejection_summary.startswith("2023-04 is rejected: ")
     assert ahead.training_set.months_in("test") == [MONTHS[2]]
+
+
+@pytest.mark.parametrize("computed_before", [False, True])
+def test_a_training_set_with_a_rejected_month_is_refused(store, computed_before):
+    put_month(store, MONTHS[3], 200)
+    empty = store.read_table("trip_features", MONTHS[3]).clear()
+    put_features(store, empty, store.raw_record(MONTHS[3]))
+    rejected = rejected_months(store, MONTHS) if computed_before else None
+    with pytest.raises(TrainingSetError, match="unusable for training: 2023-04"):
+        build_training_set(store, choose_window(MONTHS), rejected)
 
 
 def test_a_damaged_month_is_left_out_and_the_others_are_evaluated_without_it(store, tmp_path):
