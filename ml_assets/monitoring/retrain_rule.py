@@ -82,19 +82,13 @@ class Decision:
     retry_later: bool = False
 
 
-def decide(
-    values: Sequence[MonthlyValue],
-    last: LastRetraining | None,
-    now: datetime,
-    cool_down: timedelta = COOL_DOWN,
-) -> Decision:
+def decide(values: Sequence[MonthlyValue], last: LastRetraining | None, now: datetime) -> Decision:
     """Retrain if the latest month and at least one other of the last five are over the limit.
 
     Args:
         values: One value for each month that the champion was not trained on, in any order.
         last: The last retraining that this rule requested.
         now: The current time, with UTC offset.
-        cool_down: Minimum time since the last retraining.
     """
     recent = sorted(values, key=lambda value: value.month)[-RECENT_MONTHS:]
     if not recent:
@@ -109,7 +103,7 @@ def decide(
     reason = f"{latest}; in all {len(over)} of {len(recent)} months are ({span(breached)})"
     if last is not None and last.latest >= latest.month:
         return Decision(False, f"{reason}; already retrained for {last.latest}", breached)
-    if last is not None and now < last.at + cool_down:
-        until = f"{last.at + cool_down:%Y-%m-%d %H:%M %Z}".strip()
+    if last is not None and now < last.at + COOL_DOWN:
+        until = f"{last.at + COOL_DOWN:%Y-%m-%d %H:%M %Z}".strip()
         return Decision(False, f"{reason}; cooling down until {until}", breached, retry_later=True)
     return Decision(True, reason, breached)

@@ -19,12 +19,12 @@ from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.monitoring import Status
 from ml_assets.monitoring.drift.records import DriftRecord, drift_summary
-from ml_assets.monitoring.performance.from_decisions import scores_from_decisions
 from ml_assets.monitoring.performance.records import (
     PerformanceRecord,
     Score,
     noise_tolerance,
     performance_summary,
+    scores_from_decisions,
 )
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.model_version import ModelVersion

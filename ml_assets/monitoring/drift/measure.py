@@ -6,15 +6,16 @@ from functools import cached_property
 
 import polars as pl
 
+from ml_assets.monitoring import TooFewTrips, measure_months
 from ml_assets.monitoring.drift.histograms import (
     FEATURES,
     MonthCounts,
     bin_counts,
     count_month,
+    population_stability_index,
     sum_counts,
 )
-from ml_assets.monitoring.drift.psi import population_stability_index
-from ml_assets.monitoring.drift.records import DRIFT_LIMIT, DriftEntry, DriftRecord
+from ml_assets.monitoring.drift.records import DriftEntry, DriftRecord
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
 from ml_assets.trips.month import Month
@@ -36,7 +37,6 @@ def measure_drift(
     store: TripStore,
     champion: ModelVersion,
     earlier: DriftRecord | None = None,
-    limit: float = DRIFT_LIMIT,
     rejected: Mapping[Month, str] | None = None,
 ) -> DriftRecord:
     """Measure the drift of the newest stored months against the champion's training months.
@@ -48,17 +48,13 @@ def measure_drift(
         store: Trip store with the months.
         champion: Champion that was trained on the store's dataset.
         earlier: The previous record, whose entries are kept.
-        limit: Index above which a feature has drifted.
         rejected: Months that a data rule rejects, with the reason; they are skipped, as their
             drift would be that of faulty data.
 
     Returns:
         The record; its status is ``no_reference`` when no training month is stored.
     """
-    stored = {str(month): month for month in store.months(TABLE)}
-    reference = Reference(
-        store, [stored[text] for text in champion.training_months if text in stored]
-    )
+    reference = Reference(store, champion)
     record = DriftRecord(
         dataset=store.dataset,
         synthetic=store.synthetic,
@@ -66,26 +62,18 @@ def measure_drift(
         version=champion.version,
         run_id=champion.run_id,
         model=champion.model,
-        limit=limit,
     )
     kept = list(earlier.entries) if earlier else []
     if not reference.months:
-        why = (
-            f"none of the training months of the champion ({champion}) is stored: ingest them again"
-        )
-        return record.model_copy(update={"status": "no_reference", "why": why, "entries": kept})
+        update = {"status": "no_reference", "why": reference.why_empty, "entries": kept}
+        return record.model_copy(update=update)
     if earlier is None or not reference.matches(earlier):
         kept = [entry for entry in kept if entry.champion != champion.identity]
-    skipped = dict(reference.skipped)
-    entries = []
-    for month in list(stored.values())[-MAX_MONTHS:]:
-        if rejected and month in rejected:
-            skipped[str(month)] = f"rejected by a data rule: {rejected[month]}"
-            continue
-        try:
-            entries.append(_entry(store, month, champion, reference, kept))
-        except (CorruptMonth, MonthNotFound, TooFewTrips) as error:
-            skipped[str(month)] = str(error)
+    entries, skipped = measure_months(
+        store.months(TABLE)[-MAX_MONTHS:],
+        lambda month: _entry(store, month, champion, reference, kept),
+        rejected,
+    )
     others = [entry for entry in kept if entry.champion != champion.identity]
     return record.model_copy(
         update={
@@ -93,13 +81,9 @@ def measure_drift(
             "reference_trips": reference.trips,
             "reference_sha256": reference.checksums,
             "entries": [*others, *entries][-MAX_ENTRIES:],
-            "skipped": skipped,
+            "skipped": reference.skipped | skipped,
         }
     )
-
-
-class TooFewTrips(ValueError):
-    """A month with too few trips to measure; the message has both numbers."""
 
 
 class Reference:
@@ -110,17 +94,23 @@ class Reference:
         checksums: SHA-256 of their published files.
         trips: Their trips.
         skipped: Damaged months, with the error.
+        why_empty: Why there are no months, in one sentence, if there are none.
     """
 
-    def __init__(self, store: TripStore, months: Sequence[Month]) -> None:
+    def __init__(self, store: TripStore, champion: ModelVersion) -> None:
         self._store = store
+        self.why_empty = (
+            f"none of the training months of the champion ({champion}) is stored: ingest them again"
+        )
         self.skipped: dict[str, str] = {}
         self.months: list[Month] = []
         self.checksums: list[str] = []
         self.trips = 0
-        for month in months:
+        for month in map(Month.parse, champion.training_months):
             try:
                 lineage, rows = store.lineage(TABLE, month)
+            except MonthNotFound:
+                continue
             except CorruptMonth as error:
                 self.skipped[str(month)] = str(error)
                 continue

@@ -26,7 +26,7 @@ class DriftEntry(BaseModel):
         raw_sha256: SHA-256 of the month's published file.
         trips: Kept trips of the month.
         in_reference: Whether the champion was trained on this month.
-        psi: Population stability index by feature; see :mod:`.psi`.
+        psi: Population stability index by feature; see :mod:`.histograms`.
     """
 
     version: str

@@ -74,7 +74,8 @@ class OnlineDrift(BaseModel):
     Attributes:
         version: The champion's registry version.
         reference: The champion's training months that are stored.
-        psi: Population stability index by feature; see :mod:`ml_assets.monitoring.drift.psi`.
+        psi: Population stability index by feature; see
+            :mod:`ml_assets.monitoring.drift.histograms`.
         left_out: Features that were not measured, with the reason.
         no_distance: Share of requests with a distance of 0 miles or an implausible one.
         far_off: Share of requests with a distance far from the expected one of their zone pair.

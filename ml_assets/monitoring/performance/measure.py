@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml_assets.evaluation.metrics import measure
-from ml_assets.monitoring import MEASURED
+from ml_assets.monitoring import MEASURED, TooFewTrips, measure_months
 from ml_assets.monitoring.performance.records import (
     PerformanceRecord,
     Reference,
@@ -18,7 +18,7 @@ from ml_assets.monitoring.performance.records import (
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.model_version import ModelVersion
-from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
+from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.training_set import COLUMNS, concat_months
 from ml_assets.trips.month import Month
 from ml_assets.trips.target import TARGET
@@ -73,16 +73,7 @@ def measure_performance(
     stored = store.months(TABLE)
     months = set(stored[-MAX_MONTHS:])
     months |= {month for month in stored if str(month) == champion.test_month}
-    skipped: dict[str, str] = {}
-    scores = []
-    for month in sorted(months):
-        if rejected and month in rejected:
-            skipped[str(month)] = f"rejected by a data rule: {rejected[month]}"
-            continue
-        try:
-            scores.append(scorer.score(month))
-        except (CorruptMonth, MonthNotFound, TooFewTrips) as error:
-            skipped[str(month)] = str(error)
+    scores, skipped = measure_months(sorted(months), scorer.score, rejected)
     record = record.add_score(*scores).model_copy(
         update={
             "status": MEASURED,
@@ -137,10 +128,6 @@ def make_score(
     )
 
 
-class TooFewTrips(ValueError):
-    """A month with too few trips to score; the message has both numbers."""
-
-
 class _Scorer:
     """Scores months; loads the pipeline only when a month was not scored before."""
 
@@ -164,14 +151,11 @@ class _Scorer:
             return known
         if rows < MIN_TRIPS:
             raise TooFewTrips(f"{rows} trips, a score needs at least {MIN_TRIPS}")
-        trips = self._trips(month, rows)
+        trips = concat_months([self._store.read_table(TABLE, month, COLUMNS)], rows)
         predicted = self._predict(trips)
         return make_score(
             self._champion, str(month), lineage.raw_sha256, trips[TARGET.name], predicted
         )
-
-    def _trips(self, month: Month, rows: int) -> pd.DataFrame:
-        return concat_months([self._store.read_table(TABLE, month, COLUMNS)], rows)
 
     def _predict(self, trips: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Predict the minutes of the trips.

@@ -7,8 +7,7 @@ import pytest
 
 from ml_assets.monitoring.drift.records import DRIFT_LIMIT
 from ml_assets.monitoring.online import measure as online
-from ml_assets.monitoring.online.distance_outliers import ExpectedMiles
-from ml_assets.monitoring.online.measure import measure_online
+from ml_assets.monitoring.online.measure import ExpectedMiles, measure_online
 from ml_assets.monitoring.online.records import (
     DROPPED_DAYS,
     NOTHING_SERVED,

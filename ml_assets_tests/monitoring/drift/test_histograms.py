@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ml_assets.monitoring.drift.psi import population_stability_index
+from ml_assets.monitoring.drift.histograms import population_stability_index
 
 COUNTS = st.integers(2, 40).flatmap(
     lambda bins: st.tuples(*[arrays.arrays(np.int64, bins, elements=st.integers(0, 10**7))] * 2)

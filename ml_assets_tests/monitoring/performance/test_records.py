@@ -10,8 +10,7 @@ from ml_assets.evaluation.records import (
     MonthSplit,
     PreviousChampion,
 )
-from ml_assets.monitoring.performance.from_decisions import scores_from_decisions
-from ml_assets.monitoring.performance.records import PerformanceRecord
+from ml_assets.monitoring.performance.records import PerformanceRecord, scores_from_decisions
 
 
 def decision(version="1", month="2023-04", r2=0.75, **changed):
