@@ -4,10 +4,15 @@ import os
 import shutil
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from ml_assets_tests.published_home import PublishedHome
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAX_WORKERS = 8
@@ -82,3 +87,31 @@ def real_trips() -> Path:
         warnings.warn(reason, stacklevel=1)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def ingested_home(tmp_path_factory: pytest.TempPathFactory) -> "PublishedHome":
+    """Three published and ingested months, made once for all workers: copy it to change it."""
+    from ml_assets_tests.published_home import make_ingested, make_once
+
+    return make_once(tmp_path_factory, "ingested", make_ingested)
+
+
+@pytest.fixture(scope="session")
+def trained_home(
+    tmp_path_factory: pytest.TempPathFactory, ingested_home: "PublishedHome"
+) -> "PublishedHome":
+    """The same with a champion, made once for all workers: copy it to change it."""
+    from ml_assets_tests.published_home import make_once, make_trained
+
+    return make_once(tmp_path_factory, "trained", partial(make_trained, ingested_home))
+
+
+@pytest.fixture(scope="session")
+def good_home(
+    tmp_path_factory: pytest.TempPathFactory, trained_home: "PublishedHome"
+) -> "PublishedHome":
+    """The same with a republished and a new month to ingest: copy it to change it."""
+    from ml_assets_tests.published_home import make_good, make_once
+
+    return make_once(tmp_path_factory, "good", partial(make_good, trained_home))

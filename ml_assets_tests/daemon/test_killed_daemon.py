@@ -15,7 +15,7 @@ from ml_assets.cli.instance import DAGSTER_YAML
 from ml_assets_tests.browser.dagster_ui import running_ui, wait_for
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.cli.test_dev import processes_of
-from ml_assets_tests.graph.good_home import MONTHS, NEXT
+from ml_assets_tests.published_home import MONTHS, NEXT
 
 FAMILY = "xgboost_model"
 TRIALS = 30

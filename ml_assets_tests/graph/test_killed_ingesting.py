@@ -5,16 +5,16 @@ import pytest
 from ml_assets.promotion.new_data import next_training
 from ml_assets.storage.trip_store import CorruptMonth
 from ml_assets_tests.cli.calling import call
-from ml_assets_tests.graph.good_home import EARLIER, MONTHS, NEXT, REPUBLISHED, TABLES, GoodHome
 from ml_assets_tests.graph.killed_ingesting import INGEST, MOMENTS, work
 from ml_assets_tests.graph.killing import aged, killed, leftovers
 from ml_assets_tests.project import open_project, settings_for
+from ml_assets_tests.published_home import EARLIER, MONTHS, NEXT, REPUBLISHED, TABLES, PublishedHome
 
 
 @pytest.fixture(scope="module")
 def finished(good_home, tmp_path_factory):
     """The result of an undisturbed ingestion of the same months."""
-    home = GoodHome(tmp_path_factory.mktemp("finished"), good_home.trips)
+    home = PublishedHome(tmp_path_factory.mktemp("finished"), good_home.trips)
     with open_project(settings_for(home.home, home.trips)) as project:
         assert project.ingest(str(MONTHS[0]), str(MONTHS[-1])).success
     return home

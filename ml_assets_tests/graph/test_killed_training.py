@@ -6,10 +6,10 @@ from pydantic import BaseModel
 from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.cli.calling import call
-from ml_assets_tests.graph.good_home import MONTHS, GoodHome
 from ml_assets_tests.graph.killed_training import FAMILY, MOMENTS, TRACKING, TRAIN, work
 from ml_assets_tests.graph.killing import aged, killed, leftovers
 from ml_assets_tests.project import open_project, settings_for
+from ml_assets_tests.published_home import MONTHS, PublishedHome
 
 RECORDS: dict[str, type[BaseModel]] = {
     "training_set": TrainingSet,
@@ -19,7 +19,7 @@ RECORDS: dict[str, type[BaseModel]] = {
 
 
 @pytest.fixture(scope="module")
-def ingested(good_home, tmp_path_factory) -> GoodHome:
+def ingested(good_home, tmp_path_factory) -> PublishedHome:
     """The home with all published months ingested."""
     home = good_home.copy(tmp_path_factory.mktemp("ingested"))
     with open_project(settings_for(home.home, home.trips)) as project:
