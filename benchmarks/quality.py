@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FIRST = Month(2023, 1)
 PAIRS = (Month(2023, 2), Month(2023, 5), Month(2023, 7), Month(2023, 9))
 """Test months of (a); the month before each one trains. Constants of the models were looked at on
-2023-04 and 2023-06 (``pipeline/trip_tables.py``) and on 2023-08 (``training/families/forests.py``),
+2023-04 and 2023-06 (``pipeline/trip_tables.py``) and on 2023-08 (``training/families/default.py``),
 so none of these may be a test month."""
 HISTORIES = (Month(2023, 7), Month(2023, 9))
 """Test months of (b), of those above; all months before each one train."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
-from ml_assets.pipeline.fingerprint import PREDICTION_TOLERANCE
+from ml_assets.pipeline.serialization import PREDICTION_TOLERANCE
 from ml_assets.reproduction.reproduce import MAX_REQUESTS
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.target import TARGET

@@ -33,9 +33,9 @@ from ml_assets.evaluation.records import (
 )
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
-from ml_assets.pipeline.fingerprint import probe_predictions
 from ml_assets.pipeline.predict import predict_trips
-from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
+from ml_assets.pipeline.serialization import probe_predictions
+from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits, measure_latency_ms
 from ml_assets.promotion.decision import (
     Candidate,
     CandidateEvaluation,
@@ -45,7 +45,6 @@ from ml_assets.promotion.decision import (
     came_from,
     decide,
 )
-from ml_assets.promotion.latency import measure_latency_ms
 from ml_assets.registry.artifacts import load_pipeline, log_pipeline
 from ml_assets.registry.loading import load_verified
 from ml_assets.registry.mlflow_descriptions import describe_version, with_decision

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.model_checks import predictions_in_range
 from ml_assets.evaluation.records import ChampionDecision
-from ml_assets.pipeline.fingerprint import probe_predictions
+from ml_assets.pipeline.serialization import probe_predictions
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import describe_decision
 from ml_assets.registry.loading import load_verified

@@ -1,10 +1,17 @@
 """Log and load fitted pipelines in MLflow.
 
 They are saved as skops, MLflow's default since 3.0; ``pipeline.serialization`` has the allowlist
-of types, for writing and for loading.
+of types, for writing and for loading. This package is stored beside them as a wheel, since it is
+not on PyPI: the code at the time of logging, without dependencies, which are pinned in the
+``requirements.txt`` beside it, without Dagster.
 """
 
+import base64
+import functools
+import hashlib
+import io
 import tempfile
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +24,8 @@ from mlflow.types import DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType, ColSpec
 from sklearn.pipeline import Pipeline
 
+import ml_assets
+from ml_assets.config.code_version import package_version
 from ml_assets.pipeline.serialization import (
     UntrustedModel,
     outdated_if_unreadable,
@@ -25,7 +34,6 @@ from ml_assets.pipeline.serialization import (
     trusted_types,
 )
 from ml_assets.registry.mlflow_runs import TrackedRun
-from ml_assets.registry.package_wheel import wheel_name, write_wheel
 
 WHEEL_FOLDER = "wheels"
 """Folder of a logged model for this package; MLflow's own models with wheels use the same name."""
@@ -168,3 +176,63 @@ def _requirements(types: list[str]) -> list[str]:
     held = {name.partition(".")[0] for name in types}
     packages += [package for package in _BOOSTING_LIBRARIES if package in held]
     return [f"{package}=={version(package)}" for package in packages]
+
+
+_DISTRIBUTION = "ml_assets"
+_PACKAGE = Path(ml_assets.__file__).parent
+_EXCLUDED = ("__pycache__", "swagger_ui")
+"""Folders that loading a model does not need; the second is half a megabyte when compressed."""
+
+_METADATA = """\
+Metadata-Version: 2.1
+Name: ml-assets
+Version: {version}
+Summary: The code of a logged model; its dependencies are pinned in the requirements.txt beside it
+Requires-Python: >=3.11
+"""
+_WHEEL = """\
+Wheel-Version: 1.0
+Generator: ml-assets
+Root-Is-Purelib: true
+Tag: py3-none-any
+"""
+_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+"""The earliest date of a zip archive; fixed, so that equal code gives equal bytes."""
+
+
+def wheel_name() -> str:
+    """Return the file name of the wheel."""
+    return f"{_DISTRIBUTION}-{package_version()}-py3-none-any.whl"
+
+
+def write_wheel(folder: Path) -> Path:
+    """Write the wheel into an existing folder, and return the file."""
+    file = folder / wheel_name()
+    file.write_bytes(_wheel_content())
+    return file
+
+
+@functools.cache
+def _wheel_content() -> bytes:
+    info = f"{_DISTRIBUTION}-{package_version()}.dist-info"
+    files = {
+        f"{_DISTRIBUTION}/{path.relative_to(_PACKAGE).as_posix()}": path.read_bytes()
+        for path in sorted(_PACKAGE.rglob("*"))
+        if path.is_file() and not {*_EXCLUDED} & {*path.parts}
+    }
+    files[f"{info}/METADATA"] = _METADATA.format(version=package_version()).encode()
+    files[f"{info}/WHEEL"] = _WHEEL.encode()
+    record = "".join(f"{name},{_digest(data)},{len(data)}\n" for name, data in files.items())
+    files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            entry = zipfile.ZipInfo(name, _TIMESTAMP)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _digest(data: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest())
+    return f"sha256={digest.decode().rstrip('=')}"

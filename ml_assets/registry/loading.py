@@ -7,8 +7,8 @@ from mlflow import MlflowClient
 from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.records import TrainingSet
-from ml_assets.pipeline.fingerprint import predictions_match, probe_predictions
 from ml_assets.pipeline.predict import Model
+from ml_assets.pipeline.serialization import predictions_match, probe_predictions
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.registry import (
     CHAMPION,

@@ -18,8 +18,8 @@ from sklearn.pipeline import Pipeline
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.evaluation.records import MonthSplit, Role, TrainingSet
-from ml_assets.pipeline.fingerprint import PREDICTION_TOLERANCE
 from ml_assets.pipeline.predict import predict_trips
+from ml_assets.pipeline.serialization import PREDICTION_TOLERANCE
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.fit_environment import this_environment
 from ml_assets.registry.loading import PredictionsChanged, load_verified

@@ -90,7 +90,7 @@ class BundleRecord(StoredRecord):
         facts: Record of the version.
         source: Source of the version in the registry, which differs between registries.
         sha256: Checksum of the pipeline file.
-        fingerprint: Predictions for the requests of ``pipeline.fingerprint`` when the version was
+        fingerprint: Predictions for the requests of ``probe_requests`` when the version was
             registered; None if there are none.
     """
 
@@ -154,8 +154,7 @@ def digest(file: Path) -> str:
 
 
 def _load(folder: Path, record: BundleRecord) -> "Pipeline":
-    from ml_assets.pipeline.fingerprint import predictions_match, probe_predictions
-    from ml_assets.pipeline.serialization import load_stored
+    from ml_assets.pipeline.serialization import load_stored, predictions_match, probe_predictions
 
     pipeline = load_stored(folder / PIPELINE_FILE)
     now = probe_predictions(pipeline)

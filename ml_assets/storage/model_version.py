@@ -17,7 +17,7 @@ UNKNOWN_MODEL: Final = "unknown"
 """Family of a version whose tags do not name one."""
 
 FINGERPRINT: Final = "fingerprint"
-"""Tag: the predictions for ``pipeline.fingerprint`` at the registration, as JSON."""
+"""Tag: the predictions for ``probe_requests`` at the registration, as JSON."""
 
 MANUAL_OVERRIDE: Final = "manual_override"
 """Tag of a manually promoted version: the fields of ``ManualOverride`` as JSON."""
@@ -117,7 +117,7 @@ class ModelVersion(VersionId):
         caveat: Limitation of its metrics; None without one.
         training_set: Fingerprint of its training set; empty when unknown.
         source: URI at which the fitted pipeline was logged.
-        fingerprint: Predictions for ``pipeline.fingerprint`` at the registration, minutes; None
+        fingerprint: Predictions for ``probe_requests`` at the registration, minutes; None
             when they were not kept.
         manual_override: The manual promotion behind it; None after a decision.
         replaced_version: The champion before it; empty without one, or if it never was champion.

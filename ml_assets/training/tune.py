@@ -5,34 +5,38 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import optuna
 import pandas as pd
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ml_assets.config.sqlite_url import resolve_url, sqlite_path, sqlite_url
+from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.storage.atomic import locked
 from ml_assets.storage.sqlite import new_database, tables
 from ml_assets.training.families import ModelFamily
+from ml_assets.training.families.base import MAX_ROUNDS, TrialRows
 from ml_assets.training.fit import (
     EncodedTrips,
     FittedModel,
     TrialRecord,
     encode_trips,
     fit_encoded,
-    refit,
     thread_count,
 )
-from ml_assets.training.trial import PruningCallback, run_trial
-
-__all__ = ["FittedModel", "TrialRecord", "TuningBudget", "refit", "tune_and_fit"]
+from ml_assets.trips.target import TARGET
 
 _LOG = logging.getLogger(__name__)
 _PARAMETERS = "parameters"
 _DATA = "trips"
 _OPEN_ATTEMPTS = 5
+_REPORT_EVERY = 10
+"""Rounds between two reports to the pruner."""
 
 
 @dataclass(frozen=True)
@@ -237,14 +241,13 @@ def _optimize(
     on_trial: Callable[[TrialRecord], None] | None,
 ) -> None:
     deadline = None if budget.seconds is None else time.monotonic() + budget.seconds
-
     failed: list[Exception] = []
 
     def objective(trial: optuna.Trial) -> float:
         parameters = {**family.defaults, **family.search_space(trial)}
-        pruning = PruningCallback(trial, deadline)
+        report = partial(_report_or_prune, trial, deadline)
         try:
-            rmse, parameters = run_trial(family, encoded, parameters, pruning, budget.seed, threads)
+            rmse, parameters = run_trial(family, encoded, parameters, report, budget.seed, threads)
         except (ValueError, ArithmeticError) as error:
             _LOG.warning("%s failed with %s: %s", family.name, parameters, error)
             failed.append(error)
@@ -269,9 +272,61 @@ def _optimize(
         raise failed[0]
 
 
+def run_trial(
+    family: ModelFamily,
+    encoded: EncodedTrips,
+    parameters: dict[str, Any],
+    report: Callable[[float, int], None],
+    seed: int,
+    n_jobs: int,
+) -> tuple[float, dict[str, Any]]:
+    """Fit one set of parameters and measure it on the validation month.
+
+    Returns:
+        The RMSE in minutes, and the parameters with the best number of rounds.
+
+    Raises:
+        optuna.TrialPruned: ``report`` raised it.
+    """
+
+    def rmse(predicted: npt.NDArray[np.float64]) -> float:
+        bounded = np.clip(predicted, TARGET.lower, TARGET.upper)
+        return root_mean_squared_error(encoded.validation_minutes, bounded)
+
+    train, target = encoded.sample(family.tuning_rows, seed)
+    stopping = family.early_stopping
+    if stopping is None:
+        estimator = family.make_estimator(parameters, seed, n_jobs).fit(train, target)
+        return rmse(estimator.predict(encoded.validation)), parameters
+    rows = TrialRows(train, target, encoded.validation, encoded.validation_minutes, rmse, report)
+    estimator = family.make_estimator({**parameters, stopping.parameter: MAX_ROUNDS}, seed, n_jobs)
+    rounds, predicted = stopping.fit(estimator, rows)
+    return rmse(predicted), {**parameters, stopping.parameter: rounds}
+
+
+def _report_or_prune(trial: optuna.Trial, deadline: float | None, rmse: float, rounds: int) -> None:
+    """Report the validation RMSE in minutes after a number of rounds to the pruner.
+
+    Raises:
+        optuna.TrialPruned: The trial is unpromising, or past the deadline (``time.monotonic()``).
+            The deadline does not stop a trial before another one has completed, so that the study
+            has a result.
+    """
+    if rounds % _REPORT_EVERY:
+        return
+    trial.report(rmse, rounds)
+    late = deadline is not None and time.monotonic() > deadline
+    if trial.should_prune() or (late and _completed(trial.study)):
+        raise optuna.TrialPruned
+
+
+def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+
+
 def _best_parameters(study: optuna.Study) -> dict[str, Any] | None:
     """Return the parameters of the best completed trial, with its rounds; None without one."""
-    completed = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    completed = _completed(study)
     if not completed:
         return None
     best = min(completed, key=lambda trial: (trial.values[0], trial.number))

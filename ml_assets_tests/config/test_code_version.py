@@ -55,7 +55,7 @@ def statement(text):
 
 @pytest.mark.parametrize("change", [comment, docstring, layout])
 @pytest.mark.parametrize(
-    "file", ["trips/cleaning.py", "pipeline/features.py", "training/families/boosting.py"]
+    "file", ["trips/cleaning.py", "pipeline/features.py", "training/families/default.py"]
 )
 def test_comments_docstrings_and_layout_outdate_nothing(package, file, change):
     assert changed_by(package, file, change) == set()
@@ -81,7 +81,7 @@ def test_how_months_are_cleaned_outdates_months_and_models(package, file):
 
 @pytest.mark.parametrize(
     "file",
-    ["pipeline/features.py", "training/families/forests.py", "training/fit.py",
+    ["pipeline/features.py", "training/families/default.py", "training/fit.py",
      "training/tune.py", "requests/pickup_time.py"],
 )  # fmt: skip
 def test_how_models_are_fitted_outdates_models_only(package, file):

@@ -8,7 +8,7 @@ import mlflow.sklearn
 
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.training import tune
-from ml_assets.training.trial import run_trial
+from ml_assets.training.tune import run_trial
 from ml_assets_tests.graph.killing import die, die_when, run_command, then_die
 
 FAMILY = "lasso"

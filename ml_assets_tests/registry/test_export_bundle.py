@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from ml_assets.evaluation.records import ModelRecord
-from ml_assets.pipeline.fingerprint import probe_requests
-from ml_assets.pipeline.serialization import UntrustedModel
+from ml_assets.pipeline.serialization import UntrustedModel, probe_requests
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.export_bundle import bundle_name, export, is_complete, prune
 from ml_assets.registry.registry import champion_version

@@ -8,6 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from ml_assets.registry import artifacts
 from ml_assets.registry.artifacts import log_pipeline
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
@@ -108,8 +109,6 @@ def test_the_model_names_its_features_and_types(logged):
 
 
 def test_equal_code_makes_an_equal_wheel(logged, tmp_path):
-    from ml_assets.registry import package_wheel
-
-    package_wheel._content.cache_clear()
+    artifacts._wheel_content.cache_clear()
     (first,) = (logged[0] / "wheels").iterdir()
-    assert package_wheel.write_wheel(tmp_path).read_bytes() == first.read_bytes()
+    assert artifacts.write_wheel(tmp_path).read_bytes() == first.read_bytes()

@@ -15,8 +15,8 @@ from sklearn.pipeline import Pipeline
 from ml_assets.config.settings import EXPERIMENT, REGISTERED_MODEL
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
-from ml_assets.pipeline.fingerprint import probe_predictions
 from ml_assets.pipeline.predict import Model
+from ml_assets.pipeline.serialization import probe_predictions
 from ml_assets.registry.artifacts import log_pipeline
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore

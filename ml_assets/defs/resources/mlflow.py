@@ -9,7 +9,7 @@ import dagster as dg
 
 from ml_assets.config.code_version import model_code_version
 from ml_assets.registry import NothingTracked
-from ml_assets.registry.mlflow_links import pages, run_page, source_tags, ui_command
+from ml_assets.registry.mlflow_descriptions import pages, run_page, source_tags, ui_command
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

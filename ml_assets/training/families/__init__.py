@@ -8,9 +8,15 @@ not everybody wants, or that needs a package of its own, is listed in ``OPTIONAL
 from ml_assets.config.environment import SettingsError
 from ml_assets.config.settings import FAMILIES_VARIABLE, read_extra_families
 from ml_assets.training.families.base import MissingPackage, ModelFamily
-from ml_assets.training.families.boosting import GRADIENT_BOOSTING, XGBOOST
-from ml_assets.training.families.forests import EXTRA_TREES, RANDOM_FOREST
-from ml_assets.training.families.linear import LASSO, LINEAR_REGRESSION, LINEAR_SVR
+from ml_assets.training.families.default import (
+    EXTRA_TREES,
+    GRADIENT_BOOSTING,
+    LASSO,
+    LINEAR_REGRESSION,
+    LINEAR_SVR,
+    RANDOM_FOREST,
+    XGBOOST,
+)
 from ml_assets.training.families.optional import CATBOOST, HIST_GRADIENT_BOOSTING, LIGHTGBM
 
 __all__ = ["FAMILIES", "OPTIONAL_FAMILIES", "MissingPackage", "ModelFamily", "family_named"]

@@ -1,6 +1,6 @@
 """Links into MLflow's own pages, without what opens them."""
 
-from ml_assets.registry.mlflow_links import pages, ui_command
+from ml_assets.registry.mlflow_descriptions import pages, ui_command
 
 ARGUMENTS = ("taxi-trip-duration", "3", "1", "abc")
 

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from ml_assets.promotion.latency import measure_latency_ms
+from ml_assets.promotion.criteria import measure_latency_ms
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 
