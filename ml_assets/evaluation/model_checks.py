@@ -271,22 +271,16 @@ def same_predictions(
         abs(after[name] - before[name]) / max(abs(before[name]), 1e-12) for name in names
     )
     if difference <= METRICS_TOLERANCE:
-        return Finding(
-            Verdict.PASS,
+        sentence = (
             f"all {len(minutes):,} predictions are equal but for the last bits (metrics differ by "
-            f"{difference:.0e}), since threads sum in another order",
-            difference,
-            0.0,
-            METRICS_TOLERANCE,
+            f"{difference:.0e}), since threads sum in another order"
         )
-    return Finding(
-        Verdict.FAIL,
+        return Finding(Verdict.PASS, sentence, difference, 0.0, METRICS_TOLERANCE)
+    sentence = (
         f"after loading, the predictions differ: RMSE {after['rmse']:.6f} instead of "
-        f"{before['rmse']:.6f}; {remedy}",
-        difference,
-        0.0,
-        METRICS_TOLERANCE,
+        f"{before['rmse']:.6f}; {remedy}"
     )
+    return Finding(Verdict.FAIL, sentence, difference, 0.0, METRICS_TOLERANCE)
 
 
 def check_leakage(

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from ml_assets.trips.cleaning import kept_trips, normalise, read_published, rejected_trips
 from ml_assets.trips.month import Month, months_between
-from ml_assets.trips.quality.bands import ratio_band, share_band
-from ml_assets.trips.quality.finding import Finding, Verdict
+from ml_assets.trips.quality.finding import Finding, Verdict, ratio_band, share_band
 from ml_assets.trips.quality.month_rejection import RULES, history_before, rejection_reasons
 from ml_assets.trips.quality.profile import MonthProfile, kept_figures
 from ml_assets.trips.sample import generate_month

@@ -8,8 +8,7 @@ built, since a check guards only its own run. To add one, write the function and
 
 from collections.abc import Sequence
 
-from ml_assets.trips.quality.bands import HISTORY_MONTHS
-from ml_assets.trips.quality.finding import Rule, Verdict
+from ml_assets.trips.quality.finding import HISTORY_MONTHS, Rule, Verdict
 from ml_assets.trips.quality.profile import MonthProfile
 from ml_assets.trips.quality.time_shift import no_time_shift
 from ml_assets.trips.quality.value_rules import (
@@ -30,88 +29,47 @@ from ml_assets.trips.quality.volume_rules import (
 
 RULES = (
     Rule(
-        "published_schema",
-        "raw_trips",
-        False,
-        "The published columns and their kinds are those of the previous month.",
         published_schema,
+        "The published columns and their kinds are those of the previous month.",
+        "raw_trips",
+        blocking=False,
     ),
     Rule(
-        "no_leaky_columns",
-        "trip_features",
-        True,
-        "No column holds what is known only after the ride, by its name or its correlation.",
         no_leaky_columns,
+        "No column holds what is known only after the ride, by its name or its correlation.",
     ),
     Rule(
-        "matches_schema",
-        "trip_features",
-        True,
-        "Types, missing values and ranges, also of the target, match the table's schema.",
         matches_schema,
+        "Types, missing values and ranges, also of the target, match the table's schema.",
     ),
+    Rule(row_count, "The number of kept trips is within the band of earlier months, and never 0."),
+    Rule(pickups_within_month, "Pick-ups are in the published month, and on each of its days."),
     Rule(
-        "row_count",
-        "trip_features",
-        True,
-        "The number of kept trips is within the band of earlier months, and never 0.",
-        row_count,
-    ),
-    Rule(
-        "pickups_within_month",
-        "trip_features",
-        True,
-        "Pick-ups are in the published month, and on each of its days.",
-        pickups_within_month,
-    ),
-    Rule(
-        "no_time_shift",
-        "trip_features",
-        True,
-        "Trips by hour of the week match earlier months best without a shift by hours.",
         no_time_shift,
+        "Trips by hour of the week match earlier months best without a shift by hours.",
     ),
+    Rule(duplicate_rate, "Duplicate rides are about as rare as in earlier months."),
     Rule(
-        "duplicate_rate",
-        "trip_features",
-        True,
-        "Duplicate rides are about as rare as in earlier months.",
-        duplicate_rate,
-    ),
-    Rule(
-        "target_distribution",
-        "trip_features",
-        True,
-        "Durations vary, and their median and spread are within the band of earlier months.",
         target_distribution,
+        "Durations vary, and their median and spread are within the band of earlier months.",
     ),
     Rule(
-        "feature_distribution",
-        "trip_features",
-        True,
-        "Distances in miles and passenger counts are given about as often as in earlier months.",
         feature_distribution,
+        "Distances in miles and passenger counts are given about as often as in earlier months.",
     ),
     Rule(
-        "unseen_zone_pairs",
-        "trip_features",
-        True,
-        "Zone pairs without earlier trips are about as frequent as in earlier months.",
         unseen_zone_pairs,
+        "Zone pairs without earlier trips are about as frequent as in earlier months.",
     ),
     Rule(
-        "row_counts_reconcile",
-        "rejected_trips",
-        True,
-        "Every published trip is in exactly one of trip_features and rejected_trips.",
         row_counts_reconcile,
+        "Every published trip is in exactly one of trip_features and rejected_trips.",
+        "rejected_trips",
     ),
     Rule(
-        "rejection_rates",
-        "rejected_trips",
-        True,
-        "The kept share never halves; no rejection reason grows or vanishes suddenly.",
         rejection_rates,
+        "The kept share never halves; no rejection reason grows or vanishes suddenly.",
+        "rejected_trips",
     ),
 )
 

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_assets.trips.month import Month
-from ml_assets.trips.quality.bands import MIN_HISTORY
-from ml_assets.trips.quality.finding import Finding, Verdict
+from ml_assets.trips.quality.finding import MIN_HISTORY, Finding, Verdict
 from ml_assets.trips.quality.profile import MonthProfile
 from ml_assets.trips.quality.volume_rules import REMEDY
 
@@ -72,21 +71,13 @@ def no_time_shift(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Findi
         f"of {unshifted:.2f})"
     )
     if fit - unshifted >= MIN_LEAD and fit >= MIN_CORRELATION:
-        return Finding(
-            Verdict.FAIL,
-            f"{comparison}, as if the times were not New York's (written as UTC?); {REMEDY}",
-            best,
-            0.0,
-            0.0,
-        )
-    return Finding(
-        Verdict.WARN,
+        sentence = f"{comparison}, as if the times were not New York's (written as UTC?); {REMEDY}"
+        return Finding(Verdict.FAIL, sentence, best, 0.0, 0.0)
+    sentence = (
         f"{comparison}: some of the times may not be New York's (check the month before trusting "
-        "models trained on it)",
-        best,
-        0.0,
-        0.0,
+        "models trained on it)"
     )
+    return Finding(Verdict.WARN, sentence, best, 0.0, 0.0)
 
 
 def _hourly_shares(month: MonthProfile) -> Shares | None:
@@ -116,12 +107,9 @@ def _quiet_at_night(hourly: Shares) -> Finding:
     if first <= start <= last:
         sentence = f"{shown}; too few earlier months to compare hour by hour"
         return Finding(Verdict.SKIP, sentence, start, first, last)
-    return Finding(
-        Verdict.WARN,
+    sentence = (
         f"{shown}, in New York from {first}:00 to {last}:00: the times may be those of another "
         "time zone (UTC is 4 or 5 hours ahead); check the month before trusting models trained on "
-        "it",
-        start,
-        first,
-        last,
+        "it"
     )
+    return Finding(Verdict.WARN, sentence, start, first, last)

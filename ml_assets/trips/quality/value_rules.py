@@ -5,8 +5,16 @@ from statistics import median
 
 import numpy as np
 
-from ml_assets.trips.quality.bands import MIN_HISTORY, Band, ratio_band, share_band
-from ml_assets.trips.quality.finding import Finding, Verdict, within, worst
+from ml_assets.trips.quality.finding import (
+    MIN_HISTORY,
+    Band,
+    Finding,
+    Verdict,
+    ratio_band,
+    share_band,
+    within,
+    worst,
+)
 from ml_assets.trips.quality.profile import KeptFigures, MonthProfile, unseen_share
 from ml_assets.trips.quality.volume_rules import REMEDY
 from ml_assets.trips.request_columns import ZONE_CODES
@@ -26,28 +34,22 @@ def no_leaky_columns(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
     """Check that no column holds what is known only after the ride, by name or correlation."""
     unknown = [name for name in month.columns if name not in FEATURE_COLUMNS]
     if unknown:
-        return Finding(
-            Verdict.FAIL,
+        sentence = (
             f"{', '.join(unknown)} may not be known when a ride is requested: drop it, or add it "
-            "to REQUEST_COLUMNS in ml_assets/trips/request_columns.py if every request has it",
-            len(unknown),
-            0.0,
-            0.0,
+            "to REQUEST_COLUMNS in ml_assets/trips/request_columns.py if every request has it"
         )
+        return Finding(Verdict.FAIL, sentence, len(unknown), 0.0, 0.0)
     if month.figures is None or month.kept < MIN_TRIPS:
         return Finding(Verdict.PASS, f"only {', '.join(month.columns)}", 0.0, 0.0, 0.0)
     correlations = month.figures.target_correlation
     closest = max(correlations, key=lambda name: abs(correlations[name]), default=None)
     strongest = abs(correlations[closest]) if closest else 0.0
     if strongest > _MAX_CORRELATION:
-        return Finding(
-            Verdict.FAIL,
+        sentence = (
             f"{closest} nearly equals the target (correlation {correlations[closest]:.3f}), so it "  # type: ignore[index]
-            f"was computed from it; {REMEDY}",
-            strongest,
-            0.0,
-            _MAX_CORRELATION,
+            f"was computed from it; {REMEDY}"
         )
+        return Finding(Verdict.FAIL, sentence, strongest, 0.0, _MAX_CORRELATION)
     sentence = "only request columns and the target; none correlates with the target too closely"
     if closest:
         sentence += f" (highest: {closest}, {strongest:.2f})"
@@ -62,47 +64,33 @@ def matches_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Find
         return Finding(Verdict.SKIP, "there are no values")
     not_finite = month.figures.endless_distances
     if not_finite:
-        return Finding(
-            Verdict.FAIL,
+        sentence = (
             f"trip_distance is infinite or not a number in {not_finite:,} trips: materialize "
-            "trip_features again",
-            not_finite,
-            0.0,
-            0.0,
+            "trip_features again"
         )
-    return Finding(
-        Verdict.PASS,
+        return Finding(Verdict.FAIL, sentence, not_finite, 0.0, 0.0)
+    sentence = (
         f"nothing missing or out of range, target {month.figures.shortest:.1f} to "
-        f"{month.figures.longest:.1f} of {TARGET.bounds}",
-        0.0,
-        0.0,
-        0.0,
+        f"{month.figures.longest:.1f} of {TARGET.bounds}"
     )
+    return Finding(Verdict.PASS, sentence, 0.0, 0.0, 0.0)
 
 
 def duplicate_rate(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     """Check for duplicate rides: 0.13 % of the rows of 2023 repeat another, mostly refunds."""
     twin = next((other for other in earlier if other.raw_sha256 == month.raw_sha256), None)
     if twin is not None:
-        return Finding(
-            Verdict.FAIL,
-            f"the published file is identical to that of {twin.month}; {REMEDY}",
-            1.0,
-            0.0,
-            0.0,
-        )
+        sentence = f"the published file is identical to that of {twin.month}; {REMEDY}"
+        return Finding(Verdict.FAIL, sentence, 1.0, 0.0, 0.0)
     if month.figures is None:
         return _nothing_measured()
     share = month.share(month.figures.duplicates)
     if share > _MAX_DUPLICATES and month.kept >= MIN_TRIPS:
-        return Finding(
-            Verdict.FAIL,
+        sentence = (
             f"{share:.1%} of the kept trips repeat another one (same pick-up, duration, zones and "
-            f"distance), so they would count twice; {REMEDY}",
-            share,
-            0.0,
-            _MAX_DUPLICATES,
+            f"distance), so they would count twice; {REMEDY}"
         )
+        return Finding(Verdict.FAIL, sentence, share, 0.0, _MAX_DUPLICATES)
     shares = [other.share(figures.duplicates) for other, figures in _measured(earlier)]
     return within(share, share_band(shares, 3, 0.01), "repeated trips", "{:.2%}")
 
@@ -114,14 +102,11 @@ def target_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) ->
         return _nothing_measured()
     spread = figures.ninetieth - figures.tenth
     if spread < _MIN_SPREAD_MINUTES:
-        return Finding(
-            Verdict.FAIL,
+        sentence = (
             f"80 % of the durations lie within {spread:.2f} minutes ({figures.tenth:.1f} to "
-            f"{figures.ninetieth:.1f}), so there is nothing to learn from them; {REMEDY}",
-            spread,
-            _MIN_SPREAD_MINUTES,
-            None,
+            f"{figures.ninetieth:.1f}), so there is nothing to learn from them; {REMEDY}"
         )
+        return Finding(Verdict.FAIL, sentence, spread, _MIN_SPREAD_MINUTES, None)
     medians = _of(earlier, lambda other: other.median)
     spreads = _of(earlier, lambda other: other.ninetieth - other.tenth)
     return worst(
@@ -139,14 +124,11 @@ def feature_distribution(month: MonthProfile, earlier: Sequence[MonthProfile]) -
         return _nothing_measured()
     zero = month.share(figures.zero_distances)
     if zero > _MAX_SHARE:
-        return Finding(
-            Verdict.FAIL,
+        sentence = (
             f"{zero:.1%} of the kept trips have a distance of 0 miles: a model would learn to "
-            f"ignore it; {REMEDY}",
-            zero,
-            0.0,
-            _MAX_SHARE,
+            f"ignore it; {REMEDY}"
         )
+        return Finding(Verdict.FAIL, sentence, zero, 0.0, _MAX_SHARE)
     others = _measured(earlier)
     zeros = [other.share(measured.zero_distances) for other, measured in others]
     missing = [other.share(measured.missing_passengers) for other, measured in others]
@@ -181,14 +163,11 @@ def unseen_zone_pairs(month: MonthProfile, earlier: Sequence[MonthProfile]) -> F
     band = Band(0.0, center, 3 * center + 0.02)
     if share in band or share <= _MAX_SHARE or month.kept < MIN_TRIPS:
         return within(share, band, what)
-    return Finding(
-        Verdict.FAIL,
+    sentence = (
         f"{share:.1%} of the trips go between zones without trips in the {len(others)} months "
-        f"before, as if zones had been renumbered; {REMEDY}",
-        share,
-        0.0,
-        band.upper,
+        f"before, as if zones had been renumbered; {REMEDY}"
     )
+    return Finding(Verdict.FAIL, sentence, share, 0.0, band.upper)
 
 
 def _measured(months: Sequence[MonthProfile]) -> list[tuple[MonthProfile, KeptFigures]]:

@@ -5,8 +5,15 @@ from statistics import median
 
 from ml_assets.trips.cleaning import REASONS
 from ml_assets.trips.published_schema import shown_name, shown_names
-from ml_assets.trips.quality.bands import MIN_HISTORY, ratio_band, share_band
-from ml_assets.trips.quality.finding import Finding, Verdict, within, worst
+from ml_assets.trips.quality.finding import (
+    MIN_HISTORY,
+    Finding,
+    Verdict,
+    ratio_band,
+    share_band,
+    within,
+    worst,
+)
 from ml_assets.trips.quality.profile import MonthProfile
 
 REMEDY = (
@@ -32,14 +39,11 @@ def row_count(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
     if len(counts) >= MIN_HISTORY:
         lowest, highest = min(counts) / _TIMES_OFF, max(counts) * _TIMES_OFF
         if not lowest <= month.kept <= highest:
-            return Finding(
-                Verdict.FAIL,
+            sentence = (
                 f"{month.kept:,} kept trips, {_TIMES_OFF} times off the {min(counts):,.0f} to "
-                f"{max(counts):,.0f} of the {len(counts)} months before; {REMEDY}",
-                month.kept,
-                lowest,
-                highest,
+                f"{max(counts):,.0f} of the {len(counts)} months before; {REMEDY}"
             )
+            return Finding(Verdict.FAIL, sentence, month.kept, lowest, highest)
     return within(month.kept, ratio_band(counts, 1.6, 1.9), "kept trips", "{:,.0f}")
 
 
@@ -47,23 +51,17 @@ def pickups_within_month(month: MonthProfile, earlier: Sequence[MonthProfile]) -
     """Check that pick-ups are in the published month, and on each of its days."""
     figures, outside = month.figures, month.rejected_share("pickup_outside_month")
     if figures is not None and figures.outside_month:
-        return Finding(
-            Verdict.FAIL,
+        sentence = (
             f"{figures.outside_month:,} kept trips were picked up in another month: materialize "
-            "trip_features again",
-            figures.outside_month,
-            0.0,
-            0.0,
+            "trip_features again"
         )
+        return Finding(Verdict.FAIL, sentence, figures.outside_month, 0.0, 0.0)
     if outside > _MAX_OUTSIDE:
-        return Finding(
-            Verdict.FAIL,
+        sentence = (
             f"{outside:.1%} of the published trips were picked up in another month, as if the file "
-            f"were that month's; {REMEDY}",
-            outside,
-            0.0,
-            _MAX_OUTSIDE,
+            f"were that month's; {REMEDY}"
         )
+        return Finding(Verdict.FAIL, sentence, outside, 0.0, _MAX_OUTSIDE)
     shares = [other.rejected_share("pickup_outside_month") for other in earlier]
     found = within(outside, share_band(shares, 3, 0.01), "picked up in another month")
     absent = figures.days_without_trips if figures is not None else []
@@ -91,21 +89,13 @@ def row_counts_reconcile(month: MonthProfile, earlier: Sequence[MonthProfile]) -
     rejected = sum(month.rejected.values())
     difference = month.published - month.kept - rejected
     if difference:
-        return Finding(
-            Verdict.FAIL,
+        sentence = (
             f"{month.kept:,} kept and {rejected:,} rejected trips are not the {month.published:,} "
-            "published: materialize trip_features and rejected_trips again",
-            difference,
-            0.0,
-            0.0,
+            "published: materialize trip_features and rejected_trips again"
         )
-    return Finding(
-        Verdict.PASS,
-        f"{month.kept:,} kept + {rejected:,} rejected = {month.published:,} published",
-        0.0,
-        0.0,
-        0.0,
-    )
+        return Finding(Verdict.FAIL, sentence, difference, 0.0, 0.0)
+    sentence = f"{month.kept:,} kept + {rejected:,} rejected = {month.published:,} published"
+    return Finding(Verdict.PASS, sentence, 0.0, 0.0, 0.0)
 
 
 def rejection_rates(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Finding:
@@ -116,14 +106,11 @@ def rejection_rates(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fin
     if month.kept_share < expected / 2:
         reasons = month.rejected or {}
         commonest = max(reasons, key=lambda reason: reasons[reason], default="an unknown reason")
-        return Finding(
-            Verdict.FAIL,
+        sentence = (
             f"{kept}, less than half of the expected {expected:.1%}; most were rejected for "
-            f"{commonest}; {REMEDY}",
-            month.kept_share,
-            expected / 2,
-            1.0,
+            f"{commonest}; {REMEDY}"
         )
+        return Finding(Verdict.FAIL, sentence, month.kept_share, expected / 2, 1.0)
     if month.rejected is None:
         return Finding(Verdict.SKIP, f"{kept}; rejected_trips of this file is missing")
     found = worst([_reject_share(month, earlier, reason) for reason in REASONS])
@@ -153,14 +140,11 @@ def published_schema(month: MonthProfile, earlier: Sequence[MonthProfile]) -> Fi
     if changes:
         more = len(changes) - _MAX_CHANGES
         shown = [*changes[:_MAX_CHANGES], *([f"and {more:,} more changes"] if more > 0 else [])]
-        return Finding(
-            Verdict.WARN,
+        sentence = (
             f"against {before.month}, {'; '.join(shown)}: see the TLC's data dictionary for the "
-            "meaning; all columns that the project reads are there",
-            len(changes),
-            0.0,
-            0.0,
+            "meaning; all columns that the project reads are there"
         )
+        return Finding(Verdict.WARN, sentence, len(changes), 0.0, 0.0)
     widths = f"; other width or kind of number: {shown_names(retyped)}" if retyped else ""
     return Finding(Verdict.PASS, f"the same columns as {before.month}{widths}", 0.0, 0.0, 0.0)
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_assets.trips.month import Month
-from ml_assets.trips.sample.demand import DAY, HOUR, Trips
 from ml_assets.trips.sample.draws import Booleans, Draws, Floats, Integers
+from ml_assets.trips.sample.rides import DAY, HOUR, Trips
 from ml_assets.trips.zones import UNKNOWN_ZONE
 
 _ABORTED_SHARE = {"green": 0.0285, "yellow": 0.012}

@@ -11,16 +11,16 @@ import numpy as np
 from ml_assets.trips.month import Month
 from ml_assets.trips.sample.city import ZONES, City
 from ml_assets.trips.sample.data_errors import DataErrors
-from ml_assets.trips.sample.demand import Trips
 from ml_assets.trips.sample.draws import Booleans, Draws, Floats, Integers
 from ml_assets.trips.sample.rhythm import weekdays
+from ml_assets.trips.sample.rides import Trips
 from ml_assets.trips.zones import JFK_AIRPORT_ZONE, LAGUARDIA_AIRPORT_ZONE, NEWARK_AIRPORT_ZONE
 
 CREDIT_CARD, CASH, NO_CHARGE, DISPUTE = 1, 2, 3, 4
 STANDARD_RATE, JFK_RATE, NEWARK_RATE, NEGOTIATED_RATE = 1, 2, 3, 5
 _TARIFF_OF_2022 = Month(2023, 1)
 _CONGESTION_SURCHARGE = Month(2019, 2)
-_CONGESTION_RELIEF = Month(2025, 1)
+CONGESTION_RELIEF = Month(2025, 1)
 _UNITS_A_MILE, _UNITS_A_MINUTE, _UNITS_WAIVED = 3.83, 0.687, 1.0
 _LONGEST_BILLED_MILES = 60.0
 _LONGEST_BILLED_SECONDS = 7_200
@@ -75,7 +75,7 @@ def charge(
     if taxi == "yellow":
         pickup_airport = np.isin(trips.pickup_zone, (JFK_AIRPORT_ZONE, LAGUARDIA_AIRPORT_ZONE))
         amounts["airport_fee"] = np.where(pickup_airport & hailed, 1.75, 0.0)
-    if month >= _CONGESTION_RELIEF:
+    if month >= CONGESTION_RELIEF:
         amounts["cbd_congestion_fee"] = _area_charge(True, 0.75, city.below_60th, trips)
     tip = _tips(fare, trips.dispatched | (payment == CREDIT_CARD), draws)
     total = sum(amounts.values(), start=tip)
