@@ -1,12 +1,11 @@
 """Metrics of predictions, on the whole test month and by slice."""
 
-from dataclasses import dataclass, fields
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn import metrics as sklearn_metrics
 
+from ml_assets.evaluation.records import MetricsRecord, SliceRecord
 from ml_assets.trips.target import TARGET
 from ml_assets.trips.zones import AIRPORT_ZONES, borough_by_location
 
@@ -26,32 +25,7 @@ def root_mean_squared_error(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> 
     return float(np.sqrt(np.mean((np.asarray(actual) - np.asarray(predicted)) ** 2)))
 
 
-@dataclass(frozen=True)
-class Metrics:
-    """Errors over ``rows`` trips, e = predicted - actual, in minutes where a unit applies.
-
-    Attributes:
-        rmse: sqrt(mean(e²)), minutes.
-        mae: mean(abs(e)), minutes.
-        mape: mean(abs(e) / actual), a fraction (0.25 is 25 %).
-        r2: 1 - sum(e²) / sum((actual - mean(actual))²); NaN for a single trip.
-        share_within_5_minutes: mean(abs(e) <= 5), a fraction.
-        rows: number of trips.
-    """
-
-    rmse: float
-    mae: float
-    mape: float
-    r2: float
-    share_within_5_minutes: float
-    rows: int
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the metrics by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-def measure(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> Metrics:
+def measure(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> MetricsRecord:
     """Compute the metrics of predictions.
 
     Args:
@@ -75,7 +49,7 @@ def measure(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> Metrics:
         )
     error = np.abs(predicted_minutes - actual_minutes)
     pair = (actual_minutes, predicted_minutes)
-    return Metrics(
+    return MetricsRecord(
         rmse=float(sklearn_metrics.root_mean_squared_error(*pair)),
         mae=float(sklearn_metrics.mean_absolute_error(*pair)),
         mape=float(sklearn_metrics.mean_absolute_percentage_error(*pair)),
@@ -127,20 +101,12 @@ def _borough_masks(pickup: npt.NDArray[np.int64]) -> dict[str, Mask]:
     return {f"borough/{names[code]}": borough == code for code in np.unique(borough)}
 
 
-@dataclass(frozen=True)
-class SliceMetrics:
-    """The metrics of one slice of the test trips."""
-
-    slice: str
-    metrics: Metrics
-
-
 def measure_slices(
     test: pd.DataFrame,
     predicted: npt.ArrayLike,
     train_pairs: npt.NDArray[np.int64],
     min_rows: int = 30,
-) -> list[SliceMetrics]:
+) -> list[SliceRecord]:
     """Compute the metrics of every slice with enough trips.
 
     Args:
@@ -157,7 +123,7 @@ def measure_slices(
     if len(predicted_minutes) != len(actual):
         raise ValueError(f"test has {len(actual)} rows, predicted has {len(predicted_minutes)}")
     return [
-        SliceMetrics(name, measure(actual[mask], predicted_minutes[mask]))
+        SliceRecord(slice=name, metrics=measure(actual[mask], predicted_minutes[mask]))
         for name, mask in slice_masks(test, train_pairs).items()
         if np.count_nonzero(mask) >= max(min_rows, 1)
     ]

@@ -265,7 +265,7 @@ def same_predictions(
     if not np.isfinite(minutes).all():
         sentence = f"after loading, not all predictions are finite: {remedy}"
         return Finding(Verdict.FAIL, sentence)
-    before, after = record.test.model_dump(), measure(actual, minutes).as_dict()
+    before, after = record.test.model_dump(), measure(actual, minutes).model_dump()
     names = ("rmse", "mae", "mape", "share_within_5_minutes", "rows")
     difference = max(
         abs(after[name] - before[name]) / max(abs(before[name]), 1e-12) for name in names

@@ -56,9 +56,17 @@ class TrainingSet(StoredRecord):
 
 
 class MetricsRecord(StoredRecord):
-    """Metrics of predictions; units as in ``evaluation.metrics.Metrics``."""
+    """Errors over ``rows`` trips, e = predicted - actual, in minutes where a unit applies.
 
-    model_config = ConfigDict(ser_json_inf_nan="constants")  # R² of a single trip is NaN
+    Attributes:
+        rmse: sqrt(mean(e²)), minutes.
+        mae: mean(abs(e)), minutes.
+        mape: mean(abs(e) / actual), a fraction (0.25 is 25 %).
+        r2: 1 - sum(e²) / sum((actual - mean(actual))²); NaN for a single trip.
+        share_within_5_minutes: mean(abs(e) <= 5), a fraction.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # for the NaN of r2
 
     rmse: float
     mae: float

@@ -26,7 +26,6 @@ from ml_assets.evaluation.records import (
     Criterion,
     IntervalRecord,
     Leaderboard,
-    MetricsRecord,
     ModelRecord,
     OtherCandidate,
     TrainingSet,
@@ -209,10 +208,9 @@ class Evaluator:
         tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
         uri = log_pipeline(tracked, pipeline, requests.head(), row.model)
         predicted = predict_trips(pipeline, self.test_set.trips)
-        figures = measure(self.test_set.trips[TARGET.name], predicted)
         expected = row.model_copy(
             update={
-                "test": MetricsRecord.model_validate(figures.as_dict()),
+                "test": measure(self.test_set.trips[TARGET.name], predicted),
                 "predictions_sha256": predictions_digest(predicted),
             }
         )

@@ -15,7 +15,6 @@ from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import (
     ChampionDecision,
     Leaderboard,
-    MetricsRecord,
     ModelRecord,
     PreviousChampion,
     TrainingSet,
@@ -139,12 +138,11 @@ def _previous_champion(evaluator: Evaluator) -> PreviousChampion | None:
     champion = evaluator.champion
     if champion is None or champion.predicted is None:
         return None
-    figures = measure(evaluator.test_set.trips[TARGET.name], champion.predicted)
     return PreviousChampion(
         model=champion.version.model,
         version=champion.version.version,
         run_id=champion.version.run_id,
-        test=MetricsRecord.model_validate(figures.as_dict()),
+        test=measure(evaluator.test_set.trips[TARGET.name], champion.predicted),
         trained_on_test_month=champion.trained_on_test_month,
     )
 

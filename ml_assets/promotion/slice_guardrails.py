@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml_assets.evaluation.metrics import pair_codes, slice_masks
+from ml_assets.evaluation.metrics import pair_codes, root_mean_squared_error, slice_masks
 from ml_assets.trips.target import TARGET
 
 GUARDED = ("airport/either end", "pair/unseen", "borough/")
@@ -88,18 +88,10 @@ def compare_slices(
         SliceComparison(
             slice=name,
             trips=int(np.count_nonzero(mask)),
-            champion_rmse=_rmse(actual, champion, mask),
-            challenger_rmse=_rmse(actual, challenger, mask),
+            champion_rmse=root_mean_squared_error(actual[mask], champion[mask]),
+            challenger_rmse=root_mean_squared_error(actual[mask], challenger[mask]),
             tolerance=guard.of(name),
         )
         for name, mask in slice_masks(test_trips, pair_codes(training_trips)).items()
         if name.startswith(GUARDED) and np.count_nonzero(mask) >= max(guard.min_trips, 1)
     ]
-
-
-def _rmse(
-    actual: npt.NDArray[np.float64],
-    predicted: npt.NDArray[np.float64],
-    mask: npt.NDArray[np.bool_],
-) -> float:
-    return float(np.sqrt(np.mean((predicted[mask] - actual[mask]) ** 2)))

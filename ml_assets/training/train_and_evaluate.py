@@ -20,7 +20,6 @@ from ml_assets.evaluation.records import (
     MetricsRecord,
     ModelRecord,
     Role,
-    SliceRecord,
     TrainingSet,
 )
 from ml_assets.pipeline.background_sample import attach_background_sample
@@ -191,7 +190,7 @@ def _calibrate(pipeline: Pipeline, validation: pd.DataFrame) -> MetricsRecord:
     """Calibrate a pipeline's intervals on trips it was not fitted on; return its metrics there."""
     predicted = predict_trips(pipeline, validation)
     attach_intervals(pipeline, calibrate(predicted, validation[TARGET.name]))
-    return _record(measure(validation[TARGET.name], predicted))
+    return measure(validation[TARGET.name], predicted)
 
 
 def _tune(
@@ -228,13 +227,12 @@ def _evaluate(
     started = time.perf_counter()
     predicted = predict_trips(pipeline, splits.test)
     predict_seconds = time.perf_counter() - started
-    slices = measure_slices(splits.test, predicted, pair_codes(training_trips))
     measured = {
         "training_set": training_set.fingerprint,
         "training_months": [str(month) for month in training_set.months_in(*roles)],
         "train": _metrics(pipeline, _every_nth_row(training_trips)),
-        "test": _record(measure(splits.test[TARGET.name], predicted)),
-        "slices": [SliceRecord(slice=s.slice, metrics=_record(s.metrics)) for s in slices],
+        "test": measure(splits.test[TARGET.name], predicted),
+        "slices": measure_slices(splits.test, predicted, pair_codes(training_trips)),
         "predict_seconds": predict_seconds,
         "size_bytes": _size(pipeline),
         "predictions_sha256": predictions_digest(predicted),
@@ -248,11 +246,7 @@ def _every_nth_row(trips: pd.DataFrame) -> pd.DataFrame:
 
 
 def _metrics(pipeline: Any, trips: pd.DataFrame) -> MetricsRecord:
-    return _record(measure(trips[TARGET.name], pipeline.predict(trips[list(REQUEST_COLUMNS)])))
-
-
-def _record(metrics: Any) -> MetricsRecord:
-    return MetricsRecord(**metrics.as_dict())
+    return measure(trips[TARGET.name], pipeline.predict(trips[list(REQUEST_COLUMNS)]))
 
 
 def _size(pipeline: Any) -> int:

@@ -22,7 +22,6 @@ from ml_assets.evaluation.leaderboard import (
     slices_table,
 )
 from ml_assets.evaluation.metrics import (
-    Metrics,
     measure,
     measure_slices,
     pair_codes,
@@ -30,11 +29,13 @@ from ml_assets.evaluation.metrics import (
 )
 from ml_assets.evaluation.records import Leaderboard, MetricsRecord, ModelRecord, SliceRecord
 
-GOOD = Metrics(rmse=4.0, mae=2.5, mape=0.2, r2=0.8, share_within_5_minutes=0.85, rows=100)
+GOOD = MetricsRecord(rmse=4.0, mae=2.5, mape=0.2, r2=0.8, share_within_5_minutes=0.85, rows=100)
 
 
-def figures(rmse: float, rows: int = 100) -> Metrics:
-    return Metrics(rmse, rmse / 2, 0.25, 0.5, 0.75, rows)
+def figures(rmse: float, rows: int = 100) -> MetricsRecord:
+    return MetricsRecord(
+        rmse=rmse, mae=rmse / 2, mape=0.25, r2=0.5, share_within_5_minutes=0.75, rows=rows
+    )
 
 
 def record(
@@ -43,7 +44,7 @@ def record(
     kind: Literal["model", "baseline"] = "model",
     predict_seconds: float = 0.5,
 ):
-    measured = MetricsRecord.model_validate(figures(rmse).as_dict())
+    measured = figures(rmse)
     return ModelRecord(
         model=model,
         kind=kind,
@@ -86,7 +87,7 @@ def test_metrics_equal_those_of_scikit_learn(data, rows):
     assert measured.r2 == pytest.approx(sklearn_metrics.r2_score(*pair))
     assert measured.mae <= measured.rmse * (1 + 1e-9)
     assert 0 <= measured.share_within_5_minutes <= 1
-    assert all(type(value) in (float, int) for value in measured.as_dict().values())
+    assert all(type(value) in (float, int) for value in measured.model_dump().values())
 
 
 def test_a_single_trip_has_no_r2():
@@ -229,9 +230,7 @@ def test_an_unmeasurable_prediction_time_has_no_rate():
 
 
 def part(name: str, rmse: float, rows: int) -> SliceRecord:
-    return SliceRecord(
-        slice=name, metrics=MetricsRecord.model_validate(figures(rmse, rows).as_dict())
-    )
+    return SliceRecord(slice=name, metrics=figures(rmse, rows))
 
 
 def test_the_slice_table_starts_with_all_trips():

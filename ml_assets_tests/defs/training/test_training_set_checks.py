@@ -221,10 +221,9 @@ def test_predictions_may_differ_in_the_last_bits_only(project):
     record = records(project).read("xgboost_model", ModelRecord)
     actual = np.linspace(1, 60, record.test.rows)
     from ml_assets.evaluation.metrics import measure
-    from ml_assets.evaluation.records import MetricsRecord
 
     predicted = actual + np.sin(actual)
-    figures = MetricsRecord.model_validate(measure(actual, predicted).as_dict())
+    figures = measure(actual, predicted)
     record = record.model_copy(update={"test": figures, "predictions_sha256": "of other bits"})
     nearly = same_predictions(record, np.nextafter(predicted, 0), actual)
     assert nearly.verdict == Verdict.PASS
