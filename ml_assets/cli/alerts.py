@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 
 from ml_assets.alerts.channels import deliver
-from ml_assets.alerts.run_messages import trial_message
+from ml_assets.alerts.messages import trial_message
 from ml_assets.config.alert_settings import AlertSettings, EmailSettings, read_alert_settings
 from ml_assets.trips.month import utc_now
 

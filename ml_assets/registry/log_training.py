@@ -1,22 +1,25 @@
-"""Log a training to MLflow: parameters, metrics, trials, datasets, pipeline."""
+"""Log a training to MLflow: parameters, metrics, trials, datasets, environment, pipeline."""
 
 import json
+import platform
 from collections.abc import Mapping
+from importlib import metadata
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from pydantic import BaseModel
 
 from ml_assets.evaluation.feature_importance import feature_descriptions, importance_table
 from ml_assets.evaluation.records import ModelRecord, MonthSplit, TrainingSet
 from ml_assets.ingestion.http import TLC_URL
 from ml_assets.ingestion.source import published_filename
 from ml_assets.registry.artifacts import log_pipeline
-from ml_assets.registry.fit_environment import this_environment
 from ml_assets.registry.mlflow_descriptions import with_features
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.secrets import without_credentials
+from ml_assets.training.fit import available_cores
 from ml_assets.training.train_and_evaluate import EvaluatedModel
 from ml_assets.trips.month import Month
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
@@ -193,3 +196,33 @@ def _source(source: str, taxi: str, month: str) -> tuple[str, dict[str, Any]]:
 def _schema() -> str:
     columns = [{"type": kind, "name": name, "required": True} for name, kind in _COLUMNS]
     return json.dumps({"mlflow_colspec": columns})
+
+
+LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "xgboost")
+"""Libraries whose version can change the result of a fit."""
+
+
+class Environment(BaseModel):
+    """The environment in which a model was fitted.
+
+    Attributes:
+        python: Version of Python.
+        libraries: Versions by library.
+        cores: Cores available to the process, and so the threads of its estimators.
+        machine: Processor type.
+    """
+
+    python: str
+    libraries: dict[str, str]
+    cores: int
+    machine: str
+
+
+def this_environment() -> Environment:
+    """Return the environment of this process."""
+    return Environment(
+        python=platform.python_version(),
+        libraries={name: metadata.version(name) for name in LIBRARIES},
+        cores=available_cores(),
+        machine=platform.machine(),
+    )

@@ -21,8 +21,8 @@ from ml_assets.evaluation.records import MonthSplit, Role, TrainingSet
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.pipeline.serialization import PREDICTION_TOLERANCE
 from ml_assets.registry.artifacts import load_pipeline
-from ml_assets.registry.fit_environment import this_environment
 from ml_assets.registry.loading import PredictionsChanged, load_verified
+from ml_assets.registry.log_training import this_environment
 from ml_assets.reproduction.training_record import TrainingRecord, load_training_record
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.trip_store import TripStore

@@ -12,9 +12,8 @@ from mlflow import MlflowClient
 
 from ml_assets.backtesting.inputs import ChampionParameters
 from ml_assets.evaluation.records import TrainingSet
-from ml_assets.registry.fit_environment import Environment
 from ml_assets.registry.loading import parameter_value
-from ml_assets.registry.log_training import RECORD_FILE, TRAINING_SET_FILE
+from ml_assets.registry.log_training import RECORD_FILE, TRAINING_SET_FILE, Environment
 from ml_assets.registry.registry import (
     CHAMPION,
     champion_version,

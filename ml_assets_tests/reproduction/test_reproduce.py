@@ -10,7 +10,7 @@ import pytest
 
 from ml_assets.config.settings import REGISTERED_MODEL
 from ml_assets.registry.artifacts import load_pipeline
-from ml_assets.registry.fit_environment import this_environment
+from ml_assets.registry.log_training import this_environment
 from ml_assets.reproduction.reproduce import ReproductionError, reproduce, threads_of
 from ml_assets.reproduction.training_record import (
     UnknownVersion,

@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from ml_assets.alerts.alert import Alert
-from ml_assets.alerts.champion_messages import (
+from ml_assets.alerts.messages import (
     DecisionSummary,
     manual_change,
     repeated_rejections,

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from ml_assets.alerts.alert import Alert
-from ml_assets.alerts.champion_messages import Degradation, degraded, unreadable
+from ml_assets.alerts.messages import Degradation, degraded, unreadable
 from ml_assets.alerts.notifier import Notifier
 from ml_assets.defs.alerting.decisions import summarize
 from ml_assets.defs.cursor import load_cursor, skip

@@ -11,8 +11,8 @@ from dagster._core.definitions.freshness import FreshnessState
 from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData
 from pydantic import AliasChoices, BaseModel, Field
 
+from ml_assets.alerts.messages import overdue
 from ml_assets.alerts.notifier import Notifier
-from ml_assets.alerts.run_messages import overdue
 from ml_assets.config.alert_settings import AlertSettings, read_alert_settings
 from ml_assets.config.settings import Settings
 from ml_assets.defs.alerting.decisions import DECISIONS, decisions_sensor

@@ -10,14 +10,14 @@ import dagster as dg
 from dagster._core.events import JobFailureData
 
 from ml_assets.alerts.alert import Alert
-from ml_assets.alerts.notifier import Notifier
-from ml_assets.alerts.run_messages import (
+from ml_assets.alerts.messages import (
     FailedCheck,
     FinishedRun,
     check_failed,
     run_failed,
     run_succeeded,
 )
+from ml_assets.alerts.notifier import Notifier
 from ml_assets.defs.automation import run_reason_of
 
 FAILED_RUNS, SUCCEEDED_RUNS = "alert_on_failed_runs", "alert_on_succeeded_runs"
