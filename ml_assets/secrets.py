@@ -161,9 +161,7 @@ def error_text(error: BaseException, *secrets: str, limit: int = MAX_CHARACTERS)
     """Return the type and the message of an error, scrubbed, on one line.
 
     Args:
-        error: The error.
         secrets: See :func:`scrub`.
-        limit: Characters to keep.
     """
     return one_line(scrub(f"{type(error).__name__}: {error}", *secrets), limit)
 

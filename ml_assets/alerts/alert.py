@@ -99,12 +99,9 @@ def format_time(at: datetime) -> str:
 
 
 def cause_digest(*reasons: str) -> str:
-    """Eight hexadecimal characters that are equal for equal causes.
+    """Eight hexadecimal characters that are equal for error texts with equal causes.
 
     Numbers, dates, ids, paths, repetition and order do not count.
-
-    Args:
-        reasons: Error texts.
     """
     errors = {
         normalize(error) for reason in reasons for error in reason[:_MAX_LENGTH].split(_SEPARATOR)

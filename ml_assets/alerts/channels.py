@@ -129,8 +129,6 @@ def send_email(alert: Alert, settings: EmailSettings, timeout: float = TIMEOUT_S
     """Send the alert by SMTP.
 
     Args:
-        alert: The alert.
-        settings: Server, credentials and recipients.
         timeout: Timeout of each network operation, in seconds.
 
     Raises:

@@ -61,9 +61,6 @@ def deduplicate(
     counts as suppressed.
 
     Args:
-        alert: The new alert.
-        state: JSON file of the deduplication state.
-        now: Current time, with a time zone.
         window: How long others of its kind are suppressed after one is sent.
 
     Raises:
@@ -99,8 +96,6 @@ def next_pending(
     outcome to :func:`record_delivery`, as for :func:`deduplicate`.
 
     Args:
-        state: JSON file of the deduplication state.
-        now: Current time, with a time zone.
         window: How long others of its kind are suppressed after one is sent.
         exclude: Kinds to leave out.
 
@@ -124,9 +119,6 @@ def record_delivery(alert: Alert, state: Path, now: datetime, *, delivered: bool
 
     Args:
         alert: An alert of :func:`deduplicate` or :func:`next_pending`, or any other.
-        state: JSON file of the deduplication state.
-        now: Current time, with a time zone.
-        delivered: Whether a channel accepted it.
 
     Raises:
         StorageError: when the state cannot be written.
@@ -145,10 +137,7 @@ def record_delivery(alert: Alert, state: Path, now: datetime, *, delivered: bool
 
 
 def expire(state: Path, now: datetime) -> list[Alert]:
-    """Drop alerts that no channel accepted for too long.
-
-    Returns:
-        The newest of each kind.
+    """Drop alerts that no channel accepted for too long; return the newest of each kind.
 
     Raises:
         StorageError: when the state cannot be written.

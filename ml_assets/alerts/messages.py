@@ -67,8 +67,6 @@ def run_failed(run: FinishedRun, ui_url: str, errors: Sequence[tuple[str, str]])
     """Alert about a failed run.
 
     Args:
-        run: The run.
-        ui_url: URL of Dagster's UI.
         errors: Pairs of failed step and error; an empty step for an error outside of all steps.
     """
     step, error = errors[0] if errors else ("", "")
@@ -189,7 +187,6 @@ def repeated_rejections(rejected: Sequence[DecisionSummary], ui_url: str) -> Ale
 
     Args:
         rejected: All of them, oldest first; a tie with the champion counts.
-        ui_url: URL of Dagster's UI.
     """
     last, number = rejected[-1], len(rejected)
     times = "twice" if number == _MIN_REJECTIONS else f"{number} times"
@@ -232,10 +229,7 @@ def unreadable(what: str, asset: str, ui_url: str, error: str, now: datetime) ->
 
     Args:
         what: Kind of record: ``decision``, or ``record of feature_drift``.
-        asset: Asset to link to.
-        ui_url: URL of Dagster's UI.
         error: Names the file and the remedy.
-        now: When it was found.
     """
     return Alert(
         kind=f"unreadable {what}: {error}",

@@ -80,10 +80,6 @@ def month_versions(store: TripStore) -> tuple[dict[Month, MonthVersion], list[Sk
 def folds(months: Sequence[Month], train_months: int) -> tuple[list[Fold], list[SkippedMonth]]:
     """Make a fold for every month whose preceding months are all available.
 
-    Args:
-        months: The available months, in order.
-        train_months: Number of training months.
-
     Returns:
         The folds in order, and the months with a gap before them. The first ``train_months``
         months are in neither.

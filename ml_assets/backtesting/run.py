@@ -100,11 +100,8 @@ def run_backtest(
     of one fold are in memory at a time.
 
     Args:
-        store: Trip store with the months.
-        options: Window, families, samples, time.
         champion: Parameters of the champion of this dataset, if there is one.
         last: The last model of each family, for its parameters.
-        earlier: The previous backtest.
         on_fold: Called with the backtest so far after each computed fold.
 
     Raises:

@@ -43,7 +43,6 @@ def feature_importance(
             ``ModelFamily``.
         trips: Trips that it was not fitted on, for permutation importance: request columns and the
             target.
-        max_seconds: Time for permutation importance.
 
     Returns:
         Shares by feature, largest first, with a sum of 1, or all 0 when the model uses no feature.

@@ -31,7 +31,7 @@ def measure_intervals(
     predicted: npt.ArrayLike,
     training_trips: pd.DataFrame | None = None,
 ) -> IntervalRecord | None:
-    """Measure coverage and width of a pipeline's intervals on test trips.
+    """Measure coverage and width of a pipeline's intervals on test trips; None without intervals.
 
     Args:
         pipeline: Fitted pipeline, with or without intervals.
@@ -39,9 +39,6 @@ def measure_intervals(
         predicted: The pipeline's predictions for them, minutes.
         training_trips: Determine which zone pairs are unseen; without them the slices of pairs
             are omitted.
-
-    Returns:
-        The measurement; None for a pipeline without intervals.
     """
     intervals = get_intervals(pipeline)
     if intervals is None:

@@ -36,7 +36,6 @@ def check_memorization(pipeline: Any, test: pd.DataFrame, predicted: npt.ArrayLi
     """Check that the error on the test trips is not lower than on perturbed requests.
 
     Args:
-        pipeline: Pipeline from a frame of requests to minutes.
         test: Test trips: request columns and ``duration_minutes``.
         predicted: The pipeline's predictions for them, minutes.
     """

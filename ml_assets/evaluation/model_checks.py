@@ -99,14 +99,7 @@ class UnusableModel(RuntimeError):
 def load_and_predict(
     load: Callable[[], Pipeline], trips: pd.DataFrame
 ) -> tuple[Pipeline, npt.NDArray[np.float64]]:
-    """Load a stored model and predict trips.
-
-    Args:
-        load: Returns the stored pipeline; called once.
-        trips: Trips with the request columns.
-
-    Returns:
-        The pipeline, and its predictions in minutes.
+    """Load a stored model, once, and predict trips; return the pipeline and the minutes.
 
     Raises:
         UnusableModel: The model cannot be loaded or does not predict.
@@ -129,10 +122,6 @@ def run_model_checks(
 
     Args:
         load: Returns the stored pipeline; called once.
-        record: The model's record.
-        test_set: Trips that the model is tested on.
-        baselines: Records of the baselines on the same months.
-        names: Names of the checks to apply.
 
     Returns:
         A finding for each name. A model that cannot be loaded and used fails the checks that need
@@ -219,11 +208,7 @@ def better_than_baselines(record: ModelRecord, baselines: Sequence[ModelRecord])
 
 
 def predictions_in_range(predicted: npt.ArrayLike) -> Finding:
-    """Check that every prediction is finite, above 0 and at most ``MAX_PREDICTION``.
-
-    Args:
-        predicted: Predictions, minutes.
-    """
+    """Check that every prediction is finite, above 0 and at most ``MAX_PREDICTION``."""
     minutes = np.asarray(predicted, dtype=np.float64).ravel()
     if not len(minutes):
         return Finding(Verdict.FAIL, "there are no predictions")
@@ -253,7 +238,6 @@ def same_predictions(
     ``METRICS_TOLERANCE``.
 
     Args:
-        record: The model's record, from the process that fitted it.
         predicted: Predictions of the loaded model for the same test month, minutes.
         actual: Durations of that month, minutes.
     """
@@ -290,11 +274,6 @@ def check_leakage(
 
     A test month that is easier to predict is easier for the baselines too: a model whose error
     falls far more than theirs has seen the durations.
-
-    Args:
-        training_set: The model's training set.
-        record: The model's record.
-        baselines: Records of the baselines on the same months.
     """
     tested = {str(month) for month in training_set.months_in("test")}
     learned = {*record.training_months}
@@ -332,7 +311,6 @@ def fit_time_within_budget(record: ModelRecord, trips: int) -> Finding:
 
     Args:
         record: The model's record; old ones have the wall time only, which is used instead.
-        trips: Number of trips that it was fitted on.
     """
     budget = max(MIN_FIT_CPU_SECONDS, FIT_CPU_SECONDS_PER_MILLION_TRIPS * trips / 1e6)
     measured = record.fit_cpu_seconds is not None

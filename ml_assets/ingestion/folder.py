@@ -47,7 +47,6 @@ class FolderSource:
 
     Args:
         folder: a path (also relative or with ``~``) or an fsspec URL.
-        taxi: ``green`` or ``yellow``.
         limits: size limits of a month; by default those of the taxi.
 
     Raises:

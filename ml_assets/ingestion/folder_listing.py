@@ -111,14 +111,7 @@ def listed_month(filesystem: AbstractFileSystem, entry: Entry) -> ListedMonth | 
 def near_misses(
     filesystem: AbstractFileSystem, entries: Iterable[Entry], taxi: str, months: Iterable[Month]
 ) -> dict[Month, str]:
-    """Return files that resemble a missing month's file, and why they are not read.
-
-    Args:
-        filesystem: The store.
-        entries: The folder's entries.
-        taxi: ``green`` or ``yellow``.
-        months: Months that are missing.
-    """
+    """Return files that resemble a missing month's file, and why they are not read."""
     missing = {*months}
     found: dict[Month, list[str]] = {}
     for entry in sorted(entries, key=file_name):

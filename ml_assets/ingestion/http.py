@@ -47,10 +47,8 @@ class HttpSource:
     Args:
         base_url: Address of the folder; its query (a signature, for instance) is sent with every
             request.
-        taxi: ``green`` or ``yellow``.
         name: Display name of the source; by default the address.
         retry_policy: Time-outs, retries and minimum speed.
-        connections: Number of months requested at a time.
         limits: Maximum size of a month; by default that of the taxi.
 
     Raises:
@@ -250,9 +248,6 @@ def _receive(
 @contextmanager
 def _network_failures(address: str) -> Iterator[None]:
     """Convert network errors to transient and permanent failures.
-
-    Args:
-        address: Requested address; no message shows its password and query.
 
     Raises:
         TransientError: A connection was refused, closed or timed out.

@@ -41,12 +41,8 @@ def ingest_month(
     then has the checksum of each part as well as that of the file.
 
     Args:
-        source: The source.
-        store: The trip store.
-        month: The month.
         published: The month as the source lists it; None when it is not available. A stored copy is
             then kept.
-        progress: Called with the bytes so far and the total.
 
     Returns:
         The result. A stored copy is left alone (``unchanged``) when it is that publication and

@@ -118,13 +118,7 @@ class Plan:
 def pending_months(
     source: str, published: Mapping[Month, PublishedMonth], store: TripStore
 ) -> list[PendingMonth]:
-    """Return the published months that are not stored completely in this version, in order.
-
-    Args:
-        source: The source's name.
-        published: The source's listing.
-        store: The trip store.
-    """
+    """Return the published months that are not stored completely in this version, in order."""
     found = ((month, _why(source, published[month], store)) for month in sorted(published))
     return [
         PendingMonth(
@@ -162,12 +156,6 @@ def plan_runs(
 
     Consecutive months that were never requested are ingested in one run. When such a run fails,
     its months are requested one by one, so that a bad month is found and blocks no other.
-
-    Args:
-        pending: The months to ingest, in order.
-        cursor: Earlier requests.
-        outcome_of: Returns the outcome of the run with a key.
-        now: Current time.
     """
     fresh: list[PendingMonth] = []
     requests: list[IngestRequest] = []

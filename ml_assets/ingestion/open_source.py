@@ -16,7 +16,6 @@ def open_source(
 
     Args:
         trips: ``sample``, ``tlc``, an ``http(s)://`` URL, or any folder or URL that fsspec opens.
-        taxi: ``green`` or ``yellow``.
         rows_scale: size of the sample's months, as a share of the default; sample only.
         max_month_rows: maximum number of rows per month; by default that of the taxi.
 

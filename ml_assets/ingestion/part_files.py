@@ -45,8 +45,6 @@ def join_parts(parts: Sequence[Path], file: BinaryIO, limits: MonthLimits) -> No
 
     Args:
         parts: Local files, in the order of their rows.
-        file: The output file.
-        limits: Size limits of the month.
 
     Raises:
         TripSchemaError: when a part is not a readable file of this taxi's trips, is too large, or

@@ -46,7 +46,6 @@ class TransientError(ShownError):
     """A failure of one attempt that is worth a retry.
 
     Args:
-        reason: What happened, for the message.
         retry_after_seconds: The server's ``Retry-After``; 0 without one.
     """
 
@@ -65,8 +64,6 @@ def retry(
 
     Args:
         attempt: Raises TransientError to be retried; any other exception is passed on.
-        retry_policy: The limits.
-        what: File or address, for the message.
         give_up: Once set, by another thread, there is no further attempt.
 
     Raises:

@@ -132,11 +132,7 @@ def published_filename(taxi: str, month: Month) -> str:
 
 
 def near_miss_lines(found: Mapping[Month, str]) -> list[str]:
-    """Format near misses, one line per month, the first ``MAX_NEAR_MISSES`` of them.
-
-    Args:
-        found: Result of ``TripSource.near_misses``.
-    """
+    """Format near misses, one line per month, the first ``MAX_NEAR_MISSES`` of them."""
     lines = [f"{month}: {found[month]}" for month in sorted(found)]
     more = len(lines) - MAX_NEAR_MISSES
     rest = [f"and {more} more months in another form"] if more > 0 else []

@@ -26,11 +26,6 @@ def staged_file(
 
     After an error, ``destination`` is unchanged and no temporary file is left.
 
-    Args:
-        published: The month.
-        destination: The final path.
-        limits: Size limits; by default those of its taxi.
-
     Raises:
         InvalidFile: when the written file is not a readable Parquet file of this taxi's trips.
         OSError: when the folder cannot be written; the message names a full disk.

@@ -67,7 +67,6 @@ def draw_background_sample(
     """Draw a background sample from the trips that a pipeline was fitted on.
 
     Args:
-        pipeline: A fitted pipeline.
         trips: At least one row with the request columns; other columns are ignored.
         count: Size of the sample; all trips if there are fewer.
     """
@@ -96,10 +95,5 @@ def get_background_sample(pipeline: Any) -> BackgroundSample | None:
 
 
 def attach_background_sample(pipeline: "Pipeline", trips: "pd.DataFrame") -> None:
-    """Draw a background sample and store it in the pipeline's last step.
-
-    Args:
-        pipeline: A fitted pipeline whose last step is a ``BoundedRegressor``.
-        trips: As for ``draw_background_sample``.
-    """
+    """Draw a background sample and store it in the pipeline's last step."""
     pipeline[-1].background_sample_ = draw_background_sample(pipeline, trips)

@@ -132,15 +132,7 @@ def attach_intervals(pipeline: "Pipeline", intervals: PredictionIntervals | None
 
 
 def interval_bounds(pipeline: Any, minutes: npt.ArrayLike) -> tuple[Minutes, Minutes] | None:
-    """Compute the bounds of a pipeline's predictions, see ``PredictionIntervals.bounds``.
-
-    Args:
-        pipeline: A fitted pipeline of this project.
-        minutes: Its predictions.
-
-    Returns:
-        Lower and upper bounds; None for a pipeline without intervals.
-    """
+    """Compute the bounds of a pipeline's predictions, minutes; None for one without intervals."""
     intervals = get_intervals(pipeline)
     return None if intervals is None else intervals.bounds(minutes)
 

@@ -69,14 +69,7 @@ class Explanation:
 
 
 def explain(pipeline: "Pipeline", request: "RequestColumns") -> Explanation | None:
-    """Explain the prediction for one request.
-
-    Args:
-        pipeline: A fitted pipeline.
-        request: Columns of one row.
-
-    Returns:
-        The explanation; None for a pipeline without a background sample, such as an old model.
+    """Explain the prediction for one request; None for a pipeline without a background sample.
 
     Raises:
         ValueError: The columns do not have exactly one row.

@@ -74,11 +74,7 @@ class Model:
     version: str
 
     def predict(self, columns: "RequestColumns") -> Predictions:
-        """Predict one or more valid requests.
-
-        Args:
-            columns: Columns as ``requests.parse`` makes them.
-        """
+        """Predict one or more valid requests."""
         from ml_assets.pipeline.conformal_intervals import interval_bounds
 
         # Equivalent to Pipeline.predict without the 0.07 ms that it takes to check tags.
@@ -146,14 +142,10 @@ class Model:
 
 
 def predict_trips(pipeline: Any, trips: "pd.DataFrame") -> "npt.NDArray[np.float64]":
-    """Predict the minutes of trips in batches; rows are independent.
+    """Predict the minutes of trips, shape (n,), in batches; rows are independent.
 
     Args:
-        pipeline: Fitted pipeline from request columns to minutes.
         trips: Trips with ``REQUEST_COLUMNS``; other columns are ignored.
-
-    Returns:
-        Minutes, shape (n,).
     """
     requests = list(REQUEST_COLUMNS)
     batches = [

@@ -73,13 +73,7 @@ def trusted_types(pipeline: Pipeline) -> list[str]:
 
 
 def load_stored(file: Path) -> Pipeline:
-    """Load a pipeline from a skops file, after checking the types in the file.
-
-    Args:
-        file: Path of the file.
-
-    Returns:
-        The fitted pipeline.
+    """Load a fitted pipeline from a skops file, after checking the types in the file.
 
     Raises:
         UntrustedModel: The file needs types of other packages.
@@ -98,7 +92,6 @@ def require_trusted_types(types: Iterable[str], source: str) -> None:
     """Check the types that a stored model needs against the allowlist.
 
     Args:
-        types: Full names of the types.
         source: File or URI of the model for error messages.
 
     Raises:
@@ -145,7 +138,6 @@ def require_definitions(pipeline: Pipeline, source: str) -> None:
 
     Args:
         pipeline: Fitted pipeline; steps of other packages are not checked.
-        source: File or URI of the pipeline for error messages.
 
     Raises:
         OutdatedModel: It does not record its features.

@@ -99,10 +99,6 @@ class TripTables:
     def encode(self, features: NamedColumns, encodings: Versions) -> Matrix:
         """Encode requests.
 
-        Args:
-            features: The features of n requests.
-            encodings: Names and versions of ``ENCODINGS``.
-
         Returns:
             Shape (n, len(encodings)), without NaN: a missing distance is replaced by the expected
             one.
@@ -301,7 +297,6 @@ def fit_trip_tables(features: NamedColumns, minutes: Matrix, zone_map: ZoneMap) 
     """Learn the tables.
 
     Args:
-        features: The features of n requests.
         minutes: Durations, shape (n,), above 0.
         zone_map: Map of the zones, learned from distances without durations.
 

@@ -99,15 +99,7 @@ class FeatureRegistry(Generic[Source]):
         return {feature.name: feature.description for feature in self.select(versions)}
 
     def compute(self, versions: Versions, source: Source, rows: int) -> Matrix:
-        """Compute the columns of features.
-
-        Args:
-            versions: Names and versions, in order.
-            source: Input of the computations.
-            rows: Number of rows.
-
-        Returns:
-            float64, shape (rows, len(versions)).
+        """Compute the columns of features: float64, shape (rows, len(versions)).
 
         Raises:
             UnknownFeature: See :meth:`select`.
@@ -133,10 +125,6 @@ class FeatureRegistry(Generic[Source]):
 
 class NamedColumns:
     """A matrix with named columns.
-
-    Args:
-        matrix: Matrix, shape (n, m).
-        names: Names of its columns.
 
     Raises:
         ValueError: The number of names is not the number of columns.

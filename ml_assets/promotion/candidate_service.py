@@ -96,10 +96,6 @@ class CandidateService:
 def candidate_service(version: ModelVersion, name: str) -> Iterator[CandidateService]:
     """Serve this version until the block ends; it may still be starting when the block begins.
 
-    Args:
-        version: The registered version.
-        name: Name of the registered model.
-
     Raises:
         ServiceUnresponsive: The service cannot be started.
         UntrustedModel: The model has another format, or needs types of other packages.

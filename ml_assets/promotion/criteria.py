@@ -66,12 +66,7 @@ class PromotionLimits:
 
 
 def beats_baselines(row: ModelRecord, board: Leaderboard) -> Criterion:
-    """The candidate's RMSE is below that of every baseline on the test month.
-
-    Args:
-        row: The candidate's row of the leaderboard.
-        board: The leaderboard with the baselines.
-    """
+    """The candidate's RMSE is below that of every baseline on the test month."""
     month = board.test_month
     if not board.baselines:
         return Criterion(name="beats_baselines", passed=False, finding="no baseline was evaluated")

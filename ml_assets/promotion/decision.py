@@ -136,9 +136,6 @@ def decide(
     """Decide whether a candidate becomes the champion.
 
     Args:
-        candidate: A model of the leaderboard, evaluated.
-        inputs: What it is compared with.
-        limits: Limits of the criteria.
         replace_other_dataset: Whether a champion of other real trips may be replaced.
     """
     limits = limits or PromotionLimits()

@@ -81,11 +81,7 @@ class DecisionLog:
         return trainings[-1] if trainings else None
 
     def mark_applied(self, serving: str | None) -> None:
-        """Mark the newest decision applied if its process died after it had moved the alias.
-
-        Args:
-            serving: Version number of the champion.
-        """
+        """Mark the newest decision applied if its process died after it had moved the alias."""
         decisions = self.all()
         if decisions and not decisions[-1].applied:
             last = decisions[-1]

@@ -301,11 +301,6 @@ def evaluate_champion(
 ) -> ChampionEvaluation | None:
     """Evaluate the champion on the test month if it is of the same dataset.
 
-    Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        test_set: The test set of the candidates.
-
     Returns:
         None without a champion. If it can no longer be scored, ``scoring_error`` has the reason.
     """
@@ -332,8 +327,6 @@ def ensure_registered(client: MlflowClient, name: str, version: ModelVersion) ->
     A process that dies between registering and deciding leaves a version, which is reused.
 
     Args:
-        client: MLflow client.
-        name: Name of the registered model.
         version: The version, without a number yet.
 
     Raises:
@@ -392,10 +385,6 @@ def describe_decision(
     """Tag a version with the id of the decision on it, and add it to the description.
 
     Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        version: Version number.
-        decision: The decision.
         outcome: Outcome for this version, such as ``promoted``.
         reason: Reason for this version.
         criteria: Criteria of this version; empty for a manual decision.

@@ -49,18 +49,12 @@ def override_champion(
     reason: str,
     dagster_run_id: str = "",
 ) -> ChampionDecision:
-    """Promote a version by hand.
+    """Promote a version by hand; return the decision, applied and recorded.
 
     Args:
-        registry: The registered model.
         log: Decision log; its latest training has the data known at the time of the choice.
         kind: ``rollback`` (to the previous champion, unless a version is given) or ``override``.
         version: Version number; None for the previous champion, with a rollback.
-        reason: Reason given by the operator.
-        dagster_run_id: Id of the Dagster run.
-
-    Returns:
-        The decision, applied and recorded.
 
     Raises:
         OverrideRejected: The version does not exist, is the champion already, or is not servable.
@@ -89,15 +83,11 @@ def override_champion(
 
 
 def require_possible(registry: Registry, dataset: str, version: str | None) -> ModelVersion:
-    """Check that a version can be promoted, without changing anything.
+    """Return the registered version if it can be promoted, without changing anything.
 
     Args:
-        registry: The registered model.
         dataset: The dataset of the current settings.
         version: Version number; None for the previous champion.
-
-    Returns:
-        The registered version.
 
     Raises:
         OverrideRejected: The version does not exist, is the champion already, or is not servable.

@@ -54,8 +54,6 @@ def paired_bootstrap(
         champion: The champion's predictions in minutes, shape (n,).
         challenger: The challenger's predictions in minutes, shape (n,).
         confidence: Confidence level of the lower limit, above 0 and below 1.
-        resamples: Number of resamples.
-        seed: Seed of the resampling.
 
     Raises:
         ValueError: The lengths differ, there are fewer than two trips or values that are not

@@ -57,16 +57,7 @@ def promote_best(
 ) -> ChampionDecision:
     """Decide on the leaderboard's models, best first, and promote one that meets all criteria.
 
-    Args:
-        registry: The registered model.
-        board: The leaderboard.
-        training_set: The training set of the leaderboard.
-        store: Trip store with its months.
-        log: Decision log, written before and after the alias moves.
-        options: Options of the promotion.
-
-    Returns:
-        The decision, applied and recorded.
+    Returns the decision, applied and recorded.
 
     Raises:
         NoCandidate: The leaderboard has no model.

@@ -75,11 +75,6 @@ class ParityResult:
 def compare_champion(client: MlflowClient, name: str, test_trips: pd.DataFrame) -> ParityResult:
     """Compare the champion's predictions for trips of the test month over every channel.
 
-    Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        test_trips: Request columns of the test month.
-
     Returns:
         The result; a champion or a service that cannot be used counts as a difference.
     """
@@ -113,9 +108,6 @@ def compare(model: Model, trips: pd.DataFrame, post: Post, single: int = REQUEST
     """Compare the predictions for the same trips over every channel.
 
     Args:
-        model: The model as loaded in this process.
-        trips: Request columns.
-        post: Posts to the service.
         single: Number of trips sent as single requests, and as requests of the page.
     """
     expected = _predict_in_process(model, trips)

@@ -81,7 +81,6 @@ def compare_slices(
         champion: The champion's predictions in minutes, shape (n,).
         challenger: The challenger's predictions in minutes, shape (n,).
         training_trips: Trips that the challenger was fitted on, which define the unseen pairs.
-        guard: Limits of the slices.
     """
     actual = test_trips[TARGET.name].to_numpy(dtype=np.float64)
     return [

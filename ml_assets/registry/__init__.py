@@ -39,7 +39,6 @@ def artifact_location(home: str, local_home: Path) -> str:
     used either.
 
     Args:
-        home: The home of the assets, a folder or an fsspec URL.
         local_home: Folder to use otherwise.
 
     Returns:

@@ -42,16 +42,9 @@ WHEEL_FOLDER = "wheels"
 def log_pipeline(
     run: TrackedRun, pipeline: Pipeline, example: pd.DataFrame, name: str = "pipeline"
 ) -> str:
-    """Log a fitted pipeline with its signature, an input example and this package as a wheel.
+    """Log a fitted pipeline with its signature, a few requests as the example, and this package.
 
-    Args:
-        run: The open run.
-        pipeline: Fitted pipeline, from request columns to minutes.
-        example: A few requests.
-        name: Name of the logged model.
-
-    Returns:
-        The model's URI.
+    Returns the model's URI.
 
     Raises:
         TypeError: The pipeline contains a type of a package that is not trusted.
@@ -96,16 +89,10 @@ def request_signature() -> ModelSignature:
 
 
 def load_pipeline(uri: str) -> Pipeline:
-    """Load a pipeline from a model URI such as ``models:/taxi-trip-duration@champion``.
+    """Load a fitted pipeline from a model URI such as ``models:/taxi-trip-duration@champion``.
 
     MLflow takes the format and the trusted types from the stored model itself, which anyone with
     write access could have changed: both are checked before anything is loaded.
-
-    Args:
-        uri: URI of a model logged by :func:`log_pipeline`.
-
-    Returns:
-        The fitted pipeline.
 
     Raises:
         UntrustedModel: The model has another format, or needs types of other packages.
@@ -124,10 +111,6 @@ def load_pipeline(uri: str) -> Pipeline:
 
 def require_trusted(uri: str, flavors: dict[str, Any]) -> None:
     """Check the format and types of a stored model before anything of it is loaded.
-
-    Args:
-        uri: URI of the model, for messages.
-        flavors: Flavors of its ``MLmodel`` file.
 
     Raises:
         UntrustedModel: The model has another format, or needs types of other packages.

@@ -26,11 +26,7 @@ KEPT: Final = 2
 
 
 def bundle_name(version: ModelVersion) -> str:
-    """Return the name of a version's folder; versions of two registries have different ones.
-
-    Args:
-        version: The registered version.
-    """
+    """Return the name of a version's folder; versions of two registries have different ones."""
     source = hashlib.sha256(f"{version.source}\n{version.run_id}".encode()).hexdigest()
     return f"{version.version}-{source[:8]}"
 
@@ -44,15 +40,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def export(version: ModelVersion, name: str, folder: Path) -> Path:
-    """Export a version, unless its bundle exists already.
-
-    Args:
-        version: The registered version.
-        name: Name of the registered model.
-        folder: Folder of the bundles.
-
-    Returns:
-        The folder of the complete bundle.
+    """Export a version to the folder of bundles unless it is there; return the bundle's folder.
 
     Raises:
         UntrustedModel: The model has another format, or needs types of other packages.

@@ -33,7 +33,6 @@ def load_verified(name: str, version: ModelVersion) -> Pipeline:
     """Load a registered version and compare its predictions with those stored at registration.
 
     Args:
-        name: Name of the registered model.
         version: The version; without stored predictions nothing is compared.
 
     Raises:
@@ -56,8 +55,6 @@ def load_model(client: MlflowClient, name: str, which: str = CHAMPION) -> Model:
     """Load a version for predictions.
 
     Args:
-        client: MLflow client.
-        name: Name of the registered model.
         which: Version number or alias.
 
     Raises:
@@ -96,12 +93,6 @@ def warm_start_parameters(
     client: MlflowClient, name: str, model: str, training_set: TrainingSet
 ) -> dict[str, Any] | None:
     """Return the champion's parameters as the start of a tuning; None when they do not apply.
-
-    Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        model: The family to be tuned.
-        training_set: The training set of that tuning.
 
     Returns:
         Values by name. None without a champion, when it is of another family or dataset, and when

@@ -39,17 +39,12 @@ def log_evaluated_model(
     charts: Mapping[str, bytes],
     description: str = "",
 ) -> ModelRecord:
-    """Log a model with its inputs, metrics, trials and charts.
+    """Log a model with its inputs, metrics, trials and charts; return its record with run and URI.
 
     Args:
         run: The open run of the training asset; trials become its children.
-        evaluated: The model with its metrics and trials.
-        training_set: Record of its training set.
         charts: PNGs by name, from ``model_charts``.
         description: Description of the run, in Markdown.
-
-    Returns:
-        The model's record with its MLflow run and model URI.
     """
     record, sentences = evaluated.record, feature_descriptions(evaluated.pipeline)
     description = with_features(description, evaluated.importance, sentences)

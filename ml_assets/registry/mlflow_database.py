@@ -95,7 +95,6 @@ def move_artifact_locations(database: Path, experiment: str, location: str, home
     into the original.
 
     Args:
-        database: The SQLite file.
         experiment: Name of the experiment whose artifact location is compared.
         location: Folder or URL where that experiment's artifacts belong.
         home: The home. A database outside of it may be shared with other homes: its locations are

@@ -35,27 +35,14 @@ MODEL_DESCRIPTION = (
 
 
 def run_name(family: str, training_set: TrainingSet, dagster_run_id: str) -> str:
-    """Return the name of a training's MLflow run: family, test month and Dagster run.
-
-    Args:
-        family: Name of the model family.
-        training_set: The training set.
-        dagster_run_id: Id of the Dagster run; its first 8 characters are used.
-    """
+    """Return the name of a training's MLflow run: family, test month and Dagster run."""
     return f"{family}, test {span(training_set.months_in('test'))}, {dagster_run_id[:8]}"
 
 
 def describe_training(
     record: ModelRecord, training_set: TrainingSet, title: str, dagster_run_id: str
 ) -> str:
-    """Return the description of a run in Markdown.
-
-    Args:
-        record: Record of the model.
-        training_set: The training set.
-        title: Display name of the family.
-        dagster_run_id: Id of the Dagster run that trained it.
-    """
+    """Return the description of a run in Markdown."""
     lines = [
         f"**{title}**: test RMSE **{_rmse(record.test.rmse)}** on "
         f"{span(training_set.months_in('test'))}, validation {_rmse(record.validation.rmse)}.",
@@ -70,13 +57,7 @@ def describe_training(
 def with_features(
     description: str, importance: Mapping[str, float], sentences: Mapping[str, str]
 ) -> str:
-    """Add the most important features to the description of a run, in Markdown.
-
-    Args:
-        description: As it is.
-        importance: Share of each feature, largest first.
-        sentences: What a feature is, by its name.
-    """
+    """Add the most important features to the description of a run, in Markdown."""
     lines = [
         f"* `{name}` ({share:.0%}): {sentences.get(name, 'no description.')}"
         for name, share in list(importance.items())[:FEATURES_SHOWN]
@@ -112,10 +93,6 @@ def with_decision(
 
     Args:
         description: The current description; an earlier decision in it is replaced.
-        outcome: Outcome, such as ``promoted``.
-        decided_at: Time in ISO 8601.
-        trigger: What triggered the decision.
-        reason: Reason of the decision.
         criteria: The criteria; empty for a manual decision.
     """
     because = f" ({trigger})" if trigger else ""
@@ -145,18 +122,7 @@ def _joined(lines: list[str], caveat: str | None) -> str:
 
 
 def pages(uri: str, name: str, version: str, experiment_id: str, run_id: str) -> dict[str, str]:
-    """Return links to a registered version and its run, by name.
-
-    Args:
-        uri: MLflow tracking URI.
-        name: Name of the registered model.
-        version: Its version.
-        experiment_id: Id of the run's experiment.
-        run_id: Id of the run; empty when unknown.
-
-    Returns:
-        URLs by name; empty when the URI is not a server.
-    """
+    """Return links to a version and its run, by name; none if the URI is not that of a server."""
     base = _base(uri)
     if base is None:
         return {}
@@ -165,16 +131,7 @@ def pages(uri: str, name: str, version: str, experiment_id: str, run_id: str) ->
 
 
 def run_page(uri: str, experiment_id: str, run_id: str) -> dict[str, str]:
-    """Return the link to a run.
-
-    Args:
-        uri: MLflow tracking URI.
-        experiment_id: Id of the run's experiment.
-        run_id: Id of the run; empty when unknown.
-
-    Returns:
-        URL by name; empty without a run, or when the URI is not a server.
-    """
+    """Return the link to a run, by name; none without a run, or if the URI is not a server."""
     base = _base(uri)
     if base is None or not run_id:
         return {}
@@ -197,11 +154,7 @@ _GIT_SECONDS = 5
 
 
 def source_tags(asset: str) -> dict[str, str]:
-    """Return the tags from which MLflow shows the source of a run.
-
-    Args:
-        asset: Key of the asset that opens the run.
-    """
+    """Return the tags from which MLflow shows the source of a run."""
     tags = {"mlflow.source.type": "JOB", "mlflow.source.name": f"Dagster asset {asset}"}
     return tags | _user() | _commit()
 

@@ -60,8 +60,6 @@ class TrackedRun:
 
         Args:
             parameters: At most 100; MLflow stores them as text of at most 6,000 characters.
-            metrics: Values by name.
-            tags: Tags of the run.
         """
         now = int(time.time() * 1000)
         self.client.log_batch(
@@ -99,11 +97,7 @@ class TrackedRun:
         """Log a finished part of this run, such as a tuning trial, as a child run.
 
         Args:
-            name: Name of the child.
-            parameters: See :meth:`log`.
-            metrics: See :meth:`log`.
             status: FINISHED, FAILED or KILLED.
-            tags: Tags of the child.
         """
         child = self.client.create_run(
             self.experiment_id,
@@ -123,8 +117,6 @@ def tracked_run(
 
     Args:
         client: MLflow client; MLflow's fluent API must use the same store.
-        experiment: Name of an existing experiment.
-        name: Name of the run.
         tags: Tags of the run; with ``dagster_run_id``, it is closed when that run has died.
 
     Raises:
@@ -149,8 +141,6 @@ def close_orphaned_runs(
     Only runs of :func:`tracked_run` and their children are closed.
 
     Args:
-        client: MLflow client.
-        experiment: Name of the experiment.
         outcome: Maps a Dagster run id to FINISHED, FAILED or KILLED; None while the run is in
             progress, or when it is unknown, since another Dagster may share the store.
 

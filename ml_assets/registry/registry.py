@@ -45,18 +45,7 @@ def register(
     tags: dict[str, str],
     description: str | None = None,
 ) -> str:
-    """Register a logged model as a new version.
-
-    Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        model_uri: URI of the logged model.
-        run_id: Id of the run that logged it.
-        tags: Tags of the version.
-        description: Description of the version, in Markdown.
-
-    Returns:
-        The number of the version, which has no alias yet.
+    """Register a logged model as a new version without an alias; return its number.
 
     Raises:
         ModelNotLogged: This MLflow store does not have the model.
@@ -104,13 +93,7 @@ def version_with_alias(client: MlflowClient, name: str, alias: str) -> ModelVers
 
 
 def find_version(client: MlflowClient, name: str, which: str) -> ModelVersion | None:
-    """Find a version by number or alias; None when there is none.
-
-    Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        which: Version number or alias.
-    """
+    """Find a version by number or alias; None when there is none."""
     if not which.isdecimal():
         return version_with_alias(client, name, which)
     try:
@@ -122,26 +105,14 @@ def find_version(client: MlflowClient, name: str, which: str) -> ModelVersion | 
 
 
 def versions_of(client: MlflowClient, name: str, dataset: str | None = None) -> list[ModelVersion]:
-    """Return the registered versions, oldest first.
-
-    Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        dataset: Only versions trained on this dataset.
-    """
+    """Return the registered versions, oldest first, of a dataset if one is given."""
     entries = client.search_model_versions(f"name='{name}'")
     found = sorted(map(ModelVersion.from_mlflow, entries), key=lambda entry: int(entry.version))
     return [entry for entry in found if dataset in (None, entry.dataset)]
 
 
 def list_versions(client: MlflowClient, name: str, dataset: str | None = None) -> str:
-    """Format the registered versions with their families, for messages.
-
-    Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        dataset: Only versions trained on this dataset.
-    """
+    """Format the registered versions with their families, for messages."""
     named = [f"{entry.version} ({entry.model})" for entry in versions_of(client, name, dataset)]
     return ", ".join(named) or "none; train first with `ml-assets run`"
 
@@ -150,11 +121,6 @@ def promote_command(client: MlflowClient, name: str, dataset: str | None = None)
     """Return the command that promotes a registered version; None when there is no version.
 
     It names the last champion if that is known, else the newest version.
-
-    Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        dataset: Only versions trained on this dataset.
     """
     versions = versions_of(client, name, dataset)
     if not versions:
@@ -170,12 +136,7 @@ def promote_command(client: MlflowClient, name: str, dataset: str | None = None)
 
 
 def explain_missing_champion(client: MlflowClient, name: str) -> str:
-    """Explain why no version has the alias ``champion``, with the command to run.
-
-    Args:
-        client: MLflow client.
-        name: Name of the registered model.
-    """
+    """Explain why no version has the alias ``champion``, with the command to run."""
     command = promote_command(client, name)
     if command is None:
         return (
@@ -217,9 +178,6 @@ def promote_alias(
     ``previous`` is set first: if the process dies in between, the old champion still serves.
 
     Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        version: The new champion.
         expected_current: The champion at the time of the decision; None when there was none.
         lock_folder: Local folder of the lock that serializes promotions on this machine.
 

@@ -52,11 +52,7 @@ class RegistryUnavailable(ShownError, RuntimeError):
 
 
 class RegistryWatcher:
-    """Polls the registry, exports a new champion, and writes the registry's status.
-
-    Args:
-        settings: Settings with the registry and the home.
-    """
+    """Polls the registry, exports a new champion, and writes the registry's status."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -117,9 +117,6 @@ def reproduce(
     """Fit a version again, and compare the predictions of both fits for the test month.
 
     Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        which: Version number or alias.
         store: Trip store with the months, used as they are now.
         tolerance: Maximum difference of equal predictions, minutes.
         max_requests: Maximum number of predictions; every n-th trip of the test month is used.
@@ -267,7 +264,6 @@ def changed_inputs(recorded: TrainingRecord, now: TrainingSet) -> list[ChangedIn
     """Return every input that has changed: months, code, libraries, machine.
 
     Args:
-        recorded: Training record of a version.
         now: Its training set with its months as they are stored now.
     """
     found = _months_apart(recorded.training_set, now)

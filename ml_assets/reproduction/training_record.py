@@ -70,12 +70,7 @@ class TrainingRecord:
 
 
 def load_training_record(client: MlflowClient, name: str, which: str) -> TrainingRecord:
-    """Load the training record of a version.
-
-    Args:
-        client: MLflow client.
-        name: Name of the registered model.
-        which: Version number, or an alias such as ``champion``.
+    """Load the training record of a version, by its number or alias.
 
     Raises:
         UnknownVersion: The version does not exist, or the record of its training is gone.

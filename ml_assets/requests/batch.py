@@ -120,12 +120,9 @@ def predict_file(
     """Predict every request of a file.
 
     Args:
-        model: The model.
         source: Parquet, CSV or JSON lines, by its ending.
         target: The same; written atomically.
-        overwrite: Whether to replace an existing target.
         ignored: Columns of the requests that are not fields, whatever their name.
-        progress: Called after every chunk.
         now: Pick-up time of requests without one; by default the current time.
 
     Raises:

@@ -48,7 +48,6 @@ def column_of(
         where: The file, or a line of it, for error messages.
         names: Its columns, in order.
         ignored: Columns that are not fields, whatever their name.
-        required: Whether the required fields must be present.
 
     Raises:
         RequestFileError: A required field is missing, a field is present twice, or another name
@@ -96,12 +95,7 @@ def require_columns(where: str, names: Sequence[str], ignored: Collection[str]) 
 
 
 class JsonFields:
-    """Reads the fields of JSON lines, whose keys may differ from line to line.
-
-    Args:
-        where: The file, for error messages.
-        ignored: Keys that are not fields.
-    """
+    """Reads the fields of JSON lines, whose keys may differ from line to line."""
 
     def __init__(self, where: str, ignored: Collection[str]) -> None:
         self._where = where
@@ -111,10 +105,6 @@ class JsonFields:
 
     def read(self, number: int, row: dict[str, Any]) -> Mapping[str, Any]:
         """Return the values of a line by field.
-
-        Args:
-            number: Line number, from 1.
-            row: The object on the line.
 
         Raises:
             RequestFileError: See :func:`column_of`.

@@ -104,11 +104,7 @@ def field_of(name: object) -> str | None:
 
 
 def match_names(names: Iterable[str]) -> MatchedNames:
-    """Match names to fields, repeated fields and unknown names.
-
-    Args:
-        names: Keys of a request or columns of a file, in order.
-    """
+    """Match names to fields, repeated fields and unknown names."""
     matched = MatchedNames({}, [], [])
     for name in names:
         field = field_of(name)
@@ -122,15 +118,12 @@ def match_names(names: Iterable[str]) -> MatchedNames:
 
 
 def looks_like(name: str, absent: Collection[str] = ()) -> str | None:
-    """Return the field that an unknown name resembles.
+    """Return the field that an unknown name resembles; None for a name that means something else.
 
     Args:
         name: A name that :func:`match_names` does not know.
         absent: Fields without a name. For these a weaker resemblance counts as well (``time``,
             ``miles``, a misspelling), since a default would be used for the field.
-
-    Returns:
-        The field; None for a name that means something else.
     """
     letters = _letters(name)
     field = _SAME_LETTERS.get(letters) or _first_match(_ANOTHER_NAME, letters)

@@ -34,10 +34,6 @@ _UTF_16 = "is UTF-16 text and not UTF-8 (some programs call it Unicode)"
 def require_content(path: Path, ending: str) -> None:
     """Check that the first bytes of a file match the format of its name.
 
-    Args:
-        path: An existing file.
-        ending: Ending of its name.
-
     Raises:
         RequestFileError: The format is another; names it and the remedy.
         OSError: The file cannot be read.
@@ -56,11 +52,6 @@ def require_content(path: Path, ending: str) -> None:
 def require_header(path: Path, line: str, header: Sequence[str]) -> None:
     """Diagnose a CSV header that does not name the required fields.
 
-    Args:
-        path: The file, for the message.
-        line: Its first line.
-        header: The names in the line, split at commas.
-
     Raises:
         RequestFileError: A likely cause was found; a header that merely lacks a column has none.
     """
@@ -75,10 +66,6 @@ def require_header(path: Path, line: str, header: Sequence[str]) -> None:
 def require_unpadded_quotes(path: Path, row: Sequence[str]) -> None:
     """Check that a CSV file has no white space before the quotes of a value.
 
-    Args:
-        path: The file, for the message.
-        row: The request values of its first row.
-
     Raises:
         RequestFileError: A value has; CSV parses such quotes as a part of the value.
     """
@@ -91,12 +78,7 @@ def require_unpadded_quotes(path: Path, row: Sequence[str]) -> None:
 
 
 def width_fault(row: Sequence[str], width: int) -> str:
-    """Describe why a CSV row does not match its header.
-
-    Args:
-        row: Fields of the row.
-        width: Number of fields of the header.
-    """
+    """Describe why a CSV row does not match its header."""
     fields = "1 field" if len(row) == 1 else f"{len(row)} fields"
     fault = f"the row has {fields}, the header {width}"
     if any("\n" in value for value in row):

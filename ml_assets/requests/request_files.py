@@ -84,10 +84,6 @@ def length(path: Path) -> int:
 def require_readable(path: Path, ignored: Collection[str] = ()) -> None:
     """Check format, header and columns of a file of requests before its rows are read.
 
-    Args:
-        path: The file.
-        ignored: Columns that are not fields.
-
     Raises:
         RequestFileError: One is wrong; names the file, the fault and its likely cause.
     """
@@ -105,7 +101,6 @@ def read_chunks(path: Path, ignored: Collection[str] = ()) -> Iterator[Chunk]:
     """Read a file in chunks of at most ``CHUNK_ROWS`` rows.
 
     Args:
-        path: The file.
         ignored: Columns that are not fields; they are kept.
 
     Raises:

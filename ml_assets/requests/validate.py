@@ -161,11 +161,7 @@ def check_requests(frame: pl.DataFrame, now: datetime | None = None) -> CheckedR
 
 
 def states_no_pickup(frame: pl.DataFrame) -> pl.Series:
-    """Whether each row has no pick-up time and is predicted for the current time.
-
-    Args:
-        frame: As for :func:`check_requests`.
-    """
+    """Whether each row has no pick-up time and is predicted for the current time."""
     if "pickup_datetime" not in frame.columns:
         return pl.Series([True] * frame.height, dtype=pl.Boolean)
     return _given(frame["pickup_datetime"]).is_null()

@@ -31,9 +31,6 @@ _AMBIGUOUS = ("unable to open database file", "disk i/o error")
 def translate_storage_errors(place: str | Path) -> Iterator[None]:
     """Translate disk and database errors in the block to a message for the user.
 
-    Args:
-        place: The database, or the folder of databases, that the block uses.
-
     Raises:
         StorageError: instead of such an error; other errors are not changed.
     """
@@ -52,7 +49,6 @@ def storage_error_message(error: BaseException, place: str | Path) -> str | None
     """Return the cause and the remedy; None for other kinds of errors.
 
     Args:
-        error: An error of any library.
         place: The database, or the folder of databases, that was used.
     """
     place = Path(place)
@@ -80,11 +76,7 @@ def storage_error_message(error: BaseException, place: str | Path) -> str | None
 
 
 def wait_until_usable(database: Path, *, write: bool) -> None:
-    """Wait until a SQLite database can be used, for at most :data:`BUSY_SECONDS`.
-
-    Args:
-        database: Its file; a missing file returns at once.
-        write: Whether to wait for write access.
+    """Wait until an existing SQLite database can be read or written, at most :data:`BUSY_SECONDS`.
 
     Raises:
         StorageError: when it cannot be used; with the cause and the remedy.

@@ -48,12 +48,7 @@ def in_use(path: Path) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path, pattern: str) -> None:
-    """Remove a folder's files and subfolders that match, unless a process uses them.
-
-    Args:
-        folder: Their folder.
-        pattern: Pattern of their names, as in :meth:`pathlib.Path.glob`.
-    """
+    """Remove a folder's entries that match a glob pattern, unless a process uses them."""
     for path in folder.glob(pattern):
         # Another process may remove them too, and a shared folder holds files of other users.
         with contextlib.suppress(FileNotFoundError, PermissionError):
@@ -61,11 +56,7 @@ def remove_leftovers(folder: Path, pattern: str) -> None:
 
 
 def clean_home(home: Path) -> None:
-    """Remove the leftovers of killed processes from a local home.
-
-    Args:
-        home: The folder; it need not exist.
-    """
+    """Remove the leftovers of killed processes from a local home, which need not exist."""
     for name, folders, _ in os.walk(home):
         folders[:] = [each for each in folders if each not in _KEPT_FOLDERS and each[0] != "."]
         for pattern in (".*.tmp", ".incoming_*"):

@@ -90,11 +90,7 @@ class ManualOverride(StoredRecord):
     raw_sha256: str
 
     def expired(self, tested: Iterable[tuple[str, str]]) -> bool:
-        """Whether models are tested on a later month, or on that month republished.
-
-        Args:
-            tested: Test months, each with the SHA-256 of its published file.
-        """
+        """Whether a later month or other file is tested, given test months and their SHA-256."""
         return any(
             month > self.test_month or (month == self.test_month and raw_sha256 != self.raw_sha256)
             for month, raw_sha256 in tested
@@ -222,12 +218,7 @@ class ModelVersion(VersionId):
 
 
 def describe_fit(refit: bool, training_months: Iterable[str]) -> str:
-    """Describe a fit: its months, and which fit its figures are of.
-
-    Args:
-        refit: Whether it was refitted on all months, the test month included.
-        training_months: Its months.
-    """
+    """Describe a fit: its months, and which fit its figures are of."""
     months = ", ".join(training_months)
     if refit:
         return f"refitted on all months: {months}; the figures are those of the fit before"

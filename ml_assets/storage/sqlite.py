@@ -26,9 +26,6 @@ def new_database(database: Path) -> Iterator[Path]:
 
     The caller holds a lock: leftovers of earlier attempts are removed first.
 
-    Args:
-        database: Path of the database, which does not exist or is empty.
-
     Yields:
         The temporary path; no connection to it may be open when the block ends.
     """

@@ -114,10 +114,6 @@ def thread_count(n_jobs: int) -> int:
 def target_minutes(trips: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
     """Return the validated target of a frame of trips.
 
-    Args:
-        trips: Trips with ``duration_minutes``.
-        name: Name of the frame for error messages.
-
     Raises:
         ValueError: The column is missing, the frame is empty, or a value is not a positive finite
             number.
@@ -144,9 +140,6 @@ def encode_trips(
     """Fit the steps before the model on ``train`` and encode both frames, once for all trials.
 
     Args:
-        family: Family whose steps are used.
-        train: Trips to fit on.
-        validation: Trips to measure on.
         steps: Unfitted steps to use instead, with the features of an earlier fit.
 
     Raises:

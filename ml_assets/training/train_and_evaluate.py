@@ -129,10 +129,6 @@ def train_and_evaluate(
     set's caveat applies to the intervals, too.
 
     Args:
-        family: The model family.
-        training_set: Record of the months; its fingerprint goes into the model's record.
-        splits: Trips of the months.
-        options: Budget and choices.
         on_trial: Called with each finished trial.
     """
     started, cpu_started = time.perf_counter(), time.process_time()

@@ -35,8 +35,6 @@ def build_training_set(
     that it is part of. Reads only file footers and stored profiles.
 
     Args:
-        store: Trip store with the months.
-        window: Months by role.
         rejected: Months that no model may be trained on, with the reason, if the caller has just
             computed them; by default :func:`rejected_months`.
 
@@ -84,11 +82,6 @@ def load_trips(store: TripStore, training_set: TrainingSet, *roles: Role) -> "pd
 
     Only the result and one month are in memory at a time: columns are allocated once at their
     final length and filled.
-
-    Args:
-        store: Trip store with the months.
-        training_set: Record of the months.
-        roles: Any of ``train``, ``validation`` and ``test``.
 
     Returns:
         Request columns and ``duration_minutes``, one row per trip, months in order.

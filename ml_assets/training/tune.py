@@ -87,20 +87,14 @@ def tune_and_fit(
     worse than these on the validation month; a seeded TPE chooses the others.
 
     Args:
-        family: One of ``FAMILIES``.
         train: Request fields and ``duration_minutes``.
         validation: The same of a later month; it selects parameters and rounds and is not fitted
             on.
-        budget: Budget of the search.
         warm_start: Parameters of an earlier model of the family; unknown ones are dropped.
         storage: URL for Optuna's RDB storage: several processes share the study, and each adds
             ``budget.trials``; None keeps it in memory.
         study_name: Required with ``storage``; a name belongs to one pair of frames.
         n_jobs: Threads of the estimator; -1 for every core.
-        on_trial: Called after each trial of this process.
-
-    Returns:
-        The model fitted on ``train``.
 
     Raises:
         ValueError: A frame lacks a column, rows or a usable target; ``storage`` comes without

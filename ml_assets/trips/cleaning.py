@@ -40,10 +40,6 @@ def read_published(
 
     Args:
         file: A local path or an open binary file.
-        taxi: ``green`` or ``yellow``.
-        month: The month of the file; used in errors.
-        name: The file's name for messages.
-        limits: Size limits of the month; by default those of the taxi.
 
     Returns:
         ``trip_id`` (row position, Int64), ``pickup_datetime`` and ``dropoff_datetime``
@@ -118,12 +114,7 @@ def reason_of(month: Month) -> pl.Expr:
 
 
 def kept_trips(published: pl.DataFrame, month: Month) -> pl.DataFrame:
-    """Return the kept trips: one row per trip, with the columns ``FEATURE_COLUMNS``.
-
-    Args:
-        published: Result of ``read_published``.
-        month: The published month.
-    """
+    """Return the kept trips: one row per trip, with the columns ``FEATURE_COLUMNS``."""
     passengers = pl.col("passenger_count")
     return (
         published.lazy()

@@ -61,10 +61,6 @@ class MonthLimits:
 def check_rows(footer: pq.FileMetaData, limits: MonthLimits) -> None:
     """Check the number of rows in the footer.
 
-    Args:
-        footer: The file's footer.
-        limits: The limits of a month.
-
     Raises:
         MonthTooLarge: naming the rows, the limit and the remedy.
         DamagedPages: when the footer contradicts itself.
@@ -84,8 +80,6 @@ def check_pages(path: Path, columns: Collection[str], limits: MonthLimits) -> No
 
     Args:
         path: A Parquet file whose number of rows is checked already.
-        columns: Paths of the columns to decode.
-        limits: The limits of a month.
 
     Raises:
         MonthTooLarge: naming the column, the limit and the remedy.

@@ -141,11 +141,6 @@ class TableError(ShownError, ValueError):
 def enforce(table: str, frame: pl.DataFrame, where: str) -> pl.DataFrame:
     """Validate a frame against its table's schema and return it.
 
-    Args:
-        table: A key of ``TABLES``.
-        frame: The rows.
-        where: Their file or month, for the message.
-
     Raises:
         TableError: naming the first columns and rules that are violated.
     """

@@ -53,11 +53,7 @@ class Feature:
 
 
 def count_month(trips: pl.DataFrame) -> MonthCounts:
-    """Count the trips per value of every feature.
-
-    Args:
-        trips: The request columns of one month of ``trip_features``.
-    """
+    """Count the trips per value of every feature."""
     return {feature.name: feature.count(trips) for feature in FEATURES}
 
 

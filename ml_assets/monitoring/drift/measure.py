@@ -45,8 +45,6 @@ def measure_drift(
     measured again; if it is a reference month, so are all others.
 
     Args:
-        store: Trip store with the months.
-        champion: Champion that was trained on the store's dataset.
         earlier: The previous record, whose entries are kept.
         rejected: Months that a data rule rejects, with the reason; they are skipped, as their
             drift would be that of faulty data.

@@ -109,9 +109,6 @@ def measure_online(
     Days before the window that an earlier record covers are not read again.
 
     Args:
-        folder: Folder of the request log.
-        store: Trip store with the champion's training months.
-        champion: Champion that was trained on the store's dataset, if any.
         why_none: Why there is no champion, in one sentence.
         earlier: The previous record, whose days are kept.
         today: Current date in UTC, by default that of the system clock.

@@ -57,8 +57,6 @@ def measure_performance(
     again.
 
     Args:
-        store: Trip store with the months.
-        champion: Champion that was trained on the store's dataset.
         load: Loads the champion's pipeline; called only when a month must be scored.
         earlier: The previous record, whose scores and references are kept.
         allowance: How far the relative error may exceed the reference, from a backtest.
@@ -103,9 +101,6 @@ def make_score(
     """Compute the score of given predictions.
 
     Args:
-        champion: The champion that made them.
-        month: ``YYYY-MM``.
-        raw_sha256: SHA-256 of the month's published file.
         actual: Minutes of every kept trip of the month, shape (n,).
         predicted: Minutes in the same order, shape (n,).
 

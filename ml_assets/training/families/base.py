@@ -137,12 +137,7 @@ class ModelFamily:
     def make_pipeline(
         self, parameters: Parameters | None = None, seed: int = 42, n_jobs: int = 1
     ) -> "Pipeline":
-        """Make an unfitted pipeline from a frame of requests to minutes.
-
-        Args:
-            parameters: Override ``defaults``.
-            seed: Seed of the estimator.
-            n_jobs: Threads to fit with.
+        """Make an unfitted pipeline from requests to minutes; the parameters override the defaults.
 
         Raises:
             MissingPackage: See :meth:`require_packages`.
@@ -246,11 +241,7 @@ def trip_history() -> Any:
 
 
 def trip_indicators(min_rows: int = 2) -> Any:
-    """Make the encoder for linear models: sparse indicators of values.
-
-    Args:
-        min_rows: Minimum training rows with a value for an indicator of its own.
-    """
+    """Make the encoder for linear models: sparse indicators of values."""
     from ml_assets.pipeline.encoders import INDICATORS, NUMBERS, TripIndicators
     from ml_assets.pipeline.features import FEATURES
 

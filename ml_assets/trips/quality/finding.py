@@ -137,8 +137,6 @@ def within(value: float, band: Band | None, what: str, unit: str = "{:.1%}") -> 
     """Check one figure against its band: WARN outside, SKIP without a band.
 
     Args:
-        value: The figure.
-        band: The expected range.
         what: Name of the figure in the sentence.
         unit: Format of figures.
     """

@@ -75,12 +75,7 @@ RULES = (
 
 
 def history_before(profiles: Sequence[MonthProfile], month: str) -> list[MonthProfile]:
-    """Return the profiles to compare a month with: the last ``HISTORY_MONTHS`` before it.
-
-    Args:
-        profiles: Profiles in any order.
-        month: ``YYYY-MM``.
-    """
+    """Return the profiles to compare a month with: the last ``HISTORY_MONTHS`` before it."""
     before = [profile for profile in profiles if profile.month < month]
     return sorted(before, key=lambda profile: profile.month)[-HISTORY_MONTHS:]
 
@@ -89,8 +84,6 @@ def is_settled(rule: Rule, month: MonthProfile, later: Sequence[MonthProfile]) -
     """Whether a month with a warning passes against the months after it: the change has persisted.
 
     Args:
-        rule: The rule that gave the warning against the months before.
-        month: The month.
         later: The months after it, in order; the first ``HISTORY_MONTHS`` are used.
     """
     nearest_last = list(reversed(later[:HISTORY_MONTHS]))
@@ -98,11 +91,6 @@ def is_settled(rule: Rule, month: MonthProfile, later: Sequence[MonthProfile]) -
 
 
 def rejection_reasons(month: MonthProfile, earlier: Sequence[MonthProfile]) -> list[str]:
-    """Return why a month may not be trained on: a sentence for each blocking rule that fails.
-
-    Args:
-        month: The month.
-        earlier: The months to compare it with, in order.
-    """
+    """Return why a month may not be trained on: a sentence for each blocking rule that fails."""
     findings = (rule.check(month, earlier) for rule in RULES if rule.blocking)
     return [found.sentence for found in findings if found.verdict == Verdict.FAIL]

@@ -108,15 +108,7 @@ class MonthProfile(BaseModel):
 
 
 def kept_figures(trips: pl.DataFrame, month: Month) -> KeptFigures | None:
-    """Compute the figures of a month's kept trips.
-
-    Args:
-        trips: ``trip_features`` of the month, with a valid schema.
-        month: The month.
-
-    Returns:
-        The figures; None when there are no rows.
-    """
+    """Compute the figures of a month's kept trips, whose schema is valid; None without rows."""
     if trips.is_empty():
         return None
     pickup, minutes = pl.col("pickup_datetime"), pl.col(TARGET.name)

@@ -55,17 +55,10 @@ class DataErrors:
 def add_data_errors(
     month: Month, taxi: str, trips: Trips, miles: Floats, seconds: Integers
 ) -> DataErrors:
-    """Add data errors to the trips; changes zones of aborted trips in place.
+    """Return the values to publish, with data errors; changes zones of aborted trips in place.
 
     Args:
         month: the month; pick-ups are in seconds from its start.
-        taxi: ``green`` or ``yellow``.
-        trips: the true trips.
-        miles: miles driven.
-        seconds: seconds from pick-up to drop-off.
-
-    Returns:
-        The values to publish.
     """
     draws = Draws("dirt", month.year, month.number, taxi)
     count = len(miles)

@@ -182,7 +182,6 @@ def arrow_column(
     Args:
         values: integers, floats, datetimes, or ``S1`` for strings of one letter.
         blank: mask of null values; None when there are none.
-        kind: the published type.
     """
     count = len(values)
     known = None
