@@ -28,7 +28,6 @@ class Alert:
         what: What happened, in one sentence.
         where: Link to the run or asset.
         since: When it began, with a time zone.
-        what_to_do: The next step.
         details: Further sentences, one per line.
         job: The job whose success resolves alerts of this kind; None for no job.
         folded: Number of alerts of this kind suppressed since the last one sent.

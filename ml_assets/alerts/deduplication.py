@@ -30,7 +30,6 @@ class AlertState(BaseModel):
         held_back: Number suppressed or undelivered since.
         last: When the newest of them happened.
         since: When suppression began.
-        job: The job whose success resolves it.
         waiting: The newest of those held back; None when there is none.
         until: When an undelivered alert expires.
     """

@@ -17,9 +17,6 @@ class FinishedRun:
     """A finished run.
 
     Attributes:
-        run_id: Dagster's run id.
-        job: Name of the job.
-        at: When it ended.
         last_success: When the job last succeeded before; None when it never has.
     """
 
@@ -150,10 +147,7 @@ class DecisionSummary:
     """A promotion decision, as messages show it.
 
     Attributes:
-        decision_id: Its id.
-        at: When it was made.
         run_id: Id of the run that made it; empty when none did.
-        reason: Its reason.
         champion: Model and version of the champion after it; None when there is none.
         previous_version: Version of the champion before it; None when there was none.
         test_month: Month on which the models were evaluated; empty for a manual decision.
@@ -247,10 +241,6 @@ class Degradation:
 
     Attributes:
         measure: ``drift`` or ``decay``.
-        asset: The asset that measures it.
-        dataset: Dataset of the months.
-        version: The champion's version.
-        latest: The newest measured month.
         sentence: The values over the limit, and their months.
         since: Start of the first of these months.
         training: The decision of the training that did not help.

@@ -52,9 +52,7 @@ class Notifier:
     """Sends alerts by the configured channels.
 
     Attributes:
-        settings: Channels and deduplication window.
         home: Local folder that holds the deduplication state.
-        now: Clock.
         logger: Receives warnings of failed deliveries.
     """
 

@@ -129,8 +129,6 @@ class SampledMonths:
     """Reads the sampled trips of a fold, one month at a time.
 
     Attributes:
-        store: Trip store with the months.
-        versions: Version of each month.
         max_rows: Maximum trips of all training months together, and of the test month.
         seed: Seed of the samples; the month is part of it.
     """
@@ -185,12 +183,8 @@ class BacktestModel:
     """A model of the backtest, fitted for every test month.
 
     Attributes:
-        model: Name of the model.
-        kind: Champion, family or baseline.
-        family: The family; empty for a baseline.
         tuned: The last tuned parameters; None without any, and for a baseline.
         newest_month: The newest month used to choose ``tuned``; None when unknown.
-        defaults: The family's default parameters.
     """
 
     model: str

@@ -32,18 +32,12 @@ class BacktestEntry(BaseModel):
     """Errors of one model on one test month.
 
     Attributes:
-        month: The test month.
         model: ``champion``, a family or a baseline.
-        kind: Which of these.
         rmse: Minutes.
         mae: Minutes.
         relative_error: RMSE divided by the RMSE of predicting the month's own mean duration (its
             population standard deviation): 1 is as good as knowing the mean.
-        trips: Test trips.
         mean_predicted: Mean predicted minutes; above ``mean_actual`` the model is biased upwards.
-        mean_actual: Mean actual minutes.
-        trained_on: Training months.
-        training_rows: Training trips.
         parameters: ``tuned`` (the last ones of the family or champion), ``default``, or ``none``.
         parameters_saw_month: Whether they were chosen with the test month or a later one.
         inputs: Digest of all inputs of the figures; equal digests are not computed twice.
@@ -76,13 +70,9 @@ class BacktestRecord(StoredRecord):
     """A backtest.
 
     Attributes:
-        dataset: Dataset of the months.
-        synthetic: Whether it is the synthetic sample.
-        train_months: Training months of each fold.
         max_rows: Maximum training trips and maximum test trips of a fold; larger months are
             represented by a fixed random sample.
         champion: Family of the champion whose parameters were used; None without a champion.
-        champion_version: The champion's registry version.
         champion_parameters_know: The newest month used to choose these parameters; None when
             unknown.
         entries: Months in order, within each the champion, the families, the baselines.
@@ -92,7 +82,6 @@ class BacktestRecord(StoredRecord):
         families: Families besides the champion and the baselines; empty in old records.
         seed: Seed of the samples and the estimators.
         run_id: The Dagster run that computed it; empty while the run is in progress.
-        code_version: Version of the code that computed it.
     """
 
     dataset: str

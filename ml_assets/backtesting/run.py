@@ -58,8 +58,6 @@ class BacktestOptions:
     """Options of a backtest.
 
     Attributes:
-        train_months: Number of training months, just before the test month.
-        families: Families to test besides the champion and the baselines.
         max_rows: Maximum training trips and maximum test trips of a fold; larger months are
             represented by a fixed random sample.
         seconds: Time after which no further fold is started, except the first; None without a

@@ -109,14 +109,10 @@ class ModelRecord(StoredRecord):
     Fields with a default are absent from the oldest records or do not apply to baselines.
 
     Attributes:
-        training_set: Fingerprint of the training set.
-        training_months: Months of the final fit.
         validation_months: Months on which its parameters and rounds were chosen and its intervals
             calibrated.
         train: Metrics on a sample of the rows that it was fitted on, to compare with ``test``.
         validation: Metrics on the validation month, of the fit without that month.
-        test: Metrics on the test month.
-        interval: Coverage of its prediction intervals on the test month.
         predictions_sha256: Digest of its test predictions in the process that fitted it.
         fit_seconds: Wall time of the final fit.
         fit_cpu_seconds: Processor time of the final fit over all threads; None when not recorded.
@@ -217,9 +213,6 @@ class Criterion(StoredRecord):
 
     Attributes:
         name: ``significant_improvement``, ``slice_guardrail: airport/either end``, …
-        passed: Whether the candidate meets it.
-        finding: The result in one sentence.
-        value: The measured value, if it is a number.
         limit: The limit of the value, if there is one.
     """
 
@@ -234,10 +227,8 @@ class OtherCandidate(StoredRecord):
     """Another model of the leaderboard that was evaluated and not promoted.
 
     Attributes:
-        model: Model family.
         version: Registry version; None when it could not be registered.
         reason: Why it was not promoted, in one sentence.
-        criteria: The criteria applied to it.
     """
 
     model: str
@@ -250,7 +241,6 @@ class PreviousChampion(VersionId):
     """The champion that the candidates were compared with.
 
     Attributes:
-        test: Its metrics on the test month.
         trained_on_test_month: Whether it was fitted or tuned on that month, which makes these
             metrics optimistic.
     """
@@ -266,35 +256,24 @@ class ChampionDecision(StoredRecord):
     """A decision on the champion. Fields with a default are absent from the oldest records.
 
     Attributes:
-        promoted: Whether the champion changes.
-        reason: The reason in one sentence.
         champion: Family of the champion after the decision; None without a champion.
-        registry_version: Its registry version.
         previous_version: Registry version of the champion before the decision.
         previous_champion: That champion's metrics on the test month; None when it was not scored.
         training_set: Fingerprint of the training set; empty for a manual decision.
-        synthetic: Whether the champion was trained on the synthetic sample.
-        dataset: Dataset that the champion was trained on.
         refit: Whether the champion was refitted on all months, the test month included.
         description: The champion's fit and its months, in words.
         test_rmse: RMSE of the evaluated fit on its test month, minutes; None when unknown.
         caveat: Limitation of ``test_rmse``; None without one.
         scoring_error: Why the previous champion could not be scored; None when it was.
-        decision_id: Identifier of the decision.
         sequence: Position among the decisions on this dataset, from 1, independent of the clock; 0
             in older records, which come first.
         kind: What the decision follows: a training, or a manual rollback or override.
         decided_at: Time of the decision, ISO 8601 with offset.
         trigger: Why the training was started, or the reason given for a manual decision.
-        dagster_run_id: Dagster run of the decision.
-        test_month: Month that the models were evaluated on.
         challenger: Family of the candidate; None without one.
-        challenger_version: Registry version of the candidate.
-        criteria: Criteria applied to the candidate.
         other_candidates: Other models evaluated: better ones that failed a criterion of their own,
             or, when no model was promoted, worse ones.
         months: Training, validation and test months, with checksums.
-        code_version: Version of the code that decided.
         seconds: Wall time of training, evaluating and deciding.
         cpu_seconds: Processor time of training, evaluating and deciding.
         applied: Whether the alias was moved; False when the run died before or the registry did not

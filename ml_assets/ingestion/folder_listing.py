@@ -46,7 +46,6 @@ class ListedMonth:
 
     Attributes:
         files: The file, or the parts in the order of their names.
-        is_folder: Whether it is a folder of parts.
         fault: Why it cannot be read; None when it can.
         is_unfinished: Whether its writer has marked it as incomplete.
     """

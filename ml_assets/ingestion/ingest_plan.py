@@ -48,7 +48,6 @@ class PendingMonth:
     """A month to ingest.
 
     Attributes:
-        month: The month.
         publication: Identifier of its publication: the source's version and name.
         why: ``new``, ``republished``, or ``incomplete`` (the file is stored, but not all tables
             made from it).
@@ -73,10 +72,7 @@ class RequestedMonth(BaseModel):
 
     Attributes:
         publication: See ``PendingMonth``.
-        run_key: Key of the requested run.
-        attempts: Number of requests.
         together: Whether that run covers other months as well.
-        at: Time of the request.
     """
 
     publication: str
@@ -91,7 +87,6 @@ class IngestCursor(BaseModel):
 
     Attributes:
         months: The last request of each month, by ``YYYY-MM``.
-        newest_at_first: The newest month at the first tick.
     """
 
     months: dict[str, RequestedMonth] = {}

@@ -23,10 +23,8 @@ class HttpRetryPolicy:
     """Limits on one request or one file, retries included.
 
     Attributes:
-        attempts: Maximum number of attempts.
         first_wait_seconds: Maximum wait before the second attempt; doubled for each further one.
         longest_wait_seconds: Maximum wait between two attempts, whatever ``Retry-After`` says.
-        connect_seconds: Maximum time to connect.
         stall_seconds: Maximum time without data, and the interval over which speed is measured.
         minimum_bytes_per_second: A slower transfer is aborted and retried.
         deadline_seconds: Maximum time for one file, all attempts together; exceeded by one

@@ -50,8 +50,6 @@ class PublishedMonth:
     """A month as a source lists it.
 
     Attributes:
-        month: the month of the trips.
-        taxi: ``green`` or ``yellow``.
         location: the file's path or URL, without credentials.
         version: changes when the month is republished: the ETag or a checksum, else size and time.
         size_bytes: size of the file; None where the source does not provide it.

@@ -29,7 +29,6 @@ class MonthlyValue:
     """The value of a measure in one month.
 
     Attributes:
-        month: The month.
         value: The value; higher is worse.
         limit: A higher value is a breach.
         what: What was measured, for example the drift of a named feature.
@@ -70,7 +69,6 @@ class Decision:
     """Whether to retrain, and why.
 
     Attributes:
-        retrain: Whether to retrain now.
         reason: Why, or why not.
         breached: The months over their limit among the recent ones, in order.
         retry_later: Whether the decision may change without a new measurement.

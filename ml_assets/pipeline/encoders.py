@@ -43,7 +43,6 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         features_: Names of the columns that it was fitted on.
         encodings_: The encodings that it was fitted with.
-        tables_: The learned tables.
     """
 
     def __init__(
@@ -252,12 +251,7 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class GroupedRequests:
-    """Group codes and distances of requests; the source of ``INDICATORS`` and ``NUMBERS``.
-
-    Attributes:
-        features: The features of n requests.
-        zone_map: Expected distances.
-    """
+    """Group codes and distances of requests; the source of ``INDICATORS`` and ``NUMBERS``."""
 
     features: NamedColumns
     zone_map: ZoneMap

@@ -63,12 +63,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted pipeline and its version.
-
-    Attributes:
-        pipeline: Fitted pipeline from requests to minutes.
-        version: Registry version.
-    """
+    """A fitted pipeline and its version."""
 
     pipeline: "Pipeline"
     version: str

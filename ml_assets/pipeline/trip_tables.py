@@ -75,7 +75,6 @@ class TripTables:
     """The tables learned from past trips.
 
     Attributes:
-        zone_map: Map of the zones.
         curve_at: Log miles of the points of the duration curve, ascending.
         curve: Log minutes of the points of the duration curve.
         pair: Slowness by pair, (266 * 266,).
@@ -108,12 +107,7 @@ class TripTables:
 
 @dataclass(frozen=True)
 class TableLookup:
-    """Table values for n requests; the source of ``ENCODINGS``.
-
-    Attributes:
-        tables: The learned tables.
-        features: The features of the requests.
-    """
+    """Table values for n requests; the source of ``ENCODINGS``."""
 
     tables: TripTables
     features: NamedColumns

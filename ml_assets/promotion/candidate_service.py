@@ -36,13 +36,7 @@ class ServiceUnresponsive(ShownError, RuntimeError):
 
 @dataclass
 class CandidateService:
-    """A running service.
-
-    Attributes:
-        port: Port on the loopback address.
-        process: Its process.
-        log: File of its output.
-    """
+    """A running service."""
 
     port: int
     process: "subprocess.Popen[bytes]"

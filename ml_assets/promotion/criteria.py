@@ -29,7 +29,6 @@ class ChampionEvaluation:
     """The champion, evaluated on the test month of the candidates.
 
     Attributes:
-        version: The registered version.
         trained_on_test_month: Whether it was fitted or tuned on that month.
         predicted: Its predictions for that month, minutes; None when it was not scored.
         test_rmse: RMSE of these predictions, minutes.
@@ -54,7 +53,6 @@ class PromotionLimits:
         confidence: Confidence level of the paired bootstrap, between 0 and 1.
         min_improvement: Minutes of RMSE that the lower limit of the improvement has to exceed.
         from_backtest: Whether that minimum was measured by the backtest.
-        guard: Guardrails of the slices.
         max_latency_ms: Maximum time of one request, milliseconds.
     """
 

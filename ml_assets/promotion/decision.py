@@ -70,9 +70,7 @@ class Candidate:
     """A model of the leaderboard that may become champion.
 
     Attributes:
-        row: Its row of the leaderboard.
         version: Its registry version; None when its model is not in this MLflow.
-        evaluation: Its evaluation.
     """
 
     row: ModelRecord
@@ -86,8 +84,6 @@ class PromotionInputs:
 
     Attributes:
         board: The leaderboard, for its baselines and its caveat.
-        training_set: The training set of the leaderboard.
-        champion: The champion; None without one.
         test_trips: Trips of the test month.
         training_trips: Trips that the candidate was fitted on.
     """

@@ -24,12 +24,7 @@ def position(decision: ChampionDecision) -> tuple[int, str, str]:
 
 @dataclass(frozen=True)
 class DecisionLog:
-    """Decisions on one dataset below one home: ``{home}/decisions/{dataset}/{when}_{id}.json``.
-
-    Attributes:
-        home: Local folder or fsspec URL.
-        dataset: ``green``, ``sample_green``, …
-    """
+    """Decisions on one dataset below one home: ``{home}/decisions/{dataset}/{when}_{id}.json``."""
 
     home: str
     dataset: str

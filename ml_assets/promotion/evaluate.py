@@ -121,10 +121,7 @@ class Evaluator:
     """Evaluates the models of a leaderboard against the champion.
 
     Attributes:
-        registry: The registered model.
-        board: The leaderboard.
         test_set: Its training set and the trips of the test month.
-        store: Trip store with the months.
         champion: The champion, evaluated on these trips; None without one.
     """
 

@@ -15,16 +15,13 @@ _VALUES_AT_ONCE = 4_000_000
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Difference between the RMSE of champion and challenger on the same trips.
+    """Difference between the RMSE of champion and challenger on the same trips, in minutes.
 
     Attributes:
-        champion_rmse: Minutes.
-        challenger_rmse: Minutes.
         improvement: ``champion_rmse - challenger_rmse``; above 0 when the challenger is better.
         lower_bound: One-sided lower confidence limit of the improvement, minutes.
         confidence: Confidence level of that limit, a fraction.
         win_rate: Share of the resamples in which the challenger's RMSE was lower.
-        trips: Number of trips.
     """
 
     champion_rmse: float

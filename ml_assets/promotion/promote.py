@@ -35,9 +35,6 @@ class PromotionOptions:
     Attributes:
         refit_on_all_months: Whether a promoted model is first refitted on all months.
         replace_other_dataset: Whether a champion of other real trips may be replaced.
-        limits: Limits of the criteria.
-        trigger: What started the training.
-        dagster_run_id: Id of the deciding Dagster run.
     """
 
     refit_on_all_months: bool = False

@@ -201,8 +201,6 @@ class Environment(BaseModel):
     """The environment in which a model was fitted.
 
     Attributes:
-        python: Version of Python.
-        libraries: Versions by library.
         cores: Cores available to the process, and so the threads of its estimators.
         machine: Processor type.
     """

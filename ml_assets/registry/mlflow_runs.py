@@ -39,9 +39,6 @@ class TrackedRun:
     """An open MLflow run; everything is logged by its id, not to the active run.
 
     Attributes:
-        client: MLflow client.
-        run_id: Id of the run.
-        experiment_id: Id of its experiment.
         inherited: Tags that its children get, too, so that they are closed with it.
     """
 

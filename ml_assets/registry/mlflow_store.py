@@ -45,7 +45,6 @@ class TrackingStore:
 
     Attributes:
         uri: MLflow tracking URI (a database URL or a server).
-        experiment: Experiment name.
         artifact_location: Folder or URL of the artifacts of a database-backed store; a server
             chooses its own.
         lock_folder: The home's local folder, for the lock that serializes migrations.

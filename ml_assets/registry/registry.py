@@ -27,8 +27,6 @@ class Registry:
     """A registered model in MLflow.
 
     Attributes:
-        client: MLflow client.
-        name: Name of the registered model.
         lock_folder: Local folder of the lock under which the champion's alias moves.
     """
 

@@ -55,12 +55,9 @@ class Reproduction(BaseModel):
     """Comparison of a registered version with a new fit of it.
 
     Attributes:
-        version: Version number.
-        model: Its family.
         refit: Whether the registered model was fitted on all months.
         training_months: The months of both fits.
         test_month: The month whose trips were predicted.
-        requests: Number of predictions compared.
         verdict: ``identical`` means to the last bit.
         tolerance: Maximum difference of equal predictions, minutes.
         largest_difference: Largest absolute difference, minutes.
@@ -69,7 +66,6 @@ class Reproduction(BaseModel):
         rmse_recorded: RMSE of the registered model on these trips, minutes.
         rmse_reproduced: RMSE of the new fit on these trips, minutes.
         differences: Inputs that have changed.
-        seconds: Time of the fit.
     """
 
     version: str

@@ -36,12 +36,10 @@ class TrainingRecord:
     """A registered version and the record of its training.
 
     Attributes:
-        registered_model: Name of the registered model.
         version: The registered version; its family exists in this code.
         parameters: All parameters of its estimator, including the chosen number of rounds.
         seed: Seed of its estimator.
         refit_on_validation: Whether the evaluated model was refitted on the validation month.
-        training_set: Months and checksums.
         code_version: Version of the code that trained it; empty when not recorded.
         environment: Environment of the fit; None when not recorded.
     """

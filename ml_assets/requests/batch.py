@@ -52,11 +52,8 @@ class BatchSummary:
         rows: Rows read and written.
         scored: Rows with a prediction.
         reasons: Rejected rows by the invalid field; a row with two invalid fields counts twice.
-        model_version: Registry version that predicted.
-        seconds: Duration.
         scored_as_of: Pick-up time (New York) of requests without one.
         without_pickup_time: Rows predicted for that time.
-        first_reason: Reason of the first rejected row.
     """
 
     model_version: str

@@ -44,8 +44,6 @@ class Request(NamedTuple):
     """A valid request, in the order of ``REQUEST_COLUMNS``.
 
     Attributes:
-        PULocationID: Zone where the ride begins.
-        DOLocationID: Zone where it ends.
         trip_distance: Miles.
         pickup_datetime: New York wall time, naive, in microseconds.
         passenger_count: None where unknown.

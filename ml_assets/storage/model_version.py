@@ -33,7 +33,6 @@ class VersionId(StoredRecord):
     """Identity of a version.
 
     Attributes:
-        model: Model family.
         version: Number in the registry; empty before the registration.
         run_id: MLflow run of its training; empty when unknown.
     """
@@ -77,7 +76,6 @@ class ManualOverride(StoredRecord):
 
     Attributes:
         kind: ``rollback`` or ``override``.
-        reason: The reason given for it.
         test_month: Newest test month at that time.
         raw_sha256: SHA-256 of that month's published file.
     """
@@ -101,16 +99,6 @@ class ModelVersion(VersionId):
     """A version of the registered model. Internal fields are excluded from its JSON.
 
     Attributes:
-        dataset: Dataset of its training trips (``green``, ``sample_green``, …); empty when unknown.
-        synthetic: Whether these are the synthetic sample.
-        training_months: Months (``YYYY-MM``) that it was fitted on, in order.
-        validation_months: Months on which its parameters and rounds were chosen.
-        test_month: Month that it was tested on; empty when unknown.
-        test_rmse: RMSE of the evaluated fit on that month, minutes.
-        interval: Coverage of its prediction intervals; None without intervals.
-        refit: Whether it was refitted on all months, the test month included.
-        description: The fit and its months, in words.
-        caveat: Limitation of its metrics; None without one.
         training_set: Fingerprint of its training set; empty when unknown.
         source: URI at which the fitted pipeline was logged.
         fingerprint: Predictions for ``probe_requests`` at the registration, minutes; None

@@ -82,13 +82,7 @@ class Lineage(BaseModel):
 
 @dataclass(frozen=True)
 class TripStore:
-    """Months of trips of one dataset in a home.
-
-    Attributes:
-        home: Local folder or fsspec URL.
-        taxi: ``green`` or ``yellow``.
-        synthetic: Whether the dataset is the embedded sample.
-    """
+    """Months of trips of one dataset in a home."""
 
     home: str
     taxi: str

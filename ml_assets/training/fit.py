@@ -29,7 +29,6 @@ class TrialRecord:
             rounds at which it stopped.
         validation_rmse: RMSE on the validation month, minutes; None unless the trial completed.
         state: ``COMPLETE``, ``PRUNED`` or ``FAIL``.
-        seconds: Duration of the trial.
     """
 
     number: int
@@ -44,7 +43,6 @@ class FittedModel:
     """A fitted pipeline with its parameters, validation error, costs and trials.
 
     Attributes:
-        family: Name of the family.
         pipeline: Pipeline from a frame of requests to minutes.
         parameters: All parameters of its estimator, including the tuned number of rounds.
         validation_rmse: RMSE of this pipeline on the validation month, minutes.

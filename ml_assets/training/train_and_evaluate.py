@@ -61,11 +61,9 @@ class EvaluatedModel:
     """A fitted pipeline and its evaluation.
 
     Attributes:
-        pipeline: The fitted pipeline.
         record: Parameters, metrics and costs.
         test_trips: The trips of the test month, request columns and ``duration_minutes``.
         predicted: Predicted minutes of these trips, shape (n,).
-        trials: Tuning trials.
         importance: Share of each feature, see ``feature_importance``.
     """
 
@@ -82,12 +80,10 @@ class TuningOptions:
     """Options of tuning and fitting.
 
     Attributes:
-        budget: Trials, seconds and seed.
         refit_on_validation: Whether the tuned model is refitted on the training and validation
             months before the test, or on the training months only.
         warm_start: Parameters to try first, such as those of the last champion.
         storage: Optuna RDB URL of a study shared by several workers; None keeps it in memory.
-        study_name: Name of the study in that storage.
     """
 
     budget: TuningBudget

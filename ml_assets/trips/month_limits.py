@@ -37,12 +37,7 @@ class DamagedPages(ValueError):
 
 @dataclass(frozen=True)
 class MonthLimits:
-    """Maximum size of a published month.
-
-    Attributes:
-        taxi: ``green`` or ``yellow``.
-        rows: Maximum number of trips.
-    """
+    """Maximum size of a published month."""
 
     taxi: str
     rows: int

@@ -90,7 +90,6 @@ class Reference:
     Attributes:
         months: The stored months that have trips.
         checksums: SHA-256 of their published files.
-        trips: Their trips.
         skipped: Damaged months, with the error.
         why_empty: Why there are no months, in one sentence, if there are none.
     """

@@ -20,11 +20,7 @@ class DriftEntry(BaseModel):
     """Drift of one month against the training months of one champion.
 
     Attributes:
-        version: The champion's registry version.
-        run_id: The champion's MLflow run.
-        month: ``YYYY-MM``.
         raw_sha256: SHA-256 of the month's published file.
-        trips: Kept trips of the month.
         in_reference: Whether the champion was trained on this month.
         psi: Population stability index by feature; see :mod:`.histograms`.
     """
@@ -52,18 +48,11 @@ class DriftRecord(StoredRecord):
     """Drift of the stored months against the current champion and earlier ones.
 
     Attributes:
-        dataset: Dataset of the months.
-        synthetic: Whether it is the synthetic sample.
-        status: Whether months could be measured.
         why: Why they could not, in one sentence.
         measured_at: Time of the measurement, ISO 8601 with offset.
         version: The champion's registry version; None without a champion.
-        run_id: The champion's MLflow run.
-        model: The champion's family.
         reference: The champion's training months that are stored.
-        reference_trips: Trips of the reference.
         reference_sha256: SHA-256 of the published files of the reference, in the same order.
-        limit: Index above which a feature has drifted.
         entries: Months in order, those of earlier champions first.
         skipped: Stored months that could not be measured, with the reason.
     """

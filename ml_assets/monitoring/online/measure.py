@@ -43,7 +43,6 @@ class DistanceCounts:
     """Counts of requests by their stated distance.
 
     Attributes:
-        requests: All requests.
         missing: Requests with a distance of 0 or an implausible one.
         outliers: Requests with a plausible distance far from the expected one of their zone pair.
     """

@@ -36,10 +36,7 @@ class OnlineDay(BaseModel):
 
     Attributes:
         day: ``YYYY-MM-DD``, in UTC.
-        version: The registry version.
         requests: Calls of the service; a list counts as one.
-        answers: Predictions.
-        mean_minutes: Mean predicted minutes.
         p50_milliseconds: Median latency of a call; None when no call is complete in the log.
         p99_milliseconds: 99th percentile of the latency.
     """
@@ -72,7 +69,6 @@ class OnlineDrift(BaseModel):
     """Drift of the window's requests against the champion's training months.
 
     Attributes:
-        version: The champion's registry version.
         reference: The champion's training months that are stored.
         psi: Population stability index by feature; see
             :mod:`ml_assets.monitoring.drift.histograms`.
@@ -81,7 +77,6 @@ class OnlineDrift(BaseModel):
         far_off: Share of requests with a distance far from the expected one of their zone pair.
         trips_no_distance: ``no_distance`` of the trips of the newest reference month.
         trips_far_off: ``far_off`` of the trips of the newest reference month.
-        limit: Index above which a feature has drifted.
     """
 
     version: str
@@ -105,17 +100,13 @@ class OnlineRecord(BaseModel):
     """Metrics of the request log.
 
     Attributes:
-        dataset: Dataset of the reference trips.
-        synthetic: Whether it is the synthetic sample.
         status: Whether a prediction was ever served.
         measured_at: Time of the measurement, ISO 8601 with offset.
         log_written: When the log was last written before it was read, in seconds since 1970.
-        first: First day of the window.
         days: Predictions by day and version, in order.
         faults: Faults by day, for days that have any.
         empty: Days before the window whose log has no entries.
         window_answers: Predictions in the window.
-        drift: Request drift; None when it could not be measured.
         why_no_drift: Why drift could not be measured.
     """
 

@@ -35,9 +35,6 @@ class Score(BaseModel):
     """The error of one registered version on one month.
 
     Attributes:
-        version: The registry version.
-        model: The family.
-        month: ``YYYY-MM``.
         raw_sha256: SHA-256 of the month's published file.
         trips: Kept trips of the month, all of which were predicted.
         rmse: Minutes.
@@ -46,7 +43,6 @@ class Score(BaseModel):
             every trip: comparable between months, 1 is as good as knowing that mean.
         seen: Whether the version was trained or tuned on this month, which makes the error
             optimistic.
-        run_id: The version's MLflow run.
     """
 
     version: str
@@ -75,9 +71,6 @@ class Reference(BaseModel):
     """The test error that a version's later errors are compared with.
 
     Attributes:
-        version: The registry version.
-        month: Its test month.
-        relative_error: Relative error on the test month.
         newest_fitted: The newest month that the version was trained or tuned on; only later months
             count as decay.
     """
@@ -92,14 +85,9 @@ class PerformanceRecord(StoredRecord):
     """Scores of the current champion and earlier ones.
 
     Attributes:
-        dataset: Dataset of the months.
-        synthetic: Whether it is the synthetic sample.
-        status: Whether months could be scored.
         why: Why they could not, in one sentence.
         measured_at: Time of the measurement, ISO 8601 with offset.
         version: The champion's registry version; None without a champion.
-        run_id: The champion's MLflow run.
-        model: The champion's family.
         tolerance: Share above the reference that is allowed while ``allowance`` is None.
         allowance: How far the relative error may exceed the reference, from a backtest; see
             :func:`noise_tolerance`. None without a usable backtest.

@@ -75,7 +75,6 @@ class ModelFamily:
 
     Attributes:
         name: Identifier, used in asset keys and commands.
-        title: Name for display.
         description: One or two sentences on what it does and when it is a good choice; shown on its
             asset, in MLflow and in the documentation.
         make_encoder: Makes the unfitted step that encodes the matrix of RequestFeatures.

@@ -93,14 +93,10 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one rule for one month.
+    """The result of one rule for one month, with the figure that was checked and its limits.
 
     Attributes:
-        verdict: The verdict.
         sentence: Explanation, without the month's name, to follow it after a colon.
-        value: The figure that was checked.
-        lower: Its lower limit.
-        upper: Its upper limit.
     """
 
     verdict: Verdict

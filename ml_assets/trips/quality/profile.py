@@ -71,7 +71,6 @@ class MonthProfile(BaseModel):
     """Profile of one stored month.
 
     Attributes:
-        month: ``YYYY-MM``.
         raw_sha256: checksum of the published file of the trips.
         published: rows of that file.
         published_columns: its columns in lower case, with their Arrow types; empty when the file
