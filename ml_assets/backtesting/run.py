@@ -36,8 +36,9 @@ from ml_assets.evaluation.records import ModelRecord
 from ml_assets.pipeline.bounded_regressor import BoundedRegressor
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.baselines import BASELINES
+from ml_assets.training.cores import thread_count
 from ml_assets.training.families import FAMILIES, family_named
-from ml_assets.training.fit import encode_trips, thread_count
+from ml_assets.training.fit import encode_trips
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 

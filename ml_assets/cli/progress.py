@@ -1,4 +1,4 @@
-"""Progress of a run in the terminal: one line per step, and a spinner for the current one."""
+"""Progress of a run in the terminal: one line per step, and a spinner for the running ones."""
 
 import re
 import threading
@@ -66,7 +66,7 @@ class StepProgress:
             step: TuningProgress(count) for step, count in (trials or {}).items() if count
         }
         self._done = 0
-        self._step = ""
+        self._running: dict[str, str] = {}
         self._started: dict[str, float] = {}
         self._figures: dict[str, str] = {}
         self._shown: set[Hashable] = set()
@@ -93,22 +93,23 @@ class StepProgress:
                 case Transfer(month, done, total):
                     self._transfer(month, done, total)
                 case TrialEnded(asset, rmse) if asset in self._tuning:
-                    # Dagster may deliver the start event of the step later.
-                    self._set_step(asset)
                     self._tuning[asset].update(rmse)
-                    self._screen.update(f"{self._step} {self._tuning[asset].describe()}")
+                    # Dagster may deliver the start event of the step later.
+                    self._show_running(asset, self._tuning[asset].describe())
                 case MonthsTested(done, total):
-                    self._screen.update(f"{self._step} {done} of {total} months tested")
+                    self._show_running("backtest", f"{done} of {total} months tested")
 
     def _transfer(self, month: Month, done: int, total: int | None) -> None:
         if total:
-            self._screen.update(f"{self._step} {month}")
+            self._show_running("raw_trips", str(month))
             self._screen.transfer(month, done, total)
         else:
-            self._screen.update(f"{self._step} {month}: {done / _MEGABYTE:.1f} MB")
+            self._show_running("raw_trips", f"{month}: {done / _MEGABYTE:.1f} MB")
 
-    def _set_step(self, step: str) -> None:
-        self._step = f"[{self._done + 1}/{self._steps}] {step} …"
+    def _show_running(self, step: str, detail: str) -> None:
+        """Show a step as running, next to the one that runs beside it."""
+        self._running[step] = f"{step} … {detail}".rstrip()
+        self._screen.update(f"[{self._done + 1}/{self._steps}] {'; '.join(self._running.values())}")
 
     def on_event(self, entry: EventLogEntry, _cursor: str = "") -> None:
         """Show an event once; a callback for ``DagsterInstance.watch_event_logs``.
@@ -129,9 +130,8 @@ class StepProgress:
         step = event.step_key or ""
         if event.event_type == DagsterEventType.STEP_START:
             self._started[step] = timestamp
-            self._set_step(step)
             tuning = self._tuning.get(step)
-            self._screen.update(f"{self._step} {tuning.describe()}" if tuning else self._step)
+            self._show_running(step, tuning.describe() if tuning else "")
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
             self._add_figures(step, event)
         elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -160,6 +160,7 @@ class StepProgress:
 
     def _finish(self, step: str, sign: str, timestamp: float) -> None:
         self._done += 1
+        self._running.pop(step, None)
         self._screen.clear_transfers()
         seconds = timestamp - self._started.get(step, timestamp)
         figures = escape(self._figures.get(step, ""))

@@ -247,6 +247,12 @@ class Settings(EnvironmentSettings):
         "[Model families](families.md)",
         shown="none",
     )
+    side_by_side: Literal["on", "off"] = variable(
+        "ML_ASSETS_SIDE_BY_SIDE",
+        "on",
+        meaning="whether a run fits a family that uses one core beside one that uses all; `off` "
+        "needs less memory and more time",
+    )
     ingest_cron: Cron = variable(
         "ML_ASSETS_INGEST_CRON",
         INGEST_CRON,

@@ -19,7 +19,7 @@ from ml_assets.registry.artifacts import log_pipeline
 from ml_assets.registry.mlflow_descriptions import with_features
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.secrets import without_credentials
-from ml_assets.training.fit import available_cores
+from ml_assets.training.cores import available_cores
 from ml_assets.training.train_and_evaluate import EvaluatedModel
 from ml_assets.trips.month import Month
 from ml_assets.trips.request_columns import REQUEST_COLUMNS

@@ -1,6 +1,5 @@
 """Fitting a family with given parameters: encode once, fit, measure on the validation month."""
 
-import os
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +14,7 @@ from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.bounded_regressor import BoundedRegressor
 from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
+from ml_assets.training.cores import processor_seconds
 from ml_assets.training.families import ModelFamily
 from ml_assets.trips.target import TARGET
 
@@ -89,24 +89,6 @@ class EncodedTrips:
         chosen = np.random.default_rng(seed).choice(len(self.train_minutes), rows, replace=False)
         chosen.sort()
         return self.train[chosen], self.train_minutes[chosen]
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def thread_count(n_jobs: int) -> int:
-    """Return ``n_jobs`` as a number of threads; -1 means every core of this process.
-
-    Raises:
-        ValueError: ``n_jobs`` is 0 or below -1.
-    """
-    if n_jobs == -1:
-        return available_cores()
-    if n_jobs < 1:
-        raise ValueError(f"n_jobs is {n_jobs}: must be 1 or more, or -1 for every core")
-    return n_jobs
 
 
 def target_minutes(trips: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
@@ -198,7 +180,7 @@ class _Clock:
     """Wall and processor time since construction, in seconds."""
 
     def __init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._wall, self._cpu = time.perf_counter(), processor_seconds()
 
     def elapsed(self) -> tuple[float, float]:
-        return time.perf_counter() - self._wall, time.process_time() - self._cpu
+        return time.perf_counter() - self._wall, processor_seconds() - self._cpu

@@ -27,6 +27,7 @@ from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.baselines import BASELINES
+from ml_assets.training.cores import processor_seconds
 from ml_assets.training.families import ModelFamily
 from ml_assets.training.fit import FittedModel, TrialRecord, refit
 from ml_assets.training.training_set import load_trips
@@ -127,7 +128,7 @@ def train_and_evaluate(
     Args:
         on_trial: Called with each finished trial.
     """
-    started, cpu_started = time.perf_counter(), time.process_time()
+    started, cpu_started = time.perf_counter(), processor_seconds()
     fitted = _tune(family, splits, options, on_trial)
     tuning_seconds = time.perf_counter() - started - fitted.fit_seconds
     validation = _calibrate(fitted.pipeline, splits.validation)
@@ -149,7 +150,7 @@ def train_and_evaluate(
         seed=options.budget.seed,
         refit_on_validation=options.refit_on_validation,
         seconds=time.perf_counter() - started,
-        cpu_seconds=time.process_time() - cpu_started,
+        cpu_seconds=processor_seconds() - cpu_started,
         interval=measure_intervals(
             fitted.pipeline, splits.test, predicted, training_trips=splits.of(*roles)
         ),

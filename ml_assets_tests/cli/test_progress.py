@@ -169,6 +169,13 @@ def test_a_training_step_shows_which_trial_is_running_and_the_best_so_far(step_e
     ]
 
 
+def test_two_steps_that_run_side_by_side_are_both_shown():
+    with on_a_terminal(4, {"lasso_model": 2, "xgboost_model": 3}) as (progress, sent):
+        progress.on_progress(TrialEnded("xgboost_model", 4.5))
+        progress.on_progress(TrialEnded("lasso_model", 4.9))
+        assert "xgboost_model … trial 2/3, best so far 4.500; lasso_model … trial 2/2" in sent()
+
+
 def test_a_backtest_shows_how_many_months_it_has_tested():
     with on_a_terminal(1) as (progress, sent):
         progress.on_progress(MonthsTested(2, 5))

@@ -8,6 +8,7 @@ from pydantic import Field
 from ml_assets.backtesting.records import BacktestRecord
 from ml_assets.defs.common import EVALUATION, OWNERS, TRAINING_POOL, dataset_label
 from ml_assets.defs.metadata import figure, safe_metadata, table
+from ml_assets.defs.operations.concurrent_steps import cores
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import model_asset_name
@@ -59,6 +60,7 @@ class BacktestConfig(dg.Config):
     owners=OWNERS,
     kinds={"table"},
     pool=TRAINING_POOL,
+    op_tags=cores("all"),
     description="Rolling-origin backtest over all stored months: the champion's parameters, every "
     "family and the baselines, each trained on the months before and tested on the next, without "
     "tuning. The noise of the error sets the limits of monitoring.",

@@ -1,4 +1,4 @@
-"""An in-process executor that tags the run with its process and keeps a heartbeat."""
+"""The executor: in process, two steps at a time, with a heartbeat and the process in run tags."""
 
 import _thread
 import contextlib
@@ -10,30 +10,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+from dagster._core.events import EngineEventData
+from dagster._core.execution.api import ExecuteRunWithPlanIterable
+from dagster._core.execution.context_creation_job import PlanExecutionContextManager
+from dagster._core.executor.in_process import InProcessExecutor
+from dagster._utils.timing import time_execution_scope
+from dagster_shared.utils.timing import format_duration
 
+from ml_assets.config.settings import read_settings
 from ml_assets.defs.automation import run_reason_of
+from ml_assets.defs.operations.concurrent_steps import execute_side_by_side
 from ml_assets.defs.operations.run_process import Heartbeats, process_tags
 from ml_assets.storage.leftovers import process_folder
+from ml_assets.training.cores import available_cores
 
 
-class TaggingExecutor(dg.Executor):
-    """Tags the run and keeps its heartbeat; delegates everything else to another executor."""
-
-    def __init__(self, inner: dg.Executor) -> None:
-        self._inner = inner
-
-    @property
-    def retries(self) -> Any:
-        """The inner executor's retry mode."""
-        return self._inner.retries
-
-    @property
-    def step_dependency_config(self) -> Any:
-        """The inner executor's configuration."""
-        return self._inner.step_dependency_config
+class RecordedInProcessExecutor(InProcessExecutor):
+    """Dagster's in-process executor, with the run's process recorded and steps side by side."""
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
-        """Tag the run, log why it was started, then execute its steps."""
+        """Tag the run with its process, log why it was started, then execute its steps."""
         instance, run_id = plan_context.instance, plan_context.run_id
         with (
             process_folder(),
@@ -42,7 +38,33 @@ class TaggingExecutor(dg.Executor):
         ):
             instance.add_run_tags(run_id, process_tags(run_id))
             log_reason(instance, plan_context.dagster_run)
-            yield from self._inner.execute(plan_context, execution_plan)
+            if read_settings().side_by_side == "off" or available_cores() == 1:
+                yield from super().execute(plan_context, execution_plan)
+            else:
+                yield from self._execute_side_by_side(plan_context, execution_plan)
+
+    def _execute_side_by_side(
+        self, plan_context: Any, execution_plan: Any
+    ) -> Iterator[dg.DagsterEvent]:
+        """Do what the overridden method does, with another iterator over the steps."""
+        process = EngineEventData.in_process(os.getpid(), execution_plan.step_keys_to_execute)
+        message = f"Executing steps in process (pid: {os.getpid()}), at most two at a time"
+        yield dg.DagsterEvent.engine_event(plan_context, message, process)
+        with time_execution_scope() as timer:
+            contexts = PlanExecutionContextManager(
+                job=plan_context.job,
+                retry_mode=plan_context.retry_mode,
+                execution_plan=plan_context.execution_plan,
+                run_config=plan_context.run_config,
+                dagster_run=plan_context.dagster_run,
+                instance=plan_context.instance,
+                raise_on_error=plan_context.raise_on_error,
+                output_capture=plan_context.output_capture,
+                step_dependency_config=self.step_dependency_config,
+            )
+            yield from ExecuteRunWithPlanIterable(execution_plan, execute_side_by_side, contexts)
+        message = f"Finished steps in process in {format_duration(timer.millis)}"
+        yield dg.DagsterEvent.engine_event(plan_context, message, process)
 
 
 @contextlib.contextmanager
@@ -89,4 +111,5 @@ def tagged_in_process_executor(init_context: dg.InitExecutorContext) -> dg.Execu
     code server lives; ``fail_orphaned_runs`` uses these tags and the heartbeat instead.
     """
     create: Any = dg.in_process_executor.executor_creation_fn
-    return TaggingExecutor(create(init_context))
+    inner = create(init_context)
+    return RecordedInProcessExecutor(inner.retries, inner.step_dependency_config)

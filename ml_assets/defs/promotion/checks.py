@@ -4,6 +4,7 @@ import dagster as dg
 
 from ml_assets.defs.check_results import single_result
 from ml_assets.defs.common import CHAMPION_MODEL
+from ml_assets.defs.operations.concurrent_steps import cores
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import TrainingSet
@@ -17,6 +18,7 @@ _PARITY = dg.AssetCheckKey(CHAMPION_MODEL, "serving_parity")
     description="The champion predicts the same minutes, bounds and version, to the last bit, in "
     "this process, in batch files, over HTTP and for the page of the prediction service, which is "
     "started for it on a free port; and its features equal those of training.",
+    op_tags=cores("one"),
 )
 def serving_parity(trip_store: TripStoreResource, tracking: MlflowTracking) -> dg.AssetCheckResult:
     """Compare the predictions for a thousand trips of the test month."""

@@ -15,6 +15,7 @@ import dagster as dg
 from ml_assets.defs.check_results import single_result
 from ml_assets.defs.common import CHAMPION_MODEL
 from ml_assets.defs.metadata import figure, table
+from ml_assets.defs.operations.concurrent_steps import cores
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import model_asset_name
@@ -74,7 +75,9 @@ def _model_checks() -> dg.AssetChecksDefinition:
         "does not promote it.",
     )
 
-    @dg.multi_asset_check(name="model_checks", specs=[*specs, best], can_subset=True)
+    @dg.multi_asset_check(
+        name="model_checks", specs=[*specs, best], can_subset=True, op_tags=cores("one")
+    )
     def model_checks(
         context: dg.AssetCheckExecutionContext,
         trip_store: TripStoreResource,

@@ -11,6 +11,7 @@ from pydantic import Field
 from ml_assets.config.code_version import model_code_version
 from ml_assets.defs.common import MODELS, OWNERS, TRAINING_POOL, dataset_label
 from ml_assets.defs.metadata import figure, optional, safe_metadata, table
+from ml_assets.defs.operations.concurrent_steps import cores
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import ModelRecord, TrainingSet
@@ -70,6 +71,7 @@ def _model_asset(family: ModelFamily) -> dg.AssetsDefinition:
         deps=["training_set"],
         group_name=MODELS,
         pool=TRAINING_POOL,
+        op_tags=cores("one" if family.single_core else "all"),
         owners=OWNERS,
         kinds={*family.kinds, "mlflow"},
         code_version=model_code_version(),

@@ -87,6 +87,7 @@ class ModelFamily:
             estimator without rounds, or with an ordinary parameter for them.
         packages: Packages besides scikit-learn that the estimator and its stored form need, as they
             are imported; they must be trusted by ``pipeline.serialization``. Checked before a fit.
+        single_core: Whether its fit keeps one core busy; a run fits it beside one that uses all.
         tuning_rows: Maximum training rows of a trial, sampled at random; the final fit uses all
             rows. None uses all for trials, too.
     """
@@ -101,6 +102,7 @@ class ModelFamily:
     kinds: tuple[str, ...] = ("scikitlearn",)
     early_stopping: EarlyStopping | None = None
     packages: tuple[str, ...] = ()
+    single_core: bool = False
     tuning_rows: int | None = None
 
     def require_installed(self) -> None:

@@ -35,6 +35,7 @@ LINEAR_REGRESSION = ModelFamily(
     title="Linear regression",
     description="Ordinary least squares on indicators: nothing to tune, fast, easy to explain.",
     kinds=("scikitlearn", "linear"),
+    single_core=True,
     # Without a penalty, an indicator of few trips overfits.
     make_encoder=partial(trip_indicators, min_rows=10),
     make_estimator=Estimator("sklearn.linear_model:LinearRegression", seed=None),
@@ -47,6 +48,7 @@ LASSO = ModelFamily(
     title="Lasso",
     description="Least squares with an L1 penalty, which drops uninformative indicators.",
     kinds=("scikitlearn", "linear"),
+    single_core=True,
     make_encoder=trip_indicators,
     make_estimator=Estimator("sklearn.linear_model:Lasso", fixed={"selection": "random"}),
     **tunable(
@@ -65,6 +67,7 @@ LINEAR_SVR = ModelFamily(
     description="Ridge regression on indicators that ignores errors below epsilon; the best linear "
     "model.",
     kinds=("scikitlearn", "linear"),
+    single_core=True,
     make_encoder=trip_indicators,
     # The squared loss matches RMSE, and its primal form is solved in a fraction of the time that
     # the dual of the default loss needs.
@@ -127,6 +130,7 @@ GRADIENT_BOOSTING = ModelFamily(
     kinds=("scikitlearn", "trees"),
     make_encoder=trip_history,
     make_estimator=Estimator("sklearn.ensemble:GradientBoostingRegressor"),
+    single_core=True,
     **tunable(
         n_estimators=100,
         learning_rate=Tuned(0.1, 0.06, 0.2, log=True),

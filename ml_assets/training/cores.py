@@ -1,0 +1,63 @@
+"""Cores, threads and processor time of a fit, beside which another may run in the same process."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+_lock = threading.Lock()
+_begun: dict[int, float] = {}  # the thread time at which each thread entered on_one_core
+_past = 0.0  # seconds of the threads that have left it
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_count(n_jobs: int) -> int:
+    """Return ``n_jobs`` as a number of threads; -1 means every core of this process.
+
+    Raises:
+        ValueError: ``n_jobs`` is 0 or below -1.
+    """
+    if n_jobs == -1:
+        return available_cores()
+    if n_jobs < 1:
+        raise ValueError(f"n_jobs is {n_jobs}: must be 1 or more, or -1 for every core")
+    return n_jobs
+
+
+@contextlib.contextmanager
+def on_one_core() -> Iterator[None]:
+    """Account the block's processor time to this thread; its work must use no other thread."""
+    global _past
+    thread, begun = threading.get_ident(), time.thread_time()
+    with _lock:
+        _begun[thread] = begun
+    try:
+        yield
+    finally:
+        with _lock:
+            _past += time.thread_time() - _begun.pop(thread)
+
+
+def processor_seconds() -> float:
+    """Return a processor time whose differences are the cost of the caller's work.
+
+    Inside :func:`on_one_core` it is the time of the thread, elsewhere that of all threads of the
+    process but those. Where the system does not tell the time of another thread (macOS), that of
+    threads inside counts when they have left.
+    """
+    with _lock:
+        if threading.get_ident() in _begun:
+            return time.thread_time()
+        inside = sum(_thread_seconds(thread, begun) for thread, begun in _begun.items())
+        return time.process_time() - _past - inside
+
+
+def _thread_seconds(thread: int, begun: float) -> float:
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return 0.0
+    return time.clock_gettime(time.pthread_getcpuclockid(thread)) - begun

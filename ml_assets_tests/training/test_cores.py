@@ -1,0 +1,44 @@
+"""Processor time of work beside which another thread works."""
+
+import threading
+import time
+
+from ml_assets.training.cores import on_one_core, processor_seconds
+
+
+def burn(seconds: float) -> float:
+    """Use this much time of the thread; return what ``processor_seconds`` says of it."""
+    begun, end = processor_seconds(), time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+    return processor_seconds() - begun
+
+
+def test_a_single_core_thread_is_accounted_to_itself_and_not_to_the_work_beside_it():
+    inside = []
+    working = threading.Event()
+
+    def work() -> None:
+        with on_one_core():
+            working.set()
+            inside.append(burn(0.4))
+
+    thread = threading.Thread(target=work)
+    begun = processor_seconds()
+    thread.start()
+    working.wait()
+    own = burn(0.2)
+    while_both_work = processor_seconds() - begun
+    thread.join()
+    after = processor_seconds() - begun
+    assert 0.4 <= inside[0] < 0.5
+    assert 0.2 <= own < 0.3
+    assert while_both_work < 0.3 and after < 0.3  # 0.6 with the other thread's
+
+
+def test_threads_that_do_not_say_so_count_as_the_callers():
+    begun = processor_seconds()
+    thread = threading.Thread(target=burn, args=[0.2])
+    thread.start()
+    thread.join()
+    assert processor_seconds() - begun >= 0.2
