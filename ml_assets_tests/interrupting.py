@@ -9,8 +9,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 
-def in_a_process(work: Callable[[], object]) -> int:
-    """Do this work in a fork of this process; returns its exit status, negative for a signal."""
+def begin(work: Callable[[], object]) -> int:
+    """Begin this work in a fork of this process; returns the fork's number, for :func:`end`."""
     process = os.fork()
     if process == 0:
         status = 1
@@ -26,7 +26,17 @@ def in_a_process(work: Callable[[], object]) -> int:
             if status == 1:
                 traceback.print_exc()
             os._exit(status)
+    return process
+
+
+def end(process: int) -> int:
+    """Wait for the end of a fork; returns its exit status, negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def in_a_process(work: Callable[[], object]) -> int:
+    """Do this work in a fork of this process; returns its exit status, negative for a signal."""
+    return end(begin(work))
 
 
 def count_statements(work: Callable[[], object]) -> int:

@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
 
 from ml_assets.cli import main
 from ml_assets_tests.conftest import OUR_VARIABLES, REPOSITORY, inherited_environment
+from ml_assets_tests.interrupting import in_a_process
 
 COMMAND = [sys.executable, "-c", "from ml_assets.cli import main; main()"]
 
@@ -48,6 +50,34 @@ def call(
     status = ended.value.code or 0
     assert isinstance(status, int), status
     return Answer(status, captured.out, captured.err)
+
+
+def call_in_fork(
+    arguments: list[str], environment: Mapping[str, object], before: Callable[[], object]
+) -> Answer:
+    """Call the command in a fork of this process, after something that a process cannot undo."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+
+        def work() -> None:
+            os.dup2(out.fileno(), 1)
+            os.dup2(err.fileno(), 2)
+            sys.stdout, sys.stderr = out, err
+            for name in {*os.environ} - {*inherited_environment(), *SET_BY_IMPORTS}:
+                del os.environ[name]
+            os.environ.update({name: str(value) for name, value in environment.items()})
+            sys.argv = ["ml-assets", *arguments]
+            before()
+            try:
+                main()
+            except SystemExit as ended:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(int(ended.code or 0))
+
+        status = in_a_process(work)
+        out.seek(0)
+        err.seek(0)
+        return Answer(status, out.read(), err.read())
 
 
 def start(arguments: list[str], environment: Mapping[str, object]) -> "subprocess.Popen[str]":

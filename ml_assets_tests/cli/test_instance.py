@@ -3,9 +3,6 @@
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -16,22 +13,7 @@ from dagster._core.instance.config import PoolGranularity
 
 from ml_assets.cli.instance import DAGSTER_YAML, DAGSTER_YAML_STORAGE, dagster_home, open_instance
 from ml_assets.config.settings import read_settings
-from ml_assets_tests.conftest import REPOSITORY
-from ml_assets_tests.interrupting import interrupted
-
-OPEN = """
-import sys, time
-import dagster
-from ml_assets.cli.instance import open_instance
-from ml_assets.config.settings import read_settings
-
-settings = read_settings({"ML_ASSETS_HOME": sys.argv[1]})
-time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
-with open_instance(settings) as instance:
-    instance.get_runs()
-    instance.all_asset_keys()
-"""
-
+from ml_assets_tests.interrupting import begin, end, interrupted
 
 FIRST_SETTINGS = """\
 # Written once by ml-assets; yours to change.
@@ -171,27 +153,28 @@ def test_one_run_trains_at_a_time_and_only_killed_runs_are_retried(tmp_path):
         assert not instance.run_retries_retry_on_asset_or_op_failure
 
 
-@pytest.mark.parametrize("attempt", range(2))
-def test_commands_that_open_a_new_home_at_once_all_succeed(tmp_path, monkeypatch, attempt):
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    together = str(time.time() + 8)
-    command = [sys.executable, "-c", OPEN, str(tmp_path / "home"), together]
-    openers = [
-        subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
-    outputs = [opener.communicate(timeout=120)[1] for opener in openers]
-    assert [opener.returncode for opener in openers] == [0, 0, 0, 0], "\n".join(outputs)
-    again = subprocess.run(
-        [*command[:-1], "0"], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-    assert again.returncode == 0, again.stderr
-
-
 def open_home(home: Path) -> None:
     os.environ["DAGSTER_HOME"] = ""  # opening an instance sets it
     with open_instance(read_settings({"ML_ASSETS_HOME": str(home)})) as instance:
+        instance.get_runs()
         instance.all_asset_keys()
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_commands_that_open_a_new_home_at_once_all_succeed(tmp_path, monkeypatch, attempt):
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    start, started = os.pipe()
+
+    def open_together() -> None:
+        os.close(started)
+        os.read(start, 1)  # until the other end is closed
+        open_home(tmp_path)
+
+    openers = [begin(open_together) for _ in range(4)]
+    os.close(started)
+    os.close(start)
+    assert [end(opener) for opener in openers] == [0, 0, 0, 0]
+    open_home(tmp_path)
 
 
 def databases_of(dagster_home: Path) -> dict[str, list[list[tuple]]]:

@@ -5,7 +5,6 @@ import os
 import resource
 import shutil
 import sqlite3
-import subprocess
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -17,8 +16,7 @@ from ml_assets.config.settings import EXPERIMENT
 from ml_assets.registry import NothingTracked, TrackingUnavailable
 from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.storage import error_messages
-from ml_assets_tests.cli.calling import COMMAND, call
-from ml_assets_tests.conftest import REPOSITORY, inherited_environment
+from ml_assets_tests.cli.calling import call, call_in_fork
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 
 
@@ -140,23 +138,6 @@ def test_a_locked_dagster_database_is_reported(monkeypatch, capsys, home):
     assert_one_line(answer, f"{file} is locked by another process", "stop it")
 
 
-def limited(arguments: list[str], home: Path, limit) -> "subprocess.CompletedProcess[str]":
-    """Run the command in its own process, with limits set before it starts."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=REPOSITORY,
-        env={
-            **inherited_environment(),
-            "ML_ASSETS_HOME": str(home),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
-        capture_output=True,
-        text=True,
-        preexec_fn=limit,
-        check=False,
-    )
-
-
 def test_a_full_disk_is_reported(home):
     """A limit on the size of files simulates a full disk."""
     room = (home / "mlflow.db").stat().st_size + 4096
@@ -164,11 +145,11 @@ def test_a_full_disk_is_reported(home):
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room // 8, room // 8))
 
-    answer = limited(["backtest"], home, limit)
-    assert answer.returncode == 1
-    assert "Traceback" not in answer.stderr
-    line = answer.stderr.splitlines()[-1]
-    assert line.startswith(f"error: {home}"), answer.stderr
+    answer = call_in_fork(["backtest"], {"ML_ASSETS_HOME": home}, limit)
+    assert answer.status == 1
+    assert "Traceback" not in answer.err
+    line = answer.err.splitlines()[-1]
+    assert line.startswith(f"error: {home}"), answer.err
     assert "disk" in line
     assert "free space there, or set ML_ASSETS_HOME to another disk" in line
 
@@ -176,13 +157,8 @@ def test_a_full_disk_is_reported(home):
 def test_an_unwritable_home_is_reported(home):
     home.chmod(0o555)
     try:
-        answer = limited(["backtest"], home, without_privileges)
-        assert answer.returncode == 1, answer.stderr
-        assert answer.stdout == ""
-        assert answer.stderr.count("\n") == 1, answer.stderr
-        assert answer.stderr.startswith("error: ")
-        assert str(home) in answer.stderr
-        assert "set ML_ASSETS_HOME to" in answer.stderr
+        answer = call_in_fork(["backtest"], {"ML_ASSETS_HOME": home}, without_privileges)
+        assert_one_line(answer, str(home), "set ML_ASSETS_HOME to")
     finally:
         home.chmod(0o755)
 
@@ -193,16 +169,19 @@ def test_an_unreadable_database_is_not_reported_as_read_only(home, requests):
     database.chmod(0)
     try:
         arguments = ["predict", str(requests), "--out", str(home / "answers.csv")]
-        answer = limited(arguments, home, without_privileges)
-        assert answer.returncode == 1
-        assert answer.stderr.startswith(f"error: {database} cannot be read (no permission)")
-        assert answer.stderr.count("\n") == 1
+        answer = call_in_fork(arguments, {"ML_ASSETS_HOME": home}, without_privileges)
+        assert_one_line(answer, f"error: {database} cannot be read (no permission)")
     finally:
         database.chmod(before)
 
 
 def without_privileges() -> None:
-    """Drop root's right to read and write everywhere."""
+    """Give up root's right to read and write everywhere."""
     if os.getuid() == 0:
-        for right in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-            assert ctypes.CDLL(None).prctl(24, right, 0, 0, 0) == 0  # PR_CAPBSET_DROP
+        libc = ctypes.CDLL(None, use_errno=True)
+        header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this process
+        sets = (ctypes.c_uint32 * 6)()
+        assert libc.capget(header, sets) == 0
+        for effective_or_permitted in (0, 1):
+            sets[effective_or_permitted] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+        assert libc.capset(header, sets) == 0
