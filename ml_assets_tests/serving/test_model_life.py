@@ -90,6 +90,13 @@ def test_a_new_champion_is_loaded_and_the_previous_one_again(service, home):
     assert state(service)["problem"] is None
 
 
+def test_the_champion_is_announced_when_it_is_loaded(service):
+    lines = [line for line in service.log.read_text().splitlines() if ": page http://" in line]
+    before = ("Reading the registry: ", "No model yet (the registry has not answered")
+    said = [line for line in lines if not line.startswith(before)]
+    assert said[0].startswith("Version 1 (xgboost on the synthetic sample) answers: page http://")
+
+
 def test_an_unusable_champion_does_not_replace_the_previous_one(service, home):
     client = home.store.client()
     known = client.get_model_version(REGISTERED_MODEL, "2").tags["fingerprint"]
@@ -162,15 +169,37 @@ def test_a_replaced_database_is_read(service, home):
         away.replace(database)
 
 
-def test_a_restart_without_a_registry_serves_the_last_champion(service, home, tmp_path):
-    unreachable = f"http://127.0.0.1:{free_port()}"
-    variables = {**home.variables, "MLFLOW_TRACKING_URI": unreachable}
-    shutil.copytree(serving_folder(home), tmp_path / "home" / SERVING_FOLDER)
-    variables["ML_ASSETS_HOME"] = str(tmp_path / "home")
-    with running_service(variables, tmp_path / "log") as restarted:
-        assert restarted.version() == "1"
-        assert minutes(restarted) == minutes(service)
-        wait_until(lambda: unreachable in problem(restarted), NOTICED, restarted)
+@pytest.fixture(scope="module")
+def restarted(made, running, tmp_path_factory):
+    """A service with the bundles of the first one, whose registry does not respond."""
+    made.promote("1")
+    wait_until(lambda: running.version() == "1", NOTICED, running)
+    folder = tmp_path_factory.mktemp("restarted")
+    shutil.copytree(serving_folder(made), folder / "home" / SERVING_FOLDER)
+    unreachable = {
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}",
+        "ML_ASSETS_HOME": str(folder / "home"),
+    }
+    with running_service({**made.variables, **unreachable}, folder / "log") as service:
+        yield service, unreachable["MLFLOW_TRACKING_URI"]
+
+
+def test_a_restart_without_a_registry_serves_the_last_champion(service, restarted):
+    again, unreachable = restarted
+    assert again.version() == "1"
+    assert minutes(again) == minutes(service)
+    wait_until(lambda: unreachable in problem(again), NOTICED, again)
+
+
+def test_the_registry_watcher_ends_with_a_killed_service(restarted):
+    again, _ = restarted
+    watcher = child_of(again.process.pid)
+    again.process.kill()
+    again.process.wait()
+    deadline = time.monotonic() + NOTICED
+    while watcher.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_registry_without_a_champion_is_reported(service, home):
@@ -225,17 +254,6 @@ def test_a_killed_registry_watcher_is_restarted(service, home):
     home.promote("2")
     wait_until(lambda: service.version() == "2", NOTICED, service)
     assert child_of(service.process.pid) != watcher
-
-
-def test_the_registry_watcher_ends_with_a_killed_service(service, home, tmp_path):
-    with running_service(home.variables, tmp_path / "log") as another:
-        watcher = child_of(another.process.pid)
-        another.process.kill()
-        another.process.wait()
-        deadline = time.monotonic() + NOTICED
-        while watcher.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
 
 
 def child_of(pid):

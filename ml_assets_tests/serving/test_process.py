@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -30,7 +29,7 @@ def home(tmp_path_factory):
     return made
 
 
-def test_without_a_champion_it_waits_for_one(home, tmp_path):
+def test_without_a_champion_it_waits_for_one(home):
     """It announces that there is none only after the registry has responded."""
     port = free_port()
     process = start(["serve", "--port", str(port)], home.variables)
@@ -57,20 +56,27 @@ def test_without_a_champion_it_waits_for_one(home, tmp_path):
     assert "Traceback" not in errors
 
 
-def test_a_champion_is_announced_when_it_is_loaded(home):
+@pytest.fixture(scope="module")
+def ended(home, tmp_path_factory):
+    """A service that was stopped during a request: its response, status and imported modules.
+
+    The process writes its imported modules when it exits.
+    """
     home.promote("1")
-    shutil.rmtree(home.store.lock_folder / "serving", ignore_errors=True)
-    process = start(["serve", "--port", str(free_port())], home.variables)
-    try:
-        line = announcement(process)
-    finally:
-        process.terminate()
-        process.communicate(timeout=NOTICED)
-    assert line.startswith("Version 1 (xgboost on the synthetic sample) answers: page http://")
-
-
-def test_on_shutdown_requests_are_finished_and_the_log_is_closed(home, tmp_path):
-    with running_service(home.variables, tmp_path / "log") as service:
+    folder = tmp_path_factory.mktemp("ended")
+    (folder / "sitecustomize.py").write_text(
+        "import atexit, os, sys\n"
+        "if 'serve' in sys.argv or any('cli' in a for a in sys.orig_argv):\n"
+        "    atexit.register(lambda: open(os.environ['MODULES'], 'w')"
+        ".write('\\n'.join(sorted(sys.modules))))\n"
+    )
+    paths = os.pathsep.join([str(folder), str(REPOSITORY)])
+    variables = {**home.variables, "PYTHONPATH": paths, "MODULES": str(folder / "modules")}
+    with running_service(variables, folder / "log") as service:
+        assert service.request("POST", "/predict", [GOOD] * 100).status == 200
+        assert service.request("POST", "/predict?explain=true", GOOD).status == 200
+        assert service.request("GET", "/").status == 200
+        assert service.request("GET", "/zones").status == 200
         body = json.dumps(GOOD).encode()
         slow = service.connect()
         slow.sendall(
@@ -84,13 +90,28 @@ def test_on_shutdown_requests_are_finished_and_the_log_is_closed(home, tmp_path)
         slow.sendall(body[20:])
         response = slow.makefile("rb").read()
         slow.close()
-        assert response.startswith(b"HTTP/1.1 200")
-        assert service.process.wait(NOTICED) == 0
+        status = service.process.wait(NOTICED)
+    return response, status, (folder / "modules").read_text().split()
+
+
+def test_on_shutdown_requests_are_finished_and_the_log_is_closed(home, ended):
+    response, status, _ = ended
+    assert response.startswith(b"HTTP/1.1 200")
+    assert status == 0
     request_id = json.loads(response.split(b"\r\n\r\n")[1])["request_id"]
     logged = "".join(
         path.read_text() for path in (home.store.lock_folder / "request_log").iterdir()
     )
     assert request_id in logged
+
+
+def test_the_service_imports_neither_dagster_nor_training(ended):
+    _, _, imported = ended
+    assert "ml_assets.serving.predict_endpoint" in imported
+    found = {name.split(".")[0] for name in imported}
+    assert not found & set(NEVER)
+    for part in NEVER_OF_OURS:
+        assert not [name for name in imported if name.startswith(f"ml_assets.{part}")]
 
 
 def test_a_port_in_use_is_a_one_line_error(home):
@@ -109,31 +130,6 @@ def test_an_invalid_token_is_rejected_without_showing_it(home):
     assert (process.returncode, out) == (2, "")
     assert "ML_ASSETS_API_TOKEN" in errors
     assert "geheim" not in errors
-
-
-def test_the_service_imports_neither_dagster_nor_training(home, tmp_path):
-    """The process writes its imported modules when it exits."""
-    customize = tmp_path / "sitecustomize.py"
-    customize.write_text(
-        "import atexit, os, sys\n"
-        "if 'serve' in sys.argv or any('cli' in a for a in sys.orig_argv):\n"
-        "    atexit.register(lambda: open(os.environ['MODULES'], 'w')"
-        ".write('\\n'.join(sorted(sys.modules))))\n"
-    )
-    modules = tmp_path / "modules"
-    paths = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
-    variables = {**home.variables, "PYTHONPATH": paths, "MODULES": str(modules)}
-    with running_service(variables, tmp_path / "log") as service:
-        assert service.request("POST", "/predict", [GOOD] * 100).status == 200
-        assert service.request("POST", "/predict?explain=true", GOOD).status == 200
-        assert service.request("GET", "/").status == 200
-        assert service.request("GET", "/zones").status == 200
-    imported = modules.read_text().split()
-    assert "ml_assets.serving.predict_endpoint" in imported
-    found = {name.split(".")[0] for name in imported}
-    assert not found & set(NEVER)
-    for part in NEVER_OF_OURS:
-        assert not [name for name in imported if name.startswith(f"ml_assets.{part}")]
 
 
 def test_a_command_imports_no_other_command():
