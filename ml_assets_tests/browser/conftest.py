@@ -129,5 +129,5 @@ def visits(browser: "Browser", pictures: Pictures) -> Iterator[Visits]:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The prediction service as a process of its own, with a small model of synthetic trips."""
     folder = tmp_path_factory.mktemp("served")
-    with running_service(served_home(folder / "home").variables, folder / "serve.log") as running:
+    with running_service(served_home(tmp_path_factory).variables, folder / "serve.log") as running:
         yield running

@@ -48,18 +48,21 @@ class Load:
 
 
 @contextmanager
-def under_load(service: Service, bodies: Sequence[Any], clients: int = 8) -> Iterator[Load]:
+def under_load(
+    service: Service, bodies: Sequence[Any], clients: int = 8, pause: float = 0.0
+) -> Iterator[Load]:
     """Send requests until the block ends; then every client has received its last response.
 
     Args:
         service: Service under test.
         bodies: Request bodies, sent in turn as JSON.
         clients: Number of clients, each with a persistent connection.
+        pause: Seconds between a response and the client's next request.
     """
     load = Load()
     encoded = [json.dumps(body).encode() for body in bodies]
     threads = [
-        threading.Thread(target=_send_requests, args=(service, encoded, first, load))
+        threading.Thread(target=_send_requests, args=(service, encoded, first, load, pause))
         for first in range(clients)
     ]
     for thread in threads:
@@ -73,7 +76,9 @@ def under_load(service: Service, bodies: Sequence[Any], clients: int = 8) -> Ite
     assert not any(thread.is_alive() for thread in threads), "a client still waits for a response"
 
 
-def _send_requests(service: Service, bodies: Sequence[bytes], first: int, load: Load) -> None:
+def _send_requests(
+    service: Service, bodies: Sequence[bytes], first: int, load: Load, pause: float
+) -> None:
     """Run one client; each starts with another body."""
     connection: http.client.HTTPConnection | None = None
     at = first
@@ -104,5 +109,6 @@ def _send_requests(service: Service, bodies: Sequence[bytes], first: int, load: 
             connection.close()
             connection = None
         load.exchanges.append(exchange)
+        time.sleep(pause)
     if connection is not None:
         connection.close()

@@ -63,7 +63,7 @@ MAX_SECONDS = 1800
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return served_home(tmp_path_factory.mktemp("home") / "home")
+    return served_home(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ MAX_MEMORY = 64 * MEBIBYTE
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad_clients")
-    with running_service(served_home(folder / "home").variables, folder / "log") as started:
+    with running_service(served_home(tmp_path_factory).variables, folder / "log") as started:
         started.request("POST", "/predict", [GOOD] * 10_000)  # memory of the longest list
         yield started
 

@@ -28,7 +28,7 @@ NOTICED = 60
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return served_home(tmp_path_factory.mktemp("life") / "home")
+    return served_home(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

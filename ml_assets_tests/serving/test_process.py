@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from ml_assets.serving.handover import SERVING_FOLDER
 from ml_assets_tests.cli.calling import start
 from ml_assets_tests.conftest import REPOSITORY
 from ml_assets_tests.serving.service_process import GOOD, free_port, running_service
@@ -22,9 +24,9 @@ NEVER_OF_OURS = ("training", "promotion", "evaluation", "registry", "defs")
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A home whose champion was handed over before."""
-    folder = tmp_path_factory.mktemp("process")
-    made = served_home(folder / "home")
+    """A home without a champion."""
+    made = served_home(tmp_path_factory)
+    shutil.rmtree(made.store.lock_folder / SERVING_FOLDER)
     made.promote(None)
     return made
 

@@ -22,7 +22,7 @@ NOTICED_SECONDS = 30
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return served_home(tmp_path_factory.mktemp("home") / "home")
+    return served_home(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +83,9 @@ def test_each_response_is_of_one_version_while_the_champion_changes(
     service, home, bodies, minutes_of
 ):
     with under_load(service, bodies) as load:
-        for turn in range(4):
-            home.promote(("2", "1")[turn % 2])
-            time.sleep(1.5)
-        home.promote("2")
-        wait_until(lambda: service.version() == "2", NOTICED_SECONDS, service)
+        for version in ("2", "1", "2"):
+            home.promote(version)
+            wait_until(lambda: service.version() == version, NOTICED_SECONDS, service)
         so_far = len(load.exchanges)
         wait_until(lambda: load.reached(so_far + 20), 60, service)
     seen = check_responses(load, minutes_of)
@@ -96,10 +94,10 @@ def test_each_response_is_of_one_version_while_the_champion_changes(
 
 
 def test_an_unwritable_log_does_not_affect_predictions_and_drops_are_counted(
-    bodies, minutes_of, tmp_path
+    bodies, minutes_of, tmp_path, tmp_path_factory
 ):
     """With more lists than the queue of the log can hold."""
-    home = served_home(tmp_path / "home")
+    home = served_home(tmp_path_factory)
     folder = Path(home.variables["ML_ASSETS_HOME"]) / FOLDER
     folder.write_text("not a folder")
     with running_service(home.variables, tmp_path / "log") as service:
@@ -122,7 +120,7 @@ def test_an_unresponsive_registry_under_load_does_not_affect_predictions(
     service, home, bodies, minutes_of
 ):
     database = home.variables["ML_ASSETS_HOME"] + "/mlflow.db"
-    with under_load(service, bodies) as load:
+    with under_load(service, bodies, pause=0.03) as load:
         with contextlib.closing(sqlite3.connect(database, timeout=60)) as other:
             other.execute("BEGIN EXCLUSIVE")
             wait_until(lambda: not registry_reachable(service), 60, service)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
+import pytest
 from sklearn.pipeline import Pipeline
 
 from ml_assets.config.settings import EXPERIMENT, REGISTERED_MODEL
@@ -21,15 +22,18 @@ from ml_assets.registry.artifacts import log_pipeline
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.registry.registry import CHAMPION, register
+from ml_assets.registry.watcher import RegistryWatcher
 from ml_assets.serving.bundle import ModelCard, ServedModel
+from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER
 from ml_assets.storage.model_version import FINGERPRINT, ModelVersion
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
+from ml_assets_tests.published_home import PublishedHome, make_once
 from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
-SHORTER = 0.4
-"""Factor on the minutes that the second version is fitted on, so that all predictions differ."""
+SHARES = (1.0, 0.4)
+"""Factors on the minutes that the two versions are fitted on, so that all predictions differ."""
 TAGS = {
     "model": "xgboost",
     "dataset": "sample/green",
@@ -89,30 +93,41 @@ class ServedHome:
         return [float(value) for value in self.pipelines[version].predict(requests)]
 
 
-def served_home(folder: Path, **variables: str) -> ServedHome:
-    """Create a home in which version 1 is the champion, and version 2 predicts differently.
+def served_home(folders: pytest.TempPathFactory) -> ServedHome:
+    """Return a new home in which version 1 is the champion, and version 2 predicts differently.
 
-    Args:
-        folder: Empty or missing folder.
-        variables: Further settings, such as ``MLFLOW_TRACKING_URI``.
+    The champion was handed over to the service before.
     """
-    settings = settings_for(folder, **variables)
+    copy = make_once(folders, "served", _make_served).copy(folders.mktemp("served"))
+    pipelines = {str(at): small_pipeline(share) for at, share in enumerate(SHARES, 1)}
+    return ServedHome(
+        {**copy.environment, "ML_ASSETS_TRIPS": "sample"}, pipelines, _store(copy.home)
+    )
+
+
+def _make_served(folder: Path) -> PublishedHome:
+    made = PublishedHome(folder / "home", folder / "published")
+    made.trips.mkdir()
+    settings = settings_for(made.home)
     lay_tables_of_mlflow(settings)
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    location = f"{folder}/mlartifacts"
-    store = TrackingStore(settings.tracking_uri, EXPERIMENT, location, settings.local_home)
-    client = store.client()
-    pipelines = {}
-    for share in (1.0, SHORTER):
+    client = _store(made.home).client()
+    for share in SHARES:
         pipeline = small_pipeline(share)
         with tracked_run(client, EXPERIMENT, "small", {}) as run:
             uri = log_pipeline(run, pipeline, validation_trips()[list(REQUEST_COLUMNS)].head(5))
         tags = {**TAGS, FINGERPRINT: json.dumps(probe_predictions(pipeline))}
-        pipelines[register(client, REGISTERED_MODEL, uri, run.run_id, tags)] = pipeline
-    named = {"ML_ASSETS_HOME": str(folder), "ML_ASSETS_TRIPS": "sample", **variables}
-    home = ServedHome(named, pipelines, store)
-    home.promote("1")
-    return home
+        register(client, REGISTERED_MODEL, uri, run.run_id, tags)
+    client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, "1")
+    watcher = RegistryWatcher(settings)
+    watcher.poll()
+    while not (made.home / SERVING_FOLDER / CHAMPION_FILE).exists():
+        watcher.wait()
+    return made
+
+
+def _store(home: Path) -> TrackingStore:
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    return TrackingStore(f"sqlite:///{home}/mlflow.db", EXPERIMENT, f"{home}/mlartifacts", home)
 
 
 def sample_requests(count: int) -> tuple[list[dict[str, object]], pd.DataFrame]:
