@@ -35,7 +35,7 @@ def running(home, tmp_path_factory):
 def service(home, running):
     """The service with version 1; the last test stops it."""
     home.promote("1")
-    wait_until(lambda: running.version() == "1", NOTICED_SECONDS, running)
+    wait_for_version(running, "1")
     return running
 
 
@@ -85,7 +85,7 @@ def test_each_response_is_of_one_version_while_the_champion_changes(
     with under_load(service, bodies) as load:
         for version in ("2", "1", "2"):
             home.promote(version)
-            wait_until(lambda: service.version() == version, NOTICED_SECONDS, service)
+            wait_for_version(service, version)
         so_far = len(load.exchanges)
         wait_until(lambda: load.reached(so_far + 20), 60, service)
     seen = check_responses(load, minutes_of)
@@ -101,7 +101,7 @@ def test_an_unwritable_log_does_not_affect_predictions_and_drops_are_counted(
     folder = Path(home.variables["ML_ASSETS_HOME"]) / FOLDER
     folder.write_text("not a folder")
     with running_service(home.variables, tmp_path / "log") as service:
-        wait_until(lambda: service.version() == "1", NOTICED_SECONDS, service)
+        wait_for_version(service, "1")
         with under_load(service, bodies, clients=4) as load:
             for _ in range(CAPACITY // 10_000 + 2):
                 response = service.request("POST", "/predict", [bodies[0]] * 10_000)
@@ -129,7 +129,7 @@ def test_an_unresponsive_registry_under_load_does_not_affect_predictions(
             other.rollback()
         wait_until(lambda: registry_reachable(service), 60, service)
         home.promote("2")
-        wait_until(lambda: service.version() == "2", NOTICED_SECONDS, service)
+        wait_for_version(service, "2")
     check_responses(load, minutes_of)
 
 
@@ -150,6 +150,10 @@ def test_termination_under_load_finishes_accepted_requests(service, home, bodies
     assert [one for one in broken if not one.first] == []
     assert logged_ids(home) >= set(complete)
     assert logged_ids(home).isdisjoint(one.request_id for one in broken)
+
+
+def wait_for_version(service, version: str) -> None:
+    wait_until(lambda: service.version() == version, NOTICED_SECONDS, service)
 
 
 def logged_ids(home) -> set[str]:
