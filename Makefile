@@ -20,8 +20,8 @@ install: $(INSTALLED) ## Make .venv and install the project
 demo: $(INSTALLED) ## Six synthetic months, every model, the leaderboard
 	@$(BIN)/ml-assets run --first 2023-01 --last 2023-06
 
-test: $(INSTALLED) lint ## Lint, types, architecture and the whole test suite
-	$(BIN)/python -m pytest -m "not browser" -n auto --dist loadfile --no-loadscope-reorder
+test: $(INSTALLED) lint ## Lint, types, architecture, the whole test suite and its coverage
+	$(BIN)/python -m pytest -m "not browser" -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
