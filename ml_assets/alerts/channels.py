@@ -92,7 +92,9 @@ def delivery_error(error: BaseException) -> str:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         return f"rejected for {', '.join(sorted(error.recipients))}: see ML_ASSETS_ALERT_EMAIL_TO"
     if isinstance(error, smtplib.SMTPResponseException):
-        return f"the server rejected it ({error.smtp_code} {_decoded(error.smtp_error)})"
+        text = error.smtp_error
+        text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        return f"the server rejected it ({error.smtp_code} {text})"
     return _connection_reason(error)
 
 
@@ -112,11 +114,8 @@ def _connection_reason(error: BaseException) -> str:
     return error_text(error) if isinstance(error, PartiallyRejected) else type(error).__name__
 
 
-def _decoded(text: bytes | str) -> str:
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-
-
 TIMEOUT_SECONDS = 5.0
+"""Timeout of each network operation."""
 _GREETING = "[127.0.0.1]"
 """This machine's name in EHLO: a DNS lookup of the real one may exceed the deadline."""
 
@@ -125,11 +124,8 @@ class PartiallyRejected(Exception):
     """The server accepted the message for some of the recipients only."""
 
 
-def send_email(alert: Alert, settings: EmailSettings, timeout: float = TIMEOUT_SECONDS) -> None:
+def send_email(alert: Alert, settings: EmailSettings) -> None:
     """Send the alert by SMTP.
-
-    Args:
-        timeout: Timeout of each network operation, in seconds.
 
     Raises:
         OSError: when the server is not reachable, not trusted, or rejects the message
@@ -137,7 +133,7 @@ def send_email(alert: Alert, settings: EmailSettings, timeout: float = TIMEOUT_S
         PartiallyRejected: when some recipients were rejected.
     """
     message = _message(alert, settings)
-    server = _connect(settings, timeout)
+    server = _connect(settings)
     try:
         if settings.user is not None and settings.password is not None:
             server.login(settings.user.get_secret_value(), settings.password.get_secret_value())
@@ -165,8 +161,8 @@ def _message(alert: Alert, settings: EmailSettings) -> MIMEText:
     return message
 
 
-def _connect(settings: EmailSettings, timeout: float) -> smtplib.SMTP:
-    host, port = settings.host, settings.port
+def _connect(settings: EmailSettings) -> smtplib.SMTP:
+    host, port, timeout = settings.host, settings.port, TIMEOUT_SECONDS
     if settings.security is Security.PLAIN:
         return smtplib.SMTP(host, port, _GREETING, timeout)
     context = ssl.create_default_context(cafile=settings.ca_file)
@@ -188,7 +184,7 @@ class _NoRedirects(HTTPRedirectHandler):
         """Treat a redirect as a failure."""
 
 
-def send_webhook(alert: Alert, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
+def send_webhook(alert: Alert, url: str) -> None:
     """Post ``{"text": …}``.
 
     Not with ``requests``: urllib3 below it logs the path of each URL, which is a secret here.
@@ -205,7 +201,7 @@ def send_webhook(alert: Alert, url: str, timeout: float = TIMEOUT_SECONDS) -> No
     request = Request(url, body, {"Content-Type": "application/json", "User-Agent": "ml-assets"})
     opener = build_opener(_NoRedirects, HTTPSHandler(context=context))
     try:
-        with opener.open(request, timeout=timeout) as response:
+        with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
             assert isinstance(response, HTTPResponse)
             response.read(1000)
     except HTTPError as error:

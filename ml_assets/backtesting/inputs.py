@@ -200,16 +200,13 @@ class BacktestModel:
         A family's tuned parameters are used only if they were chosen without the test month and
         later ones; the champion's are always used.
         """
-        if self.kind == "champion" or (self.tuned is not None and not self._known(test)):
-            return {**self.defaults, **(self.tuned or {})}
-        return dict(self.defaults)
+        return {**self.defaults, **(self.tuned or {})} if self._tuned(test) else {**self.defaults}
 
     def parameter_source(self, test: Month) -> Literal["tuned", "default", "none"]:
         """Return which parameters :meth:`parameters_for` returns."""
         if self.kind == "baseline":
             return "none"
-        tuned = self.kind == "champion" or (self.tuned is not None and not self._known(test))
-        return "tuned" if tuned else "default"
+        return "tuned" if self._tuned(test) else "default"
 
     def leaked(self, test: Month) -> bool:
         """Whether the parameters in use were chosen with the test month or a later one."""
@@ -226,6 +223,9 @@ class BacktestModel:
         ]
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _tuned(self, test: Month) -> bool:
+        return self.kind == "champion" or (self.tuned is not None and not self._known(test))
 
     def _known(self, test: Month) -> bool:
         return self.newest_month is None or self.newest_month >= test

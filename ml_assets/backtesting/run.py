@@ -191,8 +191,10 @@ class BacktestRunner:
             if (digest := self._inputs(fold, model)) not in entries
         }
         train, test = self._months.train(fold), self._months.test(fold)
-        for digest, entry in self._compute(fold, missing, train, test):
-            entries[digest] = entry
+        for digest, predicted in _predictions(fold, missing, train, test, self._months.seed):
+            entries[digest] = _entry(
+                fold, missing[digest], digest, len(train), test[TARGET.name], predicted
+            )
         return self.cached(fold, entries)
 
     def _inputs(self, fold: Fold, model: BacktestModel) -> str:
@@ -202,19 +204,6 @@ class BacktestRunner:
             [months.versions[month] for month in (*fold.train, fold.test)],
             [months.max_rows, months.seed],
         )
-
-    def _compute(
-        self,
-        fold: Fold,
-        missing: Mapping[str, BacktestModel],
-        train: pd.DataFrame,
-        test: pd.DataFrame,
-    ) -> Iterator[tuple[str, BacktestEntry]]:
-        for digest, predicted in _predictions(fold, missing, train, test, self._months.seed):
-            yield (
-                digest,
-                _entry(fold, missing[digest], digest, len(train), test[TARGET.name], predicted),
-            )
 
 
 def _predictions(

@@ -84,7 +84,9 @@ class FolderSource:
             name = published_filename(self.taxi, month)
             found = self._listed(filesystem, entries, name)
             if found is not None:
-                location = _shown(filesystem, entries[name]["name"])
+                location = entries[name]["name"]
+                if not isinstance(filesystem, LocalFileSystem):
+                    location = without_credentials(filesystem.unstrip_protocol(location))
                 available[month] = PublishedMonth(
                     month,
                     self.taxi,
@@ -211,9 +213,3 @@ class FolderSource:
             raise SourceUnavailable(
                 f"{location} could not be read ({error_text(error, self._folder)}); {OTHER_SOURCES}"
             ) from error
-
-
-def _shown(filesystem: AbstractFileSystem, path: str) -> str:
-    if isinstance(filesystem, LocalFileSystem):
-        return path
-    return without_credentials(filesystem.unstrip_protocol(path))

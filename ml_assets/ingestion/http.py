@@ -4,8 +4,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -247,12 +245,7 @@ def _receive(
 
 @contextmanager
 def _network_failures(address: str) -> Iterator[None]:
-    """Convert network errors to transient and permanent failures.
-
-    Raises:
-        TransientError: A connection was refused, closed or timed out.
-        SourceUnavailable: An invalid address or redirect, for which retries are useless.
-    """
+    """Convert network errors to TransientError, or SourceUnavailable if a retry is useless."""
     try:
         yield
     except (
@@ -269,12 +262,7 @@ def _network_failures(address: str) -> Iterator[None]:
 
 
 def _check_status(response: requests.Response, location: str) -> None:
-    """Require status 200.
-
-    Raises:
-        TransientError: A transient status, such as 429 or 503.
-        SourceUnavailable: Any other, such as 401.
-    """
+    """Require status 200; raise TransientError for one such as 503, else SourceUnavailable."""
     status = response.status_code
     if status == 200:
         return
@@ -301,19 +289,10 @@ def _total_bytes(response: requests.Response) -> int | None:
 
 
 def _retry_after_seconds(headers: Mapping[str, str]) -> float:
-    value = headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value)
-    at = _time(value)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds()) if at else 0.0
-
-
-def _time(text: str | None) -> datetime | None:
     try:
-        time = parsedate_to_datetime(text) if text else None
-    except ValueError:  # not a date
-        return None
-    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time
+        return urllib3.Retry().parse_retry_after(headers.get("Retry-After", ""))
+    except urllib3.exceptions.InvalidHeader:
+        return 0.0
 
 
 def _root_cause(error: BaseException) -> BaseException:

@@ -9,14 +9,11 @@ from ml_assets.trips.month import Month
 from ml_assets.trips.month_limits import MonthLimits
 
 
-def open_source(
-    trips: str, taxi: str, rows_scale: float = 1.0, max_month_rows: int | None = None
-) -> TripSource:
+def open_source(trips: str, taxi: str, max_month_rows: int | None = None) -> TripSource:
     """Return the source that ``ML_ASSETS_TRIPS`` names, without any network access.
 
     Args:
         trips: ``sample``, ``tlc``, an ``http(s)://`` URL, or any folder or URL that fsspec opens.
-        rows_scale: size of the sample's months, as a share of the default; sample only.
         max_month_rows: maximum number of rows per month; by default that of the taxi.
 
     Raises:
@@ -29,7 +26,7 @@ def open_source(
     if value == "sample":
         from ml_assets.ingestion.sample import SampleSource
 
-        return SampleSource(taxi, rows_scale)
+        return SampleSource(taxi)
     if value == "tlc" or value.startswith(("http://", "https://")):
         from ml_assets.ingestion.http import TLC_URL, HttpSource
 

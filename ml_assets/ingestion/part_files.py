@@ -64,7 +64,12 @@ def join_parts(parts: Sequence[Path], file: BinaryIO, limits: MonthLimits) -> No
                 file.write(chunk)
         return
     schema = _common_schema(parts, schemas)
-    records = _RECORDS.dump_json([_record(part) for part in parts])
+    records = _RECORDS.dump_json(
+        [
+            PartRecord(name=part.name, size_bytes=part.stat().st_size, sha256=checksum(part))
+            for part in parts
+        ]
+    )
     with pq.ParquetWriter(
         file, schema.with_metadata({PARTS_KEY: records}), compression="zstd"
     ) as writer:
@@ -171,7 +176,3 @@ def _is_text(kind: pa.DataType) -> bool:
 def _plain_field(field: pa.Field) -> pa.Field:
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     return pa.field(field.name, kind)
-
-
-def _record(part: Path) -> PartRecord:
-    return PartRecord(name=part.name, size_bytes=part.stat().st_size, sha256=checksum(part))

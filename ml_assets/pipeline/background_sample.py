@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ml_assets.pipeline.features import RequestColumns
 
 COUNT = 32
+"""Size of the sample; all trips if there are fewer."""
 _MAX_ROWS_PREDICTED = 5_000
 
 
@@ -61,14 +62,11 @@ class BackgroundSample:
         return {name: getattr(self, name) for name in REQUEST_COLUMNS}
 
 
-def draw_background_sample(
-    pipeline: "Pipeline", trips: "pd.DataFrame", count: int = COUNT
-) -> BackgroundSample:
+def draw_background_sample(pipeline: "Pipeline", trips: "pd.DataFrame") -> BackgroundSample:
     """Draw a background sample from the trips that a pipeline was fitted on.
 
     Args:
         trips: At least one row with the request columns; other columns are ignored.
-        count: Size of the sample; all trips if there are fewer.
     """
     some = trips.iloc[:: -(-len(trips) // _MAX_ROWS_PREDICTED)]
     columns = {
@@ -79,7 +77,7 @@ def draw_background_sample(
     }
     # A stable sort keeps equal predictions in the order of the trips: the same fit, the same rows.
     ordered = np.argsort(pipeline.predict(some[list(REQUEST_COLUMNS)]), kind="stable")
-    count = min(count, len(ordered))
+    count = min(COUNT, len(ordered))
     middles = (2 * np.arange(count) + 1) * len(ordered) // (2 * count)
     chosen = ordered[middles]
     return BackgroundSample(**{name: column[chosen] for name, column in columns.items()})

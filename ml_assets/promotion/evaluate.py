@@ -24,7 +24,6 @@ from ml_assets.evaluation.model_checks import (
 from ml_assets.evaluation.records import (
     ChampionDecision,
     Criterion,
-    IntervalRecord,
     Leaderboard,
     ModelRecord,
     OtherCandidate,
@@ -258,7 +257,9 @@ class Evaluator:
             validation_months=tuple(str(month) for month in training_set.months_in("validation")),
             test_month=self.board.test_month,
             test_rmse=row.test.rmse,
-            interval=None if interval is None else _interval_figures(interval),
+            interval=None
+            if interval is None
+            else IntervalFigures.model_validate(interval, from_attributes=True),
             refit=refit,
             description=describe_fit(refit, training_months),
             caveat=self.board.caveat,
@@ -338,12 +339,6 @@ def ensure_registered(client: MlflowClient, name: str, version: ModelVersion) ->
     described = describe_version(version)
     number = register(client, name, version.source, version.run_id, tags, described)
     return version.model_copy(update={"version": number})
-
-
-def _interval_figures(interval: IntervalRecord) -> IntervalFigures:
-    return IntervalFigures(
-        nominal=interval.nominal, coverage=interval.coverage, mean_width=interval.mean_width
-    )
 
 
 def _logged_at(row: ModelRecord) -> str:

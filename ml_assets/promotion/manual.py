@@ -101,11 +101,7 @@ def require_possible(registry: Registry, dataset: str, version: str | None) -> M
 
 
 def _require_same_trips(serving: ModelVersion | None, dataset: str) -> None:
-    """Check that a champion of real trips is only replaced by a version of the same dataset.
-
-    Raises:
-        OverrideRejected: The champion's dataset is not that of the current settings.
-    """
+    """Check that a champion of real trips is only replaced by a version of the same dataset."""
     if serving is None or serving.synthetic or not serving.dataset:
         return
     if serving.dataset != dataset:
@@ -123,11 +119,7 @@ def _target(
     serving: ModelVersion | None,
     dataset: str,
 ) -> ModelVersion:
-    """Find the version to promote; the previous champion without a number.
-
-    Raises:
-        OverrideRejected: It does not exist, is the champion already, or is of another dataset.
-    """
+    """Find the version to promote; the previous champion without a number."""
     if version is None:
         if serving is None:
             raise OverrideRejected(
@@ -188,11 +180,7 @@ def _others(client: MlflowClient, name: str, dataset: str) -> list[str]:
 
 
 def _require_servable(name: str, target: ModelVersion) -> None:
-    """Load the version as the service would, and check its predictions.
-
-    Raises:
-        OverrideRejected: It cannot be served; the message has the reason.
-    """
+    """Load the version as the service would, and check its predictions."""
     try:
         pipeline = load_verified(name, target)
         found = predictions_in_range(probe_predictions(pipeline))

@@ -150,10 +150,9 @@ _BOOSTING_LIBRARIES = ("xgboost", "lightgbm", "catboost")
 
 
 def _requirements(types: list[str]) -> list[str]:
-    """Return the requirements for loading a pipeline; MLflow would spend seconds inferring them.
+    """Return the requirements of types; MLflow would spend seconds inferring them.
 
-    Args:
-        types: Types in the pipeline; a boosting library is large and only needed by its own models.
+    A boosting library is large and only needed by its own models.
     """
     packages = ["scikit-learn", "pandas", "numpy", "scipy", "skops", "orjson"]
     held = {name.partition(".")[0] for name in types}

@@ -77,7 +77,8 @@ def export(version: ModelVersion, name: str, folder: Path) -> Path:
             )
             (made / RECORD_FILE).write_text(record.model_dump_json(indent=1), encoding="utf-8")
             for file in made.iterdir():
-                _to_disk(file)
+                with open(file, "rb+") as written:
+                    os.fsync(written.fileno())
             _put(made, final)
     return final
 
@@ -99,8 +100,3 @@ def _put(made: Path, final: Path) -> None:
     except OSError:
         if not is_complete(final):  # else another process was faster
             raise
-
-
-def _to_disk(file: Path) -> None:
-    with open(file, "rb+") as written:
-        os.fsync(written.fileno())

@@ -115,12 +115,12 @@ def list_versions(client: MlflowClient, name: str, dataset: str | None = None) -
     return ", ".join(named) or "none; train first with `ml-assets run`"
 
 
-def promote_command(client: MlflowClient, name: str, dataset: str | None = None) -> str | None:
+def promote_command(client: MlflowClient, name: str) -> str | None:
     """Return the command that promotes a registered version; None when there is no version.
 
     It names the last champion if that is known, else the newest version.
     """
-    versions = versions_of(client, name, dataset)
+    versions = versions_of(client, name)
     if not versions:
         return None
     numbers = [entry.version for entry in versions]

@@ -125,7 +125,8 @@ def reproduce(
     recorded = load_training_record(client, name, which)
     now = _as_stored(store, recorded)
     registered = _registered(recorded)
-    test_trips = _requests(store, now, max_requests)
+    test_trips = load_trips(store, now, "test")
+    test_trips = test_trips.iloc[:: -(-len(test_trips) // max_requests)]
     begun = time.perf_counter()
     try:
         fitted = _fitted_again(recorded, store, now, registered)
@@ -210,12 +211,6 @@ def _registered(recorded: TrainingRecord) -> Pipeline:
             f"there is nothing to compare with ({error_text(error)}): use the code "
             f"that registered it ({recorded.code_version or 'unknown'})"
         ) from error
-
-
-def _requests(store: TripStore, now: TrainingSet, limit: int) -> pd.DataFrame:
-    """Return every n-th trip of the test month, the same each time."""
-    test_trips = load_trips(store, now, "test")
-    return test_trips.iloc[:: -(-len(test_trips) // limit)]
 
 
 def _fitted_again(

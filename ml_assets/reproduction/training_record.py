@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,7 @@ def load_training_record(client: MlflowClient, name: str, which: str) -> Trainin
             f"the training record of version {version.version} of {name} in MLflow (run "
             f"{version.run_id or 'unknown'}) cannot be read ({error_text(error)})"
         ) from error
-    kept = _kept_record(client, run)
+    kept, params = _kept_record(client, run), with_present_names(run.data.params)
     parameters = kept["record"]["parameters"] if kept else run.data.params
     if version.model == UNKNOWN_MODEL:
         version = version.model_copy(update={"model": run.data.tags.get("model", UNKNOWN_MODEL)})
@@ -95,16 +94,12 @@ def load_training_record(client: MlflowClient, name: str, which: str) -> Trainin
         registered_model=name,
         version=version,
         parameters=_of_family(family, parameters, as_text=kept is None),
-        seed=int(run.data.params["seed"]),
-        refit_on_validation=_refit_on_validation(run.data.params),
+        seed=int(params["seed"]),
+        refit_on_validation=str(params.get("refit_on_validation")) != "False",
         training_set=training_set,
         code_version=run.data.tags.get("code_version", ""),
         environment=Environment.model_validate(kept["environment"]) if kept else None,
     )
-
-
-def _refit_on_validation(params: Mapping[str, str]) -> bool:
-    return str(with_present_names(params).get("refit_on_validation")) != "False"
 
 
 def champion_parameters_of(

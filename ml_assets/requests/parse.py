@@ -111,7 +111,7 @@ def parse_request(fields: object, now: datetime | None = None) -> Request | Inva
     pickup = _pickup(given.get("pickup_datetime"), here)
     stated = given.get("passenger_count")
     passengers = None if stated is None else _whole("passenger_count", stated)
-    unknown = passengers is None and _is_missing(stated)
+    unknown = passengers is None and _stated(stated) is None
     if (
         pickup_zone is None
         or dropoff_zone is None
@@ -201,8 +201,8 @@ def _miles(value: Any) -> float | None:
 
 
 def _pickup(value: Any, here: datetime) -> datetime | None:
-    text = as_text(value)
-    if text is None or is_blank(text):
+    text = _stated(value)
+    if text is None:
         return here
     time = read_time(text)
     inside = time is not None and EARLIEST_PICKUP <= time <= here + _DAYS_AHEAD
@@ -214,9 +214,10 @@ def _wrapper(given: Mapping[Any, Any]) -> str | None:
     return next((str(key) for key, value in given.items() if isinstance(value, dict | list)), None)
 
 
-def _is_missing(value: Any) -> bool:
+def _stated(value: Any) -> str | None:
+    """Return a value as text; None for a missing or blank one."""
     text = as_text(value)
-    return text is None or is_blank(text)
+    return None if text is None or is_blank(text) else text
 
 
 def _invalid_request(errors: list[FieldError], names: MatchedNames | None) -> InvalidRequest:
@@ -229,7 +230,6 @@ def _invalid_request(errors: list[FieldError], names: MatchedNames | None) -> In
 
 
 def _field_error(field: str, value: Any) -> FieldError:
-    text = as_text(value)
-    if text is None or is_blank(text):
-        return FieldError(field, missing(field))
-    return FieldError(field, wrong(field, text[:SHOWN_CHARACTERS]))
+    text = _stated(value)
+    reason = missing(field) if text is None else wrong(field, text[:SHOWN_CHARACTERS])
+    return FieldError(field, reason)

@@ -146,11 +146,7 @@ def _as_rows(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def _values(name: str, column: Any) -> list[Any]:
-    """Return the values of a column, as text if they are times beyond Python's range.
-
-    Raises:
-        RequestFileError: Such times are within lists or structs.
-    """
+    """Return the values of a column, as text if they are times beyond Python's range."""
     try:
         return list(column.to_pylist())
     except (OverflowError, ValueError):

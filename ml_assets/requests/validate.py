@@ -82,15 +82,6 @@ class CheckedRequests:
     reasons: pl.Series
 
 
-def latest_pickup(now: datetime | None = None) -> datetime:
-    """Return the latest valid pick-up time, New York wall time.
-
-    Args:
-        now: Current time with UTC offset; by default that of the system clock.
-    """
-    return new_york_time(now) + timedelta(days=PICKUP_DAYS_AHEAD)
-
-
 def missing(field: str) -> str:
     """Return the reason for a missing field."""
     return f"{field} is missing: it must be {RULES[field]}"

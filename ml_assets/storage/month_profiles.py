@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from ml_assets.config.code_version import DATA, code_digest
 from ml_assets.secrets import error_text
+from ml_assets.storage import filesystem
 from ml_assets.storage.atomic import write_text
 from ml_assets.storage.trip_store import CorruptMonth, Lineage, MonthNotFound, TripStore
 from ml_assets.trips.month import Month
@@ -159,10 +160,9 @@ def _footer_digest(path: str) -> str:
 
 def _read(path: str) -> _StoredProfile | None:
     """Return a cached profile; None when there is none, or other code wrote it."""
-    file_system, place = fsspec.core.url_to_fs(path)
-    if not file_system.exists(place):
+    if not filesystem.exists(path):
         return None
     try:
-        return _StoredProfile.model_validate_json(file_system.cat_file(place))
+        return _StoredProfile.model_validate_json(filesystem.read_bytes(path))
     except ValidationError:
         return None  # recomputed and written again

@@ -36,7 +36,8 @@ def new_database(database: Path) -> Iterator[Path]:
             with closing(sqlite3.connect(temporary)) as created:
                 created.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             # The journal of a removed database would be replayed into this one.
-            _unlink(database, SIDE_FILES)
+            for ending in SIDE_FILES:
+                Path(f"{database}{ending}").unlink(missing_ok=True)
     finally:
         remove_unfinished(database)
 
@@ -84,8 +85,3 @@ def tables(database: Path) -> set[str]:
     with closing(connect(database)) as connection:
         found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         return {name for (name,) in found}
-
-
-def _unlink(database: Path, endings: tuple[str, ...]) -> None:
-    for ending in endings:
-        Path(f"{database}{ending}").unlink(missing_ok=True)

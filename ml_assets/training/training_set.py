@@ -43,7 +43,10 @@ def build_training_set(
             the remedy.
     """
     months = sorted({*window.train, *window.validation, *window.test})
-    _reject_unusable(months, rejected_months(store, months) if rejected is None else rejected)
+    rejected = rejected_months(store, months) if rejected is None else rejected
+    unusable = [f"{month}: {rejected[month]}" for month in months if month in rejected]
+    if unusable:
+        raise TrainingSetError("unusable for training: " + " | ".join(unusable))
     uses = [
         use
         for role, months in (
@@ -129,12 +132,6 @@ def _load_month(store: TripStore, month: Month, use: MonthSplit) -> "pl.DataFram
             "training_set again, then the models"
         )
     return store.read_table(TABLE, month, COLUMNS)
-
-
-def _reject_unusable(months: Sequence[Month], rejected: Mapping[Month, str]) -> None:
-    unusable = [f"{month}: {rejected[month]}" for month in months if month in rejected]
-    if unusable:
-        raise TrainingSetError("unusable for training: " + " | ".join(unusable))
 
 
 def _uses(store: TripStore, role: Role, months: Sequence[Month]) -> list[MonthSplit]:

@@ -110,7 +110,9 @@ def tune_and_fit(
     if budget.trials > 0:
         with _quiet_optuna():
             study = _open_study(family, encoded, budget, storage, study_name)
-            _enqueue(study, family, parameters)
+            # The warm start, if there is one, and the defaults, unless tried already.
+            for first in (parameters, family.defaults):
+                study.enqueue_trial(dict(first), skip_if_exists=True)
             _optimize(study, family, encoded, budget, threads, on_trial)
         trials = [
             _record(trial) for trial in study.get_trials(deepcopy=False) if trial.datetime_complete
@@ -220,12 +222,6 @@ def _open_study(
     return study
 
 
-def _enqueue(study: optuna.Study, family: ModelFamily, first: dict[str, Any]) -> None:
-    """Queue the warm start, if there is one, and the defaults, unless tried already."""
-    for parameters in (first, family.defaults):
-        study.enqueue_trial(dict(parameters), skip_if_exists=True)
-
-
 def _optimize(
     study: optuna.Study,
     family: ModelFamily,
@@ -299,12 +295,9 @@ def run_trial(
 
 
 def _report_or_prune(trial: optuna.Trial, deadline: float | None, rmse: float, rounds: int) -> None:
-    """Report the validation RMSE in minutes after a number of rounds to the pruner.
+    """Report the validation RMSE, minutes, and stop an unpromising trial or one past the deadline.
 
-    Raises:
-        optuna.TrialPruned: The trial is unpromising, or past the deadline (``time.monotonic()``).
-            The deadline does not stop a trial before another one has completed, so that the study
-            has a result.
+    The deadline stops no trial before another one has completed, so that the study has a result.
     """
     if rounds % _REPORT_EVERY:
         return

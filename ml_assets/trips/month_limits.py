@@ -95,13 +95,10 @@ def check_pages(path: Path, columns: Collection[str], limits: MonthLimits) -> No
                 if values > limits.rows:
                     raise _too_large(f"a page of {chunk.column} has {values:,} values", limits)
                 sizes[chunk.column] += size
-                _check_size(chunk.column, sizes[chunk.column], limits)
-
-
-def _check_size(name: str, size: int, limits: MonthLimits) -> None:
-    if size > limits.column_bytes:
-        size_found = f"column {name} takes {size:,} bytes when it is decoded"
-        raise _too_large(size_found, limits, f"{limits.column_bytes:,} bytes for ")
+                if sizes[chunk.column] > limits.column_bytes:
+                    found = f"{sizes[chunk.column]:,} bytes when it is decoded"
+                    limit = f"{limits.column_bytes:,} bytes for "
+                    raise _too_large(f"column {chunk.column} takes {found}", limits, limit)
 
 
 def _too_large(size: str, limits: MonthLimits, limit: str = "") -> MonthTooLarge:

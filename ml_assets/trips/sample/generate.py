@@ -170,7 +170,8 @@ def published_layout(month: Month, taxi: str) -> pa.Schema:
     if month >= CONGESTION_RELIEF:
         names.append("cbd_congestion_fee")
     narrow = month >= _NARROW_TYPES
-    fields = [pa.field(_spelling(name, narrow), _type(name, taxi, narrow)) for name in names]
+    spelling = {"airport_fee": "Airport_fee"} if narrow else {}
+    fields = [(spelling.get(name, name), _type(name, taxi, narrow)) for name in names]
     return pa.schema(fields, metadata=SAMPLE_METADATA)
 
 
@@ -192,10 +193,6 @@ def arrow_column(
     if arrow_type == pa.string():
         buffers.insert(1, pa.py_buffer(np.arange(count + 1, dtype=np.int32)))
     return pa.Array.from_buffers(arrow_type, count, buffers).cast(kind)
-
-
-def _spelling(name: str, narrow: bool) -> str:
-    return "Airport_fee" if name == "airport_fee" and narrow else name
 
 
 def _type(name: str, taxi: str, narrow: bool) -> pa.DataType:
