@@ -106,6 +106,19 @@ class Project:
             raise_on_error=False,
         )
 
+    def run_checks(self, *assets: str) -> dict[str, dg.AssetCheckEvaluation]:
+        """Run only the checks of these assets, without the service; return the results by name."""
+        checks = dg.AssetSelection.checks_for_assets(*(dg.AssetKey(name) for name in assets))
+        job = dg.define_asset_job(
+            "checks_alone", selection=checks - dg.AssetSelection.checks(SERVICE_CHECK)
+        )
+        definitions = dg.Definitions.merge(self.definitions, dg.Definitions(jobs=[job]))
+        return evaluations(
+            definitions.resolve_job_def("checks_alone").execute_in_process(
+                instance=self.instance, raise_on_error=False
+            )
+        )
+
     def metadata(self, asset: str, partition: str | None = None) -> dict[str, Any]:
         """Metadata of an asset's newest materialization, by name."""
         records = self.instance.fetch_materializations(
@@ -118,6 +131,14 @@ class Project:
         materialization = records[0].asset_materialization
         assert materialization is not None
         return {name: entry.value for name, entry in materialization.metadata.items()}
+
+
+def evaluations(run: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    """Return the results of a run's checks, by ``asset.check``."""
+    return {
+        f"{found.asset_key.to_user_string()}.{found.check_name}": found
+        for found in run.get_asset_check_evaluations()
+    }
 
 
 @contextmanager

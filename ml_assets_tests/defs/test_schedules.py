@@ -19,7 +19,7 @@ from ml_assets.serving.request_log.writer import RequestLog
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.defs.ticks import evaluate, left_in_progress, months_of
-from ml_assets_tests.project import Project, settings_for
+from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.promotion.made_decisions import decision_on
 from ml_assets_tests.published_months import publish
 from ml_assets_tests.serving.request_log.logged_requests import one
@@ -38,8 +38,8 @@ def published(tmp_path):
 
 @pytest.fixture
 def project(tmp_path, published):
-    with dg.instance_for_test() as instance:  # on disk, which schedules insist on
-        yield Project(settings_for(tmp_path / "home", published), instance)
+    with open_project(settings_for(tmp_path / "home", published)) as project:
+        yield project
 
 
 def tick(project, name, at=AT):
@@ -81,8 +81,7 @@ def test_a_source_that_is_down_is_a_skip_with_its_reason(project, published):
 def test_only_new_months_of_the_sample_are_ingested(tmp_path):
     settings = settings_for(tmp_path, ML_ASSETS_FIRST_MONTH="2023-05")
     october = datetime(2023, 10, 5, 10, tzinfo=UTC)
-    with dg.instance_for_test() as instance:
-        project = Project(settings, instance)
+    with open_project(settings) as project:
         schedule = project_schedules(settings, lambda: october)[0]
         assert evaluate(project, schedule, october)[0] == []
         assert project.ingest("2023-05", "2023-05").success

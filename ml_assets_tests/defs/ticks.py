@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 
 from ml_assets.defs.operations.run_outcomes import RUN_KEY_TAG
 from ml_assets.defs.resources import project_resources
@@ -49,11 +50,13 @@ def evaluate(
 ) -> tuple[list[dg.RunRequest], str | None]:
     """Return the run requests of a schedule's tick, or why it skips."""
     with dg.build_schedule_context(
-        instance=project.instance,
         scheduled_execution_time=at,
         resources=project_resources(project.settings),
         repository_def=project.definitions.get_repository_def(),
     ) as context:
+        # Given to the builder, it would have to be on disk, and be opened again at every tick.
+        context._instance = project.instance  # type: ignore[assignment]
+        context._instance_ref = InstanceRef.from_dir(".")  # any; it must be set
         result = schedule.evaluate_tick(context)
     return list(result.run_requests or []), result.skip_message
 

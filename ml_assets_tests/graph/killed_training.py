@@ -58,8 +58,15 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "recording the model": before_the_record_is_in_place(f"{FAMILY}_model"),
     "ranking": before_the_record_is_in_place("model_leaderboard"),
 }
-TRACKING = ("tuning", "logging a trial", "logging the model", "recording the model")
-"""The points at which an MLflow run is open."""
+RUNNING = {
+    "choosing months": 0,
+    "tuning": 1,
+    "logging a trial": 2,
+    "logging the model": 1,
+    "recording the model": 1,
+    "ranking": 0,
+}
+"""Number of MLflow runs that are open then: that of the model, and perhaps that of a trial."""
 
 
 def work(moment: str, environment: Mapping[str, str]) -> None:

@@ -54,8 +54,8 @@ def die_when(
     return called
 
 
-def killed(work: Callable[..., None], log: Path, *arguments: Any) -> None:
-    """Run work in a process that must be killed on the way."""
+def killed(work: Callable[..., None], log: Path, *arguments: Any) -> int | None:
+    """Run work in a process that must be killed on the way, and return its PID."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=_logged, args=(work, log, arguments))
@@ -65,6 +65,7 @@ def killed(work: Callable[..., None], log: Path, *arguments: Any) -> None:
         process.kill()
     output = log.read_text()[-3000:]
     assert process.exitcode == -signal.SIGKILL, f"it ended as {process.exitcode}: {output}"
+    return process.pid
 
 
 def _logged(work: Callable[..., None], log: Path, arguments: tuple[Any, ...]) -> None:

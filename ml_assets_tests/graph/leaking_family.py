@@ -1,4 +1,4 @@
-"""``python -m ml_assets_tests.graph.leaking_family HOME``: a family that reads stored months.
+"""``python -m ml_assets_tests.graph.leaking_family HOME TRIPS FOLDER``: a family that reads stored months.
 
 During its fit it opens stored months, the test month among them, and memorizes their durations;
 neither its record nor its configuration shows it. It runs in a process of its own, since the
@@ -6,7 +6,6 @@ families are read when the graph is assembled.
 """
 
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +25,8 @@ from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families import FAMILIES, ModelFamily
 from ml_assets.trips.month import Month
 from ml_assets.trips.target import TARGET
-from ml_assets_tests.published_months import publish, published_month
+from ml_assets_tests.published_months import publish
 
-ROWS = 400
 MONTHS = [Month(2023, number) for number in range(1, 5)]
 TEST_MONTH = MONTHS[-1]
 READS: dict[str, list[Month]] = {
@@ -100,22 +98,19 @@ WITH_MEMORY = ModelFamily(
 )
 
 
-def main(root: Path) -> None:
+def main(trained: Path, published: Path, root: Path) -> None:
     FAMILIES[WITH_MEMORY.name] = WITH_MEMORY
-    from ml_assets_tests.project import open_project, settings_for
+    from ml_assets_tests.published_home import PublishedHome
 
-    trips, honest = root / "published", root / "honest"
-    for month in MONTHS:
-        publish(trips, month, published_month(month, ROWS))
-    with open_project(settings_for(honest, trips)) as project:
-        assert project.ingest("2023-01", "2023-03").success
-        assert project.train(("linear_regression",)).success
+    honest = PublishedHome(trained, published).copy(root / "honest")
+    publish(honest.trips, TEST_MONTH)
+    with honest.open() as project:
         assert project.ingest(str(TEST_MONTH), str(TEST_MONTH)).success
     decisions = {}
     for number, (reads, months) in enumerate(READS.items()):
-        READING.home = shutil.copytree(honest, root / f"home_{number}")
-        READING.months = months
-        with open_project(settings_for(READING.home, trips)) as project:
+        copy = honest.copy(root / str(number))
+        READING.home, READING.months = copy.home, months
+        with copy.open() as project:
             decisions[reads] = decided(project)
     print(json.dumps(decisions))
 
@@ -151,4 +146,4 @@ def serving(project: Any) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*(Path(argument) for argument in sys.argv[1:]))

@@ -1,12 +1,13 @@
 """Kills during training: the old champion serves, and the next run finishes."""
 
+import dagster as dg
 import pytest
 from pydantic import BaseModel
 
 from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.cli.calling import call
-from ml_assets_tests.graph.killed_training import FAMILY, MOMENTS, TRACKING, TRAIN, work
+from ml_assets_tests.graph.killed_training import FAMILY, MOMENTS, RUNNING, TRAIN, work
 from ml_assets_tests.graph.killing import aged, killed, leftovers
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_home import MONTHS, PublishedHome
@@ -18,6 +19,9 @@ RECORDS: dict[str, type[BaseModel]] = {
 }
 
 
+GONE = "was still in progress, but its process is gone: it is marked as failed"
+
+
 @pytest.fixture(scope="module")
 def ingested(good_home, tmp_path_factory) -> PublishedHome:
     """The home with all published months ingested."""
@@ -27,27 +31,32 @@ def ingested(good_home, tmp_path_factory) -> PublishedHome:
     return home
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_after_a_kill_during_training_the_next_run_finishes(
-    ingested, tmp_path, monkeypatch, capsys, moment
-):
+def test_after_kills_during_training_the_next_run_finishes(ingested, tmp_path, monkeypatch, capsys):
+    """Each run goes on after the kill of the one before, and is killed at a later moment itself."""
     home = ingested.copy(tmp_path)
     champion, before = home.champion(), home.decisions()
-    killed(work, tmp_path / "log", moment, home.environment)
-    assert home.champion() == champion
-    assert home.decisions() == before
-    assert ("RUNNING" in home.tracked()) is (moment in TRACKING), "it died at another moment"
-    records = RecordStore(str(home.home), "green")
-    for asset, kind in RECORDS.items():
-        records.find(asset, kind)  # the old, the new or none, but never half of one
-    aged(home.home)
+    pids = []
+    for moment in MOMENTS:
+        log = tmp_path / moment
+        pids.append(killed(work, log, moment, home.environment))
+        assert (GONE in log.read_text()) is (len(pids) > 1)
+        assert home.champion() == champion
+        assert home.decisions() == before
+        assert home.tracked().count("RUNNING") == RUNNING[moment], moment
+        records = RecordStore(str(home.home), "green")
+        for asset, kind in RECORDS.items():
+            records.find(asset, kind)  # the old, the new or none, but never half of one
+        aged(home.home)
+        with dg.DagsterInstance.from_config(str(home.home / "dagster")) as instance:
+            newest = instance.get_runs(limit=len(pids) + 1)
+            assert newest[0].status == dg.DagsterRunStatus.STARTED
 
     again = call(monkeypatch, capsys, TRAIN, home.environment)
     assert again.status == 0, again.err
-    assert "its process is gone: it is marked as failed" in again.err
+    assert GONE in again.err
     statuses = home.tracked()
     assert "RUNNING" not in statuses
-    assert ("FAILED" in statuses) is (moment in TRACKING)
+    assert "FAILED" in statuses
     made = home.decisions()
     assert len(made) == len(before) + 1
     assert made[-1].applied
@@ -55,3 +64,10 @@ def test_after_a_kill_during_training_the_next_run_finishes(
     assert made[-1].test_month == str(MONTHS[-1])
     assert home.champion() == made[-1].registry_version
     assert leftovers(home.home) == []
+    with dg.DagsterInstance.from_config(str(home.home / "dagster")) as instance:
+        failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+        last = [instance.all_logs(run.run_id)[-1].message for run in reversed(failed)]
+        assert instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])) == []
+    assert len(last) == len(pids)
+    for pid, message in zip(pids, last, strict=True):
+        assert f"pid {pid}" in message

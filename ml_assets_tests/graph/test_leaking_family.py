@@ -17,11 +17,11 @@ LEAKS = {
 
 
 @pytest.fixture(scope="module")
-def decided(tmp_path_factory):
+def decided(trained_home, tmp_path_factory):
     """The decision on the family, by the months that it read during the fit."""
     command = [sys.executable, "-W", "ignore", "-m", "ml_assets_tests.graph.leaking_family"]
     answer = subprocess.run(
-        [*command, str(tmp_path_factory.mktemp("leaking"))],
+        [*command, trained_home.home, trained_home.trips, tmp_path_factory.mktemp("leaking")],
         cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr[-2000:]

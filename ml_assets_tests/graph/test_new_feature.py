@@ -11,10 +11,7 @@ import pandas as pd
 import polars as pl
 
 from ml_assets.registry.loading import load_model
-from ml_assets.trips.month import Month
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment
-from ml_assets_tests.project import open_project, settings_for
-from ml_assets_tests.published_months import publish, published_month
 from ml_assets_tests.training.sample_trips import trips_of
 
 ADDED = """    Feature("night", "Whether it is before five.", lambda request: request.minute_of_day < 300),
@@ -33,27 +30,25 @@ def changed_package(folder):
     return folder
 
 
-def test_a_champion_from_before_a_feature_was_added_predicts_the_same(tmp_path):
-    home, trips, requests = (tmp_path / name for name in ("home", "published", "asked.parquet"))
+def test_a_champion_from_before_a_feature_was_added_predicts_the_same(ingested_home, tmp_path):
+    home, requests = ingested_home.copy(tmp_path), tmp_path / "requests.parquet"
     columns = ["PULocationID", "DOLocationID", "trip_distance", "pickup_datetime"]
     frame = trips_of(3)[columns].head(20).astype({"PULocationID": int, "DOLocationID": int})
     pl.from_pandas(frame).write_parquet(requests)
-    for number in (1, 2, 3):
-        publish(trips, Month(2023, number), published_month(Month(2023, number), rows=600))
-    with open_project(settings_for(home, trips)) as project:
-        assert project.ingest("2023-01", "2023-03").success
+    with home.open() as project:
         assert project.train(("extra_trees",)).success
         mlflow.set_tracking_uri(project.settings.tracking_uri)
         client = mlflow.MlflowClient(project.settings.tracking_uri)
         before = load_model(client, "taxi-trip-duration").pipeline.predict(frame).tolist()
     code = changed_package(tmp_path / "code")
     made = subprocess.run(
-        [sys.executable, "-m", "ml_assets_tests.graph.with_a_new_feature", home, trips, requests],
+        [sys.executable, "-m", "ml_assets_tests.graph.with_a_new_feature", home.home, home.trips,
+         requests],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         env={**inherited_environment(), "PYTHONPATH": f"{code}{os.pathsep}{REPOSITORY}"},
-    )
+    )  # fmt: skip
     assert made.returncode == 0, made.stderr[-3000:]
     found = json.loads(made.stdout.splitlines()[-1])
     assert found["columns"] == [32, 33]

@@ -27,11 +27,16 @@ def published(tmp_path):
 def test_a_champion_of_published_trips_replaces_the_sample_s_and_is_not_replaced_by_it(
     tmp_path, published
 ):
-    def champion_after(trips, taxi="green", **config):
+    def champion_after(trips, taxi="green", train=True, **config):
+        """Return the decision on trips, new ones or those already trained on."""
         settings = settings_for(tmp_path / "home", trips, ML_ASSETS_TAXI=taxi)
         with open_project(settings) as project:
-            assert project.ingest(*MONTHS).success
-            assert project.train(champion_model=config).success
+            if train:
+                assert project.ingest(*MONTHS).success
+                assert project.train().success
+            else:
+                steps = {"champion_model": {"config": config}}
+                assert project.run("train_models", steps, ["champion_model"]).success
             dataset = taxi if trips == published else f"sample_{taxi}"
             found = DecisionLog(settings.home, dataset).newest()
             return found, project.metadata("champion_model")
@@ -40,12 +45,12 @@ def test_a_champion_of_published_trips_replaces_the_sample_s_and_is_not_replaced
     assert (first.promoted, first.dataset) == (True, "sample_green")
     real, shown = champion_after(published)  # as after the demo, followed by published trips
     assert (real.promoted, real.dataset, shown["trips"]) == (True, "green", "green")
-    again, shown = champion_after("sample")
+    again, shown = champion_after("sample", train=False)
     assert not again.promoted
     assert again.registry_version == real.registry_version
     assert (again.synthetic, shown["trips"]) == (False, "green")
     assert "another ML_ASSETS_HOME or MLFLOW_TRACKING_URI" in again.reason
     other, _ = champion_after(published, "yellow")
     assert (other.promoted, other.registry_version) == (False, real.registry_version)
-    decision, _ = champion_after(published, "yellow", replace_other_dataset=True)
+    decision, _ = champion_after(published, "yellow", train=False, replace_other_dataset=True)
     assert (decision.promoted, decision.dataset) == (True, "yellow")

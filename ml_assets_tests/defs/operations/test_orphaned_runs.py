@@ -2,11 +2,10 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 
 import dagster as dg
@@ -21,13 +20,9 @@ from ml_assets.defs.operations.run_process import (
     RunProcess,
 )
 from ml_assets.defs.operations.run_tags import HOST_TAG, PROCESS_TAG, RUN_TAG
-from ml_assets.trips.month import Month
-from ml_assets_tests.cli.calling import start
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment
-from ml_assets_tests.published_months import publish
 
 TIMEOUT_SECONDS = 120
-MONTHS = ["--first", "2023-01", "--last", "2023-02"]
 
 
 @contextmanager
@@ -84,47 +79,6 @@ def quick(monkeypatch):
     monkeypatch.setattr(run_process, "HEARTBEAT_SECONDS", 0.2)
     for module in (run_process, orphaned_runs):
         monkeypatch.setattr(module, "STALE_HEARTBEAT_SECONDS", 0.5)
-
-
-def test_the_run_of_a_killed_command_is_marked_failed_and_the_next_command_succeeds(tmp_path):
-    home, published = tmp_path / "home", tmp_path / "published"
-    for number in (1, 2):
-        publish(published, Month(2023, number))
-    environment = {"ML_ASSETS_HOME": home, "ML_ASSETS_TRIPS": published}
-    process = start(["run", *MONTHS, "--models", "xgboost", "--trials", "1000"], environment)
-    try:
-        wait_for(lambda: _tracked(home / "mlflow.db") == ["RUNNING"])  # it is in a training step
-        with instance_in(home / "dagster") as instance:
-            (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-            run_id = run.run_id
-            assert fail_orphaned_runs(instance) == []  # it is alive
-            process.kill()
-            process.communicate()
-            assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.STARTED
-    finally:
-        process.kill()
-        process.communicate()
-
-    again = start(["run", *MONTHS, "--models", "linear_regression", "--trials", "0"], environment)
-    _, err = again.communicate(timeout=TIMEOUT_SECONDS)
-    assert again.returncode == 0, err
-    assert err.startswith(f"run {run_id} was still in progress, but its process is gone")
-    with instance_in(home / "dagster") as instance:
-        assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
-        last = [entry.message for entry in instance.all_logs(run_id)][-1]
-        assert f"pid {process.pid}" in last
-        assert instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])) == []
-    assert _tracked(home / "mlflow.db") == ["FAILED", "FINISHED"]
-
-
-def _tracked(store):
-    """Status of every MLflow run in order; empty while the store is being created."""
-    if not store.exists():
-        return []
-    with closing(sqlite3.connect(store)) as database, suppress(sqlite3.OperationalError):
-        found = database.execute("SELECT status FROM runs ORDER BY start_time").fetchall()
-        return [status for (status,) in found]
-    return []
 
 
 WORKER = """
@@ -277,6 +231,7 @@ def test_a_run_that_no_process_claims_fails_after_a_timeout(monkeypatch, status)
 def test_a_run_is_left_alone_unless_its_process_is_known_to_be_dead(ended):
     assert RunProcess.find(os.getpid()).liveness() is Liveness.ALIVE
     for unsure in (
+        RunProcess.find(os.getpid()),
         {},
         {HOST_TAG: ended[HOST_TAG]},
         {PROCESS_TAG: ended[PROCESS_TAG]},

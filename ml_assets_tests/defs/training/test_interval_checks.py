@@ -14,7 +14,7 @@ from ml_assets.registry.registry import CHAMPION, register
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
-from ml_assets_tests.project import Project, open_project, settings_for
+from ml_assets_tests.project import Project, evaluations, open_project, settings_for
 from ml_assets_tests.published_months import publish, published_month
 from ml_assets_tests.training.sample_trips import trips_of
 
@@ -38,23 +38,6 @@ def champion(made) -> Iterator[str]:
     before = mlflow.MlflowClient().get_model_version_by_alias(NAME, CHAMPION)
     yield f"models:/{NAME}/{before.version}"
     mlflow.MlflowClient().set_registered_model_alias(NAME, CHAMPION, before.version)
-
-
-def evaluations(run: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
-    return {
-        f"{found.asset_key.to_user_string()}.{found.check_name}": found
-        for found in run.get_asset_check_evaluations()
-    }
-
-
-def checks_of_champion(project: Project) -> dict[str, dg.AssetCheckEvaluation]:
-    selection = dg.AssetSelection.checks_for_assets(dg.AssetKey("champion_model"))
-    job = dg.define_asset_job("checks_alone", selection=selection)
-    definitions = dg.Definitions.merge(project.definitions, dg.Definitions(jobs=[job]))
-    run = definitions.resolve_job_def("checks_alone").execute_in_process(
-        instance=project.instance, raise_on_error=False
-    )
-    return evaluations(run)
 
 
 def make_champion(pipeline) -> None:
@@ -96,7 +79,7 @@ def test_a_champion_without_intervals_warns_and_keeps_serving(made, champion):
     old = load_pipeline(champion)
     attach_intervals(old, None)
     make_champion(old)
-    found = checks_of_champion(made[0])
+    found = made[0].run_checks("champion_model")
     assert found["champion_model.champion_matches_evaluation"].passed
     check = found["champion_model.interval_coverage"]
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
@@ -108,7 +91,7 @@ def test_too_narrow_intervals_warn_only(made, champion):
     get_intervals(narrow).below *= 0.3
     get_intervals(narrow).above *= 0.3
     make_champion(narrow)
-    found = checks_of_champion(made[0])
+    found = made[0].run_checks("champion_model")
     assert found["champion_model.champion_matches_evaluation"].passed
     check = found["champion_model.interval_coverage"]
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
@@ -117,7 +100,7 @@ def test_too_narrow_intervals_warn_only(made, champion):
 
 def test_a_champion_that_cannot_be_loaded_fails_one_check(made, champion):
     mlflow.MlflowClient().delete_registered_model_alias(NAME, CHAMPION)
-    found = checks_of_champion(made[0])
+    found = made[0].run_checks("champion_model")
     assert not found["champion_model.champion_matches_evaluation"].passed
     assert found["champion_model.interval_coverage"].passed
     assert found["champion_model.interval_coverage"].metadata["verdict"].value == "skip"

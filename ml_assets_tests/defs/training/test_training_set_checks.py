@@ -22,7 +22,7 @@ from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.training_set_checks import no_split_overlap, zone_pair_coverage
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality.finding import Verdict
-from ml_assets_tests.project import Project, open_project, settings_for
+from ml_assets_tests.project import Project, evaluations, open_project, settings_for
 
 MODELS = ("linear_regression", "xgboost")
 RECORDS = ("training_set", "linear_regression_model", "xgboost_model", "model_leaderboard")
@@ -59,22 +59,9 @@ def log(project: Project) -> DecisionLog:
     return DecisionLog(project.settings.home, "sample_green")
 
 
-def evaluations(run: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
-    return {
-        f"{found.asset_key.to_user_string()}.{found.check_name}": found
-        for found in run.get_asset_check_evaluations()
-    }
-
-
 def check_again(project: Project, *assets: str) -> dict[str, dg.AssetCheckEvaluation]:
     """Run only the checks of these assets and return those that did not pass."""
-    selection = dg.AssetSelection.checks_for_assets(*(dg.AssetKey(name) for name in assets))
-    job = dg.define_asset_job("checks_alone", selection=selection)
-    definitions = dg.Definitions.merge(project.definitions, dg.Definitions(jobs=[job]))
-    run = definitions.resolve_job_def("checks_alone").execute_in_process(
-        instance=project.instance, raise_on_error=False
-    )
-    return {name: found for name, found in evaluations(run).items() if not found.passed}
+    return {name: found for name, found in project.run_checks(*assets).items() if not found.passed}
 
 
 def change(project: Project, asset: str, kind: Any, **values: Any) -> None:
