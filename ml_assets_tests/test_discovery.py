@@ -49,11 +49,6 @@ def test_dagster_finds_the_project_by_workspace_yaml(called):
     assert "Validation successful for code location ml_assets" in output
 
 
-def test_dagster_finds_the_assets(called):
-    done = called("dagster", "asset", "list", "-m", "ml_assets.definitions")
-    assert {line.strip() for line in done.stdout.splitlines()} >= asset_names()
-
-
 def test_dg_finds_the_project_and_its_assets(called):
     listed = json.loads(called("dg", "list", "defs", "--json").stdout)
     assert {asset["asset_key"] for asset in listed["assets"]} == asset_names()

@@ -8,25 +8,34 @@ from ml_assets.config.code_version import DATA, MODEL, code_digest
 from ml_assets_tests.conftest import REPOSITORY
 
 
-@pytest.fixture
-def package(tmp_path):
-    """A copy of the package's source that a test may change."""
-    return shutil.copytree(
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    """A copy of the package's source, and its two code versions."""
+    package = shutil.copytree(
         REPOSITORY / "ml_assets",
-        tmp_path / "ml_assets",
+        tmp_path_factory.mktemp("source") / "ml_assets",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
+    return package, versions(package)
 
 
-def changed_by(package, file, change):
-    """Which of the two code versions another text of a file changes."""
-    before = versions(package)
-    path = package / file
-    text = path.read_text()
-    path.write_text(change(text))
-    assert path.read_text() != text
+@pytest.fixture
+def changed_by(copied):
+    """Return which of the two code versions another text of a file changes."""
+    package, before = copied
+    texts = {}
+
+    def changed_by(file, change):
+        path = package / file
+        texts[path] = path.read_text()
+        path.write_text(change(texts[path]))
+        assert path.read_text() != texts[path]
+        return {name for name, digest in versions(package).items() if digest != before[name]}
+
+    yield changed_by
+    for path, text in texts.items():
+        path.write_text(text)
     code_digest.cache_clear()
-    return {name for name, digest in versions(package).items() if digest != before[name]}
 
 
 def versions(package):
@@ -57,8 +66,8 @@ def statement(text):
 @pytest.mark.parametrize(
     "file", ["trips/cleaning.py", "pipeline/features.py", "training/families/default.py"]
 )
-def test_comments_docstrings_and_layout_outdate_nothing(package, file, change):
-    assert changed_by(package, file, change) == set()
+def test_comments_docstrings_and_layout_outdate_nothing(changed_by, file, change):
+    assert changed_by(file, change) == set()
 
 
 @pytest.mark.parametrize(
@@ -66,8 +75,8 @@ def test_comments_docstrings_and_layout_outdate_nothing(package, file, change):
     ["reporting/charts.py", "evaluation/leaderboard.py", "trips/sample/generate.py",
      "trips/quality/volume_rules.py", "storage/trip_store.py", "defs/training/models.py"],
 )  # fmt: skip
-def test_charts_tables_and_whatever_else_outdate_nothing(package, file):
-    assert changed_by(package, file, statement) == set()
+def test_charts_tables_and_whatever_else_outdate_nothing(changed_by, file):
+    assert changed_by(file, statement) == set()
 
 
 @pytest.mark.parametrize(
@@ -75,8 +84,8 @@ def test_charts_tables_and_whatever_else_outdate_nothing(package, file):
     ["trips/cleaning.py", "trips/request_columns.py", "trips/published_schema.py", "trips/schema.py",
      "trips/zones.py", "trips/taxi_zones.csv"],
 )  # fmt: skip
-def test_how_months_are_cleaned_outdates_months_and_models(package, file):
-    assert changed_by(package, file, statement) == {"data", "model"}
+def test_how_months_are_cleaned_outdates_months_and_models(changed_by, file):
+    assert changed_by(file, statement) == {"data", "model"}
 
 
 @pytest.mark.parametrize(
@@ -84,13 +93,13 @@ def test_how_months_are_cleaned_outdates_months_and_models(package, file):
     ["pipeline/features.py", "training/families/default.py", "training/fit.py",
      "training/tune.py", "requests/pickup_time.py"],
 )  # fmt: skip
-def test_how_models_are_fitted_outdates_models_only(package, file):
+def test_how_models_are_fitted_outdates_models_only(changed_by, file):
     """Pick-up times are read in a module of their own, which the features import."""
-    assert changed_by(package, file, statement) == {"model"}
+    assert changed_by(file, statement) == {"model"}
 
 
-def test_a_part_that_is_gone_is_named(package):
+def test_a_part_that_is_gone_is_named(copied):
     with pytest.raises(
         FileNotFoundError, match=r"trips/brushing.py, a part of the code version, does not exist"
     ):
-        code_digest("trips/brushing.py", package=package)
+        code_digest("trips/brushing.py", package=copied[0])

@@ -194,6 +194,7 @@ def test_the_caveat_is_in_the_registry_the_decision_and_its_metadata(project, tr
     assert project.train(("lasso",)).success  # the same months again: kept, with the caveat
     kept = log.newest()
     assert (kept.promoted, kept.caveat) == (False, training_set.caveat)
+    assert kept.registry_version == decision.registry_version
 
 
 @pytest.mark.parametrize(

@@ -153,14 +153,6 @@ def longest(cell: object) -> int:
     return max((len(word) for word in str(cell).split()), default=0)
 
 
-def test_a_second_training_on_the_same_months_keeps_the_champion(trained):
-    before = DecisionLog(trained.settings.home, "sample_green").newest()
-    assert trained.train(MODELS).success
-    after = DecisionLog(trained.settings.home, "sample_green").newest()
-    assert not after.promoted
-    assert after.registry_version == before.registry_version
-
-
 def test_an_unpublished_month_is_reported_and_does_not_stop_training(tmp_path: Path, real_trips):
     with open_project(settings_for(tmp_path, real_trips)) as project:
         assert project.ingest("2023-07", "2023-11").success

@@ -1,6 +1,5 @@
 """MLflow runs of Dagster runs that died: closed as Dagster says, by whoever knows that run."""
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from ml_assets.defs.operations.mlflow_cleanup import tracking_sensors
 from ml_assets.defs.resources.mlflow import MlflowTracking
+from ml_assets_tests.interrupting import in_a_process
 
 EXPERIMENT = "taxi-trip-duration"
 FAILURE, CANCELED = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED
@@ -55,10 +55,7 @@ def _die(folder: Path, instance: Path) -> None:
 
 def leave_a_run(folder: Path, instance: Path) -> str:
     """A Dagster run whose process was killed inside its MLflow run; its id."""
-    process = multiprocessing.get_context("spawn").Process(target=_die, args=(folder, instance))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    assert in_a_process(lambda: _die(folder, instance)) == -signal.SIGKILL
     with instance_in(instance) as opened:
         (run,) = opened.get_runs()
         assert run.status == dg.DagsterRunStatus.STARTED

@@ -2,11 +2,9 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import mlflow
@@ -15,6 +13,7 @@ import pytest
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.registry.mlflow_runs import close_orphaned_runs, tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
+from ml_assets_tests.interrupting import begin, end, in_a_process
 
 EXPERIMENT = "taxi-trip-duration"
 
@@ -137,18 +136,17 @@ def test_outside_it_has_a_run_of_its_own_under_the_same_tag(tracking, dagster_ml
     assert [run.info.run_name for run in by_id.values()] == ["fine_model"]  # and no trial
 
 
-KILLED_STEP = """
-import os, signal, sys
-from pathlib import Path
-from ml_assets.registry.mlflow_runs import tracked_run
-from ml_assets.registry.mlflow_store import TrackingStore
-folder = Path(sys.argv[1])
-store = TrackingStore(f"sqlite:///{folder / 'mlflow.db'}", "taxi-trip-duration",
-                      str(folder / "artifacts"), folder)
-with tracked_run(store.client(), "taxi-trip-duration", "xgboost_model", {"dagster_run_id": "dead"}):
-    print("open", flush=True)
-    signal.pause()
-"""
+def store_in(folder: Path) -> TrackingStore:
+    return TrackingStore(
+        f"sqlite:///{folder / 'mlflow.db'}", EXPERIMENT, str(folder / "artifacts"), folder
+    )
+
+
+def kill_in_a_step(folder: Path) -> None:
+    with tracked_run(
+        store_in(folder).client(), EXPERIMENT, "xgboost_model", {"dagster_run_id": "dead"}
+    ):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
@@ -157,45 +155,26 @@ with tracked_run(store.client(), "taxi-trip-duration", "xgboost_model", {"dagste
 def test_a_run_whose_process_was_killed_is_closed_as_dagster_says(
     tmp_path, tracking, dagster_outcome, status
 ):
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED_STEP, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().strip() == "open"
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    assert in_a_process(lambda: kill_in_a_step(tmp_path)) == -signal.SIGKILL
     client = tracking.client()
     assert [run.info.status for run in runs(client)] == ["RUNNING"]
     close_orphaned_runs(client, EXPERIMENT, lambda _: dagster_outcome)
     assert [run.info.status for run in runs(client)] == [status]
 
 
-KILLED_TRIAL = """
-import signal, sys
-from pathlib import Path
-from ml_assets.registry.mlflow_runs import tracked_run
-from ml_assets.registry.mlflow_store import TrackingStore
-class Endless(dict):
-    def items(self):
-        print("open", flush=True)
-        signal.pause()
-folder = Path(sys.argv[1])
-store = TrackingStore(f"sqlite:///{folder / 'mlflow.db'}", "taxi-trip-duration",
-                      str(folder / "artifacts"), folder)
-with tracked_run(store.client(), "taxi-trip-duration", "xgboost_model",
-                 {"dagster_run_id": "dead"}) as run:
-    run.log_child("trial 0", {"depth": 3}, Endless())
-"""
+def kill_in_a_trial(folder: Path) -> None:
+    class Deadly(dict[str, float]):
+        def items(self) -> Any:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with tracked_run(
+        store_in(folder).client(), EXPERIMENT, "xgboost_model", {"dagster_run_id": "dead"}
+    ) as run:
+        run.log_child("trial 0", {"depth": 3}, Deadly())
 
 
 def test_a_process_killed_in_a_trial_leaves_no_run_open(tmp_path, tracking):
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED_TRIAL, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().strip() == "open"
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    assert in_a_process(lambda: kill_in_a_trial(tmp_path)) == -signal.SIGKILL
     client = tracking.client()
     assert [run.info.status for run in runs(client)] == ["RUNNING", "RUNNING"]
     closed = close_orphaned_runs(client, EXPERIMENT, {"dead": "KILLED"}.get)
@@ -220,19 +199,13 @@ def test_a_trial_that_is_interrupted_ends_as_its_run_does(tracking, error, statu
 
 
 def test_first_steps_side_by_side_on_a_fresh_database_do_not_race(tmp_path):
-    command = [sys.executable, "-c", OPEN_STORE, str(tmp_path)]
-    with ThreadPoolExecutor(3) as pool:
-        answers = list(
-            pool.map(lambda _: subprocess.run(command, capture_output=True, text=True), range(3))
-        )
-    assert [answer.returncode for answer in answers] == [0, 0, 0], answers[0].stderr[-500:]
-    store = TrackingStore(
-        f"sqlite:///{tmp_path / 'mlflow.db'}", EXPERIMENT, str(tmp_path / "artifacts"), tmp_path
-    )
-    assert len(runs(store.client())) == 3
+    def take_a_step() -> None:
+        with tracked_run(store_in(tmp_path).client(), EXPERIMENT, "xgboost_model", {}):
+            pass
 
-
-OPEN_STORE = KILLED_STEP.replace("signal.pause()", "pass")
+    steps = [begin(take_a_step) for _ in range(3)]
+    assert [end(step) for step in steps] == [0, 0, 0]
+    assert len(runs(store_in(tmp_path).client())) == 3
 
 
 def test_a_real_postgres_holds_runs_and_models(tmp_path):

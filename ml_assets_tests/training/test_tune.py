@@ -1,6 +1,5 @@
 """Tuning: order of trials, budgets, and shared studies."""
 
-import multiprocessing
 import signal
 import sqlite3
 import threading
@@ -21,7 +20,7 @@ from ml_assets.training.families import FAMILIES, ModelFamily
 from ml_assets.training.families.base import trip_history
 from ml_assets.training.fit import FittedModel
 from ml_assets.training.tune import TuningBudget, open_storage, tune_and_fit
-from ml_assets_tests.interrupting import interrupted
+from ml_assets_tests.interrupting import begin, end, interrupted
 from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
 SVR = FAMILIES["linear_svr"]
@@ -149,13 +148,8 @@ def _work(storage: str, seed: int) -> None:
 
 
 def _share(storage: str) -> None:
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_work, args=(storage, 3)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-    assert [worker.exitcode for worker in workers] == [0, 0]
+    workers = [begin(lambda: _work(storage, 3)) for _ in range(2)]
+    assert [end(worker) for worker in workers] == [0, 0]
     trials = optuna.load_study(study_name="shared", storage=storage).get_trials()
     assert len({trial.number for trial in trials if trial.state.is_finished()}) >= 6
 
