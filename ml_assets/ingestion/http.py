@@ -166,13 +166,7 @@ def _download(
     retry_policy: HttpRetryPolicy,
     progress: Progress | None,
 ) -> None:
-    """Download a published month into an open file, each attempt from the start.
-
-    Raises:
-        SourceUnavailable: The limits are reached, or the month is no longer published.
-        ChangedDuringDownload: The server has another version by now.
-        InvalidFile: The response is a web page.
-    """
+    """Download a published month into an open file, each attempt from the start."""
     deadline = time.monotonic() + retry_policy.deadline_seconds
 
     def attempt() -> None:
@@ -191,7 +185,7 @@ def _download(
 
 
 def _check_version(response: requests.Response, published: PublishedMonth) -> None:
-    """Check that a response is the listed file, unchanged; raises as :func:`_download`."""
+    """Check that a response is the listed file, unchanged, and neither a page nor compressed."""
     location = published.location
     if response.status_code in _NOT_PUBLISHED:
         raise SourceUnavailable(

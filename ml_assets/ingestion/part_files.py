@@ -16,16 +16,14 @@ from pydantic import TypeAdapter
 
 from ml_assets.storage.trip_store import PartRecord, checksum
 from ml_assets.trips.month_limits import (
-    DamagedPages,
     MonthLimits,
-    MonthTooLarge,
     check_pages,
     check_rows,
 )
 from ml_assets.trips.published_schema import (
-    DAMAGE,
     TripSchemaError,
     error_reason,
+    faults_named,
     match_columns,
     open_parquet,
     shown_name,
@@ -99,13 +97,9 @@ def _checked(part: Path, limits: MonthLimits) -> pa.Schema:
         twice = [name for name in {*schema.names} if schema.names.count(name) > 1]
         if twice:
             raise TripSchemaError(f"{part.name} has duplicate columns: {shown_names(twice)}")
-        try:
+        with faults_named(part.name, remedy=""):
             check_rows(parquet.metadata, limits)
             check_pages(part, schema.names, limits)
-        except MonthTooLarge as error:
-            raise TripSchemaError(f"{part.name} is too large: {error}") from error
-        except (DamagedPages, *DAMAGE) as error:
-            raise TripSchemaError(f"{part.name} is damaged ({error_reason(error)})") from error
         return pa.schema([_plain_field(field) for field in schema])
 
 
@@ -133,22 +127,22 @@ def _batches(part: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield a part's rows in the common schema, in bounded batches."""
     own = pq.read_schema(part)
     texts = [field.name for field in own if _is_text(field.type)]
-    try:
-        # With dictionary encoding, a long repeated string is in memory once.
-        with pq.ParquetFile(
+    # With dictionary encoding, a long repeated string is in memory once.
+    with (
+        faults_named(part.name, remedy=""),
+        pq.ParquetFile(
             part,
             read_dictionary=texts,
             page_checksum_verification=True,
             coerce_int96_timestamp_unit="us",
-        ) as parquet:
-            for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
-                columns = [
-                    _plain(batch.column(field.name), field, part.name).cast(field.type)
-                    for field in schema
-                ]
-                yield pa.record_batch(columns, schema=schema)
-    except DAMAGE as error:
-        raise TripSchemaError(f"{part.name} is damaged ({error_reason(error)})") from error
+        ) as parquet,
+    ):
+        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
+            columns = [
+                _plain(batch.column(field.name), field, part.name).cast(field.type)
+                for field in schema
+            ]
+            yield pa.record_batch(columns, schema=schema)
 
 
 def _plain(values: pa.Array, field: pa.Field, part: str) -> pa.Array:

@@ -366,3 +366,18 @@ def _zone_map(features: NamedColumns) -> ZoneMap:
     """Learn the zone map from all rows; it does not use durations, so nothing can leak."""
     groups = Groups.of(features)
     return fit_zone_map(groups.pickup, groups.dropoff, features[LOG_MILES])
+
+
+def current_history() -> TripHistory:
+    """Make the encoder for tree models, with the current features: encodings of past trips."""
+    return TripHistory(features=list(FEATURES.current), encodings=ENCODINGS.current)
+
+
+def current_indicators(min_rows: int) -> TripIndicators:
+    """Make the encoder for linear models, with the current features: sparse indicators."""
+    return TripIndicators(
+        min_rows,
+        features=list(FEATURES.current),
+        indicators=INDICATORS.current,
+        numbers=NUMBERS.current,
+    )

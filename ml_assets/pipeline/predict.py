@@ -106,7 +106,6 @@ class Model:
         self,
         frame: pl.DataFrame,
         now: datetime | None = None,
-        scored_at: datetime | None = None,
         faults: Mapping[int, str] | None = None,
     ) -> pl.DataFrame:
         """Predict the valid rows of a frame, and give the reason for the others.
@@ -114,7 +113,6 @@ class Model:
         Args:
             frame: Rows as for ``check_requests``.
             now: Pick-up time of requests without one.
-            scored_at: Time of the prediction; by default now.
             faults: Rows (from 0) that are rejected whatever their values, with the reason.
 
         Returns:
@@ -126,7 +124,7 @@ class Model:
             {"row": pl.int_range(frame.height, eager=True), REASON: checked.reasons}
         )
         predicted = rows.filter(checked.valid).select("row")
-        predicted = predicted.hstack(self.predict_frame(checked.requests, scored_at))
+        predicted = predicted.hstack(self.predict_frame(checked.requests))
         joined = rows.join(predicted, on="row", how="left", maintain_order="left")
         predictions = joined.select(*PREDICTION_TYPES, REASON)
         if not faults:

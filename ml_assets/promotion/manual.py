@@ -17,6 +17,7 @@ from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.pipeline.serialization import probe_predictions
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import describe_decision
+from ml_assets.promotion.promote import version_fields
 from ml_assets.registry.loading import load_verified
 from ml_assets.registry.registry import (
     PREVIOUS,
@@ -225,14 +226,8 @@ def _decision(
         promoted=True,
         reason=f"{action} from {came} to version {target.version} ({target.model}): "
         f"{override.reason}.{until}",
-        champion=target.model,
-        registry_version=target.version,
         previous_version=None if serving is None else serving.version,
         training_set="",
-        synthetic=target.synthetic,
-        dataset=target.dataset,
-        refit=target.refit,
-        description=target.description,
         test_rmse=target.test_rmse,
         caveat=target.caveat,
         decision_id=uuid.uuid4().hex[:8],
@@ -242,4 +237,5 @@ def _decision(
         dagster_run_id=dagster_run_id,
         test_month=target.test_month,
         code_version=model_code_version(),
+        **version_fields(target),
     )

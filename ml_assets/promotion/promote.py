@@ -150,7 +150,7 @@ def _serving_fields(evaluator: Evaluator, result: CandidateResult) -> dict[str, 
     board, champion = evaluator.board, evaluator.champion
     if result.promotion.promoted and result.candidate.version is not None:
         version, rmse = result.candidate.version, result.candidate.row.test.rmse
-        return {**_version_fields(version), "test_rmse": rmse, "caveat": board.caveat}
+        return {**version_fields(version), "test_rmse": rmse, "caveat": board.caveat}
     if champion is None:
         training_set = evaluator.test_set.training_set
         return {
@@ -163,13 +163,14 @@ def _serving_fields(evaluator: Evaluator, result: CandidateResult) -> dict[str, 
         }
     own_caveat = champion.version.caveat if champion.trained_on_test_month else None
     return {
-        **_version_fields(champion.version),
+        **version_fields(champion.version),
         "test_rmse": champion.test_rmse,
         "caveat": board.caveat or own_caveat,
     }
 
 
-def _version_fields(version: ModelVersion) -> dict[str, Any]:
+def version_fields(version: ModelVersion) -> dict[str, Any]:
+    """Return the fields of a decision about the version that serves after it."""
     return {
         "champion": version.model,
         "registry_version": version.version,

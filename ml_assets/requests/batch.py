@@ -37,7 +37,6 @@ class Scorer(Protocol):
         self,
         frame: pl.DataFrame,
         now: datetime | None = None,
-        scored_at: datetime | None = None,
         faults: Mapping[int, str] | None = None,
     ) -> pl.DataFrame:
         """Return a row for each request: ``PREDICTION_COLUMNS`` and ``reason``."""

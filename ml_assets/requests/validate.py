@@ -26,20 +26,14 @@ EARLIEST_PICKUP: Final = datetime(2009, 1, 1)
 """First month of published trips; New York wall time, as every time without an offset."""
 PICKUP_DAYS_AHEAD: Final = 365
 
-ZONE_RULE: Final = f"a zone number from {FIRST_ZONE} to {LAST_ZONE}"
-MILES_RULE: Final = f"a number of miles from {MIN_MILES:.0f} to {MAX_MILES:.0f}"
-PASSENGERS_RULE: Final = f"a whole number from {MIN_PASSENGERS} to {MAX_PASSENGERS}"
-PICKUP_RULE: Final = (
-    f"an ISO 8601 time from {EARLIEST_PICKUP:%Y-%m-%d} to a year from now, like "
-    "2024-05-06T17:30 (New York time) or with its offset"
-)
-
+_ZONE_RULE = f"a zone number from {FIRST_ZONE} to {LAST_ZONE}"
 RULES: Final = {
-    "PULocationID": ZONE_RULE,
-    "DOLocationID": ZONE_RULE,
-    "trip_distance": MILES_RULE,
-    "pickup_datetime": PICKUP_RULE,
-    "passenger_count": PASSENGERS_RULE,
+    "PULocationID": _ZONE_RULE,
+    "DOLocationID": _ZONE_RULE,
+    "trip_distance": f"a number of miles from {MIN_MILES:.0f} to {MAX_MILES:.0f}",
+    "pickup_datetime": f"an ISO 8601 time from {EARLIEST_PICKUP:%Y-%m-%d} to a year from now, like "
+    "2024-05-06T17:30 (New York time) or with its offset",
+    "passenger_count": f"a whole number from {MIN_PASSENGERS} to {MAX_PASSENGERS}",
 }
 """Description of valid values: ``f"{field} must be {RULES[field]}, not {value}"``."""
 

@@ -114,9 +114,9 @@ def _require_enough(history: list[Month], train_months: int | None, test: Month 
             "and test months): ingest some, for example with `ml-assets run --first 2023-01 --last "
             "2023-03`, or materialize raw_trips and trip_features for them in the UI"
         )
+    if train_months is None and len(history) == 1:
+        raise _single_month(history[0], test)
     if train_months is None:
-        if len(history) == 1:
-            _raise_single_month(history[0], test)
         return
     two_months_do = train_months == 1 and len(history) == 2
     if len(history) < train_months + 2 and not two_months_do:
@@ -131,13 +131,13 @@ def _require_enough(history: list[Month], train_months: int | None, test: Month 
         )
 
 
-def _raise_single_month(only: Month, test: Month | None) -> None:
-    """Raise with the missing months: earlier ones, or later ones if the only month may train."""
+def _single_month(only: Month, test: Month | None) -> WindowError:
+    """Name the missing months: earlier ones, or later ones if the only month may train."""
     if test is None:
         missing, first, last = f"{only.shift(-1)} or {only.shift(1)}", only, only.shift(2)
     else:
         missing, first, last = f"{only.shift(-1)}", only.shift(-2), only
-    raise WindowError(
+    return WindowError(
         f"of the months up to {only} only {only} is available, and one month cannot be both "
         "training and test month (two are enough, three allow a separate validation month); "
         f"missing: {missing}. To ingest them, " + _remedy(first, last, None)

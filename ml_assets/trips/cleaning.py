@@ -11,9 +11,7 @@ import polars as pl
 from ml_assets.trips.month import Month
 from ml_assets.trips.month_limits import MonthLimits
 from ml_assets.trips.published_schema import (
-    DAMAGE,
-    TripSchemaError,
-    error_reason,
+    faults_named,
     match_columns,
     open_parquet,
     published_columns,
@@ -54,12 +52,8 @@ def read_published(
     with open_parquet(file, title) as parquet:  # type: ignore[arg-type]
         names = match_columns(parquet.schema_arrow, taxi, title)
         require_size(parquet, names.values(), title, limits or MonthLimits.of(taxi))
-        try:
+        with faults_named(title):
             table = parquet.read(columns=list(names.values()))
-        except DAMAGE as error:
-            raise TripSchemaError(
-                f"{title} is damaged ({error_reason(error)}): fetch the month again"
-            ) from error
     frame = pl.from_arrow(table, rechunk=False)
     assert isinstance(frame, pl.DataFrame)
     return normalise(frame.rename({actual: name for name, actual in names.items()}), taxi)

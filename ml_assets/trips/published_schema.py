@@ -6,7 +6,8 @@ width. Column meanings: the TLC data dictionaries for green (``lpep``) and yello
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -158,16 +159,10 @@ def verify_published_file(path: Path, taxi: str, limits: MonthLimits | None = No
     with open_parquet(path, path.name) as parquet:
         columns = match_columns(parquet.schema_arrow, taxi, path.name)
         require_size(parquet, columns.values(), path.name, limits)
-        try:
+        with faults_named(path.name):
             check_pages(path, columns.values(), limits)
             for batch in parquet.iter_batches(columns=list(columns.values())):
                 batch.validate()
-        except MonthTooLarge as error:
-            raise TripSchemaError(f"{path.name} is too large: {error}") from error
-        except (DamagedPages, *DAMAGE) as error:
-            raise TripSchemaError(
-                f"{path.name} is damaged ({error_reason(error)}): fetch the month again"
-            ) from error
 
 
 def require_size(
@@ -185,14 +180,19 @@ def require_size(
             raise TripSchemaError(
                 f"{name} has a column {shown_name(path)}: rename it at its source, without the dot"
             )
-    try:
+    with faults_named(name):
         check_rows(parquet.metadata, limits)
+
+
+@contextmanager
+def faults_named(name: str, remedy: str = ": fetch the month again") -> Iterator[None]:
+    """Convert errors of a file that is too large or damaged to TripSchemaError with its name."""
+    try:
+        yield
     except MonthTooLarge as error:
         raise TripSchemaError(f"{name} is too large: {error}") from error
     except (DamagedPages, *DAMAGE) as error:
-        raise TripSchemaError(
-            f"{name} is damaged ({error_reason(error)}): fetch the month again"
-        ) from error
+        raise TripSchemaError(f"{name} is damaged ({error_reason(error)}){remedy}") from error
 
 
 def _is_kind(arrow_type: pa.DataType, column: PublishedColumn) -> bool:

@@ -5,6 +5,9 @@ show their columns. Importing this module imports pandas, which pandera needs; t
 accepts that to show columns before anything is materialized.
 """
 
+from typing import Any
+
+import pandera.errors
 import pandera.polars as pa
 import polars as pl
 
@@ -18,11 +21,12 @@ def _increasing(data: pa.PolarsData) -> pl.LazyFrame:
     return data.lazyframe.select(pl.col(data.key).diff().fill_null(1) > 0)
 
 
-_TRIP_ID = pa.Column(
-    pl.Int64,
-    [pa.Check.ge(0), pa.Check(_increasing, name="strictly_increasing")],
-    description="Row position in the published file: the same on every rerun.",
-)
+def _trip_id(description: str) -> pa.Column:
+    increasing = pa.Check(_increasing, name="strictly_increasing")
+    return pa.Column(pl.Int64, [pa.Check.ge(0), increasing], description=description)
+
+
+_TRIP_ID = _trip_id("Row position in the published file: the same on every rerun.")
 
 
 def _zone(which: str) -> pa.Column:
@@ -65,6 +69,11 @@ TRIP_FEATURES = pa.DataFrameSchema(
     ordered=True,
 )
 
+
+def _published(what: str, kind: Any = pl.Float64, plausible: str = "") -> pa.Column:
+    return pa.Column(kind, nullable=True, description=f"{what}, as published{plausible}.")
+
+
 REJECTED_TRIPS = pa.DataFrameSchema(
     {
         "trip_id": _TRIP_ID,
@@ -73,21 +82,11 @@ REJECTED_TRIPS = pa.DataFrameSchema(
             pa.Check.isin(list(REASONS)),
             description="; ".join(f"{reason}: {meaning}" for reason, meaning in REASONS.items()),
         ),
-        "pickup_datetime": pa.Column(
-            pl.Datetime("us"), nullable=True, description="Pick-up, as published."
-        ),
-        "dropoff_datetime": pa.Column(
-            pl.Datetime("us"), nullable=True, description="Drop-off, as published."
-        ),
-        "PULocationID": pa.Column(
-            pl.Float64, nullable=True, description="Pick-up zone, as published."
-        ),
-        "DOLocationID": pa.Column(
-            pl.Float64, nullable=True, description="Drop-off zone, as published."
-        ),
-        "trip_distance": pa.Column(
-            pl.Float64, nullable=True, description="Miles, as published, plausible or not."
-        ),
+        "pickup_datetime": _published("Pick-up", pl.Datetime("us")),
+        "dropoff_datetime": _published("Drop-off", pl.Datetime("us")),
+        "PULocationID": _published("Pick-up zone"),
+        "DOLocationID": _published("Drop-off zone"),
+        "trip_distance": _published("Miles", plausible=", plausible or not"),
     },
     name="rejected_trips",
     description="Every published row that is not kept, with one reason from a closed list.",
@@ -100,11 +99,7 @@ _VALUE = pa.Check.in_range(0, 24 * TARGET.upper, include_min=False)
 
 TRIP_PREDICTIONS = pa.DataFrameSchema(
     {
-        "trip_id": pa.Column(
-            pl.Int64,
-            [pa.Check.ge(0), pa.Check(_increasing, name="strictly_increasing")],
-            description="Trip id of trip_features: the same on every rerun.",
-        ),
+        "trip_id": _trip_id("Trip id of trip_features: the same on every rerun."),
         _PREDICTED: pa.Column(
             pl.Float64, _VALUE, description=f"Predicted {TARGET.title}, {TARGET.unit}."
         ),
@@ -144,8 +139,6 @@ def enforce(table: str, frame: pl.DataFrame, where: str) -> pl.DataFrame:
     Raises:
         TableError: naming the first columns and rules that are violated.
     """
-    import pandera.errors
-
     try:
         return TABLES[table].validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:

@@ -234,21 +234,13 @@ def stop_in_stages(estimator: Any, rows: TrialRows) -> "tuple[int, npt.NDArray[n
 
 def trip_history() -> Any:
     """Make the encoder for tree models: dense encodings learned from past trips."""
-    from ml_assets.pipeline.encoders import TripHistory
-    from ml_assets.pipeline.features import FEATURES
-    from ml_assets.pipeline.trip_tables import ENCODINGS
+    from ml_assets.pipeline.encoders import current_history
 
-    return TripHistory(features=list(FEATURES.current), encodings=ENCODINGS.current)
+    return current_history()
 
 
 def trip_indicators(min_rows: int = 2) -> Any:
-    """Make the encoder for linear models: sparse indicators of values."""
-    from ml_assets.pipeline.encoders import INDICATORS, NUMBERS, TripIndicators
-    from ml_assets.pipeline.features import FEATURES
+    """Make the encoder for linear models: indicators of values with ``min_rows`` trips."""
+    from ml_assets.pipeline.encoders import current_indicators
 
-    return TripIndicators(
-        min_rows,
-        features=list(FEATURES.current),
-        indicators=INDICATORS.current,
-        numbers=NUMBERS.current,
-    )
+    return current_indicators(min_rows)
