@@ -25,11 +25,7 @@ from ml_assets.backtesting.inputs import (
     month_versions,
     require_folds,
 )
-from ml_assets.backtesting.records import (
-    BacktestEntry,
-    BacktestRecord,
-    SkippedMonth,
-)
+from ml_assets.backtesting.records import BacktestEntry, BacktestRecord, SkippedMonth
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import ModelRecord

@@ -7,12 +7,7 @@ from typing import Literal
 import pyarrow.parquet as pq
 
 from ml_assets.ingestion.part_files import part_records
-from ml_assets.ingestion.source import (
-    ChangedDuringDownload,
-    Progress,
-    PublishedMonth,
-    TripSource,
-)
+from ml_assets.ingestion.source import ChangedDuringDownload, Progress, PublishedMonth, TripSource
 from ml_assets.storage.trip_store import PublishedFileRecord, TripStore, checksum
 from ml_assets.trips.month import Month
 

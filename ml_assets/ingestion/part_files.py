@@ -15,11 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from ml_assets.storage.trip_store import PartRecord, checksum
-from ml_assets.trips.month_limits import (
-    MonthLimits,
-    check_pages,
-    check_rows,
-)
+from ml_assets.trips.month_limits import MonthLimits, check_pages, check_rows
 from ml_assets.trips.published_schema import (
     TripSchemaError,
     error_reason,

@@ -10,13 +10,7 @@ from typing import Final
 
 import mlflow
 
-from ml_assets.serving.bundle import (
-    PIPELINE_FILE,
-    RECORD_FILE,
-    BundleRecord,
-    digest,
-    read_record,
-)
+from ml_assets.serving.bundle import PIPELINE_FILE, RECORD_FILE, BundleRecord, digest, read_record
 from ml_assets.storage.atomic import storage_errors
 from ml_assets.storage.leftovers import in_use, remove_leftovers
 from ml_assets.storage.model_version import ModelVersion

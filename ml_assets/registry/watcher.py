@@ -19,11 +19,7 @@ from ml_assets.config.sqlite_url import sqlite_path
 from ml_assets.registry import NothingTracked, TrackingUnavailable
 from ml_assets.registry.export_bundle import bundle_name, export, is_complete, prune
 from ml_assets.registry.mlflow_store import TrackingStore
-from ml_assets.registry.registry import (
-    champion_version,
-    explain_missing_champion,
-    versions_of,
-)
+from ml_assets.registry.registry import champion_version, explain_missing_champion, versions_of
 from ml_assets.secrets import ShownError, error_text, one_line, scrub_logs
 from ml_assets.serving.handover import (
     CHAMPION_FILE,

@@ -16,12 +16,7 @@ from ml_assets.evaluation.feature_importance import feature_importance
 from ml_assets.evaluation.interval_coverage import measure_intervals
 from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes
 from ml_assets.evaluation.model_checks import predictions_digest
-from ml_assets.evaluation.records import (
-    MetricsRecord,
-    ModelRecord,
-    Role,
-    TrainingSet,
-)
+from ml_assets.evaluation.records import MetricsRecord, ModelRecord, Role, TrainingSet
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 from ml_assets.pipeline.predict import predict_trips

@@ -22,13 +22,7 @@ from ml_assets.storage.sqlite import new_database, tables
 from ml_assets.training.cores import thread_count
 from ml_assets.training.families import ModelFamily
 from ml_assets.training.families.base import MAX_ROUNDS, TrialRows
-from ml_assets.training.fit import (
-    EncodedTrips,
-    FittedModel,
-    TrialRecord,
-    encode_trips,
-    fit_encoded,
-)
+from ml_assets.training.fit import EncodedTrips, FittedModel, TrialRecord, encode_trips, fit_encoded
 from ml_assets.trips.target import TARGET
 
 _LOG = logging.getLogger(__name__)

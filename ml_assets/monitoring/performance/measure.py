@@ -10,11 +10,7 @@ import pandas as pd
 
 from ml_assets.evaluation.metrics import measure
 from ml_assets.monitoring import MEASURED, TooFewTrips, measure_months
-from ml_assets.monitoring.performance.records import (
-    PerformanceRecord,
-    Reference,
-    Score,
-)
+from ml_assets.monitoring.performance.records import PerformanceRecord, Reference, Score
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.model_version import ModelVersion
