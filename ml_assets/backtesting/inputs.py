@@ -100,10 +100,7 @@ def folds(months: Sequence[Month], train_months: int) -> tuple[list[Fold], list[
 
 
 def require_folds(
-    store: TripStore,
-    found: Sequence[Fold],
-    skipped: Sequence[SkippedMonth],
-    train_months: int,
+    store: TripStore, found: Sequence[Fold], skipped: Sequence[SkippedMonth], train_months: int
 ) -> None:
     """Raise unless there is a fold.
 
@@ -232,9 +229,7 @@ class BacktestModel:
 
 
 def backtest_models(
-    champion: ChampionParameters | None,
-    families: Sequence[str],
-    last: Mapping[str, ModelRecord],
+    champion: ChampionParameters | None, families: Sequence[str], last: Mapping[str, ModelRecord]
 ) -> list[BacktestModel]:
     """Return the models of a backtest: the champion if there is one, families, baselines."""
     models = []

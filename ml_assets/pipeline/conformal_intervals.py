@@ -82,10 +82,7 @@ class PredictionIntervals:
 
 
 def calibrate(
-    predicted: npt.ArrayLike,
-    actual: npt.ArrayLike,
-    nominal: float = NOMINAL,
-    bins: int = BINS,
+    predicted: npt.ArrayLike, actual: npt.ArrayLike, nominal: float = NOMINAL, bins: int = BINS
 ) -> PredictionIntervals:
     """Calibrate the intervals of a model on trips that it was not fitted on.
 

@@ -236,11 +236,7 @@ ENCODINGS: FeatureRegistry[TableLookup] = FeatureRegistry(
     ),
     *_coordinates("pickup", "Pick-up zone", lambda found: found.pickup_point),
     *_coordinates("dropoff", "Drop-off zone", lambda found: found.dropoff_point),
-    *_coordinates(
-        "heading",
-        "From the pick-up to the drop-off zone",
-        lambda found: found.heading,
-    ),
+    *_coordinates("heading", "From the pick-up to the drop-off zone", lambda found: found.heading),
     Feature(
         f"log_{TARGET.unit}_of_miles",
         f"Mean log {TARGET.unit} of trips of this distance.",

@@ -77,9 +77,7 @@ def fit_zone_map(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> ZoneMap:
     sums = np.bincount(pair, weights=log_miles, minlength=PAIRS)
     expected = (sums + MILES_STRENGTH * between.ravel()) / (trips + MILES_STRENGTH)
     return ZoneMap(
-        points.astype(np.float32),
-        between.ravel().astype(np.float32),
-        expected.astype(np.float32),
+        points.astype(np.float32), between.ravel().astype(np.float32), expected.astype(np.float32)
     )
 
 

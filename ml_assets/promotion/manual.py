@@ -114,11 +114,7 @@ def _require_same_trips(serving: ModelVersion | None, dataset: str) -> None:
 
 
 def _target(
-    client: MlflowClient,
-    name: str,
-    version: str | None,
-    serving: ModelVersion | None,
-    dataset: str,
+    client: MlflowClient, name: str, version: str | None, serving: ModelVersion | None, dataset: str
 ) -> ModelVersion:
     """Find the version to promote; the previous champion without a number."""
     if version is None:

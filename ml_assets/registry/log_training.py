@@ -116,10 +116,7 @@ def _interval_figures(record: ModelRecord) -> dict[str, float]:
     interval = record.interval
     if interval is None:
         return {}
-    return {
-        "interval_coverage": interval.coverage,
-        "interval_mean_width": interval.mean_width,
-    }
+    return {"interval_coverage": interval.coverage, "interval_mean_width": interval.mean_width}
 
 
 def _tags(record: ModelRecord, training_set: TrainingSet) -> dict[str, str]:

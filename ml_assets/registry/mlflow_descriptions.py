@@ -72,7 +72,7 @@ def describe_version(version: ModelVersion) -> str:
     lines = [
         f"**{version.model}**, fitted on {_months(version.training_months)}: test RMSE "
         f"**{version.test_rmse:.3f} {TARGET.symbol}** on {version.test_month}, "
-        f"on {_trips(version)}.",
+        f"on {_trips(version)}."
     ]
     if version.refit:
         lines.append(

@@ -48,9 +48,7 @@ class TrainingWindow:
 
 
 def choose_window(
-    available: Sequence[Month],
-    train_months: int | None = None,
-    test: Month | None = None,
+    available: Sequence[Month], train_months: int | None = None, test: Month | None = None
 ) -> TrainingWindow:
     """Assign the roles: test on the newest month, validate on the one before, train on the others.
 

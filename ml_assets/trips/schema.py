@@ -49,8 +49,7 @@ TRIP_FEATURES = pa.DataFrameSchema(
             "of it.",
         ),
         "pickup_datetime": pa.Column(
-            pl.Datetime("us"),
-            description="Start of the ride, New York wall time.",
+            pl.Datetime("us"), description="Start of the ride, New York wall time."
         ),
         "passenger_count": pa.Column(
             pl.Float32,

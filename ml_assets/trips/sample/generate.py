@@ -35,10 +35,7 @@ _PASSENGERS_PER_THOUSAND = (8, 848, 86, 14, 5, 26, 13)
 _BLANK = (
     "store_and_fwd_flag", "RatecodeID", "passenger_count", "trip_type", "congestion_surcharge",
 )  # fmt: skip
-_BLANK_WHEN_DISPATCHED = {
-    "green": (*_BLANK, "payment_type"),
-    "yellow": (*_BLANK, "airport_fee"),
-}
+_BLANK_WHEN_DISPATCHED = {"green": (*_BLANK, "payment_type"), "yellow": (*_BLANK, "airport_fee")}
 
 SAMPLE_METADATA = {b"ml_assets": b"synthetic sample"}
 # Seen in the green files of 2023; the yellow ones changed, ``airport_fee`` to ``Airport_fee``
