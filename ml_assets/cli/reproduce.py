@@ -44,9 +44,8 @@ def reproduce(version: str, tolerance: float, max_requests: int, as_json: bool) 
     settings = read_settings()
     from ml_assets.cli.streams import stdout_redirected
     from ml_assets.registry import TrackingUnavailable
-    from ml_assets.reproduction.reproduce import ReproductionError
+    from ml_assets.reproduction.reproduce import ReproductionError, UnknownVersion
     from ml_assets.reproduction.reproduce import reproduce as reproduce_version
-    from ml_assets.reproduction.training_record import UnknownVersion
 
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
     with stdout_redirected():

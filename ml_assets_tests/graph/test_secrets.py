@@ -10,7 +10,7 @@ from ml_assets.config.settings import read_settings
 from ml_assets.definitions import assemble
 from ml_assets.defs.ingestion import assets as ingestion
 from ml_assets.ingestion import http
-from ml_assets.ingestion.retry import HttpRetryPolicy
+from ml_assets.ingestion.http import HttpRetryPolicy
 from ml_assets_tests.alerts.servers import free_port
 from ml_assets_tests.cli.calling import call
 

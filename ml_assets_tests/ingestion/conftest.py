@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ml_assets.ingestion.http import HttpSource
-from ml_assets.ingestion.retry import HttpRetryPolicy
+from ml_assets.ingestion.http import HttpRetryPolicy, HttpSource
 from ml_assets.ingestion.source import PublishedMonth, published_filename
 from ml_assets.trips.month import Month
 from ml_assets_tests.ingestion.trip_server import ServedFile, TripServer

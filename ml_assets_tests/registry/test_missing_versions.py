@@ -13,7 +13,7 @@ from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry, promote_alias
 from ml_assets.registry.watcher import RegistryWatcher
-from ml_assets.reproduction.training_record import UnknownVersion, load_training_record
+from ml_assets.reproduction.reproduce import UnknownVersion, load_training_record
 from ml_assets.training.fit import TrialRecord
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 

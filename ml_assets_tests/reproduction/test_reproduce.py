@@ -11,11 +11,13 @@ import pytest
 from ml_assets.config.settings import REGISTERED_MODEL
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.log_training import this_environment
-from ml_assets.reproduction.reproduce import ReproductionError, reproduce, threads_of
-from ml_assets.reproduction.training_record import (
+from ml_assets.reproduction.reproduce import (
+    ReproductionError,
     UnknownVersion,
     champion_parameters_of,
     load_training_record,
+    reproduce,
+    threads_of,
 )
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month

@@ -134,7 +134,7 @@ def last_backtest(
 def _champion(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource, tracking: MlflowTracking
 ) -> "ChampionParameters | None":
-    from ml_assets.reproduction.training_record import UnknownVersion, champion_parameters_of
+    from ml_assets.reproduction.reproduce import UnknownVersion, champion_parameters_of
 
     dataset = trip_store.tables().dataset
     try:

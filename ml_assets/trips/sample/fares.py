@@ -9,10 +9,9 @@ were fitted to the published green months of 2023.
 import numpy as np
 
 from ml_assets.trips.month import Month
-from ml_assets.trips.sample.city import ZONES, City
+from ml_assets.trips.sample.city import ZONES, City, weekdays
 from ml_assets.trips.sample.data_errors import DataErrors
 from ml_assets.trips.sample.draws import Booleans, Draws, Floats, Integers
-from ml_assets.trips.sample.rhythm import weekdays
 from ml_assets.trips.sample.rides import Trips
 from ml_assets.trips.zones import JFK_AIRPORT_ZONE, LAGUARDIA_AIRPORT_ZONE, NEWARK_AIRPORT_ZONE
 

@@ -15,11 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ml_assets.trips.month import Month
-from ml_assets.trips.sample.city import load_city
+from ml_assets.trips.sample.city import expected_trips, load_city
 from ml_assets.trips.sample.data_errors import DataErrors, add_data_errors
 from ml_assets.trips.sample.draws import Draws, Integers
 from ml_assets.trips.sample.fares import CONGESTION_RELIEF, NEGOTIATED_RATE, charge
-from ml_assets.trips.sample.rhythm import expected_trips
 from ml_assets.trips.sample.rides import (
     HOUR,
     Trips,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_assets.trips.month import Month
-from ml_assets.trips.sample.city import ZONES, City
-from ml_assets.trips.sample.draws import Booleans, Draws, Floats, Integers
-from ml_assets.trips.sample.rhythm import (
+from ml_assets.trips.sample.city import (
     HOURLY_PACE,
     HOURLY_TRIPS,
+    ZONES,
+    City,
     city_pace,
     clock_change,
     daily_pace,
@@ -17,6 +17,7 @@ from ml_assets.trips.sample.rhythm import (
     slow_wave,
     weekdays,
 )
+from ml_assets.trips.sample.draws import Booleans, Draws, Floats, Integers
 from ml_assets.trips.zones import LAGUARDIA_AIRPORT_ZONE, OUTSIDE_ZONE, UNKNOWN_ZONE
 
 DAY = 86_400
