@@ -102,11 +102,7 @@ def folds(months: Sequence[Month], train_months: int) -> tuple[list[Fold], list[
 def require_folds(
     store: TripStore, found: Sequence[Fold], skipped: Sequence[SkippedMonth], train_months: int
 ) -> None:
-    """Raise unless there is a fold.
-
-    Raises:
-        BacktestError: There is none; names the available months and how to ingest more.
-    """
+    """Raise BacktestError unless there is a fold; it names the available months and the remedy."""
     if found:
         return
     months = store.months(TABLE)

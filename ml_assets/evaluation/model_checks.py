@@ -99,11 +99,7 @@ class UnusableModel(RuntimeError):
 def load_and_predict(
     load: Callable[[], Pipeline], trips: pd.DataFrame
 ) -> tuple[Pipeline, npt.NDArray[np.float64]]:
-    """Load a stored model, once, and predict trips; return the pipeline and the minutes.
-
-    Raises:
-        UnusableModel: The model cannot be loaded or does not predict.
-    """
+    """Load a stored model, once, and predict trips, minutes; raise UnusableModel if that fails."""
     try:
         pipeline = load()
         return pipeline, predict_trips(pipeline, trips)

@@ -148,11 +148,7 @@ class ThroughputGuard:
         self._bytes = 0
 
     def add(self, received: int) -> None:
-        """Count received bytes.
-
-        Raises:
-            TransientError: The transfer is too slow or past its deadline.
-        """
+        """Count received bytes; raise TransientError if they are too slow or past the deadline."""
         now = time.monotonic()
         self._bytes += received
         if now > self._deadline:

@@ -91,19 +91,11 @@ class FeatureRegistry(Generic[Source]):
             raise UnknownFeature(self._explain(versions)) from None
 
     def describe(self, versions: Versions) -> dict[str, str]:
-        """Return the sentence of each feature by its name.
-
-        Raises:
-            UnknownFeature: See :meth:`select`.
-        """
+        """Return the sentence of each feature by its name; raises as :meth:`select`."""
         return {feature.name: feature.description for feature in self.select(versions)}
 
     def compute(self, versions: Versions, source: Source, rows: int) -> Matrix:
-        """Compute the columns of features: float64, shape (rows, len(versions)).
-
-        Raises:
-            UnknownFeature: See :meth:`select`.
-        """
+        """Compute features: float64, shape (rows, len(versions)); raises as :meth:`select`."""
         matrix = np.empty((rows, len(versions)))
         for column, feature in enumerate(self.select(versions)):
             matrix[:, column] = feature.compute(source)

@@ -48,11 +48,7 @@ class CandidateService:
         )
 
     def post(self, body: bytes, path: str = "/predict") -> Mapping[str, Any]:
-        """Post a body and return the JSON response.
-
-        Raises:
-            ServiceUnresponsive: There is no response, or its status is not 200.
-        """
+        """Post a body and return the JSON; raise ServiceUnresponsive unless the status is 200."""
         try:
             response = self._pool.request(
                 "POST", path, body=body, headers={"Content-Type": "application/json"}

@@ -80,11 +80,7 @@ def column_of(
 
 
 def require_columns(where: str, names: Sequence[str], ignored: Collection[str]) -> None:
-    """Check that a table has the ignored columns; a missing one is a misspelling.
-
-    Raises:
-        RequestFileError: One is missing; names it and the existing columns.
-    """
+    """Raise RequestFileError unless a table has the ignored columns: one may be misspelled."""
     absent = [name for name in ignored if name not in names]
     if absent:
         close = get_close_matches(absent[0], names, 3) or names
@@ -104,11 +100,7 @@ class JsonFields:
         self._unseen = set(ignored)
 
     def read(self, number: int, row: dict[str, Any]) -> Mapping[str, Any]:
-        """Return the values of a line by field.
-
-        Raises:
-            RequestFileError: See :func:`column_of`.
-        """
+        """Return the values of a line by field; raises as :func:`column_of`."""
         if row.keys() <= OWN_NAMES and not self._ignored:
             return row
         keys = tuple(row)
@@ -125,11 +117,7 @@ class JsonFields:
         return {field: row[key] for field, key in key_of.items()}
 
     def require_ignored(self) -> None:
-        """Check at the end of the file that the ignored keys occurred.
-
-        Raises:
-            RequestFileError: One did not; names it and the keys of some lines.
-        """
+        """Raise RequestFileError at the end of the file unless the ignored keys occurred."""
         keys = [key for known in self._key_of for key in known]
         require_columns(self._where, list(dict.fromkeys(keys)), self._unseen)
 

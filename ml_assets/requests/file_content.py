@@ -50,11 +50,7 @@ def require_content(path: Path, ending: str) -> None:
 
 
 def require_header(path: Path, line: str, header: Sequence[str]) -> None:
-    """Diagnose a CSV header that does not name the required fields.
-
-    Raises:
-        RequestFileError: A likely cause was found; a header that merely lacks a column has none.
-    """
+    """Raise RequestFileError if a likely cause is found why a CSV header lacks required fields."""
     known = _count_fields(header)
     if known >= len(REQUIRED_FIELDS):
         return
@@ -64,11 +60,7 @@ def require_header(path: Path, line: str, header: Sequence[str]) -> None:
 
 
 def require_unpadded_quotes(path: Path, row: Sequence[str]) -> None:
-    """Check that a CSV file has no white space before the quotes of a value.
-
-    Raises:
-        RequestFileError: A value has; CSV parses such quotes as a part of the value.
-    """
+    """Raise RequestFileError if there is white space before a quote, which then is in the value."""
     for value in row:
         if value != value.lstrip() and value.lstrip().startswith('"'):
             raise RequestFileError(

@@ -79,11 +79,7 @@ def atomic_write(target: str, *, marked: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def storage_errors(target: str) -> Iterator[None]:
-    """Translate the errors of a full disk or an unwritable home to a message with the remedy.
-
-    Raises:
-        StorageError: instead of the operating system's error.
-    """
+    """Raise StorageError, with the remedy, for a full disk or an unwritable home in the block."""
     try:
         yield
     except StorageError:

@@ -29,11 +29,7 @@ _AMBIGUOUS = ("unable to open database file", "disk i/o error")
 
 @contextlib.contextmanager
 def translate_storage_errors(place: str | Path) -> Iterator[None]:
-    """Translate disk and database errors in the block to a message for the user.
-
-    Raises:
-        StorageError: instead of such an error; other errors are not changed.
-    """
+    """Raise StorageError for disk and database errors in the block; others are not changed."""
     try:
         yield
     except StorageError:

@@ -32,11 +32,7 @@ class RecordStore:
         return f"{self.home}/{asset}/{self.dataset}.json"
 
     def write(self, asset: str, record: BaseModel) -> None:
-        """Replace an asset's record.
-
-        Raises:
-            StorageError: when the disk is full or not writable.
-        """
+        """Replace an asset's record; raise StorageError when the disk is full or not writable."""
         write_text(self.path(asset), record.model_dump_json(indent=1))
 
     def read(self, asset: str, kind: type[Record]) -> Record:

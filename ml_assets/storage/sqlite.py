@@ -65,11 +65,7 @@ def move_aside(database: Path) -> Path:
 
 
 def connect(database: Path) -> sqlite3.Connection:
-    """Connect to an existing database; unlike ``sqlite3.connect``, never create one.
-
-    Raises:
-        sqlite3.Error: when it does not exist.
-    """
+    """Connect to an existing database; unlike ``sqlite3.connect``, raise when there is none."""
     uri = f"{database.absolute().as_uri()}?mode=rw"
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)
 

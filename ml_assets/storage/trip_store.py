@@ -168,11 +168,7 @@ class TripStore:
             yield Path(name)
 
     def open_raw(self, month: Month) -> BinaryIO:
-        """Open a month's raw file for reading.
-
-        Raises:
-            MonthNotFound: when it was never fetched.
-        """
+        """Open a month's raw file for reading; raise MonthNotFound when it was never fetched."""
         if not filesystem.exists(self.raw_path(month)):
             raise MonthNotFound(_missing("raw_trips", month))
         return filesystem.open_binary(self.raw_path(month))

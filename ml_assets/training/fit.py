@@ -92,12 +92,7 @@ class EncodedTrips:
 
 
 def target_minutes(trips: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
-    """Return the validated target of a frame of trips.
-
-    Raises:
-        ValueError: The column is missing, the frame is empty, or a value is not a positive finite
-            number.
-    """
+    """Return the target of trips; raise ValueError if it is missing, or not positive and finite."""
     if TARGET.name not in trips.columns:
         raise ValueError(f"the {name} trips have no column {TARGET.name}")
     minutes = trips[TARGET.name].to_numpy(dtype=np.float64)

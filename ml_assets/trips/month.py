@@ -29,11 +29,7 @@ class Month:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``YYYY-MM``.
-
-        Raises:
-            ValueError: for any other text; the message gives an example.
-        """
+        """Read ``YYYY-MM``; raise ValueError with an example for any other text."""
         match = _PATTERN.fullmatch(text.strip())
         if match is None:
             raise ValueError(f"{text!r} is not a month: write it as YYYY-MM, for example 2023-01")

@@ -168,11 +168,7 @@ def verify_published_file(path: Path, taxi: str, limits: MonthLimits | None = No
 def require_size(
     parquet: pq.ParquetFile, columns: Collection[str], name: str, limits: MonthLimits
 ) -> None:
-    """Check by a file's footer that these columns are within the row limit of a month.
-
-    Raises:
-        TripSchemaError: naming the file, its size, the limit and the remedy.
-    """
+    """Raise TripSchemaError unless the footer has these columns within the limit of a month."""
     schema = parquet.metadata.schema
     for path in (schema.column(at).path for at in range(parquet.metadata.num_columns)):
         if path not in columns and path.partition(".")[0] in columns:

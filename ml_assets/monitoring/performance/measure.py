@@ -149,11 +149,7 @@ class _Scorer:
         )
 
     def _predict(self, trips: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Predict the minutes of the trips.
-
-        Raises:
-            ScoringFailed: Loading or predicting fails, or minutes are not finite.
-        """
+        """Predict the minutes of trips; raise ScoringFailed if that fails or they are not finite."""
         try:
             if self._pipeline is None:
                 self._pipeline = self._load()

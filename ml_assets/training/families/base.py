@@ -119,11 +119,7 @@ class ModelFamily:
                 )
 
     def require_packages(self) -> None:
-        """Check that the packages are installed and that a fitted model could be stored.
-
-        Raises:
-            MissingPackage: See :meth:`require_installed`; or types of a package are not trusted.
-        """
+        """Raise MissingPackage unless packages are installed and their types may be stored."""
         from ml_assets.pipeline.serialization import is_trusted_package
 
         self.require_installed()
