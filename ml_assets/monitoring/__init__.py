@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, TypeVar
 
+from ml_assets.storage.former_names import StoredRecord
+from ml_assets.storage.model_version import identity
 from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound
 from ml_assets.trips.month import Month
 
@@ -11,6 +13,31 @@ Status = Literal["measured", "no_champion", "dataset_mismatch", "scoring_failed"
 predicts, ``no_reference`` one without a stored month."""
 
 MEASURED: Final = "measured"
+
+
+class MonthlyRecord(StoredRecord):
+    """Measurements of a champion on months.
+
+    Attributes:
+        why: Why nothing could be measured, in one sentence.
+        measured_at: Time of the measurement, ISO 8601 with offset.
+        version: The champion's registry version; None without a champion.
+    """
+
+    dataset: str
+    synthetic: bool
+    status: Status = MEASURED
+    why: str = ""
+    measured_at: str = ""
+    version: str | None = None
+    run_id: str = ""
+    model: str | None = None
+
+    @property
+    def champion(self) -> str:
+        """Identity of the current champion, unique across registries; empty without one."""
+        return identity(self.version or "", self.run_id)
+
 
 Measurement = TypeVar("Measurement")
 

@@ -2,9 +2,8 @@
 
 from pydantic import BaseModel, Field
 
-from ml_assets.monitoring import MEASURED, Status
+from ml_assets.monitoring import MEASURED, MonthlyRecord
 from ml_assets.monitoring.retrain_rule import REMEDY, MonthlyValue
-from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import identity
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
@@ -44,27 +43,16 @@ class DriftEntry(BaseModel):
         return max(self.psi.items(), key=lambda item: item[1])
 
 
-class DriftRecord(StoredRecord):
+class DriftRecord(MonthlyRecord):
     """Drift of the stored months against the current champion and earlier ones.
 
     Attributes:
-        why: Why they could not, in one sentence.
-        measured_at: Time of the measurement, ISO 8601 with offset.
-        version: The champion's registry version; None without a champion.
         reference: The champion's training months that are stored.
         reference_sha256: SHA-256 of the published files of the reference, in the same order.
         entries: Months in order, those of earlier champions first.
         skipped: Stored months that could not be measured, with the reason.
     """
 
-    dataset: str
-    synthetic: bool
-    status: Status = MEASURED
-    why: str = ""
-    measured_at: str = ""
-    version: str | None = None
-    run_id: str = ""
-    model: str | None = None
     reference: list[str] = Field(default_factory=list)
     reference_trips: int = 0
     reference_sha256: list[str] = Field(default_factory=list)
@@ -75,8 +63,7 @@ class DriftRecord(StoredRecord):
     @property
     def months(self) -> list[DriftEntry]:
         """The months measured against the current champion, in order."""
-        champion = identity(self.version or "", self.run_id)
-        return [entry for entry in self.entries if entry.champion == champion]
+        return [entry for entry in self.entries if entry.champion == self.champion]
 
     @property
     def new_months(self) -> list[DriftEntry]:

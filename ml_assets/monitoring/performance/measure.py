@@ -149,7 +149,7 @@ class _Scorer:
         )
 
     def _predict(self, trips: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Predict the minutes of trips; raise ScoringFailed if that fails or they are not finite."""
+        """Predict minutes; raise ScoringFailed if that fails or they are not all finite."""
         try:
             if self._pipeline is None:
                 self._pipeline = self._load()

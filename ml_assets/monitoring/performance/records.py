@@ -7,9 +7,8 @@ from typing import Self
 from pydantic import BaseModel, Field
 
 from ml_assets.evaluation.records import ChampionDecision
-from ml_assets.monitoring import MEASURED, Status
+from ml_assets.monitoring import MEASURED, MonthlyRecord
 from ml_assets.monitoring.retrain_rule import REMEDY, MonthlyValue
-from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import identity
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality.finding import Finding, Verdict
@@ -81,13 +80,10 @@ class Reference(BaseModel):
     newest_fitted: str
 
 
-class PerformanceRecord(StoredRecord):
+class PerformanceRecord(MonthlyRecord):
     """Scores of the current champion and earlier ones.
 
     Attributes:
-        why: Why they could not, in one sentence.
-        measured_at: Time of the measurement, ISO 8601 with offset.
-        version: The champion's registry version; None without a champion.
         tolerance: Share above the reference that is allowed while ``allowance`` is None.
         allowance: How far the relative error may exceed the reference, from a backtest; see
             :func:`noise_tolerance`. None without a usable backtest.
@@ -96,14 +92,6 @@ class PerformanceRecord(StoredRecord):
         skipped: Stored months that could not be scored, with the reason.
     """
 
-    dataset: str
-    synthetic: bool
-    status: Status = MEASURED
-    why: str = ""
-    measured_at: str = ""
-    version: str | None = None
-    run_id: str = ""
-    model: str | None = None
     tolerance: float = TOLERANCE
     allowance: float | None = None
     scores: list[Score] = Field(default_factory=list)
@@ -126,11 +114,6 @@ class PerformanceRecord(StoredRecord):
     def find(self, key: tuple[str, str, str, int]) -> Score | None:
         """Return the score with this key; None when there is none."""
         return next((score for score in self.scores if score.key == key), None)
-
-    @property
-    def champion(self) -> str:
-        """Identity of the current champion, unique across registries; empty without one."""
-        return identity(self.version or "", self.run_id)
 
     def scores_of(self, champion: str) -> list[Score]:
         """Return the scores of a champion, months in order."""
