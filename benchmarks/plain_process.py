@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from ml_assets.config.code_version import data_code_version, model_code_version
 from ml_assets.config.settings import read_settings
-from ml_assets.ingestion import open_source
 from ml_assets.ingestion.ingest_month import ingest_month
+from ml_assets.ingestion.open_source import open_source
 from ml_assets.storage.trip_store import Lineage, TripStore
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips

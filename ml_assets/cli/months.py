@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from ml_assets.config.settings import read_settings
-from ml_assets.ingestion import open_source
+from ml_assets.ingestion.open_source import open_source
 from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.secrets import without_credentials
 from ml_assets.storage.trip_store import CorruptMonth, TripStore

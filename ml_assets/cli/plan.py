@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from ml_assets.config.settings import Settings
-from ml_assets.ingestion import latest_published_month, open_source
+from ml_assets.ingestion.open_source import open_source
 from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.secrets import without_credentials
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families import family_named
 from ml_assets.training.windows import WindowError, choose_window, span
-from ml_assets.trips.month import Month, months_between, new_york_date
+from ml_assets.trips.month import Month, latest_published_month, months_between, new_york_date
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from ml_assets.defs.ingestion.sensors import (
 from ml_assets.defs.operations.run_outcomes import active_run
 from ml_assets.defs.resources.trips import RequestLogResource, TripSourceResource, TripStoreResource
 from ml_assets.defs.training.sensors import RETRAIN_JOB
-from ml_assets.ingestion import InvalidSource, SourceUnavailable
 from ml_assets.ingestion.ingest_plan import IngestCursor, RunOutcome, RunState, plan_runs
+from ml_assets.ingestion.source import InvalidSource, SourceUnavailable
 from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.new_data import last_applied, new_data_since, next_training

@@ -203,8 +203,8 @@ def test_progress_of_every_transfer_is_reported_to_a_terminal(project, published
 
 
 def test_a_month_republished_after_the_listing_is_listed_again(published, tmp_path):
-    from ml_assets.ingestion import open_source
     from ml_assets.ingestion.ingest_month import ingest_month
+    from ml_assets.ingestion.open_source import open_source
 
     source, store = open_source(str(published), "green"), store_at(tmp_path / "home")
     listed = source.published([JANUARY])[JANUARY]

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ml_assets.ingestion import (
+from ml_assets.ingestion.folder import FolderSource
+from ml_assets.ingestion.source import (
     ChangedDuringDownload,
     InvalidFile,
     InvalidSource,
     SourceUnavailable,
     published_filename,
 )
-from ml_assets.ingestion.folder import FolderSource
 from ml_assets.trips.month import Month, months_between
 from ml_assets_tests.ingestion.conftest import JANUARY, published_file
 

@@ -8,9 +8,14 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from ml_assets.ingestion import InvalidFile, SourceUnavailable, published_filename
 from ml_assets.ingestion.folder import FolderSource
-from ml_assets.ingestion.source import MAX_NEAR_MISSES, near_miss_lines
+from ml_assets.ingestion.source import (
+    MAX_NEAR_MISSES,
+    InvalidFile,
+    SourceUnavailable,
+    near_miss_lines,
+    published_filename,
+)
 from ml_assets.trips.month import Month, months_between
 from ml_assets_tests.ingestion.conftest import JANUARY, published_file
 

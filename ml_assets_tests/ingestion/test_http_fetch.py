@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.ingestion import (
+from ml_assets.ingestion.http import HttpSource
+from ml_assets.ingestion.source import (
     ChangedDuringDownload,
     InvalidFile,
     PublishedMonth,
     SourceUnavailable,
     published_filename,
 )
-from ml_assets.ingestion.http import HttpSource
 from ml_assets_tests.ingestion.conftest import JANUARY, published_file
 from ml_assets_tests.ingestion.trip_server import (
     Behaviour,

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from ml_assets.ingestion import SourceUnavailable, published_filename
 from ml_assets.ingestion.http import TLC_URL, HttpSource
+from ml_assets.ingestion.source import SourceUnavailable, published_filename
 from ml_assets.trips.month import Month, months_between
 from ml_assets_tests.ingestion.conftest import JANUARY, QUICK
 from ml_assets_tests.ingestion.trip_server import (

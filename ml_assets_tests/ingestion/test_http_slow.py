@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.ingestion import PublishedMonth, SourceUnavailable, published_filename
 from ml_assets.ingestion.http import HttpSource
+from ml_assets.ingestion.source import PublishedMonth, SourceUnavailable, published_filename
 from ml_assets_tests.ingestion.conftest import JANUARY, QUICK
 from ml_assets_tests.ingestion.trip_server import TripServer, drip
 

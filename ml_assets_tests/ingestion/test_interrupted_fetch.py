@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ml_assets.ingestion import published_filename
 from ml_assets.ingestion.http import HttpSource
+from ml_assets.ingestion.source import published_filename
 from ml_assets_tests.ingestion.conftest import JANUARY
 from ml_assets_tests.ingestion.trip_server import TripServer, drip
 
 _FETCH = """
 import resource, sys
 from pathlib import Path
-from ml_assets.ingestion import open_source
+from ml_assets.ingestion.open_source import open_source
 from ml_assets.trips.month import Month
 
 url, destination, limit = sys.argv[1:]

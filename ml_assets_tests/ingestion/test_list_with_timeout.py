@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ml_assets.ingestion import SourceUnavailable
 from ml_assets.ingestion.open_source import list_with_timeout, open_source
+from ml_assets.ingestion.source import SourceUnavailable
 from ml_assets.trips.month import Month
 from ml_assets_tests.published_months import publish
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.ingestion import InvalidSource, open_source, published_filename
+from ml_assets.ingestion.open_source import open_source
+from ml_assets.ingestion.source import InvalidSource, published_filename
 from ml_assets_tests.ingestion.conftest import JANUARY
 from ml_assets_tests.ingestion.trip_server import TripServer
 
@@ -42,7 +43,7 @@ def test_a_wrong_taxi_is_reported() -> None:
 
 def test_importing_the_package_imports_no_client() -> None:
     heavy = "{'requests', 'fsspec', 'ml_assets.trips.sample'}"
-    code = f"import sys, ml_assets.ingestion; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, ml_assets.ingestion.open_source; print(sorted({heavy} & set(sys.modules)))"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

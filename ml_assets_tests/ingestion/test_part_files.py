@@ -12,14 +12,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from ml_assets.ingestion import (
-    ChangedDuringDownload,
-    InvalidFile,
-    open_source,
-    published_filename,
-)
 from ml_assets.ingestion.folder import FolderSource
 from ml_assets.ingestion.ingest_month import ingest_month
+from ml_assets.ingestion.open_source import open_source
+from ml_assets.ingestion.source import ChangedDuringDownload, InvalidFile, published_filename
 from ml_assets.storage.trip_store import checksum
 from ml_assets.trips.month_limits import MonthLimits
 from ml_assets_tests.ingestion.conftest import JANUARY

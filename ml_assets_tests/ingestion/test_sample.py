@@ -6,8 +6,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ml_assets.ingestion import ChangedDuringDownload, sample
+from ml_assets.ingestion import sample
 from ml_assets.ingestion.sample import SampleSource
+from ml_assets.ingestion.source import ChangedDuringDownload
 from ml_assets.trips.month import Month, months_between
 from ml_assets_tests.ingestion.conftest import JANUARY
 

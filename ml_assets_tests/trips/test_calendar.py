@@ -6,8 +6,7 @@ import pytest
 
 from ml_assets.config.settings import PROJECT_FOLDER, read_settings
 from ml_assets.defs.common import published_months
-from ml_assets.ingestion import latest_published_month
-from ml_assets.trips.month import Month, new_york_date
+from ml_assets.trips.month import Month, latest_published_month, new_york_date
 
 
 @pytest.mark.parametrize(

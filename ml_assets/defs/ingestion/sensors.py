@@ -11,7 +11,6 @@ from ml_assets.defs.common import INGESTION_POOL
 from ml_assets.defs.cursor import load_cursor, skip
 from ml_assets.defs.operations.run_outcomes import active_run, outcome_of
 from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
-from ml_assets.ingestion import InvalidSource, SourceUnavailable
 from ml_assets.ingestion.ingest_plan import (
     IngestCursor,
     IngestRequest,
@@ -21,7 +20,7 @@ from ml_assets.ingestion.ingest_plan import (
     update_cursor,
 )
 from ml_assets.ingestion.open_source import list_with_timeout, near_misses_within
-from ml_assets.ingestion.source import near_miss_lines
+from ml_assets.ingestion.source import InvalidSource, SourceUnavailable, near_miss_lines
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.windows import span
 from ml_assets.trips.month import (

@@ -15,8 +15,8 @@ from ml_assets.defs.operations.run_tags import (
     runs_with_tag,
     tag_value,
 )
-from ml_assets.ingestion import InvalidSource, SourceUnavailable
 from ml_assets.ingestion.ingest_plan import RunOutcome, RunState
+from ml_assets.ingestion.source import InvalidSource, SourceUnavailable
 from ml_assets.registry import TrackingUnavailable
 
 RUN_KEY_TAG = "dagster/run_key"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from ml_assets.ingestion import TripSource, open_source
+from ml_assets.ingestion.open_source import open_source
+from ml_assets.ingestion.source import TripSource
 from ml_assets.serving.request_log.files import FOLDER
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore

@@ -9,7 +9,7 @@ import pytest
 
 from ml_assets.defs.alerting.overdue import RETRY
 from ml_assets.defs.alerting.runs import FAILED_RUNS, SUCCEEDED_RUNS
-from ml_assets.ingestion import published_filename
+from ml_assets.ingestion.source import published_filename
 from ml_assets_tests.alerts.servers import (
     PASSWORD,
     free_port,

@@ -11,8 +11,8 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.ingestion import sensors
 from ml_assets.defs.ingestion.sensors import months_until, new_months_sensor, poll_seconds
-from ml_assets.ingestion import SourceUnavailable, published_filename
 from ml_assets.ingestion.folder import FolderSource
+from ml_assets.ingestion.source import SourceUnavailable, published_filename
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month, new_york_date
 from ml_assets_tests.defs.ticks import Ticking, left_in_progress, months_of

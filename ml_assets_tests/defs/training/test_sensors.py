@@ -9,7 +9,7 @@ from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.operations.run_outcomes import RUN_KEY_TAG, is_transient
 from ml_assets.defs.operations.run_tags import FAILURE_TAG, REQUEST_KEY_TAG, TRANSIENT
 from ml_assets.defs.training.sensors import QUIET_SECONDS, retraining_sensor
-from ml_assets.ingestion import InvalidFile, SourceUnavailable
+from ml_assets.ingestion.source import InvalidFile, SourceUnavailable
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.new_data import next_training
 from ml_assets.registry import TrackingUnavailable
