@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.records import MonthSplit, Role, TrainingSet
 from ml_assets.secrets import ShownError
@@ -108,7 +110,6 @@ def concat_months(frames: "Iterable[pl.DataFrame]", rows: int) -> "pd.DataFrame"
         frames: Lazily read frames with the request columns and ``duration_minutes``.
         rows: Total number of rows.
     """
-    import numpy as np
     import pandas as pd
 
     filled: dict[str, np.ndarray] = {}

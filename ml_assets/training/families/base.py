@@ -139,20 +139,11 @@ class ModelFamily:
         Raises:
             MissingPackage: See :meth:`require_packages`.
         """
+        from ml_assets.pipeline.bounded_regressor import unfitted_pipeline
+
         self.require_packages()
-        from sklearn.pipeline import Pipeline
-
-        from ml_assets.pipeline.bounded_regressor import BoundedRegressor
-        from ml_assets.pipeline.features import FEATURES, RequestFeatures
-
         estimator = self.make_estimator({**self.defaults, **(parameters or {})}, seed, n_jobs)
-        return Pipeline(
-            [
-                ("features", RequestFeatures(FEATURES.current)),
-                ("encoder", self.make_encoder()),
-                ("model", BoundedRegressor(estimator)),
-            ]
-        )
+        return unfitted_pipeline(self.make_encoder(), estimator)
 
 
 @dataclass(frozen=True)
