@@ -26,6 +26,9 @@ MIN_MEMORY_BYTES = 4 * 2**30
 quarter of it."""
 
 
+SHARED_FOLDER = "PYTEST_SHARED_FOLDER"
+"""Variable with the folder that the session's workers share."""
+
 OUR_VARIABLES = ("ML_ASSETS_", "MLFLOW_", "DAGSTER_")
 
 
@@ -87,6 +90,22 @@ def real_trips() -> Path:
         warnings.warn(reason, stacklevel=1)
         pytest.skip(reason)
     return folder
+
+
+def shared_folder_of(folders: pytest.TempPathFactory) -> Path:
+    """Return the folder of this session that all workers share."""
+    session = folders.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent
+    folder = session / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Name that folder to the processes that tests start, too."""
+    os.environ[SHARED_FOLDER] = str(shared_folder_of(tmp_path_factory))
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,9 @@
 """A whole project for a test: its own home, its own Dagster instance, the real graph."""
 
-import atexit
+import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,8 @@ import dagster as dg
 
 from ml_assets.config.settings import Settings, read_settings
 from ml_assets.definitions import assemble
+from ml_assets.storage.atomic import locked
+from ml_assets_tests.conftest import SHARED_FOLDER
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -25,15 +25,17 @@ def settings_for(home: str | Path, trips: str | Path = "sample", **variables: st
     return read_settings({"ML_ASSETS_HOME": str(home), "ML_ASSETS_TRIPS": str(trips), **variables})
 
 
-@cache
 def _tables_of_mlflow() -> Path:
     """A database as MLflow leaves it when it is first opened, before anybody has used it."""
-    import mlflow
+    folder = Path(os.environ[SHARED_FOLDER])
+    made = folder / "mlflow.db"
+    with locked(folder / "mlflow.lock"):
+        if not made.exists():
+            import mlflow
 
-    folder = Path(tempfile.mkdtemp(prefix="mlflow_tables_"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
-    return folder / "mlflow.db"
+            mlflow.MlflowClient(f"sqlite:///{folder}/new_mlflow.db").search_experiments()
+            (folder / "new_mlflow.db").rename(made)
+    return made
 
 
 def lay_tables_of_mlflow(settings: Settings) -> None:

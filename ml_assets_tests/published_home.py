@@ -21,7 +21,6 @@ A copy has no Dagster history (no runs, no materializations): assets read the ho
 records. A sensor that looks for a materialization needs one made in the copy.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +42,7 @@ from ml_assets.registry.registry import CHAMPION
 from ml_assets.storage.atomic import locked
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
+from ml_assets_tests.conftest import shared_folder_of
 from ml_assets_tests.project import Project, open_project, settings_for
 from ml_assets_tests.published_months import publish, published_month
 
@@ -128,14 +128,11 @@ def make_once(
     """Return the home of this name, made by the first worker that needs it; the others wait.
 
     Args:
-        folders: Pytest's temporary folders; that of the session is shared by its workers.
+        folders: Pytest's temporary folders.
         name: Name of the folder.
         make: Makes ``home`` and ``published`` in an empty folder.
     """
-    session = folders.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        session = session.parent
-    folder = session / "shared_homes" / name
+    folder = shared_folder_of(folders) / name
     complete = folder / "complete"
     with locked(folder.with_suffix(".lock")):
         if not complete.exists():
