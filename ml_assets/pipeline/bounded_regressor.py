@@ -1,15 +1,13 @@
-"""The wrapper of an estimator that clips predictions to the range of the target; the pipeline."""
+"""The wrapper of an estimator that clips predictions to the range of the target."""
 
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.background_sample import BackgroundSample
 from ml_assets.pipeline.conformal_intervals import PredictionIntervals
-from ml_assets.pipeline.features import FEATURES, RequestFeatures
 from ml_assets.trips.target import TARGET
 
 
@@ -62,14 +60,3 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
         """Predict minutes, shape (n,), clipped to ``lower`` and ``upper``."""
         predicted = self.regressor_.predict(features)
         return np.clip(np.asarray(predicted, dtype=np.float64), self.lower, self.upper)
-
-
-def unfitted_pipeline(encoder: Any, estimator: Any) -> Pipeline:
-    """Make the pipeline of every family: the current features, an encoder, and its estimator."""
-    return Pipeline(
-        [
-            ("features", RequestFeatures(FEATURES.current)),
-            ("encoder", encoder),
-            ("model", BoundedRegressor(estimator)),
-        ]
-    )

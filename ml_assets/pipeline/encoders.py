@@ -1,4 +1,4 @@
-"""Encoders of requests: dense encodings learned from past trips, and sparse indicators."""
+"""Encoders of requests, dense from past trips or sparse indicators, and the pipeline with one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.pipeline import Pipeline
 
-from ml_assets.pipeline.features import FEATURES, LOG_MILES
+from ml_assets.pipeline.bounded_regressor import BoundedRegressor
+from ml_assets.pipeline.features import FEATURES, LOG_MILES, RequestFeatures
 from ml_assets.pipeline.trip_tables import ENCODINGS, Groups, TripTables, fit_trip_tables
 from ml_assets.pipeline.versioned_features import (
     Feature,
@@ -380,4 +382,15 @@ def current_indicators(min_rows: int) -> TripIndicators:
         features=list(FEATURES.current),
         indicators=INDICATORS.current,
         numbers=NUMBERS.current,
+    )
+
+
+def unfitted_pipeline(encoder: Any, estimator: Any) -> Pipeline:
+    """Make the pipeline of every family: the current features, an encoder, and its estimator."""
+    return Pipeline(
+        [
+            ("features", RequestFeatures(FEATURES.current)),
+            ("encoder", encoder),
+            ("model", BoundedRegressor(estimator)),
+        ]
     )

@@ -139,7 +139,7 @@ class ModelFamily:
         Raises:
             MissingPackage: See :meth:`require_packages`.
         """
-        from ml_assets.pipeline.bounded_regressor import unfitted_pipeline
+        from ml_assets.pipeline.encoders import unfitted_pipeline
 
         self.require_packages()
         estimator = self.make_estimator({**self.defaults, **(parameters or {})}, seed, n_jobs)
