@@ -74,32 +74,43 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path):
+def empty(tmp_path):
     folder = tmp_path / "published"
     folder.mkdir()
     with open_project(settings_for(tmp_path / "home", folder)) as project:
         yield Home(project, folder)
 
 
-def test_new_months_are_followed_by_one_retraining(home):
-    assert home.tick() == []
-    assert home.skipped == "no new month"
-    assert home.ingest(*MONTHS[:3]).success
-    (request,) = home.tick()
+@pytest.fixture
+def home(ingested_home, tmp_path):
+    """A home with three months, which Dagster knows of."""
+    copy = ingested_home.copy(tmp_path)
+    with copy.open() as project:
+        for month in MONTHS[:3]:
+            project.instance.report_runless_asset_event(
+                dg.AssetMaterialization("trip_features", partition=str(month))
+            )
+        yield Home(project, copy.trips)
+
+
+def test_new_months_are_followed_by_one_retraining(empty):
+    assert empty.tick() == []
+    assert empty.skipped == "no new month"
+    assert empty.ingest(*MONTHS[:3]).success
+    (request,) = empty.tick()
     assert run_reason_of(request.tags) == "new: 2023-01 to 2023-03"
-    assert home.tick() == []  # the same key again
-    home.train()
-    assert home.tick() == []
-    assert "months up to 2023-03 have been trained on" in home.skipped
-    assert home.tick() == []
-    assert home.skipped.startswith("no new month: the months up to 2023-03")
-    home.ingest(MONTHS[3])
-    (request,) = home.tick()
+    assert empty.tick() == []  # the same key again
+    empty.train()
+    assert empty.tick() == []
+    assert "months up to 2023-03 have been trained on" in empty.skipped
+    assert empty.tick() == []
+    assert empty.skipped.startswith("no new month: the months up to 2023-03")
+    empty.ingest(MONTHS[3])
+    (request,) = empty.tick()
     assert run_reason_of(request.tags) == "new: 2023-04"
 
 
 def test_a_temporarily_unreadable_home_skips_with_the_reason(home, tmp_path):
-    home.ingest(*MONTHS[:3])
     in_the_way = tmp_path / "home" / "decisions" / "green" / "2026-11-01_d0.json"
     in_the_way.mkdir(parents=True)  # stands for any error of the file system
     assert home.tick() == []
@@ -109,7 +120,6 @@ def test_a_temporarily_unreadable_home_skips_with_the_reason(home, tmp_path):
 
 
 def test_the_job_skips_rejected_months(home):
-    home.ingest(*MONTHS[:3])
     assert not home.ingest(MONTHS[3], rows=0).success
     done = home.project.run("retrain", selection=["training_set"])
     assert done.success
@@ -120,7 +130,6 @@ def test_the_job_skips_rejected_months(home):
 
 
 def test_reingested_unchanged_months_do_not_retrain(home):
-    home.ingest(*MONTHS[:3])
     home.train()
     home.tick()
     home.ingest(*MONTHS[:3])
@@ -128,15 +137,14 @@ def test_reingested_unchanged_months_do_not_retrain(home):
     assert "have been trained on" in home.skipped
 
 
-def test_it_waits_for_further_months(home):
-    home.ingest(*MONTHS[:2])
-    home.later = timedelta(seconds=QUIET_SECONDS - 10)
-    assert home.tick() == []
-    assert "waiting 45 s for more" in home.skipped
+def test_it_waits_for_further_months(empty):
+    empty.ingest(*MONTHS[:2])
+    empty.later = timedelta(seconds=QUIET_SECONDS - 10)
+    assert empty.tick() == []
+    assert "waiting 45 s for more" in empty.skipped
 
 
 def test_a_month_republished_repeatedly_is_trained_on_once(home):
-    home.ingest(*MONTHS[:3])
     home.train()
     home.tick()
     requests = []
@@ -149,24 +157,23 @@ def test_a_month_republished_repeatedly_is_trained_on_once(home):
     assert [run_reason_of(request.tags) for request in requests] == ["republished: 2023-02"]
 
 
-def test_a_reverted_month_is_trained_on_again(home):
+def test_a_reverted_month_is_trained_on_again(empty):
     keys = set()
     for rows in (200, 210, 200):
-        home.ingest(*MONTHS[:3], rows=rows)
-        (request,) = home.tick()
+        empty.ingest(*MONTHS[:3], rows=rows)
+        (request,) = empty.tick()
         keys.add(request.run_key)
-        home.train()
+        empty.train()
     assert len(keys) == 3
 
 
-def test_one_month_is_too_few(home):
-    home.ingest(MONTHS[0])
-    assert home.tick() == []
-    assert "only 2023-01 is available" in home.skipped
+def test_one_month_is_too_few(empty):
+    empty.ingest(MONTHS[0])
+    assert empty.tick() == []
+    assert "only 2023-01 is available" in empty.skipped
 
 
 def test_a_rejected_newest_month_is_named_with_the_reason(home):
-    home.ingest(*MONTHS[:3])
     home.train()
     home.tick()
     assert not home.ingest(MONTHS[3], rows=0).success
@@ -175,7 +182,6 @@ def test_a_rejected_newest_month_is_named_with_the_reason(home):
 
 
 def test_a_failed_blocking_check_prevents_retraining(home):
-    home.ingest(*MONTHS[:3])
     home.project.instance.report_runless_asset_event(
         dg.AssetCheckEvaluation(
             asset_key=dg.AssetKey("trip_features"),
@@ -192,7 +198,6 @@ def test_a_failed_blocking_check_prevents_retraining(home):
 
 @pytest.mark.parametrize("job", ["retrain", "train_models", "ingest_trips"])
 def test_it_waits_while_a_run_trains_or_ingests(home, job):
-    home.ingest(*MONTHS[:3])
     run = left_in_progress(home.project, job, dg.DagsterRunStatus.STARTED)
     assert home.tick() == []
     assert f"run {run.run_id[:8]} ({job}) is started" in home.skipped
@@ -201,7 +206,6 @@ def test_it_waits_while_a_run_trains_or_ingests(home, job):
 
 
 def test_a_failed_retraining_is_not_requested_again_until_data_change(home):
-    home.ingest(*MONTHS[:3])
     (request,) = home.tick()
     home.fail(request, **{"dagster/failure_reason": "STEP_FAILURE"})
     assert home.tick() == []
@@ -215,7 +219,6 @@ def test_a_failed_retraining_is_not_requested_again_until_data_change(home):
     "tags", [{}, {"dagster/failure_reason": "STEP_FAILURE", FAILURE_TAG: TRANSIENT}]
 )
 def test_a_retraining_that_failed_transiently_is_requested_again_later(home, tags):
-    home.ingest(*MONTHS[:3])
     (request,) = home.tick()
     home.fail(request, **tags)
     assert home.tick() == []
@@ -227,7 +230,6 @@ def test_a_retraining_that_failed_transiently_is_requested_again_later(home, tag
 
 
 def test_a_damaged_cursor_requests_nothing_twice(home):
-    home.ingest(*MONTHS[:3])
     home.train()
     for cursor in ("", "{", '{"storage_id": "x"}', "17"):
         home.ticking.cursor = cursor
@@ -236,7 +238,6 @@ def test_a_damaged_cursor_requests_nothing_twice(home):
 
 
 def test_a_damaged_decision_is_reported(home, tmp_path):
-    home.ingest(*MONTHS[:3])
     home.train()
     (file,) = (tmp_path / "home" / "decisions" / "green").glob("*.json")
     file.write_text("{")
