@@ -10,23 +10,19 @@ from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.registry import CHAMPION, PREVIOUS, register
 from ml_assets.storage.record_store import RecordStore
-from ml_assets.trips.month import Month
 from ml_assets_tests.graph.killed_deciding import MOMENTS, work
 from ml_assets_tests.graph.killing import killed
 from ml_assets_tests.project import open_project, settings_for
-from ml_assets_tests.published_months import publish
 
 NAME = "taxi-trip-duration"
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(ingested_home, tmp_path_factory):
     """A home with a synthetic champion and a best model without a decision."""
-    home, trips = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("published")
-    for number in (1, 2, 3):
-        publish(trips, Month(2023, number))
-    with open_project(settings_for(home, trips)) as project:
-        assert project.ingest("2023-01", "2023-03").success
+    copy = ingested_home.copy(tmp_path_factory.mktemp("trained"))
+    home, trips = copy.home, copy.trips
+    with copy.open() as project:
         keys = ["training_set", "linear_regression_model", "model_leaderboard"]
         steps = {"linear_regression_model": {"config": {"trials": 0}}}
         assert project.run("train_models", steps, keys).success

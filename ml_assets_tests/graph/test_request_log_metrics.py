@@ -10,19 +10,13 @@ from ml_assets.serving.request_log.files import FOLDER, day_file
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.monitoring.online.served_requests import serve
-from ml_assets_tests.project import open_project, settings_for
-from ml_assets_tests.published_months import publish
 
 NAME = "request_log_metrics"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("published")
-    for month in ("2023-01", "2023-02", "2023-03"):
-        publish(folder, Month.parse(month))
-    with open_project(settings_for(tmp_path_factory.mktemp("home"), folder)) as project:
-        assert project.ingest("2023-01", "2023-03").success
+def project(ingested_home, tmp_path_factory):
+    with ingested_home.copy(tmp_path_factory.mktemp("ingested")).open() as project:
         yield project
 
 

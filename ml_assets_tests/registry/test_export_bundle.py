@@ -1,7 +1,6 @@
 """A crowned version as the bundle that the prediction service loads."""
 
 import json
-from collections.abc import Iterator
 
 import mlflow
 import numpy as np
@@ -14,29 +13,21 @@ from ml_assets.registry.export_bundle import bundle_name, export, is_complete, p
 from ml_assets.registry.registry import champion_version
 from ml_assets.serving.bundle import UnusableBundle, load_bundle
 from ml_assets.storage.record_store import RecordStore
-from ml_assets.trips.month import Month
-from ml_assets_tests.project import Project, open_project, settings_for
-from ml_assets_tests.published_months import publish, published_month
+from ml_assets_tests.published_home import PublishedHome
 
 NAME = "taxi-trip-duration"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Iterator[Project]:
-    """Three small months and a champion of real trips."""
-    published = tmp_path_factory.mktemp("published")
-    for number in (1, 2, 3):
-        month = Month(2023, number)
-        publish(published, month, published_month(month, rows=600))
-    with open_project(settings_for(tmp_path_factory.mktemp("home"), published)) as project:
-        assert project.ingest("2023-01", "2023-03").success
-        assert project.train().success
-        mlflow.set_tracking_uri(project.settings.tracking_uri)
-        yield project
+def home(trained_home, tmp_path_factory) -> PublishedHome:
+    """A home with a champion of real trips."""
+    home = trained_home.copy(tmp_path_factory.mktemp("trained"))
+    home.client()
+    return home
 
 
 @pytest.fixture
-def version(project):
+def version(home):
     return champion_version(mlflow.MlflowClient(), NAME)
 
 
@@ -48,9 +39,9 @@ def test_a_bundle_predicts_what_the_registered_version_predicts(version, tmp_pat
     assert not list(tmp_path.glob(".*"))
 
 
-def test_the_card_has_the_recorded_figures(project, version, tmp_path):
+def test_the_card_has_the_recorded_figures(home, version, tmp_path):
     card = load_bundle(export(version, NAME, tmp_path)).card
-    store = RecordStore(project.settings.home, "green")
+    store = RecordStore(str(home.home), "green")
     record = store.read("linear_regression_model", ModelRecord)
     assert (card.model, card.dataset, card.synthetic) == ("linear_regression", "green", False)
     assert card.training_months == record.training_months
