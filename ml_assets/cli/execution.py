@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
 from rich.console import Console
 from rich.markup import escape
 
@@ -19,7 +21,7 @@ from ml_assets.cli.plan import RunPlan, near_misses, require_any
 from ml_assets.cli.progress import StepProgress
 from ml_assets.config.settings import Settings
 from ml_assets.defs.automation import reason_tag
-from ml_assets.defs.operations.run_process import Heartbeats, process_tags
+from ml_assets.defs.operations.run_process import process_tags
 from ml_assets.defs.training.models import model_asset_name
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard
 from ml_assets.progress import watching
@@ -158,7 +160,7 @@ class Execution:
         selection: list[str] | None = None,
         trials: Mapping[str, int] | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> tuple[dg.ExecuteInProcessResult, str | None]:
+    ) -> tuple[dg.JobExecutionResult, str | None]:
         """Run a job, or the part of it for these assets, and show its progress.
 
         Returns:
@@ -168,27 +170,27 @@ class Execution:
             click.Abort: when it was stopped by Ctrl-C.
         """
         run_id = str(uuid.uuid4())
-        keys = [dg.AssetKey(name) for name in selection] if selection else None
-        chosen = job.get_subset(asset_selection={*keys}) if keys else job
+        keys = frozenset(dg.AssetKey(name) for name in selection) if selection else None
+        chosen = job.get_subset(asset_selection=keys) if keys else job
         level = "INFO" if self._verbose else "CRITICAL"
         with (
             StepProgress(self._console, len(chosen.graph.node_defs), trials) as progress,
             watching(progress.on_progress),
-            Heartbeats.of(self._instance).beating(run_id),
         ):
             self._instance.watch_event_logs(run_id, None, progress.on_event)
             try:
-                result = job.execute_in_process(
-                    instance=self._instance,
+                run = self._instance.create_run_for_job(
+                    chosen,
+                    run_id=run_id,
                     run_config={
                         "ops": dict(steps or {}),
                         "loggers": {"console": {"config": {"log_level": level}}},
                     },
                     asset_selection=keys,
-                    tags={**_by_command(), **process_tags(run_id), **(tags or {})},
-                    run_id=run_id,
-                    raise_on_error=False,
+                    tags={**job.run_tags, **_by_command(), **process_tags(run_id), **(tags or {})},
                 )
+                # With the job's own executor, which execute_in_process would replace.
+                result = execute_run(InMemoryJob(job), run, self._instance)
             finally:
                 self._instance.end_watch_event_logs(run_id, progress.on_event)
                 for entry in self._instance.all_logs(run_id):
@@ -223,7 +225,7 @@ def _training_config(plan: RunPlan, names: list[str], left_out: list[Month]) -> 
     }
 
 
-def _materialized(result: dg.ExecuteInProcessResult, asset: str) -> dg.AssetMaterialization | None:
+def _materialized(result: dg.JobExecutionResult, asset: str) -> dg.AssetMaterialization | None:
     """Return the run's materialization of an asset; None when it did not get that far."""
     for event in result.get_asset_materialization_events():
         materialization = event.step_materialization_data.materialization
@@ -233,7 +235,7 @@ def _materialized(result: dg.ExecuteInProcessResult, asset: str) -> dg.AssetMate
 
 
 def _require_same_training_set(
-    result: dg.ExecuteInProcessResult, board: Leaderboard, decision: ChampionDecision | None
+    result: dg.JobExecutionResult, board: Leaderboard, decision: ChampionDecision | None
 ) -> None:
     """Check that the results are from this run's training set.
 

@@ -15,7 +15,6 @@ import dagster as dg
 from ml_assets.defs.check_results import single_result
 from ml_assets.defs.common import CHAMPION_MODEL
 from ml_assets.defs.metadata import figure, table
-from ml_assets.defs.operations.concurrent_steps import cores
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import model_asset_name
@@ -47,6 +46,9 @@ _SPECS = {
     "interval_coverage": "The intervals cover their nominal share of test trips, within 3 points.",
 }
 _NOT_REQUIRED_OF_THE_BEST = ("fit_time_within_budget", "interval_coverage")
+_LAST = {"dagster/priority": "-1"}
+"""Nothing waits for these checks: the steps that run in threads start first."""
+
 _LEADERBOARD = dg.AssetKey("model_leaderboard")
 _BEST = dg.AssetCheckKey(_LEADERBOARD, "best_model_is_servable")
 
@@ -75,9 +77,7 @@ def _model_checks() -> dg.AssetChecksDefinition:
         "does not promote it.",
     )
 
-    @dg.multi_asset_check(
-        name="model_checks", specs=[*specs, best], can_subset=True, op_tags=cores("one")
-    )
+    @dg.multi_asset_check(name="model_checks", specs=[*specs, best], can_subset=True, op_tags=_LAST)
     def model_checks(
         context: dg.AssetCheckExecutionContext,
         trip_store: TripStoreResource,
