@@ -94,8 +94,9 @@ def test_its_runs_are_executed_as_those_of_the_ui(finished):
     environment, _, _ = finished
     with dg.DagsterInstance.from_config(f"{environment['ML_ASSETS_HOME']}/dagster") as instance:
         for run in instance.get_runs():
-            messages = [entry.user_message for entry in instance.all_logs(run.run_id)]
-            assert any(m.startswith("Started because: manually: ml-assets run") for m in messages)
+            events = [entry.dagster_event for entry in instance.all_logs(run.run_id)]
+            messages = [event.message for event in events if event is not None]
+            assert any("Started because: manually: ml-assets run" in str(m) for m in messages)
 
 
 def test_the_last_leaderboard_can_be_shown_again(finished, monkeypatch, capsys):
