@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import requests
 
-from ml_assets_tests.conftest import inherited_environment
+from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 
 READY_SECONDS = 120
 STOP_SECONDS = 30
@@ -75,14 +75,28 @@ class DagsterUi:
 
         return wait_for(ended, seconds, f"the end of what was launched; see {self.log}")
 
-    def launch_job(self, job: str) -> str:
-        """Launch a job with its defaults; returns the run's id."""
+    def launch_job(
+        self,
+        job: str,
+        assets: Sequence[str] = (),
+        config: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Launch a job, or the part of it that makes these assets; returns the run's id."""
+        selection = {"assetSelection": [{"path": [asset]} for asset in assets]} if assets else {}
         launched = self.query(
-            "mutation($job: String!) { launchPipelineExecution(executionParams: {selector:"
-            ' {repositoryLocationName: "ml_assets", repositoryName: "__repository__",'
-            " pipelineName: $job}, runConfigData: {}}) { __typename"
-            " ... on LaunchRunSuccess { run { runId } } } }",
-            job=job,
+            "mutation($selector: JobOrPipelineSelector!, $config: RunConfigData!,"
+            " $tags: [ExecutionTag!]) { launchPipelineExecution(executionParams: {"
+            " selector: $selector, runConfigData: $config, executionMetadata: {tags: $tags}})"
+            " { __typename ... on LaunchRunSuccess { run { runId } } } }",
+            selector={
+                "repositoryLocationName": "ml_assets",
+                "repositoryName": "__repository__",
+                "pipelineName": job,
+                **selection,
+            },
+            config={"ops": dict(config or {})},
+            tags=[{"key": key, "value": value} for key, value in (tags or {}).items()],
         )["launchPipelineExecution"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return launched["run"]["runId"]
@@ -105,11 +119,15 @@ class DagsterUi:
         [found] = [entry["jsonString"] for entry in entries if entry["label"] == "answers"]
         return json.loads(found)
 
-    def ended_as(self, run_id: str) -> str | None:
-        """Final status of a run; None while it is in progress."""
-        status = self.query(
+    def status_of(self, run_id: str) -> str:
+        """Status of a run."""
+        return self.query(
             "query($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }", run=run_id
         )["runOrError"]["status"]
+
+    def ended_as(self, run_id: str) -> str | None:
+        """Final status of a run; None while it is in progress."""
+        status = self.status_of(run_id)
         return status if status in ENDED else None
 
     def retry_of(self, run_id: str) -> str | None:
@@ -139,6 +157,37 @@ class DagsterUi:
             "{ instance { daemonHealth { allDaemonStatuses { daemonType healthy required } } } }"
         )["instance"]["daemonHealth"]["allDaemonStatuses"]
         return [d["daemonType"] for d in daemons if d["required"] and not d["healthy"]]
+
+    def sensor(self, name: str) -> dict[str, Any]:
+        """State and last tick of a sensor."""
+        selector = (
+            f'{{repositoryName: "__repository__", repositoryLocationName: "ml_assets",'
+            f' sensorName: "{name}"}}'
+        )
+        return self.query(
+            f"{{ sensorOrError(sensorSelector: {selector}) {{ ... on Sensor {{ id"
+            " sensorState { status ticks(limit: 1) { status skipReason } } } } }"
+        )["sensorOrError"]
+
+    def switch_off(self, name: str) -> None:
+        """Stop a sensor as the page Automation does, until it stays off.
+
+        Dagster writes the whole state of a sensor at the start and the end of a tick, with the
+        status read before, so a change in between is lost.
+        """
+
+        def stays_off() -> bool:
+            self.query(
+                "mutation($id: String!) { stopSensor(id: $id) { __typename } }",
+                id=self.sensor(name)["id"],
+            )
+            for _ in range(5):
+                time.sleep(1)
+                if self.sensor(name)["sensorState"]["status"] != "STOPPED":
+                    return False
+            return True
+
+        wait_for(stays_off, 60, f"{name} to stay switched off")
 
     def tick_now(self, home: Path, *sensors: str) -> None:
         """Make the next tick of these sensors due, as it is once their interval has passed.
@@ -187,26 +236,55 @@ class DagsterUi:
 
 
 @contextmanager
-def running_ui(environment: Mapping[str, str], log: Path) -> Iterator[DagsterUi]:
-    """``ml-assets dev`` with these variables added; stopped, with all its children, at the end."""
+def running_ui(
+    environment: Mapping[str, str], log: Path, folder: Path = REPOSITORY, background: bool = False
+) -> Iterator[DagsterUi]:
+    """``ml-assets dev`` with these variables added; stopped, with all its children, at the end.
+
+    Args:
+        environment: Added to the variables of this process.
+        log: File for its output.
+        folder: Checkout whose code is run.
+        background: Start it as a shell starts a background job, which ignores Ctrl-C.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [str(Path(sys.executable).parent / "ml-assets"), "dev", "--port", str(port)]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command,
-            env={**inherited_environment(), **environment},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    command = [sys.executable, "-c", "from ml_assets.cli import main; main()"]
+    before = signal.getsignal(signal.SIGINT)
+    if background:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [*command, "dev", "--port", str(port)],
+                cwd=folder,
+                env={**inherited_environment(), "PYTHONPATH": str(folder), **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
     ui = DagsterUi(f"http://127.0.0.1:{port}", log, process.pid)
     try:
         wait_for(lambda: _is_ready(ui, process), READY_SECONDS, f"the UI; see {log}")
         yield ui
     finally:
         _stop(process)
+
+
+def processes_of(session: int) -> list[int]:
+    """Processes of a session that are not zombies."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(fields[3]) == session and fields[0] not in "ZX":
+            found.append(int(folder.name))
+    return found
 
 
 SHARED = 3

@@ -1,90 +1,15 @@
-"""``ml-assets dev`` stops with all its processes, however it is stopped."""
+"""``ml-assets dev``: its variables, and the processes that it supervises."""
 
 import os
-import signal
-import socket
 import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
-import requests
 
 from ml_assets.cli.dev_processes import SupervisedProcess
 from ml_assets.defs.common import UNFOLDED_LINEAGE
 from ml_assets_tests.cli.calling import call
-from ml_assets_tests.conftest import inherited_environment
 
-READY_SECONDS, STOP_SECONDS = 90, 30
-
-
-def processes_of(session: int) -> list[int]:
-    """Processes of a session that are not zombies."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        if int(fields[3]) == session and fields[0] not in "ZX":
-            found.append(int(folder.name))
-    return found
-
-
-def wait_for_response(port: int, process: subprocess.Popen) -> None:
-    end = time.monotonic() + READY_SECONDS
-    while time.monotonic() < end:
-        assert process.poll() is None, "ml-assets dev ended by itself"
-        try:
-            requests.get(f"http://127.0.0.1:{port}/server_info", timeout=5).raise_for_status()
-            return
-        except requests.RequestException:
-            time.sleep(0.5)
-    raise TimeoutError("the UI did not come up")
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
-@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
-def test_it_leaves_no_process_behind(tmp_path, stop_signal):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    variables = {"ML_ASSETS_HOME": str(tmp_path / "home"), "ML_ASSETS_TRIPS": "sample"}
-    command = [str(Path(sys.executable).parent / "ml-assets"), "dev", "--port", str(port)]
-    # A background job of a shell ignores Ctrl-C.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        process = subprocess.Popen(
-            command,
-            env={**inherited_environment(), **variables},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    try:
-        wait_for_response(port, process)
-        address = f"http://127.0.0.1:{port}/server_info"
-        assert requests.get(address, headers={"Host": "evil.example"}).status_code == 403
-        second = subprocess.run(
-            [*command[:-1], str(port + 1)],
-            env={**inherited_environment(), **variables},
-            capture_output=True,
-            text=True,
-        )
-        assert second.returncode == 1
-        assert f"already runs on this home, at http://127.0.0.1:{port}" in second.stderr
-        process.send_signal(stop_signal)
-        process.wait(STOP_SECONDS)
-        end = time.monotonic() + STOP_SECONDS
-        while processes_of(process.pid) and time.monotonic() < end:
-            time.sleep(0.5)
-        assert processes_of(process.pid) == []
-    finally:
-        if processes_of(process.pid):
-            os.killpg(process.pid, signal.SIGKILL)
+STOP_SECONDS = 30
 
 
 def test_the_printed_address_unfolds_every_group():

@@ -5,8 +5,6 @@ Months are ingested, models are trained on them, and the promotion decides, with
 
 import os
 import signal
-import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,14 +15,15 @@ from ml_assets.defs.training import sensors as training_sensor
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
-from ml_assets_tests.browser.dagster_ui import running_ui, wait_for
+from ml_assets_tests.browser.dagster_ui import processes_of, running_ui, wait_for
+from ml_assets_tests.project_copy import copy_with_two_families
 from ml_assets_tests.published_months import publish, published_month
 
 ROWS = 400
 MONTHS = [Month(2023, number) for number in (1, 2, 3)]
 NEXT = Month(2023, 4)
 DECISION_SECONDS = 300
-"""Poll of the folder (30 s), ingestion, settling time (45 s), another poll, and seven families."""
+"""Poll of the folder (30 s), ingestion, settling time (45 s), another poll, and two families."""
 
 
 def put(folder, month):
@@ -50,7 +49,8 @@ def ui(tmp_path_factory):
         "ML_ASSETS_TRIPS": str(published),
         "MLFLOW_TRACKING_URI": "",
     }
-    with running_ui(environment, root / "dagster_dev.log") as running:
+    project = copy_with_two_families(tmp_path_factory.mktemp("project"))
+    with running_ui(environment, root / "dagster_dev.log", project) as running:
         yield running, published, DecisionLog(str(home), "green")
 
 
@@ -111,37 +111,9 @@ def test_only_the_new_month_is_scored_by_the_champion_of_its_arrival(ui, first, 
     assert {*scored["model_version"]} == {first.registry_version}
 
 
-@pytest.fixture(scope="module")
-def two_retrainings(ui, second):
-    """Two retrainings launched together, once the first has started."""
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
+def test_a_termination_leaves_no_process_behind(ui, second):
     running, _, _ = ui
-    for run in runs_of(running, "retrain"):
-        wait_for(partial(running.ended_as, run["runId"]), 60, "the retraining's end")
-    first, other = (running.launch_job("retrain") for _ in range(2))
-    worker = wait_for(lambda: running.worker_of(first), 60, "the worker of a retraining")
-    return first, other, worker
-
-
-def test_of_two_simultaneous_retrainings_one_waits(ui, two_retrainings):
-    running, _, _ = ui
-    first, other, _ = two_retrainings
-    for _ in range(5):
-        status = {run["runId"]: run["status"] for run in runs_of(running, "retrain")}
-        assert (status[first], status[other]) == ("STARTED", "QUEUED")
-        time.sleep(1)
-
-
-def test_a_retraining_whose_process_is_killed_is_retried_and_a_cancelled_one_is_not(
-    ui, two_retrainings
-):
-    running, _, log = ui
-    killed, cancelled, worker = two_retrainings
-    running.terminate(cancelled)
-    os.kill(worker, signal.SIGKILL)
-    assert wait_for(lambda: running.ended_as(killed), 90, "the end of the killed run") == "FAILURE"
-    retried = wait_for(lambda: running.retry_of(killed), 60, "the killed run's retry")
-    ended = wait_for(lambda: running.ended_as(retried), DECISION_SECONDS, "the retry's end")
-    assert ended == "SUCCESS"
-    assert log.all()[-1].dagster_run_id == retried
-    assert running.ended_as(cancelled) == "CANCELED"
-    assert running.retry_of(cancelled) is None
+    assert processes_of(running.session)
+    os.kill(running.session, signal.SIGTERM)
+    wait_for(lambda: not processes_of(running.session), 60, f"the end; see {running.log}")

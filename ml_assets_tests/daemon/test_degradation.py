@@ -24,6 +24,7 @@ from ml_assets.trips.month import Month
 from ml_assets_tests.alerts.servers import PASSWORD, USER, running_mail
 from ml_assets_tests.browser.dagster_ui import DagsterUi, running_ui, wait_for
 from ml_assets_tests.project import Project, settings_for
+from ml_assets_tests.project_copy import copy_with_two_families
 from ml_assets_tests.published_months import publish, published_month
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
@@ -37,7 +38,7 @@ SENSORS = (
 )
 SWAPPED = {41: 75, 75: 41, 74: 166, 166: 74}
 ROUND_SECONDS = 300
-"""Poll, ingestion, monitoring, a tick of the sensor, and seven families."""
+"""Poll, ingestion, monitoring, a tick of the sensor, and two families."""
 
 
 def swapped_zones(month):
@@ -69,39 +70,9 @@ class Watched:
             written = publish(self.published.parent / "being_written", month, made(month))
             written.replace(self.published / written.name)
 
-    def sensor(self, name):
-        selector = (
-            f'{{repositoryName: "__repository__", repositoryLocationName: "ml_assets",'
-            f' sensorName: "{name}"}}'
-        )
-        return self.ui.query(
-            f"{{ sensorOrError(sensorSelector: {selector}) {{ ... on Sensor {{ id"
-            " sensorState { status ticks(limit: 1) { status skipReason } } } } }"
-        )["sensorOrError"]
-
-    def switch_off(self, name):
-        """Stop a sensor as the page Automation does, until it stays off.
-
-        Dagster writes the whole state of a sensor at the start and the end of a tick, with the
-        status read before, so a change in between is lost.
-        """
-
-        def stays_off():
-            self.ui.query(
-                "mutation($id: String!) { stopSensor(id: $id) { __typename } }",
-                id=self.sensor(name)["id"],
-            )
-            for _ in range(5):
-                time.sleep(1)
-                if self.sensor(name)["sensorState"]["status"] != "STOPPED":
-                    return False
-            return True
-
-        wait_for(stays_off, 60, f"{name} to stay switched off")
-
     def skip_reason_of(self, name):
         """Return the skip reason of a sensor's last tick."""
-        ticks = self.sensor(name)["sensorState"]["ticks"]
+        ticks = self.ui.sensor(name)["sensorState"]["ticks"]
         return (ticks[0]["skipReason"] or "") if ticks else ""
 
     def tick_now(self):
@@ -183,14 +154,15 @@ def watched(tmp_path_factory):
             "ML_ASSETS_SMTP_USER": USER,
             "ML_ASSETS_SMTP_PASSWORD": PASSWORD,
         }
-        with running_ui(environment, root / "dagster_dev.log") as ui:
+        project = copy_with_two_families(tmp_path_factory.mktemp("project"))
+        with running_ui(environment, root / "dagster_dev.log", project) as ui:
             yield Watched(home, published, ui, mail)
 
 
 @pytest.fixture(scope="module")
 def overdue_mail(watched):
     """The alert on overdue months."""
-    watched.switch_off("retrain_on_new_months")
+    watched.ui.switch_off("retrain_on_new_months")
 
     def find():
         watched.ui.tick_now(watched.home, OVERDUE_ASSETS)

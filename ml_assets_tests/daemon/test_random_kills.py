@@ -19,8 +19,8 @@ import pytest
 from ml_assets.defs.operations.run_outcomes import UNFINISHED
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.trips.month import Month
+from ml_assets_tests.browser.dagster_ui import processes_of
 from ml_assets_tests.cli.calling import COMMAND
-from ml_assets_tests.cli.test_dev import processes_of
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.published_months import publish
 
@@ -107,7 +107,6 @@ def kill_after(home: Home, seconds: float, log: Path) -> str | None:
 def test_random_kills_leave_nothing_behind(tmp_path):
     home = Home(tmp_path)
     seconds = run_to_end(home, tmp_path / "first.log")
-    seconds = run_to_end(home, tmp_path / "second.log")  # the first one created the databases
     assert home.leftovers() == []
     moments, left, done = random.Random(2026), {}, 0
     for kills in ROUNDS:
