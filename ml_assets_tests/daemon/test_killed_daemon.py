@@ -22,7 +22,7 @@ from ml_assets_tests.published_home import MONTHS, NEXT
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
 FAMILY = "xgboost_model"
-TRIALS = 40
+TRIALS = 20
 """Enough for some seconds of tuning, during which something is killed."""
 
 
