@@ -116,4 +116,4 @@ def test_a_termination_leaves_no_process_behind(ui, second):
     running, _, _ = ui
     assert processes_of(running.session)
     os.kill(running.session, signal.SIGTERM)
-    wait_for(lambda: not processes_of(running.session), 60, f"the end; see {running.log}")
+    wait_for(lambda: not processes_of(running.session), 10, f"the end; see {running.log}")

@@ -190,7 +190,7 @@ def test_an_interrupt_of_a_background_job_stops_its_run_with_a_message(again, ho
     run = retrain(again, trials=1000)  # longer than the test
     wait_for(lambda: "RUNNING" in home.tracked(), 120, f"the training; see {again.log}")
     os.kill(again.session, signal.SIGINT)
-    wait_for(lambda: not processes_of(again.session), 120, "the end of all processes")
+    wait_for(lambda: not processes_of(again.session), 20, "the end of all processes")
     log_text = again.log.read_text()
     assert f"run {run} (retrain) was stopped; what it finished is kept" in log_text
     assert "Traceback" not in log_text.rpartition("KeyboardInterrupt received")[2]
