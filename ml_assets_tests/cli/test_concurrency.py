@@ -108,7 +108,7 @@ def train_for_long(environment):
             with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
                 if running := instance.get_runs(dg.RunsFilter(statuses=[STARTED])):
                     return process, running[0].run_id
-        time.sleep(0.2)
+        time.sleep(0.5)
     process.kill()
     raise TimeoutError(process.communicate())
 
