@@ -154,8 +154,14 @@ def compare_channels(model: "Model", version: "ModelVersion", best: "EvaluatedMo
 
     from ml_assets.promotion.candidate_service import serve_bundle
     from ml_assets.promotion.serving_parity import compare, sample_requests, single_requests
-    from ml_assets.serving.bundle import PIPELINE_FILE, RECORD_FILE, BundleRecord, digest
-    from ml_assets.serving.handover import SERVING_FOLDER, ChampionManifest
+    from ml_assets.serving.bundle import (
+        PIPELINE_FILE,
+        RECORD_FILE,
+        SERVING_FOLDER,
+        BundleRecord,
+        ChampionManifest,
+        digest,
+    )
 
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / SERVING_FOLDER / "1"

@@ -9,14 +9,9 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from ml_assets.config.settings import Settings, read_settings
 from ml_assets.defs.alerting.overdue import alert_sensors
-from ml_assets.defs.automation import (
-    monitoring_sensor,
-    scoring_sensor,
-)
-from ml_assets.defs.backtesting.assets import backtest
-from ml_assets.defs.backtesting.checks import backtest_checks
-from ml_assets.defs.backtesting.sensors import backtest_sensor
+from ml_assets.defs.backtesting.assets import backtest, backtest_check, backtest_sensor
 from ml_assets.defs.common import published_months
+from ml_assets.defs.errors import scrub_errors
 from ml_assets.defs.ingestion.assets import (
     ingestion_assets,
     taxi_zones_asset,
@@ -24,28 +19,29 @@ from ml_assets.defs.ingestion.assets import (
 from ml_assets.defs.ingestion.checks import ingestion_checks
 from ml_assets.defs.ingestion.sensors import new_months_sensor
 from ml_assets.defs.jobs import project_jobs
-from ml_assets.defs.monitoring.assets import feature_drift, prediction_performance
-from ml_assets.defs.monitoring.checks import monitoring_checks
-from ml_assets.defs.monitoring.request_log_metrics import request_log_metrics
+from ml_assets.defs.monitoring.assets import (
+    drift_check,
+    feature_drift,
+    monitoring_sensor,
+    performance_check,
+    prediction_performance,
+)
+from ml_assets.defs.monitoring.request_log_metrics import request_log_check, request_log_metrics
 from ml_assets.defs.monitoring.retrain_sensors import degradation_sensors
 from ml_assets.defs.operations.executor import tagged_in_process_executor
-from ml_assets.defs.operations.mlflow_cleanup import tracking_sensors
-from ml_assets.defs.operations.orphaned_runs import orphaned_runs_sensor
+from ml_assets.defs.operations.orphaned_runs import orphaned_runs_sensor, tracking_sensors
 from ml_assets.defs.operations.queued_runs import queued_runs_sensor
-from ml_assets.defs.operations.scrubbed_errors import scrub_errors
-from ml_assets.defs.predictions.assets import prediction_assets
+from ml_assets.defs.predictions.assets import prediction_assets, scoring_sensor
 from ml_assets.defs.predictions.predict_job import predict_requests
-from ml_assets.defs.promotion.champion import champion_model
-from ml_assets.defs.promotion.checks import serving_parity
-from ml_assets.defs.promotion.jobs import promotion_jobs
+from ml_assets.defs.promotion.champion import champion_model, serving_parity
+from ml_assets.defs.promotion.jobs import promote_version, rollback_champion
 from ml_assets.defs.resources import project_resources
 from ml_assets.defs.schedules import project_schedules
 from ml_assets.defs.training.leaderboard import model_leaderboard
-from ml_assets.defs.training.model_checks import model_checks
+from ml_assets.defs.training.model_checks import champion_checks, model_checks
 from ml_assets.defs.training.models import model_assets
 from ml_assets.defs.training.sensors import retraining_sensor
-from ml_assets.defs.training.training_set import training_set
-from ml_assets.defs.training.training_set_checks import training_set_checks
+from ml_assets.defs.training.training_set import training_set, training_set_checks
 
 scrub_errors()
 
@@ -70,12 +66,15 @@ def assemble(settings: Settings) -> dg.Definitions:
         asset_checks=[
             ingestion_checks,
             training_set_checks,
-            *model_checks(),
+            model_checks,
+            champion_checks,
             serving_parity,
-            backtest_checks,
-            *monitoring_checks(),
+            backtest_check,
+            drift_check,
+            performance_check,
+            request_log_check,
         ],
-        jobs=[*project_jobs(partitions), predict_requests, *promotion_jobs()],
+        jobs=[*project_jobs(partitions), predict_requests, rollback_champion, promote_version],
         schedules=project_schedules(settings),
         sensors=[
             orphaned_runs_sensor,

@@ -95,7 +95,12 @@ class ShownError(Exception):
 
     Args:
         message: The problem, its location, and the remedy.
+
+    Attributes:
+        wrong_use: Whether an environment variable has an invalid value.
     """
+
+    wrong_use = False
 
     def __init__(self, message: str = "") -> None:
         super().__init__(scrub(message, limit=MAX_OWN_CHARACTERS))

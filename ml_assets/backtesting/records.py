@@ -16,6 +16,9 @@ from ml_assets.trips.target import TARGET
 CHAMPION = "champion"
 """Model name of the entries with the champion's parameters."""
 
+MAX_ROWS = 100_000
+"""Default maximum of trips: yellow has millions a month, and a fold has to end within a minute."""
+
 MIN_MONTHS = 3
 """Minimum number of test months for a mean and a noise."""
 

@@ -25,7 +25,12 @@ from ml_assets.backtesting.inputs import (
     month_versions,
     require_folds,
 )
-from ml_assets.backtesting.records import BacktestEntry, BacktestRecord, SkippedMonth
+from ml_assets.backtesting.records import (
+    MAX_ROWS,
+    BacktestEntry,
+    BacktestRecord,
+    SkippedMonth,
+)
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import ModelRecord
@@ -45,9 +50,6 @@ __all__ = [
     "ChampionParameters",
     "run_backtest",
 ]
-
-MAX_ROWS = 100_000
-"""Default maximum of trips: yellow has millions a month, and a fold has to end within a minute."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
 
 from ml_assets.alerts.channels import deliver
 from ml_assets.alerts.messages import trial_message
+from ml_assets.cli.console import plain_console
 from ml_assets.config.alert_settings import AlertSettings, EmailSettings, read_alert_settings
 from ml_assets.trips.month import utc_now
 
@@ -29,41 +29,37 @@ def alerts(test: bool, as_json: bool) -> None:
     outcome = deliver(trial_message(settings.ui_url, utc_now()), settings) if test else {}
     errors = {name: error for name, (error, _) in outcome.items()}
     if as_json:
-        click.echo(json.dumps(_as_json(settings, errors if test else None)))
+        click.echo(json.dumps(_as_json(settings) | ({"test": _results(errors)} if test else {})))
     else:
-        _print(settings)
-        _print_test(errors)
+        _print(settings, errors)
     if failed := [name for name, error in errors.items() if error is not None]:
         raise click.ClickException(f"not sent by {' and '.join(failed)}, see above")
 
 
-def _as_json(settings: AlertSettings, errors: dict[str, str | None] | None) -> dict[str, Any]:
+def _results(errors: dict[str, str | None]) -> dict[str, Any]:
+    return {name: {"sent": error is None, "fault": error} for name, error in errors.items()}
+
+
+def _as_json(settings: AlertSettings) -> dict[str, Any]:
     email = settings.email
-    values: dict[str, Any] = {
-        "email": None if email is None else _email_as_json(email),
+    return {
+        "email": None
+        if email is None
+        else {
+            "to": list(email.to),
+            "from": email.sender,
+            "server": f"{email.host}:{email.port}",
+            "security": str(email.security),
+            "with_password": email.password is not None,
+        },
         "webhook": settings.shown_webhook,
         "on_success": settings.on_success,
         "dedup_hours": settings.dedup_window.total_seconds() / 3600,
         "ui_url": settings.ui_url,
     }
-    if errors is not None:
-        values["test"] = {
-            name: {"sent": error is None, "fault": error} for name, error in errors.items()
-        }
-    return values
 
 
-def _email_as_json(email: EmailSettings) -> dict[str, Any]:
-    return {
-        "to": list(email.to),
-        "from": email.sender,
-        "server": f"{email.host}:{email.port}",
-        "security": str(email.security),
-        "with_password": email.password is not None,
-    }
-
-
-def _print(settings: AlertSettings) -> None:
+def _print(settings: AlertSettings, errors: dict[str, str | None]) -> None:
     email, hours = settings.email, settings.dedup_window.total_seconds() / 3600
     lines = {
         "email": "off: ML_ASSETS_ALERT_EMAIL_TO is not set" if email is None else _describe(email),
@@ -74,9 +70,12 @@ def _print(settings: AlertSettings) -> None:
         else "each failure is sent",
         "links": f"to {settings.ui_url}",
     }
-    console = Console(highlight=False)
+    console = plain_console()
     for name, text in lines.items():
-        console.print(f"{name:<9} {text}", soft_wrap=True, markup=False)
+        console.print(f"{name:<9} {text}")
+    for name, error in errors.items():
+        result = "the test message was accepted" if error is None else f"NOT SENT: {error}"
+        console.print(f"{name}: {result}")
 
 
 def _describe(email: EmailSettings) -> str:
@@ -85,10 +84,3 @@ def _describe(email: EmailSettings) -> str:
         f"to {', '.join(email.to)} from {email.sender} by {email.host}:{email.port} "
         f"({email.security}, {password} a password)"
     )
-
-
-def _print_test(errors: dict[str, str | None]) -> None:
-    console = Console(highlight=False)
-    for name, error in errors.items():
-        result = "the test message was accepted" if error is None else f"NOT SENT: {error}"
-        console.print(f"{name}: {result}", soft_wrap=True, markup=False)

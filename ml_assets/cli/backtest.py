@@ -1,16 +1,20 @@
 """``ml-assets backtest``: test every stored month with models trained on the months before it."""
 
+import json
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from ml_assets.backtesting.records import CHAMPION, BacktestRecord
-from ml_assets.backtesting.run import MAX_ROWS
+from ml_assets.backtesting.records import CHAMPION, MAX_ROWS, BacktestRecord
+from ml_assets.cli.console import (
+    columns_that_fit,
+    print_table,
+    stdout_redirected,
+    unredirected_console,
+)
 from ml_assets.cli.options import ModelsType
-from ml_assets.cli.streams import stdout_redirected, unredirected_console
-from ml_assets.cli.tables import columns_that_fit, print_table
 from ml_assets.config.settings import Settings, read_settings
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
@@ -22,7 +26,6 @@ from ml_assets.training.families import FAMILIES
     "--train-months",
     type=click.IntRange(min=1),
     default=3,
-    show_default=True,
     help="Number of training months, just before the test month.",
 )
 @click.option(
@@ -36,7 +39,6 @@ from ml_assets.training.families import FAMILIES
     "--max-rows",
     type=click.IntRange(min=100),
     default=MAX_ROWS,
-    show_default=True,
     help="Maximum number of training and of test trips: a fixed random sample.",
 )
 @click.option(
@@ -49,7 +51,6 @@ from ml_assets.training.families import FAMILIES
     "--seed",
     type=click.IntRange(min=0),
     default=42,
-    show_default=True,
     help="Seed of the samples and the models.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -71,8 +72,6 @@ def backtest(as_json: bool, verbose: bool, families: tuple[str, ...], **options:
             execution.run_step("run_backtest", "backtest", config)
     record = _last(settings)
     if as_json:
-        import json
-
         click.echo(json.dumps(summary(record)))
     else:
         print_backtest(Console(highlight=False), record)

@@ -14,14 +14,15 @@ from dagster._core.execution.api import execute_run
 from rich.console import Console
 from rich.markup import escape
 
-from ml_assets.cli.command_lines import next_command
-from ml_assets.cli.concurrency import fail_orphaned_runs_now, require_no_active_run
+from ml_assets.cli.environment import next_command
 from ml_assets.cli.instance import open_instance
 from ml_assets.cli.plan import RunPlan, near_misses, require_any
 from ml_assets.cli.progress import StepProgress
+from ml_assets.cli.runs import fail_orphaned_runs_now, require_no_active_run
 from ml_assets.config.settings import Settings
-from ml_assets.defs.automation import reason_tag
+from ml_assets.defs.ingestion.sensors import RANGE_END, RANGE_START
 from ml_assets.defs.operations.run_process import process_tags
+from ml_assets.defs.operations.run_tags import reason_tag
 from ml_assets.defs.training.models import model_asset_name
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard
 from ml_assets.progress import watching
@@ -32,8 +33,6 @@ from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
 _INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 
 
@@ -42,7 +41,6 @@ class Outcome:
     """Result of a training.
 
     Attributes:
-        leaderboard: Its leaderboard.
         decision: The promotion decision; None when the run failed before it.
         failure: Why the run failed, in one line; None when it succeeded.
     """

@@ -7,8 +7,9 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
@@ -27,9 +28,6 @@ from ml_assets.storage.error_messages import (
 )
 from ml_assets.storage.leftovers import in_use
 from ml_assets.storage.sqlite import new_database, tables
-
-if TYPE_CHECKING:
-    from dagster import DagsterInstance
 
 DAGSTER_YAML = """\
 # Written once by ml-assets; you may change it.
@@ -111,7 +109,7 @@ def _is_former(instance_settings: Path, expected: str) -> bool:
     }
 
 
-def open_instance(settings: Settings) -> "DagsterInstance":
+def open_instance(settings: Settings) -> DagsterInstance:
     """Open the Dagster instance that ``make dev`` shows.
 
     Dagster checks for a database and then creates it: two commands that open a new home at once may
@@ -119,8 +117,6 @@ def open_instance(settings: Settings) -> "DagsterInstance":
     """
     home = dagster_home(settings)
     os.environ["DAGSTER_HOME"] = str(home)
-    from dagster import DagsterInstance
-
     with translate_storage_errors(home), locked(home / ".opening.lock"):
         for name in DATABASES:
             wait_until_usable(home / name, write=True)

@@ -1,14 +1,16 @@
 """``ml-assets leaderboard``: print the last leaderboard."""
 
+import json
+
 import click
 from rich.console import Console
 from rich.table import Table
 
-from ml_assets.cli.tables import print_table
+from ml_assets.cli.console import print_table
 from ml_assets.config.settings import read_settings
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.storage.record_store import MissingRecord, RecordStore
+from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.target import TARGET
 
@@ -20,14 +22,9 @@ def leaderboard(as_json: bool) -> None:
     settings = read_settings()
     dataset = TripStore(settings.home, settings.taxi, settings.synthetic).dataset
     records = RecordStore(settings.home, dataset)
-    try:
-        board = records.read("model_leaderboard", Leaderboard)
-    except MissingRecord as error:
-        raise click.ClickException(str(error)) from error
+    board = records.read("model_leaderboard", Leaderboard)
     decision = DecisionLog(settings.home, dataset).newest()
     if as_json:
-        import json
-
         click.echo(json.dumps(summary(board, decision)))
         return
     print_leaderboard(Console(), board, decision)

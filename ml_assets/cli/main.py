@@ -63,7 +63,7 @@ COMMANDS = {
     "runs": "ml_assets.cli.runs.runs",
     "months": "ml_assets.cli.months.months",
     "leaderboard": "ml_assets.cli.leaderboard.leaderboard",
-    "decisions": "ml_assets.cli.decisions.decisions",
+    "decisions": "ml_assets.cli.champion.decisions",
     "rollback": "ml_assets.cli.champion.rollback",
     "promote": "ml_assets.cli.champion.promote",
     "backtest": "ml_assets.cli.backtest.backtest",
@@ -78,7 +78,11 @@ _FORMER_OPTIONS = {"--serve": "--refit", "--most-rows": "--max-rows", "--last": 
 @click.group(
     cls=LazyGroup,
     lazy_subcommands=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,
+    },
 )
 @click.version_option(package_name="ml-assets")
 @click.pass_context
@@ -89,14 +93,11 @@ def commands(context: click.Context) -> None:
     and Limousine Commission), or a folder or URL. Results live in ML_ASSETS_HOME.
     """
     # pydantic takes as long as all else that the help needs.
-    from ml_assets.cli.unknown_variables import unknown_variables
-    from ml_assets.config.environment import load_env_file
-    from ml_assets.config.settings import make_paths_absolute
+    from ml_assets.cli.environment import prepare_environment
 
-    load_env_file()
-    make_paths_absolute(os.environ)
+    unknown = prepare_environment()
     context.obj = dict(os.environ)  # before MLflow and Dagster add to it
-    for line in unknown_variables(os.environ):
+    for line in unknown:
         click.echo(line, err=True)
 
 
@@ -119,10 +120,8 @@ def _status() -> int:
         return _fail(_usage_line(error), WRONG_USE)
     except click.ClickException as error:
         return _fail(f"error: {error.format_message()}", FAILED)
-    except _wrong_use() as error:
-        return _fail(f"error: {error}", WRONG_USE)
     except ShownError as error:
-        return _fail(f"error: {error}", FAILED)
+        return _fail(f"error: {error}", WRONG_USE if error.wrong_use else FAILED)
     except (click.Abort, KeyboardInterrupt):
         return _fail(INTERRUPTED, STOPPED)
     except BrokenPipeError:
@@ -142,14 +141,6 @@ def _storage_message(error: Exception) -> str | None:
     from ml_assets.storage.error_messages import storage_error_message
 
     return storage_error_message(error, read_settings().local_home)
-
-
-# Imported only after an error: the service starts without these modules.
-def _wrong_use() -> tuple[type[Exception], ...]:
-    from ml_assets.config.environment import SettingsError
-    from ml_assets.ingestion.source import InvalidSource
-
-    return (SettingsError, InvalidSource)
 
 
 def _usage_line(error: click.UsageError) -> str:

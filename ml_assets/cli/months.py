@@ -4,12 +4,16 @@ import json
 from collections.abc import Mapping, Sequence
 
 import click
+from rich.console import Console
+from rich.table import Table
 
+from ml_assets.cli.console import print_table
 from ml_assets.config.settings import read_settings
 from ml_assets.ingestion.open_source import open_source
 from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.secrets import without_credentials
 from ml_assets.storage.trip_store import CorruptMonth, TripStore
+from ml_assets.training.training_set import rejected_months
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month, latest_published_month, months_between, new_york_date
 
@@ -18,8 +22,6 @@ from ml_assets.trips.month import Month, latest_published_month, months_between,
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def months(as_json: bool) -> None:
     """Show which months the source has published, and which are ingested."""
-    from ml_assets.training.training_set import rejected_months
-
     settings = read_settings()
     all_months = list(months_between(settings.first_month, latest_published_month(new_york_date())))
     source = open_source(settings.trips, settings.taxi)
@@ -66,11 +68,6 @@ def _up_to_the_last_known(
 
 
 def _print_table(source: str, rows: Sequence[Mapping[str, object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from ml_assets.cli.tables import print_table
-
     table = Table(title=f"{source}{' (synthetic sample)' if source == 'sample' else ''}")
     for name in ("month", "published", "ingested", "kept trips"):
         table.add_column(name, justify="right" if name == "kept trips" else "left")

@@ -21,15 +21,9 @@ class RunPlan:
     """The requested run.
 
     Attributes:
-        first: First month.
-        last: Last month.
-        exclude: Months in between to leave out.
-        models: Families to train.
         trials: Tuning trials per model; 0 uses the last parameters, or the defaults.
-        seed: Seed of tuning and models.
         train_months: Number of training months; None for all available, up to 12.
         refit: Whether a promoted model is refitted on all months.
-        ingest_only: Whether to stop before training.
     """
 
     first: Month
@@ -128,7 +122,7 @@ def plan_run(settings: Settings, plan: RunPlan) -> dict[str, Any]:
     """Return what the run would do with the months published and stored now.
 
     Raises:
-        click.ClickException: when the available months do not make a training window.
+        WindowError: when the available months do not make a training window.
     """
     published = open_source(settings.trips, settings.taxi).published(plan.months)
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
@@ -148,10 +142,7 @@ def plan_run(settings: Settings, plan: RunPlan) -> dict[str, Any]:
     require_any(settings, plan, available)
     if plan.ingest_only:
         return ahead
-    try:
-        window = choose_window(available, plan.train_months)
-    except WindowError as error:
-        raise click.ClickException(str(error)) from error
+    window = choose_window(available, plan.train_months)
     roles = {"train": window.train, "validation": window.validation, "test": window.test}
     ahead["window"] = {role: [str(month) for month in months] for role, months in roles.items()}
     ahead["caveat"] = window.caveat

@@ -1,17 +1,16 @@
 """``ml-assets predict``: predictions for a file of requests."""
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ml_assets.cli.streams import stdout_redirected, unredirected_console
-from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
-
-if TYPE_CHECKING:
-    from ml_assets.requests.batch import BatchSummary
+from ml_assets.cli.console import stdout_redirected, unredirected_console
+from ml_assets.config.settings import REGISTERED_MODEL, read_settings
+from ml_assets.requests.batch import BatchSummary, predict_file, require_possible
 
 
 @click.command()
@@ -24,12 +23,7 @@ if TYPE_CHECKING:
     required=True,
     help="File of the predictions; its extension decides the format.",
 )
-@click.option(
-    "--version",
-    default="champion",
-    show_default=True,
-    help="Registry version, by number or alias.",
-)
+@click.option("--version", default="champion", help="Registry version, by number or alias.")
 @click.option(
     "--ignore-column",
     "ignored",
@@ -58,15 +52,17 @@ def predict(
     was not scored. Memory does not depend on the length of the file.
     """
     settings = read_settings()
-    from ml_assets.requests.column_names import RequestFileError
-
     with stdout_redirected():
-        try:
-            summary = _predict(
-                settings, requests, target, version, overwrite=overwrite, ignored=ignored
+        # Checked before MLflow and the model are loaded, which takes seconds.
+        require_possible(requests, target, overwrite=overwrite, ignored=ignored)
+        from ml_assets.registry.loading import load_model
+        from ml_assets.registry.mlflow_store import TrackingStore
+
+        model = load_model(TrackingStore.of(settings).reader(), REGISTERED_MODEL, version)
+        with _progress_bar(f"{requests.name}, version {model.version}") as show:
+            summary = predict_file(
+                model, requests, target, overwrite=overwrite, ignored=ignored, progress=show
             )
-        except RequestFileError as error:
-            raise click.ClickException(str(error)) from error
     if as_json:
         values = {
             "rows": summary.rows,
@@ -84,29 +80,12 @@ def predict(
         click.echo("\n".join(_lines(summary, target)))
 
 
-def _predict(
-    settings: Settings,
-    requests: Path,
-    target: Path,
-    version: str,
-    *,
-    overwrite: bool,
-    ignored: tuple[str, ...],
-) -> "BatchSummary":
-    from ml_assets.registry import TrackingUnavailable
-    from ml_assets.registry.loading import ModelNotFound, load_model
-    from ml_assets.registry.mlflow_store import TrackingStore
-    from ml_assets.requests.batch import predict_file, require_possible
-
-    # Checked before the model is loaded, which takes seconds.
-    require_possible(requests, target, overwrite=overwrite, ignored=ignored)
-    try:
-        model = load_model(TrackingStore.of(settings).reader(), REGISTERED_MODEL, version)
-    except (ModelNotFound, TrackingUnavailable) as error:
-        raise click.ClickException(str(error)) from error
+@contextlib.contextmanager
+def _progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar in a terminal; yields the function to call with the rows done and in all."""
     with unredirected_console() as console:
         bar = Progress(
-            TextColumn(f"{requests.name}, version {model.version}", markup=False),
+            TextColumn(title, markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
@@ -114,19 +93,12 @@ def _predict(
             transient=True,
             disable=not console.is_terminal,
         )
+        task = bar.add_task("")
         with bar:
-            task = bar.add_task("")
-            return predict_file(
-                model,
-                requests,
-                target,
-                overwrite=overwrite,
-                ignored=ignored,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
+            yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _lines(summary: "BatchSummary", target: Path) -> list[str]:
+def _lines(summary: BatchSummary, target: Path) -> list[str]:
     lines = [
         f"{target}: {summary.scored:,} of {summary.rows:,} requests scored with version "
         f"{summary.model_version} in {summary.seconds:.1f} s"
@@ -145,7 +117,7 @@ def _lines(summary: "BatchSummary", target: Path) -> list[str]:
     return lines
 
 
-def _pickup_times(summary: "BatchSummary") -> str:
+def _pickup_times(summary: BatchSummary) -> str:
     """Describe how many requests have no pick-up time."""
     count = summary.without_pickup_time
     if count == summary.scored:

@@ -3,8 +3,8 @@
 import re
 import threading
 from collections.abc import Hashable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from contextlib import ExitStack
+from typing import Any
 
 from dagster import DagsterEvent, DagsterEventType, EventLogEntry
 from rich.console import Console, Group
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TransferSpeed
 from rich.spinner import Spinner
 from rich.text import Text
 
+from ml_assets.defs.errors import root_cause
 from ml_assets.progress import MonthsTested, ProgressEvent, Transfer, TrialEnded
 from ml_assets.secrets import one_line, scrub
 from ml_assets.trips.month import Month
@@ -47,19 +48,13 @@ class TuningProgress:
         return now if self._best is None else f"{now}, best so far {self._best:.3f}"
 
 
-class StepProgress:
-    """Shows the events of a run; writes nothing to standard output."""
+class StepProgress(ExitStack):
+    """Shows the events of a run until it is closed; writes nothing to standard output."""
 
     def __init__(
         self, console: Console, steps: int, trials: Mapping[str, int] | None = None
     ) -> None:
-        """Create the display.
-
-        Args:
-            console: Console to write to.
-            steps: Number of steps of the run.
-            trials: Number of trials by training step.
-        """
+        super().__init__()
         self._console = console
         self._steps = steps
         self._tuning = {
@@ -72,19 +67,8 @@ class StepProgress:
         self._shown: set[Hashable] = set()
         self._lock = threading.Lock()
         self._screen = Screen(console)
+        self.enter_context(self._screen.live)
         self.errors: list[str] = []
-
-    def __enter__(self) -> Self:
-        self._screen.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._screen.__exit__(kind, error, traceback)
 
     def on_progress(self, event: ProgressEvent) -> None:
         """Show an event of the running step; a callback for ``progress.watching``."""
@@ -173,9 +157,7 @@ def cause(error: Any) -> str:
     Args:
         error: Dagster's ``SerializableErrorInfo``, or None.
     """
-    while error is not None and error.cause and (error.cls_name or "").startswith("Dagster"):
-        error = error.cause
-    if error is None:
+    if (error := root_cause(error)) is None:
         return ""
     line = one_line(scrub(error.message))
     own = rf"^(ml_assets\.[\w.]*|dagster\.[\w.]*(Failure|{re.escape(error.cls_name or '')})): "
@@ -213,19 +195,7 @@ class Screen:
             console=console,
         )
         self._tasks: dict[Month, TaskID] = {}
-        self._live = Live(self._spinner, console=console, transient=True, refresh_per_second=12.5)
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._live.stop()
+        self.live = Live(self._spinner, console=console, transient=True, refresh_per_second=12.5)
 
     def update(self, text: str) -> None:
         """Show this text next to the spinner."""
@@ -233,13 +203,7 @@ class Screen:
         self._draw()
 
     def transfer(self, month: Month, done: int, total: int) -> None:
-        """Show the progress of a month's transfer; its bar is removed when it is complete.
-
-        Args:
-            month: Month in transfer.
-            done: Bytes transferred.
-            total: Total bytes.
-        """
+        """Show the progress of a month's transfer; its bar is removed when it is complete."""
         if done >= total:
             self._remove(month)
         else:
@@ -260,4 +224,4 @@ class Screen:
             self._bars.remove_task(self._tasks.pop(month))
 
     def _draw(self) -> None:
-        self._live.update(Group(self._spinner, self._bars) if self._tasks else self._spinner)
+        self.live.update(Group(self._spinner, self._bars) if self._tasks else self._spinner)

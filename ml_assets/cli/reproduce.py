@@ -1,18 +1,18 @@
 """``ml-assets reproduce``: refit a registered version and compare its predictions."""
 
+import json
 from typing import TYPE_CHECKING
 
 import click
 
-from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
-from ml_assets.pipeline.serialization import PREDICTION_TOLERANCE
-from ml_assets.reproduction.reproduce import MAX_REQUESTS
+from ml_assets.cli.console import stdout_redirected
+from ml_assets.config.settings import REGISTERED_MODEL, read_settings
+from ml_assets.reproduction import MAX_REQUESTS
+from ml_assets.storage.model_version import PREDICTION_TOLERANCE
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.target import TARGET
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from ml_assets.reproduction.reproduce import Reproduction
 
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     "--tolerance",
     type=click.FloatRange(min=0),
     default=PREDICTION_TOLERANCE,
-    show_default=True,
     help="Maximum difference of predictions, in minutes.",
 )
 @click.option(
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     "max_requests",
     type=click.IntRange(min=1),
     default=MAX_REQUESTS,
-    show_default=True,
     help="Maximum number of requests to compare, spread evenly over the test month.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -42,38 +40,25 @@ def reproduce(version: str, tolerance: float, max_requests: int, as_json: bool) 
     when every prediction is equal, or within the tolerance, and with 1 otherwise.
     """
     settings = read_settings()
-    from ml_assets.cli.streams import stdout_redirected
-    from ml_assets.registry import TrackingUnavailable
-    from ml_assets.reproduction.reproduce import ReproductionError, UnknownVersion
+    from ml_assets.registry.mlflow_store import TrackingStore
     from ml_assets.reproduction.reproduce import reproduce as reproduce_version
 
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
     with stdout_redirected():
-        try:
-            found = reproduce_version(
-                _client(settings),
-                REGISTERED_MODEL,
-                version,
-                store,
-                tolerance=tolerance,
-                max_requests=max_requests,
-            )
-        except (UnknownVersion, ReproductionError, TrackingUnavailable) as error:
-            raise click.ClickException(str(error)) from error
+        found = reproduce_version(
+            TrackingStore.of(settings).reader(),
+            REGISTERED_MODEL,
+            version,
+            store,
+            tolerance=tolerance,
+            max_requests=max_requests,
+        )
     if as_json:
-        import json
-
         click.echo(json.dumps({**found.model_dump(), "sentence": found.sentence}))
     else:
         click.echo("\n".join(_lines(found)))
     if found.verdict == "differs":
         raise click.exceptions.Exit(1)
-
-
-def _client(settings: Settings) -> "MlflowClient":
-    from ml_assets.registry.mlflow_store import TrackingStore
-
-    return TrackingStore.of(settings).reader()
 
 
 def _lines(found: "Reproduction") -> list[str]:

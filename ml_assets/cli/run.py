@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from ml_assets.cli.command_lines import executable, given_variables, next_command
+from ml_assets.cli.console import stdout_redirected, unredirected_console
+from ml_assets.cli.environment import executable, given_variables, next_command
+from ml_assets.cli.leaderboard import print_leaderboard, summary
 from ml_assets.cli.options import ModelsType, MonthsType, MonthType
 from ml_assets.cli.plan import RunPlan, format_plan, plan_run
-from ml_assets.cli.streams import stdout_redirected, unredirected_console
 from ml_assets.config.settings import Settings, read_settings
 from ml_assets.secrets import without_credentials
 from ml_assets.training.families import FAMILIES
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     "--trials",
     type=click.IntRange(min=0),
     default=5,
-    show_default=True,
     help="Tuning trials per model; 0 uses the parameters of its last training, or the family's "
     "defaults when there was none.",
 )
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     "--seed",
     type=click.IntRange(min=0, max=2**32 - 1),
     default=42,
-    show_default=True,
     help="Seed of the tuning and of the models.",
 )
 @click.option(
@@ -99,8 +98,6 @@ def _show(outcome: "Outcome", settings: Settings, as_json: bool) -> None:
     Raises:
         click.ClickException: with that failure.
     """
-    from ml_assets.cli.leaderboard import print_leaderboard, summary
-
     out = Console(highlight=False)
     if as_json:
         click.echo(json.dumps(summary(outcome.leaderboard, outcome.decision)))

@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ml_assets.config.http_origin import is_loopback, server_hosts
-from ml_assets.config.settings import read_settings
+from ml_assets.config.http_origin import is_loopback, server_hosts, server_url
+from ml_assets.config.settings import TOKEN_VARIABLE, read_settings
+from ml_assets.serving.auth import read_api_token
+from ml_assets.serving.request_log.files import FOLDER
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8000,
-    show_default=True,
     help="Port to listen on; 0 for any that is free.",
 )
 def serve(host: str, port: int) -> None:
@@ -33,9 +34,6 @@ def serve(host: str, port: int) -> None:
     # By default XGBoost's threads wait for each other by spinning: on a busy machine a request took
     # 58 ms, and 7 ms with passive waiting. Read once, when the library is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from ml_assets.config.settings import TOKEN_VARIABLE
-    from ml_assets.serving.auth import read_api_token
-
     token = read_api_token(os.environ)
     listening = _listen(host, port)
     bound, bound_port = listening.getsockname()[:2]
@@ -43,11 +41,10 @@ def serve(host: str, port: int) -> None:
         click.echo(
             f"warning: without {TOKEN_VARIABLE} only clients on this machine are served", err=True
         )
-    from ml_assets.serving.request_log.files import FOLDER
     from ml_assets.serving.server import serve as run_server
 
     def announce(app: "FastAPI") -> None:
-        click.echo(_announcement(app, _url(bound, bound_port)))
+        click.echo(_announcement(app, server_url(bound, bound_port)))
 
     hosts = server_hosts(host, settings.allowed_hosts)
     run_server(listening, settings.local_home, settings.local_home / FOLDER, announce, hosts)
@@ -67,17 +64,17 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind(address)
         listening.listen()
     except OSError as error:
-        other = port % 65535 + 1
-        raise click.UsageError(
-            f"--host {host} --port {port} cannot be used ({error.strerror}): choose another "
-            f"with --port, for example --port {other} (`make serve PORT={other}`)"
-        ) from error
+        raise unusable_address(error, host, port, "serve") from error
     return listening
 
 
-def _url(address: str, port: int) -> str:
-    named = "127.0.0.1" if address in ("0.0.0.0", "::") else address
-    return f"http://[{named}]:{port}" if ":" in named else f"http://{named}:{port}"
+def unusable_address(error: OSError, host: str, port: int, command: str) -> click.UsageError:
+    """Return the error for an address on which a command cannot listen."""
+    other = port % 65535 + 1
+    return click.UsageError(
+        f"--host {host} --port {port} cannot be used ({error.strerror}): choose another with "
+        f"--port, for example --port {other} (`make {command} PORT={other}`)"
+    )
 
 
 def _announcement(app: "FastAPI", url: str) -> str:

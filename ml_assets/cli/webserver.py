@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import uvicorn
+from dagster_webserver import cli
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -38,8 +39,6 @@ class WebserverGuard:
     """Returns 403 for requests of proxies and of pages from other origins.
 
     Args:
-        app: Dagster's webserver.
-        hosts: Host names of the webserver.
         is_local: Whether it listens on loopback only: then no proxy may forward requests.
     """
 
@@ -82,11 +81,6 @@ def _changes(scope: Scope) -> bool:
 def guarded(app: ASGIApp, host: str, environment: Mapping[str, str]) -> WebserverGuard:
     """Wrap the webserver in its guard.
 
-    Args:
-        app: Dagster's webserver.
-        host: Name or address on which it listens.
-        environment: Environment variables, with further hosts.
-
     Raises:
         SettingsError: when these are invalid.
     """
@@ -101,8 +95,6 @@ def guarded(app: ASGIApp, host: str, environment: Mapping[str, str]) -> Webserve
 
 def main() -> None:
     """Run Dagster's command with the guard in front of its application."""
-    from dagster_webserver import cli
-
     run = uvicorn.run
 
     def run_guarded(app: ASGIApp, *, host: str, **options: Any) -> None:

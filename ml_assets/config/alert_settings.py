@@ -1,7 +1,6 @@
 """Settings of alerts, read from the environment; credentials are never shown."""
 
 import base64
-import ipaddress
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic.dataclasses import dataclass
 
 from ml_assets.config.environment import EnvironmentSettings, SettingsError, variable
+from ml_assets.config.http_origin import LOOPBACK_HOSTS
 from ml_assets.secrets import secrets_of_webhook
 
 UI_URL = "http://127.0.0.1:3000"
@@ -55,9 +55,7 @@ class AlertSettings:
     """Channels of alerts, and which alerts are sent.
 
     Attributes:
-        email: E-mail settings; None without e-mail.
         webhook: URL to post to; None without a webhook. It is a secret, since it needs no login.
-        on_success: Whether successful runs are reported as well.
         dedup_window: Time after a message in which repeated failures of its kind are only counted.
         ui_url: Base URL of links, without a slash at the end.
     """
@@ -125,7 +123,7 @@ def _email(given: "AlertVariables") -> EmailSettings | None:
     if (given.user is None) != (given.password is None):
         name = "ML_ASSETS_SMTP_PASSWORD" if given.user else "ML_ASSETS_SMTP_USER"
         raise SettingsError(name, "", "set user and password, or neither")
-    if given.user and given.security is Security.PLAIN and not _is_this_machine(host):
+    if given.user and given.security is Security.PLAIN and not LOOPBACK_HOSTS.is_own(host):
         allowed = "use starttls or tls: with plain, the password is sent unencrypted"
         raise SettingsError("ML_ASSETS_SMTP_SECURITY", given.security, allowed)
     if given.ca_file and not Path(given.ca_file).is_file():
@@ -140,13 +138,6 @@ def _email(given: "AlertVariables") -> EmailSettings | None:
         given.password,
         str(Path(given.ca_file).resolve()) if given.ca_file else None,
     )
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _check_address(variable: str, value: str) -> None:

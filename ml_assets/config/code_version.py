@@ -50,7 +50,6 @@ def code_digest(*parts: str, package: Path = _PACKAGE) -> str:
 
     Args:
         parts: Files or folders, relative to the package.
-        package: Folder of ``ml_assets``.
 
     Raises:
         FileNotFoundError: when a file or folder does not exist.

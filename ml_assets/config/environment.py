@@ -24,11 +24,11 @@ _ENV_FILE_LOADED = "PYTHON_DOTENV_DISABLED"
 _CHOICES = re.compile(r"'([^']*)'")
 _HIDDEN = "…"
 
-_MARKED = re.compile(r"(<!-- variables: (\w+) -->\n)(.*?)(\n<!-- end of variables -->)", re.DOTALL)
-
 
 class SettingsError(ShownError, ValueError):
     """An environment variable has an invalid value."""
+
+    wrong_use = True
 
     def __init__(self, variable: str, value: str, allowed: str) -> None:
         super().__init__(f"{variable}={shown_value(str(value))} is not allowed: {allowed}")
@@ -49,9 +49,6 @@ class EnvironmentSettings(BaseSettings):
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Self:
         """Read environment variables.
-
-        Args:
-            environment: Variables; by default those of this process and ``.env``.
 
         Raises:
             SettingsError: for the first variable with an invalid value.
@@ -107,13 +104,11 @@ def variable(
     """Declare a field of settings.
 
     Args:
-        name: Name of the environment variable.
         default: Value when the variable is unset; it is validated too.
         meaning: Description for the documentation, in Markdown.
         shown: Description of the default; by default the value itself.
         allowed: Allowed values for error messages; by default the validator's message.
         former: Name of the variable in earlier versions, read when ``name`` is unset or blank.
-        options: Further arguments of ``pydantic.Field``.
     """
     extra: dict[str, JsonValue] = {"shown": shown or f"`{default}`"}
     if allowed is not None:
@@ -153,21 +148,6 @@ def renamed_variables(*settings: type[EnvironmentSettings]) -> dict[str, str]:
     """Return the current name of each variable by its former names."""
     names = [_names(field) for each in settings for field in _fields(each)]
     return {former: name for name, *formers in names for former in formers}
-
-
-def markdown_table(*settings: type[EnvironmentSettings]) -> str:
-    """Return a Markdown table of the settings' variables."""
-    rows = ["| variable | meaning | default |", "| --- | --- | --- |"]
-    for field in (field for each in settings for field in _fields(each)):
-        extra = field.json_schema_extra
-        shown = extra["shown"] if isinstance(extra, dict) else ""
-        rows.append(f"| `{_names(field)[0]}` | {field.description} | {shown} |")
-    return "\n".join(rows)
-
-
-def replace_tables(text: str, tables: Mapping[str, str]) -> str:
-    """Replace the tables in a document after the markers ``<!-- variables: NAME -->``."""
-    return _MARKED.sub(lambda match: f"{match[1]}{tables[match[2]]}{match[4]}", text)
 
 
 def _fields(settings: type[EnvironmentSettings]) -> Iterable[FieldInfo]:

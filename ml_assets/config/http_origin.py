@@ -52,7 +52,6 @@ class Address(NamedTuple):
 
     Attributes:
         name: Name or IP address in lower case, without brackets.
-        port: Port; None without one.
     """
 
     name: str
@@ -64,7 +63,6 @@ class AllowedHosts:
     """Host names that clients may use; ``localhost`` and loopback addresses are always allowed.
 
     Attributes:
-        names: Names of this machine, in lower case.
         proxied: Names for which a proxy forwards requests, in lower case.
         any_address: Whether every IP address is allowed; a page cannot forge one.
     """
@@ -75,7 +73,7 @@ class AllowedHosts:
 
     def allows(self, name: str) -> bool:
         """Whether a client may use this name or address."""
-        return self.is_own(name) or (self.any_address and _is_address(name))
+        return self.is_own(name) or (self.any_address and _ip_address(name) is not None)
 
     def is_own(self, name: str) -> bool:
         """Whether this name or address belongs to this server only."""
@@ -91,15 +89,19 @@ def server_hosts(
     """Return the allowed hosts of a server on this machine.
 
     Args:
-        listening: Name or address on which it listens.
         allowed: Further names, for which a proxy may forward requests.
-        any_address: See :class:`AllowedHosts`.
     """
     return AllowedHosts(
         names=frozenset({listening.lower(), socket.gethostname().lower()}),
         proxied=frozenset(name.lower() for name in allowed),
         any_address=any_address,
     )
+
+
+def server_url(host: str, port: int) -> str:
+    """Return a server's URL for links; loopback if it listens on all addresses."""
+    named = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{named}:{port}"
 
 
 def rejection_reason(
@@ -109,8 +111,6 @@ def rejection_reason(
 
     Args:
         method: HTTP method; ``GET`` for a WebSocket.
-        headers: Headers of the request.
-        hosts: Allowed hosts of the server.
         is_page: Whether the path is a page, which links of other sites may open, since they cannot
             read it.
         proxies: Whether any proxy may forward requests.
@@ -180,20 +180,16 @@ def is_loopback(host: str) -> bool:
     """Whether an address is a loopback address."""
     if host == "127.0.0.1":
         return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+    address = _ip_address(host)
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return mapped is not None and mapped.is_loopback
 
 
-def _is_address(name: str) -> bool:
+def _ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        ipaddress.ip_address(name)
+        return ipaddress.ip_address(name)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _is_proxy_header(name: bytes) -> bool:

@@ -17,9 +17,6 @@ def sqlite_url(database: Path) -> str:
     SQLAlchemy quotes a path with ``%41``, ``?`` or ``#``, which would name another file in a URL.
     Such a URL includes the driver: after a bare ``sqlite:///`` MLflow would create the folder
     without unquoting its name.
-
-    Args:
-        database: Path of the file; it need not exist.
     """
     path = str(database)
     if _UNRESERVED.fullmatch(path):

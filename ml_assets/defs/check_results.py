@@ -1,10 +1,12 @@
 """Asset check results from the findings of domain rules."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
+from ml_assets.defs.resources.trips import TripStoreResource
+from ml_assets.storage.record_store import Record
 from ml_assets.trips.quality.finding import Finding, Verdict
 
 _NAMED_MONTHS = 3
@@ -15,8 +17,6 @@ class MonthFinding:
     """The finding of a rule on one month.
 
     Attributes:
-        month: ``YYYY-MM``.
-        finding: The finding.
         of_this_run: Whether the current run materialized the month.
         settled: Whether later months show that the change was lasting, not an outlier.
     """
@@ -30,13 +30,7 @@ class MonthFinding:
 def single_result(
     key: dg.AssetCheckKey, finding: Finding, metadata: Mapping[str, dg.MetadataValue] | None = None
 ) -> dg.AssetCheckResult:
-    """Make the result of a check on a whole asset.
-
-    Args:
-        key: The check.
-        finding: Its finding.
-        metadata: Additional metadata.
-    """
+    """Make the result of a check on a whole asset."""
     return dg.AssetCheckResult(
         asset_key=key.asset_key,
         check_name=key.name,
@@ -51,6 +45,24 @@ def single_result(
     )
 
 
+def record_check(
+    asset: str,
+    name: str,
+    kind: type[Record],
+    find: Callable[[Record], Finding],
+    description: str,
+) -> dg.AssetChecksDefinition:
+    """Make a check that applies one rule to an asset's record."""
+
+    @dg.asset_check(name=name, asset=asset, description=description)
+    def check(trip_store: TripStoreResource) -> dg.AssetCheckResult:
+        """Apply the rule to the record."""
+        key = dg.AssetCheckKey(dg.AssetKey(asset), name)
+        return single_result(key, find(trip_store.records().read(asset, kind)))
+
+    return check
+
+
 def monthly_result(
     key: dg.AssetCheckKey, findings: Sequence[MonthFinding], unpublished: Sequence[str]
 ) -> dg.AssetCheckResult:
@@ -60,8 +72,6 @@ def monthly_result(
     A warning is reported by the run that materializes the month, until later months settle it.
 
     Args:
-        key: The check.
-        findings: Findings by month, in order.
         unpublished: Months of the run that the source has not published; not a failure.
     """
     reported = [entry for entry in findings if _is_reported(entry)]

@@ -1,9 +1,11 @@
-"""Shared constants of the Dagster layer: partitions, groups, pools, freshness, asset keys."""
+"""Shared parts of the Dagster layer: groups, pools, partitions, freshness, cursors of sensors."""
 
 from datetime import timedelta
+from typing import TypeVar
 
 import dagster as dg
 from dagster._utils.schedules import schedule_execution_time_iterator
+from pydantic import BaseModel, ValidationError
 
 from ml_assets.config.environment import SettingsError
 from ml_assets.config.settings import CRONS, OFF, Settings
@@ -92,3 +94,43 @@ def check_crons(settings: Settings) -> None:
                 f"match a date, for example {CRONS[variable]!r}, or {OFF}"
             )
             raise SettingsError(variable, cron, allowed) from error
+
+
+Cursor = TypeVar("Cursor", bound=BaseModel)
+
+
+def load_cursor(kind: type[Cursor], text: str | None) -> Cursor:
+    """Load a sensor's cursor.
+
+    Args:
+        kind: Its model, with a default for every field.
+        text: The stored cursor.
+
+    Returns:
+        The cursor; an empty one if there is none, or it is damaged or of another version.
+    """
+    try:
+        return kind.model_validate_json(text or "{}")
+    except ValidationError:
+        return kind()
+
+
+def skip(reason: str, cursor: BaseModel | None = None) -> dg.SensorResult:
+    """Return the result of a tick without run requests; without a cursor, the old one is kept."""
+    text = None if cursor is None else cursor.model_dump_json()
+    return dg.SensorResult(skip_reason=reason, cursor=text)
+
+
+def latest_materialization(
+    instance: dg.DagsterInstance, asset: dg.AssetKey | str
+) -> dg.EventLogRecord | None:
+    """Return the event of an asset's newest materialization; None without one."""
+    key = dg.AssetKey(asset) if isinstance(asset, str) else asset
+    records = instance.fetch_materializations(key, limit=1).records
+    return records[0] if records else None
+
+
+def latest_storage_id(instance: dg.DagsterInstance, asset: dg.AssetKey | str) -> int:
+    """Return the storage id of an asset's newest materialization; 0 without one."""
+    latest = latest_materialization(instance, asset)
+    return latest.storage_id if latest else 0

@@ -1,5 +1,6 @@
-"""Metadata for the UI: rounded numbers that Dagster plots, and tables."""
+"""Metadata for the UI: rounded numbers that Dagster plots, tables and images."""
 
+import base64
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 import dagster as dg
 import polars as pl
 
-from ml_assets.defs.resources.month_failures import ERRORS, describe_error
+from ml_assets.defs.errors import ERRORS, describe_error
 from ml_assets.trips.schema import TABLES
 from ml_assets.trips.target import TARGET
 
@@ -27,9 +28,7 @@ def safe_metadata(
     """Make metadata without failing the step: an error becomes a warning and an entry.
 
     Args:
-        log: Logger for a failure, with its traceback.
         of: What the metadata describes, for the message.
-        make: Makes the metadata.
 
     Returns:
         The metadata; if ``make`` raised, one entry ``not_shown`` with the reason.
@@ -42,17 +41,18 @@ def safe_metadata(
         return {"not_shown": why}
 
 
+def materialized(
+    context: dg.AssetExecutionContext, make: Callable[[], Mapping[str, Any]]
+) -> dg.MaterializeResult:
+    """Return the result of an asset, with :func:`safe_metadata`."""
+    name = context.asset_key.to_user_string()
+    return dg.MaterializeResult(metadata=safe_metadata(context.log, name, make))
+
+
 def optional(
     log: logging.Logger, what: str, make: Callable[[], Result], otherwise: Result
 ) -> Result:
-    """Make something that is only displayed; a failure is logged as a warning.
-
-    Args:
-        log: Logger for a failure, with its traceback.
-        what: What is made, for the message.
-        make: Makes it.
-        otherwise: Returned if ``make`` raised.
-    """
+    """Make something that is only displayed; a failure is logged as a warning."""
     try:
         return make()
     except ERRORS as error:
@@ -80,6 +80,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
     schema = dg.TableSchema(columns=[dg.TableColumn(name=name) for name in names])
     records = [dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in rows]
     return dg.MetadataValue.table(records, schema)
+
+
+def image(png: bytes, alt: str) -> dg.MetadataValue:
+    """Embed a PNG with its alternative text in Markdown."""
+    # A bracket or a line break would end the alternative text.
+    text = " ".join(alt.replace("[", "(").replace("]", ")").split())
+    encoded = base64.b64encode(png).decode("ascii")
+    return dg.MetadataValue.md(f"![{text}](data:image/png;base64,{encoded})")
 
 
 def preview(frame: pl.DataFrame, rows: int) -> dg.MetadataValue:
@@ -166,7 +174,6 @@ def column_lineage(table: str, published: dict[str, str]) -> dg.TableColumnLinea
     """Return the published columns that each column is computed from.
 
     Args:
-        table: A key of ``TABLES``.
         published: Published name by the project's name of a column.
     """
     return dg.TableColumnLineage(

@@ -8,9 +8,13 @@ from collections.abc import Callable
 import dagster as dg
 
 from ml_assets.config.settings import Settings
-from ml_assets.defs.automation import reason_tag
-from ml_assets.defs.common import INGESTION_POOL, TIMEZONE, TRAINING_POOL, check_crons
-from ml_assets.defs.cursor import latest_storage_id
+from ml_assets.defs.common import (
+    INGESTION_POOL,
+    TIMEZONE,
+    TRAINING_POOL,
+    check_crons,
+    latest_storage_id,
+)
 from ml_assets.defs.ingestion.sensors import (
     INGEST_JOB,
     find_pending_months,
@@ -19,12 +23,12 @@ from ml_assets.defs.ingestion.sensors import (
     run_request,
 )
 from ml_assets.defs.operations.run_outcomes import active_run
+from ml_assets.defs.operations.run_tags import reason_tag
 from ml_assets.defs.resources.trips import RequestLogResource, TripSourceResource, TripStoreResource
 from ml_assets.defs.training.sensors import RETRAIN_JOB
 from ml_assets.ingestion.ingest_plan import IngestCursor, RunOutcome, RunState, plan_runs
 from ml_assets.ingestion.source import InvalidSource, SourceUnavailable
 from ml_assets.monitoring.online.records import OnlineRecord
-from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.new_data import last_applied, new_data_since, next_training
 from ml_assets.serving.request_log.files import last_written
 from ml_assets.storage.record_store import UnreadableRecord
@@ -43,10 +47,6 @@ Tick = list[dg.RunRequest] | dg.SkipReason
 def project_schedules(settings: Settings, now: Clock = utc_now) -> list[dg.ScheduleDefinition]:
     """Return the schedules that the settings do not switch off.
 
-    Args:
-        settings: The settings.
-        now: Clock, for tests.
-
     Raises:
         SettingsError: A cron expression is invalid or never matches.
     """
@@ -60,7 +60,9 @@ def project_schedules(settings: Settings, now: Clock = utc_now) -> list[dg.Sched
     return [make(cron, settings, now) for cron, make in made if cron is not None]
 
 
-def _scheduled(name: str, job: str, cron: str, description: str) -> Callable[..., object]:
+def _scheduled(
+    name: str, job: str, cron: str, description: str
+) -> Callable[[Callable[..., Tick]], dg.ScheduleDefinition]:
     return dg.schedule(
         name=name,
         job_name=job,
@@ -100,7 +102,6 @@ def _ingest_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleDe
         tick = f"{context.scheduled_execution_time:%Y-%m-%d %H:%M}"
         return [run_request(each, f"{each.run_key} at {tick}") for each in plan.requests]
 
-    assert isinstance(ingest_monthly, dg.ScheduleDefinition)
     return ingest_monthly
 
 
@@ -122,7 +123,6 @@ def _monitor_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleD
             return dg.SkipReason(f"months or the champion may change: {busy}")
         return [dg.RunRequest(tags=reason_tag("monthly monitoring"))]
 
-    assert isinstance(monitor_monthly, dg.ScheduleDefinition)
     return monitor_monthly
 
 
@@ -138,12 +138,11 @@ def _retrain_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleD
     ) -> Tick:
         if busy := active_run(context.instance, INGESTION_POOL, TRAINING_POOL):
             return dg.SkipReason(f"another run is in progress: {busy}")
-        records = trip_store.records()
         planned = next_training(trip_store.tables())
         if planned.training_set is None:
             return dg.SkipReason(f"not enough months to train on: {planned.fault}")
         try:
-            last = last_applied(DecisionLog(records.home, records.dataset))
+            last = last_applied(trip_store.decisions())
         except (UnreadableRecord, OSError) as error:
             return dg.SkipReason(str(error))
         if last is not None and last.training_set == planned.training_set.fingerprint:
@@ -152,7 +151,6 @@ def _retrain_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleD
         changed = str(new_data) if new_data else "the code, or older months, changed"
         return [dg.RunRequest(tags=reason_tag(f"weekly retraining ({changed})"))]
 
-    assert isinstance(retrain_weekly, dg.ScheduleDefinition)
     return retrain_weekly
 
 
@@ -180,5 +178,4 @@ def _summary_schedule(cron: str, settings: Settings, now: Clock) -> dg.ScheduleD
         served = reason_tag("the request log has new entries")
         return [dg.RunRequest(asset_selection=[_ONLINE], tags=served)]
 
-    assert isinstance(summarize_requests_daily, dg.ScheduleDefinition)
     return summarize_requests_daily

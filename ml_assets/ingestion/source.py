@@ -37,6 +37,8 @@ class InvalidFile(ShownError, ValueError):
 class InvalidSource(ShownError, ValueError):
     """ML_ASSETS_TRIPS is not a source; one line with the value and what is allowed."""
 
+    wrong_use = True
+
     def __init__(self, trips: str, fault: str, taxi: str) -> None:
         super().__init__(
             f"ML_ASSETS_TRIPS={shown_value(trips)}: {one_line(scrub(fault, trips))}; "

@@ -14,6 +14,7 @@ import skops.io
 from sklearn.pipeline import Pipeline
 
 from ml_assets.secrets import ShownError
+from ml_assets.storage.model_version import PREDICTION_TOLERANCE
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
 TRUSTED_PACKAGES = ("ml_assets.pipeline.", "sklearn.", "xgboost.")
@@ -161,9 +162,6 @@ def _outdated(source: str, reason: str) -> str:
         "`ml-assets run`, or use the version that stored it"
     )
 
-
-PREDICTION_TOLERANCE = 1e-6
-"""Minutes within which predictions count as equal: forests may add up their trees in any order."""
 
 _REQUESTS = (
     # pick-up zone, drop-off zone, miles, when, passengers

@@ -20,10 +20,10 @@ import urllib3
 from ml_assets.config.settings import TOKEN_VARIABLE
 from ml_assets.registry.export_bundle import export
 from ml_assets.secrets import ShownError, error_text
-from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER, ChampionManifest
+from ml_assets.serving.bundle import CHAMPION_FILE, SERVING_FOLDER, ChampionManifest
 from ml_assets.storage.model_version import ModelVersion
 
-PROCESS_MODULE: Final = "ml_assets.serving.single_bundle"
+PROCESS_MODULE: Final = "ml_assets.serving.server"
 _LOG: Final = "service.log"
 _STOP_SECONDS = 10.0
 _RESPONSE_SECONDS = 60.0

@@ -30,14 +30,9 @@ from ml_assets.promotion.criteria import (
 )
 from ml_assets.promotion.paired_bootstrap import paired_bootstrap
 from ml_assets.promotion.slice_guardrails import compare_slices
-from ml_assets.secrets import ShownError
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.target import TARGET
-
-
-class NoCandidate(ShownError, ValueError):
-    """No model can be promoted; says why."""
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,11 @@ from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.pipeline.serialization import probe_predictions
+from ml_assets.promotion import NoCandidate, NotServable
 from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits, measure_latency_ms
 from ml_assets.promotion.decision import (
     Candidate,
     CandidateEvaluation,
-    NoCandidate,
     Promotion,
     PromotionInputs,
     came_from,
@@ -55,7 +55,7 @@ from ml_assets.registry.registry import (
     repair_aliases,
     set_challenger,
 )
-from ml_assets.secrets import ShownError, error_text
+from ml_assets.secrets import error_text
 from ml_assets.storage.former_names import all_names
 from ml_assets.storage.model_version import (
     FINGERPRINT,
@@ -75,10 +75,6 @@ _REFIT_CHECKS: Final = ("predictions_in_range", "serialization_round_trip")
 """Checks of a model that was fitted on the test month, too."""
 
 _CHECKS: Final = (*_REFIT_CHECKS, "no_test_leakage")
-
-
-class NotServable(ShownError, RuntimeError):
-    """A registered version does not predict what was evaluated; the champion keeps serving."""
 
 
 @dataclass(frozen=True)

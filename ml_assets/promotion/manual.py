@@ -15,6 +15,7 @@ from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.model_checks import predictions_in_range
 from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.pipeline.serialization import probe_predictions
+from ml_assets.promotion import OverrideRejected
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import describe_decision
 from ml_assets.promotion.promote import version_fields
@@ -30,15 +31,11 @@ from ml_assets.registry.registry import (
     version_with_alias,
     versions_of,
 )
-from ml_assets.secrets import ShownError, error_text
+from ml_assets.secrets import error_text
 from ml_assets.storage.model_version import MANUAL_OVERRIDE, ManualOverride, ModelVersion
 from ml_assets.trips.quality.finding import Verdict
 
 Kind = Literal["rollback", "override"]
-
-
-class OverrideRejected(ShownError, ValueError):
-    """The requested version cannot be promoted; the message has reason and remedy."""
 
 
 def override_champion(

@@ -17,7 +17,8 @@ from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.pipeline.predict import Model
 from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.promotion.candidate_service import ServiceUnresponsive, candidate_service
-from ml_assets.registry.loading import ModelNotFound, load_model
+from ml_assets.registry import ModelNotFound
+from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import champion_version
 from ml_assets.requests.batch import predict_file
 from ml_assets.requests.parse import InvalidRequest, parse_request, request_columns

@@ -31,6 +31,14 @@ class TrackingUnavailable(ShownError, RuntimeError):
     """The store is unreachable or unusable; raised before hours of work, not after."""
 
 
+class ConcurrentPromotion(ShownError, RuntimeError):
+    """Another process promoted another version in the meantime; nothing was changed."""
+
+
+class ModelNotFound(ShownError, LookupError):
+    """A version that does not exist or cannot be used; the message names the remedy."""
+
+
 def artifact_location(home: str, local_home: Path) -> str:
     """Return where a database-backed store keeps artifacts: in the home, if MLflow supports it.
 

@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 from ml_assets.evaluation.records import TrainingSet
 from ml_assets.pipeline.predict import Model
 from ml_assets.pipeline.serialization import predictions_match, probe_predictions
+from ml_assets.registry import ModelNotFound
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.registry import (
     CHAMPION,
@@ -23,10 +24,6 @@ from ml_assets.storage.model_version import ModelVersion
 
 class PredictionsChanged(ShownError, RuntimeError):
     """A registered model whose predictions differ under the current code."""
-
-
-class ModelNotFound(ShownError, LookupError):
-    """A version that does not exist or cannot be used; the message names the remedy."""
 
 
 def load_verified(name: str, version: ModelVersion) -> Pipeline:

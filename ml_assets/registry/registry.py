@@ -7,6 +7,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from ml_assets.registry import ConcurrentPromotion
 from ml_assets.registry.mlflow_descriptions import MODEL_DESCRIPTION
 from ml_assets.secrets import ShownError
 from ml_assets.storage.atomic import locked
@@ -152,10 +153,6 @@ LAST_CHAMPION = "last_champion"
 
 LOCK = ".champion.lock"
 """Lock file in the home, held while aliases are moved."""
-
-
-class ConcurrentPromotion(ShownError, RuntimeError):
-    """Another process promoted another version in the meantime; nothing was changed."""
 
 
 def champion_version(client: MlflowClient, name: str) -> ModelVersion | None:

@@ -21,7 +21,7 @@ from ml_assets.registry.export_bundle import bundle_name, export, is_complete, p
 from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.registry.registry import champion_version, explain_missing_champion, versions_of
 from ml_assets.secrets import ShownError, error_text, one_line, scrub_logs
-from ml_assets.serving.handover import (
+from ml_assets.serving.bundle import (
     CHAMPION_FILE,
     REGISTRY_FILE,
     SERVING_FOLDER,

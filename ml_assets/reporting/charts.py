@@ -3,7 +3,6 @@
 Every title names the months; for the embedded sample the subtitle is "synthetic sample".
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -41,8 +40,6 @@ def leaderboard_bars(
     """Draw the test RMSE of every row, best on top, baselines grey, the best model highlighted.
 
     Args:
-        rows: Rows of the leaderboard, in any order.
-        months: The test months.
         best: Name of the row to highlight, if any.
         synthetic: Whether the trips are of the embedded sample; adds the subtitle.
         caveat: Note to show with the figures, if any.
@@ -79,10 +76,6 @@ def predicted_versus_actual(
     Args:
         actual: Durations in minutes, shape (rows,).
         predicted: Predicted minutes, shape (rows,); clipped to 0 to 60.
-        months: The months of these trips.
-        model: Name of the model, for the title.
-        synthetic: See :func:`leaderboard_bars`.
-        caveat: See :func:`leaderboard_bars`.
     """
     end = MAX_DRAWN
     title = f"{model}: predicted versus actual"
@@ -122,10 +115,6 @@ def error_by_hour(
         pickup_hour: 0 to 23, shape (rows,).
         actual: Durations in minutes, shape (rows,).
         predicted: Predicted minutes, shape (rows,).
-        months: The months of these trips.
-        model: Name of the model, for the title.
-        synthetic: See :func:`leaderboard_bars`.
-        caveat: See :func:`leaderboard_bars`.
     """
     hour = np.asarray(pickup_hour, dtype=np.int64)
     error = np.asarray(predicted, dtype=float) - np.asarray(actual, dtype=float)
@@ -160,10 +149,6 @@ def feature_importance(
     Args:
         importance: Importance by feature name, in ``unit``.
         months: The training months.
-        model: Name of the model, for the title.
-        unit: Label of the horizontal axis.
-        max_features: Maximum number of features, by absolute value.
-        synthetic: See :func:`leaderboard_bars`.
     """
     strongest = sorted(importance.items(), key=lambda item: abs(item[1]))[-max_features:]
     omitted = len(importance) - len(strongest)
@@ -189,8 +174,6 @@ def tuning_history(
     Args:
         trial_rmse: Minutes, in the order of the trials; None for a pruned or failed one.
         months: The validation months.
-        model: Name of the model, for the title.
-        synthetic: See :func:`leaderboard_bars`.
     """
     rmse = np.array([np.nan if value is None else value for value in trial_rmse], dtype=float)
     number = np.arange(1, len(rmse) + 1)
@@ -219,14 +202,7 @@ def rejected_by_reason(
     *,
     synthetic: bool = False,
 ) -> bytes:
-    """Draw the rejected rows by reason, with their share of all published rows.
-
-    Args:
-        rejected: Rejected rows by reason.
-        published: Rows in the published files.
-        months: The published months.
-        synthetic: See :func:`leaderboard_bars`.
-    """
+    """Draw the rejected rows by reason, with their share of all published rows."""
     ordered = sorted(rejected.items(), key=lambda item: item[1])
     total = sum(rejected.values())
     share = total / published if published else 0.0
@@ -253,8 +229,6 @@ def trips_of_month(
     Args:
         pickups: Pick-up times, naive New York wall time, shape (rows,); times outside the month
             are ignored.
-        month: The month.
-        synthetic: See :func:`leaderboard_bars`.
     """
     start, end = np.datetime64(month.start, "h"), np.datetime64(month.end, "h")
     hours = np.asarray(pickups).astype("datetime64[h]")
@@ -277,15 +251,3 @@ def trips_of_month(
     by_hour.set_xlabel("hour of pick-up, New York time")
     by_hour.set_ylabel("trips")
     return to_png(figure)
-
-
-def as_markdown_image(image: bytes, alt: str) -> str:
-    """Embed a PNG in a Markdown image, for Dagster's Markdown metadata.
-
-    Args:
-        image: Bytes of a PNG file.
-        alt: Alternative text.
-    """
-    # A bracket or a line break would end the alternative text.
-    text = " ".join(alt.replace("[", "(").replace("]", ")").split())
-    return f"![{text}](data:image/png;base64,{base64.b64encode(image).decode('ascii')})"

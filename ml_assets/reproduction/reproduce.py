@@ -25,7 +25,6 @@ from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.evaluation.records import MonthSplit, Role, TrainingSet
 from ml_assets.pipeline.predict import predict_trips
-from ml_assets.pipeline.serialization import PREDICTION_TOLERANCE
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.loading import PredictionsChanged, load_verified, parameter_value
 from ml_assets.registry.log_training import (
@@ -41,9 +40,10 @@ from ml_assets.registry.registry import (
     find_version,
     list_versions,
 )
+from ml_assets.reproduction import MAX_REQUESTS, ReproductionError, UnknownVersion
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.former_names import with_present_names
-from ml_assets.storage.model_version import UNKNOWN_MODEL, ModelVersion
+from ml_assets.storage.model_version import PREDICTION_TOLERANCE, UNKNOWN_MODEL, ModelVersion
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families import family_named
 from ml_assets.training.fit import FittedModel, encode_trips, fit_encoded, refit
@@ -52,13 +52,7 @@ from ml_assets.training.training_set import TABLE, load_trips
 from ml_assets.trips.month import Month
 from ml_assets.trips.target import TARGET
 
-MAX_REQUESTS = 20_000
-
 Verdict = Literal["identical", "within tolerance", "differs"]
-
-
-class UnknownVersion(ShownError, LookupError):
-    """A version that does not exist or lacks its records; the message lists the existing ones."""
 
 
 @dataclass(frozen=True)
@@ -200,10 +194,6 @@ class ChangedInput(BaseModel):
     input: str
     recorded: str
     now: str
-
-
-class ReproductionError(ShownError, ValueError):
-    """A version that cannot be fitted again here; the message has reason and remedy."""
 
 
 class Reproduction(BaseModel):

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_assets.config.code_version import package_version
 from ml_assets.config.http_origin import LOOPBACK_HOSTS, AllowedHosts
-from ml_assets.serving import page_routes, status_routes
+from ml_assets.serving import routes
 from ml_assets.serving.auth import AccessControl
 from ml_assets.serving.model_provider import ModelProvider
 from ml_assets.serving.openapi import INTRODUCTION, PREDICT, add_access, predict_route
@@ -28,7 +28,6 @@ class PredictionService(FastAPI):
 
     Attributes:
         access_control: Handles every request first, and passes allowed ones to ``route``.
-        predict: Handles ``POST /predict``.
         with_token: Whether clients must send a token.
     """
 
@@ -114,17 +113,15 @@ def create_app(
     """Build the application; its routes share ``app.state.service``.
 
     Args:
-        models: Provider of the model.
         token: Token that clients must send; None: only clients on this machine are served.
         hosts: Host names of the service, checked when there is no token.
-        limits: Limits of a request.
         log: Request log, closed on shutdown; None: nothing is logged.
     """
     service = Service(models, limits or Limits(), log)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await service.start()
+        await models.start()
         try:
             yield
         finally:
@@ -148,8 +145,8 @@ def create_app(
     app.access_control = AccessControl(app.route, token, hosts, count_rejected)
     app.with_token = token is not None
     app.include_router(predict_route(service.limits))
-    app.include_router(status_routes.router)
-    app.include_router(page_routes.router)
+    app.include_router(routes.status)
+    app.include_router(routes.pages)
     app.add_middleware(CommonMethods)
 
     @app.exception_handler(Exception)

@@ -33,11 +33,9 @@ class AccessControl:
     """Returns 401 for requests that are not allowed, and passes on the others.
 
     Args:
-        app: Application to protect.
         token: Token that clients must send as ``Authorization: Bearer``; None: only clients on
             this machine are allowed.
         hosts: Host names of the service, checked when there is no token.
-        on_rejected: Called with each rejected request.
     """
 
     def __init__(

@@ -1,13 +1,16 @@
-"""Bundles: folders from which the service loads a model version without MLflow.
+"""Bundles: folders from which the service loads a model version without MLflow, and their handover.
 
-A bundle holds the pipeline and its registry record. ``registry.export_bundle`` writes it.
+A bundle holds the pipeline and its registry record. ``registry.export_bundle`` writes it, and the
+registry watcher hands it over to the service: ``champion.json`` names the bundle to serve, changes
+only with the champion and outlives both processes; ``registry.json`` has the state of the
+registry and is written every second.
 """
 
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -50,33 +53,15 @@ class ModelCard(BaseModel):
 
     @classmethod
     def of(cls, version: ModelVersion, loaded_at: datetime) -> Self:
-        """Build the card of a version.
-
-        Args:
-            version: Version in use.
-            loaded_at: Time of loading (UTC).
-        """
-        interval = version.interval
-        return cls(
-            version=version.version,
-            model=version.model,
-            dataset=version.dataset,
-            synthetic=version.synthetic,
-            training_months=list(version.training_months),
-            validation_months=list(version.validation_months),
-            test_month=version.test_month,
-            test_rmse=version.test_rmse,
-            interval=None
-            if interval is None
-            else IntervalCard(
-                target_coverage=interval.nominal,
-                coverage=interval.coverage,
-                mean_width=interval.mean_width,
-            ),
-            refit=version.refit,
-            caveat=version.caveat,
-            loaded_at=loaded_at,
-        )
+        """Build the card of a version that was loaded at this time (UTC)."""
+        facts = version.model_dump(include=cls.model_fields.keys() - {"alias", "interval"})
+        if (found := version.interval) is None:
+            interval = None
+        else:
+            interval = IntervalCard(
+                target_coverage=found.nominal, coverage=found.coverage, mean_width=found.mean_width
+            )
+        return cls(**facts, interval=interval, loaded_at=loaded_at)
 
 
 PIPELINE_FILE: Final = "model.skops"
@@ -87,9 +72,7 @@ class BundleRecord(StoredRecord):
     """Content of ``card.json``.
 
     Attributes:
-        facts: Record of the version.
         source: Source of the version in the registry, which differs between registries.
-        sha256: Checksum of the pipeline file.
         fingerprint: Predictions for the requests of ``probe_requests`` when the version was
             registered; None if there are none.
     """
@@ -106,12 +89,7 @@ class UnusableBundle(ShownError, RuntimeError):
 
 @dataclass(frozen=True)
 class ServedModel:
-    """The version in use.
-
-    Attributes:
-        model: Pipeline and version.
-        card: Its description.
-    """
+    """The version in use."""
 
     model: Model
     card: ModelCard
@@ -166,3 +144,72 @@ def _load(folder: Path, record: BundleRecord) -> "Pipeline":
             "again with `ml-assets run`"
         )
     return pipeline
+
+
+CHAMPION_FILE: Final = "champion.json"
+REGISTRY_FILE: Final = "registry.json"
+SERVING_FOLDER: Final = "serving"
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+class ChampionManifest(BaseModel):
+    """The bundle to serve.
+
+    Attributes:
+        folder: Name of the bundle's folder, next to the manifest.
+    """
+
+    version: str
+    folder: str
+
+
+class RegistryStatus(BaseModel):
+    """State of the registry, as its watcher sees it.
+
+    Attributes:
+        last_response_at: Time of its last response to this watcher (UTC); None before the first.
+        champion_version: Version with the alias ``champion``; None without one, or when unknown.
+        problem: Why the registry does not respond, or its champion cannot be exported.
+    """
+
+    last_response_at: datetime | None = None
+    champion_version: str | None = None
+    problem: str | None = None
+
+
+class JsonFileWatcher(Generic[Content]):
+    """Reads a JSON file again whenever another process has replaced it.
+
+    Attributes:
+        value: Content that was last read; None before the first time.
+        damaged: Whether the file has become invalid since then.
+    """
+
+    def __init__(self, path: Path, kind: type[Content]) -> None:
+        self._path, self._kind = path, kind
+        self._identity: tuple[int, int] | None = None
+        self.value: Content | None = None
+        self.damaged = False
+
+    def refresh(self) -> bool:
+        """Read the file if it has changed; a missing file counts as unchanged.
+
+        Returns:
+            Whether it has changed.
+
+        Raises:
+            ValueError: when it is invalid; it is not read again until it changes.
+            OSError: when it cannot be read.
+        """
+        try:
+            stat = self._path.stat()
+        except FileNotFoundError:
+            return False
+        identity = (stat.st_ino, stat.st_mtime_ns)
+        if identity == self._identity:
+            return False
+        self._identity, self.damaged = identity, True
+        self.value = self._kind.model_validate_json(self._path.read_bytes())
+        self.damaged = False
+        return True

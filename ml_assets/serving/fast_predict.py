@@ -44,10 +44,7 @@ class TreeEnsembleWalker:
             threshold, the left child (the right child is the next node), and whether a missing
             value goes right. A leaf is its own left child and its threshold is NaN, so that rows
             stay there.
-        leaves: Leaf values, shape (nodes,).
-        roots: Index of each tree's root.
         depth: Steps from a root to the deepest leaf.
-        base: Base score.
     """
 
     nodes: Integers
@@ -81,9 +78,6 @@ class TreeEnsembleWalker:
 
         The predictions of random rows are compared, because other boosters, objectives or versions
         of XGBoost may use their trees differently.
-
-        Args:
-            regressor: Fitted regressor.
 
         Returns:
             None unless it is an XGBoost regressor whose predictions are bit-identical.
@@ -144,12 +138,7 @@ class TreeEnsembleWalker:
 
 
 class FastRegressor:
-    """Predicts few rows with a walker, and more with the regressor itself.
-
-    Args:
-        regressor: Fitted regressor, for more than ``MAX_ROWS`` rows.
-        walker: Walker of its trees.
-    """
+    """Predicts few rows with a walker, and more with the regressor itself."""
 
     def __init__(self, regressor: Any, walker: TreeEnsembleWalker) -> None:
         self.regressor, self.walker = regressor, walker

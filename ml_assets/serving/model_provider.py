@@ -1,11 +1,14 @@
-"""The model of the service: the registry's champion, replaced without downtime."""
+"""The model of the service: the registry's champion, replaced without downtime.
+
+A sidecar process watches the registry, and is restarted whenever it exits.
+"""
 
 import asyncio
 import contextlib
 import gc
 import logging
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
@@ -13,16 +16,86 @@ from typing import Final, Protocol
 from pydantic import BaseModel, Field
 
 from ml_assets.secrets import error_text
-from ml_assets.serving.bundle import ServedModel, UnusableBundle, load_bundle
-from ml_assets.serving.fast_predict import enable_fast_path
-from ml_assets.serving.handover import (
+from ml_assets.serving.bundle import (
     CHAMPION_FILE,
     REGISTRY_FILE,
     ChampionManifest,
     JsonFileWatcher,
     RegistryStatus,
+    ServedModel,
+    UnusableBundle,
+    load_bundle,
 )
-from ml_assets.serving.supervisor import SupervisedSidecar
+from ml_assets.serving.fast_predict import enable_fast_path
+
+_LOGGER = logging.getLogger(__name__)
+FIRST_WAIT: Final = 0.5
+LONGEST_WAIT: Final = 30.0
+"""Seconds before a restart: the delay is doubled each time, up to the longest."""
+
+_STEADY_SECONDS = 30.0
+"""The delay is reset after a process that ran for this long."""
+
+_END_SECONDS = 3.0
+
+
+class SupervisedSidecar:
+    """Keeps a sidecar process running.
+
+    Attributes:
+        process: Current process, or the last one; None before the first start.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._command, self._environment = command, environment
+        self._task: asyncio.Task[None] | None = None
+        self.process: asyncio.subprocess.Process | None = None
+
+    def start(self) -> None:
+        """Start the process, and restart it whenever it exits."""
+        self._task = asyncio.create_task(self._keep_running())
+
+    async def stop(self) -> None:
+        """End the process and do not restart it."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        if self.process is None or self.process.returncode is not None:
+            return
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            await asyncio.wait_for(self.process.wait(), _END_SECONDS)
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+
+    async def _keep_running(self) -> None:
+        wait = FIRST_WAIT
+        while True:
+            begun = time.monotonic()
+            try:
+                await self._run()
+            except OSError as error:
+                _LOGGER.warning("the registry watcher cannot be started: %s", error)
+            if time.monotonic() - begun > _STEADY_SECONDS:
+                wait = FIRST_WAIT
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+
+    async def _run(self) -> None:
+        # In a separate session: Ctrl-C in a terminal reaches the server, which ends the sidecar.
+        self.process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            env=dict(self._environment),
+            start_new_session=True,
+        )
+        status = await self.process.wait()
+        _LOGGER.warning("the registry watcher exited with status %s and is restarted", status)
 
 
 class RegistryState(BaseModel):
@@ -58,7 +131,6 @@ class ModelProvider(Protocol):
         """Stop watching for changes."""
 
 
-_LOGGER = logging.getLogger(__name__)
 POLL_SECONDS: Final = 0.2
 REGISTRY_TIMEOUT: Final = timedelta(seconds=10)
 """A registry that has not responded for this long counts as unreachable."""
@@ -71,7 +143,7 @@ class RegistryModelProvider:
     """Loads each champion that the registry watcher hands over.
 
     Args:
-        folder: Folder of the handover, see ``serving.handover``.
+        folder: Folder of the handover, see ``serving.bundle``.
         sidecar: Registry watcher to run; None: another process watches the registry.
     """
 
@@ -203,22 +275,3 @@ def _preload_imports() -> None:
     import xgboost  # noqa: F401
 
     import ml_assets.pipeline.features  # noqa: F401
-
-
-@dataclass
-class FixedModel:
-    """Provides one model without a registry, for tests, notebooks and benchmarks.
-
-    Attributes:
-        model: Version in use.
-        registry: State of the registry to report.
-    """
-
-    model: ServedModel | None
-    registry: RegistryState = field(default_factory=lambda: RegistryState(reachable=True))
-
-    async def start(self) -> None:
-        """Do nothing: there is nothing to load."""
-
-    async def stop(self) -> None:
-        """Do nothing: there is nothing to stop."""

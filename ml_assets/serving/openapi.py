@@ -23,7 +23,7 @@ from ml_assets.requests.validate import (
 from ml_assets.serving.auth import is_public
 from ml_assets.serving.request_body import CONTENT_CODINGS, Limits
 from ml_assets.serving.responses import PredictionList, SinglePrediction, ValidationErrors
-from ml_assets.serving.status_routes import Detail
+from ml_assets.serving.routes import Detail
 
 PREDICT: Final = "/predict"
 ONE: Final = {"PULocationID": 236, "DOLocationID": "239", "trip_distance": 1.98}
@@ -58,11 +58,7 @@ class Request(BaseModel):
 
 
 def predict_route(limits: Limits) -> APIRouter:
-    """Declare ``POST /predict`` for the document; ``PredictEndpoint`` handles it.
-
-    Args:
-        limits: Limits of a request.
-    """
+    """Declare ``POST /predict`` for the document; ``PredictEndpoint`` handles it."""
     router = APIRouter(tags=["predict"])
     errors = {
         408: "The body did not arrive in time",
@@ -111,12 +107,7 @@ def predict_route(limits: Limits) -> APIRouter:
 
 
 def add_access(document: dict[str, Any], *, with_token: bool) -> None:
-    """Add the 401 response of each path that is not public, and the token.
-
-    Args:
-        document: FastAPI's document, changed in place.
-        with_token: Whether clients must send a token.
-    """
+    """Add the 401 response of each path that is not public, and the token."""
     unauthorized = {
         "description": "Missing or wrong token; without a token, a client on another machine",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Detail"}}},

@@ -104,11 +104,7 @@ class MicroBatcher:
 
 
 class PredictEndpoint:
-    """The ASGI endpoint of ``POST /predict``.
-
-    Args:
-        service: State that it shares with the other routes.
-    """
+    """The ASGI endpoint of ``POST /predict``."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -265,10 +261,8 @@ class _Call(NamedTuple):
     """An HTTP request whose body has been read.
 
     Attributes:
-        request_id: Id of the request.
         served: Version in use when the body was read; a list is predicted with it.
         begun: Time when the body was read, by ``time.perf_counter``.
-        explain: Whether to return explanations.
     """
 
     request_id: str

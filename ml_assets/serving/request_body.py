@@ -13,11 +13,6 @@ class Limits:
     """Limits of a request.
 
     Attributes:
-        body_bytes: Maximum length of a body.
-        list_length: Maximum length of a list.
-        explained_length: Maximum length of a list with explanations.
-        errors: Maximum number of errors in a response.
-        body_seconds: Maximum time until the body has arrived.
         waiting: Maximum number of lists and explanations that wait for a thread.
         inline_bytes: Bodies up to this length are processed in the event loop, not in a thread.
     """
@@ -133,8 +128,6 @@ def decompress(raw: bytes, coding: str, limit: int) -> bytes:
     """Decompress a body.
 
     Args:
-        raw: Body as received.
-        coding: One of ``CONTENT_CODINGS``.
         limit: Maximum length of the decompressed body in bytes; also bounds the memory used.
 
     Raises:

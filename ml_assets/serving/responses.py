@@ -93,14 +93,7 @@ class ValidationErrors(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP response.
-
-    Attributes:
-        status: HTTP status.
-        body: JSON body.
-        close: Whether to close the connection.
-        headers: Additional headers.
-    """
+    """An HTTP response."""
 
     status: int
     body: bytes
@@ -117,7 +110,6 @@ def validation_error_reply(errors: Sequence[dict[str, Any]], count: int | None =
     """Build a 422 in FastAPI's format.
 
     Args:
-        errors: Entries as :func:`field_error` makes them.
         count: Total number of errors; by default the length of ``errors``.
     """
     total = len(errors) if count is None else count
@@ -159,24 +151,21 @@ _NO_PREDICTIONS: Final = Predictions(np.empty(0), None, None)
 def single_reply(
     predictions: Predictions, version: str, request_id: str, more: Mapping[str, Any] | None = None
 ) -> Reply:
-    """Build the response to one request.
-
-    Args:
-        predictions: Prediction of this request.
-        version: Version that predicted it.
-        request_id: Id of the request.
-        more: Additional fields.
-    """
-    lower, upper = predictions.lower, predictions.upper
-    body: dict[str, Any] = {
-        _PREDICTED: float(predictions.minutes[0]),
-        _LOWER: None if lower is None else float(lower[0]),
-        _UPPER: None if upper is None else float(upper[0]),
-        "model_version": version,
-        "request_id": request_id,
-        **(more or {}),
-    }
+    """Build the response to one request."""
+    (prediction,) = _prediction_fields(predictions, version)
+    body = {**prediction, "request_id": request_id, **(more or {})}
     return Reply(200, orjson.dumps(body))
+
+
+def _prediction_fields(predicted: Predictions, version: str) -> list[dict[str, Any]]:
+    minutes = predicted.minutes.tolist()
+    none = [None] * len(minutes)
+    lower = none if predicted.lower is None else predicted.lower.tolist()
+    upper = none if predicted.upper is None else predicted.upper.tolist()
+    return [
+        {_PREDICTED: value, _LOWER: low, _UPPER: high, "model_version": version}
+        for value, low, high in zip(minutes, lower, upper, strict=True)
+    ]
 
 
 def predict_list(
@@ -184,30 +173,12 @@ def predict_list(
 ) -> tuple[Reply, Predictions]:
     """Predict a list of requests, in its order.
 
-    Args:
-        model: Model to use.
-        requests: Valid requests.
-        request_id: Id of the HTTP request.
-        explain: Whether to add the contributions of the fields to each prediction.
-
     Returns:
         The response, and its predictions for the request log.
     """
     predicted = model.predict(request_columns(requests)) if requests else _NO_PREDICTIONS
-    minutes = predicted.minutes.tolist()
-    none = [None] * len(minutes)
-    lower = none if predicted.lower is None else predicted.lower.tolist()
-    upper = none if predicted.upper is None else predicted.upper.tolist()
     version = model.version
-    predictions: list[dict[str, Any]] = [
-        {
-            _PREDICTED: value,
-            _LOWER: low,
-            _UPPER: high,
-            "model_version": version,
-        }
-        for value, low, high in zip(minutes, lower, upper, strict=True)
-    ]
+    predictions = _prediction_fields(predicted, version)
     if explain:
         for prediction, request in zip(predictions, requests, strict=True):
             prediction["explanation"] = explanation_json(model, request_columns([request]))

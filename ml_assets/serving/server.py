@@ -1,4 +1,7 @@
-"""The server process: uvicorn on a socket, until a signal ends it."""
+"""The server process: uvicorn on a socket, until a signal ends it.
+
+``python -m ml_assets.serving.server DESCRIPTOR HOME`` serves one bundle to the parent process.
+"""
 
 import asyncio
 import logging
@@ -6,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -17,12 +21,11 @@ from ml_assets.config.http_origin import LOOPBACK_HOSTS, AllowedHosts
 from ml_assets.config.settings import TOKEN_VARIABLE
 from ml_assets.serving.app import create_app
 from ml_assets.serving.auth import read_api_token
-from ml_assets.serving.handover import SERVING_FOLDER
+from ml_assets.serving.bundle import SERVING_FOLDER
 from ml_assets.serving.http_limits import BoundedHttpProtocol
-from ml_assets.serving.model_provider import POLL_SECONDS, RegistryModelProvider
+from ml_assets.serving.model_provider import POLL_SECONDS, RegistryModelProvider, SupervisedSidecar
 from ml_assets.serving.request_log.writer import RequestLog
 from ml_assets.serving.state import ModelStatus, Service
-from ml_assets.serving.supervisor import SupervisedSidecar
 
 WATCHER_MODULE: Final = "ml_assets.registry.watcher"
 """Watches the registry in a separate process, because it needs MLflow."""
@@ -47,9 +50,6 @@ def serve(
     """Serve requests until SIGTERM or Ctrl-C, then finish those in progress.
 
     Args:
-        listening: Bound socket.
-        local_home: Folder with the folder for the handover of champions.
-        log_folder: Folder of the request log.
         announce: Called when the server is up, and again whenever the status of the model changes,
             until a model is served or the registry has no champion.
         hosts: Host names of the service, checked when there is no token.
@@ -108,3 +108,24 @@ class _Server(uvicorn.Server):
 
     def request_exit(self, number: int, frame: object) -> None:
         self.should_exit = True
+
+
+def serve_to_parent(descriptor: int, home: Path) -> None:
+    """Serve on a socket opened by the parent, until the parent ends or closes the pipe.
+
+    Args:
+        home: Folder with the handover of the one bundle, and for the request log.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    listening = socket.socket(fileno=descriptor)
+    serve(listening, home, home / "requests", lambda _: None, watch_registry=False)
+
+
+def _end_with_parent() -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    signal.raise_signal(signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    serve_to_parent(int(sys.argv[1]), Path(sys.argv[2]))

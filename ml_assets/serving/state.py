@@ -1,13 +1,126 @@
-"""State that the routes share: model provider, limits, request log and metrics."""
+"""State that the routes share: model provider, limits, request log and Prometheus metrics."""
 
+import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Final
 
-from ml_assets.serving.metrics import Metrics
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
 from ml_assets.serving.model_provider import ModelProvider
 from ml_assets.serving.request_body import Limits
 from ml_assets.serving.request_log.writer import RequestLog
+
+_SECONDS: Final = (
+    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+)  # fmt: skip
+_STATUSES: Final = (200, 401, 408, 413, 415, 422, 500, 503)
+
+
+class Metrics:
+    """Counters of predictions, and the state of model, registry and request log."""
+
+    def __init__(self, models: ModelProvider, log: RequestLog | None) -> None:
+        self._registry = CollectorRegistry()
+        requests = Counter(
+            "ml_assets_predict_requests",
+            "Responses of /predict by status",
+            ["status"],
+            registry=self._registry,
+        )
+        seconds = Histogram(
+            "ml_assets_predict_duration_seconds",
+            "From the complete request to the response, for responses with predictions",
+            ["kind"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._by_status = {status: requests.labels(str(status)) for status in _STATUSES}
+        self._single, self._list = seconds.labels("one"), seconds.labels("list")
+        self._predictions = Counter(
+            "ml_assets_predictions", "Predictions made", registry=self._registry
+        )
+        self._disconnects = Counter(
+            "ml_assets_client_disconnects",
+            "Clients that disconnected before their response",
+            registry=self._registry,
+        )
+        self._registry.register(_CurrentState(models, log))
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+
+    def count_response(self, status: int) -> None:
+        """Count a response of /predict."""
+        self._by_status[status].inc()
+
+    def count_predictions(self, count: int, seconds: float, *, is_list: bool) -> None:
+        """Count predictions and observe the duration of their request."""
+        self._predictions.inc(count)
+        (self._list if is_list else self._single).observe(seconds)
+
+    def count_disconnect(self) -> None:
+        """Count a client that disconnected before its response."""
+        self._disconnects.inc()
+
+    def text(self) -> bytes:
+        """Return all metrics in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+
+class _CurrentState(Collector):
+    """Metrics that are read on each scrape."""
+
+    def __init__(self, models: ModelProvider, log: RequestLog | None) -> None:
+        self._models, self._log = models, log
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        served, registry = self._models.model, self._models.registry
+        model = GaugeMetricFamily("ml_assets_model_info", "The version in use", labels=["version"])
+        if served is not None:
+            model.add_metric([served.card.version], 1)
+        yield model
+        loaded = served.card.loaded_at.timestamp() if served else 0
+        yield GaugeMetricFamily(
+            "ml_assets_model_loaded_timestamp_seconds",
+            "When the model was loaded, seconds since 1970; 0 without a model",
+            loaded,
+        )
+        yield GaugeMetricFamily(
+            "ml_assets_registry_up", "1 if the registry responds", int(registry.reachable)
+        )
+        answered = registry.last_response_at
+        if answered is not None:
+            age = time.time() - answered.timestamp()
+            yield GaugeMetricFamily(
+                "ml_assets_registry_last_response_age_seconds",
+                "Seconds since the registry's last response",
+                max(age, 0.0),
+            )
+        yield GaugeMetricFamily(
+            "ml_assets_model_load_failed",
+            "1 if the registry's champion cannot be served",
+            int(registry.problem is not None),
+        )
+        if self._log is not None:
+            yield CounterMetricFamily(
+                "ml_assets_request_log_written",
+                "Predictions written to the request log",
+                self._log.written,
+            )
+            yield CounterMetricFamily(
+                "ml_assets_request_log_dropped",
+                "Predictions that could not be written to the request log",
+                self._log.dropped,
+            )
+
 
 NO_CHAMPION: Final = (
     "there is no champion yet: train one first (`ml-assets run`, or the job train_models); the "
@@ -31,13 +144,7 @@ class ModelStatus(Enum):
 
 
 class Service:
-    """State of a service process.
-
-    Args:
-        models: Provider of the model.
-        limits: Limits of a request.
-        log: Request log; None: nothing is logged.
-    """
+    """State of a service process."""
 
     def __init__(self, models: ModelProvider, limits: Limits, log: RequestLog | None) -> None:
         self.models = models
@@ -70,10 +177,6 @@ class Service:
         if registry.problem is not None:
             return ModelStatus.PROBLEM
         return ModelStatus.UNKNOWN
-
-    async def start(self) -> None:
-        """Load the model if there is one, and watch for changes."""
-        await self.models.start()
 
     async def stop(self) -> None:
         """Stop watching for changes, and write the rest of the request log."""

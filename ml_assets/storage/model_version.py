@@ -19,6 +19,9 @@ UNKNOWN_MODEL: Final = "unknown"
 FINGERPRINT: Final = "fingerprint"
 """Tag: the predictions for ``probe_requests`` at the registration, as JSON."""
 
+PREDICTION_TOLERANCE: Final = 1e-6
+"""Minutes within which predictions count as equal: forests may add up their trees in any order."""
+
 MANUAL_OVERRIDE: Final = "manual_override"
 """Tag of a manually promoted version: the fields of ``ManualOverride`` as JSON."""
 

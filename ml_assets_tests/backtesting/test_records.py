@@ -14,8 +14,8 @@ from ml_assets.backtesting.records import (
     EntryKind,
     beats_baselines_in_most_months,
 )
-from ml_assets.reporting import backtest_charts, chart_style
-from ml_assets.reporting.backtest_charts import backtest_lines, backtest_table
+from ml_assets.reporting import chart_style, monthly_charts
+from ml_assets.reporting.monthly_charts import backtest_lines, backtest_table
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality.finding import Verdict
 
@@ -149,7 +149,7 @@ def drawn_figures(monkeypatch) -> list[Any]:
         drawn.append(figure)
         return encode(figure)
 
-    monkeypatch.setattr(backtest_charts, "to_png", to_png)
+    monkeypatch.setattr(monthly_charts, "to_png", to_png)
     return drawn
 
 

@@ -14,7 +14,7 @@ import uvicorn
 
 from ml_assets.serving.app import create_app
 from ml_assets.serving.bundle import ServedModel
-from ml_assets.serving.model_provider import FixedModel
+from ml_assets_tests.serving.fixed_model import FixedModel
 from ml_assets_tests.serving.service_process import free_port
 from ml_assets_tests.serving.two_versions import served_model
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from ml_assets.cli.dev_processes import SupervisedProcess
+from ml_assets.cli.dev import SupervisedProcess
 from ml_assets.defs.common import UNFOLDED_LINEAGE
 from ml_assets_tests.cli.calling import call
 

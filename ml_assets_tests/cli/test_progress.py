@@ -98,7 +98,7 @@ def on_a_terminal(*arguments):
 
         def sent():
             terminal.truncate(0)
-            progress._screen._live.refresh()
+            progress._screen.live.refresh()
             return terminal.getvalue()
 
         yield progress, sent

@@ -15,8 +15,8 @@ import pytest
 
 from ml_assets.cli.instance import open_instance
 from ml_assets.defs.alerting.overdue import OVERDUE_ASSETS
-from ml_assets.defs.automation import MONITORING_SENSOR
 from ml_assets.defs.ingestion import sensors as ingestion_sensor
+from ml_assets.defs.monitoring.assets import MONITORING_SENSOR
 from ml_assets.defs.monitoring.retrain_sensors import MEASURES
 from ml_assets.defs.operations.run_tags import TRIGGER_TAG
 from ml_assets.promotion.decision_log import DecisionLog

@@ -10,7 +10,7 @@ import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from ml_assets.config.environment import SettingsError
-from ml_assets.defs.automation import run_reason_of
+from ml_assets.defs.operations.run_tags import run_reason_of
 from ml_assets.defs.schedules import project_schedules
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.new_data import next_training

@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 
 from ml_assets.cli.main import commands
 from ml_assets.config.alert_settings import AlertVariables
-from ml_assets.config.environment import markdown_table, replace_tables, variable_names
+from ml_assets.config.environment import EnvironmentSettings, variable_names
 from ml_assets.config.settings import INGEST_CRON, ServiceSettings, Settings, read_settings
 from ml_assets.defs.common import UNFOLDED_LINEAGE
 from ml_assets_tests.cli.calling import call
@@ -20,6 +20,19 @@ from ml_assets_tests.docs.pages import PAGES, TEXT, block_commands, curl_command
 README = PAGES["README.md"]
 CONFIGURATION = PAGES["docs/configuration.md"]
 ALL_VARIABLES = variable_names(Settings, ServiceSettings, AlertVariables)
+_MARKED = re.compile(r"(<!-- variables: (\w+) -->\n)(.*?)(\n<!-- end of variables -->)", re.DOTALL)
+
+
+def markdown_table(*settings: type[EnvironmentSettings]) -> str:
+    rows = ["| variable | meaning | default |", "| --- | --- | --- |"]
+    for each in settings:
+        for name, field in zip(variable_names(each), each.model_fields.values(), strict=True):
+            extra = field.json_schema_extra
+            assert isinstance(extra, dict)
+            rows.append(f"| `{name}` | {field.description} | {extra['shown']} |")
+    return "\n".join(rows)
+
+
 TABLES = {
     "project": markdown_table(Settings, ServiceSettings),
     "alerts": markdown_table(AlertVariables),
@@ -176,7 +189,7 @@ def test_every_option_that_a_sentence_names_is_one_of_a_subcommand():
 def test_the_tables_of_variables_are_those_of_the_settings():
     """``ML_ASSETS_WRITE_TABLES=1`` with this test writes them."""
     assert set(re.findall(r"<!-- variables: (\w+) -->", CONFIGURATION)) == {*TABLES}
-    current = replace_tables(CONFIGURATION, TABLES)
+    current = _MARKED.sub(lambda found: f"{found[1]}{TABLES[found[2]]}{found[4]}", CONFIGURATION)
     if os.environ.get("ML_ASSETS_WRITE_TABLES"):
         (REPOSITORY / "docs" / "configuration.md").write_text(current, encoding="utf-8")
     assert current == CONFIGURATION

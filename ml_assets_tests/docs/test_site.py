@@ -22,7 +22,7 @@ from ml_assets.config.environment import variable_names
 from ml_assets.config.settings import ServiceSettings, Settings
 from ml_assets.definitions import assemble
 from ml_assets.defs.promotion.champion import ChampionConfig
-from ml_assets.serving.metrics import Metrics
+from ml_assets.serving.state import Metrics
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.docs.pages import DOCS, PAGES, TEXT
 from ml_assets_tests.project import settings_for

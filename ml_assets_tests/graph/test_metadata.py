@@ -24,8 +24,8 @@ def fails(*_: object, **__: object) -> dict[str, bytes]:
 def test_a_step_succeeds_without_its_metadata_and_charts(tmp_path, monkeypatch):
     for number in (1, 2, 3):
         publish(tmp_path / "published", Month(2023, number))
-    monkeypatch.setattr(ingestion, "table_metadata", fails)
-    monkeypatch.setattr(ingestion, "month_picture", fails)
+    monkeypatch.setattr(ingestion, "_table_metadata", fails)
+    monkeypatch.setattr(ingestion, "_month_picture", fails)
     monkeypatch.setattr("ml_assets.reporting.model_charts.model_charts", fails)
     monkeypatch.setattr(models, "_metadata", fails)
     monkeypatch.setattr(leaderboard, "_leaderboard_metadata", fails)

@@ -7,8 +7,8 @@ import mlflow
 import polars as pl
 import pytest
 
-from ml_assets.defs.automation import scoring_sensor
 from ml_assets.defs.predictions import assets as predictions
+from ml_assets.defs.predictions.assets import scoring_sensor
 from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import CHAMPION

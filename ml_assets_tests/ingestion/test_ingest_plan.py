@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_assets.defs.cursor import load_cursor
+from ml_assets.defs.common import load_cursor
 from ml_assets.ingestion.ingest_plan import (
     MAX_MONTHS_PER_RUN,
     IngestCursor,

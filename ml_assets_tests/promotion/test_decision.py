@@ -17,11 +17,11 @@ from ml_assets.evaluation.records import (
     Role,
     TrainingSet,
 )
+from ml_assets.promotion import NoCandidate
 from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
 from ml_assets.promotion.decision import (
     Candidate,
     CandidateEvaluation,
-    NoCandidate,
     Promotion,
     PromotionInputs,
 )

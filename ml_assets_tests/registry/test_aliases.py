@@ -7,11 +7,11 @@ from typing import Any
 import mlflow
 import pytest
 
+from ml_assets.registry import ConcurrentPromotion
 from ml_assets.registry.registry import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS,
-    ConcurrentPromotion,
     promote_alias,
     register,
     repair_aliases,

@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 
+from ml_assets.promotion import OverrideRejected
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.promotion.manual import OverrideRejected, override_champion
-from ml_assets.registry import log_training
-from ml_assets.registry.loading import ModelNotFound, load_model
+from ml_assets.promotion.manual import override_champion
+from ml_assets.registry import ModelNotFound, log_training
+from ml_assets.registry.loading import load_model
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry, promote_alias
 from ml_assets.registry.watcher import RegistryWatcher
-from ml_assets.reproduction.reproduce import UnknownVersion, load_training_record
+from ml_assets.reproduction import UnknownVersion
+from ml_assets.reproduction.reproduce import load_training_record
 from ml_assets.training.fit import TrialRecord
 from ml_assets_tests.project import lay_tables_of_mlflow, settings_for
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ml_assets.defs.operations.mlflow_cleanup import tracking_sensors
+from ml_assets.defs.operations.orphaned_runs import tracking_sensors
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets_tests.interrupting import in_a_process
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 import pytest
 
 from ml_assets.registry.watcher import RegistryWatcher
-from ml_assets.serving.handover import CHAMPION_FILE, REGISTRY_FILE, SERVING_FOLDER
+from ml_assets.serving.bundle import CHAMPION_FILE, REGISTRY_FILE, SERVING_FOLDER
 from ml_assets_tests.project import settings_for
 from ml_assets_tests.serving.service_process import free_port
 

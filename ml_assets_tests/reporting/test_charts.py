@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from ml_assets.defs import metadata
 from ml_assets.evaluation.records import MetricsRecord, ModelRecord
 from ml_assets.reporting import chart_style, charts
 from ml_assets.trips.month import Month
@@ -165,8 +166,10 @@ def test_trips_outside_the_month_are_not_drawn(monkeypatch):
 
 def test_a_markdown_image_embeds_the_png():
     image = DRAWN["tuning"](False)
-    text = charts.as_markdown_image(image, "tuning of [xgboost]\n12 trials")
-    match = re.fullmatch(r"!\[([^\[\]\n]*)\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", text)
+    value = metadata.image(image, "tuning of [xgboost]\n12 trials").value
+    match = re.fullmatch(
+        r"!\[([^\[\]\n]*)\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", str(value)
+    )
     assert match is not None
     assert match[1] == "tuning of (xgboost) 12 trials"
     assert base64.b64decode(match[2]) == image

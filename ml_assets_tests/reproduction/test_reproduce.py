@@ -11,9 +11,8 @@ import pytest
 from ml_assets.config.settings import REGISTERED_MODEL
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.log_training import this_environment
+from ml_assets.reproduction import ReproductionError, UnknownVersion
 from ml_assets.reproduction.reproduce import (
-    ReproductionError,
-    UnknownVersion,
     champion_parameters_of,
     load_training_record,
     reproduce,

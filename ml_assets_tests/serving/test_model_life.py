@@ -17,7 +17,7 @@ import pytest
 import skops.io
 
 from ml_assets.config.settings import REGISTERED_MODEL
-from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER
+from ml_assets.serving.bundle import CHAMPION_FILE, SERVING_FOLDER
 from ml_assets.serving.model_provider import RegistryModelProvider, _warm_up
 from ml_assets_tests.serving.service_process import GOOD, free_port, running_service, wait_until
 from ml_assets_tests.serving.two_versions import served_home

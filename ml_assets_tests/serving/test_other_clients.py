@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.serving.app import create_app
-from ml_assets.serving.model_provider import FixedModel
 from ml_assets.serving.request_body import BodyTooLarge, DamagedBody, Limits, decompress
 from ml_assets_tests.serving.conftest import client_for
+from ml_assets_tests.serving.fixed_model import FixedModel
 from ml_assets_tests.serving.service_process import GOOD
 
 LIMITS = Limits(body_bytes=100_000)

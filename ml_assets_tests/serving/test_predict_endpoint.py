@@ -9,11 +9,12 @@ import pytest
 
 from ml_assets.config.http_origin import server_hosts
 from ml_assets.serving.app import create_app
-from ml_assets.serving.model_provider import FixedModel, RegistryState
+from ml_assets.serving.model_provider import RegistryState
 from ml_assets.serving.request_body import Limits
-from ml_assets.serving.request_log.reader import read_log
 from ml_assets.serving.request_log.writer import RequestLog
 from ml_assets_tests.serving.conftest import ELSEWHERE, HERE, client_for
+from ml_assets_tests.serving.fixed_model import FixedModel
+from ml_assets_tests.serving.request_log.whole_log import read_log
 from ml_assets_tests.serving.two_versions import sample_requests
 
 REFERENCES_BODY = {"PULocationID": 236, "DOLocationID": "239", "trip_distance": 1.98}

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from ml_assets.serving.handover import SERVING_FOLDER
+from ml_assets.serving.bundle import SERVING_FOLDER
 from ml_assets_tests.cli.calling import start
 from ml_assets_tests.conftest import REPOSITORY
 from ml_assets_tests.serving.service_process import GOOD, free_port, running_service

@@ -23,8 +23,7 @@ from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
 from ml_assets.registry.registry import CHAMPION, register
 from ml_assets.registry.watcher import RegistryWatcher
-from ml_assets.serving.bundle import ModelCard, ServedModel
-from ml_assets.serving.handover import CHAMPION_FILE, SERVING_FOLDER
+from ml_assets.serving.bundle import CHAMPION_FILE, SERVING_FOLDER, ModelCard, ServedModel
 from ml_assets.storage.model_version import FINGERPRINT, ModelVersion
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.request_columns import REQUEST_COLUMNS

@@ -15,16 +15,19 @@ from ml_assets.alerts.messages import overdue
 from ml_assets.alerts.notifier import Notifier
 from ml_assets.config.alert_settings import AlertSettings, read_alert_settings
 from ml_assets.config.settings import Settings
-from ml_assets.defs.alerting.decisions import DECISIONS, decisions_sensor
-from ml_assets.defs.alerting.degradation import DEGRADATION, degradation_alert_sensor
+from ml_assets.defs.alerting.champion import (
+    DECISIONS,
+    DEGRADATION,
+    decisions_sensor,
+    degradation_alert_sensor,
+)
 from ml_assets.defs.alerting.runs import (
     FAILED_RUNS,
     SUCCEEDED_RUNS,
     failed_runs_sensor,
     succeeded_runs_sensor,
 )
-from ml_assets.defs.common import WATCHED
-from ml_assets.defs.cursor import load_cursor, skip
+from ml_assets.defs.common import WATCHED, latest_materialization, load_cursor, skip
 from ml_assets.trips.month import Clock, utc_now
 
 OVERDUE_ASSETS, RETRY = "alert_on_overdue_assets", "retry_alerts"
@@ -105,7 +108,8 @@ def overdue_sensor(notifier: Notifier) -> dg.SensorDefinition:
         for name, since in sorted(late.items()):
             if name in before.reported:
                 continue
-            last = _last_materialized(context.instance, name)
+            latest = latest_materialization(context.instance, name)
+            last = latest and datetime.fromtimestamp(latest.timestamp, UTC)
             alert = overdue(name, notifier.settings.ui_url, since, last, WATCHED[name])
             outcomes.append(f"{name} is overdue: {notify.send(alert)}")
         reason = " | ".join(outcomes) or f"{len(late)} overdue, nothing new to report"
@@ -138,8 +142,3 @@ def retry_sensor(notifier: Notifier) -> dg.SensorDefinition:
         return dg.SkipReason(" | ".join(outcomes) or "no pending alerts")
 
     return retry_alerts
-
-
-def _last_materialized(instance: dg.DagsterInstance, name: str) -> datetime | None:
-    event = instance.get_latest_materialization_event(dg.AssetKey(name))
-    return None if event is None else datetime.fromtimestamp(event.timestamp, UTC)

@@ -18,7 +18,8 @@ from ml_assets.alerts.messages import (
     run_succeeded,
 )
 from ml_assets.alerts.notifier import Notifier
-from ml_assets.defs.automation import run_reason_of
+from ml_assets.defs.errors import root_cause
+from ml_assets.defs.operations.run_tags import run_reason_of
 
 FAILED_RUNS, SUCCEEDED_RUNS = "alert_on_failed_runs", "alert_on_succeeded_runs"
 WILL_RETRY_TAG = "dagster/will_retry"
@@ -78,10 +79,12 @@ def succeeded_runs_sensor(notifier: Notifier) -> dg.SensorDefinition:
 
 def failure_alert(context: dg.RunFailureSensorContext, run: FinishedRun, ui_url: str) -> Alert:
     """Return the alert about a failed run; about its blocking checks if nothing else failed."""
-    failures = context.get_step_failure_events()
-    step_errors = [(fail.step_key or "", _root(fail.step_failure_data.error)) for fail in failures]
+    errors = []
+    for failure in context.get_step_failure_events():
+        error = root_cause(failure.step_failure_data.error)
+        if error is None or error.cls_name != _CHECK_FAILED:
+            errors.append((failure.step_key or "", cause(error)))
     checks = _failed_checks(context.instance, run.run_id)
-    errors = [(step, cause(error)) for step, error in step_errors if not _is_check_error(error)]
     if checks and not errors:
         return check_failed(run, ui_url, checks)
     errors += [("a blocking check", str(check)) for check in checks]
@@ -90,7 +93,7 @@ def failure_alert(context: dg.RunFailureSensorContext, run: FinishedRun, ui_url:
         # A run that was marked as failed from outside has only a message.
         data = event.event_specific_data
         error = data.error if isinstance(data, JobFailureData) else None
-        errors = [("", cause(_root(error)) or event.message or "")]
+        errors = [("", cause(root_cause(error)) or event.message or "")]
     return run_failed(run, ui_url, errors)
 
 
@@ -102,17 +105,6 @@ def cause(error: Any) -> str:
     first = lines[0] if lines else ""
     # Class names of this project and of Dagster say nothing to an operator.
     return re.sub(r"^(ml_assets|dagster)\.[\w.]+: ", "", first)
-
-
-def _root(error: Any) -> Any:
-    """Return the ``SerializableErrorInfo`` below Dagster's own wrappers; None for None."""
-    while error is not None and error.cause and (error.cls_name or "").startswith("Dagster"):
-        error = error.cause
-    return error
-
-
-def _is_check_error(error: Any) -> bool:
-    return error is not None and error.cls_name == _CHECK_FAILED
 
 
 def _failed_checks(instance: dg.DagsterInstance, run_id: str) -> Sequence[FailedCheck]:

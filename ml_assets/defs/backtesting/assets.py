@@ -1,23 +1,38 @@
-"""The backtest asset: errors by test month, and how much they vary from month to month."""
+"""The backtest, its check, and the sensor that continues it: errors by test month."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
-from ml_assets.backtesting.records import BacktestRecord
-from ml_assets.defs.common import EVALUATION, OWNERS, TRAINING_POOL, dataset_label
-from ml_assets.defs.metadata import figure, safe_metadata, table
+from ml_assets.backtesting.records import BacktestRecord, beats_baselines_in_most_months
+from ml_assets.defs.check_results import record_check
+from ml_assets.defs.common import (
+    EVALUATION,
+    INGESTION_POOL,
+    OWNERS,
+    TRAINING_POOL,
+    dataset_label,
+    latest_materialization,
+)
+from ml_assets.defs.metadata import figure, image, materialized, table
 from ml_assets.defs.operations.concurrent_steps import cores
+from ml_assets.defs.operations.run_outcomes import active_run
+from ml_assets.defs.operations.run_tags import reason_tag
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import model_asset_name
 from ml_assets.evaluation.records import ModelRecord
 from ml_assets.progress import MonthsTested, report
+from ml_assets.reproduction import UnknownVersion
+from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.training.families import FAMILIES
+from ml_assets.trips.month import Clock, utc_now
 
 if TYPE_CHECKING:
     from ml_assets.backtesting.run import BacktestOptions, ChampionParameters
+
 
 DEFAULT_ROWS = 10_000
 """Default of ``max_rows`` before there is a backtest: "Materialize all" includes the backtest and
@@ -97,9 +112,7 @@ def backtest(
     made = made.model_copy(update={"run_id": context.run.run_id})
     records.write("backtest", made)
     context.log.info(made.summary)
-    return dg.MaterializeResult(
-        metadata=safe_metadata(context.log, "backtest", lambda: _metadata(made))
-    )
+    return materialized(context, lambda: _metadata(made))
 
 
 def _options(config: BacktestConfig, earlier: BacktestRecord | None) -> "BacktestOptions":
@@ -122,19 +135,14 @@ def last_backtest(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource
 ) -> BacktestRecord | None:
     """Return the last backtest; None without one, and if it cannot be read."""
-    from ml_assets.storage.record_store import UnreadableRecord
-
-    try:
-        return trip_store.records().find("backtest", BacktestRecord)
-    except UnreadableRecord as error:
-        context.log.warning(f"the last backtest is ignored: {error}")
-        return None
+    otherwise = "the last backtest is ignored"
+    return trip_store.find_record("backtest", BacktestRecord, context.log, otherwise)
 
 
 def _champion(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource, tracking: MlflowTracking
 ) -> "ChampionParameters | None":
-    from ml_assets.reproduction.reproduce import UnknownVersion, champion_parameters_of
+    from ml_assets.reproduction.reproduce import champion_parameters_of
 
     dataset = trip_store.tables().dataset
     try:
@@ -151,23 +159,16 @@ def _last_models(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource
 ) -> dict[str, ModelRecord]:
     """Return the last model of each family whose record can be read."""
-    from ml_assets.storage.record_store import UnreadableRecord
-
     found = {}
     for family in FAMILIES:
-        try:
-            record = trip_store.records().find(model_asset_name(family), ModelRecord)
-        except UnreadableRecord as error:
-            context.log.warning(f"{family} uses its default parameters: {error}")
-            continue
-        if record is not None:
+        name, otherwise = model_asset_name(family), f"{family} uses its default parameters"
+        if record := trip_store.find_record(name, ModelRecord, context.log, otherwise):
             found[family] = record
     return found
 
 
 def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
-    from ml_assets.reporting.backtest_charts import backtest_lines, backtest_table
-    from ml_assets.reporting.charts import as_markdown_image
+    from ml_assets.reporting.monthly_charts import backtest_lines, backtest_table
 
     won, months = made.months_won
     figures = {
@@ -176,8 +177,7 @@ def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
         "rmse_noise_minutes": made.rmse_noise,
         "suggested_min_improvement_minutes": made.suggested_min_improvement,
     }
-    chart = as_markdown_image(backtest_lines(made), "error of every model by test month")
-    return {
+    metadata: dict[str, dg.MetadataValue] = {
         "summary": dg.MetadataValue.text(made.summary),
         "trips": dg.MetadataValue.text(dataset_label(made.dataset, synthetic=made.synthetic)),
         "rmse_by_month": table(backtest_table(made)),
@@ -188,15 +188,79 @@ def _metadata(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
         "max_rows": dg.MetadataValue.int(made.max_rows),
         "computed_entries": dg.MetadataValue.int(made.computed_entries),
         **{name: figure(value) for name, value in figures.items() if value is not None},
-        **_lists(made),
-        "chart": dg.MetadataValue.md(chart),
     }
-
-
-def _lists(made: BacktestRecord) -> dict[str, dg.MetadataValue]:
-    lists: dict[str, dg.MetadataValue] = {}
     if made.skipped:
-        lists["skipped"] = table([entry.model_dump() for entry in made.skipped])
+        metadata["skipped"] = table([entry.model_dump() for entry in made.skipped])
     if made.pending_months:
-        lists["pending_months"] = dg.MetadataValue.text(", ".join(made.pending_months))
-    return lists
+        metadata["pending_months"] = dg.MetadataValue.text(", ".join(made.pending_months))
+    chart = image(backtest_lines(made), "error of every model by test month")
+    return metadata | {"chart": chart}
+
+
+backtest_check = record_check(
+    "backtest",
+    "beats_baselines_in_most_months",
+    BacktestRecord,
+    beats_baselines_in_most_months,
+    "The champion's parameters are better than every baseline in most months.",
+)
+
+
+NAME = "backtest_until_complete"
+BACKTEST_JOB = "run_backtest"
+PAUSE = timedelta(seconds=90)
+"""Time between two runs: every other sensor ticks at least twice meanwhile, and its requests go
+first."""
+
+_MINIMUM_INTERVAL_SECONDS = 30
+_LOW_PRIORITY = {"dagster/priority": "-1"}
+
+
+def backtest_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
+    """Build the sensor that runs the backtest until no month is left."""
+
+    @dg.sensor(
+        name=NAME,
+        job_name=BACKTEST_JOB,
+        minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Continue a backtest that ended with months left, about a minute at a time, "
+        "while nothing else trains or ingests. A run that fails or is cancelled is not repeated.",
+    )
+    def backtest_until_complete(
+        context: dg.SensorEvaluationContext, trip_store: TripStoreResource
+    ) -> dg.RunRequest | dg.SkipReason:
+        last = latest_materialization(context.instance, "backtest")
+        if last is None:
+            return dg.SkipReason("there was no backtest yet: materialize it once")
+        try:
+            made = trip_store.records().find("backtest", BacktestRecord)
+        except (UnreadableRecord, OSError) as error:
+            return dg.SkipReason(str(error))
+        if made is None or not made.pending_months or made.run_id != last.run_id:
+            return dg.SkipReason("the last backtest of this dataset is complete or was interrupted")
+        if not made.computed_entries:
+            return dg.SkipReason(
+                f"the last run computed nothing; {len(made.pending_months)} months are left"
+            )
+        if now().timestamp() - last.timestamp < PAUSE.total_seconds():
+            return dg.SkipReason(f"waiting {PAUSE.total_seconds():.0f} s between two runs")
+        if busy := active_run(context.instance, INGESTION_POOL, TRAINING_POOL):
+            return dg.SkipReason(f"waiting: {busy}")
+        config = {
+            "train_months": made.train_months,
+            "max_rows": made.max_rows,
+            "families": made.families,
+            "seed": made.seed,
+        }
+        return dg.RunRequest(
+            # Keyed by the backtest to continue: Dagster does not start the run again if it fails.
+            f"after backtest {last.storage_id}",
+            run_config={"ops": {"backtest": {"config": config}}},
+            tags={
+                **reason_tag(f"the backtest has {len(made.pending_months)} months left"),
+                **_LOW_PRIORITY,
+            },
+        )
+
+    return backtest_until_complete

@@ -5,6 +5,7 @@ month that the source has not published yet is materialized with that status, wi
 a failed or skipped partition would block a whole backfill, and training with it.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,12 +16,20 @@ import polars as pl
 
 from ml_assets.config.code_version import data_code_version
 from ml_assets.defs.common import INGESTION, INGESTION_POOL, MONTHS_FRESH, OWNERS, REFERENCE
-from ml_assets.defs.ingestion.metadata import month_picture, raw_metadata, table_metadata
-from ml_assets.defs.metadata import column_schema, optional, safe_metadata, table
+from ml_assets.defs.errors import MonthFailures
+from ml_assets.defs.metadata import (
+    column_lineage,
+    column_schema,
+    figure,
+    image,
+    optional,
+    preview,
+    safe_metadata,
+    table,
+)
 from ml_assets.defs.resources.io_manager import MonthlyTable, TableMonth
-from ml_assets.defs.resources.month_failures import MonthFailures
 from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
-from ml_assets.ingestion.ingest_month import ingest_month
+from ml_assets.ingestion.ingest_month import IngestResult, ingest_month
 from ml_assets.ingestion.source import (
     InvalidSource,
     PublishedMonth,
@@ -32,7 +41,12 @@ from ml_assets.storage.trip_store import Lineage, PublishedFileRecord, TripStore
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month
 from ml_assets.trips.month_limits import MonthLimits
-from ml_assets.trips.published_schema import TripSchemaError
+from ml_assets.trips.published_schema import (
+    TripSchemaError,
+    match_columns,
+    open_parquet,
+    published_columns,
+)
 from ml_assets.trips.target import TARGET
 from ml_assets.trips.zones import taxi_zones
 
@@ -167,7 +181,7 @@ def _ingest(
     started = time.perf_counter()
     result = ingest_month(source, store, month, published, transfer_of(month))
     seconds = time.perf_counter() - started
-    return raw_metadata(store, result, seconds, context.log, near_miss), result.outcome
+    return _raw_metadata(store, result, seconds, context.log, near_miss), result.outcome
 
 
 def _failure(
@@ -207,13 +221,13 @@ def _table(
             metadata |= safe_metadata(
                 log,
                 f"{name} {month}",
-                lambda: table_metadata(name, frame, record, store.taxi),
+                lambda: _table_metadata(name, frame, record, store.taxi),
             )
             if month == newest:  # drawing every month of a long history would be slow
                 metadata |= safe_metadata(
                     log,
                     f"the picture of {name} {month}",
-                    lambda: month_picture(name, frame, record),
+                    lambda: _month_picture(name, frame, record),
                 )
             return metadata
 
@@ -282,3 +296,96 @@ def taxi_zones_asset() -> dg.MaterializeResult:
             "preview": table(zones.slice(0, PREVIEW_ROWS).to_pylist()),
         }
     )
+
+
+def _raw_metadata(
+    store: TripStore,
+    result: IngestResult,
+    seconds: float,
+    log: logging.Logger,
+    near_miss: str | None = None,
+) -> dict[str, Any]:
+    """Return the metadata of a month of ``raw_trips``: status, source and first rows.
+
+    Args:
+        near_miss: A similar file in the source, and why it is not read.
+    """
+    record = result.record
+    if record is None:
+        return {
+            "status": "not published yet",
+            "dagster/row_count": 0,
+            **({"not_read": near_miss} if near_miss else {}),
+        }
+    status = result.outcome if result.outcome != "not published" else "no longer listed; kept"
+    return {
+        "status": status,
+        "dagster/row_count": record.rows,
+        "source": f"{record.source}{' (synthetic sample)' if record.synthetic else ''}",
+        "location": record.location,
+        "version": record.version,
+        "sha256": record.sha256,
+        "size_bytes": record.size_bytes,
+        "seconds": figure(seconds),
+        **({"parts": table([part.model_dump() for part in record.parts])} if record.parts else {}),
+        **safe_metadata(
+            log,
+            f"raw_trips {result.month}",
+            lambda: {"preview": preview(_first_rows(store, result.month), PREVIEW_ROWS)},
+        ),
+    }
+
+
+def _table_metadata(
+    name: str, frame: pl.DataFrame, record: PublishedFileRecord, taxi: str
+) -> dict[str, Any]:
+    """Return the metadata of a month of ``trip_features`` or ``rejected_trips``."""
+    names = {column.project: column.published for column in published_columns(taxi)}
+    metadata: dict[str, Any] = {
+        "status": "synthetic sample" if record.synthetic else "published",
+        "share_of_published": figure(frame.height / record.rows if record.rows else 0.0),
+        "preview": preview(frame, PREVIEW_ROWS),
+        "dagster/column_schema": column_schema(name),
+        "dagster/column_lineage": column_lineage(name, names),
+    }
+    if name == "rejected_trips":
+        metadata |= {f"rejected/{reason}": rows for reason, rows in _reasons(frame).items()}
+    elif frame.height:
+        metadata[f"mean_{TARGET.name}"] = figure(frame[TARGET.name].mean())  # type: ignore[arg-type]
+    return metadata
+
+
+def _month_picture(
+    name: str, frame: pl.DataFrame, record: PublishedFileRecord
+) -> dict[str, dg.MetadataValue]:
+    """Draw a month's chart: kept trips by day and hour, or rejected rows by reason."""
+    from ml_assets.reporting import charts
+
+    month, synthetic = Month.parse(record.month), record.synthetic
+    if name == "rejected_trips":
+        picture = charts.rejected_by_reason(
+            _reasons(frame), record.rows, [month], synthetic=synthetic
+        )
+        title = f"rejected rows of {month} by reason"
+    else:
+        pickups = frame["pickup_datetime"].to_numpy()
+        picture = charts.trips_of_month(pickups, month, synthetic=synthetic)
+        title = f"trips of {month} by day and by hour"
+    return {"picture": image(picture, title)}
+
+
+def _reasons(frame: pl.DataFrame) -> dict[str, int]:
+    counts = frame["reason"].value_counts(sort=True).iter_rows()
+    return {str(reason): int(rows) for reason, rows in counts}
+
+
+def _first_rows(store: TripStore, month: Month) -> pl.DataFrame:
+    """Return the first published rows, with the columns that the project reads."""
+    with store.open_raw(month) as file:
+        parquet = open_parquet(file, store.raw_path(month))
+        names = match_columns(parquet.schema_arrow, store.taxi, store.raw_path(month))
+        columns = list(names.values())
+        batches = parquet.iter_batches(batch_size=PREVIEW_ROWS, columns=columns)
+        rows = pl.from_arrow(next(batches, parquet.schema_arrow.empty_table().select(columns)))
+    assert isinstance(rows, pl.DataFrame)
+    return rows.select(columns)

@@ -6,10 +6,9 @@ from functools import partial
 import dagster as dg
 
 from ml_assets.config.settings import Settings
-from ml_assets.defs.automation import reason_tag
-from ml_assets.defs.common import INGESTION_POOL
-from ml_assets.defs.cursor import load_cursor, skip
+from ml_assets.defs.common import INGESTION_POOL, load_cursor, skip
 from ml_assets.defs.operations.run_outcomes import active_run, outcome_of
+from ml_assets.defs.operations.run_tags import reason_tag
 from ml_assets.defs.resources.trips import TripSourceResource, TripStoreResource
 from ml_assets.ingestion.ingest_plan import (
     IngestCursor,

@@ -4,34 +4,40 @@ When there is nothing to measure (no champion, one of another dataset, one that 
 the record's status says so and the run succeeds.
 """
 
-from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 
 from ml_assets.backtesting.records import CHAMPION, BacktestRecord
 from ml_assets.defs.backtesting.assets import last_backtest
-from ml_assets.defs.common import CHAMPION_MODEL, MONITORING, OWNERS
-from ml_assets.defs.metadata import safe_metadata
-from ml_assets.defs.monitoring.metadata import drift_metadata, performance_metadata
+from ml_assets.defs.check_results import record_check
+from ml_assets.defs.common import CHAMPION_MODEL, MONITORING, OWNERS, dataset_label
+from ml_assets.defs.metadata import figure, image, materialized, table
+from ml_assets.defs.operations.run_tags import reason_tag
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.monitoring import Status
-from ml_assets.monitoring.drift.records import DriftRecord, drift_summary
+from ml_assets.monitoring import MEASURED, Status
+from ml_assets.monitoring.drift.measure import measure_drift
+from ml_assets.monitoring.drift.records import DriftRecord, drift_finding, drift_summary
 from ml_assets.monitoring.performance.records import (
     PerformanceRecord,
     Score,
     noise_tolerance,
+    performance_finding,
     performance_summary,
     scores_from_decisions,
 )
-from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.record_store import Record, UnreadableRecord
+from ml_assets.training.training_set import rejected_months
+from ml_assets.training.windows import span
+from ml_assets.trips.month import Month
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    pass
+
 
 MonitoringRecord = TypeVar("MonitoringRecord", DriftRecord, PerformanceRecord)
 
@@ -60,6 +66,22 @@ def on_months_or_champion_changed() -> dg.AutomationCondition:
     ).with_label("months_or_champion_changed")
 
 
+MONITORING_SENSOR = "monitoring_automation"
+
+
+def monitoring_sensor() -> dg.AutomationConditionSensorDefinition:
+    """Build the sensor that evaluates the conditions of ``this module``."""
+    return dg.AutomationConditionSensorDefinition(
+        name=MONITORING_SENSOR,
+        target=dg.AssetSelection.groups(MONITORING),
+        run_tags=reason_tag("months or the champion changed"),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Measure drift and the champion's error when months or the champion changed "
+        "and no run on them is in progress.",
+    )
+
+
 _SHARED: dict[str, Any] = {
     "deps": ["trip_features", CHAMPION_MODEL],
     "group_name": MONITORING,
@@ -80,15 +102,10 @@ def feature_drift(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource, tracking: MlflowTracking
 ) -> dg.MaterializeResult:
     """Measure the months not yet measured against this champion."""
-    from ml_assets.monitoring.drift.measure import measure_drift
-    from ml_assets.training.training_set import rejected_months
-
     store, records = trip_store.tables(), trip_store.records()
     earlier = _previous_record(context, trip_store, DriftRecord)
     blank = DriftRecord(dataset=store.dataset, synthetic=store.synthetic)
-    champion, status, why = monitored_champion(
-        tracking.reader(), tracking.registered_model, store.dataset
-    )
+    champion, status, why = monitored_champion(tracking, store.dataset)
     if champion is None:
         record = _unmeasured(earlier or blank, status, why)
     else:
@@ -96,9 +113,7 @@ def feature_drift(
         record = measure_drift(store, champion, earlier, rejected=rejected)
     records.write("feature_drift", record)
     context.log.info(drift_summary(record))
-    return dg.MaterializeResult(
-        metadata=safe_metadata(context.log, "feature_drift", lambda: drift_metadata(record))
-    )
+    return materialized(context, lambda: _drift_metadata(record))
 
 
 @dg.asset(
@@ -112,21 +127,19 @@ def prediction_performance(
 ) -> dg.MaterializeResult:
     """Score the champion on the months not yet scored."""
     from ml_assets.monitoring.performance.measure import ScoringFailed, measure_performance
-    from ml_assets.training.training_set import rejected_months
+    from ml_assets.registry.loading import load_verified
 
     store, records = trip_store.tables(), trip_store.records()
     earlier = _previous_record(context, trip_store, PerformanceRecord) or PerformanceRecord(
         dataset=store.dataset, synthetic=store.synthetic
     )
-    decision_scores = _decision_scores(context, DecisionLog(records.home, records.dataset))
-    known = earlier.add_missing(decision_scores)
-    client, name = tracking.reader(), tracking.registered_model
-    champion, status, why = monitored_champion(client, name, store.dataset)
+    known = earlier.add_missing(_decision_scores(context, trip_store))
+    champion, status, why = monitored_champion(tracking, store.dataset)
     if champion is None:
         record = _unmeasured(known, status, why)
     else:
         allowance = _allowance(champion, last_backtest(context, trip_store))
-        load = _loader(name, champion)
+        load = partial(load_verified, tracking.registered_model, champion)
         try:
             rejected = rejected_months(store, store.months("trip_features"))
             record = measure_performance(store, champion, load, known, allowance, rejected)
@@ -135,22 +148,16 @@ def prediction_performance(
             record = _unmeasured(known, "scoring_failed", str(error), champion)
     records.write("prediction_performance", record)
     context.log.info(performance_summary(record))
-    return dg.MaterializeResult(
-        metadata=safe_metadata(
-            context.log, "prediction_performance", lambda: performance_metadata(record)
-        )
-    )
+    return materialized(context, lambda: _performance_metadata(record))
 
 
 def monitored_champion(
-    client: "MlflowClient", name: str, dataset: str
+    tracking: MlflowTracking, dataset: str
 ) -> tuple[ModelVersion | None, Status, str]:
     """Return the champion of this dataset, or None with the status and the reason."""
-    from ml_assets.registry.registry import champion_version, explain_missing_champion
-
-    champion = champion_version(client, name)
+    champion, why = tracking.champion()
     if champion is None:
-        return None, "no_champion", explain_missing_champion(client, name)
+        return None, "no_champion", why
     if champion.dataset != dataset:
         trained_on = champion.dataset or "an unknown dataset"
         why = (
@@ -176,10 +183,12 @@ def _unmeasured(
     return record.model_copy(update=update)
 
 
-def _decision_scores(context: dg.AssetExecutionContext, log: DecisionLog) -> list[Score]:
+def _decision_scores(
+    context: dg.AssetExecutionContext, trip_store: TripStoreResource
+) -> list[Score]:
     """Return the scores that decisions made; none, with a warning, if the log is damaged."""
     try:
-        return scores_from_decisions(log.all())
+        return scores_from_decisions(trip_store.decisions().all())
     except UnreadableRecord as error:
         context.log.warning(f"scores of earlier decisions are skipped: {error}")
         return []
@@ -192,18 +201,123 @@ def _allowance(champion: ModelVersion, made: BacktestRecord | None) -> float | N
     return noise_tolerance(made.relative_error_noise, len(made.series(CHAMPION)))
 
 
-def _loader(name: str, champion: ModelVersion) -> Callable[[], Any]:
-    from ml_assets.registry.loading import load_verified
-
-    return lambda: load_verified(name, champion)
-
-
 def _previous_record(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource, kind: type[Record]
 ) -> Record | None:
     """Return the previous record; an unreadable one is ignored, as it will be replaced."""
-    try:
-        return trip_store.records().find(context.asset_key.to_user_string(), kind)
-    except UnreadableRecord as error:
-        context.log.warning(f"all months are measured again: {error}")
-        return None
+    asset, otherwise = context.asset_key.to_user_string(), "all months are measured again"
+    return trip_store.find_record(asset, kind, context.log, otherwise)
+
+
+_MAX_ROWS = 60
+
+
+def _drift_metadata(record: DriftRecord) -> dict[str, dg.MetadataValue]:
+    """Return the figures of the newest month, the table of months, and the chart."""
+    metadata = _common_metadata(record, drift_summary(record))
+    if record.status != MEASURED or not record.months:
+        return metadata
+    from ml_assets.reporting import monthly_charts
+
+    newest = record.months[-1]
+    feature, index = newest.worst
+    metadata |= {
+        "reference": dg.MetadataValue.text(span([Month.parse(text) for text in record.reference])),
+        "reference_trips": dg.MetadataValue.int(record.reference_trips),
+        "limit": figure(record.limit),
+        "newest_month": dg.MetadataValue.text(newest.month),
+        "worst_feature": dg.MetadataValue.text(feature),
+        "worst_index": figure(index),
+        **{f"psi/{name}": figure(value) for name, value in newest.psi.items()},
+        "months": table(
+            [
+                {
+                    "month": entry.month,
+                    "worst": entry.worst[0],
+                    **entry.psi,
+                    "trips": entry.trips,
+                    "training_month": "yes" if entry.in_reference else "",
+                }
+                for entry in reversed(record.months)
+            ]
+        ),
+    }
+    return metadata | _chart(
+        monthly_charts.drift_lines(record), "stability index of every feature by month"
+    )
+
+
+def _performance_metadata(record: PerformanceRecord) -> dict[str, dg.MetadataValue]:
+    """Return the figures of the newest unseen month, the table of scores, and the chart."""
+    from ml_assets.reporting import monthly_charts
+
+    metadata = _common_metadata(record, performance_summary(record))
+    if record.status == MEASURED:
+        metadata |= _champion_metadata(record)
+    if record.scores:
+        rows = [
+            score.model_dump(exclude={"raw_sha256", "run_id"}) for score in reversed(record.scores)
+        ]
+        metadata["scores"] = table(rows[:_MAX_ROWS])
+    return metadata | _chart(
+        monthly_charts.error_lines(record), "relative error of each champion by month"
+    )
+
+
+def _champion_metadata(record: PerformanceRecord) -> dict[str, dg.MetadataValue]:
+    metadata: dict[str, dg.MetadataValue] = {}
+    reference, limit = record.references.get(record.champion), record.limit_of(record.champion)
+    if reference is not None and limit is not None:
+        metadata["reference_month"] = dg.MetadataValue.text(reference.month)
+        metadata["reference_relative_error"] = figure(reference.relative_error)
+        metadata["limit"] = figure(limit)
+    unseen = [score for score in record.scores_of(record.champion) if not score.seen]
+    if unseen:
+        newest = unseen[-1]
+        metadata |= {
+            "newest_month": dg.MetadataValue.text(newest.month),
+            "rmse": figure(newest.rmse),
+            "mae": figure(newest.mae),
+            "relative_error": figure(newest.relative_error),
+            "trips_scored": dg.MetadataValue.int(newest.trips),
+        }
+    return metadata
+
+
+def _common_metadata(
+    record: DriftRecord | PerformanceRecord, summary: str
+) -> dict[str, dg.MetadataValue]:
+    trips = dataset_label(record.dataset, synthetic=record.synthetic)
+    metadata: dict[str, dg.MetadataValue] = {
+        "status": dg.MetadataValue.text(record.status.replace("_", " ")),
+        "finding": dg.MetadataValue.text(summary),
+        "trips": dg.MetadataValue.text(trips),
+    }
+    if record.version is not None:
+        champion = f"{record.model}, version {record.version}"
+        metadata["champion"] = dg.MetadataValue.text(champion)
+    if record.skipped:
+        rows = [{"month": month, "why": why} for month, why in record.skipped.items()]
+        metadata["skipped"] = table(rows)
+    return metadata
+
+
+def _chart(chart: bytes | None, alt_text: str) -> dict[str, dg.MetadataValue]:
+    return {} if chart is None else {"chart": image(chart, alt_text)}
+
+
+drift_check = record_check(
+    "feature_drift",
+    "feature_drift_within_limit",
+    DriftRecord,
+    drift_finding,
+    "No request feature of the newest month has drifted beyond the limit from the champion's "
+    "training months.",
+)
+performance_check = record_check(
+    "prediction_performance",
+    "error_within_limit",
+    PerformanceRecord,
+    performance_finding,
+    "The champion's error on its newest unseen month is within the limit that its test error sets.",
+)

@@ -4,13 +4,18 @@ from typing import Any
 
 import dagster as dg
 
+from ml_assets.defs.check_results import record_check
 from ml_assets.defs.common import MONITORING, OWNERS
-from ml_assets.defs.metadata import figure, safe_metadata, table
+from ml_assets.defs.metadata import figure, image, materialized, table
 from ml_assets.defs.monitoring.assets import monitored_champion
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import RequestLogResource, TripStoreResource
-from ml_assets.monitoring.online.records import OnlineDrift, OnlineRecord, request_log_summary
-from ml_assets.storage.record_store import UnreadableRecord
+from ml_assets.monitoring.online.records import (
+    OnlineDrift,
+    OnlineRecord,
+    online_finding,
+    request_log_summary,
+)
 
 _MAX_DAYS = 60
 _NO_LABELS = (
@@ -40,26 +45,28 @@ def request_log_metrics(
 
     store, records = trip_store.tables(), trip_store.records()
     name = context.asset_key.to_user_string()
-    try:
-        earlier = records.find(name, OnlineRecord)
-    except UnreadableRecord as error:
-        context.log.warning(f"all days are measured again: {error}")
-        earlier = None
-    champion, _, why_none = monitored_champion(
-        tracking.reader(), tracking.registered_model, store.dataset
-    )
+    otherwise = "all days are measured again"
+    earlier = trip_store.find_record(name, OnlineRecord, context.log, otherwise)
+    champion, _, why_none = monitored_champion(tracking, store.dataset)
     record = measure_online(request_log.folder, store, champion, why_none, earlier)
     records.write(name, record)
     context.log.info(request_log_summary(record))
-    return dg.MaterializeResult(
-        metadata=safe_metadata(context.log, name, lambda: _metadata(record))
-    )
+    return materialized(context, lambda: _metadata(record))
+
+
+request_log_check = record_check(
+    "request_log_metrics",
+    "request_drift_within_limit",
+    OnlineRecord,
+    online_finding,
+    "No feature of the last four weeks' requests has drifted beyond the limit from the champion's "
+    "training months, and no prediction of the last week is missing from the request log.",
+)
 
 
 def _metadata(record: OnlineRecord) -> dict[str, Any]:
     """Return the figures of the window and the newest day, the table of days, and the chart."""
-    from ml_assets.reporting.charts import as_markdown_image
-    from ml_assets.reporting.monitoring_charts import online_days
+    from ml_assets.reporting.monthly_charts import online_days
 
     faults = record.faults_since("")
     metadata: dict[str, Any] = {
@@ -85,7 +92,7 @@ def _metadata(record: OnlineRecord) -> dict[str, Any]:
             metadata["p99_milliseconds"] = figure(newest.p99_milliseconds)
     if (chart := online_days(record)) is not None:
         alt_text = "predictions, predicted minutes and latency by day"
-        metadata["chart"] = dg.MetadataValue.md(as_markdown_image(chart, alt_text))
+        metadata["chart"] = image(chart, alt_text)
     return metadata
 
 

@@ -6,14 +6,20 @@ from datetime import UTC, datetime
 import dagster as dg
 from pydantic import BaseModel
 
-from ml_assets.defs.automation import reason_tag
-from ml_assets.defs.common import CHAMPION_MODEL, INGESTION_POOL, TRAINING_POOL
-from ml_assets.defs.cursor import latest_storage_id, load_cursor, skip
+from ml_assets.defs.common import (
+    CHAMPION_MODEL,
+    INGESTION_POOL,
+    TRAINING_POOL,
+    latest_storage_id,
+    load_cursor,
+    skip,
+)
 from ml_assets.defs.operations.run_outcomes import active_run, count_attempts
 from ml_assets.defs.operations.run_tags import (
     REQUEST_KEY_TAG,
     TRIGGER_MONTH_TAG,
     TRIGGER_TAG,
+    reason_tag,
     runs_with_tag,
     tag_value,
 )
@@ -23,7 +29,6 @@ from ml_assets.ingestion.ingest_plan import RunState, next_retry_at, run_key
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.monitoring.retrain_rule import MIN_BREACHES, RECENT_MONTHS, LastRetraining, decide
-from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.new_data import last_applied, next_training
 from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.trips.month import Clock, Month, utc_now
@@ -37,10 +42,7 @@ class Measure:
 
     Attributes:
         name: ``drift`` or ``decay``.
-        asset: The asset that measures it.
-        record: The type of the asset's record.
         what: What is measured, for the sensor's description.
-        sensor_name: Name of the sensor.
     """
 
     name: str
@@ -79,11 +81,7 @@ class DegradationCursor(BaseModel):
 
 
 def degradation_sensors(now: Clock = utc_now) -> list[dg.SensorDefinition]:
-    """Return the sensors ``retrain_on_drift`` and ``retrain_on_performance_decay``.
-
-    Args:
-        now: Clock, for tests.
-    """
+    """Return the sensors ``retrain_on_drift`` and ``retrain_on_performance_decay``."""
     return [_sensor(measure, now) for measure in MEASURES]
 
 
@@ -178,10 +176,10 @@ def _nothing_new(trip_store: TripStoreResource) -> str | None:
     Raises:
         UnreadableRecord: A decision cannot be read.
     """
-    planned, records = next_training(trip_store.tables()), trip_store.records()
+    planned = next_training(trip_store.tables())
     if planned.training_set is None:
         return f"there are not enough months to train on: {planned.fault}"
-    last = last_applied(DecisionLog(records.home, records.dataset))
+    last = last_applied(trip_store.decisions())
     if last is None or last.training_set != planned.training_set.fingerprint:
         return None
     unchanged = "months and code are those of the last training"

@@ -1,8 +1,10 @@
-"""Find runs whose process is gone by their tags and heartbeats, and mark them as ended.
+"""Find runs whose process is gone by their tags and heartbeats, mark them as ended, and clean up.
 
 Dagster's run monitoring asks the launcher whether a worker is alive, and the launcher for one
 machine cannot tell. A run whose process was killed, ran out of memory or went down with the machine
-would stay in progress for ever, and block the pool of one training at a time.
+would stay in progress for ever, and block the pool of one training at a time. Its MLflow run is
+closed once the Dagster run is marked as ended: a step that ends, fails or is interrupted does so
+itself, a killed process cannot.
 """
 
 from datetime import UTC, datetime
@@ -16,6 +18,8 @@ from ml_assets.defs.operations.run_process import (
     RunProcess,
 )
 from ml_assets.defs.operations.run_tags import PROCESS_TAG, RUN_TAG, tag_value
+from ml_assets.defs.resources.mlflow import MlflowTracking
+from ml_assets.registry import TrackingUnavailable
 
 IN_PROGRESS = (
     dg.DagsterRunStatus.STARTING,
@@ -36,9 +40,6 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
 
     A run that was being cancelled is marked as cancelled. A run is left alone when its process is
     unknown, or cannot be looked up and has no heartbeat.
-
-    Args:
-        instance: The Dagster instance.
 
     Returns:
         Ids of the runs that were marked.
@@ -150,3 +151,31 @@ def orphaned_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         return dg.SkipReason("no run has lost its process")
     runs = "1 run" if len(reported) == 1 else f"{len(reported)} runs"
     return dg.SkipReason(f"{runs} without a process marked as ended: {', '.join(reported)}")
+
+
+def tracking_sensors() -> list[dg.SensorDefinition]:
+    """Build one sensor for failed runs and one for cancelled ones; both are on by default."""
+    return [
+        _sensor("close_mlflow_runs_of_failed", dg.DagsterRunStatus.FAILURE),
+        _sensor("close_mlflow_runs_of_canceled", dg.DagsterRunStatus.CANCELED),
+    ]
+
+
+def _sensor(name: str, status: dg.DagsterRunStatus) -> dg.SensorDefinition:
+    @dg.run_status_sensor(
+        name=name,
+        run_status=status,
+        minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"End MLflow runs left open by a Dagster run that ended {status.value}.",
+    )
+    def close_tracking(
+        context: dg.RunStatusSensorContext, tracking: MlflowTracking
+    ) -> dg.SkipReason:
+        try:
+            closed = tracking.close_orphaned(tracking.client(), context.instance)
+        except TrackingUnavailable as error:
+            return dg.SkipReason(str(error))
+        return dg.SkipReason(f"closed {len(closed)} MLflow runs of ended Dagster runs")
+
+    return close_tracking

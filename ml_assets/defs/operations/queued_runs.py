@@ -32,9 +32,6 @@ def set_pool_limits(instance: dg.DagsterInstance) -> None:
 def queue_reasons(instance: dg.DagsterInstance) -> dict[str, str]:
     """Return why each queued run has not been started.
 
-    Args:
-        instance: The Dagster instance.
-
     Returns:
         By run id, the newest last, a phrase that completes *waits for*.
     """

@@ -49,11 +49,7 @@ class RunProcess:
     """Identity of a process, distinct from a later one with the same PID.
 
     Attributes:
-        host: Host name.
-        pid: Process id.
         start: Start time in clock ticks since boot; empty where the system does not provide it.
-        boot: Boot id.
-        namespace: PID namespace.
     """
 
     host: str
@@ -124,11 +120,7 @@ def process_tags(run_id: str, pid: int | None = None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Heartbeats:
-    """Heartbeat files of the processes that execute runs.
-
-    Attributes:
-        folder: Folder of the files.
-    """
+    """Heartbeat files of the processes that execute runs."""
 
     folder: Path
 

@@ -1,4 +1,4 @@
-"""Run tags for programs, hidden in the UI by their prefix.
+"""Run tags: the reason of a run, and tags for programs, hidden in the UI by their prefix.
 
 Runs of earlier versions have the same tags under other, visible keys, and are still found by them.
 """
@@ -7,6 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+REASON_TAG = "started_because"
+"""Run tag with the reason in one sentence of at most 200 characters. The key is short, since the
+Runs page truncates key and value together."""
+_MAX_REASON = 200
+_FORMER_REASON_TAG = "ml_assets/started_because"
+_BACKFILL_TAG = "dagster/backfill"
 _HIDDEN = ".dagster/ml_assets."
 
 HOST_TAG = f"{_HIDDEN}host"
@@ -37,11 +43,30 @@ _FORMER = {
 _FORMER_VALUES = {(FAILURE_TAG, "passing"): TRANSIENT}
 
 
+def reason_tag(reason: str) -> dict[str, str]:
+    """Return the tag with the reason of a run."""
+    short = reason if len(reason) <= _MAX_REASON else f"{reason[: _MAX_REASON - 1]}…"
+    return {REASON_TAG: short}
+
+
+def run_reason_of(tags: Mapping[str, str]) -> str:
+    """Return the reason of the run with these tags."""
+    for tag in (REASON_TAG, _FORMER_REASON_TAG):
+        if tag in tags:
+            return tags[tag]
+    if "dagster/sensor_name" in tags:
+        return f"sensor {tags['dagster/sensor_name']}"
+    if "dagster/schedule_name" in tags:
+        return f"schedule {tags['dagster/schedule_name']}"
+    if _BACKFILL_TAG in tags:
+        return f"materialized in the UI (backfill {tags[_BACKFILL_TAG]})"
+    return "manual"
+
+
 def tag_value(tags: Mapping[str, str], tag: str) -> str | None:
     """Return a tag's value, also under its former key or name; None without either.
 
     Args:
-        tags: A run's tags.
         tag: One of this module's keys.
     """
     value = tags.get(tag, tags.get(_FORMER.get(tag, tag)))
@@ -54,10 +79,8 @@ def runs_with_tag(
     """Return the runs with a tag, the newest first; those with its former key, all older, last.
 
     Args:
-        instance: The Dagster instance.
         tag: One of this module's keys.
         value: Its value, or several of which any matches.
-        limit: Maximum number of runs.
     """
     values: str | list[str] = value if isinstance(value, str) else [*value]
     found: list[dg.RunRecord] = []

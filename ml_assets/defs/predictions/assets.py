@@ -7,12 +7,13 @@ import dagster as dg
 import polars as pl
 
 from ml_assets.config.code_version import model_code_version
-from ml_assets.defs.automation import REASON_TAG
 from ml_assets.defs.common import CHAMPION_MODEL, OWNERS, PREDICTIONS
 from ml_assets.defs.metadata import column_schema, figure, preview, safe_metadata
+from ml_assets.defs.operations.run_tags import REASON_TAG, reason_tag
 from ml_assets.defs.resources.io_manager import MonthlyTable, TableMonth
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
+from ml_assets.registry import ModelNotFound
 from ml_assets.secrets import ShownError
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _FEATURES, _PREDICTIONS = "trip_features", "trip_predictions"
 _PREVIEW_ROWS = 5
+SCORING_SENSOR = "score_new_months"
 _BATCH_ROWS = 100_000
 """Predicting takes half a kilobyte a row; a month of yellow trips has 3 million."""
 
@@ -48,6 +50,18 @@ def on_new_month() -> dg.AutomationCondition:
         & ~dg.AutomationCondition.any_deps_in_progress().allow(features)
         & ~dg.AutomationCondition.in_progress()
     ).with_label("month_came")
+
+
+def scoring_sensor() -> dg.AutomationConditionSensorDefinition:
+    """Build the sensor that evaluates :func:`on_new_month`."""
+    return dg.AutomationConditionSensorDefinition(
+        name=SCORING_SENSOR,
+        target=dg.AssetSelection.groups(PREDICTIONS),
+        run_tags=reason_tag("a month came in"),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Score each new or republished month with the current champion.",
+    )
 
 
 def prediction_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -99,20 +113,18 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
         NoChampion: There is none, or it is of another dataset.
         dg.Failure: It cannot be loaded.
     """
-    from ml_assets.registry.loading import ModelNotFound, load_model
-    from ml_assets.registry.registry import champion_version, explain_missing_champion
+    from ml_assets.registry.loading import load_model
 
-    client, name = tracking.reader(), tracking.registered_model
-    champion = champion_version(client, name)
+    champion, why = tracking.champion()
     if champion is None:
-        raise NoChampion(explain_missing_champion(client, name))
+        raise NoChampion(why)
     if champion.dataset != store.dataset:
         raise NoChampion(
             f"the champion ({champion}) was trained on {champion.dataset or 'unknown trips'}, not "
             f"on {store.dataset}: train on it first (the job train_models, or `ml-assets run`)"
         )
     try:
-        return load_model(client, name, champion.version)
+        return load_model(tracking.reader(), tracking.registered_model, champion.version)
     except ModelNotFound as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from ml_assets.defs.metadata import table
 from ml_assets.defs.resources.mlflow import MlflowTracking
+from ml_assets.registry import ModelNotFound
 from ml_assets.requests.fields import match_names, repeated_field, unknown_field
-from ml_assets.requests.validate import RULES
+from ml_assets.requests.validate import RULES, requests_frame
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
@@ -92,8 +93,7 @@ def _predictions(tracking: MlflowTracking, config: PredictRequestsConfig) -> lis
     Raises:
         dg.Failure: The version does not exist or cannot be loaded.
     """
-    from ml_assets.registry.loading import ModelNotFound, load_model
-    from ml_assets.requests.validate import requests_frame
+    from ml_assets.registry.loading import load_model
 
     try:
         model = load_model(tracking.reader(), tracking.registered_model, config.version)

@@ -1,23 +1,30 @@
-"""The asset ``champion_model``: the promotion decision, applied in the registry."""
+"""The asset ``champion_model`` and its check: the promotion decision, applied in the registry."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
 from ml_assets.backtesting.records import BacktestRecord
-from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.backtesting.assets import last_backtest
-from ml_assets.defs.common import CHAMPION_FRESH, EVALUATION, OWNERS, TRAINING_POOL
-from ml_assets.defs.metadata import safe_metadata
-from ml_assets.defs.promotion.metadata import decision_metadata
+from ml_assets.defs.check_results import single_result
+from ml_assets.defs.common import CHAMPION_FRESH, CHAMPION_MODEL, EVALUATION, OWNERS, TRAINING_POOL
+from ml_assets.defs.metadata import figure, materialized, table
+from ml_assets.defs.operations.concurrent_steps import cores
+from ml_assets.defs.operations.run_tags import run_reason_of
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.evaluation.records import ChampionDecision, Leaderboard, TrainingSet
+from ml_assets.evaluation.records import ChampionDecision, Criterion, Leaderboard, TrainingSet
+from ml_assets.promotion import NoCandidate, NotServable
 from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.registry import ConcurrentPromotion
+from ml_assets.training.training_set import load_trips
 
 if TYPE_CHECKING:
-    from ml_assets.promotion.criteria import PromotionLimits
+    from mlflow import MlflowClient
+
     from ml_assets.promotion.promote import PromotionOptions
 
 
@@ -54,23 +61,6 @@ class ChampionConfig(dg.Config):
     )
     max_latency_ms: float = Field(default=50.0, gt=0, description="Maximum time of one request.")
 
-    def limits(self, suggested: float | None) -> "PromotionLimits":
-        """Return the limits; ``suggested`` is the backtest's minimum improvement in minutes."""
-        from ml_assets.promotion.criteria import PromotionLimits
-        from ml_assets.promotion.slice_guardrails import SliceGuardrail
-
-        guard = SliceGuardrail(min_trips=self.min_slice_trips)
-        if self.max_slice_regression is not None:
-            guard = SliceGuardrail(self.max_slice_regression, self.min_slice_trips)
-        from_backtest = self.min_improvement is None and suggested is not None
-        return PromotionLimits(
-            confidence=self.confidence,
-            min_improvement=(suggested if from_backtest else self.min_improvement) or 0.0,
-            from_backtest=from_backtest,
-            guard=guard,
-            max_latency_ms=self.max_latency_ms,
-        )
-
 
 @dg.asset(
     deps=["model_leaderboard"],
@@ -89,13 +79,9 @@ def champion_model(
     tracking: MlflowTracking,
 ) -> dg.MaterializeResult:
     """Decide on the leaderboard's best model and apply the decision in the registry."""
-    from ml_assets.promotion.decision import NoCandidate
-    from ml_assets.promotion.evaluate import NotServable
     from ml_assets.promotion.promote import promote_best
-    from ml_assets.registry.registry import ConcurrentPromotion
 
-    records = trip_store.records()
-    log = DecisionLog(records.home, records.dataset)
+    records, log = trip_store.records(), trip_store.decisions()
     training_set = records.read("training_set", TrainingSet)
     board = records.read("model_leaderboard", Leaderboard)
     if board.training_set != training_set.fingerprint:
@@ -103,33 +89,40 @@ def champion_model(
             "the leaderboard was made from another training set: materialize model_leaderboard "
             "again, then champion_model"
         )
-    registry = tracking.registry()
+    store, registry = trip_store.tables(), tracking.registry()
     try:
         options = _options(context, config, last_backtest(context, trip_store))
-        decision = promote_best(registry, board, training_set, trip_store.tables(), log, options)
+        decision = promote_best(registry, board, training_set, store, log, options)
     except (NoCandidate, NotServable, ConcurrentPromotion) as error:
         raise dg.Failure(str(error)) from error
     _log_decision(context, decision)
     if decision.registry_version is None:
         raise dg.Failure(f"no champion: {decision.reason}")
-    version = decision.registry_version
-
-    def metadata() -> dict[str, dg.MetadataValue]:
-        links = tracking.version_links(registry.client, version)
-        return {**decision_metadata(decision, log.all()), **links}
-
-    return dg.MaterializeResult(metadata=safe_metadata(context.log, "champion_model", metadata))
+    client = registry.client
+    return materialized(context, lambda: decision_metadata(decision, log, tracking, client))
 
 
 def _options(
     context: dg.AssetExecutionContext, config: ChampionConfig, backtest: BacktestRecord | None
 ) -> "PromotionOptions":
-    from ml_assets.promotion.promote import PromotionOptions
+    from ml_assets.promotion import criteria, promote, slice_guardrails
 
-    return PromotionOptions(
+    suggested = backtest.suggested_min_improvement if backtest else None
+    guard = slice_guardrails.SliceGuardrail(min_trips=config.min_slice_trips)
+    if config.max_slice_regression is not None:
+        guard = replace(guard, tolerance=config.max_slice_regression)
+    from_backtest = config.min_improvement is None and suggested is not None
+    limits = criteria.PromotionLimits(
+        confidence=config.confidence,
+        min_improvement=(suggested if from_backtest else config.min_improvement) or 0.0,
+        from_backtest=from_backtest,
+        guard=guard,
+        max_latency_ms=config.max_latency_ms,
+    )
+    return promote.PromotionOptions(
         refit_on_all_months=config.refit_on_all_months,
         replace_other_dataset=config.replace_other_dataset,
-        limits=config.limits(backtest.suggested_min_improvement if backtest else None),
+        limits=limits,
         trigger=run_reason_of(context.run.tags),
         dagster_run_id=context.run.run_id,
     )
@@ -144,3 +137,101 @@ def _log_decision(context: dg.AssetExecutionContext, decision: ChampionDecision)
         mark = "passed" if criterion.passed else "failed"
         context.log.info(f"{criterion.name}: {mark}: {criterion.finding}")
     context.log.info(f"{'promoted' if decision.promoted else 'kept'}: {decision.reason}")
+
+
+_PARITY = dg.AssetCheckKey(CHAMPION_MODEL, "serving_parity")
+
+
+@dg.asset_check(
+    name=_PARITY.name,
+    asset=_PARITY.asset_key,
+    description="The champion predicts the same minutes, bounds and version, to the last bit, in "
+    "this process, in batch files, over HTTP and for the page of the prediction service, which is "
+    "started for it on a free port; and its features equal those of training.",
+    op_tags=cores("one"),
+)
+def serving_parity(trip_store: TripStoreResource, tracking: MlflowTracking) -> dg.AssetCheckResult:
+    """Compare the predictions for a thousand trips of the test month."""
+    from ml_assets.promotion.serving_parity import compare_champion
+
+    training_set = trip_store.records().read("training_set", TrainingSet)
+    test_trips = load_trips(trip_store.tables(), training_set, "test")
+    result = compare_champion(tracking.reader(), tracking.registered_model, test_trips)
+    compared = {name: dg.MetadataValue.int(count) for name, count in result.compared.items()}
+    return single_result(_PARITY, result.finding(), compared)
+
+
+_SHOWN_DECISIONS = 20
+
+
+def decision_metadata(
+    decision: ChampionDecision, log: DecisionLog, tracking: MlflowTracking, client: "MlflowClient"
+) -> dict[str, dg.MetadataValue]:
+    """Return a summary, facts, criteria, the history (newest first), and links to the version.
+
+    Dagster shows the entries in this order, in a column of 500 px where the window has 1500.
+    """
+    texts = {
+        "summary": decision.summary,
+        "champion": decision.champion or "no champion",
+        "registry_version": decision.registry_version or "none",
+        "decision": decision.outcome,
+        "trigger": decision.trigger,
+        "reason": decision.reason,
+    }
+    further_texts = {
+        "fit": decision.description,
+        "challenger": _named(decision.challenger, decision.challenger_version),
+        "test_month": decision.test_month,
+        "trips": "synthetic sample" if decision.synthetic else decision.dataset or "unknown trips",
+        "caveat": decision.caveat,
+        "scoring_error": decision.scoring_error,
+        "decision_id": decision.decision_id,
+    }
+    figures = {
+        "test_rmse": decision.test_rmse,
+        "seconds": decision.seconds,
+        "cpu_seconds": decision.cpu_seconds,
+    }
+    shown = _texts(texts)
+    shown |= {name: figure(value) for name, value in figures.items() if value is not None}
+    if decision.criteria:
+        shown["criteria"] = table([_criterion(criterion) for criterion in decision.criteria])
+    if decision.other_candidates:
+        shown["other_candidates"] = table(
+            [
+                {"candidate": _named(other.model, other.version), "refused": other.reason}
+                for other in decision.other_candidates
+            ]
+        )
+    history = log.all()[-_SHOWN_DECISIONS:]
+    shown["decisions"] = table([_line(entry) for entry in reversed(history)])
+    links = tracking.version_links(client, decision.registry_version or "")
+    return shown | _texts(further_texts) | links
+
+
+def _texts(texts: Mapping[str, str | None]) -> dict[str, dg.MetadataValue]:
+    return {name: dg.MetadataValue.text(text) for name, text in texts.items() if text}
+
+
+def _criterion(criterion: Criterion) -> dict[str, object]:
+    """Return a criterion, its name with spaces, at which the page may break it."""
+    return {
+        "passed": "yes" if criterion.passed else "no",
+        "criterion": criterion.name.replace("_", " "),
+        "finding": criterion.finding,
+    }
+
+
+def _named(model: str | None, version: str | None) -> str | None:
+    return model if version is None or model is None else f"{model}, version {version}"
+
+
+def _line(decision: ChampionDecision) -> dict[str, object]:
+    """Return a decision in a line that fits on the page; `ml-assets decisions ID` has all of it."""
+    return {
+        "when": decision.decided_at[:16].replace("T", " "),
+        "outcome": decision.outcome,
+        "serves": _named(decision.champion, decision.registry_version) or "nothing",
+        "decision": decision.decision_id,
+    }

@@ -1,14 +1,17 @@
 """Jobs of manual promotion: roll back to an earlier champion, or promote a version."""
 
+from typing import Literal
+
 import dagster as dg
 from pydantic import Field
 
 from ml_assets.defs.common import CHAMPION_MODEL
 from ml_assets.defs.metadata import safe_metadata
-from ml_assets.defs.promotion.metadata import decision_metadata
+from ml_assets.defs.promotion.champion import decision_metadata
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.promotion.decision_log import DecisionLog
+from ml_assets.promotion import OverrideRejected
+from ml_assets.registry import ConcurrentPromotion
 
 ROLLBACK, PROMOTE = "rollback_champion", "promote_version"
 
@@ -71,32 +74,24 @@ def promote_version() -> None:
     promote_op()
 
 
-def promotion_jobs() -> list[dg.JobDefinition]:
-    """Both jobs."""
-    return [rollback_champion, promote_version]
-
-
 def _promote(
     context: dg.OpExecutionContext,
     trip_store: TripStoreResource,
     tracking: MlflowTracking,
-    kind: str,
+    kind: Literal["rollback", "override"],
     version: str | None,
     reason: str,
 ) -> None:
-    from ml_assets.promotion.manual import OverrideRejected, override_champion
-    from ml_assets.registry.registry import ConcurrentPromotion
+    from ml_assets.promotion.manual import override_champion
 
     if not reason.strip():
         raise dg.Failure("a reason is needed: it is what others will read in the record")
-    records = trip_store.records()
-    log = DecisionLog(records.home, records.dataset)
-    registry = tracking.registry()
+    log, registry = trip_store.decisions(), tracking.registry()
     try:
         decision = override_champion(
             registry,
             log,
-            kind="rollback" if kind == "rollback" else "override",
+            kind=kind,
             version=version,
             reason=reason.strip(),
             dagster_run_id=context.run_id,
@@ -104,10 +99,9 @@ def _promote(
     except (OverrideRejected, ConcurrentPromotion) as error:
         raise dg.Failure(str(error)) from error
     context.log.info(decision.reason)
-
-    def metadata() -> dict[str, dg.MetadataValue]:
-        links = tracking.version_links(registry.client, decision.registry_version or "")
-        return {**decision_metadata(decision, log.all()), **links}
-
-    shown = safe_metadata(context.log, "champion_model", metadata)
+    shown = safe_metadata(
+        context.log,
+        "champion_model",
+        lambda: decision_metadata(decision, log, tracking, registry.client),
+    )
     context.log_event(dg.AssetMaterialization(CHAMPION_MODEL, metadata=shown))

@@ -10,6 +10,7 @@ import dagster as dg
 from ml_assets.config.code_version import model_code_version
 from ml_assets.registry import NothingTracked
 from ml_assets.registry.mlflow_descriptions import pages, run_page, source_tags, ui_command
+from ml_assets.storage.model_version import ModelVersion
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,6 +62,14 @@ class MlflowTracking(dg.ConfigurableResource):
         except NothingTracked:
             return store.client()
 
+    def champion(self) -> tuple[ModelVersion | None, str]:
+        """Return the champion; None with the reason when there is none."""
+        from ml_assets.registry.registry import champion_version, explain_missing_champion
+
+        client, name = self.reader(), self.registered_model
+        found = champion_version(client, name)
+        return (found, "") if found else (None, explain_missing_champion(client, name))
+
     def registry(self) -> "Registry":
         """Return the registered model with a client of its store."""
         from ml_assets.registry.registry import Registry
@@ -95,7 +104,6 @@ class MlflowTracking(dg.ConfigurableResource):
         """End MLflow runs that a killed Dagster run left RUNNING.
 
         Args:
-            client: Client of the store.
             instance: Runs that this instance does not know are left alone: on a shared tracking
                 server they may be active runs of another instance.
 

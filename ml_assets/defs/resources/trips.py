@@ -1,13 +1,15 @@
 """Dagster resources of the trips: source, store and request log."""
 
+import logging
 from pathlib import Path
 
 import dagster as dg
 
 from ml_assets.ingestion.open_source import open_source
 from ml_assets.ingestion.source import TripSource
+from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.serving.request_log.files import FOLDER
-from ml_assets.storage.record_store import RecordStore
+from ml_assets.storage.record_store import Record, RecordStore, UnreadableRecord
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month_limits import MonthLimits
 
@@ -41,8 +43,26 @@ class TripStoreResource(dg.ConfigurableResource):
         return TripStore(self.home, self.taxi, self.synthetic)
 
     def records(self) -> RecordStore:
-        """Return the store of training sets, metrics and decisions."""
+        """Return the store of training sets and metrics."""
         return RecordStore(self.home, self.tables().dataset)
+
+    def decisions(self) -> DecisionLog:
+        """Return the log of promotion decisions."""
+        return DecisionLog(self.home, self.tables().dataset)
+
+    def find_record(
+        self, asset: str, kind: type[Record], log: logging.Logger, otherwise: str = ""
+    ) -> Record | None:
+        """Return an asset's record; None without one and, with a warning, for an unreadable one.
+
+        Args:
+            otherwise: Beginning of the warning: what happens without the record.
+        """
+        try:
+            return self.records().find(asset, kind)
+        except UnreadableRecord as error:
+            log.warning(": ".join(filter(None, (otherwise, str(error)))))
+            return None
 
 
 class RequestLogResource(dg.ConfigurableResource):

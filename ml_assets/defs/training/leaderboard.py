@@ -1,19 +1,16 @@
 """The leaderboard of all models and baselines."""
 
 import time
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from ml_assets.defs.common import EVALUATION, OWNERS, TRAINING_POOL, dataset_label
-from ml_assets.defs.metadata import figure, safe_metadata, table
+from ml_assets.defs.metadata import figure, image, materialized, table
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import model_asset_name
+from ml_assets.evaluation import leaderboard as tables
 from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.training.families import FAMILIES
-
-if TYPE_CHECKING:
-    from ml_assets.storage.record_store import RecordStore
 
 MODEL_ASSETS = [model_asset_name(name) for name in FAMILIES]
 
@@ -30,13 +27,13 @@ def model_leaderboard(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource
 ) -> dg.MaterializeResult:
     """Collect the models of this training set, evaluate the baselines, rank them all."""
-    from ml_assets.evaluation.leaderboard import leaderboard
     from ml_assets.training.train_and_evaluate import evaluate_baselines, load_splits
 
     started, cpu_started = time.perf_counter(), time.process_time()
     records = trip_store.records()
     training_set = records.read("training_set", TrainingSet)
-    models = _trained_models(context, records, training_set)
+    found = [trip_store.find_record(name, ModelRecord, context.log) for name in MODEL_ASSETS]
+    models = [each for each in found if each and each.training_set == training_set.fingerprint]
     absent = [name for name in FAMILIES if name not in {record.model for record in models}]
     if absent:
         context.log.warning(
@@ -48,43 +45,18 @@ def model_leaderboard(
         test_month=", ".join(str(month) for month in training_set.months_in("test")),
         synthetic=training_set.synthetic,
         caveat=training_set.caveat,
-        rows=leaderboard([*models, *baselines]),
+        rows=tables.leaderboard([*models, *baselines]),
         seconds=time.perf_counter() - started,
         cpu_seconds=time.process_time() - cpu_started,
     )
     records.write("model_leaderboard", board)
-    return dg.MaterializeResult(
-        metadata=safe_metadata(
-            context.log,
-            "model_leaderboard",
-            lambda: _leaderboard_metadata(board, training_set, absent),
-        )
-    )
-
-
-def _trained_models(
-    context: dg.AssetExecutionContext, records: "RecordStore", training_set: TrainingSet
-) -> list[ModelRecord]:
-    """Return the stored records of the models trained on this training set."""
-    from ml_assets.storage.record_store import UnreadableRecord
-
-    models = []
-    for name in MODEL_ASSETS:
-        try:
-            record = records.find(name, ModelRecord)
-        except UnreadableRecord as error:
-            context.log.warning(str(error))
-            continue
-        if record is not None and record.training_set == training_set.fingerprint:
-            models.append(record)
-    return models
+    return materialized(context, lambda: _leaderboard_metadata(board, training_set, absent))
 
 
 def _leaderboard_metadata(
     board: Leaderboard, training_set: TrainingSet, absent: list[str]
 ) -> dict[str, dg.MetadataValue]:
-    from ml_assets.evaluation import leaderboard as tables
-    from ml_assets.reporting.charts import as_markdown_image, leaderboard_bars
+    from ml_assets.reporting.charts import leaderboard_bars
 
     best = board.best
     chart = leaderboard_bars(
@@ -118,5 +90,5 @@ def _leaderboard_metadata(
     by_slice = tables.as_markdown_table(tables.slices_side_by_side(board.rows))
     return metadata | {
         "all_by_slice": dg.MetadataValue.md(by_slice),
-        "chart": dg.MetadataValue.md(as_markdown_image(chart, "RMSE of every model and baseline")),
+        "chart": image(chart, "RMSE of every model and baseline"),
     }

@@ -5,14 +5,17 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import BaseModel
 
-from ml_assets.defs.automation import reason_tag
-from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
-from ml_assets.defs.cursor import load_cursor, skip
+from ml_assets.defs.common import (
+    INGESTION_POOL,
+    TRAINING_POOL,
+    latest_materialization,
+    load_cursor,
+    skip,
+)
 from ml_assets.defs.operations.run_outcomes import active_run, count_attempts
-from ml_assets.defs.operations.run_tags import REQUEST_KEY_TAG
+from ml_assets.defs.operations.run_tags import REQUEST_KEY_TAG, reason_tag
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.ingestion.ingest_plan import RunState, next_retry_at, run_key
-from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.new_data import (
     NextTraining,
     data_fingerprint,
@@ -30,7 +33,6 @@ QUIET_SECONDS = 45
 """Time to wait after the last ingested month: a source may publish several, or one repeatedly."""
 
 _MINIMUM_INTERVAL_SECONDS = 30
-_FEATURES = dg.AssetKey("trip_features")
 _BLOCKING = [
     dg.AssetCheckKey(dg.AssetKey(rule.table), rule.name) for rule in RULES if rule.blocking
 ]
@@ -49,11 +51,7 @@ class RetrainCursor(BaseModel):
 
 
 def retraining_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
-    """Build the sensor.
-
-    Args:
-        now: Clock, for tests.
-    """
+    """Build the sensor."""
 
     @dg.sensor(
         name=NAME,
@@ -66,7 +64,8 @@ def retraining_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, trip_store: TripStoreResource
     ) -> dg.SensorResult:
         instance = context.instance
-        newest, before = _newest(instance), load_cursor(RetrainCursor, context.cursor)
+        newest = latest_materialization(instance, "trip_features")
+        before = load_cursor(RetrainCursor, context.cursor)
         if newest is None or newest.storage_id <= before.storage_id:
             why = f": {before.why}" if before.why else ""
             return skip(f"no new month{why}")
@@ -93,29 +92,23 @@ def _request_or_skip(
     Raises:
         UnreadableRecord: A decision cannot be read.
     """
-    records = trip_store.records()
     planned = next_training(trip_store.tables())
     if planned.training_set is None:
         reason = f"not enough months to train on: {planned.fault}"
-        return _skip_until_new(
-            " | ".join(filter(None, (reason, planned.rejection_summary))), handled
-        )
-    last = last_applied(DecisionLog(records.home, records.dataset))
+        return _skip_until_new(handled, reason, planned.rejection_summary)
+    last = last_applied(trip_store.decisions())
     new_data = new_data_since(planned.training_set, last)
     if not new_data:
         newest = planned.training_set.months_in("test")[0]
         reason = f"the months up to {newest} have been trained on"
-        return _skip_until_new(
-            " | ".join(filter(None, (reason, planned.rejection_summary))), handled
-        )
+        return _skip_until_new(handled, reason, planned.rejection_summary)
     if failed := failed_checks(instance, planned):
         return skip(f"{new_data}, but {failed}")
     key = data_fingerprint(planned.training_set, last)
     attempts, outcome = count_attempts(instance, key)
     if outcome.state in (RunState.FAILED, RunState.CANCELLED):
-        return _skip_until_new(
-            f"{new_data}, but {outcome}: next by the weekly schedule or manually", handled
-        )
+        reason = f"{new_data}, but {outcome}: next by the weekly schedule or manually"
+        return _skip_until_new(handled, reason)
     if outcome.at is not None and now() < (due := next_retry_at(attempts, outcome.at)):
         wait = due - now() + timedelta(minutes=1)
         minutes = wait.total_seconds() // 60
@@ -151,11 +144,7 @@ def _latest_result(
     return next((found for found in results if isinstance(found, dg.AssetCheckEvaluation)), None)
 
 
-def _newest(instance: dg.DagsterInstance) -> dg.EventLogRecord | None:
-    records = instance.fetch_materializations(_FEATURES, limit=1).records
-    return records[0] if records else None
-
-
-def _skip_until_new(reason: str, handled: RetrainCursor) -> dg.SensorResult:
-    """Skip until another month comes in; the cursor keeps the reason."""
+def _skip_until_new(handled: RetrainCursor, *reasons: str | None) -> dg.SensorResult:
+    """Skip until another month comes in; the cursor keeps the reasons."""
+    reason = " | ".join(filter(None, reasons))
     return skip(reason, handled.model_copy(update={"why": reason}))

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from ml_assets.defs.common import dataset_label
-from ml_assets.defs.metadata import figure, optional, safe_metadata, table
+from ml_assets.defs.metadata import figure, image, optional, safe_metadata, table
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import ModelConfig, model_asset_name
@@ -19,7 +19,6 @@ from ml_assets.evaluation.records import ModelRecord, TrainingSet
 from ml_assets.progress import TrialEnded, report
 from ml_assets.registry.log_training import log_evaluated_model
 from ml_assets.registry.mlflow_descriptions import describe_training, run_name
-from ml_assets.reporting.charts import as_markdown_image
 from ml_assets.reporting.model_charts import model_charts
 from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.training.families import ModelFamily
@@ -160,9 +159,7 @@ def _metadata(
         "parameters": dg.MetadataValue.json(record.parameters),
         "slices": table(slices_table(record)),
         **{
-            name: dg.MetadataValue.md(
-                as_markdown_image(png, f"{name.replace('_', ' ')} of {record.model}")
-            )
+            name: image(png, f"{name.replace('_', ' ')} of {record.model}")
             for name, png in charts.items()
         },
         "mlflow_run_id": dg.MetadataValue.text(record.mlflow_run_id or ""),

@@ -1,16 +1,25 @@
-"""The training set: the months to train, validate and test on."""
+"""The training set and its checks: the months to train, validate and test on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import dagster as dg
 from pydantic import Field
 
 from ml_assets.config.code_version import model_code_version
+from ml_assets.defs.check_results import single_result
 from ml_assets.defs.common import OWNERS, TRAINING, TRAINING_POOL, dataset_label
 from ml_assets.defs.metadata import safe_metadata, table
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import TrainingSet
+from ml_assets.storage.month_profiles import MonthProfiles
+from ml_assets.training import training_set_checks as rules
+from ml_assets.training.training_set import (
+    TABLE,
+    TrainingSetError,
+    build_training_set,
+    rejected_months,
+)
 from ml_assets.training.windows import WindowError, choose_window
 from ml_assets.trips.month import Month
 
@@ -48,13 +57,6 @@ def training_set(
     context: dg.AssetExecutionContext, config: TrainingSetConfig, trip_store: TripStoreResource
 ) -> dg.MaterializeResult:
     """Choose the months, reject unusable ones, and record the choice."""
-    from ml_assets.training.training_set import (
-        TABLE,
-        TrainingSetError,
-        build_training_set,
-        rejected_months,
-    )
-
     store = trip_store.tables()
     excluded = {Month.parse(text) for text in config.exclude_months}
     available = [month for month in store.months(TABLE) if month not in excluded]
@@ -110,3 +112,43 @@ def _metadata(
     if record.caveat:
         metadata["caveat"] = dg.MetadataValue.text(record.caveat)
     return metadata
+
+
+_SPECS = {
+    "no_split_overlap": "Training, validation and test months are disjoint and in this order.",
+    "inputs_unchanged": "The stored months are those of the record and pass the data rules.",
+    "no_leaky_features": "Models get only request columns and the target.",
+    "target_in_range": "Durations lie within the course's rule, 1 to 60 minutes.",
+    "zone_pair_coverage": "Most test trips go between zone pairs seen in training.",
+}
+
+
+@dg.multi_asset_check(
+    name="training_set_checks",
+    specs=[
+        dg.AssetCheckSpec(
+            name, asset="training_set", description=text, blocking=name != "zone_pair_coverage"
+        )
+        for name, text in _SPECS.items()
+    ],
+    can_subset=True,
+)
+def training_set_checks(
+    context: dg.AssetCheckExecutionContext, trip_store: TripStoreResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Apply the rules to the training set."""
+    store = trip_store.tables()
+    training_set = trip_store.records().read("training_set", TrainingSet)
+    profiles = MonthProfiles(store)
+    every = profiles.of_stored(training_set.months_in("train", "validation", "test"))
+    train = profiles.of_stored(training_set.months_in("train"))
+    test = profiles.of_stored(training_set.months_in("test"))
+    findings = {
+        "no_split_overlap": rules.no_split_overlap(training_set),
+        "inputs_unchanged": rules.inputs_unchanged(training_set, store),
+        "no_leaky_features": rules.no_leaky_features(every),
+        "target_in_range": rules.target_in_range(every),
+        "zone_pair_coverage": rules.zone_pair_coverage(train, test),
+    }
+    for key in sorted(context.selected_asset_check_keys):
+        yield single_result(key, findings[key.name])

@@ -72,7 +72,6 @@ def append(path: Path, lines: Sequence[bytes], *, after_torn: bool = False) -> A
 
     Args:
         path: File; created with its folder if missing.
-        lines: Lines with their line ends.
         after_torn: Whether the file ends with a part of a line.
     """
     data = (b"\n" if after_torn else b"") + b"".join(lines)

@@ -49,7 +49,6 @@ class LogChunk:
     """A part of one day's log.
 
     Attributes:
-        day: Day in UTC.
         predictions: Frame with ``COLUMNS``, in the order of writing.
         dropped: Number of predictions that the writer reports as dropped.
         unreadable: Number of lines that are torn or not written by the service.
@@ -59,18 +58,6 @@ class LogChunk:
     predictions: pl.DataFrame
     dropped: int
     unreadable: int
-
-
-def read_log(folder: Path, first: date | None = None, last: date | None = None) -> pl.DataFrame:
-    """Read the whole log into a frame with ``COLUMNS``; for long logs see :func:`read_chunks`.
-
-    Args:
-        folder: Folder of the log; a missing folder is an empty log.
-        first: First day (UTC), by default the oldest.
-        last: Last day, by default the newest.
-    """
-    chunks = [chunk.predictions for chunk in read_chunks(folder, first, last)]
-    return pl.concat([pl.DataFrame(schema=COLUMNS), *chunks])
 
 
 def read_chunks(

@@ -58,9 +58,6 @@ class LoggedRequest(NamedTuple):
     """A request with one prediction, or a list of them.
 
     Attributes:
-        request_id: Id of the HTTP request.
-        answered_at: Time of the prediction in UTC.
-        model_version: Registry version.
         latency_milliseconds: Time from the complete request to the response.
         requests: Tuples in the order of ``REQUEST_COLUMNS``, or arrays by these names; must not be
             modified afterwards.
@@ -102,11 +99,6 @@ class RequestLog:
         """Start the thread.
 
         Args:
-            folder: Folder of the files, created by the first write.
-            capacity: Maximum number of queued predictions.
-            max_days: Files of older days are removed.
-            max_bytes: Size of all files above which the oldest are removed.
-            part_bytes: Size at which a new file is started.
             writer: Name of this process in its file names; by default a unique name.
         """
         self.folder = folder

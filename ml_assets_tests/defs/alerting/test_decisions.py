@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from ml_assets.defs.alerting.decisions import DECISIONS
+from ml_assets.defs.alerting.champion import DECISIONS
 from ml_assets.defs.alerting.overdue import RETRY
 from ml_assets_tests.alerts.servers import free_port
 from ml_assets_tests.defs.alerting.alerted_home import UI, Decisions, Home

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ml_assets.defs.alerting.degradation import DEGRADATION
+from ml_assets.defs.alerting.champion import DEGRADATION
 from ml_assets.defs.alerting.overdue import RETRY
 from ml_assets.defs.resources import project_resources
 from ml_assets.evaluation.records import MonthSplit

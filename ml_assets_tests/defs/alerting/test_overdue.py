@@ -19,8 +19,7 @@ from dagster._core.scheduler.instigation import (
 )
 
 from ml_assets.config.alert_settings import AlertSettings
-from ml_assets.defs.alerting.decisions import DECISIONS
-from ml_assets.defs.alerting.degradation import DEGRADATION
+from ml_assets.defs.alerting.champion import DECISIONS, DEGRADATION
 from ml_assets.defs.alerting.overdue import (
     OVERDUE_ASSETS,
     RETRY,

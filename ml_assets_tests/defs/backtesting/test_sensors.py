@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from ml_assets.backtesting.records import BacktestRecord
-from ml_assets.defs.backtesting.sensors import PAUSE, backtest_sensor
+from ml_assets.defs.backtesting.assets import PAUSE, backtest_sensor
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.defs.ticks import Ticking, left_in_progress

@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
-from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.ingestion import sensors
 from ml_assets.defs.ingestion.sensors import months_until, new_months_sensor, poll_seconds
+from ml_assets.defs.operations.run_tags import run_reason_of
 from ml_assets.ingestion.folder import FolderSource
 from ml_assets.ingestion.source import SourceUnavailable, published_filename
 from ml_assets.storage.trip_store import TripStore

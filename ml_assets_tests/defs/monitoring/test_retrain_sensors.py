@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.monitoring.retrain_sensors import degradation_sensors
 from ml_assets.defs.operations.run_outcomes import RUN_KEY_TAG
+from ml_assets.defs.operations.run_tags import run_reason_of
 from ml_assets.defs.resources import project_resources
 from ml_assets.monitoring.drift.records import DriftEntry, DriftRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord, Reference, Score

@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml_assets.defs.automation import MONITORING_SENSOR, monitoring_sensor, run_reason_of
+from ml_assets.defs.monitoring.assets import MONITORING_SENSOR, monitoring_sensor
+from ml_assets.defs.operations.run_tags import run_reason_of
 from ml_assets_tests.defs.ticks import left_in_progress
 from ml_assets_tests.project import Project, settings_for
 

@@ -22,8 +22,8 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
     QueuedRunCoordinatorDaemon,
 )
 
-from ml_assets.cli.dev_processes import hand_over_runs, stop_launched_runs
 from ml_assets.cli.instance import DAGSTER_YAML
+from ml_assets.cli.runs import hand_over_runs, stop_launched_runs
 from ml_assets.defs.common import INGESTION_POOL, TRAINING_POOL
 from ml_assets.defs.operations.queued_runs import (
     DAEMON,
@@ -201,8 +201,8 @@ while True:
 
 def test_a_run_that_missed_an_interrupt_is_interrupted_again(instance, monkeypatch):
     """Python drops an exception of a signal that arrives in a garbage collector's callback."""
-    monkeypatch.setattr("ml_assets.cli.dev_processes.REPEAT_SECONDS", 0.5)
-    monkeypatch.setattr("ml_assets.cli.dev_processes.STOP_SECONDS", 5.0)
+    monkeypatch.setattr("ml_assets.cli.runs.REPEAT_SECONDS", 0.5)
+    monkeypatch.setattr("ml_assets.cli.runs.STOP_SECONDS", 5.0)
     deaf = subprocess.Popen([sys.executable, "-c", DEAF_ONCE], stdout=subprocess.PIPE)
     try:
         assert deaf.stdout.readline() == b"ready\n"

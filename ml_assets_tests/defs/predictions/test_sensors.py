@@ -5,7 +5,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml_assets.defs.automation import SCORING_SENSOR, run_reason_of, scoring_sensor
+from ml_assets.defs.operations.run_tags import run_reason_of
+from ml_assets.defs.predictions.assets import SCORING_SENSOR, scoring_sensor
 from ml_assets_tests.defs.ticks import left_in_progress
 from ml_assets_tests.project import Project, settings_for
 

@@ -5,9 +5,13 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from ml_assets.defs.automation import run_reason_of
 from ml_assets.defs.operations.run_outcomes import RUN_KEY_TAG, is_transient
-from ml_assets.defs.operations.run_tags import FAILURE_TAG, REQUEST_KEY_TAG, TRANSIENT
+from ml_assets.defs.operations.run_tags import (
+    FAILURE_TAG,
+    REQUEST_KEY_TAG,
+    TRANSIENT,
+    run_reason_of,
+)
 from ml_assets.defs.training.sensors import QUIET_SECONDS, retraining_sensor
 from ml_assets.ingestion.source import InvalidFile, SourceUnavailable
 from ml_assets.promotion.decision_log import DecisionLog

@@ -23,7 +23,7 @@ from ml_assets.monitoring.drift.records import (
     drift_finding,
     drift_summary,
 )
-from ml_assets.reporting.monitoring_charts import drift_lines
+from ml_assets.reporting.monthly_charts import drift_lines
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality.finding import Verdict
 from ml_assets_tests.monitoring.watched_months import (

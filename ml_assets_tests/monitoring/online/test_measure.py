@@ -16,7 +16,7 @@ from ml_assets.monitoring.online.records import (
     online_finding,
     request_log_summary,
 )
-from ml_assets.reporting.monitoring_charts import online_days
+from ml_assets.reporting.monthly_charts import online_days
 from ml_assets.serving.request_log.files import day_file
 from ml_assets.serving.request_log.reader import read_chunks
 from ml_assets.trips.quality.finding import Verdict

@@ -14,7 +14,7 @@ from ml_assets.monitoring.performance.records import (
     performance_summary,
 )
 from ml_assets.pipeline import predict
-from ml_assets.reporting.monitoring_charts import error_lines
+from ml_assets.reporting.monthly_charts import error_lines
 from ml_assets.trips.quality.finding import Verdict
 from ml_assets_tests.monitoring.watched_months import (
     TRAINING_MONTHS,

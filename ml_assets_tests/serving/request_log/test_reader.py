@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.serving.request_log.files import day_file
-from ml_assets.serving.request_log.reader import COLUMNS, read_chunks, read_log
+from ml_assets.serving.request_log.reader import COLUMNS, read_chunks
 from ml_assets.serving.request_log.writer import RequestLog
 from ml_assets_tests.serving.request_log.logged_requests import AT, many, one
+from ml_assets_tests.serving.request_log.whole_log import read_log
 
 DAY = AT.date()
 

@@ -11,7 +11,7 @@ import pytest
 
 from ml_assets.serving.request_log import writer as request_log
 from ml_assets.serving.request_log.files import append, day_file, remove_old
-from ml_assets.serving.request_log.reader import read_chunks, read_log
+from ml_assets.serving.request_log.reader import read_chunks
 from ml_assets.serving.request_log.writer import RequestLog
 from ml_assets_tests.serving.request_log.logged_requests import (
     AT,
@@ -23,6 +23,7 @@ from ml_assets_tests.serving.request_log.logged_requests import (
     settled,
     wait_until,
 )
+from ml_assets_tests.serving.request_log.whole_log import read_log
 
 DAY = AT.date()
 

@@ -1,7 +1,7 @@
-"""Pages: the playground at ``/`` with its two data routes, and Swagger UI at ``/docs``.
+"""GET routes: the service's status, the playground at ``/``, and Swagger UI at ``/docs``.
 
-Both call ``POST /predict`` like any client. They consist of static files of this package, and their
-Content-Security-Policy restricts them to this server.
+Both pages call ``POST /predict`` like any client. They consist of static files of this package, and
+their Content-Security-Policy restricts them to this server.
 """
 
 import functools
@@ -17,8 +17,9 @@ from pydantic import BaseModel, Field
 from starlette.staticfiles import StaticFiles
 
 from ml_assets.pipeline.explain import expected_miles
+from ml_assets.serving.bundle import ModelCard
+from ml_assets.serving.model_provider import RegistryState
 from ml_assets.serving.state import Service
-from ml_assets.serving.status_routes import Detail
 from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE
 from ml_assets.trips.zones import (
     OUTSIDE_BOROUGH,
@@ -27,6 +28,70 @@ from ml_assets.trips.zones import (
     UNKNOWN_ZONE,
     taxi_zones,
 )
+
+status = APIRouter(tags=["status"])
+pages = APIRouter(tags=["playground"])
+
+
+class Health(BaseModel):
+    """The process responds."""
+
+    status: str = "alive"
+
+
+class Readiness(BaseModel):
+    """Whether the service can predict."""
+
+    ready: bool = Field(description="Whether a model is loaded")
+    model_version: str | None = Field(default=None, description="Version in use")
+    registry: RegistryState
+    detail: str | None = Field(default=None, description="What to do if no model is loaded")
+
+
+class Detail(BaseModel):
+    """Why a request failed, and what to do."""
+
+    detail: str
+
+
+@status.get("/health")
+async def health() -> Health:
+    """Whether the process responds; always 200."""
+    return Health()
+
+
+@status.get("/ready", responses={503: {"model": Readiness, "description": "No model is loaded"}})
+async def ready(request: Request, response: Response) -> Readiness:
+    """Whether the service can predict, with which version, and whether the registry responds."""
+    service = _service(request)
+    served, registry = service.models.model, service.models.registry
+    if served is None:
+        response.status_code = 503
+        return Readiness(ready=False, registry=registry, detail=service.unavailable_reason)
+    return Readiness(ready=True, model_version=served.card.version, registry=registry)
+
+
+@status.get("/model", responses={503: {"model": Detail, "description": "No model is loaded"}})
+async def model(request: Request) -> ModelCard:
+    """The version in use: its alias, months and metrics."""
+    service = _service(request)
+    served = service.models.model
+    if served is None:
+        unavailable: Any = JSONResponse({"detail": service.unavailable_reason}, status_code=503)
+        return unavailable  # type: ignore[no-any-return]
+    return served.card
+
+
+@status.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Metrics for Prometheus."""
+    return Response(_service(request).metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
 
 _POLICY: Final = (
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -61,22 +126,19 @@ class TypicalDistance(BaseModel):
     trip_distance: float | None = Field(description="Miles; null when unknown to the model")
 
 
-router = APIRouter(tags=["playground"])
-
-
-@router.get("/", include_in_schema=False)
+@pages.get("/", include_in_schema=False)
 async def page(request: Request) -> Response:
     """The playground."""
     return await _static_file(_PAGE, "index.html", request)
 
 
-@router.get("/page/{name}", include_in_schema=False)
+@pages.get("/page/{name}", include_in_schema=False)
 async def page_file(name: str, request: Request) -> Response:
     """A style sheet, script or image of the playground."""
     return await _static_file(_PAGE, name, request)
 
 
-@router.get("/docs", include_in_schema=False)
+@pages.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
     """Swagger UI for the service's OpenAPI document."""
     page, policy = _docs_page(request.app.title)
@@ -84,13 +146,13 @@ async def docs(request: Request) -> Response:
     return Response(page, media_type="text/html", headers=headers)
 
 
-@router.get("/docs/{name}", include_in_schema=False)
+@pages.get("/docs/{name}", include_in_schema=False)
 async def docs_file(name: str, request: Request) -> Response:
     """A file of Swagger UI."""
     return await _static_file(_SWAGGER_UI, name, request)
 
 
-@router.get("/zones")
+@pages.get("/zones")
 async def zones(response: Response) -> list[Zone]:
     """All zones that are valid in a request, with their names."""
     response.headers["Cache-Control"] = ZONES_CACHED
@@ -105,7 +167,7 @@ async def zones(response: Response) -> list[Zone]:
     ]
 
 
-@router.get(
+@pages.get(
     "/typical-distance",
     response_model=TypicalDistance,
     responses={503: {"model": Detail, "description": "No model is loaded"}},
@@ -114,7 +176,7 @@ async def typical_distance(
     PULocationID: ZoneNumber, DOLocationID: ZoneNumber, request: Request
 ) -> Any:
     """Expected distance between two zones, learned from past trips by the model in use."""
-    service: Service = request.app.state.service
+    service = _service(request)
     served = service.models.model
     if served is None:
         return JSONResponse({"detail": service.unavailable_reason}, status_code=503)

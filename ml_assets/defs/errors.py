@@ -1,15 +1,20 @@
-"""Failures by month of a step that processes several months; the other months continue."""
+"""Errors in Dagster: failures by month, causes below Dagster's wrappers, and secrets removed.
+
+A step that processes several months continues after one has failed.
+"""
 
 import logging
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 import polars as pl
+from dagster_shared.error import SerializableErrorInfo
 
 from ml_assets.ingestion.source import SourceUnavailable
-from ml_assets.secrets import error_text, one_line, scrub, shortened
+from ml_assets.secrets import MAX_LOG_CHARACTERS, error_text, one_line, scrub, scrub_logs, shortened
 from ml_assets.storage.atomic import DISK_FULL, StorageError
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
@@ -26,7 +31,6 @@ class MonthFailures:
     """Collects the failures and the metadata of the months of a step.
 
     Args:
-        months: All months of the step, in order.
         done: Participle for messages, such as ``ingested`` or ``stored``.
         log: Logger of each failure; errors from outside this project with their traceback.
     """
@@ -94,3 +98,40 @@ def _is_known(error: BaseException) -> bool:
     """Whether the message is understandable: by this project or by the operating system."""
     own = type(error).__module__.startswith("ml_assets.")
     return own or isinstance(error, dg.Failure | OSError)
+
+
+def root_cause(error: Any) -> Any:
+    """Return the ``SerializableErrorInfo`` below Dagster's own wrappers; None for None."""
+    while error is not None and error.cause and (error.cls_name or "").startswith("Dagster"):
+        error = error.cause
+    return error
+
+
+def scrub_errors() -> None:
+    """Scrub all further errors and log records that Dagster stores for this process.
+
+    For a failed step, a failed tick and a code location that does not load, Dagster stores the
+    message and stack of the error and of all its causes, including those of fsspec and MLflow,
+    which hold the address as given. Its only setting (``DAGSTER_REDACT_USER_CODE_ERRORS``) removes
+    everything, so the one method that makes such a record is wrapped. Check it first after an
+    upgrade (``test_secrets.py`` reads the database).
+    """
+    scrub_logs()
+    made_by: Any = SerializableErrorInfo.from_traceback
+    make = made_by.__func__
+    if getattr(make, "scrubs", False):
+        return
+
+    def from_traceback(
+        cls: type[SerializableErrorInfo], trace: traceback.TracebackException
+    ) -> SerializableErrorInfo:
+        """Make the record of an error; Dagster calls this for each of its causes as well."""
+        error: SerializableErrorInfo = make(cls, trace)
+        return error._replace(
+            message=scrub(error.message, limit=MAX_LOG_CHARACTERS),
+            stack=[scrub(frame) for frame in error.stack],
+        )
+
+    from_traceback.scrubs = True  # type: ignore[attr-defined]
+    wrapped: Any = classmethod(from_traceback)
+    SerializableErrorInfo.from_traceback = wrapped  # type: ignore[method-assign]

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from ml_assets.backtesting.records import BacktestEntry, BacktestRecord
 from ml_assets.cli.backtest import print_backtest
-from ml_assets.cli.command_lines import executable, given_variables, next_command
-from ml_assets.cli.tables import print_table
+from ml_assets.cli.console import print_table
+from ml_assets.cli.environment import executable, given_variables, next_command
 from ml_assets.config.environment import variable_names
 from ml_assets.config.settings import Settings, read_settings
 
@@ -93,3 +93,16 @@ def test_a_backtest_of_many_months_is_printed_in_tables_of_80_columns():
         assert entry.month in shown.getvalue() and f"{entry.rmse:.3f}" in shown.getvalue()
     tables = [line for line in shown.getvalue().splitlines() if line.startswith(("┃", "│"))]
     assert max(map(len, tables)) <= 80
+
+
+def test_the_help_loads_no_model_library():
+    heavy = "{'mlflow', 'sklearn', 'xgboost', 'optuna', 'matplotlib'}"
+    code = (
+        "import sys; sys.argv = ['ml-assets', '--help']\n"
+        "from ml_assets.cli import main\n"
+        "try: main()\n"
+        f"except SystemExit: print(sorted({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "backtest" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -14,7 +14,7 @@ def run_python(code):
 def test_progress_is_shown_although_standard_error_is_redirected_during_a_step():
     done = run_python(
         "import os\n"
-        "from ml_assets.cli.streams import unredirected_console\n"
+        "from ml_assets.cli.console import unredirected_console\n"
         "with unredirected_console() as console:\n"
         "    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)\n"
         "    console.print('✓ training_set')\n"
@@ -25,7 +25,7 @@ def test_progress_is_shown_although_standard_error_is_redirected_during_a_step()
 def test_nothing_reaches_standard_output_while_it_is_redirected():
     done = run_python(
         "import os\n"
-        "from ml_assets.cli.streams import stdout_redirected\n"
+        "from ml_assets.cli.console import stdout_redirected\n"
         "with stdout_redirected():\n"
         "    print('from Python')\n"
         "    os.write(1, b'from C')\n"

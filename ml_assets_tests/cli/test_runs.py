@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 from click import ClickException
 
-from ml_assets.cli import concurrency
-from ml_assets.cli.concurrency import require_no_active_run
+from ml_assets.cli import runs
 from ml_assets.cli.instance import dagster_home
+from ml_assets.cli.runs import require_no_active_run
 from ml_assets.defs.operations import orphaned_runs, run_process
 from ml_assets.defs.operations.run_process import Heartbeats, RunProcess, process_tags
 from ml_assets.evaluation.records import TrainingSet
@@ -172,9 +172,9 @@ def test_without_a_run_any_id_is_rejected(cli):
 def test_a_run_that_died_on_another_machine_is_observed_until_it_counts_as_dead(
     cli, working, tmp_path, monkeypatch
 ):
-    for module in (run_process, orphaned_runs, concurrency):
+    for module in (run_process, orphaned_runs, runs):
         monkeypatch.setattr(module, "STALE_HEARTBEAT_SECONDS", 2.0)
-    for module in (run_process, concurrency):
+    for module in (run_process, runs):
         monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.3)
     with dg.DagsterInstance.from_config(str(tmp_path / "home" / "dagster")) as instance:
         process = RunProcess("another-machine", 7, "1", "its-boot")

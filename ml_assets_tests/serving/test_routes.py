@@ -14,7 +14,7 @@ import ml_assets.serving
 from ml_assets.requests.validate import EARLIEST_PICKUP
 from ml_assets.serving.app import create_app
 from ml_assets.serving.bundle import ServedModel
-from ml_assets.serving.model_provider import FixedModel
+from ml_assets_tests.serving.fixed_model import FixedModel
 from ml_assets_tests.serving.two_versions import served_model
 from ml_assets_tests.training.sample_trips import train_trips
 
