@@ -9,7 +9,7 @@ import polars as pl
 
 from ml_assets.defs.ingestion import assets as ingestion
 from ml_assets.defs.metadata import figure, optional, preview, safe_metadata
-from ml_assets.defs.training import leaderboard, models
+from ml_assets.defs.training import leaderboard
 from ml_assets.trips.month import Month
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_months import publish
@@ -26,8 +26,8 @@ def test_a_step_succeeds_without_its_metadata_and_charts(tmp_path, monkeypatch):
         publish(tmp_path / "published", Month(2023, number))
     monkeypatch.setattr(ingestion, "_table_metadata", fails)
     monkeypatch.setattr(ingestion, "_month_picture", fails)
-    monkeypatch.setattr("ml_assets.reporting.model_charts.model_charts", fails)
-    monkeypatch.setattr(models, "_metadata", fails)
+    monkeypatch.setattr("ml_assets.defs.training.train_model.model_charts", fails)
+    monkeypatch.setattr("ml_assets.defs.training.train_model._metadata", fails)
     monkeypatch.setattr(leaderboard, "_leaderboard_metadata", fails)
     with open_project(settings_for(tmp_path / "home", tmp_path / "published")) as project:
         assert project.ingest("2023-01", "2023-03").success
