@@ -8,8 +8,8 @@ fixtures are in ``ml_assets_tests.conftest``:
 - ``good_home``: the same, and afterwards 2023-03 was republished and 2023-04 published.
 
 A test that only reads (loads the champion, predicts, reads records or tables) uses the home itself.
-A test that changes anything takes a copy, which has nothing in common with the original: MLflow's
-locations of artifacts are those of the copy, too.
+A test that changes anything takes a copy, which has nothing in common with the original: the source
+of its months and MLflow's locations of artifacts are those of the copy, too.
 
     def test_something(trained_home, tmp_path):
         home = trained_home.copy(tmp_path)
@@ -75,6 +75,9 @@ class PublishedHome:
         copy = PublishedHome(folder / "home", folder / "published")
         shutil.copytree(self.home, copy.home, dirs_exist_ok=True)
         shutil.copytree(self.trips, copy.trips, dirs_exist_ok=True)
+        for record in (copy.home / "raw_trips").rglob("*.json"):
+            text = record.read_text().replace(str(self.trips), str(copy.trips))
+            record.write_text(text)  # months of another source would be ingested again
         database = copy.home / "mlflow.db"
         if database.exists():
             location = artifact_location(str(copy.home), copy.home)
