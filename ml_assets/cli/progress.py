@@ -93,6 +93,9 @@ class StepProgress(ExitStack):
     def _show_running(self, step: str, detail: str) -> None:
         """Show a step as running, next to the one that runs beside it."""
         self._running[step] = f"{step} … {detail}".rstrip()
+        self._draw_running()
+
+    def _draw_running(self) -> None:
         self._screen.update(f"[{self._done + 1}/{self._steps}] {'; '.join(self._running.values())}")
 
     def on_event(self, entry: EventLogEntry, _cursor: str = "") -> None:
@@ -145,6 +148,8 @@ class StepProgress(ExitStack):
     def _finish(self, step: str, sign: str, timestamp: float) -> None:
         self._done += 1
         self._running.pop(step, None)
+        if self._running:
+            self._draw_running()
         self._screen.clear_transfers()
         seconds = timestamp - self._started.get(step, timestamp)
         figures = escape(self._figures.get(step, ""))

@@ -250,8 +250,9 @@ class Settings(EnvironmentSettings):
     side_by_side: Literal["on", "off"] = variable(
         "ML_ASSETS_SIDE_BY_SIDE",
         "on",
-        meaning="whether a run fits a family that uses one core beside one that uses all; `off` "
-        "needs less memory and more time",
+        meaning="whether a run executes a step that uses one core, such as the fit of a linear "
+        "model, beside one that uses all; `off`, and a machine with one core, execute one after "
+        "the other, which needs less memory",
     )
     ingest_cron: Cron = variable(
         "ML_ASSETS_INGEST_CRON",

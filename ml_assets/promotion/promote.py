@@ -25,6 +25,7 @@ from ml_assets.promotion.evaluate import CandidateResult, Evaluator, record_deci
 from ml_assets.registry.registry import Registry, promote_alias
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.cores import processor_seconds
 from ml_assets.trips.target import TARGET
 
 
@@ -61,7 +62,7 @@ def promote_best(
         NotServable: The registered refit does not predict what the fit predicted.
         ConcurrentPromotion: Another process moved the alias in the meantime.
     """
-    begun, processed = time.perf_counter(), time.process_time()
+    begun, processed = time.perf_counter(), processor_seconds()
     evaluator = Evaluator.prepare(registry, board, training_set, store)
     serving = evaluator.champion.version.version if evaluator.champion else None
     log.mark_applied(serving)
@@ -70,7 +71,7 @@ def promote_best(
     )
     if result.promotion.promoted and options.refit_on_all_months:
         result = replace(result, candidate=evaluator.refit(result.candidate))
-    spent = (time.perf_counter() - begun, time.process_time() - processed)
+    spent = (time.perf_counter() - begun, processor_seconds() - processed)
     decision = _decision(evaluator, result, others, options, spent)
     if not decision.promoted:
         log.write(decision)

@@ -29,7 +29,7 @@ class StorageError(ShownError, OSError):
 
 @contextlib.contextmanager
 def locked(lock: Path) -> Iterator[None]:
-    """Run the block in one process of this machine at a time.
+    """Run the block in one process of this machine at a time, and in one of its threads.
 
     Args:
         lock: The lock file; it is created if necessary, and kept.

@@ -31,7 +31,10 @@ def thread_count(n_jobs: int) -> int:
 
 @contextlib.contextmanager
 def on_one_core() -> Iterator[None]:
-    """Account the block's processor time to this thread; its work must use no other thread."""
+    """Account the block's processor time to this thread, and to nobody else's work.
+
+    What the block does in further threads (Polars reads files in some) counts as others' work.
+    """
     global _past
     thread, begun = threading.get_ident(), time.thread_time()
     with _lock:
@@ -47,17 +50,16 @@ def processor_seconds() -> float:
     """Return a processor time whose differences are the cost of the caller's work.
 
     Inside :func:`on_one_core` it is the time of the thread, elsewhere that of all threads of the
-    process but those. Where the system does not tell the time of another thread (macOS), that of
-    threads inside counts when they have left.
+    process but those. Where the system does not tell the time of another thread (macOS), theirs
+    counts, too.
     """
     with _lock:
         if threading.get_ident() in _begun:
             return time.thread_time()
-        inside = sum(_thread_seconds(thread, begun) for thread, begun in _begun.items())
+        if not hasattr(time, "pthread_getcpuclockid"):
+            return time.process_time()
+        inside = sum(
+            time.clock_gettime(time.pthread_getcpuclockid(thread)) - begun
+            for thread, begun in _begun.items()
+        )
         return time.process_time() - _past - inside
-
-
-def _thread_seconds(thread: int, begun: float) -> float:
-    if not hasattr(time, "pthread_getcpuclockid"):
-        return 0.0
-    return time.clock_gettime(time.pthread_getcpuclockid(thread)) - begun

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ _LOG = logging.getLogger(__name__)
 _PARAMETERS = "parameters"
 _DATA = "trips"
 _OPEN_ATTEMPTS = 5
+
+_quiet_lock = threading.Lock()
+_verbosities: list[int] = []  # of Optuna when each study in progress began
 _REPORT_EVERY = 10
 """Rounds between two reports to the pruner."""
 
@@ -128,13 +132,21 @@ def _known(family: ModelFamily, warm_start: Mapping[str, Any]) -> dict[str, Any]
 
 @contextlib.contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Let Optuna log warnings only: trials are reported to ``on_trial``."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    """Let Optuna log warnings only: trials are reported to ``on_trial``.
+
+    The last of the studies that run side by side restores its verbosity.
+    """
+    with _quiet_lock:
+        _verbosities.append(optuna.logging.get_verbosity())
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         yield
     finally:
-        optuna.logging.set_verbosity(verbosity)
+        with _quiet_lock:
+            before = _verbosities[0]
+            _verbosities.pop()
+            if not _verbosities:
+                optuna.logging.set_verbosity(before)
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:

@@ -36,6 +36,25 @@ def test_a_single_core_thread_is_accounted_to_itself_and_not_to_the_work_beside_
     assert while_both_work < 0.3 and after < 0.3  # 0.6 with the other thread's
 
 
+def test_where_the_time_of_a_thread_is_unknown_it_counts_as_everybodys(monkeypatch):
+    monkeypatch.delattr(time, "pthread_getcpuclockid")
+
+    def work() -> None:
+        with on_one_core():
+            burn(0.2)
+            measured.wait()
+
+    measured = threading.Event()
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun = processor_seconds()
+    own = burn(0.2)
+    measured.set()
+    thread.join()
+    assert own >= 0.2
+    assert processor_seconds() - begun >= own
+
+
 def test_threads_that_do_not_say_so_count_as_the_callers():
     begun = processor_seconds()
     thread = threading.Thread(target=burn, args=[0.2])

@@ -1,5 +1,6 @@
 """Tuning: order of trials, budgets, and shared studies."""
 
+import contextlib
 import signal
 import sqlite3
 import threading
@@ -19,7 +20,7 @@ from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.training.families import FAMILIES, ModelFamily
 from ml_assets.training.families.base import trip_history
 from ml_assets.training.fit import FittedModel
-from ml_assets.training.tune import TuningBudget, open_storage, tune_and_fit
+from ml_assets.training.tune import TuningBudget, _quiet_optuna, open_storage, tune_and_fit
 from ml_assets_tests.interrupting import begin, end, interrupted
 from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
@@ -140,6 +141,17 @@ def test_optuna_is_silent_and_its_verbosity_restored(capfd: pytest.CaptureFixtur
     before = optuna.logging.get_verbosity()
     tuned(SVR, 2)
     assert "[I " not in capfd.readouterr().err
+    assert optuna.logging.get_verbosity() == before
+
+
+def test_optuna_stays_silent_until_the_last_study_beside_it_has_ended() -> None:
+    before = optuna.logging.get_verbosity()
+    first, second = contextlib.ExitStack(), contextlib.ExitStack()
+    first.enter_context(_quiet_optuna())
+    second.enter_context(_quiet_optuna())
+    first.close()
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+    second.close()
     assert optuna.logging.get_verbosity() == before
 
 

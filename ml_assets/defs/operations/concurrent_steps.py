@@ -9,6 +9,7 @@ libraries that they spend their time in release Python's lock.
 import contextlib
 import contextvars
 import ctypes
+import logging
 import queue
 import sys
 import threading
@@ -21,6 +22,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.compute_logs import create_compute_log_file_key
 from dagster._core.execution.plan.execute_plan import (
     _handle_compute_log_setup_error,
+    _handle_compute_log_teardown_error,
     _trigger_hook,
     dagster_event_sequence_for_step,
 )
@@ -36,12 +38,24 @@ _ONE_OF_EACH = [{"key": CORES_TAG, "value": used, "limit": 1} for used in ("one"
 _POLL_SECONDS = 0.1
 """Interval at which an interrupt is noticed while steps run in threads."""
 
+_STOP_SECONDS = 60
+"""Time for interrupted steps to clean up. Run monitoring ends a run that does not stop within three
+minutes, and says less about it."""
+
+_NO_SWITCH_SECONDS = 60.0
+_LOCKING = {(logging.__file__, name) for name in ("_acquireLock", "acquire", "handle")} | {
+    (threading.__file__, name) for name in ("__enter__", "acquire", "wait", "_acquire_restore")
+}
+"""Functions of the standard library that take a lock in Python code."""
+
 
 def cores(used: Literal["one", "all"]) -> dict[str, str]:
     """Return the tags of an asset's or a check's op whose step may run beside another.
 
     Args:
-        used: Whether it keeps one core busy, or all. One step of each kind runs at a time.
+        used: Whether it keeps one core busy, or all. One step of each kind runs at a time. A step
+            without the tag runs in the run's main thread, where nothing else is started until it
+            has ended.
     """
     return {CORES_TAG: used}
 
@@ -50,7 +64,8 @@ def execute_side_by_side(job_context: Any, execution_plan: Any) -> Iterator[dg.D
     """Execute the steps of a plan in this process; an ``iterator`` of Dagster's executors.
 
     At most one tagged step of each kind runs in a thread, and one step without a tag in this
-    thread. An interrupt ends all of them.
+    thread; while that one runs, no other is started. An interrupt, or an error of Dagster itself
+    in one step, ends all of them.
 
     Args:
         job_context: Dagster's execution context of the run.
@@ -73,32 +88,49 @@ def execute_side_by_side(job_context: Any, execution_plan: Any) -> Iterator[dg.D
         yield from _capture_output(job_context, execution_plan, captured)
         threads = _StepThreads()
         try:
-            while not active.is_complete:
-                if active.check_for_interrupts():
-                    active.mark_interrupted()
-                    raise DagsterExecutionInterruptedError
-                # A step without a tag holds up those after it: start one at a time.
-                steps = active.get_steps_to_execute(limit=1)
-                yield from active.concurrency_event_iterator(job_context)
-                for step in steps:
-                    context = job_context.for_step(step, active.get_known_state())
-                    if CORES_TAG in step.tags:
-                        threads.start(context)
-                        continue
-                    for event in _step_events(context):
-                        yield event
-                        active.handle_event(event)
-                    active.verify_complete(job_context, step.key)
-                if not steps and not threads.running:
-                    active.sleep_til_ready()
-                for event in threads.events(0.0 if steps else _POLL_SECONDS):
-                    yield event
-                    active.handle_event(event)
-                for key in threads.take_ended():
-                    active.verify_complete(job_context, key)
-                yield from active.plan_events_iterator(job_context)
-        finally:
+            yield from _execute_all(job_context, active, threads)
+        except GeneratorExit:
             threads.stop()
+            raise
+        except BaseException:
+            for event in threads.stop():
+                yield event
+                active.handle_event(event)
+            raise
+        try:
+            captured.close()
+        except Exception:  # noqa: BLE001 - as in Dagster's own executors
+            yield from _handle_compute_log_teardown_error(job_context, sys.exc_info())
+
+
+def _execute_all(
+    job_context: Any, active: Any, threads: "_StepThreads"
+) -> Iterator[dg.DagsterEvent]:
+    """Start steps as they become ready, and hand over the events of all."""
+    while threads.running or not active.is_complete:
+        if active.check_for_interrupts():
+            active.mark_interrupted()
+            raise DagsterExecutionInterruptedError
+        # A step without a tag holds up those after it: start one at a time.
+        steps = active.get_steps_to_execute(limit=1)
+        yield from active.concurrency_event_iterator(job_context)
+        for step in steps:
+            context = job_context.for_step(step, active.get_known_state())
+            if CORES_TAG in step.tags:
+                threads.start(context)
+                continue
+            for event in _step_events(context):
+                yield event
+                active.handle_event(event)
+            active.verify_complete(job_context, step.key)
+        if not steps and not threads.running:
+            active.sleep_til_ready()
+        for event in threads.events(0.0 if steps else _POLL_SECONDS):
+            yield event
+            active.handle_event(event)
+        for key in threads.take_ended():
+            active.verify_complete(job_context, key)
+        yield from active.plan_events_iterator(job_context)
 
 
 def _capture_output(
@@ -117,7 +149,7 @@ def _capture_output(
 
 
 def _step_events(step_context: Any) -> Iterator[dg.DagsterEvent]:
-    """Execute a step and its hooks."""
+    """Execute a step, then its hooks."""
     events = []
     for event in dagster_event_sequence_for_step(step_context):
         events.append(event)
@@ -129,17 +161,25 @@ class _StepThreads:
     """The steps that run in threads, and their events that were not yet handed over."""
 
     def __init__(self) -> None:
-        self.running: dict[str, threading.Thread] = {}
+        self.running: dict[threading.Thread, str] = {}
         self._ended: list[str] = []
-        self._queue: queue.SimpleQueue[dg.DagsterEvent | BaseException | str] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[dg.DagsterEvent | BaseException | threading.Thread] = (
+            queue.SimpleQueue()
+        )
 
     def start(self, step_context: Any) -> None:
         """Execute a step in a thread of its own."""
         key = step_context.step.key
+        for thread, other in self.running.items():
+            if other == key:  # the attempt before this one, which still runs its hooks
+                thread.join()
         # The copy keeps what context variables say, such as who watches the progress.
         context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(self._execute, step_context), name=key)
-        self.running[key] = thread
+        # A daemon, so that a step that cannot be stopped does not keep the process.
+        thread = threading.Thread(
+            target=context.run, args=(self._execute, step_context), name=key, daemon=True
+        )
+        self.running[thread] = key
         thread.start()
 
     def events(self, seconds: float) -> Iterator[dg.DagsterEvent]:
@@ -160,35 +200,44 @@ class _StepThreads:
             wait = 0.0
             if isinstance(found, BaseException):
                 raise found
-            if isinstance(found, str):
-                self.running.pop(found).join()
-                self._ended.append(found)
+            if isinstance(found, threading.Thread):
+                found.join()
+                self._ended.append(self.running.pop(found))
             else:
                 yield found
 
     def take_ended(self) -> list[str]:
-        """Return the steps whose last event was handed over since the last call."""
+        """Return the steps whose last event was handed over since the last call.
+
+        A step that has already been started again is left out.
+        """
         ended, self._ended = self._ended, []
-        return ended
+        return [key for key in ended if key not in self.running.values()]
 
-    def stop(self) -> None:
-        """Interrupt the steps that still run, and wait until they have cleaned up."""
-        self._interrupt()
-        while any(thread.is_alive() for thread in self.running.values()):
-            time.sleep(_POLL_SECONDS)
-            # Again when Python dropped the exception (see dropped_interrupts_repeated).
+    def stop(self) -> list[dg.DagsterEvent]:
+        """Interrupt the steps that still run, and let them clean up.
+
+        Returns:
+            Their events. A step that computes in C, or waits, is interrupted when it returns; after
+            ``_STOP_SECONDS`` it is left behind, and ends with the process.
+        """
+        pending = {*self.running}
+        end = time.monotonic() + _STOP_SECONDS
+        while (alive := [t for t in self.running if t.is_alive()]) and time.monotonic() < end:
+            # Once each: the exception must not end the clean-up that it has caused. Again for all
+            # when Python has dropped it (see dropped_interrupts_repeated), or on a second Ctrl-C.
             if pop_captured_interrupt():
-                self._interrupt()
-
-    def _interrupt(self) -> None:
-        for thread in self.running.values():
-            if thread.is_alive():
-                # Python's only way to raise an exception in another thread, at its next bytecode,
-                # which is when this thread would receive an interrupt, too.
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(thread.ident or 0),
-                    ctypes.py_object(DagsterExecutionInterruptedError),
-                )
+                pending |= {*alive}
+            pending -= {thread for thread in pending if not _interrupt(thread)}
+            time.sleep(_POLL_SECONDS / 10)
+        for thread in alive:
+            print(f"{self.running[thread]} did not stop within {_STOP_SECONDS} s", file=sys.stderr)
+        events = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if isinstance(found := self._queue.get_nowait(), dg.DagsterEvent):
+                    events.append(found)
+        return events
 
     def _execute(self, step_context: Any) -> None:
         one_core = step_context.step.tags[CORES_TAG] == "one"
@@ -196,6 +245,29 @@ class _StepThreads:
             with on_one_core() if one_core else contextlib.nullcontext():
                 for event in _step_events(step_context):
                     self._queue.put(event)
-            self._queue.put(step_context.step.key)
+            self._queue.put(threading.current_thread())
         except BaseException as error:  # noqa: BLE001 - raised again in the run's own thread
             self._queue.put(error)
+
+
+def _interrupt(thread: threading.Thread) -> bool:
+    """Raise the interruption in another thread, at its next bytecode.
+
+    Not while it takes a lock in Python code, which it would then keep for ever: ``logging`` and
+    ``threading`` are built to be interrupted by signals, which reach the main thread only.
+
+    Returns:
+        Whether it has to be tried again.
+    """
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(_NO_SWITCH_SECONDS)  # so that the thread stays where it is seen
+    try:
+        frame = sys._current_frames().get(thread.ident or 0)
+        if frame and (frame.f_code.co_filename, frame.f_code.co_name) in _LOCKING:
+            return True
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(DagsterExecutionInterruptedError)
+        )
+        return False
+    finally:
+        sys.setswitchinterval(interval)

@@ -1,4 +1,4 @@
-"""The executor: in process, two steps at a time, with a heartbeat and the process in run tags."""
+"""The executor: in process, steps side by side, with a heartbeat and the process in run tags."""
 
 import _thread
 import contextlib
@@ -46,9 +46,9 @@ class RecordedInProcessExecutor(InProcessExecutor):
     def _execute_side_by_side(
         self, plan_context: Any, execution_plan: Any
     ) -> Iterator[dg.DagsterEvent]:
-        """Do what the overridden method does, with another iterator over the steps."""
+        """Execute like ``InProcessExecutor.execute``, with steps side by side."""
         process = EngineEventData.in_process(os.getpid(), execution_plan.step_keys_to_execute)
-        message = f"Executing steps in process (pid: {os.getpid()}), at most two at a time"
+        message = f"Executing steps in process (pid: {os.getpid()}), some side by side"
         yield dg.DagsterEvent.engine_event(plan_context, message, process)
         with time_execution_scope() as timer:
             contexts = PlanExecutionContextManager(

@@ -10,6 +10,7 @@ from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import model_asset_name
 from ml_assets.evaluation import leaderboard as tables
 from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
+from ml_assets.training.cores import processor_seconds
 from ml_assets.training.families import FAMILIES
 
 MODEL_ASSETS = [model_asset_name(name) for name in FAMILIES]
@@ -29,7 +30,7 @@ def model_leaderboard(
     """Collect the models of this training set, evaluate the baselines, rank them all."""
     from ml_assets.training.train_and_evaluate import evaluate_baselines, load_splits
 
-    started, cpu_started = time.perf_counter(), time.process_time()
+    started, cpu_started = time.perf_counter(), processor_seconds()
     records = trip_store.records()
     training_set = records.read("training_set", TrainingSet)
     found = [trip_store.find_record(name, ModelRecord, context.log) for name in MODEL_ASSETS]
@@ -47,7 +48,7 @@ def model_leaderboard(
         caveat=training_set.caveat,
         rows=tables.leaderboard([*models, *baselines]),
         seconds=time.perf_counter() - started,
-        cpu_seconds=time.process_time() - cpu_started,
+        cpu_seconds=processor_seconds() - cpu_started,
     )
     records.write("model_leaderboard", board)
     return materialized(context, lambda: _leaderboard_metadata(board, training_set, absent))

@@ -104,19 +104,40 @@ def one_fails():
     counted("another", "all")()
 
 
-ATTEMPTS = []
+ATTEMPTS: list[int] = []
+HOOKS: list[str] = []
 
 
-@dg.op(tags=cores("one"), retry_policy=dg.RetryPolicy(max_retries=1, delay=0.2))
+@dg.success_hook
+def slow_after_success(context: dg.HookContext) -> None:
+    time.sleep(0.3)
+    HOOKS.append(f"success of {context.op.name}")
+
+
+@dg.failure_hook
+def slow_after_failure(context: dg.HookContext) -> None:
+    time.sleep(0.3)
+    HOOKS.append(f"failure of {context.op.name}")
+
+
+HOOKED = {slow_after_success, slow_after_failure}
+
+
+@dg.op(tags=cores("one"), retry_policy=dg.RetryPolicy(max_retries=1))
 def succeeding_at_last() -> None:
     ATTEMPTS.append(1)
     if len(ATTEMPTS) == 1:
         raise ConnectionError("try again")
 
 
-@dg.job(executor_def=tagged_in_process_executor)
+@dg.job(executor_def=tagged_in_process_executor, hooks=HOOKED)
 def retried():
     succeeding_at_last()
+
+
+@dg.job(executor_def=tagged_in_process_executor, hooks=HOOKED)
+def failing_last():
+    failing()
 
 
 def execute(job, instance):
@@ -158,17 +179,38 @@ def test_a_failed_step_does_not_stop_the_one_beside_it(instance):
     assert failure.step_failure_data.user_failure_data.description == "no trips"
 
 
-def test_a_step_in_a_thread_is_retried_by_its_policy(instance):
+def test_a_step_in_a_thread_is_retried_at_once_and_its_hook_runs_to_its_end(instance):
     ATTEMPTS.clear()
-    assert execute(retried, instance).success
+    HOOKS.clear()
+    result = execute(retried, instance)
+    assert result.success
     assert len(ATTEMPTS) == 2
+    assert HOOKS == ["success of succeeding_at_last"]
+    assert "HOOK_COMPLETED" in {event.event_type_value for event in result.all_events}
+
+
+def test_the_hook_of_a_last_step_that_fails_runs_to_its_end(instance):
+    HOOKS.clear()
+    assert not execute(failing_last, instance).success
+    assert HOOKS == ["failure of failing"]
 
 
 INTERRUPTED = r"""
-import sys, time
+import logging, os, sys, time
 import dagster as dg
 from ml_assets.defs.operations.concurrent_steps import cores
 from ml_assets.defs.operations.executor import tagged_in_process_executor
+
+def sleep():
+    time.sleep(0.1)
+
+def log():
+    LOGGER.warning("one of many lines")
+
+LOGGER = logging.getLogger("many_lines")
+LOGGER.propagate = False
+LOGGER.addHandler(logging.StreamHandler(open(os.devnull, "w")))
+WORK = {"sleep": sleep, "log": log}[sys.argv[2]]
 
 def step(kind):
     @dg.op(name=kind, tags=cores(kind))
@@ -176,10 +218,12 @@ def step(kind):
         try:
             sys.stdout.reconfigure(line_buffering=True)
             sys.stdout.write(f"{kind} started\n")
-            for _ in range(1200):
-                time.sleep(0.1)
+            end = time.monotonic() + 120
+            while time.monotonic() < end:
+                WORK()
             sys.stdout.write("was not interrupted\n")
         finally:
+            LOGGER.warning("the lock of the handler is free")
             sys.stdout.write(f"{kind} cleaned up\n")
     return work
 
@@ -194,13 +238,15 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_both_steps_after_they_have_cleaned_up(tmp_path, sent):
+@pytest.mark.parametrize(
+    ("work", "sent"), [("sleep", signal.SIGINT), ("sleep", signal.SIGTERM), ("log", signal.SIGINT)]
+)
+def test_an_interrupt_ends_both_steps_after_they_have_cleaned_up(tmp_path, work, sent):
     module = tmp_path / "worker.py"
     module.write_text(INTERRUPTED)
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     worker = subprocess.Popen(
-        [sys.executable, module, tmp_path], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True,
+        [sys.executable, module, tmp_path, work], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True,
         stderr=subprocess.DEVNULL, env={**inherited_environment(), "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
     logs = tmp_path / "storage"
@@ -212,7 +258,7 @@ def test_an_interrupt_ends_both_steps_after_they_have_cleaned_up(tmp_path, sent)
     while printed().count("started") < 2 and time.monotonic() < end:
         time.sleep(0.1)
     worker.send_signal(sent)
-    worker.wait(60)
+    worker.wait(50)  # less than a step has before it is left behind
     assert {*printed().splitlines()} == {
         f"{kind} {what}" for kind in ("one", "all") for what in ("started", "cleaned up")
     }
