@@ -169,17 +169,13 @@ class _StepThreads:
 
     def start(self, step_context: Any) -> None:
         """Execute a step in a thread of its own."""
-        key = step_context.step.key
-        for thread, other in self.running.items():
-            if other == key:  # the attempt before this one, which still runs its hooks
-                thread.join()
         # The copy keeps what context variables say, such as who watches the progress.
         context = contextvars.copy_context()
         # A daemon, so that a step that cannot be stopped does not keep the process.
         thread = threading.Thread(
-            target=context.run, args=(self._execute, step_context), name=key, daemon=True
+            target=context.run, args=(self._execute, step_context), daemon=True
         )
-        self.running[thread] = key
+        self.running[thread] = step_context.step.key
         thread.start()
 
     def events(self, seconds: float) -> Iterator[dg.DagsterEvent]:
@@ -209,7 +205,8 @@ class _StepThreads:
     def take_ended(self) -> list[str]:
         """Return the steps whose last event was handed over since the last call.
 
-        A step that has already been started again is left out.
+        One that has already been started again, while the attempt before ran its hooks, is not
+        returned.
         """
         ended, self._ended = self._ended, []
         return [key for key in ended if key not in self.running.values()]

@@ -7,9 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.decorators.hook_decorator import event_list_hook
+from dagster._core.definitions.events import HookExecutionResult
 
 from ml_assets.defs.operations.concurrent_steps import cores
 from ml_assets.defs.operations.executor import tagged_in_process_executor
@@ -120,6 +123,13 @@ def slow_after_failure(context: dg.HookContext) -> None:
     HOOKS.append(f"failure of {context.op.name}")
 
 
+@event_list_hook
+def slow_after_each_attempt(context: dg.HookContext, event_list: Any) -> HookExecutionResult:
+    time.sleep(0.3)
+    HOOKS.append("attempt")
+    return HookExecutionResult("slow_after_each_attempt")
+
+
 HOOKED = {slow_after_success, slow_after_failure}
 
 
@@ -130,7 +140,7 @@ def succeeding_at_last() -> None:
         raise ConnectionError("try again")
 
 
-@dg.job(executor_def=tagged_in_process_executor, hooks=HOOKED)
+@dg.job(executor_def=tagged_in_process_executor, hooks={*HOOKED, slow_after_each_attempt})
 def retried():
     succeeding_at_last()
 
@@ -185,7 +195,7 @@ def test_a_step_in_a_thread_is_retried_at_once_and_its_hook_runs_to_its_end(inst
     result = execute(retried, instance)
     assert result.success
     assert len(ATTEMPTS) == 2
-    assert HOOKS == ["success of succeeding_at_last"]
+    assert sorted(HOOKS) == ["attempt", "attempt", "success of succeeding_at_last"]
     assert "HOOK_COMPLETED" in {event.event_type_value for event in result.all_events}
 
 
