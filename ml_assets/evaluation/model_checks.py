@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.interval_coverage import interval_coverage, measure_intervals
-from ml_assets.evaluation.memorization import check_memorization
+from ml_assets.evaluation.leakage import check_leakage, check_memorization
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import IntervalRecord, ModelRecord, TrainingSet
 from ml_assets.pipeline.predict import predict_trips
@@ -46,16 +46,6 @@ on a year of green trips (0.8 M) then take at most half an hour on two cores."""
 METRICS_TOLERANCE = 1e-9
 """Relative difference up to which metrics count as equal: threads that sum trees in another order
 change the last bits of a forest's predictions."""
-
-MIN_ERROR_RATIO = 0.9
-"""Measured with five families on green months 2023-03 to 2023-09: from the validation to the
-test month, the error of a model without leakage changed by 0.98 to 1.08 of the change of the
-baselines. With the test month among three that were fitted, the ratio of xgboost and the forests
-was 0.82 to 0.95; a model that has memorized the month has hardly any error left."""
-
-MIN_ERROR_RATIO_FEW_TRIPS = 0.5
-FEW_TRIPS = 5_000
-"""With fewer test trips (the measured months have 60,000) the ratio is mostly noise."""
 
 
 @dataclass(frozen=True)
@@ -261,45 +251,6 @@ def same_predictions(
         f"{before['rmse']:.6f}; {remedy}"
     )
     return Finding(Verdict.FAIL, sentence, difference, 0.0, METRICS_TOLERANCE)
-
-
-def check_leakage(
-    training_set: TrainingSet, record: ModelRecord, baselines: Sequence[ModelRecord]
-) -> Finding:
-    """Check by the model's months and its error that it has not learned from the test month.
-
-    A test month that is easier to predict is easier for the baselines too: a model whose error
-    falls far more than theirs has seen the durations.
-    """
-    tested = {str(month) for month in training_set.months_in("test")}
-    learned = {*record.training_months}
-    if not training_set.validation_is_test:
-        learned |= {*record.validation_months}
-    leaked = sorted(month for month in learned if month >= min(tested))
-    if leaked:
-        return Finding(
-            Verdict.FAIL,
-            f"it was fitted or tuned on {', '.join(leaked)} and is tested on "
-            f"{', '.join(sorted(tested))}: train it again on earlier months",
-        )
-    changes = [row.test.rmse / row.validation.rmse for row in baselines if row.validation.rmse > 0]
-    expected = record.validation.rmse * float(np.median(changes)) if changes else 0.0
-    if training_set.validation_is_test or not expected:
-        return Finding(Verdict.PASS, "it was fitted on earlier months only")
-    ratio = record.test.rmse / expected
-    few = min(record.test.rows, record.validation.rows) < FEW_TRIPS
-    minimum = MIN_ERROR_RATIO_FEW_TRIPS if few else MIN_ERROR_RATIO
-    sentence = (
-        f"RMSE went from {record.validation.rmse:.3f} on the validation month to "
-        f"{record.test.rmse:.3f} on the test month, {ratio:.2f} of the change of the baselines"
-    )
-    if ratio >= minimum:
-        return Finding(Verdict.PASS, sentence, ratio, minimum)
-    sentence += (
-        f" (at least {minimum} expected), so the model seems to have seen the test trips. "
-        "Check what its features and its fit can read"
-    )
-    return Finding(Verdict.FAIL, sentence, ratio, minimum)
 
 
 def fit_time_within_budget(record: ModelRecord, trips: int) -> Finding:

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from ml_assets.evaluation.leakage import check_leakage
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.model_checks import (
     MIN_FIT_CPU_SECONDS,
     better_than_baselines,
-    check_leakage,
     fit_time_within_budget,
     predictions_digest,
     predictions_in_range,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_assets.evaluation.memorization import FEW_TRIPS, check_memorization, perturb_requests
+from ml_assets.evaluation.leakage import FEW_TRIPS, check_memorization, perturb_requests
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.quality.finding import Verdict
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
