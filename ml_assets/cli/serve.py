@@ -31,9 +31,6 @@ def serve(host: str, port: int) -> None:
     clients must send it as `Authorization: Bearer`; without it only local clients are served.
     """
     settings = read_settings()
-    # By default XGBoost's threads wait for each other by spinning: on a busy machine a request took
-    # 58 ms, and 7 ms with passive waiting. Read once, when the library is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     token = read_api_token(os.environ)
     listening = _listen(host, port)
     bound, bound_port = listening.getsockname()[:2]
