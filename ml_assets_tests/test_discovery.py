@@ -43,8 +43,9 @@ def asset_names():
     return {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
 
 
-def test_dagster_finds_the_project_by_workspace_yaml(called):
-    done = called("dagster", "definitions", "validate")
+@pytest.mark.parametrize("found_by", [[], ["-m", "ml_assets.definitions"]])
+def test_dagster_finds_the_project_by_workspace_yaml_and_by_its_module(called, found_by):
+    done = called("dagster", "definitions", "validate", *found_by)
     output = done.stdout + done.stderr
     assert "Validation successful for code location ml_assets" in output
 

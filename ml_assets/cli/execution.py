@@ -185,6 +185,7 @@ class Execution:
                         "loggers": {"console": {"config": {"log_level": level}}},
                     },
                     asset_selection=keys,
+                    # The executor sets the process again; here it covers the time before.
                     tags={**job.run_tags, **_by_command(), **process_tags(run_id), **(tags or {})},
                 )
                 # With the job's own executor, which execute_in_process would replace.

@@ -21,6 +21,8 @@ from ml_assets.trips.month import Month
 
 _SHOWN_FIGURES = ("test_rmse", "best_test_rmse", "window", "reason")
 _MEGABYTE = 1_000_000
+_TRANSFERRING, _TESTING = "raw_trips", "backtest"
+"""The steps whose events do not name them."""
 _SIGNS = {
     DagsterEventType.STEP_SUCCESS: "[green]✓[/green]",
     DagsterEventType.STEP_FAILURE: "[red]✗[/red]",
@@ -49,7 +51,10 @@ class TuningProgress:
 
 
 class StepProgress(ExitStack):
-    """Shows the events of a run until it is closed; writes nothing to standard output."""
+    """Shows the events of a run; writes nothing to standard output.
+
+    Drawing starts at once: use it in a ``with`` statement.
+    """
 
     def __init__(
         self, console: Console, steps: int, trials: Mapping[str, int] | None = None
@@ -81,14 +86,14 @@ class StepProgress(ExitStack):
                     # Dagster may deliver the start event of the step later.
                     self._show_running(asset, self._tuning[asset].describe())
                 case MonthsTested(done, total):
-                    self._show_running("backtest", f"{done} of {total} months tested")
+                    self._show_running(_TESTING, f"{done} of {total} months tested")
 
     def _transfer(self, month: Month, done: int, total: int | None) -> None:
         if total:
-            self._show_running("raw_trips", str(month))
+            self._show_running(_TRANSFERRING, str(month))
             self._screen.transfer(month, done, total)
         else:
-            self._show_running("raw_trips", f"{month}: {done / _MEGABYTE:.1f} MB")
+            self._show_running(_TRANSFERRING, f"{month}: {done / _MEGABYTE:.1f} MB")
 
     def _show_running(self, step: str, detail: str) -> None:
         """Show a step as running, next to the one that runs beside it."""

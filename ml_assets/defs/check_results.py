@@ -17,6 +17,7 @@ class MonthFinding:
     """The finding of a rule on one month.
 
     Attributes:
+        month: As ``YYYY-MM``.
         of_this_run: Whether the current run materialized the month.
         settled: Whether later months show that the change was lasting, not an outlier.
     """
@@ -72,6 +73,7 @@ def monthly_result(
     A warning is reported by the run that materializes the month, until later months settle it.
 
     Args:
+        findings: Findings on all months, in order.
         unpublished: Months of the run that the source has not published; not a failure.
     """
     reported = [entry for entry in findings if _is_reported(entry)]

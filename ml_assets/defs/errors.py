@@ -31,6 +31,7 @@ class MonthFailures:
     """Collects the failures and the metadata of the months of a step.
 
     Args:
+        months: The months of the step, in order.
         done: Participle for messages, such as ``ingested`` or ``stored``.
         log: Logger of each failure; errors from outside this project with their traceback.
     """

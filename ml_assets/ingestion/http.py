@@ -410,8 +410,8 @@ def _total_bytes(response: requests.Response) -> int | None:
 def _retry_after_seconds(headers: Mapping[str, str]) -> float:
     try:
         return urllib3.Retry().parse_retry_after(headers.get("Retry-After", ""))
-    except urllib3.exceptions.InvalidHeader:
-        return 0.0
+    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
+        return 0.0  # a word, a year that no calendar has, a number of thousands of digits
 
 
 def _root_cause(error: BaseException) -> BaseException:

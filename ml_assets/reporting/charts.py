@@ -202,7 +202,7 @@ def rejected_by_reason(
     *,
     synthetic: bool = False,
 ) -> bytes:
-    """Draw the rejected rows by reason, with their share of all published rows."""
+    """Draw the rejected rows by reason, with their share of the ``published`` rows in the files."""
     ordered = sorted(rejected.items(), key=lambda item: item[1])
     total = sum(rejected.values())
     share = total / published if published else 0.0

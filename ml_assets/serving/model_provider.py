@@ -42,6 +42,8 @@ _END_SECONDS = 3.0
 class SupervisedSidecar:
     """Keeps a sidecar process running.
 
+    It exits when its standard input is closed, which happens however the server ends.
+
     Attributes:
         process: Current process, or the last one; None before the first start.
     """

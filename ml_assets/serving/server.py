@@ -1,6 +1,7 @@
 """The server process: uvicorn on a socket, until a signal ends it.
 
-``python -m ml_assets.serving.server DESCRIPTOR HOME`` serves one bundle to the parent process.
+``python -m ml_assets.serving.server DESCRIPTOR HOME`` serves one bundle to the parent process. It
+must import neither MLflow nor what trains, so that it is up in half a second.
 """
 
 import asyncio
@@ -114,6 +115,7 @@ def serve_to_parent(descriptor: int, home: Path) -> None:
     """Serve on a socket opened by the parent, until the parent ends or closes the pipe.
 
     Args:
+        descriptor: File descriptor of the listening socket.
         home: Folder with the handover of the one bundle, and for the request log.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()

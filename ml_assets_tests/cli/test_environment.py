@@ -95,6 +95,12 @@ def test_a_backtest_of_many_months_is_printed_in_tables_of_80_columns():
     assert max(map(len, tables)) <= 80
 
 
+def test_the_installed_command_runs():
+    command = Path(sys.executable).parent / "ml-assets"
+    done = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
+    assert "ml-assets [OPTIONS] COMMAND" in done.stdout
+
+
 def test_the_help_loads_no_model_library():
     heavy = "{'mlflow', 'sklearn', 'xgboost', 'optuna', 'matplotlib'}"
     code = (

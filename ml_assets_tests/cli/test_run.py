@@ -96,7 +96,9 @@ def test_progress_is_a_line_a_step_without_the_libraries_own_logs(finished):
 def test_its_runs_are_executed_as_those_of_the_ui(finished):
     environment, _, _ = finished
     with dg.DagsterInstance.from_config(f"{environment['ML_ASSETS_HOME']}/dagster") as instance:
-        for run in instance.get_runs():
+        found = instance.get_runs()
+        assert len(found) == 2
+        for run in found:
             events = [entry.dagster_event for entry in instance.all_logs(run.run_id)]
             messages = [event.message for event in events if event is not None]
             assert any("Started because: manually: ml-assets run" in str(m) for m in messages)

@@ -64,7 +64,7 @@ def test_its_champion_predicts_a_request(on_real_months):
     assert 35 < far <= 60
 
 
-def test_a_thousand_real_trips_get_the_same_predictions_through_every_channel(on_real_months):
+def test_real_trips_get_the_same_predictions_through_every_channel(on_real_months):
     import mlflow
 
     settings = on_real_months.settings

@@ -12,7 +12,7 @@ from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.registry import CHAMPION, PREVIOUS, register
 from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.graph.tracking_server import running_server
-from ml_assets_tests.project import open_project, settings_for
+from ml_assets_tests.project import evaluations, open_project, settings_for
 
 NAME = "taxi-trip-duration"
 MAX_SECONDS = 60
@@ -79,7 +79,9 @@ def test_the_old_champion_serves_until_the_next_run(project, server, monkeypatch
     assert serving() == old
     assert len(load_pipeline(f"models:/{NAME}@{CHAMPION}").named_steps) > 1
 
-    assert project.run("train_models", selection=["champion_model"]).success
+    run = project.run("retrain", selection=["champion_model"], service=True)
+    assert run.success
+    assert evaluations(run)["champion_model.serving_parity"].passed
     assert serving() == broken_off.challenger_version
     assert serving(PREVIOUS) == old
     made = log.all()[-1]

@@ -55,6 +55,16 @@ def test_a_transient_failure_is_retried(server: TripServer, source: HttpSource, 
     assert len(server.received) == 3
 
 
+@pytest.mark.parametrize(
+    "header", ["soon", "Mon, 01 Jan 99999 00:00:00 GMT", "9" * 5000, "-1"], ids=lambda h: h[:12]
+)
+def test_an_unusable_retry_after_is_ignored(
+    server: TripServer, source: HttpSource, header: str
+) -> None:
+    server.misbehave["HEAD", FILE] = [status(503, Retry_After=header)]
+    assert list(source.published([JANUARY])) == [JANUARY]
+
+
 def test_retry_after_is_obeyed_up_to_the_limit(server: TripServer, source: HttpSource) -> None:
     server.misbehave["HEAD", FILE] = [status(503, Retry_After="3600")]
     started = time.monotonic()

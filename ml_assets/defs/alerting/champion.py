@@ -255,6 +255,10 @@ def unresolved_degradation(
 ) -> Degradation | None:
     """Return the degradation that would trigger retraining, had it not been trained on already.
 
+    Args:
+        measured: Newest measurement of the champion.
+        decisions: Every decision, oldest first.
+
     Returns:
         None when it is within its limits, when another version is champion, or when a training on
         the months' current content has not happened yet.

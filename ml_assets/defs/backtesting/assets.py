@@ -206,7 +206,7 @@ backtest_check = record_check(
 )
 
 
-NAME = "backtest_until_complete"
+BACKTEST_SENSOR = "backtest_until_complete"
 BACKTEST_JOB = "run_backtest"
 PAUSE = timedelta(seconds=90)
 """Time between two runs: every other sensor ticks at least twice meanwhile, and its requests go
@@ -220,7 +220,7 @@ def backtest_sensor(now: Clock = utc_now) -> dg.SensorDefinition:
     """Build the sensor that runs the backtest until no month is left."""
 
     @dg.sensor(
-        name=NAME,
+        name=BACKTEST_SENSOR,
         job_name=BACKTEST_JOB,
         minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -6,7 +6,7 @@ the record's status says so and the run succeeds.
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -34,10 +34,6 @@ from ml_assets.storage.record_store import Record, UnreadableRecord
 from ml_assets.training.training_set import rejected_months
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
-
-if TYPE_CHECKING:
-    pass
-
 
 MonitoringRecord = TypeVar("MonitoringRecord", DriftRecord, PerformanceRecord)
 
@@ -70,7 +66,7 @@ MONITORING_SENSOR = "monitoring_automation"
 
 
 def monitoring_sensor() -> dg.AutomationConditionSensorDefinition:
-    """Build the sensor that evaluates the conditions of ``this module``."""
+    """Build the sensor that evaluates :func:`on_months_or_champion_changed`."""
     return dg.AutomationConditionSensorDefinition(
         name=MONITORING_SENSOR,
         target=dg.AssetSelection.groups(MONITORING),

@@ -25,7 +25,7 @@ from ml_assets.storage.leftovers import process_folder
 from ml_assets.training.cores import available_cores
 
 
-class RecordedInProcessExecutor(InProcessExecutor):
+class TaggedInProcessExecutor(InProcessExecutor):
     """Dagster's in-process executor, with the run's process recorded and steps side by side."""
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
@@ -105,11 +105,11 @@ def log_reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     config_schema=dg.in_process_executor.config_schema.as_field(),
 )
 def tagged_in_process_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
-    """Execute all steps in the run's own process and record that process in the run's tags.
+    """Execute all steps in the run's own process, some side by side, and tag the run with it.
 
     Dagster's launcher for one machine monitors the processes that it starts only as long as their
     code server lives; ``fail_orphaned_runs`` uses these tags and the heartbeat instead.
     """
     create: Any = dg.in_process_executor.executor_creation_fn
     inner = create(init_context)
-    return RecordedInProcessExecutor(inner.retries, inner.step_dependency_config)
+    return TaggedInProcessExecutor(inner.retries, inner.step_dependency_config)

@@ -9,7 +9,7 @@ import polars as pl
 
 from ml_assets.defs.errors import MonthFailures
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.storage.trip_store import Lineage
+from ml_assets.storage.trip_store import Lineage, TripStore
 from ml_assets.trips.month import Month
 
 
@@ -31,6 +31,7 @@ class MonthlyTable:
     """Output of an asset: months that are computed and stored one at a time.
 
     Attributes:
+        months: The months, in order.
         make: Computes a month; an exception fails that month only.
         add_metadata: The asset context's ``add_asset_metadata``.
     """
@@ -40,8 +41,24 @@ class MonthlyTable:
     add_metadata: Callable[..., None]
 
 
+class StoredMonths(Mapping[Month, pl.DataFrame]):
+    """Input of an asset: the stored months, each read on access."""
+
+    def __init__(self, store: TripStore, table: str, months: list[Month]) -> None:
+        self._store, self._table, self._months = store, table, months
+
+    def __getitem__(self, month: Month) -> pl.DataFrame:
+        return self._store.read_table(self._table, month)
+
+    def __iter__(self) -> Iterator[Month]:
+        return iter(self._months)
+
+    def __len__(self) -> int:
+        return len(self._months)
+
+
 class MonthlyTableIOManager(dg.ConfigurableIOManager):
-    """Stores each month of a :class:`MonthlyTable` atomically.
+    """Stores each month of a :class:`MonthlyTable` atomically and reads them back lazily.
 
     The table's contract (``ml_assets.trips.schema``) is enforced on write and on read. A partition
     is idempotent: the same input gives the same rows, in place of the old ones.
@@ -88,8 +105,8 @@ class MonthlyTableIOManager(dg.ConfigurableIOManager):
             context.log.info(f"{table} {lineage.month}: {frame.height:,} rows, {size:,} bytes")
         return made.describe()
 
-    def load_input(self, context: dg.InputContext) -> dict[Month, pl.DataFrame]:
-        """Read the requested partitions that are stored."""
+    def load_input(self, context: dg.InputContext) -> StoredMonths:
+        """Return the requested partitions that are stored, without reading them."""
         store, table = self.store.tables(), context.asset_key.path[-1]
         wanted = {Month.parse(key) for key in context.asset_partition_keys}
-        return {m: store.read_table(table, m) for m in store.months(table) if m in wanted}
+        return StoredMonths(store, table, [m for m in store.months(table) if m in wanted])

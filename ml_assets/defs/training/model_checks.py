@@ -28,7 +28,7 @@ SPECS = {
     "interval_coverage": "The intervals cover their nominal share of test trips, within 3 points.",
 }
 NOT_REQUIRED_OF_THE_BEST = ("fit_time_within_budget", "interval_coverage")
-_LAST = {"dagster/priority": "-1"}
+_LOW_PRIORITY = {"dagster/priority": "-1"}
 """Nothing waits for these checks: the steps that run in threads start first."""
 
 _LEADERBOARD = dg.AssetKey("model_leaderboard")
@@ -55,7 +55,7 @@ _BEST_SPEC = dg.AssetCheckSpec(
 
 
 @dg.multi_asset_check(
-    name="model_checks", specs=[*_MODEL_SPECS, _BEST_SPEC], can_subset=True, op_tags=_LAST
+    name="model_checks", specs=[*_MODEL_SPECS, _BEST_SPEC], can_subset=True, op_tags=_LOW_PRIORITY
 )
 def model_checks(
     context: dg.AssetCheckExecutionContext,

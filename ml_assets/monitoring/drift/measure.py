@@ -103,7 +103,8 @@ class Reference:
         self.months: list[Month] = []
         self.checksums: list[str] = []
         self.trips = 0
-        for month in map(Month.parse, champion.training_months):
+        stored = {str(month): month for month in store.months(TABLE)}
+        for month in (stored[text] for text in champion.training_months if text in stored):
             try:
                 lineage, rows = store.lineage(TABLE, month)
             except MonthNotFound:

@@ -99,6 +99,10 @@ class RequestLog:
         """Start the thread.
 
         Args:
+            capacity: Maximum number of queued predictions.
+            max_days: Files of older days are removed.
+            max_bytes: Size of all files above which the oldest are removed.
+            part_bytes: Size at which a new file is started.
             writer: Name of this process in its file names; by default a unique name.
         """
         self.folder = folder
