@@ -171,7 +171,10 @@ def test_a_replaced_database_is_read(service, home):
 
 @pytest.fixture(scope="module")
 def restarted(made, running, tmp_path_factory):
-    """A service with the bundles of the first one, whose registry does not respond."""
+    """A service with the bundles of the first one, whose registry does not respond.
+
+    The last test that uses it kills it.
+    """
     made.promote("1")
     wait_until(lambda: running.version() == "1", NOTICED, running)
     folder = tmp_path_factory.mktemp("restarted")
