@@ -97,15 +97,18 @@ def check_again(project) -> dg.AssetCheckEvaluation:
 
 
 def running(word: str) -> list[int]:
-    """Processes that have a word in their command."""
+    """Processes that have a word in their command, and were started here or by nobody alive.
+
+    Other workers start the same commands.
+    """
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes().split(b"\0")
-            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
         except OSError:
             continue
-        if word.encode() in command and state != "Z":
+        if word.encode() in command and state != "Z" and int(parent) in (os.getpid(), 1):
             found.append(int(folder.name))
     return found
 
