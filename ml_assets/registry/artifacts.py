@@ -11,6 +11,7 @@ import functools
 import hashlib
 import io
 import tempfile
+import threading
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +39,9 @@ from ml_assets.registry.mlflow_runs import TrackedRun
 WHEEL_FOLDER = "wheels"
 """Folder of a logged model for this package; MLflow's own models with wheels use the same name."""
 
+_one_at_a_time = threading.Lock()
+"""Held while MLflow logs a model: it changes state of the process, and steps run side by side."""
+
 
 def log_pipeline(
     run: TrackedRun, pipeline: Pipeline, example: pd.DataFrame, name: str = "pipeline"
@@ -51,17 +55,18 @@ def log_pipeline(
     """
     requests = _as_clients_send(example)
     types = trusted_types(pipeline)
-    logged = mlflow.sklearn.log_model(
-        pipeline,
-        name=name,
-        signature=request_signature(),
-        input_example=requests,
-        serialization_format="skops",
-        skops_trusted_types=types,
-        pip_requirements=[*_requirements(types), f"{WHEEL_FOLDER}/{wheel_name()}"],
-        metadata=_features(pipeline),
-        run_id=run.run_id,
-    )
+    with _one_at_a_time:
+        logged = mlflow.sklearn.log_model(
+            pipeline,
+            name=name,
+            signature=request_signature(),
+            input_example=requests,
+            serialization_format="skops",
+            skops_trusted_types=types,
+            pip_requirements=[*_requirements(types), f"{WHEEL_FOLDER}/{wheel_name()}"],
+            metadata=_features(pipeline),
+            run_id=run.run_id,
+        )
     with tempfile.TemporaryDirectory() as folder:
         write_wheel(Path(folder))
         run.client.log_model_artifacts(logged.model_id, folder, WHEEL_FOLDER)

@@ -144,3 +144,11 @@ def test_a_model_whose_run_was_purged_from_mlflow_keeps_no_other_from_being_clos
     with instance_in(tmp_path / "instance") as instance:
         tracking.close_orphaned(client, instance)
     assert models(tmp_path) in ([], ["FAILED"])
+
+
+def test_logging_a_model_does_not_replace_what_another_thread_reads_its_environment_with():
+    from mlflow.utils.model_utils import env_var_tracker
+
+    methods = os._Environ.get, os._Environ.__getitem__
+    with env_var_tracker():
+        assert (os._Environ.get, os._Environ.__getitem__) == methods
