@@ -18,8 +18,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)
 
-# MLflow notes which variables a model reads by replacing the methods of os.environ while it validates
-# the model. Steps run side by side, and what another one read meanwhile made the logging fail.
+# MLflow notes which variables a model reads: it replaces the methods of os.environ meanwhile. Steps
+# run side by side, and what another one read made the logging fail.
 os.environ["MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING"] = "false"
 
 _ARTIFACT_SCHEMES = {"s3", "gs", "wasbs", "abfss", "hdfs", "ftp", "sftp"}
