@@ -34,7 +34,6 @@ from ml_assets.backtesting.records import (
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import ModelRecord
-from ml_assets.pipeline.bounded_regressor import BoundedRegressor
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.baselines import BASELINES
 from ml_assets.training.cores import thread_count
@@ -225,8 +224,8 @@ def _predictions(
         encoded = encode_trips(family_named(next(iter(group.values())).family), train, test)
         for digest, model in group.items():
             parameters = model.parameters_for(fold.test)
-            make = family_named(model.family).make_estimator
-            regressor = BoundedRegressor(make(parameters, seed, thread_count(-1)))
+            family = family_named(model.family)
+            regressor = family.make_model(encoded.steps[-1], parameters, seed, thread_count(-1))
             try:
                 regressor.fit(encoded.train, encoded.train_minutes)
             except (ValueError, TypeError) as error:

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.metrics import root_mean_squared_error
-from ml_assets.pipeline.encoders import TripIndicators, group_of
+from ml_assets.pipeline.encoders import DISTANCE_STATED, TripIndicators, group_of
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
@@ -88,7 +88,7 @@ def _groups(encoder: Any, columns: int) -> list[str]:
     names_of = getattr(encoder, "get_feature_names_out", None)
     if names_of is None:
         return [f"column_{at}" for at in range(columns)]
-    return [group_of(str(name)) for name in names_of()]
+    return [group_of(str(name)) for name in names_of()[:columns]]
 
 
 def _sizes(encoder: Any, estimator: Any) -> npt.NDArray[np.float64] | None:
@@ -97,7 +97,9 @@ def _sizes(encoder: Any, estimator: Any) -> npt.NDArray[np.float64] | None:
         return np.asarray(estimator.feature_importances_, dtype=np.float64)
     if hasattr(estimator, "coef_"):
         coefficients = np.abs(np.ravel(estimator.coef_)).astype(np.float64)
-        spread = encoder.spread_ if isinstance(encoder, TripIndicators) else 1.0
+        spread = (
+            encoder.spread_[: len(coefficients)] if isinstance(encoder, TripIndicators) else 1.0
+        )
         return np.asarray(coefficients * spread, dtype=np.float64)
     return None
 
@@ -112,6 +114,7 @@ def _permutation_importance(
     encoded = pipeline[:-1].transform(trips[list(REQUEST_COLUMNS)])
     names = np.array(_groups(pipeline[-2], encoded.shape[1]))
     groups = {name: names == name for name in dict.fromkeys(names.tolist())}
+    groups.pop(DISTANCE_STATED, None)  # it selects the estimator
     model.predict(encoded[:1])  # the first prediction of some libraries starts their threads
     while True:
         started = time.perf_counter()

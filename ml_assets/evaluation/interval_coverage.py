@@ -8,7 +8,8 @@ import pandas as pd
 
 from ml_assets.evaluation.metrics import Mask, pair_codes, slice_masks
 from ml_assets.evaluation.records import IntervalRecord, IntervalSlice
-from ml_assets.pipeline.conformal_intervals import Minutes, get_intervals
+from ml_assets.pipeline.conformal_intervals import Minutes, get_intervals, interval_bounds
+from ml_assets.pipeline.features import states_distance
 from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.target import TARGET
 
@@ -41,9 +42,11 @@ def measure_intervals(
             are omitted.
     """
     intervals = get_intervals(pipeline)
-    if intervals is None:
+    stated = states_distance(test["trip_distance"])
+    bounds = interval_bounds(pipeline, predicted, stated)
+    if intervals is None or bounds is None:
         return None
-    lower, upper = intervals.bounds(predicted)
+    lower, upper = bounds
     actual = test[TARGET.name].to_numpy()
     covered: Mask = (lower <= actual) & (actual <= upper)
     width: Minutes = upper - lower

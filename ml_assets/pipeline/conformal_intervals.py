@@ -123,15 +123,55 @@ def get_intervals(pipeline: Any) -> PredictionIntervals | None:
     return intervals
 
 
-def attach_intervals(pipeline: "Pipeline", intervals: PredictionIntervals | None) -> None:
-    """Store intervals in the last step of a fitted pipeline."""
+def get_usual_intervals(pipeline: Any) -> PredictionIntervals | None:
+    """Return the intervals of predictions without a stated distance; None without any.
+
+    Models registered before these were calibrated apart have none.
+    """
+    intervals: PredictionIntervals | None = getattr(pipeline[-1], "usual_intervals_", None)
+    return intervals
+
+
+def attach_intervals(
+    pipeline: "Pipeline",
+    intervals: PredictionIntervals | None,
+    usual: PredictionIntervals | None = None,
+) -> None:
+    """Store intervals in the last step of a fitted pipeline.
+
+    Args:
+        intervals: Those of predictions with a stated distance.
+        usual: Those of predictions without one; None means the same intervals.
+    """
     pipeline[-1].intervals_ = intervals
+    pipeline[-1].usual_intervals_ = usual
 
 
-def interval_bounds(pipeline: Any, minutes: npt.ArrayLike) -> tuple[Minutes, Minutes] | None:
-    """Compute the bounds of a pipeline's predictions, minutes; None for one without intervals."""
-    intervals = get_intervals(pipeline)
-    return None if intervals is None else intervals.bounds(minutes)
+def copy_intervals(source: Any, pipeline: "Pipeline") -> None:
+    """Store the intervals of another pipeline in a fitted pipeline."""
+    attach_intervals(pipeline, get_intervals(source), get_usual_intervals(source))
+
+
+def interval_bounds(
+    pipeline: Any, minutes: npt.ArrayLike, stated: npt.NDArray[np.bool_] | None = None
+) -> tuple[Minutes, Minutes] | None:
+    """Compute the bounds of a pipeline's predictions, minutes; None for one without intervals.
+
+    Args:
+        minutes: Predicted minutes, shape (n,).
+        stated: Whether the distance of each request was stated, see
+            ``pipeline.features.states_distance``; None means all.
+    """
+    intervals, usual = get_intervals(pipeline), get_usual_intervals(pipeline)
+    if intervals is None:
+        return None
+    if usual is None or stated is None or stated.all():
+        return intervals.bounds(minutes)
+    if not stated.any():
+        return usual.bounds(minutes)
+    pairs = zip(intervals.bounds(minutes), usual.bounds(minutes), strict=True)
+    lower, upper = (np.where(stated, of_stated, of_usual) for of_stated, of_usual in pairs)
+    return lower, upper
 
 
 def _checked(predicted: npt.ArrayLike, actual: npt.ArrayLike) -> tuple[Minutes, Minutes]:

@@ -1,8 +1,8 @@
 """Encoders of requests, dense from past trips or sparse indicators, and the pipeline with one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.bounded_regressor import BoundedRegressor
 from ml_assets.pipeline.features import FEATURES, LOG_MILES, RequestFeatures
-from ml_assets.pipeline.trip_tables import ENCODINGS, Groups, TripTables, fit_trip_tables
+from ml_assets.pipeline.trip_tables import ENCODINGS, HOURS, Groups, TripTables, fit_trip_tables
 from ml_assets.pipeline.versioned_features import (
     Feature,
     FeatureRegistry,
@@ -24,13 +24,17 @@ from ml_assets.pipeline.versioned_features import (
 )
 from ml_assets.pipeline.zone_map import ZoneMap, fit_zone_map
 
+DISTANCE_STATED = "distance_stated"
+"""Name of the last column of the encoders: 1 where a distance is stated and else 0."""
+
 
 class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Append encodings learned from past trips of the same zones and hours (target encoding).
 
     Input: the matrix of :class:`RequestFeatures`, (n, features). Output: float32,
-    (n, features - 1 + encodings), without NaN: the stated log miles are replaced by their filled
-    form.
+    (n, features + encodings), without NaN: the stated log miles are replaced by their filled form.
+    The columns that depend on the stated distance come last; the very last one is 1 where a
+    distance is stated and else 0.
 
     ``fit`` learns from all rows, to encode other requests. ``fit_transform`` encodes the fitted
     rows out of fold, each by the rows of the other folds, so that its own duration does not leak
@@ -45,6 +49,8 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         features_: Names of the columns that it was fitted on.
         encodings_: The encodings that it was fitted with.
+        order_: Position of each output column among the features, the encodings and the last one;
+            missing in old models, which have no columns for a stated distance.
     """
 
     def __init__(
@@ -57,6 +63,11 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.features = features
         self.encodings = encodings
 
+    @property
+    def distance_columns(self) -> int:
+        """Number of last columns that depend on the stated distance."""
+        return int(self._of_distance().sum()) + 1
+
     def fit(self, features: Matrix, target: npt.ArrayLike) -> Self:
         """Learn the tables from features (n, m) and minutes (n,)."""
         named = self._fix_columns(features)
@@ -67,7 +78,7 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, features: Matrix) -> npt.NDArray[np.float32]:
         """Encode requests other than the fitted rows."""
         named = NamedColumns(features, self.features_)
-        return _append(named, self.tables_.encode(named, self.encodings_))
+        return self._columns(named, self.tables_.encode(named, self.encodings_))
 
     def fit_transform(  # type: ignore[override]
         self, features: Matrix, target: npt.ArrayLike
@@ -90,10 +101,11 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(
                     f"all {len(features)} training rows are the same request: train on more trips"
                 )
-            tables = fit_trip_tables(named.rows(~inside), minutes[~inside], zone_map)
+            others = named.rows(~inside)
+            tables = fit_trip_tables(others, minutes[~inside], _miles_of(others, zone_map))
             encoded[inside] = tables.encode(named.rows(inside), self.encodings_)
         self.tables_ = fit_trip_tables(named, minutes, zone_map)
-        return _append(named, encoded)
+        return self._columns(named, encoded)
 
     def require_definitions(self) -> None:
         """Raise ``UnknownFeature`` if this code lacks an encoding that it was fitted with."""
@@ -106,22 +118,42 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names of the output columns."""
         kept = [name for name in self.features_ if name != LOG_MILES]
-        return np.asarray([*kept, *self.encodings_], dtype=object)
+        names = np.asarray([*kept, *self.encodings_, DISTANCE_STATED], dtype=object)
+        order = getattr(self, "order_", None)
+        return names[:-1] if order is None else names[order]
 
     def _fix_columns(self, features: Matrix) -> NamedColumns:
         self.features_: list[str] = _names(self.features)
-        chosen = ENCODINGS.current if self.encodings is None else self.encodings
-        self.encodings_: dict[str, int] = dict(chosen)
+        self.encodings_: dict[str, int] = dict(self._chosen())
+        of_distance = np.append(self._of_distance(), True)
+        self.order_: npt.NDArray[np.int64] = np.argsort(of_distance, kind="stable")
         return NamedColumns(features, self.features_)
+
+    def _chosen(self) -> Versions:
+        return ENCODINGS.current if self.encodings is None else self.encodings
+
+    def _of_distance(self) -> npt.NDArray[np.bool_]:
+        """Whether each feature but the log miles, then each encoding, depends on the distance."""
+        kept = [name for name in _names(self.features) if name != LOG_MILES]
+        known = {feature.name for feature in FEATURES if feature.of_distance}
+        of_features = np.array([name in known for name in kept], dtype=bool)
+        return np.concatenate([of_features, ENCODINGS.of_distance(self._chosen())])
+
+    def _columns(self, features: NamedColumns, encoded: Matrix) -> npt.NDArray[np.float32]:
+        """Return the features, without the one that may be NaN, and the encodings in order."""
+        parts = [features.without(LOG_MILES), encoded]
+        order = getattr(self, "order_", None)
+        if order is None:
+            return np.hstack(parts).astype(np.float32)
+        stated = ~np.isnan(features[LOG_MILES])
+        columns: npt.NDArray[np.float32] = np.hstack([*parts, stated[:, None]])[:, order].astype(
+            np.float32
+        )
+        return columns
 
 
 def _names(features: Sequence[str] | None) -> list[str]:
     return list(FEATURES.current if features is None else features)
-
-
-def _append(features: NamedColumns, encoded: Matrix) -> npt.NDArray[np.float32]:
-    """Append the encodings to the features, without the one that may be NaN."""
-    return np.hstack([features.without(LOG_MILES), encoded]).astype(np.float32)
 
 
 def content_folds(features: Matrix, folds: int) -> npt.NDArray[np.int64]:
@@ -152,7 +184,9 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Input: the matrix of :class:`RequestFeatures`, (n, features). Output: CSR float64 with 32-bit
     indices (liblinear and Lasso's coordinate descent reject 64-bit ones), (n, learned columns).
     All columns lie between 0 and about 1, so that a penalty applies equally; a value not seen in
-    fitting has no column and adds nothing.
+    fitting has no column and adds nothing. The columns that depend on the stated distance come
+    last, each group with a column for every code; the very last one is 1 where a distance is
+    stated and else 0.
 
     Args:
         least_rows: Minimum training rows with a value for a column of its own.
@@ -163,7 +197,9 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         features_: Names of the columns that it was fitted on.
         indicators_: The groups of indicators that it was fitted with.
-        numbers_: The numbers that it was fitted with; they are the first columns.
+        numbers_: The numbers that it was fitted with.
+        number_at_: Column of each number; missing in old models, where they come first and no
+            column depends on the stated distance alone.
         column_of_: For each group of indicators, the column of each code, -1 without one; the last
             entry is for all higher codes.
         zone_map_: Expected distance of each pair, for requests without a distance.
@@ -182,27 +218,45 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.indicators = indicators
         self.numbers = numbers
 
+    @property
+    def distance_columns(self) -> int:
+        """Number of last columns that depend on the stated distance."""
+        numbers, groups = self._chosen()
+        codes = [group.codes for group in INDICATORS.select(groups) if group.of_distance]
+        return int(NUMBERS.of_distance(numbers).sum()) + sum(codes) + 1
+
     def fit(self, features: Matrix, target: Any = None) -> Self:
         """Learn the frequent values and the expected distance of each pair from (n, m)."""
         self.features_: list[str] = _names(self.features)
-        chosen = INDICATORS.current if self.indicators is None else self.indicators
-        self.indicators_: dict[str, int] = dict(chosen)
-        self.numbers_: dict[str, int] = dict(
-            NUMBERS.current if self.numbers is None else self.numbers
-        )
+        numbers, indicators = self._chosen()
+        self.indicators_: dict[str, int] = dict(indicators)
+        self.numbers_: dict[str, int] = dict(numbers)
         named = NamedColumns(features, self.features_)
         self.zone_map_: ZoneMap = _zone_map(named)
-        start = len(self.numbers_)
+        of_distance = NUMBERS.of_distance(self.numbers_)
+        start = int(np.count_nonzero(~of_distance))
+        groups = INDICATORS.select(self.indicators_)
         self.column_of_: list[npt.NDArray[np.int32]] = []
-        for codes in self._codes(GroupedRequests(named, self.zone_map_)):
+        for group, codes in zip(
+            groups, self._codes(GroupedRequests(named, self.zone_map_)), strict=True
+        ):
             # The additional last entry stands for all codes not seen in fitting.
             frequent = np.append(np.bincount(codes), 0) >= self.least_rows
             frequent[-1] = False
             column_of = np.full(len(frequent), -1, dtype=np.int32)
-            column_of[frequent] = start + np.arange(frequent.sum(), dtype=np.int32)
-            start += int(frequent.sum())
+            if not group.of_distance:
+                column_of[frequent] = start + np.arange(frequent.sum(), dtype=np.int32)
+                start += int(frequent.sum())
             self.column_of_.append(column_of)
-        self.columns_ = start
+        self.number_at_: npt.NDArray[np.int32] = np.cumsum(~of_distance, dtype=np.int32) - 1
+        self.number_at_[of_distance] = start + np.arange(of_distance.sum(), dtype=np.int32)
+        start += int(of_distance.sum())
+        for at, group in enumerate(groups):
+            if group.of_distance:
+                every = start + np.arange(group.codes, dtype=np.int32)
+                self.column_of_[at] = np.append(every, np.int32(-1))
+                start += group.codes
+        self.columns_ = start + 1
         self.spread_: Matrix = _spread(self.transform(features))
         return self
 
@@ -215,9 +269,16 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             column_of[np.minimum(codes, len(column_of) - 1)]
             for codes, column_of in zip(self._codes(requests), self.column_of_, strict=True)
         ]
+        number_at = getattr(self, "number_at_", None)
+        if number_at is None:
+            number_at = np.arange(numbers.shape[1])
+        else:
+            stated = ~np.isnan(named[LOG_MILES])
+            numbers = np.hstack([numbers, stated[:, None]])
+            number_at = np.append(number_at, self.columns_ - 1)
         dense = numbers.shape[1]
         indices = np.empty((len(features), dense + len(columns)), dtype=np.int32)
-        indices[:, :dense] = np.arange(dense)
+        indices[:, :dense] = number_at
         indices[:, dense:] = np.stack(columns, axis=1)
         values = np.ones(indices.shape)
         values[:, :dense] = numbers
@@ -245,10 +306,24 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names of the output columns, ``group=code`` for an indicator."""
-        names = list(self.numbers_)
+        names = np.empty(self.columns_, dtype=object)
+        number_at = getattr(self, "number_at_", None)
+        if number_at is not None:
+            names[-1] = DISTANCE_STATED
+        names[np.arange(len(self.numbers_)) if number_at is None else number_at] = list(
+            self.numbers_
+        )
         for group, column_of in zip(self.indicators_, self.column_of_, strict=True):
-            names.extend(f"{group}={code}" for code in np.flatnonzero(column_of >= 0))
-        return np.asarray(names, dtype=object)
+            codes = np.flatnonzero(column_of >= 0)
+            names[column_of[codes]] = [f"{group}={code}" for code in codes]
+        return names
+
+    def _chosen(self) -> tuple[Versions, Versions]:
+        """Return the numbers and the groups of indicators of a new fit."""
+        return (
+            NUMBERS.current if self.numbers is None else self.numbers,
+            INDICATORS.current if self.indicators is None else self.indicators,
+        )
 
 
 @dataclass(frozen=True)
@@ -272,12 +347,16 @@ class GroupedRequests:
         return miles
 
     @cached_property
+    def usual_miles(self) -> Matrix:
+        """Expected miles of the pair."""
+        miles: Matrix = np.exp(self.zone_map.usual_log_miles[self.groups.pair], dtype=np.float64)
+        return miles
+
+    @cached_property
     def reach(self) -> npt.NDArray[np.int64]:
-        """Band of miles, 0 to 4; 5 where no distance is stated."""
-        log_miles = self.features[LOG_MILES]
-        known = ~np.isnan(log_miles)
-        miles = np.exp(np.where(known, log_miles, 0.0))
-        return np.where(known, np.digitize(miles, (1.0, 2.0, 4.0, 8.0)), 5)
+        """Band of the stated miles, 0 to 4; 5 where no distance is stated."""
+        known = ~np.isnan(self.features[LOG_MILES])
+        return np.where(known, np.digitize(self.miles, _BANDS), len(_BANDS) + 1)
 
     @cached_property
     def band(self) -> npt.NDArray[np.int64]:
@@ -285,6 +364,8 @@ class GroupedRequests:
         hour = self.features["hour"].astype(np.int64)
         return hour // 4 + 6 * self.features["day_off"].astype(np.int64)
 
+
+_BANDS = (1.0, 2.0, 4.0, 8.0)
 
 INDICATORS: FeatureRegistry[GroupedRequests] = FeatureRegistry(
     Feature("pickup_zone", "Zone where the trip begins.", lambda requests: requests.groups.pickup),
@@ -294,7 +375,14 @@ INDICATORS: FeatureRegistry[GroupedRequests] = FeatureRegistry(
     Feature(
         "distance_and_hour",
         "Band of miles, and hour of a working day or a day off.",
-        lambda requests: requests.reach * 48 + requests.groups.hour,
+        lambda requests: requests.reach * HOURS + requests.groups.hour,
+        of_distance=True,
+        codes=(len(_BANDS) + 2) * HOURS,
+    ),
+    Feature(
+        "usual_distance_and_hour",
+        "Band of the expected miles, and hour of a working day or a day off.",
+        lambda requests: np.digitize(requests.usual_miles, _BANDS) * HOURS + requests.groups.hour,
     ),
     Feature(
         "pickup_zone_and_hour",
@@ -320,27 +408,38 @@ _KNOTS = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
 """Knots of the piecewise linear distance, miles; the last segment is unbounded."""
 
 
-def _segment(start: float, end: float) -> Feature[GroupedRequests]:
-    """Make the share of a segment of the distance that a trip covers, above 1 in the last one.
+def _segments() -> Iterator[Feature[GroupedRequests]]:
+    """Make the share of each segment of the distance that a trip covers, above 1 in the last one.
 
     The shares are the same functions as hinges, but with little correlation between columns, so
     that Lasso's coordinate descent converges fast.
     """
-    highest = np.inf if end == _KNOTS[-1] else 1.0
+    for start, end in pairwise(_KNOTS):
+        name = f"miles={start:g}"
+        of_stated = partial(_covered, start, end, lambda requests: requests.miles)
+        of_usual = partial(_covered, start, end, lambda requests: requests.usual_miles)
+        yield Feature(name, "Miles, piecewise linear.", of_stated, of_distance=True)
+        yield Feature(f"usual_{name}", "Expected miles, piecewise linear.", of_usual)
 
-    def covered(requests: GroupedRequests) -> Matrix:
-        share = np.maximum((requests.miles - start) / (end - start), 0.0)
-        return np.minimum(share, highest)
 
-    return Feature(f"miles={start:g}", "Miles, piecewise linear.", covered)
+def _covered(
+    start: float,
+    end: float,
+    miles_of: Callable[[GroupedRequests], Matrix],
+    requests: GroupedRequests,
+) -> Matrix:
+    share = np.maximum((miles_of(requests) - start) / (end - start), 0.0)
+    return share if end == _KNOTS[-1] else np.minimum(share, 1.0)
 
 
 NUMBERS: FeatureRegistry[GroupedRequests] = FeatureRegistry(
-    *(_segment(start, end) for start, end in pairwise(_KNOTS)),
+    *_segments(),
     Feature(
         "no_stated_miles",
         "Whether no plausible distance is stated.",
         lambda requests: np.isnan(requests.features[LOG_MILES]),
+        of_distance=True,
+        retired=True,  # such requests have a regressor of their own
     ),
     Feature(
         "airport_trip",
@@ -370,6 +469,14 @@ def _zone_map(features: NamedColumns) -> ZoneMap:
     return fit_zone_map(groups.pickup, groups.dropoff, features[LOG_MILES])
 
 
+def _miles_of(trips: NamedColumns, zone_map: ZoneMap) -> ZoneMap:
+    """Return the map with the distances that these trips give: a fold's own must not be in them.
+
+    The coordinates stay those of all trips, since those of two maps cannot be compared.
+    """
+    return replace(_zone_map(trips), points=zone_map.points)
+
+
 def current_history() -> TripHistory:
     """Make the encoder for tree models, with the current features: encodings of past trips."""
     return TripHistory(features=list(FEATURES.current), encodings=ENCODINGS.current)
@@ -385,12 +492,12 @@ def current_indicators(min_rows: int) -> TripIndicators:
     )
 
 
-def unfitted_pipeline(encoder: Any, estimator: Any) -> Pipeline:
-    """Make the pipeline of every family: the current features, an encoder, and its estimator."""
+def unfitted_pipeline(encoder: Any, model: BoundedRegressor) -> Pipeline:
+    """Make the pipeline of every family: the current features, an encoder, and its model."""
     return Pipeline(
         [
             ("features", RequestFeatures(FEATURES.current)),
             ("encoder", encoder),
-            ("model", BoundedRegressor(estimator)),
+            ("model", model),
         ]
     )

@@ -86,15 +86,24 @@ class RequestFields:
         return self.minute_of_week % _MINUTES_A_DAY
 
 
+def states_distance(miles: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether each distance, in miles, is one that a model uses; NaN and 0 are not.
+
+    The others count as left out: the model then uses the usual distance of the zone pair.
+    """
+    given = np.asarray(miles, dtype=np.float64)
+    stated: npt.NDArray[np.bool_] = (given >= MIN_MILES) & (given <= MAX_MILES)
+    return stated
+
+
 def _stated_miles(request: RequestFields) -> npt.ArrayLike:
     miles = request.miles
     return np.where((miles >= 0) & (miles <= MAX_MILES), miles, -1.0)
 
 
 def _log_miles(request: RequestFields) -> npt.ArrayLike:
-    miles = request.miles
-    plausible = (miles >= MIN_MILES) & (miles <= MAX_MILES)
-    return np.where(plausible, np.log(np.where(plausible, miles, 1.0)), np.nan)
+    stated = states_distance(request.miles)
+    return np.where(stated, np.log(np.where(stated, request.miles, 1.0)), np.nan)
 
 
 def _airport_trip(request: RequestFields) -> npt.ArrayLike:
@@ -123,8 +132,19 @@ FEATURES: FeatureRegistry[RequestFields] = FeatureRegistry(
         lambda request: request.minute_of_week,
     ),
     Feature("day_off", "Whether the day is a weekend or federal holiday.", _day_off),
-    Feature("stated_miles", "Stated miles, -1 where implausible or missing.", _stated_miles),
-    Feature("log_miles", "Log of the stated miles, NaN where implausible.", _log_miles),
+    Feature(
+        "stated_miles",
+        "Stated miles, -1 where implausible or missing.",
+        _stated_miles,
+        of_distance=True,
+        retired=True,  # log_miles has the same information
+    ),
+    Feature(
+        "log_miles",
+        "Log of the stated miles, NaN where implausible.",
+        _log_miles,
+        of_distance=True,
+    ),
     Feature(
         "passenger_count",
         "Number of passengers, -1 where unknown.",

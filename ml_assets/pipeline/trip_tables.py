@@ -161,6 +161,11 @@ class TableLookup:
         return np.interp(self.filled_log_miles, self.tables.curve_at, self.tables.curve)
 
     @cached_property
+    def log_minutes_of_usual_miles(self) -> Values:
+        """Mean log minutes of trips of the pair's expected distance."""
+        return np.interp(self.usual_log_miles, self.tables.curve_at, self.tables.curve)
+
+    @cached_property
     def pair(self) -> Values:
         """Slowness of the pair."""
         return self.tables.pair[self.groups.pair]
@@ -186,11 +191,10 @@ class TableLookup:
         stated = self.stated_log_miles
         return np.where(np.isnan(stated), 0.0, stated - reference)
 
-    @property
-    def expected_minutes(self) -> Values:
-        """Minutes predicted by the tables alone."""
+    def expected_minutes(self, log_minutes_of_miles: Values) -> Values:
+        """Minutes predicted by the tables alone, for a distance that usually takes as given."""
         hours = (self.pickup_hour + self.dropoff_hour) / 2
-        minutes: Values = np.exp(self.log_minutes_of_miles + self.pair + hours)
+        minutes: Values = np.exp(log_minutes_of_miles + self.pair + hours)
         return minutes
 
 
@@ -223,16 +227,19 @@ ENCODINGS: FeatureRegistry[TableLookup] = FeatureRegistry(
         "filled_log_miles",
         "Log of the stated miles, or of the expected ones where none are stated.",
         lambda found: found.filled_log_miles,
+        of_distance=True,
     ),
     Feature(
         "detour",
         "Difference of the stated log miles to the expected ones.",
         lambda found: found.detour(found.usual_log_miles),
+        of_distance=True,
     ),
     Feature(
         "detour_on_map",
         "Difference of the stated log miles to those on the map.",
         lambda found: found.detour(found.map_log_miles),
+        of_distance=True,
     ),
     *_coordinates("pickup", "Pick-up zone", lambda found: found.pickup_point),
     *_coordinates("dropoff", "Drop-off zone", lambda found: found.dropoff_point),
@@ -241,6 +248,12 @@ ENCODINGS: FeatureRegistry[TableLookup] = FeatureRegistry(
         f"log_{TARGET.unit}_of_miles",
         f"Mean log {TARGET.unit} of trips of this distance.",
         lambda found: found.log_minutes_of_miles,
+        of_distance=True,
+    ),
+    Feature(
+        f"log_{TARGET.unit}_of_usual_miles",
+        f"Mean log {TARGET.unit} of trips of the expected distance of the zone pair.",
+        lambda found: found.log_minutes_of_usual_miles,
     ),
     Feature(
         "slowness_of_pair",
@@ -270,7 +283,13 @@ ENCODINGS: FeatureRegistry[TableLookup] = FeatureRegistry(
     Feature(
         f"expected_{TARGET.unit}",
         f"{TARGET.unit.capitalize()} expected from distance, zone pair and hour alone.",
-        lambda found: found.expected_minutes,
+        lambda found: found.expected_minutes(found.log_minutes_of_miles),
+        of_distance=True,
+    ),
+    Feature(
+        f"expected_{TARGET.unit}_of_usual_miles",
+        f"{TARGET.unit.capitalize()} expected from the zone pair and hour alone.",
+        lambda found: found.expected_minutes(found.log_minutes_of_usual_miles),
     ),
     Feature(
         "log_pair_trips",

@@ -37,6 +37,9 @@ class Feature(Generic[Source]):
         version: Version of the definition. A changed definition is a new entry with the same name
             and the next version; the old entry stays while a registered model uses it.
         retired: Whether new models omit it. Set it on the newest version to remove a feature.
+        of_distance: Whether it depends on the stated distance. Such columns come last, and the
+            estimator for requests without a distance does not see them.
+        codes: Number of codes of an indicator that is ``of_distance``: each has a column.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Feature(Generic[Source]):
     compute: Callable[[Source], npt.ArrayLike]
     version: int = 1
     retired: bool = False
+    of_distance: bool = False
+    codes: int = 1
 
 
 class FeatureRegistry(Generic[Source]):
@@ -89,6 +94,10 @@ class FeatureRegistry(Generic[Source]):
             return [self._defined[key] for key in versions.items()]
         except KeyError:
             raise UnknownFeature(self._explain(versions)) from None
+
+    def of_distance(self, versions: Versions) -> npt.NDArray[np.bool_]:
+        """Whether each feature depends on the stated distance; raises as :meth:`select`."""
+        return np.array([feature.of_distance for feature in self.select(versions)], dtype=bool)
 
     def describe(self, versions: Versions) -> dict[str, str]:
         """Return the sentence of each feature by its name; raises as :meth:`select`."""

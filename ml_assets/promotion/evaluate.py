@@ -30,7 +30,7 @@ from ml_assets.evaluation.records import (
     TrainingSet,
 )
 from ml_assets.pipeline.background_sample import attach_background_sample
-from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
+from ml_assets.pipeline.conformal_intervals import copy_intervals
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.pipeline.serialization import probe_predictions
 from ml_assets.promotion import NoCandidate, NotServable
@@ -194,7 +194,7 @@ class Evaluator:
         trips = load_trips(self.store, training_set, "train", "validation", "test")
         requests = trips[list(REQUEST_COLUMNS)]
         pipeline = clone(unfitted).fit(requests, trips[TARGET.name])
-        attach_intervals(pipeline, get_intervals(unfitted))
+        copy_intervals(unfitted, pipeline)
         attach_background_sample(pipeline, requests)
         run = client.get_run(row.mlflow_run_id or "")
         tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
@@ -280,7 +280,7 @@ class Evaluator:
                 answers = json.dumps(probe_predictions(pipeline))
                 latency_ms = measure_latency_ms(pipeline)
                 unfitted = clone(pipeline)
-                attach_intervals(unfitted, get_intervals(pipeline))
+                copy_intervals(pipeline, unfitted)
             except Exception as error:  # noqa: BLE001 - any failure to predict is the finding
                 fault = error_text(error)
         if fault:

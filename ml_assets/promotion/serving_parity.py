@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.conformal_intervals import interval_bounds
+from ml_assets.pipeline.features import states_distance
 from ml_assets.pipeline.predict import Model
 from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.promotion.candidate_service import ServiceUnresponsive, candidate_service
@@ -136,7 +137,7 @@ def compare(model: Model, trips: pd.DataFrame, post: Post, single: int = REQUEST
 def _predict_in_process(model: Model, trips: pd.DataFrame) -> list[Prediction]:
     minutes = model.pipeline.predict(trips)
     none = [None] * len(minutes)
-    bounds = interval_bounds(model.pipeline, minutes)
+    bounds = interval_bounds(model.pipeline, minutes, states_distance(trips["trip_distance"]))
     lower, upper = (none, none) if bounds is None else (side.tolist() for side in bounds)
     return [
         {**dict(zip(PREDICTED, values, strict=True)), "model_version": model.version}

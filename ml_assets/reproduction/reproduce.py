@@ -373,8 +373,9 @@ def _fitted_again(
         # The second frame is only measured on.
         encoded = encode_trips(family, trips, trips.head(), steps)
         return fit_encoded(family, encoded, parameters, recorded.seed, threads).pipeline
-    made = family.make_pipeline(parameters, recorded.seed, threads)
-    unfitted = Pipeline([*steps.steps, *made.steps[-1:]])
+    family.require_packages()
+    model = family.make_model(steps[-1], parameters, recorded.seed, threads)
+    unfitted = Pipeline([*steps.steps, ("model", model)])
     nothing = FittedModel(family.name, unfitted, parameters, float("nan"), 0.0)
     return refit(nothing, trips).pipeline
 

@@ -156,16 +156,20 @@ def enable_fast_path(pipeline: Any) -> bool:
     Takes a second and modifies the pipeline, which must not be stored afterwards.
 
     Args:
-        pipeline: Fitted pipeline whose last step has the regressor in ``regressor_``.
+        pipeline: Fitted pipeline whose last step has the regressors in ``regressor_`` and
+            ``without_distance_``.
 
     Returns:
         Whether the pipeline was modified; only XGBoost's tree boosters are supported.
     """
-    last = pipeline[-1]
-    walker = TreeEnsembleWalker.from_xgboost(getattr(last, "regressor_", None))
-    if walker is not None:
-        last.regressor_ = FastRegressor(last.regressor_, walker)
-    return walker is not None
+    last, enabled = pipeline[-1], False
+    for name in ("regressor_", "without_distance_"):
+        regressor = getattr(last, name, None)
+        walker = TreeEnsembleWalker.from_xgboost(regressor)
+        if walker is not None:
+            setattr(last, name, FastRegressor(regressor, walker))
+            enabled = True
+    return enabled
 
 
 def _parts(booster: Any) -> Iterator[Mapping[str, Any]]:

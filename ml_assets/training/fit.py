@@ -12,8 +12,8 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.pipeline.background_sample import attach_background_sample
-from ml_assets.pipeline.bounded_regressor import BoundedRegressor
-from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
+from ml_assets.pipeline.bounded_regressor import rows_with_distance, rows_without_distance
+from ml_assets.pipeline.conformal_intervals import copy_intervals
 from ml_assets.training.cores import processor_seconds
 from ml_assets.training.families import ModelFamily
 from ml_assets.trips.target import TARGET
@@ -82,6 +82,32 @@ class EncodedTrips:
     seconds: float
     cpu_seconds: float
 
+    @property
+    def distance_columns(self) -> int:
+        """Number of last columns that depend on the stated distance; 0 for other encoders."""
+        return int(getattr(self.steps[-1], "distance_columns", 0))
+
+    def with_distance(self) -> "EncodedTrips":
+        """Return the rows that the estimator for stated distances is fitted and measured on."""
+        if not self.distance_columns:
+            return self
+        train, train_minutes = rows_with_distance(self.train, self.train_minutes)
+        validation, minutes = rows_with_distance(self.validation, self.validation_minutes)
+        return replace(
+            self,
+            train=train,
+            train_minutes=train_minutes,
+            validation=validation,
+            validation_minutes=minutes,
+        )
+
+    def without_distance(self, share: float = 1.0) -> "EncodedTrips":
+        """Return the rows of the estimator for requests without a distance, a share in training."""
+        columns = self.distance_columns
+        train, train_minutes = rows_without_distance(self.train, self.train_minutes, columns, share)
+        validation, _ = rows_without_distance(self.validation, self.validation_minutes, columns)
+        return replace(self, train=train, train_minutes=train_minutes, validation=validation)
+
     def sample(self, rows: int | None, seed: int) -> tuple[Any, npt.NDArray[np.float64]]:
         """Draw at most ``rows`` training rows without replacement; None returns all."""
         if rows is None or rows >= len(self.train_minutes):
@@ -138,7 +164,7 @@ def fit_encoded(
 ) -> FittedModel:
     """Fit the model on all encoded training rows, equivalent to ``pipeline.fit(train)``."""
     clock = _Clock()
-    model = BoundedRegressor(family.make_estimator(parameters, seed, n_jobs))
+    model = family.make_model(encoded.steps[-1], parameters, seed, n_jobs)
     model.fit(encoded.train, encoded.train_minutes)
     seconds, cpu_seconds = clock.elapsed()
     rmse = root_mean_squared_error(encoded.validation_minutes, model.predict(encoded.validation))
@@ -166,7 +192,7 @@ def refit(fitted: FittedModel, trips: pd.DataFrame) -> FittedModel:
     clock = _Clock()
     pipeline = clone(fitted.pipeline).fit(trips, minutes)
     seconds, cpu_seconds = clock.elapsed()
-    attach_intervals(pipeline, get_intervals(fitted.pipeline))
+    copy_intervals(fitted.pipeline, pipeline)
     attach_background_sample(pipeline, trips)
     return replace(fitted, pipeline=pipeline, fit_seconds=seconds, fit_cpu_seconds=cpu_seconds)
 

@@ -19,7 +19,8 @@ from ml_assets.evaluation.model_checks import predictions_digest
 from ml_assets.evaluation.records import MetricsRecord, ModelRecord, Role, TrainingSet
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
-from ml_assets.pipeline.predict import predict_trips
+from ml_assets.pipeline.features import states_distance
+from ml_assets.pipeline.predict import predict_trips, without_distance
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.baselines import BASELINES
 from ml_assets.training.cores import processor_seconds
@@ -175,10 +176,18 @@ def evaluate_baselines(training_set: TrainingSet, splits: Splits) -> list[ModelR
 
 
 def _calibrate(pipeline: Pipeline, validation: pd.DataFrame) -> MetricsRecord:
-    """Calibrate a pipeline's intervals on trips it was not fitted on; return its metrics there."""
+    """Calibrate a pipeline's intervals on trips it was not fitted on; return its metrics there.
+
+    Predictions with and without a stated distance are calibrated apart.
+    """
     predicted = predict_trips(pipeline, validation)
-    attach_intervals(pipeline, calibrate(predicted, validation[TARGET.name]))
-    return measure(validation[TARGET.name], predicted)
+    actual = validation[TARGET.name].to_numpy()
+    as_usual = predict_trips(pipeline, without_distance(validation))
+    usual = calibrate(as_usual, actual)
+    stated = states_distance(validation["trip_distance"])
+    of_stated = calibrate(predicted[stated], actual[stated]) if stated.any() else usual
+    attach_intervals(pipeline, of_stated, usual)
+    return measure(actual, predicted)
 
 
 def _tune(

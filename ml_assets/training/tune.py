@@ -106,28 +106,51 @@ def tune_and_fit(
     parameters = {**family.defaults, **_known(family, warm_start or {})}
     trials: list[TrialRecord] = []
     if budget.trials > 0:
+        of_trials = encoded.with_distance()
         with _quiet_optuna():
-            study = _open_study(family, encoded, budget, storage, study_name)
+            study = _open_study(family, of_trials, budget, storage, study_name)
             # The warm start, if there is one, and the defaults, unless tried already.
             for first in (parameters, family.defaults):
-                study.enqueue_trial(dict(first), skip_if_exists=True)
-            _optimize(study, family, encoded, budget, threads, on_trial)
+                known = {name: first[name] for name in family.defaults}
+                study.enqueue_trial(known, skip_if_exists=True)
+            _optimize(study, family, of_trials, budget, threads, on_trial)
         trials = [
             _record(trial) for trial in study.get_trials(deepcopy=False) if trial.datetime_complete
         ]
         parameters = _best_parameters(study) or parameters
+        parameters |= _rounds_without_distance(family, encoded, parameters, budget.seed, threads)
     fitted = fit_encoded(family, encoded, parameters, budget.seed, threads)
     return replace(fitted, trials=trials)
 
 
+def _rounds_without_distance(
+    family: ModelFamily,
+    encoded: EncodedTrips,
+    parameters: dict[str, Any],
+    seed: int,
+    n_jobs: int,
+) -> dict[str, Any]:
+    """Find the rounds of the estimator for requests without a distance, with tuned parameters.
+
+    It stops far earlier: without the distance, more rounds only fit noise.
+    """
+    stopping, name = family.early_stopping, family.usual_rounds
+    if stopping is None or name is None or not encoded.distance_columns:
+        return {}
+    rows = encoded.without_distance(family.share_without_distance)
+    _, found = run_trial(family, rows, parameters, lambda *_: None, seed, n_jobs)
+    return {name: found[stopping.parameter]}
+
+
 def _known(family: ModelFamily, warm_start: Mapping[str, Any]) -> dict[str, Any]:
     """Return the warm start without parameters that the family does not have."""
-    unknown = sorted(set(warm_start) - set(family.defaults))
+    known = {*family.defaults, family.usual_rounds}
+    unknown = sorted(set(warm_start) - known)
     if unknown:
         _LOG.warning(
             "%s has no parameter %s: dropped from the warm start", family.name, ", ".join(unknown)
         )
-    return {name: value for name, value in warm_start.items() if name in family.defaults}
+    return {name: value for name, value in warm_start.items() if name in known}
 
 
 @contextlib.contextmanager
@@ -289,6 +312,7 @@ def run_trial(
         bounded = np.clip(predicted, TARGET.lower, TARGET.upper)
         return root_mean_squared_error(encoded.validation_minutes, bounded)
 
+    parameters = {name: parameters[name] for name in family.defaults}
     train, target = encoded.sample(family.tuning_rows, seed)
     stopping = family.early_stopping
     if stopping is None:

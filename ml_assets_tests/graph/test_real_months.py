@@ -4,7 +4,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard, TrainingSet
+from ml_assets.pipeline.explain import expected_miles
 from ml_assets.promotion.candidate_service import candidate_service
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.serving_parity import compare, sample_requests
@@ -13,7 +15,10 @@ from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import CHAMPION, version_with_alias
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.families import FAMILIES
 from ml_assets.training.training_set import load_trips
+from ml_assets.trips.cleaning import kept_trips, read_published
+from ml_assets.trips.month import Month
 from ml_assets_tests.project import Project, open_project, settings_for
 
 NAME = "taxi-trip-duration"
@@ -47,6 +52,26 @@ def test_published_months_become_a_champion_that_beats_the_baselines(on_real_mon
     rmse = {row.model: row.test.rmse for row in board.rows}
     # Seen on these trips: 4.2, 4.5 and 6.9 minutes.
     assert rmse["xgboost"] < rmse["linear_svr"] < 0.75 * rmse["distance_line"]
+
+
+def test_left_out_is_better_than_the_usual_distance_as_if_metered(real_trips):
+    """Fitted on January, asked about February; seen: 4.97 and 5.04 minutes."""
+    january, february = (
+        kept_trips(
+            read_published(real_trips / f"green_tripdata_{month}.parquet", "green", month, "file"),
+            month,
+        ).to_pandas()
+        for month in (Month(2023, 1), Month(2023, 2))
+    )
+    actual = february["duration_minutes"]
+    pipeline = FAMILIES["xgboost"].make_pipeline().fit(january, january["duration_minutes"])
+    pairs = zip(february["PULocationID"], february["DOLocationID"], strict=True)
+    usual = np.array([expected_miles(pipeline, *pair) for pair in pairs])
+    left_out, as_if_metered = (
+        root_mean_squared_error(actual, pipeline.predict(february.assign(trip_distance=miles)))
+        for miles in (np.full(len(february), np.nan), usual)
+    )
+    assert left_out < 0.995 * as_if_metered, (left_out, as_if_metered)
 
 
 def test_its_champion_predicts_a_request(on_real_months):

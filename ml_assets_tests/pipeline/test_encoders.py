@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 
+from ml_assets.pipeline import encoders
 from ml_assets.pipeline.encoders import TripHistory, TripIndicators, content_folds
 from ml_assets.pipeline.features import FEATURES, RequestFeatures
 from ml_assets.pipeline.trip_tables import ENCODINGS, shrunken_means
@@ -53,9 +55,45 @@ def test_new_requests_are_encoded_by_all_training_rows() -> None:
     tables = TripHistory().fit(features, minutes).tables_
     learned = tables.encode(named, ENCODINGS.current).astype(np.float32)
     encoded = encoder.transform(features)
-    np.testing.assert_array_equal(encoded[:, -len(ENCODINGS.current) :], learned)
+    names = encoder.get_feature_names_out().tolist()
+    at = [names.index(name) for name in ENCODINGS.current]
+    np.testing.assert_array_equal(encoded[:, at], learned)
     np.testing.assert_array_equal(encoded, TripHistory().fit(features, minutes).transform(features))
     assert (encoded != out_of_fold).any()
+
+
+@pytest.mark.parametrize("make", [TripHistory, TripIndicators])
+def test_only_the_last_columns_depend_on_the_stated_distance(make) -> None:
+    features, minutes = features_and_minutes()
+    encoder = make().fit(features, minutes)
+    other = features.copy()
+    at = list(FEATURES.current).index("log_miles")
+    other[:, at] = np.where(np.arange(len(other)) % 2, np.nan, other[:, at] + 0.3)
+    before, after = (
+        matrix.toarray() if sparse.issparse(matrix) else matrix
+        for matrix in (encoder.transform(features), encoder.transform(other))
+    )
+    shared = before.shape[1] - encoder.distance_columns
+    np.testing.assert_array_equal(after[:, :shared], before[:, :shared])
+    assert (after[:, shared:-1] != before[:, shared:-1]).any()
+    np.testing.assert_array_equal(after[:, -1], ~np.isnan(other[:, at]))
+    assert len(encoder.get_feature_names_out()) == before.shape[1]
+
+
+def test_a_trips_own_distance_is_not_part_of_the_one_expected_of_it(monkeypatch) -> None:
+    features, minutes = features_and_minutes()
+    folds = content_folds(features, 5)  # they depend on the distance, too
+    monkeypatch.setattr(encoders, "content_folds", lambda *_: folds)
+    changed = features.copy()
+    changed[5, list(FEATURES.current).index("log_miles")] += 1
+
+    encoder = TripHistory()
+    before, after = (encoder.fit_transform(rows, minutes) for rows in (features, changed))
+    names = encoder.get_feature_names_out().tolist()
+    at = [names.index(name) for name in ("usual_log_miles", "map_log_miles")]
+    np.testing.assert_array_equal(after[5, at], before[5, at])
+    as_request = encoder.transform(features)[5, at]
+    assert (as_request != before[5, at]).all(), "the other folds give another distance"
 
 
 def test_encoding_a_later_month_does_not_change_the_encoder() -> None:

@@ -37,7 +37,6 @@ def test_an_ordinary_request() -> None:
         "minute_of_day": 511,
         "minute_of_week": 1440 + 511,
         "day_off": 0,
-        "stated_miles": 1.5,
         "log_miles": np.log(1.5),
         "passenger_count": 1,
         "airport_trip": 0,

@@ -6,14 +6,15 @@ import pytest
 import skops.io
 
 from ml_assets.pipeline.serialization import OutdatedModel, load_stored
-from ml_assets_tests.pipeline.store_models import FIT, FOLDER, predictions, requests
+from ml_assets_tests.pipeline.store_models import FIT, FOLDER, NEWEST, predictions, requests
 
 
 @pytest.mark.parametrize("name", list(FIT))
-def test_a_stored_model_predicts_what_it_predicted_when_it_was_stored(name):
+@pytest.mark.parametrize("folder", [FOLDER, NEWEST], ids=lambda folder: folder.name)
+def test_a_stored_model_predicts_what_it_predicted_when_it_was_stored(name, folder):
     """Sums of products differ in the last bits from processor to processor."""
-    expected = json.loads((FOLDER / f"{name}.json").read_text())
-    found = predictions(load_stored(FOLDER / f"{name}.skops"), requests())
+    expected = json.loads((folder / f"{name}.json").read_text())
+    found = predictions(load_stored(folder / f"{name}.skops"), requests())
     assert found.pop("contributions") == pytest.approx(expected.pop("contributions"), rel=1e-9)
     for column, values in expected.items():
         assert found[column] == pytest.approx(values, rel=1e-9), column

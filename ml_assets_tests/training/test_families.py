@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from ml_assets.evaluation.feature_importance import feature_descriptions, feature_importance
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.pipeline.bounded_regressor import BoundedRegressor
+from ml_assets.pipeline.features import states_distance
 from ml_assets.pipeline.serialization import OutdatedModel, load_stored, trusted_types
 from ml_assets.training.families import FAMILIES, OPTIONAL_FAMILIES, MissingPackage, family_named
 from ml_assets.training.families.base import MAX_ROUNDS, Tuned, tunable
@@ -182,13 +183,25 @@ def test_permutation_finds_the_features_that_trees_split_on() -> None:
         def predict(self, features):
             return self.fitted.predict(features)
 
-    plain = BoundedRegressor(None).wrap_fitted(Plain(pipeline[-1].regressor_))
+    plain = BoundedRegressor(None, distance_columns=pipeline[-1].distance_columns)
+    plain.wrap_fitted(Plain(pipeline[-1].regressor_), Plain(pipeline[-1].without_distance_))
     measured = feature_importance(
         Pipeline([*pipeline.steps[:-1], ("model", plain)]), validation_trips()
     )
     assert set(list(measured)[:3]) & set(list(own)[:5])
     unused = {name for name, share in own.items() if share == 0}
     assert all(measured[name] == 0 for name in unused)
+
+
+@every_family
+def test_a_distance_that_is_no_distance_counts_as_left_out(name: str) -> None:
+    trips = validation_trips().head(50)
+    left_out, zero, absurd, stated = (
+        fitted(name).predict(trips.assign(trip_distance=miles)) for miles in (np.nan, 0, 900, 3)
+    )
+    np.testing.assert_array_equal(zero, left_out)
+    np.testing.assert_array_equal(absurd, left_out)
+    assert (stated != left_out).any()
 
 
 @every_family
@@ -209,8 +222,17 @@ def test_an_optional_family_stops_early_and_is_stored_and_loaded(name, tmp_path)
     (trial,) = fitted.trials
     rounds = family.early_stopping.parameter
     assert 1 <= trial.parameters[rounds] < MAX_ROUNDS
-    assert fitted.parameters == {**family.defaults, rounds: trial.parameters[rounds]}
-    assert fitted.validation_rmse == pytest.approx(trial.validation_rmse, rel=1e-3)
+    assert family.usual_rounds is not None
+    of_usual = fitted.parameters[family.usual_rounds]
+    assert 1 <= of_usual < MAX_ROUNDS
+    assert fitted.parameters == {
+        **family.defaults,
+        rounds: trial.parameters[rounds],
+        family.usual_rounds: of_usual,
+    }
+    stated = validation_trips()[states_distance(validation_trips()["trip_distance"])]
+    rmse = root_mean_squared_error(stated["duration_minutes"], fitted.pipeline.predict(stated))
+    assert rmse == pytest.approx(trial.validation_rmse, rel=1e-3)
     more = family.make_pipeline({rounds: 4 * fitted.parameters[rounds]})
     more.fit(train_trips(), train_trips()["duration_minutes"])
     actual = validation_trips()["duration_minutes"]

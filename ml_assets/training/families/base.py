@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
     from sklearn.pipeline import Pipeline
 
+    from ml_assets.pipeline.bounded_regressor import BoundedRegressor
+
 Parameters = Mapping[str, Any]
 
 MAX_ROUNDS = 3000
@@ -88,6 +90,8 @@ class ModelFamily:
         packages: Packages besides scikit-learn that the estimator and its stored form need, as they
             are imported; they must be trusted by ``pipeline.serialization``. Checked before a fit.
         single_core: Whether its fit keeps one core busy; a run fits it beside one that uses all.
+        share_without_distance: Share of the training rows that the estimator for requests without a
+            distance is fitted on.
         tuning_rows: Maximum training rows of a trial, sampled at random; the final fit uses all
             rows. None uses all for trials, too.
     """
@@ -103,6 +107,7 @@ class ModelFamily:
     early_stopping: EarlyStopping | None = None
     packages: tuple[str, ...] = ()
     single_core: bool = False
+    share_without_distance: float = 1.0
     tuning_rows: int | None = None
 
     def require_installed(self) -> None:
@@ -131,6 +136,39 @@ class ModelFamily:
                     "ml_assets/pipeline/serialization.py"
                 )
 
+    @property
+    def usual_rounds(self) -> str | None:
+        """Name of the parameter with the rounds of the estimator for requests without a distance.
+
+        None without early stopping; if it is not given, both have the same rounds.
+        """
+        stopping = self.early_stopping
+        return None if stopping is None else f"{stopping.parameter}_without_distance"
+
+    def make_model(
+        self, encoder: Any, parameters: Parameters | None = None, seed: int = 42, n_jobs: int = 1
+    ) -> "BoundedRegressor":
+        """Make the unfitted last step for rows of an encoder; parameters override the defaults.
+
+        Args:
+            encoder: The step before it. One without ``distance_columns`` has no columns that depend
+                on the stated distance, and the model one estimator for all requests.
+        """
+        from ml_assets.pipeline.bounded_regressor import BoundedRegressor
+
+        chosen = {**self.defaults, **(parameters or {})}
+        rounds = chosen.pop(self.usual_rounds, None) if self.usual_rounds else None
+        other = None
+        if rounds is not None and self.early_stopping is not None:
+            of_other = {**chosen, self.early_stopping.parameter: rounds}
+            other = self.make_estimator(of_other, seed, n_jobs)
+        return BoundedRegressor(
+            self.make_estimator(chosen, seed, n_jobs),
+            distance_columns=getattr(encoder, "distance_columns", 0),
+            without_distance=other,
+            share_without_distance=self.share_without_distance,
+        )
+
     def make_pipeline(
         self, parameters: Parameters | None = None, seed: int = 42, n_jobs: int = 1
     ) -> "Pipeline":
@@ -142,8 +180,8 @@ class ModelFamily:
         from ml_assets.pipeline.encoders import unfitted_pipeline
 
         self.require_packages()
-        estimator = self.make_estimator({**self.defaults, **(parameters or {})}, seed, n_jobs)
-        return unfitted_pipeline(self.make_encoder(), estimator)
+        encoder = self.make_encoder()
+        return unfitted_pipeline(encoder, self.make_model(encoder, parameters, seed, n_jobs))
 
 
 @dataclass(frozen=True)
