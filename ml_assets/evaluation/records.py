@@ -103,6 +103,18 @@ class IntervalRecord(StoredRecord):
     slices: list[IntervalSlice]
 
 
+class UsualRecord(StoredRecord):
+    """The evaluation on the test month as if no request stated its distance.
+
+    The distance of a published trip is metered, and so known only after it: a model's other figures
+    are those of requests that state exactly what the meter will show.
+    """
+
+    test: MetricsRecord
+    slices: list[SliceRecord]
+    interval: IntervalRecord | None = None
+
+
 class ModelRecord(StoredRecord):
     """A fitted and evaluated model: months, parameters, metrics, cost and MLflow run.
 
@@ -113,6 +125,8 @@ class ModelRecord(StoredRecord):
             calibrated.
         train: Metrics on a sample of the rows that it was fitted on, to compare with ``test``.
         validation: Metrics on the validation month, of the fit without that month.
+        test: Metrics on the test month, with the metered distance of each trip.
+        usual: The same without the distance; None in the oldest records.
         predictions_sha256: Digest of its test predictions in the process that fitted it.
         fit_seconds: Wall time of the final fit.
         fit_cpu_seconds: Processor time of the final fit over all threads; None when not recorded.
@@ -134,6 +148,7 @@ class ModelRecord(StoredRecord):
     test: MetricsRecord
     slices: list[SliceRecord]
     interval: IntervalRecord | None = None
+    usual: UsualRecord | None = None
     fit_seconds: float = 0.0
     fit_cpu_seconds: float | None = None
     tuning_seconds: float = 0.0

@@ -16,7 +16,13 @@ from ml_assets.evaluation.feature_importance import feature_importance
 from ml_assets.evaluation.interval_coverage import measure_intervals
 from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes
 from ml_assets.evaluation.model_checks import predictions_digest
-from ml_assets.evaluation.records import MetricsRecord, ModelRecord, Role, TrainingSet
+from ml_assets.evaluation.records import (
+    MetricsRecord,
+    ModelRecord,
+    Role,
+    TrainingSet,
+    UsualRecord,
+)
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 from ml_assets.pipeline.features import states_distance
@@ -230,11 +236,26 @@ def _evaluate(
         "train": _metrics(pipeline, _every_nth_row(training_trips)),
         "test": measure(splits.test[TARGET.name], predicted),
         "slices": measure_slices(splits.test, predicted, pair_codes(training_trips)),
+        "usual": _evaluate_usual(pipeline, splits.test, training_trips),
         "predict_seconds": predict_seconds,
         "size_bytes": _size(pipeline),
         "predictions_sha256": predictions_digest(predicted),
     }
     return measured, predicted
+
+
+def _evaluate_usual(pipeline: Any, test: pd.DataFrame, training_trips: pd.DataFrame) -> UsualRecord:
+    """Evaluate a pipeline or baseline on the test trips without their distances."""
+    trips = without_distance(test)
+    predicted = predict_trips(pipeline, trips)
+    has_intervals = isinstance(pipeline, Pipeline)
+    return UsualRecord(
+        test=measure(test[TARGET.name], predicted),
+        slices=measure_slices(trips, predicted, pair_codes(training_trips)),
+        interval=measure_intervals(pipeline, trips, predicted, training_trips)
+        if has_intervals
+        else None,
+    )
 
 
 def _every_nth_row(trips: pd.DataFrame) -> pd.DataFrame:

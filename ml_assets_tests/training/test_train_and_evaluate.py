@@ -153,7 +153,12 @@ def test_intervals_are_calibrated_before_the_fit_on_the_validation_month() -> No
 def test_intervals_cover_requests_with_and_without_a_distance(name: str) -> None:
     options = TuningOptions(TuningBudget(trials=1))
     evaluated = train_and_evaluate(FAMILIES[name], THREE, months(), options)
-    widths = []
+    assert evaluated.record.usual is not None
+    interval, usual = evaluated.record.interval, evaluated.record.usual.interval
+    assert interval is not None and usual is not None
+    recorded = [(part.coverage, part.mean_width) for part in (interval, usual)]
+    assert evaluated.record.usual.test.rmse > evaluated.record.test.rmse
+    widths, covers = [], []
     for trips in (months().test, without_distance(months().test)):
         minutes = evaluated.pipeline.predict(trips)
         stated = states_distance(trips["trip_distance"])
@@ -162,8 +167,10 @@ def test_intervals_cover_requests_with_and_without_a_distance(name: str) -> None
         lower, upper = bounds
         covered = trips["duration_minutes"].between(lower, upper).mean()
         assert covered == pytest.approx(0.8, abs=0.04)
+        covers.append(covered)
         widths.append(np.mean(upper - lower))
     assert widths[1] > widths[0], "without a distance less is known"
+    assert recorded == [pytest.approx(each) for each in zip(covers, widths, strict=True)]
 
 
 def test_the_record_has_coverage_and_width_of_the_intervals() -> None:
