@@ -44,12 +44,13 @@ def predict(
 ) -> None:
     """Predict the minutes of every request in FILE: Parquet, CSV or JSON lines (.jsonl).
 
-    A request has PULocationID, DOLocationID, trip_distance (miles) and, if known, pickup_datetime
-    (New York time unless it has an offset; default now) and passenger_count. Published names
-    (lpep_pickup_datetime, tpep_pickup_datetime) and other letter case are accepted; a column that
-    resembles a field (pickup_time, passengers) is rejected. The output has each row's own columns,
-    predicted_minutes, lower_minutes, upper_minutes, model_version, scored_at, or the reason why it
-    was not scored. Memory does not depend on the length of the file.
+    A request has PULocationID, DOLocationID and, if known, trip_distance (miles; default the usual
+    distance of the two zones), pickup_datetime (New York time unless it has an offset; default now)
+    and passenger_count. Published names (lpep_pickup_datetime, tpep_pickup_datetime) and other
+    letter case are accepted; a column that resembles a field (miles, pickup_time, passengers) is
+    rejected. The output has each row's own columns, predicted_minutes, lower_minutes,
+    upper_minutes, distance (stated or usual), distance_miles, model_version, scored_at, or the
+    reason why it was not scored. Memory does not depend on the length of the file.
     """
     settings = read_settings()
     with stdout_redirected():
@@ -71,6 +72,7 @@ def predict(
             "reasons": dict(summary.reasons),
             "model_version": summary.model_version,
             "without_pickup_time": summary.without_pickup_time,
+            "usual_distance": summary.usual_distance,
             "scored_as_of": summary.scored_as_of.isoformat(timespec="seconds"),
             "seconds": round(summary.seconds, 3),
             "out": str(target),
@@ -108,6 +110,11 @@ def _lines(summary: BatchSummary, target: Path) -> list[str]:
             f"{_pickup_times(summary)} scored as of {summary.scored_as_of:%Y-%m-%d %H:%M} "
             "(New York time)"
         )
+    if summary.usual_distance:
+        lines.append(
+            f"{_rows(summary.usual_distance, summary)} scored for the usual distance of the two "
+            "zones: the file gives none, 0 or an implausible one"
+        )
     if summary.rejected:
         by_field = ", ".join(f"{name} {rows:,}" for name, rows in summary.reasons.most_common())
         lines.append(
@@ -122,4 +129,10 @@ def _pickup_times(summary: BatchSummary) -> str:
     count = summary.without_pickup_time
     if count == summary.scored:
         return "no pick-up time given: all rows"
-    return f"not every row has a pick-up time: {count:,} {'row' if count == 1 else 'rows'}"
+    return f"not every row has a pick-up time: {_rows(count, summary)}"
+
+
+def _rows(count: int, summary: BatchSummary) -> str:
+    if count == summary.scored > 1:
+        return "all rows"
+    return f"{count:,} {'row' if count == 1 else 'rows'}"

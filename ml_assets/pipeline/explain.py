@@ -17,18 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_assets.pipeline.background_sample import get_background_sample
-from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, ZONE_CODES
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from ml_assets.pipeline.features import RequestColumns
-    from ml_assets.pipeline.zone_map import ZoneMap
 
 PLAYERS = {
     "pickup_zone": "Zone where the trip begins.",
     "dropoff_zone": "Zone where the trip ends.",
-    "trip_distance": "Stated miles.",
+    "trip_distance": "Stated miles, or their absence.",
     "time_of_day": "Time of the pick-up.",
     "day": "Date of the pick-up.",
     "passenger_count": "Number of passengers.",
@@ -86,34 +84,6 @@ def explain(pipeline: "Pipeline", request: "RequestColumns") -> Explanation | No
     values = minutes.reshape(_COALITIONS, -1).mean(axis=1)
     contributions = _WEIGHTS @ values
     return Explanation(float(values[0]), dict(zip(PLAYERS, contributions.tolist(), strict=True)))
-
-
-def expected_miles(pipeline: Any, pickup_zone: int, dropoff_zone: int) -> float | None:
-    """Return the expected miles between two zones by the zone map of a pipeline.
-
-    Args:
-        pipeline: A fitted pipeline of any family.
-        pickup_zone: 1 to 265.
-        dropoff_zone: 1 to 265.
-
-    Returns:
-        Miles; None when a zone is out of range or the pipeline has no zone map.
-    """
-    zones = range(FIRST_ZONE, LAST_ZONE + 1)
-    zone_map = _zone_map(pipeline)
-    if zone_map is None or pickup_zone not in zones or dropoff_zone not in zones:
-        return None
-    return float(np.exp(zone_map.usual_log_miles[pickup_zone * ZONE_CODES + dropoff_zone]))
-
-
-def _zone_map(pipeline: Any) -> "ZoneMap | None":
-    """Return the zone map of either encoder; None for other encoders."""
-    encoder = pipeline[-2]
-    tables = getattr(encoder, "tables_", None)
-    found: ZoneMap | None = (
-        getattr(encoder, "zone_map_", None) if tables is None else tables.zone_map
-    )
-    return found
 
 
 def _coalitions(request: "RequestColumns", background: "RequestColumns") -> "RequestColumns":

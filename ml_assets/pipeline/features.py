@@ -61,12 +61,19 @@ class RequestFields:
 
     @classmethod
     def read(cls, requests: "pd.DataFrame | RequestColumns") -> Self:
-        """Parse the fields of requests; a missing pick-up time column means now."""
-        rows = len(requests["trip_distance"])
+        """Parse the fields of requests.
+
+        A missing column of distances means that they are left out, one of pick-up times means now.
+        """
+        rows = len(requests["PULocationID"])
         return cls(
             pickup_zone=_zones(requests["PULocationID"]),
             dropoff_zone=_zones(requests["DOLocationID"]),
-            miles=_numbers(requests["trip_distance"]),
+            miles=(
+                _numbers(requests["trip_distance"])
+                if "trip_distance" in requests
+                else np.full(rows, np.nan)
+            ),
             minutes=_wall_minutes(
                 requests["pickup_datetime"]
                 if "pickup_datetime" in requests
@@ -164,9 +171,10 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Compute the features of requests; stateless, so nothing can leak from the fitted rows.
 
     Input: a DataFrame of shape (n, ≥ 4) with ``PULocationID``, ``DOLocationID``, ``trip_distance``
-    (miles), ``pickup_datetime`` (naive New York time; an aware column is converted) and optionally
-    ``passenger_count``; or :data:`RequestColumns` with the same names. Other columns are ignored.
-    ``transform`` allows ``pickup_datetime`` to be missing, which means now.
+    (miles, NaN where left out), ``pickup_datetime`` (naive New York time; an aware column is
+    converted) and optionally ``passenger_count``; or :data:`RequestColumns` with the same names.
+    Other columns are ignored. ``transform`` allows ``trip_distance`` to be missing, which means
+    left out, and ``pickup_datetime``, which means now.
 
     Output: float64 of shape (n, features). Only ``log_miles`` may be NaN: the stated distance is
     missing, zero or implausible, and a later step replaces it by the pair's expected one.
@@ -197,7 +205,7 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             TypeError: ``requests`` is neither a DataFrame nor a mapping.
             UnknownFeature: It was fitted with a feature that this code does not define.
         """
-        _require_columns(requests, REQUEST_COLUMNS[:3])
+        _require_columns(requests, REQUEST_COLUMNS[:2])
         fields = RequestFields.read(requests)
         return FEATURES.compute(self._chosen(), fields, len(fields.miles))
 
@@ -230,21 +238,20 @@ def _require_columns(requests: "pd.DataFrame | RequestColumns", required: tuple[
     absent = [name for name in required if name not in requests]
     if absent:
         raise ValueError(f"the requests lack {', '.join(absent)}, which a model needs")
-    if frame:
-        _require_own_names([name for name in requests if isinstance(name, str)])
-    else:
+    _require_own_names(requests)
+    if not frame:
         shapes = {name: np.shape(requests[name]) for name in REQUEST_COLUMNS if name in requests}
         if len(set(shapes.values())) != 1 or len(shapes["PULocationID"]) != 1:
             raise ValueError(f"the columns must be arrays of equal length, not {shapes}")
 
 
-def _require_own_names(columns: list[str]) -> None:
+def _require_own_names(columns: "pd.DataFrame | RequestColumns") -> None:
     """Raise if a column looks like a missing optional field, which a default would replace.
 
     Other interfaces accept the published names of fields; a pipeline accepts only its own.
     """
-    optional = [name for name in REQUEST_COLUMNS[3:] if name not in columns]
-    for name in columns if optional else ():
+    optional = [name for name in REQUEST_COLUMNS[2:] if name not in columns]
+    for name in (name for name in columns if isinstance(name, str)) if optional else ():
         field = field_of(name) or looks_like(name, optional)
         if field in optional:
             raise ValueError(

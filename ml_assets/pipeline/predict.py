@@ -1,16 +1,17 @@
 """Predictions of a fitted pipeline with its version, for columns or frames of requests."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
 
 from ml_assets.requests.parse import columns_of
-from ml_assets.requests.validate import REASON, check_requests
-from ml_assets.trips.request_columns import REQUEST_COLUMNS
+from ml_assets.requests.validate import DISTANCE, DISTANCE_MILES, REASON, check_requests
+from ml_assets.trips.request_columns import REQUEST_COLUMNS, STATED, USUAL, ZONE_CODES
 from ml_assets.trips.target import TARGET
 
 if TYPE_CHECKING:
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 
 PREDICTION_TYPES: Final = {
     **dict.fromkeys(TARGET.prediction_fields, pl.Float64()),
+    DISTANCE: pl.String(),
+    DISTANCE_MILES: pl.Float64(),
     "model_version": pl.String(),
     "scored_at": pl.Datetime("us", "UTC"),
 }
-"""Columns of a prediction; the bounds are null for a model without intervals."""
+"""Columns of a prediction; the bounds are null for a model without intervals, and usual miles for
+one without a zone map."""
 
 ROWS_AT_ONCE = 250_000
 """Rows per batch. Predicting takes half a kilobyte a row, 2 GB for a month of yellow trips."""
@@ -33,22 +37,36 @@ ROWS_AT_ONCE = 250_000
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted minutes and interval bounds of requests, in their order.
+    """Predicted minutes, interval bounds and used distances of requests, in their order.
 
     Attributes:
         minutes: Predicted minutes, shape (n,).
         lower: Lower bounds of the prediction intervals, shape (n,); None without intervals.
         upper: Upper bounds, shape (n,); None without intervals.
+        stated: Whether the request's own distance was used, shape (n,).
+        miles: Used distance: the stated one, or the usual one of the two zones, shape (n,); NaN
+            where that is not known.
     """
 
     minutes: "npt.NDArray[np.float64]"
     lower: "npt.NDArray[np.float64] | None"
     upper: "npt.NDArray[np.float64] | None"
+    stated: "npt.NDArray[np.bool_]"
+    miles: "npt.NDArray[np.float64]"
 
     @property
     def columns(self) -> "tuple[npt.NDArray[np.float64] | None, ...]":
         """Predictions, lower and upper bounds, in the order of ``Target.prediction_fields``."""
         return self.minutes, self.lower, self.upper
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the fields of each prediction as plain values; NaN for unknown miles."""
+        none = [None] * len(self.minutes)
+        columns = [none if column is None else column.tolist() for column in self.columns]
+        distances = [STATED if stated else USUAL for stated in self.stated.tolist()]
+        names = (*TARGET.prediction_fields, DISTANCE, DISTANCE_MILES)
+        for row in zip(*columns, distances, self.miles.tolist(), strict=True):
+            yield dict(zip(names, row, strict=True))
 
     def of(self, row: int) -> "Predictions":
         """Return the prediction of one request."""
@@ -58,6 +76,8 @@ class Predictions:
             self.minutes[one],
             None if lower is None else lower[one],
             None if upper is None else upper[one],
+            self.stated[one],
+            self.miles[one],
         )
 
 
@@ -78,9 +98,41 @@ class Model:
         for _, step in self.pipeline.steps[:-1]:
             features = step.transform(features)
         minutes = self.pipeline[-1].predict(features)
-        stated = states_distance(columns["trip_distance"])
+        miles = columns["trip_distance"]
+        stated = states_distance(miles)
         bounds = interval_bounds(self.pipeline, minutes, stated)
-        return Predictions(minutes, *(bounds or (None, None)))
+        lower, upper = (None, None) if bounds is None else bounds
+        if not stated.all():
+            usual = self.usual_miles(columns["PULocationID"], columns["DOLocationID"])
+            miles = np.where(stated, miles, usual)
+        return Predictions(minutes, lower, upper, stated, miles)
+
+    def usual_miles(
+        self, pickup: "npt.NDArray[Any]", dropoff: "npt.NDArray[Any]"
+    ) -> "npt.NDArray[np.float64]":
+        """Return the usual miles between zones, by the pipeline's zone map of past trips.
+
+        Args:
+            pickup: Pick-up zones, 1 to 265, shape (n,).
+            dropoff: Drop-off zones, 1 to 265, shape (n,).
+
+        Returns:
+            Miles, shape (n,); NaN for a pipeline without a zone map.
+        """
+        if self._miles_of_pair is None:
+            return np.full(len(pickup), np.nan)
+        miles: npt.NDArray[np.float64] = self._miles_of_pair[
+            pickup.astype(np.intp) * ZONE_CODES + dropoff
+        ]
+        return miles
+
+    @cached_property
+    def _miles_of_pair(self) -> "npt.NDArray[np.float64] | None":
+        """Usual miles of every zone pair, so that single requests and lists have the same bits."""
+        from ml_assets.pipeline.zone_map import get_zone_map
+
+        zone_map = get_zone_map(self.pipeline)
+        return None if zone_map is None else np.exp(zone_map.usual_log_miles.astype(np.float64))
 
     def predict_frame(
         self, requests: pl.DataFrame, scored_at: datetime | None = None
@@ -103,7 +155,15 @@ class Model:
             dict(zip(TARGET.prediction_fields, predictions.columns, strict=True)),
             schema_overrides=dict.fromkeys(TARGET.prediction_fields[1:], pl.Float64),
         )
-        return frame.with_columns(model_version=pl.lit(self.version), scored_at=at)
+        distance = (
+            pl.when(pl.Series(predictions.stated)).then(pl.lit(STATED)).otherwise(pl.lit(USUAL))
+        )
+        return frame.with_columns(
+            distance.alias(DISTANCE),
+            pl.Series(DISTANCE_MILES, predictions.miles, nan_to_null=True),
+            model_version=pl.lit(self.version),
+            scored_at=at,
+        )
 
     def predict_or_reject(
         self,

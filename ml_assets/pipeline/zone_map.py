@@ -8,6 +8,7 @@ Groenen, Modern Multidimensional Scaling, 2005, ch. 8), whose steps never increa
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,16 @@ class ZoneMap:
         apart = _miles_apart(self.points.astype(np.float64))
         kernel: Matrix = np.exp(-0.5 * (apart / reach) ** 2)
         return kernel
+
+
+def get_zone_map(pipeline: Any) -> ZoneMap | None:
+    """Return the zone map of a pipeline's encoder; None for one without."""
+    encoder = pipeline[-2] if len(pipeline) > 1 else None
+    tables = getattr(encoder, "tables_", None)
+    found: ZoneMap | None = (
+        getattr(encoder, "zone_map_", None) if tables is None else tables.zone_map
+    )
+    return found
 
 
 def fit_zone_map(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> ZoneMap:

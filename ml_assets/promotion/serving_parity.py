@@ -1,6 +1,7 @@
 """Training-serving parity: the champion predicts the same minutes over every channel."""
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,11 +24,11 @@ from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import champion_version
 from ml_assets.requests.batch import predict_file
 from ml_assets.requests.parse import InvalidRequest, parse_request, request_columns
-from ml_assets.requests.validate import check_requests
+from ml_assets.requests.validate import DISTANCE, DISTANCE_MILES, check_requests
 from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import StorageError
 from ml_assets.trips.quality.finding import Finding, Verdict
-from ml_assets.trips.request_columns import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS, STATED, USUAL
 from ml_assets.trips.target import TARGET
 
 REQUESTS: Final = 1000
@@ -41,7 +42,7 @@ at least 20."""
 
 SEED: Final = 4
 PAGE_PATH: Final = "/predict?explain=true"
-PREDICTED: Final = TARGET.prediction_fields
+PREDICTED: Final = (*TARGET.prediction_fields, DISTANCE, DISTANCE_MILES)
 
 Post = Callable[..., Mapping[str, Any]]
 """Sends a body, optionally to another path than ``/predict``, and returns the JSON response."""
@@ -100,10 +101,15 @@ def single_requests(test_trips: int) -> int:
 
 
 def sample_requests(test_trips: pd.DataFrame, requests: int = REQUESTS) -> pd.DataFrame:
-    """Draw a fixed random sample of the trips that are valid requests."""
+    """Draw a fixed random sample of the trips that are valid requests.
+
+    Every other one leaves its distance out, as the page does unless a user states one.
+    """
     trips = test_trips[list(REQUEST_COLUMNS)]
     valid = trips[check_requests(pl.from_pandas(trips)).valid.to_numpy()]
-    return valid.sample(min(requests, len(valid)), random_state=SEED).reset_index(drop=True)
+    drawn = valid.sample(min(requests, len(valid)), random_state=SEED).reset_index(drop=True)
+    drawn.loc[drawn.index % 2 == 1, "trip_distance"] = np.nan
+    return drawn
 
 
 def compare(model: Model, trips: pd.DataFrame, post: Post, single: int = REQUESTS) -> ParityResult:
@@ -137,11 +143,21 @@ def compare(model: Model, trips: pd.DataFrame, post: Post, single: int = REQUEST
 def _predict_in_process(model: Model, trips: pd.DataFrame) -> list[Prediction]:
     minutes = model.pipeline.predict(trips)
     none = [None] * len(minutes)
-    bounds = interval_bounds(model.pipeline, minutes, states_distance(trips["trip_distance"]))
+    stated = states_distance(trips["trip_distance"])
+    bounds = interval_bounds(model.pipeline, minutes, stated)
     lower, upper = (none, none) if bounds is None else (side.tolist() for side in bounds)
+    zones = (trips[name].to_numpy() for name in REQUEST_COLUMNS[:2])
+    miles = np.where(stated, trips["trip_distance"], model.usual_miles(*zones)).tolist()
+    columns = (
+        minutes.tolist(),
+        lower,
+        upper,
+        np.where(stated, STATED, USUAL).tolist(),
+        [None if math.isnan(value) else value for value in miles],
+    )
     return [
         {**dict(zip(PREDICTED, values, strict=True)), "model_version": model.version}
-        for values in zip(minutes.tolist(), lower, upper, strict=True)
+        for values in zip(*columns, strict=True)
     ]
 
 
@@ -159,7 +175,9 @@ def _to_json(trips: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _number(value: float | None) -> float | int | None:
-    return int(value) if value is not None and value.is_integer() else value
+    if value is None or math.isnan(value):
+        return None
+    return int(value) if value.is_integer() else value
 
 
 def _predict_file(model: Model, trips: pd.DataFrame, name: str) -> Sequence[Prediction]:

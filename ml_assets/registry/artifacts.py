@@ -84,7 +84,7 @@ def request_signature() -> ModelSignature:
             [
                 ColSpec(DataType.long, "PULocationID"),
                 ColSpec(DataType.long, "DOLocationID"),
-                ColSpec(AnyType(), "trip_distance"),
+                ColSpec(AnyType(), "trip_distance", required=False),
                 ColSpec(DataType.datetime, "pickup_datetime", required=False),
                 ColSpec(AnyType(), "passenger_count", required=False),
             ]

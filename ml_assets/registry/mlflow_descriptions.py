@@ -28,8 +28,9 @@ _RULE = "\n\n---\n\n"
 
 MODEL_DESCRIPTION = (
     f"Predicts the {TARGET.title} of a New York taxi ride in {TARGET.unit}. A request has "
-    "`PULocationID` and `DOLocationID` (zones 1 to 265), `trip_distance` (miles), and optionally "
-    "`pickup_datetime` (New York time, by default the present) and `passenger_count`. "
+    "`PULocationID` and `DOLocationID` (zones 1 to 265), and optionally `trip_distance` (miles, "
+    "by default the usual distance of the two zones), `pickup_datetime` (New York time, by default "
+    "the present) and `passenger_count`. "
     "The version with the alias `champion` is served; `ml-assets decisions` explains each change."
 )
 

@@ -18,8 +18,9 @@ from ml_assets.requests.column_names import RequestFileError, printable
 from ml_assets.requests.pickup_time import new_york_time
 from ml_assets.requests.prediction_files import prediction_file
 from ml_assets.requests.request_files import ending, length, read_chunks, require_readable
-from ml_assets.requests.validate import REASON, RULES, states_no_pickup
+from ml_assets.requests.validate import DISTANCE, REASON, RULES, states_no_pickup
 from ml_assets.storage.leftovers import in_use, remove_leftovers
+from ml_assets.trips.request_columns import USUAL
 
 Progress = Callable[[int, int], None]
 """Called with the processed part of the file and its total."""
@@ -53,6 +54,7 @@ class BatchSummary:
         reasons: Rejected rows by the invalid field; a row with two invalid fields counts twice.
         scored_as_of: Pick-up time (New York) of requests without one.
         without_pickup_time: Rows predicted for that time.
+        usual_distance: Rows predicted for the usual distance of their zones.
     """
 
     model_version: str
@@ -60,6 +62,7 @@ class BatchSummary:
     rows: int = 0
     scored: int = 0
     without_pickup_time: int = 0
+    usual_distance: int = 0
     first_reason: str | None = None
     reasons: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -76,6 +79,7 @@ class BatchSummary:
         self.rows += predictions.height
         self.scored += predictions.height - len(rejected)
         self.without_pickup_time += int((states_no_pickup(requests) & reasons.is_null()).sum())
+        self.usual_distance += int((predictions[DISTANCE] == USUAL).sum())
         for reason in rejected:
             fields = [part.split(" ", 1)[0] for part in reason.split("; ")]
             self.reasons.update({name if name in RULES else "row" for name in fields})

@@ -17,7 +17,7 @@ from ml_assets.requests.fields import (
     quoted_name,
     repeated_field,
 )
-from ml_assets.requests.validate import REQUIRED_FIELDS
+from ml_assets.requests.validate import PREDICTION_COLUMNS, REQUIRED_FIELDS
 from ml_assets.secrets import ShownError
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
@@ -68,7 +68,7 @@ def column_of(
     found = {name: looks_like(name, absent) for name in matched.unknown}
     doubtful = {name: field for name, field in found.items() if field is not None}
     absent_required = [field for field in REQUIRED_FIELDS if field in absent]
-    misnamed = {name: field for name, field in doubtful.items() if field in absent_required}
+    misnamed = doubtful if {*absent_required} & {*doubtful.values()} else {}
     fault = _misspelled(doubtful)
     if fault is None and absent_required and (required or misnamed):
         fault = _missing_columns(absent_required, misnamed, names)
@@ -166,12 +166,19 @@ def _missing_columns(
         return f"{fault}: rename {_looking(misnamed)}"
     present = f"; it has {quoted_names(names)}" if names else ""
     return (
-        f"{fault}{present}. Requests have {', '.join(REQUIRED_FIELDS)} and, if known, "
-        "pickup_datetime and passenger_count"
+        f"{fault}{present}. Requests have {' and '.join(REQUIRED_FIELDS)} and, if known, "
+        "trip_distance, pickup_datetime and passenger_count"
     )
 
 
 def _doubtful(doubtful: Mapping[str, str]) -> str:
+    taken = [name for name in doubtful if name in PREDICTION_COLUMNS]
+    if taken:
+        return (
+            f"has a column that is not a request field but looks like one: {_looking(doubtful)}. "
+            f"Rename it to the field, or remove {quoted_names(taken)}, which predictions are "
+            "written to"
+        )
     options = " ".join(
         f"{IGNORE_OPTION} {quoted_name(name)}" for name in list(doubtful)[:_MAX_NAMED]
     )

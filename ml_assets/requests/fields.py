@@ -150,8 +150,8 @@ def wrapped_request(name: str) -> str:
     """Return the message for a request nested in a key, such as ``instances`` of other servers."""
     return (
         f"{quoted_name(name)} is not a request field: send the request itself, as "
-        '{"PULocationID": 236, "DOLocationID": 239, "trip_distance": 1.98}, or a list of requests '
-        "[{…}, {…}], without a wrapper"
+        '{"PULocationID": 236, "DOLocationID": 239}, or a list of requests [{…}, {…}], without a '
+        "wrapper"
     )
 
 

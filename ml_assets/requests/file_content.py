@@ -169,8 +169,8 @@ def _header_cause(line: str, header: Sequence[str], known: int) -> str | None:
 
 
 def _count_fields(names: Iterable[str]) -> int:
-    """Count the required fields among the names."""
-    return len({field_of(name) for name in names} & {*REQUIRED_FIELDS})
+    """Count the fields among the names."""
+    return len({field_of(name) for name in names} - {None})
 
 
 def _is_value(text: str) -> bool:

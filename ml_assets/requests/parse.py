@@ -44,14 +44,14 @@ class Request(NamedTuple):
     """A valid request, in the order of ``REQUEST_COLUMNS``.
 
     Attributes:
-        trip_distance: Miles.
+        trip_distance: Miles; None where left out.
         pickup_datetime: New York wall time, naive, in microseconds.
         passenger_count: None where unknown.
     """
 
     PULocationID: int
     DOLocationID: int
-    trip_distance: float
+    trip_distance: float | None
     pickup_datetime: datetime
     passenger_count: float | None
 
@@ -107,19 +107,26 @@ def parse_request(fields: object, now: datetime | None = None) -> Request | Inva
     here = new_york_time() if now is None else _new_york_time(now)
     pickup_zone = _whole("PULocationID", given.get("PULocationID"))
     dropoff_zone = _whole("DOLocationID", given.get("DOLocationID"))
-    miles = _miles(given.get("trip_distance"))
+    distance, count = given.get("trip_distance"), given.get("passenger_count")
+    miles = None if distance is None else _miles(distance)
+    left_out = miles is None and _stated(distance) is None
     pickup = _pickup(given.get("pickup_datetime"), here)
-    stated = given.get("passenger_count")
-    passengers = None if stated is None else _whole("passenger_count", stated)
-    unknown = passengers is None and _stated(stated) is None
+    passengers = None if count is None else _whole("passenger_count", count)
+    unknown = passengers is None and _stated(count) is None
     if (
         pickup_zone is None
         or dropoff_zone is None
-        or miles is None
+        or (miles is None and not left_out)
         or pickup is None
         or (passengers is None and not unknown)
     ):
-        fits = (pickup_zone, dropoff_zone, miles, pickup, 0.0 if unknown else passengers)
+        fits = (
+            pickup_zone,
+            dropoff_zone,
+            0.0 if left_out else miles,
+            pickup,
+            0.0 if unknown else passengers,
+        )
         errors = [
             _field_error(name, given.get(name))
             for name, value in zip(REQUEST_COLUMNS, fits, strict=True)
@@ -135,8 +142,8 @@ def request_columns(requests: Sequence[Request]) -> Columns:
     """Convert requests to arrays by ``REQUEST_COLUMNS``, the input of a pipeline.
 
     Returns:
-        Zones int16, miles float64, New York wall time in microseconds, passengers float32 with NaN
-        where unknown: the types of the training data.
+        Zones int16, miles float64 with NaN where left out, New York wall time in microseconds,
+        passengers float32 with NaN where unknown: the types of the training data.
     """
     types = _column_types()
     zones, dropoffs, miles, times, passengers = (

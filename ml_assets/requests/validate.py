@@ -12,12 +12,13 @@ from ml_assets.requests.pickup_time import is_parseable, new_york_time, to_wall_
 from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
-REQUIRED_FIELDS: Final = REQUEST_COLUMNS[:3]
-"""Required fields of a request: the two zones and the distance."""
+REQUIRED_FIELDS: Final = REQUEST_COLUMNS[:2]
+"""Required fields of a request: the two zones."""
 
 MIN_MILES: Final = 0.0
 MAX_MILES: Final = 1000.0
-"""Longer rides do not occur; the model has its own limit of plausible distances."""
+"""Longer rides do not occur. Models have their own limits of plausible distances, and treat others
+as left out."""
 
 MIN_PASSENGERS: Final = 0
 MAX_PASSENGERS: Final = 9
@@ -30,7 +31,8 @@ _ZONE_RULE = f"a zone number from {FIRST_ZONE} to {LAST_ZONE}"
 RULES: Final = {
     "PULocationID": _ZONE_RULE,
     "DOLocationID": _ZONE_RULE,
-    "trip_distance": f"a number of miles from {MIN_MILES:.0f} to {MAX_MILES:.0f}",
+    "trip_distance": f"a number of miles from {MIN_MILES:.0f} to {MAX_MILES:.0f}, or left out for "
+    "the usual distance of the two zones",
     "pickup_datetime": f"an ISO 8601 time from {EARLIEST_PICKUP:%Y-%m-%d} to a year from now, like "
     "2024-05-06T17:30 (New York time) or with its offset",
     "passenger_count": f"a whole number from {MIN_PASSENGERS} to {MAX_PASSENGERS}",
@@ -46,7 +48,16 @@ WHOLE_NUMBERS: Final = {
 
 REASON: Final = "reason"
 """Column with the reason why a row has no prediction; null where it has one."""
-PREDICTION_COLUMNS: Final = (*TARGET.prediction_fields, "model_version", "scored_at")
+DISTANCE: Final = "distance"
+DISTANCE_MILES: Final = "distance_miles"
+"""Columns with the distance that was used: ``STATED`` or ``USUAL``, and its miles."""
+PREDICTION_COLUMNS: Final = (
+    *TARGET.prediction_fields,
+    DISTANCE,
+    DISTANCE_MILES,
+    "model_version",
+    "scored_at",
+)
 """Columns of a prediction; all null where there is a reason."""
 
 SHOWN_CHARACTERS: Final = 40
@@ -65,8 +76,8 @@ class CheckedRequests:
 
     Attributes:
         requests: The valid rows, in order: ``REQUEST_COLUMNS`` with the types of the training data
-            (zones int16, miles float64, New York wall time in microseconds, passengers float32 or
-            null).
+            (zones int16, miles float64 or null where left out, New York wall time in microseconds,
+            passengers float32 or null).
         valid: Whether each input row is valid.
         reasons: Why each input row is invalid: field, value and range; null where valid.
     """

@@ -11,6 +11,8 @@ from fastapi import APIRouter, Body, Header, Query
 from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict
 
+from ml_assets.pipeline.features import MAX_MILES as MAX_STATED_MILES
+from ml_assets.pipeline.features import MIN_MILES as MIN_STATED_MILES
 from ml_assets.requests.fields import PUBLISHED_NAMES
 from ml_assets.requests.validate import (
     EARLIEST_PICKUP,
@@ -26,7 +28,7 @@ from ml_assets.serving.responses import PredictionList, SinglePrediction, Valida
 from ml_assets.serving.routes import Detail
 
 PREDICT: Final = "/predict"
-ONE: Final = {"PULocationID": 236, "DOLocationID": "239", "trip_distance": 1.98}
+ONE: Final = {"PULocationID": 236, "DOLocationID": "239"}
 FULL: Final = {
     "PULocationID": 74,
     "DOLocationID": 75,
@@ -35,7 +37,7 @@ FULL: Final = {
     "passenger_count": 1,
 }
 EXAMPLES: Final = {
-    "one": Example(summary="One request; pick-up now", value=ONE),
+    "one": Example(summary="The two zones: their usual distance, pick-up now", value=ONE),
     "full": Example(summary="All fields", value=FULL),
     "list": Example(summary="A list", value=[ONE, FULL]),
 }
@@ -132,7 +134,12 @@ def request_schema(now: datetime) -> dict[str, Any]:
     """
     missing = {"type": "string", "const": ""}
     null = {"type": "null"}
-    optional = {"passenger_count", "pickup_datetime"}
+    optional = {
+        "trip_distance": f"less than {MIN_STATED_MILES:g} or more than {MAX_STATED_MILES:g} "
+        "miles count as left out",
+        "pickup_datetime": "may be left out",
+        "passenger_count": "may be left out",
+    }
     kinds: dict[str, list[dict[str, Any]]] = {
         **{field: _whole(*bounds) for field, bounds in WHOLE_NUMBERS.items()},
         "trip_distance": [
@@ -155,7 +162,7 @@ def request_schema(now: datetime) -> dict[str, Any]:
         "properties": {
             field: {
                 "description": f"{rule[0].upper()}{rule[1:]}"
-                + ("; may be left out" if field in optional else ""),
+                + (f"; {optional[field]}" if field in optional else ""),
                 "anyOf": [*kinds[field], *([missing, null] if field in optional else [])],
             }
             for field, rule in RULES.items()

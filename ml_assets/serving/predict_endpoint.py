@@ -250,9 +250,7 @@ class PredictEndpoint:
                     served.model.version,
                     1000 * seconds,
                     requests,
-                    predictions.minutes,
-                    predictions.lower,
-                    predictions.upper,
+                    predictions,
                 )
             )
 

@@ -4,7 +4,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import orjson
@@ -55,6 +55,12 @@ class Prediction(_OfTheTarget):
     )
     upper: float | None = Field(
         description="Upper bound of the prediction interval; null without intervals"
+    )
+    distance: Literal["stated", "usual"] = Field(
+        description="Whether the request's own distance was used, or the usual one of its two zones"
+    )
+    distance_miles: float | None = Field(
+        description="Miles of that distance; null when unknown to the model"
     )
     model_version: str
     explanation: Explanation | None = Field(
@@ -145,27 +151,18 @@ async def send_reply(send: Send, reply: Reply, request_id: str) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-_NO_PREDICTIONS: Final = Predictions(np.empty(0), None, None)
+_NO_PREDICTIONS: Final = Predictions(
+    np.empty(0), None, None, np.empty(0, dtype=np.bool_), np.empty(0)
+)
 
 
 def single_reply(
     predictions: Predictions, version: str, request_id: str, more: Mapping[str, Any] | None = None
 ) -> Reply:
     """Build the response to one request."""
-    (prediction,) = _prediction_fields(predictions, version)
-    body = {**prediction, "request_id": request_id, **(more or {})}
-    return Reply(200, orjson.dumps(body))
-
-
-def _prediction_fields(predicted: Predictions, version: str) -> list[dict[str, Any]]:
-    minutes = predicted.minutes.tolist()
-    none = [None] * len(minutes)
-    lower = none if predicted.lower is None else predicted.lower.tolist()
-    upper = none if predicted.upper is None else predicted.upper.tolist()
-    return [
-        {_PREDICTED: value, _LOWER: low, _UPPER: high, "model_version": version}
-        for value, low, high in zip(minutes, lower, upper, strict=True)
-    ]
+    (prediction,) = predictions.rows()
+    body = {**prediction, "model_version": version, "request_id": request_id, **(more or {})}
+    return Reply(200, orjson.dumps(body))  # NaN becomes null
 
 
 def predict_list(
@@ -178,7 +175,7 @@ def predict_list(
     """
     predicted = model.predict(request_columns(requests)) if requests else _NO_PREDICTIONS
     version = model.version
-    predictions = _prediction_fields(predicted, version)
+    predictions = [{**each, "model_version": version} for each in predicted.rows()]
     if explain:
         for prediction, request in zip(predictions, requests, strict=True):
             prediction["explanation"] = explanation_json(model, request_columns([request]))

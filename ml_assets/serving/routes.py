@@ -6,17 +6,18 @@ their Content-Security-Policy restricts them to this server.
 
 import functools
 import hashlib
+import math
 import re
 from base64 import b64encode
 from typing import Annotated, Any, Final
 
+import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.staticfiles import StaticFiles
 
-from ml_assets.pipeline.explain import expected_miles
 from ml_assets.serving.bundle import ModelCard
 from ml_assets.serving.model_provider import RegistryState
 from ml_assets.serving.state import Service
@@ -121,7 +122,7 @@ class Zone(BaseModel):
 
 
 class TypicalDistance(BaseModel):
-    """Expected distance between two zones."""
+    """Usual distance between two zones."""
 
     trip_distance: float | None = Field(description="Miles; null when unknown to the model")
 
@@ -175,13 +176,16 @@ async def zones(response: Response) -> list[Zone]:
 async def typical_distance(
     PULocationID: ZoneNumber, DOLocationID: ZoneNumber, request: Request
 ) -> Any:
-    """Expected distance between two zones, learned from past trips by the model in use."""
+    """Usual distance between two zones, learned from past trips by the model in use.
+
+    A request without a distance is predicted for it.
+    """
     service = _service(request)
     served = service.models.model
     if served is None:
         return JSONResponse({"detail": service.unavailable_reason}, status_code=503)
-    miles = expected_miles(served.model.pipeline, PULocationID, DOLocationID)
-    return TypicalDistance(trip_distance=miles)
+    (miles,) = served.model.usual_miles(np.array([PULocationID]), np.array([DOLocationID])).tolist()
+    return TypicalDistance(trip_distance=None if math.isnan(miles) else miles)
 
 
 @functools.cache

@@ -14,6 +14,11 @@ REQUEST_COLUMNS: Final = (
 )
 """Columns known when a ride is requested: all that a model may use."""
 
+STATED: Final = "stated"
+USUAL: Final = "usual"
+"""The distance that a prediction uses: a plausible one of the request, or the expected one of its
+two zones."""
+
 TIME_PREFIXES: Final = {"green": "lpep", "yellow": "tpep"}
 """Prefix of the time columns in published files, by taxi."""
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from ml_assets.secrets import ShownError
 from ml_assets.trips.cleaning import REASONS
-from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, MAX_MILES
+from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, MAX_MILES, STATED, USUAL
 from ml_assets.trips.target import TARGET
 
 
@@ -46,7 +46,7 @@ TRIP_FEATURES = pa.DataFrameSchema(
             pl.Float64,
             pa.Check.in_range(0, MAX_MILES),
             description="Miles. Metered, so known only after the trip; a request gives an estimate "
-            "of it.",
+            "of it or leaves it out.",
         ),
         "pickup_datetime": pa.Column(
             pl.Datetime("us"), description="Start of the ride, New York wall time."
@@ -113,6 +113,21 @@ TRIP_PREDICTIONS = pa.DataFrameSchema(
             _VALUE,
             nullable=True,
             description="Nine of ten such rides have less; absent if the model has no intervals.",
+        ),
+        # Months that were stored before version 0.2 lack both columns.
+        "distance": pa.Column(
+            pl.String,
+            pa.Check.isin([STATED, USUAL]),
+            required=False,
+            description=f"Whether the model used the trip's distance ({STATED}) or, for an "
+            f"implausible one, the usual distance of its zones ({USUAL}).",
+        ),
+        "distance_miles": pa.Column(
+            pl.Float64,
+            pa.Check.ge(0),
+            nullable=True,
+            required=False,
+            description="Miles of that distance; absent if the model has no usual distances.",
         ),
         "model_version": pa.Column(pl.String, description="Registry version of the model."),
         "scored_at": pa.Column(

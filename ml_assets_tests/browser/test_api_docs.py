@@ -14,6 +14,8 @@ def try_out(visit: Visit, method: str, path: str):
     operation = visit.page.locator(f".opblock-{method}", has_text=path).first
     if operation.locator("button.execute").count() == 0:
         operation.locator(".opblock-summary-control").click()
+    if operation.locator("button.btn-clear").count():  # the response of before
+        operation.locator("button.btn-clear").click()
     operation.locator("button.execute").click()
     answer = operation.locator(".live-responses-table .response").first
     status = answer.locator(".response-col_status").inner_text()

@@ -15,7 +15,7 @@ import pytest
 from ml_assets.training.families import FAMILIES
 from ml_assets_tests.browser.conftest import Pictures
 from ml_assets_tests.browser.dagster_ui import DagsterUi, Launch, wait_for
-from ml_assets_tests.docs.pages import curl_command
+from ml_assets_tests.docs.pages import curl_commands
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -85,7 +85,8 @@ def test_latest_after_all_ends_green(ui, page, pictures, all_pressed):
 
 
 def test_the_documented_call_predicts_and_the_run_shows_it(ui, page, pictures, all_pressed):
-    body = json.loads(shlex.split(curl_command("/graphql"))[-1])
+    (command,) = curl_commands("/graphql")
+    body = json.loads(shlex.split(command)[-1])
     run_id = ui.query(body["query"], **body["variables"])["launchRun"]["run"]["id"]
     ended = wait_for(lambda: ui.ended_as(run_id), START_SECONDS, "the end of the prediction")
     assert ended == "SUCCESS"

@@ -38,10 +38,11 @@ def test_first_click_answers_with_what_the_api_says(visit, address):
     predictions = predicted(address, sent)
     assert visit.minutes() == predictions["predicted_minutes"]
     assert visit.page.locator("#minutes").inner_text() == f"{predictions['predicted_minutes']:.1f}"
+    assert "trip_distance" not in sent
     words = visit.page.locator("#words").inner_text()
     assert words == (
-        f"80 of 100 such trips take between {predictions['lower_minutes']:.1f} and "
-        f"{predictions['upper_minutes']:.1f} minutes."
+        f"For the usual {predictions['distance_miles']:.1f} miles, 80 of 100 such trips take between "
+        f"{predictions['lower_minutes']:.1f} and {predictions['upper_minutes']:.1f} minutes."
     )
 
 
@@ -91,6 +92,32 @@ def test_bars_show_the_contributions(visit):
     )
 
 
+@pytest.mark.parametrize(
+    ("typed", "distance", "words"),
+    [
+        ("", "usual", r"For the usual \d+\.\d miles, 80 of"),
+        ("3", "stated", "For the 3 miles you stated, 80 of"),
+        ("1", "stated", "For the 1 mile you stated, 80 of"),
+        ("7.25", "stated", r"For the 7\.25 miles you stated, 80 of"),
+        ("0", "usual", r"For the usual \d+\.\d miles \(0 is not plausible\), 80 of"),
+        ("99", "usual", r"For the usual \d+\.\d miles \(99 is not plausible\), 80 of"),
+    ],
+)
+def test_words_and_command_are_of_the_distance_that_was_sent(visit, typed, distance, words):
+    visit.field("Distance (optional)").fill(typed)
+    sent = visit.predict()
+    assert sent.get("trip_distance") == (float(typed) if typed else None)
+    answer = json.loads(visit.page.locator("#raw").text_content())
+    assert answer["distance"] == distance
+    assert re.match(words, visit.page.locator("#words").inner_text())
+    shown = visit.page.locator("#pushes > div", has_text="Distance").inner_text()
+    miles = answer["distance_miles"]
+    assert (f"{miles:g} miles, " if distance == "stated" else f"usual {miles:.1f} miles, ") in shown
+    command = visit.page.locator("#command").inner_text()
+    assert json.loads(command.rpartition("-d '")[2].removesuffix("'")) == sent
+    assert ("trip_distance" in visit.page.url) == bool(typed)
+
+
 def test_command_run_by_a_shell_gives_the_same_minutes(visits, address):
     context = {"permissions": ["clipboard-read", "clipboard-write"]}
     visit = visits.open(address, RIDE, **context).ready()
@@ -104,7 +131,7 @@ def test_command_run_by_a_shell_gives_the_same_minutes(visits, address):
 
 
 def test_quotes_stay_whole_in_the_command(visit, tmp_path):
-    visit.field("Distance").fill("""it's "far"; $(touch made) `touch made`""")
+    visit.field("Distance (optional)").fill("""it's "far"; $(touch made) `touch made`""")
     sent = visit.predict()
     command = visit.page.locator("#command").inner_text()
     done = subprocess.run(
@@ -194,25 +221,28 @@ def test_borough_lists_its_zones_and_escape_leaves_the_list(visit):
     assert field.get_attribute("aria-expanded") == "false"
 
 
-def test_typical_distance_follows_the_zones_until_a_person_states_one(visit, service):
-    miles = visit.field("Distance")
+def test_usual_distance_follows_the_zones_and_is_sent_only_if_a_person_states_it(visit, service):
+    miles = visit.field("Distance (optional)")
 
-    def typical(pickup: int, dropoff: int) -> str:
+    def usual(pickup: int, dropoff: int) -> str:
         path = f"/typical-distance?PULocationID={pickup}&DOLocationID={dropoff}"
-        return f"{round(service.request('GET', path).content['trip_distance'], 2):g}"
+        return f"{service.request('GET', path).content['trip_distance']:.1f}"
 
     choose(visit, "Pick-up zone", "75")
     choose(visit, "Drop-off zone", "41")
-    visit.page.get_by_text("Typical for these two zones").wait_for()
-    assert visit.predict()["trip_distance"] == float(typical(75, 41))
+    visit.page.get_by_text(f"Left empty: the usual {usual(75, 41)} miles").wait_for()
+    assert miles.get_attribute("placeholder") == usual(75, 41)
+    assert miles.input_value() == ""
+    assert "trip_distance" not in visit.predict()
     miles.fill("9,5")
     choose(visit, "Drop-off zone", "132")
-    offered = visit.page.get_by_text(f"Typical: {typical(75, 132)} miles")
-    offered.wait_for()
+    visit.page.get_by_text(f"Usual: {usual(75, 132)} miles").wait_for()
     assert miles.input_value() == "9.5"  # with the point that the service reads
     assert visit.page.locator("#kilometres").inner_text() == "= 15.3 km"
+    assert visit.predict()["trip_distance"] == 9.5
     visit.page.get_by_role("button", name="Use it").click()
-    assert miles.input_value() == typical(75, 132)
+    assert miles.input_value() == ""
+    assert "trip_distance" not in visit.predict()
 
 
 def choose(visit: Visit, label: str, zone: str) -> None:

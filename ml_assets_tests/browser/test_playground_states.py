@@ -24,14 +24,15 @@ def test_wrong_fields_are_marked_and_the_form_keeps_its_values(visits, local):
     visit = visits.open(local.address).ready()
     visit.predict()
     visit.field("Pick-up zone").fill("atlantis")
-    visit.field("Distance").fill("1001")
+    visit.field("Distance (optional)").fill("1001")
     visit.field("Passengers (optional)").fill("ten")
     sent = visit.predict()
     assert sent["PULocationID"] == "atlantis"
     shown = visit.page.locator(".error:visible").all_inner_texts()
     assert shown == [
         "The pick-up zone must be a zone number from 1 to 265, not atlantis",
-        "The distance must be a number of miles from 0 to 1000, not 1001",
+        "The distance must be a number of miles from 0 to 1000, or left out for the usual distance "
+        "of the two zones, not 1001",
         "The number of passengers must be a whole number from 0 to 9, not ten",
     ]
     visit.picture("wrong_fields")
@@ -42,7 +43,7 @@ def test_wrong_fields_are_marked_and_the_form_keeps_its_values(visits, local):
     assert pickup.input_value() == "atlantis"
     assert visit.page.locator("#minutes").inner_text() == "–"  # not the minutes of before
     pickup.fill("74")
-    visit.field("Distance").fill("1")
+    visit.field("Distance (optional)").fill("1")
     visit.field("Passengers (optional)").fill("")
     visit.predict()
     assert visit.page.locator(".error:visible").count() == 0
@@ -97,13 +98,13 @@ def test_an_unavailable_service_is_reported_and_the_form_keeps_its_values(visits
     port = free_port()
     with local_service(small_model(), port=port) as service:
         visit = visits.open(service.address).ready()
-        visit.field("Distance").fill("3.25")
+        visit.field("Distance (optional)").fill("3.25")
         visit.predict()
-    visit.field("Distance").fill("4.75")
+    visit.field("Distance (optional)").fill("4.75")
     visit.page.get_by_role("button", name="Predict", exact=True).click()
     visit.page.get_by_text("The service cannot be reached.").wait_for()
     visit.picture("gone")
-    assert visit.field("Distance").input_value() == "4.75"
+    assert visit.field("Distance (optional)").input_value() == "4.75"
     with local_service(small_model(), port=port):
         assert visit.predict()["trip_distance"] == 4.75
         assert visit.page.locator("#notice").is_hidden()
@@ -113,8 +114,9 @@ def test_address_carries_the_form_and_back_leads_to_the_answer_before(visits, lo
     visit = visits.open(local.address).ready()
     first = visit.predict()
     minutes, address = visit.minutes(), visit.page.url
-    assert f"trip_distance={first['trip_distance']}" in address
-    visit.field("Distance").fill("8.5")
+    assert f"DOLocationID={first['DOLocationID']}" in address
+    assert "trip_distance" not in address
+    visit.field("Distance (optional)").fill("8.5")
     stale = visit.page.get_by_text("The form has changed")
     assert stale.is_visible()
     visit.predict()
@@ -124,9 +126,9 @@ def test_address_carries_the_form_and_back_leads_to_the_answer_before(visits, lo
     visit.page.go_back()
     assert visit.page.url == address
     assert visit.minutes() == minutes
-    assert visit.field("Distance").input_value() == str(first["trip_distance"])
+    assert visit.field("Distance (optional)").input_value() == ""
     visit.page.go_forward()
-    assert visit.field("Distance").input_value() == "8.5"
+    assert visit.field("Distance (optional)").input_value() == "8.5"
 
     shared = visits.open(local.address)
     shared.page.goto(address)
@@ -157,7 +159,7 @@ def test_nothing_is_wider_than_a_phone(visits, local, width, scheme):
     assert overhang() <= 0
     visit.field("Pick-up zone").fill("governor")
     assert overhang() <= 0
-    visit.field("Distance").fill("x" * 300)
+    visit.field("Distance (optional)").fill("x" * 300)
     visit.predict()
     assert overhang() <= 0
 

@@ -84,6 +84,7 @@ def test_json_is_one_object_and_nothing_else(predict, tmp_path):
         "reasons": {"trip_distance": 1},
         "model_version": "1",
         "without_pickup_time": 2,
+        "usual_distance": 0,
         "out": "minutes.parquet",
     }
 
@@ -132,6 +133,21 @@ def test_missing_pick_up_times_are_counted(predict, tmp_path):
     answer = predict("some.csv", "--out", "minutes.csv")
     assert (answer.status, answer.err) == (0, "")
     assert "not every row has a pick-up time: 1 row scored as of 20" in answer.out
+
+
+def test_rows_without_a_distance_are_counted(predict, tmp_path):
+    (tmp_path / "some.csv").write_text(
+        "PULocationID,DOLocationID,trip_distance\n41,74,2.5\n41,74,\n41,74,0\n"
+    )
+    (tmp_path / "zones.csv").write_text("PULocationID,DOLocationID\n41,74\n41,74\n")
+    answer = predict("some.csv", "--out", "minutes.csv")
+    assert "\n2 rows scored for the usual distance of the two zones: " in answer.out
+    minutes = pl.read_csv(tmp_path / "minutes.csv")
+    assert minutes["distance"].to_list() == ["stated", "usual", "usual"]
+    answer = predict("zones.csv", "--out", "all.csv")
+    assert "\nall rows scored for the usual distance of the two zones: " in answer.out
+    usual = pl.read_csv(tmp_path / "all.csv")["distance_miles"]
+    assert usual.to_list() == [minutes["distance_miles"][1]] * 2
 
 
 def test_a_column_that_resembles_a_field_is_copied_with_the_option(predict, tmp_path):

@@ -29,7 +29,8 @@ def inline_commands():
     return [code.split() for code in re.findall(r"`([^`\n]+)`", text) if " " in code]
 
 
-def curl_command(path):
-    """The only ``curl`` of the pages that calls a path, as one line for a shell."""
-    (command,) = re.findall(rf"^curl .*{path} .*$", TEXT, re.MULTILINE)
-    return command
+def curl_commands(path):
+    """Each ``curl`` of the pages that calls a path, as one line for a shell."""
+    commands = re.findall(rf"^curl .*{path} .*$", TEXT, re.MULTILINE)
+    assert commands
+    return commands

@@ -15,7 +15,7 @@ from ml_assets.config.settings import INGEST_CRON, ServiceSettings, Settings, re
 from ml_assets.defs.common import UNFOLDED_LINEAGE
 from ml_assets_tests.cli.calling import call
 from ml_assets_tests.conftest import REPOSITORY
-from ml_assets_tests.docs.pages import PAGES, TEXT, block_commands, curl_command, inline_commands
+from ml_assets_tests.docs.pages import PAGES, TEXT, block_commands, curl_commands, inline_commands
 
 README = PAGES["README.md"]
 CONFIGURATION = PAGES["docs/configuration.md"]
@@ -145,7 +145,7 @@ def test_every_other_line_of_a_shell_block_is_run_by_a_test():
     """``curl`` is run by the browser tests; the options of ``mlflow ui`` are read here."""
     from mlflow.cli import cli as mlflow
 
-    called = {curl_command("/predict"), curl_command("/graphql")}
+    called = {*curl_commands("/predict"), *curl_commands("/graphql")}
     for words in block_commands():
         if words[0] == "make" or any(word in ML_ASSETS for word in words):
             continue

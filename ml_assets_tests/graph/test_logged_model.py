@@ -110,7 +110,7 @@ def test_the_model_has_a_signature_and_an_input_example(record):
     assert columns == {
         "PULocationID": (str(DataType.long), True),
         "DOLocationID": (str(DataType.long), True),
-        "trip_distance": ("Any", True),
+        "trip_distance": ("Any", False),
         "pickup_datetime": (str(DataType.datetime), False),
         "passenger_count": ("Any", False),
     }

@@ -4,12 +4,14 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import mlflow
+import numpy as np
 import polars as pl
 import pytest
 
 from ml_assets.defs.predictions import assets as predictions
 from ml_assets.defs.predictions.assets import scoring_sensor
 from ml_assets.pipeline.conformal_intervals import interval_bounds
+from ml_assets.pipeline.features import states_distance
 from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import CHAMPION
 from ml_assets.requests.batch import predict_file
@@ -56,7 +58,8 @@ def test_process_file_and_asset_predict_the_same_bits(project, tmp_path):
         trips = store.read_table("trip_features", month)
         requests = trips.select(REQUEST_COLUMNS)
         minutes = model.pipeline.predict(requests.to_pandas())
-        bounds = interval_bounds(model.pipeline, minutes)
+        stated = states_distance(requests["trip_distance"])
+        bounds = interval_bounds(model.pipeline, minutes, stated)
         assert bounds is not None
         lower, upper = bounds
         requests.write_parquet(tmp_path / f"{month}.parquet")
@@ -71,7 +74,23 @@ def test_process_file_and_asset_predict_the_same_bits(project, tmp_path):
             assert frame["predicted_minutes"].to_list() == minutes.tolist()
             assert frame["lower_minutes"].to_list() == lower.tolist()
             assert frame["upper_minutes"].to_list() == upper.tolist()
+            assert (frame["distance"] == "stated").to_list() == stated.tolist()
+            assert (
+                frame["distance_miles"]
+                .filter(stated)
+                .equals(requests["trip_distance"].filter(stated))
+            )
+            assert frame["distance_miles"].min() > 0
             assert set(frame["model_version"]) == {model.version}
+
+
+def test_months_stored_before_distances_could_be_left_out_are_read(project):
+    assert predict(project, "2023-03", "2023-03").success
+    store = TripStore(project.settings.home, "green", False)
+    lineage, _ = store.lineage("trip_predictions", MARCH)
+    former = stored(project).drop("distance", "distance_miles")
+    store.write_table("trip_predictions", former, lineage)
+    assert stored(project).equals(former)
 
 
 def test_scored_again_a_trip_keeps_its_id_and_prediction(project):
@@ -184,19 +203,28 @@ REQUEST = {"PULocationID": 41, "DOLocationID": 74, "trip_distance": 2.5,
 
 def test_requests_in_the_launchpad_are_predicted_in_a_table(project):
     result, shown = ask(
-        project, REQUEST, REQUEST | {"DOLocationID": 300}, {**REQUEST, "trip_distance": 5}
+        project,
+        REQUEST,
+        REQUEST | {"DOLocationID": 300},
+        {**REQUEST, "trip_distance": 5},
+        {**REQUEST, "trip_distance": None},
+        {**REQUEST, "trip_distance": 0.0},
     )
     assert result.success
     rows = [record.data for record in shown["predictions"].records]
     model = load_model(registry(project), NAME)
-    trips = [dict(REQUEST, trip_distance=miles) for miles in (2.5, 5.0)]
+    trips = [dict(REQUEST, trip_distance=miles) for miles in (2.5, 5.0, None, 0.0)]
     frame = pl.DataFrame(trips).with_columns(pl.col("pickup_datetime").str.to_datetime())
     minutes = model.pipeline.predict(frame.to_pandas())
     for found, expected in ((rows, minutes.round(4)), (shown["answers"], minutes)):
-        assert [found[0]["predicted_minutes"], found[2]["predicted_minutes"]] == expected.tolist()
+        assert [found[at]["predicted_minutes"] for at in (0, 2, 3, 4)] == expected.tolist()
+    assert minutes[2] == minutes[3]
+    used = [(row["distance"], row["distance_miles"]) for row in shown["answers"]]
+    usual = float(model.usual_miles(np.array([41]), np.array([74]))[0])
+    assert used == [("stated", 2.5), (None, None), ("stated", 5.0), *[("usual", usual)] * 2]
     assert rows[0]["lower_minutes"] <= rows[0]["predicted_minutes"] <= rows[0]["upper_minutes"]
     assert rows[1]["reason"].startswith("DOLocationID must be a zone number from 1 to 265, not 300")
-    assert (shown["scored"], shown["refused"], shown["model_version"]) == (2, 1, model.version)
+    assert (shown["scored"], shown["refused"], shown["model_version"]) == (4, 1, model.version)
 
 
 def test_the_launchpad_accepts_published_names_and_refuses_unknown_ones(project):

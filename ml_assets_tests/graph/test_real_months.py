@@ -6,7 +6,7 @@ import pytest
 
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard, TrainingSet
-from ml_assets.pipeline.explain import expected_miles
+from ml_assets.pipeline.predict import Model
 from ml_assets.promotion.candidate_service import candidate_service
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.serving_parity import compare, sample_requests
@@ -65,8 +65,8 @@ def test_left_out_is_better_than_the_usual_distance_as_if_metered(real_trips):
     )
     actual = february["duration_minutes"]
     pipeline = FAMILIES["xgboost"].make_pipeline().fit(january, january["duration_minutes"])
-    pairs = zip(february["PULocationID"], february["DOLocationID"], strict=True)
-    usual = np.array([expected_miles(pipeline, *pair) for pair in pairs])
+    zones = (february[name].to_numpy() for name in ("PULocationID", "DOLocationID"))
+    usual = Model(pipeline, "1").usual_miles(*zones)
     left_out, as_if_metered = (
         root_mean_squared_error(actual, pipeline.predict(february.assign(trip_distance=miles)))
         for miles in (np.full(len(february), np.nan), usual)

@@ -129,6 +129,7 @@ def test_the_sample_is_fixed_and_excludes_trips_that_are_not_valid_requests(cham
     _, test_trips = champion
     far = pd.concat([test_trips.assign(trip_distance=5000.0).iloc[:50], test_trips])
     assert sample_requests(far, 300).trip_distance.max() <= 1000
+    assert sample_requests(far, 300).trip_distance.isna().tolist() == [False, True] * 150
     assert sample_requests(test_trips, 300).equals(sample_requests(test_trips, 300))
     assert list(sample_requests(test_trips, 300).columns) == list(REQUEST_COLUMNS)
 

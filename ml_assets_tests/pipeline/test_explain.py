@@ -1,4 +1,4 @@
-"""Explanations: Shapley axioms and closed forms, on functions and models; expected distances."""
+"""Explanations: Shapley axioms and closed forms, on functions and models; usual distances."""
 
 import warnings
 from dataclasses import replace
@@ -13,7 +13,6 @@ import skops.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.background_sample import (
     COUNT,
@@ -21,7 +20,8 @@ from ml_assets.pipeline.background_sample import (
     draw_background_sample,
     get_background_sample,
 )
-from ml_assets.pipeline.explain import PLAYERS, expected_miles, explain
+from ml_assets.pipeline.explain import PLAYERS, explain
+from ml_assets.pipeline.predict import Model
 from ml_assets.pipeline.serialization import trusted_types
 from ml_assets.requests.parse import request_columns
 from ml_assets.training.families import FAMILIES
@@ -269,18 +269,11 @@ def test_the_background_sample_does_not_change_predictions():
 
 
 @pytest.mark.parametrize("family", ["xgboost", "lasso"])
-def test_expected_miles_match_the_trips_of_a_pair(family):
+def test_usual_miles_match_the_trips_of_a_pair(family):
     trips = train_trips()
     metered = trips[trips["trip_distance"].between(0.05, 60)]
     pairs = metered.groupby(["PULocationID", "DOLocationID"])["trip_distance"]
     pair = cast("tuple[int, int]", pairs.size().idxmax())
     miles = np.exp(np.log(pairs.get_group(pair)).mean())
-    assert expected_miles(fitted(family).pipeline, *pair) == pytest.approx(miles, rel=0.05)
-
-
-def test_unknown_zones_and_pipelines_without_a_map_have_no_expected_miles():
-    pipeline: Pipeline = fitted("xgboost").pipeline
-    assert expected_miles(pipeline, 0, 74) is None
-    assert expected_miles(pipeline, 74, 266) is None
-    assert expected_miles(pipeline, 1, 265) > 0
-    assert expected_miles(Function(lambda *players: players[0], sample_of(1)), 74, 75) is None
+    (usual,) = Model(fitted(family).pipeline, "1").usual_miles(*(np.array([zone]) for zone in pair))
+    assert usual == pytest.approx(miles, rel=0.05)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ml_assets.pipeline import features
 from ml_assets.pipeline.features import FEATURES, RequestFeatures, is_day_off
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.training.sample_trips import odd_requests, trips_of
 
 
@@ -50,7 +51,7 @@ def test_a_missing_column_is_named(absent: str) -> None:
     requests = trips_of(1).drop(columns=absent)
     with pytest.raises(ValueError, match=f"lack {absent}"):
         RequestFeatures().fit(requests)
-    if absent == "pickup_datetime":
+    if absent in ("trip_distance", "pickup_datetime"):
         return  # optional in a request: see below
     with pytest.raises(ValueError, match=f"lack {absent}"):
         RequestFeatures().transform(requests)
@@ -59,6 +60,9 @@ def test_a_missing_column_is_named(absent: str) -> None:
 @pytest.mark.parametrize(
     ("field", "name"),
     [
+        ("trip_distance", "Trip_Distance"),
+        ("trip_distance", "miles"),
+        ("trip_distance", "distance"),
         ("pickup_datetime", "lpep_pickup_datetime"),
         ("pickup_datetime", "pickup_time"),
         ("passenger_count", "Passenger_Count"),
@@ -73,6 +77,9 @@ def test_an_optional_field_under_another_name_is_not_replaced_by_a_default(
     message = f"the column '{name}', which looks like {field}: rename it"
     with pytest.raises(ValueError, match=message):
         features.transform(requests.rename(columns={field: name}))
+    arrays = {column: requests[column].to_numpy() for column in REQUEST_COLUMNS}
+    with pytest.raises(ValueError, match=message):
+        features.transform({name: arrays.pop(field), **arrays})
     both = features.transform(requests.assign(**{name: 0}))
     np.testing.assert_array_equal(both, features.transform(requests))
 
@@ -88,6 +95,14 @@ def test_passenger_count_may_be_a_missing_column_or_value() -> None:
     missing = RequestFeatures().transform(requests.assign(passenger_count=np.nan))
     np.testing.assert_array_equal(without, missing)
     assert (without[:, [*FEATURES.current].index("passenger_count")] == -1).all()
+
+
+def test_a_distance_may_be_a_missing_column_or_value() -> None:
+    requests = trips_of(1).head(3)
+    without = RequestFeatures().transform(requests.drop(columns="trip_distance"))
+    missing = RequestFeatures().transform(requests.assign(trip_distance=np.nan))
+    np.testing.assert_array_equal(without, missing)
+    assert np.isnan(without[:, [*FEATURES.current].index("log_miles")]).all()
 
 
 def test_missing_pickup_times_mean_now(monkeypatch) -> None:

@@ -12,13 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from ml_assets.pipeline.features import RequestFeatures
 from ml_assets.pipeline.predict import Model
+from ml_assets.pipeline.zone_map import get_zone_map
 from ml_assets.requests.parse import Request, columns_of, request_columns
 from ml_assets.serving.fast_predict import FastRegressor, enable_fast_path
+from ml_assets.training.baselines import DistanceLine
 from ml_assets.training.families import FAMILIES
-from ml_assets.trips.request_columns import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS, ZONE_CODES
 from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
 
 
@@ -73,7 +76,10 @@ requests = st.builds(
 @pytest.mark.parametrize(
     ("family", "fast"), [*((family, False) for family in FAMILIES), ("xgboost", True)]
 )
-@given(request=requests, place=st.integers(0, 999))
+@given(
+    request=requests | requests.map(lambda one: one._replace(trip_distance=None)),
+    place=st.integers(0, 999),
+)
 @settings(max_examples=15, deadline=None)
 def test_predictions_are_equal_as_columns_or_frame_and_alone_or_among_a_thousand(
     family, fast, request, place
@@ -89,6 +95,9 @@ def test_predictions_are_equal_as_columns_or_frame_and_alone_or_among_a_thousand
     together = pipeline.predict(among)
     assert together.tolist() == pipeline.predict(pd.DataFrame(among)).tolist()
     assert minutes[0] == together[place]
+    single, several = (Model(pipeline, "1").predict(columns) for columns in (alone, among))
+    assert [*single.rows()] == [[*several.rows()][place]]
+    assert np.isfinite(single.miles).all()
 
 
 def test_a_request_has_the_features_of_the_same_training_trip():
@@ -128,8 +137,8 @@ def test_columns_of_different_length_raise(wrong):
 
 def test_a_missing_array_is_named():
     columns = arrays_of(validation_trips().iloc[:3])
-    del columns["trip_distance"]
-    with pytest.raises(ValueError, match="lack trip_distance"):
+    del columns["DOLocationID"]
+    with pytest.raises(ValueError, match="lack DOLocationID"):
         RequestFeatures().transform(columns)
 
 
@@ -151,6 +160,38 @@ def test_columns_and_frames_have_equal_predictions_and_bounds():
     assert answers.lower.tolist() == table["lower_minutes"].to_list()
     assert answers.upper.tolist() == table["upper_minutes"].to_list()
     assert answers.minutes.tolist() == pipeline.predict(trips).tolist()
+
+
+@pytest.mark.parametrize(
+    ("family", "fast"), [*((family, False) for family in FAMILIES), ("xgboost", True)]
+)
+def test_a_distance_of_none_zero_or_an_implausible_one_is_the_usual(family, fast):
+    pipeline = pipeline_of(family, fast=fast)
+    request = as_requests(validation_trips().iloc[:1])[0]
+    given = [None, 0.0, 0.01, 61.0, 1000.0, 2.5]
+    found = Model(pipeline, "1").predict(
+        request_columns([request._replace(trip_distance=miles) for miles in given])
+    )
+    *usual, stated = found.rows()
+    zone_map = get_zone_map(pipeline)
+    assert zone_map is not None
+    pair = request.PULocationID * ZONE_CODES + request.DOLocationID
+    expected = np.exp(np.float64(zone_map.usual_log_miles[pair]))
+    assert usual == [usual[0]] * 5
+    assert (usual[0]["distance"], usual[0]["distance_miles"]) == ("usual", expected)
+    assert (stated["distance"], stated["distance_miles"]) == ("stated", 2.5)
+
+
+def test_a_pipeline_without_a_zone_map_has_no_usual_miles():
+    trips = validation_trips().iloc[:3].assign(trip_distance=[2.5, np.nan, 0.0])
+    as_frame = FunctionTransformer(pd.DataFrame)
+    pipeline = Pipeline([("frame", as_frame), ("model", DistanceLine())])
+    pipeline.fit(train_trips(), train_trips()["duration_minutes"])
+    model = Model(pipeline, "1")
+    assert model.predict(columns_of(pl.from_pandas(trips))).miles.tolist()[0] == 2.5
+    frame = model.predict_frame(pl.from_pandas(trips, nan_to_null=True))
+    assert frame["distance"].to_list() == ["stated", "usual", "usual"]
+    assert frame["distance_miles"].to_list() == [2.5, None, None]
 
 
 def test_minutes_matter_but_seconds_do_not():

@@ -9,7 +9,8 @@ from sklearn.base import clone
 
 from ml_assets.pipeline import encoders, features, trip_tables
 from ml_assets.pipeline.background_sample import attach_background_sample
-from ml_assets.pipeline.explain import expected_miles, explain
+from ml_assets.pipeline.explain import explain
+from ml_assets.pipeline.predict import Model
 from ml_assets.pipeline.serialization import OutdatedModel, load_stored
 from ml_assets.pipeline.versioned_features import Feature, FeatureRegistry, UnknownFeature
 from ml_assets.serving.fast_predict import enable_fast_path
@@ -68,7 +69,7 @@ def test_an_added_definition_changes_no_stored_model(model, monkeypatch, name) -
     assert pipeline.predict(one).tobytes() == minutes[:1].tobytes()
     parts = explain(pipeline, one)
     assert parts.baseline_minutes + sum(parts.contributions.values()) == pytest.approx(minutes[0])
-    assert expected_miles(pipeline, 74, 75) > 0
+    assert Model(pipeline, "1").usual_miles(np.array([74]), np.array([75]))[0] > 0
 
 
 def test_a_new_fit_has_the_new_feature_and_a_refit_the_old_ones(model, monkeypatch) -> None:

@@ -6,13 +6,17 @@ import tracemalloc
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from ml_assets.pipeline.conformal_intervals import interval_bounds
+from ml_assets.pipeline.features import states_distance
 from ml_assets.requests.column_names import RequestFileError
+from ml_assets.requests.pickup_time import new_york_time
 from ml_assets.training.families import FAMILIES
 from ml_assets_tests.requests.batch_files import (
     GOOD,
@@ -25,6 +29,8 @@ from ml_assets_tests.requests.batch_files import (
 from ml_assets_tests.requests.malformed_files import MALFORMED
 from ml_assets_tests.training.sample_trips import validation_trips
 
+MINUTES = ("predicted_minutes", "lower_minutes", "upper_minutes")
+
 
 @pytest.mark.parametrize("out", ["out.parquet", "out.csv", "out.jsonl"])
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
@@ -33,7 +39,7 @@ def test_every_format_is_bit_equal_to_the_pipeline(predict, tmp_path, name, out)
     summary = predict(write(tmp_path / name, rows), out, chunk_rows=64)
     assert (summary.rows, summary.scored, summary.rejected) == (500, 500, 0)
     minutes = model().pipeline.predict(trips)
-    bounds = interval_bounds(model().pipeline, minutes)
+    bounds = interval_bounds(model().pipeline, minutes, states_distance(trips["trip_distance"]))
     assert bounds is not None
     lower, upper = bounds
     answers = rows_of(tmp_path / out)
@@ -58,20 +64,20 @@ def test_predictions_do_not_depend_on_other_rows(family):
 def test_an_invalid_row_has_its_reason_and_the_others_are_scored(predict, tmp_path, name):
     rows: list[dict[str, Any]] = [GOOD | {"mine": "a"} for _ in range(7)]
     rows[1] |= {"PULocationID": 300, "trip_distance": -1.0}
-    rows[5] |= {"trip_distance": None}
+    rows[5] |= {"DOLocationID": None}
     summary = predict(write(tmp_path / name, rows))
     answers = rows_of(tmp_path / "answers.jsonl")
     assert [answer["mine"] for answer in answers] == ["a"] * 7
     rejected = [number for number, answer in enumerate(answers) if "reason" in answer]
     assert rejected == [1, 5]
     assert "PULocationID must be a zone number from 1 to 265, not 300" in answers[1]["reason"]
-    assert answers[5]["reason"].startswith("trip_distance is missing")
+    assert answers[5]["reason"].startswith("DOLocationID is missing")
     assert [answer["predicted_minutes"] is None for answer in answers] == [
         number in rejected for number in range(7)
     ]
     assert answers[1]["model_version"] is None
     assert (summary.scored, summary.rejected) == (5, 2)
-    assert summary.reasons == {"PULocationID": 1, "trip_distance": 2}
+    assert summary.reasons == {"PULocationID": 1, "trip_distance": 1, "DOLocationID": 1}
 
 
 def test_other_columns_keep_their_types_in_parquet(predict, tmp_path):
@@ -157,7 +163,8 @@ def test_json_lines_keep_other_fields_and_malformed_lines_keep_their_place(predi
     assert answers[1]["reason"] == "line 2 is not a JSON object"
     assert answers[2]["reason"] == "line 4 is not a JSON object"
     assert answers[3]["other"] == "é\ud800"
-    assert [answer.get("reason") is None for answer in answers] == [True] + [False] * 6 + [True]
+    predicted = [answer.get("reason") is None for answer in answers]
+    assert predicted == [True] + [False] * 5 + [True] * 2
     assert summary.reasons["row"] == 4
 
 
@@ -186,6 +193,38 @@ def test_a_model_without_intervals_has_no_bounds(predict, tmp_path):
     assert answer["lower_minutes"] is answer["upper_minutes"] is None
 
 
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
+@pytest.mark.parametrize("family", ["xgboost", "lasso"])
+def test_a_distance_left_out_in_any_form_is_the_usual_one(predict, tmp_path, name, family):
+    zones = {name: GOOD[name] for name in ("PULocationID", "DOLocationID")}
+    left_out = [None, None, float("nan"), 0.0]
+    rows: list[dict[str, Any]] = [zones | {"trip_distance": miles} for miles in left_out]
+    if name == "in.jsonl":
+        rows[0] = zones
+        rows[1] = zones | {"trip_distance": ""}
+    summary = predict(write(tmp_path / name, [*rows, GOOD]), "out.parquet", by=model(family))
+    *usual, stated = pl.read_parquet(tmp_path / "out.parquet").to_dicts()
+    (expected,) = model(family).usual_miles(np.array([74]), np.array([75]))
+    request = pd.DataFrame([zones]).assign(pickup_datetime=new_york_time(NOW))
+    (alone,) = model(family).pipeline.predict(request)
+    for row in usual:
+        assert (row["distance"], row["distance_miles"]) == ("usual", expected)
+        assert row["predicted_minutes"] == alone
+        assert [row[name] for name in MINUTES] == [usual[0][name] for name in MINUTES]
+    assert (stated["distance"], stated["distance_miles"]) == ("stated", 2.5)
+    assert (summary.scored, summary.usual_distance) == (5, 4)
+
+
+def test_a_file_of_the_two_zones_alone_is_predicted(predict, tmp_path):
+    source = write(tmp_path / "in.csv", [{"PULocationID": 74, "DOLocationID": 75}] * 2)
+    predict(source, "out.csv")
+    rows = rows_of(tmp_path / "out.csv")
+    assert [row["distance"] for row in rows] == ["usual"] * 2
+    assert float(rows[0]["distance_miles"]) > 0
+    assert list(rows[0])[2:] == [*MINUTES, "distance", "distance_miles", "model_version",
+                                 "scored_at", "reason"]  # fmt: skip
+
+
 def test_requests_without_a_time_have_the_same_current_time(predict, tmp_path):
     write(tmp_path / "in.jsonl", [GOOD] * 7)
     write(tmp_path / "at.jsonl", [GOOD | {"pickup_datetime": NOW.isoformat()}] * 7)
@@ -204,9 +243,9 @@ FULL = "PULocationID,DOLocationID,trip_distance"
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.csv", b"", "lacks the column PULocationID, DOLocationID, trip_distance"),
+        ("in.csv", b"", "lacks the column PULocationID, DOLocationID"),
         ("in.csv", f"{FULL}\n".encode(), "has no requests"),
-        ("in.csv", b"PULocationID,miles\n1,2\n", "lacks the column DOLocationID, trip_distance"),
+        ("in.csv", b"PULocationID,miles\n1,2\n", "lacks the column DOLocationID; it has"),
         ("in.csv", f"{FULL},a,a\n1,2,3,4,5\n".encode(), "more than one column 'a'"),
         ("in.csv", f"{FULL},reason\n1,2,3,4\n".encode(), "have a column reason, which"),
         ("in.csv", f"{FULL},note\n1,2,3,caf\xe9\n".encode("latin-1"), "is not UTF-8 text"),

@@ -209,6 +209,14 @@ def test_a_missing_pickup_time_is_now():
     assert before <= parse_request(GOOD).pickup_datetime <= new_york_time()
 
 
+@pytest.mark.parametrize("absent", [None, "", " ", "NaN", float("nan")])
+def test_a_distance_may_be_left_out(absent):
+    zones = {name: GOOD[name] for name in ("PULocationID", "DOLocationID")}
+    assert same_as_the_check(zones).trip_distance is None
+    assert same_as_the_check(GOOD | {"trip_distance": absent}).trip_distance is None
+    assert same_as_the_check(GOOD | {"trip_distance": 0}).trip_distance == 0
+
+
 def test_each_invalid_field_is_a_problem():
     found = parse_request({"PULocationID": 0, "trip_distance": "far", "passenger_count": [1]}, NOW)
     assert found == InvalidRequest(
@@ -230,6 +238,7 @@ def test_request_columns_equal_those_of_a_checked_frame():
         GOOD | {"pickup_datetime": "2024-05-06T17:30:15.25"},
         GOOD | {"passenger_count": 3, "PULocationID": "265", "trip_distance": -0.0},
         GOOD | {"pickup_datetime": "2024-11-03T01:30", "passenger_count": None},
+        {"PULocationID": 74, "DOLocationID": 75},
     ]
     columns = request_columns([cast("Request", parse_request(row, NOW)) for row in rows])
     expected = columns_of(check_requests(requests_frame(rows), NOW).requests)
@@ -238,7 +247,8 @@ def test_request_columns_equal_those_of_a_checked_frame():
     for name in REQUEST_COLUMNS:
         assert columns[name].dtype == expected[name].dtype
         assert columns[name].tobytes() == expected[name].tobytes()
-    assert np.isnan(columns["passenger_count"]).tolist() == [True, False, True]
+    assert np.isnan(columns["passenger_count"]).tolist() == [True, False, True, True]
+    assert np.isnan(columns["trip_distance"]).tolist() == [False, False, False, True]
 
 
 def test_no_requests_give_empty_columns():

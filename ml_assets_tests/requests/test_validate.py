@@ -145,10 +145,21 @@ def test_a_reason_names_field_rule_and_value(field, value):
         assert shown == str(value)
 
 
-@pytest.mark.parametrize("absent", [None, "", " ", float("nan")])
-@pytest.mark.parametrize("field", sorted(GOOD))
-def test_the_zones_and_the_distance_are_required(field, absent):
+ABSENT = [None, "", " ", float("nan")]
+
+
+@pytest.mark.parametrize("absent", ABSENT)
+@pytest.mark.parametrize("field", ["PULocationID", "DOLocationID"])
+def test_the_zones_are_required(field, absent):
     assert refused(**{field: absent}) == f"{field} is missing: it must be {RULES[field]}"
+
+
+@pytest.mark.parametrize("absent", ABSENT)
+def test_a_distance_may_be_left_out(absent):
+    assert read(trip_distance=absent)["trip_distance"] is None
+    only_zones = {name: GOOD[name] for name in ("PULocationID", "DOLocationID")}
+    assert check(only_zones, GOOD).requests["trip_distance"].to_list() == [None, 2.5]
+    assert "left out" in RULES["trip_distance"]
 
 
 def test_every_invalid_field_is_named_and_valid_rows_keep_their_order():
@@ -169,7 +180,8 @@ def test_the_latest_pickup_is_a_year_from_now():
 def test_a_frame_may_have_no_rows_or_columns():
     assert check_requests(pl.DataFrame(), NOW).requests.columns == list(REQUEST_COLUMNS)
     lacking = check_requests(pl.DataFrame({"other": [1]}), NOW)
-    assert "trip_distance is missing" in lacking.reasons[0]
+    assert "DOLocationID is missing" in lacking.reasons[0]
+    assert "trip_distance" not in lacking.reasons[0]
 
 
 JSON = st.recursive(
@@ -197,7 +209,7 @@ def test_any_request_is_in_range_or_has_a_reason(requests):
     for row in checked.requests.iter_rows(named=True):
         assert 1 <= row["PULocationID"] <= 265
         assert 1 <= row["DOLocationID"] <= 265
-        assert 0 <= row["trip_distance"] <= 1000
+        assert row["trip_distance"] is None or 0 <= row["trip_distance"] <= 1000
         assert datetime(2009, 1, 1) <= row["pickup_datetime"] <= HERE + timedelta(days=365)
         assert row["passenger_count"] in (None, *range(10))
     json.dumps(checked.reasons.to_list(), ensure_ascii=False).encode()

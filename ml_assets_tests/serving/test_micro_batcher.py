@@ -28,11 +28,8 @@ class CountingModel:
         if (miles > 100).any():
             raise RuntimeError("too far")
         minutes = 10.0 * miles
-        return (
-            Predictions(minutes, minutes - 1, minutes + 1)
-            if self.bounds
-            else Predictions(minutes, None, None)
-        )
+        lower, upper = (minutes - 1, minutes + 1) if self.bounds else (None, None)
+        return Predictions(minutes, lower, upper, miles > 0, miles)
 
 
 def predict_concurrently(batcher, *miles):

@@ -18,7 +18,9 @@ from ml_assets_tests.serving.request_log.whole_log import read_log
 from ml_assets_tests.serving.two_versions import sample_requests
 
 REFERENCES_BODY = {"PULocationID": 236, "DOLocationID": "239", "trip_distance": 1.98}
+ZONES = {"PULocationID": 236, "DOLocationID": "239"}
 THREE = ("predicted_minutes", "lower_minutes", "upper_minutes")
+PREDICTED = (*THREE, "distance", "distance_miles", "model_version")
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +33,10 @@ def client(served):
 def test_the_response_to_one_request(client):
     response = client.post("/predict", json=REFERENCES_BODY, headers={"X-Request-ID": "ride.1_A-b"})
     assert response.status_code == 200
-    assert list(response.json()) == [*THREE, "model_version", "request_id"]
+    assert list(response.json()) == [*PREDICTED, "request_id"]
     content = response.json()
     assert content["lower_minutes"] <= content["predicted_minutes"] <= content["upper_minutes"]
+    assert (content["distance"], content["distance_miles"]) == ("stated", 1.98)
     assert content["model_version"] == "7"
     assert content["request_id"] == response.headers["x-request-id"] == "ride.1_A-b"
 
@@ -47,7 +50,40 @@ def test_a_list_is_predicted_in_order_like_each_request_alone(client, served):
     assert len(set(minutes)) > 10
     alone = [client.post("/predict", json=request).json() for request in requests]
     for one, other in zip(response["predictions"], alone, strict=True):
-        assert one == {name: other[name] for name in (*THREE, "model_version")}
+        assert one == {name: other[name] for name in PREDICTED}
+
+
+@pytest.mark.parametrize("given", [{}, {"trip_distance": None}, {"trip_distance": ""},
+                                   {"trip_distance": "NaN"}, {"trip_distance": 0},
+                                   {"trip_distance": 0.01}, {"trip_distance": 999}])  # fmt: skip
+def test_a_distance_left_out_in_any_form_is_the_usual_one(client, given):
+    when = {"pickup_datetime": "2023-04-03T08:30"}
+    expected = client.post("/predict", json=ZONES | when).json()
+    sent = ZONES | when | given
+    one = client.post("/predict", json=sent).json()
+    explained = client.post("/predict?explain=true", json=sent).json()
+    (listed,) = client.post("/predict", json=[sent]).json()["predictions"]
+    usual = client.get("/typical-distance", params=ZONES).json()["trip_distance"]
+    for response in (one, explained, listed):
+        assert {name: response[name] for name in PREDICTED} == {
+            name: expected[name] for name in PREDICTED
+        }
+        assert (response["distance"], response["distance_miles"]) == ("usual", usual)
+
+
+@pytest.mark.parametrize("given", [-1, 1000.5, "far", [2]])
+def test_an_invalid_distance_is_rejected_and_says_that_it_may_be_left_out(client, given):
+    response = client.post("/predict", json=ZONES | {"trip_distance": given})
+    assert response.status_code == 422
+    (entry,) = response.json()["detail"]
+    assert "or left out for the usual distance of the two zones" in entry["msg"]
+
+
+@pytest.mark.parametrize("name", ["miles", "distance", "trip_distance_miles"])
+def test_a_distance_under_another_name_is_not_ignored(client, name):
+    response = client.post("/predict", json=ZONES | {name: 2.5})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["msg"].endswith("did you mean trip_distance?")
 
 
 def test_an_invalid_id_is_replaced_by_a_new_one_per_request(client):
@@ -145,7 +181,7 @@ def test_many_unknown_fields_are_rejected_quickly_and_briefly(client):
         assert response.status_code == 422
         assert len(response.json()["detail"]) <= 100
         assert response.json()["error_count"] == sum(
-            len(entry) + 3 for entry in (body if isinstance(body, list) else [body])
+            len(entry) + 2 for entry in (body if isinstance(body, list) else [body])
         )
         assert len(response.content) < 60_000
 
@@ -311,11 +347,16 @@ def test_predictions_are_logged_without_the_client(served, tmp_path, caplog):
         one = client.post("/predict", json=REFERENCES_BODY, headers=headers).json()
         client.post("/predict", json=[REFERENCES_BODY] * 3, headers=headers)
         client.post("/predict", json={}, headers=headers)
+        client.post("/predict", json=ZONES, headers=headers)
         published = {**REFERENCES_BODY, "lpep_pickup_datetime": "2023-04-03T08:30"}
         client.post("/predict", json=published, headers=headers)
     rows = read_log(tmp_path)
-    assert rows.height == 5
-    assert rows["pickup_datetime"][4] == datetime(2023, 4, 3, 8, 30)
+    assert rows.height == 6
+    assert rows["distance"].to_list() == ["stated"] * 4 + ["usual", "stated"]
+    assert rows["distance_miles"].to_list()[:4] == [1.98] * 4
+    assert rows["trip_distance"][4] is None
+    assert rows["distance_miles"][4] > 0
+    assert rows["pickup_datetime"][5] == datetime(2023, 4, 3, 8, 30)
     assert rows["predicted_minutes"][0] == one["predicted_minutes"]
     assert set(rows["request_id"]) == {"mine"}
     written = "".join(path.read_text() for path in tmp_path.iterdir())

@@ -78,6 +78,8 @@ def _metadata(record: OnlineRecord) -> dict[str, Any]:
         "dropped": faults.dropped,
         "unreadable_lines": faults.unreadable,
     }
+    if record.stated_share is not None:
+        metadata["share_of_stated_distances"] = figure(record.stated_share)
     if record.drift is not None:
         metadata |= _drift_metadata(record.drift)
     if record.days:
@@ -105,7 +107,7 @@ def _drift_metadata(drift: OnlineDrift) -> dict[str, Any]:
             [
                 {
                     "share of": source,
-                    "0 or implausible": missing,
+                    "left out, 0 or implausible": missing,
                     "far from expected": outliers,
                 }
                 for source, missing, outliers in (

@@ -10,7 +10,7 @@ from ml_assets.defs.metadata import table
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.registry import ModelNotFound
 from ml_assets.requests.fields import match_names, repeated_field, unknown_field
-from ml_assets.requests.validate import RULES, requests_frame
+from ml_assets.requests.validate import DISTANCE, DISTANCE_MILES, RULES, requests_frame
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
@@ -20,8 +20,8 @@ PREDICT_REQUESTS = "predict_requests"
 class RequestConfig(dg.PermissiveConfig):
     """A prediction request.
 
-    PULocationID, DOLocationID and trip_distance are required. The step checks this, not Dagster,
-    since a field may have its published name or another letter case.
+    PULocationID and DOLocationID are required. The step checks this, not Dagster, since a field may
+    have its published name or another letter case.
     """
 
     PULocationID: int | None = Field(
@@ -31,7 +31,7 @@ class RequestConfig(dg.PermissiveConfig):
         default=None, description=f"Required: drop-off, {RULES['DOLocationID']}."
     )
     trip_distance: float | None = Field(
-        default=None, description=f"Required: {RULES['trip_distance']}."
+        default=None, description=f"{RULES['trip_distance']}.".capitalize()
     )
     pickup_datetime: str | None = Field(
         default=None,
@@ -128,4 +128,6 @@ def _format_row(row: dict[str, Any]) -> str:
         return f"request {row['request']}: {row['reason']}"
     predicted, lower, upper = (row[name] for name in TARGET.prediction_fields)
     interval = "" if lower is None else f" ({lower:.1f} to {upper:.1f})"
-    return f"request {row['request']}: {predicted:.1f} {TARGET.unit}{interval}"
+    miles = "distance" if row[DISTANCE_MILES] is None else f"{row[DISTANCE_MILES]:.1f} miles"
+    used = f"{row[DISTANCE]} {miles}"
+    return f"request {row['request']}: {predicted:.1f} {TARGET.unit}{interval}, {used}"

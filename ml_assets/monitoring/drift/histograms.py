@@ -115,7 +115,8 @@ def _hours_of_week(trips: pl.DataFrame) -> Counts:
 
 
 def _distances(trips: pl.DataFrame) -> Counts:
-    steps = np.rint(trips["trip_distance"].to_numpy() * _STEPS_A_MILE)
+    """Count trips by their miles; requests that leave them out do not count."""
+    steps = np.rint(trips["trip_distance"].drop_nulls().to_numpy() * _STEPS_A_MILE)
     return np.bincount(steps.clip(0, _MAX_STEPS).astype(np.int64), minlength=_MAX_STEPS + 1)
 
 

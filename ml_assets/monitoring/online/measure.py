@@ -24,13 +24,14 @@ from ml_assets.monitoring.online.records import (
     OnlineDrift,
     OnlineRecord,
 )
-from ml_assets.pipeline.features import MAX_MILES, MIN_MILES
+from ml_assets.pipeline.features import states_distance
 from ml_assets.pipeline.zone_map import fit_zone_map
+from ml_assets.requests.validate import DISTANCE
 from ml_assets.serving.request_log.files import day_files, last_written
 from ml_assets.serving.request_log.reader import LogChunk, read_chunks
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.trips.request_columns import REQUEST_COLUMNS, ZONE_CODES
+from ml_assets.trips.request_columns import REQUEST_COLUMNS, STATED, ZONE_CODES
 from ml_assets.trips.target import TARGET
 
 OUTLIER_RATIO = 3.0
@@ -43,7 +44,7 @@ class DistanceCounts:
     """Counts of requests by their stated distance.
 
     Attributes:
-        missing: Requests with a distance of 0 or an implausible one.
+        missing: Requests without a distance, or with one of 0 or an implausible one.
         outliers: Requests with a plausible distance far from the expected one of their zone pair.
     """
 
@@ -89,10 +90,11 @@ def _read(
     """Return the zone pair, the miles, and whether these are plausible."""
     pickup, dropoff = (trips[name].cast(pl.Int64).to_numpy() for name in REQUEST_COLUMNS[:2])
     miles = trips["trip_distance"].cast(pl.Float64).to_numpy()
-    return pickup * ZONE_CODES + dropoff, miles, (miles >= MIN_MILES) & (miles <= MAX_MILES)
+    return pickup * ZONE_CODES + dropoff, miles, states_distance(miles)
 
 
 HOUR_OF_WEEK, DAYS_A_WEEK = "hour_of_week", 7
+DISTANCES = "trip_distance"
 
 
 def measure_online(
@@ -142,6 +144,7 @@ def measure_online(
         faults={day: found for day, found in faults.items() if day in newest},
         empty=[day for day in newest if day < str(window_from) and day not in measured],
         window_answers=window.answers,
+        window_stated=window.stated,
         drift=drift,
         why_no_drift=why,
     )
@@ -179,7 +182,8 @@ class _RollingWindow:
 
     def __init__(self, first: date, reference: _Reference | None) -> None:
         self._first, self._reference = first, reference
-        self.answers = 0
+        self.answers = self.stated = 0
+        self._with_miles = 0
         self._counts: MonthCounts = {}
         self._weekdays: set[int] = set()
         self._distances = DistanceCounts()
@@ -189,6 +193,7 @@ class _RollingWindow:
         for chunk in chunks:
             if chunk.day >= self._first and chunk.predictions.height:
                 self.answers += chunk.predictions.height
+                self.stated += int((chunk.predictions[DISTANCE] == STATED).sum())
                 if self._reference is not None:
                     requests = chunk.predictions.select(REQUEST_COLUMNS)
                     self._count(requests, self._reference.expected_miles)
@@ -199,6 +204,7 @@ class _RollingWindow:
         self._counts = sum_counts([self._counts, counts]) if self._counts else counts
         self._weekdays |= {*requests["pickup_datetime"].dt.weekday().unique()}
         self._distances += expected.count(requests)
+        self._with_miles += requests[DISTANCES].count()
 
     def drift(self, reference: _Reference) -> tuple[OnlineDrift | None, str]:
         """Measure the drift of every feature; return None and the reason with too few requests."""
@@ -210,6 +216,9 @@ class _RollingWindow:
         if len(self._weekdays) < DAYS_A_WEEK:
             del psi[HOUR_OF_WEEK]
             left_out[HOUR_OF_WEEK] = f"requests are for {len(self._weekdays)} of 7 weekdays so far"
+        if self._with_miles < MIN_TRIPS:
+            del psi[DISTANCES]
+            left_out[DISTANCES] = f"{self._with_miles} of {self.answers} requests have a distance"
         no_distance, far_off = self._distances.shares
         trips_no_distance, trips_far_off = reference.distances.shares
         drift = OnlineDrift(
@@ -240,7 +249,7 @@ def _measure_day(day: date, chunks: Iterable[LogChunk]) -> tuple[list[OnlineDay]
         pl.concat(parts)
         .group_by("model_version")
         .agg(
-            pl.col("answers", "minutes").sum(),
+            pl.col("answers", "stated", "minutes").sum(),
             requests=calls.count(),
             p50=calls.quantile(0.5),
             p99=calls.quantile(0.99),
@@ -252,6 +261,7 @@ def _measure_day(day: date, chunks: Iterable[LogChunk]) -> tuple[list[OnlineDay]
             version=row["model_version"],
             requests=row["requests"],
             answers=row["answers"],
+            stated=row["stated"],
             mean_minutes=row["minutes"] / row["answers"],
             p50_milliseconds=row["p50"],
             p99_milliseconds=row["p99"],
@@ -268,6 +278,7 @@ def _by_version(answers: pl.DataFrame) -> pl.DataFrame:
     """
     return answers.group_by("model_version").agg(
         answers=pl.len(),
+        stated=(pl.col(DISTANCE) == STATED).sum(),
         minutes=pl.col(TARGET.prediction_fields[0]).sum(),
         milliseconds=pl.col("latency_milliseconds").filter(pl.col("position") == 0),
     )

@@ -37,6 +37,7 @@ class OnlineDay(BaseModel):
     Attributes:
         day: ``YYYY-MM-DD``, in UTC.
         requests: Calls of the service; a list counts as one.
+        stated: Predictions for the request's own distance; None in records before version 0.2.
         p50_milliseconds: Median latency of a call; None when no call is complete in the log.
         p99_milliseconds: 99th percentile of the latency.
     """
@@ -48,6 +49,7 @@ class OnlineDay(BaseModel):
     mean_minutes: float
     p50_milliseconds: float | None
     p99_milliseconds: float | None
+    stated: int | None = None
 
 
 class DayFaults(StoredRecord):
@@ -73,7 +75,7 @@ class OnlineDrift(BaseModel):
         psi: Population stability index by feature; see
             :mod:`ml_assets.monitoring.drift.histograms`.
         left_out: Features that were not measured, with the reason.
-        no_distance: Share of requests with a distance of 0 miles or an implausible one.
+        no_distance: Share of requests without a distance, or with one of 0 or implausible miles.
         far_off: Share of requests with a distance far from the expected one of their zone pair.
         trips_no_distance: ``no_distance`` of the trips of the newest reference month.
         trips_far_off: ``far_off`` of the trips of the newest reference month.
@@ -107,6 +109,7 @@ class OnlineRecord(BaseModel):
         faults: Faults by day, for days that have any.
         empty: Days before the window whose log has no entries.
         window_answers: Predictions in the window.
+        window_stated: Those for the request's own distance; None in records before version 0.2.
         why_no_drift: Why drift could not be measured.
     """
 
@@ -120,8 +123,19 @@ class OnlineRecord(BaseModel):
     faults: dict[str, DayFaults] = {}
     empty: list[str] = []
     window_answers: int = 0
+    window_stated: int | None = None
     drift: OnlineDrift | None = None
     why_no_drift: str = ""
+
+    @property
+    def stated_share(self) -> float | None:
+        """Share of the window's predictions whose request states its distance, 0 to 1.
+
+        None when the window has no predictions, or the record is of a version before 0.2.
+        """
+        if self.window_stated is None or not self.window_answers:
+            return None
+        return self.window_stated / self.window_answers
 
     def faults_since(self, day: str) -> DayFaults:
         """Sum the faults of the log from this day on."""
@@ -138,6 +152,8 @@ def request_log_summary(record: OnlineRecord) -> str:
         return NOTHING_SERVED
     answers = sum(day.answers for day in record.days)
     served = f"{answers:,} predictions logged, {record.window_answers:,} since {record.first}"
+    if record.stated_share is not None:
+        served += f", {record.stated_share:.0%} of them for a stated distance"
     return f"{served}; {request_drift_summary(record)}"
 
 

@@ -1,13 +1,16 @@
 // Shows a prediction: minutes, interval and contributions.
 
-import { inKilometres } from './distance.js';
+import { inKilometres, inMiles } from './distance.js';
 import { day, timeOfDay } from './new_york.js';
 
-/** The value of each contribution in the request. */
+/** The value of each contribution in the request and its response. */
 const VALUES = {
   pickup_zone: ({ PULocationID }, zones) => zones.name(PULocationID),
   dropoff_zone: ({ DOLocationID }, zones) => zones.name(DOLocationID),
-  trip_distance: ({ trip_distance: miles }) => `${miles} mi, ${inKilometres(miles)}`,
+  trip_distance: (request, zones, { distance, distance_miles: miles }) => {
+    if (!Number.isFinite(miles)) return distance;
+    return `${distance === 'stated' ? `${miles} miles` : `usual ${inMiles(miles)}`}, ${inKilometres(miles)}`;
+  },
   time_of_day: ({ pickup_datetime: at }) => (at ? timeOfDay(at) : 'now'),
   day: ({ pickup_datetime: at }) => (at ? day(at) : 'today'),
   passenger_count: ({ passenger_count: count }) => String(count ?? 'not stated'),
@@ -44,15 +47,23 @@ export function show(content, request, zones, card) {
   find('#minutes').textContent = one(minutes);
   find('#minutes').value = String(minutes);
   const bounds = lower === null || lower === undefined ? null : [lower, upper];
+  const distance = usedDistance(content, request);
   find('#words').textContent = bounds
-    ? `${card.percent} of 100 such trips take between ${one(lower)} and ${one(upper)} minutes.`
-    : 'This model has no prediction intervals.';
+    ? `For ${distance}, ${card.percent} of 100 such trips take between ${one(lower)} and ${one(upper)} minutes.`
+    : `For ${distance}. This model has no prediction intervals.`;
   const typical = explanation?.baseline_minutes;
   const furthest = Math.max(30, minutes, upper ?? 0, typical ?? 0);
   drawScale(Math.ceil(furthest / 10) * 10, minutes, bounds, typical);
-  drawPushes(explanation, minutes, request, zones);
+  drawPushes(content, request, zones);
   find('#answered').textContent = 
     `Model version ${content.model_version}${card.synthetic ? ' (synthetic sample data)' : ''}, request ${content.request_id}`;
+}
+
+/** The distance that the model used. */
+function usedDistance({ distance, distance_miles: miles }, { trip_distance: own }) {
+  if (distance === 'stated') return `the ${miles} ${miles === 1 ? 'mile' : 'miles'} you stated`;
+  const usual = Number.isFinite(miles) ? `the usual ${inMiles(miles)}` : 'the usual distance';
+  return own === undefined ? usual : `${usual} (${own} is not plausible)`;
 }
 
 function drawScale(end, minutes, bounds, typical) {
@@ -79,7 +90,8 @@ function drawScale(end, minutes, bounds, typical) {
   scale.querySelector('.numbers').replaceChildren(...numbers);
 }
 
-function drawPushes(explanation, minutes, request, zones) {
+function drawPushes(content, request, zones) {
+  const { explanation, predicted_minutes: minutes } = content;
   drawNoPushes();
   if (!explanation) {
     find('#pushed').textContent = 'This model has no explanations.';
@@ -96,7 +108,7 @@ function drawPushes(explanation, minutes, request, zones) {
   for (const [name, push] of pushes) {
     const row = find(`[data-push="${name}"]`);
     find('#pushes').append(row);
-    row.querySelector('small').textContent = VALUES[name](request, zones);
+    row.querySelector('small').textContent = VALUES[name](request, zones, content);
     row.querySelector('.value').textContent = `${signed(push)} min`;
     row.querySelector('.value').dataset.minutes = push;
     if (signed(push) === '0.0') continue;

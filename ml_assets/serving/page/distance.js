@@ -1,4 +1,4 @@
-// The distance field: filled with the typical distance of the zones until the user enters one.
+// The distance field: left empty, the service predicts for the usual distance of the two zones.
 
 import { request } from './service.js';
 
@@ -16,99 +16,79 @@ export class Distance {
   constructor(changed) {
     this.input = document.querySelector('#miles');
     this.kilometres = document.querySelector('#kilometres');
-    this.hint = document.querySelector('#typical-hint');
-    this.use = document.querySelector('#use-typical');
+    this.hint = document.querySelector('#usual-hint');
+    this.use = document.querySelector('#use-usual');
     this.changed = changed;
-    this.typical = null;
-    this.own = false;
+    this.usual = null;
     this.pair = '';
-    this.settled = Promise.resolve();
-    this.input.addEventListener('input', () => this.typed());
-    this.input.addEventListener('change', () => this.left());
-    this.use.addEventListener('click', () => this.take());
+    this.input.addEventListener('input', () => this.edit());
+    this.input.addEventListener('change', () => this.write(withPoint(this.input.value)));
+    this.use.addEventListener('click', () => this.leaveOut());
   }
 
+  /** The stated distance; empty where it is left out. */
   get value() {
     return withPoint(this.input.value).trim();
   }
 
-  /** @param {string} text @param {boolean} own Whether the user entered it. */
-  write(text, own) {
-    this.own = own;
+  write(text) {
     this.input.value = text;
     this.show();
   }
 
-  /** Load the typical distance of another pair of zones. */
+  /** Load the usual distance of another pair of zones. */
   follow(pickup, dropoff) {
     const pair = [pickup, dropoff].every(Number.isInteger)
       ? `PULocationID=${pickup}&DOLocationID=${dropoff}`
       : '';
     if (pair === this.pair) return;
     this.pair = pair;
-    this.settled = this.load(pair);
+    this.load(pair);
   }
 
   /** Try again once the service has a model or accepts the token. */
   retry() {
-    if (this.typical !== null || !this.pair) return;
-    this.settled = this.load(this.pair);
+    if (this.usual === null && this.pair) this.load(this.pair);
   }
 
   async load(pair) {
-    let miles;
+    let miles = null;
     try {
       if (pair) miles = (await request(`typical-distance?${pair}`)).content.trip_distance;
     } catch {
-      // Without it the user enters the distance; Predict shows the error.
+      // The form works without it; Predict shows the error.
     }
     if (pair !== this.pair) return;
-    this.typical = Number.isFinite(miles) ? String(Math.round(miles * 100) / 100) : null;
-    // A pair without a typical distance (null) must not keep that of another pair.
-    if (!this.own && (this.typical !== null || miles === null)) this.fill(this.typical ?? '');
-    else this.show();
-  }
-
-  take() {
-    this.own = false;
-    this.fill(this.typical);
-    this.input.focus();
-  }
-
-  fill(text) {
-    const other = text !== this.input.value;
-    this.input.value = text;
-    // Select it, so that typing in the field replaces it.
-    if (other && document.activeElement === this.input) this.input.select();
+    this.usual = Number.isFinite(miles) ? miles : null;
     this.show();
-    if (other) this.changed();
   }
 
-  typed() {
-    this.own = this.value !== '' && this.value !== this.typical;
+  leaveOut() {
+    this.input.value = '';
+    this.input.focus();
+    this.edit();
+  }
+
+  edit() {
     this.show();
     this.changed();
   }
 
-  left() {
-    this.input.value = withPoint(this.input.value);
-    this.show();
-  }
-
   show() {
+    const known = this.usual !== null;
+    const usual = known ? `${inMiles(this.usual)}, ${inKilometres(this.usual)}` : '';
+    const stated = this.value !== '';
+    this.input.placeholder = known ? tenths(this.usual) : '';
     this.kilometres.textContent = isNumber(this.value) ? `= ${inKilometres(this.value)}` : '';
-    const offered = this.typical !== null && this.value !== this.typical;
-    this.use.hidden = !offered;
-    this.hint.textContent =
-      this.typical === null
-        ? 'Along the road'
-        : offered
-          ? `Typical: ${this.typical} miles, ${inKilometres(this.typical)}`
-          : 'Typical for these two zones';
+    this.use.hidden = !(known && stated);
+    if (!known) this.hint.textContent = 'Left empty: the usual one of the two zones';
+    else this.hint.textContent = stated ? `Usual: ${usual}` : `Left empty: the usual ${usual}`;
   }
 }
 
-export function inKilometres(miles) {
-  const kilometres = Number(miles) * KILOMETRES_A_MILE;
-  return `${kilometres.toLocaleString('en-US', { maximumFractionDigits: 1, minimumFractionDigits: 1 })} km`;
-}
+const tenths = (number) =>
+  number.toLocaleString('en-US', { maximumFractionDigits: 1, minimumFractionDigits: 1 });
+
+export const inMiles = (miles) => `${tenths(miles)} miles`;
+
+export const inKilometres = (miles) => `${tenths(Number(miles) * KILOMETRES_A_MILE)} km`;

@@ -6,7 +6,7 @@ import { now } from './new_york.js';
 import { Zones } from './zone_search.js';
 
 /** Initial values, so that Predict works at once. */
-const EXAMPLE = { PULocationID: '74', DOLocationID: '138', trip_distance: '5' };
+const EXAMPLE = { PULocationID: '74', DOLocationID: '138' };
 const FIELDS = ['PULocationID', 'DOLocationID', 'trip_distance', 'pickup_datetime', 'passenger_count'];
 const LABELS = {
   PULocationID: 'The pick-up zone',
@@ -85,7 +85,7 @@ export class Form {
     const text = (name) => stated.get(name) ?? (blank ? (EXAMPLE[name] ?? '') : '');
     this.pickup.value = text('PULocationID');
     this.dropoff.value = text('DOLocationID');
-    this.distance.write(text('trip_distance'), stated.has('trip_distance'));
+    this.distance.write(text('trip_distance'));
     const time = stated.get('pickup_datetime') ?? (blank ? now() : '');
     this.when.value = time;
     this.passengers.value = text('passenger_count');

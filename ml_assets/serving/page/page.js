@@ -48,7 +48,6 @@ async function submit() {
   const mine = ++submissions;
   waiting = false;
   busy(true);
-  await form.distance.settled;
   keepAddress();
   const sent = body(form.read());
   if (form.halfTime) {

@@ -11,10 +11,12 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
+from ml_assets.pipeline.features import states_distance
+from ml_assets.requests.validate import DISTANCE, DISTANCE_MILES
 from ml_assets.serving.request_log.files import day_files
 from ml_assets.serving.request_log.writer import DROPPED
 from ml_assets.storage import former_names
-from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE
+from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, STATED, USUAL
 from ml_assets.trips.target import TARGET
 
 COLUMNS: Final = {
@@ -29,10 +31,19 @@ COLUMNS: Final = {
     "pickup_datetime": pl.Datetime("us"),
     "passenger_count": pl.Float64(),
     **dict.fromkeys(TARGET.prediction_fields, pl.Float64()),
+    DISTANCE: pl.String(),
+    DISTANCE_MILES: pl.Float64(),
 }
-"""Columns of the log, one row per prediction; ``position`` is the index in the request's list."""
+"""Columns of the log, one row per prediction; ``position`` is the index in the request's list.
+Lines of versions before 0.2 have no usual miles."""
 
-_OPTIONAL = ("passenger_count", *TARGET.prediction_fields[1:])
+_OPTIONAL = (
+    "trip_distance",
+    "passenger_count",
+    *TARGET.prediction_fields[1:],
+    DISTANCE,
+    DISTANCE_MILES,
+)
 _TIMES = ("answered_at", "pickup_datetime")
 _ZONES = ("PULocationID", "DOLocationID")
 _READ = {
@@ -99,9 +110,22 @@ def _read_chunk(day: date, data: bytes) -> LogChunk:
     predictions = predictions.with_columns(times).select(*COLUMNS)
     predictions = predictions.drop_nulls([name for name in COLUMNS if name not in _OPTIONAL])
     valid_zones = pl.all_horizontal(pl.col(_ZONES).is_between(FIRST_ZONE, LAST_ZONE))
-    predictions = predictions.filter(valid_zones)
+    # Lines of versions before 0.2 have a distance, and do not say which one was used.
+    used = pl.col(DISTANCE).fill_null(STATED)
+    valid_distance = (used == USUAL) | ((used == STATED) & pl.col("trip_distance").is_not_null())
+    predictions = _with_distances(predictions.filter(valid_zones, valid_distance))
     unreadable = lines - dropped.height - predictions.height
     return LogChunk(day, predictions, int(dropped[DROPPED].sum()), unreadable)
+
+
+def _with_distances(predictions: pl.DataFrame) -> pl.DataFrame:
+    """Fill the used distance of lines that were written before it was logged."""
+    miles = predictions["trip_distance"]
+    stated = pl.Series(states_distance(miles.to_numpy()))
+    return predictions.with_columns(
+        pl.col(DISTANCE).fill_null(pl.when(stated).then(pl.lit(STATED)).otherwise(pl.lit(USUAL))),
+        pl.col(DISTANCE_MILES).fill_null(pl.when(stated).then(miles)),
+    )
 
 
 def _format(name: str) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 import orjson
 
+from ml_assets.pipeline.predict import Predictions
 from ml_assets.serving.request_log.files import (
     MAX_BYTES,
     MAX_DAYS,
@@ -31,9 +31,6 @@ from ml_assets.serving.request_log.files import (
     restrict,
 )
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
-from ml_assets.trips.target import TARGET
-
-FloatArray = npt.NDArray[np.float64]
 
 CAPACITY: Final = 100_000
 """Maximum number of queued predictions: about 10 MB for lists, 100 MB for single requests."""
@@ -61,9 +58,7 @@ class LoggedRequest(NamedTuple):
         latency_milliseconds: Time from the complete request to the response.
         requests: Tuples in the order of ``REQUEST_COLUMNS``, or arrays by these names; must not be
             modified afterwards.
-        minutes: Predicted minutes, one for each request.
-        lower: Lower bounds of the intervals; None without intervals.
-        upper: Upper bounds of the intervals; None without intervals.
+        predictions: One for each request, in their order.
     """
 
     request_id: str
@@ -71,9 +66,7 @@ class LoggedRequest(NamedTuple):
     model_version: str
     latency_milliseconds: float
     requests: Sequence[tuple[Any, ...]] | Mapping[str, npt.NDArray[Any]]
-    minutes: Sequence[float] | FloatArray
-    lower: Sequence[float] | FloatArray | None = None
-    upper: Sequence[float] | FloatArray | None = None
+    predictions: Predictions
 
 
 class RequestLog:
@@ -135,7 +128,7 @@ class RequestLog:
 
     def add(self, request: LoggedRequest) -> None:
         """Queue predictions; takes microseconds, however many there are."""
-        count = len(request.minutes)
+        count = len(request.predictions.minutes)
         with self._lock:
             if self._closing.is_set() or self._queued + count > self._capacity:
                 self._dropped += count
@@ -186,7 +179,7 @@ class RequestLog:
             except Exception:
                 if self._is_first_error():
                     _LOGGER.exception(_ERROR)
-            self._count_dropped(len(request.minutes) - (len(self._lines) - lines))
+            self._count_dropped(len(request.predictions.minutes) - (len(self._lines) - lines))
         return bool(self._lines) or self._dropped > self._recorded_drops
 
     def _write_or_drop(self) -> bool:
@@ -279,17 +272,13 @@ def _serialize_lines(request: LoggedRequest) -> Iterator[bytes]:
         "model_version": request.model_version,
         "latency_milliseconds": request.latency_milliseconds,
     }
-    minutes = _to_list(request.minutes)
-    none = [None] * len(minutes)
-    lower = none if request.lower is None else _to_list(request.lower)
-    upper = none if request.upper is None else _to_list(request.upper)
-    rows = zip(_rows(request.requests), minutes, lower, upper, strict=True)
-    for position, (fields, predicted, low, high) in enumerate(rows):
+    rows = zip(_rows(request.requests), request.predictions.rows(), strict=True)
+    for position, (fields, prediction) in enumerate(rows):
         line = {
             **shared,
             "position": position,
             **dict(zip(REQUEST_COLUMNS, fields, strict=True)),
-            **dict(zip(TARGET.prediction_fields, (predicted, low, high), strict=True)),
+            **prediction,
         }
         yield orjson.dumps(line, option=_OPTIONS)
 
@@ -302,11 +291,6 @@ def _rows(
     pickup, dropoff, *others = (requests[name] for name in REQUEST_COLUMNS)
     zones = [zone.astype("int64").tolist() for zone in (pickup, dropoff)]
     return zip(*zones, *(column.tolist() for column in others), strict=True)
-
-
-def _to_list(values: Sequence[float] | FloatArray) -> Sequence[float]:
-    """Convert an array to a list, which is much faster to iterate over."""
-    return values.tolist() if isinstance(values, np.ndarray) else values
 
 
 def _dropped_line(count: int) -> bytes:

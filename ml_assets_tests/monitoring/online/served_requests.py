@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from ml_assets.pipeline.features import states_distance
+from ml_assets.pipeline.predict import Predictions
 from ml_assets.requests.parse import columns_of
 from ml_assets.serving.request_log.writer import LoggedRequest, RequestLog
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
@@ -30,9 +32,10 @@ def serve(
     log = RequestLog(folder, capacity)
     for number in range(calls):
         part = trips.gather_every(calls, number).select(REQUEST_COLUMNS)
-        predicted = np.full(part.height, minutes)
-        log.add(
-            LoggedRequest(f"c{number}", at(day), version, milliseconds, columns_of(part), predicted)
-        )
+        requests, predicted = columns_of(part), np.full(part.height, minutes)
+        stated = states_distance(requests["trip_distance"])
+        miles = np.where(stated, requests["trip_distance"], 2.0)
+        predictions = Predictions(predicted, None, None, stated, miles)
+        log.add(LoggedRequest(f"c{number}", at(day), version, milliseconds, requests, predictions))
     log.close(60)
     return log

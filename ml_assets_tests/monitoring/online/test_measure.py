@@ -112,6 +112,38 @@ def test_kilometres_and_missing_distances_count_as_outliers(store, tmp_path):
     assert drift.trips_no_distance + drift.trips_far_off < 0.2
 
 
+def test_the_share_of_stated_distances_is_that_of_four_weeks(store, tmp_path):
+    trips = kept_sample("2023-04").filter(pl.col("trip_distance").is_between(0.05, 60)).head(400)
+    assert measured(store, tmp_path / "none").stated_share is None
+    serve(tmp_path, LONG_AGO, trips.head(50))
+    serve(tmp_path, TODAY, trips.head(300).with_columns(trip_distance=None))
+    serve(tmp_path, TODAY, trips.tail(100))
+    record = measured(store, tmp_path)
+    assert record.stated_share == 0.25
+    assert [day.stated for day in record.days] == [50, 100]
+    assert "25% of them for a stated distance" in request_log_summary(record)
+    earlier = {key: value for key, value in record.model_dump().items() if key != "window_stated"}
+    for day in earlier["days"]:
+        del day["stated"]
+    former = OnlineRecord.model_validate(earlier)
+    assert former.stated_share is None
+    again = measured(store, tmp_path, former)
+    assert ([day.stated for day in again.days], again.stated_share) == ([None, 100], 0.25)
+
+
+def test_requests_that_leave_the_distance_out_are_no_drift_of_it(store, tmp_path):
+    trips = kept_sample("2023-04")
+    half = pl.when(pl.int_range(pl.len()) % 2 == 0).then("trip_distance")
+    serve(tmp_path / "half", TODAY, trips.with_columns(trip_distance=half))
+    found = online_finding(measured(store, tmp_path / "half"))
+    assert found.verdict == Verdict.PASS
+    serve(tmp_path / "none", TODAY, trips.with_columns(trip_distance=None))
+    drift = measured(store, tmp_path / "none").drift
+    assert drift.left_out == {"trip_distance": f"0 of {trips.height} requests have a distance"}
+    assert "trip_distance" not in drift.psi
+    assert drift.no_distance == 1.0
+
+
 def test_a_distance_over_three_times_the_expected_one_is_an_outlier():
     pairs = pl.DataFrame(
         {"PULocationID": [10, 20] * 200, "DOLocationID": [20, 10] * 200, "trip_distance": 4.0}

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from ml_assets.pipeline.predict import Predictions
 from ml_assets.serving.request_log.writer import LoggedRequest, RequestLog
 
 AT = datetime(2026, 11, 25, 14, 30, 0, 250_000, tzinfo=UTC)
@@ -14,7 +15,9 @@ FULL_DISK = "/dev/full"
 
 def one(number: int = 0, at: datetime = AT) -> LoggedRequest:
     request = (74, 75, 2.5 + number, PICKUP, None if number % 2 else 2.0)
-    return LoggedRequest(f"r{number}", at, "3", 1.5, [request], [12.25], [8.5], [17.0])
+    minutes, miles = (np.array([value]) for value in (12.25, request[2]))
+    predictions = Predictions(minutes, minutes - 3.75, minutes + 4.75, np.array([True]), miles)
+    return LoggedRequest(f"r{number}", at, "3", 1.5, [request], predictions)
 
 
 def columns(length: int) -> dict[str, np.ndarray]:
@@ -28,7 +31,10 @@ def columns(length: int) -> dict[str, np.ndarray]:
 
 
 def many(length: int, at: datetime = AT) -> LoggedRequest:
-    return LoggedRequest("list", at, "3", 20.0, columns(length), np.linspace(5, 50, length))
+    requests, minutes = columns(length), np.linspace(5, 50, length)
+    stated = np.full(length, True)
+    predictions = Predictions(minutes, None, None, stated, requests["trip_distance"])
+    return LoggedRequest("list", at, "3", 20.0, requests, predictions)
 
 
 def wait_until(true, seconds: float = 20) -> None:

@@ -73,11 +73,31 @@ def test_an_unreadable_line_is_counted_and_the_others_are_read(tmp_path, line, f
 @pytest.mark.parametrize("name", [name for name in COLUMNS if name != "passenger_count"])
 @pytest.mark.parametrize("value", ["x", [1], {"a": 1}])
 def test_a_line_with_a_field_of_a_wrong_type_is_unreadable(tmp_path, line, name, value):
-    """Except the bounds, which may be missing, and texts, which may have any value."""
+    """Except what may be missing, and texts, which may have any value."""
     fields = orjson.loads(line) | {name: value}
     predictions, unreadable, _ = read(tmp_path, line + orjson.dumps(fields) + b"\n")
-    optional = name in ("lower_minutes", "upper_minutes", "model_version", "request_id")
+    optional = name in (
+        "lower_minutes", "upper_minutes", "distance_miles", "model_version", "request_id"
+    )  # fmt: skip
     assert (predictions, unreadable) == ((2, 0) if optional else (1, 1))
+
+
+def test_a_distance_left_out_is_read_as_null(tmp_path, line):
+    fields = orjson.loads(line) | {"trip_distance": None, "distance": "usual", "distance_miles": 2}
+    day_file(tmp_path, DAY, "w").write_bytes(orjson.dumps(fields) + b"\n")
+    (row,) = read_log(tmp_path).to_dicts()
+    assert (row["trip_distance"], row["distance"], row["distance_miles"]) == (None, "usual", 2.0)
+
+
+def test_lines_of_before_distances_could_be_left_out_are_read(tmp_path, line):
+    old = {k: v for k, v in orjson.loads(line).items() if not k.startswith("distance")}
+    given = [2.5, 0.0, 61.0]
+    lines = [orjson.dumps(old | {"trip_distance": miles}) + b"\n" for miles in given]
+    day_file(tmp_path, DAY, "w").write_bytes(b"".join(lines))
+    rows = read_log(tmp_path)
+    assert rows["trip_distance"].to_list() == given
+    assert rows["distance"].to_list() == ["stated", "usual", "usual"]
+    assert rows["distance_miles"].to_list() == [2.5, None, None]
 
 
 @pytest.mark.parametrize("zone", [0, -1, 266, 10**12])

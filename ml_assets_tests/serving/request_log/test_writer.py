@@ -91,6 +91,8 @@ def test_a_line_holds_only_request_prediction_and_metadata(log):
         "predicted_minutes",
         "lower_minutes",
         "upper_minutes",
+        "distance",
+        "distance_miles",
     ]
 
 
@@ -238,7 +240,7 @@ class EndingReader:
 
 def test_a_prediction_that_cannot_be_serialized_is_dropped_and_the_next_is_written(log):
     log.add(one(0)._replace(model_version=object()))  # type: ignore[arg-type]
-    log.add(many(3)._replace(minutes=[1.0, 2.0, 3.0, 4.0]))
+    log.add(many(3)._replace(predictions=many(4).predictions))
     log.add(one(1))
     log.close(5)
     assert read_log(log.folder)["request_id"].to_list() == ["list"] * 3 + ["r1"]
