@@ -13,7 +13,7 @@ from benchmarks.published_months import TAXI, PublishedMonths
 from benchmarks.subprocesses import run_alone
 from ml_assets.config.settings import REGISTERED_MODEL
 from ml_assets.registry.artifacts import load_pipeline
-from ml_assets.requests.validate import MAX_MILES, MIN_MILES
+from ml_assets.requests.parse import states_distance
 from ml_assets.trips.month import Month
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
@@ -54,9 +54,9 @@ class RegisteredChampion:
         return [{name: _or_null(row[name]) for name in REQUEST_COLUMNS} for row in rows]
 
     def write_booster(self, booster: Path, rows: Path, count: int) -> None:
-        """Write the last step's booster and encoded requests for who wants nothing else."""
+        """Write the booster for stated distances, and encoded requests."""
         encoded = self.pipeline[:-1].transform(self.requests.head(count))
-        np.save(rows, np.asarray(encoded))
+        np.save(rows, np.asarray(encoded)[:, :-1])  # the last column selects the booster
         self.pipeline[-1].regressor_.get_booster().save_model(booster)
 
 
@@ -93,7 +93,7 @@ def open_champion(variables: dict[str, str], trips: PublishedMonths) -> Register
     mlflow.set_tracking_uri(variables["MLFLOW_TRACKING_URI"])
     requests = trips.kept(REQUEST_MONTH)[list(REQUEST_COLUMNS)]
     # A fault of the meter now and then, which no client would state.
-    requests = requests[requests["trip_distance"].between(MIN_MILES, MAX_MILES)]
+    requests = requests[states_distance(requests["trip_distance"])]
     return RegisteredChampion(variables, load_pipeline(URI), requests)
 
 

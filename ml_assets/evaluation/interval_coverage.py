@@ -9,7 +9,7 @@ import pandas as pd
 from ml_assets.evaluation.metrics import Mask, pair_codes, slice_masks
 from ml_assets.evaluation.records import IntervalRecord, IntervalSlice
 from ml_assets.pipeline.conformal_intervals import Minutes, get_intervals, interval_bounds
-from ml_assets.pipeline.features import states_distance
+from ml_assets.requests.parse import states_distance
 from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.target import TARGET
 

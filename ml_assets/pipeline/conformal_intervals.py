@@ -160,7 +160,7 @@ def interval_bounds(
     Args:
         minutes: Predicted minutes, shape (n,).
         stated: Whether the distance of each request was stated, see
-            ``pipeline.features.states_distance``; None means all.
+            ``requests.parse.states_distance``; None means all.
     """
     intervals, usual = get_intervals(pipeline), get_usual_intervals(pipeline)
     if intervals is None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_assets.pipeline.background_sample import get_background_sample
+from ml_assets.requests.parse import states_distance
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 PLAYERS = {
     "pickup_zone": "Zone where the trip begins.",
     "dropoff_zone": "Zone where the trip ends.",
-    "trip_distance": "Stated miles, or their absence.",
+    "trip_distance": "Stated miles; 0 when left out.",
     "time_of_day": "Time of the pick-up.",
     "day": "Date of the pick-up.",
     "passenger_count": "Number of passengers.",
@@ -69,6 +70,9 @@ class Explanation:
 def explain(pipeline: "Pipeline", request: "RequestColumns") -> Explanation | None:
     """Explain the prediction for one request; None for a pipeline without a background sample.
 
+    A request without a distance is compared with background requests without one, so that the
+    distance contributes nothing, and its effect is that of the zones.
+
     Raises:
         ValueError: The columns do not have exactly one row.
     """
@@ -80,7 +84,12 @@ def explain(pipeline: "Pipeline", request: "RequestColumns") -> Explanation | No
         raise ValueError(
             f"an explanation is of one request, not of {rows}: explain each separately"
         )
-    minutes = pipeline.predict(_coalitions(request, background.columns))
+    others = background.columns
+    if not states_distance(request["trip_distance"]).any():
+        nothing = np.full(len(others["trip_distance"]), np.nan)
+        request = {**request, "trip_distance": np.array([np.nan])}
+        others = {**others, "trip_distance": nothing}
+    minutes = pipeline.predict(_coalitions(request, others))
     values = minutes.reshape(_COALITIONS, -1).mean(axis=1)
     contributions = _WEIGHTS @ values
     return Explanation(float(values[0]), dict(zip(PLAYERS, contributions.tolist(), strict=True)))

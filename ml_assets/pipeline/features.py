@@ -12,17 +12,14 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from ml_assets.pipeline.versioned_features import Feature, FeatureRegistry, Matrix, Versions
 from ml_assets.requests.fields import field_of, looks_like, quoted_name
+from ml_assets.requests.parse import MAX_STATED_MILES
+from ml_assets.requests.parse import states_distance as states_distance
 from ml_assets.requests.pickup_time import new_york_time
 from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS, ZONE_CODES
 from ml_assets.trips.zones import AIRPORT_ZONES
 
 NO_ZONE = 0
 """Code of every zone outside 1 to 265."""
-
-MIN_MILES = 0.05
-MAX_MILES = 60.0
-"""A metered distance outside this range is a meter fault (0 in 3 to 5 % of the rows, up to 201,421
-miles) and is treated as missing."""
 
 _AT_AIRPORT = np.isin(np.arange(ZONE_CODES), AIRPORT_ZONES)
 
@@ -93,19 +90,9 @@ class RequestFields:
         return self.minute_of_week % _MINUTES_A_DAY
 
 
-def states_distance(miles: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Whether each distance, in miles, is one that a model uses; NaN and 0 are not.
-
-    The others count as left out: the model then uses the usual distance of the zone pair.
-    """
-    given = np.asarray(miles, dtype=np.float64)
-    stated: npt.NDArray[np.bool_] = (given >= MIN_MILES) & (given <= MAX_MILES)
-    return stated
-
-
 def _stated_miles(request: RequestFields) -> npt.ArrayLike:
     miles = request.miles
-    return np.where((miles >= 0) & (miles <= MAX_MILES), miles, -1.0)
+    return np.where((miles >= 0) & (miles <= MAX_STATED_MILES), miles, -1.0)
 
 
 def _log_miles(request: RequestFields) -> npt.ArrayLike:

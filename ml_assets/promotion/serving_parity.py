@@ -15,7 +15,6 @@ from mlflow import MlflowClient
 from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.conformal_intervals import interval_bounds
-from ml_assets.pipeline.features import states_distance
 from ml_assets.pipeline.predict import Model
 from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.promotion.candidate_service import ServiceUnresponsive, candidate_service
@@ -23,7 +22,7 @@ from ml_assets.registry import ModelNotFound
 from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import champion_version
 from ml_assets.requests.batch import predict_file
-from ml_assets.requests.parse import InvalidRequest, parse_request, request_columns
+from ml_assets.requests.parse import InvalidRequest, parse_request, request_columns, states_distance
 from ml_assets.requests.validate import DISTANCE, DISTANCE_MILES, check_requests
 from ml_assets.secrets import error_text
 from ml_assets.storage.atomic import StorageError

@@ -11,9 +11,8 @@ from fastapi import APIRouter, Body, Header, Query
 from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict
 
-from ml_assets.pipeline.features import MAX_MILES as MAX_STATED_MILES
-from ml_assets.pipeline.features import MIN_MILES as MIN_STATED_MILES
 from ml_assets.requests.fields import PUBLISHED_NAMES
+from ml_assets.requests.parse import MAX_STATED_MILES, MIN_STATED_MILES
 from ml_assets.requests.validate import (
     EARLIEST_PICKUP,
     MAX_MILES,

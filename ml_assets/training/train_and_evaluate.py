@@ -25,8 +25,8 @@ from ml_assets.evaluation.records import (
 )
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
-from ml_assets.pipeline.features import states_distance
 from ml_assets.pipeline.predict import predict_trips, without_distance
+from ml_assets.requests.parse import states_distance
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.baselines import BASELINES
 from ml_assets.training.cores import processor_seconds

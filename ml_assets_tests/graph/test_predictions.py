@@ -11,10 +11,10 @@ import pytest
 from ml_assets.defs.predictions import assets as predictions
 from ml_assets.defs.predictions.assets import scoring_sensor
 from ml_assets.pipeline.conformal_intervals import interval_bounds
-from ml_assets.pipeline.features import states_distance
 from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import CHAMPION
 from ml_assets.requests.batch import predict_file
+from ml_assets.requests.parse import states_distance
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.request_columns import REQUEST_COLUMNS

@@ -15,8 +15,8 @@ import skops.io
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate, interval_bounds
 from ml_assets.pipeline.explain import explain
-from ml_assets.pipeline.features import states_distance
 from ml_assets.pipeline.predict import without_distance
+from ml_assets.requests.parse import states_distance
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips

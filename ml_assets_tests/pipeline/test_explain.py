@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from datetime import datetime
 from functools import cache
 from itertools import permutations
 from typing import cast
@@ -23,7 +24,7 @@ from ml_assets.pipeline.background_sample import (
 from ml_assets.pipeline.explain import PLAYERS, explain
 from ml_assets.pipeline.predict import Model
 from ml_assets.pipeline.serialization import trusted_types
-from ml_assets.requests.parse import request_columns
+from ml_assets.requests.parse import Request, request_columns, states_distance
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import encode_trips, fit_encoded, refit
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
@@ -72,10 +73,13 @@ def values_of(model, request):
 
 
 seeds = st.integers(0, 1000)
+stated_requests = requests.map(
+    lambda each: each._replace(trip_distance=min(max(each.trip_distance or 0.0, 0.05), 60.0))
+)
 weights = st.lists(st.floats(-5, 5), min_size=6, max_size=6)
 
 
-@given(weights=weights, seed=seeds, request=requests)
+@given(weights=weights, seed=seeds, request=stated_requests)
 def test_contributions_to_a_linear_model_are_proportional_to_the_difference(weights, seed, request):
     background, columns = sample_of(seed), request_columns([request])
     model = Function(lambda *players: np.dot(weights, players), background)
@@ -83,7 +87,7 @@ def test_contributions_to_a_linear_model_are_proportional_to_the_difference(weig
     np.testing.assert_allclose(values_of(model, columns), weights * apart, rtol=1e-9, atol=1e-6)
 
 
-@given(seed=seeds, request=requests)
+@given(seed=seeds, request=stated_requests)
 def test_an_interaction_is_shared_between_its_players(seed, request):
     """For x·y, the Shapley value of x is the mean of (x - x') (y + y') / 2 over the background."""
     background, columns = sample_of(seed), request_columns([request])
@@ -96,7 +100,7 @@ def test_an_interaction_is_shared_between_its_players(seed, request):
     np.testing.assert_allclose(values_of(model, columns), expected, rtol=1e-9, atol=1e-6)
 
 
-@given(seed=seeds, request=requests)
+@given(seed=seeds, request=stated_requests)
 @settings(max_examples=10, deadline=None)
 def test_contributions_are_the_mean_over_all_orders_of_players(seed, request):
     """The definition of the Shapley value, on a function without structure."""
@@ -120,7 +124,7 @@ def test_contributions_are_the_mean_over_all_orders_of_players(seed, request):
     np.testing.assert_allclose(values_of(model, columns), expected, atol=1e-9)
 
 
-@given(weights=weights, ignored=st.sets(st.integers(0, 5)), seed=seeds, request=requests)
+@given(weights=weights, ignored=st.sets(st.integers(0, 5)), seed=seeds, request=stated_requests)
 def test_an_ignored_player_contributes_nothing(weights, ignored, seed, request):
     def function(*players):
         heeded = [np.tanh(w * p) for at, (w, p) in enumerate(zip(weights, players, strict=True))
@@ -131,7 +135,7 @@ def test_an_ignored_player_contributes_nothing(weights, ignored, seed, request):
     np.testing.assert_allclose(values[list(ignored)], 0, atol=1e-12)
 
 
-@given(seed=seeds, request=requests)
+@given(seed=seeds, request=stated_requests)
 def test_symmetric_players_contribute_equally(seed, request):
     background = sample_of(seed).assign(DOLocationID=lambda trips: trips["PULocationID"])
     request = request._replace(DOLocationID=request.PULocationID)
@@ -142,7 +146,7 @@ def test_symmetric_players_contribute_equally(seed, request):
     assert values[0] == pytest.approx(values[1], rel=1e-9, abs=1e-9)
 
 
-@given(seed=seeds, request=requests, hour=st.integers(0, 23), day=st.integers(0, 400))
+@given(seed=seeds, request=stated_requests, hour=st.integers(0, 23), day=st.integers(0, 400))
 def test_time_of_day_and_day_are_separate_players(seed, request, hour, day):
     """Background requests that differ from the request only in the date, or the hour."""
 
@@ -184,11 +188,26 @@ def fitted(name):
 def test_contributions_sum_up_to_the_prediction(family, request):
     pipeline, columns = fitted(family).pipeline, request_columns([request])
     explanation = explain(pipeline, columns)
-    background = pipeline.predict(get_background_sample(pipeline).columns)
+    others = get_background_sample(pipeline).columns
+    if not states_distance(columns["trip_distance"]).any():
+        others = {**others, "trip_distance": np.full(len(others["trip_distance"]), np.nan)}
+    background = pipeline.predict(others)
     assert explanation.baseline_minutes == pytest.approx(background.mean(), rel=1e-12)
     assert explanation.baseline_minutes + sum(explanation.contributions.values()) == pytest.approx(
         pipeline.predict(columns)[0], rel=1e-12
     )
+
+
+@pytest.mark.parametrize("family", ["linear_svr", "xgboost"])
+def test_a_distance_that_is_left_out_contributes_nothing(family):
+    """And the contributions still sum up to the prediction."""
+    model = fitted(family).pipeline
+    for miles in (np.nan, 0.0):
+        columns = request_columns([Request(74, 236, miles, datetime(2023, 2, 1, 9), 1.0)])
+        explanation = explain(model, columns)
+        assert explanation.contributions["trip_distance"] == pytest.approx(0, abs=1e-9)
+        total = explanation.baseline_minutes + sum(explanation.contributions.values())
+        assert total == pytest.approx(model.predict(columns)[0])
 
 
 def test_more_miles_add_minutes_to_the_distance():

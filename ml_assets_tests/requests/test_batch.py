@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml_assets.pipeline.conformal_intervals import interval_bounds
-from ml_assets.pipeline.features import states_distance
 from ml_assets.requests.column_names import RequestFileError
+from ml_assets.requests.parse import states_distance
 from ml_assets.requests.pickup_time import new_york_time
 from ml_assets.training.families import FAMILIES
 from ml_assets_tests.requests.batch_files import (

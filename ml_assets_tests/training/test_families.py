@@ -22,8 +22,8 @@ from sklearn.pipeline import Pipeline
 from ml_assets.evaluation.feature_importance import feature_descriptions, feature_importance
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.pipeline.bounded_regressor import BoundedRegressor
-from ml_assets.pipeline.features import states_distance
 from ml_assets.pipeline.serialization import OutdatedModel, load_stored, trusted_types
+from ml_assets.requests.parse import states_distance
 from ml_assets.training.families import FAMILIES, OPTIONAL_FAMILIES, MissingPackage, family_named
 from ml_assets.training.families.base import MAX_ROUNDS, Tuned, tunable
 from ml_assets.training.tune import TuningBudget, tune_and_fit

@@ -15,8 +15,8 @@ from ml_assets.pipeline.conformal_intervals import (
     get_usual_intervals,
     interval_bounds,
 )
-from ml_assets.pipeline.features import states_distance
 from ml_assets.pipeline.predict import without_distance
+from ml_assets.requests.parse import states_distance
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.train_and_evaluate import (
     Splits,

@@ -24,8 +24,8 @@ from ml_assets.monitoring.online.records import (
     OnlineDrift,
     OnlineRecord,
 )
-from ml_assets.pipeline.features import states_distance
 from ml_assets.pipeline.zone_map import fit_zone_map
+from ml_assets.requests.parse import states_distance
 from ml_assets.requests.validate import DISTANCE
 from ml_assets.serving.request_log.files import day_files, last_written
 from ml_assets.serving.request_log.reader import LogChunk, read_chunks

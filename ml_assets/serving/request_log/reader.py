@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
-from ml_assets.pipeline.features import states_distance
+from ml_assets.requests.parse import states_distance
 from ml_assets.requests.validate import DISTANCE, DISTANCE_MILES
 from ml_assets.serving.request_log.files import day_files
 from ml_assets.serving.request_log.writer import DROPPED

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ml_assets.pipeline.features import states_distance
 from ml_assets.pipeline.predict import Predictions
-from ml_assets.requests.parse import columns_of
+from ml_assets.requests.parse import columns_of, states_distance
 from ml_assets.serving.request_log.writer import LoggedRequest, RequestLog
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 
