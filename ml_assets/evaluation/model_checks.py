@@ -1,7 +1,7 @@
 """Checks of a fitted model, used by the asset checks and by the promotion.
 
-:func:`run_model_checks` loads a stored model and predicts the test month once, and applies every
-check to the result. The checks themselves are pure functions.
+:func:`run_model_checks` loads a stored model, predicts the test month with and without distances,
+once each, and applies every check to the result. The checks themselves are pure functions.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from ml_assets.evaluation.interval_coverage import interval_coverage, measure_intervals
+from ml_assets.evaluation.interval_coverage import MODES, interval_coverage, measure_intervals
 from ml_assets.evaluation.leakage import check_leakage, check_memorization
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import IntervalRecord, ModelRecord, TrainingSet
-from ml_assets.pipeline.predict import predict_trips
+from ml_assets.pipeline.predict import predict_trips, without_distance
 from ml_assets.secrets import error_text
 from ml_assets.trips.quality.finding import Finding, Verdict, worst
 from ml_assets.trips.target import TARGET
@@ -71,14 +71,18 @@ class ModelChecks:
         findings: Findings by the name of the check.
         pipeline: The loaded model; None when it could not be loaded and used.
         predicted: Its predictions for the test month, minutes; None when it could not be used.
+        predicted_usual: The same without distances.
         intervals: Coverage of its prediction intervals; None without intervals or if not measured.
+        usual_intervals: The same without distances.
         fault: Why it could not be loaded and used; empty when it was.
     """
 
     findings: Mapping[str, Finding]
     pipeline: Pipeline | None = None
     predicted: npt.NDArray[np.float64] | None = None
+    predicted_usual: npt.NDArray[np.float64] | None = None
     intervals: IntervalRecord | None = None
+    usual_intervals: IntervalRecord | None = None
     fault: str = ""
 
 
@@ -88,11 +92,19 @@ class UnusableModel(RuntimeError):
 
 def load_and_predict(
     load: Callable[[], Pipeline], trips: pd.DataFrame
-) -> tuple[Pipeline, npt.NDArray[np.float64]]:
-    """Load a stored model, once, and predict trips, minutes; raise UnusableModel if that fails."""
+) -> tuple[Pipeline, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Load a stored model, once, and predict trips with and without their distances.
+
+    Returns:
+        The pipeline, and the minutes with and without distances.
+
+    Raises:
+        UnusableModel: It cannot be loaded or does not predict.
+    """
     try:
         pipeline = load()
-        return pipeline, predict_trips(pipeline, trips)
+        predicted = predict_trips(pipeline, trips)
+        return pipeline, predicted, predict_trips(pipeline, without_distance(trips))
     except Exception as error:
         raise UnusableModel(error_text(error)) from error
 
@@ -122,7 +134,7 @@ def run_model_checks(
         "no_test_leakage": lambda: check_leakage(training_set, record, baselines),
     }
     try:
-        pipeline, predicted = load_and_predict(load, trips)
+        pipeline, predicted, predicted_usual = load_and_predict(load, trips)
     except UnusableModel as error:
         fault = str(error)
         unusable = Finding(
@@ -136,19 +148,25 @@ def run_model_checks(
             "interval_coverage": lambda: NO_INTERVALS,
         }
         return ModelChecks({name: checks[name]() for name in names}, fault=fault)
-    wanted = "interval_coverage" in names
-    intervals = measure_intervals(pipeline, trips, predicted) if wanted else None
+    intervals = usual_intervals = None
+    if "interval_coverage" in names:
+        intervals = measure_intervals(pipeline, trips, predicted)
+        usual_intervals = measure_intervals(pipeline, without_distance(trips), predicted_usual)
     leakage = checks["no_test_leakage"]
     checks |= {
-        "predictions_in_range": lambda: predictions_in_range(predicted),
+        "predictions_in_range": lambda: worst(
+            [predictions_in_range(predicted), predictions_in_range(predicted_usual, MODES["usual"])]
+        ),
         "serialization_round_trip": lambda: same_predictions(record, predicted, trips[TARGET.name]),
         "no_test_leakage": lambda: worst(
             [leakage(), check_memorization(pipeline, trips, predicted)]
         ),
-        "interval_coverage": lambda: interval_coverage(intervals, training_set.validation_is_test),
+        "interval_coverage": lambda: interval_coverage(
+            intervals, usual_intervals, training_set.validation_is_test
+        ),
     }
     findings = {name: checks[name]() for name in names}
-    return ModelChecks(findings, pipeline, predicted, intervals)
+    return ModelChecks(findings, pipeline, predicted, predicted_usual, intervals, usual_intervals)
 
 
 def _fitted_trips(training_set: TrainingSet, record: ModelRecord) -> int:
@@ -193,8 +211,12 @@ def better_than_baselines(record: ModelRecord, baselines: Sequence[ModelRecord])
     return Finding(Verdict.PASS, sentence, rmse, 0.0, best.test.rmse)
 
 
-def predictions_in_range(predicted: npt.ArrayLike) -> Finding:
-    """Check that every prediction is finite, above 0 and at most ``MAX_PREDICTION``."""
+def predictions_in_range(predicted: npt.ArrayLike, mode: str = "") -> Finding:
+    """Check that every prediction is finite, above 0 and at most ``MAX_PREDICTION``.
+
+    Args:
+        mode: Words for the mode of the requests, such as "without a distance".
+    """
     minutes = np.asarray(predicted, dtype=np.float64).ravel()
     if not len(minutes):
         return Finding(Verdict.FAIL, "there are no predictions")
@@ -203,15 +225,16 @@ def predictions_in_range(predicted: npt.ArrayLike) -> Finding:
     not_positive = int(np.count_nonzero(finite <= 0))
     too_long = int(np.count_nonzero(finite > MAX_PREDICTION))
     longest = float(finite.max()) if len(finite) else None
+    predictions = f"predictions {mode}".rstrip()
     allowed = f"finite, above 0 and at most {MAX_PREDICTION:.0f} {TARGET.unit}"
     if not_finite or not_positive or too_long:
         sentence = (
-            f"of {len(minutes):,} predictions {not_finite:,} are not finite, {not_positive:,} are "
-            f"not above 0 and {too_long:,} exceed {MAX_PREDICTION:.0f} {TARGET.unit}; allowed: "
+            f"of {len(minutes):,} {predictions} {not_finite:,} are not finite, {not_positive:,} "
+            f"are not above 0 and {too_long:,} exceed {MAX_PREDICTION:.0f} {TARGET.unit}; allowed: "
             f"{allowed}"
         )
         return Finding(Verdict.FAIL, sentence, longest, 0.0, MAX_PREDICTION)
-    sentence = f"all {len(minutes):,} predictions are {allowed}"
+    sentence = f"all {len(minutes):,} {predictions} are {allowed}"
     return Finding(Verdict.PASS, sentence, longest, 0.0, MAX_PREDICTION)
 
 

@@ -93,7 +93,14 @@ class IntervalSlice(StoredRecord):
 
 
 class IntervalRecord(StoredRecord):
-    """Coverage of the prediction intervals on the test month, and their mean width in minutes."""
+    """Coverage of the prediction intervals on the test month, and their mean width in minutes.
+
+    Attributes:
+        fifths: The same for each fifth of the predictions, the shortest first; empty in old records
+            and with few trips.
+        calibrated_with_metered: Whether the trips had no distance, and the intervals are those of
+            metered distances: the model was stored before both were calibrated apart.
+    """
 
     nominal: float
     coverage: float
@@ -101,6 +108,8 @@ class IntervalRecord(StoredRecord):
     rows: int
     calibrated_rows: int
     slices: list[IntervalSlice]
+    fifths: list[IntervalSlice] = Field(default_factory=list)
+    calibrated_with_metered: bool = False
 
 
 class UsualRecord(StoredRecord):

@@ -306,7 +306,7 @@ def evaluate_champion(
     if version.dataset != training_set.dataset:
         return ChampionEvaluation(version, saw)
     try:
-        _, predicted = load_and_predict(lambda: load_verified(name, version), trips)
+        _, predicted, _ = load_and_predict(lambda: load_verified(name, version), trips)
     except UnusableModel as error:  # a broken champion must not block a sound candidate
         return ChampionEvaluation(version, saw, scoring_error=str(error))
     rmse = root_mean_squared_error(trips[TARGET.name], predicted)

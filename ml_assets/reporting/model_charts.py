@@ -2,10 +2,18 @@
 
 from collections.abc import Sequence
 
-from ml_assets.evaluation.interval_coverage import overall_and_slices
+from ml_assets.evaluation.interval_coverage import MODES, all_parts
 from ml_assets.evaluation.records import IntervalRecord, TrainingSet
 from ml_assets.reporting import charts
-from ml_assets.reporting.chart_style import BLUE, HIGHLIGHT, INK, legend, new_figure, to_png
+from ml_assets.reporting.chart_style import (
+    BLUE,
+    DARK_BLUE,
+    HIGHLIGHT,
+    INK,
+    legend,
+    new_figure,
+    to_png,
+)
 from ml_assets.training.train_and_evaluate import EvaluatedModel
 from ml_assets.trips.month import Month
 from ml_assets.trips.target import TARGET
@@ -21,6 +29,7 @@ def model_charts(evaluated: EvaluatedModel, training_set: TrainingSet) -> dict[s
     actual, predicted = evaluated.test_trips[TARGET.name], evaluated.predicted
     hours = evaluated.test_trips["pickup_datetime"].dt.hour
     months, caveat = training_set.months_in("test"), training_set.caveat
+    usual = evaluated.record.usual
     drawn = {
         "predicted_versus_actual": charts.predicted_versus_actual(
             actual, predicted, months, model=model, synthetic=synthetic, caveat=caveat
@@ -31,7 +40,12 @@ def model_charts(evaluated: EvaluatedModel, training_set: TrainingSet) -> dict[s
     }
     if evaluated.record.interval is not None:
         drawn["interval_coverage_by_slice"] = interval_chart(
-            evaluated.record.interval, months, model=model, synthetic=synthetic, caveat=caveat
+            evaluated.record.interval,
+            months,
+            usual=usual.interval if usual is not None else None,
+            model=model,
+            synthetic=synthetic,
+            caveat=caveat,
         )
     if evaluated.importance:  # an estimator may be too slow for it
         drawn["feature_importance"] = charts.feature_importance(
@@ -56,27 +70,42 @@ def interval_chart(
     months: Sequence[Month],
     *,
     model: str,
+    usual: IntervalRecord | None = None,
     synthetic: bool = False,
     caveat: str | None = None,
 ) -> bytes:
     """Draw the coverage of the prediction intervals, overall and by slice, and the nominal one.
 
     Args:
-        measured: Coverage on the test month.
+        measured: Coverage on the test month, with the metered distances.
         months: The test months.
         model: Name of the model, for the title.
+        usual: Coverage without distances; None draws one bar a slice.
         synthetic: See :func:`.charts.leaderboard_bars`.
         caveat: See :func:`.charts.leaderboard_bars`.
     """
-    parts = overall_and_slices(measured)[::-1]
+    parts = all_parts(measured)[::-1]
     title = f"{model}: trips within the {measured.nominal:.0%} interval"
-    figure, (axes,) = new_figure(title, months, synthetic, lines=len(parts), caveat=caveat)
-    shares = [100 * part.coverage for part in parts]
-    bars = axes.barh([part.slice for part in parts], shares, color=BLUE)
-    labels = [f"{part.coverage:.1%}, {part.mean_width:.1f} {TARGET.symbol} wide" for part in parts]
-    axes.bar_label(bars, labels, label_type="center", color="white", fontsize=8)
+    drawn = [(MODES["stated"], BLUE, parts)]
+    if usual is not None:
+        drawn.append((MODES["usual"], DARK_BLUE, all_parts(usual)[::-1]))
+    lines = len(parts) * len(drawn)
+    figure, (axes,) = new_figure(title, months, synthetic, lines=lines, caveat=caveat)
+    rows, height = {part.slice: at for at, part in enumerate(parts)}, 0.84 / len(drawn)
+    for at, (_, colour, mode) in enumerate(drawn):
+        shown = [part for part in mode if part.slice in rows]
+        shift = height * ((len(drawn) - 1) / 2 - at)
+        places = [rows[part.slice] + shift for part in shown]
+        shares = [100 * part.coverage for part in shown]
+        bars = axes.barh(places, shares, height=height, color=colour)
+        labels = [
+            f"{each.coverage:.1%}, {each.mean_width:.1f} {TARGET.symbol} wide" for each in shown
+        ]
+        axes.bar_label(bars, labels, label_type="center", color="white", fontsize=8)
+    axes.set_yticks([*rows.values()], [*rows])
     axes.axvline(100 * measured.nominal, color=HIGHLIGHT, linewidth=1.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("coverage, percent of trips", color=INK)
-    legend(figure, {"covered": BLUE, f"nominal: {measured.nominal:.0%}": HIGHLIGHT})
+    words = {"covered" if usual is None else f"covered {word}": tone for word, tone, _ in drawn}
+    legend(figure, words | {f"nominal: {measured.nominal:.0%}": HIGHLIGHT})
     return to_png(figure)

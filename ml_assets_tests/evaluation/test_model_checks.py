@@ -1,22 +1,30 @@
 """Whether a model is fit to serve: what is refused, what is merely odd, and the words for it."""
 
 import math
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.leakage import check_leakage
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.model_checks import (
     MIN_FIT_CPU_SECONDS,
+    TestSet,
     better_than_baselines,
     fit_time_within_budget,
     predictions_digest,
     predictions_in_range,
+    run_model_checks,
     same_predictions,
 )
 from ml_assets.evaluation.records import MetricsRecord, ModelRecord, MonthSplit, Role, TrainingSet
+from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
+from ml_assets.pipeline.predict import without_distance
+from ml_assets.training.families import FAMILIES
 from ml_assets.trips.quality.finding import Verdict
+from ml_assets_tests.training.sample_trips import train_trips, trips_of
 
 
 def record(model: str, rmse: float, rows: int = 100, **fields) -> ModelRecord:
@@ -91,6 +99,51 @@ def test_the_same_predictions_are_the_same_to_the_last_bit_or_nearly_so():
     assert found.verdict == Verdict.PASS and "last bits" in found.sentence
     assert same_predictions(known, predicted + 0.01, actual).verdict == Verdict.FAIL
     assert same_predictions(known, predicted * np.nan, actual).verdict == Verdict.FAIL
+
+
+class CountingPipeline(Pipeline):  # type: ignore[misc]
+    """Counts the predictions of a whole month, each with whether it has distances."""
+
+    pickups: ClassVar[Any] = None
+    months: ClassVar[list[bool]] = []
+
+    def predict(self, X, **params):
+        if X["pickup_datetime"].equals(self.pickups):  # the check for memorization changes them
+            self.months.append(bool(X["trip_distance"].notna().any()))
+        return super().predict(X, **params)
+
+
+def test_the_month_is_predicted_once_in_each_mode():
+    trips = trips_of(4)
+    pipeline = CountingPipeline(FAMILIES["lasso"].make_pipeline().steps)
+    pipeline.fit(train_trips(), train_trips()["duration_minutes"])
+    attach_intervals(pipeline, calibrate([10.0] * 60, [10.0] * 60))
+    CountingPipeline.pickups = trips["pickup_datetime"]
+    known = record("lasso", 4.0, predictions_sha256=predictions_digest(pipeline.predict(trips)))
+    CountingPipeline.months.clear()
+    checks = run_model_checks(
+        lambda: pipeline, known, TestSet(months(), trips), [baseline("global_mean", 9.0)]
+    )
+    assert CountingPipeline.months == [True, False]
+    assert checks.findings["serialization_round_trip"].verdict == Verdict.PASS
+    assert checks.predicted_usual is not None and checks.intervals is not None
+    assert np.array_equal(checks.predicted_usual, pipeline.predict(without_distance(trips)))
+    assert checks.intervals.coverage < 0.1
+    assert checks.findings["interval_coverage"].verdict == Verdict.WARN
+
+
+def test_predictions_without_a_distance_must_be_in_range_as_well():
+    trips = trips_of(4)
+    pipeline = FAMILIES["lasso"].make_pipeline()
+    pipeline.fit(train_trips(), train_trips()["duration_minutes"])
+    pipeline[-1].without_distance_.intercept_ = np.nan
+    known = record("lasso", 4.0)
+    names = ["predictions_in_range"]
+    with np.errstate(invalid="ignore"):
+        checks = run_model_checks(lambda: pipeline, known, TestSet(months(), trips), [], names)
+    found = checks.findings["predictions_in_range"]
+    assert found.verdict == Verdict.FAIL
+    assert "without a distance" in found.sentence
 
 
 def test_a_fit_beyond_its_budget_of_processor_time_is_odd_however_long_a_busy_machine_took():

@@ -34,6 +34,7 @@ from ml_assets.evaluation.records import (
     ModelRecord,
     TrainingSet,
 )
+from ml_assets.pipeline.predict import without_distance
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.registry import CHAMPION
 from ml_assets.training.train_and_evaluate import evaluate_baselines, load_splits
@@ -50,7 +51,9 @@ class CheckedModels:
     test_set: TestSet
     board: Leaderboard | None
     found: dict[str, Mapping[str, Finding]] = field(default_factory=dict)
-    intervals: dict[dg.AssetKey, IntervalRecord] = field(default_factory=dict)
+    intervals: dict[dg.AssetKey, tuple[IntervalRecord, IntervalRecord | None]] = field(
+        default_factory=dict
+    )
 
     @classmethod
     def of(cls, trip_store: TripStoreResource) -> Self:
@@ -86,10 +89,14 @@ class CheckedModels:
 
     def slices(self, asset: dg.AssetKey) -> Mapping[str, dg.MetadataValue]:
         """Return the coverage of the checked model's intervals by slice, as metadata."""
-        found = self.intervals.get(asset)
-        if found is None:
+        if asset not in self.intervals:
             return {}
-        return {"mean_width": figure(found.mean_width), "slices": table(interval_table(found))}
+        stated, usual = self.intervals[asset]
+        shown = {"coverage": figure(stated.coverage), "mean_width": figure(stated.mean_width)}
+        if usual is not None:
+            shown["coverage_usual"] = figure(usual.coverage)
+            shown["mean_width_usual"] = figure(usual.mean_width)
+        return {**shown, "slices": table(interval_table(stated, usual))}
 
     def champion(self, name: str) -> tuple[Finding, Finding]:
         """Return the findings on the registered champion: is it as evaluated, and its coverage."""
@@ -101,20 +108,23 @@ class CheckedModels:
                 f"there is no decision on {records.dataset} yet: materialize champion_model first"
             )
         try:
-            pipeline, predicted = load_and_predict(lambda: load_pipeline(uri), self.test_set.trips)
+            trips = self.test_set.trips
+            pipeline, predicted, usual = load_and_predict(lambda: load_pipeline(uri), trips)
         except UnusableModel as error:
             message = f"{uri} cannot be loaded and used ({error}): materialize the model again"
             return Finding(Verdict.FAIL, message), NO_INTERVALS
-        measured = measure_intervals(pipeline, self.test_set.trips, predicted)
+        measured = measure_intervals(pipeline, trips, predicted)
+        measured_usual = measure_intervals(pipeline, without_distance(trips), usual)
         if measured is not None:
-            self.intervals[CHAMPION_MODEL] = measured
+            self.intervals[CHAMPION_MODEL] = measured, measured_usual
         before = None if decision.promoted else decision.previous_champion
         seen = (
             self.test_set.training_set.validation_is_test or decision.refit
             if before is None
             else before.trained_on_test_month
         )
-        return self._matches_evaluation(decision, predicted), interval_coverage(measured, seen)
+        coverage = interval_coverage(measured, measured_usual, seen)
+        return self._matches_evaluation(decision, predicted), coverage
 
     def _matches_evaluation(
         self, decision: ChampionDecision, predicted: npt.NDArray[np.float64]
@@ -146,7 +156,7 @@ class CheckedModels:
             lambda: load_pipeline(uri), record, self.test_set, self._baselines(), [*SPECS]
         )
         if checks.intervals is not None:
-            self.intervals[dg.AssetKey(asset)] = checks.intervals
+            self.intervals[dg.AssetKey(asset)] = checks.intervals, checks.usual_intervals
         return checks.findings
 
     def _baselines(self) -> Sequence[ModelRecord]:

@@ -168,7 +168,8 @@ def _metadata(
     if record.interval is not None:
         metadata["interval_coverage"] = figure(record.interval.coverage)
         metadata["interval_mean_width"] = figure(record.interval.mean_width)
-        metadata["intervals"] = table(interval_table(record.interval))
+        usual = record.usual.interval if record.usual is not None else None
+        metadata["intervals"] = table(interval_table(record.interval, usual))
     if record.train is not None:
         metadata["train_rmse"] = figure(record.train.rmse)
     if training_set.caveat:
