@@ -152,6 +152,7 @@ def _print_details(decision: ChampionDecision) -> None:
         "previous": f"version {previous}" if (previous := decision.previous_version) else "nothing",
         "challenger": _challenger(decision),
         "test month": decision.test_month,
+        "requests": decision.request_mix,
         "code": decision.code_version,
         "run": decision.dagster_run_id,
     }

@@ -2,15 +2,25 @@
 
 from collections.abc import Iterable, Sequence
 
-from ml_assets.evaluation.records import MetricsRecord, ModelRecord
+from ml_assets.evaluation.records import DEFAULT_SHARE_STATED, MetricsRecord, ModelRecord
 
 Row = dict[str, str | int | float]
 """A row of a table: value by column."""
 
 
-def leaderboard(rows: Iterable[ModelRecord]) -> list[ModelRecord]:
-    """Sort the rows by test RMSE, then by name."""
-    return sorted(rows, key=lambda row: (row.test.rmse, row.model))
+def leaderboard(
+    rows: Iterable[ModelRecord], share_stated: float = DEFAULT_SHARE_STATED
+) -> list[ModelRecord]:
+    """Sort the rows by their error on requests of which a share states its distance, best first.
+
+    If a row was not evaluated without a distance, all are sorted by the error with the metered one.
+
+    Args:
+        share_stated: Share of requests that state their distance, 0 to 1.
+    """
+    found = list(rows)
+    share = share_stated if all(row.usual for row in found) else 1.0
+    return sorted(found, key=lambda row: (row.request_rmse(share), row.model))
 
 
 def leaderboard_table(rows: Iterable[ModelRecord]) -> list[Row]:

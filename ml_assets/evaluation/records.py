@@ -1,7 +1,8 @@
 """JSON records of a training: its months, the metrics of its models, the promotion decision."""
 
 import hashlib
-from typing import Any, Literal
+import math
+from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -112,6 +113,24 @@ class IntervalRecord(StoredRecord):
     calibrated_with_metered: bool = False
 
 
+DEFAULT_SHARE_STATED: Final = 0.5
+"""Share of requests that state their distance, assumed until the request log shows it: the page
+leaves the distance out, a router or a driver states it, and nothing is known yet of who asks."""
+
+
+def _weighted_rmse(stated: float, usual: float | None, share_stated: float) -> float:
+    """Return the RMSE of requests of which a share states its distance, minutes.
+
+    Args:
+        stated: RMSE with the metered distance.
+        usual: RMSE without a distance; None when unknown, then the other one counts for all.
+        share_stated: Share of requests that state their distance, 0 to 1.
+    """
+    if usual is None:
+        return stated
+    return math.sqrt(share_stated * stated**2 + (1 - share_stated) * usual**2)
+
+
 class UsualRecord(StoredRecord):
     """The evaluation on the test month as if no request stated its distance.
 
@@ -173,6 +192,11 @@ class ModelRecord(StoredRecord):
         """Whether this or a later month was used for the fit or to choose the parameters."""
         seen = [Month.parse(text) for text in (*self.training_months, *self.validation_months)]
         return not self.validation_months or max(seen) >= month
+
+    def request_rmse(self, share_stated: float = DEFAULT_SHARE_STATED) -> float:
+        """Return the test RMSE of requests of which this share states its distance, minutes."""
+        usual = None if self.usual is None else self.usual.test.rmse
+        return _weighted_rmse(self.test.rmse, usual, share_stated)
 
 
 class Leaderboard(StoredRecord):
@@ -265,12 +289,20 @@ class PreviousChampion(VersionId):
     """The champion that the candidates were compared with.
 
     Attributes:
+        test: Metrics with the metered distance.
+        usual: Metrics without a distance; None in older records.
         trained_on_test_month: Whether it was fitted or tuned on that month, which makes these
             metrics optimistic.
     """
 
     test: MetricsRecord
+    usual: MetricsRecord | None = None
     trained_on_test_month: bool
+
+    @property
+    def errors(self) -> tuple[float, float | None]:
+        """RMSE with the metered distance, and without a distance, minutes."""
+        return self.test.rmse, None if self.usual is None else self.usual.rmse
 
 
 DecisionKind = Literal["training", "rollback", "override"]
@@ -286,7 +318,12 @@ class ChampionDecision(StoredRecord):
         training_set: Fingerprint of the training set; empty for a manual decision.
         refit: Whether the champion was refitted on all months, the test month included.
         description: The champion's fit and its months, in words.
-        test_rmse: RMSE of the evaluated fit on its test month, minutes; None when unknown.
+        test_rmse: RMSE of the evaluated fit on its test month with the metered distance, minutes;
+            None when unknown.
+        test_rmse_usual: The same without a distance.
+        share_stated: Share of requests that state their distance, by which the errors were
+            weighted; None in a manual decision and in older records, which have no such weights.
+        share_source: Where that share is from.
         caveat: Limitation of ``test_rmse``; None without one.
         scoring_error: Why the previous champion could not be scored; None when it was.
         sequence: Position among the decisions on this dataset, from 1, independent of the clock; 0
@@ -316,6 +353,9 @@ class ChampionDecision(StoredRecord):
     refit: bool = False
     description: str
     test_rmse: float | None
+    test_rmse_usual: float | None = None
+    share_stated: float | None = None
+    share_source: str = ""
     caveat: str | None = None
     scoring_error: str | None = None
     decision_id: str = ""
@@ -354,20 +394,35 @@ class ChampionDecision(StoredRecord):
     def _error(self) -> list[str]:
         """Describe the champion's test error and its difference to others."""
         before = self.previous_champion
-        rmse = self.test_rmse
+        stated, usual = self.test_rmse, self.test_rmse_usual
         if not self.promoted:  # its own test_rmse is that of an earlier month
-            rmse = before.test.rmse if before is not None else None
-        if rmse is None or not self.test_month:
+            stated, usual = (None, None) if before is None else before.errors
+        if stated is None or not self.test_month:
             return []
+        share = 1.0 if self.share_stated is None else self.share_stated
+        rmse = _weighted_rmse(stated, usual, share)
         leads = []
         if self.promoted and before is not None:
             named = f"the previous champion ({before.model}, version {before.version})"
-            leads.append(_lead(rmse, before.test.rmse, named))
+            leads.append(_lead(rmse, _weighted_rmse(*before.errors, share), named))
         bar = next((each for each in self.criteria if each.name == "beats_baselines"), None)
         if bar is not None and bar.limit is not None:
             leads.append(_lead(rmse, bar.limit, "the best baseline"))
-        sentences = f"On {self.test_month} its error is {rmse:.2f} minutes (RMSE)"
-        return [f"{sentences}, {' and '.join(leads)}." if leads else f"{sentences}."]
+        lead = f", {' and '.join(leads)}" if leads else ""
+        error = f"On {self.test_month} its error is {stated:.2f} minutes (RMSE)"
+        if usual is None or self.share_stated is None:
+            return [f"{error}{lead}."]
+        return [
+            f"{error} with the metered distance and {usual:.2f} without a distance.",
+            f"{self.request_mix}: weighted so, it is {rmse:.2f} minutes{lead}.",
+        ]
+
+    @property
+    def request_mix(self) -> str:
+        """The share by which errors were weighted, and where it is from; empty without weights."""
+        if self.share_stated is None:
+            return ""
+        return f"{self.share_stated:.0%} of requests state their distance ({self.share_source})"
 
     @property
     def outcome(self) -> str:

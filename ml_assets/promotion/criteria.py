@@ -4,14 +4,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, TrainingSet
 from ml_assets.pipeline.serialization import probe_requests
 from ml_assets.promotion.paired_bootstrap import PairedDifference
-from ml_assets.promotion.slice_guardrails import SliceComparison, SliceGuardrail
+from ml_assets.promotion.request_modes import ModePredictions, RequestMix
+from ml_assets.promotion.slice_guardrails import (
+    TOLERANCE,
+    ModeComparison,
+    SliceComparison,
+    SliceGuardrail,
+)
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
@@ -30,15 +34,13 @@ class ChampionEvaluation:
 
     Attributes:
         trained_on_test_month: Whether it was fitted or tuned on that month.
-        predicted: Its predictions for that month, minutes; None when it was not scored.
-        test_rmse: RMSE of these predictions, minutes.
+        predicted: Its predictions for that month; None when it was not scored.
         scoring_error: Why it cannot be scored; None when it was, or was trained on another dataset.
     """
 
     version: ModelVersion
     trained_on_test_month: bool = False
-    predicted: npt.NDArray[np.float64] | None = None
-    test_rmse: float | None = None
+    predicted: ModePredictions | None = None
     scoring_error: str | None = None
 
     def __str__(self) -> str:
@@ -53,26 +55,31 @@ class PromotionLimits:
         confidence: Confidence level of the paired bootstrap, between 0 and 1.
         min_improvement: Minutes of RMSE that the lower limit of the improvement has to exceed.
         from_backtest: Whether that minimum was measured by the backtest.
+        requests: How many requests state their distance, which weighs the errors.
+        mode_tolerance: Share by which the RMSE may rise in either mode.
         max_latency_ms: Maximum time of one request, milliseconds.
     """
 
     confidence: float = 0.95
     min_improvement: float = 0.0
     from_backtest: bool = False
+    requests: RequestMix = field(default_factory=RequestMix)
+    mode_tolerance: float = TOLERANCE
     guard: SliceGuardrail = field(default_factory=SliceGuardrail)
     max_latency_ms: float = MAX_MILLISECONDS
 
 
-def beats_baselines(row: ModelRecord, board: Leaderboard) -> Criterion:
-    """The candidate's RMSE is below that of every baseline on the test month."""
-    month = board.test_month
+def beats_baselines(row: ModelRecord, board: Leaderboard, requests: RequestMix) -> Criterion:
+    """The candidate's RMSE on requests of the test month is below that of every baseline."""
     if not board.baselines:
         return Criterion(name="beats_baselines", passed=False, finding="no baseline was evaluated")
-    best = min(board.baselines, key=lambda baseline: baseline.test.rmse)
-    passed = row.test.rmse < best.test.rmse
+    value = row.request_rmse(requests.share_stated)
+    best = min(board.baselines, key=lambda row: row.request_rmse(requests.share_stated))
+    limit = best.request_rmse(requests.share_stated)
+    passed = value < limit
     finding = (
-        f"{row.model} {row.test.rmse:.3f} against {best.test.rmse:.3f} of the best baseline, "
-        f"{best.model}, on {month}"
+        f"{row.model} {value:.3f} against {limit:.3f} of the best baseline, {best.model}, on "
+        f"{board.test_month} ({requests})"
     )
     if not passed:
         finding += ": see the data checks before training again"
@@ -80,8 +87,8 @@ def beats_baselines(row: ModelRecord, board: Leaderboard) -> Criterion:
         name="beats_baselines",
         passed=passed,
         finding=finding,
-        value=row.test.rmse,
-        limit=best.test.rmse,
+        value=value,
+        limit=limit,
     )
 
 
@@ -202,7 +209,7 @@ def significant_improvement(
         passed=passed,
         finding=(
             f"{model} {difference.challenger_rmse:.3f} against {difference.champion_rmse:.3f} on "
-            f"{difference.trips:,} trips of {month}: {direction} by "
+            f"{difference.trips:,} trips of {month} ({limits.requests}): {direction} by "
             f"{abs(difference.improvement):.3f} min; with {difference.confidence:.0%} confidence "
             f"the improvement is at least {difference.lower_bound:.3f} {TARGET.symbol} ({required})"
         ),
@@ -211,15 +218,29 @@ def significant_improvement(
     )
 
 
+def mode_guardrails_hold(modes: Sequence[ModeComparison], tolerance: float) -> list[Criterion]:
+    """Neither mode gets worse by more than the tolerance; one criterion per mode."""
+    return [
+        Criterion(
+            name=f"mode_guardrail: {mode.mode}",
+            passed=mode.change <= tolerance,
+            finding=f"{mode}, at most {tolerance:+.1%}",
+            value=mode.change,
+            limit=tolerance,
+        )
+        for mode in modes
+    ]
+
+
 def slice_guardrails_hold(changes: Sequence[SliceComparison]) -> list[Criterion]:
-    """No slice with a guardrail gets worse by more than its tolerance; one criterion per slice."""
+    """No slice gets worse in either mode by more than its tolerance; one criterion per slice."""
     return [
         Criterion(
             name=f"slice_guardrail: {change.slice}",
-            passed=change.within_tolerance,
+            passed=change.change <= change.tolerance,
             finding=(
-                f"RMSE {change.challenger_rmse:.3f} against {change.champion_rmse:.3f} on "
-                f"{change.trips:,} trips ({change.change:+.1%}, at most {change.tolerance:+.1%})"
+                f"{' and '.join(map(str, change.modes))} on {change.trips:,} trips, at most "
+                f"{change.tolerance:+.1%}"
             ),
             value=change.change,
             limit=change.tolerance,

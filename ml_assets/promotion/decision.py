@@ -2,16 +2,17 @@
 
 The best model of a leaderboard is the first candidate. It is promoted if it meets every criterion:
 it is better than the baselines and, by a paired bootstrap over the test trips, better than the
-champion; no slice with a guardrail is much worse; it passes its checks; and its latency is within
-the limit. Otherwise, and in a tie, the champion is kept. If the candidate fails a criterion of its
-own (a check, a slice, its latency), the next model of the leaderboard is evaluated.
+champion, both for requests as they are made: with and without a distance, each weighted by its
+share; neither of these modes and no slice with a guardrail is much worse; it passes its checks; and
+its latency is within the limit. Otherwise, and in a tie, the champion is kept. If the candidate
+fails a criterion of its own (a check, a mode, a slice, its latency), the next model of the
+leaderboard is evaluated.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
@@ -22,6 +23,7 @@ from ml_assets.promotion.criteria import (
     beats_baselines,
     fair_comparison,
     meets_latency,
+    mode_guardrails_hold,
     newer_than_override,
     passes_check,
     same_dataset,
@@ -29,7 +31,8 @@ from ml_assets.promotion.criteria import (
     slice_guardrails_hold,
 )
 from ml_assets.promotion.paired_bootstrap import paired_bootstrap
-from ml_assets.promotion.slice_guardrails import compare_slices
+from ml_assets.promotion.request_modes import ModePredictions
+from ml_assets.promotion.slice_guardrails import compare_modes, compare_slices
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.target import TARGET
@@ -40,15 +43,15 @@ class CandidateEvaluation:
     """A candidate loaded from the registry: its predictions and the findings of its checks.
 
     Attributes:
-        predicted: Predictions for the test month, minutes; None when it could not be loaded and
-            used, which ``findings`` then contains.
+        predicted: Predictions for the test month; None when it could not be loaded and used or they
+            are not all finite, which ``findings`` then contains.
         findings: Findings by the name of the check; empty for the champion, which is not checked.
         latency_ms: Time of one request; None when it could not be loaded and used.
         unfitted: The unfitted pipeline with the intervals of the fitted one, to refit it on more
             months; None when it could not be loaded and used.
     """
 
-    predicted: npt.NDArray[np.float64] | None = None
+    predicted: ModePredictions | None = None
     findings: Mapping[str, Finding] = field(default_factory=dict)
     latency_ms: float | None = None
     unfitted: Pipeline | None = None
@@ -103,9 +106,9 @@ class Promotion:
         """Whether the next model of the leaderboard may meet the criteria that this one fails.
 
         It may when a check of this model failed, or when the model is better than the champion but
-        too slow or worse on a slice. After a model that is worse than the champion or a baseline
-        come models with larger errors; and dataset, months and a manual promotion are the same for
-        all.
+        too slow or worse in a mode or on a slice. After a model that is worse than the champion or
+        a baseline come models with larger errors; and dataset, months and a manual promotion are
+        the same for all.
         """
         failed = {criterion.name for criterion in self.criteria if not criterion.passed}
         if not failed or failed & _GLOBAL_CRITERIA:
@@ -143,7 +146,7 @@ def decide(
     failed = [criterion for criterion in criteria if not criterion.passed]
     if failed:
         return Promotion(False, _refused(failed, candidate.row, champion), criteria)
-    return Promotion(True, _promoted(criteria, candidate.row, inputs), criteria)
+    return Promotion(True, _promoted(criteria, candidate.row, inputs, limits), criteria)
 
 
 def came_from(version: ModelVersion, row: ModelRecord) -> bool:
@@ -155,7 +158,7 @@ def _on_its_own(
     candidate: Candidate, inputs: PromotionInputs, limits: PromotionLimits
 ) -> list[Criterion]:
     evaluation = candidate.evaluation
-    criteria = [beats_baselines(candidate.row, inputs.board)]
+    criteria = [beats_baselines(candidate.row, inputs.board, limits.requests)]
     criteria += [passes_check(name, found) for name, found in evaluation.findings.items()]
     if evaluation.latency_ms is not None:
         criteria.append(meets_latency(evaluation.latency_ms, limits))
@@ -174,20 +177,29 @@ def _against(
     before, after = champion.predicted, candidate.evaluation.predicted
     if before is None or after is None:
         return criteria
-    actual = test_trips[TARGET.name].to_numpy()
-    difference = paired_bootstrap(actual, before, after, confidence=limits.confidence)
+    actual = test_trips[TARGET.name].to_numpy(dtype=np.float64)
+    errors = [each.squared_errors(actual, limits.requests) for each in (before, after)]
+    difference = paired_bootstrap(*errors, confidence=limits.confidence)
+    modes = compare_modes(actual, before, after)
     changes = compare_slices(test_trips, before, after, inputs.training_trips, limits.guard)
     return [
         *criteria,
         significant_improvement(difference, limits, model, board.test_month),
+        *mode_guardrails_hold(modes, limits.mode_tolerance),
         *slice_guardrails_hold(changes),
     ]
 
 
-def _promoted(criteria: list[Criterion], row: ModelRecord, inputs: PromotionInputs) -> str:
+def _promoted(
+    criteria: list[Criterion], row: ModelRecord, inputs: PromotionInputs, limits: PromotionLimits
+) -> str:
     champion, month = inputs.champion, inputs.board.test_month
     if champion is None:
-        return f"there was no champion; {row.model} is best on {month} (RMSE {row.test.rmse:.3f})"
+        rmse = row.request_rmse(limits.requests.share_stated)
+        return (
+            f"there was no champion; {row.model} is best on {month} (RMSE {rmse:.3f}, "
+            f"{limits.requests})"
+        )
     found = {criterion.name: criterion.finding for criterion in criteria}
     if "same_dataset" in found:
         return found["same_dataset"]
@@ -206,8 +218,8 @@ def _refused(failed: list[Criterion], row: ModelRecord, champion: ChampionEvalua
         return f"{row.model} is not promoted: {reasons}"
     found = {criterion.name: criterion.finding for criterion in failed}
     no_better = found.pop("significant_improvement", None)
-    # A model that is not better overall usually fails on slices too.
-    if no_better and all(name.startswith("slice_guardrail") for name in found):
+    # A model that is not better overall usually fails on modes and slices too.
+    if no_better and all(name.startswith(("mode_guardrail", "slice_guardrail")) for name in found):
         seen = ", which was fitted or tuned on that month" if champion.trained_on_test_month else ""
         return f"no better than {champion}{seen}: {no_better}"
     kept = f"{champion} is kept, since {row.model} fails {reasons}"

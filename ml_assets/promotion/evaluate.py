@@ -7,13 +7,14 @@ whether it is promoted, and whether the next model of the leaderboard is tried.
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Final, Self
 
+import numpy as np
 from mlflow import MlflowClient
 from sklearn.base import clone
 
-from ml_assets.evaluation.metrics import measure, root_mean_squared_error
+from ml_assets.evaluation.leaderboard import leaderboard
+from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.model_checks import (
     TestSet,
     UnusableModel,
@@ -43,6 +44,7 @@ from ml_assets.promotion.decision import (
     came_from,
     decide,
 )
+from ml_assets.promotion.request_modes import Minutes, ModePredictions
 from ml_assets.registry.artifacts import load_pipeline, log_pipeline
 from ml_assets.registry.loading import load_verified
 from ml_assets.registry.mlflow_descriptions import describe_version, with_decision
@@ -151,7 +153,7 @@ class Evaluator:
             The promoted candidate, or the best one when none is promoted; and the others tried.
         """
         results: list[CandidateResult] = []
-        for row in self.board.models:
+        for row in leaderboard(self.board.models, limits.requests.share_stated):
             if results and self._is_champion(row):
                 break
             results.append(self.evaluate(row, limits, replace_other_dataset=replace_other_dataset))
@@ -287,7 +289,8 @@ class Evaluator:
             finding = Finding(Verdict.FAIL, f"cannot be loaded and used ({fault})")
             return CandidateEvaluation(findings={"loads": finding})
         client.set_model_version_tag(name, version.version, FINGERPRINT, answers)
-        return CandidateEvaluation(checks.predicted, checks.findings, latency_ms, unfitted)
+        predicted = _both_modes(checks.predicted, checks.predicted_usual)
+        return CandidateEvaluation(predicted, checks.findings, latency_ms, unfitted)
 
 
 def evaluate_champion(
@@ -306,13 +309,20 @@ def evaluate_champion(
     if version.dataset != training_set.dataset:
         return ChampionEvaluation(version, saw)
     try:
-        _, predicted, _ = load_and_predict(lambda: load_verified(name, version), trips)
+        _, stated, usual = load_and_predict(lambda: load_verified(name, version), trips)
     except UnusableModel as error:  # a broken champion must not block a sound candidate
         return ChampionEvaluation(version, saw, scoring_error=str(error))
-    rmse = root_mean_squared_error(trips[TARGET.name], predicted)
-    if not isfinite(rmse):
+    predicted = _both_modes(stated, usual)
+    if predicted is None:
         return ChampionEvaluation(version, saw, scoring_error="its predictions are not all finite")
-    return ChampionEvaluation(version, saw, predicted, rmse)
+    return ChampionEvaluation(version, saw, predicted)
+
+
+def _both_modes(stated: Minutes | None, usual: Minutes | None) -> ModePredictions | None:
+    """Return the predictions for the test month; None when they cannot be compared."""
+    if stated is None or usual is None or not np.isfinite([stated, usual]).all():
+        return None
+    return ModePredictions(stated, usual)
 
 
 def ensure_registered(client: MlflowClient, name: str, version: ModelVersion) -> ModelVersion:

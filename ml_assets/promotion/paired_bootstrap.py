@@ -34,7 +34,6 @@ class PairedDifference:
 
 
 def paired_bootstrap(
-    actual: npt.ArrayLike,
     champion: npt.ArrayLike,
     challenger: npt.ArrayLike,
     *,
@@ -47,9 +46,8 @@ def paired_bootstrap(
     Uses the percentile limits of SciPy's ``bootstrap`` with ``paired=True``.
 
     Args:
-        actual: Durations in minutes, shape (n,).
-        champion: The champion's predictions in minutes, shape (n,).
-        challenger: The challenger's predictions in minutes, shape (n,).
+        champion: The champion's squared error of each trip, minutes², shape (n,).
+        challenger: The challenger's, of the same trips.
         confidence: Confidence level of the lower limit, above 0 and below 1.
 
     Raises:
@@ -58,9 +56,8 @@ def paired_bootstrap(
     """
     if not 0 < confidence < 1:
         raise ValueError(f"the confidence is {confidence}: give a fraction, for example 0.95")
-    minutes = [np.asarray(values, dtype=np.float64) for values in (actual, champion, challenger)]
-    _require_comparable(minutes)
-    before, after = ((predicted - minutes[0]) ** 2 for predicted in minutes[1:])
+    before, after = (np.asarray(errors, dtype=np.float64) for errors in (champion, challenger))
+    _require_comparable([before, after])
     trips = len(before)
     found = bootstrap(
         (before, after),
@@ -94,12 +91,12 @@ def _rmse_difference(
     return difference
 
 
-def _require_comparable(minutes: list[npt.NDArray[np.float64]]) -> None:
-    lengths = {values.shape for values in minutes}
-    if len(lengths) != 1 or minutes[0].ndim != 1:
-        shapes = ", ".join(str(values.shape) for values in minutes)
-        raise ValueError(f"durations and predictions have the shapes {shapes}: give one a trip")
-    if len(minutes[0]) < 2:
-        raise ValueError(f"{len(minutes[0])} trips cannot be resampled: two at least are needed")
-    if not all(np.isfinite(values).all() for values in minutes):
-        raise ValueError("durations and predictions must be finite numbers")
+def _require_comparable(errors: list[npt.NDArray[np.float64]]) -> None:
+    lengths = {values.shape for values in errors}
+    if len(lengths) != 1 or errors[0].ndim != 1:
+        shapes = ", ".join(str(values.shape) for values in errors)
+        raise ValueError(f"the squared errors have the shapes {shapes}: give one a trip")
+    if len(errors[0]) < 2:
+        raise ValueError(f"{len(errors[0])} trips cannot be resampled: two at least are needed")
+    if not all(np.isfinite(values).all() for values in errors):
+        raise ValueError("squared errors must be finite numbers")

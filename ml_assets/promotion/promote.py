@@ -66,8 +66,10 @@ def promote_best(
     evaluator = Evaluator.prepare(registry, board, training_set, store)
     serving = evaluator.champion.version.version if evaluator.champion else None
     log.mark_applied(serving)
+    limits = replace(options.limits, requests=options.limits.requests.on(board))
+    options = replace(options, limits=limits)
     result, others = evaluator.evaluate_in_order(
-        options.limits, replace_other_dataset=options.replace_other_dataset
+        limits, replace_other_dataset=options.replace_other_dataset
     )
     if result.promotion.promoted and options.refit_on_all_months:
         result = replace(result, candidate=evaluator.refit(result.candidate))
@@ -99,12 +101,15 @@ def _decision(
 ) -> ChampionDecision:
     board, champion = evaluator.board, evaluator.champion
     parts: list[ModelRecord | Leaderboard] = [*board.models, board]
+    previous = _previous_champion(evaluator)
     return ChampionDecision(
         promoted=result.promotion.promoted,
         reason=_reason(result, others),
         previous_version=champion.version.version if champion else None,
-        previous_champion=_previous_champion(evaluator),
+        previous_champion=previous,
         training_set=board.training_set,
+        share_stated=options.limits.requests.share_stated,
+        share_source=options.limits.requests.source,
         scoring_error=champion.scoring_error if champion else None,
         decision_id=uuid.uuid4().hex[:8],
         decided_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -119,19 +124,20 @@ def _decision(
         code_version=model_code_version(),
         seconds=sum(part.seconds for part in parts) + spent[0],
         cpu_seconds=sum(part.cpu_seconds for part in parts) + spent[1],
-        **_serving_fields(evaluator, result),
+        **_serving_fields(evaluator, result, previous),
     )
 
 
 def _previous_champion(evaluator: Evaluator) -> PreviousChampion | None:
-    champion = evaluator.champion
+    champion, actual = evaluator.champion, evaluator.test_set.trips[TARGET.name]
     if champion is None or champion.predicted is None:
         return None
     return PreviousChampion(
         model=champion.version.model,
         version=champion.version.version,
         run_id=champion.version.run_id,
-        test=measure(evaluator.test_set.trips[TARGET.name], champion.predicted),
+        test=measure(actual, champion.predicted.stated),
+        usual=measure(actual, champion.predicted.usual),
         trained_on_test_month=champion.trained_on_test_month,
     )
 
@@ -146,12 +152,18 @@ def _reason(result: CandidateResult, others: list[CandidateResult]) -> str:
     return f"{reason}. Rejected {when}: {reasons}"
 
 
-def _serving_fields(evaluator: Evaluator, result: CandidateResult) -> dict[str, Any]:
+def _serving_fields(
+    evaluator: Evaluator, result: CandidateResult, previous: PreviousChampion | None
+) -> dict[str, Any]:
     """Return the record's fields about the champion after the decision."""
-    board, champion = evaluator.board, evaluator.champion
+    board, champion, row = evaluator.board, evaluator.champion, result.candidate.row
     if result.promotion.promoted and result.candidate.version is not None:
-        version, rmse = result.candidate.version, result.candidate.row.test.rmse
-        return {**version_fields(version), "test_rmse": rmse, "caveat": board.caveat}
+        return {
+            **version_fields(result.candidate.version),
+            "test_rmse": row.test.rmse,
+            "test_rmse_usual": None if row.usual is None else row.usual.test.rmse,
+            "caveat": board.caveat,
+        }
     if champion is None:
         training_set = evaluator.test_set.training_set
         return {
@@ -162,10 +174,12 @@ def _serving_fields(evaluator: Evaluator, result: CandidateResult) -> dict[str, 
             "description": "no champion",
             "test_rmse": None,
         }
+    test_rmse, test_rmse_usual = (None, None) if previous is None else previous.errors
     own_caveat = champion.version.caveat if champion.trained_on_test_month else None
     return {
         **version_fields(champion.version),
-        "test_rmse": champion.test_rmse,
+        "test_rmse": test_rmse,
+        "test_rmse_usual": test_rmse_usual,
         "caveat": board.caveat or own_caveat,
     }
 

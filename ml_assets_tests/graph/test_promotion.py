@@ -17,6 +17,7 @@ from ml_assets.evaluation.records import (
     ModelRecord,
     TrainingSet,
 )
+from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.pipeline.background_sample import get_background_sample
 from ml_assets.pipeline.conformal_intervals import interval_bounds
@@ -106,6 +107,7 @@ def test_the_previous_champion_has_the_alias_previous(project):
     shown = {criterion.name for criterion in found.criteria}
     assert {"beats_baselines", "significant_improvement", "latency"} <= shown
     assert "slice_guardrail: borough/Queens" in shown
+    assert {"mode_guardrail: stated", "mode_guardrail: usual"} <= shown
     assert all(criterion.passed for criterion in found.criteria)
     assert serving(project) == found.registry_version != old
     assert serving(project, PREVIOUS) == old
@@ -122,12 +124,43 @@ def test_the_previous_champion_is_scored_on_the_test_month(project):
         False,
     )
     assert before.test.rmse == pytest.approx(second.test.rmse)
+    assert before.usual.rmse == pytest.approx(second.usual.test.rmse)
     assert project.run("run_monitoring", selection=["prediction_performance"]).success
     watched = records(project).read("prediction_performance", PerformanceRecord)
     [score] = [entry for entry in watched.scores if entry.version == old]
     assert (score.month, score.trips, score.rmse) == ("2023-03", second.test.rows, before.test.rmse)
     [tested] = [s for s in watched.scores_of(watched.champion) if s.month == "2023-03"]
     assert score.relative_error / tested.relative_error == pytest.approx(score.rmse / tested.rmse)
+
+
+def test_errors_are_weighted_by_the_share_of_logged_requests_that_state_a_distance(project):
+    best, second = board(project).models
+    make_champion(project, second)
+    logged = OnlineRecord(
+        dataset="sample_green", synthetic=True, first="2026-11-01", window_answers=4000,
+        window_stated=1000,
+    )  # fmt: skip
+    records(project).write("request_log_metrics", logged)
+    try:
+        assert decide(project).success
+    finally:
+        Path(records(project).path("request_log_metrics")).unlink()
+    found = decision(project)
+    assert (found.share_stated, found.share_source) == (
+        0.25,
+        "4,000 logged requests since 2026-11-01",
+    )
+    by_name = {criterion.name: criterion for criterion in found.criteria}
+    assert by_name["beats_baselines"].value == pytest.approx(best.request_rmse(0.25))
+    weighted = f"{best.model} {best.request_rmse(0.25):.3f} against {second.request_rmse(0.25):.3f}"
+    assert by_name["significant_improvement"].finding.startswith(weighted)
+    shown = project.metadata("champion_model")
+    assert shown["requests"] == (
+        "25% of requests state their distance (4,000 logged requests since 2026-11-01)"
+    )
+    assert shown["requests"] in shown["summary"]
+    assert decide(project, share_stated=1.0).success
+    assert decision(project).share_source == "set in champion_model's config"
 
 
 def test_a_champion_without_artifacts_is_replaced_with_the_reason_on_record(project):
@@ -329,13 +362,13 @@ def test_a_refit_on_all_months_is_promoted_on_request(project):
 
 
 @pytest.mark.parametrize(
-    ("refit", "fits"), [(False, 2), (True, 4)],
+    ("refit", "fits", "predictions"), [(False, 2, 4), (True, 4, 7)],
     ids=["as evaluated", "refitted"],
 )  # fmt: skip
-def test_the_best_model_is_loaded_once_and_predicts_the_test_month_once(
-    project, monkeypatch, tmp_path, refit, fits
+def test_the_best_model_is_loaded_once_and_predicts_the_test_month_once_in_each_mode(
+    project, monkeypatch, tmp_path, refit, fits, predictions
 ):
-    """The fits: champion, best model, and its refit, as fitted and as loaded."""
+    """The fits: champion, best model, and its refit, as fitted (in one mode) and as loaded."""
     _, second = board(project).models
     make_champion(project, second)
     training_set = records(project).read("training_set", TrainingSet)
@@ -352,7 +385,7 @@ def test_the_best_model_is_loaded_once_and_predicts_the_test_month_once(
         if isinstance(requests, pd.DataFrame) and np.array_equal(
             requests["pickup_datetime"].to_numpy(), times
         ):
-            predictors.append(self)
+            predictors.append((self, bool(requests["trip_distance"].isna().all())))
         return predict(self, requests, **named)
 
     monkeypatch.setattr(mlflow.sklearn, "load_model", loading)
@@ -366,7 +399,9 @@ def test_the_best_model_is_loaded_once_and_predicts_the_test_month_once(
         PromotionOptions(refit_on_all_months=refit),
     )
     assert made.promoted
-    assert len(predictors) == fits == len({id(pipeline) for pipeline in predictors})
+    assert len({id(pipeline) for pipeline, _ in predictors}) == fits
+    modes = {(id(pipeline), without_distance) for pipeline, without_distance in predictors}
+    assert len(predictors) == len(modes) == predictions
     assert len(loaded) == fits - refit  # the refit is there before it is loaded
 
 

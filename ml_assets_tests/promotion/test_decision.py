@@ -16,6 +16,7 @@ from ml_assets.evaluation.records import (
     PreviousChampion,
     Role,
     TrainingSet,
+    UsualRecord,
 )
 from ml_assets.promotion import NoCandidate
 from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
@@ -27,6 +28,7 @@ from ml_assets.promotion.decision import (
 )
 from ml_assets.promotion.decision import decide as decide_on
 from ml_assets.promotion.evaluate import Evaluator
+from ml_assets.promotion.request_modes import ModePredictions, RequestMix
 from ml_assets.promotion.slice_guardrails import SliceGuardrail
 from ml_assets.storage.model_version import ManualOverride, ModelVersion
 from ml_assets.trips.quality.finding import Finding, Verdict
@@ -60,17 +62,33 @@ def erring(rmse: float, at_the_airport: float | None = None) -> np.ndarray:
     return ACTUAL + NOISE * scale
 
 
+def modes(stated: np.ndarray | None, usual: np.ndarray | None = None) -> ModePredictions | None:
+    """Predictions in both modes; the same without a distance unless said otherwise."""
+    return None if stated is None else ModePredictions(stated, stated if usual is None else usual)
+
+
 def rmse_of(predicted: np.ndarray) -> float:
     return float(np.sqrt(np.mean((predicted - ACTUAL) ** 2)))
 
 
-def row(model: str, rmse: float, kind: Any = "model", run: str | None = None) -> ModelRecord:
-    figures = MetricsRecord(
+def metrics(rmse: float) -> MetricsRecord:
+    return MetricsRecord(
         rmse=rmse, mae=rmse, mape=0.3, r2=0.5, share_within_5_minutes=0.7, rows=TRIPS
     )
+
+
+def row(
+    model: str,
+    rmse: float,
+    kind: Any = "model",
+    run: str | None = None,
+    usual: float | None = None,
+) -> ModelRecord:
+    figures = metrics(rmse)
     return ModelRecord(
         model=model, kind=kind, training_set="f", training_months=["2023-01"], validation=figures,
         test=figures, slices=[], predict_seconds=0.1, size_bytes=1, mlflow_run_id=run,
+        usual=UsualRecord(test=metrics(rmse if usual is None else usual), slices=[]),
     )  # fmt: skip
 
 
@@ -97,14 +115,16 @@ def champion(
     predicted: np.ndarray | None = None,
     scoring_error: str | None = None,
     trained_on_test_month: bool = False,
+    usual: np.ndarray | None = None,
     **facts: Any,
 ) -> ChampionEvaluation:
     given: dict[str, Any] = {
         "version": "7", "model": "lasso", "dataset": "green", "run_id": "another",
     }  # fmt: skip
     version = ModelVersion(**{**given, **facts})
-    rmse = None if predicted is None else rmse_of(predicted)
-    return ChampionEvaluation(version, trained_on_test_month, predicted, rmse, scoring_error)
+    return ChampionEvaluation(
+        version, trained_on_test_month, modes(predicted, usual), scoring_error
+    )
 
 
 SERVING = champion(erring(CHAMPION_RMSE))
@@ -122,9 +142,12 @@ def challenge(
     findings: dict[str, Finding] | None = None,
     latency_ms: float | None = 2.0,
     months: TrainingSet | None = None,
+    usual: np.ndarray | None = None,
 ) -> Challenge:
     predicted = erring(BETTER) if predicted is None else predicted
-    best = row("xgboost", rmse_of(predicted), run="r")
+    best = row(
+        "xgboost", rmse_of(predicted), run="r", usual=rmse_of(predicted if usual is None else usual)
+    )
     board = Leaderboard(
         training_set="f", test_month=TEST_MONTH, synthetic=False, caveat=caveat,
         rows=sorted(
@@ -132,7 +155,7 @@ def challenge(
         ),
     )  # fmt: skip
     evaluation = CandidateEvaluation(
-        predicted=predicted if latency_ms is not None else None,
+        predicted=modes(predicted, usual) if latency_ms is not None else None,
         findings=FINE if findings is None else findings,
         latency_ms=latency_ms,
     )
@@ -189,6 +212,8 @@ def test_a_better_model_takes_the_place_and_every_criterion_is_kept():
         "latency",
         "fair_comparison",
         "significant_improvement",
+        "mode_guardrail: stated",
+        "mode_guardrail: usual",
         "slice_guardrail: airport/either end",
         "slice_guardrail: borough/Manhattan",
         "slice_guardrail: borough/Queens",
@@ -222,7 +247,7 @@ def test_one_that_is_better_on_the_whole_and_worse_at_the_airport_is_refused():
         "slice_guardrail: airport/either end",
         "slice_guardrail: borough/Queens",
     ]
-    assert "(+10.0%, at most +3.0%)" in decision.reason
+    assert "without a distance (+10.0%) on 400 trips, at most +3.0%" in decision.reason
 
 
 def test_a_tolerance_lets_it_pass_and_the_more_exact_name_counts():
@@ -238,6 +263,57 @@ def test_a_tolerance_lets_it_pass_and_the_more_exact_name_counts():
 def test_slices_of_few_trips_do_not_count():
     inputs = challenge(erring(3.0, at_the_airport=5.5))
     assert decide(inputs, PromotionLimits(guard=SliceGuardrail(min_trips=401))).promoted
+
+
+def test_one_that_is_better_on_the_whole_and_worse_without_a_distance_is_refused():
+    decision = decide(challenge(erring(4.0), usual=erring(5.2)))
+    assert not decision.promoted
+    assert [name for name in failed(decision) if not name.startswith("slice_")] == [
+        "mode_guardrail: usual"
+    ]
+    assert decision.should_try_next
+    assert "fails mode_guardrail: usual: RMSE 5." in decision.reason
+    assert "without a distance (+4.0%), at most +3.0%" in decision.reason
+    tolerant = SliceGuardrail(dict.fromkeys(("airport", "borough", "pair"), 0.05))
+    assert decide(
+        challenge(erring(4.0), usual=erring(5.2)),
+        PromotionLimits(mode_tolerance=0.05, guard=tolerant),
+    ).promoted
+
+
+def test_a_slice_is_guarded_in_both_modes():
+    decision = decide(challenge(usual=erring(3.0, at_the_airport=5.5)))
+    assert failed(decision) == [
+        "slice_guardrail: airport/either end",
+        "slice_guardrail: borough/Queens",
+    ]
+    assert "with the metered distance (-20.0%)" in decision.reason
+    assert "without a distance (+10.0%) on 400 trips, at most +3.0%" in decision.reason
+
+
+@pytest.mark.parametrize(("share", "promoted"), [(0.9, True), (0.1, False)])
+def test_the_share_of_requests_that_state_a_distance_decides(share, promoted):
+    """Better by 4 % with the metered distance, worse by 2 % without a distance."""
+    limits = PromotionLimits(requests=RequestMix(share, "1,200 logged requests"))
+    decision = decide(challenge(erring(4.8), usual=erring(5.1)), limits)
+    assert decision.promoted is promoted
+    assert failed(decision) == ([] if promoted else ["significant_improvement"])
+    assert f"({share:.0%} of requests state their distance)" in decision.reason
+
+
+@pytest.mark.parametrize(("share", "beaten"), [(0.9, True), (0.1, False)])
+def test_baselines_are_compared_by_the_share_too(share, beaten):
+    """The candidate is at 4 and 6 minutes, the baseline at 5 in both modes."""
+    inputs = challenge(erring(4.0), serving=None, usual=erring(6.0), baseline=5.0)
+    limits = PromotionLimits(requests=RequestMix(share, "1,200 logged requests"))
+    decision = decide(inputs, limits)
+    assert decision.promoted is beaten
+    [criterion] = [c for c in decision.criteria if c.name == "beats_baselines"]
+    expected = np.sqrt(
+        share * inputs[0].row.test.rmse ** 2 + (1 - share) * rmse_of(erring(6.0)) ** 2
+    )
+    assert criterion.passed is beaten
+    assert criterion.value == pytest.approx(expected)
 
 
 def test_a_check_that_failed_refuses():
@@ -435,5 +511,20 @@ def test_the_summary_of_a_decision_says_who_serves_how_well_and_why():
     )
     scoring_error = kept.model_copy(update={"previous_champion": None})
     assert scoring_error.summary == "lasso, version 1, remains the champion. Reason: better."
+    mixed = made.model_copy(
+        update={
+            "test_rmse_usual": 6.0,
+            "previous_champion": before.model_copy(update={"usual": metrics(8.0)}),
+            "share_stated": 0.25,
+            "share_source": "4,000 logged requests since 2023-06-01",
+        }
+    )
+    assert mixed.summary == (
+        "xgboost, version 2, was promoted. On 2023-05 its error is 4.00 minutes (RMSE) with the "
+        "metered distance and 6.00 without a distance. 25% of requests state their distance (4,000 "
+        "logged requests since 2023-06-01): weighted so, it is 5.57 minutes, 1.80 minutes (24.4%) "
+        "less than the previous champion (lasso, version 1) and 2.43 minutes (30.4%) less than the "
+        "best baseline. Reason: better."
+    )
     nothing = made.model_copy(update={"promoted": False, "champion": None})
     assert nothing.summary == "There is no champion: better."

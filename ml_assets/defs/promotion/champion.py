@@ -17,6 +17,7 @@ from ml_assets.defs.operations.run_tags import run_reason_of
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import ChampionDecision, Criterion, Leaderboard, TrainingSet
+from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.promotion import NoCandidate, NotServable
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.registry import ConcurrentPromotion
@@ -50,9 +51,24 @@ class ChampionConfig(dg.Config):
         description="Minutes of RMSE that the lower limit of the improvement has to exceed. Unset: "
         "the month-to-month noise of a lead in the newest backtest, or 0 without a backtest.",
     )
+    share_stated: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of requests that state their distance, by which the errors with and "
+        "without a distance are weighted. Unset: that of the request log's last four weeks, if "
+        "they have 1,000 requests, or 0.5.",
+    )
+    max_mode_regression: float = Field(
+        default=0.03,
+        ge=0,
+        description="By how much the RMSE may rise with the metered distance, and without a "
+        "distance, as a share.",
+    )
     max_slice_regression: dict[str, float] | None = Field(
         default=None,
-        description="By how much the RMSE of a slice with a guardrail may rise, as a share: maps "
+        description="By how much the RMSE of a slice with a guardrail may rise, with or without a "
+        "distance, as a share: maps "
         "the beginning of the slice's name (airport, pair, borough, borough/Queens) to the share. "
         "Unset: 0.03 each.",
     )
@@ -90,8 +106,9 @@ def champion_model(
             "again, then champion_model"
         )
     store, registry = trip_store.tables(), tracking.registry()
+    backtest, log_metrics = last_backtest(context, trip_store), _log_metrics(context, trip_store)
     try:
-        options = _options(context, config, last_backtest(context, trip_store))
+        options = _options(context, config, backtest, log_metrics)
         decision = promote_best(registry, board, training_set, store, log, options)
     except (NoCandidate, NotServable, ConcurrentPromotion) as error:
         raise dg.Failure(str(error)) from error
@@ -102,10 +119,21 @@ def champion_model(
     return materialized(context, lambda: decision_metadata(decision, log, tracking, client))
 
 
+def _log_metrics(
+    context: dg.AssetExecutionContext, trip_store: TripStoreResource
+) -> OnlineRecord | None:
+    """Return the last metrics of the request log; None without any, or if they cannot be read."""
+    otherwise = "the default share of requests states a distance"
+    return trip_store.find_record("request_log_metrics", OnlineRecord, context.log, otherwise)
+
+
 def _options(
-    context: dg.AssetExecutionContext, config: ChampionConfig, backtest: BacktestRecord | None
+    context: dg.AssetExecutionContext,
+    config: ChampionConfig,
+    backtest: BacktestRecord | None,
+    log_metrics: OnlineRecord | None,
 ) -> "PromotionOptions":
-    from ml_assets.promotion import criteria, promote, slice_guardrails
+    from ml_assets.promotion import criteria, promote, request_modes, slice_guardrails
 
     suggested = backtest.suggested_min_improvement if backtest else None
     guard = slice_guardrails.SliceGuardrail(min_trips=config.min_slice_trips)
@@ -116,6 +144,8 @@ def _options(
         confidence=config.confidence,
         min_improvement=(suggested if from_backtest else config.min_improvement) or 0.0,
         from_backtest=from_backtest,
+        requests=request_modes.request_mix(log_metrics, config.share_stated),
+        mode_tolerance=config.max_mode_regression,
         guard=guard,
         max_latency_ms=config.max_latency_ms,
     )
@@ -182,6 +212,7 @@ def decision_metadata(
     further_texts = {
         "fit": decision.description,
         "challenger": _named(decision.challenger, decision.challenger_version),
+        "requests": decision.request_mix,
         "test_month": decision.test_month,
         "trips": "synthetic sample" if decision.synthetic else decision.dataset or "unknown trips",
         "caveat": decision.caveat,
@@ -190,6 +221,7 @@ def decision_metadata(
     }
     figures = {
         "test_rmse": decision.test_rmse,
+        "test_rmse_usual": decision.test_rmse_usual,
         "seconds": decision.seconds,
         "cpu_seconds": decision.cpu_seconds,
     }
