@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 
 from ml_assets.registry import artifacts
@@ -41,6 +42,17 @@ print(json.dumps({
     "whole": model.predict(pd.DataFrame(whole)).tolist(),
     "needed": model.predict(pd.DataFrame(needed)).tolist(),
     "served": invoke(sent)["predictions"],
+    "left_out": [
+        model.predict(pd.DataFrame(whole | {"trip_distance": [value]})).tolist()
+        for value in (None, float("nan"), "", 0)
+    ],
+    "served_left_out": [
+        invoke(request)["predictions"]
+        for request in (
+            {name: value for name, value in sent.items() if name != "trip_distance"},
+            {**sent, "trip_distance": None},
+        )
+    ],
     "served_needed": invoke({name: sent[name] for name in needed})["predictions"],
     "with_offset": invoke({**sent, "pickup_datetime": "2023-04-03T08:00:00-04:00"}),
 }))
@@ -94,6 +106,10 @@ def test_it_loads_and_serves_from_what_it_carries(logged, tmp_path):
     )  # fmt: skip
     expected = pipeline.predict(frame.astype({"pickup_datetime": "datetime64[us]"})).tolist()
     assert found["whole"] == found["served"] == expected
+    left_out = frame.assign(trip_distance=np.nan).astype({"pickup_datetime": "datetime64[us]"})
+    usual = pipeline.predict(left_out).tolist()
+    assert usual != expected
+    assert [*found["left_out"], *found["served_left_out"]] == [usual] * 6
     assert all(1 <= found[way][0] <= 60 for way in ("needed", "served_needed"))
     # MLflow takes times of New York only: one with an offset is refused, never shifted.
     assert "timezone-naive" in found["with_offset"]["message"]
