@@ -72,6 +72,7 @@ def test_page_and_api_give_the_same_minutes(visits, address, request_):
 
 
 def test_bars_show_the_contributions(visit):
+    visit.field("Distance (optional)").fill("12")
     visit.predict()
     raw = json.loads(visit.page.locator("#raw").text_content())
     explanation = raw["explanation"]
@@ -112,7 +113,7 @@ def test_words_and_command_are_of_the_distance_that_was_sent(visit, typed, dista
     assert re.match(words, visit.page.locator("#words").inner_text())
     shown = visit.page.locator("#pushes > div", has_text="Distance").inner_text()
     miles = answer["distance_miles"]
-    assert (f"{miles:g} miles, " if distance == "stated" else f"usual {miles:.1f} miles, ") in shown
+    assert (f"{miles:g} miles, " if distance == "stated" else f"usual {miles:.1f} miles") in shown
     command = visit.page.locator("#command").inner_text()
     assert json.loads(command.rpartition("-d '")[2].removesuffix("'")) == sent
     assert ("trip_distance" in visit.page.url) == bool(typed)

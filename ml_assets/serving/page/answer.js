@@ -9,7 +9,7 @@ const VALUES = {
   dropoff_zone: ({ DOLocationID }, zones) => zones.name(DOLocationID),
   trip_distance: (request, zones, { distance, distance_miles: miles }) => {
     if (!Number.isFinite(miles)) return distance;
-    return `${distance === 'stated' ? `${miles} miles` : `the zones’ usual ${inMiles(miles)}`}, ${inKilometres(miles)}`;
+    return distance === 'stated' ? `${miles} miles, ${inKilometres(miles)}` : `the zones’ usual ${inMiles(miles)}`;
   },
   time_of_day: ({ pickup_datetime: at }) => (at ? timeOfDay(at) : 'now'),
   day: ({ pickup_datetime: at }) => (at ? day(at) : 'today'),
