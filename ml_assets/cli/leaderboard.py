@@ -1,6 +1,7 @@
 """``ml-assets leaderboard``: print the last leaderboard."""
 
 import json
+from typing import Any
 
 import click
 from rich.console import Console
@@ -8,11 +9,10 @@ from rich.table import Table
 
 from ml_assets.cli.console import print_table
 from ml_assets.config.settings import read_settings
-from ml_assets.evaluation.records import ChampionDecision, Leaderboard
+from ml_assets.evaluation.records import ChampionDecision, IntervalRecord, Leaderboard
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.trips.target import TARGET
 
 
 @click.command()
@@ -30,7 +30,7 @@ def leaderboard(as_json: bool) -> None:
     print_leaderboard(Console(), board, decision)
 
 
-def summary(board: Leaderboard, decision: ChampionDecision | None) -> dict[str, object]:
+def summary(board: Leaderboard, decision: ChampionDecision | None) -> dict[str, Any]:
     """Return the object that ``--json`` prints."""
 
     def figures(kind: str) -> list[dict[str, object]]:
@@ -41,6 +41,9 @@ def summary(board: Leaderboard, decision: ChampionDecision | None) -> dict[str, 
                 "test_rmse": row.test.rmse,
                 "test_mae": row.test.mae,
                 "fit_seconds": row.fit_seconds,
+                "test_rmse_usual": row.usual_rmse,
+                "interval_coverage": row.interval and row.interval.coverage,
+                "interval_coverage_usual": row.usual_interval and row.usual_interval.coverage,
             }
             for row in board.rows
             if row.kind == kind
@@ -68,8 +71,9 @@ def print_leaderboard(
     table.add_column("model")
     for name in (
         "test RMSE",
-        "test MAE",
-        f"in {TARGET.close:g} {TARGET.symbol}",
+        "without distance",
+        "covered",
+        "covered without",
         "validation RMSE",
         "fit s",
     ):
@@ -81,14 +85,20 @@ def print_leaderboard(
         table.add_row(
             f"{row.model}{' ♛' if is_champion else ''}",
             f"{row.test.rmse:.3f}",
-            f"{row.test.mae:.3f}",
-            f"{row.test.share_within_5_minutes:.1%}",
+            "–" if row.usual_rmse is None else f"{row.usual_rmse:.3f}",
+            _share(row.interval),
+            _share(row.usual_interval),
             f"{row.validation.rmse:.3f}",
             f"{row.fit_seconds:.2f}",
             style="dim" if row.kind == "baseline" else "bold" if is_champion else None,
         )
     print_table(console, table)
-    console.print("Errors in minutes.", style="dim")
+    console.print(
+        "RMSE in minutes: with the metered distance, and without a distance. Covered: test trips "
+        "within the prediction intervals.",
+        style="dim",
+        soft_wrap=True,
+    )
     if board.caveat:
         console.print(board.caveat, style="yellow", soft_wrap=True)
     if decision is not None and decision.champion is None:
@@ -100,3 +110,7 @@ def print_leaderboard(
             soft_wrap=True,
             markup=False,
         )
+
+
+def _share(interval: IntervalRecord | None) -> str:
+    return "–" if interval is None else f"{interval.coverage:.1%}"

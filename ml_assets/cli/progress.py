@@ -141,7 +141,12 @@ class StepProgress(ExitStack):
             if name in metadata:
                 value = metadata[name].value
                 text = f"{value:.3f}" if isinstance(value, float) else str(value)
-                self._figures[step] = f"{name.replace('_', ' ')} {text}" if "rmse" in name else text
+                if "rmse" in name:
+                    text = f"{name.replace('_', ' ')} {text}"
+                usual = metadata.get(f"{name}_usual")
+                if usual is not None:
+                    text += f", {usual.value:.3f} without a distance"
+                self._figures[step] = text
 
     def _show_failed_check(self, event: DagsterEvent) -> None:
         check = event.asset_check_evaluation_data

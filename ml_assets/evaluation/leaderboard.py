@@ -2,7 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from ml_assets.evaluation.records import DEFAULT_SHARE_STATED, MetricsRecord, ModelRecord
+from ml_assets.evaluation.records import (
+    DEFAULT_SHARE_STATED,
+    IntervalRecord,
+    MetricsRecord,
+    ModelRecord,
+)
 
 Row = dict[str, str | int | float]
 """A row of a table: value by column."""
@@ -24,34 +29,56 @@ def leaderboard(
 
 
 def leaderboard_table(rows: Iterable[ModelRecord]) -> list[Row]:
-    """Tabulate the test errors of each model and baseline in minutes, best first.
+    """Tabulate the RMSE of each model and baseline in minutes, best first.
 
-    Few columns, to fit an asset's page; :func:`figures_table` and :func:`cost_table` have the
-    others.
+    ``test_rmse`` is with the metered distance, ``rmse_usual`` without a distance. Few columns, to
+    fit an asset's page; :func:`figures_table`, :func:`coverage_table` and :func:`cost_table` have
+    the others.
     """
     return [
         {
             "test_rmse": round(row.test.rmse, 3),
+            "rmse_usual": "" if row.usual_rmse is None else round(row.usual_rmse, 3),
             "model": row.model,
             "kind": row.kind,
-            "test_mae": round(row.test.mae, 3),
         }
         for row in leaderboard(rows)
     ]
 
 
 def figures_table(rows: Iterable[ModelRecord]) -> list[Row]:
-    """Tabulate the other metrics of the same rows; ``mape`` and ``in_5_min`` in percent."""
+    """Tabulate the other metrics with the metered distance; ``mape`` in percent."""
     return [
         {
             "model": row.model,
+            "test_mae": round(row.test.mae, 3),
             "val_rmse": round(row.validation.rmse, 3),
             "mape": round(100 * row.test.mape, 1),
             "r2": round(row.test.r2, 3),
-            "in_5_min": round(100 * row.test.share_within_5_minutes, 1),
         }
         for row in leaderboard(rows)
     ]
+
+
+def coverage_table(rows: Iterable[ModelRecord]) -> list[Row]:
+    """Tabulate shares of the test trips in percent: off by 5 minutes or less, in the intervals.
+
+    The columns that end with ``_usual`` are without a distance; the others with the metered one.
+    """
+    return [
+        {
+            "model": row.model,
+            "in_5_min": round(100 * row.test.share_within_5_minutes, 1),
+            "covered": _percent(row.interval),
+            "covered_usual": _percent(row.usual_interval),
+        }
+        for row in leaderboard(rows)
+    ]
+
+
+def _percent(interval: IntervalRecord | None) -> str | float:
+    """Return the coverage in percent; empty without intervals."""
+    return "" if interval is None else round(100 * interval.coverage, 1)
 
 
 def cost_table(rows: Iterable[ModelRecord]) -> list[Row]:
@@ -68,9 +95,21 @@ def cost_table(rows: Iterable[ModelRecord]) -> list[Row]:
 
 
 def slices_table(record: ModelRecord) -> list[Row]:
-    """Tabulate the metrics of one model on all test trips and on each slice."""
+    """Tabulate the metrics of one model on all test trips and on each slice.
+
+    ``rmse_usual`` is the RMSE without a distance; the others are with the metered distance.
+    """
     parts = [("all trips", record.test), *((part.slice, part.metrics) for part in record.slices)]
-    return [{"slice": name, "trips": figures.rows, **_figures(figures)} for name, figures in parts]
+    table: list[Row] = [
+        {"slice": name, "trips": figures.rows, **_figures(figures)} for name, figures in parts
+    ]
+    if record.usual is not None:
+        usual = {part.slice: part.metrics.rmse for part in record.usual.slices}
+        usual["all trips"] = record.usual.test.rmse
+        for line in table:
+            rmse = usual.get(str(line["slice"]))
+            line["rmse_usual"] = "" if rmse is None else round(rmse, 3)
+    return table
 
 
 def slices_side_by_side(rows: Iterable[ModelRecord]) -> list[Row]:

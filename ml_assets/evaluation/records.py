@@ -188,6 +188,16 @@ class ModelRecord(StoredRecord):
     seconds: float = 0.0
     cpu_seconds: float = 0.0
 
+    @property
+    def usual_rmse(self) -> float | None:
+        """RMSE on the test month without distances, minutes; None in the oldest records."""
+        return self.usual.test.rmse if self.usual is not None else None
+
+    @property
+    def usual_interval(self) -> IntervalRecord | None:
+        """Coverage on the test month without distances; None without intervals, or if unknown."""
+        return self.usual.interval if self.usual is not None else None
+
     def has_seen(self, month: Month) -> bool:
         """Whether this or a later month was used for the fit or to choose the parameters."""
         seen = [Month.parse(text) for text in (*self.training_months, *self.validation_months)]
@@ -230,15 +240,16 @@ class Leaderboard(StoredRecord):
 
     @property
     def summary(self) -> str:
-        """Describe the best model and its lead in a few sentences."""
+        """Describe the best model, its error in both modes and its lead in a few sentences."""
         if not self.models:
             return f"No model was evaluated on {self.test_month}, only baselines."
         best, *others = self.models
         sentences = [
             f"{best.model} is the best of {len(self.models)} models on {self.test_month}: its "
-            f"error on {best.test.rows:,} trips is {best.test.rmse:.2f} {TARGET.unit} (RMSE), and "
-            f"{best.test.share_within_5_minutes:.0%} of them are off by "
-            f"{TARGET.close:g} {TARGET.unit} or less."
+            f"error on {best.test.rows:,} trips is {best.test.rmse:.2f} {TARGET.unit} (RMSE)"
+            f"{_usual_error(best)}, and {best.test.share_within_5_minutes:.0%} of them are off by "
+            f"{TARGET.close:g} {TARGET.unit} or less.",
+            *_coverage(best),
         ]
         leads = [
             _lead(best.test.rmse, row.test.rmse, f"{row.model}, the next,") for row in others[:1]
@@ -247,7 +258,7 @@ class Leaderboard(StoredRecord):
             bar = min(self.baselines, key=lambda row: row.test.rmse)
             leads.append(_lead(best.test.rmse, bar.test.rmse, f"{bar.model}, the best baseline"))
         if leads:
-            sentences.append(f"That is {' and '.join(leads)}.")
+            sentences.insert(1, f"{_lead_of(best)} {' and '.join(leads)}.")
         if self.caveat:
             sentences.append(f"{_sentence(self.caveat)}.")
         if self.synthetic:
@@ -431,6 +442,28 @@ class ChampionDecision(StoredRecord):
             return "pending"
         manual = {"rollback": "rolled back", "override": "promoted manually"}
         return manual.get(self.kind, "promoted" if self.promoted else "kept")
+
+
+def _usual_error(best: ModelRecord) -> str:
+    """Continue the sentence on the error with the metered distance; empty in old records."""
+    if best.usual_rmse is None:
+        return ""
+    return f" with the metered distance and {best.usual_rmse:.2f} without a distance"
+
+
+def _lead_of(best: ModelRecord) -> str:
+    return "That is" if best.usual is None else "With the metered distance, that is"
+
+
+def _coverage(best: ModelRecord) -> list[str]:
+    """Describe the coverage of the intervals in both modes; nothing without intervals."""
+    stated, usual = best.interval, best.usual_interval
+    if stated is None:
+        return []
+    sentence = f"Its {stated.nominal:.0%} intervals cover {stated.coverage:.1%} of the trips"
+    if usual is None:
+        return [f"{sentence} with the metered distance."]
+    return [f"{sentence} with the metered distance and {usual.coverage:.1%} without a distance."]
 
 
 def _lead(rmse: float, other: float, named: str) -> str:

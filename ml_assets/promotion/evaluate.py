@@ -25,6 +25,7 @@ from ml_assets.evaluation.model_checks import (
 from ml_assets.evaluation.records import (
     ChampionDecision,
     Criterion,
+    IntervalRecord,
     Leaderboard,
     ModelRecord,
     OtherCandidate,
@@ -242,7 +243,7 @@ class Evaluator:
         self, row: ModelRecord, uri: str, training_months: Sequence[str], *, refit: bool
     ) -> ModelVersion:
         """Return what is stored with the version, for display and for later decisions."""
-        training_set, interval = self.test_set.training_set, row.interval
+        training_set = self.test_set.training_set
         return ModelVersion(
             model=row.model,
             version="",
@@ -255,9 +256,9 @@ class Evaluator:
             validation_months=tuple(str(month) for month in training_set.months_in("validation")),
             test_month=self.board.test_month,
             test_rmse=row.test.rmse,
-            interval=None
-            if interval is None
-            else IntervalFigures.model_validate(interval, from_attributes=True),
+            interval=_figures(row.interval),
+            test_rmse_usual=row.usual_rmse,
+            interval_usual=_figures(row.usual_interval),
             refit=refit,
             description=describe_fit(refit, training_months),
             caveat=self.board.caveat,
@@ -291,6 +292,12 @@ class Evaluator:
         client.set_model_version_tag(name, version.version, FINGERPRINT, answers)
         predicted = _both_modes(checks.predicted, checks.predicted_usual)
         return CandidateEvaluation(predicted, checks.findings, latency_ms, unfitted)
+
+
+def _figures(interval: IntervalRecord | None) -> IntervalFigures | None:
+    if interval is None:
+        return None
+    return IntervalFigures.model_validate(interval, from_attributes=True)
 
 
 def evaluate_champion(

@@ -98,12 +98,16 @@ def _parameters(record: ModelRecord, training_set: TrainingSet) -> dict[str, Any
 
 def _figures(record: ModelRecord) -> dict[str, float]:
     parts = {"train": record.train, "validation": record.validation, "test": record.test}
-    return {
+    found = {
         f"{part}_{name}": value
         for part, figures in parts.items()
         if figures is not None
         for name, value in figures.model_dump().items()
-    } | {
+    }
+    if record.usual is not None:
+        without = record.usual.test.model_dump(exclude={"rows"})
+        found |= {f"test_{name}_usual": value for name, value in without.items()}
+    return found | {
         "fit_seconds": record.fit_seconds,
         "tuning_seconds": record.tuning_seconds,
         "predict_seconds": record.predict_seconds,
@@ -113,10 +117,15 @@ def _figures(record: ModelRecord) -> dict[str, float]:
 
 
 def _interval_figures(record: ModelRecord) -> dict[str, float]:
-    interval = record.interval
-    if interval is None:
-        return {}
-    return {"interval_coverage": interval.coverage, "interval_mean_width": interval.mean_width}
+    return {
+        f"{name}{mode}": value
+        for mode, interval in (("", record.interval), ("_usual", record.usual_interval))
+        if interval is not None
+        for name, value in (
+            ("interval_coverage", interval.coverage),
+            ("interval_mean_width", interval.mean_width),
+        )
+    }
 
 
 def _tags(record: ModelRecord, training_set: TrainingSet) -> dict[str, str]:

@@ -46,7 +46,8 @@ def describe_training(
     """Return the description of a run in Markdown."""
     lines = [
         f"**{title}**: test RMSE **{_rmse(record.test.rmse)}** on "
-        f"{span(training_set.months_in('test'))}, validation {_rmse(record.validation.rmse)}.",
+        f"{span(training_set.months_in('test'))}{_without(record.usual_rmse)}, validation "
+        f"{_rmse(record.validation.rmse)}.",
         f"Fitted on {_months(record.training_months)}, tuned on "
         f"{_months(record.validation_months)} "
         f"({record.trials} trials), on {_trips(training_set)}.",
@@ -72,8 +73,9 @@ def describe_version(version: ModelVersion) -> str:
     """Return the description of a registered version in Markdown."""
     lines = [
         f"**{version.model}**, fitted on {_months(version.training_months)}: test RMSE "
-        f"**{version.test_rmse:.3f} {TARGET.symbol}** on {version.test_month}, "
-        f"on {_trips(version)}."
+        f"**{version.test_rmse:.3f} {TARGET.symbol}** on {version.test_month}"
+        f"{_without(version.test_rmse_usual)}, on {_trips(version)}.",
+        *_coverage(version),
     ]
     if version.refit:
         lines.append(
@@ -102,6 +104,30 @@ def with_decision(
     decision = "\n".join([*lines, *([""] if marks else []), *marks])
     training = (description or "").partition(_RULE)[0].rstrip()
     return f"{training}{_RULE}{decision}"[:MAX_CHARACTERS]
+
+
+def _without(rmse: float | None) -> str:
+    """Continue a sentence on the RMSE with the RMSE without a distance; empty if unknown."""
+    if rmse is None:
+        return ""
+    return f" with the metered distance and **{_rmse(rmse)}** without a distance"
+
+
+def _coverage(version: ModelVersion) -> list[str]:
+    """Describe the coverage in both modes; nothing if unknown."""
+    modes = (
+        ("with the metered distance", version.interval),
+        ("without a distance", version.interval_usual),
+    )
+    known = [
+        f"{found.coverage:.1%} {mode}"
+        for mode, found in modes
+        if found is not None and found.coverage is not None
+    ]
+    if version.interval is None or not known:
+        return []
+    covered = " and ".join(known)
+    return [f"Its {version.interval.nominal:.0%} intervals cover of the test trips: {covered}."]
 
 
 def _rmse(value: float) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.colors import LinearSegmentedColormap
 
+from ml_assets.evaluation.interval_coverage import MODES
 from ml_assets.evaluation.leaderboard import leaderboard
 from ml_assets.evaluation.records import ModelRecord
 from ml_assets.reporting.chart_style import (
@@ -39,6 +40,8 @@ def leaderboard_bars(
 ) -> bytes:
     """Draw the test RMSE of every row, best on top, baselines grey, the best model highlighted.
 
+    A bar is the RMSE with the metered distance, and the mark beyond it the one without a distance.
+
     Args:
         best: Name of the row to highlight, if any.
         synthetic: Whether the trips are of the embedded sample; adds the subtitle.
@@ -54,9 +57,25 @@ def leaderboard_bars(
     bars = axes.barh([row.model for row in ordered], [row.test.rmse for row in ordered])
     for bar, colour in zip(bars, colours, strict=True):
         bar.set_color(colour)
-    axes.bar_label(bars, fmt="%.2f", padding=4, color=INK)
+    numbers = axes.bar_label(bars, fmt="%.2f", label_type="center", color="white")
+    for label, colour in zip(numbers, colours, strict=True):
+        label.set_color(INK if colour == GREY else "white")
+    usual = [(row.usual_rmse, at) for at, row in enumerate(ordered) if row.usual_rmse is not None]
+    if usual:
+        errors, places = zip(*usual, strict=True)
+        axes.scatter(errors, places, marker="|", s=160, color=INK)
+        for error, place in usual:
+            axes.annotate(
+                f"{error:.2f}",
+                (error, place),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+                color=INK,
+            )
     axes.margins(x=0.1)
-    axes.set_xlabel("RMSE, minutes (lower is better)")
+    meaning = f"; bar: {MODES['stated']}, line: {MODES['usual']}" if usual else ""
+    axes.set_xlabel(f"RMSE, minutes (lower is better{meaning})")
     labels = {"best model": HIGHLIGHT, "model": BLUE, "baseline": GREY}
     legend(figure, {name: colour for name, colour in labels.items() if colour in colours})
     return to_png(figure)

@@ -29,7 +29,6 @@ def model_charts(evaluated: EvaluatedModel, training_set: TrainingSet) -> dict[s
     actual, predicted = evaluated.test_trips[TARGET.name], evaluated.predicted
     hours = evaluated.test_trips["pickup_datetime"].dt.hour
     months, caveat = training_set.months_in("test"), training_set.caveat
-    usual = evaluated.record.usual
     drawn = {
         "predicted_versus_actual": charts.predicted_versus_actual(
             actual, predicted, months, model=model, synthetic=synthetic, caveat=caveat
@@ -42,7 +41,7 @@ def model_charts(evaluated: EvaluatedModel, training_set: TrainingSet) -> dict[s
         drawn["interval_coverage_by_slice"] = interval_chart(
             evaluated.record.interval,
             months,
-            usual=usual.interval if usual is not None else None,
+            usual=evaluated.record.usual_interval,
             model=model,
             synthetic=synthetic,
             caveat=caveat,

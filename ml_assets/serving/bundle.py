@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from ml_assets.pipeline.predict import Model
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.former_names import StoredRecord
-from ml_assets.storage.model_version import ModelVersion
+from ml_assets.storage.model_version import IntervalFigures, ModelVersion
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -29,6 +29,17 @@ class IntervalCard(BaseModel):
     target_coverage: float = Field(description="Share of trips that the intervals should cover")
     coverage: float | None = Field(description="Share of the test trips that they cover")
     mean_width: float | None = Field(description="Mean width on the test month, minutes")
+
+    @classmethod
+    def of(cls, figures: IntervalFigures | None) -> Self | None:
+        """Build the card of a version's figures; None without intervals."""
+        if figures is None:
+            return None
+        return cls(
+            target_coverage=figures.nominal,
+            coverage=figures.coverage,
+            mean_width=figures.mean_width,
+        )
 
 
 class ModelCard(BaseModel):
@@ -44,6 +55,13 @@ class ModelCard(BaseModel):
     test_month: str = Field(description="Month that it was tested on; not seen in training")
     test_rmse: float | None = Field(description="RMSE on the test month, minutes")
     interval: IntervalCard | None = Field(description="Null without prediction intervals")
+    test_rmse_usual: float | None = Field(
+        description="RMSE on the test month without distances, minutes; test_rmse is with the "
+        "metered distance"
+    )
+    interval_usual: IntervalCard | None = Field(
+        description="Coverage on the test month without distances"
+    )
     refit: bool = Field(
         description="Whether the selected parameters were fitted again on all months; test_rmse "
         "and interval then describe the earlier fit"
@@ -54,14 +72,14 @@ class ModelCard(BaseModel):
     @classmethod
     def of(cls, version: ModelVersion, loaded_at: datetime) -> Self:
         """Build the card of a version that was loaded at this time (UTC)."""
-        facts = version.model_dump(include=cls.model_fields.keys() - {"alias", "interval"})
-        if (found := version.interval) is None:
-            interval = None
-        else:
-            interval = IntervalCard(
-                target_coverage=found.nominal, coverage=found.coverage, mean_width=found.mean_width
-            )
-        return cls(**facts, interval=interval, loaded_at=loaded_at)
+        intervals = {"interval", "interval_usual"}
+        facts = version.model_dump(include=cls.model_fields.keys() - {"alias", *intervals})
+        return cls(
+            **facts,
+            interval=IntervalCard.of(version.interval),
+            interval_usual=IntervalCard.of(version.interval_usual),
+            loaded_at=loaded_at,
+        )
 
 
 PIPELINE_FILE: Final = "model.skops"

@@ -30,6 +30,8 @@ REPLACED_VERSION: Final = "replaced_version"
 
 _REFIT: Final = "refit"
 _INTERVAL: Final = ("interval_nominal", "interval_coverage", "interval_mean_width")
+_USUAL: Final = "_usual"
+"""End of the tags of figures without a distance; the others are with the metered distance."""
 
 
 class VersionId(StoredRecord):
@@ -122,6 +124,12 @@ class ModelVersion(VersionId):
     interval: IntervalFigures | None = Field(
         default=None, description="Null without prediction intervals"
     )
+    test_rmse_usual: float | None = Field(
+        default=None, description="RMSE on the test month without distances, minutes"
+    )
+    interval_usual: IntervalFigures | None = Field(
+        default=None, description="Null without prediction intervals of requests without a distance"
+    )
     refit: bool = Field(
         default=False,
         description="Whether it was refitted on all months, the test month included; the figures "
@@ -165,6 +173,8 @@ class ModelVersion(VersionId):
             test_month=tags.get("test_month", ""),
             test_rmse=_number(tags.get("test_rmse")),
             interval=_interval(tags),
+            test_rmse_usual=_number(tags.get("test_rmse_usual")),
+            interval_usual=_interval(tags, _USUAL),
             refit=refit == "true",
             description=description,
             caveat=tags.get("caveat"),
@@ -188,15 +198,16 @@ class ModelVersion(VersionId):
             _REFIT: str(self.refit).lower(),
             "description": self.description,
         }
-        if self.test_rmse is not None:
-            tags["test_rmse"] = f"{self.test_rmse:.6f}"
-        if self.interval is not None:
-            figures = (self.interval.nominal, self.interval.coverage, self.interval.mean_width)
-            tags |= {
-                tag: f"{figure:.6f}"
-                for tag, figure in zip(_INTERVAL, figures, strict=True)
-                if figure is not None
-            }
+        figures: dict[str, float | None] = {
+            "test_rmse": self.test_rmse,
+            f"test_rmse{_USUAL}": self.test_rmse_usual,
+        }
+        for suffix, found in (("", self.interval), (_USUAL, self.interval_usual)):
+            if found is not None:
+                measured = (found.nominal, found.coverage, found.mean_width)
+                named = (f"{tag}{suffix}" for tag in _INTERVAL)
+                figures |= dict(zip(named, measured, strict=True))
+        tags |= {tag: f"{figure:.6f}" for tag, figure in figures.items() if figure is not None}
         if self.caveat is not None:
             tags["caveat"] = self.caveat
         if self.fingerprint is not None:
@@ -216,8 +227,8 @@ def describe_fit(refit: bool, training_months: Iterable[str]) -> str:
     return f"fitted on {months}"
 
 
-def _interval(tags: Mapping[str, str]) -> IntervalFigures | None:
-    nominal, coverage, mean_width = (_number(tags.get(tag)) for tag in _INTERVAL)
+def _interval(tags: Mapping[str, str], suffix: str = "") -> IntervalFigures | None:
+    nominal, coverage, mean_width = (_number(tags.get(f"{tag}{suffix}")) for tag in _INTERVAL)
     if nominal is None:
         return None
     return IntervalFigures(nominal=nominal, coverage=coverage, mean_width=mean_width)

@@ -5,8 +5,15 @@ import io
 import pytest
 from rich.console import Console
 
-from ml_assets.cli.leaderboard import print_leaderboard
-from ml_assets.evaluation.records import ChampionDecision, Leaderboard, MetricsRecord, ModelRecord
+from ml_assets.cli.leaderboard import print_leaderboard, summary
+from ml_assets.evaluation.records import (
+    ChampionDecision,
+    IntervalRecord,
+    Leaderboard,
+    MetricsRecord,
+    ModelRecord,
+    UsualRecord,
+)
 
 
 def row(model: str, rmse: float) -> ModelRecord:
@@ -17,6 +24,29 @@ def row(model: str, rmse: float) -> ModelRecord:
         model=model, kind="model", training_set="0", training_months=["2023-01"], validation=figures,
         test=figures, slices=[], predict_seconds=0.1, size_bytes=1,
     )  # fmt: skip
+
+
+def test_both_modes_are_shown_and_fit_80_columns():
+    interval = IntervalRecord(
+        nominal=0.8, coverage=0.801, mean_width=8, rows=9, calibrated_rows=9, slices=[]
+    )
+    without = interval.model_copy(update={"coverage": 0.794})
+    usual = UsualRecord(test=row("", 5.25).test, slices=[], interval=without)
+    measured = {"interval": interval, "usual": usual}
+    board = Leaderboard(
+        training_set="0", test_month="2023-03", synthetic=False, caveat=None,
+        rows=[row("gradient_boosting", 4.125).model_copy(update=measured), row("global_mean", 9.0)],
+    )  # fmt: skip
+    out = io.StringIO()
+    print_leaderboard(Console(file=out, width=80), board, None)
+    table = out.getvalue().partition("RMSE in minutes")[0]
+    assert max(len(line) for line in table.splitlines()) <= 80
+    (line,) = [line for line in table.splitlines() if "gradient_boosting" in line]
+    places = [line.index(text) for text in ("4.125", "5.250", "80.1%", "79.4%")]
+    assert places == sorted(places)
+    (found,) = [row for row in summary(board, None)["models"] if row["model"] != "global_mean"]
+    assert (found["test_rmse"], found["test_rmse_usual"]) == (4.125, 5.25)
+    assert (found["interval_coverage"], found["interval_coverage_usual"]) == (0.801, 0.794)
 
 
 @pytest.mark.parametrize(("promoted", "marked"), [(True, True), (False, False)])

@@ -67,7 +67,11 @@ def test_json_is_one_object_and_nothing_else_on_standard_output(finished):
     assert out.count("\n") == 1
     answer = json.loads(out)
     (model,) = answer["models"]
-    assert {"model", "validation_rmse", "test_rmse", "test_mae", "fit_seconds"} == set(model)
+    assert {"model", "validation_rmse", "test_rmse", "test_mae", "fit_seconds"} < set(model)
+    assert model["test_rmse"] < model["test_rmse_usual"]
+    assert 0.6 < model["interval_coverage"] < 0.95
+    assert 0.6 < model["interval_coverage_usual"] < 0.95
+    assert answer["baselines"][0]["interval_coverage"] is None
     assert model["model"] == answer["champion"] == "linear_regression"
     assert 0 < model["test_rmse"] < min(row["test_rmse"] for row in answer["baselines"])
     assert (answer["registry_version"], answer["test_month"]) == ("1", "2023-05")

@@ -15,6 +15,7 @@ from ml_assets.evaluation.leaderboard import (
     as_markdown_table,
     best_by_slice,
     cost_table,
+    coverage_table,
     figures_table,
     leaderboard,
     leaderboard_table,
@@ -27,7 +28,14 @@ from ml_assets.evaluation.metrics import (
     pair_codes,
     slice_masks,
 )
-from ml_assets.evaluation.records import Leaderboard, MetricsRecord, ModelRecord, SliceRecord
+from ml_assets.evaluation.records import (
+    IntervalRecord,
+    Leaderboard,
+    MetricsRecord,
+    ModelRecord,
+    SliceRecord,
+    UsualRecord,
+)
 
 GOOD = MetricsRecord(rmse=4.0, mae=2.5, mape=0.2, r2=0.8, share_within_5_minutes=0.85, rows=100)
 
@@ -197,15 +205,55 @@ def test_the_leaderboard_is_sorted_by_test_error():
     assert [row.model for row in leaderboard(rows)] == ["xgboost", "lasso", "global_mean"]
     table = leaderboard_table(rows)
     assert [*table[0].items()] == [
-        ("test_rmse", 4.2), ("model", "xgboost"), ("kind", "model"), ("test_mae", 2.1)
+        ("test_rmse", 4.2), ("rmse_usual", ""), ("model", "xgboost"), ("kind", "model")
     ]  # fmt: skip
     assert table[2]["kind"] == "baseline"
     assert figures_table(rows)[0] == {
-        "model": "xgboost", "val_rmse": 4.2, "mape": 25.0, "r2": 0.5, "in_5_min": 75.0
+        "model": "xgboost", "test_mae": 2.1, "val_rmse": 4.2, "mape": 25.0, "r2": 0.5
     }  # fmt: skip
     assert cost_table(rows)[0] == {
         "model": "xgboost", "fit_seconds": 1.5, "size_kb": 12, "trips_per_s": "200"
     }  # fmt: skip
+
+
+def in_both_modes(row: ModelRecord, usual: float) -> ModelRecord:
+    """The row with an evaluation without distances, and intervals in both modes."""
+    stated, without = (
+        IntervalRecord(
+            nominal=0.8, coverage=coverage, mean_width=8, rows=100, calibrated_rows=100, slices=[]
+        )
+        for coverage in (0.803, 0.794)
+    )
+    evaluated = UsualRecord(
+        test=figures(usual), slices=[part("pair/unseen", usual + 1, 50)], interval=without
+    )
+    return row.model_copy(update={"interval": stated, "usual": evaluated})
+
+
+def test_tables_have_both_modes_side_by_side():
+    rows = [in_both_modes(record("xgboost", 4.2), 5.1), record("global_mean", 9.1, "baseline")]
+    assert [line["rmse_usual"] for line in leaderboard_table(rows)] == [5.1, ""]
+    assert coverage_table(rows) == [
+        {"model": "xgboost", "in_5_min": 75.0, "covered": 80.3, "covered_usual": 79.4},
+        {"model": "global_mean", "in_5_min": 75.0, "covered": "", "covered_usual": ""},
+    ]
+    parts = [part("pair/unseen", 8.0, 50), part("distance/zero", 7.0, 40)]
+    table = slices_table(rows[0].model_copy(update={"slices": parts}))
+    assert [line["rmse_usual"] for line in table] == [5.1, 6.1, ""]
+
+
+def test_the_summary_has_the_error_and_coverage_in_both_modes():
+    rows = [in_both_modes(record("xgboost", 4.2), 5.1), record("global_mean", 8.4, "baseline")]
+    board = Leaderboard(
+        training_set="0", test_month="2023-05", synthetic=False, caveat=None, rows=rows
+    )
+    assert board.summary.startswith(
+        "xgboost is the best of 1 models on 2023-05: its error on 100 trips is 4.20 minutes (RMSE) "
+        "with the metered distance and 5.10 without a distance, and 75% of them are off by 5 "
+        "minutes or less. With the metered distance, that is 4.20 minutes (50.0%) less than "
+        "global_mean, the best baseline. Its 80% intervals cover 80.3% of the trips with the "
+        "metered distance and 79.4% without a distance."
+    )
 
 
 def test_the_summary_names_the_best_model_and_its_lead():

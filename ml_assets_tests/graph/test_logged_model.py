@@ -66,6 +66,8 @@ def test_the_run_has_validation_and_test_metrics_and_cost(logged, record):
     for prefix, metrics in (("validation_", record.validation), ("test_", record.test)):
         for name, value in metrics.model_dump().items():
             assert figures[f"{prefix}{name}"] == value, name
+    assert figures["test_rmse_usual"] == record.usual.test.rmse > figures["test_rmse"]
+    assert figures["interval_coverage_usual"] == record.usual.interval.coverage
     assert {"fit_seconds", "tuning_seconds", "predict_seconds", "size_bytes"} < set(figures)
 
 
@@ -165,11 +167,14 @@ def test_the_version_is_described_with_the_decision_and_without_internal_tags(pr
     version = client.get_model_version_by_alias(NAME, "champion")
     what, decided = version.description.split("\n\n---\n\n")
     assert f"{record.test.rmse:.3f} min" in what
+    assert f"**{record.usual.test.rmse:.3f} min** without a distance" in what
+    assert f"{record.usual.interval.coverage:.1%} without a distance." in what
     assert decided.startswith("**promoted** on ")
     assert "there was no champion" in decided
     assert set(version.tags) <= {
         "model", "dataset", "synthetic", "training_months", "validation_months", "test_month", "test_rmse",
         "training_set", "description", "refit", "interval_nominal", "interval_coverage", "interval_mean_width",
+        "test_rmse_usual", "interval_nominal_usual", "interval_coverage_usual", "interval_mean_width_usual",
         "caveat", "decision_id", "fingerprint",
     }  # fmt: skip
     logged = client.get_logged_model(record.model_uri.removeprefix("models:/"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ml_assets.defs import metadata
-from ml_assets.evaluation.records import MetricsRecord, ModelRecord
+from ml_assets.evaluation.records import MetricsRecord, ModelRecord, UsualRecord
 from ml_assets.reporting import chart_style, charts
 from ml_assets.trips.month import Month
 
@@ -53,6 +53,15 @@ LINES = [
 DRAWN = {
     "leaderboard": lambda synthetic: charts.leaderboard_bars(
         LINES, [MARCH], best="a_rather_long_family_name_0", synthetic=synthetic
+    ),
+    "leaderboard-in-both-modes": lambda synthetic: charts.leaderboard_bars(
+        [
+            row.model_copy(update={"usual": UsualRecord(test=LINES[-1].test, slices=[])})
+            for row in LINES
+        ],
+        [MARCH],
+        best="a_rather_long_family_name_0",
+        synthetic=synthetic,
     ),
     "leaderboard-of-nothing": lambda synthetic: charts.leaderboard_bars(
         [], [MARCH], synthetic=synthetic

@@ -27,6 +27,8 @@ WHOLE = ModelVersion(
     test_month="2023-03",
     test_rmse=4.25,
     interval=IntervalFigures(nominal=0.8, coverage=0.79, mean_width=10.5),
+    test_rmse_usual=5.25,
+    interval_usual=IntervalFigures(nominal=0.8, coverage=0.81, mean_width=13.5),
     refit=True,
     description=describe_fit(True, MONTHS),
     caveat="two months only",
@@ -71,6 +73,7 @@ def test_a_version_without_tags_of_this_project_is_read_as_unknown():
     bare = ModelVersion.from_mlflow(registered({}, run_id=None))
     assert (bare.version, bare.model, bare.run_id) == ("7", "unknown", "")
     assert (bare.test_rmse, bare.interval, bare.manual_override, bare.fingerprint) == (None,) * 4
+    assert (bare.test_rmse_usual, bare.interval_usual) == (None, None)
     assert bare.newest_month is None
     assert not bare.has_seen("")
 
@@ -79,6 +82,8 @@ def test_clients_see_the_card_without_the_registry_s_own_business():
     shown = ModelCard.of(WHOLE, datetime(2026, 1, 1, tzinfo=UTC)).model_dump()
     assert {"version", "alias", "refit", "interval", "loaded_at"} <= set(shown)
     assert shown["interval"]["target_coverage"] == 0.8
+    assert (shown["test_rmse"], shown["test_rmse_usual"]) == (4.25, 5.25)
+    assert (shown["interval"]["coverage"], shown["interval_usual"]["coverage"]) == (0.79, 0.81)
     assert not {"manual_override", "fingerprint", "source", "run_id", "replaced_version"} & set(
         shown
     )

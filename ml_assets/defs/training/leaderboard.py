@@ -22,7 +22,8 @@ MODEL_ASSETS = [model_asset_name(name) for name in FAMILIES]
     owners=OWNERS,
     pool=TRAINING_POOL,
     kinds={"table"},
-    description="Metrics of every model and baseline on the same test month, best first.",
+    description="Metrics of every model and baseline on the same test month, with the metered "
+    "distance and without a distance, best first.",
 )
 def model_leaderboard(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource
@@ -81,13 +82,21 @@ def _leaderboard_metadata(
         "trips": dg.MetadataValue.text(
             dataset_label(training_set.dataset, synthetic=board.synthetic)
         ),
+        "coverage": table(tables.coverage_table(board.rows)),
         "more_figures": table(tables.figures_table(board.rows)),
         "cost": table(tables.cost_table(board.rows)),
         "rmse_by_slice": table(tables.best_by_slice(board.rows)),
     }
     if best:
         metadata["best_test_rmse"] = figure(best.test.rmse)
+        if best.usual_rmse is not None:
+            metadata["best_test_rmse_usual"] = figure(best.usual_rmse)
     metadata |= {f"rmse/{row.model}": figure(row.test.rmse) for row in board.rows}
+    metadata |= {
+        f"usual/{row.model}": figure(row.usual_rmse)
+        for row in board.rows
+        if row.usual_rmse is not None
+    }
     by_slice = tables.as_markdown_table(tables.slices_side_by_side(board.rows))
     return metadata | {
         "all_by_slice": dg.MetadataValue.md(by_slice),

@@ -168,8 +168,13 @@ def _metadata(
     if record.interval is not None:
         metadata["interval_coverage"] = figure(record.interval.coverage)
         metadata["interval_mean_width"] = figure(record.interval.mean_width)
-        usual = record.usual.interval if record.usual is not None else None
-        metadata["intervals"] = table(interval_table(record.interval, usual))
+        metadata["intervals"] = table(interval_table(record.interval, record.usual_interval))
+    if record.usual is not None:
+        metadata["test_rmse_usual"] = figure(record.usual.test.rmse)
+        metadata["test_mae_usual"] = figure(record.usual.test.mae)
+    if record.usual_interval is not None:
+        metadata["interval_coverage_usual"] = figure(record.usual_interval.coverage)
+        metadata["interval_mean_width_usual"] = figure(record.usual_interval.mean_width)
     if record.train is not None:
         metadata["train_rmse"] = figure(record.train.rmse)
     if training_set.caveat:

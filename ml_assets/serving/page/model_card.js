@@ -30,9 +30,11 @@ const ROWS = {
   family: ({ model }) => model?.replaceAll('_', ' '),
   training: ({ training_months: list }) => months(list),
   test: ({ test_month: month }) => month && named(month),
-  error: ({ test_rmse: error }) => error && `${two(error)} minutes (RMSE)`,
-  intervals: ({ interval }) =>
-    interval?.coverage && `${percentage(interval.coverage)} of its trips (${Math.round(interval.target_coverage * 100)} % intended)`,
+  error: ({ test_rmse: error, test_rmse_usual: usual }) =>
+    error && `${two(error)} minutes (RMSE)${usual ? ` with the metered distance, ${two(usual)} without a distance` : ''}`,
+  intervals: ({ interval, interval_usual: usual }) =>
+    interval?.coverage &&
+    `${percentage(interval.coverage)} of its trips${usual?.coverage ? ` with the metered distance, ${percentage(usual.coverage)} without a distance` : ''} (${Math.round(interval.target_coverage * 100)} % intended)`,
 };
 
 export class ModelCard {
