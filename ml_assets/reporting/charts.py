@@ -74,8 +74,8 @@ def leaderboard_bars(
                 color=INK,
             )
     axes.margins(x=0.1)
-    meaning = f"; bar: {MODES['stated']}, line: {MODES['usual']}" if usual else ""
-    axes.set_xlabel(f"RMSE, minutes (lower is better{meaning})")
+    meaning = f"\nbar: {MODES['stated']}, line: {MODES['usual']}" if usual else ""
+    axes.set_xlabel(f"RMSE, minutes (lower is better){meaning}")
     labels = {"best model": HIGHLIGHT, "model": BLUE, "baseline": GREY}
     legend(figure, {name: colour for name, colour in labels.items() if colour in colours})
     return to_png(figure)
