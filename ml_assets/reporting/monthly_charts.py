@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from ml_assets.backtesting.records import CHAMPION, BacktestRecord
+from ml_assets.evaluation.interval_coverage import MODES
 from ml_assets.evaluation.leaderboard import Row
 from ml_assets.monitoring.drift.histograms import FEATURES
 from ml_assets.monitoring.drift.records import DriftRecord
@@ -65,7 +66,8 @@ def drift_lines(record: DriftRecord) -> bytes | None:
 def error_lines(record: PerformanceRecord) -> bytes | None:
     """Draw the relative error of each champion by month, with the limit.
 
-    Hollow points are months that the champion had seen. The axis does not start at 0.
+    Hollow points are months that the champion had seen. The current champion has a second line, its
+    error without a distance. The axis does not start at 0.
 
     Returns:
         A PNG; None without a score.
@@ -108,10 +110,19 @@ def _draw_champion(
     limit, reference = record.limit_of(champion), record.references.get(champion)
     if not current or limit is None or reference is None:
         return
-    axes.axhline(limit, color=HIGHLIGHT, linestyle="dashed", label="limit")
+    usual = {
+        Month.parse(score.month): score.relative_error_usual
+        for score in scores
+        if score.relative_error_usual is not None
+    }
+    label = f"limit {MODES['stated']}" if usual else "limit"
+    axes.axhline(limit, color=HIGHLIGHT, linestyle="dashed", label=label)
+    if usual:
+        style: dict[str, Any] = {"color": BLUE, "linewidth": 1.2, "linestyle": "dashdot"}
+        axes.plot(*_with_gaps(usual, months), label=MODES["usual"], **style)
     test = Month.parse(reference.month)
     if test in values:
-        style: dict[str, Any] = {"color": INK, "linewidth": 1.0, "linestyle": "dotted"}
+        style = {"color": INK, "linewidth": 1.0, "linestyle": "dotted"}
         axes.axvline(_at(test, months), label="test month", **style)
 
 

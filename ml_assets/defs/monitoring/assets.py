@@ -275,6 +275,11 @@ def _champion_metadata(record: PerformanceRecord) -> dict[str, dg.MetadataValue]
             "rmse": figure(newest.rmse),
             "mae": figure(newest.mae),
             "relative_error": figure(newest.relative_error),
+            **{
+                name: figure(value)
+                for name in ("rmse_usual", "mae_usual", "relative_error_usual")
+                if (value := getattr(newest, name)) is not None
+            },
             "trips_scored": dg.MetadataValue.int(newest.trips),
         }
     return metadata

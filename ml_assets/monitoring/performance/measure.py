@@ -1,4 +1,4 @@
-"""The champion's error on stored months, each scored once."""
+"""The champion's error on stored months, with and without distances, each scored once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ import pandas as pd
 from ml_assets.evaluation.metrics import measure
 from ml_assets.monitoring import MEASURED, TooFewTrips, measure_months
 from ml_assets.monitoring.performance.records import PerformanceRecord, Reference, Score
-from ml_assets.pipeline.predict import predict_trips
+from ml_assets.pipeline.predict import predict_trips, without_distance
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
@@ -50,7 +50,7 @@ def measure_performance(
     """Score the champion on the newest stored months and on its test month.
 
     Months are read one at a time, and only those not scored before. A republished month is scored
-    again.
+    again, and so is one that an old version scored with the metered distances only.
 
     Args:
         load: Loads the champion's pipeline; called only when a month must be scored.
@@ -93,17 +93,19 @@ def make_score(
     raw_sha256: str,
     actual: npt.ArrayLike,
     predicted: npt.ArrayLike,
+    predicted_usual: npt.ArrayLike,
 ) -> Score:
     """Compute the score of given predictions.
 
     Args:
         actual: Minutes of every kept trip of the month, shape (n,).
-        predicted: Minutes in the same order, shape (n,).
+        predicted: Minutes with the metered distances in the same order, shape (n,).
+        predicted_usual: Minutes without distances in the same order, shape (n,).
 
     Raises:
         ValueError: The two differ in length or have non-finite values.
     """
-    metrics = measure(actual, predicted)
+    metrics, usual = measure(actual, predicted), measure(actual, predicted_usual)
     spread = max(float(np.std(np.asarray(actual, dtype=np.float64))), _MIN_SPREAD_MINUTES)
     return Score(
         version=champion.version,
@@ -116,6 +118,9 @@ def make_score(
         relative_error=metrics.rmse / spread,
         seen=champion.has_seen(month),
         run_id=champion.run_id,
+        rmse_usual=usual.rmse,
+        mae_usual=usual.mae,
+        relative_error_usual=usual.rmse / spread,
     )
 
 
@@ -138,14 +143,14 @@ class _Scorer:
     def score(self, month: Month) -> Score:
         lineage, rows = self._store.lineage(TABLE, month)
         known = self._earlier.find((self._champion.identity, str(month), lineage.raw_sha256, rows))
-        if known is not None:
+        if known is not None and known.rmse_usual is not None:
             return known
         if rows < MIN_TRIPS:
             raise TooFewTrips(f"{rows} trips, a score needs at least {MIN_TRIPS}")
         trips = concat_months([self._store.read_table(TABLE, month, COLUMNS)], rows)
-        predicted = self._predict(trips)
+        modes = (self._predict(trips), self._predict(without_distance(trips)))
         return make_score(
-            self._champion, str(month), lineage.raw_sha256, trips[TARGET.name], predicted
+            self._champion, str(month), lineage.raw_sha256, trips[TARGET.name], *modes
         )
 
     def _predict(self, trips: pd.DataFrame) -> npt.NDArray[np.float64]:

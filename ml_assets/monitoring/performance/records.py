@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
-from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.evaluation.records import ChampionDecision, MetricsRecord
 from ml_assets.monitoring import MEASURED, MonthlyRecord
 from ml_assets.monitoring.retrain_rule import REMEDY, MonthlyValue
 from ml_assets.storage.model_version import identity
@@ -36,10 +36,12 @@ class Score(BaseModel):
     Attributes:
         raw_sha256: SHA-256 of the month's published file.
         trips: Kept trips of the month, all of which were predicted.
-        rmse: Minutes.
+        rmse: Minutes, with the metered distances, as are ``mae`` and ``relative_error``.
         mae: Minutes.
         relative_error: RMSE divided by the RMSE of predicting the month's own mean duration for
             every trip: comparable between months, 1 is as good as knowing that mean.
+        rmse_usual: Minutes, of the same trips without distances, as are ``mae_usual`` and
+            ``relative_error_usual``; None in old records.
         seen: Whether the version was trained or tuned on this month, which makes the error
             optimistic.
     """
@@ -54,6 +56,9 @@ class Score(BaseModel):
     relative_error: float
     seen: bool
     run_id: str = ""
+    rmse_usual: float | None = None
+    mae_usual: float | None = None
+    relative_error_usual: float | None = None
 
     @property
     def champion(self) -> str:
@@ -197,9 +202,21 @@ def performance_summary(record: PerformanceRecord) -> str:
         else f"{record.allowance:.3f}, the noise of the backtest"
     )
     return (
-        f"{newest.month}: RMSE of {who} {newest.rmse:.2f} {TARGET.symbol}, relative error "
+        f"{newest.month}: RMSE of {who} with the metered distance {newest.rmse:.2f} "
+        f"{TARGET.symbol}, relative error "
         f"{newest.relative_error:.3f}, {relation} the limit {limit:.3f} "
         f"({reference.relative_error:.3f} in its test month {reference.month}, plus {how})"
+        f"{_without(newest)}"
+    )
+
+
+def _without(score: Score) -> str:
+    """Continue the summary with the error without distances; empty in old records."""
+    if score.rmse_usual is None or score.relative_error_usual is None:
+        return ""
+    return (
+        f"; without a distance, the RMSE is {score.rmse_usual:.2f} {TARGET.symbol} and the "
+        f"relative error {score.relative_error_usual:.3f}"
     )
 
 
@@ -231,6 +248,7 @@ def scores_from_decisions(decisions: Iterable[ChampionDecision]) -> list[Score]:
     scores = []
     for decision in decisions:
         before = decision.previous_champion
+        usual = before.usual if before is not None else None
         test = [use for use in decision.months if use.role == "test"]
         if before is None or not test or not before.test.r2 <= 1:
             continue
@@ -246,6 +264,13 @@ def scores_from_decisions(decisions: Iterable[ChampionDecision]) -> list[Score]:
                 relative_error=sqrt(1 - before.test.r2),
                 seen=before.trained_on_test_month,
                 run_id=before.run_id,
+                rmse_usual=usual.rmse if usual is not None else None,
+                mae_usual=usual.mae if usual is not None else None,
+                relative_error_usual=_relative_error(usual),
             )
         )
     return scores
+
+
+def _relative_error(metrics: MetricsRecord | None) -> float | None:
+    return sqrt(1 - metrics.r2) if metrics is not None and metrics.r2 <= 1 else None

@@ -28,8 +28,11 @@ from ml_assets_tests.planted import FAULTS
 MONTHS = (*TRAINING_MONTHS, "2023-04", "2023-05")
 
 
+USUAL_MILES = 2.0
+
+
 class ByDistance:
-    """Predicts from the distance alone and counts the calls."""
+    """Predicts from the distance alone, which is 2 miles if left out, and counts the calls."""
 
     def __init__(self, minutes_a_mile=4.0):
         self.minutes_a_mile = minutes_a_mile
@@ -38,7 +41,8 @@ class ByDistance:
     def predict(self, requests):
         assert "duration_minutes" not in requests
         self.calls += 1
-        return np.clip(3 + self.minutes_a_mile * requests["trip_distance"].to_numpy(), 1, 60)
+        miles = requests["trip_distance"].fillna(USUAL_MILES).to_numpy()
+        return np.clip(3 + self.minutes_a_mile * miles, 1, 60)
 
 
 def loaded(pipeline=None):
@@ -75,6 +79,28 @@ def test_a_score_matches_its_formulas(measured, store):
     assert score.mae == pytest.approx(np.abs(error).mean())
     mean_only = np.sqrt(np.mean((actual - actual.mean()) ** 2))
     assert score.relative_error == pytest.approx(rmse / mean_only)
+    usual = 3 + 4.0 * USUAL_MILES - actual
+    assert score.rmse_usual == pytest.approx(np.sqrt(np.mean(usual**2)))
+    assert score.mae_usual == pytest.approx(np.abs(usual).mean())
+    assert score.relative_error_usual == pytest.approx(score.rmse_usual / mean_only)
+    assert f"without a distance, the RMSE is {score.rmse_usual:.2f}" in performance_summary(
+        measured
+    )
+
+
+def test_scores_of_an_old_version_are_read_and_made_again_with_both_modes(measured, store):
+    fields = {"rmse_usual", "mae_usual", "relative_error_usual"}
+    stored = measured.model_dump()
+    for score in stored["scores"]:
+        for name in fields:
+            del score[name]
+    old = PerformanceRecord.model_validate(stored)
+    assert old.scores[-1].rmse_usual is None
+    assert "without a distance" not in performance_summary(old)
+    assert performance_finding(old).verdict == performance_finding(measured).verdict
+    assert error_lines(old) != error_lines(measured)
+    again = measure_performance(store, champion_of(store), loaded(), old)
+    assert again.scores == measured.scores
 
 
 def test_months_seen_in_training_are_marked(measured):
@@ -110,7 +136,7 @@ def test_a_short_backtest_gives_no_noise_tolerance():
 def test_the_same_version_number_in_another_registry_is_another_champion(store, measured):
     pipeline = ByDistance(3.0)
     moved = measure_performance(store, champion_of(store, run_id="b"), loaded(pipeline), measured)
-    assert pipeline.calls == len(MONTHS)
+    assert pipeline.calls == 2 * len(MONTHS), "once in each mode"
     assert [score.rmse for score in moved.new_scores] != [s.rmse for s in measured.new_scores]
     assert moved.limit_of(moved.champion) != measured.limit_of(measured.champion)
     assert moved.scores_of(measured.champion) == measured.scores
@@ -137,7 +163,7 @@ def test_a_long_month_is_predicted_in_batches(store, measured, monkeypatch):
 
     made = measure_performance(store, champion_of(store), loaded(RecordsBatches()))
     assert max(batches) == 100
-    assert sum(batches) == sum(score.trips for score in made.scores)
+    assert sum(batches) == 2 * sum(score.trips for score in made.scores)
     assert made.scores == measured.scores
 
 
@@ -146,12 +172,12 @@ def test_a_month_is_scored_once_and_again_when_republished(tmp_path):
     for month in MONTHS:
         put(store, month)
     first = measure_performance(store, champion_of(store), loaded(pipeline))
-    assert pipeline.calls == len(MONTHS)
+    assert pipeline.calls == 2 * len(MONTHS)
     again = measure_performance(store, champion_of(store), never, first)
     assert again.scores == first.scores
     put(store, "2023-05", FAULTS["half as long again"])
     republished = measure_performance(store, champion_of(store), loaded(pipeline), again)
-    assert pipeline.calls == len(MONTHS) + 1
+    assert pipeline.calls == 2 * (len(MONTHS) + 1)
     assert len(republished.scores) == len(MONTHS)
     assert republished.scores[:-1] == first.scores[:-1]
     assert republished.scores[-1].relative_error > first.scores[-1].relative_error
@@ -192,7 +218,8 @@ def test_an_existing_score_is_kept(store):
     lineage, rows = store.lineage("trip_features", Month(2023, 5))
     random = np.random.default_rng(3)
     actual, off = random.uniform(2, 59, rows), random.normal(0, 1, rows)
-    score = make_score(champion_of(store), "2023-05", lineage.raw_sha256, actual, actual + off)
+    modes = (actual + off, actual - 2 * off)
+    score = make_score(champion_of(store), "2023-05", lineage.raw_sha256, actual, *modes)
     begun = PerformanceRecord(dataset=store.dataset, synthetic=True).add_score(score)
     made = measure_performance(store, champion_of(store), loaded(), begun)
     assert made.scores[-1] == score

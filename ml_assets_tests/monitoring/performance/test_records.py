@@ -40,6 +40,16 @@ def test_the_relative_error_follows_from_the_explained_variance():
     assert score.key == ("1", "2023-04", "sha of 2023-04", 900)
 
 
+def test_a_decision_that_evaluated_both_modes_gives_a_score_of_both():
+    made = decision()
+    assert scores_from_decisions([made])[0].rmse_usual is None
+    usual = made.previous_champion.test.model_copy(update={"rmse": 5.0, "r2": 0.64})
+    before = made.previous_champion.model_copy(update={"usual": usual})
+    [score] = scores_from_decisions([decision(previous_champion=before)])
+    assert (score.rmse_usual, score.mae_usual) == (5.0, 3.0)
+    assert score.relative_error_usual == pytest.approx(0.6)
+
+
 @pytest.mark.parametrize(
     "made",
     [decision(previous_champion=None), decision(months=[]), decision(r2=math.nan)],
