@@ -143,6 +143,18 @@ class UsualRecord(StoredRecord):
     interval: IntervalRecord | None = None
 
 
+class DistanceError(StoredRecord):
+    """RMSE in minutes on ``rows`` test trips when requests state this distance.
+
+    Attributes:
+        distance: ``metered``, ``0.8 × metered``, …, or ``left out``.
+    """
+
+    distance: str
+    rmse: float
+    rows: int
+
+
 class ModelRecord(StoredRecord):
     """A fitted and evaluated model: months, parameters, metrics, cost and MLflow run.
 
@@ -155,6 +167,8 @@ class ModelRecord(StoredRecord):
         validation: Metrics on the validation month, of the fit without that month.
         test: Metrics on the test month, with the metered distance of each trip.
         usual: The same without the distance; None in the oldest records.
+        distance_errors: What a wrong distance costs, on a sample of the test month; empty in the
+            oldest records and for baselines.
         predictions_sha256: Digest of its test predictions in the process that fitted it.
         fit_seconds: Wall time of the final fit.
         fit_cpu_seconds: Processor time of the final fit over all threads; None when not recorded.
@@ -177,6 +191,7 @@ class ModelRecord(StoredRecord):
     slices: list[SliceRecord]
     interval: IntervalRecord | None = None
     usual: UsualRecord | None = None
+    distance_errors: list[DistanceError] = Field(default_factory=list)
     fit_seconds: float = 0.0
     fit_cpu_seconds: float | None = None
     tuning_seconds: float = 0.0

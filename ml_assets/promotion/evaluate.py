@@ -211,7 +211,7 @@ class Evaluator:
         )
         del pipeline, trips, requests  # a forest is large, and the next step loads it again
         months = [str(month) for month in training_set.months_in("train", "validation", "test")]
-        version = ensure_registered(client, name, self._version(row, uri, months, refit=True))
+        version = ensure_registered(client, name, self._version(row, uri, months, refit=True), row)
         failures = self._run_checks(version, expected, _REFIT_CHECKS).failures
         if failures:
             text = "; ".join(failures)
@@ -233,7 +233,7 @@ class Evaluator:
         client, name = self.registry.client, self.registry.name
         try:
             version = self._version(row, _logged_at(row), row.training_months, refit=False)
-            version = ensure_registered(client, name, version)
+            version = ensure_registered(client, name, version, row)
         except ModelNotLogged as error:
             lost = Finding(Verdict.FAIL, str(error))
             return Candidate(row, None, CandidateEvaluation(findings={"logged": lost}))
@@ -332,13 +332,16 @@ def _both_modes(stated: Minutes | None, usual: Minutes | None) -> ModePrediction
     return ModePredictions(stated, usual)
 
 
-def ensure_registered(client: MlflowClient, name: str, version: ModelVersion) -> ModelVersion:
+def ensure_registered(
+    client: MlflowClient, name: str, version: ModelVersion, evaluated: ModelRecord
+) -> ModelVersion:
     """Register a model unless it is registered already, and return its version.
 
     A process that dies between registering and deciding leaves a version, which is reused.
 
     Args:
         version: The version, without a number yet.
+        evaluated: The record of its evaluation, for the description.
 
     Raises:
         ModelNotLogged: This MLflow store does not have the model.
@@ -349,7 +352,7 @@ def ensure_registered(client: MlflowClient, name: str, version: ModelVersion) ->
             for tag, value in tags.items():
                 client.set_model_version_tag(name, entry.version, tag, value)
             return version.model_copy(update={"version": str(entry.version)})
-    described = describe_version(version)
+    described = describe_version(version, evaluated)
     number = register(client, name, version.source, version.run_id, tags, described)
     return version.model_copy(update={"version": number})
 

@@ -10,7 +10,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ml_assets.evaluation.leaderboard import as_markdown_table
 from ml_assets.evaluation.records import Criterion, ModelRecord, TrainingSet
+from ml_assets.evaluation.wrong_distance import wrong_distance_table
 from ml_assets.secrets import without_credentials
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.training.windows import span
@@ -52,6 +54,7 @@ def describe_training(
         f"{_months(record.validation_months)} "
         f"({record.trials} trials), on {_trips(training_set)}.",
         f"Dagster run `{dagster_run_id}`, asset `{record.model}_model`.",
+        *_wrong_distances(record),
     ]
     return _joined(lines, training_set.caveat)
 
@@ -69,8 +72,12 @@ def with_features(
     return "\n".join([f"{description}\n\nMost important features:\n", *lines])[:MAX_CHARACTERS]
 
 
-def describe_version(version: ModelVersion) -> str:
-    """Return the description of a registered version in Markdown."""
+def describe_version(version: ModelVersion, evaluated: ModelRecord | None = None) -> str:
+    """Return the description of a registered version in Markdown.
+
+    Args:
+        evaluated: The record of its evaluation, for what a wrong distance costs.
+    """
     lines = [
         f"**{version.model}**, fitted on {_months(version.training_months)}: test RMSE "
         f"**{version.test_rmse:.3f} {TARGET.symbol}** on {version.test_month}"
@@ -81,6 +88,8 @@ def describe_version(version: ModelVersion) -> str:
         lines.append(
             "Refit on all months, including the test month: the RMSE is that of the fit before."
         )
+    if evaluated is not None:
+        lines.extend(_wrong_distances(evaluated))
     return _joined(lines, version.caveat)
 
 
@@ -128,6 +137,15 @@ def _coverage(version: ModelVersion) -> list[str]:
         return []
     covered = " and ".join(known)
     return [f"Its {version.interval.nominal:.0%} intervals cover of the test trips: {covered}."]
+
+
+def _wrong_distances(record: ModelRecord) -> list[str]:
+    """Tabulate what a wrong distance costs; nothing in old records."""
+    if not record.distance_errors:
+        return []
+    table = as_markdown_table(wrong_distance_table(record.distance_errors))
+    trips = record.distance_errors[0].rows
+    return [f"What a wrong distance costs, on {trips:,} test trips:\n\n{table}"]
 
 
 def _rmse(value: float) -> str:

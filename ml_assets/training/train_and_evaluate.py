@@ -23,6 +23,7 @@ from ml_assets.evaluation.records import (
     TrainingSet,
     UsualRecord,
 )
+from ml_assets.evaluation.wrong_distance import measure_wrong_distances
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 from ml_assets.pipeline.predict import predict_trips, without_distance
@@ -226,36 +227,34 @@ def _evaluate(
     Returns:
         Fields of a ``ModelRecord``, and the predicted minutes.
     """
-    training_trips = splits.of(*roles)
+    training_trips, test = splits.of(*roles), splits.test
     started = time.perf_counter()
-    predicted = predict_trips(pipeline, splits.test)
+    predicted = predict_trips(pipeline, test)
     predict_seconds = time.perf_counter() - started
+    requests = without_distance(test)
+    predicted_usual = predict_trips(pipeline, requests)
+    is_model = isinstance(pipeline, Pipeline)  # a baseline has no intervals
     measured = {
         "training_set": training_set.fingerprint,
         "training_months": [str(month) for month in training_set.months_in(*roles)],
         "train": _metrics(pipeline, _every_nth_row(training_trips)),
-        "test": measure(splits.test[TARGET.name], predicted),
-        "slices": measure_slices(splits.test, predicted, pair_codes(training_trips)),
-        "usual": _evaluate_usual(pipeline, splits.test, training_trips),
+        "test": measure(test[TARGET.name], predicted),
+        "slices": measure_slices(test, predicted, pair_codes(training_trips)),
+        "usual": UsualRecord(
+            test=measure(test[TARGET.name], predicted_usual),
+            slices=measure_slices(requests, predicted_usual, pair_codes(training_trips)),
+            interval=measure_intervals(pipeline, requests, predicted_usual, training_trips)
+            if is_model
+            else None,
+        ),
+        "distance_errors": measure_wrong_distances(pipeline, test, predicted, predicted_usual)
+        if is_model
+        else [],
         "predict_seconds": predict_seconds,
         "size_bytes": _size(pipeline),
         "predictions_sha256": predictions_digest(predicted),
     }
     return measured, predicted
-
-
-def _evaluate_usual(pipeline: Any, test: pd.DataFrame, training_trips: pd.DataFrame) -> UsualRecord:
-    """Evaluate a pipeline or baseline on the test trips without their distances."""
-    trips = without_distance(test)
-    predicted = predict_trips(pipeline, trips)
-    has_intervals = isinstance(pipeline, Pipeline)
-    return UsualRecord(
-        test=measure(test[TARGET.name], predicted),
-        slices=measure_slices(trips, predicted, pair_codes(training_trips)),
-        interval=measure_intervals(pipeline, trips, predicted, training_trips)
-        if has_intervals
-        else None,
-    )
 
 
 def _every_nth_row(trips: pd.DataFrame) -> pd.DataFrame:

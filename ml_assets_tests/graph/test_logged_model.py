@@ -168,6 +168,9 @@ def test_the_version_is_described_with_the_decision_and_without_internal_tags(pr
     what, decided = version.description.split("\n\n---\n\n")
     assert f"{record.test.rmse:.3f} min" in what
     assert f"**{record.usual.test.rmse:.3f} min** without a distance" in what
+    assert "What a wrong distance costs" in what
+    left_out = record.distance_errors[-1]
+    assert f"| left out | {left_out.rmse:.3f}".rstrip("0") in what
     assert f"{record.usual.interval.coverage:.1%} without a distance." in what
     assert decided.startswith("**promoted** on ")
     assert "there was no champion" in decided

@@ -16,6 +16,7 @@ from ml_assets.evaluation.feature_importance import feature_descriptions, import
 from ml_assets.evaluation.interval_coverage import interval_table
 from ml_assets.evaluation.leaderboard import slices_table
 from ml_assets.evaluation.records import ModelRecord, TrainingSet
+from ml_assets.evaluation.wrong_distance import wrong_distance_table
 from ml_assets.progress import TrialEnded, report
 from ml_assets.registry.log_training import log_evaluated_model
 from ml_assets.registry.mlflow_descriptions import describe_training, run_name
@@ -158,6 +159,7 @@ def _metadata(
         "training_set": dg.MetadataValue.text(training_set.fingerprint),
         "parameters": dg.MetadataValue.json(record.parameters),
         "slices": table(slices_table(record)),
+        "wrong_distance": table(wrong_distance_table(record.distance_errors)),
         **{
             name: image(png, f"{name.replace('_', ' ')} of {record.model}")
             for name, png in charts.items()

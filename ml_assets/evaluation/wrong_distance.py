@@ -1,0 +1,86 @@
+"""What a wrong distance costs: the error when requests state another one than the meter will show.
+
+A router's or a driver's distance is an estimate. The service rejects no plausible one, so the error
+that a wrong one causes has to be known.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml_assets.evaluation.leaderboard import Row
+from ml_assets.evaluation.metrics import root_mean_squared_error
+from ml_assets.evaluation.records import DistanceError
+from ml_assets.pipeline.predict import predict_trips
+from ml_assets.trips.target import TARGET
+
+MAX_TRIPS: Final = 20_000
+"""Maximum trips predicted with wrong distances, evenly over the month: forests predict slowly."""
+
+METERED, LEFT_OUT = "metered", "left out"
+FACTORS: Final = {"0.8 × metered": 0.8, "1.25 × metered": 1.25}
+NOISE: Final = 0.2
+"""Standard deviation of the log of the factor, and so about that of the factor."""
+
+_NOISY: Final = f"metered with {NOISE:.0%} noise"
+
+
+def measure_wrong_distances(
+    pipeline: Any,
+    test: pd.DataFrame,
+    predicted: npt.ArrayLike,
+    predicted_usual: npt.ArrayLike,
+    seed: int = 0,
+) -> list[DistanceError]:
+    """Measure the RMSE of a pipeline when test trips state distances that are wrong.
+
+    A wrong distance that no model uses (see ``requests.parse.states_distance``) counts as left out,
+    as in the service.
+
+    Args:
+        test: Test trips: request columns and ``duration_minutes``, shape (n, …).
+        predicted: The pipeline's predictions with the metered distances, minutes, shape (n,).
+        predicted_usual: Its predictions without distances, minutes, shape (n,).
+        seed: Seed of the noise, which is log-normal with a median factor of 1.
+
+    Returns:
+        The errors with the metered distance, with wrong ones and without one, on the same trips: at
+        most ``MAX_TRIPS``.
+    """
+    step = max(1, -(-len(test) // MAX_TRIPS))
+    trips = test.iloc[::step]
+    miles = trips["trip_distance"].to_numpy(dtype=np.float64)
+    noise = np.random.default_rng(seed).normal(0, NOISE, len(trips))
+    wrong = {name: miles * factor for name, factor in FACTORS.items()}
+    wrong[_NOISY] = miles * np.exp(noise)
+    minutes = {
+        METERED: np.asarray(predicted)[::step],
+        **{
+            name: predict_trips(pipeline, trips.assign(trip_distance=stated))
+            for name, stated in wrong.items()
+        },
+        LEFT_OUT: np.asarray(predicted_usual)[::step],
+    }
+    actual = trips[TARGET.name].to_numpy()
+    return [
+        DistanceError(distance=name, rmse=root_mean_squared_error(actual, found), rows=len(trips))
+        for name, found in minutes.items()
+    ]
+
+
+def wrong_distance_table(errors: Sequence[DistanceError]) -> list[Row]:
+    """Tabulate the RMSE in minutes by the distance that is stated, and its change in percent."""
+    if not errors:
+        return []
+    metered = errors[0].rmse
+    return [
+        {
+            "distance": error.distance,
+            "rmse": round(error.rmse, 3),
+            "change_percent": round(100 * (error.rmse / metered - 1), 1) if metered > 0 else "",
+        }
+        for error in errors
+    ]
