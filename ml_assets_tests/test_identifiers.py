@@ -28,7 +28,6 @@ INSTEAD = {
     "reinstate": "promote or roll back",
     "tell": "log, report or notify",
     "told": "logged, reported or an error",
-    "usual": "expected or default",
     "whoever": "the caller",
 }
 ONLY_FIRST = ("fewest", "least", "most")
@@ -36,7 +35,6 @@ ONLY_FIRST = ("fewest", "least", "most")
 
 EXCEPTIONS = {
     "least_rows": "a parameter of the stored encoders (ml_assets/pipeline/encoders.py)",
-    "usual_log_miles": "an attribute of the stored zone map (ml_assets/pipeline/zone_map.py)",
 }
 FOLDERS = ("ml_assets", "ml_assets_tests", "benchmarks")
 SOURCES = {path: path.read_text() for folder in FOLDERS
