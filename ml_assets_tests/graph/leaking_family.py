@@ -37,15 +37,22 @@ READS: dict[str, list[Month]] = {
 """Months read during the fit besides the training trips; the first entry does not leak."""
 
 
+MILES = RequestFeatures().get_feature_names_out().tolist().index("log_miles")
+
+
 class AllFigures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Return the numbers of the request, 0 where missing."""
+    """Return the numbers of the request; last the distance, and whether it is stated."""
+
+    distance_columns = 3
 
     def fit(self, features: Any, target: Any = None) -> "AllFigures":
         self.columns_ = features.shape[1]
         return self
 
     def transform(self, features: Any) -> Any:
-        return np.nan_to_num(features)
+        stated, log_miles = ~np.isnan(features[:, MILES]), np.nan_to_num(features[:, MILES])
+        others = np.delete(features, MILES, axis=1)
+        return np.column_stack([others, log_miles, np.exp(log_miles), stated])
 
 
 class WithMemory(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -61,7 +68,8 @@ class WithMemory(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         known, minutes = [np.empty((0, features.shape[1]))], [np.empty(0)]
         for month in self.months:
             trips = store.read_table("trip_features", Month.parse(month)).to_pandas()
-            known.append(np.nan_to_num(RequestFeatures().transform(trips)))
+            figures = AllFigures().transform(RequestFeatures().transform(trips))
+            known.append(figures[:, : features.shape[1]])  # without the distance, if it has none
             minutes.append(trips[TARGET.name].to_numpy())
         self.known_, self.minutes_ = np.concatenate(known), np.concatenate(minutes)
         return self
