@@ -36,10 +36,11 @@ class BacktestEntry(BaseModel):
 
     Attributes:
         model: ``champion``, a family or a baseline.
-        rmse: Minutes.
+        rmse: Minutes, with the metered distances, as are the other errors.
         mae: Minutes.
         relative_error: RMSE divided by the RMSE of predicting the month's own mean duration (its
             population standard deviation): 1 is as good as knowing the mean.
+        rmse_usual: RMSE on the same trips without distances, minutes; None in old records.
         mean_predicted: Mean predicted minutes; above ``mean_actual`` the model is biased upwards.
         parameters: ``tuned`` (the last ones of the family or champion), ``default``, or ``none``.
         parameters_saw_month: Whether they were chosen with the test month or a later one.
@@ -52,6 +53,7 @@ class BacktestEntry(BaseModel):
     rmse: float
     mae: float
     relative_error: float
+    rmse_usual: float | None = None
     trips: int
     mean_predicted: float
     mean_actual: float
@@ -150,6 +152,18 @@ class BacktestRecord(StoredRecord):
         return statistics.stdev(changes) if len(changes) > 1 else None
 
     @property
+    def mean_rmse(self) -> tuple[float, float] | None:
+        """Mean RMSE of the champion over the months, with the metered distance and without one.
+
+        None without a champion, and if a month was evaluated with the metered distance only.
+        """
+        series = self.series(CHAMPION)
+        usual = [entry.rmse_usual for entry in series if entry.rmse_usual is not None]
+        if not series or len(usual) < len(series):
+            return None
+        return statistics.fmean(entry.rmse for entry in series), statistics.fmean(usual)
+
+    @property
     def runner_up(self) -> str | None:
         """The family with the lowest mean RMSE, other than the champion's own."""
         errors: dict[str, list[float]] = defaultdict(list)
@@ -209,6 +223,12 @@ class BacktestRecord(StoredRecord):
             self.mean_relative_error,
             self.suggested_min_improvement,
         )
+        if self.mean_rmse is not None:
+            stated, usual = self.mean_rmse
+            text += (
+                f". The champion's mean RMSE is {stated:.2f} {TARGET.symbol} with the metered "
+                f"distance and {usual:.2f} without a distance"
+            )
         if noise is not None and mean is not None:
             text += f". Relative error {mean:.3f} ± {noise:.3f}"
         if self.rmse_noise is not None:

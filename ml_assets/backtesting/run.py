@@ -2,7 +2,8 @@
 
 Nothing is tuned: the champion's parameters, each family's last ones (or its defaults, if the last
 ones were chosen with the test month) and the baselines are fitted on the same sample of the same
-months and tested on the same trips. Boosting uses the number of rounds of its parameters.
+months and tested on the same trips, with and without their distances. Boosting uses the number of
+rounds of its parameters.
 """
 
 import time
@@ -32,8 +33,9 @@ from ml_assets.backtesting.records import (
     SkippedMonth,
 )
 from ml_assets.config.code_version import model_code_version
-from ml_assets.evaluation.metrics import measure
+from ml_assets.evaluation.metrics import measure, root_mean_squared_error
 from ml_assets.evaluation.records import ModelRecord
+from ml_assets.pipeline.predict import without_distance
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.baselines import BASELINES
 from ml_assets.training.cores import thread_count
@@ -188,9 +190,9 @@ class BacktestRunner:
             if (digest := self._inputs(fold, model)) not in entries
         }
         train, test = self._months.train(fold), self._months.test(fold)
-        for digest, predicted in _predictions(fold, missing, train, test, self._months.seed):
+        for digest, *modes in _predictions(fold, missing, train, test, self._months.seed):
             entries[digest] = _entry(
-                fold, missing[digest], digest, len(train), test[TARGET.name], predicted
+                fold, missing[digest], digest, len(train), test[TARGET.name], *modes
             )
         return self.cached(fold, entries)
 
@@ -209,19 +211,25 @@ def _predictions(
     train: pd.DataFrame,
     test: pd.DataFrame,
     seed: int,
-) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
-    """Yield digest and predicted minutes of each model; only one encoding is in memory."""
+) -> Iterator[tuple[str, npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """Yield digest and predicted minutes of each model; only one encoding is in memory.
+
+    The minutes are with the metered distances, and without distances.
+    """
     requests = list(REQUEST_COLUMNS)
+    without = without_distance(test)[requests]
     by_encoder: dict[Any, dict[str, BacktestModel]] = {}
     for digest, model in missing.items():
         if model.kind == "baseline":
             baseline: Any = BASELINES[model.model]()
-            yield digest, baseline.fit(train[requests], train[TARGET.name]).predict(test[requests])
+            baseline.fit(train[requests], train[TARGET.name])
+            yield digest, baseline.predict(test[requests]), baseline.predict(without)
         else:
             encoder = family_named(model.family).make_encoder
             by_encoder.setdefault(encoder, {})[digest] = model
     for group in by_encoder.values():
         encoded = encode_trips(family_named(next(iter(group.values())).family), train, test)
+        encoded_without = encoded.steps.transform(without)
         for digest, model in group.items():
             parameters = model.parameters_for(fold.test)
             family = family_named(model.family)
@@ -232,7 +240,7 @@ def _predictions(
                 raise BacktestError(
                     f"{model.family} cannot be fitted for {fold.test} with {parameters}: {error}"
                 ) from error
-            yield digest, regressor.predict(encoded.validation)
+            yield digest, regressor.predict(encoded.validation), regressor.predict(encoded_without)
 
 
 def _entry(
@@ -242,6 +250,7 @@ def _entry(
     training_rows: int,
     actual: "pd.Series[float]",
     predicted: npt.NDArray[np.float64],
+    predicted_usual: npt.NDArray[np.float64],
 ) -> BacktestEntry:
     figures = measure(actual, predicted)
     deviation = float(actual.std(ddof=0))
@@ -252,6 +261,7 @@ def _entry(
         rmse=figures.rmse,
         mae=figures.mae,
         relative_error=figures.rmse / deviation if deviation > 0 else float("inf"),
+        rmse_usual=root_mean_squared_error(actual, predicted_usual),
         trips=figures.rows,
         mean_predicted=float(predicted.mean()),
         mean_actual=float(actual.mean()),

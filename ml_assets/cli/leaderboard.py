@@ -74,7 +74,7 @@ def print_leaderboard(
         "without distance",
         "covered",
         "covered without",
-        "validation RMSE",
+        "valid. RMSE",
         "fit s",
     ):
         table.add_column(name, justify="right")
@@ -94,8 +94,8 @@ def print_leaderboard(
         )
     print_table(console, table)
     console.print(
-        "RMSE in minutes: with the metered distance, and without a distance. Covered: test trips "
-        "within the prediction intervals.",
+        "RMSE in minutes: with the metered distance, without a distance, and on the validation "
+        "month. Covered: test trips within the prediction intervals.",
         style="dim",
         soft_wrap=True,
     )

@@ -259,21 +259,30 @@ class Leaderboard(StoredRecord):
         if not self.models:
             return f"No model was evaluated on {self.test_month}, only baselines."
         best, *others = self.models
-        sentences = [
+        error = (
             f"{best.model} is the best of {len(self.models)} models on {self.test_month}: its "
             f"error on {best.test.rows:,} trips is {best.test.rmse:.2f} {TARGET.unit} (RMSE)"
-            f"{_usual_error(best)}, and {best.test.share_within_5_minutes:.0%} of them are off by "
-            f"{TARGET.close:g} {TARGET.unit} or less.",
-            *_coverage(best),
-        ]
+        )
+        close = (
+            f"{best.test.share_within_5_minutes:.0%} of them are off by "
+            f"{TARGET.close:g} {TARGET.unit} or less"
+        )
         leads = [
             _lead(best.test.rmse, row.test.rmse, f"{row.model}, the next,") for row in others[:1]
         ]
         if self.baselines:
             bar = min(self.baselines, key=lambda row: row.test.rmse)
             leads.append(_lead(best.test.rmse, bar.test.rmse, f"{bar.model}, the best baseline"))
-        if leads:
-            sentences.insert(1, f"{_lead_of(best)} {' and '.join(leads)}.")
+        lead = " and ".join(leads)
+        if best.usual_rmse is None:
+            sentences = [f"{error}, and {close}.", *([f"That is {lead}."] if lead else [])]
+        else:
+            found = f"that is {lead}, and {close}" if lead else close
+            sentences = [
+                f"{error} with the metered distance and {best.usual_rmse:.2f} without a distance.",
+                f"With the metered distance, {found}.",
+            ]
+        sentences += _coverage(best)
         if self.caveat:
             sentences.append(f"{_sentence(self.caveat)}.")
         if self.synthetic:
@@ -457,17 +466,6 @@ class ChampionDecision(StoredRecord):
             return "pending"
         manual = {"rollback": "rolled back", "override": "promoted manually"}
         return manual.get(self.kind, "promoted" if self.promoted else "kept")
-
-
-def _usual_error(best: ModelRecord) -> str:
-    """Continue the sentence on the error with the metered distance; empty in old records."""
-    if best.usual_rmse is None:
-        return ""
-    return f" with the metered distance and {best.usual_rmse:.2f} without a distance"
-
-
-def _lead_of(best: ModelRecord) -> str:
-    return "That is" if best.usual is None else "With the metered distance, that is"
 
 
 def _coverage(best: ModelRecord) -> list[str]:

@@ -301,6 +301,8 @@ def backtest_lines(made: BacktestRecord) -> bytes:
 def backtest_table(made: BacktestRecord) -> list[Row]:
     """Tabulate the RMSE of every model by month in minutes, and the champion's relative error.
 
+    The column ``champion_rmse_usual`` is without a distance, the others with the metered distance.
+
     A cell is empty where a model was not tested.
     """
     rows: list[Row] = []
@@ -312,6 +314,8 @@ def backtest_table(made: BacktestRecord) -> list[Row]:
         champion = of_month.get(CHAMPION)
         if champion is not None:
             row["champion_relative_error"] = round(champion.relative_error, 3)
+            usual = champion.rmse_usual
+            row["champion_rmse_usual"] = "" if usual is None else round(usual, 3)
         row["trips"] = next(iter(of_month.values())).trips
         rows.append(row)
     return rows

@@ -128,6 +128,19 @@ def test_the_check_needs_the_champion_below_every_baseline_in_most_months(line, 
     assert found.value == won / 5
 
 
+def test_the_summary_has_the_champion_s_error_in_both_modes():
+    made = record(LINES)
+    assert made.mean_rmse is None and "without a distance" not in made.summary
+    entries = [entry.model_copy(update={"rmse_usual": entry.rmse + 1}) for entry in made.entries]
+    both = made.model_copy(update={"entries": entries})
+    assert both.mean_rmse == pytest.approx((4.24, 5.24))
+    assert "4.24 min with the metered distance and 5.24 without a distance" in both.summary
+    assert backtest_table(both)[0]["champion_rmse_usual"] == 5.0
+    assert backtest_table(made)[0]["champion_rmse_usual"] == ""
+    half = made.model_copy(update={"entries": [*made.entries[:-5], *entries[-5:]]})
+    assert half.mean_rmse is None, "a mean over other months"
+
+
 def test_the_check_is_skipped_without_a_champion():
     made = record({k: v for k, v in LINES.items() if k != "champion"}, champion=None)
     assert beats_baselines_in_most_months(made).verdict == Verdict.SKIP

@@ -18,6 +18,7 @@ from ml_assets.backtesting.run import (
     run_backtest,
 )
 from ml_assets.evaluation.records import MetricsRecord, ModelRecord
+from ml_assets.pipeline.predict import without_distance
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.month import Month
@@ -172,6 +173,26 @@ def test_a_republished_month_is_recomputed_where_it_is_used(store):
     moved = {e.month for e in again.entries if e != before[e.month, e.model]}
     assert moved == {"2023-04", "2023-05", "2023-06"}
     assert again.computed_entries == 3 * 4
+
+
+def test_the_error_without_a_distance_is_that_of_the_same_model(store):
+    made = run_backtest(store, OPTIONS)
+    entries = {entry.model: entry for entry in made.entries if entry.month == str(MONTHS[5])}
+    versions, _ = inputs.month_versions(store)
+    fold = Fold((MONTHS[3], MONTHS[4]), MONTHS[5])
+    months = SampledMonths(store, versions, OPTIONS.max_rows, OPTIONS.seed)
+    train, test = months.train(fold), months.test(fold)
+    pipeline = FAMILIES["linear_svr"].make_pipeline({}, OPTIONS.seed)
+    pipeline.fit(train, train["duration_minutes"])
+    for trips, rmse in (
+        (test, entries["linear_svr"].rmse),
+        (without_distance(test), entries["linear_svr"].rmse_usual),
+    ):
+        error = pipeline.predict(trips) - test["duration_minutes"]
+        assert rmse == pytest.approx(float((error**2).mean() ** 0.5))
+    mean, line = entries["global_mean"], entries["distance_line"]
+    assert mean.rmse == mean.rmse_usual
+    assert line.rmse != line.rmse_usual
 
 
 def test_new_champion_parameters_recompute_only_the_champion(store):

@@ -35,10 +35,17 @@ def test_both_modes_are_shown_and_fit_80_columns():
     measured = {"interval": interval, "usual": usual}
     board = Leaderboard(
         training_set="0", test_month="2023-03", synthetic=False, caveat=None,
-        rows=[row("gradient_boosting", 4.125).model_copy(update=measured), row("global_mean", 9.0)],
+        rows=[
+            row("gradient_boosting", 4.125).model_copy(update={**measured, "fit_seconds": 123.4}),
+            row("global_mean", 9.0),
+        ],
+    )  # fmt: skip
+    champion = ChampionDecision(
+        promoted=True, reason="because", champion="gradient_boosting", registry_version="7",
+        previous_version=None, training_set="0", synthetic=False, description="fitted on 2023-01", test_rmse=4.0,
     )  # fmt: skip
     out = io.StringIO()
-    print_leaderboard(Console(file=out, width=80), board, None)
+    print_leaderboard(Console(file=out, width=80), board, champion)
     table = out.getvalue().partition("RMSE in minutes")[0]
     assert max(len(line) for line in table.splitlines()) <= 80
     (line,) = [line for line in table.splitlines() if "gradient_boosting" in line]

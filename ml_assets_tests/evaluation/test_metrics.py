@@ -249,9 +249,9 @@ def test_the_summary_has_the_error_and_coverage_in_both_modes():
     )
     assert board.summary.startswith(
         "xgboost is the best of 1 models on 2023-05: its error on 100 trips is 4.20 minutes (RMSE) "
-        "with the metered distance and 5.10 without a distance, and 75% of them are off by 5 "
-        "minutes or less. With the metered distance, that is 4.20 minutes (50.0%) less than "
-        "global_mean, the best baseline. Its 80% intervals cover 80.3% of the trips with the "
+        "with the metered distance and 5.10 without a distance. With the metered distance, that is "
+        "4.20 minutes (50.0%) less than global_mean, the best baseline, and 75% of them are off by "
+        "5 minutes or less. Its 80% intervals cover 80.3% of the trips with the "
         "metered distance and 79.4% without a distance."
     )
 
