@@ -4,9 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from ml_assets.evaluation.records import (
     DEFAULT_SHARE_STATED,
+    DistanceError,
     IntervalRecord,
     MetricsRecord,
     ModelRecord,
+    comparable_share,
 )
 
 Row = dict[str, str | int | float]
@@ -24,7 +26,7 @@ def leaderboard(
         share_stated: Share of requests that state their distance, 0 to 1.
     """
     found = list(rows)
-    share = share_stated if all(row.usual for row in found) else 1.0
+    share = comparable_share(found, share_stated)
     return sorted(found, key=lambda row: (row.request_rmse(share), row.model))
 
 
@@ -135,6 +137,21 @@ def best_by_slice(rows: Iterable[ModelRecord]) -> list[Row]:
         {"slice": line["slice"], "trips": line["trips"]}
         | {column: line[model] for column, model in names.items()}
         for line in slices_side_by_side(best)
+    ]
+
+
+def wrong_distance_table(errors: Sequence[DistanceError]) -> list[Row]:
+    """Tabulate the RMSE in minutes by the distance that is stated, and its change in percent."""
+    if not errors:
+        return []
+    metered = errors[0].rmse
+    return [
+        {
+            "distance": error.distance,
+            "rmse": round(error.rmse, 3),
+            "change_percent": round(100 * (error.rmse / metered - 1), 1) if metered > 0 else "",
+        }
+        for error in errors
     ]
 
 

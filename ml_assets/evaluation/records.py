@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field
@@ -224,6 +225,16 @@ class ModelRecord(StoredRecord):
         return _weighted_rmse(self.test.rmse, usual, share_stated)
 
 
+def comparable_share(
+    rows: Iterable[ModelRecord], share_stated: float = DEFAULT_SHARE_STATED
+) -> float:
+    """Return the share of stated distances that rows can be compared with.
+
+    It is 1, for the error with the metered distance only, if a row has no other.
+    """
+    return share_stated if all(row.usual for row in rows) else 1.0
+
+
 class Leaderboard(StoredRecord):
     """The models and baselines evaluated on one test month, best first.
 
@@ -267,21 +278,20 @@ class Leaderboard(StoredRecord):
             f"{best.test.share_within_5_minutes:.0%} of them are off by "
             f"{TARGET.close:g} {TARGET.unit} or less"
         )
-        leads = [
-            _lead(best.test.rmse, row.test.rmse, f"{row.model}, the next,") for row in others[:1]
-        ]
-        if self.baselines:
-            bar = min(self.baselines, key=lambda row: row.test.rmse)
-            leads.append(_lead(best.test.rmse, bar.test.rmse, f"{bar.model}, the best baseline"))
-        lead = " and ".join(leads)
+        share = comparable_share(self.rows)
+        rmse = best.request_rmse(share)
+        compared = [(row, f"{row.model}, the next,") for row in others[:1]]
+        compared += [(row, f"{row.model}, the best baseline") for row in self.baselines[:1]]
+        lead = " and ".join(_lead(rmse, row.request_rmse(share), named) for row, named in compared)
         if best.usual_rmse is None:
             sentences = [f"{error}, and {close}.", *([f"That is {lead}."] if lead else [])]
         else:
-            found = f"that is {lead}, and {close}" if lead else close
             sentences = [
                 f"{error} with the metered distance and {best.usual_rmse:.2f} without a distance.",
-                f"With the metered distance, {found}.",
+                f"With the metered distance, {close}.",
             ]
+            mixed = f"If {share:.0%} of requests state their distance, its error is {rmse:.2f}"
+            sentences += [f"{mixed} {TARGET.unit}, {lead}."] if lead else []
         sentences += _coverage(best)
         if self.caveat:
             sentences.append(f"{_sentence(self.caveat)}.")

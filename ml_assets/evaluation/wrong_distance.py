@@ -4,14 +4,12 @@ A router's or a driver's distance is an estimate. The service rejects no plausib
 that a wrong one causes has to be known.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml_assets.evaluation.leaderboard import Row
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.evaluation.records import DistanceError
 from ml_assets.pipeline.predict import predict_trips
@@ -68,19 +66,4 @@ def measure_wrong_distances(
     return [
         DistanceError(distance=name, rmse=root_mean_squared_error(actual, found), rows=len(trips))
         for name, found in minutes.items()
-    ]
-
-
-def wrong_distance_table(errors: Sequence[DistanceError]) -> list[Row]:
-    """Tabulate the RMSE in minutes by the distance that is stated, and its change in percent."""
-    if not errors:
-        return []
-    metered = errors[0].rmse
-    return [
-        {
-            "distance": error.distance,
-            "rmse": round(error.rmse, 3),
-            "change_percent": round(100 * (error.rmse / metered - 1), 1) if metered > 0 else "",
-        }
-        for error in errors
     ]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_assets.evaluation.interval_coverage import MODES
-from ml_assets.evaluation.records import DEFAULT_SHARE_STATED, Leaderboard
+from ml_assets.evaluation.records import DEFAULT_SHARE_STATED, Leaderboard, comparable_share
 from ml_assets.monitoring.online.records import OnlineRecord
 
 MIN_REQUESTS: Final = 1_000
@@ -42,7 +42,7 @@ class RequestMix:
 
         A leaderboard of before 0.2 has no errors without a distance.
         """
-        if all(row.usual for row in board.rows):
+        if comparable_share(board.rows, self.share_stated) == self.share_stated:
             return self
         return RequestMix(1.0, "the leaderboard has no errors without a distance")
 

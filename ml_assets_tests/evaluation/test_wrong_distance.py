@@ -4,12 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml_assets.evaluation.leaderboard import wrong_distance_table
 from ml_assets.evaluation.records import DistanceError
-from ml_assets.evaluation.wrong_distance import (
-    MAX_TRIPS,
-    measure_wrong_distances,
-    wrong_distance_table,
-)
+from ml_assets.evaluation.wrong_distance import MAX_TRIPS, measure_wrong_distances
 from ml_assets.pipeline.predict import without_distance
 from ml_assets.training.families import FAMILIES
 from ml_assets_tests.training.sample_trips import train_trips, trips_of

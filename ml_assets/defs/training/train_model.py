@@ -14,9 +14,8 @@ from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import ModelConfig, model_asset_name
 from ml_assets.evaluation.feature_importance import feature_descriptions, importance_table
 from ml_assets.evaluation.interval_coverage import interval_table
-from ml_assets.evaluation.leaderboard import slices_table
+from ml_assets.evaluation.leaderboard import slices_table, wrong_distance_table
 from ml_assets.evaluation.records import ModelRecord, TrainingSet
-from ml_assets.evaluation.wrong_distance import wrong_distance_table
 from ml_assets.progress import TrialEnded, report
 from ml_assets.registry.log_training import log_evaluated_model
 from ml_assets.registry.mlflow_descriptions import describe_training, run_name
