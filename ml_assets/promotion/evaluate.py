@@ -403,6 +403,12 @@ def describe_decision(
             client.delete_model_version_tag(name, version, tag)
     client.set_model_version_tag(name, version, "decision_id", decision.decision_id)
     description = with_decision(
-        record.description, outcome, decision.decided_at, decision.trigger, reason, criteria
+        record.description,
+        outcome,
+        decision.decided_at,
+        decision.trigger,
+        reason,
+        criteria,
+        decision.request_mix,
     )
     client.update_model_version(name, version, description)

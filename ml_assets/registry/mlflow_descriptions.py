@@ -99,17 +99,20 @@ def with_decision(
     trigger: str,
     reason: str,
     criteria: list[Criterion],
+    request_mix: str,
 ) -> str:
     """Return a version's description in Markdown with the latest decision on it.
 
     Args:
         description: The current description; an earlier decision in it is replaced.
         criteria: The criteria; empty for a manual decision.
+        request_mix: How many requests state their distance; empty for a manual decision.
     """
     because = f" ({trigger})" if trigger else ""
     lines = [f"**{outcome}** on {decided_at[:16].replace('T', ' ')} UTC{because}: {reason}"]
     marks = [f"* {'✓' if criterion.passed else '✗'} {criterion.name}" for criterion in criteria]
-    decision = "\n".join([*lines, *([""] if marks else []), *marks])
+    mix = ["", f"{request_mix}."] if request_mix else []
+    decision = "\n".join([*lines, *mix, *([""] if marks else []), *marks])
     training = (description or "").partition(_RULE)[0].rstrip()
     return f"{training}{_RULE}{decision}"[:MAX_CHARACTERS]
 

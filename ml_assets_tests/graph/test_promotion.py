@@ -159,6 +159,8 @@ def test_errors_are_weighted_by_the_share_of_logged_requests_that_state_a_distan
         "25% of requests state their distance (4,000 logged requests since 2026-11-01)"
     )
     assert shown["requests"] in shown["summary"]
+    described = client(project).get_model_version(NAME, serving(project)).description
+    assert shown["requests"] in described
     assert decide(project, share_stated=1.0).success
     assert decision(project).share_source == "set in champion_model's config"
 
