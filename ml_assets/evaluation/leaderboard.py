@@ -114,6 +114,21 @@ def slices_table(record: ModelRecord) -> list[Row]:
     return table
 
 
+def wrong_distance_table(errors: Sequence[DistanceError]) -> list[Row]:
+    """Tabulate the RMSE in minutes by the distance that is stated, and its change in percent."""
+    if not errors:
+        return []
+    metered = errors[0].rmse
+    return [
+        {
+            "distance": error.distance,
+            "rmse": round(error.rmse, 3),
+            "change_percent": round(100 * (error.rmse / metered - 1), 1) if metered > 0 else "",
+        }
+        for error in errors
+    ]
+
+
 def slices_side_by_side(rows: Iterable[ModelRecord]) -> list[Row]:
     """Tabulate the RMSE of every model by slice, best model first; empty where not measured."""
     ordered = [row for row in leaderboard(rows) if row.kind == "model"]
