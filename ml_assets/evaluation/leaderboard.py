@@ -155,21 +155,6 @@ def best_by_slice(rows: Iterable[ModelRecord]) -> list[Row]:
     ]
 
 
-def wrong_distance_table(errors: Sequence[DistanceError]) -> list[Row]:
-    """Tabulate the RMSE in minutes by the distance that is stated, and its change in percent."""
-    if not errors:
-        return []
-    metered = errors[0].rmse
-    return [
-        {
-            "distance": error.distance,
-            "rmse": round(error.rmse, 3),
-            "change_percent": round(100 * (error.rmse / metered - 1), 1) if metered > 0 else "",
-        }
-        for error in errors
-    ]
-
-
 def as_markdown_table(rows: Sequence[Row]) -> str:
     """Format the rows as a Markdown table."""
     if not rows:
