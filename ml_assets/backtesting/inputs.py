@@ -253,10 +253,10 @@ def _of_family(
     newest_month: Month | None,
 ) -> BacktestModel:
     """Make a model of a family; parameters that the family no longer has are dropped."""
-    defaults = family_named(family).defaults
+    of = family_named(family)
     known = (
         None
         if parameters is None
-        else {name: value for name, value in parameters.items() if name in defaults}
+        else {name: value for name, value in parameters.items() if name in of.parameter_names}
     )
-    return BacktestModel(model, kind, family, known, newest_month, defaults)
+    return BacktestModel(model, kind, family, known, newest_month, of.defaults)

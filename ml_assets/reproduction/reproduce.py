@@ -172,9 +172,8 @@ def _kept_record(client: MlflowClient, run: Any) -> dict[str, Any] | None:
 
 def _of_family(family: str, recorded: dict[str, Any], *, as_text: bool) -> dict[str, Any]:
     """Select the parameters of the family's estimator from all recorded ones."""
-    known = {
-        name: value for name, value in recorded.items() if name in family_named(family).defaults
-    }
+    names = family_named(family).parameter_names
+    known = {name: value for name, value in recorded.items() if name in names}
     return {name: parameter_value(text) for name, text in known.items()} if as_text else known
 
 

@@ -144,7 +144,7 @@ def _rounds_without_distance(
 
 def _known(family: ModelFamily, warm_start: Mapping[str, Any]) -> dict[str, Any]:
     """Return the warm start without parameters that the family does not have."""
-    known = {*family.defaults, family.usual_rounds}
+    known = family.parameter_names
     unknown = sorted(set(warm_start) - known)
     if unknown:
         _LOG.warning(

@@ -195,6 +195,21 @@ def test_the_error_without_a_distance_is_that_of_the_same_model(store):
     assert line.rmse != line.rmse_usual
 
 
+def test_the_rounds_of_requests_without_a_distance_are_the_champion_s(store):
+    parameters = {"n_estimators": 8, "n_estimators_without_distance": 1}
+    made = run_backtest(store, OPTIONS, champion=served("7", parameters, "2023-04"))
+    (few,), (same,) = (
+        [entry for entry in record.series(CHAMPION) if entry.month == str(MONTHS[5])]
+        for record in (
+            made,
+            run_backtest(store, OPTIONS, champion=served("7", {"n_estimators": 8}, "2023-04")),
+        )
+    )
+    assert few.rmse_usual is not None and same.rmse_usual is not None
+    assert few.rmse_usual > same.rmse_usual + 0.5
+    assert few.rmse == pytest.approx(same.rmse, abs=0.5)
+
+
 def test_new_champion_parameters_recompute_only_the_champion(store):
     made = run_backtest(store, OPTIONS, champion=SERVED)
     other = served("8", {"n_estimators": 4}, "2023-04")

@@ -107,7 +107,7 @@ def _tuning_options(
 
 def _known(family: ModelFamily, logged: dict[str, Any] | None) -> dict[str, Any]:
     """Return the family's parameters among the logged ones of an MLflow run."""
-    return {name: value for name, value in (logged or {}).items() if name in family.defaults}
+    return {name: value for name, value in (logged or {}).items() if name in family.parameter_names}
 
 
 def _last_parameters(

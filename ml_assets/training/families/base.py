@@ -145,6 +145,11 @@ class ModelFamily:
         stopping = self.early_stopping
         return None if stopping is None else f"{stopping.parameter}_without_distance"
 
+    @property
+    def parameter_names(self) -> frozenset[str]:
+        """Names of all parameters: those with a default, and ``usual_rounds`` if there is one."""
+        return frozenset(self.defaults) | ({self.usual_rounds} if self.usual_rounds else set())
+
     def make_model(
         self, encoder: Any, parameters: Parameters | None = None, seed: int = 42, n_jobs: int = 1
     ) -> "BoundedRegressor":
