@@ -9,7 +9,12 @@ from rich.table import Table
 
 from ml_assets.cli.console import print_table
 from ml_assets.config.settings import read_settings
-from ml_assets.evaluation.records import ChampionDecision, IntervalRecord, Leaderboard
+from ml_assets.evaluation.records import (
+    ChampionDecision,
+    IntervalRecord,
+    Leaderboard,
+    comparable_share,
+)
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
@@ -93,9 +98,11 @@ def print_leaderboard(
             style="dim" if row.kind == "baseline" else "bold" if is_champion else None,
         )
     print_table(console, table)
+    share = comparable_share(board.rows)
+    order = "" if share == 1 else f" Best first if {share:.0%} of requests state their distance."
     console.print(
         "RMSE in minutes: with the metered distance, without a distance, and on the validation "
-        "month. Covered: test trips within the prediction intervals.",
+        f"month. Covered: test trips within the prediction intervals.{order}",
         style="dim",
         soft_wrap=True,
     )

@@ -51,6 +51,10 @@ def test_both_modes_are_shown_and_fit_80_columns():
     (line,) = [line for line in table.splitlines() if "gradient_boosting" in line]
     places = [line.index(text) for text in ("4.125", "5.250", "80.1%", "79.4%")]
     assert places == sorted(places)
+    assert "Best first" not in out.getvalue()  # a row has no error without a distance
+    ranked = board.model_copy(update={"rows": board.rows[:1]})
+    print_leaderboard(Console(file=out, width=200), ranked, champion)
+    assert "Best first if 50% of requests state their distance." in out.getvalue()
     (found,) = [row for row in summary(board, None)["models"] if row["model"] != "global_mean"]
     assert (found["test_rmse"], found["test_rmse_usual"]) == (4.125, 5.25)
     assert (found["interval_coverage"], found["interval_coverage_usual"]) == (0.801, 0.794)
