@@ -104,6 +104,8 @@ def test_early_stopped_rounds_are_among_what_is_recorded(made):
     registered = load_pipeline(recorded.uri)
     rounds = registered["model"].regressor_.get_booster().num_boosted_rounds()
     assert recorded.parameters["n_estimators"] == rounds
+    rounds = registered["model"].without_distance_.get_booster().num_boosted_rounds()
+    assert recorded.parameters["n_estimators_without_distance"] == rounds
     assert recorded.seed == 7
     assert recorded.environment == this_environment()
     assert threads_of(registered) == this_environment().cores
