@@ -18,6 +18,7 @@ from ml_assets.evaluation.records import (
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.trips.target import TARGET
 
 
 @click.command()
@@ -101,8 +102,8 @@ def print_leaderboard(
     share = comparable_share(board.rows)
     order = "" if share == 1 else f" Best first if {share:.0%} of requests state their distance."
     console.print(
-        "RMSE in minutes: with the metered distance, without a distance, and on the validation "
-        f"month. Covered: test trips within the prediction intervals.{order}",
+        f"RMSE in {TARGET.unit}: with the metered distance, without a distance, and on the "
+        f"validation month. Covered: test trips within the prediction intervals.{order}",
         style="dim",
         soft_wrap=True,
     )

@@ -454,12 +454,12 @@ class ChampionDecision(StoredRecord):
         if bar is not None and bar.limit is not None:
             leads.append(_lead(rmse, bar.limit, "the best baseline"))
         lead = f", {' and '.join(leads)}" if leads else ""
-        error = f"On {self.test_month} its error is {stated:.2f} minutes (RMSE)"
+        error = f"On {self.test_month} its error is {stated:.2f} {TARGET.unit} (RMSE)"
         if usual is None or self.share_stated is None:
             return [f"{error}{lead}."]
         return [
             f"{error} with the metered distance and {usual:.2f} without a distance.",
-            f"{self.request_mix}: weighted so, it is {rmse:.2f} minutes{lead}.",
+            f"{self.request_mix}: weighted so, it is {rmse:.2f} {TARGET.unit}{lead}.",
         ]
 
     @property
@@ -492,9 +492,8 @@ def _coverage(best: ModelRecord) -> list[str]:
 def _lead(rmse: float, other: float, named: str) -> str:
     """Format the difference of two errors: ``0.21 minutes (5 %) less than …``."""
     share = f" ({abs(other - rmse) / other:.1%})" if other > 0 else ""
-    return (
-        f"{abs(other - rmse):.2f} minutes{share} {'less' if rmse <= other else 'more'} than {named}"
-    )
+    change = "less" if rmse <= other else "more"
+    return f"{abs(other - rmse):.2f} {TARGET.unit}{share} {change} than {named}"
 
 
 def _sentence(text: str) -> str:

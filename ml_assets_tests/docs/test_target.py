@@ -83,7 +83,7 @@ def test_two_families_are_trained_evaluated_and_promoted(fares):
     assert fares.answer["champion"] == best["model"]
     assert fares.answer["registry_version"]
     assert "promoted" in fares.decisions
-    assert "USD" in fares.leaderboard
+    assert "RMSE in dollars" in fares.leaderboard
 
 
 def test_the_service_and_a_batch_predict_the_same_fares(fares):
