@@ -116,10 +116,19 @@ def test_no_request_breaks_a_model(
 
 
 @every_family
-@pytest.mark.parametrize("absent", REQUEST_COLUMNS[:3])
+@pytest.mark.parametrize("absent", REQUEST_COLUMNS[:2])
 def test_a_missing_request_column_is_named(name: str, absent: str) -> None:
     with pytest.raises(ValueError, match=f"lack {absent}"):
         fitted(name).predict(validation_trips().drop(columns=absent))
+
+
+@every_family
+def test_requests_without_a_column_of_distances_leave_it_out(name: str) -> None:
+    trips = validation_trips().head(50)
+    np.testing.assert_array_equal(
+        fitted(name).predict(trips.drop(columns="trip_distance")),
+        fitted(name).predict(trips.assign(trip_distance=np.nan)),
+    )
 
 
 @every_family
