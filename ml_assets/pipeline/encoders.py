@@ -145,11 +145,8 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         order = getattr(self, "order_", None)
         if order is None:
             return np.hstack(parts).astype(np.float32)
-        stated = ~np.isnan(features[LOG_MILES])
-        columns: npt.NDArray[np.float32] = np.hstack([*parts, stated[:, None]])[:, order].astype(
-            np.float32
-        )
-        return columns
+        parts.append(~np.isnan(features[LOG_MILES])[:, None])
+        return np.asarray(np.hstack(parts)[:, order], dtype=np.float32)
 
 
 def _names(features: Sequence[str] | None) -> list[str]:

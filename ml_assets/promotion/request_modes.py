@@ -40,7 +40,7 @@ class RequestMix:
     def on(self, board: Leaderboard) -> "RequestMix":
         """Return the mix that all rows of a leaderboard can be compared by.
 
-        A leaderboard of before 0.2 has no errors without a distance.
+        A leaderboard made before 0.2 has no errors without a distance.
         """
         if comparable_share(board.rows, self.share_stated) == self.share_stated:
             return self

@@ -14,7 +14,7 @@ def try_out(visit: Visit, method: str, path: str):
     operation = visit.page.locator(f".opblock-{method}", has_text=path).first
     if operation.locator("button.execute").count() == 0:
         operation.locator(".opblock-summary-control").click()
-    if operation.locator("button.btn-clear").count():  # the response of before
+    if operation.locator("button.btn-clear").count():  # the earlier response
         operation.locator("button.btn-clear").click()
     operation.locator("button.execute").click()
     answer = operation.locator(".live-responses-table .response").first

@@ -56,7 +56,7 @@ def test_the_share_decides_which_of_two_models_is_better():
 
 
 def test_a_row_without_the_second_error_is_compared_by_the_first():
-    """A row of before 0.2 must not win for having no error without a distance."""
+    """A row made before 0.2 must not win for having no error without a distance."""
     old = row("lasso", 4.5).model_copy(update={"usual": None})
     new = row("xgboost", 4.0, usual=6.0)
     assert leaderboard([old, new], 0.1) == [new, old]
