@@ -241,7 +241,7 @@ class PredictEndpoint:
     ) -> None:
         """Count and log predictions."""
         seconds = time.perf_counter() - call.begun
-        self._service.metrics.count_predictions(len(requests), seconds, is_list=is_list)
+        self._service.metrics.count_predictions(predictions.stated, seconds, is_list=is_list)
         if self._service.log is not None and requests:
             self._service.log.add(
                 LoggedRequest(

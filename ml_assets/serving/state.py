@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
@@ -15,6 +17,7 @@ from prometheus_client.registry import Collector
 from ml_assets.serving.model_provider import ModelProvider
 from ml_assets.serving.request_body import Limits
 from ml_assets.serving.request_log.writer import RequestLog
+from ml_assets.trips.request_columns import STATED, USUAL
 
 _SECONDS: Final = (
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
@@ -45,6 +48,13 @@ class Metrics:
         self._predictions = Counter(
             "ml_assets_predictions", "Predictions made", registry=self._registry
         )
+        by_distance = Counter(
+            "ml_assets_predictions_by_distance",
+            "Predictions made for the stated distance, or for the usual one of the two zones",
+            ["distance"],
+            registry=self._registry,
+        )
+        self._stated, self._usual = by_distance.labels(STATED), by_distance.labels(USUAL)
         self._disconnects = Counter(
             "ml_assets_client_disconnects",
             "Clients that disconnected before their response",
@@ -58,9 +68,18 @@ class Metrics:
         """Count a response of /predict."""
         self._by_status[status].inc()
 
-    def count_predictions(self, count: int, seconds: float, *, is_list: bool) -> None:
-        """Count predictions and observe the duration of their request."""
-        self._predictions.inc(count)
+    def count_predictions(
+        self, stated: npt.NDArray[np.bool_], seconds: float, *, is_list: bool
+    ) -> None:
+        """Count predictions and observe the duration of their request.
+
+        Args:
+            stated: Whether each prediction is for the request's own distance, shape (n,).
+        """
+        with_distance = int(np.count_nonzero(stated))
+        self._predictions.inc(len(stated))
+        self._stated.inc(with_distance)
+        self._usual.inc(len(stated) - with_distance)
         (self._list if is_list else self._single).observe(seconds)
 
     def count_disconnect(self) -> None:

@@ -367,14 +367,18 @@ def test_predictions_are_logged_without_the_client(served, tmp_path, caplog):
 def test_metrics_count_predictions(served):
     with client_for(create_app(FixedModel(served))) as client:
         client.post("/predict", json=REFERENCES_BODY)
-        client.post("/predict", json=[REFERENCES_BODY] * 5)
+        client.post("/predict", json=[REFERENCES_BODY] * 2 + [ZONES] * 3)
+        client.post("/predict", json=[])
+        client.post("/predict?explain=true", json=ZONES)
         client.post("/predict", json={})
         lines = client.get("/metrics").text.splitlines()
     for line in (
-        'ml_assets_predict_requests_total{status="200"} 2.0',
+        'ml_assets_predict_requests_total{status="200"} 4.0',
         'ml_assets_predict_requests_total{status="422"} 1.0',
-        "ml_assets_predictions_total 6.0",
-        'ml_assets_predict_duration_seconds_count{kind="list"} 1.0',
+        "ml_assets_predictions_total 7.0",
+        'ml_assets_predictions_by_distance_total{distance="stated"} 3.0',
+        'ml_assets_predictions_by_distance_total{distance="usual"} 4.0',
+        'ml_assets_predict_duration_seconds_count{kind="list"} 2.0',
         'ml_assets_model_info{version="7"} 1.0',
     ):
         assert line in lines
