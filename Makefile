@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PORT ?= 3000
 
+# Hundreds of processes would compile every module again where this is set, as in many containers.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install demo test coverage lint dev serve docs bench browser-test clean
 
 help: ## Show the targets
