@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ml_assets.evaluation.leaderboard import MODES
 from ml_assets.evaluation.metrics import Mask, pair_codes, slice_masks
 from ml_assets.evaluation.records import IntervalRecord, IntervalSlice
 from ml_assets.pipeline.conformal_intervals import (
@@ -21,9 +22,6 @@ from ml_assets.pipeline.conformal_intervals import (
 from ml_assets.requests.parse import states_distance
 from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.target import TARGET
-
-MODES = {"stated": "with the metered distance", "usual": "without a distance"}
-"""Words for the two modes of a request in an evaluation."""
 
 TOLERANCE = 0.03
 """Tolerated difference to the nominal coverage, either way."""

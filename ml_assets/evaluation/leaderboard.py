@@ -11,6 +11,9 @@ from ml_assets.evaluation.records import (
     comparable_share,
 )
 
+MODES = {"stated": "with the metered distance", "usual": "without a distance"}
+"""Words for the two modes of a request in an evaluation."""
+
 Row = dict[str, str | int | float]
 """A row of a table: value by column."""
 

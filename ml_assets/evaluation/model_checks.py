@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from ml_assets.evaluation.interval_coverage import MODES, interval_coverage, measure_intervals
+from ml_assets.evaluation.interval_coverage import interval_coverage, measure_intervals
+from ml_assets.evaluation.leaderboard import MODES
 from ml_assets.evaluation.leakage import check_leakage, check_memorization
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import IntervalRecord, ModelRecord, TrainingSet

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ml_assets.evaluation.interval_coverage import MODES
+from ml_assets.evaluation.leaderboard import MODES
 from ml_assets.evaluation.records import DEFAULT_SHARE_STATED, Leaderboard, comparable_share
 from ml_assets.monitoring.online.records import OnlineRecord
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml_assets.evaluation.interval_coverage import MODES
+from ml_assets.evaluation.leaderboard import MODES
 from ml_assets.evaluation.metrics import Mask, pair_codes, root_mean_squared_error, slice_masks
 from ml_assets.promotion.request_modes import ModePredictions
 from ml_assets.trips.target import TARGET

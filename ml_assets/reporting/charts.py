@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.colors import LinearSegmentedColormap
 
-from ml_assets.evaluation.interval_coverage import MODES
-from ml_assets.evaluation.leaderboard import leaderboard
+from ml_assets.evaluation.leaderboard import MODES, leaderboard
 from ml_assets.evaluation.records import ModelRecord
 from ml_assets.reporting.chart_style import (
     BLUE,

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from ml_assets.evaluation.interval_coverage import MODES, all_parts
+from ml_assets.evaluation.interval_coverage import all_parts
+from ml_assets.evaluation.leaderboard import MODES
 from ml_assets.evaluation.records import IntervalRecord, TrainingSet
 from ml_assets.reporting import charts
 from ml_assets.reporting.chart_style import (

@@ -7,8 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from ml_assets.backtesting.records import CHAMPION, BacktestRecord
-from ml_assets.evaluation.interval_coverage import MODES
-from ml_assets.evaluation.leaderboard import Row
+from ml_assets.evaluation.leaderboard import MODES, Row
 from ml_assets.monitoring.drift.histograms import FEATURES
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.online.records import OnlineDay, OnlineRecord

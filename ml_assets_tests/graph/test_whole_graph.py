@@ -11,6 +11,7 @@ from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.storage.record_store import RecordStore
+from ml_assets_tests.conftest import REPOSITORY
 from ml_assets_tests.project import Project, open_project, settings_for
 
 MODELS = ("linear_regression", "xgboost")
@@ -179,6 +180,31 @@ def test_loading_the_code_location_imports_no_model_library():
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "[]"
+
+
+def test_an_ingestion_imports_no_model_library(ingested_home, tmp_path):
+    """Its process is short, and importing scikit-learn takes longer than ingesting."""
+    import subprocess
+    import sys
+
+    home = ingested_home.copy(tmp_path)
+    heavy = "{'mlflow', 'sklearn', 'scipy', 'xgboost', 'optuna'}"
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from ml_assets_tests.project import open_project, settings_for\n"
+        f"with open_project(settings_for(Path({str(home.home)!r}), Path({str(home.trips)!r}))) as it:\n"
+        "    assert it.ingest('2023-01', '2023-02').success\n"
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_all_months_are_one_run_for_each_ingestion_asset(trained):
