@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.figures import Section
 from ml_assets.config.code_version import model_code_version
-from ml_assets.training.cores import available_cores
+from ml_assets.config.cores import available_cores
 
 
 def print_section(console: Console, name: str, section: Section, seconds: float) -> None:

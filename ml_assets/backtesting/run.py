@@ -33,12 +33,12 @@ from ml_assets.backtesting.records import (
     SkippedMonth,
 )
 from ml_assets.config.code_version import model_code_version
+from ml_assets.config.cores import thread_count
 from ml_assets.evaluation.metrics import measure, root_mean_squared_error
 from ml_assets.evaluation.records import ModelRecord
 from ml_assets.pipeline.predict import without_distance
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.baselines import BASELINES
-from ml_assets.training.cores import thread_count
 from ml_assets.training.families import FAMILIES, family_named
 from ml_assets.training.fit import encode_trips
 from ml_assets.trips.request_columns import REQUEST_COLUMNS

@@ -1,5 +1,6 @@
 """Run the asset graph in this process, recorded in the instance that the UI shows."""
 
+import contextlib
 import logging
 import os
 import uuid
@@ -16,9 +17,10 @@ from rich.markup import escape
 
 from ml_assets.cli.environment import next_command
 from ml_assets.cli.instance import open_instance
-from ml_assets.cli.plan import RunPlan, near_misses, require_any
+from ml_assets.cli.plan import RunPlan, near_misses, plan_of_window, require_any
 from ml_assets.cli.progress import StepProgress
 from ml_assets.cli.runs import fail_orphaned_runs_now, require_no_active_run
+from ml_assets.config.memory import available_memory
 from ml_assets.config.settings import Settings
 from ml_assets.defs.ingestion.sensors import RANGE_END, RANGE_START
 from ml_assets.defs.operations.run_process import process_tags
@@ -31,6 +33,8 @@ from ml_assets.storage.atomic import storage_errors
 from ml_assets.storage.leftovers import clean_home
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.plan import DoesNotFit
+from ml_assets.training.windows import WindowError, choose_window
 from ml_assets.trips.month import Month
 
 _INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
@@ -120,6 +124,7 @@ class Execution:
         stored = store.months("trip_features")
         require_any(self._settings, plan, {*stored} & {*plan.months})
         left_out = [month for month in stored if month not in plan.months]
+        self._require_memory(plan, [month for month in stored if month in plan.months])
         names = [model_asset_name(model) for model in plan.models]
         result, failure = self._execute(
             self._definitions.resolve_job_def("train_models"),
@@ -134,6 +139,22 @@ class Execution:
         decision = None if failure else DecisionLog(self._settings.home, store.dataset).newest()
         _require_same_training_set(result, board, decision)
         return Outcome(board, decision, failure)
+
+    def _require_memory(self, plan: RunPlan, months: list[Month]) -> None:
+        """Print what the training will take; refuse what does not fit.
+
+        Raises:
+            click.ClickException: with the ways to need less memory.
+        """
+        with contextlib.suppress(WindowError):  # the asset training_set says it
+            window = choose_window(months, plan.train_months)
+            training, memory = plan_of_window(self._settings, plan, window), available_memory()
+            for line in training.lines(memory):
+                self._print_line(line)
+            try:
+                training.require_memory(memory)
+            except DoesNotFit as error:
+                raise click.ClickException(str(error)) from error
 
     def _store(self) -> TripStore:
         return TripStore(self._settings.home, self._settings.taxi, self._settings.synthetic)
@@ -216,7 +237,7 @@ def _training_config(plan: RunPlan, names: list[str], left_out: list[Month]) -> 
     window: dict[str, Any] = {"exclude_months": [str(month) for month in left_out]}
     if plan.train_months is not None:
         window["train_months"] = plan.train_months
-    model = {"config": {"trials": plan.trials, "seed": plan.seed}}
+    model = {"config": {"trials": plan.trials, "seed": plan.seed, "max_rows": str(plan.max_rows)}}
     return {
         "training_set": {"config": window},
         "champion_model": {"config": {"refit_on_all_months": plan.refit}},

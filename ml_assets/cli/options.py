@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from ml_assets.training.families import FAMILIES
+from ml_assets.training.row_sample import RowLimit, RowLimitError, parse_row_limit
 from ml_assets.trips.month import Month
 
 
@@ -35,6 +36,21 @@ class MonthsType(click.ParamType):
         if isinstance(value, tuple):
             return value
         return tuple(MonthType().convert(text, param, ctx) for text in _split(value))
+
+
+class RowLimitType(click.ParamType):
+    """A maximum number of rows, ``default`` or ``all``."""
+
+    name = "N|default|all"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> RowLimit:
+        """Parse the limit, or fail naming what is allowed."""
+        try:
+            return parse_row_limit(value)
+        except RowLimitError as error:
+            self.fail(str(error), param, ctx)
 
 
 class ModelsType(click.ParamType):

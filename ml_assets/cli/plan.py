@@ -1,19 +1,28 @@
 """The plan of a run: checked before anything is fetched, and printed by ``--dry-run``."""
 
+import contextlib
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import click
 
+from ml_assets.config.memory import available_memory
 from ml_assets.config.settings import Settings
+from ml_assets.evaluation.records import ModelRecord
 from ml_assets.ingestion.open_source import open_source
 from ml_assets.ingestion.source import near_miss_lines
 from ml_assets.secrets import without_credentials
+from ml_assets.storage.record_store import RecordStore, UnreadableRecord
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families import family_named
-from ml_assets.training.windows import WindowError, choose_window, span
+from ml_assets.training.plan import DoesNotFit, TrainingPlan, plan_training
+from ml_assets.training.row_sample import RowLimit
+from ml_assets.training.windows import TrainingWindow, WindowError, choose_window, span
 from ml_assets.trips.month import Month, latest_published_month, months_between, new_york_date
+
+TYPICAL_ROWS: Final = {"green": 65_000, "yellow": 3_000_000, "sample": 9_500}
+"""Kept trips of a month that is not stored yet."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,7 @@ class RunPlan:
         trials: Tuning trials per model; 0 uses the last parameters, or the defaults.
         train_months: Number of training months; None for all available, up to 12.
         refit: Whether a promoted model is refitted on all months.
+        max_rows: Maximum rows of a fit.
     """
 
     first: Month
@@ -35,6 +45,7 @@ class RunPlan:
     train_months: int | None
     refit: bool
     ingest_only: bool
+    max_rows: RowLimit = "default"
 
     @property
     def months(self) -> list[Month]:
@@ -146,8 +157,57 @@ def plan_run(settings: Settings, plan: RunPlan) -> dict[str, Any]:
     roles = {"train": window.train, "validation": window.validation, "test": window.test}
     ahead["window"] = {role: [str(month) for month in months] for role, months in roles.items()}
     ahead["caveat"] = window.caveat
+    training = plan_of_window(settings, plan, window)
+    memory = available_memory()
+    ahead["training"] = {
+        "lines": training.lines(memory),
+        "families": [asdict(family) for family in training.families],
+        "memory": training.memory,
+        "available_memory": memory,
+        "seconds": training.seconds,
+        "estimated_months": [str(month) for month in _not_stored(store, window)],
+    }
+    try:
+        training.require_memory(memory)
+        ahead["refused"] = None
+    except DoesNotFit as error:
+        ahead["refused"] = str(error)
     ahead |= {"trials": plan.trials, "seed": plan.seed, "refit": plan.refit}
     return ahead
+
+
+def plan_of_window(settings: Settings, plan: RunPlan, window: TrainingWindow) -> TrainingPlan:
+    """Return what the training on a window will take.
+
+    A month that is not stored yet counts with the mean of those that are, or with
+    ``TYPICAL_ROWS``.
+    """
+    store = TripStore(settings.home, settings.taxi, settings.synthetic)
+    stored = {*store.months("trip_features")}
+    every = sorted({*window.train, *window.validation, *window.test})
+    known = {m: store.lineage("trip_features", m)[1] for m in every if m in stored}
+    typical = TYPICAL_ROWS["sample" if settings.synthetic else settings.taxi]
+    mean = sum(known.values()) // len(known) if known else typical
+    shared = window.validation == window.test  # then it is not fitted on
+    rows = {
+        "train": [known.get(month, mean) for month in window.train],
+        "validation": [] if shared else [known.get(month, mean) for month in window.validation],
+        "test": [known.get(month, mean) for month in window.test],
+    }
+    records = RecordStore(settings.home, store.dataset)
+    last: dict[str, ModelRecord] = {}
+    for name in plan.models:
+        with contextlib.suppress(UnreadableRecord):  # it will be replaced
+            found = records.find(f"{name}_model", ModelRecord)
+            last |= {} if found is None else {name: found}
+    return plan_training(
+        plan.models, rows, plan.max_rows, last, side_by_side=settings.side_by_side == "on"
+    )
+
+
+def _not_stored(store: TripStore, window: TrainingWindow) -> list[Month]:
+    stored = {*store.months("trip_features")}
+    return sorted({*window.train, *window.validation, *window.test} - stored)
 
 
 def format_plan(ahead: dict[str, Any]) -> list[str]:
@@ -165,7 +225,12 @@ def format_plan(ahead: dict[str, Any]) -> list[str]:
             f"models: {', '.join(ahead['models'])}",
             f"tuning trials per model: {ahead['trials']} · seed {ahead['seed']}"
             + (" · refit on all months" if ahead["refit"] else ""),
+            *ahead["training"]["lines"],
         ]
+        if estimated := ahead["training"]["estimated_months"]:
+            lines.append(f"trips of {_span(estimated)} are estimated: not stored yet")
+        if ahead["refused"]:
+            lines.append(f"would be refused: {ahead['refused']}")
     if ahead.get("caveat"):
         lines.append(ahead["caveat"])
     return [*lines, f"stored in {ahead['home']}; tracked at {ahead['tracking']}"]

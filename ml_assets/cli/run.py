@@ -10,11 +10,12 @@ from rich.console import Console
 from ml_assets.cli.console import stdout_redirected, unredirected_console
 from ml_assets.cli.environment import executable, given_variables, next_command
 from ml_assets.cli.leaderboard import print_leaderboard, summary
-from ml_assets.cli.options import ModelsType, MonthsType, MonthType
+from ml_assets.cli.options import ModelsType, MonthsType, MonthType, RowLimitType
 from ml_assets.cli.plan import RunPlan, format_plan, plan_run
 from ml_assets.config.settings import Settings, read_settings
 from ml_assets.secrets import without_credentials
 from ml_assets.training.families import FAMILIES
+from ml_assets.training.row_sample import DEFAULT_ROWS
 
 if TYPE_CHECKING:
     from ml_assets.cli.execution import Outcome
@@ -49,6 +50,13 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     show_default="all before the validation month, up to 12",
     help="Number of training months.",
+)
+@click.option(
+    "--max-rows",
+    type=RowLimitType(),
+    default=DEFAULT_ROWS,
+    show_default="each family's own number",
+    help="Maximum rows that a model is fitted on, a sample beyond; all for no limit.",
 )
 @click.option(
     "--refit",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml_assets.evaluation.leaderboard import MODES
-from ml_assets.evaluation.metrics import Mask, pair_codes, slice_masks
+from ml_assets.evaluation.metrics import Mask, slice_masks
 from ml_assets.evaluation.records import IntervalRecord, IntervalSlice
 from ml_assets.pipeline.conformal_intervals import (
     Minutes,
@@ -46,7 +46,7 @@ def measure_intervals(
     pipeline: Any,
     test: pd.DataFrame,
     predicted: npt.ArrayLike,
-    training_trips: pd.DataFrame | None = None,
+    train_pairs: npt.NDArray[np.int64] | None = None,
 ) -> IntervalRecord | None:
     """Measure coverage and width of a pipeline's intervals on test trips; None without intervals.
 
@@ -55,8 +55,8 @@ def measure_intervals(
         test: Test trips: request columns and ``duration_minutes``; without distances to measure
             the predictions without one.
         predicted: The pipeline's predictions for them, minutes.
-        training_trips: Determine which zone pairs are unseen; without them the slices of pairs
-            are omitted.
+        train_pairs: ``pair_codes`` of the training trips, which define the unseen pairs; without
+            them the slices of pairs are omitted.
     """
     intervals, usual = get_intervals(pipeline), get_usual_intervals(pipeline)
     stated = states_distance(test["trip_distance"])
@@ -81,11 +81,11 @@ def measure_intervals(
             if np.count_nonzero(mask) >= MIN_ROWS
         ]
 
-    pairs = np.array([], dtype=np.int64) if training_trips is None else pair_codes(training_trips)
+    pairs = np.array([], dtype=np.int64) if train_pairs is None else train_pairs
     slices = {
         name: mask
         for name, mask in slice_masks(test, pairs).items()
-        if not (training_trips is None and name.startswith("pair/"))
+        if not (train_pairs is None and name.startswith("pair/"))
     }
     without_any = not stated.any()
     used = usual if usual is not None and without_any else intervals

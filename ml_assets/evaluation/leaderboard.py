@@ -87,10 +87,11 @@ def _percent(interval: IntervalRecord | None) -> str | float:
 
 
 def cost_table(rows: Iterable[ModelRecord]) -> list[Row]:
-    """Tabulate the costs of the same rows: seconds to fit, stored size, trips per second."""
+    """Tabulate the costs: trips of the fit and its seconds, stored size, trips per second."""
     return [
         {
             "model": row.model,
+            "fitted_on": "" if row.rows is None else row.rows.fitted,
             "fit_seconds": round(row.fit_seconds, 2),
             "size_kb": round(row.size_bytes / 1000),
             "trips_per_s": _rows_per_second(row),

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import polars as pl
 from sklearn import metrics as sklearn_metrics
 
 from ml_assets.evaluation.records import MetricsRecord, SliceRecord
@@ -59,10 +60,10 @@ def measure(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> MetricsRecord:
     )
 
 
-def pair_codes(trips: pd.DataFrame) -> npt.NDArray[np.int64]:
+def pair_codes(trips: "pd.DataFrame | pl.DataFrame") -> npt.NDArray[np.int64]:
     """Encode each row's zone pair as an integer: ``PULocationID * 1000 + DOLocationID``."""
-    codes: npt.NDArray[np.int64] = trips["PULocationID"].to_numpy(dtype=np.int64) * 1000
-    codes += trips["DOLocationID"].to_numpy(dtype=np.int64)
+    codes: npt.NDArray[np.int64] = trips["PULocationID"].to_numpy().astype(np.int64) * 1000
+    codes += trips["DOLocationID"].to_numpy().astype(np.int64)
     return codes
 
 

@@ -171,6 +171,8 @@ def run_model_checks(
 
 
 def _fitted_trips(training_set: TrainingSet, record: ModelRecord) -> int:
+    if record.rows is not None:
+        return record.rows.fitted
     rows = {use.month: use.rows for use in training_set.months}
     return sum(rows.get(month, 0) for month in record.training_months)
 

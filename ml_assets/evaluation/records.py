@@ -156,6 +156,36 @@ class DistanceError(StoredRecord):
     rows: int
 
 
+class FittedRows(StoredRecord):
+    """The rows that a model was fitted on.
+
+    Attributes:
+        fitted: Number of rows of the fit.
+        available: Number of kept trips in its months.
+        max_rows: Bound of the fit, beyond which it gets a sample stratified by month and pick-up
+            zone; None without one.
+        sample_rows: Rows of the sample that the encoders learned from, if the estimator was fitted
+            on all rows in parts; None if both had the same rows.
+    """
+
+    fitted: int
+    available: int
+    max_rows: int | None = None
+    sample_rows: int | None = None
+
+    @property
+    def description(self) -> str:
+        """The rows and how they were chosen, in words."""
+        if self.sample_rows is not None:
+            return f"all {self.available:,} trips, encoded by tables of {self.sample_rows:,}"
+        if self.fitted >= self.available:
+            return f"all {self.available:,} trips"
+        return (
+            f"{self.fitted:,} of {self.available:,} trips, a sample stratified by month and "
+            "pick-up zone"
+        )
+
+
 class ModelRecord(StoredRecord):
     """A fitted and evaluated model: months, parameters, metrics, cost and MLflow run.
 
@@ -164,6 +194,7 @@ class ModelRecord(StoredRecord):
     Attributes:
         validation_months: Months on which its parameters and rounds were chosen and its intervals
             calibrated.
+        rows: How many of the trips of its months it was fitted on; None in the oldest records.
         train: Metrics on a sample of the rows that it was fitted on, to compare with ``test``.
         validation: Metrics on the validation month, of the fit without that month.
         test: Metrics on the test month, with the metered distance of each trip.
@@ -186,6 +217,7 @@ class ModelRecord(StoredRecord):
     trials: int = 0
     seed: int = 42
     refit_on_validation: bool = True
+    rows: FittedRows | None = None
     train: MetricsRecord | None = None
     validation: MetricsRecord
     test: MetricsRecord
@@ -203,6 +235,11 @@ class ModelRecord(StoredRecord):
     model_uri: str | None = None
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+
+    @property
+    def max_rows(self) -> int | None:
+        """Bound of the rows that it was fitted on; None without one."""
+        return self.rows.max_rows if self.rows is not None else None
 
     @property
     def usual_rmse(self) -> float | None:

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.bounded_regressor import BoundedRegressor
-from ml_assets.pipeline.features import FEATURES, LOG_MILES, RequestFeatures
+from ml_assets.pipeline.features import FEATURES, LOG_MILES, ROWS_AT_ONCE, RequestFeatures
 from ml_assets.pipeline.trip_tables import ENCODINGS, HOURS, Groups, TripTables, fit_trip_tables
 from ml_assets.pipeline.versioned_features import (
     Feature,
@@ -77,8 +77,13 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, features: Matrix) -> npt.NDArray[np.float32]:
         """Encode requests other than the fitted rows."""
-        named = NamedColumns(features, self.features_)
-        return self._columns(named, self.tables_.encode(named, self.encodings_))
+        if len(features) <= ROWS_AT_ONCE:
+            return self._encode(NamedColumns(features, self.features_), self.tables_)
+        encoded = self._empty(len(features))
+        for rows in row_slices(len(features)):
+            part = NamedColumns(features[rows], self.features_)
+            encoded[rows] = self._encode(part, self.tables_)
+        return encoded
 
     def fit_transform(  # type: ignore[override]
         self, features: Matrix, target: npt.ArrayLike
@@ -94,7 +99,7 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         minutes = np.asarray(target, dtype=np.float64)
         fold_of_row = content_folds(features, self.folds)
         zone_map = _zone_map(named)
-        encoded = np.empty((len(features), len(self.encodings_)))
+        encoded = self._empty(len(features))
         for fold in range(self.folds):
             inside = fold_of_row == fold
             if inside.all():
@@ -103,9 +108,12 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 )
             others = named.rows(~inside)
             tables = fit_trip_tables(others, minutes[~inside], _miles_of(others, zone_map))
-            encoded[inside] = tables.encode(named.rows(inside), self.encodings_)
+            del others  # the largest array beside features and result
+            numbers = np.flatnonzero(inside)
+            for rows in row_slices(len(numbers)):
+                encoded[numbers[rows]] = self._encode(named.rows(numbers[rows]), tables)
         self.tables_ = fit_trip_tables(named, minutes, zone_map)
-        return self._columns(named, encoded)
+        return encoded
 
     def require_definitions(self) -> None:
         """Raise ``UnknownFeature`` if this code lacks an encoding that it was fitted with."""
@@ -139,14 +147,24 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         of_features = np.array([name in known for name in kept], dtype=bool)
         return np.concatenate([of_features, ENCODINGS.of_distance(self._chosen())])
 
-    def _columns(self, features: NamedColumns, encoded: Matrix) -> npt.NDArray[np.float32]:
+    def _empty(self, rows: int) -> npt.NDArray[np.float32]:
+        """Return an unfilled result, by columns, as :meth:`_encode` makes it."""
+        return np.empty((rows, len(self.get_feature_names_out())), dtype=np.float32, order="F")
+
+    def _encode(self, features: NamedColumns, tables: TripTables) -> npt.NDArray[np.float32]:
         """Return the features, without the one that may be NaN, and the encodings in order."""
-        parts = [features.without(LOG_MILES), encoded]
+        parts = [features.without(LOG_MILES), tables.encode(features, self.encodings_)]
         order = getattr(self, "order_", None)
         if order is None:
             return np.hstack(parts).astype(np.float32)
         parts.append(~np.isnan(features[LOG_MILES])[:, None])
         return np.asarray(np.hstack(parts)[:, order], dtype=np.float32)
+
+
+def row_slices(rows: int) -> Iterator[slice]:
+    """Yield slices of at most ``ROWS_AT_ONCE`` rows."""
+    for first in range(0, rows, ROWS_AT_ONCE):
+        yield slice(first, min(first + ROWS_AT_ONCE, rows))
 
 
 def _names(features: Sequence[str] | None) -> list[str]:
@@ -163,12 +181,12 @@ def content_folds(features: Matrix, folds: int) -> npt.NDArray[np.int64]:
     Returns:
         Fold numbers, shape (n,), from 0 to folds - 1.
     """
-    # Adding 0.0 turns -0.0 into 0.0: equal, but with other bits.
-    words = np.ascontiguousarray(features + 0.0).view(np.uint64)
     mixed = np.full(len(features), 0x9E3779B97F4A7C15, dtype=np.uint64)
-    for column in range(words.shape[1]):
+    for column in range(features.shape[1]):
+        # Adding 0.0 turns -0.0 into 0.0: equal, but with other bits.
+        word = np.ascontiguousarray(features[:, column] + 0.0).view(np.uint64)
         # The multipliers and shifts are those of MurmurHash3's 64-bit finalizer.
-        mixed = (mixed ^ words[:, column]) * np.uint64(0xFF51AFD7ED558CCD)
+        mixed = (mixed ^ word) * np.uint64(0xFF51AFD7ED558CCD)
         mixed ^= mixed >> np.uint64(33)
         mixed *= np.uint64(0xC4CEB9FE1A85EC53)
         mixed ^= mixed >> np.uint64(29)
@@ -259,6 +277,12 @@ class TripIndicators(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, features: Matrix) -> sparse.csr_matrix:
         """Encode requests."""
+        if len(features) <= ROWS_AT_ONCE:
+            return self._encode(features)
+        parts = [self._encode(features[rows]) for rows in row_slices(len(features))]
+        return sparse.vstack(parts, format="csr")
+
+    def _encode(self, features: Matrix) -> sparse.csr_matrix:
         named = NamedColumns(features, self.features_)
         requests = GroupedRequests(named, self.zone_map_)
         numbers = NUMBERS.compute(self.numbers_, requests, len(features))

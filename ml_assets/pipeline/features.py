@@ -18,6 +18,9 @@ from ml_assets.requests.pickup_time import new_york_time
 from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS, ZONE_CODES
 from ml_assets.trips.zones import AIRPORT_ZONES
 
+ROWS_AT_ONCE = 250_000
+"""Rows that are parsed or encoded at a time: beside the result, that takes a kilobyte a row."""
+
 NO_ZONE = 0
 """Code of every zone outside 1 to 265."""
 
@@ -193,8 +196,16 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             UnknownFeature: It was fitted with a feature that this code does not define.
         """
         _require_columns(requests, REQUEST_COLUMNS[:2])
-        fields = RequestFields.read(requests)
-        return FEATURES.compute(self._chosen(), fields, len(fields.miles))
+        rows, chosen = len(requests["PULocationID"]), self._chosen()
+        if rows <= ROWS_AT_ONCE or not isinstance(requests, pd.DataFrame):
+            return FEATURES.compute(chosen, RequestFields.read(requests), rows)
+        matrix = np.empty((rows, len(chosen)))
+        for first in range(0, rows, ROWS_AT_ONCE):
+            part = requests.iloc[first : first + ROWS_AT_ONCE]
+            matrix[first : first + len(part)] = FEATURES.compute(
+                chosen, RequestFields.read(part), len(part)
+            )
+        return matrix
 
     def require_definitions(self) -> None:
         """Raise ``UnknownFeature`` if this code lacks a feature that it was fitted with."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
@@ -83,14 +84,14 @@ class PromotionInputs:
     Attributes:
         board: The leaderboard, for its baselines and its caveat.
         test_trips: Trips of the test month.
-        training_trips: Trips that the candidate was fitted on.
+        train_pairs: ``pair_codes`` of the months that the candidate was fitted on.
     """
 
     board: Leaderboard
     training_set: TrainingSet
     champion: ChampionEvaluation | None
     test_trips: pd.DataFrame
-    training_trips: pd.DataFrame
+    train_pairs: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def _against(
     errors = [each.squared_errors(actual, limits.requests) for each in (before, after)]
     difference = paired_bootstrap(*errors, confidence=limits.confidence)
     modes = compare_modes(actual, before, after)
-    changes = compare_slices(test_trips, before, after, inputs.training_trips, limits.guard)
+    changes = compare_slices(test_trips, before, after, inputs.train_pairs, limits.guard)
     return [
         *criteria,
         significant_improvement(difference, limits, model, board.test_month),

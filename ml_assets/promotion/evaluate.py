@@ -29,6 +29,7 @@ from ml_assets.evaluation.records import (
     Leaderboard,
     ModelRecord,
     OtherCandidate,
+    Role,
     TrainingSet,
 )
 from ml_assets.pipeline.background_sample import attach_background_sample
@@ -68,7 +69,7 @@ from ml_assets.storage.model_version import (
     describe_fit,
 )
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.training.train_and_evaluate import fit_roles
+from ml_assets.training.train_and_evaluate import fit_roles, load_pair_codes
 from ml_assets.training.training_set import load_trips
 from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
@@ -176,7 +177,7 @@ class Evaluator:
             training_set=self.test_set.training_set,
             champion=self.champion,
             test_trips=self.test_set.trips,
-            training_trips=load_trips(self.store, self.test_set.training_set, *roles),
+            train_pairs=load_pair_codes(self.store, self.test_set.training_set, *roles),
         )
         promotion = decide(candidate, inputs, limits, replace_other_dataset=replace_other_dataset)
         return CandidateResult(candidate, promotion)
@@ -194,7 +195,8 @@ class Evaluator:
         unfitted = candidate.evaluation.unfitted
         if unfitted is None:
             raise NotServable(f"{row.model} cannot be fitted on all months: it was not loaded")
-        trips = load_trips(self.store, training_set, "train", "validation", "test")
+        roles: tuple[Role, ...] = ("train", "validation", "test")
+        trips = load_trips(self.store, training_set, *roles, max_rows=row.max_rows, seed=row.seed)
         requests = trips[list(REQUEST_COLUMNS)]
         pipeline = clone(unfitted).fit(requests, trips[TARGET.name])
         copy_intervals(unfitted, pipeline)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ml_assets.config.code_version import model_code_version
+from ml_assets.config.cores import processor_seconds
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import (
     ChampionDecision,
@@ -25,7 +26,6 @@ from ml_assets.promotion.evaluate import CandidateResult, Evaluator, record_deci
 from ml_assets.registry.registry import Registry, promote_alias
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.training.cores import processor_seconds
 from ml_assets.trips.target import TARGET
 
 

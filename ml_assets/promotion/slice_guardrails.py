@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml_assets.evaluation.leaderboard import MODES
-from ml_assets.evaluation.metrics import Mask, pair_codes, root_mean_squared_error, slice_masks
+from ml_assets.evaluation.metrics import Mask, root_mean_squared_error, slice_masks
 from ml_assets.promotion.request_modes import ModePredictions
 from ml_assets.trips.target import TARGET
 
@@ -106,7 +106,7 @@ def compare_slices(
     test_trips: pd.DataFrame,
     champion: ModePredictions,
     challenger: ModePredictions,
-    training_trips: pd.DataFrame,
+    train_pairs: npt.NDArray[np.int64],
     guard: SliceGuardrail,
 ) -> list[SliceComparison]:
     """Compare two models on every guarded slice of the test month with enough trips.
@@ -115,7 +115,7 @@ def compare_slices(
         test_trips: Request columns and ``duration_minutes``, one row per trip.
         champion: The champion's predictions for these trips.
         challenger: The challenger's.
-        training_trips: Trips that the challenger was fitted on, which define the unseen pairs.
+        train_pairs: ``pair_codes`` of the challenger's training months: others are unseen.
     """
     actual = test_trips[TARGET.name].to_numpy(dtype=np.float64)
     return [
@@ -125,6 +125,6 @@ def compare_slices(
             modes=compare_modes(actual, champion, challenger, mask),
             tolerance=guard.of(name),
         )
-        for name, mask in slice_masks(test_trips, pair_codes(training_trips)).items()
+        for name, mask in slice_masks(test_trips, train_pairs).items()
         if name.startswith(GUARDED) and np.count_nonzero(mask) >= max(guard.min_trips, 1)
     ]

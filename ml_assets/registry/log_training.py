@@ -11,6 +11,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from pydantic import BaseModel
 
+from ml_assets.config.cores import available_cores
 from ml_assets.evaluation.feature_importance import feature_descriptions, importance_table
 from ml_assets.evaluation.records import ModelRecord, MonthSplit, TrainingSet
 from ml_assets.ingestion.http import TLC_URL
@@ -19,7 +20,6 @@ from ml_assets.registry.artifacts import log_pipeline
 from ml_assets.registry.mlflow_descriptions import with_features
 from ml_assets.registry.mlflow_runs import TrackedRun
 from ml_assets.secrets import without_credentials
-from ml_assets.training.cores import available_cores
 from ml_assets.training.train_and_evaluate import EvaluatedModel
 from ml_assets.trips.month import Month
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
@@ -93,6 +93,7 @@ def _parameters(record: ModelRecord, training_set: TrainingSet) -> dict[str, Any
         "refit_on_validation": record.refit_on_validation,
         "trials": record.trials,
         "seed": record.seed,
+        **({"fitted_rows": record.rows.fitted} if record.rows else {}),
     }
 
 

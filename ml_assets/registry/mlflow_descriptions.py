@@ -52,6 +52,7 @@ def describe_training(
         f"Fitted on {_months(record.training_months)}, tuned on "
         f"{_months(record.validation_months)} "
         f"({record.trials} trials), on {_trips(training_set)}.",
+        *([f"Rows of the fit: {record.rows.description}."] if record.rows else []),
         f"Dagster run `{dagster_run_id}`, asset `{record.model}_model`.",
         *_wrong_distances(record),
     ]

@@ -23,7 +23,7 @@ from sklearn.pipeline import Pipeline
 from ml_assets.backtesting.inputs import ChampionParameters
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.metrics import root_mean_squared_error
-from ml_assets.evaluation.records import MonthSplit, Role, TrainingSet
+from ml_assets.evaluation.records import FittedRows, MonthSplit, Role, TrainingSet
 from ml_assets.pipeline.predict import predict_trips
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.loading import PredictionsChanged, load_verified, parameter_value
@@ -45,6 +45,7 @@ from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.former_names import with_present_names
 from ml_assets.storage.model_version import PREDICTION_TOLERANCE, UNKNOWN_MODEL, ModelVersion
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.all_rows import fit_on_all_rows
 from ml_assets.training.families import family_named
 from ml_assets.training.fit import FittedModel, encode_trips, fit_encoded, refit
 from ml_assets.training.train_and_evaluate import fit_roles
@@ -63,6 +64,7 @@ class TrainingRecord:
         version: The registered version; its family exists in this code.
         parameters: All parameters of its estimator, including the chosen number of rounds.
         seed: Seed of its estimator.
+        rows: The rows that it was fitted on; None in the oldest records, which had all.
         refit_on_validation: Whether the evaluated model was refitted on the validation month.
         code_version: Version of the code that trained it; empty when not recorded.
         environment: Environment of the fit; None when not recorded.
@@ -72,6 +74,7 @@ class TrainingRecord:
     version: ModelVersion
     parameters: dict[str, Any]
     seed: int
+    rows: FittedRows | None
     refit_on_validation: bool
     training_set: TrainingSet
     code_version: str
@@ -120,6 +123,9 @@ def load_training_record(client: MlflowClient, name: str, which: str) -> Trainin
         version=version,
         parameters=_of_family(family, parameters, as_text=kept is None),
         seed=int(params["seed"]),
+        rows=FittedRows.model_validate(kept["record"]["rows"])
+        if kept and kept["record"].get("rows")
+        else None,
         refit_on_validation=str(params.get("refit_on_validation")) != "False",
         training_set=training_set,
         code_version=run.data.tags.get("code_version", ""),
@@ -367,7 +373,21 @@ def _fitted_again(
     family, roles = family_named(recorded.version.model), _roles(recorded)
     parameters = {**family.defaults, **recorded.parameters}
     steps, threads = clone(registered[:-1]), threads_of(registered)
-    trips = load_trips(store, now, *roles)
+    rows = recorded.rows
+    if rows is not None and rows.sample_rows is not None:
+        family.require_packages()
+        model = family.make_model(steps[-1], parameters, recorded.seed, threads)
+        return fit_on_all_rows(
+            family,
+            Pipeline([*steps.steps, ("model", model)]),
+            store,
+            now,
+            *roles,
+            sample_rows=rows.sample_rows,
+            seed=recorded.seed,
+        )
+    max_rows = None if rows is None else rows.max_rows
+    trips = load_trips(store, now, *roles, max_rows=max_rows, seed=recorded.seed)
     if roles == ("train",):
         # The second frame is only measured on.
         encoded = encode_trips(family, trips, trips.head(), steps)

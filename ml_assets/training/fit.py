@@ -10,11 +10,11 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from ml_assets.config.cores import processor_seconds
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.bounded_regressor import rows_with_distance, rows_without_distance
 from ml_assets.pipeline.conformal_intervals import copy_intervals
-from ml_assets.training.cores import processor_seconds
 from ml_assets.training.families import ModelFamily
 from ml_assets.trips.target import TARGET
 

@@ -12,11 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from ml_assets.config.cores import processor_seconds
 from ml_assets.evaluation.feature_importance import feature_importance
 from ml_assets.evaluation.interval_coverage import measure_intervals
 from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes
 from ml_assets.evaluation.model_checks import predictions_digest
 from ml_assets.evaluation.records import (
+    FittedRows,
     MetricsRecord,
     ModelRecord,
     Role,
@@ -29,11 +31,11 @@ from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 from ml_assets.pipeline.predict import predict_trips, without_distance
 from ml_assets.requests.parse import states_distance
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.all_rows import refit_on_all_rows
 from ml_assets.training.baselines import BASELINES
-from ml_assets.training.cores import processor_seconds
 from ml_assets.training.families import ModelFamily
 from ml_assets.training.fit import FittedModel, TrialRecord, refit
-from ml_assets.training.training_set import load_trips
+from ml_assets.training.training_set import load_trips, read_months
 from ml_assets.training.tune import TuningBudget, tune_and_fit
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
@@ -42,22 +44,71 @@ MAX_FITTED_ROWS_MEASURED = 50_000
 """Maximum rows for the training error: it is only compared with the error on unseen months, and
 forests predict slowly."""
 
+MAX_VALIDATION_ROWS = 300_000
+"""Maximum rows of the validation month, a stratified sample beyond: every trial predicts them, and
+the error of an RMSE over so many is below 0.3 %, the same for all trials and families."""
+
+MAX_BASELINE_ROWS = 1_000_000
+"""Maximum rows that a baseline is fitted on: a mean, medians and a line need no more."""
+
+_VALIDATION_SEED = 0
+"""Seed of the sampled validation month: the same trips for all families, whatever their seed."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What sampled splits were drawn from.
+
+    Attributes:
+        max_rows: The bound of the training rows.
+        seed: Seed of the sample.
+        rows: Rows of the training months, and of training and validation months together.
+        pairs: ``pair_codes`` of all their trips, each once.
+        fit_all: Whether the final fit reads all rows, in parts, and not the sample only.
+    """
+
+    store: TripStore
+    max_rows: int
+    seed: int
+    rows: Mapping[tuple[Role, ...], int]
+    pairs: Mapping[tuple[Role, ...], npt.NDArray[np.int64]]
+    fit_all: bool = False
+
 
 @dataclass(frozen=True)
 class Splits:
     """The trips of a training set by role; request columns and ``duration_minutes``.
 
-    ``train`` and ``validation`` are views of ``train_and_validation``, to hold the trips once.
+    ``train`` and ``validation`` are views of ``train_and_validation``, to hold the trips once,
+    unless one of them is a sample.
+
+    Attributes:
+        sampled: What the frames were drawn from; None if they have all trips.
     """
 
     train_and_validation: pd.DataFrame
     train: pd.DataFrame
     validation: pd.DataFrame
     test: pd.DataFrame
+    sampled: Sampled | None = None
 
     def of(self, *roles: Role) -> pd.DataFrame:
-        """Return the trips of the roles ``train``, or ``train`` and ``tune``."""
+        """Return the trips of the roles ``train``, or ``train`` and ``validation``."""
         return self.train_and_validation if "validation" in roles else self.train
+
+    def pair_codes(self, *roles: Role) -> npt.NDArray[np.int64]:
+        """Return the codes of the zone pairs of all trips of these roles, sampled or not."""
+        return pair_codes(self.of(*roles)) if self.sampled is None else self.sampled.pairs[roles]
+
+    def fitted_rows(self, *roles: Role) -> FittedRows:
+        """Return how many of the trips of these roles the frame has."""
+        fitted = len(self.of(*roles))
+        if self.sampled is None:
+            return FittedRows(fitted=fitted, available=fitted)
+        available, bound = self.sampled.rows[roles], self.sampled.max_rows
+        if self.sampled.fit_all and fitted < available:
+            return FittedRows(fitted=available, available=available, sample_rows=bound)
+        return FittedRows(fitted=fitted, available=available, max_rows=bound)
 
 
 @dataclass(frozen=True)
@@ -97,15 +148,80 @@ class TuningOptions:
     study_name: str | None = None
 
 
-def load_splits(store: TripStore, training_set: TrainingSet) -> Splits:
-    """Load the trips of each role; see :func:`ml_assets.training.training_set.load_trips`."""
+def load_splits(
+    store: TripStore,
+    training_set: TrainingSet,
+    max_rows: int | None = None,
+    seed: int = 42,
+    *,
+    fit_all: bool = False,
+) -> Splits:
+    """Load the trips of each role; see :func:`ml_assets.training.training_set.load_trips`.
+
+    Args:
+        max_rows: Maximum training rows, also with the validation month: a sample beyond. None
+            loads all.
+        seed: Seed of that sample.
+        fit_all: Whether the final fit reads all rows, in parts, if they are more; for a family with
+            ``fit_batches``.
+
+    Returns:
+        The splits. The validation month has at most ``MAX_VALIDATION_ROWS``, the test month all.
+    """
     test = load_trips(store, training_set, "test")
-    if training_set.validation_is_test:
-        train = load_trips(store, training_set, "train")
-        return Splits(train, train, test, test)
-    both = load_trips(store, training_set, "train", "validation")
-    rows = training_set.rows_in("train")  # months are in order, the validation month last
-    return Splits(both, both.iloc[:rows], both.iloc[rows:], test)
+    shared = training_set.validation_is_test
+    every: tuple[Role, ...] = ("train",) if shared else ("train", "validation")
+    rows, rows_to_validate = training_set.rows_in(*every), training_set.rows_in("validation")
+    bound = rows if max_rows is None else max_rows
+    if rows <= bound and rows_to_validate <= MAX_VALIDATION_ROWS:
+        both = load_trips(store, training_set, *every)
+        if shared:
+            return Splits(both, both, test, test)
+        rows = training_set.rows_in("train")  # months are in order, the validation month last
+        return Splits(both, both.iloc[:rows], both.iloc[rows:], test)
+    validation = load_trips(
+        store, training_set, "validation", max_rows=MAX_VALIDATION_ROWS, seed=_VALIDATION_SEED
+    )
+    both = load_trips(store, training_set, *every, max_rows=bound, seed=seed)
+    if shared:
+        train = both
+    elif rows <= bound:
+        train = both.iloc[: training_set.rows_in("train")]
+    else:
+        train = load_trips(store, training_set, "train", max_rows=bound, seed=seed)
+    sampled = Sampled(
+        store,
+        bound,
+        seed,
+        rows={("train",): training_set.rows_in("train"), every: rows},
+        pairs={
+            roles: load_pair_codes(store, training_set, *roles)
+            for roles in dict.fromkeys([("train",), every])
+        },
+        fit_all=fit_all,
+    )
+    return Splits(both, train, validation, test, sampled)
+
+
+def baseline_splits(store: TripStore, training_set: TrainingSet) -> Splits:
+    """Load the trips for :func:`evaluate_baselines`: at most ``MAX_BASELINE_ROWS`` to fit."""
+    return load_splits(store, training_set, MAX_BASELINE_ROWS)
+
+
+def load_pair_codes(
+    store: TripStore, training_set: TrainingSet, *roles: Role
+) -> npt.NDArray[np.int64]:
+    """Return the codes of the zone pairs of all trips with these roles, each once.
+
+    One month is in memory at a time.
+
+    Raises:
+        TrainingSetError: See :func:`ml_assets.training.training_set.load_trips`.
+        MonthNotFound: A month was removed.
+    """
+    zones = ["PULocationID", "DOLocationID"]
+    months = read_months(store, training_set, *roles, columns=zones)
+    return np.unique(np.concatenate([pair_codes(pairs.unique()) for _, pairs in months]))
 
 
 def fit_roles(training_set: TrainingSet, refit_on_validation: bool) -> tuple[Role, ...]:
@@ -125,8 +241,9 @@ def train_and_evaluate(
     """Tune on the validation month, fit, and evaluate on the unseen test month.
 
     The errors of the tuned fit on the validation month calibrate the prediction intervals, which a
-    refit on both keeps. With two months, the validation month is the test month, and the training
-    set's caveat applies to the intervals, too.
+    refit on both keeps. A fit on all rows in parts is such a refit: the sample is tuned on. With
+    two months, the validation month is the test month, and the training set's caveat applies to the
+    intervals, too.
 
     Args:
         on_trial: Called with each finished trial.
@@ -137,7 +254,18 @@ def train_and_evaluate(
     validation = _calibrate(fitted.pipeline, splits.validation)
     attach_background_sample(fitted.pipeline, splits.train)
     roles = fit_roles(training_set, options.refit_on_validation)
-    if "validation" in roles:
+    rows = splits.fitted_rows(*roles)
+    if splits.sampled is not None and rows.sample_rows is not None:
+        fitted = refit_on_all_rows(
+            fitted,
+            family,
+            splits.sampled.store,
+            training_set,
+            *roles,
+            sample_rows=rows.sample_rows,
+            seed=splits.sampled.seed,
+        )
+    elif "validation" in roles:
         fitted = refit(fitted, splits.of(*roles))
     measured, predicted = _evaluate(fitted.pipeline, training_set, splits, roles)
     record = ModelRecord(
@@ -155,7 +283,7 @@ def train_and_evaluate(
         seconds=time.perf_counter() - started,
         cpu_seconds=processor_seconds() - cpu_started,
         interval=measure_intervals(
-            fitted.pipeline, splits.test, predicted, training_trips=splits.of(*roles)
+            fitted.pipeline, splits.test, predicted, splits.pair_codes(*roles)
         ),
         **measured,
     )
@@ -227,7 +355,7 @@ def _evaluate(
     Returns:
         Fields of a ``ModelRecord``, and the predicted minutes.
     """
-    training_trips, test = splits.of(*roles), splits.test
+    pairs, test = splits.pair_codes(*roles), splits.test
     started = time.perf_counter()
     predicted = predict_trips(pipeline, test)
     predict_seconds = time.perf_counter() - started
@@ -237,13 +365,14 @@ def _evaluate(
     measured = {
         "training_set": training_set.fingerprint,
         "training_months": [str(month) for month in training_set.months_in(*roles)],
-        "train": _metrics(pipeline, _every_nth_row(training_trips)),
+        "rows": splits.fitted_rows(*roles),
+        "train": _metrics(pipeline, _every_nth_row(splits.of(*roles))),
         "test": measure(test[TARGET.name], predicted),
-        "slices": measure_slices(test, predicted, pair_codes(training_trips)),
+        "slices": measure_slices(test, predicted, pairs),
         "usual": UsualRecord(
             test=measure(test[TARGET.name], predicted_usual),
-            slices=measure_slices(requests, predicted_usual, pair_codes(training_trips)),
-            interval=measure_intervals(pipeline, requests, predicted_usual, training_trips)
+            slices=measure_slices(requests, predicted_usual, pairs),
+            interval=measure_intervals(pipeline, requests, predicted_usual, pairs)
             if is_model
             else None,
         ),

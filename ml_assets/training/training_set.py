@@ -1,6 +1,6 @@
 """Build the record of a training set from stored months, and load its trips."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ from ml_assets.evaluation.records import MonthSplit, Role, TrainingSet
 from ml_assets.secrets import ShownError
 from ml_assets.storage.month_profiles import MonthProfiles
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.row_sample import draw_rows, row_quotas
 from ml_assets.training.windows import TrainingWindow
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality.month_rejection import history_before, rejection_reasons
@@ -82,11 +83,22 @@ def rejected_months(store: TripStore, months: Sequence[Month]) -> dict[Month, st
     return {month: rejected[month] for month in sorted(set(months) & set(rejected))}
 
 
-def load_trips(store: TripStore, training_set: TrainingSet, *roles: Role) -> "pd.DataFrame":
-    """Load the trips of the months with these roles.
+def load_trips(
+    store: TripStore,
+    training_set: TrainingSet,
+    *roles: Role,
+    max_rows: int | None = None,
+    seed: int = 0,
+) -> "pd.DataFrame":
+    """Load the trips of the months with these roles, or a sample of them.
 
     Only the result and one month are in memory at a time: columns are allocated once at their
     final length and filled.
+
+    Args:
+        max_rows: Maximum rows of the result: beyond it, a sample of each month, stratified by
+            pick-up zone. None loads all.
+        seed: Seed of the sample.
 
     Returns:
         Request columns and ``duration_minutes``, one row per trip, months in order.
@@ -96,11 +108,63 @@ def load_trips(store: TripStore, training_set: TrainingSet, *roles: Role) -> "pd
             other code.
         MonthNotFound: A month was removed.
     """
+    quotas = _quotas(training_set, roles, max_rows)
+
+    def drawn() -> "Iterator[pl.DataFrame]":
+        every = read_months(store, training_set, *roles)
+        for (month, frame), quota in zip(every, quotas, strict=True):
+            if quota == frame.height:
+                yield frame
+            else:
+                yield frame[draw_rows(frame["PULocationID"].to_numpy(), quota, seed, month)]
+
+    return concat_months(drawn(), sum(quotas))
+
+
+def read_months(
+    store: TripStore, training_set: TrainingSet, *roles: Role, columns: Sequence[str] = COLUMNS
+) -> "Iterator[tuple[Month, pl.DataFrame]]":
+    """Read the months with these roles in order, one at a time.
+
+    Raises:
+        TrainingSetError: See :func:`load_trips`.
+        MonthNotFound: A month was removed.
+    """
     uses = {use.month: use for use in training_set.months if use.role in roles}
-    frames = (
-        _load_month(store, month, uses[str(month)]) for month in training_set.months_in(*roles)
-    )
-    return concat_months(frames, training_set.rows_in(*roles))
+    for month in training_set.months_in(*roles):
+        lineage, rows = store.lineage(TABLE, month)
+        use = uses[str(month)]
+        stored = (lineage.raw_sha256, lineage.code_version, rows)
+        if stored != (use.raw_sha256, use.code_version, use.rows):
+            raise TrainingSetError(
+                f"{TABLE} of {month} was replaced since the training set was made: materialize "
+                "training_set again, then the models"
+            )
+        yield month, store.read_table(TABLE, month, list(columns))
+
+
+def read_other_trips(
+    store: TripStore,
+    training_set: TrainingSet,
+    *roles: Role,
+    max_rows: int,
+    seed: int,
+    batch_rows: int,
+) -> "Iterator[pd.DataFrame]":
+    """Read the trips that :func:`load_trips` leaves out with the same bound and seed.
+
+    Yields:
+        Frames as of :func:`load_trips`, of at most ``batch_rows`` rows of one month.
+    """
+    quotas = _quotas(training_set, roles, max_rows)
+    months = read_months(store, training_set, *roles)
+    for (month, frame), quota in zip(months, quotas, strict=True):
+        left = np.ones(frame.height, dtype=bool)
+        left[draw_rows(frame["PULocationID"].to_numpy(), quota, seed, month)] = False
+        rows = np.flatnonzero(left)
+        for first in range(0, len(rows), batch_rows):
+            part = frame[rows[first : first + batch_rows]]
+            yield concat_months([part], part.height)
 
 
 def concat_months(frames: "Iterable[pl.DataFrame]", rows: int) -> "pd.DataFrame":
@@ -123,16 +187,11 @@ def concat_months(frames: "Iterable[pl.DataFrame]", rows: int) -> "pd.DataFrame"
     return pd.DataFrame(filled, copy=False)
 
 
-def _load_month(store: TripStore, month: Month, use: MonthSplit) -> "pl.DataFrame":
-    """Load the trips of a month; raise TrainingSetError if it is not the recorded version."""
-    lineage, rows = store.lineage(TABLE, month)
-    stored = (lineage.raw_sha256, lineage.code_version, rows)
-    if stored != (use.raw_sha256, use.code_version, use.rows):
-        raise TrainingSetError(
-            f"{TABLE} of {month} was replaced since the training set was made: materialize "
-            "training_set again, then the models"
-        )
-    return store.read_table(TABLE, month, COLUMNS)
+def _quotas(training_set: TrainingSet, roles: Sequence[Role], max_rows: int | None) -> list[int]:
+    """Return the rows to draw from each month with these roles."""
+    rows = {use.month: use.rows for use in training_set.months}
+    months = training_set.months_in(*roles)
+    return row_quotas([rows[str(month)] for month in months], max_rows)
 
 
 def _uses(store: TripStore, role: Role, months: Sequence[Month]) -> list[MonthSplit]:

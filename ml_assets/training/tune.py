@@ -16,11 +16,11 @@ import optuna
 import pandas as pd
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from ml_assets.config.cores import thread_count
 from ml_assets.config.sqlite_url import resolve_url, sqlite_path, sqlite_url
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.storage.atomic import locked
 from ml_assets.storage.sqlite import new_database, tables
-from ml_assets.training.cores import thread_count
 from ml_assets.training.families import ModelFamily
 from ml_assets.training.families.base import MAX_ROUNDS, TrialRows
 from ml_assets.training.fit import EncodedTrips, FittedModel, TrialRecord, encode_trips, fit_encoded

@@ -14,6 +14,7 @@ from ml_assets.evaluation.interval_coverage import (
     interval_table,
     measure_intervals,
 )
+from ml_assets.evaluation.metrics import pair_codes
 from ml_assets.evaluation.records import IntervalRecord, IntervalSlice
 from ml_assets.pipeline.conformal_intervals import (
     attach_intervals,
@@ -136,7 +137,7 @@ def fitted(train: pd.DataFrame, tune: pd.DataFrame, family: str = "linear_svr"):
 def test_each_slice_is_measured_on_its_own_trips():
     pipeline, test = fitted(train_trips(), validation_trips()), trips_of(4)
     predicted = pipeline.predict(test)
-    found = measure_intervals(pipeline, test, predicted, train_trips())
+    found = measure_intervals(pipeline, test, predicted, pair_codes(train_trips()))
     assert found is not None
     bounds = interval_bounds(pipeline, predicted)
     assert bounds is not None
@@ -202,7 +203,7 @@ def test_without_training_trips_there_are_no_pair_slices():
 def test_a_model_without_intervals_is_not_measured():
     trips = trips_of(4)
     pipeline = FAMILIES["lasso"].make_pipeline().fit(trips, trips["duration_minutes"])
-    assert measure_intervals(pipeline, trips, pipeline.predict(trips), trips) is None
+    assert measure_intervals(pipeline, trips, pipeline.predict(trips), pair_codes(trips)) is None
 
 
 def test_the_chart_is_a_small_png():
@@ -222,7 +223,7 @@ def test_on_real_months_the_coverage_is_nominal_for_short_and_long_rides(
     modes = (validation, without_distance(validation))
     attach_intervals(pipeline, *(calibrate(pipeline.predict(mode), actual) for mode in modes))
     stated, usual = (
-        measure_intervals(pipeline, mode, pipeline.predict(mode), train)
+        measure_intervals(pipeline, mode, pipeline.predict(mode), pair_codes(train))
         for mode in (test, without_distance(test))
     )
     assert interval_coverage(stated, usual).verdict == Verdict.PASS

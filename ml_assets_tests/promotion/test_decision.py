@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml_assets.evaluation.metrics import pair_codes
 from ml_assets.evaluation.records import (
     ChampionDecision,
     Criterion,
@@ -164,7 +165,7 @@ def challenge(
         training_set=months or training_set(),
         champion=serving,
         test_trips=trips(),
-        training_trips=trips().head(100),
+        train_pairs=pair_codes(trips().head(100)),
     )
     return Candidate(best, ModelVersion(version="8", model="xgboost"), evaluation), inputs
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ml_assets.training.cores import thread_count
+from ml_assets.config.cores import thread_count
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import encode_trips, fit_encoded, refit
 from ml_assets_tests.training.sample_trips import train_trips, trips_of, validation_trips

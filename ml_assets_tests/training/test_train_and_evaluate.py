@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_assets.evaluation.records import MonthSplit, Role, TrainingSet
+from ml_assets.evaluation.records import ModelRecord, MonthSplit, Role, TrainingSet
 from ml_assets.pipeline.background_sample import get_background_sample
 from ml_assets.pipeline.conformal_intervals import (
     calibrate,
@@ -22,9 +22,14 @@ from ml_assets.training.train_and_evaluate import (
     Splits,
     TuningOptions,
     evaluate_baselines,
+    load_splits,
     train_and_evaluate,
 )
+from ml_assets.training.training_set import build_training_set
 from ml_assets.training.tune import TuningBudget
+from ml_assets.training.windows import choose_window
+from ml_assets.trips.month import Month
+from ml_assets_tests.storage.stored_months import put_month, store_at
 from ml_assets_tests.training.sample_trips import train_trips, trips_of, validation_trips
 
 
@@ -207,3 +212,57 @@ def test_the_background_sample_is_of_the_training_months(refit: bool) -> None:
     sampled = set(sample.pickup_datetime.astype("datetime64[M]").astype(str))
     both = {"2023-01", "2023-02"}  # train_trips() has two months, validation_trips() a third
     assert sampled == ({*both, "2023-03"} if refit else both)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A store with three months, and a training set of them."""
+    store = store_at(tmp_path_factory.mktemp("home"))
+    for number, rows in ((1, 900), (2, 800), (3, 400)):
+        put_month(store, Month(2023, number), rows)
+    return store, build_training_set(store, choose_window(store.months("trip_features")))
+
+
+def test_splits_within_the_bound_are_the_trips_themselves(stored):
+    store, training_set = stored
+    splits = load_splits(store, training_set)
+    bounded = load_splits(store, training_set, max_rows=1_700)
+    assert splits.sampled is bounded.sampled is None
+    for name in ("train_and_validation", "train", "validation", "test"):
+        assert getattr(splits, name).equals(getattr(bounded, name))
+
+
+def test_a_bounded_model_says_so_and_is_tested_on_every_trip(stored):
+    store, training_set = stored
+    splits = load_splits(store, training_set, max_rows=500, seed=1)
+    everything = load_splits(store, training_set)
+    assert len(splits.train) == len(splits.train_and_validation) == 500
+    for roles in (("train",), ("train", "validation")):
+        known = np.unique(everything.pair_codes(*roles))
+        assert np.array_equal(splits.pair_codes(*roles), known)
+    options = TuningOptions(TuningBudget(trials=1))
+    evaluated = train_and_evaluate(FAMILIES["linear_svr"], training_set, splits, options)
+    assert evaluated.record.rows is not None
+    assert evaluated.record.rows.description == (
+        "500 of 1,700 trips, a sample stratified by month and pick-up zone"
+    )
+    assert evaluated.record.max_rows == 500
+    assert evaluated.record.test.rows == len(everything.test) == 400
+    # The slices of seen and unseen pairs are those of all trips, so that families can be compared.
+    whole = train_and_evaluate(FAMILIES["linear_svr"], training_set, everything, options).record
+    assert whole.rows is not None
+    assert whole.rows.description == "all 1,700 trips"
+    assert [(part.slice, part.metrics.rows) for part in evaluated.record.slices] == [
+        (part.slice, part.metrics.rows) for part in whole.slices
+    ]
+
+
+def test_a_record_from_before_rows_were_recorded_is_read(stored):
+    store, training_set = stored
+    options = TuningOptions(TuningBudget(trials=0))
+    splits = load_splits(store, training_set)
+    record = train_and_evaluate(FAMILIES["linear_svr"], training_set, splits, options).record
+    former = ModelRecord.model_validate(record.model_dump(exclude={"rows"}))
+    assert former.rows is None
+    assert former.max_rows is None
+    assert record.rows is not None

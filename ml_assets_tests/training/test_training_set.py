@@ -59,6 +59,18 @@ def test_it_loads_only_the_trips_of_its_months_in_order(store, training_set):
         assert pl.from_pandas(loaded).equals(stored.select(*REQUEST_COLUMNS, TARGET.name))
 
 
+def test_beyond_a_bound_it_loads_a_sample_of_each_month(store, training_set):
+    loaded = load_trips(store, training_set, *ROLES, max_rows=80, seed=3)
+    again = load_trips(store, training_set, *ROLES, max_rows=80, seed=3)
+    assert loaded.equals(again)
+    assert not loaded.equals(load_trips(store, training_set, *ROLES, max_rows=80, seed=4))
+    by_month = loaded["pickup_datetime"].dt.month.value_counts().sort_index()
+    assert by_month.to_dict() == {1: 20, 2: 20, 3: 20, 4: 20}
+    everything = load_trips(store, training_set, *ROLES)
+    assert len(everything.merge(loaded.drop_duplicates())) >= len(loaded)
+    assert load_trips(store, training_set, *ROLES, max_rows=len(everything)).equals(everything)
+
+
 def test_missing_passengers_are_nan_for_models(store):
     raw = store.raw_record(MONTHS[0])
     trips = store.read_table("trip_features", MONTHS[0])

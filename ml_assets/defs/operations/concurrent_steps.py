@@ -29,7 +29,7 @@ from dagster._core.execution.plan.execute_plan import (
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._utils.interrupts import pop_captured_interrupt
 
-from ml_assets.training.cores import on_one_core
+from ml_assets.config.cores import on_one_core
 
 CORES_TAG: Final = "ml_assets/cores"
 """Tag of a step that may run beside another: ``one`` or ``all``, the cores that it uses."""

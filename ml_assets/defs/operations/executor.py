@@ -17,12 +17,12 @@ from dagster._core.executor.in_process import InProcessExecutor
 from dagster._utils.timing import time_execution_scope
 from dagster_shared.utils.timing import format_duration
 
+from ml_assets.config.cores import available_cores
 from ml_assets.config.settings import read_settings
 from ml_assets.defs.operations.concurrent_steps import execute_side_by_side
 from ml_assets.defs.operations.run_process import Heartbeats, process_tags
 from ml_assets.defs.operations.run_tags import run_reason_of
 from ml_assets.storage.leftovers import process_folder
-from ml_assets.training.cores import available_cores
 
 
 class TaggedInProcessExecutor(InProcessExecutor):

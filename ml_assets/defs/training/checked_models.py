@@ -37,7 +37,7 @@ from ml_assets.evaluation.records import (
 from ml_assets.pipeline.predict import without_distance
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.registry import CHAMPION
-from ml_assets.training.train_and_evaluate import evaluate_baselines, load_splits
+from ml_assets.training.train_and_evaluate import baseline_splits, evaluate_baselines
 from ml_assets.training.training_set import load_trips
 from ml_assets.trips.quality.finding import Finding, Verdict, worst
 from ml_assets.trips.target import TARGET
@@ -164,5 +164,5 @@ class CheckedModels:
         if self.board is not None:
             return self.board.baselines
         training_set = self.test_set.training_set
-        splits = load_splits(self.trip_store.tables(), training_set)
+        splits = baseline_splits(self.trip_store.tables(), training_set)
         return evaluate_baselines(training_set, splits)

@@ -4,13 +4,13 @@ import time
 
 import dagster as dg
 
+from ml_assets.config.cores import processor_seconds
 from ml_assets.defs.common import EVALUATION, OWNERS, TRAINING_POOL, dataset_label
 from ml_assets.defs.metadata import figure, image, materialized, table
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import model_asset_name
 from ml_assets.evaluation import leaderboard as tables
 from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
-from ml_assets.training.cores import processor_seconds
 from ml_assets.training.families import FAMILIES
 
 MODEL_ASSETS = [model_asset_name(name) for name in FAMILIES]
@@ -29,7 +29,7 @@ def model_leaderboard(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource
 ) -> dg.MaterializeResult:
     """Collect the models of this training set, evaluate the baselines, rank them all."""
-    from ml_assets.training.train_and_evaluate import evaluate_baselines, load_splits
+    from ml_assets.training.train_and_evaluate import baseline_splits, evaluate_baselines
 
     started, cpu_started = time.perf_counter(), processor_seconds()
     records = trip_store.records()
@@ -41,7 +41,7 @@ def model_leaderboard(
         context.log.warning(
             f"missing from the leaderboard, not trained on this training set: {', '.join(absent)}"
         )
-    baselines = evaluate_baselines(training_set, load_splits(trip_store.tables(), training_set))
+    baselines = evaluate_baselines(training_set, baseline_splits(trip_store.tables(), training_set))
     board = Leaderboard(
         training_set=training_set.fingerprint,
         test_month=", ".join(str(month) for month in training_set.months_in("test")),

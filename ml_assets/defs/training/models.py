@@ -12,6 +12,7 @@ from ml_assets.defs.operations.concurrent_steps import cores
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.training.families import FAMILIES, ModelFamily
+from ml_assets.training.row_sample import DEFAULT_ROWS
 from ml_assets.trips.target import TARGET
 
 
@@ -25,6 +26,11 @@ class ModelConfig(dg.Config):
         default=None, description="Stop tuning after this many seconds."
     )
     seed: int = Field(default=42, description="Seed of the tuning and of the estimator.")
+    max_rows: str = Field(
+        default=DEFAULT_ROWS,
+        description="Maximum rows of the fit, a sample beyond, stratified by month and pick-up "
+        "zone: a number, `default` (the family's own number) or `all`.",
+    )
     refit_on_validation: bool = Field(
         default=True,
         description="Refit the tuned model on the training and validation months before the test, "

@@ -23,6 +23,8 @@ from ml_assets.reporting.model_charts import model_charts
 from ml_assets.storage.record_store import UnreadableRecord
 from ml_assets.training.families import ModelFamily
 from ml_assets.training.fit import TrialRecord
+from ml_assets.training.plan import require_memory
+from ml_assets.training.row_sample import parse_row_limit
 from ml_assets.training.train_and_evaluate import (
     EvaluatedModel,
     TuningOptions,
@@ -48,8 +50,12 @@ def train_model(
         context.log.info(_format_trial(family, trial, config.trials))
         report(TrialEnded(asset, trial.validation_rmse))
 
+    limit = parse_row_limit(config.max_rows)
+    max_rows = family.bound(limit)
+    fit_all = max_rows is None and family.fit_batches is not None
     training_set = trip_store.records().read("training_set", TrainingSet)
-    # Everything that can fail is inside, so that MLflow's run has the status of the step.
+    require_memory(family.name, training_set, limit)
+    # Everything else that can fail is inside, so that MLflow's run has the status of the step.
     with tracking.run(context, run_name(family.name, training_set, context.run_id)) as run:
         warm_start = None
         if config.warm_start:
@@ -60,7 +66,13 @@ def train_model(
         evaluated = train_and_evaluate(
             family,
             training_set,
-            load_splits(trip_store.tables(), training_set),
+            load_splits(
+                trip_store.tables(),
+                training_set,
+                family.max_rows if fit_all else max_rows,
+                config.seed,
+                fit_all=fit_all,
+            ),
             options,
             on_trial=report_trial,
         )
@@ -156,6 +168,7 @@ def _metadata(
             span([Month.parse(m) for m in record.training_months])
         ),
         "training_set": dg.MetadataValue.text(training_set.fingerprint),
+        **({"rows": dg.MetadataValue.text(record.rows.description)} if record.rows else {}),
         "parameters": dg.MetadataValue.json(record.parameters),
         "slices": table(slices_table(record)),
         "wrong_distance": table(wrong_distance_table(record.distance_errors)),

@@ -1,12 +1,14 @@
 """The definition of a model family: everything that training and reporting need to know."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.secrets import ShownError
+from ml_assets.training.row_sample import RowLimit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +59,20 @@ class TrialRows:
 
 
 @dataclass(frozen=True)
+class RowBatches:
+    """Encoded rows that are read in parts, for a fit that does not hold them all.
+
+    Attributes:
+        read: Reads the parts from the first on: rows, shape (n, m), and their target, shape (n,).
+        folder: Empty folder for what is too large for memory, removed after the fit; None if it is
+            to be kept in memory.
+    """
+
+    read: "Callable[[], Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]]]"
+    folder: Path | None
+
+
+@dataclass(frozen=True)
 class EarlyStopping:
     """How a family finds its number of rounds on the validation month.
 
@@ -92,8 +108,14 @@ class ModelFamily:
         single_core: Whether its fit keeps one core busy; a run fits it beside one that uses all.
         share_without_distance: Share of the training rows that the estimator for requests without a
             distance is fitted on.
-        tuning_rows: Maximum training rows of a trial, sampled at random; the final fit uses all
-            rows. None uses all for trials, too.
+        max_rows: Maximum rows that it is fitted on unless a user states another number: a sample
+            beyond, stratified by month and pick-up zone. It follows from the learning curves in
+            ``docs/scale.md``. None fits on all.
+        tuning_rows: Maximum training rows of a trial, sampled at random; the final fit uses
+            ``max_rows``. None uses the same for trials.
+        fit_batches: Fits an estimator on rows that are read in parts, with a result as of its
+            ``fit``. With it, a fit on ``all`` rows beyond ``max_rows`` does not hold them in memory
+            (see ``training.all_rows``).
     """
 
     name: str
@@ -108,7 +130,15 @@ class ModelFamily:
     packages: tuple[str, ...] = ()
     single_core: bool = False
     share_without_distance: float = 1.0
-    tuning_rows: int | None = None
+    max_rows: int | None = 1_000_000
+    tuning_rows: int | None = 300_000
+    fit_batches: Callable[[Any, RowBatches], None] | None = None
+
+    def bound(self, limit: RowLimit) -> int | None:
+        """Return the maximum rows of a fit under a stated limit; None without one."""
+        if limit == "default":
+            return self.max_rows
+        return None if limit == "all" else limit
 
     def require_installed(self) -> None:
         """Check that the packages are installed, without importing them.

@@ -12,6 +12,7 @@ from ml_assets.training.families.base import (
     EarlyStopping,
     Estimator,
     ModelFamily,
+    RowBatches,
     TrialRows,
     Tuned,
     stop_in_stages,
@@ -30,6 +31,12 @@ def _with_or_without_intercept(trial: "BaseTrial") -> dict[str, Any]:
     return {"fit_intercept": trial.suggest_categorical("fit_intercept", [True, False])}
 
 
+_LINEAR_ROWS = 600_000
+_FOREST_ROWS = 600_000
+_BOOSTING_ROWS = 300_000
+_XGBOOST_ROWS = 2_000_000
+"""What each kind gains from, see ``docs/scale.md``."""
+
 LINEAR_REGRESSION = ModelFamily(
     name="linear_regression",
     title="Linear regression",
@@ -41,6 +48,7 @@ LINEAR_REGRESSION = ModelFamily(
     make_estimator=Estimator("sklearn.linear_model:LinearRegression", seed=None),
     search_space=_with_or_without_intercept,
     defaults={"fit_intercept": True, "tol": 1e-4},
+    max_rows=_LINEAR_ROWS,
 )
 
 LASSO = ModelFamily(
@@ -58,6 +66,7 @@ LASSO = ModelFamily(
         # The same error on later months as with a smaller one, in a tenth of the time.
         tol=0.1,
     ),
+    max_rows=_LINEAR_ROWS,
     tuning_rows=30_000,
 )
 
@@ -79,6 +88,7 @@ LINEAR_SVR = ModelFamily(
         epsilon=Tuned(0.5, 0.0, 2.0),
         max_iter=2000,
     ),
+    max_rows=_LINEAR_ROWS,
 )
 
 
@@ -102,6 +112,7 @@ RANDOM_FOREST = ModelFamily(
         max_samples=0.4,
         max_leaf_nodes=_MAX_LEAVES,
     ),
+    max_rows=_FOREST_ROWS,
     tuning_rows=_TUNING_ROWS,
 )
 
@@ -118,6 +129,7 @@ EXTRA_TREES = ModelFamily(
         max_features=Tuned(0.4, 0.15, 0.5),
         max_leaf_nodes=_MAX_LEAVES,
     ),
+    max_rows=_FOREST_ROWS,
     tuning_rows=_TUNING_ROWS,
 )
 
@@ -140,6 +152,7 @@ GRADIENT_BOOSTING = ModelFamily(
         subsample=0.5,
     ),
     early_stopping=EarlyStopping(stop_in_stages),
+    max_rows=_BOOSTING_ROWS,
     tuning_rows=20_000,
 )
 
@@ -157,6 +170,32 @@ def _stop_xgboost(estimator: Any, rows: TrialRows) -> "tuple[int, npt.NDArray[np
     validation = [(rows.validation, rows.validation_target)]
     estimator.fit(rows.train, rows.train_target, eval_set=validation, verbose=False)
     return int(estimator.best_iteration) + 1, estimator.predict(rows.validation)
+
+
+def _fit_xgboost_batches(estimator: Any, batches: RowBatches) -> None:
+    from xgboost import DataIter, ExtMemQuantileDMatrix, QuantileDMatrix, train
+
+    class Batches(DataIter):
+        def reset(self) -> None:
+            self._parts = batches.read()
+
+        def next(self, input_data: Any) -> bool:
+            rows, target = next(self._parts, (None, None))
+            if rows is None:
+                return False
+            input_data(data=rows, label=target)
+            return True
+
+    prefix = None if batches.folder is None else str(batches.folder / "rows")
+    make = QuantileDMatrix if batches.folder is None else ExtMemQuantileDMatrix
+    parameters = estimator.get_xgb_params()
+    matrix = make(
+        Batches(cache_prefix=prefix),
+        nthread=parameters.get("nthread") or parameters.get("n_jobs"),
+        max_bin=estimator.max_bin,
+    )
+    # What XGBRegressor.fit does with a matrix of rows that it was given.
+    estimator._Booster = train(parameters, matrix, estimator.get_num_boosting_rounds())
 
 
 XGBOOST = ModelFamily(
@@ -181,4 +220,7 @@ XGBOOST = ModelFamily(
         reg_lambda=Tuned(10.0, 2.0, 40.0, log=True),
     ),
     early_stopping=EarlyStopping(_stop_xgboost),
+    max_rows=_XGBOOST_ROWS,
+    tuning_rows=400_000,
+    fit_batches=_fit_xgboost_batches,
 )

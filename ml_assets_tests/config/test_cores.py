@@ -3,7 +3,7 @@
 import threading
 import time
 
-from ml_assets.training.cores import on_one_core, processor_seconds
+from ml_assets.config.cores import on_one_core, processor_seconds
 
 
 def burn(seconds: float) -> float:

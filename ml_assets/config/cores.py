@@ -29,6 +29,12 @@ def thread_count(n_jobs: int) -> int:
     return n_jobs
 
 
+def free_cores() -> int:
+    """Return the number of cores that the caller may keep busy: 1 inside :func:`on_one_core`."""
+    with _lock:
+        return 1 if threading.get_ident() in _begun else available_cores()
+
+
 @contextlib.contextmanager
 def on_one_core() -> Iterator[None]:
     """Account the block's processor time to this thread, and to nobody else's work.

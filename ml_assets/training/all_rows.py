@@ -1,0 +1,130 @@
+"""Fit a family on all rows of its months, which are read a part of a month at a time.
+
+The encoders learn their tables from a sample that is in memory; its rows are encoded out of fold,
+as in every fit, and all others by these tables, in which their own durations have no part. What
+the estimator keeps of the rows is the family's matter (``ModelFamily.fit_batches``): XGBoost keeps
+a byte for each value, in memory or, beyond ``MAX_MATRIX_BYTES``, on disk.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from ml_assets.config.cores import processor_seconds
+from ml_assets.evaluation.records import Role, TrainingSet
+from ml_assets.pipeline.background_sample import attach_background_sample
+from ml_assets.pipeline.conformal_intervals import copy_intervals
+from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.families.base import ModelFamily, RowBatches
+from ml_assets.training.fit import FittedModel, target_minutes
+from ml_assets.training.training_set import load_trips, read_other_trips
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
+
+BATCH_ROWS: Final = 1_000_000
+"""Rows that are encoded at a time: a quarter of a gigabyte."""
+
+MAX_MATRIX_BYTES: Final = 400_000_000
+"""Beyond this size, the quantized rows are kept on disk: about 12 million rows."""
+
+Rows = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]
+
+
+def fit_on_all_rows(
+    family: ModelFamily,
+    unfitted: Pipeline,
+    store: TripStore,
+    training_set: TrainingSet,
+    *roles: Role,
+    sample_rows: int,
+    seed: int,
+) -> Pipeline:
+    """Fit a pipeline on all trips of the months with these roles.
+
+    Memory does not grow with the months, but for what the estimator keeps of each row.
+
+    Args:
+        unfitted: Pipeline as made by ``ModelFamily.make_pipeline``, or a clone of a fitted one.
+        sample_rows: Rows of the sample that the encoders learn from.
+        seed: Seed of that sample.
+
+    Returns:
+        The fitted pipeline, with a background sample and without prediction intervals.
+
+    Raises:
+        ValueError: The family cannot be fitted in batches.
+        TrainingSetError: A month was replaced since the record was made.
+    """
+    fit_batches = family.fit_batches
+    if fit_batches is None:
+        raise ValueError(f"{family.name} cannot be fitted in batches: choose a number of rows")
+    sample = load_trips(store, training_set, *roles, max_rows=sample_rows, seed=seed)
+    minutes = target_minutes(sample, "training")
+    steps = clone(Pipeline(unfitted.steps[:-1]))
+    encoded = steps.fit_transform(sample, minutes)
+    model = clone(unfitted[-1])
+    columns, any_stated = model.distance_columns, bool((encoded[:, -1] > 0).any())
+
+    def every() -> Iterator[Rows]:
+        yield encoded, minutes
+        for trips in read_other_trips(
+            store, training_set, *roles, max_rows=sample_rows, seed=seed, batch_rows=BATCH_ROWS
+        ):
+            yield steps.transform(trips), target_minutes(trips, "training")
+
+    def stated(rows: Rows) -> Rows:
+        known = rows[0][:, -1] > 0 if any_stated else np.ones(len(rows[1]), dtype=bool)
+        if known.all():
+            return rows[0][:, :-1], rows[1]
+        return rows[0][known, :-1], rows[1][known]
+
+    def without_distance(rows: Rows) -> Rows:
+        return rows[0][:, :-columns], rows[1]
+
+    def fit(regressor: Any, select: Callable[[Rows], Rows], width: int) -> Any:
+        size = training_set.rows_in(*roles) * width
+        with store.staging_dir() as folder:
+            place = folder if size > MAX_MATRIX_BYTES else None
+            fit_batches(regressor, RowBatches(lambda: map(select, every()), place))
+        return regressor
+
+    fitted = fit(clone(model.regressor), stated, encoded.shape[1] - 1)
+    other = model.regressor if model.without_distance is None else model.without_distance
+    usual = fit(clone(other), without_distance, encoded.shape[1] - columns)
+    pipeline = Pipeline([*steps.steps, ("model", model.wrap_fitted(fitted, usual))])
+    attach_background_sample(pipeline, sample[list(REQUEST_COLUMNS)])
+    return pipeline
+
+
+def refit_on_all_rows(
+    fitted: FittedModel,
+    family: ModelFamily,
+    store: TripStore,
+    training_set: TrainingSet,
+    *roles: Role,
+    sample_rows: int,
+    seed: int,
+) -> FittedModel:
+    """Fit the same pipeline on all trips, as :func:`ml_assets.training.fit.refit` on a frame."""
+    started, cpu_started = time.perf_counter(), processor_seconds()
+    pipeline = fit_on_all_rows(
+        family,
+        fitted.pipeline,
+        store,
+        training_set,
+        *roles,
+        sample_rows=sample_rows,
+        seed=seed,
+    )
+    copy_intervals(fitted.pipeline, pipeline)
+    return replace(
+        fitted,
+        pipeline=pipeline,
+        fit_seconds=time.perf_counter() - started,
+        fit_cpu_seconds=processor_seconds() - cpu_started,
+    )

@@ -1,0 +1,213 @@
+"""What a training will take: rows, memory and time of each family, before anything is fitted.
+
+Imports no estimator. The constants were measured by ``python -m benchmarks scale``; see
+``docs/scale.md``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ml_assets.config.memory import available_memory
+from ml_assets.evaluation.records import ModelRecord, TrainingSet
+from ml_assets.secrets import ShownError
+from ml_assets.training.families import ModelFamily, family_named
+from ml_assets.training.row_sample import RowLimit
+
+BASE_BYTES: Final = 900_000_000
+"""A run of all families before a row is loaded: libraries, Dagster and MLflow."""
+
+TEST_ROW_BYTES: Final = 250
+"""Each trip of the test month: its columns, predictions in both modes, and slices."""
+
+MONTH_ROW_BYTES: Final = 100
+"""Each trip of the largest month, while it is read."""
+
+ROW_BYTES: Final = {"trees": 600, "linear": 2_000}
+"""Each row of a fit, by the kind of its family: its columns, the encoded row, and the copies that
+an estimator makes. Linear models have a row of some thirty doubles with their indices."""
+
+STREAMED_ROW_BYTES: Final = 50
+"""Each row that XGBoost reads in parts: its quantized values and its gradient."""
+
+MAX_SHARE: Final = 0.9
+"""Share of the available memory that a training may take."""
+
+
+class DoesNotFit(ShownError, RuntimeError):
+    """A training needs more memory than there is; the message says how to make it fit."""
+
+
+@dataclass(frozen=True)
+class FamilyPlan:
+    """What the training of a family will take.
+
+    Attributes:
+        rows: Rows of its fit.
+        available: Trips of the months that it is fitted on.
+        in_parts: Whether the rows are read in parts and not held.
+        memory: Bytes beside those of the process.
+        seconds: Wall time by its last training and the rows of both; None without one.
+    """
+
+    family: str
+    rows: int
+    available: int
+    in_parts: bool
+    memory: int
+    seconds: float | None
+
+    @property
+    def description(self) -> str:
+        """One line: rows, memory, time."""
+        share = "all " if self.rows >= self.available else ""
+        of = "" if share else f" of {self.available:,}"
+        time = "" if self.seconds is None else f", {_minutes(self.seconds)} by its last training"
+        return f"{self.family}: {share}{self.rows:,}{of} trips, {_gigabytes(self.memory)}{time}"
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a training of several families will take.
+
+    Attributes:
+        side_by_side: Whether a family that uses one core is fitted beside one that uses all.
+        test_rows: Trips of the test month.
+        largest_month: Trips of the largest month.
+    """
+
+    families: tuple[FamilyPlan, ...]
+    side_by_side: bool
+    test_rows: int
+    largest_month: int
+
+    @property
+    def memory(self) -> int:
+        """Peak of the process, bytes."""
+        of_one = [each.memory for each in self.families if family_named(each.family).single_core]
+        of_all = [
+            each.memory for each in self.families if not family_named(each.family).single_core
+        ]
+        fits = [max(of_one, default=0), max(of_all, default=0)]
+        at_once = sum(fits) if self.side_by_side else max(fits)
+        tested = 2 if self.side_by_side and all(fits) else 1
+        month = self.largest_month * MONTH_ROW_BYTES
+        return BASE_BYTES + at_once + month + tested * self.test_rows * TEST_ROW_BYTES
+
+    @property
+    def seconds(self) -> float | None:
+        """Time of all families, one after the other; None unless each was trained before."""
+        known = [each.seconds for each in self.families if each.seconds is not None]
+        return sum(known) if len(known) == len(self.families) else None
+
+    def lines(self, available: int | None) -> list[str]:
+        """Describe the plan: a line for each family, and one for all."""
+        memory = "" if available is None else f" of {_gigabytes(available)} available"
+        time = "" if self.seconds is None else f", {_minutes(self.seconds)} by the last training"
+        total = f"training: about {_gigabytes(self.memory)} of memory{memory}{time}"
+        return [*(each.description for each in self.families), total]
+
+    def require_memory(self, available: int | None) -> None:
+        """Refuse what cannot fit.
+
+        Args:
+            available: Bytes that the process may take; None when unknown, which refuses nothing.
+
+        Raises:
+            DoesNotFit: The message names the largest families and the ways to need less.
+        """
+        if available is None or self.memory <= MAX_SHARE * available:
+            return
+        ordered = sorted(self.families, key=lambda each: -each.memory)
+        largest = ordered[0]
+        room = int(MAX_SHARE * available) - (self.memory - largest.memory)
+        per_row = largest.memory / max(1, largest.rows)
+        fitting = int(max(0, room) / per_row) // 10_000 * 10_000
+        fewer = (
+            f"fit on fewer rows (--max-rows {fitting}, or max_rows in the launchpad)"
+            if fitting >= 10_000 and not largest.in_parts
+            else "fit on fewer rows (--max-rows)"
+        )
+        others = f", leave out {largest.family} (--models)" if len(ordered) > 1 else ""
+        raise DoesNotFit(
+            f"the training needs about {_gigabytes(self.memory)} of memory, and "
+            f"{_gigabytes(available)} are available to this process; most of it for "
+            f"{largest.family} on {largest.rows:,} trips ({_gigabytes(largest.memory)}): {fewer}, "
+            f"take fewer months (--train-months){others}, or give it more memory"
+        )
+
+
+def plan_training(
+    families: Sequence[str],
+    rows: Mapping[str, Sequence[int]],
+    limit: RowLimit = "default",
+    last: Mapping[str, ModelRecord] | None = None,
+    *,
+    side_by_side: bool = True,
+) -> TrainingPlan:
+    """Plan the training of these families.
+
+    Args:
+        rows: Trips of each month by role: ``train``, ``validation``, ``test``.
+        limit: The stated bound of the rows of a fit.
+        last: The last record of each family that has one.
+    """
+    available = sum(rows["train"]) + sum(rows["validation"])
+    plans = [
+        _plan(family_named(name), available, limit, (last or {}).get(name)) for name in families
+    ]
+    months = [count for counts in rows.values() for count in counts]
+    return TrainingPlan(tuple(plans), side_by_side, sum(rows["test"]), max(months, default=0))
+
+
+def plan_of(
+    families: Sequence[str],
+    training_set: TrainingSet,
+    limit: RowLimit = "default",
+    last: Mapping[str, ModelRecord] | None = None,
+    *,
+    side_by_side: bool = True,
+) -> TrainingPlan:
+    """Plan the training of these families on a training set."""
+    shared = training_set.validation_is_test
+    rows = {
+        role: [use.rows for use in training_set.months if use.role == role]
+        for role in ("train", "validation", "test")
+    }
+    if shared:  # the month counts once, and is not fitted on
+        rows["validation"] = []
+    return plan_training(families, rows, limit, last, side_by_side=side_by_side)
+
+
+def require_memory(family: str, training_set: TrainingSet, limit: RowLimit) -> None:
+    """Refuse to train one family on a training set that does not fit the available memory.
+
+    Raises:
+        DoesNotFit: See :meth:`TrainingPlan.require_memory`.
+    """
+    plan = plan_of([family], training_set, limit, side_by_side=False)
+    plan.require_memory(available_memory())
+
+
+def _plan(
+    family: ModelFamily, available: int, limit: RowLimit, last: ModelRecord | None
+) -> FamilyPlan:
+    bound = family.bound(limit)
+    rows = available if bound is None else min(bound, available)
+    sample = rows
+    if bound is None and family.fit_batches is not None and family.max_rows is not None:
+        sample = min(rows, family.max_rows)
+    kind = "linear" if "linear" in family.kinds else "trees"
+    memory = sample * ROW_BYTES[kind] + (rows - sample) * STREAMED_ROW_BYTES
+    seconds = None
+    if last is not None and last.rows is not None and last.seconds > 0:
+        seconds = last.seconds * rows / max(1, last.rows.fitted)
+    return FamilyPlan(family.name, rows, available, sample < rows, memory, seconds)
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,109 @@
+"""A fit on all rows, read in parts, is the fit in memory, and leaves no trip out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml_assets.evaluation.metrics import root_mean_squared_error
+from ml_assets.evaluation.records import Role
+from ml_assets.pipeline.background_sample import get_background_sample
+from ml_assets.training import all_rows
+from ml_assets.training.all_rows import fit_on_all_rows
+from ml_assets.training.families import FAMILIES
+from ml_assets.training.train_and_evaluate import TuningOptions, load_splits, train_and_evaluate
+from ml_assets.training.training_set import build_training_set, load_trips, read_other_trips
+from ml_assets.training.tune import TuningBudget
+from ml_assets.training.windows import choose_window
+from ml_assets.trips.month import Month
+from ml_assets.trips.target import TARGET
+from ml_assets_tests.storage.stored_months import put_month, store_at
+
+XGBOOST = FAMILIES["xgboost"]
+FEW_TREES = {"n_estimators": 20, "n_estimators_without_distance": 10}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    store = store_at(tmp_path_factory.mktemp("home"))
+    for number, rows in ((1, 3_000), (2, 2_000), (3, 1_500)):
+        put_month(store, Month(2023, number), rows)
+    return store, build_training_set(store, choose_window(store.months("trip_features")))
+
+
+@pytest.fixture(params=["in memory", "on disk"])
+def place(request, monkeypatch):
+    """Where the quantized rows are."""
+    if request.param == "on disk":
+        monkeypatch.setattr(all_rows, "MAX_MATRIX_BYTES", 0)
+
+
+def test_the_sample_and_the_other_trips_are_all_trips_once(stored):
+    store, training_set = stored
+    roles: tuple[Role, ...] = ("train", "validation")
+    sample = load_trips(store, training_set, *roles, max_rows=1_200, seed=5)
+    others = [
+        *read_other_trips(store, training_set, *roles, max_rows=1_200, seed=5, batch_rows=700)
+    ]
+    assert max(map(len, others)) == 700
+    together = pd.concat([sample, *others])
+    everything = load_trips(store, training_set, *roles)
+    order = list(everything.columns)
+    found = together.sort_values(order, ignore_index=True)
+    assert found.equals(everything.sort_values(order, ignore_index=True))
+
+
+@pytest.mark.usefixtures("place")
+def test_with_every_row_in_the_sample_it_is_the_fit_in_memory(stored):
+    store, training_set = stored
+    trips = load_trips(store, training_set, "train")
+    unfitted = XGBOOST.make_pipeline(FEW_TREES, seed=3)
+    fitted = fit_on_all_rows(
+        XGBOOST, unfitted, store, training_set, "train", sample_rows=len(trips), seed=3
+    )
+    in_memory = XGBOOST.make_pipeline(FEW_TREES, seed=3).fit(trips, trips[TARGET.name])
+    requests = load_trips(store, training_set, "test")
+    for asked in (requests, requests.assign(trip_distance=np.nan)):
+        assert np.array_equal(fitted.predict(asked), in_memory.predict(asked))
+    assert get_background_sample(fitted) is not None
+
+
+@pytest.mark.usefixtures("place")
+def test_all_rows_in_parts_are_as_good_as_in_memory(stored, monkeypatch):
+    monkeypatch.setattr(all_rows, "BATCH_ROWS", 600)
+    store, training_set = stored
+    roles: tuple[Role, ...] = ("train", "validation")
+    trips, test = load_trips(store, training_set, *roles), load_trips(store, training_set, "test")
+    unfitted = XGBOOST.make_pipeline(FEW_TREES, seed=3)
+    parts = fit_on_all_rows(
+        XGBOOST, unfitted, store, training_set, *roles, sample_rows=2_500, seed=3
+    )
+    whole = XGBOOST.make_pipeline(FEW_TREES, seed=3).fit(trips, trips[TARGET.name])
+    sample = load_trips(store, training_set, *roles, max_rows=1_000, seed=3)
+    less = XGBOOST.make_pipeline(FEW_TREES, seed=3).fit(sample, sample[TARGET.name])
+    rmse = {
+        name: root_mean_squared_error(test[TARGET.name], pipeline.predict(test))
+        for name, pipeline in {"parts": parts, "whole": whole, "less": less}.items()
+    }
+    assert rmse["parts"] == pytest.approx(rmse["whole"], rel=0.03)
+    assert rmse["less"] > max(rmse["parts"], rmse["whole"])
+
+
+def test_a_model_fitted_on_all_rows_says_how(stored):
+    store, training_set = stored
+    splits = load_splits(store, training_set, max_rows=1_500, seed=3, fit_all=True)
+    options = TuningOptions(TuningBudget(trials=0, seed=3), warm_start=FEW_TREES)
+    record = train_and_evaluate(XGBOOST, training_set, splits, options).record
+    assert record.rows is not None
+    available = training_set.rows_in("train", "validation")
+    assert (record.rows.fitted, record.rows.sample_rows) == (available, 1_500)
+    assert record.rows.description == f"all {available:,} trips, encoded by tables of 1,500"
+    assert record.interval is not None
+
+
+def test_a_family_without_batches_is_refused(stored):
+    store, training_set = stored
+    lasso = FAMILIES["lasso"]
+    with pytest.raises(ValueError, match="lasso cannot be fitted in batches: choose a number"):
+        fit_on_all_rows(
+            lasso, lasso.make_pipeline(), store, training_set, "train", sample_rows=9, seed=0
+        )

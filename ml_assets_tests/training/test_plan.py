@@ -1,0 +1,71 @@
+"""The plan of a training: rows, memory and time before the fit, and a refusal with advice."""
+
+import re
+
+import pytest
+
+from ml_assets.training.families import FAMILIES
+from ml_assets.training.plan import MAX_SHARE, DoesNotFit, plan_training
+from ml_assets_tests.cli.test_leaderboard import row
+
+GB = 1_000_000_000
+YEAR = {"train": [3_000_000] * 10, "validation": [3_000_000], "test": [3_000_000]}
+
+
+def test_a_year_of_yellow_trips_fits_a_laptop_with_all_families():
+    plan = plan_training(list(FAMILIES), YEAR)
+    for each in plan.families:
+        assert each.available == 33_000_000
+        assert each.rows == FAMILIES[each.family].max_rows
+    assert plan.memory < 8 * GB
+    plan.require_memory(10 * GB)
+
+
+def test_more_months_need_no_more_memory():
+    longer = YEAR | {"train": [3_000_000] * 20}
+    assert plan_training(list(FAMILIES), longer).memory == plan_training([*FAMILIES], YEAR).memory
+
+
+def test_what_does_not_fit_is_refused_with_the_rows_that_do():
+    plan = plan_training(["linear_regression", "xgboost"], YEAR, "all")
+    with pytest.raises(DoesNotFit) as refused:
+        plan.require_memory(8 * GB)
+    message = str(refused.value)
+    assert "most of it for linear_regression on 33,000,000 trips" in message
+    assert "leave out linear_regression (--models)" in message
+    fitting = re.search(r"--max-rows (\d+)", message)
+    assert fitting is not None
+    plan_training(["linear_regression"], YEAR, int(fitting[1])).require_memory(8 * GB)
+    plan.require_memory(None)  # a system that does not tell refuses nothing
+
+
+def test_xgboost_takes_all_rows_in_parts():
+    (xgboost,) = plan_training(["xgboost"], YEAR, "all").families
+    assert (xgboost.rows, xgboost.in_parts) == (33_000_000, True)
+    assert xgboost.memory < 4 * GB
+    (forest,) = plan_training(["random_forest"], YEAR, "all").families
+    assert not forest.in_parts
+    assert forest.memory > 15 * GB
+
+
+def test_the_time_is_that_of_the_last_training_by_rows():
+    fitted = {"fitted": 500_000, "available": 500_000}
+    last = {"lasso": row("lasso", 4.0).model_copy(update={"seconds": 60.0})}
+    assert plan_training(["lasso"], YEAR, "default", last).seconds is None  # its rows are unknown
+    known = type(last["lasso"]).model_validate(last["lasso"].model_dump() | {"rows": fitted})
+    plan = plan_training(["lasso"], YEAR, 1_000_000, {"lasso": known})
+    assert plan.seconds == pytest.approx(120)
+    assert plan.lines(16 * GB) == [
+        "lasso: 1,000,000 of 33,000,000 trips, 2.0 GB, 2 min by its last training",
+        f"training: about {plan.memory / GB:.1f} GB of memory of 16.0 GB available, 2 min by the "
+        "last training",
+    ]
+
+
+def test_families_side_by_side_need_their_memory_together():
+    both = ["lasso", "xgboost"]
+    together, apart = (plan_training(both, YEAR, side_by_side=on).memory for on in (True, False))
+    assert together > apart
+    alone = plan_training(["xgboost"], YEAR)
+    assert plan_training(["xgboost"], YEAR, side_by_side=False).memory == alone.memory
+    assert 0 < MAX_SHARE < 1
