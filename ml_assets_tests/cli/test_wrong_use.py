@@ -143,6 +143,18 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(cli, published, tmp_path):
     assert not (tmp_path / "home").exists()
 
 
+def test_a_dry_run_says_what_the_training_will_take_or_that_it_would_be_refused(cli, published):
+    options = ["run", "--first", "2023-01", "--last", "2023-06", "--dry-run", "--models", "lasso"]
+    shown = cli(*options, "--max-rows", "50000", ML_ASSETS_TRIPS=published)
+    assert "lasso: 50,000 of 325,000 trips, 0.1 GB" in shown.stdout
+    assert re.search(r"training: about 1\.\d GB of memory of [\d.]+ GB available", shown.stdout)
+    assert "are estimated: not stored yet" in shown.stdout
+    yellow = cli(*options, "--max-rows", "all", "--json", ML_ASSETS_TRIPS=published)
+    ahead = json.loads(yellow.stdout)
+    assert ahead["refused"] is None
+    assert ahead["training"]["families"][0]["rows"] == 325_000
+
+
 def test_a_dry_run_includes_stored_months(cli, published, tmp_path):
     for number in (3, 6):
         put_month(store_at(tmp_path / "home"), Month(2023, number))
