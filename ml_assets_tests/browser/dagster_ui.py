@@ -192,10 +192,10 @@ class DagsterUi:
     def tick_now(self, home: Path, *sensors: str) -> None:
         """Make the next tick of these sensors due, as it is once their interval has passed.
 
-        One statement, so that nothing that the daemon writes meanwhile is lost; at most once in four
+        One statement, so that nothing that the daemon writes meanwhile is lost; at most once in six
         seconds, so that it may be called in a loop.
         """
-        if time.monotonic() < self._ticked + 4:
+        if time.monotonic() < self._ticked + 6:
             return
         self._ticked = time.monotonic()
         data = "$.job_specific_data.last_tick"

@@ -1,6 +1,6 @@
 """Drift and error are measured automatically: once for all changes, and not while they are made.
 
-With the daemon running: see ``test_degradation``.
+With the daemon running: see ``daemon/test_automation``.
 """
 
 from typing import Any
