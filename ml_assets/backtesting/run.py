@@ -229,7 +229,6 @@ def _predictions(
             by_encoder.setdefault(encoder, {})[digest] = model
     for group in by_encoder.values():
         encoded = encode_trips(family_named(next(iter(group.values())).family), train, test)
-        encoded_without = encoded.steps.transform(without)
         for digest, model in group.items():
             parameters = model.parameters_for(fold.test)
             family = family_named(model.family)
@@ -240,7 +239,11 @@ def _predictions(
                 raise BacktestError(
                     f"{model.family} cannot be fitted for {fold.test} with {parameters}: {error}"
                 ) from error
-            yield digest, regressor.predict(encoded.validation), regressor.predict(encoded_without)
+            if regressor.has_two_regressors:
+                yield digest, *regressor.predict_modes(encoded.validation)
+            else:
+                usual = regressor.predict(encoded.steps.transform(without))
+                yield digest, regressor.predict(encoded.validation), usual
 
 
 def _entry(

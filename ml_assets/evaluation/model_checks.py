@@ -19,7 +19,7 @@ from ml_assets.evaluation.leaderboard import MODES
 from ml_assets.evaluation.leakage import check_leakage, check_memorization
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import IntervalRecord, ModelRecord, TrainingSet
-from ml_assets.pipeline.predict import predict_trips, without_distance
+from ml_assets.pipeline.predict import predict_modes, without_distance
 from ml_assets.secrets import error_text
 from ml_assets.trips.quality.finding import Finding, Verdict, worst
 from ml_assets.trips.target import TARGET
@@ -104,8 +104,7 @@ def load_and_predict(
     """
     try:
         pipeline = load()
-        predicted = predict_trips(pipeline, trips)
-        return pipeline, predicted, predict_trips(pipeline, without_distance(trips))
+        return pipeline, *predict_modes(pipeline, trips)
     except Exception as error:
         raise UnusableModel(error_text(error)) from error
 

@@ -204,8 +204,8 @@ class ModelRecord(StoredRecord):
         predictions_sha256: Digest of its test predictions in the process that fitted it.
         fit_seconds: Wall time of the final fit.
         fit_cpu_seconds: Processor time of the final fit over all threads; None when not recorded.
-        seconds: Wall time of tuning, fitting and evaluating.
-        cpu_seconds: Processor time of tuning, fitting and evaluating, over all threads.
+        predict_seconds: Wall time of predicting the test month, on average of both modes.
+        seconds, cpu_seconds: Wall and processor time of tuning, fitting and evaluating.
     """
 
     model: str

@@ -11,6 +11,8 @@ from ml_assets.pipeline.background_sample import BackgroundSample
 from ml_assets.pipeline.conformal_intervals import PredictionIntervals
 from ml_assets.trips.target import TARGET
 
+Minutes = npt.NDArray[np.float64]
+
 
 class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Predict requests with and without a stated distance, within the range of the target.
@@ -99,9 +101,29 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
         predicted = np.asarray(self._predict(features), dtype=np.float64)
         return np.clip(predicted, self.lower, self.upper)
 
+    @property
+    def has_two_regressors(self) -> bool:
+        """Whether requests without a distance have a regressor of their own."""
+        # Models stored before there were two regressors lack the attribute.
+        return getattr(self, "without_distance_", None) is not None
+
+    def predict_modes(self, features: Any) -> tuple[Minutes, Minutes]:
+        """Predict the same requests as they are, and as if none stated a distance.
+
+        The second prediction needs no other encoding, since its regressor does not see the columns
+        of the distance.
+
+        Raises:
+            ValueError: There is one regressor for all requests.
+        """
+        if not self.has_two_regressors:
+            raise ValueError("one regressor for all requests: encode them without distances")
+        without = self.without_distance_.predict(features[:, : -self.distance_columns])
+        usual = np.clip(np.asarray(without, dtype=np.float64), self.lower, self.upper)
+        return self.predict(features), usual
+
     def _predict(self, features: Any) -> npt.NDArray[np.floating]:
-        # Models stored before there were two regressors lack the attributes.
-        if getattr(self, "without_distance_", None) is None:
+        if not self.has_two_regressors:
             predicted: npt.NDArray[np.floating] = self.regressor_.predict(features)
             return predicted
         stated = _stated(features)

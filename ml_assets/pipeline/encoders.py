@@ -484,10 +484,10 @@ def _spread(encoded: sparse.csr_matrix) -> Matrix:
     return spread
 
 
-def _zone_map(features: NamedColumns) -> ZoneMap:
+def _zone_map(features: NamedColumns, start: npt.NDArray[np.floating] | None = None) -> ZoneMap:
     """Learn the zone map from all rows; it does not use durations, so nothing can leak."""
     groups = Groups.of(features)
-    return fit_zone_map(groups.pickup, groups.dropoff, features[LOG_MILES])
+    return fit_zone_map(groups.pickup, groups.dropoff, features[LOG_MILES], start)
 
 
 def _miles_of(trips: NamedColumns, zone_map: ZoneMap) -> ZoneMap:
@@ -495,7 +495,7 @@ def _miles_of(trips: NamedColumns, zone_map: ZoneMap) -> ZoneMap:
 
     The coordinates stay those of all trips, since those of two maps cannot be compared.
     """
-    return replace(_zone_map(trips), points=zone_map.points)
+    return replace(_zone_map(trips, zone_map.points), points=zone_map.points)
 
 
 def current_history() -> TripHistory:

@@ -24,6 +24,10 @@ MILES_STRENGTH = 3.0
 """Weight of the map's distance of a pair against the pair's own trips, in trips."""
 
 _STEPS = 150
+_STEPS_FROM_START = 20
+"""Measured on 2023-03 and 04: from the map of all trips, 20 steps on four fifths of them come
+nearer to the converged map of these (0.013 log miles on average) than 150 steps without (0.025)."""
+
 _MIN_MILES_APART = 0.3
 _ZONE_STRENGTH = 10.0
 _STRESS_POWER = 0.5
@@ -64,13 +68,16 @@ def get_zone_map(pipeline: Any) -> ZoneMap | None:
     return found
 
 
-def fit_zone_map(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> ZoneMap:
+def fit_zone_map(
+    pickup: Codes, dropoff: Codes, log_miles: Matrix, start: npt.NDArray[np.floating] | None = None
+) -> ZoneMap:
     """Fit the map of the zones.
 
     Args:
         pickup: Pick-up zone of each trip, 0 to 265, shape (n,).
         dropoff: Drop-off zone of each trip, 0 to 265, shape (n,).
         log_miles: Log of the stated miles, NaN where missing or implausible, shape (n,).
+        start: Points of the map of mostly the same trips, (266, 3), to converge in fewer steps.
     """
     stated = ~np.isnan(log_miles)
     pickup, dropoff, log_miles = pickup[stated], dropoff[stated], log_miles[stated]
@@ -78,7 +85,7 @@ def fit_zone_map(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> ZoneMap:
         zeros = np.zeros(PAIRS, dtype=np.float32)
         return ZoneMap(np.zeros((ZONE_CODES, DIMENSIONS), dtype=np.float32), zeros, zeros)
     overall = float(log_miles.mean())
-    points, placed = _place(pickup, dropoff, log_miles)
+    points, placed = _place(pickup, dropoff, log_miles, start)
     between = np.log(np.maximum(_miles_apart(points), _MIN_MILES_APART))
     between[~placed, :] = overall
     between[:, ~placed] = overall
@@ -109,7 +116,7 @@ def _miles_apart(points: Matrix) -> Matrix:
 
 
 def _place(
-    pickup: Codes, dropoff: Codes, log_miles: Matrix
+    pickup: Codes, dropoff: Codes, log_miles: Matrix, start: npt.NDArray[np.floating] | None
 ) -> tuple[Matrix, npt.NDArray[np.bool_]]:
     """Return points (266, 3), and which zones are placed: those with trips to another zone."""
     first, second, miles, trips = _joined_pairs(pickup, dropoff, log_miles)
@@ -118,12 +125,15 @@ def _place(
     if len(first) == 0:
         return np.zeros((ZONE_CODES, DIMENSIONS)), placed
     weight = trips / (trips + MILES_STRENGTH) / miles**_STRESS_POWER
-    points = _classical_scaling(first, second, miles)
+    if start is None:
+        points, steps = _classical_scaling(first, second, miles), _STEPS
+    else:
+        points, steps = start.astype(np.float64), _STEPS_FROM_START
     laplacian = _laplacian(first, second, weight)
     # A small inertia fixes zones without trips and disconnected parts of the map.
     inertia = 1e-3 * float(np.median(np.diag(laplacian)[placed]))
     step = np.linalg.inv(laplacian + inertia * np.eye(ZONE_CODES))
-    for _ in range(_STEPS):
+    for _ in range(steps):
         apart = np.sqrt(((points[first] - points[second]) ** 2).sum(axis=1)) + 1e-9
         pull = _laplacian(first, second, weight * miles / apart)
         points = step @ (pull @ points + inertia * points)

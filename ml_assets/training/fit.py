@@ -18,6 +18,8 @@ from ml_assets.pipeline.conformal_intervals import copy_intervals
 from ml_assets.training.families import ModelFamily
 from ml_assets.trips.target import TARGET
 
+Minutes = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -49,6 +51,8 @@ class FittedModel:
         fit_seconds: Time of encoding and fitting this pipeline, without tuning.
         fit_cpu_seconds: Processor time of the same, over all threads.
         trials: Trials of the study by number; empty without tuning.
+        validation_predicted: Its predictions for the validation month, minutes, with the trips' own
+            distances and without distances; None after a refit, and for one regressor for both.
     """
 
     family: str
@@ -58,6 +62,7 @@ class FittedModel:
     fit_seconds: float
     fit_cpu_seconds: float = 0.0
     trials: list[TrialRecord] = field(default_factory=list)
+    validation_predicted: tuple[Minutes, Minutes] | None = None
 
 
 @dataclass(frozen=True)
@@ -167,14 +172,16 @@ def fit_encoded(
     model = family.make_model(encoded.steps[-1], parameters, seed, n_jobs)
     model.fit(encoded.train, encoded.train_minutes)
     seconds, cpu_seconds = clock.elapsed()
-    rmse = root_mean_squared_error(encoded.validation_minutes, model.predict(encoded.validation))
+    modes = model.predict_modes(encoded.validation) if model.has_two_regressors else None
+    predicted = modes[0] if modes else model.predict(encoded.validation)
     return FittedModel(
         family=family.name,
         pipeline=Pipeline([*encoded.steps.steps, ("model", model)]),
         parameters=dict(parameters),
-        validation_rmse=rmse,
+        validation_rmse=root_mean_squared_error(encoded.validation_minutes, predicted),
         fit_seconds=encoded.seconds + seconds,
         fit_cpu_seconds=encoded.cpu_seconds + cpu_seconds,
+        validation_predicted=modes,
     )
 
 
@@ -194,7 +201,13 @@ def refit(fitted: FittedModel, trips: pd.DataFrame) -> FittedModel:
     seconds, cpu_seconds = clock.elapsed()
     copy_intervals(fitted.pipeline, pipeline)
     attach_background_sample(pipeline, trips)
-    return replace(fitted, pipeline=pipeline, fit_seconds=seconds, fit_cpu_seconds=cpu_seconds)
+    return replace(
+        fitted,
+        pipeline=pipeline,
+        fit_seconds=seconds,
+        fit_cpu_seconds=cpu_seconds,
+        validation_predicted=None,
+    )
 
 
 class _Clock:

@@ -11,7 +11,7 @@ import pandas as pd
 from ml_assets.evaluation.metrics import measure
 from ml_assets.monitoring import MEASURED, TooFewTrips, measure_months
 from ml_assets.monitoring.performance.records import PerformanceRecord, Reference, Score
-from ml_assets.pipeline.predict import predict_trips, without_distance
+from ml_assets.pipeline.predict import predict_modes
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
@@ -148,17 +148,24 @@ class _Scorer:
         if rows < MIN_TRIPS:
             raise TooFewTrips(f"{rows} trips, a score needs at least {MIN_TRIPS}")
         trips = concat_months([self._store.read_table(TABLE, month, COLUMNS)], rows)
-        modes = (self._predict(trips), self._predict(without_distance(trips)))
         return make_score(
-            self._champion, str(month), lineage.raw_sha256, trips[TARGET.name], *modes
+            self._champion,
+            str(month),
+            lineage.raw_sha256,
+            trips[TARGET.name],
+            *self._predict(trips),
         )
 
     def _predict(self, trips: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Predict minutes; raise ScoringFailed if that fails or they are not all finite."""
+        """Predict minutes with and without distances, shape (2, n).
+
+        Raises:
+            ScoringFailed: That fails, or they are not all finite.
+        """
         try:
             if self._pipeline is None:
                 self._pipeline = self._load()
-            predicted = predict_trips(self._pipeline, trips)
+            predicted = predict_modes(self._pipeline, trips)
         except Exception as error:
             raise ScoringFailed(
                 f"the champion ({self._champion}) can no longer be scored ({error_text(error)})"
