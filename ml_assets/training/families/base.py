@@ -24,11 +24,11 @@ MAX_ROUNDS = 3000
 EARLY_STOPPING_ROUNDS = 40
 """Boosting stops after this many rounds without improvement on the validation month."""
 
-STAGE = 20
+STAGE = 10
 """Trees that ``stop_in_stages`` adds at a time. Exact gradient boosting uses one core and no
 histograms, hence at most 160 trees."""
 
-MAX_STAGES = 8
+MAX_STAGES = 16
 EARLY_STOPPING_STAGES = 2
 
 
