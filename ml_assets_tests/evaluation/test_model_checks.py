@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.leakage import check_leakage
 from ml_assets.evaluation.metrics import measure
@@ -21,6 +20,7 @@ from ml_assets.evaluation.model_checks import (
 )
 from ml_assets.evaluation.records import MetricsRecord, ModelRecord, MonthSplit, Role, TrainingSet
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
+from ml_assets.pipeline.features import RequestFeatures
 from ml_assets.pipeline.predict import without_distance
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.quality.finding import Verdict
@@ -101,30 +101,31 @@ def test_the_same_predictions_are_the_same_to_the_last_bit_or_nearly_so():
     assert same_predictions(known, predicted * np.nan, actual).verdict == Verdict.FAIL
 
 
-class CountingPipeline(Pipeline):  # type: ignore[misc]
-    """Counts the predictions of a whole month, each with whether it has distances."""
+class CountingFeatures(RequestFeatures):
+    """Counts how often a whole month is encoded."""
 
     pickups: ClassVar[Any] = None
-    months: ClassVar[list[bool]] = []
+    months: ClassVar[int] = 0
 
-    def predict(self, X, **params):
-        if X["pickup_datetime"].equals(self.pickups):  # the check for memorization changes them
-            self.months.append(bool(X["trip_distance"].notna().any()))
-        return super().predict(X, **params)
+    def transform(self, requests):
+        # The check for memorization changes the times.
+        CountingFeatures.months += requests["pickup_datetime"].equals(self.pickups)
+        return super().transform(requests)
 
 
-def test_the_month_is_predicted_once_in_each_mode():
+def test_the_month_is_encoded_once_for_both_modes():
     trips = trips_of(4)
-    pipeline = CountingPipeline(FAMILIES["lasso"].make_pipeline().steps)
+    pipeline = FAMILIES["lasso"].make_pipeline()
+    pipeline.steps[0] = ("features", CountingFeatures())
     pipeline.fit(train_trips(), train_trips()["duration_minutes"])
     attach_intervals(pipeline, calibrate([10.0] * 60, [10.0] * 60))
-    CountingPipeline.pickups = trips["pickup_datetime"]
+    CountingFeatures.pickups = trips["pickup_datetime"]
     known = record("lasso", 4.0, predictions_sha256=predictions_digest(pipeline.predict(trips)))
-    CountingPipeline.months.clear()
+    CountingFeatures.months = 0
     checks = run_model_checks(
         lambda: pipeline, known, TestSet(months(), trips), [baseline("global_mean", 9.0)]
     )
-    assert CountingPipeline.months == [True, False]
+    assert CountingFeatures.months == 1
     assert checks.findings["serialization_round_trip"].verdict == Verdict.PASS
     assert checks.predicted_usual is not None and checks.intervals is not None
     assert np.array_equal(checks.predicted_usual, pipeline.predict(without_distance(trips)))

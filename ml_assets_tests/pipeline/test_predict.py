@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ml_assets.pipeline import predict
-from ml_assets.pipeline.predict import predict_trips
+from ml_assets.pipeline.predict import predict_modes, predict_trips, without_distance
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.training.sample_trips import train_trips, validation_trips
@@ -26,6 +26,9 @@ def test_every_family_is_bit_equal_in_batches(name, monkeypatch):
     in_batches = predict_trips(Counted(), month)
     assert batches == [400, 400, 400, len(month) - 1200]
     assert np.array_equal(in_batches, pipeline.predict(month[list(REQUEST_COLUMNS)]))
+    stated, usual = predict_modes(pipeline, month)
+    assert np.array_equal(stated, in_batches)
+    assert np.array_equal(usual, predict_trips(pipeline, without_distance(month)))
 
 
 def test_no_trips_give_no_predictions():
