@@ -206,7 +206,7 @@ def predict_trips(pipeline: Any, trips: "pd.DataFrame") -> "npt.NDArray[np.float
     Args:
         trips: Trips with ``REQUEST_COLUMNS``; other columns are ignored.
     """
-    predicted = _in_batches(pipeline.predict, trips)
+    predicted = _in_batches(lambda batch: pipeline.predict(batch), trips)
     return np.concatenate(predicted) if predicted else np.empty(0)
 
 

@@ -24,7 +24,7 @@ def test_every_family_is_bit_equal_in_batches(name, monkeypatch):
 
     monkeypatch.setattr(predict, "ROWS_AT_ONCE", 400)
     in_batches = predict_trips(Counted(), month)
-    assert batches == [400, 400, 400, len(month) - 1200]
+    assert sorted(batches) == [len(month) - 1200, 400, 400, 400]  # free cores take them in turn
     assert np.array_equal(in_batches, pipeline.predict(month[list(REQUEST_COLUMNS)]))
     stated, usual = predict_modes(pipeline, month)
     assert np.array_equal(stated, in_batches)
