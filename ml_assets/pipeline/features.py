@@ -16,6 +16,7 @@ from ml_assets.requests.parse import MAX_STATED_MILES
 from ml_assets.requests.parse import states_distance as states_distance
 from ml_assets.requests.pickup_time import new_york_time
 from ml_assets.trips.request_columns import FIRST_ZONE, LAST_ZONE, REQUEST_COLUMNS, ZONE_CODES
+from ml_assets.trips.school_days import is_school_day
 from ml_assets.trips.zones import AIRPORT_ZONES
 
 ROWS_AT_ONCE = 250_000
@@ -113,6 +114,10 @@ def _day_off(request: RequestFields) -> npt.ArrayLike:
     return is_day_off(request.minutes // _MINUTES_A_DAY)
 
 
+def _school_day(request: RequestFields) -> npt.ArrayLike:
+    return is_school_day(request.minutes // _MINUTES_A_DAY)
+
+
 FEATURES: FeatureRegistry[RequestFields] = FeatureRegistry(
     Feature("pickup_zone", "Zone where the trip begins.", lambda request: request.pickup_zone),
     Feature("dropoff_zone", "Zone where the trip ends.", lambda request: request.dropoff_zone),
@@ -129,6 +134,7 @@ FEATURES: FeatureRegistry[RequestFields] = FeatureRegistry(
         lambda request: request.minute_of_week,
     ),
     Feature("day_off", "Whether the day is a weekend or federal holiday.", _day_off),
+    Feature("school_day", "Whether the city's public schools are in session.", _school_day),
     Feature(
         "stated_miles",
         "Stated miles, -1 where implausible or missing.",
