@@ -57,5 +57,5 @@ def test_cgroup_1_has_a_limit_or_a_huge_number(tmp_path, limit, expected):
     assert available_memory(system(tmp_path, files)) == expected
 
 
-def test_a_system_that_does_not_tell_has_none(tmp_path):
+def test_a_system_without_these_files_has_none(tmp_path):
     assert available_memory(tmp_path) is None
