@@ -22,6 +22,7 @@ SECTIONS = {
     "executors": "the training job in process, and in processes of its own for each step",
     "serving": "the prediction service, against a bare route, MLflow's server and the pipeline",
     "memory": "whether more months need more memory before the fit",
+    "scale": "whether more months need more memory in the fit, and how long a year takes",
 }
 RESULTS = Path(__file__).resolve().parent / "results.json"
 _LISTED = "\n".join(f"  {name:<14} {what}" for name, what in SECTIONS.items())
@@ -36,7 +37,7 @@ Real published months come from the folder in {VARIABLE}; without them the synth
 and the table says so. A section that was not named keeps its figures in the results file.
 
 --thorough adds what takes many minutes: the course's protocol on a whole history (quality; reported
-without a target), and months of 3 million rows (memory).
+without a target), and months of 3 million rows (memory, scale).
 """
 
 

@@ -1,0 +1,127 @@
+"""Whether months of yellow size train in bounded memory: ``python -m benchmarks scale``."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figure, Section
+from benchmarks.options import Options
+from benchmarks.published_months import write_sample_month
+from benchmarks.subprocesses import last_json, run_alone
+from ml_assets.training.families import DEFAULT_FAMILIES
+from ml_assets.trips.month import Month, months_between
+
+TAXI = "yellow"
+FIRST = Month(2023, 1)
+
+MAX_GROWTH = 1.3
+"""Peak with three to four times the months, by that with few: what a row costs that XGBoost reads
+in parts, and one larger month."""
+
+MAX_GIGABYTES = 8.0
+MAX_MINUTES = {4: 25.0, 12: 75.0}
+"""All seven families with their default tuning, on two cores."""
+
+NOTES = [
+    "By `ml-assets run` in a process of its own, on months that were ingested before. The peak is "
+    "the kernel's VmHWM of that process.",
+    "At a tenth of the size, `--max-rows` bounds the fits as each family's own number does at full "
+    "size.",
+]
+
+
+@dataclass(frozen=True)
+class Home:
+    """Ingested months of one size.
+
+    Attributes:
+        rows_scale: Rows of a month in those of the green sample.
+        title: Size of a month in words.
+    """
+
+    folder: Path
+    rows_scale: float
+    title: str
+
+    def ingest(self, months: int) -> None:
+        """Write the months, and ingest those that are not stored yet."""
+        published = self.folder / "published"
+        published.mkdir(parents=True, exist_ok=True)
+        for month in months_between(FIRST, FIRST.shift(months - 1)):
+            if not (published / f"{TAXI}_tripdata_{month}.parquet").is_file():
+                write_sample_month(published, month, TAXI, self.rows_scale)
+        self.run(months, "--ingest-only")
+
+    def run(self, months: int, *options: str) -> dict[str, Any]:
+        """Run the command on the first months; return its results, seconds and peak."""
+        variables = {
+            "ML_ASSETS_TRIPS": str(self.folder / "published"),
+            "ML_ASSETS_TAXI": TAXI,
+            "ML_ASSETS_HOME": str(self.folder / "home"),
+        }
+        span = ["--first", str(FIRST), "--last", str(FIRST.shift(months - 1))]
+        arguments = ["-m", "benchmarks.peak_of_run", "run", *span, "--json", *options]
+        _, output = run_alone(arguments, variables)
+        models = json.loads(output.strip().splitlines()[-2])["models"]
+        rmse = {each["model"]: round(each["test_rmse"], 4) for each in models}
+        return {**last_json(output), "test_rmse": rmse}
+
+
+def measure(options: Options) -> Section:
+    """Train on few and on many months; with ``thorough``, on months of the published size."""
+    tenth = Home(options.scratch / "tenth", 25.0, "300,000 rows a month")
+    figures = [
+        _growth(tenth, options, 4, 12, "--models", "extra_trees,lasso", "--max-rows", "100000"),
+        _growth(tenth, options, 8, 12, "--models", "xgboost", "--max-rows", "all"),
+    ]
+    if options.thorough:
+        full = Home(options.scratch / "full", 250.0, "3 M rows a month")
+        for months, minutes in MAX_MINUTES.items():
+            figures += _whole_run(full, options, months, minutes)
+        figures.append(_growth(full, options, 4, 14, "--models", "xgboost", "--max-rows", "all"))
+    return Section(figures, "SYNTHETIC sample, yellow (by design: any size can be made)", NOTES)
+
+
+def _growth(home: Home, options: Options, few: int, many: int, *command: str) -> Figure:
+    """Compare the peaks of a training on few and on many months."""
+    detail: dict[str, Any] = {}
+    for months in (few, many):
+        options.say(f"{' '.join(command)}: {months} months of {home.title}")
+        home.ingest(months)
+        measured = home.run(months, "--trials", "0", *command)
+        detail[f"{months}_months"] = measured
+    first, last = (detail[f"{months}_months"]["peak_megabytes"] for months in (few, many))
+    return Figure(
+        f"peak memory of {' '.join(command)}: {many} months of {home.title}",
+        f"the same for {few} months",
+        last / first,
+        MAX_GROWTH,
+        detail=detail,
+    )
+
+
+def _whole_run(home: Home, options: Options, months: int, minutes: float) -> list[Figure]:
+    """Measure a run of all families with their default tuning."""
+    home.ingest(months)
+    options.say(f"all families: {months} months of {home.title}")
+    measured = home.run(months, "--models", ",".join(each.name for each in DEFAULT_FAMILIES))
+    name = f"all seven families, {months} months of {home.title}"
+    return [
+        Figure(
+            f"{name}: minutes",
+            "a clock",
+            measured["seconds"] / 60,
+            minutes,
+            unit="min",
+            detail=measured,
+        ),
+        Figure(
+            f"{name}: peak memory",
+            "gigabytes",
+            measured["peak_megabytes"] / 1000,
+            MAX_GIGABYTES,
+            unit="GB",
+            detail=measured,
+        ),
+    ]
