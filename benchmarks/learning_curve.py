@@ -2,8 +2,8 @@
 
 Every family is fitted on growing samples of real green trips, drawn as in training, and tested on a
 later month; boosting stops on a month in between. Parameters are the defaults. Writes
-``docs/learning_curve.json`` and the picture ``docs/learning_curve.svg``; takes about 20 minutes
-on two cores. Each family's ``max_rows`` follows from it, see ``docs/scale.md``.
+``docs/learning_curve.json``, the picture ``docs/learning_curve.svg`` and the table in
+``docs/scale.md``; takes about 20 minutes on two idle cores.
 """
 
 import json
@@ -105,6 +105,28 @@ def main(families: str, draw_only: bool) -> None:
             known["curves"][name] = curve
             path.write_text(json.dumps(known, indent=1) + "\n")
     draw(known["curves"])
+    page = DOCS / "scale.md"
+    before, begin, rest = page.read_text().partition("<!-- curves -->\n")
+    _, end, after = rest.partition("<!-- end of curves -->\n")
+    page.write_text(before + begin + table(known["curves"]) + end + after)
+
+
+def means(curve: list[dict[str, float]], mode: str) -> dict[int, float]:
+    """Return the mean RMSE of each number of rows."""
+    rows = sorted({int(point["rows"]) for point in curve})
+    return {size: float(np.mean([p[mode] for p in curve if p["rows"] == size])) for size in rows}
+
+
+def table(curves: dict[str, list[dict[str, float]]]) -> str:
+    """Format the RMSE of each family by rows, with the metered distance and without a distance."""
+    sizes = list(means(next(iter(curves.values())), "rmse"))
+    heads = ["family", *(f"{size:,} rows" for size in sizes)]
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * len(sizes)]
+    for name, curve in curves.items():
+        stated, usual = means(curve, "rmse"), means(curve, "rmse_usual")
+        cells = [f"{stated[size]:.3f} / {usual[size]:.3f}" for size in sizes]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def draw(curves: dict[str, list[dict[str, float]]]) -> None:
@@ -119,9 +141,8 @@ def draw(curves: dict[str, list[dict[str, float]]]) -> None:
         strict=True,
     ):
         for name, curve in curves.items():
-            rows = sorted({point["rows"] for point in curve})
-            means = [np.mean([p[mode] for p in curve if p["rows"] == size]) for size in rows]
-            axes.plot(rows, means, marker="o", markersize=3, label=name)
+            points = means(curve, mode)
+            axes.plot(*zip(*points.items(), strict=True), marker="o", markersize=3, label=name)
         axes.set(xscale="log", xlabel="rows fitted on", ylabel="test RMSE, minutes", title=title)
         axes.grid(alpha=0.3)
     axes.legend(fontsize=8)

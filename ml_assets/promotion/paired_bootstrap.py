@@ -12,6 +12,10 @@ RESAMPLES = 1000
 
 _VALUES_AT_ONCE = 4_000_000
 
+MAX_RESAMPLED = 200_000
+"""Beyond so many trips, means of a few trips each are resampled: they vary as much as their mean
+does, and a month of yellow trips would take minutes."""
+
 
 @dataclass(frozen=True)
 class PairedDifference:
@@ -59,13 +63,14 @@ def paired_bootstrap(
     before, after = (np.asarray(errors, dtype=np.float64) for errors in (champion, challenger))
     _require_comparable([before, after])
     trips = len(before)
+    resampled = tuple(_means(errors) for errors in (before, after))
     found = bootstrap(
-        (before, after),
+        resampled,
         _rmse_difference,
         paired=True,
         vectorized=True,
         n_resamples=resamples,
-        batch=max(1, _VALUES_AT_ONCE // trips),
+        batch=max(1, _VALUES_AT_ONCE // len(resampled[0])),
         confidence_level=confidence,
         alternative="greater",
         method="percentile",
@@ -80,6 +85,19 @@ def paired_bootstrap(
         win_rate=float(np.mean(found.bootstrap_distribution > 0)),
         trips=trips,
     )
+
+
+def _means(errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the errors, or the means of equally many errors that are far apart in the month.
+
+    At most ``MAX_RESAMPLED`` values; the last few trips that make no whole group are left out.
+    """
+    each = -(-len(errors) // MAX_RESAMPLED)
+    if each == 1:
+        return errors
+    groups = len(errors) // each
+    means: npt.NDArray[np.float64] = errors[: each * groups].reshape(each, groups).mean(axis=0)
+    return means
 
 
 def _rmse_difference(

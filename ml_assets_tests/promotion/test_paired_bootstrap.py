@@ -84,3 +84,15 @@ def test_turning_the_two_around_turns_the_sign_around(errors):
 def test_invalid_comparisons_raise(given, message):
     with pytest.raises(ValueError, match=message):
         paired_bootstrap(**given)
+
+
+def test_of_very_many_trips_the_limit_is_that_of_resampling_each(monkeypatch):
+    champion, random = trips(20_000)
+    challenger = (np.sqrt(champion) * 0.99 + random.normal(0, 0.5, len(champion))) ** 2
+    each = paired_bootstrap(champion, challenger)
+    monkeypatch.setattr("ml_assets.promotion.paired_bootstrap.MAX_RESAMPLED", 3_000)
+    grouped = paired_bootstrap(champion, challenger)
+    assert grouped.improvement == each.improvement
+    assert grouped.trips == each.trips == 20_000
+    width, expected = (one.improvement - one.lower_bound for one in (grouped, each))
+    assert width == pytest.approx(expected, rel=0.15)
