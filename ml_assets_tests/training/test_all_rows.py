@@ -62,8 +62,8 @@ def test_with_every_row_in_the_sample_it_is_the_fit_in_memory(stored):
     )
     in_memory = XGBOOST.make_pipeline(FEW_TREES, seed=3).fit(trips, trips[TARGET.name])
     requests = load_trips(store, training_set, "test")
-    for asked in (requests, requests.assign(trip_distance=np.nan)):
-        assert np.array_equal(fitted.predict(asked), in_memory.predict(asked))
+    for each in (requests, requests.assign(trip_distance=np.nan)):
+        assert np.array_equal(fitted.predict(each), in_memory.predict(each))
     assert get_background_sample(fitted) is not None
 
 
