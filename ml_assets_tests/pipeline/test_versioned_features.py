@@ -7,7 +7,7 @@ import pytest
 import skops.io
 from sklearn.base import clone
 
-from ml_assets.pipeline import encoders, features, trip_tables
+from ml_assets.pipeline import encoders, features, indicators, trip_tables
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.explain import explain
 from ml_assets.pipeline.predict import Model
@@ -150,6 +150,6 @@ def test_a_matrix_with_other_columns_raises_with_the_expected_names() -> None:
 
 
 def test_every_feature_has_a_description() -> None:
-    for registry in (features.FEATURES, trip_tables.ENCODINGS, encoders.INDICATORS):
+    for registry in (features.FEATURES, trip_tables.ENCODINGS, indicators.INDICATORS):
         for feature in registry:
             assert feature.description.endswith("."), feature.name
