@@ -7,10 +7,9 @@ import click
 
 from ml_assets.cli.console import plain_console, stdout_redirected, unredirected_console
 from ml_assets.cli.environment import next_command
-from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
+from ml_assets.config.settings import Settings, read_settings
 from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.storage.atomic import locked
 from ml_assets.storage.trip_store import TripStore
 
 _DEFAULT_REASON = "rolled back manually"
@@ -67,13 +66,11 @@ def _require_possible(settings: Settings, version: str | None) -> None:
         TrackingUnavailable: when the registry does not respond.
     """
     from ml_assets.promotion.manual import require_possible
-    from ml_assets.registry.mlflow_store import TrackingStore
-    from ml_assets.registry.registry import LOCK, Registry, repair_aliases
+    from ml_assets.registry.registry import Registry
 
-    client = TrackingStore.of(settings).reader()
-    registry = Registry(client, REGISTERED_MODEL, settings.local_home)
-    with locked(registry.lock_folder / LOCK):  # not during a promotion
-        repair_aliases(registry.client, registry.name)  # after an interrupted promotion
+    registry = Registry.of(settings)
+    with registry.lock():  # not during a promotion
+        registry.repair_aliases()  # after an interrupted promotion
     require_possible(registry, _dataset(settings), version)
 
 

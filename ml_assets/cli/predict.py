@@ -9,7 +9,7 @@ import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ml_assets.cli.console import stdout_redirected, unredirected_console
-from ml_assets.config.settings import REGISTERED_MODEL, read_settings
+from ml_assets.config.settings import read_settings
 from ml_assets.requests.batch import BatchSummary, predict_file, require_possible
 
 
@@ -57,9 +57,9 @@ def predict(
         # Checked before MLflow and the model are loaded, which takes seconds.
         require_possible(requests, target, overwrite=overwrite, ignored=ignored)
         from ml_assets.registry.loading import load_model
-        from ml_assets.registry.mlflow_store import TrackingStore
+        from ml_assets.registry.registry import Registry
 
-        model = load_model(TrackingStore.of(settings).reader(), REGISTERED_MODEL, version)
+        model = load_model(Registry.of(settings), version)
         with _progress_bar(f"{requests.name}, version {model.version}") as show:
             summary = predict_file(
                 model, requests, target, overwrite=overwrite, ignored=ignored, progress=show

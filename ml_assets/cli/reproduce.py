@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ml_assets.cli.console import stdout_redirected
-from ml_assets.config.settings import REGISTERED_MODEL, read_settings
+from ml_assets.config.settings import read_settings
 from ml_assets.reproduction import MAX_REQUESTS
 from ml_assets.storage.model_version import PREDICTION_TOLERANCE
 from ml_assets.storage.trip_store import TripStore
@@ -40,14 +40,13 @@ def reproduce(version: str, tolerance: float, max_requests: int, as_json: bool) 
     when every prediction is equal, or within the tolerance, and with 1 otherwise.
     """
     settings = read_settings()
-    from ml_assets.registry.mlflow_store import TrackingStore
+    from ml_assets.registry.registry import Registry
     from ml_assets.reproduction.reproduce import reproduce as reproduce_version
 
     store = TripStore(settings.home, settings.taxi, settings.synthetic)
     with stdout_redirected():
         found = reproduce_version(
-            TrackingStore.of(settings).reader(),
-            REGISTERED_MODEL,
+            Registry.of(settings),
             version,
             store,
             tolerance=tolerance,

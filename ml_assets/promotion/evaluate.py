@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
-from mlflow import MlflowClient
 from sklearn.base import clone
 
 from ml_assets.evaluation.leaderboard import leaderboard
@@ -51,14 +50,7 @@ from ml_assets.registry.artifacts import load_pipeline, log_pipeline
 from ml_assets.registry.loading import load_verified
 from ml_assets.registry.mlflow_descriptions import describe_version, with_decision
 from ml_assets.registry.mlflow_runs import TrackedRun
-from ml_assets.registry.registry import (
-    ModelNotLogged,
-    Registry,
-    champion_version,
-    register,
-    repair_aliases,
-    set_challenger,
-)
+from ml_assets.registry.registry import ModelNotLogged, Registry
 from ml_assets.secrets import error_text
 from ml_assets.storage.former_names import all_names
 from ml_assets.storage.model_version import (
@@ -141,9 +133,9 @@ class Evaluator:
         """
         if not board.models:
             raise NoCandidate("the leaderboard has no model: materialize a model asset first")
-        repair_aliases(registry.client, registry.name)
+        registry.repair_aliases()
         test_set = TestSet(training_set, load_trips(store, training_set, "test"))
-        champion = evaluate_champion(registry.client, registry.name, test_set)
+        champion = evaluate_champion(registry, test_set)
         return cls(registry, board, test_set, store, champion)
 
     def evaluate_in_order(
@@ -163,7 +155,7 @@ class Evaluator:
                 break
         chosen = results[-1] if results[-1].promotion.promoted else results[0]
         if chosen.servable and chosen.version is not None:
-            set_challenger(self.registry.client, self.registry.name, chosen.version)
+            self.registry.set_challenger(chosen.version)
         return chosen, [other for other in results if other is not chosen]
 
     def evaluate(
@@ -190,8 +182,7 @@ class Evaluator:
         Raises:
             NotServable: The registered version does not predict what the fit predicted.
         """
-        client, name = self.registry.client, self.registry.name
-        training_set, row = self.test_set.training_set, candidate.row
+        client, training_set, row = self.registry.client, self.test_set.training_set, candidate.row
         unfitted = candidate.evaluation.unfitted
         if unfitted is None:
             raise NotServable(f"{row.model} cannot be fitted on all months: it was not loaded")
@@ -213,15 +204,16 @@ class Evaluator:
         )
         del pipeline, trips, requests  # a forest is large, and the next step loads it again
         months = [str(month) for month in training_set.months_in("train", "validation", "test")]
-        version = ensure_registered(client, name, self._version(row, uri, months, refit=True), row)
+        version = self._version(row, uri, months, refit=True)
+        version = ensure_registered(self.registry, version, row)
         failures = self._run_checks(version, expected, _REFIT_CHECKS).failures
         if failures:
             text = "; ".join(failures)
-            client.set_model_version_tag(name, version.version, "refused", text[:5000])
+            self.registry.tag(version.version, "refused", text[:5000])
             raise NotServable(
-                f"version {version.version} of {name}, fitted on all months, does not serve "
-                f"({text}); what served before still does: materialize the model "
-                "again, then the leaderboard and champion_model"
+                f"version {version.version} of {self.registry.name}, fitted on all months, does "
+                f"not serve ({text}); what served before still does: materialize the model again, "
+                "then the leaderboard and champion_model"
             )
         return replace(candidate, version=version)
 
@@ -232,10 +224,9 @@ class Evaluator:
         """Register a model of the leaderboard and check it; the champion is not checked."""
         if self.champion is not None and self._is_champion(row):
             return Candidate(row, self.champion.version, CandidateEvaluation())
-        client, name = self.registry.client, self.registry.name
         try:
             version = self._version(row, _logged_at(row), row.training_months, refit=False)
-            version = ensure_registered(client, name, version, row)
+            version = ensure_registered(self.registry, version, row)
         except ModelNotLogged as error:
             lost = Finding(Verdict.FAIL, str(error))
             return Candidate(row, None, CandidateEvaluation(findings={"logged": lost}))
@@ -274,8 +265,7 @@ class Evaluator:
         Its predictions for the probe requests become a tag, by which later code verifies that it
         predicts the same.
         """
-        client, name = self.registry.client, self.registry.name
-        uri = f"models:/{name}/{version.version}"
+        uri = f"models:/{self.registry.name}/{version.version}"
         checks = run_model_checks(
             lambda: load_pipeline(uri), expected, self.test_set, self.board.baselines, names
         )
@@ -291,7 +281,7 @@ class Evaluator:
         if fault:
             finding = Finding(Verdict.FAIL, f"cannot be loaded and used ({fault})")
             return CandidateEvaluation(findings={"loads": finding})
-        client.set_model_version_tag(name, version.version, FINGERPRINT, answers)
+        self.registry.tag(version.version, FINGERPRINT, answers)
         predicted = _both_modes(checks.predicted, checks.predicted_usual)
         return CandidateEvaluation(predicted, checks.findings, latency_ms, unfitted)
 
@@ -302,15 +292,13 @@ def _figures(interval: IntervalRecord | None) -> IntervalFigures | None:
     return IntervalFigures.model_validate(interval, from_attributes=True)
 
 
-def evaluate_champion(
-    client: MlflowClient, name: str, test_set: TestSet
-) -> ChampionEvaluation | None:
+def evaluate_champion(registry: Registry, test_set: TestSet) -> ChampionEvaluation | None:
     """Evaluate the champion on the test month if it is of the same dataset.
 
     Returns:
         None without a champion. If it can no longer be scored, ``scoring_error`` has the reason.
     """
-    version = champion_version(client, name)
+    version = registry.champion()
     if version is None:
         return None
     training_set, trips = test_set.training_set, test_set.trips
@@ -318,7 +306,7 @@ def evaluate_champion(
     if version.dataset != training_set.dataset:
         return ChampionEvaluation(version, saw)
     try:
-        _, stated, usual = load_and_predict(lambda: load_verified(name, version), trips)
+        _, stated, usual = load_and_predict(lambda: load_verified(registry.name, version), trips)
     except UnusableModel as error:  # a broken champion must not block a sound candidate
         return ChampionEvaluation(version, saw, scoring_error=str(error))
     predicted = _both_modes(stated, usual)
@@ -335,7 +323,7 @@ def _both_modes(stated: Minutes | None, usual: Minutes | None) -> ModePrediction
 
 
 def ensure_registered(
-    client: MlflowClient, name: str, version: ModelVersion, evaluated: ModelRecord
+    registry: Registry, version: ModelVersion, evaluated: ModelRecord
 ) -> ModelVersion:
     """Register a model unless it is registered already, and return its version.
 
@@ -349,13 +337,14 @@ def ensure_registered(
         ModelNotLogged: This MLflow store does not have the model.
     """
     tags = version.to_tags()
-    for entry in client.search_model_versions(f"name='{name}' and run_id='{version.run_id}'"):
+    query = f"name='{registry.name}' and run_id='{version.run_id}'"
+    for entry in registry.client.search_model_versions(query):
         if entry.source == version.source:
             for tag, value in tags.items():
-                client.set_model_version_tag(name, entry.version, tag, value)
+                registry.tag(entry.version, tag, value)
             return version.model_copy(update={"version": str(entry.version)})
     described = describe_version(version, evaluated)
-    number = register(client, name, version.source, version.run_id, tags, described)
+    number = registry.register(version.source, version.run_id, tags, described)
     return version.model_copy(update={"version": number})
 
 
@@ -367,7 +356,7 @@ def _logged_at(row: ModelRecord) -> str:
 
 def record_decision(evaluator: Evaluator, decision: ChampionDecision) -> None:
     """Tag and describe the evaluated versions with the decision."""
-    registry, champion = evaluator.registry, evaluator.champion
+    champion = evaluator.champion
     refused = "refused"
     said = [
         (other.version, refused, other.reason, other.criteria)
@@ -378,14 +367,11 @@ def record_decision(evaluator: Evaluator, decision: ChampionDecision) -> None:
     for version, outcome, reason, criteria in said:
         if version is None or (champion is not None and version == champion.version.version):
             continue
-        describe_decision(
-            registry.client, registry.name, version, decision, outcome, reason, criteria
-        )
+        describe_decision(evaluator.registry, version, decision, outcome, reason, criteria)
 
 
 def describe_decision(
-    client: MlflowClient,
-    name: str,
+    registry: Registry,
     version: str,
     decision: ChampionDecision,
     outcome: str,
@@ -399,11 +385,12 @@ def describe_decision(
         reason: Reason for this version.
         criteria: Criteria of this version; empty for a manual decision.
     """
+    client, name = registry.client, registry.name
     record = client.get_model_version(name, version)
     for tag in all_names(MANUAL_OVERRIDE):  # of an earlier manual promotion
         if tag in record.tags:
             client.delete_model_version_tag(name, version, tag)
-    client.set_model_version_tag(name, version, "decision_id", decision.decision_id)
+    registry.tag(version, "decision_id", decision.decision_id)
     description = with_decision(
         record.description,
         outcome,

@@ -8,7 +8,6 @@ import uuid
 from datetime import UTC, datetime
 from typing import Literal
 
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ml_assets.config.code_version import model_code_version
@@ -20,17 +19,7 @@ from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import describe_decision
 from ml_assets.promotion.promote import version_fields
 from ml_assets.registry.loading import load_verified
-from ml_assets.registry.registry import (
-    PREVIOUS,
-    Registry,
-    champion_version,
-    explain_missing_champion,
-    list_versions,
-    promote_alias,
-    repair_aliases,
-    version_with_alias,
-    versions_of,
-)
+from ml_assets.registry.registry import PREVIOUS, Registry
 from ml_assets.secrets import error_text
 from ml_assets.storage.model_version import MANUAL_OVERRIDE, ManualOverride, ModelVersion
 from ml_assets.trips.quality.finding import Verdict
@@ -58,24 +47,17 @@ def override_champion(
         OverrideRejected: The version does not exist, is the champion already, or is not servable.
         ConcurrentPromotion: Another process moved the alias in the meantime.
     """
-    client, name = registry.client, registry.name
-    repair_aliases(client, name)
-    serving = champion_version(client, name)
+    registry.repair_aliases()
+    serving = registry.champion()
     log.mark_applied(None if serving is None else serving.version)
     target = require_possible(registry, log.dataset, version)
     override = _override(log, kind, reason)
     decision = _decision(kind, serving, target, override, dagster_run_id)
     log.write(decision.model_copy(update={"applied": False}))
     version, outcome, reason = target.version, decision.kind, decision.reason
-    describe_decision(client, name, version, decision, outcome, reason, [])
-    client.set_model_version_tag(name, version, MANUAL_OVERRIDE, override.model_dump_json())
-    promote_alias(
-        client,
-        name,
-        version,
-        expected_current=None if serving is None else serving.version,
-        lock_folder=registry.lock_folder,
-    )
+    describe_decision(registry, version, decision, outcome, reason, [])
+    registry.tag(version, MANUAL_OVERRIDE, override.model_dump_json())
+    registry.promote(version, expected_current=None if serving is None else serving.version)
     log.write(decision)
     return decision
 
@@ -90,11 +72,10 @@ def require_possible(registry: Registry, dataset: str, version: str | None) -> M
     Raises:
         OverrideRejected: The version does not exist, is the champion already, or is not servable.
     """
-    client, name = registry.client, registry.name
-    serving = champion_version(client, name)
+    serving = registry.champion()
     _require_same_trips(serving, dataset)
-    target = _target(client, name, version, serving, dataset)
-    _require_servable(name, target)
+    target = _target(registry, version, serving, dataset)
+    _require_servable(registry.name, target)
     return target
 
 
@@ -111,16 +92,17 @@ def _require_same_trips(serving: ModelVersion | None, dataset: str) -> None:
 
 
 def _target(
-    client: MlflowClient, name: str, version: str | None, serving: ModelVersion | None, dataset: str
+    registry: Registry, version: str | None, serving: ModelVersion | None, dataset: str
 ) -> ModelVersion:
     """Find the version to promote; the previous champion without a number."""
+    name = registry.name
     if version is None:
         if serving is None:
             raise OverrideRejected(
-                f"there is nothing to roll back from: {explain_missing_champion(client, name)}"
+                f"there is nothing to roll back from: {registry.explain_missing_champion()}"
             )
-        found = version_with_alias(client, name, PREVIOUS)
-        if found is None and not _others(client, name, dataset):
+        found = registry.get(PREVIOUS)
+        if found is None and not _others(registry, dataset):
             raise OverrideRejected(
                 f"there is nothing to roll back to: version {serving.version} of {name} is the "
                 f"only one of {dataset}; train another with `ml-assets run`"
@@ -128,14 +110,12 @@ def _target(
         if found is None:
             raise OverrideRejected(
                 f"no version served before version {serving.version} of {name}, or it was deleted: "
-                f"{_choose(client, name, dataset)}"
+                f"{_choose(registry, dataset)}"
             )
     else:
-        found = _numbered(client, name, version)
+        found = _numbered(registry, version)
         if found is None:
-            raise OverrideRejected(
-                f"{name} has no version {version}: {_choose(client, name, dataset)}"
-            )
+            raise OverrideRejected(f"{name} has no version {version}: {_choose(registry, dataset)}")
     if serving is not None and found.version == serving.version:
         raise OverrideRejected(f"version {found.version} of {name} serves already")
     if found.dataset != dataset:
@@ -143,32 +123,32 @@ def _target(
         raise OverrideRejected(
             f"version {found.version} of {name}{before} was trained on "
             f"{found.dataset or 'unknown trips'}, not on {dataset}: "
-            f"{_choose(client, name, dataset)}"
+            f"{_choose(registry, dataset)}"
         )
     return found
 
 
-def _numbered(client: MlflowClient, name: str, version: str) -> ModelVersion | None:
+def _numbered(registry: Registry, version: str) -> ModelVersion | None:
     """Return the version with this number; None when there is none, or it is not a number."""
     try:
-        return ModelVersion.from_mlflow(client.get_model_version(name, version))
+        return ModelVersion.from_mlflow(registry.client.get_model_version(registry.name, version))
     except MlflowException:
         return None
 
 
-def _choose(client: MlflowClient, name: str, dataset: str) -> str:
+def _choose(registry: Registry, dataset: str) -> str:
     """List the versions to choose from, with a command if there is another one of this dataset."""
-    others = _others(client, name, dataset)
+    others = _others(registry, dataset)
     hint = f", with `ml-assets promote {others[-1]}` for example" if others else ""
-    return f"choose one of {list_versions(client, name, dataset)}{hint}"
+    return f"choose one of {registry.describe_versions(dataset)}{hint}"
 
 
-def _others(client: MlflowClient, name: str, dataset: str) -> list[str]:
+def _others(registry: Registry, dataset: str) -> list[str]:
     """Return the versions of this dataset besides the champion."""
-    serving = champion_version(client, name)
+    serving = registry.champion()
     return [
         entry.version
-        for entry in versions_of(client, name, dataset)
+        for entry in registry.versions(dataset)
         if serving is None or entry.version != serving.version
     ]
 

@@ -23,7 +23,7 @@ from ml_assets.evaluation.records import (
 from ml_assets.promotion.criteria import PromotionLimits
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import CandidateResult, Evaluator, record_decision
-from ml_assets.registry.registry import Registry, promote_alias
+from ml_assets.registry.registry import Registry
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.target import TARGET
@@ -81,13 +81,7 @@ def promote_best(
         return decision
     log.write(decision.model_copy(update={"applied": False}))
     record_decision(evaluator, decision)
-    promote_alias(
-        registry.client,
-        registry.name,
-        result.version or "",
-        expected_current=serving,
-        lock_folder=registry.lock_folder,
-    )
+    registry.promote(result.version or "", expected_current=serving)
     log.write(decision)
     return decision
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import polars as pl
-from mlflow import MlflowClient
 from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.conformal_intervals import interval_bounds
@@ -20,7 +19,7 @@ from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.promotion.candidate_service import ServiceUnresponsive, candidate_service
 from ml_assets.registry import ModelNotFound
 from ml_assets.registry.loading import load_model
-from ml_assets.registry.registry import champion_version
+from ml_assets.registry.registry import Registry
 from ml_assets.requests.batch import predict_file
 from ml_assets.requests.parse import InvalidRequest, parse_request, request_columns, states_distance
 from ml_assets.requests.validate import DISTANCE, DISTANCE_MILES, check_requests
@@ -74,21 +73,21 @@ class ParityResult:
         return Finding(Verdict.PASS, f"predictions identical to the last bit: {channels}", total)
 
 
-def compare_champion(client: MlflowClient, name: str, test_trips: pd.DataFrame) -> ParityResult:
+def compare_champion(registry: Registry, test_trips: pd.DataFrame) -> ParityResult:
     """Compare the champion's predictions for trips of the test month over every channel.
 
     Returns:
         The result; a champion or a service that cannot be used counts as a difference.
     """
-    version = champion_version(client, name)
+    version = registry.champion()
     if version is None:
         return ParityResult(skipped_reason="the registry has no champion")
     trips = sample_requests(test_trips)
     if not len(trips):
         return ParityResult(skipped_reason="the test month has no trip that is a valid request")
     try:
-        with candidate_service(version, name) as service:
-            model = load_model(client, name, version.version)
+        with candidate_service(version, registry.name) as service:
+            model = load_model(registry, version.version)
             return compare(model, trips, service.post, single_requests(len(test_trips)))
     except (ModelNotFound, ServiceUnresponsive, UntrustedModel, StorageError) as error:
         return ParityResult(difference=error_text(error))

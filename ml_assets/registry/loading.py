@@ -3,7 +3,6 @@
 from ast import literal_eval
 from typing import Any
 
-from mlflow import MlflowClient
 from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.records import TrainingSet
@@ -11,13 +10,7 @@ from ml_assets.pipeline.predict import Model
 from ml_assets.pipeline.serialization import predictions_match, probe_predictions
 from ml_assets.registry import ModelNotFound
 from ml_assets.registry.artifacts import load_pipeline
-from ml_assets.registry.registry import (
-    CHAMPION,
-    champion_version,
-    explain_missing_champion,
-    find_version,
-    list_versions,
-)
+from ml_assets.registry.registry import CHAMPION, Registry
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.model_version import ModelVersion
 
@@ -48,7 +41,7 @@ def load_verified(name: str, version: ModelVersion) -> Pipeline:
     return pipeline
 
 
-def load_model(client: MlflowClient, name: str, which: str = CHAMPION) -> Model:
+def load_model(registry: Registry, which: str = CHAMPION) -> Model:
     """Load a version for predictions.
 
     Args:
@@ -58,26 +51,27 @@ def load_model(client: MlflowClient, name: str, which: str = CHAMPION) -> Model:
         ModelNotFound: It does not exist, cannot be loaded, or predicts differently under the
             current code.
     """
-    version = _find(client, name, which)
+    version = _find(registry, which)
     try:
-        pipeline = load_verified(name, version)
+        pipeline = load_verified(registry.name, version)
     except Exception as error:  # any failure is a reason
         raise ModelNotFound(
-            f"version {version.version} of {name} cannot be used "
+            f"version {version.version} of {registry.name} cannot be used "
             f"({error_text(error)}): name another version, or train again with "
             "`ml-assets run`"
         ) from error
     return Model(pipeline, version.version)
 
 
-def _find(client: MlflowClient, name: str, which: str) -> ModelVersion:
-    version = find_version(client, name, which)
+def _find(registry: Registry, which: str) -> ModelVersion:
+    version = registry.get(which)
     if version is None and which == CHAMPION:
-        raise ModelNotFound(explain_missing_champion(client, name))
+        raise ModelNotFound(registry.explain_missing_champion())
     if version is None:
         raise ModelNotFound(
-            f"{name} has no version or alias {which!r}: there are {list_versions(client, name)}; "
-            "`champion` is the one being served, and `ml-assets decisions` lists earlier ones"
+            f"{registry.name} has no version or alias {which!r}: there are "
+            f"{registry.describe_versions()}; `champion` is the one being served, and `ml-assets "
+            "decisions` lists earlier ones"
         )
     return version
 
@@ -87,7 +81,7 @@ def _rounded(minutes: list[float]) -> str:
 
 
 def warm_start_parameters(
-    client: MlflowClient, name: str, model: str, training_set: TrainingSet
+    registry: Registry, model: str, training_set: TrainingSet
 ) -> dict[str, Any] | None:
     """Return the champion's parameters as the start of a tuning; None when they do not apply.
 
@@ -95,7 +89,7 @@ def warm_start_parameters(
         Values by name. None without a champion, when it is of another family or dataset, and when
         it was fitted or tuned on the test month or a later one.
     """
-    champion = champion_version(client, name)
+    champion = registry.champion()
     if champion is None or not champion.run_id:
         return None
     if (champion.model, champion.dataset) != (model, training_set.dataset):
@@ -103,7 +97,7 @@ def warm_start_parameters(
     newest = champion.newest_month
     if newest is None or newest >= training_set.months_in("test")[0]:
         return None
-    logged = client.get_run(champion.run_id).data.params
+    logged = registry.client.get_run(champion.run_id).data.params
     return {parameter: parameter_value(text) for parameter, text in logged.items()}
 
 

@@ -12,14 +12,13 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ml_assets.config.settings import REGISTERED_MODEL, Settings, read_settings
 from ml_assets.config.sqlite_url import sqlite_path
 from ml_assets.registry import NothingTracked, TrackingUnavailable
 from ml_assets.registry.export_bundle import bundle_name, export, is_complete, prune
-from ml_assets.registry.mlflow_store import TrackingStore
-from ml_assets.registry.registry import champion_version, explain_missing_champion, versions_of
+from ml_assets.registry.registry import Registry
 from ml_assets.secrets import ShownError, error_text, one_line, scrub_logs
 from ml_assets.serving.bundle import (
     CHAMPION_FILE,
@@ -53,7 +52,7 @@ class RegistryWatcher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._folder = settings.local_home / SERVING_FOLDER
-        self._client: Any = None
+        self._registry: Registry | None = None
         self._database: tuple[int, int] | None = None
         self._exporter = ThreadPoolExecutor(1)
         self._export: tuple[str, Future[Path]] | None = None
@@ -84,13 +83,12 @@ class RegistryWatcher:
 
     def _missing(self) -> str | None:
         """Explain why there is no champion although there are versions; refreshed rarely."""
-        if self._client is None:
+        if self._registry is None:
             return None
         if self._status.champion_version is not None or time.monotonic() >= self._explain_at:
             self._explain_at = time.monotonic() + RETRY_SECONDS
-            versions = versions_of(self._client, REGISTERED_MODEL)
-            explained = explain_missing_champion(self._client, REGISTERED_MODEL)
-            self._explanation = explained if versions else None
+            explained = self._registry.explain_missing_champion()
+            self._explanation = explained if self._registry.versions() else None
         return self._explanation
 
     def _format_error(self, error: Exception) -> str:
@@ -110,9 +108,9 @@ class RegistryWatcher:
         """Return the champion; None when there is none."""
         if not self._has_database():
             return None
-        if self._client is None:
-            self._client = TrackingStore.of(self._settings).reader()
-        return champion_version(self._client, REGISTERED_MODEL)
+        if self._registry is None:
+            self._registry = Registry.of(self._settings)
+        return self._registry.champion()
 
     def _has_database(self) -> bool:
         """Whether the registry's database exists.

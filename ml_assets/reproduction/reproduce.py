@@ -33,13 +33,7 @@ from ml_assets.registry.log_training import (
     Environment,
     this_environment,
 )
-from ml_assets.registry.registry import (
-    CHAMPION,
-    champion_version,
-    explain_missing_champion,
-    find_version,
-    list_versions,
-)
+from ml_assets.registry.registry import CHAMPION, Registry
 from ml_assets.reproduction import MAX_REQUESTS, ReproductionError, UnknownVersion
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.former_names import with_present_names
@@ -94,13 +88,14 @@ class TrainingRecord:
         return {**_requirements(self.uri), **kept}
 
 
-def load_training_record(client: MlflowClient, name: str, which: str) -> TrainingRecord:
+def load_training_record(registry: Registry, which: str) -> TrainingRecord:
     """Load the training record of a version, by its number or alias.
 
     Raises:
         UnknownVersion: The version does not exist, or the record of its training is gone.
     """
-    version = _find(client, name, which)
+    client, name = registry.client, registry.name
+    version = _find(registry, which)
     try:
         run = client.get_run(version.run_id)
         training_set = TrainingSet.model_validate(_artifact(client, run, TRAINING_SET_FILE))
@@ -133,28 +128,26 @@ def load_training_record(client: MlflowClient, name: str, which: str) -> Trainin
     )
 
 
-def champion_parameters_of(
-    client: MlflowClient, name: str, dataset: str
-) -> ChampionParameters | None:
+def champion_parameters_of(registry: Registry, dataset: str) -> ChampionParameters | None:
     """Return the champion's parameters; None without a champion of this dataset.
 
     Raises:
         UnknownVersion: The record of its training is gone.
     """
-    if champion_version(client, name) is None:
+    if registry.champion() is None:
         return None
-    champion = load_training_record(client, name, CHAMPION)
+    champion = load_training_record(registry, CHAMPION)
     if champion.training_set.dataset != dataset:
         return None
     return ChampionParameters(champion.version, champion.parameters)
 
 
-def _find(client: MlflowClient, name: str, which: str) -> ModelVersion:
-    found = find_version(client, name, which)
+def _find(registry: Registry, which: str) -> ModelVersion:
+    found = registry.get(which)
     if found is None and which == CHAMPION:
-        raise UnknownVersion(explain_missing_champion(client, name))
+        raise UnknownVersion(registry.explain_missing_champion())
     if found is None:
-        there = list_versions(client, name)
+        name, there = registry.name, registry.describe_versions()
         if which.isdecimal():
             raise UnknownVersion(f"{name} has no version {which}: there are {there}")
         raise UnknownVersion(f"no version of {name} is called {which}: there are {there}")
@@ -252,8 +245,7 @@ class Reproduction(BaseModel):
 
 
 def reproduce(
-    client: MlflowClient,
-    name: str,
+    registry: Registry,
     which: str,
     store: TripStore,
     *,
@@ -272,7 +264,7 @@ def reproduce(
         ReproductionError: A month is missing, the version is of another dataset, or it cannot be
             loaded or fitted by the current code.
     """
-    recorded = load_training_record(client, name, which)
+    recorded = load_training_record(registry, which)
     now = _as_stored(store, recorded)
     registered = _registered(recorded)
     test_trips = load_trips(store, now, "test")

@@ -79,12 +79,11 @@ def minutes_of(answer: dict) -> tuple:
 def test_pipeline_and_http_agree_to_the_last_bit(trained, over_http, monkeypatch):
     import pandas as pd
 
-    from ml_assets.config.settings import REGISTERED_MODEL, read_settings
+    from ml_assets.config.settings import read_settings
     from ml_assets.registry.loading import load_model
-    from ml_assets.registry.mlflow_store import TrackingStore
+    from ml_assets.registry.registry import Registry
 
-    settings = read_settings(trained)
-    model = load_model(TrackingStore.of(settings).client(), REGISTERED_MODEL)
+    model = load_model(Registry.of(read_settings(trained)))
     frame = pd.DataFrame(REQUESTS)
     frame["pickup_datetime"] = pd.to_datetime(frame["pickup_datetime"])
     assert list(model.pipeline.predict(frame)) == [

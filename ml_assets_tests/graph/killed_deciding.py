@@ -4,9 +4,9 @@ from pathlib import Path
 
 import mlflow
 
-from ml_assets.promotion import evaluate, promote
+from ml_assets.promotion import evaluate
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.registry.registry import promote_alias, register
+from ml_assets.registry.registry import Registry
 from ml_assets_tests.graph.killing import die, then_die
 from ml_assets_tests.project import open_project, settings_for
 
@@ -24,14 +24,14 @@ def before_alias(alias):
 
 
 MOMENTS = {
-    "registering": lambda: setattr(evaluate, "register", die),
-    "registered": lambda: setattr(evaluate, "register", then_die(register)),
+    "registering": lambda: setattr(Registry, "register", die),
+    "registered": lambda: setattr(Registry, "register", then_die(Registry.register)),
     "examined": lambda: setattr(evaluate, "decide", die),
     "recording": lambda: setattr(DecisionLog, "write", die),
     "recorded": lambda: setattr(DecisionLog, "write", then_die(DecisionLog.write)),
     "noting the champion before": lambda: before_alias("previous"),
     "moving the alias": lambda: before_alias("champion"),
-    "moved": lambda: setattr(promote, "promote_alias", then_die(promote_alias)),
+    "moved": lambda: setattr(Registry, "promote", then_die(Registry.promote)),
 }
 
 

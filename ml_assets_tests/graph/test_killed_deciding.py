@@ -8,7 +8,7 @@ import pytest
 from ml_assets.evaluation.records import Leaderboard
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.registry.artifacts import load_pipeline
-from ml_assets.registry.registry import CHAMPION, PREVIOUS, register
+from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry
 from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.graph.killed_deciding import MOMENTS, work
 from ml_assets_tests.graph.killing import killed
@@ -32,7 +32,7 @@ def trained(ingested_home, tmp_path_factory):
     tags = {"model": "lasso", "dataset": "sample_green", "synthetic": "true"}
     run = client.create_run("0").info.run_id
     assert best.model_uri is not None
-    old = register(client, NAME, best.model_uri, run, tags)
+    old = Registry(client, NAME, home).register(best.model_uri, run, tags)
     client.set_registered_model_alias(NAME, CHAMPION, old)
     return home, trips
 

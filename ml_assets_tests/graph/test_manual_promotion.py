@@ -9,7 +9,7 @@ import pytest
 from ml_assets.cli.instance import dagster_home
 from ml_assets.evaluation.records import ChampionDecision, Leaderboard
 from ml_assets.promotion.decision_log import DecisionLog
-from ml_assets.registry.registry import CHAMPION, PREVIOUS, register
+from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
 from ml_assets_tests.cli.calling import call
@@ -41,21 +41,21 @@ def client(project):
 @pytest.fixture
 def two(project):
     """Versions of the previous champion and of the champion."""
-    result = client(project)
+    registry = Registry.of(project.settings)
     for alias in (CHAMPION, PREVIOUS):
-        result.delete_registered_model_alias(NAME, alias)
+        registry.client.delete_registered_model_alias(NAME, alias)
     records = RecordStore(project.settings.home, "green")
     best, second = records.read("model_leaderboard", Leaderboard).models
     tags = {"model": second.model, "dataset": "green", "training_months": "2023-01,2023-02",
             "synthetic": "false"}  # fmt: skip
     assert second.model_uri and second.mlflow_run_id
-    old = register(result, NAME, second.model_uri, second.mlflow_run_id, tags)
-    result.set_registered_model_alias(NAME, CHAMPION, old)
+    old = registry.register(second.model_uri, second.mlflow_run_id, tags)
+    registry.client.set_registered_model_alias(NAME, CHAMPION, old)
     tags = {**tags, "model": best.model}
     assert best.model_uri and best.mlflow_run_id
-    new = register(result, NAME, best.model_uri, best.mlflow_run_id, tags)
-    result.set_registered_model_alias(NAME, PREVIOUS, old)
-    result.set_registered_model_alias(NAME, CHAMPION, new)
+    new = registry.register(best.model_uri, best.mlflow_run_id, tags)
+    registry.client.set_registered_model_alias(NAME, PREVIOUS, old)
+    registry.client.set_registered_model_alias(NAME, CHAMPION, new)
     return old, new
 
 

@@ -6,11 +6,11 @@ import shutil
 import subprocess
 import sys
 
-import mlflow
 import pandas as pd
 import polars as pl
 
 from ml_assets.registry.loading import load_model
+from ml_assets.registry.registry import Registry
 from ml_assets_tests.conftest import REPOSITORY, inherited_environment
 from ml_assets_tests.training.sample_trips import trips_of
 
@@ -37,9 +37,7 @@ def test_a_champion_from_before_a_feature_was_added_predicts_the_same(ingested_h
     pl.from_pandas(frame).write_parquet(requests)
     with home.open() as project:
         assert project.train(("extra_trees",)).success
-        mlflow.set_tracking_uri(project.settings.tracking_uri)
-        client = mlflow.MlflowClient(project.settings.tracking_uri)
-        before = load_model(client, "taxi-trip-duration").pipeline.predict(frame).tolist()
+        before = load_model(Registry.of(project.settings)).pipeline.predict(frame).tolist()
     code = changed_package(tmp_path / "code")
     made = subprocess.run(
         [sys.executable, "-m", "ml_assets_tests.graph.with_a_new_feature", home.home, home.trips,

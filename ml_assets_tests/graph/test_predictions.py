@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import dagster as dg
-import mlflow
 import numpy as np
 import polars as pl
 import pytest
@@ -12,7 +11,7 @@ from ml_assets.defs.predictions import assets as predictions
 from ml_assets.defs.predictions.assets import scoring_sensor
 from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.registry.loading import load_model
-from ml_assets.registry.registry import CHAMPION
+from ml_assets.registry.registry import CHAMPION, Registry
 from ml_assets.requests.batch import predict_file
 from ml_assets.requests.parse import states_distance
 from ml_assets.storage.trip_store import TripStore
@@ -45,15 +44,10 @@ def stored(project: Project, month=MARCH) -> pl.DataFrame:
     return TripStore(project.settings.home, "green", False).read_table("trip_predictions", month)
 
 
-def registry(project: Project) -> mlflow.MlflowClient:
-    mlflow.set_tracking_uri(project.settings.tracking_uri)
-    return mlflow.MlflowClient(project.settings.tracking_uri)
-
-
 def test_process_file_and_asset_predict_the_same_bits(project, tmp_path):
     assert predict(project).success
     store = TripStore(project.settings.home, "green", False)
-    model = load_model(registry(project), NAME)
+    model = load_model(Registry.of(project.settings))
     for month in store.months("trip_features"):
         trips = store.read_table("trip_features", month)
         requests = trips.select(REQUEST_COLUMNS)
@@ -118,7 +112,7 @@ def test_a_month_shows_its_rows_version_and_mean(project):
     shown = project.metadata("trip_predictions", "2023-03")
     frame = stored(project)
     assert shown["dagster/row_count"] == frame.height > 0
-    serving = registry(project).get_model_version_by_alias(NAME, CHAMPION)
+    serving = Registry.of(project.settings).client.get_model_version_by_alias(NAME, CHAMPION)
     assert shown["model_version"] == str(serving.version)
     assert shown["mean_predicted_minutes"] == pytest.approx(
         frame["predicted_minutes"].mean(), abs=1e-4
@@ -139,7 +133,7 @@ def test_a_month_without_trips_is_reported_and_has_no_file(project):
 
 @pytest.fixture
 def without_champion(project):
-    client = registry(project)
+    client = Registry.of(project.settings).client
     version = client.get_model_version_by_alias(NAME, CHAMPION).version
     client.delete_registered_model_alias(NAME, CHAMPION)
     yield project
@@ -159,7 +153,7 @@ def test_without_a_champion_it_fails_with_advice_and_keeps_stored_predictions(wi
 
 
 def test_a_champion_of_other_trips_does_not_score(project):
-    client = registry(project)
+    client = Registry.of(project.settings).client
     version = client.get_model_version_by_alias(NAME, CHAMPION).version
     client.set_model_version_tag(NAME, version, "dataset", "sample_green")
     try:
@@ -212,7 +206,7 @@ def test_requests_in_the_launchpad_are_predicted_in_a_table(project):
     )
     assert result.success
     rows = [record.data for record in shown["predictions"].records]
-    model = load_model(registry(project), NAME)
+    model = load_model(Registry.of(project.settings))
     trips = [dict(REQUEST, trip_distance=miles) for miles in (2.5, 5.0, None, 0.0)]
     frame = pl.DataFrame(trips).with_columns(pl.col("pickup_datetime").str.to_datetime())
     minutes = model.pipeline.predict(frame.to_pandas())

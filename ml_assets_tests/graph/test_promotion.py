@@ -24,7 +24,7 @@ from ml_assets.pipeline.conformal_intervals import interval_bounds
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.promote import PromotionOptions, promote_best
 from ml_assets.registry.artifacts import load_pipeline
-from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry, register
+from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.training_set import load_trips
@@ -83,8 +83,9 @@ def make_champion(project: Project, row: ModelRecord) -> str:
     """Promote a model of the leaderboard without a decision."""
     tags = {"model": row.model, "dataset": "sample_green", "synthetic": "true",
             "training_months": "2023-01,2023-02"}  # fmt: skip
-    version = register(client(project), NAME, row.model_uri or "", row.mlflow_run_id or "", tags)
-    client(project).set_registered_model_alias(NAME, CHAMPION, version)
+    registry = Registry.of(project.settings)
+    version = registry.register(row.model_uri or "", row.mlflow_run_id or "", tags)
+    registry.client.set_registered_model_alias(NAME, CHAMPION, version)
     return version
 
 
@@ -368,7 +369,7 @@ def test_a_refit_on_all_months_is_promoted_on_request(project):
     ids=["as evaluated", "refitted"],
 )  # fmt: skip
 def test_the_best_model_is_loaded_once_and_predicts_the_test_month_once_in_each_mode(
-    project, monkeypatch, tmp_path, refit, fits, predictions
+    project, monkeypatch, refit, fits, predictions
 ):
     """The fits: champion, best model, and its refit, as fitted (in one mode) and as loaded."""
     _, second = board(project).models
@@ -393,7 +394,7 @@ def test_the_best_model_is_loaded_once_and_predicts_the_test_month_once_in_each_
     monkeypatch.setattr(mlflow.sklearn, "load_model", loading)
     monkeypatch.setattr(Pipeline, "predict", predicting)
     made = promote_best(
-        Registry(client(project), NAME, tmp_path),
+        Registry.of(project.settings),
         board(project),
         training_set,
         store,

@@ -12,7 +12,7 @@ from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.serving_parity import compare, sample_requests
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.loading import load_model
-from ml_assets.registry.registry import CHAMPION, version_with_alias
+from ml_assets.registry.registry import Registry
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families import FAMILIES
@@ -90,15 +90,12 @@ def test_its_champion_predicts_a_request(on_real_months):
 
 
 def test_real_trips_get_the_same_predictions_through_every_channel(on_real_months):
-    import mlflow
-
     settings = on_real_months.settings
-    mlflow.set_tracking_uri(settings.tracking_uri)
-    client = mlflow.MlflowClient(settings.tracking_uri)
+    registry = Registry.of(settings)
     training_set = RecordStore(settings.home, "green").read("training_set", TrainingSet)
     test_trips = load_trips(TripStore(settings.home, "green", False), training_set, "test")
-    model, trips = load_model(client, NAME), sample_requests(test_trips, 1000)
-    champion = version_with_alias(client, NAME, CHAMPION)
+    model, trips = load_model(registry), sample_requests(test_trips, 1000)
+    champion = registry.champion()
     assert champion is not None
     with candidate_service(champion, NAME) as service:
         found = compare(model, trips, service.post, single=200)

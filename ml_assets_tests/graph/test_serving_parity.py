@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
-import mlflow
 import pandas as pd
 import pytest
 
@@ -26,8 +25,9 @@ from ml_assets.promotion.serving_parity import (
     compare,
     sample_requests,
 )
+from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.loading import load_model
-from ml_assets.registry.registry import champion_version
+from ml_assets.registry.registry import Registry
 from ml_assets.requests.batch import predict_file
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
@@ -67,16 +67,15 @@ def made(tmp_path_factory):
 def champion(made):
     """The champion, and the test month."""
     settings = made[0].settings
-    mlflow.set_tracking_uri(settings.tracking_uri)
     training_set = RecordStore(settings.home, "green").read("training_set", TrainingSet)
     test_trips = load_trips(TripStore(settings.home, "green", False), training_set, "test")
-    return load_model(mlflow.MlflowClient(settings.tracking_uri), NAME), test_trips
+    return load_model(Registry.of(settings)), test_trips
 
 
 @pytest.fixture(scope="module")
 def post(made, champion):
     """A service for all tests of this module."""
-    version = champion_version(mlflow.MlflowClient(), NAME)
+    version = Registry.of(made[0].settings).champion()
     assert version is not None
     with candidate_service.candidate_service(version, NAME) as service:
         yield service.post
@@ -142,7 +141,7 @@ class Fault:
 
     def in_this_process(self):
         """The pipeline in this process has slightly wider intervals."""
-        pipeline = load_model(mlflow.MlflowClient(), NAME).pipeline
+        pipeline = load_pipeline(f"models:/{NAME}/{self.model.version}")
         get_intervals(pipeline).above *= 1.0 + 1e-12
         as_stored = lambda _, *files: predict_file(self.model, *files)  # noqa: E731
         self.monkeypatch.setattr(serving_parity, "predict_file", as_stored)
@@ -248,13 +247,12 @@ def test_no_process_and_no_folder_is_left(made):
 
 
 STARTING = """
-import sys, mlflow
+import pathlib, sys, mlflow
 from ml_assets.promotion.candidate_service import candidate_service
-from ml_assets.registry.registry import champion_version
-client = mlflow.MlflowClient(sys.argv[1])
+from ml_assets.registry.registry import Registry
 mlflow.set_tracking_uri(sys.argv[1])
-with candidate_service(champion_version(client, "taxi-trip-duration"),
-                       "taxi-trip-duration") as service:
+registry = Registry(mlflow.MlflowClient(), "taxi-trip-duration", pathlib.Path())
+with candidate_service(registry.champion(), registry.name) as service:
     service.post(b"[]")
     print(service.process.pid, flush=True)
     sys.stdin.read()

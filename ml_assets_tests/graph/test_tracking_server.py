@@ -9,7 +9,7 @@ from ml_assets.defs.operations.run_tags import FAILURE_TAG, TRANSIENT
 from ml_assets.evaluation.records import Leaderboard
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.registry.artifacts import load_pipeline
-from ml_assets.registry.registry import CHAMPION, PREVIOUS, register
+from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry
 from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.graph.tracking_server import running_server
 from ml_assets_tests.project import evaluations, open_project, settings_for
@@ -42,7 +42,7 @@ def project(good_home, server, tmp_path):
         client = mlflow.MlflowClient()
         other_run = client.create_run("0").info.run_id
         assert best.model_uri is not None
-        old = register(client, NAME, best.model_uri, other_run, tags)
+        old = Registry(client, NAME, home.home).register(best.model_uri, other_run, tags)
         client.set_registered_model_alias(NAME, CHAMPION, old)
         yield opened
 

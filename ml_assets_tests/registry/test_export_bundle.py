@@ -10,7 +10,7 @@ from ml_assets.evaluation.records import ModelRecord
 from ml_assets.pipeline.serialization import UntrustedModel, probe_requests
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.export_bundle import bundle_name, export, is_complete, prune
-from ml_assets.registry.registry import champion_version
+from ml_assets.registry.registry import Registry
 from ml_assets.serving.bundle import UnusableBundle, load_bundle
 from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.published_home import PublishedHome
@@ -28,7 +28,7 @@ def home(trained_home, tmp_path_factory) -> PublishedHome:
 
 @pytest.fixture
 def version(home):
-    return champion_version(mlflow.MlflowClient(), NAME)
+    return Registry(mlflow.MlflowClient(), NAME, home.home).champion()
 
 
 def test_a_bundle_predicts_what_the_registered_version_predicts(version, tmp_path):

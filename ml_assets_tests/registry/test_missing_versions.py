@@ -12,7 +12,7 @@ from ml_assets.registry import ModelNotFound, log_training
 from ml_assets.registry.loading import load_model
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
-from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry, promote_alias
+from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry
 from ml_assets.registry.watcher import RegistryWatcher
 from ml_assets.reproduction import UnknownVersion
 from ml_assets.reproduction.reproduce import load_training_record
@@ -35,31 +35,35 @@ def client(settings, tmp_path):
     return store.client()
 
 
-def register_versions(client, tmp_path, *promoted):
+@pytest.fixture
+def registry(client, tmp_path):
+    return Registry(client, NAME, tmp_path)
+
+
+def register_versions(registry, *promoted):
     """Versions of nothing, each promoted or not."""
-    client.create_registered_model(NAME)
+    registry.client.create_registered_model(NAME)
     serving = None
     for number, serves in enumerate(promoted, 1):
         tags = {"model": "lasso", "dataset": "sample_green", "synthetic": "true"}
-        client.create_model_version(NAME, f"{tmp_path}/none", tags=tags)
+        registry.client.create_model_version(NAME, f"{registry.lock_folder}/none", tags=tags)
         if serves:
-            promote_alias(client, NAME, str(number), expected_current=serving, lock_folder=tmp_path)
+            registry.promote(str(number), expected_current=serving)
             serving = str(number)
 
 
-def rollback(client, tmp_path, version=None):
-    registry = Registry(client, NAME, tmp_path)
-    log = DecisionLog(str(tmp_path), "sample_green")
+def rollback(registry, version=None):
+    log = DecisionLog(str(registry.lock_folder), "sample_green")
     override_champion(registry, log, kind="rollback", version=version, reason="test")
 
 
-def test_a_deleted_alias_names_the_version_that_served_last(client, tmp_path, settings):
-    register_versions(client, tmp_path, True, True, False)
-    client.delete_registered_model_alias(NAME, CHAMPION)
+def test_a_deleted_alias_names_the_version_that_served_last(registry, settings):
+    register_versions(registry, True, True, False)
+    registry.client.delete_registered_model_alias(NAME, CHAMPION)
     for raised, act in (
-        (ModelNotFound, lambda: load_model(client, NAME)),
-        (UnknownVersion, lambda: load_training_record(client, NAME, CHAMPION)),
-        (OverrideRejected, lambda: rollback(client, tmp_path)),
+        (ModelNotFound, lambda: load_model(registry)),
+        (UnknownVersion, lambda: load_training_record(registry, CHAMPION)),
+        (OverrideRejected, lambda: rollback(registry)),
     ):
         with pytest.raises(raised, match="`ml-assets promote 2`") as error:
             act()
@@ -70,26 +74,26 @@ def test_a_deleted_alias_names_the_version_that_served_last(client, tmp_path, se
     assert "`ml-assets promote 2`" in watch._status.problem
 
 
-def test_a_deleted_version_that_served_names_one_that_is_left(client, tmp_path):
-    register_versions(client, tmp_path, True, True)
-    client.delete_model_version(NAME, "2")
+def test_a_deleted_version_that_served_names_one_that_is_left(registry):
+    register_versions(registry, True, True)
+    registry.client.delete_model_version(NAME, "2")
     with pytest.raises(ModelNotFound, match="`ml-assets promote 1`"):
-        load_model(client, NAME)
+        load_model(registry)
     with pytest.raises(ModelNotFound, match=r"no version or alias '2': there are 1 \(lasso\)"):
-        load_model(client, NAME, "2")
+        load_model(registry, "2")
 
 
-def test_a_rollback_to_a_deleted_version_names_another(client, tmp_path):
-    register_versions(client, tmp_path, True, True, True)
-    client.set_registered_model_alias(NAME, PREVIOUS, "2")
-    client.delete_model_version(NAME, "2")
+def test_a_rollback_to_a_deleted_version_names_another(registry):
+    register_versions(registry, True, True, True)
+    registry.client.set_registered_model_alias(NAME, PREVIOUS, "2")
+    registry.client.delete_model_version(NAME, "2")
     with pytest.raises(OverrideRejected, match="or it was deleted: .*`ml-assets promote 1`"):
-        rollback(client, tmp_path)
+        rollback(registry)
 
 
-def test_without_any_version_one_trains_first(client, settings):
+def test_without_any_version_one_trains_first(registry, settings):
     with pytest.raises(ModelNotFound, match="train one first"):
-        load_model(client, NAME)
+        load_model(registry)
     watch = RegistryWatcher(settings)
     watch.poll()
     assert watch._status.problem is None

@@ -11,6 +11,7 @@ import pytest
 from ml_assets.config.settings import REGISTERED_MODEL
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.log_training import this_environment
+from ml_assets.registry.registry import Registry
 from ml_assets.reproduction import ReproductionError, UnknownVersion
 from ml_assets.reproduction.reproduce import (
     champion_parameters_of,
@@ -73,7 +74,7 @@ def store_of(project) -> TripStore:
 
 
 def again(project, version, **options):
-    return reproduce(client(project), REGISTERED_MODEL, version, store_of(project), **options)
+    return reproduce(Registry.of(project.settings), version, store_of(project), **options)
 
 
 @pytest.mark.parametrize("way", [*FAMILIES, "no refit on validation"])
@@ -91,7 +92,7 @@ def test_a_version_fitted_again_predicts_the_same(made, way):
 
 def test_one_that_serves_the_fit_on_all_months_is_fitted_on_all_of_them(made):
     project, versions, _ = made
-    recorded = load_training_record(client(project), REGISTERED_MODEL, versions["refitted"])
+    recorded = load_training_record(Registry.of(project.settings), versions["refitted"])
     assert recorded.version.refit
     found = again(project, versions["refitted"])
     assert found.training_months == ["2023-01", "2023-02", "2023-03", "2023-04"]
@@ -100,7 +101,7 @@ def test_one_that_serves_the_fit_on_all_months_is_fitted_on_all_of_them(made):
 
 def test_early_stopped_rounds_are_among_what_is_recorded(made):
     project, versions, _ = made
-    recorded = load_training_record(client(project), REGISTERED_MODEL, versions["xgboost"])
+    recorded = load_training_record(Registry.of(project.settings), versions["xgboost"])
     registered = load_pipeline(recorded.uri)
     rounds = registered["model"].regressor_.get_booster().num_boosted_rounds()
     assert recorded.parameters["n_estimators"] == rounds
@@ -138,9 +139,9 @@ def changed_record(project, version, change):
 @pytest.mark.parametrize("way", FAMILIES)
 def test_a_version_from_before_the_record_was_kept_is_fitted_again_from_its_parameters(made, way):
     project, versions, _ = made
-    whole = load_training_record(client(project), REGISTERED_MODEL, versions[way])
+    whole = load_training_record(Registry.of(project.settings), versions[way])
     with changed_record(project, versions[way], lambda _: None):
-        recorded = load_training_record(client(project), REGISTERED_MODEL, versions[way])
+        recorded = load_training_record(Registry.of(project.settings), versions[way])
         assert recorded.environment is None
         assert recorded.parameters == whole.parameters
         own = {"xgboost"} if way == "xgboost" else set()
@@ -243,7 +244,7 @@ def test_a_version_of_other_trips_is_refused(made):
     project, versions, _ = made
     other = TripStore(project.settings.home, "green", synthetic=True)
     with pytest.raises(ReproductionError, match="trained on green, .* of sample_green"):
-        reproduce(client(project), REGISTERED_MODEL, versions["xgboost"], other)
+        reproduce(Registry.of(project.settings), versions["xgboost"], other)
 
 
 @pytest.mark.parametrize("which", ["99", "nobody"])
@@ -255,12 +256,12 @@ def test_an_unknown_version_is_an_error_that_lists_the_known_ones(made, which):
 
 def test_the_champion_s_parameters_come_with_the_newest_month_used_to_choose_them(made):
     project, _, _ = made
-    champion = champion_parameters_of(client(project), REGISTERED_MODEL, "green")
-    recorded = load_training_record(client(project), REGISTERED_MODEL, "champion")
+    champion = champion_parameters_of(Registry.of(project.settings), "green")
+    recorded = load_training_record(Registry.of(project.settings), "champion")
     assert champion is not None
     assert (champion.version, champion.parameters) == (recorded.version, recorded.parameters)
     assert champion.version.newest_month >= MONTHS[2]
-    assert champion_parameters_of(client(project), REGISTERED_MODEL, "yellow") is None
+    assert champion_parameters_of(Registry.of(project.settings), "yellow") is None
 
 
 def test_output_and_exit_status_follow_the_verdict(made, monkeypatch, capsys):

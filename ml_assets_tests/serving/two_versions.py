@@ -21,7 +21,7 @@ from ml_assets.pipeline.serialization import probe_predictions
 from ml_assets.registry.artifacts import log_pipeline
 from ml_assets.registry.mlflow_runs import tracked_run
 from ml_assets.registry.mlflow_store import TrackingStore
-from ml_assets.registry.registry import CHAMPION, register
+from ml_assets.registry.registry import CHAMPION, Registry
 from ml_assets.registry.watcher import RegistryWatcher
 from ml_assets.serving.bundle import CHAMPION_FILE, SERVING_FOLDER, ModelCard, ServedModel
 from ml_assets.storage.model_version import FINGERPRINT, ModelVersion
@@ -110,12 +110,13 @@ def _make_served(folder: Path) -> PublishedHome:
     settings = settings_for(made.home)
     lay_tables_of_mlflow(settings)
     client = _store(made.home).client()
+    registry = Registry(client, REGISTERED_MODEL, made.home)
     for share in SHARES:
         pipeline = small_pipeline(share)
         with tracked_run(client, EXPERIMENT, "small", {}) as run:
             uri = log_pipeline(run, pipeline, validation_trips()[list(REQUEST_COLUMNS)].head(5))
         tags = {**TAGS, FINGERPRINT: json.dumps(probe_predictions(pipeline))}
-        register(client, REGISTERED_MODEL, uri, run.run_id, tags)
+        registry.register(uri, run.run_id, tags)
     client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, "1")
     watcher = RegistryWatcher(settings)
     watcher.poll()

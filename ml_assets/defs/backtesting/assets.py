@@ -146,7 +146,7 @@ def _champion(
 
     dataset = trip_store.tables().dataset
     try:
-        champion = champion_parameters_of(tracking.reader(), tracking.registered_model, dataset)
+        champion = champion_parameters_of(tracking.registry(tracking.reader()), dataset)
     except UnknownVersion as error:
         context.log.warning(f"the backtest runs without the champion: {error}")
         return None

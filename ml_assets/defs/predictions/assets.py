@@ -124,7 +124,7 @@ def _champion(tracking: MlflowTracking, store: TripStore) -> "Model":
             f"on {store.dataset}: train on it first (the job train_models, or `ml-assets run`)"
         )
     try:
-        return load_model(tracking.reader(), tracking.registered_model, champion.version)
+        return load_model(tracking.registry(tracking.reader()), champion.version)
     except ModelNotFound as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 

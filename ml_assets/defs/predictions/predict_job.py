@@ -96,7 +96,7 @@ def _predictions(tracking: MlflowTracking, config: PredictRequestsConfig) -> lis
     from ml_assets.registry.loading import load_model
 
     try:
-        model = load_model(tracking.reader(), tracking.registered_model, config.version)
+        model = load_model(tracking.registry(tracking.reader()), config.version)
     except ModelNotFound as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     given = [_fields(request) for request in config.requests]

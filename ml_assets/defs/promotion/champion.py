@@ -105,7 +105,7 @@ def champion_model(
             "the leaderboard was made from another training set: materialize model_leaderboard "
             "again, then champion_model"
         )
-    store, registry = trip_store.tables(), tracking.registry()
+    store, registry = trip_store.tables(), tracking.registry(tracking.client())
     backtest, log_metrics = last_backtest(context, trip_store), _log_metrics(context, trip_store)
     try:
         options = _options(context, config, backtest, log_metrics)
@@ -186,7 +186,7 @@ def serving_parity(trip_store: TripStoreResource, tracking: MlflowTracking) -> d
 
     training_set = trip_store.records().read("training_set", TrainingSet)
     test_trips = load_trips(trip_store.tables(), training_set, "test")
-    result = compare_champion(tracking.reader(), tracking.registered_model, test_trips)
+    result = compare_champion(tracking.registry(tracking.reader()), test_trips)
     compared = {name: dg.MetadataValue.int(count) for name, count in result.compared.items()}
     return single_result(_PARITY, result.finding(), compared)
 

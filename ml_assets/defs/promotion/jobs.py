@@ -86,7 +86,7 @@ def _promote(
 
     if not reason.strip():
         raise dg.Failure("a reason is needed: it is what others will read in the record")
-    log, registry = trip_store.decisions(), tracking.registry()
+    log, registry = trip_store.decisions(), tracking.registry(tracking.client())
     try:
         decision = override_champion(
             registry,

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -15,7 +15,6 @@ from ml_assets.storage.model_version import ModelVersion
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from ml_assets.evaluation.records import TrainingSet
     from ml_assets.registry.mlflow_runs import TrackedRun
     from ml_assets.registry.mlflow_store import TrackingStore
     from ml_assets.registry.registry import Registry
@@ -64,17 +63,15 @@ class MlflowTracking(dg.ConfigurableResource):
 
     def champion(self) -> tuple[ModelVersion | None, str]:
         """Return the champion; None with the reason when there is none."""
-        from ml_assets.registry.registry import champion_version, explain_missing_champion
+        registry = self.registry(self.reader())
+        found = registry.champion()
+        return (found, "") if found else (None, registry.explain_missing_champion())
 
-        client, name = self.reader(), self.registered_model
-        found = champion_version(client, name)
-        return (found, "") if found else (None, explain_missing_champion(client, name))
-
-    def registry(self) -> "Registry":
+    def registry(self, client: "MlflowClient") -> "Registry":
         """Return the registered model with a client of its store."""
         from ml_assets.registry.registry import Registry
 
-        return Registry(self.client(), self.registered_model, Path(self.lock_folder))
+        return Registry(client, self.registered_model, Path(self.lock_folder))
 
     @contextlib.contextmanager
     def run(self, context: dg.AssetExecutionContext, name: str) -> "Iterator[TrackedRun]":
@@ -91,14 +88,6 @@ class MlflowTracking(dg.ConfigurableResource):
         }
         with self._store().failures(), tracked_run(client, self.experiment, name, tags) as run:
             yield run
-
-    def warm_start_parameters(
-        self, client: "MlflowClient", model: str, training_set: "TrainingSet"
-    ) -> dict[str, Any] | None:
-        """Return the parameters of the champion if it is of that family, else None."""
-        from ml_assets.registry.loading import warm_start_parameters
-
-        return warm_start_parameters(client, self.registered_model, model, training_set)
 
     def close_orphaned(self, client: "MlflowClient", instance: dg.DagsterInstance) -> list[str]:
         """End MLflow runs that a killed Dagster run left RUNNING.

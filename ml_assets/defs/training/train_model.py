@@ -17,6 +17,7 @@ from ml_assets.evaluation.interval_coverage import interval_table
 from ml_assets.evaluation.leaderboard import slices_table, wrong_distance_table
 from ml_assets.evaluation.records import ModelRecord, TrainingSet
 from ml_assets.progress import TrialEnded, report
+from ml_assets.registry.loading import warm_start_parameters
 from ml_assets.registry.log_training import log_evaluated_model
 from ml_assets.registry.mlflow_descriptions import describe_training, run_name
 from ml_assets.reporting.model_charts import model_charts
@@ -59,7 +60,8 @@ def train_model(
     with tracking.run(context, run_name(family.name, training_set, context.run_id)) as run:
         warm_start = None
         if config.warm_start:
-            champion = tracking.warm_start_parameters(run.client, family.name, training_set)
+            registry = tracking.registry(run.client)
+            champion = warm_start_parameters(registry, family.name, training_set)
             last = _last_parameters(context, family, trip_store, training_set)
             warm_start = _known(family, champion) or last
         options = _tuning_options(config, family, training_set, warm_start)

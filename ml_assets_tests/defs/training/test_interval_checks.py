@@ -10,7 +10,7 @@ from ml_assets.evaluation.records import ModelRecord
 from ml_assets.pipeline.conformal_intervals import attach_intervals, get_intervals
 from ml_assets.registry.artifacts import load_pipeline, log_pipeline
 from ml_assets.registry.mlflow_runs import TrackedRun
-from ml_assets.registry.registry import CHAMPION, register
+from ml_assets.registry.registry import CHAMPION, Registry
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
@@ -40,13 +40,14 @@ def champion(made) -> Iterator[str]:
     mlflow.MlflowClient().set_registered_model_alias(NAME, CHAMPION, before.version)
 
 
-def make_champion(pipeline) -> None:
+def make_champion(settings, pipeline) -> None:
     """Register a pipeline and set the champion alias."""
-    client = mlflow.MlflowClient()
+    registry = Registry.of(settings)
+    client = registry.client
     run = client.create_run(client.get_experiment_by_name("taxi-trip-duration").experiment_id)
     tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
     uri = log_pipeline(tracked, pipeline, trips_of(4)[list(REQUEST_COLUMNS)].head())
-    version = register(client, NAME, uri, run.info.run_id, {})
+    version = registry.register(uri, run.info.run_id, {})
     client.set_registered_model_alias(NAME, CHAMPION, version)
 
 
@@ -78,7 +79,7 @@ def test_the_model_has_coverage_width_and_a_chart(made):
 def test_a_champion_without_intervals_warns_and_keeps_serving(made, champion):
     old = load_pipeline(champion)
     attach_intervals(old, None)
-    make_champion(old)
+    make_champion(made[0].settings, old)
     found = made[0].run_checks("champion_model")
     assert found["champion_model.champion_matches_evaluation"].passed
     check = found["champion_model.interval_coverage"]
@@ -90,7 +91,7 @@ def test_too_narrow_intervals_warn_only(made, champion):
     narrow = load_pipeline(champion)
     get_intervals(narrow).below *= 0.3
     get_intervals(narrow).above *= 0.3
-    make_champion(narrow)
+    make_champion(made[0].settings, narrow)
     found = made[0].run_checks("champion_model")
     assert found["champion_model.champion_matches_evaluation"].passed
     check = found["champion_model.interval_coverage"]
