@@ -156,6 +156,21 @@ def test_a_dry_run_says_what_the_training_will_take(cli, published):
     assert ahead["training"]["families"][0]["rows"] == 195_000
 
 
+def test_a_training_that_does_not_fit_the_memory_is_refused_with_advice(
+    cli, published, monkeypatch
+):
+    for module in ("plan", "execution"):
+        monkeypatch.setattr(f"ml_assets.cli.{module}.available_memory", lambda: 900_000_000)
+    command = ["run", *RANGE, "--models", "lasso,extra_trees", "--max-rows", "all"]
+    advice = r"the training needs about \d\.\d GB of memory, and 0\.9 GB are .*leave out lasso"
+    shown = cli(*command, "--dry-run", ML_ASSETS_TRIPS=published)
+    assert re.search(f"would be refused: {advice}", shown.out)
+    refused = cli(*command, ML_ASSETS_TRIPS=published)
+    assert refused.status == 1
+    assert re.search(advice, " ".join(refused.err.split()))
+    assert "lasso_model" not in refused.err
+
+
 @pytest.mark.parametrize("rows", ["12", "many"])
 def test_a_wrong_number_of_rows_is_named(cli, rows):
     answer = cli("run", *RANGE, "--max-rows", rows)
