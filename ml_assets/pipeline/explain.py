@@ -89,26 +89,49 @@ def explain(pipeline: "Pipeline", request: "RequestColumns") -> Explanation | No
         nothing = np.full(len(others["trip_distance"]), np.nan)
         request = {**request, "trip_distance": np.array([np.nan])}
         others = {**others, "trip_distance": nothing}
-    minutes = pipeline.predict(_coalitions(request, others))
-    values = minutes.reshape(_COALITIONS, -1).mean(axis=1)
+    mixed, row_of = _coalitions(request, others)
+    values = pipeline.predict(mixed)[row_of].mean(axis=1)
     contributions = _WEIGHTS @ values
     return Explanation(float(values[0]), dict(zip(PLAYERS, contributions.tolist(), strict=True)))
 
 
-def _coalitions(request: "RequestColumns", background: "RequestColumns") -> "RequestColumns":
-    """Return the background sample with the fields of each coalition replaced, by coalition."""
+def _coalitions(
+    request: "RequestColumns", background: "RequestColumns"
+) -> tuple["RequestColumns", npt.NDArray[np.intp]]:
+    """Replace the fields of each coalition in the background sample.
+
+    A field that has the value of the request already makes half of the rows equal to others, and
+    many have: the number of passengers, or a distance that is left out.
+
+    Returns:
+        The different rows; and the row of each coalition (first axis) and background request.
+    """
     own, others = _players(request), _players(background)
+    differs = np.stack([_differs(own[name], others[name]) for name in PLAYERS], axis=1)
+    replaced = _IN_COALITION[:, None, :] & differs
+    bits = replaced @ (1 << np.arange(len(PLAYERS)))
+    numbers = bits + _COALITIONS * np.arange(len(differs))
+    _, first, row_of = np.unique(numbers, return_index=True, return_inverse=True)
+    coalition, at = np.unravel_index(first, numbers.shape)
     mixed = {
-        name: np.where(_IN_COALITION[:, [at]], own[name], others[name]).ravel()
-        for at, name in enumerate(PLAYERS)
+        name: np.where(_IN_COALITION[coalition, player], own[name], others[name][at])
+        for player, name in enumerate(PLAYERS)
     }
-    return {
+    columns = {
         "PULocationID": mixed["pickup_zone"],
         "DOLocationID": mixed["dropoff_zone"],
         "trip_distance": mixed["trip_distance"],
         "pickup_datetime": mixed["day"] + mixed["time_of_day"],
         "passenger_count": mixed["passenger_count"],
     }
+    return columns, row_of.reshape(numbers.shape)
+
+
+def _differs(own: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Whether each value is another than the request's; missing ones are equal."""
+    missing = np.isnat if own.dtype.kind in "mM" else np.isnan
+    differs: npt.NDArray[np.bool_] = (own != others) & ~(missing(own) & missing(others))
+    return differs
 
 
 def _players(columns: "RequestColumns") -> dict[str, npt.NDArray[Any]]:
