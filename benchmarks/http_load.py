@@ -117,6 +117,26 @@ def latencies(connection: Connection, requests: Sequence[bytes]) -> list[float]:
     return taken
 
 
+def paced_latencies(
+    connection: Connection, requests: Sequence[bytes], seconds: float, interval: float
+) -> list[float]:
+    """Return latencies in milliseconds, of requests sent at equal intervals.
+
+    A request whose time has come while another was in progress is sent at once.
+
+    Args:
+        requests: Sent in turn and repeatedly.
+        seconds: Duration.
+        interval: Seconds from one request to the next.
+    """
+    taken: list[float] = []
+    begun = time.perf_counter()
+    for number, request in zip(range(round(seconds / interval)), cycle(requests), strict=False):
+        time.sleep(max(begun + number * interval - time.perf_counter(), 0))
+        taken += latencies(connection, [request])
+    return taken
+
+
 def saturate(
     port: int, requests: Sequence[bytes], connections: int, seconds: float, max_requests: int
 ) -> Load:

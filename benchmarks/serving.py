@@ -14,16 +14,19 @@ from typing import Any
 import numpy as np
 
 from benchmarks.figures import Figure, Section
-from benchmarks.http_load import Connection, Load, latencies, post, saturate
+from benchmarks.http_load import Connection, Load, latencies, paced_latencies, post, saturate
 from benchmarks.http_processes import HttpServer, answering
 from benchmarks.options import Options
 from benchmarks.published_months import PublishedMonths
 from benchmarks.registered_champion import COMMAND, URI, RegisteredChampion, train_champion
+from benchmarks.repeated_request import repeating
 
 MAX_TIMES_BARE = 2.0
 MIN_TIMES_MLFLOW = 10.0
 MAX_TIMES_PIPELINE = 3.0
 MAX_SECONDS_TO_START = 3.0
+MAX_TIMES_ALONE = 2.0
+MIN_LISTS_OF_ALONE = 0.8
 SINGLES = 512
 """Number of different requests, sent repeatedly."""
 LIST = 10_000
@@ -35,6 +38,10 @@ LOAD_MAX = 40_000
 CONNECTIONS = 8
 LIST_ROUNDS = 9
 STARTS = 3
+MIXED_ROUNDS = 5
+MIXED_SECONDS = 4.0
+MIXED_INTERVAL = 0.005
+"""Seconds between single requests of the mixed load."""
 OURS, BARE, BARE_QUIET, MLFLOW = "ours", "bare", "bare, our options", "mlflow"
 OUR_OPTIONS = ["--no-access-log", "--no-server-header"]
 """Of ``uvicorn``: what the service sets and that costs or saves time."""
@@ -64,6 +71,7 @@ def measure(options: Options) -> Section:
         figures += _latency(peers, options)
         figures += _throughput(peers, options)
         figures.append(_long_list(peers[OURS].server.port, champion, options))
+        figures += _mixed_load(peers[OURS], champion, options)
     figures.append(_start(champion, options))
     return Section(figures, trips.describe(), _notes(champion))
 
@@ -219,6 +227,55 @@ def _long_list(port: int, champion: RegisteredChampion, options: Options) -> Fig
     )
 
 
+def _mixed_load(ours: Peer, champion: RegisteredChampion, options: Options) -> list[Figure]:
+    """Single requests at intervals alone, beside lists, and beside lists and explanations."""
+    port, bodies = ours.server.port, champion.bodies(LIST)
+    list_file, explain_file = options.scratch / "list.http", options.scratch / "explain.http"
+    list_file.write_bytes(post("/predict", bodies))
+    explain_file.write_bytes(post("/predict?explain=true", bodies[0]))
+    alone: list[float] = []
+    beside: list[float] = []
+    lists: dict[str, list[float]] = {"alone": [], "beside": [], "beside_explanations_too": []}
+    connection = Connection(port)
+
+    def singles() -> list[float]:
+        return paced_latencies(connection, ours.singles, MIXED_SECONDS, MIXED_INTERVAL)
+
+    rounds = options.rounds_or(MIXED_ROUNDS)
+    options.say(f"mixed load, {rounds} rounds")
+    for _ in range(rounds):
+        alone += singles()
+        with repeating(port, list_file) as sent:
+            time.sleep(MIXED_SECONDS)
+        lists["alone"].append(sent.responses_per_second)
+        with repeating(port, list_file) as sent:
+            singles()
+        lists["beside"].append(sent.responses_per_second)
+        with repeating(port, list_file) as sent, repeating(port, explain_file):
+            beside += singles()
+        lists["beside_explanations_too"].append(sent.responses_per_second)
+    connection.close()
+    quantiles = {"alone": _quantiles(alone), "beside": _quantiles(beside)}
+    rates = {name: statistics.median(taken) for name, taken in lists.items()}
+    return [
+        Figure(
+            f"mixed load: one request beside lists of {LIST:,} and explanations, p99",
+            "one request alone",
+            quantiles["beside"]["p99"] / quantiles["alone"]["p99"],
+            MAX_TIMES_ALONE,
+            detail={"milliseconds": quantiles, "interval_milliseconds": 1000 * MIXED_INTERVAL},
+        ),
+        Figure(
+            f"mixed load: lists of {LIST:,} a second beside single requests",
+            "lists alone",
+            rates["beside"] / rates["alone"],
+            MIN_LISTS_OF_ALONE,
+            better="higher",
+            detail={"lists_per_second": {name: round(rate, 2) for name, rate in rates.items()}},
+        ),
+    ]
+
+
 def _start(champion: RegisteredChampion, options: Options) -> Figure:
     """From the start of the process to the first prediction; it has served this champion before."""
     request = post("/predict", champion.bodies(1)[0])
@@ -249,6 +306,9 @@ def _notes(champion: RegisteredChampion) -> list[str]:
         f"Latency: {TURNS} turns of {REQUESTS_PER_TURN} requests, one keep-alive connection; "
         f"throughput: {CONNECTIONS} connections, {LOAD_ROUNDS} rounds of {LOAD_SECONDS:.0f} s. One "
         "client process on raw sockets; its own cost is in the detail.",
+        f"Mixed load: a request every {1000 * MIXED_INTERVAL:.0f} ms, {MIXED_ROUNDS} rounds of "
+        f"{MIXED_SECONDS:.0f} s; lists and explanations are sent without pause by processes of "
+        "their own.",
         "Every server's answers are first compared with `pipeline.predict`, to the last bit.",
     ]
 
