@@ -3,25 +3,38 @@
 from datetime import UTC, datetime
 
 import dagster as dg
+import mlflow
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from ml_assets.cli.predict import predict as predict_command
 from ml_assets.defs.predictions import assets as predictions
 from ml_assets.defs.predictions.assets import scoring_sensor
 from ml_assets.pipeline.conformal_intervals import interval_bounds
+from ml_assets.promotion.serving_parity import PAGE_PATH
 from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import CHAMPION, Registry
 from ml_assets.requests.batch import predict_file
 from ml_assets.requests.parse import states_distance
+from ml_assets.serving.app import create_app
+from ml_assets.serving.bundle import ModelCard, ServedModel
+from ml_assets.serving.fast_predict import enable_fast_path
+from ml_assets.serving.request_log.writer import RequestLog
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.trips.month import Month
-from ml_assets.trips.request_columns import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS, USUAL
+from ml_assets.trips.target import TARGET
 from ml_assets_tests.project import RANGE_END, RANGE_START, Project, open_project, settings_for
 from ml_assets_tests.published_months import publish
+from ml_assets_tests.serving.conftest import client_for
+from ml_assets_tests.serving.fixed_model import FixedModel
+from ml_assets_tests.serving.request_log.whole_log import read_log
 
 NAME = "taxi-trip-duration"
 MARCH = Month(2023, 3)
+PREDICTED = (*TARGET.prediction_fields, "distance", "distance_miles", "model_version")
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +232,56 @@ def test_requests_in_the_launchpad_are_predicted_in_a_table(project):
     assert rows[0]["lower_minutes"] <= rows[0]["predicted_minutes"] <= rows[0]["upper_minutes"]
     assert rows[1]["reason"].startswith("DOLocationID must be a zone number from 1 to 265, not 300")
     assert (shown["scored"], shown["refused"], shown["model_version"]) == (4, 1, model.version)
+
+
+def test_a_request_without_a_distance_has_the_same_answer_everywhere(project, tmp_path):
+    """A trip without a metered distance: stored, in files, over HTTP, on the page, in the log."""
+    assert predict(project).success
+    (trip,) = stored(project).filter(pl.col("distance") == USUAL).head(1).to_dicts()
+    features = TripStore(project.settings.home, "green", False).read_table("trip_features", MARCH)
+    row = features.filter(pl.col("trip_id") == trip["trip_id"]).select(REQUEST_COLUMNS)
+    (request,) = row.drop("trip_distance").to_dicts()
+    time = request["pickup_datetime"].isoformat()
+    request |= {"pickup_datetime": time, "passenger_count": int(request["passenger_count"])}
+    expected = {name: trip[name] for name in PREDICTED}
+    assert expected["distance_miles"] > 0
+
+    def answer(found):
+        return {name: found[name] for name in PREDICTED}
+
+    pl.DataFrame([request]).write_csv(tmp_path / "requests.csv")
+    home = {"ML_ASSETS_HOME": str(project.settings.home), "ML_ASSETS_TRIPS": "sample"}
+    arguments = [str(tmp_path / "requests.csv"), "--out", str(tmp_path / "predictions.parquet")]
+    done = CliRunner(env=home).invoke(predict_command, arguments)
+    assert done.exit_code == 0, done.output
+    (from_file,) = pl.read_parquet(tmp_path / "predictions.parquet").to_dicts()
+    assert answer(from_file) == expected
+
+    _, shown = ask(project, request)
+    assert answer(shown["answers"][0]) == expected
+
+    registry = Registry.of(project.settings)
+    champion, model = registry.champion(), load_model(registry)
+    assert champion is not None
+    card = ModelCard.of(champion, datetime.now(UTC))
+    enable_fast_path(model.pipeline)
+    app = create_app(FixedModel(ServedModel(model, card)), log=RequestLog(tmp_path / "log"))
+    with client_for(app) as service:
+        assert answer(service.post("/predict", json=request).json()) == expected
+        listed = service.post("/predict", json=[request] * 40).json()["predictions"]
+        assert [answer(each) for each in listed] == [expected] * 40
+        # The page's time input has minutes only.
+        of_page = service.post(PAGE_PATH, json=request | {"pickup_datetime": time[:16]}).json()
+        assert answer(of_page) == expected
+        assert of_page["explanation"]["contributions"]["trip_distance"] == 0
+    logged = read_log(tmp_path / "log")
+    assert [answer(each) for each in logged.to_dicts()] == [expected] * 42
+    assert logged["trip_distance"].is_null().all()
+
+    mlflow.set_tracking_uri(project.settings.tracking_uri)
+    elsewhere = mlflow.pyfunc.load_model(f"models:/{NAME}@{CHAMPION}")
+    minutes = elsewhere.predict(row.drop("trip_distance").to_pandas())
+    assert minutes.tolist() == [expected["predicted_minutes"]]
 
 
 def test_the_launchpad_accepts_published_names_and_refuses_unknown_ones(project):
