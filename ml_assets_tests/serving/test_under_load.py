@@ -16,8 +16,9 @@ from ml_assets_tests.serving.service_process import running_service, wait_until
 from ml_assets_tests.serving.two_versions import sample_requests, served_home
 
 SINGLES, LIST = 40, 25
-NOTICED_SECONDS = 30
-"""Maximum time until a new champion is served on a busy machine."""
+NOTICED_SECONDS = 120
+"""Maximum time until a new champion is served. The first one waits for the watcher to import
+MLflow and to export it: 37 s beside these clients and other work on two cores, 1 to 3 s later."""
 
 
 @pytest.fixture(scope="module")
