@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from ml_assets.config.cores import available_cores
+
 MAX_ROWS = 8
 """For more than about ten rows, XGBoost is as fast."""
 
@@ -153,7 +155,8 @@ class FastRegressor:
 def enable_fast_path(pipeline: Any) -> bool:
     """Speed up a loaded pipeline for few rows, if the predictions are bit-identical.
 
-    Takes a second and modifies the pipeline, which must not be stored afterwards.
+    Takes a second and modifies the pipeline, which must not be stored afterwards. XGBoost leaves a
+    core to the event loop, so that single requests do not wait for its threads.
 
     Args:
         pipeline: Fitted pipeline whose last step has the regressors in ``regressor_`` and
@@ -166,7 +169,8 @@ def enable_fast_path(pipeline: Any) -> bool:
     for name in ("regressor_", "without_distance_"):
         regressor = getattr(last, name, None)
         walker = TreeEnsembleWalker.from_xgboost(regressor)
-        if walker is not None:
+        if walker is not None and regressor is not None:
+            regressor.get_booster().set_param({"nthread": max(available_cores() - 1, 1)})
             setattr(last, name, FastRegressor(regressor, walker))
             enabled = True
     return enabled

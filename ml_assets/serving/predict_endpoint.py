@@ -1,8 +1,7 @@
 """``POST /predict``: predicts one request or a list.
 
 An ASGI endpoint without a framework's routing and validation: a single request takes well under a
-millisecond in the event loop. Lists and explanations run in threads, so that they do not block
-single requests.
+millisecond in the event loop. Lists and explanations run in ``serving.list_thread``.
 """
 
 import asyncio
@@ -11,17 +10,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qs
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
 from ml_assets.pipeline.predict import Predictions
-from ml_assets.requests.fields import MAX_QUOTED_NAME, quoted_name, unknown_field
-from ml_assets.requests.parse import InvalidRequest, Request, parse_request, request_columns
-from ml_assets.requests.validate import REQUIRED_FIELDS
+from ml_assets.requests.fields import quoted_name
+from ml_assets.requests.parse import (
+    Columns,
+    InvalidRequest,
+    Request,
+    parse_request,
+    request_columns,
+)
 from ml_assets.serving.bundle import ServedModel
+from ml_assets.serving.list_prediction import parse_list, predict_list
+from ml_assets.serving.list_thread import Steps, run_at_once
 from ml_assets.serving.request_body import (
     CONTENT_CODINGS,
     BodyTooLarge,
@@ -35,21 +41,23 @@ from ml_assets.serving.request_body import (
 )
 from ml_assets.serving.request_log.writer import LoggedRequest
 from ml_assets.serving.responses import (
+    NOT_AN_OBJECT,
     Reply,
     error_reply,
     explanation_json,
     field_error,
     get_request_id,
-    predict_list,
+    list_reply,
+    request_errors,
     send_reply,
     single_reply,
     validation_error_reply,
 )
 from ml_assets.serving.state import Service
 
+Result = TypeVar("Result")
 _LOGGER = logging.getLogger(__name__)
 _BOOLEANS: Final = {"true": True, "false": False}
-_NOT_AN_OBJECT: Final = f"must be an object with {', '.join(REQUIRED_FIELDS)}"
 
 
 class InvalidQuery(ValueError):
@@ -144,22 +152,23 @@ class PredictEndpoint:
         if served is None:
             return error_reply(503, self._service.unavailable_reason)
         call = _Call(request_id, served, time.perf_counter(), explain)
+        lists = self._service.lists
         if len(raw) <= limits.inline_bytes and not explain and coding is None:
-            result = self._process(raw, coding, call)
-        elif self._waiting >= limits.waiting:
+            with lists.singles:
+                result = run_at_once(self._process(raw, coding, call))
+                return result if isinstance(result, Reply) else await self._predict(result, call)
+        if self._waiting >= limits.waiting:
             return error_reply(503, "too many lists are waiting for their turn: try again later")
-        else:
-            self._waiting += 1
-            try:
-                result = await asyncio.get_running_loop().run_in_executor(
-                    self._service.threads, self._process, raw, coding, call
-                )
-            finally:
-                self._waiting -= 1
-        return result if isinstance(result, Reply) else await self._predict_single(result, call)
+        self._waiting += 1
+        try:
+            work = lists.submit(self._process(raw, coding, call))
+            result = await _unless_disconnected(work, receive)
+        finally:
+            self._waiting -= 1
+        return result if isinstance(result, Reply) else await self._predict(result, call)
 
-    def _process(self, raw: bytes, coding: str | None, call: "_Call") -> Reply | Request:
-        """Process a body in the current thread.
+    def _process(self, raw: bytes, coding: str | None, call: "_Call") -> Steps[Reply | Request]:
+        """Process a body, in steps.
 
         Returns:
             The response; or a single request without an explanation, which is to be predicted in
@@ -174,18 +183,20 @@ class PredictEndpoint:
                 return validation_error_reply(
                     [field_error(("body",), str(error), "content_encoding")]
                 )
+            yield
         request = self._parse(raw)
         if isinstance(request, list):
-            return self._predict_list(request, call)
+            return (yield from self._predict_list(request, call))
         if isinstance(request, Reply) or not call.explain:
             return request
+        yield
         columns = request_columns([request])
         predictions = call.served.model.predict(columns)
         more = {"explanation": explanation_json(call.served.model, columns)}
         self._record(call, call.served, [request], predictions, is_list=False)
         return single_reply(predictions, call.served.model.version, call.request_id, more)
 
-    async def _predict_single(self, request: Request, call: "_Call") -> Reply:
+    async def _predict(self, request: Request, call: "_Call") -> Reply:
         served, predictions = await self._batcher.predict(request)
         self._record(call, served, [request], predictions, is_list=False)
         return single_reply(predictions, served.model.version, call.request_id)
@@ -205,36 +216,32 @@ class PredictEndpoint:
         if isinstance(body, list):
             return body
         if not isinstance(body, dict):
-            message = f"the body {_NOT_AN_OBJECT}, or a list of such"
+            message = f"the body {NOT_AN_OBJECT}, or a list of such"
             return validation_error_reply([field_error(("body",), message)])
         request = parse_request(body)
         if isinstance(request, InvalidRequest):
-            errors = _field_errors(request, ("body",), self._service.limits.errors)
+            errors = request_errors(request, ("body",), self._service.limits.errors)
             return validation_error_reply(errors, request.count)
         return request
 
-    def _predict_list(self, body: list[Any], call: "_Call") -> Reply:
-        limits = self._service.limits
+    def _predict_list(self, body: list[Any], call: "_Call") -> Steps[Reply]:
+        limits, model = self._service.limits, call.served.model
         limit = limits.explained_length if call.explain else limits.list_length
         if len(body) > limit:
             kind = "a list with explanations" if call.explain else "a list"
             return error_reply(413, f"{kind} may have {limit:,} requests, not {len(body):,}")
-        now = datetime.now(UTC)
-        parsed = [parse_request(fields, now) for fields in body]
-        requests = [request for request in parsed if isinstance(request, Request)]
-        if len(requests) < len(body):
-            return validation_error_reply(*_list_errors(body, parsed, limits.errors))
-        reply, predictions = predict_list(
-            call.served.model, requests, call.request_id, explain=call.explain
-        )
-        self._record(call, call.served, requests, predictions, is_list=True)
-        return reply
+        columns = yield from parse_list(body, limits.errors)
+        if isinstance(columns, Reply):
+            return columns
+        predicted = yield from predict_list(model, columns, explain=call.explain)
+        self._record(call, call.served, predicted.columns, predicted.predictions, is_list=True)
+        return list_reply(predicted.json, model.version, call.request_id)
 
     def _record(
         self,
         call: "_Call",
         served: ServedModel,
-        requests: Sequence[Request],
+        requests: Sequence[Request] | Columns,
         predictions: Predictions,
         *,
         is_list: bool,
@@ -242,7 +249,7 @@ class PredictEndpoint:
         """Count and log predictions."""
         seconds = time.perf_counter() - call.begun
         self._service.metrics.count_predictions(predictions.stated, seconds, is_list=is_list)
-        if self._service.log is not None and requests:
+        if self._service.log is not None and len(predictions.minutes):
             self._service.log.add(
                 LoggedRequest(
                     call.request_id,
@@ -269,6 +276,28 @@ class _Call(NamedTuple):
     explain: bool
 
 
+async def _unless_disconnected(work: "asyncio.Future[Result]", receive: Receive) -> Result:
+    """Return the result of work, which is cancelled when the connection is closed or reset.
+
+    Raises:
+        ClientDisconnected: when that happens before.
+    """
+    gone = asyncio.create_task(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientDisconnected
+        return work.result()
+    finally:
+        work.cancel()
+        gone.cancel()
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def _unsupported(coding: str) -> Reply:
     text = (
         f"Content-Encoding {coding} is not supported: send {' or '.join(CONTENT_CODINGS)}, or none"
@@ -291,35 +320,3 @@ def _wants_explanation(query: bytes) -> bool:
     if len(values) > 1 or values[0] not in _BOOLEANS:
         raise InvalidQuery(f"explain must be true or false, not {values[0][:40]}")
     return _BOOLEANS[values[0]]
-
-
-def _field_errors(
-    request: InvalidRequest, loc: tuple[str | int, ...], limit: int
-) -> list[dict[str, Any]]:
-    """Return the first errors of a request: a body has room for 100,000 unknown names."""
-    errors = [field_error((*loc, each.field), each.message) for each in request.errors[:limit]]
-    errors += [
-        field_error((*loc, name[:MAX_QUOTED_NAME]), unknown_field(name), "extra_forbidden")
-        for name in request.unknown[: limit - len(errors)]
-    ]
-    return errors
-
-
-def _list_errors(
-    body: list[Any], parsed: Sequence[Request | InvalidRequest], limit: int
-) -> tuple[list[dict[str, Any]], int]:
-    """Return the first errors of a list, and the number of all errors."""
-    errors: list[dict[str, Any]] = []
-    count = 0
-    for at, (fields, request) in enumerate(zip(body, parsed, strict=True)):
-        if isinstance(request, Request):
-            continue
-        is_object = isinstance(fields, dict)
-        count += request.count if is_object else 1
-        if len(errors) >= limit:
-            continue
-        if is_object:
-            errors += _field_errors(request, ("body", at), limit - len(errors))
-        else:
-            errors.append(field_error(("body", at), f"an entry of the list {_NOT_AN_OBJECT}"))
-    return errors, count

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-import numpy as np
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Scope, Send
@@ -14,13 +13,14 @@ from starlette.types import Scope, Send
 from ml_assets.pipeline.explain import PLAYERS
 from ml_assets.pipeline.explain import explain as explain_request
 from ml_assets.pipeline.predict import Model, Predictions
-from ml_assets.requests.parse import Request, request_columns
+from ml_assets.requests.fields import MAX_QUOTED_NAME, unknown_field
+from ml_assets.requests.parse import InvalidRequest
+from ml_assets.requests.validate import REQUIRED_FIELDS
 from ml_assets.trips.target import TARGET
 
 REQUEST_ID: Final = b"x-request-id"
 _VALID_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-
-
+NOT_AN_OBJECT: Final = f"must be an object with {', '.join(REQUIRED_FIELDS)}"
 _PREDICTED, _LOWER, _UPPER = TARGET.prediction_fields
 _SENT_AS: Final = {
     "predicted": _PREDICTED,
@@ -129,6 +129,28 @@ def field_error(
     return {"loc": list(loc), "msg": message, "type": kind}
 
 
+def request_errors(
+    request: InvalidRequest, loc: tuple[str | int, ...], limit: int
+) -> list[dict[str, Any]]:
+    """Build the first errors of a request: a body has room for 100,000 unknown names."""
+    errors = [field_error((*loc, each.field), each.message) for each in request.errors[:limit]]
+    errors += [
+        field_error((*loc, name[:MAX_QUOTED_NAME]), unknown_field(name), "extra_forbidden")
+        for name in request.unknown[: limit - len(errors)]
+    ]
+    return errors
+
+
+def invalid_entry_errors(
+    at: int, fields: Any, request: InvalidRequest, limit: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Build the first errors of an entry of a list, and count all of them."""
+    if isinstance(fields, dict):
+        return request_errors(request, ("body", at), limit) if limit > 0 else [], request.count
+    error = field_error(("body", at), f"an entry of the list {NOT_AN_OBJECT}")
+    return [error] if limit > 0 else [], 1
+
+
 def get_request_id(scope: Scope) -> str:
     """Return the client's id of the request if it is valid, otherwise a new one."""
     for name, value in scope["headers"]:
@@ -151,11 +173,6 @@ async def send_reply(send: Send, reply: Reply, request_id: str) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-_NO_PREDICTIONS: Final = Predictions(
-    np.empty(0), None, None, np.empty(0, dtype=np.bool_), np.empty(0)
-)
-
-
 def single_reply(
     predictions: Predictions, version: str, request_id: str, more: Mapping[str, Any] | None = None
 ) -> Reply:
@@ -165,22 +182,14 @@ def single_reply(
     return Reply(200, orjson.dumps(body))  # NaN becomes null
 
 
-def predict_list(
-    model: Model, requests: Sequence[Request], request_id: str, *, explain: bool
-) -> tuple[Reply, Predictions]:
-    """Predict a list of requests, in its order.
+def list_reply(entries: bytes, version: str, request_id: str) -> Reply:
+    """Build the response to a list.
 
-    Returns:
-        The response, and its predictions for the request log.
+    Args:
+        entries: JSON of the predictions, joined by commas.
     """
-    predicted = model.predict(request_columns(requests)) if requests else _NO_PREDICTIONS
-    version = model.version
-    predictions = [{**each, "model_version": version} for each in predicted.rows()]
-    if explain:
-        for prediction, request in zip(predictions, requests, strict=True):
-            prediction["explanation"] = explanation_json(model, request_columns([request]))
-    body = {"predictions": predictions, "model_version": version, "request_id": request_id}
-    return Reply(200, orjson.dumps(body)), predicted
+    more = orjson.dumps({"model_version": version, "request_id": request_id})
+    return Reply(200, b'{"predictions":[%s],%s' % (entries, more[1:]))
 
 
 def explanation_json(model: Model, columns: Any) -> dict[str, Any] | None:

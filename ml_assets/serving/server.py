@@ -34,9 +34,9 @@ WATCHER_MODULE: Final = "ml_assets.registry.watcher"
 GRACE_SECONDS: Final = 20
 """Time to finish requests after a signal: twice as long as a body may take to arrive."""
 
-_SWITCH_SECONDS = 0.001
-"""Interval at which a thread that predicts a list lets single requests run; Python's default is
-five times as long, which each of them would have to wait."""
+_SWITCH_SECONDS = 0.0002
+"""Interval at which the thread of lists lets a single request run, which it waits for at most;
+Python's default is 5 ms."""
 
 
 def serve(

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Final
 
@@ -14,6 +13,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from ml_assets.serving.list_thread import ListThread
 from ml_assets.serving.model_provider import ModelProvider
 from ml_assets.serving.request_body import Limits
 from ml_assets.serving.request_log.writer import RequestLog
@@ -150,7 +150,6 @@ REGISTRY_NOT_READ: Final = (
     "in a few seconds"
 )
 _LOG_SECONDS = 5.0
-_THREADS = 2
 
 
 class ModelStatus(Enum):
@@ -170,7 +169,7 @@ class Service:
         self.limits = limits
         self.log = log
         self.metrics = Metrics(models, log)
-        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lists")
+        self.lists = ListThread()
 
     @property
     def unavailable_reason(self) -> str:
@@ -200,6 +199,6 @@ class Service:
     async def stop(self) -> None:
         """Stop watching for changes, and write the rest of the request log."""
         await self.models.stop()
-        self.threads.shutdown(wait=True)
+        self.lists.shutdown()
         if self.log is not None:
             self.log.close(_LOG_SECONDS)

@@ -293,13 +293,16 @@ def test_without_a_token_proxies_and_pages_of_other_sites_are_rejected(served, h
         assert client.post("/predict", json=REFERENCES_BODY, headers=headers).status_code == 200
 
 
+def sleep_half_a_second():
+    time.sleep(0.5)
+    yield
+
+
 def test_the_latency_of_a_list_includes_its_wait_for_a_thread(served, tmp_path):
     log = RequestLog(tmp_path)
     app = create_app(FixedModel(served), log=log)
     with client_for(app) as client:
-        threads = app.state.service.threads
-        for _ in range(2):
-            threads.submit(time.sleep, 0.5)
+        client.portal.start_task_soon(app.state.service.lists.submit, sleep_half_a_second())
         client.post("/predict", json=[REFERENCES_BODY] * 200)
     assert read_log(tmp_path)["latency_milliseconds"].min() > 300
 

@@ -5,12 +5,13 @@ nothing about the client. The number of dropped predictions is logged too; only 
 killed loses up to ``BATCH_SECONDS`` of predictions without a record.
 """
 
+import io
 import logging
 import os
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import islice, takewhile
 from pathlib import Path
@@ -18,8 +19,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy.typing as npt
 import orjson
+import polars as pl
 
 from ml_assets.pipeline.predict import Predictions
+from ml_assets.requests.validate import DISTANCE, DISTANCE_MILES
 from ml_assets.serving.request_log.files import (
     MAX_BYTES,
     MAX_DAYS,
@@ -30,7 +33,8 @@ from ml_assets.serving.request_log.files import (
     remove_old,
     restrict,
 )
-from ml_assets.trips.request_columns import REQUEST_COLUMNS
+from ml_assets.trips.request_columns import REQUEST_COLUMNS, STATED, USUAL
+from ml_assets.trips.target import TARGET
 
 CAPACITY: Final = 100_000
 """Maximum number of queued predictions: about 10 MB for lists, 100 MB for single requests."""
@@ -272,7 +276,10 @@ def _serialize_lines(request: LoggedRequest) -> Iterator[bytes]:
         "model_version": request.model_version,
         "latency_milliseconds": request.latency_milliseconds,
     }
-    rows = zip(_rows(request.requests), request.predictions.rows(), strict=True)
+    if isinstance(request.requests, Mapping):
+        yield from _serialize_columns(shared, request.requests, request.predictions)
+        return
+    rows = zip(request.requests, request.predictions.rows(), strict=True)
     for position, (fields, prediction) in enumerate(rows):
         line = {
             **shared,
@@ -283,14 +290,29 @@ def _serialize_lines(request: LoggedRequest) -> Iterator[bytes]:
         yield orjson.dumps(line, option=_OPTIONS)
 
 
-def _rows(
-    requests: Sequence[tuple[Any, ...]] | Mapping[str, npt.NDArray[Any]],
-) -> Iterable[tuple[Any, ...]]:
-    if not isinstance(requests, Mapping):
-        return requests
-    pickup, dropoff, *others = (requests[name] for name in REQUEST_COLUMNS)
-    zones = [zone.astype("int64").tolist() for zone in (pickup, dropoff)]
-    return zip(*zones, *(column.tolist() for column in others), strict=True)
+def _serialize_columns(
+    shared: Mapping[str, Any], columns: Mapping[str, npt.NDArray[Any]], predictions: Predictions
+) -> Iterator[bytes]:
+    """Yield the same lines for the columns of a list; Polars releases Python's lock."""
+    start = orjson.dumps(shared, option=orjson.OPT_UTC_Z)[:-1] + b","
+    values: dict[str, Any] = {name: columns[name] for name in REQUEST_COLUMNS}
+    values |= dict(zip(TARGET.prediction_fields, predictions.columns, strict=True))
+    values |= {DISTANCE: predictions.stated, DISTANCE_MILES: predictions.miles}
+    stated = pl.when(pl.col(DISTANCE)).then(pl.lit(STATED)).otherwise(pl.lit(USUAL))
+    frame = (
+        pl.DataFrame(values, nan_to_null=True)
+        .with_columns(
+            pl.col("PULocationID", "DOLocationID").cast(pl.Int64),
+            pl.col("pickup_datetime").dt.to_string("%Y-%m-%dT%H:%M:%S%.f"),
+            stated.alias(DISTANCE),
+        )
+        .with_row_index("position")
+    )
+    for part in frame.iter_slices(_YIELD_LINES):
+        lines = io.BytesIO()
+        part.write_ndjson(lines)
+        for line in lines.getvalue().splitlines(keepends=True):
+            yield start + line[1:]
 
 
 def _dropped_line(count: int) -> bytes:
