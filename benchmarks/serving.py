@@ -236,10 +236,12 @@ def _mixed_load(ours: Peer, champion: RegisteredChampion, options: Options) -> l
     alone: list[float] = []
     beside: list[float] = []
     lists: dict[str, list[float]] = {"alone": [], "beside": [], "beside_explanations_too": []}
-    connection = Connection(port)
 
     def singles() -> list[float]:
-        return paced_latencies(connection, ours.singles, MIXED_SECONDS, MIXED_INTERVAL)
+        connection = Connection(port)
+        taken = paced_latencies(connection, ours.singles, MIXED_SECONDS, MIXED_INTERVAL)
+        connection.close()
+        return taken
 
     rounds = options.rounds_or(MIXED_ROUNDS)
     options.say(f"mixed load, {rounds} rounds")
@@ -254,7 +256,6 @@ def _mixed_load(ours: Peer, champion: RegisteredChampion, options: Options) -> l
         with repeating(port, list_file) as sent, repeating(port, explain_file):
             beside += singles()
         lists["beside_explanations_too"].append(sent.responses_per_second)
-    connection.close()
     quantiles = {"alone": _quantiles(alone), "beside": _quantiles(beside)}
     rates = {name: statistics.median(taken) for name, taken in lists.items()}
     return [
