@@ -49,7 +49,7 @@ def test_a_champion_from_before_a_feature_was_added_predicts_the_same(ingested_h
     )  # fmt: skip
     assert made.returncode == 0, made.stderr[-3000:]
     found = json.loads(made.stdout.splitlines()[-1])
-    assert found["columns"] == [34, 35]
+    assert found["columns"] == [35, 36]
     assert found["champion"] == "1"
     assert found["file"] == found["service"] == before
     assert found["newer"] != before

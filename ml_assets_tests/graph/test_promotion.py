@@ -9,7 +9,6 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.records import (
     ChampionDecision,
@@ -21,6 +20,7 @@ from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.pipeline.background_sample import get_background_sample
 from ml_assets.pipeline.conformal_intervals import interval_bounds
+from ml_assets.pipeline.features import RequestFeatures
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.promote import PromotionOptions, promote_best
 from ml_assets.registry.artifacts import load_pipeline
@@ -365,34 +365,33 @@ def test_a_refit_on_all_months_is_promoted_on_request(project):
 
 
 @pytest.mark.parametrize(
-    ("refit", "fits", "predictions"), [(False, 2, 4), (True, 4, 7)],
-    ids=["as evaluated", "refitted"],
-)  # fmt: skip
-def test_the_best_model_is_loaded_once_and_predicts_the_test_month_once_in_each_mode(
-    project, monkeypatch, refit, fits, predictions
+    ("refit", "fits"), [(False, 2), (True, 4)], ids=["as evaluated", "refitted"]
+)
+def test_the_best_model_is_loaded_once_and_encodes_the_test_month_once_for_both_modes(
+    project, monkeypatch, refit, fits
 ):
-    """The fits: champion, best model, and its refit, as fitted (in one mode) and as loaded."""
+    """The fits: champion, best model, and its refit, as fitted and as loaded."""
     _, second = board(project).models
     make_champion(project, second)
     training_set = records(project).read("training_set", TrainingSet)
     store = TripStore(project.settings.home, "green", synthetic=True)
     times = load_trips(store, training_set, "test")["pickup_datetime"].to_numpy()
-    loaded, predictors = [], []
-    load_model, predict = mlflow.sklearn.load_model, Pipeline.predict
+    loaded, encoding = [], []
+    load_model, transform = mlflow.sklearn.load_model, RequestFeatures.transform
 
     def loading(*given, **named):
         loaded.append(load_model(*given, **named))
         return loaded[-1]
 
-    def predicting(self, requests, **named):
+    def encode(self, requests):
         if isinstance(requests, pd.DataFrame) and np.array_equal(
             requests["pickup_datetime"].to_numpy(), times
         ):
-            predictors.append((self, bool(requests["trip_distance"].isna().all())))
-        return predict(self, requests, **named)
+            encoding.append(self)
+        return transform(self, requests)
 
     monkeypatch.setattr(mlflow.sklearn, "load_model", loading)
-    monkeypatch.setattr(Pipeline, "predict", predicting)
+    monkeypatch.setattr(RequestFeatures, "transform", encode)
     made = promote_best(
         Registry.of(project.settings),
         board(project),
@@ -402,9 +401,7 @@ def test_the_best_model_is_loaded_once_and_predicts_the_test_month_once_in_each_
         PromotionOptions(refit_on_all_months=refit),
     )
     assert made.promoted
-    assert len({id(pipeline) for pipeline, _ in predictors}) == fits
-    modes = {(id(pipeline), without_distance) for pipeline, without_distance in predictors}
-    assert len(predictors) == len(modes) == predictions
+    assert len(encoding) == len({id(features) for features in encoding}) == fits
     assert len(loaded) == fits - refit  # the refit is there before it is loaded
 
 
