@@ -29,7 +29,8 @@ an estimator makes. Fits of 150,000 rows took 506 bytes a row (exact boosting), 
 refit has the rows of the tuned fit beside its own."""
 
 STREAMED_ROW_BYTES: Final = 50
-"""Each row that XGBoost reads in parts: its quantized values and its gradient."""
+"""Each row that XGBoost reads in parts: its gradient, and what is cached of its quantized values.
+Measured on disk: 40, from 1.11 GB for 3.1 million trips to 1.36 GB for 9.3 million."""
 
 MAX_SHARE: Final = 0.9
 """Share of the available memory that a training may take."""
