@@ -148,6 +148,13 @@ def rows_with_distance(
     return features[stated][:, :-1], minutes[stated]
 
 
+def check_share(share: float) -> float:
+    """Return the share of rows; raise ValueError unless it is above 0 and at most 1."""
+    if not 0 < share <= 1:
+        raise ValueError(f"share_without_distance is {share}: must be above 0 and at most 1")
+    return share
+
+
 def rows_without_distance(
     features: Any,
     minutes: npt.NDArray[np.float64],
@@ -159,11 +166,7 @@ def rows_without_distance(
     Raises:
         ValueError: ``share`` is not above 0 and at most 1.
     """
-    if not 0 < share <= 1:
-        raise ValueError(
-            f"the share of rows without a distance is {share}: must be above 0 and at most 1"
-        )
-    if share < 1:
+    if check_share(share) < 1:
         chosen = np.diff(np.floor(np.arange(len(minutes) + 1) * share)) > 0
         features, minutes = features[chosen], minutes[chosen]
     return features[:, :-distance_columns], minutes

@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 from ml_assets.config.cores import processor_seconds
 from ml_assets.evaluation.records import Role, TrainingSet
 from ml_assets.pipeline.background_sample import attach_background_sample
+from ml_assets.pipeline.bounded_regressor import rows_without_distance
 from ml_assets.pipeline.conformal_intervals import copy_intervals
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families.base import ModelFamily, RowBatches
@@ -84,7 +85,7 @@ def fit_on_all_rows(
         return rows[0][known, :-1], rows[1][known]
 
     def without_distance(rows: Rows) -> Rows:
-        return rows[0][:, :-columns], rows[1]
+        return rows_without_distance(*rows, columns, model.share_without_distance)
 
     def fit(regressor: Any, select: Callable[[Rows], Rows], width: int) -> Any:
         size = training_set.rows_in(*roles) * width

@@ -138,12 +138,15 @@ class TuningOptions:
         refit_on_validation: Whether the tuned model is refitted on the training and validation
             months before the test, or on the training months only.
         warm_start: Parameters to try first, such as those of the last champion.
+        share_without_distance: Share of the rows that the estimator for requests without a distance
+            is fitted on, above 0 and at most 1; None means the family's.
         storage: Optuna RDB URL of a study shared by several workers; None keeps it in memory.
     """
 
     budget: TuningBudget
     refit_on_validation: bool = True
     warm_start: Mapping[str, Any] | None = None
+    share_without_distance: float | None = None
     storage: str | None = None
     study_name: str | None = None
 
@@ -336,6 +339,7 @@ def _tune(
         splits.validation,
         budget=options.budget,
         warm_start=options.warm_start,
+        share_without_distance=options.share_without_distance,
         storage=options.storage,
         study_name=options.study_name,
         on_trial=on_trial,

@@ -19,10 +19,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from ml_assets.config.cores import thread_count
 from ml_assets.config.sqlite_url import resolve_url, sqlite_path, sqlite_url
 from ml_assets.evaluation.metrics import root_mean_squared_error
+from ml_assets.pipeline.bounded_regressor import check_share
 from ml_assets.storage.atomic import locked
 from ml_assets.storage.sqlite import new_database, tables
 from ml_assets.training.families import ModelFamily
-from ml_assets.training.families.base import MAX_ROUNDS, TrialRows
+from ml_assets.training.families.base import MAX_ROUNDS, SHARE_WITHOUT_DISTANCE, TrialRows
 from ml_assets.training.fit import EncodedTrips, FittedModel, TrialRecord, encode_trips, fit_encoded
 from ml_assets.trips.target import TARGET
 
@@ -74,6 +75,7 @@ def tune_and_fit(
     *,
     budget: TuningBudget,
     warm_start: Mapping[str, Any] | None = None,
+    share_without_distance: float | None = None,
     storage: str | None = None,
     study_name: str | None = None,
     n_jobs: int = -1,
@@ -89,6 +91,8 @@ def tune_and_fit(
         validation: The same of a later month; it selects parameters and rounds and is not fitted
             on.
         warm_start: Parameters of an earlier model of the family; unknown ones are dropped.
+        share_without_distance: Share of the rows that the estimator for requests without a distance
+            is fitted on, above 0 and at most 1, recorded as a parameter; None means the family's.
         storage: URL for Optuna's RDB storage: several processes share the study, and each adds
             ``budget.trials``; None keeps it in memory.
         study_name: Required with ``storage``; a name belongs to one pair of frames.
@@ -102,8 +106,12 @@ def tune_and_fit(
     threads = thread_count(n_jobs)
     if storage is not None and study_name is None:
         raise ValueError("a tuning storage needs a study_name to share the study by")
+    share = {}
+    if share_without_distance is not None:
+        share[SHARE_WITHOUT_DISTANCE] = check_share(share_without_distance)
     encoded = encode_trips(family, train, validation)
     parameters = {**family.defaults, **_known(family, warm_start or {})}
+    parameters.pop(SHARE_WITHOUT_DISTANCE, None)  # a choice of each training
     trials: list[TrialRecord] = []
     if budget.trials > 0:
         of_trials = encoded.with_distance()
@@ -118,8 +126,10 @@ def tune_and_fit(
             _record(trial) for trial in study.get_trials(deepcopy=False) if trial.datetime_complete
         ]
         parameters = _best_parameters(study) or parameters
-        parameters |= _rounds_without_distance(family, encoded, parameters, budget.seed, threads)
-    fitted = fit_encoded(family, encoded, parameters, budget.seed, threads)
+        parameters |= _rounds_without_distance(
+            family, encoded, parameters | share, budget.seed, threads
+        )
+    fitted = fit_encoded(family, encoded, parameters | share, budget.seed, threads)
     return replace(fitted, trials=trials)
 
 
@@ -137,7 +147,9 @@ def _rounds_without_distance(
     stopping, name = family.early_stopping, family.usual_rounds
     if stopping is None or name is None or not encoded.distance_columns:
         return {}
-    rows = encoded.without_distance(family.share_without_distance)
+    share = parameters.get(SHARE_WITHOUT_DISTANCE, family.share_without_distance)
+    rows = encoded.without_distance(share)
+    parameters = {**parameters, **family.without_distance}
     _, found = run_trial(family, rows, parameters, lambda *_: None, seed, n_jobs)
     return {name: found[stopping.parameter]}
 

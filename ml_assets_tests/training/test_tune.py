@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from ml_assets.config.sqlite_url import sqlite_url
+from ml_assets.pipeline.predict import without_distance
 from ml_assets.training.families import FAMILIES, ModelFamily
 from ml_assets.training.families.base import trip_history
 from ml_assets.training.fit import FittedModel
@@ -74,6 +75,20 @@ def test_if_every_trial_fails_the_first_error_is_raised() -> None:
     family = replace(NEAREST, defaults={"n_neighbors": 5, "p": -1})
     with pytest.raises(ValueError, match="'p' parameter"):
         tuned(family, trials=3)
+
+
+def test_the_share_of_rows_without_a_distance_is_recorded_and_fitted_again() -> None:
+    half = tuned(SVR, 0, share_without_distance=0.5)
+    assert half.parameters == {**SVR.defaults, "share_without_distance": 0.5}
+    requests = without_distance(validation_trips())
+    again = SVR.make_pipeline(half.parameters, seed=3)
+    again.fit(train_trips(), train_trips()["duration_minutes"])
+    assert np.array_equal(again.predict(requests), half.pipeline.predict(requests))
+    warm = tuned(SVR, 0, warm_start=half.parameters)
+    assert warm.parameters == SVR.defaults  # a choice of each training, as the seed
+    assert not np.array_equal(warm.pipeline.predict(requests), half.pipeline.predict(requests))
+    with pytest.raises(ValueError, match="share_without_distance is 0: must be above 0"):
+        tuned(SVR, 0, share_without_distance=0)
 
 
 def test_without_trials_the_warm_start_or_the_defaults_are_used() -> None:

@@ -36,6 +36,13 @@ class ModelConfig(dg.Config):
         description="Refit the tuned model on the training and validation months before the test, "
         "instead of the training months only.",
     )
+    share_without_distance: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of the rows that the estimator for requests without a distance is "
+        "fitted on; recorded as a parameter of the model. None means the family's own.",
+    )
     warm_start: bool = Field(
         default=True,
         description="Start from the champion's parameters if it is of this family, else from the "

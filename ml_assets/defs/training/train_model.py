@@ -113,6 +113,7 @@ def _tuning_options(
         budget=TuningBudget(config.trials, config.tuning_seconds, config.seed),
         refit_on_validation=config.refit_on_validation,
         warm_start=warm_start,
+        share_without_distance=config.share_without_distance,
         storage=config.study_storage,
         # Trials are only comparable on the same trips, hence one study per training set.
         study_name=f"{family.name} on {training_set.dataset} {training_set.fingerprint}",

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Parameters = Mapping[str, Any]
 
+SHARE_WITHOUT_DISTANCE = "share_without_distance"
+"""Name of the parameter with the share of rows of the estimator for requests without a distance."""
+
 MAX_ROUNDS = 3000
 EARLY_STOPPING_ROUNDS = 40
 """Boosting stops after this many rounds without improvement on the validation month."""
@@ -107,7 +110,8 @@ class ModelFamily:
             are imported; they must be trusted by ``pipeline.serialization``. Checked before a fit.
         single_core: Whether its fit keeps one core busy; a run fits it beside one that uses all.
         share_without_distance: Share of the training rows that the estimator for requests without a
-            distance is fitted on.
+            distance is fitted on; a parameter of the same name replaces it.
+        without_distance: Parameters of that estimator which differ from those of the other one.
         max_rows: Maximum rows that it is fitted on unless a user states another number: a sample
             beyond, stratified by month and pick-up zone. It follows from the learning curves in
             ``docs/scale.md``. None fits on all.
@@ -130,6 +134,7 @@ class ModelFamily:
     packages: tuple[str, ...] = ()
     single_core: bool = False
     share_without_distance: float = 1.0
+    without_distance: Parameters = field(default_factory=dict)
     max_rows: int | None = 1_000_000
     tuning_rows: int | None = 300_000
     fit_batches: Callable[[Any, RowBatches], None] | None = None
@@ -177,8 +182,12 @@ class ModelFamily:
 
     @property
     def parameter_names(self) -> frozenset[str]:
-        """Names of all parameters: those with a default, and ``usual_rounds`` if there is one."""
-        return frozenset(self.defaults) | ({self.usual_rounds} if self.usual_rounds else set())
+        """Names of all parameters: those with a default, and those of requests without one.
+
+        The latter are ``SHARE_WITHOUT_DISTANCE``, and ``usual_rounds`` if there is one.
+        """
+        of_usual = {self.usual_rounds} if self.usual_rounds else set()
+        return frozenset(self.defaults) | of_usual | {SHARE_WITHOUT_DISTANCE}
 
     def make_model(
         self, encoder: Any, parameters: Parameters | None = None, seed: int = 42, n_jobs: int = 1
@@ -192,16 +201,17 @@ class ModelFamily:
         from ml_assets.pipeline.bounded_regressor import BoundedRegressor
 
         chosen = {**self.defaults, **(parameters or {})}
+        share = chosen.pop(SHARE_WITHOUT_DISTANCE, self.share_without_distance)
         rounds = chosen.pop(self.usual_rounds, None) if self.usual_rounds else None
-        other = None
+        of_other = dict(self.without_distance)
         if rounds is not None and self.early_stopping is not None:
-            of_other = {**chosen, self.early_stopping.parameter: rounds}
-            other = self.make_estimator(of_other, seed, n_jobs)
+            of_other[self.early_stopping.parameter] = rounds
+        other = self.make_estimator({**chosen, **of_other}, seed, n_jobs) if of_other else None
         return BoundedRegressor(
             self.make_estimator(chosen, seed, n_jobs),
             distance_columns=getattr(encoder, "distance_columns", 0),
             without_distance=other,
-            share_without_distance=self.share_without_distance,
+            share_without_distance=share,
         )
 
     def make_pipeline(

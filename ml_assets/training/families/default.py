@@ -116,6 +116,9 @@ RANDOM_FOREST = ModelFamily(
         max_samples=0.4,
         max_leaf_nodes=_MAX_LEAVES,
     ),
+    # Without the distance, durations vary more, so smaller trees predict as well: in 2023-06 and
+    # 08 the error is the same, in 0.6 of the time.
+    without_distance={"min_samples_leaf": 8, "max_samples": 0.25},
     max_rows=_MAX_ROWS,
     tuning_rows=_TUNING_ROWS,
 )
@@ -133,6 +136,7 @@ EXTRA_TREES = ModelFamily(
         max_features=Tuned(0.4, 0.15, 0.5),
         max_leaf_nodes=_MAX_LEAVES,
     ),
+    without_distance={"min_samples_leaf": 16},  # 0.1 % less error, in 0.6 of the time
     max_rows=_MAX_ROWS,
     tuning_rows=_TUNING_ROWS,
 )
