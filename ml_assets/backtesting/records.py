@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from ml_assets.evaluation.records import DEFAULT_SHARE_STATED, weighted_rmse
 from ml_assets.storage.former_names import StoredRecord
 from ml_assets.training.windows import span
 from ml_assets.trips.month import Month
@@ -63,6 +64,15 @@ class BacktestEntry(BaseModel):
     parameters_saw_month: bool
     inputs: str
 
+    def request_rmse(self, share_stated: float) -> float:
+        """Return the RMSE of requests of which this share states its distance, minutes."""
+        return weighted_rmse(self.rmse, self.rmse_usual, share_stated)
+
+    def request_relative_error(self, share_stated: float) -> float:
+        """Return the relative error of requests of which this share states its distance."""
+        ratio = self.request_rmse(share_stated) / self.rmse if self.rmse > 0 else 1.0
+        return self.relative_error * ratio
+
 
 class SkippedMonth(BaseModel):
     """A month that could not be tested, with the reason."""
@@ -84,6 +94,8 @@ class BacktestRecord(StoredRecord):
         skipped: Months without a fold, with the reason.
         pending_months: Test months still to compute; the next run continues with them.
         computed_entries: Entries that this run computed; the others were reused.
+        share_stated: Share of requests that state their distance, by which noise and leads weigh
+            the two errors; they are those with the metered distance where an entry has no other.
         families: Families besides the champion and the baselines; empty in old records.
         seed: Seed of the samples and the estimators.
         run_id: The Dagster run that computed it; empty while the run is in progress.
@@ -100,10 +112,20 @@ class BacktestRecord(StoredRecord):
     skipped: list[SkippedMonth] = Field(default_factory=list)
     pending_months: list[str] = Field(default_factory=list)
     computed_entries: int = 0
+    share_stated: float = DEFAULT_SHARE_STATED
     families: list[str] = Field(default_factory=list)
     seed: int = 42
     run_id: str = ""
     code_version: str = ""
+
+    def weighted(self, share_stated: float) -> "BacktestRecord":
+        """Return the record with the errors weighted by another share of stated distances."""
+        return self.model_copy(update={"share_stated": share_stated})
+
+    @property
+    def share(self) -> float:
+        """The share by which errors are weighted: 1 if an entry has no error without a distance."""
+        return self.share_stated if all(e.rmse_usual is not None for e in self.entries) else 1.0
 
     @property
     def months(self) -> list[Month]:
@@ -126,12 +148,13 @@ class BacktestRecord(StoredRecord):
 
         √(Σ (e_t - ē)² / (n - 1)); None with fewer than 3 test months, or without a champion.
         """
-        return _deviation([entry.relative_error for entry in self.series(CHAMPION)])
+        share = self.share
+        return _deviation([e.request_relative_error(share) for e in self.series(CHAMPION)])
 
     @property
     def mean_relative_error(self) -> float | None:
         """Mean of the champion's relative error; None when :attr:`relative_error_noise` is."""
-        errors = [entry.relative_error for entry in self.series(CHAMPION)]
+        errors = [e.request_relative_error(self.share) for e in self.series(CHAMPION)]
         return statistics.fmean(errors) if len(errors) >= MIN_MONTHS else None
 
     @property
@@ -145,7 +168,7 @@ class BacktestRecord(StoredRecord):
         if len(series) < MIN_MONTHS:
             return None
         changes = [
-            later.rmse - earlier.rmse
+            later.request_rmse(self.share) - earlier.request_rmse(self.share)
             for earlier, later in pairwise(series)
             if Month.parse(earlier.month).shift(1) == Month.parse(later.month)
         ]
@@ -169,7 +192,7 @@ class BacktestRecord(StoredRecord):
         errors: dict[str, list[float]] = defaultdict(list)
         for entry in self.entries:
             if entry.kind == "family" and entry.model != self.champion:
-                errors[entry.model].append(entry.rmse)
+                errors[entry.model].append(entry.request_rmse(self.share))
         means = {model: statistics.fmean(values) for model, values in errors.items()}
         return min(means, key=lambda model: means[model]) if means else None
 
@@ -181,12 +204,15 @@ class BacktestRecord(StoredRecord):
         smaller lead on one month may be gone in the next. At most :data:`MAX_REQUIRED_LEAD` of the
         champion's mean RMSE. None with fewer than 3 months, or without champion or runner-up.
         """
-        runner_up = {entry.month: entry.rmse for entry in self.series(self.runner_up or "")}
-        champion = [entry for entry in self.series(CHAMPION) if entry.month in runner_up]
-        noise = _deviation([runner_up[entry.month] - entry.rmse for entry in champion])
+        runner_up, champion = (
+            {entry.month: entry.request_rmse(self.share) for entry in self.series(model)}
+            for model in (self.runner_up or "", CHAMPION)
+        )
+        both = [month for month in champion if month in runner_up]
+        noise = _deviation([runner_up[month] - champion[month] for month in both])
         if noise is None:
             return None
-        return min(noise, MAX_REQUIRED_LEAD * statistics.fmean(entry.rmse for entry in champion))
+        return min(noise, MAX_REQUIRED_LEAD * statistics.fmean(champion[month] for month in both))
 
     @property
     def months_won(self) -> tuple[int, int]:
@@ -197,9 +223,11 @@ class BacktestRecord(StoredRecord):
         won, months = 0, 0
         for month in self.months:
             of_month = [entry for entry in self.entries if entry.month == str(month)]
-            baselines = [entry.rmse for entry in of_month if entry.kind == "baseline"]
             kind = "family" if self.champion is None else "champion"
-            errors = [entry.rmse for entry in of_month if entry.kind == kind]
+            baselines, errors = (
+                [entry.request_rmse(self.share) for entry in of_month if entry.kind == wanted]
+                for wanted in ("baseline", kind)
+            )
             if baselines and errors:
                 months += 1
                 won += min(errors) < min(baselines)
@@ -230,7 +258,8 @@ class BacktestRecord(StoredRecord):
                 f"distance and {usual:.2f} without a distance"
             )
         if noise is not None and mean is not None:
-            text += f". Relative error {mean:.3f} ± {noise:.3f}"
+            requests = "" if self.share == 1 else f" if {self.share:.0%} of requests state one"
+            text += f". Relative error{requests} {mean:.3f} ± {noise:.3f}"
         if self.rmse_noise is not None:
             text += (
                 f"; its RMSE varies by {self.rmse_noise:.2f} {TARGET.symbol} from month to month"

@@ -65,8 +65,9 @@ def _lines(found: "Reproduction") -> list[str]:
         f"version {found.version} ({found.model}), refitted on "
         f"{', '.join(found.training_months)} in {found.seconds:.1f} s",
         found.sentence,
-        f"RMSE on these requests: {found.rmse_recorded:.6f} {TARGET.symbol} as registered, "
-        f"{found.rmse_reproduced:.6f} {TARGET.symbol} refitted",
+        f"RMSE with the metered distance: {found.rmse_recorded:.6f} {TARGET.symbol} as registered, "
+        f"{found.rmse_reproduced:.6f} {TARGET.symbol} refitted; without a distance: "
+        f"{found.rmse_usual_recorded:.6f} and {found.rmse_usual_reproduced:.6f} {TARGET.symbol}",
     ]
     if not found.differences:
         return [*lines, "no input differs"]

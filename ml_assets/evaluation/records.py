@@ -119,8 +119,8 @@ DEFAULT_SHARE_STATED: Final = 0.5
 leaves the distance out, a router or a driver states it, and nothing is known yet of who asks."""
 
 
-def _weighted_rmse(stated: float, usual: float | None, share_stated: float) -> float:
-    """Return the RMSE of requests of which a share states its distance, minutes.
+def weighted_rmse(stated: float, usual: float | None, share_stated: float) -> float:
+    """Return the RMSE of requests of which a share states its distance, in the unit of the errors.
 
     Args:
         stated: RMSE with the metered distance.
@@ -142,6 +142,7 @@ class UsualRecord(StoredRecord):
     test: MetricsRecord
     slices: list[SliceRecord]
     interval: IntervalRecord | None = None
+    predictions_sha256: str | None = None
 
 
 class DistanceError(StoredRecord):
@@ -259,7 +260,7 @@ class ModelRecord(StoredRecord):
     def request_rmse(self, share_stated: float = DEFAULT_SHARE_STATED) -> float:
         """Return the test RMSE of requests of which this share states its distance, minutes."""
         usual = None if self.usual is None else self.usual.test.rmse
-        return _weighted_rmse(self.test.rmse, usual, share_stated)
+        return weighted_rmse(self.test.rmse, usual, share_stated)
 
 
 def comparable_share(
@@ -482,11 +483,11 @@ class ChampionDecision(StoredRecord):
         if stated is None or not self.test_month:
             return []
         share = 1.0 if self.share_stated is None else self.share_stated
-        rmse = _weighted_rmse(stated, usual, share)
+        rmse = weighted_rmse(stated, usual, share)
         leads = []
         if self.promoted and before is not None:
             named = f"the previous champion ({before.model}, version {before.version})"
-            leads.append(_lead(rmse, _weighted_rmse(*before.errors, share), named))
+            leads.append(_lead(rmse, weighted_rmse(*before.errors, share), named))
         bar = next((each for each in self.criteria if each.name == "beats_baselines"), None)
         if bar is not None and bar.limit is not None:
             leads.append(_lead(rmse, bar.limit, "the best baseline"))

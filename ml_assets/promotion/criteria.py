@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, TrainingSet
+from ml_assets.monitoring.online.request_mix import RequestMix
 from ml_assets.pipeline.serialization import probe_requests
 from ml_assets.promotion.paired_bootstrap import PairedDifference
-from ml_assets.promotion.request_modes import ModePredictions, RequestMix
+from ml_assets.promotion.request_modes import ModePredictions
 from ml_assets.promotion.slice_guardrails import (
     TOLERANCE,
     ModeComparison,

@@ -1,50 +1,15 @@
-"""The two kinds of requests, with and without a distance, and how much each counts.
-
-The distance of a published trip is metered, and so known only after it. Requests leave it out or
-state a planned one, so a promotion weighs both errors of each trip by how often each is requested.
-"""
+"""A model's predictions for the same trips with and without a distance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ml_assets.evaluation.leaderboard import MODES
-from ml_assets.evaluation.records import DEFAULT_SHARE_STATED, Leaderboard, comparable_share
-from ml_assets.monitoring.online.records import OnlineRecord
-
-MIN_REQUESTS: Final = 1_000
-"""With fewer logged requests, the share may be that of one person who tries the service: a share of
-half is then known to 3 points (two standard errors) at best."""
+from ml_assets.monitoring.online.request_mix import RequestMix
 
 Minutes = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class RequestMix:
-    """The share of requests that state their distance.
-
-    Attributes:
-        share_stated: 0 to 1.
-        source: Where it is from.
-    """
-
-    share_stated: float = DEFAULT_SHARE_STATED
-    source: str = "the default, as no request log shows it yet"
-
-    def __str__(self) -> str:
-        return f"{self.share_stated:.0%} of requests state their distance"
-
-    def on(self, board: Leaderboard) -> "RequestMix":
-        """Return the mix that all rows of a leaderboard can be compared by.
-
-        A leaderboard made before 0.2 has no errors without a distance.
-        """
-        if comparable_share(board.rows, self.share_stated) == self.share_stated:
-            return self
-        return RequestMix(1.0, "the leaderboard has no errors without a distance")
 
 
 @dataclass(frozen=True)
@@ -68,24 +33,3 @@ class ModePredictions:
         """Return the squared error of each trip, weighted by how often each mode is requested."""
         share = mix.share_stated
         return share * (self.stated - actual) ** 2 + (1 - share) * (self.usual - actual) ** 2
-
-
-def request_mix(log: OnlineRecord | None, configured: float | None = None) -> RequestMix:
-    """Return the share of requests that state their distance.
-
-    Args:
-        log: Metrics of the request log; None without one.
-        configured: A share that replaces the measured one, 0 to 1.
-
-    Returns:
-        The configured share; else that of the log's last four weeks, if these have at least
-        ``MIN_REQUESTS`` requests; else the default.
-    """
-    if configured is not None:
-        return RequestMix(configured, "set in champion_model's config")
-    if log is None or log.stated_share is None:
-        return RequestMix()
-    logged = f"{log.window_answers:,} logged requests since {log.first}"
-    if log.window_answers < MIN_REQUESTS:
-        return RequestMix(source=f"the default, as {logged} are fewer than {MIN_REQUESTS:,}")
-    return RequestMix(log.stated_share, logged)

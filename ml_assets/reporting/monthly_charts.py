@@ -1,17 +1,17 @@
 """Charts over time: drift, error and backtest by month, and the request log by day."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from matplotlib.axes import Axes
 
-from ml_assets.backtesting.records import CHAMPION, BacktestRecord
+from ml_assets.backtesting.records import CHAMPION, BacktestEntry, BacktestRecord
 from ml_assets.evaluation.leaderboard import MODES, Row
 from ml_assets.monitoring.drift.histograms import FEATURES
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.online.records import OnlineDay, OnlineRecord
-from ml_assets.monitoring.performance.records import PerformanceRecord, Score, scored_months
+from ml_assets.monitoring.performance.records import PerformanceRecord, scored_months
 from ml_assets.reporting.chart_style import BLUE, GREY, HIGHLIGHT, INK, legend, new_figure, to_png
 from ml_assets.trips.month import Month
 from ml_assets.trips.target import TARGET
@@ -65,8 +65,9 @@ def drift_lines(record: DriftRecord) -> bytes | None:
 def error_lines(record: PerformanceRecord) -> bytes | None:
     """Draw the relative error of each champion by month, with the limit.
 
-    Hollow points are months that the champion had seen. The current champion has a second line, its
-    error without a distance. The axis does not start at 0.
+    Hollow points are months that the champion had seen. Errors with and without a distance are
+    weighted as for the limit; the current champion has a second line, its error without a distance.
+    The axis does not start at 0.
 
     Returns:
         A PNG; None without a score.
@@ -100,12 +101,14 @@ def _draw_champion(
     scores = record.scores_of(champion)
     current = champion == record.champion
     colour = BLUE if current else GREY
-    values = {Month.parse(score.month): score.relative_error for score in scores}
+    values = {Month.parse(score.month): record.error_of(score) for score in scores}
     positions, heights = _with_gaps(values, months)
     label = f"champion: version {record.version} ({scores[-1].model})" if current else None
     axes.plot(positions, heights, color=colour, linewidth=2.2 if current else 1.2, label=label)
-    _points(axes, [score for score in scores if not score.seen], months, colour, colour)
-    _points(axes, [score for score in scores if score.seen], months, "white", colour)
+    for seen, face in ((False, colour), (True, "white")):
+        places = [_at(Month.parse(score.month), months) for score in scores if score.seen == seen]
+        errors = [record.error_of(score) for score in scores if score.seen == seen]
+        axes.scatter(places, errors, s=36, color=face, edgecolors=colour, zorder=4)
     limit, reference = record.limit_of(champion), record.references.get(champion)
     if not current or limit is None or reference is None:
         return
@@ -114,8 +117,7 @@ def _draw_champion(
         for score in scores
         if score.relative_error_usual is not None
     }
-    label = f"limit {MODES['stated']}" if usual else "limit"
-    axes.axhline(limit, color=HIGHLIGHT, linestyle="dashed", label=label)
+    axes.axhline(limit, color=HIGHLIGHT, linestyle="dashed", label="limit")
     if usual:
         style: dict[str, Any] = {"color": BLUE, "linewidth": 1.2, "linestyle": "dashdot"}
         axes.plot(*_with_gaps(usual, months), label=MODES["usual"], **style)
@@ -123,14 +125,6 @@ def _draw_champion(
     if test in values:
         style = {"color": INK, "linewidth": 1.0, "linestyle": "dotted"}
         axes.axvline(_at(test, months), label="test month", **style)
-
-
-def _points(
-    axes: Axes, scores: Sequence[Score], months: Sequence[Month], face: str, edge: str
-) -> None:
-    places = [_at(Month.parse(score.month), months) for score in scores]
-    heights = [score.relative_error for score in scores]
-    axes.scatter(places, heights, s=36, color=face, edgecolors=edge, zorder=4)
 
 
 def _scale_index(axes: Axes, top: float) -> None:
@@ -268,6 +262,8 @@ DASHES = ("solid", "dashed", "dotted")
 def backtest_lines(made: BacktestRecord) -> bytes:
     """Draw the error by test month: relative error of the models above, RMSE of all below.
 
+    Errors with and without a distance are weighted as for the noise.
+
     The champion is highlighted, with its mean ± noise as a band. Baselines are grey and only in the
     lower panel, since their errors are much higher. Months without a test leave a gap. The vertical
     axes do not start at 0.
@@ -280,15 +276,16 @@ def backtest_lines(made: BacktestRecord) -> bytes:
     figure, axes = new_figure(title, tested, made.synthetic, height=7.6, panels=2)
     relative, minutes = axes
     of_models = [model for model in made.models if made.series(model)[0].kind != "baseline"]
-    _draw(relative, made, of_models, "relative_error")
-    _draw(minutes, made, made.models, "rmse")
+    _draw(relative, made, of_models, lambda entry: entry.request_relative_error(made.share))
+    _draw(minutes, made, made.models, lambda entry: entry.request_rmse(made.share))
     mean, noise = made.mean_relative_error, made.relative_error_noise
     if mean is not None and noise is not None:
         band: dict[str, Any] = {"color": HIGHLIGHT, "alpha": 0.2, "linewidth": 0}
         minutes.fill_between([], [], [], label="champion ± noise", **band)
         relative.axhspan(mean - noise, mean + noise, **band)
     relative.set_ylabel("RMSE / RMSE of\nthe month's mean")
-    minutes.set_ylabel(f"RMSE, {TARGET.unit}")
+    requests = "" if made.share == 1 else f",\n{made.share:.0%} of distances stated"
+    minutes.set_ylabel(f"RMSE, {TARGET.unit}{requests}")
     for panel in axes:
         if tested:
             _label_months(panel, tested)
@@ -300,7 +297,8 @@ def backtest_lines(made: BacktestRecord) -> bytes:
 def backtest_table(made: BacktestRecord) -> list[Row]:
     """Tabulate the RMSE of every model by month in minutes, and the champion's relative error.
 
-    The column ``champion_rmse_usual`` is without a distance, the others with the metered distance.
+    The RMSE is with the metered distance, in the column ``champion_rmse_usual`` without a distance;
+    the relative error weighs both.
 
     A cell is empty where a model was not tested.
     """
@@ -312,7 +310,7 @@ def backtest_table(made: BacktestRecord) -> list[Row]:
             row[model] = round(of_month[model].rmse, 3) if model in of_month else ""
         champion = of_month.get(CHAMPION)
         if champion is not None:
-            row["champion_relative_error"] = round(champion.relative_error, 3)
+            row["champion_relative_error"] = round(champion.request_relative_error(made.share), 3)
             usual = champion.rmse_usual
             row["champion_rmse_usual"] = "" if usual is None else round(usual, 3)
         row["trips"] = next(iter(of_month.values())).trips
@@ -320,7 +318,12 @@ def backtest_table(made: BacktestRecord) -> list[Row]:
     return rows
 
 
-def _draw(axes: Axes, made: BacktestRecord, models: list[str], figure: str) -> None:
+def _draw(
+    axes: Axes,
+    made: BacktestRecord,
+    models: list[str],
+    error: Callable[[BacktestEntry], float],
+) -> None:
     families, baselines = 0, 0
     for model in models:
         series = made.series(model)
@@ -337,5 +340,5 @@ def _draw(axes: Axes, made: BacktestRecord, models: list[str], figure: str) -> N
             colour, marker = FAMILY_STYLES[families % len(FAMILY_STYLES)]
             style |= {"color": colour, "marker": marker}
             families += 1
-        values = {Month.parse(entry.month): getattr(entry, figure) for entry in series}
+        values = {Month.parse(entry.month): error(entry) for entry in series}
         axes.plot(*_with_gaps(values, made.months), label=label, **style)

@@ -24,7 +24,7 @@ from ml_assets.backtesting.inputs import ChampionParameters
 from ml_assets.config.code_version import model_code_version
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.evaluation.records import FittedRows, MonthSplit, Role, TrainingSet
-from ml_assets.pipeline.predict import predict_trips
+from ml_assets.pipeline.predict import predict_modes
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.loading import PredictionsChanged, load_verified, parameter_value
 from ml_assets.registry.log_training import (
@@ -201,13 +201,17 @@ class Reproduction(BaseModel):
         refit: Whether the registered model was fitted on all months.
         training_months: The months of both fits.
         test_month: The month whose trips were predicted.
+        requests: Compared trips, each with its metered distance and without one.
         verdict: ``identical`` means to the last bit.
         tolerance: Maximum difference of equal predictions, minutes.
         largest_difference: Largest absolute difference, minutes.
         mean_difference: Mean absolute difference, minutes.
         beyond_tolerance: Share of predictions that differ by more than the tolerance.
-        rmse_recorded: RMSE of the registered model on these trips, minutes.
-        rmse_reproduced: RMSE of the new fit on these trips, minutes.
+        rmse_recorded: RMSE of the registered model on these trips, with their metered distances,
+            minutes.
+        rmse_reproduced: The same of the new fit.
+        rmse_usual_recorded: RMSE of the registered model on these trips without distances, minutes.
+        rmse_usual_reproduced: The same of the new fit.
         differences: Inputs that have changed.
     """
 
@@ -224,13 +228,16 @@ class Reproduction(BaseModel):
     beyond_tolerance: float
     rmse_recorded: float
     rmse_reproduced: float
+    rmse_usual_recorded: float
+    rmse_usual_reproduced: float
     differences: list[ChangedInput]
     seconds: float
 
     @property
     def sentence(self) -> str:
         """The result as a sentence."""
-        predictions = f"{self.requests:,} predictions for {self.test_month}"
+        trips = f"{self.requests:,} trips of {self.test_month}"
+        predictions = f"predictions for {trips}, with and without a distance,"
         if self.verdict == "identical":
             return f"identical: {predictions} are equal to the last bit"
         largest, mean = self.largest_difference, self.mean_difference
@@ -395,7 +402,9 @@ def _compared(
     registered: Pipeline, fitted: Pipeline, test_trips: pd.DataFrame, tolerance: float
 ) -> dict[str, Any]:
     actual = test_trips[TARGET.name]
-    before, after = (predict_trips(pipeline, test_trips) for pipeline in (registered, fitted))
+    before, after = (
+        np.array(predict_modes(pipeline, test_trips)) for pipeline in (registered, fitted)
+    )
     apart = np.abs(after - before)
     verdict: Verdict = "within tolerance" if apart.max() <= tolerance else "differs"
     return {
@@ -403,8 +412,10 @@ def _compared(
         "largest_difference": float(apart.max()),
         "mean_difference": float(apart.mean()),
         "beyond_tolerance": float(np.mean(apart > tolerance)),
-        "rmse_recorded": root_mean_squared_error(actual, before),
-        "rmse_reproduced": root_mean_squared_error(actual, after),
+        "rmse_recorded": root_mean_squared_error(actual, before[0]),
+        "rmse_reproduced": root_mean_squared_error(actual, after[0]),
+        "rmse_usual_recorded": root_mean_squared_error(actual, before[1]),
+        "rmse_usual_reproduced": root_mean_squared_error(actual, after[1]),
     }
 
 

@@ -377,6 +377,7 @@ def _evaluate(
             interval=measure_intervals(pipeline, requests, predicted_usual, pairs)
             if is_model
             else None,
+            predictions_sha256=predictions_digest(predicted_usual),
         ),
         "distance_errors": measure_wrong_distances(pipeline, test, predicted, predicted_usual)
         if is_model

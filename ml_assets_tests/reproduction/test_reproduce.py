@@ -84,6 +84,7 @@ def test_a_version_fitted_again_predicts_the_same(made, way):
     assert found.verdict == "identical", found.sentence
     assert found.largest_difference == 0 == found.beyond_tolerance
     assert found.rmse_recorded == found.rmse_reproduced
+    assert found.rmse_usual_recorded == found.rmse_usual_reproduced > found.rmse_recorded
     assert found.differences == []
     expected = ["2023-01", "2023-02", "2023-03"][: 2 if way == "no refit on validation" else 3]
     assert found.training_months == expected
@@ -269,7 +270,7 @@ def test_output_and_exit_status_follow_the_verdict(made, monkeypatch, capsys):
     environment = {"ML_ASSETS_HOME": project.settings.home, "ML_ASSETS_TRIPS": folder}
     same = call(monkeypatch, capsys, ["reproduce", versions["linear_svr"]], environment)
     assert same.status == 0
-    assert "identical: 400 predictions for 2023-04" in same.out
+    assert "identical: predictions for 400 trips of 2023-04, with and without" in same.out
     assert "no input differs" in same.out
     arguments = ["reproduce", versions["xgboost"], "--json"]
     with changed_record(

@@ -21,6 +21,8 @@ from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.monitoring import MEASURED, Status
 from ml_assets.monitoring.drift.measure import measure_drift
 from ml_assets.monitoring.drift.records import DriftRecord, drift_finding, drift_summary
+from ml_assets.monitoring.online.records import OnlineRecord
+from ml_assets.monitoring.online.request_mix import RequestMix, request_mix
 from ml_assets.monitoring.performance.records import (
     PerformanceRecord,
     Score,
@@ -134,11 +136,15 @@ def prediction_performance(
     if champion is None:
         record = _unmeasured(known, status, why)
     else:
-        allowance = _allowance(champion, last_backtest(context, trip_store))
+        mix = logged_request_mix(context, trip_store)
+        backtest = last_backtest(context, trip_store)
+        allowance = _allowance(champion, backtest, mix.share_stated)
         load = partial(load_verified, tracking.registered_model, champion)
         try:
             rejected = rejected_months(store, store.months("trip_features"))
-            record = measure_performance(store, champion, load, known, allowance, rejected)
+            record = measure_performance(
+                store, champion, load, known, allowance, mix.share_stated, rejected
+            )
         except ScoringFailed as error:
             context.log.warning(str(error))
             record = _unmeasured(known, "scoring_failed", str(error), champion)
@@ -190,11 +196,29 @@ def _decision_scores(
         return []
 
 
-def _allowance(champion: ModelVersion, made: BacktestRecord | None) -> float | None:
+def logged_request_mix(
+    context: dg.AssetExecutionContext,
+    trip_store: TripStoreResource,
+    configured: float | None = None,
+) -> RequestMix:
+    """Return the share of requests that state a distance, by the last metrics of the request log.
+
+    Args:
+        configured: A share that replaces the measured one, 0 to 1.
+    """
+    otherwise = "the default share of requests states a distance"
+    log = trip_store.find_record("request_log_metrics", OnlineRecord, context.log, otherwise)
+    return request_mix(log, configured)
+
+
+def _allowance(
+    champion: ModelVersion, made: BacktestRecord | None, share_stated: float
+) -> float | None:
     """Return the noise tolerance from the backtest; None if that was of another family."""
     if made is None or made.champion != champion.model:
         return None
-    return noise_tolerance(made.relative_error_noise, len(made.series(CHAMPION)))
+    noise = made.weighted(share_stated).relative_error_noise
+    return noise_tolerance(noise, len(made.series(CHAMPION)))
 
 
 def _previous_record(
@@ -263,10 +287,12 @@ def _performance_metadata(record: PerformanceRecord) -> dict[str, dg.MetadataVal
 def _champion_metadata(record: PerformanceRecord) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {}
     reference, limit = record.references.get(record.champion), record.limit_of(record.champion)
-    if reference is not None and limit is not None:
+    error = record.reference_error(record.champion)
+    if reference is not None and limit is not None and error is not None:
         metadata["reference_month"] = dg.MetadataValue.text(reference.month)
-        metadata["reference_relative_error"] = figure(reference.relative_error)
+        metadata["reference_relative_error"] = figure(error)
         metadata["limit"] = figure(limit)
+        metadata["share_stated"] = figure(record.share_of(record.champion))
     unseen = [score for score in record.scores_of(record.champion) if not score.seen]
     if unseen:
         newest = unseen[-1]
@@ -275,6 +301,7 @@ def _champion_metadata(record: PerformanceRecord) -> dict[str, dg.MetadataValue]
             "rmse": figure(newest.rmse),
             "mae": figure(newest.mae),
             "relative_error": figure(newest.relative_error),
+            "request_relative_error": figure(record.error_of(newest)),
             **{
                 name: figure(value)
                 for name in ("rmse_usual", "mae_usual", "relative_error_usual")

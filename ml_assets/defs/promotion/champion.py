@@ -12,12 +12,13 @@ from ml_assets.defs.backtesting.assets import last_backtest
 from ml_assets.defs.check_results import single_result
 from ml_assets.defs.common import CHAMPION_FRESH, CHAMPION_MODEL, EVALUATION, OWNERS, TRAINING_POOL
 from ml_assets.defs.metadata import figure, materialized, table
+from ml_assets.defs.monitoring.assets import logged_request_mix
 from ml_assets.defs.operations.concurrent_steps import cores
 from ml_assets.defs.operations.run_tags import run_reason_of
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.evaluation.records import ChampionDecision, Criterion, Leaderboard, TrainingSet
-from ml_assets.monitoring.online.records import OnlineRecord
+from ml_assets.monitoring.online.request_mix import RequestMix
 from ml_assets.promotion import NoCandidate, NotServable
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.registry import ConcurrentPromotion
@@ -106,9 +107,10 @@ def champion_model(
             "again, then champion_model"
         )
     store, registry = trip_store.tables(), tracking.registry(tracking.client())
-    backtest, log_metrics = last_backtest(context, trip_store), _log_metrics(context, trip_store)
+    backtest = last_backtest(context, trip_store)
+    mix = logged_request_mix(context, trip_store, config.share_stated)
     try:
-        options = _options(context, config, backtest, log_metrics)
+        options = _options(context, config, backtest, mix)
         decision = promote_best(registry, board, training_set, store, log, options)
     except (NoCandidate, NotServable, ConcurrentPromotion) as error:
         raise dg.Failure(str(error)) from error
@@ -119,23 +121,16 @@ def champion_model(
     return materialized(context, lambda: decision_metadata(decision, log, tracking, client))
 
 
-def _log_metrics(
-    context: dg.AssetExecutionContext, trip_store: TripStoreResource
-) -> OnlineRecord | None:
-    """Return the last metrics of the request log; None without any, or if they cannot be read."""
-    otherwise = "the default share of requests states a distance"
-    return trip_store.find_record("request_log_metrics", OnlineRecord, context.log, otherwise)
-
-
 def _options(
     context: dg.AssetExecutionContext,
     config: ChampionConfig,
     backtest: BacktestRecord | None,
-    log_metrics: OnlineRecord | None,
+    requests: RequestMix,
 ) -> "PromotionOptions":
-    from ml_assets.promotion import criteria, promote, request_modes, slice_guardrails
+    from ml_assets.promotion import criteria, promote, slice_guardrails
 
-    suggested = backtest.suggested_min_improvement if backtest else None
+    weighted = backtest.weighted(requests.share_stated) if backtest else None
+    suggested = weighted.suggested_min_improvement if weighted else None
     guard = slice_guardrails.SliceGuardrail(min_trips=config.min_slice_trips)
     if config.max_slice_regression is not None:
         guard = replace(guard, tolerance=config.max_slice_regression)
@@ -144,7 +139,7 @@ def _options(
         confidence=config.confidence,
         min_improvement=(suggested if from_backtest else config.min_improvement) or 0.0,
         from_backtest=from_backtest,
-        requests=request_modes.request_mix(log_metrics, config.share_stated),
+        requests=requests,
         mode_tolerance=config.max_mode_regression,
         guard=guard,
         max_latency_ms=config.max_latency_ms,

@@ -124,10 +124,13 @@ class CheckedModels:
             else before.trained_on_test_month
         )
         coverage = interval_coverage(measured, measured_usual, seen)
-        return self._matches_evaluation(decision, predicted), coverage
+        return self._matches_evaluation(decision, predicted, usual), coverage
 
     def _matches_evaluation(
-        self, decision: ChampionDecision, predicted: npt.NDArray[np.float64]
+        self,
+        decision: ChampionDecision,
+        predicted: npt.NDArray[np.float64],
+        usual: npt.NDArray[np.float64],
     ) -> Finding:
         in_range = predictions_in_range(predicted)
         if in_range.verdict != Verdict.PASS or self.board is None:
@@ -140,7 +143,8 @@ class CheckedModels:
                 f"version {decision.registry_version} ({decision.description}): {in_range.sentence}"
             )
             return Finding(Verdict.PASS, sentence, in_range.value)
-        same = same_predictions(evaluated, predicted, self.test_set.trips[TARGET.name])
+        actual = self.test_set.trips[TARGET.name]
+        same = same_predictions(evaluated, predicted, actual, usual)
         sentence = f"{decision.champion}, version {decision.registry_version}: {same.sentence}"
         return Finding(same.verdict, sentence, same.value, same.lower, same.upper)
 

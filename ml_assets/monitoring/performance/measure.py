@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml_assets.evaluation.metrics import measure
+from ml_assets.evaluation.records import DEFAULT_SHARE_STATED
 from ml_assets.monitoring import MEASURED, TooFewTrips, measure_months
 from ml_assets.monitoring.performance.records import PerformanceRecord, Reference, Score
 from ml_assets.pipeline.predict import predict_modes
@@ -45,6 +46,7 @@ def measure_performance(
     load: Callable[[], Pipeline],
     earlier: PerformanceRecord | None = None,
     allowance: float | None = None,
+    share_stated: float = DEFAULT_SHARE_STATED,
     rejected: Mapping[Month, str] | None = None,
 ) -> PerformanceRecord:
     """Score the champion on the newest stored months and on its test month.
@@ -56,6 +58,7 @@ def measure_performance(
         load: Loads the champion's pipeline; called only when a month must be scored.
         earlier: The previous record, whose scores and references are kept.
         allowance: How far the relative error may exceed the reference, from a backtest.
+        share_stated: Share of requests that state their distance, by which the errors are weighted.
         rejected: Months that a data rule rejects, with the reason; they are skipped, as their
             labels are not reliable.
 
@@ -77,10 +80,13 @@ def measure_performance(
             "run_id": champion.run_id,
             "model": champion.model,
             "allowance": allowance,
+            "share_stated": share_stated,
             "skipped": skipped,
         }
     )
-    reference = record.references.get(champion.identity) or _reference(champion, scores)
+    reference = record.references.get(champion.identity)
+    if reference is None or reference.relative_error_usual is None:  # by an old version
+        reference = _reference(champion, scores) or reference
     if reference is None:
         return record
     references = {**record.references, champion.identity: reference}
@@ -180,7 +186,7 @@ class _Scorer:
 
 
 def _reference(champion: ModelVersion, scores: Sequence[Score]) -> Reference | None:
-    """Return the champion's relative error on its test month; None when that was not scored.
+    """Return the champion's relative errors on its test month; None when that was not scored.
 
     A champion that was refitted on all months has seen its test month. Then the test RMSE from the
     registry, which was measured before the refit, takes the place of the measured one.
@@ -188,9 +194,12 @@ def _reference(champion: ModelVersion, scores: Sequence[Score]) -> Reference | N
     test = next((score for score in scores if score.month == champion.test_month), None)
     if test is None:
         return None
-    error = test.relative_error
+    error, usual = test.relative_error, test.relative_error_usual
     if champion.test_month in champion.training_months and champion.test_rmse is not None:
         error *= champion.test_rmse / test.rmse
+        usual = None
+        if champion.test_rmse_usual is not None:
+            usual = champion.test_rmse_usual * test.relative_error / test.rmse
     seen = (
         *champion.training_months,
         *(m for m in champion.validation_months if m != champion.test_month),
@@ -199,5 +208,6 @@ def _reference(champion: ModelVersion, scores: Sequence[Score]) -> Reference | N
         version=champion.version,
         month=champion.test_month,
         relative_error=error,
+        relative_error_usual=usual,
         newest_fitted=max(seen, default=""),
     )

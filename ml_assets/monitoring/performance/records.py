@@ -6,7 +6,12 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
-from ml_assets.evaluation.records import ChampionDecision, MetricsRecord
+from ml_assets.evaluation.records import (
+    DEFAULT_SHARE_STATED,
+    ChampionDecision,
+    MetricsRecord,
+    weighted_rmse,
+)
 from ml_assets.monitoring import MEASURED, MonthlyRecord
 from ml_assets.monitoring.retrain_rule import REMEDY, MonthlyValue
 from ml_assets.storage.model_version import identity
@@ -75,6 +80,7 @@ class Reference(BaseModel):
     """The test error that a version's later errors are compared with.
 
     Attributes:
+        relative_error_usual: The same without distances; None in old records.
         newest_fitted: The newest month that the version was trained or tuned on; only later months
             count as decay.
     """
@@ -83,12 +89,15 @@ class Reference(BaseModel):
     month: str
     relative_error: float
     newest_fitted: str
+    relative_error_usual: float | None = None
 
 
 class PerformanceRecord(MonthlyRecord):
     """Scores of the current champion and earlier ones.
 
     Attributes:
+        share_stated: Share of requests that state their distance, by which errors with and without
+            one are weighted; see :meth:`error_of`.
         tolerance: Share above the reference that is allowed while ``allowance`` is None.
         allowance: How far the relative error may exceed the reference, from a backtest; see
             :func:`noise_tolerance`. None without a usable backtest.
@@ -97,6 +106,7 @@ class PerformanceRecord(MonthlyRecord):
         skipped: Stored months that could not be scored, with the reason.
     """
 
+    share_stated: float = DEFAULT_SHARE_STATED
     tolerance: float = TOLERANCE
     allowance: float | None = None
     scores: list[Score] = Field(default_factory=list)
@@ -124,14 +134,37 @@ class PerformanceRecord(MonthlyRecord):
         """Return the scores of a champion, months in order."""
         return [score for score in self.scores if score.champion == champion]
 
-    def limit_of(self, champion: str) -> float | None:
-        """Return the relative error above which a champion has decayed; None if unknown."""
+    def share_of(self, champion: str) -> float:
+        """Return the share of stated distances by which a champion's errors are weighted.
+
+        It is 1, for errors with the metered distance only, where one of them has no other.
+        """
+        known = [score.relative_error_usual for score in self.scores_of(champion)]
+        if (reference := self.references.get(champion)) is not None:
+            known.append(reference.relative_error_usual)
+        return 1.0 if None in known else self.share_stated
+
+    def error_of(self, score: Score) -> float:
+        """Return the relative error of requests as they are made: the one that has a limit."""
+        share = self.share_of(score.champion)
+        return weighted_rmse(score.relative_error, score.relative_error_usual, share)
+
+    def reference_error(self, champion: str) -> float | None:
+        """Return a champion's relative error in its test month, weighted so; None if unknown."""
         reference = self.references.get(champion)
         if reference is None:
             return None
+        errors = reference.relative_error, reference.relative_error_usual
+        return weighted_rmse(*errors, self.share_of(champion))
+
+    def limit_of(self, champion: str) -> float | None:
+        """Return the relative error above which a champion has decayed; None if unknown."""
+        reference = self.reference_error(champion)
+        if reference is None:
+            return None
         if self.allowance is not None:
-            return reference.relative_error + self.allowance
-        return reference.relative_error * (1 + self.tolerance)
+            return reference + self.allowance
+        return reference * (1 + self.tolerance)
 
     @property
     def new_scores(self) -> list[Score]:
@@ -152,7 +185,7 @@ class PerformanceRecord(MonthlyRecord):
         if limit is None or self.status != MEASURED:
             return []
         return [
-            MonthlyValue(Month.parse(score.month), score.relative_error, limit, "relative error")
+            MonthlyValue(Month.parse(score.month), self.error_of(score), limit, "relative error")
             for score in self.new_scores
         ]
 
@@ -195,28 +228,22 @@ def performance_summary(record: PerformanceRecord) -> str:
     if not record.new_scores:
         return f"no month has come in that {who} was not trained on"
     newest, reference = record.new_scores[-1], record.references[record.champion]
-    relation = "within" if newest.relative_error <= limit else "over"
+    error, share = record.error_of(newest), record.share_of(record.champion)
+    relation = "within" if error <= limit else "over"
+    modes, weighted = "with the metered distance", ""
+    if newest.rmse_usual is not None and share < 1:
+        modes += f" and {newest.rmse_usual:.2f} {TARGET.symbol} without a distance"
+        weighted = f" of requests ({share:.0%} state their distance)"
     how = (
         f"{record.tolerance:.0%}"
         if record.allowance is None
         else f"{record.allowance:.3f}, the noise of the backtest"
     )
     return (
-        f"{newest.month}: RMSE of {who} with the metered distance {newest.rmse:.2f} "
-        f"{TARGET.symbol}, relative error "
-        f"{newest.relative_error:.3f}, {relation} the limit {limit:.3f} "
-        f"({reference.relative_error:.3f} in its test month {reference.month}, plus {how})"
-        f"{_without(newest)}"
-    )
-
-
-def _without(score: Score) -> str:
-    """Continue the summary with the error without distances; empty in old records."""
-    if score.rmse_usual is None or score.relative_error_usual is None:
-        return ""
-    return (
-        f"; without a distance, the RMSE is {score.rmse_usual:.2f} {TARGET.symbol} and the "
-        f"relative error {score.relative_error_usual:.3f}"
+        f"{newest.month}: RMSE of {who} is {newest.rmse:.2f} {TARGET.symbol} {modes}; the relative "
+        f"error{weighted} is {error:.3f}, {relation} the limit {limit:.3f} "
+        f"({record.reference_error(record.champion):.3f} in its test month {reference.month}, plus "
+        f"{how})"
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from ml_assets.evaluation.leaderboard import leaderboard
 from ml_assets.evaluation.records import Leaderboard
 from ml_assets.monitoring.online.records import OnlineRecord
-from ml_assets.promotion.request_modes import RequestMix, request_mix
+from ml_assets.monitoring.online.request_mix import RequestMix, request_mix
 from ml_assets_tests.promotion.test_decision import row
 
 

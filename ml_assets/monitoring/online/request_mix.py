@@ -1,0 +1,62 @@
+"""How much errors with and without a distance count: the share of requests that state one.
+
+The distance of a published trip is metered, and so known only after it. Requests leave it out or
+state a planned one, so promotion, backtest and monitoring weigh both errors by how often each is
+requested.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from ml_assets.evaluation.records import DEFAULT_SHARE_STATED, Leaderboard, comparable_share
+from ml_assets.monitoring.online.records import OnlineRecord
+
+MIN_REQUESTS: Final = 1_000
+"""With fewer logged requests, the share may be that of one person who tries the service: a share of
+half is then known to 3 points (two standard errors) at best."""
+
+
+@dataclass(frozen=True)
+class RequestMix:
+    """The share of requests that state their distance.
+
+    Attributes:
+        share_stated: 0 to 1.
+        source: Where it is from.
+    """
+
+    share_stated: float = DEFAULT_SHARE_STATED
+    source: str = "the default, as no request log shows it yet"
+
+    def __str__(self) -> str:
+        return f"{self.share_stated:.0%} of requests state their distance"
+
+    def on(self, board: Leaderboard) -> "RequestMix":
+        """Return the mix that all rows of a leaderboard can be compared by.
+
+        A leaderboard made before 0.2 has no errors without a distance.
+        """
+        if comparable_share(board.rows, self.share_stated) == self.share_stated:
+            return self
+        return RequestMix(1.0, "the leaderboard has no errors without a distance")
+
+
+def request_mix(log: OnlineRecord | None, configured: float | None = None) -> RequestMix:
+    """Return the share of requests that state their distance.
+
+    Args:
+        log: Metrics of the request log; None without one.
+        configured: A share that replaces the measured one, 0 to 1.
+
+    Returns:
+        The configured share; else that of the log's last four weeks, if these have at least
+        ``MIN_REQUESTS`` requests; else the default.
+    """
+    if configured is not None:
+        return RequestMix(configured, "set in champion_model's config")
+    if log is None or log.stated_share is None:
+        return RequestMix()
+    logged = f"{log.window_answers:,} logged requests since {log.first}"
+    if log.window_answers < MIN_REQUESTS:
+        return RequestMix(source=f"the default, as {logged} are fewer than {MIN_REQUESTS:,}")
+    return RequestMix(log.stated_share, logged)
