@@ -31,6 +31,11 @@ MIN_RESIDUALS = 50
 """Minimum residuals of a bin: the 10th and 90th percentiles are the fifth residuals from either
 end."""
 
+MIN_BLOCKS = 3
+MIN_BLOCK_TRIPS = 500
+MAX_MARGIN = 0.03
+"""Bounds of :func:`drift_margin`."""
+
 Minutes = npt.NDArray[np.float64]
 
 
@@ -82,7 +87,11 @@ class PredictionIntervals:
 
 
 def calibrate(
-    predicted: npt.ArrayLike, actual: npt.ArrayLike, nominal: float = NOMINAL, bins: int = BINS
+    predicted: npt.ArrayLike,
+    actual: npt.ArrayLike,
+    nominal: float = NOMINAL,
+    bins: int = BINS,
+    margin: float = 0.0,
 ) -> PredictionIntervals:
     """Calibrate the intervals of a model on trips that it was not fitted on.
 
@@ -96,22 +105,62 @@ def calibrate(
         nominal: Nominal coverage, above 0 and below 1.
         bins: Maximum number of bins of equal counts; fewer if a bin would have less than
             ``MIN_RESIDUALS``. Equal predictions share a bin.
+        margin: Share of calibration trips covered beyond ``nominal``, see :func:`drift_margin`.
 
     Raises:
         ValueError: The two differ in shape, are empty or have NaN or infinite values, or
-            ``nominal`` or ``bins`` is out of range.
+            ``nominal``, with or without ``margin``, or ``bins`` is out of range.
     """
     minutes, durations = _checked(predicted, actual)
-    if not 0 < nominal < 1:
+    if not 0 < nominal <= nominal + margin < 1:
         raise ValueError(f"nominal is {nominal}: must be a share above 0 and below 1, such as 0.8")
     if bins < 1:
         raise ValueError(f"bins is {bins}: must be 1 or more")
     edges = _edges(minutes, bins)
     of_bin = np.searchsorted(edges, minutes)
     residuals = [np.sort((durations - minutes)[of_bin == at]) for at in range(len(edges) + 1)]
-    below, above = zip(*(_quantiles(found, nominal) for found in residuals), strict=True)
+    below, above = zip(*(_quantiles(found, nominal + margin) for found in residuals), strict=True)
     counts = np.array([len(found) for found in residuals], dtype=np.int64)
     return PredictionIntervals(nominal, edges, np.array(below), np.array(above), counts)
+
+
+def drift_margin(
+    predicted: npt.ArrayLike, actual: npt.ArrayLike, blocks: npt.ArrayLike, nominal: float = NOMINAL
+) -> float:
+    """Estimate how much coverage varies in time: the margin for trips that come later.
+
+    Each block of the calibration trips is covered by intervals of the others (a delete-one-block
+    jackknife, Künsch 1989, Annals of Statistics 17). The margin is the standard deviation of that
+    coverage between blocks, without the part that is due to the number of trips. Trips of a later
+    block are not exchangeable with those of the calibration month; for an exact guarantee over
+    whole blocks, many more of them would be needed (Dunn, Wasserman & Ramdas 2023, JASA 118).
+
+    Args:
+        predicted: Predicted minutes, shape (n,).
+        actual: Actual minutes, shape (n,).
+        blocks: Block of each trip, such as its week, shape (n,).
+
+    Returns:
+        A share from 0 to ``MAX_MARGIN``; 0 with fewer than 3 blocks of ``MIN_BLOCK_TRIPS``.
+    """
+    minutes, durations = _checked(predicted, actual)
+    block, trips = np.asarray(blocks), []
+    coverage = []
+    for each in np.unique(block):
+        inside = block == each
+        if np.count_nonzero(inside) < MIN_BLOCK_TRIPS or inside.all():
+            continue
+        lower, upper = calibrate(minutes[~inside], durations[~inside], nominal).bounds(
+            minutes[inside]
+        )
+        covered = (lower <= durations[inside]) & (durations[inside] <= upper)
+        coverage.append(covered.mean())
+        trips.append(len(covered))
+    if len(coverage) < MIN_BLOCKS:
+        return 0.0
+    sampling = nominal * (1 - nominal) * np.mean(1 / np.array(trips))
+    between = np.var(coverage, ddof=1) - sampling
+    return float(min(np.sqrt(max(between, 0.0)), MAX_MARGIN))
 
 
 def get_intervals(pipeline: Any) -> PredictionIntervals | None:

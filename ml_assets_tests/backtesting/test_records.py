@@ -141,6 +141,25 @@ def test_the_summary_has_the_champion_s_error_in_both_modes():
     assert half.mean_rmse is None, "a mean over other months"
 
 
+def test_noise_and_leads_weigh_both_modes_where_every_entry_has_both():
+    made = record(LINES)
+    entries = [entry.model_copy(update={"rmse_usual": 2 * entry.rmse}) for entry in made.entries]
+    both = made.model_copy(update={"entries": entries})
+    assert (made.share, both.share, both.weighted(1).share) == (1, 0.5, 1)
+    factor = (0.5 * 1 + 0.5 * 4) ** 0.5
+    for name in ("rmse_noise", "relative_error_noise", "suggested_min_improvement"):
+        assert getattr(both, name) == pytest.approx(factor * getattr(made, name))
+        assert getattr(both.weighted(0), name) == pytest.approx(2 * getattr(made, name))
+    assert "if 50% of requests state one" in both.summary
+    # Without a distance, another family is the runner-up, and a baseline wins a month.
+    swapped = [
+        entry.model_copy(update={"rmse_usual": 3.0 if entry.model == "lasso" else entry.rmse})
+        for entry in made.entries
+    ]
+    other = made.model_copy(update={"entries": swapped})
+    assert (other.weighted(1).runner_up, other.weighted(0).runner_up) == ("linear_svr", "lasso")
+
+
 def test_the_check_is_skipped_without_a_champion():
     made = record({k: v for k, v in LINES.items() if k != "champion"}, champion=None)
     assert beats_baselines_in_most_months(made).verdict == Verdict.SKIP

@@ -18,7 +18,14 @@ from ml_assets.evaluation.model_checks import (
     run_model_checks,
     same_predictions,
 )
-from ml_assets.evaluation.records import MetricsRecord, ModelRecord, MonthSplit, Role, TrainingSet
+from ml_assets.evaluation.records import (
+    MetricsRecord,
+    ModelRecord,
+    MonthSplit,
+    Role,
+    TrainingSet,
+    UsualRecord,
+)
 from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 from ml_assets.pipeline.features import RequestFeatures
 from ml_assets.pipeline.predict import without_distance
@@ -99,6 +106,35 @@ def test_the_same_predictions_are_the_same_to_the_last_bit_or_nearly_so():
     assert found.verdict == Verdict.PASS and "last bits" in found.sentence
     assert same_predictions(known, predicted + 0.01, actual).verdict == Verdict.FAIL
     assert same_predictions(known, predicted * np.nan, actual).verdict == Verdict.FAIL
+
+
+def in_both_modes(row: ModelRecord, usual: float) -> ModelRecord:
+    test = row.test.model_copy(update={"rmse": usual})
+    return row.model_copy(update={"usual": UsualRecord(test=test, slices=[])})
+
+
+def test_baselines_are_compared_on_requests_with_and_without_a_distance():
+    model = in_both_modes(record("lasso", 4.0), 6.0)
+    better_without = in_both_modes(baseline("zone_pair_mean", 5.0), 4.5)
+    found = better_than_baselines(model, [better_without])
+    assert found.verdict == Verdict.WARN and "50% state their distance" in found.sentence
+    only_metered = better_than_baselines(model, [baseline("zone_pair_mean", 5.0)])
+    assert only_metered.verdict == Verdict.PASS and only_metered.value == 4.0
+
+
+def test_a_round_trip_compares_the_predictions_without_a_distance_too():
+    actual, predicted = np.array([5.0, 10.0, 20.0]), np.array([6.0, 9.0, 18.0])
+    figures = {"test": measure(actual, predicted)}
+    digest = {"predictions_sha256": predictions_digest(predicted)}
+    usual = UsualRecord(**figures, **digest, slices=[])
+    known = record("lasso", 4.0, **figures, **digest, usual=usual)
+    assert same_predictions(known, predicted, actual, predicted).verdict == Verdict.PASS
+    found = same_predictions(known, predicted, actual, predicted + 0.01)
+    assert (
+        found.verdict == Verdict.FAIL and "predictions without a distance differ" in found.sentence
+    )
+    old = known.model_copy(update={"usual": None})
+    assert same_predictions(old, predicted, actual, predicted + 0.01).verdict == Verdict.PASS
 
 
 class CountingFeatures(RequestFeatures):

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ml_assets.pipeline.conformal_intervals import (
+    MAX_MARGIN,
     MIN_RESIDUALS,
     attach_intervals,
     calibrate,
+    drift_margin,
     get_intervals,
     interval_bounds,
 )
@@ -41,6 +43,22 @@ def trips(random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarr
 def coverage(intervals, predicted, actual) -> float:
     lower, upper = intervals.bounds(predicted)
     return float(np.mean((lower <= actual) & (actual <= upper)))
+
+
+def test_the_margin_is_how_much_coverage_varies_between_weeks():
+    predicted, actual = trips(np.random.default_rng(1), 8000)
+    weeks = np.repeat(np.arange(4), 2000)
+    assert drift_margin(predicted, actual, weeks) < 0.008
+    scale = np.repeat([0.9, 1.08, 0.94, 1.06], 2000)
+    uneven = predicted + scale * (actual - predicted)
+    margin = drift_margin(predicted, uneven, weeks)
+    assert 0.012 < margin < MAX_MARGIN
+    narrow, wide = calibrate(predicted, uneven), calibrate(predicted, uneven, margin=margin)
+    gained = coverage(wide, predicted, uneven) - coverage(narrow, predicted, uneven)
+    assert gained == pytest.approx(margin, abs=0.005) and wide.nominal == narrow.nominal == 0.8
+    assert drift_margin(predicted, predicted + 5 * scale**9, weeks) == MAX_MARGIN
+    few = slice(None, None, 5)
+    assert drift_margin(predicted[few], uneven[few], weeks[few]) == 0, "mostly chance"
 
 
 @given(seed=st.integers(0, 2**32 - 1), nominal=st.sampled_from([0.5, 0.8, 0.9]))

@@ -10,7 +10,13 @@ from ml_assets.evaluation.records import (
     MonthSplit,
     PreviousChampion,
 )
-from ml_assets.monitoring.performance.records import PerformanceRecord, scores_from_decisions
+from ml_assets.monitoring.performance.records import (
+    PerformanceRecord,
+    Reference,
+    performance_finding,
+    scores_from_decisions,
+)
+from ml_assets.trips.quality.finding import Verdict
 
 
 def decision(version="1", month="2023-04", r2=0.75, **changed):
@@ -66,3 +72,37 @@ def test_measured_scores_take_precedence():
     later = scores_from_decisions([decision(), decision(month="2023-05")])
     found = measured_only.add_missing(later)
     assert found.scores == [measured, later[1]]
+
+
+def measured(usual: float | None, reference_usual: float | None, share: float):
+    score = scores_from_decisions([decision(month="2023-05")])[0].model_copy(
+        update={"relative_error_usual": usual, "rmse_usual": usual and 10 * usual}
+    )
+    reference = Reference(
+        version="1", month="2023-04", relative_error=0.48, relative_error_usual=reference_usual,
+        newest_fitted="2023-03",
+    )  # fmt: skip
+    return PerformanceRecord(
+        dataset="green", synthetic=False, status="measured", version="1", model="lasso",
+        scores=[score], references={score.champion: reference}, share_stated=share,
+    )  # fmt: skip
+
+
+def test_the_limit_is_for_requests_as_they_are_made():
+    """The error without a distance has grown by a quarter, the other by 4 %."""
+    decayed = measured(usual=0.75, reference_usual=0.6, share=0.25)
+    [value] = decayed.monthly_values
+    assert value.value == pytest.approx((0.25 * 0.5**2 + 0.75 * 0.75**2) ** 0.5)
+    assert value.limit == pytest.approx(1.1 * (0.25 * 0.48**2 + 0.75 * 0.6**2) ** 0.5)
+    assert value.breached and performance_finding(decayed).verdict == Verdict.WARN
+    assert "of requests (25% state their distance)" in performance_finding(decayed).sentence
+    only_stated = measured(usual=0.75, reference_usual=0.6, share=1.0)
+    assert performance_finding(only_stated).verdict == Verdict.PASS
+
+
+@pytest.mark.parametrize(("usual", "reference"), [(None, 0.6), (0.75, None), (None, None)])
+def test_a_record_without_errors_of_both_modes_has_the_limit_of_metered_distances(usual, reference):
+    old = measured(usual, reference, share=0.25)
+    [value] = old.monthly_values
+    assert (value.value, value.limit) == pytest.approx((0.5, 1.1 * 0.48))
+    assert "of requests" not in performance_finding(old).sentence
