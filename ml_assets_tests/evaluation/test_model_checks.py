@@ -124,10 +124,9 @@ def test_baselines_are_compared_on_requests_with_and_without_a_distance():
 
 def test_a_round_trip_compares_the_predictions_without_a_distance_too():
     actual, predicted = np.array([5.0, 10.0, 20.0]), np.array([6.0, 9.0, 18.0])
-    figures = {"test": measure(actual, predicted)}
-    digest = {"predictions_sha256": predictions_digest(predicted)}
-    usual = UsualRecord(**figures, **digest, slices=[])
-    known = record("lasso", 4.0, **figures, **digest, usual=usual)
+    test, sha256 = measure(actual, predicted), predictions_digest(predicted)
+    usual = UsualRecord(test=test, predictions_sha256=sha256, slices=[])
+    known = record("lasso", 4.0, test=test, predictions_sha256=sha256, usual=usual)
     assert same_predictions(known, predicted, actual, predicted).verdict == Verdict.PASS
     found = same_predictions(known, predicted, actual, predicted + 0.01)
     assert (
