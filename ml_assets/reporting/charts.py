@@ -28,6 +28,9 @@ from ml_assets.trips.target import TARGET
 MAX_DRAWN = float(TARGET.upper)
 """Upper end of duration axes: the longest kept trip."""
 
+_FAINT = 0.45
+"""Opacity of the bars without a distance."""
+
 
 def leaderboard_bars(
     rows: Sequence[ModelRecord],
@@ -39,7 +42,8 @@ def leaderboard_bars(
 ) -> bytes:
     """Draw the test RMSE of every row, best on top, baselines grey, the best model highlighted.
 
-    A bar is the RMSE with the metered distance, and the mark beyond it the one without a distance.
+    The upper bar of a row is its RMSE with the metered distance, the lower, paler one without a
+    distance; the order weighs both.
 
     Args:
         best: Name of the row to highlight, if any.
@@ -48,33 +52,32 @@ def leaderboard_bars(
     """
     ordered = leaderboard(rows)[::-1]
     title = "RMSE on the test month"
-    figure, (axes,) = new_figure(title, months, synthetic, lines=len(ordered), caveat=caveat)
+    lines = len(ordered) + len(ordered) // 2  # room for two bars
+    figure, (axes,) = new_figure(title, months, synthetic, lines=lines, caveat=caveat)
     colours = [
         HIGHLIGHT if row.model == best else GREY if row.kind == "baseline" else BLUE
         for row in ordered
     ]
-    bars = axes.barh([row.model for row in ordered], [row.test.rmse for row in ordered])
-    for bar, colour in zip(bars, colours, strict=True):
-        bar.set_color(colour)
-    numbers = axes.bar_label(bars, fmt="%.2f", label_type="center", color="white")
-    for label, colour in zip(numbers, colours, strict=True):
-        label.set_color(INK if colour == GREY else "white")
-    usual = [(row.usual_rmse, at) for at, row in enumerate(ordered) if row.usual_rmse is not None]
-    if usual:
-        errors, places = zip(*usual, strict=True)
-        axes.scatter(errors, places, marker="|", s=160, color=INK)
-        for error, place in usual:
-            axes.annotate(
-                f"{error:.2f}",
-                (error, place),
-                xytext=(5, 0),
-                textcoords="offset points",
-                va="center",
-                color=INK,
-            )
+    errors = {"stated": [row.test.rmse for row in ordered]}
+    if any(row.usual_rmse is not None for row in ordered):
+        errors["usual"] = [row.usual_rmse or 0.0 for row in ordered]
+    places, height = np.arange(len(ordered)), 0.8 / len(errors)
+    for number, (mode, values) in enumerate(errors.items()):
+        above = height / 2 * (len(errors) - 1) - number * height
+        bars = axes.barh(places + above, values, height, color=colours)
+        texts = [f"{value:.2f}" if value else "" for value in values]
+        numbers = axes.bar_label(bars, texts, label_type="center", color="white")
+        for bar, label, colour in zip(bars, numbers, colours, strict=True):
+            bar.set_alpha(1.0 if mode == "stated" else _FAINT)
+            label.set_color(INK if colour == GREY or mode == "usual" else "white")
+    axes.set_yticks(places, [row.model for row in ordered])
     axes.margins(x=0.1)
-    meaning = f"\nbar: {MODES['stated']}, line: {MODES['usual']}" if usual else ""
-    axes.set_xlabel(f"RMSE, minutes (lower is better){meaning}")
+    meaning = (
+        f"\nupper bar {MODES['stated']}, lower bar {MODES['usual']};\nordered by both"
+        if "usual" in errors
+        else ""
+    )
+    axes.set_xlabel(f"RMSE, {TARGET.unit} (lower is better){meaning}")
     labels = {"best model": HIGHLIGHT, "model": BLUE, "baseline": GREY}
     legend(figure, {name: colour for name, colour in labels.items() if colour in colours})
     return to_png(figure)

@@ -163,6 +163,30 @@ def test_the_best_model_is_highlighted_and_baselines_are_grey(monkeypatch):
     assert colours == [chart_style.GREY] * 3 + [chart_style.BLUE] * 6 + [chart_style.HIGHLIGHT]
 
 
+def test_a_row_has_a_bar_for_each_mode_in_the_order_of_both(monkeypatch):
+    figures = drawn_figures(monkeypatch)
+    usual = {row.model: 20.0 - number for number, row in enumerate(LINES)}  # the other order
+    rows = [
+        row.model_copy(
+            update={
+                "usual": UsualRecord(
+                    test=row.test.model_copy(update={"rmse": usual[row.model]}), slices=[]
+                )
+            }
+        )
+        for row in LINES
+    ]
+    charts.leaderboard_bars(rows, [MARCH])
+    (axes,) = figures[0].axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names[-1] == "baseline_2", "6 + 11 ranks before 4 + 20"
+    stated, below = axes.patches[: len(rows)], axes.patches[len(rows) :]
+    assert [bar.get_width() for bar in below] == [usual[name] for name in names]
+    for upper, lower in zip(stated, below, strict=True):
+        assert lower.get_y() + lower.get_height() == pytest.approx(upper.get_y())
+    assert "lower bar without a distance" in axes.get_xlabel()
+
+
 def test_trips_outside_the_month_are_not_drawn(monkeypatch):
     figures = drawn_figures(monkeypatch)
     pickups = ["2022-12-31T23:59:59", "2023-01-01T00:00", "2023-01-31T23:59:59", "2023-02-01T00:00"]
