@@ -282,7 +282,7 @@ def test_output_and_exit_status_follow_the_verdict(made, monkeypatch, capsys):
     assert other.status == 1
     shown = json.loads(other.out)
     assert (shown["verdict"], shown["version"]) == ("differs", versions["xgboost"])
-    assert shown["sentence"].startswith("differs: 400 predictions")
+    assert shown["sentence"].startswith("differs: predictions for 400 trips")
     unknown = call(monkeypatch, capsys, ["reproduce", "99"], environment)
     assert (unknown.status, unknown.out) == (1, "")
     assert "there are 1 (xgboost)" in unknown.err
