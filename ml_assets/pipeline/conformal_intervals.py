@@ -32,9 +32,10 @@ MIN_RESIDUALS = 50
 end."""
 
 MIN_BLOCKS = 3
-MIN_BLOCK_TRIPS = 500
+MIN_BLOCK_TRIPS = 5_000
 MAX_MARGIN = 0.03
-"""Bounds of :func:`drift_margin`."""
+"""Bounds of :func:`drift_margin`: in green weeks of 2023 the coverage has a standard deviation of
+0.4 to 1.7 points, and 5,000 trips alone one of 0.6."""
 
 Minutes = npt.NDArray[np.float64]
 

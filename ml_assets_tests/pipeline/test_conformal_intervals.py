@@ -46,10 +46,10 @@ def coverage(intervals, predicted, actual) -> float:
 
 
 def test_the_margin_is_how_much_coverage_varies_between_weeks():
-    predicted, actual = trips(np.random.default_rng(1), 8000)
-    weeks = np.repeat(np.arange(4), 2000)
+    predicted, actual = trips(np.random.default_rng(1), 24_000)
+    weeks = np.repeat(np.arange(4), 6000)
     assert drift_margin(predicted, actual, weeks) < 0.008
-    scale = np.repeat([0.97, 1.03, 0.97, 1.03], 2000)
+    scale = np.repeat([0.97, 1.03, 0.97, 1.03], 6000)
     uneven = predicted + scale * (actual - predicted)
     margin = drift_margin(predicted, uneven, weeks)
     assert 0.012 < margin < MAX_MARGIN
