@@ -33,7 +33,7 @@ import mlflow
 import pytest
 
 from ml_assets.config.settings import EXPERIMENT
-from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.registry import artifact_location
 from ml_assets.registry.artifacts import load_pipeline

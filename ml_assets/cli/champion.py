@@ -8,7 +8,7 @@ import click
 from ml_assets.cli.console import plain_console, stdout_redirected, unredirected_console
 from ml_assets.cli.environment import next_command
 from ml_assets.config.settings import Settings, read_settings
-from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.trip_store import TripStore
 

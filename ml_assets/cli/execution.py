@@ -26,7 +26,8 @@ from ml_assets.defs.ingestion.sensors import RANGE_END, RANGE_START
 from ml_assets.defs.operations.run_process import process_tags
 from ml_assets.defs.operations.run_tags import reason_tag
 from ml_assets.defs.training.models import model_asset_name
-from ml_assets.evaluation.records import ChampionDecision, Leaderboard
+from ml_assets.evaluation.decision_record import ChampionDecision
+from ml_assets.evaluation.records import Leaderboard
 from ml_assets.progress import watching
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.atomic import storage_errors

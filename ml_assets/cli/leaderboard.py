@@ -9,12 +9,8 @@ from rich.table import Table
 
 from ml_assets.cli.console import print_table
 from ml_assets.config.settings import read_settings
-from ml_assets.evaluation.records import (
-    ChampionDecision,
-    IntervalRecord,
-    Leaderboard,
-    comparable_share,
-)
+from ml_assets.evaluation.decision_record import ChampionDecision
+from ml_assets.evaluation.records import IntervalRecord, Leaderboard, comparable_share
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore

@@ -114,8 +114,9 @@ def _day_off(request: RequestFields) -> npt.ArrayLike:
     return is_day_off(request.minutes // _MINUTES_A_DAY)
 
 
-def _school_day(request: RequestFields) -> npt.ArrayLike:
-    return is_school_day(request.minutes // _MINUTES_A_DAY)
+def _school_break(request: RequestFields) -> npt.ArrayLike:
+    days = request.minutes // _MINUTES_A_DAY
+    return ~(is_school_day(days) | is_day_off(days))
 
 
 FEATURES: FeatureRegistry[RequestFields] = FeatureRegistry(
@@ -134,7 +135,7 @@ FEATURES: FeatureRegistry[RequestFields] = FeatureRegistry(
         lambda request: request.minute_of_week,
     ),
     Feature("day_off", "Whether the day is a weekend or federal holiday.", _day_off),
-    Feature("school_day", "Whether the city's public schools are in session.", _school_day),
+    Feature("school_break", "Whether it is a working day without school.", _school_break),
     Feature(
         "stated_miles",
         "Stated miles, -1 where implausible or missing.",

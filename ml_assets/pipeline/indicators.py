@@ -61,11 +61,11 @@ INDICATORS: FeatureRegistry[GroupedRequests] = FeatureRegistry(
     Feature("zone_pair", "Pick-up and drop-off zone.", lambda requests: requests.groups.pair),
     Feature("hour_of_week", "Hour of the week.", lambda requests: requests.groups.week_hour),
     Feature(
-        "school_day_and_hour",
-        "Hour, and whether schools are in session.",
-        lambda requests: (requests.features["hour"] + 24 * requests.features["school_day"]).astype(
-            np.int64
-        ),
+        "school_break_and_hour",
+        "Four-hour band of a working day without school.",
+        lambda requests: (
+            requests.features["school_break"] * (1 + requests.features["hour"] // 4)
+        ).astype(np.int64),
     ),
     Feature(
         "distance_and_hour",

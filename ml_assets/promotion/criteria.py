@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from sklearn.pipeline import Pipeline
 
-from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, TrainingSet
+from ml_assets.evaluation.decision_record import Criterion
+from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.monitoring.online.request_mix import RequestMix
 from ml_assets.pipeline.serialization import probe_requests
 from ml_assets.promotion.paired_bootstrap import PairedDifference

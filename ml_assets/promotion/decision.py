@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from ml_assets.evaluation.records import Criterion, Leaderboard, ModelRecord, TrainingSet
+from ml_assets.evaluation.decision_record import Criterion
+from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.promotion.criteria import (
     ChampionEvaluation,
     PromotionLimits,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.storage import filesystem
 from ml_assets.storage.atomic import write_text
 from ml_assets.storage.record_store import UnreadableRecord

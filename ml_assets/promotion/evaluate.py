@@ -12,6 +12,7 @@ from typing import Final, Self
 import numpy as np
 from sklearn.base import clone
 
+from ml_assets.evaluation.decision_record import ChampionDecision, Criterion, OtherCandidate
 from ml_assets.evaluation.leaderboard import leaderboard
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.model_checks import (
@@ -21,16 +22,7 @@ from ml_assets.evaluation.model_checks import (
     predictions_digest,
     run_model_checks,
 )
-from ml_assets.evaluation.records import (
-    ChampionDecision,
-    Criterion,
-    IntervalRecord,
-    Leaderboard,
-    ModelRecord,
-    OtherCandidate,
-    Role,
-    TrainingSet,
-)
+from ml_assets.evaluation.records import IntervalRecord, Leaderboard, ModelRecord, Role, TrainingSet
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import copy_intervals
 from ml_assets.pipeline.predict import predict_modes

@@ -11,8 +11,8 @@ from typing import Literal
 from mlflow.exceptions import MlflowException
 
 from ml_assets.config.code_version import model_code_version
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.evaluation.model_checks import predictions_in_range
-from ml_assets.evaluation.records import ChampionDecision
 from ml_assets.pipeline.serialization import probe_predictions
 from ml_assets.promotion import OverrideRejected
 from ml_assets.promotion.decision_log import DecisionLog

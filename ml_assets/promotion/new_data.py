@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ml_assets.evaluation.records import ChampionDecision, MonthSplit, TrainingSet
+from ml_assets.evaluation.decision_record import ChampionDecision
+from ml_assets.evaluation.records import MonthSplit, TrainingSet
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
 from ml_assets.training.training_set import (

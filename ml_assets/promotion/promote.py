@@ -12,14 +12,9 @@ from typing import Any
 
 from ml_assets.config.code_version import model_code_version
 from ml_assets.config.cores import processor_seconds
+from ml_assets.evaluation.decision_record import ChampionDecision, PreviousChampion
 from ml_assets.evaluation.metrics import measure
-from ml_assets.evaluation.records import (
-    ChampionDecision,
-    Leaderboard,
-    ModelRecord,
-    PreviousChampion,
-    TrainingSet,
-)
+from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.promotion.criteria import PromotionLimits
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.evaluate import CandidateResult, Evaluator, record_decision

@@ -10,8 +10,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ml_assets.evaluation.decision_record import Criterion
 from ml_assets.evaluation.leaderboard import as_markdown_table, wrong_distance_table
-from ml_assets.evaluation.records import Criterion, ModelRecord, TrainingSet
+from ml_assets.evaluation.records import ModelRecord, TrainingSet
 from ml_assets.secrets import without_credentials
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.training.windows import span

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from ml_assets.cli.leaderboard import print_leaderboard, summary
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.evaluation.records import (
-    ChampionDecision,
     IntervalRecord,
     Leaderboard,
     MetricsRecord,

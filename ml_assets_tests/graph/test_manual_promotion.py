@@ -7,7 +7,8 @@ import mlflow
 import pytest
 
 from ml_assets.cli.instance import dagster_home
-from ml_assets.evaluation.records import ChampionDecision, Leaderboard
+from ml_assets.evaluation.decision_record import ChampionDecision
+from ml_assets.evaluation.records import Leaderboard
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry
 from ml_assets.storage.record_store import RecordStore

@@ -10,12 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_assets.evaluation.records import (
-    ChampionDecision,
-    Leaderboard,
-    ModelRecord,
-    TrainingSet,
-)
+from ml_assets.evaluation.decision_record import ChampionDecision
+from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.pipeline.background_sample import get_background_sample

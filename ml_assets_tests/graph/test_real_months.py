@@ -4,8 +4,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.evaluation.metrics import root_mean_squared_error
-from ml_assets.evaluation.records import ChampionDecision, Leaderboard, TrainingSet
+from ml_assets.evaluation.records import Leaderboard, TrainingSet
 from ml_assets.pipeline.predict import Model
 from ml_assets.promotion.candidate_service import candidate_service
 from ml_assets.promotion.decision_log import DecisionLog

@@ -38,7 +38,7 @@ def test_an_ordinary_request() -> None:
         "minute_of_day": 511,
         "minute_of_week": 1440 + 511,
         "day_off": 0,
-        "school_day": 1,
+        "school_break": 0,
         "log_miles": np.log(1.5),
         "passenger_count": 1,
         "airport_trip": 0,

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ml_assets.evaluation.records import ChampionDecision, TrainingSet
+from ml_assets.evaluation.decision_record import ChampionDecision
+from ml_assets.evaluation.records import TrainingSet
 
 
 def decision_on(training_set: TrainingSet, **changed: object) -> ChampionDecision:

@@ -6,15 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml_assets.evaluation.decision_record import ChampionDecision, Criterion, PreviousChampion
 from ml_assets.evaluation.metrics import pair_codes
 from ml_assets.evaluation.records import (
-    ChampionDecision,
-    Criterion,
     Leaderboard,
     MetricsRecord,
     ModelRecord,
     MonthSplit,
-    PreviousChampion,
     Role,
     TrainingSet,
     UsualRecord,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.storage.atomic import write_text
 from ml_assets.storage.record_store import UnreadableRecord

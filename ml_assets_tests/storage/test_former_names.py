@@ -5,14 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from ml_assets.backtesting.records import BacktestRecord
-from ml_assets.evaluation.records import (
-    ChampionDecision,
-    Criterion,
-    Leaderboard,
-    ModelRecord,
-    MonthSplit,
-    PreviousChampion,
-)
+from ml_assets.evaluation.decision_record import ChampionDecision, Criterion, PreviousChampion
+from ml_assets.evaluation.records import Leaderboard, ModelRecord, MonthSplit
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.online.records import DayFaults
 from ml_assets.monitoring.performance.records import PerformanceRecord

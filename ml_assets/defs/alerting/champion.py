@@ -22,7 +22,7 @@ from ml_assets.alerts.notifier import Notifier
 from ml_assets.defs.common import load_cursor, skip
 from ml_assets.defs.monitoring.retrain_sensors import MEASURES
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.monitoring.drift.records import DriftRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.monitoring.retrain_rule import decide

@@ -17,7 +17,8 @@ from ml_assets.defs.operations.concurrent_steps import cores
 from ml_assets.defs.operations.run_tags import run_reason_of
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
-from ml_assets.evaluation.records import ChampionDecision, Criterion, Leaderboard, TrainingSet
+from ml_assets.evaluation.decision_record import ChampionDecision, Criterion
+from ml_assets.evaluation.records import Leaderboard, TrainingSet
 from ml_assets.monitoring.online.request_mix import RequestMix
 from ml_assets.promotion import NoCandidate, NotServable
 from ml_assets.promotion.decision_log import DecisionLog

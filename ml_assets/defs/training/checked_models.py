@@ -13,6 +13,7 @@ from ml_assets.defs.metadata import figure, table
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.model_checks import NOT_REQUIRED_OF_THE_BEST, SPECS
 from ml_assets.defs.training.models import model_asset_name
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.evaluation.interval_coverage import (
     interval_coverage,
     interval_table,
@@ -27,13 +28,7 @@ from ml_assets.evaluation.model_checks import (
     run_model_checks,
     same_predictions,
 )
-from ml_assets.evaluation.records import (
-    ChampionDecision,
-    IntervalRecord,
-    Leaderboard,
-    ModelRecord,
-    TrainingSet,
-)
+from ml_assets.evaluation.records import IntervalRecord, Leaderboard, ModelRecord, TrainingSet
 from ml_assets.pipeline.predict import without_distance
 from ml_assets.registry.artifacts import load_pipeline
 from ml_assets.registry.registry import CHAMPION

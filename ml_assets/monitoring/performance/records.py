@@ -6,12 +6,8 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
-from ml_assets.evaluation.records import (
-    DEFAULT_SHARE_STATED,
-    ChampionDecision,
-    MetricsRecord,
-    weighted_rmse,
-)
+from ml_assets.evaluation.decision_record import ChampionDecision
+from ml_assets.evaluation.records import DEFAULT_SHARE_STATED, MetricsRecord, weighted_rmse
 from ml_assets.monitoring import MEASURED, MonthlyRecord
 from ml_assets.monitoring.retrain_rule import REMEDY, MonthlyValue
 from ml_assets.storage.model_version import identity

@@ -7,7 +7,7 @@ import dagster as dg
 from ml_assets.config.alert_settings import AlertSettings
 from ml_assets.defs.alerting.overdue import alert_sensors
 from ml_assets.defs.resources import project_resources
-from ml_assets.evaluation.records import ChampionDecision
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.ingestion.source import published_filename
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.trips.month import Month

@@ -4,12 +4,8 @@ import math
 
 import pytest
 
-from ml_assets.evaluation.records import (
-    ChampionDecision,
-    MetricsRecord,
-    MonthSplit,
-    PreviousChampion,
-)
+from ml_assets.evaluation.decision_record import ChampionDecision, PreviousChampion
+from ml_assets.evaluation.records import MetricsRecord, MonthSplit
 from ml_assets.monitoring.performance.records import (
     PerformanceRecord,
     Reference,
