@@ -37,7 +37,7 @@ def leaderboard_table(rows: Iterable[ModelRecord]) -> list[Row]:
     """Tabulate the RMSE of each model and baseline in minutes, best first.
 
     ``test_rmse`` is with the metered distance, ``rmse_usual`` without a distance. Few columns, to
-    fit an asset's page; :func:`figures_table`, :func:`coverage_table` and :func:`cost_table` have
+    fit an asset's page; :func:`figures_table`, :func:`coverage_table` and the others have
     the others.
     """
     return [
@@ -87,16 +87,24 @@ def _percent(interval: IntervalRecord | None) -> str | float:
 
 
 def cost_table(rows: Iterable[ModelRecord]) -> list[Row]:
-    """Tabulate the costs: trips of the fit and its seconds, stored size, trips per second."""
+    """Tabulate the costs: seconds of the fit, stored size, trips predicted per second."""
     return [
         {
             "model": row.model,
-            "fitted_on": "" if row.rows is None else row.rows.fitted,
             "fit_seconds": round(row.fit_seconds, 2),
             "size_kb": round(row.size_bytes / 1000),
             "trips_per_s": _rows_per_second(row),
         }
         for row in leaderboard(rows)
+    ]
+
+
+def rows_table(rows: Iterable[ModelRecord]) -> list[Row]:
+    """Tabulate the trips that each model was fitted on, and how many there were."""
+    return [
+        {"model": row.model, "fitted_on": row.rows.fitted, "available": row.rows.available}
+        for row in leaderboard(rows)
+        if row.rows is not None
     ]
 
 

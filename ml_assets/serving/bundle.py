@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 
 from ml_assets.pipeline.predict import Model
 from ml_assets.secrets import ShownError, error_text
+from ml_assets.serving.fast_predict import leave_a_core
 from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import IntervalFigures, ModelVersion
 
@@ -153,6 +154,7 @@ def _load(folder: Path, record: BundleRecord) -> "Pipeline":
     from ml_assets.pipeline.serialization import load_stored, predictions_match, probe_predictions
 
     pipeline = load_stored(folder / PIPELINE_FILE)
+    leave_a_core(pipeline)
     now = probe_predictions(pipeline)
     before = None if record.fingerprint is None else [*record.fingerprint]
     if before is not None and not predictions_match(before, now):

@@ -155,8 +155,8 @@ class FastRegressor:
 def enable_fast_path(pipeline: Any) -> bool:
     """Speed up a loaded pipeline for few rows, if the predictions are bit-identical.
 
-    Takes a second and modifies the pipeline, which must not be stored afterwards. XGBoost leaves a
-    core to the event loop, so that single requests do not wait for its threads.
+    Takes a second and modifies the pipeline, which must not be stored afterwards; it may serve
+    requests meanwhile.
 
     Args:
         pipeline: Fitted pipeline whose last step has the regressors in ``regressor_`` and
@@ -169,11 +169,22 @@ def enable_fast_path(pipeline: Any) -> bool:
     for name in ("regressor_", "without_distance_"):
         regressor = getattr(last, name, None)
         walker = TreeEnsembleWalker.from_xgboost(regressor)
-        if walker is not None and regressor is not None:
-            regressor.get_booster().set_param({"nthread": max(available_cores() - 1, 1)})
+        if walker is not None:
             setattr(last, name, FastRegressor(regressor, walker))
             enabled = True
     return enabled
+
+
+def leave_a_core(pipeline: Any) -> None:
+    """Let the XGBoost regressors of a loaded pipeline leave a core to the event loop.
+
+    Call it before anything else predicts with the pipeline: XGBoost applies the setting in the next
+    prediction, and those in progress would fail.
+    """
+    for name in ("regressor_", "without_distance_"):
+        booster_of = getattr(getattr(pipeline[-1], name, None), "get_booster", None)
+        if booster_of is not None:
+            booster_of().set_param({"nthread": max(available_cores() - 1, 1)})
 
 
 def _parts(booster: Any) -> Iterator[Mapping[str, Any]]:

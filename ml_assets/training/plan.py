@@ -208,7 +208,7 @@ def _plan(
 
 
 def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e9:.1f} GB" if size >= 50_000_000 else "less than 0.1 GB"
 
 
 def _minutes(seconds: float) -> str:

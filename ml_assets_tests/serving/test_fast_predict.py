@@ -1,11 +1,15 @@
 """Predictions of few rows by the tree walker are bit-identical to XGBoost's."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.pipeline import Pipeline
 from xgboost import XGBRegressor
 
 from ml_assets.pipeline.bounded_regressor import BoundedRegressor
@@ -14,6 +18,7 @@ from ml_assets.serving.fast_predict import (
     FastRegressor,
     TreeEnsembleWalker,
     enable_fast_path,
+    leave_a_core,
 )
 from ml_assets.training.families import FAMILIES
 from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
@@ -111,3 +116,26 @@ def test_a_new_fit_discards_the_fast_path():
     before = bounded.predict(features[:1])
     bounded.fit(features, target / 2)
     assert bounded.predict(features[:1]) != before
+
+
+def test_a_pipeline_may_predict_while_its_fast_path_is_enabled():
+    """The service answers with a model that it has just loaded, and enables the path meanwhile."""
+    features, _ = trips(200)
+    stop = Event()
+
+    def predict(pipeline):
+        while not stop.is_set():
+            pipeline.predict(features)
+
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(10):
+            stop.clear()
+            pipeline = Pipeline([("model", BoundedRegressor(None).wrap_fitted(fitted()))])
+            leave_a_core(pipeline)
+            expected = pipeline.predict(features)
+            running = [threads.submit(predict, pipeline) for _ in range(2)]
+            assert enable_fast_path(pipeline)
+            stop.set()
+            for each in running:
+                each.result()
+            assert np.array_equal(pipeline.predict(features), expected)

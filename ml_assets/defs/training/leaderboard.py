@@ -85,6 +85,7 @@ def _leaderboard_metadata(
         "coverage": table(tables.coverage_table(board.rows)),
         "more_figures": table(tables.figures_table(board.rows)),
         "cost": table(tables.cost_table(board.rows)),
+        **({"rows": table(rows)} if (rows := tables.rows_table(board.rows)) else {}),
         "rmse_by_slice": table(tables.best_by_slice(board.rows)),
     }
     if best:

@@ -112,8 +112,8 @@ def test_with_two_months_the_coverage_is_marked_as_optimistic(tmp_path):
         publish(tmp_path / "published", month, published_month(month, 300))
     with open_project(settings_for(tmp_path / "home", tmp_path / "published")) as project:
         assert project.ingest("2023-01", "2023-02").success
-        run = project.train(("lasso",))
-        for asset in ("lasso_model", "champion_model"):
+        run = project.train(("xgboost",))
+        for asset in ("xgboost_model", "champion_model"):
             description = evaluations(run)[f"{asset}.interval_coverage"].description
             assert "optimistic, as the model was fitted or calibrated on this month" in description
             assert "standard errors instead of 3 points" in description
