@@ -41,7 +41,8 @@ def traced_peak(store: TripStore, months: int, max_rows: int | None) -> int:
 
 def test_more_months_need_no_more_memory_with_a_bound(store):
     traced_peak(store, 3, 3_000)  # imports and caches
-    assert traced_peak(store, 8, 3_000) < 1.1 * traced_peak(store, 3, 3_000)
+    # What is known of each month (pairs, checksums) takes a little; all rows would be 2.7 times.
+    assert traced_peak(store, 8, 3_000) < 1.5 * traced_peak(store, 3, 3_000)
     assert traced_peak(store, 8, None) > 2 * traced_peak(store, 3, None)  # so it can be seen
 
 
