@@ -8,10 +8,9 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.decision_record import Criterion
 from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
-from ml_assets.monitoring.online.request_mix import RequestMix
+from ml_assets.monitoring.online.request_mix import ModePredictions, RequestMix
 from ml_assets.pipeline.serialization import probe_requests
 from ml_assets.promotion.paired_bootstrap import PairedDifference
-from ml_assets.promotion.request_modes import ModePredictions
 from ml_assets.promotion.slice_guardrails import (
     TOLERANCE,
     ModeComparison,

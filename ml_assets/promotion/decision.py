@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.decision_record import Criterion
 from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
+from ml_assets.monitoring.online.request_mix import ModePredictions
 from ml_assets.promotion.criteria import (
     ChampionEvaluation,
     PromotionLimits,
@@ -33,7 +34,6 @@ from ml_assets.promotion.criteria import (
     slice_guardrails_hold,
 )
 from ml_assets.promotion.paired_bootstrap import paired_bootstrap
-from ml_assets.promotion.request_modes import ModePredictions
 from ml_assets.promotion.slice_guardrails import compare_modes, compare_slices
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.trips.quality.finding import Finding, Verdict

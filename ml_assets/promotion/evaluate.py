@@ -23,6 +23,7 @@ from ml_assets.evaluation.model_checks import (
     run_model_checks,
 )
 from ml_assets.evaluation.records import IntervalRecord, Leaderboard, ModelRecord, Role, TrainingSet
+from ml_assets.monitoring.online.request_mix import Minutes, ModePredictions
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import copy_intervals
 from ml_assets.pipeline.predict import predict_modes
@@ -37,7 +38,6 @@ from ml_assets.promotion.decision import (
     came_from,
     decide,
 )
-from ml_assets.promotion.request_modes import Minutes, ModePredictions
 from ml_assets.registry.artifacts import load_pipeline, log_pipeline
 from ml_assets.registry.loading import load_verified
 from ml_assets.registry.mlflow_descriptions import describe_version, with_decision

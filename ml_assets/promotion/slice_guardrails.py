@@ -10,7 +10,7 @@ import pandas as pd
 
 from ml_assets.evaluation.leaderboard import MODES
 from ml_assets.evaluation.metrics import Mask, root_mean_squared_error, slice_masks
-from ml_assets.promotion.request_modes import ModePredictions
+from ml_assets.monitoring.online.request_mix import ModePredictions
 from ml_assets.trips.target import TARGET
 
 GUARDED = ("airport/either end", "pair/unseen", "borough/")

@@ -17,7 +17,7 @@ from ml_assets.evaluation.records import (
     TrainingSet,
     UsualRecord,
 )
-from ml_assets.monitoring.online.request_mix import RequestMix
+from ml_assets.monitoring.online.request_mix import ModePredictions, RequestMix
 from ml_assets.promotion import NoCandidate
 from ml_assets.promotion.criteria import ChampionEvaluation, PromotionLimits
 from ml_assets.promotion.decision import (
@@ -28,7 +28,6 @@ from ml_assets.promotion.decision import (
 )
 from ml_assets.promotion.decision import decide as decide_on
 from ml_assets.promotion.evaluate import Evaluator
-from ml_assets.promotion.request_modes import ModePredictions
 from ml_assets.promotion.slice_guardrails import SliceGuardrail
 from ml_assets.storage.model_version import ManualOverride, ModelVersion
 from ml_assets.trips.quality.finding import Finding, Verdict

@@ -5,15 +5,22 @@ state a planned one, so promotion, backtest and monitoring weigh both errors by 
 requested.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
+from ml_assets.evaluation.leaderboard import MODES
 from ml_assets.evaluation.records import DEFAULT_SHARE_STATED, Leaderboard, comparable_share
 from ml_assets.monitoring.online.records import OnlineRecord
 
 MIN_REQUESTS: Final = 1_000
 """With fewer logged requests, the share may be that of one person who tries the service: a share of
 half is then known to 3 points (two standard errors) at best."""
+
+Minutes = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -60,3 +67,26 @@ def request_mix(log: OnlineRecord | None, configured: float | None = None) -> Re
     if log.window_answers < MIN_REQUESTS:
         return RequestMix(source=f"the default, as {logged} are fewer than {MIN_REQUESTS:,}")
     return RequestMix(log.stated_share, logged)
+
+
+@dataclass(frozen=True)
+class ModePredictions:
+    """A model's predictions for the same trips in both modes, minutes, shape (n,).
+
+    Attributes:
+        stated: With the metered distance of each trip.
+        usual: Without a distance.
+    """
+
+    stated: Minutes
+    usual: Minutes
+
+    @property
+    def by_mode(self) -> Mapping[str, Minutes]:
+        """The predictions by mode, in the order of ``MODES``."""
+        return dict(zip(MODES, (self.stated, self.usual), strict=True))
+
+    def squared_errors(self, actual: Minutes, mix: RequestMix) -> Minutes:
+        """Return the squared error of each trip, weighted by how often each mode is requested."""
+        share = mix.share_stated
+        return share * (self.stated - actual) ** 2 + (1 - share) * (self.usual - actual) ** 2
