@@ -8,7 +8,7 @@ PORT ?= 3000
 # Hundreds of processes would compile every module again where this is set, as in many containers.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test coverage lint dev serve docs bench browser-test clean
+.PHONY: help install demo test suite coverage lint dev serve docs bench browser-test clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -23,7 +23,10 @@ install: $(INSTALLED) ## Make .venv and install the project
 demo: $(INSTALLED) ## Six synthetic months, every model, the leaderboard
 	@$(BIN)/ml-assets run --first 2023-01 --last 2023-06
 
-test: $(INSTALLED) lint ## Lint, types, architecture and the whole test suite
+test: $(INSTALLED) ## Lint, types, architecture and the whole test suite, side by side
+	@$(MAKE) --no-print-directory --jobs=2 lint suite
+
+suite: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not browser" -n auto --dist loadfile --no-loadscope-reorder
 
 coverage: $(INSTALLED) ## The test suite again, with its coverage and the floor; takes up to 40 % longer

@@ -60,12 +60,11 @@ def measure(
         def report(*_: object) -> None:
             """Prune nothing."""
 
-        _, parameters = run_trial(
-            family, encoded.with_distance(), parameters, report, seed, threads
-        )
+        stated = encoded.with_distance()
+        parameters = run_trial(family, stated, parameters, report, seed, threads).parameters
         rows = encoded.without_distance(family.share_without_distance)
-        _, found = run_trial(family, rows, parameters, report, seed, threads)
-        parameters[family.usual_rounds] = found[family.early_stopping.parameter]
+        found = run_trial(family, rows, parameters, report, seed, threads)
+        parameters[family.usual_rounds] = found.parameters[family.early_stopping.parameter]
     tuned = time.perf_counter()
     pipeline = fit_encoded(family, encoded, parameters, seed, threads).pipeline
     fitted = time.perf_counter()

@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import gc
 import os
 import shutil
 import sys
@@ -67,6 +68,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         (place for place, folder in enumerate(LONGEST_FIRST) if folder in item.path.parts),
         len(LONGEST_FIRST),
     ))  # fmt: skip
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests stay until the end: not to be looked through for unused objects."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)

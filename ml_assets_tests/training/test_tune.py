@@ -20,7 +20,7 @@ from ml_assets.config.sqlite_url import sqlite_url
 from ml_assets.pipeline.predict import without_distance
 from ml_assets.training.families import FAMILIES, ModelFamily
 from ml_assets.training.families.base import trip_history
-from ml_assets.training.fit import FittedModel
+from ml_assets.training.fit import FittedModel, refit
 from ml_assets.training.tune import TuningBudget, _quiet_optuna, open_storage, tune_and_fit
 from ml_assets_tests.interrupting import begin, end, interrupted
 from ml_assets_tests.training.sample_trips import train_trips, validation_trips
@@ -150,6 +150,41 @@ def test_the_final_fit_has_the_rounds_that_early_stopping_found(name: str) -> No
         else len(regressor.estimators_)
     )
     assert grown == rounds < 3000
+
+
+@pytest.mark.parametrize("left_out", [slice(0), slice(None, None, 3), slice(None)])
+def test_a_model_to_be_refitted_has_the_predictions_of_a_final_fit(left_out: slice) -> None:
+    validation = validation_trips().copy()
+    validation.loc[validation.index[left_out], "trip_distance"] = np.nan
+
+    def tuned(**options: Any) -> FittedModel:
+        budget = TuningBudget(trials=1, seed=3)
+        xgboost = FAMILIES["xgboost"]
+        return tune_and_fit(xgboost, train_trips(), validation, budget=budget, n_jobs=1, **options)
+
+    unfitted, fitted = tuned(to_be_refitted=True), tuned()
+    assert not hasattr(unfitted.pipeline["model"], "regressor_")
+    assert unfitted.validation_predicted and fitted.validation_predicted
+    for ours, theirs in zip(
+        unfitted.validation_predicted, fitted.validation_predicted, strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    assert unfitted.validation_rmse == fitted.validation_rmse
+    assert unfitted.parameters == fitted.parameters
+    again, expected = (refit(model, validation).pipeline for model in (unfitted, fitted))
+    np.testing.assert_array_equal(again.predict(validation), expected.predict(validation))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("gradient_boosting", {}), ("xgboost", {"tuning_rows": 500})],
+    ids=["its stages are not those of one fit", "trials saw a sample of rows"],
+)
+def test_a_model_is_fitted_if_its_trials_differ_from_a_final_fit(
+    name: str, options: dict[str, Any]
+) -> None:
+    model = tuned(replace(FAMILIES[name], **options), to_be_refitted=True)
+    assert np.isfinite(model.pipeline.predict(validation_trips())).all()
 
 
 def test_optuna_is_silent_and_its_verbosity_restored(capfd: pytest.CaptureFixture[str]) -> None:

@@ -84,10 +84,12 @@ class EarlyStopping:
             Returns the best number of rounds, and the predictions of that many rounds for the
             validation rows.
         parameter: Name of the parameter with the number of rounds, one of the family's defaults.
+        repeatable: Whether a fit of the best number of rounds predicts the same, to the last bit.
     """
 
     fit: Callable[[Any, TrialRows], "tuple[int, npt.NDArray[np.float64]]"]
     parameter: str = "n_estimators"
+    repeatable: bool = False
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ XGBOOST = ModelFamily(
         colsample_bytree=Tuned(0.4, 0.25, 0.7),
         reg_lambda=Tuned(10.0, 2.0, 40.0, log=True),
     ),
-    early_stopping=EarlyStopping(_stop_xgboost),
+    early_stopping=EarlyStopping(_stop_xgboost, repeatable=True),
     max_rows=_XGBOOST_ROWS,
     tuning_rows=400_000,
     fit_batches=_fit_xgboost_batches,
