@@ -18,9 +18,11 @@ from ml_assets.pipeline.conformal_intervals import (
     get_intervals,
     get_usual_intervals,
     interval_bounds,
+    seen_pairs,
 )
 from ml_assets.requests.parse import states_distance
 from ml_assets.trips.quality.finding import Finding, Verdict
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
 
 TOLERANCE = 0.03
@@ -61,7 +63,8 @@ def measure_intervals(
     intervals, usual = get_intervals(pipeline), get_usual_intervals(pipeline)
     stated = states_distance(test["trip_distance"])
     minutes = np.asarray(predicted, dtype=np.float64)
-    bounds = interval_bounds(pipeline, minutes, stated)
+    zones = (test[name].to_numpy() for name in REQUEST_COLUMNS[:2])
+    bounds = interval_bounds(pipeline, minutes, stated, seen_pairs(pipeline, *zones))
     if intervals is None or bounds is None:
         return None
     lower, upper = bounds
@@ -94,7 +97,7 @@ def measure_intervals(
         coverage=float(covered.mean()),
         mean_width=float(width.mean()),
         rows=len(covered),
-        calibrated_rows=int(used.residuals.sum()),
+        calibrated_rows=used.calibrated_rows,
         slices=parts(slices),
         fifths=parts(_fifths(minutes)),
         calibrated_with_metered=without_any and usual is None,

@@ -67,6 +67,13 @@ def pair_codes(trips: "pd.DataFrame | pl.DataFrame") -> npt.NDArray[np.int64]:
     return codes
 
 
+def zones_of_codes(
+    codes: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return pick-up and drop-off zones of ``pair_codes``."""
+    return codes // 1000, codes % 1000
+
+
 def slice_masks(test: pd.DataFrame, train_pairs: npt.NDArray[np.int64]) -> dict[str, Mask]:
     """Return the rows of each slice of the test trips; slices overlap.
 

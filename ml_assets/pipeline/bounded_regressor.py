@@ -43,6 +43,8 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
         intervals_: Calibrated prediction intervals or None; missing in models stored before there
             were intervals (see ``pipeline.conformal_intervals.get_intervals``).
         usual_intervals_: Those of predictions without a distance; missing in old models as well.
+        seen_pairs_: Whether the trips of the fit have a zone pair, or None; missing in old models
+            as well (see ``pipeline.conformal_intervals.seen_pairs``).
         background_sample_: Background data for explanations or None; missing in old models as well
             (see ``pipeline.background_sample``).
     """
@@ -93,6 +95,7 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
         self.without_distance_ = without_distance
         self.intervals_: PredictionIntervals | None = None
         self.usual_intervals_: PredictionIntervals | None = None
+        self.seen_pairs_: npt.NDArray[np.bool_] | None = None
         self.background_sample_: BackgroundSample | None = None
         return self
 

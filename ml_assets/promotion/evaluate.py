@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from ml_assets.evaluation.decision_record import ChampionDecision, Criterion, OtherCandidate
 from ml_assets.evaluation.leaderboard import leaderboard
-from ml_assets.evaluation.metrics import measure
+from ml_assets.evaluation.metrics import measure, zones_of_codes
 from ml_assets.evaluation.model_checks import (
     TestSet,
     UnusableModel,
@@ -25,7 +25,7 @@ from ml_assets.evaluation.model_checks import (
 from ml_assets.evaluation.records import IntervalRecord, Leaderboard, ModelRecord, Role, TrainingSet
 from ml_assets.monitoring.online.request_mix import Minutes, ModePredictions
 from ml_assets.pipeline.background_sample import attach_background_sample
-from ml_assets.pipeline.conformal_intervals import copy_intervals
+from ml_assets.pipeline.conformal_intervals import attach_seen_pairs, copy_intervals
 from ml_assets.pipeline.predict import predict_modes
 from ml_assets.pipeline.serialization import probe_predictions
 from ml_assets.promotion import NoCandidate, NotServable
@@ -183,6 +183,8 @@ class Evaluator:
         requests = trips[list(REQUEST_COLUMNS)]
         pipeline = clone(unfitted).fit(requests, trips[TARGET.name])
         copy_intervals(unfitted, pipeline)
+        seen = load_pair_codes(self.store, training_set, *roles)
+        attach_seen_pairs(pipeline, *zones_of_codes(seen))
         attach_background_sample(pipeline, requests)
         run = client.get_run(row.mlflow_run_id or "")
         tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)

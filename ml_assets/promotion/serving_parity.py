@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 from sklearn.pipeline import Pipeline
 
-from ml_assets.pipeline.conformal_intervals import interval_bounds
+from ml_assets.pipeline.conformal_intervals import interval_bounds, seen_pairs
 from ml_assets.pipeline.predict import Model
 from ml_assets.pipeline.serialization import UntrustedModel
 from ml_assets.promotion.candidate_service import ServiceUnresponsive, candidate_service
@@ -142,9 +142,9 @@ def _predict_in_process(model: Model, trips: pd.DataFrame) -> list[Prediction]:
     minutes = model.pipeline.predict(trips)
     none = [None] * len(minutes)
     stated = states_distance(trips["trip_distance"])
-    bounds = interval_bounds(model.pipeline, minutes, stated)
+    zones = [trips[name].to_numpy() for name in REQUEST_COLUMNS[:2]]
+    bounds = interval_bounds(model.pipeline, minutes, stated, seen_pairs(model.pipeline, *zones))
     lower, upper = (none, none) if bounds is None else (side.tolist() for side in bounds)
-    zones = (trips[name].to_numpy() for name in REQUEST_COLUMNS[:2])
     miles = np.where(stated, trips["trip_distance"], model.usual_miles(*zones)).tolist()
     columns = (
         minutes.tolist(),

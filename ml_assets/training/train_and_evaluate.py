@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from ml_assets.config.cores import processor_seconds
 from ml_assets.evaluation.feature_importance import feature_importance
 from ml_assets.evaluation.interval_coverage import measure_intervals
-from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes
+from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes, zones_of_codes
 from ml_assets.evaluation.model_checks import predictions_digest
 from ml_assets.evaluation.records import (
     FittedRows,
@@ -30,7 +30,8 @@ from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import (
     PredictionIntervals,
     attach_intervals,
-    calibrate,
+    attach_seen_pairs,
+    calibrate_pairs,
     drift_margin,
 )
 from ml_assets.pipeline.predict import predict_modes, without_distance
@@ -262,7 +263,7 @@ def train_and_evaluate(
     to_be_refitted = "validation" in roles or rows.sample_rows is not None
     fitted = _tune(family, splits, options, to_be_refitted, on_trial)
     tuning_seconds = time.perf_counter() - started - fitted.fit_seconds
-    validation = _calibrate(fitted, splits.validation)
+    validation = _calibrate(fitted, splits)
     if splits.sampled is not None and rows.sample_rows is not None:
         fitted = refit_on_all_rows(
             fitted,
@@ -277,6 +278,7 @@ def train_and_evaluate(
         fitted = refit(fitted, splits.of(*roles))
     else:
         attach_background_sample(fitted.pipeline, splits.train)
+    attach_seen_pairs(fitted.pipeline, *zones_of_codes(splits.pair_codes(*roles)))
     measured, predicted = _evaluate(fitted.pipeline, training_set, splits, roles)
     record = ModelRecord(
         model=family.name,
@@ -320,20 +322,24 @@ def evaluate_baselines(training_set: TrainingSet, splits: Splits) -> list[ModelR
     return records
 
 
-def _calibrate(fitted: FittedModel, validation: pd.DataFrame) -> MetricsRecord:
+def _calibrate(fitted: FittedModel, splits: Splits) -> MetricsRecord:
     """Calibrate a pipeline's intervals on trips it was not fitted on; return its metrics there.
 
     Predictions with and without a stated distance are calibrated apart, each with the margin of its
-    coverage between the weeks of the validation month.
+    coverage between the weeks of the validation month, and so are zone pairs without training
+    trips.
     """
+    validation = splits.validation
     pipeline, actual = fitted.pipeline, validation[TARGET.name].to_numpy()
     predicted, as_usual = fitted.validation_predicted or predict_modes(pipeline, validation)
     weeks = (validation["pickup_datetime"].dt.day.to_numpy() - 1) // 7
     weeks = np.minimum(weeks, 3)  # the last days belong to the fourth week
 
+    seen = np.isin(pair_codes(validation), splits.pair_codes("train"))
+
     def of(minutes: npt.NDArray[np.float64], rows: npt.NDArray[np.bool_]) -> PredictionIntervals:
         trips = minutes[rows], actual[rows]
-        return calibrate(*trips, margin=drift_margin(*trips, weeks[rows]))
+        return calibrate_pairs(*trips, seen[rows], margin=drift_margin(*trips, weeks[rows]))
 
     usual = of(as_usual, np.ones(len(actual), dtype=bool))
     stated = states_distance(validation["trip_distance"])

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from ml_assets.cli.predict import predict as predict_command
 from ml_assets.defs.predictions import assets as predictions
 from ml_assets.defs.predictions.assets import scoring_sensor
-from ml_assets.pipeline.conformal_intervals import interval_bounds
+from ml_assets.pipeline.conformal_intervals import interval_bounds, seen_pairs
 from ml_assets.promotion.serving_parity import PAGE_PATH
 from ml_assets.registry.loading import load_model
 from ml_assets.registry.registry import CHAMPION, Registry
@@ -66,7 +66,9 @@ def test_process_file_and_asset_predict_the_same_bits(project, tmp_path):
         requests = trips.select(REQUEST_COLUMNS)
         minutes = model.pipeline.predict(requests.to_pandas())
         stated = states_distance(requests["trip_distance"])
-        bounds = interval_bounds(model.pipeline, minutes, stated)
+        zones = (requests[name].to_numpy() for name in REQUEST_COLUMNS[:2])
+        seen = seen_pairs(model.pipeline, *zones)
+        bounds = interval_bounds(model.pipeline, minutes, stated, seen)
         assert bounds is not None
         lower, upper = bounds
         requests.write_parquet(tmp_path / f"{month}.parquet")

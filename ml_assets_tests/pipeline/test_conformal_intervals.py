@@ -14,10 +14,13 @@ from ml_assets.pipeline.conformal_intervals import (
     MAX_MARGIN,
     MIN_RESIDUALS,
     attach_intervals,
+    attach_seen_pairs,
     calibrate,
+    calibrate_pairs,
     drift_margin,
     get_intervals,
     interval_bounds,
+    seen_pairs,
 )
 from ml_assets.pipeline.serialization import trusted_types
 from ml_assets.training.families import FAMILIES
@@ -177,6 +180,33 @@ def test_invalid_calibration_input_raises(predicted, actual, options, message):
         calibrate(predicted, actual, **options)
 
 
+def pairs_of_two_kinds(unseen: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predictions, durations and whether the pair was seen: errors of other pairs are threefold."""
+    generator = np.random.default_rng(0)
+    seen = np.arange(20_000) >= unseen
+    predicted = generator.uniform(5, 40, len(seen))
+    actual = predicted + generator.normal(0, np.where(seen, 2.0, 6.0))
+    return predicted, np.clip(actual, 1, 60), seen
+
+
+def test_pairs_without_training_trips_are_covered_as_often_as_others():
+    predicted, actual, seen = pairs_of_two_kinds(unseen=1_000)
+    together = calibrate(predicted, actual).bounds(predicted)
+    apart = calibrate_pairs(predicted, actual, seen).bounds(predicted, seen)
+    covered = [(lower <= actual) & (actual <= upper) for lower, upper in (together, apart)]
+    assert covered[0][~seen].mean() < 0.45
+    assert covered[1][~seen].mean() == pytest.approx(0.8, abs=0.03)
+    assert covered[1][seen].mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_with_few_trips_of_other_pairs_all_are_calibrated_together():
+    predicted, actual, seen = pairs_of_two_kinds(unseen=199)
+    intervals = calibrate_pairs(predicted, actual, seen)
+    assert intervals.unseen is None
+    expected = calibrate(predicted, actual).bounds(predicted)
+    np.testing.assert_array_equal(intervals.bounds(predicted, seen), expected)
+
+
 @pytest.fixture(scope="module")
 def fitted():
     """A forest with intervals, fitted on two sample months and calibrated on the third."""
@@ -195,6 +225,24 @@ def test_a_stored_pipeline_has_the_same_bounds(fitted):
     np.testing.assert_array_equal(
         interval_bounds(loaded, predicted), interval_bounds(fitted.pipeline, predicted)
     )
+
+
+def test_a_stored_pipeline_knows_its_pairs(fitted):
+    pipeline, zones = fitted.pipeline, (np.array([74, 74, 265]), np.array([75, 76, 264]))
+    assert seen_pairs(pipeline, *zones) is None, "as in models that were stored before"
+    kept = get_intervals(pipeline)
+    predicted, actual, seen = pairs_of_two_kinds(unseen=1_000)
+    attach_intervals(pipeline, calibrate_pairs(predicted, actual, seen))
+    attach_seen_pairs(pipeline, np.array([74, 265]), np.array([75, 264]))
+    loaded = skops.io.loads(skops.io.dumps(pipeline), trusted=trusted_types(pipeline))
+    attach_intervals(pipeline, kept)
+    pipeline[-1].seen_pairs_ = None
+    known = seen_pairs(loaded, *zones)
+    assert known is not None and known.tolist() == [True, False, True]
+    bounds = interval_bounds(loaded, [20.0] * 3, None, known)
+    assert bounds is not None
+    width = bounds[1] - bounds[0]
+    assert width[1] > 2 * width[0] == 2 * width[2]
 
 
 def test_a_refit_keeps_the_intervals(fitted):

@@ -4,21 +4,25 @@ import functools
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
+from ml_assets.evaluation.metrics import pair_codes
 from ml_assets.evaluation.records import ModelRecord, MonthSplit, Role, TrainingSet
 from ml_assets.pipeline.background_sample import get_background_sample
 from ml_assets.pipeline.conformal_intervals import (
-    calibrate,
+    calibrate_pairs,
     get_intervals,
     get_usual_intervals,
     interval_bounds,
+    seen_pairs,
 )
 from ml_assets.pipeline.predict import without_distance
 from ml_assets.requests.parse import states_distance
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.train_and_evaluate import (
+    EvaluatedModel,
     Splits,
     TuningOptions,
     evaluate_baselines,
@@ -29,6 +33,7 @@ from ml_assets.training.training_set import build_training_set
 from ml_assets.training.tune import TuningBudget
 from ml_assets.training.windows import choose_window
 from ml_assets.trips.month import Month
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.storage.stored_months import put_month, store_at
 from ml_assets_tests.training.sample_trips import train_trips, trips_of, validation_trips
 
@@ -53,6 +58,14 @@ def months() -> Splits:
     train, validation = train_trips(), validation_trips()
     both = pd.concat([train, validation], ignore_index=True)
     return Splits(both, both.iloc[: len(train)], both.iloc[len(train) :], trips_of(4))
+
+
+def seen_before(evaluated: EvaluatedModel, trips: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Whether the trips of the model's fit have the zone pair of each trip."""
+    zones = (trips[name].to_numpy() for name in REQUEST_COLUMNS[:2])
+    seen = seen_pairs(evaluated.pipeline, *zones)
+    assert seen is not None
+    return seen
 
 
 def with_shuffled_test_minutes() -> Splits:
@@ -149,9 +162,10 @@ def test_intervals_are_calibrated_before_the_fit_on_the_validation_month() -> No
         (get_usual_intervals(evaluated.pipeline), without_distance(validation)),
     ):
         predicted = trained.predict(trips)
-        expected = calibrate(predicted, trips["duration_minutes"])
+        seen = np.isin(pair_codes(trips), pair_codes(months().train))
+        expected = calibrate_pairs(predicted, trips["duration_minutes"].to_numpy(), seen)
         assert kept is not None
-        np.testing.assert_allclose(kept.bounds(predicted), expected.bounds(predicted))
+        np.testing.assert_allclose(kept.bounds(predicted, seen), expected.bounds(predicted, seen))
 
 
 @pytest.mark.parametrize("name", ["linear_svr", "xgboost"])
@@ -167,11 +181,12 @@ def test_intervals_cover_requests_with_and_without_a_distance(name: str) -> None
     for trips in (months().test, without_distance(months().test)):
         minutes = evaluated.pipeline.predict(trips)
         stated = states_distance(trips["trip_distance"])
-        bounds = interval_bounds(evaluated.pipeline, minutes, stated)
+        bounds = interval_bounds(evaluated.pipeline, minutes, stated, seen_before(evaluated, trips))
         assert bounds is not None
         lower, upper = bounds
         covered = trips["duration_minutes"].between(lower, upper).mean()
-        assert covered == pytest.approx(0.8, abs=0.04)
+        # Three standard errors of 1,425 test trips and 1,107 calibration trips of seen pairs.
+        assert covered == pytest.approx(0.8, abs=0.048)
         covers.append(covered)
         widths.append(np.mean(upper - lower))
     assert widths[1] > widths[0], "without a distance less is known"
@@ -186,7 +201,8 @@ def test_the_record_has_coverage_and_width_of_the_intervals() -> None:
         TuningOptions(TuningBudget(trials=0), refit_on_validation=False),
     )
     stated = states_distance(evaluated.test_trips["trip_distance"])
-    bounds = interval_bounds(evaluated.pipeline, evaluated.predicted, stated)
+    seen = seen_before(evaluated, evaluated.test_trips)
+    bounds = interval_bounds(evaluated.pipeline, evaluated.predicted, stated, seen)
     assert bounds is not None and evaluated.record.interval is not None
     measured, (lower, upper) = evaluated.record.interval, bounds
     actual = evaluated.test_trips["duration_minutes"]
@@ -194,9 +210,19 @@ def test_the_record_has_coverage_and_width_of_the_intervals() -> None:
     assert measured.mean_width == pytest.approx(np.mean(upper - lower))
     # Golden, on the synthetic sample.
     assert measured.coverage == pytest.approx(0.824, abs=0.005)
-    assert measured.mean_width == pytest.approx(12.36, abs=0.05)
+    assert measured.mean_width == pytest.approx(12.76, abs=0.05)
     sizes = {part.slice: part.metrics.rows for part in evaluated.record.slices}
     assert {part.slice: part.rows for part in measured.slices} == sizes
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_seen_pairs_are_those_of_the_final_fit(refit: bool) -> None:
+    options = TuningOptions(TuningBudget(trials=0), refit_on_validation=refit)
+    evaluated = train_and_evaluate(FAMILIES["lasso"], THREE, months(), options)
+    fitted, test = months().train_and_validation if refit else months().train, months().test
+    expected = np.isin(pair_codes(test), pair_codes(fitted))
+    assert 0 < expected.mean() < 1
+    np.testing.assert_array_equal(seen_before(evaluated, test), expected)
 
 
 def test_a_baseline_has_no_intervals() -> None:
