@@ -162,7 +162,7 @@ def calibrate_pairs(
         seen: Whether training trips have the trip's zone pair, shape (n,). With fewer than
             ``MIN_UNSEEN`` trips of others, or no other trips, all are calibrated together.
     """
-    bins = min(BINS, np.count_nonzero(~seen) // MIN_UNSEEN)
+    bins = min(BINS, int(np.count_nonzero(~seen)) // MIN_UNSEEN)
     if bins == 0 or not seen.any():
         return calibrate(predicted, actual, nominal, margin=margin)
     intervals = calibrate(predicted[seen], actual[seen], nominal, margin=margin)
