@@ -46,6 +46,9 @@ def made(tmp_path_factory) -> Iterator[tuple[Project, dict[str, str], Path]]:
         versions["no refit on validation"] = trained(
             project, "xgboost", {"trials": 1, "refit_on_validation": False}
         )
+        versions["a sample of the rows"] = trained(
+            project, "linear_svr", {"trials": 0, "max_rows": "1000"}
+        )
         yield project, versions, folder
 
 
@@ -89,6 +92,23 @@ def test_a_version_fitted_again_predicts_the_same(made, way):
     expected = ["2023-01", "2023-02", "2023-03"][: 2 if way == "no refit on validation" else 3]
     assert found.training_months == expected
     assert (found.test_month, found.requests) == ("2023-04", 400)
+
+
+def test_one_fitted_on_a_sample_is_fitted_again_on_the_same_rows(made):
+    project, versions, _ = made
+    version = versions["a sample of the rows"]
+    rows = load_training_record(Registry.of(project.settings), version).rows
+    assert rows is not None
+    assert (rows.fitted, rows.available) == (1_000, 1_200)
+    found = again(project, version)
+    assert found.verdict == "identical", found.sentence
+
+    def drawn_otherwise(content):
+        content["record"]["rows"]["max_rows"] += 1
+        return content
+
+    with changed_record(project, version, drawn_otherwise):
+        assert again(project, version).verdict == "differs"
 
 
 def test_one_that_serves_the_fit_on_all_months_is_fitted_on_all_of_them(made):
