@@ -26,5 +26,5 @@ if "MALLOC_ARENA_MAX" not in os.environ and hasattr(os, "fork"):
 # Python looks for cycles of unused objects after each 700 new ones: a quarter of the 4.5 s of
 # processor time in which a run's process imports what trains its models.
 _NEW_OBJECTS = 50_000
-if gc.isenabled() and gc.get_threshold()[0] < _NEW_OBJECTS:
+if gc.isenabled() and 0 < gc.get_threshold()[0] < _NEW_OBJECTS:
     gc.set_threshold(_NEW_OBJECTS, 20, 20)

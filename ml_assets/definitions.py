@@ -97,4 +97,5 @@ def assemble(settings: Settings) -> dg.Definitions:
 defs = assemble(read_settings())
 
 # What is imported stays until the process ends: not to be looked through for unused objects again.
+# The few that are unused by now are not worth the time to look for them.
 gc.freeze()

@@ -43,8 +43,8 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
         intervals_: Calibrated prediction intervals or None; missing in models stored before there
             were intervals (see ``pipeline.conformal_intervals.get_intervals``).
         usual_intervals_: Those of predictions without a distance; missing in old models as well.
-        seen_pairs_: Whether the trips of the fit have a zone pair, or None; missing in old models
-            as well (see ``pipeline.conformal_intervals.seen_pairs``).
+        seen_pairs_: Whether the months of the fit have trips of a zone pair, or None; missing in
+            old models as well (see ``pipeline.conformal_intervals.seen_pairs``).
         background_sample_: Background data for explanations or None; missing in old models as well
             (see ``pipeline.background_sample``).
     """

@@ -160,10 +160,10 @@ def calibrate_pairs(
 
     Args:
         seen: Whether training trips have the trip's zone pair, shape (n,). With fewer than
-            ``MIN_UNSEEN`` trips of others, or no other trips, all are calibrated together.
+            ``MIN_UNSEEN`` trips of one kind, all are calibrated together.
     """
     bins = min(BINS, int(np.count_nonzero(~seen)) // MIN_UNSEEN)
-    if bins == 0 or not seen.any():
+    if bins == 0 or np.count_nonzero(seen) < MIN_UNSEEN:
         return calibrate(predicted, actual, nominal, margin=margin)
     intervals = calibrate(predicted[seen], actual[seen], nominal, margin=margin)
     intervals.unseen = calibrate(predicted[~seen], actual[~seen], nominal, bins, margin)
@@ -230,7 +230,7 @@ def get_usual_intervals(pipeline: Any) -> PredictionIntervals | None:
 def attach_seen_pairs(
     pipeline: "Pipeline", pickup: npt.NDArray[np.int64], dropoff: npt.NDArray[np.int64]
 ) -> None:
-    """Store the zone pairs of the trips that a pipeline was fitted on, for its intervals."""
+    """Store the zone pairs of all trips of a fit's months, sampled or not, for its intervals."""
     seen = np.zeros(ZONE_CODES * ZONE_CODES, dtype=bool)
     seen[pickup * ZONE_CODES + dropoff] = True
     pipeline[-1].seen_pairs_ = seen
@@ -239,7 +239,7 @@ def attach_seen_pairs(
 def seen_pairs(
     pipeline: Any, pickup: npt.NDArray[Any], dropoff: npt.NDArray[Any]
 ) -> npt.NDArray[np.bool_] | None:
-    """Return whether the trips of a pipeline's fit have each zone pair, shape (n,).
+    """Return whether the months of a pipeline's fit have trips of each zone pair, shape (n,).
 
     Args:
         pickup: Pick-up zones, 1 to 265, shape (n,).

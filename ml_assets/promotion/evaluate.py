@@ -11,6 +11,7 @@ from typing import Final, Self
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 
 from ml_assets.evaluation.decision_record import ChampionDecision, Criterion, OtherCandidate
 from ml_assets.evaluation.leaderboard import leaderboard
@@ -53,11 +54,15 @@ from ml_assets.storage.model_version import (
     describe_fit,
 )
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training.all_rows import fit_on_all_rows, sample_rows_of
+from ml_assets.training.families import family_named
 from ml_assets.training.train_and_evaluate import fit_roles, load_pair_codes
 from ml_assets.training.training_set import load_trips
 from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
+
+ALL_ROLES: Final[tuple[Role, ...]] = ("train", "validation", "test")
 
 _REFIT_CHECKS: Final = ("predictions_in_range", "serialization_round_trip")
 """Checks of a model that was fitted on the test month, too."""
@@ -178,17 +183,15 @@ class Evaluator:
         unfitted = candidate.evaluation.unfitted
         if unfitted is None:
             raise NotServable(f"{row.model} cannot be fitted on all months: it was not loaded")
-        roles: tuple[Role, ...] = ("train", "validation", "test")
-        trips = load_trips(self.store, training_set, *roles, max_rows=row.max_rows, seed=row.seed)
-        requests = trips[list(REQUEST_COLUMNS)]
-        pipeline = clone(unfitted).fit(requests, trips[TARGET.name])
+        pipeline = self._fitted_on_all_months(row, unfitted)
         copy_intervals(unfitted, pipeline)
-        seen = load_pair_codes(self.store, training_set, *roles)
-        attach_seen_pairs(pipeline, *zones_of_codes(seen))
-        attach_background_sample(pipeline, requests)
+        attach_seen_pairs(
+            pipeline, *zones_of_codes(load_pair_codes(self.store, training_set, *ALL_ROLES))
+        )
         run = client.get_run(row.mlflow_run_id or "")
         tracked = TrackedRun(client, run.info.run_id, run.info.experiment_id)
-        uri = log_pipeline(tracked, pipeline, requests.head(), row.model)
+        example = self.test_set.trips[list(REQUEST_COLUMNS)].head()
+        uri = log_pipeline(tracked, pipeline, example, row.model)
         actual = self.test_set.trips[TARGET.name]
         stated, usual = (
             {"test": measure(actual, found), "predictions_sha256": predictions_digest(found)}
@@ -196,8 +199,8 @@ class Evaluator:
         )
         update = {**stated, "usual": row.usual and row.usual.model_copy(update=usual)}
         expected = row.model_copy(update=update)
-        del pipeline, trips, requests  # a forest is large, and the next step loads it again
-        months = [str(month) for month in training_set.months_in("train", "validation", "test")]
+        del pipeline  # a forest is large, and the next step loads it again
+        months = [str(month) for month in training_set.months_in(*ALL_ROLES)]
         version = self._version(row, uri, months, refit=True)
         version = ensure_registered(self.registry, version, row)
         failures = self._run_checks(version, expected, _REFIT_CHECKS).failures
@@ -210,6 +213,23 @@ class Evaluator:
                 "then the leaderboard and champion_model"
             )
         return replace(candidate, version=version)
+
+    def _fitted_on_all_months(self, row: ModelRecord, unfitted: Pipeline) -> Pipeline:
+        """Fit as the evaluated model was fitted: on a bounded sample, or on all rows."""
+        training_set, family = self.test_set.training_set, family_named(row.model)
+        sample_rows = sample_rows_of(family, row.rows, training_set.rows_in(*ALL_ROLES))
+        if sample_rows is not None:
+            return fit_on_all_rows(
+                family, unfitted, self.store, training_set, *ALL_ROLES,
+                sample_rows=sample_rows, seed=row.seed,
+            )  # fmt: skip
+        trips = load_trips(
+            self.store, training_set, *ALL_ROLES, max_rows=row.max_rows, seed=row.seed
+        )
+        requests = trips[list(REQUEST_COLUMNS)]
+        pipeline = clone(unfitted).fit(requests, trips[TARGET.name])
+        attach_background_sample(pipeline, requests)
+        return pipeline
 
     def _is_champion(self, row: ModelRecord) -> bool:
         return self.champion is not None and came_from(self.champion.version, row)

@@ -39,7 +39,7 @@ from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.former_names import with_present_names
 from ml_assets.storage.model_version import PREDICTION_TOLERANCE, UNKNOWN_MODEL, ModelVersion
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.training.all_rows import fit_on_all_rows
+from ml_assets.training.all_rows import fit_on_all_rows, sample_rows_of
 from ml_assets.training.families import family_named
 from ml_assets.training.fit import FittedModel, encode_trips, fit_encoded, refit
 from ml_assets.training.train_and_evaluate import fit_roles
@@ -373,7 +373,8 @@ def _fitted_again(
     parameters = {**family.defaults, **recorded.parameters}
     steps, threads = clone(registered[:-1]), threads_of(registered)
     rows = recorded.rows
-    if rows is not None and rows.sample_rows is not None:
+    sample_rows = sample_rows_of(family, rows, now.rows_in(*roles))
+    if sample_rows is not None:
         family.require_packages()
         model = family.make_model(steps[-1], parameters, recorded.seed, threads)
         return fit_on_all_rows(
@@ -382,7 +383,7 @@ def _fitted_again(
             store,
             now,
             *roles,
-            sample_rows=rows.sample_rows,
+            sample_rows=sample_rows,
             seed=recorded.seed,
         )
     max_rows = None if rows is None else rows.max_rows

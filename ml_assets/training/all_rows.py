@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from ml_assets.config.cores import processor_seconds
-from ml_assets.evaluation.records import Role, TrainingSet
+from ml_assets.evaluation.records import FittedRows, Role, TrainingSet
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.bounded_regressor import rows_without_distance
 from ml_assets.pipeline.conformal_intervals import copy_intervals
@@ -34,6 +34,25 @@ MAX_MATRIX_BYTES: Final = 400_000_000
 """Beyond this size, the quantized rows are kept on disk: about 12 million rows."""
 
 Rows = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]
+
+
+def sample_rows_of(family: ModelFamily, rows: FittedRows | None, available: int) -> int | None:
+    """Return the sample that the encoders learn from if a model is fitted again in parts.
+
+    Args:
+        rows: The recorded rows of its fit; None in the oldest records.
+        available: Trips to fit it on.
+
+    Returns:
+        None for a fit in memory: the family has no fit in parts, the model was fitted on a bounded
+        number of rows, or the trips are within the family's own bound.
+    """
+    if family.fit_batches is None or (rows is not None and rows.max_rows is not None):
+        return None
+    if rows is not None and rows.sample_rows is not None:
+        return rows.sample_rows
+    bound = family.max_rows
+    return bound if bound is not None and available > bound else None
 
 
 def fit_on_all_rows(
@@ -128,4 +147,5 @@ def refit_on_all_rows(
         pipeline=pipeline,
         fit_seconds=time.perf_counter() - started,
         fit_cpu_seconds=processor_seconds() - cpu_started,
+        validation_predicted=None,
     )

@@ -66,19 +66,15 @@ class Sampled:
     """What sampled splits were drawn from.
 
     Attributes:
-        max_rows: The bound of the training rows.
         seed: Seed of the sample.
         rows: Rows of the training months, and of training and validation months together.
         pairs: ``pair_codes`` of all their trips, each once.
-        fit_all: Whether the final fit reads all rows, in parts, and not the sample only.
     """
 
     store: TripStore
-    max_rows: int
     seed: int
     rows: Mapping[tuple[Role, ...], int]
     pairs: Mapping[tuple[Role, ...], npt.NDArray[np.int64]]
-    fit_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +86,8 @@ class Splits:
 
     Attributes:
         sampled: What the frames were drawn from; None if they have all trips.
+        max_rows: Bound of the training rows, also if they are fewer; None without one.
+        fit_all: Whether the final fit reads all rows, in parts, and not a sample only.
     """
 
     train_and_validation: pd.DataFrame
@@ -97,6 +95,8 @@ class Splits:
     validation: pd.DataFrame
     test: pd.DataFrame
     sampled: Sampled | None = None
+    max_rows: int | None = None
+    fit_all: bool = False
 
     def of(self, *roles: Role) -> pd.DataFrame:
         """Return the trips of the roles ``train``, or ``train`` and ``validation``."""
@@ -107,14 +107,13 @@ class Splits:
         return pair_codes(self.of(*roles)) if self.sampled is None else self.sampled.pairs[roles]
 
     def fitted_rows(self, *roles: Role) -> FittedRows:
-        """Return how many of the trips of these roles the frame has."""
+        """Return how many of the trips of these roles a model is fitted on, and the bound."""
         fitted = len(self.of(*roles))
-        if self.sampled is None:
-            return FittedRows(fitted=fitted, available=fitted)
-        available, bound = self.sampled.rows[roles], self.sampled.max_rows
-        if self.sampled.fit_all and fitted < available:
-            return FittedRows(fitted=available, available=available, sample_rows=bound)
-        return FittedRows(fitted=fitted, available=available, max_rows=bound)
+        available = fitted if self.sampled is None else self.sampled.rows[roles]
+        if self.fit_all:
+            sample = self.max_rows if fitted < available else None
+            return FittedRows(fitted=available, available=available, sample_rows=sample)
+        return FittedRows(fitted=fitted, available=available, max_rows=self.max_rows)
 
 
 @dataclass(frozen=True)
@@ -185,9 +184,9 @@ def load_splits(
     if rows <= bound and rows_to_validate <= MAX_VALIDATION_ROWS:
         both = load_trips(store, training_set, *every)
         if shared:
-            return Splits(both, both, test, test)
+            return Splits(both, both, test, test, None, max_rows, fit_all)
         rows = training_set.rows_in("train")  # months are in order, the validation month last
-        return Splits(both, both.iloc[:rows], both.iloc[rows:], test)
+        return Splits(both, both.iloc[:rows], both.iloc[rows:], test, None, max_rows, fit_all)
     validation = load_trips(
         store, training_set, "validation", max_rows=MAX_VALIDATION_ROWS, seed=_VALIDATION_SEED
     )
@@ -200,16 +199,14 @@ def load_splits(
         train = load_trips(store, training_set, "train", max_rows=bound, seed=seed)
     sampled = Sampled(
         store,
-        bound,
         seed,
         rows={("train",): training_set.rows_in("train"), every: rows},
         pairs={
             roles: load_pair_codes(store, training_set, *roles)
             for roles in dict.fromkeys([("train",), every])
         },
-        fit_all=fit_all,
     )
-    return Splits(both, train, validation, test, sampled)
+    return Splits(both, train, validation, test, sampled, max_rows, fit_all)
 
 
 def baseline_splits(store: TripStore, training_set: TrainingSet) -> Splits:

@@ -1,6 +1,7 @@
 """Tuning a family's parameters on the validation month with Optuna, and the final fit."""
 
 import contextlib
+import gc
 import logging
 import threading
 import time
@@ -332,6 +333,9 @@ def _optimize(
     def report(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if on_trial is not None:
             on_trial(_record(trial))
+        if trial.state != optuna.trial.TrialState.COMPLETE:
+            # Its exception refers to its frames, and so to its rows and matrices, in a cycle.
+            gc.collect()
 
     # Parameters that an estimator rejects end the trial, not the study.
     study.optimize(

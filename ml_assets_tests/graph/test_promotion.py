@@ -15,7 +15,7 @@ from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.pipeline.background_sample import get_background_sample
-from ml_assets.pipeline.conformal_intervals import interval_bounds
+from ml_assets.pipeline.conformal_intervals import interval_bounds, seen_pairs
 from ml_assets.pipeline.features import RequestFeatures
 from ml_assets.promotion.decision_log import DecisionLog
 from ml_assets.promotion.promote import PromotionOptions, promote_best
@@ -24,6 +24,8 @@ from ml_assets.registry.registry import CHAMPION, PREVIOUS, Registry
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.training_set import load_trips
+from ml_assets.trips.month import Month
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.project import Project, open_project, settings_for
 
 NAME = "taxi-trip-duration"
@@ -351,6 +353,11 @@ def test_a_refit_on_all_months_is_promoted_on_request(project):
     as_evaluated = interval_bounds(load_pipeline(best.model_uri), [5.0, 20.0])
     assert as_evaluated is not None
     np.testing.assert_array_equal(interval_bounds(champion, [5.0, 20.0]), as_evaluated)
+    store, zones = TripStore(project.settings.home, "green", synthetic=True), REQUEST_COLUMNS[:2]
+    march = store.read_table("trip_features", Month(2023, 3), list(zones))
+    for pipeline, all_seen in ((champion, True), (load_pipeline(best.model_uri), False)):
+        seen = seen_pairs(pipeline, *(march[name].to_numpy() for name in zones))
+        assert seen is not None and seen.all() == all_seen
     typical = get_background_sample(champion)
     assert typical is not None
     months = set(typical.pickup_datetime.astype("datetime64[M]").astype(str))

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from ml_assets.evaluation.metrics import root_mean_squared_error
-from ml_assets.evaluation.records import Role
+from ml_assets.evaluation.records import FittedRows, Role
 from ml_assets.pipeline.background_sample import get_background_sample
-from ml_assets.training import all_rows
-from ml_assets.training.all_rows import fit_on_all_rows
+from ml_assets.training import all_rows, train_and_evaluate
+from ml_assets.training.all_rows import fit_on_all_rows, sample_rows_of
 from ml_assets.training.families import FAMILIES
-from ml_assets.training.train_and_evaluate import TuningOptions, load_splits, train_and_evaluate
+from ml_assets.training.train_and_evaluate import TuningOptions, load_splits
 from ml_assets.training.training_set import build_training_set, load_trips, read_other_trips
 from ml_assets.training.tune import TuningBudget
 from ml_assets.training.windows import choose_window
@@ -92,7 +92,7 @@ def test_a_model_fitted_on_all_rows_says_how(stored):
     store, training_set = stored
     splits = load_splits(store, training_set, max_rows=1_500, seed=3, fit_all=True)
     options = TuningOptions(TuningBudget(trials=0, seed=3), warm_start=FEW_TREES)
-    record = train_and_evaluate(XGBOOST, training_set, splits, options).record
+    record = train_and_evaluate.train_and_evaluate(XGBOOST, training_set, splits, options).record
     assert record.rows is not None
     available = training_set.rows_in("train", "validation")
     assert (record.rows.fitted, record.rows.sample_rows) == (available, 1_500)
@@ -107,3 +107,35 @@ def test_a_family_without_batches_is_refused(stored):
         fit_on_all_rows(
             lasso, lasso.make_pipeline(), store, training_set, "train", sample_rows=9, seed=0
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "available", "expected"),
+    [
+        ("xgboost", FittedRows(fitted=9, available=9), 9, None),
+        ("xgboost", FittedRows(fitted=9, available=9), 3_000_000, 2_000_000),
+        ("xgboost", FittedRows(fitted=9, available=9, sample_rows=7), 12, 7),
+        ("xgboost", FittedRows(fitted=9, available=9, max_rows=2_000_000), 3_000_000, None),
+        ("xgboost", None, 3_000_000, 2_000_000),
+        ("lasso", FittedRows(fitted=9, available=9), 3_000_000, None),
+    ],
+    ids=["few rows", "more months", "already in parts", "bounded", "old record", "in memory only"],
+)
+def test_a_model_is_fitted_again_as_it_was(name, rows, available, expected):
+    assert sample_rows_of(FAMILIES[name], rows, available) == expected
+
+
+@pytest.mark.parametrize(
+    ("max_rows", "fit_all", "expected"),
+    [(None, False, (None, None)), (4_000, False, (4_000, None)), (4_000, True, (None, 4_000)),
+     (6_000, False, (6_000, None)), (6_000, True, (None, None))],
+)  # fmt: skip
+def test_the_record_has_the_bound_that_was_stated(stored, monkeypatch, max_rows, fit_all, expected):
+    monkeypatch.setattr(train_and_evaluate, "MAX_VALIDATION_ROWS", 500)
+    store, training_set = stored
+    splits = load_splits(store, training_set, max_rows, fit_all=fit_all)
+    assert len(splits.validation) == 500
+    rows = splits.fitted_rows("train", "validation")
+    assert (rows.max_rows, rows.sample_rows) == expected
+    assert rows.available == 5_000
+    assert rows.fitted == (4_000 if expected == (4_000, None) else 5_000)
