@@ -28,6 +28,10 @@ from ml_assets_tests.interrupting import begin, end, interrupted
 from ml_assets_tests.training.sample_trips import train_trips, validation_trips
 
 SVR = FAMILIES["linear_svr"]
+FEW_ROUNDS = replace(
+    FAMILIES["xgboost"], search_space=lambda trial: {"learning_rate": 0.4, "max_depth": 4}
+)
+"""XGBoost that stops early after few rounds."""
 
 
 def tuned(family: ModelFamily, trials: int = 2, **options: Any) -> FittedModel:
@@ -165,9 +169,8 @@ def test_a_model_to_be_refitted_has_the_predictions_of_a_final_fit(
 
     def tuned(**options: Any) -> FittedModel:
         budget = TuningBudget(trials=1, seed=3)
-        xgboost = FAMILIES["xgboost"]
         return tune_and_fit(
-            xgboost, train_trips(), validation, budget=budget, n_jobs=n_jobs, **options
+            FEW_ROUNDS, train_trips(), validation, budget=budget, n_jobs=n_jobs, **options
         )
 
     unfitted, fitted = tuned(to_be_refitted=True), tuned()
@@ -197,9 +200,8 @@ def test_a_model_is_fitted_if_its_trials_differ_from_a_final_fit(
 
 def test_a_model_is_fitted_if_the_best_trial_is_of_an_earlier_study(tmp_path: Path) -> None:
     storage = {"storage": sqlite_url(tmp_path / "studies.db"), "study_name": "shared"}
-    xgboost = FAMILIES["xgboost"]
-    first = tuned(xgboost, 1, **storage)
-    bad = replace(xgboost, search_space=lambda trial: {"learning_rate": 1.0, "max_depth": 2})
+    first = tuned(FEW_ROUNDS, 1, **storage)
+    bad = replace(FEW_ROUNDS, search_space=lambda trial: {"reg_lambda": 1e9})
     second = tuned(bad, 1, **storage, to_be_refitted=True)
     assert second.parameters == first.parameters
     np.testing.assert_array_equal(
