@@ -10,7 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
+from ml_assets.pipeline.conformal_intervals import (
+    attach_intervals,
+    attach_seen_pairs,
+    calibrate_pairs,
+    seen_pairs,
+)
 from ml_assets.pipeline.predict import Model
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
@@ -29,8 +34,15 @@ def model(family="xgboost", *, intervals=True) -> Model:
         warnings.simplefilter("ignore")
         pipeline.fit(trips, trips["duration_minutes"])
     if intervals:
-        predicted = pipeline.predict(validation_trips())
-        attach_intervals(pipeline, calibrate(predicted, validation_trips()["duration_minutes"]))
+        fitted_on = [trips[name].to_numpy(dtype=np.int64) for name in REQUEST_COLUMNS[:2]]
+        attach_seen_pairs(pipeline, *fitted_on)
+        later = validation_trips()
+        seen = seen_pairs(pipeline, *(later[name].to_numpy() for name in REQUEST_COLUMNS[:2]))
+        assert seen is not None
+        actual = later["duration_minutes"].to_numpy()
+        intervals_of = calibrate_pairs(pipeline.predict(later), actual, seen)
+        assert intervals_of.unseen is not None
+        attach_intervals(pipeline, intervals_of)
     return Model(pipeline, "7")
 
 

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ml_assets.pipeline.conformal_intervals import interval_bounds
+from ml_assets.pipeline.conformal_intervals import interval_bounds, seen_pairs
 from ml_assets.requests.column_names import RequestFileError
 from ml_assets.requests.parse import states_distance
 from ml_assets.requests.pickup_time import new_york_time
 from ml_assets.training.families import FAMILIES
+from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets_tests.requests.batch_files import (
     GOOD,
     NOW,
@@ -39,7 +40,10 @@ def test_every_format_is_bit_equal_to_the_pipeline(predict, tmp_path, name, out)
     summary = predict(write(tmp_path / name, rows), out, chunk_rows=64)
     assert (summary.rows, summary.scored, summary.rejected) == (500, 500, 0)
     minutes = model().pipeline.predict(trips)
-    bounds = interval_bounds(model().pipeline, minutes, states_distance(trips["trip_distance"]))
+    pipeline, stated = model().pipeline, states_distance(trips["trip_distance"])
+    seen = seen_pairs(pipeline, *(trips[name].to_numpy() for name in REQUEST_COLUMNS[:2]))
+    assert seen is not None and 0 < seen.mean() < 1
+    bounds = interval_bounds(pipeline, minutes, stated, seen)
     assert bounds is not None
     lower, upper = bounds
     answers = rows_of(tmp_path / out)
