@@ -84,6 +84,7 @@ class ChampionDecision(StoredRecord):
         share_stated: Share of requests that state their distance, by which the errors were
             weighted; None in a manual decision and in older records, which have no such weights.
         share_source: Where that share is from.
+        share_configured: Whether that share was set in ``champion_model``'s config.
         caveat: Limitation of ``test_rmse``; None without one.
         scoring_error: Why the previous champion could not be scored; None when it was.
         sequence: Position among the decisions on this dataset, from 1, independent of the clock; 0
@@ -116,6 +117,7 @@ class ChampionDecision(StoredRecord):
     test_rmse_usual: float | None = None
     share_stated: float | None = None
     share_source: str = ""
+    share_configured: bool = False
     caveat: str | None = None
     scoring_error: str | None = None
     decision_id: str = ""

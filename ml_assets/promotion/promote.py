@@ -99,6 +99,7 @@ def _decision(
         training_set=board.training_set,
         share_stated=options.limits.requests.share_stated,
         share_source=options.limits.requests.source,
+        share_configured=options.limits.requests.configured,
         scoring_error=champion.scoring_error if champion else None,
         decision_id=uuid.uuid4().hex[:8],
         decided_at=datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ml_assets.evaluation.decision_record import ChampionDecision
-from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
+from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet, weighted_rmse
 from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.monitoring.performance.records import PerformanceRecord
 from ml_assets.pipeline.background_sample import get_background_sample
@@ -124,8 +124,7 @@ def test_the_previous_champion_is_scored_on_the_test_month(project):
     )
     assert before.test.rmse == pytest.approx(second.test.rmse)
     assert before.usual.rmse == pytest.approx(second.usual.test.rmse)
-    assert project.run("run_monitoring", selection=["prediction_performance"]).success
-    watched = records(project).read("prediction_performance", PerformanceRecord)
+    watched = measured_performance(project)
     [score] = [entry for entry in watched.scores if entry.version == old]
     assert (score.month, score.trips, score.rmse) == ("2023-03", second.test.rows, before.test.rmse)
     [tested] = [s for s in watched.scores_of(watched.champion) if s.month == "2023-03"]
@@ -160,8 +159,39 @@ def test_errors_are_weighted_by_the_share_of_logged_requests_that_state_a_distan
     assert shown["requests"] in shown["summary"]
     described = client(project).get_model_version(NAME, serving(project)).description
     assert shown["requests"] in described
-    assert decide(project, share_stated=1.0).success
-    assert decision(project).share_source == "set in champion_model's config"
+
+
+def test_monitoring_weighs_errors_by_the_share_in_the_config_that_decided_on_the_champion(project):
+    logged = OnlineRecord(
+        dataset="sample_green", synthetic=True, first="2026-11-01", window_answers=4000,
+        window_stated=1000,
+    )  # fmt: skip
+    records(project).write("request_log_metrics", logged)
+    try:
+        assert decide(project, share_stated=0.9).success
+        found = decision(project)
+        assert (found.share_source, found.share_configured) == (
+            "set in champion_model's config",
+            True,
+        )
+        monitored = measured_performance(project)
+        champion = monitored.champion
+        [reference] = [s for s in monitored.scores_of(champion) if s.month == found.test_month]
+        assert monitored.reference_error(champion) == pytest.approx(
+            weighted_rmse(reference.relative_error, reference.relative_error_usual, 0.9)
+        )
+        assert project.metadata("prediction_performance")["share_stated"] == 0.9
+        assert decide(project).success
+        assert not decision(project).promoted
+        assert measured_performance(project).share_stated == 0.25
+    finally:
+        Path(records(project).path("request_log_metrics")).unlink()
+
+
+def measured_performance(project: Project) -> PerformanceRecord:
+    """Measure the champion's error and return the record."""
+    assert project.run("run_monitoring", selection=["prediction_performance"]).success
+    return records(project).read("prediction_performance", PerformanceRecord)
 
 
 def test_a_champion_without_artifacts_is_replaced_with_the_reason_on_record(project):

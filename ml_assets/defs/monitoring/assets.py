@@ -18,14 +18,14 @@ from ml_assets.defs.metadata import figure, image, materialized, table
 from ml_assets.defs.operations.run_tags import reason_tag
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.monitoring import MEASURED, Status
 from ml_assets.monitoring.drift.measure import measure_drift
 from ml_assets.monitoring.drift.records import DriftRecord, drift_finding, drift_summary
 from ml_assets.monitoring.online.records import OnlineRecord
-from ml_assets.monitoring.online.request_mix import RequestMix, request_mix
+from ml_assets.monitoring.online.request_mix import RequestMix, configured_share, request_mix
 from ml_assets.monitoring.performance.records import (
     PerformanceRecord,
-    Score,
     noise_tolerance,
     performance_finding,
     performance_summary,
@@ -131,12 +131,15 @@ def prediction_performance(
     earlier = _previous_record(context, trip_store, PerformanceRecord) or PerformanceRecord(
         dataset=store.dataset, synthetic=store.synthetic
     )
-    known = earlier.add_missing(_decision_scores(context, trip_store))
+    decisions = _decisions(context, trip_store)
+    known = earlier.add_missing(scores_from_decisions(decisions))
     champion, status, why = monitored_champion(tracking, store.dataset)
     if champion is None:
         record = _unmeasured(known, status, why)
     else:
-        mix = logged_request_mix(context, trip_store)
+        share = configured_share(decisions, champion.version)
+        mix = logged_request_mix(context, trip_store, share)
+        context.log.info(f"{mix} ({mix.source})")
         backtest = last_backtest(context, trip_store)
         allowance = _allowance(champion, backtest, mix.share_stated)
         load = partial(load_verified, tracking.registered_model, champion)
@@ -185,14 +188,16 @@ def _unmeasured(
     return record.model_copy(update=update)
 
 
-def _decision_scores(
+def _decisions(
     context: dg.AssetExecutionContext, trip_store: TripStoreResource
-) -> list[Score]:
-    """Return the scores that decisions made; none, with a warning, if the log is damaged."""
+) -> list[ChampionDecision]:
+    """Return the decisions, oldest first; none, with a warning, if the log is damaged."""
     try:
-        return scores_from_decisions(trip_store.decisions().all())
+        return trip_store.decisions().all()
     except UnreadableRecord as error:
-        context.log.warning(f"scores of earlier decisions are skipped: {error}")
+        context.log.warning(
+            f"scores of earlier decisions and a configured share_stated are skipped: {error}"
+        )
         return []
 
 
@@ -204,7 +209,8 @@ def logged_request_mix(
     """Return the share of requests that state a distance, by the last metrics of the request log.
 
     Args:
-        configured: A share that replaces the measured one, 0 to 1.
+        configured: A share that replaces the measured one, 0 to 1: of the config of a promotion,
+            or of the one that decided on the monitored champion.
     """
     otherwise = "the default share of requests states a distance"
     log = trip_store.find_record("request_log_metrics", OnlineRecord, context.log, otherwise)

@@ -5,13 +5,14 @@ state a planned one, so promotion, backtest and monitoring weigh both errors by 
 requested.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.evaluation.leaderboard import MODES
 from ml_assets.evaluation.records import DEFAULT_SHARE_STATED, Leaderboard, comparable_share
 from ml_assets.monitoring.online.records import OnlineRecord
@@ -30,10 +31,12 @@ class RequestMix:
     Attributes:
         share_stated: 0 to 1.
         source: Where it is from.
+        configured: Whether it was set in ``champion_model``'s config, not measured or the default.
     """
 
     share_stated: float = DEFAULT_SHARE_STATED
     source: str = "the default, as no request log shows it yet"
+    configured: bool = False
 
     def __str__(self) -> str:
         return f"{self.share_stated:.0%} of requests state their distance"
@@ -60,13 +63,35 @@ def request_mix(log: OnlineRecord | None, configured: float | None = None) -> Re
         ``MIN_REQUESTS`` requests; else the default.
     """
     if configured is not None:
-        return RequestMix(configured, "set in champion_model's config")
+        return RequestMix(configured, "set in champion_model's config", configured=True)
     if log is None or log.stated_share is None:
         return RequestMix()
     logged = f"{log.window_answers:,} logged requests since {log.first}"
     if log.window_answers < MIN_REQUESTS:
         return RequestMix(source=f"the default, as {logged} are fewer than {MIN_REQUESTS:,}")
     return RequestMix(log.stated_share, logged)
+
+
+def configured_share(decisions: Sequence[ChampionDecision], version: str) -> float | None:
+    """Return the share that was configured for the last training's decision on a champion.
+
+    Args:
+        decisions: Decisions on one dataset, oldest first. Manual ones have no share and are
+            skipped, so a rollback keeps the share with which the version was promoted.
+        version: Registry version of the champion.
+
+    Returns:
+        0 to 1; None when that decision used the request log or the default, or there is none.
+    """
+    last = next(
+        (
+            decision
+            for decision in reversed(decisions)
+            if decision.registry_version == version and decision.share_stated is not None
+        ),
+        None,
+    )
+    return last.share_stated if last is not None and last.share_configured else None
 
 
 @dataclass(frozen=True)

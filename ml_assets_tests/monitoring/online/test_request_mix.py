@@ -2,10 +2,11 @@
 
 import pytest
 
+from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.evaluation.leaderboard import leaderboard
 from ml_assets.evaluation.records import Leaderboard
 from ml_assets.monitoring.online.records import OnlineRecord
-from ml_assets.monitoring.online.request_mix import RequestMix, request_mix
+from ml_assets.monitoring.online.request_mix import RequestMix, configured_share, request_mix
 from ml_assets_tests.promotion.test_decision import row
 
 
@@ -46,6 +47,34 @@ def test_without_a_request_log_half_of_the_requests_count_as_stating_a_distance(
 def test_the_config_replaces_the_request_log():
     mix = request_mix(log(5000, 4000), configured=0.0)
     assert (mix.share_stated, mix.source) == (0.0, "set in champion_model's config")
+
+
+def decision(version: str, share: float | None, **changed: object) -> ChampionDecision:
+    made = {
+        "promoted": True, "reason": "better", "champion": "xgboost", "registry_version": version,
+        "previous_version": None, "training_set": "f", "synthetic": False, "description": "fitted",
+        "test_rmse": 3.0, "share_stated": share,
+    }  # fmt: skip
+    return ChampionDecision.model_validate(made | changed)
+
+
+def test_the_configured_share_is_that_of_the_last_training_that_decided_on_the_champion():
+    first = decision("1", 0.9, share_configured=True)
+    second = decision("2", 0.5)
+    rollback = decision("1", None, kind="rollback")
+    assert configured_share([first], "1") == 0.9
+    assert configured_share([first, second], "2") is None
+    assert configured_share([first, second, rollback], "1") == 0.9
+    kept = decision("1", 0.25, promoted=False)
+    assert configured_share([first, second, rollback, kept], "1") is None
+    zero = decision("1", 0.0, promoted=False, share_configured=True)
+    assert configured_share([kept, zero], "1") == 0.0
+    assert configured_share([first], "3") is None
+
+
+def test_a_decision_of_an_earlier_version_has_no_configured_share():
+    stored = decision("1", 0.9).model_dump(exclude={"share_configured"})
+    assert configured_share([ChampionDecision.model_validate(stored)], "1") is None
 
 
 def test_the_share_decides_which_of_two_models_is_better():
