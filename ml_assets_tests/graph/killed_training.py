@@ -1,13 +1,16 @@
 """A run that is killed at a named point of the training."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlflow.sklearn
 
 from ml_assets.registry.mlflow_runs import TrackedRun
-from ml_assets.training import tune
+from ml_assets.training import all_rows, tune
+from ml_assets.training.families import FAMILIES
 from ml_assets.training.tune import run_trial
 from ml_assets_tests.graph.killing import die, die_when, run_command, then_die
 
@@ -67,6 +70,29 @@ RUNNING = {
     "ranking": 0,
 }
 """Number of MLflow runs that are open then: that of the model, and perhaps that of a trial."""
+
+
+TRAIN_ON_ALL_ROWS = ["run", "--first", "2023-01", "--last", "2023-04", "--models", "xgboost",
+                     "--trials", "0", "--max-rows", "all", "--json"]  # fmt: skip
+ROUNDS_BEFORE_THE_KILL = 3
+
+
+def work_on_disk(environment: Mapping[str, str]) -> None:
+    """Die in the middle of a fit of XGBoost whose rows are in a folder of the home."""
+    import xgboost
+    from xgboost.callback import TrainingCallback
+
+    class Kill(TrainingCallback):
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            if epoch == ROUNDS_BEFORE_THE_KILL:
+                die()
+            return False
+
+    all_rows.MAX_MATRIX_BYTES = 0  # type: ignore[misc]
+    all_rows.BATCH_ROWS = 200  # type: ignore[misc]
+    FAMILIES["xgboost"] = replace(FAMILIES["xgboost"], max_rows=300)
+    xgboost.train = partial(xgboost.train, callbacks=[Kill()])
+    run_command(TRAIN_ON_ALL_ROWS, environment)
 
 
 def work(moment: str, environment: Mapping[str, str]) -> None:

@@ -7,7 +7,15 @@ from pydantic import BaseModel
 from ml_assets.evaluation.records import Leaderboard, ModelRecord, TrainingSet
 from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.cli.calling import call
-from ml_assets_tests.graph.killed_training import FAMILY, MOMENTS, RUNNING, TRAIN, work
+from ml_assets_tests.graph.killed_training import (
+    FAMILY,
+    MOMENTS,
+    RUNNING,
+    TRAIN,
+    TRAIN_ON_ALL_ROWS,
+    work,
+    work_on_disk,
+)
 from ml_assets_tests.graph.killing import aged, killed, leftovers
 from ml_assets_tests.project import open_project, settings_for
 from ml_assets_tests.published_home import MONTHS, PublishedHome
@@ -73,3 +81,21 @@ def test_after_kills_during_training_the_next_run_finishes(ingested, tmp_path, m
     assert len(last) == len(pids)
     for pid, message in zip(pids, last, strict=True):
         assert f"pid {pid}" in message
+
+
+def test_after_a_kill_of_a_fit_on_disk_the_next_command_removes_its_rows(
+    ingested, tmp_path, monkeypatch, capsys
+):
+    home = ingested.copy(tmp_path)
+    champion, before = home.champion(), home.decisions()
+    killed(work_on_disk, tmp_path / "log", home.environment)
+    [folder] = aged(home.home)
+    assert folder.parent == home.home
+    assert sum(file.stat().st_size for file in folder.iterdir()) > 10_000  # a byte a value
+    assert (home.champion(), home.decisions()) == (champion, before)
+
+    again = call(monkeypatch, capsys, TRAIN_ON_ALL_ROWS, home.environment)
+    assert again.status == 0, again.err
+    assert leftovers(home.home) == []
+    assert "RUNNING" not in home.tracked()
+    assert home.decisions()[-1].challenger == "xgboost"
