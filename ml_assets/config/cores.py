@@ -1,10 +1,17 @@
 """Cores, threads and processor time of a fit, beside which another may run in the same process."""
 
 import contextlib
+import contextvars
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+_T = TypeVar("_T")
+
+_POLL_SECONDS: Final = 0.1
+"""Interval at which an interrupt is noticed while a thread is waited for."""
 
 _lock = threading.Lock()
 _begun: dict[int, float] = {}  # the thread time at which each thread entered on_one_core
@@ -69,3 +76,45 @@ def processor_seconds() -> float:
             for thread, begun in _begun.items()
         )
         return time.process_time() - _past - inside
+
+
+def call_uninterrupted(function: Callable[[], _T], stop: Callable[[], None] | None = None) -> _T:
+    """Call a function in a thread of its own, and raise an interrupt only after it has ended.
+
+    For C libraries that call Python functions: Python drops an exception that arrives in one, and
+    the library goes on without what the function would have done. No interrupt (Ctrl-C, or that of
+    a run's step) reaches the function's thread.
+
+    Args:
+        function: Its result is returned, and its exception is raised.
+        stop: Called on an interrupt, so that the function ends early with any exception.
+    """
+    results: list[_T] = []
+    errors: list[BaseException] = []
+    running = threading.Lock()
+
+    def run() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            errors.append(error)
+        finally:
+            running.release()
+
+    def wait() -> None:
+        while not results and not errors:
+            running.acquire(timeout=_POLL_SECONDS)
+
+    running.acquire()
+    # Not joined: Python takes a thread for ended whose join was interrupted.
+    threading.Thread(target=contextvars.copy_context().run, args=[run]).start()
+    try:
+        wait()
+    except BaseException:
+        if stop is not None:
+            stop()
+        wait()
+        raise
+    if errors:
+        raise errors.pop()  # a name or a list would keep its frames, and so the rows, in a cycle
+    return results[0]

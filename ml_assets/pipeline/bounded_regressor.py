@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 
+from ml_assets.config.cores import call_uninterrupted
 from ml_assets.pipeline.background_sample import BackgroundSample
 from ml_assets.pipeline.conformal_intervals import PredictionIntervals
 from ml_assets.trips.target import TARGET
@@ -73,14 +74,14 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
         """
         minutes = np.asarray(target, dtype=np.float64)
         if self.distance_columns == 0:
-            return self.wrap_fitted(clone(self.regressor).fit(features, minutes))
+            return self.wrap_fitted(fit_regressor(clone(self.regressor), features, minutes))
         rows, target_rows = rows_with_distance(features, minutes)
-        fitted = clone(self.regressor).fit(rows, target_rows)
+        fitted = fit_regressor(clone(self.regressor), rows, target_rows)
         rows, target_rows = rows_without_distance(
             features, minutes, self.distance_columns, self.share_without_distance
         )
         other = self.regressor if self.without_distance is None else self.without_distance
-        return self.wrap_fitted(fitted, clone(other).fit(rows, target_rows))
+        return self.wrap_fitted(fitted, fit_regressor(clone(other), rows, target_rows))
 
     def wrap_fitted(self, fitted: Any, without_distance: Any = None) -> Self:
         """Wrap already fitted regressors.
@@ -159,6 +160,30 @@ class BoundedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # ty
         mixed[stated] = self.regressor_.predict(features[stated][:, :-1])
         mixed[~stated] = without
         return mixed
+
+
+def fit_regressor(
+    regressor: Any, features: Any, minutes: npt.NDArray[np.float64], **options: Any
+) -> Any:
+    """Fit a regressor, and return it; an interrupt may arrive at any moment.
+
+    XGBoost reads the rows through Python functions. If one of them is interrupted, it goes on
+    without some of the rows, and writes beyond the memory that it has for the others.
+
+    Args:
+        features: Encoded rows, shape (n, m).
+        options: Further arguments of its ``fit``.
+    """
+    build = getattr(regressor, "_create_dmatrix", None)
+    if build is None:
+        return regressor.fit(features, minutes, **options)
+    regressor._create_dmatrix = lambda *rows, **named: call_uninterrupted(
+        lambda: build(*rows, **named)
+    )
+    try:
+        return regressor.fit(features, minutes, **options)
+    finally:
+        del regressor._create_dmatrix
 
 
 def rows_with_distance(

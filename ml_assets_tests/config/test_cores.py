@@ -1,9 +1,11 @@
-"""Processor time of work beside which another thread works."""
+"""Threads of a fit, and the processor time of work beside which another thread works."""
 
 import threading
 import time
 
-from ml_assets.config.cores import on_one_core, processor_seconds
+import pytest
+
+from ml_assets.config.cores import call_uninterrupted, on_one_core, processor_seconds
 
 
 def burn(seconds: float) -> float:
@@ -61,3 +63,14 @@ def test_threads_that_do_not_say_so_count_as_the_callers():
     thread.start()
     thread.join()
     assert processor_seconds() - begun >= 0.2
+
+
+def test_an_uninterrupted_call_returns_and_raises_what_the_function_does():
+    assert call_uninterrupted(lambda: None) is None
+    assert call_uninterrupted(threading.get_ident) != threading.get_ident()
+
+    def fail() -> None:
+        raise TypeError("no such rows")
+
+    with pytest.raises(TypeError, match="no such rows"):
+        call_uninterrupted(fail)

@@ -4,9 +4,11 @@ Linear models fit sparse indicators of zones, pairs and hours; trees fit dense e
 from past trips.
 """
 
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.config.cores import call_uninterrupted
 from ml_assets.training.families.base import (
     EARLY_STOPPING_ROUNDS,
     EarlyStopping,
@@ -169,6 +171,8 @@ GRADIENT_BOOSTING = ModelFamily(
 def _stop_xgboost(estimator: Any, rows: TrialRows) -> "tuple[int, npt.NDArray[np.float64]]":
     from xgboost.callback import TrainingCallback
 
+    from ml_assets.pipeline.bounded_regressor import fit_regressor
+
     class Report(TrainingCallback):
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
             (metrics,) = evals_log.values()
@@ -177,18 +181,22 @@ def _stop_xgboost(estimator: Any, rows: TrialRows) -> "tuple[int, npt.NDArray[np
 
     estimator.set_params(early_stopping_rounds=EARLY_STOPPING_ROUNDS, callbacks=[Report()])
     validation = [(rows.validation, rows.validation_target)]
-    estimator.fit(rows.train, rows.train_target, eval_set=validation, verbose=False)
+    fit_regressor(estimator, rows.train, rows.train_target, eval_set=validation, verbose=False)
     return int(estimator.best_iteration) + 1, estimator.predict(rows.validation)
 
 
 def _fit_xgboost_batches(estimator: Any, batches: RowBatches) -> None:
     from xgboost import DataIter, ExtMemQuantileDMatrix, QuantileDMatrix, train
 
+    interrupted = threading.Event()
+
     class Batches(DataIter):
         def reset(self) -> None:
             self._parts = batches.read()
 
         def next(self, input_data: Any) -> bool:
+            if interrupted.is_set():
+                raise InterruptedError
             rows, target = next(self._parts, (None, None))
             if rows is None:
                 return False
@@ -198,10 +206,13 @@ def _fit_xgboost_batches(estimator: Any, batches: RowBatches) -> None:
     prefix = None if batches.folder is None else str(batches.folder / "rows")
     make = QuantileDMatrix if batches.folder is None else ExtMemQuantileDMatrix
     parameters = estimator.get_xgb_params()
-    matrix = make(
-        Batches(cache_prefix=prefix),
-        nthread=parameters.get("nthread") or parameters.get("n_jobs"),
-        max_bin=estimator.max_bin,
+    matrix = call_uninterrupted(
+        lambda: make(
+            Batches(cache_prefix=prefix),
+            nthread=parameters.get("nthread") or parameters.get("n_jobs"),
+            max_bin=estimator.max_bin,
+        ),
+        stop=interrupted.set,
     )
     # What XGBRegressor.fit does with a matrix of rows that it was given.
     estimator._Booster = train(parameters, matrix, estimator.get_num_boosting_rounds())
