@@ -164,25 +164,29 @@ class FittedRows(StoredRecord):
         available: Number of kept trips in its months.
         max_rows: Bound of the fit, beyond which it gets a sample stratified by month and pick-up
             zone; None without one.
-        sample_rows: Rows of the sample that the encoders learned from, if the estimator was fitted
-            on all rows in parts; None if both had the same rows.
+        sample_rows: Rows of the sample that parameters, rounds and intervals come from, if the
+            final fit has all rows in parts; None otherwise.
+        table_rows: Trips that the encoder's tables come from, if they are more than those of the
+            fit; None otherwise.
     """
 
     fitted: int
     available: int
     max_rows: int | None = None
     sample_rows: int | None = None
+    table_rows: int | None = None
 
     @property
     def description(self) -> str:
         """The rows and how they were chosen, in words."""
         if self.sample_rows is not None:
-            return f"all {self.available:,} trips, encoded by tables of {self.sample_rows:,}"
+            return f"all {self.available:,} trips, with parameters of {self.sample_rows:,}"
         if self.fitted >= self.available:
             return f"all {self.available:,} trips"
+        tables = "" if self.table_rows is None else ", encoded by tables of all"
         return (
             f"{self.fitted:,} of {self.available:,} trips, a sample stratified by month and "
-            "pick-up zone"
+            f"pick-up zone{tables}"
         )
 
 

@@ -1,7 +1,6 @@
 """Encoders of requests, dense from past trips or sparse indicators, and the pipeline with one."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -12,14 +11,15 @@ from sklearn.pipeline import Pipeline
 
 from ml_assets.pipeline.bounded_regressor import BoundedRegressor
 from ml_assets.pipeline.features import FEATURES, LOG_MILES, ROWS_AT_ONCE, RequestFeatures
+from ml_assets.pipeline.fit_tables import PastTrips, fit_trip_tables
 from ml_assets.pipeline.indicators import INDICATORS, NUMBERS, GroupedRequests
-from ml_assets.pipeline.trip_tables import ENCODINGS, Groups, TripTables, fit_trip_tables
+from ml_assets.pipeline.trip_tables import ENCODINGS, Groups, TripTables
 from ml_assets.pipeline.versioned_features import (
     Matrix,
     NamedColumns,
     Versions,
 )
-from ml_assets.pipeline.zone_map import ZoneMap, fit_zone_map
+from ml_assets.pipeline.zone_map import PairMiles, ZoneMap, fit_zone_map
 
 DISTANCE_STATED = "distance_stated"
 """Name of the last column of the encoders: 1 where a distance is stated and else 0."""
@@ -67,10 +67,44 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, features: Matrix, target: npt.ArrayLike) -> Self:
         """Learn the tables from features (n, m) and minutes (n,)."""
-        named = self._fix_columns(features)
-        minutes = np.asarray(target, dtype=np.float64)
-        self.tables_: TripTables = fit_trip_tables(named, minutes, _zone_map(named))
+        self._fix_columns()
+        self.tables_: TripTables
+        self.tables_, _ = fit_trip_tables(
+            lambda: self._past_trips([(features, target)]), self.folds, out_of_fold=False
+        )
         return self
+
+    def fit_parts(self, read: Callable[[], Iterable[tuple[Matrix, Matrix]]]) -> list[TripTables]:
+        """Learn the tables from trips that are read in parts.
+
+        Args:
+            read: Reads the parts from the first on, features (n, m) and minutes (n,); called twice.
+
+        Returns:
+            The tables of the other folds for each fold, to encode these trips, or some of them, by
+            :meth:`encode_fitted`.
+
+        Raises:
+            ValueError: ``folds`` is below 2, there are no rows, or all are the same request.
+        """
+        if self.folds < 2:
+            raise ValueError(f"folds is {self.folds}: must be at least 2 to encode out of fold")
+        self._fix_columns()
+        self.tables_, of_others = fit_trip_tables(lambda: self._past_trips(read()), self.folds)
+        return of_others
+
+    def encode_fitted(
+        self, features: Matrix, of_others: list[TripTables]
+    ) -> npt.NDArray[np.float32]:
+        """Encode fitted rows out of fold, by the tables that :meth:`fit_parts` returned."""
+        named = NamedColumns(features, self.features_)
+        fold_of_row = content_folds(features, self.folds)
+        encoded = self._empty(len(features))
+        for fold, tables in enumerate(of_others):
+            numbers = np.flatnonzero(fold_of_row == fold)
+            for rows in row_slices(len(numbers)):
+                encoded[numbers[rows]] = self._encode(named.rows(numbers[rows]), tables)
+        return encoded
 
     def transform(self, features: Matrix) -> npt.NDArray[np.float32]:
         """Encode requests other than the fitted rows."""
@@ -90,27 +124,8 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: ``folds`` is below 2, or all rows are the same request.
         """
-        if self.folds < 2:
-            raise ValueError(f"folds is {self.folds}: must be at least 2 to encode out of fold")
-        named = self._fix_columns(features)
         minutes = np.asarray(target, dtype=np.float64)
-        fold_of_row = content_folds(features, self.folds)
-        zone_map = _zone_map(named)
-        encoded = self._empty(len(features))
-        for fold in range(self.folds):
-            inside = fold_of_row == fold
-            if inside.all():
-                raise ValueError(
-                    f"all {len(features)} training rows are the same request: train on more trips"
-                )
-            others = named.rows(~inside)
-            tables = fit_trip_tables(others, minutes[~inside], _miles_of(others, zone_map))
-            del others  # the largest array beside features and result
-            numbers = np.flatnonzero(inside)
-            for rows in row_slices(len(numbers)):
-                encoded[numbers[rows]] = self._encode(named.rows(numbers[rows]), tables)
-        self.tables_ = fit_trip_tables(named, minutes, zone_map)
-        return encoded
+        return self.encode_fitted(features, self.fit_parts(lambda: [(features, minutes)]))
 
     def require_definitions(self) -> None:
         """Raise ``UnknownFeature`` if this code lacks an encoding that it was fitted with."""
@@ -127,12 +142,18 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         order = getattr(self, "order_", None)
         return names[:-1] if order is None else names[order]
 
-    def _fix_columns(self, features: Matrix) -> NamedColumns:
+    def _past_trips(self, parts: Iterable[tuple[Matrix, npt.ArrayLike]]) -> Iterator[PastTrips]:
+        for features, target in parts:
+            minutes = np.asarray(target, dtype=np.float64)
+            for rows in row_slices(len(features)):
+                named = NamedColumns(features[rows], self.features_)
+                yield PastTrips(named, minutes[rows], content_folds(named.matrix, self.folds))
+
+    def _fix_columns(self) -> None:
         self.features_: list[str] = _names(self.features)
         self.encodings_: dict[str, int] = dict(self._chosen())
         of_distance = np.append(self._of_distance(), True)
         self.order_: npt.NDArray[np.int64] = np.argsort(of_distance, kind="stable")
-        return NamedColumns(features, self.features_)
 
     def _chosen(self) -> Versions:
         return ENCODINGS.current if self.encodings is None else self.encodings
@@ -356,18 +377,9 @@ def _spread(encoded: sparse.csr_matrix) -> Matrix:
     return spread
 
 
-def _zone_map(features: NamedColumns, start: npt.NDArray[np.floating] | None = None) -> ZoneMap:
+def _zone_map(features: NamedColumns) -> ZoneMap:
     """Learn the zone map from all rows; it does not use durations, so nothing can leak."""
-    groups = Groups.of(features)
-    return fit_zone_map(groups.pickup, groups.dropoff, features[LOG_MILES], start)
-
-
-def _miles_of(trips: NamedColumns, zone_map: ZoneMap) -> ZoneMap:
-    """Return the map with the distances that these trips give: a fold's own must not be in them.
-
-    The coordinates stay those of all trips, since those of two maps cannot be compared.
-    """
-    return replace(_zone_map(trips, zone_map.points), points=zone_map.points)
+    return fit_zone_map(PairMiles.of(Groups.of(features).pair, features[LOG_MILES]))
 
 
 def current_history() -> TripHistory:

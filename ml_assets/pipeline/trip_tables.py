@@ -1,10 +1,7 @@
-"""Target encoding of zones and hours by the durations of past trips.
+"""Encodings of requests by tables of past trips: expected distances and slowness.
 
-Slowness is the residual of a trip's log minutes against the mean of trips of its distance. Each
-table has a group's mean slowness, shrunk towards that of a wider group when trips are few: a pair
-towards the pairs between neighbouring zones, a zone's hour towards the hour. This is empirical
-Bayes with a fixed strength (Micci-Barreca 2001, https://doi.org/10.1145/507533.507538). Sums use
-``numpy.bincount`` and are linear in the rows.
+Slowness is the residual of a trip's log minutes against the mean of trips of its distance; see
+``fit_tables`` for how the tables are learned.
 """
 
 from collections.abc import Callable
@@ -22,25 +19,16 @@ from ml_assets.pipeline.versioned_features import (
     NamedColumns,
     Versions,
 )
-from ml_assets.pipeline.zone_map import PAIRS, Codes, ZoneMap
+from ml_assets.pipeline.zone_map import Codes, ZoneMap
 from ml_assets.trips.request_columns import ZONE_CODES
 from ml_assets.trips.target import TARGET
 
 HOURS = 48
 """24 hours of a working day, then 24 hours of a day off."""
 
-REACH_MILES = 1.6
-"""Length scale of a zone's neighbourhood, see :meth:`ZoneMap.neighbours`."""
-
-PAIR_STRENGTH = 10.0
-HOUR_STRENGTH = 20.0
-"""Weight of the wider group's mean, in trips. Tested on April and June 2023: halving or doubling
-either of these changes XGBoost's error by less than 0.2 %."""
+WEEK_HOURS = 168
 
 Values = npt.NDArray[np.floating]
-
-_CURVE_EDGES = np.linspace(-3.0, 4.0, 29)
-_CURVE_MIDDLES = (_CURVE_EDGES[:-1] + _CURVE_EDGES[1:]) / 2
 
 
 @dataclass(frozen=True)
@@ -300,107 +288,3 @@ ENCODINGS: FeatureRegistry[TableLookup] = FeatureRegistry(
 """The features from the tables of past trips. Entries are added and changed like those of
 ``FEATURES``; a new one that needs another table adds a field to :class:`TripTables`, which
 registered models lack and do not read."""
-
-
-def fit_trip_tables(features: NamedColumns, minutes: Matrix, zone_map: ZoneMap) -> TripTables:
-    """Learn the tables.
-
-    Args:
-        minutes: Durations, shape (n,), above 0.
-        zone_map: Map of the zones, learned from distances without durations.
-
-    Raises:
-        ValueError: There are no rows.
-    """
-    if len(features) == 0:
-        raise ValueError("there are no trips to learn from")
-    groups = Groups.of(features)
-    stated = features[LOG_MILES]
-    filled = np.where(np.isnan(stated), zone_map.usual_log_miles[groups.pair], stated)
-    log_minutes = np.log(minutes)
-    curve = _curve(filled, log_minutes)
-    slowness = log_minutes - np.interp(filled, _CURVE_MIDDLES, curve)
-    neighbours = zone_map.neighbours(REACH_MILES)
-    trips = np.bincount(groups.pair, minlength=PAIRS)
-    around, pair = _pair_slowness(groups.pair, trips, slowness, neighbours)
-    by_hour = slowness - pair[groups.pair]
-    hour = shrunken_means(groups.hour, by_hour, 0.0, HOUR_STRENGTH, HOURS)
-    return TripTables(
-        zone_map=zone_map,
-        curve_at=_CURVE_MIDDLES,
-        curve=curve,
-        pair=pair.astype(np.float32),
-        around_pair=around.astype(np.float32),
-        pickup_hour=_zone_hours(groups.hour, groups.pickup, by_hour, hour, neighbours),
-        dropoff_hour=_zone_hours(groups.hour, groups.dropoff, by_hour, hour, neighbours),
-        week_hour=shrunken_means(
-            groups.week_hour, by_hour, np.tile(hour[:24], 7), HOUR_STRENGTH, 168
-        ).astype(np.float32),
-        log_pair_trips=np.log1p(trips).astype(np.float32),
-    )
-
-
-def shrunken_means(
-    codes: Codes, values: Matrix, prior: Matrix | float, strength: float, size: int
-) -> Matrix:
-    """Compute the mean of ``values`` by code, shrunk towards ``prior``.
-
-    The prior has the weight of ``strength`` rows.
-
-    Args:
-        codes: Group of each row, shape (n,), from 0 to size - 1.
-        values: Values of the rows, shape (n,).
-        prior: One prior for all groups, or shape (size,).
-        strength: Weight of the prior in rows, above 0.
-        size: Number of groups.
-
-    Returns:
-        Shape (size,); a group without rows has its prior.
-    """
-    sums = np.bincount(codes, weights=values, minlength=size)
-    rows = np.bincount(codes, minlength=size)
-    means: Matrix = (sums + strength * prior) / (rows + strength)
-    return means
-
-
-def _pair_slowness(
-    pair: Codes, trips: npt.NDArray[np.int64], slowness: Matrix, neighbours: Matrix
-) -> tuple[Matrix, Matrix]:
-    """Return the slowness around each pair, weighted by proximity at both ends, and of the pair."""
-    sums = np.bincount(pair, weights=slowness, minlength=PAIRS).reshape(ZONE_CODES, ZONE_CODES)
-    rows = trips.reshape(ZONE_CODES, ZONE_CODES)
-    near_sums = neighbours @ sums @ neighbours
-    near_rows = neighbours @ rows @ neighbours
-    # Half a trip of mean slowness as the prior for pairs without neighbours.
-    around = ((near_sums + 0.5 * slowness.mean()) / (near_rows + 0.5)).ravel()
-    return around, (sums.ravel() + PAIR_STRENGTH * around) / (trips + PAIR_STRENGTH)
-
-
-def _zone_hours(
-    hour: Codes, zone: Codes, values: Matrix, prior: Matrix, neighbours: Matrix
-) -> npt.NDArray[np.float32]:
-    """Return means by hour and zone with its neighbours, shrunk towards the hour's, (48 * 266,)."""
-    size = HOURS * ZONE_CODES
-    code = hour * ZONE_CODES + zone
-    sums = np.bincount(code, weights=values, minlength=size).reshape(HOURS, ZONE_CODES) @ neighbours
-    rows = np.bincount(code, minlength=size).reshape(HOURS, ZONE_CODES) @ neighbours
-    means = (sums + HOUR_STRENGTH * prior[:, None]) / (rows + HOUR_STRENGTH)
-    flat: npt.NDArray[np.float32] = means.ravel().astype(np.float32)
-    return flat
-
-
-def _curve(log_miles: Matrix, log_minutes: Matrix) -> Matrix:
-    """Return mean log minutes by bin of log distance, shrunk towards a linear fit."""
-    slope, intercept = _line(log_miles, log_minutes)
-    bins = np.clip(np.digitize(log_miles, _CURVE_EDGES) - 1, 0, len(_CURVE_MIDDLES) - 1)
-    prior = intercept + slope * _CURVE_MIDDLES
-    return shrunken_means(bins, log_minutes, prior, 10.0, len(_CURVE_MIDDLES))
-
-
-def _line(x: Matrix, y: Matrix) -> tuple[float, float]:
-    """Return slope and intercept of least squares; the slope is 0 when ``x`` does not vary."""
-    spread = float(np.var(x))
-    if spread < 1e-12:
-        return 0.0, float(y.mean())
-    slope = float(np.mean((x - x.mean()) * (y - y.mean()))) / spread
-    return slope, float(y.mean()) - slope * float(x.mean())

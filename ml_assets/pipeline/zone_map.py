@@ -8,7 +8,7 @@ Groenen, Modern Multidimensional Scaling, 2005, ch. 8), whose steps never increa
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -68,43 +68,60 @@ def get_zone_map(pipeline: Any) -> ZoneMap | None:
     return found
 
 
-def fit_zone_map(
-    pickup: Codes, dropoff: Codes, log_miles: Matrix, start: npt.NDArray[np.floating] | None = None
-) -> ZoneMap:
+@dataclass(frozen=True)
+class PairMiles:
+    """Sums over trips with a stated distance, by zone pair; indexed as ``ZoneMap.log_miles``.
+
+    Attributes:
+        trips: Number of trips, (266 * 266,).
+        log_miles: Sum of their log miles, (266 * 266,).
+    """
+
+    trips: npt.NDArray[np.int64]
+    log_miles: Matrix
+
+    @classmethod
+    def of(cls, pair: Codes, log_miles: Matrix) -> Self:
+        """Add up trips.
+
+        Args:
+            pair: Pick-up zone * 266 + drop-off zone of each trip, shape (n,).
+            log_miles: Log of the stated miles, NaN where missing or implausible, shape (n,).
+        """
+        stated = ~np.isnan(log_miles)
+        pair = pair[stated]
+        sums = np.bincount(pair, weights=log_miles[stated], minlength=PAIRS)
+        return cls(np.bincount(pair, minlength=PAIRS), sums.astype(np.float64))
+
+
+def fit_zone_map(stated: PairMiles, start: npt.NDArray[np.floating] | None = None) -> ZoneMap:
     """Fit the map of the zones.
 
     Args:
-        pickup: Pick-up zone of each trip, 0 to 265, shape (n,).
-        dropoff: Drop-off zone of each trip, 0 to 265, shape (n,).
-        log_miles: Log of the stated miles, NaN where missing or implausible, shape (n,).
+        stated: Sums over the trips with a stated distance.
         start: Points of the map of mostly the same trips, (266, 3), to converge in fewer steps.
     """
-    stated = ~np.isnan(log_miles)
-    pickup, dropoff, log_miles = pickup[stated], dropoff[stated], log_miles[stated]
-    if len(log_miles) == 0:
+    trips, sums = stated.trips, stated.log_miles
+    if not trips.any():
         zeros = np.zeros(PAIRS, dtype=np.float32)
         return ZoneMap(np.zeros((ZONE_CODES, DIMENSIONS), dtype=np.float32), zeros, zeros)
-    overall = float(log_miles.mean())
-    points, placed = _place(pickup, dropoff, log_miles, start)
+    overall = float(sums.sum() / trips.sum())
+    points, placed = _place(stated, start)
     between = np.log(np.maximum(_miles_apart(points), _MIN_MILES_APART))
     between[~placed, :] = overall
     between[:, ~placed] = overall
-    between[np.diag_indices(ZONE_CODES)] = _inside(pickup, dropoff, log_miles)
-    pair = pickup * ZONE_CODES + dropoff
-    trips = np.bincount(pair, minlength=PAIRS)
-    sums = np.bincount(pair, weights=log_miles, minlength=PAIRS)
+    between[np.diag_indices(ZONE_CODES)] = _inside(stated)
     expected = (sums + MILES_STRENGTH * between.ravel()) / (trips + MILES_STRENGTH)
     return ZoneMap(
         points.astype(np.float32), between.ravel().astype(np.float32), expected.astype(np.float32)
     )
 
 
-def _inside(pickup: Codes, dropoff: Codes, log_miles: Matrix) -> Matrix:
+def _inside(stated: PairMiles) -> Matrix:
     """Return the mean log miles of trips within each zone, shrunk to the overall mean, (266,)."""
-    same = pickup == dropoff
-    overall = float(log_miles[same].mean()) if same.any() else float(np.log(_MIN_MILES_APART))
-    sums = np.bincount(pickup[same], weights=log_miles[same], minlength=ZONE_CODES)
-    trips = np.bincount(pickup[same], minlength=ZONE_CODES)
+    same = slice(0, PAIRS, ZONE_CODES + 1)
+    trips, sums = stated.trips[same], stated.log_miles[same]
+    overall = float(sums.sum() / trips.sum()) if trips.any() else float(np.log(_MIN_MILES_APART))
     means: Matrix = (sums + _ZONE_STRENGTH * overall) / (trips + _ZONE_STRENGTH)
     return means
 
@@ -116,10 +133,10 @@ def _miles_apart(points: Matrix) -> Matrix:
 
 
 def _place(
-    pickup: Codes, dropoff: Codes, log_miles: Matrix, start: npt.NDArray[np.floating] | None
+    stated: PairMiles, start: npt.NDArray[np.floating] | None
 ) -> tuple[Matrix, npt.NDArray[np.bool_]]:
     """Return points (266, 3), and which zones are placed: those with trips to another zone."""
-    first, second, miles, trips = _joined_pairs(pickup, dropoff, log_miles)
+    first, second, miles, trips = _joined_pairs(stated)
     placed = np.zeros(ZONE_CODES, dtype=bool)
     placed[first] = placed[second] = True
     if len(first) == 0:
@@ -146,16 +163,14 @@ def _place(
     return points, placed
 
 
-def _joined_pairs(
-    pickup: Codes, dropoff: Codes, log_miles: Matrix
-) -> tuple[Codes, Codes, Matrix, Matrix]:
+def _joined_pairs(stated: PairMiles) -> tuple[Codes, Codes, Matrix, Matrix]:
     """Return the pairs of different zones with trips in either direction: zones, miles, trips."""
-    other = pickup != dropoff
-    lower = np.minimum(pickup, dropoff)[other]
-    upper = np.maximum(pickup, dropoff)[other]
-    code = lower * ZONE_CODES + upper
-    trips = np.bincount(code, minlength=PAIRS)
-    sums = np.bincount(code, weights=log_miles[other], minlength=PAIRS)
+    trips, sums = (
+        np.triu(both + both.T, 1).ravel()
+        for both in (
+            values.reshape(ZONE_CODES, ZONE_CODES) for values in (stated.trips, stated.log_miles)
+        )
+    )
     joined = np.flatnonzero(trips)
     miles = np.exp(sums[joined] / trips[joined])
     return joined // ZONE_CODES, joined % ZONE_CODES, miles, trips[joined].astype(np.float64)

@@ -25,7 +25,6 @@ from ml_assets.evaluation.model_checks import (
 )
 from ml_assets.evaluation.records import IntervalRecord, Leaderboard, ModelRecord, Role, TrainingSet
 from ml_assets.monitoring.online.request_mix import Minutes, ModePredictions
-from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.conformal_intervals import attach_seen_pairs, copy_intervals
 from ml_assets.pipeline.predict import predict_modes
 from ml_assets.pipeline.serialization import probe_predictions
@@ -54,10 +53,11 @@ from ml_assets.storage.model_version import (
     describe_fit,
 )
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.training.all_rows import fit_on_all_rows, sample_rows_of
+from ml_assets.training.all_rows import fit_on_all_rows, is_fitted_in_parts
 from ml_assets.training.families import family_named
+from ml_assets.training.fit import fit_pipeline
 from ml_assets.training.train_and_evaluate import fit_roles, load_pair_codes
-from ml_assets.training.training_set import load_trips
+from ml_assets.training.training_set import load_trips, past_trips
 from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
@@ -217,19 +217,15 @@ class Evaluator:
     def _fitted_on_all_months(self, row: ModelRecord, unfitted: Pipeline) -> Pipeline:
         """Fit as the evaluated model was fitted: on a bounded sample, or on all rows."""
         training_set, family = self.test_set.training_set, family_named(row.model)
-        sample_rows = sample_rows_of(family, row.rows, training_set.rows_in(*ALL_ROLES))
-        if sample_rows is not None:
+        if is_fitted_in_parts(family, row.rows, training_set.rows_in(*ALL_ROLES)):
             return fit_on_all_rows(
-                family, unfitted, self.store, training_set, *ALL_ROLES,
-                sample_rows=sample_rows, seed=row.seed,
-            )  # fmt: skip
+                family, unfitted, self.store, training_set, *ALL_ROLES, seed=row.seed
+            )
         trips = load_trips(
             self.store, training_set, *ALL_ROLES, max_rows=row.max_rows, seed=row.seed
         )
-        requests = trips[list(REQUEST_COLUMNS)]
-        pipeline = clone(unfitted).fit(requests, trips[TARGET.name])
-        attach_background_sample(pipeline, requests)
-        return pipeline
+        past = past_trips(self.store, training_set, *ALL_ROLES, fitted=len(trips))
+        return fit_pipeline(unfitted, trips, past)
 
     def _is_champion(self, row: ModelRecord) -> bool:
         return self.champion is not None and came_from(self.champion.version, row)

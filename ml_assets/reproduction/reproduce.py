@@ -39,11 +39,11 @@ from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.former_names import with_present_names
 from ml_assets.storage.model_version import PREDICTION_TOLERANCE, UNKNOWN_MODEL, ModelVersion
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.training.all_rows import fit_on_all_rows, sample_rows_of
+from ml_assets.training.all_rows import fit_on_all_rows, is_fitted_in_parts
 from ml_assets.training.families import family_named
 from ml_assets.training.fit import FittedModel, encode_trips, fit_encoded, refit
 from ml_assets.training.train_and_evaluate import fit_roles
-from ml_assets.training.training_set import TABLE, load_trips
+from ml_assets.training.training_set import TABLE, load_trips, past_trips
 from ml_assets.trips.month import Month
 from ml_assets.trips.target import TARGET
 
@@ -373,8 +373,7 @@ def _fitted_again(
     parameters = {**family.defaults, **recorded.parameters}
     steps, threads = clone(registered[:-1]), threads_of(registered)
     rows = recorded.rows
-    sample_rows = sample_rows_of(family, rows, now.rows_in(*roles))
-    if sample_rows is not None:
+    if is_fitted_in_parts(family, rows, now.rows_in(*roles)):
         family.require_packages()
         model = family.make_model(steps[-1], parameters, recorded.seed, threads)
         return fit_on_all_rows(
@@ -383,20 +382,20 @@ def _fitted_again(
             store,
             now,
             *roles,
-            sample_rows=sample_rows,
             seed=recorded.seed,
         )
     max_rows = None if rows is None else rows.max_rows
     trips = load_trips(store, now, *roles, max_rows=max_rows, seed=recorded.seed)
+    past = past_trips(store, now, *roles, fitted=len(trips))
     if roles == ("train",):
         # The second frame is only measured on.
-        encoded = encode_trips(family, trips, trips.head(), steps)
+        encoded = encode_trips(family, trips, trips.head(), steps, past)
         return fit_encoded(family, encoded, parameters, recorded.seed, threads).pipeline
     family.require_packages()
     model = family.make_model(steps[-1], parameters, recorded.seed, threads)
     unfitted = Pipeline([*steps.steps, ("model", model)])
     nothing = FittedModel(family.name, unfitted, parameters, float("nan"), 0.0)
-    return refit(nothing, trips).pipeline
+    return refit(nothing, trips, past).pipeline
 
 
 def _compared(

@@ -1,7 +1,6 @@
 """Fit a family on all rows of its months, which are read a part of a month at a time.
 
-The encoders learn their tables from a sample that is in memory; its rows are encoded out of fold,
-as in every fit, and all others by these tables, in which their own durations have no part. What
+The encoder learns its tables from all of them and encodes each out of fold, as in every fit. What
 the estimator keeps of the rows is the family's matter (``ModelFamily.fit_batches``): XGBoost keeps
 a byte for each value, in memory or, beyond ``MAX_MATRIX_BYTES``, on disk.
 """
@@ -21,38 +20,37 @@ from ml_assets.evaluation.records import FittedRows, Role, TrainingSet
 from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.bounded_regressor import rows_without_distance
 from ml_assets.pipeline.conformal_intervals import copy_intervals
+from ml_assets.requests.parse import states_distance
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families.base import ModelFamily, RowBatches
-from ml_assets.training.fit import FittedModel, target_minutes
-from ml_assets.training.training_set import load_trips, read_other_trips
-from ml_assets.trips.request_columns import REQUEST_COLUMNS
-
-BATCH_ROWS: Final = 1_000_000
-"""Rows that are encoded at a time: a quarter of a gigabyte."""
+from ml_assets.training.fit import FittedModel, fit_tables, has_tables, target_minutes
+from ml_assets.training.training_set import load_trips, read_trips
 
 MAX_MATRIX_BYTES: Final = 400_000_000
 """Beyond this size, the quantized rows are kept on disk: about 12 million rows."""
 
+BACKGROUND_ROWS: Final = 100_000
+"""Trips of the stratified sample that the background sample is drawn from."""
+
 Rows = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]
 
 
-def sample_rows_of(family: ModelFamily, rows: FittedRows | None, available: int) -> int | None:
-    """Return the sample that the encoders learn from if a model is fitted again in parts.
+def is_fitted_in_parts(family: ModelFamily, rows: FittedRows | None, available: int) -> bool:
+    """Return whether a model is fitted again on all rows, in parts.
 
     Args:
         rows: The recorded rows of its fit; None in the oldest records.
         available: Trips to fit it on.
 
     Returns:
-        None for a fit in memory: the family has no fit in parts, the model was fitted on a bounded
-        number of rows, or the trips are within the family's own bound.
+        False for a fit in memory: the family has no fit in parts, the model was fitted on a bounded
+        number of rows, or the trips are within the bound of a fit in memory.
     """
     if family.fit_batches is None or (rows is not None and rows.max_rows is not None):
-        return None
+        return False
     if rows is not None and rows.sample_rows is not None:
-        return rows.sample_rows
-    bound = family.max_rows
-    return bound if bound is not None and available > bound else None
+        return True
+    return family.max_rows is not None and available > family.max_rows
 
 
 def fit_on_all_rows(
@@ -61,7 +59,6 @@ def fit_on_all_rows(
     store: TripStore,
     training_set: TrainingSet,
     *roles: Role,
-    sample_rows: int,
     seed: int,
 ) -> Pipeline:
     """Fit a pipeline on all trips of the months with these roles.
@@ -70,8 +67,7 @@ def fit_on_all_rows(
 
     Args:
         unfitted: Pipeline as made by ``ModelFamily.make_pipeline``, or a clone of a fitted one.
-        sample_rows: Rows of the sample that the encoders learn from.
-        seed: Seed of that sample.
+        seed: Seed of the sample that the background sample is drawn from.
 
     Returns:
         The fitted pipeline, with a background sample and without prediction intervals.
@@ -80,22 +76,20 @@ def fit_on_all_rows(
         ValueError: The family cannot be fitted in batches.
         TrainingSetError: A month was replaced since the record was made.
     """
-    fit_batches = family.fit_batches
-    if fit_batches is None:
+    fit_batches, steps = family.fit_batches, clone(Pipeline(unfitted.steps[:-1]))
+    if fit_batches is None or not has_tables(steps):
         raise ValueError(f"{family.name} cannot be fitted in batches: choose a number of rows")
-    sample = load_trips(store, training_set, *roles, max_rows=sample_rows, seed=seed)
-    minutes = target_minutes(sample, "training")
-    steps = clone(Pipeline(unfitted.steps[:-1]))
-    encoded = steps.fit_transform(sample, minutes)
+    sample = load_trips(store, training_set, *roles, max_rows=BACKGROUND_ROWS, seed=seed)
+    features, encoder = steps[:-1].fit(sample), steps[-1]
+    of_others = fit_tables(steps, lambda: read_trips(store, training_set, *roles))
     model = clone(unfitted[-1])
-    columns, any_stated = model.distance_columns, bool((encoded[:, -1] > 0).any())
+    columns = model.distance_columns
+    any_stated = bool(states_distance(sample["trip_distance"]).any())
 
     def every() -> Iterator[Rows]:
-        yield encoded, minutes
-        for trips in read_other_trips(
-            store, training_set, *roles, max_rows=sample_rows, seed=seed, batch_rows=BATCH_ROWS
-        ):
-            yield steps.transform(trips), target_minutes(trips, "training")
+        for trips in read_trips(store, training_set, *roles):
+            encoded = encoder.encode_fitted(features.transform(trips), of_others)
+            yield encoded, target_minutes(trips, "training")
 
     def stated(rows: Rows) -> Rows:
         known = rows[0][:, -1] > 0 if any_stated else np.ones(len(rows[1]), dtype=bool)
@@ -113,11 +107,12 @@ def fit_on_all_rows(
             fit_batches(regressor, RowBatches(lambda: map(select, every()), place))
         return regressor
 
-    fitted = fit(clone(model.regressor), stated, encoded.shape[1] - 1)
+    width = len(encoder.get_feature_names_out())
+    fitted = fit(clone(model.regressor), stated, width - 1)
     other = model.regressor if model.without_distance is None else model.without_distance
-    usual = fit(clone(other), without_distance, encoded.shape[1] - columns)
+    usual = fit(clone(other), without_distance, width - columns)
     pipeline = Pipeline([*steps.steps, ("model", model.wrap_fitted(fitted, usual))])
-    attach_background_sample(pipeline, sample[list(REQUEST_COLUMNS)])
+    attach_background_sample(pipeline, sample)
     return pipeline
 
 
@@ -127,20 +122,11 @@ def refit_on_all_rows(
     store: TripStore,
     training_set: TrainingSet,
     *roles: Role,
-    sample_rows: int,
     seed: int,
 ) -> FittedModel:
     """Fit the same pipeline on all trips, as :func:`ml_assets.training.fit.refit` on a frame."""
     started, cpu_started = time.perf_counter(), processor_seconds()
-    pipeline = fit_on_all_rows(
-        family,
-        fitted.pipeline,
-        store,
-        training_set,
-        *roles,
-        sample_rows=sample_rows,
-        seed=seed,
-    )
+    pipeline = fit_on_all_rows(family, fitted.pipeline, store, training_set, *roles, seed=seed)
     copy_intervals(fitted.pipeline, pipeline)
     return replace(
         fitted,

@@ -1,6 +1,7 @@
 """Fitting a family with given parameters: encode once, fit, measure on the validation month."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from ml_assets.pipeline.background_sample import attach_background_sample
 from ml_assets.pipeline.bounded_regressor import rows_with_distance, rows_without_distance
 from ml_assets.pipeline.conformal_intervals import copy_intervals
 from ml_assets.training.families import ModelFamily
+from ml_assets.training.training_set import ReadTrips
 from ml_assets.trips.target import TARGET
 
 Minutes = npt.NDArray[np.float64]
@@ -147,11 +149,13 @@ def encode_trips(
     train: pd.DataFrame,
     validation: pd.DataFrame,
     steps: Pipeline | None = None,
+    past: ReadTrips | None = None,
 ) -> EncodedTrips:
     """Fit the steps before the model on ``train`` and encode both frames, once for all trials.
 
     Args:
         steps: Unfitted steps to use instead, with the features of an earlier fit.
+        past: See :func:`fit_steps`.
 
     Raises:
         MissingPackage: The family needs a package that is not installed.
@@ -162,7 +166,7 @@ def encode_trips(
     validation_minutes = target_minutes(validation, "validation")
     clock = _Clock()
     steps = family.make_pipeline()[:-1] if steps is None else steps
-    encoded = steps.fit_transform(train, train_minutes)
+    encoded = fit_steps(steps, train, train_minutes, past)
     elapsed = clock.elapsed()
     return EncodedTrips(
         steps, encoded, train_minutes, steps.transform(validation), validation_minutes, *elapsed
@@ -217,7 +221,67 @@ def model_of_trials(
     )
 
 
-def refit(fitted: FittedModel, trips: pd.DataFrame) -> FittedModel:
+def fit_steps(
+    steps: Pipeline,
+    trips: pd.DataFrame,
+    minutes: npt.NDArray[np.float64],
+    past: ReadTrips | None = None,
+) -> Any:
+    """Fit the steps before the model on trips, and return these encoded.
+
+    Args:
+        minutes: Target of the trips, shape (n,).
+        past: Reads all the trips that these are a sample of: an encoder with tables of past trips
+            learns from all of them. None means that they are all.
+
+    Returns:
+        Encoded rows, shape (n, m), dense or CSR; those with tables of past trips out of fold.
+    """
+    if past is None or not has_tables(steps):
+        return steps.fit_transform(trips, minutes)
+    matrix = steps[:-1].fit_transform(trips)
+    return steps[-1].encode_fitted(matrix, fit_tables(steps, past))
+
+
+def has_tables(steps: Pipeline) -> bool:
+    """Return whether the last of these steps learns tables from trips that are read in parts."""
+    return hasattr(steps[-1], "fit_parts")
+
+
+def fit_tables(steps: Pipeline, past: ReadTrips) -> Any:
+    """Learn the tables of the last of these steps; return those for the trips themselves.
+
+    Args:
+        steps: Steps of which all but the last are fitted.
+    """
+
+    def features_and_minutes() -> Iterator[tuple[Any, npt.NDArray[np.float64]]]:
+        for trips in past():
+            yield steps[:-1].transform(trips), target_minutes(trips, "past")
+
+    return steps[-1].fit_parts(features_and_minutes)
+
+
+def fit_pipeline(
+    unfitted: Pipeline, trips: pd.DataFrame, past: ReadTrips | None = None
+) -> Pipeline:
+    """Fit a clone of a pipeline on trips, with a background sample and without intervals.
+
+    Args:
+        trips: Request columns and ``duration_minutes``.
+        past: See :func:`fit_steps`.
+
+    Raises:
+        ValueError: The trips lack a column or a usable target.
+    """
+    minutes = target_minutes(trips, "refit")
+    pipeline = clone(unfitted)
+    pipeline[-1].fit(fit_steps(pipeline[:-1], trips, minutes, past), minutes)
+    attach_background_sample(pipeline, trips)
+    return pipeline
+
+
+def refit(fitted: FittedModel, trips: pd.DataFrame, past: ReadTrips | None = None) -> FittedModel:
     """Fit the same pipeline on other trips, with the same parameters and number of rounds.
 
     Used to refit an evaluated model on all months for serving. ``validation_rmse``, ``trials`` and
@@ -227,12 +291,10 @@ def refit(fitted: FittedModel, trips: pd.DataFrame) -> FittedModel:
     Raises:
         ValueError: The trips lack a column or a usable target.
     """
-    minutes = target_minutes(trips, "refit")
     clock = _Clock()
-    pipeline = clone(fitted.pipeline).fit(trips, minutes)
+    pipeline = fit_pipeline(fitted.pipeline, trips, past)
     seconds, cpu_seconds = clock.elapsed()
     copy_intervals(fitted.pipeline, pipeline)
-    attach_background_sample(pipeline, trips)
     return replace(
         fitted,
         pipeline=pipeline,

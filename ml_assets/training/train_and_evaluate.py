@@ -40,8 +40,8 @@ from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.all_rows import refit_on_all_rows
 from ml_assets.training.baselines import BASELINES
 from ml_assets.training.families import ModelFamily
-from ml_assets.training.fit import FittedModel, TrialRecord, refit
-from ml_assets.training.training_set import load_trips, read_months
+from ml_assets.training.fit import FittedModel, TrialRecord, has_tables, refit
+from ml_assets.training.training_set import ReadTrips, load_trips, past_trips, read_months
 from ml_assets.training.tune import TuningBudget, tune_and_fit
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
 from ml_assets.trips.target import TARGET
@@ -66,12 +66,14 @@ class Sampled:
     """What sampled splits were drawn from.
 
     Attributes:
+        training_set: The months.
         seed: Seed of the sample.
         rows: Rows of the training months, and of training and validation months together.
         pairs: ``pair_codes`` of all their trips, each once.
     """
 
     store: TripStore
+    training_set: TrainingSet
     seed: int
     rows: Mapping[tuple[Role, ...], int]
     pairs: Mapping[tuple[Role, ...], npt.NDArray[np.int64]]
@@ -106,14 +108,28 @@ class Splits:
         """Return the codes of the zone pairs of all trips of these roles, sampled or not."""
         return pair_codes(self.of(*roles)) if self.sampled is None else self.sampled.pairs[roles]
 
-    def fitted_rows(self, *roles: Role) -> FittedRows:
-        """Return how many of the trips of these roles a model is fitted on, and the bound."""
+    def past(self, *roles: Role) -> ReadTrips | None:
+        """Return what reads all trips of these roles; None if the frame has them."""
+        if self.sampled is None:
+            return None
+        store, training_set = self.sampled.store, self.sampled.training_set
+        return past_trips(store, training_set, *roles, fitted=len(self.of(*roles)))
+
+    def fitted_rows(self, *roles: Role, tables: bool = False) -> FittedRows:
+        """Return how many of the trips of these roles a model is fitted on, and the bound.
+
+        Args:
+            tables: Whether its encoder has tables, which come from all trips.
+        """
         fitted = len(self.of(*roles))
         available = fitted if self.sampled is None else self.sampled.rows[roles]
         if self.fit_all:
             sample = self.max_rows if fitted < available else None
             return FittedRows(fitted=available, available=available, sample_rows=sample)
-        return FittedRows(fitted=fitted, available=available, max_rows=self.max_rows)
+        table_rows = available if tables and fitted < available else None
+        return FittedRows(
+            fitted=fitted, available=available, max_rows=self.max_rows, table_rows=table_rows
+        )
 
 
 @dataclass(frozen=True)
@@ -199,6 +215,7 @@ def load_splits(
         train = load_trips(store, training_set, "train", max_rows=bound, seed=seed)
     sampled = Sampled(
         store,
+        training_set,
         seed,
         rows={("train",): training_set.rows_in("train"), every: rows},
         pairs={
@@ -268,11 +285,10 @@ def train_and_evaluate(
             splits.sampled.store,
             training_set,
             *roles,
-            sample_rows=rows.sample_rows,
             seed=splits.sampled.seed,
         )
     elif to_be_refitted:
-        fitted = refit(fitted, splits.of(*roles))
+        fitted = refit(fitted, splits.of(*roles), splits.past(*roles))
     else:
         attach_background_sample(fitted.pipeline, splits.train)
     attach_seen_pairs(fitted.pipeline, *zones_of_codes(splits.pair_codes(*roles)))
@@ -363,6 +379,7 @@ def _tune(
         study_name=options.study_name,
         on_trial=on_trial,
         to_be_refitted=to_be_refitted,
+        past=splits.past("train"),
     )
 
 
@@ -387,7 +404,7 @@ def _evaluate(
     measured = {
         "training_set": training_set.fingerprint,
         "training_months": [str(month) for month in training_set.months_in(*roles)],
-        "rows": splits.fitted_rows(*roles),
+        "rows": splits.fitted_rows(*roles, tables=is_model and has_tables(pipeline[:-1])),
         "train": _metrics(pipeline, _every_nth_row(splits.of(*roles))),
         "test": measure(test[TARGET.name], predicted),
         "slices": measure_slices(test, predicted, pairs),

@@ -1,7 +1,7 @@
 """Build the record of a training set from stored months, and load its trips."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 TABLE = "trip_features"
 COLUMNS = [*REQUEST_COLUMNS, TARGET.name]
+
+BATCH_ROWS: Final = 1_000_000
+"""Rows of a part of a month that is read in parts: a quarter of a gigabyte, encoded."""
+
+ReadTrips: TypeAlias = Callable[[], Iterator["pd.DataFrame"]]
+"""Reads trips in parts, from the first on."""
 
 
 class TrainingSetError(ShownError, ValueError):
@@ -143,27 +149,33 @@ def read_months(
         yield month, store.read_table(TABLE, month, list(columns))
 
 
-def read_other_trips(
-    store: TripStore,
-    training_set: TrainingSet,
-    *roles: Role,
-    max_rows: int,
-    seed: int,
-    batch_rows: int,
+def past_trips(
+    store: TripStore, training_set: TrainingSet, *roles: Role, fitted: int
+) -> ReadTrips | None:
+    """Return what reads all trips with these roles, if a model is fitted on fewer of them.
+
+    Args:
+        fitted: Rows of the fit.
+    """
+    if fitted >= training_set.rows_in(*roles):
+        return None
+    return lambda: read_trips(store, training_set, *roles)
+
+
+def read_trips(
+    store: TripStore, training_set: TrainingSet, *roles: Role
 ) -> "Iterator[pd.DataFrame]":
-    """Read the trips that :func:`load_trips` leaves out with the same bound and seed.
+    """Read all trips of the months with these roles, ``BATCH_ROWS`` of a month at a time.
 
     Yields:
-        Frames as of :func:`load_trips`, of at most ``batch_rows`` rows of one month.
+        Frames as of :func:`load_trips`.
+
+    Raises:
+        TrainingSetError: See :func:`load_trips`.
+        MonthNotFound: A month was removed.
     """
-    quotas = _quotas(training_set, roles, max_rows)
-    months = read_months(store, training_set, *roles)
-    for (month, frame), quota in zip(months, quotas, strict=True):
-        left = np.ones(frame.height, dtype=bool)
-        left[draw_rows(frame["PULocationID"].to_numpy(), quota, seed, month)] = False
-        rows = np.flatnonzero(left)
-        for first in range(0, len(rows), batch_rows):
-            part = frame[rows[first : first + batch_rows]]
+    for _, frame in read_months(store, training_set, *roles):
+        for part in frame.iter_slices(BATCH_ROWS):
             yield concat_months([part], part.height)
 
 

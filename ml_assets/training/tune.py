@@ -34,6 +34,7 @@ from ml_assets.training.fit import (
     fit_encoded,
     model_of_trials,
 )
+from ml_assets.training.training_set import ReadTrips
 from ml_assets.trips.target import TARGET
 
 _LOG = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ def tune_and_fit(
     n_jobs: int = -1,
     on_trial: Callable[[TrialRecord], None] | None = None,
     to_be_refitted: bool = False,
+    past: ReadTrips | None = None,
 ) -> FittedModel:
     """Tune the parameters on ``validation`` with fits on ``train``, then fit with the best ones.
 
@@ -127,6 +129,7 @@ def tune_and_fit(
         n_jobs: Threads of the estimator; -1 for every core.
         to_be_refitted: Leave the model unfitted if its trials have predicted the validation month
             as the final fit would; for a caller that needs no more than these predictions.
+        past: Reads all the trips that ``train`` is a sample of, see ``fit.fit_steps``.
 
     Raises:
         ValueError: A frame lacks a column, rows or a usable target; ``storage`` comes without
@@ -139,7 +142,7 @@ def tune_and_fit(
     share = {}
     if share_without_distance is not None:
         share[SHARE_WITHOUT_DISTANCE] = check_share(share_without_distance)
-    encoded = encode_trips(family, train, validation)
+    encoded = encode_trips(family, train, validation, past=past)
     parameters = {**family.defaults, **_known(family, warm_start or {})}
     parameters.pop(SHARE_WITHOUT_DISTANCE, None)  # a choice of each training
     trials: list[TrialRecord] = []

@@ -8,7 +8,8 @@ from sklearn.base import clone
 from ml_assets.pipeline import encoders
 from ml_assets.pipeline.encoders import TripHistory, TripIndicators, content_folds
 from ml_assets.pipeline.features import FEATURES, RequestFeatures
-from ml_assets.pipeline.trip_tables import ENCODINGS, shrunken_means
+from ml_assets.pipeline.fit_tables import shrunken_means
+from ml_assets.pipeline.trip_tables import ENCODINGS
 from ml_assets.pipeline.versioned_features import Matrix, NamedColumns
 from ml_assets_tests.training.sample_trips import odd_requests, train_trips, validation_trips
 
@@ -125,14 +126,34 @@ def test_a_single_distinct_training_request_raises() -> None:
         TripHistory().fit_transform(features[[5, 5]], minutes[[5, 5]])
 
 
+def test_trips_in_parts_give_the_tables_of_all_trips() -> None:
+    features, minutes = features_and_minutes()
+    whole, parts = TripHistory(), TripHistory()
+    expected = whole.fit_transform(features, minutes)
+    slices = [slice(0, 250), slice(250, 251), slice(251, 600)]
+    of_others = parts.fit_parts(lambda: ((features[rows], minutes[rows]) for rows in slices))
+    encoded = np.vstack([parts.encode_fitted(features[rows], of_others) for rows in slices])
+    np.testing.assert_allclose(encoded, expected, rtol=1e-6, atol=1e-7)
+    requests = RequestFeatures().transform(validation_trips())
+    np.testing.assert_allclose(
+        parts.transform(requests), whole.transform(requests), rtol=1e-6, atol=1e-7
+    )
+
+
+def test_no_trips_raise() -> None:
+    features, minutes = features_and_minutes()
+    with pytest.raises(ValueError, match="no trips to learn from"):
+        TripHistory().fit_transform(features[:0], minutes[:0])
+
+
 def test_a_single_fold_raises() -> None:
     with pytest.raises(ValueError, match="folds is 1"):
         TripHistory(folds=1).fit_transform(*features_and_minutes())
 
 
 def test_means_of_few_trips_are_shrunk_towards_the_prior() -> None:
-    codes, values = np.array([0, 0, 1]), np.array([10.0, 20.0, 40.0])
-    means = shrunken_means(codes, values, prior=5.0, strength=2.0, size=3)
+    sums, trips = np.array([30.0, 40.0, 0.0]), np.array([2, 1, 0])
+    means = shrunken_means(sums, trips, prior=5.0, strength=2.0)
     np.testing.assert_allclose(means, [(30 + 10) / 4, (40 + 10) / 3, 5.0])
 
 

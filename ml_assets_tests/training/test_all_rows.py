@@ -8,10 +8,11 @@ from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.evaluation.records import FittedRows, Role
 from ml_assets.pipeline.background_sample import get_background_sample
 from ml_assets.training import all_rows, train_and_evaluate
-from ml_assets.training.all_rows import fit_on_all_rows, sample_rows_of
+from ml_assets.training import training_set as training_set_module
+from ml_assets.training.all_rows import fit_on_all_rows, is_fitted_in_parts
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.train_and_evaluate import TuningOptions, load_splits
-from ml_assets.training.training_set import build_training_set, load_trips, read_other_trips
+from ml_assets.training.training_set import build_training_set, load_trips, read_trips
 from ml_assets.training.tune import TuningBudget
 from ml_assets.training.windows import choose_window
 from ml_assets.trips.month import Month
@@ -37,29 +38,21 @@ def place(request, monkeypatch):
         monkeypatch.setattr(all_rows, "MAX_MATRIX_BYTES", 0)
 
 
-def test_the_sample_and_the_other_trips_are_all_trips_once(stored):
+def test_trips_are_read_in_parts_once(stored, monkeypatch):
+    monkeypatch.setattr(training_set_module, "BATCH_ROWS", 700)
     store, training_set = stored
-    roles: tuple[Role, ...] = ("train", "validation")
-    sample = load_trips(store, training_set, *roles, max_rows=1_200, seed=5)
-    others = [
-        *read_other_trips(store, training_set, *roles, max_rows=1_200, seed=5, batch_rows=700)
-    ]
-    assert max(map(len, others)) == 700
-    together = pd.concat([sample, *others])
-    everything = load_trips(store, training_set, *roles)
-    order = list(everything.columns)
-    found = together.sort_values(order, ignore_index=True)
-    assert found.equals(everything.sort_values(order, ignore_index=True))
+    parts = [*read_trips(store, training_set, "train", "validation")]
+    assert [len(part) for part in parts] == [700, 700, 700, 700, 200, 700, 700, 600]
+    everything = load_trips(store, training_set, "train", "validation")
+    assert pd.concat(parts, ignore_index=True).equals(everything)
 
 
 @pytest.mark.usefixtures("place")
-def test_with_every_row_in_the_sample_it_is_the_fit_in_memory(stored):
+def test_trips_in_one_part_give_the_fit_in_memory(stored):
     store, training_set = stored
     trips = load_trips(store, training_set, "train")
     unfitted = XGBOOST.make_pipeline(FEW_TREES, seed=3)
-    fitted = fit_on_all_rows(
-        XGBOOST, unfitted, store, training_set, "train", sample_rows=len(trips), seed=3
-    )
+    fitted = fit_on_all_rows(XGBOOST, unfitted, store, training_set, "train", seed=3)
     in_memory = XGBOOST.make_pipeline(FEW_TREES, seed=3).fit(trips, trips[TARGET.name])
     requests = load_trips(store, training_set, "test")
     for each in (requests, requests.assign(trip_distance=np.nan)):
@@ -69,14 +62,12 @@ def test_with_every_row_in_the_sample_it_is_the_fit_in_memory(stored):
 
 @pytest.mark.usefixtures("place")
 def test_all_rows_in_parts_are_as_good_as_in_memory(stored, monkeypatch):
-    monkeypatch.setattr(all_rows, "BATCH_ROWS", 600)
+    monkeypatch.setattr(training_set_module, "BATCH_ROWS", 600)
     store, training_set = stored
     roles: tuple[Role, ...] = ("train", "validation")
     trips, test = load_trips(store, training_set, *roles), load_trips(store, training_set, "test")
     unfitted = XGBOOST.make_pipeline(FEW_TREES, seed=3)
-    parts = fit_on_all_rows(
-        XGBOOST, unfitted, store, training_set, *roles, sample_rows=2_500, seed=3
-    )
+    parts = fit_on_all_rows(XGBOOST, unfitted, store, training_set, *roles, seed=3)
     whole = XGBOOST.make_pipeline(FEW_TREES, seed=3).fit(trips, trips[TARGET.name])
     sample = load_trips(store, training_set, *roles, max_rows=1_000, seed=3)
     less = XGBOOST.make_pipeline(FEW_TREES, seed=3).fit(sample, sample[TARGET.name])
@@ -84,7 +75,7 @@ def test_all_rows_in_parts_are_as_good_as_in_memory(stored, monkeypatch):
         name: root_mean_squared_error(test[TARGET.name], pipeline.predict(test))
         for name, pipeline in {"parts": parts, "whole": whole, "less": less}.items()
     }
-    assert rmse["parts"] == pytest.approx(rmse["whole"], rel=0.03)
+    assert rmse["parts"] == pytest.approx(rmse["whole"], rel=0.005)
     assert rmse["less"] > max(rmse["parts"], rmse["whole"])
 
 
@@ -96,7 +87,7 @@ def test_a_model_fitted_on_all_rows_says_how(stored):
     assert record.rows is not None
     available = training_set.rows_in("train", "validation")
     assert (record.rows.fitted, record.rows.sample_rows) == (available, 1_500)
-    assert record.rows.description == f"all {available:,} trips, encoded by tables of 1,500"
+    assert record.rows.description == f"all {available:,} trips, with parameters of 1,500"
     assert record.interval is not None
 
 
@@ -104,25 +95,23 @@ def test_a_family_without_batches_is_refused(stored):
     store, training_set = stored
     lasso = FAMILIES["lasso"]
     with pytest.raises(ValueError, match="lasso cannot be fitted in batches: choose a number"):
-        fit_on_all_rows(
-            lasso, lasso.make_pipeline(), store, training_set, "train", sample_rows=9, seed=0
-        )
+        fit_on_all_rows(lasso, lasso.make_pipeline(), store, training_set, "train", seed=0)
 
 
 @pytest.mark.parametrize(
     ("name", "rows", "available", "expected"),
     [
-        ("xgboost", FittedRows(fitted=9, available=9), 9, None),
-        ("xgboost", FittedRows(fitted=9, available=9), 3_000_000, 2_000_000),
-        ("xgboost", FittedRows(fitted=9, available=9, sample_rows=7), 12, 7),
-        ("xgboost", FittedRows(fitted=9, available=9, max_rows=2_000_000), 3_000_000, None),
-        ("xgboost", None, 3_000_000, 2_000_000),
-        ("lasso", FittedRows(fitted=9, available=9), 3_000_000, None),
+        ("xgboost", FittedRows(fitted=9, available=9), 9, False),
+        ("xgboost", FittedRows(fitted=9, available=9), 3_000_000, True),
+        ("xgboost", FittedRows(fitted=9, available=9, sample_rows=7), 12, True),
+        ("xgboost", FittedRows(fitted=9, available=9, max_rows=2_000_000), 3_000_000, False),
+        ("xgboost", None, 3_000_000, True),
+        ("lasso", FittedRows(fitted=9, available=9), 3_000_000, False),
     ],
     ids=["few rows", "more months", "already in parts", "bounded", "old record", "in memory only"],
 )
 def test_a_model_is_fitted_again_as_it_was(name, rows, available, expected):
-    assert sample_rows_of(FAMILIES[name], rows, available) == expected
+    assert is_fitted_in_parts(FAMILIES[name], rows, available) == expected
 
 
 @pytest.mark.parametrize(

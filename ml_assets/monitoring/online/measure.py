@@ -24,7 +24,7 @@ from ml_assets.monitoring.online.records import (
     OnlineDrift,
     OnlineRecord,
 )
-from ml_assets.pipeline.zone_map import fit_zone_map
+from ml_assets.pipeline.zone_map import PairMiles, fit_zone_map
 from ml_assets.requests.parse import states_distance
 from ml_assets.requests.validate import DISTANCE
 from ml_assets.serving.request_log.files import day_files, last_written
@@ -73,7 +73,7 @@ class ExpectedMiles:
         """Learn the expected miles from trips with the request columns."""
         pair, miles, stated = _read(trips)
         known = np.where(stated, np.log(np.where(stated, miles, 1.0)), np.nan)
-        learned = fit_zone_map(pair // ZONE_CODES, pair % ZONE_CODES, known)
+        learned = fit_zone_map(PairMiles.of(pair, known))
         self._log_miles = learned.usual_log_miles
 
     def count(self, requests: pl.DataFrame) -> DistanceCounts:
