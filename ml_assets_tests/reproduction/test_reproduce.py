@@ -47,7 +47,7 @@ def made(tmp_path_factory) -> Iterator[tuple[Project, dict[str, str], Path]]:
             project, "xgboost", {"trials": 1, "refit_on_validation": False}
         )
         versions["a sample of the rows"] = trained(
-            project, "linear_svr", {"trials": 0, "max_rows": "1000"}
+            project, "extra_trees", {"trials": 0, "max_rows": "1000"}
         )
         yield project, versions, folder
 

@@ -6,9 +6,11 @@ import pytest
 
 from ml_assets.evaluation.records import TrainingSet
 from ml_assets.storage.trip_store import TripStore
+from ml_assets.training import training_set as training_set_module
 from ml_assets.training.families import FAMILIES
+from ml_assets.training.fit import fit_steps, target_minutes
 from ml_assets.training.train_and_evaluate import TuningOptions, load_splits, train_and_evaluate
-from ml_assets.training.training_set import build_training_set
+from ml_assets.training.training_set import build_training_set, load_trips, past_trips
 from ml_assets.training.tune import TuningBudget
 from ml_assets.training.windows import choose_window
 from ml_assets.trips.month import Month
@@ -44,6 +46,25 @@ def test_more_months_need_no_more_memory_with_a_bound(store):
     # What is known of each month (pairs, checksums) takes a little; all rows would be 2.7 times.
     assert traced_peak(store, 8, 3_000) < 1.5 * traced_peak(store, 3, 3_000)
     assert traced_peak(store, 8, None) > 2 * traced_peak(store, 3, None)  # so it can be seen
+
+
+def test_tables_of_more_months_need_no_more_memory(store, monkeypatch):
+    monkeypatch.setattr(training_set_module, "BATCH_ROWS", 5_000)
+
+    def peak(months: int) -> int:
+        record = training_set(store, months)
+        steps = FAMILIES["extra_trees"].make_pipeline()[:-1]
+        sample = load_trips(store, record, "train", max_rows=1_000)
+        past = past_trips(store, record, "train", fitted=len(sample))
+        tracemalloc.start()
+        try:
+            fit_steps(steps, sample, target_minutes(sample, "training"), past)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(3)  # imports and caches
+    assert peak(8) < 1.1 * peak(3)
 
 
 def test_a_bounded_fit_of_many_trips_states_its_rows(store):

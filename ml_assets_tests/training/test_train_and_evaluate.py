@@ -283,6 +283,24 @@ def test_a_bounded_model_says_so_and_is_tested_on_every_trip(stored):
     ]
 
 
+@pytest.mark.parametrize("refit", [False, True], ids=["train", "train and validation"])
+def test_the_tables_of_a_bounded_model_are_those_of_all_trips(stored, refit):
+    store, training_set = stored
+    splits = load_splits(store, training_set, max_rows=500, seed=1)
+    options = TuningOptions(TuningBudget(trials=0), refit_on_validation=refit)
+    evaluated = train_and_evaluate(FAMILIES["extra_trees"], training_set, splits, options)
+    rows = evaluated.record.rows
+    assert rows is not None
+    available = 1_700 if refit else 900
+    assert (rows.fitted, rows.table_rows, rows.available) == (500, available, available)
+    assert rows.description.endswith("and pick-up zone, encoded by tables of all")
+    tables = evaluated.pipeline[-2].tables_
+    assert round(float(np.expm1(tables.log_pair_trips, dtype=float).sum())) == available
+    sample = splits.of("train", "validation") if refit else splits.train
+    alone = FAMILIES["extra_trees"].make_pipeline()[:-1].fit(sample, sample["duration_minutes"])
+    assert np.expm1(alone[-1].tables_.log_pair_trips).sum() == pytest.approx(500)
+
+
 def test_a_record_from_before_rows_were_recorded_is_read(stored):
     store, training_set = stored
     options = TuningOptions(TuningBudget(trials=0))
