@@ -1,6 +1,6 @@
 """Features computed from the fields of requests alone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -111,12 +111,22 @@ def _airport_trip(request: RequestFields) -> npt.ArrayLike:
 
 
 def _day_off(request: RequestFields) -> npt.ArrayLike:
-    return is_day_off(request.minutes // _MINUTES_A_DAY)
+    return _by_day(is_day_off, request)
 
 
 def _school_break(request: RequestFields) -> npt.ArrayLike:
+    return _by_day(lambda days: ~(is_school_day(days) | is_day_off(days)), request)
+
+
+def _by_day(
+    rule: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]], request: RequestFields
+) -> npt.NDArray[np.bool_]:
+    """Apply a rule for days, counted from 1970-01-01, once a day if there are more requests."""
     days = request.minutes // _MINUTES_A_DAY
-    return ~(is_school_day(days) | is_day_off(days))
+    first, last = (days.min(), days.max()) if len(days) else (0, 0)
+    if last - first >= len(days):
+        return rule(days)
+    return rule(np.arange(first, last + 1))[days - first]
 
 
 FEATURES: FeatureRegistry[RequestFields] = FeatureRegistry(

@@ -29,6 +29,9 @@ from ml_assets.training.training_set import load_trips, read_trips
 MAX_MATRIX_BYTES: Final = 400_000_000
 """Beyond this size, the quantized rows are kept on disk: about 12 million rows."""
 
+BATCH_ROWS: Final = 1_000_000
+"""Rows that a family gets at a time: a quarter of a gigabyte, encoded."""
+
 BACKGROUND_ROWS: Final = 100_000
 """Trips of the stratified sample that the background sample is drawn from."""
 
@@ -87,7 +90,7 @@ def fit_on_all_rows(
     any_stated = bool(states_distance(sample["trip_distance"]).any())
 
     def every() -> Iterator[Rows]:
-        for trips in read_trips(store, training_set, *roles):
+        for trips in read_trips(store, training_set, *roles, batch_rows=BATCH_ROWS):
             encoded = encoder.encode_fitted(features.transform(trips), of_others)
             yield encoded, target_minutes(trips, "training")
 

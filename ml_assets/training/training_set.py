@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 TABLE = "trip_features"
 COLUMNS = [*REQUEST_COLUMNS, TARGET.name]
 
-BATCH_ROWS: Final = 1_000_000
-"""Rows of a part of a month that is read in parts: a quarter of a gigabyte, encoded."""
+PART_ROWS: Final = 250_000
+"""Rows of a part of a month that is read in parts."""
 
 ReadTrips: TypeAlias = Callable[[], Iterator["pd.DataFrame"]]
 """Reads trips in parts, from the first on."""
@@ -163,9 +163,9 @@ def past_trips(
 
 
 def read_trips(
-    store: TripStore, training_set: TrainingSet, *roles: Role
+    store: TripStore, training_set: TrainingSet, *roles: Role, batch_rows: int = PART_ROWS
 ) -> "Iterator[pd.DataFrame]":
-    """Read all trips of the months with these roles, ``BATCH_ROWS`` of a month at a time.
+    """Read all trips of the months with these roles, at most ``batch_rows`` of a month at a time.
 
     Yields:
         Frames as of :func:`load_trips`.
@@ -175,7 +175,7 @@ def read_trips(
         MonthNotFound: A month was removed.
     """
     for _, frame in read_months(store, training_set, *roles):
-        for part in frame.iter_slices(BATCH_ROWS):
+        for part in frame.iter_slices(batch_rows):
             yield concat_months([part], part.height)
 
 

@@ -8,7 +8,6 @@ from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.evaluation.records import FittedRows, Role
 from ml_assets.pipeline.background_sample import get_background_sample
 from ml_assets.training import all_rows, train_and_evaluate
-from ml_assets.training import training_set as training_set_module
 from ml_assets.training.all_rows import fit_on_all_rows, is_fitted_in_parts
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.train_and_evaluate import TuningOptions, load_splits
@@ -38,10 +37,9 @@ def place(request, monkeypatch):
         monkeypatch.setattr(all_rows, "MAX_MATRIX_BYTES", 0)
 
 
-def test_trips_are_read_in_parts_once(stored, monkeypatch):
-    monkeypatch.setattr(training_set_module, "BATCH_ROWS", 700)
+def test_trips_are_read_in_parts_once(stored):
     store, training_set = stored
-    parts = [*read_trips(store, training_set, "train", "validation")]
+    parts = [*read_trips(store, training_set, "train", "validation", batch_rows=700)]
     assert [len(part) for part in parts] == [700, 700, 700, 700, 200, 700, 700, 600]
     everything = load_trips(store, training_set, "train", "validation")
     assert pd.concat(parts, ignore_index=True).equals(everything)
@@ -62,7 +60,7 @@ def test_trips_in_one_part_give_the_fit_in_memory(stored):
 
 @pytest.mark.usefixtures("place")
 def test_all_rows_in_parts_are_as_good_as_in_memory(stored, monkeypatch):
-    monkeypatch.setattr(training_set_module, "BATCH_ROWS", 600)
+    monkeypatch.setattr(all_rows, "BATCH_ROWS", 600)
     store, training_set = stored
     roles: tuple[Role, ...] = ("train", "validation")
     trips, test = load_trips(store, training_set, *roles), load_trips(store, training_set, "test")

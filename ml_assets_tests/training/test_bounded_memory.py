@@ -6,11 +6,10 @@ import pytest
 
 from ml_assets.evaluation.records import TrainingSet
 from ml_assets.storage.trip_store import TripStore
-from ml_assets.training import training_set as training_set_module
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import fit_steps, target_minutes
 from ml_assets.training.train_and_evaluate import TuningOptions, load_splits, train_and_evaluate
-from ml_assets.training.training_set import build_training_set, load_trips, past_trips
+from ml_assets.training.training_set import build_training_set, load_trips, past_trips, read_trips
 from ml_assets.training.tune import TuningBudget
 from ml_assets.training.windows import choose_window
 from ml_assets.trips.month import Month
@@ -48,14 +47,16 @@ def test_more_months_need_no_more_memory_with_a_bound(store):
     assert traced_peak(store, 8, None) > 2 * traced_peak(store, 3, None)  # so it can be seen
 
 
-def test_tables_of_more_months_need_no_more_memory(store, monkeypatch):
-    monkeypatch.setattr(training_set_module, "BATCH_ROWS", 5_000)
-
+def test_tables_of_more_months_need_no_more_memory(store):
     def peak(months: int) -> int:
         record = training_set(store, months)
         steps = FAMILIES["extra_trees"].make_pipeline()[:-1]
         sample = load_trips(store, record, "train", max_rows=1_000)
-        past = past_trips(store, record, "train", fitted=len(sample))
+        assert past_trips(store, record, "train", fitted=record.rows_in("train")) is None
+
+        def past():
+            return read_trips(store, record, "train", batch_rows=5_000)
+
         tracemalloc.start()
         try:
             fit_steps(steps, sample, target_minutes(sample, "training"), past)
