@@ -2,7 +2,8 @@
 
 ``ingestion`` is the job with its checks; ``training_set`` is that, then the training set with its
 checks, in one process; ``load_trips`` loads the trips of a training set that an earlier process
-made. Prints one JSON line: memory before and at the peak, in megabytes.
+made; ``all_rows`` trains XGBoost on all rows in parts, with a number of trees as last argument.
+Prints one JSON line: memory before and at the peak, in megabytes.
 """
 
 import json
@@ -69,6 +70,29 @@ def load(settings: Settings) -> dict[str, float]:
     return {"before_megabytes": before, "decoded_megabytes": float(size), "rows": len(trips)}
 
 
+def train_all_rows(settings: Settings, first: Month, last: Month, trees: int) -> dict[str, float]:
+    """Train XGBoost on all rows of ingested months, as its asset does, with this many trees."""
+    from ml_assets.storage.trip_store import TripStore
+    from ml_assets.training.families import FAMILIES
+    from ml_assets.training.train_and_evaluate import (
+        TuningOptions,
+        load_splits,
+        train_and_evaluate,
+    )
+    from ml_assets.training.training_set import build_training_set
+    from ml_assets.training.tune import TuningBudget
+    from ml_assets.training.windows import choose_window
+
+    store = TripStore(settings.home, settings.taxi, settings.synthetic)
+    training_set = build_training_set(store, choose_window([*months_between(first, last)]))
+    family = FAMILIES["xgboost"]
+    splits = load_splits(store, training_set, family.max_rows, fit_all=True)
+    rounds = {"n_estimators": trees, "n_estimators_without_distance": trees}
+    options = TuningOptions(TuningBudget(trials=0), warm_start=rounds)
+    record = train_and_evaluate(family, training_set, splits, options).record
+    return {"rows": record.rows.fitted if record.rows else 0, "seconds": round(record.seconds, 1)}
+
+
 def main() -> None:
     """Do what the command line says, under the settings of the environment."""
     stage = sys.argv[1]
@@ -79,7 +103,10 @@ def main() -> None:
         first, last = (Month.parse(text) for text in sys.argv[2:4])
         months = len([*months_between(first, last)])
         measured = {"before_megabytes": peak_megabytes(), "months": months}
-        run_graph(settings, first, last, with_training_set=stage == "training_set")
+        if stage == "all_rows":
+            measured |= train_all_rows(settings, first, last, int(sys.argv[4]))
+        else:
+            run_graph(settings, first, last, with_training_set=stage == "training_set")
     print(json.dumps(measured | {"peak_megabytes": peak_megabytes()}))
 
 

@@ -19,6 +19,9 @@ MAX_GROWTH = 1.3
 """Peak with three to four times the months, by that with few: what a row costs that XGBoost reads
 in parts, and one larger month."""
 
+TREES = 5
+"""Trees of XGBoost on all rows: the peak does not depend on their number, and the time does."""
+
 MAX_GIGABYTES = 8.0
 MAX_MINUTES = {4: 25.0, 12: 75.0}
 """All seven families with their default tuning, on two cores."""
@@ -44,6 +47,15 @@ class Home:
     rows_scale: float
     title: str
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """Settings of a process on this home."""
+        return {
+            "ML_ASSETS_TRIPS": str(self.folder / "published"),
+            "ML_ASSETS_TAXI": TAXI,
+            "ML_ASSETS_HOME": str(self.folder / "home"),
+        }
+
     def ingest(self, months: int) -> None:
         """Write the months, and ingest those that are not stored yet."""
         published = self.folder / "published"
@@ -55,45 +67,65 @@ class Home:
 
     def run(self, months: int, *options: str) -> dict[str, Any]:
         """Run the command on the first months; return its results, seconds and peak."""
-        variables = {
-            "ML_ASSETS_TRIPS": str(self.folder / "published"),
-            "ML_ASSETS_TAXI": TAXI,
-            "ML_ASSETS_HOME": str(self.folder / "home"),
-        }
         span = ["--first", str(FIRST), "--last", str(FIRST.shift(months - 1))]
         arguments = ["-m", "benchmarks.peak_of_run", "run", *span, "--json", *options]
-        _, output = run_alone(arguments, variables)
+        _, output = run_alone(arguments, self.variables)
         models = json.loads(output.strip().splitlines()[-2])["models"]
         rmse = {each["model"]: round(each["test_rmse"], 4) for each in models}
         return {**last_json(output), "test_rmse": rmse}
+
+    def train_all_rows(self, months: int) -> dict[str, Any]:
+        """Train XGBoost with few trees on all rows of the first months; return rows and peak."""
+        span = [str(FIRST), str(FIRST.shift(months - 1))]
+        arguments = ["-m", "benchmarks.peak_of_stage", "all_rows", *span, str(TREES)]
+        _, output = run_alone(arguments, self.variables)
+        found: dict[str, Any] = last_json(output)
+        return found
 
 
 def measure(options: Options) -> Section:
     """Train on few and on many months; with ``thorough``, on months of the published size."""
     tenth = Home(options.scratch / "tenth", 25.0, "300,000 rows a month")
     figures = [
-        _growth(tenth, options, 4, 12, "--models", "extra_trees,lasso", "--max-rows", "100000"),
-        _growth(tenth, options, 8, 12, "--models", "xgboost", "--max-rows", "all"),
+        _growth(tenth, options, 4, 12),
+        _growth_of_all_rows(tenth, options, 8, 12),
     ]
     if options.thorough:
         full = Home(options.scratch / "full", 250.0, "3 M rows a month")
         for months, minutes in MAX_MINUTES.items():
             figures += _whole_run(full, options, months, minutes)
-        figures.append(_growth(full, options, 4, 14, "--models", "xgboost", "--max-rows", "all"))
+        figures.append(_growth_of_all_rows(full, options, 4, 14))
     return Section(figures, "SYNTHETIC sample, yellow (by design: any size can be made)", NOTES)
 
 
-def _growth(home: Home, options: Options, few: int, many: int, *command: str) -> Figure:
-    """Compare the peaks of a training on few and on many months."""
-    detail: dict[str, Any] = {}
+def _growth(home: Home, options: Options, few: int, many: int) -> Figure:
+    """Compare the peaks of bounded fits on few and on many months."""
+    command = ["--models", "extra_trees,lasso", "--max-rows", "100000"]
+    title = " ".join(command)
+    measured = {}
     for months in (few, many):
-        options.say(f"{' '.join(command)}: {months} months of {home.title}")
+        options.say(f"{title}: {months} months of {home.title}")
         home.ingest(months)
-        measured = home.run(months, "--trials", "0", *command)
-        detail[f"{months}_months"] = measured
-    first, last = (detail[f"{months}_months"]["peak_megabytes"] for months in (few, many))
+        measured[months] = home.run(months, "--trials", "0", *command)
+    return _ratio(title, home, measured)
+
+
+def _growth_of_all_rows(home: Home, options: Options, few: int, many: int) -> Figure:
+    """Compare the peaks of XGBoost on all rows of few and of many months."""
+    measured = {}
+    for months in (few, many):
+        options.say(f"XGBoost on all rows: {months} months of {home.title}")
+        home.ingest(months)
+        measured[months] = home.train_all_rows(months)
+    return _ratio(f"XGBoost on all rows, {TREES} trees", home, measured)
+
+
+def _ratio(title: str, home: Home, measured: dict[int, dict[str, Any]]) -> Figure:
+    few, many = sorted(measured)
+    first, last = (measured[months]["peak_megabytes"] for months in (few, many))
+    detail = {f"{months}_months": each for months, each in measured.items()}
     return Figure(
-        f"peak memory of {' '.join(command)}: {many} months of {home.title}",
+        f"peak memory of {title}: {many} months of {home.title}",
         f"the same for {few} months",
         last / first,
         MAX_GROWTH,

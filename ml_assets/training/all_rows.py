@@ -2,7 +2,7 @@
 
 The encoder learns its tables from all of them and encodes each out of fold, as in every fit. What
 the estimator keeps of the rows is the family's matter (``ModelFamily.fit_batches``): XGBoost keeps
-a byte for each value, in memory or, beyond ``MAX_MATRIX_BYTES``, on disk.
+two bytes for each value, in memory or, beyond ``MAX_ROWS_IN_MEMORY``, on disk.
 """
 
 import time
@@ -24,10 +24,8 @@ from ml_assets.requests.parse import states_distance
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families.base import ModelFamily, RowBatches
 from ml_assets.training.fit import FittedModel, fit_tables, has_tables, target_minutes
+from ml_assets.training.plan import MAX_ROWS_IN_MEMORY
 from ml_assets.training.training_set import load_trips, read_trips
-
-MAX_MATRIX_BYTES: Final = 400_000_000
-"""Beyond this size, the quantized rows are kept on disk: about 12 million rows."""
 
 BATCH_ROWS: Final = 1_000_000
 """Rows that a family gets at a time: a quarter of a gigabyte, encoded."""
@@ -103,17 +101,15 @@ def fit_on_all_rows(
     def without_distance(rows: Rows) -> Rows:
         return rows_without_distance(*rows, columns, model.share_without_distance)
 
-    def fit(regressor: Any, select: Callable[[Rows], Rows], width: int) -> Any:
-        size = training_set.rows_in(*roles) * width
+    def fit(regressor: Any, select: Callable[[Rows], Rows]) -> Any:
         with store.staging_dir() as folder:
-            place = folder if size > MAX_MATRIX_BYTES else None
+            place = folder if training_set.rows_in(*roles) > MAX_ROWS_IN_MEMORY else None
             fit_batches(regressor, RowBatches(lambda: map(select, every()), place))
         return regressor
 
-    width = len(encoder.get_feature_names_out())
-    fitted = fit(clone(model.regressor), stated, width - 1)
+    fitted = fit(clone(model.regressor), stated)
     other = model.regressor if model.without_distance is None else model.without_distance
-    usual = fit(clone(other), without_distance, width - columns)
+    usual = fit(clone(other), without_distance)
     pipeline = Pipeline([*steps.steps, ("model", model.wrap_fitted(fitted, usual))])
     attach_background_sample(pipeline, sample)
     return pipeline

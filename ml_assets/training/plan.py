@@ -28,9 +28,15 @@ an estimator makes. Fits of 150,000 rows took 506 bytes a row (exact boosting), 
 1,040 to 1,340 (linear models, with some thirty doubles and their indices) above those of 6,000; the
 refit has the rows of the tuned fit beside its own."""
 
-STREAMED_ROW_BYTES: Final = 50
-"""Each row that XGBoost reads in parts: its gradient, and what is cached of its quantized values.
-Measured on disk: 40, from 1.11 GB for 3.1 million trips to 1.36 GB for 9.3 million."""
+STREAMED_ROW_BYTES: Final = 90
+"""Each row that XGBoost reads in parts and keeps in memory: two bytes for each value, and its
+gradient and position. Measured: 84 to 96, between 6.1 and 9.3 million trips."""
+
+ROW_ON_DISK_BYTES: Final = 50
+"""The same beyond ``MAX_ROWS_IN_MEMORY``, without the values. Measured: 45 to 49."""
+
+MAX_ROWS_IN_MEMORY: Final = 12_000_000
+"""Rows beyond which XGBoost keeps the quantized values on disk."""
 
 MAX_SHARE: Final = 0.9
 """Share of the available memory that a training may take."""
@@ -200,7 +206,8 @@ def _plan(
     if bound is None and family.fit_batches is not None and family.max_rows is not None:
         sample = min(rows, family.max_rows)
     kind = "linear" if "linear" in family.kinds else "trees"
-    memory = sample * ROW_BYTES[kind] + (rows - sample) * STREAMED_ROW_BYTES
+    of_streamed = ROW_ON_DISK_BYTES if rows > MAX_ROWS_IN_MEMORY else STREAMED_ROW_BYTES
+    memory = sample * ROW_BYTES[kind] + (rows - sample) * of_streamed
     seconds = None
     if last is not None and last.rows is not None and last.seconds > 0:
         seconds = last.seconds * rows / max(1, last.rows.fitted)

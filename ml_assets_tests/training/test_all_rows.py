@@ -34,7 +34,7 @@ def stored(tmp_path_factory):
 def place(request, monkeypatch):
     """Where the quantized rows are."""
     if request.param == "on disk":
-        monkeypatch.setattr(all_rows, "MAX_MATRIX_BYTES", 0)
+        monkeypatch.setattr(all_rows, "MAX_ROWS_IN_MEMORY", 0)
 
 
 def test_trips_are_read_in_parts_once(stored):
