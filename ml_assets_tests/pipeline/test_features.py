@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ml_assets.pipeline import features
 from ml_assets.pipeline.features import FEATURES, RequestFeatures, is_day_off
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
+from ml_assets.trips.school_days import is_school_day
 from ml_assets_tests.training.sample_trips import odd_requests, trips_of
 
 
@@ -177,6 +178,19 @@ def test_the_unit_of_the_times_does_not_matter(unit: Literal["s", "ms", "us", "n
 def test_days_off(day: date, off: bool) -> None:
     days = np.asarray([(day - date(1970, 1, 1)).days])
     assert is_day_off(days).tolist() == [off]
+
+
+@pytest.mark.parametrize("year", [1999, 2004, 2005, 2023, 2029, 2030, 2031])
+def test_days_that_are_looked_up_are_those_of_the_rules(year: int) -> None:
+    times = pd.date_range(f"{year}-01-01T12:00", f"{year}-12-31T12:00", unit="us")
+    days = (times.normalize() - pd.Timestamp(1970, 1, 1)).days.to_numpy()
+    trips = trips_of(1).iloc[[0] * len(times)].assign(pickup_datetime=times)
+    found = RequestFeatures().fit_transform(trips)
+    names = list(FEATURES.current)
+    off = is_day_off(days)
+    np.testing.assert_array_equal(found[:, names.index("day_off")], off)
+    no_school = ~is_school_day(days) & ~off
+    np.testing.assert_array_equal(found[:, names.index("school_break")], no_school)
 
 
 @given(
