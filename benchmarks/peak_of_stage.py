@@ -3,7 +3,9 @@
 ``ingestion`` is the job with its checks; ``training_set`` is that, then the training set with its
 checks, in one process; ``load_trips`` loads the trips of a training set that an earlier process
 made; ``all_rows`` trains XGBoost on all rows in parts, with a number of trees as last argument.
-Prints one JSON line: memory before and at the peak, in megabytes.
+``trip_predictions``, ``feature_drift``, ``prediction_performance`` and ``backtest`` need a
+champion; all but the first of them take every stored month. Prints one JSON line: memory before and
+at the peak, in megabytes.
 """
 
 import json
@@ -20,6 +22,18 @@ from ml_assets.definitions import assemble
 from ml_assets.trips.month import Month, months_between
 
 _STATUS = Path("/proc/self/status")
+_QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+
+JOBS = {
+    "trip_predictions": "predict_trips",
+    "feature_drift": "run_monitoring",
+    "prediction_performance": "run_monitoring",
+    "backtest": "run_backtest",
+}
+"""The job of each asset that a champion is needed for."""
+
+BACKTEST = {"families": ["lasso"], "max_rows": 100_000, "seconds": None}
+"""Config of ``backtest``: one family beside the champion's parameters and the baselines."""
 
 
 def peak_megabytes() -> float:
@@ -35,20 +49,34 @@ def run_graph(settings: Settings, first: Month, last: Month, *, with_training_se
     """Ingest the months, then build the training set if requested."""
     instance = open_instance(settings)
     definitions = assemble(settings)
-    quiet: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
     definitions.resolve_job_def("ingest_trips").execute_in_process(
-        instance=instance,
-        run_config=quiet,
-        tags={
-            "dagster/asset_partition_range_start": str(first),
-            "dagster/asset_partition_range_end": str(last),
-        },
+        instance=instance, run_config=_QUIET, tags=_range(first, last)
     )
     if with_training_set:
         # A run of one asset includes its checks, as in the UI.
         definitions.resolve_job_def("train_models").execute_in_process(
-            instance=instance, run_config=quiet, asset_selection=[dg.AssetKey("training_set")]
+            instance=instance, run_config=_QUIET, asset_selection=[dg.AssetKey("training_set")]
         )
+
+
+def materialize(settings: Settings, asset: str, first: Month, last: Month) -> None:
+    """Materialize an asset of ``JOBS``, with its checks."""
+    config = {"ops": {asset: {"config": BACKTEST}}} if asset == "backtest" else {}
+    job = assemble(settings).resolve_job_def(JOBS[asset])
+    job.execute_in_process(
+        instance=open_instance(settings),
+        run_config=_QUIET | config,
+        tags=_range(first, last) if asset == "trip_predictions" else {},
+        asset_selection=[dg.AssetKey(asset)],
+    )
+
+
+def _range(first: Month, last: Month) -> dict[str, str]:
+    """Return the tags of a run on a range of monthly partitions."""
+    return {
+        "dagster/asset_partition_range_start": str(first),
+        "dagster/asset_partition_range_end": str(last),
+    }
 
 
 def load(settings: Settings) -> dict[str, float]:
@@ -105,6 +133,8 @@ def main() -> None:
         measured = {"before_megabytes": peak_megabytes(), "months": months}
         if stage == "all_rows":
             measured |= train_all_rows(settings, first, last, int(sys.argv[4]))
+        elif stage in JOBS:
+            materialize(settings, stage, first, last)
         else:
             run_graph(settings, first, last, with_training_set=stage == "training_set")
     print(json.dumps(measured | {"peak_megabytes": peak_megabytes()}))

@@ -1,12 +1,14 @@
 """Whether months of yellow size train in bounded memory: ``python -m benchmarks scale``."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, Section
 from benchmarks.options import Options
+from benchmarks.peak_of_stage import JOBS
 from benchmarks.published_months import write_sample_month
 from benchmarks.subprocesses import last_json, run_alone
 from ml_assets.training.families import DEFAULT_FAMILIES
@@ -22,11 +24,15 @@ in parts, and one larger month."""
 TREES = 5
 """Trees of XGBoost on all rows: the peak does not depend on their number, and the time does."""
 
+MAX_STAGE_GIGABYTES = 4.0
+"""Predicting, monitoring and backtesting a year of 3 M rows a month."""
+
 MAX_GIGABYTES = 8.0
 MAX_MINUTES = {4: 25.0, 12: 75.0}
 """All seven families with their default tuning, on two cores."""
 
 NOTES = [
+    "`backtest` is of lasso, the champion's parameters and the baselines, on 100,000 rows a fold.",
     "By `ml-assets run` in a process of its own, on months that were ingested before. The peak is "
     "the kernel's VmHWM of that process.",
     "At a tenth of the size, `--max-rows` bounds the fits as each family's own number does at full "
@@ -94,6 +100,7 @@ def measure(options: Options) -> Section:
         full = Home(options.scratch / "full", 250.0, "3 M rows a month")
         for months, minutes in MAX_MINUTES.items():
             figures += _whole_run(full, options, months, minutes)
+        figures += [_after_training(full, options, asset, 12) for asset in JOBS]
         figures.append(_growth_of_all_rows(full, options, 4, 14))
     return Section(figures, "SYNTHETIC sample, yellow (by design: any size can be made)", NOTES)
 
@@ -129,6 +136,24 @@ def _ratio(title: str, home: Home, measured: dict[int, dict[str, Any]]) -> Figur
         f"the same for {few} months",
         last / first,
         MAX_GROWTH,
+        detail=detail,
+    )
+
+
+def _after_training(home: Home, options: Options, asset: str, months: int) -> Figure:
+    """Measure the peak of what a champion is needed for, on all months."""
+    options.say(f"{asset}: {months} months of {home.title}")
+    shutil.rmtree(home.folder / "home" / asset, ignore_errors=True)  # months measured before
+    span = [str(FIRST), str(FIRST.shift(months - 1))]
+    arguments = ["-m", "benchmarks.peak_of_stage", asset, *span]
+    seconds, output = run_alone(arguments, home.variables)
+    detail = {**last_json(output), "seconds": seconds}
+    return Figure(
+        f"{asset}, {months} months of {home.title}: peak memory",
+        "gigabytes",
+        detail["peak_megabytes"] / 1000,
+        MAX_STAGE_GIGABYTES,
+        unit="GB",
         detail=detail,
     )
 
