@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from ml_assets.config.settings import read_settings
 from ml_assets.defs.operations.run_process import (
     STALE_HEARTBEAT_SECONDS,
     Heartbeats,
@@ -20,6 +21,7 @@ from ml_assets.defs.operations.run_process import (
 from ml_assets.defs.operations.run_tags import PROCESS_TAG, RUN_TAG, tag_value
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.registry import TrackingUnavailable
+from ml_assets.storage.leftovers import clean_home
 
 IN_PROGRESS = (
     dg.DagsterRunStatus.STARTING,
@@ -142,13 +144,15 @@ def _remove_heartbeats(instance: dg.DagsterInstance, heartbeats: Heartbeats) -> 
     name="fail_orphaned_runs",
     minimum_interval_seconds=_MINIMUM_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Mark runs whose process was killed as failed, so that the next ones can start.",
+    description="Mark runs whose process was killed as failed, so that the next ones can start, "
+    "and remove their temporary files.",
 )
 def orphaned_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Mark runs whose process is gone, and report their number."""
+    """Mark runs whose process is gone, remove what they left behind, and report their number."""
     reported = fail_orphaned_runs(context.instance)
     if not reported:
         return dg.SkipReason("no run has lost its process")
+    clean_home(read_settings().local_home)  # a fit on disk leaves gigabytes
     runs = "1 run" if len(reported) == 1 else f"{len(reported)} runs"
     return dg.SkipReason(f"{runs} without a process marked as ended: {', '.join(reported)}")
 

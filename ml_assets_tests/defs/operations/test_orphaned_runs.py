@@ -127,7 +127,12 @@ def run_worker(folder, job):
     )  # fmt: skip
 
 
-def test_the_sensor_finds_a_killed_worker_of_the_ui(tmp_path):
+def test_the_sensor_finds_a_killed_worker_of_the_ui_and_removes_its_files(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.setenv("ML_ASSETS_HOME", str(home))
+    rows = home / ".incoming_of_a_fit" / "rows"
+    rows.mkdir(parents=True)
+    os.utime(rows.parent, (1e9, 1e9))
     worker = run_worker(tmp_path, "deadly")
     assert worker.returncode == -signal.SIGKILL, worker.stderr
     with instance_in(tmp_path) as instance:
@@ -136,6 +141,7 @@ def test_the_sensor_finds_a_killed_worker_of_the_ui(tmp_path):
         context = dg.build_sensor_context(instance=instance)
         assert "1 run" in orphaned_runs_sensor(context).skip_message
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
+        assert not [*home.iterdir()]
         assert "no run" in orphaned_runs_sensor(context).skip_message
 
 
