@@ -18,8 +18,8 @@ TAXI = "yellow"
 FIRST = Month(2023, 1)
 
 MAX_GROWTH = 1.3
-"""Peak with three to four times the months, by that with few: what a row costs that XGBoost reads
-in parts, and one larger month."""
+"""Peak with more months, by that with few: what a row costs that XGBoost reads in parts, and one
+larger month."""
 
 TREES = 5
 """Trees of XGBoost on all rows: the peak does not depend on their number, and the time does."""
@@ -33,8 +33,8 @@ MAX_MINUTES = {4: 25.0, 12: 75.0}
 
 NOTES = [
     "`backtest` is of lasso, the champion's parameters and the baselines, on 100,000 rows a fold.",
-    "By `ml-assets run` in a process of its own, on months that were ingested before. The peak is "
-    "the kernel's VmHWM of that process.",
+    "By `ml-assets run` in a process of its own, on months that were ingested before; XGBoost on "
+    "all rows by the functions of its asset. The peak is the kernel's VmHWM of that process.",
     "At a tenth of the size, `--max-rows` bounds the fits as each family's own number does at full "
     "size.",
 ]

@@ -13,6 +13,9 @@ _T = TypeVar("_T")
 _POLL_SECONDS: Final = 0.1
 """Interval at which an interrupt is noticed while a thread is waited for."""
 
+_BEGIN_SECONDS: Final = 1.0
+"""Time in which a thread that was started begins."""
+
 _lock = threading.Lock()
 _begun: dict[int, float] = {}  # the thread time at which each thread entered on_one_core
 _past = 0.0  # seconds of the threads that have left it
@@ -91,9 +94,10 @@ def call_uninterrupted(function: Callable[[], _T], stop: Callable[[], None] | No
     """
     results: list[_T] = []
     errors: list[BaseException] = []
-    running = threading.Lock()
+    begun, running = threading.Event(), threading.Lock()
 
     def run() -> None:
+        begun.set()
         try:
             results.append(function())
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
@@ -107,13 +111,19 @@ def call_uninterrupted(function: Callable[[], _T], stop: Callable[[], None] | No
 
     running.acquire()
     # Not joined: Python takes a thread for ended whose join was interrupted.
-    threading.Thread(target=contextvars.copy_context().run, args=[run]).start()
+    thread = threading.Thread(target=contextvars.copy_context().run, args=[run])
     try:
+        thread.start()
         wait()
     except BaseException:
-        if stop is not None:
-            stop()
-        wait()
+        if begun.wait(_BEGIN_SECONDS):  # else the interrupt came before the thread's start
+            if stop is not None:
+                stop()
+            while not results and not errors:
+                with contextlib.suppress(BaseException):  # the first interrupt is raised
+                    wait()
+            results.clear()
+            errors.clear()
         raise
     if errors:
         raise errors.pop()  # a name or a list would keep its frames, and so the rows, in a cycle

@@ -166,24 +166,23 @@ class FittedRows(StoredRecord):
             zone; None without one.
         sample_rows: Rows of the sample that parameters, rounds and intervals come from, if the
             final fit has all rows in parts; None otherwise.
-        table_rows: Trips that the encoder's tables come from, if they are more than those of the
-            fit; None otherwise.
+        tables_of_all: Whether a model of a sample has an encoder with tables of all trips.
     """
 
     fitted: int
     available: int
     max_rows: int | None = None
     sample_rows: int | None = None
-    table_rows: int | None = None
+    tables_of_all: bool = False
 
     @property
     def description(self) -> str:
         """The rows and how they were chosen, in words."""
         if self.sample_rows is not None:
-            return f"all {self.available:,} trips, with parameters of {self.sample_rows:,}"
+            return f"all {self.available:,} trips, tuned on a sample of {self.sample_rows:,}"
         if self.fitted >= self.available:
             return f"all {self.available:,} trips"
-        tables = "" if self.table_rows is None else ", encoded by tables of all"
+        tables = ", encoded by tables of all" if self.tables_of_all else ""
         return (
             f"{self.fitted:,} of {self.available:,} trips, a sample stratified by month and "
             f"pick-up zone{tables}"

@@ -168,7 +168,8 @@ def fit_regressor(
     """Fit a regressor, and return it; an interrupt may arrive at any moment.
 
     XGBoost reads the rows through Python functions. If one of them is interrupted, it goes on
-    without some of the rows, and writes beyond the memory that it has for the others.
+    without some of the rows, and writes beyond the memory that it has for the others. Its private
+    method that reads them is wrapped; ``test_interrupted_fit.py`` fails if it is renamed.
 
     Args:
         features: Encoded rows, shape (n, m).

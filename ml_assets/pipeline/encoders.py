@@ -39,7 +39,7 @@ class TripHistory(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     published files contain, share a fold, and the order of rows does not matter.
 
     Args:
-        folds: Number of folds of ``fit_transform``, at least 2.
+        folds: Number of folds of ``fit_transform`` and ``fit_parts``, at least 2.
         features: Names of the input columns; None means those of the current features.
         encodings: Names and versions of ``ENCODINGS``, in order; None means the current ones.
 

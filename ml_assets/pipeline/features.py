@@ -33,8 +33,10 @@ _MINUTES_A_WEEK = 7 * _MINUTES_A_DAY
 _MONDAY_OFFSET = 3 * _MINUTES_A_DAY
 """1970-01-01 was a Thursday; this shift makes minute 0 of the week Monday 00:00."""
 
-_FIRST_DAY, _DAYS = 12784, 9131
-"""The days from 2005 to 2029, counted from 1970-01-01, of which rules are kept."""
+_FIRST_DAY, _END = (
+    int(np.datetime64(day, "D").astype(np.int64)) for day in ("2005-01-01", "2030-01-01")
+)
+"""Days, counted from 1970-01-01, between which rules are looked up; others are computed."""
 
 _DEFAULT_TIME = np.datetime64("2020-01-01T12:00", "m")
 """Replaces a missing pick-up time: noon on a Wednesday."""
@@ -126,20 +128,20 @@ def _is_school_break(days: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
 
 
 DayRule = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]]
-"""Says something about days, counted from 1970-01-01."""
+"""A rule that is true or false for each day, counted from 1970-01-01."""
 
 
 def _by_day(rule: DayRule, request: RequestFields) -> npt.NDArray[np.bool_]:
     """Look up a rule for days: computing it for a request is a third of its prediction."""
     at = request.minutes // _MINUTES_A_DAY - _FIRST_DAY
-    if ((at >= 0) & (at < _DAYS)).all():
+    if ((at >= 0) & (at < _END - _FIRST_DAY)).all():
         return _by_known_day(rule)[at]
     return rule(at + _FIRST_DAY)
 
 
 @cache
 def _by_known_day(rule: DayRule) -> npt.NDArray[np.bool_]:
-    return rule(np.arange(_FIRST_DAY, _FIRST_DAY + _DAYS))
+    return rule(np.arange(_FIRST_DAY, _END))
 
 
 FEATURES: FeatureRegistry[RequestFields] = FeatureRegistry(

@@ -29,6 +29,9 @@ HOUR_STRENGTH = 20.0
 """Weight of the wider group's mean, in trips. Tested on April and June 2023: halving or doubling
 either of these changes XGBoost's error by less than 0.2 %."""
 
+_LEAST_SPREAD = 1e-8
+"""Variance of log miles below which they are one distance: the sums are rounded to 1e-10."""
+
 CURVE_STRENGTH = 10.0
 """Weight of a straight line through log miles and log minutes, in trips."""
 
@@ -82,11 +85,11 @@ def fit_trip_tables(
         raise ValueError(
             f"all {rows.sum()} training rows are the same request: train on more trips"
         )
-    every = list(range(folds))
-    zone_map = fit_zone_map(sums.stated_miles(every))
-    fitted = [sums.fit(every, zone_map)]
-    for fold in every if out_of_fold else []:
-        others = [other for other in every if other != fold]
+    all_folds = list(range(folds))
+    zone_map = fit_zone_map(sums.stated_miles(all_folds))
+    fitted = [sums.fit(all_folds, zone_map)]
+    for fold in all_folds if out_of_fold else []:
+        others = [other for other in all_folds if other != fold]
         of_others = fit_zone_map(sums.stated_miles(others), zone_map.points)
         fitted.append(sums.fit(others, replace(of_others, points=zone_map.points)))
     hours = _HourSums(folds, fitted)
@@ -184,7 +187,7 @@ class _PairSums:
         y = float(self.log_minutes[folds].sum()) / rows
         spread = (squares + trips @ usual**2) / rows - x**2
         slope = 0.0
-        if spread > 1e-12:
+        if spread > _LEAST_SPREAD:
             slope = ((products + log_minutes @ usual) / rows - x * y) / spread
         prior = y + slope * (_CURVE_POINTS - x)
         bins, size = _curve_bin(usual), len(_CURVE_POINTS)

@@ -2,7 +2,7 @@
 
 The encoder learns its tables from all of them and encodes each out of fold, as in every fit. What
 the estimator keeps of the rows is the family's matter (``ModelFamily.fit_batches``): XGBoost keeps
-two bytes for each value, in memory or, beyond ``MAX_ROWS_IN_MEMORY``, on disk.
+two bytes for each value, in memory or, beyond ``MAX_ROWS_CACHED_IN_MEMORY``, on disk.
 """
 
 import time
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
@@ -24,11 +25,11 @@ from ml_assets.requests.parse import states_distance
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families.base import ModelFamily, RowBatches
 from ml_assets.training.fit import FittedModel, fit_tables, has_tables, target_minutes
-from ml_assets.training.plan import MAX_ROWS_IN_MEMORY
+from ml_assets.training.plan import MAX_ROWS_CACHED_IN_MEMORY
 from ml_assets.training.training_set import load_trips, read_trips
 
 BATCH_ROWS: Final = 1_000_000
-"""Rows that a family gets at a time: a quarter of a gigabyte, encoded."""
+"""Rows that a family gets at a time: 0.14 GB, encoded."""
 
 BACKGROUND_ROWS: Final = 100_000
 """Trips of the stratified sample that the background sample is drawn from."""
@@ -74,23 +75,34 @@ def fit_on_all_rows(
         The fitted pipeline, with a background sample and without prediction intervals.
 
     Raises:
-        ValueError: The family cannot be fitted in batches.
+        ValueError: The family cannot be fitted in batches, or its encoder.
         TrainingSetError: A month was replaced since the record was made.
     """
     fit_batches, steps = family.fit_batches, clone(Pipeline(unfitted.steps[:-1]))
-    if fit_batches is None or not has_tables(steps):
+    if fit_batches is None:
         raise ValueError(f"{family.name} cannot be fitted in batches: choose a number of rows")
+    if not has_tables(steps):
+        raise ValueError(
+            f"the encoder of {family.name} cannot learn from batches: it has no fit_parts"
+        )
     sample = load_trips(store, training_set, *roles, max_rows=BACKGROUND_ROWS, seed=seed)
     features, encoder = steps[:-1].fit(sample), steps[-1]
-    of_others = fit_tables(steps, lambda: read_trips(store, training_set, *roles))
     model = clone(unfitted[-1])
-    columns = model.distance_columns
-    any_stated = bool(states_distance(sample["trip_distance"]).any())
+    columns, any_stated = model.distance_columns, False
+
+    def past() -> Iterator[pd.DataFrame]:
+        nonlocal any_stated
+        for trips in read_trips(store, training_set, *roles):
+            any_stated = any_stated or bool(states_distance(trips["trip_distance"]).any())
+            yield trips
+
+    of_others = fit_tables(steps, past)
 
     def every() -> Iterator[Rows]:
         for trips in read_trips(store, training_set, *roles, batch_rows=BATCH_ROWS):
-            encoded = encoder.encode_fitted(features.transform(trips), of_others)
-            yield encoded, target_minutes(trips, "training")
+            matrix, minutes = features.transform(trips), target_minutes(trips, "training")
+            del trips
+            yield encoder.encode_fitted(matrix, of_others), minutes
 
     def stated(rows: Rows) -> Rows:
         known = rows[0][:, -1] > 0 if any_stated else np.ones(len(rows[1]), dtype=bool)
@@ -103,7 +115,7 @@ def fit_on_all_rows(
 
     def fit(regressor: Any, select: Callable[[Rows], Rows]) -> Any:
         with store.staging_dir() as folder:
-            place = folder if training_set.rows_in(*roles) > MAX_ROWS_IN_MEMORY else None
+            place = folder if training_set.rows_in(*roles) > MAX_ROWS_CACHED_IN_MEMORY else None
             fit_batches(regressor, RowBatches(lambda: map(select, every()), place))
         return regressor
 

@@ -176,7 +176,7 @@ def encode_trips(
 def fit_encoded(
     family: ModelFamily, encoded: EncodedTrips, parameters: dict[str, Any], seed: int, n_jobs: int
 ) -> FittedModel:
-    """Fit the model on all encoded training rows, equivalent to ``pipeline.fit(train)``."""
+    """Fit the model on all encoded training rows, as :func:`fit_pipeline` does."""
     clock = _Clock()
     model = family.make_model(encoded.steps[-1], parameters, seed, n_jobs)
     model.fit(encoded.train, encoded.train_minutes)
@@ -249,10 +249,13 @@ def has_tables(steps: Pipeline) -> bool:
 
 
 def fit_tables(steps: Pipeline, past: ReadTrips) -> Any:
-    """Learn the tables of the last of these steps; return those for the trips themselves.
+    """Learn the tables of the last of these steps; return those of the other folds.
 
     Args:
         steps: Steps of which all but the last are fitted.
+
+    Returns:
+        What the ``encode_fitted`` of that step takes.
     """
 
     def features_and_minutes() -> Iterator[tuple[Any, npt.NDArray[np.float64]]]:

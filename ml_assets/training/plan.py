@@ -33,9 +33,9 @@ STREAMED_ROW_BYTES: Final = 90
 gradient and position. Measured: 84 to 96, between 6.1 and 9.3 million trips."""
 
 ROW_ON_DISK_BYTES: Final = 50
-"""The same beyond ``MAX_ROWS_IN_MEMORY``, without the values. Measured: 45 to 49."""
+"""The same beyond ``MAX_ROWS_CACHED_IN_MEMORY``, without the values. Measured: 45 to 49."""
 
-MAX_ROWS_IN_MEMORY: Final = 12_000_000
+MAX_ROWS_CACHED_IN_MEMORY: Final = 12_000_000
 """Rows beyond which XGBoost keeps the quantized values on disk."""
 
 MAX_SHARE: Final = 0.9
@@ -206,7 +206,7 @@ def _plan(
     if bound is None and family.fit_batches is not None and family.max_rows is not None:
         sample = min(rows, family.max_rows)
     kind = "linear" if "linear" in family.kinds else "trees"
-    of_streamed = ROW_ON_DISK_BYTES if rows > MAX_ROWS_IN_MEMORY else STREAMED_ROW_BYTES
+    of_streamed = ROW_ON_DISK_BYTES if rows > MAX_ROWS_CACHED_IN_MEMORY else STREAMED_ROW_BYTES
     memory = sample * ROW_BYTES[kind] + (rows - sample) * of_streamed
     seconds = None
     if last is not None and last.rows is not None and last.seconds > 0:

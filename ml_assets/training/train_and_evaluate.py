@@ -126,9 +126,11 @@ class Splits:
         if self.fit_all:
             sample = self.max_rows if fitted < available else None
             return FittedRows(fitted=available, available=available, sample_rows=sample)
-        table_rows = available if tables and fitted < available else None
         return FittedRows(
-            fitted=fitted, available=available, max_rows=self.max_rows, table_rows=table_rows
+            fitted=fitted,
+            available=available,
+            max_rows=self.max_rows,
+            tables_of_all=tables and fitted < available,
         )
 
 

@@ -177,6 +177,7 @@ def read_trips(
     for _, frame in read_months(store, training_set, *roles):
         for part in frame.iter_slices(batch_rows):
             yield concat_months([part], part.height)
+        del frame, part  # before the next month is read
 
 
 def concat_months(frames: "Iterable[pl.DataFrame]", rows: int) -> "pd.DataFrame":

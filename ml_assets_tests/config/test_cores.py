@@ -1,5 +1,6 @@
 """Threads of a fit, and the processor time of work beside which another thread works."""
 
+import ctypes
 import threading
 import time
 
@@ -74,3 +75,35 @@ def test_an_uninterrupted_call_returns_and_raises_what_the_function_does():
 
     with pytest.raises(TypeError, match="no such rows"):
         call_uninterrupted(fail)
+
+
+def test_an_interrupt_and_a_second_one_wait_for_the_end_of_the_function():
+    started, stopped, finish, ended = (threading.Event() for _ in range(4))
+    raised: list[BaseException] = []
+
+    def function() -> None:
+        started.set()
+        stopped.wait(10)
+        finish.wait(20)
+        ended.set()
+
+    def call() -> None:
+        try:
+            call_uninterrupted(function, stop=stopped.set)
+        except BaseException as error:  # noqa: BLE001 - looked at below
+            raised.append(error)
+            assert ended.is_set()
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    started.wait(10)
+    for interrupt in (KeyboardInterrupt, SystemExit):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(caller.ident or 0), ctypes.py_object(interrupt)
+        )
+        time.sleep(0.25)
+    assert caller.is_alive() and not ended.is_set()
+    finish.set()
+    caller.join(20)
+    assert ended.is_set()
+    assert [type(error) for error in raised] == [KeyboardInterrupt]

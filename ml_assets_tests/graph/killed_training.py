@@ -88,7 +88,7 @@ def work_on_disk(environment: Mapping[str, str]) -> None:
                 die()
             return False
 
-    all_rows.MAX_ROWS_IN_MEMORY = 0  # type: ignore[attr-defined]
+    all_rows.MAX_ROWS_CACHED_IN_MEMORY = 0  # type: ignore[attr-defined]
     all_rows.BATCH_ROWS = 200  # type: ignore[misc]
     FAMILIES["xgboost"] = replace(FAMILIES["xgboost"], max_rows=300)
     xgboost.train = partial(xgboost.train, callbacks=[Kill()])

@@ -1,6 +1,7 @@
 """Encoders learn from past trips without leaking a trip's own duration into its features."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.base import clone
@@ -118,6 +119,14 @@ def test_training_trips_without_distances_can_be_encoded() -> None:
     minutes = trips["duration_minutes"].to_numpy()
     assert np.isfinite(TripHistory().fit_transform(features, minutes)).all()
     assert np.isfinite(TripIndicators().fit_transform(features, minutes).toarray()).all()
+
+
+def test_trips_of_one_distance_say_nothing_of_longer_ones() -> None:
+    trips = pd.concat([train_trips()] * 20, ignore_index=True).assign(trip_distance=2.7)
+    features = RequestFeatures().transform(trips)
+    minutes = trips["duration_minutes"].to_numpy()
+    curve = TripHistory().fit(features, minutes).tables_.curve
+    np.testing.assert_allclose(curve, np.log(minutes).mean(), atol=1e-6)
 
 
 def test_a_single_distinct_training_request_raises() -> None:

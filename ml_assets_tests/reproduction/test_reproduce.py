@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ml_assets.config.settings import REGISTERED_MODEL
@@ -40,7 +41,8 @@ def made(tmp_path_factory) -> Iterator[tuple[Project, dict[str, str], Path]]:
         assert project.ingest("2023-01", "2023-04").success
         # The first model there is gets the place, so that this one is fitted on all months, too.
         refitted = {"refit_on_all_months": True}
-        versions = {"refitted": trained(project, "xgboost", {"trials": 1}, refitted)}
+        of_sample = {"trials": 1, "max_rows": "1000"}
+        versions = {"refitted": trained(project, "xgboost", of_sample, refitted)}
         for family in FAMILIES:
             versions[family] = trained(project, family, {"trials": 2, "seed": 7})
         versions["no refit on validation"] = trained(
@@ -115,6 +117,8 @@ def test_one_that_serves_the_fit_on_all_months_is_fitted_on_all_of_them(made):
     project, versions, _ = made
     recorded = load_training_record(Registry.of(project.settings), versions["refitted"])
     assert recorded.version.refit
+    tables = load_pipeline(recorded.uri)[-2].tables_
+    assert round(float(np.expm1(tables.log_pair_trips, dtype=float).sum())) == 1_600
     found = again(project, versions["refitted"])
     assert found.training_months == ["2023-01", "2023-02", "2023-03", "2023-04"]
     assert found.verdict == "identical", found.sentence

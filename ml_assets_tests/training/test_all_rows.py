@@ -11,7 +11,7 @@ from ml_assets.training import all_rows, train_and_evaluate
 from ml_assets.training.all_rows import fit_on_all_rows, is_fitted_in_parts
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.train_and_evaluate import TuningOptions, load_splits
-from ml_assets.training.training_set import build_training_set, load_trips, read_trips
+from ml_assets.training.training_set import build_training_set, load_trips, past_trips, read_trips
 from ml_assets.training.tune import TuningBudget
 from ml_assets.training.windows import choose_window
 from ml_assets.trips.month import Month
@@ -34,7 +34,7 @@ def stored(tmp_path_factory):
 def place(request, monkeypatch):
     """Where the quantized rows are."""
     if request.param == "on disk":
-        monkeypatch.setattr(all_rows, "MAX_ROWS_IN_MEMORY", 0)
+        monkeypatch.setattr(all_rows, "MAX_ROWS_CACHED_IN_MEMORY", 0)
 
 
 def test_trips_are_read_in_parts_once(stored):
@@ -43,6 +43,15 @@ def test_trips_are_read_in_parts_once(stored):
     assert [len(part) for part in parts] == [700, 700, 700, 700, 200, 700, 700, 600]
     everything = load_trips(store, training_set, "train", "validation")
     assert pd.concat(parts, ignore_index=True).equals(everything)
+
+
+def test_past_trips_are_read_only_if_the_fit_has_fewer(stored):
+    store, training_set = stored
+    available = training_set.rows_in("train")
+    assert past_trips(store, training_set, "train", fitted=available) is None
+    past = past_trips(store, training_set, "train", fitted=available - 1)
+    assert past is not None
+    assert sum(map(len, past())) == available == sum(map(len, past()))
 
 
 @pytest.mark.usefixtures("place")
@@ -85,7 +94,7 @@ def test_a_model_fitted_on_all_rows_says_how(stored):
     assert record.rows is not None
     available = training_set.rows_in("train", "validation")
     assert (record.rows.fitted, record.rows.sample_rows) == (available, 1_500)
-    assert record.rows.description == f"all {available:,} trips, with parameters of 1,500"
+    assert record.rows.description == f"all {available:,} trips, tuned on a sample of 1,500"
     assert record.interval is not None
 
 

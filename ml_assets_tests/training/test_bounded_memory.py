@@ -9,7 +9,7 @@ from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families import FAMILIES
 from ml_assets.training.fit import fit_steps, target_minutes
 from ml_assets.training.train_and_evaluate import TuningOptions, load_splits, train_and_evaluate
-from ml_assets.training.training_set import build_training_set, load_trips, past_trips, read_trips
+from ml_assets.training.training_set import build_training_set, load_trips, read_trips
 from ml_assets.training.tune import TuningBudget
 from ml_assets.training.windows import choose_window
 from ml_assets.trips.month import Month
@@ -52,7 +52,6 @@ def test_tables_of_more_months_need_no_more_memory(store):
         record = training_set(store, months)
         steps = FAMILIES["extra_trees"].make_pipeline()[:-1]
         sample = load_trips(store, record, "train", max_rows=1_000)
-        assert past_trips(store, record, "train", fitted=record.rows_in("train")) is None
 
         def past():
             return read_trips(store, record, "train", batch_rows=5_000)

@@ -1,11 +1,15 @@
 """Fitting with given parameters, and rejecting unusable trips."""
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from ml_assets.config.cores import thread_count
 from ml_assets.training.families import FAMILIES
-from ml_assets.training.fit import encode_trips, fit_encoded, refit
+from ml_assets.training.fit import encode_trips, fit_encoded, fit_steps, refit, target_minutes
 from ml_assets_tests.training.sample_trips import train_trips, trips_of, validation_trips
 
 
@@ -39,6 +43,42 @@ def test_a_refit_keeps_parameters_and_metrics_and_uses_the_other_trips() -> None
     assert (
         again.pipeline.predict(validation_trips()) != fitted.pipeline.predict(validation_trips())
     ).any()
+
+
+def in_parts(trips: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Read trips in parts of different sizes."""
+    for start, end in pairwise([0, 700, 701, 2_000, len(trips)]):
+        yield trips.iloc[start:end].reset_index(drop=True)
+
+
+def encoded_sample(sample: pd.DataFrame, past: pd.DataFrame) -> np.ndarray:
+    steps = FAMILIES["extra_trees"].make_pipeline()[:-1]
+    return fit_steps(steps, sample, target_minutes(sample, "training"), lambda: in_parts(past))
+
+
+def test_a_sample_is_encoded_as_among_all_trips() -> None:
+    trips = train_trips()
+    chosen = np.arange(5, len(trips), 7)
+    encoded = encoded_sample(trips.iloc[chosen], trips)
+    steps = FAMILIES["extra_trees"].make_pipeline()[:-1]
+    expected = steps.fit_transform(trips, trips["duration_minutes"].to_numpy())[chosen]
+    # The map places a zone of one trip in any direction from its neighbour.
+    close = np.isclose(encoded, expected, rtol=1e-5, atol=1e-5)
+    names = steps.get_feature_names_out()
+    on_map = np.array([name.endswith(("_x", "_y", "_z")) for name in names])
+    assert close[:, ~on_map].mean() > 0.999
+    assert close.all(axis=1).mean() > 0.99
+
+
+def test_the_duration_of_a_sampled_trip_does_not_leak_into_its_encoding() -> None:
+    trips = train_trips()
+    chosen = np.arange(5, len(trips), 7)
+    sample, changed = trips.iloc[chosen], trips.copy()
+    row = 3
+    changed.loc[trips.index[chosen[row]], "duration_minutes"] = 59.0
+    before, after = encoded_sample(sample, trips), encoded_sample(sample, changed)
+    np.testing.assert_array_equal(after[row], before[row])
+    assert (after != before).any(), "the duration did not even reach the other folds"
 
 
 @pytest.mark.parametrize("minutes", [np.nan, np.inf, 0.0, -1.0])

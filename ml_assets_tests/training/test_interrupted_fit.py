@@ -95,4 +95,4 @@ def test_an_interrupt_of_a_fit_in_parts_reads_no_further_part(monkeypatch, tmp_p
         XGBOOST.fit_batches(estimator, RowBatches(parts, tmp_path))
 
     assert isinstance(raised_when_interrupted(fit, monkeypatch, 3), Interrupt)
-    assert len(read) < PARTS
+    assert len(read) <= 4

@@ -292,7 +292,7 @@ def test_the_tables_of_a_bounded_model_are_those_of_all_trips(stored, refit):
     rows = evaluated.record.rows
     assert rows is not None
     available = 1_700 if refit else 900
-    assert (rows.fitted, rows.table_rows, rows.available) == (500, available, available)
+    assert (rows.fitted, rows.available, rows.tables_of_all) == (500, available, True)
     assert rows.description.endswith("and pick-up zone, encoded by tables of all")
     tables = evaluated.pipeline[-2].tables_
     assert round(float(np.expm1(tables.log_pair_trips, dtype=float).sum())) == available

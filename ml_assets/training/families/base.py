@@ -115,13 +115,14 @@ class ModelFamily:
             distance is fitted on; a parameter of the same name replaces it.
         without_distance: Parameters of that estimator which differ from those of the other one.
         max_rows: Maximum rows that it is fitted on unless a user states another number: a sample
-            beyond, stratified by month and pick-up zone. It follows from the learning curves in
-            ``docs/scale.md``. None fits on all.
+            beyond, stratified by month and pick-up zone; see ``docs/scale.md`` for what that
+            costs. None fits on all.
         tuning_rows: Maximum training rows of a trial, sampled at random; the final fit uses
             ``max_rows``. None uses the same for trials.
         fit_batches: Fits an estimator on rows that are read in parts, with a result as of its
             ``fit``. With it, a fit on ``all`` rows beyond ``max_rows`` does not hold them in memory
-            (see ``training.all_rows``).
+            (see ``training.all_rows``). Its encoder needs ``fit_parts`` and ``encode_fitted``, as
+            :class:`~ml_assets.pipeline.encoders.TripHistory` has them.
     """
 
     name: str
