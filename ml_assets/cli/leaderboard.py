@@ -43,6 +43,8 @@ def summary(board: Leaderboard, decision: ChampionDecision | None) -> dict[str, 
                 "test_rmse": row.test.rmse,
                 "test_mae": row.test.mae,
                 "fit_seconds": row.fit_seconds,
+                "fitted_rows": row.rows and row.rows.fitted,
+                "available_rows": row.rows and row.rows.available,
                 "test_rmse_usual": row.usual_rmse,
                 "interval_coverage": row.interval and row.interval.coverage,
                 "interval_coverage_usual": row.usual_interval and row.usual_interval.coverage,
@@ -103,6 +105,9 @@ def print_leaderboard(
         style="dim",
         soft_wrap=True,
     )
+    for row in board.rows:
+        if row.kind == "model" and row.rows is not None and row.rows.fitted < row.rows.available:
+            console.print(f"{row.model}: {row.rows.description}", soft_wrap=True, style="dim")
     if board.caveat:
         console.print(board.caveat, style="yellow", soft_wrap=True)
     if decision is not None and decision.champion is None:

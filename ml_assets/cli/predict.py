@@ -133,6 +133,6 @@ def _pickup_times(summary: BatchSummary) -> str:
 
 
 def _rows(count: int, summary: BatchSummary) -> str:
-    if count == summary.scored > 1:
+    if count == summary.rows > 1:
         return "all rows"
     return f"{count:,} {'row' if count == 1 else 'rows'}"

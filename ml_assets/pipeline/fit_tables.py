@@ -73,7 +73,7 @@ def fit_trip_tables(
         durations.
 
     Raises:
-        ValueError: There are no trips, or all are in one fold, ``out_of_fold``.
+        ValueError: There are no trips, all are in one fold, or the two readings differ in number.
     """
     sums = _PairSums(folds)
     for trips in read():
@@ -83,7 +83,8 @@ def fit_trip_tables(
         raise ValueError("there are no trips to learn from")
     if out_of_fold and rows.max() == rows.sum():
         raise ValueError(
-            f"all {rows.sum()} training rows are the same request: train on more trips"
+            f"all {rows.sum()} training rows are in one fold, as one repeated request is: train on "
+            "more trips"
         )
     all_folds = list(range(folds))
     zone_map = fit_zone_map(sums.stated_miles(all_folds))
@@ -95,6 +96,8 @@ def fit_trip_tables(
     hours = _HourSums(folds, fitted)
     for trips in read():
         hours.add(trips)
+    if not np.array_equal(hours.trips[-1].sum(axis=1), rows):
+        raise ValueError("the second reading gave other trips than the first")
     tables = [hours.fit(at) for at in range(len(fitted))]
     return tables[0], tables[1:]
 

@@ -7,8 +7,6 @@ lock while they predict.
 """
 
 import asyncio
-import os
-import sys
 import threading
 import time
 from collections import deque
@@ -23,9 +21,6 @@ Steps = Generator[None, None, Result]
 
 TURN_SECONDS: Final = 0.02
 """Time after which the next work gets its turn, so that short work does not wait for long."""
-
-_NICENESS: Final = 10
-"""Priority of the thread for the operating system, below that of single requests (0)."""
 
 MAX_PAUSE_SECONDS: Final = 0.002
 """Time that a step waits for single requests at most: lists go on while there are always some."""
@@ -114,8 +109,6 @@ class ListThread:
             self._thread.join()
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere a thread has no priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while (work := self._next()) is not None:
             if work.run(self.singles):
                 with self._changed:

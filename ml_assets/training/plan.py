@@ -3,8 +3,9 @@
 Imports no estimator. The estimate is described in ``docs/scale.md``.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ml_assets.config.memory import available_memory
@@ -42,6 +43,13 @@ MAX_SHARE: Final = 0.9
 """Share of the available memory that a training may take."""
 
 
+MAX_RATIO: Final = 3.0
+"""How many times the rows of the last training the time is estimated for."""
+
+_ROWS_STEP: Final = 10_000
+"""Rows that fit are named in steps of this."""
+
+
 class DoesNotFit(ShownError, RuntimeError):
     """A training needs more memory than there is; the message says how to make it fit."""
 
@@ -55,7 +63,8 @@ class FamilyPlan:
         available: Trips of the months that it is fitted on.
         in_parts: Whether the rows are read in parts and not held.
         memory: Bytes beside those of the process.
-        seconds: Wall time by its last training and the rows of both; None without one.
+        seconds: Wall time by its last training and the rows of both; None without one, or if it had
+            more than ``MAX_RATIO`` times the rows or less than that share.
     """
 
     family: str
@@ -122,27 +131,48 @@ class TrainingPlan:
             available: Bytes that the process may take; None when unknown, which refuses nothing.
 
         Raises:
-            DoesNotFit: The message names the largest families and the ways to need less.
+            DoesNotFit: The message names the largest family, and the ways to need less that help.
         """
         if available is None or self.memory <= MAX_SHARE * available:
             return
-        ordered = sorted(self.families, key=lambda each: -each.memory)
-        largest = ordered[0]
-        room = int(MAX_SHARE * available) - (self.memory - largest.memory)
-        per_row = largest.memory / max(1, largest.rows)
-        fitting = int(max(0, room) / per_row) // 10_000 * 10_000
-        fewer = (
-            f"fit on fewer rows (--max-rows {fitting}, or max_rows in the launchpad)"
-            if fitting >= 10_000 and not largest.in_parts
-            else "fit on fewer rows (--max-rows)"
-        )
-        others = f", leave out {largest.family} (--models)" if len(ordered) > 1 else ""
+        largest = max(self.families, key=lambda each: each.memory)
+        ways = [*self._ways_to_fit(MAX_SHARE * available), "give it more memory"]
         raise DoesNotFit(
-            f"the training needs about {_gigabytes(self.memory)} of memory, and "
-            f"{_gigabytes(available)} are available to this process; most of it for "
-            f"{largest.family} on {largest.rows:,} trips ({_gigabytes(largest.memory)}): {fewer}, "
-            f"take fewer months (--train-months){others}, or give it more memory"
+            f"the training needs about {_gigabytes(self.memory)} of memory, and may take "
+            f"{MAX_SHARE:.0%} of the {_gigabytes(available)} available to this process; most of "
+            f"it is for {largest.family} on {largest.rows:,} trips "
+            f"({_gigabytes(largest.memory)}): {', or '.join(ways)}"
         )
+
+    def _ways_to_fit(self, room: float) -> Iterator[str]:
+        """Yield the changes after each of which the training fits, or needs less."""
+        if replace(self, side_by_side=False).memory <= room:
+            yield "fit one family at a time (ML_ASSETS_SIDE_BY_SIDE=off)"
+        steps = range(1, max(each.rows for each in self.families) // _ROWS_STEP + 1)
+        fitting = bisect.bisect_right(
+            steps, room, key=lambda step: self._bounded(step * _ROWS_STEP).memory
+        )
+        if fitting:
+            rows = fitting * _ROWS_STEP
+            yield f"fit on fewer rows (--max-rows {rows}, or max_rows in the launchpad)"
+        if any(each.rows == each.available for each in self.families):
+            yield "take fewer months (--train-months)"
+        for left_out in self.families if len(self.families) > 1 else ():
+            others = tuple(each for each in self.families if each is not left_out)
+            if replace(self, families=others).memory <= room:
+                yield f"leave out {left_out.family} (--models)"
+
+    def _bounded(self, rows: int) -> "TrainingPlan":
+        """Return the plan with a stated bound, whose rows are in memory."""
+        families = (
+            replace(
+                each,
+                rows=min(rows, each.rows),
+                memory=min(rows, each.rows) * ROW_BYTES[_kind(family_named(each.family))],
+            )
+            for each in self.families
+        )
+        return replace(self, families=tuple(families))
 
 
 def plan_training(
@@ -205,13 +235,26 @@ def _plan(
     sample = rows
     if bound is None and family.fit_batches is not None and family.max_rows is not None:
         sample = min(rows, family.max_rows)
-    kind = "linear" if "linear" in family.kinds else "trees"
     of_streamed = ROW_ON_DISK_BYTES if rows > MAX_ROWS_CACHED_IN_MEMORY else STREAMED_ROW_BYTES
-    memory = sample * ROW_BYTES[kind] + (rows - sample) * of_streamed
-    seconds = None
-    if last is not None and last.rows is not None and last.seconds > 0:
-        seconds = last.seconds * rows / max(1, last.rows.fitted)
-    return FamilyPlan(family.name, rows, available, sample < rows, memory, seconds)
+    memory = sample * ROW_BYTES[_kind(family)] + (rows - sample) * of_streamed
+    return FamilyPlan(family.name, rows, available, sample < rows, memory, _seconds(last, rows))
+
+
+def _kind(family: ModelFamily) -> str:
+    return "linear" if "linear" in family.kinds else "trees"
+
+
+def _seconds(last: ModelRecord | None, rows: int) -> float | None:
+    """Estimate the time of a training from the last one; None if its rows were too different.
+
+    The fit takes time by its rows; tuning and measuring do not, since these rows are bounded.
+    """
+    if last is None or last.rows is None or last.seconds <= 0:
+        return None
+    ratio = rows / max(1, last.rows.fitted)
+    if not 1 / MAX_RATIO <= ratio <= MAX_RATIO:
+        return None
+    return last.seconds + (ratio - 1) * min(last.fit_seconds, last.seconds)
 
 
 def _gigabytes(size: int) -> str:

@@ -4,6 +4,7 @@ Most families gain nothing measurable from millions of rows (see ``docs/scale.md
 number in ``ModelFamily.max_rows`` they are fitted on a sample, drawn while months are read.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
@@ -18,6 +19,9 @@ DEFAULT_ROWS: Final = "default"
 ALL_ROWS: Final = "all"
 MIN_MAX_ROWS: Final = 1_000
 """Smallest bound: with fewer rows most zones have no trip, and no model is worth a comparison."""
+
+_MAX_LENGTH: Final = 30
+"""Characters of a stated number."""
 
 RowLimit: TypeAlias = int | Literal["default", "all"]
 """What a user may state: a number of rows, the family's own bound, or no bound."""
@@ -42,12 +46,13 @@ def parse_row_limit(text: str | int) -> RowLimit:
         return "default"
     if stated == "all":
         return "all"
-    digits = stated.replace("_", "").replace(",", "")
-    if digits.isascii() and digits.isdigit() and int(digits) >= MIN_MAX_ROWS:
-        return int(digits)
+    if re.fullmatch(r"[0-9]+([_,][0-9]+)*", stated) and len(stated) <= _MAX_LENGTH:
+        rows = int(stated.replace("_", "").replace(",", ""))
+        if rows >= MIN_MAX_ROWS:
+            return rows
     raise RowLimitError(
-        f"max_rows is {str(text)!r}: use {DEFAULT_ROWS} (the family's own number), a number of at "
-        f"least {MIN_MAX_ROWS}, or {ALL_ROWS}"
+        f"max_rows is {str(text)[:_MAX_LENGTH]!r}: use {DEFAULT_ROWS} (the family's own number), "
+        f"a number of at least {MIN_MAX_ROWS}, or {ALL_ROWS}"
     )
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from ml_assets.cli.leaderboard import print_leaderboard, summary
 from ml_assets.evaluation.decision_record import ChampionDecision
 from ml_assets.evaluation.records import (
+    FittedRows,
     IntervalRecord,
     Leaderboard,
     MetricsRecord,
@@ -58,6 +59,24 @@ def test_both_modes_are_shown_and_fit_80_columns():
     (found,) = [row for row in summary(board, None)["models"] if row["model"] != "global_mean"]
     assert (found["test_rmse"], found["test_rmse_usual"]) == (4.125, 5.25)
     assert (found["interval_coverage"], found["interval_coverage_usual"]) == (0.801, 0.794)
+
+
+def test_models_that_were_fitted_on_a_sample_are_named():
+    sampled = FittedRows(fitted=2_000, available=131_935, max_rows=2_000)
+    board = Leaderboard(
+        training_set="0", test_month="2023-03", synthetic=False, caveat=None,
+        rows=[
+            row("lasso", 4.0).model_copy(update={"rows": sampled}),
+            row("xgboost", 5.0).model_copy(update={"rows": FittedRows(fitted=9, available=9)}),
+        ],
+    )  # fmt: skip
+    out = io.StringIO()
+    print_leaderboard(Console(file=out, width=200), board, None)
+    assert "\nlasso: 2,000 of 131,935 trips, a sample" in out.getvalue()
+    assert "\nxgboost: " not in out.getvalue()
+    lasso, xgboost = summary(board, None)["models"]
+    assert (lasso["fitted_rows"], lasso["available_rows"]) == (2_000, 131_935)
+    assert (xgboost["fitted_rows"], xgboost["available_rows"]) == (9, 9)
 
 
 @pytest.mark.parametrize(("promoted", "marked"), [(True, True), (False, False)])

@@ -149,6 +149,13 @@ def test_trips_in_parts_give_the_tables_of_all_trips() -> None:
     )
 
 
+def test_parts_that_can_be_read_only_once_raise() -> None:
+    features, minutes = features_and_minutes()
+    once = iter([(features, minutes)])
+    with pytest.raises(ValueError, match="second reading gave other trips"):
+        TripHistory().fit_parts(lambda: once)
+
+
 def test_no_trips_raise() -> None:
     features, minutes = features_and_minutes()
     with pytest.raises(ValueError, match="no trips to learn from"):

@@ -31,12 +31,43 @@ def test_what_does_not_fit_is_refused_with_the_rows_that_do():
     with pytest.raises(DoesNotFit) as refused:
         plan.require_memory(8 * GB)
     message = str(refused.value)
-    assert "most of it for linear_regression on 33,000,000 trips" in message
+    assert "most of it is for linear_regression on 33,000,000 trips" in message
     assert "leave out linear_regression (--models)" in message
+    assert "leave out xgboost" not in message, "it would not help"
+    assert "take fewer months" in message
+    assert "ML_ASSETS_SIDE_BY_SIDE" not in message
     fitting = re.search(r"--max-rows (\d+)", message)
     assert fitting is not None
-    plan_training(["linear_regression"], YEAR, int(fitting[1])).require_memory(8 * GB)
+    both = ["linear_regression", "xgboost"]
+    plan_training(both, YEAR, int(fitting[1])).require_memory(8 * GB)
+    with pytest.raises(DoesNotFit):
+        plan_training(both, YEAR, int(fitting[1]) + 10_000).require_memory(8 * GB)
     plan.require_memory(None)  # a system that does not tell refuses nothing
+
+
+def test_a_refusal_of_bounded_fits_names_what_helps():
+    plan = plan_training(list(FAMILIES), YEAR)
+    with pytest.raises(DoesNotFit) as refused:
+        plan.require_memory(5 * GB)
+    message = str(refused.value)
+    assert "may take 90% of the 5.0 GB available" in message
+    assert "ML_ASSETS_SIDE_BY_SIDE=off" in message
+    plan_training(list(FAMILIES), YEAR, side_by_side=False).require_memory(5 * GB)
+    fitting = re.search(r"--max-rows (\d+)", message)
+    assert fitting is not None
+    plan_training(list(FAMILIES), YEAR, int(fitting[1])).require_memory(5 * GB)
+    assert "take fewer months" not in message, "the rows are bounded"
+    with pytest.raises(DoesNotFit, match=r"\): give it more memory$"):
+        plan_training(["lasso"], YEAR, 1_000).require_memory(1 * GB)
+
+
+def test_rows_between_memory_and_disk():
+    in_memory, on_disk = (
+        plan_training(["xgboost"], {"train": [rows], "validation": [], "test": [10]}, "all")
+        for rows in (11_000_000, 13_000_000)
+    )
+    assert in_memory.families[0].memory == 2_000_000 * 900 + 9_000_000 * 90
+    assert on_disk.families[0].memory == 2_000_000 * 900 + 11_000_000 * 50
 
 
 def test_xgboost_takes_all_rows_in_parts():
@@ -50,16 +81,18 @@ def test_xgboost_takes_all_rows_in_parts():
 
 def test_the_time_is_that_of_the_last_training_by_rows():
     fitted = {"fitted": 500_000, "available": 500_000}
-    last = {"lasso": row("lasso", 4.0).model_copy(update={"seconds": 60.0})}
+    times = {"seconds": 60.0, "fit_seconds": 40.0}
+    last = {"lasso": row("lasso", 4.0).model_copy(update=times)}
     assert plan_training(["lasso"], YEAR, "default", last).seconds is None  # its rows are unknown
     known = type(last["lasso"]).model_validate(last["lasso"].model_dump() | {"rows": fitted})
     plan = plan_training(["lasso"], YEAR, 1_000_000, {"lasso": known})
-    assert plan.seconds == pytest.approx(120)
+    assert plan.seconds == pytest.approx(100)
     assert plan.lines(16 * GB) == [
-        "lasso: 1,000,000 of 33,000,000 trips, 2.0 GB, 2 min by its last training",
-        f"training: about {plan.memory / GB:.1f} GB of memory of 16.0 GB available, 2 min by the "
+        "lasso: 1,000,000 of 33,000,000 trips, 2.0 GB, 100 s by its last training",
+        f"training: about {plan.memory / GB:.1f} GB of memory of 16.0 GB available, 100 s by the "
         "last training",
     ]
+    assert plan_training(["lasso"], YEAR, 1_600_000, {"lasso": known}).seconds is None
 
 
 def test_families_side_by_side_need_their_memory_together():

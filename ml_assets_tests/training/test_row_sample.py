@@ -50,6 +50,6 @@ def test_a_limit_is_a_number_or_the_familys_own_or_none():
     assert xgboost.bound(parse_row_limit("default")) == xgboost.max_rows
     assert xgboost.bound(parse_row_limit(" ALL ")) is None
     assert xgboost.bound(parse_row_limit("2_000_000")) == 2_000_000
-    for wrong in ("", "999", "-5", "many", "1e6"):
+    for wrong in ("", "999", "-5", "many", "1e6", "_1000", "1__000", ",,1000", "9" * 5_000):
         with pytest.raises(RowLimitError, match=r"use default .*, a number of at least 1000, or"):
             parse_row_limit(wrong)
