@@ -29,7 +29,7 @@ HOUR_STRENGTH = 20.0
 """Weight of the wider group's mean, in trips. Tested on April and June 2023: halving or doubling
 either of these changes XGBoost's error by less than 0.2 %."""
 
-_LEAST_SPREAD = 1e-8
+_MIN_SPREAD = 1e-8
 """Variance of log miles below which they are one distance: the sums are rounded to 1e-10."""
 
 CURVE_STRENGTH = 10.0
@@ -190,7 +190,7 @@ class _PairSums:
         y = float(self.log_minutes[folds].sum()) / rows
         spread = (squares + trips @ usual**2) / rows - x**2
         slope = 0.0
-        if spread > _LEAST_SPREAD:
+        if spread > _MIN_SPREAD:
             slope = ((products + log_minutes @ usual) / rows - x * y) / spread
         prior = y + slope * (_CURVE_POINTS - x)
         bins, size = _curve_bin(usual), len(_CURVE_POINTS)

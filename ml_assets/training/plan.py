@@ -155,7 +155,7 @@ class TrainingPlan:
         if fitting:
             rows = fitting * _ROWS_STEP
             yield f"fit on fewer rows (--max-rows {rows}, or max_rows in the launchpad)"
-        if any(each.rows == each.available for each in self.families):
+        if room > BASE_BYTES and any(each.rows == each.available for each in self.families):
             yield "take fewer months (--train-months)"
         for left_out in self.families if len(self.families) > 1 else ():
             others = tuple(each for each in self.families if each is not left_out)
