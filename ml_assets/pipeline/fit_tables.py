@@ -88,11 +88,13 @@ def fit_trip_tables(
         )
     all_folds = list(range(folds))
     zone_map = fit_zone_map(sums.stated_miles(all_folds))
-    fitted = [sums.fit(all_folds, zone_map)]
+    neighbours = zone_map.neighbours(REACH_MILES)
+    fitted = [sums.fit(all_folds, zone_map, neighbours)]
     for fold in all_folds if out_of_fold else []:
         others = [other for other in all_folds if other != fold]
         of_others = fit_zone_map(sums.stated_miles(others), zone_map.points)
-        fitted.append(sums.fit(others, replace(of_others, points=zone_map.points)))
+        of_others = replace(of_others, points=zone_map.points)
+        fitted.append(sums.fit(others, of_others, neighbours))
     hours = _HourSums(folds, fitted)
     for trips in read():
         hours.add(trips)
@@ -133,8 +135,8 @@ class _PairSums:
         log_miles, log_minutes = trips.features[LOG_MILES], np.log(trips.minutes)
         is_stated = ~np.isnan(log_miles)
 
-        def add_up(into: npt.NDArray[Any], codes: Codes, weights: Matrix | None = None) -> None:
-            into += np.bincount(codes, weights, into.size).reshape(into.shape)
+        def add_up(into: npt.NDArray[Any], codes: Codes, values: Matrix | int = 1) -> None:
+            np.add.at(into.reshape(-1), codes, values)  # touches the sums of these codes only
 
         code = (fold * 2 + is_stated) * PAIRS + pair
         add_up(self.trips, code)
@@ -156,38 +158,47 @@ class _PairSums:
 
     def stated_miles(self, folds: list[int]) -> PairMiles:
         """Return the sums over the trips of these folds with a stated distance."""
-        return PairMiles(self.trips[folds, 1].sum(axis=0), self.log_miles[folds].sum(axis=0))
+        return PairMiles(_total(self.trips[:, 1], folds), _total(self.log_miles, folds))
 
-    def fit(self, folds: list[int], zone_map: ZoneMap) -> "_PairTables":
+    def fit(self, folds: list[int], zone_map: ZoneMap, neighbours: Matrix) -> "_PairTables":
         """Learn the curve, and the slowness of pairs, from the trips of these folds."""
-        trips, log_minutes = self.trips[folds].sum(axis=0), self.log_minutes[folds].sum(axis=0)
+        trips, log_minutes = _total(self.trips, folds), _total(self.log_minutes, folds)
         usual = zone_map.usual_log_miles.astype(np.float64)
-        curve = self._curve(folds, usual, trips[0], log_minutes[0])
+        number = int(trips.sum())
+        mean = float(log_minutes.sum()) / number
+        curve = self._curve(folds, number, mean, usual, trips[0], log_minutes[0])
         weights = sum(self.weights[fold * PAIRS : (fold + 1) * PAIRS] for fold in folds)
         expected = weights @ curve + trips[0] * _at_points(curve, *_between_points(usual))
         sums, rows = log_minutes.sum(axis=0) - expected, trips.sum(axis=0)
-        neighbours = zone_map.neighbours(REACH_MILES)
         near_sums, near_rows = (
             neighbours @ values.reshape(ZONE_CODES, ZONE_CODES) @ neighbours
             for values in (sums, rows)
         )
         # Half a trip of mean slowness as the prior for pairs without neighbours.
-        around = ((near_sums + 0.5 * sums.sum() / rows.sum()) / (near_rows + 0.5)).ravel()
+        around = ((near_sums + 0.5 * sums.sum() / number) / (near_rows + 0.5)).ravel()
         pair = shrunken_means(sums, rows, around, PAIR_STRENGTH)
         return _PairTables(zone_map, neighbours, curve, pair, around, rows)
 
-    def _curve(self, folds: list[int], usual: Matrix, trips: Codes, log_minutes: Matrix) -> Matrix:
+    def _curve(
+        self,
+        folds: list[int],
+        rows: int,
+        mean: float,
+        usual: Matrix,
+        trips: Codes,
+        log_minutes: Matrix,
+    ) -> Matrix:
         """Return mean log minutes by bin of log distance, shrunk towards a linear fit.
 
         Args:
+            rows: Number of trips.
+            mean: Mean of their log minutes.
             usual: Expected log miles by pair, for the trips without a stated distance.
             trips: Number of these by pair.
             log_minutes: Sum of their log minutes by pair.
         """
         miles, squares, products = self.moments[folds].sum(axis=0)
-        rows = self.trips[folds].sum()
-        x = (miles + trips @ usual) / rows
-        y = float(self.log_minutes[folds].sum()) / rows
+        x, y = (miles + trips @ usual) / rows, mean
         spread = (squares + trips @ usual**2) / rows - x**2
         slope = 0.0
         if spread > _MIN_SPREAD:
@@ -197,6 +208,14 @@ class _PairSums:
         in_bin = self.curve_trips[folds].sum(axis=0) + np.bincount(bins, trips, size)
         sums = self.curve_minutes[folds].sum(axis=0) + np.bincount(bins, log_minutes, size)
         return shrunken_means(sums, in_bin, prior, CURVE_STRENGTH)
+
+
+def _total(by_fold: npt.NDArray[Any], folds: list[int]) -> npt.NDArray[Any]:
+    """Add up the first axis over these folds, without a copy of them."""
+    total: npt.NDArray[Any] = by_fold[folds[0]].copy()
+    for fold in folds[1:]:
+        total += by_fold[fold]
+    return total
 
 
 @dataclass(frozen=True)
