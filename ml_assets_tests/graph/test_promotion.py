@@ -131,14 +131,17 @@ def test_the_previous_champion_is_scored_on_the_test_month(project):
     assert score.relative_error / tested.relative_error == pytest.approx(score.rmse / tested.rmse)
 
 
+LOGGED = OnlineRecord(
+    dataset="sample_green", synthetic=True, first="2026-11-01", window_answers=4000,
+    window_stated=1000,
+)  # fmt: skip
+"""A quarter of the logged requests state their distance."""
+
+
 def test_errors_are_weighted_by_the_share_of_logged_requests_that_state_a_distance(project):
     best, second = board(project).models
     make_champion(project, second)
-    logged = OnlineRecord(
-        dataset="sample_green", synthetic=True, first="2026-11-01", window_answers=4000,
-        window_stated=1000,
-    )  # fmt: skip
-    records(project).write("request_log_metrics", logged)
+    records(project).write("request_log_metrics", LOGGED)
     try:
         assert decide(project).success
     finally:
@@ -162,11 +165,7 @@ def test_errors_are_weighted_by_the_share_of_logged_requests_that_state_a_distan
 
 
 def test_monitoring_weighs_errors_by_the_share_in_the_config_that_decided_on_the_champion(project):
-    logged = OnlineRecord(
-        dataset="sample_green", synthetic=True, first="2026-11-01", window_answers=4000,
-        window_stated=1000,
-    )  # fmt: skip
-    records(project).write("request_log_metrics", logged)
+    records(project).write("request_log_metrics", LOGGED)
     try:
         assert decide(project, share_stated=0.9).success
         found = decision(project)

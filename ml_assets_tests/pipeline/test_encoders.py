@@ -122,7 +122,7 @@ def test_training_trips_without_distances_can_be_encoded() -> None:
 
 
 def test_trips_of_one_distance_say_nothing_of_longer_ones() -> None:
-    trips = pd.concat([train_trips()] * 20, ignore_index=True).assign(trip_distance=2.7)
+    trips = pd.concat([train_trips()] * 20, ignore_index=True).assign(trip_distance=0.7)
     features = RequestFeatures().transform(trips)
     minutes = trips["duration_minutes"].to_numpy()
     curve = TripHistory().fit(features, minutes).tables_.curve
