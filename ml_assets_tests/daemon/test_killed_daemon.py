@@ -188,6 +188,7 @@ def test_only_this_machine_and_one_command_use_a_home(again, environment, monkey
 
 def test_an_interrupt_of_a_background_job_stops_its_run_with_a_message(again, home):
     run = retrain(again, trials=1000)  # longer than the test
+    wait_for(lambda: again.worker_of(run), 60, f"the run's process; see {again.log}")
     wait_for(lambda: "RUNNING" in home.tracked(), 120, f"the training; see {again.log}")
     os.kill(again.session, signal.SIGINT)
     wait_for(lambda: not processes_of(again.session), 20, "the end of all processes")

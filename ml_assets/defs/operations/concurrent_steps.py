@@ -166,6 +166,8 @@ class _StepThreads:
         self._queue: queue.SimpleQueue[dg.DagsterEvent | BaseException | threading.Thread] = (
             queue.SimpleQueue()
         )
+        self._filled = threading.Lock()  # free after something was added to the queue
+        self._filled.acquire()
 
     def start(self, step_context: Any) -> None:
         """Execute a step in a thread of its own."""
@@ -189,8 +191,11 @@ class _StepThreads:
         """
         wait = seconds if self.running else 0.0
         while True:
+            # Not the queue's own time-out: after a signal that is handled later than it (another
+            # thread holds Python's lock), CPython waits for ever.
+            self._filled.acquire(blocking=wait > 0, timeout=wait or -1)
             try:
-                found = self._queue.get(block=wait > 0, timeout=wait or None)
+                found = self._queue.get_nowait()
             except queue.Empty:
                 return
             wait = 0.0
@@ -241,10 +246,15 @@ class _StepThreads:
         try:
             with on_one_core() if one_core else contextlib.nullcontext():
                 for event in _step_events(step_context):
-                    self._queue.put(event)
-            self._queue.put(threading.current_thread())
+                    self._add(event)
+            self._add(threading.current_thread())
         except BaseException as error:  # noqa: BLE001 - raised again in the run's own thread
-            self._queue.put(error)
+            self._add(error)
+
+    def _add(self, found: dg.DagsterEvent | BaseException | threading.Thread) -> None:
+        self._queue.put(found)
+        with contextlib.suppress(RuntimeError):  # free already
+            self._filled.release()
 
 
 def _interrupt(thread: threading.Thread) -> bool:

@@ -1,5 +1,6 @@
 """Steps side by side in the process of a run."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -203,6 +204,32 @@ def test_the_hook_of_a_last_step_that_fails_runs_to_its_end(instance):
     HOOKS.clear()
     assert not execute(failing_last, instance).success
     assert HOOKS == ["failure of failing"]
+
+
+@dg.op(tags=cores("all"))
+def interrupts_its_run() -> None:
+    for number in (signal.SIGALRM, signal.SIGINT):
+        time.sleep(0.5)
+        os.kill(os.getpid(), number)
+    for _ in range(50):
+        time.sleep(0.1)
+    with STEPS.step("reached its end"):
+        pass
+
+
+@dg.job(executor_def=tagged_in_process_executor)
+def interrupted():
+    interrupts_its_run()
+
+
+def test_an_interrupt_after_a_signal_that_was_handled_late_is_noticed(instance):
+    # Late: after the time-out of the wait that it has ended, as while another thread imports.
+    before = signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.3))
+    try:
+        assert not execute(interrupted, instance).success
+        assert STEPS.seen == []
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 INTERRUPTED = r"""
