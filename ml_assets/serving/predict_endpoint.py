@@ -26,7 +26,7 @@ from ml_assets.requests.parse import (
     request_columns,
 )
 from ml_assets.serving.bundle import ServedModel
-from ml_assets.serving.list_prediction import parse_list, predict_list
+from ml_assets.serving.list_prediction import load_json, parse_list, predict_list
 from ml_assets.serving.list_thread import Steps, run_at_once
 from ml_assets.serving.request_body import (
     CONTENT_CODINGS,
@@ -184,7 +184,7 @@ class PredictEndpoint:
                     [field_error(("body",), str(error), "content_encoding")]
                 )
             yield
-        request = self._parse(raw)
+        request = yield from self._parse(raw)
         if isinstance(request, list):
             return (yield from self._predict_list(request, call))
         if isinstance(request, Reply) or not call.explain:
@@ -206,10 +206,10 @@ class PredictEndpoint:
         text = f"a body may have {limit:,} bytes (decompressed): send fewer requests at a time"
         return error_reply(413, text, close=close)
 
-    def _parse(self, raw: bytes) -> list[Any] | Request | Reply:
+    def _parse(self, raw: bytes) -> Steps[list[Any] | Request | Reply]:
         """Return the list or the request in a body, or the error response."""
         try:
-            body = orjson.loads(raw)
+            body = yield from load_json(raw)
         except orjson.JSONDecodeError as error:
             message = f"the body is not JSON: {error}"
             return validation_error_reply([field_error(("body",), message, "json_invalid")])

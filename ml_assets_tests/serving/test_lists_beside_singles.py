@@ -6,12 +6,15 @@ import threading
 import time
 from dataclasses import replace
 
+import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from ml_assets.serving import list_thread
+from ml_assets.serving import list_prediction, list_thread
 from ml_assets.serving.app import create_app
-from ml_assets.serving.list_prediction import MODEL_ROWS
-from ml_assets.serving.list_thread import ListThread
+from ml_assets.serving.list_prediction import MODEL_ROWS, load_json
+from ml_assets.serving.list_thread import ListThread, run_at_once
 from ml_assets_tests.serving.fixed_model import FixedModel
 from ml_assets_tests.serving.service_process import GOOD
 
@@ -199,3 +202,41 @@ def test_queued_work_is_finished_at_the_end():
 
     asyncio.run(end())
     assert done == [1, 1, 1]
+
+
+TEXTS = st.text(st.sampled_from('},{["]\\ a'), max_size=12)
+VALUES = st.recursive(
+    st.none() | st.integers(-9, 9) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+NEARLY_JSON = st.text(st.sampled_from('[]{},:"\\ \f1'), max_size=40)
+
+
+@given(
+    st.lists(st.dictionaries(TEXTS, VALUES, max_size=3)).map(json.dumps)
+    | VALUES.map(json.dumps)
+    | NEARLY_JSON.map(lambda content: f"[{{{content}}},{{}}]")
+)
+@example('\f[{"a": 1}, {"b": 2}]')
+@example('[{"a": 1}\f,{"b": 2}]')
+@example('[{"a": [{}, {}]}, {"},{": "},{"}]')
+@example("[{}, {}, {]")
+def test_json_in_parts_is_what_it_is_at_once(text):
+    raw = text.encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(list_prediction, "JSON_BYTES", 5)
+        try:
+            expected = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            with pytest.raises(orjson.JSONDecodeError) as found:
+                run_at_once(load_json(raw))
+            assert str(found.value) == str(error)
+        else:
+            assert run_at_once(load_json(raw)) == expected
+
+
+def test_a_long_body_is_parsed_in_parts():
+    raw = json.dumps([GOOD] * 10_000).encode()
+    steps = sum(1 for _ in load_json(raw))
+    assert steps == pytest.approx(len(raw) / list_prediction.JSON_BYTES, abs=1)
