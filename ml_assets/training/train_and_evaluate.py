@@ -13,6 +13,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from ml_assets.config.cores import processor_seconds
+from ml_assets.evaluation.error_profile import ErrorProfile, profile_errors
 from ml_assets.evaluation.feature_importance import feature_importance
 from ml_assets.evaluation.interval_coverage import measure_intervals
 from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes, zones_of_codes
@@ -143,6 +144,7 @@ class EvaluatedModel:
         test_trips: The trips of the test month, request columns and ``duration_minutes``.
         predicted: Predicted minutes of these trips, shape (n,).
         importance: Share of each feature, see ``feature_importance``.
+        errors: Its errors on the test month in fixed bins, without its MLflow run.
     """
 
     pipeline: Pipeline
@@ -151,6 +153,7 @@ class EvaluatedModel:
     predicted: npt.NDArray[np.float64]
     trials: list[TrialRecord]
     importance: dict[str, float]
+    errors: ErrorProfile
 
 
 @dataclass(frozen=True)
@@ -294,7 +297,7 @@ def train_and_evaluate(
     else:
         attach_background_sample(fitted.pipeline, splits.train)
     attach_seen_pairs(fitted.pipeline, *zones_of_codes(splits.pair_codes(*roles)))
-    measured, predicted = _evaluate(fitted.pipeline, training_set, splits, roles)
+    measured, predicted, usual = _evaluate(fitted.pipeline, training_set, splits, roles)
     record = ModelRecord(
         model=family.name,
         kind="model",
@@ -315,8 +318,17 @@ def train_and_evaluate(
         **measured,
     )
     importance = feature_importance(fitted.pipeline, splits.test)
+    (tested,) = (split for split in training_set.months if split.role == "test")
+    errors = profile_errors(
+        splits.test,
+        predicted,
+        usual,
+        model=family.name,
+        month=tested.month,
+        raw_sha256=tested.raw_sha256,
+    )
     return EvaluatedModel(
-        fitted.pipeline, record, splits.test, predicted, fitted.trials, importance
+        fitted.pipeline, record, splits.test, predicted, fitted.trials, importance, errors
     )
 
 
@@ -329,7 +341,7 @@ def evaluate_baselines(training_set: TrainingSet, splits: Splits) -> list[ModelR
         started = time.perf_counter()
         baseline = _fit(make(), splits.of(*roles))
         seconds = time.perf_counter() - started
-        measured, _ = _evaluate(baseline, training_set, splits, roles)
+        measured, *_ = _evaluate(baseline, training_set, splits, roles)
         record = ModelRecord(
             model=name, kind="baseline", validation=validation, fit_seconds=seconds, **measured
         )
@@ -391,11 +403,12 @@ def _fit(baseline: Any, trips: pd.DataFrame) -> Any:
 
 def _evaluate(
     pipeline: Any, training_set: TrainingSet, splits: Splits, roles: tuple[Role, ...]
-) -> tuple[dict[str, Any], npt.NDArray[np.float64]]:
+) -> tuple[dict[str, Any], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Evaluate a pipeline fitted on these roles on the test month, overall and by slice.
 
     Returns:
-        Fields of a ``ModelRecord``, and the predicted minutes.
+        Fields of a ``ModelRecord``, and the predicted minutes with the metered distances and
+        without a distance.
     """
     pairs, test = splits.pair_codes(*roles), splits.test
     started = time.perf_counter()
@@ -425,7 +438,7 @@ def _evaluate(
         "size_bytes": _size(pipeline),
         "predictions_sha256": predictions_digest(predicted),
     }
-    return measured, predicted
+    return measured, predicted, predicted_usual
 
 
 def _every_nth_row(trips: pd.DataFrame) -> pd.DataFrame:

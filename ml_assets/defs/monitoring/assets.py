@@ -125,6 +125,7 @@ def prediction_performance(
 ) -> dg.MaterializeResult:
     """Score the champion on the months not yet scored."""
     from ml_assets.monitoring.performance.measure import ScoringFailed, measure_performance
+    from ml_assets.monitoring.performance.month_errors import KeptErrors
     from ml_assets.registry.loading import load_verified
 
     store, records = trip_store.tables(), trip_store.records()
@@ -146,7 +147,14 @@ def prediction_performance(
         try:
             rejected = rejected_months(store, store.months("trip_features"))
             record = measure_performance(
-                store, champion, load, known, allowance, mix.share_stated, rejected
+                store,
+                champion,
+                load,
+                known,
+                allowance,
+                mix.share_stated,
+                rejected,
+                KeptErrors(records),
             )
         except ScoringFailed as error:
             context.log.warning(str(error))
@@ -290,6 +298,11 @@ def _performance_metadata(record: PerformanceRecord) -> dict[str, dg.MetadataVal
     )
 
 
+_OPTIONAL_FIGURES = (
+    "rmse_usual", "mae_usual", "relative_error_usual", "coverage", "coverage_usual",
+)  # fmt: skip
+
+
 def _champion_metadata(record: PerformanceRecord) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {}
     reference, limit = record.references.get(record.champion), record.limit_of(record.champion)
@@ -310,7 +323,7 @@ def _champion_metadata(record: PerformanceRecord) -> dict[str, dg.MetadataValue]
             "request_relative_error": figure(record.error_of(newest)),
             **{
                 name: figure(value)
-                for name in ("rmse_usual", "mae_usual", "relative_error_usual")
+                for name in _OPTIONAL_FIGURES
                 if (value := getattr(newest, name)) is not None
             },
             "trips_scored": dg.MetadataValue.int(newest.trips),

@@ -12,6 +12,7 @@ from ml_assets.defs.metadata import figure, image, optional, safe_metadata, tabl
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import ModelConfig, model_asset_name
+from ml_assets.evaluation.error_profile import errors_record
 from ml_assets.evaluation.feature_importance import feature_descriptions, importance_table
 from ml_assets.evaluation.interval_coverage import interval_table
 from ml_assets.evaluation.leaderboard import slices_table, wrong_distance_table
@@ -85,7 +86,10 @@ def train_model(
             evaluated.record, training_set, family.title, context.run_id
         )
         record = log_evaluated_model(run, evaluated, training_set, charts, description)
-        trip_store.records().write(asset, record)
+        records = trip_store.records()
+        errors = evaluated.errors.model_copy(update={"run_id": record.mlflow_run_id or ""})
+        records.write(errors_record(asset), errors)
+        records.write(asset, record)
         links = tracking.run_links(run)
         return dg.MaterializeResult(
             metadata=safe_metadata(

@@ -11,6 +11,10 @@ import pandas as pd
 from ml_assets.evaluation.metrics import measure
 from ml_assets.evaluation.records import DEFAULT_SHARE_STATED
 from ml_assets.monitoring import MEASURED, TooFewTrips, measure_months
+from ml_assets.monitoring.performance.month_errors import (
+    KeptErrors,
+    measure_month_errors,
+)
 from ml_assets.monitoring.performance.records import PerformanceRecord, Reference, Score
 from ml_assets.pipeline.predict import predict_modes
 from ml_assets.secrets import ShownError, error_text
@@ -48,6 +52,7 @@ def measure_performance(
     allowance: float | None = None,
     share_stated: float = DEFAULT_SHARE_STATED,
     rejected: Mapping[Month, str] | None = None,
+    errors: KeptErrors | None = None,
 ) -> PerformanceRecord:
     """Score the champion on the newest stored months and on its test month.
 
@@ -61,17 +66,24 @@ def measure_performance(
         share_stated: Share of requests that state their distance, by which the errors are weighted.
         rejected: Months that a data rule rejects, with the reason; they are skipped, as their
             labels are not reliable.
+        errors: Where the errors by zone, hour, distance and slice are kept; a month without kept
+            ones is scored again. None keeps none.
 
     Raises:
         ScoringFailed: The champion cannot be loaded or does not predict finite minutes.
     """
     record = earlier or PerformanceRecord(dataset=store.dataset, synthetic=store.synthetic)
-    scorer = _Scorer(store, champion, load, record)
+    scorer = _Scorer(store, champion, load, record, errors)
     stored = store.months(TABLE)
     months = set(stored[-MAX_MONTHS:])
     months |= {month for month in stored if str(month) == champion.test_month}
     scores, skipped = measure_months(sorted(months), scorer.score, rejected)
-    record = record.add_score(*scores).model_copy(
+    before = record.scores
+    record = record.add_score(*scores)
+    if errors is not None:
+        names = {(score.champion, score.month) for score in record.scores}
+        errors.remove(each for each in before if (each.champion, each.month) not in names)
+    record = record.model_copy(
         update={
             "status": MEASURED,
             "why": "",
@@ -139,28 +151,45 @@ class _Scorer:
         champion: ModelVersion,
         load: Callable[[], Pipeline],
         earlier: PerformanceRecord,
+        errors: KeptErrors | None,
     ) -> None:
         self._store = store
         self._champion = champion
         self._load = load
         self._earlier = earlier
+        self._errors = errors
         self._pipeline: Pipeline | None = None
 
     def score(self, month: Month) -> Score:
         lineage, rows = self._store.lineage(TABLE, month)
         known = self._earlier.find((self._champion.identity, str(month), lineage.raw_sha256, rows))
-        if known is not None and known.rmse_usual is not None:
+        if known is not None and known.rmse_usual is not None and self._has_errors(known):
             return known
         if rows < MIN_TRIPS:
             raise TooFewTrips(f"{rows} trips, a score needs at least {MIN_TRIPS}")
         trips = concat_months([self._store.read_table(TABLE, month, COLUMNS)], rows)
-        return make_score(
-            self._champion,
-            str(month),
-            lineage.raw_sha256,
-            trips[TARGET.name],
-            *self._predict(trips),
+        predicted = self._predict(trips)
+        score = make_score(
+            self._champion, str(month), lineage.raw_sha256, trips[TARGET.name], *predicted
         )
+        if self._errors is None:
+            return score
+        found = measure_month_errors(
+            self._champion,
+            self._pipeline,
+            trips,
+            *predicted,
+            month=str(month),
+            raw_sha256=lineage.raw_sha256,
+        )
+        coverage, coverage_usual = found.coverages
+        score = score.model_copy(update={"coverage": coverage, "coverage_usual": coverage_usual})
+        self._errors.write(score, found)
+        return score
+
+    def _has_errors(self, known: Score) -> bool:
+        """Whether the errors of a score are kept, or need not be."""
+        return self._errors is None or self._errors.find(known) is not None
 
     def _predict(self, trips: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Predict minutes with and without distances, shape (2, n).

@@ -45,6 +45,9 @@ class Score(BaseModel):
             ``relative_error_usual``; None in old records.
         seen: Whether the version was trained or tuned on this month, which makes the error
             optimistic.
+        coverage: Share of the trips in the prediction intervals, with the metered distances;
+            None in old records and without intervals.
+        coverage_usual: The same without distances.
     """
 
     version: str
@@ -60,6 +63,8 @@ class Score(BaseModel):
     rmse_usual: float | None = None
     mae_usual: float | None = None
     relative_error_usual: float | None = None
+    coverage: float | None = None
+    coverage_usual: float | None = None
 
     @property
     def champion(self) -> str:
