@@ -262,13 +262,17 @@ def _drift_metadata(record: DriftRecord) -> dict[str, dg.MetadataValue]:
         "newest_month": dg.MetadataValue.text(newest.month),
         "worst_feature": dg.MetadataValue.text(feature),
         "worst_index": figure(index),
-        **{f"psi/{name}": figure(value) for name, value in newest.psi.items()},
+        **{
+            f"psi/{name}": figure(value)
+            for name, value in (newest.psi | newest.outcome_psi).items()
+        },
         "months": table(
             [
                 {
                     "month": entry.month,
                     "worst": entry.worst[0],
                     **entry.psi,
+                    **entry.outcome_psi,
                     "trips": entry.trips,
                     "training_month": "yes" if entry.in_reference else "",
                 }

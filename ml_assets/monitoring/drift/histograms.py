@@ -1,4 +1,4 @@
-"""Histograms of the request features of a month, and the population stability index of two.
+"""Histograms of a month's request features and durations, and the stability index of two.
 
 Each month is counted once on a fine grid. The counts of the reference months then determine which
 values share a bin, so only one month is in memory at a time.
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ml_assets.trips.request_columns import REQUEST_COLUMNS, ZONE_CODES
+from ml_assets.trips.target import TARGET
 from ml_assets.trips.zones import borough_by_location
 
 Counts = npt.NDArray[np.int64]
@@ -36,6 +37,15 @@ _MAX_STEPS = 60 * _STEPS_A_MILE
 
 _MAX_PASSENGERS = 9
 
+_STEPS_A_MINUTE = 10
+_MAX_MINUTE_STEPS = 120 * _STEPS_A_MINUTE
+"""Kept trips last 60 minutes at most; the rest of the grid is for other limits."""
+
+OTHERS: Final = "others"
+"""Name of the bin of the rare values."""
+
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -45,16 +55,48 @@ class Feature:
         name: Name in records, charts and checks.
         count: Maps the trips of a month to trips per value, always of the same length.
         bin_index: Maps the reference counts to the bin of each value, numbered from 0.
+        label: Maps a value to its name in a chart.
     """
 
     name: str
     count: Callable[[pl.DataFrame], Counts]
     bin_index: Callable[[Counts], Counts]
+    label: Callable[[int], str] = str
+
+    def bin_labels(self, bin_index: Counts) -> list[str]:
+        """Return the name of each bin: that of its value, of its range, or ``others``.
+
+        Args:
+            bin_index: The bin of each value, as ``self.bin_index`` gave it, shape (values,).
+        """
+        labels = []
+        for number in range(int(bin_index.max()) + 1):
+            values = np.flatnonzero(bin_index == number)
+            if len(values) == 1:
+                labels.append(self.label(int(values[0])))
+            elif self.bin_index is quantile_bins:
+                labels.append(_range(self.label, bin_index, values))
+            else:
+                labels.append(OTHERS)
+        return labels
 
 
-def count_month(trips: pl.DataFrame) -> MonthCounts:
-    """Count the trips per value of every feature."""
-    return {feature.name: feature.count(trips) for feature in FEATURES}
+def _range(label: Callable[[int], str], bin_index: Counts, values: Counts) -> str:
+    """Name a bin of adjacent values: from the first to below the next bin's first."""
+    first, after = int(values[0]), int(values[-1]) + 1
+    if after == len(bin_index):
+        return f"{label(first)} or more"
+    return f"{label(first)} to {label(after)}"
+
+
+def count_month(trips: pl.DataFrame, features: "Iterable[Feature] | None" = None) -> MonthCounts:
+    """Count the trips per value of every feature.
+
+    Args:
+        trips: Request columns, and ``duration_minutes`` for the features in ``OUTCOMES``.
+        features: ``FEATURES``, unless others are given.
+    """
+    return {each.name: each.count(trips) for each in (FEATURES if features is None else features)}
 
 
 def sum_counts(months: Iterable[MonthCounts]) -> MonthCounts:
@@ -128,15 +170,41 @@ def _passengers(trips: pl.DataFrame) -> Counts:
     return np.bincount(codes, minlength=_MAX_PASSENGERS + 2)
 
 
+def _durations(trips: pl.DataFrame) -> Counts:
+    steps = np.rint(trips[TARGET.name].to_numpy() * _STEPS_A_MINUTE)
+    return np.bincount(
+        steps.clip(0, _MAX_MINUTE_STEPS).astype(np.int64), minlength=_MAX_MINUTE_STEPS + 1
+    )
+
+
+def _borough_pair_label(code: int) -> str:
+    names = np.unique(borough_by_location())
+    return f"{names[code // len(names)]} to {names[code % len(names)]}"
+
+
+def _hour_label(hour: int) -> str:
+    return f"{_DAYS[hour // 24]} {hour % 24}:00"
+
+
+def _passenger_label(passengers: int) -> str:
+    return str(passengers) if passengers <= _MAX_PASSENGERS else "unknown"
+
+
 FEATURES: Final = (
     Feature("pickup_zone", _zones("PULocationID"), rare_values_pooled),
     Feature("dropoff_zone", _zones("DOLocationID"), rare_values_pooled),
-    Feature("borough_pair", _borough_pairs, rare_values_pooled),
-    Feature("hour_of_week", _hours_of_week, identity_bins),
-    Feature("trip_distance", _distances, quantile_bins),
-    Feature("passenger_count", _passengers, identity_bins),
+    Feature("borough_pair", _borough_pairs, rare_values_pooled, _borough_pair_label),
+    Feature("hour_of_week", _hours_of_week, identity_bins, _hour_label),
+    Feature("trip_distance", _distances, quantile_bins, lambda step: f"{step / _STEPS_A_MILE:g}"),
+    Feature("passenger_count", _passengers, identity_bins, _passenger_label),
 )
 """The monitored features: every field of a request, and the pair of boroughs."""
+
+OUTCOMES: Final = (
+    Feature(TARGET.name, _durations, quantile_bins, lambda step: f"{step / _STEPS_A_MINUTE:g}"),
+)
+"""What is known only after a trip. Its drift is shown, and starts no retraining: what it means for
+predictions is what their error measures."""
 
 
 _PSEUDO_COUNT = 0.5

@@ -1,25 +1,28 @@
 """Feature drift of each month against the champion's training months."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-
-import polars as pl
 
 from ml_assets.monitoring import TooFewTrips, measure_months
 from ml_assets.monitoring.drift.histograms import (
     FEATURES,
+    OUTCOMES,
+    Counts,
+    Feature,
     MonthCounts,
     bin_counts,
     count_month,
     population_stability_index,
     sum_counts,
 )
-from ml_assets.monitoring.drift.records import DriftEntry, DriftRecord
+from ml_assets.monitoring.drift.records import BinnedShares, DriftEntry, DriftRecord
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import CorruptMonth, MonthNotFound, TripStore
 from ml_assets.trips.month import Month
 from ml_assets.trips.request_columns import REQUEST_COLUMNS
+from ml_assets.trips.target import TARGET
 
 TABLE = "trip_features"
 
@@ -28,6 +31,8 @@ MIN_TRIPS = 100
 
 MAX_MONTHS = 24
 """How many of the newest stored months are measured."""
+
+SHARE_DECIMALS = 6
 
 MAX_ENTRIES = 600
 """How many entries are kept, the newest over all champions."""
@@ -62,22 +67,30 @@ def measure_drift(
         model=champion.model,
     )
     kept = list(earlier.entries) if earlier else []
+    shares: dict[str, BinnedShares] = {}
     if not reference.months:
         update = {"status": "no_reference", "why": reference.why_empty, "entries": kept}
         return record.model_copy(update=update)
-    if earlier is None or not reference.matches(earlier):
+    if earlier is not None and reference.matches(earlier):
+        shares = earlier.reference_shares
+    else:
         kept = [entry for entry in kept if entry.champion != champion.identity]
     entries, skipped = measure_months(
         store.months(TABLE)[-MAX_MONTHS:],
         lambda month: _entry(store, month, champion, reference, kept),
         rejected,
     )
-    others = [entry for entry in kept if entry.champion != champion.identity]
+    others = [
+        entry.model_copy(update={"shares": {}})
+        for entry in kept
+        if entry.champion != champion.identity
+    ]
     return record.model_copy(
         update={
             "reference": [str(month) for month in reference.months],
             "reference_trips": reference.trips,
             "reference_sha256": reference.checksums,
+            "reference_shares": shares or reference.shares,
             "entries": [*others, *entries][-MAX_ENTRIES:],
             "skipped": reference.skipped | skipped,
         }
@@ -128,17 +141,51 @@ class Reference:
 
     @cached_property
     def counts(self) -> MonthCounts:
-        """Trips per value of every feature."""
-        return sum_counts(count_month(_requests(self._store, month)) for month in self.months)
+        """Trips per value of every feature and outcome."""
+        return sum_counts(_count(self._store, month) for month in self.months)
+
+    @cached_property
+    def bins(self) -> list["Bins"]:
+        """The bins of every feature and outcome."""
+        return [
+            Bins(feature, feature.bin_index(self.counts[feature.name]))
+            for feature in (*FEATURES, *OUTCOMES)
+        ]
 
     def stability_indexes(self, counts: MonthCounts) -> dict[str, float]:
-        """Compute the population stability index of every feature for a month's counts."""
-        indexes = {}
-        for feature in FEATURES:
-            bin_index = feature.bin_index(self.counts[feature.name])
-            pair = (bin_counts(each[feature.name], bin_index) for each in (self.counts, counts))
-            indexes[feature.name] = population_stability_index(*pair)
-        return indexes
+        """Compute the population stability index of every feature or outcome that was counted."""
+        return {
+            name: population_stability_index(bins.of(self.counts), bins.of(counts))
+            for bins in self.bins
+            if (name := bins.feature.name) in counts
+        }
+
+    @property
+    def shares(self) -> dict[str, BinnedShares]:
+        """Share of the trips in each bin, by feature or outcome."""
+        return {
+            bins.feature.name: BinnedShares(
+                bins=bins.feature.bin_labels(bins.index), shares=bins.shares(self.counts)
+            )
+            for bins in self.bins
+        }
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The bins of a feature, by its trips in the reference months."""
+
+    feature: Feature
+    index: Counts
+
+    def of(self, counts: MonthCounts) -> Counts:
+        """Return the trips in each bin."""
+        return bin_counts(counts[self.feature.name], self.index)
+
+    def shares(self, counts: MonthCounts) -> list[float]:
+        """Return the share of the trips in each bin; zeros without trips."""
+        trips = self.of(counts)
+        return [round(share, SHARE_DECIMALS) for share in (trips / max(trips.sum(), 1)).tolist()]
 
 
 def _entry(
@@ -151,10 +198,12 @@ def _entry(
     lineage, rows = store.lineage(TABLE, month)
     key = (champion.identity, str(month), lineage.raw_sha256, rows)
     for entry in kept:
-        if (entry.champion, entry.month, entry.raw_sha256, entry.trips) == key:
+        if (entry.champion, entry.month, entry.raw_sha256, entry.trips) == key and entry.shares:
             return entry
     if rows < MIN_TRIPS:
         raise TooFewTrips(f"{rows} trips, drift needs at least {MIN_TRIPS}")
+    counts = _count(store, month)
+    indexes = reference.stability_indexes(counts)
     return DriftEntry(
         version=champion.version,
         run_id=champion.run_id,
@@ -162,9 +211,12 @@ def _entry(
         raw_sha256=lineage.raw_sha256,
         trips=rows,
         in_reference=month in reference.months,
-        psi=reference.stability_indexes(count_month(_requests(store, month))),
+        psi={feature.name: indexes[feature.name] for feature in FEATURES},
+        outcome_psi={outcome.name: indexes[outcome.name] for outcome in OUTCOMES},
+        shares={bins.feature.name: bins.shares(counts) for bins in reference.bins},
     )
 
 
-def _requests(store: TripStore, month: Month) -> pl.DataFrame:
-    return store.read_table(TABLE, month, list(REQUEST_COLUMNS))
+def _count(store: TripStore, month: Month) -> MonthCounts:
+    trips = store.read_table(TABLE, month, [*REQUEST_COLUMNS, TARGET.name])
+    return count_month(trips, (*FEATURES, *OUTCOMES))

@@ -15,6 +15,18 @@ against any earlier months, while kilometres in place of miles give 0.38 and UTC
 York time 0.69."""
 
 
+class BinnedShares(BaseModel):
+    """Shares of the reference trips in the bins of a feature.
+
+    Attributes:
+        bins: Names: values, ranges (miles or minutes), or ``others``.
+        shares: Shares of the trips, 0 to 1, in the same order.
+    """
+
+    bins: list[str]
+    shares: list[float]
+
+
 class DriftEntry(BaseModel):
     """Drift of one month against the training months of one champion.
 
@@ -22,6 +34,9 @@ class DriftEntry(BaseModel):
         raw_sha256: SHA-256 of the month's published file.
         in_reference: Whether the champion was trained on this month.
         psi: Population stability index by feature; see :mod:`.histograms`.
+        outcome_psi: The same of the durations, which have no limit; empty in old records.
+        shares: Shares of the trips in each bin, by feature or outcome, in the order of the record's
+            ``reference_shares``; empty in old records and for earlier champions.
     """
 
     version: str
@@ -31,6 +46,8 @@ class DriftEntry(BaseModel):
     in_reference: bool
     psi: dict[str, float]
     run_id: str = ""
+    outcome_psi: dict[str, float] = Field(default_factory=dict)
+    shares: dict[str, list[float]] = Field(default_factory=dict)
 
     @property
     def champion(self) -> str:
@@ -49,6 +66,8 @@ class DriftRecord(MonthlyRecord):
     Attributes:
         reference: The champion's training months that are stored.
         reference_sha256: SHA-256 of the published files of the reference, in the same order.
+        reference_shares: Shares of the reference's trips by feature or outcome; empty in old
+            records.
         entries: Months in order, those of earlier champions first.
         skipped: Stored months that could not be measured, with the reason.
     """
@@ -56,6 +75,7 @@ class DriftRecord(MonthlyRecord):
     reference: list[str] = Field(default_factory=list)
     reference_trips: int = 0
     reference_sha256: list[str] = Field(default_factory=list)
+    reference_shares: dict[str, BinnedShares] = Field(default_factory=dict)
     limit: float = DRIFT_LIMIT
     entries: list[DriftEntry] = Field(default_factory=list)
     skipped: dict[str, str] = Field(default_factory=dict)

@@ -37,6 +37,7 @@ from ml_assets_tests.monitoring.watched_months import (
     put_trips,
     store_at,
 )
+from ml_assets_tests.planted import FAULTS
 
 REAL = [f"2023-{number:02d}" for number in range(1, 10)]
 
@@ -72,19 +73,21 @@ def test_the_same_version_number_in_another_registry_is_another_champion(store):
     moved = measure_drift(store, other, first)
     assert [entry.month for entry in moved.new_months] == [*TRAINING_MONTHS[1:], "2023-04"]
     assert [entry.psi for entry in moved.months] != [entry.psi for entry in first.months]
-    assert moved.entries[: len(first.entries)] == first.entries
+    others = moved.entries[: len(first.entries)]
+    assert [entry.psi for entry in others] == [entry.psi for entry in first.entries]
+    assert all(not entry.shares for entry in others)  # kept of the current champion only
 
 
 def read_months(monkeypatch):
     """Record the months that are read from here on."""
     read = []
-    requests = drift._requests
+    requests = drift._count
 
     def recorded(store, month):
         read.append(str(month))
         return requests(store, month)
 
-    monkeypatch.setattr(drift, "_requests", recorded)
+    monkeypatch.setattr(drift, "_count", recorded)
     return read
 
 
@@ -258,3 +261,50 @@ def test_monday_midnight_is_the_first_hour_of_the_week():
     times = [datetime(2023, 1, 2, 0, 59), datetime(2023, 1, 8, 23)]
     counts = count_month(trips.with_columns(pl.Series("pickup_datetime", times)))["hour_of_week"]
     assert np.flatnonzero(counts).tolist() == [0, 167]
+
+
+def test_the_shares_then_and_now_show_how_a_feature_moved(tmp_path):
+    store = store_at(tmp_path)
+    for month in TRAINING_MONTHS:
+        put(store, month)
+    put(store, "2023-04", PLANTED["kilometres for miles"])
+    made = measure_drift(store, champion_of(store))
+    (entry,) = made.new_months
+    assert list(entry.shares) == list(made.reference_shares)
+    for name, then in made.reference_shares.items():
+        assert len(then.bins) == len(set(then.bins)) == len(then.shares) == len(entry.shares[name])
+        for shares in (then.shares, entry.shares[name]):
+            assert sum(shares) == pytest.approx(1, abs=1e-4)
+    miles = made.reference_shares["trip_distance"]
+    assert miles.shares == pytest.approx([1 / DISTANCE_BINS] * DISTANCE_BINS, abs=0.02)
+    assert miles.bins[-1].endswith(" or more")
+    assert entry.shares["trip_distance"][-1] > 2 * miles.shares[-1]
+    assert "others" in made.reference_shares["pickup_zone"].bins
+    assert "Monday 0:00" in made.reference_shares["hour_of_week"].bins
+    assert DriftRecord.model_validate_json(made.model_dump_json()) == made
+
+
+def test_longer_trips_drift_in_their_durations_only_and_start_nothing(tmp_path):
+    store = store_at(tmp_path)
+    for month in TRAINING_MONTHS:
+        put(store, month)
+    put(store, "2023-04", FAULTS["half as long again"])
+    made = measure_drift(store, champion_of(store))
+    (entry,) = made.new_months
+    assert entry.outcome_psi["duration_minutes"] > DRIFT_LIMIT > entry.worst[1]
+    assert drift_finding(made).verdict == Verdict.PASS
+    assert not made.monthly_values[0].breached
+
+
+def test_entries_of_an_old_version_without_shares_are_measured_again(store):
+    made = measure_drift(store, champion_of(store))
+    old = made.model_copy(
+        update={
+            "reference_shares": {},
+            "entries": [
+                entry.model_copy(update={"shares": {}, "outcome_psi": {}}) for entry in made.entries
+            ],
+        }
+    )
+    again = measure_drift(store, champion_of(store), old)
+    assert (again.entries, again.reference_shares) == (made.entries, made.reference_shares)
