@@ -258,12 +258,17 @@ class BacktestRecord(StoredRecord):
                 f"distance and {usual:.2f} without a distance"
             )
         if noise is not None and mean is not None:
-            requests = "" if self.share == 1 else f" if {self.share:.0%} of requests state one"
-            text += f". Relative error{requests} {mean:.3f} ± {noise:.3f}"
-        if self.rmse_noise is not None:
-            text += (
-                f"; its RMSE varies by {self.rmse_noise:.2f} {TARGET.symbol} from month to month"
+            whose = (
+                "The champion's"
+                if self.share == 1
+                else f"If {self.share:.0%} of requests state their distance, the champion's"
             )
+            text += f". {whose} relative error is {mean:.3f} ± {noise:.3f}"
+            if self.rmse_noise is not None:
+                text += (
+                    f", and its RMSE varies by {self.rmse_noise:.2f} {TARGET.symbol} from month to "
+                    "month"
+                )
         if lead is not None:
             smallest = f"{lead:.3f} {TARGET.symbol}"
             text += f". A lead over {self.runner_up} below {smallest} is within the noise"

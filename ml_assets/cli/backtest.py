@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ml_assets.backtesting.records import CHAMPION, MAX_ROWS, BacktestRecord
+from ml_assets.backtesting.records import CHAMPION, MAX_ROWS, BacktestEntry, BacktestRecord
 from ml_assets.cli.console import (
     columns_that_fit,
     print_table,
@@ -19,6 +19,7 @@ from ml_assets.config.settings import Settings, read_settings
 from ml_assets.storage.record_store import RecordStore
 from ml_assets.storage.trip_store import TripStore
 from ml_assets.training.families import FAMILIES
+from ml_assets.trips.target import TARGET
 
 
 @click.command()
@@ -93,19 +94,23 @@ def summary(record: BacktestRecord) -> dict[str, object]:
 
 
 def print_backtest(console: Console, record: BacktestRecord) -> None:
-    """Print the RMSE in minutes by model and month, the best of each month in bold."""
+    """Print the RMSE in both modes by model and month, the best of each month in bold."""
     names = {model: f"{model} ({record.champion})" if model == CHAMPION else model
              for model in record.models}  # fmt: skip
     longest = max((len(name) for name in names.values()), default=0)
     months = [str(month) for month in record.months]
-    at_once = columns_that_fit(console, longest, len("2023-01"))
+    widest = max((len(_cell(entry, {})) for entry in record.entries), default=0)
+    at_once = columns_that_fit(console, longest, max(widest, len("2023-01")))
     # Months that do not fit in one table are printed in several, the newest last.
     for start in range(0, len(months), at_once):
         print_table(console, _table(record, names, months[start : start + at_once]))
     trips = " · synthetic sample" if record.synthetic else ""
+    modes = "with the metered distance"
+    if any(entry.rmse_usual is not None for entry in record.entries):
+        modes += " / without a distance"
     console.print(
-        f"Errors in minutes{trips}; trained on the {record.train_months} months before, at most "
-        f"{record.max_rows:,} trips.",
+        f"RMSE in {TARGET.unit}, {modes}{trips}; trained on the {record.train_months} months "
+        f"before, at most {record.max_rows:,} trips.",
         style="dim",
         soft_wrap=True,
     )
@@ -117,17 +122,33 @@ def _table(record: BacktestRecord, names: dict[str, str], months: list[str]) -> 
     table.add_column("model")
     for month in months:
         table.add_column(month, justify="right")
-    best = {month: min(e.rmse for e in record.entries if e.month == month) for month in months}
+    best: dict[str, float] = {}
+    for entry in record.entries:
+        for mode, rmse in _errors(entry).items():
+            key = f"{entry.month} {mode}"
+            best[key] = min(rmse, best.get(key, rmse))
     for model, name in names.items():
         line = {entry.month: entry for entry in record.series(model)}
-        cells = [_cell(line[month].rmse, best[month]) if month in line else "" for month in months]
+        cells = [_cell(line[month], best) if month in line else "" for month in months]
         kind = next(iter(line.values())).kind
         table.add_row(name, *cells, style="dim" if kind == "baseline" else "")
     return table
 
 
-def _cell(rmse: float, best: float) -> str:
-    return f"[bold]{rmse:.3f}[/bold]" if rmse <= best else f"{rmse:.3f}"
+def _errors(entry: BacktestEntry) -> dict[str, float]:
+    """Return the RMSE by mode, minutes; old records have only that with the metered distance."""
+    usual = {} if entry.rmse_usual is None else {"usual": entry.rmse_usual}
+    return {"stated": entry.rmse} | usual
+
+
+def _cell(entry: BacktestEntry, best: dict[str, float]) -> str:
+    """Return the errors in both modes, those in bold that are the best of their month and mode."""
+    return " / ".join(
+        f"[bold]{rmse:.3f}[/bold]"
+        if rmse <= best.get(f"{entry.month} {mode}", -1)
+        else f"{rmse:.3f}"
+        for mode, rmse in _errors(entry).items()
+    )
 
 
 def _last(settings: Settings) -> BacktestRecord:

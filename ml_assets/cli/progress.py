@@ -15,6 +15,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from ml_assets.defs.errors import root_cause
+from ml_assets.defs.metadata import DIGITS
 from ml_assets.progress import MonthsTested, ProgressEvent, Transfer, TrialEnded
 from ml_assets.secrets import one_line, scrub
 from ml_assets.trips.month import Month
@@ -140,12 +141,12 @@ class StepProgress(ExitStack):
         for name in _SHOWN_FIGURES:
             if name in metadata:
                 value = metadata[name].value
-                text = f"{value:.3f}" if isinstance(value, float) else str(value)
+                text = f"{value:.{DIGITS}f}" if isinstance(value, float) else str(value)
                 if "rmse" in name:
                     text = f"{name.replace('_', ' ')} {text}"
                 usual = metadata.get(f"{name}_usual")
                 if usual is not None:
-                    text += f", {usual.value:.3f} without a distance"
+                    text += f", {usual.value:.{DIGITS}f} without a distance"
                 self._figures[step] = text
 
     def _show_failed_check(self, event: DagsterEvent) -> None:

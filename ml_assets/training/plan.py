@@ -113,9 +113,19 @@ class TrainingPlan:
 
     @property
     def seconds(self) -> float | None:
-        """Time of all families, one after the other; None unless each was trained before."""
-        known = [each.seconds for each in self.families if each.seconds is not None]
-        return sum(known) if len(known) == len(self.families) else None
+        """Time of all families; None unless each was trained before.
+
+        Side by side, those that use one core run beside those that use all.
+        """
+        one, of_all = 0.0, 0.0
+        for each in self.families:
+            if each.seconds is None:
+                return None
+            if family_named(each.family).single_core:
+                one += each.seconds
+            else:
+                of_all += each.seconds
+        return max(one, of_all) if self.side_by_side else one + of_all
 
     def lines(self, available: int | None) -> list[str]:
         """Describe the plan: a line for each family, and one for all."""
@@ -157,10 +167,26 @@ class TrainingPlan:
             yield f"fit on fewer rows (--max-rows {rows}, or max_rows in the launchpad)"
         if room > BASE_BYTES and any(each.rows == each.available for each in self.families):
             yield "take fewer months (--train-months)"
+        yield from self._families_to_leave_out(room)
+
+    def _families_to_leave_out(self, room: float) -> Iterator[str]:
+        """Yield each family without which the others fit, or else the families that do fit."""
+        helped = False
         for left_out in self.families if len(self.families) > 1 else ():
             others = tuple(each for each in self.families if each is not left_out)
             if replace(self, families=others).memory <= room:
+                helped = True
                 yield f"leave out {left_out.family} (--models)"
+        smallest_first = sorted(self.families, key=lambda each: each.memory)
+        fitting: tuple[FamilyPlan, ...] = ()
+        while not helped and len(fitting) < len(smallest_first):
+            more = smallest_first[: len(fitting) + 1]
+            if replace(self, families=tuple(more)).memory > room:
+                break
+            fitting = tuple(more)
+        if fitting:
+            names = [each.family for each in self.families if each in fitting]
+            yield f"train {' and '.join(names)} only (--models {','.join(names)})"
 
     def _bounded(self, rows: int) -> "TrainingPlan":
         """Return the plan with a stated bound, whose rows are in memory."""

@@ -150,7 +150,10 @@ def test_noise_and_leads_weigh_both_modes_where_every_entry_has_both():
     for name in ("rmse_noise", "relative_error_noise", "suggested_min_improvement"):
         assert getattr(both, name) == pytest.approx(factor * getattr(made, name))
         assert getattr(both.weighted(0), name) == pytest.approx(2 * getattr(made, name))
-    assert "if 50% of requests state one" in both.summary
+    assert (
+        "If 50% of requests state their distance, the champion's relative error is" in both.summary
+    )
+    assert ". The champion's relative error is" in made.summary
     # Without a distance, another family is the runner-up, and a baseline wins a month.
     swapped = [
         entry.model_copy(update={"rmse_usual": 3.0 if entry.model == "lasso" else entry.rmse})

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,33 @@ def test_a_backtest_of_many_months_is_printed_in_tables_of_80_columns():
         assert entry.month in shown.getvalue() and f"{entry.rmse:.3f}" in shown.getvalue()
     tables = [line for line in shown.getvalue().splitlines() if line.startswith(("┃", "│"))]
     assert max(map(len, tables)) <= 80
+
+
+def test_a_backtest_is_printed_with_and_without_a_distance():
+    entries = [
+        BacktestEntry(
+            month=month, model=model, kind="family", rmse=rmse, rmse_usual=usual, mae=1.0,
+            relative_error=0.5, trips=10, mean_predicted=1.0, mean_actual=1.0, trained_on=[],
+            training_rows=1, parameters="default", parameters_saw_month=False, inputs="",
+        )
+        for month in ("2023-04", "2023-05", "2023-06", "2023-07")
+        for model, rmse, usual in (("lasso", 4.125, 15.5), ("xgboost", 4.25, 15.25))
+    ]  # fmt: skip
+    made = BacktestRecord(
+        dataset="green", synthetic=False, train_months=3, max_rows=9, champion=None,
+        entries=entries,
+    )  # fmt: skip
+    shown = io.StringIO()
+    print_backtest(Console(file=shown, width=80, force_terminal=True, highlight=False), made)
+    text = shown.getvalue()
+    bold, plain = "\x1b[1m", "\x1b[0m"
+    assert f"{bold}4.125{plain} / 15.500" in text, "the best of each mode is bold"
+    assert f"4.250 / {bold}15.250{plain}" in text
+    assert "RMSE in minutes, with the metered distance / without a distance" in text
+    for month in ("2023-04", "2023-07"):
+        assert month in text
+    tables = [line for line in text.splitlines() if line.startswith(("┃", "│"))]
+    assert max(len(re.sub("\x1b.*?m", "", line)) for line in tables) <= 80
 
 
 def test_the_installed_command_runs():

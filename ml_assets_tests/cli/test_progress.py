@@ -82,6 +82,18 @@ def test_a_failure_is_one_line_with_its_message(op, message):
     assert printed.startswith(f"✗ {op.name}")
 
 
+@dg.op
+def with_figures(context: dg.OpExecutionContext) -> None:
+    figures = {"test_rmse": 5.0585, "test_rmse_usual": 5.957}
+    context.log_event(dg.AssetMaterialization("lasso_model", metadata=figures))
+
+
+def test_figures_that_are_rounded_already_are_not_rounded_again():
+    """An RMSE of 5.058465 is 5.0585 in the metadata, and 5.058 on the leaderboard."""
+    printed, _ = shown(with_figures)
+    assert "test rmse 5.0585, 5.9570 without a distance" in printed
+
+
 def test_a_run_that_fails_before_its_first_step_says_why():
     _, errors = shown(unreachable)
     assert len(errors) == 1

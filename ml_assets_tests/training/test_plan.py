@@ -102,3 +102,31 @@ def test_families_side_by_side_need_their_memory_together():
     alone = plan_training(["xgboost"], YEAR)
     assert plan_training(["xgboost"], YEAR, side_by_side=False).memory == alone.memory
     assert 0 < MAX_SHARE < 1
+
+
+def test_families_side_by_side_take_the_time_of_the_longer_half():
+    def last(name: str, seconds: float):
+        found = row(name, 4.0).model_copy(update={"seconds": seconds, "fit_seconds": 1.0})
+        fitted = {"fitted": 1_000_000, "available": 33_000_000}
+        return type(found).model_validate(found.model_dump() | {"rows": fitted})
+
+    names = {"lasso": 50.0, "linear_svr": 30.0, "random_forest": 60.0, "extra_trees": 10.0}
+    known = {name: last(name, seconds) for name, seconds in names.items()}
+    together, apart = (
+        plan_training(list(names), YEAR, "default", known, side_by_side=on).seconds
+        for on in (True, False)
+    )
+    assert together == pytest.approx(80)
+    assert apart == pytest.approx(150)
+
+
+def test_a_refusal_of_all_rows_names_the_families_that_fit():
+    """XGBoost reads all rows in parts; a user who wants all of them can have them with it."""
+    with pytest.raises(DoesNotFit) as refused:
+        plan_training(list(FAMILIES), YEAR, "all").require_memory(16 * GB)
+    assert "train xgboost only (--models xgboost)" in str(refused.value)
+    assert "leave out" not in str(refused.value), "no single family is enough"
+    plan_training(["xgboost"], YEAR, "all").require_memory(16 * GB)
+    with pytest.raises(DoesNotFit) as refused:
+        plan_training(list(FAMILIES), YEAR, "all").require_memory(2 * GB)
+    assert "--models" not in str(refused.value), "no family fits"
