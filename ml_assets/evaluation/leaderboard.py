@@ -127,18 +127,26 @@ def slices_table(record: ModelRecord) -> list[Row]:
 
 
 def wrong_distance_table(errors: Sequence[DistanceError]) -> list[Row]:
-    """Tabulate the RMSE in minutes by the distance that is stated, and its change in percent."""
+    """Tabulate the RMSE in minutes by the distance that is stated, and its change in percent.
+
+    Also the percentage of trips within the intervals, unless none was measured.
+    """
     if not errors:
         return []
     metered = errors[0].rmse
-    return [
-        {
+    table: list[Row] = []
+    for error in errors:
+        change = round(100 * (error.rmse / metered - 1), 1) if metered > 0 else ""
+        line: Row = {
             "distance": error.distance,
             "rmse": round(error.rmse, 3),
-            "change_percent": round(100 * (error.rmse / metered - 1), 1) if metered > 0 else "",
+            "change_percent": change,
         }
-        for error in errors
-    ]
+        if any(each.coverage is not None for each in errors):
+            covered = error.coverage
+            line["covered_percent"] = "" if covered is None else round(100 * covered, 1)
+        table.append(line)
+    return table
 
 
 def slices_side_by_side(rows: Iterable[ModelRecord]) -> list[Row]:

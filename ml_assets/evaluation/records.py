@@ -149,11 +149,14 @@ class DistanceError(StoredRecord):
 
     Attributes:
         distance: ``metered``, ``0.8 × metered``, …, or ``left out``.
+        coverage: Share of the trips within the intervals; None without intervals and in old
+            records.
     """
 
     distance: str
     rmse: float
     rows: int
+    coverage: float | None = None
 
 
 class FittedRows(StoredRecord):

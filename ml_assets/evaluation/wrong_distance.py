@@ -1,7 +1,8 @@
 """What a wrong distance costs: the error when requests state another one than the meter will show.
 
 A router's or a driver's distance is an estimate. The service rejects no plausible one, so the error
-that a wrong one causes has to be known.
+that a wrong one causes has to be known, and how many trips its intervals, which are calibrated with
+metered distances, then cover.
 """
 
 from typing import Any, Final
@@ -10,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ml_assets.evaluation.interval_coverage import measure_intervals
 from ml_assets.evaluation.metrics import root_mean_squared_error
 from ml_assets.evaluation.records import DistanceError
-from ml_assets.pipeline.predict import predict_trips
+from ml_assets.pipeline.predict import predict_trips, without_distance
 from ml_assets.trips.target import TARGET
 
 MAX_TRIPS: Final = 20_000
@@ -33,7 +35,7 @@ def measure_wrong_distances(
     predicted_usual: npt.ArrayLike,
     seed: int = 0,
 ) -> list[DistanceError]:
-    """Measure the RMSE of a pipeline when test trips state distances that are wrong.
+    """Measure the RMSE and the coverage of a pipeline when test trips state wrong distances.
 
     A wrong distance that no model uses (see ``requests.parse.states_distance``) counts as left out,
     as in the service.
@@ -54,16 +56,25 @@ def measure_wrong_distances(
     noise = np.random.default_rng(seed).normal(0, NOISE, len(trips))
     wrong = {name: miles * factor for name, factor in FACTORS.items()}
     wrong[_NOISY] = miles * np.exp(noise)
+    requests = {
+        METERED: trips,
+        **{name: trips.assign(trip_distance=stated) for name, stated in wrong.items()},
+        LEFT_OUT: without_distance(trips),
+    }
     minutes = {
         METERED: np.asarray(predicted)[::step],
-        **{
-            name: predict_trips(pipeline, trips.assign(trip_distance=stated))
-            for name, stated in wrong.items()
-        },
         LEFT_OUT: np.asarray(predicted_usual)[::step],
     }
-    actual = trips[TARGET.name].to_numpy()
-    return [
-        DistanceError(distance=name, rmse=root_mean_squared_error(actual, found), rows=len(trips))
-        for name, found in minutes.items()
-    ]
+    errors = []
+    for name, asked in requests.items():
+        found = minutes[name] if name in minutes else predict_trips(pipeline, asked)
+        interval = measure_intervals(pipeline, asked, found)
+        errors.append(
+            DistanceError(
+                distance=name,
+                rmse=root_mean_squared_error(trips[TARGET.name].to_numpy(), found),
+                coverage=None if interval is None else interval.coverage,
+                rows=len(trips),
+            )
+        )
+    return errors

@@ -97,9 +97,9 @@ def test_bars_show_the_contributions(visit):
     ("typed", "distance", "words"),
     [
         ("", "usual", r"For the usual \d+\.\d miles, 80 of"),
-        ("3", "stated", "For the 3 miles you stated, 80 of"),
-        ("1", "stated", "For the 1 mile you stated, 80 of"),
-        ("7.25", "stated", r"For the 7\.25 miles you stated, 80 of"),
+        ("3", "stated", "If the ride is 3 miles long, as you stated, 80 of"),
+        ("1", "stated", "If the ride is 1 mile long, as you stated, 80 of"),
+        ("7.25", "stated", r"If the ride is 7\.25 miles long, as you stated, 80 of"),
         ("0", "usual", r"For the usual \d+\.\d miles \(0 is not plausible\), 80 of"),
         ("99", "usual", r"For the usual \d+\.\d miles \(99 is not plausible\), 80 of"),
     ],

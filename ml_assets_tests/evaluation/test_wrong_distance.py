@@ -7,6 +7,7 @@ import pytest
 from ml_assets.evaluation.leaderboard import wrong_distance_table
 from ml_assets.evaluation.records import DistanceError
 from ml_assets.evaluation.wrong_distance import MAX_TRIPS, measure_wrong_distances
+from ml_assets.pipeline.conformal_intervals import attach_intervals, calibrate
 from ml_assets.pipeline.predict import without_distance
 from ml_assets.training.families import FAMILIES
 from ml_assets_tests.training.sample_trips import train_trips, trips_of
@@ -17,6 +18,9 @@ class FourMinutesAMile:
 
     def __init__(self) -> None:
         self.rows: list[int] = []
+
+    def __getitem__(self, step: int) -> "FourMinutesAMile":
+        return self  # as the last step of a pipeline, which has no intervals here
 
     def predict(self, requests: pd.DataFrame) -> np.ndarray:
         self.rows.append(len(requests))
@@ -73,6 +77,22 @@ def test_a_distance_shortened_below_the_shortest_counts_as_left_out():
     errors = measure_wrong_distances(pipeline, short, pipeline.predict(short), usual)
     rmse = {error.distance: error.rmse for error in errors}
     assert rmse["0.8 × metered"] == rmse["left out"] != rmse["metered"]
+
+
+def test_intervals_cover_fewer_trips_if_the_distance_is_wrong():
+    pipeline = FAMILIES["lasso"].make_pipeline()
+    pipeline.fit(train_trips(), train_trips()["duration_minutes"])
+    test = trips_of(4)
+    predicted, usual = pipeline.predict(test), pipeline.predict(without_distance(test))
+    actual = test["duration_minutes"].to_numpy()
+    attach_intervals(pipeline, calibrate(predicted, actual), calibrate(usual, actual))
+    errors = measure_wrong_distances(pipeline, test, predicted, usual)
+    covered = {error.distance: error.coverage for error in errors}
+    assert covered["metered"] == pytest.approx(0.8, abs=0.04)
+    assert covered["left out"] == pytest.approx(0.8, abs=0.04)
+    assert covered["0.8 × metered"] < covered["metered"] - 0.02
+    table = wrong_distance_table(errors)
+    assert table[0]["covered_percent"] == round(100 * covered["metered"], 1)
 
 
 def test_the_table_has_the_change_in_percent():

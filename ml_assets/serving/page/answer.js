@@ -49,8 +49,8 @@ export function show(content, request, zones, card) {
   const bounds = lower === null || lower === undefined ? null : [lower, upper];
   const distance = usedDistance(content, request);
   find('#words').textContent = bounds
-    ? `For ${distance}, ${card.percent} of 100 such trips take between ${one(lower)} and ${one(upper)} minutes.`
-    : `For ${distance}. This model has no prediction intervals.`;
+    ? `${distance}, ${card.percent} of 100 such trips take between ${one(lower)} and ${one(upper)} minutes.`
+    : `${distance}: this model has no prediction intervals.`;
   const typical = explanation?.baseline_minutes;
   const furthest = Math.max(30, minutes, upper ?? 0, typical ?? 0);
   drawScale(Math.ceil(furthest / 10) * 10, minutes, bounds, typical);
@@ -59,10 +59,15 @@ export function show(content, request, zones, card) {
     `Model version ${content.model_version}${card.synthetic ? ' (synthetic sample data)' : ''}, request ${content.request_id}`;
 }
 
-/** The distance that the model used. */
+/**
+ * The distance that the model used, as the beginning of a sentence. Intervals for a stated distance
+ * are calibrated with metered ones: they hold if the statement does.
+ */
 function usedDistance({ distance, distance_miles: miles }, { trip_distance: own }) {
-  if (distance === 'stated') return `the ${miles} ${miles === 1 ? 'mile' : 'miles'} you stated`;
-  const usual = Number.isFinite(miles) ? `the usual ${inMiles(miles)}` : 'the usual distance';
+  if (distance === 'stated') {
+    return `If the ride is ${miles} ${miles === 1 ? 'mile' : 'miles'} long, as you stated`;
+  }
+  const usual = `For the usual ${Number.isFinite(miles) ? inMiles(miles) : 'distance'}`;
   return own === undefined ? usual : `${usual} (${own} is not plausible)`;
 }
 
