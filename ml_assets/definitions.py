@@ -27,6 +27,7 @@ from ml_assets.defs.monitoring.assets import (
     performance_check,
     prediction_performance,
 )
+from ml_assets.defs.monitoring.data_profile import data_profile_assets
 from ml_assets.defs.monitoring.request_log_metrics import request_log_check, request_log_metrics
 from ml_assets.defs.monitoring.retrain_sensors import degradation_sensors
 from ml_assets.defs.operations.executor import tagged_in_process_executor
@@ -60,6 +61,7 @@ def assemble(settings: Settings) -> dg.Definitions:
             champion_model,
             backtest,
             *prediction_assets(partitions),
+            *data_profile_assets(partitions),
             feature_drift,
             prediction_performance,
             request_log_metrics,

@@ -12,11 +12,14 @@ from ml_assets.defs.common import (
     PREDICTIONS,
     TRAINING,
 )
+from ml_assets.defs.monitoring.data_profile import DATA_PROFILE
 from ml_assets.defs.operations.run_outcomes import tag_transient_failures
 
 TRAINING_SELECTION = dg.AssetSelection.groups(
     TRAINING, MODELS, EVALUATION
 ) - dg.AssetSelection.assets("backtest")
+
+_PROFILE = dg.AssetSelection.assets(DATA_PROFILE)
 
 
 def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
@@ -24,10 +27,11 @@ def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
     return [
         dg.define_asset_job(
             "ingest_trips",
-            selection=dg.AssetSelection.groups(INGESTION),
+            selection=dg.AssetSelection.groups(INGESTION) | _PROFILE,
             partitions_def=partitions,
             hooks={tag_transient_failures},
-            description="Ingest published months and split them into kept and rejected trips.",
+            description="Ingest published months, split them into kept and rejected trips, and "
+            "profile them.",
         ),
         dg.define_asset_job(
             "train_models",
@@ -51,7 +55,7 @@ def project_jobs(partitions: dg.PartitionsDefinition) -> list[Any]:
         ),
         dg.define_asset_job(
             "run_monitoring",
-            selection=dg.AssetSelection.groups(MONITORING),
+            selection=dg.AssetSelection.groups(MONITORING) - _PROFILE,
             description="Measure drift, the champion's error on new months, and the request log.",
         ),
         dg.define_asset_job(

@@ -3,14 +3,15 @@
 import base64
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import dagster as dg
 import polars as pl
 
 from ml_assets.defs.errors import ERRORS, describe_error
+from ml_assets.monitoring.data_profile.columns import shown_time
 from ml_assets.trips.schema import TABLES
 from ml_assets.trips.target import TARGET
 
@@ -19,7 +20,6 @@ DIGITS = 4
 
 
 Result = TypeVar("Result")
-_EPOCH = datetime(1970, 1, 1)
 
 
 def safe_metadata(
@@ -90,6 +90,28 @@ def image(png: bytes, alt: str) -> dg.MetadataValue:
     return dg.MetadataValue.md(f"![{text}](data:image/png;base64,{encoded})")
 
 
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~&$!@]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]], sentence: str) -> dg.MetadataValue:
+    """Make a Markdown table of rows with the same columns, under a sentence on how to read it.
+
+    Args:
+        rows: Texts by column, shown as they are: nothing in them is read as Markdown or HTML.
+        sentence: Markdown.
+    """
+    names = list(rows[0]) if rows else ["nothing to show"]
+    lines = [names, ["---"] * len(names)]
+    lines += [[_literally(text) for text in row.values()] for row in rows]
+    body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return dg.MetadataValue.md(f"{sentence}\n\n{body}")
+
+
+def _literally(text: str) -> str:
+    """Return a text in one line, with what Markdown, HTML or a link begins with escaped."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
 def preview(frame: pl.DataFrame, rows: int) -> dg.MetadataValue:
     """Make a table of the first rows of a frame.
 
@@ -108,18 +130,7 @@ def preview(frame: pl.DataFrame, rows: int) -> dg.MetadataValue:
 
 def _times(values: pl.Series) -> list[str | None]:
     unit = values.dtype.time_unit  # type: ignore[attr-defined]
-    a_second = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[unit]
-    return [
-        None if count is None else _time(count, a_second, unit)
-        for count in values.to_physical().to_list()
-    ]
-
-
-def _time(count: int, a_second: int, unit: str) -> str:
-    try:
-        return str(_EPOCH + timedelta(microseconds=count * 1_000_000 // a_second))
-    except OverflowError:
-        return f"{count:,} {unit} since 1970"
+    return [None if count is None else shown_time(count, unit) for count in values.to_physical()]
 
 
 def _cell(value: Any) -> str | int | float | bool | None:

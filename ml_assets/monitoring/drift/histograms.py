@@ -151,7 +151,8 @@ def _borough_pairs(trips: pl.DataFrame) -> Counts:
     return np.bincount(pickup * len(names) + dropoff, minlength=len(names) ** 2)
 
 
-def _hours_of_week(trips: pl.DataFrame) -> Counts:
+def hours_of_week(trips: pl.DataFrame) -> Counts:
+    """Count trips by the hour of the week of their pick-up, from Monday 0:00."""
     hours = trips["pickup_datetime"].dt.epoch("s").to_numpy() // 3600
     return np.bincount((hours + _MONDAY_OFFSET) % HOURS_A_WEEK, minlength=HOURS_A_WEEK)
 
@@ -194,7 +195,7 @@ FEATURES: Final = (
     Feature("pickup_zone", _zones("PULocationID"), rare_values_pooled),
     Feature("dropoff_zone", _zones("DOLocationID"), rare_values_pooled),
     Feature("borough_pair", _borough_pairs, rare_values_pooled, _borough_pair_label),
-    Feature("hour_of_week", _hours_of_week, identity_bins, _hour_label),
+    Feature("hour_of_week", hours_of_week, identity_bins, _hour_label),
     Feature("trip_distance", _distances, quantile_bins, lambda step: f"{step / _STEPS_A_MILE:g}"),
     Feature("passenger_count", _passengers, identity_bins, _passenger_label),
 )
