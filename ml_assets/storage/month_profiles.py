@@ -92,7 +92,7 @@ class MonthProfiles:
             lineage, kept = store.lineage(FEATURES, month)
             columns, fault, trips = _trips(store, month)
             published, published_columns = _published(store, month, lineage)
-            rejected = rejected_by_reason(store, month, lineage.raw_sha256)
+            rejected = _rejected(store, month, lineage)
         except (*DAMAGE, KeyError, ValidationError, pl.exceptions.PolarsError) as error:
             raise CorruptMonth(
                 f"the files of {month} cannot be read ({error_text(error)}): "
@@ -135,23 +135,13 @@ def _published(store: TripStore, month: Month, lineage: Lineage) -> tuple[int, d
         return parquet.metadata.num_rows, columns
 
 
-def rejected_by_reason(store: TripStore, month: Month, raw_sha256: str) -> dict[str, int] | None:
-    """Return the rejected trips of a month by reason, most frequent first.
-
-    Args:
-        raw_sha256: SHA-256 of the published file.
-
-    Returns:
-        None when they are not stored, or were made from another file.
-
-    Raises:
-        CorruptMonth: when they cannot be read.
-    """
+def _rejected(store: TripStore, month: Month, lineage: Lineage) -> dict[str, int] | None:
+    """Return rejected trips by reason; None when they are missing or of another published file."""
     try:
-        lineage, _ = store.lineage(REJECTED, month)
+        other, _ = store.lineage(REJECTED, month)
     except MonthNotFound:
         return None
-    if lineage.raw_sha256 != raw_sha256:
+    if other.raw_sha256 != lineage.raw_sha256:
         return None
     reasons = store.read_table(REJECTED, month, ["reason"])["reason"]
     return dict(reasons.value_counts(sort=True).iter_rows())

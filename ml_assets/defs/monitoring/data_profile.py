@@ -4,6 +4,7 @@ It is a part of ``ingest_trips``, so that a new month has its profile at once. T
 condition covers months that were ingested otherwise, or before the asset existed.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import dagster as dg
@@ -31,9 +32,9 @@ HOW_TO_READ = (
 
 
 def on_months_without_profile() -> dg.AutomationCondition:
-    """Build the condition that profiles months whose tables are newer than their profile.
+    """Build the condition that profiles months whose published file is newer than their profile.
 
-    A run that makes tables and profile, as ``ingest_trips`` does, is not followed by another.
+    A run that makes both, as ``ingest_trips`` does, is not followed by another.
     """
     handled = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
     unprofiled = dg.AutomationCondition.missing() & ~dg.AutomationCondition.any_deps_missing()
@@ -53,7 +54,7 @@ def data_profile_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDe
         name=ASSET,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=["raw_trips", "trip_features", "rejected_trips"],
+        deps=["raw_trips"],  # not the tables: their failed checks would leave a bad month unseen
         group_name=MONITORING,
         owners=OWNERS,
         kinds={"polars"},
@@ -63,7 +64,9 @@ def data_profile_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDe
         description="Figures of every published column, histograms of distance and duration, trips "
         "by day and hour, and kept and rejected rows: what each month is compared by.",
     )
-    def data_profile(context: dg.AssetExecutionContext, trip_store: TripStoreResource) -> None:
+    def data_profile(
+        context: dg.AssetExecutionContext, trip_store: TripStoreResource
+    ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult]:
         profiles = DataProfiles(trip_store.tables(), trip_store.limits())
         months = [Month.parse(key) for key in context.partition_keys]
         failures = MonthFailures(months, "profiled", context.log)
@@ -73,16 +76,16 @@ def data_profile_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDe
             if failures.stopped:
                 break
         if failures.errors:
+            # Dagster records the months of a step only when it succeeds.
             for month, metadata in failures.metadata.items():
-                context.log_event(
-                    dg.AssetMaterialization(
-                        context.asset_key, partition=str(month), metadata=metadata
-                    )
+                yield dg.AssetMaterialization(
+                    context.asset_key, partition=str(month), metadata=metadata
                 )
             kept = [month for month in failures.metadata if profiles.find(month) is not None]
             raise dg.Failure(failures.message(kept)) from failures.cause()
         for month, metadata in failures.metadata.items():
             context.add_asset_metadata(metadata, partition_key=str(month))
+        yield dg.MaterializeResult()
 
     return [data_profile]
 
@@ -121,11 +124,8 @@ def _metadata(profile: DataProfile) -> dict[str, Any]:
     distance = profile.column("trip_distance")
     if distance is not None and distance.numbers is not None:
         metadata["median_miles"] = figure(distance.numbers.median)
-    if profile.kept is not None:
-        metadata["kept"] = profile.kept
-    if profile.rejected is not None:
-        metadata["rejected"] = sum(profile.rejected.values())
-        metadata |= {f"rejected/{reason}": rows for reason, rows in profile.rejected.items()}
+    metadata |= {"kept": profile.kept, "rejected": sum(profile.rejected.values())}
+    metadata |= {f"rejected/{reason}": rows for reason, rows in profile.rejected.items()}
     metadata |= {f"missing/{column.name}": figure(column.missing_share) for column in columns}
     if profile.unread_columns:
         rows = [{"column": name, "why": why} for name, why in profile.unread_columns.items()]

@@ -21,9 +21,8 @@ from ml_assets.monitoring.data_profile.records import ColumnProfile, DataProfile
 from ml_assets.monitoring.drift.histograms import HOURS_A_WEEK, hours_of_week
 from ml_assets.storage import filesystem
 from ml_assets.storage.atomic import write_text
-from ml_assets.storage.month_profiles import FEATURES, rejected_by_reason
-from ml_assets.storage.trip_store import MonthNotFound, PublishedFileRecord, TripStore
-from ml_assets.trips.cleaning import normalise
+from ml_assets.storage.trip_store import PublishedFileRecord, TripStore
+from ml_assets.trips.cleaning import REASONS, normalise, reason_of
 from ml_assets.trips.month import Month
 from ml_assets.trips.month_limits import DamagedPages, MonthLimits, MonthTooLarge, check_pages
 from ml_assets.trips.published_schema import (
@@ -85,41 +84,25 @@ class DataProfiles:
     def of(self, month: Month) -> tuple[DataProfile, bool] | None:
         """Return a month's profile, and whether the trips were read for it.
 
-        They are read unless a profile of the same file is stored. Kept and rejected rows are taken
-        from their tables each time, without reading trips.
+        They are read unless the same code has measured the same file before.
 
         Returns:
             None when no published file is stored.
 
         Raises:
-            CorruptMonth: when the raw file has no record, or the table of rejected trips is
-                damaged.
+            CorruptMonth: when the raw file has no record.
             TripSchemaError: when the published file cannot be read.
             StorageError: when the disk is full or not writable.
         """
         record = self.store.require_raw(month)
         if record is None:
             return None
-        stored = self.find(month)
-        code = profile_code_version()
-        known = stored is not None and (stored.raw_sha256, stored.code) == (record.sha256, code)
-        profile = stored if stored is not None and known else self._measure(month, record, code)
-        update = {
-            "kept": self._kept(month, record.sha256),
-            "rejected": rejected_by_reason(self.store, month, record.sha256),
-        }
-        profile = profile.model_copy(update=update)
-        if profile != stored:
-            write_text(self.path(month), profile.model_dump_json())
-        return profile, not known
-
-    def _kept(self, month: Month, raw_sha256: str) -> int | None:
-        """Return the rows of ``trip_features``; None unless it was made from this file."""
-        try:
-            lineage, rows = self.store.lineage(FEATURES, month)
-        except MonthNotFound:
-            return None
-        return rows if lineage.raw_sha256 == raw_sha256 else None
+        stored, code = self.find(month), profile_code_version()
+        if stored is not None and (stored.raw_sha256, stored.code) == (record.sha256, code):
+            return stored, False
+        profile = self._measure(month, record, code)
+        write_text(self.path(month), profile.model_dump_json())
+        return profile, True
 
     def _measure(self, month: Month, record: PublishedFileRecord, code: str) -> DataProfile:
         with self._local_file(month) as file:
@@ -202,6 +185,7 @@ def measure_file(
             trips.select(DURATION.compute(pl.col)).to_series(), MINUTES_EDGES, "minutes"
         ),
         **_times(trips, month),
+        **_kept_and_rejected(trips, month),
     }
 
 
@@ -246,6 +230,17 @@ def _times(trips: pl.DataFrame, month: Month) -> dict[str, Any]:
         "outside_month": pickup.height - inside.height,
         "without_pickup": trips.height - pickup.height,
     }
+
+
+def _kept_and_rejected(trips: pl.DataFrame, month: Month) -> dict[str, Any]:
+    """Count the rows as the tables split them: by the same rule, so that both always agree.
+
+    Were they read from the tables, a month whose checks fail, which is the one to look at, would
+    have no profile: a failed check stops what is made from its table.
+    """
+    reasons = trips.select(reason_of(month)).to_series()
+    counts = np.bincount(reasons.drop_nulls().to_numpy(), minlength=len(REASONS)).tolist()
+    return {"kept": reasons.null_count(), "rejected": dict(zip(REASONS, counts, strict=True))}
 
 
 def _is_text(published: pa.DataType) -> bool:

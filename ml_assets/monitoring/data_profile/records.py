@@ -151,8 +151,9 @@ class DataProfile(StoredRecord):
             Monday 0:00.
         outside_month: Rows with a pick-up in another month.
         without_pickup: Rows without a pick-up.
-        kept: Rows of ``trip_features``; None when that was not made from this file.
-        rejected: Rows of ``rejected_trips`` by reason; None when that was not made from this file.
+        kept: Rows that ``trip_features`` keeps.
+        rejected: Rows of ``rejected_trips`` by reason, in the order of ``cleaning.REASONS``; 0 for
+            a reason that no row has.
     """
 
     month: str
@@ -170,8 +171,8 @@ class DataProfile(StoredRecord):
     hour_of_week_trips: list[int]
     outside_month: int
     without_pickup: int
-    kept: int | None = None
-    rejected: dict[str, int] | None = None
+    kept: int
+    rejected: dict[str, int]
 
     def column(self, name: str) -> ColumnProfile | None:
         """Return the profile of a column, in any letter case; None without one."""
