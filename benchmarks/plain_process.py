@@ -17,10 +17,12 @@ from ml_assets.config.code_version import data_code_version, model_code_version
 from ml_assets.config.settings import read_settings
 from ml_assets.ingestion.ingest_month import ingest_month
 from ml_assets.ingestion.open_source import open_source
+from ml_assets.monitoring.data_profile.measure import DataProfiles
 from ml_assets.storage.trip_store import Lineage, TripStore
 from ml_assets.training.families import FAMILIES
 from ml_assets.trips.cleaning import kept_trips, read_published, rejected_trips
 from ml_assets.trips.month import Month, months_between
+from ml_assets.trips.month_limits import MonthLimits
 
 if TYPE_CHECKING:
     from ml_assets.evaluation.records import TrainingSet
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def ingest(store: TripStore, trips: str, months: list[Month]) -> None:
-    """Ingest every month and store its kept and rejected trips, each read once as in the graph."""
+    """Ingest every month; store its kept and rejected trips and profile, as the graph does."""
     source = open_source(trips, store.taxi)
     published = source.published(months)
     for month in months:
@@ -49,6 +51,7 @@ def ingest(store: TripStore, trips: str, months: list[Month]) -> None:
             with store.open_raw(month) as file:
                 frame = read_published(file, store.taxi, month, store.raw_path(month))
             store.write_table(table, half(frame, month), lineage)
+        DataProfiles(store, MonthLimits.of(store.taxi)).of(month)
 
 
 def train(

@@ -82,7 +82,7 @@ def test_progress_is_a_line_a_step_without_the_libraries_own_logs(finished):
     steps = [line for line in err.splitlines() if line.startswith(("✓ ", "– ", "✗ "))]
     *in_order, last, last_beside_it = [line.split()[1] for line in steps]
     assert in_order == [
-        *("raw_trips", "rejected_trips", "trip_features", "ingestion_checks", "data_profile"),
+        *("raw_trips", "data_profile", "rejected_trips", "trip_features", "ingestion_checks"),
         *("training_set", "training_set_checks", "linear_regression_model"),
         *("model_leaderboard", "champion_model", "champion_checks"),
     ]

@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 
+from ml_assets.monitoring.data_profile.measure import DataProfiles
 from ml_assets.trips.month import Month
+from ml_assets.trips.month_limits import MonthLimits
 from ml_assets_tests.graph.test_ingestion import failure, store_of
 from ml_assets_tests.malformed_months import CASES
 from ml_assets_tests.project import open_project, settings_for
@@ -78,3 +80,10 @@ def test_a_malformed_month_is_ingested_or_refused(ingested, name):
     assert "not_shown" not in shown
     assert "not_shown" not in project.metadata("trip_features", str(month))
     assert "not_shown" not in project.metadata("rejected_trips", str(month))
+    assert "not_shown" not in project.metadata("data_profile", str(month))
+    profile = DataProfiles(store, MonthLimits.of("green")).find(month)
+    assert profile is not None
+    counted = {reason: rows for reason, rows in profile.rejected.items() if rows}
+    assert (profile.kept, counted) == (case.kept, case.rejected)
+    assert profile.distance.rows == profile.duration.rows == profile.rows
+    assert len(profile.columns) + len(profile.unread_columns) >= 14, "every column is named"

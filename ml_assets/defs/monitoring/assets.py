@@ -76,7 +76,7 @@ def monitoring_sensor() -> dg.AutomationConditionSensorDefinition:
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Measure drift and the champion's error when months or the champion changed "
-        "and no run on them is in progress.",
+        "and no run on them is in progress, and profile months that were ingested without.",
     )
 
 
