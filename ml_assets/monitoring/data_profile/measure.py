@@ -1,8 +1,10 @@
 """Measure the data profile of a month from its published file, one column in memory at a time."""
 
 import contextlib
+import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from pydantic import ValidationError
 from ml_assets.config.code_version import DATA, code_digest
 from ml_assets.monitoring.data_profile.columns import UnknownType, kind_of, profile_column
 from ml_assets.monitoring.data_profile.records import ColumnProfile, DataProfile, Histogram
-from ml_assets.monitoring.drift.histograms import HOURS_A_WEEK, hours_of_week
+from ml_assets.monitoring.drift.histograms import hours_of_week
 from ml_assets.storage import filesystem
 from ml_assets.storage.atomic import write_text
 from ml_assets.storage.trip_store import PublishedFileRecord, TripStore
@@ -48,6 +50,7 @@ MINUTES_EDGES: Final = [float(minute) for minute in range(91)]
 MAX_COLUMNS: Final = 100
 """A published month has 18 to 21 columns. What a file has beyond these is named, not read."""
 
+_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 _CODE = tuple(f"monitoring/data_profile/{name}.py" for name in ("records", "columns", "measure"))
 
 
@@ -80,6 +83,13 @@ class DataProfiles:
             return DataProfile.model_validate_json(filesystem.read_bytes(path))
         except ValidationError:
             return None  # measured and written again
+
+    def all(self) -> list[DataProfile]:
+        """Return the stored profiles in order of their months, without measuring any."""
+        folder = f"{self.store.home}/{ASSET}/{self.store.dataset}"
+        names = (name.removesuffix(".json") for name in filesystem.names(folder))
+        months = sorted(Month.parse(name) for name in names if _MONTH.fullmatch(name))
+        return [found for month in months if (found := self.find(month)) is not None]
 
     def of(self, month: Month) -> tuple[DataProfile, bool] | None:
         """Return a month's profile, and whether the trips were read for it.
@@ -226,7 +236,7 @@ def _times(trips: pl.DataFrame, month: Month) -> dict[str, Any]:
     days = inside["pickup_datetime"].dt.day().to_numpy()
     return {
         "day_trips": np.bincount(days, minlength=month.days + 1)[1:].tolist(),
-        "hour_of_week_trips": hours_of_week(inside)[:HOURS_A_WEEK].tolist(),
+        "hour_of_week_trips": hours_of_week(inside).tolist(),
         "outside_month": pickup.height - inside.height,
         "without_pickup": trips.height - pickup.height,
     }
@@ -254,17 +264,16 @@ def _unreadable(
     parquet: pq.ParquetFile, file: Path, limits: MonthLimits, needed: Any
 ) -> dict[str, str]:
     """Return why columns other than the needed ones are not to be read, before any is decoded."""
-    names = parquet.schema_arrow.names
+    names = Counter(parquet.schema_arrow.names)
     needed = {*needed}
     found: dict[str, str] = {}
     paths = [parquet.metadata.schema.column(at).path for at in range(parquet.metadata.num_columns)]
-    parents = {path[:dot] for path in paths for dot in range(len(path)) if path[dot] == "."}
     for place, field in enumerate(parquet.schema_arrow):
         name = field.name
         if name in needed:
             continue
-        if names.count(name) > 1:
-            found[name] = f"the file has {names.count(name)} columns of this name"
+        if names[name] > 1:
+            found[name] = f"the file has {names[name]} columns of this name"
         elif place >= MAX_COLUMNS:
             found[name] = f"it is not among the first {MAX_COLUMNS} columns"
         else:
@@ -273,7 +282,8 @@ def _unreadable(
             except UnknownType as error:
                 found[name] = str(error)
                 continue
-            if name in parents:
+            if any(path.startswith(f"{name}.") for path in paths):
+                # pyarrow would read that one together with this one.
                 found[name] = "a column with a longer name begins with this name and a dot"
     rest = [name for name in names if name not in found and name not in needed]
     return found | _oversized(file, rest, limits)

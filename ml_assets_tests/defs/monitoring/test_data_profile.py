@@ -123,6 +123,8 @@ def test_a_republished_month_is_measured_anew_and_only_that(project, folder):
     publish(folder, FEBRUARY, published_month(FEBRUARY, 300))
     assert project.ingest("2023-01", "2023-02").success
     assert (before.rows, profile_of(project, FEBRUARY).rows) == (ROWS, 300)
+    every = profiles_of(project).all()
+    assert [(each.month, each.rows) for each in every] == [("2023-01", ROWS), ("2023-02", 300)]
     assert [shown(project, month)["status"][:8] for month in (JANUARY, FEBRUARY)] == [
         "kept: me", "measured",
     ]  # fmt: skip
