@@ -209,7 +209,7 @@ def test_an_ingestion_imports_no_model_library(ingested_home, tmp_path):
 
 def test_all_months_are_one_run_for_each_ingestion_asset(trained):
     graph = trained.definitions.resolve_asset_graph()
-    for name in ("raw_trips", "trip_features", "rejected_trips"):
+    for name in ("raw_trips", "trip_features", "rejected_trips", "data_profile"):
         policy = graph.get(dg.AssetKey(name)).backfill_policy
         assert policy is not None
         assert policy.max_partitions_per_run is None
