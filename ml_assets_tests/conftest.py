@@ -51,6 +51,8 @@ def pytest_configure() -> None:
 
     Dagster and MLflow wait for the disk after each of thousands of small writes.
     """
+    import scipy.special  # noqa: F401 - before what tests import, as in ml_assets.cli.execution
+
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"  # no test reads a developer's .env
     for threads in ONE_THREAD:
         os.environ.setdefault(threads, "1")

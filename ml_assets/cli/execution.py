@@ -8,6 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# Before all others: skops, which a training imports, seeks each of its functions in every module
+# loaded before it, for more than a second.
+import scipy.special  # noqa: F401
+
+# isort: split
 import click
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
