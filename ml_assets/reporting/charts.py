@@ -116,7 +116,8 @@ def predicted_versus_actual(
     axes.set_xlabel(f"actual, {TARGET.unit}")
     axes.set_ylabel(f"predicted, {TARGET.unit}")
     legend(figure)
-    figure.colorbar(density, ax=axes, label="trips in the cell")
+    beside = axes.inset_axes((1.03, 0, 0.05, 1))
+    figure.colorbar(density, cax=beside, label="trips in the cell")
     return to_png(figure)
 
 

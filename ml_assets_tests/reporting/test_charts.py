@@ -139,6 +139,26 @@ def test_a_title_names_the_months_and_the_synthetic_sample(name, monkeypatch):
     assert titles[1].endswith("\nsynthetic sample")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["leaderboard-in-both-modes", "predicted-versus-actual", "importance", "trips-of-month"],
+)
+def test_no_label_is_cut_or_lies_on_the_title_the_legend_or_other_axes(name, monkeypatch):
+    figures = drawn_figures(monkeypatch)
+    DRAWN[name](True)
+    (figure,) = figures
+    chart_style.to_png(figure)
+    renderer = figure.canvas.get_renderer()
+    boxes = [axes.get_tightbbox(renderer) for axes in figure.axes]
+    boxes += [legend.get_window_extent(renderer) for legend in figure.legends]
+    boxes.append(figure._suptitle.get_window_extent(renderer))
+    width, height = figure.canvas.get_width_height()
+    for at, box in enumerate(boxes):
+        assert 0 <= box.x0 < box.x1 <= width
+        assert 0 <= box.y0 < box.y1 <= height
+        assert not any(box.overlaps(other) for other in boxes[at + 1 :])
+
+
 def drawn_figures(monkeypatch) -> list[Any]:
     """The figures that are drawn from here on; none is encoded."""
     figures: list[Any] = []
