@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import warnings
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,25 @@ def pytest_configure() -> None:
     fit = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MIN_MEMORY_BYTES
     if fit and "TMPDIR" not in os.environ:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """One worker collects before the others: side by side, each would compile all modules.
+
+    On a fresh machine none is compiled. Meanwhile the linters have the other core.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    from ml_assets.storage.atomic import locked
+
+    collected = Path(session.config.getoption("basetemp")).parent / "collected"
+    with locked(collected.with_suffix(".lock")):
+        if not collected.exists():
+            found = yield
+            collected.touch()
+            return found
+    return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
