@@ -62,7 +62,7 @@ def fares(tmp_path_factory):
     }
     commands = [
         ["run", "--first", "2023-01", "--last", "2023-03", "--trials", "0",
-         "--models", "linear_svr,xgboost", "--json"],
+         "--models", "linear_svr,xgboost", "--max-rows", "5000", "--json"],
         ["decisions"],
         ["leaderboard"],
         ["predict", "requests.jsonl", "--out", "fares.jsonl"],
