@@ -116,8 +116,7 @@ def predicted_versus_actual(
     axes.set_xlabel(f"actual, {TARGET.unit}")
     axes.set_ylabel(f"predicted, {TARGET.unit}")
     legend(figure)
-    beside = axes.inset_axes((1.03, 0, 0.05, 1))
-    figure.colorbar(density, cax=beside, label="trips in the cell")
+    figure.colorbar(density, ax=axes, label="trips in the cell")
     return to_png(figure)
 
 
