@@ -162,6 +162,18 @@ class Execution:
             except DoesNotFit as error:
                 raise click.ClickException(str(error)) from error
 
+    def warn_of_memory(self, plan: RunPlan) -> None:
+        """Print a warning if the training will probably not fit, before months are fetched for it.
+
+        Months that are not stored yet are estimated: the training itself decides.
+        """
+        with contextlib.suppress(WindowError):
+            window = choose_window(list(plan.months), plan.train_months)
+            try:
+                plan_of_window(self._settings, plan, window).require_memory(available_memory())
+            except DoesNotFit as error:
+                self._print_line(f"warning: by its estimate, {error}")
+
     def _store(self) -> TripStore:
         return TripStore(self._settings.home, self._settings.taxi, self._settings.synthetic)
 

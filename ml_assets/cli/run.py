@@ -96,6 +96,7 @@ def _execute(settings: Settings, plan: RunPlan, verbose: bool) -> "Outcome | Non
         execution = Execution(settings, console, verbose=verbose)
         if not plan.ingest_only:
             execution.require_no_active_run()  # before the months are ingested
+            execution.warn_of_memory(plan)
         execution.ingest(plan)
         return None if plan.ingest_only else execution.train(plan)
 

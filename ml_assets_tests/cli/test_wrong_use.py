@@ -167,7 +167,11 @@ def test_a_training_that_does_not_fit_the_memory_is_refused_with_advice(
     assert re.search(f"would be refused: {advice}", shown.out)
     refused = cli(*command, ML_ASSETS_TRIPS=published)
     assert refused.status == 1
-    assert re.search(advice, " ".join(refused.err.split()))
+    said = " ".join(refused.err.split())
+    assert said.count("the training needs about") == 2
+    assert re.search(advice, said)
+    # The first time before the months are fetched.
+    assert said.index("warning: by its estimate, the training needs") < said.index("raw_trips")
     assert "lasso_model" not in refused.err
 
 
