@@ -63,6 +63,7 @@ COMMANDS = {
     "runs": "ml_assets.cli.runs.runs",
     "months": "ml_assets.cli.months.months",
     "leaderboard": "ml_assets.cli.leaderboard.leaderboard",
+    "report": "ml_assets.cli.report.report",
     "decisions": "ml_assets.cli.champion.decisions",
     "rollback": "ml_assets.cli.champion.rollback",
     "promote": "ml_assets.cli.champion.promote",

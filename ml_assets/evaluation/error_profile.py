@@ -11,10 +11,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml_assets.evaluation.metrics import measure
-from ml_assets.storage.former_names import StoredRecord
+from ml_assets.evaluation.records import (
+    DISTANCE,
+    DROPOFF_ZONE,
+    HOUR,
+    PICKUP_ZONE,
+    BinnedErrors,
+    ErrorProfile,
+    GroupErrors,
+)
 from ml_assets.trips.target import TARGET
-
-PICKUP_ZONE, DROPOFF_ZONE, HOUR, DISTANCE = "pickup_zone", "dropoff_zone", "hour", "distance"
 
 DISTANCE_EDGES: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 """Lower edges of the distance bands, metered miles; a distance of 0 is in the first one."""
@@ -28,68 +34,6 @@ RESIDUAL_EDGES: Final = (*(-edge for edge in reversed(_OUTWARDS)), 0.0, *_OUTWAR
 first and the last are open."""
 
 _DECIMALS = 4
-
-
-class GroupErrors(StoredRecord):
-    """Errors of the trips with each value of a field, in minutes, one entry for each value.
-
-    Attributes:
-        values: Zones, hours, or lower edges of distance bands, ascending; only those with trips.
-        trips: Number of trips.
-        rmse: Root mean squared error.
-        mae: Mean absolute error.
-        bias: Mean of predicted minus actual minutes; below 0 where trips take longer.
-    """
-
-    values: list[float]
-    trips: list[int]
-    rmse: list[float]
-    mae: list[float]
-    bias: list[float]
-
-
-class BinnedErrors(StoredRecord):
-    """Errors of predictions in one mode of a request.
-
-    Attributes:
-        groups: Errors by ``pickup_zone``, ``dropoff_zone``, ``hour`` and ``distance``.
-        residuals: Trips by bin of predicted minus actual minutes, see ``RESIDUAL_EDGES``.
-        predicted_against_actual: Trips by bin of actual minutes (row) and of predicted minutes
-            (column), see ``MINUTE_EDGES``.
-    """
-
-    groups: dict[str, GroupErrors]
-    residuals: list[int]
-    predicted_against_actual: list[list[int]]
-
-    @property
-    def trips(self) -> int:
-        """Number of trips."""
-        return sum(self.residuals)
-
-
-class ErrorProfile(StoredRecord):
-    """Errors of one fitted model on one month.
-
-    Attributes:
-        run_id: The model's MLflow run; empty without one.
-        raw_sha256: SHA-256 of the month's published file.
-        stated: Errors with the metered distance of each trip.
-        usual: Errors without a distance.
-    """
-
-    model: str
-    run_id: str = ""
-    month: str
-    raw_sha256: str
-    trips: int
-    stated: BinnedErrors
-    usual: BinnedErrors
-
-
-def errors_record(asset: str) -> str:
-    """Return the name of the record in which a model's asset keeps its ``ErrorProfile``."""
-    return f"{asset}/errors"
 
 
 def bin_errors(trips: pd.DataFrame, predicted: npt.ArrayLike) -> BinnedErrors:

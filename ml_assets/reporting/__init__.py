@@ -1,1 +1,1 @@
-"""Charts, and the tables that go with them; the only package that imports matplotlib."""
+"""Charts, the tables that go with them, and reports; the only package that imports matplotlib."""

@@ -13,12 +13,13 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from ml_assets.config.cores import processor_seconds
-from ml_assets.evaluation.error_profile import ErrorProfile, profile_errors
+from ml_assets.evaluation.error_profile import profile_errors
 from ml_assets.evaluation.feature_importance import feature_importance
 from ml_assets.evaluation.interval_coverage import measure_intervals
 from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes, zones_of_codes
 from ml_assets.evaluation.model_checks import predictions_digest
 from ml_assets.evaluation.records import (
+    ErrorProfile,
     FittedRows,
     MetricsRecord,
     ModelRecord,

@@ -10,12 +10,10 @@ from ml_assets.evaluation.error_profile import (
     DISTANCE_EDGES,
     MINUTE_EDGES,
     RESIDUAL_EDGES,
-    ErrorProfile,
     bin_errors,
-    errors_record,
 )
 from ml_assets.evaluation.metrics import root_mean_squared_error
-from ml_assets.evaluation.records import ModelRecord
+from ml_assets.evaluation.records import ErrorProfile, ModelRecord, errors_record
 from ml_assets.storage.record_store import RecordStore
 
 

@@ -25,6 +25,7 @@ from ml_assets.monitoring.drift.records import DriftRecord, drift_finding, drift
 from ml_assets.monitoring.online.records import OnlineRecord
 from ml_assets.monitoring.online.request_mix import RequestMix, configured_share, request_mix
 from ml_assets.monitoring.performance.records import (
+    KeptErrors,
     PerformanceRecord,
     noise_tolerance,
     performance_finding,
@@ -125,7 +126,6 @@ def prediction_performance(
 ) -> dg.MaterializeResult:
     """Score the champion on the months not yet scored."""
     from ml_assets.monitoring.performance.measure import ScoringFailed, measure_performance
-    from ml_assets.monitoring.performance.month_errors import KeptErrors
     from ml_assets.registry.loading import load_verified
 
     store, records = trip_store.tables(), trip_store.records()

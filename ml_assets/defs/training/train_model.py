@@ -12,11 +12,10 @@ from ml_assets.defs.metadata import figure, image, optional, safe_metadata, tabl
 from ml_assets.defs.resources.mlflow import MlflowTracking
 from ml_assets.defs.resources.trips import TripStoreResource
 from ml_assets.defs.training.models import ModelConfig, model_asset_name
-from ml_assets.evaluation.error_profile import errors_record
 from ml_assets.evaluation.feature_importance import feature_descriptions, importance_table
 from ml_assets.evaluation.interval_coverage import interval_table
 from ml_assets.evaluation.leaderboard import slices_table, wrong_distance_table
-from ml_assets.evaluation.records import ModelRecord, TrainingSet
+from ml_assets.evaluation.records import ModelRecord, TrainingSet, errors_record
 from ml_assets.progress import TrialEnded, report
 from ml_assets.registry.loading import warm_start_parameters
 from ml_assets.registry.log_training import log_evaluated_model

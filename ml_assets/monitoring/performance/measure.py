@@ -7,16 +7,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.pipeline import Pipeline as FittedPipeline
 
-from ml_assets.evaluation.metrics import measure
+from ml_assets.evaluation.error_profile import profile_errors
+from ml_assets.evaluation.interval_coverage import measure_intervals
+from ml_assets.evaluation.metrics import measure, measure_slices, pair_codes
 from ml_assets.evaluation.records import DEFAULT_SHARE_STATED
 from ml_assets.monitoring import MEASURED, TooFewTrips, measure_months
-from ml_assets.monitoring.performance.month_errors import (
+from ml_assets.monitoring.performance.records import (
     KeptErrors,
-    measure_month_errors,
+    ModeErrors,
+    MonthErrors,
+    PerformanceRecord,
+    Reference,
+    Score,
 )
-from ml_assets.monitoring.performance.records import PerformanceRecord, Reference, Score
-from ml_assets.pipeline.predict import predict_modes
+from ml_assets.pipeline.conformal_intervals import seen_pairs
+from ml_assets.pipeline.predict import predict_modes, without_distance
 from ml_assets.secrets import ShownError, error_text
 from ml_assets.storage.model_version import ModelVersion
 from ml_assets.storage.trip_store import TripStore
@@ -139,6 +146,61 @@ def make_score(
         rmse_usual=usual.rmse,
         mae_usual=usual.mae,
         relative_error_usual=usual.rmse / spread,
+    )
+
+
+def measure_month_errors(
+    champion: ModelVersion,
+    pipeline: Any,
+    trips: pd.DataFrame,
+    predicted: npt.NDArray[np.float64],
+    predicted_usual: npt.NDArray[np.float64],
+    *,
+    month: str,
+    raw_sha256: str,
+) -> MonthErrors:
+    """Measure where a champion's predictions of a month are wrong.
+
+    Args:
+        pipeline: Its fitted pipeline, with or without intervals.
+        trips: Request columns and ``duration_minutes``, one row per kept trip.
+        predicted: Minutes with the metered distances, shape (rows,).
+        predicted_usual: Minutes without distances, shape (rows,).
+
+    Raises:
+        ValueError: The numbers of rows differ, or a prediction is not finite.
+    """
+    requests = without_distance(trips)
+    pairs, knows_pairs = np.array([], dtype=np.int64), False
+    fitted = isinstance(pipeline, FittedPipeline)
+    if fitted:
+        zones = (trips[name].to_numpy() for name in ("PULocationID", "DOLocationID"))
+        seen = seen_pairs(pipeline, *zones)
+        if seen is not None:
+            pairs, knows_pairs = np.unique(pair_codes(trips)[seen]), True
+
+    def mode(rows: pd.DataFrame, minutes: npt.NDArray[np.float64]) -> ModeErrors:
+        slices = measure_slices(rows, minutes, pairs)
+        return ModeErrors(
+            slices=[s for s in slices if knows_pairs or not s.slice.startswith("pair/")],
+            interval=measure_intervals(pipeline, rows, minutes, pairs if knows_pairs else None)
+            if fitted
+            else None,
+        )
+
+    return MonthErrors(
+        version=champion.version,
+        profile=profile_errors(
+            trips,
+            predicted,
+            predicted_usual,
+            model=champion.model,
+            month=month,
+            raw_sha256=raw_sha256,
+            run_id=champion.run_id,
+        ),
+        stated=mode(trips, predicted),
+        usual=mode(requests, predicted_usual),
     )
 
 

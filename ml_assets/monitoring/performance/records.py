@@ -1,16 +1,27 @@
-"""Stored record of the error of champions by month: scores, references, limits."""
+"""Stored records of the error of champions by month: scores, references, limits, and where."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import sqrt
 from typing import Self
 
 from pydantic import BaseModel, Field
 
 from ml_assets.evaluation.decision_record import ChampionDecision
-from ml_assets.evaluation.records import DEFAULT_SHARE_STATED, MetricsRecord, weighted_rmse
+from ml_assets.evaluation.records import (
+    DEFAULT_SHARE_STATED,
+    ErrorProfile,
+    IntervalRecord,
+    MetricsRecord,
+    SliceRecord,
+    weighted_rmse,
+)
 from ml_assets.monitoring import MEASURED, MonthlyRecord
 from ml_assets.monitoring.retrain_rule import REMEDY, MonthlyValue
+from ml_assets.storage import filesystem
+from ml_assets.storage.former_names import StoredRecord
 from ml_assets.storage.model_version import identity
+from ml_assets.storage.record_store import RecordStore, UnreadableRecord
 from ml_assets.trips.month import Month
 from ml_assets.trips.quality.finding import Finding, Verdict
 from ml_assets.trips.target import TARGET
@@ -302,3 +313,70 @@ def scores_from_decisions(decisions: Iterable[ChampionDecision]) -> list[Score]:
 
 def _relative_error(metrics: MetricsRecord | None) -> float | None:
     return sqrt(1 - metrics.r2) if metrics is not None and metrics.r2 <= 1 else None
+
+
+class ModeErrors(StoredRecord):
+    """Errors by slice and coverage of the intervals in one mode of a request.
+
+    Attributes:
+        interval: None for a model without intervals.
+    """
+
+    slices: list[SliceRecord] = Field(default_factory=list)
+    interval: IntervalRecord | None = None
+
+
+class MonthErrors(StoredRecord):
+    """Where one registered version is wrong on one month.
+
+    Attributes:
+        profile: Errors in fixed bins.
+        stated, usual: Slices and intervals, with the metered distances and without distances.
+    """
+
+    version: str
+    profile: ErrorProfile
+    stated: ModeErrors
+    usual: ModeErrors
+
+    @property
+    def coverages(self) -> tuple[float | None, float | None]:
+        """Shares of the trips in the intervals, with the metered distances and without."""
+        stated, usual = self.stated.interval, self.usual.interval
+        return (
+            None if stated is None else stated.coverage,
+            None if usual is None else usual.coverage,
+        )
+
+
+@dataclass(frozen=True)
+class KeptErrors:
+    """The kept errors of champions by month, in the records of ``prediction_performance``."""
+
+    records: RecordStore
+
+    def find(self, score: Score) -> MonthErrors | None:
+        """Return the errors that were measured with a score; None without readable ones."""
+        try:
+            found = self.records.find(_name(score), MonthErrors)
+        except UnreadableRecord:
+            return None  # measured and written again
+        if found is None:
+            return None
+        profile = found.profile
+        return found if (profile.raw_sha256, profile.trips) == score.key[2:] else None
+
+    def write(self, score: Score, errors: MonthErrors) -> None:
+        """Keep the errors of a score, in place of those of an earlier file of its month."""
+        self.records.write(_name(score), errors)
+
+    def remove(self, scores: Iterable[Score]) -> None:
+        """Remove the errors of scores that are no longer kept."""
+        for score in scores:
+            path = self.records.path(_name(score))
+            if filesystem.exists(path):
+                filesystem.remove(path)
+
+
+def _name(score: Score) -> str:
+    return f"prediction_performance/errors/{score.month}/{score.champion.replace('@', '-')}"

@@ -5,7 +5,7 @@ import pytest
 
 from ml_assets.monitoring.performance import records as performance_records
 from ml_assets.monitoring.performance.measure import measure_performance
-from ml_assets.monitoring.performance.month_errors import KeptErrors, MonthErrors
+from ml_assets.monitoring.performance.records import KeptErrors, MonthErrors
 from ml_assets.storage.record_store import RecordStore
 from ml_assets_tests.monitoring.performance.test_measure import loaded, never
 from ml_assets_tests.monitoring.watched_months import TRAINING_MONTHS, champion_of, put, store_at
