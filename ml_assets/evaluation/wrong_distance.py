@@ -66,9 +66,9 @@ def measure_wrong_distances(
         LEFT_OUT: np.asarray(predicted_usual)[::step],
     }
     errors = []
-    for name, asked in requests.items():
-        found = minutes[name] if name in minutes else predict_trips(pipeline, asked)
-        interval = measure_intervals(pipeline, asked, found)
+    for name, requested in requests.items():
+        found = minutes[name] if name in minutes else predict_trips(pipeline, requested)
+        interval = measure_intervals(pipeline, requested, found)
         errors.append(
             DistanceError(
                 distance=name,

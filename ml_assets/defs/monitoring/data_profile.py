@@ -145,13 +145,15 @@ def _row(column: ColumnProfile) -> dict[str, str]:
         )
     elif column.times is not None:
         low, middle, high = column.times.earliest, column.times.median, column.times.latest
-    most = column.frequent[0] if column.frequent else None
+    frequent = column.frequent[0] if column.frequent else None
     return {
         "column": column.name,
         "type": column.published_type,
         "missing": "all" if column.all_missing else _percent(column.missing_share),
         "unique": f"{column.unique:,}",
-        "most frequent": "" if most is None else f"{most.value} ({_percent(most.share)})",
+        "most frequent": ""
+        if frequent is None
+        else f"{frequent.value} ({_percent(frequent.share)})",
         "minimum": low,
         "median": middle,
         "mean": mean,

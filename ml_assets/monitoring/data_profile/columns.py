@@ -199,8 +199,8 @@ def _count(present: pl.Series) -> pl.DataFrame:
 def _frequencies(counted: pl.DataFrame, rows: int) -> dict[str, Any]:
     """Return number and most frequent of the counted values."""
     # Among hundreds of thousands of times or amounts, sorting only those that may win is faster.
-    least = counted["count"].top_k(FREQUENT).min()
-    frame = counted.filter(pl.col("count") >= least) if least is not None else counted
+    lowest = counted["count"].top_k(FREQUENT).min()
+    frame = counted.filter(pl.col("count") >= lowest) if lowest is not None else counted
     top = frame.sort("count", "value", descending=[True, False]).head(FREQUENT)
     frequent = [
         FrequentValue(value=_shown(value), count=count, share=count / rows)

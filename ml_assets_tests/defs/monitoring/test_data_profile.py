@@ -115,7 +115,7 @@ def test_the_trips_of_a_month_are_not_read_again(project, folder):
     assert shown(project, JANUARY)["kept"] == ROWS
 
 
-def test_a_republished_month_is_measured_anew_and_only_that(project, folder):
+def test_only_a_republished_month_is_measured_again(project, folder):
     for month in (JANUARY, FEBRUARY):
         publish(folder, month)
     assert project.ingest("2023-01", "2023-02").success
