@@ -25,19 +25,6 @@ JANUARY, FEBRUARY, MARCH, APRIL = MONTHS = [Month(2023, number) for number in ra
 ROWS = 200
 
 
-@pytest.fixture
-def folder(tmp_path):
-    folder = tmp_path / "published"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def project(tmp_path, folder):
-    with open_project(settings_for(tmp_path / "home", folder)) as opened:
-        yield opened
-
-
 def profiles_of(project: Project) -> DataProfiles:
     settings = project.settings
     store = TripStore(settings.home, settings.taxi, settings.synthetic)

@@ -263,12 +263,17 @@ def test_monday_midnight_is_the_first_hour_of_the_week():
     assert np.flatnonzero(counts).tolist() == [0, 167]
 
 
-def test_the_shares_then_and_now_show_how_a_feature_moved(tmp_path):
-    store = store_at(tmp_path)
+def measure_with_fault(home, fault):
+    """The drift of three training months and of a fourth month with a fault."""
+    store = store_at(home)
     for month in TRAINING_MONTHS:
         put(store, month)
-    put(store, "2023-04", PLANTED["kilometres for miles"])
-    made = measure_drift(store, champion_of(store))
+    put(store, "2023-04", fault)
+    return measure_drift(store, champion_of(store))
+
+
+def test_the_shares_then_and_now_show_how_a_feature_moved(tmp_path):
+    made = measure_with_fault(tmp_path, PLANTED["kilometres for miles"])
     (entry,) = made.new_months
     assert list(entry.shares) == list(made.reference_shares)
     for name, then in made.reference_shares.items():
@@ -285,11 +290,7 @@ def test_the_shares_then_and_now_show_how_a_feature_moved(tmp_path):
 
 
 def test_longer_trips_drift_in_their_durations_only_and_start_nothing(tmp_path):
-    store = store_at(tmp_path)
-    for month in TRAINING_MONTHS:
-        put(store, month)
-    put(store, "2023-04", FAULTS["half as long again"])
-    made = measure_drift(store, champion_of(store))
+    made = measure_with_fault(tmp_path, FAULTS["half as long again"])
     (entry,) = made.new_months
     assert entry.outcome_psi["duration_minutes"] > DRIFT_LIMIT > entry.worst[1]
     assert drift_finding(made).verdict == Verdict.PASS
