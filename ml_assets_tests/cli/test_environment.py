@@ -74,6 +74,14 @@ def test_a_narrow_window_truncates_no_figure(width):
         assert part in shown.getvalue()
 
 
+def backtest_of(entries):
+    """A backtest with these entries, and without a champion."""
+    return BacktestRecord(
+        dataset="green", synthetic=False, train_months=3, max_rows=9, champion=None,
+        entries=entries,
+    )  # fmt: skip
+
+
 def test_a_backtest_of_many_months_is_printed_in_tables_of_80_columns():
     entries = [
         BacktestEntry(
@@ -84,10 +92,7 @@ def test_a_backtest_of_many_months_is_printed_in_tables_of_80_columns():
         )
         for month in range(1, 13)
     ]  # fmt: skip
-    made = BacktestRecord(
-        dataset="green", synthetic=False, train_months=3, max_rows=9, champion=None,
-        entries=entries,
-    )  # fmt: skip
+    made = backtest_of(entries)
     shown = io.StringIO()
     print_backtest(Console(file=shown, width=80), made)
     for entry in entries:
@@ -106,10 +111,7 @@ def test_a_backtest_is_printed_with_and_without_a_distance():
         for month in ("2023-04", "2023-05", "2023-06", "2023-07")
         for model, rmse, usual in (("lasso", 4.125, 15.5), ("xgboost", 4.25, 15.25))
     ]  # fmt: skip
-    made = BacktestRecord(
-        dataset="green", synthetic=False, train_months=3, max_rows=9, champion=None,
-        entries=entries,
-    )  # fmt: skip
+    made = backtest_of(entries)
     shown = io.StringIO()
     print_backtest(Console(file=shown, width=80, force_terminal=True, highlight=False), made)
     text = shown.getvalue()
